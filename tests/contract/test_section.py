@@ -26,8 +26,8 @@ def test_it_is_silent_where_nothing_was_measured(name: str) -> None:
 def test_it_is_there_where_its_measurements_are_and_says_what_they_mean(name: str) -> None:
     section = HELD[name]
     assert isinstance(section, Section)
-    assert section.means and section.sheet.rows
-    assert all(re.search(r"[.:]$", line) for line in (section.lead, *section.means))
+    assert section.conclusions and section.table.rows
+    assert all(re.search(r"[.:]$", line) for line in (section.lead, *section.conclusions))
 
 
 @pytest.mark.slow

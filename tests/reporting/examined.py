@@ -21,9 +21,9 @@ BUSY = Finding(code="E002", severity="note", message="the machine was busy while
 
 def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> ReportData:
     """The flights, whose winner was examined whole; `more` is measured beside."""
-    story = flights()
-    assert story.winner is not None
-    evidence = story.winner.evidence
+    report = flights()
+    assert report.winner is not None
+    evidence = report.winner.evidence
     held = (
         *evidence.measurements,
         *people(),
@@ -39,17 +39,17 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
         *treated(),
         *more,
     )
-    winner = replace(story.winner, evidence=replace(evidence, measurements=held, findings=findings))
-    return replace(story, winner=winner, curve=curve(), data={"train": f"sha256:{1:064x}", "test": f"sha256:{2:064x}"})
+    winner = replace(report.winner, evidence=replace(evidence, measurements=held, findings=findings))
+    return replace(report, winner=winner, curve=curve(), data={"train": f"sha256:{1:064x}", "test": f"sha256:{2:064x}"})
 
 
 def only(*measurements: Measurement, **changes: object) -> ReportData:
     """The flights, of whose winner this alone was measured."""
-    story = flights()
-    assert story.winner is not None
-    evidence = replace(story.winner.evidence, measurements=measurements)
-    winner = replace(story.winner, evidence=evidence)
-    return replace(story, winner=winner, frontier=(), **changes)
+    report = flights()
+    assert report.winner is not None
+    evidence = replace(report.winner.evidence, measurements=measurements)
+    winner = replace(report.winner, evidence=evidence)
+    return replace(report, winner=winner, frontier=(), **changes)
 
 
 def people() -> tuple[Measurement, ...]:

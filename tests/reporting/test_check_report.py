@@ -95,9 +95,9 @@ def test_nothing_to_draw_is_no_picture() -> None:
 
 
 def test_the_answers_tell_what_a_person_has_to_do() -> None:
-    moods = [each.mood for each in check_answers(assessed())]
+    moods = [each.style for each in check_answers(assessed())]
     assert moods == ["fail", "undecided", "plain", "plain"]
-    assert [each.mood for each in check_answers(first())] == ["pass", "plain", "plain", "pass"]
+    assert [each.style for each in check_answers(first())] == ["pass", "plain", "plain", "pass"]
 
 
 def test_writing_gives_the_file(tmp_path: Path) -> None:

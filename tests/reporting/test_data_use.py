@@ -79,7 +79,7 @@ USE = DataUse(
 
 def told(**fields: object) -> str:
     """What the section says, as one text."""
-    return " ".join(build_sections(replace(flights(), data_use=replace(USE, **fields)))["data_use"].means)
+    return " ".join(build_sections(replace(flights(), data_use=replace(USE, **fields)))["data_use"].conclusions)
 
 
 def test_each_column_is_told_with_its_use_and_what_became_of_it(tmp_path):

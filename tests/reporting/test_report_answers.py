@@ -16,8 +16,8 @@ from headway.reporting.summary import SummaryAnswer, describe_replay, summary_an
 STORY = flights()
 
 
-def reply(story: ReportData, question: str) -> SummaryAnswer:
-    return next(each for each in summary_answers(story) if each.question == question)
+def reply(report: ReportData, question: str) -> SummaryAnswer:
+    return next(each for each in summary_answers(report) if each.question == question)
 
 
 def with_verdict(row: EvaluatedVariant, **changes: object) -> ReportData:
@@ -56,7 +56,7 @@ def test_what_is_live_is_named_in_words_since_when_it_was_watched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "mood"),
+    ("status", "answer", "style"),
     [
         ("healthy", "Yes: no harm is shown", "pass"),
         ("drifted", "No harm is shown, but the inputs changed", "plain"),
@@ -64,9 +64,9 @@ def test_what_is_live_is_named_in_words_since_when_it_was_watched() -> None:
         ("unknown", "That cannot be said yet", "undecided"),
     ],
 )
-def test_whether_it_is_well_is_what_was_seen_last(status: Any, answer: str, mood: str) -> None:
+def test_whether_it_is_well_is_what_was_seen_last(status: Any, answer: str, style: str) -> None:
     well = reply(watched_only(watch(8, FIRST, "healthy"), watch(9, FIRST, status, n_labeled=0)), "Is it well?")
-    assert (well.answer, well.mood) == (answer, mood)
+    assert (well.answer, well.style) == (answer, style)
     assert well.detail == "Seen in September 2013 on 27,574 rows."
 
 
@@ -79,8 +79,8 @@ def test_whether_it_is_well_rests_on_figures_with_their_intervals() -> None:
 
 
 def test_whether_it_is_well_is_not_asked_of_a_period_that_is_not_over() -> None:
-    story = watched_only(watch(8, FIRST, "healthy"), watch(9, FIRST, "unknown", is_complete=False))
-    assert reply(story, "Is it well?").answer == "Yes: no harm is shown"
+    report = watched_only(watch(8, FIRST, "healthy"), watch(9, FIRST, "unknown", is_complete=False))
+    assert reply(report, "Is it well?").answer == "Yes: no harm is shown"
 
 
 def test_a_year_in_which_nothing_was_watched_says_nothing_of_how_it_is() -> None:
@@ -111,15 +111,15 @@ def test_the_model_as_it_came_can_be_live() -> None:
 
 
 @pytest.mark.parametrize(
-    ("story", "detail"),
+    ("report", "detail"),
     [
         (own_project(), "1 of 1 variants meet every rule on the period that the search looked at."),
         (ReportData(title="", frontier=(refused().judged,)), "No variant meets every rule of the policy."),
     ],
 )
-def test_nothing_released_is_said_with_the_reason(story: ReportData, detail: str) -> None:
-    assert reply(story, "What was released?") == SummaryAnswer(
-        question="What was released?", answer="Nothing was released", detail=detail, mood="undecided"
+def test_nothing_released_is_said_with_the_reason(report: ReportData, detail: str) -> None:
+    assert reply(report, "What was released?") == SummaryAnswer(
+        question="What was released?", answer="Nothing was released", detail=detail, style="undecided"
     )
 
 
@@ -147,7 +147,7 @@ def test_what_does_not_pass_says_too_that_its_rows_were_used_to_choose(judged: E
 def test_a_verdict_that_is_undecided_is_not_told_as_right() -> None:
     right = reply(replace(STORY, winner=undecided()), "Is it right?")
     assert right.answer == "Not shown yet"
-    assert right.mood == "undecided"
+    assert right.style == "undecided"
     assert right.detail.startswith(
         "Loss in AUC 0.0050 [0.0017, 0.0083], limit: at most 0.005. 1 of 4 rules is undecided."
     )
@@ -184,7 +184,7 @@ def test_a_pass_that_rests_on_no_measurement_claims_no_rows() -> None:
 def test_answers_altered_or_missing_over_http_make_a_good_verdict_worth_nothing() -> None:
     right = reply(replace(STORY, replay=replay(mismatches=3, failures=4)), "Is it right?")
     assert right.answer == "No: it was not served as it was judged"
-    assert right.mood == "fail"
+    assert right.style == "fail"
     assert right.detail.endswith("4 of 27,122 requests failed.")
 
 
@@ -215,4 +215,4 @@ def test_a_wrong_variant_that_passes_is_not_told_as_refused() -> None:
     found = summary_answers(replace(STORY, refused=passing))[-1]
     assert found.question == "Was the wrong variant refused?"
     assert found.answer == "No: the judge passed “Scheduled times taken in UTC”"
-    assert found.mood == "fail"
+    assert found.style == "fail"

@@ -89,7 +89,7 @@ def axe() -> str:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
-    told = {name: write_report(story(), folder / f"{name}.html") for name, story in REPORTS.items()}
+    told = {name: write_report(report(), folder / f"{name}.html") for name, report in REPORTS.items()}
     return {**told, "check": write_check(assessed(), KEPT, folder / "check.html")}
 
 

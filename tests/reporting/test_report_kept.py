@@ -90,9 +90,9 @@ def test_a_stamp_says_when_it_was_by_the_time_of_the_data_and_what_no_record_kno
     rollouts.live(project, rollouts.release(made_at="1"))
     ended = rolled_back(project, "2")
     project.save(Stamp(name=project.name, of=ended.salt, at="2013-10", note="Its feed broke."))
-    (moment,) = list_events(read_report_data(project))
-    assert moment.at == "2013-10"
-    assert "Its feed broke." in moment.message
+    (event,) = list_events(read_report_data(project))
+    assert event.at == "2013-10"
+    assert "Its feed broke." in event.message
 
 
 def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_one(project: Project) -> None:
@@ -160,10 +160,10 @@ def test_the_report_of_ones_own_project_shows_its_release_and_what_was_watched(
     project = watched.released(watched.write(tmp_path, table=watched.turned()))
     assert read_report_data(project).year is None
     pipeline.watch(project)
-    story = read_report_data(project)
-    assert story.release
-    assert story.year is not None
-    assert [each.period for each in story.year.watches] == ["2013-04"]
+    report = read_report_data(project)
+    assert report.release
+    assert report.year is not None
+    assert [each.period for each in report.year.watches] == ["2013-04"]
     with pytest.raises(SystemExit) as ended:
         cli.main(["report", "--project", str(tmp_path), "--out", str(tmp_path / "a/report.html"), "--json"])
     assert ended.value.code == cli.PASS

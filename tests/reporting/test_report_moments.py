@@ -33,8 +33,8 @@ from headway.reporting.report_data import DatedRetraining, Event, MonitoringHist
 
 def told(**parts: Any) -> Event:
     """The one moment of a year of these parts."""
-    (moment,) = list_events(ReportData(title="", groups="days", year=MonitoringHistory(names=NAMES, **parts)))
-    return moment
+    (event,) = list_events(ReportData(title="", groups="days", year=MonitoringHistory(names=NAMES, **parts)))
+    return event
 
 
 def seen(*watches: MonitoringReport) -> list[Event]:
@@ -58,19 +58,19 @@ def test_without_a_year_there_are_no_moments() -> None:
 
 
 def test_drift_that_does_harm_is_told_with_its_rows_and_its_figures_have_intervals() -> None:
-    (moment,) = seen(watch(9, FIRST, "degraded", *quality(0.671, 0.135)))
-    assert moment.what == "Drift found, and it was worse than when it was judged"
-    assert moment.message.startswith("27,574 rows were looked at; of 27,010 the outcome was known. The inputs are not")
-    assert "ECE 0.135 [0.100, 0.170], on 27,010 rows, 62 groups, drift p 0.001" in moment.detail
-    assert moment.mood == "fail"
+    (event,) = seen(watch(9, FIRST, "degraded", *quality(0.671, 0.135)))
+    assert event.what == "Drift found, and it was worse than when it was judged"
+    assert event.message.startswith("27,574 rows were looked at; of 27,010 the outcome was known. The inputs are not")
+    assert "ECE 0.135 [0.100, 0.170], on 27,010 rows, 62 groups, drift p 0.001" in event.detail
+    assert event.style == "fail"
 
 
 def test_harm_that_is_shown_is_told_with_the_interval_of_each_figure() -> None:
     parts = (*quality(0.671, 0.135), estimate("ece.split", 0.12, 0.04), estimate("roc_auc.change", -0.05, 0.03))
     cost = estimate("retrain.expected_loss", 3387.0, 2216.0)
     replies = harmed("roc_auc.change", "ece.split", "cost")
-    (moment,) = seen(watch(9, FIRST, "degraded", *parts, cost=cost, answers=replies))
-    assert moment.message.endswith(
+    (event,) = seen(watch(9, FIRST, "degraded", *parts, cost=cost, answers=replies))
+    assert event.message.endswith(
         "Shown by a change of AUC since it was judged of -0.050 [-0.080, -0.020] and a calibration error, guarded "
         "against noise, of 0.120 [0.080, 0.160] and a cost a month, against when it was judged, of "
         "3,400 [1,200, 5,600]."
@@ -98,9 +98,9 @@ def test_a_period_that_is_not_over_is_no_moment() -> None:
 )
 def test_what_was_seen_is_not_told_as_more_than_it_is(status: Any, drift: object, what: str, kind: str) -> None:
     period = watch(9, FIRST, status, n_labeled=0)
-    (moment,) = seen(period if drift else replace(period, drift=None))
-    assert (moment.what, moment.kind) == (what, kind)
-    assert "outcome" not in moment.message
+    (event,) = seen(period if drift else replace(period, drift=None))
+    assert (event.what, event.kind) == (what, kind)
+    assert "outcome" not in event.message
 
 
 def test_a_quiet_period_is_no_moment() -> None:
@@ -117,24 +117,24 @@ def test_the_same_seen_again_is_one_moment_and_another_release_begins_a_new_one(
 
 def test_a_cost_without_an_interval_is_not_told() -> None:
     endless = replace(estimate("retrain.expected_loss", -628.0, 1.0), low=-1.8e308, high=1.8e308)
-    (moment,) = seen(watch(9, FIRST, "degraded", cost=endless))
-    assert "cost" not in moment.detail
+    (event,) = seen(watch(9, FIRST, "degraded", cost=endless))
+    assert "cost" not in event.detail
 
 
 @pytest.mark.parametrize(
     ("acts", "message"), [(True, "headway acts on it by itself."), (False, "it waits for a person to act on it.")]
 )
 def test_a_ticket_says_why_and_who_acts(acts: bool, message: str) -> None:
-    moment = told(tickets=(ticket(acts=acts),))
-    assert moment.message.startswith("There is much more to learn from than when it was trained, and its probabilities")
-    assert moment.message.endswith(message)
-    assert moment.detail == "Labelled rows grew by 132%, from 105,475 to 244,737. Release aaaaaaaaaaaa."
+    event = told(tickets=(ticket(acts=acts),))
+    assert event.message.startswith("There is much more to learn from than when it was trained, and its probabilities")
+    assert event.message.endswith(message)
+    assert event.detail == "Labelled rows grew by 132%, from 105,475 to 244,737. Release aaaaaaaaaaaa."
 
 
 def test_a_rollback_says_how_many_met_the_release_why_it_was_taken_back_and_by_whom() -> None:
-    moment = told(trials=(taken_back(),))
-    assert moment.what == "A new release was taken back by itself"
-    assert moment.message == (
+    event = told(trials=(taken_back(),))
+    assert event.what == "A new release was taken back by itself"
+    assert event.message == (
         "A new release (reads the schedule from a feed) answered 20 % of the callers, beside the live one. "
         "After 1,500 requests its feed broke. After 3,030 requests, 597 of them with an answer of its own, the judge "
         "took it back: it changes more decisions than is allowed "
@@ -144,9 +144,9 @@ def test_a_rollback_says_how_many_met_the_release_why_it_was_taken_back_and_by_w
 
 def test_a_rollback_by_a_person_names_the_person() -> None:
     by_hand = Verdict(answer="undecided", subject=FEED, by="ada", why="callers complain")
-    moment = told(trials=(replace(taken_back(), verdict=by_hand),))
-    assert moment.what == "A new release was taken back"
-    assert moment.message.endswith("ada took it back.")
+    event = told(trials=(replace(taken_back(), verdict=by_hand),))
+    assert event.what == "A new release was taken back"
+    assert event.message.endswith("ada took it back.")
 
 
 def test_a_release_that_was_promoted_is_named_and_its_training_is_not_told_again() -> None:
@@ -168,12 +168,12 @@ def test_a_release_that_was_promoted_is_named_and_its_training_is_not_told_again
     ("standing", "what"), [("running", "A new release is on trial"), ("inconclusive", "A new release was withdrawn")]
 )
 def test_a_rollout_without_an_answer_is_told_as_such(standing: str, what: str) -> None:
-    moment = told(
+    event = told(
         trials=(RolloutSummary(at="2013-10-09", rollout=rollout(FEED, standing, share=0.0), verdict=flips("pass")),)
     )
-    assert moment.what == what
-    assert moment.message.startswith("A new release answered no caller but saw every request, beside the live one.")
-    assert moment.mood == "note"
+    assert event.what == what
+    assert event.message.startswith("A new release answered no caller but saw every request, beside the live one.")
+    assert event.style == "note"
 
 
 @pytest.mark.parametrize(
@@ -185,28 +185,28 @@ def test_a_rollout_without_an_answer_is_told_as_such(standing: str, what: str) -
     ],
 )
 def test_a_retraining_says_whether_it_is_better_and_on_how_many_rows(made: Any, what: str) -> None:
-    moment = told(learned=(DatedRetraining(at="2013-10", retraining=made),))
-    assert moment.what == what
-    assert moment.message.endswith("Both were judged on the same 25,312 rows, 62 days.")
-    assert moment.detail.startswith("Loss in Brier ")
+    event = told(learned=(DatedRetraining(at="2013-10", retraining=made),))
+    assert event.what == what
+    assert event.message.endswith("Both were judged on the same 25,312 rows, 62 days.")
+    assert event.detail.startswith("Loss in Brier ")
 
 
 def test_a_retraining_without_rules_gives_the_reason() -> None:
     made = retraining()
     bare = replace(made.frontier.winner, verdict=replace(made.frontier.winner.verdict, rule_results=(), why="no rule"))
-    moment = told(
+    event = told(
         learned=(DatedRetraining(at="2013-10", retraining=replace(made, frontier=replace(made.frontier, winner=bare))),)
     )
-    assert "Both" not in moment.message
-    assert moment.detail.startswith("No rule. ")
+    assert "Both" not in event.message
+    assert event.detail.startswith("No rule. ")
 
 
 @pytest.mark.parametrize(("back", "what"), [(True, "Live again: first release"), (False, "Live: first release")])
 def test_a_move_by_hand_says_who_and_why(back: bool, what: str) -> None:
-    moment = told(turns=(turn(FIRST, back=back),))
-    assert moment.what == what
-    assert moment.message.endswith("Callers complain.")
-    assert moment.detail == "Move 3 of flights@live, release aaaaaaaaaaaa."
+    event = told(turns=(turn(FIRST, back=back),))
+    assert event.what == what
+    assert event.message.endswith("Callers complain.")
+    assert event.detail == "Move 3 of flights@live, release aaaaaaaaaaaa."
 
 
 def test_a_move_to_nothing_is_told_as_such() -> None:

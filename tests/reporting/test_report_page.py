@@ -19,7 +19,7 @@ from headway.reporting.report_data import MonitoringHistory, ReportData, Stage
 
 pytestmark = pytest.mark.slow
 
-EVERY = ("variants", "verdict", "refused", "quality", "moments", "replay", "data", "run")
+EVERY = ("variants", "verdict", "refused", "quality", "events", "replay", "data", "run")
 
 
 class Outline(HTMLParser):
@@ -117,13 +117,13 @@ def test_a_story_of_findings_and_stages_alone_is_a_page() -> None:
 
 @pytest.mark.slow
 def test_the_year_comes_first_and_a_story_without_one_shows_nothing_of_it(page: str) -> None:
-    assert [each for each in Outline(page).ids if each in EVERY][:2] == ["quality", "moments"]
-    assert not {"quality", "moments", "year"} & set(Outline(render_report(own_project())).ids)
+    assert [each for each in Outline(page).ids if each in EVERY][:2] == ["quality", "events"]
+    assert not {"quality", "events", "year"} & set(Outline(render_report(own_project())).ids)
 
 
 def test_a_project_of_which_nothing_is_known_but_one_period_shows_its_moments_without_a_picture() -> None:
     page = render_report(watched_only(watch(9)))
-    assert {"quality", "moments"} <= set(Outline(page).ids)
+    assert {"quality", "events"} <= set(Outline(page).ids)
     assert "svg" in Outline(page).tags
     assert "<figure" not in page
 
@@ -171,10 +171,10 @@ def test_both_themes_have_every_colour_and_no_two_pictures_colours_are_one() -> 
 
 
 def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason() -> None:
-    story = lived()
-    *judged, last = story.frontier
+    report = lived()
+    *judged, last = report.frontier
     why = {last.variant.name: "slower in a first look: 40 us against <2> us"}
-    text = render_report(replace(story, frontier=tuple(judged), left=(last,), reasons=why))
+    text = render_report(replace(report, frontier=tuple(judged), left=(last,), reasons=why))
     assert "For 1 more a first look at their speed was enough" in text
     assert f"{last.variant.name}: slower in a first look: 40 us against &lt;2&gt; us" in text
 

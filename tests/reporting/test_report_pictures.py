@@ -39,9 +39,9 @@ def winner(*measurements: Measurement, **changes: object) -> ReportData:
     return replace(STORY, winner=replace(row, evidence=evidence(RELEASED, *measurements, period="test"), **changes))
 
 
-def sliced(story: ReportData) -> RenderedChart | None:
+def sliced(report: ReportData) -> RenderedChart | None:
     """The picture of the slices of a story."""
-    section = slices.plugin(story)
+    section = slices.plugin(report)
     return section.picture() if section else None
 
 
@@ -190,13 +190,13 @@ def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, Ren
 def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
     named = [estimate("brier.drop", 0.001 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(3)]
     small = estimate("brier.drop", 0.2, 0.1, slice="origin=LGA", rows=900)
-    story = winner(*named, small, unknown(replace(named[0], slice="origin=JFK")))
-    picture = sliced(story)
+    report = winner(*named, small, unknown(replace(named[0], slice="origin=JFK")))
+    picture = sliced(report)
     assert picture is not None
     assert "origin=LGA" not in texts(picture.wide)
-    section = slices.plugin(story)
+    section = slices.plugin(report)
     assert section is not None
-    assert section.means[-1] == "2 more rest on fewer than 1,000 rows or 20 days, and cannot be judged."
+    assert section.conclusions[-1] == "2 more rest on fewer than 1,000 rows or 20 days, and cannot be judged."
 
 
 @pytest.mark.parametrize(
@@ -206,19 +206,19 @@ def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
 def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
     named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
     rule_result = RuleResult(rule=Rule(measure="worst_slice.brier.drop", at_most=0.005), answer=answer, message="")  # type: ignore[arg-type]
-    story = winner(*named)
-    assert story.winner is not None
-    told = replace(story.winner, verdict=replace(story.winner.verdict, rule_results=(rule_result,)))
-    picture = sliced(replace(story, winner=told))
+    report = winner(*named)
+    assert report.winner is not None
+    told = replace(report.winner, verdict=replace(report.winner.verdict, rule_results=(rule_result,)))
+    picture = sliced(replace(report, winner=told))
     assert picture is not None
     assert picture.title.startswith(title)
 
 
 def test_slices_without_a_rule_are_told_without_a_limit() -> None:
     named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
-    story = winner(*named)
-    assert story.winner is not None
-    plain = replace(story, winner=replace(story.winner, verdict=replace(story.winner.verdict, rule_results=())))
+    report = winner(*named)
+    assert report.winner is not None
+    plain = replace(report, winner=replace(report.winner, verdict=replace(report.winner.verdict, rule_results=())))
     picture = sliced(plain)
     assert picture is not None
     assert picture.title.startswith("2 slices against the model as it came; the worst is origin=1")

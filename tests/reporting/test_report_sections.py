@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow
 HELD = build_sections(examined())
 
 
-def told(story: ReportData, name: str) -> str:
+def told(report: ReportData, name: str) -> str:
     """What a section says, as one text."""
-    return " ".join(build_sections(story)[name].means)
+    return " ".join(build_sections(report)[name].conclusions)
 
 
 def unknown(measurement: Measurement) -> Measurement:
@@ -106,7 +106,7 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -
     ],
 )
 def test_a_section_says_what_its_intervals_bear_out(name: str, message: str) -> None:
-    assert message in " ".join(HELD[name].means)
+    assert message in " ".join(HELD[name].conclusions)
 
 
 def test_where_no_feature_does_harm_that_is_said() -> None:
@@ -156,13 +156,13 @@ def test_sets_of_numbers_are_told_by_their_width_and_those_of_classes_by_their_s
     [("fail", "more than the 5 that the policy allows"), ("undecided", "the data cannot tell whether")],
 )
 def test_reliability_follows_the_judge(answer: str, message: str) -> None:
-    story = flights()
-    assert story.winner is not None
-    rule_results = tuple(replace(each, answer=answer) for each in story.winner.verdict.rule_results)
-    winner = replace(story.winner, verdict=replace(story.winner.verdict, rule_results=rule_results))
-    assert message in told(replace(story, winner=winner), "reliability")
+    report = flights()
+    assert report.winner is not None
+    rule_results = tuple(replace(each, answer=answer) for each in report.winner.verdict.rule_results)
+    winner = replace(report.winner, verdict=replace(report.winner.verdict, rule_results=rule_results))
+    assert message in told(replace(report, winner=winner), "reliability")
     assert "limit" not in told(
-        replace(story, winner=replace(winner, verdict=replace(winner.verdict, rule_results=()))), "reliability"
+        replace(report, winner=replace(winner, verdict=replace(winner.verdict, rule_results=()))), "reliability"
     )
 
 
@@ -203,11 +203,11 @@ def test_what_too_few_starts_say_is_told_without_an_interval() -> None:
 
 
 def test_a_machine_that_was_busy_is_told_beside_its_times() -> None:
-    story = only(estimate("latency.speedup", 2.0, 0.1))
-    assert story.winner is not None
-    busy = replace(story.winner, evidence=replace(story.winner.evidence, findings=(BUSY,)))
-    assert "take these figures with care" in told(replace(story, winner=busy), "speed")
-    assert "take these figures with care" not in told(story, "speed")
+    report = only(estimate("latency.speedup", 2.0, 0.1))
+    assert report.winner is not None
+    busy = replace(report.winner, evidence=replace(report.winner.evidence, findings=(BUSY,)))
+    assert "take these figures with care" in told(replace(report, winner=busy), "speed")
+    assert "take these figures with care" not in told(report, "speed")
 
 
 def test_parity_to_the_bit_is_told_as_a_count_of_rows() -> None:
@@ -239,8 +239,8 @@ def test_parts_that_are_all_too_small_are_counted_and_nothing_is_drawn() -> None
     )
     for name in ("people", "discovered"):
         section = build_sections(only(*small))[name]
-        assert section.means == ("One more rests on fewer than 1,000 rows or 20 days, and cannot be judged.",)
-        assert section.picture() is None and not section.sheet.rows
+        assert section.conclusions == ("One more rests on fewer than 1,000 rows or 20 days, and cannot be judged.",)
+        assert section.picture() is None and not section.table.rows
     assert "cannot be judged" in render_report(only(*small))
 
 
@@ -261,7 +261,7 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
     assert "No fault that was tried is shown" in said and "exactly as the model as it came does" in said
     worse = estimate("robustness.noise.drop", 0.1, 0.01, slice="temp")
     assert "stand it worse than the model as it came: temp, a value is noisy." in told(only(worse), "robustness")
-    assert build_sections(only(unknown(worse)))["robustness"].means == ()
+    assert build_sections(only(unknown(worse)))["robustness"].conclusions == ()
 
 
 @pytest.mark.parametrize(
@@ -277,8 +277,10 @@ def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are
 )
 def test_an_attack_is_told_beside_the_same_on_the_model_as_it_came(lost: Measurement, message: str) -> None:
     section = build_sections(only(fact("attack.success", 0.0, rows=995), lost))["attack"]
-    assert message in " ".join(section.means) and section.picture() is None
-    assert section.means[0] == "Of 995 rows not one decision could be turned, which does not show that none can be."
+    assert message in " ".join(section.conclusions) and section.picture() is None
+    assert (
+        section.conclusions[0] == "Of 995 rows not one decision could be turned, which does not show that none can be."
+    )
 
 
 def test_an_attack_on_too_few_groups_says_nothing_of_how_many() -> None:
@@ -287,18 +289,18 @@ def test_an_attack_on_too_few_groups_says_nothing_of_how_many() -> None:
 
 def test_requests_that_failed_are_counted() -> None:
     failed = build_sections(only(fact("load.failed", 3.0, rows=900)))["load"]
-    assert failed.means == ("3 of 900 requests failed or were answered wrong.",) and failed.picture() is None
+    assert failed.conclusions == ("3 of 900 requests failed or were answered wrong.",) and failed.picture() is None
 
 
 def test_a_part_of_which_nothing_was_measured_is_told_as_unsettled() -> None:
     section = build_sections(only(fact("components.unsettled", 1.0, slice="quantise")))["components"]
-    assert section.means == ("It cannot be told what this is worth: quantise.",) and section.picture() is None
+    assert section.conclusions == ("It cannot be told what this is worth: quantise.",) and section.picture() is None
 
 
 def test_what_did_not_run_is_listed_and_does_not_read_as_well() -> None:
-    story = examined()
-    assert not_run_findings(story) == (SILENT,) and other_findings(story) == (BUSY,)
-    page = render_report(story)
+    report = examined()
+    assert not_run_findings(report) == (SILENT,) and other_findings(report) == (BUSY,)
+    page = render_report(report)
     assert "What could not be measured" in page and "does not mean that all is well" in page
     assert "audit &#39;load&#39; did not run" in page and "the machine was busy" in page
     assert "What could not be measured" not in render_report(flights())
@@ -306,9 +308,9 @@ def test_what_did_not_run_is_listed_and_does_not_read_as_well() -> None:
 
 def test_what_no_section_tells_of_is_in_the_numbers() -> None:
     odd = fact("threshold", 0.3)
-    story = examined(odd)
-    assert other_measurements(story, HELD) == (odd,)
-    assert "Threshold of a yes" in render_report(story)
+    report = examined(odd)
+    assert other_measurements(report, HELD) == (odd,)
+    assert "Threshold of a yes" in render_report(report)
 
 
 def test_every_section_is_a_link_at_the_top_of_the_page() -> None:

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.slow
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def drawn(story: ReportData) -> RenderedChart:
-    found = timeline.draw_timeline(story)
+def drawn(report: ReportData) -> RenderedChart:
+    found = timeline.draw_timeline(report)
     assert found is not None
     return found
 
@@ -66,12 +66,12 @@ def test_what_was_live_stands_in_the_band_in_words_where_they_fit_and_else_by_a_
 
 
 def test_a_measurement_is_filled_an_estimate_is_open_and_abstention_is_said_in_words() -> None:
-    story = watched_only(
+    report = watched_only(
         watch(9, FIRST, "healthy", *quality(0.7, 0.04)),
         watch(10, FIRST, "healthy", estimate("roc_auc.estimated", 0.69, 0.08)),
         watch(11, FIRST, "unknown", unknown=(ABSTAINS,)),
     )
-    picture = drawn(story)
+    picture = drawn(report)
     assert texts(picture.wide).count("cannot say") == 3  # of AUC in November, of ECE in October and November
     assert {"measured while live", "estimated before labels came"} <= set(texts(picture.wide))
     assert any("no honest estimate" in line for line in picture.reading)
@@ -79,17 +79,17 @@ def test_a_measurement_is_filled_an_estimate_is_open_and_abstention_is_said_in_w
 
 
 def test_a_period_that_is_not_over_says_so() -> None:
-    story = watched_only(
+    report = watched_only(
         watch(9, FIRST, "healthy", *quality(0.7, 0.04)), watch(10, FIRST, "unknown", is_complete=False)
     )
-    assert texts(drawn(story).wide).count("not over") == 2
+    assert texts(drawn(report).wide).count("not over") == 2
 
 
 def test_labels_that_came_do_not_hide_that_no_estimate_could_be_given_before() -> None:
-    story = watched_only(
+    report = watched_only(
         *(watch(month, FIRST, "healthy", *quality(0.7, 0.04), unknown=(ABSTAINS,)) for month in (9, 10))
     )
-    assert texts(drawn(story).wide).count("cannot say") == 2
+    assert texts(drawn(report).wide).count("cannot say") == 2
 
 
 def test_a_picture_of_what_was_all_measured_says_nothing_of_estimates() -> None:
@@ -136,17 +136,17 @@ def test_weeks_are_named_by_month_and_day() -> None:
 
 
 def test_a_period_of_which_nothing_is_known_for_sure_is_never_the_worst() -> None:
-    story = watched_only(
+    report = watched_only(
         *(watch(month, FIRST, "healthy", estimate("roc_auc.estimated", 0.7, 0.05)) for month in (9, 10))
     )
-    assert drawn(story).title == "Quality, period by period"
+    assert drawn(report).title == "Quality, period by period"
 
 
 @pytest.mark.parametrize(
-    "story", [ReportData(title=""), own_project(), watched_only(watch(9, FIRST, "healthy", *quality(0.7, 0.1)))]
+    "report", [ReportData(title=""), own_project(), watched_only(watch(9, FIRST, "healthy", *quality(0.7, 0.1)))]
 )
-def test_less_than_two_periods_are_no_picture(story: ReportData) -> None:
-    assert timeline.draw_timeline(story) is None
+def test_less_than_two_periods_are_no_picture(report: ReportData) -> None:
+    assert timeline.draw_timeline(report) is None
 
 
 def test_periods_without_any_measure_are_no_picture() -> None:

@@ -21,22 +21,22 @@ from headway.reporting.text.tables import Cell, Column, Line, Table
 PERIODS = ("train", "choose", "test", "live")
 
 
-def model_card(story: ReportData, frontier: SearchResult, training: Training | None = None) -> str:
+def model_card(report: ReportData, frontier: SearchResult, training: Training | None = None) -> str:
     """The card of the winner of a search; the same records give the same text on every machine.
 
     `story` adds the release and the span of each period, `training` what the model as it came had learned from.
     """
     case = gate_result(frontier, frontier.winner.verdict)
-    story = replace(story, winner=frontier.winner, frontier=frontier.judged, data={})
-    found = build_sections(story)
+    report = replace(report, winner=frontier.winner, frontier=frontier.judged, data={})
+    found = build_sections(report)
     told = {
-        "What it is": _what(story, frontier),
-        "What it learned from and was judged on": _data(story, frontier, training),
+        "What it is": _what(report, frontier),
+        "What it learned from and was judged on": _data(report, frontier, training),
         "Verdict": _verdict(frontier.winner, gate.describe_judged_rows(case)),
         **{section.title: _section(section) for section in found.values()},
-        "What else was measured": _sheet_of(other_measurements(story, found), story.groups),
-        "What could not be measured": _findings(not_run_findings(story)),
-        "What was found while it was measured": _findings(other_findings(story)),
+        "What else was measured": _sheet_of(other_measurements(report, found), report.groups),
+        "What could not be measured": _findings(not_run_findings(report)),
+        "What was found while it was measured": _findings(other_findings(report)),
         "What was refused": _refused(frontier),
     }
     head = f"# Model card: {escape_markdown(frontier.name)}\n\nFigures in brackets are the ends of 95 % intervals"
@@ -46,9 +46,9 @@ def model_card(story: ReportData, frontier: SearchResult, training: Training | N
 
 def _section(section: Section) -> str:
     """What a section of the report says, and its numbers."""
-    lines = "\n".join(f"- {escape_markdown(line)}" for line in section.means)
-    sheet = markdown_table(section.sheet) if section.sheet.rows else ""
-    return "\n\n".join(part for part in (escape_markdown(section.lead), lines, sheet) if part)
+    lines = "\n".join(f"- {escape_markdown(line)}" for line in section.conclusions)
+    table = markdown_table(section.table) if section.table.rows else ""
+    return "\n\n".join(part for part in (escape_markdown(section.lead), lines, table) if part)
 
 
 def _sheet_of(found: Sequence[Measurement], groups: str) -> str:
@@ -59,7 +59,7 @@ def _findings(found: Sequence[Finding]) -> str:
     return markdown_table(tables.tabulate_findings(found)) if found else ""
 
 
-def _what(story: ReportData, frontier: SearchResult) -> str:
+def _what(report: ReportData, frontier: SearchResult) -> str:
     variant, baseline = frontier.winner.variant, frontier.baseline
     calibrator = baseline.calibrator
     facts = {
@@ -69,7 +69,7 @@ def _what(story: ReportData, frontier: SearchResult) -> str:
         "Inputs": ", ".join(variant.signature.names),
         "Model file": f"{variant.artifact.format}, {variant.artifact.size_bytes:,} bytes, {variant.artifact.digest}",
         "Variant": variant.digest,
-        "Release": story.release or "none: it is not released",
+        "Release": report.release or "none: it is not released",
         "Calibrator": f"{calibrator}, from {calibrator.n_rows:,} rows" if calibrator else "",
         "Searched": frontier.at,
     }
@@ -83,9 +83,9 @@ def _facts(facts: dict[str, str]) -> str:
     return "".join(f"- {name}: {escape_markdown(value)}\n" for name, value in facts.items() if value)
 
 
-def _data(story: ReportData, frontier: SearchResult, training: Training | None) -> str:
+def _data(report: ReportData, frontier: SearchResult, training: Training | None) -> str:
     """The periods: the span of each, the digest of its rows, and how many rows and groups were judged."""
-    spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
+    spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
     judged = {"choose": frontier.origin, frontier.winner.evidence.period: frontier.winner}
     counts = {name: formatting.format_basis(most) for name, row in judged.items() if (most := _most(row))}
     if training is not None:

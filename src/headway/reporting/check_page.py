@@ -14,7 +14,7 @@ from headway.reporting.charts import data_check
 from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.console import write_atomically
 from headway.reporting.gates import check
-from headway.reporting.summary import AnswerStyle, SummaryAnswer
+from headway.reporting.summary import SummaryAnswer, SummaryStyle
 from headway.reporting.text import tables
 
 HEADS = {
@@ -89,21 +89,23 @@ def _fit(now: Assessment) -> SummaryAnswer:
     stops, undecided, warns = (now.count(name) for name in ("stop", "undecided", "warn"))
     question = "Can a model learn from them?"
     warned = f" {warns} warning{'s' if warns != 1 else ''} to read." if warns else ""
-    mood: AnswerStyle = "fail" if stops else "undecided" if undecided else "pass"
+    style: SummaryStyle = "fail" if stops else "undecided" if undecided else "pass"
     if stops:
         answer = f"No: {stops} finding{'s say' if stops > 1 else ' says'} stop"
-        return SummaryAnswer(question=question, answer=answer, detail=f"{_first(now, 'stop')}{warned}", mood=mood)
+        return SummaryAnswer(question=question, answer=answer, detail=f"{_first(now, 'stop')}{warned}", style=style)
     if undecided:
         answer = f"Not before somebody says {undecided} thing{'s' if undecided > 1 else ''}"
-        return SummaryAnswer(question=question, answer=answer, detail=f"{_first(now, 'undecided')}{warned}", mood=mood)
-    return SummaryAnswer(question=question, answer="Yes: nothing forbids it", detail=warned.strip(), mood=mood)
+        return SummaryAnswer(
+            question=question, answer=answer, detail=f"{_first(now, 'undecided')}{warned}", style=style
+        )
+    return SummaryAnswer(question=question, answer="Yes: nothing forbids it", detail=warned.strip(), style=style)
 
 
 def _changed(found: AssessmentResult) -> SummaryAnswer:
     now, question = found.now, "What changed?"
     if found.same:
         return SummaryAnswer(
-            question=question, answer="Nothing", detail=f"The same data and findings as of {now.at[:10]}.", mood="pass"
+            question=question, answer="Nothing", detail=f"The same data and findings as of {now.at[:10]}.", style="pass"
         )
     if found.before is None:
         return SummaryAnswer(
@@ -113,7 +115,7 @@ def _changed(found: AssessmentResult) -> SummaryAnswer:
     detail = " ".join(f"{line.strip().rstrip('.')}." for line in lines[:3])
     if now.why:
         return SummaryAnswer(
-            question=question, answer=f"Assessment {now.number} was opened", detail=detail, mood="undecided"
+            question=question, answer=f"Assessment {now.number} was opened", detail=detail, style="undecided"
         )
     return SummaryAnswer(
         question=question, answer="Checked again", detail=detail or f"All is as on {found.before.at[:10]}."
@@ -132,7 +134,7 @@ def _blind(now: Assessment) -> SummaryAnswer:
     blind, count = len(now.unjudged), len(now.looked)
     question = "What could not be judged?"
     if not blind:
-        return SummaryAnswer(question=question, answer=f"All {count} checks judged", mood="pass")
+        return SummaryAnswer(question=question, answer=f"All {count} checks judged", style="pass")
     return SummaryAnswer(
         question=question,
         answer=f"{blind} of {count} checks",

@@ -16,67 +16,67 @@ from headway.reporting.text.tables import Cell, Column, Line, Table, measurement
 _YEAR = ("roc_auc", "ece", "brier")
 
 
-def tabulate_months(story: ReportData) -> Table:
+def tabulate_months(report: ReportData) -> Table:
     """Every measure that is shown by month, of the winner and, where it was measured, of the model as it came."""
-    series = _series(story)
-    titles = [f"{words.measure_symbol(measure)}, {story.word if live else 'as it came'}" for measure, live in series]
+    series = _series(report)
+    titles = [f"{words.measure_symbol(measure)}, {report.word if live else 'as it came'}" for measure, live in series]
     rows = tuple(
         (
-            _month(story, label),
+            _month(report, label),
             *(
-                measurement_cell(periods.month_measurement(story, label, measure, live=live))
+                measurement_cell(periods.month_measurement(report, label, measure, live=live))
                 for measure, live in series
             ),
         )
-        for label in periods.month_labels(story)
+        for label in periods.month_labels(report)
     )
     return Table(columns=tuple(Column(title=title) for title in ("Month", *titles)), rows=rows)
 
 
-def tabulate_windows(story: ReportData) -> Table:
+def tabulate_windows(report: ReportData) -> Table:
     """Every period: what was live, on how many rows, what was measured and estimated, and whether the inputs moved."""
     measures = [
         name
         for name in _YEAR
-        if any(period.find(name) or period.estimate(name) for period in periods.list_periods(story))
+        if any(period.find(name) or period.estimate(name) for period in periods.list_periods(report))
     ]
-    guessed = [name for name in measures if any(period.estimate(name) for period in periods.list_periods(story))]
+    guessed = [name for name in measures if any(period.estimate(name) for period in periods.list_periods(report))]
     rows = tuple(
         (
             (Line(text=periods.period_name(period.label)),),
-            *_watched(story, period),
+            *_watched(report, period),
             *(_said(period.find(name)) for name in measures),
             *(_said(period.estimate(name)) if period.watch else () for name in guessed),
         )
-        for period in periods.list_periods(story)
+        for period in periods.list_periods(report)
     )
     titles = ("Period", "Live", "Rows", "Inputs", *map(words.measure_symbol, measures))
     before = (f"{words.measure_symbol(name)} before labels" for name in guessed)
     return Table(columns=tuple(Column(title=title) for title in (*titles, *before)), rows=rows)
 
 
-def _watched(story: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
+def _watched(report: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
     """What was live, or what the period was used for before; the rows, of those the outcomes known; the inputs."""
     seen = period.watch
     if seen is None:
         count = max((measurement.n_rows for measurement in period.measured), default=0)
-        return (Line(text=periods.describe_use(story, period.label), mood="quiet"),), (Line(text=f"{count:,}"),), ()
-    name = story.year.names.get(seen.release, "") if story.year else ""
-    live = (Line(text=name or "live"), Line(text=formatting.short_digest(seen.release), mood="quiet"))
-    rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labeled:,} known", mood="quiet"))
+        return (Line(text=periods.describe_use(report, period.label), style="quiet"),), (Line(text=f"{count:,}"),), ()
+    name = report.year.names.get(seen.release, "") if report.year else ""
+    live = (Line(text=name or "live"), Line(text=formatting.short_digest(seen.release), style="quiet"))
+    rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labeled:,} known", style="quiet"))
     if seen.drift is None:
-        return live, rows, (Line(text="cannot say" if seen.is_complete else "not over yet", mood="quiet"),)
+        return live, rows, (Line(text="cannot say" if seen.is_complete else "not over yet", style="quiet"),)
     p = next(
         measurement.value
         for measurement in seen.drift.measurements
         if measurement.name == "drift.p" and not measurement.slice
     )
-    moved = Line(text="changed", mood="undecided") if seen.drift.alarm else Line(text="no change shown")
-    return live, rows, (moved, Line(text=f"p {p:.2g}", mood="quiet"))
+    moved = Line(text="changed", style="undecided") if seen.drift.alarm else Line(text="no change shown")
+    return live, rows, (moved, Line(text=f"p {p:.2g}", style="quiet"))
 
 
 def _said(found: Measurement | None) -> Cell:
-    return measurement_cell(found) if found else (Line(text="cannot say", mood="quiet"),)
+    return measurement_cell(found) if found else (Line(text="cannot say", style="quiet"),)
 
 
 def tabulate_reliability(evidence: Evidence) -> Table:
@@ -134,8 +134,8 @@ def tabulate_against_baseline(found: Sequence[Measurement], came: Evidence | Non
     rows = tuple(
         (
             (
-                Line(text=words.measure_title(measurement.name), mood="strong"),
-                Line(text=measurement.name, mood="quiet"),
+                Line(text=words.measure_title(measurement.name), style="strong"),
+                Line(text=measurement.name, style="quiet"),
             ),
             measurement_cell(measurement, groups=groups),
             *(measurement_cell(look.find(measurement.name), groups=groups) for look in looks),
@@ -146,9 +146,9 @@ def tabulate_against_baseline(found: Sequence[Measurement], came: Evidence | Non
     return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
 
 
-def count_small_parts(story: ReportData, count: int) -> list[str]:
+def count_small_parts(report: ReportData, count: int) -> list[str]:
     """A sentence on what rests on too few rows or groups to be judged; none where nothing does."""
-    least = f"fewer than {story.slice_rows:,} rows or {story.slice_groups} {story.groups}"
+    least = f"fewer than {report.slice_rows:,} rows or {report.slice_groups} {report.groups}"
     rest = "one more rests" if count == 1 else f"{count} more rest"
     return [f"{rest[:1].upper()}{rest[1:]} on {least}, and cannot be judged."] if count else []
 
@@ -162,18 +162,18 @@ def tabulate_stages(found: tuple[Stage, ...]) -> Table:
     return Table(columns=(Column(title="Stage", folds=True), Column(title="Seconds")), rows=rows, chosen=len(rows) - 1)
 
 
-def _series(story: ReportData) -> list[tuple[str, bool]]:
+def _series(report: ReportData) -> list[tuple[str, bool]]:
     """Measure and side (True is the winner) of each column that has a number."""
-    sides = [(measure, live) for measure in periods.monthly_measures(story) for live in (True, False)]
-    labels = periods.month_labels(story)
+    sides = [(measure, live) for measure in periods.monthly_measures(report) for live in (True, False)]
+    labels = periods.month_labels(report)
     return [
         side
         for side in sides
-        if any(periods.month_measurement(story, label, side[0], live=side[1]) for label in labels)
+        if any(periods.month_measurement(report, label, side[0], live=side[1]) for label in labels)
     ]
 
 
-def _month(story: ReportData, label: str) -> Cell:
+def _month(report: ReportData, label: str) -> Cell:
     name = Line(text=periods.period_name(label))
-    span = periods.split_period_of(story, label)
-    return (name, Line(text=span, mood="quiet")) if span else (name,)
+    span = periods.split_period_of(report, label)
+    return (name, Line(text=span, style="quiet")) if span else (name,)

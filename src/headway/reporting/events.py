@@ -44,11 +44,11 @@ _ENDS: dict[RolloutStatus, tuple[str, str, EventKind, EventStyle]] = {
 }
 
 
-def list_events(story: ReportData) -> tuple[Event, ...]:
+def list_events(report: ReportData) -> tuple[Event, ...]:
     """The moments of the story's year."""
-    if story.year is None:
+    if report.year is None:
         return ()
-    year, groups = story.year, story.groups
+    year, groups = report.year, report.groups
     found = [
         *_watched(year.watches, groups),
         *((ticket.at, "", _ticket(ticket)) for ticket in year.tickets),
@@ -59,7 +59,7 @@ def list_events(story: ReportData) -> tuple[Event, ...]:
         ),
         *((live_change.at, live_change.move.at, _turn(live_change, year)) for live_change in year.turns),
     ]
-    return tuple(moment for *_, moment in sorted(found, key=lambda told: (_order(told[0]), told[1])))
+    return tuple(event for *_, event in sorted(found, key=lambda told: (_order(told[0]), told[1])))
 
 
 def _order(at: str) -> str:
@@ -84,7 +84,7 @@ def _watched(watches: Sequence[MonitoringReport], groups: str) -> Iterator[tuple
                 at=first.period,
                 what=_finding(last),
                 message=f"{_lately(seen)}{last.n_rows:,} rows were looked at{labelled}. {_ended(told)}{_shown(last)}",
-                mood="fail" if status == "degraded" else "note",
+                style="fail" if status == "degraded" else "note",
                 kind="worse" if status == "degraded" else "drift" if alarm else "other",
                 detail=" ".join(_numbers(each, groups) for each in seen),
             ),
@@ -168,7 +168,7 @@ def _learned(learned: DatedRetraining, groups: str) -> Event:
         at=learned.at[:10],
         what=f"{done}, {better[verdict.answer]}",
         message=f"{found.message[:1].upper()}{found.message[1:]}.{basis}",
-        mood="pass" if verdict.answer == "pass" else "note",
+        style="pass" if verdict.answer == "pass" else "note",
         kind="retrained",
         detail=f"{_ended(_rules(verdict))} {took}",
     )
@@ -178,14 +178,14 @@ def _trial(trial: RolloutSummary, year: MonitoringHistory) -> Event:
     rollout = trial.rollout
     name = year.names.get(rollout.release, "")
     by = trial.verdict.by if trial.verdict else "judge"
-    what, does, kind, mood = _ENDS[rollout.standing]
+    what, does, kind, style = _ENDS[rollout.standing]
     after = f"After {rollout.requests:,} requests, {rollout.of_release:,} of them with an answer of its own, "
     told = (_beside(trial, year), trial.note, f"{after}{does.format(by='the judge' if by == 'judge' else by)}")
     return Event(
         at=trial.at[:10],
         what=what.format(name=f": {name}" if name else "", itself=" by itself" if by == "judge" else ""),
         message=f"{' '.join(part for part in told if part)}{_reason(trial)}.",
-        mood=mood,
+        style=style,
         kind=kind,
         detail=f"{_ended(rollout.why)} Release {formatting.short_digest(rollout.release)}.",
     )

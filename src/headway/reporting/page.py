@@ -23,30 +23,30 @@ from headway.reporting.text.tables import Style, Table
 _HERE = Path(__file__).parent
 
 
-def write_report(story: ReportData, path: Path) -> Path:
+def write_report(report: ReportData, path: Path) -> Path:
     """Write the report of a story to `path`, whole or not at all, and return the path; its folder is made if absent."""
-    return write_atomically(render_report(story), path)
+    return write_atomically(render_report(report), path)
 
 
-def render_report(story: ReportData) -> str:
+def render_report(report: ReportData) -> str:
     """The HTML of the report of a story."""
-    found = build_sections(story)
+    found = build_sections(report)
     return render_page(
         "main.html",
         kind="report",
-        title=story.title,
-        lead=story.lead,
-        footing=f"Those of quality count whole {story.groups}, not single rows, for rows of one share their fate; "
+        title=report.title,
+        lead=report.lead,
+        footing=f"Those of quality count whole {report.groups}, not single rows, for rows of one share their fate; "
         "those of time count rounds of timing.",
-        replies=summary_answers(story),
-        story=story,
+        replies=summary_answers(report),
+        report=report,
         sections=found,
-        pictures=report_charts(story, found),
-        means={"frontier": pareto.pareto_conclusions(story), "year": timeline.timeline_conclusions(story)},
-        unmeasured=not_run_findings(story),
-        untold=other_measurements(story, found),
-        warned=other_findings(story),
-        moments=list_events(story),
+        pictures=report_charts(report, found),
+        conclusions={"frontier": pareto.pareto_conclusions(report), "year": timeline.timeline_conclusions(report)},
+        unmeasured=not_run_findings(report),
+        untold=other_measurements(report, found),
+        warned=other_findings(report),
+        events=list_events(report),
         tables=tables,
         details=details,
         describe_replay=describe_replay,
@@ -63,12 +63,12 @@ def render_page(body: str, **parts: object) -> str:
     return template.render(body=body, style=style, version=headway.__version__, **parts)
 
 
-def report_charts(story: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
+def report_charts(report: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
     """The pictures that this story has, by name: frontier, year, and those of its sections (`found`)."""
-    drawn = {"frontier": pareto.draw_pareto(story), "year": timeline.draw_timeline(story)}
+    drawn = {"frontier": pareto.draw_pareto(report), "year": timeline.draw_timeline(report)}
     drawn |= {
         name: build_section.picture()
-        for name, build_section in (build_sections(story) if found is None else found).items()
+        for name, build_section in (build_sections(report) if found is None else found).items()
     }
     return {name: each for name, each in drawn.items() if each is not None}
 
@@ -109,10 +109,10 @@ _STYLES: dict[Style, str] = {
 }
 
 
-def notebook_html(title: str, lines: Sequence[str], sheet: Table) -> str:
+def notebook_html(title: str, lines: Sequence[str], table: Table) -> str:
     """The HTML that a notebook shows for a result."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["typeset"] = formatting.typeset
     template = environment.get_template("notebook.html")
-    return template.render(title=title, lines=lines, sheet=sheet, styles=_STYLES)
+    return template.render(title=title, lines=lines, table=table, styles=_STYLES)

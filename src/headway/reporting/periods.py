@@ -40,23 +40,23 @@ class Period(Record, frozen=True, kw_only=True):
         return _sure(self.watch.estimated, measure + ESTIMATED) if self.watch else None
 
 
-def list_periods(story: ReportData) -> tuple[Period, ...]:
+def list_periods(report: ReportData) -> tuple[Period, ...]:
     """The periods in order: those that were watched, and those that were measured on the released variant."""
     found = {
         evidence.period: _before(evidence)
-        for evidence in reversed(story.months)
-        if evidence.subject == released_subject(story)
+        for evidence in reversed(report.months)
+        if evidence.subject == released_subject(report)
     }
-    found |= {watch.period: _seen(watch) for watch in (story.year.watches if story.year else ())}
+    found |= {watch.period: _seen(watch) for watch in (report.year.watches if report.year else ())}
     return tuple(found[label] for label in sorted(found))
 
 
-def charted_measures(story: ReportData) -> list[str]:
+def charted_measures(report: ReportData) -> list[str]:
     """The measures of the picture: how well it ranks, and how far off its probabilities are, where some period has it.
 
     Of the errors the first is taken that was measured, or else estimated.
     """
-    every = list_periods(story)
+    every = list_periods(report)
     known = {name for name in words.QUALITY if any(period.find(name) for period in every)}
     guessed = {name for name in words.QUALITY if any(period.estimate(name) for period in every)}
     ranks = [name for name in ("roc_auc",) if name in known | guessed]
@@ -64,41 +64,41 @@ def charted_measures(story: ReportData) -> list[str]:
     return [*ranks, *[name for few in (known, guessed) for name in errors if name in few][:1]]
 
 
-def monthly_measures(story: ReportData) -> list[str]:
+def monthly_measures(report: ReportData) -> list[str]:
     """The measures of the months that are told in numbers: those that some month holds, at most three."""
-    return [name for name in words.QUALITY if any(evidence.find(name) for evidence in story.months)][:3]
+    return [name for name in words.QUALITY if any(evidence.find(name) for evidence in report.months)][:3]
 
 
-def month_labels(story: ReportData) -> list[str]:
+def month_labels(report: ReportData) -> list[str]:
     """The labels of the months of which there is evidence, in order."""
-    return sorted({evidence.period for evidence in story.months})
+    return sorted({evidence.period for evidence in report.months})
 
 
-def released_subject(story: ReportData) -> str:
+def released_subject(report: ReportData) -> str:
     """The subject that stands for the released variant: the winner's, else the only one there is; empty for none."""
-    if story.winner:
-        return story.winner.evidence.subject
-    return story.months[0].subject if story.months else ""
+    if report.winner:
+        return report.winner.evidence.subject
+    return report.months[0].subject if report.months else ""
 
 
-def month_measurement(story: ReportData, label: str, measure: str, *, live: bool = True) -> Measurement | None:
+def month_measurement(report: ReportData, label: str, measure: str, *, live: bool = True) -> Measurement | None:
     """What was measured in a month on the released variant, or (`live=False`) on the other one."""
     same = (
         evidence
-        for evidence in story.months
-        if evidence.period == label and (evidence.subject == released_subject(story)) is live
+        for evidence in report.months
+        if evidence.period == label and (evidence.subject == released_subject(report)) is live
     )
     return next((found for evidence in same if (found := evidence.find(measure))), None)
 
 
-def split_period_of(story: ReportData, label: str) -> str:
+def split_period_of(report: ReportData, label: str) -> str:
     """The name of the split's period in which a month lies; empty where none was told."""
-    return next((span.name for span in story.spans if span.holds(label)), "")
+    return next((span.name for span in report.spans if span.holds(label)), "")
 
 
-def describe_use(story: ReportData, label: str) -> str:
+def describe_use(report: ReportData, label: str) -> str:
     """What a month was used for before something was live, in words; empty for any other."""
-    return _USES.get(split_period_of(story, label), "")
+    return _USES.get(split_period_of(report, label), "")
 
 
 def is_dated(label: str) -> bool:

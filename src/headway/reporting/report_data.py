@@ -92,7 +92,7 @@ class Event(Record, frozen=True, kw_only=True):
     at: str
     what: str
     message: str
-    mood: EventStyle = "note"
+    style: EventStyle = "note"
     kind: EventKind = "other"
     detail: str = ""
 

@@ -24,51 +24,51 @@ class Section(Record, frozen=True, kw_only=True):
 
     title: str
     place: int
-    reads: tuple[str, ...]
+    prefixes: tuple[str, ...]
     lead: str
-    means: tuple[str, ...]
-    sheet: Table
+    conclusions: tuple[str, ...]
+    table: Table
     picture: Callable[[], RenderedChart | None] = lambda: None
 
 
-def build_sections(story: ReportData) -> dict[str, Section]:
+def build_sections(report: ReportData) -> dict[str, Section]:
     """The sections for which this story holds measurements, by name, in the order in which they are read."""
-    found = {name: plugins.load_section(name)(story) for name in plugins.names("section")}
+    found = {name: plugins.load_section(name)(report) for name in plugins.names("section")}
     held = {name: section for name, section in found.items() if section is not None}
     return dict(sorted(held.items(), key=lambda named: named[1].place))
 
 
-def winner_measurements(story: ReportData, *names: str) -> tuple[Measurement, ...]:
+def winner_measurements(report: ReportData, *names: str) -> tuple[Measurement, ...]:
     """What was measured of the winner under these names, of the whole and of parts."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     return tuple(measurement for measurement in held if measurement.name in names)
 
 
-def with_enough_rows(story: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+def with_enough_rows(report: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
     """Those of parts that rest on enough rows and groups to be judged; the others would show noise."""
     return tuple(
         measurement
         for measurement in found
-        if measurement.slice and measurement.n_rows >= story.slice_rows and measurement.n_groups >= story.slice_groups
+        if measurement.slice and measurement.n_rows >= report.slice_rows and measurement.n_groups >= report.slice_groups
     )
 
 
-def other_measurements(story: ReportData, found: Mapping[str, Section]) -> tuple[Measurement, ...]:
+def other_measurements(report: ReportData, found: Mapping[str, Section]) -> tuple[Measurement, ...]:
     """What was measured over all rows and no section tells of."""
-    told = tuple(name for section in found.values() for name in section.reads)
-    held = story.winner.evidence.measurements if story.winner else ()
+    told = tuple(name for section in found.values() for name in section.prefixes)
+    held = report.winner.evidence.measurements if report.winner else ()
     return tuple(measurement for measurement in held if not measurement.slice and not measurement.name.startswith(told))
 
 
-def not_run_findings(story: ReportData) -> tuple[Finding, ...]:
+def not_run_findings(report: ReportData) -> tuple[Finding, ...]:
     """What a probe or an audit of the winner could not judge, and why: it never reads as well."""
-    return tuple(finding for finding in _found(story) if finding.code == NOT_RUN)
+    return tuple(finding for finding in _found(report) if finding.code == NOT_RUN)
 
 
-def other_findings(story: ReportData) -> tuple[Finding, ...]:
+def other_findings(report: ReportData) -> tuple[Finding, ...]:
     """What else probes and audits found of the winner."""
-    return tuple(finding for finding in _found(story) if finding.code != NOT_RUN)
+    return tuple(finding for finding in _found(report) if finding.code != NOT_RUN)
 
 
-def _found(story: ReportData) -> tuple[Finding, ...]:
-    return story.winner.evidence.findings if story.winner else ()
+def _found(report: ReportData) -> tuple[Finding, ...]:
+    return report.winner.evidence.findings if report.winner else ()

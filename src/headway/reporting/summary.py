@@ -14,7 +14,7 @@ from headway.reporting import periods
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData
 from headway.reporting.text import formatting, words
 
-AnswerStyle = Answer | Literal["plain"]
+SummaryStyle = Answer | Literal["plain"]
 
 
 class SummaryAnswer(Record, frozen=True, kw_only=True):
@@ -23,10 +23,10 @@ class SummaryAnswer(Record, frozen=True, kw_only=True):
     question: str
     answer: str
     detail: str = ""
-    mood: AnswerStyle = "plain"
+    style: SummaryStyle = "plain"
 
 
-_WELL: dict[MonitoringStatus, tuple[str, AnswerStyle]] = {
+_WELL: dict[MonitoringStatus, tuple[str, SummaryStyle]] = {
     "healthy": ("Yes: no harm is shown", "pass"),
     "drifted": ("No harm is shown, but the inputs changed", "plain"),
     "degraded": ("No: worse than when it was judged", "fail"),
@@ -34,9 +34,9 @@ _WELL: dict[MonitoringStatus, tuple[str, AnswerStyle]] = {
 }
 
 
-def summary_answers(story: ReportData) -> tuple[SummaryAnswer, ...]:
+def summary_answers(report: ReportData) -> tuple[SummaryAnswer, ...]:
     """The replies that this story can give, in the order in which a reader asks."""
-    given = (_now(story), _well(story), _live(story), _right(story), _faster(story), _refused(story.refused))
+    given = (_now(report), _well(report), _live(report), _right(report), _faster(report), _refused(report.refused))
     return tuple(reply for reply in given if reply is not None)
 
 
@@ -51,27 +51,27 @@ def describe_replay(replay: Replay) -> str:
     return f"{sent}. Every answer was the one that the release itself computes, and no request failed."
 
 
-def _seen(story: ReportData) -> MonitoringReport | None:
+def _seen(report: ReportData) -> MonitoringReport | None:
     """The period that was watched last and is over; where none is, the one that has begun."""
-    watches = story.year.watches if story.year else ()
+    watches = report.year.watches if report.year else ()
     return next((watch for watch in reversed(watches) if watch.is_complete), watches[-1] if watches else None)
 
 
-def _now(story: ReportData) -> SummaryAnswer | None:
-    seen = _seen(story)
-    if story.year is None or seen is None:
+def _now(report: ReportData) -> SummaryAnswer | None:
+    seen = _seen(report)
+    if report.year is None or seen is None:
         return None
-    name = story.year.names.get(seen.release, "a release")
-    first = next(watch for watch in story.year.watches if watch.release == seen.release)
+    name = report.year.names.get(seen.release, "a release")
+    first = next(watch for watch in report.year.watches if watch.release == seen.release)
     detail = f"Watched since {periods.period_name(first.period)}. Release {formatting.short_digest(seen.release)}."
     return SummaryAnswer(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
 
 
-def _well(story: ReportData) -> SummaryAnswer | None:
-    seen = _seen(story)
+def _well(report: ReportData) -> SummaryAnswer | None:
+    seen = _seen(report)
     if seen is None:
         return None
-    answer, mood = _WELL[seen.status]
+    answer, style = _WELL[seen.status]
     known = f", {seen.n_labeled:,} with a known outcome" if seen.n_labeled else ""
     parts = [f"Seen in {periods.period_name(seen.period)} on {seen.n_rows:,} rows{known}."]
     error, cost = seen.find("ece"), seen.cost
@@ -79,19 +79,19 @@ def _well(story: ReportData) -> SummaryAnswer | None:
         parts.append(f"Its probabilities were off by {formatting.format_measurement(error)} on average.")
     if cost is not None and formatting.has_interval(cost):
         parts.append(f"Cost a month against when judged: {formatting.format_measurement(replace(cost, unit=''))}.")
-    return SummaryAnswer(question="Is it well?", answer=answer, detail=" ".join(parts), mood=mood)
+    return SummaryAnswer(question="Is it well?", answer=answer, detail=" ".join(parts), style=style)
 
 
-def _live(story: ReportData) -> SummaryAnswer | None:
-    if story.winner is None:
-        return _nothing_live(story) if story.frontier else None
-    name = story.winner.variant.name
-    if story.release:
-        key = f", signed with the key {formatting.short_digest(story.key)}" if story.key else ""
-        detail = f"{_made(story.winner.variant)} Release {formatting.short_digest(story.release)}{key}."
-        first = "What was released first?" if _seen(story) else "What was released?"
-        return SummaryAnswer(question=first, answer=name, detail=detail, mood="pass")
-    detail = f"{_made(story.winner.variant)} It is not released."
+def _live(report: ReportData) -> SummaryAnswer | None:
+    if report.winner is None:
+        return _nothing_live(report) if report.frontier else None
+    name = report.winner.variant.name
+    if report.release:
+        key = f", signed with the key {formatting.short_digest(report.key)}" if report.key else ""
+        detail = f"{_made(report.winner.variant)} Release {formatting.short_digest(report.release)}{key}."
+        first = "What was released first?" if _seen(report) else "What was released?"
+        return SummaryAnswer(question=first, answer=name, detail=detail, style="pass")
+    detail = f"{_made(report.winner.variant)} It is not released."
     return SummaryAnswer(question="What was chosen?", answer=name, detail=detail)
 
 
@@ -101,33 +101,33 @@ def _made(variant: Variant) -> str:
     return f"The model as it came, in another form: {', then '.join(map(str, variant.steps))}."
 
 
-def _nothing_live(story: ReportData) -> SummaryAnswer:
-    passing = sum(judged.verdict.answer == "pass" for judged in story.frontier)
+def _nothing_live(report: ReportData) -> SummaryAnswer:
+    passing = sum(judged.verdict.answer == "pass" for judged in report.frontier)
     detail = (
-        f"{passing} of {len(story.frontier)} variants meet every rule on the period that the search looked at."
+        f"{passing} of {len(report.frontier)} variants meet every rule on the period that the search looked at."
         if passing
         else "No variant meets every rule of the policy."
     )
-    return SummaryAnswer(question="What was released?", answer="Nothing was released", detail=detail, mood="undecided")
+    return SummaryAnswer(question="What was released?", answer="Nothing was released", detail=detail, style="undecided")
 
 
-def _right(story: ReportData) -> SummaryAnswer | None:
-    if story.winner is None:
+def _right(report: ReportData) -> SummaryAnswer | None:
+    if report.winner is None:
         return None
-    verdict = story.winner.verdict
+    verdict = report.winner.verdict
     count = len(verdict.rule_results)
     answers: dict[Answer, str] = {
         "pass": f"Yes: it meets all {count} rules" if count > 1 else "Yes: it meets its rule",
         "fail": "No: it breaks a rule",
         "undecided": "Not shown yet",
     }
-    parts = (_judged_on(verdict, story.groups), _over_http(story.replay) if story.replay else "")
-    altered = story.replay is not None and _spoilt(story.replay)
+    parts = (_judged_on(verdict, report.groups), _over_http(report.replay) if report.replay else "")
+    altered = report.replay is not None and _spoilt(report.replay)
     return SummaryAnswer(
-        question="Was it right when judged?" if _seen(story) else "Is it right?",
+        question="Was it right when judged?" if _seen(report) else "Is it right?",
         answer="No: it was not served as it was judged" if altered else answers[verdict.answer],
         detail=" ".join(part for part in parts if part),
-        mood="fail" if altered else verdict.answer,
+        style="fail" if altered else verdict.answer,
     )
 
 
@@ -190,21 +190,21 @@ def _altered(replay: Replay) -> str:
     return " and ".join(text for text, count in ((answers, replay.mismatches), (requests, replay.failures)) if count)
 
 
-def _faster(story: ReportData) -> SummaryAnswer | None:
-    speedup, now = story.of_winner("latency.speedup"), story.of_winner("latency.one_row")
+def _faster(report: ReportData) -> SummaryAnswer | None:
+    speedup, now = report.of_winner("latency.speedup"), report.of_winner("latency.one_row")
     if speedup is None:
         return None
-    before = story.origin.evidence.find("latency.one_row") if story.origin else None
+    before = report.origin.evidence.find("latency.one_row") if report.origin else None
     parts = [f"One row takes {formatting.format_measurement(now)}" if now else ""]
     parts += [f"instead of {formatting.format_measurement(before)}" if now and before else ""]
-    batch = story.of_winner("throughput.speedup")
+    batch = report.of_winner("throughput.speedup")
     text = " ".join(part for part in parts if part)
     text = f"{text}; in batches {formatting.format_measurement(batch)}" if batch and text else text
     return SummaryAnswer(
         question="How much faster?",
         answer=formatting.format_measurement(speedup),
         detail=text and f"{text}.",
-        mood="plain",
+        style="plain",
     )
 
 
@@ -214,7 +214,7 @@ def _refused(wrong: RefusedVariant | None) -> SummaryAnswer | None:
     verdict = wrong.judged.verdict
     if verdict.answer == "pass":
         answer = f"No: the judge passed “{wrong.title}”"
-        return SummaryAnswer(question="Was the wrong variant refused?", answer=answer, mood="fail")
+        return SummaryAnswer(question="Was the wrong variant refused?", answer=answer, style="fail")
     return SummaryAnswer(
-        question="What was refused?", answer=wrong.title, detail=_against(verdict), mood=verdict.answer
+        question="What was refused?", answer=wrong.title, detail=_against(verdict), style=verdict.answer
     )

@@ -30,18 +30,18 @@ def test_a_paragraph_reads_as_the_text_that_was_escaped(text: str) -> None:
 
 @given(st.lists(st.tuples(MARKED, MARKED), min_size=1, max_size=3))
 def test_a_table_has_a_cell_a_text(rows: list[tuple[str, str]]) -> None:
-    sheet = Table(
+    table = Table(
         columns=(Column(title="a|b"), Column(title="")),
         rows=tuple(tuple((Line(text=text),) for text in row) for row in rows),
     )
-    cells = [token for token in READER.parse(markdown_table(sheet)) if token.type == "inline"][2:]
+    cells = [token for token in READER.parse(markdown_table(table)) if token.type == "inline"][2:]
     assert [read(cell.content) for cell in cells] == [one_line(text) for row in rows for text in row]
 
 
 def test_the_lines_of_a_cell_and_the_notes_of_a_sheet_are_in_its_row() -> None:
-    cell = (Line(text="Loss in AUC", mood="strong"), Line(text=""), Line(text="roc_auc.drop", mood="quiet"))
-    sheet = Table(columns=(Column(title="Rule"),), rows=((cell,), ((Line(text="ece"),),)), notes=("", "too slow"))
-    assert markdown_table(sheet) == (
+    cell = (Line(text="Loss in AUC", style="strong"), Line(text=""), Line(text="roc_auc.drop", style="quiet"))
+    table = Table(columns=(Column(title="Rule"),), rows=((cell,), ((Line(text="ece"),),)), notes=("", "too slow"))
+    assert markdown_table(table) == (
         "| Rule | Why it lost |\n| --- | --- |\n| **Loss in AUC**<br>roc_auc.drop |  |\n| ece | too slow |\n"
     )
 

@@ -40,12 +40,12 @@ def printed(what: RenderableType, width: int, *, terminal: bool = False) -> str:
     return file.getvalue()
 
 
-def texts(sheet: Table) -> list[tuple[bool, str]]:
+def texts(table: Table) -> list[tuple[bool, str]]:
     """Each line of each cell, and whether it may be folded."""
     return [
         (column.folds, line.text)
-        for row in sheet.rows
-        for column, cell in zip(sheet.columns, row, strict=True)
+        for row in table.rows
+        for column, cell in zip(table.columns, row, strict=True)
         for line in cell
     ]
 
@@ -205,14 +205,14 @@ def test_without_rules_against_the_model_the_verdict_itself_is_told() -> None:
 
 
 def test_what_is_measured_without_each_part_is_a_row_of_its_own_with_the_word_that_is_shown() -> None:
-    sheet = tables.tabulate_ablation(TAKEN_APART, "components")
-    assert [column.title for column in sheet.columns] == [
+    table = tables.tabulate_ablation(TAKEN_APART, "components")
+    assert [column.title for column in table.columns] == [
         "Part",
         "Error more without it",
         "Time for one row without it",
         "Shown",
     ]
-    assert [[cell[0].text if cell else "" for cell in row] for row in sheet.rows] == [
+    assert [[cell[0].text if cell else "" for cell in row] for row in table.rows] == [
         ["fold", "0.0120", "x 1.31", ""],
         ["calibrator", "-0.0200", "", "harms"],
     ]

@@ -130,18 +130,23 @@ def difference_table(found: Difference) -> RenderableType:
     lead = f"{found.before}: {found.rows[0]:,} rows; {found.after}: {found.rows[1]:,} rows; {changed}"
     titles = ("Column", "Change", "Missing", "Values moved by")
     columns = tuple(Column(title=title, folds=title == "Values moved by") for title in titles)
-    sheet = Table(columns=columns, rows=tuple(map(_column_row, found.columns)))
-    return Group(Text(lead), TerminalTable(sheet)) if found.columns else Text(lead)
+    table = Table(columns=columns, rows=tuple(map(_column_row, found.columns)))
+    return Group(Text(lead), TerminalTable(table)) if found.columns else Text(lead)
 
 
 def _column_row(column: ColumnChange) -> tuple[Cell, ...]:
-    mood: Style = "plain"
+    style: Style = "plain"
     moved = "other type" if column.change == "changed" else ""
     if column.moved is not None and column.chance is not None:
-        mood = "strong" if column.moved > column.chance else "plain"
+        style = "strong" if column.moved > column.chance else "plain"
         moved = f"{column.moved:.3f} of the rows; by chance up to {column.chance:.3f}"
     missing = f"{column.missing[0]:,} -> {column.missing[1]:,}"
-    return (Line(text=column.name),), (Line(text=column.change),), (Line(text=missing),), (Line(text=moved, mood=mood),)
+    return (
+        (Line(text=column.name),),
+        (Line(text=column.change),),
+        (Line(text=missing),),
+        (Line(text=moved, style=style),),
+    )
 
 
 def _version(folder: Path, word: str) -> DataVersion:

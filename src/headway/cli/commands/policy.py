@@ -60,16 +60,16 @@ def _table(results: Sequence[PolicyTest]) -> TerminalTable:
 
 def _row(result: PolicyTest) -> tuple[Cell, ...]:
     change = (Line(text=result.what),)
-    why = (Line(text=result.message, mood="quiet"), *((Line(text=result.hint),) if result.hint else ()))
+    why = (Line(text=result.message, style="quiet"), *((Line(text=result.hint),) if result.hint else ()))
     if result.verdict is None:
-        return (change, (Line(text="not tested", mood="quiet"),), (), (), (), why)
+        return (change, (Line(text="not tested", style="quiet"),), (), (), (), why)
     answer = result.verdict.answer
     rule = result.rule_result.rule if result.rule_result else None
-    deciding = (Line(text=rule.measure), Line(text=rule_limit(rule), mood="quiet")) if rule else ()
+    deciding = (Line(text=rule.measure), Line(text=rule_limit(rule), style="quiet")) if rule else ()
     measured = (
         measurement_cell(result.rule_result.measurement)
         if result.rule_result and result.rule_result.measurement
         else ()
     )
-    held = Line(text="held" if result.held else "did not hold", mood="pass" if result.held else "fail")
-    return (change, (Line(text=VERDICT_MARKS[answer], mood=answer),), deciding, measured, (held,), why)
+    held = Line(text="held" if result.held else "did not hold", style="pass" if result.held else "fail")
+    return (change, (Line(text=VERDICT_MARKS[answer], style=answer),), deciding, measured, (held,), why)

@@ -110,11 +110,11 @@ def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
     if not found:
         return Text(NOTHING)
     titles = ("Window", "Status", "Rows", "Inputs", *MEASURES.values(), "Cost against when judged")
-    sheet = Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
+    table = Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
     sentences = [Text(watch.message) for watch in found]
     unknown = [Text(f"{watch.period}: {reason}", style="dim") for watch in found for reason in _unknown(watch)]
     tickets = [Text(f"ticket: {watch.ticket.why}") for watch in found if watch.ticket]
-    return Group(TerminalTable(sheet), *sentences, *unknown, *tickets)
+    return Group(TerminalTable(table), *sentences, *unknown, *tickets)
 
 
 def _unknown(watch: MonitoringReport) -> list[str]:
@@ -128,8 +128,8 @@ def _unknown(watch: MonitoringReport) -> list[str]:
 def _row(watch: MonitoringReport) -> tuple[Cell, ...]:
     return (
         (Line(text=watch.period),),
-        (Line(text=watch.status, mood=MOODS[watch.status]),),
-        (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labeled:,} labelled", mood="quiet")),
+        (Line(text=watch.status, style=MOODS[watch.status]),),
+        (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labeled:,} labelled", style="quiet")),
         _drift(watch),
         *(measurement_cell(watch.find(name)) for name in MEASURES),
         measurement_cell(watch.cost),
@@ -144,4 +144,4 @@ def _drift(watch: MonitoringReport) -> Cell:
     p = next(found.value for found in watch.drift.measurements if found.name == "drift.p" and not found.slice)
     level = f", limit {formatting.format_number(reply.level)}" if reply else ""
     answer = "moved" if watch.drift.alarm else "no change shown"
-    return Line(text=answer), Line(text=f"p {formatting.format_number(p)}{level}", mood="quiet")
+    return Line(text=answer), Line(text=f"p {formatting.format_number(p)}{level}", style="quiet")

@@ -29,7 +29,7 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
     project = _project(folder)
     with reporter.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
         data = pipeline.periods(project)
-    frontier, story = release.train_and_release(project, data, reporter)
+    frontier, report = release.train_and_release(project, data, reporter)
     with reporter.stage("Refuse a variant that is wrong on purpose: scheduled times taken in UTC"):
         wrong = release.judge_wrong_times(project, frontier.baseline, data["test"])
         reporter.show(terminal.render_rules(wrong.judged.verdict, groups="days"))
@@ -46,8 +46,8 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         monitoring.retrain_and_roll_out(project, data["live"], reporter)
     with reporter.stage("Watch November and December of what is live then"):
         monitoring.report_windows(project, reporter, since=f"{monitoring.CHANGED:%Y-%m}")
-    story = replace(
-        story,
+    report = replace(
+        report,
         refused=wrong,
         replay=replayed,
         year=read_monitoring_history(project, since=started),
@@ -55,8 +55,8 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         stages=tuple(reporter.stages),
         machine=this_machine(),
     )
-    reporter.show(terminal.render_summary(story))
-    path = write_report(story, folder / "report.html")
+    reporter.show(terminal.render_summary(report))
+    path = write_report(report, folder / "report.html")
     reporter.show(str(path.resolve()))
     return path
 

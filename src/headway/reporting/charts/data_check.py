@@ -120,9 +120,9 @@ def _split_box(part: TimeBucket, stretches: tuple[TimeBucket, ...]) -> dict[str,
     return {"name": part.name, "from": since, "to": until, "mid": (since + until) / 2}
 
 
-def _axis_position(moment: str, stretches: tuple[TimeBucket, ...]) -> float:
+def _axis_position(event: str, stretches: tuple[TimeBucket, ...]) -> float:
     """Where a time lies among the stretches: 2.5 is the middle of the third."""
-    at = datetime.fromisoformat(moment)
+    at = datetime.fromisoformat(event)
     for place, stretch in enumerate(stretches):
         first, last = datetime.fromisoformat(stretch.since), datetime.fromisoformat(stretch.until)
         if at <= last:
@@ -141,8 +141,8 @@ def draw_target(found: Assessment) -> RenderedChart | None:
     if len(known) < 2:
         return None
     first = known[0].target[0].slice
-    means = [(stretch, _label_measurement(stretch.target, first)) for stretch in known]
-    told = [(each, mean) for each, mean in means if mean]
+    conclusions = [(stretch, _label_measurement(stretch.target, first)) for stretch in known]
+    told = [(each, mean) for each, mean in conclusions if mean]
     (low, least), (high, most) = (end(told, key=lambda pair: pair[1].value) for end in (min, max))
     what = f"share of '{first}'" if first else "target's mean"
     ends = f"{formatting.format_measurement(least)} in {bucket_name(low)} and {formatting.format_measurement(most)} in {bucket_name(high)}"
@@ -438,7 +438,7 @@ def _tabulate_missing(now: Assessment) -> Table:
 def _tabulate_shifts(now: Assessment) -> Table:
     rows = tuple(
         (
-            (Line(text=shift.column, mood="strong"), Line(text=f"p {shift.p:.2g}", mood="quiet")),
+            (Line(text=shift.column, style="strong"), Line(text=f"p {shift.p:.2g}", style="quiet")),
             (Line(text=bin),),
             (Line(text=format_share(before)),),
             (Line(text=format_share(after)),),

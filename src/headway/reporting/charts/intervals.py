@@ -28,7 +28,7 @@ class IntervalRow(Record, frozen=True, kw_only=True):
     name: str
     seen: Measurement
     note: str = ""
-    mood: IntervalStyle = "live"
+    style: IntervalStyle = "live"
 
 
 class ReferenceLine(Record, frozen=True, kw_only=True):
@@ -90,8 +90,8 @@ def _row(span: IntervalRow, panel: IntervalPanel) -> dict[str, object]:
         "high": high,
         "value": value,
         "note": span.note,
-        "colour": LIGHT[span.mood],
-        "shape": _SHAPES[span.mood],
+        "colour": LIGHT[span.style],
+        "shape": _SHAPES[span.style],
     }
 
 

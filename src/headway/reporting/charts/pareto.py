@@ -294,60 +294,60 @@ def _loss_axis(plot: _Plot) -> alt.Axis:
 SPEED = "latency.one_row"
 
 
-def draw_pareto(story: ReportData) -> RenderedChart | None:
+def draw_pareto(report: ReportData) -> RenderedChart | None:
     """The frontier of a story; None where no two variants have both a time for one row and a loss."""
-    measure = charted_loss(story)
-    points = _variant_points(story, measure)
+    measure = charted_loss(report)
+    points = _variant_points(report, measure)
     if len(points) < 2:
         return None
     limit = _limit(points[0].judged, measure)
     return render_chart(
         lambda size: scatter_chart(points, limit, size),
         name="frontier",
-        title=_pareto_title(story, points),
+        title=_pareto_title(report, points),
         alt=_pareto_alt(points, measure),
-        reading=_pareto_reading(story, measure, limit),
+        reading=_pareto_reading(report, measure, limit),
     )
 
 
-def pareto_conclusions(story: ReportData) -> tuple[str, ...]:
+def pareto_conclusions(report: ReportData) -> tuple[str, ...]:
     """What the search came to, by the ends of the intervals."""
-    speedup = story.of_winner("latency.speedup")
-    if story.winner is None or speedup is None or not formatting.has_interval(speedup):
+    speedup = report.of_winner("latency.speedup")
+    if report.winner is None or speedup is None or not formatting.has_interval(speedup):
         return ()
-    if not story.winner.variant.steps:
+    if not report.winner.variant.steps:
         return ("No other form of the model was both faster and shown to do no harm: it stays as it came.",)
     harm = {
         "pass": "and is shown to do no harm beyond the limits of the policy",
         "fail": "but it breaks a limit of the policy",
         "undecided": "but the data cannot tell whether it keeps within the limits of the policy",
-    }[baseline_answer(story.winner.verdict)]
+    }[baseline_answer(report.winner.verdict)]
     if speedup.low <= 1:
-        return (f"The {story.word} form is not shown to be faster, {harm}.",)
-    return (f"The {story.word} form answers one row {_times(speedup)} times as fast, {harm}.",)
+        return (f"The {report.word} form is not shown to be faster, {harm}.",)
+    return (f"The {report.word} form answers one row {_times(speedup)} times as fast, {harm}.",)
 
 
 def _times(speedup: Measurement) -> str:
     return meaning.describe_interval(replace(speedup, unit=""))
 
 
-def charted_loss(story: ReportData) -> str:
+def charted_loss(report: ReportData) -> str:
     """The loss on the vertical axis: the first that a rule limits and evidence holds, else the first in evidence."""
-    if not story.frontier:
+    if not report.frontier:
         return ""
-    ruled = [rule_result.rule.measure for rule_result in story.frontier[0].verdict.rule_results]
-    held = [measurement.name for measurement in story.frontier[0].evidence.measurements if not measurement.slice]
+    ruled = [rule_result.rule.measure for rule_result in report.frontier[0].verdict.rule_results]
+    held = [measurement.name for measurement in report.frontier[0].evidence.measurements if not measurement.slice]
     losses = [name for name in (*ruled, *held) if name.endswith(".drop") and name in held]
     return losses[0] if losses else ""
 
 
-def _variant_points(story: ReportData, measure: str) -> list[VariantPoint]:
+def _variant_points(report: ReportData, measure: str) -> list[VariantPoint]:
     points = []
-    for index, judged in enumerate(story.frontier, start=1):
+    for index, judged in enumerate(report.frontier, start=1):
         time, loss = judged.evidence.find(SPEED), judged.evidence.find(measure)
         if time is not None and loss is not None and time.value > 0 and math.isfinite(loss.value):
-            released = story.is_winner(judged)
-            word = f" {story.word}" if released else "" if judged.variant.steps else " as it came"
+            released = report.is_winner(judged)
+            word = f" {report.word}" if released else "" if judged.variant.steps else " as it came"
             points.append(VariantPoint(label=f"{index}{word}", judged=judged, time=time, loss=loss, released=released))
     return sorted(points, key=lambda point: -len(point.label))
 
@@ -357,15 +357,15 @@ def _limit(judged: EvaluatedVariant, measure: str) -> float | None:
     return rules[0].at_most if rules else None
 
 
-def _pareto_title(story: ReportData, points: list[VariantPoint]) -> str:
+def _pareto_title(report: ReportData, points: list[VariantPoint]) -> str:
     passing = sum(baseline_answer(point.judged.verdict) == "pass" for point in points)
     inside = f"{passing} of {len(points)} variants are shown to do no harm beyond the limits"
-    speedup = story.of_winner("latency.speedup")
-    if story.winner is None or speedup is None:
+    speedup = report.of_winner("latency.speedup")
+    if report.winner is None or speedup is None:
         return inside
-    if not story.winner.variant.steps:
+    if not report.winner.variant.steps:
         return f"{inside}; the model stays as it came"
-    return f"{inside}; the {story.word} one answers one row {formatting.format_ratio(speedup)} as fast"
+    return f"{inside}; the {report.word} one answers one row {formatting.format_ratio(speedup)} as fast"
 
 
 def _pareto_alt(points: list[VariantPoint], measure: str) -> str:
@@ -379,12 +379,12 @@ def _pareto_alt(points: list[VariantPoint], measure: str) -> str:
     return f"{len(points)} variants by time for one row and {words.measure_name(measure)}{told}. {SEE_TABLE}"
 
 
-def _pareto_reading(story: ReportData, measure: str, limit: float | None) -> tuple[str, ...]:
+def _pareto_reading(report: ReportData, measure: str, limit: float | None) -> tuple[str, ...]:
     lines = [
         "Each mark is a variant; its number is its line in the table below. Further left is faster, further down is "
         "better. Colour and shape tell what the rules say that compare with the model as it came.",
         f"{words.measure_title(measure)}: {words.measure_meaning(measure)}",
-        f"Vertical lines are 95 % intervals: what many more {story.groups} like these would show lies along the line, "
+        f"Vertical lines are 95 % intervals: what many more {report.groups} like these would show lies along the line, "
         "but for one time in twenty.",
     ]
     if limit is not None:

@@ -125,10 +125,10 @@ class LiveSpan(Record, frozen=True, kw_only=True):
     last: str
 
 
-def live_spans(story: ReportData, found: Sequence[Period]) -> list[LiveSpan]:
+def live_spans(report: ReportData, found: Sequence[Period]) -> list[LiveSpan]:
     """What was live, by its name, and before that what the periods were used for; what is neither is left out."""
     made = []
-    for (name, live), run in groupby(enumerate(found), key=lambda pair: _live_name(story, pair[1])):
+    for (name, live), run in groupby(enumerate(found), key=lambda pair: _live_name(report, pair[1])):
         seen = list(run)
         (start, first), (end, last) = seen[0], seen[-1]
         if name:
@@ -136,11 +136,11 @@ def live_spans(story: ReportData, found: Sequence[Period]) -> list[LiveSpan]:
     return made
 
 
-def _live_name(story: ReportData, period: Period) -> tuple[str, bool]:
+def _live_name(report: ReportData, period: Period) -> tuple[str, bool]:
     if period.watch is not None:
-        names = story.year.names if story.year else {}
+        names = report.year.names if report.year else {}
         return names.get(period.watch.release, "live"), True
-    return periods.describe_use(story, period.label), False
+    return periods.describe_use(report, period.label), False
 
 
 def live_band(found: Sequence[LiveSpan], count: int, size: ChartSize) -> list[alt.LayerChart]:
@@ -182,29 +182,29 @@ _FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], GUESSED: LIGHT["paper"
 _SERIES = {MEASURED: "circle", BEFORE: "square", GUESSED: "diamond"}
 
 
-def draw_timeline(story: ReportData) -> RenderedChart | None:
+def draw_timeline(report: ReportData) -> RenderedChart | None:
     """Two measures over the periods of a story, with what was live and what happened; None for fewer than two."""
-    found = periods.list_periods(story)
-    measures = periods.charted_measures(story)
+    found = periods.list_periods(report)
+    measures = periods.charted_measures(report)
     if len(found) < 2 or not measures:
         return None
     return render_chart(
-        lambda size: _chart(story, found, measures, size),
+        lambda size: _chart(report, found, measures, size),
         name="year",
-        title=_title(story, found, measures),
-        alt=_alt(story, found, measures),
-        reading=_reading(story, found, measures),
+        title=_title(report, found, measures),
+        alt=_alt(report, found, measures),
+        reading=_reading(report, found, measures),
     )
 
 
-def timeline_conclusions(story: ReportData) -> tuple[str, ...]:
+def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
     """What the periods show, by their intervals: where the limit is passed for sure, or whether anything changed."""
-    found = periods.list_periods(story)
-    measures = periods.charted_measures(story)
+    found = periods.list_periods(report)
+    measures = periods.charted_measures(report)
     known = {period.label: seen for period in _live(found) for name in measures[-1:] if (seen := period.find(name))}
     if not known:
         return ()
-    measure, limit = measures[-1], quality_limit(story, measures[-1])
+    measure, limit = measures[-1], quality_limit(report, measures[-1])
     name = words.measure_name(measure)
     if limit is None or measure not in words.LOWER_IS_BETTER:
         label, worst = max(known.items(), key=lambda pair: pair[1].high)
@@ -222,11 +222,11 @@ def timeline_conclusions(story: ReportData) -> tuple[str, ...]:
     return (f"In none of {len(known)} periods is its {name} shown to be above the limit of {limit:g}, {sure}.",)
 
 
-def quality_limit(story: ReportData, measure: str) -> float | None:
+def quality_limit(report: ReportData, measure: str) -> float | None:
     """The upper limit on a measure by itself: of retraining while something is live, else of the release policy."""
-    if story.year and measure in story.year.limits:
-        return story.year.limits[measure]
-    rule_results = story.winner.verdict.rule_results if story.winner else ()
+    if report.year and measure in report.year.limits:
+        return report.year.limits[measure]
+    rule_results = report.winner.verdict.rule_results if report.winner else ()
     return next((rule_result.rule.at_most for rule_result in rule_results if rule_result.rule.measure == measure), None)
 
 
@@ -235,14 +235,14 @@ def _live(found: Sequence[Period]) -> list[Period]:
     return [period for period in found if period.watch] or list(found)
 
 
-def _title(story: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
+def _title(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
     measure = measures[-1]
     known = [(period.label, seen) for period in _live(found) if (seen := period.find(measure))]
     if not known:
         return "Quality, period by period"
     sign = 1 if measure in words.LOWER_IS_BETTER else -1
     label, worst = max(known, key=lambda pair: sign * pair[1].value)
-    limit = quality_limit(story, measure)
+    limit = quality_limit(report, measure)
     over = f", all of it above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
     if measure == "ece":
         off = f"by {formatting.format_measurement(worst)} on average{over}"
@@ -250,7 +250,7 @@ def _title(story: ReportData, found: Sequence[Period], measures: Sequence[str]) 
     return f"{words.measure_title(measure)} was worst in {periods.period_name(label)}: {formatting.format_measurement(worst)}{over}"
 
 
-def _alt(story: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
+def _alt(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
     parts = []
     for measure in measures:
         known = [
@@ -262,16 +262,16 @@ def _alt(story: ReportData, found: Sequence[Period], measures: Sequence[str]) ->
             parts.append(f"{words.measure_title(measure)}: {' to '.join(dict.fromkeys((known[0], known[-1])))}.")
     parts += [
         f"{run.name} from {periods.period_name(run.first)} to {periods.period_name(run.last)}."
-        for run in live_spans(story, found)
+        for run in live_spans(report, found)
     ]
     marked = [
-        f"{number} {each.what}, {periods.period_name(each.at)}" for number, each in numbered_events(list_events(story))
+        f"{number} {each.what}, {periods.period_name(each.at)}" for number, each in numbered_events(list_events(report))
     ]
     parts += [f"Marks: {'; '.join(marked)}."] if marked else []
     return " ".join((*parts, SEE_TABLE))
 
 
-def _reading(story: ReportData, found: Sequence[Period], measures: Sequence[str]) -> tuple[str, ...]:
+def _reading(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> tuple[str, ...]:
     lines = [
         f"{words.measure_title(measure)}: {words.measure_meaning(measure)}"
         for measure in measures
@@ -286,28 +286,28 @@ def _reading(story: ReportData, found: Sequence[Period], measures: Sequence[str]
         lines.append(f"“{CANNOT_SAY}” stands where no honest estimate could be given.")
     if any(period.watch for period in found):
         lines.append("The band tells what was live.")
-    if list_events(story):
+    if list_events(report):
         lines.append("Each numbered mark is told below.")
     return tuple(lines)
 
 
-def _chart(story: ReportData, found: Sequence[Period], measures: Sequence[str], size: ChartSize) -> alt.TopLevelMixin:
-    over = [*event_marks(list_events(story), found, size), *live_band(live_spans(story, found), len(found), size)]
-    panels = [_panel(story, found, measure, size, among=measures) for measure in measures]
+def _chart(report: ReportData, found: Sequence[Period], measures: Sequence[str], size: ChartSize) -> alt.TopLevelMixin:
+    over = [*event_marks(list_events(report), found, size), *live_band(live_spans(report, found), len(found), size)]
+    panels = [_panel(report, found, measure, size, among=measures) for measure in measures]
     drawn = alt.vconcat(*over, *panels, spacing=12)
     return drawn.resolve_scale(shape="independent", stroke="independent", fill="independent")
 
 
 def _panel(
-    story: ReportData, found: Sequence[Period], measure: str, size: ChartSize, *, among: Sequence[str]
+    report: ReportData, found: Sequence[Period], measure: str, size: ChartSize, *, among: Sequence[str]
 ) -> alt.LayerChart:
-    rows, limit, height = _rows(found, measure), quality_limit(story, measure), 112 if size.narrow else 132
+    rows, limit, height = _rows(found, measure), quality_limit(report, measure), 112 if size.narrow else 132
     axis = periods_axis([period.label for period in found], size, shown=measure == among[-1])
     x = alt.X("at:Q").scale(domain=(0, len(found)), nice=False).axis(axis)
     y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=_format(rows, limit), tickCount=4)
     look = _look(rows, alt.Legend(title=None, symbolSize=80, columns=int(size.narrow)) if measure == among[0] else None)
     layers = [
-        *_changes(story, found),
+        *_changes(report, found),
         *_limit(limit, found),
         *_silence(found, measure, height),
         *_drawn(rows, x, y, look),
@@ -379,9 +379,9 @@ def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Cha
     return [text.encode(x="at:Q", y=alt.YValue(height / 2), text="message:N")] if rows else []
 
 
-def _changes(story: ReportData, found: Sequence[Period]) -> list[alt.Chart]:
+def _changes(report: ReportData, found: Sequence[Period]) -> list[alt.Chart]:
     """A line where another release became live."""
-    at: list[Row] = [{"at": run.start} for run in live_spans(story, found) if run.live and run.start]
+    at: list[Row] = [{"at": run.start} for run in live_spans(report, found) if run.live and run.start]
     line = alt.Chart(inline_data(at)).mark_rule(color=LIGHT["muted"], strokeWidth=1)
     return [line.encode(x="at:Q")] if at else []
 

@@ -72,8 +72,8 @@ def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
     """The trend: an assessment a row, oldest first."""
     rows = tuple(
         (
-            (Line(text=assessment.at[:16].replace("T", " ")), Line(text=f"by {assessment.by}", mood="quiet")),
-            (Line(text=str(assessment.number), mood="strong" if assessment.why or before is None else "plain"),),
+            (Line(text=assessment.at[:16].replace("T", " ")), Line(text=f"by {assessment.by}", style="quiet")),
+            (Line(text=str(assessment.number), style="strong" if assessment.why or before is None else "plain"),),
             (Line(text=f"{assessment.n_rows:,}"),),
             *((Line(text=str(assessment.count(grave))),) for grave in GRAVE),
             (*(Line(text=one_line(line)) for line in _changes(before, assessment)), *_blind(assessment)),
@@ -86,7 +86,7 @@ def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
 
 def _blind(now: Assessment) -> list[Line]:
     """How many checks could not judge, so that nobody takes few findings for few faults."""
-    return [Line(text=f"{len(now.unjudged)} of {len(now.looked)} checks could not judge", mood="quiet")] * bool(
+    return [Line(text=f"{len(now.unjudged)} of {len(now.looked)} checks could not judge", style="quiet")] * bool(
         now.unjudged
     )
 

@@ -16,45 +16,45 @@ MOST = 20
 """Features that are drawn: the most needed ones, and all that are harmful."""
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for the worth of features; None where the audit did not run."""
-    masked, retrained = winner_measurements(story, *_MASKED), winner_measurements(story, *_RETRAINED)
-    if not masked or story.winner is None:
+    masked, retrained = winner_measurements(report, *_MASKED), winner_measurements(report, *_RETRAINED)
+    if not masked or report.winner is None:
         return None
     masked = tuple(sorted(masked, key=lambda measurement: -measurement.value))
     return Section(
         title="What each feature is worth",
         place=40,
-        reads=("ablation.",),
+        prefixes=("ablation.",),
         lead="Each feature was given the values of other rows, so that it says nothing of its own. Where that did not "
         "settle its worth, the model was trained anew without it, with several seeds.",
-        means=tuple(_means(story, masked)),
-        sheet=tables.tabulate_ablation(story.winner.evidence.measurements, "ablation"),
-        picture=lambda: _picture(masked, retrained, _named(story, "ablation.harmful")),
+        conclusions=tuple(_means(report, masked)),
+        table=tables.tabulate_ablation(report.winner.evidence.measurements, "ablation"),
+        picture=lambda: _picture(masked, retrained, _named(report, "ablation.harmful")),
     )
 
 
-def _means(story: ReportData, masked: tuple[Measurement, ...]) -> list[str]:
+def _means(report: ReportData, masked: tuple[Measurement, ...]) -> list[str]:
     needed = [measurement for measurement in masked if measurement in meaning.shown_above(masked)]
     lines = []
     if needed:
         error = meaning.describe_interval(needed[0])
         lines.append(f"It needs {needed[0].slice} most: without it, its error grows by {error}.")
-    harmful = _named(story, "ablation.harmful")
+    harmful = _named(report, "ablation.harmful")
     better = f"It is shown to be better without {meaning.join_names(harmful)}: leave it out, and train anew."
     lines.append(better if harmful else "No feature is shown to do harm.")
-    if useless := _named(story, "ablation.useless"):
+    if useless := _named(report, "ablation.useless"):
         lines.append(f"Its error hardly changes without {meaning.join_names(useless)}: what that costs can be saved.")
     lines += [
         f"{measurement.slice} may do harm, and that is not decided: {measurement.method}."
-        for measurement in winner_measurements(story, "ablation.unsettled")
+        for measurement in winner_measurements(report, "ablation.unsettled")
         if measurement.slice
     ]
     return lines
 
 
-def _named(story: ReportData, name: str) -> list[str]:
-    return [measurement.slice for measurement in winner_measurements(story, name) if measurement.slice]
+def _named(report: ReportData, name: str) -> list[str]:
+    return [measurement.slice for measurement in winner_measurements(report, name) if measurement.slice]
 
 
 def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...], harmful: list[str]) -> RenderedChart:
@@ -82,7 +82,7 @@ def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...]
 
 def _spans(found: tuple[Measurement, ...], harmful: list[str]) -> tuple[IntervalRow, ...]:
     return tuple(
-        IntervalRow(name=measurement.slice, seen=measurement, mood="fail" if measurement.slice in harmful else "live")
+        IntervalRow(name=measurement.slice, seen=measurement, style="fail" if measurement.slice in harmful else "live")
         for number, measurement in enumerate(found)
         if number < MOST or measurement.slice in harmful
     )

@@ -17,22 +17,22 @@ MOST = 8
 """Columns that are drawn: those that turn most decisions by themselves."""
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for attacks; None where the audit did not run."""
-    whole = [measurement for measurement in winner_measurements(story, _SUCCESS) if not measurement.slice]
+    whole = [measurement for measurement in winner_measurements(report, _SUCCESS) if not measurement.slice]
     if not whole:
         return None
-    columns = sorted(winner_measurements(story, _COLUMN), key=lambda measurement: -measurement.value)
-    held = story.winner.evidence.measurements if story.winner else ()
+    columns = sorted(winner_measurements(report, _COLUMN), key=lambda measurement: -measurement.value)
+    held = report.winner.evidence.measurements if report.winner else ()
     return Section(
         title="When somebody wants another decision",
         place=36,
-        reads=(_BEGINS,),
+        prefixes=(_BEGINS,),
         lead="For rows of every group, a small change was sought that turns the decision, by somebody who can ask for "
         "decisions and sees nothing else. What is declared fixed was left alone, and what has bounds kept within them.",
-        means=(*_turned(whole[0]), *_takes(story), *_easiest(columns), *_beside(story)),
-        sheet=details.tabulate_parts(
-            tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS)), story.groups
+        conclusions=(*_turned(whole[0]), *_takes(report), *_easiest(columns), *_beside(report)),
+        table=details.tabulate_parts(
+            tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS)), report.groups
         ),
         picture=lambda: _picture(columns) if columns else None,
     )
@@ -48,8 +48,8 @@ def _turned(seen: Measurement) -> list[str]:
     ]
 
 
-def _takes(story: ReportData) -> list[str]:
-    takes, reach = winner_measurements(story, _TAKES), winner_measurements(story, _REACH)
+def _takes(report: ReportData) -> list[str]:
+    takes, reach = winner_measurements(report, _TAKES), winner_measurements(report, _REACH)
     if not takes or not reach:
         return []
     change = "one column" if takes[0].value < 2 else f"{formatting.format_number(takes[0].value)} columns"
@@ -65,8 +65,8 @@ def _easiest(columns: list[Measurement]) -> list[str]:
     return [f"The easiest way leads through {worst.slice}: alone it turns {meaning.describe_percentage(worst)}."]
 
 
-def _beside(story: ReportData) -> list[str]:
-    whole = [measurement for measurement in winner_measurements(story, _LOSS) if not measurement.slice]
+def _beside(report: ReportData) -> list[str]:
+    whole = [measurement for measurement in winner_measurements(report, _LOSS) if not measurement.slice]
     if not whole or not formatting.has_interval(whole[0]):
         return []
     (lost,) = whole
@@ -85,7 +85,7 @@ def _beside(story: ReportData) -> list[str]:
 def _picture(columns: list[Measurement]) -> RenderedChart:
     shown = meaning.shown_above(columns)
     spans = tuple(
-        IntervalRow(name=measurement.slice, seen=measurement, mood="fail" if measurement in shown else "live")
+        IntervalRow(name=measurement.slice, seen=measurement, style="fail" if measurement in shown else "live")
         for measurement in columns[:MOST]
     )
     title = f"{len(shown)} of {len(columns)} columns are shown to turn decisions by themselves"

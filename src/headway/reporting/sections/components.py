@@ -22,9 +22,9 @@ _WORDS = {
 }
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for the parts of a variant; None where the audit did not run."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(
         measurement for measurement in held if measurement.name.startswith("components.") and measurement.slice
     )
@@ -34,18 +34,18 @@ def plugin(story: ReportData) -> Section | None:
     return Section(
         title="What each part is worth",
         place=42,
-        reads=("components.",),
+        prefixes=("components.",),
         lead="What is to be released was made again without each of its parts, and measured beside the whole.",
-        means=tuple(_means(story, told)),
-        sheet=tables.tabulate_ablation(held, "components"),
-        picture=lambda: _picture(story) if told else None,
+        conclusions=tuple(_means(report, told)),
+        table=tables.tabulate_ablation(held, "components"),
+        picture=lambda: _picture(report) if told else None,
     )
 
 
-def _means(story: ReportData, told: tuple[Measurement, ...]) -> list[str]:
+def _means(report: ReportData, told: tuple[Measurement, ...]) -> list[str]:
     """Which parts earn their place, and which do not, in the words that the audit stands for."""
     named = {
-        word: [measurement.slice for measurement in winner_measurements(story, word) if measurement.slice]
+        word: [measurement.slice for measurement in winner_measurements(report, word) if measurement.slice]
         for word in _WORDS
     }
     others = {name for names in named.values() for name in names}
@@ -54,15 +54,15 @@ def _means(story: ReportData, told: tuple[Measurement, ...]) -> list[str]:
     return [*lines, *(_WORDS[word].format(meaning.join_names(names)) for word, names in named.items() if names)]
 
 
-def _picture(story: ReportData) -> RenderedChart:
-    errors = winner_measurements(story, *_ERRORS)
+def _picture(report: ReportData) -> RenderedChart:
+    errors = winner_measurements(report, *_ERRORS)
     panels = (
         [IntervalPanel(title="How much more it errs without it", axis="error", spans=_spans(errors))] if errors else []
     )
     for name, title in _RATIOS.items():
         found = tuple(
             measurement
-            for measurement in winner_measurements(story, name)
+            for measurement in winner_measurements(report, name)
             if formatting.has_interval(measurement) and measurement.low > 0
         )
         if found:

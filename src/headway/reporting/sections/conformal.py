@@ -19,31 +19,31 @@ _PROMISED = PLAN.coverage
 _MONTH = "month="
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for sets, whole, by month and by slice; None where they were not measured."""
-    found = winner_measurements(story, _HELD)
+    found = winner_measurements(report, _HELD)
     held = next((measurement for measurement in found if not measurement.slice), None)
     if held is None:
         return None
-    parts = with_enough_rows(story, found)
+    parts = with_enough_rows(report, found)
     return Section(
         title="Answers that hold the truth",
         place=22,
-        reads=("conformal.",),
+        prefixes=("conformal.",),
         lead="Where one answer is not sure enough, a set of several can be said, and an interval in place of a number. "
         f"Sets that promise to hold the truth in {_PROMISED * 100:.0f} of 100 cases were made anew for each of the "
-        f"{story.groups} from those before it.",
-        means=(_held(held), *_worst(parts), *_sizes(story)),
-        sheet=details.tabulate_parts(_told(story), story.groups, first="Where"),
+        f"{report.groups} from those before it.",
+        conclusions=(_held(held), *_worst(parts), *_sizes(report)),
+        table=details.tabulate_parts(_told(report), report.groups, first="Where"),
         picture=lambda: _picture(held, parts) if parts else None,
     )
 
 
-def _told(story: ReportData) -> tuple[Measurement, ...]:
+def _told(report: ReportData) -> tuple[Measurement, ...]:
     """Of the whole, and of parts that are large enough."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(measurement for measurement in held if measurement.name.startswith("conformal."))
-    large = with_enough_rows(story, found)
+    large = with_enough_rows(report, found)
     return tuple(measurement for measurement in found if not measurement.slice or measurement in large)
 
 
@@ -65,10 +65,10 @@ def _worst(parts: tuple[Measurement, ...]) -> list[str]:
     return ["In no month and no slice are they shown to hold it less often than promised."] if parts else []
 
 
-def _sizes(story: ReportData) -> list[str]:
+def _sizes(report: ReportData) -> list[str]:
     whole = {
         measurement.name: measurement
-        for measurement in winner_measurements(story, "conformal.size", "conformal.width")
+        for measurement in winner_measurements(report, "conformal.size", "conformal.width")
         if not measurement.slice
     }
     known = {name: measurement for name, measurement in whole.items() if formatting.has_interval(measurement)}
@@ -77,7 +77,7 @@ def _sizes(story: ReportData) -> list[str]:
     size = known.get("conformal.size")
     if size is None:
         return []
-    if story.winner is None or story.winner.variant.task != "binary" or size.low <= 1:
+    if report.winner is None or report.winner.variant.task != "binary" or size.low <= 1:
         return [f"A set holds {meaning.describe_interval(size)} answers on average."]
     more = replace(size, value=size.value - 1, low=size.low - 1, high=size.high - 1)
     return [f"{meaning.describe_percentage(more)} sets say both yes and no, for neither is sure enough there."]

@@ -10,19 +10,19 @@ NOT_FOUND = "Names and addresses of people have no form by which all are found: 
 TITLES = {"Column": False, "Used for": True, "Of people": True}
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for the data of a project; None where nobody read what it is used for."""
-    use = story.data_use
+    use = report.data_use
     if use is None:
         return None
     return Section(
         title="What data is used for",
         place=50,
-        reads=(),
+        prefixes=(),
         lead=f"Each column of {use.source or 'the data'} with its use, as declared in headway.toml and as the model "
         "reads it, and what the checks found of people in it, by form and check digit.",
-        means=(_read(use), *_personal(use), _kept(use), *_forgotten(use)),
-        sheet=Table(
+        conclusions=(_read(use), *_personal(use), _kept(use), *_forgotten(use)),
+        table=Table(
             columns=tuple(Column(title=title, folds=folds) for title, folds in TITLES.items()),
             rows=tuple(map(_row, use.columns)),
         ),
@@ -30,8 +30,8 @@ def plugin(story: ReportData) -> Section | None:
 
 
 def _row(column: ColumnUse) -> tuple[Cell, ...]:
-    people = Line(text=column.personal) if column.personal else Line(text="nothing found", mood="quiet")
-    return (Line(text=column.name, mood="strong"),), (Line(text=column.purpose),), (people,)
+    people = Line(text=column.personal) if column.personal else Line(text="nothing found", style="quiet")
+    return (Line(text=column.name, style="strong"),), (Line(text=column.purpose),), (people,)
 
 
 def _read(use: DataUse) -> str:

@@ -19,27 +19,27 @@ _HEADS = {
 }
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for the parts that were found; None where the search for them did not run."""
-    every = winner_measurements(story, *_EXCESS, *_LOSS)
-    found = with_enough_rows(story, every)
+    every = winner_measurements(report, *_EXCESS, *_LOSS)
+    found = with_enough_rows(report, every)
     if not every:
         return None
     return Section(
         title="Parts of the rows that nobody named",
         place=25,
-        reads=("discovered.",),
-        lead=f"All combinations of two or three columns{_compared(story)} were looked at on one half of the "
-        f"{story.groups}; the worst of them are measured here on the other half, so that the figures are not "
+        prefixes=("discovered.",),
+        lead=f"All combinations of two or three columns{_compared(report)} were looked at on one half of the "
+        f"{report.groups}; the worst of them are measured here on the other half, so that the figures are not "
         "those of the luckiest find.",
-        means=(*_means(found), *details.count_small_parts(story, len(every) - len(found))),
-        sheet=details.tabulate_parts(found, story.groups),
-        picture=lambda: _picture(story, found) if found else None,
+        conclusions=(*_means(found), *details.count_small_parts(report, len(every) - len(found))),
+        table=details.tabulate_parts(found, report.groups),
+        picture=lambda: _picture(report, found) if found else None,
     )
 
 
-def _compared(story: ReportData) -> str:
-    counted = winner_measurements(story, "discovered.compared")
+def _compared(report: ReportData) -> str:
+    counted = winner_measurements(report, "discovered.compared")
     return f" ({counted[0].value:,.0f} of them large enough)" if counted else ""
 
 
@@ -74,14 +74,14 @@ def _each(found: list[Measurement]) -> str:
     )
 
 
-def _picture(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
+def _picture(report: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
     kinds = {kind: tuple(measurement for measurement in found if measurement.name.endswith(kind)) for kind in _HEADS}
     panels = [
         IntervalPanel(
             title=_HEADS[kind],
             axis=words.measure_title(same[0].name),
             spans=_spans(same),
-            notes=f"rows / {story.groups}",
+            notes=f"rows / {report.groups}",
         )
         for kind, same in kinds.items()
         if same
@@ -109,7 +109,7 @@ def _spans(found: tuple[Measurement, ...]) -> tuple[IntervalRow, ...]:
             name=measurement.slice,
             seen=measurement,
             note=f"{measurement.n_rows:,} / {measurement.n_groups:,}",
-            mood="fail" if measurement in shown else "live",
+            style="fail" if measurement in shown else "live",
         )
         for measurement in found
     )

@@ -37,26 +37,26 @@ _SAID = {
 }
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for a rare class; None where none is rare, or the model could not be trained anew."""
-    costs = winner_measurements(story, _COST)
+    costs = winner_measurements(report, _COST)
     rate = next(
-        (measurement for measurement in winner_measurements(story, "imbalance.base_rate") if not measurement.slice),
+        (measurement for measurement in winner_measurements(report, "imbalance.base_rate") if not measurement.slice),
         None,
     )
     if not costs or rate is None:
         return None
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS) and measurement.slice)
     return Section(
         title="When yes or no is rare",
         place=27,
-        reads=(_BEGINS,),
+        prefixes=(_BEGINS,),
         lead="A model learns little of what is rare. Four usual treatments were tried on the same rows, each beside "
         "doing nothing; what a wrong decision costs is what the project says.",
-        means=(f"{_rate(rate)}.", _cheaper(costs), *_moves(story), *_ranks(story)),
-        sheet=_sheet(found, story.groups),
-        picture=lambda: _picture(story, costs),
+        conclusions=(f"{_rate(rate)}.", _cheaper(costs), *_moves(report), *_ranks(report)),
+        table=_sheet(found, report.groups),
+        picture=lambda: _picture(report, costs),
     )
 
 
@@ -65,7 +65,7 @@ def _sheet(found: tuple[Measurement, ...], groups: str) -> Table:
     by_name = {(measurement.name, measurement.slice): measurement for measurement in found}
     rows = tuple(
         (
-            (Line(text=name, mood="strong"),),
+            (Line(text=name, style="strong"),),
             *(measurement_cell(_bare(by_name.get((measure, name))), groups=groups) for measure in _SHOWN),
         )
         for name in dict.fromkeys(measurement.slice for measurement in found)
@@ -108,28 +108,28 @@ def _listed(found: list[Measurement]) -> str:
     return meaning.join_names([f"'{measurement.slice}'" for measurement in found])
 
 
-def _moves(story: ReportData) -> list[str]:
+def _moves(report: ReportData) -> list[str]:
     """What weights do to how many are found, the one thing that they are praised for."""
     lost = next(
-        (measurement for measurement in winner_measurements(story, _RECALL) if measurement.slice == "weights"), None
+        (measurement for measurement in winner_measurements(report, _RECALL) if measurement.slice == "weights"), None
     )
     if lost is None or lost not in meaning.shown_below([lost]):
         return []
-    ends = {measurement.slice: measurement for measurement in winner_measurements(story, "imbalance.recall")}
+    ends = {measurement.slice: measurement for measurement in winner_measurements(report, "imbalance.recall")}
     before, after = (f"{ends[name].value * 100:.0f}" for name in (_BASELINE, "weights"))
     return [
         f"Weights find more of what is rare ({after} instead of {before} of 100 cases); a lower threshold does so too."
     ]
 
 
-def _ranks(story: ReportData) -> list[str]:
-    lost = winner_measurements(story, _AUC)
+def _ranks(report: ReportData) -> list[str]:
+    lost = winner_measurements(report, _AUC)
     if not lost or meaning.shown_below(lost) or meaning.shown_above(lost):
         return []
     return ["None is shown to rank cases better or worse: they move where yes begins, and not what is known."]
 
 
-def _picture(story: ReportData, costs: tuple[Measurement, ...]) -> RenderedChart:
+def _picture(report: ReportData, costs: tuple[Measurement, ...]) -> RenderedChart:
     shown = len(meaning.shown_above(costs)) + len(meaning.shown_below(costs))
     title = f"{shown} of {len(costs)} treatments are shown to change what a decision costs"
     worse = meaning.shown_above(costs)
@@ -142,7 +142,7 @@ def _picture(story: ReportData, costs: tuple[Measurement, ...]) -> RenderedChart
         IntervalPanel(
             title="Found of 100 that are rare",
             axis="of 100 cases, so many are found",
-            spans=tuple(_span(measurement, ()) for measurement in winner_measurements(story, "imbalance.recall")),
+            spans=tuple(_span(measurement, ()) for measurement in winner_measurements(report, "imbalance.recall")),
             marks=(),
             scale=100.0,
         ),
@@ -160,4 +160,4 @@ def _picture(story: ReportData, costs: tuple[Measurement, ...]) -> RenderedChart
 
 
 def _span(seen: Measurement, worse: tuple[Measurement, ...] | list[Measurement]) -> IntervalRow:
-    return IntervalRow(name=seen.slice, seen=seen, mood="fail" if seen in worse else "live")
+    return IntervalRow(name=seen.slice, seen=seen, style="fail" if seen in worse else "live")

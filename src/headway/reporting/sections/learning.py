@@ -21,19 +21,19 @@ from headway.reporting.sections.reliability import Row
 from headway.reporting.text import curves, formatting, words
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for the learning curve; None where the training drew none."""
-    curve = story.curve
+    curve = report.curve
     if curve is None:
         return None
     return Section(
         title="How it learned",
         place=45,
-        reads=(),
+        prefixes=(),
         lead=f"After some rounds of its training the model was asked about rows that it learned from, and about rows "
         f"held out{_rested(curve)}. Rows of the test were not looked at. {curves.describe_cost(curve)}",
-        means=(curves.describe_curve(curve),),
-        sheet=curves.tabulate_curve(curve),
+        conclusions=(curves.describe_curve(curve),),
+        table=curves.tabulate_curve(curve),
         picture=lambda: draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
     )
 

@@ -20,9 +20,9 @@ _SHAPES = {
 _HALF, _SLOW = ".p50_ms", ".p99_ms"
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for the server under load; None where the audit did not run."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     found = {
         measurement.name: measurement
         for measurement in held
@@ -33,10 +33,10 @@ def plugin(story: ReportData) -> Section | None:
     return Section(
         title="Under load",
         place=13,
-        reads=("load.",),
+        prefixes=("load.",),
         lead="A server of it was asked over HTTP by callers who do not wait for each other; every answer was compared.",
-        means=tuple(_means(found)),
-        sheet=details.tabulate_against_baseline(tuple(found.values()), None, "stretches"),
+        conclusions=tuple(_means(found)),
+        table=details.tabulate_against_baseline(tuple(found.values()), None, "stretches"),
         picture=lambda: _picture(found) if len(_times(found)) > 1 else None,
     )
 

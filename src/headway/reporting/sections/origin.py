@@ -12,24 +12,24 @@ from headway.reporting.text.tables import Column, Line, Table
 NAMED = 5
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for the data; None where no period was kept."""
-    if not story.data:
+    if not report.data:
         return None
-    spans = {span.name: f"{span.first} to {span.until}" for span in story.spans}
+    spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
     rows = tuple(
         ((Line(text=name),), (Line(text=spans.get(name, "")),), (Line(text=formatting.short_digest(digest)),))
-        for name, digest in story.data.items()
+        for name, digest in report.data.items()
     )
     titles = ("Period", "From, to before", "Digest")
     return Section(
         title="Which data",
         place=90,
-        reads=(),
+        prefixes=(),
         lead="The rows of each period are known by a digest of their content, which no order and no file format moves. "
         "A release is signed with these digests; the command headway data tells what has changed since.",
-        means=(*_means(story.data), *_by_dvc(story.tracked)),
-        sheet=Table(columns=tuple(Column(title=title) for title in titles), rows=rows),
+        conclusions=(*_means(report.data), *_by_dvc(report.tracked)),
+        table=Table(columns=tuple(Column(title=title) for title in titles), rows=rows),
     )
 
 

@@ -18,20 +18,20 @@ _READS = ("max_change", "decision_churn", "change.", "cosine.drop", "probability
 _LACKING = ("missing.brier.drop", "missing.mse.drop")
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for how far answers moved; None where none was compared, or the model is as it came."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(measurement for measurement in held if measurement.name.startswith(_READS))
-    if not found or story.winner is None or not story.winner.variant.steps:
+    if not found or report.winner is None or not report.winner.variant.steps:
         return None
-    rule_results = tuple(rule_result for rule_result in story.winner.verdict.rule_results if _drawable(rule_result))
+    rule_results = tuple(rule_result for rule_result in report.winner.verdict.rule_results if _drawable(rule_result))
     return Section(
         title="Beside the model as it came",
         place=15,
-        reads=_READS,
+        prefixes=_READS,
         lead="The same rows were put to the model as it came and to this form of it, and every answer was compared.",
-        means=tuple(_means(story, found)),
-        sheet=details.tabulate_parts(_told(story, found), story.groups, first="Over"),
+        conclusions=tuple(_means(report, found)),
+        table=details.tabulate_parts(_told(report, found), report.groups, first="Over"),
         picture=lambda: _picture(rule_results) if len(rule_results) > 1 else None,
     )
 
@@ -40,15 +40,15 @@ def _drawable(rule_result: RuleResult) -> bool:
     return bool(rule_result.rule.relative and rule_result.rule.at_most and rule_result.measurement)
 
 
-def _told(story: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+def _told(report: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
     """Of the whole, and of parts that are large enough; a largest change is a fact of any size."""
-    large = with_enough_rows(story, found)
+    large = with_enough_rows(report, found)
     return tuple(
         measurement for measurement in found if not measurement.slice or measurement.se is None or measurement in large
     )
 
 
-def _means(story: ReportData, found: tuple[Measurement, ...]) -> list[str]:
+def _means(report: ReportData, found: tuple[Measurement, ...]) -> list[str]:
     largest = next(
         (measurement for measurement in found if measurement.name == "max_change" and not measurement.slice), None
     )
@@ -76,7 +76,7 @@ def _means(story: ReportData, found: tuple[Measurement, ...]) -> list[str]:
         for measurement in near
         if measurement.high > 0
     ]
-    lost = with_enough_rows(story, tuple(measurement for measurement in found if measurement.name in _LACKING))
+    lost = with_enough_rows(report, tuple(measurement for measurement in found if measurement.name in _LACKING))
     if harmed := meaning.shown_above(lost):
         lines.append(f"It is shown to lose on {meaning.join_names([measurement.slice for measurement in harmed])}.")
     return lines
@@ -120,5 +120,5 @@ def _span(rule_result: RuleResult) -> IntervalRow | None:
     return IntervalRow(
         name=words.measure_title(rule_result.rule.measure),
         seen=part,
-        mood="fail" if rule_result.answer == "fail" else "live",
+        style="fail" if rule_result.answer == "fail" else "live",
     )

@@ -23,27 +23,27 @@ _SHARES = {
 _ERROR = "bias.error_gap"
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for groups of people large enough to be judged; None where no gap was measured."""
-    every = winner_measurements(story, *_SHARES, _ERROR)
-    found = with_enough_rows(story, every)
+    every = winner_measurements(report, *_SHARES, _ERROR)
+    found = with_enough_rows(report, every)
     if not every:
         return None
     return Section(
         title="Between groups of people",
         place=30,
-        reads=("bias.",),
+        prefixes=("bias.",),
         lead="Each group of people that the project names is compared with all the others, by the decisions at the "
         "threshold and by what is said against what happens. 0 is no difference.",
-        means=(*_means(found), *details.count_small_parts(story, len(every) - len(found))),
-        sheet=details.tabulate_parts(with_enough_rows(story, _told(story)), story.groups, first="People"),
+        conclusions=(*_means(found), *details.count_small_parts(report, len(every) - len(found))),
+        table=details.tabulate_parts(with_enough_rows(report, _told(report)), report.groups, first="People"),
         picture=lambda: _picture(found) if found else None,
     )
 
 
-def _told(story: ReportData) -> tuple[Measurement, ...]:
+def _told(report: ReportData) -> tuple[Measurement, ...]:
     """Gaps, and the rates that they are between, group by group."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     return tuple(
         sorted(
             (measurement for measurement in held if measurement.name.startswith("bias.")),
@@ -109,7 +109,7 @@ def _panel(name: str, found: tuple[Measurement, ...], shown: list[Measurement]) 
         axis="of 100" if share else "mean error",
         scale=100.0 if share else 1.0,
         spans=tuple(
-            IntervalRow(name=measurement.slice, seen=measurement, mood="fail" if measurement in shown else "live")
+            IntervalRow(name=measurement.slice, seen=measurement, style="fail" if measurement in shown else "live")
             for measurement in found
         ),
     )

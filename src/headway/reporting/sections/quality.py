@@ -16,27 +16,27 @@ _NAMES = (
 )
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The measures of quality over all rows that were judged; None where none was measured."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     whole = (measurement for measurement in held if measurement.name.startswith(_NAMES) and not measurement.slice)
     found = tuple(measurement for measurement in whole if not measurement.name.startswith(formatting.TIMED))
-    if not found or story.winner is None:
+    if not found or report.winner is None:
         return None
     return Section(
         title="How good it is",
         place=11,
-        reads=_NAMES,
-        lead=f"Measured on the rows of “{story.winner.evidence.period}”.",
-        means=tuple(_means(story, found)),
-        sheet=details.tabulate_against_baseline(found, story.as_it_came, story.groups),
+        prefixes=_NAMES,
+        lead=f"Measured on the rows of “{report.winner.evidence.period}”.",
+        conclusions=tuple(_means(report, found)),
+        table=details.tabulate_against_baseline(found, report.as_it_came, report.groups),
     )
 
 
-def _means(story: ReportData, found: tuple[Measurement, ...]) -> list[str]:
+def _means(report: ReportData, found: tuple[Measurement, ...]) -> list[str]:
     lines = [text for measurement in found if formatting.has_interval(measurement) and (text := _said(measurement))]
-    lost = winner_measurements(story, "roc_auc.drop")
-    if lost and formatting.has_interval(lost[0]) and story.winner and story.winner.variant.steps:
+    lost = winner_measurements(report, "roc_auc.drop")
+    if lost and formatting.has_interval(lost[0]) and report.winner and report.winner.variant.steps:
         lines.append(_against(lost[0]))
     return lines or ["On so few rows that share fate nothing can be said for sure."]
 

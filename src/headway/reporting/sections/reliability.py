@@ -20,27 +20,27 @@ from headway.reporting.section import Section, winner_measurements
 from headway.reporting.text import formatting
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The reliability of the winner; None for fewer than two bins."""
-    if story.winner is None or len(winner_measurements(story, "reliability")) < 2:
+    if report.winner is None or len(winner_measurements(report, "reliability")) < 2:
         return None
     return Section(
         title="Whether what is said is what happens",
         place=12,
-        reads=("reliability", "ece"),
+        prefixes=("reliability", "ece"),
         lead="The rows were sorted by the probability that they were given, and counted: how often it was right.",
-        means=tuple(_means(story)),
-        sheet=details.tabulate_reliability(story.winner.evidence),
-        picture=lambda: draw_reliability(story),
+        conclusions=tuple(_means(report)),
+        table=details.tabulate_reliability(report.winner.evidence),
+        picture=lambda: draw_reliability(report),
     )
 
 
-def _means(story: ReportData) -> list[str]:
-    error = next((measurement for measurement in winner_measurements(story, "ece") if not measurement.slice), None)
+def _means(report: ReportData) -> list[str]:
+    error = next((measurement for measurement in winner_measurements(report, "ece") if not measurement.slice), None)
     if error is None or not formatting.has_interval(error):
         return ["How far off the probabilities are on average cannot be said on these rows."]
     message = f"A probability that it gives is off by {meaning.describe_interval(error, scale=100.0)} points of 100 on average"
-    rule_result = next((rule_result for rule_result in _rulings(story) if rule_result.rule.measure == "ece"), None)
+    rule_result = next((rule_result for rule_result in _rulings(report) if rule_result.rule.measure == "ece"), None)
     limit = rule_result.rule.at_most if rule_result else None
     if rule_result is None or limit is None:
         return [f"{message}."]
@@ -52,8 +52,8 @@ def _means(story: ReportData) -> list[str]:
     return [f"{message}, {ends[rule_result.answer]}."]
 
 
-def _rulings(story: ReportData) -> tuple[RuleResult, ...]:
-    return story.winner.verdict.rule_results if story.winner else ()
+def _rulings(report: ReportData) -> tuple[RuleResult, ...]:
+    return report.winner.verdict.rule_results if report.winner else ()
 
 
 class ReliabilityBin(Record, frozen=True, kw_only=True):
@@ -67,19 +67,19 @@ class ReliabilityBin(Record, frozen=True, kw_only=True):
     rows: int
 
 
-def draw_reliability(story: ReportData) -> RenderedChart | None:
+def draw_reliability(report: ReportData) -> RenderedChart | None:
     """The reliability of the winner, beside the model as it came on the same rows; None for fewer than two bins."""
-    if story.winner is None:
+    if report.winner is None:
         return None
-    live = _bins(story.winner.evidence, story.word)
-    came = _bins(story.as_it_came, BASELINE) if story.as_it_came and story.winner.variant.steps else []
+    live = _bins(report.winner.evidence, report.word)
+    came = _bins(report.as_it_came, BASELINE) if report.as_it_came and report.winner.variant.steps else []
     if len(live) < 2:
         return None
     return render_chart(
         lambda size: _chart(live, came, size),
         name="reliability",
-        title=_title(story.winner.evidence),
-        alt=_alt(live, story.word),
+        title=_title(report.winner.evidence),
+        alt=_alt(live, report.word),
         reading=_reading(bool(came)),
     )
 

@@ -16,9 +16,9 @@ MOST = 5
 """Alterations of a kind that are drawn: those that cost most."""
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for altered inputs; None where the audit did not run."""
-    held = story.winner.evidence.measurements if story.winner else ()
+    held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS) and measurement.slice)
     if not found:
         return None
@@ -28,11 +28,11 @@ def plugin(story: ReportData) -> Section | None:
     return Section(
         title="When inputs go wrong",
         place=35,
-        reads=(_BEGINS,),
+        prefixes=(_BEGINS,),
         lead="The inputs were spoilt on purpose, one kind of fault after the other, and put to this form and to the "
         "model as it came.",
-        means=(*_cost(excess), *_beside(lost)),
-        sheet=details.tabulate_parts(found, story.groups, first="What befell the rows"),
+        conclusions=(*_cost(excess), *_beside(lost)),
+        table=details.tabulate_parts(found, report.groups, first="What befell the rows"),
         picture=lambda: _picture(excess) if excess else None,
     )
 
@@ -102,6 +102,6 @@ def _spans(found: list[Measurement], shown: list[Measurement]) -> tuple[Interval
     worst = sorted(found, key=lambda measurement: -measurement.value)[:MOST]
     names = (periods.period_name(measurement.slice.removeprefix("month=")) for measurement in worst)
     return tuple(
-        IntervalRow(name=name, seen=measurement, mood="fail" if measurement in shown else "live")
+        IntervalRow(name=name, seen=measurement, style="fail" if measurement in shown else "live")
         for name, measurement in zip(names, worst, strict=True)
     )

@@ -21,31 +21,31 @@ MOST = 14
 """Slices that are drawn: the worst ones; the rest are counted."""
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The slices of the winner against the model as it came; None where it is that one, or none was measured."""
-    named = [measurement for measurement in winner_measurements(story, LOSS) if measurement.slice]
-    if not named or story.winner is None or not story.winner.variant.steps:
+    named = [measurement for measurement in winner_measurements(report, LOSS) if measurement.slice]
+    if not named or report.winner is None or not report.winner.variant.steps:
         return None
-    found = of_slices(story)
+    found = of_slices(report)
     return Section(
         title="Part by part",
         place=20,
-        reads=(LOSS, "calibration."),
+        prefixes=(LOSS, "calibration."),
         lead="A model can be right on the whole and wrong for some. The parts of the rows that the project names are "
         "compared with the model as it came, each by itself.",
-        means=(
-            *_means(found, ruling_on(story)),
-            *_biased(biases(story)),
-            *details.count_small_parts(story, len(named) - len(found)),
+        conclusions=(
+            *_means(found, ruling_on(report)),
+            *_biased(biases(report)),
+            *details.count_small_parts(report, len(named) - len(found)),
         ),
-        sheet=details.tabulate_slices(found, story.groups),
-        picture=lambda: draw(story, found) if len(found) > 1 else None,
+        table=details.tabulate_slices(found, report.groups),
+        picture=lambda: draw(report, found) if len(found) > 1 else None,
     )
 
 
-def of_slices(story: ReportData) -> tuple[Measurement, ...]:
+def of_slices(report: ReportData) -> tuple[Measurement, ...]:
     """The loss of each slice of the winner that is large enough to be judged, what may be worst first."""
-    found = with_enough_rows(story, winner_measurements(story, LOSS))
+    found = with_enough_rows(report, winner_measurements(report, LOSS))
     known = [
         measurement
         for measurement in found
@@ -54,11 +54,11 @@ def of_slices(story: ReportData) -> tuple[Measurement, ...]:
     return tuple(sorted(known, key=lambda measurement: -measurement.high))
 
 
-def biases(story: ReportData) -> tuple[Measurement, ...]:
+def biases(report: ReportData) -> tuple[Measurement, ...]:
     """What is observed less what is said, of each slice that is large enough; the furthest apart first."""
     known = [
         measurement
-        for measurement in with_enough_rows(story, winner_measurements(story, BIAS))
+        for measurement in with_enough_rows(report, winner_measurements(report, BIAS))
         if formatting.has_interval(measurement)
     ]
     return tuple(sorted(known, key=lambda measurement: -abs(measurement.value)))
@@ -85,17 +85,17 @@ def _turned(seen: Measurement) -> Measurement:
     return replace(seen, value=-seen.value, low=-seen.high, high=-seen.low)
 
 
-def ruling_on(story: ReportData) -> RuleResult | None:
+def ruling_on(report: ReportData) -> RuleResult | None:
     """What the judge said of the worst slice."""
-    rule_results = story.winner.verdict.rule_results if story.winner else ()
+    rule_results = report.winner.verdict.rule_results if report.winner else ()
     return next(
         (rule_result for rule_result in rule_results if rule_result.rule.measure == f"worst_slice.{LOSS}"), None
     )
 
 
-def draw(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
+def draw(report: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
     """The slices under each other, the worst first."""
-    rule_result = ruling_on(story)
+    rule_result = ruling_on(report)
     limit = rule_result.rule.at_most if rule_result else None
     panel = IntervalPanel(
         axis=f"{words.measure_title(LOSS)} (above 0 is worse)",
@@ -104,25 +104,25 @@ def draw(story: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
             ReferenceLine(at=0.0),
             *((ReferenceLine(at=limit, message=f"limit {limit:g}", limit=True),) if limit is not None else ()),
         ),
-        notes=f"rows / {story.groups}",
+        notes=f"rows / {report.groups}",
     )
     return render_chart(
-        intervals_chart([panel, *_bias_panel(story)]),
+        intervals_chart([panel, *_bias_panel(report)]),
         name="slices",
         title=_title(found, rule_result),
         alt=_alt(found[:MOST]),
-        reading=_reading(story, found, limit),
+        reading=_reading(report, found, limit),
     )
 
 
-def _bias_panel(story: ReportData) -> list[IntervalPanel]:
-    found = biases(story)
+def _bias_panel(report: ReportData) -> list[IntervalPanel]:
+    found = biases(report)
     shown = [*meaning.shown_above(found), *meaning.shown_below(found)]
     spans = tuple(_span(measurement, shown) for measurement in found[:MOST])
     title = "Whether what is said is what happens there"
     axis = "observed less said, of 100"
     return (
-        [IntervalPanel(title=title, axis=axis, spans=spans, scale=100.0, notes=f"rows / {story.groups}")]
+        [IntervalPanel(title=title, axis=axis, spans=spans, scale=100.0, notes=f"rows / {report.groups}")]
         if found
         else []
     )
@@ -130,7 +130,7 @@ def _bias_panel(story: ReportData) -> list[IntervalPanel]:
 
 def _span(seen: Measurement, harmed: list[Measurement]) -> IntervalRow:
     note = f"{seen.n_rows:,} / {seen.n_groups:,}"
-    return IntervalRow(name=seen.slice, seen=seen, note=note, mood="fail" if seen in harmed else "live")
+    return IntervalRow(name=seen.slice, seen=seen, note=note, style="fail" if seen in harmed else "live")
 
 
 def _means(found: tuple[Measurement, ...], rule_result: RuleResult | None) -> list[str]:
@@ -172,10 +172,10 @@ def _alt(found: tuple[Measurement, ...]) -> str:
     return f"{words.measure_title(LOSS)} of {len(found)} slices, the worst first: {ends}. {SEE_TABLE}"
 
 
-def _reading(story: ReportData, found: tuple[Measurement, ...], limit: float | None) -> tuple[str, ...]:
+def _reading(report: ReportData, found: tuple[Measurement, ...], limit: float | None) -> tuple[str, ...]:
     lines = [
         f"Each line is a part of the rows. {words.measure_title(LOSS)}: {words.measure_meaning(LOSS)}",
-        f"Lines are 95 % intervals; on the right, the rows and {story.groups} on which each rests. A cross marks what "
+        f"Lines are 95 % intervals; on the right, the rows and {report.groups} on which each rests. A cross marks what "
         "is shown to be above 0, of all that were looked at together.",
     ]
     if limit is not None:

@@ -18,25 +18,25 @@ _TIMED = (*formatting.TIMED, "start.")
 _FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
-def plugin(story: ReportData) -> Section | None:
+def plugin(report: ReportData) -> Section | None:
     """The section for speed, of the winner and of the model as it came; None where it was not timed."""
-    if story.winner is None:
+    if report.winner is None:
         return None
-    looks = [*(judged.evidence for judged in story.frontier if story.is_winner(judged)), story.winner.evidence]
+    looks = [*(judged.evidence for judged in report.frontier if report.is_winner(judged)), report.winner.evidence]
     held = [measurement for evidence in looks for measurement in evidence.measurements if _timed(measurement)]
     if not held:
         return None
-    found = {name: seen for name in dict.fromkeys(look.name for look in held) if (seen := story.of_winner(name))}
-    came = story.origin.evidence if story.origin else None
-    faster = {name: found[name] for name in _FASTER if name in found and story.winner.variant.steps}
+    found = {name: seen for name in dict.fromkeys(look.name for look in held) if (seen := report.of_winner(name))}
+    came = report.origin.evidence if report.origin else None
+    faster = {name: found[name] for name in _FASTER if name in found and report.winner.variant.steps}
     return Section(
         title="How fast it answers",
         place=10,
-        reads=_TIMED,
+        prefixes=_TIMED,
         lead=f"{_machine(looks[0].machine)} It and the model as it came were timed in turns, side by side, so that "
         "what slowed the machine slowed both.",
-        means=(*_means(found, came), *_busy(looks[0])),
-        sheet=details.tabulate_against_baseline(tuple(found.values()), came, story.groups),
+        conclusions=(*_means(found, came), *_busy(looks[0])),
+        table=details.tabulate_against_baseline(tuple(found.values()), came, report.groups),
         picture=lambda: _picture(faster) if faster else None,
     )
 

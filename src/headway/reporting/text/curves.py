@@ -54,7 +54,7 @@ def _row(seen: Round, names: tuple[str, ...], groups: str) -> tuple[tuple[Line, 
     sides = [seen.error(name, learned=learned) for name in names for learned in (False, True)]
     return (
         (Line(text=str(seen.number)),),
-        (Line(text=seconds, mood="quiet"),),
+        (Line(text=seconds, style="quiet"),),
         *(measurement_cell(side, groups=groups) for side in sides),
     )
 

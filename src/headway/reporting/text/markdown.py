@@ -24,12 +24,12 @@ def escape_markdown(text: str) -> str:
     return _BEGINS.sub(r"\1\\\2", _JOINED.sub(r"\g<0><!-- -->", found))
 
 
-def markdown_table(sheet: Table) -> str:
+def markdown_table(table: Table) -> str:
     """A sheet as a table, one line a row; the lines of a cell stand under each other, and its notes in a column."""
-    noted = any(sheet.notes)
-    titles = [escape_markdown(column.title) for column in sheet.columns] + ["Why it lost"] * noted
-    rows = [[_cell(cell) for cell in row] for row in sheet.rows]
-    for row, note in zip(rows, sheet.notes, strict=False):
+    noted = any(table.notes)
+    titles = [escape_markdown(column.title) for column in table.columns] + ["Why it lost"] * noted
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    for row, note in zip(rows, table.notes, strict=False):
         row.extend([escape_markdown(note)] * noted)
     return "\n".join(map(_row, [titles, ["---"] * len(titles), *rows])) + "\n"
 
@@ -43,4 +43,4 @@ def _cell(cell: Cell) -> str:
 
 
 def _line(line: Line) -> str:
-    return f"**{escape_markdown(line.text)}**" if line.mood == "strong" else escape_markdown(line.text)
+    return f"**{escape_markdown(line.text)}**" if line.style == "strong" else escape_markdown(line.text)

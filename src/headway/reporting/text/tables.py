@@ -28,7 +28,7 @@ class Line(Record, frozen=True, kw_only=True):
     """One line of a cell."""
 
     text: str
-    mood: Style = "plain"
+    style: Style = "plain"
 
 
 Cell = tuple[Line, ...]
@@ -77,7 +77,7 @@ def tabulate_variants(
     rows = tuple(
         (
             (Line(text=str(number)),),
-            (Line(text=row.variant.name, mood="strong" if row.variant.digest == won else "plain"),),
+            (Line(text=row.variant.name, style="strong" if row.variant.digest == won else "plain"),),
             _verdict(row.verdict),
             *(measurement_cell(_measured(row, name)) for name in shown),
         )
@@ -100,7 +100,7 @@ def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: Evalua
         (
             (Line(text=str(number)),),
             (Line(text=row.variant.name),),
-            (Line(text=VERDICT_MARKS[baseline_answer(row.verdict)], mood=baseline_answer(row.verdict)),),
+            (Line(text=VERDICT_MARKS[baseline_answer(row.verdict)], style=baseline_answer(row.verdict)),),
             *(_on_one_line(measurement_cell(_measured(row, name))) for name in _BRIEF),
         )
         for number, row in enumerate(judged, start=1)
@@ -115,13 +115,13 @@ def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
     rows = tuple(
         (
             (
-                Line(text=words.measure_title(rule_result.rule.measure), mood="strong"),
-                Line(text=rule_result.rule.measure, mood="quiet"),
+                Line(text=words.measure_title(rule_result.rule.measure), style="strong"),
+                Line(text=rule_result.rule.measure, style="quiet"),
             ),
             measurement_cell(rule_result.measurement, groups=groups),
             (Line(text=words.rule_limit(rule_result.rule)),),
-            (Line(text=VERDICT_MARKS[rule_result.answer], mood=rule_result.answer),),
-            (Line(text=rule_result.message, mood="quiet"),),
+            (Line(text=VERDICT_MARKS[rule_result.answer], style=rule_result.answer),),
+            (Line(text=rule_result.message, style="quiet"),),
         )
         for rule_result in verdict.rule_results
     )
@@ -133,14 +133,14 @@ def tabulate_findings(found: Sequence[Finding]) -> Table:
     """What was found, the gravest first: how grave, what and where, the number with its limit, and the mend."""
     rows = tuple(
         (
-            (Line(text=each.code, mood="quiet"),),
-            (Line(text=each.severity, mood=SEVERITIES[each.severity]),),
+            (Line(text=each.code, style="quiet"),),
+            (Line(text=each.severity, style=SEVERITIES[each.severity]),),
             (
                 Line(text=one_line(each.message)),
-                *((Line(text=one_line(each.where), mood="quiet"),) if each.where else ()),
+                *((Line(text=one_line(each.where), style="quiet"),) if each.where else ()),
             ),
             _against_limit(each),
-            (Line(text=one_line(each.hint), mood="quiet"),),
+            (Line(text=one_line(each.hint), style="quiet"),),
         )
         for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
     )
@@ -155,7 +155,7 @@ def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
         (
             _looks_for(finding.where.removeprefix("check ")),
             (Line(text=one_line(finding.message.partition("did not run: ")[2] or finding.message)),),
-            (Line(text=one_line(finding.hint or "nothing, as the data are"), mood="quiet"),),
+            (Line(text=one_line(finding.hint or "nothing, as the data are"), style="quiet"),),
         )
         for finding in sorted(blind, key=lambda finding: not finding.hint)
     )
@@ -165,18 +165,18 @@ def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
 
 def _looks_for(check: str) -> Cell:
     """The name of a check, with what it looks for where it is one of those installed."""
-    name = Line(text=one_line(check), mood="strong")
+    name = Line(text=one_line(check), style="strong")
     if check not in plugins.names("check"):
         return (name,)
-    return (name, Line(text=one_line(plugins.describe("check", check).rstrip(".")), mood="quiet"))
+    return (name, Line(text=one_line(plugins.describe("check", check).rstrip(".")), style="quiet"))
 
 
 def tabulate_leakage(found: Sequence[LeakageKind]) -> Table:
     """The eight kinds of leakage, each with what its checks came to, and why."""
     rows = tuple(
         (
-            (Line(text=kind.name, mood="strong"),),
-            (Line(text=kind.answer, mood=KIND_MOODS[kind.answer]),),
+            (Line(text=kind.name, style="strong"),),
+            (Line(text=kind.answer, style=KIND_MOODS[kind.answer]),),
             (Line(text=one_line(kind.why)),),
         )
         for kind in found
@@ -190,11 +190,11 @@ def tabulate_measurements(found: Sequence[Measurement], *, groups: str = "groups
     rows = tuple(
         (
             (
-                Line(text=words.measure_title(measurement.name), mood="strong"),
-                Line(text=measurement.name, mood="quiet"),
+                Line(text=words.measure_title(measurement.name), style="strong"),
+                Line(text=measurement.name, style="quiet"),
             ),
             (Line(text=formatting.format_measurement(measurement)),),
-            (Line(text=formatting.format_basis(measurement, groups), mood="quiet"),),
+            (Line(text=formatting.format_basis(measurement, groups), style="quiet"),),
         )
         for measurement in found
     )
@@ -218,9 +218,9 @@ def tabulate_ablation(found: Sequence[Measurement], audit: str) -> Table:
     names = list(dict.fromkeys(name for name, _ in shown))
     rows = tuple(
         (
-            (Line(text=part, mood="strong"),),
+            (Line(text=part, style="strong"),),
             *(_of_part(shown.get((name, part))) for name in names),
-            (Line(text=said.get(part, ""), mood="undecided"),),
+            (Line(text=said.get(part, ""), style="undecided"),),
         )
         for part in dict.fromkeys(measurement.slice for measurement in own)
     )
@@ -241,7 +241,7 @@ def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
             (Line(text=f"{move.name}@{move.pointer} {move.number}"),),
             (Line(text=formatting.short_digest(move.release) or "withdrawn"),),
             (Line(text=move.who),),
-            (Line(text=move.answer or "by hand", mood="plain"),),
+            (Line(text=move.answer or "by hand", style="plain"),),
             (Line(text=move.why),),
         )
         for move in moves
@@ -253,10 +253,10 @@ def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
 def measurement_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
     """A measurement: its value, under it the interval, or the rows it rests on; `groups` asks for both."""
     if measurement is None:
-        return (Line(text="not measured", mood="quiet"),)
+        return (Line(text="not measured", style="quiet"),)
     interval, basis = formatting.format_interval(measurement), formatting.format_basis(measurement, groups or "groups")
     under = [interval, measurement.slice, basis if groups else "" if interval else f"{measurement.n_rows:,} rows"]
-    quiet = (Line(text=text, mood="quiet") for text in under if text)
+    quiet = (Line(text=text, style="quiet") for text in under if text)
     return (Line(text=formatting.format_value(measurement)), *quiet)
 
 
@@ -302,13 +302,13 @@ def _verdict(verdict: Verdict) -> Cell:
     """The answer against the model as it came, and under it that of all rules where it is another."""
     answer = baseline_answer(verdict)
     every = ("all rules:", verdict.answer) if verdict.answer != answer else ()
-    return (Line(text=VERDICT_MARKS[answer], mood=answer), *(Line(text=text, mood="quiet") for text in every))
+    return (Line(text=VERDICT_MARKS[answer], style=answer), *(Line(text=text, style="quiet") for text in every))
 
 
 def _against_limit(finding: Finding) -> Cell:
     if finding.measured is None:
-        return (Line(text="no number", mood="quiet"),)
-    limit = (Line(text=f"limit {finding.limit:g}", mood="quiet"),) if finding.limit is not None else ()
+        return (Line(text="no number", style="quiet"),)
+    limit = (Line(text=f"limit {finding.limit:g}", style="quiet"),) if finding.limit is not None else ()
     whole = float(finding.measured).is_integer() and abs(finding.measured) >= 1
     text = f"{finding.measured:,.0f}" if whole else formatting.format_number(finding.measured)
     return (Line(text=text), *limit)
@@ -344,7 +344,7 @@ def tabulate_attack(found: Sequence[Measurement]) -> Table:
     }
     rows = tuple(
         (
-            (Line(text=measurement.slice), Line(text="changed alone", mood="quiet")),
+            (Line(text=measurement.slice), Line(text="changed alone", style="quiet")),
             measurement_cell(replace(measurement, slice="")),
             measurement_cell(replace(beside[measurement.slice], slice="")) if measurement.slice in beside else (),
         )
@@ -356,6 +356,6 @@ def tabulate_attack(found: Sequence[Measurement]) -> Table:
 
 def _line(found: Sequence[Measurement], kind: str) -> tuple[Cell, ...]:
     added = corruption_measurements(found, kind, "excess")
-    kinds = (Line(text=words.CORRUPTIONS[kind]), Line(text=f"worst of {len(added)}", mood="quiet"))
+    kinds = (Line(text=words.CORRUPTIONS[kind]), Line(text=f"worst of {len(added)}", style="quiet"))
     others = (corruption_measurements(found, kind, name) for name in ("changed_decisions", "drop"))
     return (kinds, measurement_cell(added[0]), *(measurement_cell(other[0]) if other else () for other in others))

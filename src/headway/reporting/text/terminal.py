@@ -38,14 +38,14 @@ _STYLES: dict[Style, str] = {
 class TerminalTable:
     """A sheet that lays itself out for the width there is: nothing is cut, texts fold, columns go on below."""
 
-    def __init__(self, sheet: Table) -> None:
-        self.sheet = sheet
+    def __init__(self, table: Table) -> None:
+        self.table = table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for columns in _blocks(self.sheet, options.max_width):
-            yield _table(self.sheet, columns)
-        if any(self.sheet.notes):
-            yield _table(_of_notes(self.sheet), [0, 1])
+        for columns in _blocks(self.table, options.max_width):
+            yield _table(self.table, columns)
+        if any(self.table.notes):
+            yield _table(_of_notes(self.table), [0, 1])
 
 
 def render_variants(
@@ -60,7 +60,7 @@ def render_search(frontier: SearchResult) -> Group:
     shown = render_variants(frontier.judged, frontier.winner, frontier.reasons)
     head = [Line(text="Left after a first look at their speed")] if frontier.left else []
     names = (row.variant.name for row in frontier.left)
-    lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", mood="quiet") for name in names]
+    lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", style="quiet") for name in names]
     return Group(shown, _text([*head, *lines]))
 
 
@@ -86,10 +86,10 @@ def render_evaluation(judged: EvaluatedVariant) -> Group:
     parts = len(evidence.measurements) - len(whole)
     found = [render_findings(evidence.findings)] if evidence.findings else []
     parts_tables = (tables.tabulate_ablation(evidence.measurements, audit) for audit in _WITHOUT)
-    taken_apart = [TerminalTable(sheet) for sheet in parts_tables if sheet.rows]
+    taken_apart = [TerminalTable(table) for table in parts_tables if table.rows]
     more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
     stressed = (told(evidence.measurements) for told in (tables.tabulate_corruptions, tables.tabulate_attack))
-    faults = [TerminalTable(sheet) for sheet in stressed if sheet.rows]
+    faults = [TerminalTable(table) for table in stressed if table.rows]
     return Group(
         render_rules(judged.verdict),
         TerminalTable(tables.tabulate_measurements(whole)),
@@ -117,15 +117,15 @@ def render_check(found: Sequence[Finding]) -> Group:
     return Group(*parts)
 
 
-def render_summary(story: ReportData) -> RichTable:
+def render_summary(report: ReportData) -> RichTable:
     """The four answers with which a report begins: what is live, is it right, how much faster, what was refused."""
-    table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for reply in summary_answers(story):
-        mood: Style = "strong" if reply.mood == "plain" else reply.mood
-        table.add_row(Text(reply.question), _text((Line(text=reply.answer, mood=mood), Line(text=reply.detail))))
-    return table
+    rich_table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
+    rich_table.add_column(no_wrap=True)
+    rich_table.add_column(overflow="fold")
+    for reply in summary_answers(report):
+        style: Style = "strong" if reply.style == "plain" else reply.style
+        rich_table.add_row(Text(reply.question), _text((Line(text=reply.answer, style=style), Line(text=reply.detail))))
+    return rich_table
 
 
 def render_replay(replay: Replay) -> Text:
@@ -145,7 +145,7 @@ def render_replay(replay: Replay) -> Text:
 def render_release(move: PointerUpdate, key_created: bool) -> Text:
     """What a release did: the move of the pointer with its number and verdict, and a key if one had to be made."""
     lines = [
-        Line(text=f"{move.name}@{move.pointer} is now release {formatting.short_digest(move.release)}", mood="strong"),
+        Line(text=f"{move.name}@{move.pointer} is now release {formatting.short_digest(move.release)}", style="strong"),
         Line(text=f"move {move.number} of this pointer, by {move.who}: {move.why}"),
         Line(text="a publisher key was made on this machine, and pinned as trusted" if key_created else ""),
     ]
@@ -157,9 +157,9 @@ def render_history(moves: Sequence[PointerUpdate]) -> TerminalTable:
     return TerminalTable(tables.tabulate_history(moves))
 
 
-def _blocks(sheet: Table, width: int) -> Iterator[list[int]]:
+def _blocks(table: Table, width: int) -> Iterator[list[int]]:
     """The columns of each table in turn, every one after the key as soon as it no longer fits."""
-    needed = [_least(sheet, index) + GAP for index in range(len(sheet.columns))]
+    needed = [_least(table, index) + GAP for index in range(len(table.columns))]
     block = [0]
     for index in range(1, len(needed)):
         if len(block) > 1 and sum(needed[each] for each in (*block, index)) > width:
@@ -169,33 +169,33 @@ def _blocks(sheet: Table, width: int) -> Iterator[list[int]]:
     yield block
 
 
-def _least(sheet: Table, index: int) -> int:
+def _least(table: Table, index: int) -> int:
     """The fewest letters in which a column keeps its numbers whole."""
-    column = sheet.columns[index]
-    texts = [line.text for row in sheet.rows for line in row[index]]
+    column = table.columns[index]
+    texts = [line.text for row in table.rows for line in row[index]]
     widest = max(map(len, (*column.title.split(), *texts)), default=0)
     return min(widest, FOLDED) if column.folds else widest
 
 
-def _of_notes(sheet: Table) -> Table:
+def _of_notes(table: Table) -> Table:
     """The notes of a sheet as a table of their own, under the same keys."""
     noted = [
-        (row[0], (Line(text=note, mood="quiet"),)) for row, note in zip(sheet.rows, sheet.notes, strict=True) if note
+        (row[0], (Line(text=note, style="quiet"),)) for row, note in zip(table.rows, table.notes, strict=True) if note
     ]
-    return Table(columns=(sheet.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
+    return Table(columns=(table.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
 
 
-def _table(sheet: Table, columns: Sequence[int]) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+def _table(table: Table, columns: Sequence[int]) -> RichTable:
+    rich_table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for index in columns:
-        column, least = sheet.columns[index], _least(sheet, index)
-        table.add_column(Text(column.title), overflow="fold", min_width=least, vertical="top")
-    for number, row in enumerate(sheet.rows):
-        style = "on grey15" if number == sheet.chosen else ""
-        table.add_row(*(_text(row[index]) for index in columns), style=style)
-    table.add_row()
-    return table
+        column, least = table.columns[index], _least(table, index)
+        rich_table.add_column(Text(column.title), overflow="fold", min_width=least, vertical="top")
+    for number, row in enumerate(table.rows):
+        style = "on grey15" if number == table.chosen else ""
+        rich_table.add_row(*(_text(row[index]) for index in columns), style=style)
+    rich_table.add_row()
+    return rich_table
 
 
 def _text(lines: Sequence[Line]) -> Text:
-    return Text("\n").join(Text(line.text, style=_STYLES[line.mood]) for line in lines if line.text)
+    return Text("\n").join(Text(line.text, style=_STYLES[line.style]) for line in lines if line.text)
