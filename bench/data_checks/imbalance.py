@@ -38,7 +38,7 @@ KNOWN
 shares = [0.5, 0.2, 0.3]
 [model]
 train = "mine:train"
-costs = { false_alarm = 1, miss = 10 }
+costs = { false_positive = 1, false_negative = 10 }
 """
 TRAIN = """
 import lightgbm

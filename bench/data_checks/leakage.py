@@ -1,7 +1,7 @@
 """The rows `leakage.*` of bench/data.py: what only the outcome tells, and copies, things and a join put in on purpose.
 
 Nothing is declared but target, time and groups, so that each column is found by what it holds. The flights with a known
-outcome are cut into train (January to April), choose (to June), test (to August) and the rest.
+outcome are cut into train (January to April), validation (to June), test (to August) and the rest.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLEAN = (*TEXTS, *NUMBERS)
 FAMILIES = ("leakage", "split")
 SPLIT = SplitSection(
     train=("2013-01-01", "2013-05-01"),
-    choose=("2013-05-01", "2013-07-01"),
+    validation=("2013-05-01", "2013-07-01"),
     test=("2013-07-01", "2013-09-01"),
     live=("2013-09-01", "2014-01-01"),
 )
@@ -140,7 +140,7 @@ def _copied(clean: Dataset, change: Callable[[pl.DataFrame], pl.DataFrame]) -> C
     kept = test.head(count).drop(*CLEAN, "late")
     copies = kept.hstack(change(source)).select(test.columns)
     mixed = replace(periods["test"], table=pl.concat([copies, test.tail(-count)], how="vertical_relaxed"))
-    later = [periods[name].table for name in ("train", "choose", "live")]
+    later = [periods[name].table for name in ("train", "validation", "live")]
     whole = replace(clean, table=pl.concat([*later, mixed.table], how="vertical_relaxed"))
     return CheckContext(dataset=whole, periods={**periods, "test": mixed})
 

@@ -43,7 +43,7 @@ def _drift(year: Year) -> list[Row]:
 def _false_alarms(year: Year) -> Row:
     false = float(np.mean([_halves(year, month) for month in MONTHS]))
     return Row(
-        name="drift.false_alarm",
+        name="drift.false_positive",
         measured=false,
         unit="share",
         target="0.03 to 0.07",
@@ -115,7 +115,7 @@ def _simulated() -> list[Row]:
     worlds = f"{WORLDS} worlds without change, days correlated with the day before by 0 to .7"
     return [
         Row(
-            name="drift.simulated.false_alarm",
+            name="drift.simulated.false_positive",
             measured=weeks,
             unit="share",
             target="at most 0.10",
@@ -131,7 +131,7 @@ def _quiet_years() -> Row:
     """The share of years with an alarm in any of 12 months, where nothing changed but days lean on the day before."""
     alarms = sum(any(_quiet_year(np.random.default_rng(seed))) for seed in range(YEARS))
     return Row(
-        name="drift.year.false_alarm",
+        name="drift.year.false_positive",
         measured=alarms / YEARS,
         unit="share of years",
         target=f"0.05, so that {_most(YEARS)} of {YEARS} are the most that chance brings",

@@ -81,7 +81,7 @@ OF_WINNER = ("discovered",)
 
 
 def periods(project: Project) -> Data:
-    """The project's data, cut into train, choose, test and live; a model from a file has no train."""
+    """The project's data, cut into train, validation, test and live; a model from a file has no train."""
     return split_dataset(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
 
 
@@ -99,9 +99,9 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
 
 
 def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
-    """The model as it came, fitted on `train`, with the decision threshold that costs least on `choose`.
+    """The model as it came, fitted on `train`, with the decision threshold that costs least on `validation`.
 
-    A training function that takes a `curve` draws how it learned, which is kept; looks at `choose` are free.
+    A training function that takes a `curve` draws how it learned, which is kept; looks at `validation` are free.
     `trust` opens a model file that can run code.
     Raises DataError where it would learn from what only the outcome tells.
     """
@@ -109,7 +109,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     if config.model.file:
         return import_model(project, adopting.open_model_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
-    curve = ProjectCurve(data["train"], data["choose"])
+    curve = ProjectCurve(data["train"], data["validation"])
     asked = training.Asked(curve=curve.begin)
     model = training.train(config, data["train"], project.blobs, features=features, asked=asked)
     seconds = time.perf_counter() - began - curve.spent
@@ -123,17 +123,17 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
 
 def import_model(project: Project, model: object, data: Data) -> Baseline:
     """A model that was fitted elsewhere (an estimator, or a ModelFile) as the model as it came, with its threshold."""
-    whole = replace(data["choose"], table=pl.concat([period.table for period in data.values()]))
+    whole = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
     return _baseline(project, adopting.import_baseline(model, whole, project.blobs), data)
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> SearchResult:
-    """Variants judged on `choose`; the fastest feasible one judged on `test`, each look at which is counted.
+    """Variants judged on `validation`; the fastest feasible one judged on `test`, each look at which is counted.
 
-    `[optimize] budget_s` bounds the time on `choose`; what could not win any more has its first look alone.
+    `[optimize] budget_s` bounds the time on `validation`; what could not win any more has its first look alone.
     """
     config = project.config.optimize
-    clock, exam = TimeBudget(config.budget_s), _exam(project, baseline, data["choose"])
+    clock, exam = TimeBudget(config.budget_s), _exam(project, baseline, data["validation"])
     expansion = search.generate_candidates(
         baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock
     )
@@ -166,7 +166,7 @@ def evaluate(
     """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
 
     The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run. On
-    `choose` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
+    `validation` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
     """
     names = probes or [name for name in plugins.names("probe") if name not in SPEED]
     subject = compare_with_baseline(variant, exam, project.blobs, view=view)
@@ -204,8 +204,8 @@ def examine(
 
 
 def drill(project: Project, frontier: SearchResult, data: Data) -> list[PolicyTest]:
-    """What the policy says of the winner once it is broken on purpose, on `choose`, where looks are free."""
-    exam = _exam(project, frontier.baseline, data["choose"])
+    """What the policy says of the winner once it is broken on purpose, on `validation`, where looks are free."""
+    exam = _exam(project, frontier.baseline, data["validation"])
     subject = compare_with_baseline(frontier.winner.variant, exam, project.blobs)
     probes = [name for name in _probes(project) if name not in SPEED]
     return drilling.drill(subject, project.config.policy, probes=probes, dataset=exam.dataset, period=exam.period)
@@ -329,7 +329,9 @@ def _judged(project: Project, subject: Comparison, evidence: Evidence) -> Evalua
         how = "judged looks at these rows so far, this one among them"
         counted = exact_measurement("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)
         evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
-    policy = judging.relative_policy(project.config.policy) if evidence.period == "choose" else project.config.policy
+    policy = (
+        judging.relative_policy(project.config.policy) if evidence.period == "validation" else project.config.policy
+    )
     verdict = judging.judge(evidence, policy, test_evaluations=looks)
     project.save(evidence)
     project.save(verdict)
@@ -337,9 +339,9 @@ def _judged(project: Project, subject: Comparison, evidence: Evidence) -> Evalua
 
 
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
-    """The model as it came, kept with the threshold that costs least on `choose`, and with what it is judged on."""
-    known = labeled_rows(data["choose"])
-    costs, threshold = (project.config.model.costs.false_alarm, project.config.model.costs.miss), 0.5
+    """The model as it came, kept with the threshold that costs least on `validation`, and with what it is judged on."""
+    known = labeled_rows(data["validation"])
+    costs, threshold = (project.config.model.costs.false_positive, project.config.model.costs.false_negative), 0.5
     if model.task == "binary":
         scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
         threshold = choose_threshold(target_values(known), scores[:, 0], costs=costs, weights=sample_weights(known))
@@ -347,7 +349,7 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
         project, data, code=training.recipe_digest(project.config) if project.config.model.train else ""
     )
     rows = matrix(
-        pl.concat(labeled_rows(data[name]).table for name in ("train", "choose") if name in data), model.signature
+        pl.concat(labeled_rows(data[name]).table for name in ("train", "validation") if name in data), model.signature
     )
     contract = observed_contract(rows, model.signature, margin=project.config.policy.contract_margin)
     baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests, contract=contract)
@@ -361,21 +363,21 @@ def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContex
     return replace(
         build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]),
         origin=baseline.model,
-        bench=lambda: _bench(project, baseline, _exam(project, baseline, data["choose"]), data),
+        bench=lambda: _bench(project, baseline, _exam(project, baseline, data["validation"]), data),
         calibrator=baseline.calibrator,
         views=baseline.views,
     )
 
 
 def _bench(project: Project, baseline: Baseline, exam: EvaluationSet, data: Data) -> TransformContext:
-    """What transforms work with: the rows of `choose`, and those of `train` where one asks for them."""
-    choose = LabeledData(
+    """What transforms work with: the rows of `validation`, and those of `train` where one asks for them."""
+    validation = LabeledData(
         rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices
     )
     return TransformContext(
         blobs=project.blobs,
         sample=exam.rows,
-        choose=choose,
+        validation=validation,
         train=lambda: load_training_data(data, baseline.model.signature),
         threshold=baseline.threshold,
         families=project.config.optimize.families,
@@ -403,7 +405,7 @@ def _probes(project: Project) -> list[str]:
 
 
 def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet) -> EvaluatedVariant:
-    """The fastest variant that is feasible on `choose` and then on `test`; at the end stands the model as it came."""
+    """The fastest variant that is feasible on `validation` and then on `test`; at the end stands the model as it came."""
     rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
     for row in rows:
         project.state.count_evaluation(project.name, test.dataset)

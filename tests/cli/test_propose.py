@@ -39,7 +39,7 @@ def test_time_groups_slices_and_periods_are_found():
     assert found.features == ("hour", "carrier")
     assert found.split == {
         "train": ("2025-01-01", "2025-03-02"),
-        "choose": ("2025-03-02", "2025-03-22"),
+        "validation": ("2025-03-02", "2025-03-22"),
         "test": ("2025-03-22", "2025-04-11"),
     }
 

@@ -35,7 +35,7 @@ def subject_of(*, groups: int, task: str = "binary") -> Comparison:
         reference_scores=classes(scores, task),
         groups=group,
         slices={"side": side},
-        people={"side": side},
+        sensitive_features={"side": side},
         threshold=0.5,
         price=CostSection(core_hour=0.04),
     )

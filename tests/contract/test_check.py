@@ -21,7 +21,7 @@ CHECKS = plugins.names("check")
 
 
 def survey() -> CheckContext:
-    """A small table cut into train, choose and test, of which callers asked the last rows."""
+    """A small table cut into train, validation and test, of which callers asked the last rows."""
     dataset = small()
     features = dataset.features
     asked = dataset.table.select(features).tail(100)

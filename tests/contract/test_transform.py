@@ -30,7 +30,7 @@ NETS = {"dense": tabular, "fold": exported, "nncf": tabular, "openvino": tabular
 
 
 LEARNED = lesson(seed=1)
-# The rows of choose on which a transform has something to offer, where the table is not enough.
+# The rows of validation on which a transform has something to offer, where the table is not enough.
 CHOOSE = {
     "cache": lambda: repeated(lesson(100, seed=2), times=30),
     "cascade": lambda: lesson(20_000, seed=2),

@@ -132,7 +132,7 @@ def test_an_unknown_flag_is_an_error_that_names_it(project: Path) -> None:
     [
         ("data.slices", '["carrier", "origin"]', ("carrier", "origin")),
         ("data.known", '{ air_time = "outcome" }', {"air_time": "outcome"}),
-        ("model.costs", "{ miss = 4 }", Costs(miss=4.0)),
+        ("model.costs", "{ false_negative = 4 }", Costs(false_negative=4.0)),
         ("slo.p99_ms", "5", 5.0),
         ("data.target", "2013", "2013"),
         ("policy.release", '[{ measure = "ece", at_most = 0.05 }]', (Rule(measure="ece", at_most=0.05),)),

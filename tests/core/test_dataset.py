@@ -16,7 +16,7 @@ def test_a_role_that_is_not_given_takes_no_column_away() -> None:
 
 
 def test_slices_and_people_stay_features() -> None:
-    assert not {"carrier", "sex"} & Roles(target="late", slices=("carrier",), people=("sex",)).not_features
+    assert not {"carrier", "sex"} & Roles(target="late", slices=("carrier",), sensitive_features=("sex",)).not_features
 
 
 def test_features_are_the_columns_without_another_role_in_order() -> None:

@@ -34,7 +34,7 @@ def test_routes_of_the_flights_that_began_after_the_test_are_served_without_supp
     roles = Roles(target="late", time="departs_at", groups="date", slices=("carrier",))
     table = flights.load().drop(*OUTCOME)
     dataset = Dataset(name="flights", table=table, roles=roles)
-    periods = {"train": ("2013-01-01", "2013-05-01"), "choose": ("2013-05-01", "2013-07-01")}
+    periods = {"train": ("2013-01-01", "2013-05-01"), "validation": ("2013-05-01", "2013-07-01")}
     split = SplitSection(**periods, test=("2013-07-01", "2013-09-01"), live=("2013-09-01", "2014-01-01"))
     found = run_checks(CheckContext(dataset=dataset, periods=split_dataset(dataset, split)), families=["population"])
 

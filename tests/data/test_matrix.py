@@ -88,7 +88,7 @@ def test_a_slice_names_its_values_and_the_missing():
 
 
 def test_groups_of_people_are_the_values_of_their_column():
-    assert sensitive_columns(small(people=("carrier",)))["carrier"].values == ("AA", "UA", "missing")
+    assert sensitive_columns(small(sensitive_features=("carrier",)))["carrier"].values == ("AA", "UA", "missing")
 
 
 def test_months_are_those_of_the_time_in_their_order_and_none_without_a_time():

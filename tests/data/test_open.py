@@ -37,7 +37,7 @@ def test_a_declared_column_that_is_absent_is_named_with_the_nearest_there_is():
 
 def test_a_column_of_people_must_be_there():
     with pytest.raises(DataError, match="lacks: gender"):
-        make_dataset(small().table, small(people=("gender",)).roles, name="small")
+        make_dataset(small().table, small(sensitive_features=("gender",)).roles, name="small")
 
 
 def test_an_empty_table_is_refused():

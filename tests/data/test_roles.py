@@ -127,7 +127,7 @@ def test_a_ranking_of_no_lists_is_told_so_and_rows_of_one_list_share_fate():
     with pytest.raises(ConfigError, match="which rows a ranking puts in order"):
         parse_roles(DataSection(target="clicks", task="ranking"))
     roles = parse_roles(DataSection(target="clicks", task="ranking", lists="query"))
-    assert (roles.lists, roles.groups) == ("query", "query") and "query" in roles.not_features
+    assert (roles.query_id, roles.groups) == ("query", "query") and "query" in roles.not_features
 
 
 def test_kinds_of_an_embedding_may_be_texts():

@@ -35,12 +35,12 @@ def test_every_row_is_in_one_period_and_no_group_in_two(groups):
 
 def test_periods_have_about_the_shares_that_were_asked():
     parts = split_dataset(dataset([row // 10 for row in range(1000)]), SplitSection(shares=(0.5, 0.3, 0.2)))
-    assert {name: len(part.table) for name, part in parts.items()} == {"train": 500, "choose": 300, "test": 200}
+    assert {name: len(part.table) for name, part in parts.items()} == {"train": 500, "validation": 300, "test": 200}
 
 
 def test_a_model_that_was_fitted_elsewhere_has_no_use_for_train():
     parts = split_dataset(dataset([row // 10 for row in range(1000)]), SplitSection(), fitted=True)
-    assert {name: len(part.table) for name, part in parts.items()} == {"choose": 500, "test": 500}
+    assert {name: len(part.table) for name, part in parts.items()} == {"validation": 500, "test": 500}
 
 
 def test_with_a_time_no_row_of_a_period_is_later_than_one_of_the_next():
@@ -51,22 +51,22 @@ def test_with_a_time_no_row_of_a_period_is_later_than_one_of_the_next():
 
 def test_without_a_time_groups_are_drawn_and_the_same_ones_each_time():
     table = dataset([row // 10 for row in range(1000)])
-    days = list(split_by_shares(table, {"choose": 1, "test": 1})["choose"].table["day"].unique().sort())
-    assert days == list(split_by_shares(table, {"choose": 1, "test": 1})["choose"].table["day"].unique().sort())
+    days = list(split_by_shares(table, {"validation": 1, "test": 1})["validation"].table["day"].unique().sort())
+    assert days == list(split_by_shares(table, {"validation": 1, "test": 1})["validation"].table["day"].unique().sort())
     assert days != list(range(50))
 
 
 def test_without_groups_each_row_is_its_own():
-    parts = split_by_shares(dataset([0] * 100, grouped=False), {"choose": 1, "test": 1})
+    parts = split_by_shares(dataset([0] * 100, grouped=False), {"validation": 1, "test": 1})
     assert [len(part.table) for part in parts.values()] == [50, 50]
 
 
 @pytest.mark.parametrize("groups", [[0] * 100, [0] * 98 + [1, 2]])
 def test_groups_too_few_or_too_large_to_fill_each_period_are_refused(groups):
     with pytest.raises(
-        DataError, match=r"cut into train, choose, test: one of them would be empty\n  at: rows: 100 rows"
+        DataError, match=r"cut into train, validation, test: one of them would be empty\n  at: rows: 100 rows"
     ):
-        split_by_shares(dataset(groups, time=True), {"train": 1, "choose": 1, "test": 1})
+        split_by_shares(dataset(groups, time=True), {"train": 1, "validation": 1, "test": 1})
 
 
 def test_the_span_of_rows_ends_just_after_the_last():

@@ -14,11 +14,11 @@ LATER = ("2013-01-11", "2013-02-01")
 
 
 def test_a_period_holds_the_rows_from_its_start_to_just_before_its_end():
-    periods = split_dataset(small(), SplitSection(train=JANUARY, choose=LATER))
+    periods = split_dataset(small(), SplitSection(train=JANUARY, validation=LATER))
 
-    assert list(periods) == ["train", "choose"]
+    assert list(periods) == ["train", "validation"]
     assert len(periods["train"].table) == 100
-    assert periods["choose"].table["at"].min() >= datetime(2013, 1, 11)
+    assert periods["validation"].table["at"].min() >= datetime(2013, 1, 11)
 
 
 def test_labelled_leaves_out_the_rows_without_an_outcome():
@@ -26,8 +26,8 @@ def test_labelled_leaves_out_the_rows_without_an_outcome():
 
 
 def test_periods_that_overlap_are_refused_by_name():
-    with pytest.raises(ConfigError, match="'choose' starts before 'train' ends"):
-        split_dataset(small(), SplitSection(train=("2013-01-01", "2013-01-12"), choose=LATER))
+    with pytest.raises(ConfigError, match="'validation' starts before 'train' ends"):
+        split_dataset(small(), SplitSection(train=("2013-01-01", "2013-01-12"), validation=LATER))
 
 
 @pytest.mark.parametrize("texts", [("2013-01-01",), ("soon", "later")])

@@ -29,7 +29,7 @@ def people(rng, *, days=40, rows=150, shift=0.0, share=0.4):
     labels = (rng.random(len(day)) < 1 / (1 + np.exp(-odds))).astype(float)
     scores = 1 / (1 + np.exp(shift * woman - odds))
     column = SliceColumn(codes=woman, values=("M", "F", "nobody"))
-    return replace(subject_from(labels, scores, scores, day), people={"gender": column})
+    return replace(subject_from(labels, scores, scores, day), sensitive_features={"gender": column})
 
 
 def by_name(found):
@@ -39,7 +39,7 @@ def by_name(found):
 def test_rates_are_those_of_scikit_learn_and_gaps_their_differences():
     subject = people(np.random.default_rng(0), shift=0.5)
     found = by_name(plugin(subject))
-    yes, woman = subject.scores[:, 0] >= subject.threshold, subject.people["gender"].codes == 1
+    yes, woman = subject.scores[:, 0] >= subject.threshold, subject.sensitive_features["gender"].codes == 1
     rates = {}
     for who, part in (("F", woman), ("M", ~woman)):
         rates["tpr", who] = recall_score(subject.labels[part], yes[part])
@@ -60,7 +60,7 @@ def test_the_calibration_error_of_a_group_is_worked_by_hand():
     woman = np.tile([0, 1], 400)
     labels = np.where(woman == 1, said > 0.5, (np.arange(800) % 20 < 2) | (said > 0.5)).astype(float)
     column = SliceColumn(codes=woman, values=("M", "F"))
-    subject = replace(subject_from(labels, said, said, day), people={"gender": column})
+    subject = replace(subject_from(labels, said, said, day), sensitive_features={"gender": column})
     found = by_name(plugin(subject))
     assert found["bias.ece", "gender=F"].value == pytest.approx((0.1 + 0.4) / 2)
     assert found["bias.ece", "gender=M"].value == pytest.approx((0.0 + 0.4) / 2)
@@ -70,7 +70,7 @@ def test_the_calibration_error_of_a_group_is_worked_by_hand():
 def test_the_error_of_a_gap_is_that_of_leaving_out_one_group_after_the_other():
     subject = people(np.random.default_rng(1), days=30, shift=0.5)
     found = by_name(plugin(subject))["bias.tpr_gap", "gender=F"]
-    yes, woman = subject.scores[:, 0] >= subject.threshold, subject.people["gender"].codes == 1
+    yes, woman = subject.scores[:, 0] >= subject.threshold, subject.sensitive_features["gender"].codes == 1
 
     def gap(kept):
         positive = kept & (subject.labels == 1)
@@ -91,7 +91,7 @@ def test_the_error_of_a_regression_is_compared_as_it_is():
     day, woman, truth = np.repeat(np.arange(30), 20), rng.integers(0, 2, 600), rng.normal(size=600) * 100
     column = SliceColumn(codes=woman, values=("M", "F"))
     said = truth + np.where(woman == 1, 3.0, 1.0)
-    subject = replace(subject_from(truth, said, said, day, task="regression"), people={"gender": column})
+    subject = replace(subject_from(truth, said, said, day, task="regression"), sensitive_features={"gender": column})
     found = by_name(plugin(subject))
     assert found["bias.error", "gender=F"].value == pytest.approx(3.0)
     assert found["bias.error_gap", "gender=M"].value == pytest.approx(2.0)
@@ -100,15 +100,15 @@ def test_the_error_of_a_regression_is_compared_as_it_is():
 def test_without_people_or_with_one_kind_of_them_it_says_so():
     subject = people(np.random.default_rng(0))
     with pytest.raises(NotApplicable, match="no columns of people"):
-        plugin(replace(subject, people={}))
+        plugin(replace(subject, sensitive_features={}))
     alike = SliceColumn(codes=np.zeros(len(subject.labels), dtype=np.int64), values=("M",))
     with pytest.raises(NotApplicable, match="one kind in gender"):
-        plugin(replace(subject, people={"gender": alike}))
+        plugin(replace(subject, sensitive_features={"gender": alike}))
 
 
 def test_a_rate_of_which_a_group_has_no_row_is_left_out():
     subject = people(np.random.default_rng(0))
-    woman = subject.people["gender"].codes == 1
+    woman = subject.sensitive_features["gender"].codes == 1
     found = by_name(plugin(replace(subject, labels=np.where(woman, 0.0, subject.labels))))
     assert ("bias.tpr", "gender=F") not in found and ("bias.fpr", "gender=F") in found
 

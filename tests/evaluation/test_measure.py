@@ -16,10 +16,10 @@ from headway.evaluation.measure import measure, this_machine
 
 def test_evidence_holds_what_the_probes_measured_and_comes_back_from_disk(make_subject):
     subject = make_subject(count=25, slices=2)
-    evidence = measure(subject, ["parity", "slices"], dataset_digest="sha256:1", period="choose")
+    evidence = measure(subject, ["parity", "slices"], dataset_digest="sha256:1", period="validation")
     names = [each.name for each in evidence.measurements]
     assert (names[0], names[-2:]) == ("max_change", ["brier.drop"] * 2)
-    assert (evidence.subject, evidence.dataset, evidence.period) == (subject.variant.digest, "sha256:1", "choose")
+    assert (evidence.subject, evidence.dataset, evidence.period) == (subject.variant.digest, "sha256:1", "validation")
     assert evidence.findings == () and evidence.at
     assert read(Evidence, write(evidence)) == evidence
 

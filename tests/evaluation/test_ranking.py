@@ -28,7 +28,7 @@ def ranking(seed: int, *, ties: bool = False, harm: float = 0.3):
     if ties:
         scores, reference = np.round(scores), np.round(reference)
     subject = subject_from(labels, scores, reference, lists // 2, task="ranking")
-    return replace(subject, lists=lists, weights=rng.uniform(0.5, 3, len(lists)))
+    return replace(subject, query_ids=lists, weights=rng.uniform(0.5, 3, len(lists)))
 
 
 def measured(probe, subject):
@@ -38,8 +38,8 @@ def measured(probe, subject):
 def by_hand(subject, scores):
     """NDCG, MRR and MAP of each list whose rows differ, with the list's weight and day."""
     found = []
-    for number in np.unique(subject.lists):
-        inside = subject.lists == number
+    for number in np.unique(subject.query_ids):
+        inside = subject.query_ids == number
         labels, said = subject.labels[inside], scores[inside]
         if labels.min() == labels.max():
             continue
@@ -84,7 +84,7 @@ def test_the_interval_is_that_of_leaving_groups_out():
 def of_many_days():
     """Each list on a day of its own."""
     subject = ranking(4)
-    return replace(subject, groups=subject.lists)
+    return replace(subject, groups=subject.query_ids)
 
 
 def test_with_two_lists_a_day_twelve_days_give_no_interval():
@@ -99,12 +99,12 @@ def test_without_lists_the_groups_are_the_lists():
 
 def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first():
     subject = replace(ranking(5, harm=4.0), weights=None)
-    subject = replace(subject, groups=subject.lists)
+    subject = replace(subject, groups=subject.query_ids)
     assert measured(quality, subject)["ndcg10.drop", ""].low > 0
     found = measured(parity, subject)
     changed = [
         np.argmax(subject.scores[inside]) != np.argmax(subject.reference_scores[inside])
-        for inside in (subject.lists == number for number in range(LISTS))
+        for inside in (subject.query_ids == number for number in range(LISTS))
     ]
     assert found["decision_churn", ""].value == pytest.approx(np.mean(changed))
     assert ("decision_churn.near", "") not in found and found["max_change.relative", ""].value > 0

@@ -13,17 +13,17 @@ from headway.evaluation.threshold import choose_threshold
 scored = st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=40)
 
 
-def cost(threshold, labels, scores, false_alarm, miss):
+def cost(threshold, labels, scores, false_positive, false_negative):
     decided = scores >= threshold
-    return false_alarm * (decided & (labels == 0)).sum() + miss * (~decided & (labels == 1)).sum()
+    return false_positive * (decided & (labels == 0)).sum() + false_negative * (~decided & (labels == 1)).sum()
 
 
 @given(scored, st.floats(0.1, 10), st.floats(0.1, 10))
-def test_no_other_threshold_costs_less_and_none_is_a_score(rows, false_alarm, miss):
+def test_no_other_threshold_costs_less_and_none_is_a_score(rows, false_positive, false_negative):
     scores, labels = np.array([s / 10 for s, _ in rows]), np.array([float(label) for _, label in rows])
-    chosen = choose_threshold(labels, scores, costs=(false_alarm, miss))
-    others = [cost(t, labels, scores, false_alarm, miss) for t in np.linspace(-0.05, 1.05, 23)]
-    assert cost(chosen, labels, scores, false_alarm, miss) <= min(others) + 1e-9
+    chosen = choose_threshold(labels, scores, costs=(false_positive, false_negative))
+    others = [cost(t, labels, scores, false_positive, false_negative) for t in np.linspace(-0.05, 1.05, 23)]
+    assert cost(chosen, labels, scores, false_positive, false_negative) <= min(others) + 1e-9
     assert chosen not in scores
 
 

@@ -25,7 +25,7 @@ label_delay = "1d"
 KNOWN
 [split]
 train = ["TRAIN", "CHOOSE"]
-choose = ["CHOOSE", "TEST"]
+validation = ["CHOOSE", "TEST"]
 test = ["TEST", "LIVE"]
 [model]
 train = "mine:train"
@@ -103,7 +103,7 @@ def wages() -> pl.DataFrame:
 def released(
     folder: Path, table: pl.DataFrame, name: str, *, begins: tuple[str, ...] = YEAR_2011, toml: str = TOML
 ) -> Project:
-    """A project on a table with its model released; `begins` are the first days of train, choose, test and live."""
+    """A project on a table with its model released; `begins` are the first days of train, validation, test and live."""
     table.write_parquet(folder / "table.parquet")
     known = "\n".join(f'{column} = "request"' for column in table.columns if column not in ("day", "target"))
     words = {"NAME": name, "KNOWN": known, **dict(zip(("TRAIN", "CHOOSE", "TEST", "LIVE"), begins, strict=True))}

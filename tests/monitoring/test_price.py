@@ -20,7 +20,12 @@ def period(rate: float, *, seed: int = 0, count: int = 30) -> DecisionCosts:
 
 def test_a_miss_and_a_false_alarm_have_their_own_price():
     scores, labels = np.array([0.7, 0.7, 0.2, 0.2]), np.array([0.0, 1.0, 0.0, 1.0])
-    assert decision_costs(scores, labels, threshold=0.5, costs=Costs(false_alarm=2, miss=7)).tolist() == [2, 0, 0, 7]
+    assert decision_costs(scores, labels, threshold=0.5, costs=Costs(false_positive=2, false_negative=7)).tolist() == [
+        2,
+        0,
+        0,
+        7,
+    ]
 
 
 def test_a_score_at_the_threshold_alarms():

@@ -24,7 +24,7 @@ def row(
     evidence = Evidence(
         subject=variant.digest,
         dataset="",
-        period="choose",
+        period="validation",
         machine=Machine(cpu="", cores=1, system="", python=""),
         measurements=(speed,) if us is not None else (),
     )

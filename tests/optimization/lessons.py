@@ -34,11 +34,13 @@ def repeated(of: LabeledData, *, times: int) -> LabeledData:
 
 
 def bench_of(
-    folder: Path, choose: LabeledData, train: LabeledData | None = None, *, threshold: float = 0.5
+    folder: Path, validation: LabeledData, train: LabeledData | None = None, *, threshold: float = 0.5
 ) -> TransformContext:
-    """A bench on this choose period; the model is known to have learned from `train`, if that is given."""
+    """A bench on this validation period; the model is known to have learned from `train`, if that is given."""
     blobs = load_blobs("files")(folder)
-    return TransformContext(blobs=blobs, sample=choose.rows, choose=choose, train=lambda: train, threshold=threshold)
+    return TransformContext(
+        blobs=blobs, sample=validation.rows, validation=validation, train=lambda: train, threshold=threshold
+    )
 
 
 def taught(

@@ -29,7 +29,7 @@ def bench(tmp_path):
 def test_each_family_learned_the_task_and_says_its_name(bench):
     found = plugin(taught(bench, LEARNED), bench)
     assert [each.steps[-1].settings["name"] for each in found] == ["forest", "histgb", "lightgbm", "logistic"]
-    scores = [roc_auc_score(bench.choose.labels, opened(each, bench).predict(bench.sample)[:, 0]) for each in found]
+    scores = [roc_auc_score(bench.validation.labels, opened(each, bench).predict(bench.sample)[:, 0]) for each in found]
     assert min(scores) > 0.75
 
 

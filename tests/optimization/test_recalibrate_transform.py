@@ -21,7 +21,7 @@ def test_a_world_whose_chances_all_rose_is_met_by_a_shift_that_later_rows_confir
     model = taught(bench, LEARNED)
     [found] = plugin(model, bench)
     before, after = opened(model, bench).predict(bench.sample), opened(found, bench).predict(bench.sample)
-    truth = bench.choose.labels.mean()
+    truth = bench.validation.labels.mean()
     assert abs(after.mean() - truth) < 0.02 < abs(before.mean() - truth)
     assert found.engine == "trees" and found.steps[-1].settings["shift"] > 0.5
 

@@ -153,7 +153,7 @@ def test_every_variant_but_the_winner_has_its_reason():
         "echo (as it came)": "2.00 times the winner's speed: 40 us against 20 us",
         "echo · truncate(trees=2)": "does harm: brier.drop is what it is",
         "echo · truncate(trees=3)": "not shown to be harmless: brier.drop is what it is",
-        "echo · truncate(trees=4)": "better on choose, but not feasible on test",
+        "echo · truncate(trees=4)": "better on validation, but not feasible on test",
         "echo · truncate(trees=5)": "speed was not measured, so nothing says that it is better",
     }
 

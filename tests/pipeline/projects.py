@@ -23,11 +23,11 @@ wind = "request"
 carrier = "request"
 [split]
 train = ["2013-01-01", "2013-02-10"]
-choose = ["2013-02-10", "2013-03-22"]
+validation = ["2013-02-10", "2013-03-22"]
 test = ["2013-03-22", "2013-05-01"]
 [model]
 train = "mine:train"
-costs = { false_alarm = 1, miss = 2 }
+costs = { false_positive = 1, false_negative = 2 }
 [optimize]
 transforms = ["onnx"]
 [trust]

@@ -62,7 +62,7 @@ SETTINGS = [
     ("table.parquet", "mine:laod", "cannot find 'mine:laod'"),
     ('"mine:train"', '"mine:trian"', "cannot find 'mine:trian'"),
     ("2013-02-10", "2013-02-31", "period 'train' is ['2013-01-01', '2013-02-31'] at: [split]"),
-    (TRAIN, '["2013-01-01", "2013-03-10"]', "period 'choose' starts before 'train' ends"),
+    (TRAIN, '["2013-01-01", "2013-03-10"]', "period 'validation' starts before 'train' ends"),
     (TEST, '["2015-03-22", "2015-05-01"]', "period 'test' has no rows at: at in [2015-03-22"),
 ]
 ROLES = [

@@ -1,4 +1,4 @@
-"""`[model] class_weights = "alike"`: a rare class counts as much as the other, by weights or by rows that recur."""
+"""`[model] class_weight = "balanced"`: a rare class counts as much as the other, by weights or by rows that recur."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headway.evaluation.comparison import open_variant
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
-ALIKE = projects.TOML.replace('train = "mine:train"', 'train = "mine:train"\nclass_weights = "alike"')
+ALIKE = projects.TOML.replace('train = "mine:train"', 'train = "mine:train"\nclass_weight = "balanced"')
 WITH_WEIGHTS = projects.TRAIN.replace("(rows, labels)", "(rows, labels, weights=None)").replace(
     "labels, feature_name", "labels, weight=weights, feature_name"
 )

@@ -38,7 +38,7 @@ def test_training_keeps_what_each_period_was_once(searched):
     project, frontier, _ = searched
     found = saved_versions(project)
 
-    assert [each.period for each in found] == ["train", "choose", "test"]
+    assert [each.period for each in found] == ["train", "validation", "test"]
     assert {each.period: each.digest for each in found} == frontier.baseline.data
     assert found[0].facts["source"] == "table.parquet" and found[0].facts["code"].startswith("sha256:")
     pipeline.train(project, pipeline.periods(project))
@@ -50,7 +50,7 @@ def test_a_release_names_the_digests_of_its_data_in_history_too(run, folder):
     _, out, _ = run("history", "--project", folder)
     digests = open_project(folder).register.resolve("small@live").release.data
 
-    assert set(digests) == {"train", "choose", "test"}
+    assert set(digests) == {"train", "validation", "test"}
     assert all(f"{period} {digest[7:19]}" in out for period, digest in digests.items())
 
 
@@ -59,7 +59,9 @@ def test_nothing_is_released_where_the_data_changed_but_by_a_person(run, folder)
     code, _, err = run("release", "--project", folder, "--who", "ada")
 
     assert code == cli.FAIL
-    assert "nothing is released: the rows of choose are no longer what they were: 60 of 2,400 rows gone, 60 new" in err
+    assert (
+        "nothing is released: the rows of validation are no longer what they were: 60 of 2,400 rows gone, 60 new" in err
+    )
     assert "columns: wind changed" in err and "headway data diff" in err
     assert run("release", "--project", folder, "--who", "ada", "--override", "wind was mended")[0] == cli.PASS
     [move] = json.loads(run("history", "--project", folder, "--json")[1])
@@ -91,10 +93,10 @@ def test_a_period_that_nothing_was_judged_on_may_change(folder):
 
 def test_diff_compares_a_version_that_was_kept_with_what_is_there_now(run, folder):
     digest = saved_versions(open_project(folder))[1].digest[7:17]
-    assert "hold the same 2,400 rows" in run("data", "diff", digest, "choose", "--project", folder)[1]
+    assert "hold the same 2,400 rows" in run("data", "diff", digest, "validation", "--project", folder)[1]
 
     changed(folder, carrier=pl.lit("WN"))
-    found = json.loads(run("data", "diff", digest, "choose", "--project", folder, "--json")[1])
+    found = json.loads(run("data", "diff", digest, "validation", "--project", folder, "--json")[1])
 
     assert (found["rows_added"], found["rows_removed"]) == (60, 60)
     assert [each["name"] for each in found["columns"]] == ["carrier"]
@@ -165,7 +167,7 @@ def test_lineage_leads_from_the_data_to_what_is_live(run, folder):
     assert found == events(open_project(folder))
     assert [each["eventType"] for each in found] == ["START", "COMPLETE"] * 3
     train, search, live = found[::2]
-    assert [each["name"] for each in train["inputs"]] == ["small.data.train", "small.data.choose"]
+    assert [each["name"] for each in train["inputs"]] == ["small.data.train", "small.data.validation"]
     assert {field["name"] for field in train["inputs"][0]["facets"]["schema"]["fields"]} == set(table().columns)
     assert search["inputs"][0] == train["outputs"][0] and live["inputs"][0] == search["outputs"][0]
     assert live["job"]["name"] == "small.release.live" and live["outputs"][0]["name"] == "small.live"

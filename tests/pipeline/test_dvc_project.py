@@ -77,7 +77,7 @@ def test_lineage_begins_with_what_dvc_recorded(folder):
     assert stage["job"]["facets"]["sourceCode"]["sourceCode"] == "python join.py"
     assert [each["name"] for each in stage["inputs"]] == ["raw.json"]
     assert [each["outputs"][0]["name"] for each in cuts] == [
-        f"small.data.{name}" for name in ("train", "choose", "test")
+        f"small.data.{name}" for name in ("train", "validation", "test")
     ]
     assert all(each["inputs"] == stage["outputs"] for each in cuts)
 

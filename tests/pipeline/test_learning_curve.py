@@ -37,9 +37,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, pipeline
 def test_the_curve_is_kept_with_the_digests_of_rows_and_recipe(watched):
     project, data = watched
     [curve] = project.records(LearningCurve)
-    assert (curve.held_out, curve.learned) == (table_digest(data["choose"].table), table_digest(data["train"].table))
+    assert (curve.held_out, curve.learned) == (
+        table_digest(data["validation"].table),
+        table_digest(data["train"].table),
+    )
     assert curve.recipe.startswith("sha256:") and curve.rounds[-1].number == 40
-    assert curve.rounds[-1].held_out[0].n_groups == data["choose"].table["day"].n_unique()
+    assert curve.rounds[-1].held_out[0].n_groups == data["validation"].table["day"].n_unique()
 
 
 def test_no_look_at_test_is_spent(watched):

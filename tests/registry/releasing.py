@@ -52,7 +52,7 @@ def searched(project: Project) -> SearchResult:
     project.blobs.put(content)
     made = rollouts.release(content=content)
     machine = Machine(cpu="none", cores=2, system="Linux", python="3.13")
-    evidence = Evidence(subject=made.variant.digest, dataset="d", period="choose", machine=machine)
+    evidence = Evidence(subject=made.variant.digest, dataset="d", period="validation", machine=machine)
     judged = EvaluatedVariant(variant=made.variant, evidence=evidence, verdict=made.verdict)
     return SearchResult(
         name=project.name, baseline=Baseline(model=made.variant), judged=(judged,), winner=judged, at="2013-10-01"

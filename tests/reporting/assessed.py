@@ -96,7 +96,7 @@ def assessment(**changes: object) -> Assessment:
         "looked": LOOKED,
         "findings": (TOLD, GAPS, SILENT, LEAK, BLIND),
         "stretches": tuple(month(number, rows=28_000 - 900 * (number == 2)) for number in range(1, 13)),
-        "parts": (part("train", 1, 4), part("choose", 5, 6), part("test", 7, 8), part("live", 9, 12)),
+        "parts": (part("train", 1, 4), part("validation", 5, 6), part("test", 7, 8), part("live", 9, 12)),
         "sample": "sha256:1",
     }
     return Assessment(**{**plain, **changes})

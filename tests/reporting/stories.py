@@ -51,7 +51,7 @@ def variant(engine: str = "native", *steps: Step, **settings: int) -> Variant:
     return Variant(artifact=artifact, engine=engine, signature=Signature(inputs=inputs), steps=steps, settings=settings)
 
 
-def evidence(of: Variant, *measurements: Measurement, period: str = "choose") -> Evidence:
+def evidence(of: Variant, *measurements: Measurement, period: str = "validation") -> Evidence:
     """Evidence on a variant."""
     return Evidence(
         subject=of.digest,
@@ -93,7 +93,7 @@ def _ruling(rule: Rule, measurement: Measurement | None) -> RuleResult:
 
 
 def judged(
-    of: Variant, *, us: float, loss: float, flips: float, change: float, period: str = "choose"
+    of: Variant, *, us: float, loss: float, flips: float, change: float, period: str = "validation"
 ) -> EvaluatedVariant:
     """A row of the frontier: one-row time, loss in AUC, decisions flipped and largest change of a probability."""
     half = 0.0 if loss == 0 else 0.0016 + abs(loss) / 3
@@ -214,7 +214,7 @@ def findings() -> tuple[Finding, ...]:
 def spans() -> tuple[SplitPeriod, ...]:
     """The split of the demo."""
     ends = ("2013-01-01", "2013-05-01", "2013-07-01", "2013-09-01", "2014-01-01")
-    names = ("train", "choose", "test", "live")
+    names = ("train", "validation", "test", "live")
     return tuple(SplitPeriod(name=name, first=ends[i], until=ends[i + 1]) for i, name in enumerate(names))
 
 

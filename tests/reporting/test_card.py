@@ -17,7 +17,7 @@ from headway.core.training import Training
 from headway.reporting.card import model_card
 
 STORY = flights()
-DIGESTS = {name: f"sha256:{letter * 64}" for name, letter in zip(("train", "choose", "test"), "abc", strict=True)}
+DIGESTS = {name: f"sha256:{letter * 64}" for name, letter in zip(("train", "validation", "test"), "abc", strict=True)}
 ORIGIN = STORY.frontier[0].variant
 FRONTIER = SearchResult(
     name="flights",

@@ -22,7 +22,7 @@ name = "flights"
 source = "t.parquet"
 target = "late"
 groups = "day"
-people = ["carrier"]
+sensitive_features = ["carrier"]
 ignore = ["tail"]
 [data.known]
 arrived = "outcome"

@@ -17,7 +17,7 @@ STORY = flights()
 
 @pytest.mark.parametrize(
     ("period", "name"),
-    [("2013-01", "train"), ("2013-04", "train"), ("2013-05", "choose"), ("2013-08-31", "test"), ("2014-01", "")],
+    [("2013-01", "train"), ("2013-04", "train"), ("2013-05", "validation"), ("2013-08-31", "test"), ("2014-01", "")],
 )
 def test_a_month_lies_in_the_span_in_which_it_begins(period: str, name: str) -> None:
     assert periods.split_period_of(ReportData(title="", spans=spans()), period) == name

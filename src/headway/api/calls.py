@@ -212,7 +212,7 @@ def evaluate(
         folder=folder,
         trust=trust,
     )
-    baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
+    baseline = pipeline.import_model(laid.project, laid.taken, {"validation": laid.rows})
     exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     judged = pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe"))
     return EvaluationResult(judged.evidence)
@@ -302,7 +302,7 @@ def compare(
         trust=trust,
         drops_only=True,
     )
-    baseline = pipeline.import_model(laid.project, laid.taken, {"choose": laid.rows})
+    baseline = pipeline.import_model(laid.project, laid.taken, {"validation": laid.rows})
     exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     variant = import_baseline(open_model(other, trust=trust), laid.rows, laid.project.blobs)
     return ComparisonResult(

@@ -68,7 +68,7 @@ class InMemoryProject:
 
     def halves(self) -> pipeline.Data:
         """Split the rows in two, by whole groups: one half for the search, one to judge the winner."""
-        return split_by_shares(self.rows, {"choose": HALF, "test": HALF})
+        return split_by_shares(self.rows, {"validation": HALF, "test": HALF})
 
 
 def create_project(
@@ -105,7 +105,7 @@ def create_project(
     taken = open_model(model, trust=trust)
     table = to_polars(rows, taken.adopted.names, absent=taken.adopted.absent)
     target = encode_labels(to_series(labels, "target"), taken.adopted.classes)
-    columns = {"groups": groups, "lists": query_id, "time": time, "weight": sample_weight}
+    columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     table, fields = _with_roles(table, {"target": target, **columns}, reads=taken.adopted.names)
     data = settings.DataSection(
         **fields,
@@ -190,7 +190,9 @@ def parse_costs(costs: Mapping[str, float]) -> settings.Costs:
                 f"unknown cost {name!r}", where="costs", hint='costs={"false_positive": 1, "false_negative": 4}'
             )
         values[current] = cost
-    return settings.Costs(false_alarm=values.get("false_positive", 1.0), miss=values.get("false_negative", 1.0))
+    return settings.Costs(
+        false_positive=values.get("false_positive", 1.0), false_negative=values.get("false_negative", 1.0)
+    )
 
 
 def default_policy(roles: Roles, table: pl.DataFrame, *, judged: float) -> dict[str, float]:

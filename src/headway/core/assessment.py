@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
+import msgspec
+
+from headway.core.config import Config
 from headway.core.evidence import Finding, Measurement
-from headway.core.record import Record, StoredRecord
+from headway.core.record import FormerValues, Record, StoredRecord
+from headway.core.renamed import current_form
 
 UNJUDGED = "D000"
 
@@ -25,6 +29,8 @@ class TimeBucket(Record, frozen=True, kw_only=True):
     `missing` is the share of rows in which a column is missing, of those in which it ever is. `target` is the mean of
     the target, for classes the share of each (slice).
     """
+
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"name": {"validation": "validation"}}
 
     name: str
     n_rows: int
@@ -61,6 +67,17 @@ class DriftTest(Record, frozen=True, kw_only=True):
     shifts: tuple[Shift, ...] = ()
 
 
+def _current_settings(body: dict[str, Any]) -> dict[str, Any]:
+    """Bring the settings of an assessment, JSON by `section.field`, to today's names."""
+    settings: dict[str, str] = {}
+    for setting, text in body["settings"].items():
+        section, _, name = setting.partition(".")
+        current = current_form({section: {name: msgspec.json.decode(text)}}, Config)
+        for name, value in current[section].items():
+            settings[f"{section}.{name}"] = msgspec.json.encode(value, order="sorted").decode()
+    return {**body, "settings": settings}
+
+
 class Assessment(StoredRecord, frozen=True, kw_only=True):
     """All checks of a table, once; `number` counts the assessments of a project, of which each may be repeated.
 
@@ -68,6 +85,8 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     type, `settings` what decides how the checks look, `until` the last time of a row. `sample` is the digest of a few
     values of each column by group, with which later data are compared; kept by the one that opened its number.
     """
+
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _current_settings}
 
     name: str
     at: str

@@ -11,13 +11,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 import msgspec
 from msgspec import Meta
 
 from headway.core.errors import ConfigError
-from headway.core.record import Record, about
+from headway.core.record import FormerValues, Record, about
 from headway.core.renamed import current_form, warn_renamed
 from headway.core.sections.attack import AttackSection
 from headway.core.sections.personal import PersonalSection
@@ -40,6 +40,12 @@ class ProjectSection(Record, frozen=True, kw_only=True):
 class DataSection(Record, frozen=True, kw_only=True):
     """Where the table comes from, and what each column is for."""
 
+    former_names: ClassVar[Mapping[str, str]] = {
+        "lists": "query_id",
+        "people": "sensitive_features",
+        "weight": "sample_weight",
+    }
+
     source: Annotated[
         str, about("A parquet, csv or arrow file, a folder of them, a database URL, or module:function giving a table.")
     ] = ""
@@ -55,12 +61,12 @@ class DataSection(Record, frozen=True, kw_only=True):
     time: Annotated[str, about("The column that orders rows in time; periods are cut by it.")] = ""
     decision: Annotated[str, about("When the prediction is needed, in words; what is known later is no feature.")] = ""
     groups: Annotated[str, about("Rows with one value of this column share fate; every interval resamples by it.")] = ""
-    lists: Annotated[str, about("Rows with one value of it are what a ranking puts in order; empty: groups.")] = ""
+    query_id: Annotated[str, about("Rows with one value of it are what a ranking puts in order; empty: groups.")] = ""
     slices: Annotated[tuple[str, ...], about("Columns whose values are judged one by one.")] = ()
-    people: Annotated[
+    sensitive_features: Annotated[
         tuple[str, ...], about("Columns whose values are groups of people, between whom gaps are measured.")
     ] = ()
-    weight: Annotated[str, about("Column of row weights.")] = ""
+    sample_weight: Annotated[str, about("Column of row weights.")] = ""
     ignore: Annotated[tuple[str, ...], about("Columns that are neither a role nor a feature.")] = ()
     key: Annotated[str, about("Column that names a row, the same in the table and in its snapshot; no feature.")] = ""
     snapshot: Annotated[
@@ -79,39 +85,48 @@ class DataSection(Record, frozen=True, kw_only=True):
 
 
 class SplitSection(Record, frozen=True, kw_only=True):
-    """Periods of the time column, each [from, to): the model learns on train, the search looks at choose."""
+    """Periods of the time column, each [from, to): the model learns on train, the search looks at validation."""
+
+    former_names: ClassVar[Mapping[str, str]] = {"validation": "validation"}
 
     train: Annotated[tuple[str, ...], about("Period the model is trained on.")] = ()
-    choose: Annotated[tuple[str, ...], about("Period the search may look at as often as it likes.")] = ()
+    validation: Annotated[tuple[str, ...], about("Period the search may look at as often as it likes.")] = ()
     test: Annotated[tuple[str, ...], about("Period on which the winner is judged; every look is counted.")] = ()
     live: Annotated[tuple[str, ...], about("Period after release, replayed as traffic.")] = ()
     shares: Annotated[
         tuple[float, float, float],
-        about("Without periods: shares of the rows for train, choose and test, in order of time, groups kept whole."),
+        about(
+            "Without periods: shares of the rows for train, validation and test, in order of time, groups kept whole."
+        ),
     ] = (0.6, 0.2, 0.2)
 
 
 class Costs(Record, frozen=True, kw_only=True):
     """What a wrong decision costs, in any one unit."""
 
-    false_alarm: float = 1.0
-    miss: float = 1.0
+    former_names: ClassVar[Mapping[str, str]] = {"false_positive": "false_positive", "false_negative": "false_negative"}
+
+    false_positive: float = 1.0
+    false_negative: float = 1.0
 
 
 class ModelSection(Record, frozen=True, kw_only=True):
     """The model as it came."""
 
+    former_names: ClassVar[Mapping[str, str]] = {"class_weight": "class_weight"}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"class_weight": {"alike": "balanced", "none": "none"}}
+
     train: Annotated[str, about("module:function that takes a training table and gives a fitted model.")] = ""
     file: Annotated[str, about("A model file instead: .txt (LightGBM) or .onnx.")] = ""
-    class_weights: Annotated[
+    class_weight: Annotated[
         str,
         Meta(
-            description="as_they_come, or alike: classes count alike in training, however rare one is.",
-            pattern="^(as_they_come|alike)$",
+            description="none, or balanced: classes count alike in training, however rare one is.",
+            pattern="^(none|balanced)$",
         ),
-    ] = "as_they_come"
+    ] = "none"
     costs: Annotated[
-        Costs, about("What a false_alarm and a miss cost; the decision threshold is chosen from them.")
+        Costs, about("What a false_positive and a miss cost; the decision threshold is chosen from them.")
     ] = Costs()
 
 
@@ -124,7 +139,7 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
         tuple[str, ...], about("Families of models to train beside the model: forest, histgb, lightgbm, logistic.")
     ] = ()
     budget_s: Annotated[
-        float, about("Longest time that the search may look at the choose period, seconds; 0 sets no end.")
+        float, about("Longest time that the search may look at the validation period, seconds; 0 sets no end.")
     ] = 0.0
 
 

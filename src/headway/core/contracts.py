@@ -192,16 +192,16 @@ def _no_lesson() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformContext:
-    """What a transform works with: where artifacts live, and rows of the `choose` period (float64 [n, d]).
+    """What a transform works with: where artifacts live, and rows of the `validation` period (float64 [n, d]).
 
-    `choose` are those rows with their labels; `train` gives what the model learned from, None where nobody knows it.
+    `validation` are those rows with their labels; `train` gives what the model learned from, None where nobody knows it.
     A score from `threshold` on is a decision for the positive class. `families` are those of models that were asked for
     beside the model as it came.
     """
 
     blobs: Blobs
     sample: Floats
-    choose: LabeledData | None = None
+    validation: LabeledData | None = None
     train: Callable[[], LabeledData | None] = _no_lesson
     threshold: float = 0.5
     families: tuple[str, ...] = ()
@@ -243,7 +243,7 @@ def _no_table() -> None:
 class CheckContext:
     """What a check looks at: a dataset, and what is known about it beside its rows.
 
-    `periods` are its train, choose, test and live, none where it is not cut. `requests` gives the rows that servers
+    `periods` are its train, validation, test and live, none where it is not cut. `requests` gives the rows that servers
     were asked, a column a feature, and when by ASKED_AT; None where nobody asked them yet. `config` is that of the
     project. `detector` tells whether two windows of rows come from one world, where anybody gave one.
     `labelling` says how its labels came about.
@@ -272,8 +272,8 @@ class Comparison:
     `rows` float64 [n, d]; `labels` float64 [n]; `scores` and `reference_scores` float64 [n, k]; `groups` int64 [n] in
     0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold), and `costs`
     are those of a false alarm and of a miss. `weights` float64 [n] > 0 say how much each row counts, if not alike.
-    `people` are the slice columns whose values are groups of people. `unseen` bool [n] says which rows hold a text that
-    the model never saw, which it may read as a missing value. `price` is that of the machine that answers. `lists`
+    `sensitive_features` are the slice columns whose values are groups of people. `unseen` bool [n] says which rows hold a text that
+    the model never saw, which it may read as a missing value. `price` is that of the machine that answers. `query_ids`
     int64 [n] are those that a ranking puts in order.
     """
 
@@ -289,10 +289,10 @@ class Comparison:
     threshold: float
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
-    people: Mapping[str, SliceColumn] = field(default_factory=dict)
+    sensitive_features: Mapping[str, SliceColumn] = field(default_factory=dict)
     unseen: Bools | None = None
     price: CostSection | None = None
-    lists: Ints | None = None
+    query_ids: Ints | None = None
 
 
 MetricResults = Sequence[Measurement | NotApplicable]

@@ -26,10 +26,10 @@ class Roles(Record, frozen=True, kw_only=True):
     time: str = ""
     decision: str = ""
     groups: str = ""
-    lists: str = ""
+    query_id: str = ""
     slices: tuple[str, ...] = ()
-    people: tuple[str, ...] = ()
-    weight: str = ""
+    sensitive_features: tuple[str, ...] = ()
+    sample_weight: str = ""
     known: dict[str, str] = {}
     ignore: tuple[str, ...] = ()
 
@@ -37,7 +37,9 @@ class Roles(Record, frozen=True, kw_only=True):
     def not_features(self) -> frozenset[str]:
         """Columns that a model must not read: the roles themselves and what is known only after the outcome."""
         after = {name for name, when in self.known.items() if when == OUTCOME}
-        return frozenset({self.target, self.time, self.groups, self.lists, self.weight, *self.ignore, *after} - {""})
+        return frozenset(
+            {self.target, self.time, self.groups, self.query_id, self.sample_weight, *self.ignore, *after} - {""}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from headway.core.record import Record, StoredRecord
+from headway.core.record import FormerValues, Record, StoredRecord
 
 
 class ColumnPrint(Record, frozen=True, kw_only=True):
@@ -64,6 +65,8 @@ class Provenance(StoredRecord, frozen=True, kw_only=True):
     `facts` says source, query, what became of personal data, who made it from what, and by which code; `tracked` what
     DVC says of its files.
     """
+
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"validation": "validation"}}
 
     period: str
     digest: str

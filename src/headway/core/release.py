@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Evidence
-from headway.core.record import Record, StoredRecord
+from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict
 
@@ -59,6 +60,8 @@ class Release(StoredRecord, frozen=True, kw_only=True):
 
     `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
     """
+
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"validation": "validation"}}
 
     version: ClassVar[int] = 3
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding
-from headway.core.record import StoredRecord
+from headway.core.record import FormerValues, StoredRecord
 from headway.core.release import Contract, FeatureView, SelfTest
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant
@@ -20,6 +21,8 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
     says what the columns were in the periods that it was made on.
     """
 
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"validation": "validation"}}
+
     model: Variant
     threshold: float = 0.5
     costs: tuple[float, float] = (1.0, 1.0)
@@ -30,7 +33,7 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
 
 
 class SearchResult(StoredRecord, frozen=True, kw_only=True):
-    """What a search found: variants judged on the `choose` period, and the winner judged on `test`.
+    """What a search found: variants judged on the `validation` period, and the winner judged on `test`.
 
     Variants of `left` had a first look alone: their speed was measured, and they could not win or the time was used up.
     `reasons` says of every other variant, by its name, why it lost; `self_test` holds rows with the winner's answers.
@@ -50,9 +53,9 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
 
     @property
     def origin(self) -> EvaluatedVariant:
-        """The model as it came, among the variants judged on `choose`."""
+        """The model as it came, among the variants judged on `validation`."""
         return next(row for row in self.judged if not row.variant.steps)
 
     def row(self, digest: str) -> EvaluatedVariant | None:
-        """The variant of that digest, as judged on `choose`."""
+        """The variant of that digest, as judged on `validation`."""
         return next((row for row in self.judged if row.variant.digest == digest), None)

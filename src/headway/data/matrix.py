@@ -65,14 +65,14 @@ def sample_weights(dataset: Dataset) -> NDArray[np.float64] | None:
 
     Raises DataError for a weight that is missing, endless or not above 0.
     """
-    if not dataset.roles.weight:
+    if not dataset.roles.sample_weight:
         return None
-    values = dataset.table[dataset.roles.weight].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    values = dataset.table[dataset.roles.sample_weight].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if len(wrong):
         raise DataError(
             f"{len(wrong):,} weights are not above 0: row {wrong[0]} has {values[wrong[0]]}",
-            where=f"{dataset.name}, column '{dataset.roles.weight}'",
+            where=f"{dataset.name}, column '{dataset.roles.sample_weight}'",
             hint="leave out rows that do not count",
         )
     return values
@@ -87,9 +87,9 @@ def group_codes(dataset: Dataset) -> NDArray[np.int64]:
 
 def query_codes(dataset: Dataset) -> NDArray[np.int64] | None:
     """The number of each row's list, int64 [n]; None where no lists are declared."""
-    if not dataset.roles.lists:
+    if not dataset.roles.query_id:
         return None
-    return dataset.table[dataset.roles.lists].rank("dense").cast(pl.Int64).to_numpy() - 1
+    return dataset.table[dataset.roles.query_id].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def slice_columns(dataset: Dataset) -> dict[str, SliceColumn]:
@@ -99,7 +99,7 @@ def slice_columns(dataset: Dataset) -> dict[str, SliceColumn]:
 
 def sensitive_columns(dataset: Dataset) -> dict[str, SliceColumn]:
     """Each declared column of people as codes into its values."""
-    return {name: _slice(dataset.table[name]) for name in dataset.roles.people}
+    return {name: _slice(dataset.table[name]) for name in dataset.roles.sensitive_features}
 
 
 def month_column(dataset: Dataset) -> SliceColumn | None:

@@ -31,11 +31,11 @@ def parse_roles(section: DataSection) -> Roles:
         near = difflib.get_close_matches(section.task, TASKS, 1)
         hint = f'task = "{near[0]}"' if near else f"one of {', '.join(TASKS)}"
         raise ConfigError(f"no task '{section.task}'", where="[data] task", hint=hint)
-    if section.task == "ranking" and not (section.lists or section.groups):
+    if section.task == "ranking" and not (section.query_id or section.groups):
         raise ConfigError(
             "nobody says which rows a ranking puts in order",
-            where="[data] lists",
-            hint='lists = "QUERY"',
+            where="[data] query_id",
+            hint='query_id = "QUERY"',
         )
     return Roles(
         target=section.target,
@@ -43,11 +43,11 @@ def parse_roles(section: DataSection) -> Roles:
         classes=section.classes,
         time=section.time,
         decision=section.decision,
-        groups=section.groups or section.lists,
-        lists=section.lists,
+        groups=section.groups or section.query_id,
+        query_id=section.query_id,
         slices=section.slices,
-        people=section.people,
-        weight=section.weight,
+        sensitive_features=section.sensitive_features,
+        sample_weight=section.sample_weight,
         known=section.known,
         ignore=section.ignore if section.key in ("", *section.ignore) else (*section.ignore, section.key),
     )
@@ -57,8 +57,8 @@ def check_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
     """Raise DataError where the table has no rows, or lacks a column that a role names."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, hint="[data] source, or its query")
-    alone = (roles.target, roles.time, roles.groups, roles.lists, roles.weight)
-    declared = [*alone, *roles.slices, *roles.people, *roles.known, *roles.ignore]
+    alone = (roles.target, roles.time, roles.groups, roles.query_id, roles.sample_weight)
+    declared = [*alone, *roles.slices, *roles.sensitive_features, *roles.known, *roles.ignore]
     missing = [column for column in declared if column and column not in table.columns]
     if missing:
         near = difflib.get_close_matches(missing[0], table.columns, 1)
@@ -87,7 +87,7 @@ def apply_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
     table = table.with_columns(encode_target(table[section.target], section))
     if section.time:
         table = table.with_columns(_parse_time(table[section.time]))
-    for role, name in (("time", section.time), ("group", section.groups), ("list", section.lists)):
+    for role, name in (("time", section.time), ("group", section.groups), ("list", section.query_id)):
         if name and table[name].null_count():
             raise DataError(
                 f"{table[name].null_count():,} of {len(table):,} rows have no {role} '{name}'",

@@ -1,4 +1,4 @@
-"""Cut a dataset into periods, train, choose, test and live: by dates, else by shares of its rows, groups kept whole."""
+"""Cut a dataset into periods, train, validation, test and live: by dates, else by shares of its rows, groups kept whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headway.core.config import SplitSection
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 
-PERIODS_BY_SHARE = ("train", "choose", "test")
+PERIODS_BY_SHARE = ("train", "validation", "test")
 
 
 def split_dataset(dataset: Dataset, split: SplitSection, *, fitted: bool = False) -> dict[str, Dataset]:
@@ -24,7 +24,7 @@ def split_dataset(dataset: Dataset, split: SplitSection, *, fitted: bool = False
     Raises ConfigError where a period is not two dates in order or overlaps the one before it, and DataError where one
     is empty.
     """
-    periods = {name: _bounds(name, getattr(split, name)) for name in ("train", "choose", "test", "live")}
+    periods = {name: _bounds(name, getattr(split, name)) for name in ("train", "validation", "test", "live")}
     declared = {name: bounds for name, bounds in periods.items() if bounds}
     if not declared:
         return split_by_shares(dataset, dict(zip(PERIODS_BY_SHARE[fitted:], split.shares[fitted:], strict=True)))

@@ -52,10 +52,10 @@ class EvaluationSet:
     slices: Mapping[str, SliceColumn]
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
-    people: Mapping[str, SliceColumn] = field(default_factory=dict)
+    sensitive_features: Mapping[str, SliceColumn] = field(default_factory=dict)
     unseen: Bools | None = None
     price: CostSection | None = None
-    lists: Ints | None = None
+    query_ids: Ints | None = None
 
 
 def build_evaluation_set(
@@ -77,10 +77,10 @@ def build_evaluation_set(
         slices=matrix.slice_columns(known),
         costs=baseline.costs,
         weights=matrix.sample_weights(known),
-        people=matrix.sensitive_columns(known),
+        sensitive_features=matrix.sensitive_columns(known),
         unseen=matrix.unseen_rows(known.table, baseline.model.signature),
         price=price,
-        lists=matrix.query_codes(known),
+        query_ids=matrix.query_codes(known),
     )
 
 
@@ -107,10 +107,10 @@ def compare_with_baseline(
         threshold=exam.threshold,
         costs=exam.costs,
         weights=exam.weights,
-        people=exam.people,
+        sensitive_features=exam.sensitive_features,
         unseen=exam.unseen,
         price=exam.price,
-        lists=exam.lists,
+        query_ids=exam.query_ids,
     )
 
 
@@ -147,12 +147,14 @@ def select_rows(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
     fewer = {name: getattr(subject, name)[which] for name in names}
     weights = None if subject.weights is None else subject.weights[which]
     unseen = None if subject.unseen is None else subject.unseen[which]
-    lists = None if subject.lists is None else subject.lists[which]
+    lists = None if subject.query_ids is None else subject.query_ids[which]
     slices, people = (
         {name: SliceColumn(codes=column.codes[which], values=column.values) for name, column in columns.items()}
-        for columns in (subject.slices, subject.people)
+        for columns in (subject.slices, subject.sensitive_features)
     )
-    return replace(subject, **fewer, weights=weights, unseen=unseen, lists=lists, slices=slices, people=people)
+    return replace(
+        subject, **fewer, weights=weights, unseen=unseen, query_ids=lists, slices=slices, sensitive_features=people
+    )
 
 
 def time_per_row(subject: Comparison) -> float:

@@ -1,4 +1,4 @@
-"""The decision threshold, chosen on the `choose` period from what a false alarm and a miss cost."""
+"""The decision threshold, chosen on the `validation` period from what a false alarm and a miss cost."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def choose_threshold(
     """
     if not len(labels) or len(labels) != len(scores):
         raise DataError("a threshold needs rows, a label each", where=f"{len(labels)} labels, {len(scores)} scores")
-    false_alarm, miss = costs
-    if not (false_alarm > 0 and miss > 0):
+    false_positive, false_negative = costs
+    if not (false_positive > 0 and false_negative > 0):
         raise DataError(
-            f"costs must be positive, met false_alarm = {false_alarm:g}, miss = {miss:g}",
+            f"costs must be positive, met false_positive = {false_positive:g}, false_negative = {false_negative:g}",
             where="headway.toml [model] costs",
-            hint="costs = { false_alarm = 1, miss = 4 }",
+            hint="costs = { false_positive = 1, false_negative = 4 }",
         )
     distinct, codes = np.unique(scores, return_inverse=True)
     positives = tally(codes, len(distinct), weighted(labels, weights))
     negatives = tally(codes, len(distinct), weights) - positives
     missed = np.concatenate([[0.0], np.cumsum(positives)])
     alarmed = negatives.sum() - np.concatenate([[0.0], np.cumsum(negatives)])
-    best = int(np.argmin(false_alarm * alarmed + miss * missed))
+    best = int(np.argmin(false_positive * alarmed + false_negative * missed))
     below = 0.0 if distinct[0] > 0 else distinct[0] - 1
     above = 1.0 if distinct[-1] < 1 else distinct[-1] + 1
     ends = np.concatenate([[below], distinct, [above]])
@@ -54,8 +54,8 @@ def decision_costs(labels: Floats, decided: NDArray[np.bool_], costs: tuple[floa
     >>> decision_costs(np.array([0., 1.]), np.array([True, False]), (1.0, 4.0)).tolist()
     [1.0, 4.0]
     """
-    false_alarm, miss = costs
-    found: Floats = np.where(decided, (labels == 0) * false_alarm, (labels == 1) * miss)
+    false_positive, false_negative = costs
+    found: Floats = np.where(decided, (labels == 0) * false_positive, (labels == 1) * false_negative)
     return found
 
 
@@ -79,7 +79,7 @@ def threshold_confidence_set(
 
 def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float]) -> Floats:
     """The cost of each block at each of the edges as a threshold, float64 [n_blocks, edges]."""
-    false_alarm, miss = costs
+    false_positive, false_negative = costs
     bins = len(edges) + 1
     cells = answers.blocks * bins + np.searchsorted(edges, answers.scores, side="right")
     positives, rows = (
@@ -88,7 +88,7 @@ def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float
     )
     missed = np.cumsum(positives, 1)[:, :-1]
     alarms = (rows - positives)[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
-    found: Floats = miss * missed + false_alarm * alarms
+    found: Floats = false_negative * missed + false_positive * alarms
     return found
 
 

@@ -115,14 +115,14 @@ class DecisionCosts:
 
 
 def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: Costs) -> Floats:
-    """The cost of each decision: a `false_alarm` where score >= threshold and the label is 0, a `miss` in reverse.
+    """The cost of each decision: a `false_positive` where score >= threshold and the label is 0, a `false_negative` in reverse.
 
-    >>> decision_costs(np.array([.9, .9, .1]), np.array([0., 1., 1.]), threshold=.5, costs=Costs(miss=4)).tolist()
+    >>> decision_costs(np.array([.9, .9, .1]), np.array([0., 1., 1.]), threshold=.5, costs=Costs(false_negative=4)).tolist()
     [1.0, 0.0, 4.0]
     """
     alarms = scores >= threshold
     late = labels == 1
-    return np.where(alarms & ~late, costs.false_alarm, np.where(~alarms & late, costs.miss, 0.0))
+    return np.where(alarms & ~late, costs.false_positive, np.where(~alarms & late, costs.false_negative, 0.0))
 
 
 def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: float) -> Measurement:

@@ -147,7 +147,7 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
         said = f"{_format_measurement(mine)} against {_format_measurement(best)}"
         return f"as fast as the winner, as far as can be told, and further from the model as it came: {said}"
     if near is row:
-        return "better on choose, but not feasible on test"
+        return "better on validation, but not feasible on test"
     return f"{mine.value / best.value:.2f} times the winner's {objective}: {_format_measurement(mine)} against {_format_measurement(best)}"
 
 

@@ -36,7 +36,7 @@ class Asked:
 
     A `seed` that is given must be taken. The `curve`, made for the columns that are read, is for who takes one. Classes
     that are to count alike do so by `weights`, for who takes them, else by rows that recur; None leaves it to
-    `[model] class_weights`.
+    `[model] class_weight`.
     """
 
     seed: int | None = None
@@ -79,7 +79,7 @@ def training_record(config: Config, baseline: Baseline, data: Mapping[str, Datas
     """The record of a model fitted once: by which code, on which rows, and when those that judge it lie."""
     split = config.split
     since, until = split.train or time_span(data["train"])
-    judged = split.test or split.choose or time_span(data["test"])
+    judged = split.test or split.validation or time_span(data["test"])
     return Training(
         dataset=baseline.data["train"],
         recipe=recipe_digest(config),
@@ -100,11 +100,11 @@ def accepts_seed(config: Config) -> bool:
 
 def _is_balanced(config: Config, asked: Asked) -> bool:
     """Whether classes are to count alike; raises ConfigError where a target that has none is declared so."""
-    wanted = config.model.class_weights == "alike" if asked.alike is None else asked.alike
+    wanted = config.model.class_weight == "balanced" if asked.alike is None else asked.alike
     if wanted and config.data.task not in ("binary", "multiclass"):
         raise ConfigError(
             f"a target of task '{config.data.task}' has no classes that could count alike",
-            where="[model] class_weights",
+            where="[model] class_weight",
             hint="leave it out",
         )
     return wanted

@@ -18,7 +18,7 @@ from headway.reporting.text import formatting, tables
 from headway.reporting.text.markdown import escape_markdown, markdown_table
 from headway.reporting.text.tables import Cell, Column, Line, Table
 
-PERIODS = ("train", "choose", "test", "live")
+PERIODS = ("train", "validation", "test", "live")
 
 
 def model_card(report: ReportData, frontier: SearchResult, training: Training | None = None) -> str:
@@ -86,7 +86,7 @@ def _facts(facts: dict[str, str]) -> str:
 def _data(report: ReportData, frontier: SearchResult, training: Training | None) -> str:
     """The periods: the span of each, the digest of its rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
-    judged = {"choose": frontier.origin, frontier.winner.evidence.period: frontier.winner}
+    judged = {"validation": frontier.origin, frontier.winner.evidence.period: frontier.winner}
     counts = {name: formatting.format_basis(most) for name, row in judged.items() if (most := _most(row))}
     if training is not None:
         spans.setdefault("train", f"{training.since} to {training.until}")

@@ -15,7 +15,7 @@ from headway.reporting.report_data import ReportData
 from headway.reporting.text import formatting, words
 
 ESTIMATED = ".estimated"
-_USES = {"train": "learned from", "choose": "chosen on", "test": "judged on"}
+_USES = {"train": "learned from", "validation": "chosen on", "test": "judged on"}
 _DATED = re.compile(r"\d{4}-\d\d(-\d\d)?")
 
 

@@ -95,7 +95,7 @@ def _of_origin(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | 
 
 def _spans(project: Project) -> tuple[SplitPeriod, ...]:
     split = project.config.split
-    named = {"train": split.train, "choose": split.choose, "test": split.test, "live": split.live}
+    named = {"train": split.train, "validation": split.validation, "test": split.test, "live": split.live}
     return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items() if dates)
 
 
@@ -263,10 +263,10 @@ _ROLES = {
     "target": "what is predicted",
     "time": "the order of rows in time, and the periods",
     "groups": "rows that share fate, for intervals",
-    "lists": "rows that a ranking puts in order",
-    "weight": "how much a row counts",
+    "query_id": "rows that a ranking puts in order",
+    "sample_weight": "how much a row counts",
     "slices": "parts that are judged one by one",
-    "people": "groups of people, between whom gaps are measured",
+    "sensitive_features": "groups of people, between whom gaps are measured",
 }
 
 
@@ -306,8 +306,8 @@ def _personal_findings(seen: Assessment) -> dict[str, str]:
 
 
 def _named(roles: Roles) -> list[str]:
-    single = (roles.target, roles.time, roles.groups, roles.lists, roles.weight)
-    return [name for name in (*single, *roles.slices, *roles.people, *roles.known, *roles.ignore) if name]
+    single = (roles.target, roles.time, roles.groups, roles.query_id, roles.sample_weight)
+    return [name for name in (*single, *roles.slices, *roles.sensitive_features, *roles.known, *roles.ignore) if name]
 
 
 def _is_column(name: str, config: Config, told: Collection[str]) -> bool:

@@ -19,7 +19,7 @@ from headway.reporting.text import formatting
 
 
 class SplitPeriod(Record, frozen=True, kw_only=True):
-    """A named period of the split (`train`, `choose`, `test`, `live`): ISO dates, [first, until)."""
+    """A named period of the split (`train`, `validation`, `test`, `live`): ISO dates, [first, until)."""
 
     name: str
     first: str
@@ -166,7 +166,7 @@ class MonitoringHistory(Record, frozen=True, kw_only=True):
 class ReportData(Record, frozen=True, kw_only=True):
     """Everything a report can show; it shows what is there and is silent about the rest.
 
-    `frontier` holds the variants as judged on `choose`, `winner` the released one as judged on `test`, `as_it_came` the
+    `frontier` holds the variants as judged on `validation`, `winner` the released one as judged on `test`, `as_it_came` the
     model as it came on the same rows as `winner`. `reasons` says for a variant's name why it was not released, those of
     `left` among them, which had a first look alone.
     `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells

@@ -36,7 +36,7 @@ def test_a_dropped_column_is_gone_from_table_and_roles(tmp_path):
     dataset = open_dataset(config_of(tmp_path, drop=("who",), data=data))
 
     assert "who" not in dataset.table.columns
-    assert (dataset.roles.slices, dataset.roles.people, dataset.roles.known) == ((), (), {})
+    assert (dataset.roles.slices, dataset.roles.sensitive_features, dataset.roles.known) == ((), (), {})
     assert dataset.roles.ignore == ("call",)
     assert dataset.provenance["personal.who"] == "drop"
 

@@ -92,7 +92,7 @@ def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, t
         scores=scores,
         reference_scores=scores,
         slices={},
-        people={},
+        sensitive_features={},
     )
     found = components.plugin(subject, replace(ground, blobs=bench.blobs, origin=origin, bench=lambda: bench))
     for name in ("latency.speedup", "throughput.speedup", "cost.one_row.ratio", "cost.batch.ratio"):

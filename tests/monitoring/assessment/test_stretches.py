@@ -44,6 +44,6 @@ def test_rows_without_a_time_have_no_stretches_but_parts():
     assert time_buckets(dataset) == ()
     assert [each.name for each in split_buckets(dataset, split_dataset(dataset, SplitSection()))] == [
         "train",
-        "choose",
+        "validation",
         "test",
     ]

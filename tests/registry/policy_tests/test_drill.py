@@ -34,7 +34,7 @@ def without_values(subject: Comparison) -> Comparison:
 def drilled(subject: Comparison, **limits: float):
     rules = tuple(Rule(measure=name.replace("__", "."), at_most=most) for name, most in limits.items())
     policy = PolicySection(release=rules, slice_rows=200)
-    return drill(subject, policy, probes=PROBES, dataset="sha256:0", period="choose")
+    return drill(subject, policy, probes=PROBES, dataset="sha256:0", period="validation")
 
 
 def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Comparison) -> None:

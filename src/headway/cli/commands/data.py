@@ -30,7 +30,7 @@ from headway.reporting.text.tables import Cell, Column, Line, Style, Table
 from headway.reporting.text.terminal import TerminalTable
 
 DVC_FILES_SHOWN = 3
-PERIODS = ("train", "choose", "test", "live", "all")
+PERIODS = ("train", "validation", "test", "live", "all")
 
 
 def plugin(
@@ -44,7 +44,7 @@ def plugin(
     """List stored data versions, compare two, write a data card, or print or send lineage. Exit 1 if sending fails.
 
     Example: headway data diff old.parquet new.csv
-    Example: headway data diff choose test --project headway-demo
+    Example: headway data diff validation test --project headway-demo
     Example: headway data card --out croissant.json --project headway-demo
     Example: headway data send --project headway-demo
 
@@ -54,7 +54,7 @@ def plugin(
         list, diff (two versions), card (Croissant metadata, a file), lineage (OpenLineage events, one per line) or
         send (events that the receiver of [provenance] lineage_to, or of OPENLINEAGE_URL, does not have yet).
     versions
-        For diff, two of: a file, the first digits of a stored digest, or train, choose, test, live or all for the data
+        For diff, two of: a file, the first digits of a stored digest, or train, validation, test, live or all for the data
         as it is now.
     out
         For card: the file to write; an existing file is replaced.

@@ -152,5 +152,5 @@ def _as_it_came(project: Project, frontier: SearchResult, test: Dataset) -> Evid
 
 def _spans(project: Project) -> tuple[SplitPeriod, ...]:
     split = project.config.split
-    named = {"train": split.train, "choose": split.choose, "test": split.test, "live": split.live}
+    named = {"train": split.train, "validation": split.validation, "test": split.test, "live": split.live}
     return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items())

@@ -167,7 +167,7 @@ def _split(time: pl.Series) -> dict[str, tuple[str, str]]:
     if len(set(edges)) < len(edges):
         return {}
     texts = [edge.isoformat() for edge in edges if isinstance(edge, date)]
-    return {name: (texts[place], texts[place + 1]) for place, name in enumerate(("train", "choose", "test"))}
+    return {name: (texts[place], texts[place + 1]) for place, name in enumerate(("train", "validation", "test"))}
 
 
 def _whole(column: pl.Series) -> bool:

@@ -55,9 +55,9 @@ def discover_project_contract(config: Config, *, replace: bool = False) -> tuple
     except DataError:
         periods = {}
     contract = discover_contract(dataset, periods, config)
-    rows = sum(len(periods[name].table) for name in ("train", "choose") if name in periods) or len(dataset.table)
+    rows = sum(len(periods[name].table) for name in ("train", "validation") if name in periods) or len(dataset.table)
     about = (
-        f"What the columns of '{config.project.name}' may be, as they were in {rows:,} rows of train and choose.",
+        f"What the columns of '{config.project.name}' may be, as they were in {rows:,} rows of train and validation.",
         "Edit it: checks hold the data to it, and a server each request from the next release on (docs/contract.md).",
     )
     return save_project_contract(contract, config, about=about, replace=replace), contract

@@ -22,14 +22,14 @@ _DIGITS = 6
 
 
 def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: Config) -> TableContract:
-    """The contract that the rows of train and choose bear out; all rows where there is neither.
+    """The contract that the rows of train and validation bear out; all rows where there is neither.
 
     A number may lie beyond what was seen by `[policy] contract_margin` of its range, and never below 0 where none did;
     whole numbers of at most 20 values are taken for codes, and may not.
     A column may be missing as often as in that tenth of the rows where it was most. What `[data]` or `[personal]`
     makes of a column when it is opened is left out, for the file that it came from holds something else.
     """
-    parts = [periods[name].table for name in ("train", "choose") if name in periods] or [dataset.table]
+    parts = [periods[name].table for name in ("train", "validation") if name in periods] or [dataset.table]
     table = pl.concat(parts)
     left_out = {*config.personal.hash, *_rewritten_columns(config)}
     later = {name for name, when in dataset.roles.known.items() if when == OUTCOME} | {dataset.roles.target}

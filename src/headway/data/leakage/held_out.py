@@ -10,14 +10,14 @@ from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 
-BEFORE_TEST = ("train", "choose")
+BEFORE_TEST = ("train", "validation")
 
 
 def train_and_test(survey: CheckContext) -> tuple[Dataset, Dataset]:
     """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
     test = survey.periods.get("test")
     if test is None or not any(name in survey.periods for name in BEFORE_TEST):
-        raise NotApplicable("no rows are held out to compare with", hint="[split] train, choose and test")
+        raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
     return training_rows(survey), test
 
 

@@ -42,7 +42,7 @@ def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
         return "requests", asked
     name = next((each for each in ("live", "test") if each in survey.periods), "")
     if not name:
-        raise NotApplicable("no row is served or held out", hint="[split] train, choose and test")
+        raise NotApplicable("no row is served or held out", hint="[split] train, validation and test")
     return name, survey.periods[name].table
 
 

@@ -16,8 +16,8 @@ from headway.data.personal.key import load_hash_key
 from headway.data.personal.kinds import IN_TEXT, KINDS, find_in_text
 
 DROP, HASH, KEEP = "drop", "hash", "keep"
-_SINGLE_ROLES = ("target", "time", "groups", "lists", "weight")
-_GROUPING = ("groups", "lists")
+_SINGLE_ROLES = ("target", "time", "groups", "query_id", "sample_weight")
+_GROUPING = ("groups", "query_id")
 Hashing = Callable[[str], str]
 
 
@@ -91,12 +91,12 @@ def _check_roles_survive(ways: Mapping[str, str], roles: Roles) -> None:
 
 def _remaining_roles(roles: Roles, ways: Mapping[str, str]) -> Roles:
     dropped = {name for name, way in ways.items() if way == DROP}
-    used = {roles.groups, roles.lists, *roles.slices, *roles.people}
+    used = {roles.groups, roles.query_id, *roles.slices, *roles.sensitive_features}
     hashed = [name for name, way in ways.items() if way == HASH and name not in {*used, *roles.ignore}]
     return replace(
         roles,
         slices=tuple(name for name in roles.slices if name not in dropped),
-        people=tuple(name for name in roles.people if name not in dropped),
+        sensitive_features=tuple(name for name in roles.sensitive_features if name not in dropped),
         known={name: when for name, when in roles.known.items() if name not in dropped},
         ignore=(*(name for name in roles.ignore if name not in dropped), *hashed),
     )

@@ -129,8 +129,8 @@ def _records(dataset: Dataset, file: Path, names: Sequence[str], record_set: str
 def _role(dataset: Dataset, name: str) -> str:
     """What a column is for, as `[data]` declares it."""
     roles = dataset.roles
-    alone = {"target": roles.target, "time": roles.time, "groups": roles.groups, "lists": roles.lists}
-    found = [role for role, column in {**alone, "weight": roles.weight}.items() if column == name]
+    alone = {"target": roles.target, "time": roles.time, "groups": roles.groups, "query_id": roles.query_id}
+    found = [role for role, column in {**alone, "sample_weight": roles.sample_weight}.items() if column == name]
     known = [f"known at {roles.known[name]}"] if name in roles.known else []
     return ", ".join([*found, *known]) or ("feature" if name in dataset.features else "not used")
 

@@ -24,7 +24,7 @@ from headway.evaluation.statistics.subsets import (
 )
 from headway.evaluation.statistics.tables import binary_answers, build_blocks
 
-WHERE = "headway.toml [data] people"
+WHERE = "headway.toml [data] sensitive_features"
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
@@ -35,11 +35,11 @@ def plugin(subject: Comparison) -> list[Measurement]:
     (answer less truth). Each `_gap` is the size of the difference, and a rule on it is on every group of people.
     Raises NotApplicable where no column of people is declared, none has two values, or the task has several classes.
     """
-    if not subject.people:
-        raise NotApplicable("no columns of people are declared", where=WHERE, hint='people = ["gender"]')
+    if not subject.sensitive_features:
+        raise NotApplicable("no columns of people are declared", where=WHERE, hint='sensitive_features = ["gender"]')
     found = _regression(subject) if subject.variant.task == "regression" else _binary(subject)
     if not found:
-        raise NotApplicable(f"all rows are of one kind in {', '.join(subject.people)}", where=WHERE)
+        raise NotApplicable(f"all rows are of one kind in {', '.join(subject.sensitive_features)}", where=WHERE)
     return found
 
 
@@ -57,7 +57,7 @@ def _regression(subject: Comparison) -> list[Measurement]:
     errors = subject.scores[:, 0] - subject.labels
     every = np.ones(blocks.n_rows, dtype=np.bool_)
     asked = RowStatistic(name="bias.error", values=errors, among=every, bounds=UNBOUNDED, blocks=blocks)
-    return [each for said, inside in _groups(subject.people) for each in _both(asked, said, inside)]
+    return [each for said, inside in _groups(subject.sensitive_features) for each in _both(asked, said, inside)]
 
 
 def _binary(subject: Comparison) -> list[Measurement]:
@@ -77,7 +77,7 @@ def _binary(subject: Comparison) -> list[Measurement]:
     errors = replace(asked[-1], name="bias.ece", bounds=SHARE)
     bins = score_bins(answers.scores)
     found = []
-    for said, inside in _groups(subject.people):
+    for said, inside in _groups(subject.sensitive_features):
         found += [each for one in asked for each in _both(one, said, inside)]
         found += _calibration_errors(errors, bins, said, inside)
     return found

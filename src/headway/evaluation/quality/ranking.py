@@ -19,7 +19,7 @@ from headway.evaluation.statistics.tables import Blocks, build_blocks, tally
 TOP = 10
 MAX_RELEVANCE = 31.0
 """Gains are 2^relevance - 1, as in LightGBM and XGBoost, which take no more either."""
-HINT = 'lists = "the column of a query", or groups, in [data]'
+HINT = 'query_id = "the column of a query", or groups, in [data]'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +67,7 @@ def measure_ranking(subject: Comparison) -> list[Measurement]:
 
 def query_codes(subject: Comparison) -> Ints:
     """The list of each row, int64 [n] in 0..L-1: as declared, else its group."""
-    codes = np.unique(subject.groups if subject.lists is None else subject.lists, return_inverse=True)[1]
+    codes = np.unique(subject.groups if subject.query_ids is None else subject.query_ids, return_inverse=True)[1]
     return codes.astype(np.int64)
 
 

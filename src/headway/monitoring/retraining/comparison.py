@@ -56,8 +56,8 @@ class HoldoutSet:
             slices=matrix.slice_columns(self.dataset),
             threshold=self.post.release.threshold,
             weights=matrix.sample_weights(self.dataset),
-            lists=matrix.query_codes(self.dataset),
-            people=matrix.sensitive_columns(self.dataset),
+            query_ids=matrix.query_codes(self.dataset),
+            sensitive_features=matrix.sensitive_columns(self.dataset),
         )
 
     def measure(self, subject: Comparison) -> Evidence:

@@ -26,7 +26,7 @@ _TIMED = 200
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant behind a memory of the fewest rows that find nine tenths of what the largest would.
 
-    Raises NotApplicable, with what was measured, where fewer than a fifth of the rows of `choose` come again, or the
+    Raises NotApplicable, with what was measured, where fewer than a fifth of the rows of `validation` come again, or the
     time of the rows that are found does not pay for looking up all.
     """
     if variant.engine == "cache":

@@ -50,16 +50,16 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine) or variant.task != "binary" or variant.steps:
         raise NotApplicable("takes a binary model of trees, as it came")
-    if bench.choose is None or not len(bench.choose.rows):
+    if bench.validation is None or not len(bench.validation.rows):
         raise NotApplicable("there are no rows to bound its disagreement by")
     content = bench.read(variant)
     first = engine.truncate(content, max(1, engine.rounds(content) // _SHARE))
     quick, whole = engine(first, variant.settings), engine(content, variant.settings)
-    ratio = _median_seconds(whole, bench.choose.rows) / _median_seconds(quick, bench.choose.rows)
+    ratio = _median_seconds(whole, bench.validation.rows) / _median_seconds(quick, bench.validation.rows)
     if ratio < MIN_COST_RATIO:
         raise NotApplicable(f"the model costs {ratio:.1f} times its first trees; it pays from {MIN_COST_RATIO:g} on")
     band = narrowest_band(
-        quick.predict(bench.choose.rows), whole.predict(bench.choose.rows), bench.choose, bench.threshold
+        quick.predict(bench.validation.rows), whole.predict(bench.validation.rows), bench.validation, bench.threshold
     )
     if band is None or band.asked > MAX_DEFERRED:
         asked = "every row" if band is None else f"{band.asked:.0%} of the rows"

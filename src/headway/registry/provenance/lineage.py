@@ -86,8 +86,8 @@ def _searched(name: str, frontier: SearchResult, data: Mapping[str, Provenance])
     """The training of the model as it came, and the search for what is faster."""
     periods = frontier.baseline.data
     model, winner = frontier.baseline.model, frontier.winner.variant
-    learned = [_data(name, period, periods[period], data) for period in ("train", "choose") if period in periods]
-    judged = [_data(name, period, periods[period], data) for period in ("choose", "test") if period in periods]
+    learned = [_data(name, period, periods[period], data) for period in ("train", "validation") if period in periods]
+    judged = [_data(name, period, periods[period], data) for period in ("validation", "test") if period in periods]
     yield _run(name, "train", frontier.at, learned, [_made(name, "model", model.digest)])
     found = [_made(name, "variant", winner.digest)]
     yield _run(name, "optimize", frontier.at, [_made(name, "model", model.digest), *judged], found)

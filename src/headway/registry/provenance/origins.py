@@ -20,7 +20,7 @@ from headway.data.provenance.diff import compare_versions
 from headway.data.provenance.version import DataVersion, make_version
 from headway.registry.project import Project
 
-JUDGED = ("train", "choose", "test")
+JUDGED = ("train", "validation", "test")
 
 
 def save_versions(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
@@ -71,7 +71,7 @@ def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | N
 
 
 def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Mapping[str, str]) -> None:
-    """Raise Refused where the rows of train, choose or test are no longer those of these digests."""
+    """Raise Refused where the rows of train, validation or test are no longer those of these digests."""
     for period in JUDGED:
         if period not in digests or period not in data:
             continue

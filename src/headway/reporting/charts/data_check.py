@@ -66,7 +66,7 @@ def draw_rows(found: Assessment) -> RenderedChart | None:
         title=message,
         alt=f"{message}. The split: {parts}. {SEE_TABLE}",
         reading=(
-            "Bars count rows. The band says which rows a model learns from (train), is chosen by (choose) and is "
+            "Bars count rows. The band says which rows a model learns from (train), is chosen by (validation) and is "
             "judged on (test); live is what came after.",
             "A gap or a sudden fall is a feed that stopped. Periods in another order would let the "
             "future choose for the past.",

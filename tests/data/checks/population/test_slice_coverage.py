@@ -48,7 +48,7 @@ def test_values_too_few_in_the_test_to_be_judged_are_told_with_how_many_there_ar
 
 
 def test_a_test_shorter_than_a_slice_must_be_is_told_once_and_not_of_each_column():
-    dataset = with_column(wide(slices=("carrier",), people=("sex",)), sex=["f", "m"] * 1000)
+    dataset = with_column(wide(slices=("carrier",), sensitive_features=("sex",)), sex=["f", "m"] * 1000)
     [finding] = plugin(surveyed(dataset))
 
     assert finding.message == "the test has 400 rows and a slice is judged from 1,000 on: no slice will be judged"
@@ -61,7 +61,7 @@ def test_more_values_than_can_be_named_are_counted():
 
 
 def test_people_are_slices_too_and_without_either_it_cannot_judge():
-    dataset = with_column(wide(people=("sex",)), sex=["f", "m"] * 1000)
+    dataset = with_column(wide(sensitive_features=("sex",)), sex=["f", "m"] * 1000)
     assert message(plugin, sliced(surveyed(dataset))) == []
     with pytest.raises(NotApplicable, match="no slice is declared"):
         plugin(surveyed(wide()))

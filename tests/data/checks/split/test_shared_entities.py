@@ -12,7 +12,7 @@ from headway.data.split import split_dataset
 
 PLANES = np.random.default_rng(2).integers(0, 150, 2000)
 BY_DATE = SplitSection(
-    train=("2013-01-01", "2013-01-20"), choose=("2013-01-20", "2013-01-30"), test=("2013-01-30", "2013-02-12")
+    train=("2013-01-01", "2013-01-20"), validation=("2013-01-20", "2013-01-30"), test=("2013-01-30", "2013-02-12")
 )
 
 

@@ -26,7 +26,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     oof, _ = prepare_learner(dataset, rows=SCREENING_ROWS)
     table = dataset.table[oof.rows]
     kinds: dict[str, tuple[Ints, list[str]]] = {}
-    for name in {roles.groups, *roles.slices, *roles.people} - {""}:
+    for name in {roles.groups, *roles.slices, *roles.sensitive_features} - {""}:
         values, codes = np.unique(table[name].cast(pl.String).fill_null("missing").to_numpy(), return_inverse=True)
         if len(values) >= MIN_GROUPS:
             kinds[name] = (codes.astype(np.int64), values.tolist())

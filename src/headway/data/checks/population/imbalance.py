@@ -12,12 +12,12 @@ from headway.core.evidence import Finding
 
 RARE = 0.2
 FEWEST = 50
-JUDGED = ("choose", "test")
+JUDGED = ("validation", "test")
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """A note where the rarest class has less than a fifth of an equal share (a tenth of two classes), with its share
-    in each period; a warning where fewer than 50 of its rows are in `choose` or `test`.
+    in each period; a warning where fewer than 50 of its rows are in `validation` or `test`.
 
     From 50 rows a recall is known to 14 points at best. Rare is no fault: `headway evaluate` measures whether weights
     of classes help (the audit `imbalance`), and the costs of `[model]` set the threshold.

@@ -29,7 +29,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     learned, test = train_and_test(survey)
     where, rows = served_rows(survey)
     roles = survey.dataset.roles
-    names = list(dict.fromkeys((*roles.slices, *roles.people)))
+    names = list(dict.fromkeys((*roles.slices, *roles.sensitive_features)))
     names = [name for name in names if name in rows.columns]
     if not names:
         raise NotApplicable("no slice is declared that served rows have", hint='[data] slices = ["COLUMN"]')

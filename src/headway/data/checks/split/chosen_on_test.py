@@ -15,7 +15,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     """A note with how far the best of as many columns of noise as there are may correlate with the target in the test.
 
     That is the root of 2 ln(columns) / n, n the groups of the test, or its rows where none are declared. No table tells
-    how its columns were chosen; below 0.1 it makes no difference. What headway itself chooses, it chooses on `choose`.
+    how its columns were chosen; below 0.1 it makes no difference. What headway itself chooses, it chooses on `validation`.
     """
     learned, test = train_and_test_features(survey)
     groups = test.roles.groups
@@ -34,6 +34,6 @@ def plugin(survey: CheckContext) -> list[Finding]:
             where="[split] test",
             measured=best,
             limit=LIMIT,
-            hint="nothing, if nobody did; else choose on train and choose, and wait for a test that nobody looked at",
+            hint="nothing, if nobody did; else choose on train and validation, and wait for a test that nobody looked at",
         )
     ]

@@ -7,16 +7,16 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 
 FEWEST = 100
-SEARCHED = ("choose", "test")
+SEARCHED = ("validation", "test")
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A warning for `choose` and `test` each, where it is absent or has fewer than 100 rows with an outcome.
+    """A warning for `validation` and `test` each, where it is absent or has fewer than 100 rows with an outcome.
 
-    Without `choose` a search would look at the test as often as it likes, and the test would be none.
+    Without `validation` a search would look at the test as often as it likes, and the test would be none.
     """
     if not survey.periods:
-        raise NotApplicable("the rows are not cut: nothing is held out", hint="[split] train, choose and test")
+        raise NotApplicable("the rows are not cut: nothing is held out", hint="[split] train, validation and test")
     target = survey.dataset.roles.target
     tables = {name: survey.periods[name].table if name in survey.periods else None for name in SEARCHED}
     counts = {name: 0 if table is None else len(table) - table[target].null_count() for name, table in tables.items()}

@@ -18,7 +18,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     """
     test = survey.periods.get("test")
     if test is None:
-        raise NotApplicable("no rows are held out to compare with", hint="[split] train, choose and test")
+        raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
     asked = request_rows(survey)
     drift = compare_with_requests(survey, test, asked)
     if not drift.alarm:
