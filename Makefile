@@ -43,7 +43,7 @@ bench-peers: .venv/.installed-dev  ## make the environments of peer servers; ben
 	PYTHONPATH=bench $(bin)/python -c 'from serving import peer_servers; peer_servers.make_all()'
 
 docs-site: .venv/.installed-dev  ## build the documentation as a site in site/, links checked
-	$(bin)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict
 
 docs: .venv/.installed-dev  ## write docs/reference/ from the code
 	$(bin)/python tools/reference.py
