@@ -25,7 +25,6 @@ from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Evidence, Finding
 from headway.core.policy_test import PolicyTest
-from headway.core.record import read
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.ticket import Ticket
 from headway.core.training import Promotion, Retraining
@@ -312,10 +311,10 @@ def forget(project: Project, order: Forgotten) -> Erasure:
 
 def last_frontier(project: Project) -> SearchResult:
     """What the last search of this project found; raises StoreError where there was none."""
-    kept = project.state.records("searchresult", name=project.name)
-    if not kept:
+    found = project.latest(SearchResult)
+    if found is None:
         raise StoreError("no variant was searched for yet", where=str(project.config.state), hint="headway optimize")
-    return read(SearchResult, kept[-1])
+    return found
 
 
 def _exam(project: Project, baseline: Baseline, period: Dataset) -> EvaluationSet:
