@@ -14,63 +14,58 @@ class ServeSection(Record, frozen=True, kw_only=True):
 
     host: Annotated[str, about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, about("TCP port; 0 takes a free one.")] = 8080
-    grpc_port: Annotated[int, about("TCP port of gRPC; 0 takes a free one, -1 is none.")] = -1
+    grpc_port: Annotated[int, about("TCP port of gRPC; 0 takes a free one, -1 disables gRPC.")] = -1
     workers: Annotated[
-        int, Meta(description="Processes that answer; 0 takes one a core, or less by the container's CPU quota.", ge=0)
+        int,
+        Meta(description="Worker processes; 0 takes one per core, or fewer under a CPU quota of the container.", ge=0),
     ] = 0
-    max_body_bytes: Annotated[int, about("Largest request body, bytes.")] = 8_388_608
-    max_batch_rows: Annotated[int, Meta(description="Most rows of one engine call.", ge=1)] = 1024
-    max_queue_rows: Annotated[int, Meta(description="Most rows that wait; beyond it is 429.", ge=1)] = 16_384
-    long_ms: Annotated[float, about("A batch that by measure takes longer runs on a thread, and holds nothing up.")] = (
-        0.5
+    max_body_bytes: Annotated[int, about("Maximum request body, bytes.")] = 8_388_608
+    max_batch_rows: Annotated[int, Meta(description="Maximum rows of one engine call.", ge=1)] = 1024
+    max_queue_rows: Annotated[int, Meta(description="Maximum rows in the queue; further requests get 429.", ge=1)] = (
+        16_384
     )
-    timeout_s: Annotated[
-        float, Meta(description="Seconds after which a request that still waits is answered 504; 0: never.", ge=0)
-    ] = 0.0
+    long_ms: Annotated[float, about("A batch expected to take longer, in ms, runs on a thread.")] = 0.5
+    timeout_s: Annotated[float, Meta(description="Seconds after which a waiting request gets 504; 0: never.", ge=0)] = (
+        0.0
+    )
     contract: Annotated[
         str,
         Meta(
-            description="A value outside a release's contract: off, count, mark or reject it.",
+            description="Action on a value outside the contract: off, count, mark or reject.",
             pattern="^(off|count|mark|reject)$",
         ),
     ] = "count"
     round_digits: Annotated[
-        int, Meta(description="Digits behind the point to which answers are rounded; -1: as they are.", ge=-1)
+        int, Meta(description="Decimals to which outputs are rounded; -1: no rounding.", ge=-1)
     ] = -1
-    keys: Annotated[str, about("File of the API keys that callers bring, as `headway api-keys` writes it.")] = (
-        "keys.toml"
+    keys: Annotated[str, about("File of the API keys, written by `headway api-keys`.")] = "keys.toml"
+    key_per_s: Annotated[float, Meta(description="Rate limit of keys without one, requests/s; 0: no limit.", ge=0)] = (
+        0.0
     )
-    key_per_s: Annotated[
-        float, Meta(description="Requests a second of a key that has no limit of its own; 0 sets none.", ge=0)
-    ] = 0.0
-    key_burst: Annotated[
-        int, Meta(description="Requests that such a key may send at once; 0 takes those of a second.", ge=0)
-    ] = 0
+    key_burst: Annotated[int, Meta(description="Burst of such keys, requests; 0: those of one second.", ge=0)] = 0
     without_keys: Annotated[
         bool,
-        Meta(
-            description="Whether anybody may ask from beyond this machine while no key is made: behind a proxy alone."
-        ),
+        Meta(description="Accept requests from other machines without API keys; only behind an authenticating proxy."),
     ] = False
-    metrics_need_key: Annotated[bool, about("Whether /metrics wants a key with the scope metrics.")] = False
-    tls_certificate: Annotated[str, about("PEM file of the certificate and those above it; empty: no TLS.")] = ""
-    tls_key: Annotated[str, about("PEM file of its private key; empty: it is in the same file.")] = ""
+    metrics_need_key: Annotated[bool, about("Require a key with the scope metrics for /metrics.")] = False
+    tls_certificate: Annotated[str, about("PEM file of the certificate chain; empty: no TLS.")] = ""
+    tls_key: Annotated[str, about("PEM file of its private key; empty: in the same file.")] = ""
     tls_client_ca: Annotated[
-        str, about("PEM file of whom callers' own certificates must be signed by; empty: none is asked for.")
+        str, about("PEM file of the CAs that must have signed client certificates; empty: none required.")
     ] = ""
     log_format: Annotated[
-        str, Meta(description="What the server says of itself on stderr: text, or json.", pattern="^(text|json)$")
+        str, Meta(description="Format of the log on stderr: text or json.", pattern="^(text|json)$")
     ] = "text"
-    access_log: Annotated[
-        float, Meta(description="Share of the requests of which a line says how they were answered.", ge=0, le=1)
-    ] = 0.0
-    tracer: Annotated[str, about("Plug-in that sends traces: otel; empty: none are made.")] = ""
-    trace_to: Annotated[str, about("Its receiver, such as http://127.0.0.1:4318; empty: as OTEL_ says.")] = ""
+    access_log: Annotated[float, Meta(description="Share of requests in the access log.", ge=0, le=1)] = 0.0
+    tracer: Annotated[str, about("Tracer: otel; empty: no traces.")] = ""
+    trace_to: Annotated[
+        str, about("OTLP endpoint, such as http://127.0.0.1:4318; empty: from the OTEL_ variables.")
+    ] = ""
     trace_share: Annotated[
-        float, Meta(description="Share of the requests traced, of those that bring no traceparent.", ge=0, le=1)
+        float, Meta(description="Share of requests traced, among those without a traceparent.", ge=0, le=1)
     ] = 0.01
-    log: Annotated[bool, about("Whether every answered request leaves rows in the prediction log.")] = True
-    log_flush_s: Annotated[float, about("Longest time that a row of the log waits in memory, seconds.")] = 0.5
+    log: Annotated[bool, about("Write the rows of answered requests to the prediction log.")] = True
+    log_flush_s: Annotated[float, about("Maximum time that rows of the log stay in memory, seconds.")] = 0.5
     log_buffer_mb: Annotated[
-        int, Meta(description="Memory of the log of each worker, MB; what is beyond is dropped and counted.", ge=1)
+        int, Meta(description="Log buffer of each worker, MB; further rows are dropped and counted.", ge=1)
     ] = 16

@@ -94,7 +94,7 @@ def message_classes(package: str, table: str) -> dict[str, type[Any]]:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     made = (pool.FindMessageTypeByName(f"{package}.{name}") for name, _ in _lines(table))
-    return {each.name: message_factory.GetMessageClass(each) for each in made}
+    return {descriptor.name: message_factory.GetMessageClass(descriptor) for descriptor in made}
 
 
 def _lines(table: str) -> Iterator[tuple[str, str]]:

@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         self._body: bytes | bytearray = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """ModelRegistry the connection."""
+        """Register the connection."""
         self._transport = cast(asyncio.Transport, transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.state.connections.add(self)

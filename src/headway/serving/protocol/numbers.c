@@ -1,7 +1,7 @@
-/* headway.serving.protocol._numbers: the numbers of a JSON body, read straight to doubles and lifted out of it.
+/* headway.serving.protocol._numbers: lift the numbers of a JSON body out of it, directly to doubles.
 
-   Nothing is judged here. An array that is not wholly of numbers and nulls, or whose text breaks the grammar, stays in the
-   body as it came, and whoever decodes the rest says what is wrong with it. */
+   No errors are reported here. An array that holds anything but numbers and nulls, or that breaks the grammar, stays in
+   the body unchanged, and decoding the rest reports what is wrong with it. */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEWEST 8                 /* an array of fewer numbers is not worth lifting, nor are the others of its body */
+#define MIN_NUMBERS 8            /* an array of fewer numbers is not worth lifting, nor are the others of its body */
 #define EXACT_POWER 22           /* 10^22 is the largest power of ten that a double holds */
-#define MOST_DIGITS 19           /* any so many digits are an integer of 64 bits */
-#define MOST_FIVES 27            /* and so are so many fives, multiplied */
-#define LONGEST 512              /* characters of a number that are read, where it is not a short one */
+#define MAX_DIGITS 19            /* any integer of 19 digits fits in 64 bits */
+#define MAX_FIVES 27             /* and so does 5^27 */
+#define MAX_LENGTH 512           /* characters of a number on the slow path */
 
 typedef struct {
   double *values;
@@ -25,7 +25,7 @@ typedef struct {
 static const double POWER[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                               1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 static const uint64_t TEN[9] = {1u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u};
-static const uint64_t FIVE[MOST_FIVES + 1] = {
+static const uint64_t FIVE[MAX_FIVES + 1] = {
     1u, 5u, 25u, 125u, 625u, 3125u, 15625u, 78125u, 390625u, 1953125u, 9765625u, 48828125u, 244140625u, 1220703125u,
     6103515625u, 30517578125u, 152587890625u, 762939453125u, 3814697265625u, 19073486328125u, 95367431640625u,
     476837158203125u, 2384185791015625u, 11920928955078125u, 59604644775390625u, 298023223876953125u,
@@ -40,19 +40,19 @@ static int is_at(const char *p, const char *end, char wanted) { return p < end &
 
 static int is_digit(const char *p, const char *end) { return p < end && *p >= '0' && *p <= '9'; }
 
-/* digits / 10^power, correctly rounded: 63 bits or more of the quotient, the last of them set where more would follow. */
+/* Return digits / 10^power, correctly rounded: 63 bits or more of the quotient, the last one set if more bits follow. */
 static double divided(uint64_t digits, int power) {
   const int up = __builtin_clzll(digits), down = __builtin_clzll(FIVE[power]);
   const uint64_t by = FIVE[power] << down;
-  const unsigned __int128 whole = (unsigned __int128)(digits << up) << 63;
-  const uint64_t quotient = (uint64_t)(whole / by);
-  return ldexp((double)(quotient | (whole % by != 0)), down - up - 63 - power);
+  const unsigned __int128 shifted = (unsigned __int128)(digits << up) << 63;
+  const uint64_t quotient = (uint64_t)(shifted / by);
+  return ldexp((double)(quotient | (shifted % by != 0)), down - up - 63 - power);
 }
 
-/* The size of a number by the conversion of the interpreter, correctly rounded; infinite where it is too large or long. */
+/* Convert a magnitude with the interpreter, correctly rounded; infinite if it is too large or too long. */
 static double converted(const char *start, const char *end) {
-  char text[LONGEST + 1];
-  if (end - start > LONGEST) return INFINITY;
+  char text[MAX_LENGTH + 1];
+  if (end - start > MAX_LENGTH) return INFINITY;
   memcpy(text, start, (size_t)(end - start));
   text[end - start] = 0;
   const double value = PyOS_string_to_double(text, NULL, NULL);
@@ -61,17 +61,17 @@ static double converted(const char *start, const char *end) {
   return INFINITY;
 }
 
-/* Digits onto `digits`, eight at a time where they lie so: the place behind them. */
+/* Append digits to `digits`, eight at a time if there are as many; return the position behind them. */
 static const char *past_digits(const char *p, const char *end, uint64_t *digits) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
   while (end - p >= 8) {
     uint64_t eight;
     memcpy(&eight, p, 8);
-    eight ^= 0x3030303030303030u; /* a digit is its value now, and anything else is 10 or more */
+    eight ^= 0x3030303030303030u; /* each digit is now its value, any other byte is 10 or more */
     const uint64_t others = ((eight + 0x7676767676767676u) | eight) & 0x8080808080808080u;
     const int n = others ? __builtin_ctzll(others) / 8 : 8;
     if (!n) return p;
-    eight <<= 8 * (8 - n); /* leading zeros take the place of what follows the digits */
+    eight <<= 8 * (8 - n); /* leading zeros replace what follows the digits */
     eight = (eight * 10 + (eight >> 8)) & 0x00ff00ff00ff00ffu;
     eight = (eight * 100 + (eight >> 16)) & 0x0000ffff0000ffffu;
     eight = (eight * 10000 + (eight >> 32)) & 0xffffffffu;
@@ -84,7 +84,7 @@ static const char *past_digits(const char *p, const char *end, uint64_t *digits)
   return p;
 }
 
-/* A number of JSON: the place behind it, or NULL where there is none or it is beyond a double. */
+/* Read a JSON number; return the position behind it, or NULL if there is none or it is beyond a double. */
 static const char *number(const char *p, const char *end, double *value) {
   const char *const start = p;
   const int negative = is_at(p, end, '-');
@@ -97,7 +97,7 @@ static const char *number(const char *p, const char *end, double *value) {
     digits = digits * 10 + (uint64_t)(*p - '0');
   }
   int64_t count = p - first - (*first == '0'), power = 0;
-  int whole = 1;
+  int is_integer = 1;
   if (is_at(p, end, '.')) {
     const char *const point = ++p;
     while (!digits && is_at(p, end, '0')) p++;
@@ -106,7 +106,7 @@ static const char *number(const char *p, const char *end, double *value) {
     if (p == point) return NULL;
     count += p - counts;
     power = point - p;
-    whole = 0;
+    is_integer = 0;
   }
   if (p < end && (*p == 'e' || *p == 'E')) {
     p++;
@@ -114,20 +114,20 @@ static const char *number(const char *p, const char *end, double *value) {
     p += down || is_at(p, end, '+');
     if (!is_digit(p, end)) return NULL;
     int64_t more = 0;
-    for (; is_digit(p, end); p++) more = more < LONGEST * 10 ? more * 10 + (*p - '0') : more;
+    for (; is_digit(p, end); p++) more = more < MAX_LENGTH * 10 ? more * 10 + (*p - '0') : more;
     power += down ? -more : more;
-    whole = 0;
+    is_integer = 0;
   }
   double size;
-  if (count > MOST_DIGITS) size = converted(start, p);
+  if (count > MAX_DIGITS) size = converted(start, p);
   else if (!digits) size = 0.0;
   else if (!power) size = (double)digits;
   else if (digits <= (uint64_t)1 << 53 && power >= -EXACT_POWER && power <= EXACT_POWER)
     size = power < 0 ? (double)digits / POWER[-power] : (double)digits * POWER[power];
-  else if (power < 0 && power >= -MOST_FIVES) size = divided(digits, (int)-power);
+  else if (power < 0 && power >= -MAX_FIVES) size = divided(digits, (int)-power);
   else size = converted(start, p);
   if (isinf(size)) return NULL;
-  *value = negative && !(whole && !digits) ? -size : size; /* -0 is an integer, and those have no negative zero */
+  *value = negative && !(is_integer && !digits) ? -size : size; /* -0 is an integer, which has no negative zero */
   return p;
 }
 
@@ -143,7 +143,7 @@ static int add(Values *v, double value) {
   return 1;
 }
 
-/* Numbers and nulls up to the bracket that ends them: the place behind it, or NULL. `p` is behind the one that begins them. */
+/* Read numbers and nulls up to the closing bracket; return the position behind it, or NULL. `p` is behind the opening one. */
 static const char *list(const char *p, const char *end, Values *v) {
   p = past_space(p, end);
   if (is_at(p, end, ']')) return p + 1;
@@ -159,7 +159,7 @@ static const char *list(const char *p, const char *end, Values *v) {
   }
 }
 
-/* A list of numbers, or of lists of numbers: the place behind it, or NULL. */
+/* Read a list of numbers, or of lists of numbers; return the position behind it, or NULL. */
 static const char *array(const char *p, const char *end, Values *v) {
   p = past_space(p + 1, end);
   if (!is_at(p, end, '[')) return list(p, end, v);
@@ -172,8 +172,8 @@ static const char *array(const char *p, const char *end, Values *v) {
   }
 }
 
-/* The quote that ends a text which begins before `p`, or NULL; `escaped` where there are escapes in it. */
-static const char *end_of_text(const char *p, const char *end, int *escaped) {
+/* Return the closing quote of a string that begins before `p`, or NULL; `escaped` counts the escapes in it. */
+static const char *end_of_string(const char *p, const char *end, int *escaped) {
   *escaped = 0;
   for (; p < end && *p != '"'; p++)
     if (*p == '\\' && ++*escaped && ++p == end) return NULL;
@@ -182,36 +182,36 @@ static const char *end_of_text(const char *p, const char *end, int *escaped) {
 
 enum { STAYS, LIFTED, NOT_WORTH_IT };
 
-/* Lift the array at `*p` if it is one of numbers, and its value ends there; `*p` is behind it then. One of nulls alone may
-   be of texts, and stays. */
+/* Lift the array at `*p` if it holds numbers and the value ends there; then `*p` is behind it. An array of only nulls may
+   be one of strings, and stays. */
 static int lift_array(const char **p, const char *end, Values *v) {
   const Py_ssize_t before = v->count;
   const char *const after = array(*p, end, v), *const next = after ? past_space(after, end) : end;
   const Py_ssize_t more = v->count - before;
   Py_ssize_t nulls = 0;
   while (nulls < more && isnan(v->values[before + nulls])) nulls++;
-  if ((is_at(next, end, ',') || is_at(next, end, '}')) && more >= FEWEST && nulls < more) {
+  if ((is_at(next, end, ',') || is_at(next, end, '}')) && more >= MIN_NUMBERS && nulls < more) {
     *p = after;
     return LIFTED;
   }
   v->count = before;
-  return after && !before && more < FEWEST ? NOT_WORTH_IT : STAYS;
+  return after && !before && more < MIN_NUMBERS ? NOT_WORTH_IT : STAYS;
 }
 
-/* The body to `rest` (as long as the body) with each array under "data" that is lifted as its number among them, whose
-   end among the values goes to `ends`; NULL where that is not to be had, or not worth it. */
+/* Copy the body to `rest` (as large as the body), with the index of each lifted array under "data" in its place; the end
+   of its values goes to `ends`. Return the end of the copy, or NULL if nothing was lifted, or it is not worth it. */
 static char *lift_all(const char *p, const char *end, char *rest, Values *v, PyObject *ends) {
   const char *copied = p, *quote;
   while (p < end && (quote = memchr(p, '"', (size_t)(end - p)))) {
     int escaped;
-    const char *close = end_of_text(quote + 1, end, &escaped);
+    const char *close = end_of_string(quote + 1, end, &escaped);
     if (!close) return NULL;
     p = past_space(close + 1, end);
     if (!is_at(p, end, ':')) continue;
-    if (escaped) return NULL; /* it may mean "data" all the same */
+    if (escaped) return NULL; /* it may spell "data" with escapes */
     if (close - quote != 5 || memcmp(quote + 1, "data", 4)) continue;
     p = past_space(p + 1, end);
-    if (!is_at(p, end, '[')) return NULL; /* it may be a number, which is to mean a lifted array alone */
+    if (!is_at(p, end, '[')) return NULL; /* it may be a number, which must only mean a lifted array */
     const char *const start = p;
     const int done = lift_array(&p, end, v);
     if (done == NOT_WORTH_IT) return NULL;
@@ -220,9 +220,9 @@ static char *lift_all(const char *p, const char *end, char *rest, Values *v, PyO
     rest += start - copied;
     rest += PyOS_snprintf(rest, (size_t)(p - start), "%zd", PyList_Size(ends));
     copied = p;
-    PyObject *upto = PyLong_FromSsize_t(v->count);
-    const int failed = !upto || PyList_Append(ends, upto);
-    Py_XDECREF(upto);
+    PyObject *stop = PyLong_FromSsize_t(v->count);
+    const int failed = !stop || PyList_Append(ends, stop);
+    Py_XDECREF(stop);
     if (failed) return NULL;
   }
   memcpy(rest, copied, (size_t)(end - copied));
@@ -257,12 +257,12 @@ static PyObject *lift(PyObject *self, PyObject *body) {
 }
 
 static PyMethodDef METHODS[] = {
-  {"lift", lift, METH_O, "A body without the arrays of numbers under \"data\", each of which is its place there; their values, float64; where each ends. None where it is not worth it."},
+  {"lift", lift, METH_O, "Return a body with each array of numbers under \"data\" replaced by its index, their values as float64, and the end of each. None if it is not worth it."},
   {NULL, NULL, 0, NULL},
 };
 
 static PyModuleDef_Slot SLOTS[] = {{0, NULL}};
 
-static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_numbers", "Numbers of JSON.", 0, METHODS, SLOTS, NULL, NULL, NULL};
+static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_numbers", "Numbers of a JSON body.", 0, METHODS, SLOTS, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__numbers(void) { return PyModuleDef_Init(&MODULE); }
