@@ -1,4 +1,4 @@
-"""What audits work with: the model's recipe, what it learned from, and the months of the rows."""
+"""Context of the audits: how to retrain the model, its training data, and the months of the evaluated rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ Data = Mapping[str, Dataset]
 def build_audit_context(
     config: Config, data: Data, blobs: Blobs, *, signature: Signature, judged: Dataset
 ) -> AuditContext:
-    """The ground on which a variant with this signature is audited over the rows of the period `judged`."""
+    """Build the context in which variants with this signature are audited on the rows of the period `judged`.
+
+    Raises
+    ------
+    ConfigError
+        If `[evaluate] together` or `[attack]` names a feature that the model does not read, or `[attack.bounds]` are
+        empty, or given for a categorical or fixed feature.
+    """
 
     def learn(features: Sequence[str], seed: int) -> Engine:
         return open_variant(train(config, data["train"], blobs, features=features, asked=Asked(seed=seed)), blobs)
@@ -44,16 +51,13 @@ def build_audit_context(
 
 
 def _checked_groups(together: Sequence[Sequence[str]], signature: Signature) -> Sequence[Sequence[str]]:
-    """The same; raises ConfigError for a name that the model does not read."""
+    """Return the groups of features; raise ConfigError for a feature that the model does not read."""
     _expect_features([name for names in together for name in names], signature, where="[evaluate] together")
     return together
 
 
 def _checked_limits(limits: AttackSection, signature: Signature) -> AttackSection:
-    """The same; raises ConfigError for a name that the model does not read, and for bounds that hold nothing.
-
-    So it does for bounds of a text, which has no least and most, and of a feature that is fixed.
-    """
+    """Return the limits of an attack; raise ConfigError for unknown features and for bounds that cannot hold."""
     _expect_features(limits.fixed, signature, where="[attack] fixed")
     _expect_features(list(limits.bounds), signature, where="[attack.bounds]")
     texts = [each.name for each in signature.inputs if each.datatype == "BYTES"]
@@ -81,7 +85,7 @@ def _expect_features(names: Sequence[str], signature: Signature, *, where: str) 
 
 
 def load_training_data(data: Data, signature: Signature) -> LabeledData | None:
-    """The labelled rows of `train` as a model with this signature reads them; None where there are none."""
+    """Return the labeled rows of `train` as a model with this signature reads them; None if there are none."""
     known = labeled_rows(data["train"]) if "train" in data else None
     if known is None or known.table.is_empty():
         return None

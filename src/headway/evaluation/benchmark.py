@@ -1,6 +1,6 @@
-"""Models timed on the same rows, turn by turn where there are two: rounds are the groups of every interval.
+"""Paired benchmarks: models are timed on the same rows in alternating rounds, and rounds are the groups of intervals.
 
-Time is that of the clock; what `measure_cpu_time` counts is the time of all threads of this process on a core.
+Times are wall-clock times; `measure_cpu_time` counts the CPU time of all threads of this process.
 """
 
 from __future__ import annotations
@@ -38,22 +38,36 @@ _FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
 
 
 class Predictor(Protocol):
-    """What can be timed: an engine, or what stands before one."""
+    """An engine, or anything with its `predict`, that can be timed."""
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d] -> float64 [n, k]."""
+        """Return answers of shape (n, k) for rows of shape (n, d), both float64."""
         ...
 
 
 def time_model(
     model: Predictor, rows: Floats, *, reference: Predictor | None = None, rounds: int, round_ns: int = ROUND_NS
 ) -> list[Measurement]:
-    """`latency.one_row` (us) and `throughput.batch` (rows/s), each followed by `.speedup` of a reference.
+    """Time a model on single rows and batches, in rounds that alternate with a reference.
 
-    A batch is 256 rows; where 16 of them say that these take more than a second, as many as take a quarter of one.
+    Parameters
+    ----------
+    model : Predictor
+        The model to time.
+    rows : ndarray of shape (n, d)
+        At least one row.
+    reference : Predictor, optional
+        The model to compare with.
+    rounds : int
+        Number of rounds; an interval needs 20.
+    round_ns : int
+        Time to fill with calls in each round, ns. The figure of a round is the median of its calls.
 
-    Both take turns on the same rows, float64 [n, d] with n >= 1; a round's figure is the median of its calls, which
-    fill `round_ns` if one does not take longer. An interval wants 20 rounds.
+    Returns
+    -------
+    list of Measurement
+        `latency.one_row` (us) and `throughput.batch` (rows/s), each followed by its `.speedup` over the reference. A batch
+        has 256 rows, or fewer for a model that takes more than a second for them.
     """
     engines = (model,) if reference is None else (model, reference)
     one = _run_rounds(engines, _singles(rows), rounds, round_ns)
@@ -63,12 +77,14 @@ def time_model(
 
 
 def measure_savings(model: Predictor, without: Predictor, rows: Floats, *, rounds: int) -> list[Measurement]:
-    """How many times as long, and as much CPU time, it takes `without`, on the same rows, float64 [n, d] with n >= 1.
+    """Measure the time and CPU time of another model, `without`, as multiples of the model's.
 
-    `latency.speedup`, `latency.p99.speedup`, `throughput.speedup`, `cost.one_row.ratio` and `cost.batch.ratio`, all
-    above 1 where the model is the better one. The 99th percentile is that of the calls of all rounds, and is left out
-    where one engine had fewer than 662 calls: that many stand behind a bound which one call exceeds (MLPerf's law).
-    CPU time is that of the whole process while nothing else is asked of it.
+    Returns
+    -------
+    list of Measurement
+        `latency.speedup`, `latency.p99.speedup`, `throughput.speedup`, `cost.one_row.ratio` and `cost.batch.ratio`, all
+        above 1 if the model is the better one. The 99th percentile pools the calls of all rounds; it is left out if either
+        model had fewer than 662 calls, the number needed for a claim (MLPerf). CPU time is that of the whole process.
     """
     engines, singles, batches = (model, without), _singles(rows), _batches(rows, _batch_rows(without, rows))
     one = _run_rounds(engines, singles, rounds, ROUND_NS, least=-(-_BEHIND_P99 // rounds))
@@ -84,14 +100,14 @@ def measure_savings(model: Predictor, without: Predictor, rows: Floats, *, round
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """CPU time of a row in each round, ns, and how many rows were asked."""
+    """CPU time per row in each round, ns, and the number of rows."""
 
     row_ns: Floats
     rows: int
 
 
 def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int) -> dict[str, CpuTime]:
-    """The work of a row, float64 [n, d] with n >= 1, asked alone (`one_row`) and with others (`batch`), as `time_model`."""
+    """Measure the CPU time per row, asked alone (`one_row`) and in batches (`batch`); `rows` has shape (n, d), n >= 1."""
     batches = _batches(rows, _batch_rows(model, rows))
     return {name: _cpu_time(model, each, rounds) for name, each in (("one_row", _singles(rows)), ("batch", batches))}
 
@@ -104,7 +120,7 @@ def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int) -> CpuTi
 
 
 def _round_cpu_ns(engine: Predictor, inputs: Sequence[Floats], calls: int, turn: int) -> int:
-    """CPU time of a whole round: to read the clock of a process takes as long as a small model does."""
+    """Measure the CPU time of a whole round, for reading the process clock costs as much as a small model."""
     asked = [inputs[(turn * calls + call) % len(inputs)] for call in range(calls)]
     began = process_time_ns()
     for each in asked:
@@ -114,10 +130,7 @@ def _round_cpu_ns(engine: Predictor, inputs: Sequence[Floats], calls: int, turn:
 
 @dataclass(frozen=True, slots=True)
 class _Timings:
-    """Median time of a call by round, ns, of a model and of the reference, if any; `rows` timed of the model.
-
-    `calls` are the times of each call, ns, by round and engine.
-    """
+    """Median call time by round, ns, of the model and the reference; `calls` holds each call by round and engine."""
 
     variant: Floats
     reference: Floats | None
@@ -126,19 +139,19 @@ class _Timings:
 
 
 def _singles(rows: Floats) -> list[Floats]:
-    """Up to 509 rows from all over the table, each [1, d]: a branch predictor learns one row, not all of these."""
+    """Pick up to 509 rows spread over the table, each (1, d): a branch predictor would learn a single row."""
     picked = np.unique(np.linspace(0, len(rows) - 1, _POOL).astype(np.int64))
     return [np.ascontiguousarray(rows[index : index + 1]) for index in picked]
 
 
 def _batches(rows: Floats, count: int) -> list[Floats]:
-    """Four batches of so many rows, repeated where the table is shorter."""
+    """Build four batches of `count` rows, repeating rows if the table is shorter."""
     wanted = np.arange(4 * count) % len(rows)
     return [np.ascontiguousarray(rows[part]) for part in np.split(wanted, 4)]
 
 
 def _batch_rows(engine: Predictor, rows: Floats) -> int:
-    """How many rows a batch has: of a large network 256 would take seconds a call, and a search minutes."""
+    """Choose the rows per batch: 256, or fewer for a large network that would take seconds per call."""
     few = min(_times_ns(engine.predict, _batches(rows, _FEW_ROWS), 2))
     if few * BATCH_ROWS < _LONG_NS * _FEW_ROWS:
         return BATCH_ROWS
@@ -156,7 +169,7 @@ def _run_rounds(
 
 
 def _calls_per_round(engine: Predictor, inputs: Sequence[Floats], round_ns: int) -> int:
-    """Warm up, and see how many calls fill a round's share of time."""
+    """Warm up, and return how many calls fill a round."""
     _times_ns(engine.predict, inputs, _WARM_UP)
     one = np.median(_times_ns(engine.predict, inputs, _WARM_UP))
     return int(np.clip(round_ns / max(one, 1.0), 1, _MOST_CALLS))
@@ -165,7 +178,7 @@ def _calls_per_round(engine: Predictor, inputs: Sequence[Floats], round_ns: int)
 def _run_round(
     engines: Sequence[Predictor], calls: Sequence[int], inputs: Sequence[Floats], turn: int
 ) -> list[list[int]]:
-    """One turn each on the same rows; who begins changes from round to round."""
+    """Run one round of each engine on the same rows; the order alternates."""
     start = turn * max(calls) % len(inputs)
     rows = [*inputs[start:], *inputs[:start]]
     times: list[list[int]] = [[] for _ in engines]
@@ -175,9 +188,9 @@ def _run_round(
 
 
 def _times_ns(predict: Callable[[Floats], Floats], inputs: Sequence[Floats], calls: int) -> list[int]:
-    """The time of each call; of fewer calls where they take ten times the time that they were to fill.
+    """Time each call, ns; stop early if the calls take ten times as long as planned.
 
-    So a model whose threads wait for a core that others hold costs seconds, and not minutes.
+    A model whose threads wait for busy cores then costs seconds and not minutes.
     """
     times: list[int] = []
     began = perf_counter_ns()
@@ -210,7 +223,7 @@ def _speedup(name: str, race: _Timings) -> list[Measurement]:
 
 
 def _tail_speedup(name: str, race: _Timings) -> list[Measurement]:
-    """The ratio of the 99th percentiles of all calls; its interval leaves out one round after the other."""
+    """Return the ratio of the 99th percentiles of all calls, with a jackknife over rounds."""
     first, second = ([np.array(turn[engine], np.float64) for turn in race.calls] for engine in (0, 1))
     if min(sum(map(len, first)), sum(map(len, second))) < _BEHIND_P99:
         return []
@@ -229,7 +242,7 @@ def _leave_out(rounds: Sequence[Floats], left_out: int) -> list[Floats]:
 
 
 def _cost_ratio(name: str, engines: tuple[Predictor, Predictor], inputs: Sequence[Floats], rounds: int) -> Measurement:
-    """The ratio of the CPU time of a row, the second's to the first's; who begins changes from round to round."""
+    """Return the ratio of CPU time per row, the second engine's to the first's; the order alternates."""
     calls = [_calls_per_round(engine, inputs, ROUND_NS) for engine in engines]
     spent = np.empty((rounds, 2))
     for turn in range(rounds):
@@ -241,7 +254,7 @@ def _cost_ratio(name: str, engines: tuple[Predictor, Predictor], inputs: Sequenc
 
 
 def _over_rounds(name: str, logs: Floats, race: _Timings) -> Measurement:
-    """The geometric mean over rounds, so that twice as fast and half as fast weigh the same."""
+    """Return the geometric mean over rounds: twice as fast and half as fast weigh the same."""
     return _from_log(name, _mean_log(logs), race.rows)
 
 
@@ -251,7 +264,7 @@ def _mean_log(logs: Floats) -> Estimate:
 
 
 def _from_log(name: str, log: Estimate, rows: int) -> Measurement:
-    """What a logarithm was estimated of: its interval never reaches 0; se by the delta method."""
+    """Return the measurement of exp(estimate), its standard error by the delta method; the interval stays above 0."""
     value = math.exp(log.value)
     estimate = Estimate(value=value, se=value * log.se, dof=log.dof, method=log.method)
     found = t_interval(name, estimate, Sample(n_rows=rows, n_groups=int(log.dof) + 1, bounds=(0.0, UNBOUNDED[1])))

@@ -1,4 +1,4 @@
-"""Put the same labelled rows to a variant and to the model as it came, both opened by their engines."""
+"""Compare a variant with the baseline on the same labeled rows, both opened by their engines."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ SELF_TEST_ROWS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSet:
-    """The labelled rows of a period, with the answers of the model as it came; made once for all variants.
+    """Labeled rows of a period with the answers of the baseline; built once for all variants.
 
-    Arrays are those of `core.contracts.Subject`; `dataset` is the digest of the whole period.
+    The arrays are those of `core.contracts.Comparison`; `dataset` is the digest of the whole period.
     """
 
     period: str
@@ -61,7 +61,7 @@ class EvaluationSet:
 def build_evaluation_set(
     baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSection | None = None
 ) -> EvaluationSet:
-    """What every variant will be asked on this period; `price` is that of the machine that answers."""
+    """Build the evaluation set of a period; `price` is that of the machine that serves."""
     known = labeled_rows(dataset)
     rows = matrix.matrix(known.table, baseline.model.signature)
     reference = open_variant(baseline.model, blobs)
@@ -87,10 +87,10 @@ def build_evaluation_set(
 def compare_with_baseline(
     variant: Variant, exam: EvaluationSet, blobs: Blobs, *, view: Dataset | None = None
 ) -> Comparison:
-    """A variant beside the model as it came.
+    """Let a variant answer the evaluation set, and pair its answers with the baseline's.
 
-    With a `view`, the same rows as another feature view gives them, the variant reads that while the model as it came
-    keeps the exam's: so a view that is wrong at serving shows as the variant's fault.
+    With a `view`, the variant reads the rows as that feature view gives them while the baseline keeps those of the
+    evaluation set: a view that is wrong at serving shows as an error of the variant.
     """
     rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else exam.rows
     model = open_variant(variant, blobs)
@@ -115,13 +115,13 @@ def compare_with_baseline(
 
 
 def open_variant(variant: Variant, blobs: Blobs) -> Engine:
-    """The variant's model, opened by its engine; raises EngineError or PluginError with the mend."""
+    """Open the model of a variant with its engine; raises EngineError or PluginError."""
     engine = load_engine(variant.engine)
     return engine(blobs.get(variant.artifact.digest), variant.settings)
 
 
 def record_self_test(variant: Variant, rows: Floats, blobs: Blobs) -> SelfTest:
-    """The first rows with the variant's own answers, for a server to repeat before it takes traffic."""
+    """Return the first rows with the variant's own answers, which a server repeats before it takes traffic."""
     some = rows[:SELF_TEST_ROWS]
     answers = open_variant(variant, blobs).predict(some)
     return SelfTest(
@@ -131,18 +131,18 @@ def record_self_test(variant: Variant, rows: Floats, blobs: Blobs) -> SelfTest:
 
 
 def _as_stored(values: Floats) -> tuple[tuple[float | None, ...], ...]:
-    """Numbers [n, d] as a record keeps them: None for what is no number."""
+    """Return numbers (n, d) as a record holds them, None for NaN."""
     return tuple(tuple(None if isnan(value) else value for value in row) for row in values.tolist())
 
 
 def subsample(subject: Comparison, most: int) -> Comparison:
-    """The subject with every so many-th row, at most `most` of them: groups stay, and audits that ask often end."""
+    """Keep every k-th row so that at most `most` remain; groups stay."""
     step = -(-len(subject.rows) // most) if len(subject.rows) else 1
     return subject if step == 1 else select_rows(subject, np.arange(0, len(subject.rows), step))
 
 
 def select_rows(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
-    """The subject with these of its rows alone, int64 [m]."""
+    """Keep these rows alone, int64 (m,)."""
     names = ("rows", "labels", "scores", "reference_scores", "groups")
     fewer = {name: getattr(subject, name)[which] for name in names}
     weights = None if subject.weights is None else subject.weights[which]
@@ -158,10 +158,7 @@ def select_rows(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
 
 
 def time_per_row(subject: Comparison) -> float:
-    """How long both models together take for a row of the subject, which has one.
-
-    The first call of each, which may make ready, is not timed.
-    """
+    """Return the seconds per row that both models take together, without the first call of each."""
     spent = 0.0
     for engine in (subject.model, subject.reference):
         engine.predict(subject.rows)
@@ -172,15 +169,14 @@ def time_per_row(subject: Comparison) -> float:
 
 
 def errors_of_answers(subject: Comparison, answers: Floats, before: Floats | None = None) -> RowErrors:
-    """The errors of other answers [n, k] to the subject's rows, beside those of its own, or of `before`."""
+    """Return the errors of other answers (n, k) to the same rows, paired with those of its own, or of `before`."""
     return compute_row_errors(with_answers(subject, answers, before))
 
 
 def with_answers(subject: Comparison, answers: Floats, before: Floats | None = None) -> Comparison:
-    """The subject as if its rows had these answers [n, k], beside its own, or `before`.
+    """Return the comparison with other answers (n, k) in place of the variant's, paired with its own, or `before`.
 
-    An answer that is no number is taken for one that is wholly wrong. Raises NotApplicable for those of a regression,
-    where nothing is wholly wrong.
+    A NaN answer counts as completely wrong. Raises NotApplicable for one of a regression, where nothing is.
     """
     own = subject.scores if before is None else before
     return replace(subject, scores=_without_gaps(answers, subject), reference_scores=_without_gaps(own, subject))
@@ -205,7 +201,7 @@ SCREENING_ROUNDS, SCREENING_ROUND_NS = 20, 300_000
 
 
 def screen_speed(variant: Variant, exam: EvaluationSet, blobs: Blobs) -> Evidence:
-    """Evidence of speed alone, of twenty short rounds; it decides who is measured further, and no rule of a policy."""
+    """Measure the speed of a variant in twenty short rounds: it decides what is evaluated further, and no rule."""
     model = open_variant(variant, blobs)
     found = time_model(model, exam.rows, rounds=SCREENING_ROUNDS, round_ns=SCREENING_ROUND_NS) if len(exam.rows) else []
     return build_evidence(variant, found, dataset_digest=exam.dataset, period=exam.period)

@@ -1,8 +1,8 @@
-"""Conformal sets and intervals: split, by part (Mondrian), and an online form that keeps its promise under drift.
+"""Conformal prediction sets and intervals: split, Mondrian, and adaptive ones that keep their coverage under drift.
 
-Each row has a number that says how strange what came true was to the model; a set holds what is no stranger than the
-limit, and the limit is a quantile of the numbers that known rows had. Of classes it is how little the model believed in
-the true one (`lac_scores`), or all that it believed in more (`aps_scores`); of a regression the distance of answer and truth.
+Each row has a nonconformity score; a set holds the outcomes with a score up to the limit, a quantile of the scores of
+rows with known labels. For classes the score is one minus the probability of the true class (`lac_scores`), or the
+probability mass above it (`aps_scores`); for a regression it is the absolute error.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from headway.evaluation.statistics.tables import tally
 
 
 def two_class_probabilities(scores: Floats) -> Floats:
-    """Probabilities of both classes, float64 [n, 2], from those of the positive one [n]."""
+    """Return probabilities of both classes (n, 2) from those of the positive class (n,)."""
     return np.column_stack([1 - scores, scores])
 
 
 def lac_scores(scores: Floats, labels: Ints) -> Floats:
-    """How little the model believed in the true class, 1 - p of it (Sadinle, Lei and Wasserman 2019), float64 [n].
+    """Return one minus the probability of the true class (Sadinle, Lei and Wasserman 2019), float64 (n,).
 
-    Probabilities float64 [n, k], labels int64 [n] in 0..k-1.
+    Probabilities have shape (n, k), labels are int64 (n,) in 0..k-1.
 
     >>> lac_scores(np.array([[0.25, 0.75], [0.25, 0.75]]), np.array([1, 0])).tolist()
     [0.25, 0.75]
@@ -34,14 +34,14 @@ def lac_scores(scores: Floats, labels: Ints) -> Floats:
 
 
 def lac_sets(scores: Floats, limits: Floats | float) -> Bools:
-    """Which classes a set holds, bool [n, k]; a limit for all rows, or one a row."""
+    """Return the classes in each set, bool (n, k), for one limit or one per row."""
     return (1 - scores) <= np.reshape(limits, (-1, 1))
 
 
 def aps_scores(scores: Floats, labels: Ints, chance: Floats) -> Floats:
-    """The probability of all classes above the true one, and a part of its own (Romano, Sesia and Candes 2020).
+    """Return the probability mass above the true class plus a random part of its own (Romano, Sesia and Candes 2020).
 
-    The part is 1 - chance, drawn for each row from [0, 1], so that limits are no larger than they must be.
+    The part is 1 - chance, drawn for each row from [0, 1], so that limits are no larger than needed.
 
     >>> aps_scores(np.array([[0.5, 0.3, 0.2]]), np.array([1]), np.array([0.5])).tolist()
     [0.65]
@@ -52,12 +52,12 @@ def aps_scores(scores: Floats, labels: Ints, chance: Floats) -> Floats:
 
 
 def aps_sets(scores: Floats, limits: Floats | float) -> Bools:
-    """Which classes a set holds, bool [n, k]: the most probable ones, with the one that reaches the limit."""
+    """Return the classes in each set, bool (n, k): the most probable ones up to that which reaches the limit."""
     return _mass_above(scores) <= np.reshape(limits, (-1, 1))
 
 
 def _mass_above(scores: Floats) -> Floats:
-    """What all classes above each have together, float64 [n, k]; of equal ones a later class comes first."""
+    """Return the probability mass of the classes ranked above each, float64 (n, k); of equal ones the later ranks first."""
     order = np.argsort(scores, axis=1, kind="stable")[:, ::-1]
     ordered = np.take_along_axis(scores, order, axis=1)
     found = np.empty_like(scores)
@@ -66,7 +66,7 @@ def _mass_above(scores: Floats) -> Floats:
 
 
 def conformal_quantile(values: Floats, coverage: float) -> float:
-    """The ceil((n + 1) coverage)-th least of values [n] (split conformal); infinite where n is too few for it.
+    """Return the ceil((n + 1) coverage)-th smallest of values (n,); infinite if n is too small for it.
 
     >>> conformal_quantile(np.arange(1.0, 10.0), 0.9), conformal_quantile(np.arange(1.0, 9.0), 0.9)
     (9.0, inf)
@@ -78,15 +78,24 @@ def conformal_quantile(values: Floats, coverage: float) -> float:
 
 
 def mondrian_quantiles(values: Floats, parts: Ints, n_parts: int, coverage: float) -> Floats:
-    """A limit for each part 0..n_parts-1 of values [n] (Mondrian), float64 [n_parts]: each part has the coverage."""
+    """Return the limit of each part 0..n_parts-1 of values (n,), so that each part has the coverage (Mondrian)."""
     return np.array([conformal_quantile(values[parts == part], coverage) for part in range(n_parts)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveConformal:
-    """How the online form follows drift: coverage asked, rate of its correction, groups that limits come from.
+    """Settings of adaptive conformal prediction.
 
-    `delay` is how many groups go by before the labels of one are known.
+    Attributes
+    ----------
+    coverage : float
+        Target coverage, in (0, 1).
+    rate : float
+        Step size of the correction.
+    window : int
+        Groups whose scores give the limit.
+    delay : int
+        Groups that pass before the labels of one are known.
     """
 
     coverage: float = 0.9
@@ -96,11 +105,29 @@ class AdaptiveConformal:
 
 
 def adaptive_limits(values: Floats, groups: Ints, plan: AdaptiveConformal = AdaptiveConformal()) -> Floats:
-    """A limit for each row [n], the same over a group, from groups before it alone (Gibbs and Candes 2021).
+    """Return a limit for each row (n,), the same within a group, from earlier groups alone (Gibbs and Candes 2021).
 
-    After each group, miscoverage asked for moves by rate * (what was asked in the end - the share of its rows missed):
-    a group counts once, since its rows share fate. Values say how strange each row was, groups int64 [n] in order of
-    time. Groups for which no label is known have infinite limits. Raises DataError where lengths differ.
+    After each group the miscoverage moves by rate * (target - share of its rows missed): a group counts once, since its
+    rows are dependent.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Nonconformity scores.
+    groups : ndarray of shape (n,)
+        Groups in order of time.
+    plan : AdaptiveConformal
+        Coverage, rate, window and delay.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Limits; infinite for groups before which no label is known.
+
+    Raises
+    ------
+    DataError
+        If the lengths differ.
     """
     if len(values) != len(groups):
         raise DataError(f"{len(values)} scores, {len(groups)} groups", hint="one of each a row")

@@ -1,4 +1,4 @@
-"""A fault of the inputs: its kind, what it befalls, and the rows as they read then."""
+"""Corruptions of input rows: values missing, unseen, noisy, in other units, swapped or stale."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corruption:
-    """`rows` gives the altered rows float64 [n, d] anew; `what` is the slice of its measurements."""
+    """One corruption; `rows` builds the corrupted rows (n, d), `what` is the slice of its measurements."""
 
     kind: str
     what: str
@@ -26,9 +26,9 @@ class Corruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CorruptionInputs:
-    """What faults befall: rows float64 [n, d] with their groups int64 [n], and what each column is.
+    """Rows (n, d) to corrupt with their groups (n,), and the type of each column.
 
-    `parts` are the columns that fail together, by name; `ordered` says that groups follow each other in time.
+    `parts` are the columns that fail together, by name; `ordered` tells whether groups follow each other in time.
     """
 
     rows: Floats
@@ -39,17 +39,17 @@ class CorruptionInputs:
 
     @property
     def numbers(self) -> list[int]:
-        """The columns of numbers that take at least three values: a flag has no unit and no noise."""
+        """Numeric columns with at least three values: a flag has no unit and no noise."""
         places = (at for at, field in enumerate(self.fields) if field.datatype != "BYTES")
         return [at for at in places if len(np.unique(self.finite(at))) > 2]
 
     @property
     def texts(self) -> list[int]:
-        """The columns of texts."""
+        """Categorical columns."""
         return [at for at, field in enumerate(self.fields) if field.datatype == "BYTES"]
 
     def finite(self, at: int) -> Floats:
-        """The values of a column that are numbers."""
+        """Return the finite values of a column."""
         values: Floats = self.rows[:, at]
         return values[np.isfinite(values)]
 
@@ -58,7 +58,7 @@ Corruptor = Callable[[CorruptionInputs], Iterator[Corruption]]
 
 
 def build_corruption_inputs(subject: Comparison, ground: AuditContext) -> CorruptionInputs:
-    """The inputs of a subject; a part is a list of `[evaluate] together`, or one feature that no list names."""
+    """Collect what corruptions need; a part is a list of `[evaluate] together`, or a feature in no list."""
     names = subject.variant.signature.names
     alone = ([name] for name in names if not any(name in each for each in ground.together))
     return CorruptionInputs(
@@ -71,12 +71,12 @@ def build_corruption_inputs(subject: Comparison, ground: AuditContext) -> Corrup
 
 
 def seeded_generator(*place: int) -> np.random.Generator:
-    """The draws for one fault, the same in every run and whatever other faults there are."""
+    """Return the random generator of one corruption, independent of which others there are."""
     return np.random.default_rng([SEED, *place])
 
 
 def replace_columns(rows: Floats, columns: Sequence[int] | Ints, values: Floats | float) -> Floats:
-    """A copy of rows with other values in these columns, [n, columns] or one for all."""
+    """Copy rows with other values in these columns, (n, columns) or one for all."""
     altered = rows.copy()
     altered[:, columns] = values
     return altered
@@ -94,14 +94,14 @@ UNITS: dict[str, Callable[[Floats], Floats]] = {
 
 
 def remove_values(inputs: CorruptionInputs) -> Iterator[Corruption]:
-    """Each part wholly missing; then a tenth of all values. Of one feature, a share of it does that share of harm."""
+    """Remove each part completely, then a tenth of all values."""
     for name, columns in inputs.parts.items():
         yield Corruption(kind="missing", what=name, rows=partial(replace_columns, inputs.rows, columns, np.nan))
     yield Corruption(kind="missing", what=f"{GAPS:.0%} of all", rows=partial(_gaps, inputs.rows))
 
 
 def use_unseen_categories(inputs: CorruptionInputs) -> Iterator[Corruption]:
-    """Each text column with a text that the model does not know, read as its field says."""
+    """Replace each categorical column by a category unknown to the model, read as its field declares."""
     for at in inputs.texts:
         field = inputs.fields[at]
         if field.unseen != "refused":
@@ -110,7 +110,7 @@ def use_unseen_categories(inputs: CorruptionInputs) -> Iterator[Corruption]:
 
 
 def add_noise(inputs: CorruptionInputs) -> Iterator[Corruption]:
-    """Normal noise of a tenth and of half the standard deviation on each column of numbers, then on all of them."""
+    """Add normal noise of 0.1 and 0.5 standard deviations to each numeric column, then to all of them."""
     for share in NOISE:
         for at in inputs.numbers:
             what = f"{inputs.fields[at].name} +- {share:g} sd"
@@ -121,7 +121,7 @@ def add_noise(inputs: CorruptionInputs) -> Iterator[Corruption]:
 
 
 def convert_units(inputs: CorruptionInputs) -> Iterator[Corruption]:
-    """Each column of numbers in another unit than the model learned."""
+    """Convert each numeric column to a unit that the model did not learn."""
     for at in inputs.numbers:
         for slip, convert in UNITS.items():
             rows = partial(_converted, inputs.rows, at, convert)
@@ -144,9 +144,9 @@ def _converted(rows: Floats, at: int, convert: Callable[[Floats], Floats]) -> Fl
 
 
 def swap_columns(inputs: CorruptionInputs) -> Iterator[Corruption]:
-    """Each column in the place of the one of its type that is most like it, and that in its place.
+    """Swap each column with the most similar one of its type.
 
-    Two columns of numbers are alike by the share of values that lie within the range of the other.
+    Numeric columns are similar by the share of values that lie within the range of the other.
     """
     rows, fields = inputs.rows, inputs.fields
     alike = [columns for columns in (inputs.texts, inputs.numbers) if len(columns) > 1]
@@ -157,14 +157,14 @@ def swap_columns(inputs: CorruptionInputs) -> Iterator[Corruption]:
 
 
 def use_stale_values(inputs: CorruptionInputs) -> Iterator[Corruption]:
-    """Each part as it was at the same place of the group before; nothing where rows have no time."""
+    """Replace each part by its values at the same position of the previous group; nothing if rows have no time."""
     before = _previous_rows(inputs.groups)
     for name, columns in inputs.parts.items() if inputs.ordered else ():
         yield Corruption(kind="stale", what=name, rows=partial(_previous_values, inputs.rows, columns, before))
 
 
 def _most_similar(at: int, columns: Sequence[int], rows: Floats) -> int:
-    """The other column that is most like this one; of several as like, the one that stands nearest."""
+    """Return the column most similar to this one, the nearest of equally similar ones."""
     others = [each for each in columns if each != at]
     return max(others, key=lambda each: (_similarity(rows[:, at], rows[:, each]), -abs(each - at)))
 
@@ -186,7 +186,7 @@ def _swap(rows: Floats, pair: tuple[int, int], fields: tuple[Field, ...]) -> Flo
 
 
 def _recode(values: Floats, was: Field, now: Field) -> Floats:
-    """Values of one column as another reads them: a number as it is, a text by its rank there, or as unseen."""
+    """Encode the values of one column as another reads them: numbers stay, categories by their rank there or as unseen."""
     if was.datatype != "BYTES":
         return values
     strange = float(len(now.categories)) if now.unseen == "other" else np.nan
@@ -203,7 +203,7 @@ def _previous_values(rows: Floats, columns: Sequence[int], before: Ints) -> Floa
 
 
 def _previous_rows(groups: Ints) -> Ints:
-    """For each row, the row at the same place of the group before, int64 [n]; a row of the first group is its own.
+    """Return the index (n,) of the row at the same position of the previous group; rows of the first group keep theirs.
 
     >>> _previous_rows(np.array([0, 0, 1, 1, 1, 1])).tolist()
     [0, 1, 0, 0, 1, 1]

@@ -1,4 +1,4 @@
-"""What an attacker may make of each column: within its bounds and reach, in the decimals seen, of the texts seen."""
+"""Black-box attack on decisions: the smallest change of a row that flips one, within declared bounds."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AttackColumn:
-    """A column that may change, of a row float64 [d] the one `at`.
+    """A column that may change, number `at` of a row.
 
-    Numbers stay from `least` to `most`, move by at most `furthest`, and keep the `decimals` seen, where they are few;
-    `scale` is their interquartile range. Texts and flags move `among` the values seen, however far. What is missing
-    stays so, and nothing goes missing.
+    Numbers stay between `least` and `most`, move by at most `furthest`, and keep the `decimals` seen if these are few;
+    `scale` is their interquartile range. Categories and flags take any value `among` those seen. Missing values stay
+    missing, and no value goes missing.
     """
 
     at: int
@@ -37,7 +37,7 @@ class AttackColumn:
     among: Floats | None = None
 
     def within(self, was: Floats, wanted: Floats) -> Floats:
-        """What is allowed that is nearest to what is wanted, both [n]; where nothing is, it stays as it was."""
+        """Return the allowed value nearest to the wanted one, both (n,); the old value if none is allowed."""
         if self.among is not None:
             return np.where(np.isin(wanted, self.among) & np.isfinite(was), wanted, was)
         low, high = self._ends(was)
@@ -46,7 +46,7 @@ class AttackColumn:
         return np.where(allowed, near, was)
 
     def steps(self, was: Floats, count: int) -> Floats:
-        """At most `count` values over all that each of `was` [n] may become, [n, count]."""
+        """Return at most `count` values spread over what each of `was` (n,) may become, (n, count)."""
         if self.among is not None:
             some = self.among[np.unique(np.linspace(0, len(self.among) - 1, count).astype(np.int64))]
             return np.stack([self.within(was, np.full_like(was, value)) for value in some], axis=1)
@@ -54,14 +54,14 @@ class AttackColumn:
         return np.stack([self.within(was, low + (high - low) * share) for share in np.linspace(0, 1, count)], axis=1)
 
     def far(self, was: Floats, draws: Floats) -> Floats:
-        """One end of what each of `was` [n] may become, or any text or flag, by draws [n] in [0, 1)."""
+        """Return one end of what each of `was` (n,) may become, or any category, by draws (n,) in [0, 1)."""
         if self.among is not None:
             return self.within(was, self.among[(draws * len(self.among)).astype(np.int64)])
         low, high = self._ends(was)
         return self.within(was, np.where(draws < 0.5, low, high))
 
     def moved(self, was: Floats, now: Floats) -> Floats:
-        """How far numbers were moved, in interquartile ranges, [n]; of texts and flags 0."""
+        """Return the distance of each move in interquartile ranges, (n,); 0 for categories and flags."""
         if self.among is not None:
             return np.zeros_like(was)
         return np.where(np.isfinite(was), np.abs(now - was) / self.scale, 0.0)
@@ -75,7 +75,7 @@ class AttackColumn:
 
 
 def attackable_columns(subject: Comparison, limits: AttackSection) -> list[AttackColumn]:
-    """The columns that may change: not those that are fixed, nor those of which one value alone is known."""
+    """Return the columns that may change: neither fixed nor with a single known value."""
     fields = subject.variant.signature.inputs
     found = (_attack_column(at, subject, limits) for at, field in enumerate(fields) if field.name not in limits.fixed)
     return [each for each in found if each is not None]
@@ -107,14 +107,14 @@ def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> Attac
 
 
 def _scale(values: Floats, width: float) -> float:
-    """The interquartile range; where half of the values are one, the standard deviation, or the width of the bounds."""
+    """Return the interquartile range; if it is 0 the standard deviation, else the width of the bounds."""
     known = values[np.isfinite(values)]
     low, high = np.quantile(known, (0.25, 0.75))
     return float(high - low) or float(known.std()) or width
 
 
 def _decimals(seen: Floats) -> int | None:
-    """The fewest decimals in which all values seen can be written; None where these are more than six.
+    """Return the fewest decimals that write all values seen; None if more than six are needed.
 
     >>> _decimals(np.array([1.0, 2.5, 3.25])), _decimals(np.array([3.0, 60.0])), _decimals(np.array([1 / 3]))
     (2, 0, None)
@@ -129,14 +129,14 @@ SEED, HALVINGS, MIN_STEPS, MAX_STEPS = 0, 5, 2, 16
 
 
 class DecisionOracle:
-    """A model of which nothing but decisions can be read; `asked` counts them."""
+    """A model of which only decisions can be read; `asked` counts them."""
 
     def __init__(self, engine: Engine, threshold: float, until: float) -> None:
         self._engine, self._threshold, self._until = engine, threshold, until
         self.asked = 0
 
     def __call__(self, rows: Floats) -> Ints:
-        """The decisions on rows [n, d]; raises NotApplicable where time is over, or the model refuses a row."""
+        """Return the decisions on rows (n, d); raise NotApplicable if time is over, or the model rejects a row."""
         if monotonic() > self._until:
             raise NotApplicable(
                 "no time was left to ask for every decision",
@@ -151,11 +151,22 @@ class DecisionOracle:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AttackResult:
-    """Rows float64 [n, d] as they are and as they were `turned`, the same where nothing was found.
+    """Result of an attack on rows of shape (n, d).
 
-    `decisions` [n] are those before; `held` bool [n] says which kept theirs. `changed` counts the columns of each row
-    that moved, `moved` is the furthest of them in interquartile ranges. `alone` bool [n, columns] are the columns that
-    turn a row by themselves; `asked` is how often a decision was asked for, of a row on average.
+    Attributes
+    ----------
+    rows, turned : ndarray of shape (n, d)
+        The rows before and after; equal where no change was found.
+    decisions : ndarray of shape (n,)
+        Decisions before.
+    changed : ndarray of shape (n,)
+        Columns changed in each row.
+    moved : ndarray of shape (n,)
+        Largest move of a row, in interquartile ranges.
+    alone : ndarray of shape (n, columns)
+        Columns that flip the row by themselves.
+    asked : float
+        Decisions asked per row, on average.
     """
 
     rows: Floats
@@ -168,19 +179,18 @@ class AttackResult:
 
     @property
     def held(self) -> Bools:
-        """Rows whose decision nothing turned."""
+        """Rows whose decision was not flipped."""
         return np.asarray(self.changed == 0)
 
 
 def attack_rows(
     rows: Floats, decide: DecisionOracle, columns: Sequence[AttackColumn], limits: AttackSection
 ) -> AttackResult:
-    """Attack rows [n, d] through these columns, at most `limits.queries` decisions for each.
+    """Attack rows (n, d) through these columns, with at most `limits.queries` decisions per row.
 
-    First each column alone, over all that it may become. Then, for rows that no column turns, rounds: a start far away
-    that turns the decision (another row's values, ends of what is allowed), of which one column after the other goes
-    back while the decision stays turned, those first that were of little worth so far; what is left comes nearer by
-    halves. Equal decisions give equal answers.
+    First each column is tried alone. Rows that no column flips then go through rounds: from a distant start that flips the
+    decision (another row's values, or ends of the allowed ranges) one column after the other is reset while the decision
+    stays flipped, least useful ones first, and the rest is moved closer by bisection. Equal decisions give equal results.
     """
     search = _Search(rows, decide, columns, limits)
     if not columns:
@@ -192,9 +202,9 @@ def attack_rows(
 
 
 class _Search:
-    """The state of a search: for each row the best that was found, fewest columns first, then the least move.
+    """State of an attack: the best change of each row, by fewest columns, then by the shortest move.
 
-    Where no column turns a row alone, two are the fewest, so a row turned by two is looked at no more.
+    If no single column flips a row, two are the minimum, so a row flipped by two is finished.
     """
 
     def __init__(
@@ -211,7 +221,7 @@ class _Search:
 
     @property
     def rounds(self) -> int:
-        """As many as the decisions allow that a row may be asked for."""
+        """Rounds that the queries per row allow."""
         left = self._limits.queries - 1 - self._steps * len(self._columns) - HALVINGS
         return max(left // (1 + len(self._columns) + HALVINGS), 0)
 
@@ -229,7 +239,7 @@ class _Search:
         self._come_nearer(np.flatnonzero(self._changed == 1))
 
     def round(self, number: int) -> None:
-        """One start for each row that more than one column must turn."""
+        """Start once more for each row that needs several columns."""
         chance = np.random.default_rng([SEED, number])
         starts, noise = self._starts(number, chance), chance.gumbel(size=self._alone.shape)
         which = np.flatnonzero(self._changed > 2)
@@ -238,7 +248,7 @@ class _Search:
         self._come_nearer(self._remember(which, self._gone_back(which, starts[which], noise[which])))
 
     def found(self) -> AttackResult:
-        """What was found, of rows that it was found for."""
+        """Return the result."""
         some = np.isfinite(self._moved)
         return AttackResult(
             rows=self._rows,
@@ -251,7 +261,7 @@ class _Search:
         )
 
     def _starts(self, number: int, chance: np.random.Generator) -> Floats:
-        """Rows far away: with another's values, at the ends of what is allowed in all columns, or in a few."""
+        """Return distant starts: another row's values, ends of the allowed ranges in all columns, or in a few."""
         others, draws = self._rows[self._of_others(chance)], chance.random(self._alone.shape)
         few = np.argsort(np.argsort(chance.random(self._alone.shape), axis=1), axis=1) < self._limits.columns
         points = self._rows.copy()
@@ -262,7 +272,7 @@ class _Search:
         return points
 
     def _of_others(self, chance: np.random.Generator) -> Ints:
-        """For each row another that is decided otherwise; itself where a few draws show none."""
+        """Pick for each row one with another decision; the row itself if a few draws find none."""
         count = len(self._rows)
         found = np.arange(count)
         for drawn in chance.integers(0, count, (8, count)):
@@ -271,7 +281,7 @@ class _Search:
         return found
 
     def _gone_back(self, which: Ints, points: Floats, noise: Floats) -> Floats:
-        """Points that turn rows `which`, with one column after the other as it was, while they still do."""
+        """Reset one column after the other of points that flip rows `which`, as long as they still do."""
         order = np.argsort(np.log1p(self._worth * len(self._rows)) + noise, axis=1)
         places = np.array([column.at for column in self._columns])
         rows = self._rows[which]
@@ -286,7 +296,7 @@ class _Search:
         return points
 
     def _come_nearer(self, which: Ints) -> None:
-        """Halve the way back of the best of rows `which`, as long as they stay turned."""
+        """Bisect the way back of the best points of rows `which`, keeping them flipped."""
         which = which[self._moved[which] > 0]
         near, far = np.zeros(len(which)), np.ones(len(which))
         ends = self._best[which].copy()
@@ -304,7 +314,7 @@ class _Search:
             near, far = np.where(turned, near, share), np.where(turned, share, far)
 
     def _remember(self, which: Ints, points: Floats) -> Ints:
-        """Keep those of points that turn rows `which` that are better than what was known; the rows that they turn."""
+        """Store points that are better than those known; return the rows that they flip."""
         rows = self._rows[which]
         changed = _differ(points, rows).sum(1)
         moves = [column.moved(rows[:, column.at], points[:, column.at]) for column in self._columns]
@@ -324,5 +334,5 @@ class _Search:
 
 
 def _differ(one: Floats, other: Floats) -> Bools:
-    """Where two arrays differ; two missing values are alike."""
+    """Return where two arrays differ; two missing values are equal."""
     return np.asarray((one != other) & ~(np.isnan(one) & np.isnan(other)))

@@ -1,4 +1,8 @@
-"""Shapes of load: when each request is due, at one mean rate."""
+"""Load generator: sends each request when it is due, over connections that stay open.
+
+Latency counts from when a request was due, so that a server that holds callers up is not spared (no coordinated
+omission). `late_s` is the part that the generator itself added: the request was due and a connection free.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,7 @@ the rate. Each maps the share of requests that are done to the share of time tha
 
 
 def arrival_times(shape: str, *, rate_per_s: float, seconds: float, seed: int = 0) -> Floats:
-    """When requests are due, s, in order: as callers come who know nothing of each other (Poisson), seeded."""
+    """Draw when requests are due, s, in order: Poisson arrivals in a shape of load, seeded."""
     shares = np.sort(np.random.default_rng(seed).random(max(1, round(rate_per_s * seconds))))
     return LOAD_SHAPES[shape](shares, seconds) * seconds
 
@@ -46,7 +50,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One request: which of the texts it was, and its times in seconds of the run; `status` is 0 without an answer."""
+    """One request, number `text` of those to send, with its times in seconds of the run; status 0 without an answer."""
 
     text: int
     due_s: float
@@ -59,7 +63,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRun:
-    """The calls of a run in the order in which they were sent, and the share of a core that the caller used."""
+    """Calls of a run in the order sent, and the share of a core that the generator used."""
 
     calls: Sequence[Call]
     busy: float
@@ -75,7 +79,7 @@ class _Connection:
     heard: bytearray = field(default_factory=bytearray)
 
     def hear(self) -> Call | None:
-        """Take what has come; the call, once its answer is whole. Raises ConnectionError where the server closed."""
+        """Read what has arrived; return the call once its answer is complete. Raises ConnectionError if the server closed."""
         data = self.socket.recv(1 << 18)
         if not data or self.call is None:
             raise ConnectionError
@@ -91,7 +95,7 @@ class _Connection:
 
 
 class LoadGenerator:
-    """Asks one server over so many lines; for one run at a time."""
+    """Sends requests to one server over a number of connections, one run at a time."""
 
     def __init__(self, trial: Trial, texts: Sequence[bytes], *, lines: int) -> None:
         self._where, self._texts = (trial.host, trial.port), texts
@@ -100,17 +104,17 @@ class LoadGenerator:
         self._lines = lines
 
     def close(self) -> None:
-        """Let go of the lines."""
+        """Close the connections."""
         for key in list(self._selector.get_map().values()):
             key.data.socket.close()
         self._selector.close()
 
     def open_loop(self, due: Sequence[float]) -> LoadRun:
-        """Each request at its time, in order; what has no answer ten seconds after the last was due has none."""
+        """Send each request at its time; a request without an answer ten seconds after the last was due has none."""
         return self._run(iter(due), until_s=due[-1] + TIMEOUT_S)
 
     def closed_loop(self, seconds: float) -> LoadRun:
-        """Each line asks again as soon as it was answered, for so long; a request is due when it is sent."""
+        """Send the next request over each connection as soon as it was answered, for `seconds`."""
         self._closes_s = seconds
         return self._run(self._at_once(seconds), until_s=seconds + TIMEOUT_S)
 
@@ -147,7 +151,7 @@ class LoadGenerator:
         return call
 
     def _hear(self, within_s: float) -> None:
-        """Wait for answers, and take them; a line that broke is opened anew, and its call has no answer."""
+        """Wait for answers; reopen a broken connection, whose call then has no answer."""
         for key, _ in self._selector.select(within_s):
             line: _Connection = key.data
             try:

@@ -30,7 +30,7 @@ TIMED = "latency."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audits:
-    """Audits by name, the ground they work on, and who is told what is measured now."""
+    """Names of audits, the context that they work in, and a callback for progress."""
 
     names: Sequence[str]
     ground: AuditContext
@@ -40,10 +40,25 @@ class Audits:
 def measure(
     subject: Comparison, probes: Sequence[str], *, dataset_digest: str, period: str, audits: Audits | None = None
 ) -> Evidence:
-    """The evidence of these probes, by name, in that order, and of these audits after them.
+    """Run metrics, then audits, by name, and collect their measurements and findings.
 
-    What cannot judge leaves a finding E001 that says so, `undecided`: what was not measured never passes.
-    Raises PluginError for one that there is not.
+    A metric that cannot judge leaves a finding E001 of severity `undecided`: what was not measured never passes.
+
+    Parameters
+    ----------
+    subject : Comparison
+        The variant and the baseline with their answers.
+    probes : sequence of str
+        Names of metrics.
+    dataset_digest, period : str
+        What the rows belong to.
+    audits : Audits, optional
+        Audits to run afterwards.
+
+    Raises
+    ------
+    PluginError
+        If a name is unknown.
     """
     asked = [("probe", name, partial(load_probe(name), subject)) for name in probes]
     if audits is not None:
@@ -73,7 +88,7 @@ def build_evidence(
     dataset_digest: str,
     period: str,
 ) -> Evidence:
-    """The evidence of these measurements, with E002 where speed was measured on a busy machine."""
+    """Build the evidence of these measurements, with E002 if speed was measured on a busy machine."""
     machine = this_machine()
     timed = any(each.name.startswith(TIMED) for each in measurements)
     return Evidence(
@@ -92,7 +107,7 @@ def _not_run(what: str, why: NotApplicable) -> Finding:
 
 
 def _busy(machine: Machine) -> list[Finding]:
-    """A note where more processes wanted to run in the last minute than there are cores, ours taken off."""
+    """Return a note if more other processes ran in the last minute than there are cores."""
     others = os.getloadavg()[0] - 1 if hasattr(os, "getloadavg") else 0.0
     if others < machine.cores:
         return []
@@ -104,7 +119,7 @@ def _busy(machine: Machine) -> list[Finding]:
 
 
 def this_machine(root: Path = Path("/")) -> Machine:
-    """The machine we run on; `cores` is what the process may use: its affinity, or less by a container's CPU quota."""
+    """Describe this machine; `cores` is what the process may use by its affinity and a container's CPU quota."""
     return Machine(
         cpu=_cpu(root),
         cores=cores(root),
@@ -139,7 +154,7 @@ _NOTES = {
 
 
 def ablation_findings(found: Sequence[Measurement]) -> list[Finding]:
-    """A finding for each that does harm, one for all that do nothing, and one for all that are not told."""
+    """Return a finding for each harmful part, one for all useless ones, and one for all undecided ones."""
     told: list[Finding] = []
     for audit in _KINDS:
         told += [_harm_finding(audit, each, found) for each in _with_name(found, f"{audit}.harmful")]
@@ -155,7 +170,7 @@ def _with_name(found: Sequence[Measurement], name: str) -> list[Measurement]:
 
 
 def _harm_finding(audit: str, named: Measurement, found: Sequence[Measurement]) -> Finding:
-    """The finding of one that does harm, with what is lost without it, which is below 0."""
+    """Return the finding of a harmful part, with the drop without it, which is below 0."""
     names = ("ablation.retrained.", "ablation.masked.") if audit == "ablation" else ("components.",)
     losses = (
         each
@@ -189,7 +204,7 @@ _MENDS = {
 
 
 def imbalance_findings(found: Sequence[Measurement]) -> list[Finding]:
-    """A note for each treatment: whether decisions cost less, more, or neither is shown, and what moves from and to."""
+    """Return a note for each treatment: whether decisions cost less or more, and how measures move."""
     treatments = dict.fromkeys(each.slice for each in found if each.name == "imbalance.cost.drop")
     return [_treatment_finding(name, {(each.name, each.slice): each for each in found}) for name in treatments]
 

@@ -1,4 +1,8 @@
-"""Every column as a few levels: a number by its quantiles, a text by its value; each level can be said in words."""
+"""Slice finder: bins every column, counts all combinations of up to three, and returns the worst slices.
+
+Columns are joined to pairs, and the rows are counted once for every three pairs: each combination of three columns is
+then a sum over such a table, which has far fewer cells than there are rows.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,9 @@ EDGE_SAMPLE = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinnedColumn:
-    """One column: the level of every row, int16 [n] in 0..count-1, or `count` where the row is in no level of note.
+    """One column: the bin of every row, int16 (n,) in 0..count-1, or `count` for rows in no bin.
 
-    `said` gives a level in words: `carrier=EV`, `hour 18-20`, `seats missing`.
+    `said` names a bin: `carrier=EV`, `hour 18-20`, `seats missing`.
     """
 
     name: str
@@ -36,14 +40,14 @@ class BinnedColumn:
     said: Callable[[int], str]
 
     def of(self, chosen: Bools) -> BinnedColumn:
-        """The chosen rows alone; words are still those of all rows."""
+        """Keep the chosen rows; bins keep their names."""
         return replace(self, codes=self.codes[chosen])
 
 
 def bin_columns(subject: Comparison, least: int) -> list[BinnedColumn]:
-    """The inputs of a subject's model, and its other slice columns; columns with a single level are left out.
+    """Bin the inputs of the model and its other slice columns; columns with a single bin are left out.
 
-    Texts of fewer than `least` rows are in no level: no part of the rows that is large enough can lie within them.
+    Categories with fewer than `least` rows have no bin: no slice that is large enough can lie within them.
     """
     inputs = subject.variant.signature.inputs
     found = [_bin_input(field, subject.rows[:, place], least) for place, field in enumerate(inputs)]
@@ -53,7 +57,7 @@ def bin_columns(subject: Comparison, least: int) -> list[BinnedColumn]:
 
 
 def most_informative(columns: Sequence[BinnedColumn], values: Sequence[Floats], most: int) -> list[BinnedColumn]:
-    """Up to `most` columns, in their order: those whose levels say most of one of `values`, each float64 [n]."""
+    """Return up to `most` columns in their order: those that explain most variance of one of `values`, each (n,)."""
     if len(columns) <= most:
         return list(columns)
     told = [max(_explained_variance(each, value) for value in values) for each in columns]
@@ -62,7 +66,7 @@ def most_informative(columns: Sequence[BinnedColumn], values: Sequence[Floats], 
 
 
 def _explained_variance(column: BinnedColumn, values: Floats) -> float:
-    """The variance between levels of a column, for a level more than one, as part of that of the values."""
+    """Return the share of the variance between bins, per degree of freedom."""
     codes = column.codes.astype(np.int64)
     rows, sums = tally(codes, column.count + 1), tally(codes, column.count + 1, values - values.mean())
     between = float((np.square(sums) / np.maximum(rows, 1)).sum()) / column.count
@@ -83,7 +87,7 @@ def _bin_slice_column(name: str, column: SliceColumn, least: int) -> BinnedColum
 
 
 def _bin_categories(name: str, ranks: NDArray[np.int64], texts: tuple[str, ...], least: int) -> BinnedColumn:
-    """Ranks int64 [n] into texts, those of fewer than `least` rows in no level."""
+    """Bin category ranks int64 (n,), those with fewer than `least` rows in no bin."""
     kept = np.flatnonzero(np.bincount(ranks, minlength=len(texts)) >= least)
     places = np.full(len(texts), len(kept), dtype=np.int16)
     places[kept] = np.arange(len(kept))
@@ -91,7 +95,7 @@ def _bin_categories(name: str, ranks: NDArray[np.int64], texts: tuple[str, ...],
 
 
 def _bin_numbers(name: str, values: Floats) -> BinnedColumn:
-    """A level a value where there are few, else one a fifth of the rows; a level of its own for what is missing."""
+    """Bin numbers by value if there are few, else by quintile; missing values have their own bin."""
     missing = np.isnan(values)
     edges = _bin_edges(values[:: max(len(values) // EDGE_SAMPLE, 1)])
     codes = np.zeros(len(values), dtype=np.int16)
@@ -106,7 +110,7 @@ def _bin_numbers(name: str, values: Floats) -> BinnedColumn:
 
 
 def _bin_edges(values: Floats) -> Floats:
-    """Where levels begin, but for the first; a value that fills a fifth by itself has a level of its own."""
+    """Return the lower edges of all bins but the first; a value that fills a fifth of the rows has its own bin."""
     ordered = np.sort(values[~np.isnan(values)])
     distinct, first = np.unique(ordered, return_index=True)
     if len(distinct) <= MAX_DISTINCT:
@@ -132,9 +136,9 @@ MAX_PAIR_CELLS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CombinationTable:
-    """All combinations one after the other: `rows` float64 [cells] by weight, `sums` float64 [values, cells].
+    """All combinations one after the other: `rows` (cells,) by weight, `sums` (values, cells).
 
-    Those of the columns `members[i]` begin at `starts[i]`, in C order of the levels in `shapes[i]`.
+    The combinations of columns `members[i]` begin at `starts[i]`, in C order of the bins in `shapes[i]`.
     """
 
     members: list[tuple[int, ...]]
@@ -144,7 +148,7 @@ class CombinationTable:
     sums: Floats
 
     def levels(self, cell: int) -> dict[int, int]:
-        """The levels whose combination a cell is, by their column."""
+        """Return the bins of a cell by their column."""
         which = int(np.searchsorted(self.starts, cell, side="right")) - 1
         place = np.unravel_index(cell - int(self.starts[which]), self.shapes[which])
         return dict(zip(self.members[which], map(int, place), strict=True))
@@ -152,7 +156,7 @@ class CombinationTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Joined:
-    """One or two columns as one: int64 [n] codes in C order of `shape`."""
+    """One or two columns joined: int64 (n,) codes in C order of `shape`."""
 
     members: tuple[int, ...]
     shape: tuple[int, ...]
@@ -166,7 +170,7 @@ class _Joined:
 def count_combinations(
     columns: Sequence[BinnedColumn], values: Sequence[Floats], weights: Floats | None = None
 ) -> CombinationTable:
-    """Every combination of up to three of the columns, each with the sums of all `values` (each [n]) over its rows."""
+    """Count every combination of up to three columns, and sum each of `values` (n,) over its rows."""
     totals = [weighted(each, weights) for each in (None, *values)]
     found: dict[tuple[int, ...], Floats] = {}
     for joined in _triples(_pairs(columns)):
@@ -186,14 +190,14 @@ def count_combinations(
 
 @cache
 def _axis_subsets(axes: int) -> list[tuple[int, ...]]:
-    """Every one, two and three of so many axes."""
+    """Return every one, two and three of the axes."""
     return [some for size in range(1, MAX_SLICE_COLUMNS + 1) for some in combinations(range(axes), size)]
 
 
 def _marginal(axes: tuple[int, ...], sides: dict[tuple[int, ...], Floats]) -> Floats:
-    """The whole table, first of `sides`, summed over all axes but these; `sides` keeps each step that leads there.
+    """Sum the full table, first of `sides`, over all axes but these; `sides` caches each step.
 
-    Outer axes are summed first: that is the way memory lies.
+    Outer axes are summed first, which is the order of memory.
     """
     if axes not in sides:
         last = max(set(next(iter(sides))) - set(axes))
@@ -203,7 +207,7 @@ def _marginal(axes: tuple[int, ...], sides: dict[tuple[int, ...], Floats]) -> Fl
 
 
 def _triples(pairs: Sequence[_Joined]) -> Iterator[_Joined]:
-    """Every three pairs joined; all of them where there are no three."""
+    """Yield every three pairs joined; all pairs if there are fewer."""
     if len(pairs) < MAX_SLICE_COLUMNS:
         yield reduce(_Joined.times, pairs)
     for first, second in combinations(range(len(pairs)), 2):
@@ -213,7 +217,7 @@ def _triples(pairs: Sequence[_Joined]) -> Iterator[_Joined]:
 
 
 def _pairs(columns: Sequence[BinnedColumn]) -> list[_Joined]:
-    """Each column in one pair; the one with most levels takes the one with most that still fits."""
+    """Join columns to pairs; the one with most bins takes the largest that still fits."""
     alone = [
         _Joined((at,), (int(each.codes.max()) + 1,), each.codes.astype(np.int64)) for at, each in enumerate(columns)
     ]
@@ -241,25 +245,25 @@ MAX_OVERLAP = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """A part of the rows: those that have these levels, by the name of their column, one to three of them."""
+    """Rows that have these bins, by the name of their column, one to three of them."""
 
     levels: dict[str, int]
 
     def said(self, columns: Mapping[str, BinnedColumn]) -> str:
-        """It in words: `carrier=EV & hour 18-20`."""
+        """Return its name: `carrier=EV & hour 18-20`."""
         return " & ".join(columns[name].said(level) for name, level in self.levels.items())
 
     def rows(self, columns: Mapping[str, BinnedColumn]) -> Bools:
-        """Which rows of the columns are in it, bool [n]."""
+        """Return which rows of the columns belong to it, bool (n,)."""
         inside: Bools = np.logical_and.reduce([columns[name].codes == level for name, level in self.levels.items()])
         return inside
 
 
 def slice_scores(rows: Floats, sums: Floats, *, total: tuple[float, float], scale: float) -> Floats:
-    """How bad each part is, from its rows and the sum of its values, both [cells]: as SliceLine has it, w = 0.05.
+    """Score each slice from its rows and sum of values, both (cells,), as SliceLine does with w = 0.05.
 
-    (1 - w) (mean - mean of all) / scale - w (all rows / rows - 1), Sagadeeva and Boehm 2021; `total` are all rows and
-    their sum, `scale` the mean size of a value, which is the mean of all for errors. -inf for a part without rows.
+    (1 - w) (mean - mean of all) / scale - w (all rows / rows - 1), Sagadeeva and Boehm 2021. `total` holds all rows and
+    their sum, `scale` the mean size of a value. -inf for a slice without rows.
     """
     n, whole = total
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -269,10 +273,10 @@ def slice_scores(rows: Floats, sums: Floats, *, total: tuple[float, float], scal
 
 
 def worst_slices(cells: CombinationTable, order: Floats, columns: Sequence[BinnedColumn], most: int) -> list[Slice]:
-    """Up to `most` parts of the highest `order` [cells], each with less than half its rows in common with those before.
+    """Return up to `most` slices with the highest `order` (cells,), each overlapping earlier ones by less than half.
 
-    In common is measured as rows of both over rows of either (Jaccard). Where `order` is -inf there is no part; those
-    with none above 0 are no worse than all rows, and the first of them alone stands for them.
+    The overlap is the Jaccard index of their rows. Cells with -inf are skipped; if none is above 0, no slice is worse than
+    all rows, and the first one alone is returned.
     """
     likely = np.argsort(-order, kind="stable")[:MAX_CANDIDATES]
     likely = likely[(order[likely] > 0) | (likely == likely[0])]
@@ -299,16 +303,16 @@ MAX_SLICES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceSearchResult:
-    """The worst parts by each value that was searched, and how many parts were large enough to be compared."""
+    """The worst slices by each value, and how many slices were large enough to be compared."""
 
     parts: list[list[Slice]]
     compared: int
 
 
 def search_half(blocks: Blocks) -> Bools:
-    """True for rows of the half to find on, bool [n]: every other of eight runs of neighbouring groups.
+    """Return the rows to search on, bool (n,): every other of eight runs of neighbouring groups.
 
-    Neighbours lean on each other; few of them are torn apart so, and both halves are of the whole period.
+    Runs separate few dependent neighbours, and both halves cover the whole period.
     """
     runs = min(GROUP_RUNS, blocks.n_blocks)
     found: Bools = blocks.blocks * runs // blocks.n_blocks % 2 == 0
@@ -316,17 +320,16 @@ def search_half(blocks: Blocks) -> Bools:
 
 
 def min_slice_rows(finding: Bools) -> int:
-    """The rows that a part has at least on the half to find on."""
+    """Return the minimum number of rows of a slice on the search half."""
     return max(int(MIN_SHARE * finding.sum()), MIN_ROWS)
 
 
 def find_slices(
     columns: Sequence[BinnedColumn], values: Sequence[Floats], finding: Bools, weights: Floats | None
 ) -> SliceSearchResult:
-    """The worst parts by each of `values` (each [n]), searched on the rows to find on alone.
+    """Find the worst slices by each of `values` (n,) on the search half alone.
 
-    Of more than 24 columns those are combined whose levels say most of the values. With weights, a part's share of the
-    rows is that of their weight.
+    Of more than 24 columns, the most informative ones are combined. With weights, the size of a slice is its weight.
     """
     there = [each[finding] for each in values]
     weights = None if weights is None else weights[finding]

@@ -1,4 +1,4 @@
-"""The decision threshold, chosen on the `validation` period from what a false alarm and a miss cost."""
+"""Decision threshold, chosen on the validation period from the costs of false positives and false negatives."""
 
 from __future__ import annotations
 
@@ -16,13 +16,24 @@ CANDIDATES = 200
 def choose_threshold(
     labels: Floats, scores: Floats, *, costs: tuple[float, float] = (1.0, 1.0), weights: Floats | None = None
 ) -> float:
-    """The threshold t of least cost, where score >= t decides for the positive class; labels {0, 1} and scores [n].
+    """Choose the threshold with the lowest cost; a score >= threshold is a positive decision.
 
-    `costs` are those of a false alarm and of a miss, times the row's weight.
+    It lies half-way between two distinct scores, so that rounding by a conversion flips no decision, and outside [0, 1] if
+    only that decides all rows alike. The lowest of equally good thresholds is taken.
 
-    It lies half-way between two distinct scores, so that a conversion's rounding flips no decision, and outside [0, 1]
-    where only that decides all rows alike. Of equal costs the lowest threshold is taken. Raises DataError where there
-    is no row, or a cost is not positive.
+    Parameters
+    ----------
+    labels, scores : ndarray of shape (n,)
+        Labels 0 or 1, and scores.
+    costs : tuple of float
+        Costs of a false positive and of a false negative, times the weight of the row.
+    weights : ndarray of shape (n,), optional
+        Sample weights.
+
+    Raises
+    ------
+    DataError
+        If there is no row, or a cost is not positive.
 
     >>> choose_threshold(np.array([0., 1., 0., 1.]), np.array([.1, .2, .3, .4]), costs=(1, 4))
     0.15000000000000002
@@ -49,7 +60,7 @@ def choose_threshold(
 
 
 def decision_costs(labels: Floats, decided: NDArray[np.bool_], costs: tuple[float, float]) -> Floats:
-    """What each row's decision cost, float64 [n]: a false alarm, a miss, or nothing.
+    """Return the cost of each row's decision, float64 (n,).
 
     >>> decision_costs(np.array([0., 1.]), np.array([True, False]), (1.0, 4.0)).tolist()
     [1.0, 4.0]
@@ -62,11 +73,10 @@ def decision_costs(labels: Floats, decided: NDArray[np.bool_], costs: tuple[floa
 def threshold_confidence_set(
     answers: BinaryAnswers, threshold: float, costs: tuple[float, float]
 ) -> tuple[float, float]:
-    """The least and the largest threshold whose cost on these rows cannot be told from that of the one given.
+    """Return the smallest and largest threshold whose cost on these rows does not differ significantly from this one's.
 
-    A confidence set of the best threshold by inverting paired tests by group (Hansen, Lunde and Nason 2011, their idea
-    with a Bonferroni bound): 200 quantiles of the scores are asked, and share the 5 %. Without enough groups for an
-    interval it is [0, 1].
+    A confidence set of the best threshold by inverting paired tests by group (after Hansen, Lunde and Nason 2011, with
+    Bonferroni): 200 quantiles of the scores share the 5 %. It is [0, 1] without enough groups.
     """
     if answers.n_blocks < MIN_GROUPS:
         return 0.0, 1.0
@@ -78,7 +88,7 @@ def threshold_confidence_set(
 
 
 def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float]) -> Floats:
-    """The cost of each block at each of the edges as a threshold, float64 [n_blocks, edges]."""
+    """Return the cost of each block with each edge as the threshold, float64 (n_blocks, edges)."""
     false_positive, false_negative = costs
     bins = len(edges) + 1
     cells = answers.blocks * bins + np.searchsorted(edges, answers.scores, side="right")
@@ -93,7 +103,7 @@ def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float
 
 
 def _significantly_above(differences: Floats, rows: Floats) -> NDArray[np.bool_]:
-    """Which columns of block sums [n_blocks, k] have a mean above 0, by tests that share the 5 %."""
+    """Return which columns of block sums (n_blocks, k) have a mean above 0, by tests that share the 5 %."""
     without = np.stack([leave_one_out_mean(column, rows) for column in differences.T])
     values = differences.sum(0) / rows.sum()
     critical = student_quantile(1 - (1 - LEVEL) / len(values), len(rows) - 1)

@@ -1,4 +1,4 @@
-"""What each feature is worth: the error without its values, and of the model trained without it; harmful ones named."""
+"""Importance of each feature: the error with its values permuted, and of the model retrained without it."""
 
 from __future__ import annotations
 
@@ -38,15 +38,21 @@ Parts = Mapping[str, NDArray[np.int64]]
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
-    """`ablation.masked.brier.drop` (`mse` of a regression) and `ablation.retrained.brier.drop`, a slice for each part.
+    """Measure what each feature, or group of features, contributes.
 
-    A part is a feature, or those of one list of `[evaluate] together`. Masked, it has the values of other rows, drawn
-    again (up to thrice) while it is open. Without each part that masking does not show to be needed the model is
-    trained anew, the most suspect first, while there is time. `ablation.harmful` (the model is better trained without,
-    or masked where nobody can train) and `ablation.useless` (masked, the error changes by less than 1 %) are 1 for each
-    such part, and over all their number. Each of the two words is wrong on any part with a chance of 5 % at most,
-    however many are asked. `ablation.unsettled` are those that may do harm, or had no training, each with what would
-    decide; `ablation.trainings` is how often a model was trained.
+    Measures, one slice for each part (a feature, or one list of `[evaluate] together`):
+
+    - `ablation.masked.brier.drop` (`mse` for a regression): increase of the error when the part's values are permuted,
+      averaged over up to three permutations while the result is undecided.
+    - `ablation.retrained.brier.drop`: increase of the error of the model retrained without the part. Parts that
+      masking shows to be needed are skipped; the most suspect ones come first, while there is time.
+    - `ablation.harmful`: 1 for each part without which the retrained model is better (masked, if the model cannot be
+      retrained), and their number over all parts.
+    - `ablation.useless`: 1 for each part whose masking changes the error by less than 1 %, and their number.
+    - `ablation.unsettled`: parts that may do harm, or were not retrained, each with what would decide.
+    - `ablation.trainings`: number of trainings.
+
+    The chance that any part is called harmful or useless by mistake is at most 5 % for each of the two words.
     """
     until = monotonic() + ground.budget_s
     some = subsample(subject, MOST_ROWS)
@@ -74,7 +80,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
 
 
 def _masked_alone(masked: Mapping[str, Measurement]) -> HarmfulParts:
-    """What masking says of harm, where nobody can train."""
+    """Find harmful parts by masking alone, for a model that cannot be retrained."""
     alpha = ALPHA / len(masked) / DRAWS
     suspects = [part for part, found in masked.items() if one_sided_bounds(found, ALPHA)[1] < 0]
     shown = [part for part in suspects if one_sided_bounds(masked[part], alpha)[1] < 0]
@@ -84,14 +90,14 @@ def _masked_alone(masked: Mapping[str, Measurement]) -> HarmfulParts:
 
 
 def _parts(subject: Comparison, declared: Sequence[Sequence[str]]) -> Parts:
-    """The columns of each part by its name; a feature that no list names is a part of its own."""
+    """Return the columns of each part by its name; a feature in no list is a part by itself."""
     names = subject.variant.signature.names
     lists = [*declared, *([name] for name in names if not any(name in each for each in declared))]
     return {" + ".join(each): np.array([names.index(name) for name in each]) for each in lists}
 
 
 def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, Measurement], float]:
-    """Each part's measurement, and the margin: one draw for all, further ones for what is open while there is time."""
+    """Mask every part once, and undecided ones again while there is time; return the measurements and the margin."""
     rng = np.random.default_rng(0)
     lost: dict[str, list[Floats]] = {part: [] for part in parts}
     found: dict[str, Measurement] = {}
@@ -112,7 +118,7 @@ def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, 
 
 
 def _useless(found: Measurement, margin: float, parts: int) -> bool:
-    """Whether masking changes hardly anything, at a share of 5 % for each part and draw."""
+    """Tell whether masking changes the error by less than the margin, at 5 % shared by all parts and draws."""
     return found.se is not None and classify_difference(found, margin, ALPHA / parts / DRAWS) == "alike"
 
 
@@ -130,7 +136,7 @@ _MAX_DOF = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarmfulParts:
-    """The parts that do harm, and, of those that may, what would decide."""
+    """Parts that are shown to do harm, and undecided ones with what would decide."""
 
     shown: list[str]
     open: dict[str, str]
@@ -138,9 +144,9 @@ class HarmfulParts:
 
 @dataclass(slots=True, kw_only=True)
 class Trainer:
-    """Trains without a part, and whole beside it with the same seed (once for all parts).
+    """Retrains the model without a part, and with all features on the same seed (once for all parts).
 
-    Harm is shown at `alpha`, by one look of two; `found` is what is lost without each part.
+    Harm is tested at `alpha`, at most twice; `found` holds the increase of the error without each part.
     """
 
     subject: Comparison
@@ -152,7 +158,7 @@ class Trainer:
     _seeds: dict[str, list[Measurement]] = field(default_factory=dict)
 
     def race(self, parts: Mapping[str, Columns], until: float) -> HarmfulParts:
-        """One seed for all, in this order; three for those that it shows to be suspect; six where seeds decide."""
+        """Train without each part on one seed, suspects on three, and on six where the variance of seeds decides."""
         late = {part: "no time to train without it" for part in parts if not self._reaches(part, parts[part], 1, until)}
         self.found = {part: self._of_one(part) for part in parts if part not in late}
         suspects = [part for part in self.found if one_sided_bounds(self._seeds[part][0], ALPHA)[1] < 0]
@@ -167,18 +173,18 @@ class Trainer:
         return harm
 
     def _can_gain(self, part: str) -> bool:
-        """Whether more seeds may decide: where there is one, or their variance is most of what is not known."""
+        """Tell whether more seeds can decide: one seed was trained, or seeds dominate the variance."""
         return (self.found[part].dof or 0.0) < _MAX_DOF
 
     def _reaches(self, part: str, columns: Columns, count: int, until: float) -> bool:
-        """Whether so many seeds of a part could be trained in time."""
+        """Train without a part until `count` seeds are done; tell whether they were done in time."""
         seeds = self._seeds.setdefault(part, [])
         while len(seeds) < count and monotonic() < until:
             seeds.append(self._without(part, columns, len(seeds)))
         return len(seeds) == count
 
     def _look(self, part: str, harm: HarmfulParts) -> None:
-        """Whether harm is shown, and if not, what would decide."""
+        """Test a part for harm, and record what would decide if harm is not shown."""
         found = self.found[part] = pool_measurements(self._seeds[part], ships_one=False)
         if one_sided_bounds(found, self.alpha)[1] < 0:
             harm.shown.append(part)
@@ -189,7 +195,7 @@ class Trainer:
         harm.open[part] = describe_missing_data(replace(found, se=math.sqrt(of_groups)), self.alpha, of_seeds=of_seeds)
 
     def _without(self, part: str, columns: Columns, seed: int) -> Measurement:
-        """What is lost without the part, by one seed."""
+        """Return the increase of the error without the part, for one seed."""
         every = np.arange(self.subject.rows.shape[1])
         if seed not in self._whole:
             self._whole[seed] = self._answers(every, seed)
@@ -203,14 +209,24 @@ class Trainer:
         return self.learn([names[at] for at in columns], seed).predict(self.subject.rows[:, columns])
 
     def _of_one(self, part: str) -> Measurement:
-        """One seed says nothing of the variance between seeds: it claims no interval."""
+        """Return the measurement of one seed without an interval: the variance between seeds is unknown."""
         found = self._seeds[part][0]
         low, high = found.bounds or UNBOUNDED
         return replace(found, low=low, high=high, se=None, dof=None, method="one seed, no interval")
 
 
 def describe_missing_data(found: Measurement, alpha: float, *, of_seeds: float = 0.0) -> str:
-    """What would decide whether a part does harm; `of_seeds` is the variance between trainings, and not in its se."""
+    """Describe how many seeds or groups would decide whether a part does harm.
+
+    Parameters
+    ----------
+    found : Measurement
+        Increase of the error without the part; its standard error covers the groups alone.
+    alpha : float
+        One-sided level of the test.
+    of_seeds : float
+        Variance between trainings.
+    """
     room = found.value**2 - (required_z(alpha) * (found.se or math.inf)) ** 2
     if room > 0:
         seeds = max(math.ceil(required_z(alpha) ** 2 * of_seeds / room), SEEDS[-1] + 1)

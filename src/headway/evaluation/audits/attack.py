@@ -1,4 +1,4 @@
-"""How often a decision can be turned by a small change of a row, seeing decisions alone, and through which columns."""
+"""Robustness of decisions: how often a small change of a row flips one, and through which columns."""
 
 from __future__ import annotations
 
@@ -30,14 +30,21 @@ FEWEST_ROWS = 125
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
-    """`attack.success`: the share of rows whose decision another can turn within `[attack] columns` and `reach`.
+    """Attack the decisions of a classifier, seeing decisions alone (a black-box attack).
 
-    `attack.success.drop` is how much more often than of the model as it came, by the same attack on the same rows: 0
-    where the two decide alike. A slice is the decision, `decided yes`. `attack.column.success` and `.drop` are of one
-    column alone, a slice each; `attack.columns` and `attack.reach` the columns that a turn takes and how far the
-    furthest moves, in interquartile ranges, both medians over the rows turned. Another attacker may find more, never
-    less. Columns that are `fixed` stay, others keep within `bounds`. A slow model is asked fewer rows; without time for
-    all decisions nothing is told, so that no rule passes on a part of them.
+    Measures:
+
+    - `attack.success`: share of rows whose decision can be flipped within `[attack] columns` and `reach`; also for each
+      decision (slice `decided yes`).
+    - `attack.success.drop`: how much larger it is than for the baseline under the same attack on the same rows; 0 for
+      two models that decide alike.
+    - `attack.column.success` and `.drop`: the same through one column alone, one slice each.
+    - `attack.columns` and `attack.reach`: medians, over flipped rows, of the number of columns changed and of the
+      largest move in interquartile ranges.
+    - `attack.queries`: decisions asked per row.
+
+    The results are lower bounds: another attacker may find more. `fixed` columns stay, others keep within `bounds`. Slow
+    models are attacked on fewer rows; if time runs out nothing is reported, so that no rule passes on a part of the rows.
     """
     until = monotonic() + ground.budget_s
     if subject.variant.task not in ("binary", "multiclass"):
@@ -58,7 +65,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
 
 
 def _rows(subject: Comparison, ground: AuditContext) -> int:
-    """As many rows as `[attack] rows`, or half of them, down to 125, for which both models leave time."""
+    """Return the number of rows to attack: `[attack] rows`, halved down to 125 until both models fit the budget."""
     most = ground.attack.rows
     a_row = time_per_row(subsample(subject, FEWEST_ROWS))
     while most > FEWEST_ROWS and most * ground.attack.queries * a_row > ground.budget_s / 2:
@@ -69,10 +76,7 @@ def _rows(subject: Comparison, ground: AuditContext) -> int:
 def attack_measurements(
     subject: Comparison, own: AttackResult, before: AttackResult, columns: Sequence[AttackColumn]
 ) -> MetricResults:
-    """`attack.success` and `.drop`, by decision too, `attack.column.success` and `.drop`, and what a turn takes.
-
-    Rows of the subject are those that were attacked; `before` is the attack on the model as it came.
-    """
+    """Return the measurements of an attack on the variant (`own`) and the same attack on the baseline (`before`)."""
     blocks = build_blocks(subject)
     turned = np.array([~own.held, ~before.held], dtype=np.float64)
     both = list(_success_statistics("attack.success", turned, blocks))
@@ -92,7 +96,7 @@ def attack_measurements(
 
 
 def _success_statistics(name: str, turned: Floats, blocks: Blocks) -> Iterator[RowStatistic]:
-    """A share of rows of the variant, and how much more that is than of the model as it came; turned [2, n]."""
+    """Yield the success rate on the variant, and its increase over the baseline; `turned` has shape (2, n)."""
     every = np.ones(blocks.n_rows, dtype=np.bool_)
     share = RowStatistic(name=name, values=turned[0], among=every, bounds=SHARE, blocks=blocks)
     yield share
@@ -100,7 +104,7 @@ def _success_statistics(name: str, turned: Floats, blocks: Blocks) -> Iterator[R
 
 
 def _by_decision(subject: Comparison, own: AttackResult) -> Iterator[tuple[str, Bools]]:
-    """The rows of each decision that the variant made, by its name."""
+    """Yield the name and the rows of each decision of the variant."""
     classes = subject.variant.signature.classes
     names = ("no", "yes") if subject.variant.task == "binary" else classes
     for decision in np.unique(own.decisions).tolist():
@@ -111,7 +115,7 @@ def _by_decision(subject: Comparison, own: AttackResult) -> Iterator[tuple[str, 
 def _median_of_turned(
     name: str, values: Floats | Ints, own: AttackResult, subject: Comparison
 ) -> Measurement | NotApplicable:
-    """The median over rows that were turned, or why there is none."""
+    """Return the median over flipped rows, or NotApplicable if too few were flipped."""
     some = ~own.held
     few = NotApplicable(
         f"{name} has no median: {int(some.sum()):,} rows were turned, {min_sample_size(0.5)} are needed"

@@ -1,4 +1,4 @@
-"""What each part of what is to be released buys and costs: it is made without, and measured beside the whole."""
+"""Ablation of what is to be released: quality, speed and cost without each part."""
 
 from __future__ import annotations
 
@@ -30,18 +30,28 @@ _SHOWN_ALONE = "p99"
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
-    """`components.brier.drop` (`mse` of a regression): how much more the variant errs without the part, a slice.
+    """Measure what each part of the release candidate buys and costs, compared with all parts together.
 
-    Beside it, times and cost without the part over those with it: `components.latency.speedup` and `.p99.speedup` of
-    one row, `components.throughput.speedup` of batches, `components.cost.one_row.ratio` and `.cost.batch.ratio` of CPU
-    time. Parts are the steps of the variant, the stages of a cascade, the int8 of each layer, and the calibrator, each
-    left out; a feature view, and each list of `[evaluate] together`, is missing in every row, and changes no time.
+    Parts are the steps of the variant, the stages of a cascade, the int8 of each layer and the calibrator, each left out;
+    a feature view, or a list of `[evaluate] together`, is made missing in every row, which changes no time.
 
-    `components.harmful` are parts that make something worse and nothing better, `components.nothing` those that change
-    nothing that counts, and `components.unsettled` those of which neither can be told, or that there was no time for;
-    each is 1 for a part, and over all their number. The error, two times and two costs of all parts share 5 %, the
-    chance that any word is wrong; the 99th percentile decides nothing. Raises NotApplicable where there is no part, and
-    where the variant cannot be made again.
+    Measures, one slice for each part:
+
+    - `components.brier.drop` (`mse` for a regression): increase of the error without the part.
+    - `components.latency.speedup` and `.p99.speedup` (one row), `components.throughput.speedup` (batches),
+      `components.cost.one_row.ratio` and `.cost.batch.ratio` (CPU time): time or cost without the part, divided by that
+      with it.
+    - `components.harmful`: 1 for each part that makes something worse and nothing better, and their number.
+    - `components.nothing`: the same for parts that change nothing that counts.
+    - `components.unsettled`: the same for undecided parts, and those that there was no time for.
+
+    The error, two times and two costs of all parts share the 5 % chance that any of these words is wrong; the 99th
+    percentile decides nothing.
+
+    Raises
+    ------
+    NotApplicable
+        If there is no part to leave out, or the variant cannot be rebuilt.
     """
     until = monotonic() + ground.budget_s
     whole = _Whole(subsample(subject, MOST_ROWS), ground.calibrator)
@@ -62,7 +72,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
 
 
 class _Whole:
-    """The variant with its calibrator, beside which it is measured without a part."""
+    """The variant with its calibrator: the reference for measurements without a part."""
 
     def __init__(self, subject: Comparison, calibrator: Calibrator) -> None:
         self.subject = subject
@@ -72,25 +82,25 @@ class _Whole:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether a calibrator stands behind it."""
+        """Whether the variant has a calibrator."""
         return self._calibrate is not None
 
     def calibrated(self, model: Engine) -> Predictor:
-        """A model with the calibrator after it, if there is one."""
+        """Return the model followed by the calibrator, if there is one."""
         return _Calibrated(model, self._calibrate) if self._calibrate else model
 
     @property
     def error(self) -> float:
-        """Its mean error."""
+        """Mean error."""
         errors = self.errors(self.scores)
         return errors.blocks.mean(errors.reference)
 
     def errors(self, answers: Floats) -> RowErrors:
-        """The errors of these answers beside those of the whole."""
+        """Return the errors of these answers, paired with those of the whole."""
         return errors_of_answers(self.subject, answers, self.scores)
 
     def beside(self, less: _Less) -> list[Measurement]:
-        """What is lost without the part, in quality and, where another model answers, in time and CPU time."""
+        """Measure the loss of quality without the part and, if another model answers, of time and CPU time."""
         errors = self.errors(less.answers)
         found = [mean_measurement(f"{errors.name}.drop", errors.lost, errors.blocks, errors.bounds)]
         if less.model is not None:
@@ -99,7 +109,7 @@ class _Whole:
 
 
 class _Less(NamedTuple):
-    """A part's name, answers [n, k] without it, and the model that gives them, where its time is another."""
+    """Name of a part, the answers (n, k) without it, and the model that gives them if its time differs."""
 
     name: str
     answers: Floats
@@ -137,7 +147,7 @@ def _missing(name: str, columns: Sequence[str], whole: _Whole) -> _Less:
 
 
 class _Calibrated:
-    """A model whose scores are set right."""
+    """A model followed by a calibrator."""
 
     def __init__(self, model: Predictor, calibrate: CalibrationFunction) -> None:
         self._model, self._calibrate = model, calibrate
@@ -149,7 +159,7 @@ class _Calibrated:
 def _words(
     found: Sequence[Measurement], unsettled: Mapping[str, str], *, margin: float, n_rows: int
 ) -> list[Measurement]:
-    """Which parts do harm, which change nothing, and which cannot be told, with what would tell."""
+    """Name the harmful, useless and undecided parts, with what would decide."""
     asked = [each for each in found if _SHOWN_ALONE not in each.name]
     alpha = ALPHA / max(len(asked), 1)
     words: dict[str, dict[str, str]] = {"harmful": {}, "nothing": {}, "unsettled": dict(unsettled)}
@@ -161,7 +171,7 @@ def _words(
 
 
 def _said(found: Sequence[Measurement], quality: float, alpha: float) -> tuple[str, str] | None:
-    """The word for a part by all that was measured of it, and why; None of a part that makes something better."""
+    """Return the word for a part and the reason; None for a part that makes something better."""
     margins = [TIME if each.unit == "x" else quality for each in found]
     sides = [classify_difference(log_ratio(each), margin, alpha) for each, margin in zip(found, margins, strict=True)]
     if "gained" in sides:

@@ -1,4 +1,4 @@
-"""Whether sets that should hold the truth in 90 % do so, by day and by slice, and how large they must be for it."""
+"""Coverage and size of conformal prediction sets, by month and by slice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _FEWEST = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Form:
-    """A kind of sets: how strange each row was [n], and from limits [n] the size of each set, and whether it held."""
+    """One kind of prediction set.
+
+    `values` (n,) are the nonconformity scores. `told` maps limits (n,) to the size of each set, and whether it covers.
+    """
 
     name: str
     values: Floats
@@ -44,14 +47,22 @@ class _Form:
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
-    """`conformal.coverage` and `conformal.size` (classes in a set) of online sets, and both by month and by slice.
+    """Measure the coverage and size of adaptive conformal sets with a target of 90 %.
 
-    Of several classes `conformal.aps.coverage` and `.size` too, of sets that adapt to the row. Of a regression
-    `conformal.width` takes the place of the size, in units of the target, over the rows whose interval has an end;
-    `conformal.endless` counts the others.
+    Measures, over all rows, by month and by slice:
 
-    Limits come from the groups before, as if labels came a group late; the first 8 groups teach alone. A slice has
-    limits of its own (Mondrian). Raises NotApplicable for another task, and where there are no more groups than those.
+    - `conformal.coverage`, and `conformal.size` (classes in a set).
+    - `conformal.aps.coverage` and `.size` for several classes: sets that adapt to the row.
+    - `conformal.width` for a regression, in units of the target, over rows with a finite interval; `conformal.endless`
+      counts the other rows.
+
+    Limits come from earlier groups, as if labels arrived one group late; the first 8 groups only calibrate. Each slice has
+    limits of its own (Mondrian).
+
+    Raises
+    ------
+    NotApplicable
+        For another task, and if there are no more than 8 groups.
     """
     found = [each for form in _forms(subject) for each in _measured(form, subject, ground)]
     if not found:
@@ -127,7 +138,7 @@ def _parts(columns: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
 
 
 def _limits(form: _Form, inside: Bools) -> tuple[Floats, Bools]:
-    """A limit for each row inside, from the others inside alone, and which of them are asked, both [n]."""
+    """Return a limit for each row inside, computed from the rows inside alone, and the evaluated rows; both (n,)."""
     groups = np.unique(form.blocks.groups[inside], return_inverse=True)[1]
     limits, asked = np.full(len(inside), np.inf), np.zeros(len(inside), dtype=np.bool_)
     limits[inside] = adaptive_limits(form.values[inside], groups, PLAN)
@@ -136,7 +147,7 @@ def _limits(form: _Form, inside: Bools) -> tuple[Floats, Bools]:
 
 
 def _of(form: _Form, limits: Floats, asked: Bools, said: str) -> list[Measurement]:
-    """Coverage and size over the rows that are asked; nothing where there are none."""
+    """Return coverage and size over the evaluated rows; nothing if there are none."""
     if not asked.any():
         return []
     sizes, held = form.told(limits)

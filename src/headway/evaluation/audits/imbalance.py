@@ -1,4 +1,4 @@
-"""What class weights, prior correction and the threshold change where a class is rare, each beside doing without."""
+"""Effect of class weights, prior correction and the threshold on a model with a rare class."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WEIGHTS, CORRECTED, MOVED, PLAIN = "weights", "weights, corrected", "prior of th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Treated:
-    """Scores [n] with the threshold by which they decide, under the name of what was done."""
+    """Scores (n,) and decision threshold after a treatment."""
 
     name: str
     scores: Floats
@@ -41,14 +41,24 @@ class _Treated:
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
-    """`imbalance.base_rate`, and where the rarer class has less than a tenth of the rows, what treating it changes.
+    """Measure what treating a rare class changes, compared with doing nothing.
 
-    The recipe is trained anew, as it came and on classes that count alike, with three seeds if there is time. A slice
-    is a treatment: `weights`, `weights, corrected` (the probabilities set back to the share that was learned from,
-    Elkan 2001), `prior of the rows` (as it came, set to the share that its scores on these rows tell, Saerens 2002) and
-    `threshold 0.5`; `baseline` decides by the threshold of the release, as the first three do. For each
-    `imbalance.roc_auc`, `.brier`, `.recall`, `.false_positive_rate` and `.cost`, and the paired `.drop` of each
-    (positive = the treatment is worse). Raises NotApplicable where the task is not binary.
+    `imbalance.base_rate` is measured for every binary model. If the rarer class has less than a tenth of the rows, the
+    model is retrained as it is and with balanced classes, on three seeds if there is time. Each treatment is a slice:
+
+    - `baseline`: the retrained model at the threshold of the release;
+    - `weights`: trained with balanced classes;
+    - `weights, corrected`: its probabilities adjusted to the share of positives in training (Elkan 2001);
+    - `prior of the rows`: the baseline adjusted to the share estimated from its scores on these rows (Saerens 2002);
+    - `threshold 0.5`: the baseline at that threshold.
+
+    Measures: `imbalance.roc_auc`, `.brier`, `.recall`, `.false_positive_rate` and `.cost`, and the paired `.drop` of each
+    (positive: the treatment is worse).
+
+    Raises
+    ------
+    NotApplicable
+        If the task is not binary.
     """
     until = monotonic() + ground.budget_s
     answers = binary_answers(subject)
@@ -73,7 +83,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
 
 
 def _treatments(before: _Treated, even: Floats, learned: float) -> Iterator[_Treated]:
-    """Each treatment of a model that was trained as it came, with the scores of one on classes that count alike."""
+    """Yield each treatment of the retrained model; `even` are the scores of one trained with balanced classes."""
     yield replace(before, name=WEIGHTS, scores=even)
     yield replace(before, name=CORRECTED, scores=adjust_to_prior(even, HALF, learned))
     share = estimate_prior(before.scores, learned)
@@ -84,7 +94,7 @@ def _treatments(before: _Treated, even: Floats, learned: float) -> Iterator[_Tre
 def _measured(
     answers: BinaryAnswers, before: _Treated, after: _Treated, costs: tuple[float, float]
 ) -> Iterator[Measurement]:
-    """What a treatment comes to and, where it is one, what is lost by it, paired by group."""
+    """Yield the measurements of a treatment and, unless it is the baseline, the paired drops."""
     most = max(costs)
     spans = {"brier": (SHARE, CHANGE), "cost": ((0.0, most), (-most, most))}
     rows = [
@@ -113,7 +123,7 @@ def _measured(
 
 
 def _shares(answers: BinaryAnswers, treated: _Treated) -> dict[str, tuple[float, Floats]]:
-    """Area under the ROC curve, recall and false positive rate, each with its values without each block."""
+    """Return ROC AUC, recall and false positive rate, each with its leave-one-block-out values."""
     yes, positive = treated.scores >= treated.threshold, answers.labels == 1
     area = exact_auc(treated.scores, answers.labels, answers.weights)
     found = {"roc_auc": (area, leave_one_out_auc(score_table(treated.scores, answers)))}
@@ -124,7 +134,7 @@ def _shares(answers: BinaryAnswers, treated: _Treated) -> dict[str, tuple[float,
 
 
 def _over_seeds(same: list[Measurement]) -> Measurement:
-    """The mean over seeds with their variance; one seed alone says nothing of that, and claims no interval."""
+    """Pool the seeds; one seed alone gives no interval, since the variance between seeds is unknown."""
     if len(same) > 1:
         return pool_measurements(same, ships_one=False)
     low, high = same[0].bounds or UNBOUNDED

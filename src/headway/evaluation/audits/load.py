@@ -1,4 +1,4 @@
-"""How a server of the variant holds under load: alone, steady, in bursts, on a ramp; its start, batches and memory."""
+"""Load test of a server of the variant: one caller, steady, bursts, ramp; start-up, batches and memory."""
 
 from __future__ import annotations
 
@@ -32,12 +32,23 @@ Found = list[Measurement | NotApplicable]
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> Found:
-    """`load.p50_ms` and `load.p99_ms` at `[evaluate] rate_per_s`; `load.bursts.*`, `load.ramp.*`, `load.alone.*`.
+    """Load a server of the variant, and measure latency, throughput, start-up time and memory.
 
-    `load.start_s` is the time from a process to its first right answer, `load.rows_per_s` of batches in closed loop,
-    `load.memory_mb` what all processes hold, and `load.memory_beside_mb` without the file of the model. `load.failed`
-    counts the requests without a right answer. What the caller itself spoilt is not told. Raises NotApplicable where
-    nobody knows how to serve, or there is no row.
+    Measures:
+
+    - `load.p50_ms` and `load.p99_ms` at `[evaluate] rate_per_s`; the same as `load.bursts.*`, `load.ramp.*` and, for one
+      caller in a closed loop, `load.alone.*`.
+    - `load.rows_per_s`: rows per second in batches, closed loop.
+    - `load.start_s`: time from starting the process to its first right answer.
+    - `load.memory_mb`: memory of all processes (PSS); `load.memory_beside_mb` without the model file.
+    - `load.failed`: requests without a right answer.
+
+    A figure that the load generator itself distorted is not reported.
+
+    Raises
+    ------
+    NotApplicable
+        If no server can be started, or there is no row.
     """
     if ground.serve is None:
         raise NotApplicable("nobody said how the variant is served", hint="headway evaluate")
@@ -54,7 +65,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> Found:
 
 
 class _Runs:
-    """The runs against one server, and what failed in them."""
+    """The load runs against one server, and the failures in them."""
 
     def __init__(self, subject: Comparison, trial: Trial, ground: AuditContext) -> None:
         self._subject, self._trial = subject, trial
@@ -62,22 +73,22 @@ class _Runs:
         self._asked, self._failed = 0, 0
 
     def all(self) -> Found:
-        """One run after the other, and what the server holds and failed in by then."""
+        """Run every shape of load, then measure memory and failures."""
         shapes = [each for shape in LOAD_SHAPES for each in self.shape(shape)]
         return [*shapes, *self.alone(), *self.batches(), *self.memory(), self.failures()]
 
     def alone(self) -> Found:
-        """One caller, who asks for a row as soon as it was answered."""
+        """Measure one caller in a closed loop, one row per request."""
         run = self._closed(1, lines=1)
         return [each for share in (0.5, 0.99) for each in _told(partial(_slow, "load.alone", run, share))]
 
     def batches(self) -> Found:
-        """As many rows as can be had in batches, by two callers for each core."""
+        """Measure the throughput in batches with two callers per core."""
         run = self._closed(BATCH_ROWS, lines=2 * cores())
         return _told(partial(_rows_per_s, run))
 
     def shape(self, shape: str) -> Found:
-        """An open loop, whose callers do not wait for each other."""
+        """Measure an open loop: requests do not wait for the answers of others."""
         texts, places = _texts(self._subject, self._trial, 1)
         times = arrival_times(shape, rate_per_s=self._rate, seconds=self._seconds)
         with closing(LoadGenerator(self._trial, texts, lines=LINES)) as caller:
@@ -87,11 +98,11 @@ class _Runs:
         return [each for share in (0.5, 0.99) for each in _told(partial(_slow, name, run, share))]
 
     def memory(self) -> Found:
-        """What the processes hold together, pages that several of them share counted once."""
+        """Measure the memory of all processes, shared pages counted once."""
         return _told(partial(_memory, self._trial, self._subject.variant.artifact.size_bytes, self._asked))
 
     def failures(self) -> Measurement:
-        """The requests of all runs that had no right answer."""
+        """Count the requests of all runs without a right answer."""
         how = "requests of all runs that were refused, answered wrong or not at all"
         return exact_measurement("load.failed", float(self._failed), n_rows=self._asked, method=how)
 
@@ -103,7 +114,7 @@ class _Runs:
         return run
 
     def _count(self, run: LoadRun, places: Sequence[Floats]) -> None:
-        """Count what failed; a call without a right answer never came, so that it is the slowest."""
+        """Count failures; a call without a right answer gets an infinite latency."""
         right: dict[tuple[int, bytes], bool] = {}
         for call in run.calls:
             known = (call.text, call.body)
@@ -115,7 +126,7 @@ class _Runs:
 
 
 def _texts(subject: Comparison, trial: Trial, rows: int) -> tuple[list[bytes], list[Floats]]:
-    """Requests for rows from all over the table, and what the variant answers to each."""
+    """Return encoded requests for rows spread over the table, and the variant's own answers to them."""
     count = TEXTS if rows == 1 else 4
     parts = np.array_split(np.linspace(0, len(subject.rows) - 1, count * rows).astype(np.int64), count)
     return [trial.request(subject.rows[part]) for part in parts], [
@@ -133,7 +144,7 @@ def _right(call: Call, expected: Floats, trial: Trial) -> bool:
 
 
 def _first_answer(subject: Comparison, trial: Trial) -> float:
-    """Seconds from the start of the process to its first answer; infinite where that is wrong."""
+    """Return the seconds from the start of the process to its first answer; infinite if that is wrong."""
     with closing(LoadGenerator(trial, [trial.request(subject.rows[:1])], lines=1)) as caller:
         (call,) = caller.open_loop([0.0]).calls
     seconds = perf_counter() - trial.began_s
@@ -141,7 +152,7 @@ def _first_answer(subject: Comparison, trial: Trial) -> float:
 
 
 def _told(measure: Callable[[], Measurement | Found]) -> Found:
-    """What is measured, or why it is not."""
+    """Return the measurements, or the reason why there are none."""
     try:
         found = measure()
     except NotApplicable as error:
@@ -150,12 +161,11 @@ def _told(measure: Callable[[], Measurement | Found]) -> Found:
 
 
 def _start(starts: Sequence[float]) -> Measurement:
-    """The median over starts, each of which is alone."""
     return replace(median_interval("load.start_s", np.array(starts), of="starts"), unit="s")
 
 
 def _slow(name: str, run: LoadRun, share: float) -> Measurement:
-    """A percentile of the latency, where the caller kept up and had little part in it."""
+    """Return a percentile of the latency; raise NotApplicable if the load generator was too busy or too late."""
     what = f"{name}.p{share * 100:.0f}_ms"
     _expect_idle(what, run)
     times = np.array([(call.done_s - call.due_s) * 1e3 for call in run.calls])
@@ -171,12 +181,12 @@ def _slow(name: str, run: LoadRun, share: float) -> Measurement:
 
 
 def _stretch_s(run: LoadRun) -> float:
-    """How long a stretch of time is: a fortieth of what was asked."""
+    """Return the length of a time bucket, s: a fortieth of the run."""
     return max((call.due_s for call in run.calls), default=0.0) / STRETCHES or 1.0
 
 
 def _rows_per_s(run: LoadRun) -> Measurement:
-    """Rows a second over stretches of time, those that are over."""
+    """Return the throughput over completed time buckets."""
     _expect_idle("load.rows_per_s", run)
     done = np.array([call.done_s for call in run.calls if not math.isinf(call.done_s)])
     if not len(done):
@@ -198,7 +208,7 @@ def _expect_idle(what: str, run: LoadRun) -> None:
 
 
 def _memory(trial: Trial, model_bytes: int, asked: int) -> Found:
-    """Proportional shares (PSS) of all processes; raises NotApplicable where the system does not tell them."""
+    """Sum the proportional set sizes of all processes; raise NotApplicable if the system does not report them."""
     held_kb = 0
     try:
         for process in _processes(trial.process):
@@ -217,7 +227,7 @@ def _memory(trial: Trial, model_bytes: int, asked: int) -> Found:
 
 
 def _processes(process: int) -> list[int]:
-    """A process and all that came of it."""
+    """Return the ids of a process and its descendants."""
     found = [process]
     for each in found:
         found += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())

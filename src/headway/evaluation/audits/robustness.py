@@ -1,4 +1,4 @@
-"""What wrong inputs cost: values missing, noisy, stale, swapped, unseen or in other units, and months that drift."""
+"""Robustness to corrupted inputs: missing, noisy, stale, swapped or unseen values, wrong units, and each month."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ KINDS: dict[str, Corruptor] = {
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
-    """`robustness.KIND.drop`: how much more than the model as it came the variant errs on the same altered rows.
+    """Measure the error on corrupted rows, of the variant and of the baseline.
 
-    KIND is missing, unseen, stale, swapped, noise, unit or months; a slice is the feature, with what befell it. Beside
-    it `.excess` and `.roc_auc.decrease`, what the alteration costs the variant, `.changed_decisions`, and
-    `.decision_churn`, those that are not the model's. A slow model is asked fewer rows. A kind is told whole or not
-    at all, so that no rule passes on a part of it.
+    KIND is missing, unseen, stale, swapped, noise, unit or months; a slice names the feature and the corruption.
+
+    - `robustness.KIND.drop` and `.decision_churn`: how much larger the error is than the baseline's on the same corrupted
+      rows, and how often the decisions of the two differ.
+    - `robustness.KIND.excess`, `.roc_auc.decrease` and `.changed_decisions`: what the corruption costs the variant.
+
+    Slow models are evaluated on fewer rows. A kind is reported completely or not at all, so that no rule passes on a part.
     """
     until = monotonic() + ground.budget_s
     months = _months(subject, ground.months)
@@ -57,7 +60,7 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
 
 
 def _told(subject: Comparison, faults: Sequence[Corruption], until: float) -> list[Measurement]:
-    """All measurements of one kind; raises NotApplicable where time runs out, or an answer cannot be judged."""
+    """Return all measurements of one kind; raise NotApplicable if time runs out, or an answer cannot be judged."""
     found: list[Measurement] = []
     for fault in faults:
         if monotonic() >= until:
@@ -67,7 +70,7 @@ def _told(subject: Comparison, faults: Sequence[Corruption], until: float) -> li
 
 
 def _asked(subject: Comparison, ground: AuditContext) -> Comparison:
-    """As many rows as both models leave time for: 20,000, or half of it, down to 1,250."""
+    """Subsample the rows to what both models can answer in time: 20,000, halved down to 1,250."""
     few = subsample(subject, FEWEST_ROWS)
     inputs = build_corruption_inputs(few, ground)
     count = sum(1 for faults in KINDS.values() for _ in faults(inputs))
@@ -79,7 +82,7 @@ def _asked(subject: Comparison, ground: AuditContext) -> Comparison:
 
 
 def _months(subject: Comparison, months: SliceColumn | None) -> list[Measurement]:
-    """`robustness.months.excess`, a month against all others, and `robustness.months.drop` in it, as it came."""
+    """Measure each month: `robustness.months.excess` against all other months, `.drop` against the baseline."""
     errors = compute_row_errors(subject)
     codes = [] if months is None else np.unique(months.codes).tolist()
     if months is None or len(codes) < 2:
@@ -98,11 +101,10 @@ def _months(subject: Comparison, months: SliceColumn | None) -> list[Measurement
 
 
 def measure_robustness(subject: Comparison, fault: Corruption) -> list[Measurement]:
-    """`robustness.KIND` with `.excess` and `.drop` of the error; of a classifier also `.changed_decisions` and
-    `.decision_churn`; of a binary one `.roc_auc.decrease`.
+    """Measure one corruption: `.excess`, `.drop`, and for a classifier the changed decisions and the AUC.
 
-    `.drop` and `.decision_churn` are beside the model as it came on the same altered rows, the others beside the
-    variant itself on the rows as they are.
+    `.drop` and `.decision_churn` compare with the baseline on the same corrupted rows, the others with the variant itself
+    on the original rows.
     """
     rows = fault.rows()
     variant, reference = (_predict_or_nan(engine, rows, subject) for engine in (subject.model, subject.reference))
@@ -116,7 +118,7 @@ def measure_robustness(subject: Comparison, fault: Corruption) -> list[Measureme
 
 
 def _predict_or_nan(engine: Engine, rows: Floats, subject: Comparison) -> Floats:
-    """What an engine answers; rows that it refuses have no answer."""
+    """Return the answers of an engine; NaN if it rejects the rows."""
     try:
         return engine.predict(rows)
     except EngineError:

@@ -1,4 +1,4 @@
-"""How long the variant takes from nothing to its first answer, and the memory that its process holds then."""
+"""Start-up time of the variant: from a new process to the first answer, and the memory that it holds then."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ class _Started(NamedTuple):
 
 
 def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
-    """`start.seconds` and `start.memory_mb` (resident, of the whole process), the medians of 11 starts.
+    """Measure `start.seconds` and `start.memory_mb` (resident, of the process): medians of 11 starts with a warm disk cache.
 
-    The files were read before, so this is a start on a machine that served already. Raises NotApplicable where the
-    system does not say what a process holds, there is no row, or no time for as many starts as a median needs.
+    Raises
+    ------
+    NotApplicable
+        If the system does not report the memory of a process, there is no row, or no time for 11 starts.
     """
     if not Path("/proc/self/status").exists():
         raise NotApplicable("this system has no /proc that says what a process holds")

@@ -1,4 +1,4 @@
-"""A calibrator made ready to be applied to scores, many at once."""
+"""Apply a calibrator to scores, and adjust probabilities to another class prior."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_PROBABILITY = 1e-12
 
 
 def calibration_function(calibrator: Calibrator) -> CalibrationFunction:
-    """What takes probabilities [...] to those that are answered [...], in [0, 1]; their order stays, as does NaN.
+    """Return the function that maps probabilities to calibrated ones in [0, 1]; it keeps their order, and NaN.
 
     >>> calibration_function(Calibrator(shift=np.log(2)))(np.array([0.0, 0.5, 1.0])).round(6).tolist()
     [0.0, 0.666667, 1.0]
@@ -63,7 +63,7 @@ EM_ITERATIONS, EM_TOLERANCE = 1_000, 1e-9
 
 
 def adjust_to_prior(scores: Floats, learned: float, share: float) -> Floats:
-    """Probabilities [n] of a model that learned from a share of positives, where that share is another (Elkan 2001).
+    """Adjust probabilities (n,) from the share of positives in training to another one (Elkan 2001).
 
     The odds are multiplied by the odds of `share` over those of `learned`, both in (0, 1).
 
@@ -77,10 +77,10 @@ def adjust_to_prior(scores: Floats, learned: float, share: float) -> Floats:
 
 
 def estimate_prior(scores: Floats, learned: float) -> float:
-    """The share of positives that is likeliest, by what a model that learned from another said, `scores` [n], alone.
+    """Estimate the share of positives among rows from their scores (n,) alone, by expectation maximization.
 
-    Expectation and maximisation by Saerens, Latinne and Decaestecker (2002). It takes the scores at their word: of a
-    model that is not calibrated it moves them wrongly.
+    The method is that of Saerens, Latinne and Decaestecker (2002). It takes the scores as calibrated: the scores of another
+    model bias the estimate.
 
     >>> import numpy as np
     >>> round(estimate_prior(np.array([0.05] * 80 + [0.8] * 20), 0.3), 3)

@@ -1,4 +1,4 @@
-"""Platt's, temperature and beta calibration: log-odds made anew from ln p and ln(1 - p), by logistic regression."""
+"""Fit calibrators: Platt, temperature, beta, isotonic and Venn-ABERS, and choose the best of them."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from headway.optimization.logistic import fit_logistic, platt_targets
 
 
 def fit_platt(scores: Floats, labels: Floats) -> Calibrator:
-    """Slope and shift of the log-odds (Platt 1999); scores in [0, 1], labels {0, 1}, both [n]."""
+    """Fit slope and shift of the log-odds (Platt 1999); scores in [0, 1], labels {0, 1}, both (n,)."""
     up, down = _logs(scores)
     slope, shift = _rising(np.column_stack([up + down, np.ones(len(up))]), labels, n_slopes=1)
     return Calibrator(kind="platt", up=slope, down=slope, shift=shift)
 
 
 def fit_temperature(scores: Floats, labels: Floats) -> Calibrator:
-    """Slope of the log-odds alone (Guo et al. 2017): one half stays one half."""
+    """Fit the slope of the log-odds alone (Guo et al. 2017); one half stays one half."""
     up, down = _logs(scores)
     (slope,) = _rising((up + down)[:, None], labels, n_slopes=1)
     return Calibrator(kind="temperature", up=slope, down=slope)
 
 
 def fit_beta(scores: Floats, labels: Floats) -> Calibrator:
-    """Slopes of ln p and ln(1 - p) and a shift (Kull, Silva Filho and Flach 2017), neither slope below 0."""
+    """Fit slopes of ln p and ln(1 - p), neither below 0, and a shift (Kull, Silva Filho and Flach 2017)."""
     up, down = _logs(scores)
     found = _rising(np.column_stack([up, down, np.ones(len(up))]), labels, n_slopes=2)
     return Calibrator(kind="beta", up=found[0], down=found[1], shift=found[2])
 
 
 def _logs(scores: Floats) -> tuple[Floats, Floats]:
-    """ln p and -ln(1 - p), both of which rise with p."""
+    """Return ln p and -ln(1 - p), both of which rise with p."""
     inside = np.clip(scores, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     return np.log(inside), -np.log1p(-inside)
 
 
 def _rising(design: Floats, labels: Floats, *, n_slopes: int) -> list[float]:
-    """Coefficients of the columns, of which the first `n_slopes` are at least 0: one that is below is left out."""
+    """Fit coefficients, the first `n_slopes` of which are at least 0; a column with a negative one is dropped."""
     kept = np.ones(design.shape[1], dtype=np.bool_)
     found = np.zeros(design.shape[1])
     while kept.any():
@@ -62,7 +62,7 @@ Point = tuple[float, float]
 
 
 def fit_isotonic(scores: Floats, labels: Floats) -> Calibrator:
-    """Least squares among all functions that never fall, joined by lines; scores in [0, 1], labels {0, 1}, both [n]."""
+    """Fit isotonic regression with linear interpolation; scores in [0, 1], labels {0, 1}, both (n,)."""
     knots, rows, ones = _by_score(scores, labels)
     values = np.clip(isotonic_regression(ones / rows, rows), 0.0, 1.0)
     ends = np.ones(len(knots), dtype=np.bool_)  # within a level only its first and last score bend the line
@@ -71,7 +71,7 @@ def fit_isotonic(scores: Floats, labels: Floats) -> Calibrator:
 
 
 def isotonic_regression(values: Floats, weights: Floats) -> Floats:
-    """The never falling sequence [m] nearest to values [m], by pooling neighbours that violate the order.
+    """Return the non-decreasing sequence (m,) nearest to values (m,), by pooling adjacent violators.
 
     >>> isotonic_regression(np.array([1., 0., 4.]), np.array([1., 3., 1.])).tolist()
     [0.25, 0.25, 4.0]
@@ -90,7 +90,7 @@ def isotonic_regression(values: Floats, weights: Floats) -> Floats:
 
 
 def fit_venn_abers(scores: Floats, labels: Floats) -> Calibrator:
-    """The inductive Venn-ABERS predictor (Vovk, Petej and Fedorova 2015), its two probabilities merged by log loss."""
+    """Fit the inductive Venn-ABERS predictor (Vovk, Petej and Fedorova 2015), its two probabilities merged by log loss."""
     knots, low, high = venn_abers_pairs(scores, labels)
     merged = (high / (1 - low + high)).clip(0.0, 1.0)
     bends = (merged[0:-2:2] != merged[1:-1:2]) | (merged[1:-1:2] != merged[2::2])
@@ -100,7 +100,10 @@ def fit_venn_abers(scores: Floats, labels: Floats) -> Calibrator:
 
 
 def venn_abers_pairs(scores: Floats, labels: Floats) -> tuple[Floats, Floats, Floats]:
-    """The m distinct scores, and both probabilities [2m + 1] below, at and above each: were the label 0, were it 1."""
+    """Return the m distinct scores, and the probabilities (2m + 1,) if the label were 0, and if it were 1.
+
+    Entries alternate between the intervals around the scores and the scores themselves.
+    """
     knots, rows, ones = _by_score(scores, labels)
     high = np.append(_fit_with_extra_positive(rows, ones), 1.0)
     low = np.append(0.0, 1 - _fit_with_extra_positive(rows[::-1], (rows - ones)[::-1])[::-1])
@@ -110,9 +113,9 @@ def venn_abers_pairs(scores: Floats, labels: Floats) -> tuple[Floats, Floats, Fl
 
 
 def _fit_with_extra_positive(rows: Floats, ones: Floats) -> Floats:
-    """Isotonic regression [m] at each score with one more row there, of label 1, in time m.
+    """Return isotonic regression (m,) at each score with one more positive row there, in O(m).
 
-    The row's segment of the sum diagram walks from the left end to the right, under it the hull of what lies ahead.
+    The row's segment of the cumulative sum diagram moves from left to right over the hull of the points ahead.
     """
     points = list(zip([0.0, *np.cumsum(rows).tolist()], [0.0, *np.cumsum(ones).tolist()], strict=True))
     behind: Point = (-1.0, -1.0)
@@ -131,7 +134,7 @@ def _fit_with_extra_positive(rows: Floats, ones: Floats) -> Floats:
 
 
 def _push(corners: list[Point], point: Point) -> None:
-    """A new leftmost point on a hull; corners that lie on or above the line past them are dropped."""
+    """Add a new leftmost point to a hull, dropping corners on or above the line past them."""
     while len(corners) > 1:
         (x, y), (far, top) = corners[-1], corners[-2]
         if (y - point[1]) * (far - point[0]) < (top - point[1]) * (x - point[0]):
@@ -141,7 +144,7 @@ def _push(corners: list[Point], point: Point) -> None:
 
 
 def _by_score(scores: Floats, labels: Floats) -> tuple[Floats, Floats, Floats]:
-    """Distinct scores, ascending, with their rows and ones, each float64 [m]."""
+    """Return the distinct scores in ascending order with their rows and positives, each (m,)."""
     knots, codes = np.unique(scores, return_inverse=True)
     return knots, tally(codes, len(knots)), tally(codes, len(knots), labels)
 
@@ -169,10 +172,21 @@ CALIBRATION_METHODS: Mapping[str, Fit] = {
 def choose_calibrator(
     scores: Floats, labels: Floats, groups: Ints, fits: Mapping[str, Fit] = CALIBRATION_METHODS
 ) -> Calibrator:
-    """Of the fits, and of no repair, the one of least Brier score on the later half, fitted anew on all.
+    """Fit each method on the earlier half of the groups, and refit the best one on all rows.
 
-    Scores in [0, 1] and labels {0, 1}, float64 [n]; groups int64 [n], in order of time. The simplest comes first and
-    stays where another is no better.
+    Parameters
+    ----------
+    scores, labels : ndarray of shape (n,)
+        Probabilities in [0, 1], and labels 0 or 1.
+    groups : ndarray of shape (n,)
+        Groups numbered in order of time.
+    fits : mapping of str to callable
+        Methods in order of simplicity.
+
+    Returns
+    -------
+    Calibrator
+        The one with the lowest Brier score on the later half; a simpler one wins a tie, and no calibration is simplest.
     """
     distinct = np.unique(groups)
     early = groups < distinct[len(distinct) // 2]

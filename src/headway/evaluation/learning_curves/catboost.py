@@ -1,4 +1,4 @@
-"""CatBoost calls it after every round, but shows it no model: it takes the time, and is shown the model afterwards."""
+"""Learning curve of CatBoost: its callback takes the time of each round; the fitted model is evaluated afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class CatBoost:
-    """For `callbacks=[...]` of `fit`, and then called with the model, whose earlier rounds it asks."""
+    """Callback for `fit(callbacks=[...])`; call it with the fitted model to evaluate its earlier rounds."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -17,12 +17,12 @@ class CatBoost:
         recorder.begin()
 
     def after_iteration(self, info: Any) -> bool:
-        """Take the time of a round; training goes on."""
+        """Record the time of a round; return True, so that training goes on."""
         self._seconds.append(self._recorder.now)
         return True
 
     def __call__(self, model: Any) -> None:
-        """Look at the rounds of a fitted model that are due."""
+        """Evaluate the rounds of a fitted model that are due."""
         self._recorder.told("catboost", sorted(model.get_params().items()))
         for number in range(1, model.tree_count_ + 1):
             if self._recorder.due(number, final=number == model.tree_count_):

@@ -1,4 +1,4 @@
-"""A learning curve to be drawn: one word for each library, in the form in which that library calls back."""
+"""Learning curve of a training: one attribute for each library, in the form in which that library calls back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from headway.evaluation.learning_curves.xgboost import XGBoost
 
 
 class Curve(Recorder):
-    """What `[model] train` is given as `curve`, and what `hw.learning_curve` makes."""
+    """Learning curve that a training function receives as `curve`, and that `hw.learning_curve` returns."""
 
     @cached_property
     def lightgbm(self) -> LightGBM:
@@ -51,14 +51,14 @@ class Curve(Recorder):
 
 
 class ProjectCurve:
-    """A curve that is made when the columns that the model reads are known, if the training function takes one."""
+    """Learning curve of a project's own training, made when its columns are known: `validation` held out, `test` never read."""
 
     def __init__(self, learned: Dataset, held_out: Dataset) -> None:
         self._learned, self._held_out = learned, held_out
         self._curve: Curve | None = None
 
     def begin(self, signature: Signature) -> Curve:
-        """The curve for a training that reads these columns."""
+        """Return the curve for a training that reads these columns."""
         self._curve = Curve(_curve_data(self._held_out, signature), _curve_data(self._learned, signature))
         datasets = {"held_out": self._held_out, "learned": self._learned}
         self._curve.digests |= {name: table_digest(each.table) for name, each in datasets.items()}
@@ -66,11 +66,11 @@ class ProjectCurve:
 
     @property
     def spent(self) -> float:
-        """Seconds that the looks took."""
+        """Seconds that the evaluations took."""
         return self._curve.spent if self._curve else 0.0
 
     def record(self) -> LearningCurve | None:
-        """What was seen; None where the training function took no curve, or did not use it."""
+        """Return the curve; None if the training function took none, or did not use it."""
         return self._curve.record() if self._curve and self._curve.library else None
 
 

@@ -1,4 +1,4 @@
-"""Rows on which a training is looked at, and how much a model errs on them."""
+"""Rows on which a training is evaluated, and the error of a model on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Values = dict[str, tuple[Floats, tuple[float, float]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CurveData:
-    """Rows as the library reads them [n, d], `labels` float64 [n] (classes as 0, 1, ...) and their blocks."""
+    """Rows (n, d) as the library reads them, labels (n,) with classes as 0, 1, ..., and their blocks."""
 
     rows: Any
     labels: Floats
@@ -42,13 +42,22 @@ class CurveData:
 
     @property
     def error(self) -> str:
-        """The measure that is read: what training makes small."""
+        """Name of the error that the curve shows."""
         return "mse" if self.task == "regression" else "log_loss"
 
     def look(self, answers: Any) -> tuple[tuple[Measurement, ...], Floats]:
-        """Measures of answers [n], [n, 1] or [n, k], and the sums of the error by block.
+        """Evaluate answers of shape (n,), (n, 1) or (n, k).
 
-        Raises NotApplicable for answers that are none of the task.
+        Returns
+        -------
+        measurements : tuple of Measurement
+        sums : ndarray of shape (n_blocks,)
+            Sums of the error by block.
+
+        Raises
+        ------
+        NotApplicable
+            If the answers do not fit the task.
         """
         said = np.asarray(answers, dtype=np.float64).reshape(len(self.labels), -1)
         values = _MEASURES[self.task](self._checked(said), self.labels)
@@ -58,7 +67,7 @@ class CurveData:
         return tuple(found), self.blocks.per_block(values[self.error][0])
 
     def between(self, sums: Floats) -> Measurement:
-        """The difference of two rounds by the differences of their sums [n_blocks], with its interval by group."""
+        """Return the difference of two rounds from the differences of their sums (n_blocks,), with its interval by group."""
         rows = self.blocks.rows
         sample = Sample(n_rows=self.blocks.n_rows, n_groups=self.blocks.n_groups, bounds=UNBOUNDED)
         value = float(sums.sum() / rows.sum())
@@ -88,7 +97,7 @@ class CurveData:
 def build_curve_data(
     rows: Any, labels: Floats, groups: Ints | None, *, task: str, weights: Floats | None = None
 ) -> CurveData:
-    """Rows [n, d] that can be sliced, with labels [n], groups [n] in 0..G-1 in order of time, and weights [n]."""
+    """Build the data of a curve from rows (n, d), labels, groups in order of time, and weights, each (n,)."""
     step = max(1, -(-len(labels) // MAX_ROWS))
     codes = np.arange(len(labels)) if groups is None else groups
     weights = None if weights is None else weights[::step]

@@ -1,4 +1,4 @@
-"""LightGBM calls it after every round."""
+"""Learning curve of LightGBM, which calls back after every round."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class LightGBM:
-    """For `callbacks=[...]` of `lightgbm.train` and of `fit`."""
+    """Callback for `callbacks=[...]` of `lightgbm.train` and of `fit`."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         recorder.begin()
 
     def __call__(self, env: Any) -> None:
-        """Look at the booster, if the round is due or the last that was asked for."""
+        """Evaluate the booster if the round is due, or the last one."""
         number = env.iteration + 1
         if self._recorder.due(number, final=number == env.end_iteration):
             self._recorder.told("lightgbm", sorted(env.params.items()))

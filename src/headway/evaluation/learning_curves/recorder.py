@@ -1,4 +1,4 @@
-"""Looks at a training while it goes on: when one is due, what it saw, and what it took."""
+"""Records a learning curve during training: which rounds are evaluated, their errors, and what the curve shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, student_q
 
 
 def to_numpy(rows: Any) -> Any:
-    """A polars table as a numpy array, all else as it is: a pandas table keeps its names and categories."""
+    """Convert a polars table to numpy; a pandas table keeps its names and categories."""
     return rows.to_numpy() if type(rows).__module__.startswith("polars") else rows
 
 
@@ -28,10 +28,21 @@ STEP = 1.15
 
 
 class Recorder:
-    """What was seen on rows held out and, if given, on rows learned from; nobody is told of `test`.
+    """Errors of rounds on held-out rows and, if given, on training rows; the test period is never read.
 
-    Each `every` rounds, or ever rarer without. Where answers cannot be judged it says why and looks no more: training
-    goes on. `recipe` is the digest of what the library was told, unless it was given.
+    Parameters
+    ----------
+    held_out : CurveData
+        Rows that the model does not learn from.
+    learned : CurveData, optional
+        Rows that it learns from.
+    every : int, optional
+        Evaluate each so-many-th round; by default at geometrically growing steps.
+
+    Notes
+    -----
+    If answers cannot be judged, the reason is recorded, and training goes on without evaluations. The digest of the
+    recipe is taken from what the library was configured with, unless it was given.
     """
 
     def __init__(self, held_out: CurveData, learned: CurveData | None = None, *, every: int | None = None) -> None:
@@ -45,30 +56,30 @@ class Recorder:
         self.begin()
 
     def begin(self) -> None:
-        """Training begins now."""
+        """Start the clock of training."""
         self._began = perf_counter()
 
     def told(self, library: str, recipe: object) -> None:
-        """Which library trains, and what it was told: the digest of its text, where no recipe was given."""
+        """Record which library trains, and the digest of its configuration unless a recipe was given."""
         self.library = library
         self.digests["recipe"] = self.digests["recipe"] or digest_of(repr(recipe).encode())
 
     @property
     def now(self) -> float:
-        """Seconds of training so far, without those that looks took."""
+        """Seconds of training so far, without the evaluations."""
         return perf_counter() - self._began - self.spent
 
     @property
     def last(self) -> int:
-        """The round that was looked at last; 0 before the first."""
+        """The round that was evaluated last; 0 before the first."""
         return self._rounds[-1].number if self._rounds else 0
 
     def due(self, number: int, *, final: bool = False) -> bool:
-        """Whether a round (from 1) is to be looked at; the final one always is, and none twice."""
+        """Tell whether a round (from 1) is to be evaluated; the final one always is, and none twice."""
         return not self._why and number > self.last and (final or number >= self._next)
 
     def look(self, number: int, answer: Callable[[Any], Any], *, seconds: float | None = None) -> None:
-        """Let the model, as it is after so many rounds, answer; `seconds` are those at that round, else now's."""
+        """Evaluate the model after a round; `seconds` of training at that round, by default those until now."""
         at, began = self.now if seconds is None else seconds, perf_counter()
         try:
             self._look(number, answer, None if math.isnan(at) else at)
@@ -85,7 +96,7 @@ class Recorder:
         self._sums.append((sums, own_sums))
 
     def record(self) -> LearningCurve:
-        """The curve as it is now, with every round beside the last."""
+        """Return the curve so far, with every round compared with the last."""
         rounds = tuple(self._beside_last(place) for place in range(len(self._rounds)))
         reading = diagnose(rounds, self.held_out.error)
         if self._why or not rounds:
@@ -121,7 +132,7 @@ TAIL = 0.8
 
 
 def diagnose(rounds: Sequence[Round], error: str) -> Reading:
-    """What the looks say of more rounds, and of fewer; undecided where the intervals leave it open."""
+    """Diagnose from the curve whether more rounds, or fewer, would help; undecided if the intervals leave it open."""
     if len(rounds) < 3:
         return Reading(answer="undecided", why=f"{len(rounds)} looks are too few for a curve")
     *before, last = rounds
@@ -137,7 +148,7 @@ def diagnose(rounds: Sequence[Round], error: str) -> Reading:
 
 
 def _find_overfitting(before: Sequence[Round], ends: dict[int, tuple[float, float]]) -> Reading | None:
-    """The held-out error has grown since some round, the best of those by which that is shown."""
+    """Find the best round since which the held-out error is shown to have grown."""
     shown = [each for each in before if each.ahead and ends[each.number][1] < 0]
     if not shown:
         return None
@@ -148,7 +159,7 @@ def _find_overfitting(before: Sequence[Round], ends: dict[int, tuple[float, floa
 
 
 def _find_plateau(ends: dict[int, tuple[float, float]], margin: float, last: int) -> Reading | None:
-    """From some round before the tail on, no round is shown to be more than the margin behind the last."""
+    """Find the round from which no later one is shown to be worse than the last by more than the margin."""
     since = last
     for number in sorted(ends, reverse=True):
         if ends[number][1] > margin:
@@ -161,14 +172,14 @@ def _find_plateau(ends: dict[int, tuple[float, float]], margin: float, last: int
 
 
 def _diagnose_tail(ends: dict[int, tuple[float, float]], last: int) -> Reading:
-    """Over the last rounds the error is shown to have fallen, or nothing is."""
+    """Tell whether the error is shown to have fallen over the last rounds."""
     since = max((number for number in ends if number <= TAIL * last), default=min(ends))
     low, high = ends[since]
     return Reading(answer="learning" if low > 0 else "undecided", since=since, low=-high, high=-low)
 
 
 def _simultaneous_interval(seen: Measurement, among: int) -> tuple[float, float]:
-    """The interval of one of many that are to hold at once (Bonferroni, Student t)."""
+    """Return one of `among` intervals that hold at once (Bonferroni, Student t)."""
     if seen.se is None or seen.dof is None:
         return seen.low, seen.high
     reach = student_quantile(1 - (1 - LEVEL) / (2 * among), seen.dof) * seen.se

@@ -1,4 +1,4 @@
-"""scikit-learn calls nobody: it is called with the model, once for one that tells its stages, else after each step."""
+"""Learning curve of scikit-learn, which has no callbacks: call it with the fitted model, or after each step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from headway.evaluation.learning_curves.recorder import Recorder
 
 
 class Sklearn:
-    """Called with a fitted estimator.
+    """Evaluates a fitted estimator.
 
-    One that has `staged_predict` shows all its rounds at once, and is not timed. Of any other, each call is a round:
+    An estimator with `staged_predict` gives all its rounds at once, without times. For any other, each call is a round:
     after `partial_fit`, or after `fit` with `warm_start`.
     """
 
@@ -22,7 +22,7 @@ class Sklearn:
         self._recorder = recorder
 
     def __call__(self, model: Any) -> None:
-        """Look at the rounds that were not looked at yet."""
+        """Evaluate the rounds that were not evaluated yet."""
         self._recorder.told(type(model).__name__, sorted(model.get_params().items(), key=str))
         staged = getattr(model, "staged_predict_proba", None) or getattr(model, "staged_predict", None)
         if staged is None:
@@ -38,10 +38,10 @@ class Sklearn:
 
 
 def _in_turn(said: Iterator[Any]) -> Callable[[Any], Any]:
-    """The answers that were given before, first to the rows held out."""
+    """Return a function that gives these answers in turn, the held-out rows first."""
     return lambda rows: next(said)
 
 
 def _as_fitted(model: Any, rows: Any) -> Any:
-    """Rows with names for a model that was fitted on names, else without."""
+    """Return rows with names for a model that was fitted with names, else without."""
     return rows if hasattr(model, "feature_names_in_") else np.asarray(rows)

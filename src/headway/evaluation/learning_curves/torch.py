@@ -1,4 +1,4 @@
-"""torch has no loop of its own: it is called in the loop that the user writes, after each epoch."""
+"""Learning curve of torch, which has no training loop: call it in your own loop after each epoch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class Torch:
-    """Called with the module after each epoch; `end` makes its answers probabilities (`torch.sigmoid`)."""
+    """Evaluates a module after each epoch; `end` turns its answers into probabilities (`torch.sigmoid`)."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     def __call__(self, module: Any, *, end: Callable[[Any], Any] = lambda said: said) -> None:
-        """Look at the module as it answers when it does not learn, and leave it as it was."""
+        """Evaluate the module in evaluation mode, and restore its mode."""
         torch = sys.modules["torch"]
         self._recorder.told("torch", module)
         learns, first = module.training, next(iter(module.parameters()))

@@ -1,4 +1,4 @@
-"""XGBoost calls it before and after training, and before and after every round."""
+"""Learning curve of XGBoost, which calls back before and after training and every round."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from headway.evaluation.learning_curves.recorder import Recorder, to_numpy
 
 
 class XGBoost:
-    """For `callbacks=[...]` of `xgboost.train` and of an estimator.
+    """Callback for `callbacks=[...]` of `xgboost.train` and of an estimator.
 
-    XGBoost takes nothing but its own TrainingCallback: where it is there, this is registered as one.
+    XGBoost takes subclasses of its TrainingCallback alone: this class is registered as one if XGBoost is imported.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -20,22 +20,22 @@ class XGBoost:
             own.TrainingCallback.register(type(self))
 
     def before_training(self, model: Any) -> Any:
-        """Training begins."""
+        """Start the clock of training."""
         self._recorder.begin()
         return model
 
     def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Nothing is asked before a round; True would stop it."""
+        """Return False, so that training goes on."""
         return False
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Look at the booster, if the round is due; training goes on."""
+        """Evaluate the booster if the round is due; return False, so that training goes on."""
         if self._recorder.due(epoch + 1):
             self._look(model, epoch + 1)
         return False
 
     def after_training(self, model: Any) -> Any:
-        """Look at the last round, if it was not."""
+        """Evaluate the last round if that was not done."""
         number = model.num_boosted_rounds()
         self._recorder.told("xgboost", model.save_config())
         if self._recorder.due(number, final=True):

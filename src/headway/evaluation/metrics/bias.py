@@ -1,4 +1,4 @@
-"""Whether the model is as right about one group of people as about the others: rates at the threshold, calibration."""
+"""Fairness: rates at the threshold and calibration of each sensitive group, and gaps to all others."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ WHERE = "headway.toml [data] sensitive_features"
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """For each value of a column of people, as slice `gender=F`: rates among them, and gaps to all other people.
+    """Measure each value of a sensitive column (slice `gender=F`) against all other rows.
 
-    Of a binary task `bias.tpr` and `bias.fpr` (decisions for the positive class among those of either label),
-    `bias.selection` (among all), `bias.calibration` (observed less said) and `bias.ece`; of a regression `bias.error`
-    (answer less truth). Each `_gap` is the size of the difference, and a rule on it is on every group of people.
-    Raises NotApplicable where no column of people is declared, none has two values, or the task has several classes.
+    For a binary task `bias.tpr` and `bias.fpr` (true and false positive rate), `bias.selection` (share of positive
+    decisions), `bias.calibration` (observed minus predicted) and `bias.ece`; for a regression `bias.error` (answer minus
+    truth). Each `_gap` is the size of the difference, and a rule on it holds for every group.
+
+    Raises
+    ------
+    NotApplicable
+        If no sensitive column is declared, none has two values, or the task has several classes.
     """
     if not subject.sensitive_features:
         raise NotApplicable("no columns of people are declared", where=WHERE, hint='sensitive_features = ["gender"]')
@@ -44,7 +48,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
 
 
 def _groups(people: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
-    """Every group of people that has rows, and is not all of them: its name, and which rows it has."""
+    """Yield the name and the rows of every sensitive group that has rows but not all of them."""
     for name, column in people.items():
         for value, said in enumerate(column.values):
             inside = column.codes == value
@@ -84,7 +88,7 @@ def _binary(subject: Comparison) -> list[Measurement]:
 
 
 def _both(asked: RowStatistic, said: str, inside: Bools) -> list[Measurement]:
-    """The mean of a group of people, and its gap to the others; nothing where either has no row that is asked."""
+    """Return the mean of a group and its gap to the others; nothing if either has no eligible row."""
     if not (asked.among & inside).any() or not (asked.among & ~inside).any():
         return []
     gap = _size(subset_minus_rest(asked, inside), asked.name)
@@ -92,7 +96,7 @@ def _both(asked: RowStatistic, said: str, inside: Bools) -> list[Measurement]:
 
 
 def _size(gap: Measurement, name: str) -> Measurement:
-    """A gap without its sign: where its interval holds 0, it may be nothing."""
+    """Return the absolute gap; its low end is 0 if the interval includes 0."""
     ends = sorted((abs(gap.low), abs(gap.high)))
     low = 0.0 if gap.low <= 0 <= gap.high else ends[0]
     bounds = (0.0, gap.bounds[1]) if gap.bounds else None
@@ -100,7 +104,7 @@ def _size(gap: Measurement, name: str) -> Measurement:
 
 
 def _calibration_errors(asked: RowStatistic, bins: Ints, said: str, inside: Bools) -> list[Measurement]:
-    """The calibration error of a group of people and its gap to that of the others, by the same bins of the score."""
+    """Return the calibration error of a group and its gap to that of the others, with the same score bins."""
     sample = subset_sample(asked, inside)
     (value, without, held), (others, others_without, _) = (
         subset_calibration_error(asked, bins, part) for part in (inside, ~inside)

@@ -1,4 +1,4 @@
-"""Whether what the variant calls 30 % comes true in 30 %: its error whole and by slice, its curve, its Brier score."""
+"""Calibration: expected calibration error, overall and by slice, reliability curve, parts of the Brier score."""
 
 from __future__ import annotations
 
@@ -45,14 +45,19 @@ _QUARTER = (0.0, 0.25)
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """`ece`, paired `ece.drop` (positive = the variant is worse), `probability_shift`, and the curve of 15 equal bins.
+    """Measure the calibration of a binary classifier.
 
-    `probability_shift` is the error that its probabilities would have if those of the model as it came were the truth:
-    no label speaks in it, so that few groups tell it.
-    `brier.miscalibration`, less `brier.discrimination`, plus `brier.uncertainty` is the Brier score.
-    `calibration.bias` (observed less said) is of all rows and of each slice, `calibration.ece` (5 bins) of each slice.
-    The curve is `reliability` (observed rate) and `reliability.predicted`. Raises NotApplicable where the task is not
-    binary.
+    - `ece` over 15 equal-mass bins, and the paired `ece.drop` (positive: the variant is worse).
+    - `probability_shift`: calibration error with the baseline's probabilities as the truth. It needs no labels, so few
+      groups decide it.
+    - `brier.miscalibration` - `brier.discrimination` + `brier.uncertainty` = Brier score.
+    - `calibration.bias` (observed minus predicted) overall and by slice; `calibration.ece` (5 bins) by slice.
+    - `reliability` (observed rate) and `reliability.predicted` of each bin.
+
+    Raises
+    ------
+    NotApplicable
+        If the task is not binary.
     """
     answers = binary_answers(subject)
     table = bin_table(answers, BINS)
@@ -60,7 +65,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
 
 
 def _errors(table: BinTable, answers: BinaryAnswers) -> list[Measurement]:
-    """The calibration error by itself, and against that of the model as it came."""
+    """Return the calibration error, its drop against the baseline, and the probability shift."""
     before = bin_table(other(answers, scores=answers.reference), BINS)
     beside = bin_table(other(answers, labels=answers.reference), BINS)
     (value, without), (reference, reference_without), (moved, moved_without) = map(_ece, (table, before, beside))
@@ -73,7 +78,7 @@ def _errors(table: BinTable, answers: BinaryAnswers) -> list[Measurement]:
 
 
 def _ece(table: BinTable) -> tuple[float, Floats]:
-    """The calibration error, and what it is with each block left out, float64 [n_blocks]."""
+    """Return the calibration error, and its leave-one-block-out values (n_blocks,)."""
     surplus = table.positives - table.scores
     value = float(expected_calibration_error(surplus.sum(0), table.rows.sum(0)))
     return value, expected_calibration_error(surplus.sum(0) - surplus, table.rows.sum(0) - table.rows)
@@ -98,10 +103,10 @@ def _point(index: int, observed: Estimate, predicted: Estimate, sample: Sample) 
 
 
 def _decomposed(answers: BinaryAnswers) -> list[Measurement]:
-    """The Brier score in three parts (CORP: Dimitriadis, Gneiting and Jordan 2021).
+    """Decompose the Brier score into three parts (CORP: Dimitriadis, Gneiting and Jordan 2021).
 
-    Beside the scores stand those that isotonic regression makes of them, and the base rate. Both are the least squares
-    of their kind, so that a group left out moves them only in second order: the intervals hold them as they are.
+    The scores are compared with their isotonic regression and with the base rate. Both are least-squares fits, so that
+    leaving out a group changes them in second order only: the intervals treat them as fixed.
     """
     squares, repaired, constant = (
         np.square(scores - answers.labels)
@@ -115,14 +120,14 @@ def _decomposed(answers: BinaryAnswers) -> list[Measurement]:
 
 
 def _repaired(answers: BinaryAnswers) -> Floats:
-    """Each score as isotonic regression by weight has it, float64 [n]."""
+    """Return the weighted isotonic regression at each score, float64 (n,)."""
     distinct, codes = np.unique(answers.scores, return_inverse=True)
     rows, ones = (tally(codes, len(distinct), weighted(each, answers.weights)) for each in (None, answers.labels))
     return isotonic_regression(ones / rows, rows)[codes]
 
 
 def _biased(answers: BinaryAnswers, slices: Mapping[str, SliceColumn]) -> list[Measurement]:
-    """What is observed less what is said, of all rows and of each slice, and the calibration error of each slice."""
+    """Return observed minus predicted, overall and by slice, and the calibration error of each slice."""
     surplus = answers.labels - answers.scores
     every = np.ones(answers.n_rows, dtype=np.bool_)
     bias = RowStatistic(name="calibration.bias", values=surplus, among=every, bounds=CHANGE, blocks=answers)

@@ -1,4 +1,4 @@
-"""What a million rows cost: CPU seconds that the variant works for them, and their price where one is declared."""
+"""Cost of a million rows: CPU seconds, and money if a price per core hour is declared."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
 
 
 def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
-    """`cost.cpu_s.one_row` and `cost.cpu_s.batch` of a million rows, and by `[cost]` both as `cost.per_million`.
+    """Measure `cost.cpu_s.one_row` and `cost.cpu_s.batch` per million rows, and with `[cost]` both as `cost.per_million`.
 
-    Time on a core of all threads, in 20 rounds; what the server adds is no part of it. Without a price there are the
-    seconds alone. Raises NotApplicable where there is no row.
+    CPU time of all threads, in 20 rounds, without the overhead of the server. Raises NotApplicable if there is no row.
     """
     if not len(subject.rows):
         raise NotApplicable("there are no rows to work for")

@@ -1,4 +1,4 @@
-"""What decisions at the threshold cost, how they fall out, and how far the threshold is known."""
+"""Decisions at the threshold: their cost, the usual rates, and the confidence set of the threshold."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from headway.evaluation.threshold import decision_costs, threshold_confidence_se
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """`cost` of a row, `accuracy`, `f1`, `recall`, `precision`, `false_positive_rate`; `threshold` and its range.
+    """Measure `cost` per row, `accuracy`, `f1`, `recall`, `precision`, `false_positive_rate`, and `threshold`.
 
-    Each but the last with a paired `.drop` (positive = the variant is worse), where both models make such decisions.
-    The range are the thresholds whose cost on these rows cannot be told from that of this one. Raises NotApplicable
-    where the task is not binary, or all labels are equal.
+    Each but the last has a paired `.drop` (positive: the variant is worse), if it is defined for both models. The interval
+    of `threshold` holds the thresholds whose cost on these rows does not differ significantly.
+
+    Raises
+    ------
+    NotApplicable
+        If the task is not binary, or all labels are equal.
     """
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
@@ -43,7 +47,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
 
 
 def _rates(answers: BinaryAnswers, yes: Bools) -> list[Measurement]:
-    """Shares of rows: of positives that were found, of alarms that were true, of negatives that gave an alarm."""
+    """Return recall, precision and false positive rate of the variant."""
     positive = answers.labels == 1
     of = {"recall": (yes, positive), "precision": (positive, yes), "false_positive_rate": (yes, ~positive)}
     return [_share(name, part, among, answers) for name, (part, among) in of.items() if among.any()]
@@ -57,7 +61,7 @@ def _share(name: str, part: Bools, among: Bools, answers: BinaryAnswers) -> Meas
 
 
 def _of_counts(answers: BinaryAnswers, threshold: float) -> list[Measurement]:
-    """`accuracy` and `f1`, and what was lost of all rates: of the four counts of each block, paired."""
+    """Return accuracy and F1, and the paired drops of all rates, from the counts of each block."""
     own, before = (_counts(answers, scores >= threshold) for scores in (answers.scores, answers.reference))
     score, change = (
         Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
@@ -78,14 +82,14 @@ def _of_counts(answers: BinaryAnswers, threshold: float) -> list[Measurement]:
 
 
 def _counts(answers: BinaryAnswers, yes: Bools) -> Floats:
-    """Weight of true alarms, false alarms, misses and true rejections of each block, float64 [4, blocks]."""
+    """Return the weights of true and false positives, false and true negatives by block, float64 (4, blocks)."""
     true = answers.labels == 1
     cases = (yes & true, yes & ~true, ~yes & true, ~yes & ~true)
     return np.stack([answers.per_block(case.astype(np.float64)) for case in cases])
 
 
 def _part(part: Floats, rest: Floats) -> Floats:
-    """The share of a part in itself and the rest, each [...]; NaN where both are empty."""
+    """Return part / (part + rest), each (...); NaN if both are 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         share: Floats = np.where(part + rest > 0, part / (part + rest), np.nan)
     return share

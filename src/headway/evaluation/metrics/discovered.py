@@ -1,4 +1,4 @@
-"""The worst parts of the rows among all combinations of two or three columns, whether or not anyone named them."""
+"""Slice finder: the worst slices among all combinations of up to three columns."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ CONFIRMED = "lower bounds above 0, t, shared by all parts"
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """What was found on one half of the groups, measured on the other half, so that each interval is honest.
+    """Search for slices on one half of the groups, and measure them on the other half.
 
-    `discovered.brier.excess` of up to five parts: how much more the variant errs there than elsewhere;
-    `discovered.brier.drop` of up to five: how much more than the model as it came (`mse` of a regression).
-    `discovered.compared` counts the parts that were large enough, `discovered.confirmed` those of the first kind whose
-    excess is above 0 beyond doubt. Raises NotApplicable where there are no two halves, or no part is large enough.
+    - `discovered.brier.excess` of up to five slices: how much larger the error is there than elsewhere (`mse` for a
+      regression).
+    - `discovered.brier.drop` of up to five slices: how much larger it is than the baseline's.
+    - `discovered.compared`: slices that were large enough.
+    - `discovered.confirmed`: slices with an excess that is significantly above 0.
+
+    Raises
+    ------
+    NotApplicable
+        If there are no two halves, or no slice is large enough.
     """
     errors = compute_row_errors(subject)
     finding = search_half(errors.blocks)
@@ -66,13 +72,13 @@ def plugin(subject: Comparison) -> list[Measurement]:
 def _measured(
     parts: Sequence[tuple[str, Bools]], asked: RowStatistic, measure: Callable[[RowStatistic, Bools], Measurement]
 ) -> list[Measurement]:
-    """Each part in words, with what is asked of it; those that the other half lacks, or is all of, are left out."""
+    """Measure each slice by its name, except those that the other half lacks, or consists of."""
     there = [(said, rows) for said, rows in parts if 0 < (asked.among & rows).sum() < asked.among.sum()]
     return [named(measure(asked, rows), slice=said) for said, rows in there]
 
 
 def _confirmed(excess: Sequence[Measurement]) -> int:
-    """How many one-sided bounds are above 0; all of them hold at once in 95 % of cases (Bonferroni)."""
+    """Count one-sided bounds above 0, all of which hold at once in 95 % of cases (Bonferroni)."""
     shared = 1 - ALPHA / max(len(excess), 1)
     known = [(each.value, each.se, each.dof) for each in excess if each.se is not None and each.dof is not None]
     return sum(value > student_quantile(shared, dof) * se for value, se, dof in known)

@@ -1,4 +1,4 @@
-"""How fast the variant answers one row and a batch, timed side by side with the model as it came."""
+"""Latency of one row and throughput of batches, in alternating rounds with the baseline."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ROUNDS = 25
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """`latency.one_row` (us), `latency.speedup`, `throughput.batch` (rows/s at up to 256 rows), `throughput.speedup`.
+    """Measure `latency.one_row` (us), `throughput.batch` (rows/s) and the `.speedup` of each, in 25 rounds.
 
-    In 25 rounds (`race.timed`). Raises NotApplicable where there is no row to time.
+    See `benchmark.time_model`. Raises NotApplicable if there is no row.
     """
     if not len(subject.rows):
         raise NotApplicable("there are no rows to time")

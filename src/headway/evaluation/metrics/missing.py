@@ -1,4 +1,4 @@
-"""What rows that lack a value lost against the model as it came, column by column."""
+"""Rows with a missing value, column by column: drop in quality and changed decisions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """`missing.brier.drop` and `missing.decision_churn` of a classifier, `missing.mse.drop` of a regression; paired.
+    """Measure `missing.brier.drop` and `missing.decision_churn` (classifiers) or `missing.mse.drop` (regressions).
 
-    A slice is `rows without COLUMN`; columns that the same rows lack are one, `rows without seats, engines`. Each comes
-    with its rows and groups, small or not. Raises NotApplicable where no row lacks a value.
+    Slices are `rows without COLUMN`; columns that are missing in the same rows form one, `rows without seats, engines`.
+    Small slices are reported too, with their rows and groups. Raises NotApplicable if no value is missing.
     """
     parts = dict(_parts(subject))
     if not parts:
@@ -35,7 +35,7 @@ def plugin(subject: Comparison) -> list[Measurement]:
 
 
 def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:
-    """The rows that lack a value, by the columns in which they do; bool [n] each, with at least one row."""
+    """Yield the rows that lack a value, bool (n,), by the columns in which they do."""
     lacking: dict[bytes, list[str]] = {}
     for name, column in zip(subject.variant.signature.names, subject.rows.T, strict=True):
         rows = np.isnan(column)

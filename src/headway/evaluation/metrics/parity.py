@@ -1,4 +1,4 @@
-"""How far answers moved from the model as it came, and which decisions flipped: all, near the threshold, by part."""
+"""Parity with the baseline: changes of answers and decisions, overall, near the threshold and by slice."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ NEAREST = 0.1
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """`max_change`, the quantiles `change.p50` to `change.p999`; `decision_churn` of a classifier, and `.near`.
+    """Measure how far the answers moved from the baseline's, and how many decisions changed.
 
-    A change is that of a probability, or of the number that a regression answers; `max_change.relative` is it as a part
-    of the largest answer. A decision is the one at the threshold, or the most probable of several classes; near are the
-    tenth of the rows that the model as it came put nearest to deciding otherwise. The largest change and the flips come
-    by slice too, and for rows with a missing value or an unseen category. Of a ranking, a decision is which row of a
-    list comes first. Of several numbers `cosine.drop` is what the least cosine of a row's answer and that of the model
-    as it came lacks of 1.
+    - `max_change` and the quantiles `change.p50` to `change.p999` of the change of a probability, or of a predicted number.
+    - `max_change.relative`: largest change over the largest answer (regression and ranking).
+    - `decision_churn`: share of rows with another decision, at the threshold or by the most probable class; for a ranking,
+      share of queries with another first row. `decision_churn.near` is that share among the tenth of the rows nearest to
+      the baseline's decision boundary.
+    - `cosine.drop`: one minus the smallest cosine between both answers, for several outputs.
+
+    `max_change` and `decision_churn` are measured by slice as well, and on rows with a missing value or an unseen category.
     """
     blocks = build_blocks(subject)
     changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)
@@ -54,7 +56,7 @@ def _largest(changes: Floats, method: str) -> Measurement:
 
 
 def _quantiles(changes: Floats) -> list[Measurement]:
-    """Changes of rows at hand, each the least that is not exceeded by so many of them."""
+    """Return quantiles of the changes on the rows at hand."""
     values = np.quantile(changes, list(QUANTILES.values()), method="inverted_cdf")
     return [
         exact_measurement(name, float(value), n_rows=len(changes), method="quantile over all rows")
@@ -63,7 +65,7 @@ def _quantiles(changes: Floats) -> list[Measurement]:
 
 
 def _near(subject: Comparison, turned: RowStatistic) -> Measurement:
-    """Flips among the rows that are nearest to deciding otherwise; all that are as near as the last of them count."""
+    """Return the churn among the rows nearest to the decision boundary, ties included."""
     reference = subject.reference_scores
     if reference.shape[1] == 1:
         margins = np.abs(reference[:, 0] - subject.threshold)
@@ -75,7 +77,7 @@ def _near(subject: Comparison, turned: RowStatistic) -> Measurement:
 
 
 def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:
-    """Each slice, and the rows that a conversion most easily gets wrong; those that there are none of are left out."""
+    """Yield each slice, and the rows that conversions most often get wrong, if there are any."""
     for name, column in subject.slices.items():
         for code in np.unique(column.codes).tolist():
             yield f"{name}={column.values[code]}", column.codes == code

@@ -1,4 +1,4 @@
-"""How good the variant is by the measures of its task, and what of that was lost to the model as it came."""
+"""Quality by the measures of the task, and the drop against the baseline."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _OF_TASK = {
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """The measures of a task, each with a paired `.drop` (positive = the variant is worse): see `evaluation/quality/`.
+    """Measure the quality for the task, each measure with a paired `.drop` (positive: the variant is worse).
 
-    Raises NotApplicable for a task that has none here, and for rows that cannot tell.
+    See `evaluation/quality/`. Raises NotApplicable for a task without measures, and for rows that cannot be judged.
     """
     task = subject.variant.task
     if task not in _OF_TASK:

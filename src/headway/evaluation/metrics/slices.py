@@ -1,4 +1,4 @@
-"""What every value of every slice column lost against the model as it came."""
+"""Drop in quality of each slice against the baseline."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from headway.evaluation.statistics.tables import Blocks, tally, weighted
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """Paired `brier.drop` of a classifier, `mse.drop` of a regression (positive = worse) of slice `column=value`.
+    """Measure the paired `brier.drop` (classifiers) or `mse.drop` (regressions) of each slice `column=value`.
 
-    Each comes with its rows and groups, small or not. Raises NotApplicable where no slice column is declared.
+    Small slices are reported too, with their rows and groups. Raises NotApplicable if no slice column is declared.
     """
     if not subject.slices:
         raise NotApplicable("no slice columns are declared", where="headway.toml [data]", hint='slices = ["a_column"]')
@@ -43,6 +43,6 @@ def _column(name: str, column: SliceColumn, errors: RowErrors) -> list[Measureme
 
 
 def _groups_of(column: SliceColumn, blocks: Blocks) -> Floats:
-    """How many groups have a row in each slice."""
+    """Count the groups with a row in each slice."""
     pairs = np.unique(column.codes * blocks.n_groups + blocks.groups)
     return tally(pairs // blocks.n_groups, len(column.values))

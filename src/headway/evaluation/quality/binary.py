@@ -1,4 +1,4 @@
-"""How well a binary model ranks, how near its probabilities are, and what of it was lost to the model as it came."""
+"""Quality of binary classifiers: ranking and probabilities, with the drop against the baseline."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ from headway.evaluation.statistics.tables import (
 
 
 def measure_binary(subject: Comparison) -> list[Measurement]:
-    """`roc_auc`, `average_precision`, `brier`, `log_loss`, each with a paired `.drop` (positive = worse).
+    """Measure `roc_auc`, `average_precision`, `brier` and `log_loss`, each with a paired `.drop` (positive: worse).
 
-    Beside them `base_rate`, and `.lag1` of AUC and Brier: how far groups lean on the group before.
-
-    Raises NotApplicable where all labels are equal.
+    Also `base_rate`, and the `.lag1` autocorrelation of AUC and Brier between neighbouring groups. Raises NotApplicable if
+    all labels are equal.
     """
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
@@ -37,7 +36,7 @@ def measure_binary(subject: Comparison) -> list[Measurement]:
 
 
 def log_loss(scores: Floats, labels: Floats) -> Floats:
-    """Minus the logarithm of the probability given to what came true, each row in [0, 34.6]; both [n].
+    """Return the negative log-likelihood of each row, in [0, 34.6]; scores and labels are (n,).
 
     >>> log_loss(np.array([0.5]), np.array([1.0])).round(3).tolist()
     [0.693]
@@ -80,7 +79,7 @@ _BINS = 512
 
 
 def measure_average_precision(answers: BinaryAnswers) -> list[Measurement]:
-    """`average_precision` and its paired `.drop` (positive = the variant is worse); both labels must be there."""
+    """Measure `average_precision` and its paired `.drop` (positive: the variant is worse); needs both labels."""
     score, change = (
         Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
     )
@@ -94,7 +93,7 @@ def measure_average_precision(answers: BinaryAnswers) -> list[Measurement]:
 
 
 def average_precision(scores: Floats, labels: Floats, weights: Floats | None = None) -> float:
-    """Average precision of scores [n] and labels {0, 1} [n], every distinct score a step of its own.
+    """Compute the average precision of scores (n,) and labels {0, 1} (n,); every distinct score is a threshold.
 
     >>> round(average_precision(np.array([.1, .4, .35, .8]), np.array([0., 0., 1., 1.])), 4)
     0.8333
@@ -105,7 +104,7 @@ def average_precision(scores: Floats, labels: Floats, weights: Floats | None = N
 
 
 def _precision_table(scores: Floats, answers: BinaryAnswers) -> ScoreTable:
-    """Counts between quantiles of the positives' scores: precision changes its weight at these alone."""
+    """Count rows between quantiles of the positives' scores, the only thresholds with weight."""
     ordered = np.sort(scores[answers.labels == 1])
     edges = np.unique(ordered[np.arange(_BINS) * len(ordered) // _BINS])
     return score_table(scores, answers, edges)
@@ -117,7 +116,7 @@ def _leave_one_out_precision(table: ScoreTable) -> Floats:
 
 
 def _mean_precision(positives: Floats, rows: Floats) -> Floats:
-    """The mean precision over positives from counts [..., bins] in order of score -> [...]; NaN without a positive."""
+    """Return the mean precision over positives from counts (..., bins) in order of score; NaN without a positive."""
     found, above = (np.cumsum(each[..., ::-1], -1)[..., ::-1] for each in (positives, rows))
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(above > 0, found / above, 0.0)

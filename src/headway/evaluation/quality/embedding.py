@@ -1,4 +1,4 @@
-"""Whether rows that belong together lie together among the vectors that a model answers, and who is near whom."""
+"""Quality of embeddings: whether rows with the same label are nearest neighbours, and how neighbours changed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ _QUERY_BATCH = 250
 
 
 def measure_embedding(subject: Comparison) -> list[Measurement]:
-    """`recall1` and `recall10`: how often a row of the same label is the nearest, or among the ten nearest, by cosine.
+    """Measure `recall1` and `recall10`: a row with the same label is the nearest, or among the ten nearest, by cosine.
 
-    Each with a paired `.drop` (positive = the variant is worse), over rows that have another of their label. Of all,
-    `neighbours.drop` is the share of the ten nearest that are others than for the model as it came, and
-    `mean_cosine.drop` what the cosine of both answers lacks of 1. At most 1,000 rows ask, among at most 20,000, both
-    evenly from all over; intervals are by group of the rows that ask, with the others as they are. Raises NotApplicable
-    where the answer is one number, or there are no more rows than ten.
+    Each has a paired `.drop` (positive: the variant is worse), over rows with another row of their label.
+    `neighbours.drop` is the share of the ten nearest neighbours that differ from the baseline's, and `mean_cosine.drop` one
+    minus the mean cosine between both answers. At most 1,000 query rows among at most 20,000 are used, spread evenly;
+    intervals resample the groups of the query rows.
+
+    Raises
+    ------
+    NotApplicable
+        If the answer is a single number, or there are no more than ten rows.
     """
     blocks, (count, width) = build_blocks(subject), subject.scores.shape
     if width < 2 or count <= NEIGHBOURS:
@@ -48,19 +52,19 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
 
 
 def _evenly(rows: Ints, most: int) -> Ints:
-    """At most so many of the rows, from all over."""
+    """Return at most `most` of the rows, evenly spread."""
     return rows[:: -(-len(rows) // most)]
 
 
 def _unit(vectors: Floats) -> Floats:
-    """The vectors [n, k] of length 1; one of length 0 stays."""
+    """Normalize vectors (n, k) to length 1; zero vectors stay."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     found: Floats = vectors / np.where(lengths > 0, lengths, 1.0)
     return found
 
 
 def _nearest(vectors: Floats, asking: Ints, among: Ints) -> Ints:
-    """The ten rows nearest to each that asks, the nearest first and itself left out, int64 [asking, 10]."""
+    """Return the ten nearest rows of each query row, nearest first, without itself, int64 (asking, 10)."""
     others = vectors[among].astype(np.float32)
     found = []
     for rows in np.array_split(asking, -(-len(asking) // _QUERY_BATCH)):
@@ -73,7 +77,7 @@ def _nearest(vectors: Floats, asking: Ints, among: Ints) -> Ints:
 
 
 def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints, blocks: Blocks) -> list[Measurement]:
-    """Recall of the rows that have another of their label; nothing where none has."""
+    """Return the recall over rows with another row of their label; nothing if there is none."""
     values, counts = np.unique(labels[among], return_counts=True)
     paired = counts[np.searchsorted(values, labels[asking])] > 1
     found = []
@@ -89,7 +93,7 @@ def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints,
 
 
 def _row_statistic(name: str, values: Floats, rows: Ints, blocks: Blocks) -> RowStatistic:
-    """What is asked of these rows alone: their values [rows] in the place of each."""
+    """Build the statistic of these rows alone from their values (rows,)."""
     every, among = np.zeros(blocks.n_rows), np.zeros(blocks.n_rows, dtype=np.bool_)
     every[rows], among[rows] = values, True
     return RowStatistic(name=name, values=every, among=among, bounds=SHARE, blocks=blocks)

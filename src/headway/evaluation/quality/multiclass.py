@@ -1,4 +1,4 @@
-"""How often a model of several classes names the right one, how near its probabilities are, and what was lost."""
+"""Quality of multiclass classifiers: decisions and probabilities, with the drop against the baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassAnswers:
-    """Labels int64 [n] in 0..k-1, and probabilities of the variant and of the model as it came, float64 [n, k]."""
+    """Labels int64 (n,) in 0..k-1, and probabilities of the variant and the baseline, float64 (n, k)."""
 
     labels: NDArray[np.int64]
     scores: Floats
@@ -30,9 +30,9 @@ class ClassAnswers:
 
 
 def measure_multiclass(subject: Comparison) -> list[Measurement]:
-    """`accuracy`, `macro_f1`, `log_loss`, `brier` (a sum over classes, to 2), `top3_accuracy` of more than 3 classes.
+    """Measure `accuracy`, `macro_f1`, `log_loss`, `brier` (summed over classes, up to 2) and `top3_accuracy`.
 
-    Each comes with a paired `.drop` (positive = the variant is worse).
+    Each has a paired `.drop` (positive: the variant is worse). `top3_accuracy` needs more than three classes.
     """
     answers = class_answers(subject)
     right, was_right = (_is_correct(scores, answers.labels) for scores in (answers.scores, answers.reference))
@@ -51,7 +51,7 @@ def measure_multiclass(subject: Comparison) -> list[Measurement]:
 
 
 def class_answers(subject: Comparison) -> ClassAnswers:
-    """The answers of a subject of several classes; raises NotApplicable for labels that are no class of the model."""
+    """Return the answers of a multiclass model; raises NotApplicable for labels outside its classes."""
     count = subject.scores.shape[1]
     blocks = build_blocks(subject)
     labels = subject.labels.astype(np.int64)
@@ -61,7 +61,7 @@ def class_answers(subject: Comparison) -> ClassAnswers:
 
 
 def brier_scores(scores: Floats, labels: NDArray[np.int64]) -> Floats:
-    """The Brier score of each row: squared distance of its probabilities [n, k] from what came true (Brier 1950)."""
+    """Return the squared distance of the probabilities (n, k) of each row from its label (Brier 1950)."""
     truth = np.zeros_like(scores)
     truth[np.arange(len(labels)), labels] = 1.0
     found: Floats = np.square(scores - truth).sum(1)
@@ -73,7 +73,7 @@ def _is_correct(scores: Floats, labels: NDArray[np.int64]) -> Floats:
 
 
 def _top3_accuracy(answers: ClassAnswers) -> list[Measurement]:
-    """How often the true class is among the three most probable; of equal ones a later class comes first."""
+    """Measure how often the true class is among the three most probable; of equal ones the later ranks first."""
     right, was_right = (
         (_class_rank(scores, answers.labels) < TOP).astype(np.float64) for scores in (answers.scores, answers.reference)
     )
@@ -84,14 +84,14 @@ def _top3_accuracy(answers: ClassAnswers) -> list[Measurement]:
 
 
 def _class_rank(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many classes come before the true one, int64 [n]."""
+    """Return the number of classes ranked before the true one, int64 (n,)."""
     true = scores[np.arange(len(labels)), labels][:, None]
     later = np.arange(scores.shape[1]) > labels[:, None]
     return np.asarray(((scores > true) | ((scores == true) & later)).sum(axis=1), dtype=np.int64)
 
 
 def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
-    """The mean over classes of the harmonic mean of precision and recall, of those that are there or were named."""
+    """Measure the mean F1 over the classes that occur or were predicted."""
     sample = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
     (value, without), (was, was_without) = (_f1(answers, each) for each in (answers.scores, answers.reference))
     return [
@@ -101,7 +101,7 @@ def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
 
 
 def _f1(answers: ClassAnswers, scores: Floats) -> tuple[float, Floats]:
-    """Macro F1 of the classes that these scores name, and with each block left out."""
+    """Return macro F1 of these scores, and its leave-one-block-out values."""
     named = np.argmax(scores, axis=1)
     right = (named == answers.labels).astype(np.float64)
     hits, said, true = (
@@ -112,14 +112,14 @@ def _f1(answers: ClassAnswers, scores: Floats) -> tuple[float, Floats]:
 
 
 def _sums_by_class(answers: ClassAnswers, classes: NDArray[np.int64], values: Floats | None) -> Floats:
-    """Sums of values (or rows), by weight, of each block and class, float64 [blocks, k]."""
+    """Sum values (or rows) by weight over each block and class, float64 (blocks, k)."""
     blocks, k = answers.blocks, answers.scores.shape[1]
     sums = tally(blocks.blocks * k + classes, blocks.n_blocks * k, weighted(values, blocks.weights))
     return sums.reshape(-1, k)
 
 
 def _mean_f1(hits: Floats, both: Floats) -> Floats:
-    """Macro F1 from hits, and rows that are or are said to be of a class, both [..., k] -> [...]; NaN without a row."""
+    """Return macro F1 from hits, and predicted plus true rows, both (..., k); NaN without a row."""
     there = both > _ROUNDING * both.sum(-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Floats = np.where(there, 2 * hits / both, 0.0).sum(-1) / there.sum(-1)

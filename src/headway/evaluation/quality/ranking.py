@@ -1,4 +1,4 @@
-"""How well a model orders the rows of each list (a query, a session), and what was lost to the model as it came."""
+"""Quality of rankings: the order of the rows of each query, with the drop against the baseline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HINT = 'query_id = "the column of a query", or groups, in [data]'
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Queries:
-    """Rows in lists: `codes` int64 [n] in 0..L-1, relevance [n]; `kept` bool [L], and the blocks of those lists."""
+    """Query of each row, int64 (n,) in 0..L-1, and relevance (n,); `kept` bool (L,), and the blocks of those queries."""
 
     codes: Ints
     relevance: Floats
@@ -34,9 +34,9 @@ class _Queries:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ranking:
-    """Rows list by list, the highest score first: which row stands there, its list, its place from 0, all int64 [n].
+    """Rows by query and descending score: row index, query and rank from 0, each int64 (n,).
 
-    `equal` numbers the runs of equal scores; `starts` [L] is where each list begins.
+    `equal` numbers the runs of tied scores; `starts` (L,) is the position where each query begins.
     """
 
     rows: Ints
@@ -47,11 +47,15 @@ class _Ranking:
 
 
 def measure_ranking(subject: Comparison) -> list[Measurement]:
-    """`ndcg10`, `mrr`, `map` over lists, and paired `.drop` of each (positive = the variant is worse).
+    """Measure `ndcg10`, `mrr` and `map` over queries, each with a paired `.drop` (positive: the variant is worse).
 
-    A row is relevant where its label is above 0. Of equal scores, NDCG takes the mean over all orders, the others the
-    worst. Lists whose rows are all alike are left out, and a list weighs what its rows weigh on average. Raises
-    NotApplicable where no list is left, or a list is spread over groups.
+    A row is relevant if its label is above 0. For tied scores, NDCG averages over all orders, the others take the worst.
+    Queries whose rows are equally relevant are left out; a query has the mean weight of its rows.
+
+    Raises
+    ------
+    NotApplicable
+        If no query is left, or a query has rows in several groups.
     """
     lists = _queries(subject)
     own, before = (_query_metrics(scores[:, 0], lists) for scores in (subject.scores, subject.reference_scores))
@@ -66,13 +70,13 @@ def measure_ranking(subject: Comparison) -> list[Measurement]:
 
 
 def query_codes(subject: Comparison) -> Ints:
-    """The list of each row, int64 [n] in 0..L-1: as declared, else its group."""
+    """Return the query of each row, int64 (n,) in 0..L-1: as declared, else its group."""
     codes = np.unique(subject.groups if subject.query_ids is None else subject.query_ids, return_inverse=True)[1]
     return codes.astype(np.int64)
 
 
 def is_first(scores: Floats, codes: Ints) -> NDArray[np.bool_]:
-    """Whether a row comes first in its list by its score, bool [n]; of equal ones the row that stands first."""
+    """Return which rows rank first in their query, bool (n,); the earlier row wins a tie."""
     ordered = _rank(scores, codes)
     found = np.zeros(len(codes), dtype=np.bool_)
     found[ordered.rows[ordered.starts]] = True
@@ -93,7 +97,7 @@ def _queries(subject: Comparison) -> _Queries:
 
 
 def _blocks(rows: Blocks, codes: Ints, first: Ints, kept: NDArray[np.bool_]) -> Blocks:
-    """The blocks of those lists that are kept, from those of their rows; `first` [L] is a row of each."""
+    """Build the blocks of the kept queries; `first` (L,) is a row of each query."""
     weights = None
     if rows.weights is not None:
         weights = (tally(codes, len(first), rows.weights) / tally(codes, len(first)))[kept]
@@ -113,7 +117,7 @@ def _rank(scores: Floats, codes: Ints) -> _Ranking:
 
 
 def _query_metrics(scores: Floats, lists: _Queries) -> dict[str, Floats]:
-    """Each measure of each list that is kept."""
+    """Return each metric of each kept query."""
     gains = np.exp2(lists.relevance) - 1
     ordered, ideal = _rank(scores, lists.codes), _rank(gains, lists.codes)
     most = np.where(lists.kept, _dcg(gains, ideal), 1.0)
@@ -122,14 +126,14 @@ def _query_metrics(scores: Floats, lists: _Queries) -> dict[str, Floats]:
 
 
 def _dcg(gains: Floats, ordered: _Ranking) -> Floats:
-    """The sum of the first ten gains, each less by its place, of each list [L]; rows of one score share their gain."""
+    """Return the discounted gain of the first ten rows of each query (L,); tied rows share their gain."""
     shared = tally(ordered.equal, len(gains), gains[ordered.rows]) / np.maximum(tally(ordered.equal, len(gains)), 1)
     discounts = np.where(ordered.places < TOP, 1 / np.log2(ordered.places + 2), 0.0)
     return tally(ordered.codes, len(ordered.starts), shared[ordered.equal] * discounts)
 
 
 def _mrr_and_map(relevant: NDArray[np.bool_], ordered: _Ranking) -> dict[str, Floats]:
-    """One by the place of the first relevant row, and the average precision, of each list [L]; 0 without any."""
+    """Return reciprocal rank and average precision of each query (L,); 0 without a relevant row."""
     hits = relevant[ordered.rows].astype(np.float64)
     above = np.cumsum(hits)
     above -= (above - hits)[ordered.starts][ordered.codes]

@@ -1,4 +1,4 @@
-"""How far the numbers of a regression lie from what came true, and what was lost to the model as it came."""
+"""Quality of regressions: size of the errors, with the drop against the baseline."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ _NON_NEGATIVE = (0.0, UNBOUNDED[1])
 
 
 def measure_regression(subject: Comparison) -> list[Measurement]:
-    """`rmse`, `mae` in units of the target, `r2`, and paired `.drop` of each (positive = the variant is worse).
+    """Measure `rmse` and `mae` in units of the target, and `r2`, each with a paired `.drop` (positive: worse).
 
-    Beside them `mean_error`: how much more is said than comes true.
-
-    Raises NotApplicable where the target is constant, or an answer is no number.
+    Also `mean_error`, predicted minus true. Raises NotApplicable if the target is constant, or an answer is not finite.
     """
     blocks = build_blocks(subject)
     errors = subject.scores[:, 0] - subject.labels
@@ -53,7 +51,7 @@ def _rmse(errors: Floats, were: Floats, blocks: Blocks) -> list[Measurement]:
 
 
 def _r2(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Measurement]:
-    """R squared, 1 - squared error over variance, each with the variance of the rows that it is taken of."""
+    """Measure R squared, each leave-one-out value with the variance of its own rows."""
     total, left = _variances(labels, blocks)
     found, lost = [], []
     for each in (np.square(errors), np.square(were)):
@@ -66,7 +64,7 @@ def _r2(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Me
 
 
 def _variances(labels: Floats, blocks: Blocks) -> tuple[float, Floats]:
-    """The variance of labels [n], and with each block left out in turn [n_blocks]."""
+    """Return the variance of labels (n,), and its leave-one-block-out values (n_blocks,)."""
     centred = labels - blocks.mean(labels)
     means, squares = (leave_one_out_mean(blocks.per_block(each), blocks.rows) for each in (centred, np.square(centred)))
     return blocks.mean(np.square(centred)), np.maximum(squares - np.square(means), np.finfo(np.float64).tiny)

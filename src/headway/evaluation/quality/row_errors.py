@@ -1,4 +1,4 @@
-"""The squared error of each row, of the variant and of the model as it came, whatever the task."""
+"""Error and decision of each row, of the variant and of the baseline, for any task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.evaluation.statistics.tables import Blocks, binary_answers, build_b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowErrors:
-    """`brier` of a classifier, `mse` of a regression: float64 [n] of both; differences lie in `bounds`."""
+    """`brier` of a classifier or `mse` of a regression, float64 (n,) of both models; differences lie in `bounds`."""
 
     name: str
     variant: Floats
@@ -28,12 +28,12 @@ class RowErrors:
 
     @property
     def lost(self) -> Floats:
-        """How much more the variant errs on each row, float64 [n]."""
+        """Error of the variant minus that of the baseline, float64 (n,)."""
         return self.variant - self.reference
 
 
 def compute_row_errors(subject: Comparison) -> RowErrors:
-    """The errors of a subject; raises NotApplicable where its answers or labels are not those of its task."""
+    """Compute the squared error of each row; raises NotApplicable if answers or labels do not fit the task."""
     if subject.variant.task == "regression":
         variant, reference = (
             np.square(scores[:, 0] - subject.labels) for scores in (subject.scores, subject.reference_scores)
@@ -51,10 +51,10 @@ def compute_row_errors(subject: Comparison) -> RowErrors:
 
 
 def decision_churn(subject: Comparison, blocks: Blocks) -> RowStatistic:
-    """`decision_churn` as it is asked of any part: 1 where the decision is another, else 0.
+    """Return the statistic `decision_churn`: 1 for a row whose decision differs from the baseline's, else 0.
 
-    A decision is the one at the threshold, or the most probable of several classes. Of a ranking it is which row of a
-    list comes first, asked of the rows that did.
+    A decision is made at the threshold, or for the most probable class. For a ranking it is which row of a query comes
+    first, over the rows that did for the baseline.
     """
     own, before = (_decisions(subject, scores) for scores in (subject.scores, subject.reference_scores))
     among = before == 1 if subject.variant.task == "ranking" else np.ones(blocks.n_rows, dtype=np.bool_)
@@ -69,7 +69,7 @@ def _decisions(subject: Comparison, scores: Floats) -> NDArray[np.int64]:
 
 
 def decide_class(scores: Floats, threshold: float) -> NDArray[np.int64]:
-    """The decisions of a classifier by its scores [n, k]: 1 from the threshold on, or the most probable class.
+    """Return the decisions for scores (n, k): 1 from the threshold on, or the most probable class.
 
     >>> decide_class(np.array([[0.2], [0.5]]), 0.5).tolist(), decide_class(np.array([[0.2, 0.8]]), 0.5).tolist()
     ([0, 1], [1])

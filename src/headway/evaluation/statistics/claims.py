@@ -1,4 +1,4 @@
-"""Words on many parts at once: each part is claimed at its share of 5 %, the chance that any of the words is wrong."""
+"""Claims about many parts at once: each is tested at its share of 5 %, the chance that any claim is wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Difference = Literal["gained", "lost", "alike", "open"]
 
 
 def one_sided_bounds(found: Measurement, alpha: float) -> tuple[float, float]:
-    """The lower and the upper bound, each wrong in `alpha`; without an interval, the ends of the whole range."""
+    """Return the lower and upper bound, each wrong with probability `alpha`; the full range without an interval."""
     if found.se is None or found.dof is None:
         return found.low, found.high
     reach = student_quantile(1 - alpha, found.dof) * found.se
@@ -28,7 +28,7 @@ def one_sided_bounds(found: Measurement, alpha: float) -> tuple[float, float]:
 
 
 def log_ratio(found: Measurement) -> Measurement:
-    """A ratio (unit `x`) as the difference of two logarithms; any other measurement as it is."""
+    """Return a ratio (unit `x`) as a difference of logarithms; other measurements are returned unchanged."""
     if found.unit != "x":
         return found
     low, high = (math.log(end) if end > 0 else -math.inf for end in (found.low, found.high))
@@ -37,7 +37,7 @@ def log_ratio(found: Measurement) -> Measurement:
 
 
 def classify_difference(found: Measurement, margin: float, alpha: float) -> Difference:
-    """Whether a difference lies wholly within the margin, wholly above 0 or below it, or cannot be told.
+    """Tell whether a difference is within the margin, above 0, below 0, or undecided.
 
     >>> found = Measurement(name="a", value=2.0, low=1.9, high=2.1, se=0.05, dof=24, method="", n_rows=9)
     >>> classify_difference(found, 1.0, 0.01)
@@ -50,13 +50,13 @@ def classify_difference(found: Measurement, margin: float, alpha: float) -> Diff
 
 
 def required_z(alpha: float) -> float:
-    """By how many of its standard errors a value must lie from a limit to be shown in 9 of 10 samples."""
+    """Return the distance from a limit, in standard errors, that is detected with 90 % power."""
     z = NormalDist().inv_cdf
     return z(1 - alpha) + z(POWER)
 
 
 def groups_needed(found: Measurement, gap: float, alpha: float) -> float:
-    """Groups by which a true distance `gap` from a limit would be shown in 9 of 10 samples; infinite if hopeless.
+    """Return the groups that show a true distance `gap` from a limit with 90 % power; infinite beyond ten times those.
 
     G * ((z(1 - alpha) + z(0.9)) * se / gap)^2, and at least one more than there are.
     """
@@ -69,7 +69,7 @@ def groups_needed(found: Measurement, gap: float, alpha: float) -> float:
 
 
 def describe_needed_data(found: Measurement, margin: float, alpha: float) -> str:
-    """What would tell on which side a difference lies, in words; of a timing its rounds are the groups."""
+    """Describe how many groups, or rounds of a benchmark, would decide on which side a difference lies."""
     plain, word = log_ratio(found), "rounds" if found.unit == "x" else "groups"
     size = abs(plain.value)
     needed = groups_needed(plain, margin - size if size < margin else size, alpha)
@@ -82,7 +82,7 @@ def describe_needed_data(found: Measurement, margin: float, alpha: float) -> str
 
 
 def flag_parts(name: str, parts: Mapping[str, str], *, n_rows: int) -> list[Measurement]:
-    """How many parts a word is said of, and 1 for each of them, with why."""
+    """Return the number of parts that a claim is made of, and 1 for each of them with the reason as its method."""
     over_all = exact_measurement(name, float(len(parts)), n_rows=n_rows, method="parts of which it is shown")
     return [
         over_all,

@@ -1,7 +1,7 @@
-"""Percentiles of times with intervals that need no distribution: order statistics, honest where times share fate.
+"""Percentiles with distribution-free intervals: order statistics that account for dependent values.
 
-A stall strikes many requests at once, so that n requests may say no more than a few. How much less is measured by the
-stretches of time in which they were asked, as in surveys by clusters (Woodruff 1952, Korn and Graubard 1998).
+A stall slows many requests at once, so that n requests may carry the information of a few. The design effect is
+estimated from time buckets, as in cluster surveys (Woodruff 1952, Korn and Graubard 1998).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONFIDENCE = 0.99
 
 @cache
 def min_sample_size(share: float, *, beyond: int = 1) -> int:
-    """Requests without which a percentile is no claim: with so many, `beyond` slower ones show it at 99 %.
+    """Return the requests that a percentile needs, so that `beyond` slower ones confirm it at 99 %.
 
     >>> min_sample_size(0.99), min_sample_size(0.99, beyond=0), min_sample_size(0.9)
     (662, 459, 64)
@@ -35,7 +35,7 @@ def min_sample_size(share: float, *, beyond: int = 1) -> int:
 
 
 def binomial_cdf(count: int, share: float) -> Floats:
-    """The chances that at most 0, 1, ... count of so many come true, each with the chance `share`; float64 [count + 1].
+    """Return the binomial distribution function at 0, 1, ..., count for the probability `share`, float64 (count + 1,).
 
     >>> binomial_cdf(2, 0.5).round(2).tolist()
     [0.25, 0.75, 1.0]
@@ -49,11 +49,30 @@ def binomial_cdf(count: int, share: float) -> Floats:
 def percentile_interval(
     name: str, values: Floats, stretches: Ints, share: float, *, of: tuple[str, str] = ("requests", "stretches of time")
 ) -> Measurement:
-    """A percentile of values [n] (infinite for what never came), each of a stretch of time, int64 [n].
+    """Estimate a percentile with a 95 % interval between observed values.
 
-    `of` are the words for a value and for what values share. The ends of its interval are values that were seen, of
-    95 %. It has no groups, for the judge weighs ends as they are: `method` says what n was worth. Raises NotApplicable
-    where that is too little, or too many never came.
+    Parameters
+    ----------
+    name : str
+        Name of the measure.
+    values : ndarray of shape (n,)
+        Infinite for requests without an answer.
+    stretches : ndarray of shape (n,)
+        Time bucket, or other cluster, of each value.
+    share : float
+        The percentile, in (0, 1).
+    of : tuple of str
+        Words for a value and for a cluster.
+
+    Returns
+    -------
+    Measurement
+        Without groups, since the judge reads its ends; `method` gives the effective sample size.
+
+    Raises
+    ------
+    NotApplicable
+        If the effective sample is too small, or too many requests have no answer.
     """
     ordered = np.sort(values)
     count, value = len(values), float(np.quantile(ordered, share, method="inverted_cdf")) if len(values) else 0.0
@@ -72,9 +91,9 @@ def percentile_interval(
 
 
 def median_interval(name: str, values: Floats, *, of: str) -> Measurement:
-    """The median of values [n] that were measured one after the other, with ends that were seen, of 95 % or more.
+    """Estimate the median of sequential values (n,) with an interval of at least 95 %.
 
-    Raises NotApplicable for fewer than `needed(0.5)`, which are 11: of so few the ends say nothing.
+    Raises NotApplicable for fewer than `min_sample_size(0.5)` values, which is 11.
     """
     if len(values) < min_sample_size(0.5):
         raise NotApplicable(
@@ -86,7 +105,7 @@ def median_interval(name: str, values: Floats, *, of: str) -> Measurement:
 
 
 def _design_effect(slower: NDArray[np.bool_], stretches: Ints, share: float) -> float:
-    """How many requests say what one would say alone: the variance by stretches over that of lone requests, from 1."""
+    """Return the variance by time buckets over that of independent requests, at least 1."""
     _, places = np.unique(stretches, return_inverse=True)
     rows = np.bincount(places).astype(np.float64)
     if len(rows) < 2:
@@ -96,7 +115,7 @@ def _design_effect(slower: NDArray[np.bool_], stretches: Ints, share: float) -> 
 
 
 def _interval_ranks(worth: int, count: int, share: float) -> tuple[int, int]:
-    """The places from 0, among `count` in order, of the ends that so many lone requests would have."""
+    """Return the ranks from 0, among `count`, of the interval that `worth` independent requests would have."""
     chances = binomial_cdf(worth, share)
     low = int(np.searchsorted(chances, (1 - LEVEL) / 2, side="right"))
     high = int(np.searchsorted(chances, (1 + LEVEL) / 2)) + 1

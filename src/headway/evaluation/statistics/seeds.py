@@ -1,8 +1,7 @@
-"""Evidence on several trainings of one recipe as one: every interval carries what chance in training brings.
+"""Pools evidence on several training seeds: every interval includes the variance of training.
 
-A recipe with another seed is another model. The one that is shipped is one draw of them, so its expectation is the mean
-over seeds, and its variance that of the groups plus that of one draw about the mean of S: sd^2 (1 + 1 / S). Degrees of
-freedom are Satterthwaite's (1946).
+The released model is one draw of the recipe, so its expectation is the mean over seeds, and its variance that of the
+groups plus that of one draw about the mean of S seeds: sd^2 (1 + 1 / S). Degrees of freedom are Satterthwaite's (1946).
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ MIN_DOF = 3
 
 
 def pool_seeds(evidence: Sequence[Evidence]) -> Evidence:
-    """The evidence on the first with the intervals of all, measured on the same rows; of one alone it is that one's.
+    """Return the evidence on the first seed with the intervals of all, measured on the same rows.
 
-    Of a count or maximum, the largest is taken. Where seeds differ so much that they leave less than 3 degrees of
-    freedom, there is no interval: more seeds are needed.
+    Counts and maxima take the largest value. If seeds leave fewer than 3 degrees of freedom there is no interval: more
+    seeds are needed.
     """
     first, *others = evidence
     if not others:
@@ -33,9 +32,10 @@ def pool_seeds(evidence: Sequence[Evidence]) -> Evidence:
 
 
 def pool_measurements(same: Sequence[Measurement], *, ships_one: bool = True) -> Measurement:
-    """One measure of several trainings as one, within the bounds that the measure says it has.
+    """Pool one measure of several trainings, within its bounds.
 
-    Where none of them `ships_one`, as a recipe is asked about, the variance of seeds is that of their mean, sd^2 / S.
+    Without `ships_one`, when the recipe is judged and no single model, the variance of seeds is that of their mean,
+    sd^2 / S.
     """
     first = same[0]
     if first.n_groups == 0:

@@ -1,10 +1,14 @@
-"""A mean over keys with bounds that hold at every look, however often one looks.
+"""Confidence sequences of a mean over keys: bounds that hold at every evaluation, however many there are.
 
-Requests of one key share fate, so a key counts once: by its first request. Two streams watch. The long one counts each
-key once; the recent one begins anew every `RECENT_LENGTH` requests of the release and counts every key again, so that harm is
-found which begins late, or on keys that were counted before. A stream begun anew is no fresh chance, for the keys are
-the same: the streams divide alpha among them, and each has its part whatever the others saw. Nothing here is
-asymptotic; `betting` has the method.
+Requests of one key are dependent, so a key counts once, by its first request. Two streams run in parallel: the long one
+counts each key once; the recent one restarts every `RECENT_LENGTH` requests of the release and counts every key again,
+to find harm that begins late, or on keys counted before. A restarted stream is no independent test, for the keys are
+the same: the streams divide alpha, whatever the others saw. No bound is asymptotic.
+
+The bounds come from betting (Waudby-Smith and Ramdas 2024): a gambler who bets at fair odds that a mean is above a limit
+multiplies the stake by 1/alpha with probability at most alpha, ever, if the mean is within the limit (Ville 1939). The
+limits that such wealth has not refuted form the sequence. The bets are a fixed mixture, chosen before the first
+observation: a bound stays valid if the mean changes over time, as long as its running average is within.
 """
 
 from __future__ import annotations
@@ -27,10 +31,10 @@ _NEAR = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueGrid:
-    """What is observed: a value in [low, high], tallied at the points of a lattice of `cells` equal cells.
+    """Values in [low, high], tallied at the points of a grid of `cells` equal cells.
 
-    With `share`, the chance that a key is the release's, a value y counts +y/share for the release and -y/(1 - share)
-    for live: the mean of that is the release's mean less live's (Horvitz and Thompson 1952).
+    With `share`, the probability that a key belongs to the release, a value y counts +y/share for the release and
+    -y/(1 - share) for live: the mean is the release's minus live's (Horvitz and Thompson 1952).
     """
 
     low: float = 0.0
@@ -40,24 +44,24 @@ class ValueGrid:
 
     @property
     def lattice(self) -> Floats:
-        """The values that are told apart, [cells + 1]."""
+        """Values that are distinguished, (cells + 1,)."""
         return np.linspace(self.low, self.high, self.cells + 1)
 
     @property
     def points(self) -> Floats:
-        """What a tally counts: the lattice; with `share` what it counts for live, then what for the release."""
+        """Values of the tally: the grid; with `share` its weighted values for live, then for the release."""
         if not self.share:
             return self.lattice
         return np.concatenate([-self.lattice / (1 - self.share), self.lattice / self.share])
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The least and the most that the mean can be."""
+        """Smallest and largest possible mean."""
         return (self.low - self.high, self.high - self.low) if self.share else (self.low, self.high)
 
     @property
     def rounding(self) -> float:
-        """How far the lattice may move the mean: half a cell, of both sides; nothing where all values are whole."""
+        """Largest error of the mean by the grid: half a cell per side; 0 for whole values."""
         width = (self.high - self.low) / self.cells
         return 0.0 if width == 1 else width if self.share else width / 2
 
@@ -69,9 +73,9 @@ PAIRED_LOSS = ValueGrid(low=-1.0, cells=4096)
 
 
 def unpaired_difference(share: float) -> ValueGrid:
-    """Shares of two sides that answer different keys, release less live; a key is the release's with chance `share`.
+    """Return the grid for release minus live on different keys; a key is the release's with probability `share`.
 
-    Raises DataError where one side answers all.
+    Raises DataError if one of them answers all keys.
     """
     if not 0 < share < 1:
         raise DataError(f"release and live can be compared where both answer callers, not at a share of {share:g}")
@@ -80,9 +84,9 @@ def unpaired_difference(share: float) -> ValueGrid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observations:
-    """Requests in the order in which they were answered: hash of the key [n], value [n], and whose it was [n].
+    """Requests in the order of their answers: hash of the key (n,), value (n,), and whether the release answered (n,).
 
-    `canary` is needed where sides that answer different keys are compared.
+    `canary` is needed to compare releases that answer different keys.
     """
 
     keys: Keys
@@ -91,7 +95,7 @@ class Observations:
 
 
 def encode_values(form: ValueGrid, seen: Observations) -> Ints:
-    """The point of each observation, int64 [n] into `form.points`; raises DataError for a value of another form."""
+    """Return the grid point of each observation, int64 (n,) into `form.points`; raises DataError for a value off the grid."""
     cells = (np.asarray(seen.values, dtype=np.float64) - form.low) / (form.high - form.low) * form.cells
     inside = (cells >= -_NEAR) & (cells <= form.cells + _NEAR)
     if form.rounding == 0:
@@ -116,26 +120,25 @@ _MIN_LIMIT = 1e-9
 
 
 def bet_returns(values: Floats, limit: float) -> Floats:
-    """What each stake against "the mean is at most `limit`" becomes by each value [A], both >= 0 -> [A, stakes].
+    """Return the factor by which each bet against "the mean is at most `limit`" changes, (A, bets), for values (A,) >= 0.
 
-    A stake c becomes 1 - c + c * value / limit: on average no more than it was, if the mean is within the limit.
+    A bet c becomes 1 - c + c * value / limit: on average no more than before, if the mean is within the limit.
     """
     return 1 - BETS + np.multiply.outer(values / limit, BETS)
 
 
 def log_wealth(logs: Floats) -> Floats:
-    """Log of what 1 has become in all, from the logs of what each stake has, [..., stakes] -> [...]."""
+    """Return the logarithm of the total wealth from the logarithms of each bet, (..., bets)."""
     most = logs.max(axis=-1)
     wealth: Floats = most + np.log(np.exp(logs - most[..., None]) @ BET_WEIGHTS)
     return wealth
 
 
 def highest_rejected_limit(values: Floats, counts: Ints, threshold: float) -> float:
-    """The highest limit against which log wealth is above the threshold > 0, or 0 if there is none.
+    """Return the highest limit whose log wealth is above the threshold > 0; 0 if there is none.
 
-    `values` [A], all >= 0, were observed `counts` [A] times. Log wealth falls, and is convex, in the logarithm of the
-    limit: Newton's steps from below come near the end and never past it, so what is given is refuted wherever they
-    stop.
+    `values` (A,), all >= 0, were observed `counts` (A,) times. Log wealth is decreasing and convex in the logarithm of the
+    limit: Newton steps from below approach the root without passing it, so the result is rejected wherever they stop.
     """
     logarithm, often = math.log(_MIN_LIMIT), counts.astype(np.float64)
     wealth, slope = _wealth_and_slope(values, often, logarithm)
@@ -148,7 +151,7 @@ def highest_rejected_limit(values: Floats, counts: Ints, threshold: float) -> fl
 
 
 def _wealth_and_slope(values: Floats, counts: Floats, logarithm: float) -> tuple[float, float]:
-    """Log wealth against the limit of that logarithm, and its derivative by it."""
+    """Return log wealth against the limit of that logarithm, and its derivative."""
     became = bet_returns(values, math.exp(logarithm))
     logs = counts @ np.log(became)
     wealth = float(log_wealth(logs))
@@ -164,7 +167,7 @@ METHOD = "betting, first request of each key"
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Keys counted once each: `number` of the stream, requests met, tally of points, keys met in sorted parts."""
+    """Keys counted once each: `number` of the stream, requests, tally of grid points, known keys in sorted parts."""
 
     number: int
     rows: int
@@ -174,7 +177,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamBounds:
-    """The mean of a stream over its keys, and the bounds of it."""
+    """Mean of a stream over its keys, with bounds."""
 
     value: float
     low: float
@@ -185,9 +188,9 @@ class StreamBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidenceSequence:
-    """All that the next look needs of what was seen; `worst` is that of the streams which ended with most harm shown.
+    """State of a confidence sequence; `worst` is the finished stream that showed most harm.
 
-    `alpha` is the chance that the low bound is ever above the mean, `beta` that the high bound is ever below it.
+    `alpha` is the probability that the low bound is ever above the mean, `beta` that the high bound is ever below it.
     """
 
     form: ValueGrid
@@ -199,9 +202,9 @@ class ConfidenceSequence:
 
 
 def start_sequence(form: ValueGrid, *, alpha: float, beta: float = 0.05) -> ConfidenceSequence:
-    """The track before the first request; what its bounds promise is fixed here, before anything is seen.
+    """Return the state before the first request; alpha and beta are fixed here.
 
-    Raises DataError unless both chances of error are between 0 and 1.
+    Raises DataError unless both are between 0 and 1.
     """
     if not (0 < alpha < 1 and 0 < beta < 1):
         raise DataError(f"a chance of error is between 0 and 1, met alpha = {alpha:g}, beta = {beta:g}")
@@ -211,9 +214,9 @@ def start_sequence(form: ValueGrid, *, alpha: float, beta: float = 0.05) -> Conf
 
 
 def update_sequence(track: ConfidenceSequence, seen: Observations) -> ConfidenceSequence:
-    """The track after more requests, the same in one batch as in many; takes time by the new requests.
+    """Return the state after more requests, the same in one batch as in many; linear in the new requests.
 
-    Raises DataError for a value that is not of the form.
+    Raises DataError for a value off the grid.
     """
     codes = encode_values(track.form, seen)
     long, longs = _fill_stream(track.long, seen.keys, codes, length=LONG_LENGTH)
@@ -226,9 +229,9 @@ def update_sequence(track: ConfidenceSequence, seen: Observations) -> Confidence
 
 
 def measure_sequence(track: ConfidenceSequence, name: str) -> Measurement | None:
-    """The mean over keys with its bounds; None where nothing was observed.
+    """Return the mean over keys with its bounds; None without observations.
 
-    Of the two streams and those that ended, the one with most harm shown is given, with its own value and counts.
+    Of both streams and the finished ones, that with most harm shown is returned, with its own value and counts.
     """
     both = ((track.long, long_alpha_share(track.long.number)), (track.recent, recent_alpha_share(track.recent.number)))
     found = [_stream_bounds(track, stream, part) for stream, part in both if stream.rows]
@@ -249,17 +252,17 @@ def measure_sequence(track: ConfidenceSequence, name: str) -> Measurement | None
 
 
 def long_alpha_share(number: int) -> float:
-    """The part of alpha that a long stream has: 0.72 the first, all later ones together 0.08."""
+    """Return the share of alpha of a long stream: 0.72 for the first, 0.08 for all later ones together."""
     return 0.72 if number == 1 else 0.08 / (number * (number - 1))
 
 
 def recent_alpha_share(number: int) -> float:
-    """The part of alpha that a recent stream has, 0.2 all together; the first sees what the long one sees: none."""
+    """Return the share of alpha of a recent stream, 0.2 in total; the first has none, since it sees what the long one sees."""
     return 0.0 if number == 1 else 0.2 / (number * (number - 1))
 
 
 def recent_length(form: ValueGrid) -> int:
-    """Requests until the recent stream begins anew: `RECENT_LENGTH` of them are the release's."""
+    """Return the requests until the recent stream restarts, `RECENT_LENGTH` of them the release's."""
     return math.ceil(RECENT_LENGTH / form.share) if form.share else RECENT_LENGTH
 
 
@@ -268,7 +271,7 @@ def _empty_stream(form: ValueGrid, number: int) -> Stream:
 
 
 def _fill_stream(stream: Stream, keys: Keys, codes: Ints, *, length: int) -> tuple[Stream, list[Stream]]:
-    """The stream after these requests, begun anew whenever it has met `length`; and those that ended."""
+    """Return the stream after these requests, restarted after each `length`, and the finished streams."""
     ended = []
     start = 0
     while start < len(keys):
@@ -282,7 +285,7 @@ def _fill_stream(stream: Stream, keys: Keys, codes: Ints, *, length: int) -> tup
 
 
 def _count_keys(stream: Stream, keys: Keys, codes: Ints) -> Stream:
-    """The stream after these requests: each key that it had not met counts by its first."""
+    """Count the first request of each new key."""
     fresh, first = np.unique(keys, return_index=True)
     new = ~_is_known(stream.met, fresh)
     counts = stream.counts + np.bincount(codes[first[new]], minlength=len(stream.counts))
@@ -298,7 +301,7 @@ def _is_known(met: Sequence[Keys], keys: Keys) -> Bools:
 
 
 def _add_keys(met: tuple[Keys, ...], keys: Keys) -> tuple[Keys, ...]:
-    """Sorted parts, each more than twice as long as the next: few to look in, and seldom merged."""
+    """Add keys as sorted parts, each more than twice as long as the next: few to search, and seldom merged."""
     parts = [*met, keys] if len(keys) else [*met]
     while len(parts) > 1 and len(parts[-2]) <= 2 * len(parts[-1]):
         last = parts.pop()
@@ -311,7 +314,7 @@ def _low(bounds: StreamBounds) -> float:
 
 
 def _stream_bounds(track: ConfidenceSequence, stream: Stream, part: float) -> StreamBounds:
-    """The mean of a stream that has this part of alpha and beta, and its bounds, as wide as the lattice rounds."""
+    """Return the mean of a stream with this share of alpha and beta, its bounds widened by the grid's rounding."""
     held = np.flatnonzero(stream.counts)
     points, counts = track.form.points[held], stream.counts[held]
     low, high = track.form.bounds

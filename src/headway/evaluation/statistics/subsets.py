@@ -1,4 +1,4 @@
-"""A mean over rows, with its interval by group."""
+"""Means over rows or subsets of rows, and against all other rows, with intervals by group."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_LOG_LOSS = -math.log(MIN_PROBABILITY)
 
 
 def mean_measurement(name: str, values: Floats, blocks: Blocks, bounds: tuple[float, float]) -> Measurement:
-    """The mean of values [n], by weight, within `bounds`."""
+    """Measure the weighted mean of values (n,), within `bounds`."""
     sample = Sample(n_rows=blocks.n_rows, n_groups=blocks.n_groups, bounds=bounds)
     return jackknife_interval(
         name, blocks.mean(values), leave_one_out_mean(blocks.per_block(values), blocks.rows), sample
@@ -48,7 +48,7 @@ ECE_BINS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowStatistic:
-    """What is asked of a part: the mean of `values` float64 [n], in `bounds`, over those rows that are `among`."""
+    """A statistic of rows: the mean of `values` (n,), in `bounds`, over the eligible rows `among`."""
 
     name: str
     values: Floats
@@ -58,13 +58,13 @@ class RowStatistic:
 
 
 def subset_mean(asked: RowStatistic, inside: Bools) -> Measurement:
-    """The mean over the rows `inside`, bool [n], of which there is at least one among those that are asked."""
+    """Measure the mean over the rows `inside`, bool (n,), of which at least one must be eligible."""
     sums, rows = _block_sums(asked, inside)
     return t_interval(asked.name, ratio_of_sums(sums[None], rows[None])[0], subset_sample(asked, inside))
 
 
 def subset_minus_rest(asked: RowStatistic, inside: Bools) -> Measurement:
-    """The mean inside less that outside; both have a row. Each group is left out of both, so what it shares cancels."""
+    """Measure the mean inside minus the mean outside, both with a row; a group is left out of both at once."""
     (sums, rows), (others, other_rows) = _block_sums(asked, inside), _block_sums(asked, ~inside)
     some = rows + other_rows > 0
     without = leave_one_out_mean(sums[some], rows[some]) - leave_one_out_mean(others[some], other_rows[some])
@@ -75,32 +75,32 @@ def subset_minus_rest(asked: RowStatistic, inside: Bools) -> Measurement:
 
 
 def jackknife_estimate(value: float, without_each: Floats, *, held: Floats) -> Estimate:
-    """A value from itself with each block left out; it is known by those blocks alone in which `held` is above 0."""
+    """Build an estimate from leave-one-block-out values; degrees of freedom count the blocks with `held` above 0."""
     dof = int((held > 0).sum()) - 1
     return Estimate(value=value, se=float(jackknife_error(without_each)), dof=dof, method=JACKKNIFE)
 
 
 def subset_sample(asked: RowStatistic, inside: Bools) -> Sample:
-    """The rows of a part that are asked, and their groups."""
+    """Return the eligible rows of a subset, and their groups."""
     groups = asked.blocks.groups[asked.among & inside]
     return Sample(n_rows=len(groups), n_groups=len(np.unique(groups)), bounds=asked.bounds)
 
 
 def _block_sums(asked: RowStatistic, inside: Bools) -> tuple[Floats, Floats]:
-    """Sums of the values over a part, and its rows, by weight, both float64 [blocks]."""
+    """Sum the values and the rows of a subset by weight, both float64 (blocks,)."""
     part = (asked.among & inside).astype(np.float64)
     return asked.blocks.per_block(asked.values * part), asked.blocks.per_block(part)
 
 
 def score_bins(scores: Floats) -> Ints:
-    """The bin of each score among ECE_BINS of equal mass over all rows, int64 [n]."""
+    """Return the bin of each score among ECE_BINS of equal mass over all rows, int64 (n,)."""
     return np.searchsorted(quantile_edges(scores, ECE_BINS), scores, side="right")
 
 
 def subset_calibration_error(asked: RowStatistic, bins: Ints, inside: Bools) -> tuple[float, Floats, Floats]:
-    """The calibration error of a part by `score_bins`; also with each block left out, and each block's rows, [blocks].
+    """Return the calibration error of a subset, its leave-one-block-out values, and the rows of each block.
 
-    The values asked are what is observed less what is said.
+    The values are observed minus predicted; bins are those of `score_bins`.
     """
     cells, weights = asked.blocks.blocks * ECE_BINS + bins, weighted(inside.astype(np.float64), asked.blocks.weights)
     surplus, rows = (

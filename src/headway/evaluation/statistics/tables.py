@@ -1,4 +1,4 @@
-"""Rows reduced once to tables with a line a group; every interval and test works on these, never on rows again."""
+"""Tables with one line per group, to which rows are reduced once; intervals and tests work on these alone."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ class BlockFields(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """The block of every row, all of length n: `groups` and `blocks` int64, blocks in 0..n_blocks-1.
+    """The block of every row: `groups` and `blocks` int64 (n,), blocks in 0..n_blocks-1.
 
-    A block is one group, or, beyond MOST_BLOCKS groups, a run of neighbouring ones: tables stay small, and neighbours
-    that lean on each other fall together. `n_groups` counts the groups themselves. `weights` float64, or None for rows
-    that count alike.
+    A block is one group or, beyond MAX_BLOCKS groups, a run of neighbouring ones: tables stay small, and dependent
+    neighbours fall together. `n_groups` counts the groups themselves. `weights` float64 (n,), None for equal weights.
     """
 
     groups: Ints
@@ -47,25 +46,22 @@ class Blocks:
         return len(self.groups)
 
     def per_block(self, values: Floats) -> Floats:
-        """Sums of values [n] by block, each times the weight of its row -> [n_blocks]."""
+        """Sum values (n,) by block and weight, float64 (n_blocks,)."""
         return tally(self.blocks, self.n_blocks, weighted(values, self.weights))
 
     def mean(self, values: Floats) -> float:
-        """The mean of values [n] over rows, by weight."""
+        """Return the weighted mean of values (n,)."""
         return float(np.average(values, weights=self.weights))
 
     @property
     def rows(self) -> Floats:
-        """The weight of the rows of each block, which is their number where all count alike, float64 [n_blocks]."""
+        """Weight of the rows of each block, or their number without weights, float64 (n_blocks,)."""
         return tally(self.blocks, self.n_blocks, self.weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryAnswers(Blocks):
-    """Labels, scores of the variant and of the model as it came, with their blocks; all of length n.
-
-    `labels` {0, 1}, `scores` and `reference` in [0, 1], float64.
-    """
+    """Labels {0, 1}, and scores of the variant and the baseline in [0, 1], each float64 (n,), with their blocks."""
 
     labels: Floats
     scores: Floats
@@ -74,7 +70,7 @@ class BinaryAnswers(Blocks):
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """Counts of positives and of negatives by block and score bin, both float64 [n_blocks, bins]."""
+    """Counts of positives and negatives by block and score bin, both float64 (n_blocks, bins)."""
 
     positives: Floats
     negatives: Floats
@@ -82,9 +78,9 @@ class ScoreTable:
 
 @dataclass(frozen=True, slots=True)
 class BinTable:
-    """Weight of rows, of positives, and of scores by block and equal-mass score bin, each float64 [n_blocks, bins].
+    """Weights of rows, positives and scores by block and equal-mass score bin, each float64 (n_blocks, bins).
 
-    `counts` are the rows of a bin themselves, float64 [bins].
+    `counts` are the rows of each bin, float64 (bins,).
     """
 
     rows: Floats
@@ -94,7 +90,7 @@ class BinTable:
 
 
 def binary_answers(subject: Comparison) -> BinaryAnswers:
-    """The answers of a binary subject, ready for tables.
+    """Return the answers of a binary comparison.
 
     Raises NotApplicable for other tasks, labels other than 0 and 1, no rows, and scores that are no probabilities.
     """
@@ -111,7 +107,7 @@ def binary_answers(subject: Comparison) -> BinaryAnswers:
 
 
 def build_blocks(subject: Comparison) -> Blocks:
-    """The blocks of a subject's rows; raises NotApplicable where there is none, or an answer is no number."""
+    """Build the blocks of a comparison's rows; raises NotApplicable if there is none, or an answer is not finite."""
     if not len(subject.labels):
         raise NotApplicable("there are no labelled rows")
     for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the model as it came")):
@@ -124,7 +120,7 @@ def build_blocks(subject: Comparison) -> Blocks:
 
 
 def block_fields(groups: Ints, weights: Floats | None) -> BlockFields:
-    """The fields of the Blocks of rows by their groups [n] and weights [n]."""
+    """Return the fields of Blocks for groups (n,) and weights (n,)."""
     codes, n_groups = _dense(groups)
     n_blocks = min(n_groups, MAX_BLOCKS)
     return {
@@ -137,19 +133,19 @@ def block_fields(groups: Ints, weights: Floats | None) -> BlockFields:
 
 
 def weighted(values: Floats | None, weights: Floats | None) -> Floats | None:
-    """Values [n] times weights [n]; None stands for ones."""
+    """Multiply values (n,) by weights (n,); None stands for ones."""
     if values is None or weights is None:
         return weights if values is None else values
     return values * weights
 
 
 def tally(codes: Ints, length: int, weights: Floats | None = None) -> Floats:
-    """How often each code in 0..length-1 occurs in codes [n], or the sums of its weights [n] -> float64 [length]."""
+    """Count each code in 0..length-1, or sum its weights, float64 (length,)."""
     return np.asarray(np.bincount(codes, weights=weights, minlength=length), dtype=np.float64)
 
 
 def quantile_edges(scores: Floats, bins: int) -> Floats:
-    """Inner edges that cut scores [n] into at most `bins` bins of equal mass; equal scores always share a bin."""
+    """Return inner edges that cut scores (n,) into at most `bins` bins of equal mass; ties share a bin."""
     ordered = np.sort(scores)
     edges: Floats = np.unique(ordered[np.arange(1, bins) * len(ordered) // bins])
     above: Floats = edges[edges > ordered[0]]
@@ -157,7 +153,7 @@ def quantile_edges(scores: Floats, bins: int) -> Floats:
 
 
 def score_table(scores: Floats, answers: BinaryAnswers, edges: Floats | None = None) -> ScoreTable:
-    """The table of scores [n] of the rows of `answers` between edges, which else are their SCORE_BINS quantiles."""
+    """Count the rows of `answers` by their scores (n,) between edges, by default SCORE_BINS quantiles."""
     edges = quantile_edges(scores, SCORE_BINS) if edges is None else edges
     bins = len(edges) + 1
     cells = (answers.blocks * 2 + answers.labels.astype(np.int64)) * bins + np.searchsorted(edges, scores, side="right")
@@ -166,7 +162,7 @@ def score_table(scores: Floats, answers: BinaryAnswers, edges: Floats | None = N
 
 
 def bin_table(answers: BinaryAnswers, bins: int) -> BinTable:
-    """The table of the variant's scores over `bins` bins of equal mass (fewer where many scores are equal)."""
+    """Sum the variant's scores over `bins` bins of equal mass, fewer if many scores are tied."""
     edges = quantile_edges(answers.scores, bins)
     found = len(edges) + 1
     cells = answers.blocks * found + np.searchsorted(edges, answers.scores, side="right")
@@ -176,10 +172,17 @@ def bin_table(answers: BinaryAnswers, bins: int) -> BinTable:
 
 
 def expected_calibration_error(surplus: Floats, rows: Floats) -> Floats:
-    """Expected calibration error in [0, 1]; surplus (positives less sum of scores) and rows, both [..., bins].
+    """Compute the expected calibration error, in [0, 1], with equal-mass bins.
 
-    The mean distance of a bin's observed rate from its mean score, weighted by its rows (Naeini, Cooper and Hauskrecht
-    2015), not debiased: near 0 noise makes it too large, so a limit on it is kept on the safe side (decision 0005).
+    The mean distance of a bin's observed rate from its mean score, weighted by rows (Naeini, Cooper and Hauskrecht 2015).
+    It is not debiased: noise makes it too large near 0, so a limit on it is conservative (decision 0005).
+
+    Parameters
+    ----------
+    surplus : ndarray of shape (..., bins)
+        Positives minus the sum of scores.
+    rows : ndarray of shape (..., bins)
+        Rows by weight.
 
     >>> float(expected_calibration_error(np.array([5.0, -5.0]), np.array([10.0, 10.0])))
     0.5
@@ -189,7 +192,7 @@ def expected_calibration_error(surplus: Floats, rows: Floats) -> Floats:
 
 
 def auc(positives: Floats, negatives: Floats) -> Floats:
-    """Area under the ROC curve from counts [..., bins] in order of score; ties count half; NaN with one class."""
+    """Compute the area under the ROC curve from counts (..., bins) in order of score; ties count half, NaN for one class."""
     below = np.cumsum(negatives, -1) - 0.5 * negatives
     with np.errstate(invalid="ignore", divide="ignore"):
         areas: Floats = (positives * below).sum(-1) / (positives.sum(-1) * negatives.sum(-1))
@@ -197,9 +200,9 @@ def auc(positives: Floats, negatives: Floats) -> Floats:
 
 
 def exact_auc(scores: Floats, labels: Floats, weights: Floats | None = None) -> float:
-    """Area under the ROC curve of scores [n] and labels {0, 1} [n], every distinct score a bin of its own.
+    """Compute the area under the ROC curve of scores (n,) and labels {0, 1} (n,).
 
-    With `weights` [n], a pair counts by the product of its rows' weights.
+    With `weights` (n,), a pair counts by the product of its rows' weights.
 
     >>> exact_auc(np.array([.1, .4, .35, .8]), np.array([0., 0., 1., 1.]))
     0.75
@@ -210,25 +213,25 @@ def exact_auc(scores: Floats, labels: Floats, weights: Floats | None = None) -> 
 
 
 def leave_one_out_auc(table: ScoreTable) -> Floats:
-    """The area under the ROC curve with each block left out in turn -> [n_blocks]."""
+    """Return the area under the ROC curve with each block left out, (n_blocks,)."""
     return auc(table.positives.sum(0) - table.positives, table.negatives.sum(0) - table.negatives)
 
 
 def leave_one_out_mean(sums: Floats, rows: Floats) -> Floats:
-    """The mean over rows with each block left out in turn, all [n_blocks]; NaN where none is left."""
+    """Return the mean over rows with each block left out, (n_blocks,); NaN if none is left."""
     with np.errstate(invalid="ignore"):
         means: Floats = (sums.sum() - sums) / (rows.sum() - rows)
     return means
 
 
 def _dense(groups: Ints) -> tuple[Ints, int]:
-    """Codes 0..G-1 in the same order, without the numbers that no row has."""
+    """Return codes 0..G-1 in the same order, without unused numbers."""
     present = np.bincount(groups) > 0
     return (np.cumsum(present) - 1)[groups], int(present.sum())
 
 
 def _probabilities(scores: Floats, whose: str) -> Floats:
-    """The one column of scores [n, 1], with rounding beyond [0, 1] taken back."""
+    """Return the column of scores (n, 1), clipped to [0, 1] within rounding."""
     column = scores[:, 0]
     wrong = ~((column >= -_ROUNDING) & (column <= 1 + _ROUNDING))
     if wrong.any():

@@ -1,4 +1,4 @@
-"""Two different sets of groups (two periods, canary against live): an interval for their difference."""
+"""Permutation intervals for the difference of two sets of groups: two periods, or canary against live."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PERMUTATION = "studentised permutation of groups"
 def permutation_interval(
     name: str, statistic: TwoSampleStatistic, in_first: NDArray[np.bool_], sample: Sample
 ) -> Measurement:
-    """First set minus second, two different sets of groups (two periods, canary against live); `in_first` bool [G].
+    """Build the interval of first set minus second; `in_first` bool (G,) tells the set of each group.
 
-    The t quantile gives way to that of |D*| / se* over 999 random regroupings (Chung and Romano 2013): a few groups
-    that carry all make it wide. `se` is scaled so that a t bound with `dof` reproduces the interval. Where groups lean
-    on their neighbours in time, give runs of groups as one.
+    The t quantile is replaced by that of |D*| / se* over 999 random regroupings (Chung and Romano 2013), so that a few
+    dominating groups widen it. `se` is scaled so that a t bound with `dof` reproduces the interval. Groups that depend on
+    their neighbours in time are to be given as runs.
     """
     count = len(in_first)
     weights: list[Weights] = [in_first[None].astype(np.float64)]
@@ -44,16 +44,16 @@ def permutation_interval(
 
 
 def _difference(statistic: TwoSampleStatistic, weights: Weights) -> tuple[Floats, Floats]:
-    """First set minus the rest, and its standard error, for each line of weights [R, G] -> [R], [R]."""
+    """Return first set minus the rest, and its standard error, for weights (R, G)."""
     (a, var_a), (b, var_b) = statistic(weights)
     return a - b, np.sqrt(var_a + var_b)
 
 
 @lru_cache(maxsize=2)
 def _regroupings(count: int, first: int) -> NDArray[np.float32]:
-    """999 random choices of `first` groups among `count`, 1 where chosen -> [999, count]; the same at every call.
+    """Draw 999 random choices of `first` among `count` groups, the same at every call, float32 (999, count).
 
-    In single precision, which is twice as fast: they say where a quantile lies, and no value comes of them.
+    Single precision is twice as fast, and suffices for the place of a quantile.
     """
     order = np.argsort(np.random.default_rng(0).random((999, count)), axis=1)
     chosen = (order < first).astype(np.float32)
@@ -62,7 +62,7 @@ def _regroupings(count: int, first: int) -> NDArray[np.float32]:
 
 
 def mean_statistic(sums: Floats, rows: Floats) -> TwoSampleStatistic:
-    """For `permutation_interval`: the mean over rows from sums and rows [G] by group, with its linearised variance by group."""
+    """Return the statistic "mean over rows" for sums and rows (G,) by group, with its linearised variance."""
 
     def one(weights: Weights) -> tuple[Floats, Floats]:
         total = weights @ rows
@@ -77,7 +77,7 @@ def mean_statistic(sums: Floats, rows: Floats) -> TwoSampleStatistic:
 
 
 def auc_statistic(table: ScoreTable) -> TwoSampleStatistic:
-    """For `permutation_interval`: the area under the ROC curve, its variance DeLong's summed by group; bins shared by both sets."""
+    """Return the statistic "area under the ROC curve", with DeLong's variance summed by group."""
 
     def both(weights: Weights) -> Sets:
         counts = table.positives.astype(weights.dtype), table.negatives.astype(weights.dtype)
@@ -89,7 +89,7 @@ def auc_statistic(table: ScoreTable) -> TwoSampleStatistic:
 
 
 def _area(weights: Weights, sums: tuple[Weights, Weights], counts: tuple[Weights, Weights]) -> tuple[Floats, Floats]:
-    """Area and variance [R] of the sets that are weighed, from their positives and negatives, and those by group."""
+    """Return area and variance (R,) of weighted sets, from their positives and negatives, and those by group."""
     (ones, zeros), (positives, negatives) = sums, counts
     n_ones, n_zeros = ones.sum(1, keepdims=True), zeros.sum(1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -101,7 +101,7 @@ def _area(weights: Weights, sums: tuple[Weights, Weights], counts: tuple[Weights
 
 
 def _middle(counts: Weights) -> Weights:
-    """How many lie below the middle of each bin, counts [R, bins]."""
+    """Count what lies below the middle of each bin, counts (R, bins)."""
     middle: Weights = np.cumsum(counts, 1)
     middle -= 0.5 * counts
     return middle
