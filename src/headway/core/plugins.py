@@ -82,6 +82,17 @@ def manual(kind: str, name: str) -> str:
     return (next(said, None) or "").partition("\nParameters\n")[0].strip()
 
 
+def declaration(kind: str, name: str, constant: str, default: Any = None) -> Any:
+    """Return the literal that a plug-in's module assigns to `constant`, read without importing it.
+
+    Returns `default` where the module assigns none. Raises PluginError where there is no such plug-in.
+    """
+    for node in _tree(kind, name).body:
+        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == constant for target in node.targets):
+            return ast.literal_eval(node.value)
+    return default
+
+
 def _tree(kind: str, name: str) -> ast.Module:
     path = _files(kind).get(name)
     if path is None:

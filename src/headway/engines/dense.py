@@ -27,6 +27,8 @@ except ImportError as error:
 
 Floats = NDArray[np.float64]
 
+IMPORTS_MODELS = False  # a transform writes what it opens
+
 
 class Dense:
     """Opens networks that a transform wrote as tapes; it takes no model of any library itself."""

@@ -31,6 +31,8 @@ from headway.engines.formats.onnx_ports import GraphInputs, graph_inputs, score_
 
 Floats = NDArray[np.float64]
 
+IMPORTS_MODELS = False  # a transform writes what it opens
+
 HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 """What OpenVINO is told to compute in, by the setting `precision`."""
 _FILES = ("model.xml", "model.bin")

@@ -5,6 +5,7 @@ V002: A candidate was screened out: too slow to win, or the time budget was used
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from headway.core import plugins
 from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
 from headway.core.verdict import EvaluatedVariant
@@ -66,8 +68,6 @@ _REPORT_EVERY = 10  # of so many first looks one is told
 _SCREENING_SHARE = 0.75  # share of a search's time in which first looks are begun
 SPEED_METRICS = ("latency.one_row", "throughput.batch")
 """What may be the fastest by one of these is measured wholly: one form may be for rows, another for batches."""
-SAME_ANSWERS = ("cache", "dense", "fold", "onnx", "pipeline", "threads", "trees")
-"""Transforms after which a model answers as before: of such forms of one model only the fastest can win."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,14 @@ def _can_win(row: EvaluatedVariant, origin: EvaluatedVariant, rows: Iterable[Eva
 
 def answer_changing_steps(variant: Variant) -> tuple[Step, ...]:
     """The steps that change what a model answers."""
-    return tuple(step for step in variant.steps if step.transform not in SAME_ANSWERS)
+    return tuple(step for step in variant.steps if not _keeps_answers(step.transform))
+
+
+@functools.cache
+def _keeps_answers(transform: str) -> bool:
+    """Return what a transform declares as KEEPS_ANSWERS; one that is not installed may have changed them."""
+    installed = transform in plugins.names("transform")
+    return installed and bool(plugins.declaration("transform", transform, "KEEPS_ANSWERS", False))
 
 
 def _mark_screened_out(row: EvaluatedVariant, why: str) -> EvaluatedVariant:

@@ -1,6 +1,7 @@
 """The search: every combination of transforms, the fastest feasible variant first, and why each other one lost.
 
 V001: A transform failed on a variant (warn), or does not apply to it (note).
+V003: A transform was not tried, as half of the time budget was used up (note).
 """
 
 from __future__ import annotations
@@ -26,18 +27,9 @@ from headway.optimization.screening import (
 
 Feasible = Callable[[Verdict], bool]
 
-CODE = "V001"
-# What changes the model, what compiles it (the quickest first), what makes that small, how it is run.
-_PLACES = {
-    **dict.fromkeys(("distil", "family"), 0),
-    "truncate": 1,
-    **dict.fromkeys(("cascade", "prune", "recalibrate", "trees"), 2),
-    **dict.fromkeys(("fold", "onnx", "pipeline"), 3),
-    **dict.fromkeys(("dense", "quantise"), 4),
-    **dict.fromkeys(("nncf", "openvino"), 6),
-    **dict.fromkeys(("cache", "threads"), 7),
-}
-_UNKNOWN = 5
+CODE, NOT_TRIED = "V001", "V003"
+STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
+"""Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
 _TRANSFORM_SHARE = 0.5  # share of a search's time in which variants are made
 # What a plug-in that breaks may raise: it must not end the search.
 _PLUGIN_FAILURES = (
@@ -65,33 +57,48 @@ def generate_candidates(
     """
     variants = {model.digest: model}
     refusals: list[Finding] = []
-    installed = [name for name in plugins.names("transform") if name != "family" or bench.families]
+    installed = [name for name in plugins.names("transform") if _takes_part(name, bench)]
     for name in transforms or sort_transforms(installed):
-        tried = [
-            _skip_if_out_of_time(name, variant, clock) or apply_transform(name, variant, bench)
+        results = [
+            _not_tried(name, variant, clock)
+            if clock.is_over(_TRANSFORM_SHARE)
+            else apply_transform(name, variant, bench)
             for variant in list(variants.values())
         ]
-        variants |= {each.digest: each for found in tried if not isinstance(found, Finding) for each in found}
-        refusals += _select_findings([found for found in tried if isinstance(found, Finding)], tried=len(tried))
+        variants |= {new.digest: new for result in results if not isinstance(result, Finding) for new in result}
+        findings = [result for result in results if isinstance(result, Finding)]
+        refusals += _select_findings(findings, gave_nothing=len(findings) == len(results))
     return Candidates(variants=tuple(variants.values()), refusals=tuple(refusals))
 
 
-def _select_findings(found: Sequence[Finding], *, tried: int) -> list[Finding]:
-    """Failures, each reason once; notes only where a transform gave nothing at all, and then the first."""
-    failures = {finding.message: finding for finding in reversed(found) if finding.severity != "note"}
-    notes = [finding for finding in found if finding.severity == "note"]
-    late = next((finding for finding in notes if "not tried" in finding.message), None)
-    first = notes[:1] if len(found) == tried and not failures else []
-    return [*reversed(failures.values()), *([late] if late and late not in first else first)]
+def _select_findings(findings: Sequence[Finding], *, gave_nothing: bool) -> list[Finding]:
+    """Select the failures, one of each message, and one note: not tried, or why the transform gave nothing."""
+    failures = {finding.message: finding for finding in reversed(findings) if finding.severity != "note"}
+    notes = [finding for finding in findings if finding.severity == "note"]
+    not_tried = [finding for finding in notes if finding.code == NOT_TRIED]
+    first = notes[:1] if gave_nothing and not failures else []
+    return [*reversed(failures.values()), *(not_tried[:1] or first)]
+
+
+def _takes_part(name: str, bench: Workbench) -> bool:
+    """Return whether the fields of the context that a transform declares as REQUIRES are there."""
+    return all(getattr(bench, field) for field in plugins.declaration("transform", name, "REQUIRES", ()))
 
 
 def sort_transforms(transforms: Sequence[str]) -> list[str]:
-    """Fewer trees before a compiler, that before threads; what is not known here comes before the threads, by name.
+    """Sort transforms by the stage that each declares, then by name; an unknown one counts as "other".
 
     >>> sort_transforms(["threads", "onnx", "prune", "truncate"])
     ['truncate', 'prune', 'onnx', 'threads']
     """
-    return sorted(transforms, key=lambda name: (_PLACES.get(name, _UNKNOWN), name))
+    return sorted(transforms, key=lambda name: (STAGES.index(_stage(name)), name))
+
+
+def _stage(name: str) -> str:
+    stage = plugins.declaration("transform", name, "STAGE", "other") if name in plugins.names("transform") else "other"
+    if stage not in STAGES:
+        raise PluginError(f"transform {name!r} declares STAGE = {stage!r}", hint=f"one of: {', '.join(STAGES)}")
+    return str(stage)
 
 
 def rank_by_objective(judged: Sequence[EvaluatedVariant], objective: str, feasible: Feasible) -> list[EvaluatedVariant]:
@@ -156,13 +163,10 @@ def _distance(variant: Variant) -> tuple[int, int]:
     return len(answer_changing_steps(variant)), len(variant.steps)
 
 
-def _skip_if_out_of_time(name: str, variant: Variant, clock: TimeBudget) -> Finding | None:
-    if not clock.is_over(_TRANSFORM_SHARE):
-        return None
+def _not_tried(name: str, variant: Variant, clock: TimeBudget) -> Finding:
     message = f"{name}: not tried, as half of {clock} was used up"
-    return Finding(
-        code=CODE, severity="note", message=message, where=variant.name, hint="headway optimize --budget 10m"
-    )
+    hint = "headway optimize --budget 10m"
+    return Finding(code=NOT_TRIED, severity="note", message=message, where=variant.name, hint=hint)
 
 
 def apply_transform(name: str, variant: Variant, bench: TransformContext) -> Sequence[Variant] | Finding:

@@ -27,8 +27,6 @@ UNSAFE_SUFFIXES = {
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".pt2"), "torch"),
 }
 """How the names of files end that can run code when they are opened, and the engine whose library opens them."""
-# Engines of what transforms make: they take no model, and to ask them would import their libraries.
-_TAKE_NONE = ("dense", "openvino", "trees")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +146,7 @@ def import_model(model: object | Taken) -> Taken:
 def _sort_engines(model: object) -> list[str]:
     """Engines named as a package that the model's classes come from, then the others: asking imports their library."""
     roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
-    names = [name for name in plugins.names("engine") if name not in _TAKE_NONE]
+    names = [name for name in plugins.names("engine") if plugins.declaration("engine", name, "IMPORTS_MODELS", True)]
     return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))
 
 

@@ -16,6 +16,9 @@ from headway.core.record import Settings
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 
+STAGE = "execution"
+KEEPS_ANSWERS = True
+
 Floats = NDArray[np.float64]
 
 SIZES = (1_000, 10_000, 100_000)

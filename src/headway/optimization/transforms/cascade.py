@@ -18,6 +18,8 @@ from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.engines.formats.trees import TreeEngine
 
+STAGE = "restructure"
+
 Floats = NDArray[np.float64]
 
 MAX_DISAGREEMENT = 0.005

@@ -13,6 +13,9 @@ from headway.optimization.lowering.lower import lower_graph
 from headway.optimization.parity import check_parity, predict_or_nan
 from headway.optimization.quantization.networks import calibration_rows, load_network
 
+STAGE = "lower"
+KEEPS_ANSWERS = True
+
 
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant opened by engine `dense`, if no answer moves by more than 1e-6 on the sample and on strange rows.

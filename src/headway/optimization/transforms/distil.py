@@ -18,6 +18,8 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
 
+STAGE = "train"
+
 Floats = NDArray[np.float64]
 
 STUDENTS = ((100, 31), (30, 15))

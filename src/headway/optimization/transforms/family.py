@@ -25,6 +25,9 @@ from headway.core.errors import ConfigError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
 
+STAGE = "train"
+REQUIRES = ("families",)
+
 Floats = NDArray[np.float64]
 
 _TREES, _LEAVES, _ROWS_OF_A_LEAF = 300, 31, 20

@@ -13,6 +13,9 @@ from headway.optimization.graph_rewriting import fold_graph
 from headway.optimization.parity import check_parity, predict_both
 from headway.optimization.quantization.networks import calibration_rows, load_network
 
+STAGE = "export"
+KEEPS_ANSWERS = True
+
 
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant with the folded graph, if no answer moves by more than 1e-6 on the sample and on rows made strange.

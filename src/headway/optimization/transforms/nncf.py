@@ -13,6 +13,8 @@ from headway.core.plugins import load_engine, load_transform
 from headway.core.variant import Step, Variant
 from headway.optimization.quantization.networks import is_quantized, load_network
 
+STAGE = "runtime"
+
 
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant with every layer in int8, calibrated on the sample; the rest in each precision of this CPU.

@@ -17,6 +17,9 @@ from headway.optimization.edge_cases import clip_to_known_ranks
 from headway.optimization.forest_onnx import columns_to_cut, forest_to_onnx
 from headway.optimization.parity import check_parity, parity_rows, predict_both
 
+STAGE = "export"
+KEEPS_ANSWERS = True
+
 
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.

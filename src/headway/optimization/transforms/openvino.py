@@ -13,6 +13,8 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.optimization.quantization.networks import is_quantized, load_network
 
+STAGE = "runtime"
+
 
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant for engine `openvino` in each precision of this CPU.

@@ -23,6 +23,9 @@ from headway.optimization.forest_onnx import columns_to_cut
 from headway.optimization.forest_onnx import forest_to_onnx as write_forest
 from headway.optimization.parity import check_parity, predict_or_nan
 
+STAGE = "export"
+KEEPS_ANSWERS = True
+
 Floats = NDArray[np.float64]
 
 _SAMPLE_ROWS = 5_000

@@ -15,6 +15,8 @@ from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, TreeEngine, accepted_rows
 
+STAGE = "restructure"
+
 SHARES = (0.5, 0.25)
 _ROWS = 5_000
 

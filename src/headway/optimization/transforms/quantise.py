@@ -18,6 +18,8 @@ from headway.optimization.quantization.int8 import calibrate_network, quantize_b
 from headway.optimization.quantization.networks import calibration_rows, load_network, rows_with_answers
 from headway.optimization.quantization.sensitivity import AnswerShift, Layers, answer_shift, select_layers
 
+STAGE = "lower"
+
 Floats = NDArray[np.float64]
 
 Make = Callable[[Layers], bytes]

@@ -16,6 +16,8 @@ from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import Forest, TreeEngine
 from headway.optimization.logistic import fit_logistic, platt_targets, sigmoid
 
+STAGE = "restructure"
+
 Floats = NDArray[np.float64]
 
 _TINY = 1e-12

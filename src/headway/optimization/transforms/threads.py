@@ -13,6 +13,9 @@ from headway.core.record import Settings
 from headway.core.threads import cores
 from headway.core.variant import Step, Variant
 
+STAGE = "execution"
+KEEPS_ANSWERS = True
+
 
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:  # noqa: ARG001 - what every transform is given
     """The variant with each number of threads that it does not have already.

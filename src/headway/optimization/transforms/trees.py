@@ -13,6 +13,9 @@ from headway.engines.formats.trees import TreeEngine
 from headway.optimization.edge_cases import clip_to_known_ranks
 from headway.optimization.parity import check_parity, parity_rows, predict_both
 
+STAGE = "restructure"
+KEEPS_ANSWERS = True
+
 
 def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """The variant opened by engine `trees`, if no answer moves by more than 1e-6 on rows at its edges.

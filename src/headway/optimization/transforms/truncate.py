@@ -12,6 +12,8 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import TreeEngine
 
+STAGE = "truncate"
+
 SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 
 

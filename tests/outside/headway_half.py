@@ -1,0 +1,19 @@
+"""Label an echo model as optimized: the transform of the tests, installed like any package from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.contracts import TransformContext
+from headway.core.errors import NotApplicable
+from headway.core.variant import Step, Variant
+
+STAGE = "runtime"
+KEEPS_ANSWERS = True
+
+
+def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+    if variant.artifact.format != "echo":
+        raise NotApplicable(f"works on format 'echo', and this is of format {variant.artifact.format!r}")
+    artifact = bench.save(bench.read(variant), "echo")
+    return [variant.remade(Step(transform="half"), artifact, engine="echo")]
