@@ -379,7 +379,7 @@ def _bench(project: Project, baseline: Baseline, exam: EvaluationSet, data: Data
         validation=validation,
         train=lambda: load_training_data(data, baseline.model.signature),
         threshold=baseline.threshold,
-        families=project.config.optimize.families,
+        model_families=project.config.optimize.families,
     )
 
 

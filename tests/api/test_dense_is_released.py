@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.optimization.nets import rows, tabular
+from tests.optimization.networks import tabular_network, tabular_rows
 
 import headway as hw
 from headway.engines.onnxruntime import OnnxRuntime
@@ -18,9 +18,9 @@ trusted_keys = "keys/trusted_keys.txt"
 
 def test_the_search_takes_the_tape_for_a_row_and_its_release_answers_as_the_graph(tmp_path):
     (tmp_path / "headway.toml").write_text(PROJECT, encoding="utf-8")
-    (tmp_path / "model.onnx").write_bytes(tabular())
-    seen = rows(4_000, seed=1)
-    expected = OnnxRuntime(tabular(), {}).predict(seen)
+    (tmp_path / "model.onnx").write_bytes(tabular_network())
+    seen = tabular_rows(4_000, seed=1)
+    expected = OnnxRuntime(tabular_network(), {}).predict(seen)
     labels = (np.random.default_rng(0).random(len(seen)) < expected[:, 0]).astype(int)
     best = hw.optimize(tmp_path / "model.onnx", seen, labels, transforms=["fold", "dense"], folder=tmp_path)
     best.release(who="a test")

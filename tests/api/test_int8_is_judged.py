@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.optimization.benches import opened
-from tests.optimization.nets import bench_of, net, rows, tabular
+from tests.optimization.contexts import opened
+from tests.optimization.networks import context_of, network_variant, tabular_network, tabular_rows
 
 import headway as hw
 from headway.optimization.transforms import quantise
@@ -19,8 +19,8 @@ CAREFUL = {"roc_auc.drop": 0.005, "max_change": 0.05}
 def files(tmp_path_factory) -> dict[str, Path]:
     """The network, and its forms in int8, each a file."""
     folder = tmp_path_factory.mktemp("nets")
-    bench = bench_of(folder, rows())
-    found = {"as it came": net(tabular(), bench)}
+    bench = context_of(folder, tabular_rows())
+    found = {"as it came": network_variant(tabular_network(), bench)}
     found |= {each.steps[-1].settings["int8"]: each for each in reversed(quantise.plugin(found["as it came"], bench))}
     for name, variant in found.items():
         (folder / f"{name}.onnx").write_bytes(bench.read(variant))
@@ -30,9 +30,9 @@ def files(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def judged_on(tmp_path_factory):
     """Rows of later, with labels that the network's own probabilities drew."""
-    bench = bench_of(tmp_path_factory.mktemp("rows"), rows())
-    later = rows(6_000, seed=1)
-    chance = opened(net(tabular(), bench), bench).predict(later)[:, 0]
+    bench = context_of(tmp_path_factory.mktemp("rows"), tabular_rows())
+    later = tabular_rows(6_000, seed=1)
+    chance = opened(network_variant(tabular_network(), bench), bench).predict(later)[:, 0]
     return later, (np.random.default_rng(0).random(len(later)) < chance).astype(int)
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.batch.batches import LIVE, MIXED, numbers, project, read, score, write
+from tests.batch.scoring import LIVE, MIXED, number_table, read_table, score_file, scoring_project, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -63,16 +63,16 @@ def test_what_is_absent_here_is_what_the_base_install_lacks():
 
 @pytest.mark.parametrize("suffix", [".csv", ".arrow"])
 def test_it_scores_as_the_whole_install_does(suffix, tmp_path):
-    settings, source = project(tmp_path), write(numbers(5000), tmp_path / f"rows{suffix}")
-    score(settings, source, tmp_path / f"whole{suffix}", "key", "a")
+    settings, source = scoring_project(tmp_path), write_table(number_table(5000), tmp_path / f"rows{suffix}")
+    score_file(settings, source, tmp_path / f"whole{suffix}", "key", "a")
     run = without("predict", LIVE, source, tmp_path / f"base{suffix}", "--project", tmp_path, "--keep", "key", "a")
     assert (run.returncode, run.stderr) == (0, "")
     assert (tmp_path / f"base{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
 
 
 def test_it_scores_texts(tmp_path):
-    project(tmp_path, signature=MIXED)
-    source = write(read(_texts(tmp_path)), tmp_path / "rows.arrow")
+    scoring_project(tmp_path, signature=MIXED)
+    source = write_table(read_table(_texts(tmp_path)), tmp_path / "rows.arrow")
     run = without("predict", LIVE, source, tmp_path / "base.csv", "--project", tmp_path, "--json")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "base.csv").read_text() == "row,probability,decision\n0,0.5,1\n1,2.0,1\n"
@@ -80,22 +80,22 @@ def test_it_scores_texts(tmp_path):
 
 @pytest.mark.parametrize(("source", "out"), [("rows.parquet", "scores.csv"), ("rows.csv", "scores.parquet")])
 def test_parquet_names_the_command_that_brings_it(source, out, tmp_path):
-    project(tmp_path)
-    write(numbers(3), tmp_path / source)
+    scoring_project(tmp_path)
+    write_table(number_table(3), tmp_path / source)
     run = without("predict", LIVE, tmp_path / source, tmp_path / out, "--project", tmp_path)
     assert run.returncode == 2
     assert "format 'parquet' needs 'polars'" in run.stderr and "pip install 'headway[lab]'" in run.stderr
 
 
 def test_an_arrow_file_tells_how_to_write_a_stream(tmp_path):
-    project(tmp_path)
-    source = write(numbers(3), tmp_path / "rows.feather")
+    scoring_project(tmp_path)
+    source = write_table(number_table(3), tmp_path / "rows.feather")
     run = without("predict", LIVE, source, tmp_path / "scores.csv", "--project", tmp_path)
     assert run.returncode == 2 and "write_ipc_stream" in run.stderr
 
 
 def test_it_verifies_a_release_and_serves_it(tmp_path):
-    project(tmp_path)
+    scoring_project(tmp_path)
     assert without("verify", LIVE, "--project", tmp_path).returncode == 0
     script = BLOCKED.format(absent=ABSENT, arguments=["serve", LIVE, "--project", str(tmp_path), "--port", "0"])
     path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])

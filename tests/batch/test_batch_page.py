@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.batch.batches import CARRIER, project
+from tests.batch.scoring import CARRIER, scoring_project
 from tests.house.pages import read, shown
 
 from headway.cli import main as cli
@@ -23,7 +23,7 @@ ROWS, SCORES, REFUSED = shown("docs/batch.md", "csv")
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of the page's command, run on the page's file."""
     carrier = Field(name="carrier", datatype="BYTES", categories=CARRIER.categories, unseen="other")
-    project(tmp_path, signature=Signature(inputs=(Field(name="distance"), carrier)))
+    scoring_project(tmp_path, signature=Signature(inputs=(Field(name="distance"), carrier)))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flights.csv").write_text(ROWS.replace("a-2,,", "a-2,1,"))  # the echo has no answer to what is missing
     (command,) = re.findall(r"`headway (predict flights@live [^`]*)`", PAGE)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.batch.batches import CARRIER
+from tests.batch.scoring import CARRIER
 
 from headway.batch import polars_reader
 from headway.batch.formats.csv import CsvScan

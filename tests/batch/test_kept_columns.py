@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import polars as pl
 import pytest
 from polars.testing import assert_series_equal
-from tests.batch.batches import numbers, project, read, score, write
+from tests.batch.scoring import number_table, read_table, score_file, scoring_project, write_table
 
 from headway.core.errors import DataError
 
@@ -45,23 +45,23 @@ SHOWN = {
 
 
 def with_kept(rows: int = 3) -> pl.DataFrame:
-    return numbers(rows).with_columns(**KEPT)
+    return number_table(rows).with_columns(**KEPT)
 
 
 @pytest.mark.parametrize("name", KEPT)
 @pytest.mark.parametrize("out", [".parquet", ".arrow"])
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather"])
 def test_a_column_of_each_type_is_copied_through(suffix, out, name, tmp_path):
-    source = write(with_kept().select("a", "b", "c", name), tmp_path / f"rows{suffix}")
-    score(project(tmp_path), source, tmp_path / f"scores{out}", name)
+    source = write_table(with_kept().select("a", "b", "c", name), tmp_path / f"rows{suffix}")
+    score_file(scoring_project(tmp_path), source, tmp_path / f"scores{out}", name)
     wanted = KEPT[name].cast(pl.String) if name == "kind" else KEPT[name]
-    assert_series_equal(read(tmp_path / f"scores{out}")[name], wanted.alias(name))
+    assert_series_equal(read_table(tmp_path / f"scores{out}")[name], wanted.alias(name))
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_csv_shows_a_value_as_a_text_that_reads_back(name, tmp_path):
-    source = write(with_kept(), tmp_path / "rows.parquet")
-    score(project(tmp_path), source, tmp_path / "scores.csv", name)
+    source = write_table(with_kept(), tmp_path / "rows.parquet")
+    score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv", name)
     with (tmp_path / "scores.csv").open(newline="") as file:
         assert [row[name] for row in csv.DictReader(file)] == SHOWN[name]
 
@@ -69,15 +69,19 @@ def test_csv_shows_a_value_as_a_text_that_reads_back(name, tmp_path):
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather"])
 @pytest.mark.parametrize("values", [[[1], [2], [3]], [b"a", b"b", b"c"], [None, None, None]])
 def test_a_column_that_is_not_copied_through_is_named_at_once(suffix, values, tmp_path):
-    source = write(numbers(3).with_columns(odd=pl.Series(values)), tmp_path / f"rows{suffix}")
+    source = write_table(number_table(3).with_columns(odd=pl.Series(values)), tmp_path / f"rows{suffix}")
     with pytest.raises(DataError, match=r"column 'odd' is .*, which is not copied through"):
-        score(project(tmp_path), source, tmp_path / "scores.csv", "odd")
+        score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv", "odd")
 
 
 def test_a_column_of_nulls_alone_is_missing_to_the_model(tmp_path):
-    table = numbers(2).with_columns(c=None)
+    table = number_table(2).with_columns(c=None)
     receipts = [
-        score(project(tmp_path / suffix), write(table, tmp_path / f"rows.{suffix}"), tmp_path / f"{suffix}.csv")
+        score_file(
+            scoring_project(tmp_path / suffix),
+            write_table(table, tmp_path / f"rows.{suffix}"),
+            tmp_path / f"{suffix}.csv",
+        )
         for suffix in ("parquet", "arrow")
     ]
     assert [each.refused for each in receipts] == [2, 2]  # the mean of a row with a missing value is no number

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.batch.batches import LIVE, project, write
+from tests.batch.scoring import LIVE, scoring_project, write_table
 
 from headway.core.variant import Field, Signature
 
@@ -58,9 +58,9 @@ def grown(source: Path, times: int) -> Path:
 @pytest.mark.parametrize("suffix", [".parquet", pytest.param(".arrow", marks=pytest.mark.long)])
 def test_a_file_four_times_as_long_takes_no_more_memory(suffix, tmp_path):
     signature = Signature(inputs=tuple(Field(name=f"x{place}") for place in range(WIDTH)))
-    project(tmp_path, signature=signature)
+    scoring_project(tmp_path, signature=signature)
     drawn = np.random.default_rng(0).uniform(0, 1, (ROWS, WIDTH)).round(3)
-    unit = write(pl.DataFrame(drawn, schema=list(signature.names)), tmp_path / f"rows{suffix}")
+    unit = write_table(pl.DataFrame(drawn, schema=list(signature.names)), tmp_path / f"rows{suffix}")
     peaks = [peak_mb(tmp_path, grown(unit, times), tmp_path / f"{times}.csv") for times in (SHORT, LONG)]
     more_mb = (LONG - SHORT) * ROWS * WIDTH * 8 / 2**20
     assert peaks[1] - peaks[0] < more_mb / 6, peaks

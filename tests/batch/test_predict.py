@@ -8,7 +8,17 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec.structs import replace
-from tests.batch.batches import CARRIER, MIXED, numbers, project, publish, read, refused, score, write
+from tests.batch.scoring import (
+    CARRIER,
+    MIXED,
+    number_table,
+    publish,
+    read_table,
+    refused_rows,
+    score_file,
+    scoring_project,
+    write_table,
+)
 from tests.engines.graphs import DOUBLE, softmax
 
 from headway.core.errors import ConfigError, DataError, HeadwayError, Refused, StoreError
@@ -23,73 +33,75 @@ MANY = 400_000  # rows: more than a chunk of parquet or Arrow, and more than a b
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
 def test_every_row_of_a_large_file_is_answered_once_and_in_its_order(suffix, tmp_path):
-    table = numbers(MANY)
-    source = write(table, tmp_path / f"rows{suffix}")
-    receipt = score(project(tmp_path), source, tmp_path / "scores.parquet", "key")
-    found = read(tmp_path / "scores.parquet")
+    table = number_table(MANY)
+    source = write_table(table, tmp_path / f"rows{suffix}")
+    receipt = score_file(scoring_project(tmp_path), source, tmp_path / "scores.parquet", "key")
+    found = read_table(tmp_path / "scores.parquet")
     assert found.columns == ["row", "key", "probability", "decision"]
     assert found["row"].equals(pl.Series("row", range(MANY))) and found["key"].equals(table["key"])
     assert np.allclose(found["probability"], table.select("a", "b", "c").mean_horizontal(), rtol=0, atol=1e-12)
-    assert (receipt.rows, receipt.refused, refused(tmp_path / "scores.parquet")) == (MANY, 0, [])
+    assert (receipt.rows, receipt.refused, refused_rows(tmp_path / "scores.parquet")) == (MANY, 0, [])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_answer_is_the_same_in_each_format(suffix, tmp_path):
-    settings, source = project(tmp_path), write(numbers(1000), tmp_path / "rows.csv")
-    score(settings, source, tmp_path / "one.parquet", "key", "a")
-    score(settings, source, tmp_path / f"other{suffix}", "key", "a")
-    other = read(tmp_path / f"other{suffix}")
-    assert other.cast({"a": pl.String, "decision": pl.Int8}).equals(read(tmp_path / "one.parquet"))
+    settings, source = scoring_project(tmp_path), write_table(number_table(1000), tmp_path / "rows.csv")
+    score_file(settings, source, tmp_path / "one.parquet", "key", "a")
+    score_file(settings, source, tmp_path / f"other{suffix}", "key", "a")
+    other = read_table(tmp_path / f"other{suffix}")
+    assert other.cast({"a": pl.String, "decision": pl.Int8}).equals(read_table(tmp_path / "one.parquet"))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_decision_is_taken_at_the_threshold_after_the_calibrator(suffix, tmp_path):
-    settings = project(tmp_path, threshold=2 / 3, shift=math.log(2))
-    source = write(pl.DataFrame({name: [0.49, 0.5, 0.51] for name in "abc"}), tmp_path / f"rows{suffix}")
-    score(settings, source, tmp_path / "scores.csv")
-    found = read(tmp_path / "scores.csv")
+    settings = scoring_project(tmp_path, threshold=2 / 3, shift=math.log(2))
+    source = write_table(pl.DataFrame({name: [0.49, 0.5, 0.51] for name in "abc"}), tmp_path / f"rows{suffix}")
+    score_file(settings, source, tmp_path / "scores.csv")
+    found = read_table(tmp_path / "scores.csv")
     assert found["probability"].to_list() == pytest.approx([0.98 / 1.49, 2 / 3, 1.02 / 1.51])
     assert found["decision"].to_list() == [0, 1, 1]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_without_rows_has_an_answer_without_rows(suffix, tmp_path):
-    source = write(numbers(3).clear(), tmp_path / f"rows{suffix}")
-    receipt = score(project(tmp_path), source, tmp_path / f"scores{suffix}", "key")
+    source = write_table(number_table(3).clear(), tmp_path / f"rows{suffix}")
+    receipt = score_file(scoring_project(tmp_path), source, tmp_path / f"scores{suffix}", "key")
     assert receipt.rows == 0
-    assert read(tmp_path / f"scores{suffix}").columns == ["row", "key", "probability", "decision"]
+    assert read_table(tmp_path / f"scores{suffix}").columns == ["row", "key", "probability", "decision"]
 
 
 def test_many_classes_have_a_probability_each_and_the_likeliest_as_decision(tmp_path):
     signature = Signature(inputs=tuple(Field(name=name) for name in "abc"), classes=("low", "mid", "high"))
-    settings = project(tmp_path, content=softmax(3, DOUBLE), signature=signature, task="multiclass")
-    table = numbers(3).with_columns(a=pl.Series([0.5, None, 0.5]))
-    score(settings, write(table, tmp_path / "rows.parquet"), tmp_path / "scores.parquet")
-    found = read(tmp_path / "scores.parquet")
+    settings = scoring_project(tmp_path, content=softmax(3, DOUBLE), signature=signature, task="multiclass")
+    table = number_table(3).with_columns(a=pl.Series([0.5, None, 0.5]))
+    score_file(settings, write_table(table, tmp_path / "rows.parquet"), tmp_path / "scores.parquet")
+    found = read_table(tmp_path / "scores.parquet")
     assert found.columns == ["row", "probability.low", "probability.mid", "probability.high", "decision"]
     assert np.allclose(found.drop_nulls().select(pl.col("^probability.*$")).sum_horizontal(), 1)
     assert found["decision"].to_list() == ["high", None, "high"]
 
 
 def test_a_regression_of_several_targets_has_a_prediction_for_each(tmp_path):
-    settings = project(tmp_path, content=softmax(3, DOUBLE), task="regression")
-    score(settings, write(numbers(10), tmp_path / "rows.parquet"), tmp_path / "scores.parquet")
-    assert read(tmp_path / "scores.parquet").columns == ["row", "prediction.0", "prediction.1", "prediction.2"]
+    settings = scoring_project(tmp_path, content=softmax(3, DOUBLE), task="regression")
+    score_file(settings, write_table(number_table(10), tmp_path / "rows.parquet"), tmp_path / "scores.parquet")
+    assert read_table(tmp_path / "scores.parquet").columns == ["row", "prediction.0", "prediction.1", "prediction.2"]
 
 
 def test_a_regression_is_answered_by_its_prediction(tmp_path):
-    settings = project(tmp_path, task="regression")
-    score(settings, write(numbers(10), tmp_path / "rows.parquet"), tmp_path / "scores.parquet")
-    assert read(tmp_path / "scores.parquet").columns == ["row", "prediction"]
+    settings = scoring_project(tmp_path, task="regression")
+    score_file(settings, write_table(number_table(10), tmp_path / "rows.parquet"), tmp_path / "scores.parquet")
+    assert read_table(tmp_path / "scores.parquet").columns == ["row", "prediction"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_row_that_the_model_gives_no_number_for_is_null_and_told(suffix, tmp_path):
     table = pl.DataFrame({name: [1.0, None, 2.0] for name in "abc"})
-    receipt = score(project(tmp_path), write(table, tmp_path / f"rows{suffix}"), tmp_path / f"scores{suffix}")
-    found = read(tmp_path / f"scores{suffix}")
+    receipt = score_file(
+        scoring_project(tmp_path), write_table(table, tmp_path / f"rows{suffix}"), tmp_path / f"scores{suffix}"
+    )
+    found = read_table(tmp_path / f"scores{suffix}")
     assert found["probability"].to_list() == [1.0, None, 2.0] and found["decision"].to_list() == [1, None, 1]
-    assert refused(tmp_path / f"scores{suffix}") == [(1, "", "", "the answer is [nan]")]
+    assert refused_rows(tmp_path / f"scores{suffix}") == [(1, "", "", "the answer is [nan]")]
     assert (receipt.rows, receipt.refused, receipt.columns) == (3, 1, {"(row)": 1})
 
 
@@ -108,28 +120,28 @@ def test_a_row_that_the_model_gives_no_number_for_is_null_and_told(suffix, tmp_p
 )
 def test_an_unseen_text_is_read_as_its_field_says(suffix, unseen, answers, reasons, tmp_path):
     carrier = replace(CARRIER, unseen=unseen)
-    settings = project(tmp_path, signature=replace(MIXED, inputs=(MIXED.inputs[0], carrier)), task="regression")
+    settings = scoring_project(tmp_path, signature=replace(MIXED, inputs=(MIXED.inputs[0], carrier)), task="regression")
     table = pl.DataFrame({"size": [0.0, 0.0, 0.0], "carrier": ["AA", "ZZ", None]})
-    receipt = score(settings, write(table, tmp_path / f"rows{suffix}"), tmp_path / "scores.parquet")
-    assert read(tmp_path / "scores.parquet")["prediction"].to_list() == answers
-    assert refused(tmp_path / "scores.parquet") == reasons and receipt.refused == len(reasons)
+    receipt = score_file(settings, write_table(table, tmp_path / f"rows{suffix}"), tmp_path / "scores.parquet")
+    assert read_table(tmp_path / "scores.parquet")["prediction"].to_list() == answers
+    assert refused_rows(tmp_path / "scores.parquet") == reasons and receipt.refused == len(reasons)
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
 def test_the_words_for_missing_of_the_project_are_missing_in_its_files(suffix, tmp_path):
     carrier = replace(CARRIER, unseen="other")
-    settings = project(tmp_path, signature=replace(MIXED, inputs=(MIXED.inputs[0], carrier)), task="regression")
+    settings = scoring_project(tmp_path, signature=replace(MIXED, inputs=(MIXED.inputs[0], carrier)), task="regression")
     settings = replace(settings, data=replace(settings.data, missing=("NA",)))
     table = pl.DataFrame({"size": [0.0, 1.0], "carrier": ["NA", "UA"]})
-    score(settings, write(table, tmp_path / f"rows{suffix}"), tmp_path / "scores.parquet", "carrier")
-    assert read(tmp_path / "scores.parquet").select("carrier", "prediction").rows() == [("NA", None), ("UA", 1.0)]
+    score_file(settings, write_table(table, tmp_path / f"rows{suffix}"), tmp_path / "scores.parquet", "carrier")
+    assert read_table(tmp_path / "scores.parquet").select("carrier", "prediction").rows() == [("NA", None), ("UA", 1.0)]
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
 def test_a_column_that_is_not_there_is_named_with_the_nearest_before_anything_is_written(suffix, tmp_path):
-    source = write(numbers(3).rename({"b": "bb"}), tmp_path / f"rows{suffix}")
+    source = write_table(number_table(3).rename({"b": "bb"}), tmp_path / f"rows{suffix}")
     with pytest.raises(DataError, match="column 'b' is not there") as error:
-        score(project(tmp_path), source, tmp_path / "scores.parquet")
+        score_file(scoring_project(tmp_path), source, tmp_path / "scores.parquet")
     assert error.value.hint == "nearest: bb" and str(source) in error.value.where
     assert not list(tmp_path.glob("scores*"))
 
@@ -143,16 +155,16 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_before_anything_is
     ],
 )
 def test_a_column_of_another_type_ends_it_at_once(suffix, table, message, tmp_path):
-    source = write(pl.DataFrame(table), tmp_path / f"rows{suffix}")
+    source = write_table(pl.DataFrame(table), tmp_path / f"rows{suffix}")
     with pytest.raises(DataError, match=f"(?i){message}"):
-        score(project(tmp_path, signature=MIXED), source, tmp_path / "scores.parquet")
+        score_file(scoring_project(tmp_path, signature=MIXED), source, tmp_path / "scores.parquet")
 
 
 def test_a_column_of_a_feature_view_is_read_from_the_file_and_asked_for_where_it_is_not_there(tmp_path):
-    settings = project(tmp_path, views=(FeatureView(name="weather", table="weather", columns=("c",)),))
-    assert score(settings, write(numbers(3), tmp_path / "whole.csv"), tmp_path / "scores.csv").rows == 3
+    settings = scoring_project(tmp_path, views=(FeatureView(name="weather", table="weather", columns=("c",)),))
+    assert score_file(settings, write_table(number_table(3), tmp_path / "whole.csv"), tmp_path / "scores.csv").rows == 3
     with pytest.raises(DataError, match="column 'c' is not there") as error:
-        score(settings, write(numbers(3).drop("c"), tmp_path / "rows.csv"), tmp_path / "others.csv")
+        score_file(settings, write_table(number_table(3).drop("c"), tmp_path / "rows.csv"), tmp_path / "others.csv")
     assert "it is of view 'weather'" in error.value.hint
 
 
@@ -169,62 +181,62 @@ def test_a_column_of_a_feature_view_is_read_from_the_file_and_asked_for_where_it
     ],
 )
 def test_what_cannot_be_done_is_told_with_the_mend(source, out, keep, error, tmp_path):
-    settings = project(tmp_path)
-    write(numbers(3).with_columns(row=1), tmp_path / "rows.parquet")
+    settings = scoring_project(tmp_path)
+    write_table(number_table(3).with_columns(row=1), tmp_path / "rows.parquet")
     (tmp_path / "rows.csv").write_text("a file that is there\n")
     with pytest.raises(error) as told:
-        score(settings, tmp_path / source, tmp_path / out, *keep)
+        score_file(settings, tmp_path / source, tmp_path / out, *keep)
     assert isinstance(told.value, HeadwayError) and told.value.hint
     assert (tmp_path / "rows.csv").read_text() == "a file that is there\n"
 
 
 def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path):
-    settings = project(tmp_path)
+    settings = scoring_project(tmp_path)
     for suffix in (".parquet", ".arrow"):
         (tmp_path / f"rows{suffix}").write_bytes(b"a,b,c\n1,2,3\n")
         with pytest.raises(DataError, match="cannot be read"):
-            score(settings, tmp_path / f"rows{suffix}", tmp_path / "scores.csv")
+            score_file(settings, tmp_path / f"rows{suffix}", tmp_path / "scores.csv")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
 def test_a_file_that_is_damaged_within_is_told_and_has_no_answer(suffix, tmp_path):
-    source = write(numbers(MANY), tmp_path / f"rows{suffix}")
+    source = write_table(number_table(MANY), tmp_path / f"rows{suffix}")
     content = source.read_bytes()
     if suffix == ".parquet":
         source.write_bytes(content[: len(content) // 2] + bytes(100_000) + content[len(content) // 2 + 100_000 :])
     else:
         source.write_bytes(content[:-100_000])
     with pytest.raises(DataError, match="cannot be read"):
-        score(project(tmp_path), source, tmp_path / "scores.csv")
+        score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv")
     assert not (tmp_path / "scores.csv").exists()
 
 
 def test_a_file_that_the_system_does_not_let_read_is_told(tmp_path):
     (tmp_path / "rows.csv").symlink_to("/proc/self/mem")
     with pytest.raises(DataError, match="cannot be read"):
-        score(project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv")
+        score_file(scoring_project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv")
 
 
 def test_empty_lines_at_the_end_of_a_file_are_no_rows(tmp_path):
     (tmp_path / "rows.csv").write_bytes(b"a,b,c\n1,2,3\n" + b"\n" * (9 << 20))
-    assert score(project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv").rows == 1
+    assert score_file(scoring_project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv").rows == 1
 
 
 def test_a_release_that_does_not_verify_scores_nothing(tmp_path):
-    settings = project(tmp_path)
+    settings = scoring_project(tmp_path)
     (model,) = settings.state.glob("releases/*/*/model.echo")
     model.write_bytes(b"ECHO")
     with pytest.raises(Refused, match=r"model\.echo"):
-        score(settings, write(numbers(3), tmp_path / "rows.csv"), tmp_path / "scores.csv")
+        score_file(settings, write_table(number_table(3), tmp_path / "rows.csv"), tmp_path / "scores.csv")
     assert not list(tmp_path.glob("scores*"))
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
 def test_the_answer_names_the_release_in_its_metadata(suffix, tmp_path):
-    settings = project(tmp_path)
+    settings = scoring_project(tmp_path)
     digest = publish(settings, threshold=0.25)
     out = tmp_path / f"scores{suffix}"
-    score(settings, write(numbers(3), tmp_path / "rows.csv"), out)
+    score_file(settings, write_table(number_table(3), tmp_path / "rows.csv"), out)
     assert digest.encode() in out.read_bytes() and b"headway.threshold" in out.read_bytes()
     if suffix == ".parquet":
         assert pl.read_parquet_metadata(out)["headway.registry"] == digest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.batch.batches import LIVE, numbers, project, write
+from tests.batch.scoring import LIVE, number_table, scoring_project, write_table
 
 from headway.cli import main as cli
 
@@ -20,8 +20,8 @@ def ended(*arguments: object) -> int:
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     """A file of ten rows beside a project."""
-    project(tmp_path)
-    return write(numbers(10), tmp_path / "rows.csv")
+    scoring_project(tmp_path)
+    return write_table(number_table(10), tmp_path / "rows.csv")
 
 
 def test_it_tells_rows_and_release(rows, capsys):

@@ -18,7 +18,16 @@ from random import Random
 
 import polars as pl
 import pytest
-from tests.batch.batches import LIVE, numbers, project, publish, read, refused, score, write
+from tests.batch.scoring import (
+    LIVE,
+    number_table,
+    publish,
+    read_table,
+    refused_rows,
+    score_file,
+    scoring_project,
+    write_table,
+)
 from tests.engines.boosters import text
 
 from headway.batch.predict import Order, predict
@@ -88,7 +97,7 @@ def outcome(out: Path) -> dict[str, bytes]:
 def spoilt(rows: int) -> pl.DataFrame:
     """A table of which some rows have no answer, in the first part and in a later one."""
     row = pl.int_range(rows)
-    return numbers(rows).with_columns(pl.when((row % 400_000) == 17).then(None).otherwise("a").alias("a"))
+    return number_table(rows).with_columns(pl.when((row % 400_000) == 17).then(None).otherwise("a").alias("a"))
 
 
 @pytest.mark.slow
@@ -96,8 +105,8 @@ def spoilt(rows: int) -> pl.DataFrame:
     "suffix", [".parquet", *(pytest.param(each, marks=pytest.mark.long) for each in (".csv", ".arrow"))]
 )
 def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, tmp_path):
-    project(tmp_path)
-    source = write(spoilt(MANY), tmp_path / f"rows{suffix}")
+    scoring_project(tmp_path)
+    source = write_table(spoilt(MANY), tmp_path / f"rows{suffix}")
     assert run(tmp_path, source, tmp_path / f"clean{suffix}") == 1
     out, ends = tmp_path / f"killed{suffix}", []
     for until in MOMENTS.values():
@@ -105,8 +114,8 @@ def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, t
     assert ends[:3] == [-signal.SIGKILL] * 3
     assert run(tmp_path, source, out) == 1
     assert outcome(out) == outcome(tmp_path / f"clean{suffix}")
-    assert [row for row, *_ in refused(out)] == [17, 400_017, 800_017, 1_200_017]
-    assert read(out)["row"].equals(pl.Series("row", range(MANY)))
+    assert [row for row, *_ in refused_rows(out)] == [17, 400_017, 800_017, 1_200_017]
+    assert read_table(out)["row"].equals(pl.Series("row", range(MANY)))
 
 
 @pytest.mark.long
@@ -114,9 +123,9 @@ def test_ten_million_rows_killed_twice_end_as_one_clean_run(tmp_path):
     rows, draw = 10_000_000, Random()
     graph = forest_to_onnx(load_engine("lightgbm").forest(text("binary").encode()))
     names = [f"x{place}" for place in range(4)]
-    project(tmp_path, content=graph, signature=Signature(inputs=tuple(Field(name=name) for name in names)))
-    table = numbers(rows).rename(dict(zip("abc", names, strict=False))).with_columns(x3=pl.col("x0") * 7 % 1)
-    source = write(table, tmp_path / "rows.parquet")
+    scoring_project(tmp_path, content=graph, signature=Signature(inputs=tuple(Field(name=name) for name in names)))
+    table = number_table(rows).rename(dict(zip("abc", names, strict=False))).with_columns(x3=pl.col("x0") * 7 % 1)
+    source = write_table(table, tmp_path / "rows.parquet")
     assert run(tmp_path, source, tmp_path / "clean.parquet") == 0
     out, parts = tmp_path / "killed.parquet", sorted(draw.sample(range(70), 2))
     ends = [run(tmp_path, source, out, until=lambda out, most=most: lines(out) > most) for most in parts]
@@ -130,9 +139,9 @@ def test_ten_million_rows_killed_twice_end_as_one_clean_run(tmp_path):
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a project whose run was killed half-way; `clean.csv` is how it ends."""
     folder = tmp_path_factory.mktemp("killed")
-    settings = project(folder)
-    source = write(spoilt(MANY), folder / "rows.parquet")
-    score(settings, source, folder / "clean.csv", "key")
+    settings = scoring_project(folder)
+    source = write_table(spoilt(MANY), folder / "rows.parquet")
+    score_file(settings, source, folder / "clean.csv", "key")
     assert run(folder, source, folder / "half.csv", until=MOMENTS["one part"]) == -signal.SIGKILL
     return folder
 
@@ -146,7 +155,7 @@ def half(killed: Path, tmp_path: Path) -> Path:
 def again(folder: Path, *keep: str) -> bool:
     """Score on, in this process; whether the answer is that of a run which nobody disturbed."""
     settings = config.load(folder, environment={})
-    score(settings, folder / "rows.parquet", folder / "half.csv", *(keep or ("key",)))
+    score_file(settings, folder / "rows.parquet", folder / "half.csv", *(keep or ("key",)))
     return outcome(folder / "half.csv") == outcome(folder / "clean.csv")
 
 
@@ -229,23 +238,23 @@ def test_a_file_that_came_in_its_place_meanwhile_is_left_alone(half):
 @pytest.fixture
 def done(tmp_path: Path) -> tuple[Config, Path, Path]:
     """A project, a file, and its answer."""
-    settings = project(tmp_path)
-    source, out = write(numbers(100), tmp_path / "rows.csv"), tmp_path / "scores.csv"
-    score(settings, source, out)
+    settings = scoring_project(tmp_path)
+    source, out = write_table(number_table(100), tmp_path / "rows.csv"), tmp_path / "scores.csv"
+    score_file(settings, source, out)
     return settings, source, out
 
 
 def test_an_answer_that_is_there_is_not_made_again(done):
     settings, source, out = done
     before = out.stat().st_mtime_ns
-    receipt = score(settings, source, out)
+    receipt = score_file(settings, source, out)
     assert (receipt.rows, out.stat().st_mtime_ns) == (100, before)
 
 
 def test_an_answer_that_is_there_on_other_terms_is_left_alone(done):
     settings, source, out = done
     with pytest.raises(StoreError, match=r"keep is \('a',\), was \(\)") as error:
-        score(settings, source, out, "a")
+        score_file(settings, source, out, "a")
     assert "rm" in error.value.hint
 
 
@@ -253,14 +262,14 @@ def test_an_answer_that_was_changed_is_left_alone(done):
     settings, source, out = done
     out.write_text("row\n")
     with pytest.raises(StoreError, match="changed after it was written"):
-        score(settings, source, out)
+        score_file(settings, source, out)
 
 
 def test_an_answer_that_was_taken_away_is_made_again(done):
     settings, source, out = done
     content = out.read_bytes()
     out.unlink()
-    score(settings, source, out)
+    score_file(settings, source, out)
     assert out.read_bytes() == content
 
 
@@ -268,12 +277,14 @@ def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "scores.csv.parts").mkdir()
     (tmp_path / "scores.csv.parts" / "thesis.txt").write_text("mine")
     with pytest.raises(StoreError, match="holds something else"):
-        score(project(tmp_path), write(numbers(3), tmp_path / "rows.csv"), tmp_path / "scores.csv")
+        score_file(
+            scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv"), tmp_path / "scores.csv"
+        )
     assert (tmp_path / "scores.csv.parts" / "thesis.txt").read_text() == "mine"
 
 
 def test_what_changes_while_it_is_read_has_no_answer(tmp_path):
-    settings, source = project(tmp_path), write(numbers(3), tmp_path / "rows.csv")
+    settings, source = scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv")
     order = Order(reference=LIVE, source=source, out=tmp_path / "scores.csv")
     with pytest.raises(DataError, match="changed while it was read"):
         predict(settings, order, callback=lambda _: os.utime(source, (1, 1)))
@@ -281,6 +292,6 @@ def test_what_changes_while_it_is_read_has_no_answer(tmp_path):
 
 
 def test_where_nothing_can_be_written_that_is_told(tmp_path):
-    settings, source = project(tmp_path), write(numbers(3), tmp_path / "rows.csv")
+    settings, source = scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv")
     with pytest.raises(StoreError, match="cannot write"):
-        score(settings, source, source / "scores.csv")
+        score_file(settings, source, source / "scores.csv")

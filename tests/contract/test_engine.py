@@ -16,7 +16,7 @@ from tests.engines.estimators import numbers
 from tests.engines.graphs import DOUBLE, softmax
 from tests.engines.made_forests import Shape, made
 from tests.engines.xgboosters import ubj
-from tests.optimization.lowering import networks
+from tests.optimization.lowering import random_networks
 
 from headway.core import plugins
 from headway.core.contracts import Engine
@@ -35,7 +35,10 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
     "cache": (lambda: inside({"rows": 20.0}, 1), 3),
     "cascade": (lambda: inside({"low": 0.4, "high": 0.6}, 2), 3),
     "catboost": (lambda: cbm("MultiClass"), 4),
-    "dense": (lambda: lower_graph(networks.network(networks.Shape(looked=0, numbers=4, outputs=3))), 4),
+    "dense": (
+        lambda: lower_graph(random_networks.random_network(random_networks.Shape(looked=0, numbers=4, outputs=3))),
+        4,
+    ),
     "echo": (lambda: b"echo", 4),
     "lightgbm": (lambda: text("multiclass").encode(), 4),
     "onnxruntime": (lambda: softmax(3, DOUBLE), 3),

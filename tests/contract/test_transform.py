@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tests.engines.boosters import text
 from tests.engines.pipelines import logistic_of_numbers
-from tests.optimization.benches import as_it_came, bench_in, came, opened
-from tests.optimization.exported import exported
-from tests.optimization.lessons import bench_of, lesson, repeated, taught
-from tests.optimization.nets import tabular
+from tests.optimization.contexts import baseline_of, context_in, imported, opened
+from tests.optimization.exported_networks import exported_network
+from tests.optimization.networks import tabular_network
+from tests.optimization.training_rows import context_with, labeled_rows, repeat_rows, trained_on
 
 from headway.core import plugins
 from headway.core.contracts import TransformContext
@@ -29,46 +29,52 @@ pytestmark = pytest.mark.slow
 APART = ("openvino", "nncf")
 TRANSFORMS = [name for name in plugins.names("transform") if name not in APART or importlib.util.find_spec(name)]
 ANY = ("cache", "family")  # these ask nothing of a model
-NETS = {"dense": tabular, "fold": exported, "nncf": tabular, "openvino": tabular, "quantise": tabular}
+NETS = {
+    "dense": tabular_network,
+    "fold": exported_network,
+    "nncf": tabular_network,
+    "openvino": tabular_network,
+    "quantise": tabular_network,
+}
 
 
-LEARNED = lesson(seed=1)
-# The rows of validation on which a transform has something to offer, where the table is not enough.
+LEARNED = labeled_rows(seed=1)
+# The rows of choose on which a transform has something to offer, where the table is not enough.
 CHOOSE = {
-    "cache": lambda: repeated(lesson(100, seed=2), times=30),
-    "cascade": lambda: lesson(20_000, seed=2),
-    "distil": lambda: lesson(seed=2),
-    "family": lambda: lesson(seed=2),
-    "recalibrate": lambda: lesson(seed=3, shift=1.5),
+    "cache": lambda: repeat_rows(labeled_rows(100, seed=2), times=30),
+    "cascade": lambda: labeled_rows(20_000, seed=2),
+    "distil": lambda: labeled_rows(seed=2),
+    "family": lambda: labeled_rows(seed=2),
+    "recalibrate": lambda: labeled_rows(seed=3, shift=1.5),
 }
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch, request):
+def context(tmp_path, monkeypatch, request):
     name = request.node.callspec.params.get("name")
     monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)  # a booster of a test is too quick for it
     monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
-    bench = bench_of(tmp_path, CHOOSE[name](), LEARNED) if name in CHOOSE else bench_in(tmp_path)
+    context = context_with(tmp_path, CHOOSE[name](), LEARNED) if name in CHOOSE else context_in(tmp_path)
     if name == "half":  # the mean of a row with a missing value is missing
-        bench = dataclasses.replace(bench, sample=np.nan_to_num(bench.sample))
-    return dataclasses.replace(bench, families=("forest", "logistic") if name == "family" else ())
+        context = dataclasses.replace(context, sample=np.nan_to_num(context.sample))
+    return dataclasses.replace(context, model_families=("forest", "logistic") if name == "family" else ())
 
 
-def made(name, bench):
+def made(name, context):
     if name in CHOOSE:
-        model = taught(bench, LEARNED, trees=200)
+        model = trained_on(context, LEARNED, trees=200)
     elif name == "pipeline":
-        model = came("sklearn", logistic_of_numbers(), bench)
+        model = imported("sklearn", logistic_of_numbers(), context)
     elif name == "half":
-        model = _echo(bench)
+        model = _echo(context)
     else:
-        model = came("onnxruntime", NETS[name](), bench) if name in NETS else as_it_came(text(trees=20), bench)
-    return model, plugins.load_transform(name)(model, bench)
+        model = imported("onnxruntime", NETS[name](), context) if name in NETS else baseline_of(text(trees=20), context)
+    return model, plugins.load_transform(name)(model, context)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_new_variant_has_one_step_more_of_its_own_name(name, bench):
-    model, variants = made(name, bench)
+def test_each_new_variant_has_one_step_more_of_its_own_name(name, context):
+    model, variants = made(name, context)
     assert variants
     for variant in variants:
         assert variant.steps[:-1] == model.steps and variant.steps[-1].transform == name
@@ -76,39 +82,39 @@ def test_each_new_variant_has_one_step_more_of_its_own_name(name, bench):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_new_variant_is_another_under_another_name(name, bench):
-    model, variants = made(name, bench)
+def test_each_new_variant_is_another_under_another_name(name, context):
+    model, variants = made(name, context)
     assert len({each.digest for each in (model, *variants)}) == len(variants) + 1
     assert len({each.name for each in (model, *variants)}) == len(variants) + 1
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_new_variant_opens_and_answers_in_the_same_form(name, bench):
-    model, variants = made(name, bench)
-    rows = bench.sample[:500]
-    expected = opened(model, bench).predict(rows)
+def test_each_new_variant_opens_and_answers_in_the_same_form(name, context):
+    model, variants = made(name, context)
+    rows = context.sample[:500]
+    expected = opened(model, context).predict(rows)
     for variant in variants:
-        answers = opened(variant, bench).predict(rows)
+        answers = opened(variant, context).predict(rows)
         assert answers.shape == expected.shape and np.all(np.isfinite(answers))
         assert variant.artifact.format in plugins.load_engine(variant.engine).formats
-        assert len(bench.read(variant)) == variant.artifact.size_bytes
+        assert len(context.read(variant)) == variant.artifact.size_bytes
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_the_same_variant_gives_the_same_variants_again(name, bench):
-    assert made(name, bench) == made(name, bench)
+def test_the_same_variant_gives_the_same_variants_again(name, context):
+    assert made(name, context) == made(name, context)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_new_variants_come_back_from_disk_as_they_were(name, bench):
-    assert all(read(Variant, write(variant)) == variant for variant in made(name, bench)[1])
+def test_new_variants_come_back_from_disk_as_they_were(name, context):
+    assert all(read(Variant, write(variant)) == variant for variant in made(name, context)[1])
 
 
 @pytest.mark.parametrize("name", [name for name in TRANSFORMS if name not in ANY])
-def test_a_model_of_another_kind_does_not_apply(name, bench):
-    model = as_it_came(text(trees=20), bench) if name == "half" else _echo(bench)
+def test_a_model_of_another_kind_does_not_apply(name, context):
+    model = baseline_of(text(trees=20), context) if name == "half" else _echo(context)
     with pytest.raises(NotApplicable) as reason:
-        plugins.load_transform(name)(model, bench)
+        plugins.load_transform(name)(model, context)
     assert reason.value.what
 
 
@@ -123,14 +129,14 @@ def test_each_declares_its_stage_whether_answers_stay_and_what_it_requires():
 @pytest.mark.parametrize(
     "name", [name for name in TRANSFORMS if plugins.declaration("transform", name, "KEEPS_ANSWERS")]
 )
-def test_a_transform_that_declares_to_keep_answers_keeps_them(name, bench):
-    model, variants = made(name, bench)
-    expected = opened(model, bench).predict(bench.sample[:500])
+def test_a_transform_that_declares_to_keep_answers_keeps_them(name, context):
+    model, variants = made(name, context)
+    expected = opened(model, context).predict(context.sample[:500])
     for variant in variants:
-        assert np.allclose(opened(variant, bench).predict(bench.sample[:500]), expected, rtol=0, atol=1e-6)
+        assert np.allclose(opened(variant, context).predict(context.sample[:500]), expected, rtol=0, atol=1e-6)
         assert answer_changing_steps(variant) == answer_changing_steps(model)
 
 
-def _echo(bench):
-    artifact = Artifact(format="echo", digest=bench.blobs.put(b"echo"), size_bytes=4)
+def _echo(context):
+    artifact = Artifact(format="echo", digest=context.blobs.put(b"echo"), size_bytes=4)
     return Variant(artifact=artifact, engine="echo", signature=Signature(inputs=(Field(name="a"),)))

@@ -13,8 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.engines.graphs import DOUBLE, softmax, total
-from tests.optimization.benches import opened
-from tests.optimization.nets import bench_of, net, pictures, pixels, rows, tabular
+from tests.optimization.contexts import opened
+from tests.optimization.networks import (
+    context_of,
+    image_network,
+    image_rows,
+    network_variant,
+    tabular_network,
+    tabular_rows,
+)
 
 from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
@@ -23,12 +30,12 @@ from headway.engines.onnxruntime import OnnxRuntime
 from headway.engines.openvino import OpenVino
 from headway.optimization.transforms import nncf, openvino, quantise
 
-LATER = rows(5_000, seed=1)
+LATER = tabular_rows(5_000, seed=1)
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> TransformContext:
-    return bench_of(tmp_path, rows())
+    return context_of(tmp_path, tabular_rows())
 
 
 def by_precision(variant: Variant, bench: TransformContext) -> dict[object, Variant]:
@@ -39,7 +46,7 @@ def moved(variant: Variant, bench: TransformContext, content: bytes, asked: np.n
     return float(np.abs(opened(variant, bench).predict(asked) - OnnxRuntime(content, {}).predict(asked)).max())
 
 
-@pytest.mark.parametrize("content", [tabular(), softmax(2), softmax(3), softmax(3, DOUBLE), total()])
+@pytest.mark.parametrize("content", [tabular_network(), softmax(2), softmax(3), softmax(3, DOUBLE), total()])
 def test_in_float32_it_answers_as_onnx_runtime_does(content):
     asked = LATER[:, : OnnxRuntime(content, {}).width]
     found, expected = OpenVino(OpenVino.converted(content), {}).predict(asked), OnnxRuntime(content, {}).predict(asked)
@@ -47,35 +54,49 @@ def test_in_float32_it_answers_as_onnx_runtime_does(content):
 
 
 def test_every_precision_that_the_cpu_has_is_offered_and_float32_moves_nothing(bench):
-    variants = by_precision(net(tabular(), bench), bench)
+    variants = by_precision(network_variant(tabular_network(), bench), bench)
     assert list(variants) in (["f32", "int8"], ["f32", "bf16", "int8", "int8-bf16"])
     assert variants["int8"].name == "openvino · nncf(precision=int8) · precision=int8"
-    assert moved(variants["f32"], bench, tabular(), LATER) < 1e-5
-    assert moved(variants["int8"], bench, tabular(), LATER) > 1e-3
+    assert moved(variants["f32"], bench, tabular_network(), LATER) < 1e-5
+    assert moved(variants["int8"], bench, tabular_network(), LATER) > 1e-3
 
 
 def test_int8_of_convolutions_keeps_their_answers_near(tmp_path):
-    bench = bench_of(tmp_path, pixels())
-    assert moved(by_precision(net(pictures(), bench), bench)["int8"], bench, pictures(), pixels(seed=1)) < 0.1
+    bench = context_of(tmp_path, image_rows())
+    assert (
+        moved(
+            by_precision(network_variant(image_network(), bench), bench)["int8"],
+            bench,
+            image_network(),
+            image_rows(seed=1),
+        )
+        < 0.1
+    )
 
 
 def test_layers_that_quantise_left_in_float32_stay_so(bench):
-    [kept] = [each for each in quantise.plugin(net(tabular(), bench), bench) if "3 of 4, scales=static" in each.name]
+    [kept] = [
+        each
+        for each in quantise.plugin(network_variant(tabular_network(), bench), bench)
+        if "3 of 4, scales=static" in each.name
+    ]
     [variant] = [each for each in openvino.plugin(kept, bench) if each.settings["precision"] == "int8"]
     assert variant.name == "openvino · quantise(int8=3 of 4, scales=static) · precision=int8"
-    assert moved(variant, bench, tabular(), LATER) < 0.05
+    assert moved(variant, bench, tabular_network(), LATER) < 0.05
 
 
 def test_layers_that_are_in_int8_already_are_left_as_they_are(bench):
     with pytest.raises(NotApplicable, match="in int8 already"):
-        nncf.plugin(quantise.plugin(net(tabular(), bench), bench)[0], bench)
+        nncf.plugin(quantise.plugin(network_variant(tabular_network(), bench), bench)[0], bench)
 
 
 def test_without_rows_nothing_is_calibrated(bench):
     empty = TransformContext(blobs=bench.blobs, sample=bench.sample[:0])
-    assert [each.settings["precision"] for each in openvino.plugin(net(tabular(), bench), empty)][:1] == ["f32"]
+    assert [each.settings["precision"] for each in openvino.plugin(network_variant(tabular_network(), bench), empty)][
+        :1
+    ] == ["f32"]
     with pytest.raises(NotApplicable, match="no rows to calibrate"):
-        nncf.plugin(net(tabular(), bench), empty)
+        nncf.plugin(network_variant(tabular_network(), bench), empty)
 
 
 def test_no_rows_get_no_answers_and_rows_of_another_width_are_refused():
@@ -116,7 +137,7 @@ def test_the_libraries_say_nothing_and_leave_no_file(bench, tmp_path, monkeypatc
     place = tmp_path / "place"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    by_precision(net(tabular(), bench), bench)
+    by_precision(network_variant(tabular_network(), bench), bench)
     assert capfd.readouterr() == ("", "") and not caplog.records and not list(place.iterdir())
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.optimization.lowering.networks import Shape, network, rows_for
+from tests.optimization.lowering.random_networks import Shape, random_network, rows_for
 
 from headway.core.errors import EngineError
 from headway.engines import _dense
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 HERE = LEVELS[: _dense.level() + 1]
 SHAPE = Shape(looked=2, numbers=3, layers=(40, 9), between="Elu", outputs=5, norm=True)
-CONTENT = lower_graph(network(SHAPE))
+CONTENT = lower_graph(random_network(SHAPE))
 
 
 def tape(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, answer: int = 16, **given) -> bytes:
@@ -111,7 +111,7 @@ def test_rows_that_lie_crosswise_in_memory_are_read_as_what_they_are():
 
 def test_a_file_that_does_not_fit_on_the_stack_is_answered_all_the_same():
     shape = Shape(numbers=50, layers=(3000, 20))
-    engine, rows = Dense(lower_graph(network(shape)), {}), rows_for(shape, 9)
+    engine, rows = Dense(lower_graph(random_network(shape)), {}), rows_for(shape, 9)
     assert np.array_equal(np.concatenate([engine.predict(row[None]) for row in rows]), engine.predict(rows))
 
 

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 from tests.engines.estimators import NUMBERS, TEXTS, fitted, frame, target
 from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, beside, bins, filled, variant_of
-from tests.optimization.benches import bench_in, opened
+from tests.optimization.contexts import context_in, opened
 
 from headway.core.contracts import Engine, TransformContext
 from headway.core.errors import EngineError, NotApplicable
@@ -58,7 +58,7 @@ pytestmark = [
 
 @pytest.fixture
 def bench(tmp_path: Path) -> TransformContext:
-    return bench_in(tmp_path)
+    return context_in(tmp_path)
 
 
 def dense(model: Any) -> Any:
@@ -208,7 +208,7 @@ def test_pipelines_of_any_make_fold_exactly(
     steps: str, name: str, scale: float, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Both transforms compare the folded trees with the pipeline on rows at every edge, to 1e-6."""
-    bench = bench_in(tmp_path_factory.mktemp("bench"))
+    bench = context_in(tmp_path_factory.mktemp("bench"))
     people = frame(250, seed=seed)
     people["income"] = people["income"] * scale
     if steps == "numbers as they are" and name == "boosted":

@@ -22,7 +22,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from tests.batch.batches import LIVE, numbers, project, score, write
+from tests.batch.scoring import LIVE, number_table, score_file, scoring_project, write_table
 from tests.engines.graphs import softmax
 from tests.house.environments import Environment, build, copied, made
 from tests.house.pages import read
@@ -131,9 +131,9 @@ def test_the_base_install_is_as_small_as_the_install_page_says(
 
 @pytest.mark.long
 def test_the_base_install_scores_a_file_as_this_one_does(base: Environment, tmp_path: Path) -> None:
-    settings = project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
-    rows = write(numbers(500), tmp_path / "rows.csv")
-    score(settings, rows, tmp_path / "here.csv", "key")
+    settings = scoring_project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
+    rows = write_table(number_table(500), tmp_path / "rows.csv")
+    score_file(settings, rows, tmp_path / "here.csv", "key")
     given = ("--project", tmp_path / "project", "--keep", "key")
     ended = base.run("headway", "predict", LIVE, rows, tmp_path / "there.csv", *given)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -142,9 +142,9 @@ def test_the_base_install_scores_a_file_as_this_one_does(base: Environment, tmp_
 
 @pytest.mark.long
 def test_the_base_install_serves_a_release(base: Environment, tmp_path: Path) -> None:
-    settings = project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
-    rows = numbers(4)
-    score(settings, write(rows, tmp_path / "rows.csv"), tmp_path / "here.csv")
+    settings = scoring_project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
+    rows = number_table(4)
+    score_file(settings, write_table(rows, tmp_path / "rows.csv"), tmp_path / "here.csv")
     columns = [{"name": name, "shape": [4], "datatype": "FP64", "data": rows[name].to_list()} for name in "abc"]
     with base.running("headway", "serve", LIVE, "--project", tmp_path / "project", "--port", "0") as told:
         address = told.split()[2]

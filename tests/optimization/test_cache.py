@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from tests.engines.made_forests import Shape, made, rows_for
-from tests.optimization.benches import opened
-from tests.optimization.lessons import bench_of, lesson, taught
+from tests.optimization.contexts import opened
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.contracts import LabeledData
 from headway.core.errors import EngineError, NotApplicable
@@ -72,17 +72,17 @@ def test_the_share_that_is_found_is_counted_in_the_order_of_the_rows(size, share
 
 
 def test_rows_that_are_all_different_have_no_use_for_it(tmp_path):
-    bench = bench_of(tmp_path, lesson(seed=2))
+    context = context_with(tmp_path, labeled_rows(seed=2))
     with pytest.raises(NotApplicable, match=r"0\.0% of 4,000 rows come again; it pays from 20% on"):
-        cache.plugin(taught(bench, lesson(seed=1)), bench)
+        cache.plugin(trained_on(context, labeled_rows(seed=1)), context)
 
 
 def test_rows_that_come_again_before_a_slow_model_are_offered_the_smallest_memory_that_does(tmp_path):
-    seen = lesson(100, seed=2)
+    seen = labeled_rows(100, seed=2)
     many = np.random.default_rng(0).integers(100, size=3_000)
     again = LabeledData(rows=seen.rows[many], labels=seen.labels[many], groups=seen.groups[many])
-    bench = bench_of(tmp_path, again)
-    [found] = cache.plugin(taught(bench, lesson(seed=1)), bench)
+    context = context_with(tmp_path, again)
+    [found] = cache.plugin(trained_on(context, labeled_rows(seed=1)), context)
     assert found.steps[-1].settings == {"rows": 1000, "found": pytest.approx(0.967, abs=0.001)}
-    came = opened(taught(bench, lesson(seed=1)), bench)
-    assert np.array_equal(opened(found, bench).predict(again.rows[:1]), came.predict(again.rows[:1]))
+    came = opened(trained_on(context, labeled_rows(seed=1)), context)
+    assert np.array_equal(opened(found, context).predict(again.rows[:1]), came.predict(again.rows[:1]))

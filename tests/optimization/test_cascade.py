@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.engines.made_forests import Shape, made
-from tests.optimization.benches import opened
-from tests.optimization.lessons import bench_of, lesson, taught
+from tests.optimization.contexts import opened
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.contracts import LabeledData
 from headway.core.errors import EngineError, NotApplicable
@@ -16,7 +16,7 @@ from headway.engines.formats.nested import NestedHeader, NestedModel, pack_model
 from headway.engines.trees import Trees
 from headway.optimization.transforms import cascade
 
-LEARNED = lesson(seed=1)
+LEARNED = labeled_rows(seed=1)
 
 
 def two(low: float, high: float) -> tuple[bytes, Trees, Trees]:
@@ -59,16 +59,16 @@ def _half(lesson: LabeledData) -> LabeledData:
 
 
 def test_one_that_would_not_pay_is_not_offered_and_says_what_was_measured(tmp_path):
-    bench = bench_of(tmp_path, lesson(seed=2))
+    context = context_with(tmp_path, labeled_rows(seed=2))
     with pytest.raises(NotApplicable, match=r"costs \d+\.\d times its first trees|have to ask the whole model"):
-        cascade.plugin(taught(bench, LEARNED), bench)
+        cascade.plugin(trained_on(context, LEARNED), context)
 
 
 def test_one_that_pays_decides_as_the_model_does(tmp_path, monkeypatch):
     monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)
     monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
-    bench = bench_of(tmp_path, lesson(20_000, seed=2))
-    model = taught(bench, LEARNED)
-    [found] = cascade.plugin(model, bench)
-    decisions = [opened(each, bench).predict(bench.sample)[:, 0] >= 0.5 for each in (model, found)]
+    context = context_with(tmp_path, labeled_rows(20_000, seed=2))
+    model = trained_on(context, LEARNED)
+    [found] = cascade.plugin(model, context)
+    decisions = [opened(each, context).predict(context.sample)[:, 0] >= 0.5 for each in (model, found)]
     assert 0 < np.mean(decisions[0] != decisions[1]) <= cascade.MAX_DISAGREEMENT

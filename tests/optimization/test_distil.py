@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from tests.optimization.benches import opened
-from tests.optimization.lessons import bench_of, lesson, taught
+from tests.optimization.contexts import opened
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step
@@ -15,53 +15,53 @@ from headway.optimization.transforms.distil import plugin
 
 pytestmark = pytest.mark.slow
 
-LEARNED = lesson(seed=1)
+LEARNED = labeled_rows(seed=1)
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return bench_of(tmp_path, lesson(seed=2), LEARNED)
+def context(tmp_path):
+    return context_with(tmp_path, labeled_rows(seed=2), LEARNED)
 
 
-def test_every_student_of_the_model_has_its_twin_that_learned_the_labels(bench):
-    students = plugin(taught(bench, LEARNED, trees=300), bench)
+def test_every_student_of_the_model_has_its_twin_that_learned_the_labels(context):
+    students = plugin(trained_on(context, LEARNED, trees=300), context)
     said = [tuple(each.steps[-1].settings.values()) for each in students]
     assert said == [(100, 31, "model"), (100, 31, "labels"), (30, 15, "model"), (30, 15, "labels")]
 
 
-def test_the_student_of_the_model_answers_more_like_it_than_its_twin(bench):
-    model = taught(bench, LEARNED, trees=300, rate=0.01)
-    came = opened(model, bench).predict(bench.sample)
-    by_model, by_labels = (opened(each, bench).predict(bench.sample) for each in plugin(model, bench)[:2])
+def test_the_student_of_the_model_answers_more_like_it_than_its_twin(context):
+    model = trained_on(context, LEARNED, trees=300, rate=0.01)
+    came = opened(model, context).predict(context.sample)
+    by_model, by_labels = (opened(each, context).predict(context.sample) for each in plugin(model, context)[:2])
     assert np.abs(by_model - came).mean() < np.abs(by_labels - came).mean()
 
 
-def test_the_same_lesson_gives_the_same_students(bench):
-    model = taught(bench, LEARNED, trees=300)
-    assert plugin(model, bench) == plugin(model, bench)
+def test_the_same_lesson_gives_the_same_students(context):
+    model = trained_on(context, LEARNED, trees=300)
+    assert plugin(model, context) == plugin(model, context)
 
 
-def test_a_student_is_not_cut_shorter(bench):
-    [first, *_] = plugin(taught(bench, LEARNED, trees=300), bench)
+def test_a_student_is_not_cut_shorter(context):
+    [first, *_] = plugin(trained_on(context, LEARNED, trees=300), context)
     with pytest.raises(NotApplicable, match="student of the size"):
-        truncate.plugin(first, bench)
+        truncate.plugin(first, context)
 
 
 def test_without_what_the_model_learned_from_there_is_no_student(tmp_path):
-    bench = bench_of(tmp_path, LEARNED)
+    context = context_with(tmp_path, LEARNED)
     with pytest.raises(NotApplicable, match="none are at hand"):
-        plugin(taught(bench, LEARNED, trees=300), bench)
+        plugin(trained_on(context, LEARNED, trees=300), context)
 
 
-def test_a_model_no_larger_than_its_student_teaches_none(bench):
+def test_a_model_no_larger_than_its_student_teaches_none(context):
     with pytest.raises(NotApplicable, match="no more than a student"):
-        plugin(taught(bench, LEARNED, trees=3, leaves=4), bench)
+        plugin(trained_on(context, LEARNED, trees=3, leaves=4), context)
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [({"steps": (Step(transform="trees"),)}, "teaches alone"), ({"task": "multiclass"}, "one number")],
 )
-def test_other_models_teach_none(bench, change, why):
+def test_other_models_teach_none(context, change, why):
     with pytest.raises(NotApplicable, match=why):
-        plugin(replace(taught(bench, LEARNED), **change), bench)
+        plugin(replace(trained_on(context, LEARNED), **change), context)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from sklearn.metrics import roc_auc_score
-from tests.optimization.benches import opened
-from tests.optimization.lessons import bench_of, lesson, taught
+from tests.optimization.contexts import opened
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core import plugins
 from headway.core.errors import ConfigError, NotApplicable
@@ -18,52 +18,58 @@ from headway.optimization.transforms.family import MODEL_FAMILIES, plugin
 
 pytestmark = pytest.mark.slow
 
-LEARNED = lesson(seed=1)
+LEARNED = labeled_rows(seed=1)
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return dataclasses.replace(bench_of(tmp_path, lesson(seed=2), LEARNED), families=tuple(MODEL_FAMILIES))
+def context(tmp_path):
+    return dataclasses.replace(
+        context_with(tmp_path, labeled_rows(seed=2), LEARNED), model_families=tuple(MODEL_FAMILIES)
+    )
 
 
-def test_each_family_learned_the_task_and_says_its_name(bench):
-    found = plugin(taught(bench, LEARNED), bench)
+def test_each_family_learned_the_task_and_says_its_name(context):
+    found = plugin(trained_on(context, LEARNED), context)
     assert [each.steps[-1].settings["name"] for each in found] == ["forest", "histgb", "lightgbm", "logistic"]
-    scores = [roc_auc_score(bench.validation.labels, opened(each, bench).predict(bench.sample)[:, 0]) for each in found]
+    scores = [
+        roc_auc_score(context.validation.labels, opened(each, context).predict(context.sample)[:, 0]) for each in found
+    ]
     assert min(scores) > 0.75
 
 
 @pytest.mark.parametrize("task", ["regression", "multiclass"])
-def test_other_tasks_have_their_families_too(bench, task):
+def test_other_tasks_have_their_families_too(context, task):
     several = dataclasses.replace(LEARNED, labels=np.floor(np.abs(LEARNED.rows[:, 0])).clip(0, 2))
-    other = dataclasses.replace(bench, train=lambda: several)
-    found = plugin(replace(taught(bench, LEARNED), task=task), other)
-    assert {opened(each, bench).predict(bench.sample).shape[1] for each in found} == {3 if task == "multiclass" else 1}
+    other = dataclasses.replace(context, train=lambda: several)
+    found = plugin(replace(trained_on(context, LEARNED), task=task), other)
+    assert {opened(each, context).predict(context.sample).shape[1] for each in found} == {
+        3 if task == "multiclass" else 1
+    }
 
 
-def test_a_family_is_compiled_as_the_model_is(bench):
-    found = search.generate_candidates(taught(bench, LEARNED, trees=2), bench, ["family", "trees", "pipeline"])
+def test_a_family_is_compiled_as_the_model_is(context):
+    found = search.generate_candidates(trained_on(context, LEARNED, trees=2), context, ["family", "trees", "pipeline"])
     names = {each.name for each in found.variants if "family" in each.name}
     assert {"trees · family(name=forest)", "onnxruntime · family(name=logistic) · pipeline"} <= names
 
 
 def test_a_search_that_was_asked_for_none_does_not_load_it(tmp_path, monkeypatch):
-    bench = bench_of(tmp_path, lesson(seed=2), LEARNED)
+    context = context_with(tmp_path, labeled_rows(seed=2), LEARNED)
     monkeypatch.setattr(plugins, "load_transform", lambda name: pytest.fail(name) if name == "family" else _nothing)
-    assert len(search.generate_candidates(taught(bench, LEARNED, trees=2), bench).variants) == 1
+    assert len(search.generate_candidates(trained_on(context, LEARNED, trees=2), context).variants) == 1
 
 
-def _nothing(variant, bench):
+def _nothing(variant, context):
     return []
 
 
-def test_a_family_that_there_is_not_is_named_with_those_there_are(bench):
+def test_a_family_that_there_is_not_is_named_with_those_there_are(context):
     with pytest.raises(ConfigError, match="no family 'svm'") as refusal:
-        plugin(taught(bench, LEARNED), dataclasses.replace(bench, families=("svm",)))
+        plugin(trained_on(context, LEARNED), dataclasses.replace(context, model_families=("svm",)))
     assert refusal.value.hint == "forest, histgb, lightgbm, logistic"
 
 
 def test_without_what_the_model_learned_from_no_family_can_be_trained(tmp_path):
-    bench = dataclasses.replace(bench_of(tmp_path, LEARNED), families=("forest",))
+    context = dataclasses.replace(context_with(tmp_path, LEARNED), model_families=("forest",))
     with pytest.raises(NotApplicable, match="none are at hand"):
-        plugin(taught(bench, LEARNED), bench)
+        plugin(trained_on(context, LEARNED), context)

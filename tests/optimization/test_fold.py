@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 from tests.engines.boosters import text
-from tests.optimization.benches import as_it_came, bench_in
-from tests.optimization.exported import COLUMNS, LARGEST, exported
-from tests.optimization.nets import bench_of, net, pictures, pixels
+from tests.optimization.contexts import baseline_of, context_in
+from tests.optimization.exported_networks import COLUMNS, LARGEST, exported_network
+from tests.optimization.networks import context_of, image_network, image_rows, network_variant
 
 from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
@@ -39,32 +39,32 @@ def alike(content: bytes, other: bytes) -> bool:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
-    return bench_of(tmp_path, asked()[:200])
+def context(tmp_path: Path) -> TransformContext:
+    return context_of(tmp_path, asked()[:200])
 
 
 def test_what_an_exporter_writes_in_28_nodes_is_folded_into_19_that_answer_the_same_to_the_bit():
-    found, rules = fold_graph(exported())
+    found, rules = fold_graph(exported_network())
     assert rules == ("unexpanded", "unbounded", "one_table")
-    assert (len(kinds(exported())), len(kinds(found))) == (28, 19)
+    assert (len(kinds(exported_network())), len(kinds(found))) == (28, 19)
     assert not {"Shape", "Expand", "IsInf", "And", "Less", "Greater"} & set(kinds(found))
-    assert alike(exported(), found)
+    assert alike(exported_network(), found)
 
 
-def test_the_variant_has_one_step_and_answers_as_the_model_as_it_came(bench):
-    [variant] = fold.plugin(net(exported(), bench, task="multiclass"), bench)
+def test_the_variant_has_one_step_and_answers_as_the_model_as_it_came(context):
+    [variant] = fold.plugin(network_variant(exported_network(), context, task="multiclass"), context)
     assert variant.name.endswith("fold")
-    assert alike(exported(), bench.read(variant))
+    assert alike(exported_network(), context.read(variant))
 
 
 @pytest.mark.parametrize(
     ("content", "left"),
     [
-        (exported(most=1000), "one_table"),  # a rank beyond a table is an error, and would become another's row
-        (exported(least=-2), "one_table"),  # and one below 0 counts from the end of its own
-        (exported(number=-5), "unbounded"),  # a small number in place of an infinity is meant
-        (exported(number=LARGEST), "unbounded"),  # of the other sign, too
-        (exported(other="rows"), "unexpanded"),  # zeros of another shape
+        (exported_network(most=1000), "one_table"),  # a rank beyond a table is an error, and would become another's row
+        (exported_network(least=-2), "one_table"),  # and one below 0 counts from the end of its own
+        (exported_network(number=-5), "unbounded"),  # a small number in place of an infinity is meant
+        (exported_network(number=LARGEST), "unbounded"),  # of the other sign, too
+        (exported_network(other="rows"), "unexpanded"),  # zeros of another shape
     ],
 )
 def test_what_would_answer_otherwise_is_left_as_it_was(content, left):
@@ -74,16 +74,16 @@ def test_what_would_answer_otherwise_is_left_as_it_was(content, left):
     assert left == "unbounded" or left not in rules
 
 
-def test_an_answer_that_moves_is_refused_with_its_row(bench, monkeypatch):
-    monkeypatch.setattr(fold, "fold_graph", lambda content: (exported(most=2), ("unbounded",)))
+def test_an_answer_that_moves_is_refused_with_its_row(context, monkeypatch):
+    monkeypatch.setattr(fold, "fold_graph", lambda content: (exported_network(most=2), ("unbounded",)))
     with pytest.raises(EngineError, match="as a folded graph the model answers otherwise"):
-        fold.plugin(net(exported(), bench, task="multiclass"), bench)
+        fold.plugin(network_variant(exported_network(), context, task="multiclass"), context)
 
 
 def test_trees_and_graphs_with_nothing_to_fold_do_not_apply(tmp_path):
-    bench = bench_in(tmp_path)
+    context = context_in(tmp_path)
     with pytest.raises(NotApplicable, match="'lightgbm'"):
-        fold.plugin(as_it_came(text(trees=5), bench), bench)
-    bench = bench_of(tmp_path / "pictures", pixels())
+        fold.plugin(baseline_of(text(trees=5), context), context)
+    context = context_of(tmp_path / "pictures", image_rows())
     with pytest.raises(NotApplicable, match="nothing in the graph"):
-        fold.plugin(net(pictures(), bench, task="multiclass"), bench)
+        fold.plugin(network_variant(image_network(), context, task="multiclass"), context)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engines.boosters import OBJECTIVES, in_range, table, text
-from tests.optimization.benches import NUMBERS, TEXTS, as_it_came, bench_in, opened
+from tests.optimization.contexts import NUMBERS, TEXTS, baseline_of, context_in, opened
 
 from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
@@ -29,8 +29,8 @@ ODD = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -1e-36, 2.0**24 + 1,
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
-    return bench_in(tmp_path)
+def context(tmp_path: Path) -> TransformContext:
+    return context_in(tmp_path)
 
 
 def splits(node: dict[str, Any]) -> Iterator[tuple[int, list[float]]]:
@@ -68,14 +68,14 @@ def furthest(expected: np.ndarray, found: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_objective_is_exact_at_the_edges(objective: str, bench: TransformContext) -> None:
+def test_every_objective_is_exact_at_the_edges(objective: str, context: TransformContext) -> None:
     task = "binary" if objective in ("binary", "cross_entropy") else "regression"
     whole = text(objective, trees=30)
-    model = as_it_came(whole, bench, task=task)
-    [variant] = plugin(model, bench)
+    model = baseline_of(whole, context, task=task)
+    [variant] = plugin(model, context)
     rows = hard_rows(lightgbm.Booster(model_str=whole), table())
     assert (variant.engine, variant.artifact.format, variant.name) == ("onnxruntime", "onnx", "onnxruntime")
-    assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-12
+    assert furthest(opened(model, context).predict(rows), opened(variant, context).predict(rows)) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -92,47 +92,51 @@ def test_every_objective_is_exact_at_the_edges(objective: str, bench: TransformC
     ],
     ids=str,
 )
-def test_every_kind_of_tree_is_exact_at_the_edges(parameters: dict[str, Any], bench: TransformContext) -> None:
+def test_every_kind_of_tree_is_exact_at_the_edges(parameters: dict[str, Any], context: TransformContext) -> None:
     whole = text("binary", trees=10, **parameters)
-    model = as_it_came(whole, bench)
-    [variant] = plugin(model, bench)
+    model = baseline_of(whole, context)
+    [variant] = plugin(model, context)
     rows = hard_rows(lightgbm.Booster(model_str=whole), table())
-    assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-14
+    assert furthest(opened(model, context).predict(rows), opened(variant, context).predict(rows)) < 1e-14
 
 
-def test_a_missing_category_goes_right_where_none_was_missing_before(bench: TransformContext) -> None:
+def test_a_missing_category_goes_right_where_none_was_missing_before(context: TransformContext) -> None:
     rows = table()
     rows[:, 0] %= 4
     given_to = {"objective": "binary", "num_leaves": 8, "max_cat_to_onehot": 1, **QUICK}
     data = lightgbm.Dataset(rows, (rows[:, 0] % 2) + 0.0, categorical_feature=[0], params=given_to)
     whole = lightgbm.train(given_to, data, 3).model_to_string()
     assert "decision_type=1" in whole
-    model = as_it_came(whole, bench)
-    [variant] = plugin(model, bench)
+    model = baseline_of(whole, context)
+    [variant] = plugin(model, context)
     rows[:, 0] = np.nan
-    assert furthest(opened(model, bench).predict(rows), opened(variant, bench).predict(rows)) < 1e-14
+    assert furthest(opened(model, context).predict(rows), opened(variant, context).predict(rows)) < 1e-14
 
 
-def test_a_regression_of_roots_is_squared_again(bench: TransformContext) -> None:
-    model = as_it_came(text("regression", reg_sqrt=True), bench, task="regression")
-    [variant] = plugin(model, bench)
-    assert furthest(opened(model, bench).predict(table()), opened(variant, bench).predict(table())) < 1e-14
+def test_a_regression_of_roots_is_squared_again(context: TransformContext) -> None:
+    model = baseline_of(text("regression", reg_sqrt=True), context, task="regression")
+    [variant] = plugin(model, context)
+    assert furthest(opened(model, context).predict(table()), opened(variant, context).predict(table())) < 1e-14
 
 
-def test_a_model_without_an_objective_answers_raw_scores(bench: TransformContext) -> None:
-    model = as_it_came(text().replace("objective=binary sigmoid:1\n", ""), bench)
-    [variant] = plugin(model, bench)
-    assert furthest(opened(model, bench).predict(table()), opened(variant, bench).predict(table())) < 1e-14
+def test_a_model_without_an_objective_answers_raw_scores(context: TransformContext) -> None:
+    model = baseline_of(text().replace("objective=binary sigmoid:1\n", ""), context)
+    [variant] = plugin(model, context)
+    assert furthest(opened(model, context).predict(table()), opened(variant, context).predict(table())) < 1e-14
 
 
 def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_nothing_where_not(
-    bench: TransformContext,
+    context: TransformContext,
 ) -> None:
-    [numbers], [texts] = (plugin(as_it_came(text(), bench, signature=each), bench) for each in (NUMBERS, TEXTS))
+    [numbers], [texts] = (plugin(baseline_of(text(), context, signature=each), context) for each in (NUMBERS, TEXTS))
     rows = table()
     rows[:, 0] += 0.75
-    assert np.allclose(opened(numbers, bench).predict(rows), opened(numbers, bench).predict(table()), rtol=0, atol=0)
-    kinds = [[node.op_type for node in onnx.load_from_string(bench.read(each)).graph.node] for each in (numbers, texts)]
+    assert np.allclose(
+        opened(numbers, context).predict(rows), opened(numbers, context).predict(table()), rtol=0, atol=0
+    )
+    kinds = [
+        [node.op_type for node in onnx.load_from_string(context.read(each)).graph.node] for each in (numbers, texts)
+    ]
     assert kinds == [["Mod", "Sub", "Where", "TreeEnsemble", "Sigmoid"], ["TreeEnsemble", "Sigmoid"]]
 
 
@@ -142,31 +146,31 @@ def test_the_graph_is_valid_and_the_same_bytes_each_time() -> None:
     assert forest_to_onnx(model) == forest_to_onnx(model)
 
 
-def test_settings_of_the_old_engine_are_left_behind(bench: TransformContext) -> None:
-    model = as_it_came(text(), bench)
+def test_settings_of_the_old_engine_are_left_behind(context: TransformContext) -> None:
+    model = baseline_of(text(), context)
     [variant] = plugin(
-        type(model)(**{**{f: getattr(model, f) for f in model.__struct_fields__}, "settings": {"threads": 2}}), bench
+        type(model)(**{**{f: getattr(model, f) for f in model.__struct_fields__}, "settings": {"threads": 2}}), context
     )
     assert variant.settings == {}
 
 
-def test_what_a_graph_cannot_say_does_not_apply(bench: TransformContext) -> None:
+def test_what_a_graph_cannot_say_does_not_apply(context: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="linear models"):
-        plugin(as_it_came(text("regression", linear_tree=True), bench), bench)
+        plugin(baseline_of(text("regression", linear_tree=True), context), context)
 
 
-def test_a_graph_that_moves_an_answer_is_refused(bench: TransformContext) -> None:
+def test_a_graph_that_moves_an_answer_is_refused(context: TransformContext) -> None:
     """The library ignores `sqrt` after `poisson`; the graph obeys it, so that the two differ."""
     whole = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     with pytest.raises(EngineError, match=r"answers otherwise: \S+ for \S+") as refusal:
-        plugin(as_it_came(whole, bench, task="regression"), bench)
+        plugin(baseline_of(whole, context, task="regression"), context)
     assert "rows" in refusal.value.where and "category=" in refusal.value.where and "transforms" in refusal.value.hint
 
 
-def test_a_signature_of_other_columns_is_refused(bench: TransformContext) -> None:
+def test_a_signature_of_other_columns_is_refused(context: TransformContext) -> None:
     short = type(NUMBERS)(inputs=NUMBERS.inputs[:3])
     with pytest.raises(EngineError, match="reads 4 columns, its signature names 3"):
-        plugin(as_it_came(text(), bench, signature=short), bench)
+        plugin(baseline_of(text(), context, signature=short), context)
 
 
 COLUMN = st.sampled_from(["normal", "gaps", "integers", "seconds", "halves", "category", "few", "constant", "tiny"])

@@ -45,7 +45,7 @@ from tests.engines.pipelines import (
     variant_of,
 )
 from tests.monitoring.real_tables import wages
-from tests.optimization.benches import as_it_came, bench_in, opened
+from tests.optimization.contexts import baseline_of, context_in, opened
 
 from headway.core.contracts import TransformContext
 from headway.core.dataset import Dataset, Roles
@@ -63,60 +63,60 @@ TASKS = {2: "binary", 3: "multiclass"}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
-    return bench_in(tmp_path)
+def context(tmp_path: Path) -> TransformContext:
+    return context_in(tmp_path)
 
 
-def compiled(model: Variant, bench: TransformContext) -> Variant:
+def compiled(model: Variant, context: TransformContext) -> Variant:
     """The one variant that the transform makes; it has compared them on rows at every edge."""
-    [variant] = plugin(model, bench_on(bench, model))
+    [variant] = plugin(model, bench_on(context, model))
     return variant
 
 
 @pytest.mark.parametrize("steps", STEPS)
-def test_every_step_is_within_rounding_of_the_library(steps: str, bench: TransformContext) -> None:
-    model = variant_of(fitted(ends(STEPS[steps]())), bench)
-    variant = compiled(model, bench)
+def test_every_step_is_within_rounding_of_the_library(steps: str, context: TransformContext) -> None:
+    model = variant_of(fitted(ends(STEPS[steps]())), context)
+    variant = compiled(model, context)
     assert (variant.engine, variant.steps[-1].transform) == ("onnxruntime", "pipeline")
-    assert furthest(model, variant, bench) < 1e-12
+    assert furthest(model, variant, context) < 1e-12
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: int, bench: TransformContext) -> None:
-    model = variant_of(fitted(ends(encoded(), CLASSIFIERS[name]()), classes), bench, TASKS[classes], classes)
-    assert furthest(model, compiled(model, bench), bench) < 1e-9
+def test_every_classifier_is_within_rounding_of_the_library(name: str, classes: int, context: TransformContext) -> None:
+    model = variant_of(fitted(ends(encoded(), CLASSIFIERS[name]()), classes), context, TASKS[classes], classes)
+    assert furthest(model, compiled(model, context), context) < 1e-9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", OF_TREES)
-def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, bench: TransformContext) -> None:
+def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, context: TransformContext) -> None:
     dense = encoded().set_params(sparse_threshold=0)
-    model = variant_of(fitted(ends(dense, OF_TREES[name]()), classes), bench, TASKS[classes], classes)
-    assert furthest(model, compiled(model, bench), bench) < 1e-9
+    model = variant_of(fitted(ends(dense, OF_TREES[name]()), classes), context, TASKS[classes], classes)
+    assert furthest(model, compiled(model, context), context) < 1e-9
 
 
 @pytest.mark.parametrize("classes", TASKS)
 @pytest.mark.parametrize("name", COUNTS)
 def test_naive_bayes_of_counts_is_within_rounding_of_the_library(
-    name: str, classes: int, bench: TransformContext
+    name: str, classes: int, context: TransformContext
 ) -> None:
     counts = beside(filled(MinMaxScaler(clip=True)))
-    model = variant_of(fitted(ends(counts, COUNTS[name]()), classes), bench, TASKS[classes], classes)
-    assert furthest(model, compiled(model, bench), bench) < 1e-12
+    model = variant_of(fitted(ends(counts, COUNTS[name]()), classes), context, TASKS[classes], classes)
+    assert furthest(model, compiled(model, context), context) < 1e-12
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_every_regressor_is_within_rounding_of_the_library(name: str, bench: TransformContext) -> None:
-    model = variant_of(regressor(REGRESSORS[name]()), bench, "regression")
-    assert furthest(model, compiled(model, bench), bench) < 1e-9
+def test_every_regressor_is_within_rounding_of_the_library(name: str, context: TransformContext) -> None:
+    model = variant_of(regressor(REGRESSORS[name]()), context, "regression")
+    assert furthest(model, compiled(model, context), context) < 1e-9
 
 
-def furthest(model: Variant, variant: Variant, bench: TransformContext) -> float:
+def furthest(model: Variant, variant: Variant, context: TransformContext) -> float:
     """How far answers move on rows with gaps and unseen texts, relative above 1; NaN is what the library refuses."""
-    native, graph = opened(model, bench), opened(variant, bench)
+    native, graph = opened(model, context), opened(variant, context)
     rows = np.column_stack([_column(field, number) for number, field in enumerate(model.signature.inputs)])
     found = graph.predict(rows)
     expected = np.concatenate([_answer(native, row[None, :], found.shape[1]) for row in rows])
@@ -143,34 +143,34 @@ def _answer(engine: Any, row: np.ndarray, width: int) -> np.ndarray:
 
 
 def test_f12_a_logistic_pipeline_answers_rows_with_gaps_and_unseen_texts_as_the_library_does(
-    bench: TransformContext,
+    context: TransformContext,
 ) -> None:
     estimator = fitted(ends(encoded()))
-    model = variant_of(estimator, bench)
+    model = variant_of(estimator, context)
     rows = strange()
     expected = estimator.predict_proba(rows)[:, 1]
     table = matrix(dataset(rows).table, model.signature)
     assert np.isnan(table).any() and (table[:, 0] == len(model.signature.inputs[0].categories)).any()
-    assert np.abs(opened(compiled(model, bench), bench).predict(table)[:, 0] - expected).max() < 1e-12
+    assert np.abs(opened(compiled(model, context), context).predict(table)[:, 0] - expected).max() < 1e-12
 
 
-def test_the_usual_pipeline_is_eleven_operations_without_a_one_hot(bench: TransformContext) -> None:
-    variant = compiled(variant_of(fitted(ends(encoded())), bench), bench)
-    graph = onnx.load_from_string(bench.read(variant)).graph
+def test_the_usual_pipeline_is_eleven_operations_without_a_one_hot(context: TransformContext) -> None:
+    variant = compiled(variant_of(fitted(ends(encoded())), context), context)
+    graph = onnx.load_from_string(context.read(variant)).graph
     kinds = [node.op_type for node in graph.node]
     assert len(kinds) == 11 and kinds.count("MatMul") == 1 and "OneHot" not in kinds
 
 
-def test_parts_of_an_ensemble_read_the_row_once(bench: TransformContext) -> None:
+def test_parts_of_an_ensemble_read_the_row_once(context: TransformContext) -> None:
     model = CLASSIFIERS["calibrated by sigmoid"]()
-    variant = compiled(variant_of(fitted(ends(encoded(), model)), bench), bench)
-    graph = onnx.load_from_string(bench.read(variant)).graph
+    variant = compiled(variant_of(fitted(ends(encoded(), model)), context), context)
+    graph = onnx.load_from_string(context.read(variant)).graph
     assert [node.op_type for node in graph.node].count("IsNaN") == 1
 
 
-def test_the_graph_is_valid_and_the_same_bytes_each_time(bench: TransformContext) -> None:
-    model = variant_of(fitted(ends(encoded())), bench)
-    content = bench.read(model)
+def test_the_graph_is_valid_and_the_same_bytes_each_time(context: TransformContext) -> None:
+    model = variant_of(fitted(ends(encoded())), context)
+    content = context.read(model)
     graph = pipeline_to_onnx(Sklearn.graph(content), model.signature)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
     assert graph == pipeline_to_onnx(Sklearn.graph(content), model.signature)
@@ -179,12 +179,12 @@ def test_the_graph_is_valid_and_the_same_bytes_each_time(bench: TransformContext
 @pytest.mark.parametrize(
     "row", [[0, np.nan, 0, 1.0], [0, np.inf, 0, 1.0], [0, 30, 0, -np.inf], [0, 1e308, 0, 1e308]], ids=str
 )
-def test_a_row_that_the_library_refuses_is_refused(row: list[float], bench: TransformContext) -> None:
+def test_a_row_that_the_library_refuses_is_refused(row: list[float], context: TransformContext) -> None:
     model = variant_of(
-        fitted(ends(make_column_transformer((OneHotEncoder(), ["carrier"]), ("passthrough", ["age"])))), bench
+        fitted(ends(make_column_transformer((OneHotEncoder(), ["carrier"]), ("passthrough", ["age"])))), context
     )
-    graph = opened(compiled(model, bench), bench)
-    native = _answer(opened(model, bench), np.array([row]), 1)
+    graph = opened(compiled(model, context), context)
+    native = _answer(opened(model, context), np.array([row]), 1)
     assert np.array_equal(graph.predict(np.array([row])), native, equal_nan=True)
 
 
@@ -206,20 +206,20 @@ def test_a_row_that_the_library_refuses_is_refused(row: list[float], bench: Tran
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )
-def test_a_part_that_no_graph_says_is_named(model: Any, name: str, bench: TransformContext) -> None:
-    variant = variant_of(fitted(model()), bench)
+def test_a_part_that_no_graph_says_is_named(model: Any, name: str, context: TransformContext) -> None:
+    variant = variant_of(fitted(model()), context)
     with pytest.raises(NotApplicable, match=name):
-        plugin(variant, bench_on(bench, variant))
+        plugin(variant, bench_on(context, variant))
 
 
-def test_a_model_of_another_engine_does_not_apply(bench: TransformContext) -> None:
+def test_a_model_of_another_engine_does_not_apply(context: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="engine 'lightgbm' has none"):
-        plugin(as_it_came(text(), bench), bench)
+        plugin(baseline_of(text(), context), context)
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["a weight", "a text"])
 def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
-    place: int, bench: TransformContext, monkeypatch: pytest.MonkeyPatch
+    place: int, context: TransformContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = Sklearn.graph
 
@@ -230,14 +230,14 @@ def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
         return replace(graph, constants=graph.constants | {name: graph.constants[name] + 1e-4})
 
     monkeypatch.setattr(Sklearn, "graph", staticmethod(false))
-    model = variant_of(fitted(ends(encoded())), bench)
+    model = variant_of(fitted(ends(encoded())), context)
     with pytest.raises(EngineError, match="answers otherwise") as refusal:
-        plugin(model, bench_on(bench, model))
+        plugin(model, bench_on(context, model))
     assert "carrier=" in refusal.value.where and "transforms" in refusal.value.hint
 
 
 @pytest.mark.parametrize("target", ["wage", "logwage"])
-def test_a_real_table_of_texts_and_numbers_is_within_rounding(target: str, bench: TransformContext) -> None:
+def test_a_real_table_of_texts_and_numbers_is_within_rounding(target: str, context: TransformContext) -> None:
     table = wages()
     texts = [name for name, kind in table.schema.items() if kind == pl.String]
     rows = table.select(*texts, "age", "year", y=target)
@@ -245,11 +245,11 @@ def test_a_real_table_of_texts_and_numbers_is_within_rounding(target: str, bench
     people = pd.DataFrame(rows.to_dict(as_series=False)).drop(columns="y")
     model = make_pipeline(steps, Ridge()).fit(people, rows["y"].to_numpy())
     data = Dataset(name="wages", table=rows, roles=Roles(target="y", task="regression"))
-    variant = import_baseline(model, data, bench.blobs)
+    variant = import_baseline(model, data, context.blobs)
     sample = matrix(rows, variant.signature)
-    [graph] = plugin(variant, replace(bench, sample=sample))
+    [graph] = plugin(variant, replace(context, sample=sample))
     expected = model.predict(people)
-    assert np.abs(opened(graph, bench).predict(sample)[:, 0] - expected).max() < 1e-9 * expected.max()
+    assert np.abs(opened(graph, context).predict(sample)[:, 0] - expected).max() < 1e-9 * expected.max()
 
 
 ENCODERS = {
@@ -283,11 +283,11 @@ def test_pipelines_of_any_make_are_exact_at_their_edges(
     encoder: str, scaler: str, head: str, fill: str, indicator: bool, seed: int, tmp_path_factory: Any
 ) -> None:
     """The transform itself compares on rows of the sample, at each jump and beside it, missing, infinite, unseen."""
-    bench = bench_in(tmp_path_factory.mktemp("bench"))
+    context = context_in(tmp_path_factory.mktemp("bench"))
     people = frame(200, seed=seed)
     people["income"] *= 10.0 ** (seed % 7 - 3)
     numbers = make_pipeline(SimpleImputer(strategy=fill, add_indicator=indicator), SCALERS[scaler]())
     steps = make_column_transformer((numbers, NUMBERS), (ENCODERS[encoder](), TEXTS))
     labels = (people["age"] + 20 * (people["carrier"] == "AA") > 50).astype(int)
-    model = variant_of(ends(steps, HEADS[head]()).fit(people, labels), bench)
-    assert plugin(model, bench_on(bench, model))
+    model = variant_of(ends(steps, HEADS[head]()).fit(people, labels), context)
+    assert plugin(model, bench_on(context, model))

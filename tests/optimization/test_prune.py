@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.engines.boosters import table, text
 from tests.engines.forest_walk import answers
 from tests.engines.made_forests import Shape, made, rows_for
-from tests.optimization.benches import as_it_came, bench_in, opened
+from tests.optimization.contexts import baseline_of, context_in, opened
 
 from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
@@ -57,22 +57,22 @@ def test_a_subtree_that_no_leaf_of_it_differs_in_goes_first_and_for_nothing():
 
 
 @pytest.fixture
-def bench(tmp_path) -> TransformContext:
-    return bench_in(tmp_path)
+def context(tmp_path) -> TransformContext:
+    return context_in(tmp_path)
 
 
-def test_a_half_and_a_quarter_are_offered_and_opened_by_the_kernels(bench):
-    model = as_it_came(text(trees=20), bench)
-    variants = plugin(model, bench)
+def test_a_half_and_a_quarter_are_offered_and_opened_by_the_kernels(context):
+    model = baseline_of(text(trees=20), context)
+    variants = plugin(model, context)
     assert [each.name for each in variants] == ["trees · prune(nodes=0.5)", "trees · prune(nodes=0.25)"]
-    came = opened(model, bench).predict(table())
-    near, far = (np.abs(opened(each, bench).predict(table()) - came) for each in variants)
+    came = opened(model, context).predict(table())
+    near, far = (np.abs(opened(each, context).predict(table()) - came) for each in variants)
     assert 0 < near.mean() < far.mean() < 0.2
 
 
-def test_only_the_model_as_it_came_is_pruned_and_only_by_rows(bench):
-    model = as_it_came(text(trees=20), bench)
+def test_only_the_model_as_it_came_is_pruned_and_only_by_rows(context):
+    model = baseline_of(text(trees=20), context)
     with pytest.raises(NotApplicable, match="as it came alone"):
-        plugin(model.with_step(Step(transform="truncate")), bench)
+        plugin(model.with_step(Step(transform="truncate")), context)
     with pytest.raises(NotApplicable, match="0 rows"):
-        plugin(model, TransformContext(blobs=bench.blobs, sample=np.zeros((0, 4))))
+        plugin(model, TransformContext(blobs=context.blobs, sample=np.zeros((0, 4))))

@@ -17,8 +17,15 @@ import pytest
 from onnx import TensorProto, helper
 from tests.engines.boosters import text
 from tests.engines.graphs import DOUBLE, FLOAT, graph, softmax
-from tests.optimization.benches import as_it_came, bench_in, opened
-from tests.optimization.nets import bench_of, net, pictures, pixels, rows, tabular
+from tests.optimization.contexts import baseline_of, context_in, opened
+from tests.optimization.networks import (
+    context_of,
+    image_network,
+    image_rows,
+    network_variant,
+    tabular_network,
+    tabular_rows,
+)
 
 from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
@@ -30,104 +37,104 @@ from headway.optimization.transforms import quantise
 
 pytestmark = pytest.mark.slow
 
-LATER = rows(20_000, seed=1)
+LATER = tabular_rows(20_000, seed=1)
 
 
-def made(content: bytes, bench: TransformContext, task: str = "binary") -> dict[str, Variant]:
-    variants = quantise.plugin(net(content, bench, task=task), bench)
+def made(content: bytes, context: TransformContext, task: str = "binary") -> dict[str, Variant]:
+    variants = quantise.plugin(network_variant(content, context, task=task), context)
     return {f"{each.steps[-1].settings['int8']} {each.steps[-1].settings['scales']}": each for each in variants}
 
 
-def moved(variant: Variant, bench: TransformContext, content: bytes, asked: np.ndarray) -> float:
-    answers, expected = (opened(each, bench).predict(asked) for each in (variant, net(content, bench)))
+def moved(variant: Variant, context: TransformContext, content: bytes, asked: np.ndarray) -> float:
+    answers, expected = (opened(each, context).predict(asked) for each in (variant, network_variant(content, context)))
     return float(np.abs(answers - expected).max())
 
 
-def kinds(variant: Variant, bench: TransformContext) -> set[str]:
-    return {node.op_type for node in onnx.load_from_string(bench.read(variant)).graph.node}
+def kinds(variant: Variant, context: TransformContext) -> set[str]:
+    return {node.op_type for node in onnx.load_from_string(context.read(variant)).graph.node}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
-    return bench_of(tmp_path, rows())
+def context(tmp_path: Path) -> TransformContext:
+    return context_of(tmp_path, tabular_rows())
 
 
-def test_a_network_that_int8_ruins_comes_out_below_a_twentieth_on_later_rows(bench):
-    variants = made(tabular(), bench)
-    assert moved(variants["4 of 4 static"], bench, tabular(), LATER) > 0.2
-    assert moved(variants["3 of 4 static"], bench, tabular(), LATER) < 0.05
+def test_a_network_that_int8_ruins_comes_out_below_a_twentieth_on_later_rows(context):
+    variants = made(tabular_network(), context)
+    assert moved(variants["4 of 4 static"], context, tabular_network(), LATER) > 0.2
+    assert moved(variants["3 of 4 static"], context, tabular_network(), LATER) < 0.05
 
 
-def test_the_layer_that_reads_the_long_tail_stays_as_it_was_and_most_weights_are_int8(bench):
-    found = onnx.load_from_string(bench.read(made(tabular(), bench)["3 of 4 static"]))
+def test_the_layer_that_reads_the_long_tail_stays_as_it_was_and_most_weights_are_int8(context):
+    found = onnx.load_from_string(context.read(made(tabular_network(), context)["3 of 4 static"]))
     weights = {each.name: (each.data_type, int(np.prod(each.dims))) for each in found.graph.initializer}
     assert weights["weight_0"][0] == TensorProto.FLOAT
     in_int8 = sum(size for kind, size in weights.values() if kind == TensorProto.INT8)
     assert in_int8 > 0.85 * (14 * 96 + 96 * 96 + 96 * 48 + 48)
 
 
-def test_what_makes_the_columns_ready_is_never_int8(bench):
-    for variant in made(tabular(), bench).values():
-        found = onnx.load_from_string(bench.read(variant)).graph
+def test_what_makes_the_columns_ready_is_never_int8(context):
+    for variant in made(tabular_network(), context).values():
+        found = onnx.load_from_string(context.read(variant)).graph
         by_name = {node.output[0]: node for node in found.node}
         assert list(by_name["scaled"].input) == ["centred", "scale"] and list(by_name["centred"].input)[1] == "mean"
 
 
-def test_a_tighter_limit_leaves_more_layers_as_they_were(bench):
-    variants = made(tabular(), bench)
+def test_a_tighter_limit_leaves_more_layers_as_they_were(context):
+    variants = made(tabular_network(), context)
     assert {"4 of 4 static", "3 of 4 static", "1 of 4 static"} <= variants.keys()
-    assert moved(variants["1 of 4 static"], bench, tabular(), bench.sample) < 0.01
+    assert moved(variants["1 of 4 static"], context, tabular_network(), context.sample) < 0.01
 
 
-def test_a_row_alone_answers_as_in_a_batch_whatever_the_scales(bench):
-    for variant in made(tabular(), bench).values():
-        engine = opened(variant, bench)
+def test_a_row_alone_answers_as_in_a_batch_whatever_the_scales(context):
+    for variant in made(tabular_network(), context).values():
+        engine = opened(variant, context)
         alone = np.concatenate([engine.predict(LATER[place : place + 1]) for place in range(50)])
         np.testing.assert_allclose(engine.predict(LATER[:50]), alone, rtol=0, atol=1e-6)
 
 
-def test_scales_by_row_need_no_range_and_bear_rows_beyond_the_sample(bench):
-    variants, far = made(tabular(), bench), LATER.copy()
+def test_scales_by_row_need_no_range_and_bear_rows_beyond_the_sample(context):
+    variants, far = made(tabular_network(), context), LATER.copy()
     far[:, 1] *= 30
     by_row = [variant for name, variant in variants.items() if name.endswith("by row")]
-    assert by_row and {"MatMulInteger"} <= kinds(by_row[0], bench)
-    least = min(moved(variant, bench, tabular(), far) for variant in by_row)
-    assert least < moved(variants["4 of 4 static"], bench, tabular(), far)
+    assert by_row and {"MatMulInteger"} <= kinds(by_row[0], context)
+    least = min(moved(variant, context, tabular_network(), far) for variant in by_row)
+    assert least < moved(variants["4 of 4 static"], context, tabular_network(), far)
 
 
-def test_by_row_what_is_never_negative_needs_no_sign(bench):
-    found = onnx.load_from_string(bench.read(made(tabular(), bench)["4 of 4 by row"])).graph
+def test_by_row_what_is_never_negative_needs_no_sign(context):
+    found = onnx.load_from_string(context.read(made(tabular_network(), context)["4 of 4 by row"])).graph
     zeros = [node.input[2] for node in found.node if node.op_type == "QuantizeLinear"]
     assert zeros == ["headway_zero_signed", *["headway_zero_positive"] * 3]
 
 
 def test_convolutions_are_int8_by_the_sample_alone_and_never_dynamic(tmp_path):
-    bench = bench_of(tmp_path, pixels())
-    variants = made(pictures(), bench)
+    context = context_of(tmp_path, image_rows())
+    variants = made(image_network(), context)
     assert "3 of 3 static" in variants and all(name.endswith("static") for name in variants)
     for variant in variants.values():
-        assert "QuantizeLinear" in kinds(variant, bench)
-        assert not kinds(variant, bench) & {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
-    assert moved(variants["3 of 3 static"], bench, pictures(), pixels(seed=1)) < 0.05
+        assert "QuantizeLinear" in kinds(variant, context)
+        assert not kinds(variant, context) & {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
+    assert moved(variants["3 of 3 static"], context, image_network(), image_rows(seed=1)) < 0.05
 
 
 def test_dynamic_int8_of_a_convolution_is_refused_by_its_name():
-    found = calibrate_network(load_network(pictures()), pixels(50))
+    found = calibrate_network(load_network(image_network()), image_rows(50))
     folded = next(name for name, kind in found.net.layers.items() if kind == "Conv")
     with pytest.raises(NotApplicable, match=f"makes a convolution slower, and '{folded}' is one"):
         quantize_by_row(found, list(found.net.layers))
 
 
 def test_what_the_library_cannot_do_is_an_error_with_the_mend():
-    found = replace(calibrate_network(load_network(tabular()), rows(50)), ranges=b"{}")
+    found = replace(calibrate_network(load_network(tabular_network()), tabular_rows(50)), ranges=b"{}")
     with pytest.raises(EngineError, match="cannot quantise the graph") as refusal:
         quantize_layers(found, list(found.net.layers))
     assert "quantise" in refusal.value.hint
 
 
-def test_float16_is_not_offered(bench):
-    for variant in made(tabular(), bench).values():
-        found = onnx.load_from_string(bench.read(variant)).graph
+def test_float16_is_not_offered(context):
+    for variant in made(tabular_network(), context).values():
+        found = onnx.load_from_string(context.read(variant)).graph
         assert TensorProto.FLOAT16 not in {each.data_type for each in found.initializer}
         assert not [
             node for node in found.node if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16
@@ -135,27 +142,27 @@ def test_float16_is_not_offered(bench):
 
 
 def test_a_graph_of_an_old_opset_is_raised_first(tmp_path):
-    bench = bench_of(tmp_path, pixels())
-    variant = made(pictures(opset=11), bench)["3 of 3 static"]
-    assert onnx.load_from_string(bench.read(variant)).opset_import[0].version >= 13
-    assert moved(variant, bench, pictures(), pixels(seed=1)) < 0.05
+    context = context_of(tmp_path, image_rows())
+    variant = made(image_network(opset=11), context)["3 of 3 static"]
+    assert onnx.load_from_string(context.read(variant)).opset_import[0].version >= 13
+    assert moved(variant, context, image_network(), image_rows(seed=1)) < 0.05
 
 
 @pytest.mark.parametrize("kind", ["GRUUnit", "Upsample"])
 def test_an_old_graph_that_cannot_be_raised_is_refused_by_its_opset(kind):
-    found = onnx.load_from_string(pictures(opset=9))
+    found = onnx.load_from_string(image_network(opset=9))
     found.graph.node.append(helper.make_node(kind, ["scores"], ["more"]))
     with pytest.raises(EngineError, match="of opset 9, int8 by channel needs 13, and it cannot be raised") as refusal:
         load_network(found.SerializeToString())
     assert "opset 17" in refusal.value.hint
 
 
-def test_of_a_regression_limits_are_shares_of_the_span(bench):
-    plain = made(tabular(end="Identity"), bench, task="regression")
-    larger = onnx.load_from_string(tabular(end="Identity"))
+def test_of_a_regression_limits_are_shares_of_the_span(context):
+    plain = made(tabular_network(end="Identity"), context, task="regression")
+    larger = onnx.load_from_string(tabular_network(end="Identity"))
     larger.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1000, np.float32), "thousand"))
     larger.graph.node[-1].CopyFrom(helper.make_node("Mul", ["sum_3", "thousand"], ["scores"]))
-    assert made(larger.SerializeToString(), bench, task="regression").keys() == plain.keys()
+    assert made(larger.SerializeToString(), context, task="regression").keys() == plain.keys()
     assert len([name for name in plain if name.endswith("static")]) > 1
 
 
@@ -178,52 +185,55 @@ def test_of_a_regression_limits_are_shares_of_the_span(bench):
     ],
     ids=["no weights", "no constant weights", "float64"],
 )
-def test_a_graph_without_layers_for_int8_is_not_applicable_with_the_word_for_it(content, message, bench):
+def test_a_graph_without_layers_for_int8_is_not_applicable_with_the_word_for_it(content, message, context):
     with pytest.raises(NotApplicable, match=message):
-        made(content(), bench)
+        made(content(), context)
 
 
 def test_trees_are_not_applicable_as_a_library_has_them_and_as_a_graph(tmp_path):
-    bench = bench_in(tmp_path)
-    booster = as_it_came(text(trees=5), bench)
+    context = context_in(tmp_path)
+    booster = baseline_of(text(trees=5), context)
     with pytest.raises(NotApplicable, match="'lightgbm'"):
-        quantise.plugin(booster, bench)
+        quantise.plugin(booster, context)
     with pytest.raises(NotApplicable, match="one of trees"):
-        quantise.plugin(trees_as_onnx.plugin(booster, bench)[0], bench)
+        quantise.plugin(trees_as_onnx.plugin(booster, context)[0], context)
 
 
-def test_what_is_int8_already_is_not_made_so_again(bench):
+def test_what_is_int8_already_is_not_made_so_again(context):
     with pytest.raises(NotApplicable, match="int8 already"):
-        quantise.plugin(made(tabular(), bench)["4 of 4 static"], bench)
+        quantise.plugin(made(tabular_network(), context)["4 of 4 static"], context)
 
 
-def test_without_rows_there_is_nothing_to_calibrate_on(bench):
-    empty = TransformContext(blobs=bench.blobs, sample=bench.sample[:0])
+def test_without_rows_there_is_nothing_to_calibrate_on(context):
+    empty = TransformContext(blobs=context.blobs, sample=context.sample[:0])
     with pytest.raises(NotApplicable, match="the sample has none"):
-        made(tabular(), empty)
+        made(tabular_network(), empty)
 
 
 def test_rows_without_an_answer_make_no_range(tmp_path):
-    sample = pixels()
+    sample = image_rows()
     sample[::3, 5] = np.nan
-    bench, known = bench_of(tmp_path / "some", sample), bench_of(tmp_path / "known", sample[~np.isnan(sample[:, 5])])
-    assert list(made(pictures(), bench).values()) == list(made(pictures(), known).values())
+    context, known = (
+        context_of(tmp_path / "some", sample),
+        context_of(tmp_path / "known", sample[~np.isnan(sample[:, 5])]),
+    )
+    assert list(made(image_network(), context).values()) == list(made(image_network(), known).values())
 
 
-def test_the_library_says_nothing_and_leaves_no_file(bench, tmp_path, monkeypatch, capfd, caplog):
-    place, wordy = tmp_path / "place", onnx.load_from_string(tabular())
+def test_the_library_says_nothing_and_leaves_no_file(context, tmp_path, monkeypatch, capfd, caplog):
+    place, wordy = tmp_path / "place", onnx.load_from_string(tabular_network())
     wordy.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "unused"))
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     caplog.set_level(logging.DEBUG)
-    made(wordy.SerializeToString(), bench)
+    made(wordy.SerializeToString(), context)
     assert capfd.readouterr() == ("", "") and not caplog.records and not list(place.iterdir())
 
 
 def test_bytes_do_not_hang_on_the_order_in_which_python_hashes():
     code = (
         "import sys, hashlib; sys.path.insert(0, '.')\n"
-        "from tests.optimization.nets import rows, tabular\n"
+        "from tests.optimization.networks import rows, tabular\n"
         "from headway.optimization.quantization.int8 import calibrated, in_int8\n"
         "from headway.optimization.quantization.int8 import in_int8_by_row\n"
         "from headway.optimization.quantization.networks import net_of\n"

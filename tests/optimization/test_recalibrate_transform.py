@@ -7,43 +7,43 @@ import dataclasses
 import numpy as np
 import pytest
 from tests.engines.boosters import text
-from tests.optimization.benches import as_it_came, opened
-from tests.optimization.lessons import bench_of, lesson, taught
+from tests.optimization.contexts import baseline_of, opened
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.errors import NotApplicable
 from headway.optimization.transforms.recalibrate import fit_platt, plugin
 
-LEARNED = lesson(seed=1)
+LEARNED = labeled_rows(seed=1)
 
 
 def test_a_world_whose_chances_all_rose_is_met_by_a_shift_that_later_rows_confirm(tmp_path):
-    bench = bench_of(tmp_path, lesson(seed=3, shift=1.5))
-    model = taught(bench, LEARNED)
-    [found] = plugin(model, bench)
-    before, after = opened(model, bench).predict(bench.sample), opened(found, bench).predict(bench.sample)
-    truth = bench.validation.labels.mean()
+    context = context_with(tmp_path, labeled_rows(seed=3, shift=1.5))
+    model = trained_on(context, LEARNED)
+    [found] = plugin(model, context)
+    before, after = opened(model, context).predict(context.sample), opened(found, context).predict(context.sample)
+    truth = context.validation.labels.mean()
     assert abs(after.mean() - truth) < 0.02 < abs(before.mean() - truth)
     assert found.engine == "trees" and found.steps[-1].settings["shift"] > 0.5
 
 
 def test_ranks_stay_as_they_were(tmp_path):
-    bench = bench_of(tmp_path, lesson(seed=3, shift=1.5))
-    model = taught(bench, LEARNED)
-    before, after = (opened(each, bench).predict(bench.sample)[:, 0] for each in (model, plugin(model, bench)[0]))
+    context = context_with(tmp_path, labeled_rows(seed=3, shift=1.5))
+    model = trained_on(context, LEARNED)
+    before, after = (opened(each, context).predict(context.sample)[:, 0] for each in (model, plugin(model, context)[0]))
     assert np.all(np.diff(after[np.argsort(before)]) >= -1e-12)
 
 
 def test_a_shift_that_the_later_half_has_not_is_not_offered_and_says_what_was_seen(tmp_path):
-    early, late = lesson(2_000, seed=4, shift=1.5), lesson(2_000, seed=5, shift=-1.5)
+    early, late = labeled_rows(2_000, seed=4, shift=1.5), labeled_rows(2_000, seed=5, shift=-1.5)
     both = dataclasses.replace(
         early,
         rows=np.concatenate([early.rows, late.rows]),
         labels=np.concatenate([early.labels, late.labels]),
         groups=np.concatenate([early.groups, late.groups + 40]),
     )
-    bench = bench_of(tmp_path, both)
+    context = context_with(tmp_path, both)
     with pytest.raises(NotApplicable, match=r"does not help on the later: Brier 0\.\d+ becomes 0\.\d+"):
-        plugin(taught(bench, LEARNED), bench)
+        plugin(trained_on(context, LEARNED), context)
 
 
 def test_two_numbers_are_those_of_a_logistic_regression():
@@ -54,8 +54,8 @@ def test_two_numbers_are_those_of_a_logistic_regression():
 
 
 def test_what_is_no_binary_model_of_trees_or_has_few_rows_is_left(tmp_path):
-    bench = bench_of(tmp_path, lesson(200))
+    context = context_with(tmp_path, labeled_rows(200))
     with pytest.raises(NotApplicable, match="fewer than 1,000"):
-        plugin(taught(bench, LEARNED), bench)
+        plugin(trained_on(context, LEARNED), context)
     with pytest.raises(NotApplicable, match="binary"):
-        plugin(as_it_came(text("regression"), bench, task="regression"), bench)
+        plugin(baseline_of(text("regression"), context, task="regression"), context)

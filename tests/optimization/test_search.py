@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.engines.boosters import text
-from tests.optimization.benches import as_it_came, bench_in
-from tests.optimization.judged import ABSOLUTE, row
+from tests.optimization.contexts import baseline_of, context_in
+from tests.optimization.evaluated_variants import ABSOLUTE, evaluated
 
 from headway.core import plugins
 from headway.core.contracts import TransformContext
@@ -22,18 +22,18 @@ from headway.optimization.transforms import threads
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
-    return bench_in(tmp_path)
+def context(tmp_path: Path) -> TransformContext:
+    return context_in(tmp_path)
 
 
 def names(expansion: search.Candidates) -> list[str]:
     return [variant.name for variant in expansion.variants]
 
 
-def test_every_combination_comes_once_and_the_model_as_it_came_first(bench, monkeypatch):
+def test_every_combination_comes_once_and_the_model_as_it_came_first(context, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
     found = search.generate_candidates(
-        as_it_came(text(trees=2), bench), bench, ["truncate", "trees", "onnx", "threads"]
+        baseline_of(text(trees=2), context), context, ["truncate", "trees", "onnx", "threads"]
     )
     assert names(found)[0] == "lightgbm (as it came)"
     assert set(names(found)[1:]) == {
@@ -53,63 +53,63 @@ def test_every_combination_comes_once_and_the_model_as_it_came_first(bench, monk
     assert found.refusals == ()
 
 
-def test_a_transform_that_half_of_the_time_leaves_no_time_for_is_a_note(bench):
+def test_a_transform_that_half_of_the_time_leaves_no_time_for_is_a_note(context):
     seconds = itertools.count(0, 10)
     clock = TimeBudget(50, now=lambda: next(seconds))  # 10 s for each look at it; the third is past the half
-    found = search.generate_candidates(as_it_came(text(trees=2), bench), bench, ["truncate", "trees"], clock=clock)
+    found = search.generate_candidates(baseline_of(text(trees=2), context), context, ["truncate", "trees"], clock=clock)
     assert names(found) == ["lightgbm (as it came)", "lightgbm · truncate(trees=1)", "trees"]
     [note] = found.refusals
     assert (note.code, note.severity) == ("V003", "note") and "--budget" in note.hint
     assert note.message == "trees: not tried, as half of the budget of 50 s was used up"
 
 
-def test_named_transforms_are_applied_in_the_order_given(bench):
-    found = search.generate_candidates(as_it_came(text(trees=2), bench), bench, ["onnx", "truncate"])
+def test_named_transforms_are_applied_in_the_order_given(context):
+    found = search.generate_candidates(baseline_of(text(trees=2), context), context, ["onnx", "truncate"])
     assert names(found) == ["lightgbm (as it came)", "onnxruntime", "lightgbm · truncate(trees=1)"]
     assert found.refusals == (), "truncate cuts no graph, and that it does not is no news where it cut the model"
 
 
-def test_a_transform_that_does_not_apply_is_a_note_said_once(bench):
+def test_a_transform_that_does_not_apply_is_a_note_said_once(context):
     found = search.generate_candidates(
-        as_it_came(text("regression", trees=4, linear_tree=True), bench), bench, ["truncate", "onnx"]
+        baseline_of(text("regression", trees=4, linear_tree=True), context), context, ["truncate", "onnx"]
     )
     [note] = found.refusals
     assert (note.code, note.severity, note.where) == ("V001", "note", "lightgbm (as it came)")
     assert note.message == "onnx: its leaves are linear models, which the tree kernels do not support"
 
 
-def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(bench):
+def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(context):
     broken = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
-    model = as_it_came(broken, bench, task="regression")
-    found = search.generate_candidates(model, bench, ["truncate", "trees", "onnx", "threads"])
+    model = baseline_of(broken, context, task="regression")
+    found = search.generate_candidates(model, context, ["truncate", "trees", "onnx", "threads"])
     warnings = [finding for finding in found.refusals if finding.severity == "warn"]
     assert {finding.message.partition(":")[0] for finding in warnings} == {"onnx", "trees"}
     assert all("the model answers otherwise" in finding.message and finding.hint for finding in warnings)
     assert {variant.engine for variant in found.variants} == {"lightgbm"} and len(found.variants) > 3
 
 
-def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(bench, monkeypatch):
-    def broken(variant, bench):
+def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(context, monkeypatch):
+    def broken(variant, context):
         raise KeyError("no such thing")
 
     monkeypatch.setattr(plugins, "load_transform", lambda name: broken)
-    [warning] = search.generate_candidates(as_it_came(text(trees=2), bench), bench, ["trees"]).refusals
+    [warning] = search.generate_candidates(baseline_of(text(trees=2), context), context, ["trees"]).refusals
     assert warning.severity == "warn" and warning.message == "trees broke: KeyError: 'no such thing'"
     assert "test_search.py:" in warning.where and "[optimize] transforms" in warning.hint
 
 
-def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(bench, monkeypatch):
+def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(context, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     for module in ("transforms.onnx", "forest_onnx"):
         monkeypatch.delitem(sys.modules, f"headway.optimization.{module}", raising=False)
-    found = search.generate_candidates(as_it_came(text(trees=1), bench), bench, ["onnx"])
+    found = search.generate_candidates(baseline_of(text(trees=1), context), context, ["onnx"])
     [warning] = found.refusals
     assert warning.severity == "warn" and "needs 'onnx'" in warning.message and "headway[lab]" in warning.hint
 
 
-def test_an_unknown_transform_is_refused_with_the_nearest(bench):
+def test_an_unknown_transform_is_refused_with_the_nearest(context):
     with pytest.raises(PluginError, match="no transform named 'trunkate'") as refusal:
-        search.generate_candidates(as_it_came(text(), bench), bench, ["trunkate"])
+        search.generate_candidates(baseline_of(text(), context), context, ["trunkate"])
     assert refusal.value.hint == "truncate"
 
 
@@ -122,34 +122,47 @@ def feasible(verdict: Verdict) -> bool:
 
 
 def test_the_fastest_feasible_variant_wins():
-    rows = [row(0, 40), row(1, 10, answer="fail"), row(2, 12, answer="undecided"), row(3, 30), row(4, 20)]
+    rows = [
+        evaluated(0, 40),
+        evaluated(1, 10, answer="fail"),
+        evaluated(2, 12, answer="undecided"),
+        evaluated(3, 30),
+        evaluated(4, 20),
+    ]
     assert search.rank_by_objective(rows, "speed", feasible) == [rows[4], rows[3], rows[0]]
 
 
 def test_where_none_is_feasible_or_faster_the_model_as_it_came_wins():
-    for others in ([row(1, 10, answer="fail")], [row(1, 40)], [row(1, 50)], [row(1, None)], []):
-        rows = [row(0, 40), *others]
+    for others in ([evaluated(1, 10, answer="fail")], [evaluated(1, 40)], [evaluated(1, 50)], [evaluated(1, None)], []):
+        rows = [evaluated(0, 40), *others]
         assert search.rank_by_objective(rows, "speed", feasible) == [rows[0]]
 
 
 def test_an_absolute_rule_makes_no_variant_infeasible():
-    rows = [row(0, 40, rule=ABSOLUTE), row(1, 10, answer="fail", rule=ABSOLUTE)]
+    rows = [evaluated(0, 40, rule=ABSOLUTE), evaluated(1, 10, answer="fail", rule=ABSOLUTE)]
     assert search.rank_by_objective(rows, "speed", feasible)[0] is rows[1]
 
 
 def test_of_rows_a_second_the_most_win():
-    rows = [row(0, 40, unit="rows/s"), row(1, 90, unit="rows/s"), row(2, 10, unit="rows/s")]
+    rows = [evaluated(0, 40, unit="rows/s"), evaluated(1, 90, unit="rows/s"), evaluated(2, 10, unit="rows/s")]
     assert search.rank_by_objective(rows, "speed", feasible) == [rows[1], rows[0]]
 
 
 def test_without_the_model_as_it_came_there_is_nothing_to_fall_back_on():
     with pytest.raises(EngineError, match="as it came is not among"):
-        search.rank_by_objective([row(1, 10)], "speed", feasible)
+        search.rank_by_objective([evaluated(1, 10)], "speed", feasible)
 
 
 def test_every_variant_but_the_winner_has_its_reason():
-    winner = row(1, 20)
-    rows = [row(0, 40), winner, row(2, 10, answer="fail"), row(3, 10, answer="undecided"), row(4, 10), row(5, None)]
+    winner = evaluated(1, 20)
+    rows = [
+        evaluated(0, 40),
+        winner,
+        evaluated(2, 10, answer="fail"),
+        evaluated(3, 10, answer="undecided"),
+        evaluated(4, 10),
+        evaluated(5, None),
+    ]
     assert search.explain_losses(rows, winner.variant, "speed") == {
         "echo (as it came)": "2.00 times the winner's speed: 40 us against 20 us",
         "echo · truncate(trees=2)": "does harm: brier.drop is what it is",
@@ -172,7 +185,7 @@ def test_installed_transforms_are_applied_in_the_order_of_their_declared_stages(
 
 def noisy(number: int, us: float, spread: float, *, steps: int) -> EvaluatedVariant:
     """A feasible variant of so many steps whose speed is known to `spread`."""
-    plain = row(number, us)
+    plain = evaluated(number, us)
     speed = replace(plain.evidence.measurements[0], low=us - spread, high=us + spread)
     variant = replace(plain.variant, steps=plain.variant.steps * steps)
     return replace(plain, variant=variant, evidence=replace(plain.evidence, measurements=(speed,)))
@@ -180,6 +193,6 @@ def noisy(number: int, us: float, spread: float, *, steps: int) -> EvaluatedVari
 
 def test_of_variants_that_are_as_fast_as_can_be_told_the_one_of_fewest_steps_wins():
     simple, further = noisy(1, 21, 2, steps=1), noisy(2, 20, 2, steps=2)
-    rows = [row(0, 40), simple, further]
+    rows = [evaluated(0, 40), simple, further]
     assert search.rank_by_objective(rows, "speed", feasible) == [simple, further, rows[0]]
     assert "as fast as the winner, as far as can be told" in search.explain_loss(further, simple, "speed")

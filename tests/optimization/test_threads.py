@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.engines.boosters import text
-from tests.optimization.benches import as_it_came, bench_in
+from tests.optimization.contexts import baseline_of, context_in
 
 from headway.core.errors import NotApplicable
 from headway.core.variant import Variant
@@ -17,12 +17,12 @@ from headway.optimization.transforms import threads
 
 @pytest.fixture
 def variant(tmp_path: Path) -> Variant:
-    return as_it_came(text(), bench_in(tmp_path))
+    return baseline_of(text(), context_in(tmp_path))
 
 
 def settings_of(variant: Variant, tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr(threads, "cores", lambda: cores)
-    return [each.settings["threads"] for each in threads.plugin(variant, bench_in(tmp_path))]
+    return [each.settings["threads"] for each in threads.plugin(variant, context_in(tmp_path))]
 
 
 def test_an_engine_that_takes_every_core_is_tried_with_one_and_with_each(variant, tmp_path, monkeypatch):
@@ -45,11 +45,11 @@ def test_on_one_core_there_is_no_other_number(variant, tmp_path, monkeypatch):
 
 def test_an_engine_without_threads_does_not_apply(variant, tmp_path):
     with pytest.raises(NotApplicable, match="'echo' takes no number"):
-        threads.plugin(replace(variant, engine="echo"), bench_in(tmp_path))
+        threads.plugin(replace(variant, engine="echo"), context_in(tmp_path))
 
 
 def test_the_artifact_stays_and_the_name_says_the_setting_once(variant, tmp_path):
-    new = threads.plugin(variant, bench_in(tmp_path))[0]
+    new = threads.plugin(variant, context_in(tmp_path))[0]
     assert new.artifact == variant.artifact and new.name == "lightgbm · threads=1"
 
 

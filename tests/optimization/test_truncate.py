@@ -12,7 +12,7 @@ from tests.engines.boosters import booster, table, text
 from tests.engines.catboosters import cbm
 from tests.engines.forests import fitted, whole
 from tests.engines.xgboosters import ubj
-from tests.optimization.benches import as_it_came, bench_in, came, opened
+from tests.optimization.contexts import baseline_of, context_in, imported, opened
 
 from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
@@ -25,30 +25,30 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
-    return bench_in(tmp_path)
+def context(tmp_path: Path) -> TransformContext:
+    return context_in(tmp_path)
 
 
 @pytest.mark.parametrize("objective", ["binary", "multiclass"])
-def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: str, bench: TransformContext) -> None:
-    variants = plugin(as_it_came(text(objective, trees=30), bench), bench)
+def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: str, context: TransformContext) -> None:
+    variants = plugin(baseline_of(text(objective, trees=30), context), context)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
     for variant in variants:
         trees = variant.steps[-1].settings["trees"]
         expected = booster(objective, trees=30).predict(table(), num_iteration=trees)
-        found = opened(variant, bench).predict(table())
+        found = opened(variant, context).predict(table())
         assert np.array_equal(found, expected.reshape(found.shape))
 
 
-def test_a_cut_model_keeps_engine_settings_and_parameters(bench: TransformContext) -> None:
-    model = replace(as_it_came(text(trees=3), bench), settings={"threads": 1})
-    variant = plugin(model, bench)[0]
+def test_a_cut_model_keeps_engine_settings_and_parameters(context: TransformContext) -> None:
+    model = replace(baseline_of(text(trees=3), context), settings={"threads": 1})
+    variant = plugin(model, context)[0]
     assert (variant.engine, variant.settings, variant.name) == (
         "lightgbm",
         {"threads": 1},
         "lightgbm · truncate(trees=2) · threads=1",
     )
-    assert b"[objective: binary]" in bench.read(variant) and b"feature_importances" not in bench.read(variant)
+    assert b"[objective: binary]" in context.read(variant) and b"feature_importances" not in context.read(variant)
 
 
 @pytest.mark.parametrize(
@@ -68,36 +68,36 @@ def test_sizes_are_round_and_smaller_than_the_model(iterations: int, expected: l
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "catboost"])
-def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, bench: TransformContext) -> None:
+def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, context: TransformContext) -> None:
     kind, content = load_engine(engine), ubj(rounds=30) if engine == "xgboost" else cbm(trees=30)
-    variants = plugin(came(engine, content, bench), bench)
+    variants = plugin(imported(engine, content, context), context)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
     for variant in variants:
         expected = kind(kind.truncate(content, variant.steps[-1].settings["trees"]), {}).predict(table())
-        assert np.array_equal(opened(variant, bench).predict(table()), expected)
-    assert variants == plugin(came(engine, content, bench), bench)
+        assert np.array_equal(opened(variant, context).predict(table()), expected)
+    assert variants == plugin(imported(engine, content, context), context)
 
 
-def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(bench: TransformContext) -> None:
+def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(context: TransformContext) -> None:
     content = fitted(RandomForestClassifier(30, random_state=0), whole(), "binary")
-    variants = plugin(came("sklearn", content, bench), bench)
+    variants = plugin(imported("sklearn", content, context), context)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
     first = Sklearn(Sklearn.truncate(content, 10), {}).predict(whole())
-    assert np.array_equal(opened(variants[-1], bench).predict(whole()), first)
+    assert np.array_equal(opened(variants[-1], context).predict(whole()), first)
 
 
-def test_a_model_is_cut_once(bench: TransformContext) -> None:
-    model = replace(as_it_came(text(), bench), steps=(Step(transform="truncate", settings={"trees": 5}),))
+def test_a_model_is_cut_once(context: TransformContext) -> None:
+    model = replace(baseline_of(text(), context), steps=(Step(transform="truncate", settings={"trees": 5}),))
     with pytest.raises(NotApplicable, match="cut before"):
-        plugin(model, bench)
+        plugin(model, context)
 
 
-def test_a_forest_is_not_cut(bench: TransformContext) -> None:
+def test_a_forest_is_not_cut(context: TransformContext) -> None:
     forest = text("regression", boosting="rf", bagging_freq=1, bagging_fraction=0.5)
     with pytest.raises(NotApplicable, match="mean of its trees"):
-        plugin(as_it_came(forest, bench), bench)
+        plugin(baseline_of(forest, context), context)
 
 
-def test_one_tree_is_not_cut(bench: TransformContext) -> None:
+def test_one_tree_is_not_cut(context: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="1 trees, too few"):
-        plugin(as_it_came(text(trees=1), bench), bench)
+        plugin(baseline_of(text(trees=1), context), context)

@@ -12,8 +12,8 @@ STAGE = "runtime"
 KEEPS_ANSWERS = True
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     if variant.artifact.format != "echo":
         raise NotApplicable(f"works on format 'echo', and this is of format {variant.artifact.format!r}")
-    artifact = bench.save(bench.read(variant), "echo")
+    artifact = context.save(context.read(variant), "echo")
     return [variant.remade(Step(transform="half"), artifact, engine="echo")]

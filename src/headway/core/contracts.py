@@ -186,40 +186,64 @@ class LabeledData:
     slices: Mapping[str, SliceColumn] = field(default_factory=dict)
 
 
-def _no_lesson() -> None:
+def _no_training_rows() -> None:
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformContext:
-    """What a transform works with: where artifacts live, and rows of the `validation` period (float64 [n, d]).
+    """Artifacts and data that a transform works with.
 
-    `validation` are those rows with their labels; `train` gives what the model learned from, None where nobody knows it.
-    A score from `threshold` on is a decision for the positive class. `families` are those of models that were asked for
-    beside the model as it came.
+    Attributes
+    ----------
+    blobs
+        Store of artifacts.
+    sample
+        Rows of the `validation` period, float64 of shape (n, d).
+    validation
+        The same rows with their labels; None where they have none.
+    train
+        Function that returns the rows the model was trained on, or None where they are unknown.
+    threshold
+        A score of at least this value is a decision for the positive class.
+    model_families
+        Model families to train as alternatives to the baseline.
     """
 
     blobs: Blobs
     sample: Floats
     validation: LabeledData | None = None
-    train: Callable[[], LabeledData | None] = _no_lesson
+    train: Callable[[], LabeledData | None] = _no_training_rows
     threshold: float = 0.5
-    families: tuple[str, ...] = ()
+    model_families: tuple[str, ...] = ()
 
     def read(self, variant: Variant) -> bytes:
-        """The bytes of a variant's artifact."""
+        """Return the bytes of a variant's artifact."""
         return self.blobs.get(variant.artifact.digest)
 
     def save(self, content: bytes, format: str) -> Artifact:
-        """Keep the bytes of a new artifact."""
+        """Store the bytes of a new artifact."""
         return Artifact(format=format, digest=self.blobs.put(content), size_bytes=len(content))
 
 
 class Transform(Protocol):
-    """From one variant, the variants it can become; raises NotApplicable where it does not apply."""
+    """Make new variants from one variant.
 
-    def __call__(self, variant: Variant, bench: TransformContext) -> Sequence[Variant]:
-        """New variants, each with one step more than the one given."""
+    The module of a transform declares three literals, which the search reads without an import: STAGE (when the search
+    applies it), KEEPS_ANSWERS (True if the new variants answer as the old one) and REQUIRES (fields of the context that
+    must be set for it to take part).
+    """
+
+    def __call__(self, variant: Variant, context: TransformContext) -> Sequence[Variant]:
+        """Return new variants, each with one step more than `variant`.
+
+        Raises
+        ------
+        NotApplicable
+            If the transform does not apply to this variant.
+        EngineError
+            If it applies and failed.
+        """
         ...
 
 
@@ -322,7 +346,7 @@ class AuditContext:
 
     blobs: Blobs
     budget_s: float
-    train: Callable[[], LabeledData | None] = _no_lesson
+    train: Callable[[], LabeledData | None] = _no_training_rows
     learn: Callable[[Sequence[str], int], Engine] | None = None
     weigh: Callable[[bool, int], Engine] | None = None
     months: SliceColumn | None = None

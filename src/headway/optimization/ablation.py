@@ -39,7 +39,7 @@ class Component:
     rest: Sequence[Step]
 
 
-def iter_components(variant: Variant, origin: Variant, bench: TransformContext) -> Iterator[Component]:
+def iter_components(variant: Variant, origin: Variant, context: TransformContext) -> Iterator[Component]:
     """The parts of a variant that was made of the model as it came, `origin`, by its steps.
 
     Without a cascade's step the whole model answers every row. Raises NotApplicable where the chain, taken again, does
@@ -47,25 +47,25 @@ def iter_components(variant: Variant, origin: Variant, bench: TransformContext) 
     """
     before = [origin]
     for step in variant.steps:
-        taken = _repeat_step(before[-1], step, bench)
+        taken = _repeat_step(before[-1], step, context)
         if taken is None or taken.steps[-1] != step:
             raise NotApplicable(f"'{step}' cannot be taken again, so nothing can be left out", where=variant.name)
         before.append(taken)
     for at, step in enumerate(variant.steps):
         rest = variant.steps[at + 1 :]
         yield Component(name=str(step), instead=before[at], rest=rest)
-        for name, instead in _INNER_COMPONENTS.get(step.transform, _no_components)(before[at], before[at + 1], bench):
+        for name, instead in _INNER_COMPONENTS.get(step.transform, _no_components)(before[at], before[at + 1], context):
             yield Component(name=f"{step.transform}: {name}", instead=instead, rest=rest)
 
 
-def rebuild_without(part: Component, bench: TransformContext) -> tuple[str, Variant]:
+def rebuild_without(part: Component, context: TransformContext) -> tuple[str, Variant]:
     """The variant without the part, later steps taken again with the nearest settings that there are.
 
     One that no longer applies goes with the part, which is then named by both.
     """
     gone, variant = [part.name], part.instead
     for step in part.rest:
-        taken = _repeat_step(variant, step, bench)
+        taken = _repeat_step(variant, step, context)
         if taken is None:
             gone.append(str(step))
         else:
@@ -73,9 +73,9 @@ def rebuild_without(part: Component, bench: TransformContext) -> tuple[str, Vari
     return " + ".join(gone), variant
 
 
-def _repeat_step(variant: Variant, step: Step, bench: TransformContext) -> Variant | None:
+def _repeat_step(variant: Variant, step: Step, context: TransformContext) -> Variant | None:
     """The variant after this step, or the one most like it; None where the transform makes nothing of it."""
-    found = apply_transform(step.transform, variant, bench) if step.transform in plugins.names("transform") else []
+    found = apply_transform(step.transform, variant, context) if step.transform in plugins.names("transform") else []
     if isinstance(found, Finding) or not found:
         return None
     return max(found, key=lambda each: _count_shared(each.steps[-1].settings, step.settings))
@@ -85,32 +85,32 @@ def _count_shared(some: Settings, others: Settings) -> int:
     return len(some.items() & others.items())
 
 
-def _cascade_components(before: Variant, after: Variant, bench: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+def _cascade_components(before: Variant, after: Variant, context: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
     """A cascade whose first stage answers every row."""
-    header, contents = split_models(bench.read(after), models=2)
+    header, contents = split_models(context.read(after), models=2)
     quick = header.models[0]
-    artifact = bench.save(contents[0], plugins.load_engine(quick.engine).formats[0])
+    artifact = context.save(contents[0], plugins.load_engine(quick.engine).formats[0])
     yield "second stage", replace(after, artifact=artifact, engine=quick.engine, settings=quick.settings)
 
 
-def _int8_components(before: Variant, after: Variant, bench: TransformContext) -> Iterator[tuple[str, Variant]]:
+def _int8_components(before: Variant, after: Variant, context: TransformContext) -> Iterator[tuple[str, Variant]]:
     """A network with one of its int8 layers in float32; neighbours go together where there are many."""
-    net = load_network(bench.read(before))
+    net = load_network(context.read(before))
     rows, _ = rows_with_answers(
-        plugins.load_engine("onnxruntime")(bench.read(before), {}), calibration_rows(bench.sample, net.work)
+        plugins.load_engine("onnxruntime")(context.read(before), {}), calibration_rows(context.sample, net.work)
     )
     ready = calibrate_network(net, rows)
-    floats = float_layers(bench.read(after), ready.net.layers)
+    floats = float_layers(context.read(after), ready.net.layers)
     quantised = tuple(name for name in ready.net.layers if name not in floats)
     groups = group_neighbors(quantised) if len(quantised) > 1 else []
     for some in groups:
         left = [name for name in quantised if name not in some]
         content = _INT8[after.steps[-1].settings["scales"]](ready, left)
         said = some[0] if len(some) == 1 else f"{some[0]} to {some[-1]}"
-        yield f"int8 of {said}", replace(after, artifact=bench.save(content, "onnx"))
+        yield f"int8 of {said}", replace(after, artifact=context.save(content, "onnx"))
 
 
-def _no_components(before: Variant, after: Variant, bench: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
+def _no_components(before: Variant, after: Variant, context: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
     yield from ()
 
 

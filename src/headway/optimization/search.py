@@ -47,7 +47,7 @@ class Candidates(Record, frozen=True, kw_only=True):
 
 
 def generate_candidates(
-    model: Variant, bench: TransformContext, transforms: Sequence[str] = (), *, clock: TimeBudget = UNLIMITED
+    model: Variant, context: TransformContext, transforms: Sequence[str] = (), *, clock: TimeBudget = UNLIMITED
 ) -> Candidates:
     """Every combination of the transforms, applied in this order; without names, all that are installed.
 
@@ -57,12 +57,12 @@ def generate_candidates(
     """
     variants = {model.digest: model}
     refusals: list[Finding] = []
-    installed = [name for name in plugins.names("transform") if _takes_part(name, bench)]
+    installed = [name for name in plugins.names("transform") if _takes_part(name, context)]
     for name in transforms or sort_transforms(installed):
         results = [
             _not_tried(name, variant, clock)
             if clock.is_over(_TRANSFORM_SHARE)
-            else apply_transform(name, variant, bench)
+            else apply_transform(name, variant, context)
             for variant in list(variants.values())
         ]
         variants |= {new.digest: new for result in results if not isinstance(result, Finding) for new in result}
@@ -80,9 +80,9 @@ def _select_findings(findings: Sequence[Finding], *, gave_nothing: bool) -> list
     return [*reversed(failures.values()), *(not_tried[:1] or first)]
 
 
-def _takes_part(name: str, bench: Workbench) -> bool:
+def _takes_part(name: str, context: TransformContext) -> bool:
     """Return whether the fields of the context that a transform declares as REQUIRES are there."""
-    return all(getattr(bench, field) for field in plugins.declaration("transform", name, "REQUIRES", ()))
+    return all(getattr(context, field) for field in plugins.declaration("transform", name, "REQUIRES", ()))
 
 
 def sort_transforms(transforms: Sequence[str]) -> list[str]:
@@ -169,10 +169,10 @@ def _not_tried(name: str, variant: Variant, clock: TimeBudget) -> Finding:
     return Finding(code=NOT_TRIED, severity="note", message=message, where=variant.name, hint=hint)
 
 
-def apply_transform(name: str, variant: Variant, bench: TransformContext) -> Sequence[Variant] | Finding:
+def apply_transform(name: str, variant: Variant, context: TransformContext) -> Sequence[Variant] | Finding:
     """What a transform makes of a variant, or the finding that says why it makes nothing."""
     try:
-        return plugins.load_transform(name)(variant, bench)
+        return plugins.load_transform(name)(variant, context)
     except NotApplicable as reason:
         return Finding(
             code=CODE, severity="note", message=f"{name}: {reason.what}", where=variant.name, hint=reason.hint

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 from tests.contract.subjects import subject_of
-from tests.optimization.lessons import bench_of, lesson, taught
+from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import AuditContext
@@ -76,10 +76,10 @@ def test_a_calibrator_that_turns_right_probabilities_wrong_costs_time_and_qualit
 
 
 def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, tmp_path):
-    bench = bench_of(tmp_path, lesson(seed=2), lesson(seed=1))
-    origin = changed(taught(bench, lesson(seed=1)), settings={"threads": 1})
+    bench = context_with(tmp_path, labeled_rows(seed=2), labeled_rows(seed=1))
+    origin = changed(trained_on(bench, labeled_rows(seed=1)), settings={"threads": 1})
     [variant] = trees.plugin(origin, bench)
-    known = lesson(seed=3)
+    known = labeled_rows(seed=3)
     model = open_variant(variant, bench.blobs)
     scores = model.predict(known.rows)
     subject = replace(

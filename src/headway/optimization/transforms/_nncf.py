@@ -42,14 +42,14 @@ _FAILURES: tuple[type[Exception], ...] = (
 )  # the library's exceptions have no base of their own
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant with an artifact for engine `openvino` in int8, calibrated on at most 1,000 rows of the sample.
 
     Raises EngineError where the library cannot quantise it.
     """
-    content = bench.read(variant)
+    content = context.read(variant)
     asked = load_engine("onnxruntime")(content, {})
-    rows, _ = rows_with_answers(asked, calibration_rows(bench.sample, load_network(content).work))
+    rows, _ = rows_with_answers(asked, calibration_rows(context.sample, load_network(content).work))
     try:
         with _silence():
             model = openvino.Core().read_model(content)
@@ -61,7 +61,7 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
         raise EngineError(
             f"NNCF cannot quantise the graph: {message}", hint='[optimize] transforms, without "nncf"'
         ) from error
-    return [replace(variant, artifact=bench.save(packed, "openvino"))]
+    return [replace(variant, artifact=context.save(packed, "openvino"))]
 
 
 def _some(rows: Floats) -> list[Floats]:

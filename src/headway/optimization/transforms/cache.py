@@ -26,7 +26,7 @@ MIN_HIT_RATE = 0.2
 _TIMED = 200
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant behind a memory of the fewest rows that find nine tenths of what the largest would.
 
     Raises NotApplicable, with what was measured, where fewer than a fifth of the rows of `validation` come again, or the
@@ -34,19 +34,19 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """
     if variant.engine == "cache":
         raise NotApplicable("it remembers already")
-    hits = [hit_rate(bench.sample, size) for size in SIZES]
+    hits = [hit_rate(context.sample, size) for size in SIZES]
     if hits[-1] < MIN_HIT_RATE:
         raise NotApplicable(
-            f"{hits[-1]:.1%} of {len(bench.sample):,} rows come again; it pays from {MIN_HIT_RATE:.0%} on"
+            f"{hits[-1]:.1%} of {len(context.sample):,} rows come again; it pays from {MIN_HIT_RATE:.0%} on"
         )
     size, share = next((size, share) for size, share in zip(SIZES, hits, strict=True) if share >= 0.9 * hits[-1])
-    content = bench.read(variant)
+    content = context.read(variant)
     inner = NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(content))
     artifact = pack_models(NestedHeader(models=(inner,), numbers={"rows": float(size)}), content)
-    _expect_gain(load_engine(variant.engine)(content, variant.settings), bench.sample, share)
+    _expect_gain(load_engine(variant.engine)(content, variant.settings), context.sample, share)
     settings: Settings = {"rows": size, "found": round(share, 3)}
     step = Step(transform="cache", settings=dict(settings))
-    return [variant.remade(step, bench.save(artifact, "cache"), engine="cache")]
+    return [variant.remade(step, context.save(artifact, "cache"), engine="cache")]
 
 
 def hit_rate(rows: Floats, size: int) -> float:

@@ -41,7 +41,7 @@ class Band:
     asked: float
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The model as it came behind its first twentieth of rounds, which decide alone outside a band of scores.
 
     The band is the narrowest for which the upper 5 % bound of decisions that change, over whole groups, is within half
@@ -52,16 +52,19 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine) or variant.task != "binary" or variant.steps:
         raise NotApplicable("takes a binary model of trees, as it came")
-    if bench.validation is None or not len(bench.validation.rows):
+    if context.validation is None or not len(context.validation.rows):
         raise NotApplicable("there are no rows to bound its disagreement by")
-    content = bench.read(variant)
+    content = context.read(variant)
     first = engine.truncate(content, max(1, engine.rounds(content) // _SHARE))
     quick, whole = engine(first, variant.settings), engine(content, variant.settings)
-    ratio = _median_seconds(whole, bench.validation.rows) / _median_seconds(quick, bench.validation.rows)
+    ratio = _median_seconds(whole, context.validation.rows) / _median_seconds(quick, context.validation.rows)
     if ratio < MIN_COST_RATIO:
         raise NotApplicable(f"the model costs {ratio:.1f} times its first trees; it pays from {MIN_COST_RATIO:g} on")
     band = narrowest_band(
-        quick.predict(bench.validation.rows), whole.predict(bench.validation.rows), bench.validation, bench.threshold
+        quick.predict(context.validation.rows),
+        whole.predict(context.validation.rows),
+        context.validation,
+        context.threshold,
     )
     if band is None or band.asked > MAX_DEFERRED:
         asked = "every row" if band is None else f"{band.asked:.0%} of the rows"
@@ -72,7 +75,7 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     artifact = pack_models(NestedHeader(models=models, numbers={"low": band.low, "high": band.high}), first, content)
     settings: dict[str, Scalar] = {"asks": round(band.asked, 3)}
     step = Step(transform="cascade", settings=settings)
-    return [variant.remade(step, bench.save(artifact, "cascade"), engine="cascade")]
+    return [variant.remade(step, context.save(artifact, "cascade"), engine="cascade")]
 
 
 def narrowest_band(quick: Floats, whole: Floats, lesson: LabeledData, threshold: float) -> Band | None:

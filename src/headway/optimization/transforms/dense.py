@@ -17,7 +17,7 @@ STAGE = "lower"
 KEEPS_ANSWERS = True
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant opened by engine `dense`, if no answer moves by more than 1e-6 on the sample and on strange rows.
 
     A row that asks a table for what it lacks is refused by both. Raises NotApplicable where it is no ONNX graph of a
@@ -26,13 +26,13 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"compiles ONNX graphs, and this is of format {variant.artifact.format!r}")
-    content = bench.read(variant)
+    content = context.read(variant)
     net = load_network(content)
     tape = lower_graph(net.graph.SerializeToString())
-    rows = add_edge_cases(calibration_rows(bench.sample, net.work))
+    rows = add_edge_cases(calibration_rows(context.sample, net.work))
     found = load_engine("dense")(tape, {})
     outputs = found.predict(rows[:0]).shape[1]
     expected = load_engine("onnxruntime")(content, {})
     answers = predict_or_nan(expected, rows, outputs), predict_or_nan(found, rows, outputs)
     check_parity(rows, *answers, variant, form="a tape of steps")
-    return [variant.remade(Step(transform="dense"), bench.save(tape, "dense"), engine="dense")]
+    return [variant.remade(Step(transform="dense"), context.save(tape, "dense"), engine="dense")]

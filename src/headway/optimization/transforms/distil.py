@@ -27,7 +27,7 @@ _OBJECTIVES = {("binary", "model"): "cross_entropy", ("binary", "labels"): "bina
 _RATE = 10.0  # so that 100 trees take steps of 0.1
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """Students of 100 trees of 31 leaves, and of 30 of 15, each taught by the `model` and by the `labels`.
 
     Raises NotApplicable where nobody knows what the model learned from, for a model of more than two classes, and for
@@ -37,10 +37,10 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
         raise NotApplicable("the model as it came teaches alone")
     if variant.task not in ("binary", *NUMBERS):
         raise NotApplicable(f"a student learns one number, and the task is {variant.task!r}")
-    lesson = bench.train()
+    lesson = context.train()
     if lesson is None:
         raise NotApplicable("a student learns on the rows that the model learned from, and none are at hand")
-    content = bench.read(variant)
+    content = context.read(variant)
     answers = load_engine(variant.engine)(content, {}).predict(lesson.rows)[:, 0]
     if variant.task == "binary" and not ((answers >= 0) & (answers <= 1)).all():
         raise NotApplicable("its answers are no probabilities that a student could learn")
@@ -55,7 +55,7 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
                 students.append((Step(transform="distil", settings=settings), text))
     if not students:
         raise NotApplicable(f"the model has {len(content):,} bytes, no more than a student")
-    return [variant.remade(step, bench.save(text, "lightgbm"), engine="lightgbm") for step, text in students]
+    return [variant.remade(step, context.save(text, "lightgbm"), engine="lightgbm") for step, text in students]
 
 
 def _train_student(lesson: LabeledData, target: Floats, recipe: dict[str, Any], shape: tuple[int, list[int]]) -> bytes:

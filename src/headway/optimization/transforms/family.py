@@ -26,7 +26,7 @@ from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
 
 STAGE = "train"
-REQUIRES = ("families",)
+REQUIRES = ("model_families",)
 
 Floats = NDArray[np.float64]
 
@@ -34,34 +34,35 @@ _TREES, _LEAVES, _ROWS_OF_A_LEAF = 300, 31, 20
 _FOREST = {"n_estimators": 100, "min_samples_leaf": _ROWS_OF_A_LEAF, "random_state": 0}
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """A model of each family that was asked for, fitted on the `train` period with its usual settings and seed 0.
 
     Raises NotApplicable where none was asked for, or nobody knows what the model learned from; ConfigError for a family
     that there is not.
     """
-    if not bench.families:
+    if not context.model_families:
         raise NotApplicable("no other family was asked for: headway optimize --families lightgbm,logistic")
     if variant.steps:
         raise NotApplicable("stands beside the model as it came alone")
-    unknown = sorted(set(bench.families) - set(MODEL_FAMILIES))
+    unknown = sorted(set(context.model_families) - set(MODEL_FAMILIES))
     if unknown:
         raise ConfigError(f"no family '{unknown[0]}'", where="[optimize] families", hint=", ".join(MODEL_FAMILIES))
     if variant.task == "embedding":
         raise NotApplicable("these families answer no vectors")
-    lesson = bench.train()
+    lesson = context.train()
     if lesson is None:
         raise NotApplicable("a family is trained on the rows that the model learned from, and none are at hand")
     texts = [place for place, field in enumerate(variant.signature.inputs) if field.datatype == "BYTES"]
     return [
-        _as_variant(variant, bench, name, MODEL_FAMILIES[name](lesson, variant.task, texts)) for name in bench.families
+        _as_variant(variant, context, name, MODEL_FAMILIES[name](lesson, variant.task, texts))
+        for name in context.model_families
     ]
 
 
-def _as_variant(variant: Variant, bench: TransformContext, name: str, model: Any) -> Variant:
+def _as_variant(variant: Variant, context: TransformContext, name: str, model: Any) -> Variant:
     engine = "lightgbm" if isinstance(model, lightgbm.LGBMModel) else "sklearn"
     opener = load_engine(engine)
-    artifact = bench.save(opener.import_model(model).content, opener.formats[0])
+    artifact = context.save(opener.import_model(model).content, opener.formats[0])
     step = Step(transform="family", settings={"name": name})
     return variant.remade(step, artifact, engine=engine)
 

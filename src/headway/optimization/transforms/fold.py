@@ -17,7 +17,7 @@ STAGE = "export"
 KEEPS_ANSWERS = True
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant with the folded graph, if no answer moves by more than 1e-6 on the sample and on rows made strange.
 
     Raises NotApplicable where it is no ONNX graph of a network, or nothing in it can be folded; EngineError where an
@@ -25,12 +25,12 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"folds ONNX graphs, and this is of format {variant.artifact.format!r}")
-    content = bench.read(variant)
+    content = context.read(variant)
     net = load_network(content)
     graph, rules = fold_graph(content)
     if not rules:
         raise NotApplicable("nothing in the graph can be folded")
     engine = load_engine("onnxruntime")
-    rows = add_edge_cases(calibration_rows(bench.sample, net.work))
+    rows = add_edge_cases(calibration_rows(context.sample, net.work))
     check_parity(rows, *predict_both(engine(content, {}), engine(graph, {}), rows), variant, form="a folded graph")
-    return [variant.remade(Step(transform="fold"), bench.save(graph, "onnx"), engine="onnxruntime")]
+    return [variant.remade(Step(transform="fold"), context.save(graph, "onnx"), engine="onnxruntime")]

@@ -16,7 +16,7 @@ from headway.optimization.quantization.networks import is_quantized, load_networ
 STAGE = "runtime"
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant with every layer in int8, calibrated on the sample; the rest in each precision of this CPU.
 
     Raises NotApplicable where it is no ONNX graph of a network in float32, or there are no rows to calibrate on;
@@ -24,14 +24,14 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
-    content = bench.read(variant)
+    content = context.read(variant)
     if is_quantized(content):
         raise NotApplicable("its layers are in int8 already")
     load_network(content)  # refuses what has no layer of float32
-    if not len(bench.sample):
+    if not len(context.sample):
         raise NotApplicable("there are no rows to calibrate on")
     engine: Any = load_engine("openvino")
-    [small] = load_transform("_nncf")(variant, bench)
+    [small] = load_transform("_nncf")(variant, context)
     return [_with(small, engine.INT8[hint]) for hint in engine.precisions()]
 
 

@@ -21,7 +21,7 @@ STAGE = "export"
 KEEPS_ANSWERS = True
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
 
     Raises NotApplicable for what the operator cannot say, EngineError where the graph does not open or an answer moves.
@@ -29,12 +29,12 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine):
         raise NotApplicable(f"writes trees as ONNX, and engine {variant.engine!r} does not say what its trees are")
-    content = bench.read(variant)
+    content = context.read(variant)
     forest = engine.forest(content)
     whole = columns_to_cut(forest, variant.signature)
     graph = forest_to_onnx(forest, cut=whole)
     uncut = [column for column in forest.categorical if column not in whole]
-    rows = clip_to_known_ranks(parity_rows(forest, bench.sample, whole=uncut), variant.signature)
+    rows = clip_to_known_ranks(parity_rows(forest, context.sample, whole=uncut), variant.signature)
     answers = predict_both(engine(content, {}), load_engine("onnxruntime")(graph, {}), rows)
     check_parity(rows, *answers, variant, form="an ONNX graph")
-    return [variant.remade(Step(transform="onnx"), bench.save(graph, "onnx"), engine="onnxruntime")]
+    return [variant.remade(Step(transform="onnx"), context.save(graph, "onnx"), engine="onnxruntime")]

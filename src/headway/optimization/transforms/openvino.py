@@ -16,7 +16,7 @@ from headway.optimization.quantization.networks import is_quantized, load_networ
 STAGE = "runtime"
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant for engine `openvino` in each precision of this CPU.
 
     Of a graph that `quantise` made, its layers stay int8 and the precision is that of the rest. Raises NotApplicable
@@ -25,12 +25,12 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"converts ONNX graphs, and this is of format {variant.artifact.format!r}")
-    content = bench.read(variant)
+    content = context.read(variant)
     quantised = is_quantized(content)
     if not quantised:
         load_network(content)  # refuses what has no layer of float32
     engine: Any = load_engine("openvino")
-    whole = replace(variant, artifact=bench.save(engine.converted(content), "openvino"))
+    whole = replace(variant, artifact=context.save(engine.converted(content), "openvino"))
     names = engine.INT8 if quantised else {name: name for name in engine.precisions()}
     return [_with(whole, names[hint]) for hint in engine.precisions()]
 

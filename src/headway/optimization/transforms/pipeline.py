@@ -35,7 +35,7 @@ _MAX_AT_SPLITS, _LARGE = 4_000, 1e15
 _OPSET, _ML_OPSET, _IR = 18, 5, 10
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
 
     Raises NotApplicable that names the part which no graph says, EngineError with the row whose answer moved.
@@ -43,15 +43,15 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     engine = load_engine(variant.engine)
     if not isinstance(engine, GraphEngine):
         raise NotApplicable(f"writes pipelines of scikit-learn, and engine {variant.engine!r} has none")
-    content = bench.read(variant)
+    content = context.read(variant)
     graph = engine.graph(content)
     written = pipeline_to_onnx(graph, variant.signature)
     native, compiled = engine(content, {}), load_engine("onnxruntime")(written, {})
-    sample = bench.sample[:: len(bench.sample) // _SAMPLE_ROWS + 1]
+    sample = context.sample[:: len(context.sample) // _SAMPLE_ROWS + 1]
     for rows, answer in _rows_to_compare(native, sample, graph, variant.signature):
         check_parity(rows, answer, compiled.predict(rows), variant, form="one graph")
     step = Step(transform="pipeline")
-    return [variant.remade(step, bench.save(written, "onnx"), engine="onnxruntime")]
+    return [variant.remade(step, context.save(written, "onnx"), engine="onnxruntime")]
 
 
 def pipeline_to_onnx(graph: Graph, signature: Signature) -> bytes:

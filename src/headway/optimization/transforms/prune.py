@@ -21,7 +21,7 @@ SHARES = (0.5, 0.25)
 _ROWS = 5_000
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The model as it came with about a half, and a quarter, of its nodes, opened by engine `trees`.
 
     Raises NotApplicable for other models, where there is no row to prune by, and where hardly a node is left to cut.
@@ -32,13 +32,13 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     if variant.steps:
         raise NotApplicable("prunes the model as it came alone")
     load_engine("trees")
-    forest = engine.forest(bench.read(variant))
-    rows = bench.sample[:: len(bench.sample) // _ROWS + 1]
+    forest = engine.forest(context.read(variant))
+    rows = context.sample[:: len(context.sample) // _ROWS + 1]
     rows = rows[accepted_rows(forest, rows)]
     if not len(rows) or _nodes(forest) < len(forest.trees):
         raise NotApplicable(f"{len(rows)} rows and {_nodes(forest)} nodes: nothing to prune by, or to prune")
     return [
-        _as_variant(variant, share, smaller, bench)
+        _as_variant(variant, share, smaller, context)
         for share, smaller in zip(SHARES, prune_forest(forest, rows, SHARES), strict=True)
     ]
 
@@ -47,9 +47,9 @@ def _nodes(forest: Forest) -> int:
     return sum(len(tree.feature) for tree in forest.trees)
 
 
-def _as_variant(variant: Variant, share: float, forest: Forest, bench: TransformContext) -> Variant:
+def _as_variant(variant: Variant, share: float, forest: Forest, context: TransformContext) -> Variant:
     step = Step(transform="prune", settings={"nodes": share})
-    artifact = bench.save(compile_forest(forest), "forest")
+    artifact = context.save(compile_forest(forest), "forest")
     return variant.remade(step, artifact, engine="trees")
 
 

@@ -28,7 +28,7 @@ LIMITS = (0.05, 0.01)
 _ENGINE = "onnxruntime"
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant with every layer in int8, and with the most that move no answer of the sample by 0.05, and by 0.01.
 
     Scales come from the sample (`static`) and, where no layer is a convolution, from each row as well (`by row`). Of a
@@ -37,16 +37,16 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
-    content = bench.read(variant)
+    content = context.read(variant)
     engine, net = load_engine(_ENGINE)(content, {}), load_network(content)
-    rows, expected = rows_with_answers(engine, calibration_rows(bench.sample, net.work))
+    rows, expected = rows_with_answers(engine, calibration_rows(context.sample, net.work))
     judge = _Judge(rows, expected, relative=variant.task in NUMBERS)
     ready = calibrate_network(net, rows)
     forms: dict[str, Make] = {"static": partial(quantize_layers, ready)}
     if "Conv" not in ready.net.layers.values():
         forms["by row"] = partial(quantize_by_row, ready)
     return [
-        _variant(variant, bench.save(made, "onnx"), int8=f"{len(layers)} of {len(ready.net.layers)}", scales=form)
+        _variant(variant, context.save(made, "onnx"), int8=f"{len(layers)} of {len(ready.net.layers)}", scales=form)
         for form, make in forms.items()
         for layers, made in _quantized_graphs(tuple(ready.net.layers), make, judge).items()
     ]

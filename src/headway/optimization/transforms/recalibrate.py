@@ -24,10 +24,10 @@ _TINY = 1e-12
 _MIN_ROWS = 1_000
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The model as it came with its margin m made `slope` * m + `shift`, folded into the trees of engine `trees`.
 
-    The two numbers are fitted on the earlier half of the groups of `validation` (Platt 1999), and must lower the Brier
+    The two numbers are fitted on the earlier half of the groups of `choose` (Platt 1999), and must lower the Brier
     score of the later half. Raises NotApplicable where they do not, and for what is no binary model of trees.
     """
     engine = load_engine(variant.engine)
@@ -35,17 +35,17 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
         raise NotApplicable("shifts the margin of a binary model of trees")
     if variant.steps:
         raise NotApplicable("sets the model as it came right, and no other")
-    if bench.validation is None or len(bench.validation.rows) < _MIN_ROWS:
+    if context.validation is None or len(context.validation.rows) < _MIN_ROWS:
         raise NotApplicable(f"fewer than {_MIN_ROWS:,} labelled rows to set probabilities by")
     load_engine("trees")
-    forest = engine.forest(bench.read(variant))
+    forest = engine.forest(context.read(variant))
     if forest.link != "sigmoid":
         raise NotApplicable(f"its scores are no sigmoid of a margin, but {forest.link}")
     slope, shift = _fit_if_helpful(
-        engine(bench.read(variant), {}).predict(bench.validation.rows)[:, 0], bench.validation
+        engine(context.read(variant), {}).predict(context.validation.rows)[:, 0], context.validation
     )
     step = Step(transform="recalibrate", settings={"slope": round(slope, 4), "shift": round(shift, 4)})
-    artifact = bench.save(compile_forest(_shifted(forest, slope, shift)), "forest")
+    artifact = context.save(compile_forest(_shifted(forest, slope, shift)), "forest")
     return [variant.remade(step, artifact, engine="trees")]
 
 

@@ -17,7 +17,7 @@ STAGE = "execution"
 KEEPS_ANSWERS = True
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:  # noqa: ARG001 - what every transform is given
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:  # noqa: ARG001 - what every transform is given
     """The variant with each number of threads that it does not have already.
 
     Raises NotApplicable where its engine takes no `threads`, or has no other number to take.

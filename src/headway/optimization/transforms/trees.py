@@ -17,7 +17,7 @@ STAGE = "restructure"
 KEEPS_ANSWERS = True
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant opened by engine `trees`, if no answer moves by more than 1e-6 on rows at its edges.
 
     Raises NotApplicable where its engine tells no trees, EngineError where an answer moves, PluginError where the
@@ -27,9 +27,9 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
     if not isinstance(engine, TreeEngine):
         raise NotApplicable(f"compiles trees, and engine {variant.engine!r} does not say what its trees are")
     kernels = load_engine("trees")
-    content = bench.read(variant)
+    content = context.read(variant)
     forest = engine.forest(content)
     form = compile_forest(forest)
-    rows = clip_to_known_ranks(parity_rows(forest, bench.sample), variant.signature)
+    rows = clip_to_known_ranks(parity_rows(forest, context.sample), variant.signature)
     check_parity(rows, *predict_both(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
-    return [variant.remade(Step(transform="trees"), bench.save(form, "forest"), engine="trees")]
+    return [variant.remade(Step(transform="trees"), context.save(form, "forest"), engine="trees")]

@@ -17,7 +17,7 @@ STAGE = "truncate"
 SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 
 
-def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """The variant cut to about 5/6, 2/3, 1/2 and 1/3 of its iterations; `trees` counts them for each output.
 
     Raises NotApplicable where it is no model of several trees, was cut before, or is too small to be cut.
@@ -27,12 +27,12 @@ def plugin(variant: Variant, bench: TransformContext) -> Sequence[Variant]:
         raise NotApplicable(f"cuts models of trees, and engine {variant.engine!r} has none that it can cut")
     if any(step.transform in ("distil", "truncate") for step in variant.steps):
         raise NotApplicable("it was cut before, or is a student of the size that it was taught for")
-    content = bench.read(variant)
+    content = context.read(variant)
     rounds = engine.rounds(content)
     if not cut_sizes(rounds):
         raise NotApplicable(f"it has {rounds} trees, too few to cut")
     cuts = {trees: engine.truncate(content, trees) for trees in cut_sizes(rounds)}
-    return [_cut(variant, trees, cut, bench) for trees, cut in cuts.items()]
+    return [_cut(variant, trees, cut, context) for trees, cut in cuts.items()]
 
 
 def cut_sizes(iterations: int) -> list[int]:
@@ -48,7 +48,7 @@ def cut_sizes(iterations: int) -> list[int]:
     return sorted(rounded & set(range(1, iterations)), reverse=True)
 
 
-def _cut(variant: Variant, trees: int, content: bytes, bench: TransformContext) -> Variant:
-    artifact = bench.save(content, variant.artifact.format)
+def _cut(variant: Variant, trees: int, content: bytes, context: TransformContext) -> Variant:
+    artifact = context.save(content, variant.artifact.format)
     step = Step(transform="truncate", settings={"trees": trees})
     return replace(variant, artifact=artifact, steps=(*variant.steps, step))

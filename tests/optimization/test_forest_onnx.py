@@ -26,7 +26,7 @@ from tests.engines.estimators import dataset, frame, strange
 from tests.engines.estimators import target as target_of
 from tests.engines.forests import fitted, whole
 from tests.engines.xgboosters import OBJECTIVES, ubj
-from tests.optimization.benches import TEXTS, bench_in, came, opened
+from tests.optimization.contexts import TEXTS, context_in, imported, opened
 from threadpoolctl import threadpool_limits
 
 from headway.core.contracts import TransformContext
@@ -46,8 +46,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
-    return bench_in(tmp_path)
+def context(tmp_path: Path) -> TransformContext:
+    return context_in(tmp_path)
 
 
 def moved(name: str, content: bytes, rows: np.ndarray) -> float:
@@ -165,16 +165,16 @@ def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
     assert found == [[False, True, True, False], [False, False, True, False]]
 
 
-def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(bench: TransformContext) -> None:
+def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(context: TransformContext) -> None:
     model = HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier", "city"])
     model.fit(frame(), target_of(frame()))
     content, signature = Sklearn.bind(Sklearn.import_model(model).content, dataset_signature(dataset(frame())))
     sample = matrix(dataset(strange()).table, signature)
     [variant] = plugin(
-        came("sklearn", content, bench, signature=signature), TransformContext(blobs=bench.blobs, sample=sample)
+        imported("sklearn", content, context, signature=signature), TransformContext(blobs=context.blobs, sample=sample)
     )
     np.testing.assert_allclose(
-        opened(variant, bench).predict(sample), model.predict_proba(strange())[:, 1:], rtol=0, atol=1e-14
+        opened(variant, context).predict(sample), model.predict_proba(strange())[:, 1:], rtol=0, atol=1e-14
     )
 
 
@@ -189,24 +189,24 @@ def test_a_value_that_counts_as_missing_is_missing_in_the_graph() -> None:
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "catboost"])
-def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, bench: TransformContext) -> None:
-    model = came(engine, ubj() if engine == "xgboost" else cbm(), bench)
-    [variant] = plugin(model, bench)
-    onnx.checker.check_model(onnx.load_from_string(bench.read(variant)), full_check=True)
+def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, context: TransformContext) -> None:
+    model = imported(engine, ubj() if engine == "xgboost" else cbm(), context)
+    [variant] = plugin(model, context)
+    onnx.checker.check_model(onnx.load_from_string(context.read(variant)), full_check=True)
     assert (variant.engine, variant.artifact.format, variant.name) == ("onnxruntime", "onnx", "onnxruntime")
-    assert np.allclose(opened(model, bench).predict(table()), opened(variant, bench).predict(table()), atol=1e-6)
+    assert np.allclose(opened(model, context).predict(table()), opened(variant, context).predict(table()), atol=1e-6)
 
 
-def test_the_rank_of_a_text_is_whole_and_is_not_cut(bench: TransformContext) -> None:
-    graphs = [plugin(came("xgboost", ubj(), bench, **given), bench) for given in ({}, {"signature": TEXTS})]
-    kinds = [[n.op_type for n in onnx.load_from_string(bench.read(made)).graph.node] for [made] in graphs]
+def test_the_rank_of_a_text_is_whole_and_is_not_cut(context: TransformContext) -> None:
+    graphs = [plugin(imported("xgboost", ubj(), context, **given), context) for given in ({}, {"signature": TEXTS})]
+    kinds = [[n.op_type for n in onnx.load_from_string(context.read(made)).graph.node] for [made] in graphs]
     assert kinds == [["Floor", "Where", "TreeEnsemble", "Sigmoid"], ["TreeEnsemble", "Sigmoid"]]
 
 
-def test_a_linear_model_does_not_apply(bench: TransformContext) -> None:
+def test_a_linear_model_does_not_apply(context: TransformContext) -> None:
     linear = ubj("reg:squarederror", booster="gblinear", categorical=False)
     with pytest.raises(NotApplicable, match="linear model"):
-        plugin(came("xgboost", linear, bench, task="regression"), bench)
+        plugin(imported("xgboost", linear, context, task="regression"), context)
 
 
 def test_a_forest_made_by_hand_is_added_in_order_from_its_base() -> None:

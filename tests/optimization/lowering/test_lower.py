@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from tests.engines.graphs import BOOL, DOUBLE, FLOAT, INT64, graph, softmax
-from tests.optimization.exported import exported
-from tests.optimization.lowering.networks import STRANGE, Shape, furthest, network, rows_for
-from tests.optimization.nets import pictures, tabular
+from tests.optimization.exported_networks import exported_network
+from tests.optimization.lowering.random_networks import EDGE_VALUES, Shape, largest_difference, random_network, rows_for
+from tests.optimization.networks import image_network, tabular_network
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _dense
@@ -41,26 +41,26 @@ WIDE = 4
 )
 def test_networks_of_any_shape_answer_as_in_the_library_at_every_level(seed, count, **given):
     shape = Shape(**given)
-    content, rows = network(shape, seed), rows_for(shape, count, seed)
-    assert all(furthest(content, rows, level) < 2e-6 for level in HERE)  # of 18,000 rows 7.2e-7 was the most
+    content, rows = random_network(shape, seed), rows_for(shape, count, seed)
+    assert all(largest_difference(content, rows, level) < 2e-6 for level in HERE)  # of 18,000 rows 7.2e-7 was the most
 
 
 @pytest.mark.parametrize("level", HERE)
 @pytest.mark.parametrize("layers", [(256, 256, 128), (5, 16, 17), (64, 65, 200), (1, 1)])
 def test_a_row_alone_answers_to_the_bit_as_in_a_batch_of_any_size(level, layers):
     shape = Shape(layers=layers, numbers=19, outputs=3)
-    engine, rows = Dense(lower_graph(network(shape)), {"level": level}), rows_for(shape, 100)
+    engine, rows = Dense(lower_graph(random_network(shape)), {"level": level}), rows_for(shape, 100)
     whole = engine.predict(rows)
     for size in (1, 5, 6, 7, 50):
         parts = [engine.predict(rows[start : start + size]) for start in range(0, len(rows), size)]
         assert np.array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("content", [exported(), fold_graph(exported())[0], tabular()])
+@pytest.mark.parametrize("content", [exported_network(), fold_graph(exported_network())[0], tabular_network()])
 def test_graphs_as_exporters_write_them_answer_as_in_the_library_on_strange_rows_too(content):
     rows = np.random.default_rng(1).integers(-3, 9, size=(200, WIDE)).astype(np.float64)
-    rows[np.arange(WIDE * len(STRANGE)), np.arange(WIDE * len(STRANGE)) % WIDE] = np.repeat(STRANGE, WIDE)
-    assert all(furthest(content, rows, level) < 1e-6 for level in HERE)
+    rows[np.arange(WIDE * len(EDGE_VALUES)), np.arange(WIDE * len(EDGE_VALUES)) % WIDE] = np.repeat(EDGE_VALUES, WIDE)
+    assert all(largest_difference(content, rows, level) < 1e-6 for level in HERE)
 
 
 def of(*nodes, constants=None, kind=FLOAT, opset=18) -> bytes:
@@ -171,20 +171,20 @@ NODES = {
 @pytest.mark.parametrize("level", HERE)
 @pytest.mark.parametrize("content", NODES.values(), ids=NODES.keys())
 def test_each_node_answers_as_in_the_library_whatever_it_reads(content, level):
-    rows = np.random.default_rng(0).normal(size=(len(STRANGE) * 2, WIDE)) * 3
-    rows[: len(STRANGE), 1], rows[: len(STRANGE), 3] = STRANGE, STRANGE[::-1]
-    assert furthest(content, rows, level) < 1e-6
+    rows = np.random.default_rng(0).normal(size=(len(EDGE_VALUES) * 2, WIDE)) * 3
+    rows[: len(EDGE_VALUES), 1], rows[: len(EDGE_VALUES), 3] = EDGE_VALUES, EDGE_VALUES[::-1]
+    assert largest_difference(content, rows, level) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["Exp", "Sigmoid", "Tanh", "Erf"])
 def test_curves_are_right_to_the_last_bits_over_all_their_range(name):
     rows = np.concatenate([np.linspace(-110, 110, 200_000), np.geomspace(1e-20, 1, 20_000)]).reshape(-1, WIDE)
-    assert all(furthest(one(name), rows, level) < 3e-7 for level in HERE)
+    assert all(largest_difference(one(name), rows, level) < 3e-7 for level in HERE)
 
 
 def test_a_rank_beyond_its_table_is_refused_as_the_library_refuses_it():
     shape = Shape(looked=1)
-    engine, rows = Dense(lower_graph(network(shape)), {}), rows_for(shape, 20)
+    engine, rows = Dense(lower_graph(random_network(shape)), {}), rows_for(shape, 20)
     for value in (9.0, -10.0, np.nan, np.inf, 1e300):
         rows[7, 0] = value
         with pytest.raises(EngineError, match="a place that is not there"):
@@ -193,11 +193,14 @@ def test_a_rank_beyond_its_table_is_refused_as_the_library_refuses_it():
 
 
 def test_of_two_classes_the_second_is_answered_and_of_more_all():
-    assert furthest(softmax(2), np.ones((3, 3))) < 1e-7 and furthest(softmax(5), np.ones((3, 3))) < 1e-7
+    assert (
+        largest_difference(softmax(2), np.ones((3, 3))) < 1e-7
+        and largest_difference(softmax(5), np.ones((3, 3))) < 1e-7
+    )
 
 
 REFUSED = {
-    "Conv": (pictures(), r"cannot say Conv .*no step of a tape"),
+    "Conv": (image_network(), r"cannot say Conv .*no step of a tape"),
     "float64": (softmax(3, DOUBLE), "float32"),
     "rows among each other": (of(make("Transpose", ["x"], ["t"]), make("Flatten", ["t"], ["y"])), "row to row"),
     "over rows": (of(make("ReduceSum", ["x", "a"], ["y"]), constants={"a": np.array([0])}), "last axis"),

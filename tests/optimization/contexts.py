@@ -15,25 +15,27 @@ CATEGORY = Field(name="category", datatype="BYTES", categories=tuple(f"{number:0
 TEXTS = Signature(inputs=(CATEGORY, *NUMBERS.inputs[1:]))
 
 
-def bench_in(folder: Path) -> TransformContext:
+def context_in(folder: Path) -> TransformContext:
     """A bench whose sample is the table that the boosters learned from."""
     return TransformContext(blobs=load_blobs("files")(folder), sample=table())
 
 
-def as_it_came(text: str, bench: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS) -> Variant:
+def baseline_of(
+    text: str, context: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS
+) -> Variant:
     """The variant with no steps of a LightGBM text."""
-    artifact = bench.save(text.encode("utf-8"), "lightgbm")
+    artifact = context.save(text.encode("utf-8"), "lightgbm")
     return Variant(artifact=artifact, engine="lightgbm", signature=signature, task=task)
 
 
-def came(
-    engine: str, content: bytes, bench: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS
+def imported(
+    engine: str, content: bytes, context: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS
 ) -> Variant:
     """The variant with no steps of the bytes that an engine opens."""
-    artifact = bench.save(content, load_engine(engine).formats[0])
+    artifact = context.save(content, load_engine(engine).formats[0])
     return Variant(artifact=artifact, engine=engine, signature=signature, task=task)
 
 
-def opened(variant: Variant, bench: TransformContext) -> Engine:
+def opened(variant: Variant, context: TransformContext) -> Engine:
     """The variant's model, opened by its engine with its settings."""
-    return load_engine(variant.engine)(bench.read(variant), variant.settings)
+    return load_engine(variant.engine)(context.read(variant), variant.settings)

@@ -12,7 +12,9 @@ LARGEST = np.finfo(np.float32).max
 COLUMNS = TEXTS + NUMBERS
 
 
-def exported(*, most: float = RANKS - 1, least: float = 0, number: float = -LARGEST, other: str = "scaled") -> bytes:
+def exported_network(
+    *, most: float = RANKS - 1, least: float = 0, number: float = -LARGEST, other: str = "scaled"
+) -> bytes:
     """Two texts as ranks, missing as NaN, made whole by nan_to_num and clamp, embedded; two scaled numbers.
 
     `least` and `most` are what ranks are clipped to, `number` stands for an endless negative one, `other` is what the

@@ -31,7 +31,7 @@ NUMBERS = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 Table = Mapping[str, Sequence[Any]]
 
 
-def project(folder: Path, **given: Any) -> Config:
+def scoring_project(folder: Path, **given: Any) -> Config:
     """A project whose release is published and live; the echo model answers the mean of its row."""
     folder.mkdir(exist_ok=True)
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n')
@@ -75,13 +75,13 @@ def publish(
     return digest
 
 
-def numbers(rows: int, *, seed: int = 0) -> pl.DataFrame:
+def number_table(rows: int, *, seed: int = 0) -> pl.DataFrame:
     """A table of the columns a, b, c, with a key."""
     drawn = np.random.default_rng(seed).uniform(0, 1, (rows, 3)).round(6)
     return pl.DataFrame(drawn, schema=list("abc")).with_columns(key=pl.format("k-{}", pl.int_range(rows)))
 
 
-def write(table: pl.DataFrame, path: Path) -> Path:
+def write_table(table: pl.DataFrame, path: Path) -> Path:
     """The table as a file of the kind that its suffix says; `.arrow` is a stream that any reader takes."""
     if path.suffix == ".parquet":
         table.write_parquet(path)
@@ -94,19 +94,19 @@ def write(table: pl.DataFrame, path: Path) -> Path:
     return path
 
 
-def read(path: Path) -> pl.DataFrame:
+def read_table(path: Path) -> pl.DataFrame:
     """An answer as a table."""
     if path.suffix == ".csv":
         return pl.read_csv(path)
     return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ipc_stream(path)
 
 
-def score(settings: Config, source: Path, out: Path, *keep: str, threads: int = 2) -> Receipt:
+def score_file(settings: Config, source: Path, out: Path, *keep: str, threads: int = 2) -> Receipt:
     """Score a file with what is live."""
     return predict(settings, Order(reference=LIVE, source=source, out=out, keep=keep, threads=threads))
 
 
-def refused(out: Path) -> list[tuple[int, str, str, str]]:
+def refused_rows(out: Path) -> list[tuple[int, str, str, str]]:
     """What was refused: row, column, value and reason; nothing where there is no such file."""
     path = out.with_name(f"{out.name}.refused.csv")
     if not path.exists():

@@ -17,7 +17,7 @@ from headway.optimization.parity import predict_or_nan
 
 Floats = NDArray[np.float64]
 
-STRANGE = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -7.0, 1e-30, 88.5, -104, 3e38, -3e38])
+EDGE_VALUES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -7.0, 1e-30, 88.5, -104, 3e38, -3e38])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ RANKS, WIDTH = 9, 3
 make = helper.make_node
 
 
-def network(shape: Shape, seed: int = 0) -> bytes:
+def random_network(shape: Shape, seed: int = 0) -> bytes:
     """The graph of a network with weights drawn from a seed."""
     random = np.random.default_rng(seed)
     nodes, constants, parts = _ready(shape, random)
@@ -111,7 +111,7 @@ def rows_for(shape: Shape, count: int, seed: int = 0) -> Floats:
     return rows
 
 
-def furthest(content: bytes, rows: Floats, level: str = "") -> float:
+def largest_difference(content: bytes, rows: Floats, level: str = "") -> float:
     """How far a tape is from ONNX Runtime, relative where answers exceed 1; endless where only one of them refuses."""
     engine = Dense(lower_graph(content), {"level": level})
     outputs = engine.predict(rows[:0]).shape[1]

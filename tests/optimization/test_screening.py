@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from msgspec.structs import replace
-from tests.optimization.judged import row
+from tests.optimization.evaluated_variants import evaluated
 
 from headway.core.evidence import Measurement
 from headway.core.variant import Step
@@ -46,26 +46,28 @@ class Told:
 
 
 def test_variants_are_measured_wholly_in_the_order_of_their_first_look():
-    told = Told(row(0, 40), row(1, 30), row(2, 10), row(3, 20))
+    told = Told(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
     found = told.hold()
     assert [each.steps for each in told.wholly] == [found[place].variant.steps for place in (0, 2, 3, 1)]
     assert not any(map(screened_out, found))
 
 
 def test_one_that_is_slower_than_the_model_as_it_came_is_left_after_its_first_look():
-    told = Told(row(0, 40), row(1, 50))
+    told = Told(evaluated(0, 40), evaluated(1, 50))
     found = told.hold()
     assert len(told.wholly) == 1 and "slower" in screened_out(found[1])
 
 
 def test_of_forms_that_answer_alike_the_slower_is_left_and_a_model_that_was_changed_is_not():
-    told = Told(row(0, 40), compiled(row(0, 5)), compiled(row(0, 9), "onnx"), row(1, 20))
+    told = Told(evaluated(0, 40), compiled(evaluated(0, 5)), compiled(evaluated(0, 9), "onnx"), evaluated(1, 20))
     found = told.hold()
     assert [bool(screened_out(each)) for each in found] == [False, False, True, False]
 
 
 def test_one_that_may_be_as_fast_is_measured_wholly():
-    told = Told(row(0, 40), compiled(spread(row(0, 5), 4, 7)), compiled(spread(row(0, 8), 6, 10), "onnx"))
+    told = Told(
+        evaluated(0, 40), compiled(spread(evaluated(0, 5), 4, 7)), compiled(spread(evaluated(0, 8), 6, 10), "onnx")
+    )
     assert not any(map(screened_out, told.hold()))
 
 
@@ -76,12 +78,16 @@ def test_one_that_is_faster_in_batches_alone_is_measured_wholly_too():
         )
         return replace(judged, evidence=replace(judged.evidence, measurements=(*judged.evidence.measurements, found)))
 
-    told = Told(batches(row(0, 40), 10), batches(compiled(row(0, 5)), 90), batches(compiled(row(0, 9), "onnx"), 200))
+    told = Told(
+        batches(evaluated(0, 40), 10),
+        batches(compiled(evaluated(0, 5)), 90),
+        batches(compiled(evaluated(0, 9), "onnx"), 200),
+    )
     assert not any(map(screened_out, told.hold()))
 
 
 def test_what_was_left_cannot_win_and_says_why_it_lost():
-    told = Told(row(0, 40), compiled(row(0, 5)), compiled(row(0, 9), "onnx"))
+    told = Told(evaluated(0, 40), compiled(evaluated(0, 5)), compiled(evaluated(0, 9), "onnx"))
     found = told.hold()
     ordered = search.rank_by_objective(found, "speed", lambda _: True)
     assert ordered == [found[1], found[0]]
@@ -93,7 +99,7 @@ def test_what_was_left_cannot_win_and_says_why_it_lost():
 @pytest.mark.parametrize("budget, wholly, looked", [(100, 4, 3), (45, 2, 3), (15, 1, 1)])
 def test_when_the_time_is_used_up_the_fastest_have_been_measured_and_the_others_say_so(budget, wholly, looked):
     seconds = itertools.count(0, 10)  # ten seconds a question
-    told = Told(row(0, 40), row(1, 30), row(2, 10), row(3, 20))
+    told = Told(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
     found = told.hold(TimeBudget(budget, now=lambda: next(seconds)))
     assert (len(told.wholly), len(found)) == (wholly, looked + 1)
     late = [screened_out(each) for each in found if screened_out(each)]

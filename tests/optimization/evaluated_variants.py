@@ -10,7 +10,7 @@ RULE = Rule(measure="brier.drop", at_most=0.005)
 ABSOLUTE = Rule(measure="ece", at_most=0.05)
 
 
-def row(
+def evaluated(
     number: int, us: float | None, *, answer: Answer = "pass", unit: str = "us", rule: Rule = RULE
 ) -> EvaluatedVariant:
     """Variant number 0 is the model as it came; `us` is its objective."""

@@ -14,7 +14,7 @@ from headway.core.variant import Artifact, Field, Signature, Variant
 THREE = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 
 
-def lesson(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> LabeledData:
+def labeled_rows(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> LabeledData:
     """Rows of forty days; the chance follows the first two columns, and `shift` moves it by so much."""
     draw = np.random.default_rng(seed)
     cells = draw.normal(size=(rows, 3))
@@ -27,28 +27,28 @@ def lesson(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> LabeledDa
     )
 
 
-def repeated(of: LabeledData, *, times: int) -> LabeledData:
+def repeat_rows(of: LabeledData, *, times: int) -> LabeledData:
     """The same rows, coming again so many times in an order that chance gave."""
     at = np.random.default_rng(0).permutation(np.repeat(np.arange(len(of.rows)), times))
     return LabeledData(rows=of.rows[at], labels=of.labels[at], groups=of.groups[at])
 
 
-def bench_of(
-    folder: Path, validation: LabeledData, train: LabeledData | None = None, *, threshold: float = 0.5
+def context_with(
+    folder: Path, choose: LabeledData, train: LabeledData | None = None, *, threshold: float = 0.5
 ) -> TransformContext:
-    """A bench on this validation period; the model is known to have learned from `train`, if that is given."""
+    """A bench on this choose period; the model is known to have learned from `train`, if that is given."""
     blobs = load_blobs("files")(folder)
     return TransformContext(
-        blobs=blobs, sample=validation.rows, validation=validation, train=lambda: train, threshold=threshold
+        blobs=blobs, sample=choose.rows, validation=choose, train=lambda: train, threshold=threshold
     )
 
 
-def taught(
-    bench: TransformContext, of: LabeledData, *, trees: int = 60, leaves: int = 31, rate: float = 0.1
+def trained_on(
+    context: TransformContext, of: LabeledData, *, trees: int = 60, leaves: int = 31, rate: float = 0.1
 ) -> Variant:
     """The variant with no steps of a booster that learned this lesson."""
     settings = {"objective": "binary", "num_leaves": leaves, "learning_rate": rate, "verbose": -1, "num_threads": 1}
     booster = lightgbm.train(settings, lightgbm.Dataset(of.rows, of.labels), trees)
     content = booster.model_to_string().encode()
-    artifact = Artifact(format="lightgbm", digest=bench.blobs.put(content), size_bytes=len(content))
+    artifact = Artifact(format="lightgbm", digest=context.blobs.put(content), size_bytes=len(content))
     return Variant(artifact=artifact, engine="lightgbm", signature=THREE)

@@ -1,6 +1,6 @@
 """Networks as ONNX graphs with weights drawn from fixed seeds, and rows for them.
 
-`tabular` is made as networks for tables are: embedded categories, missing values told apart and numbers scaled, all in
+`tabular_network` is made as networks for tables are: embedded categories, missing values told apart and numbers scaled, all in
 the graph, then dense layers. Its numbers have the long tail that real ones have, which is what int8 does not bear.
 """
 
@@ -27,14 +27,14 @@ TAIL = 9  # where the number with the long tail enters the dense layers
 PIXELS = 64
 
 
-def rows(count: int = 2_000, seed: int = 0) -> Floats:
+def tabular_rows(count: int = 2_000, seed: int = 0) -> Floats:
     """Rows float64 [n, 4] as `table` has them, the number with a long tail."""
     found = table(count, seed)
     found[:, 2] = np.sinh(1.8 * found[:, 2])
     return found
 
 
-def tabular(seed: int = 0, end: str = "Sigmoid") -> bytes:
+def tabular_network(seed: int = 0, end: str = "Sigmoid") -> bytes:
     """Four columns to one answer: an embedded category, three numbers scaled, and whether each is missing."""
     random = np.random.default_rng(seed)
     constants = {
@@ -78,7 +78,7 @@ def _dense(number: int, end: str) -> list[NodeProto]:
     return [sums, helper.make_node(kind, [f"sum_{number}"], [answer])]
 
 
-def pictures(seed: int = 0, *, opset: int = 18) -> bytes:
+def image_network(seed: int = 0, *, opset: int = 18) -> bytes:
     """Pictures of 8 x 8 as 64 columns, to ten probabilities by two convolutions and a dense layer."""
     random = np.random.default_rng(seed)
     shapes = {"conv_0": (8, 1, 3, 3), "conv_1": (16, 8, 3, 3), "dense": (256, 10)}
@@ -101,10 +101,10 @@ def pictures(seed: int = 0, *, opset: int = 18) -> bytes:
         helper.make_node("MatMul", ["g", "dense"], ["h"]),
         helper.make_node("Softmax", ["h"], ["scores"], axis=1),
     ]
-    return of_opset(graph(nodes, [("rows", FLOAT, [None, 64])], [("scores", FLOAT, [None, 10])], constants), opset)
+    return with_opset(graph(nodes, [("rows", FLOAT, [None, 64])], [("scores", FLOAT, [None, 10])], constants), opset)
 
 
-def of_opset(content: bytes, opset: int) -> bytes:
+def with_opset(content: bytes, opset: int) -> bytes:
     """The graph as one of another opset, for operators that are written alike in both."""
     made = onnx.load_from_string(content)
     del made.opset_import[:]
@@ -113,18 +113,18 @@ def of_opset(content: bytes, opset: int) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def pixels(count: int = 500, seed: int = 0) -> Floats:
+def image_rows(count: int = 500, seed: int = 0) -> Floats:
     """Rows float64 [n, 64] of pixels in [0, 1]."""
     return np.random.default_rng(seed).random((count, PIXELS)).astype(np.float32).astype(np.float64)
 
 
-def bench_of(folder: Path, sample: Floats) -> TransformContext:
+def context_of(folder: Path, sample: Floats) -> TransformContext:
     """A bench in a folder, with these rows as its sample."""
     return TransformContext(blobs=load_blobs("files")(folder), sample=sample)
 
 
-def net(content: bytes, bench: TransformContext, *, task: str = "binary") -> Variant:
+def network_variant(content: bytes, context: TransformContext, *, task: str = "binary") -> Variant:
     """The variant with no steps of a graph whose columns are those of the bench's sample."""
-    inputs = tuple(Field(name=f"column {number}") for number in range(bench.sample.shape[1]))
-    artifact = bench.save(content, "onnx")
+    inputs = tuple(Field(name=f"column {number}") for number in range(context.sample.shape[1]))
+    artifact = context.save(content, "onnx")
     return Variant(artifact=artifact, engine="onnxruntime", signature=Signature(inputs=inputs), task=task)
