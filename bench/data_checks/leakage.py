@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace as with_roles
 
+import flight_data
 from evaluation.flight_rows import NUMBERS, TEXTS
 from harness import Row, shown
 from headway.cli.demo import flights
@@ -37,6 +38,7 @@ DECISION = "2h before departs_at"
 SHARE, JITTER, PLANES = 0.05, 0.002, 4_000
 TIMES, MOST_S, ASKED = 5, 0.5, 100_000
 GRAVE = ("stop", "warn")
+TINY = {"PLANES": 100, "TIMES": 1, "ASKED": 1_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ def served(survey: CheckContext) -> CheckContext:
 def _whole() -> Dataset:
     """All flights, those without an outcome too: 29 columns with the day and the time at which weather was seen."""
     seen = pl.col("departs_at").dt.offset_by("-2h").dt.truncate("1h").alias("observed_at")
-    table = flights.load().with_columns(pl.col("departs_at").dt.day().alias("day"), seen)
+    table = flight_data.load().with_columns(pl.col("departs_at").dt.day().alias("day"), seen)
     roles = Roles(target="late", time="departs_at", groups="date", ignore=("observed_at",), decision=DECISION)
     return Dataset(name="flights", table=table, roles=roles)
 

@@ -28,6 +28,7 @@ DAYS, ROWS, WEEK, EACH, FEWER = 200, 40, 7, 40, 20
 WORLDS = ("rows alone", "weather by day", "weather that lasts", "weekdays", "few classes")
 OPENED = (28, 60)
 ROLES = Roles(target="late", time="at", groups="day")
+TINY = {"EACH": 2, "FEWER": 2}
 
 
 def rows() -> Result:

@@ -16,10 +16,10 @@ import polars as pl
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+import flight_data
 from data_checks.clean_tables import WORLDS, clean_world
 from data_checks.labels import ROLES
 from harness import Result, Row, shown
-from headway.cli.demo import flights
 from headway.core import plugins
 from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
@@ -29,11 +29,12 @@ from headway.data.poison.cells import CodedColumn, code_columns
 ROWS, SAMPLES, PLANTED, EACH = 60_000, 4, 8, 40
 SCREENS = ("flipped", "backdoor", "pull")
 Planted = tuple[pl.DataFrame, str]
+TINY = {"ROWS": 3_000, "SAMPLES": 1, "PLANTED": 1, "EACH": 2}
 
 
 def rows() -> Result:
     """Each screen's share of what was planted, and all false findings."""
-    table = flights.load().filter(pl.col("late").is_not_null())
+    table = flight_data.load().filter(pl.col("late").is_not_null())
     samples = [_sample(table, seed) for seed in range(SAMPLES)]
     began = process_time()
     accused = [finding for each in samples for name in SCREENS for finding in _asked(name, each)]

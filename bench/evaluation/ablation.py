@@ -25,6 +25,7 @@ HARMFUL, USELESS = {"flips", "season"}, {"useless"}
 EQUAL_WORLDS, EQUAL_ROWS = 300, 50
 
 Learn = Callable[[Sequence[str], int], "_Trained | _Linear"]
+TINY = {"WORLDS": 1, "ROWS": 40, "GROUPS": 20, "BUDGET_S": 2.0, "EQUAL_WORLDS": 2}
 
 
 class _Trained:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from time import monotonic
 
+from flight_data import demo_project
 from harness import Result, Row, shown
 from headway import pipeline
-from headway.cli.demo.run import FILES, HERE
 from headway.core.contracts import Comparison, Engine
 from headway.core.sections.attack import AttackSection
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline, subsample
@@ -20,7 +19,6 @@ from headway.evaluation.decision_attack import (
     attack_rows,
     attackable_columns,
 )
-from headway.registry.project import open_project
 
 SEARCH = {"optimize.transforms": '["trees"]'}
 LIMITS = AttackSection(reach=0.5)
@@ -48,9 +46,7 @@ def rows() -> Result:
 def _subject() -> Comparison:
     """The demo's model, compiled, beside itself as it came."""
     with tempfile.TemporaryDirectory() as place:
-        for name in FILES:
-            shutil.copyfile(HERE / name, Path(place) / name)
-        project = open_project(Path(place), flags=SEARCH)
+        project = demo_project(Path(place), flags=SEARCH)
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         winner = pipeline.optimize(project, baseline, data).winner.variant

@@ -14,6 +14,7 @@ from headway.evaluation.statistics.tables import leave_one_out_auc, score_table
 from headway.evaluation.statistics.two_sets import auc_statistic, permutation_interval
 
 ROWS, TIMES, MOST_S = 300_000, 7, 0.08
+TINY = {"ROWS": 3_000, "TIMES": 1}
 
 
 def rows() -> tuple[list[Row], list[str]]:

@@ -21,6 +21,7 @@ LEAN, TRUTH_DAYS, TRUTHS = 0.3, 20_000, 10
 PROMISED = (0.93, 0.97)
 SINGLE, PAIRED = ("roc_auc", "brier"), ("roc_auc.drop", "brier.drop")
 Z = 1.959964
+TINY = {"DRAWS": 2, "SPLITS": 2, "OF_A_MONTH": 2, "TRUTH_DAYS": 50, "TRUTHS": 1}
 
 
 def rows() -> tuple[list[Row], list[str]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
+from flight_data import demo_project
 from harness import Result, Row, shown
 from headway import pipeline
-from headway.cli.demo.run import FILES, HERE
 from headway.core import plugins
 from headway.core.search_result import SearchResult
 from headway.evaluation.comparison import build_evaluation_set
-from headway.registry.project import Project, open_project
+from headway.registry.project import Project
 
 LEFT_OUT, MOST_S, NAMED = ("ablation", "attack", "load"), 60.0, 5
 SEARCH = {"optimize.transforms": '["trees"]'}
@@ -24,9 +23,7 @@ SEARCH = {"optimize.transforms": '["trees"]'}
 def rows() -> Result:
     """`headway evaluate` on July and August, once, of what a search finds and of the model as it came."""
     with tempfile.TemporaryDirectory() as place:
-        for name in FILES:
-            shutil.copyfile(HERE / name, Path(place) / name)
-        project = open_project(Path(place), flags=SEARCH)
+        project = demo_project(Path(place), flags=SEARCH)
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         found = pipeline.optimize(project, baseline, data)

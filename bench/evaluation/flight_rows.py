@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+import flight_data
 from cache import folder, made, versions
 from headway.cli.demo import flights
 from headway.core.arrays import Floats, Ints
@@ -24,6 +25,7 @@ TEXTS = ("carrier", "origin", "dest")
 NUMBERS = ("dep_minute", "arr_minute", "weekday", "day", "distance", "plane_age", "seats", "engines", *flights.WEATHER)
 TREES, TRAINED_TO = 120, 4
 ARRAYS = ("rows", "late", "scores", "twin", "halved", "day", "month")
+TINY = {"TREES": 40}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def _signature(texts: dict[str, list[str]]) -> Signature:
 
 
 def _write(place: Path) -> None:
-    table = flights.load().filter(pl.col("late").is_not_null()).sort("date", maintain_order=True)
+    table = flight_data.load().filter(pl.col("late").is_not_null()).sort("date", maintain_order=True)
     table = table.with_columns(day=pl.col("departs_at").dt.day())
     texts = {name: table[name].unique().sort().to_list() for name in TEXTS}
     rows, late = matrix(table, _signature(texts)), table["late"].cast(pl.Float64).to_numpy()

@@ -27,9 +27,11 @@ from headway.registry.judge import judge
 WORLDS, DRAWN_DAYS, LIMIT = 2000, 62, 0.005
 POWER_DAYS, POWER_WORLDS, POWER = (30, 62, 120, 245, 365, 500), 400, 0.9
 AUC, BRIER, SLICE, FLIPS = "roc_auc.drop", "brier.drop", "worst_slice.brier.drop", "decision_churn"
+SLICE_ROWS = 2000
 SLICED = (0, 1)  # carrier and origin, the slices of the demo
 THRESHOLD = 0.25
 MACHINE = this_machine()
+TINY = {"WORLDS": 2, "POWER_DAYS": (30,), "POWER_WORLDS": 2, "SLICE_ROWS": 100}
 
 
 def rows() -> tuple[list[Row], list[str]]:
@@ -158,7 +160,7 @@ def _harmed(data: Flights, rng: np.random.Generator) -> list[Row]:
     for column in SLICED:
         for code in np.unique(data.rows[:, column]):
             inside = data.rows[:, column] == code
-            if inside.sum() * DRAWN_DAYS >= 2000 * len(np.unique(data.day)):
+            if inside.sum() * DRAWN_DAYS >= SLICE_ROWS * len(np.unique(data.day)):
                 sign = rng.choice([-1.0, 1.0], len(inside))
                 spoiled.append(Pair.of(data, data.scores + inside * sign * np.sqrt(LIMIT + 0.01), data.scores))
                 shifted.append(Pair.of(data, data.scores + inside * _shift(data, inside), data.scores))

@@ -26,6 +26,7 @@ from headway.evaluation.conformal import (
 )
 
 ROWS, COVERAGE, MOST_S = 20_000, 0.9, 120
+TINY = {"ROWS": 1_000}
 
 
 def rows() -> tuple[list[Row], list[str]]:

@@ -25,6 +25,7 @@ from headway.evaluation.slice_finder import BinnedColumn, bin_columns, count_com
 TIMES, WORLDS, SHARE, MOST_S = 5, 2000, 0.01, 300
 COMPARED = (0, 1, 3, 4, 5, 11, 14, 17, 18, 19)
 """Ten of the columns: with all twenty, sliceline 0.3.0 takes 12 GB."""
+TINY = {"TIMES": 1, "WORLDS": 2}
 
 
 def rows() -> tuple[list[Row], list[str]]:

@@ -39,6 +39,17 @@ BRIER = Rule(measure="brier.drop", at_most=0.005)
 ONE = Plan(stages=(Stage(share=SHARE),))
 WHOLE = Plan()
 FIRST_CANARY = 1
+TINY = {
+    "RUNS": 2,
+    "REQUESTS": 2_000,
+    "HARM_RUNS": 2,
+    "HARM_REQUESTS": 2_000,
+    "LATE_RUNS": 2,
+    "LATE": 500,
+    "CONFIRMED": 1,
+    "STARTS": 2,
+    "FLIGHTS": 2_000,
+}
 
 
 def rows() -> list[Row]:
@@ -127,8 +138,8 @@ def _simulated() -> list[Row]:
     message = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
     peeking = f"a z-test of errors every {PEEK} requests takes back {peeked / RUNS:.3f}"
     return [
-        _bound("rollouts.false_rollback", alike, RUNS, f"{alike} of {message}; {peeking}"),
-        _bound("rollouts.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
+        _bound("canary.false_rollback", alike, RUNS, f"{alike} of {message}; {peeking}"),
+        _bound("canary.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
         *_harm(),
         _late_harm(),
     ]
@@ -167,8 +178,8 @@ def _harm() -> list[Row]:
                 needed[run] = seen.canary[:end].sum()
                 agree += run < CONFIRMED and confirmed(followed, seen, end)
         message = f"p90 {np.quantile(needed, 0.9):.0f}, {np.isfinite(needed).sum()} of {HARM_RUNS} found"
-        found.append(_requests(f"rollouts.harm_requests{name}", needed, 120, message))
-        found.append(_count(f"rollouts.harm_requests{name}.as_product", agree, CONFIRMED))
+        found.append(_requests(f"canary.harm_requests{name}", needed, 120, message))
+        found.append(_count(f"canary.harm_requests{name}.as_product", agree, CONFIRMED))
     return found
 
 
@@ -187,7 +198,7 @@ def _late_harm() -> Row:
         end = harmed_at(followed, seen)
         needed.append(seen.canary[LATE:end].sum() if end >= 0 else np.inf)
     message = f"begins after {LATE:,} requests, keys come again; {np.isfinite(needed).sum()} of {LATE_RUNS} found"
-    return _requests("rollouts.harm_requests[late]", np.array(needed), 1000, message)
+    return _requests("canary.harm_requests[late]", np.array(needed), 1000, message)
 
 
 def _on_flights(data: Live) -> list[Row]:
@@ -200,10 +211,10 @@ def _on_flights(data: Live) -> list[Row]:
     broken, sound, planes = ends(data.broken, own), ends(data.sound, own), ends(data.sound, data.planes)
     message = f"of {STARTS} starts, {FLIGHTS:,} flights each, {SHARE:.0%} canary"
     spread = f"p90 {np.quantile(broken, 0.9):.0f}, {np.isfinite(broken).sum()} {message} found"
-    rows = [_requests("rollouts.flights.utc_requests", broken, 60, spread)]
+    rows = [_requests("canary.flights.utc_requests", broken, 60, spread)]
     for name, found in (("", sound), ("[keys are planes]", planes)):
         back = int(np.isfinite(found).sum())
-        rows.append(_bound(f"rollouts.flights.false_rollback{name}", back, STARTS, f"{back} {message}"))
+        rows.append(_bound(f"canary.flights.false_rollback{name}", back, STARTS, f"{back} {message}"))
     return rows
 
 

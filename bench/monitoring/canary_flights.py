@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+import flight_data
+from flight_data import demo_project
 from headway import pipeline
-from headway.cli.demo import flights
-from headway.cli.demo.run import FILES, HERE
 from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Engine, TransformContext
 from headway.core.variant import Signature
@@ -23,7 +22,6 @@ from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import open_variant
 from headway.optimization.transforms.truncate import plugin as truncate
-from headway.registry.project import open_project
 from headway.registry.rollout import Traffic, assign_hashes, key_hashes
 
 TREES = 200
@@ -49,9 +47,7 @@ def live() -> Live:
     """Train the demo's model on January to April, cut it to 200 trees, and let both answer the flights that follow."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file in FILES:
-            shutil.copyfile(HERE / file, folder / file)
-        project = open_project(folder)
+        project = demo_project(folder)
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         bench = TransformContext(blobs=project.blobs, sample=np.zeros((0, 0)))
@@ -64,7 +60,7 @@ def live() -> Live:
         labeled_rows(
             split_dataset(make_dataset(table.with_columns(tail=_tails()), roles, name="flights"), split)["live"]
         )
-        for table in (flights.load(), flights.load_utc())
+        for table in (flight_data.load(), flight_data.load_utc())
     ]
     right, wrong = (view.table.sort("departs_at", maintain_order=True) for view in views)
     departs = right["departs_at"].to_numpy()

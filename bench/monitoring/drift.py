@@ -29,6 +29,7 @@ MONTHS = range(1, 13)
 JUDGED = range(7, 13)
 DAYS, FLIGHTS, FEATURES = 60, 60, 20
 SIMULATED = Signature(inputs=tuple(Field(name=f"x{number}") for number in range(FEATURES)))
+TINY = {"HALVES": 2, "WORLDS": 2, "YEARS": 1, "ROWS": 5_000}
 
 
 def rows(year: Year) -> list[Row]:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+import flight_data
 from headway.cli.demo import flights
 from headway.cli.demo.train import train
 from headway.core.arrays import Floats, Ints
@@ -58,7 +59,7 @@ class Year:
 def load_year() -> Year:
     """Read and join the flights; categories are those that the demo's training period has."""
     config = load(DEMO)
-    dataset = make_dataset(flights.load(), parse_roles(config.data), name="flights")
+    dataset = make_dataset(flight_data.load(), parse_roles(config.data), name="flights")
     signature = dataset_signature(labeled_rows(split_dataset(dataset, config.split)["train"]))
     table = dataset.table
     late = np.full(len(table), np.nan)

@@ -29,6 +29,7 @@ SEEDS = range(POLICY.seeds)
 LIVE = range(FIRST_TRAINED_TO + 1, 13)
 LATE_DAYS = 1  # labels of a day are known after the day that follows it
 Schedule = dict[int, int]
+TINY = {"SEEDS": range(2)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

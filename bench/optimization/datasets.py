@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+import flight_data
 from cache import folder, made, versions
 from headway.cli.demo import flights
 
@@ -18,6 +19,7 @@ TEXTS = ("carrier", "origin", "dest")
 NUMBERS = ("dep_minute", "arr_minute", "weekday", "day", "distance", "plane_age", "seats", "engines", *flights.WEATHER)
 TRAINED_TO, TESTED_FROM, TEST_ROWS = 6, 9, 100_000
 Floats = NDArray[np.float64]
+TINY = {"TRAINED_TO": 1, "TEST_ROWS": 2_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ def place_of_rows() -> Path:
 
 
 def _write(place: Path) -> None:
-    known = flights.load().filter(pl.col("late").is_not_null())
+    known = flight_data.load().filter(pl.col("late").is_not_null())
     known = known.with_columns(day=pl.col("departs_at").dt.day())
     month = known["departs_at"].dt.month().to_numpy()
     train, test = np.flatnonzero(month <= TRAINED_TO), np.flatnonzero(month >= TESTED_FROM)

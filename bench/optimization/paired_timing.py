@@ -24,6 +24,7 @@ OPENS_S, ANSWERS_S, PREDICTS_S = 240.0, 120.0, 15.0
 RUN = "from optimization import worker; worker.main()"
 NONE = np.empty(0)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+TINY = {"ROUNDS": 1, "MS": {"one_row": 2, "batch256": 2}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

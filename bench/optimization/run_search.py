@@ -41,6 +41,7 @@ TRANSFORMS = {
     **dict.fromkeys(("mlp", "cnn"), ("fold", "dense", "quantise", "openvino", "nncf")),
     **dict.fromkeys(("minilm", "ocr"), ("openvino", "nncf")),
 }
+TINY = {"MOST_ROWS": 500}
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from callers.call import Call, Order
 
 BATCHES, SINGLES, CHUNK_ROWS, FEWEST_CALLS = 8, 509, 1_000, 3
+TINY = {"BATCHES": 1, "SINGLES": 5, "CHUNK_ROWS": 500}
 
 
 def main() -> None:

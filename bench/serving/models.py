@@ -37,6 +37,7 @@ MLP_SIZES = (64, 2048, 2048, 2048, 2048, 2048, 2)
 CASES, APART, MOST_PER_S = 32, 3e-3, 1e6
 
 Floats = NDArray[np.float64]
+TINY = {"TREES": 5, "MLP_SIZES": (64, 64, 2)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

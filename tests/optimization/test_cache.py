@@ -48,7 +48,7 @@ def test_it_keeps_no_more_rows_than_it_was_told_and_the_oldest_go_first():
     engine, rows = Cache(remembering(3), {}), rows_for(FOREST, 5)
     for row in rows:
         engine.predict(row[None, :])
-    assert list(engine._kept) == [row.tobytes() for row in rows[2:]]
+    assert list(engine._answers) == [row.tobytes() for row in rows[2:]]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A model that remembers: a row that was answered before is answered from memory, to the bit as then."""
+"""A model with a cache: a row that was answered before gets the same answer, to the bit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Floats = NDArray[np.float64]
 
 
 class Cache:
-    """Opens what transform `cache` made: the last `rows` different rows are kept, the oldest goes first.
+    """Engine for the artifacts of transform `cache`: it keeps the last `rows` distinct rows, and evicts the oldest.
 
-    A batch is the model's own: to look each of its rows up would cost more than it saves.
+    A batch goes straight to the model, since looking up each row would cost more than it saves.
     """
 
     formats: ClassVar[tuple[str, ...]] = ("cache",)
@@ -27,31 +27,31 @@ class Cache:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         if settings:
-            raise EngineError(f"engine 'cache' has no setting {min(settings)!r}", hint="leave it out")
+            raise EngineError(f"engine 'cache' has no setting {min(settings)!r}", hint="remove it")
         header, (self._model,) = open_models(content, models=1)
-        self._most = int(header.numbers.get("rows", 0))
-        if self._most < 1:
-            raise EngineError("the cache does not say how many rows it keeps", hint=REBUILD_HINT)
-        self._kept: dict[bytes, Floats] = {}
+        self._max_rows = int(header.numbers.get("rows", 0))
+        if self._max_rows < 1:
+            raise EngineError("the cache has no limit of rows", hint=REBUILD_HINT)
+        self._answers: dict[bytes, Floats] = {}
         self._lock = Lock()
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Never: it is made of a model that another engine took."""
-        raise NotApplicable(f"a {type(model).__name__} is no cache")
+        """Raise NotApplicable: a cache is built around a model that another engine imported."""
+        raise NotApplicable(f"a {type(model).__name__} is not a cache")
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d] -> float64 [n, k]; raises EngineError as the model does."""
+        """Compute scores float64 [n, k] for rows float64 [n, d]; raise EngineError as the model does."""
         if len(rows) != 1:
             return self._model.predict(rows)
         key = rows.tobytes()
-        found = self._kept.get(key)
+        found = self._answers.get(key)
         if found is None:
             found = self._model.predict(rows)
             with self._lock:
-                if len(self._kept) >= self._most:
-                    del self._kept[next(iter(self._kept))]
-                self._kept[key] = found
+                if len(self._answers) >= self._max_rows:
+                    del self._answers[next(iter(self._answers))]
+                self._answers[key] = found
         return found.copy()
 
 

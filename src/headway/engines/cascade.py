@@ -1,4 +1,4 @@
-"""Two models: the quick one answers alone where it is sure, and asks the other where a score is near the threshold."""
+"""A cascade of two models: the fast one answers, and defers scores near the threshold to the other."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ Floats = NDArray[np.float64]
 
 
 class Cascade:
-    """Opens what transform `cascade` made: scores in [low, high] of the quick model are the other's to answer."""
+    """Engine for the artifacts of transform `cascade`: scores of the fast model in [low, high] are answered by the other."""
 
     formats: ClassVar[tuple[str, ...]] = ("cascade",)
     files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         if settings:
-            raise EngineError(f"engine 'cascade' has no setting {min(settings)!r}", hint="leave it out")
-        header, (self._quick, self._whole) = open_models(content, models=2)
+            raise EngineError(f"engine 'cascade' has no setting {min(settings)!r}", hint="remove it")
+        header, (self._quick, self._full) = open_models(content, models=2)
         if not {"low", "high"} <= set(header.numbers):
-            raise EngineError("the cascade does not say from when it asks its second model", hint=REBUILD_HINT)
+            raise EngineError("the cascade has no bounds for its second model", hint=REBUILD_HINT)
         self._low, self._high = header.numbers["low"], header.numbers["high"]
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Never: it is made of two models that other engines took."""
-        raise NotApplicable(f"a {type(model).__name__} is no cascade")
+        """Raise NotApplicable: a cascade is built from two models that other engines imported."""
+        raise NotApplicable(f"a {type(model).__name__} is not a cascade")
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d] -> float64 [n, 1]; raises EngineError as the two models do."""
+        """Compute scores float64 [n, 1] for rows float64 [n, d]; raise EngineError as the two models do."""
         scores = self._quick.predict(rows)
-        asked = np.flatnonzero((scores[:, 0] >= self._low) & (scores[:, 0] <= self._high))
-        if not len(asked):
+        deferred = np.flatnonzero((scores[:, 0] >= self._low) & (scores[:, 0] <= self._high))
+        if not len(deferred):
             return scores
         scores = scores.copy()
-        scores[asked] = self._whole.predict(np.ascontiguousarray(rows[asked]))
+        scores[deferred] = self._full.predict(np.ascontiguousarray(rows[deferred]))
         return scores
 
 

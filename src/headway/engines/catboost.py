@@ -1,6 +1,6 @@
-"""CatBoost's own library over columns of numbers: the model as it came, called as its users call it.
+"""CatBoost's own library over numeric columns: the baseline, called as its users call it.
 
-Settings: `threads` (>= 1; absent leaves the number to the library, which takes every core).
+Settings: `threads` (>= 1; by default the library uses every core).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NOT_SYMMETRIC = "its trees are not symmetric, and CatBoost cuts none but those"
 
 
 class Catboost:
-    """Opens CatBoost's binary models; the library sees only bytes that were read and checked before."""
+    """Engine for CatBoost's binary models; the library only loads bytes that were checked."""
 
     formats: ClassVar[tuple[str, ...]] = ("catboost",)
     files: ClassVar[tuple[str, ...]] = (".cbm", ".json")
@@ -55,10 +55,10 @@ class Catboost:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """A fitted CatBoost, its classifier, regressor or ranker, or a .cbm file; of a classifier the probabilities.
+        """Import a fitted CatBoost, classifier, regressor or ranker, or a .cbm file; a classifier answers probabilities.
 
-        Raises EngineError for one that is not fitted, that reads categories or texts, or that answers several targets,
-        and for a file that begins as one of CatBoost and is not whole, or is its JSON.
+        Raises EngineError for a model that is not fitted, reads categories or text, or predicts several targets, and for an
+        incomplete file or CatBoost's JSON.
         """
         if isinstance(model, ModelFile):
             return _import_file(model)
@@ -70,7 +70,7 @@ class Catboost:
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
-        """The artifact as it is; raises EngineError where the table has a text, as these models read numbers."""
+        """Return the artifact unchanged; raise EngineError if the table has a categorical column, since the model reads numbers."""
         texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
         if texts:
             raise EngineError(
@@ -82,12 +82,12 @@ class Catboost:
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """The trees."""
+        """Return the trees."""
         return catboost_forest(read_catboost(content))
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
-        """Trees; raises NotApplicable where they are not symmetric, as CatBoost can cut none else."""
+        """Return the number of trees; raise NotApplicable unless they are symmetric, since CatBoost truncates no others."""
         model = read_catboost(content)
         if not model.symmetric:
             raise NotApplicable(_NOT_SYMMETRIC)
@@ -95,15 +95,15 @@ class Catboost:
 
     @classmethod
     def truncate(cls, content: bytes, rounds: int) -> bytes:
-        """The model of its first trees."""
+        """Return the model of its first trees."""
         model = _load_model(content)
         model.shrink(ntree_end=rounds)
         return _model_bytes(model)
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], cast to float32 by the library -> float64 [n, k]; binary: k = 1.
+        """Compute scores float64 [n, k] for rows float64 [n, d], which the library casts to float32; binary: k = 1.
 
-        Raises EngineError where rows have another number of columns than the model, or the library refuses them.
+        Raises EngineError for rows of another width, and if the library rejects them.
         """
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
@@ -129,10 +129,10 @@ def _import_file(file: ModelFile) -> ImportedModel:
 
 
 def _describe_model(content: bytes, model: catboost.CatBoost) -> ImportedModel:
-    """What the model says of its columns and answers; names that only count the columns say nothing."""
+    """Return the model's columns, task and classes; names that only count the columns are left out."""
     found = read_catboost(content)
     _prediction_type(found)
-    counted = [str(place) for place in range(found.width)]
+    counted = [str(index) for index in range(found.width)]
     named = all(found.names) and list(found.names) != counted
     task = next((name for name, losses in LOSS_TASKS.items() if found.loss in losses), "regression")
     return ImportedModel(
@@ -145,7 +145,7 @@ def _describe_model(content: bytes, model: catboost.CatBoost) -> ImportedModel:
 
 
 def _prediction_type(model: CatboostModel) -> tuple[str, int]:
-    """The kind of prediction that the library is asked for, and its columns."""
+    """Return the prediction type for the library, and the number of its columns."""
     if model.loss in MULTICLASS_LOSSES:
         return "Probability", model.outputs
     if model.outputs > 1:

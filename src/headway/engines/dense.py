@@ -1,6 +1,6 @@
-"""headway's own kernels for small dense networks: float32, in C, the GIL released; a row or a batch at a time.
+"""headway's kernels for small dense networks: float32, in C, without the GIL, for one row or a batch.
 
-Settings: `level` ("avx512", "avx2" or "portable"; absent takes the best that the machine has).
+Settings: `level` ("avx512", "avx2" or "portable"; by default the best of the machine).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ try:
     from headway.engines import _dense  # type: ignore[attr-defined, unused-ignore]
 except ImportError as error:
     raise PluginError(
-        "engine 'dense' was not built: no C compiler was at hand when headway was installed",
+        "engine 'dense' is not built: no C compiler was available when headway was installed",
         hint="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
         "--no-binary headway headway",
     ) from error
@@ -31,7 +31,7 @@ IMPORTS_MODELS = False  # a transform writes what it opens
 
 
 class Dense:
-    """Opens networks that a transform wrote as tapes; it takes no model of any library itself."""
+    """Engine for networks that a transform lowered to programs; it imports no models."""
 
     formats: ClassVar[tuple[str, ...]] = ("dense",)
     files: ClassVar[tuple[str, ...]] = ()
@@ -41,29 +41,27 @@ class Dense:
         numbers, *arrays = read_program(content)
         level = instruction_level(settings, engine="dense", best=int(_dense.level()))
         try:
-            self._tape = _dense.open((np.append(numbers, level), *arrays))
+            self._program = _dense.open((np.append(numbers, level), *arrays))
         except ValueError as error:
-            raise EngineError(f"the tape of the network is not sound: {error}", hint="headway optimize") from error
+            raise EngineError(f"the program of the network is invalid: {error}", hint="headway optimize") from error
         self._answer, self._width, self._outputs = _dense.answer, int(numbers[0]), int(numbers[1])
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Never: what it opens is made of a graph that another engine took."""
+        """Raise NotApplicable: artifacts are compiled from a graph that another engine imported."""
         raise NotApplicable(f"a {type(model).__name__} comes through another engine, and is compiled then")
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], cast to float32 -> float64 [n, k]; binary: that of the positive class, k = 1.
+        """Compute scores float64 [n, k] for rows float64 [n, d], cast to float32; binary: of the positive class, k = 1.
 
-        Raises EngineError where rows have another number of columns than the model, or ask a table for what it lacks.
+        Raises EngineError for rows of another width, and for a row that reads outside a table.
         """
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
-        found = np.empty((len(rows), self._outputs))
-        if not self._answer(self._tape, np.ascontiguousarray(rows, np.float64), found):
-            raise EngineError(
-                "a row asks a table of the network for a place that is not there", hint="fill or leave out such rows"
-            )
-        return found
+        scores = np.empty((len(rows), self._outputs))
+        if not self._answer(self._program, np.ascontiguousarray(rows, np.float64), scores):
+            raise EngineError("a row reads outside a table of the network", hint="impute or drop such rows")
+        return scores
 
 
 plugin = Dense

@@ -1,6 +1,6 @@
-"""LightGBM's own library: the model as it came, called as its users call it.
+"""LightGBM's own library: the baseline, called as its users call it.
 
-Settings: `threads` (>= 1; absent leaves the number to the library, which takes every core).
+Settings: `threads` (>= 1; by default the library uses every core).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TASKS = {
 
 
 class Lightgbm:
-    """Opens LightGBM's text format; the library sees only text that was read and checked before (`lightgbm_text`)."""
+    """Engine for LightGBM's text format; the library only loads text that was checked (`formats.lightgbm`)."""
 
     formats: ClassVar[tuple[str, ...]] = ("lightgbm",)
     files: ClassVar[tuple[str, ...]] = (".txt", ".lgb")
@@ -47,10 +47,10 @@ class Lightgbm:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """The text of a fitted Booster or LGBMModel, cut at its best iteration if early stopping found one.
+        """Import a fitted Booster or LGBMModel as text, truncated at the best iteration of early stopping.
 
-        Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted, and for
-        a file that begins as one of LightGBM and is not whole.
+        Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted, and for an
+        incomplete file.
         """
         if isinstance(model, ModelFile):
             return _import_file(model)
@@ -67,12 +67,12 @@ class Lightgbm:
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """The trees; raises NotApplicable for linear leaves, and where zero is missing in some splits of a column."""
+        """Return the trees; raise NotApplicable for linear leaves, and if zero is missing in only some splits of a column."""
         return lightgbm_forest(read_lightgbm(content))
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
-        """Iterations; raises NotApplicable for a forest."""
+        """Return the number of iterations; raise NotApplicable for a random forest."""
         model = read_lightgbm(content)
         if model.averages:
             raise NotApplicable("its answer is the mean of its trees, of which none comes first")
@@ -80,13 +80,13 @@ class Lightgbm:
 
     @classmethod
     def truncate(cls, content: bytes, rounds: int) -> bytes:
-        """The text of the first iterations."""
+        """Return the text of the first iterations."""
         return read_lightgbm(content).truncate(rounds).text().encode("utf-8")
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d] -> float64 [n, k]; binary: the probability of the positive class, k = 1.
+        """Compute scores float64 [n, k] for rows float64 [n, d]; binary: of the positive class, k = 1.
 
-        Raises EngineError where rows have another number of columns than the model.
+        Raises EngineError for rows of another width.
         """
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
@@ -103,8 +103,8 @@ def _import_file(file: ModelFile) -> ImportedModel:
 
 
 def _describe_model(model: LightgbmModel, content: bytes, classes: tuple[str, ...]) -> ImportedModel:
-    """What the text says of its columns and answers; names that the library made up say nothing."""
-    made_up = [f"Column_{place}" for place in range(model.width)]
+    """Return the model's columns, task and classes; names that the library generated are left out."""
+    made_up = [f"Column_{index}" for index in range(model.width)]
     names = model.names if list(model.names) != made_up else ()
     task = _TASKS.get(model.objective[0], "regression")
     return ImportedModel(

@@ -1,6 +1,6 @@
-"""ONNX Runtime on the CPU: a graph that reads a table of numbers and answers scores.
+"""ONNX Runtime on the CPU, for graphs that read a numeric table and return scores.
 
-Settings: `threads` (threads inside an operator, default 1; 0 takes every core). Threads that wait do not spin.
+Settings: `threads` (threads inside an operator, default 1; 0 uses every core). Waiting threads do not spin.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ onnxruntime.disable_telemetry_events()
 
 
 class OnnxRuntime:
-    """Opens ONNX; of a classifier it answers the probabilities, of two classes that of the second."""
+    """Engine for ONNX graphs; a classifier answers probabilities, of two classes that of the second."""
 
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
     files: ClassVar[tuple[str, ...]] = (".onnx",)
@@ -61,7 +61,7 @@ class OnnxRuntime:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """An `onnx.ModelProto`, which is known by its name, as its library need not be installed; or a file of one."""
+        """Import an `onnx.ModelProto`, recognized by its class name since onnx need not be installed, or an ONNX file."""
         if isinstance(model, ModelFile):
             return _import_file(model)
         kind = type(model)
@@ -71,10 +71,10 @@ class OnnxRuntime:
         return _describe_model(content)
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], cast to what the graph reads -> float64 [n, k].
+        """Compute scores float64 [n, k] for rows float64 [n, d], cast to the dtypes of the graph.
 
-        Raises EngineError where rows have another number of columns than the graph, hold no whole number where it reads
-        one, or the library fails on them.
+        Raises EngineError for rows of another width, for values that an integer input cannot represent, and if the library
+        fails.
         """
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self.width}]")
@@ -87,7 +87,7 @@ class OnnxRuntime:
         return answer.reshape(len(rows), self._columns)[:, self._first :].astype(np.float64, copy=False)
 
     def _asked_once(self) -> tuple[tuple[str, ...], int]:
-        """Classes that the graph names, and columns of an answer."""
+        """Run one row; return the classes that the graph names, and the number of columns of an answer."""
         [(feed, _)] = self._feeds.batches(np.zeros((1, self.width)))
         answer, rows = self._run(feed), self._feeds.fixed or 1
         size = score_array(answer).size
@@ -129,7 +129,7 @@ def _create_session(content: bytes, threads: int) -> onnxruntime.InferenceSessio
 
 
 def _load_error(error: Exception) -> EngineError:
-    """What went wrong, with the mend for graphs that are older, or newer, than the library runs."""
+    """Describe why the graph cannot be opened, with a hint for graphs older or newer than the library supports."""
     version = f"ONNX Runtime {onnxruntime.__version__}"
     if "Could not find an implementation" in str(error):
         return EngineError(

@@ -1,7 +1,7 @@
-"""OpenVINO on the CPU: a network that was made ready for it, in float32, in bfloat16 or with layers in int8.
+"""OpenVINO on the CPU, for converted networks in float32, in bfloat16 or with int8 layers.
 
-Settings: `precision` ("f32"; "bf16"; "int8" and "int8-bf16", which say of a graph with layers in int8 in what the rest
-is computed) and `threads` (default 1; 0 takes every core). A CPU without bfloat16 computes float32 in its place.
+Settings: `precision` ("f32"; "bf16"; "int8" and "int8-bf16" for a graph with int8 layers and the precision of the rest)
+and `threads` (default 1; 0 uses every core). A CPU without bfloat16 computes in float32.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CORE = openvino.Core()
 
 
 class OpenVino:
-    """Opens graphs that a transform converted; of two classes it answers the probability of the second."""
+    """Engine for graphs that a transform converted; of two classes it answers the probability of the second."""
 
     formats: ClassVar[tuple[str, ...]] = ("openvino",)
     files: ClassVar[tuple[str, ...]] = ()
@@ -69,12 +69,12 @@ class OpenVino:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Never: what it opens is made of a graph that another engine took."""
+        """Raise NotApplicable: artifacts are converted from the graphs of another engine."""
         raise NotApplicable(f"a {type(model).__name__} comes through ONNX, and is converted then")
 
     @classmethod
     def converted(cls, graph: bytes) -> bytes:
-        """An ONNX graph as this engine opens it; raises EngineError for one that the library cannot read."""
+        """Convert an ONNX graph to an artifact; raise EngineError if the library cannot read it."""
         try:
             return cls.packed(_CORE.read_model(graph))
         except RuntimeError as error:
@@ -85,7 +85,7 @@ class OpenVino:
 
     @classmethod
     def packed(cls, model: Any) -> bytes:
-        """The bytes of an `openvino.Model`, equal for equal models: the library numbers its nodes as they come."""
+        """Return the bytes of an `openvino.Model`; nodes are renamed so that equal models give equal bytes."""
         for number, node in enumerate(model.get_ordered_ops()):
             if node.get_type_name() not in ("Parameter", "Result"):
                 node.set_friendly_name(f"{node.get_type_name()} {number}")
@@ -99,20 +99,20 @@ class OpenVino:
 
     @classmethod
     def feeds(cls, model: Any) -> GraphInputs:
-        """The inputs of a model of the library, compiled or not."""
+        """Return the inputs of a model of the library, compiled or not."""
         return graph_inputs([_port(each) for each in model.inputs])
 
     @classmethod
     def precisions(cls) -> tuple[str, ...]:
-        """What this CPU computes in: float32, and bfloat16 where it has instructions for it."""
+        """Return the precisions of this CPU: float32, and bfloat16 if it has instructions for it."""
         able = _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("f32", "bf16") if "BF16" in able else ("f32",)
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], cast to what the graph reads -> float64 [n, k].
+        """Compute scores float64 [n, k] for rows float64 [n, d], cast to the dtypes of the graph.
 
-        Raises EngineError where rows have another number of columns than the graph, hold no whole number where it reads
-        one, or the library fails on them.
+        Raises EngineError for rows of another width, for values that an integer input cannot represent, and if the library
+        fails.
         """
         if rows.ndim != 2 or rows.shape[1] != self._feeds.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._feeds.width}]")
@@ -133,7 +133,7 @@ class OpenVino:
 
 @dataclass(slots=True, kw_only=True)
 class _Port:
-    """An input or output in the words of ONNX Runtime."""
+    """An input or output in the terms of ONNX Runtime."""
 
     name: str
     type: str
@@ -156,7 +156,7 @@ def _precision_hint(settings: Settings) -> str:
 
 
 def _read_archive(content: bytes) -> Any:
-    """The model in a pack; files that are packed small are refused, as what they unpack to has no bound."""
+    """Read the model of an archive; compressed files are rejected, since their unpacked size has no bound."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as pack:
             if any(pack.getinfo(name).compress_type != zipfile.ZIP_STORED for name in _FILES):

@@ -55,7 +55,7 @@ _FAILURES = (ArithmeticError, AttributeError, LookupError, NotFittedError, Runti
 
 
 class Sklearn:
-    """Opens skops files; the answer to a row is the estimator's own."""
+    """Engine for skops files; answers are the estimator's own."""
 
     formats: ClassVar[tuple[str, ...]] = ("skops",)
     files: ClassVar[tuple[str, ...]] = (".skops",)
@@ -74,10 +74,10 @@ class Sklearn:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """A fitted classifier or regressor, with all inside it; a search gives the best that it found.
+        """Import a fitted classifier or regressor with all its parts; a search contributes its best estimator.
 
-        Raises EngineError for one that is not fitted, that answers more than one target, or that holds Python of its
-        own, which is named. A model of another library inside it is opened by that library's engine.
+        Raises EngineError if it is not fitted, predicts several targets, or holds custom Python code, which is named. A model of
+        another library inside it is opened by that library's engine.
         """
         if isinstance(model, ModelFile):
             return _import_file(model)
@@ -97,24 +97,24 @@ class Sklearn:
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
-        """The artifact for the columns of a table: each text column with the texts that the encoders learned.
+        """Return the artifact for the columns of a table, with the categories that the encoders learned.
 
-        Raises DataError where the model reads texts and the table has numbers, EngineError for free text.
+        Raises DataError if the model reads strings and the table has numbers, EngineError for free text.
         """
         opened = skops_file.read_skops(content)
         found = read_text_columns(opened.model, len(signature.inputs))
-        inputs = tuple(_bind_field(field, found.get(place)) for place, field in enumerate(signature.inputs))
-        columns = ModelColumns(inputs=inputs, none=frozenset(place for place, reading in found.items() if reading.none))
+        inputs = tuple(_bind_field(field, found.get(index)) for index, field in enumerate(signature.inputs))
+        columns = ModelColumns(inputs=inputs, none=frozenset(index for index, reading in found.items() if reading.none))
         return skops_file.with_columns(content, columns), replace(signature, inputs=inputs)
 
     @classmethod
     def opened(cls, file: ModelFile) -> object:
-        """What a pickle or a joblib file holds. This runs the code in it: only ever call it for a file that is trusted.
+        """Load a pickle or joblib file. This runs the code in it, so call it only for a trusted file.
 
-        Raises EngineError, with both releases, for one that another release of scikit-learn made.
+        Raises EngineError, with both versions, if another version of scikit-learn wrote it.
         """
         made_by, model = _pickled_version(file.content), None
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
                 model = joblib.load(io.BytesIO(file.content))
@@ -122,12 +122,12 @@ class Sklearn:
                 if (
                     model is None or root_package(model) not in EXTERNAL_LIBRARIES
                 ):  # a booster keeps no more of it than its classes
-                    check_sklearn_version(skops_file.sklearn_version(told) or made_by)
+                    check_sklearn_version(skops_file.sklearn_version(warned) or made_by)
         return model
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """The trees; raises NotApplicable for an estimator that is none of trees whose leaves are added up."""
+        """Return the trees; raise NotApplicable for an estimator that is not a sum of trees."""
         opened = skops_file.read_skops(content)
         try:
             if isinstance(opened.model, Pipeline):
@@ -138,7 +138,7 @@ class Sklearn:
 
     @classmethod
     def graph(cls, content: bytes) -> Graph:
-        """The whole pipeline as operations; raises NotApplicable that names the part which no graph says."""
+        """Compile the pipeline to operations; raise NotApplicable, which names the unsupported part."""
         opened = skops_file.read_skops(content)
         try:
             return graphs.pipeline_graph(opened.model, _width(opened.model), opened.columns)
@@ -147,21 +147,21 @@ class Sklearn:
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
-        """Boosting rounds, or trees of a forest; raises NotApplicable for an estimator that has none."""
+        """Return the number of boosting rounds, or trees of a forest; raise NotApplicable if there are none."""
         return trees.count_rounds(skops_file.read_skops(content).model)
 
     @classmethod
     def truncate(cls, content: bytes, rounds: int) -> bytes:
-        """The artifact with its first rounds alone; of a forest with its first trees, whose mean it then answers."""
+        """Return the artifact with only its first rounds; a forest then answers the mean of its first trees."""
         opened = skops_file.read_skops(content)
         trees.truncate_rounds(opened.model, rounds)
         shorter = skops_file.write_skops(opened.model)
         return shorter if opened.columns is None else skops_file.with_columns(shorter, opened.columns)
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], texts as ranks -> float64 [n, k]; binary: of the second class, k = 1.
+        """Compute scores float64 [n, k] for rows float64 [n, d] with categories as ranks; binary: of the second class, k = 1.
 
-        Raises EngineError where rows have another number of columns than the model, or the library fails on them.
+        Raises EngineError for rows of another width, and if the library fails on them.
         """
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
@@ -181,7 +181,7 @@ def _damaged_model(error: Exception) -> EngineError:
 
 
 def _import_file(file: ModelFile) -> ImportedModel:
-    """What a skops file holds; made by another release of scikit-learn it may answer otherwise, and is refused."""
+    """Import a skops file; one of another scikit-learn version may answer differently, and is rejected."""
     if file.suffix not in Sklearn.files or not file.content.startswith(b"PK"):
         raise NotApplicable(f"a {file.suffix} file is not a model of scikit-learn in the form of skops")
     opened = skops_file.read_skops(file.content)
@@ -190,13 +190,13 @@ def _import_file(file: ModelFile) -> ImportedModel:
 
 
 def _pickled_version(pickled: bytes) -> str:
-    """The release of scikit-learn that a pickle says made it; empty where it says none, or is compressed."""
+    """Return the scikit-learn version that a pickle records; empty if it records none, or is compressed."""
     found = re.search(rb"_sklearn_version.{1,8}?(\d+(?:\.\d+)+)", pickled, re.DOTALL)
     return found[1].decode() if found else ""
 
 
 def check_sklearn_version(made_by: str) -> None:
-    """Raise EngineError where a model was made by another release of scikit-learn; its last number may differ."""
+    """Raise EngineError if another minor version of scikit-learn wrote a model."""
     if made_by and made_by.split(".")[:2] != sklearn.__version__.split(".")[:2]:
         raise EngineError(
             f"this model was made by scikit-learn {made_by}, and {sklearn.__version__} is installed here",
@@ -213,7 +213,7 @@ def _check_fitted(model: Any) -> None:
 
 
 def _describe_model(model: Any, content: bytes) -> ImportedModel:
-    """What the estimator says of its columns and answers."""
+    """Return the estimator's columns, task and classes."""
     _, outputs = _score_function(model)
     classes = tuple(str(each) for each in model.classes_) if is_classifier(model) else ()
     task = "regression" if not classes else "binary" if outputs == 1 else "multiclass"
@@ -231,7 +231,7 @@ def _width(model: Any) -> int:
 
 
 def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
-    """What answers rows, and how many numbers it gives for each."""
+    """Return the function that scores rows, and the number of scores per row."""
     if is_regressor(model):
         return model.predict, 1
     if isinstance(model, IsolationForest):
@@ -262,7 +262,7 @@ def _logistic(decision: Floats) -> Floats:
 
 
 def _bind_field(field: Field, reading: TextColumn | None) -> Field:
-    """A column as the model has it: the texts that it learned, and what a text is that it did not learn."""
+    """Return a column with the categories that the model learned, and its treatment of unseen ones."""
     if reading is not None and reading.texts and not _is_text(field):
         raise DataError(
             f"the model reads texts in column '{field.name}', {min(reading.texts)!r} and others, not numbers",
@@ -283,7 +283,7 @@ def _bind_field(field: Field, reading: TextColumn | None) -> Field:
 
 
 def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats], Any]:
-    """How rows become what the model was fitted on: a table where it picks columns by name, else the array."""
+    """Return a function from rows to the model's input: a dataframe if it selects columns by name, else the array."""
     texts = columns is not None and any(map(_is_text, columns.inputs))
     names = getattr(model, "feature_names_in_", None)
     if not texts and (names is None or not _picks_by_name(model)):
@@ -294,22 +294,22 @@ def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats
     if columns is None:
         return lambda rows: pd.DataFrame(rows, columns=header)
     lookups = [
-        (place, category_values(field, None if place in columns.none else math.nan))
-        for place, field in enumerate(columns.inputs)
+        (index, category_values(field, None if index in columns.none else math.nan))
+        for index, field in enumerate(columns.inputs)
         if _is_text(field)
     ]
 
     def table(rows: Floats) -> pd.DataFrame:
         found = pd.DataFrame(rows, columns=header)
-        for place, lookup in lookups:
-            found.isetitem(place, pd.Series(_decode_ranks(rows[:, place], lookup), dtype=object))
+        for index, lookup in lookups:
+            found.isetitem(index, pd.Series(_decode_ranks(rows[:, index], lookup), dtype=object))
         return found
 
     return table
 
 
 def _picks_by_name(model: Any) -> bool:
-    """Whether something in a model may ask a table for its columns."""
+    """Return whether some part of a model may select columns by name."""
     return any(
         isinstance(each, ColumnTransformer | FunctionTransformer) or "_sklearn_output_config" in vars(each)
         for _, each in walk_objects(model)
@@ -322,7 +322,7 @@ def _is_text(field: Field) -> bool:
 
 
 def _decode_ranks(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
-    """The text of each rank; what is no rank of a known text is another."""
+    """Return the category of each rank; other numbers become the placeholder for unseen categories."""
     missing, other = len(lookup) - 1, len(lookup) - 2
     known = (ranks >= 0) & (ranks < other) & (ranks == np.trunc(ranks))
     whole = np.where(known, ranks, np.where(np.isnan(ranks), missing, other))

@@ -1,8 +1,8 @@
-"""PyTorch modules and exported programs, taken as an ONNX graph: what opens them is ONNX Runtime, and no torch.
+"""PyTorch modules and exported programs, imported as an ONNX graph that ONNX Runtime opens without torch.
 
-torch's own archives (.pt2, .pt) can run code when they are opened, so none is kept. The graph is compared with the
-module on rows before it is handed on. A module says what it reads by `example_input_array` (float32 or float64 [n, d]).
-A classifier has to end in probabilities (sigmoid, softmax): what it answers is read as it is.
+torch's own archives (.pt2, .pt) can run code when they are opened, so none is stored. The graph is compared with the
+module on rows before it is accepted. A module declares its input by `example_input_array` (float32 or float64 [n, d]).
+A classifier must end in probabilities (sigmoid, softmax), since its answers are used unchanged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FAILURES = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Torch:
-    """Takes modules and exported programs; opens the graphs that it made, by ONNX Runtime."""
+    """Engine that imports modules and exported programs, and opens their graphs with ONNX Runtime."""
 
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
     files: ClassVar[tuple[str, ...]] = ()
@@ -44,9 +44,9 @@ class Torch:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """A module that declares its input, or an exported program that takes any number of rows, as an ONNX graph.
+        """Import a module that declares its input, or an exported program with a dynamic number of rows, as an ONNX graph.
 
-        Raises EngineError, with the mend, for one that does not export, or whose graph answers otherwise.
+        Raises EngineError, with a hint, if it cannot be exported or its graph answers differently.
         """
         if isinstance(model, torch.jit.ScriptModule):
             raise EngineError("a TorchScript module is compiled already, and torch exports it no more", hint=_EXPORT)
@@ -60,7 +60,7 @@ class Torch:
 
     @classmethod
     def opened(cls, file: ModelFile) -> object:
-        """What an archive of torch holds. This runs the code in it: only ever call it for a file that is trusted."""
+        """Load a torch archive. This runs the code in it, so call it only for a trusted file."""
         if file.suffix == ".pt2":
             return torch.export.load(io.BytesIO(file.content))
         model = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=False)
@@ -72,12 +72,12 @@ class Torch:
         return model
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d] -> float64 [n, k], as ONNX Runtime answers."""
+        """Compute scores float64 [n, k] for rows float64 [n, d] with ONNX Runtime."""
         return self._engine.predict(rows)
 
 
 def _export_module(module: torch.nn.Module) -> torch.export.ExportedProgram:
-    """A copy of the module as it answers when it is not trained, for any number of rows."""
+    """Export a copy of the module in evaluation mode, for any number of rows."""
     example = getattr(module, "example_input_array", None)
     if not isinstance(example, torch.Tensor) or example.dim() != 2 or not example.is_floating_point():
         raise EngineError(
@@ -97,7 +97,7 @@ def _export_module(module: torch.nn.Module) -> torch.export.ExportedProgram:
 
 
 def _check_inputs(program: torch.export.ExportedProgram) -> None:
-    """Raise EngineError unless the program reads one table of any number of rows."""
+    """Raise EngineError unless the program reads one table with a dynamic number of rows."""
     names = program.graph_signature.user_inputs
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     shapes = [tuple(getattr(each, "shape", ())) for each in inputs]
@@ -120,7 +120,7 @@ def _onnx_graph(program: torch.export.ExportedProgram) -> bytes:
 
 
 def _compare_with_module(program: torch.export.ExportedProgram, content: bytes) -> int:
-    """The width of a row; raises EngineError where the graph answers otherwise than the module."""
+    """Return the width of a row; raise EngineError if the graph and the module answer differently."""
     engine: Any = plugins.load_engine(_OPENER)(content, {})
     kind = program.example_inputs[0][0].dtype if program.example_inputs else torch.float32
     random = np.random.default_rng(0)
@@ -142,7 +142,7 @@ def _compare_with_module(program: torch.export.ExportedProgram, content: bytes) 
 
 
 def _quiet() -> contextlib.ExitStack:
-    """torch's exporter writes warnings and log lines of its own work."""
+    """Silence the warnings and log lines of torch's exporter."""
     stack = contextlib.ExitStack()
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore")

@@ -1,6 +1,6 @@
-"""headway's own kernels for ensembles of trees: exact, in C, the GIL released; a row or a batch at a time.
+"""headway's kernels for tree ensembles: exact, in C, without the GIL, for one row or a batch.
 
-Settings: `level` ("avx512", "avx2" or "portable"; absent takes the best that the machine has).
+Settings: `level` ("avx512", "avx2" or "portable"; by default the best of the machine).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ try:
     from headway.engines import _trees  # type: ignore[attr-defined, unused-ignore]
 except ImportError as error:
     raise PluginError(
-        "engine 'trees' was not built: no C compiler was at hand when headway was installed",
+        "engine 'trees' is not built: no C compiler was available when headway was installed",
         hint="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
         "--no-binary headway headway",
     ) from error
@@ -31,7 +31,7 @@ IMPORTS_MODELS = False  # a transform writes what it opens
 
 
 class Trees:
-    """Opens forests that a transform compiled; it takes no model of any library itself."""
+    """Engine for forests that a transform compiled; it imports no models."""
 
     formats: ClassVar[tuple[str, ...]] = ("forest",)
     files: ClassVar[tuple[str, ...]] = ()
@@ -43,28 +43,28 @@ class Trees:
         try:
             self._forest = _trees.open((np.append(numbers, level), *arrays))
         except ValueError as error:
-            raise EngineError(f"the compiled forest is not sound: {error}", hint="headway optimize") from error
+            raise EngineError(f"the compiled forest is invalid: {error}", hint="headway optimize") from error
         self._answer, self._width, self._outputs = _trees.answer, int(numbers[0]), len(arrays[1])
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Never: what it opens is made of a model that the engine of its library took."""
+        """Raise NotApplicable: artifacts are compiled from models that the engine of their library imported."""
         raise NotApplicable(f"a {type(model).__name__} comes through the engine of its library, and is compiled then")
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d] -> float64 [n, k]; binary: the probability of the positive class, k = 1.
+        """Compute scores float64 [n, k] for rows float64 [n, d]; binary: of the positive class, k = 1.
 
-        Raises EngineError where rows have another number of columns than the model, or hold what its library refuses.
+        Raises EngineError for rows of another width, and for values that the model's library rejects.
         """
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
-        found = np.empty((len(rows), self._outputs))
-        if not self._answer(self._forest, np.ascontiguousarray(rows, np.float64), found):
+        scores = np.empty((len(rows), self._outputs))
+        if not self._answer(self._forest, np.ascontiguousarray(rows, np.float64), scores):
             raise EngineError(
-                "the model takes no infinite value, and none that is missing where it saw none when it was fitted",
-                hint="fill or leave out such rows",
+                "the model rejects infinite values, and missing values in columns that had none when it was fitted",
+                hint="impute or drop such rows",
             )
-        return found
+        return scores
 
 
 plugin = Trees

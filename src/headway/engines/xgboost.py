@@ -1,6 +1,6 @@
-"""XGBoost's own library: the model as it came, called as its users call it.
+"""XGBoost's own library: the baseline, called as its users call it.
 
-Settings: `threads` (>= 1; absent leaves the number to the library, which takes every core).
+Settings: `threads` (>= 1; by default the library uses every core).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 class Xgboost:
-    """Opens XGBoost's models; the library sees only what was read and checked before, and written anew."""
+    """Engine for XGBoost models; the library only loads what was read, checked and written again."""
 
     formats: ClassVar[tuple[str, ...]] = ("xgboost",)
     files: ClassVar[tuple[str, ...]] = (".ubj", ".json", ".xgb", ".bst", ".model", ".bin", ".deprecated")
@@ -45,10 +45,10 @@ class Xgboost:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """A fitted Booster or XGBModel as UBJSON; an XGBModel is cut to the rounds that its own `predict` uses.
+        """Import a fitted Booster or XGBModel as UBJSON; an XGBModel is truncated to the rounds that its `predict` uses.
 
-        Its `missing` is kept. Raises EngineError for an XGBModel that is not fitted, for a file that begins as one of
-        XGBoost and is not whole, and for the binary form of old.
+        Its `missing` is stored. Raises EngineError for an XGBModel that is not fitted, for an incomplete file, and for the old
+        binary format.
         """
         if isinstance(model, ModelFile):
             if model.suffix not in cls.files or not is_xgboost(model.content):
@@ -62,13 +62,13 @@ class Xgboost:
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
-        """The artifact as it is; raises EngineError where the table has texts that the model does not name.
+        """Return the artifact unchanged; raise EngineError if the table has categorical columns that the model does not name.
 
-        XGBoost stores the names of categories since 3.1, where it learned them from a dataframe.
+        XGBoost stores category names since 3.1, if it was trained on a dataframe.
         """
         known = read_xgboost(content).categories
-        texts = [field.name for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
-        named = {signature.inputs[place].name for place in known if place < len(signature.inputs)}
+        texts = [field.name for index, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
+        named = {signature.inputs[index].name for index in known if index < len(signature.inputs)}
         strange = [name for name in texts if name not in named]
         if strange:
             raise EngineError(
@@ -81,12 +81,12 @@ class Xgboost:
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """The trees; raises NotApplicable for a linear model."""
+        """Return the trees; raise NotApplicable for a linear model."""
         return xgboost_forest(read_xgboost(content))
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
-        """Boosting rounds; raises NotApplicable for a linear model."""
+        """Return the number of boosting rounds; raise NotApplicable for a linear model."""
         model = read_xgboost(content)
         if model.weights is not None:
             raise NotApplicable("it is a linear model, which has no trees")
@@ -94,14 +94,13 @@ class Xgboost:
 
     @classmethod
     def truncate(cls, content: bytes, rounds: int) -> bytes:
-        """The model of its first rounds."""
+        """Return the model of its first rounds."""
         return read_xgboost(content).truncate(rounds).content()
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], cast to float32 by the library -> float64 [n, k]; binary: k = 1.
+        """Compute scores float64 [n, k] for rows float64 [n, d], which the library casts to float32; binary: k = 1.
 
-        Raises EngineError where rows have another number of columns than the model, or the library refuses them: a
-        linear model takes no infinite number.
+        Raises EngineError for rows of another width, and if the library rejects them: a linear model accepts no infinity.
         """
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
@@ -134,8 +133,8 @@ def _import_estimator(model: xgboost.XGBModel) -> ImportedModel:
 
 
 def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> ImportedModel:
-    """What the model says of its columns and answers; names that only count the columns say nothing."""
-    counted = [str(place) for place in range(model.width)]
+    """Return the model's columns, task and classes; names that only count the columns are left out."""
+    counted = [str(index) for index in range(model.width)]
     return ImportedModel(
         content=(model.truncate(model.best_rounds) if model.best_rounds else model).content(),
         width=model.width,
@@ -162,7 +161,7 @@ def _load_error(error: Exception) -> EngineError:
 
 
 def _error_message(error: Exception) -> str:
-    """The first line of what the library said, without the time and the place in its source."""
+    """Return the first line of the library's message, without time and source location."""
     return re.sub(r"^(\[[\d:]+\] \S+: )?(Check failed: )?", "", str(error)).partition("\n")[0]
 
 

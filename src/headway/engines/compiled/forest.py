@@ -1,8 +1,8 @@
-"""A forest as the arrays that the kernels of the tree engine read, and as the bytes of an artifact.
+"""Compile a forest to the arrays that the kernels of the tree engine read, and to the bytes of an artifact.
 
-A value becomes the number of thresholds of its column that lie below it; thresholds become their own places. Whole
-numbers are then compared, exactly as the library compares: its casts are made once, before the value is looked up. In
-a large forest over float32 the value becomes its place among the numbers of float32 instead.
+A value is replaced by the number of thresholds of its column below it, and thresholds by their ranks. Integers are then
+compared, with exactly the library's result: its casts are made once, before the lookup. In a large forest over float32,
+the value is replaced by its position among all float32 numbers.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelColumns:
-    """What the nodes ask of: places in a row, kinds, and the table of thresholds or categories of each, ascending."""
+    """Columns that the nodes read: their index in a row, flags, and their sorted thresholds or categories."""
 
-    place: Ints
+    index: Ints
     kind: Ints
     tables: Sequence[Floats]
 
 
 def compile_forest(forest: Forest) -> bytes:
-    """The bytes of a forest for the kernels; raises NotApplicable for a threshold that is no number."""
+    """Return the bytes of a forest for the kernels; raise NotApplicable if a threshold is NaN."""
     trees = forest.trees
     feature = _concatenate([tree.feature for tree in trees], np.int64)
     categorical = _concatenate([tree.categorical for tree in trees], bool)
@@ -76,7 +76,7 @@ def compile_forest(forest: Forest) -> bytes:
         np.array(numbers),
         np.array([forest.missing, forest.max_magnitude]),
         forest.base,
-        columns.place,
+        columns.index,
         columns.kind,
         _offsets([len(table) for table in columns.tables]),
         _concatenate(columns.tables, np.float64),
@@ -90,13 +90,13 @@ def compile_forest(forest: Forest) -> bytes:
         _concatenate([tree.right for tree in trees], np.int64),
         CATEGORICAL * categorical + MISSING_LEFT * missing_left,
         _concatenate([tree.leaf.ravel() for tree in trees], np.float64),
-        _offsets([len(places) for places in members]),
+        _offsets([len(indices) for indices in members]),
         _concatenate(members, np.int64),
     )
 
 
 def read_forest(content: bytes) -> list[Array]:
-    """The arrays of an artifact, without copying them; raises EngineError for anything that is not one."""
+    """Return the arrays of an artifact without copying them; raise EngineError unless it is a compiled forest."""
     return unpack_arrays(content, _MAGIC, _KINDS, "compiled forest")
 
 
@@ -109,42 +109,42 @@ def _offsets(lengths: Sequence[int]) -> Ints:
 
 
 def _columns(forest: Forest, feature: Ints, categorical: NDArray[np.bool_]) -> tuple[KernelColumns, Ints]:
-    """The columns that nodes ask of, or that are refused for what they hold, and of each node the number of its own.
+    """Return the columns that nodes read or that are checked, and the column number of each node.
 
-    A column that is a number to some nodes and a category to others counts as two.
+    A column that some nodes read as a number and others as a category counts as two.
     """
     watched = np.array([*forest.finite_columns, *forest.required_columns], np.int64)
     names, asked = np.unique(np.concatenate([2 * feature + categorical, 2 * watched]), return_inverse=True)
-    place = names // 2
+    index = names // 2
     kind = CATEGORICAL * (names % 2)
     for columns, flag in (
         (forest.zero_as_missing, ZERO_IS_MISSING),
         (forest.finite_columns, IS_FINITE),
         (forest.required_columns, IS_PRESENT),
     ):
-        kind = kind + flag * np.isin(place, np.array(columns, np.int64))
-    return KernelColumns(place=place, kind=kind, tables=()), asked[: len(feature)].astype(np.int64)
+        kind = kind + flag * np.isin(index, np.array(columns, np.int64))
+    return KernelColumns(index=index, kind=kind, tables=()), asked[: len(feature)].astype(np.int64)
 
 
 def _with_tables(
     columns: KernelColumns, asked: Ints, threshold: Floats, sets: Sequence[Ints], categorical: NDArray[np.bool_]
 ) -> KernelColumns:
     order = np.argsort(asked, kind="stable")
-    ends = np.searchsorted(asked[order], np.arange(len(columns.place) + 1))
+    ends = np.searchsorted(asked[order], np.arange(len(columns.index) + 1))
     number = np.cumsum(categorical) - 1
     tables: list[Floats] = []
     for column, kind in enumerate(columns.kind.tolist()):
         nodes = order[ends[column] : ends[column + 1]]
-        members = _concatenate([sets[place] for place in number[nodes]], np.float64) if kind & CATEGORICAL else None
+        members = _concatenate([sets[index] for index in number[nodes]], np.float64) if kind & CATEGORICAL else None
         tables.append(np.unique(threshold[nodes] if members is None else members))
-    return KernelColumns(place=columns.place, kind=columns.kind, tables=tables)
+    return KernelColumns(index=columns.index, kind=columns.kind, tables=tables)
 
 
 def _ranks(columns: KernelColumns, asked: Ints, threshold: Floats, categorical: NDArray[np.bool_]) -> Ints:
-    """Of each node that compares, the place of its threshold in the table of its column."""
+    """Return the rank of each node's threshold in the table of its column; 0 for categorical nodes."""
     rank = np.zeros(len(asked), np.int64)
     order = np.argsort(asked, kind="stable")
-    ends = np.searchsorted(asked[order], np.arange(len(columns.place) + 1))
+    ends = np.searchsorted(asked[order], np.arange(len(columns.index) + 1))
     for column, table in enumerate(columns.tables):
         nodes = order[ends[column] : ends[column + 1]]
         rank[nodes] = np.where(categorical[nodes], 0, np.searchsorted(table, threshold[nodes]))
@@ -152,26 +152,26 @@ def _ranks(columns: KernelColumns, asked: Ints, threshold: Floats, categorical: 
 
 
 def _member_ranks(columns: KernelColumns, asked: Ints, sets: Sequence[Ints]) -> list[Ints]:
-    """The members of each set as places in the table of its column."""
-    tables = (columns.tables[place] for place in asked.tolist())
+    """Return the members of each set as ranks in the table of their column."""
+    tables = (columns.tables[index] for index in asked.tolist())
     return [np.searchsorted(table, members) for table, members in zip(tables, sets, strict=True)]
 
 
 def _fits_in_bytes(
     columns: KernelColumns, asked: Ints, rank: Ints, missing_left: NDArray[np.bool_], trees: Sequence[Tree]
 ) -> bool:
-    """Whether a byte can number the leaves of every tree, the categories of a column, and the planes of codes."""
+    """Return whether one byte can number the leaves of every tree, the categories of a column, and the planes of codes."""
     if max((len(tree.leaf) for tree in trees), default=0) > MAX_LEAVES:
         return False
     categorical = (columns.kind & CATEGORICAL).astype(bool)
     most = max((len(columns.tables[column]) for column in np.flatnonzero(categorical).tolist()), default=0)
     side = np.where(categorical[asked], 0, missing_left)
     planes = np.unique(np.column_stack([asked, rank // PLANE_THRESHOLDS, side]), axis=0)
-    return most <= PLANE_THRESHOLDS and len(planes) <= MAX_PLANES and len(columns.place) <= MAX_PLANES
+    return most <= PLANE_THRESHOLDS and len(planes) <= MAX_PLANES and len(columns.index) <= MAX_PLANES
 
 
 def _float32_order(threshold: Floats) -> Ints:
-    """Thresholds as places among the numbers of float32: the largest of these that is not above each."""
+    """Map each threshold to the largest float32 that does not exceed it, as an integer in the order of float32."""
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)
     near = np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near) + np.float32(0)

@@ -1,7 +1,8 @@
-"""A small network as a tape: steps in order over one file of float32 numbers a row, and the bytes of its artifact.
+"""A small network lowered to a program, and the bytes of its artifact.
 
-A step has eight numbers: what it does, where in the file it writes and how many numbers, its operands, and two sizes.
-`engines/dense_kernel/tape.h` says what each means, and checks all of them when a tape is opened.
+A program is a list of steps over one buffer of float32 numbers per row. A step has eight numbers: the operation, the
+offset and count of its output in the buffer, its operands, and two sizes. `engines/dense_kernel/program.h` documents
+them, and checks all of them when a program is opened.
 """
 
 from __future__ import annotations
@@ -17,42 +18,50 @@ from headway.engines.compiled.artifact import pack_arrays, unpack_arrays
 Array = NDArray[Any]
 
 OPERATIONS = (
-    *("add", "sub", "mul", "div", "least", "greatest", "less", "less_equal", "equal", "where", "to_whole"),
+    *("add", "sub", "mul", "div", "min", "max", "less", "less_equal", "equal", "where", "trunc"),
     *("abs", "floor", "round", "is_nan", "sqrt", "log", "exp", "sigmoid", "tanh", "erf"),
-    *("copy", "take", "look_up", "softmax", "sum", "dense"),
+    *("copy", "take", "lookup", "softmax", "sum", "dense"),
 )
-"""What a step may do, in the order of their numbers."""
-IN_FILE, IN_POOL, ONE_NUMBER = 0, 1, 2
-"""Where an operand lies: two bits for each of them; one number stands GRAIN times in the pool."""
+"""Operations, in the order of their codes."""
+IN_BUFFER, IN_POOL, SCALAR = 0, 1, 2
+"""Where an operand is stored, two bits each; a scalar is repeated VECTOR_SIZE times in the pool."""
 VECTOR_SIZE = 16
-"""Kernels go by whole vectors: what is after a span is read and written up to the next of so many numbers."""
+"""Kernels read and write whole vectors, so a span is padded to a multiple of this many numbers."""
 MAX_FLOATS = 1 << 20
-_MAGIC = b"headway tape 1\n"
+_MAGIC = b"headway tape 1\n"  # the name of the format on disk
 _KINDS = ("int64", "int32", "float32", "int32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """Steps int32 [s, 8] from a row of `width` numbers, at the start of its file, to `outputs` at `answer` in it.
+    """Steps from a row of `width` numbers, at the start of the buffer, to `outputs` numbers at `output_offset`.
 
-    `size` is that of the file. `pool` float32 holds weights, tables and constants; `places` int32 what is taken where.
+    Attributes
+    ----------
+    size : int
+        Number of float32 in the buffer.
+    steps : ndarray of int32, shape (s, 8)
+    pool : ndarray of float32
+        Weights, tables and constants.
+    indices : ndarray of int32
+        Source positions of `take` steps.
     """
 
     width: int
     outputs: int
-    answer: int
+    output_offset: int
     size: int
     steps: Array
     pool: Array
-    places: Array
+    indices: Array
 
 
-def write_program(tape: Program) -> bytes:
-    """The bytes of a tape."""
-    numbers = np.array([tape.width, tape.outputs, tape.answer, tape.size])
-    return pack_arrays(_MAGIC, _KINDS, numbers, np.ravel(tape.steps), tape.pool, tape.places)
+def write_program(program: Program) -> bytes:
+    """Return the bytes of a program."""
+    numbers = np.array([program.width, program.outputs, program.output_offset, program.size])
+    return pack_arrays(_MAGIC, _KINDS, numbers, np.ravel(program.steps), program.pool, program.indices)
 
 
 def read_program(content: bytes) -> list[Array]:
-    """The arrays of an artifact, without copying them; raises EngineError for anything that is not one."""
-    return unpack_arrays(content, _MAGIC, _KINDS, "tape of a network")
+    """Return the arrays of an artifact without copying them; raise EngineError unless it is a program."""
+    return unpack_arrays(content, _MAGIC, _KINDS, "program of a network")

@@ -1,4 +1,4 @@
-/* Rows in, answers out: a row alone on the stack, many in blocks whose files stay near. */
+/* Run rows: a single row on the stack, many in blocks whose buffers stay in the cache. */
 #ifndef HEADWAY_ANSWER_H
 #define HEADWAY_ANSWER_H
 
@@ -6,11 +6,11 @@
 #include "levels.h"
 
 #define ON_STACK 4096
-#define NEAR 32768                     /* floats of the files of a block: 128 KB */
+#define NEAR 32768                     /* floats in the buffers of a block: 128 KB */
 
-/* Ready for the level that was asked for; 0 where there is no memory. */
-static int make_ready(Tape *t) {
-  int (*pack)(const Tape *, const Step *, Packed *) = portable_pack;
+/* Prepare for the requested level; return 0 if out of memory. */
+static int make_ready(Program *t) {
+  int (*pack)(const Program *, const Step *, Packed *) = portable_pack;
   t->run = portable_run;
 #if defined(__x86_64__)
   if (t->level == AVX2) { pack = avx2_pack; t->run = avx2_run; }
@@ -23,11 +23,11 @@ static int make_ready(Tape *t) {
   return next != NULL;
 }
 
-static void read_row(const Tape *t, const double *x, float *file) { for (int64_t i = 0; i < t->width; i++) file[i] = (float)x[i]; }
+static void read_row(const Program *t, const double *x, float *file) { for (int64_t i = 0; i < t->width; i++) file[i] = (float)x[i]; }
 
-static void write_row(const Tape *t, const float *file, double *out) { for (int64_t i = 0; i < t->outputs; i++) out[i] = file[t->answer + i]; }
+static void write_row(const Program *t, const float *file, double *out) { for (int64_t i = 0; i < t->outputs; i++) out[i] = file[t->output_offset + i]; }
 
-static int one_row(const Tape *t, const double *x, double *out) {
+static int one_row(const Program *t, const double *x, double *out) {
   float file[ON_STACK] __attribute__((aligned(64)));
   memset(file, 0, (size_t)(t->size + t->scratch) * sizeof(float));
   read_row(t, x, file);
@@ -36,8 +36,8 @@ static int one_row(const Tape *t, const double *x, double *out) {
   return ANSWERED;
 }
 
-/* Answers of n rows: x [n][width] -> out [n][outputs]. */
-static int answer_rows(const Tape *t, const double *x, int64_t n, double *out) {
+/* Run n rows: x [n][width] -> out [n][outputs]. */
+static int answer_rows(const Program *t, const double *x, int64_t n, double *out) {
   if (n == 1 && t->size + t->scratch <= ON_STACK) return one_row(t, x, out);
   int64_t block = NEAR / t->size / TOGETHER * TOGETHER;
   if (block < TOGETHER) block = TOGETHER;

@@ -1,10 +1,10 @@
-/* exp, sigmoid, tanh and erf of a vector, at the level that includes this. Polynomials were fitted to the least relative
-   error over their ranges; in floats all are within 2.5 units in the last place where the result is no denormal. */
+/* exp, sigmoid, tanh and erf of a vector, compiled once per level. The polynomials minimize the relative error over their
+   ranges; in float all results are within 2.5 units in the last place, except denormals. */
 
 INLINE F NAME(exp)(F x) {
-  x = NAME(select)(x > 89.0f, NAME(splat)(89.0f), x); /* beyond these it is infinite, or 0 */
+  x = NAME(select)(x > 89.0f, NAME(splat)(89.0f), x); /* outside this range the result is infinite, or 0 */
   x = NAME(select)(x < -104.0f, NAME(splat)(-104.0f), x);
-  const F shifted = x * 1.44269504f + 12582912.0f;    /* the last bits now hold the whole number of octaves */
+  const F shifted = x * 1.44269504f + 12582912.0f;    /* the last bits now hold the number of octaves */
   const I octaves = (I)shifted - 0x4b400000;
   const F k = shifted - 12582912.0f;
   const F r = x - k * 0.693359375f + k * 2.12194440e-4f;

@@ -1,12 +1,12 @@
-/* The kernels of a tape at each level: vectors of 4 floats anywhere, of 8 with AVX2 and FMA, of 16 with AVX-512. */
+/* The kernels at each level: vectors of 4 floats (portable), 8 (AVX2 and FMA) or 16 (AVX-512). */
 #ifndef HEADWAY_LEVELS_H
 #define HEADWAY_LEVELS_H
 
 #include <math.h>
 
-#include "tape.h"
+#include "program.h"
 
-#define TOGETHER 6 /* rows of a batch that share what is read of a panel */
+#define TOGETHER 6 /* rows of a batch that share the reads of a panel */
 
 #define NAME(n) portable_##n
 #define LANES 4

@@ -1,4 +1,4 @@
-/* headway.engines._dense: small dense networks as tapes of steps, and rows answered by them. */
+/* headway.engines._dense: run small dense networks as programs of steps. */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
@@ -8,10 +8,10 @@
 
 #define ARRAYS 4
 #define NUMBERS 5
-#define CAPSULE "headway.engines._dense.Tape"
+#define CAPSULE "headway.engines._dense.Program"
 
 typedef struct {
-  Tape tape;
+  Program program;
   Py_buffer views[ARRAYS];
   Held held;
 } Opened;
@@ -19,7 +19,7 @@ typedef struct {
 static const Py_ssize_t ITEM[ARRAYS] = {8, sizeof(Step), 4, 4};
 
 static void let_go(Opened *opened) {
-  forget(&opened->tape);
+  free_program(&opened->program);
   release(&opened->held);
   free(opened);
 }
@@ -37,21 +37,21 @@ static int best_level(void) {
 }
 
 static const char *take(Opened *o) {
-  Tape *t = &o->tape;
-  if (o->views[0].len != NUMBERS * 8) return "five numbers come first";
+  Program *t = &o->program;
+  if (o->views[0].len != NUMBERS * 8) return "the header must hold five numbers";
   const int64_t *number = o->views[0].buf;
-  t->width = number[0]; t->outputs = number[1]; t->answer = number[2]; t->size = number[3]; t->level = number[4];
-  if (t->level < PORTABLE || t->level > best_level()) return "this machine has no such level";
-  if (t->width < 1 || t->width > MOST_FLOATS || t->outputs < 1 || t->outputs > MOST_FLOATS) return "rows or answers are of no such size";
-  if (t->answer < 0 || t->answer > MOST_FLOATS) return "the answer lies beside the file";
+  t->width = number[0]; t->outputs = number[1]; t->output_offset = number[2]; t->size = number[3]; t->level = number[4];
+  if (t->level < PORTABLE || t->level > best_level()) return "this machine does not support the level";
+  if (t->width < 1 || t->width > MAX_FLOATS || t->outputs < 1 || t->outputs > MAX_FLOATS) return "invalid width of rows or answers";
+  if (t->output_offset < 0 || t->output_offset > MAX_FLOATS) return "the answer is outside the buffer";
   t->steps = o->views[1].buf; t->n_steps = o->views[1].len / ITEM[1];
   t->pool = o->views[2].buf; t->n_pool = o->views[2].len / ITEM[2];
-  t->places = o->views[3].buf; t->n_places = o->views[3].len / ITEM[3];
+  t->indices = o->views[3].buf; t->n_indices = o->views[3].len / ITEM[3];
   const char *fault = check(t);
-  return fault ? fault : make_ready(t) ? NULL : "there is no memory for it";
+  return fault ? fault : make_ready(t) ? NULL : "out of memory";
 }
 
-static PyObject *open_tape(PyObject *self, PyObject *arrays) {
+static PyObject *open_program(PyObject *self, PyObject *arrays) {
   (void)self;
   Opened *opened = calloc(1, sizeof *opened);
   if (!opened) return PyErr_NoMemory();
@@ -71,13 +71,13 @@ static PyObject *open_tape(PyObject *self, PyObject *arrays) {
   return capsule;
 }
 
-static int by(const void *tape, const double *x, int64_t n, double *out) { return answer_rows(tape, x, n, out); }
+static int by(const void *program, const double *x, int64_t n, double *out) { return answer_rows(program, x, n, out); }
 
 static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
-  if (n != 3) { PyErr_SetString(PyExc_TypeError, "a tape, rows and room for answers are wanted"); return NULL; }
+  if (n != 3) { PyErr_SetString(PyExc_TypeError, "expected a program, rows and an output array"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
-  return opened ? answered(args, &opened->tape, opened->tape.width, opened->tape.outputs, by) : NULL;
+  return opened ? answered(args, &opened->program, opened->program.width, opened->program.outputs, by) : NULL;
 }
 
 static PyObject *level(PyObject *self, PyObject *none) {
@@ -86,9 +86,9 @@ static PyObject *level(PyObject *self, PyObject *none) {
 }
 
 static PyMethodDef METHODS[] = {
-  {"open", open_tape, METH_O, "A tape of these arrays, ready to answer; raises ValueError, with why not."},
-  {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Answers of rows, float64 [n, width] into float64 [n, outputs]; False where a row asks a table for a place that is not there."},
-  {"level", level, METH_NOARGS, "What this machine can: 0 portable C, 1 AVX2 with FMA, 2 AVX-512."},
+  {"open", open_program, METH_O, "Open a program from its arrays; raise ValueError, with the reason, if it is invalid."},
+  {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the answers of rows float64 [n, width] into float64 [n, outputs]; return False if a row reads outside a table."},
+  {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2 with FMA, 2 AVX-512."},
   {NULL, NULL, 0, NULL},
 };
 

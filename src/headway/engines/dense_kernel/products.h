@@ -1,12 +1,12 @@
-/* Dense products at the level that includes this. Of each output the inputs are added in order, BLOCK of them to a sum
-   and these sums to a total, as errors then grow with neither number: in a row alone as in a batch, so that both answer
-   the same to the bit. */
+/* Dense products, compiled once per level. The inputs of an output are added in order, BLOCK of them to a partial sum and
+   the partial sums to a total, which keeps rounding errors small. A single row and a batch use the same order, so their
+   answers are equal to the bit. */
 #undef PANEL
 #undef ROW_BY
 #undef STORE_SUMS
 #define PANEL (LANES * TILE)
 
-static int NAME(pack)(const Tape *t, const Step *s, Packed *d) {
+static int NAME(pack)(const Program *t, const Step *s, Packed *d) {
   const int64_t n = s->n, k = s->k;
   const float *from = t->pool + s->b, *bias = t->pool + s->c;
   d->dots = n <= LANES;
@@ -25,7 +25,7 @@ static int NAME(pack)(const Tape *t, const Step *s, Packed *d) {
   return 1;
 }
 
-/* Few outputs: the inputs stand in the lanes. */
+/* Few outputs: inputs are spread over the lanes. */
 TARGET static void NAME(dot_row)(const Packed *d, const float *x, int64_t k, float *out, int64_t n) {
   float last[LANES] = {0}, part[LANES];
   const int64_t full = k / LANES * LANES;
@@ -75,7 +75,7 @@ TARGET static void NAME(present)(const float *x, int64_t k, int32_t *at, float *
 #define STORE_SUMS(sums, of, to, left) \
   for (int v = 0; v < (of); v++) if (v * LANES < (left)) NAME(store)((to) + v * LANES, (sums)[v]);
 
-/* One row through PANELS panels side by side: their sums lie in registers, and wait for each other as little as can be. */
+/* One row through PANELS panels at once: their sums stay in registers, with short dependency chains. */
 #define ROW_BY(PANELS) \
   TARGET static void NAME(row_by_##PANELS)(const float *w, int64_t line, const int32_t *at, const float *x, int64_t k, float *out, int64_t left) { \
     const float *panel[PANELS]; \
@@ -101,7 +101,7 @@ ROW_BY(4)
 
 TARGET static void NAME(dense_row)(const Packed *d, const float *x, int64_t k, float *out, int64_t n, float *scratch) {
   int32_t *at = (int32_t *)scratch;
-  float *found = scratch + (k + BLOCK) / BLOCK * (BLOCK + 1) + GRAIN;
+  float *found = scratch + (k + BLOCK) / BLOCK * (BLOCK + 1) + VECTOR_SIZE;
   int64_t p = 0;
   NAME(present)(x, k, at, found);
   for (; p + 4 <= d->panels; p += 4) NAME(row_by_4)(d->weights + p * d->line, d->line, at, found, k, out + p * PANEL, n - p * PANEL);
@@ -109,7 +109,7 @@ TARGET static void NAME(dense_row)(const Packed *d, const float *x, int64_t k, f
   if (p < d->panels) NAME(row_by_1)(d->weights + p * d->line, d->line, at, found, k, out + p * PANEL, n - p * PANEL);
 }
 
-/* TOGETHER rows through a panel: what is read of it serves them all. */
+/* TOGETHER rows through a panel, which is read once for all of them. */
 TARGET static void NAME(panel_rows)(const float *w, const float *x, int64_t stride, int64_t k, float *out, int64_t left) {
   F total[TOGETHER][TILE];
   for (int r = 0; r < TOGETHER; r++) for (int v = 0; v < TILE; v++) total[r][v] = NAME(load)(w + v * LANES);
@@ -130,7 +130,7 @@ TARGET static void NAME(panel_rows)(const float *w, const float *x, int64_t stri
   for (int r = 0; r < TOGETHER; r++) STORE_SUMS(total[r], TILE, out + r * stride, left)
 }
 
-TARGET static void NAME(dense)(const Tape *t, const Step *s, const Packed *d, float *file, int64_t rows, float *scratch) {
+TARGET static void NAME(dense)(const Program *t, const Step *s, const Packed *d, float *file, int64_t rows, float *scratch) {
   const int64_t stride = t->size;
   int64_t r = 0;
   if (!d->dots)

@@ -1,6 +1,6 @@
-"""A model of another library inside an estimator (a booster at the end of a pipeline), opened by that library's engine.
+"""Wrap a model of another library inside an estimator (a booster at the end of a pipeline) as one of that library's engine.
 
-It stands where the model stood and answers as it did; what is kept of it are the bytes that its own engine checks.
+The wrapper replaces the model and answers as it did. It stores the bytes that the library's own engine checks.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Floats = NDArray[np.float64]
 
 
 class InnerModel(BaseEstimator):  # type: ignore[misc]
-    """Bytes of a model and the name of the engine that opens them; `absent` is what a sparse row leaves out.
+    """Bytes of a model, and the engine that opens them; `absent` is the value of cells that a sparse row leaves out.
 
-    Without bytes it stands for a model that is not fitted, as the pattern for others that are.
+    Without bytes it replaces a model that is not fitted, the template of others that are.
     """
 
     def __init__(self, engine: str = "", content: bytes = b"", width: int = 0, absent: float = 0.0) -> None:
@@ -46,17 +46,17 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
             self._engine()  # what cannot be opened is told now, and not when a row comes
 
     def fit(self, rows: Any, labels: Any = None) -> InnerModel:
-        """Refused: this is a model that was fitted where it came from, and scikit-learn only asks whether one could."""
+        """Raise EngineError: the model is already fitted, and scikit-learn only checks that the method exists."""
         raise EngineError(f"a model of {self.engine} inside another cannot be fitted again", hint="fit the whole anew")
 
     def _scores(self, rows: Any, *, margins: bool = False) -> Floats:
-        """What the model answers, float64 [n, k], or what LightGBM sums before its link."""
+        """Return the answers, float64 [n, k], or LightGBM's sums before the link."""
         if hasattr(rows, "tocoo"):
             rows = _to_dense(rows, self.absent)
         return self._engine(margins).predict(np.ascontiguousarray(rows, dtype=np.float64))
 
     def _engine(self, margins: bool = False) -> Engine:
-        """The engine of the model, opened once; without its objective LightGBM answers margins."""
+        """Return the engine of the model, opened once; LightGBM answers margins if its objective is removed."""
         opened: dict[bool, Engine] = self.__dict__.setdefault("_opened", {})
         if margins not in opened:
             content = re.sub(rb"(?m)^objective=.*\n", b"", self.content, count=1) if margins else self.content
@@ -70,20 +70,20 @@ class InnerClassifier(ClassifierMixin, InnerModel):  # type: ignore[misc]
     classes_: NDArray[Any]
 
     def predict_proba(self, rows: Any) -> Floats:
-        """The probability of each class, float64 [n, classes]."""
+        """Return the probability of each class, float64 [n, classes]."""
         scores = self._scores(rows)
         return np.column_stack([1 - scores[:, 0], scores[:, 0]]) if scores.shape[1] == 1 else scores
 
     def predict(self, rows: Any) -> NDArray[Any]:
-        """The most probable class of each row [n]."""
+        """Return the most probable class of each row [n]."""
         return np.asarray(self.classes_[np.argmax(self.predict_proba(rows), axis=1)])
 
 
 class InnerMargins(InnerClassifier):
-    """A classifier of LightGBM, which tells its sums before the link too: calibration is fitted on those."""
+    """A LightGBM classifier that also returns its sums before the link, which calibration is fitted on."""
 
     def decision_function(self, rows: Any) -> Floats:
-        """The sums of leaves: float64 [n] of two classes, else [n, classes]."""
+        """Return the sums of leaves: float64 [n] for two classes, else [n, classes]."""
         sums = self._scores(rows, margins=True)
         return sums[:, 0] if sums.shape[1] == 1 else sums
 
@@ -92,21 +92,21 @@ class InnerRegressor(RegressorMixin, InnerModel):  # type: ignore[misc]
     """A regressor of another library."""
 
     def predict(self, rows: Any) -> Floats:
-        """The answer to each row, float64 [n]."""
+        """Return the prediction of each row, float64 [n]."""
         return self._scores(rows)[:, 0]
 
 
 def wrap_inner_models(model: object) -> object:
-    """The model, or a copy in which each model of another library is taken by that library's engine.
+    """Return the model, or a copy in which every model of another library is wrapped.
 
-    Raises EngineError, with its place, for one that reads categories of its own: it wants texts, not numbers.
+    Raises EngineError, with its path, for a model that reads categories, since it expects strings and not numbers.
     """
     found = {id(value): _wrap(path, value) for path, value in walk_objects(model) if _is_external(value)}
     return copy.deepcopy(model, dict(found)) if found else model
 
 
 def _is_external(value: object) -> bool:
-    """Whether it is an estimator of a library that has an engine of its own."""
+    """Return whether a value is an estimator of a library that has an engine of its own."""
     return root_package(value) in EXTERNAL_LIBRARIES and hasattr(value, "predict") and hasattr(value, "get_params")
 
 
@@ -138,7 +138,7 @@ def _wrapper_class(value: Any) -> type[InnerModel]:
 
 
 def _to_dense(rows: Any, absent: float) -> Floats:
-    """A sparse matrix as float64 [n, d] with `absent` where it holds nothing."""
+    """Convert a sparse matrix to float64 [n, d], with `absent` in the cells that it leaves out."""
     entries = rows.tocoo()
     found = np.full(rows.shape, absent, dtype=np.float64)
     found[entries.row, entries.col] = entries.data

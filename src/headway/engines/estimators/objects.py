@@ -1,7 +1,7 @@
-"""What a fitted model is made of: every object in it, where it stands, and which are somebody's own code.
+"""Walk the objects inside a fitted model, and find custom code among them.
 
-A class is own code unless its package is known to hold models and arrays, a function unless it is on the list below:
-such a thing cannot be kept as data, and is named (`steps['ratio'].func: train.add_ratio`).
+A class is custom code unless its package is known to hold models and arrays; a function is unless it is listed below.
+Custom code cannot be stored as data, and is reported with its path (`steps['ratio'].func: train.add_ratio`).
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _LEAVES = (str, bytes, int, float, bool, complex, type, type(None), ModuleType, 
 
 
 class NestedObject(NamedTuple):
-    """An object of a model, and the path that leads to it: `steps['model']`, empty for the model itself."""
+    """An object inside a model and its path: `steps['model']`, empty for the model itself."""
 
     path: str
     value: object
 
 
 def walk_objects(model: object) -> Iterator[NestedObject]:
-    """Every object that a model holds, each once and before those inside it.
+    """Yield every object inside a model once, parents before children.
 
-    Functions, leaves and the models of other libraries are not entered.
+    Functions, leaves and models of other libraries are not entered.
     """
     seen: dict[int, object] = {}
     waiting = [NestedObject("", model)]
@@ -62,7 +62,7 @@ def walk_objects(model: object) -> Iterator[NestedObject]:
 
 
 def custom_code(model: object) -> list[str]:
-    """Classes and functions of a model that cannot be kept as data, each with where it stands."""
+    """Return the classes and functions that cannot be stored as data, each with its path."""
     return [
         f"{path}: {qualified_name(value)}" if path else qualified_name(value)
         for path, value in walk_objects(model)
@@ -71,25 +71,25 @@ def custom_code(model: object) -> list[str]:
 
 
 def is_custom(value: object) -> bool:
-    """Whether an object is, or is of, code that is not known here."""
+    """Return whether an object is a function or an instance of unknown code."""
     if is_function(value):
         return not isinstance(value, np.ufunc) and qualified_name(value) not in SAFE_FUNCTIONS
     return root_package(value) == "__main__" or root_package(value) not in KNOWN_LIBRARIES | sys.stdlib_module_names
 
 
 def is_function(value: object) -> bool:
-    """Whether an object is a function, of Python or of an array library."""
+    """Return whether an object is a function of Python or of an array library."""
     return isinstance(value, _CALLS) or type(value).__name__ == "_ArrayFunctionDispatcher"
 
 
 def qualified_name(value: object) -> str:
-    """The full name of a function, or of the class of an object."""
+    """Return the full name of a function, or of the class of an object."""
     kind = value if is_function(value) else type(value)
     return f"{getattr(kind, '__module__', None) or 'builtins'}.{getattr(kind, '__qualname__', kind)}"
 
 
 def root_package(value: object) -> str:
-    """The package that the class of an object comes from."""
+    """Return the top-level package of the class of an object."""
     return type(value).__module__.partition(".")[0]
 
 
@@ -116,7 +116,7 @@ def _children(here: NestedObject) -> Iterator[NestedObject]:
 
 
 def _list_item(path: str, number: int, each: object) -> NestedObject:
-    """An item of a list; what begins with a name, as a step does, goes by it."""
+    """Return an item of a list; a tuple that starts with a string, as a step does, is named by it."""
     if isinstance(each, tuple) and len(each) > 1 and isinstance(each[0], str):
         return NestedObject(f"{path}[{each[0]!r}]", each[1] if len(each) == 2 else each[1:])
     return NestedObject(f"{path}[{number}]", each)

@@ -1,7 +1,7 @@
-"""Fitted estimators of scikit-learn as the bytes of a skops file, which are data: opening one runs no code of its own.
+"""Read and write fitted scikit-learn estimators as skops files, which hold data and run no code of their own.
 
-A file asks for classes by name, and all that it may ask for stands here or in skops' own list. Beside the model lies
-`columns.json`: the columns of a row, with the texts of those that hold text.
+A file names the classes that it needs; all allowed ones are listed here or by skops. `columns.json` next to the model
+holds the columns of a row with the categories of those that are strings.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ SAFE_CLASSES = frozenset(
 
 
 class ModelColumns(Record, frozen=True, kw_only=True):
-    """The columns of a row as the model is to be given them; a missing text is NaN, in those of `none` it is None."""
+    """The columns of a row as the model receives them; a missing string is None in the columns of `none`, else NaN."""
 
     inputs: tuple[Field, ...]
     none: frozenset[int] = frozenset()
 
 
 class SkopsModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that was read, its columns if they were kept with it, and the release of scikit-learn that made it."""
+    """A model that was read, its columns if they were stored, and the scikit-learn version that wrote it, if another."""
 
     model: Any
     columns: ModelColumns | None
@@ -99,9 +99,9 @@ class SkopsModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_skops(model: object) -> bytes:
-    """The bytes of a fitted estimator; the same object gives the same bytes.
+    """Return the bytes of a fitted estimator; the same object always gives the same bytes.
 
-    Raises EngineError that names what of it cannot be kept as data.
+    Raises EngineError, which names the types, if a part of it cannot be stored as data.
     """
     try:
         content = skops.dumps(model)
@@ -115,16 +115,16 @@ def write_skops(model: object) -> bytes:
 
 
 def with_columns(content: bytes, columns: ModelColumns) -> bytes:
-    """The bytes of a model with the columns of a row beside it."""
+    """Return the bytes of a model together with the columns of a row."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         entries = {name: file.read(name) for name in file.namelist() if name != _COLUMNS}
     return _zipped({**entries, _COLUMNS: msgspec.json.encode(columns)})
 
 
 def read_skops(content: bytes) -> SkopsModel:
-    """The model of a skops file, in silence; raises EngineError, with the mend, for anything that is not sound."""
+    """Read a skops file; raise EngineError, with a hint, for a file that is damaged or not allowed."""
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             model = skops.loads(content, trusted=sorted(SAFE_CLASSES | SAFE_FUNCTIONS))
         with zipfile.ZipFile(io.BytesIO(content)) as file:
@@ -138,12 +138,12 @@ def read_skops(content: bytes) -> SkopsModel:
         raise EngineError(
             f"these bytes are no skops file that can be opened: {error}", hint="skops.io.dump(model, 'model.skops')"
         ) from error
-    return SkopsModel(model=model, columns=columns, made_by=sklearn_version(told))
+    return SkopsModel(model=model, columns=columns, made_by=sklearn_version(warned))
 
 
-def sklearn_version(told: Iterable[warnings.WarningMessage]) -> str:
-    """The release of scikit-learn that made what was opened, if it is another than this; else an empty text."""
-    versions = (each.message for each in told if isinstance(each.message, InconsistentVersionWarning))
+def sklearn_version(warned: Iterable[warnings.WarningMessage]) -> str:
+    """Return the scikit-learn version that wrote a model, from the warnings of opening it; empty if it is the installed one."""
+    versions = (each.message for each in warned if isinstance(each.message, InconsistentVersionWarning))
     return next((str(each.original_sklearn_version) for each in versions), "")
 
 
@@ -155,7 +155,7 @@ def _untrusted(types: list[str]) -> EngineError:
 
 
 def _canonical(entries: dict[str, bytes]) -> bytes:
-    """A skops file whose ids and names of arrays count up: they were addresses in memory, another at every run."""
+    """Rewrite a skops file with counted ids and array names, which were memory addresses and differed at every run."""
     schema = json.loads(entries["schema.json"])
     numbers: dict[int, int] = {}
     names: dict[str, str] = {}
@@ -183,9 +183,9 @@ def _zipped(entries: dict[str, bytes]) -> bytes:
 
 
 def _faults(model: object) -> Iterator[str]:
-    """What of a model would lead its library out of an array: trees whose nodes point at none, or at no column.
+    """Yield trees whose nodes point outside their arrays or columns.
 
-    scikit-learn follows such numbers without a look, which ends the process.
+    scikit-learn follows such indices unchecked, which crashes the process.
     """
     for path, value in walk_objects(model):
         inner = vars(value) if hasattr(value, "__dict__") else {}
@@ -225,7 +225,7 @@ def _predictor_faults(predictor: Any, width: object, path: str) -> Iterator[str]
 
 
 def _node_faults(at: Any, ends: Any, feature: Any, limits: tuple[int, int], path: str) -> Iterator[str]:
-    """Children stand behind their parent, so that a way down ends; `limits` count nodes and columns."""
+    """Check that children come after their parent, so that every path ends; `limits` are the counts of nodes and columns."""
     if not limits[0] or np.any(ends <= at[:, None]) or np.any(ends >= limits[0]):
         yield f"{path}: a tree whose nodes point at none"
     if np.any(feature < 0) or np.any(feature >= limits[1]):

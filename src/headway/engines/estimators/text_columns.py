@@ -1,6 +1,6 @@
-"""Which columns of a row a fitted estimator reads as texts, and which texts its encoders learned.
+"""Find the columns of a row that a fitted estimator reads as strings, and the categories that its encoders learned.
 
-A column is followed from the row through pipelines, column transformers and imputers to whatever reads it.
+Each column is followed from the row through pipelines, column transformers and imputers to the step that reads it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,18 @@ _HOLDERS = ("_CalibratedClassifier", "FrozenEstimator")  # these hold a fitted e
 
 @dataclass(slots=True)
 class TextColumn:
-    """What is known of one column: the texts that encoders learned, and what an unseen one does.
+    """What is known about one column.
 
-    `whole` says that something reads the text itself, so that one which is not listed cannot be stood for. `none` says
-    that a missing text was None when the encoder was fitted, and not NaN.
+    Attributes
+    ----------
+    categories : set of str
+        Categories that encoders learned.
+    rejects_unseen : bool
+        Some encoder raises for an unseen category.
+    reads_text : bool
+        Some step reads the string itself, so an unlisted string cannot be replaced by a placeholder.
+    missing_is_none : bool
+        A missing string was None, and not NaN, when the encoder was fitted.
     """
 
     texts: set[str] = field(default_factory=set)
@@ -43,49 +51,49 @@ TextColumns = dict[int, TextColumn]
 
 
 def read_text_columns(model: object, width: int) -> TextColumns:
-    """Of every column that something reads, by its place in the row, what it is read as."""
+    """Return, by index in the row, how each column is read."""
     found: TextColumns = {}
     _visit(model, range(width), found)
     return found
 
 
-def _visit(step: Any, places: ColumnIndices, found: TextColumns) -> None:
-    """Note what an estimator, and all inside it, reads; `places` says which column of the row each of its inputs is."""
+def _visit(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
+    """Record what an estimator and its parts read; `indices` maps its inputs to the columns of the row."""
     if isinstance(step, Pipeline):
         for _, each in step.steps:
-            _visit(each, places, found)
-            places = _passed_through(each, places)
+            _visit(each, indices, found)
+            indices = _passed_through(each, indices)
     elif isinstance(step, FeatureUnion):
         for _, each in step.transformer_list:
-            _visit(each, places, found)
+            _visit(each, indices, found)
     elif isinstance(step, ColumnTransformer):
-        for _, each, inputs in _blocks(step, places):
+        for _, each, inputs in _blocks(step, indices):
             _visit(each, inputs, found)
     elif isinstance(step, _ENCODERS):
-        _note_encoder(step, places, found)
+        _note_encoder(step, indices, found)
     elif isinstance(step, CountVectorizer | HashingVectorizer):
-        for place in places:
-            _column_at(place, found).whole = True
+        for index in indices:
+            _column_at(index, found).whole = True
     else:
-        _visit_parts(step, places, found)
+        _visit_parts(step, indices, found)
 
 
-def _visit_parts(step: Any, places: ColumnIndices, found: TextColumns) -> None:
-    """An estimator around others hands them the rows as they are; any other may read its columns in its own way."""
+def _visit_parts(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
+    """Visit the estimators inside; an estimator without parts may read the strings of its columns."""
     names = (*_PARTS, "estimator") if type(step).__name__ in _HOLDERS else _PARTS
     parts = [getattr(step, name) for name in names if name in getattr(step, "__dict__", {})]
     inner = [each for part in parts for each in (part if isinstance(part, list) else [part]) if each is not None]
     for each in inner:
-        _visit(each, places, found)
+        _visit(each, indices, found)
     if not inner and not isinstance(step, SimpleImputer) and not _is_identity(step):
-        for place in places:
-            _column_at(place, found).whole = True
+        for index in indices:
+            _column_at(index, found).whole = True
 
 
-def _note_encoder(encoder: Any, places: ColumnIndices, found: TextColumns) -> None:
+def _note_encoder(encoder: Any, indices: ColumnIndices, found: TextColumns) -> None:
     refuses = getattr(encoder, "handle_unknown", "ignore") == "error"
-    for place, categories in zip(places, getattr(encoder, "categories_", ()), strict=False):
-        reading = _column_at(place, found)
+    for index, categories in zip(indices, getattr(encoder, "categories_", ()), strict=False):
+        reading = _column_at(index, found)
         known = [each for each in categories.tolist() if each is not None and each == each]
         texts = {str(each) for each in known if isinstance(each, str)}
         if categories.dtype == object and len(texts) < len(known):
@@ -99,39 +107,39 @@ def _note_encoder(encoder: Any, places: ColumnIndices, found: TextColumns) -> No
         reading.none |= any(each is None for each in categories.tolist())
 
 
-def _column_at(place: int | None, found: TextColumns) -> TextColumn:
-    return TextColumn() if place is None else found.setdefault(place, TextColumn())
+def _column_at(index: int | None, found: TextColumns) -> TextColumn:
+    return TextColumn() if index is None else found.setdefault(index, TextColumn())
 
 
-def _blocks(transformer: Any, places: ColumnIndices) -> list[tuple[str, Any, list[int | None]]]:
-    """Name, transformer and inputs of each block that is not dropped."""
+def _blocks(transformer: Any, indices: ColumnIndices) -> list[tuple[str, Any, list[int | None]]]:
+    """Return name, transformer and inputs of each block that is not dropped."""
     inputs = transformer._transformer_to_input_indices
     return [
-        (name, each, [places[int(number)] if int(number) < len(places) else None for number in inputs[name]])
+        (name, each, [indices[int(number)] if int(number) < len(indices) else None for number in inputs[name]])
         for name, each, _ in transformer.transformers_
         if name in inputs and not (isinstance(each, str) and each == "drop")
     ]
 
 
-def _passed_through(step: Any, places: ColumnIndices) -> ColumnIndices:
-    """Which column of the row each output of a step is, where it passes texts on; nothing where it makes new values."""
+def _passed_through(step: Any, indices: ColumnIndices) -> ColumnIndices:
+    """Return the column of the row that each output of a step passes through; empty for a step that makes new values."""
     if isinstance(step, SimpleImputer):
-        return [places[number] for number in imputed_columns(step) if number < len(places)]
+        return [indices[number] for number in imputed_columns(step) if number < len(indices)]
     if isinstance(step, SelectorMixin):
-        return [places[int(number)] for number in step.get_support(indices=True) if number < len(places)]
+        return [indices[int(number)] for number in step.get_support(indices=True) if number < len(indices)]
     if isinstance(step, Pipeline):
         for _, each in step.steps:
-            places = _passed_through(each, places)
-        return places
+            indices = _passed_through(each, indices)
+        return indices
     if isinstance(step, ColumnTransformer):
-        return _passed_through_blocks(step, places)
-    return places if _is_identity(step) else []
+        return _passed_through_blocks(step, indices)
+    return indices if _is_identity(step) else []
 
 
-def _passed_through_blocks(transformer: Any, places: ColumnIndices) -> ColumnIndices:
-    """Outputs stand in the order of the blocks; one whose outputs are new values leaves its places empty."""
+def _passed_through_blocks(transformer: Any, indices: ColumnIndices) -> ColumnIndices:
+    """Return the columns that the blocks pass through, in order; None where a block makes new values."""
     found: list[int | None] = []
-    for name, each, inputs in _blocks(transformer, places):
+    for name, each, inputs in _blocks(transformer, indices):
         span = transformer.output_indices_[name]
         outputs = list(_passed_through(each, inputs))[: span.stop - span.start]
         found += [*outputs, *[None] * (span.stop - span.start - len(outputs))]
@@ -139,7 +147,7 @@ def _passed_through_blocks(transformer: Any, places: ColumnIndices) -> ColumnInd
 
 
 def imputed_columns(imputer: Any) -> list[int]:
-    """The columns that an imputer hands on: without keep_empty_features, those in which it saw a value."""
+    """Return the columns that an imputer keeps: without keep_empty_features, those in which it saw a value."""
     if imputer.keep_empty_features or imputer.strategy == "constant":
         return list(range(imputer.n_features_in_))
     empty = [isinstance(each, float) and np.isnan(each) for each in imputer.statistics_.tolist()]

@@ -1,4 +1,10 @@
-"""X"""
+"""Convert fitted scikit-learn tree models to `Forest`, and shorten them.
+
+Trees and forests compare float32(x) <= threshold, add in float64 and reject infinite values. A forest answers the mean
+of its trees, so each leaf is divided by their number. HistGradientBoosting compares in float64 and encodes categories:
+its encoder gives each category a code, and an unseen category counts as missing. A categorical split sends some codes
+left, the others right, and missing values to one side; here the set holds the codes that go to the other side.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +37,9 @@ _CONSTANT = ("prior", "constant", "mean", "median", "quantile", "most_frequent")
 
 
 def estimator_forest(model: Any, columns: ModelColumns | None) -> Forest:
-    """The trees of a fitted estimator, for rows as headway gives them; raises NotApplicable, with why, for any other.
+    """Convert a fitted estimator, for rows as headway passes them; raise NotApplicable, with the reason, for other models.
 
-    Rows that the library would refuse are in the fields `finite` and `present`.
+    `finite_columns` and `required_columns` of the forest describe the rows that the library would reject.
     """
     if isinstance(model, BaseHistGradientBoosting):
         return hist_forest(model, columns)
@@ -48,7 +54,7 @@ def estimator_forest(model: Any, columns: ModelColumns | None) -> Forest:
 
 
 def estimator_rounds(model: Any) -> int:
-    """Boosting rounds, or trees of a forest; raises NotApplicable for an estimator without trees."""
+    """Return the number of boosting rounds, or trees of a forest; raise NotApplicable for an estimator without trees."""
     if isinstance(model, BaseHistGradientBoosting):
         return len(model._predictors)
     _check_tree_model(model)
@@ -56,7 +62,7 @@ def estimator_rounds(model: Any) -> int:
 
 
 def truncate_estimator(model: Any, count: int) -> None:
-    """Leave an estimator no more than its first rounds, or trees."""
+    """Shorten an estimator in place to its first rounds, or trees."""
     if isinstance(model, BaseHistGradientBoosting):
         model._predictors = model._predictors[:count]
         return
@@ -81,7 +87,7 @@ def _check_tree_model(model: Any) -> None:
 
 
 def _averaged_forest(model: Any, estimators: Sequence[Any]) -> Forest:
-    """Trees whose mean is the answer: of classes their shares in a leaf, of two the second's alone."""
+    """Convert trees whose mean is the answer: class shares of a leaf, of two classes only the second."""
     width = int(model.n_features_in_)
     classes = len(model.classes_) if is_classifier(model) else 0
     wanted = slice(1, 2) if classes == 2 else slice(0, classes or 1)
@@ -98,7 +104,7 @@ def _averaged_forest(model: Any, estimators: Sequence[Any]) -> Forest:
 
 
 def _boosted_forest(model: Any) -> Forest:
-    """Trees on a constant; raises NotApplicable where they start from the answers of another model."""
+    """Convert boosted trees on a constant; raise NotApplicable if they start from the answers of another model."""
     start, width, outputs = model.init_, int(model.n_features_in_), model.estimators_.shape[1]
     constant = isinstance(start, DummyClassifier | DummyRegressor) and start.strategy in _CONSTANT
     if not (constant or (isinstance(start, str) and start == "zero")):
@@ -122,10 +128,7 @@ def _boosted_forest(model: Any) -> Forest:
 
 
 def _isolation_forest(model: Any) -> Forest:
-    """Trees whose leaves are depths, in parts of the depth that is expected.
-
-    Newer releases of the library take what is infinite or missing; whether this one does, it is asked.
-    """
+    """Convert an isolation forest, whose trees add up depths."""
     every = tuple(range(int(model.n_features_in_)))
     expected = len(model.estimators_) * float(_average_path_length([model._max_samples])[0])
     trees = []
@@ -160,7 +163,7 @@ def _accepts(model: Any, value: float) -> bool:
 def _tree(
     estimator: Any, leaf: Floats, outputs: tuple[int, ...] = (0,), features: NDArray[np.int64] | None = None
 ) -> Tree:
-    """The tree of an estimator; `leaf` is of all its nodes, [nodes, c], `features` of its columns those in a row."""
+    """Convert one tree; `leaf` [nodes, c] covers all nodes, `features` maps the tree's columns to those of a row."""
     nodes = estimator.tree_.__getstate__()["nodes"]
     inner = nodes["left_child"] >= 0
     number = np.where(inner, np.cumsum(inner) - 1, ~(np.cumsum(~inner) - 1))
@@ -186,7 +189,7 @@ _HIST_LINKS: dict[str, Link] = {"IdentityLink": "identity", "LogLink": "exp"}
 
 
 class CategoryCodes(NamedTuple):
-    """Of each code of a column the value in a row, int64 [c], and where no row can hold it; the code of None, or -1."""
+    """The value in a row of each code of a column, int64 [c], whether no row can hold it, and the code of None or -1."""
 
     value: Ints
     absent: Bools
@@ -194,27 +197,27 @@ class CategoryCodes(NamedTuple):
 
 
 class HistColumns(NamedTuple):
-    """Of each column as the trees number them: its place in a row, and the codes of those that are categories."""
+    """For each column as the trees number them, its position in a row, and the codes of those that are categorical."""
 
-    place: Ints
+    position: Ints
     codes: dict[int, CategoryCodes]
 
 
 def hist_forest(model: Any, columns: ModelColumns | None) -> Forest:
-    """The trees of a fitted model, for rows as headway gives them: texts by their ranks among those of `columns`.
+    """Convert a fitted HistGradientBoosting model, for rows in which strings are ranks among the categories of `columns`.
 
-    Raises NotApplicable where a category is no whole number, or a text is read as a number.
+    Raises NotApplicable if a category is not an integer, or if a string is read as a number.
     """
     inputs = () if columns is None else columns.inputs
-    reading = _hist_columns(model, inputs)
-    texts = {place for place, field in enumerate(inputs) if field.datatype == "BYTES"}
-    categorical = {int(reading.place[column]) for column in reading.codes}
+    hist = _hist_columns(model, inputs)
+    texts = {index for index, field in enumerate(inputs) if field.datatype == "BYTES"}
+    categorical = {int(hist.position[column]) for column in hist.codes}
     if texts - categorical:
         raise NotApplicable(f"it reads the texts of column '{inputs[min(texts - categorical)].name}' as numbers")
     return Forest(
         width=int(model.n_features_in_),
         trees=tuple(
-            _hist_tree(predictor, reading, output=output)
+            _hist_tree(predictor, hist, output=output)
             for stage in model._predictors
             for output, predictor in enumerate(stage)
         ),
@@ -235,21 +238,21 @@ def _hist_link(model: Any) -> Link:
 
 
 def _hist_columns(model: Any, inputs: tuple[Field, ...]) -> HistColumns:
-    """The trees number the columns of categories first, then the others."""
+    """Return the columns in the order of the trees, which number categorical columns first."""
     if model._preprocessor is None:
         return HistColumns(np.arange(model.n_features_in_), {})
     categorical = np.asarray(model.is_categorical_, bool)
-    places = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
+    indices = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
     learned = model._preprocessor.named_transformers_["encoder"].categories_
     codes = {
-        column: _category_codes(values.tolist(), inputs[places[column]] if inputs else None)
+        column: _category_codes(values.tolist(), inputs[indices[column]] if inputs else None)
         for column, values in enumerate(learned)
     }
-    return HistColumns(places, codes)
+    return HistColumns(indices, codes)
 
 
 def _category_codes(learned: list[Any], field: Field | None) -> CategoryCodes:
-    """The codes of what an encoder learned; NaN, which stands last, has none."""
+    """Return the codes of the categories that an encoder learned; NaN, which comes last, has none."""
     known = [each for each in learned if each is None or each == each]
     if field is not None and field.datatype == "BYTES":
         rank = {text: number for number, text in enumerate(field.categories)}
@@ -263,7 +266,7 @@ def _category_codes(learned: list[Any], field: Field | None) -> CategoryCodes:
     return CategoryCodes(np.array([int(each) for each in known], np.int64), np.zeros(len(known), bool), -1)
 
 
-def _hist_tree(predictor: Any, reading: HistColumns, *, output: int) -> Tree:
+def _hist_tree(predictor: Any, columns: HistColumns, *, output: int) -> Tree:
     nodes = predictor.nodes
     inner = ~nodes["is_leaf"].astype(bool)
     number = np.where(inner, np.cumsum(inner) - 1, ~(np.cumsum(~inner) - 1))
@@ -272,12 +275,12 @@ def _hist_tree(predictor: Any, reading: HistColumns, *, output: int) -> Tree:
     categorical = split["is_categorical"].astype(bool)
     missing_left = split["missing_go_to_left"].astype(bool)
     left, right = number[split["left"]], number[split["right"]]
-    sets, none_left = _hist_sets(predictor, split[categorical], reading)
+    sets, none_left = _hist_sets(predictor, split[categorical], columns)
     swapped = categorical & missing_left
     goes_left = missing_left & ~swapped
     goes_left[categorical] = none_left
     return Tree(
-        feature=reading.place[feature],
+        feature=columns.position[feature],
         threshold=np.where(categorical, np.cumsum(categorical) - 1, split["num_threshold"]),
         categorical=categorical,
         missing_left=goes_left,
@@ -289,15 +292,15 @@ def _hist_tree(predictor: Any, reading: HistColumns, *, output: int) -> Tree:
     )
 
 
-def _hist_sets(predictor: Any, split: Any, reading: HistColumns) -> tuple[tuple[Ints, ...], Bools]:
-    """Of each split by categories the values that do not go where missing does, and whether None is one of them."""
+def _hist_sets(predictor: Any, split: Any, columns: HistColumns) -> tuple[tuple[Ints, ...], Bools]:
+    """Return, for each categorical split, the values that do not go where missing goes, and whether None is one of them."""
     words = np.asarray(predictor.raw_left_cat_bitsets, np.uint32).reshape(-1, _MAX_CODES // 32)
     lefts = np.unpackbits(words.astype("<u4").view(np.uint8), axis=1, bitorder="little").astype(bool)
     sets, none = [], np.zeros(len(split), bool)
-    for place, node in enumerate(split):
-        codes = reading.codes[int(node["feature_idx"])]
+    for index, node in enumerate(split):
+        codes = columns.codes[int(node["feature_idx"])]
         apart = lefts[node["bitset_idx"], : len(codes.value)] ^ bool(node["missing_go_to_left"])
-        none[place] = codes.none >= 0 and apart[codes.none]
+        none[index] = codes.none >= 0 and apart[codes.none]
         sets.append(np.sort(codes.value[apart & ~codes.absent]))
     return tuple(sets), none
 
@@ -306,33 +309,33 @@ _TREES = (BaseDecisionTree, BaseGradientBoosting, BaseHistGradientBoosting, Fore
 
 
 def flat_steps(model: Pipeline) -> list[Any]:
-    """The steps of a pipeline, those of pipelines in it one by one."""
+    """Return the steps of a pipeline, with nested pipelines expanded."""
     return [each for _, step in model.steps for each in (flat_steps(step) if isinstance(step, Pipeline) else [step])]
 
 
 def final_step(model: Any) -> Any:
-    """The last step of a pipeline, or the model itself."""
+    """Return the last step of a pipeline, or the model itself."""
     return flat_steps(model)[-1] if isinstance(model, Pipeline) else model
 
 
 def is_tree_model(model: Any) -> bool:
-    """Whether a model is trees whose leaves are added up, of this library or another."""
+    """Return whether a model is a sum of trees, of scikit-learn or of another library."""
     return isinstance(model, (InnerModel, *_TREES))
 
 
 def model_forest(model: Any) -> Forest:
-    """The trees of a model over what it is given; raises NotApplicable, with why, where it has none."""
+    """Convert a tree model over its own inputs; raise NotApplicable, with the reason, for other models."""
     return _engine_of(model).forest(model.content) if isinstance(model, InnerModel) else estimator_forest(model, None)
 
 
 def count_rounds(model: Any) -> int:
-    """Boosting rounds of the model at the end, or trees of a forest; raises NotApplicable where it has none."""
+    """Return the boosting rounds, or trees, of the final step; raise NotApplicable if it has none."""
     last = final_step(model)
     return _engine_of(last).rounds(last.content) if isinstance(last, InnerModel) else estimator_rounds(last)
 
 
 def truncate_rounds(model: Any, count: int) -> None:
-    """Leave the model at the end no more than its first rounds, or trees."""
+    """Shorten the final step in place to its first rounds, or trees."""
     last = final_step(model)
     if isinstance(last, InnerModel):
         last.__setstate__(

@@ -1,4 +1,4 @@
-"""Models inside an artifact: a header that says what they are for, and their bytes one after the other."""
+"""Artifacts that hold other models: a header with their engines and settings, then their bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REBUILD_HINT = "headway optimize"
 
 
 class NestedModel(Record, frozen=True, kw_only=True):
-    """A model inside: the engine that opens it, with its settings, and how many bytes it has."""
+    """A model inside: the engine that opens it, its settings, and its size in bytes."""
 
     engine: str
     size_bytes: int
@@ -24,34 +24,34 @@ class NestedModel(Record, frozen=True, kw_only=True):
 
 
 class NestedHeader(Record, frozen=True, kw_only=True):
-    """The models, and the numbers of the engine that asks them."""
+    """The models inside, and the numbers of the engine that combines them."""
 
     models: tuple[NestedModel, ...]
     numbers: dict[str, float] = {}
 
 
 def pack_models(header: NestedHeader, *contents: bytes) -> bytes:
-    """The bytes of an artifact of these models, in the order of the header."""
+    """Return the bytes of an artifact with these models, in the order of the header."""
     return _MAGIC + msgspec.json.encode(header) + b"\n" + b"".join(contents)
 
 
 def open_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[Engine]]:
-    """The header and its models, opened; raises EngineError where it does not hold so many, or one cannot be opened."""
+    """Return the header and the opened models; raise EngineError if their number differs or one cannot be opened."""
     header, contents = split_models(content, models=models)
     opened = zip(header.models, contents, strict=True)
     return header, [load_engine(each.engine)(inside, each.settings) for each, inside in opened]
 
 
 def split_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[bytes]]:
-    """The header and the bytes of its models; raises EngineError where it does not hold so many."""
+    """Return the header and the bytes of each model; raise EngineError if their number differs."""
     head, newline, rest = content.removeprefix(_MAGIC).partition(b"\n")
     try:
         if not content.startswith(_MAGIC) or not newline:
-            raise ValueError("they do not begin as one")
+            raise ValueError("unknown header")
         header = msgspec.json.decode(head, type=NestedHeader)
         if len(header.models) != models or sum(each.size_bytes for each in header.models) != len(rest):
             raise ValueError(f"{len(rest):,} bytes follow its header, and {len(header.models)} models")
     except (ValueError, msgspec.MsgspecError) as error:
-        raise EngineError(f"these bytes are no whole artifact of models: {error}", hint=REBUILD_HINT) from error
+        raise EngineError(f"these bytes are not a complete artifact of models: {error}", hint=REBUILD_HINT) from error
     ends = accumulate(each.size_bytes for each in header.models)
     return header, [rest[end - each.size_bytes : end] for each, end in zip(header.models, ends, strict=True)]

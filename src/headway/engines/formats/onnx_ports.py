@@ -1,7 +1,7 @@
-"""How a table of rows goes into a graph's inputs, and scores come out of its outputs, whoever converted it.
+"""Map the columns of a row to the inputs of an ONNX graph, and its outputs to scores.
 
-A graph reads one table, several, or an input for each column, of floats or whole numbers, of any number of rows or a
-fixed one. It answers scores as floats, or as a dictionary for each row (ZipMap).
+A graph reads one table, several tables, or one input per column, of floats or integers, with any number of rows or a
+fixed one. It returns scores as floats, or as one dictionary per row (ZipMap).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONVERT_HINT = "initial_types=[('rows', FloatTensorType([None, d]))]"
 
 
 class Port(Protocol):
-    """An input or output as ONNX Runtime tells of it; a length in `shape` is a number, or not fixed."""
+    """An input or output of a graph as ONNX Runtime describes it; a dimension of `shape` that is not an integer is dynamic."""
 
     name: str
     type: str
@@ -41,9 +41,9 @@ class Port(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphInput:
-    """An input that reads the columns from `first` to `last` of a row; `flat` where it wants them without an axis.
+    """An input that reads the columns `start` to `stop` of a row, without the second axis if `is_flat`.
 
-    `most` is the largest whole number that it reads, or 0 where it reads numbers of any kind.
+    `max_integer` is the largest magnitude that an integer input represents exactly, or 0 for a float input.
     """
 
     name: str
@@ -54,7 +54,7 @@ class GraphInput:
     most: float
 
     def of(self, rows: Floats) -> Array:
-        """What the input gets of these rows; raises EngineError where it reads whole numbers and one is not there."""
+        """Return the array for this input; raise EngineError if it reads integers and a value is not one."""
         part = rows[:, self.first] if self.flat else rows[:, self.first : self.last]
         if self.most and not np.all((np.abs(part) <= self.most) & (np.trunc(part) == part)):
             raise EngineError(
@@ -67,31 +67,31 @@ class GraphInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphInputs:
-    """The inputs of a graph; `fixed` is the only number of rows that it takes, or 0 where it takes any."""
+    """The inputs of a graph; `batch_size` is the only number of rows that it accepts, or 0 if it accepts any."""
 
     inputs: tuple[GraphInput, ...]
     fixed: int
 
     @property
     def width(self) -> int:
-        """Columns of a row."""
+        """Number of columns of a row."""
         return self.inputs[-1].last
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the columns, where each is an input of its own."""
+        """Column names, if each column is an input of its own."""
         alone = len(self.inputs) == self.width > 1
         return tuple(each.name for each in self.inputs) if alone else ()
 
     @property
     def table(self) -> tuple[str, type[np.generic]] | None:
-        """Name and type of the only input, where that reads any number of rows whole, and numbers of any kind."""
+        """Name and dtype of the only input, if it reads whole rows of any number and is not an integer input."""
         first = self.inputs[0]
         whole = len(self.inputs) == 1 and not (first.flat or first.most or self.fixed)
         return (first.name, first.dtype) if whole else None
 
     def batches(self, rows: Floats) -> list[tuple[Mapping[str, Array], int]]:
-        """What the graph gets, and how many rows of its answer count: to a fixed number, rows of 0 are added."""
+        """Return the feeds of the graph with the number of valid rows in each; a fixed batch size is padded with zeros."""
         if not self.fixed:
             return [({each.name: each.of(rows) for each in self.inputs}, len(rows))]
         count = max(-(-len(rows) // self.fixed), 1)
@@ -104,7 +104,7 @@ class GraphInputs:
 
 
 def graph_inputs(inputs: Sequence[Port]) -> GraphInputs:
-    """The inputs, columns dealt to them in their order; raises EngineError for what is no table of numbers."""
+    """Assign columns to inputs in order; raise EngineError if the inputs do not form a numeric table."""
     texts = [each.name for each in inputs if each.type == "tensor(string)"]
     if texts:
         raise EngineError(
@@ -128,7 +128,7 @@ def graph_inputs(inputs: Sequence[Port]) -> GraphInputs:
 
 
 def _width(port: Port) -> int:
-    """Columns of an input, 0 where their number is open."""
+    """Return the number of columns of an input, 0 if it is dynamic."""
     width = port.shape[1] if len(port.shape) == 2 else 1
     return width if isinstance(width, int) else 0
 
@@ -142,7 +142,7 @@ def _not_a_table(inputs: Sequence[Port]) -> EngineError:
 
 
 def score_output(outputs: Sequence[Port]) -> str:
-    """The output that holds scores: the only one of floats, else of dictionaries, or that is called probabilities."""
+    """Return the name of the output with scores: the only float output, else the only dictionary, else "probabilities"."""
     for kinds in (_FLOATS, _DICTIONARIES):
         names = [each.name for each in outputs if each.type in kinds]
         named = [name for name in names if "prob" in name.lower()]
@@ -156,14 +156,14 @@ def score_output(outputs: Sequence[Port]) -> str:
 
 
 def score_array(answer: Answer) -> Array:
-    """Scores [n, k] of an answer; dictionaries are read in the order of their classes."""
+    """Return the scores [n, k] of an answer; dictionaries are read in the order of their classes."""
     if isinstance(answer, np.ndarray):
         return answer
     return np.array([list(row.values()) for row in answer])
 
 
 def output_classes(answer: Answer) -> tuple[str, ...]:
-    """The classes that dictionaries name, in order; none of an array."""
+    """Return the classes that dictionaries name, in order; empty for an array."""
     return () if isinstance(answer, np.ndarray) else tuple(str(each) for each in answer[0])
 
 

@@ -13,7 +13,7 @@ from headway.optimization.lowering.program import Constant, Emitter, Kind, Rows,
 
 Rule = Callable[..., Value | tuple[Value, ...]]
 
-_EXACT = ("add", "sub", "least", "greatest", "where")  # what whole numbers may go through in float32
+_EXACT = ("add", "sub", "min", "max", "where")  # what whole numbers may go through in float32
 _SELU = (1.67326319217681884765625, 1.05070102214813232421875)
 
 
@@ -99,12 +99,12 @@ def _hard_sigmoid(pen: Emitter, x: Rows) -> Rows:
 
 def _ramp(pen: Emitter, x: Rows, slope: float, start: float) -> Rows:
     line = pen.do("add", pen.do("mul", x, slope), start)
-    return pen.do("least", pen.do("greatest", line, 0.0), 1.0)
+    return pen.do("min", pen.do("max", line, 0.0), 1.0)
 
 
 def _softplus(pen: Emitter, x: Rows) -> Rows:
     small = pen.do("exp", pen.do("mul", pen.do("abs", x), -1.0))
-    return pen.do("add", pen.do("greatest", x, 0.0), pen.do("log", pen.do("add", small, 1.0)))
+    return pen.do("add", pen.do("max", x, 0.0), pen.do("log", pen.do("add", small, 1.0)))
 
 
 def _mish(pen: Emitter, x: Rows) -> Rows:
@@ -132,7 +132,7 @@ def _is_infinite(pen: Emitter, x: Rows) -> Rows:
     down = -np.inf if pen.node.attributes.get("detect_negative", 1) else np.inf
     up = np.inf if pen.node.attributes.get("detect_positive", 1) else -np.inf
     sides = [pen.do("equal", x, side, kind="truth") for side in (down, up)]
-    return pen.do("greatest", *sides, kind="truth")
+    return pen.do("max", *sides, kind="truth")
 
 
 def _not(pen: Emitter, value: Value) -> Value:
@@ -146,7 +146,7 @@ def _where(pen: Emitter, mask: Value, yes: Value, no: Value) -> Value:
 def _clip(pen: Emitter, value: Value, low: Value | None = None, high: Value | None = None) -> Value:
     rows = pen.node.rows(value)
     largest = float(np.finfo(np.float32).max) if rows.kind == "float" else None  # nothing is endless without a bound
-    for name, bound, operation in (("min", low, "greatest"), ("max", high, "least")):
+    for name, bound, operation in (("min", low, "max"), ("max", high, "min")):
         least = None if largest is None else -largest if name == "min" else largest
         limit = bound if bound is not None else pen.node.attributes.get(name, least)
         if limit is not None:
@@ -271,10 +271,10 @@ RULES: dict[str, Rule] = {
     "Mul": elementwise("mul"),
     "Div": elementwise("div"),
     "Sum": elementwise("add"),
-    "Max": elementwise("greatest"),
-    "Min": elementwise("least"),
-    "And": elementwise("least"),
-    "Or": elementwise("greatest"),
+    "Max": elementwise("max"),
+    "Min": elementwise("min"),
+    "And": elementwise("min"),
+    "Or": elementwise("max"),
     "Not": _not,
     "Less": comparison("less"),
     "LessOrEqual": comparison("less_equal"),
@@ -284,7 +284,7 @@ RULES: dict[str, Rule] = {
     **{name.capitalize(): elementwise(name) for name in _UNARY},
     "IsNaN": unary(lambda pen, x: pen.do("is_nan", x, kind="truth"), "wide"),
     "IsInf": unary(_is_infinite, "wide"),
-    "Relu": unary(lambda pen, x: pen.do("greatest", x, 0.0)),
+    "Relu": unary(lambda pen, x: pen.do("max", x, 0.0)),
     "Neg": unary(lambda pen, x: pen.do("mul", x, -1.0)),
     "Reciprocal": unary(lambda pen, x: pen.do("div", 1.0, x)),
     "Softsign": unary(lambda pen, x: pen.do("div", x, pen.do("add", pen.do("abs", x), 1.0))),

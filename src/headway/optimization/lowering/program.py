@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import NotApplicable
-from headway.engines.compiled.program import IN_FILE, IN_POOL, MAX_FLOATS, ONE_NUMBER, OPERATIONS, VECTOR_SIZE, Program
+from headway.engines.compiled.program import IN_BUFFER, IN_POOL, MAX_FLOATS, OPERATIONS, SCALAR, VECTOR_SIZE, Program
 
 Array = NDArray[Any]
 
@@ -99,11 +99,11 @@ class ProgramWriter:
         return Program(
             width=self.width,
             outputs=outputs,
-            answer=starts[answer.register] + answer.offset,
+            output_offset=starts[answer.register] + answer.offset,
             size=size,
             steps=np.array([_numbers(step, starts) for step in used], np.int32).reshape(-1, 8),
             pool=np.concatenate([np.zeros(0, np.float32), *self._pool]),
-            places=np.concatenate([np.zeros(0, np.int32), *self._places]),
+            indices=np.concatenate([np.zeros(0, np.int32), *self._places]),
         )
 
     def _keep(self, numbers: Array) -> int:
@@ -177,7 +177,7 @@ def _first_gap(taken: Any, size: int) -> int:
 def _numbers(step: _Step, starts: Mapping[int, int]) -> list[int]:
     """The eight numbers of a step."""
     places = [each.at if isinstance(each, Pooled) else starts[each.register] + each.offset for each in step.operands]
-    kinds = [(ONE_NUMBER if each.one else IN_POOL) if isinstance(each, Pooled) else IN_FILE for each in step.operands]
+    kinds = [(SCALAR if each.one else IN_POOL) if isinstance(each, Pooled) else IN_BUFFER for each in step.operands]
     operation = OPERATIONS.index(step.operation)
     by_kind = sum(kind << 2 * place for place, kind in enumerate(kinds))
     first = by_kind if operation <= _BY_NUMBER else step.sizes[0]

@@ -117,7 +117,7 @@ def _look_up(pen: Emitter, table: Array, ranks: Rows, axis: int) -> Rows:
         pen.node.refuse("it is no look-up of whole numbers in a table of float32")
     width = table.size // len(table)
     out = pen.tape.register(ranks.size * width)
-    pen.tape.do("look_up", out, ranks.size, ranks.span, pen.tape.pool(table), sizes=(len(table), width))
+    pen.tape.do("lookup", out, ranks.size, ranks.span, pen.tape.pool(table), sizes=(len(table), width))
     return Rows(span=out, shape=ranks.shape + table.shape[1:])
 
 
@@ -206,7 +206,7 @@ def _cast(pen: Emitter, value: Value) -> Value:
         pen.node.refuse(f"numbers of kind {kind} are none of its own")
     if rows.kind in ("whole", "truth"):
         return Rows(span=rows.span, shape=rows.shape, kind="whole")
-    return pen.do("to_whole", rows, _WHOLE[kind], kind="whole")
+    return pen.do("trunc", rows, _WHOLE[kind], kind="whole")
 
 
 def _shape(pen: Emitter, value: Value) -> Value:

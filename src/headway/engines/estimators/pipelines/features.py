@@ -1,4 +1,9 @@
-"""X"""
+"""Features of a pipeline as functions of one column of the row, which is categorical or numeric.
+
+A categorical column has one value per category, so any step over it is a table. A numeric feature is a sum of terms:
+straight lines, powers, logarithms, bounds and steps. Steps are placed at the number from which the library's own
+function passes a value, to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +28,9 @@ NO_COLUMN = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """`weight` times a function of the column: itself (`x`), or one of `tape.TERMS` of slope * x + shift.
+    """`weight` times a function of the column: the column itself (`x`), or one of `TERMS` of slope * x + shift.
 
-    `constants` begin with slope and shift; a term `in` is 0 for the numbers that follow, and refuses any other.
+    `constants` start with slope and shift. A term `in` is 0 for the numbers that follow, and rejects any other.
     """
 
     kind: str
@@ -35,25 +40,32 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumericFeature:
-    """Of a column of numbers: offset + the terms, and `missing` for NaN, infinite where a step refuses it.
+    """A function of a numeric column: offset + the terms, and `missing` for NaN, which is infinite if a step rejects it.
 
-    `image` is the same function as the library computes it, to the last bit: float64 [m] -> float64 [m]. `stand_in` is
-    the number of the column that answers as a missing one does, where it is known. `checked` says that some step
-    refuses infinite numbers, and `stages` are the rising lines on the way, which must not make one.
+    Attributes
+    ----------
+    function : callable
+        The same function as the library computes it, to the last bit, float64 [m] -> float64 [m].
+    fill_value : float
+        Number of the column that gives the same answer as a missing value, if known.
+    requires_finite : bool
+        Some step rejects infinite numbers.
+    stages : tuple of callable
+        Increasing lines on the way, none of which may overflow.
     """
 
     column: int
-    image: Function
+    function: Function
     terms: tuple[Term, ...] = (Term(kind="x"),)
     offset: float = 0.0
     missing: float = math.nan
-    stand_in: float = math.nan
-    checked: bool = False
+    fill_value: float = math.nan
+    requires_finite: bool = False
     stages: tuple[Function, ...] = ()
 
     @property
     def line(self) -> tuple[float, float] | None:
-        """Slope and shift, of a feature that is a straight line."""
+        """Slope and shift, if the feature is a straight line."""
         if any(term.kind != "x" for term in self.terms):
             return None
         return sum(term.weight for term in self.terms), self.offset
@@ -61,10 +73,10 @@ class NumericFeature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFeature:
-    """Of a column of texts: a value for each rank, then for another text, then for a missing one [ranks + 2].
+    """A function of a categorical column: a value for each rank, for an unseen category and for a missing one [ranks + 2].
 
-    The values are texts (of type object) until a step makes numbers of them; an infinite one says that a step refuses
-    the row, as most models refuse what is left missing (NaN).
+    Values are strings (dtype object) until a step makes numbers of them. An infinite value means that a step rejects the
+    row; most models reject a value that is left missing (NaN).
     """
 
     column: int
@@ -73,10 +85,10 @@ class TableFeature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayFeature:
-    """One of the columns of an array that operations make: slope * array[:, place] + shift."""
+    """One column of an array that operations make: slope * array[:, index] + shift."""
 
     array: str
-    place: int
+    index: int
     width: int
     slope: float = 1.0
     shift: float = 0.0
@@ -86,7 +98,7 @@ Feature = NumericFeature | TableFeature | ArrayFeature
 
 
 def slope_and_shift(number: NumericFeature) -> tuple[float, float]:
-    """Slope and shift of a feature that is known to be a straight line."""
+    """Return slope and shift of a feature that is a straight line."""
     line = number.line
     if line is None:
         raise ValueError("a curve has no slope")
@@ -94,24 +106,24 @@ def slope_and_shift(number: NumericFeature) -> tuple[float, float]:
 
 
 def input_features(width: int, columns: ModelColumns | None) -> list[Feature]:
-    """The columns of a row as the model is given them."""
+    """Return the columns of a row as the model receives them."""
     if columns is None:
         return [numeric_input(column) for column in range(width)]
     return [
-        TableFeature(column=place, values=category_values(field, None if place in columns.none else math.nan))
+        TableFeature(column=index, values=category_values(field, None if index in columns.none else math.nan))
         if field.datatype == "BYTES"
-        else numeric_input(place)
-        for place, field in enumerate(columns.inputs)
+        else numeric_input(index)
+        for index, field in enumerate(columns.inputs)
     ]
 
 
 def numeric_input(column: int) -> NumericFeature:
-    """A column of numbers as it came."""
-    return NumericFeature(column=column, image=_identity)
+    """Return an unchanged numeric column."""
+    return NumericFeature(column=column, function=_identity)
 
 
 def category_values(field: Field, missing: float | None) -> Values:
-    """The texts of a column by rank, then one that is none of them, then what is missing."""
+    """Return the categories of a column by rank, then an unseen one, then the missing value."""
     other = "other"
     while other in field.categories:
         other += "_"
@@ -121,14 +133,14 @@ def category_values(field: Field, missing: float | None) -> Values:
 
 
 def constant_feature(value: float) -> NumericFeature:
-    """The same of every row."""
+    """Return a feature with the same value in every row."""
     return NumericFeature(
-        column=NO_COLUMN, image=lambda x: np.full_like(x, value), terms=(), offset=value, missing=value
+        column=NO_COLUMN, function=lambda x: np.full_like(x, value), terms=(), offset=value, missing=value
     )
 
 
 def affine_feature(feature: Feature, slope: float, shift: float, exact: Function) -> Feature:
-    """slope * feature + shift; `exact` computes it as the library does."""
+    """Return slope * feature + shift; `exact` computes it as the library does."""
     if isinstance(feature, TableFeature):
         return apply_to_table(feature, exact)
     if isinstance(feature, ArrayFeature):
@@ -137,29 +149,31 @@ def affine_feature(feature: Feature, slope: float, shift: float, exact: Function
 
 
 def affine_number(number: NumericFeature, slope: float, shift: float, exact: Function) -> NumericFeature:
-    """slope * number + shift."""
-    image = compose(number.image, exact)
+    """Return slope * number + shift."""
+    function = compose(number.function, exact)
     return replace(
         number,
         terms=tuple(replace(term, weight=term.weight * slope) for term in number.terms),
         offset=number.offset * slope + shift,
         missing=float(exact(np.array([number.missing]))[0]),
-        image=image,
-        checked=True,
-        stages=(*number.stages, image) if slope > 0 and number.line else number.stages,
+        function=function,
+        requires_finite=True,
+        stages=(*number.stages, function) if slope > 0 and number.line else number.stages,
     )
 
 
 def is_table(feature: Feature) -> bool:
-    """Whether a feature has few values, so that any function of it is as simple: of a text, or of a gap alone."""
+    """Return whether a feature has few values (categorical or constant), so that any function of it is a table."""
     return isinstance(feature, TableFeature) or (isinstance(feature, NumericFeature) and not feature.terms)
 
 
 def apply_to_table(feature: Feature, exact: Function) -> Feature:
-    """A function of every value of a feature that `is_table`; what was refused stays so."""
+    """Apply a function to every value of a feature that `is_table`; rejected values stay rejected."""
     if isinstance(feature, NumericFeature):
         offset, missing = (float(each) for each in exact(np.array([feature.offset, feature.missing])))
-        return replace(feature, offset=offset, missing=missing, image=compose(feature.image, exact), checked=True)
+        return replace(
+            feature, offset=offset, missing=missing, function=compose(feature.function, exact), requires_finite=True
+        )
     if not isinstance(feature, TableFeature):
         raise TypeError(f"a {type(feature).__name__} is no table")
     values = numeric_values(feature)
@@ -168,19 +182,19 @@ def apply_to_table(feature: Feature, exact: Function) -> Feature:
 
 
 def compose(first: Function, then: Function) -> Function:
-    """One function after the other."""
+    """Return x -> then(first(x))."""
     return lambda x: then(first(x))
 
 
 def numeric_values(feature: TableFeature) -> Floats:
-    """The values of a table as numbers, a text as NaN: whatever reads numbers refuses it."""
+    """Return the values of a table as numbers; strings become NaN, which models of numbers reject."""
     if feature.values.dtype != object:
         return feature.values
     return np.array([math.nan if isinstance(each, str) or each is None else float(each) for each in feature.values])
 
 
 def same_column(features: Sequence[Feature]) -> bool:
-    """Whether all are tables of one column of texts: whatever is made of them is a table again."""
+    """Return whether all features are tables of one column, so that any step over them is a table again."""
     return all(isinstance(each, TableFeature) and each.column == features[0].column for each in features)  # type: ignore[union-attr]
 
 
@@ -194,25 +208,25 @@ _LARGEST = float(np.finfo(np.float64).max)
 _SIGN = np.int64(np.iinfo(np.int64).min)
 
 
-def first_at_least(image: Function, values: Floats) -> Floats:
-    """For each value, the smallest float64 whose image is at least it; infinite if none is.
+def first_at_least(function: Function, values: Floats) -> Floats:
+    """Return, for each value, the smallest float64 whose image is at least that value; infinity if there is none.
 
-    `image` never falls as its number rises: float64 [m] -> float64 [m].
+    `function` must not decrease: float64 [m] -> float64 [m].
     """
-    return _bisect(image, values, above=False)
+    return _bisect(function, values, above=False)
 
 
-def first_above(image: Function, values: Floats) -> Floats:
-    """For each value, the smallest float64 whose image is above it; infinite if none is."""
-    return _bisect(image, values, above=True)
+def first_above(function: Function, values: Floats) -> Floats:
+    """Return, for each value, the smallest float64 whose image is above that value; infinity if there is none."""
+    return _bisect(function, values, above=True)
 
 
-def _bisect(image: Function, values: Floats, *, above: bool) -> Floats:
-    """By halves of all float64, in the order of their bits: 64 looks, all values at once."""
+def _bisect(function: Function, values: Floats, *, above: bool) -> Floats:
+    """Bisect all float64 in the order of their bits: 64 evaluations for all values at once."""
     low, high = (np.full(len(values), _float_order(np.array([end]))[0]) for end in (-_LARGEST, _LARGEST))
 
-    def passed(places: Ints) -> NDArray[np.bool_]:
-        found = image(_float_at(places))
+    def passed(indices: Ints) -> NDArray[np.bool_]:
+        found = function(_float_at(indices))
         return found > values if above else found >= values
 
     with np.errstate(all="ignore"):
@@ -225,13 +239,13 @@ def _bisect(image: Function, values: Floats, *, above: bool) -> Floats:
 
 
 def _float_order(numbers: Floats) -> Ints:
-    """Where numbers stand among all float64: whole numbers in the same order."""
+    """Map float64 to integers in the same order."""
     bits = numbers.view(np.int64)
     return np.where(bits < 0, _SIGN - bits, bits)
 
 
-def _float_at(places: Ints) -> Floats:
-    bits = np.where(places < 0, _SIGN - places, places)
+def _float_at(indices: Ints) -> Floats:
+    bits = np.where(indices < 0, _SIGN - indices, indices)
     return bits.view(np.float64)
 
 
@@ -249,17 +263,19 @@ _NO_POWER = 1e-12
 
 
 def apply_function(feature: Feature, kind: str, constants: tuple[float, ...], exact: Function, step: Any) -> Feature:
-    """The function of that kind of a feature; raises NotApplicable for one that is no straight line of its column."""
+    """Apply a function of that kind to a feature; raise NotApplicable unless it is a straight line of its column."""
     if is_table(feature):
         return apply_to_table(feature, exact)
     number = _require_line(feature, step)
     missing = float(exact(np.array([number.missing]))[0])
     terms = (Term(kind=kind, constants=(*slope_and_shift(number), *constants)),)
-    return replace(number, terms=terms, offset=0.0, missing=missing, image=compose(number.image, exact), checked=True)
+    return replace(
+        number, terms=terms, offset=0.0, missing=missing, function=compose(number.function, exact), requires_finite=True
+    )
 
 
 def compare_feature(feature: Feature, at: float, kind: str = "=") -> Feature:
-    """1 where a feature equals a number, or is above it, else 0; a missing one stays missing."""
+    """Return 1 if a feature equals a number (kind "=") or exceeds it (kind ">"), else 0; a missing value stays missing."""
 
     def exact(x: Floats) -> Floats:
         found = x > at if kind == ">" else x == at
@@ -270,11 +286,13 @@ def compare_feature(feature: Feature, at: float, kind: str = "=") -> Feature:
     number = _require_line(feature, "a comparison")
     missing = float(exact(np.array([number.missing]))[0])
     terms = _step_terms(number, at, kind, 1.0)
-    return replace(number, terms=terms, offset=0.0, missing=missing, image=compose(number.image, exact), checked=True)
+    return replace(
+        number, terms=terms, offset=0.0, missing=missing, function=compose(number.function, exact), requires_finite=True
+    )
 
 
 def replace_value(feature: Feature, gap: float, value: float, step: Any) -> Feature:
-    """A feature in which one number stands for a missing value, and is filled with another."""
+    """Replace the number that encodes missing values by a fill value."""
 
     def exact(x: Floats) -> Floats:
         return np.where(x == gap, value, x)
@@ -284,17 +302,20 @@ def replace_value(feature: Feature, gap: float, value: float, step: Any) -> Feat
     number = _require_line(feature, step)
     missing = float(exact(np.array([number.missing]))[0])
     terms = (*number.terms, *_step_terms(number, gap, "=", value - gap))
-    return replace(number, terms=terms, missing=missing, image=compose(number.image, exact), checked=True)
+    return replace(number, terms=terms, missing=missing, function=compose(number.function, exact), requires_finite=True)
 
 
 def _step_terms(number: NumericFeature, at: float, kind: str, height: float) -> tuple[Term, ...]:
-    """Terms that are `height` where a straight line equals `at`, or is above it: compared as the library rounds it."""
+    """Return terms of that height where a straight line equals `at` or exceeds it, compared as the library rounds."""
     if kind == ">":
-        above = float(first_above(number.image, np.array([at]))[0])
+        above = float(first_above(number.function, np.array([at]))[0])
         return (Term(kind=">=", weight=height, constants=(1.0, 0.0, above)),)
     if number.line == (1.0, 0.0):
         return (Term(kind="=", weight=height, constants=(1.0, 0.0, at)),)
-    edges = float(first_at_least(number.image, np.array([at]))[0]), float(first_above(number.image, np.array([at]))[0])
+    edges = (
+        float(first_at_least(number.function, np.array([at]))[0]),
+        float(first_above(number.function, np.array([at]))[0]),
+    )
     return tuple(
         Term(kind=">=", weight=weight, constants=(1.0, 0.0, edge))
         for weight, edge in zip((height, -height), edges, strict=True)
@@ -302,23 +323,23 @@ def _step_terms(number: NumericFeature, at: float, kind: str, height: float) -> 
 
 
 def power_transform(step: Any, features: Sequence[Feature]) -> list[Feature]:
-    """Features made more normal by a power of each, and then standard."""
-    return [_power_feature(step, feature, place) for place, feature in enumerate(features)]
+    """Apply a PowerTransformer to each feature."""
+    return [_power_feature(step, feature, index) for index, feature in enumerate(features)]
 
 
-def _power_feature(step: Any, feature: Feature, place: int) -> Feature:
-    exact = _column_function(step, place, len(step.lambdas_))
+def _power_feature(step: Any, feature: Feature, index: int) -> Feature:
+    exact = _column_function(step, index, len(step.lambdas_))
     if is_table(feature):
         return apply_to_table(feature, exact)
     number = _require_line(feature, step)
-    line, power = slope_and_shift(number), float(step.lambdas_[place])
+    line, power = slope_and_shift(number), float(step.lambdas_[index])
     terms, offset = _box_cox(power, line) if step.method == "box-cox" else _yeo_johnson(power, line)
     bent = replace(number, terms=terms, offset=offset)
     if step.standardize:
-        mean, scale = float(step._scaler.mean_[place]), float(step._scaler.scale_[place])
+        mean, scale = float(step._scaler.mean_[index]), float(step._scaler.scale_[index])
         bent = affine_number(bent, 1 / scale, -mean / scale, lambda x: x)
     missing = math.nan if np.isnan(number.missing) else float(exact(np.array([number.missing]))[0])
-    return replace(bent, missing=missing, image=compose(number.image, exact), checked=True)
+    return replace(bent, missing=missing, function=compose(number.function, exact), requires_finite=True)
 
 
 def _box_cox(power: float, line: tuple[float, float]) -> tuple[tuple[Term, ...], float]:
@@ -328,7 +349,7 @@ def _box_cox(power: float, line: tuple[float, float]) -> tuple[tuple[Term, ...],
 
 
 def _yeo_johnson(power: float, line: tuple[float, float]) -> tuple[tuple[Term, ...], float]:
-    """The two halves of the curve, each of which is still where the other bends."""
+    """Return the two halves of the curve, each of which is constant on the other side of 0."""
     found, offset = [], 0.0
     for sign, side, exponent in ((1.0, "up", power), (-1.0, "down", 2 - power)):
         if abs(exponent) < _NO_POWER:
@@ -339,19 +360,19 @@ def _yeo_johnson(power: float, line: tuple[float, float]) -> tuple[tuple[Term, .
     return tuple(found), offset
 
 
-def _column_function(step: Any, place: int, width: int) -> Function:
-    """What a transformer that takes columns one by one makes of one of them; the others are 1."""
+def _column_function(step: Any, index: int, width: int) -> Function:
+    """Return what a column-wise transformer makes of one column; the other columns are set to 1."""
 
     def exact(x: Floats) -> Floats:
         table = np.ones((len(x), width))
-        table[:, place] = x
-        return np.asarray(step.transform(table), np.float64)[:, place]
+        table[:, index] = x
+        return np.asarray(step.transform(table), np.float64)[:, index]
 
     return exact
 
 
 def _require_line(feature: Feature, step: Any) -> NumericFeature:
-    """The feature, which is a rising straight line of a column of numbers."""
+    """Return the feature if it is an increasing straight line of a numeric column, else raise NotApplicable."""
     if isinstance(feature, NumericFeature) and feature.line and feature.line[0] > 0:
         return feature
     name = step if isinstance(step, str) else type(step).__name__

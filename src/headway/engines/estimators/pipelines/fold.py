@@ -1,7 +1,7 @@
-"""A pipeline that ends in trees as trees over its raw columns, so that what stood before them costs nothing.
+"""Fold a pipeline that ends in trees into trees over the raw columns, so that its preprocessing costs nothing.
 
-A split of what steps make of a number is a split of the number itself, at the float64 from which on they pass it. A
-split of what encoders make of a text is a set of ranks. What stands for a missing value says where missing goes.
+A split of a transformed number becomes a split of the number itself, at the first float64 that passes it. A split of an
+encoded category becomes a set of ranks. The imputed value decides where missing values go.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _NONMONOTONE = {
 
 
 class Splits(NamedTuple):
-    """The inner nodes of all trees in one row: of a categorical one, `threshold` is a place in `sets`."""
+    """The inner nodes of all trees in a row; of a categorical node, `threshold` is an index into `sets`."""
 
     feature: Ints
     threshold: Floats
@@ -67,9 +67,9 @@ class Splits(NamedTuple):
 
 
 class MemberValues(NamedTuple):
-    """What steps make of the members of a column: its ranks, or the numbers that an encoder knows, float64 [m].
+    """What the steps make of the members of a column: its ranks, or the numbers that an encoder knows, float64 [m].
 
-    `default` [1] is what they make of any value that is no member, and `missing` [1] of a missing one.
+    `default` [1] is their output for any other value, and `missing` [1] for a missing value.
     """
 
     members: Ints
@@ -79,9 +79,9 @@ class MemberValues(NamedTuple):
 
 
 def fold_pipeline(model: Pipeline, width: int, columns: ModelColumns | None) -> Forest:
-    """Trees over rows of `width` columns as headway gives them, for a fitted pipeline that ends in trees.
+    """Convert a fitted pipeline that ends in trees to trees over rows of `width` columns.
 
-    Raises NotApplicable, with the part, where it does not, or where a split is no split of one column.
+    Raises NotApplicable, which names the step, if the final step has no trees, or if a split depends on several columns.
     """
     steps = flat_steps(model)
     if len(steps) == 1 and not isinstance(steps[0], InnerModel):
@@ -103,9 +103,9 @@ def fold_pipeline(model: Pipeline, width: int, columns: ModelColumns | None) -> 
 
 
 def fold_features(model: Any, features: Sequence[Feature], width: int) -> Forest:
-    """Trees over rows of `width` columns, for a fitted model of trees that reads these features.
+    """Convert a fitted tree model that reads these features to trees over rows of `width` columns.
 
-    Raises NotApplicable where they are no features of one column each, or where it is no model of trees.
+    Raises NotApplicable if a feature depends on several columns, or if the model has no trees.
     """
     if isinstance(model, InnerModel) and np.isnan(model.absent):
         raise NotApplicable(f"a model of {model.engine} inside an ensemble may be given sparse rows")
@@ -124,7 +124,7 @@ def _fold_checked(inner: Forest, features: Sequence[Feature], seen: Sequence[Fea
 
 
 def _is_sparse(steps: Sequence[Any]) -> bool:
-    """Whether what the steps make is a sparse matrix, in which a 0 is left out."""
+    """Return whether the steps make a sparse matrix, which leaves out zeros."""
     for step in reversed(steps):
         if isinstance(step, ColumnTransformer):
             return bool(step.sparse_output_)
@@ -142,19 +142,19 @@ def _is_sparse(steps: Sequence[Any]) -> bool:
 
 
 def _without_zeros(feature: Feature) -> Feature:
-    """A feature of a sparse row, in which 0 is as missing."""
+    """Return a feature of a sparse row, in which 0 is missing."""
     if isinstance(feature, TableFeature):
         values = numeric_values(feature)
         return replace(feature, values=np.where(values == 0, np.nan, values))
     if not isinstance(feature, NumericFeature) or any(term.kind == "x" for term in feature.terms):
         raise NotApplicable("a number that is 0 is missing in the sparse rows that its trees are given")
-    first, missing = feature.image, np.nan if feature.missing == 0 else feature.missing
+    first, missing = feature.function, np.nan if feature.missing == 0 else feature.missing
 
-    def image(x: Floats) -> Floats:
+    def function(x: Floats) -> Floats:
         found = first(x)
         return np.where(found == 0, np.nan, found)
 
-    return replace(feature, image=image, missing=missing)
+    return replace(feature, function=function, missing=missing)
 
 
 def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Forest:
@@ -162,8 +162,8 @@ def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Fore
     plain = [each for each in features if isinstance(each, NumericFeature) and not _is_encoded(each)]
     precision: Precision = inner.input_dtype if all(map(_is_identity, features)) else "float64"
     exact, asked = False, splits.feature.copy()
-    for place, feature in enumerate(features):
-        at = np.flatnonzero(asked == place)
+    for index, feature in enumerate(features):
+        at = np.flatnonzero(asked == index)
         splits.feature[at] = _column(feature)
         if isinstance(feature, TableFeature):
             exact = True
@@ -174,7 +174,7 @@ def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Fore
         elif isinstance(feature, NumericFeature):
             _fold_number(splits, at, inner, feature)
     _check_column_kinds(splits, {each.column for each in features if isinstance(each, NumericFeature)})
-    left = {_column(features[place]) for place in inner.categorical} & {each.column for each in plain}
+    left = {_column(features[index]) for index in inner.categorical} & {each.column for each in plain}
     if exact and left and inner.category_cast != "exact":
         raise NotApplicable("its trees read categories of their own beside those of an encoder")
     return replace(
@@ -190,7 +190,7 @@ def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Fore
 
 
 def _all_splits(inner: Forest) -> tuple[Splits, list[int]]:
-    """The inner nodes of all trees, and where those of each tree begin, with the end of the last."""
+    """Concatenate the inner nodes of all trees; return them with the start of each tree and the end of the last."""
     sizes = [len(tree.feature) for tree in inner.trees]
     starts = [0, *np.cumsum(sizes).tolist()]
     sets: list[Ints] = []
@@ -215,17 +215,17 @@ def _column(feature: Feature) -> int:
 
 
 def _is_identity(feature: Feature) -> bool:
-    """Whether the number of a column comes to the trees as it is, but for what is missing."""
+    """Return whether the trees receive the number of a column unchanged, apart from missing values."""
     return isinstance(feature, TableFeature) or (isinstance(feature, NumericFeature) and feature.line == (1.0, 0.0))
 
 
 def _is_encoded(feature: NumericFeature) -> bool:
-    """Whether a number counts only if it is one of those that an encoder knows."""
+    """Return whether only the numbers that an encoder knows matter."""
     return any(term.kind in ("=", "in") for term in feature.terms)
 
 
 def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: NumericFeature) -> None:
-    """Splits of a number at the numbers of the column from which on it passes their thresholds."""
+    """Move splits of a transformed number to the numbers of the column at which it passes their thresholds."""
     plain = feature.line == (1.0, 0.0)
     if splits.categorical[at].any() and (not plain or np.isfinite(feature.missing)):
         raise NotApplicable("a step changes what its trees read as a category")
@@ -239,21 +239,21 @@ def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: NumericFeatur
             name = _NONMONOTONE.get(term.kind, "a step")
             raise NotApplicable(f"{name} before its trees bends a number, so that a split of it is none of the column")
 
-    def image(x: Floats) -> Floats:
+    def function(x: Floats) -> Floats:
         with np.errstate(over="ignore"):
-            return feature.image(x).astype(cast).astype(np.float64)
+            return feature.function(x).astype(cast).astype(np.float64)
 
     values, back = np.unique(splits.threshold[nodes], return_inverse=True)
-    last = np.nextafter(first_above(image, values), -np.inf)
-    splits.threshold[nodes] = np.where(image(np.array([np.inf])) <= values, np.inf, last)[back]
+    last = np.nextafter(first_above(function, values), -np.inf)
+    splits.threshold[nodes] = np.where(function(np.array([np.inf])) <= values, np.inf, last)[back]
 
 
 def _fold_encoded(splits: Splits, at: Ints, inner: Forest, feature: NumericFeature) -> None:
-    """Splits of what an encoder makes of a number: sets of those that go another way than one it does not know."""
+    """Turn splits of an encoded number into sets of numbers that go another way than an unknown number."""
     known = np.unique([at for term in feature.terms for at in term.constants[2:]])
     if any(term.kind not in ("=", "in") for term in feature.terms) or (known != np.trunc(known)).any():
         raise NotApplicable("an encoder before its trees reads numbers that are no whole ones")
-    said = feature.image(np.append(known, np.abs(known).max() + 1.5))
+    said = feature.function(np.append(known, np.abs(known).max() + 1.5))
     if np.isinf(said[-1]):
         raise NotApplicable("an encoder before its trees refuses a number that it does not know")
     _fold_sets(
@@ -262,9 +262,9 @@ def _fold_encoded(splits: Splits, at: Ints, inner: Forest, feature: NumericFeatu
 
 
 def _fold_texts(splits: Splits, at: Ints, inner: Forest, values: Floats) -> None:
-    """Splits of what encoders make of a text: sets of ranks that go another way than a missing text.
+    """Turn splits of an encoded category into sets of ranks that go another way than a missing value.
 
-    So a missing one never goes left, which ONNX Runtime gets wrong where one set is asked for behind another.
+    A missing value then never goes left, which ONNX Runtime gets wrong when one set follows another.
     """
     missing = values[-1:]
     known = np.where(np.isinf(values[:-1]), missing, values[:-1])  # what is refused goes where it costs no place
@@ -284,7 +284,7 @@ def _fold_sets(splits: Splits, at: Ints, inner: Forest, said: MemberValues) -> N
 
 
 def _equal_nodes(splits: Splits, at: Ints) -> list[Ints]:
-    """Nodes of the same threshold and the same way for what is missing, together."""
+    """Group nodes with the same threshold and the same side for missing values."""
     found = [np.array([node]) for node in at[splits.categorical[at]]]
     for missing_left in (False, True):
         nodes = at[~splits.categorical[at] & (splits.missing_left[at] == missing_left)]
@@ -295,7 +295,7 @@ def _equal_nodes(splits: Splits, at: Ints) -> list[Ints]:
 
 
 def _goes_left(values: Floats, splits: Splits, node: int, inner: Forest) -> Bools:
-    """Where the trees send values that steps made, at one of their nodes."""
+    """Return where the trees send transformed values at one node."""
     if splits.categorical[node]:
         whole = np.floor(values) if inner.category_cast == "floored" else np.trunc(values)
         left = np.isin(values if inner.category_cast == "exact" else whole, splits.sets[int(splits.threshold[node])])
@@ -305,7 +305,7 @@ def _goes_left(values: Floats, splits: Splits, node: int, inner: Forest) -> Bool
 
 
 def _check_column_kinds(splits: Splits, numbers: set[int]) -> None:
-    """A column of numbers is split at thresholds, or by sets: a column that is both has no form."""
+    """Raise NotApplicable if a numeric column is split both at thresholds and by sets."""
     both = set(splits.feature[splits.categorical].tolist()) & set(splits.feature[~splits.categorical].tolist())
     if both & numbers:
         raise NotApplicable(f"column {min(both & numbers)} is read as a number and, by an encoder, as a category")
@@ -314,45 +314,45 @@ def _check_column_kinds(splits: Splits, numbers: set[int]) -> None:
 def _refused_columns(
     inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The columns in which the trees, or a step that saw them, refuse an infinite value, and those a missing one."""
-    finite = {each.column for each in seen if isinstance(each, NumericFeature) and each.checked}
+    """Return the columns in which the trees, or a step before them, reject infinite values, and those for missing values."""
+    finite = {each.column for each in seen if isinstance(each, NumericFeature) and each.requires_finite}
     finite |= {
-        _column(features[place]) for place in inner.finite_columns if isinstance(features[place], NumericFeature)
+        _column(features[index]) for index in inner.finite_columns if isinstance(features[index], NumericFeature)
     }
     present = {_column(each) for each in seen if not isinstance(each, ArrayFeature) and np.isinf(_missing_value(each))}
     present |= {
-        _column(features[place]) for place in inner.required_columns if np.isnan(_missing_value(features[place]))
+        _column(features[index]) for index in inner.required_columns if np.isnan(_missing_value(features[index]))
     }
     return tuple(sorted(finite - {NO_COLUMN})), tuple(sorted(present))
 
 
 def _missing_value(feature: Feature) -> float:
-    """What steps make of a missing value; infinite where one refuses it."""
+    """Return what the steps make of a missing value; infinite if one rejects it."""
     if isinstance(feature, TableFeature):
         return float(numeric_values(feature)[-1])
     return feature.missing if isinstance(feature, NumericFeature) else 0.0
 
 
 def _max_magnitude(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]) -> float:
-    """The size of number from which on some step makes one that is infinite to the next, or to the trees."""
+    """Return the magnitude from which some step overflows for the next one, or for the trees."""
     found = [np.inf]
     for feature in seen:
-        for image in feature.stages if isinstance(feature, NumericFeature) else ():
-            found.append(_magnitude_limit(image, np.inf))
+        for function in feature.stages if isinstance(feature, NumericFeature) else ():
+            found.append(_magnitude_limit(function, np.inf))
     for feature in features:
         if isinstance(feature, NumericFeature) and feature.stages and feature.line:
-            found.append(_magnitude_limit(feature.image, OVERFLOW[inner.input_dtype]))
+            found.append(_magnitude_limit(feature.function, OVERFLOW[inner.input_dtype]))
     return min(found)
 
 
-def _magnitude_limit(image: Function, limit: float) -> float:
-    """The smaller of the sizes, above and below 0, from which on an image is not within a limit."""
-    above, below = first_at_least(image, np.array([limit])), first_above(image, np.array([-limit]))
+def _magnitude_limit(function: Function, limit: float) -> float:
+    """Return the smaller of the magnitudes, above and below 0, from which a function exceeds a limit."""
+    above, below = first_at_least(function, np.array([limit])), first_above(function, np.array([-limit]))
     return float(min(above[0], -below[0]))
 
 
 def _folded_tree(tree: Tree, splits: Splits, own: slice) -> Tree:
-    """A tree with its nodes as they were folded."""
+    """Return a tree with its folded splits."""
     categorical, threshold, swapped = splits.categorical[own], splits.threshold[own].copy(), splits.swapped[own]
     numbers, back = np.unique(threshold[categorical].astype(np.int64), return_inverse=True)
     threshold[categorical] = back

@@ -1,4 +1,9 @@
-"""X"""
+"""Build a graph: emit operations, and weighted sums of features that are merged into one product per row.
+
+All sums over the raw columns that a model requests are computed at once, with one lookup per categorical column and one
+product for the numbers. A one-hot column times its weights is the weight of its category, so no one-hot is ever made. A
+missing number is replaced by its fill value, or has a weight of its own. A row that the library would reject gets NaN.
+"""
 
 from __future__ import annotations
 
@@ -39,106 +44,106 @@ class Tensor(NamedTuple):
 
 @dataclass(slots=True)
 class Emitter:
-    """Operations in order, with their constants."""
+    """Operations in order, with their constants and forests."""
 
     operations: list[Operation] = field(default_factory=list)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     forests: dict[str, Forest] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
 
-    def do(self, kind: str, *inputs: str, attributes: Mapping[str, Attribute] | None = None) -> str:
-        """Note an operation; the name of what it makes."""
+    def emit(self, kind: str, *inputs: str, attributes: Mapping[str, Attribute] | None = None) -> str:
+        """Append an operation and return the name of its output."""
         name = f"v{next(self._numbers)}"
         self.operations.append(Operation(kind=kind, inputs=inputs, outputs=(name,), attributes=dict(attributes or {})))
         return name
 
-    def keep(self, value: Any) -> str:
-        """Note a constant; its name."""
+    def constant(self, value: Any) -> str:
+        """Add a constant and return its name."""
         name = f"c{len(self.constants)}"
         self.constants[name] = np.asarray(value)
         return name
 
-    def ask(self, forest: Forest) -> Tensor:
-        """Note what a forest over the row says."""
-        name = self.do(FOREST, ROWS)
+    def add_forest(self, forest: Forest) -> Tensor:
+        """Append the evaluation of a forest over the row."""
+        name = self.emit(FOREST, ROWS)
         self.forests[name] = forest
         return Tensor(name, forest.outputs)
 
-    def name_last(self, *names: str) -> None:
-        """Name what the last operation makes."""
+    def rename_outputs(self, *names: str) -> None:
+        """Rename the outputs of the last operation."""
         self.operations[-1] = replace(self.operations[-1], outputs=names)
 
-    def pick(self, array: str, places: Any) -> str:
-        """Some columns of an array, in one piece where they lie side by side."""
-        places = np.asarray(places, np.int64)
-        if np.array_equal(places, np.arange(places[0], places[0] + len(places))):
-            bounds = [self.keep(np.array([each])) for each in (places[0], places[0] + len(places), 1)]
-            return self.do("Slice", array, *bounds)
-        return self.do("Gather", array, self.keep(places), attributes={"axis": 1})
+    def select(self, array: str, indices: Any) -> str:
+        """Select columns of an array, with a slice if they are contiguous."""
+        indices = np.asarray(indices, np.int64)
+        if np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
+            bounds = [self.constant(np.array([each])) for each in (indices[0], indices[0] + len(indices), 1)]
+            return self.emit("Slice", array, *bounds)
+        return self.emit("Gather", array, self.constant(indices), attributes={"axis": 1})
 
-    def total(self, array: str) -> str:
-        """The sum of each row [n, 1]."""
-        return self.do("ReduceSum", array, self.keep(np.array([1])), attributes={"keepdims": 1})
+    def row_sum(self, array: str) -> str:
+        """Emit the sum of each row [n, 1]."""
+        return self.emit("ReduceSum", array, self.constant(np.array([1])), attributes={"keepdims": 1})
 
-    def join(self, arrays: list[Tensor]) -> Tensor:
-        """Arrays side by side."""
+    def concat(self, arrays: list[Tensor]) -> Tensor:
+        """Concatenate arrays along columns."""
         if len(arrays) == 1:
             return arrays[0]
-        name = self.do("Concat", *(each.name for each in arrays), attributes={"axis": 1})
+        name = self.emit("Concat", *(each.name for each in arrays), attributes={"axis": 1})
         return Tensor(name, sum(each.width for each in arrays))
 
     def softmax(self, array: str) -> str:
-        """The softmax of each row."""
-        return self.do("Softmax", array, attributes={"axis": 1})
+        """Emit the softmax of each row."""
+        return self.emit("Softmax", array, attributes={"axis": 1})
 
-    def as_numbers(self, array: str) -> str:
-        """What is true or false as 1 or 0."""
-        return self.do("Cast", array, attributes={"to": DOUBLE})
+    def to_float(self, array: str) -> str:
+        """Convert booleans to 1 and 0."""
+        return self.emit("Cast", array, attributes={"to": DOUBLE})
 
-    def rated(self, array: Tensor, nothing: float) -> Tensor:
-        """Each row divided by its sum, and `nothing` in each place where that is 0."""
-        sums = self.total(array.name)
-        shares = self.do("Div", array.name, sums)
-        empty = self.do("Equal", sums, self.keep(0.0))
-        return Tensor(self.do("Where", empty, self.keep(nothing), shares), array.width)
+    def normalize_rows(self, array: Tensor, nothing: float) -> Tensor:
+        """Divide each row by its sum; a row whose sum is 0 gets `default` everywhere."""
+        sums = self.row_sum(array.name)
+        shares = self.emit("Div", array.name, sums)
+        empty = self.emit("Equal", sums, self.constant(0.0))
+        return Tensor(self.emit("Where", empty, self.constant(nothing), shares), array.width)
 
 
 TermWriter = Callable[[Emitter, str, Floats], str]
 
 
 def _compared(kind: str) -> TermWriter:
-    return lambda tape, z, c: tape.as_numbers(tape.do(kind, z, tape.keep(c[:, 0])))
+    return lambda emitter, z, c: emitter.to_float(emitter.emit(kind, z, emitter.constant(c[:, 0])))
 
 
 def _unary(*kinds: str) -> TermWriter:
-    def write(tape: Emitter, z: str, _: Floats) -> str:
+    def write(emitter: Emitter, z: str, _: Floats) -> str:
         for kind in kinds:
-            z = tape.do(kind, z)
+            z = emitter.emit(kind, z)
         return z
 
     return write
 
 
-def _clipped(tape: Emitter, z: str, c: Floats) -> str:
-    return tape.do("Min", tape.do("Max", z, tape.keep(c[:, 0])), tape.keep(c[:, 1]))
+def _clipped(emitter: Emitter, z: str, c: Floats) -> str:
+    return emitter.emit("Min", emitter.emit("Max", z, emitter.constant(c[:, 0])), emitter.constant(c[:, 1]))
 
 
-def _power(tape: Emitter, z: str, c: Floats) -> str:
-    return tape.do("Pow", z, tape.keep(c[:, 0]))
+def _power(emitter: Emitter, z: str, c: Floats) -> str:
+    return emitter.emit("Pow", z, emitter.constant(c[:, 0]))
 
 
 def _one_plus_positive_part(sign: float) -> TermWriter:
-    """1 + the positive part of z, or of -z."""
+    """Return a writer of 1 + max(z, 0), or of 1 + max(-z, 0)."""
 
-    def write(tape: Emitter, z: str, _: Floats) -> str:
-        side = z if sign > 0 else tape.do("Neg", z)
-        return tape.do("Add", tape.do("Max", side, tape.keep(0.0)), tape.keep(1.0))
+    def write(emitter: Emitter, z: str, _: Floats) -> str:
+        side = z if sign > 0 else emitter.emit("Neg", z)
+        return emitter.emit("Add", emitter.emit("Max", side, emitter.constant(0.0)), emitter.constant(1.0))
 
     return write
 
 
 def _chain(first: TermWriter, then: TermWriter) -> TermWriter:
-    return lambda tape, z, c: then(tape, first(tape, z, c), c)
+    return lambda emitter, z, c: then(emitter, first(emitter, z, c), c)
 
 
 # Of z = slope * x + shift [n, t] and the constants behind those two [t, c], the terms [n, t].
@@ -153,12 +158,12 @@ TERMS: dict[str, TermWriter] = {
     "log up": _chain(_one_plus_positive_part(1), _unary("Log")),
     "log down": _chain(_one_plus_positive_part(-1), _unary("Log")),
     "log": _unary("Log"),
-    "log1p": lambda tape, z, _: tape.do("Log", tape.do("Add", z, tape.keep(1.0))),
+    "log1p": lambda emitter, z, _: emitter.emit("Log", emitter.emit("Add", z, emitter.constant(1.0))),
     "exp": _unary("Exp"),
-    "expm1": lambda tape, z, _: tape.do("Sub", tape.do("Exp", z), tape.keep(1.0)),
+    "expm1": lambda emitter, z, _: emitter.emit("Sub", emitter.emit("Exp", z), emitter.constant(1.0)),
     "sqrt": _unary("Sqrt"),
     "abs": _unary("Abs"),
-    "square": lambda tape, z, _: tape.do("Mul", z, z),
+    "square": lambda emitter, z, _: emitter.emit("Mul", z, z),
 }
 STEP_TERMS = ("=", ">=", ">", "clip", "in")
 
@@ -169,7 +174,7 @@ _ROUNDING = 1e-12
 
 @dataclass(slots=True)
 class _LinearRequests:
-    """What the sums ask of a row: `width` outputs, of which each request has a span."""
+    """The sums requested over the row: `width` outputs, of which each request has a slice."""
 
     numbers: list[tuple[NumericFeature, slice, Floats]] = field(default_factory=list)
     lookups: list[tuple[TableFeature, slice, Floats]] = field(default_factory=list)
@@ -181,57 +186,59 @@ class _LinearRequests:
 
 
 class GraphBuilder:
-    """A tape that also takes weighted sums of features; those of the row itself are written as one, before all else."""
+    """An emitter with weighted sums of features; sums over the row are written as one operation before all others."""
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self.tape = Emitter()
+        self.emitter = Emitter()
         self._pile = _LinearRequests()
 
     def linear(self, features: Sequence[Feature], weights: Floats, bias: Floats) -> Tensor:
-        """The sums features @ weights + bias; weights [features, k], bias [k]."""
+        """Emit features @ weights + bias; weights [features, k], bias [k]."""
         weights = np.asarray(weights, np.float64).reshape(len(features), -1)
         bias = np.broadcast_to(np.asarray(bias, np.float64), weights.shape[1:]).copy()
         parts, shift = self._computed(features, weights)
         if all(isinstance(each, ArrayFeature) for each in features):
-            parts.append(self.tape.keep(bias + shift))
+            parts.append(self.emitter.constant(bias + shift))
         else:
             parts.append(self._of_row(features, weights, bias + shift))
-        return Tensor(add_all(self.tape, parts), weights.shape[1])
+        return Tensor(add_all(self.emitter, parts), weights.shape[1])
 
     def dense(self, features: Sequence[Feature]) -> Tensor:
-        """The features themselves [n, features]."""
+        """Emit the features themselves [n, features]."""
         return self.linear(features, np.eye(len(features)), np.zeros(len(features)))
 
     def finish(self, scores: Tensor) -> Graph:
-        """The graph whose answer is `scores`."""
+        """Return the graph whose answer is `scores`."""
         front = _InputStage(self._pile, self.width)
-        rest, self.tape.operations = self.tape.operations, []
+        rest, self.emitter.operations = self.emitter.operations, []
         if front.columns:
-            front.write(self.tape)
-            self.tape.name_last(*map(self._request, range(len(self._pile.bias))))
-        elif self._pile.bias or not self.tape.forests:
+            front.write(self.emitter)
+            self.emitter.rename_outputs(*map(self._request, range(len(self._pile.bias))))
+        elif self._pile.bias or not self.emitter.forests:
             raise NotApplicable("the model, or a part of it, reads no column of a row")
-        operations = [_renamed(each, scores.name) for each in (*self.tape.operations, *rest)]
+        operations = [_renamed(each, scores.name) for each in (*self.emitter.operations, *rest)]
         return Graph(
             width=self.width,
             outputs=scores.width,
             operations=tuple(operations),
-            constants=self.tape.constants,
+            constants=self.emitter.constants,
             edges=front.edges(),
-            forests=self.tape.forests,
+            forests=self.emitter.forests,
         )
 
     def _computed(self, features: Sequence[Feature], weights: Floats) -> tuple[list[str], Floats]:
-        """Sums over arrays that operations made, and what their shifts add."""
+        """Emit sums over arrays of earlier operations, and return them with the sum of their shifts."""
         found: dict[tuple[str, int], Floats] = {}
         shift = np.zeros(weights.shape[1])
         for each, weight in zip(features, weights, strict=True):
             if isinstance(each, ArrayFeature):
                 key = (each.array, each.width)
-                found.setdefault(key, np.zeros((each.width, len(weight))))[each.place] += each.slope * weight
+                found.setdefault(key, np.zeros((each.width, len(weight))))[each.index] += each.slope * weight
                 shift += each.shift * weight
-        return [self.tape.do("MatMul", name, self.tape.keep(matrix)) for (name, _), matrix in found.items()], shift
+        return [
+            self.emitter.emit("MatMul", name, self.emitter.constant(matrix)) for (name, _), matrix in found.items()
+        ], shift
 
     def _of_row(self, features: Sequence[Feature], weights: Floats, bias: Floats) -> str:
         start = self._pile.width
@@ -250,7 +257,7 @@ class GraphBuilder:
 
 
 class _InputStage:
-    """The operations from a row to all the sums that were asked of it."""
+    """The operations from a row to all requested sums."""
 
     def __init__(self, pile: _LinearRequests, width: int) -> None:
         self.pile = pile
@@ -259,45 +266,45 @@ class _InputStage:
         used = sorted({*self.numbers, *self.texts})
         self.columns = used if len(used) == width else [*self.numbers, *self.texts]
         self.gathered = len(used) < width
-        self.place = {column: place for place, column in enumerate(self.columns)}
-        self.row_width = width
+        self.index = {column: index for index, column in enumerate(self.columns)}
+        self.input_width = width
 
-    def write(self, tape: Emitter) -> None:
-        """Note the operations; the last one makes the sums, each request's as an output."""
-        rows = tape.pick(ROWS, self.columns) if self.gathered else ROWS
-        empty = tape.do("IsNaN", rows) if np.isfinite(self.fill).any() else ""
-        ready = tape.do("Where", empty, tape.keep(self.fill), rows) if empty else rows
-        parts = [*self._products(tape, ready, empty), *self._terms(tape, ready), *self._lookups(tape, ready)]
+    def write(self, emitter: Emitter) -> None:
+        """Emit the operations; the last one has one output per request."""
+        rows = emitter.select(ROWS, self.columns) if self.gathered else ROWS
+        empty = emitter.emit("IsNaN", rows) if np.isfinite(self.fill).any() else ""
+        ready = emitter.emit("Where", empty, emitter.constant(self.fill), rows) if empty else rows
+        parts = [*self._products(emitter, ready, empty), *self._terms(emitter, ready), *self._lookups(emitter, ready)]
         if not self.texts:
-            parts.append(tape.keep(self._bias()))
-        sums = add_all(tape, parts)
+            parts.append(emitter.constant(self._bias()))
+        sums = add_all(emitter, parts)
         if self.numbers:  # an infinite sum, of a row that the library refuses, becomes NaN; others stay as they are
-            tape.do("Mod", sums, tape.keep(_LARGE), attributes={"fmod": 1})
+            emitter.emit("Mod", sums, emitter.constant(_LARGE), attributes={"fmod": 1})
         if len(self.pile.bias) > 1:
             sizes = np.array([len(each) for each in self.pile.bias])
-            tape.do("Split", tape.operations[-1].outputs[0], tape.keep(sizes), attributes={"axis": 1})
+            emitter.emit("Split", emitter.operations[-1].outputs[0], emitter.constant(sizes), attributes={"axis": 1})
 
     def edges(self) -> tuple[Floats, ...]:
-        """For each column of a row, the numbers at which a term may jump."""
+        """Return, for each column of a row, the numbers at which a term may jump."""
         found: dict[int, list[float]] = defaultdict(list)
         for each, _, _ in self.pile.numbers:
             for term in each.terms:
                 if term.kind in STEP_TERMS:
                     slope, shift, *at = term.constants
                     found[each.column] += [(value - shift) / slope for value in at]
-        return tuple(np.unique(np.array(found[column], np.float64)) for column in range(self.row_width))
+        return tuple(np.unique(np.array(found[column], np.float64)) for column in range(self.input_width))
 
     @cached_property
     def fill(self) -> Floats:
-        """What stands for a missing value, by place: NaN where it is refused, the last rank of a text."""
+        """Replacement of a missing value for each column that is read; NaN where missing rows are rejected."""
         fill = np.full(len(self.columns), np.nan)
         for column in self.numbers:
             features = [each for each, _, _ in self.pile.numbers if each.column == column]
             if all(np.isfinite(each.missing) for each in features):
-                stand_ins = [each.stand_in for each in features if each.terms and np.isfinite(each.stand_in)]
-                fill[self.place[column]] = stand_ins[0] if stand_ins else 0.0
+                stand_ins = [each.fill_value for each in features if each.terms and np.isfinite(each.fill_value)]
+                fill[self.index[column]] = stand_ins[0] if stand_ins else 0.0
         for column in self.texts:
-            fill[self.place[column]] = self._missing_code(column)
+            fill[self.index[column]] = self._missing_code(column)
         return fill
 
     def _bias(self) -> Floats:
@@ -306,69 +313,71 @@ class _InputStage:
             bias[span] += each.offset * weight
         return bias
 
-    def _products(self, tape: Emitter, ready: str, empty: str) -> list[str]:
-        """Numbers times their weights, and the weights of those that are missing."""
+    def _products(self, emitter: Emitter, ready: str, empty: str) -> list[str]:
+        """Emit numbers times their weights, and the weights of missing values."""
         if not self.numbers:
             return []
         weights, absent = np.zeros((2, len(self.columns), self.pile.width))
         for each, span, weight in self.pile.numbers:
             if each.column != NO_COLUMN:
-                place = self.place[each.column]
-                weights[place, span] += sum(term.weight for term in each.terms if term.kind == "x") * weight
-                absent[place, span] += _missing_weight(each, self.fill[place]) * weight
-        parts = [tape.do("MatMul", ready, tape.keep(weights))]
+                index = self.index[each.column]
+                weights[index, span] += sum(term.weight for term in each.terms if term.kind == "x") * weight
+                absent[index, span] += _missing_weight(each, self.fill[index]) * weight
+        parts = [emitter.emit("MatMul", ready, emitter.constant(weights))]
         if absent.any():
-            parts.append(tape.do("MatMul", tape.as_numbers(empty), tape.keep(absent)))
+            parts.append(emitter.emit("MatMul", emitter.to_float(empty), emitter.constant(absent)))
         return parts
 
-    def _terms(self, tape: Emitter, ready: str) -> list[str]:
+    def _terms(self, emitter: Emitter, ready: str) -> list[str]:
         blocks: dict[str, list[tuple[int, Term, slice, Floats]]] = defaultdict(list)
         for each, span, weight in self.pile.numbers:
             for term in each.terms:
                 if term.kind != "x":
-                    blocks[term.kind].append((self.place[each.column], term, span, weight))
-        return [self._block(tape, ready, kind, block) for kind, block in sorted(blocks.items())]
+                    blocks[term.kind].append((self.index[each.column], term, span, weight))
+        return [self._block(emitter, ready, kind, block) for kind, block in sorted(blocks.items())]
 
-    def _block(self, tape: Emitter, ready: str, kind: str, block: list[tuple[int, Term, slice, Floats]]) -> str:
-        """All terms of a kind at once; equal ones are written once."""
+    def _block(self, emitter: Emitter, ready: str, kind: str, block: list[tuple[int, Term, slice, Floats]]) -> str:
+        """Emit all terms of a kind at once; equal terms are written once."""
         alike: dict[tuple[int, tuple[float, ...]], Floats] = {}
-        for place, term, span, weight in block:
-            total = alike.setdefault((place, term.constants), np.zeros(self.pile.width))
+        for index, term, span, weight in block:
+            total = alike.setdefault((index, term.constants), np.zeros(self.pile.width))
             total[span] += term.weight * weight
         weights = np.array(list(alike.values()))
         if kind == "in":
-            return _only_known(tape, ready, list(alike), weights)
-        z, constants = _shifted_columns(tape, ready, [place for place, _ in alike], [given for _, given in alike])
-        return tape.do("MatMul", TERMS[kind](tape, z, constants), tape.keep(weights))
+            return _only_known(emitter, ready, list(alike), weights)
+        z, constants = _shifted_columns(emitter, ready, [index for index, _ in alike], [given for _, given in alike])
+        return emitter.emit("MatMul", TERMS[kind](emitter, z, constants), emitter.constant(weights))
 
-    def _lookups(self, tape: Emitter, ready: str) -> list[str]:
-        """The sum over texts of what each adds."""
+    def _lookups(self, emitter: Emitter, ready: str) -> list[str]:
+        """Emit the sum of the table entries of all categorical columns."""
         if not self.texts:
             return []
         tables = self._tables()
         tables[0] += self._bias()
-        ranks = tape.pick(ready, [self.place[column] for column in self.texts])
+        ranks = emitter.select(ready, [self.index[column] for column in self.texts])
         if self.pile.width == 1:
-            return [self._of_one_output(tape, ranks, tables)]
+            return [self._of_one_output(emitter, ranks, tables)]
         last = np.array([len(table) - 1 for table in tables])
-        known = tape.do("Min", tape.do("Max", ranks, tape.keep(0.0)), tape.keep(last.astype(np.float64)))
-        codes = tape.do("Cast", known, attributes={"to": INT64})
+        known = emitter.emit(
+            "Min", emitter.emit("Max", ranks, emitter.constant(0.0)), emitter.constant(last.astype(np.float64))
+        )
+        codes = emitter.emit("Cast", known, attributes={"to": INT64})
         if len(tables) > 1:
-            codes = tape.do("Add", codes, tape.keep(np.cumsum([0, *(last[:-1] + 1)])))
-        found = tape.do("Gather", tape.keep(np.concatenate(tables)), codes, attributes={"axis": 0})
-        return [tape.do("ReduceSum", found, tape.keep(np.array([1])), attributes={"keepdims": 0})]
+            codes = emitter.emit("Add", codes, emitter.constant(np.cumsum([0, *(last[:-1] + 1)])))
+        found = emitter.emit("Gather", emitter.constant(np.concatenate(tables)), codes, attributes={"axis": 0})
+        return [emitter.emit("ReduceSum", found, emitter.constant(np.array([1])), attributes={"keepdims": 0})]
 
-    def _of_one_output(self, tape: Emitter, ranks: str, tables: list[Floats]) -> str:
-        """Tables of one length side by side: another text is repeated down to the last, the missing one."""
+    def _of_one_output(self, emitter: Emitter, ranks: str, tables: list[Floats]) -> str:
+        """Look up in tables padded to one length: the entry of unseen categories is repeated before that of missing values."""
         height = max(map(len, tables))
         padded = [np.concatenate([t[:-1], np.repeat(t[-2:-1], height - len(t), axis=0), t[-1:]]) for t in tables]
-        known = tape.do("Clip", ranks, tape.keep(0.0), tape.keep(float(height - 1)))
-        codes = tape.do("Cast", known, attributes={"to": INT64})
-        found = tape.do("GatherElements", tape.keep(np.hstack(padded)), codes, attributes={"axis": 0})
-        return found if len(tables) == 1 else tape.total(found)
+        known = emitter.emit("Clip", ranks, emitter.constant(0.0), emitter.constant(float(height - 1)))
+        codes = emitter.emit("Cast", known, attributes={"to": INT64})
+        found = emitter.emit("GatherElements", emitter.constant(np.hstack(padded)), codes, attributes={"axis": 0})
+        return found if len(tables) == 1 else emitter.row_sum(found)
 
     def _tables(self) -> list[Floats]:
-        """For each column of texts, what each of its values adds to each sum [ranks + 2, width]."""
+        """Return, for each categorical column, what each of its values adds to each sum [ranks + 2, width]."""
         groups: dict[tuple[int, int], list[tuple[TableFeature, slice, Floats]]] = defaultdict(list)
         for found in self.pile.lookups:
             groups[found[0].column, found[1].start].append(found)
@@ -383,21 +392,21 @@ class _InputStage:
         return next(len(each.values) for each, _, _ in self.pile.lookups if each.column == column)
 
     def _missing_code(self, column: int) -> int:
-        """Where a missing text is looked up: the last place of its table, or of the longest for one output."""
+        """Return the rank of a missing value: the last row of its table, or of the longest table for a single output."""
         columns = self.texts if self.pile.width == 1 else [column]
         return max(map(self._height, columns)) - 1
 
 
-def add_all(tape: Emitter, parts: list[str]) -> str:
-    """The sum of parts."""
+def add_all(emitter: Emitter, parts: list[str]) -> str:
+    """Emit the sum of several arrays."""
     whole = parts[0]
     for part in parts[1:]:
-        whole = tape.do("Add", whole, part)
+        whole = emitter.emit("Add", whole, part)
     return whole
 
 
 def _renamed(operation: Operation, scores: str) -> Operation:
-    """The operation, with the array of that name called `scores`."""
+    """Rename the array of that name to `scores`."""
 
     def named(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(SCORES if each == scores else each for each in names)
@@ -406,32 +415,32 @@ def _renamed(operation: Operation, scores: str) -> Operation:
 
 
 def _missing_weight(feature: NumericFeature, fill: float) -> float:
-    """What a missing value adds beside what its stand-in adds."""
+    """Return what a missing value adds in excess of its fill value."""
     if np.isnan(fill):
         return 0.0
-    stands = float(feature.image(np.array([fill]))[0])
+    stands = float(feature.function(np.array([fill]))[0])
     apart = feature.missing - stands
     return 0.0 if abs(apart) <= _ROUNDING * max(abs(stands), abs(feature.missing)) else apart
 
 
 def _shifted_columns(
-    tape: Emitter, ready: str, places: list[int], given: list[tuple[float, ...]]
+    emitter: Emitter, ready: str, indices: list[int], given: list[tuple[float, ...]]
 ) -> tuple[str, Floats]:
-    """slope * x + shift of the columns of each term, and the constants behind those two."""
+    """Emit slope * x + shift for the column of each term, and return the remaining constants."""
     constants = np.array(given)
-    z = tape.pick(ready, places)
+    z = emitter.select(ready, indices)
     if (constants[:, 0] != 1).any():
-        z = tape.do("Mul", z, tape.keep(constants[:, 0]))
+        z = emitter.emit("Mul", z, emitter.constant(constants[:, 0]))
     if (constants[:, 1] != 0).any():
-        z = tape.do("Add", z, tape.keep(constants[:, 1]))
+        z = emitter.emit("Add", z, emitter.constant(constants[:, 1]))
     return z, constants[:, 2:]
 
 
-def _only_known(tape: Emitter, ready: str, terms: list[tuple[int, tuple[float, ...]]], weights: Floats) -> str:
-    """0 for the numbers that a column knows, and an infinite sum for any other."""
-    flat = [(place, (*given[:2], value)) for place, given in terms for value in given[2:]]
-    z, constants = _shifted_columns(tape, ready, [place for place, _ in flat], [given for _, given in flat])
+def _only_known(emitter: Emitter, ready: str, terms: list[tuple[int, tuple[float, ...]]], weights: Floats) -> str:
+    """Emit 0 for the numbers that a column knows, and an infinite sum for others."""
+    flat = [(index, (*given[:2], value)) for index, given in terms for value in given[2:]]
+    z, constants = _shifted_columns(emitter, ready, [index for index, _ in flat], [given for _, given in flat])
     owner = np.repeat(np.arange(len(terms)), [len(given) - 2 for _, given in terms])
-    equal = tape.as_numbers(tape.do("Equal", z, tape.keep(constants[:, 0])))
-    found = tape.do("MatMul", equal, tape.keep(np.eye(len(terms))[owner]))
-    return tape.do("MatMul", tape.do("Log", found), tape.keep(np.where(weights == 0, 1.0, weights)))
+    equal = emitter.to_float(emitter.emit("Equal", z, emitter.constant(constants[:, 0])))
+    found = emitter.emit("MatMul", equal, emitter.constant(np.eye(len(terms))[owner]))
+    return emitter.emit("MatMul", emitter.emit("Log", found), emitter.constant(np.where(weights == 0, 1.0, weights)))

@@ -1,4 +1,7 @@
-"""X"""
+"""Compile fitted transformers: from the features that a step reads to those that it makes.
+
+Encoders are evaluated value by value: the library itself says what each category of a column becomes.
+"""
 
 from __future__ import annotations
 
@@ -61,23 +64,23 @@ _VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueE
 
 
 def encode_features(step: Any, features: Sequence[Feature]) -> list[Feature]:
-    """The outputs of an encoder that takes its columns one by one."""
+    """Return the outputs of an encoder that reads its columns one by one."""
     counts = _output_counts(step, len(features))
     found: list[Feature] = []
-    for place, feature in enumerate(features):
-        span = slice(sum(counts[:place]), sum(counts[: place + 1]))
+    for index, feature in enumerate(features):
+        span = slice(sum(counts[:index]), sum(counts[: index + 1]))
 
-        def answer(values: Values, place: int = place, span: slice = span) -> Floats:
+        def answer(values: Values, index: int = index, span: slice = span) -> Floats:
             return evaluate_values(
-                lambda some: _dense(step.transform(_probe_table(step, place, some)))[:, span], values
+                lambda some: _dense(step.transform(_probe_table(step, index, some)))[:, span], values
             )
 
-        found += _encode_feature(answer, step.categories_[place], feature, span.stop - span.start)
+        found += _encode_feature(answer, step.categories_[index], feature, span.stop - span.start)
     return found
 
 
 def tabulate_step(step: Any, features: Sequence[Feature]) -> list[Feature]:
-    """The outputs of any transformer of which all inputs are tables of one column: tables again."""
+    """Return the outputs of any transformer whose inputs are tables of one column: tables again."""
     texts = isinstance(step, CountVectorizer | HashingVectorizer)
     first = features[0]
     assert isinstance(first, TableFeature)
@@ -90,7 +93,7 @@ def tabulate_step(step: Any, features: Sequence[Feature]) -> list[Feature]:
 
 
 def discretize_features(step: Any, features: Sequence[Feature]) -> list[Feature]:
-    """The bins of numbers: how many edges are at most the number, or a one-hot of that."""
+    """Return the bin number of each feature, or its one-hot encoding."""
     found: list[Feature] = []
     for feature, edges in zip(features, step.bin_edges_, strict=True):
         inner = np.asarray(edges[1:-1], np.float64)
@@ -102,14 +105,14 @@ def discretize_features(step: Any, features: Sequence[Feature]) -> list[Feature]
 
 
 def evaluate_values(function: Callable[[Values], Floats], values: Values) -> Floats:
-    """What a function says of values [m, ...]: float64 [m, k], infinite for each value that it refuses."""
+    """Evaluate a function on values [m, ...]: float64 [m, k], infinite for each value that it rejects."""
     parts = _evaluate_halves(function, values)
     width = next((part.shape[1] for part in parts if part is not None), 1)
     return np.concatenate([np.full((1, width), np.inf) if part is None else part for part in parts])
 
 
 def _evaluate_halves(function: Callable[[Values], Floats], values: Values) -> list[Floats | None]:
-    """Halves, until what is refused stands alone."""
+    """Evaluate halves until each rejected value is isolated."""
     try:
         return [np.asarray(function(values), np.float64)]
     except _VALUE_ERRORS:
@@ -120,25 +123,25 @@ def _evaluate_halves(function: Callable[[Values], Floats], values: Values) -> li
 
 
 def _output_counts(step: Any, inputs: int) -> list[int]:
-    """How many outputs each column has."""
+    """Return the number of outputs of each column."""
     if isinstance(step, OneHotEncoder):
         return [int(count) for count in step._n_features_outs]
     many = isinstance(step, TargetEncoder) and step.target_type_ == "multiclass"
     return [len(step.classes_) if many else 1] * inputs
 
 
-def _probe_table(step: Any, place: int, values: Values) -> Values:
-    """Rows [m, inputs] in which one column takes values, the others one that the encoder knows."""
+def _probe_table(step: Any, index: int, values: Values) -> Values:
+    """Build rows [m, inputs] in which one column takes values, and the others a category that the encoder knows."""
     kind = object if any(each.dtype.kind not in "biuf" for each in step.categories_) else np.float64
     table = np.empty((len(values), len(step.categories_)), kind)
     for column, categories in enumerate(step.categories_):
         table[:, column] = categories[0]
-    table[:, place] = values
+    table[:, index] = values
     return table
 
 
 def _broadcast(found: Floats, outputs: int) -> Floats:
-    """The same for every output, where each value was refused."""
+    """Broadcast to all outputs, in case every value was rejected."""
     return np.broadcast_to(found, (len(found), outputs))
 
 
@@ -155,7 +158,7 @@ def _encode_feature(
         made = answer(feature.values)
         return [TableFeature(column=feature.column, values=column) for column in _broadcast(made, outputs).T]
     if is_table(feature):
-        return [apply_to_table(feature, lambda x, place=place: answer(x)[:, place]) for place in range(outputs)]  # type: ignore[misc]
+        return [apply_to_table(feature, lambda x, index=index: answer(x)[:, index]) for index in range(outputs)]  # type: ignore[misc]
     if not isinstance(feature, NumericFeature) or feature.line != (1.0, 0.0):
         raise NotApplicable("an encoder of numbers behind a step that changes them is not written as a graph")
     return _encode_number(answer, categories, feature, outputs)
@@ -164,7 +167,7 @@ def _encode_feature(
 def _encode_number(
     answer: Callable[[Values], Floats], categories: Values, feature: NumericFeature, outputs: int
 ) -> list[Feature]:
-    """Jumps at the numbers that an encoder knows, from what it says of any other number."""
+    """Return steps at the numbers that an encoder knows, relative to its output for any other number."""
     known = np.array([each for each in categories.tolist() if each is not None and each == each], np.float64)
     unseen = float(np.max(known, initial=0.0)) + 1.5
     said = _broadcast(answer(np.array([*known, unseen, feature.missing])), outputs)
@@ -172,26 +175,26 @@ def _encode_number(
     base = np.zeros(outputs) if refuses else said[-2]
     guard = (Term(kind="in", constants=(1.0, 0.0, *known)),) if refuses else ()
 
-    def one(place: int) -> NumericFeature:
+    def one(index: int) -> NumericFeature:
         jumps = [
             Term(kind="=", weight=float(height), constants=(1.0, 0.0, float(at)))
-            for at, height in zip(known, said[:-2, place] - base[place], strict=True)
+            for at, height in zip(known, said[:-2, index] - base[index], strict=True)
             if height
         ]
         return replace(
             feature,
             terms=(*jumps, *guard),
-            offset=float(base[place]),
-            missing=float(said[-1, place]),
-            image=lambda x: answer(feature.image(x))[:, place],
-            checked=True,
+            offset=float(base[index]),
+            missing=float(said[-1, index]),
+            function=lambda x: answer(feature.function(x))[:, index],
+            requires_finite=True,
         )
 
-    return [one(place) for place in range(outputs)]
+    return [one(index) for index in range(outputs)]
 
 
 def _step_feature(feature: Feature, edges: Floats, heights: Floats) -> Feature:
-    """A feature that takes `heights` one after the other, the next from each edge on."""
+    """Return a feature that takes `heights` in order, the next one from each edge on."""
 
     def exact(x: Floats) -> Floats:
         return np.where(np.isnan(x), np.nan, heights[np.searchsorted(edges, x, side="right")])
@@ -200,7 +203,7 @@ def _step_feature(feature: Feature, edges: Floats, heights: Floats) -> Feature:
         return apply_to_table(feature, exact)
     if not isinstance(feature, NumericFeature) or not feature.line or feature.line[0] <= 0:
         raise NotApplicable("KBinsDiscretizer behind a step that is no rising straight line is not written as a graph")
-    raw = first_at_least(feature.image, edges)
+    raw = first_at_least(feature.function, edges)
     terms = tuple(
         Term(kind=">=", weight=float(jump), constants=(1.0, 0.0, float(at)))
         for at, jump in zip(raw, np.diff(heights), strict=True)
@@ -212,8 +215,8 @@ def _step_feature(feature: Feature, edges: Floats, heights: Floats) -> Feature:
         terms=terms,
         offset=float(heights[0]),
         missing=missing,
-        image=compose(feature.image, exact),
-        checked=True,
+        function=compose(feature.function, exact),
+        requires_finite=True,
     )
 
 
@@ -221,54 +224,54 @@ Features = list[Feature]
 TransformReader = Callable[[Any, Features, GraphBuilder], Features]
 
 
-def transform_features(step: Any, features: Features, sums: GraphBuilder) -> Features:
-    """The features that a step makes; raises NotApplicable, with its name, for a step that is not known here."""
+def transform_features(step: Any, features: Features, builder: GraphBuilder) -> Features:
+    """Return the features that a step makes; raise NotApplicable, with its name, for an unsupported step."""
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return features
     if type(step).__name__ == "FrozenEstimator":
-        return transform_features(step.estimator, features, sums)
+        return transform_features(step.estimator, features, builder)
     read = _READERS.get(type(step))
     if read is not None and not (same_column(features) and type(step) in _BY_FEATURE):
-        return read(step, features, sums)
+        return read(step, features, builder)
     if isinstance(step, SelectorMixin):
-        return [features[place] for place in step.get_support(indices=True)]
+        return [features[index] for index in step.get_support(indices=True)]
     if features and same_column(features):
         return tabulate_step(step, features)
     raise NotApplicable(f"{_step_name(step)} is not written as a graph")
 
 
 def _step_name(step: Any) -> str:
-    """A step in a refusal."""
+    """Return the name of a step for an error message."""
     if isinstance(step, FunctionTransformer):
         return f"FunctionTransformer with {getattr(step.func, '__name__', step.func)!r}"
     return type(step).__name__
 
 
-def _pipeline(step: Any, features: Features, sums: GraphBuilder) -> Features:
+def _pipeline(step: Any, features: Features, builder: GraphBuilder) -> Features:
     for _, each in step.steps:
-        features = transform_features(each, features, sums)
+        features = transform_features(each, features, builder)
     return features
 
 
-def _union(step: Any, features: Features, sums: GraphBuilder) -> Features:
+def _union(step: Any, features: Features, builder: GraphBuilder) -> Features:
     weights, found = step.transformer_weights or {}, []
     for name, each in step.transformer_list:
         if isinstance(each, str) and each == "drop":
             continue
         weight = float(weights.get(name, 1.0))
-        made = transform_features(each, features, sums)
+        made = transform_features(each, features, builder)
         found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
     return found
 
 
-def _columns(step: Any, features: Features, sums: GraphBuilder) -> Features:
+def _columns(step: Any, features: Features, builder: GraphBuilder) -> Features:
     inputs, weights, found = step._transformer_to_input_indices, step.transformer_weights or {}, []
     for name, each, _ in step.transformers_:
-        places = inputs.get(name, ())
-        if len(places) == 0 or (isinstance(each, str) and each == "drop"):
+        indices = inputs.get(name, ())
+        if len(indices) == 0 or (isinstance(each, str) and each == "drop"):
             continue
         weight = float(weights.get(name, 1.0))
-        made = transform_features(each, [features[int(place)] for place in places], sums)
+        made = transform_features(each, [features[int(index)] for index in indices], builder)
         found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
     return found
 
@@ -278,7 +281,7 @@ def _times(weight: float) -> Callable[[Any], Any]:
 
 
 def _scale_features(step: Any, features: Features, _: GraphBuilder) -> Features:
-    """StandardScaler and its like: (x - centre) / scale, as each library computes it."""
+    """Apply (x - center) / scale, as StandardScaler, RobustScaler and MaxAbsScaler compute it."""
     centre, scale = _centre_and_scale(step)
     many = len(features)
     centres, scales = (np.zeros(many) if centre is None else centre), (np.ones(many) if scale is None else scale)
@@ -315,13 +318,13 @@ def _line(slope: float, shift: float) -> Callable[[Any], Any]:
     return lambda x: x * slope + shift
 
 
-def _impute(step: Any, features: Features, sums: GraphBuilder) -> Features:
-    found = [_impute_feature(step, features[place], step.statistics_[place]) for place in imputed_columns(step)]
-    return found + (_indicate_missing(step.indicator_, features, sums) if step.add_indicator else [])
+def _impute(step: Any, features: Features, builder: GraphBuilder) -> Features:
+    found = [_impute_feature(step, features[index], step.statistics_[index]) for index in imputed_columns(step)]
+    return found + (_indicate_missing(step.indicator_, features, builder) if step.add_indicator else [])
 
 
 def _impute_feature(step: Any, feature: Feature, value: Any) -> Feature:
-    """A feature whose missing values are another; a column that held none is 0 throughout."""
+    """Replace the missing values of a feature; a column without values becomes 0."""
     gap = step.missing_values
     if isinstance(feature, TableFeature):
         values = feature.values.copy()
@@ -344,8 +347,8 @@ def _fill_missing(feature: Feature, value: float) -> Feature:
     if not np.isnan(feature.missing):
         return affine_number(feature, 1.0, 0.0, _unchanged)
     line = feature.line
-    stand_in = (value - line[1]) / line[0] if line and line[0] else np.nan
-    return replace(affine_number(feature, 1.0, 0.0, lambda x: np.where(np.isnan(x), value, x)), stand_in=stand_in)
+    fill_value = (value - line[1]) / line[0] if line and line[0] else np.nan
+    return replace(affine_number(feature, 1.0, 0.0, lambda x: np.where(np.isnan(x), value, x)), fill_value=fill_value)
 
 
 def _unchanged(x: Any) -> Any:
@@ -353,7 +356,7 @@ def _unchanged(x: Any) -> Any:
 
 
 def _indicate_missing(step: Any, features: Features, _: GraphBuilder) -> Features:
-    return [_missing_indicator(features[int(place)], step.missing_values) for place in step.features_]
+    return [_missing_indicator(features[int(index)], step.missing_values) for index in step.features_]
 
 
 def _missing_indicator(feature: Feature, gap: Any) -> Feature:
@@ -365,32 +368,32 @@ def _missing_indicator(feature: Feature, gap: Any) -> Feature:
         return compare_feature(feature, float(gap))
     if not np.isnan(feature.missing):
         return constant_feature(0.0)
-    image = lambda x: np.isnan(feature.image(x)).astype(np.float64)  # noqa: E731
-    return replace(feature, terms=(), offset=0.0, missing=1.0, image=image, checked=True)
+    function = lambda x: np.isnan(feature.function(x)).astype(np.float64)  # noqa: E731
+    return replace(feature, terms=(), offset=0.0, missing=1.0, function=function, requires_finite=True)
 
 
-def _project(step: Any, features: Features, sums: GraphBuilder) -> Features:
-    """Principal components, and their like: products with the rows of a matrix."""
+def _project(step: Any, features: Features, builder: GraphBuilder) -> Features:
+    """Emit a projection (PCA, TruncatedSVD): products with the rows of a matrix."""
     mean = getattr(step, "mean_", None)
     weights = step.components_.T
     if getattr(step, "whiten", False):
         weights = weights / np.sqrt(step.explained_variance_)
     bias = np.zeros(weights.shape[1]) if mean is None else -mean @ weights
-    made = sums.linear(features, weights, bias)
-    return [ArrayFeature(array=made.name, place=place, width=made.width) for place in range(made.width)]
+    made = builder.linear(features, weights, bias)
+    return [ArrayFeature(array=made.name, index=index, width=made.width) for index in range(made.width)]
 
 
-def _multiply(step: Any, features: Features, sums: GraphBuilder) -> Features:
-    """Products of powers of features, as factors that are picked side by side."""
-    tape, powers = sums.tape, step.powers_
-    dense = sums.linear(features, np.eye(len(features), len(features) + 1), np.eye(len(features) + 1)[-1])
+def _multiply(step: Any, features: Features, builder: GraphBuilder) -> Features:
+    """Emit products of powers of features, by selecting the factors of all outputs together."""
+    emitter, powers = builder.emitter, step.powers_
+    dense = builder.linear(features, np.eye(len(features), len(features) + 1), np.eye(len(features) + 1)[-1])
     factors = [np.repeat(np.arange(len(row)), row).tolist() for row in powers]
     most = max(map(len, factors))
     picked = [[(row[number] if number < len(row) else len(features)) for row in factors] for number in range(most)]
-    product = tape.pick(dense.name, picked[0])
-    for places in picked[1:]:
-        product = tape.do("Mul", product, tape.pick(dense.name, places))
-    return [ArrayFeature(array=product, place=place, width=len(powers)) for place in range(len(powers))]
+    product = emitter.select(dense.name, picked[0])
+    for indices in picked[1:]:
+        product = emitter.emit("Mul", product, emitter.select(dense.name, indices))
+    return [ArrayFeature(array=product, index=index, width=len(powers)) for index in range(len(powers))]
 
 
 def _function(step: Any, features: Features, _: GraphBuilder) -> Features:
