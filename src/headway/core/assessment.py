@@ -30,7 +30,7 @@ class TimeBucket(Record, frozen=True, kw_only=True):
     the target, for classes the share of each (slice).
     """
 
-    former_values: ClassVar[Mapping[str, FormerValues]] = {"name": {"validation": "validation"}}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"name": {"choose": "validation"}}
 
     name: str
     n_rows: int

@@ -87,7 +87,7 @@ class DataSection(Record, frozen=True, kw_only=True):
 class SplitSection(Record, frozen=True, kw_only=True):
     """Periods of the time column, each [from, to): the model learns on train, the search looks at validation."""
 
-    former_names: ClassVar[Mapping[str, str]] = {"validation": "validation"}
+    former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
 
     train: Annotated[tuple[str, ...], about("Period the model is trained on.")] = ()
     validation: Annotated[tuple[str, ...], about("Period the search may look at as often as it likes.")] = ()
@@ -104,7 +104,7 @@ class SplitSection(Record, frozen=True, kw_only=True):
 class Costs(Record, frozen=True, kw_only=True):
     """What a wrong decision costs, in any one unit."""
 
-    former_names: ClassVar[Mapping[str, str]] = {"false_positive": "false_positive", "false_negative": "false_negative"}
+    former_names: ClassVar[Mapping[str, str]] = {"false_alarm": "false_positive", "miss": "false_negative"}
 
     false_positive: float = 1.0
     false_negative: float = 1.0
@@ -113,8 +113,10 @@ class Costs(Record, frozen=True, kw_only=True):
 class ModelSection(Record, frozen=True, kw_only=True):
     """The model as it came."""
 
-    former_names: ClassVar[Mapping[str, str]] = {"class_weight": "class_weight"}
-    former_values: ClassVar[Mapping[str, FormerValues]] = {"class_weight": {"alike": "balanced", "none": "none"}}
+    former_names: ClassVar[Mapping[str, str]] = {"class_weights": "class_weight"}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {
+        "class_weight": {"alike": "balanced", "as_they_come": "none"}
+    }
 
     train: Annotated[str, about("module:function that takes a training table and gives a fitted model.")] = ""
     file: Annotated[str, about("A model file instead: .txt (LightGBM) or .onnx.")] = ""

@@ -110,7 +110,7 @@ class Machine(Record, frozen=True, kw_only=True):
 class Evidence(StoredRecord, frozen=True, kw_only=True):
     """Measurements and findings on one subject (the digest of a variant), one dataset and one machine."""
 
-    former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"validation": "validation"}}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"choose": "validation"}}
 
     subject: str
     dataset: str

@@ -66,7 +66,7 @@ class Provenance(StoredRecord, frozen=True, kw_only=True):
     DVC says of its files.
     """
 
-    former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"validation": "validation"}}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"choose": "validation"}}
 
     period: str
     digest: str

@@ -61,7 +61,7 @@ class Release(StoredRecord, frozen=True, kw_only=True):
     `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
     """
 
-    former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"validation": "validation"}}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
 
     version: ClassVar[int] = 3
 

@@ -21,7 +21,7 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
     says what the columns were in the periods that it was made on.
     """
 
-    former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"validation": "validation"}}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
 
     model: Variant
     threshold: float = 0.5

@@ -38,7 +38,7 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
 
     former_names: ClassVar[Mapping[str, str]] = {
         "says": "message",
-        "status": "status",
+        "outlook": "status",
         "n_labelled": "n_labeled",
         "harms": "drift_costs",
         "n_keyless": "n_without_key",
