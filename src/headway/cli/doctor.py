@@ -1,4 +1,8 @@
-"""A sign: what the doctor saw of one thing, and the mend."""
+"""Diagnose the machine, the installed plug-ins and extras, and the project.
+
+Plug-ins are loaded in a separate process, because a broken library may end it:
+python -m headway.cli.doctor KIND:NAME ...
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ Health = Literal["well", "note", "absent", "broken"]
 
 
 class Diagnosis(Record, frozen=True, kw_only=True):
-    """One thing that was looked at. `broken` is needed and does not work; `absent` is not needed by every project."""
+    """The state of one thing: `broken` is needed and does not work, `absent` is not needed by every project."""
 
     what: str
     health: Health
@@ -45,7 +49,7 @@ class Diagnosis(Record, frozen=True, kw_only=True):
 
 
 def diagnose_plugin(what: str) -> Diagnosis:
-    """How the loading of one plug-in (`KIND:NAME`) went: absent where its library is, broken where that fails."""
+    """Load one plug-in (`KIND:NAME`): absent if its library is missing, broken if loading fails."""
     kind, _, name = what.partition(":")
     try:
         getattr(plugins, f"load_{kind}")(name)
@@ -65,7 +69,7 @@ MEND_OPENMP = "apt-get install libgomp1"
 
 
 def diagnose_plugins() -> list[Diagnosis]:
-    """For each kind, a sign for the plug-ins that are well and one for each reason why others are not; then extras."""
+    """Return, for each kind, one diagnosis of the working plug-ins and one per reason why others do not work; then extras."""
     found = load_plugins([f"{kind}:{name}" for kind in KINDS for name in plugins.names(kind)])
     alike: dict[tuple[str, Health, str, str], list[str]] = {}
     for sign in found:
@@ -79,7 +83,7 @@ def diagnose_plugins() -> list[Diagnosis]:
 
 
 def load_plugins(names: Sequence[str]) -> list[Diagnosis]:
-    """How each plug-in (`KIND:NAME`) loads; one that ends the process is broken, and the next is tried."""
+    """Load each plug-in (`KIND:NAME`); one that ends the process is broken, and loading continues with the next."""
     found: list[Diagnosis] = []
     while len(found) < len(names):
         rest = names[len(found) :]
@@ -100,14 +104,14 @@ def _with_mend(sign: Diagnosis) -> Diagnosis:
 
 
 def _extras() -> list[Diagnosis]:
-    """Each extra of headway with what it asks for on this system, but those for the work on headway itself."""
+    """Return each extra of headway with what it requires on this system, except those for development."""
     asked = [Requirement(line) for line in importlib.metadata.requires("headway") or []]
     named = importlib.metadata.metadata("headway").get_all("Provides-Extra") or []
     return [_extra(extra, _packages_of(extra, asked)) for extra in named if extra not in FOR_WORK_ON_HEADWAY]
 
 
 def _packages_of(extra: str, asked: Sequence[Requirement]) -> list[str]:
-    """The packages that an extra alone brings, on this system."""
+    """Return the packages that only this extra brings on this system."""
     own = (
         requirement
         for requirement in asked
@@ -143,7 +147,7 @@ GIB = 2**30
 
 
 def diagnose_machine(root: Path = Path("/")) -> list[Diagnosis]:
-    """What there is of each; `root` is where the system's files lie."""
+    """Diagnose Python, processor, cores, memory, open files and clock; `root` is the root of the system's files."""
     return [
         _python(),
         _processor(root),
@@ -213,7 +217,7 @@ def _open_files() -> Diagnosis:
 
 
 def diagnose_clock(root: Path, now: datetime) -> Diagnosis:
-    """The time that moves carry, and the source that latencies are measured by; broken where it is years behind."""
+    """Diagnose the time that pointer updates carry and the clock source; broken if it is years behind."""
     source = _read(root / "sys/devices/system/clocksource/clocksource0/current_clocksource").strip() or "not known"
     step_ns = time.get_clock_info("perf_counter").resolution * 1e9
     message = f"{now:%Y-%m-%d %H:%M:%S} UTC, source {source}, steps of {step_ns:.0f} ns"
@@ -238,7 +242,7 @@ LEAST_FREE = 2**30
 
 
 def diagnose_project(folder: Path) -> list[Diagnosis]:
-    """What there is of each; without a project, one that says so."""
+    """Diagnose settings, keys and state of a project, or say that there is no project."""
     if not (folder / configuration.FILE).exists():
         message = f"no {configuration.FILE} in {folder.resolve()}: no keys and no state were looked at"
         return [Diagnosis(what="project", health="note", message=message, hint="headway init, or --project FOLDER")]
@@ -278,7 +282,7 @@ def _keys(config: Config) -> list[Diagnosis]:
 
 
 def _state(config: Config) -> Diagnosis:
-    """Whether files can be made and linked where the state is, or will be, and whether what is there can be read."""
+    """Check that files can be created and linked where the state is or will be, and that the state can be read."""
     there = next(path for path in (config.state, *config.state.parents) if path.exists())
     try:
         with tempfile.TemporaryDirectory(prefix=".headway-doctor-", dir=there) as name:
@@ -314,17 +318,17 @@ STYLES: dict[Health, str] = {"well": "green", "note": "yellow", "absent": "dim",
 
 
 def diagnose(folder: Path) -> list[Diagnosis]:
-    """Every sign, in the order in which a person would look."""
+    """Return every diagnosis, in the order in which a person would look."""
     return [*diagnose_machine(), *diagnose_plugins(), *diagnose_project(folder)]
 
 
 def is_healthy(signs: Sequence[Diagnosis]) -> bool:
-    """Whether nothing that is needed is broken."""
+    """Return whether nothing that is needed is broken."""
     return all(sign.health != "broken" for sign in signs)
 
 
 def diagnosis_table(signs: Sequence[Diagnosis]) -> Table:
-    """A row a sign, the mend under what it says."""
+    """Return one row per diagnosis, with the hint below the message."""
     rows = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for sign in signs:
         message = f"{sign.message}\n  try: {sign.hint}" if sign.hint else sign.message

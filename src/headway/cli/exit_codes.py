@@ -15,13 +15,13 @@ OF_OUTLOOK: dict[MonitoringStatus, int] = {"healthy": PASS, "drifted": PASS, "de
 
 
 def of_watches(found: Sequence[MonitoringReport]) -> int:
-    """The code of a watch: that of its last period that is over; 3 where there is none yet."""
+    """Return the exit code of the last completed window; 3 where there is none yet."""
     over = [watch for watch in found if watch.is_complete]
     return OF_OUTLOOK[over[-1].status] if over else UNDECIDED
 
 
 def of_findings(findings: Sequence[Finding]) -> int:
-    """The code of a check: 1 where a finding says stop, 3 where one is undecided, else 0."""
+    """Return 1 if a finding says stop, 3 if one is undecided, else 0."""
     severities = {finding.severity for finding in findings}
     if "stop" in severities:
         return FAIL

@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was judged on and what was found, in Markdown, with intervals and counts."""
+"""Model card in Markdown: what the model is, what it was judged on and what was found, with intervals and counts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PERIODS = ("train", "validation", "test", "live")
 
 
 def model_card(report: ReportData, frontier: SearchResult, training: Training | None = None) -> str:
-    """The card of the winner of a search; the same records give the same text on every machine.
+    """Return the model card of a search's winner as Markdown; the same records give the same text on every machine.
 
-    `story` adds the release and the span of each period, `training` what the model as it came had learned from.
+    `report` adds the release and the dates of each period, `training` the rows that the baseline was trained on.
     """
     case = gate_result(frontier, frontier.winner.verdict)
     report = replace(report, winner=frontier.winner, frontier=frontier.judged, data={})
@@ -45,7 +45,6 @@ def model_card(report: ReportData, frontier: SearchResult, training: Training | 
 
 
 def _section(section: Section) -> str:
-    """What a section of the report says, and its numbers."""
     lines = "\n".join(f"- {escape_markdown(line)}" for line in section.conclusions)
     table = markdown_table(section.table) if section.table.rows else ""
     return "\n\n".join(part for part in (escape_markdown(section.lead), lines, table) if part)
@@ -84,7 +83,7 @@ def _facts(facts: dict[str, str]) -> str:
 
 
 def _data(report: ReportData, frontier: SearchResult, training: Training | None) -> str:
-    """The periods: the span of each, the digest of its rows, and how many rows and groups were judged."""
+    """Return a table of the periods: dates, digest of the rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
     judged = {"validation": frontier.origin, frontier.winner.evidence.period: frontier.winner}
     counts = {name: formatting.format_basis(most) for name, row in judged.items() if (most := _most(row))}
@@ -98,7 +97,7 @@ def _data(report: ReportData, frontier: SearchResult, training: Training | None)
 
 
 def _most(row: EvaluatedVariant) -> Measurement | None:
-    """The measurement of a row that rests on the most rows, but for those of time."""
+    """Return the measurement with the most rows, timings excluded."""
     found = [
         measurement
         for measurement in row.evidence.measurements
@@ -120,7 +119,7 @@ def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
 
 
 def _refused(frontier: SearchResult) -> str:
-    """The variants that the rules against the model as it came do not pass, why, and what did not apply."""
+    """List the variants that fail a rule against the baseline, with the reason, and the transforms that did not apply."""
     refused = [row for row in frontier.judged if tables.baseline_answer(row.verdict) != "pass"]
     lines = [
         f"- {escape_markdown(row.variant.name)}: {escape_markdown(gate.verdict_reason(row.verdict))}" for row in refused

@@ -1,4 +1,4 @@
-"""The report of a check: an assessment and those before it as one HTML file, with the looks of every report."""
+"""HTML report of a data check: an assessment and the trend over earlier ones."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ HEADS = {
 
 
 def write_check_report(found: AssessmentResult, kept: Sequence[Assessment], path: Path) -> Path:
-    """Write the report to `path`, whole or not at all, and return the path; its folder is made if absent."""
+    """Write the report to `path` atomically, creating its folder, and return the path."""
     return write_atomically(render_check_report(found, kept), path)
 
 
 def render_check_report(found: AssessmentResult, kept: Sequence[Assessment]) -> str:
-    """The HTML of an assessment, with the trend over those kept."""
+    """Return the HTML of an assessment, with the trend over the stored ones."""
     now = found.now
     return page.render_page(
         "check.html",
@@ -52,7 +52,7 @@ def render_check_report(found: AssessmentResult, kept: Sequence[Assessment]) -> 
 
 
 def check_charts(found: AssessmentResult, kept: Sequence[Assessment]) -> dict[str, RenderedChart]:
-    """The pictures that an assessment has, by name."""
+    """Return the charts of an assessment, by name."""
     now = found.now
     drawn = (
         data_check.draw_rows(now),
@@ -65,7 +65,7 @@ def check_charts(found: AssessmentResult, kept: Sequence[Assessment]) -> dict[st
 
 
 def check_answers(found: AssessmentResult) -> tuple[SummaryAnswer, ...]:
-    """The answers that a reader looks for first."""
+    """Return the answers that a reader looks for first."""
     return (_fit(found.now), _changed(found), _seen(found.now), _blind(found.now))
 
 
@@ -74,7 +74,7 @@ def _of(now: Assessment, severity: str) -> list[Finding]:
 
 
 def _first(now: Assessment, severity: str) -> str:
-    """The first finding of a severity as a sentence."""
+    """Return the first finding of a severity as a sentence."""
     message = _of(now, severity)[0].message
     return f"{message[:1].upper()}{message[1:]}."
 

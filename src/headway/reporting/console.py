@@ -1,4 +1,4 @@
-"""Print a result: for a person a table or lines, with `--json` one JSON object."""
+"""Print results: tables and lines for people, one JSON object with `--json`; write files atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 
 
 def print_result(value: object, text: RenderableType, *, json: bool) -> None:
-    """Print `value` as one JSON object, or `text` for a person; tables are never cut at the width of a pipe."""
+    """Print `value` as one JSON object, or `text` for people; tables are never cut at the width of a pipe."""
     if json:
         Console(soft_wrap=True, highlight=False, emoji=False).print(msgspec.json.encode(value).decode(), markup=False)
     else:
@@ -22,14 +22,14 @@ def print_result(value: object, text: RenderableType, *, json: bool) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print a text byte by byte as it is, in UTF-8 and with its own ends of lines, whatever the machine prefers."""
+    """Print a text byte for byte, in UTF-8 and with its own line ends, on every system."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
 
 def write_atomically(text: str, path: Path) -> Path:
-    """Write a text to `path` as UTF-8, whole or not at all, and return the path; its folder is made if absent."""
+    """Write a text to `path` in UTF-8, completely or not at all; create the folder and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     beside.write_text(text, encoding="utf-8", newline="\n")
@@ -38,20 +38,20 @@ def write_atomically(text: str, path: Path) -> Path:
 
 
 def make_console() -> Console:
-    """The console for people: as wide as the terminal, or wide enough for whole lines in a pipe."""
+    """Return a console as wide as the terminal, or wide enough for full lines in a pipe."""
     plain = Console(highlight=False, markup=False, emoji=False)
     wide = Console(highlight=False, markup=False, emoji=False, width=max(plain.width, 200))
     return plain if plain.is_terminal else wide
 
 
 def print_status(line: str) -> None:
-    """Say on stderr, with the time, what has changed: stdout carries the result alone."""
+    """Print a line with the time on stderr; stdout carries only the result."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"{datetime.now():%H:%M:%S} {line}", markup=False)
 
 
 @contextmanager
 def progress(tell: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
-    """Where a program's long work tells its steps: to `print_status`, else on one line of a terminal, which it clears."""
+    """Yield a progress callback: the given one, else a line of the terminal that is cleared at the end."""
     if tell is not None:
         yield tell
         return

@@ -1,4 +1,4 @@
-"""The numbers behind each picture, as tables of the report."""
+"""Tables of the numbers behind each chart of the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _YEAR = ("roc_auc", "ece", "brier")
 
 
 def tabulate_months(report: ReportData) -> Table:
-    """Every measure that is shown by month, of the winner and, where it was measured, of the model as it came."""
+    """Tabulate the measures by month, for the winner and, where measured, the baseline."""
     series = _series(report)
     titles = [f"{words.measure_symbol(measure)}, {report.word if live else 'as it came'}" for measure, live in series]
     rows = tuple(
@@ -34,7 +34,7 @@ def tabulate_months(report: ReportData) -> Table:
 
 
 def tabulate_windows(report: ReportData) -> Table:
-    """Every period: what was live, on how many rows, what was measured and estimated, and whether the inputs moved."""
+    """Tabulate each period: the live release, rows, measured and estimated quality, and drift."""
     measures = [
         name
         for name in _YEAR
@@ -56,7 +56,7 @@ def tabulate_windows(report: ReportData) -> Table:
 
 
 def _watched(report: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
-    """What was live, or what the period was used for before; the rows, of those the outcomes known; the inputs."""
+    """Return three cells: the live release (or the period's use before), the rows with known outcome, and drift."""
     seen = period.watch
     if seen is None:
         count = max((measurement.n_rows for measurement in period.measured), default=0)
@@ -80,7 +80,7 @@ def _said(found: Measurement | None) -> Cell:
 
 
 def tabulate_reliability(evidence: Evidence) -> Table:
-    """The reliability curve in numbers: what was said, and the share observed with its interval."""
+    """Tabulate the reliability curve: predicted probability and observed share with its interval."""
     rows = tuple(
         (
             (Line(text=seen.slice.removeprefix("bin ")),),
@@ -96,7 +96,7 @@ def tabulate_reliability(evidence: Evidence) -> Table:
 
 
 def tabulate_slices(found: tuple[Measurement, ...], groups: str) -> Table:
-    """The loss of each slice in numbers, with what it rests on."""
+    """Tabulate the loss of each slice with its rows and groups."""
     rows = tuple(
         (
             (Line(text=measurement.slice),),
@@ -111,12 +111,12 @@ def tabulate_slices(found: tuple[Measurement, ...], groups: str) -> Table:
 
 
 def _bare(found: Measurement | None) -> Cell:
-    """A measurement of a part that its line names already."""
+    """Return the cell of a measurement whose slice its row already names."""
     return measurement_cell(replace(found, slice="") if found else None)
 
 
 def tabulate_parts(found: Sequence[Measurement], groups: str, *, first: str = "Part") -> Table:
-    """Measurements of parts in numbers, with what each rests on; of the whole, the part is called `all`."""
+    """Tabulate measurements by part, with rows and groups; the part of all rows is called `all`."""
     rows = tuple(
         (
             (Line(text=measurement.slice or "all"),),
@@ -129,7 +129,7 @@ def tabulate_parts(found: Sequence[Measurement], groups: str, *, first: str = "P
 
 
 def tabulate_against_baseline(found: Sequence[Measurement], came: Evidence | None, groups: str) -> Table:
-    """Measurements of the winner, beside those of the model as it came where there are any."""
+    """Tabulate measurements of the winner next to those of the baseline where there are any."""
     looks = [] if came is None else [came]
     rows = tuple(
         (
@@ -147,14 +147,14 @@ def tabulate_against_baseline(found: Sequence[Measurement], came: Evidence | Non
 
 
 def count_small_parts(report: ReportData, count: int) -> list[str]:
-    """A sentence on what rests on too few rows or groups to be judged; none where nothing does."""
+    """Return a sentence on parts with too few rows or groups to judge; empty where there are none."""
     least = f"fewer than {report.slice_rows:,} rows or {report.slice_groups} {report.groups}"
     rest = "one more rests" if count == 1 else f"{count} more rest"
     return [f"{rest[:1].upper()}{rest[1:]} on {least}, and cannot be judged."] if count else []
 
 
 def tabulate_stages(found: tuple[Stage, ...]) -> Table:
-    """How long each stage took, and all of them."""
+    """Tabulate the time of each stage, and the total."""
     total = Stage(name="all", seconds=sum(stage.seconds for stage in found))
     rows = tuple(
         ((Line(text=stage.name),), (Line(text=formatting.format_number(stage.seconds)),)) for stage in (*found, total)
@@ -163,7 +163,7 @@ def tabulate_stages(found: tuple[Stage, ...]) -> Table:
 
 
 def _series(report: ReportData) -> list[tuple[str, bool]]:
-    """Measure and side (True is the winner) of each column that has a number."""
+    """Return measure and side (True is the winner) of each column that has a number."""
     sides = [(measure, live) for measure in periods.monthly_measures(report) for live in (True, False)]
     labels = periods.month_labels(report)
     return [

@@ -1,4 +1,4 @@
-"""The moments of a year, oldest first: each in a sentence for who cannot code, with a detail for who can."""
+"""Events after a release, oldest first: a sentence for readers who do not code, and details for engineers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ENDS: dict[RolloutStatus, tuple[str, str, EventKind, EventStyle]] = {
 
 
 def list_events(report: ReportData) -> tuple[Event, ...]:
-    """The moments of the story's year."""
+    """Return the events of the report's monitoring history, oldest first."""
     if report.year is None:
         return ()
     year, groups = report.year, report.groups
@@ -63,12 +63,12 @@ def list_events(report: ReportData) -> tuple[Event, ...]:
 
 
 def _order(at: str) -> str:
-    """A key by which times sort: a month alone stands for its middle."""
+    """Return a sort key for a time; a month alone counts as its middle."""
     return at if len(at) > 7 else f"{at}-15T12"
 
 
 def _watched(watches: Sequence[MonitoringReport], groups: str) -> Iterator[tuple[str, str, Event]]:
-    """Each run of periods in which the same was seen of the same release, when the first was over; not if quiet."""
+    """Yield one event per run of windows of a release with the same status; healthy windows are skipped."""
     judged = [watch for watch in watches if watch.is_complete]
     for (_, status, alarm), run in groupby(judged, key=lambda watch: (watch.release, watch.status, _alarm(watch))):
         seen = list(run)
@@ -92,7 +92,7 @@ def _watched(watches: Sequence[MonitoringReport], groups: str) -> Iterator[tuple
 
 
 def _shown(watch: MonitoringReport) -> str:
-    """The figures of the harms that are shown, each with its interval, as a sentence."""
+    """Return the degradations that are shown, each with its interval, as a sentence."""
     harm = watch.reply("harm")
     names = harm.shown if harm else ()
     found = [(name, watch.cost if name == "cost" else watch.find(name)) for name in names]
@@ -101,7 +101,7 @@ def _shown(watch: MonitoringReport) -> str:
 
 
 def _plain(found: Measurement) -> str:
-    """A measurement without its unit, which the words before it say."""
+    """Format a measurement without its unit, which the words before it state."""
     return formatting.format_measurement(replace(found, unit=""))
 
 
@@ -123,13 +123,13 @@ def _finding(watch: MonitoringReport) -> str:
 
 
 def _lately(seen: Sequence[MonitoringReport]) -> str:
-    """Where the same was seen more than once, how often, and that the figures are of the last time."""
+    """Return how often the same was seen, if more than once."""
     first, last = (periods.period_name(watch.period) for watch in (seen[0], seen[-1]))
     return f"Seen {len(seen)} times, from {first} to {last}. The last time, " if len(seen) > 1 else ""
 
 
 def _numbers(watch: MonitoringReport, groups: str) -> str:
-    """The figures of a period, in a line."""
+    """Return the figures of a window in one line."""
     named = [watch.find(name) for name in ("roc_auc", "ece", "brier")]
     parts = [f"{words.measure_symbol(each.name)} {formatting.format_measurement(each)}" for each in named if each]
     parts += [f"on {formatting.format_basis(each, groups)}" for each in named[:1] if each]
@@ -192,7 +192,7 @@ def _trial(trial: RolloutSummary, year: MonitoringHistory) -> Event:
 
 
 def _beside(trial: RolloutSummary, year: MonitoringHistory) -> str:
-    """How many callers a rollout served, and what it was for."""
+    """Return which share of callers a rollout served, and what it was for."""
     share = trial.rollout.current.share
     anew = any(trial.aim == each.message for each in year.retrained)
     subject = "The release trained anew" if anew else f"A new release ({trial.aim})" if trial.aim else "A new release"
@@ -201,7 +201,7 @@ def _beside(trial: RolloutSummary, year: MonitoringHistory) -> str:
 
 
 def _reason(trial: RolloutSummary) -> str:
-    """Why a rollout was taken back: the rules that were broken, with the figures behind them."""
+    """Return the broken rules that caused a rollback, with their figures."""
     rule_results = trial.verdict.rule_results if trial.verdict and trial.rollout.standing == "rolled back" else ()
     broken = [
         _broken(rule_result, rule_result.measurement)
@@ -236,5 +236,5 @@ def _rules(verdict: Verdict) -> str:
 
 
 def _ended(text: str) -> str:
-    """A text as a sentence, with its stop."""
+    """Return a text as a sentence with a full stop."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

@@ -1,4 +1,4 @@
-"""The report: a story written as one HTML file that needs no script, no font and no other file."""
+"""HTML report: one file without scripts, fonts or other files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _HERE = Path(__file__).parent
 
 
 def write_report(report: ReportData, path: Path) -> Path:
-    """Write the report of a story to `path`, whole or not at all, and return the path; its folder is made if absent."""
+    """Write the report to `path` atomically, creating its folder, and return the path."""
     return write_atomically(render_report(report), path)
 
 
 def render_report(report: ReportData) -> str:
-    """The HTML of the report of a story."""
+    """Return the HTML of a report."""
     found = build_sections(report)
     return render_page(
         "main.html",
@@ -54,9 +54,9 @@ def render_report(report: ReportData) -> str:
 
 
 def render_page(body: str, **parts: object) -> str:
-    """A page whose main part is the template `body`, with what the head and the foot of each page show.
+    """Render a page with the template `body` as its main part.
 
-    Parts are `kind`, `title`, `lead`, `summary_answers`, `footing`, and what the body reads.
+    `parts` are `kind`, `title`, `lead`, `replies`, `footing`, and whatever the template reads.
     """
     style = theme.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
@@ -64,7 +64,7 @@ def render_page(body: str, **parts: object) -> str:
 
 
 def report_charts(report: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
-    """The pictures that this story has, by name: frontier, year, and those of its sections (`found`)."""
+    """Return the charts of a report by name: the Pareto front, the timeline, and those of the sections in `found`."""
     drawn = {"frontier": pareto.draw_pareto(report), "year": timeline.draw_timeline(report)}
     drawn |= {
         name: build_section.picture()
@@ -74,7 +74,7 @@ def report_charts(report: ReportData, found: Mapping[str, Section] | None = None
 
 
 def table_of_contents(main: str) -> list[tuple[str, str]]:
-    """The headings of the parts of a page, each with the id by which a link finds it."""
+    """Return the id and text of each heading of a page."""
     return re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', main)
 
 
@@ -110,7 +110,7 @@ _STYLES: dict[Style, str] = {
 
 
 def notebook_html(title: str, lines: Sequence[str], table: Table) -> str:
-    """The HTML that a notebook shows for a result."""
+    """Return the HTML that a notebook shows for a result."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["typeset"] = formatting.typeset

@@ -1,4 +1,4 @@
-"""The periods of a story: which there are, what was measured and estimated in each, and what each is called."""
+"""Periods of a report: which there are, what was measured and estimated in each, and their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATED = re.compile(r"\d{4}-\d\d(-\d\d)?")
 
 
 class Period(Record, frozen=True, kw_only=True):
-    """What is known of one period: measured once its labels had come, and estimated before they had.
+    """One period: what was measured once its labels had arrived, and what was estimated before.
 
     `watch` is None before a release was live.
     """
@@ -32,16 +32,16 @@ class Period(Record, frozen=True, kw_only=True):
     watch: MonitoringReport | None = None
 
     def find(self, measure: str) -> Measurement | None:
-        """What was measured over all rows, if it says how sure it is."""
+        """Return what was measured over all rows, if it has an interval."""
         return _sure(self.measured, measure)
 
     def estimate(self, measure: str) -> Measurement | None:
-        """What was estimated of a measure before labels had come, if it says how sure it is."""
+        """Return the estimate of a measure before labels arrived, if it has an interval."""
         return _sure(self.watch.estimated, measure + ESTIMATED) if self.watch else None
 
 
 def list_periods(report: ReportData) -> tuple[Period, ...]:
-    """The periods in order: those that were watched, and those that were measured on the released variant."""
+    """Return the periods in order: those that were monitored, and those measured on the released variant."""
     found = {
         evidence.period: _before(evidence)
         for evidence in reversed(report.months)
@@ -52,10 +52,7 @@ def list_periods(report: ReportData) -> tuple[Period, ...]:
 
 
 def charted_measures(report: ReportData) -> list[str]:
-    """The measures of the picture: how well it ranks, and how far off its probabilities are, where some period has it.
-
-    Of the errors the first is taken that was measured, or else estimated.
-    """
+    """Return the measures of the timeline: AUC, and the first error that was measured or else estimated."""
     every = list_periods(report)
     known = {name for name in words.QUALITY if any(period.find(name) for period in every)}
     guessed = {name for name in words.QUALITY if any(period.estimate(name) for period in every)}
@@ -65,24 +62,24 @@ def charted_measures(report: ReportData) -> list[str]:
 
 
 def monthly_measures(report: ReportData) -> list[str]:
-    """The measures of the months that are told in numbers: those that some month holds, at most three."""
+    """Return up to three measures that some month holds."""
     return [name for name in words.QUALITY if any(evidence.find(name) for evidence in report.months)][:3]
 
 
 def month_labels(report: ReportData) -> list[str]:
-    """The labels of the months of which there is evidence, in order."""
+    """Return the labels of the months with evidence, in order."""
     return sorted({evidence.period for evidence in report.months})
 
 
 def released_subject(report: ReportData) -> str:
-    """The subject that stands for the released variant: the winner's, else the only one there is; empty for none."""
+    """Return the subject of the released variant: the winner's, else the only one; empty for none."""
     if report.winner:
         return report.winner.evidence.subject
     return report.months[0].subject if report.months else ""
 
 
 def month_measurement(report: ReportData, label: str, measure: str, *, live: bool = True) -> Measurement | None:
-    """What was measured in a month on the released variant, or (`live=False`) on the other one."""
+    """Return a measurement of a month on the released variant, or on the other one with `live=False`."""
     same = (
         evidence
         for evidence in report.months
@@ -92,22 +89,22 @@ def month_measurement(report: ReportData, label: str, measure: str, *, live: boo
 
 
 def split_period_of(report: ReportData, label: str) -> str:
-    """The name of the split's period in which a month lies; empty where none was told."""
+    """Return the period of the split that a month lies in; empty where there is none."""
     return next((span.name for span in report.spans if span.holds(label)), "")
 
 
 def describe_use(report: ReportData, label: str) -> str:
-    """What a month was used for before something was live, in words; empty for any other."""
+    """Return what a month was used for before a release was live; empty for other months."""
     return _USES.get(split_period_of(report, label), "")
 
 
 def is_dated(label: str) -> bool:
-    """Whether a label is a month or a day: `2013-09`, `2013-09-02`."""
+    """Return whether a label is a month or a day: `2013-09`, `2013-09-02`."""
     return _DATED.fullmatch(label) is not None
 
 
 def period_name(label: str) -> str:
-    """A month or a time in words: `September 2013`, `2 September 2013`; a label of another form stays as it is."""
+    """Return a month or a day in words: `September 2013`, `2 September 2013`; other labels are unchanged."""
     month = label[5:7]
     if not is_dated(label[:10]) or not 1 <= int(month) <= 12:
         return label
@@ -116,9 +113,9 @@ def period_name(label: str) -> str:
 
 
 def axis_position(found: Sequence[Period], at: str) -> float | None:
-    """Where a time lies on an axis on which each period is 1 wide; None where it is in none of them.
+    """Return the position of a time on an axis where each period is 1 wide; None outside all periods.
 
-    A month alone (`2013-10`) lies in its middle.
+    A month alone (`2013-10`) counts as its middle.
     """
     time = datetime.fromisoformat(at if len(at) > 7 else f"{at}-15T12:00").replace(tzinfo=None)
     for index, period in enumerate(found):
@@ -133,7 +130,7 @@ def _seen(watch: MonitoringReport) -> Period:
 
 
 def _before(evidence: Evidence) -> Period:
-    """A period of which there is evidence alone; its bounds are known where it is a month."""
+    """Return a period that has only evidence; its bounds are known if it is a month."""
     since = until = None
     if is_dated(evidence.period) and len(evidence.period) == 7:
         since = datetime.fromisoformat(f"{evidence.period}-01")

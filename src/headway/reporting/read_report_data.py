@@ -1,4 +1,4 @@
-"""The story of a project read back from its store: nothing is measured again, and what was not kept is not told."""
+"""Read the data of a report from a project's store; nothing is measured again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from headway.reporting.text import curves
 
 
 def read_report_data(project: Project) -> ReportData:
-    """The last search of a project, the release that came of it, and its year; without a search, the year alone."""
+    """Read the last search of a project, its release and its monitoring history; without a search, the history alone."""
     spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
     frontiers = read_records(project, SearchResult)
     if not frontiers:
@@ -69,13 +69,13 @@ def read_report_data(project: Project) -> ReportData:
 
 
 def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[Tracked, ...]:
-    """What DVC said of the files from which the data of these digests was read."""
+    """Return the DVC records of the files behind the data of these digests."""
     known = {record.digest: record.tracked for record in read_records(project, Provenance)}
     return tuple(dict.fromkeys(each for digest in digests for each in known.get(digest, ())))
 
 
 def _last_release(project: Project, frontiers: Sequence[SearchResult]) -> str:
-    """The release that was made of the last winner, if it ever went live; it may have been examined since."""
+    """Return the release made from the last winner if it ever went live; it may have been evaluated since."""
     moves = project.register.history(project.name)
     made, live = released_verdicts(project, moves), {move.release for move in moves if move.pointer == "live"}
     last = frontiers[-1].winner.evidence
@@ -87,7 +87,7 @@ def _last_release(project: Project, frontiers: Sequence[SearchResult]) -> str:
 
 
 def _of_origin(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | None:
-    """What was measured of the model as it came on the rows on which the winner was judged."""
+    """Return what was measured of the baseline on the rows that the winner was judged on."""
     judged = found.winner.evidence
     same = (evidence for evidence in measured if (evidence.period, evidence.dataset) == (judged.period, judged.dataset))
     return next((evidence for evidence in same if evidence.subject == found.origin.evidence.subject), None)
@@ -103,10 +103,10 @@ Stamps = Mapping[str, Stamp]
 
 
 def read_monitoring_history(project: Project, *, since: datetime | None = None) -> MonitoringHistory | None:
-    """What the records say of the time since the first release went live; None while they say nothing.
+    """Read what was recorded since the first release went live; return None while there is nothing.
 
-    `since` leaves out what was done before that time by the clock, as of a demo that was run before. Raises Refused
-    where the moves of pointers were tampered with.
+    `since` leaves out what was done before that time, such as an earlier run of the demo. Raise Refused where pointer
+    updates were tampered with.
     """
     moves = [each for each in project.register.history(project.name) if _is_after(each.at, since)]
     stamps = {record.of: record for record in read_records(project, Stamp)}
@@ -133,12 +133,12 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
 
 
 def read_records(project: Project, kind: type[StoredRecordType]) -> list[StoredRecordType]:
-    """The records of a kind that the project keeps, oldest first."""
+    """Return the stored records of a kind, oldest first."""
     return project.records(kind)
 
 
 class _LiveSpan(NamedTuple):
-    """A move of `live`: from when, whether to a release that had been live before, and whether by a rollout."""
+    """An update of `live`: its time, whether it went back to an earlier release, and whether a rollout made it."""
 
     at: str
     move: PointerUpdate
@@ -147,7 +147,7 @@ class _LiveSpan(NamedTuple):
 
 
 def _live_spans(moves: Sequence[PointerUpdate], trials: Sequence[RolloutSummary]) -> list[_LiveSpan]:
-    """A release that a rollout made live is so from the time of the rollout, which may be that of replayed data."""
+    """Return the updates of `live`; one made by a rollout has the rollout's time, which may be that of replayed data."""
     promoted = {
         rollout_summary.rollout.release: rollout_summary.at
         for rollout_summary in trials
@@ -162,7 +162,7 @@ def _live_spans(moves: Sequence[PointerUpdate], trials: Sequence[RolloutSummary]
 
 
 def _rollouts(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: Stamps) -> tuple[RolloutSummary, ...]:
-    """One for each rollout, by its salt: how it was begun is in its first record, where it stands in its last."""
+    """Return one summary per rollout, by its salt: why it started is in its first record, its status in the last."""
     begun: dict[str, Rollout] = {}
     last: dict[str, Rollout] = {}
     for rollout in rollouts:
@@ -181,7 +181,7 @@ def _rollouts(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], stamps: 
 
 
 def _verdict_on(rollout: Rollout, verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The last verdict on the release while it was rolled out."""
+    """Return the last verdict on the release during its rollout."""
     first, end = _time(rollout.started_at), _time(rollout.stage_at)
     found = [verdict for verdict in verdicts if verdict.subject == rollout.release and verdict.at]
     return next((verdict for verdict in reversed(found) if first <= _time(verdict.at) <= end), None)
@@ -196,16 +196,16 @@ def _time(text: str) -> datetime:
 
 
 def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRetraining, ...]:
-    """One for each key, as it was kept last."""
+    """Return one retraining per key, as it was stored last."""
     last = {retraining.key: retraining for retraining in retrainings}
     at = {key: stamps[key].at if key in stamps else each.frontier.at for key, each in last.items()}
     return tuple(DatedRetraining(at=at[key], retraining=each) for key, each in last.items())
 
 
 def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[_LiveSpan]) -> tuple[MonitoringReport, ...]:
-    """One a period: the last kept of the release that was live in the middle of it, or else the last kept.
+    """Return one report per period: the last of the release that was live in its middle, else the last stored.
 
-    Periods of another length than those that were looked at last are left out.
+    Periods with another length than the latest are left out.
     """
     found: dict[str, dict[str, MonitoringReport]] = {}
     for watch in watches:
@@ -219,7 +219,7 @@ def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[_LiveSpan]) ->
 
 
 def _live_in(watch: MonitoringReport, lives: Sequence[_LiveSpan]) -> str:
-    """The release that was live in the middle of a period; the first is taken to have been so from ever."""
+    """Return the release that was live in the middle of a period; the first counts as live from the beginning."""
     first, end = datetime.fromisoformat(watch.since), datetime.fromisoformat(watch.until)
     middle = (first + (end - first) / 2).isoformat()
     # ISO times compare as texts; a month alone (2013-11) stands for its first day
@@ -228,7 +228,7 @@ def _live_in(watch: MonitoringReport, lives: Sequence[_LiveSpan]) -> str:
 
 
 def _names(lives: Sequence[_LiveSpan], learned: Mapping[str, DatedRetraining]) -> dict[str, str]:
-    """What each release that was ever live is called, no two the same; `learned` is by release."""
+    """Return a unique name for each release that was ever live; `learned` is by release."""
     names: dict[str, str] = {}
     for release in (life.move.release for life in lives):
         if release and release not in names:
@@ -244,7 +244,7 @@ def _renewed(learned: DatedRetraining) -> str:
 
 
 def released_verdicts(project: Project, moves: Sequence[PointerUpdate]) -> list[tuple[Verdict, str]]:
-    """Verdicts for which a release was made live or canary, each with its digest, in the order of the moves."""
+    """Return the verdicts behind releases that went live or canary, with their digests, in order of the updates."""
     found = []
     for move in moves:
         for content in project.state.records("verdict", name=project.name, digest=move.verdict) if move.verdict else ():
@@ -253,7 +253,7 @@ def released_verdicts(project: Project, moves: Sequence[PointerUpdate]) -> list[
 
 
 def release_of_verdict(verdict: Verdict, made: Sequence[tuple[Verdict, str]]) -> str:
-    """The release that was made on this verdict; empty if none."""
+    """Return the release made on this verdict; empty if none."""
     return next((release for known, release in made if known == verdict), "")
 
 
@@ -271,9 +271,9 @@ _ROLES = {
 
 
 def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
-    """Every column that was there when the checks last looked, or that settings and model name, and its use.
+    """Return every column that checks, settings or model know, and its use; None where no target is declared.
 
-    `read` are the columns that the model reads. None where the project declares no target.
+    `read` are the columns that the model reads.
     """
     config = project.config
     if not config.data.target:
@@ -296,7 +296,7 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
 
 
 def _personal_findings(seen: Assessment) -> dict[str, str]:
-    """What was found of people in each column, and what was done about it, in the words of the checks."""
+    """Return the findings on personal data in each column."""
     told: dict[str, list[str]] = {}
     for finding in seen.findings:
         column = finding.where.removeprefix("column ")
@@ -311,7 +311,7 @@ def _named(roles: Roles) -> list[str]:
 
 
 def _is_column(name: str, config: Config, told: Collection[str]) -> bool:
-    """Whether a name that no opened table has is a column all the same: `[personal] drop` may name a kind."""
+    """Return whether a name is a column even if no opened table has it: `[personal] drop` may name a kind instead."""
     return name in told or name not in config.personal.drop
 
 

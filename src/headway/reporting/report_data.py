@@ -1,4 +1,4 @@
-"""What a report shows: one record, of which every field but the title may be absent."""
+"""Data of a report: one record in which every field but the title may be absent."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from headway.reporting.text import formatting
 
 
 class SplitPeriod(Record, frozen=True, kw_only=True):
-    """A named period of the split (`train`, `validation`, `test`, `live`): ISO dates, [first, until)."""
+    """A period of the split (train, validation, test or live): ISO dates, [first, until)."""
 
     name: str
     first: str
     until: str
 
     def holds(self, period: str) -> bool:
-        """Whether the period that is labelled so (`2013-09`, `2013-09-01`) begins within the span."""
+        """Return whether the period with this label (`2013-09`, `2013-09-01`) begins within these dates."""
         day = period if len(period) > 7 else f"{period}-01"
         return self.first[:10] <= day < self.until[:10]
 
 
 class Replay(Record, frozen=True, kw_only=True):
-    """A period sent to the running server as traffic, every answer compared.
+    """A period sent to the running server as traffic, with every answer compared.
 
-    `mismatches` counts the rows whose answer is not what the release itself computes in process (altered or crossed
-    answers); `largest_difference` is the largest distance of any probability from the model as it came, over all rows;
-    `failures` counts requests without a proper answer. `p50` and `p99` are of the time of one request, unit ms.
+    `mismatches` counts rows whose answer differs from what the release computes in process; `largest_difference` is the
+    largest distance of a probability from the baseline's over all rows; `failures` counts requests without a valid answer.
+    `p50` and `p99` are request times in ms.
     """
 
     period: str
@@ -51,14 +51,14 @@ class Replay(Record, frozen=True, kw_only=True):
 
 
 class Stage(Record, frozen=True, kw_only=True):
-    """A stage of the run, and how long it took."""
+    """A stage of the run and its duration."""
 
     name: str
     seconds: float
 
 
 class ColumnUse(Record, frozen=True, kw_only=True):
-    """A column: what it is used for, and what was found in it of people and what became of that; empty for nothing."""
+    """A column: its use, and the personal data found in it; empty for none."""
 
     name: str
     purpose: str
@@ -66,9 +66,9 @@ class ColumnUse(Record, frozen=True, kw_only=True):
 
 
 class DataUse(Record, frozen=True, kw_only=True):
-    """Which data of a source is used for what, how long what was served is kept, and what was forgotten.
+    """How the data of a source are used, how long served data are kept, and what was erased.
 
-    `looked_at` is when the checks last looked for personal data (ISO 8601), `n_read` how many columns the model reads.
+    `looked_at` is when checks last searched for personal data (ISO 8601), `n_read` how many columns the model reads.
     """
 
     source: str
@@ -84,7 +84,7 @@ EventStyle = Literal["pass", "fail", "note"]
 
 
 class Event(Record, frozen=True, kw_only=True):
-    """Something that happened after the release: when, what in a few words, and a sentence for whoever must act.
+    """Something that happened after the release: when, what, and a sentence for the person who must act.
 
     `at` is ISO 8601, a month or finer; `detail` is for engineers.
     """
@@ -98,17 +98,17 @@ class Event(Record, frozen=True, kw_only=True):
 
 
 class RefusedVariant(Record, frozen=True, kw_only=True):
-    """A variant that is wrong on purpose, with what is wrong about it in a person's words."""
+    """A variant that is wrong on purpose, and what is wrong about it."""
 
     title: str
     judged: EvaluatedVariant
 
 
 class Stamp(StoredRecord, frozen=True, kw_only=True):
-    """When something happened by the time of the data, kept by who replays data of another time.
+    """When something happened in the time of the data, stored by programs that replay old data.
 
-    `of` is the digest of the release that was rolled out, or the key of the retraining; `at` is ISO 8601, a month
-    (`2013-10`) or finer. `note` is a sentence on what no other record can know, such as how a feed was broken.
+    `of` is the salt of the rollout or the key of the retraining; `at` is ISO 8601, a month (`2013-10`) or finer. `note`
+    states what no other record knows, such as how a feed was broken.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Stamp(StoredRecord, frozen=True, kw_only=True):
 
 
 class RolloutSummary(Record, frozen=True, kw_only=True):
-    """A rollout as it stands now: why it was begun, and the last verdict on its traffic, if there is one."""
+    """A rollout as it stands now: why it was started, and the last verdict on its traffic, if any."""
 
     at: str
     rollout: Rollout
@@ -128,14 +128,14 @@ class RolloutSummary(Record, frozen=True, kw_only=True):
 
 
 class DatedRetraining(Record, frozen=True, kw_only=True):
-    """A retraining, and when it was."""
+    """A retraining with its time."""
 
     at: str
     retraining: Retraining
 
 
 class LiveChange(Record, frozen=True, kw_only=True):
-    """A move of the pointer `live` that no rollout made; `back` where the release had been live before."""
+    """An update of the pointer `live` without a rollout; `back` if the release had been live before."""
 
     at: str
     move: PointerUpdate
@@ -143,10 +143,10 @@ class LiveChange(Record, frozen=True, kw_only=True):
 
 
 class MonitoringHistory(Record, frozen=True, kw_only=True):
-    """What was seen of the live releases, and what was done about it; each part may be empty.
+    """What was seen of the live releases and what was done about it; each part may be empty.
 
-    `watches` are one a period, of the release that was live in it, oldest first. `names` calls each release that was
-    ever live by words (`first release`); `limits` are those of `[retrain]` on a measure by itself.
+    `watches` holds one report per period on the release that was live in it, oldest first. `names` gives each live release
+    a name (`first release`); `limits` are those of `[retrain]` by measure.
     """
 
     watches: tuple[MonitoringReport, ...] = ()
@@ -159,22 +159,20 @@ class MonitoringHistory(Record, frozen=True, kw_only=True):
 
     @property
     def retrained(self) -> tuple[Retraining, ...]:
-        """The retrainings alone."""
+        """Retrainings without their times."""
         return tuple(each.retraining for each in self.learned)
 
 
 class ReportData(Record, frozen=True, kw_only=True):
-    """Everything a report can show; it shows what is there and is silent about the rest.
+    """Everything a report can show; it shows what is present.
 
-    `frontier` holds the variants as judged on `validation`, `winner` the released one as judged on `test`, `as_it_came` the
-    model as it came on the same rows as `winner`. `reasons` says for a variant's name why it was not released, those of
-    `left` among them, which had a first look alone.
-    `months` holds evidence by period on the released variant and on the model as it came; `Evidence.subject` tells
-    which, `Evidence.period` is the label. `refusals` says which transforms did not apply. `groups` is the word for rows
-    that share fate (`days`); slices of fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
-    `year` is what was seen and done since; `curve` is that of the last training; `data_use` is of the project's data.
-    `release` is a digest and `key` names the publisher's key; without `release`, the winner is chosen, not released.
-    `data` is the digest of each period, `tracked` what DVC said of the files that they were read from.
+    `frontier` holds the variants as judged on the validation period, `winner` the released one as judged on the test
+    period, `as_it_came` the baseline on the same rows as `winner`. `left` are variants that were screened out, `reasons`
+    why each variant was not released, `refusals` the transforms that did not apply. `months` holds evidence by period on
+    the released variant and on the baseline: `Evidence.subject` tells which, `Evidence.period` is the label. `groups` is
+    the word for dependent rows (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not
+    shown. `release` is a digest and `key` names the publisher's key; without `release` the winner is not released. `data`
+    is the digest of each period, `tracked` what DVC recorded of its files.
     """
 
     title: str
@@ -205,20 +203,20 @@ class ReportData(Record, frozen=True, kw_only=True):
 
     @property
     def word(self) -> str:
-        """What the winner is called: `released`, or `chosen` while it is not."""
+        """`released`, or `chosen` while the winner is not released."""
         return "released" if self.release else "chosen"
 
     @property
     def origin(self) -> EvaluatedVariant | None:
-        """The model as it came, among the variants of the frontier."""
+        """The baseline among the variants."""
         return next((judged for judged in self.frontier if not judged.variant.steps), None)
 
     def is_winner(self, judged: EvaluatedVariant) -> bool:
-        """Whether this row of the frontier is the released variant."""
+        """Return whether this is the released variant."""
         return self.winner is not None and judged.variant.digest == self.winner.variant.digest
 
     def of_winner(self, name: str) -> Measurement | None:
-        """What was measured on the released variant on `test`; of speed, what the search measured of all variants."""
+        """Return a measurement of the released variant on the test period; speed is taken from the search."""
         if self.winner is None:
             return None
         searched = [judged.evidence for judged in self.frontier if self.is_winner(judged)]

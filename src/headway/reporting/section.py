@@ -1,4 +1,4 @@
-"""A section of report and card: what was asked, what was measured, and what that means, one file a section."""
+"""Sections of report and card: what was measured and what it means, one file per section."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NOT_RUN = "E001"
 
 
 class Section(Record, frozen=True, kw_only=True):
-    """What was measured of one thing, told to a person who cannot code, and in numbers.
+    """One subject of the report, in sentences and in numbers.
 
-    Sections stand by `place`, the least first. `reads` are the beginnings of the names that it tells of. `lead` says
-    what was done. `means` are sentences that the ends of the intervals bear out, whatever the point says. `picture`
-    draws only when it is called, for a card has no pictures.
+    Sections are ordered by `place`. `prefixes` are the beginnings of the measure names it covers. `lead` says what was
+    done. `conclusions` are sentences that the intervals support, whatever the point estimate says. `picture` draws only
+    when it is called, because a card has no charts.
     """
 
     title: str
@@ -32,20 +32,20 @@ class Section(Record, frozen=True, kw_only=True):
 
 
 def build_sections(report: ReportData) -> dict[str, Section]:
-    """The sections for which this story holds measurements, by name, in the order in which they are read."""
+    """Return the sections that this report has measurements for, by name, in reading order."""
     found = {name: plugins.load_section(name)(report) for name in plugins.names("section")}
     held = {name: section for name, section in found.items() if section is not None}
     return dict(sorted(held.items(), key=lambda named: named[1].place))
 
 
 def winner_measurements(report: ReportData, *names: str) -> tuple[Measurement, ...]:
-    """What was measured of the winner under these names, of the whole and of parts."""
+    """Return the winner's measurements with these names, over all rows and by part."""
     held = report.winner.evidence.measurements if report.winner else ()
     return tuple(measurement for measurement in held if measurement.name in names)
 
 
 def with_enough_rows(report: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
-    """Those of parts that rest on enough rows and groups to be judged; the others would show noise."""
+    """Return the measurements of parts with enough rows and groups to be judged."""
     return tuple(
         measurement
         for measurement in found
@@ -54,19 +54,19 @@ def with_enough_rows(report: ReportData, found: tuple[Measurement, ...]) -> tupl
 
 
 def other_measurements(report: ReportData, found: Mapping[str, Section]) -> tuple[Measurement, ...]:
-    """What was measured over all rows and no section tells of."""
+    """Return what was measured over all rows and no section covers."""
     told = tuple(name for section in found.values() for name in section.prefixes)
     held = report.winner.evidence.measurements if report.winner else ()
     return tuple(measurement for measurement in held if not measurement.slice and not measurement.name.startswith(told))
 
 
 def not_run_findings(report: ReportData) -> tuple[Finding, ...]:
-    """What a probe or an audit of the winner could not judge, and why: it never reads as well."""
+    """Return the findings on metrics and audits that could not run; they never count as passed."""
     return tuple(finding for finding in _found(report) if finding.code == NOT_RUN)
 
 
 def other_findings(report: ReportData) -> tuple[Finding, ...]:
-    """What else probes and audits found of the winner."""
+    """Return the other findings of metrics and audits on the winner."""
     return tuple(finding for finding in _found(report) if finding.code != NOT_RUN)
 
 

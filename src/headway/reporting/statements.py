@@ -1,4 +1,4 @@
-"""What intervals bear out, in the words of a person: what is shown, and how large the rest could still be."""
+"""Sentences that intervals support: what is shown, and how large the rest could still be."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Few = Sequence[Measurement]
 
 
 def shown_above(found: Few, limit: float = 0.0) -> list[Measurement]:
-    """Those that are above a limit: all of them hold at once in 95 % of cases, however many were looked at."""
+    """Return the measurements above a limit; with 95 % confidence all of them are, however many were compared."""
     return [measurement for measurement in found if _ends(measurement, len(found))[0] > limit]
 
 
 def shown_below(found: Few, limit: float = 0.0) -> list[Measurement]:
-    """Those that are below a limit, in the same sense."""
+    """Return the measurements below a limit, in the same sense."""
     return [measurement for measurement in found if _ends(measurement, len(found))[1] < limit]
 
 
 def _ends(seen: Measurement, among: int) -> tuple[float, float]:
-    """The interval, widened so that as many of them as there are hold at once (Bonferroni, Student t)."""
+    """Return the interval widened so that all `among` hold at once (Bonferroni, Student t)."""
     if seen.se is None or seen.dof is None or among < 2:
         return (seen.low, seen.high)
     if seen.dof < _FEWEST:
@@ -36,7 +36,7 @@ def _ends(seen: Measurement, among: int) -> tuple[float, float]:
 
 
 def describe_interval(seen: Measurement, *, scale: float = 1.0) -> str:
-    """The ends of an interval in a sentence: `3 to 8`, a fact's value alone, with its unit; few groups give none."""
+    """Describe the ends of an interval with unit: `3 to 8`; a fact by its value, and too few groups by saying so."""
     if not formatting.has_interval(seen):
         return f"about {formatting.format_value(seen)} (of so few no interval can be given)"
     width = (seen.high - seen.low) * scale
@@ -46,12 +46,12 @@ def describe_interval(seen: Measurement, *, scale: float = 1.0) -> str:
 
 
 def describe_percentage(seen: Measurement) -> str:
-    """A share by the ends of its interval: `3 to 8 of 100`."""
+    """Describe a share by the ends of its interval: `3 to 8 of 100`."""
     return f"{describe_interval(seen, scale=100.0)} of 100"
 
 
 def join_names(names: Sequence[str], *, most: int = 5) -> str:
-    """Names in a sentence; those beyond the first few are counted: `a, b and 3 more`."""
+    """Join names in a sentence and count those beyond the first few: `a, b and 3 more`."""
     shown, more = names[:most], len(names) - most
     if more > 0:
         return f"{', '.join(shown)} and {more} more"

@@ -1,4 +1,4 @@
-"""The four questions that a report answers first: what is live, is it right, how much faster, what was refused."""
+"""Summary at the top of a report: what is live, is it right, how much faster, what was refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SummaryStyle = Answer | Literal["plain"]
 
 
 class SummaryAnswer(Record, frozen=True, kw_only=True):
-    """A question of a reader who cannot code, its answer in a few words, and what the answer rests on."""
+    """A reader's question, a short answer, and what the answer rests on."""
 
     question: str
     answer: str
@@ -35,13 +35,13 @@ _WELL: dict[MonitoringStatus, tuple[str, SummaryStyle]] = {
 
 
 def summary_answers(report: ReportData) -> tuple[SummaryAnswer, ...]:
-    """The replies that this story can give, in the order in which a reader asks."""
+    """Return the answers that this report can give, in reading order."""
     given = (_now(report), _well(report), _live(report), _right(report), _faster(report), _refused(report.refused))
     return tuple(reply for reply in given if reply is not None)
 
 
 def describe_replay(replay: Replay) -> str:
-    """What the replay over HTTP showed, in sentences."""
+    """Describe what the replay over HTTP showed."""
     sent = (
         f"{replay.rows:,} rows of {periods.period_name(replay.period)} were sent in {replay.requests:,} requests, "
         f"which took {formatting.format_seconds(replay.seconds)}"
@@ -52,7 +52,7 @@ def describe_replay(replay: Replay) -> str:
 
 
 def _seen(report: ReportData) -> MonitoringReport | None:
-    """The period that was watched last and is over; where none is, the one that has begun."""
+    """Return the last completed window, or the one that has begun where none is complete."""
     watches = report.year.watches if report.year else ()
     return next((watch for watch in reversed(watches) if watch.is_complete), watches[-1] if watches else None)
 
@@ -132,7 +132,7 @@ def _right(report: ReportData) -> SummaryAnswer | None:
 
 
 def _judged_on(verdict: Verdict, groups: str) -> str:
-    """On how much the verdict rests, or what spoke against the variant."""
+    """Return how many rows the verdict rests on, or what speaks against the variant."""
     if verdict.answer != "pass":
         return " ".join(part for part in (_against(verdict), _used_to_choose(verdict)) if part)
     seen = [
@@ -151,13 +151,13 @@ def _judged_on(verdict: Verdict, groups: str) -> str:
 
 
 def _used_to_choose(verdict: Verdict) -> str:
-    """A sentence on rows that were judged on before: they flatter whatever was kept of those looks."""
+    """Return a sentence on rows that were evaluated before: they make the figures optimistic."""
     count = verdict.test_evaluations
     return f"Its rows were looked at {count} times, so they were used to choose." if count > 1 else ""
 
 
 def _against(verdict: Verdict) -> str:
-    """The first rule that a variant breaks, or that is undecided, in words and numbers; and how many there are."""
+    """Return the first rule that is broken or undecided, with numbers, and how many there are."""
     broken = [rule_result for rule_result in verdict.rule_results if rule_result.answer == verdict.answer]
     if not broken:
         return verdict.why

@@ -1,4 +1,4 @@
-"""Sign the winner of the last search with its evidence, and make it live."""
+"""Sign the winner of the last search with its evidence and make it live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verify a release to the last byte, and every move of its pointers, against the trusted keys."""
+"""Verify a release byte by byte, and every update of its pointers, against the trusted keys."""
 
 from __future__ import annotations
 

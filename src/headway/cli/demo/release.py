@@ -1,4 +1,4 @@
-"""Stages of a run with their times, said as they begin and end."""
+"""The first half of the demo: from the flights to a served release, stage by stage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from headway.reporting.text import terminal
 
 
 class StageReporter:
-    """Tells a person what goes on, and remembers how long each stage took."""
+    """Print the progress of a run and record how long each stage took."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -37,7 +37,7 @@ class StageReporter:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[None]:
-        """A stage: its title when it begins, its seconds when it ends."""
+        """Print the title of a stage when it begins and its seconds when it ends."""
         self._console.rule(f"{len(self.stages) + 1}. {title}", align="left")
         began = time.perf_counter()
         yield
@@ -46,7 +46,7 @@ class StageReporter:
         self._console.print(f"{seconds:.1f} s")
 
     def show(self, what: RenderableType) -> None:
-        """A line of progress, or a table."""
+        """Print a line of progress or a table."""
         self._console.print(what)
 
 
@@ -59,7 +59,7 @@ LEAD = (
 def train_and_release(
     project: Project, data: pipeline.Data, reporter: StageReporter
 ) -> tuple[SearchResult, ReportData]:
-    """Check, train, optimize, judge and release; gives the frontier, and the story so far."""
+    """Check, train, optimize, judge and release; return the search result and the report's data so far."""
     with reporter.stage("Check the data, and refuse to learn from what only the outcome tells"):
         findings = _check(project, data, reporter)
     with reporter.stage("Train on January to April"):
@@ -94,7 +94,7 @@ def train_and_release(
 
 
 def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> RefusedVariant:
-    """The model as it came, reading a feature view whose scheduled times are in UTC, judged on the test period."""
+    """Judge the baseline on the test period with a feature view whose scheduled times are in UTC."""
     view = split_dataset(with_utc_times(test), project.config.split)["test"]
     variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:load_utc"}))
     judged = pipeline.evaluate(project, variant, build_evaluation_set(baseline, test, project.blobs), view=view)
@@ -102,7 +102,7 @@ def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> Re
 
 
 def replay_september(project: Project, frontier: SearchResult, live: Dataset) -> Replay:
-    """September, flight by flight over HTTP, to a server in a process of its own."""
+    """Replay September flight by flight over HTTP to a server in its own process."""
     september = labeled_rows(select_month(live, 9))
     subject = compare_with_baseline(
         frontier.winner.variant, build_evaluation_set(frontier.baseline, september, project.blobs), project.blobs
@@ -112,7 +112,7 @@ def replay_september(project: Project, frontier: SearchResult, live: Dataset) ->
 
 
 def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[Evidence, ...]:
-    """Evidence on the released variant and on the model as it came, for each month of the year."""
+    """Evaluate the released variant and the baseline on each month of the year."""
     found = []
     for period in data.values():
         for number in sorted(period.table["departs_at"].dt.month().unique()):
@@ -123,18 +123,18 @@ def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Dat
 
 
 def with_utc_times(right: Dataset) -> Dataset:
-    """The same flights with the scheduled times taken in UTC."""
+    """Return the same flights with scheduled times in UTC."""
     return make_dataset(flights.load_utc(), right.roles, name="flights:load_utc")
 
 
 def select_month(dataset: Dataset, number: int) -> Dataset:
-    """The flights of one month of a dataset, named after it."""
+    """Return the flights of one month, named after it."""
     rows = dataset.table.filter(pl.col("departs_at").dt.month() == number)
     return Dataset(name=f"2013-{number:02}", table=rows, roles=dataset.roles, digest=dataset.digest)
 
 
 def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> list[Finding]:
-    """Findings on the whole table, and the refusal of a training that would read all of its columns."""
+    """Return the findings on all flights, and show that training on every column is refused."""
     whole = make_dataset(pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights")
     findings = pipeline.assess(project, whole, who=getuser()).now.findings
     reporter.show(terminal.render_findings(findings))

@@ -1,4 +1,4 @@
-"""Send a month of flights to a running server over real HTTP, and compare every answer."""
+"""Send a month of flights to a running server over HTTP and compare every answer."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ TOLERANCE = 1e-9
 
 @contextmanager
 def server(folder: Path, reference: str) -> Iterator[str]:
-    """A server process of its own on a free port of loopback; gives its address, and stops it at the end.
+    """Run a server process on a free loopback port, yield its address, and stop it at the end.
 
-    Ctrl-C, which a terminal sends to both, is for the one who began the server, and stops it in good order.
+    Ctrl-C, which a terminal sends to both processes, is handled by the parent, which stops the server cleanly.
     """
     command = [sys.executable, "-m", "headway.cli", "serve", reference, "--project", str(folder), "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -41,9 +41,9 @@ def server(folder: Path, reference: str) -> Iterator[str]:
 
 
 def replay(address: str, name: str, table: pl.DataFrame, subject: Comparison) -> Replay:
-    """Each row of the table as a request of its own, its answer compared with the release's own and the model's.
+    """Send each row of the table as a request and compare its answer with the release and the baseline.
 
-    `subject` holds the answers in process on the same rows, in the same order.
+    `subject` holds the answers computed in process on the same rows, in the same order.
     """
     columns = _columns(table, subject.variant.signature)
     answers = np.full(len(table), np.nan)
@@ -73,12 +73,12 @@ def replay(address: str, name: str, table: pl.DataFrame, subject: Comparison) ->
 
 
 def _columns(table: pl.DataFrame, signature: Signature) -> dict[str, list[object]]:
-    """What a caller of the service has: one list a column, texts as texts, missing as None."""
+    """Return what a caller has: one list per column, strings for categories, None for missing values."""
     return {name: table[name].to_list() for name in signature.names}
 
 
 def _quantile(times_ms: NDArray[np.float64], share: float) -> Measurement:
-    """A quantile of request times with the distribution-free interval of its order statistics."""
+    """Return a quantile of request times with the distribution-free interval of its order statistics."""
     ordered, n = np.sort(times_ms), len(times_ms)
     spread = 1.96 * (n * share * (1 - share)) ** 0.5
     low, high = (int(np.clip(n * share + side * spread, 0, n - 1)) for side in (-1, 1))
@@ -95,7 +95,7 @@ def _quantile(times_ms: NDArray[np.float64], share: float) -> Measurement:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Within, Ctrl-C waits until the end, and a process that is begun is deaf to it: it inherits the mask."""
+    """Defer Ctrl-C until the end; a process started within inherits the mask and ignores it."""
     came: list[int] = []
     told = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -109,7 +109,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """In good order, or by force where that takes too long or the person is impatient."""
+    """Terminate the process, or kill it after 20 s."""
     process.terminate()
     try:
         with suppress(subprocess.TimeoutExpired):
@@ -120,7 +120,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    """The address in the server's first line; raises StoreError where it did not come up."""
+    """Return the address in the server's first line; raise StoreError if it did not start."""
     line = process.stdout.readline() if process.stdout else ""
     words = [word for word in line.split() if word.startswith("http://")]
     if not words:

@@ -1,4 +1,4 @@
-"""The demo: the main job of headway from end to end on real flights, told as it goes."""
+"""Run the demo: the main job of headway from end to end on real flights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 
 def run(folder: Path, *, screen: Console | None = None) -> Path:
-    """Run the demo in a folder; returns the path of the report, which is also the last line told on the screen."""
+    """Run the demo in a folder and return the path of its report, which is also the last line printed."""
     reporter, started = StageReporter(screen or make_console()), datetime.now(UTC)
     project = _project(folder)
     with reporter.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
@@ -62,7 +62,7 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
 
 
 def _project(folder: Path) -> Project:
-    """The demo's project, its files laid anew; what an earlier run left in the store stays."""
+    """Open the demo's project with fresh files; the store of an earlier run stays."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(HERE / name, folder / name)

@@ -1,4 +1,4 @@
-"""The model of the demo: LightGBM, 300 trees of 31 leaves, strongly regularised since few days carry the signal."""
+"""The model of the demo: LightGBM, 300 trees with 31 leaves, strongly regularized because few days carry the signal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def train(rows: pl.DataFrame, labels: NDArray[np.float64], *, seed: int = 0) -> lightgbm.Booster:
-    """A fitted model from rows (numbers; texts as category ranks, in columns named by the signature) and labels."""
+    """Train on rows of numbers (categories as ranks, in columns named by the signature) and labels."""
     texts = [name for name in ("carrier", "origin", "dest") if name in rows.columns]
     data = lightgbm.Dataset(rows.to_numpy(), labels, feature_name=rows.columns, categorical_feature=texts)
     return lightgbm.train(

@@ -1,4 +1,4 @@
-"""Look at a table and propose what each column is for; a person corrects it: no table tells what is known when."""
+"""Propose the role of each column of a table; a person corrects it, because no table tells what is known when."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Proposal(Record, frozen=True, kw_only=True):
 
 
 def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
-    """What the columns of a table are for, if `target` is to be predicted.
+    """Return the proposed role of each column for predicting `target`.
 
-    Raises ConfigError where the table has no such column, and DataError where it is nothing that can be predicted.
+    Raise ConfigError if there is no such column, and DataError if it cannot be predicted.
     """
     if target not in table.columns:
         where = f"columns: {', '.join(table.columns)}"
@@ -88,7 +88,7 @@ def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
 
 
 def _task(values: pl.Series) -> tuple[str, str, int]:
-    """The task that a target tells, its positive class where that is not 1, and how many classes there are."""
+    """Return the task of a target, its positive class if that is not 1, and the number of classes."""
     counts = values.cast(pl.String).value_counts(sort=True)[values.name].to_list()
     if len(counts) < 2:
         raise DataError(
@@ -108,18 +108,18 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
 
 
 def _classes(target: pl.Series) -> tuple[str, ...]:
-    """The texts of a target that is not numbered, sorted."""
+    """Return the sorted classes of a target of strings."""
     return () if target.dtype.is_numeric() else tuple(target.drop_nulls().cast(pl.String).unique().sort())
 
 
 def _time(columns: Sequence[pl.Series]) -> str:
-    """The first column of times, else of days, that every row has."""
+    """Return the first complete column of times, else of dates."""
     kinds = (pl.Datetime, pl.Date)
     return next((column.name for kind in kinds for column in columns if column.dtype == kind and _whole(column)), "")
 
 
 def _groups(columns: Sequence[pl.Series]) -> str:
-    """A column of days, else one that names who or what a row is about; rows of one value share fate."""
+    """Return a column of dates, else one that identifies an entity; rows with one value are dependent."""
     days = [column for column in columns if column.dtype == pl.Date]
     entities = [column for column in columns if ENTITY_NAME.search(column.name) and not column.dtype.is_float()]
     shared = (
@@ -131,7 +131,7 @@ def _groups(columns: Sequence[pl.Series]) -> str:
 
 
 def _is_feature(column: pl.Series) -> bool:
-    """A number or a text that differs between rows and does not name each row."""
+    """Return whether a column varies between rows and does not identify each row."""
     count = column.drop_nulls().n_unique()
     if count < 2 or not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
         return False
@@ -146,7 +146,7 @@ def _is_slice(column: pl.Series) -> bool:
 
 
 def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str]:
-    """Columns that look as if they were written after the outcome, each with the finding that says so."""
+    """Return the columns that look as if they were written after the outcome, each with its finding."""
     target = pl.col(roles.target)
     coded = (target.cast(pl.String) == positive).cast(pl.Int8) if positive else target
     dataset = Dataset(name="table", table=table.with_columns(coded), roles=roles)
@@ -161,7 +161,7 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
 
 
 def _split(time: pl.Series) -> dict[str, tuple[str, str]]:
-    """Whole days: the first 60 % of the rows to train, the next 20 % to choose, the rest to test; none if too few."""
+    """Split by whole days: the first 60 % of the rows for training, 20 % for validation, the rest for testing."""
     days = time.cast(pl.Date).sort()
     edges = [days[0], *(days[int(len(days) * part)] for part in PARTS), days[-1] + timedelta(days=1)]
     if len(set(edges)) < len(edges):

@@ -12,7 +12,7 @@ OBJECTIVE = {"objective": "binary"}
 
 
 def train(rows: pl.DataFrame, labels: NDArray[np.float64], *, seed: int = 0) -> lightgbm.Booster:
-    """A fitted model from rows (numbers; a text as its rank among the texts seen) and their labels."""
+    """Train on rows of numbers (categories as ranks) and labels."""
     texts = [rows.columns.index(name) for name in CATEGORIES if name in rows.columns]
     data = lightgbm.Dataset(rows.to_numpy(), labels, categorical_feature=texts)
     settings = {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50, "seed": seed, "verbose": -1}

@@ -1,4 +1,4 @@
-"""The stretches of time of an assessment side by side: what stands under each, and in words."""
+"""Charts of the data check: rows, target, missing values, distribution shifts and findings over time."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from headway.reporting.text.tables import Column, Line, Table, measurement_cell
 
 
 def buckets_of(found: Assessment) -> tuple[TimeBucket, ...]:
-    """Those of time, else the parts of the split."""
+    """Return the time buckets of an assessment, or the parts of the split where rows have no time."""
     return found.stretches or found.parts
 
 
 def bucket_name(stretch: TimeBucket) -> str:
-    """A stretch in words: `September 2013`, or the part of the split."""
+    """Return the name of a bucket: `September 2013`, or the part of the split."""
     return periods.period_name(stretch.name) if periods.is_dated(stretch.name) else stretch.name
 
 
 def format_share(value: float) -> str:
-    """A share in per cent: `12.3 %`."""
+    """Format a share as a percentage: `12.3 %`."""
     return f"{value:.1%}".replace("%", " %")
 
 
 def buckets_axis(stretches: Sequence[TimeBucket], size: ChartSize, *, shown: bool = True) -> alt.Axis:
-    """The axis under as many places as there are stretches, each named in its middle."""
+    """Return an axis with one labelled place per bucket."""
     return periods_axis([stretch.name for stretch in stretches], size, shown=shown)
 
 
@@ -53,7 +53,7 @@ BAND = 26
 
 
 def draw_rows(found: Assessment) -> RenderedChart | None:
-    """The picture; None where rows have no time."""
+    """Draw the number of rows over time; return None where rows have no time."""
     if len(found.stretches) < 2:
         return None
     least = min(found.stretches, key=lambda stretch: stretch.n_rows)
@@ -97,7 +97,7 @@ def _rows_chart(found: Assessment, size: ChartSize) -> alt.VConcatChart:
 
 
 def _split_band(found: Assessment, size: ChartSize) -> list[alt.LayerChart]:
-    """The split as boxes over the same places."""
+    """Return the periods of the split as boxes over the same axis."""
     rows = [_split_box(part, found.stretches) for part in found.parts if part.since]
     if not rows:
         return []
@@ -121,7 +121,7 @@ def _split_box(part: TimeBucket, stretches: tuple[TimeBucket, ...]) -> dict[str,
 
 
 def _axis_position(event: str, stretches: tuple[TimeBucket, ...]) -> float:
-    """Where a time lies among the stretches: 2.5 is the middle of the third."""
+    """Return the position of a time among the buckets: 2.5 is the middle of the third."""
     at = datetime.fromisoformat(event)
     for place, stretch in enumerate(stretches):
         first, last = datetime.fromisoformat(stretch.since), datetime.fromisoformat(stretch.until)
@@ -136,7 +136,7 @@ MEAN = "mean"
 
 
 def draw_target(found: Assessment) -> RenderedChart | None:
-    """The picture; None where the target is known in fewer than two stretches."""
+    """Draw the mean of the target over time; return None where it is known in fewer than two buckets."""
     known = [stretch for stretch in buckets_of(found) if stretch.target]
     if len(known) < 2:
         return None
@@ -202,7 +202,7 @@ MISSING_ROW_PX = 22
 
 
 def columns_with_missing(found: Assessment) -> list[str]:
-    """The columns that lack the most, the worst first; what hardly ever lacks a value is left out."""
+    """Return the columns with the most missing values, worst first; columns below 0.1 % are left out."""
     most: dict[str, float] = {}
     for stretch in buckets_of(found):
         for name, part in stretch.missing.items():
@@ -212,7 +212,7 @@ def columns_with_missing(found: Assessment) -> list[str]:
 
 
 def draw_missing(found: Assessment) -> RenderedChart | None:
-    """The picture; None where no column lacks a value in more than one row of a thousand."""
+    """Draw the share of missing values by column and time; return None where no column exceeds 0.1 %."""
     columns, stretches = columns_with_missing(found), buckets_of(found)
     if not columns or not stretches:
         return None
@@ -259,7 +259,7 @@ SHIFT_ROW_PX = 20
 
 
 def draw_shifts(found: Assessment) -> RenderedChart | None:
-    """The picture; None where no column is shown to have moved."""
+    """Draw the columns whose distribution moved; return None where none is shown to have moved."""
     shifts = found.tested.shifts
     if not shifts:
         return None
@@ -320,7 +320,7 @@ TREND_ROW_PX = 40
 
 
 def draw_trend(kept: Sequence[Assessment]) -> RenderedChart | None:
-    """The picture of the last twelve; None where there is but one."""
+    """Draw the findings of the last twelve assessments; return None where there is only one."""
     if len(kept) < 2:
         return None
     first, last = kept[-LAST_ASSESSMENTS:][0], kept[-1]
@@ -379,7 +379,7 @@ SHOWN = 8
 
 
 def tabulate_charts(now: Assessment) -> dict[str, Table]:
-    """A table for each picture by its name."""
+    """Return the numbers behind each chart, by its name."""
     return {
         "timeline": _tabulate_rows(now),
         "target": _tabulate_target(now),

@@ -1,4 +1,4 @@
-"""Intervals under each other, in one panel or several: a dot and a line for each part, and where the limit stands."""
+"""Chart of intervals: one row per part with a dot and a line, in one or several panels, with reference lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHAPES: dict[IntervalStyle, str] = {"live": "circle", "fail": "cross"}
 
 
 class IntervalRow(Record, frozen=True, kw_only=True):
-    """A line: its name, what was measured, and a note right of it."""
+    """A row of the chart: its name, the measurement, and a note to the right."""
 
     name: str
     seen: Measurement
@@ -32,7 +32,7 @@ class IntervalRow(Record, frozen=True, kw_only=True):
 
 
 class ReferenceLine(Record, frozen=True, kw_only=True):
-    """An upright line at a value that matters; `says` stands over it, and what is a limit is dashed."""
+    """A vertical line at a value that matters, with a label above it; a limit is dashed."""
 
     at: float
     message: str = ""
@@ -40,7 +40,7 @@ class ReferenceLine(Record, frozen=True, kw_only=True):
 
 
 class IntervalPanel(Record, frozen=True, kw_only=True):
-    """Lines on one axis; `title` stands over them where there are several panels, `notes` over their notes."""
+    """Rows on one axis; `title` heads the panel, `notes` the column of notes."""
 
     axis: str
     spans: tuple[IntervalRow, ...]
@@ -52,7 +52,7 @@ class IntervalPanel(Record, frozen=True, kw_only=True):
 
 
 def intervals_chart(panels: Sequence[IntervalPanel]) -> Callable[[ChartSize], alt.TopLevelMixin]:
-    """What draws these panels in a size, one under the other."""
+    """Return a function that draws the panels below each other in a given size."""
     names = [span.name for panel in panels for span in panel.spans]
     return lambda size: alt.vconcat(*(_panel(interval_panel, names, size) for interval_panel in panels), spacing=22)
 
@@ -96,7 +96,7 @@ def _row(span: IntervalRow, panel: IntervalPanel) -> dict[str, object]:
 
 
 def _room(panel: IntervalPanel) -> tuple[float, float]:
-    """The ends of the axis: all that is drawn lies between them, with some room."""
+    """Return the ends of the axis, with a margin around everything that is drawn."""
     seen = [span.seen for span in panel.spans]
     ends = [mark.at for mark in panel.marks] + [measurement.value * panel.scale for measurement in seen]
     ends += [
@@ -122,7 +122,7 @@ def _x(panel: IntervalPanel, size: ChartSize, field: str) -> alt.X:
 
 
 def _steps(low: float, high: float) -> list[float]:
-    """Ticks of an axis on which equal distances are equal ratios: 1, 2, 5 within a hundredfold, else powers of ten."""
+    """Return the ticks of a logarithmic axis: 1, 2, 5 within two decades, else powers of ten."""
     few = high / low > 100
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [part * 10.0**power for power in powers for part in ((1,) if few else (1, 2, 5))]
@@ -138,7 +138,7 @@ def _shape() -> alt.Shape:
 
 
 def _names(base: alt.Chart, step: int, *, above: bool) -> list[alt.Chart]:
-    """Names over their lines, each on a halo of the ground, for the line at 0 runs through; page.css lays it below."""
+    """Return the names above their rows, with a halo, because the line at 0 runs through them."""
     text = {"align": "left", "baseline": "bottom", "dy": -step // 4 + 2, "fontSize": 12}
     named = base.mark_text(**text, stroke=LIGHT["paper"], strokeWidth=4)
     return [named.encode(x=alt.XValue(0), text="key:N")] if above else []

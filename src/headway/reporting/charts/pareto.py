@@ -1,4 +1,4 @@
-"""Places for the labels of points, so that no label lies on a point or on another label."""
+"""Pareto front of the search: time for one row against the loss of quality, with labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class LabelBox(NamedTuple):
     half_height: float
 
     def meets(self, other: LabelBox) -> bool:
-        """Whether the two share a pixel."""
+        """Return whether the two rectangles overlap."""
         return (
             abs(self.x - other.x) < self.half_width + other.half_width
             and abs(self.y - other.y) < self.half_height + other.half_height
         )
 
     def inside(self, width: float, height: float) -> bool:
-        """Whether it lies within a plot of that size, from (0, 0)."""
+        """Return whether the rectangle lies inside a plot of this size, from (0, 0)."""
         return (
             self.half_width <= self.x <= width - self.half_width
             and self.half_height <= self.y <= height - self.half_height
@@ -65,11 +65,11 @@ def place_labels(
     plot: tuple[float, float],
     taken: Sequence[LabelBox] = (),
 ) -> list[tuple[float, float]]:
-    """The centre of each text, near its point, in pixels; `plot` is width and height, `taken` may not be covered.
+    """Return the centre of each label in pixels, near its point.
 
-    Greedy and in the order given: of the places on rings of growing radius the first that covers no point, label or
-    taken box, if there is one the first whose line to the point crosses no other label or line. A label that finds
-    none stays beside its point.
+    Greedy, in the given order: among places on rings of growing radius, take the first that covers no point, label or
+    `taken` box, preferring one whose line to the point crosses no other label or line. A label without a free place stays
+    next to its point. `plot` is width and height.
     """
     solid = [LabelBox(x, y, 8.0, 8.0) for x, y in points] + list(taken)
     labels: list[LabelBox] = []
@@ -95,14 +95,14 @@ def _overlaps_any(box: LabelBox, others: Sequence[LabelBox]) -> bool:
 
 
 def _line_dots(point: tuple[float, float], box: LabelBox) -> list[LabelBox]:
-    """The line from a point to its label as dots, but for its ends."""
+    """Return the line from a point to its label as dots, without its ends."""
     shares = [step / 12 for step in range(2, 11)]
     dots = [LabelBox(point[0] + (box.x - point[0]) * s, point[1] + (box.y - point[1]) * s, 1.0, 1.0) for s in shares]
     return [dot for dot in dots if not dot.meets(box)]
 
 
 def line_end(centre: tuple[float, float], text: str, point: tuple[float, float]) -> tuple[float, float]:
-    """Where a line from the point to its label ends: at the label's edge; at the point itself where they are close."""
+    """Return where the line from a point to its label ends: at the label's edge, or at the point where they are close."""
     dx, dy = centre[0] - point[0], centre[1] - point[1]
     reach = max(abs(dx) / (len(text) * LABEL_LETTER / 2 + 2), abs(dy) / (LABEL_LINE / 2))
     length = math.hypot(dx, dy) * (1 - 1 / max(reach, 1.0))
@@ -113,7 +113,7 @@ def line_end(centre: tuple[float, float], text: str, point: tuple[float, float])
 
 
 def _around(x: float, y: float, half_width: float) -> Iterator[tuple[float, float]]:
-    """Centres of a label around a point: right, left, above, below and between, then the same further out."""
+    """Yield candidate centres of a label: right, left, above, below and between, then further out."""
     for gap in (11.0, 18.0, 28.0, 40.0, 54.0, 70.0, 90.0):
         for turn in (0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 5, 11, 13):
             angle = turn * math.pi / 8
@@ -125,7 +125,7 @@ TICK = 38
 
 
 class VariantPoint(Record, frozen=True, kw_only=True):
-    """A variant as a dot: its number in the table, the label beside it, its time and its loss."""
+    """A variant as a point: its number in the table, its label, its time and its loss."""
 
     label: str
     judged: EvaluatedVariant
@@ -135,7 +135,7 @@ class VariantPoint(Record, frozen=True, kw_only=True):
 
 
 class _Plot(Record, frozen=True, kw_only=True):
-    """The plot's size in pixels and the ends of its axes."""
+    """The size of the plot in pixels and the ends of its axes."""
 
     width: int
     height: int
@@ -143,14 +143,14 @@ class _Plot(Record, frozen=True, kw_only=True):
     losses: tuple[float, float]
 
     def pixel(self, time: float, loss: float) -> tuple[float, float]:
-        """Where a time and a loss stand."""
+        """Return the pixel of a time and a loss."""
         left, right = map(math.log, self.times)
         low, high = self.losses
         x = (math.log(time) - left) / (right - left) * self.width
         return x, (high - loss) / (high - low) * self.height
 
     def value(self, x: float, y: float) -> tuple[float, float]:
-        """The time and the loss that stand at a pixel."""
+        """Return the time and the loss at a pixel."""
         left, right = map(math.log, self.times)
         low, high = self.losses
         return math.exp(left + x / self.width * (right - left)), high - y / self.height * (high - low)
@@ -199,7 +199,7 @@ def _rows(points: Sequence[VariantPoint], limit: float | None, plot: _Plot) -> l
 
 
 def _taken(points: Sequence[VariantPoint], limit: float | None, plot: _Plot) -> list[LabelBox]:
-    """What a label may not cover: the intervals, the line of no loss, and that of the limit."""
+    """Return what a label may not cover: the intervals, the line at 0 and the limit."""
     whiskers = [_whisker(point, plot) for point in points if formatting.has_interval(point.loss)]
     lines = [plot.pixel(plot.times[0], loss)[1] for loss in (0.0, limit) if loss is not None]
     return [*whiskers, *(LabelBox(plot.width / 2, y, plot.width / 2, 1.0) for y in lines)]
@@ -212,7 +212,7 @@ def _whisker(point: VariantPoint, plot: _Plot) -> LabelBox:
 
 
 def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: ChartSize) -> alt.LayerChart:
-    """The marks of all points with intervals and labels; what lies beyond the limit is shaded."""
+    """Return the points with intervals and labels; the area beyond the limit is shaded."""
     plot = _plot(points, limit, size)
     rows = inline_data(_rows(points, limit, plot))
     measure = points[0].loss.name
@@ -282,7 +282,7 @@ def _time_axis(plot: _Plot, unit: str) -> alt.Axis:
 
 
 def _spaced(ticks: Sequence[float], plot: _Plot) -> bool:
-    """Whether the labels of these times stand clear of each other."""
+    """Return whether the labels of these ticks stand clear of each other."""
     at = [plot.pixel(tick, 0.0)[0] for tick in ticks]
     return all(after - before > TICK for before, after in pairwise(at))
 
@@ -295,7 +295,7 @@ SPEED = "latency.one_row"
 
 
 def draw_pareto(report: ReportData) -> RenderedChart | None:
-    """The frontier of a story; None where no two variants have both a time for one row and a loss."""
+    """Draw the Pareto front; return None unless two variants have both a time for one row and a loss."""
     measure = charted_loss(report)
     points = _variant_points(report, measure)
     if len(points) < 2:
@@ -311,7 +311,7 @@ def draw_pareto(report: ReportData) -> RenderedChart | None:
 
 
 def pareto_conclusions(report: ReportData) -> tuple[str, ...]:
-    """What the search came to, by the ends of the intervals."""
+    """Return what the intervals of the search support, in sentences."""
     speedup = report.of_winner("latency.speedup")
     if report.winner is None or speedup is None or not formatting.has_interval(speedup):
         return ()
@@ -332,7 +332,7 @@ def _times(speedup: Measurement) -> str:
 
 
 def charted_loss(report: ReportData) -> str:
-    """The loss on the vertical axis: the first that a rule limits and evidence holds, else the first in evidence."""
+    """Return the loss on the vertical axis: the first that a rule limits and evidence holds, else the first in evidence."""
     if not report.frontier:
         return ""
     ruled = [rule_result.rule.measure for rule_result in report.frontier[0].verdict.rule_results]

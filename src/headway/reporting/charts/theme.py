@@ -1,4 +1,4 @@
-"""The colours of report and pictures, light and dark; what carries meaning is also told by shape or words."""
+"""One theme for all charts: colours, fonts, sizes, and the conversion of Altair specifications to SVG on this machine."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ SHAPES: dict[Answer, str] = {"pass": "circle", "undecided": "triangle-up", "fail
 
 
 def stylesheet() -> str:
-    """The colours as CSS: custom properties for the page, and in dark the same change for what the pictures drew.
+    """Return the colours as CSS: custom properties for the page, and rules that repaint the charts in dark mode.
 
-    A picture carries its light colours as attributes; a rule on the attribute is stronger than the attribute.
+    A chart carries its light colours as attributes; a CSS rule on an attribute overrides it.
     """
     return "\n".join(
         (
@@ -84,7 +84,7 @@ SEE_TABLE = "Every number is in the table below."
 
 
 class ChartSize(Record, frozen=True, kw_only=True):
-    """The room for a picture: its width in pixels, and whether it is that of a telephone."""
+    """The width of a chart in pixels, and whether it is for a phone."""
 
     name: str
     width: int
@@ -92,7 +92,7 @@ class ChartSize(Record, frozen=True, kw_only=True):
 
     @property
     def plot(self) -> int:
-        """Pixels of width between the y axis and the right edge."""
+        """Width in pixels between the y axis and the right edge."""
         return self.width - MARGIN - 12
 
 
@@ -101,7 +101,7 @@ NARROW = ChartSize(name="narrow", width=346, narrow=True)
 
 
 class RenderedChart(Record, frozen=True, kw_only=True):
-    """A picture with its finding as title, a text for who cannot see it, how to read it, and an SVG for each size."""
+    """A chart: its finding as title, a text alternative, how to read it, and an SVG for each size."""
 
     name: str
     title: str
@@ -114,24 +114,24 @@ class RenderedChart(Record, frozen=True, kw_only=True):
 def render_chart(
     chart: Callable[[ChartSize], altair.TopLevelMixin], *, name: str, title: str, alt: str, reading: Sequence[str]
 ) -> RenderedChart:
-    """Draw a chart in both sizes; `chart` gives the Altair chart for a size."""
+    """Render a chart in both sizes; `chart` returns the Altair chart for a size."""
     wide, narrow = (_svg(chart(size), name=f"{name}-{size.name}", alt=alt) for size in (WIDE, NARROW))
     return RenderedChart(name=name, title=title, alt=alt, reading=tuple(reading), wide=wide, narrow=narrow)
 
 
 def inline_data(rows: Sequence[dict[str, object]]) -> altair.InlineData:
-    """Rows as the data of a chart; every value is written into the specification."""
+    """Return rows as inline data of a chart."""
     return altair.InlineData(values=list(rows))
 
 
 def axis_format(low: float, high: float, *, ticks: int) -> str:
-    """The format of an axis from `low` to `high` that gives all its numbers as many decimals as their steps need."""
+    """Return a number format for an axis from `low` to `high` with as many decimals as its steps need."""
     step = (high - low) / ticks or 1.0
     return f".{max(0, -math.floor(math.log10(step)))}f"
 
 
 def wrap_parts(parts: Sequence[str], width: float, *, between: str = ", ") -> list[str]:
-    """Parts joined into lines of at most that many pixels, as far as they can be."""
+    """Join parts into lines of at most `width` pixels where possible."""
     lines = [parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]}{between}{part}"
@@ -140,7 +140,7 @@ def wrap_parts(parts: Sequence[str], width: float, *, between: str = ", ") -> li
 
 
 def panel_title(lines: Sequence[str]) -> altair.TitleParams:
-    """The heading of a panel that has no y axis, where those of panels with one stand."""
+    """Return the title of a panel without y axis, aligned with panels that have one."""
     return altair.TitleParams(text=list(lines), dx=-MARGIN)
 
 
@@ -150,14 +150,14 @@ def _svg(chart: altair.TopLevelMixin, *, name: str, alt: str) -> str:
 
 
 def _own_ids(svg: str, name: str) -> str:
-    """The ids of an SVG made its own: several stand in one page, and Vega numbers each from 0."""
+    """Prefix the ids of an SVG, because a page holds several and Vega numbers each from 0."""
     for old in dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)):
         svg = svg.replace(f'id="{old}"', f'id="{name}-{old}"').replace(f"url(#{old})", f"url(#{name}-{old})")
     return svg
 
 
 def _named(svg: str, alt: str) -> str:
-    """The SVG as one image with a text alternative, whose parts have no role of their own."""
+    """Mark the SVG as one image with a text alternative and remove the roles of its parts."""
     svg = re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", svg)
     return re.sub(
         r"<svg [^>]*?(?=width=)",
@@ -219,7 +219,7 @@ _CONFIG: dict[str, object] = {
 
 
 def periods_axis(labels: Sequence[str], size: ChartSize, *, shown: bool = True) -> alt.Axis:
-    """An axis with as many places as there are labels, each in the middle of its place; their years are its title."""
+    """Return an axis with one labelled place per period; the years are its title."""
     years = sorted({label[:4] for label in labels})
     title = " to ".join(dict.fromkeys((years[0], years[-1]))) if all(year.isdigit() for year in years) else None
     return alt.Axis(
@@ -234,7 +234,7 @@ def periods_axis(labels: Sequence[str], size: ChartSize, *, shown: bool = True) 
 
 
 def short_label(label: str) -> str:
-    """A month's first letters, a day without its year; a label of another form stays as it is."""
+    """Return the first letters of a month, or a day without its year; other labels are unchanged."""
     if not periods.is_dated(label):
         return label
     name = periods.period_name(label).rpartition(" ")[0]

@@ -1,4 +1,4 @@
-"""The numbered marks over the year: one for each moment, its shape by what happened."""
+"""Timeline of the live releases: quality by period, what was live, and numbered marks for each event."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ _COLOURS: dict[EventKind, str] = {
 
 
 def numbered_events(found: Sequence[Event]) -> list[tuple[int, Event]]:
-    """The moments with the numbers by which marks and list name them, from 1."""
+    """Return the events with the numbers that marks and list share, from 1."""
     return list(enumerate(found, 1))
 
 
 def event_badge(kind: EventKind) -> str:
-    """The mark of a kind alone, as the text of an SVG, for a number to be laid upon; a reader aloud passes it."""
+    """Return the mark of an event kind as SVG text, hidden from screen readers."""
     return (
         '<svg class="badge" aria-hidden="true" width="34" height="34" viewBox="-17 -17 34 34">'
         f'<path d="{_PATHS[kind]}" transform="scale(12)" vector-effect="non-scaling-stroke" '
@@ -76,7 +76,7 @@ def event_badge(kind: EventKind) -> str:
 
 
 def event_marks(found: Sequence[Event], over: Sequence[Period], size: ChartSize) -> list[alt.LayerChart]:
-    """A lane of marks over the periods in which the moments lie; those of other times are in the list alone."""
+    """Return a lane of marks over the periods; events outside all periods appear in the list only."""
     placed = [(number, each, periods.axis_position(over, each.at)) for number, each in numbered_events(found)]
     rows = _levelled([(number, each, at) for number, each, at in placed if at is not None], size.plot / len(over))
     if not rows:
@@ -99,7 +99,7 @@ def event_marks(found: Sequence[Event], over: Sequence[Period], size: ChartSize)
 
 
 def _levelled(found: Sequence[tuple[int, Event, float]], width: float) -> list[dict[str, object]]:
-    """Each mark as low as it can lie beside those before it; `width` is that of a period in pixels."""
+    """Stack each mark as low as it fits next to those before it; `width` is that of a period in pixels."""
     rows: list[dict[str, object]] = []
     taken: dict[int, list[float]] = {}
     for number, each, at in found:
@@ -115,7 +115,7 @@ BAND_LINE, MOST_LINES = 14, 2
 
 
 class LiveSpan(Record, frozen=True, kw_only=True):
-    """Neighbouring periods of which the same is said, from `start` to `end` on an axis of which each is 1 wide."""
+    """Neighbouring periods with the same release, from `start` to `end` on an axis where each period is 1 wide."""
 
     name: str
     live: bool
@@ -126,7 +126,7 @@ class LiveSpan(Record, frozen=True, kw_only=True):
 
 
 def live_spans(report: ReportData, found: Sequence[Period]) -> list[LiveSpan]:
-    """What was live, by its name, and before that what the periods were used for; what is neither is left out."""
+    """Return which release was live in which periods, and before that what the periods were used for."""
     made = []
     for (name, live), run in groupby(enumerate(found), key=lambda pair: _live_name(report, pair[1])):
         seen = list(run)
@@ -144,7 +144,7 @@ def _live_name(report: ReportData, period: Period) -> tuple[str, bool]:
 
 
 def live_band(found: Sequence[LiveSpan], count: int, size: ChartSize) -> list[alt.LayerChart]:
-    """The band over `count` periods, named in words where they fit, else by letters that its heading tells."""
+    """Return the band of live releases, labelled by name where it fits, else by letters that its title explains."""
     if not found:
         return []
     named = [(run, _folded(run.name, (run.end - run.start) * size.plot / count)) for run in found]
@@ -167,7 +167,7 @@ def live_band(found: Sequence[LiveSpan], count: int, size: ChartSize) -> list[al
 
 
 def _folded(name: str, width: float) -> str:
-    """A name in at most MOST_LINES lines of that many pixels; empty where it does not fit."""
+    """Return a name in at most MOST_LINES lines of `width` pixels; empty where it does not fit."""
     lines = wrap_parts(name.split(), width - 6, between=" ")
     fits = len(lines) <= MOST_LINES and all(len(line) * LETTER <= width - 4 for line in lines)
     return "\n".join(lines) if fits else ""
@@ -183,7 +183,7 @@ _SERIES = {MEASURED: "circle", BEFORE: "square", GUESSED: "diamond"}
 
 
 def draw_timeline(report: ReportData) -> RenderedChart | None:
-    """Two measures over the periods of a story, with what was live and what happened; None for fewer than two."""
+    """Draw two measures over the periods with live releases and events; return None for fewer than two periods."""
     found = periods.list_periods(report)
     measures = periods.charted_measures(report)
     if len(found) < 2 or not measures:
@@ -198,7 +198,7 @@ def draw_timeline(report: ReportData) -> RenderedChart | None:
 
 
 def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
-    """What the periods show, by their intervals: where the limit is passed for sure, or whether anything changed."""
+    """Return what the intervals of the periods support: where the limit is exceeded, or how large the error could be."""
     found = periods.list_periods(report)
     measures = periods.charted_measures(report)
     known = {period.label: seen for period in _live(found) for name in measures[-1:] if (seen := period.find(name))}
@@ -223,7 +223,7 @@ def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
 
 
 def quality_limit(report: ReportData, measure: str) -> float | None:
-    """The upper limit on a measure by itself: of retraining while something is live, else of the release policy."""
+    """Return the upper limit on a measure: that of retraining once a release is live, else that of the release policy."""
     if report.year and measure in report.year.limits:
         return report.year.limits[measure]
     rule_results = report.winner.verdict.rule_results if report.winner else ()
@@ -231,7 +231,7 @@ def quality_limit(report: ReportData, measure: str) -> float | None:
 
 
 def _live(found: Sequence[Period]) -> list[Period]:
-    """The periods in which something was live; all of them where nothing was."""
+    """Return the periods with a live release, or all periods where there was none."""
     return [period for period in found if period.watch] or list(found)
 
 
@@ -316,7 +316,7 @@ def _panel(
 
 
 def _drawn(rows: Sequence[Row], x: alt.X, y: alt.Y, look: dict[str, object]) -> Iterator[alt.Chart]:
-    """Intervals, those of estimates dashed; lines between what was measured of one release; points."""
+    """Yield intervals (dashed for estimates), lines within one release, and points."""
     guessed = [row for row in rows if row["series"] == GUESSED]
     seen = [row for row in rows if row["series"] != GUESSED]
     for some, dash in ((seen, [1, 0]), (guessed, [3, 2])):
@@ -328,7 +328,7 @@ def _drawn(rows: Sequence[Row], x: alt.X, y: alt.Y, look: dict[str, object]) -> 
 
 
 def _look(rows: Sequence[Row], key: alt.Legend | None) -> dict[str, object]:
-    """Shape, fill and stroke by what a row is, in one legend."""
+    """Return shape, fill and stroke by kind of row, in one legend."""
     names = [name for name in _SERIES if any(row["series"] == name for row in rows)]
     channels = ((alt.Shape, _SERIES), (alt.Fill, _FILLS), (alt.Stroke, _STROKES))
     return {
@@ -344,7 +344,7 @@ def _heading(measure: str, limit: float | None, size: ChartSize) -> list[str]:
 
 
 def _rows(found: Sequence[Period], measure: str) -> list[Row]:
-    """What is drawn of a measure; the estimate of a period stands before what was measured, since it came before."""
+    """Return the data of a measure; the estimate of a period is drawn before the measured value."""
     rows: list[Row] = []
     for index, period in enumerate(found):
         guess, seen = period.estimate(measure), period.find(measure)
@@ -358,7 +358,7 @@ def _rows(found: Sequence[Period], measure: str) -> list[Row]:
 
 
 def _silent(period: Period, measure: str) -> bool:
-    """Whether a watched period says nothing of a measure, or said nothing of it before its labels came."""
+    """Return whether a monitored period has no value of a measure, or had none before its labels arrived."""
     if period.watch is None or period.estimate(measure):
         return False
     asked = measure in _ESTIMABLE and any("without labels" in part.message for part in period.watch.unknown)
@@ -366,7 +366,7 @@ def _silent(period: Period, measure: str) -> bool:
 
 
 def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Chart]:
-    """The words that stand where nothing can be drawn: upright, in the place of what is not there."""
+    """Return the vertical text that replaces a missing value."""
     rows = [
         {
             "at": index + (0.27 if period.find(measure) else 0.5),
@@ -380,14 +380,14 @@ def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Cha
 
 
 def _changes(report: ReportData, found: Sequence[Period]) -> list[alt.Chart]:
-    """A line where another release became live."""
+    """Return a line wherever another release went live."""
     at: list[Row] = [{"at": run.start} for run in live_spans(report, found) if run.live and run.start]
     line = alt.Chart(inline_data(at)).mark_rule(color=LIGHT["muted"], strokeWidth=1)
     return [line.encode(x="at:Q")] if at else []
 
 
 def _limit(limit: float | None, found: Sequence[Period]) -> list[alt.Chart]:
-    """The limit, over the periods to which it applies."""
+    """Return the limit over the periods that it applies to."""
     if limit is None:
         return []
     start = next((index for index, period in enumerate(found) if period.watch), 0)

@@ -1,4 +1,4 @@
-"""What `headway check` says of an assessment beside its findings, and the trend over all that were kept."""
+"""Data checks as text, Markdown, JSON and test report, with the changes since the last assessment."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ NAMED = 3
 
 
 def render_assessment(found: AssessmentResult) -> RenderableType:
-    """The findings, then in sentences which assessment this is and what changed when it was kept."""
+    """Render the findings, then sentences on the assessment and its changes."""
     return Group(render_check(found.now.findings), *(Text(one_line(line)) for line in describe_stored_changes(found)))
 
 
 def describe_stored_changes(found: AssessmentResult) -> list[str]:
-    """What the sentences were when the assessment was kept: files made of it again are the same, byte by byte."""
+    """Describe the changes as of when the assessment was stored, so that files made from it again are identical."""
     return describe_changes(replace(found, same=False))
 
 
 def describe_changes(found: AssessmentResult) -> list[str]:
-    """Which assessment this is, why it was opened, and what came and went since the one before."""
+    """Describe which assessment this is, why it was opened, and which findings appeared and disappeared."""
     now, before = found.now, found.before
     if found.same:
         return [
@@ -64,12 +64,12 @@ def describe_changes(found: AssessmentResult) -> list[str]:
 
 
 def render_assessments(kept: Sequence[Assessment]) -> RenderableType:
-    """Each assessment with its findings by severity, and what was opened and closed."""
+    """Render the stored assessments with their findings by severity and what changed."""
     return TerminalTable(tabulate_assessments(kept)) if kept else Text(NOTHING)
 
 
 def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
-    """The trend: an assessment a row, oldest first."""
+    """Tabulate the stored assessments, one per row, oldest first."""
     rows = tuple(
         (
             (Line(text=assessment.at[:16].replace("T", " ")), Line(text=f"by {assessment.by}", style="quiet")),
@@ -85,7 +85,7 @@ def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
 
 
 def _blind(now: Assessment) -> list[Line]:
-    """How many checks could not judge, so that nobody takes few findings for few faults."""
+    """Return how many checks did not run, so that few findings are not mistaken for few problems."""
     return [Line(text=f"{len(now.unjudged)} of {len(now.looked)} checks could not judge", style="quiet")] * bool(
         now.unjudged
     )
@@ -98,7 +98,7 @@ def _changes(before: Assessment | None, now: Assessment) -> list[str]:
 
 
 def _turns(before: Assessment, now: Assessment) -> list[str]:
-    """What was opened, closed and lost from sight, a line each."""
+    """Return the findings that were opened, closed or are no longer judged, one line each."""
     told = (
         ("opened", new_findings(before, now)),
         ("closed", resolved_findings(before, now)),
@@ -117,7 +117,7 @@ ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": 
 
 
 def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
-    """The bulletin of a check: each finding, each check without one, and each that could not judge."""
+    """Return the test report of a check: each finding, each check without one, and each that did not run."""
     now = found.now
     titles = {looked.code: plugins.describe("check", looked.name)[6:] for looked in now.looked}
     told = {judged.code for judged in now.judged}
@@ -146,13 +146,13 @@ def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
 
 
 def check_answer(found: AssessmentResult) -> str:
-    """`fail` where a finding says stop, `undecided` where one is, else `pass`."""
+    """Return `fail` if a finding says stop, `undecided` if one is undecided, else `pass`."""
     now = found.now
     return "fail" if now.count("stop") else "undecided" if now.count("undecided") else "pass"
 
 
 def check_markdown(found: AssessmentResult) -> str:
-    """The Markdown of a check: the answer, what changed, and the findings, the gravest first."""
+    """Return the check as Markdown: the answer, what changed, and the findings, most severe first."""
     now = found.now
     marked = {
         "pass": tables.VERDICT_MARKS["pass"],
@@ -172,7 +172,7 @@ def check_markdown(found: AssessmentResult) -> str:
 
 
 def check_text(found: AssessmentResult) -> str:
-    """The findings as text, without colours."""
+    """Return the findings as text without colours."""
     file = io.StringIO()
     console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
     console.print(render_assessment(found))
@@ -180,7 +180,7 @@ def check_text(found: AssessmentResult) -> str:
 
 
 def check_json(found: AssessmentResult) -> str:
-    """Findings, what they come to for each kind of leakage, and which assessment this is, as `--json` prints them."""
+    """Return findings, leakage by kind and the assessment's number as JSON, as `--json` prints them."""
     now = found.now
     told = {
         "findings": now.findings,
@@ -192,7 +192,7 @@ def check_json(found: AssessmentResult) -> str:
 
 
 def check_outputs(found: AssessmentResult) -> dict[str, str]:
-    """What later steps of GitHub Actions can ask for."""
+    """Return the outputs for later steps of GitHub Actions."""
     now = found.now
     return {
         "answer": check_answer(found),
@@ -203,7 +203,7 @@ def check_outputs(found: AssessmentResult) -> dict[str, str]:
 
 
 def _without_finding(looked: CheckRun, title: str) -> TestCase:
-    """A check that found nothing, or could not judge."""
+    """Return the test case of a check that found nothing or did not run."""
     name = f"{looked.code} {looked.name}"
     answer: Answer = "unjudged" if looked.unjudged else "pass"
     message = looked.unjudged or "nothing was found"
@@ -211,7 +211,7 @@ def _without_finding(looked: CheckRun, title: str) -> TestCase:
 
 
 def _file(source: str) -> str:
-    """The file of the data where it lies in the project, else none: a list of alerts knows no other."""
+    """Return the data file if it lies inside the project, else an empty string: code scanning knows no other files."""
     path = PurePosixPath(source)
     inside = not path.is_absolute() and ".." not in path.parts and ":" not in source
     return source if inside and path.suffix in (".parquet", ".csv", ".arrow", ".feather") else ""

@@ -1,4 +1,4 @@
-"""The formats in which gate and check report: the same case gives the same bytes anywhere."""
+"""Output formats of gate and check; the same input gives the same bytes everywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFormats(Generic[ResultT]):
-    """Who reports: its formats by name, how a terminal shows it, and its outputs for GitHub Actions."""
+    """The formats of a command by name, its terminal rendering, and its outputs for GitHub Actions."""
 
     formats: Mapping[str, Callable[[ResultT], str]]
     terminal: Callable[[ResultT], RenderableType]
@@ -30,7 +30,7 @@ class ReportFormats(Generic[ResultT]):
 
 
 def gate_json(case: GateResult) -> str:
-    """The verdict as one JSON object on one line, as `--json` prints it."""
+    """Return the verdict as one JSON object on one line, as `--json` prints it."""
     return f"{msgspec.json.encode(case.verdict).decode()}\n"
 
 
@@ -57,10 +57,10 @@ CHECK = ReportFormats(formats=CHECK_FORMATS, terminal=check.render_assessment, o
 def write_reports(
     case: ResultT, asked: Sequence[str], environment: Mapping[str, str], desk: ReportFormats[ResultT]
 ) -> None:
-    """Give a case in each format that is asked for: `NAME` prints it, `NAME=FILE` writes it.
+    """Write a result in each requested format: `NAME` prints it, `NAME=FILE` writes it.
 
-    `github` goes where the environment says, and is printed where it says nothing. Raises ConfigError for a format
-    that is unknown, before anything is written.
+    `github` goes to the files that the environment names, and is printed where it names none. Raise ConfigError for an
+    unknown format before anything is written.
     """
     formats = desk.formats
     wanted = [(_known(name, formats), file) for name, _, file in (name.partition("=") for name in asked)]

@@ -1,4 +1,4 @@
-"""A case: what every report of the gate is made of, and nothing of the machine or the hour it is told at."""
+"""Results of the gate as text, Markdown and GitHub outputs; they name no machine and no time of day."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SPEEDS = ("latency.speedup", "throughput.speedup", *COSTS)
 
 
 class GateResult(Record, frozen=True, kw_only=True):
-    """A verdict on the winner of a search, with the evidence it was read from.
+    """The verdict on the winner of a search, with its evidence.
 
-    `speed` says how much faster the winner is, and what it costs, where that was measured. `where` is the file with the
-    policy, from the folder in which the gate runs; `/` parts it on every machine.
+    `speed` holds the speedups and costs that were measured. `where` is the file with the policy, relative to the folder in
+    which the gate runs, with `/` as separator on every system.
     """
 
     project: str
@@ -40,7 +40,7 @@ class GateResult(Record, frozen=True, kw_only=True):
 
 
 def gate_result(frontier: SearchResult, verdict: Verdict, where: str = FILE) -> GateResult:
-    """The case of the winner of a search; its speed is of the period on which the search took it."""
+    """Return the gate result of a search's winner; its speed was measured during the search."""
     winner = frontier.winner
     searched = frontier.row(winner.variant.digest)
     seen = [winner.evidence, *([searched.evidence] if searched else [])]
@@ -56,7 +56,7 @@ def gate_result(frontier: SearchResult, verdict: Verdict, where: str = FILE) -> 
 
 
 def failed_rules(verdict: Verdict) -> tuple[RuleResult, ...]:
-    """The rulings that are no pass: those that failed before those that are undecided."""
+    """Return the rule results that did not pass: failed before undecided."""
     return tuple(
         rule_result
         for answer in ("fail", "undecided")
@@ -66,7 +66,7 @@ def failed_rules(verdict: Verdict) -> tuple[RuleResult, ...]:
 
 
 def verdict_reason(verdict: Verdict) -> str:
-    """Why the verdict is what it is, in a sentence without its stop: the first rule that speaks against it."""
+    """Return the reason of a verdict as a clause without full stop: the first rule that did not pass."""
     count, spoke = len(verdict.rule_results), failed_rules(verdict)
     if verdict.overridden:
         judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].message})" if spoke else ""
@@ -77,7 +77,7 @@ def verdict_reason(verdict: Verdict) -> str:
 
 
 def describe_speed(case: GateResult) -> str:
-    """The winner with how much faster than the model as it came it is, what it costs, and on what that rests."""
+    """Describe how much faster than the baseline the winner is, what it costs, and the rows behind that."""
     said = (
         f"{words.measure_name(measurement.name)} {formatting.format_measurement(measurement)} ({formatting.format_basis(measurement)})"
         for measurement in case.speed
@@ -86,7 +86,7 @@ def describe_speed(case: GateResult) -> str:
 
 
 def describe_judged_rows(case: GateResult) -> str:
-    """The rows that were judged, by period and digest, and how many there are; no machine, no hour."""
+    """Describe the judged rows by count, period and digest."""
     seen = [
         rule_result.measurement
         for rule_result in case.verdict.rule_results
@@ -97,14 +97,14 @@ def describe_judged_rows(case: GateResult) -> str:
 
 
 def describe_evaluations(verdict: Verdict) -> str:
-    """How often these rows were looked at by a judge, in words."""
+    """Describe how often these rows were evaluated for a verdict."""
     count = verdict.test_evaluations
     times = {0: "no judged look at these rows is counted", 1: "these rows were looked at once"}
     return times.get(count, f"these rows were looked at {count:,} times")
 
 
 def reuse_warning(verdict: Verdict) -> str:
-    """A sentence without its stop on rows that were looked at more than once; empty for those that were not."""
+    """Return a warning for rows that were evaluated more than once; empty otherwise."""
     if verdict.test_evaluations <= 1:
         return ""
     return (
@@ -118,7 +118,7 @@ WIDTH = 200
 
 
 def render_gate(case: GateResult) -> Group:
-    """The report as a terminal lays it out, at the width it has."""
+    """Render the gate's result for a terminal."""
     verdict = case.verdict
     warning = reuse_warning(verdict)
     lines = (
@@ -131,7 +131,7 @@ def render_gate(case: GateResult) -> Group:
 
 
 def gate_text(case: GateResult) -> str:
-    """The report as text, without colours; every line is as long as it needs to be, up to `WIDTH` letters."""
+    """Return the gate's result as text without colours, with lines up to `WIDTH` characters."""
     file = io.StringIO()
     # Without a height too, a terminal that can do little is 80 letters wide, whatever its width is said to be.
     console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
@@ -140,7 +140,7 @@ def gate_text(case: GateResult) -> str:
 
 
 def gate_markdown(case: GateResult) -> str:
-    """The Markdown of a case: the answer, why, the winner, a table of rules, and how often the rows were looked at."""
+    """Return the gate's result as Markdown: answer, reason, winner, rules, and evaluations of the rows."""
     verdict = case.verdict
     warning = reuse_warning(verdict)
     parts = (
@@ -158,12 +158,12 @@ SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
 
 
 def gate_summary(case: GateResult) -> str:
-    """What the summary of the step shows."""
+    """Return the step summary for GitHub Actions."""
     return gate_markdown(case)
 
 
 def gate_outputs(case: GateResult) -> dict[str, str]:
-    """`verdict`, `reason`, `variant` and `looks_at_test` of the gate."""
+    """Return the outputs `verdict`, `reason`, `variant` and `looks_at_test`."""
     return {
         "verdict": case.verdict.answer,
         "reason": verdict_reason(case.verdict),
@@ -173,12 +173,12 @@ def gate_outputs(case: GateResult) -> dict[str, str]:
 
 
 def format_outputs(found: Mapping[str, str]) -> str:
-    """The outputs of a step, a line each; no text of the evidence can add a line."""
+    """Format the outputs of a step, one per line; no value can add a line."""
     return "".join(f"{name}={one_line(value)}\n" for name, value in found.items())
 
 
 def publish_to_github(summary: str, found: Mapping[str, str], environment: Mapping[str, str]) -> bool:
-    """Append summary and outputs to the files that GitHub names in the environment; False where it names none."""
+    """Append summary and outputs to the files that GitHub names in the environment; return False where it names none."""
     texts = [(environment.get(SUMMARY), summary), (environment.get(OUTPUT), format_outputs(found))]
     files = [(Path(path), text) for path, text in texts if path]
     for path, text in files:

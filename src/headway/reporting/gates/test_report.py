@@ -1,4 +1,4 @@
-"""A bulletin: what JUnit and SARIF are made of, whether the gate tells it of its rules or a check of its findings."""
+"""Test reports of gate and check, written as JUnit XML and SARIF."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TITLES = {NO_RULE: "The policy has rules", LOOKS: "The test set was looked at on
 
 
 class TestCase(Record, frozen=True, kw_only=True):
-    """A rule with its answer, or a check with what it found.
+    """A rule with its answer, or a check with its finding.
 
-    `rule` is what a list of alerts calls it, `title` and `meaning` say what that is; `name` is that of a test. `key`
-    makes the entry the same one in another run. `accepted` is why a person passed it. `column` is the one it is about,
-    and `file` that which holds it where that is not the bulletin's.
+    `rule` is its id in code scanning, `title` and `meaning` explain it, `name` is that of the test. `key` identifies the
+    case across runs. `accepted` is why a person passed it. `column` is the column it is about, and `file` the file with
+    that column where it is not the report's.
     """
 
     rule: str
@@ -45,9 +45,9 @@ class TestCase(Record, frozen=True, kw_only=True):
 
 
 class TestReport(Record, frozen=True, kw_only=True):
-    """All entries of one run, and what is said of the whole; `of` is `gate` or `check`, `where` the file it is about.
+    """The cases of one run and a summary; `of` is `gate` or `check`, `where` the file it is about.
 
-    `aside` are entries that are no test: they stand in lists of alerts alone.
+    Cases in `aside` are not tests: they appear in code scanning only.
     """
 
     of: str
@@ -63,7 +63,7 @@ class TestReport(Record, frozen=True, kw_only=True):
 
 
 def gate_test_report(case: GateResult) -> TestReport:
-    """The bulletin of the gate: an entry a rule, and one that says so where the policy has none."""
+    """Return the test report of the gate: one case per rule, or one that says that the policy has no rules."""
     verdict, warning = case.verdict, gate.reuse_warning(case.verdict)
     looked = TestCase(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", message=warning, key=LOOKS)
     return TestReport(
@@ -123,12 +123,12 @@ COUNTED = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 
 
 def gate_junit(case: GateResult) -> str:
-    """The XML of a case of the gate."""
+    """Return the gate's result as JUnit XML."""
     return to_junit(gate_test_report(case))
 
 
 def to_junit(bulletin: TestReport) -> str:
-    """The XML of a bulletin; it names no hour, no host and no duration, which are of the machine."""
+    """Return a test report as JUnit XML, without time, host or duration."""
     tests = [_junit_test(bulletin, entry) for entry in bulletin.entries]
     kinds = Counter(child.tag for test in tests for child in test)
     counts = {"tests": str(len(tests)), **{name: str(kinds[kind]) for kind, name in COUNTED.items()}}
@@ -179,12 +179,12 @@ SARIF_LEVELS: dict[Answer, str] = {
 
 
 def gate_sarif(case: GateResult) -> str:
-    """The SARIF of a case of the gate."""
+    """Return the gate's result as SARIF."""
     return to_sarif(gate_test_report(case))
 
 
 def to_sarif(bulletin: TestReport) -> str:
-    """The SARIF of a bulletin as JSON of two spaces; texts have neither links nor placeholders."""
+    """Return a test report as SARIF JSON; its texts have neither links nor placeholders."""
     every = (*bulletin.entries, *bulletin.aside)
     found = [entry for answer in SARIF_LEVELS for entry in every if entry.answer == answer]
     rules = {entry.rule: entry for entry in reversed(every)}
@@ -201,7 +201,7 @@ def to_sarif(bulletin: TestReport) -> str:
 
 
 def sarif_text(text: str) -> str:
-    r"""A text for `message.text`, which is never empty, and in which braces would be placeholders and `[a](b)` a link.
+    r"""Escape a text for `message.text`, where braces are placeholders and `[a](b)` is a link; never empty.
 
     >>> sarif_text("{0} [a](b)")
     '{{0}} [a\\](b)'
@@ -216,7 +216,7 @@ def _sarif_rule(entry: TestCase) -> dict[str, object]:
 
 
 def _sarif_location(entry: TestCase, where: str) -> dict[str, object]:
-    """The file that an entry is about, and the column in it: viewers show the one, and group by the other."""
+    """Return file and column of a case: viewers show the file and group by the column."""
     file = entry.file or where
     physical = {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": 1}}
     if not entry.column:
@@ -227,7 +227,7 @@ def _sarif_location(entry: TestCase, where: str) -> dict[str, object]:
 
 
 def _sarif_result(entry: TestCase, index: int, where: str) -> dict[str, object]:
-    """An entry that is no pass; where a person passed the whole, it is a note whose suppression names who and why."""
+    """Return the result of a case that did not pass; one that a person accepted is a suppressed note."""
     accepted = {"kind": "external", "status": "accepted", "justification": one_line(entry.accepted)}
     return {
         "ruleId": entry.rule,

@@ -1,4 +1,4 @@
-"""What each feature is worth: the error without its values, and of the model trained without it."""
+"""Value of each feature: the error without its values, and of a model retrained without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 20
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for the worth of features; None where the audit did not run."""
+    """Return the section on feature ablation; None where the audit did not run."""
     masked, retrained = winner_measurements(report, *_MASKED), winner_measurements(report, *_RETRAINED)
     if not masked or report.winner is None:
         return None

@@ -1,4 +1,4 @@
-"""How easily somebody turns a decision who sees decisions alone: how often, through which columns, how far."""
+"""Decision-based attacks: how often a small change turns a decision, through which columns, and how far."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 8
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for attacks; None where the audit did not run."""
+    """Return the section on attacks; None where the audit did not run."""
     whole = [measurement for measurement in winner_measurements(report, _SUCCESS) if not measurement.slice]
     if not whole:
         return None

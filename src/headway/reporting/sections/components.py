@@ -1,4 +1,4 @@
-"""What each part of what is to be released buys: its steps, stages, layers, views and calibrator, each left out."""
+"""Value of each component of the winner: steps, stages, layers, views and calibrator, each left out in turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS = {
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for the parts of a variant; None where the audit did not run."""
+    """Return the section on components; None where the audit did not run."""
     held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(
         measurement for measurement in held if measurement.name.startswith("components.") and measurement.slice
@@ -43,7 +43,7 @@ def plugin(report: ReportData) -> Section | None:
 
 
 def _means(report: ReportData, told: tuple[Measurement, ...]) -> list[str]:
-    """Which parts earn their place, and which do not, in the words that the audit stands for."""
+    """Return which components are worth keeping and which are not."""
     named = {
         word: [measurement.slice for measurement in winner_measurements(report, word) if measurement.slice]
         for word in _WORDS

@@ -1,4 +1,4 @@
-"""Whether sets of answers, or intervals of a number, hold the truth as often as promised, and their size."""
+"""Conformal prediction: coverage of prediction sets or intervals against the promised coverage, and their size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MONTH = "month="
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for sets, whole, by month and by slice; None where they were not measured."""
+    """Return the section on prediction sets, overall, by month and by slice; None where they were not measured."""
     found = winner_measurements(report, _HELD)
     held = next((measurement for measurement in found if not measurement.slice), None)
     if held is None:
@@ -40,7 +40,7 @@ def plugin(report: ReportData) -> Section | None:
 
 
 def _told(report: ReportData) -> tuple[Measurement, ...]:
-    """Of the whole, and of parts that are large enough."""
+    """Return the measurements over all rows, and of parts that are large enough."""
     held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(measurement for measurement in held if measurement.name.startswith("conformal."))
     large = with_enough_rows(report, found)

@@ -1,4 +1,4 @@
-"""What data is used for what: the columns, what is known of people in them, how long it is kept, who was forgotten."""
+"""Use of the data: columns, personal data in them, retention, and erasures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TITLES = {"Column": False, "Used for": True, "Of people": True}
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for the data of a project; None where nobody read what it is used for."""
+    """Return the section on data use; None where the use of the data was not read."""
     use = report.data_use
     if use is None:
         return None
@@ -54,7 +54,7 @@ def _kept(use: DataUse) -> str:
 
 
 def _forgotten(use: DataUse) -> tuple[str, ...]:
-    """How often rows were erased, each proof of which was verified."""
+    """Return how often rows were erased; each proof was verified."""
     keys = [erasure for erasure in use.erasures if erasure.subject]
     aged = [erasure for erasure in use.erasures if erasure.older_than]
     lines = []

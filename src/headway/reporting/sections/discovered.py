@@ -1,4 +1,4 @@
-"""Parts of the rows that nobody named: the worst of all combinations of columns, measured on the other half."""
+"""Slices found by a search over combinations of columns, measured on the other half of the rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADS = {
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for the parts that were found; None where the search for them did not run."""
+    """Return the section on discovered slices; None where the search for them did not run."""
     every = winner_measurements(report, *_EXCESS, *_LOSS)
     found = with_enough_rows(report, every)
     if not every:

@@ -1,4 +1,4 @@
-"""What treating a rare class changes: weights, probabilities set back, and the threshold, each beside doing without."""
+"""Class imbalance: what weights, corrected probabilities and the threshold change compared with no treatment."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SAID = {
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for a rare class; None where none is rare, or the model could not be trained anew."""
+    """Return the section on class imbalance; None where no class is rare or the model could not be retrained."""
     costs = winner_measurements(report, _COST)
     rate = next(
         (measurement for measurement in winner_measurements(report, "imbalance.base_rate") if not measurement.slice),
@@ -61,7 +61,7 @@ def plugin(report: ReportData) -> Section | None:
 
 
 def _sheet(found: tuple[Measurement, ...], groups: str) -> Table:
-    """A treatment a row, with what it comes to and, of the cost, what is lost beside doing nothing."""
+    """Tabulate the treatments with their results and the cost against no treatment."""
     by_name = {(measurement.name, measurement.slice): measurement for measurement in found}
     rows = tuple(
         (
@@ -84,12 +84,12 @@ def _rate(rate: Measurement) -> str:
 
 
 def _rest(rate: Measurement) -> Measurement:
-    """The share of the other answer."""
+    """Return the share of the other class."""
     return replace(rate, value=1 - rate.value, low=1 - rate.high, high=1 - rate.low)
 
 
 def _cheaper(costs: tuple[Measurement, ...]) -> str:
-    """Which treatments make decisions cheaper or dearer, of all that were tried at once."""
+    """Return which treatments change the cost of decisions, corrected for comparing several."""
     better = [measurement for measurement in meaning.shown_below(costs) if formatting.has_interval(measurement)]
     worse = [measurement for measurement in meaning.shown_above(costs) if formatting.has_interval(measurement)]
     said = []
@@ -109,7 +109,7 @@ def _listed(found: list[Measurement]) -> str:
 
 
 def _moves(report: ReportData) -> list[str]:
-    """What weights do to how many are found, the one thing that they are praised for."""
+    """Return what class weights do to recall."""
     lost = next(
         (measurement for measurement in winner_measurements(report, _RECALL) if measurement.slice == "weights"), None
     )

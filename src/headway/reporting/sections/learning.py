@@ -1,4 +1,4 @@
-"""How it learned: the error after each of some rounds, on rows learned from and on rows held out."""
+"""Learning curve: the error by training round, on training rows and on rows held out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from headway.reporting.text import curves, formatting, words
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for the learning curve; None where the training drew none."""
+    """Return the section on the learning curve; None where the training drew none."""
     curve = report.curve
     if curve is None:
         return None
@@ -49,7 +49,7 @@ _HELD_OUT, _LEARNED = "rows held out", "rows learned from"
 
 
 def draw_learning_curve(curve: LearningCurve) -> RenderedChart:
-    """The curve of the measure that its sentence is read from."""
+    """Draw the curve of the measure that its sentence is about."""
     first, last = (formatting.format_measurement(round.held_out[0]) for round in (curve.rounds[0], curve.rounds[-1]))
     ends = f"held out, it went from {first} after round {curve.rounds[0].number} to {last} after the last"
     return render_chart(

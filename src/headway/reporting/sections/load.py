@@ -1,4 +1,4 @@
-"""How a server of it holds under load: alone, at a steady rate, in bursts and on a ramp; start, batches and memory."""
+"""Load test of a server: one caller, steady rate, bursts and ramp; start time, batches and memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HALF, _SLOW = ".p50_ms", ".p99_ms"
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for the server under load; None where the audit did not run."""
+    """Return the section on the load test; None where the audit did not run."""
     held = report.winner.evidence.measurements if report.winner else ()
     found = {
         measurement.name: measurement

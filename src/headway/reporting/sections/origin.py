@@ -1,4 +1,4 @@
-"""Which data the model learned from and was judged on, by digests that are signed with a release."""
+"""Provenance: the data that the model was trained and judged on, by digests that are signed with a release."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMED = 5
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for the data; None where no period was kept."""
+    """Return the section on the data; None where no period was stored."""
     if not report.data:
         return None
     spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
@@ -34,7 +34,7 @@ def plugin(report: ReportData) -> Section | None:
 
 
 def _by_dvc(told: tuple[Tracked, ...]) -> list[str]:
-    """What DVC said of the files when the model learned from them, the first ones by name."""
+    """Return what DVC recorded of the files at training time, the first ones by name."""
     lines = []
     for tracked in told[:NAMED]:
         parts = ", ".join(part.name for part in tracked.made_from)

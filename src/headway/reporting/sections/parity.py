@@ -1,4 +1,4 @@
-"""What the change of form costs: each rule against the model as it came, as a share of what the policy allows."""
+"""Parity with the baseline: each relative rule as a share of the limit in the policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LACKING = ("missing.brier.drop", "missing.mse.drop")
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for how far answers moved; None where none was compared, or the model is as it came."""
+    """Return the section on parity; None where nothing was compared or the winner is the baseline."""
     held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(measurement for measurement in held if measurement.name.startswith(_READS))
     if not found or report.winner is None or not report.winner.variant.steps:
@@ -41,7 +41,7 @@ def _drawable(rule_result: RuleResult) -> bool:
 
 
 def _told(report: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
-    """Of the whole, and of parts that are large enough; a largest change is a fact of any size."""
+    """Return the measurements over all rows, and of parts that are large enough; a largest change is a fact of any size."""
     large = with_enough_rows(report, found)
     return tuple(
         measurement for measurement in found if not measurement.slice or measurement.se is None or measurement in large
@@ -112,7 +112,7 @@ def _picture(rule_results: tuple[RuleResult, ...]) -> RenderedChart:
 
 
 def _span(rule_result: RuleResult) -> IntervalRow | None:
-    """What was lost as a part of the limit."""
+    """Return the loss as a share of the limit."""
     seen, limit = rule_result.measurement, rule_result.rule.at_most
     if seen is None or not limit or not formatting.has_interval(seen):
         return None

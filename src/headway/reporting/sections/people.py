@@ -1,4 +1,4 @@
-"""Whether groups of people are treated alike: gaps in the decisions, and in what is said against what happens."""
+"""Fairness: gaps between groups of people in decisions and in calibration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ERROR = "bias.error_gap"
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for groups of people large enough to be judged; None where no gap was measured."""
+    """Return the section on groups of people that are large enough; None where no gap was measured."""
     every = winner_measurements(report, *_SHARES, _ERROR)
     found = with_enough_rows(report, every)
     if not every:
@@ -42,7 +42,7 @@ def plugin(report: ReportData) -> Section | None:
 
 
 def _told(report: ReportData) -> tuple[Measurement, ...]:
-    """Gaps, and the rates that they are between, group by group."""
+    """Return the gaps and the rates behind them, group by group."""
     held = report.winner.evidence.measurements if report.winner else ()
     return tuple(
         sorted(
@@ -53,7 +53,7 @@ def _told(report: ReportData) -> tuple[Measurement, ...]:
 
 
 def _means(found: tuple[Measurement, ...]) -> list[str]:
-    """The gaps that are shown, each in a sentence; then how large any other could still be."""
+    """Return a sentence per gap that is shown, then how large any other gap could still be."""
     shown = meaning.shown_above(found)
     open_ = [measurement for measurement in found if measurement not in shown and formatting.has_interval(measurement)]
     if not found:

@@ -1,4 +1,4 @@
-"""How good it is, on rows that nothing had seen: every measure of quality, beside the model as it came."""
+"""Quality on unseen rows: every measure, next to the baseline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = (
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The measures of quality over all rows that were judged; None where none was measured."""
+    """Return the measures of quality over all judged rows; None where none was measured."""
     held = report.winner.evidence.measurements if report.winner else ()
     whole = (measurement for measurement in held if measurement.name.startswith(_NAMES) and not measurement.slice)
     found = tuple(measurement for measurement in whole if not measurement.name.startswith(formatting.TIMED))

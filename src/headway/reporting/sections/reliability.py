@@ -1,4 +1,4 @@
-"""Whether what is said is what happens: the share observed for each probability that was said."""
+"""Reliability diagram: observed share against predicted probability."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from headway.reporting.text import formatting
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The reliability of the winner; None for fewer than two bins."""
+    """Return the section on the winner's reliability; None for fewer than two bins."""
     if report.winner is None or len(winner_measurements(report, "reliability")) < 2:
         return None
     return Section(
@@ -57,7 +57,7 @@ def _rulings(report: ReportData) -> tuple[RuleResult, ...]:
 
 
 class ReliabilityBin(Record, frozen=True, kw_only=True):
-    """Rows of similar probability: what was said of them on average, the share observed, and its interval."""
+    """Rows with similar probability: their mean prediction, the observed share, and its interval."""
 
     series: str
     said: float
@@ -68,7 +68,7 @@ class ReliabilityBin(Record, frozen=True, kw_only=True):
 
 
 def draw_reliability(report: ReportData) -> RenderedChart | None:
-    """The reliability of the winner, beside the model as it came on the same rows; None for fewer than two bins."""
+    """Draw the reliability of the winner and of the baseline on the same rows; return None for fewer than two bins."""
     if report.winner is None:
         return None
     live = _bins(report.winner.evidence, report.word)
@@ -85,7 +85,7 @@ def draw_reliability(report: ReportData) -> RenderedChart | None:
 
 
 def _bins(evidence: Evidence, series: str) -> list[ReliabilityBin]:
-    """The bins that have a predicted and an observed share, from the lowest prediction up."""
+    """Return the bins with a predicted and an observed share, lowest prediction first."""
     found = []
     for seen in evidence.measurements:
         said = evidence.find("reliability.predicted", seen.slice) if seen.name == "reliability" else None
@@ -159,13 +159,13 @@ def _rows(bins: Sequence[ReliabilityBin]) -> list[Row]:
 
 
 def _bar(live: Sequence[ReliabilityBin], top: float, size: ChartSize) -> float:
-    """Pixels of a bar's width: bins of equal mass crowd where most rows are, and bars may not hide each other."""
+    """Return the width of a bar in pixels: bins of equal mass are dense where most rows are, and bars must not overlap."""
     nearest = min(after.said - before.said for before, after in pairwise(live))
     return min(22.0, max(2.0, nearest / top * size.plot * 0.8))
 
 
 def _axis(field: str, top: float, *, title: str | None = None, labels: bool = True) -> alt.X | alt.Y:
-    """A share of 0 to `top` on x for `said`, on y else; both axes run alike, so that the diagonal is one."""
+    """Return an axis from 0 to `top`, x for `said` and y otherwise; both have the same scale."""
     channel = alt.X if field == "said" else alt.Y
     step = 0.1 if top <= 0.6 else 0.2
     ticks = [round(index * step, 1) for index in range(math.floor(top / step + 1e-9) + 1)]
@@ -183,19 +183,19 @@ _LEGEND = alt.Legend(title=None, symbolStrokeWidth=0, symbolSize=110)
 
 
 def series_color(rows: Sequence[Row], *, legend: bool = True) -> alt.Color:
-    """The colour of a row's `series`: of the model as it came, or of the winner, whatever that is called."""
+    """Return the colour of a row's `series`: baseline or winner."""
     scale = _scale(rows, LIGHT["live"], LIGHT["came"])
     return alt.Color("series:N", scale=scale, legend=_LEGEND if legend else None)
 
 
 def series_shape(rows: Sequence[Row], *, legend: bool = True) -> alt.Shape:
-    """The shape of a row's `series`, in one legend with its colour."""
+    """Return the shape of a row's `series`, in one legend with its colour."""
     scale = _scale(rows, "circle", "square")
     return alt.Shape("series:N", scale=scale, legend=_LEGEND if legend else None)
 
 
 def series_dash(rows: Sequence[Row]) -> alt.StrokeDash:
-    """The dash of a row's `series`."""
+    """Return the dash of a row's `series`."""
     return alt.StrokeDash("series:N", scale=_scale(rows, [1, 0], [5, 4]), legend=None)
 
 

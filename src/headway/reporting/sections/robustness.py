@@ -1,4 +1,4 @@
-"""What wrong inputs cost: values missing, noisy, stale, swapped, unseen or in other units, and months by themselves."""
+"""Robustness: the cost of corrupted inputs (missing, noisy, stale, swapped, unseen, other units) and of single months."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 5
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for altered inputs; None where the audit did not run."""
+    """Return the section on corrupted inputs; None where the audit did not run."""
     held = report.winner.evidence.measurements if report.winner else ()
     found = tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS) and measurement.slice)
     if not found:
@@ -38,7 +38,7 @@ def plugin(report: ReportData) -> Section | None:
 
 
 def _cost(excess: tuple[Measurement, ...]) -> list[str]:
-    """The fault that is shown to cost most, of all that were tried."""
+    """Return the corruption that is shown to cost most, of all that were tried."""
     shown = sorted(meaning.shown_above(excess), key=lambda measurement: -measurement.low)
     if not shown:
         return ["No fault that was tried is shown to make it err more."] if excess else []

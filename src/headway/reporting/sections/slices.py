@@ -1,4 +1,4 @@
-"""Slices that the project names: whether any part of the rows is harmed more than the whole shows."""
+"""Declared slices: whether a part of the rows is harmed more than the overall figure shows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 14
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The slices of the winner against the model as it came; None where it is that one, or none was measured."""
+    """Return the winner's slices against the baseline; None where the winner is the baseline or no slice was measured."""
     named = [measurement for measurement in winner_measurements(report, LOSS) if measurement.slice]
     if not named or report.winner is None or not report.winner.variant.steps:
         return None
@@ -44,7 +44,7 @@ def plugin(report: ReportData) -> Section | None:
 
 
 def of_slices(report: ReportData) -> tuple[Measurement, ...]:
-    """The loss of each slice of the winner that is large enough to be judged, what may be worst first."""
+    """Return the loss of each slice that is large enough to be judged, the possibly worst first."""
     found = with_enough_rows(report, winner_measurements(report, LOSS))
     known = [
         measurement
@@ -55,7 +55,7 @@ def of_slices(report: ReportData) -> tuple[Measurement, ...]:
 
 
 def biases(report: ReportData) -> tuple[Measurement, ...]:
-    """What is observed less what is said, of each slice that is large enough; the furthest apart first."""
+    """Return observed minus predicted share of each slice that is large enough, largest gap first."""
     known = [
         measurement
         for measurement in with_enough_rows(report, winner_measurements(report, BIAS))
@@ -65,7 +65,7 @@ def biases(report: ReportData) -> tuple[Measurement, ...]:
 
 
 def _biased(found: tuple[Measurement, ...]) -> list[str]:
-    """Where more happens, or less, than is said: what holds of all slices at once."""
+    """Return where more or less happens than predicted, corrected for comparing all slices."""
     sides = {
         "More": meaning.shown_above(found),
         "Less": [_turned(measurement) for measurement in meaning.shown_below(found)],
@@ -86,7 +86,7 @@ def _turned(seen: Measurement) -> Measurement:
 
 
 def ruling_on(report: ReportData) -> RuleResult | None:
-    """What the judge said of the worst slice."""
+    """Return the rule result on the worst slice."""
     rule_results = report.winner.verdict.rule_results if report.winner else ()
     return next(
         (rule_result for rule_result in rule_results if rule_result.rule.measure == f"worst_slice.{LOSS}"), None
@@ -94,7 +94,7 @@ def ruling_on(report: ReportData) -> RuleResult | None:
 
 
 def draw(report: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
-    """The slices under each other, the worst first."""
+    """Draw the slices, worst first."""
     rule_result = ruling_on(report)
     limit = rule_result.rule.at_most if rule_result else None
     panel = IntervalPanel(

@@ -1,4 +1,4 @@
-"""How fast it answers, beside the model as it came: one row, batches, what they cost."""
+"""Speed next to the baseline: one row, batches, and their cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
 def plugin(report: ReportData) -> Section | None:
-    """The section for speed, of the winner and of the model as it came; None where it was not timed."""
+    """Return the section on speed of the winner and the baseline; None where it was not timed."""
     if report.winner is None:
         return None
     looks = [*(judged.evidence for judged in report.frontier if report.is_winner(judged)), report.winner.evidence]

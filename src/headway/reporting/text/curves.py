@@ -1,4 +1,4 @@
-"""What a learning curve says, in a sentence that rests on its intervals, and what was seen round by round."""
+"""Learning curves in words: a sentence that the intervals support, and a table by round."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from headway.reporting.text.tables import Column, Line, Table, measurement_cell
 
 
 def last_curve(project: Project) -> LearningCurve | None:
-    """The curve of the project's last training; None where none drew one."""
+    """Return the learning curve of the project's last training; None where it drew none."""
     content = project.state.latest("learning_curve", name=project.name)
     return read(LearningCurve, content) if content else None
 
 
 def describe_curve(curve: LearningCurve) -> str:
-    """The sentence on a curve, for a person who cannot code."""
+    """Return what a learning curve shows, in a sentence."""
     seen = curve.reading
     return {
         "flat": f"More rounds would not help: the held-out error has been flat since round {seen.since} (stopping "
@@ -34,13 +34,13 @@ def describe_curve(curve: LearningCurve) -> str:
 
 
 def describe_cost(curve: LearningCurve) -> str:
-    """What the looks took, beside the training."""
+    """Return how long the evaluations took, compared with the training."""
     looks = f"{len(curve.rounds)} looks took {formatting.format_seconds(curve.spent)}"
     return f"{looks} beside {formatting.format_seconds(curve.seconds)} of training." if curve.seconds else f"{looks}."
 
 
 def tabulate_curve(curve: LearningCurve, groups: str = "") -> Table:
-    """Every look: the round, the seconds so far, and each measure on rows held out and learned from."""
+    """Tabulate every evaluation: round, seconds so far, and each measure on held-out and training rows."""
     names = tuple(measurement.name for measurement in curve.rounds[0].held_out) if curve.rounds else ()
     heads = [f"{words.measure_symbol(name)}, {part}" for name in names for part in ("held out", "learned from")]
     return Table(
@@ -60,7 +60,7 @@ def _row(seen: Round, names: tuple[str, ...], groups: str) -> tuple[tuple[Line, 
 
 
 def _by(curve: LearningCurve, *, falls: bool = False) -> str:
-    """By how much the error changed since, in its own unit: `0.012 to 0.031 (log loss)`."""
+    """Return by how much the error changed, in its unit: `0.012 to 0.031 (log loss)`."""
     low, high = _ends(curve)
     ends = (-high, -low) if falls else (low, high)
     first, last = (formatting.format_number(end, width=high - low) for end in ends)

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: the value, its interval or its count, and no more digits than it can carry."""
+"""Format numbers, intervals, durations and lines, with no more digits than the data support."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _ENDLESS = 1e300
 
 
 def format_number(value: float, *, width: float = 0.0) -> str:
-    """A number with two digits of its interval's width, and three significant ones where it has none.
+    """Format a number with two digits of its interval's width, or three significant ones without an interval.
 
-    From 1 up, an interval leaves three significant digits at most; what is below 0.0001 is written with an exponent,
-    and what is nearer to 0 than 1e-12 is the rounding of a computer.
+    From 1 up, an interval leaves at most three significant digits; values below 0.0001 have an exponent, and values below
+    1e-12 are rounding errors.
 
     >>> format_number(0.74127, width=0.052), format_number(31.2345), format_number(4.8e-6), format_number(336776.0)
     ('0.741', '31.2', '4.8e-6', '336,776')
@@ -41,23 +41,23 @@ def format_number(value: float, *, width: float = 0.0) -> str:
 
 
 def format_measurement(measurement: Measurement) -> str:
-    """A measurement with unit and interval: `0.741 [0.715, 0.767]`, `31.2 us [30.9, 31.6]`, `x 8.4 [8.2, 8.6]`.
+    """Format a measurement with unit and interval: `0.741 [0.715, 0.767]`, `31.2 us [30.9, 31.6]`, `x 8.4 [8.2, 8.6]`.
 
-    A count or a maximum over the rows at hand is a fact and has no interval; where the data give none, that is said.
+    A count or a maximum over the given rows is a fact and has no interval; where data give none, `(no interval)` is shown.
     """
     interval = format_interval(measurement)
     return f"{format_value(measurement)} {interval}" if interval else format_value(measurement)
 
 
 def has_interval(measurement: Measurement) -> bool:
-    """Whether the data give an interval: not where it is the whole range of the measure, for want of groups."""
+    """Return whether the data give an interval; one that spans the whole range of the measure, for lack of groups, is none."""
     ends = (measurement.low, measurement.high)
     endless = not all(abs(end) < _ENDLESS for end in ends)
     return not (endless or (measurement.se is None and ends in _WHOLE))
 
 
 def format_value(measurement: Measurement) -> str:
-    """The value of a measurement with its unit, to be shown beside `format_interval` or `format_basis`."""
+    """Format the value of a measurement with its unit, to be shown with `format_interval` or `format_basis`."""
     scale, prefix = _scale(measurement)
     value, width = measurement.value * scale, _width(measurement) * scale
     tiny = not math.isfinite(value) or (value != 0 and max(abs(value), width) < TINY)
@@ -73,7 +73,7 @@ def format_value(measurement: Measurement) -> str:
 
 
 def format_interval(measurement: Measurement) -> str:
-    """The interval in brackets, on the scale of `format_value`; empty for a fact; where data give none, `(no interval)`."""
+    """Format the interval on the scale of `format_value`; empty for a fact, `(no interval)` where the data give none."""
     width = _width(measurement)
     if not math.isfinite(measurement.value) or (has_interval(measurement) and not width):
         return ""
@@ -91,24 +91,24 @@ def format_interval(measurement: Measurement) -> str:
 
 
 def format_limit(value: float, measure: str) -> str:
-    """A limit of a policy, in the unit in which its measure is shown: `0.005`, `5 %`."""
+    """Format a limit of a policy in the unit of its measure: `0.005`, `5 %`."""
     return f"{value * 100:g} %" if _is_share(measure) else f"{value:g}"
 
 
 def format_ratio(measurement: Measurement) -> str:
-    """A ratio within a sentence: `8.40 [8.23, 8.57] times`."""
+    """Format a ratio within a sentence: `8.40 [8.23, 8.57] times`."""
     return f"{format_measurement(measurement).removeprefix('x ')} times"
 
 
 def format_basis(measurement: Measurement, groups: str = "groups") -> str:
-    """What a measurement rests on: `18,251 rows, 62 days`; the groups of a timing are its rounds."""
+    """Format what a measurement rests on: `18,251 rows, 62 days`; the groups of a timing are its rounds."""
     rows = f"{measurement.n_rows:,} rows"
     word = "rounds" if measurement.unit == "x" or measurement.name.startswith(TIMED) else groups
     return f"{rows}, {measurement.n_groups:,} {word}" if measurement.n_groups else rows
 
 
 def format_seconds(value: float) -> str:
-    """A duration: `0.82 s`, `12.4 s`, `2 min 13 s`."""
+    """Format a duration: `0.82 s`, `12.4 s`, `2 min 13 s`."""
     if round(value) < 100:
         return f"{format_number(value)} s"
     minutes, rest = divmod(round(value), 60)
@@ -116,15 +116,15 @@ def format_seconds(value: float) -> str:
 
 
 def short_digest(digest: str) -> str:
-    """The first 12 characters of a digest, without the name of its method; enough to tell two releases apart."""
+    """Return the first 12 characters of a digest, without its algorithm."""
     return digest.rpartition(":")[2][:12]
 
 
 def typeset(text: str) -> str:
-    """The same text in print: micro, times and minus signs, and no line break within a number or an interval.
+    r"""Replace micro, times and minus signs as in print, and prevent line breaks within numbers and intervals.
 
     >>> typeset("x 8.4, -0.002, 31.2 us on 2013-09-01")
-    '×\u202f8.4, −0.002, 31.2\\xa0µs on 2013-09-01'
+    '×\u202f8.4, −0.002, 31.2\xa0µs on 2013-09-01'
     """
     text = re.sub(r"(?<=\d) us\b", "\u00a0µs", text)
     text = re.sub(r"(\[[^\s,]+,) (?=[^\s\]]+\])", "\\1\u00a0", text)
@@ -138,7 +138,7 @@ def _width(measurement: Measurement) -> float:
 
 
 def _scale(measurement: Measurement) -> tuple[float, str]:
-    """What to multiply by, and the prefix of the unit that makes up for it."""
+    """Return the factor and the unit prefix that compensates for it."""
     if _is_share(measurement.name):
         return 100.0, ""
     if measurement.unit != "rows/s" or not math.isfinite(measurement.value):
@@ -149,12 +149,12 @@ def _scale(measurement: Measurement) -> tuple[float, str]:
 
 
 def _most(measurement: Measurement) -> int:
-    """The most significant digits: three of what has a unit or is 1 and more; 0 is as many as the width says."""
+    """Return the maximum of significant digits; 0 means as many as the width supports."""
     return 3 if measurement.unit or abs(measurement.value) >= 1 else 0
 
 
 def _decimals(value: float, width: float, *, most: int) -> int:
-    """Digits after the point, negative where digits before it are rounded away."""
+    """Return the digits after the point, negative where digits before it are rounded."""
     size = math.floor(math.log10(abs(value))) if value else 0
     if width <= 0:
         return max(0, 2 - size) if value else 0
@@ -175,7 +175,7 @@ def _exponent(value: float) -> str:
 
 
 def _is_share(measure: str) -> bool:
-    """Whether a measure is a share of rows, of all of them or of a part: `missing.decision_churn`."""
+    """Return whether a measure is a share of rows, of all or of a part: `missing.decision_churn`."""
     return measure.rpartition(".")[2] in SHARES
 
 
@@ -183,7 +183,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def parse_duration(text: str) -> float:
-    """The seconds of a length of time; raises ConfigError, with examples, for what is none.
+    """Return the seconds of a duration; raise ConfigError with examples if it is none.
 
     >>> parse_duration("90"), parse_duration("60s"), parse_duration("1.5m")
     (90.0, 60.0, 90.0)
@@ -199,7 +199,7 @@ UNPRINTABLE = re.compile("[^\u0020-\u007e\u00a0-\u2029\u202f-\u2065\u206a-\ud7ff
 
 
 def one_line(text: str) -> str:
-    r"""The text with each run of white space as one space, and each character that is not printable as U+FFFD.
+    r"""Collapse white space to single spaces and replace characters that cannot be printed by U+FFFD.
 
     >>> one_line("a\n  b\x1b[2J")
     'a b\ufffd[2J'

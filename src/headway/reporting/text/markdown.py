@@ -1,4 +1,4 @@
-"""Markdown as GitHub and GitLab read it: texts that mean what they say, and sheets as tables."""
+"""Markdown for GitHub and GitLab: escaped text, and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JOINED = re.compile(r"[@#!](?=\w)|:(?=//|[\w+-]*[a-z][\w+-]*:)|\bwww(?=\.)", re
 
 
 def escape_markdown(text: str) -> str:
-    r"""The text as one line that reads as it is written: no mark, link, mention, table border or HTML comes of it.
+    r"""Escape a text as one line: no markup, link, mention, table border or HTML results from it.
 
     >>> escape_markdown("a|b <i> @ada roc_auc *x*")
     'a\\|b &lt;i&gt; @<!-- -->ada roc_auc \\*x\\*'
@@ -25,7 +25,7 @@ def escape_markdown(text: str) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """A sheet as a table, one line a row; the lines of a cell stand under each other, and its notes in a column."""
+    """Return a table as Markdown, one line per row; lines of a cell are joined by breaks, notes get a column."""
     noted = any(table.notes)
     titles = [escape_markdown(column.title) for column in table.columns] + ["Why it lost"] * noted
     rows = [[_cell(cell) for cell in row] for row in table.rows]

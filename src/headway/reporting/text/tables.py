@@ -1,4 +1,4 @@
-"""Tables of words, made of records once: the terminal and the report lay the same ones out."""
+"""Tables as records, built once and laid out by terminal, report and card."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ Cell = tuple[Line, ...]
 
 
 class Column(Record, frozen=True, kw_only=True):
-    """A column: its title, and whether its text may be folded; a number may not, and stands on the right."""
+    """A column: its title, and whether its text may be wrapped; numbers may not."""
 
     title: str
     folds: bool = False
 
 
 class Table(Record, frozen=True, kw_only=True):
-    """A table: columns, and for each row a cell under every one; `chosen` is the row to be marked, or -1.
+    """A table: columns and rows of cells; `chosen` is the highlighted row, or -1.
 
-    The first column is the key: it tells rows apart where the others do not fit beside each other. `notes` are
-    sentences on the rows, as many as there are rows or none; an empty one is no note.
+    The first column is the key that identifies rows when the others do not fit side by side. `notes` are sentences on the
+    rows, one per row or none; an empty string is no note.
     """
 
     columns: tuple[Column, ...]
@@ -55,9 +55,9 @@ class Table(Record, frozen=True, kw_only=True):
 
 
 def baseline_answer(verdict: Verdict) -> Answer:
-    """The answer of the rules that compare with the model as it came: pass is a variant shown to do no harm.
+    """Return the answer of the rules that compare with the baseline: pass is a variant shown to do no harm.
 
-    Where a policy has no such rule, it is the verdict's own.
+    Without such a rule it is the verdict's own answer.
     """
     answers = {rule_result.answer for rule_result in verdict.rule_results if rule_result.rule.relative}
     if not answers:
@@ -71,7 +71,7 @@ def tabulate_variants(
     winner: EvaluatedVariant | None = None,
     reasons: Mapping[str, str] | None = None,
 ) -> Table:
-    """The variants: what each is, the verdict, speed, quality, distance from the model, and why it lost."""
+    """Tabulate the variants: verdict, speed, quality, distance from the baseline, and why each lost."""
     won = winner.variant.digest if winner else ""
     shown = [name for name in _MEASURES if any(_measured(row, name) for row in judged)]
     rows = tuple(
@@ -95,7 +95,7 @@ def tabulate_variants(
 
 
 def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
-    """The variants, a line each: name, verdict, and the figures that decide; the whole is in the report."""
+    """Tabulate the variants, one line each: name, verdict, and the deciding figures."""
     rows = tuple(
         (
             (Line(text=str(number)),),
@@ -111,7 +111,7 @@ def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: Evalua
 
 
 def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
-    """A verdict rule by rule: what was measured, the limit, the answer, and the judge's own sentence."""
+    """Tabulate a verdict rule by rule: measurement, limit, answer and explanation."""
     rows = tuple(
         (
             (
@@ -130,7 +130,7 @@ def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
 
 
 def tabulate_findings(found: Sequence[Finding]) -> Table:
-    """What was found, the gravest first: how grave, what and where, the number with its limit, and the mend."""
+    """Tabulate findings, most severe first: severity, what and where, the number with its limit, and the hint."""
     rows = tuple(
         (
             (Line(text=each.code, style="quiet"),),
@@ -149,7 +149,7 @@ def tabulate_findings(found: Sequence[Finding]) -> Table:
 
 
 def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
-    """The checks that could not judge: what each looks for, why not here, and what would let it; those first."""
+    """Tabulate the checks that did not run: what each looks for, why it did not run, and what would let it run."""
     blind = [finding for finding in found if finding.code == UNJUDGED]
     rows = tuple(
         (
@@ -164,7 +164,7 @@ def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
 
 
 def _looks_for(check: str) -> Cell:
-    """The name of a check, with what it looks for where it is one of those installed."""
+    """Return the name of a check, with what it looks for if it is installed."""
     name = Line(text=one_line(check), style="strong")
     if check not in plugins.names("check"):
         return (name,)
@@ -172,7 +172,7 @@ def _looks_for(check: str) -> Cell:
 
 
 def tabulate_leakage(found: Sequence[LeakageKind]) -> Table:
-    """The eight kinds of leakage, each with what its checks came to, and why."""
+    """Tabulate the eight kinds of leakage, each with its answer and the reason."""
     rows = tuple(
         (
             (Line(text=kind.name, style="strong"),),
@@ -186,7 +186,7 @@ def tabulate_leakage(found: Sequence[LeakageKind]) -> Table:
 
 
 def tabulate_measurements(found: Sequence[Measurement], *, groups: str = "groups") -> Table:
-    """What was measured: what it is, the value with its interval, and the rows and groups that it rests on."""
+    """Tabulate measurements with interval, rows and groups."""
     rows = tuple(
         (
             (
@@ -203,7 +203,7 @@ def tabulate_measurements(found: Sequence[Measurement], *, groups: str = "groups
 
 
 def tabulate_ablation(found: Sequence[Measurement], audit: str) -> Table:
-    """What an audit measured without each part, or feature: a row for each, and the word that is shown of it."""
+    """Tabulate what an audit measured without each part or feature, and its conclusion."""
     own = [measurement for measurement in found if measurement.name.startswith(f"{audit}.") and measurement.slice]
     shown = {
         (measurement.name, measurement.slice): measurement
@@ -229,12 +229,12 @@ def tabulate_ablation(found: Sequence[Measurement], audit: str) -> Table:
 
 
 def _of_part(measured: Measurement | None) -> Cell:
-    """A number of a part, whose name stands in the row already; empty where it was not measured."""
+    """Return the cell of a part that its row already names; empty where it was not measured."""
     return () if measured is None else measurement_cell(replace(measured, slice=""))
 
 
 def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
-    """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
+    """Tabulate pointer updates, oldest first: time, pointer, release, who, verdict and why."""
     rows = tuple(
         (
             (Line(text=move.at),),
@@ -251,7 +251,7 @@ def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
 
 
 def measurement_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
-    """A measurement: its value, under it the interval, or the rows it rests on; `groups` asks for both."""
+    """Return a measurement as a cell: value, then interval or rows; `groups` asks for both."""
     if measurement is None:
         return (Line(text="not measured", style="quiet"),)
     interval, basis = formatting.format_interval(measurement), formatting.format_basis(measurement, groups or "groups")
@@ -285,12 +285,12 @@ _BRIEF = {
 
 
 def _on_one_line(cell: Cell) -> Cell:
-    """A value and its interval, if it has one, on one line."""
+    """Return value and interval, if any, on one line."""
     return (Line(text=" ".join(line.text for line in cell[:2] if line is cell[0] or line.text.startswith("["))),)
 
 
 def _measured(row: EvaluatedVariant, name: str) -> Measurement | None:
-    """What evidence holds by that name; of the worst slice, what the judge rested the ruling on."""
+    """Return the measurement with that name; for the worst slice, the one that the judge used."""
     if not name.startswith(_WORST):
         return row.evidence.find(name)
     return next(
@@ -299,7 +299,7 @@ def _measured(row: EvaluatedVariant, name: str) -> Measurement | None:
 
 
 def _verdict(verdict: Verdict) -> Cell:
-    """The answer against the model as it came, and under it that of all rules where it is another."""
+    """Return the answer against the baseline, and below it that of all rules where they differ."""
     answer = baseline_answer(verdict)
     every = ("all rules:", verdict.answer) if verdict.answer != answer else ()
     return (Line(text=VERDICT_MARKS[answer], style=answer), *(Line(text=text, style="quiet") for text in every))
@@ -319,7 +319,7 @@ MOST = 5
 
 
 def corruption_measurements(found: Sequence[Measurement], kind: str, name: str) -> list[Measurement]:
-    """What was measured under `robustness.KIND.NAME`, the most harmful first."""
+    """Return what was measured under `robustness.KIND.NAME`, most harmful first."""
     return sorted(
         (measurement for measurement in found if measurement.name == f"robustness.{kind}.{name}"),
         key=lambda measurement: -measurement.value,
@@ -327,8 +327,7 @@ def corruption_measurements(found: Sequence[Measurement], kind: str, name: str) 
 
 
 def tabulate_corruptions(found: Sequence[Measurement]) -> Table:
-    """A line for each kind of fault that was measured: the alteration that costs most, and the one that is stood worst
-    beside the model as it came."""
+    """Tabulate each kind of corruption: the most costly one, and the worst one compared with the baseline."""
     told = [kind for kind in words.CORRUPTIONS if corruption_measurements(found, kind, "excess")]
     rows = tuple(_line(found, kind) for kind in told)
     titles = ("What goes wrong", "Error added, at most", "Decisions it changes", "Error beside the model as it came")
@@ -336,7 +335,7 @@ def tabulate_corruptions(found: Sequence[Measurement]) -> Table:
 
 
 def tabulate_attack(found: Sequence[Measurement]) -> Table:
-    """The columns through which decisions are turned most easily, a line each, the easiest first."""
+    """Tabulate the columns through which decisions are turned most easily, easiest first."""
     alone = [measurement for measurement in found if measurement.name == "attack.column.success"]
     easiest = sorted(alone, key=lambda measurement: -measurement.value)[:MOST]
     beside = {

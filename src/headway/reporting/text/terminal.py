@@ -1,4 +1,4 @@
-"""The tables of the terminal: whole numbers and whole words at any width, in colours where there are any."""
+"""Tables for the terminal: complete numbers and words at any width, with colours where available."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _STYLES: dict[Style, str] = {
 
 
 class TerminalTable:
-    """A sheet that lays itself out for the width there is: nothing is cut, texts fold, columns go on below."""
+    """A table that fits the available width: text wraps, nothing is cut, surplus columns continue below."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -51,12 +51,12 @@ class TerminalTable:
 def render_variants(
     judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant | None = None, reasons: Mapping[str, str] | None = None
 ) -> TerminalTable:
-    """The variants of a frontier, each with the verdict, speed, quality and distance from the model as it came."""
+    """Render the variants with verdict, speed, quality and distance from the baseline."""
     return TerminalTable(tables.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
 def render_search(frontier: SearchResult) -> Group:
-    """What a search found: its variants, and a line for each that was left after a first look."""
+    """Render the result of a search: its variants, and a line for each that was screened out."""
     shown = render_variants(frontier.judged, frontier.winner, frontier.reasons)
     head = [Line(text="Left after a first look at their speed")] if frontier.left else []
     names = (row.variant.name for row in frontier.left)
@@ -65,7 +65,7 @@ def render_search(frontier: SearchResult) -> Group:
 
 
 def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> Group:
-    """The variants of a frontier, a line each, and the rows they were judged on; the report gives the reasons."""
+    """Render the variants, one line each, and the rows they were judged on."""
     seen = frontier.origin.evidence.find("roc_auc")
     basis = f"{len(frontier.judged)} variants" + (
         f", judged on {formatting.format_basis(seen, groups)}" if seen else ""
@@ -75,12 +75,12 @@ def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> 
 
 
 def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:
-    """A verdict rule by rule; `groups` is the word for rows that share fate."""
+    """Render a verdict rule by rule; `groups` is the word for dependent rows."""
     return TerminalTable(tables.tabulate_rules(verdict, groups=groups))
 
 
 def render_evaluation(judged: EvaluatedVariant) -> Group:
-    """An examination: the verdict, all that was measured of the whole and without each part, and what was found."""
+    """Render an evaluation: verdict, measurements over all rows and by part, and findings."""
     evidence = judged.evidence
     whole = [measurement for measurement in evidence.measurements if not measurement.slice]
     parts = len(evidence.measurements) - len(whole)
@@ -101,12 +101,12 @@ def render_evaluation(judged: EvaluatedVariant) -> Group:
 
 
 def render_findings(found: Sequence[Finding]) -> TerminalTable:
-    """What the checks of the data found, with the mend."""
+    """Render the findings of data checks with their hints."""
     return TerminalTable(tables.tabulate_findings(found))
 
 
 def render_check(found: Sequence[Finding]) -> Group:
-    """What the checks found, which could not judge, and what they came to for each of the eight kinds of leakage."""
+    """Render findings, checks that did not run, and the eight kinds of leakage."""
     silent = tables.tabulate_checks_not_run(found)
     judged = [finding for finding in found if finding.code != UNJUDGED]
     parts = [
@@ -118,7 +118,7 @@ def render_check(found: Sequence[Finding]) -> Group:
 
 
 def render_summary(report: ReportData) -> RichTable:
-    """The four answers with which a report begins: what is live, is it right, how much faster, what was refused."""
+    """Render the answers at the top of a report: what is live, is it right, how much faster, what was refused."""
     rich_table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
     rich_table.add_column(no_wrap=True)
     rich_table.add_column(overflow="fold")
@@ -129,7 +129,7 @@ def render_summary(report: ReportData) -> RichTable:
 
 
 def render_replay(replay: Replay) -> Text:
-    """What the replay over HTTP showed: sentences, then the largest difference and the times of requests."""
+    """Render the result of a replay over HTTP: sentences, the largest difference and request times."""
     lines = [
         Line(text=describe_replay(replay)),
         Line(text=f"largest distance from the model as it came: {formatting.format_number(replay.largest_difference)}"),
@@ -143,7 +143,7 @@ def render_replay(replay: Replay) -> Text:
 
 
 def render_release(move: PointerUpdate, key_created: bool) -> Text:
-    """What a release did: the move of the pointer with its number and verdict, and a key if one had to be made."""
+    """Render a release: the pointer update with its number and reason, and a new key if one was created."""
     lines = [
         Line(text=f"{move.name}@{move.pointer} is now release {formatting.short_digest(move.release)}", style="strong"),
         Line(text=f"move {move.number} of this pointer, by {move.who}: {move.why}"),
@@ -153,12 +153,12 @@ def render_release(move: PointerUpdate, key_created: bool) -> Text:
 
 
 def render_history(moves: Sequence[PointerUpdate]) -> TerminalTable:
-    """The moves of pointers, oldest first: when, which pointer, to which release, by whom, why, on which verdict."""
+    """Render pointer updates, oldest first."""
     return TerminalTable(tables.tabulate_history(moves))
 
 
 def _blocks(table: Table, width: int) -> Iterator[list[int]]:
-    """The columns of each table in turn, every one after the key as soon as it no longer fits."""
+    """Yield the columns of each block; every column after the key starts a new block when it no longer fits."""
     needed = [_least(table, index) + GAP for index in range(len(table.columns))]
     block = [0]
     for index in range(1, len(needed)):
@@ -170,7 +170,7 @@ def _blocks(table: Table, width: int) -> Iterator[list[int]]:
 
 
 def _least(table: Table, index: int) -> int:
-    """The fewest letters in which a column keeps its numbers whole."""
+    """Return the minimum width of a column that keeps its numbers whole."""
     column = table.columns[index]
     texts = [line.text for row in table.rows for line in row[index]]
     widest = max(map(len, (*column.title.split(), *texts)), default=0)
@@ -178,7 +178,7 @@ def _least(table: Table, index: int) -> int:
 
 
 def _of_notes(table: Table) -> Table:
-    """The notes of a sheet as a table of their own, under the same keys."""
+    """Return the notes of a table as a table of their own, under the same keys."""
     noted = [
         (row[0], (Line(text=note, style="quiet"),)) for row, note in zip(table.rows, table.notes, strict=True) if note
     ]

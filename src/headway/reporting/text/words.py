@@ -1,4 +1,4 @@
-"""What each measure is called, and what it means, in words that need no statistics."""
+"""Titles and explanations of measures, in words that need no statistics."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ _HARMS = {
 
 
 def measure_title(measure: str) -> str:
-    """A measure's name for a heading: `Ranking (AUC)`; a measure not known here keeps its own name.
+    """Return a measure's title, such as `Ranking (AUC)`; an unknown measure keeps its name.
 
     >>> measure_title("roc_auc.drop"), measure_title("worst_slice.brier.drop"), measure_title("discovered.brier.excess")
     ('Loss in AUC', 'Worst slice: loss in Brier', 'Found part: excess in Brier')
@@ -272,19 +272,19 @@ def measure_title(measure: str) -> str:
 
 
 def measure_name(measure: str) -> str:
-    """A measure's name within a sentence: `ranking (AUC)`, `loss in Brier`."""
+    """Return a measure's name within a sentence: `ranking (AUC)`, `loss in Brier`."""
     name = measure_title(measure)
     return name if name == measure else name[:1].lower() + name[1:]
 
 
 def measure_symbol(measure: str) -> str:
-    """The short name in brackets of a title, for a narrow place: `AUC`, `Brier`, `ECE`; else the measure's own name."""
+    """Return the short name of a measure, such as `AUC`; else its own name."""
     name = measure_title(measure.removesuffix(".drop"))
     return name.partition("(")[2].partition(")")[0] or name
 
 
 def measure_meaning(measure: str) -> str:
-    """One sentence that says what a measure means; empty for a measure not known here."""
+    """Return one sentence on what a measure means; empty if it is unknown."""
     if measure.startswith("worst_slice."):
         return "The same, on the part of the rows where it is worst. " + measure_meaning(
             measure.removeprefix("worst_slice.")
@@ -304,7 +304,7 @@ def measure_meaning(measure: str) -> str:
 
 
 def describe_violation(measure: str) -> str:
-    """What is wrong with a variant that breaks a rule on this measure, as a sentence without its stop."""
+    """Describe what is wrong with a variant that breaks a rule on this measure, without full stop."""
     if measure == "worst_slice.decision_churn":
         return "On a part of the rows it changes more decisions than is allowed"
     if measure.startswith("worst_slice."):
@@ -315,19 +315,19 @@ def describe_violation(measure: str) -> str:
 
 
 def rule_limit(rule: Rule) -> str:
-    """The limit of a rule: `at most 0.005`, `at least 0.7`, `at most 5 %`."""
+    """Return the limit of a rule: `at most 0.005`, `at least 0.7`, `at most 5 %`."""
     word, value = ("at most", rule.at_most) if rule.at_most is not None else ("at least", rule.at_least or 0.0)
     return f"{word} {formatting.format_limit(value, rule.measure)}"
 
 
 def describe_measurement(measurement: Measurement) -> str:
-    """A measurement as part of a sentence: `loss in AUC 0.0765 [0.0610, 0.0920]`."""
+    """Describe a measurement within a sentence: `loss in AUC 0.0765 [0.0610, 0.0920]`."""
     where = f" in {measurement.slice}" if measurement.slice else ""
     return f"{measure_name(measurement.name)}{where} {formatting.format_measurement(measurement)}"
 
 
 def describe_rule_result(rule_result: RuleResult) -> str:
-    """What a ruling saw, with the limit: `loss in AUC 0.0765 [0.0610, 0.0920], limit: at most 0.005`."""
+    """Describe a rule result with its limit: `loss in AUC 0.0765 [0.0610, 0.0920], limit: at most 0.005`."""
     if rule_result.measurement is None:
         return f"{measure_name(rule_result.rule.measure)}: {rule_result.message}"
     return f"{describe_measurement(rule_result.measurement)}, limit: {rule_limit(rule_result.rule)}"
