@@ -8,7 +8,7 @@ from pathlib import Path
 from time import process_time
 
 from headway.core.config import load
-from headway.data.contract.checked import check_contract
+from headway.data.contract.check import check_contract
 
 
 def peak_mb() -> float:

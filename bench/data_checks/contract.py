@@ -18,9 +18,8 @@ import polars as pl
 import flight_data
 from cache import HERE, Absent, home
 from harness import Result, Row, shown
-from headway.data.contract.file import save_contract
-from headway.data.contract.hold import validate_table
-from headway.data.contract.terms import ColumnContract, TableContract
+from headway.data.contract.table_contract import ColumnContract, TableContract, save_contract
+from headway.data.contract.validation import validate_table
 
 ROWS, TRIES, LARGE, FEW = 327_000, 9, 10_000_000, 1_000
 MOST_S, MOST_MB, MOST_WAIT_S = 0.03, 400, 400

@@ -13,8 +13,7 @@ import polars as pl
 
 import flight_data
 from harness import Result, Row, shown
-from headway.data.provenance.digest import table_digest
-from headway.data.provenance.fingerprint import fingerprint_table
+from headway.data.provenance.fingerprint import fingerprint_table, table_digest
 from headway.data.read import read_file
 
 ROWS, TRIES = 327_000, 7

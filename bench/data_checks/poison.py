@@ -24,10 +24,10 @@ from headway.core import plugins
 from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
-from headway.data.poison.cells import CodedColumn, code_columns
+from headway.data.poisoning.label_flips import CodedColumn, code_columns
 
 ROWS, SAMPLES, PLANTED, EACH = 60_000, 4, 8, 40
-SCREENS = ("flipped", "backdoor", "pull")
+SCREENS = ("flipped_labels", "backdoor", "influential_groups")
 Planted = tuple[pl.DataFrame, str]
 TINY = {"ROWS": 3_000, "SAMPLES": 1, "PLANTED": 1, "EACH": 2}
 
@@ -40,7 +40,11 @@ def rows() -> Result:
     accused = [finding for each in samples for name in SCREENS for finding in _asked(name, each)]
     seconds = (process_time() - began) / SAMPLES
     against = "; ".join(finding.where for finding in accused) or f"{SAMPLES} samples of {ROWS:,} flights"
-    ways: dict[str, Callable[[pl.DataFrame, int], Planted]] = {"flipped": _cell, "backdoor": _value, "pull": _source}
+    ways: dict[str, Callable[[pl.DataFrame, int], Planted]] = {
+        "flipped_labels": _cell,
+        "backdoor": _value,
+        "influential_groups": _source,
+    }
     shares = {name: _share(name, samples, way) for name, way in ways.items()}
     told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return [
@@ -53,7 +57,7 @@ def rows() -> Result:
 
 def _of_worlds() -> Row:
     """In how many of clean made tables some group is said to pull: of those whose days share weather, sizes, trends."""
-    pull = plugins.load_check("pull")
+    pull = plugins.load_check("influential_groups")
     false = {
         name: sum(bool(pull(CheckContext(dataset=clean_world(name, seed)))) for seed in range(EACH)) for name in WORLDS
     }

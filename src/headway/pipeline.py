@@ -32,7 +32,7 @@ from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant
 from headway.core.watch import MonitoringReport, RowSource
 from headway.data import check as checking
-from headway.data.contract.served import observed_contract
+from headway.data.contract.release import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
 from headway.data.split import labeled_rows, split_dataset

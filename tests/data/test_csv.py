@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from headway.core.errors import DataError
-from headway.data.csv import read_csv
+from headway.data.read import read_csv
 
 
 def csv(folder: Path, content: str | bytes) -> Path:

@@ -9,7 +9,7 @@ from tests.data.tables import small
 from headway.core.config import Config, DataSection
 from headway.core.errors import DataError
 from headway.data.open import make_dataset, open_dataset
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 
 
 def config_of(folder: Path, source: str, **data: object) -> Config:

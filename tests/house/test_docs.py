@@ -17,7 +17,7 @@ from tests.house.pages import PAGES, SHELL, Block, Claim, blocks, claims, having
 from tests.house.source_tree import ROOT, Source, none_of
 
 from headway.core import config, plugins
-from headway.data.contract import file as contract
+from headway.data.contract import table_contract as contract
 
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
 BY_HAND = [path for path in PAGES if not path.startswith("docs/reference/")]

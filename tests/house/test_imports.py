@@ -23,7 +23,7 @@ ALLOWED = {
     "jinja2": ("reporting/",),
     "joblib": ("engines/sklearn.py",),
     "lightgbm": (
-        "data/labels/crossfit.py",
+        "data/labels/out_of_fold.py",
         "engines/lightgbm.py",
         "optimization/transforms/",
         "cli/demo/",
@@ -31,7 +31,7 @@ ALLOWED = {
     ),
     "msgspec": ("",),
     "names": ("data/personal/_names.py",),
-    "nanoarrow": ("batch/", "data/provenance/canonical.py", "storage/segments.py"),
+    "nanoarrow": ("batch/", "data/provenance/fingerprint.py", "storage/segments.py"),
     "nncf": ("optimization/transforms/_nncf.py",),
     "numpy": (
         "batch/",
@@ -84,7 +84,7 @@ ALLOWED = {
     "uvloop": ("serving/",),
     "vl_convert": ("reporting/",),
     "xgboost": ("engines/xgboost.py",),
-    "yaml": ("data/dvc/_yaml.py",),
+    "yaml": ("data/_dvc_yaml.py",),
 }
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "cli/main.py")

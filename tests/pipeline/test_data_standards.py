@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.data.dvc.places import begun, put
+from tests.data.dvc_folders import begun, put
 from tests.house.environments import Environment, made
 from tests.pipeline.projects import TOML, table, write
 from tests.pipeline.test_dvc_project import lock_of

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.data.dvc.places import begun, put
+from tests.data.dvc_folders import begun, put
 from tests.house.environments import Environment, made
 from tests.pipeline.projects import TOML, table, write
 
 from headway import pipeline
 from headway.core.dataset import Dataset
-from headway.data.dvc.content import file_md5
+from headway.data.dvc import file_md5
 from headway.data.open import open_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import events

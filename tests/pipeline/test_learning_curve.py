@@ -10,7 +10,7 @@ from tests.pipeline.projects import TRAIN, write
 from headway import pipeline
 from headway.cli.commands import history
 from headway.core.learning import LearningCurve
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.registry.project import Project, open_project
 from headway.reporting.page import render_report
 from headway.reporting.read_report_data import read_report_data

@@ -11,7 +11,7 @@ import polars as pl
 from headway.api.in_memory_project import infer_task
 from headway.api.tables import to_polars, to_series
 from headway.core.renamed import warn_renamed
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.data import CurveData, build_curve_data
 from headway.registry.project import open_project

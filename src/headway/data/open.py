@@ -11,10 +11,10 @@ from msgspec.structs import replace as changed
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.provenance import Tracked
-from headway.data.dvc.tracked import tracked_files
+from headway.data.dvc import tracked_files
 from headway.data.labels.corrections import apply_corrections, load_corrections
 from headway.data.personal.policy import apply_personal_policy
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.data.read import read_table, resolve_path, source_files, unfetched_source_files
 from headway.data.roles import apply_roles, check_columns, parse_roles
 

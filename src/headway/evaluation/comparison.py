@@ -22,7 +22,7 @@ from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
 from headway.core.variant import Variant
 from headway.data import matrix
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.evaluation.benchmark import time_model
 from headway.evaluation.measure import build_evidence

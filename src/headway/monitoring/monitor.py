@@ -25,7 +25,7 @@ from headway.core.plugins import load_detector
 from headway.core.record import digest_of, write
 from headway.core.ticket import Ticket
 from headway.core.watch import MonitoringAnswer, MonitoringReport, RowSource
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, t_interval
 from headway.monitoring import status

@@ -9,8 +9,8 @@ from headway.core.record import Record
 from headway.core.release import Contract, PointerUpdate, Release
 from headway.core.search_result import SearchResult
 from headway.core.verdict import Verdict
-from headway.data.contract.file import load_project_contract
-from headway.data.contract.served import agreed_contract
+from headway.data.contract.release import agreed_contract
+from headway.data.contract.table_contract import load_project_contract
 from headway.registry.judge import override_verdict as overruled
 from headway.registry.key_setup import KeySetup, init_keys
 from headway.registry.model_registry import UpdateReason, now

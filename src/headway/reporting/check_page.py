@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
-from headway.data.leakage.eight_kinds import summarize_leakage
+from headway.data.leakage.taxonomy import summarize_leakage
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting import page
 from headway.reporting.charts import data_check

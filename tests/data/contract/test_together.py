@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headway.data.contract import together
+from headway.data.contract import validation as together
 from headway.data.contract.rules import KeyConstraint
-from headway.data.contract.together import rows_violating_key, violates_key
+from headway.data.contract.validation import rows_violating_key, violates_key
 
 
 @pytest.mark.parametrize("rows_a_file", [1, 7, 1_000_000])

@@ -7,7 +7,7 @@ from tests.data.labels.noisy_tables import turned
 from tests.data.tables import small, with_column
 
 from headway.core.errors import NotApplicable
-from headway.data.labels.crossfit import cross_fit, labeled_indices, out_of_fold
+from headway.data.labels.out_of_fold import cross_fit, labeled_indices, out_of_fold
 
 
 def test_turned_labels_are_told_far_less_likely_than_the_others():

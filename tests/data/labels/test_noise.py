@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tests.data.labels.noisy_tables import told, turned
 
-from headway.data.labels.crossfit import cross_fit
 from headway.data.labels.noise import T_QUANTILE, count_errors, estimate_noise, temperature_scaled
+from headway.data.labels.out_of_fold import cross_fit
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2])

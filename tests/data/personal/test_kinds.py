@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from headway.data.personal.kinds import BARE, IN_TEXT, find_in_text, kind_of_value, mask_value
+from headway.data.personal.detection import BARE, IN_TEXT, find_in_text, kind_of_value, mask_value
 
 SOME = {
     "ada@example.org": "email",

@@ -9,7 +9,7 @@ from headway.core.config import Config, DataSection, ProjectSection
 from headway.core.errors import ConfigError
 from headway.core.sections.personal import PersonalSection
 from headway.data.open import open_dataset
-from headway.data.personal.key import load_hash_key
+from headway.data.personal.policy import load_hash_key
 
 ROWS = {
     "late": [0, 1, 0, 1],

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
-from headway.data.texts import parse_dates
+from headway.data.parsing import parse_dates
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=20)
 CELLS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from tests.data.provenance.drawn import CELLS, by_csv, by_parquet, shuffled, tables
 
 from headway.core.errors import DataError
-from headway.data.provenance.canonical import canonical_columns
-from headway.data.provenance.digest import canonical_order, table_digest
-from headway.data.provenance.fingerprint import fingerprint_table
+from headway.data.provenance.fingerprint import canonical_columns, canonical_order, fingerprint_table, table_digest
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from tests.pipeline.projects import write
 from headway.cli.commands import contract
 from headway.core.evidence import Evidence
 from headway.core.record import digest_of
-from headway.data.contract.checked import discover_project_contract
+from headway.data.contract.check import discover_project_contract
 from headway.registry.project import Project, open_project
 
 

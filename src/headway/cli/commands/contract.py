@@ -10,14 +10,14 @@ from rich.text import Text
 
 from headway.cli.exit_codes import PASS, of_findings
 from headway.core import config
-from headway.data.contract.checked import (
+from headway.data.contract.check import (
     ContractReport,
     check_contract,
     discover_project_contract,
     save_project_contract,
 )
-from headway.data.contract.terms import TableContract
-from headway.data.schemas.read import import_schema
+from headway.data.contract.schema_import import import_schema
+from headway.data.contract.table_contract import TableContract
 from headway.monitoring.assessment import history
 from headway.registry.project import project_of
 from headway.reporting.console import print_result

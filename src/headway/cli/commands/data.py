@@ -15,8 +15,7 @@ from headway.core.errors import ConfigError
 from headway.core.provenance import ColumnChange, Difference, Provenance
 from headway.data.open import open_dataset
 from headway.data.provenance.croissant import croissant_metadata
-from headway.data.provenance.diff import compare_versions
-from headway.data.provenance.version import DataVersion, make_version
+from headway.data.provenance.versions import DataVersion, compare_versions, make_version
 from headway.data.read import read_file, source_files
 from headway.data.split import split_dataset
 from headway.registry.project import open_project

@@ -16,9 +16,9 @@ from headway.cli.init.propose import Proposal, propose_settings
 from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
-from headway.data import known
+from headway.data.parsing import parse_dates
 from headway.data.read import read_file
-from headway.data.texts import parse_dates
+from headway.data.roles import toml_key
 
 DAYS, A_DAY = 120, 60
 DEPOTS = ("north", "river", "south")
@@ -158,9 +158,9 @@ def _section(name: str, fields: Mapping[str, object]) -> str:
 
 
 def _known(proposal: Proposal, *, declared: bool) -> str:
-    after = [f'# {why}\n{known.toml_key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
+    after = [f'# {why}\n{toml_key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
     mark = "" if declared else "# "
-    before = [f'{mark}{known.toml_key(name)} = "{REQUEST}"\n' for name in proposal.features]
+    before = [f'{mark}{toml_key(name)} = "{REQUEST}"\n' for name in proposal.features]
     return f"[data.known]\n{KNOWN}{'' if declared else ASK}{''.join([*after, *before])}"
 
 

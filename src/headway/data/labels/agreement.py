@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from headway.data.labels.said import Floats, Ints
+from headway.data.labels.out_of_fold import Floats, Ints
 
 Level = Literal["nominal", "ordinal", "interval"]
 MISSING_LABEL = -1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headway.data.labels.said import Floats, Ints, OutOfFold, log_loss
+from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold, log_loss
 
 MIN_ANCHORS = 200
 """Or half of a class that is smaller: of fewer rows, some are right by luck."""

@@ -1,9 +1,16 @@
-"""What `[personal]` says, done to a table when it is opened, so that nothing behind it meets what it forbids."""
+"""How long what was served is kept: `[personal] retention`, as a length of time."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import hmac
+import os
+import re
+import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 from msgspec.structs import replace
@@ -11,9 +18,71 @@ from msgspec.structs import replace
 from headway.core.config import Config
 from headway.core.dataset import Roles
 from headway.core.errors import ConfigError
-from headway.data.personal.find import PersonalData, find_in_column
-from headway.data.personal.key import load_hash_key
-from headway.data.personal.kinds import IN_TEXT, KINDS, find_in_text
+from headway.data.personal.detection import IN_TEXT, KINDS, PersonalData, find_in_column, find_in_text
+from headway.storage import atomic
+
+_LENGTH = re.compile(r"([1-9]\d*)([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str, *, where: str = "[personal] retention") -> timedelta:
+    """The length of a time such as `90d`, `12h` or `30m`; raises ConfigError for what is none.
+
+    >>> length_of("12h")
+    datetime.timedelta(seconds=43200)
+    """
+    found = _LENGTH.fullmatch(text)
+    if not found:
+        raise ConfigError(f"{text!r} is no length of time", where=where, hint="90d, 12h or 30m")
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError as error:
+        raise ConfigError(f"{text!r} is longer than time is counted", where=where, hint="90d") from error
+
+
+_BYTES = 32
+_SHOWN = 32
+_OTHERS = 0o077 if os.name == "posix" else 0
+
+
+@dataclass(frozen=True, slots=True)
+class HashKey:
+    """A secret key, opened."""
+
+    secret: bytes
+
+    def hash(self, text: str) -> str:
+        """32 hex digits that are the same for the same text, and tell nothing of it without the key (HMAC-SHA256)."""
+        return hmac.new(self.secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:_SHOWN]
+
+
+def load_hash_key(config: Config) -> HashKey:
+    """The key that `[personal] key` names, made where there is none yet.
+
+    Raises ConfigError where it would lie in the store, is open to other users, or is no key.
+    """
+    file = config.path(config.personal.key)
+    if file.resolve().is_relative_to(config.state.resolve()):
+        where = "[personal] key"
+        raise ConfigError(
+            "the key of the hashes would lie in the store that it protects", where=where, hint="another folder"
+        )
+    try:
+        if not file.exists():
+            atomic.secret(file, secrets.token_hex(_BYTES).encode())
+        text, shared = file.read_bytes(), file.stat().st_mode & _OTHERS
+    except OSError as error:
+        raise ConfigError(f"no key for hashes: {error.strerror}", where=str(file)) from error
+    if shared:
+        raise ConfigError("other users can read the key of the hashes", where=str(file), hint=f"chmod 600 {file}")
+    try:
+        secret = bytes.fromhex(text.decode())
+    except ValueError as error:
+        raise ConfigError("the key of the hashes is no hex digits", where=str(file)) from error
+    if len(secret) < _BYTES:
+        raise ConfigError("the key of the hashes is shorter than 32 bytes", where=str(file))
+    return HashKey(secret)
+
 
 DROP, HASH, KEEP = "drop", "hash", "keep"
 _SINGLE_ROLES = ("target", "time", "groups", "query_id", "sample_weight")

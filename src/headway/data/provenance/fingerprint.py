@@ -1,21 +1,191 @@
-"""A fast fingerprint of a table by column and by row, to see what changed; it is no proof against a forger.
+"""What a cell is, whatever file or type it came in: words of 64 bits, alike for csv, parquet and Arrow.
 
-Each cell is hashed under a key of its column's name, and the hashes are added: so no order of rows or columns matters.
-Sums of 64 bits can be forged (Wagner, A Generalized Birthday Problem, CRYPTO 2002): what is signed is `digest.py`'s.
+A number is its value: 3, 3.0 and true are one, -0.0 is 0.0, and a float32 is the shortest decimal that means it, for
+that is what csv holds. NaN is a missing value, as models read it. A date is its midnight; a time with a zone is its
+instant. Everything else is its text.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
+import nanoarrow
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from headway.data.provenance.canonical import CanonicalColumn, Words, canonical_columns
+from headway.core.errors import DataError
 
-VERSION = 1
+Words = NDArray[np.uint64]
+Bools = NDArray[np.bool_]
+ColumnKind = Literal["number", "time", "instant", "text", "missing"]
+CellWords = tuple[list[Words], Bools | None]
+"""Arrays of words of some cells, the later ones 0 where the first says all; and which cells are missing, if any is."""
+
+ALL = slice(None)
+MISSING = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+"""The first word of a missing cell: no number, no time and no length of a text is that."""
+_INLINE = 12  # bytes of a text that its Arrow view holds whole
+_EXACT = 2**53  # whole numbers up to it are floats exactly
+_DAY_US = 86_400_000_000
+_SHORT_DECIMAL = 15  # digits that a float64 keeps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CanonicalColumn:
+    """A column as Arrow holds it, [n], which `cells` brings to its one form a part at a time.
+
+    `scale` counts microseconds in one of `values`, or is 0 for nanoseconds; `wide` is of whole numbers beyond 2^53.
+    `texts` are those of a text, of whose long ones words hold a hash alone.
+    """
+
+    name: str
+    kind: ColumnKind
+    values: NDArray[Any]
+    nulls: Bools | None
+    texts: pl.Series | None = None
+    scale: int = 1
+    wide: bool = False
+
+    def cells(self, part: slice = ALL) -> CellWords:
+        """The words of a part of the column."""
+        nulls = None if self.nulls is None else self.nulls[part]
+        if self.kind == "missing":
+            return [np.full(len(self.values[part]), MISSING)], nulls
+        read: Callable[[CanonicalColumn, NDArray[Any], Bools | None], CellWords] = _READERS.get(self.kind, _time_words)
+        words, missing = read(self, self.values[part], nulls)
+        if missing is not None:
+            words[0][missing] = MISSING
+            for rest in words[1:]:
+                rest[missing] = 0
+        return words, missing
+
+
+def canonical_columns(table: pl.DataFrame) -> list[CanonicalColumn]:
+    """The columns of a table, in order of their names; raises DataError for one of Python objects."""
+    return [canonical_column(table[name]) for name in sorted(table.columns)]
+
+
+def canonical_column(column: pl.Series) -> CanonicalColumn:
+    """A column as what it means: a number, a time, an instant or a text; missing where each of its cells is."""
+    name, kind = column.name, column.dtype
+    if column.null_count() == len(column):
+        return CanonicalColumn(name, "missing", np.zeros(len(column)), np.ones(len(column), np.bool_))
+    if kind == pl.Object:
+        hint = "columns of numbers, texts, dates or times"
+        raise DataError(f"column '{name}' holds Python objects", where=name, hint=hint)
+    if isinstance(kind, pl.Date | pl.Datetime):
+        zoned = isinstance(kind, pl.Datetime) and kind.time_zone is not None
+        unit = kind.time_unit if isinstance(kind, pl.Datetime) else ""
+        scale = {"ns": 0, "us": 1, "ms": 1000, "": _DAY_US}[unit or ""]
+        values, nulls = _arrow_buffers(column.to_physical(), np.int32 if not unit else np.int64)
+        return CanonicalColumn(name, "instant" if zoned else "time", values, nulls, scale=scale)
+    numbers = _as_numbers(column)
+    if numbers is not None:
+        values, nulls = _arrow_buffers(numbers, numbers.to_physical().head(0).to_numpy().dtype)
+        return CanonicalColumn(name, "number", values, nulls, wide=_is_wide(values))
+    return _text_column(name, _as_texts(column))
+
+
+def _as_numbers(column: pl.Series) -> pl.Series | None:
+    kind = column.dtype
+    if kind.is_float() and kind != pl.Float64:
+        return column.cast(pl.String).cast(pl.Float64)
+    if kind == pl.Boolean:
+        return column.cast(pl.Float64)
+    if isinstance(kind, pl.Decimal):
+        return column.cast(pl.Float64) if (kind.precision or _EXACT) <= _SHORT_DECIMAL else None
+    plain = kind == pl.Float64 or (kind.is_integer() and not str(kind).endswith("128"))
+    return column if plain else None
+
+
+def _as_texts(column: pl.Series) -> pl.Series:
+    """A column as texts, written as csv has them; what csv cannot hold is written as JSON or in hexadecimal."""
+    if column.dtype == pl.String:
+        return column
+    if column.dtype == pl.Binary:
+        return column.bin.encode("hex")
+    if column.dtype.is_nested():
+        whole = column.alias("value").to_frame().select(pl.struct("value").struct.json_encode()).to_series()
+        return whole.set(column.is_null(), None)
+    return column.cast(pl.String)
+
+
+def _arrow_buffers(column: pl.Series, dtype: Any) -> tuple[NDArray[Any], Bools | None]:
+    """The values of a column where they lie, and which are null; polars would copy them."""
+    array = nanoarrow.c_array(next(iter(nanoarrow.c_array_stream(column.rechunk()))))
+    begin, end, view = array.offset, array.offset + len(column), array.view()
+    width = 2 if column.dtype == pl.String else 1
+    values = np.frombuffer(view.buffer(1), dtype=dtype)[width * begin : width * end]
+    if not column.null_count():
+        return values, None
+    bits = np.frombuffer(view.buffer(0), dtype=np.uint8)
+    return values, np.unpackbits(bits, count=end, bitorder="little")[begin:] == 0
+
+
+def _is_wide(values: NDArray[Any]) -> bool:
+    wide = values.dtype.kind in "iu" and values.dtype.itemsize == 8
+    return wide and (int(values.max()) > _EXACT or int(values.min()) < -_EXACT)
+
+
+def _number_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | None) -> CellWords:
+    """Numbers as floats; whole ones that are none have their bits in a second word."""
+    floats = values.astype(np.float64)
+    floats += 0.0  # no zero is -0.0
+    missing = nulls
+    if values.dtype.kind == "f" and (nans := np.isnan(floats)).any():
+        missing = nans if nulls is None else nans | nulls
+    if not column.wide:
+        return [floats.view(np.uint64)], missing
+    inside = floats < float(2 ** (64 if values.dtype.kind == "u" else 63))
+    same = (np.where(inside, floats, 0).astype(values.dtype) == values) & inside
+    return [floats.view(np.uint64), np.where(same, 0, values).view(np.uint64)], missing
+
+
+def _time_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | None) -> CellWords:
+    """Microseconds since 1970; nanoseconds beyond them are a second word."""
+    if column.scale:
+        return [(values.astype(np.int64) * column.scale).view(np.uint64)], nulls
+    whole, rest = np.divmod(values, 1000)
+    return [whole.view(np.uint64), rest.view(np.uint64)], nulls
+
+
+def _text_words(_: CanonicalColumn, values: Words, nulls: Bools | None) -> CellWords:
+    return [values[:, 0].copy(), values[:, 1].copy()], nulls
+
+
+def _text_column(name: str, texts: pl.Series) -> CanonicalColumn:
+    values, nulls = _arrow_buffers(texts, np.uint64)
+    views = values.reshape(-1, 2)
+    long = (views[:, 0] & np.uint64(0xFFFF_FFFF)) > _INLINE
+    if nulls is not None:
+        long &= ~nulls
+    return CanonicalColumn(
+        name, "text", _hash_long_texts(texts, views, long) if long.any() else views, nulls, texts=texts
+    )
+
+
+def _hash_long_texts(texts: pl.Series, views: Words, long: Bools) -> Words:
+    """The views with, in place of those that say where a long text lies, its length and 96 bits of its BLAKE2b."""
+    those = texts.filter(pl.Series(long))
+    unique = those.unique()
+    hashes = [hashlib.blake2b(text.encode(), digest_size=12).digest() for text in unique]
+    parts = np.frombuffer(b"".join(hashes), dtype="<u4").reshape(-1, 3).astype(np.uint64)
+    places = those.replace_strict(unique, pl.Series(range(len(unique)), dtype=pl.Int64)).to_numpy()
+    found, half = views.copy(), np.uint64(32)
+    found[long, 0] = (views[long, 0] & np.uint64(0xFFFF_FFFF)) | (parts[:, 0] << half)[places]
+    found[long, 1] = (parts[:, 1] | (parts[:, 2] << half))[places]
+    return found
+
+
+_READERS = {"number": _number_words, "text": _text_words}
+
+
+FINGERPRINT_VERSION = 1
 """Counts the changes of the form: fingerprints of two versions are not compared."""
 _SEED = b"headway fingerprint 1"
 _BLOCK = 1 << 15  # rows whose hashes stay in the cache of a core
@@ -94,3 +264,61 @@ def _mix(words: Words, scratch: Words) -> None:
 
 def _hex(word: np.uint64) -> str:
     return f"{int(word):016x}"
+
+
+DIGEST_VERSION = 1
+Order = NDArray[np.intp]
+
+
+def table_digest(table: pl.DataFrame) -> str:
+    """`sha256:` and the digest of a table's content: names, cells and how often each row is there.
+
+    >>> digest(pl.DataFrame({"a": [1, 2]})) == digest(pl.DataFrame({"a": [2.0, 1.0]}))
+    True
+    """
+    return columns_digest(canonical_columns(table), len(table))
+
+
+def columns_digest(columns: Sequence[CanonicalColumn], n_rows: int) -> str:
+    """The digest of columns in their one form."""
+    order = canonical_order(columns, fingerprint_columns(columns, n_rows).rows)
+    content = hashlib.sha256(json.dumps(["headway digest", DIGEST_VERSION, n_rows, len(columns)]).encode())
+    for column in columns:
+        for part in _column_bytes(column, order):
+            content.update(part)
+    return f"sha256:{content.hexdigest()}"
+
+
+def canonical_order(columns: Sequence[CanonicalColumn], rows: Words) -> Order:
+    """The rows in the order of their fingerprints; those that share one in the order of what they hold."""
+    order = np.argsort(rows, kind="stable")
+    same = rows[order][1:] == rows[order][:-1]
+    if not same.any():
+        return order
+    tied = np.append(same, False) | np.append(False, same)
+    among = order[tied]
+    held = [pl.Series(rows[among]), *(series for column in columns for series in _sort_keys(column, among))]
+    frame = pl.DataFrame([series.alias(str(place)) for place, series in enumerate(held)])
+    order[tied] = among[frame.with_row_index("at").sort(frame.columns)["at"].to_numpy()]
+    return order
+
+
+def _sort_keys(column: CanonicalColumn, among: Order) -> list[pl.Series]:
+    """What some rows hold in a column, so that it can be sorted by."""
+    texts = [] if column.texts is None else [column.texts.gather(among)]
+    return [*(pl.Series(words[among]) for words in column.cells()[0]), *texts]
+
+
+def _column_bytes(column: CanonicalColumn, order: Order) -> Iterator[bytes | memoryview]:
+    """What a column is, then the bytes of its cells in an order: of texts their lengths, then all texts in a row."""
+    words, missing = column.cells()
+    kind = "missing" if missing is not None and missing.all() else column.kind
+    if kind == "missing" or column.texts is None:
+        words = [each for place, each in enumerate(words) if place == 0 or each.any()]
+        yield json.dumps([column.name, kind, len(words)]).encode()
+        yield from (np.ascontiguousarray(each[order], dtype="<u8").data for each in words)
+        return
+    yield json.dumps([column.name, kind, 1]).encode()
+    texts = column.texts.gather(order)
+    yield np.ascontiguousarray(texts.str.len_bytes().cast(pl.Int64).fill_null(-1).to_numpy(), dtype="<i8").data
+    yield "".join(texts.drop_nulls().str.join("").to_list()).encode()

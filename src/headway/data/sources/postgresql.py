@@ -8,7 +8,7 @@ import polars as pl
 import psycopg
 
 from headway.core.errors import DataError
-from headway.data.rows import table_from_rows
+from headway.data.parsing import table_from_rows
 
 CONNECT_S = 10
 

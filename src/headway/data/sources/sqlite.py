@@ -10,8 +10,7 @@ from urllib.parse import quote
 import polars as pl
 
 from headway.core.errors import DataError
-from headway.data.rows import table_from_rows
-from headway.data.texts import parse_dates
+from headway.data.parsing import parse_dates, table_from_rows
 
 SCHEME = "sqlite:///"
 

@@ -10,7 +10,7 @@ from headway.core.dataset import Dataset
 from headway.core.learning import LearningCurve
 from headway.core.variant import Signature
 from headway.data.matrix import group_codes, matrix, sample_weights, target_values
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.evaluation.learning_curves.catboost import CatBoost
 from headway.evaluation.learning_curves.data import CurveData, build_curve_data

@@ -9,7 +9,7 @@ from headway.core.assessment import Assessment
 from headway.core.dataset import Dataset
 from headway.core.evidence import Evidence, Finding
 from headway.core.record import digest_of, read
-from headway.data.contract.checked import ContractReport
+from headway.data.contract.check import ContractReport
 from headway.data.open import open_dataset
 from headway.evaluation.measure import this_machine
 from headway.evaluation.statistics.intervals import exact_measurement

@@ -20,8 +20,7 @@ from headway.core.erasure import Erased, Erasure, ErasureProof
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
 from headway.core.record import canonical, digest_of, kind_of, read
 from headway.core.renamed import current_form
-from headway.data.personal.key import HashKey, load_hash_key
-from headway.data.personal.retention import parse_duration
+from headway.data.personal.policy import HashKey, load_hash_key, parse_duration
 from headway.monitoring.erasure import files
 from headway.monitoring.erasure.files import ErasureTarget, file_digest
 from headway.monitoring.erasure.journal import ErasureJournal, JournalHeader, open_journal

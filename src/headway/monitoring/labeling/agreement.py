@@ -19,7 +19,7 @@ from headway.core.labeling import Agreement, Labeling
 from headway.core.record import read
 from headway.data.labels import agreement
 from headway.data.labels.agreement import MISSING_LABEL, Level
-from headway.data.labels.said import Floats, Ints
+from headway.data.labels.out_of_fold import Floats, Ints
 from headway.data.read import read_file
 from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_interval
 from headway.monitoring.labeling.delays import label_delays

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays
-from headway.data.labels.said import Floats
+from headway.data.labels.out_of_fold import Floats
 from headway.evaluation.statistics.intervals import SHARE, Sample, exact_measurement, ratio_of_sums, t_interval
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
 from headway.monitoring.scored_rows import day_numbers, parse_delay

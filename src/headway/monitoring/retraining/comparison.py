@@ -20,7 +20,7 @@ from headway.core.record import canonical, digest_of
 from headway.core.variant import Variant
 from headway.core.verdict import RELATIVE, EvaluatedVariant, Rule
 from headway.data import matrix
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import select_period
 from headway.evaluation.measure import measure
 from headway.monitoring.deployed_release import DeployedRelease

@@ -22,9 +22,9 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict
-from headway.data.contract.served import observed_contract
+from headway.data.contract.release import observed_contract
 from headway.data.matrix import matrix
-from headway.data.provenance.digest import table_digest
+from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows, select_period
 from headway.evaluation.comparison import open_variant, record_self_test
 from headway.evaluation.statistics.seeds import pool_seeds

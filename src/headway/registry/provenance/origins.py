@@ -16,8 +16,7 @@ from headway.core.errors import Refused, StoreError
 from headway.core.evidence import Finding
 from headway.core.provenance import Difference, Provenance
 from headway.data.provenance import fingerprint
-from headway.data.provenance.diff import compare_versions
-from headway.data.provenance.version import DataVersion, make_version
+from headway.data.provenance.versions import DataVersion, compare_versions, make_version
 from headway.registry.project import Project
 
 JUDGED = ("train", "validation", "test")
@@ -56,7 +55,7 @@ def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | N
     if now.digest == digest:
         return None
     before = next((each for each in reversed(saved_versions(project)) if each.digest == digest), None)
-    same_form = before is not None and before.form == fingerprint.VERSION
+    same_form = before is not None and before.form == fingerprint.FINGERPRINT_VERSION
     seen = compare_versions(_version(project, before), now) if before and same_form else None
     gone = None if seen is None else seen.rows_removed
     return Finding(
@@ -105,7 +104,7 @@ def _provenance(project: Project, version: DataVersion, dataset: Dataset, code: 
         n_rows=len(version.rows),
         columns=version.columns,
         rows=project.blobs.put(version.rows.astype("<u8").tobytes()),
-        form=fingerprint.VERSION,
+        form=fingerprint.FINGERPRINT_VERSION,
         facts={name: text for name, text in facts.items() if text},
         tracked=dataset.tracked,
         at=datetime.now(UTC).isoformat(timespec="seconds"),

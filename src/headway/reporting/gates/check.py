@@ -15,7 +15,7 @@ from headway.core import plugins
 from headway.core.assessment import Assessment, CheckRun
 from headway.core.config import FILE
 from headway.core.evidence import Finding
-from headway.data.leakage.eight_kinds import summarize_leakage
+from headway.data.leakage.taxonomy import summarize_leakage
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.monitoring.assessment.history import new_findings, resolved_findings, unverified_findings
 from headway.reporting.gates.gate import WIDTH

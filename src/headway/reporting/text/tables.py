@@ -13,7 +13,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
 from headway.core.verdict import Answer, EvaluatedVariant, Verdict
-from headway.data.leakage.eight_kinds import LeakageKind
+from headway.data.leakage.taxonomy import LeakageKind
 from headway.reporting.text import formatting, words
 from headway.reporting.text.formatting import one_line
 

@@ -14,7 +14,7 @@ from headway.core.evidence import Finding
 from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
 from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.data.leakage.eight_kinds import summarize_leakage
+from headway.data.leakage.taxonomy import summarize_leakage
 from headway.reporting.report_data import Replay, ReportData
 from headway.reporting.summary import describe_replay, summary_answers
 from headway.reporting.text import formatting, tables, words

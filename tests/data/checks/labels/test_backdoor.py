@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.data.labels.poisoned import clean, dataset, triggered
+from tests.data.labels.poisoned_tables import clean, dataset, triggered
 from tests.data.tables import small
 
 from headway.core.contracts import CheckContext

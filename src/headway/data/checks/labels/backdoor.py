@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
-from headway.data.labels.crossfit import SCREENING_ROWS, prepare_learner
-from headway.data.labels.said import Floats
-from headway.data.poison.triggers import MIN_MOVED, find_triggers
+from headway.data.labels.out_of_fold import SCREENING_ROWS, Floats, prepare_learner
+from headway.data.poisoning.backdoors import MIN_MOVED, find_triggers
 
 
 def plugin(survey: CheckContext) -> list[Finding]:

@@ -10,8 +10,8 @@ from headway.core.contracts import CheckContext
 from headway.core.dataset import OUTCOME, REQUEST, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.known import known_line
-from headway.data.texts import parse_date_column
+from headway.data.parsing import parse_date_column
+from headway.data.roles import known_line
 
 LIMIT = 0.01
 _BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")

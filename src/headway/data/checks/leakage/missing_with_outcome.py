@@ -8,7 +8,7 @@ from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data import known
+from headway.data.roles import known_line
 
 FEWEST_ROWS = 20
 LIMIT = 0.8
@@ -50,5 +50,5 @@ def _finding(column: str, share: float, rows: int, *, declared: bool) -> Finding
         where=f"column {column}",
         measured=share,
         limit=LIMIT,
-        hint=f'{known.known_line(column, "outcome")} (or "request" if you are sure)',
+        hint=f'{known_line(column, "outcome")} (or "request" if you are sure)',
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
-from headway.data import known
-from headway.data.leakage.skill import single_column_skills
+from headway.data.leakage.single_column import single_column_skills
+from headway.data.roles import known_line
 
 LIMIT = 0.85
 EXPLAINED = {"binary": 0.6, "multiclass": 0.97, "regression": 0.97, "ranking": 0.97}
@@ -41,5 +41,5 @@ def _finding(dataset: Dataset, column: str, does: str, measured: tuple[float, fl
         where=f"column {column}",
         measured=measured[0],
         limit=measured[1],
-        hint=f'{known.known_line(column, "outcome")}, or "request" if it is honest (then this is a warning)',
+        hint=f'{known_line(column, "outcome")}, or "request" if it is honest (then this is a warning)',
     )

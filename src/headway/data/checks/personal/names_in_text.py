@@ -7,8 +7,7 @@ import polars as pl
 from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable, PluginError
 from headway.core.evidence import Finding
-from headway.data.personal.find import unique_values
-from headway.data.personal.kinds import mask_value
+from headway.data.personal.detection import mask_value, unique_values
 from headway.data.personal.names import MAY_BE_NAME, NameFinder, name_finder
 
 

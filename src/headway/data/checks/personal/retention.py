@@ -9,7 +9,7 @@ from itertools import groupby
 from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.personal.retention import parse_duration
+from headway.data.personal.policy import parse_duration
 from headway.storage import quarantined, segments, traffic
 
 DAY_S = 86_400

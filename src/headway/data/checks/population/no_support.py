@@ -14,8 +14,7 @@ from headway.core.contracts import CheckContext
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import training_rows
-from headway.data.leakage.served import served_rows
+from headway.data.leakage.samples import served_rows, training_rows
 
 BINS, MOST_TEXTS = 8, 128
 HARDLY, EXPECTED, FEWEST, FEWEST_DAYS = 5, 30, 20, 5

@@ -9,8 +9,7 @@ import polars as pl
 from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import train_and_test
-from headway.data.leakage.served import served_rows
+from headway.data.leakage.samples import served_rows, train_and_test
 
 LEARNED = 20
 LIMIT = 0.01

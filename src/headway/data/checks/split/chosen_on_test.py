@@ -6,7 +6,7 @@ import math
 
 from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
-from headway.data.leakage.copies import train_and_test_features
+from headway.data.leakage.duplicates import train_and_test_features
 
 LIMIT = 0.1
 

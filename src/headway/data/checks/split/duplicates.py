@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
-from headway.data.leakage.copies import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
+from headway.data.leakage.duplicates import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
 
 
 def plugin(survey: CheckContext) -> list[Finding]:

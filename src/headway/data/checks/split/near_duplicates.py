@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.copies import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
+from headway.data.leakage.duplicates import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
 
 BANDS = 5
 FEWEST_FEATURES = 5

@@ -8,8 +8,8 @@ from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import train_and_test
-from headway.data.texts import parse_date_column
+from headway.data.leakage.samples import train_and_test
+from headway.data.parsing import parse_date_column
 
 
 def plugin(survey: CheckContext) -> list[Finding]:

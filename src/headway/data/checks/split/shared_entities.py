@@ -8,7 +8,7 @@ from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.data.leakage.held_out import train_and_test
+from headway.data.leakage.samples import train_and_test
 from headway.data.roles import ENTITY_NAME
 
 FEWEST = 100

@@ -1,0 +1,60 @@
+"""D035: labels that look wrong to a model that never saw them, counted with an interval, by class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headway.core.contracts import CheckContext
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.labels.noise import T_QUANTILE, estimate_noise
+from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, out_of_fold
+
+LIMIT = 0.05
+TELLS = 0.2
+"""Share of what there is to know of the classes that a model must know before its surprise counts as an error."""
+
+
+def plugin(survey: CheckContext) -> list[Finding]:
+    """The share of labels that look wrong, told where its interval begins above 1 in 1,000; above 5 % it warns.
+
+    Asked of at most about 60,000 rows in whole groups. A label that nobody could have told looks wrong as well: raises
+    NotApplicable where the model knows less than a fifth of what there is to know (McFadden's R squared).
+    """
+    oof = out_of_fold(survey.dataset, rows=SCREENING_ROWS)
+    if (told := _told(oof)) < TELLS:
+        raise NotApplicable(
+            f"the features tell {max(0.0, told):.1%} of what there is to know of the target, and {TELLS:.0%} are needed"
+            " to tell a wrong label from one that nobody could foresee",
+            hint="features that tell more; headway labels suspects ranks labels all the same",
+        )
+    noise, rows = estimate_noise(oof), len(oof.labels)
+    share = noise.count / rows
+    if noise.standard_errors is None:
+        low, interval = share, f"no interval of {oof.n_groups} groups"
+    else:
+        low, high = (share + sign * T_QUANTILE * float(noise.standard_errors[-1]) / rows for sign in (-1, 1))
+        interval = f"95 % [{max(0, low):.1%}, {min(1, high):.1%}]"
+    if low <= 0.001:
+        return []
+    worst = int((noise.counts / rows).argmax())
+    return [
+        Finding(
+            code="D035",
+            severity="warn" if low > LIMIT else "note",
+            message=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {oof.n_groups:,} groups), most"
+            f" often those that say '{oof.classes[worst]}'",
+            where=f"column {survey.dataset.roles.target}",
+            measured=share,
+            limit=LIMIT,
+            hint="headway labels suspects",
+        )
+    ]
+
+
+def _told(oof: OutOfFold) -> float:
+    """How much of the classes' uncertainty the model takes away, at most 1; below 0 it is worse than their shares."""
+    counts = np.bincount(oof.labels, minlength=len(oof.classes))
+    shares = counts[counts > 0] / counts.sum()
+    right = np.clip(oof.probabilities[np.arange(len(oof.labels)), oof.labels], 1e-6, 1)
+    return 1 - float(-np.log(right).mean() / -(shares * np.log(shares)).sum())

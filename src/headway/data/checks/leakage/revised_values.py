@@ -1,0 +1,84 @@
+"""D033: a column whose values changed after they were first written, by an earlier version of the same rows."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from headway.core.contracts import CheckContext
+from headway.core.errors import DataError, NotApplicable
+from headway.core.evidence import Finding
+from headway.data.open import load_snapshot
+from headway.data.roles import known_line
+
+LIMIT = 0.01
+FEWEST = 100
+_THEN = "__then."
+
+
+def plugin(survey: CheckContext) -> list[Finding]:
+    """For each feature the share of rows whose value differs from that of `[data] snapshot`, rows matched by `key`.
+
+    Rows count whose outcome came since, where there are 100 of them; else all that are in both. Above 1 % it stops, or
+    warns where the column is declared; below it is a note. Whoever learns from a value that was set right later learns
+    from what nobody knew when the decision was due. Raises NotApplicable without a snapshot, or with fewer than 100
+    rows in both, and DataError where the key is absent or names several rows.
+    """
+    snapshot = load_snapshot(survey.config)
+    if snapshot is None:
+        hint = '[data] snapshot = "FILE" and key = "COLUMN": the table as it was when decisions were due'
+        raise NotApplicable("no earlier version of the rows is declared", hint=hint)
+    dataset, key = survey.dataset, survey.config.data.key
+    for table in (dataset.table, snapshot):
+        _expect_key(table, key)
+    target = dataset.roles.target
+    names = [name for name in dataset.features if name in snapshot.columns and name != key]
+    shared = [name for name in (*names, target) if name in snapshot.columns]
+    then = snapshot.select(key, *(pl.col(name).alias(_THEN + name) for name in shared))
+    both = dataset.table.select(key, *names, target).join(then, on=key, how="inner")
+    rows = _come_since(both, target)
+    if len(rows) < FEWEST:
+        raise NotApplicable(f"{len(rows)} rows are in the table and in its snapshot; {FEWEST} are needed")
+    return [each for name in names if (each := _finding(rows, name, declared=name in dataset.roles.known))]
+
+
+def _expect_key(table: pl.DataFrame, key: str) -> None:
+    if key not in table.columns:
+        raise DataError(
+            f"no column '{key}' names the rows of the table and of its snapshot",
+            where="[data] key",
+            hint=f"one of: {', '.join(table.columns)}",
+        )
+    twice = len(table) - table[key].n_unique()
+    if twice:
+        raise DataError(
+            f"{twice:,} rows have a '{key}' that another row has", where="[data] key", hint="a column that names a row"
+        )
+
+
+def _come_since(both: pl.DataFrame, target: str) -> pl.DataFrame:
+    """The rows whose outcome is known and was not then; all, where those are few."""
+    if _THEN + target not in both.columns:
+        return both
+    since = both.filter(pl.col(target).is_not_null() & pl.col(_THEN + target).is_null())
+    return since if len(since) >= FEWEST else both
+
+
+def _finding(rows: pl.DataFrame, name: str, *, declared: bool) -> Finding | None:
+    now, then = rows[name], rows[_THEN + name]
+    kind = pl.Float64 if now.dtype.is_numeric() and then.dtype.is_numeric() else pl.String
+    now, then = (each.cast(kind).fill_nan(None) if kind == pl.Float64 else each.cast(kind) for each in (now, then))
+    other = now.ne_missing(then)
+    count, late = int(other.sum()), int((then.is_null() & now.is_not_null()).sum())
+    if not count:
+        return None
+    share = count / len(rows)
+    return Finding(
+        code="D033",
+        severity="note" if share <= LIMIT else "warn" if declared else "stop",
+        message=f"'{name}' changed in {count:,} of {len(rows):,} rows ({share:.1%}) since the snapshot: "
+        f"{late:,} were filled, {count - late:,} set anew",
+        where=f"column {name}",
+        measured=share,
+        limit=LIMIT,
+        hint=f"take its value from the snapshot, or {known_line(name, 'outcome')}",
+    )

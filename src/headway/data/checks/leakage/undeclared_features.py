@@ -1,0 +1,60 @@
+"""D005: a feature of which nobody said when it is known, and of which requests do not show it."""
+
+from __future__ import annotations
+
+from headway.core.contracts import CheckContext
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.samples import filled_share, request_rows
+from headway.data.roles import known_line
+
+LESS = 0.8
+
+NAMED = 10
+
+
+def plugin(survey: CheckContext) -> list[Finding]:
+    """One finding that lists them: undeclared and not provably safe is undecided, never safe.
+
+    Requests prove it: a feature that callers filled nearly as often as the table does (four fifths of its share, in 100
+    requests or more) was known when they asked.
+    """
+    dataset = survey.dataset
+    silent = [name for name in dataset.features if name not in dataset.roles.known]
+    shown = _shown(survey, silent)
+    unknown = [name for name in silent if name not in shown]
+    if not unknown:
+        return []
+    proven = f" ({len(shown)} more are shown by requests)" if shown else ""
+    return [
+        Finding(
+            code="D005",
+            severity="undecided",
+            message=f"nobody says when {len(unknown)} of {len(dataset.features)} features are known{proven}: "
+            + _named(unknown),
+            where="[data.known]",
+            measured=float(len(unknown)),
+            limit=0.0,
+            hint=f'{known_line(unknown[0], "request")} (or "outcome", or the name of a time column), a line each,'
+            " in headway.toml",
+        )
+    ]
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _shown(survey: CheckContext, names: list[str]) -> list[str]:
+    """Those that callers send."""
+    try:
+        asked = request_rows(survey) if names else None
+    except NotApplicable:
+        return []
+    if asked is None:
+        return []
+    table = survey.dataset.table
+    return [
+        name for name in names if name in asked.columns and filled_share(asked[name]) > LESS * filled_share(table[name])
+    ]

@@ -1,0 +1,32 @@
+"""D052: what `[personal]` did to the table, and what it keeps and why."""
+
+from __future__ import annotations
+
+from headway.core.contracts import CheckContext
+from headway.core.evidence import Finding
+from headway.data.personal.detection import find_personal_data
+
+_DONE = "personal."
+
+
+def plugin(survey: CheckContext) -> list[Finding]:
+    """A note for each column; a column that is kept although nothing personal is found in it is told as well."""
+    done = {name.removeprefix(_DONE): way for name, way in survey.dataset.provenance.items() if name.startswith(_DONE)}
+    return [_finding(survey, column, way) for column, way in done.items()]
+
+
+def _finding(survey: CheckContext, column: str, way: str) -> Finding:
+    message = {"drop": "was dropped when it was opened", "hash": "is a keyed hash: it groups, and is no feature"}.get(
+        way
+    )
+    if way == "keep":
+        found = find_personal_data(survey.dataset.table.select(column))
+        kinds = ", ".join(f"{each.kind} in {each.values:,} of {each.looked_at:,} values" for each in found)
+        message = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
+    return Finding(
+        code="D052",
+        severity="note",
+        message=f"'{column}' {message or f'was changed: {way}'}",
+        where=f"column {column}",
+        hint="nothing, if that is what [personal] in headway.toml shall say",
+    )

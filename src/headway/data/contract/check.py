@@ -1,0 +1,249 @@
+"""A file of any size as a lazy frame: parquet and Arrow with their types, csv as texts, which the contract reads."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from msgspec.structs import replace
+
+from headway.core.config import Config
+from headway.core.contracts import CheckContext
+from headway.core.errors import ConfigError, DataError
+from headway.core.evidence import Finding
+from headway.core.record import Record
+from headway.data.contract.discovery import discover_contract
+from headway.data.contract.table_contract import TableContract, load_project_contract, parse_relation, save_contract
+from headway.data.contract.validation import (
+    RuleViolation,
+    Table,
+    ValidationResult,
+    failing_rows,
+    passing_rows,
+    validate_table,
+)
+from headway.data.open import open_dataset
+from headway.data.personal.policy import apply_personal_policy
+from headway.data.read import read_file, resolve_path
+from headway.data.roles import parse_roles
+from headway.data.split import split_dataset
+from headway.storage import atomic, quarantined, segments
+
+PARQUET, CSV, ARROW = (".parquet",), (".csv",), (".arrow", ".ipc", ".feather")
+
+
+def scan_file(path: Path, config: Config) -> pl.LazyFrame:
+    """The rows of a file, which are not yet read; the words of `[data] missing` are missing values.
+
+    Of a `.dvc` file it is the file that it points to. Raises DataError where there is none, or one of another kind.
+    """
+    path = resolve_path(path)
+    if not path.is_file():
+        raise DataError(f"no file '{path.name}'", where=str(path), hint="headway contract check FILE")
+    words = list(config.data.missing)
+    if path.suffix in CSV:
+        return _scan_csv(path, words)
+    if path.suffix in PARQUET:
+        frame = pl.scan_parquet(path, glob=False)
+    elif path.suffix in ARROW and _is_ipc_file(path):
+        frame = pl.scan_ipc(path, glob=False)
+    else:
+        frame = read_file(path).lazy()
+    texts = pl.selectors.string()
+    return frame.with_columns(pl.when(~texts.is_in(words)).then(texts)) if words else frame
+
+
+def _scan_csv(path: Path, words: list[str]) -> pl.LazyFrame:
+    if not path.stat().st_size:
+        raise DataError(f"'{path.name}' is empty", where=str(path), hint="a line of names, then a line a row")
+    return pl.scan_csv(path, infer_schema=False, null_values=words or None, glob=False)
+
+
+def _is_ipc_file(path: Path) -> bool:
+    """Whether it is an Arrow file, and no stream."""
+    with path.open("rb") as file:
+        return file.read(6) == b"ARROW1"
+
+
+MAX_NAMES = 5
+_HINT = "headway contract check, which puts those rows in quarantine; or correct the contract"
+
+
+def contract_findings(survey: CheckContext, code: str) -> list[Finding]:
+    """The findings of one code, none where the project has no contract, which D010 says."""
+    contract = load_project_contract(survey.config)
+    if contract is None:
+        return []
+    held = validate_table(without_rewritten_columns(contract, survey.config), survey.dataset.table, codes=[code])
+    return to_findings(held, survey.config.data.contract)
+
+
+def uncovered_columns(contract: TableContract, survey: CheckContext) -> list[Finding]:
+    """A note on the columns that a table has and its contract does not name."""
+    names = [name for name in survey.dataset.table.columns if name not in contract.columns]
+    gone = {*survey.config.personal.hash, survey.config.data.target}
+    return uncovered_finding([name for name in names if name not in gone], survey.config.data.contract)
+
+
+def uncovered_finding(names: Sequence[str], file: str) -> list[Finding]:
+    """A note that a contract does not name these columns, if there are any."""
+    if not names:
+        return []
+    listed = ", ".join(f"'{name}'" for name in names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
+    message = f"{len(names):,} {'column is' if len(names) == 1 else 'columns are'} not in the contract: {listed}"
+    hint = "headway contract discover --replace writes it anew; or add a [columns.NAME]"
+    return [Finding(code="D010", severity="note", message=message, where=file, measured=float(len(names)), hint=hint)]
+
+
+def to_findings(held: ValidationResult, file: str) -> list[Finding]:
+    """Each rule that was broken as a finding, on the contract in a file."""
+    return [_finding(each, held.n_rows, file) for each in held.violations]
+
+
+def without_rewritten_columns(contract: TableContract, config: Config) -> TableContract:
+    """The contract without the columns of which `[data]` and `[personal]` make something else when data is opened."""
+    section, personal = config.data, config.personal
+    gone = {*personal.drop, *personal.hash}
+    if section.positive or section.classes or section.task == "embedding":
+        gone.add(section.target)
+    return replace(
+        contract,
+        columns={name: terms for name, terms in contract.columns.items() if name not in gone},
+        unique=tuple(key for key in contract.unique if not gone.intersection(key)),
+        relations=tuple(text for text in contract.relations if not gone.intersection(parse_relation(text).columns)),
+    )
+
+
+def _finding(violated: RuleViolation, n_rows: int, file: str) -> Finding:
+    rule, share = violated.rule, violated.count / max(1, n_rows)
+    column = f"[columns.{rule.columns[0]}] in {file}"
+    if rule.violated is None and rule.key_constraint is None:
+        hint = f"write the column, or optional = true under {column}"
+        return Finding(code=rule.code, severity="stop", message=rule.reason, where=file, hint=hint)
+    message = f"{rule.reason}: {violated.count:,} of {n_rows:,} rows"
+    if not rule.limit:
+        where = _location(violated)
+        return Finding(
+            code=rule.code, severity="stop", message=message, where=where, measured=share, limit=0.0, hint=_HINT
+        )
+    return Finding(
+        code=rule.code,
+        severity="warn",
+        message=f"{message}, {share:.2%}",
+        where=_location(violated),
+        measured=share,
+        limit=rule.limit,
+        hint=f"missing = {math.ceil(share * 100) / 100} under {column}, or find those values",
+    )
+
+
+def _location(violated: RuleViolation) -> str:
+    rows = f"row {', '.join(f'{row:,}' for row in violated.rows)}"
+    return f"{rows}: {', '.join(map(str, violated.values))}" if violated.values else rows
+
+
+class ContractReport(Record, frozen=True, kw_only=True):
+    """What a contract found in a table: how many rows fail, where they were put, with what is told of each rule.
+
+    `dataset` is the digest of the table's content, or of the bytes of a file, which may be larger than memory.
+    """
+
+    source: str
+    dataset: str
+    n_rows: int
+    n_failing: int
+    n_rules: int
+    findings: tuple[Finding, ...] = ()
+    quarantine: str = ""
+    passed: str = ""
+
+
+def discover_project_contract(config: Config, *, replace: bool = False) -> tuple[Path, TableContract]:
+    """Discover the contract of a project's data and write it where `[data] contract` says, for people to edit.
+
+    Raises ConfigError where there is one, unless it is to be replaced.
+    """
+    _expect_free(config, replace=replace)
+    dataset = open_dataset(config)
+    try:
+        periods = split_dataset(dataset, config.split, fitted=bool(config.model.file))
+    except DataError:
+        periods = {}
+    contract = discover_contract(dataset, periods, config)
+    rows = sum(len(periods[name].table) for name in ("train", "validation") if name in periods) or len(dataset.table)
+    about = (
+        f"What the columns of '{config.project.name}' may be, as they were in {rows:,} rows of train and validation.",
+        "Edit it: checks hold the data to it, and a server each request from the next release on (docs/contract.md).",
+    )
+    return save_project_contract(contract, config, about=about, replace=replace), contract
+
+
+def save_project_contract(contract: TableContract, config: Config, *, about: Sequence[str], replace: bool) -> Path:
+    """Write a contract where `[data] contract` says; raises ConfigError where there is one, unless it is replaced."""
+    _expect_free(config, replace=replace)
+    return save_contract(contract, config.path(config.data.contract), about=about)
+
+
+def _expect_free(config: Config, *, replace: bool) -> None:
+    path = config.path(config.data.contract)
+    if path.exists() and not replace:
+        hint = "headway contract discover --replace"
+        raise ConfigError(f"there is a {path.name}, which people may have edited", where=str(path), hint=hint)
+
+
+def check_contract(config: Config, file: Path | None = None, *, passed: Path | None = None) -> ContractReport:
+    """The project's table or a file held to the contract; failing rows are written to quarantine with the reasons.
+
+    The rows that pass are written to `passed`, a parquet file. Raises ConfigError where there is no contract.
+    """
+    contract = load_project_contract(config)
+    if contract is None:
+        hint = "headway contract discover"
+        raise ConfigError(f"there is no {config.data.contract}", where=str(config.folder), hint=hint)
+    table: Table
+    if file is None:
+        dataset = open_dataset(config)
+        contract, table, source = without_rewritten_columns(contract, config), dataset.table, dataset.name
+        content = dataset.digest
+    elif config.personal.drop or config.personal.hash:
+        table, _, _ = apply_personal_policy(scan_file(file, config).collect(), parse_roles(config.data), config)
+        contract, source, content = without_rewritten_columns(contract, config), str(file), _file_digest(file)
+    else:
+        table, source, content = scan_file(file, config), str(file), _file_digest(file)
+    held = validate_table(contract, table)
+    name = config.data.contract
+    return ContractReport(
+        source=source,
+        dataset=content,
+        n_rows=held.n_rows,
+        n_failing=held.n_failing,
+        n_rules=held.n_rules,
+        findings=(*to_findings(held, name), *uncovered_finding(held.uncovered, name)),
+        quarantine=_write_rows(failing_rows(held), quarantine_path(config, source)) if held.n_failing else "",
+        passed=_write_rows(passing_rows(held), passed) if passed else "",
+    )
+
+
+def _file_digest(file: Path) -> str:
+    with resolve_path(file).open("rb") as opened_file:
+        return f"sha256:{hashlib.file_digest(opened_file, 'sha256').hexdigest()}"
+
+
+def quarantine_path(config: Config, source: str) -> Path:
+    """Where the failing rows of a source are put: `quarantine/NAME/TIME-PROCESS-NUMBER.SOURCE.parquet` in the store."""
+    stem = re.sub(r"[^\w-]+", "-", Path(source).stem)
+    fresh = segments.fresh().removesuffix(segments.SUFFIX)
+    return config.state / quarantined.FOLDER / config.project.name / f"{fresh}.{stem}.parquet"
+
+
+def _write_rows(rows: pl.LazyFrame, path: Path) -> str:
+    """Write rows whole or not at all, as a stream."""
+    try:
+        atomic.fill(path, lambda file: rows.sink_parquet(file, maintain_order=True, engine="streaming"))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"cannot write '{path.name}': {error}", where=str(path), hint="write another type") from error
+    return str(path)

@@ -1,0 +1,224 @@
+"""Relations that hold in every row and that chance would not bring: what is worth agreeing on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, permutations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.config import Config
+from headway.core.dataset import OUTCOME, Dataset
+from headway.core.errors import DataError
+from headway.data.contract.rules import STRING_DTYPES, SUM_TOLERANCE
+from headway.data.contract.table_contract import Bound, ColumnContract, ColumnType, Relation, TableContract
+from headway.data.contract.validation import validate_table
+
+MAX_COLUMNS = 60
+MIN_PAIRS = 20
+SAMPLE_ROWS = 1_000
+BY_CHANCE = 0.9
+ROWS_PER_VALUE = 10
+
+
+def find_relations(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> tuple[str, ...]:
+    """The relations that every row of a table bears out, of its first 60 columns.
+
+    An order is told where it would hold in less than 0.9 of the rows if one column were dealt anew, and no two others
+    imply it; what a column tells of another where its values come ten times each, and the other is not nearly always
+    the same.
+    """
+    names = list(columns)[:MAX_COLUMNS]
+    some = table.gather_every(max(1, len(table) // SAMPLE_ROWS))
+    asked = {name: ColumnContract(type=columns[name].type, missing=1.0) for name in names}
+    found = [*_orders(some, asked), *_sums(some, asked), *_dependencies(table, some, asked)]
+    contract = TableContract(columns=asked, relations=tuple(map(str, found)))
+    violated = {each.rule.reason for each in validate_table(contract, table).violations}
+    kept = [each for each in found if f"not {each}" not in violated]
+    return tuple(str(each) for each in kept if not _implied(each, kept))
+
+
+def _orders(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
+    for kinds in (("number", "whole"), ("date",), ("time",)):
+        names = [name for name, terms in columns.items() if terms.type in kinds]
+        values = _floats(some, names)
+        anew = np.random.default_rng(0).permutation(len(values))
+        for a, b in permutations(range(len(names)), 2):
+            left, right = values[:, a], values[:, b]
+            both = ~np.isnan(left) & ~np.isnan(right)
+            if both.sum() < MIN_PAIRS or not (left <= right)[both].all():
+                continue
+            same = bool((left == right)[both].all())
+            if same and a < b and len(np.unique(left[both])) > 1:
+                yield Relation(kind="==", left=(names[a],), right=names[b])
+            dealt = right[anew]
+            if not same and (left <= dealt)[both & ~np.isnan(dealt)].mean() < BY_CHANCE:
+                yield Relation(kind="<=", left=(names[a],), right=names[b])
+
+
+def _sums(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
+    names = [name for name, terms in columns.items() if terms.type in ("number", "whole")]
+    names = [name for name in names if some[name].drop_nulls().n_unique() > 1]
+    values = _floats(some, names)
+    for a, b in combinations(range(len(names)), 2):
+        total = (values[:, a] + values[:, b])[:, None]
+        known = ~np.isnan(total) & ~np.isnan(values)
+        off = known & (np.abs(total - values) > SUM_TOLERANCE * np.maximum(np.abs(values), 1.0))
+        for c in np.flatnonzero(~off.any(axis=0) & (known.sum(axis=0) >= MIN_PAIRS)):
+            if c not in (a, b):
+                yield Relation(kind="+", left=(names[a], names[b]), right=names[int(c)])
+
+
+def _dependencies(table: pl.DataFrame, some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
+    named = [name for name, terms in columns.items() if terms.type != "time"]
+    counts = {name: table[name].drop_nulls().n_unique() for name in named}
+    telling = [each for each in named if 1 < counts[each] * ROWS_PER_VALUE <= len(table)]
+    telling = [each for each in telling if columns[each].type not in ("number", "boolean")]
+    for name in named:
+        most = table[name].drop_nulls().value_counts(sort=True)["count"]
+        if len(most) < 2 or most[0] > BY_CHANCE * len(table):
+            continue
+        for key in telling:
+            pairs = some.select(key, name).drop_nulls() if key != name else some.clear()
+            if len(pairs) >= MIN_PAIRS and pairs.n_unique() == pairs[key].n_unique():
+                yield Relation(kind="->", left=(key,), right=name)
+
+
+def _floats(some: pl.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
+    """Columns as numbers, float64 [n, d], NaN where missing."""
+    columns = [some[name].to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names]
+    return np.column_stack(columns) if columns else np.empty((len(some), 0))
+
+
+def _implied(relation: Relation, kept: Sequence[Relation]) -> bool:
+    """Whether an order follows from two others, or what is told from two columns being equal."""
+    if relation.kind == "->":
+        return any(each.kind == "==" and {*each.columns} == {*relation.columns} for each in kept)
+    if relation.kind != "<=":
+        return False
+    orders = {(each.left[0], each.right) for each in kept if each.kind == "<="}
+    middles = {right for left, right in orders if left == relation.left[0]}
+    return any((middle, relation.right) in orders for middle in middles - {relation.right})
+
+
+MAX_VALUES = 50
+MAX_CODES = 20
+MIN_ROWS = 100
+MISSING_BLOCKS = 10
+_DIGITS = 6
+
+
+def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: Config) -> TableContract:
+    """The contract that the rows of train and validation bear out; all rows where there is neither.
+
+    A number may lie beyond what was seen by `[policy] contract_margin` of its range, and never below 0 where none did;
+    whole numbers of at most 20 values are taken for codes, and may not.
+    A column may be missing as often as in that tenth of the rows where it was most. What `[data]` or `[personal]`
+    makes of a column when it is opened is left out, for the file that it came from holds something else.
+    """
+    parts = [periods[name].table for name in ("train", "validation") if name in periods] or [dataset.table]
+    table = pl.concat(parts)
+    left_out = {*config.personal.hash, *_rewritten_columns(config)}
+    later = {name for name, when in dataset.roles.known.items() if when == OUTCOME} | {dataset.roles.target}
+    columns = {
+        name: terms
+        for name in table.columns
+        if name not in left_out
+        if (terms := infer_column(table[name], margin=config.policy.contract_margin, optional=name in later))
+        is not None
+    }
+    if not columns:
+        raise DataError("no column is a number, text, date or time", where=dataset.name, hint="[data] source")
+    table = table.select(list(columns))
+    relations = find_relations(table, columns) if len(table) >= MIN_ROWS else ()
+    return TableContract(columns=columns, unique=_unique_columns(table, columns), relations=relations)
+
+
+def infer_column(column: pl.Series, *, margin: float, optional: bool = False) -> ColumnContract | None:
+    """What a column was; None for a type that no contract knows."""
+    kind = _column_type(column.dtype)
+    if kind is None:
+        return None
+    values = column.drop_nans() if column.dtype.is_float() else column
+    values = values.drop_nulls()
+    lowest, highest = _range(values, margin) if kind in ("number", "whole") else (None, None)
+    return ColumnContract(
+        type=kind,
+        optional=optional,
+        missing=_max_missing_share(column),
+        lowest=lowest,
+        highest=highest,
+        values=_allowed_values(values) if kind == "text" else (),
+    )
+
+
+def _rewritten_columns(config: Config) -> set[str]:
+    """The target, where opening makes numbers of its texts."""
+    section = config.data
+    return {section.target} if section.positive or section.classes or section.task == "embedding" else set()
+
+
+def _column_type(dtype: pl.DataType) -> ColumnType | None:
+    if dtype.is_integer():
+        return "whole"
+    if dtype.is_numeric():
+        return "number"
+    names: dict[type[pl.DataType], ColumnType] = {pl.Boolean: "boolean", pl.Date: "date", pl.Datetime: "time"}
+    return "text" if dtype in STRING_DTYPES else names.get(dtype.base_type())
+
+
+def _max_missing_share(column: pl.Series) -> float:
+    """The largest share of rows without a value in a tenth of them, in their order, in whole percent."""
+    gone = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
+    gone = gone.fill_null(True)
+    if not gone.any():
+        return 0.0
+    length = math.ceil(len(gone) / MISSING_BLOCKS)
+    shares = [gone.slice(start, length).mean() for start in range(0, len(gone), length)]
+    return math.ceil(100 * max(float(str(share)) for share in shares)) / 100
+
+
+def _range(values: pl.Series, margin: float) -> tuple[Bound | None, Bound | None]:
+    finite = values.filter(values.is_finite()) if values.dtype.is_float() else values
+    if finite.is_empty():
+        return None, None
+    low, high = float(str(finite.min())), float(str(finite.max()))
+    coded = values.dtype.is_integer() and finite.n_unique() <= MAX_CODES
+    beyond = 0.0 if coded else margin * (high - low)
+    lowest, highest = low - beyond, high + beyond
+    lowest = max(lowest, 0.0) if low >= 0 else lowest
+    highest = min(highest, 0.0) if high <= 0 else highest
+    if values.dtype.is_integer():
+        return math.floor(lowest), math.ceil(highest)
+    return _rounded(lowest, up=False), _rounded(highest, up=True)
+
+
+def _rounded(value: float, *, up: bool) -> float:
+    """A number of six digits, not inside the range whose end it is.
+
+    >>> _rounded(0.12345678, up=True)
+    0.123457
+    """
+    digits = _DIGITS - 1 - (math.floor(math.log10(abs(value))) if value else 0)
+    near = round(value, digits)
+    step = 10.0**-digits
+    if up:
+        return near if near >= value else round(near + step, digits)
+    return near if near <= value else round(near - step, digits)
+
+
+def _allowed_values(texts: pl.Series) -> tuple[str, ...]:
+    """Its texts, sorted, where there are few and each came again."""
+    found = texts.cast(pl.String).unique().sort()
+    return tuple(found) if len(found) <= MAX_VALUES and len(found) * 2 <= len(texts) else ()
+
+
+def _unique_columns(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> tuple[tuple[str, ...], ...]:
+    """Each column that no two rows share, and none lacks."""
+    if len(table) < MIN_ROWS:
+        return ()
+    whole = [name for name, terms in columns.items() if terms.type in ("whole", "text", "time") and not terms.missing]
+    return tuple((name,) for name in whole if table[name].n_unique() == len(table))

@@ -1,0 +1,75 @@
+"""The contract of a release: what was agreed of each column that a model reads, else what it was in its rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from headway.core.release import Bounds, Contract
+from headway.core.variant import Field, Signature
+from headway.data.contract.table_contract import Bound, ColumnContract, TableContract
+from headway.data.contract.validation import passing_rows, validate_table
+
+TEXT = "BYTES"
+_ANY = ColumnContract(type="text")
+
+
+def observed_contract(rows: NDArray[np.float64], signature: Signature, *, margin: float) -> Contract:
+    """The ranges and texts in rows float64 [n, d]; a column may be missing where it was so in one of them."""
+    columns = tuple(_observed_bounds(column, field) for column, field in zip(rows.T, signature.inputs, strict=True))
+    return Contract(columns=columns, margin=margin, n_rows=len(rows))
+
+
+def agreed_contract(contract: Contract, signature: Signature, agreed: TableContract) -> Contract:
+    """The contract of a release by what people agreed on: the columns named there, and no others, without a margin.
+
+    Ranges, values, lengths and patterns hold as they stand, and a value may be missing where that is above 0; a text
+    that the model does not know is outside all the same.
+    """
+    seen = {each.name: each.missing for each in contract.columns}
+    named = [(field, agreed.columns[field.name]) for field in signature.inputs if field.name in agreed.columns]
+    columns = tuple(_agreed_bounds(field, terms, missing=seen.get(field.name, 0.0)) for field, terms in named)
+    return Contract(columns=columns, margin=0.0, n_rows=contract.n_rows)
+
+
+def _observed_bounds(column: NDArray[np.float64], field: Field) -> Bounds:
+    missing = float(np.isnan(column).mean()) if len(column) else 1.0
+    seen = column[np.isfinite(column)]
+    if field.datatype == TEXT:
+        ranks = np.unique(seen).astype(int)
+        texts = tuple(field.categories[rank] for rank in ranks if rank < len(field.categories))
+        return Bounds(name=field.name, categories=texts, missing=missing, may_miss=missing > 0)
+    lowest, highest = (float(seen.min()), float(seen.max())) if len(seen) else (None, None)
+    return Bounds(name=field.name, lowest=lowest, highest=highest, missing=missing, may_miss=missing > 0)
+
+
+def _agreed_bounds(field: Field, terms: ColumnContract, *, missing: float) -> Bounds:
+    may_miss = terms.missing > 0
+    if field.datatype == TEXT:
+        return Bounds(name=field.name, categories=_allowed_categories(field, terms), missing=missing, may_miss=may_miss)
+    lowest, highest = _numeric_range(terms)
+    return Bounds(name=field.name, lowest=lowest, highest=highest, missing=missing, may_miss=may_miss)
+
+
+def _allowed_categories(field: Field, terms: ColumnContract) -> tuple[str, ...]:
+    """The texts that the model knows and that pass, asked of the same plan as a table's."""
+    known = pl.DataFrame({field.name: field.categories}, schema={field.name: pl.String})
+    asked = replace(terms, missing=1.0) if terms.type == "text" else _ANY
+    contract = TableContract(columns={field.name: asked})
+    return tuple(passing_rows(validate_table(contract, known)).collect()[field.name])
+
+
+def _numeric_range(terms: ColumnContract) -> tuple[float | None, float | None]:
+    if terms.type == "boolean":
+        return 0.0, 1.0
+    values = [_number(value) for value in terms.values]
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return _number(terms.lowest), _number(terms.highest)
+    return min(numbers), max(numbers)
+
+
+def _number(end: bool | Bound | None) -> float | None:
+    return None if end is None or isinstance(end, str) else float(end)

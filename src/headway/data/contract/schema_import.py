@@ -1,0 +1,380 @@
+"""What a schema of another tool says as a contract, and what of it a contract cannot say."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headway.core.errors import ConfigError
+from headway.core.plugins import load_object
+from headway.data.contract.table_contract import ColumnContract, ColumnType, TableContract, validate_contract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedSchema:
+    """A contract, and in words what the schema says beside it: nothing of a schema is left out in silence."""
+
+    contract: TableContract
+    unsupported: tuple[str, ...] = ()
+
+
+def column_contract(name: str, fields: Mapping[str, object]) -> ColumnContract:
+    """The terms of a column; raises ConfigError where a value is none that a contract can hold."""
+    given = {field: value for field, value in fields.items() if value not in (None, ())}
+    try:
+        return msgspec.convert({field: to_toml_value(value) for field, value in given.items()}, ColumnContract)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"column '{name}' of the schema says what no contract can: {error}",
+            where=f"column {name}",
+            hint="leave that out of the schema, and write it into contract.toml",
+        ) from error
+
+
+def to_toml_value(value: object) -> object:
+    """A value as a contract writes it: dates and times as text."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return tuple(to_toml_value(each) for each in value)
+    return value.isoformat() if isinstance(value, date | datetime) else value
+
+
+def next_value(end: object, kind: ColumnType, *, up: bool) -> object:
+    """The next value after an end that is not inside itself.
+
+    >>> beyond(3, "whole", up=True)
+    4
+    """
+    if kind == "whole" and isinstance(end, int | float):
+        return math.floor(end) + 1 if up else math.ceil(end) - 1
+    if kind == "number" and isinstance(end, int | float):
+        return math.nextafter(float(end), math.inf if up else -math.inf)
+    moment = end
+    if isinstance(end, str):
+        moment = date.fromisoformat(end) if kind == "date" else datetime.fromisoformat(end)
+    if isinstance(moment, datetime):
+        return moment + timedelta(microseconds=1) * (1 if up else -1)
+    if isinstance(moment, date):
+        return moment + timedelta(days=1) * (1 if up else -1)
+    raise ConfigError(f"{end!r} is the end of no range of a {kind}", hint="a number, date or time")
+
+
+def contains_pattern(pattern: str) -> str:
+    """A pattern for whole texts of one that need only be found in them.
+
+    >>> found_in("b+")
+    '(?s:.*)(?:b+)(?s:.*)'
+    """
+    return f"(?s:.*)(?:{pattern})(?s:.*)"
+
+
+_FRICTIONLESS_TYPES: dict[str, ColumnType] = {
+    "integer": "whole",
+    "year": "whole",
+    "number": "number",
+    "string": "text",
+    "boolean": "boolean",
+    "date": "date",
+    "datetime": "time",
+}
+_FRICTIONLESS_FIELDS = {
+    "minimum": "lowest",
+    "maximum": "highest",
+    "minLength": "shortest",
+    "maxLength": "longest",
+    "pattern": "pattern",
+}
+_FRICTIONLESS_CONSTRAINTS = {
+    *_FRICTIONLESS_FIELDS,
+    "required",
+    "unique",
+    "enum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+}
+
+
+def from_frictionless(schema: Mapping[str, Any]) -> ImportedSchema:
+    """The contract that a table schema says."""
+    primary = _names(schema.get("primaryKey", ()))
+    columns: dict[str, ColumnContract] = {}
+    unsupported: list[str] = []
+    unique = [primary, *(_names(key) for key in schema.get("uniqueKeys", ()))]
+    for field in schema.get("fields", ()):
+        name, constraints = field["name"], field.get("constraints", {})
+        kind = _FRICTIONLESS_TYPES.get(field.get("type", "string"))
+        if kind is None:
+            unsupported.append(f"column '{name}' is of type {field['type']}")
+            continue
+        columns[name] = column_contract(name, _frictionless_fields(kind, constraints, needed=name in primary))
+        unique += [(name,)] if constraints.get("unique") else []
+        unsupported += [f"column '{name}': {each}" for each in sorted(set(constraints) - _FRICTIONLESS_CONSTRAINTS)]
+        unsupported += (
+            [f"column '{name}': format {field['format']}"] if field.get("format", "default") != "default" else []
+        )
+    unsupported += [
+        each for each in ("foreignKeys", "missingValues", "fieldsMatch") if schema.get(each) not in (None, [""])
+    ]
+    keys = tuple(dict.fromkeys(key for key in unique if key and columns.keys() >= set(key)))
+    return ImportedSchema(contract=TableContract(columns=columns, unique=keys), unsupported=tuple(unsupported))
+
+
+def _frictionless_fields(kind: ColumnType, constraints: Mapping[str, Any], *, needed: bool) -> dict[str, object]:
+    fields: dict[str, object] = {"type": kind, "missing": 0.0 if needed or constraints.get("required") else 1.0}
+    fields |= {_FRICTIONLESS_FIELDS[name]: value for name, value in constraints.items() if name in _FRICTIONLESS_FIELDS}
+    if "exclusiveMinimum" in constraints:
+        fields["lowest"] = next_value(constraints["exclusiveMinimum"], kind, up=True)
+    if "exclusiveMaximum" in constraints:
+        fields["highest"] = next_value(constraints["exclusiveMaximum"], kind, up=False)
+    return fields | {"values": tuple(constraints.get("enum", ()))}
+
+
+def _names(key: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(key)
+
+
+_DATAFRAMELY_TYPES: tuple[tuple[str, ColumnType], ...] = (
+    (r"U?Int(eger|\d+)", "whole"),
+    (r"Float\d*|Decimal", "number"),
+    (r"String|Enum|Categorical", "text"),
+    (r"Bool", "boolean"),
+    (r"Date", "date"),
+    (r"Datetime", "time"),
+)
+_DATAFRAMELY_FIELDS = {"min": "lowest", "max": "highest", "min_length": "shortest", "max_length": "longest"}
+_DATAFRAMELY_VALUES = ("is_in", "categories")
+_DATAFRAMELY_UNSUPPORTED = ("check", "resolution")
+
+
+def _is_dataframely(schema: object) -> bool:
+    """Whether it is a schema class of dataframely."""
+    return callable(getattr(schema, "columns", None)) and callable(getattr(schema, "primary_key", None))
+
+
+def from_dataframely(schema: Any) -> ImportedSchema:
+    """The contract that a schema class says."""
+    columns: dict[str, ColumnContract] = {}
+    unsupported = [f"the table: rule {name}" for name in getattr(schema, "_schema_validation_rules", dict)()]
+    for name, column in schema.columns().items():
+        said = type(column).__name__
+        kind = next((kind for form, kind in _DATAFRAMELY_TYPES if re.fullmatch(form, said)), None)
+        if kind is None:
+            unsupported.append(f"column '{name}' is of type {said}")
+            continue
+        columns[name] = column_contract(name, _dataframely_fields(column, kind))
+        unsupported += [
+            f"column '{name}': {each}" for each in _DATAFRAMELY_UNSUPPORTED if getattr(column, each, None) is not None
+        ]
+    key = tuple(schema.primary_key())
+    unique = (key,) if key and columns.keys() >= set(key) else ()
+    return ImportedSchema(contract=TableContract(columns=columns, unique=unique), unsupported=tuple(unsupported))
+
+
+def _dataframely_fields(column: Any, kind: ColumnType) -> dict[str, object]:
+    fields: dict[str, object] = {"type": kind, "missing": 1.0 if column.nullable and not column.primary_key else 0.0}
+    fields |= {ours: getattr(column, theirs, None) for theirs, ours in _DATAFRAMELY_FIELDS.items()}
+    if (low := getattr(column, "min_exclusive", None)) is not None:
+        fields["lowest"] = next_value(low, kind, up=True)
+    if (high := getattr(column, "max_exclusive", None)) is not None:
+        fields["highest"] = next_value(high, kind, up=False)
+    for name in _DATAFRAMELY_VALUES:
+        fields["values"] = fields.get("values") or tuple(getattr(column, name, None) or ())
+    pattern = getattr(column, "regex", None)
+    return fields | {"pattern": contains_pattern(pattern) if pattern else None}
+
+
+_PANDERA_TYPES: tuple[tuple[str, ColumnType], ...] = (
+    (r"u?int\d*", "whole"),
+    (r"float\d*|decimal.*", "number"),
+    (r"str|string.*|categorical.*|category|enum.*|object", "text"),
+    (r"bool(ean)?", "boolean"),
+    (r"date", "date"),
+    (r"datetime.*|timestamp.*", "time"),
+)
+_PANDERA_ATTRIBUTES = (
+    "dtype",
+    "nullable",
+    "unique",
+    "required",
+    "regex",
+    "checks",
+    "title",
+    "description",
+    "coerce",
+    "metadata",
+)
+Fields = dict[str, object]
+_PANDERA_CHECKS: dict[str, Callable[[Mapping[str, Any], ColumnType], Fields]] = {
+    "greater_than_or_equal_to": lambda said, kind: {"lowest": said["min_value"]},
+    "less_than_or_equal_to": lambda said, kind: {"highest": said["max_value"]},
+    "greater_than": lambda said, kind: {"lowest": next_value(said["min_value"], kind, up=True)},
+    "less_than": lambda said, kind: {"highest": next_value(said["max_value"], kind, up=False)},
+    "in_range": lambda said, kind: _pandera_range(said, kind),
+    "isin": lambda said, kind: {"values": tuple(said["allowed_values"])},
+    "equal_to": lambda said, kind: {"values": (said["value"],)},
+    "str_matches": lambda said, kind: {"pattern": f"(?:{_pattern_text(said['pattern'])})(?s:.*)"},
+    "str_contains": lambda said, kind: {"pattern": contains_pattern(_pattern_text(said["pattern"]))},
+    "str_length": lambda said, kind: _pandera_length(said),
+}
+_PANDERA_ARGUMENT = {
+    "greater_than_or_equal_to": "min_value",
+    "less_than_or_equal_to": "max_value",
+    "greater_than": "min_value",
+    "less_than": "max_value",
+    "isin": "allowed_values",
+    "equal_to": "value",
+    "str_matches": "pattern",
+    "str_contains": "pattern",
+}
+"""The name of what a check says, where JSON has it alone."""
+
+
+def _is_pandera(schema: object) -> bool:
+    """Whether it is a schema of pandera, or a class of its models."""
+    return hasattr(schema, "to_schema") or all(hasattr(schema, name) for name in ("columns", "checks", "strict"))
+
+
+def from_pandera(schema: Any) -> ImportedSchema:
+    """The contract that a schema, or a model class, says."""
+    schema = schema.to_schema() if hasattr(schema, "to_schema") else schema
+    columns = {name: _pandera_column(column) for name, column in schema.columns.items()}
+    checks = [str(check.name or "a check of its own") for check in schema.checks]
+    return _pandera_contract(columns, schema.unique, checks)
+
+
+def from_pandera_json(said: Mapping[str, Any]) -> ImportedSchema:
+    """The contract that a schema as JSON says."""
+    checks = [str(each) for each in said.get("checks") or ()]
+    return _pandera_contract(
+        {name: _pandera_column_from_json(column) for name, column in said["columns"].items()},
+        said.get("unique"),
+        checks,
+    )
+
+
+def _pandera_contract(columns: Mapping[str, dict[str, Any]], unique: Any, checks: list[str]) -> ImportedSchema:
+    found: dict[str, ColumnContract] = {}
+    unsupported = [f"the table: {each}" for each in checks]
+    names = (unique,) if isinstance(unique, str) else tuple(unique or ())
+    keys = [names] if names else []
+    for name, column in columns.items():
+        kind = _pandera_type(str(column["dtype"]))
+        if kind is None or column["regex"]:
+            unsupported.append(f"column '{name}': {'names by pattern' if column['regex'] else column['dtype']}")
+            continue
+        fields: Fields = {"type": kind, "missing": 1.0 if column["nullable"] else 0.0}
+        fields["optional"] = not column["required"]
+        for check, statistics in column["checks"]:
+            taken = _PANDERA_CHECKS[check](statistics, kind) if check in _PANDERA_CHECKS and statistics else {}
+            taken = {} if fields.keys() & taken.keys() else taken
+            fields |= taken
+            unsupported += [] if taken else [f"column '{name}': {check}"]
+        found[name] = column_contract(name, fields)
+        keys += [(name,)] if column["unique"] else []
+    whole = tuple(key for key in keys if found.keys() >= set(key))
+    return ImportedSchema(contract=TableContract(columns=found, unique=whole), unsupported=tuple(unsupported))
+
+
+def _pandera_column(column: Any) -> dict[str, Any]:
+    checks = [(str(check.name or "a check of its own"), check.statistics) for check in column.checks]
+    plain = {name: getattr(column, name) for name in ("dtype", "nullable", "unique", "required", "regex")}
+    return {**plain, "checks": checks}
+
+
+def _pandera_column_from_json(column: Mapping[str, Any]) -> dict[str, Any]:
+    checks = {name: value for name, value in column.items() if name not in _PANDERA_ATTRIBUTES}
+    named = [
+        (name, value if isinstance(value, dict) else {_PANDERA_ARGUMENT.get(name, name): value})
+        for name, value in checks.items()
+    ]
+    defaults = {"nullable": False, "unique": False, "required": True, "regex": False}
+    listed: list[tuple[str, dict[str, Any]]] = [
+        (str(each.get("options", {}).get("check_name", each)), {}) for each in column.get("checks") or ()
+    ]
+    return {
+        **defaults,
+        **{name: column[name] for name in _PANDERA_ATTRIBUTES if name in column},
+        "checks": [*named, *listed],
+    }
+
+
+def _pandera_type(dtype: str) -> ColumnType | None:
+    return next((kind for form, kind in _PANDERA_TYPES if re.fullmatch(form, dtype.lower())), None)
+
+
+def _pandera_range(said: Mapping[str, Any], kind: ColumnType) -> Fields:
+    low, high = said["min_value"], said["max_value"]
+    lowest = low if said.get("include_min", True) else next_value(low, kind, up=True)
+    return {"lowest": lowest, "highest": high if said.get("include_max", True) else next_value(high, kind, up=False)}
+
+
+def _pandera_length(said: Mapping[str, Any]) -> Fields:
+    exact = said.get("exact_value")
+    return {"shortest": exact or said.get("min_value"), "longest": exact or said.get("max_value")}
+
+
+def _pattern_text(pattern: Any) -> str:
+    return str(getattr(pattern, "pattern", pattern))
+
+
+_HINT = "a table schema (JSON), a schema of pandera (module:name, JSON or YAML), or one of dataframely (module:name)"
+
+
+def import_schema(reference: str, folder: Path) -> ImportedSchema:
+    """The contract that a schema says, with what of it a contract cannot say.
+
+    `module:name` is a schema, a class, or a function that gives one: it runs the project's own code. Raises ConfigError
+    for what is no schema, and PluginError where its library is absent.
+    """
+    path = folder / reference
+    if path.suffix == ".json":
+        said = _from_json(_read_json(path))
+    elif path.suffix in (".yaml", ".yml"):
+        said = from_pandera(load_object("pandera.polars:DataFrameSchema", folder).from_yaml(_read_text(path)))
+    elif ":" in reference:
+        said = _from_object(load_object(reference, folder), reference)
+    else:
+        raise ConfigError(f"'{reference}' is no schema that is known", where=reference, hint=_HINT)
+    validate_contract(said.contract)
+    return said
+
+
+def _from_json(content: Any) -> ImportedSchema:
+    if isinstance(content, dict) and content.get("resources"):
+        content = content["resources"][0].get("schema")
+    if isinstance(content, dict) and isinstance(content.get("fields"), list):
+        return from_frictionless(content)
+    if isinstance(content, dict) and isinstance(content.get("columns"), dict):
+        return from_pandera_json(content)
+    raise ConfigError("the JSON has neither fields nor columns", hint=_HINT)
+
+
+def _from_object(schema: Any, reference: str) -> ImportedSchema:
+    if _is_dataframely(schema):
+        return from_dataframely(schema)
+    if _is_pandera(schema):
+        return from_pandera(schema)
+    if callable(schema) and not isinstance(schema, type):
+        return _from_object(schema(), reference)
+    raise ConfigError(f"'{reference}' is a {type(schema).__name__}, and no schema", where=reference, hint=_HINT)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_text(path))
+    except ValueError as error:
+        raise ConfigError(f"'{path.name}' is not JSON: {error}", where=str(path)) from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"'{path.name}' cannot be read: {error.strerror}", where=str(path)) from error

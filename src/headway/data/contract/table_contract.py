@@ -1,0 +1,264 @@
+"""TableContract: what was agreed that a table holds, column by column; people read and edit it as `contract.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import polars as pl
+from msgspec import Meta
+
+from headway.core.config import Config
+from headway.core.errors import ConfigError
+from headway.core.record import Record
+from headway.storage.atomic import write
+
+ORDERED_TYPES = ("number", "whole", "date", "time")
+ColumnType = Literal["number", "whole", "text", "boolean", "date", "time"]
+Bound = int | float | str
+"""The end of a range; of dates and times as text in ISO 8601."""
+
+
+class ColumnContract(Record, frozen=True, kw_only=True):
+    """What one column may be.
+
+    `missing` is the largest share of rows without a value: at 0 each row needs one, at 1 none does. A column that is
+    `optional` may be absent from a table. `lowest`, `highest`, `shortest` and `longest` are inside; `pattern` is a
+    regular expression that a whole text fits, lengths are those of texts, in characters.
+    """
+
+    type: ColumnType
+    optional: bool = False
+    missing: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    lowest: Bound | None = None
+    highest: Bound | None = None
+    values: tuple[bool | Bound, ...] = ()
+    pattern: str = ""
+    shortest: Annotated[int, Meta(ge=0)] | None = None
+    longest: Annotated[int, Meta(ge=0)] | None = None
+
+
+class TableContract(Record, frozen=True, kw_only=True):
+    """What a table holds: its columns, the keys that no two rows share, and how columns go together.
+
+    A relation is `a <= b`, `a < b`, `a == b`, `a + b == c` or `a, b -> c` (rows equal in a and b are equal in c). Rows
+    that lack one of its values, or a part of a key, are not judged by it.
+    """
+
+    columns: dict[str, ColumnContract] = {}
+    unique: tuple[tuple[str, ...], ...] = ()
+    relations: tuple[str, ...] = ()
+
+
+_NAME = r"\s*(`[^`]+`|[^\W\d]\w*)\s*"
+_ORDER = re.compile(rf"{_NAME}(<=|<|==){_NAME}")
+_SUM = re.compile(rf"{_NAME}\+{_NAME}=={_NAME}")
+_DEPENDENCY = re.compile(rf"({_NAME}(?:,{_NAME})*)->{_NAME}")
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """How columns go together: `left` (one, the two of a sum, or those that tell another) and `right`."""
+
+    kind: Literal["<=", "<", "==", "+", "->"]
+    left: tuple[str, ...]
+    right: str
+
+    def __str__(self) -> str:
+        left, right = [quote_column(name) for name in self.left], quote_column(self.right)
+        if self.kind == "+":
+            return f"{' + '.join(left)} == {right}"
+        return f"{', '.join(left)} {self.kind} {right}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that it is about."""
+        return (*self.left, self.right)
+
+
+def parse_relation(text: str) -> Relation:
+    """The relation that a text says; raises ConfigError where it says none.
+
+    >>> relation_of("start <= `end of stay`").columns
+    ('start', 'end of stay')
+    """
+    if found := _SUM.fullmatch(text):
+        return Relation(kind="+", left=(_unquote(found[1]), _unquote(found[2])), right=_unquote(found[3]))
+    if found := _ORDER.fullmatch(text):
+        kind: Literal["<=", "<", "=="] = "<=" if found[2] == "<=" else "<" if found[2] == "<" else "=="
+        return Relation(kind=kind, left=(_unquote(found[1]),), right=_unquote(found[3]))
+    if found := _DEPENDENCY.fullmatch(text):
+        left = tuple(_unquote(name) for name in re.findall(_NAME, found[1]))
+        return Relation(kind="->", left=left, right=_unquote(found[found.re.groups]))
+    raise ConfigError(
+        f"{text!r} is no relation between columns",
+        where="relations",
+        hint="a <= b, a < b, a == b, a + b == c or a, b -> c; `names with spaces` in backquotes",
+    )
+
+
+def quote_column(name: str) -> str:
+    """The name of a column as a relation writes it."""
+    return name if _IDENTIFIER.fullmatch(name) else f"`{name}`"
+
+
+def _unquote(name: str) -> str:
+    return name.strip("`")
+
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+KINDS = {"number": "number", "whole": "number", "text": "text", "boolean": "boolean", "date": "date", "time": "time"}
+_OF_TEXT = ("pattern", "shortest", "longest")
+
+
+def load_project_contract(config: Config) -> TableContract | None:
+    """The contract of a project; None where it has no file of one. Raises ConfigError for a file that is none."""
+    path = config.path(config.data.contract)
+    return load_contract(path) if path.is_file() else None
+
+
+def load_contract(path: Path) -> TableContract:
+    """The contract in a file; raises ConfigError where it says what no contract can say."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = msgspec.convert(_to_msgspec(values), TableContract)
+        validate_contract(found)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(
+            f"'{path.name}' is no contract: {error}", where=str(path), hint=_nearest_field(str(error))
+        ) from error
+    except ConfigError as error:
+        raise ConfigError(error.what, where=f"{path}, {error.where}", hint=error.hint) from error
+    return found
+
+
+def save_contract(contract: TableContract, path: Path, *, about: Sequence[str]) -> Path:
+    """Write a contract whole or not at all, with lines about it at its head."""
+    write(path, contract_to_toml(contract, about=about).encode())
+    return path
+
+
+def contract_to_toml(contract: TableContract, *, about: Sequence[str] = ()) -> str:
+    """A contract as TOML; what is as by default is left out, but for `missing`."""
+    lines = [f"# {line}" for line in about]
+    if contract.unique:
+        lines += ["", "unique = [", *(f"  {_toml_value(key)}," for key in contract.unique), "]"]
+    if contract.relations:
+        lines += ["", "relations = [", *(f"  {_toml_value(text)}," for text in contract.relations), "]"]
+    for name, terms in contract.columns.items():
+        lines += ["", f"[columns.{name if _BARE.fullmatch(name) else _toml_value(name)}]", *_column_lines(terms)]
+    return "\n".join(lines) + "\n"
+
+
+def validate_contract(contract: TableContract) -> None:
+    """Raise ConfigError where a contract contradicts itself, or speaks of what its type has not."""
+    for name, terms in contract.columns.items():
+        _expect_terms(name, terms)
+    for key in contract.unique:
+        _expect_named(key, contract, where="unique")
+    for text in contract.relations:
+        relation, where = parse_relation(text), f"relations, {text!r}"
+        _expect_named(relation.columns, contract, where=where)
+        kinds = {KINDS[contract.columns[name].type] for name in relation.columns}
+        able = {"+": {"number"}, "<": {"number", "date", "time"}, "<=": {"number", "date", "time"}}
+        if relation.kind != "->" and (len(kinds) > 1 or not kinds <= able.get(relation.kind, kinds)):
+            hint = "numbers with numbers, dates with dates, times with times"
+            raise ConfigError(f"it is not said of {' and '.join(sorted(kinds))}", where=where, hint=hint)
+
+
+def _expect_named(names: Sequence[str], contract: TableContract, *, where: str) -> None:
+    strange = [name for name in names if name not in contract.columns]
+    if strange or not names:
+        near = difflib.get_close_matches(strange[0], contract.columns, 1) if strange else []
+        message = f"'{strange[0]}' is none of its columns" if strange else "a key has no column"
+        raise ConfigError(message, where=where, hint=near[0] if near else "name a column of [columns]")
+
+
+def _expect_terms(name: str, terms: ColumnContract) -> None:
+    where = f"[columns.{name}]"
+    ends = [parse_bound(terms, given, where=where) for given in (terms.lowest, terms.highest) if given is not None]
+    if ends and terms.type not in ORDERED_TYPES:
+        raise ConfigError(f"a {terms.type} has no range", where=where, hint="values = [...], or another type")
+    if not pl.Series(ends, strict=False).is_sorted() or (terms.shortest or 0) > (terms.longest or terms.shortest or 0):
+        raise ConfigError("it ends before it begins", where=where, hint="exchange the two")
+    of_text = [field for field in _OF_TEXT if getattr(terms, field) not in ("", None)]
+    if of_text and terms.type != "text":
+        raise ConfigError(f"a {terms.type} has no '{of_text[0]}'", where=where, hint='type = "text"')
+    for value in terms.values:
+        parse_bound(terms, value, where=f"{where} values")
+    try:
+        pl.Series([""]).str.contains(terms.pattern)
+    except pl.exceptions.ComputeError as error:
+        hint = "the regular expressions of Rust: no look-around, no back references"
+        raise ConfigError(f"{terms.pattern!r} is no pattern: {error}", where=where, hint=hint) from error
+
+
+def _to_msgspec(value: Any) -> Any:
+    """What TOML gave, its dates and times as texts."""
+    if isinstance(value, dict):
+        return {name: _to_msgspec(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_to_msgspec(each) for each in value]
+    return value.isoformat() if isinstance(value, date | datetime) else value
+
+
+def _nearest_field(message: str) -> str:
+    """The nearest field to one that there is not."""
+    found = re.search(r"unknown field `(\w+)`", message)
+    if not found:
+        return "docs/contract.md tells what it may say"
+    known = ColumnContract.__struct_fields__ if "$.columns" in message else TableContract.__struct_fields__
+    near = difflib.get_close_matches(found[1], known, 1)
+    return f"{near[0]} in place of {found[1]}" if near else f"one of {', '.join(known)}"
+
+
+def _column_lines(terms: ColumnContract) -> list[str]:
+    defaults = ColumnContract(type=terms.type)
+    fields = [field for field in ColumnContract.__struct_fields__ if field not in ("type", "missing")]
+    told = [field for field in fields if getattr(terms, field) != getattr(defaults, field)]
+    return [f"{field} = {_toml_value(getattr(terms, field))}" for field in ("type", "missing", *told)]
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml_value(each) for each in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+def parse_bound(
+    terms: ColumnContract, given: bool | Bound, *, where: str
+) -> bool | int | float | str | date | datetime:
+    """A value that a contract names, as its type holds it; raises ConfigError for one that is none."""
+    if terms.type in ("number", "whole") and isinstance(given, int | float) and not isinstance(given, bool):
+        return given
+    if terms.type == "text" and isinstance(given, str):
+        return given
+    if terms.type == "boolean" and isinstance(given, bool):
+        return given
+    if terms.type in ("date", "time") and isinstance(given, str):
+        try:
+            return date.fromisoformat(given) if terms.type == "date" else _parse_time(given)
+        except ValueError:
+            pass
+    form = {"date": "2024-03-31, as text", "time": "2024-03-31T17:05:00, as text"}.get(terms.type, f"a {terms.type}")
+    raise ConfigError(f"{given!r} is no {terms.type}", where=where, hint=form)
+
+
+def _parse_time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is not None:
+        raise ValueError("times have no zone here")
+    return found

@@ -1,0 +1,226 @@
+"""Rows that break a rule together: equal in a key, or equal in it and not in what it tells; spilled to disk.
+
+Of each row of a table larger than memory two hashes of its key, 128 bits, and one of what it tells go to files by their
+first bits: rows of one key are in one file, and no more than a file is in memory. Two keys of equal hashes, which would
+be told as one, are not to be expected once in 10^20 tables of ten million rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.errors import DataError
+from headway.data.contract.rules import KeyConstraint, Rule, compile_rules, uncovered
+from headway.data.contract.table_contract import TableContract
+
+ROWS_PER_FILE = 1_000_000
+_BATCH_ROWS = 100_000
+_ROW = np.dtype([("key", "<u8"), ("key_too", "<u8"), ("determines", "<u8"), ("row", "<u8")])
+
+
+def violates_key(constraint: KeyConstraint) -> pl.Expr:
+    """Where rows in memory break the rule; those that lack a part of it do not."""
+    whole = _is_complete(constraint)
+    key = [part.alias(str(place)) for place, part in enumerate(constraint.key)]
+    if constraint.determines is None:
+        return whole & (pl.len().over(whole, *key) > 1)
+    return whole & (constraint.determines.min() != constraint.determines.max()).over(whole, *key)
+
+
+def rows_violating_key(frame: pl.LazyFrame, constraint: KeyConstraint, *, n_rows: int) -> NDArray[np.bool_]:
+    """Which rows break the rule, bool [n], in a table of any size; temporary files hold 32 bytes a row."""
+    count = max(1, -(-n_rows // ROWS_PER_FILE))
+    found = np.zeros(n_rows, dtype=np.bool_)
+    with tempfile.TemporaryDirectory(prefix="headway-keys-") as place:
+        files = [Path(place) / str(number) for number in range(count)]
+        _spill(_hashed(frame, constraint), files)
+        for file in files:
+            found[_violations_in_file(file, determines=constraint.determines is not None)] = True
+    return found
+
+
+def _is_complete(constraint: KeyConstraint) -> pl.Expr:
+    parts = constraint.key if constraint.determines is None else (*constraint.key, constraint.determines)
+    return pl.all_horizontal(part.is_not_null() for part in parts)
+
+
+def _hashed(frame: pl.LazyFrame, constraint: KeyConstraint) -> pl.LazyFrame:
+    key = pl.struct([part.alias(str(place)) for place, part in enumerate(constraint.key)])
+    determines = pl.lit(0, dtype=pl.UInt64) if constraint.determines is None else constraint.determines.hash(seed=3)
+    names = {"key": key.hash(seed=1), "key_too": key.hash(seed=2), "determines": determines}
+    row = pl.int_range(pl.len(), dtype=pl.UInt64)
+    return frame.select(**names, row=row, whole=_is_complete(constraint))
+
+
+def _spill(frame: pl.LazyFrame, files: list[Path]) -> None:
+    with ExitStack() as stack:
+        opened = [stack.enter_context(file.open("wb")) for file in files]
+        for batch in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True, engine="streaming"):
+            rows = np.empty(len(batch), dtype=_ROW)
+            for name in _ROW.names or ():
+                rows[name] = batch[name].to_numpy()
+            rows = rows[batch["whole"].to_numpy()]
+            place = rows["key"] % len(files)
+            for number, file in enumerate(opened):
+                rows[place == number].tofile(file)
+
+
+def _violations_in_file(file: Path, *, determines: bool) -> NDArray[np.uint64]:
+    rows = np.fromfile(file, dtype=_ROW)
+    rows = rows[np.lexsort((rows["key_too"], rows["key"]))]
+    new = np.ones(len(rows), dtype=np.bool_)
+    new[1:] = (rows["key"][1:] != rows["key"][:-1]) | (rows["key_too"][1:] != rows["key_too"][:-1])
+    starts = np.flatnonzero(new)
+    if not len(starts):
+        return np.empty(0, dtype=np.uint64)
+    if determines:
+        lowest, highest = (each.reduceat(rows["determines"], starts) for each in (np.minimum, np.maximum))
+        wrong = lowest != highest
+    else:
+        wrong = np.diff(starts, append=len(rows)) > 1
+    found: NDArray[np.uint64] = rows["row"][np.repeat(wrong, np.diff(starts, append=len(rows)))]
+    return found
+
+
+ROW = "headway.row"
+REASON = "headway.reason"
+FAILS = "headway.fails"
+MAX_EXAMPLES = 3
+Table = pl.DataFrame | pl.LazyFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleViolation:
+    """A rule that was broken: by how many rows, the numbers of the first of them, from 1, and what these hold."""
+
+    rule: Rule
+    count: int
+    rows: tuple[int, ...] = ()
+    values: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationResult:
+    """What a contract found in a table of `n_rows`, of which `n_failing` break a rule that is one of rows.
+
+    `masks` say of each rule, by its reason, which rows break it, in `frame`.
+    """
+
+    n_rows: int
+    n_failing: int
+    n_rules: int
+    violations: tuple[RuleViolation, ...]
+    uncovered: tuple[str, ...]
+    frame: pl.LazyFrame = field(repr=False)
+    masks: Mapping[str, pl.Expr] = field(repr=False)
+
+
+def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str] = ()) -> ValidationResult:
+    """What breaks the rules of a contract, or those of these codes, in a table.
+
+    A lazy frame is read as a stream, once more for each key. Raises DataError where it cannot be read.
+    """
+    try:
+        return _validate(contract, table, codes)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        message = str(error).partition("\n")[0]
+        raise DataError(f"the table cannot be read: {message}", hint="is it what its name says, and whole?") from error
+
+
+def failing_rows(held: ValidationResult) -> pl.LazyFrame:
+    """The rows that fail, with their number from 1 and the reasons, in the order of the table."""
+    reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in held.masks.items()]
+    told = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
+    rows = held.frame.with_columns(told.alias(REASON)).filter(pl.col(REASON) != "")
+    return rows.select(pl.col(ROW).cast(pl.Int64) + 1, REASON, pl.exclude(ROW, REASON))
+
+
+def passing_rows(held: ValidationResult) -> pl.LazyFrame:
+    """The rows that do not fail, in the order of the table."""
+    return held.frame.filter(~_any(held.masks.values())).drop(ROW)
+
+
+def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> ValidationResult:
+    schema = table.collect_schema()
+    taken = {ROW, REASON} & set(schema)
+    if taken:
+        raise DataError(f"a column is named '{taken.pop()}', as headway names one of its own", hint="rename it")
+    rules = [rule for rule in compile_rules(contract, schema) if not codes or rule.code in codes]
+    frame, marks = table.lazy().with_row_index(ROW), _violation_masks(rules, table)
+    rows = {place: mark for place, mark in marks.items() if rules[place].fails_rows}
+    named = {str(place): mark.fill_null(False) for place, mark in marks.items()}
+    sums = (pl.col(name).sum() for name in named)
+    fails = _any(pl.col(str(place)) for place in rows).sum().alias(REASON)
+    plan = frame.select(ROW, **named).select(pl.len().alias(ROW), fails, *sums)
+    counts = plan.collect(engine=_engine(table)).row(0, named=True)
+    n_rows = counts[ROW]
+    wrong = [place for place, rule in enumerate(rules) if _is_violated(rule, counts.get(str(place)), n_rows)]
+    first = [_first_violations(frame, rules[place], marks.get(place)) for place in wrong]
+    found = pl.collect_all(first, engine=_engine(table))
+    return ValidationResult(
+        n_rows=n_rows,
+        n_failing=counts[REASON],
+        n_rules=len(rules),
+        violations=tuple(
+            _violation(rules[place], counts.get(str(place), n_rows), rows)
+            for place, rows in zip(wrong, found, strict=True)
+        ),
+        uncovered=tuple(uncovered(contract, schema)),
+        frame=frame,
+        masks={rules[place].reason: mark for place, mark in rows.items()},
+    )
+
+
+def _violation_masks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
+    """Where rows break each rule, by its place; those that break it together are looked for first in a stream."""
+    marks = {place: rule.violated for place, rule in enumerate(rules) if rule.violated is not None}
+    key_constraint = {place: rule.key_constraint for place, rule in enumerate(rules) if rule.key_constraint is not None}
+    if isinstance(table, pl.DataFrame):
+        return marks | {place: violates_key(each) for place, each in key_constraint.items()}
+    length = int(table.select(pl.len()).collect(engine="streaming").item()) if key_constraint else 0
+    return marks | {
+        place: _row_mask(rows_violating_key(table, each, n_rows=length)) for place, each in key_constraint.items()
+    }
+
+
+def _row_mask(rows: NDArray[np.bool_]) -> pl.Expr:
+    """Which rows are among those, bool [n], by their number."""
+
+    def among(numbers: pl.Series) -> pl.Series:
+        return pl.Series(rows[numbers.to_numpy()])
+
+    return pl.col(ROW).map_batches(among, return_dtype=pl.Boolean, is_elementwise=True)
+
+
+def _any(marks: Iterable[pl.Expr]) -> pl.Expr:
+    return pl.any_horizontal(pl.lit(False), *(mark.fill_null(False) for mark in marks))
+
+
+def _engine(table: Table) -> Literal["in-memory", "streaming"]:
+    return "in-memory" if isinstance(table, pl.DataFrame) else "streaming"
+
+
+def _is_violated(rule: Rule, count: int | None, n_rows: int) -> bool:
+    return count is None or count > rule.limit * n_rows
+
+
+def _first_violations(frame: pl.LazyFrame, rule: Rule, mark: pl.Expr | None) -> pl.LazyFrame:
+    """The first rows that break a rule, with what they hold."""
+    shown = (pl.lit(None) if rule.shown is None else rule.shown).alias(FAILS)
+    return frame.filter(pl.lit(False) if mark is None else mark).select(ROW, shown).head(MAX_EXAMPLES)
+
+
+def _violation(rule: Rule, count: int, rows: pl.DataFrame) -> RuleViolation:
+    numbers = tuple(number + 1 for number in rows[ROW])
+    return RuleViolation(
+        rule=rule, count=count, rows=numbers, values=tuple(rows[FAILS]) if rule.shown is not None else ()
+    )

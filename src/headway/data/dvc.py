@@ -1,0 +1,383 @@
+"""The stages that files of DVC record: what was made (`outs`), of what (`deps`), by which command."""
+
+from __future__ import annotations
+
+import configparser
+import fnmatch
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from headway.core.config import without_password
+from headway.core.errors import DataError, PluginError
+from headway.core.plugins import load_beside
+from headway.core.provenance import Ingredient, Tracked
+
+POINTER, LOCK, PIPELINE = ".dvc", "dvc.lock", "dvc.yaml"
+_HASH_NAMES = ("md5", "etag", "checksum")
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a stage made: the absolute `path`, `kind` and `digest` of its hash, and its size.
+
+    `md5-dos2unix` is the kind of DVC before 3.0, which read the line ends of a text as those of Unix. `files` are the
+    hashes of the files of a folder, by the path within it, where they are recorded in place.
+    """
+
+    path: Path
+    kind: str
+    digest: str
+    size_bytes: int
+    n_files: int
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage of `record`; a file that was added by hand has neither a name nor a command."""
+
+    record: Path
+    name: str
+    command: str
+    outs: tuple[Output, ...]
+    made_from: tuple[Ingredient, ...]
+
+
+def read_stages(record: Path) -> list[Stage]:
+    """The stages in a `.dvc` file, or in `dvc.lock`.
+
+    Raises DataError where it is neither, and PluginError where the library that reads it is absent.
+    """
+    content = _load_yaml(record)
+    if record.name != LOCK:
+        return [_stage(record, "", content, record.parent / str(content.get("wdir", ".")))]
+    # The older form of `dvc.lock` has the stages at its top.
+    stages = content.get("stages", content)
+    places = _working_folders(record.with_name(PIPELINE))
+    try:
+        return [
+            _stage(record, name, stage, record.parent / places.get(name.partition("@")[0], "."))
+            for name, stage in stages.items()
+        ]
+    except (AttributeError, TypeError) as error:
+        raise _invalid_record(record, "its stages are none") from error
+
+
+def _stage(record: Path, name: str, stage: Fields, place: Path) -> Stage:
+    command = stage.get("cmd", "")
+    try:
+        return Stage(
+            record=record,
+            name=name,
+            command=without_password(command if isinstance(command, str) else " && ".join(command)),
+            outs=tuple(_output(out, place) for out in stage.get("outs", ())),
+            made_from=tuple(_ingredient(dep) for dep in stage.get("deps", ())),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _invalid_record(record, f"what it says of outs and deps is not in the form of DVC ({error!r})") from error
+
+
+def _output(out: Fields, place: Path) -> Output:
+    kind, digest = _hash(out)
+    files = {each["relpath"]: _hash(each)[1] for each in out.get("files", ())}
+    return Output(
+        path=Path(os.path.abspath(place / str(out["path"]))),
+        kind=kind,
+        digest=digest,
+        size_bytes=int(out.get("size", 0)),
+        n_files=int(out.get("nfiles", len(files))),
+        files=files,
+    )
+
+
+def _hash(fields: Fields) -> tuple[str, str]:
+    """The kind and the digest that were recorded; both empty where nothing was made yet."""
+    name = next((name for name in _HASH_NAMES if fields.get(name)), "")
+    kind = "md5-dos2unix" if name == "md5" and "hash" not in fields else name
+    return kind, str(fields.get(name, ""))
+
+
+def _ingredient(dep: Fields) -> Ingredient:
+    """A dependency; one of another repository with its address and revision."""
+    origin = dep.get("repo", {})
+    within = f" of {without_password(origin['url'])}@{origin.get('rev_lock', 'HEAD')}" if origin else ""
+    kind, digest = _hash(dep)
+    return Ingredient(name=f"{without_password(dep['path'])}{within}", digest=f"{kind}:{digest}" if digest else "")
+
+
+def _working_folders(pipeline: Path) -> dict[str, str]:
+    """The folder in which each stage runs, where `dvc.yaml` says one: paths of `dvc.lock` begin there."""
+    if not pipeline.is_file():
+        return {}
+    stages = _load_yaml(pipeline).get("stages") or {}
+    bodies = ((name, stage.get("do", stage)) for name, stage in stages.items() if isinstance(stage, dict))
+    return {name: body["wdir"] for name, body in bodies if isinstance(body, dict) and "wdir" in body}
+
+
+def _load_yaml(record: Path) -> Fields:
+    reader = load_beside(__name__, "dvc_yaml", reads=f"'{record.name}', a file of DVC,")
+    try:
+        content = reader.parse_yaml(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _invalid_record(record, str(error)) from error
+    if not isinstance(content, dict):
+        raise _invalid_record(record, "it holds no mapping")
+    return content
+
+
+def _invalid_record(record: Path, why: str) -> DataError:
+    return DataError(f"cannot read '{record.name}' of DVC: {why}", where=str(record), hint="dvc status")
+
+
+def outputs_of(stages: Sequence[Stage]) -> Iterator[tuple[Stage, Output]]:
+    """Each thing made, with the stage that made it."""
+    return ((stage, out) for stage in stages for out in stage.outs)
+
+
+FOLDER = ".dir"
+_BLOCK_BYTES, _HEAD_BYTES = 1 << 20, 512
+_TEXT_BYTES = bytes(range(32, 127)) + b"\n\r\t\f\b"
+_MAX_NON_TEXT = 0.3
+_IGNORED_FOLDERS = (".dvc", ".git", ".hg")
+_MAX_NAMES = 3
+
+
+class Mismatch(NamedTuple):
+    """How what is on disk differs from what was recorded, empty where it does not; `gone` where something is absent."""
+
+    message: str = ""
+    gone: bool = False
+
+
+def compare_content(out: Output, path: Path, listed: Mapping[str, str]) -> Mismatch:
+    """How a path differs from what was recorded of it; `listed` are the files of a folder, where they are known.
+
+    `path` is that of `out`, or lies in it. Raises ValueError where nothing can be compared.
+    """
+    if not out.kind.startswith("md5"):
+        raise ValueError(f"DVC recorded {out.kind or 'no hash'} of it, which cannot be compared with a file")
+    if not path.exists():
+        return Mismatch("it is not there", gone=True)
+    if not out.digest.endswith(FOLDER):
+        return Mismatch(_compare_file(path, out.digest, size_bytes=out.size_bytes, kind=out.kind))
+    if path != out.path and listed:
+        return Mismatch(_compare_listed_file(path, listed, out))
+    there = dict(_file_hashes(out.path, out.kind))
+    if _manifest_digest(there) == out.digest:
+        return Mismatch()
+    if not listed:
+        return Mismatch("its files are others, by the digest of their list")
+    return Mismatch(_differences(there, listed, out), gone=bool(listed.keys() - there.keys()))
+
+
+def listed_files(out: Output) -> Mapping[str, str]:
+    """The hash of each file of a folder, by the path in it, as recorded or as the cache has it; empty for neither."""
+    if out.files:
+        return out.files
+    name = f"{out.digest[:2]}/{out.digest[2:]}"
+    for cache in _cache_folders(out.path):
+        for manifest in (cache / "files/md5" / name, cache / name):
+            if manifest.is_file():
+                return _manifest(manifest.read_bytes(), out.digest)
+    return {}
+
+
+def _manifest(content: bytes, digest: str) -> Mapping[str, str]:
+    """The files of a list; none where it is not the list of that digest."""
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() + FOLDER != digest:
+        return {}
+    return {each["relpath"]: each["md5"] for each in json.loads(content)}
+
+
+def _compare_listed_file(path: Path, listed: Mapping[str, str], out: Output) -> str:
+    name = path.relative_to(out.path).as_posix()
+    return _compare_file(path, listed[name], kind=out.kind) if name in listed else "it is not among the files recorded"
+
+
+def _compare_file(path: Path, digest: str, *, kind: str, size_bytes: int = 0) -> str:
+    size = path.stat().st_size
+    if size_bytes and kind == "md5" and size != size_bytes:
+        return f"it has {size:,} bytes, not {size_bytes:,}"
+    found = file_md5(path, unix_lines=kind != "md5")
+    return "" if found == digest else f"it is md5:{found}"
+
+
+def _differences(there: Mapping[str, str], listed: Mapping[str, str], out: Output) -> str:
+    kinds = {
+        "gone": sorted(listed.keys() - there.keys()),
+        "changed": sorted(name for name in listed.keys() & there.keys() if listed[name] != there[name]),
+        # What `.dvcignore` leaves out is not told from what is new.
+        "not recorded": sorted(there.keys() - listed.keys()) if not _has_ignore_file(out.path) else [],
+    }
+    return "; ".join(
+        f"{len(names):,} of its files {what}: {_first_names(names)}" for what, names in kinds.items() if names
+    )
+
+
+def _first_names(names: list[str]) -> str:
+    return ", ".join(names[:_MAX_NAMES]) + (" ..." if len(names) > _MAX_NAMES else "")
+
+
+def _file_hashes(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name not in _IGNORED_FOLDERS]
+        for name in names:
+            path = Path(root, name)
+            yield path.relative_to(folder).as_posix(), file_md5(path, unix_lines=kind != "md5")
+
+
+def _manifest_digest(files: Mapping[str, str]) -> str:
+    """The hash that DVC gives to a list of files."""
+    listed = [{"md5": digest, "relpath": name} for name, digest in sorted(files.items())]
+    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + FOLDER
+
+
+def file_md5(path: Path, *, unix_lines: bool = False) -> str:
+    """The MD5 of a file in hex; with `unix_lines` as DVC before 3.0 took it, which let texts end their lines by LF."""
+    found = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            found.update(block.replace(b"\r\n", b"\n") if unix_lines and _is_text(block[:_HEAD_BYTES]) else block)
+    return found.hexdigest()
+
+
+def _is_text(head: bytes) -> bool:
+    return b"\x00" not in head and len(head.translate(None, _TEXT_BYTES)) / len(head) <= _MAX_NON_TEXT
+
+
+def parent_folders(path: Path) -> Iterator[Path]:
+    """The folders over a path, up to the one in which DVC or git was begun."""
+    for folder in path.parents:
+        yield folder
+        if (folder / ".dvc").is_dir() or (folder / ".git").exists():
+            return
+
+
+def _has_ignore_file(path: Path) -> bool:
+    return any((folder / ".dvcignore").is_file() for folder in parent_folders(path))
+
+
+def _cache_folders(path: Path) -> Iterator[Path]:
+    """Where DVC keeps what it recorded: in its own folder, or where its configuration says."""
+    for folder in parent_folders(path):
+        if not (folder / ".dvc").is_dir():
+            continue
+        for file in (folder / ".dvc/config.local", folder / ".dvc/config"):
+            told = configparser.ConfigParser(interpolation=None, strict=False)
+            told.read(file, encoding="utf-8")
+            if said := told.get("cache", "dir", fallback=""):
+                yield file.parent / said
+        yield folder / ".dvc/cache"
+
+
+Reader = Callable[[Path], list[Stage]]
+
+
+def tracked_files(paths: Sequence[Path], folder: Path) -> tuple[Tracked, ...]:
+    """What DVC says of each of these files and folders, once each; names are those from `folder`.
+
+    A record that cannot be read is told as such: nothing is raised, for the data can be read all the same.
+    """
+    reader = functools.cache(read_stages)
+    found = (_track(Path(os.path.abspath(path)), folder, reader) for path in paths)
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def resolve_pointer(pointer: Path) -> Path:
+    """The file or folder that a `.dvc` file points to.
+
+    Raises DataError where it points to more than one, or to what is not here, and PluginError where its reader is
+    absent.
+    """
+    outs = [out for _, out in outputs_of(read_stages(_expect_pointer(pointer)))]
+    if len(outs) != 1:
+        names = ", ".join(out.path.name for out in outs) or "nothing"
+        raise DataError(f"'{pointer.name}' points to {names}", where=str(pointer), hint="name the one file to read")
+    if not outs[0].path.exists():
+        raise not_fetched_error(outs[0].path, pointer)
+    return outs[0].path
+
+
+def not_fetched_error(path: Path, pointer: Path) -> DataError:
+    """What to say of data that DVC has a record of, and that nobody has fetched."""
+    return DataError(f"'{path.name}' is not here, only its record", where=str(pointer), hint=f"dvc pull {pointer}")
+
+
+def unfetched_files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern whose `.dvc` is in a folder, and that are not there themselves."""
+    pointers = (each for each in folder.glob(f"*{POINTER}") if each.is_file())
+    named = (each.with_suffix("") for each in pointers if fnmatch.fnmatch(each.stem, pattern))
+    return sorted(each for each in named if not each.exists())
+
+
+def _expect_pointer(pointer: Path) -> Path:
+    if not pointer.is_file():
+        raise DataError(f"no file '{pointer.name}'", where=str(pointer), hint="correct [data] source in headway.toml")
+    return pointer
+
+
+def _record_files(path: Path) -> Iterator[Path]:
+    """Files of DVC that may tell of a path, the nearest first."""
+    inside = path
+    for folder in parent_folders(path):
+        pointer = inside.with_name(inside.name + POINTER)
+        for record in (pointer, folder / LOCK):
+            if record.is_file():
+                yield record
+        inside = folder
+
+
+def _track(path: Path, folder: Path, reader: Reader) -> Tracked | None:
+    for record in _record_files(path):
+        try:
+            found = next(((stage, out) for stage, out in outputs_of(reader(record)) if _contains(out, path)), None)
+        except PluginError as error:
+            return _unreadable(path, record, f"{error.what}: {error.hint}", folder)
+        except DataError as error:
+            return _unreadable(path, record, error.what, folder)
+        if found is not None:
+            return _compare(path, *found, folder)
+    return None
+
+
+def _contains(out: Output, path: Path) -> bool:
+    return path == out.path or out.path in path.parents
+
+
+def _compare(path: Path, stage: Stage, out: Output, folder: Path) -> Tracked:
+    listed = listed_files(out)
+    name = path.relative_to(out.path).as_posix()
+    digest = listed.get(name, "") if path != out.path and listed else out.digest
+    try:
+        differs = compare_content(out, path, listed)
+    except (OSError, ValueError) as error:
+        return _unreadable(path, stage.record, str(error), folder)
+    alone = digest == out.digest
+    return Tracked(
+        path=_relative_name(out.path if alone else path, folder),
+        record=_relative_name(stage.record, folder),
+        digest=f"{out.kind}:{digest}" if digest else "",
+        size_bytes=out.size_bytes if alone else 0,
+        n_files=out.n_files if alone else 0,
+        stage=stage.name,
+        command=stage.command,
+        made_from=stage.made_from,
+        unlike=differs.message,
+        gone=differs.gone,
+    )
+
+
+def _unreadable(path: Path, record: Path, why: str, folder: Path) -> Tracked:
+    return Tracked(path=_relative_name(path, folder), record=_relative_name(record, folder), unread=why)
+
+
+def _relative_name(path: Path, folder: Path) -> str:
+    """A path as it is said from the project's folder."""
+    return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()

@@ -1,0 +1,61 @@
+"""Which rows to label next: those a model is torn about, apart from each other, and not all of one group."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from headway.data.labels.out_of_fold import Floats, Ints
+
+POOL_FACTOR = 5
+"""How many times the rows asked for are looked at, the least certain first."""
+GROUP_FACTOR = 3
+"""How many times its even share a group may give at the most."""
+OUTLIER_SHARE = 0.05
+"""The share of rows least like all others, which are left out: they would teach of themselves alone."""
+
+
+def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count: int) -> Ints:
+    """The places of at most `count` rows worth a label, the first ones first, int64 [m].
+
+    probabilities float64 [n, k]; rows float64 [n, d], missing as NaN; groups int64 [n] in 0..G-1. Least certain are
+    those whose two likeliest classes are closest (margin sampling: Scheffer and others 2001). Of these each next one
+    is the farthest from those chosen before, weighed by its doubt (Sener and Savarese 2018).
+    """
+    ordered = np.sort(probabilities, axis=1)
+    doubt = 1 - (ordered[:, -1] - ordered[:, -2])
+    places = _standardized(rows)
+    far = np.abs(places).mean(axis=1)
+    usual = np.flatnonzero(far <= np.quantile(far, 1 - OUTLIER_SHARE))
+    pool = usual[np.argsort(-doubt[usual], kind="stable")[: POOL_FACTOR * count]]
+    most = GROUP_FACTOR * math.ceil(count / max(1, len(np.unique(groups[pool]))))
+    return _farthest_first(pool, places, doubt, (groups, most))[:count]
+
+
+def _farthest_first(pool: Ints, places: Floats, doubt: Floats, of_group: tuple[Ints, int]) -> Ints:
+    """The pool in the order in which it is chosen, until each group gave its most."""
+    groups, most = of_group
+    given = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+    nearest = np.full(len(pool), np.inf)
+    left = np.ones(len(pool), dtype=np.bool_)
+    chosen: list[int] = []
+    while left.any():
+        worth = np.where(left, np.where(np.isinf(nearest), 1.0, nearest) * doubt[pool], -1.0)
+        best = int(worth.argmax())
+        chosen.append(int(pool[best]))
+        given[groups[pool[best]]] += 1
+        nearest = np.minimum(nearest, np.linalg.norm(places[pool] - places[pool[best]], axis=1))
+        left[best] = False
+        left &= given[groups[pool]] < most
+    return np.array(chosen, dtype=np.int64)
+
+
+def _standardized(rows: Floats) -> Floats:
+    """Columns about 0 with a spread of 1; what is missing lies in the middle."""
+    known = ~np.isnan(rows)
+    count = np.maximum(known.sum(axis=0), 1)
+    apart = np.where(known, rows - np.nansum(rows, axis=0) / count, 0.0)
+    spread = np.sqrt(np.square(apart).sum(axis=0) / count)
+    found: Floats = apart / np.where(spread > 0, spread, 1.0)
+    return found

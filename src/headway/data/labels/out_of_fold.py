@@ -1,0 +1,279 @@
+"""What a model that never saw a row says of it: out-of-fold probabilities, and what the other rows of its group add."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import lightgbm
+import numpy as np
+import polars as pl
+from msgspec.structs import replace as changed
+from numpy.typing import NDArray
+
+from headway.core.dataset import Dataset, Roles
+from headway.core.errors import NotApplicable
+from headway.core.variant import Signature
+from headway.data.matrix import dataset_signature, matrix
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FOLDS = 5
+PRIOR_STRENGTHS = (20.0, 100.0, 500.0)
+"""How many rows of what is usual may stand against what was seen of a part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OutOfFold:
+    """Probabilities float64 [n, k] of labelled rows, each by a model that learned from other groups alone.
+
+    `rows` int64 [n] are their places in the table; `labels` int64 [n] point into `classes`, the values of the target;
+    `groups` int64 [n] in 0..G-1. `sure` [n, k] says by which rows a class is known best; it must not lean on the label
+    of the row, not even through what is left of a part without it.
+    """
+
+    rows: Ints
+    labels: Ints
+    probabilities: Floats
+    groups: Ints
+    classes: tuple[str, ...]
+    confidence: Floats
+
+    @property
+    def n_groups(self) -> int:
+        """How many groups there are."""
+        return int(self.groups.max()) + 1
+
+    @property
+    def label_probability(self) -> Floats:
+        """The probability of the label that each row has, [n]."""
+        of: Floats = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return of
+
+
+def group_folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
+    """The fold of each row, whole groups drawn into folds of about as many rows, int64 [n] in 0..count-1."""
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    middles = np.cumsum(sizes[order]) - sizes[order] / 2
+    of_group = np.empty(len(sizes), dtype=np.int64)
+    of_group[order] = np.minimum(middles * count // len(groups), count - 1)
+    found: Ints = of_group[groups]
+    return found
+
+
+def adjust_by_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
+    """Probabilities [n, k] with what the other rows of its part say of a row, for each division into parts, [n].
+
+    The odds of each class move by how often the rest of the part had it over how often that was expected, both with as
+    many rows of the usual shares as tell the labels best: flights of one stormy day are late together, which no other
+    day can tell. A row's own label is left out.
+    """
+    return _adjusted(oof, parts, _sum_of_others)
+
+
+def adjust_by_half_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
+    """As `adjust_by_subgroups`, but each half of a part is told by the other half.
+
+    What a part has without a row is the less the more its own label was of a class, so that among rows that are sure
+    of a class those stand first that are not of it. Halves have no such trace.
+    """
+    half = np.random.default_rng(0).integers(0, 2, len(oof.labels))
+
+    def of_other_half(values: Floats, part: Ints) -> Floats:
+        count = 2 * (int(part.max()) + 1)
+        sums = np.column_stack([np.bincount(part * 2 + half, column, count) for column in values.T])
+        found: Floats = sums[part * 2 + 1 - half]
+        return found
+
+    return _adjusted(oof, parts, of_other_half)
+
+
+def _adjusted(oof: OutOfFold, parts: Sequence[Ints], rest: Callable[[Floats, Ints], Floats]) -> Floats:
+    """Part by part, with the strength that tells the labels best; parts that tell nothing leave all as it was."""
+    held = np.eye(len(oof.classes))[oof.labels]
+    found = oof.probabilities
+    for part in parts:
+        seen, expected = (rest(each, part) for each in (held, found))
+        ways = [found]
+        for strength in PRIOR_STRENGTHS:
+            usual = held.mean(axis=0) * strength
+            moved = found * (seen + usual) / (expected + usual)
+            ways.append(moved / moved.sum(axis=1, keepdims=True))
+        found = min(ways, key=lambda each: log_loss(each, oof.labels))
+    return found
+
+
+def log_loss(probabilities: Floats, labels: Ints) -> float:
+    """The mean log loss of labels int64 [n] by probabilities [n, k]."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
+
+
+def _sum_of_others(values: Floats, part: Ints) -> Floats:
+    """The sum over the other rows of a row's part, [n, k]."""
+    sums = np.column_stack([np.bincount(part, column) for column in values.T])
+    others: Floats = sums[part] - values
+    return np.maximum(others, 0.0)
+
+
+BINS, QUARTERS = 63, 4
+SCREENING_ROWS = 60_000
+"""About how many rows a check asks."""
+LARGE_TABLE_ROWS, LARGE_TABLE_FOLDS = 50_000, 3
+"""From so many rows on, fewer folds: two thirds of them teach as well, and cost half."""
+MIN_ROWS = 50
+MAX_CLASSES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TreeShape:
+    """How large a model is; `leaves` of 2 let no column depend on another."""
+
+    trees: int
+    leaves: int
+
+
+FULL, ADDITIVE = TreeShape(60, 31), TreeShape(150, 2)
+_last: dict[TreeShape, tuple[weakref.ref[pl.DataFrame], int, OutOfFold]] = {}
+
+
+def out_of_fold(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
+    """What models that learned from other groups say of the labelled rows, all or about so many in whole groups drawn.
+
+    The last answer is kept for whoever asks again of the same table. Raises NotApplicable for a target that has no
+    classes, or too few rows or groups to learn from.
+    """
+    kept = _last.get(shape)
+    if kept and kept[0]() is dataset.table and kept[1] == rows:
+        return kept[2]
+    learned = cross_fit(dataset, rows=rows, shape=shape)
+    _last[shape] = (weakref.ref(dataset.table), rows, learned)
+    return learned
+
+
+def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
+    """As `out_of_fold`, learned anew; an additive model is told as it is, without what the rest of a group adds."""
+    oof, learner = prepare_learner(dataset, rows=rows, shape=shape)
+    count = LARGE_TABLE_FOLDS if len(oof.rows) >= LARGE_TABLE_ROWS else FOLDS
+    place = group_folds(oof.groups, count)
+    for fold in range(count):
+        oof.probabilities[place == fold] = learner.fit(place != fold).predict_proba(place == fold)
+    if shape == ADDITIVE:
+        return oof
+    parts = subgroups_of(dataset.table[oof.rows], dataset.roles, oof.groups)
+    return replace(
+        oof, probabilities=adjust_by_subgroups(oof, parts), confidence=adjust_by_half_subgroups(oof, parts[:2])
+    )
+
+
+def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> tuple[OutOfFold, Learner]:
+    """The labelled rows, of which nothing is said yet, and who learns of them; raises as `out_of_fold` does."""
+    if dataset.roles.task not in ("binary", "multiclass"):
+        raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes: none is right or wrong")
+    known, groups = labeled_indices(dataset, most=rows)
+    table = dataset.table[known]
+    classes, labels = _encode_classes(table[dataset.roles.target])
+    if len(known) < MIN_ROWS or groups.max() + 1 < FOLDS:
+        raise NotApplicable(
+            f"{len(known)} labelled rows in {groups.max() + 1 if len(known) else 0} groups: a model needs {MIN_ROWS}"
+            f" rows and {FOLDS} groups"
+        )
+    signature = dataset_signature(_supported_features(Dataset(name=dataset.name, table=table, roles=dataset.roles)))
+    silent = np.zeros((len(labels), len(classes)))
+    oof = OutOfFold(rows=known, labels=labels, probabilities=silent, groups=groups, classes=classes, confidence=silent)
+    return oof, Learner(matrix(table, signature), oof, signature, shape)
+
+
+def _supported_features(dataset: Dataset) -> Dataset:
+    """The dataset without the features that no model reads as they are, such as dates."""
+    kinds = {name: dataset.table.schema[name] for name in dataset.features}
+    texts = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+    others = [name for name, kind in kinds.items() if not (kind.is_numeric() or kind in texts)]
+    if len(others) == len(kinds):
+        raise NotApplicable("no feature is a number or a text to tell labels by")
+    return replace(dataset, roles=changed(dataset.roles, ignore=(*dataset.roles.ignore, *others)))
+
+
+class Learner:
+    """Rows float64 [n, d] binned once, of which many models learn the labels."""
+
+    def __init__(self, rows: Floats, oof: OutOfFold, signature: Signature, shape: TreeShape) -> None:
+        texts = [place for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
+        several = {"objective": "multiclass", "num_class": len(oof.classes)}
+        self._settings = {
+            **({"objective": "binary"} if len(oof.classes) == 2 else several),
+            "num_leaves": shape.leaves,
+            "max_bin": BINS,
+            "feature_fraction": 0.6 if shape.leaves > 2 else 1.0,
+            "min_data_in_leaf": int(np.clip(len(rows) // 2000, 5, 100)),
+            "seed": 0,
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbose": -1,
+            "num_threads": 1,
+        }
+        self._rows, self._trees = rows, shape.trees
+        binned = lightgbm.Dataset(
+            rows, oof.labels, categorical_feature=texts, params=self._settings, free_raw_data=False
+        )
+        self._binned = binned.construct()
+
+    def fit(self, chosen: NDArray[np.bool_]) -> Learner:
+        """Itself, with a model of these rows."""
+        rows = self._binned.subset(np.flatnonzero(chosen).tolist())
+        self._model = lightgbm.train(self._settings, rows, num_boost_round=self._trees)
+        return self
+
+    def predict_proba(self, chosen: NDArray[np.bool_]) -> Floats:
+        """The probabilities of these rows by the last model, float64 [m, k]."""
+        found = np.asarray(self._model.predict(self._rows[chosen], num_threads=1), dtype=np.float64)
+        return np.column_stack([1 - found, found]) if found.ndim == 1 else found
+
+
+def labeled_indices(dataset: Dataset, *, most: int = 0) -> tuple[Ints, Ints]:
+    """The places of rows with a label, int64 [n], and their groups, int64 [n]; with `most`, of groups drawn."""
+    known = np.flatnonzero(dataset.table[dataset.roles.target].is_not_null().to_numpy())
+    if dataset.roles.groups:
+        groups = _dense_codes(dataset.table[dataset.roles.groups][known])
+    else:
+        groups = np.arange(len(known), dtype=np.int64)
+    if not most or len(known) <= most:
+        return known, groups
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(0).permutation(len(sizes))
+    drawn = order[: max(FOLDS, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]
+    kept = np.isin(groups, drawn)
+    return known[kept], np.unique(groups[kept], return_inverse=True)[1].astype(np.int64)
+
+
+def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
+    """The groups of rows, those in QUARTERS by time, and those by each slice column: rows that share more and more."""
+    found = [groups]
+    if roles.time:
+        order = np.lexsort((table[roles.time].to_physical().to_numpy(), groups))
+        sizes = np.bincount(groups)
+        place = np.empty(len(groups), dtype=np.int64)
+        place[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        found.append(groups * QUARTERS + place * QUARTERS // sizes[groups])
+    for name in roles.slices:
+        codes = _dense_codes(table[name].cast(pl.String).fill_null(""))
+        found.append(groups * (int(codes.max()) + 1) + codes)
+    return found
+
+
+def _encode_classes(target: pl.Series) -> tuple[tuple[str, ...], Ints]:
+    values = target.unique().sort()
+    if not 2 <= len(values) <= MAX_CLASSES:
+        raise NotApplicable(f"'{target.name}' has {len(values)} classes; 2 to {MAX_CLASSES} can be told apart")
+    return tuple(_class_name(value) for value in values), _dense_codes(target)
+
+
+def _class_name(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) else str(value)
+
+
+def _dense_codes(column: pl.Series) -> Ints:
+    numbers: Ints = column.rank("dense").cast(pl.Int64).to_numpy() - 1
+    return numbers

@@ -1,0 +1,121 @@
+"""Rows of one table that lie in another as well, equal or nearly so, and whether their outcomes come from there too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from headway.core.contracts import CheckContext
+from headway.core.dataset import Dataset
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.data.leakage.samples import train_and_test
+
+MAX_SHARE = 0.01
+MIN_COPIES = 10
+MIN_KAPPA = 0.9
+CLOSE_SHARE = 0.01
+_COPIES = ", and so are their outcomes ({agree}): they are copies"
+_ALIKE = ", but their outcomes agree as by chance ({agree}; of copies 0.9 or more): they are alike, and not copied"
+_HINT_COPIES = "leave copies out of the source, or give them a group of their own: [data] groups"
+_HINT_ALIKE = "nothing, unless rows stand for the same thing: then [data] groups keeps them on one side"
+_KEY, _ROW = "key", "row"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedRows:
+    """Of `rows` rows of a test, `found` lie among those learned from; `kappa` tells how their outcomes agree.
+
+    Kappa (Cohen 1960) is 1 where all outcomes are those of the rows they copy, 0 where they agree as often as rows
+    that were put together at random; None where no copy has an outcome on both sides.
+    """
+
+    rows: int
+    found: int
+    kappa: float | None
+
+    @property
+    def share(self) -> float:
+        """The share of the test."""
+        return self.found / self.rows
+
+
+def row_hashes(table: pl.DataFrame) -> pl.Series:
+    """A number of 64 bits for each row, that of equal rows alone."""
+    texts = [pl.col(name).cast(pl.String) for name, kind in table.schema.items() if kind in (pl.Categorical, pl.Enum)]
+    return table.with_columns(texts).hash_rows()
+
+
+def match_rows(learned: Sequence[pl.Series], test: Sequence[pl.Series]) -> pl.Series:
+    """For each row of a test the place of a row that it copies, null where none: their keys agree in one pair."""
+    found = [_match_pair(*pair) for pair in zip(learned, test, strict=True)]
+    return pl.select(pl.coalesce(found)).to_series()
+
+
+def count_copies(learned: Dataset, test: Dataset, source: pl.Series) -> CopiedRows:
+    """How many rows of a test have a source among those learned from, and whether outcomes were copied with them."""
+    copied = source.is_not_null()
+    target = learned.roles.target
+    pairs = pl.DataFrame(
+        {
+            "one": learned.table[target].cast(pl.Float64).gather(source.drop_nulls()),
+            "two": test.table[target].cast(pl.Float64).filter(copied),
+        }
+    ).drop_nulls()
+    kappa = None if pairs.is_empty() else _kappa(pairs, learned)
+    return CopiedRows(rows=len(source), found=int(copied.sum()), kappa=kappa)
+
+
+def copy_findings(found: CopiedRows, *, code: str, how: str) -> list[Finding]:
+    """What to say of copies: a warning where they are many and brought their outcomes along, a note where they are few.
+
+    Rows of few coarse columns are alike by nature; their outcomes then agree no more than those of other rows, which is
+    a note where there are many of them.
+    """
+    copied = found.kappa is None or found.kappa >= MIN_KAPPA
+    if not found.found or (found.share <= MAX_SHARE and not copied):
+        return []
+    warns = found.share > MAX_SHARE and found.found >= MIN_COPIES and copied
+    message, hint = (_COPIES, _HINT_COPIES) if copied else (_ALIKE, _HINT_ALIKE)
+    agree = "none has an outcome" if found.kappa is None else f"kappa {found.kappa:.2f}"
+    return [
+        Finding(
+            code=code,
+            severity="warn" if warns else "note",
+            message=f"{found.found:,} of {found.rows:,} test rows ({found.share:.1%}) are {how} to rows learned from"
+            + message.format(agree=agree),
+            where="[split] test",
+            measured=found.share,
+            limit=MAX_SHARE,
+            hint=hint,
+        )
+    ]
+
+
+def train_and_test_features(survey: CheckContext) -> tuple[Dataset, Dataset]:
+    """The rows learned from and those of the test; raises NotApplicable without both, or without a feature."""
+    learned, test = train_and_test(survey)
+    if not learned.features:
+        raise NotApplicable("no feature is left to compare rows by", hint="[data] ignore")
+    return learned, test
+
+
+def _match_pair(learned: pl.Series, test: pl.Series) -> pl.Series:
+    """The smaller side is asked first, since hardly any row of the larger one has a copy."""
+    asked = pl.DataFrame({_KEY: test})
+    rows = pl.DataFrame({_KEY: learned, _ROW: np.arange(len(learned))}).join(asked, on=_KEY, how="semi")
+    return asked.join(rows.unique(_KEY, keep="any"), on=_KEY, how="left", maintain_order="left")[_ROW]
+
+
+def _kappa(pairs: pl.DataFrame, learned: Dataset) -> float:
+    """How much oftener outcomes agree than those of the same rows in another order."""
+    one, two = pairs["one"].to_numpy(), pairs["two"].to_numpy()
+    spread = learned.table[learned.roles.target].cast(pl.Float64).std()
+    near = CLOSE_SHARE * float(spread) if learned.roles.task == "regression" and isinstance(spread, float) else 0.0
+    agree = float((np.abs(one - two) <= near).mean())
+    dealt = np.random.default_rng(0).permutation(one)
+    chance = min(float((np.abs(dealt - two) <= near).mean()), 1 - 1e-9)
+    return (agree - chance) / (1 - chance)

@@ -1,0 +1,135 @@
+"""The rows that a model was made with, and the rows that judge it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.core.contracts import CheckContext, Window, Windows
+from headway.core.dataset import ASKED_AT, Dataset
+from headway.core.drift import Drift
+from headway.core.errors import NotApplicable
+from headway.core.variant import Field, Signature
+from headway.data.matrix import group_codes, matrix
+
+BEFORE_TEST = ("train", "validation")
+
+
+def train_and_test(survey: CheckContext) -> tuple[Dataset, Dataset]:
+    """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
+    test = survey.periods.get("test")
+    if test is None or not any(name in survey.periods for name in BEFORE_TEST):
+        raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
+    return training_rows(survey), test
+
+
+def training_rows(survey: CheckContext) -> Dataset:
+    """What a model learned from and was chosen by, as one; the whole dataset where it is not cut."""
+    seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
+    if not seen:
+        return survey.dataset
+    return replace(seen[0], name="train", table=pl.concat([each.table for each in seen]))
+
+
+MIN_REQUESTS = 100
+MAX_CATEGORIES = 200
+DAYS_PER_RUN = 7
+ALPHA = 0.05
+_TEXT = (pl.String, pl.Categorical, pl.Enum)
+
+
+def request_rows(survey: CheckContext) -> pl.DataFrame:
+    """What servers were asked; raises NotApplicable below 100 requests."""
+    found = survey.requests()
+    if found is None or len(found) < MIN_REQUESTS:
+        count = 0 if found is None else len(found)
+        raise NotApplicable(
+            f"servers were asked {count} rows, and {MIN_REQUESTS} are needed to compare",
+            hint="headway serve, and ask it; then check again",
+        )
+    return found
+
+
+def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
+    """What the rows that a model serves are like, in a word and as rows: the requests, else the period live, else test.
+
+    Raises NotApplicable without any of them.
+    """
+    asked = survey.requests()
+    if asked is not None and len(asked) >= MIN_REQUESTS:
+        return "requests", asked
+    name = next((each for each in ("live", "test") if each in survey.periods), "")
+    if not name:
+        raise NotApplicable("no row is served or held out", hint="[split] train, validation and test")
+    return name, survey.periods[name].table
+
+
+def filled_share(column: pl.Series) -> float:
+    """The share of its rows that have a value; 0 of no rows."""
+    present = column.fill_nan(None) if column.dtype.is_float() else column
+    return present.count() / len(column) if len(column) else 0.0
+
+
+def drifted_features(drift: Drift) -> list[str]:
+    """The features that a drift shows to have changed, that which changed most first; corrected for their number."""
+    far = feature_distances(drift)
+    shown = [each.slice for each in drift.measurements if each.name == "drift.p" and each.slice and each.value <= ALPHA]
+    return sorted(shown, key=lambda name: -far[name])
+
+
+def feature_distances(drift: Drift) -> dict[str, float]:
+    """How far each feature's shares are apart, in [0, 1]."""
+    return {each.slice: each.value for each in drift.measurements if each.name == "drift.distance"}
+
+
+def compare_with_requests(survey: CheckContext, dataset: Dataset, asked: pl.DataFrame) -> Drift:
+    """Whether requests come from the world of a dataset, by the survey's detector over the features that both have.
+
+    Days are groups where rows have a time, in runs of a week. Texts of more than 200 values are left out. Raises
+    NotApplicable where there is no detector, no time of the requests, or too few groups to tell.
+    """
+    if survey.detector is None or ASKED_AT not in asked.columns:
+        raise NotApplicable("nobody says when requests were asked, or how they are to be compared")
+    names = [name for name in dataset.features if name in asked.columns and _is_supported(dataset.table.schema[name])]
+    both = pl.concat([_as_numbers_or_strings(each, names) for each in (dataset.table, asked)])
+    fields = [_field(both[name]) for name in names]
+    signature = Signature(inputs=tuple(each for each in fields if len(each.categories) <= MAX_CATEGORIES))
+    if not signature.inputs:
+        raise NotApplicable("no feature of the table is in the requests", hint="[data] ignore")
+    rows, count = matrix(both, signature), len(dataset.table)
+    timed = bool(dataset.roles.time)
+    windows = Windows(
+        before=Window(
+            rows=rows[:count], groups=_day_numbers(dataset.table[dataset.roles.time]) if timed else group_codes(dataset)
+        ),
+        after=Window(rows=rows[count:], groups=_day_numbers(asked[ASKED_AT])),
+        signature=signature,
+        run=DAYS_PER_RUN if timed else 1,
+        alpha=ALPHA,
+    )
+    return survey.detector(windows)
+
+
+def _is_supported(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean or dtype in _TEXT
+
+
+def _as_numbers_or_strings(table: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """These columns as numbers or texts, whatever type either table has."""
+    texts = [table.schema[name] in _TEXT for name in names]
+    casts = zip(names, texts, strict=True)
+    return table.select(pl.col(name).cast(pl.String if text else pl.Float64) for name, text in casts)
+
+
+def _field(column: pl.Series) -> Field:
+    if column.dtype != pl.String:
+        return Field(name=column.name)
+    return Field(name=column.name, datatype="BYTES", categories=tuple(column.drop_nulls().unique().sort()))
+
+
+def _day_numbers(times: pl.Series) -> NDArray[np.int64]:
+    """The number of each row's day since 1970."""
+    return times.cast(pl.Date).to_physical().cast(pl.Int64).to_numpy()

@@ -1,0 +1,373 @@
+"""Kinds of personal data that a pattern and a check digit give away, and where they are in a text."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.data.personal import checksums
+
+KINDS = ("email", "iban", "card", "national_id", "ip", "phone")
+"""In the order in which they claim what is written: no digit is part of two."""
+Valid = Callable[[str], bool]
+BEFORE = "(?:^|[^0-9A-Za-z_@])"
+"""What may stand before most of what is looked for, as far as Rust, which looks at nothing behind it, can ask."""
+_OCTETS = frozenset(map(str, range(256)))
+_NETWORK = re.compile(r"4|5[0-8]|2[2-7]|3[0-9]|6[0-9]|9|18|21")
+
+
+class Hit(NamedTuple):
+    """One piece of personal data in a text, from `start` until before `end`."""
+
+    kind: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalPattern:
+    """How one kind may be written. `needs` is a cheaper pattern (of Rust) that every text with it has.
+
+    A `bare` one is digits and nothing else, of which one in ten fits by chance: it is believed only of a column, most
+    of whose values it fits.
+    """
+
+    kind: str
+    pattern: re.Pattern[str]
+    valid: Valid
+    needs: str
+    bare: bool = False
+
+
+def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
+    """All personal data in a text, of these forms, in their order, none over another."""
+    hits: list[Hit] = []
+    for form in forms:
+        for match in form.pattern.finditer(text):
+            hit = Hit(form.kind, match.start(), match.end())
+            if form.valid(match[0]) and not (hits and any(_overlap(hit, known) for known in hits)):
+                hits.append(hit)
+    return hits
+
+
+def kind_of_value(text: str, forms: Sequence[PersonalPattern]) -> str:
+    """The kind that a text is as a whole; "" for none."""
+    text = text.strip()
+    return next((each.kind for each in forms if each.pattern.fullmatch(text) and each.valid(text)), "")
+
+
+def mask_value(text: str) -> str:
+    """A value as it may be shown: every letter is an x and every digit a 9.
+
+    >>> shape("ada@example.org, 0170 12")
+    'xxx@xxxxxxx.xxx, 9999 99'
+    """
+    return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))
+
+
+def _overlap(one: Hit, other: Hit) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _strip_punctuation(text: str) -> str:
+    return re.sub(r"[^0-9A-Za-z]", "", text).upper()
+
+
+def _ignoring_punctuation(valid: Valid) -> Valid:
+    """A check of what is left without spaces and marks."""
+    return lambda text: valid(_strip_punctuation(text))
+
+
+def _always_valid(_: str) -> bool:
+    return True
+
+
+def _card(text: str) -> bool:
+    """A number that a card network gives out, with the digit of Luhn."""
+    digits = _strip_punctuation(text)
+    return bool(_NETWORK.match(digits)) and checksums.luhn(digits) and len(set(digits)) > 1
+
+
+def _ip(text: str) -> bool:
+    """An address of a machine: none that stands for all, nor a version of a program that has the form of one."""
+    if ":" not in text:
+        return text != "0.0.0.0" and _OCTETS.issuperset(text.split("."))
+    try:
+        return not IPv6Address(text).is_unspecified
+    except AddressValueError:
+        return False
+
+
+def _phone(text: str) -> bool:
+    """As many digits as a phone number may have, and not a date, or the same digit all along."""
+    digits = _strip_punctuation(re.split("[ex]", text.lower(), maxsplit=1)[0])
+    dated = re.fullmatch(r"(19|20)\d\d[-./ ](0?[1-9]|1[0-2])[-./ ]([0-2]?\d|3[01])\D*", text)
+    return 7 <= len(digits) <= 15 and not dated and len(set(digits)) > 2
+
+
+def _bounded_pattern(kind: str, pattern: str, valid: Valid, needs: str, *, bare: bool = False) -> PersonalPattern:
+    return PersonalPattern(kind, re.compile(rf"(?<![\w@])(?:{pattern})(?!\w)"), valid, needs, bare)
+
+
+def _pattern_by_first(kind: str, first: str, rest: str, valid: Valid, needs: str) -> PersonalPattern:
+    """A form whose first character is known: what may not stand before it is asked behind it, for `re` skips to it."""
+    return PersonalPattern(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), valid, needs)
+
+
+def _ascii_digits(form: PersonalPattern) -> PersonalPattern:
+    """The form with the digits 0 to 9 alone, not those of all scripts: ten are found several times as fast."""
+    pattern, needs = (each.replace(r"\d", "[0-9]") for each in (form.pattern.pattern, form.needs))
+    return replace(form, pattern=re.compile(pattern), needs=needs)
+
+
+_MANY_DIGITS = r"\d(?:[^0-9A-Za-z]{0,3}\d){6}"
+_WITH_COUNTRY = BEFORE + r"\+\d(?:[ .\-/()]{0,4}\d){6}"
+_WITH_AREA = r"\(\+?\d{1,5}\)[ .\-/]{0,2}\d{2}"
+_IN_THREE = BEFORE + r"\d{3}[ .-]\d{3}[ .-]\d{4}"
+_WITH_ZERO = BEFORE + r"0\d{1,4}[ /-]{1,3}\d{2}"
+_EXTENSION = r"(?:\s?(?:x|ext\.?)\s?\d{1,6})?"
+_EMAIL = re.compile(
+    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]++(?:\.[\w!#$%&'*+/=?^`{|}~-]++)*+"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24})(?![\w-])"
+)
+_PATTERNS = (
+    PersonalPattern("email", _EMAIL, _always_valid, r"@[A-Za-z0-9][A-Za-z0-9-]*\.[A-Za-z0-9]"),
+    _pattern_by_first(
+        "iban",
+        "[A-Z]",
+        r"[A-Z]\d{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?",
+        _ignoring_punctuation(checksums.mod97),
+        BEFORE + r"[A-Z]{2}\d\d(?: ?[0-9A-Z]{4}){2}",
+    ),
+    _pattern_by_first("card", "[1-69]", r"\d{3}(?:[ -]?\d){8,15}", _card, BEFORE + r"[1-69]\d{3}(?:[ -]?\d){8}"),
+    # of the United States, where areas 000, 666 and 9xx were never given out
+    _bounded_pattern(
+        "national_id",
+        r"(?!000|666|9)\d{3}([- ])(?!00)\d\d\1(?!0000)\d{4}",
+        _always_valid,
+        BEFORE + r"\d{3}[- ]\d\d[- ]\d{4}",
+    ),
+    _bounded_pattern(
+        "national_id",
+        r"(?![DFIQUV])[A-Z](?![DFIQUVO])[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D]",
+        _always_valid,
+        BEFORE + r"[A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]",
+    ),
+    _bounded_pattern(
+        "national_id", r"[XYZ]?\d{7,8}-?[A-Z]", _ignoring_punctuation(checksums.dni), BEFORE + r"[XYZ]?\d{7,8}-?[A-Z]"
+    ),
+    _bounded_pattern(
+        "national_id",
+        r"[A-Z]{6}[0-9LMNP-V]{2}[A-EHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]",
+        checksums.codice_fiscale,
+        BEFORE + r"[A-Z]{6}[0-9LMNP-V]{2}",
+    ),
+    _bounded_pattern("national_id", r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", checksums.hetu, BEFORE + r"\d{6}[-+A-FU-Y]\d{3}"),
+    _pattern_by_first(
+        "national_id",
+        "[12]",
+        r" ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
+        _ignoring_punctuation(checksums.nir),
+        BEFORE + r"[12] ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
+    ),
+    _bounded_pattern(
+        "national_id", r"756\.?\d{4}\.?\d{4}\.?\d\d", _ignoring_punctuation(checksums.ean), BEFORE + r"756\.?\d{4}"
+    ),
+    _bounded_pattern(
+        "national_id", r"\d{3}\.\d{3}\.\d{3}-\d\d", _ignoring_punctuation(checksums.cpf), r"\d{3}\.\d{3}\.\d{3}-"
+    ),
+    _bounded_pattern(
+        "national_id", r"\d{6}[-+]\d{4}", _ignoring_punctuation(checksums.personnummer), BEFORE + r"\d{6}[-+]\d{4}"
+    ),
+    _bounded_pattern(
+        "national_id",
+        r"[2-9]\d{3} \d{4} \d{4}",
+        _ignoring_punctuation(checksums.verhoeff),
+        BEFORE + r"[2-9]\d{3} \d{4} \d{4}",
+    ),
+    PersonalPattern(
+        "ip",
+        re.compile(
+            r"[0-9A-Fa-f:](?<![\w:.].)(?:(?<=:)(?=\w*:)|(?<!:)(?=\w*:\w*:))[0-9A-Fa-f:]{1,38}(?:\.\d{1,3}){0,3}(?![\w:])"
+        ),
+        _ip,
+        r"::|(?:[0-9A-Fa-f]{1,4}:){6}",
+    ),
+    PersonalPattern(
+        "ip", re.compile(r"\d(?<![\w.].)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\.?\w)"), _ip, r"(?:\d{1,3}\.){3}\d"
+    ),
+    _bounded_pattern(
+        "phone",
+        rf"\+\d{{1,3}}(?:[ .\-/]{{0,2}}\(?\d{{1,5}}\)?){{2,6}}{_EXTENSION}",
+        _phone,
+        _WITH_COUNTRY,
+    ),
+    PersonalPattern(
+        "phone",
+        re.compile(
+            rf"(?<![\w@])(?:\+?\d{{1,3}}[ .-]?)?\(\+?\d{{1,5}}\)(?:[ .\-/]{{0,2}}\d{{2,8}}){{1,4}}{_EXTENSION}(?!\w)"
+        ),
+        _phone,
+        _WITH_AREA,
+    ),
+    _bounded_pattern("phone", rf"(?:(?:1|001)[ .-])?\d{{3}}([ .-])\d{{3}}\1\d{{4}}{_EXTENSION}", _phone, _IN_THREE),
+    _bounded_pattern("phone", rf"0\d{{1,4}}(?:[ /-]{{1,3}}\d{{2,8}}){{1,4}}{_EXTENSION}", _phone, _WITH_ZERO),
+    _bounded_pattern(
+        "national_id", r"\d{3} ?\d{3} ?\d{4}", _ignoring_punctuation(checksums.nhs), _MANY_DIGITS, bare=True
+    ),
+    _bounded_pattern("national_id", r"\d{9}", checksums.bsn, _MANY_DIGITS, bare=True),
+    _bounded_pattern("national_id", r"\d{11}", checksums.pesel, _MANY_DIGITS, bare=True),
+    _bounded_pattern("national_id", r"\d{11}", checksums.cpf, _MANY_DIGITS, bare=True),
+    _bounded_pattern(
+        "national_id",
+        r"\d{2} ?\d{3} ?\d{3} ?\d{3}",
+        _ignoring_punctuation(checksums.steuer_id),
+        _MANY_DIGITS,
+        bare=True,
+    ),
+    _bounded_pattern("national_id", r"[2-9]\d{11}", checksums.verhoeff, _MANY_DIGITS, bare=True),
+    _bounded_pattern("national_id", r"\d{10}", checksums.personnummer, _MANY_DIGITS, bare=True),
+)
+_ASCII_PATTERNS = tuple(map(_ascii_digits, _PATTERNS))
+IN_TEXT = tuple(form for form in _ASCII_PATTERNS if not form.bare)
+BARE = tuple(form for form in _ASCII_PATTERNS if form.bare)
+
+
+MAX_VALUES = 100_000
+MIN_BARE = 20
+HALF = 0.5
+_PREFILTERS = tuple(dict.fromkeys(form.needs for form in IN_TEXT))
+_SHARES_PREFIX = tuple(each.startswith(BEFORE) for each in _PREFILTERS)
+_ANY_WITH_PREFIX = (
+    BEFORE + "(?:" + "|".join(each.removeprefix(BEFORE) for each in _PREFILTERS if each.startswith(BEFORE)) + ")"
+)
+"""All needs of one beginning at once: a scan of them takes as long as that of one, and most lines have none."""
+_ANY = r"[0-9@]|:[0-9A-Fa-f]{0,4}:|[A-Z]{6}"
+_DIGITS = r"^\s*\d(?: ?\d){8,18}\s*$"
+_MIN_ID = 100_000_000
+
+
+class PersonalData(NamedTuple):
+    """One kind of personal data in a column: how many of its unique values hold it, of how many looked at.
+
+    `wholes` of them are nothing else. `like` is the form of one of them, with no letter or digit of its own.
+    """
+
+    column: str
+    kind: str
+    values: int
+    wholes: int
+    looked_at: int
+    like: str
+
+    @property
+    def is_the_column(self) -> bool:
+        """Whether most values are personal data and nothing else."""
+        return self.wholes >= HALF * self.looked_at
+
+
+def find_personal_data(table: pl.DataFrame, *, but: Collection[str] = ()) -> list[PersonalData]:
+    """What every column of texts or whole numbers holds, but for those named; 100,000 values of each at most."""
+    return [found for column in table.columns if column not in but for found in find_in_column(table[column])]
+
+
+def find_in_column(column: pl.Series) -> list[PersonalData]:
+    """Every kind of personal data in one column."""
+    if not _is_searched(column):
+        return []
+    values = unique_values(column)
+    counts, wholes, like = Counter[str](), Counter[str](), dict[str, str]()
+    for kind, text, is_whole in _hits(values):
+        counts[kind] += 1
+        wholes[kind] += is_whole
+        if kind not in like:
+            like[kind] = mask_value(text)
+    return [
+        PersonalData(column.name, kind, counts[kind], wholes[kind], len(values), like[kind]) for kind in sorted(counts)
+    ]
+
+
+def _is_searched(column: pl.Series) -> bool:
+    """Whether a column is of texts, or of whole numbers as long as an id."""
+    if column.dtype.is_integer():
+        return not column.is_empty() and bool((column.max() or 0) >= _MIN_ID)  # type: ignore[operator]
+    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def unique_values(column: pl.Series) -> pl.Series:
+    """The unique values of a column as texts; of very many 100,000 at most."""
+    values = column.drop_nulls().unique(maintain_order=True).cast(pl.String)
+    return values.gather_every(-(-len(values) // MAX_VALUES)) if len(values) > MAX_VALUES else values
+
+
+def _hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
+    """A kind, the text that is of it, and whether that is the whole value: once for each kind of a value."""
+    numbers = values.str.contains(_DIGITS)
+    yield from _bare_number_hits(values.filter(numbers))
+    of, seen = -1, set[str]()
+    for number, text, length, forms in _candidate_lines(values.filter(~numbers)):
+        if number != of:
+            of, seen = number, set()
+        elif seen.issuperset(form.kind for form in forms):
+            continue
+        for hit in find_in_text(text, forms):
+            if hit.kind not in seen:
+                seen.add(hit.kind)
+                yield hit.kind, text[hit.start : hit.end], hit.end - hit.start == length
+
+
+def _bare_number_hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
+    """Values of digits alone: one in ten has a right check digit by chance, so that most of them must have it."""
+    if len(values) < MIN_BARE:
+        return
+    kinds = [(kind_of_value(text, (*IN_TEXT, *BARE)), text) for text in values]
+    for kind, count in Counter(kind for kind, _ in kinds if kind).items():
+        if count >= HALF * len(values):
+            yield from ((kind, text, True) for each, text in kinds if each == kind)
+
+
+def _candidate_lines(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[PersonalPattern, ...]]]:
+    """The lines that may hold something: the number of their value, how long that is, and the forms worth asking.
+
+    Nothing that is looked for goes over the end of a line.
+    """
+    if values.is_empty():
+        return
+    table = pl.DataFrame({"of": range(len(values)), "text": values, "length": values.str.strip_chars().str.len_chars()})
+    if values.str.contains("\n", literal=True).any():
+        table = table.with_columns(pl.col("text").str.split("\n")).explode("text")
+    some = table.filter(pl.col("text").str.contains(_ANY))
+    if some.is_empty():
+        return
+    may = _prefilter_matches(some["text"])
+    worth = np.flatnonzero(may.any(axis=1))
+    for (of, text, length), needs in zip(some[worth].iter_rows(), may[worth], strict=True):
+        yield of, text, length, _patterns_for(needs.tobytes())
+
+
+def _prefilter_matches(texts: pl.Series) -> NDArray[np.bool_]:
+    """Which of the needs each text meets: bool [n, needs]."""
+    may = np.zeros((len(texts), len(_PREFILTERS)), dtype=np.bool_)
+    alike = texts.str.contains(_ANY_WITH_PREFIX).to_numpy()
+    some, rows = texts.filter(alike), np.flatnonzero(alike)
+    for place, need in enumerate(_PREFILTERS):
+        if _SHARES_PREFIX[place]:
+            may[rows, place] = some.str.contains(need).to_numpy()
+        else:
+            may[:, place] = texts.str.contains(need).to_numpy()
+    return may
+
+
+@lru_cache(maxsize=4096)
+def _patterns_for(needs: bytes) -> tuple[PersonalPattern, ...]:
+    met = {need for need, is_met in zip(_PREFILTERS, needs, strict=True) if is_met}
+    return tuple(form for form in IN_TEXT if form.needs in met)

@@ -1,0 +1,131 @@
+"""Rare values, or pairs of them, whose rows nearly all have one label that rows like them do not have: triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold, adjust_by_subgroups
+from headway.data.poisoning.label_flips import is_supported
+
+MIN_ROWS, MIN_GROUPS = 20, 10
+MAX_SHARE = 0.02
+MAX_PAIR_VALUES = 400
+MIN_PURITY, MIN_MOVED = 0.9, 0.6
+MAX_CANDIDATES, MAX_EXAMINED = 60, 2000
+ALPHA = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Rows with the pattern `name`: how many have `label`, and the least share of the others that was moved to it."""
+
+    name: str
+    label: str
+    rows: int
+    pure: int
+    low: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Candidate:
+    name: str
+    rows: Ints
+    label: int
+
+
+Learn = Callable[[NDArray[np.bool_]], Floats]
+"""From which rows to leave out, bool [n], what a model of the others says of all, [n, k]."""
+
+
+def find_triggers(oof: OutOfFold, table: pl.DataFrame, fit: Learn, *, most: int = 5) -> list[Trigger]:
+    """Patterns that move labels to one class: of the rows that should have another, at least MOVED do not.
+
+    `table` has the features of the rows that were told. The candidates are the rare patterns whose labels are purest;
+    what their rows should be is said by a model that learned from none of them, and by the other rows of their group.
+    Of fewer than FEWEST_GROUPS groups nothing is told.
+    """
+    found, judged = _candidates(oof, table)
+    if not found:
+        return []
+    out = np.zeros(len(oof.labels), dtype=np.bool_)
+    for each in found:
+        out[each.rows] = True
+    known = replace(oof, probabilities=fit(out))
+    probabilities = adjust_by_subgroups(known, [oof.groups])
+    z = NormalDist().inv_cdf(1 - ALPHA / judged)
+    told = [_to_trigger(each, oof, probabilities, z) for each in found]
+    kept = [each for each in told if each is not None]
+    return _without_overlap(sorted(kept, key=lambda each: -each[0].low))[:most]
+
+
+def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Candidate], int]:
+    """The purest rare patterns by how far beyond chance, and how many patterns there were."""
+    usual = np.bincount(oof.labels, minlength=len(oof.classes)) / len(oof.labels)
+    found, judged = [], 0
+    for name, codes, count in _patterns(table):
+        rows = np.bincount(codes, minlength=count)
+        rare = (rows >= MIN_ROWS) & (rows <= MAX_SHARE * len(codes))
+        judged += int(rare.sum())
+        for label in range(len(oof.classes)):
+            held = np.bincount(codes[oof.labels == label], minlength=count)
+            score = (held - rows * usual[label]) / np.sqrt(np.maximum(rows * usual[label] * (1 - usual[label]), 1e-9))
+            pure = np.flatnonzero(rare & (held >= MIN_PURITY * rows)).tolist()
+            found += [(float(score[code]), name, codes, code, label) for code in pure]
+    found.sort(key=lambda each: -each[0])
+    made: list[_Candidate] = []
+    for _, name, codes, code, label in found[:MAX_EXAMINED]:
+        rows = np.flatnonzero(codes == code)
+        if len(made) < MAX_CANDIDATES and len(np.unique(oof.groups[rows])) >= MIN_GROUPS:
+            made.append(_Candidate(name=name(int(rows[0])), rows=rows, label=label))
+    return made, max(judged, 1)
+
+
+def _patterns(table: pl.DataFrame) -> Iterator[tuple[Callable[[int], str], Ints, int]]:
+    """Values of each column, and pairs of values of columns with few; with the name of the pattern of a row."""
+    coded = {}
+    for name in (each for each in table.columns if is_supported(table.schema[each])):
+        values = table[name] if table.schema[name].is_numeric() else table[name].cast(pl.String)
+        codes = values.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+        coded[name] = (codes, int(codes.max()) + 1)
+        yield _pattern_name(table, (name,)), codes, coded[name][1]
+    few = [name for name, (_, count) in coded.items() if count <= MAX_PAIR_VALUES]
+    for first, second in combinations(few, 2):
+        (a, _), (b, width) = coded[first], coded[second]
+        codes = a * width + b
+        yield _pattern_name(table, (first, second)), codes, int(codes.max()) + 1
+
+
+def _pattern_name(table: pl.DataFrame, names: Sequence[str]) -> Callable[[int], str]:
+    return lambda row: " & ".join(f"{name}={table[name][row]}" for name in names)
+
+
+def _to_trigger(found: _Candidate, oof: OutOfFold, probabilities: Floats, z: float) -> tuple[Trigger, Ints] | None:
+    """The bound by a Poisson count of the labels that stayed as they should be."""
+    stayed = (oof.labels[found.rows] != found.label).sum()
+    expected = float((1 - probabilities[found.rows, found.label]).sum())
+    most = stayed + z * np.sqrt(stayed + z * z / 4) + z * z / 2
+    low = 1 - most / max(expected, 1e-9)
+    if low < MIN_MOVED:
+        return None
+    pure = int((oof.labels[found.rows] == found.label).sum())
+    told = Trigger(name=found.name, label=oof.classes[found.label], rows=len(found.rows), pure=pure, low=float(low))
+    return told, found.rows
+
+
+def _without_overlap(found: Sequence[tuple[Trigger, Ints]]) -> list[Trigger]:
+    """Each whose rows are not for the most part in one before it."""
+    told: list[Trigger] = []
+    seen: set[int] = set()
+    for trigger, rows in found:
+        inside = set(rows.tolist())
+        if len(inside & seen) <= len(inside) / 2:
+            told.append(trigger)
+            seen |= inside
+    return told

@@ -1,0 +1,265 @@
+"""How far the furthest group would stand out if nobody had touched a label: drawn from the model itself.
+
+Days share fate and features: the rows of a storm fall into bins that hardly any other day has, so that one day of a
+clean table can move a model far. How far is a matter of the table, and no constant knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold
+from headway.data.poisoning.label_flips import CodedColumn
+
+QUANTILE, OF_SQUARE = 0.8, 1.6424
+"""Of the squares of standard normal numbers, so many lie below; few groups that were touched do not move it."""
+MAX_VARIANCE = 25.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OneVsRest:
+    """One class against the others: chances [n], labels {0, 1} [n], and rows [n, d], whitened by the curvature."""
+
+    predicted: Floats
+    labels: Floats
+    white: Floats
+
+
+def exceedance_probability(
+    sides: Sequence[OneVsRest], codes: Ints, furthest: Callable[[Floats], float], *, than: float, level: float
+) -> float:
+    """The chance that `furthest` of the distances [groups] of a clean table is that far, or of at least `level`.
+
+    Labels are drawn from the probabilities, with an effect of each group as strong as that of most groups is seen to
+    be; the model is refitted to the first order. As many tables are drawn as four of `level` need, and no more are
+    once that many were as far. The draws are the same in every run.
+    """
+    order = np.argsort(codes, kind="stable")
+    codes, starts = codes[order], np.searchsorted(codes[order], np.arange(int(codes.max()) + 1))
+    sides = [
+        OneVsRest(predicted=each.predicted[order], labels=each.labels[order], white=each.white[order]) for each in sides
+    ]
+    spreads = [_effect_deviation(each, starts) for each in sides]
+    shares = [_curvature_shares(each, starts) for each in sides]
+    draw, most = np.random.default_rng(0), int(4 / level) - 1
+    far = 0
+    for done in range(most):
+        labels = _draw_labels(sides, spreads, codes, draw)
+        pairs = zip(sides, shares, labels.T, strict=True)
+        distances = np.sum([_cook_distances(side, share, label, starts) for side, share, label in pairs], axis=0)
+        far += furthest(distances) >= than
+        if (far + 1) / (most + 1) > level:
+            return float((far + 1) / (done + 2))
+    return (far + 1) / (most + 1)
+
+
+def _effect_deviation(side: OneVsRest, starts: Ints) -> float:
+    """The standard deviation of effects of groups on the log odds, by how far their labels lie from what is said."""
+    weights = np.add.reduceat(side.predicted * (1 - side.predicted), starts)
+    beyond = np.square(np.add.reduceat(side.labels - side.predicted, starts))
+    low, high = 0.0, MAX_VARIANCE
+    for _ in range(40):
+        middle = (low + high) / 2
+        wide = np.quantile(beyond / (weights + middle * np.square(weights)), QUANTILE) > OF_SQUARE
+        low, high = (middle, high) if wide else (low, middle)
+    return float(np.sqrt(low))
+
+
+def _curvature_shares(side: OneVsRest, starts: Ints) -> Floats:
+    """What each group is of the whole curvature, [groups, d, d]; it pulls the model back to where it was."""
+    steep = side.white * (side.predicted * (1 - side.predicted))[:, None]
+    ends = [*starts[1:].tolist(), len(steep)]
+    return np.stack([steep[since:end].T @ side.white[since:end] for since, end in zip(starts, ends, strict=True)])
+
+
+def _draw_labels(
+    sides: Sequence[OneVsRest], spreads: Sequence[float], codes: Ints, draw: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Drawn labels of each side, [n, sides]; of several classes each row has one."""
+    groups = int(codes[-1]) + 1
+    chances = []
+    for side, spread in zip(sides, spreads, strict=True):
+        odds = side.predicted / (1 - side.predicted) * np.exp(spread * draw.normal(size=groups))[codes]
+        chances.append(odds / (1 + odds))
+    if len(sides) == 1:
+        return np.asarray(draw.random(len(codes)) < chances[0])[:, None]
+    ends = np.cumsum(chances, axis=0)
+    chosen = (draw.random(len(codes)) * ends[-1] > ends).sum(axis=0)
+    return np.asarray(chosen[:, None] == np.arange(len(sides)))
+
+
+def _cook_distances(side: OneVsRest, shares: Floats, labels: NDArray[np.bool_], starts: Ints) -> Floats:
+    slopes = np.add.reduceat(side.white * (side.predicted - labels)[:, None], starts)
+    slopes -= shares @ slopes.sum(axis=0)
+    found: Floats = np.square(slopes).sum(axis=1)
+    return found
+
+
+MAX_GROUP_SHARE = 0.02
+MIN_ROWS = 20
+MIN_GROUPS = 20
+RIDGE = 1.0
+NEWTON_STEPS = 5
+MIN_SCORE, MIN_RATIO, MAX_GROUPS = 5.0, 1.8, 5
+"""Deviations from the other groups at the least; how many times those of the next; and of how many at the most."""
+LEVEL = 0.02
+"""The chance at most, over all kinds of groups together, that a clean table has a group that stands out so."""
+_MAD_SCALE = 1.4826
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfluentialGroup:
+    """A group of rows (`kind` says of what), how far it stands out in robust deviations, and what it does to others.
+
+    `moved` is by how much the probabilities that are said of all rows change on average when the group is left out, and
+    `chance` that of a clean table to have a group as far.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    score: float
+    moved: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _LogisticFit:
+    """A logistic regression: rows [n, d], what it says of labels [n], the slope of each row [n, d], hessian [d, d]."""
+
+    rows: Floats
+    predicted: Floats
+    labels: Floats
+    slopes: Floats
+    hessian: Floats
+    steepness: Floats
+
+    def pull(self, codes: Ints, count: int) -> Floats:
+        """How far the weights move when each group is left out, to the first order, [groups, d]."""
+        sums = np.column_stack([np.bincount(codes, column, count) for column in self.slopes.T])
+        found: Floats = np.linalg.solve(self.hessian, sums.T).T.astype(np.float64)
+        return found
+
+    def distance(self, codes: Ints, count: int) -> Floats:
+        """Cook's distance of each group, [groups]: what that move is worth in the loss of all rows."""
+        moves = self.pull(codes, count)
+        found: Floats = ((moves @ self.hessian) * moves).sum(axis=1)
+        return found
+
+    def side(self) -> OneVsRest:
+        """The same for drawing labels anew."""
+        root = np.linalg.inv(np.linalg.cholesky(self.hessian)).T
+        return OneVsRest(predicted=self.predicted, labels=self.labels, white=self.rows @ root)
+
+
+def influential_groups(
+    oof: OutOfFold, columns: Sequence[CodedColumn], kinds: Mapping[str, tuple[Ints, Sequence[str]]]
+) -> list[InfluentialGroup]:
+    """The groups of each kind, codes int64 [n] with their names, that move a model far more than others of their size.
+
+    The model is a logistic regression on the codes of the columns, one for each class against the others; a group is
+    left out by influence functions (Cook 1977; Koh and Liang 2017), which are exact for few rows. It must stand out
+    further than the furthest of clean labels, drawn anew, would.
+    """
+    rows = _one_hot(columns)
+    shown = range(1, len(oof.classes)) if len(oof.classes) == 2 else range(len(oof.classes))
+    fits = [_fit(rows, (oof.labels == label).astype(np.float64)) for label in shown]
+    level = LEVEL / max(1, len(kinds))
+    found = [
+        each
+        for kind, (codes, names) in kinds.items()
+        for each in _influential_of_kind(kind, (codes, names), fits, level)
+    ]
+    return sorted(found, key=lambda each: -each.score)
+
+
+def _fit(rows: Floats, target: Floats) -> _LogisticFit:
+    """Newton steps for logistic regression with a ridge."""
+    weights = np.zeros(rows.shape[1])
+    ridge = RIDGE * np.eye(rows.shape[1])
+    for _ in range(NEWTON_STEPS):
+        p = _sigmoid(rows @ weights)
+        steepness = p * (1 - p)
+        hessian = (rows * steepness[:, None]).T @ rows + ridge
+        weights = weights - np.linalg.solve(hessian, rows.T @ (p - target) + RIDGE * weights)
+    predicted = _sigmoid(rows @ weights)
+    slopes = rows * (predicted - target)[:, None]
+    return _LogisticFit(
+        rows=rows, predicted=predicted, labels=target, slopes=slopes, hessian=hessian, steepness=steepness
+    )
+
+
+def _influential_of_kind(
+    kind: str, groups: tuple[Ints, Sequence[str]], fits: Sequence[_LogisticFit], level: float
+) -> list[InfluentialGroup]:
+    """Small groups of one kind, scored against each other: by chance the distance grows as the number of rows."""
+    codes, names = groups
+    count = len(names)
+    rows = np.bincount(codes, minlength=count)
+    small = (rows >= MIN_ROWS) & (rows <= MAX_GROUP_SHARE * len(codes))
+    if small.sum() < MIN_GROUPS:
+        return []
+    scores = _scores(np.sum([each.distance(codes, count) for each in fits], axis=0), rows, small)
+    order = np.flatnonzero(small)[np.argsort(-scores[small])]
+    standing = _count_outliers(scores[order])
+    if not standing:
+        return []
+
+    def furthest(distances: Floats) -> float:
+        drawn = np.sort(_scores(distances, rows, small)[small])[::-1]
+        return float(drawn[_count_outliers(drawn) - 1]) if _count_outliers(drawn) else 0.0
+
+    least = float(scores[order[standing - 1]])
+    chance = exceedance_probability([each.side() for each in fits], codes, furthest, than=least, level=level)
+    if chance > level:
+        return []
+    return [
+        InfluentialGroup(
+            name=names[place],
+            kind=kind,
+            rows=int(rows[place]),
+            score=float(scores[place]),
+            moved=_mean_change(codes == place, fits),
+            chance=chance,
+        )
+        for place in order[:standing].tolist()
+    ]
+
+
+def _scores(distances: Floats, rows: Ints, small: NDArray[np.bool_]) -> Floats:
+    """Robust deviations of the small groups from each other, [groups]."""
+    scaled = np.sqrt(distances / np.maximum(rows, 1))
+    middle = np.median(scaled[small])
+    spread = _MAD_SCALE * np.median(np.abs(scaled[small] - middle))
+    found: Floats = (scaled - middle) / max(float(spread), 1e-300)
+    return found
+
+
+def _mean_change(inside: NDArray[np.bool_], fits: Sequence[_LogisticFit]) -> float:
+    """The mean change of the probabilities of all rows without these."""
+    changes = []
+    for each in fits:
+        move = np.linalg.solve(each.hessian, each.slopes[inside].sum(axis=0))
+        changes.append(np.abs(each.rows @ move * each.steepness).mean())
+    return float(np.mean(changes))
+
+
+def _count_outliers(scores: Floats) -> int:
+    """How many of the first, in falling order, are far from all others and from the one that follows them."""
+    firsts = [place + 1 for place in range(min(MAX_GROUPS, len(scores) - 1)) if scores[place] >= MIN_SCORE]
+    return max((each for each in firsts if scores[each - 1] >= MIN_RATIO * scores[each]), default=0)
+
+
+def _one_hot(columns: Sequence[CodedColumn]) -> Floats:
+    parts = [np.eye(len(each.names))[each.codes][:, 1:] for each in columns]
+    found: Floats = np.column_stack([np.ones(len(columns[0].codes)), *parts])
+    return found
+
+
+def _sigmoid(values: Floats) -> Floats:
+    found: Floats = 1 / (1 + np.exp(-np.clip(values, -30, 30)))
+    return found

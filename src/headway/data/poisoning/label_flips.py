@@ -1,0 +1,170 @@
+"""Cells of a table: the rows that share a value, or a range of values, in each of two columns, with sums over each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold
+
+N_RANGES = 8
+MAX_VALUES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CodedColumn:
+    """A column in few codes: int64 [n] into `names`."""
+
+    name: str
+    codes: Ints
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CellSums:
+    """The cells of two columns: `codes` int64 [n] of the rows' cells, and the sums [cells] that were asked."""
+
+    columns: tuple[CodedColumn, CodedColumn]
+    codes: Ints
+    sums: dict[str, Floats]
+
+    def name(self, cell: int) -> str:
+        """What the rows of a cell share: `carrier=9E & visib 0.25 to 2`."""
+        first, second = self.columns
+        return f"{first.names[cell // len(second.names)]} & {second.names[cell % len(second.names)]}"
+
+
+def code_columns(table: pl.DataFrame, names: Sequence[str]) -> list[CodedColumn]:
+    """Columns by value where they have few, numbers else in ranges of as many rows; rare values share a code."""
+    found = [_code_column(table[name]) for name in names if is_supported(table.schema[name])]
+    return [each for each in found if len(each.names) > 1]
+
+
+def cell_sums(columns: Sequence[CodedColumn], values: dict[str, Floats]) -> Iterator[CellSums]:
+    """The sums of values [n] by every cell of every two columns."""
+    for first, second in combinations(columns, 2):
+        codes = first.codes * len(second.names) + second.codes
+        count = len(first.names) * len(second.names)
+        sums = {name: np.bincount(codes, each, count).astype(np.float64) for name, each in values.items()}
+        sums["rows"] = np.bincount(codes, minlength=count).astype(np.float64)
+        yield CellSums(columns=(first, second), codes=codes, sums=sums)
+
+
+def is_supported(dtype: pl.DataType) -> bool:
+    """Whether values of this type are numbers or texts."""
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum)
+
+
+def _code_column(column: pl.Series) -> CodedColumn:
+    name = column.name
+    few = column.n_unique() <= MAX_VALUES
+    if column.dtype.is_numeric() and not few:
+        return _code_ranges(column.cast(pl.Float64))
+    texts = column.cast(pl.String).fill_null("missing")
+    kept = texts.value_counts(sort=True)[name].head(MAX_VALUES)
+    values = [*sorted(kept.to_list()), *([] if few else ["another"])]
+    places = {value: place for place, value in enumerate(values)}
+    codes = texts.replace_strict(places, default=len(values) - 1, return_dtype=pl.Int64).to_numpy()
+    return CodedColumn(name=name, codes=codes, names=tuple(f"{name}={value}" for value in values))
+
+
+def _code_ranges(column: pl.Series) -> CodedColumn:
+    values = column.fill_null(float("nan")).to_numpy()
+    edges = np.unique(np.nanquantile(values, np.linspace(0, 1, N_RANGES + 1)))
+    codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    codes = np.where(np.isnan(values), len(edges) - 1, codes).astype(np.int64)
+    spans = [f"{column.name} {low:g} to {high:g}" for low, high in pairwise(edges)]
+    return CodedColumn(name=column.name, codes=codes, names=(*spans, f"{column.name} missing"))
+
+
+Bools = NDArray[np.bool_]
+
+MIN_CELL_ROWS, MIN_CELL_GROUPS = 30, 20
+MIN_FLIPPED = 0.3
+ALPHA = 0.01
+_MAD_SCALE = 1.4826
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlippedCell:
+    """Rows that share `name`, and which share of their labels looks turned: the estimate and its lower bound."""
+
+    name: str
+    rows: int
+    turned: float
+    low: float
+
+
+def flipped_cells(oof: OutOfFold, columns: Sequence[CodedColumn], *, most: int = 5) -> list[FlippedCell]:
+    """The cells of which at least TURNED of the labels look turned, by a bound for all cells at once; none twice.
+
+    `said` is by a model without interactions, so that it does not learn a cell that somebody turned. With p of a row's
+    classes, a right label is missed by the sum of p (1 - p), a turned one by much more; where between the two the
+    labels of a cell lie is the share that is turned. Errors are widened to what cells show among each other.
+    """
+    missed, right, turned, variance = _expected_errors(oof)
+    values = {"missed": missed, "right": right, "turned": turned, "variance": variance}
+    tables = list(cell_sums(columns, values))
+    spread, count = _overdispersion(tables)
+    z = NormalDist().inv_cdf(1 - ALPHA / max(count, 1))
+    found = [each for table in tables for each in _flipped(table, spread * z, oof)]
+    return _without_overlap(sorted(found, key=lambda each: -each[0].low), len(oof.labels))[:most]
+
+
+def _expected_errors(oof: OutOfFold) -> tuple[Floats, Floats, Floats, Floats]:
+    """Of each row 1 - p of its label, what that is on average for a right and for a turned label, and its variance."""
+    p = oof.probabilities
+    right = (p * (1 - p)).sum(axis=1)
+    turned = 1 - right / (p.shape[1] - 1)
+    variance = (p * np.square(1 - p)).sum(axis=1) - np.square(right)
+    return 1 - oof.label_probability, right, turned, np.maximum(variance, 1e-9)
+
+
+def _overdispersion(tables: Sequence[CellSums]) -> tuple[float, int]:
+    """How much wider than by chance cells lie about what is expected, at least 1, and how many are judged."""
+    scores = [
+        ((each.sums["missed"] - each.sums["right"]) / np.sqrt(each.sums["variance"] + 1e-12))[_has_enough_rows(each)]
+        for each in tables
+    ]
+    values = np.concatenate(scores) if scores else np.zeros(0)
+    if not len(values):
+        return 1.0, 0
+    return max(1.0, _MAD_SCALE * float(np.median(np.abs(values - np.median(values))))), len(values)
+
+
+def _has_enough_rows(table: CellSums) -> Bools:
+    found: Bools = table.sums["rows"] >= MIN_CELL_ROWS
+    return found
+
+
+def _flipped(table: CellSums, width: float, oof: OutOfFold) -> list[tuple[FlippedCell, Bools]]:
+    """Cells of too few groups are left out: rows of a stormy day stand against what other days say, all alike."""
+    room = np.maximum(table.sums["turned"] - table.sums["right"], 1e-9)
+    share = (table.sums["missed"] - table.sums["right"]) / room
+    low = share - width * np.sqrt(table.sums["variance"]) / room
+    found = []
+    for cell in np.flatnonzero((table.sums["rows"] >= MIN_CELL_ROWS) & (low >= MIN_FLIPPED)).tolist():
+        inside = table.codes == cell
+        if len(np.unique(oof.groups[inside])) < MIN_CELL_GROUPS:
+            continue
+        one = FlippedCell(
+            name=table.name(cell), rows=int(inside.sum()), turned=min(1.0, share[cell]), low=float(low[cell])
+        )
+        found.append((one, inside))
+    return found
+
+
+def _without_overlap(found: Sequence[tuple[FlippedCell, Bools]], rows: int) -> list[FlippedCell]:
+    """Each cluster whose rows are not for the most part in one before it."""
+    told, seen = [], np.zeros(rows, dtype=np.bool_)
+    for cluster, inside in found:
+        if (inside & seen).sum() <= cluster.rows / 2:
+            told.append(cluster)
+            seen |= inside
+    return told

@@ -1,0 +1,133 @@
+"""A version of data: what is kept of a table so that a later one can be compared with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from headway.core.provenance import ColumnChange, ColumnPrint, Difference
+from headway.data.provenance.fingerprint import (
+    CanonicalColumn,
+    Words,
+    canonical_columns,
+    columns_digest,
+    fingerprint_columns,
+    fingerprint_table,
+)
+
+SAMPLE = 20_000
+"""Rows by which values are compared: those of the least fingerprints, so that equal rows are sampled alike."""
+LEVELS, BUCKETS = 101, 64
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DataVersion:
+    """A table by its content; `rows` uint64 [n] are the fingerprints of its rows. What was kept has no `table`."""
+
+    name: str
+    digest: str
+    columns: dict[str, ColumnPrint]
+    rows: Words
+    table: pl.DataFrame | None = None
+
+
+def make_version(table: pl.DataFrame, *, name: str) -> DataVersion:
+    """The version that a table is."""
+    columns = canonical_columns(table)
+    found = fingerprint_columns(columns, len(table))
+    least = np.argpartition(found.rows, SAMPLE)[:SAMPLE] if len(table) > SAMPLE else np.arange(len(table))
+    prints = {column.name: _column_print(column, found.columns[column.name], least) for column in columns}
+    whole = columns_digest(columns, len(table))
+    return DataVersion(name=name, digest=whole, columns=prints, rows=found.rows, table=table)
+
+
+def row_fingerprints(version: DataVersion, names: list[str]) -> Words | None:
+    """The fingerprints of rows over some columns; None where the table is gone and those are others than it had."""
+    if set(names) == set(version.columns):
+        return version.rows
+    return None if version.table is None else fingerprint_table(version.table.select(names)).rows
+
+
+def _column_print(column: CanonicalColumn, cells: str, sample: NDArray[np.intp]) -> ColumnPrint:
+    words, missing = column.cells()
+    kind = "missing" if missing is not None and missing.all() else column.kind
+    held = sample if missing is None else sample[~missing[sample]]
+    told = ColumnPrint(kind=kind, cells=cells, missing=0 if missing is None else int(missing.sum()), sampled=len(held))
+    if not len(held):
+        return told
+    if kind == "text":
+        mixed = sum((each[held] * _SPREAD for each in words), np.zeros(len(held), np.uint64))
+        counts = np.bincount((mixed >> np.uint64(58)).astype(np.int64), minlength=BUCKETS)
+        return replace(told, shares=tuple((counts / len(held)).tolist()))
+    values = words[0][held].view(np.float64 if kind == "number" else np.int64).astype(np.float64)
+    knots = np.quantile(values, np.linspace(0, 1, LEVELS), method="inverted_cdf")
+    finite = np.nan_to_num(knots, posinf=np.finfo(float).max, neginf=np.finfo(float).min)
+    return replace(told, knots=tuple(finite.tolist()))
+
+
+_KS_1_PERCENT = 1.63  # the distance of Kolmogorov and Smirnov that chance passes once in a hundred, by the root of n
+_TV_1_PERCENT = 0.5 * math.sqrt(BUCKETS) + math.sqrt(math.log(100) / 2)  # mean of a total variation, and McDiarmid
+
+
+def compare_versions(before: DataVersion, after: DataVersion) -> Difference:
+    """How a version differs from the one before it; rows are taken to be independent where chance is told."""
+    shared = [name for name in before.columns if name in after.columns]
+    had, has = row_fingerprints(before, shared), row_fingerprints(after, shared)
+    added, removed = (None, None) if had is None or has is None else _added_and_removed(had, has)
+    return Difference(
+        before=before.name,
+        after=after.name,
+        rows=(len(before.rows), len(after.rows)),
+        same=before.digest == after.digest,
+        columns=tuple(_column_changes(before, after)),
+        rows_added=added,
+        rows_removed=removed,
+    )
+
+
+def _column_changes(before: DataVersion, after: DataVersion) -> list[ColumnChange]:
+    names = sorted({*before.columns, *after.columns})
+    found = []
+    for name in names:
+        one, other = before.columns.get(name), after.columns.get(name)
+        if one is None or other is None:
+            held = one or other
+            counts = (held.missing if one else 0, held.missing if other else 0) if held else (0, 0)
+            found.append(ColumnChange(name=name, change="removed" if one else "added", missing=counts))
+        elif (one.kind, one.cells, one.missing) != (other.kind, other.cells, other.missing):
+            found.append(_changed_column(name, one, other))
+    return found
+
+
+def _changed_column(name: str, one: ColumnPrint, other: ColumnPrint) -> ColumnChange:
+    moved = chance = None
+    if one.sampled and other.sampled and one.kind == other.kind:
+        root = math.sqrt(1 / one.sampled + 1 / other.sampled)
+        if one.knots and other.knots:
+            moved, chance = _ks_distance(one.knots, other.knots), min(1.0, _KS_1_PERCENT * root + 1 / (LEVELS - 1))
+        elif one.shares and other.shares:
+            moved = sum(abs(a - b) for a, b in zip(one.shares, other.shares, strict=True)) / 2
+            chance = min(1.0, _TV_1_PERCENT * root)
+    counts = one.missing, other.missing
+    return ColumnChange(name=name, change="changed", missing=counts, moved=moved, chance=chance)
+
+
+def _ks_distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The largest distance of two distribution functions, each known in steps of a hundredth."""
+    at = np.union1d(one, other)
+    below = [np.searchsorted(np.asarray(knots), at, side="right") / len(knots) for knots in (one, other)]
+    return float(np.abs(below[0] - below[1]).max())
+
+
+def _added_and_removed(before: Words, after: Words) -> tuple[int, int]:
+    """How many rows are in one more often than in the other."""
+    values, place = np.unique(np.concatenate([before, after]), return_inverse=True)
+    had = np.bincount(place[: len(before)], minlength=len(values))
+    has = np.bincount(place[len(before) :], minlength=len(values))
+    return int(np.maximum(has - had, 0).sum()), int(np.maximum(had - has, 0).sum())

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from tests.data.agreements import held_to
+from tests.data.tables import small
+
+from headway.core.contracts import CheckContext
+from headway.data.checks.contract.contract_relations import plugin
+
+
+def test_rows_that_break_a_relation_are_counted(tmp_path):
+    contract = 'relations = ["a <= b", "c -> a"]\n[columns.a]\ntype = "whole"\n[columns.b]\ntype = "whole"'
+    contract += '\n[columns.c]\ntype = "text"'
+    order, told = plugin(held_to(tmp_path, contract, a=[1, 5, 3], b=[2, 4, 3], c=["x", "y", "y"]))
+    assert (order.code, order.severity, order.message, order.where) == (
+        "D016",
+        "stop",
+        "not a <= b: 1 of 3 rows",
+        "row 2",
+    )
+    assert (told.message, told.where) == ("not c -> a: 2 of 3 rows", "row 2, 3")
+
+
+def test_without_a_contract_it_finds_nothing_and_contract_columns_reports_it():
+    assert plugin(CheckContext(dataset=small())) == []

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.data.labels.poisoned_tables import clean, dataset, turned
+from tests.data.tables import wide
+
+from headway.core.contracts import CheckContext
+from headway.core.dataset import Dataset, Roles
+from headway.core.errors import NotApplicable
+from headway.data.checks.labels.influential_groups import plugin
+
+
+def test_a_source_whose_labels_are_all_turned_stands_out():
+    (finding,) = plugin(CheckContext(dataset=dataset(turned(clean(), pl.col("source") == "s17"))))
+    assert finding.where == "source = s17"
+    assert "deviations" in finding.message
+
+
+def test_a_second_such_source_does_not_hide_the_first():
+    found = plugin(CheckContext(dataset=dataset(turned(clean(), pl.col("source").is_in(["s17", "s42"])))))
+    assert "source = s17" in {each.where for each in found}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sources_that_differ_by_chance_do_not(seed):
+    assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []
+
+
+@pytest.mark.parametrize("seed", [17, 26, 31])
+def test_a_clean_day_whose_values_hardly_another_day_has_does_not(seed):
+    """Ranges of a column that rises from day to day hold few days each, so that one day moves a model far."""
+    draw = np.random.default_rng(seed)
+    day = np.repeat(np.arange(60), 60)
+    hour, wind = draw.integers(0, 24, len(day)), draw.gamma(2.0, 5.0, len(day))
+    carrier, storm = draw.choice(["AA", "B6", "UA"], len(day)), draw.normal(0, 0.5, 60)[day]
+    columns = {"day": day, "hour": hour, "wind": wind, "carrier": carrier, "age": day + draw.normal(0, 1, len(day))}
+    late = draw.random(len(day)) < 1 / (1 + np.exp(3.5 - hour / 8 - wind / 15 - storm))
+    table = pl.DataFrame({**columns, "late": late.astype(np.int8)})
+    assert (
+        plugin(CheckContext(dataset=Dataset(name="rising", table=table, roles=Roles(target="late", groups="day"))))
+        == []
+    )
+
+
+def test_a_day_whose_labels_are_turned_stands_out_and_says_how_seldom_a_clean_one_would():
+    table = turned(clean(), pl.col("day") == 17)
+    (finding,) = plugin(
+        CheckContext(dataset=Dataset(name="day", table=table, roles=Roles(target="label", groups="day")))
+    )
+    assert finding.where == "day = 17"
+    assert "0.5% of tables at most" in finding.message
+
+
+def test_without_groups_or_slices_it_cannot_judge():
+    with pytest.raises(NotApplicable, match="no groups, slices or people"):
+        plugin(CheckContext(dataset=wide()))

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.data.tables import small, wide, with_column
+
+from headway.core.contracts import CheckContext
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
+from headway.core.labeling import Agreement, Labeling
+from headway.data.checks.labels.label_disagreement import plugin
+
+
+def measured(low: float, high: float) -> Labeling:
+    alpha = Measurement(name="agreement.krippendorff", value=0.5, low=low, high=high, method="", n_rows=100)
+    kept = Agreement(name="n", source="a.csv", annotators=("x", "y"), measurements=(alpha,))
+    return Labeling(agreement=lambda: kept)
+
+
+def test_rows_alike_in_every_feature_with_other_labels_are_counted():
+    draw = np.random.default_rng(0)
+    few = with_column(wide(), **{f"x{place}": draw.integers(0, 2, 2000) for place in range(6)})
+    finding, *_ = plugin(CheckContext(dataset=few))
+    assert finding.severity == "note"
+    assert 0.2 < finding.measured < 0.6
+
+
+def test_rows_that_all_differ_contradict_nobody():
+    assert plugin(CheckContext(dataset=wide())) == []
+
+
+@pytest.mark.parametrize(("low", "high", "severity"), [(0.4, 0.6, ["warn"]), (0.6, 0.7, ["undecided"]), (0.7, 0.9, [])])
+def test_the_agreement_that_was_measured_last_is_held_to_krippendorffs_limit(low, high, severity):
+    found = plugin(CheckContext(dataset=wide(), labeling=measured(low, high)))
+    assert [each.severity for each in found] == severity
+
+
+def test_numbers_do_not_contradict():
+    with pytest.raises(NotApplicable):
+        plugin(CheckContext(dataset=small(task="regression")))

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import polars as pl
+from tests.data.tables import message, served, small, wide, with_column
+
+from headway.core.contracts import CheckContext
+from headway.data.checks.leakage.undeclared_features import plugin
+
+
+def test_features_of_which_nobody_said_when_they_are_known_are_undecided():
+    assert message(plugin, CheckContext(dataset=small(known={"hour": "request"}))) == ["undecided [data.known]"]
+    assert message(plugin, CheckContext(dataset=small(known={"hour": "request", "carrier": "request"}))) == []
+
+
+def test_ten_of_many_features_are_named():
+    [finding] = plugin(CheckContext(dataset=with_column(small(), **{f"x{place}": [1.0] * 400 for place in range(20)})))
+    assert finding.measured == 22 and finding.message.endswith("x6, x7 and 12 more")
+
+
+def test_what_callers_send_is_shown_to_be_known_and_the_rest_stays_undecided():
+    dataset = wide(known={"carrier": "request"})
+    empty = pl.Series([None] * 2000, dtype=pl.Float64)
+
+    assert message(plugin, served(dataset)) == []
+    [finding] = plugin(served(dataset, x3=empty))
+    assert finding.message == "nobody says when 1 of 7 features are known (5 more are shown by requests): x3"
+    assert plugin(served(dataset, 50))[0].measured == 6.0

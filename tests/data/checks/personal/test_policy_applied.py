@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.data.tables import small, with_column
+
+from headway.core.config import Config
+from headway.core.contracts import CheckContext
+from headway.core.sections.personal import PersonalSection
+from headway.data.checks.personal.policy_applied import plugin
+
+
+def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
+    done = {"personal.who": "keep", "personal.hour": "keep", "personal.name": "drop", "personal.id": "hash"}
+    dataset = replace(with_column(small(), who=["ada@example.org"] * 400), provenance=done)
+    keep = {"who": "answers go there", "hour": "so"}
+    found = plugin(CheckContext(dataset=dataset, config=Config(personal=PersonalSection(keep=keep))))
+
+    assert [each.message for each in found] == [
+        "'who' is kept (email in 1 of 1 values): answers go there",
+        "'hour' is kept (nothing is found in it by pattern): so",
+        "'name' was dropped when it was opened",
+        "'id' is a keyed hash: it groups, and is no feature",
+    ]
+
+
+def test_texts_that_were_changed_are_told():
+    dataset = replace(small(), provenance={"personal.carrier": "email in its texts: drop"})
+    assert plugin(CheckContext(dataset=dataset))[0].message == "'carrier' was changed: email in its texts: drop"

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.data.tables import small, with_column
+
+from headway.core.config import Config, DataSection
+from headway.core.errors import DataError
+from headway.core.sections.personal import PersonalSection
+from headway.data.contract.discovery import discover_contract, find_relations, infer_column
+from headway.data.contract.table_contract import ColumnContract
+from headway.data.contract.validation import validate_table
+from headway.data.split import split_dataset
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pl.Series([0.0, 10.0]), ColumnContract(type="number", lowest=0.0, highest=11.0)),
+        (pl.Series([-10.0, 0.0]), ColumnContract(type="number", lowest=-11.0, highest=0.0)),
+        (pl.Series([1 / 3, 2 / 3]), ColumnContract(type="number", lowest=0.3, highest=0.7)),
+        (pl.Series([100 / 7, 123456.789]), ColumnContract(type="number", lowest=0.0, highest=135802.0)),
+        (pl.Series([1, 7]), ColumnContract(type="whole", lowest=1, highest=7)),
+        (pl.Series(range(100)), ColumnContract(type="whole", lowest=0, highest=109)),
+        (
+            pl.Series([-0.5, float("inf"), float("nan")]),
+            ColumnContract(type="number", missing=1.0, lowest=-0.5, highest=-0.5),
+        ),
+        (pl.Series([None, None], dtype=pl.Float64), ColumnContract(type="number", missing=1.0)),
+        (pl.Series(["a", "b"] * 4), ColumnContract(type="text", values=("a", "b"))),
+        (pl.Series(list("abcdefgh")), ColumnContract(type="text")),
+        (pl.Series(["a", "a"], dtype=pl.Categorical), ColumnContract(type="text", values=("a",))),
+        (pl.Series([True, False]), ColumnContract(type="boolean")),
+        (pl.Series([date(2013, 1, 1)]), ColumnContract(type="date")),
+        (pl.Series([datetime(2013, 1, 1)]), ColumnContract(type="time")),
+        (pl.Series([[1]]), None),
+    ],
+)
+def test_a_column_may_be_what_it_was_and_a_number_a_tenth_of_its_range_beyond(values, expected):
+    assert infer_column(values, margin=0.1) == expected
+
+
+def test_a_column_may_be_missing_as_often_as_in_the_tenth_where_it_was_most():
+    values = [1.0] * 90 + [None] * 3 + [1.0] * 7
+    assert infer_column(pl.Series(values), margin=0.1).missing == 0.3
+
+
+def test_rows_of_train_and_choose_alone_are_asked_and_the_target_may_be_absent():
+    dataset = with_column(small(), hour=list(range(400)))
+    config = Config(data=DataSection(target="late"))
+    contract = discover_contract(dataset, split_dataset(dataset, config.split), config)
+    assert contract.columns["hour"] == ColumnContract(type="whole", lowest=0, highest=351)
+    assert contract.columns["late"] == ColumnContract(type="whole", optional=True, missing=0.07, lowest=0, highest=1)
+    assert contract.unique == (("hour",),)
+    assert discover_contract(dataset, {}, config).columns["hour"].highest == 439
+
+
+def test_columns_that_opening_makes_anew_are_left_out():
+    config = Config(data=DataSection(target="late", positive="yes"), personal=PersonalSection(hash=("carrier",)))
+    assert set(discover_contract(small(), {}, config).columns) == {"at", "day", "hour"}
+
+
+def test_a_table_of_nothing_that_a_contract_knows_is_refused():
+    dataset = with_column(small(), late=[[1]] * 400)
+    config = Config(data=DataSection(target="late"))
+    table = dataset.table.select("late")
+    with pytest.raises(DataError, match="no column is a number"):
+        discover_contract(type(dataset)(name="x", table=table, roles=dataset.roles), {}, config)
+
+
+def a_table() -> pl.DataFrame:
+    """Starts and ends, parts and their sum, towns and their zones; and numbers that go together by chance alone."""
+    draw = np.random.default_rng(0)
+    rows = 2_000
+    start = [datetime(2013, 1, 1) + timedelta(hours=int(each)) for each in draw.integers(0, 9_000, rows)]
+    net, tax = draw.random(rows).round(3), draw.random(rows).round(3)
+    town = draw.integers(0, 40, rows)
+    return pl.DataFrame(
+        {
+            "start": start,
+            "mid": [each + timedelta(hours=1) for each in start],
+            "end": [
+                each + timedelta(hours=int(more)) for each, more in zip(start, draw.integers(1, 90, rows), strict=True)
+            ],
+            "net": net,
+            "tax": tax,
+            "gross": net + tax,
+            "again": net,
+            "town": [f"town {each}" for each in town],
+            "zone": town % 7,
+            "far": draw.integers(5_000, 9_000, rows),
+            "free": draw.choice(["a", "b", "c"], rows),
+            "id": range(rows),
+        }
+    )
+
+
+def columns_of(table: pl.DataFrame) -> dict[str, ColumnContract]:
+    return {name: infer_column(table[name], margin=0.1) for name in table.columns}
+
+
+def test_relations_that_chance_would_not_bring_are_told_and_no_others():
+    table = a_table()
+    assert set(find_relations(table, columns_of(table))) == {
+        "start <= mid",
+        "mid <= end",
+        "net <= gross",
+        "tax <= gross",
+        "net == again",
+        "again <= gross",
+        "net + tax == gross",
+        "tax + again == gross",
+        "town -> zone",
+    }
+
+
+def test_a_relation_that_one_row_breaks_is_not_told():
+    table = a_table()
+    row = pl.int_range(pl.len()) == 1_234
+    torn = table.with_columns(
+        end=pl.when(row).then(datetime(2000, 1, 1)).otherwise("end"),
+        zone=pl.when(row).then(99).otherwise("zone"),
+        gross=pl.when(row).then(-1.0).otherwise("gross"),
+    )
+    assert find_relations(torn, columns_of(torn)) == ("net == again", "start <= mid")
+
+
+def test_what_was_discovered_holds_of_the_rows_it_was_discovered_in():
+    dataset = small()
+    dataset = type(dataset)(name="t", table=a_table().with_columns(late=pl.lit(1)), roles=dataset.roles)
+    config = Config(data=DataSection(target="late"))
+    assert validate_table(discover_contract(dataset, {}, config), dataset.table).violations == ()

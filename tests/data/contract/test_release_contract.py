@@ -1,0 +1,60 @@
+"""A contract that people edited is the one that a server holds requests to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headway.core.release import Bounds, Contract
+from headway.core.variant import Field, Signature
+from headway.data.contract.release import agreed_contract, observed_contract
+from headway.data.contract.table_contract import ColumnContract, TableContract
+from headway.serving.batching.validation import InputValidator
+
+SIGNATURE = Signature(
+    inputs=(Field(name="size"), Field(name="kind", datatype="BYTES", categories=("a", "b", "long")), Field(name="free"))
+)
+SEEN = observed_contract(np.array([[1.0, 0.0, 2.0], [2.0, np.nan, 3.0]]), SIGNATURE, margin=0.1)
+
+
+def agreed(**columns: ColumnContract) -> Contract:
+    return agreed_contract(SEEN, SIGNATURE, TableContract(columns=columns))
+
+
+def test_it_holds_the_columns_that_are_named_as_they_stand():
+    size = ColumnContract(type="number", lowest=0, highest=9)
+    kind = ColumnContract(type="text", missing=0.5, values=("a", "long", "new"), longest=2)
+    assert agreed(size=size, kind=kind) == Contract(
+        columns=(
+            Bounds(name="size", lowest=0.0, highest=9.0, may_miss=False),
+            Bounds(name="kind", categories=("a",), missing=0.5, may_miss=True),
+        ),
+        margin=0.0,
+        n_rows=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("terms", "ends"),
+    [
+        (ColumnContract(type="boolean"), (0.0, 1.0)),
+        (ColumnContract(type="whole", values=(3, 1)), (1.0, 3.0)),
+        (ColumnContract(type="number", highest=4), (None, 4.0)),
+        (ColumnContract(type="date", lowest="2013-01-01"), (None, None)),
+    ],
+)
+def test_a_number_has_the_ends_that_were_agreed(terms, ends):
+    (column,) = agreed(size=terms).columns
+    assert (column.lowest, column.highest) == ends
+
+
+def test_a_text_of_which_nothing_was_agreed_is_any_that_the_model_knows():
+    for terms in (ColumnContract(type="text"), ColumnContract(type="whole")):
+        assert agreed(kind=terms).columns[0].categories == ("a", "b", "long")
+
+
+def test_a_range_that_is_open_at_one_end_is_held_at_the_other():
+    checker = InputValidator(agreed(size=ColumnContract(type="number", highest=4)), SIGNATURE)
+    found = checker(np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]]))
+    assert [(each.row, each.kind) for each in found] == [(1, "high")]
+    assert str(found[0]) == "row 1: column 'size' is 5, outside -inf to 4"

@@ -1,0 +1,155 @@
+"""Schemas of other tools as contracts, asked of the tools themselves: what they say holds, and what is left is told."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import dataframely as dy
+import pandera.polars as pa
+import polars as pl
+import pytest
+
+from headway.core.errors import ConfigError
+from headway.data.contract.schema_import import from_dataframely, from_frictionless, from_pandera, import_schema
+from headway.data.contract.table_contract import ColumnContract
+from headway.data.contract.validation import validate_table
+
+FIELDS = {
+    "fields": [
+        {"name": "id", "type": "integer", "constraints": {"exclusiveMinimum": 0, "maximum": 9}},
+        {"name": "size", "type": "number", "constraints": {"required": True, "exclusiveMaximum": 2.5}},
+        {"name": "kind", "constraints": {"enum": ["a", "b"], "minLength": 1, "maxLength": 2, "pattern": "[ab]+"}},
+        {"name": "on", "type": "date", "constraints": {"exclusiveMinimum": "2013-01-01", "unique": True}},
+        {"name": "mail", "format": "email", "constraints": {"jsonSchema": {}}},
+        {"name": "where", "type": "geopoint"},
+    ],
+    "primaryKey": "id",
+    "uniqueKeys": [["kind", "on"]],
+    "foreignKeys": [{}],
+}
+SCHEMA = pa.DataFrameSchema(
+    {
+        "id": pa.Column(pl.Int64, [pa.Check.gt(0), pa.Check.le(9)], unique=True),
+        "size": pa.Column(pl.Float64, pa.Check.in_range(0, 2.5, include_max=False), nullable=True, required=False),
+        "kind": pa.Column(str, [pa.Check.isin(["a", "b"]), pa.Check.str_length(1, 2), pa.Check.str_matches("[ab]")]),
+        "on": pa.Column(pl.Date, pa.Check.ge(date(2013, 1, 1))),
+        "odd": pa.Column(pl.Int64, [pa.Check.ge(1), pa.Check.ge(2), pa.Check.ne(5)]),
+        "x_.*": pa.Column(float, regex=True),
+    },
+    unique=["kind", "on"],
+)
+
+
+class Model(pa.DataFrameModel):
+    """The same in another form of pandera."""
+
+    id: int = pa.Field(ge=1)
+
+
+class Rows(dy.Schema):
+    """A schema of dataframely."""
+
+    id = dy.Int64(primary_key=True, min_exclusive=0, max=9)
+    size = dy.Float64(nullable=True, max_exclusive=2.5)
+    kind = dy.Enum(["a", "b"])
+    code = dy.String(min_length=1, max_length=9, regex="b$")
+    odd = dy.Integer(check=lambda column: column % 2 == 1)
+    parts = dy.List(dy.Int64())
+
+    @dy.rule()
+    def small(cls) -> pl.Expr:
+        return pl.col("id") < 5
+
+
+def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
+    said = from_frictionless(FIELDS)
+    assert said.contract.columns == {
+        "id": ColumnContract(type="whole", lowest=1, highest=9),
+        "size": ColumnContract(type="number", highest=2.4999999999999996),
+        "kind": ColumnContract(type="text", missing=1.0, values=("a", "b"), shortest=1, longest=2, pattern="[ab]+"),
+        "on": ColumnContract(type="date", missing=1.0, lowest="2013-01-02"),
+        "mail": ColumnContract(type="text", missing=1.0),
+    }
+    assert said.contract.unique == (("id",), ("kind", "on"), ("on",))
+    assert said.unsupported == (
+        "column 'mail': jsonSchema",
+        "column 'mail': format email",
+        "column 'where' is of type geopoint",
+        "foreignKeys",
+    )
+
+
+def test_a_schema_of_pandera_is_taken_as_an_object_and_as_json(tmp_path):
+    said = from_pandera(SCHEMA)
+    assert said.contract.columns == {
+        "id": ColumnContract(type="whole", lowest=1, highest=9),
+        "size": ColumnContract(type="number", missing=1.0, optional=True, lowest=0, highest=2.4999999999999996),
+        "kind": ColumnContract(type="text", values=("a", "b"), shortest=1, longest=2, pattern="(?:[ab])(?s:.*)"),
+        "on": ColumnContract(type="date", lowest="2013-01-01"),
+        "odd": ColumnContract(type="whole", lowest=1),
+    }
+    assert said.contract.unique == (("kind", "on"), ("id",))
+    assert said.unsupported == (
+        "column 'odd': greater_than_or_equal_to",
+        "column 'odd': not_equal_to",
+        "column 'x_.*': names by pattern",
+    )
+    plain = pa.DataFrameSchema({name: SCHEMA.columns[name] for name in ("id", "size", "kind")})
+    (tmp_path / "schema.json").write_text(plain.to_json())
+    assert import_schema("schema.json", tmp_path).contract == from_pandera(plain).contract
+
+
+def test_a_schema_of_dataframely_is_taken_with_its_key():
+    said = from_dataframely(Rows)
+    assert said.contract.columns == {
+        "id": ColumnContract(type="whole", lowest=1, highest=9),
+        "size": ColumnContract(type="number", missing=1.0, highest=2.4999999999999996),
+        "kind": ColumnContract(type="text", values=("a", "b")),
+        "code": ColumnContract(type="text", shortest=1, longest=9, pattern="(?s:.*)(?:b$)(?s:.*)"),
+        "odd": ColumnContract(type="whole"),
+    }
+    assert said.contract.unique == (("id",),)
+    assert said.unsupported == ("the table: rule small", "column 'odd': check", "column 'parts' is of type List")
+
+
+def test_a_contract_says_of_rows_what_the_schema_says_that_it_came_from():
+    rows = pl.DataFrame({"id": [1, 0, 9, 10], "kind": ["a", "b", "abc", "c"], "size": [0.0, 2.5, -1.0, None]})
+    schema = pa.DataFrameSchema({name: SCHEMA.columns[name] for name in rows.columns})
+    with pytest.raises(pa.errors.SchemaErrors) as told:
+        schema.validate(rows, lazy=True)
+    theirs = {
+        (each["column"], row)
+        for each in told.value.failure_cases.iter_rows(named=True)
+        if (row := each["index"]) is not None
+    }
+    held = validate_table(from_pandera(schema).contract, rows)
+    ours = {(each.rule.columns[0], row - 1) for each in held.violations for row in each.rows}
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("reference", ["mine:Rows", "mine:SCHEMA", "mine:Model", "mine:made", "package.json"])
+def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
+    (tmp_path / "mine.py").write_text(f"from {__name__} import Model, Rows, SCHEMA\ndef made():\n    return SCHEMA\n")
+    (tmp_path / "package.json").write_text(json.dumps({"resources": [{"schema": FIELDS}]}))
+    assert import_schema(reference, tmp_path).contract.columns["id"].lowest == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "content", "message"),
+    [
+        ("absent.json", None, "cannot be read"),
+        ("torn.json", "{", "is not JSON"),
+        ("other.json", "{}", "neither fields nor columns"),
+        ("schema.xml", "", "is no schema that is known"),
+        ("odd.py:value", None, "is a int, and no schema"),
+        ("wrong.json", '{"fields": [{"name": "a", "constraints": {"minLength": "x"}}]}', "what no contract can"),
+    ],
+)
+def test_what_is_no_schema_is_told(tmp_path: Path, reference, content, message):
+    if content is not None:
+        (tmp_path / reference).write_text(content)
+    (tmp_path / "odd.py").write_text("value = 1\n")
+    with pytest.raises(ConfigError, match=message):
+        import_schema(reference.replace(".py", ""), tmp_path)

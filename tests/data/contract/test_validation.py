@@ -1,0 +1,174 @@
+"""A table held to a contract: what is counted, shown and quarantined, alike in memory, lazily and as a stream."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headway.core.errors import DataError
+from headway.data.contract.table_contract import ColumnContract, TableContract
+from headway.data.contract.validation import REASON, ROW, failing_rows, passing_rows, validate_table
+
+CONTRACT = TableContract(
+    columns={
+        "id": ColumnContract(type="whole", missing=1),
+        "size": ColumnContract(type="number", lowest=0, highest=10.5),
+        "kind": ColumnContract(type="text", missing=1, values=("a", "b", "long"), longest=3, pattern="[a-z]*"),
+        "first": ColumnContract(type="whole", missing=1),
+        "last": ColumnContract(type="whole", missing=1),
+        "town": ColumnContract(type="text", missing=0.5),
+        "code": ColumnContract(type="text", missing=1),
+    },
+    unique=(("id",), ("town", "code")),
+    relations=("first <= last", "town -> code", "first + last == id"),
+)
+WHOLE = st.one_of(st.none(), st.integers(-2, 6))
+TEXT = st.one_of(st.none(), st.sampled_from(["a", "b", "long", "A", ""]))
+SIZE = st.one_of(st.none(), st.sampled_from([0.0, -0.0, 10.5, 10.6, -1.0, math.nan, math.inf, -math.inf]))
+ROWS = st.lists(st.tuples(WHOLE, SIZE, TEXT, WHOLE, WHOLE, TEXT, TEXT), max_size=12)
+SCHEMA = dict(
+    zip(CONTRACT.columns, (pl.Int64, pl.Float64, pl.String, pl.Int8, pl.Int64, pl.String, pl.String), strict=True)
+)
+
+
+def wrong(row: dict[str, object], rows: list[dict[str, object]]) -> set[str]:
+    """What Python says of a row, read one by one."""
+    size, kind, first, last = row["size"], row["kind"], row["first"], row["last"]
+    found = set()
+    if size is None or math.isnan(size):
+        found.add("'size' is missing")
+    elif size < 0 or size > 10.5:
+        found.add("'size' is below 0" if size < 0 else "'size' is above 10.5")
+    if kind is not None:
+        found |= {"'kind' is none of a, b, long"} if kind not in ("a", "b", "long") else set()
+        found |= {"'kind' is longer than 3"} if len(kind) > 3 else set()
+        found |= set() if re.fullmatch("[a-z]*", kind) else {"'kind' is not of the form [a-z]*"}
+    if None not in (first, last):
+        found |= {"not first <= last"} if first > last else set()
+        found |= {"not first + last == id"} if row["id"] is not None and first + last != row["id"] else set()
+    for key in (("id",), ("town", "code")):
+        values = tuple(row[name] for name in key)
+        same = [other for other in rows if tuple(other[name] for name in key) == values]
+        if None not in values and len(same) > 1:
+            found.add(f"key {', '.join(map(repr, key))} is there more than once")
+    told = {other["code"] for other in rows if other["town"] == row["town"] and other["code"] is not None}
+    if None not in (row["town"], row["code"]) and len(told) > 1:
+        found.add("not town -> code")
+    return found
+
+
+def said(held) -> list[tuple[object, ...]]:
+    return [(each.rule.code, each.rule.reason, each.count, each.rows, str(each.values)) for each in held.violations]
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=60)
+@given(ROWS)
+def test_the_plan_says_of_each_row_what_python_says_in_memory_lazily_and_as_a_stream(rows):
+    table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    expected = [wrong(row, table.to_dicts()) for row in table.to_dicts()]
+    held = [validate_table(CONTRACT, table), validate_table(CONTRACT, table.lazy())]
+    for each in held:
+        failed = failing_rows(each).collect(engine="streaming")
+        reasons = dict(zip(failed[ROW].to_list(), failed[REASON].to_list(), strict=True))
+        assert [
+            set(reasons[row + 1].split("; ")) if row + 1 in reasons else set() for row in range(len(rows))
+        ] == expected
+        assert each.n_failing == len(failed) == sum(map(bool, expected))
+        assert len(passing_rows(each).collect()) + len(failed) == each.n_rows == len(rows)
+    assert said(held[0]) == said(held[1])
+
+
+def one(
+    terms: ColumnContract, values: list[object], dtype: pl.DataType | None = None
+) -> list[tuple[str, int, tuple[int, ...]]]:
+    """What a contract of one column says of values, in memory and as a stream."""
+    table = pl.DataFrame({"x": pl.Series(values, dtype=dtype, strict=False)})
+    contract = TableContract(columns={"x": terms})
+    held = validate_table(contract, table)
+    assert said(held) == said(validate_table(contract, table.lazy()))
+    return [(each.rule.reason, each.count, each.rows) for each in held.violations]
+
+
+@pytest.mark.parametrize(
+    ("terms", "values", "reason", "rows"),
+    [
+        (ColumnContract(type="whole"), [1.0, 2.5, -3.0, math.inf], "'x' is no whole number", (2, 4)),
+        (ColumnContract(type="whole"), ["1", "2.5", "two", "3e2"], "'x' is no whole number", (2, 3)),
+        (ColumnContract(type="number"), ["1", "x", "nan", "1e5"], "'x' is no number", (2, 3)),
+        (ColumnContract(type="number", highest=3), ["1", "9"], "'x' is above 3", (2,)),
+        (ColumnContract(type="number"), [date(2013, 1, 1)], "'x' is no number", (1,)),
+        (ColumnContract(type="whole"), [date(2013, 1, 1)], "'x' is no whole number", (1,)),
+        (ColumnContract(type="number", values=(1, 2.5)), [1.0, 2.5, 2.0], "'x' is none of 1, 2.5", (3,)),
+        (ColumnContract(type="whole", values=(1, 2, 3, 4)), [1, 7], "'x' is none of 4 values", (2,)),
+        (ColumnContract(type="whole", lowest=1_000), [1, 2_000], "'x' is below 1,000", (1,)),
+        (ColumnContract(type="text"), [1, 2], "'x' is no text", (1, 2)),
+        (ColumnContract(type="text", shortest=2), ["a", "ab", "äö"], "'x' is shorter than 2", (1,)),
+        (ColumnContract(type="boolean"), ["True", "false", "yes"], "'x' is no boolean", (3,)),
+        (ColumnContract(type="boolean"), [0, 1, 2], "'x' is no boolean", (3,)),
+        (ColumnContract(type="boolean", values=(True,)), [True, False], "'x' is none of True", (2,)),
+        (ColumnContract(type="date"), ["2013-02-28", "2013-02-30", "03/04/2013"], "'x' is no date", (2, 3)),
+        (
+            ColumnContract(type="date", highest="2013-03-01"),
+            [date(2013, 3, 1), date(2013, 3, 2)],
+            "'x' is above 2013-03-01",
+            (2,),
+        ),
+        (
+            ColumnContract(type="time"),
+            ["2013-02-28 17:05", "2013-02-28T17:05:01.5", "2013-02-28T17:05Z", "at 5"],
+            "'x' is no time",
+            (4,),
+        ),
+        (
+            ColumnContract(type="time", lowest="2013-03-01T00:00:00"),
+            [date(2013, 3, 1), date(2013, 2, 1)],
+            "'x' is below 2013-03-01 00:00:00",
+            (2,),
+        ),
+    ],
+)
+def test_values_are_read_as_the_type_that_was_agreed(terms, values, reason, rows):
+    assert one(terms, values) == [(reason, len(rows), rows)]
+
+
+def test_a_whole_number_may_be_held_as_a_truth_value_and_nothing_is_of_every_type():
+    assert one(ColumnContract(type="whole", lowest=0, highest=1), [True, False]) == []
+    assert one(ColumnContract(type="date", missing=1), [None, None], pl.Null()) == []
+    assert one(ColumnContract(type="text", values=("a",)), ["a"], pl.Categorical()) == []
+
+
+def test_a_share_of_missing_values_fails_the_table_and_no_row():
+    contract = TableContract(columns={"x": ColumnContract(type="whole", missing=0.5)})
+    held = validate_table(contract, pl.DataFrame({"x": [1, None, None]}))
+    assert (held.violations[0].count, held.n_failing, len(failing_rows(held).collect())) == (2, 0, 0)
+    assert validate_table(contract, pl.DataFrame({"x": [1, None]})).violations == ()
+
+
+def test_an_absent_column_is_told_unless_it_is_optional_and_an_unnamed_one_too():
+    columns = {"gone": ColumnContract(type="text"), "may": ColumnContract(type="text", optional=True)}
+    held = validate_table(TableContract(columns=columns, unique=(("gone",),)), pl.DataFrame({"new": [1]}))
+    assert [(each.rule.code, each.rule.reason) for each in held.violations] == [("D010", "'gone' is absent")]
+    assert (held.uncovered, held.n_failing) == (("new",), 0)
+
+
+def test_only_the_codes_that_are_asked_for_are_looked_at():
+    table = pl.DataFrame({"first": [2, 2], "last": [1, 1]})
+    contract = TableContract(
+        columns={"first": ColumnContract(type="whole", highest=1), "last": ColumnContract(type="whole")},
+        relations=("first <= last",),
+    )
+    assert [each.rule.code for each in validate_table(contract, table, codes=["D016"]).violations] == ["D016"]
+
+
+def test_what_cannot_be_read_is_told():
+    with pytest.raises(DataError, match="cannot be read"):
+        validate_table(CONTRACT, pl.scan_parquet("absent.parquet"))
+    with pytest.raises(DataError, match=r"named 'headway\.row'"):
+        validate_table(CONTRACT, pl.DataFrame({ROW: [1]}))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from headway.core.provenance import ColumnChange
+from headway.data.provenance.versions import SAMPLE, DataVersion, compare_versions, make_version
+
+DRAW = np.random.default_rng(0)
+TABLE = pl.DataFrame(
+    {
+        "n": DRAW.normal(size=3000),
+        "t": DRAW.choice(["AA", "B6", "UA"], 3000),
+        "d": [date(2020, 1, 1) + timedelta(days=row // 10) for row in range(3000)],
+        "gap": [None if row % 3 else float(row) for row in range(3000)],
+    }
+)
+
+
+def kept(table: pl.DataFrame) -> DataVersion:
+    """A version of which the table is gone."""
+    found = make_version(table, name="kept")
+    return DataVersion(name=found.name, digest=found.digest, columns=found.columns, rows=found.rows)
+
+
+def changes(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, ColumnChange]:
+    return {each.name: each for each in compare_versions(make_version(before, name="a"), kept(after)).columns}
+
+
+def test_the_same_rows_in_another_order_are_no_difference():
+    found = compare_versions(kept(TABLE), make_version(TABLE.sample(fraction=1, shuffle=True, seed=1), name="b"))
+    assert (found.same, found.columns, found.rows_added, found.rows_removed) == (True, (), 0, 0)
+
+
+def test_a_cell_that_changed_is_one_row_gone_and_one_new_in_one_column_whose_values_did_not_move():
+    values = TABLE["n"].to_list()
+    changed = TABLE.with_columns(n=pl.Series([values[0] + 1, *values[1:]]))
+
+    found = compare_versions(make_version(TABLE, name="a"), make_version(changed, name="b"))
+
+    [column] = found.columns
+    assert (found.same, found.rows_added, found.rows_removed) == (False, 1, 1)
+    assert (column.name, column.change) == ("n", "changed") and column.moved < column.chance
+
+
+def test_rows_that_came_and_went_are_counted_as_often_as_they_are_there():
+    found = compare_versions(kept(TABLE), kept(pl.concat([TABLE.tail(-10), TABLE.tail(5)])))
+    assert (found.rows, found.rows_added, found.rows_removed) == ((3000, 2995), 5, 10)
+
+
+def test_values_that_moved_are_told_by_how_much_beside_what_chance_does():
+    moved = TABLE.with_columns(
+        n=pl.col("n") + 1,
+        t=pl.when(pl.int_range(3000) < 1500).then(pl.lit("WN")).otherwise("t"),
+        d=pl.col("d").dt.offset_by("1y"),
+    )
+    found = changes(TABLE, moved)
+
+    assert 0.35 < found["n"].moved < 0.42  # two normals one apart: 0.383
+    assert 0.4 < found["t"].moved < 0.6
+    assert found["d"].moved == 1.0
+    assert all(each.moved > each.chance for each in found.values())
+
+
+def test_new_rows_of_the_same_kind_are_within_chance():
+    draw = np.random.default_rng(1)
+    again = TABLE.with_columns(n=pl.Series(draw.normal(size=3000)), t=pl.Series(draw.choice(["AA", "B6", "UA"], 3000)))
+    assert all(each.moved < each.chance for each in changes(TABLE, again).values())
+
+
+def test_missing_cells_are_counted_before_and_after():
+    assert changes(TABLE, TABLE.with_columns(pl.col("gap").fill_null(0.0)))["gap"].missing == (2000, 0)
+
+
+def test_rows_are_matched_by_the_columns_that_both_files_have():
+    less, more = TABLE.drop("gap"), TABLE.with_columns(new=pl.lit(1))
+    found = compare_versions(make_version(less, name="a"), make_version(more, name="b"))
+
+    assert [(each.name, each.change) for each in found.columns] == [("gap", "added"), ("new", "added")]
+    assert (found.rows_added, found.rows_removed) == (0, 0)
+
+
+def test_rows_that_were_kept_with_other_columns_cannot_be_matched():
+    found = compare_versions(kept(TABLE), make_version(TABLE.drop("gap"), name="b"))
+    assert (found.rows_added, found.rows_removed) == (None, None)
+    assert [(each.name, each.change) for each in found.columns] == [("gap", "removed")]
+
+
+def test_a_column_of_another_kind_has_no_distance():
+    found = changes(TABLE, TABLE.with_columns(n=pl.lit("x"), t=pl.lit(None)))
+    assert [found[name].moved for name in ("n", "t")] == [None, None]
+
+
+def test_values_of_long_tables_are_compared_by_a_sample_that_no_order_moves():
+    table = pl.DataFrame({"n": np.random.default_rng(2).normal(size=3 * SAMPLE)})
+    found = make_version(table, name="a").columns["n"]
+
+    assert found == make_version(table.reverse(), name="b").columns["n"]
+    assert found.sampled == SAMPLE and abs(found.knots[50]) < 0.03
+
+
+def test_infinite_values_are_kept_as_the_largest_numbers():
+    knots = make_version(pl.DataFrame({"n": [1.0, float("inf")]}), name="a").columns["n"].knots
+    assert np.isfinite(knots).all()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import polars as pl
+import pytest
+
+from headway.data.parsing import parse_date_column, replace_missing, unparsed_dates
+
+
+def text(*values: str | None) -> pl.Series:
+    return pl.Series("at", values, dtype=pl.String)
+
+
+def test_texts_that_are_iso_8601_throughout_become_dates_or_times():
+    assert parse_date_column(text("2024-03-31", None)).to_list() == [date(2024, 3, 31), None]
+    assert parse_date_column(text("2024-03-31 17:05", "2024-03-31T17:05:00.5")).to_list() == [
+        datetime(2024, 3, 31, 17, 5),
+        datetime(2024, 3, 31, 17, 5, 0, 500_000),
+    ]
+
+
+def test_times_of_several_zones_become_times_of_one():
+    found = parse_date_column(text("2024-03-31T17:05Z", "2024-03-31T19:05:00+0200"))
+    assert found.n_unique() == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [
+        (("2024-03-31", "yesterday"), 1),
+        (("2024-02-29", "2023-02-29"), 1),
+        (("2024-03-31", "2024-03-31 17:05"), 1),
+        (("20240331", "2024-03-31"), 0),
+    ],
+)
+def test_one_value_that_is_no_date_leaves_the_column_as_it_was_and_can_be_found(values, row):
+    assert parse_date_column(text(*values)).dtype == pl.String
+    assert unparsed_dates(text(*values)).arg_max() == row
+
+
+def test_a_column_of_nothing_stays_as_it_was():
+    assert parse_date_column(text(None, None)).dtype == pl.String
+
+
+def test_a_word_for_missing_leaves_a_text_a_text_and_an_empty_column_empty():
+    table = replace_missing(pl.DataFrame({"a": ["NA", "x"], "b": ["NA", "NA"], "c": [1, 2]}), ["NA"])
+    assert table.to_dict(as_series=False) == {"a": [None, "x"], "b": [None, None], "c": [1, 2]}
