@@ -1,4 +1,4 @@
-"""YAML as DVC writes it, by PyYAML: every scalar stays the text that it is, so that no hash is taken for a number."""
+"""Parse the YAML of DVC with PyYAML; every scalar stays a string, so that a hash is never read as a number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def parse_yaml(text: str) -> object:
-    """Mappings, lists and texts; raises ValueError where the text is no YAML."""
+    """Parse YAML into mappings, lists and strings; raise ValueError if it is invalid."""
     try:
         return yaml.load(text, Loader=_LOADER)
     except (yaml.YAMLError, RecursionError) as error:

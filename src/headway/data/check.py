@@ -1,6 +1,6 @@
-"""Run every check on a survey of data; a check that cannot judge says so.
+"""Run the data checks.
 
-D000: a check that could not judge this dataset, and why.
+D000: A check could not judge this dataset; the message says why.
 """
 
 from __future__ import annotations
@@ -18,9 +18,19 @@ CHECK = "check "
 
 
 def run_checks(survey: CheckContext, *, families: Sequence[str] = ()) -> list[Finding]:
-    """What every check found, or those of these families and those from outside, which have none.
+    """Run every check, or those of some families, and return their findings.
 
-    One that could not judge is a finding of its own, so it never reads as passed.
+    Parameters
+    ----------
+    survey : CheckContext
+        The dataset, its periods and whatever else is known about it.
+    families : sequence of str
+        Families to run; empty for all. Checks of other packages have no family and always run.
+
+    Returns
+    -------
+    list of Finding
+        A check that raises NotApplicable yields a finding D000, so that it never counts as passed.
     """
     asked = {*families, ""} if families else None
     names = [name for name in plugins.names("check") if asked is None or plugins.family("check", name) in asked]

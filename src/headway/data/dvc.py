@@ -1,4 +1,8 @@
-"""The stages that files of DVC record: what was made (`outs`), of what (`deps`), by which command."""
+"""Read the files of DVC: what a project's files should be, what they were made from, and whether they still match.
+
+The record of a file is `NAME.dvc` next to it or next to a parent folder, or a `dvc.lock` in a parent folder,
+up to the root of the DVC or git repository. Files are compared by size and MD5; folders file by file.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,10 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What a stage made: the absolute `path`, `kind` and `digest` of its hash, and its size.
+    """An output of a stage: absolute path, kind and digest of its hash, and size.
 
-    `md5-dos2unix` is the kind of DVC before 3.0, which read the line ends of a text as those of Unix. `files` are the
-    hashes of the files of a folder, by the path within it, where they are recorded in place.
+    `md5-dos2unix` is the hash of DVC before 3.0, which normalizes the line ends of text. `files` maps paths
+    within a folder to hashes, if the record lists them.
     """
 
     path: Path
@@ -41,7 +45,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage of `record`; a file that was added by hand has neither a name nor a command."""
+    """A stage of a record. A file added by `dvc add` has no name and no command."""
 
     record: Path
     name: str
@@ -51,9 +55,14 @@ class Stage:
 
 
 def read_stages(record: Path) -> list[Stage]:
-    """The stages in a `.dvc` file, or in `dvc.lock`.
+    """Read the stages of a `.dvc` file or a `dvc.lock`.
 
-    Raises DataError where it is neither, and PluginError where the library that reads it is absent.
+    Raises
+    ------
+    DataError
+        If it is neither.
+    PluginError
+        If PyYAML is not installed.
     """
     content = _load_yaml(record)
     if record.name != LOCK:
@@ -98,14 +107,14 @@ def _output(out: Fields, place: Path) -> Output:
 
 
 def _hash(fields: Fields) -> tuple[str, str]:
-    """The kind and the digest that were recorded; both empty where nothing was made yet."""
+    """Return kind and digest of the recorded hash; empty if there is none yet."""
     name = next((name for name in _HASH_NAMES if fields.get(name)), "")
     kind = "md5-dos2unix" if name == "md5" and "hash" not in fields else name
     return kind, str(fields.get(name, ""))
 
 
 def _ingredient(dep: Fields) -> Ingredient:
-    """A dependency; one of another repository with its address and revision."""
+    """Convert a dependency; one of another repository includes its URL and revision."""
     origin = dep.get("repo", {})
     within = f" of {without_password(origin['url'])}@{origin.get('rev_lock', 'HEAD')}" if origin else ""
     kind, digest = _hash(dep)
@@ -113,7 +122,7 @@ def _ingredient(dep: Fields) -> Ingredient:
 
 
 def _working_folders(pipeline: Path) -> dict[str, str]:
-    """The folder in which each stage runs, where `dvc.yaml` says one: paths of `dvc.lock` begin there."""
+    """Return the `wdir` of each stage in `dvc.yaml`; paths in `dvc.lock` are relative to it."""
     if not pipeline.is_file():
         return {}
     stages = _load_yaml(pipeline).get("stages") or {}
@@ -137,7 +146,7 @@ def _invalid_record(record: Path, why: str) -> DataError:
 
 
 def outputs_of(stages: Sequence[Stage]) -> Iterator[tuple[Stage, Output]]:
-    """Each thing made, with the stage that made it."""
+    """Iterate over all outputs, each with its stage."""
     return ((stage, out) for stage in stages for out in stage.outs)
 
 
@@ -150,16 +159,28 @@ _MAX_NAMES = 3
 
 
 class Mismatch(NamedTuple):
-    """How what is on disk differs from what was recorded, empty where it does not; `gone` where something is absent."""
+    """How a path differs from its record; empty if it does not. `gone` if something is missing."""
 
     message: str = ""
     gone: bool = False
 
 
 def compare_content(out: Output, path: Path, listed: Mapping[str, str]) -> Mismatch:
-    """How a path differs from what was recorded of it; `listed` are the files of a folder, where they are known.
+    """Compare a path with its record.
 
-    `path` is that of `out`, or lies in it. Raises ValueError where nothing can be compared.
+    Parameters
+    ----------
+    out : Output
+        The record.
+    path : Path
+        The path of `out`, or one below it.
+    listed : mapping
+        Hashes of the files of a folder, if known.
+
+    Raises
+    ------
+    ValueError
+        If the record has no hash to compare with.
     """
     if not out.kind.startswith("md5"):
         raise ValueError(f"DVC recorded {out.kind or 'no hash'} of it, which cannot be compared with a file")
@@ -178,7 +199,7 @@ def compare_content(out: Output, path: Path, listed: Mapping[str, str]) -> Misma
 
 
 def listed_files(out: Output) -> Mapping[str, str]:
-    """The hash of each file of a folder, by the path in it, as recorded or as the cache has it; empty for neither."""
+    """Return the recorded hash of each file of a folder, from the record or DVC's cache; empty if neither has it."""
     if out.files:
         return out.files
     name = f"{out.digest[:2]}/{out.digest[2:]}"
@@ -190,7 +211,7 @@ def listed_files(out: Output) -> Mapping[str, str]:
 
 
 def _manifest(content: bytes, digest: str) -> Mapping[str, str]:
-    """The files of a list; none where it is not the list of that digest."""
+    """Parse a list of files; empty if it does not have the expected digest."""
     if hashlib.md5(content, usedforsecurity=False).hexdigest() + FOLDER != digest:
         return {}
     return {each["relpath"]: each["md5"] for each in json.loads(content)}
@@ -234,13 +255,13 @@ def _file_hashes(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _manifest_digest(files: Mapping[str, str]) -> str:
-    """The hash that DVC gives to a list of files."""
+    """Compute DVC's hash of a list of files."""
     listed = [{"md5": digest, "relpath": name} for name, digest in sorted(files.items())]
     return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + FOLDER
 
 
 def file_md5(path: Path, *, unix_lines: bool = False) -> str:
-    """The MD5 of a file in hex; with `unix_lines` as DVC before 3.0 took it, which let texts end their lines by LF."""
+    """Compute the MD5 of a file in hex; `unix_lines` normalizes the line ends of text, as DVC before 3.0."""
     found = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -253,7 +274,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def parent_folders(path: Path) -> Iterator[Path]:
-    """The folders over a path, up to the one in which DVC or git was begun."""
+    """Yield the parent folders of a path, up to the root of the DVC or git repository."""
     for folder in path.parents:
         yield folder
         if (folder / ".dvc").is_dir() or (folder / ".git").exists():
@@ -265,7 +286,7 @@ def _has_ignore_file(path: Path) -> bool:
 
 
 def _cache_folders(path: Path) -> Iterator[Path]:
-    """Where DVC keeps what it recorded: in its own folder, or where its configuration says."""
+    """Yield the cache folders of DVC, configured ones first."""
     for folder in parent_folders(path):
         if not (folder / ".dvc").is_dir():
             continue
@@ -281,9 +302,9 @@ Reader = Callable[[Path], list[Stage]]
 
 
 def tracked_files(paths: Sequence[Path], folder: Path) -> tuple[Tracked, ...]:
-    """What DVC says of each of these files and folders, once each; names are those from `folder`.
+    """Return the DVC records of these files and folders, with names relative to `folder`.
 
-    A record that cannot be read is told as such: nothing is raised, for the data can be read all the same.
+    An unreadable record is reported in `Tracked.unread` and not raised, since the data can be read without it.
     """
     reader = functools.cache(read_stages)
     found = (_track(Path(os.path.abspath(path)), folder, reader) for path in paths)
@@ -291,10 +312,14 @@ def tracked_files(paths: Sequence[Path], folder: Path) -> tuple[Tracked, ...]:
 
 
 def resolve_pointer(pointer: Path) -> Path:
-    """The file or folder that a `.dvc` file points to.
+    """Return the file or folder that a `.dvc` file points to.
 
-    Raises DataError where it points to more than one, or to what is not here, and PluginError where its reader is
-    absent.
+    Raises
+    ------
+    DataError
+        If it points to several, or to data that is not here.
+    PluginError
+        If PyYAML is not installed.
     """
     outs = [out for _, out in outputs_of(read_stages(_expect_pointer(pointer)))]
     if len(outs) != 1:
@@ -306,12 +331,12 @@ def resolve_pointer(pointer: Path) -> Path:
 
 
 def not_fetched_error(path: Path, pointer: Path) -> DataError:
-    """What to say of data that DVC has a record of, and that nobody has fetched."""
+    """Return the error for data that has a DVC record and was not fetched."""
     return DataError(f"'{path.name}' is not here, only its record", where=str(pointer), hint=f"dvc pull {pointer}")
 
 
 def unfetched_files(folder: Path, pattern: str) -> list[Path]:
-    """The files of a pattern whose `.dvc` is in a folder, and that are not there themselves."""
+    """Return the files that match a pattern, have a `.dvc` file in the folder and do not exist."""
     pointers = (each for each in folder.glob(f"*{POINTER}") if each.is_file())
     named = (each.with_suffix("") for each in pointers if fnmatch.fnmatch(each.stem, pattern))
     return sorted(each for each in named if not each.exists())
@@ -324,7 +349,7 @@ def _expect_pointer(pointer: Path) -> Path:
 
 
 def _record_files(path: Path) -> Iterator[Path]:
-    """Files of DVC that may tell of a path, the nearest first."""
+    """Yield the DVC files that may describe a path, the nearest first."""
     inside = path
     for folder in parent_folders(path):
         pointer = inside.with_name(inside.name + POINTER)
@@ -379,5 +404,4 @@ def _unreadable(path: Path, record: Path, why: str, folder: Path) -> Tracked:
 
 
 def _relative_name(path: Path, folder: Path) -> str:
-    """A path as it is said from the project's folder."""
     return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()

@@ -1,4 +1,4 @@
-"""From a table to what a model reads: float64 rows, labels, group numbers and slice codes."""
+"""Encode a table for models: float64 rows, targets, weights, group codes and slice codes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from headway.core.variant import Field, Signature
 
 
 def dataset_signature(dataset: Dataset) -> Signature:
-    """The inputs of a model trained on this dataset: every column with no other role that was known in time.
+    """Return the inputs of a model trained on this dataset: its features, in column order.
 
-    A text column's categories are its values here, sorted; a value unseen here is read as missing.
+    The categories of a string column are its sorted values; a string unseen here is encoded as missing.
+
+    Raises
+    ------
+    DataError
+        If no feature is left, or one is neither a number nor a string.
     """
     if not dataset.features:
         raise DataError("no column is left to train on", where=dataset.name, hint="[data] known")
@@ -25,10 +30,18 @@ def dataset_signature(dataset: Dataset) -> Signature:
 
 
 def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
-    """Rows float64 [n, d], C order, in the order of the signature: null as NaN, text as its rank among the categories.
+    """Encode a table in the order of a signature.
 
-    A text that is unseen is read as its field says. Raises DataError where a column is absent or of another type, and
-    where an unseen text is to be refused.
+    Returns
+    -------
+    ndarray of shape (n, d), float64, C order
+        Null is NaN; a string is its index in the categories of its field. Unseen strings are encoded as the field
+        says.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or has another type, or an unseen string must be refused.
     """
     missing = [name for name in signature.names if name not in table.columns]
     if missing:
@@ -38,7 +51,7 @@ def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
 
 
 def unseen_rows(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
-    """Which rows hold a text that is none of the categories of its field, bool [n]."""
+    """Return a mask, shape (n,), of the rows with a string that is not among the categories of its field."""
     found = np.zeros(len(table), dtype=np.bool_)
     for field in signature.inputs:
         if field.datatype == "BYTES":
@@ -48,7 +61,13 @@ def unseen_rows(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
 
 
 def target_values(dataset: Dataset) -> NDArray[np.float64]:
-    """The target, float64 [n]; raises DataError where a row has none, or a binary target is not 0 and 1."""
+    """Return the target, float64 of shape (n,).
+
+    Raises
+    ------
+    DataError
+        If a row has no target, or a binary target is not 0 and 1.
+    """
     target = dataset.table[dataset.roles.target]
     if target.null_count():
         raise DataError(
@@ -61,9 +80,12 @@ def target_values(dataset: Dataset) -> NDArray[np.float64]:
 
 
 def sample_weights(dataset: Dataset) -> NDArray[np.float64] | None:
-    """How much each row counts, float64 [n] > 0; None where no weight is declared.
+    """Return the sample weights, float64 of shape (n,), or None if none are declared.
 
-    Raises DataError for a weight that is missing, endless or not above 0.
+    Raises
+    ------
+    DataError
+        If a weight is missing, infinite or not positive.
     """
     if not dataset.roles.sample_weight:
         return None
@@ -79,31 +101,31 @@ def sample_weights(dataset: Dataset) -> NDArray[np.float64] | None:
 
 
 def group_codes(dataset: Dataset) -> NDArray[np.int64]:
-    """The number of each row's group, int64 [n] in 0..G-1 in order of value; without `group_codes` each row is its own."""
+    """Return group codes from 0 in order of value, int64 of shape (n,); without groups each row is its own."""
     if not dataset.roles.groups:
         return np.arange(len(dataset.table), dtype=np.int64)
     return dataset.table[dataset.roles.groups].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def query_codes(dataset: Dataset) -> NDArray[np.int64] | None:
-    """The number of each row's list, int64 [n]; None where no lists are declared."""
+    """Return the code of each row's query, int64 of shape (n,), or None for tasks without queries."""
     if not dataset.roles.query_id:
         return None
     return dataset.table[dataset.roles.query_id].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def slice_columns(dataset: Dataset) -> dict[str, SliceColumn]:
-    """Each declared slice column as codes into its values."""
+    """Encode each declared slice column."""
     return {name: _slice(dataset.table[name]) for name in dataset.roles.slices}
 
 
 def sensitive_columns(dataset: Dataset) -> dict[str, SliceColumn]:
-    """Each declared column of people as codes into its values."""
+    """Encode each declared sensitive feature."""
     return {name: _slice(dataset.table[name]) for name in dataset.roles.sensitive_features}
 
 
 def month_column(dataset: Dataset) -> SliceColumn | None:
-    """The calendar month of each row, as codes in order of time; None where rows have no time."""
+    """Return the calendar month of each row, with codes in time order; None if rows have no time."""
     if not dataset.roles.time:
         return None
     named = dataset.table[dataset.roles.time].cast(pl.Datetime).dt.strftime("%Y-%m")

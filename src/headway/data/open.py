@@ -1,4 +1,4 @@
-"""Open the data of a project: read its source, and check the roles of its columns."""
+"""Open the data of a project: read the source, apply roles, the personal data policy and label corrections."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from headway.data.roles import apply_roles, check_columns, parse_roles
 
 
 def open_dataset(config: Config) -> Dataset:
-    """The dataset that `[data]` names, its roles checked against its columns, `[personal]` done, labels set right.
+    """Open the dataset that `[data]` declares.
 
-    Raises DataError or ConfigError where the source is missing, is no table, lacks a declared column, or holds in it
-    what the role cannot be.
+    Its roles are checked against its columns, `[personal]` is applied and labels are corrected.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If the source is missing or not a table, lacks a declared column, or a column does not fit its role.
     """
     roles = parse_roles(config.data)
     table = read_table(config)
@@ -40,10 +44,7 @@ def open_dataset(config: Config) -> Dataset:
 
 
 def load_snapshot(config: Config) -> pl.DataFrame | None:
-    """The table as `[data] snapshot` has it, with `[personal]` done to it; None where none is declared.
-
-    Raises DataError or ConfigError where it cannot be read.
-    """
+    """Load `[data] snapshot` with `[personal]` applied; None if none is declared."""
     section = config.data
     if not section.snapshot:
         return None
@@ -52,13 +53,13 @@ def load_snapshot(config: Config) -> pl.DataFrame | None:
 
 
 def make_dataset(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
-    """A dataset of a polars table; raises DataError where it has no rows, or lacks a column that a role names."""
+    """Make a dataset of a polars table; raise DataError if it has no rows or lacks a column that a role names."""
     check_columns(table, roles, name=name)
     return Dataset(name=name, table=table, roles=roles, digest=table_digest(table), provenance={"source": name})
 
 
 def _tracked_by_dvc(config: Config) -> tuple[Tracked, ...]:
-    """What DVC says of the files of the source: of a folder as a whole where it tracks that, else of each file."""
+    """Return the DVC record of the source folder as a whole if there is one, else of each file."""
     folder, files = Path(config.folder), source_files(config)
     if not files:
         return ()

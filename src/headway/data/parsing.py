@@ -1,4 +1,4 @@
-"""What texts say: dates in ISO 8601, numbers, and the words for a value that is missing."""
+"""Parse strings and database rows: ISO 8601 dates, words for missing values, and rows from database drivers."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ _FORMATS = (f"{_DAY}$", f"{_DAY}{_CLOCK}$", f"{_DAY}{_CLOCK}{_ZONE}$")
 
 
 def parse_dates(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with each text column whose values are ISO 8601 throughout as dates or times.
+    """Parse each string column whose values are all ISO 8601 dates or times.
 
-    No other form is guessed: 01/02/2024 is one day in Europe and another in America.
+    No other format is guessed: 01/02/2024 is ambiguous.
     """
     return table.with_columns(parse_date_column(column) for column in table.iter_columns() if column.dtype == pl.String)
 
 
 def parse_date_column(column: pl.Series) -> pl.Series:
-    """A text column as dates or times (those with a zone: in UTC) if every value is one, else as it was."""
+    """Parse a string column as dates or times if every value is one, else return it unchanged.
+
+    Times with a zone are converted to UTC.
+    """
     if column.null_count() == len(column) or not _matches(column.drop_nulls().head(1), "|".join(_FORMATS)).all():
         return column
     return column if unparsed_dates(column).any() else _parse_format(column, _date_format(column))
 
 
 def unparsed_dates(column: pl.Series) -> pl.Series:
-    """Where a text is no date or time in ISO 8601, or is written in another form than the first; boolean [n]."""
+    """Return a mask, shape (n,), of the values that are not ISO 8601 or have another format than the first one."""
     form = _date_format(column)
     fits = _matches(column, form).fill_null(True)
     return ~fits | (_parse_format(column, form).is_null() & column.is_not_null())
 
 
 def replace_missing(table: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
-    """The table without the words that mean a missing value; what holds only numbers then is a column of numbers."""
+    """Replace the words for missing values by null; a column with only numbers left becomes numeric."""
     if not words:
         return table
     texts = (column for column in table.iter_columns() if column.dtype == pl.String)
@@ -47,7 +50,7 @@ def replace_missing(table: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
 
 
 def _date_format(column: pl.Series) -> str:
-    """The pattern that the first value fits; that of a day where it fits none."""
+    """Return the pattern of the first value; that of a date if it has none."""
     first = column.drop_nulls().head(1)
     return next((form for form in _FORMATS if _matches(first, form).all()), _FORMATS[0])
 
@@ -57,7 +60,7 @@ def _matches(column: pl.Series, pattern: str) -> pl.Series:
 
 
 def _parse_format(column: pl.Series, form: str) -> pl.Series:
-    """The texts of a form as dates or times, null where they are none."""
+    """Parse the values of one format; others become null."""
     fits = column.set(~_matches(column, form), None)
     if form == _FORMATS[0]:
         return fits.str.to_date("%Y-%m-%d", strict=False)
@@ -79,10 +82,21 @@ Rows = Sequence[tuple[Any, ...]]
 
 
 def table_from_rows(names: Sequence[str], rows: Rows, *, where: str) -> pl.DataFrame:
-    """The table of rows as a driver gives them, each a value for every name.
+    """Build a table from the rows of a database driver.
 
-    Raises DataError where two columns share a name, or the values of a column are of two types or of one that no table
-    holds; `where` says which query.
+    Parameters
+    ----------
+    names : sequence of str
+        Column names.
+    rows : sequence of tuple
+        A value per name.
+    where : str
+        The query, for error messages.
+
+    Raises
+    ------
+    DataError
+        If two columns share a name, or a column has several types or one that tables do not support.
     """
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
@@ -113,6 +127,6 @@ def _column(name: str, values: Sequence[Any], where: str) -> pl.Series:
 
 
 def _differs(value: object, values: Sequence[Any]) -> bool:
-    """Whether a value is of another type than the first that is there."""
+    """Return True if a value has another type than the first one."""
     first = next(each for each in values if each is not None)
     return value is not None and type(value) is not type(first)

@@ -1,4 +1,4 @@
-"""Read a csv file; what is wrong with one is told by line and column, which its fast reader does not do."""
+"""Read the table of `[data] source`: files, a database query, or `module:function`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from headway.data.parsing import parse_dates, replace_missing
 
 
 def read_csv(path: Path) -> pl.DataFrame:
-    """The table of a csv file with a line of names; dates are read in ISO 8601 only.
+    """Read a csv file with a header line; only ISO 8601 dates are parsed.
 
-    Raises DataError that names the line where a row has more fields than there are names, a quote stays open, or the
-    bytes are not UTF-8; also for a name that is given twice and for another separator than the comma.
+    Raises
+    ------
+    DataError
+        With file and line, if a row has more fields than the header, a quote is not closed, the bytes are not
+        UTF-8, a name occurs twice or the separator is not a comma.
     """
     try:
         table = pl.read_csv(path, infer_schema_length=None)
@@ -49,7 +52,7 @@ def _check_header(names: list[str], path: Path) -> None:
 
 
 def _csv_error(path: Path, message: str) -> DataError:
-    """The first line that cannot be read, and why; what the fast reader said where this finds none."""
+    """Locate the first line that cannot be read; the fast reader only reports that there is one."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -76,10 +79,16 @@ _IPC_FILE = b"ARROW1"
 
 
 def read_table(config: Config) -> pl.DataFrame:
-    """The table as its source gives it, but for the words of `[data] missing`.
+    """Read the table of a project's source and replace the words of `[data] missing`.
 
-    Raises ConfigError where the source is none, PluginError where its library is absent, and DataError where it cannot
-    be read; no error shows the password of a URL.
+    Raises
+    ------
+    ConfigError
+        If no valid source is declared.
+    PluginError
+        If its library is not installed.
+    DataError
+        If it cannot be read. No error shows the password of a URL.
     """
     section = config.data
     if not section.source:
@@ -88,9 +97,12 @@ def read_table(config: Config) -> pl.DataFrame:
 
 
 def read_file(path: Path) -> pl.DataFrame:
-    """The table of a parquet, csv or Arrow file, or of what a `.dvc` file points to.
+    """Read a parquet, csv or Arrow file, or the target of a `.dvc` file.
 
-    Raises DataError where it is absent or not what its suffix says.
+    Raises
+    ------
+    DataError
+        If the file is missing or does not have the format of its suffix.
     """
     path = resolve_path(path)
     if path.is_dir():
@@ -112,7 +124,7 @@ def read_file(path: Path) -> pl.DataFrame:
 
 
 def source_files(config: Config) -> list[Path]:
-    """The files that `[data] source` names, in order of name; none where it is a database or a function."""
+    """Return the files of `[data] source`, sorted by name; none for a database or function."""
     path = resolve_path(config.path(config.data.source))
     if path.is_dir() or "*" in path.name:
         return _list_files(path)
@@ -120,7 +132,7 @@ def source_files(config: Config) -> list[Path]:
 
 
 def unfetched_source_files(config: Config) -> list[Path]:
-    """The files of the folder or pattern of `[data] source` that DVC tracks and nobody fetched."""
+    """Return the files of a source folder or pattern that DVC tracks and that were not fetched."""
     path = resolve_path(config.path(config.data.source))
     folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
     found = unfetched_files(folder, pattern) if path.is_dir() or "*" in path.name else []
@@ -128,7 +140,7 @@ def unfetched_source_files(config: Config) -> list[Path]:
 
 
 def resolve_path(path: Path) -> Path:
-    """What a `.dvc` file points to; any other path as it is. Raises DataError where that is not here."""
+    """Return the target of a `.dvc` file, and any other path unchanged."""
     return resolve_pointer(path) if path.suffix == POINTER and not path.is_dir() else path
 
 
@@ -151,7 +163,7 @@ def _read_source(config: Config, section: DataSection) -> pl.DataFrame:
 
 
 def _read_files(path: Path) -> pl.DataFrame:
-    """The files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name, one below the other."""
+    """Concatenate the files of a folder, or of a pattern such as `parts/2024-*.parquet`, in order of name."""
     found = _list_files(path)
     if not found:
         raise DataError(f"no file '{path.name}'", where=str(path), hint=f"files that end with {', '.join(_READERS)}")
@@ -172,7 +184,7 @@ def _list_files(path: Path) -> list[Path]:
 
 
 def _schema_difference(table: pl.DataFrame, first: pl.DataFrame) -> str:
-    """The first column of a table that is not as in another."""
+    """Describe the first column that differs between two tables."""
     names = list(dict.fromkeys([*table.columns, *first.columns]))
     name = next((each for each in names if table.schema.get(each) != first.schema.get(each)), "in another order")
     return f"{name} ({table.schema.get(name, 'absent')}, not {first.schema.get(name, 'absent')})"
@@ -193,9 +205,12 @@ def _read_database(section: DataSection, folder: Path) -> pl.DataFrame:
 
 
 def _secrets(url: str) -> list[str]:
-    """The passwords in a URL, as they stand there and as they are meant.
+    """Return the passwords in a URL, encoded and decoded.
 
-    Raises ConfigError for one that holds what a URL gives another meaning: a driver would tell a part of it.
+    Raises
+    ------
+    ConfigError
+        If a password has characters with a meaning in URLs: a driver would show a part of it.
     """
     found = re.search(r"://[^:@]*:(.*)@", url, re.DOTALL)
     written = [found[1]] if found else []
@@ -216,7 +231,7 @@ def _redact(text: str, secrets: Sequence[str]) -> str:
 
 
 def _read_arrow(path: Path) -> pl.DataFrame:
-    """An Arrow IPC file, or the same as a stream; both go by the suffix .arrow."""
+    """Read an Arrow IPC file or stream; both use the suffix .arrow."""
     with path.open("rb") as file:
         whole = file.read(len(_IPC_FILE)) == _IPC_FILE
     return pl.read_ipc(path) if whole else pl.read_ipc_stream(path)

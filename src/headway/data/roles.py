@@ -1,4 +1,4 @@
-"""When a column is known, as a person writes it into headway.toml."""
+"""Parse the roles of columns in `[data]`, check a table against them, and encode time and target."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def known_line(column: str, when: str) -> str:
-    """The line under `[data.known]`; a name that TOML would not take as it is stands in quotes.
+    """Return the line of headway.toml that declares when a column is known.
 
-    >>> line("mean area", "request")
+    >>> known_line("mean area", "request")
     '[data.known] "mean area" = "request"'
     """
     return f"[data.known] {toml_key(column)} = {toml_string(when)}"
 
 
 def toml_key(name: str) -> str:
-    """A name as a key of TOML, in quotes where it must be."""
+    """Format a TOML key, quoted if needed."""
     return name if _BARE.fullmatch(name) else toml_string(name)
 
 
 def toml_string(value: str) -> str:
-    """A text of TOML, in quotes."""
+    """Format a TOML string."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -46,7 +46,7 @@ ENTITY_NAME = re.compile(
 
 
 def parse_roles(section: DataSection) -> Roles:
-    """The roles that `[data]` declares; raises ConfigError where there is no target, or a task that there is not."""
+    """Return the roles that `[data]` declares; raise ConfigError without a target or with an unknown task."""
     if not section.target:
         raise ConfigError("no target is declared", where="[data] target", hint='target = "COLUMN"')
     if section.task not in TASKS:
@@ -76,7 +76,7 @@ def parse_roles(section: DataSection) -> Roles:
 
 
 def check_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
-    """Raise DataError where the table has no rows, or lacks a column that a role names."""
+    """Raise DataError if the table has no rows, or lacks a column that a role names."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, hint="[data] source, or its query")
     alone = (roles.target, roles.time, roles.groups, roles.query_id, roles.sample_weight)
@@ -100,11 +100,15 @@ def check_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
 
 
 def apply_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
-    """The table with its time as times, and its target as numbers; other columns are left alone.
+    """Convert the time column to times and the target to numbers; other columns stay unchanged.
 
-    A text in ISO 8601 is a time. A binary target becomes 1 where it is `positive`, and 0; a multiclass one the place
-    among its `classes`; without these they hold such numbers already. Raises DataError for a time or a target that is
-    none, and for rows that have no time or no group.
+    A binary target is 1 where it equals `positive`, else 0. A multiclass target is the index in `classes`.
+    Without these settings the target must be numeric.
+
+    Raises
+    ------
+    DataError
+        If a time or target is invalid, or a row has no time or group.
     """
     table = table.with_columns(encode_target(table[section.target], section))
     if section.time:
@@ -132,7 +136,7 @@ def _parse_time(column: pl.Series) -> pl.Series:
 
 
 def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
-    """A target, or labels of one, as the numbers that a model learns; raises DataError for a value that is none."""
+    """Encode a target, or labels of it, as numbers; raise DataError for an invalid value."""
     if column.dtype.is_float():
         column = column.fill_nan(None)
     if section.positive and section.task != "binary":
@@ -165,7 +169,7 @@ def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
 
 
 def _encode_binary(column: pl.Series, positive: str) -> pl.Series:
-    """1 where a target is the positive class, 0 where it is another value, missing where it is missing."""
+    """Return 1 for the positive class, 0 for other values, null where missing."""
     if column.dtype.is_numeric():
         column = column.cast(pl.Float64)
         found = column == float(positive) if _is_number(positive) else column != column
@@ -182,7 +186,7 @@ def _encode_binary(column: pl.Series, positive: str) -> pl.Series:
 
 
 def _encode_classes(column: pl.Series, classes: Sequence[str]) -> pl.Series:
-    """The place of each value among the classes; missing where it is missing."""
+    """Return the index of each value in the classes, null where missing."""
     texts = column.cast(pl.Int64) if _is_whole(column) else column
     texts = texts.cast(pl.String)
     strange = texts.is_not_null() & ~texts.is_in(list(classes))
@@ -203,7 +207,7 @@ def _is_whole(column: pl.Series) -> bool:
 
 
 def _distinct_values(column: pl.Series) -> list[str]:
-    """Its values as text, the most frequent first."""
+    """Return the values as strings, the most frequent first."""
     return column.drop_nulls().cast(pl.String).value_counts(sort=True)[column.name].to_list()
 
 
@@ -213,7 +217,7 @@ def _list_values(column: pl.Series) -> str:
 
 
 def _first_row(where: pl.Series) -> int:
-    """The number of the first row, from 1, in which it is true."""
+    """Return the number, from 1, of the first true row."""
     return int(where.arg_true()[0]) + 1
 
 

@@ -1,4 +1,4 @@
-"""Cut a dataset into periods, train, validation, test and live: by dates, else by shares of its rows, groups kept whole."""
+"""Split a dataset into the periods train, validation, test and live, by dates or by shares of whole groups."""
 
 from __future__ import annotations
 
@@ -18,11 +18,27 @@ PERIODS_BY_SHARE = ("train", "validation", "test")
 
 
 def split_dataset(dataset: Dataset, split: SplitSection, *, fitted: bool = False) -> dict[str, Dataset]:
-    """Each declared period's rows, by name; periods are [from, to) and must not overlap.
+    """Split a dataset into its declared periods, [start, end), without overlap.
 
-    Where none is declared, rows are cut by `[split] shares`; a model that is `fitted` already has no use for train.
-    Raises ConfigError where a period is not two dates in order or overlaps the one before it, and DataError where one
-    is empty.
+    Parameters
+    ----------
+    dataset : Dataset
+        The rows.
+    split : SplitSection
+        `[split]`: periods, or shares if no period is declared.
+    fitted : bool
+        True for a fitted model, which needs no training rows.
+
+    Returns
+    -------
+    dict of str to Dataset
+
+    Raises
+    ------
+    ConfigError
+        If a period is not two dates in order, or overlaps the one before.
+    DataError
+        If a period is empty.
     """
     periods = {name: _bounds(name, getattr(split, name)) for name in ("train", "validation", "test", "live")}
     declared = {name: bounds for name, bounds in periods.items() if bounds}
@@ -33,9 +49,14 @@ def split_dataset(dataset: Dataset, split: SplitSection, *, fitted: bool = False
 
 
 def split_by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, Dataset]:
-    """Whole groups in order of their first time, or drawn where there is no time, cut by these shares of the rows.
+    """Split whole groups by shares of the rows, in time order, or in random order without time.
 
-    Shares are scaled to sum to 1. Raises DataError where a period would be empty.
+    Shares are scaled to sum to 1.
+
+    Raises
+    ------
+    DataError
+        If a period would be empty.
     """
     keys = _keys(dataset)
     counts = keys.group_by("key").agg(pl.len().alias("rows"), pl.col("order").min()).sort("order", "key")
@@ -57,7 +78,7 @@ def split_by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, 
 
 
 def _keys(dataset: Dataset) -> pl.DataFrame:
-    """Of each row, the `key` of its group, and the `order` that groups are cut in."""
+    """Return the group key of each row and the order of the groups."""
     time, groups = dataset.roles.time, dataset.roles.groups
     key = dataset.table[groups].rank("dense") if groups else pl.Series(range(len(dataset.table)))
     if time:
@@ -68,7 +89,7 @@ def _keys(dataset: Dataset) -> pl.DataFrame:
 
 
 def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> Dataset:
-    """The rows of a dataset whose time is in [start, end), named after the period."""
+    """Return the rows of a dataset with a time in [start, end)."""
     column = dataset.roles.time
     if not column or not dataset.table.schema[column].is_temporal():
         raise DataError(f"time column '{column}' is no time", hint="[data] time must name a date or datetime column")
@@ -80,7 +101,7 @@ def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str
 
 
 def time_span(dataset: Dataset) -> tuple[str, str]:
-    """The times between which the rows of a dataset lie, [first, just after the last), ISO 8601."""
+    """Return the time span of a dataset in ISO 8601, [first, just after the last)."""
     moments = dataset.table[dataset.roles.time].cast(pl.Datetime("us")).dt.replace_time_zone(None)
     first, last = moments.min(), moments.max()
     if not (isinstance(first, datetime) and isinstance(last, datetime)):
@@ -89,7 +110,7 @@ def time_span(dataset: Dataset) -> tuple[str, str]:
 
 
 def labeled_rows(dataset: Dataset) -> Dataset:
-    """The rows whose outcome is known."""
+    """Return the rows with a known outcome."""
     return replace(dataset, table=dataset.table.filter(pl.col(dataset.roles.target).is_not_null()))
 
 
@@ -108,7 +129,7 @@ def _bounds(name: str, texts: tuple[str, ...]) -> tuple[datetime, datetime] | No
 
 
 def _expect_order(periods: dict[str, tuple[datetime, datetime]]) -> None:
-    """Later periods start no earlier than those before them end: otherwise the future would choose for the past."""
+    """Raise ConfigError if a period starts before the previous one ends, which would leak the future."""
     named = list(periods.items())
     for (earlier, (_, end)), (later, (start, _)) in pairwise(named):
         if start < end:

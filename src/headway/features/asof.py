@@ -1,4 +1,4 @@
-"""Point-in-time join: for each row the newest observation that was known by then; no row is lost or moved."""
+"""Point-in-time join: the newest observation known at the time of each row; rows keep their number and order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,28 @@ _ROW = "__row"
 def join_asof(
     rows: pl.DataFrame, observations: pl.DataFrame, *, on: tuple[str, str], by: str, tolerance: str
 ) -> pl.DataFrame:
-    """Rows with the columns of the newest observation of the same `by` that is not later than the row.
+    """Join each row with the newest observation of the same key that is not later than the row.
 
-    `on` names the time column of the rows and that of the observations.
-    An observation older than `tolerance` (a polars duration such as `6h`) is not used: its columns are null.
-    Returns as many rows as came in, in their order. Raises DataError where a time column is not a time, or where a
-    column of `observations` would replace one of `rows`.
+    Parameters
+    ----------
+    rows, observations : DataFrame
+        The two tables.
+    on : tuple of str
+        Time column of the rows and of the observations.
+    by : str
+        The key.
+    tolerance : str
+        A polars duration such as `6h`. Older observations are not used; their columns are null.
+
+    Returns
+    -------
+    DataFrame
+        As many rows as `rows`, in the same order.
+
+    Raises
+    ------
+    DataError
+        If a time column is not a time, or both tables have a column of the same name.
     """
     at, observed = on
     _expect_times(rows, at)

@@ -1,4 +1,4 @@
-"""Online table of a feature view: the newest values of each key, looked up while a request waits."""
+"""Online store of a feature view: the newest values of each key, looked up during a request."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _PUT = (
 
 
 class OnlineTable:
-    """`<folder>/<name>.sqlite`: a row of numbers a key, with the time at which they became known.
+    """`<folder>/<name>.sqlite`: a row of numbers per key, with the time at which they became known.
 
-    Many processes may read while one writes. Threads take turns. A table is made when something is put first.
+    Many processes may read while one writes. Threads take turns. The file is created by the first `put`.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -42,16 +42,28 @@ class OnlineTable:
         self._db: sqlite3.Connection | None = None
 
     def close(self) -> None:
-        """Let go of the file; it is opened again when it is used again."""
+        """Close the file; the next call reopens it."""
         with self._lock:
             if self._db is not None:
                 self._closing()
                 self._db = None
 
     def put(self, keys: Sequence[str], values: Floats, times_us: Ints) -> None:
-        """Keep a row of `values` float64 [n, d] for each key, known since `times_us` int64 [n]; all of it or nothing.
+        """Store a row of values per key, all or nothing; an older row never replaces a newer one.
 
-        An older row never replaces a newer one. Raises DataError where the lengths, or the columns there are, differ.
+        Parameters
+        ----------
+        keys : sequence of str
+            The keys.
+        values : ndarray of shape (n, d)
+            The features.
+        times_us : ndarray of shape (n,)
+            When the values became known, in microseconds since 1970.
+
+        Raises
+        ------
+        DataError
+            If the lengths differ, or the table has another number of columns.
         """
         if not len(keys) == len(values) == len(times_us):
             raise DataError(f"{len(keys)} keys, {len(values)} rows and {len(times_us)} times do not go together")
@@ -64,9 +76,19 @@ class OnlineTable:
             db.executemany(_PUT, given)
 
     def get(self, keys: Sequence[str]) -> tuple[Floats, Ints]:
-        """The values float64 [n, d] of the keys and since when they were known, int64 [n] in microseconds.
+        """Look up keys.
 
-        A key that is not there has NaN, and the time `NEVER_US`. Raises StoreError where there is no such table.
+        Returns
+        -------
+        values : ndarray of shape (n, d)
+            NaN for unknown keys.
+        times_us : ndarray of shape (n,)
+            When the values became known, in microseconds; `NEVER_US` for unknown keys.
+
+        Raises
+        ------
+        StoreError
+            If the table does not exist.
         """
         with self._opened(make=False) as db:
             width = int(db.execute("SELECT width FROM form").fetchone()[0])
@@ -78,9 +100,12 @@ class OnlineTable:
         return _arrays(keys, found, width)
 
     def forget(self, keys: Sequence[str]) -> int:
-        """Delete the rows of these keys, and every byte of them in the file and its journal; returns how many.
+        """Delete keys, and every byte of them in the file and its journal; return the number of deleted rows.
 
-        Raises StoreError where another process reads or writes for so long that the bytes cannot go; again is safe.
+        Raises
+        ------
+        StoreError
+            If other processes use the file for so long that bytes remain. It is safe to call again.
         """
         with self._opened(make=False) as db:
             db.execute("PRAGMA secure_delete = ON")
@@ -119,7 +144,7 @@ class OnlineTable:
 
 
 def online_tables(folder: Path) -> list[str]:
-    """The names of the online tables in a folder."""
+    """Return the names of the online tables in a folder."""
     return sorted(path.stem for path in folder.glob("*.sqlite"))
 
 

@@ -1,4 +1,4 @@
-"""A file of any size as a lazy frame: parquet and Arrow with their types, csv as texts, which the contract reads."""
+"""Check a project's table, or a file of any size, against its contract, and quarantine the rows that fail."""
 
 from __future__ import annotations
 
@@ -37,9 +37,14 @@ PARQUET, CSV, ARROW = (".parquet",), (".csv",), (".arrow", ".ipc", ".feather")
 
 
 def scan_file(path: Path, config: Config) -> pl.LazyFrame:
-    """The rows of a file, which are not yet read; the words of `[data] missing` are missing values.
+    """Return the rows of a file as a lazy frame, with the strings of `[data] missing` as missing values.
 
-    Of a `.dvc` file it is the file that it points to. Raises DataError where there is none, or one of another kind.
+    CSV columns are strings, which the contract parses. A `.dvc` file stands for the file that it points to.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty or of an unknown format.
     """
     path = resolve_path(path)
     if not path.is_file():
@@ -64,7 +69,7 @@ def _scan_csv(path: Path, words: list[str]) -> pl.LazyFrame:
 
 
 def _is_ipc_file(path: Path) -> bool:
-    """Whether it is an Arrow file, and no stream."""
+    """Return True for an Arrow file and False for a stream."""
     with path.open("rb") as file:
         return file.read(6) == b"ARROW1"
 
@@ -74,7 +79,7 @@ _HINT = "headway contract check, which puts those rows in quarantine; or correct
 
 
 def contract_findings(survey: CheckContext, code: str) -> list[Finding]:
-    """The findings of one code, none where the project has no contract, which D010 says."""
+    """Return the findings of one code; none if the project has no contract."""
     contract = load_project_contract(survey.config)
     if contract is None:
         return []
@@ -83,14 +88,14 @@ def contract_findings(survey: CheckContext, code: str) -> list[Finding]:
 
 
 def uncovered_columns(contract: TableContract, survey: CheckContext) -> list[Finding]:
-    """A note on the columns that a table has and its contract does not name."""
+    """Return a note on the columns of a table that its contract does not name."""
     names = [name for name in survey.dataset.table.columns if name not in contract.columns]
     gone = {*survey.config.personal.hash, survey.config.data.target}
     return uncovered_finding([name for name in names if name not in gone], survey.config.data.contract)
 
 
 def uncovered_finding(names: Sequence[str], file: str) -> list[Finding]:
-    """A note that a contract does not name these columns, if there are any."""
+    """Return a note that lists these columns, or nothing if there are none."""
     if not names:
         return []
     listed = ", ".join(f"'{name}'" for name in names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
@@ -100,12 +105,12 @@ def uncovered_finding(names: Sequence[str], file: str) -> list[Finding]:
 
 
 def to_findings(held: ValidationResult, file: str) -> list[Finding]:
-    """Each rule that was broken as a finding, on the contract in a file."""
+    """Return each violated rule as a finding."""
     return [_finding(each, held.n_rows, file) for each in held.violations]
 
 
 def without_rewritten_columns(contract: TableContract, config: Config) -> TableContract:
-    """The contract without the columns of which `[data]` and `[personal]` make something else when data is opened."""
+    """Return the contract without the columns that `[data]` and `[personal]` change when data is opened."""
     section, personal = config.data, config.personal
     gone = {*personal.drop, *personal.hash}
     if section.positive or section.classes or section.task == "embedding":
@@ -147,9 +152,9 @@ def _location(violated: RuleViolation) -> str:
 
 
 class ContractReport(Record, frozen=True, kw_only=True):
-    """What a contract found in a table: how many rows fail, where they were put, with what is told of each rule.
+    """Result of checking a table: failing rows, where they were written, and a finding per violated rule.
 
-    `dataset` is the digest of the table's content, or of the bytes of a file, which may be larger than memory.
+    `dataset` is the digest of the table's content, or of the bytes of a file, which may exceed memory.
     """
 
     source: str
@@ -163,9 +168,12 @@ class ContractReport(Record, frozen=True, kw_only=True):
 
 
 def discover_project_contract(config: Config, *, replace: bool = False) -> tuple[Path, TableContract]:
-    """Discover the contract of a project's data and write it where `[data] contract` says, for people to edit.
+    """Discover the contract of a project's data and write it to `[data] contract`.
 
-    Raises ConfigError where there is one, unless it is to be replaced.
+    Raises
+    ------
+    ConfigError
+        If the file exists and `replace` is False.
     """
     _expect_free(config, replace=replace)
     dataset = open_dataset(config)
@@ -183,7 +191,7 @@ def discover_project_contract(config: Config, *, replace: bool = False) -> tuple
 
 
 def save_project_contract(contract: TableContract, config: Config, *, about: Sequence[str], replace: bool) -> Path:
-    """Write a contract where `[data] contract` says; raises ConfigError where there is one, unless it is replaced."""
+    """Write a contract to `[data] contract`; raise ConfigError if the file exists and `replace` is False."""
     _expect_free(config, replace=replace)
     return save_contract(contract, config.path(config.data.contract), about=about)
 
@@ -196,9 +204,26 @@ def _expect_free(config: Config, *, replace: bool) -> None:
 
 
 def check_contract(config: Config, file: Path | None = None, *, passed: Path | None = None) -> ContractReport:
-    """The project's table or a file held to the contract; failing rows are written to quarantine with the reasons.
+    """Check the project's table, or a file, against the contract.
 
-    The rows that pass are written to `passed`, a parquet file. Raises ConfigError where there is no contract.
+    Parameters
+    ----------
+    config : Config
+        The project.
+    file : Path, optional
+        A parquet, csv or Arrow file; the project's own table if None.
+    passed : Path, optional
+        A parquet file to write the passing rows to.
+
+    Returns
+    -------
+    ContractReport
+        Failing rows are written to quarantine, each with its row number and the reasons.
+
+    Raises
+    ------
+    ConfigError
+        If the project has no contract.
     """
     contract = load_project_contract(config)
     if contract is None:
@@ -234,14 +259,14 @@ def _file_digest(file: Path) -> str:
 
 
 def quarantine_path(config: Config, source: str) -> Path:
-    """Where the failing rows of a source are put: `quarantine/NAME/TIME-PROCESS-NUMBER.SOURCE.parquet` in the store."""
+    """Return `quarantine/NAME/TIME-PROCESS-NUMBER.SOURCE.parquet` in the store, for the failing rows of a source."""
     stem = re.sub(r"[^\w-]+", "-", Path(source).stem)
     fresh = segments.fresh().removesuffix(segments.SUFFIX)
     return config.state / quarantined.FOLDER / config.project.name / f"{fresh}.{stem}.parquet"
 
 
 def _write_rows(rows: pl.LazyFrame, path: Path) -> str:
-    """Write rows whole or not at all, as a stream."""
+    """Write rows atomically, as a stream."""
     try:
         atomic.fill(path, lambda file: rows.sink_parquet(file, maintain_order=True, engine="streaming"))
     except pl.exceptions.PolarsError as error:

@@ -1,4 +1,4 @@
-"""Relations that hold in every row and that chance would not bring: what is worth agreeing on."""
+"""Discover the contract of a table: types, ranges, missing shares, keys and relations."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ROWS_PER_VALUE = 10
 
 
 def find_relations(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> tuple[str, ...]:
-    """The relations that every row of a table bears out, of its first 60 columns.
+    """Return the relations that hold in every row, among the first 60 columns.
 
-    An order is told where it would hold in less than 0.9 of the rows if one column were dealt anew, and no two others
-    imply it; what a column tells of another where its values come ten times each, and the other is not nearly always
-    the same.
+    An order is kept if it would hold in less than 90 % of the rows after permuting one column, and two other
+    orders do not imply it. A dependency `a -> b` is kept if each value of `a` occurs ten times on average and no
+    value of `b` fills more than 90 % of the rows.
     """
     names = list(columns)[:MAX_COLUMNS]
     some = table.gather_every(max(1, len(table) // SAMPLE_ROWS))
@@ -88,13 +88,13 @@ def _dependencies(table: pl.DataFrame, some: pl.DataFrame, columns: Mapping[str,
 
 
 def _floats(some: pl.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
-    """Columns as numbers, float64 [n, d], NaN where missing."""
+    """Return columns as floats, shape (n, d), with NaN for missing values."""
     columns = [some[name].to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names]
     return np.column_stack(columns) if columns else np.empty((len(some), 0))
 
 
 def _implied(relation: Relation, kept: Sequence[Relation]) -> bool:
-    """Whether an order follows from two others, or what is told from two columns being equal."""
+    """Return True if an order follows from two others, or a dependency from the equality of its columns."""
     if relation.kind == "->":
         return any(each.kind == "==" and {*each.columns} == {*relation.columns} for each in kept)
     if relation.kind != "<=":
@@ -112,12 +112,12 @@ _DIGITS = 6
 
 
 def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: Config) -> TableContract:
-    """The contract that the rows of train and validation bear out; all rows where there is neither.
+    """Infer the contract from the rows of train and validation, or from all rows without a split.
 
-    A number may lie beyond what was seen by `[policy] contract_margin` of its range, and never below 0 where none did;
-    whole numbers of at most 20 values are taken for codes, and may not.
-    A column may be missing as often as in that tenth of the rows where it was most. What `[data]` or `[personal]`
-    makes of a column when it is opened is left out, for the file that it came from holds something else.
+    A numeric range is extended by `[policy] contract_margin` of its width, but not below 0 if no value is
+    negative. Integers with at most 20 values are codes and get no margin. A column may be missing as often as in
+    the tenth of the rows where it was missing most. Columns that `[data]` or `[personal]` change on opening are
+    left out, since the source holds other values.
     """
     parts = [periods[name].table for name in ("train", "validation") if name in periods] or [dataset.table]
     table = pl.concat(parts)
@@ -138,7 +138,7 @@ def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: 
 
 
 def infer_column(column: pl.Series, *, margin: float, optional: bool = False) -> ColumnContract | None:
-    """What a column was; None for a type that no contract knows."""
+    """Infer the contract of one column; None for a type that contracts do not support."""
     kind = _column_type(column.dtype)
     if kind is None:
         return None
@@ -156,7 +156,7 @@ def infer_column(column: pl.Series, *, margin: float, optional: bool = False) ->
 
 
 def _rewritten_columns(config: Config) -> set[str]:
-    """The target, where opening makes numbers of its texts."""
+    """Return the target if opening the data encodes it as numbers."""
     section = config.data
     return {section.target} if section.positive or section.classes or section.task == "embedding" else set()
 
@@ -171,7 +171,7 @@ def _column_type(dtype: pl.DataType) -> ColumnType | None:
 
 
 def _max_missing_share(column: pl.Series) -> float:
-    """The largest share of rows without a value in a tenth of them, in their order, in whole percent."""
+    """Return the largest share of missing values in a tenth of the rows, rounded up to whole percent."""
     gone = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
     gone = gone.fill_null(True)
     if not gone.any():
@@ -197,7 +197,7 @@ def _range(values: pl.Series, margin: float) -> tuple[Bound | None, Bound | None
 
 
 def _rounded(value: float, *, up: bool) -> float:
-    """A number of six digits, not inside the range whose end it is.
+    """Round a bound outwards to six digits.
 
     >>> _rounded(0.12345678, up=True)
     0.123457
@@ -211,13 +211,13 @@ def _rounded(value: float, *, up: bool) -> float:
 
 
 def _allowed_values(texts: pl.Series) -> tuple[str, ...]:
-    """Its texts, sorted, where there are few and each came again."""
+    """Return the sorted distinct strings if they are few and occur twice on average."""
     found = texts.cast(pl.String).unique().sort()
     return tuple(found) if len(found) <= MAX_VALUES and len(found) * 2 <= len(texts) else ()
 
 
 def _unique_columns(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> tuple[tuple[str, ...], ...]:
-    """Each column that no two rows share, and none lacks."""
+    """Return each column without missing or repeated values, as a key."""
     if len(table) < MIN_ROWS:
         return ()
     whole = [name for name, terms in columns.items() if terms.type in ("whole", "text", "time") and not terms.missing]

@@ -1,4 +1,4 @@
-"""The contract of a release: what was agreed of each column that a model reads, else what it was in its rows."""
+"""Derive the input contract of a release, from the project's contract or from the training rows."""
 
 from __future__ import annotations
 
@@ -17,16 +17,26 @@ _ANY = ColumnContract(type="text")
 
 
 def observed_contract(rows: NDArray[np.float64], signature: Signature, *, margin: float) -> Contract:
-    """The ranges and texts in rows float64 [n, d]; a column may be missing where it was so in one of them."""
+    """Return the ranges and categories observed in the rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Encoded training rows; a column may be missing if one of its values is NaN.
+    signature : Signature
+        The model's inputs.
+    margin : float
+        Share of the range by which a served value may lie outside.
+    """
     columns = tuple(_observed_bounds(column, field) for column, field in zip(rows.T, signature.inputs, strict=True))
     return Contract(columns=columns, margin=margin, n_rows=len(rows))
 
 
 def agreed_contract(contract: Contract, signature: Signature, agreed: TableContract) -> Contract:
-    """The contract of a release by what people agreed on: the columns named there, and no others, without a margin.
+    """Return the contract of a release for the columns that the project's contract names, without a margin.
 
-    Ranges, values, lengths and patterns hold as they stand, and a value may be missing where that is above 0; a text
-    that the model does not know is outside all the same.
+    Ranges, values, lengths and patterns apply as written; a value may be missing if the allowed share is above 0.
+    Categories that the model does not know are always outside.
     """
     seen = {each.name: each.missing for each in contract.columns}
     named = [(field, agreed.columns[field.name]) for field in signature.inputs if field.name in agreed.columns]
@@ -54,7 +64,7 @@ def _agreed_bounds(field: Field, terms: ColumnContract, *, missing: float) -> Bo
 
 
 def _allowed_categories(field: Field, terms: ColumnContract) -> tuple[str, ...]:
-    """The texts that the model knows and that pass, asked of the same plan as a table's."""
+    """Return the model's categories that satisfy the contract, by the same rules as for tables."""
     known = pl.DataFrame({field.name: field.categories}, schema={field.name: pl.String})
     asked = replace(terms, missing=1.0) if terms.type == "text" else _ANY
     contract = TableContract(columns={field.name: asked})

@@ -1,4 +1,4 @@
-"""The values of a column as the type that was agreed, whatever the table holds them as."""
+"""Compile a contract for a table: each rule is a polars expression that is true where a row violates it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ STRING_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 
 
 def has_value(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Where a column has a value; NaN is none."""
+    """Return an expression that is true where a column is neither null nor NaN."""
     there = pl.col(name).is_not_null()
     return there & pl.col(name).is_not_nan() if dtype.is_float() else there
 
 
 def as_type(name: str, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr | None:
-    """A column as its agreed type, null where a value is none of it; None where no value of this `dtype` can be."""
+    """Convert a column to the type of its contract, null where a value does not convert.
+
+    Returns
+    -------
+    polars.Expr or None
+        None if no value of this dtype can have the type.
+    """
     column = pl.col(name)
     if dtype == pl.Null:
         return column
@@ -34,7 +40,7 @@ def as_type(name: str, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr | N
 
 
 def compares_as_float(dtype: pl.DataType, terms: ColumnContract) -> bool:
-    """Whether the values of a column are floats, as their agreed type."""
+    """Return True if the values of a column are compared as floats."""
     return dtype.is_float() or (terms.type in ("number", "whole") and dtype in STRING_DTYPES)
 
 
@@ -56,7 +62,7 @@ def _as_booleans(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
 
 
 def _as_times(column: pl.Expr, dtype: pl.DataType, kind: str) -> pl.Expr | None:
-    """Dates, or times without their zone, in microseconds."""
+    """Convert to dates, or to datetimes in microseconds without a time zone."""
     if dtype in STRING_DTYPES:
         texts = column.cast(pl.String)
         if kind == "date":
@@ -77,7 +83,7 @@ SUM_TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyConstraint:
-    """What only rows together break: those equal in `key` are one row, or equal in `told` where that is given."""
+    """A rule across rows: no two rows share `key`, or rows that share it are equal in `determines`."""
 
     key: tuple[pl.Expr, ...]
     determines: pl.Expr | None = None
@@ -85,10 +91,10 @@ class KeyConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule: its code, the columns it is about, and what a row that breaks it is told.
+    """A compiled rule: its code, its columns and the reason shown for a failing row.
 
-    `broken` is true where a row breaks it; `together` stands in its place where rows break it only together; `limit` is
-    the largest share of rows that may. A rule without either is broken by the table as a whole.
+    `violated` is true where a row violates the rule; `key_constraint` is set instead for rules across rows.
+    `limit` is the largest allowed share of violating rows. A rule with neither is violated by the whole table.
     """
 
     code: str
@@ -101,12 +107,12 @@ class Rule:
 
     @property
     def fails_rows(self) -> bool:
-        """Whether each row that breaks it fails, and not the table as a whole."""
+        """Return True if single rows fail, and not the table as a whole."""
         return self.limit == 0 and (self.violated is not None or self.key_constraint is not None)
 
 
 def compile_rules(contract: TableContract, schema: pl.Schema) -> list[Rule]:
-    """The rules that a contract sets a table of this schema, in the order of its columns."""
+    """Compile a contract for a table schema, in the order of the contract's columns."""
     rules = [rule for name, terms in contract.columns.items() for rule in _column_rules(name, terms, schema)]
     found = {name: as_type(name, schema[name], terms) for name, terms in contract.columns.items() if name in schema}
     values = {name: value for name, value in found.items() if value is not None}
@@ -130,13 +136,13 @@ def compile_rules(contract: TableContract, schema: pl.Schema) -> list[Rule]:
 
 
 def uncovered(contract: TableContract, schema: pl.Schema) -> list[str]:
-    """The columns of a table that its contract does not name."""
+    """Return the columns of a table that its contract does not name."""
     return [name for name in schema if name not in contract.columns]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A column as rules see it: its values as the agreed type, and where there is one."""
+    """A column with its values converted to the type of the contract."""
 
     name: str
     terms: ColumnContract
@@ -169,7 +175,7 @@ def _column_rules(name: str, terms: ColumnContract, schema: pl.Schema) -> Iterat
 
 
 def _type_rules(column: _Column) -> Iterator[Rule]:
-    """Where a value is none of its type, though others of the column are."""
+    """Yield a rule for values that do not have the type of the contract."""
     value, dtype, terms = column.value, column.dtype, column.terms
     if terms.type == "whole" and (dtype.is_float() or dtype.is_decimal() or dtype in STRING_DTYPES):
         wrong = value.is_null() | (value != value.floor())
@@ -215,7 +221,7 @@ def _format_rules(column: _Column) -> Iterator[Rule]:
 
 
 def _comparable(value: pl.Expr, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr:
-    """A value of which equal ones are the same bits: NaN is missing, and minus zero is zero."""
+    """Map NaN to null and -0.0 to 0.0, so that equal values have equal bits."""
     return (value + 0.0).fill_nan(None) if compares_as_float(dtype, terms) else value
 
 
@@ -231,5 +237,5 @@ def _relation_rule(relation: Relation, values: Mapping[str, pl.Expr]) -> Rule:
 
 
 def _is_close(total: pl.Expr, right: pl.Expr) -> pl.Expr:
-    """Whether two floats are the same but for rounding."""
+    """Return an expression that is true where two floats are equal up to rounding."""
     return (total == right) | ((total - right).abs() <= SUM_TOLERANCE * pl.max_horizontal(right.abs(), 1.0))

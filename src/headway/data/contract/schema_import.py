@@ -1,4 +1,4 @@
-"""What a schema of another tool says as a contract, and what of it a contract cannot say."""
+"""Import schemas of Frictionless Data, pandera and dataframely as contracts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from headway.data.contract.table_contract import ColumnContract, ColumnType, Tab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedSchema:
-    """A contract, and in words what the schema says beside it: nothing of a schema is left out in silence."""
+    """A contract, and a description of every constraint that it cannot express."""
 
     contract: TableContract
     unsupported: tuple[str, ...] = ()
 
 
 def column_contract(name: str, fields: Mapping[str, object]) -> ColumnContract:
-    """The terms of a column; raises ConfigError where a value is none that a contract can hold."""
+    """Build the contract of a column; raise ConfigError for a value that a contract cannot hold."""
     given = {field: value for field, value in fields.items() if value not in (None, ())}
     try:
         return msgspec.convert({field: to_toml_value(value) for field, value in given.items()}, ColumnContract)
@@ -40,16 +40,16 @@ def column_contract(name: str, fields: Mapping[str, object]) -> ColumnContract:
 
 
 def to_toml_value(value: object) -> object:
-    """A value as a contract writes it: dates and times as text."""
+    """Convert dates and times to ISO 8601 strings, also within collections."""
     if isinstance(value, list | tuple | set | frozenset):
         return tuple(to_toml_value(each) for each in value)
     return value.isoformat() if isinstance(value, date | datetime) else value
 
 
 def next_value(end: object, kind: ColumnType, *, up: bool) -> object:
-    """The next value after an end that is not inside itself.
+    """Return the next value inside an exclusive bound.
 
-    >>> beyond(3, "whole", up=True)
+    >>> next_value(3, "whole", up=True)
     4
     """
     if kind == "whole" and isinstance(end, int | float):
@@ -67,9 +67,9 @@ def next_value(end: object, kind: ColumnType, *, up: bool) -> object:
 
 
 def contains_pattern(pattern: str) -> str:
-    """A pattern for whole texts of one that need only be found in them.
+    """Turn a pattern to search for into one that matches the whole string.
 
-    >>> found_in("b+")
+    >>> contains_pattern("b+")
     '(?s:.*)(?:b+)(?s:.*)'
     """
     return f"(?s:.*)(?:{pattern})(?s:.*)"
@@ -102,7 +102,7 @@ _FRICTIONLESS_CONSTRAINTS = {
 
 
 def from_frictionless(schema: Mapping[str, Any]) -> ImportedSchema:
-    """The contract that a table schema says."""
+    """Import a Frictionless Table Schema."""
     primary = _names(schema.get("primaryKey", ()))
     columns: dict[str, ColumnContract] = {}
     unsupported: list[str] = []
@@ -154,12 +154,11 @@ _DATAFRAMELY_UNSUPPORTED = ("check", "resolution")
 
 
 def _is_dataframely(schema: object) -> bool:
-    """Whether it is a schema class of dataframely."""
     return callable(getattr(schema, "columns", None)) and callable(getattr(schema, "primary_key", None))
 
 
 def from_dataframely(schema: Any) -> ImportedSchema:
-    """The contract that a schema class says."""
+    """Import a dataframely schema class."""
     columns: dict[str, ColumnContract] = {}
     unsupported = [f"the table: rule {name}" for name in getattr(schema, "_schema_validation_rules", dict)()]
     for name, column in schema.columns().items():
@@ -237,12 +236,12 @@ _PANDERA_ARGUMENT = {
 
 
 def _is_pandera(schema: object) -> bool:
-    """Whether it is a schema of pandera, or a class of its models."""
+    """Return True for a pandera schema or model class."""
     return hasattr(schema, "to_schema") or all(hasattr(schema, name) for name in ("columns", "checks", "strict"))
 
 
 def from_pandera(schema: Any) -> ImportedSchema:
-    """The contract that a schema, or a model class, says."""
+    """Import a pandera schema or model class."""
     schema = schema.to_schema() if hasattr(schema, "to_schema") else schema
     columns = {name: _pandera_column(column) for name, column in schema.columns.items()}
     checks = [str(check.name or "a check of its own") for check in schema.checks]
@@ -250,7 +249,7 @@ def from_pandera(schema: Any) -> ImportedSchema:
 
 
 def from_pandera_json(said: Mapping[str, Any]) -> ImportedSchema:
-    """The contract that a schema as JSON says."""
+    """Import the JSON of a pandera schema."""
     checks = [str(each) for each in said.get("checks") or ()]
     return _pandera_contract(
         {name: _pandera_column_from_json(column) for name, column in said["columns"].items()},
@@ -328,10 +327,22 @@ _HINT = "a table schema (JSON), a schema of pandera (module:name, JSON or YAML),
 
 
 def import_schema(reference: str, folder: Path) -> ImportedSchema:
-    """The contract that a schema says, with what of it a contract cannot say.
+    """Import a schema by file or by `module:name`.
 
-    `module:name` is a schema, a class, or a function that gives one: it runs the project's own code. Raises ConfigError
-    for what is no schema, and PluginError where its library is absent.
+    Parameters
+    ----------
+    reference : str
+        A JSON or YAML file, or `module:name` of a schema, a class, or a function that returns one. The latter
+        runs the project's own code.
+    folder : Path
+        The project's folder.
+
+    Raises
+    ------
+    ConfigError
+        If the reference is not a known schema.
+    PluginError
+        If the schema's library is not installed.
     """
     path = folder / reference
     if path.suffix == ".json":

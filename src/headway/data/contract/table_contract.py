@@ -1,4 +1,4 @@
-"""TableContract: what was agreed that a table holds, column by column; people read and edit it as `contract.toml`."""
+"""The contract of a table: the records behind `contract.toml`, their parser and their validation."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Bound = int | float | str
 
 
 class ColumnContract(Record, frozen=True, kw_only=True):
-    """What one column may be.
+    """Constraints on one column.
 
-    `missing` is the largest share of rows without a value: at 0 each row needs one, at 1 none does. A column that is
-    `optional` may be absent from a table. `lowest`, `highest`, `shortest` and `longest` are inside; `pattern` is a
-    regular expression that a whole text fits, lengths are those of texts, in characters.
+    `missing` is the largest allowed share of rows without a value, from 0 (none) to 1 (all). An `optional` column
+    may be absent from a table. `lowest`, `highest`, `shortest` and `longest` are inclusive. `pattern` is a
+    regular expression that must match the whole string; lengths are in characters.
     """
 
     type: ColumnType
@@ -47,10 +47,10 @@ class ColumnContract(Record, frozen=True, kw_only=True):
 
 
 class TableContract(Record, frozen=True, kw_only=True):
-    """What a table holds: its columns, the keys that no two rows share, and how columns go together.
+    """Constraints on a table: its columns, unique keys, and relations between columns.
 
-    A relation is `a <= b`, `a < b`, `a == b`, `a + b == c` or `a, b -> c` (rows equal in a and b are equal in c). Rows
-    that lack one of its values, or a part of a key, are not judged by it.
+    A relation is `a <= b`, `a < b`, `a == b`, `a + b == c` or `a, b -> c` (rows equal in a and b are equal in c).
+    Rows with a missing value in a key or relation are not checked against it.
     """
 
     columns: dict[str, ColumnContract] = {}
@@ -67,7 +67,7 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """How columns go together: `left` (one, the two of a sum, or those that tell another) and `right`."""
+    """A relation between columns; `left` has one column, two for a sum, or the determining columns."""
 
     kind: Literal["<=", "<", "==", "+", "->"]
     left: tuple[str, ...]
@@ -81,14 +81,14 @@ class Relation:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that it is about."""
+        """All columns of the relation."""
         return (*self.left, self.right)
 
 
 def parse_relation(text: str) -> Relation:
-    """The relation that a text says; raises ConfigError where it says none.
+    """Parse a relation; raise ConfigError if the text is not one.
 
-    >>> relation_of("start <= `end of stay`").columns
+    >>> parse_relation("start <= `end of stay`").columns
     ('start', 'end of stay')
     """
     if found := _SUM.fullmatch(text):
@@ -107,7 +107,7 @@ def parse_relation(text: str) -> Relation:
 
 
 def quote_column(name: str) -> str:
-    """The name of a column as a relation writes it."""
+    """Quote a column name for use in a relation, if needed."""
     return name if _IDENTIFIER.fullmatch(name) else f"`{name}`"
 
 
@@ -121,13 +121,13 @@ _OF_TEXT = ("pattern", "shortest", "longest")
 
 
 def load_project_contract(config: Config) -> TableContract | None:
-    """The contract of a project; None where it has no file of one. Raises ConfigError for a file that is none."""
+    """Load the contract of a project; None if it has no contract file."""
     path = config.path(config.data.contract)
     return load_contract(path) if path.is_file() else None
 
 
 def load_contract(path: Path) -> TableContract:
-    """The contract in a file; raises ConfigError where it says what no contract can say."""
+    """Load a contract from a file; raise ConfigError, naming file and column, if it is invalid."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         found = msgspec.convert(_to_msgspec(values), TableContract)
@@ -142,13 +142,13 @@ def load_contract(path: Path) -> TableContract:
 
 
 def save_contract(contract: TableContract, path: Path, *, about: Sequence[str]) -> Path:
-    """Write a contract whole or not at all, with lines about it at its head."""
+    """Write a contract atomically, with comment lines at the top."""
     write(path, contract_to_toml(contract, about=about).encode())
     return path
 
 
 def contract_to_toml(contract: TableContract, *, about: Sequence[str] = ()) -> str:
-    """A contract as TOML; what is as by default is left out, but for `missing`."""
+    """Format a contract as TOML; defaults are left out, except `missing`."""
     lines = [f"# {line}" for line in about]
     if contract.unique:
         lines += ["", "unique = [", *(f"  {_toml_value(key)}," for key in contract.unique), "]"]
@@ -160,7 +160,7 @@ def contract_to_toml(contract: TableContract, *, about: Sequence[str] = ()) -> s
 
 
 def validate_contract(contract: TableContract) -> None:
-    """Raise ConfigError where a contract contradicts itself, or speaks of what its type has not."""
+    """Raise ConfigError if a contract contradicts itself or uses a constraint that a type does not have."""
     for name, terms in contract.columns.items():
         _expect_terms(name, terms)
     for key in contract.unique:
@@ -203,7 +203,7 @@ def _expect_terms(name: str, terms: ColumnContract) -> None:
 
 
 def _to_msgspec(value: Any) -> Any:
-    """What TOML gave, its dates and times as texts."""
+    """Convert the dates and times of TOML to ISO 8601 strings."""
     if isinstance(value, dict):
         return {name: _to_msgspec(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -241,7 +241,7 @@ def _toml_value(value: object) -> str:
 def parse_bound(
     terms: ColumnContract, given: bool | Bound, *, where: str
 ) -> bool | int | float | str | date | datetime:
-    """A value that a contract names, as its type holds it; raises ConfigError for one that is none."""
+    """Convert a value of the contract to the type of its column; raise ConfigError if it does not fit."""
     if terms.type in ("number", "whole") and isinstance(given, int | float) and not isinstance(given, bool):
         return given
     if terms.type == "text" and isinstance(given, str):

@@ -1,8 +1,8 @@
-"""Rows that break a rule together: equal in a key, or equal in it and not in what it tells; spilled to disk.
+"""Validate a table, in memory or larger, against its contract: one polars plan masks the rows that violate each rule.
 
-Of each row of a table larger than memory two hashes of its key, 128 bits, and one of what it tells go to files by their
-first bits: rows of one key are in one file, and no more than a file is in memory. Two keys of equal hashes, which would
-be told as one, are not to be expected once in 10^20 tables of ten million rows.
+For keys of a table larger than memory, two hashes of the key (128 bits) and one of the determined value are
+spilled to files by the first bits of the key, so that equal keys meet in one file and only one file is in
+memory at a time. A collision is expected once in 10^20 tables of ten million rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROW = np.dtype([("key", "<u8"), ("key_too", "<u8"), ("determines", "<u8"), ("ro
 
 
 def violates_key(constraint: KeyConstraint) -> pl.Expr:
-    """Where rows in memory break the rule; those that lack a part of it do not."""
+    """Return an expression that is true where rows in memory violate a constraint; rows with missing parts do not."""
     whole = _is_complete(constraint)
     key = [part.alias(str(place)) for place, part in enumerate(constraint.key)]
     if constraint.determines is None:
@@ -37,7 +37,10 @@ def violates_key(constraint: KeyConstraint) -> pl.Expr:
 
 
 def rows_violating_key(frame: pl.LazyFrame, constraint: KeyConstraint, *, n_rows: int) -> NDArray[np.bool_]:
-    """Which rows break the rule, bool [n], in a table of any size; temporary files hold 32 bytes a row."""
+    """Return a mask, shape (n,), of the rows that violate a constraint, for a table of any size.
+
+    Temporary files take 32 bytes per row.
+    """
     count = max(1, -(-n_rows // ROWS_PER_FILE))
     found = np.zeros(n_rows, dtype=np.bool_)
     with tempfile.TemporaryDirectory(prefix="headway-keys-") as place:
@@ -100,7 +103,7 @@ Table = pl.DataFrame | pl.LazyFrame
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleViolation:
-    """A rule that was broken: by how many rows, the numbers of the first of them, from 1, and what these hold."""
+    """A violated rule: the number of rows, and the row numbers (from 1) and values of the first ones."""
 
     rule: Rule
     count: int
@@ -110,9 +113,9 @@ class RuleViolation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationResult:
-    """What a contract found in a table of `n_rows`, of which `n_failing` break a rule that is one of rows.
+    """Result of validating a table of `n_rows` rows, of which `n_failing` fail.
 
-    `masks` say of each rule, by its reason, which rows break it, in `frame`.
+    `masks` maps the reason of each rule to the expression of its violating rows in `frame`.
     """
 
     n_rows: int
@@ -125,9 +128,21 @@ class ValidationResult:
 
 
 def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str] = ()) -> ValidationResult:
-    """What breaks the rules of a contract, or those of these codes, in a table.
+    """Validate a table against the rules of a contract.
 
-    A lazy frame is read as a stream, once more for each key. Raises DataError where it cannot be read.
+    Parameters
+    ----------
+    contract : TableContract
+        The rules.
+    table : DataFrame or LazyFrame
+        A lazy frame is streamed, once more for each key.
+    codes : sequence of str
+        Finding codes of the rules to apply; empty for all.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read.
     """
     try:
         return _validate(contract, table, codes)
@@ -137,7 +152,7 @@ def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str
 
 
 def failing_rows(held: ValidationResult) -> pl.LazyFrame:
-    """The rows that fail, with their number from 1 and the reasons, in the order of the table."""
+    """Return the failing rows in table order, with their row number from 1 and the reasons."""
     reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in held.masks.items()]
     told = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
     rows = held.frame.with_columns(told.alias(REASON)).filter(pl.col(REASON) != "")
@@ -145,7 +160,7 @@ def failing_rows(held: ValidationResult) -> pl.LazyFrame:
 
 
 def passing_rows(held: ValidationResult) -> pl.LazyFrame:
-    """The rows that do not fail, in the order of the table."""
+    """Return the passing rows in table order."""
     return held.frame.filter(~_any(held.masks.values())).drop(ROW)
 
 
@@ -181,7 +196,7 @@ def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> Va
 
 
 def _violation_masks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
-    """Where rows break each rule, by its place; those that break it together are looked for first in a stream."""
+    """Return the mask of each rule by its index; for a lazy frame, keys are checked first, in a stream."""
     marks = {place: rule.violated for place, rule in enumerate(rules) if rule.violated is not None}
     key_constraint = {place: rule.key_constraint for place, rule in enumerate(rules) if rule.key_constraint is not None}
     if isinstance(table, pl.DataFrame):
@@ -193,7 +208,7 @@ def _violation_masks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
 
 
 def _row_mask(rows: NDArray[np.bool_]) -> pl.Expr:
-    """Which rows are among those, bool [n], by their number."""
+    """Return an expression that looks row numbers up in a mask of shape (n,)."""
 
     def among(numbers: pl.Series) -> pl.Series:
         return pl.Series(rows[numbers.to_numpy()])
@@ -214,7 +229,7 @@ def _is_violated(rule: Rule, count: int | None, n_rows: int) -> bool:
 
 
 def _first_violations(frame: pl.LazyFrame, rule: Rule, mark: pl.Expr | None) -> pl.LazyFrame:
-    """The first rows that break a rule, with what they hold."""
+    """Return the first rows that violate a rule, with their values."""
     shown = (pl.lit(None) if rule.shown is None else rule.shown).alias(FAILS)
     return frame.filter(pl.lit(False) if mark is None else mark).select(ROW, shown).head(MAX_EXAMPLES)
 

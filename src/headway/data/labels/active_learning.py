@@ -1,4 +1,4 @@
-"""Which rows to label next: those a model is torn about, apart from each other, and not all of one group."""
+"""Select the rows to label next: uncertain, diverse, and spread over groups."""
 
 from __future__ import annotations
 
@@ -17,11 +17,26 @@ OUTLIER_SHARE = 0.05
 
 
 def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count: int) -> Ints:
-    """The places of at most `count` rows worth a label, the first ones first, int64 [m].
+    """Select up to `count` rows by uncertainty and diversity, the most useful first.
 
-    probabilities float64 [n, k]; rows float64 [n, d], missing as NaN; groups int64 [n] in 0..G-1. Least certain are
-    those whose two likeliest classes are closest (margin sampling: Scheffer and others 2001). Of these each next one
-    is the farthest from those chosen before, weighed by its doubt (Sener and Savarese 2018).
+    Margin sampling (Scheffer et al. 2001) picks a pool of uncertain rows; from it, each next row is the farthest
+    from those chosen before, weighted by its uncertainty (Sener and Savarese 2018).
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, k)
+        Predicted class probabilities.
+    rows : ndarray of shape (n, d)
+        Features, NaN where missing.
+    groups : ndarray of shape (n,)
+        Group codes from 0.
+    count : int
+        Maximum number of rows.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        Row indices.
     """
     ordered = np.sort(probabilities, axis=1)
     doubt = 1 - (ordered[:, -1] - ordered[:, -2])
@@ -34,7 +49,7 @@ def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count:
 
 
 def _farthest_first(pool: Ints, places: Floats, doubt: Floats, of_group: tuple[Ints, int]) -> Ints:
-    """The pool in the order in which it is chosen, until each group gave its most."""
+    """Order the pool by weighted distance to the rows chosen before, with at most `max_per_group` of a group."""
     groups, most = of_group
     given = np.zeros(int(groups.max()) + 1, dtype=np.int64)
     nearest = np.full(len(pool), np.inf)
@@ -52,7 +67,7 @@ def _farthest_first(pool: Ints, places: Floats, doubt: Floats, of_group: tuple[I
 
 
 def _standardized(rows: Floats) -> Floats:
-    """Columns about 0 with a spread of 1; what is missing lies in the middle."""
+    """Standardize columns to mean 0 and deviation 1; missing values become 0."""
     known = ~np.isnan(rows)
     count = np.maximum(known.sum(axis=0), 1)
     apart = np.where(known, rows - np.nansum(rows, axis=0) / count, 0.0)

@@ -1,6 +1,6 @@
-"""How far annotators agree beyond chance: Cohen's and Fleiss' kappa, Krippendorff's alpha, by tables that add.
+"""Inter-annotator agreement beyond chance: Cohen's and Fleiss' kappa, and Krippendorff's alpha.
 
-A table is a sum over items, so that what is left when one item, or a group of them, is taken out is a subtraction.
+Each statistic is a function of a sum over items, so a jackknife over items or groups only needs subtractions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ MISSING_LABEL = -1
 
 
 def pair_tables(first: Ints, second: Ints, n_classes: int) -> Floats:
-    """For each item the cell that two annotators chose, [items, k, k]; an item that one of them left out is empty."""
+    """Return a one-hot table per item of the classes that two annotators chose, shape (items, k, k).
+
+    An item that one of them left out is all zero.
+    """
     both = (first != MISSING_LABEL) & (second != MISSING_LABEL)
     found = np.zeros((len(first), n_classes, n_classes))
     found[np.flatnonzero(both), first[both], second[both]] = 1.0
@@ -26,9 +29,9 @@ def pair_tables(first: Ints, second: Ints, n_classes: int) -> Floats:
 
 
 def cohen_kappa(tables: Floats) -> Floats:
-    """Cohen's kappa (1960) of tables [..., k, k], each a count of what two annotators chose.
+    """Compute Cohen's kappa (1960) of count tables of shape (..., k, k).
 
-    >>> round(float(cohen(np.array([[20.0, 5.0], [10.0, 15.0]]))), 3)
+    >>> round(float(cohen_kappa(np.array([[20.0, 5.0], [10.0, 15.0]]))), 3)
     0.4
     """
     rows = tables.sum(axis=(-2, -1))
@@ -38,16 +41,16 @@ def cohen_kappa(tables: Floats) -> Floats:
 
 
 def label_counts(labels: Ints, n_classes: int) -> Floats:
-    """How many annotators gave each class to each item, [items, k]; labels int64 [items, annotators]."""
+    """Count the annotators that gave each class to each item: (items, annotators) to (items, k)."""
     classes = np.arange(n_classes)
     found: Floats = (labels[:, :, None] == classes).sum(axis=1).astype(np.float64)
     return found
 
 
 def fleiss_tables(given: Floats) -> Floats:
-    """Of counts [items, k]: the share of agreeing pairs, one, and the shares of the classes, [items, 2 + k].
+    """Return the share of agreeing pairs, 1, and the class shares of each item, shape (items, 2 + k).
 
-    Items count alike, however many annotators they had; those with fewer than two have none.
+    Items have equal weight, however many annotators they had; items with fewer than two are all zero.
     """
     many = given.sum(axis=1)
     paired = many >= 2
@@ -58,7 +61,7 @@ def fleiss_tables(given: Floats) -> Floats:
 
 
 def fleiss_kappa(tables: Floats) -> Floats:
-    """Fleiss' kappa (1971) of sums of `fleiss_tables`, [..., 2 + k]."""
+    """Compute Fleiss' kappa (1971) of sums of `fleiss_tables`, shape (..., 2 + k)."""
     items = tables[..., 1]
     seen = tables[..., 0] / items
     by_chance = np.square(tables[..., 2:] / items[..., None]).sum(axis=-1)
@@ -66,7 +69,7 @@ def fleiss_kappa(tables: Floats) -> Floats:
 
 
 def coincidences(given: Floats) -> Floats:
-    """Krippendorff's coincidences of counts [items, k], [items, k, k]: pairs of an item's labels, over m - 1."""
+    """Return Krippendorff's coincidence matrices of counts (items, k), shape (items, k, k)."""
     many = given.sum(axis=1)
     pairs = given[:, :, None] * given[:, None, :] - given[:, :, None] * np.eye(given.shape[1])
     found: Floats = np.where(many >= 2, 1 / np.maximum(many - 1, 1), 0.0)[:, None, None] * pairs
@@ -74,7 +77,10 @@ def coincidences(given: Floats) -> Floats:
 
 
 def krippendorff_alpha(tables: Floats, level: Level = "nominal", values: Floats | None = None) -> Floats:
-    """Krippendorff's alpha (2011) of sums of `coincidences`, [..., k, k]; `values` [k] are those of the classes."""
+    """Compute Krippendorff's alpha (2011) of sums of `coincidences`, shape (..., k, k).
+
+    `values`, of shape (k,), are the numeric values of the classes for the interval level.
+    """
     totals = tables.sum(axis=-1)
     apart = _DISTANCES[level](totals, np.arange(totals.shape[-1], dtype=np.float64) if values is None else values)
     rows = totals.sum(axis=-1)
@@ -84,7 +90,7 @@ def krippendorff_alpha(tables: Floats, level: Level = "nominal", values: Floats 
 
 
 def leave_one_group_out(tables: Floats, groups: Ints) -> Floats:
-    """The sum of all items but those of each group, [G, ...]; tables [items, ...], groups int64 [items]."""
+    """Sum the tables of all items except those of each group, shape (G, ...)."""
     sums = np.zeros((int(groups.max()) + 1, *tables.shape[1:]))
     np.add.at(sums, groups, tables)
     left: Floats = tables.sum(axis=0) - sums
@@ -92,7 +98,7 @@ def leave_one_group_out(tables: Floats, groups: Ints) -> Floats:
 
 
 def _chance_corrected(seen: Floats, by_chance: Floats) -> Floats:
-    """(seen - chance) / (1 - chance); no number where all gave one class, for then nobody could disagree."""
+    """Return (observed - chance) / (1 - chance), NaN if all labels are one class."""
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Floats = np.where(1 - by_chance > 1e-12, (seen - by_chance) / (1 - by_chance), np.nan)
     return found
@@ -108,7 +114,7 @@ def _interval_distance(_totals: Floats, values: Floats) -> Floats:
 
 
 def _ordinal_distance(totals: Floats, _values: Floats) -> Floats:
-    """The labels between two classes, half of their own: (sum from c to k of n - (n_c + n_k) / 2) squared."""
+    """Return the squared number of labels between two classes, counting half of each of the two."""
     middles = np.cumsum(totals, axis=-1) - totals / 2
     found: Floats = np.square(middles[..., :, None] - middles[..., None, :])
     return found

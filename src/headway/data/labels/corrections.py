@@ -1,4 +1,4 @@
-"""Labels that people set right: kept with who, when and why, and applied when data is opened; no source is edited."""
+"""Corrected labels: stored with who, when and why, and applied when data is opened; sources are never edited."""
 
 from __future__ import annotations
 
@@ -34,9 +34,21 @@ class Claim:
 
 
 def add_correction(config: Config, state: State, claim: Claim) -> Correction:
-    """Keep what somebody says of a label; gives what was kept.
+    """Store the correction of a label and return it.
 
-    Raises DataError where there is no such row, the label is none, no reason is given, or nothing would change.
+    Parameters
+    ----------
+    row : int
+        Row number from 1, in the order in which the source gives the rows.
+    label : str
+        The right label, written as in the source.
+    who, why : str
+        The author and the reason.
+
+    Raises
+    ------
+    DataError
+        If there is no such row or label, the reason is empty, or nothing would change.
     """
     raw = read_table(config)
     if not 1 <= claim.row <= len(raw):
@@ -64,7 +76,7 @@ def add_correction(config: Config, state: State, claim: Claim) -> Correction:
 
 
 def load_corrections(config: Config, state: State | None = None) -> list[Correction]:
-    """All corrections of a project, oldest first; none where nothing was kept yet."""
+    """Load all corrections of a project, oldest first."""
     if state is not None:
         return [read(Correction, content) for content in state.records(KIND, name=config.project.name)]
     if not config.state.is_dir():
@@ -79,9 +91,23 @@ def load_corrections(config: Config, state: State | None = None) -> list[Correct
 def apply_corrections(
     table: pl.DataFrame, raw: pl.DataFrame, config: Config, kept: Sequence[Correction]
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The opened table with its labels set right, and what was done; `raw` are the same rows as the source has them.
+    """Apply corrections to an opened table.
 
-    The last correction of a row holds. One whose row the source no longer has is told as lost.
+    Parameters
+    ----------
+    table : DataFrame
+        The opened table.
+    raw : DataFrame
+        The same rows as the source has them, by which a correction finds its row.
+    config : Config
+        The project.
+    kept : sequence of Correction
+        The corrections; the last one of a row applies.
+
+    Returns
+    -------
+    tuple of DataFrame and dict
+        The corrected table, and what the provenance says, including corrections whose row is gone.
     """
     if not kept:
         return table, {}
@@ -97,7 +123,7 @@ def apply_corrections(
 
 
 def row_digests(raw: pl.DataFrame) -> list[str]:
-    """Of each row of a source the digest of its values with the names of their columns, whatever their order."""
+    """Return the digest of each row's values and column names, independent of column order."""
     names = sorted(raw.columns)
     values = [pl.col(name).cast(pl.String).fill_null(_ABSENT) for name in names]
     texts = raw.select(pl.concat_str(values, separator=_BETWEEN)).to_series()
@@ -111,7 +137,7 @@ def row_digests(raw: pl.DataFrame) -> list[str]:
 
 
 def _parse_label(text: str, written: pl.Series, opened: pl.Series, task: str) -> float:
-    """A label as the source writes it or as the opened table has it, as a number."""
+    """Convert a label, as written in the source or in the opened table, to a number."""
     same = (written.cast(pl.String) == text).arg_true()
     if len(same):
         return float(opened[int(same[0])])

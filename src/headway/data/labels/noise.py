@@ -1,8 +1,8 @@
-"""How many labels are wrong, by class: how labels turn into others, and the chance that each one is wrong.
+"""Estimate label noise: the noise transition matrix, the number of wrong labels per class, and an error probability per row.
 
-How labels turn is read where the class is as good as certain (anchors: Patrini and others 2017), and counted over all
-rows as confident learning does (Northcutt, Jiang and Chuang 2021). Rows whose class nobody could tell count by what the
-sure ones show, so that chance in the outcome is not taken for wrong labels.
+The transition matrix is read where the class is nearly certain (anchor points: Patrini et al. 2017) and
+applied to all rows as in confident learning (Northcutt, Jiang and Chuang 2021). So rows with an unpredictable
+class are not counted as wrong labels.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _TEMPERATURES = np.geomspace(0.2, 5.0, 61)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelNoise:
-    """What is known of wrong labels among rows that were told.
+    """Estimated label noise.
 
-    `turned` float64 [k, k] has the chance that a row of one class (line) is labelled as another (column); `wrong`
-    float64 [n] the chance of each row that its label is wrong, `likely` int64 [n] the likeliest other class. `counts`
-    [k] are the sums over the rows so labelled, `errors` [k + 1] the standard errors of these and of their sum, over
-    blocks of groups; None where there are too few groups.
+    `transition`, of shape (k, k), has the probability that a row of one class (row) is labeled as another
+    (column). `error_probability`, of shape (n,), is the probability that the label of a row is wrong; `suggested`
+    is the likeliest other class. `counts`, of shape (k,), are the expected errors by label. `standard_errors`, of
+    shape (k + 1,), are those of the counts and of their sum, by a block jackknife; None with too few groups.
     """
 
     transition: Floats
@@ -41,12 +41,12 @@ class LabelNoise:
 
     @property
     def count(self) -> float:
-        """How many labels are wrong."""
+        """Expected number of wrong labels."""
         return float(self.counts.sum())
 
 
 def estimate_noise(oof: OutOfFold) -> LabelNoise:
-    """The noise in the labels of rows that were told."""
+    """Estimate the label noise from out-of-fold probabilities."""
     ready = temperature_scaled(oof)
     held = np.eye(len(oof.classes))[oof.labels]
     sums, anchors = _anchor_counts_by_block(ready, _anchor_rows(ready, held), held)
@@ -65,7 +65,7 @@ def estimate_noise(oof: OutOfFold) -> LabelNoise:
 
 
 def count_errors(sizes: Floats, transition: Floats) -> Floats:
-    """How many rows labelled as each class are of another, [k], from how many are so labelled and how labels turn."""
+    """Return the expected number of wrong labels per class, from class sizes (k,) and the transition matrix (k, k)."""
     true = np.clip(sizes @ np.linalg.pinv(transition), 0.0, None)
     true *= sizes.sum() / true.sum()
     found: Floats = true @ (transition - np.diag(np.diag(transition)))
@@ -73,7 +73,7 @@ def count_errors(sizes: Floats, transition: Floats) -> Floats:
 
 
 def temperature_scaled(oof: OutOfFold) -> OutOfFold:
-    """The same with its probabilities made as sure as the labels bear out, by one temperature (Guo and others 2017)."""
+    """Return the probabilities calibrated by temperature scaling (Guo et al. 2017)."""
     logs = np.log(np.clip(oof.probabilities, 1e-6, 1.0))
     sample = np.random.default_rng(0).permutation(len(logs))[:20_000]
     losses = [log_loss(_softmax(logs[sample] / each), oof.labels[sample]) for each in _TEMPERATURES]
@@ -81,7 +81,7 @@ def temperature_scaled(oof: OutOfFold) -> OutOfFold:
 
 
 def error_probabilities(oof: OutOfFold, transition: Floats) -> Floats:
-    """The chance of each row that its true class is not that of its label, given how labels turn, [n]."""
+    """Return the probability that the true class differs from the label, shape (n,), given the transition matrix."""
     true = np.clip(oof.probabilities @ np.linalg.pinv(transition), 0.0, None)
     true /= true.sum(axis=1, keepdims=True)
     joint = true * transition[:, oof.labels].T
@@ -91,10 +91,10 @@ def error_probabilities(oof: OutOfFold, transition: Floats) -> Floats:
 
 
 def _anchor_rows(oof: OutOfFold, held: Floats) -> list[Ints]:
-    """For each class the rows that are surest to be of it, the same share of every class: that which is purest.
+    """Return the rows most certain to be of each class: the same share of every class, chosen for the highest purity.
 
-    Purest is the mean over classes of the share of right labels, less two standard errors, so that a few rows that are
-    right by luck are not taken for a class without noise.
+    Purity is the mean share of correct labels less two standard errors, so that a few correct rows do not pass as
+    a class without noise.
     """
     sizes = np.maximum(held.sum(axis=0).astype(np.int64), 2)
     least = np.minimum(MIN_ANCHORS, sizes // 2)
@@ -111,7 +111,7 @@ def _anchor_rows(oof: OutOfFold, held: Floats) -> list[Ints]:
 
 
 def _anchor_counts_by_block(oof: OutOfFold, anchors: list[Ints], held: Floats) -> tuple[Floats, Floats]:
-    """Labels among the anchors of each class, [blocks, k, k], and how many anchors there are, [blocks, k]."""
+    """Count anchors and their labels by block and class, shapes (blocks, k, k) and (blocks, k)."""
     blocks = _block_of_row(oof)
     sums = np.zeros((BLOCKS, len(anchors), len(anchors)))
     counts = np.zeros((BLOCKS, len(anchors)))
@@ -127,7 +127,7 @@ def _block_of_row(oof: OutOfFold) -> Ints:
 
 
 def _transition_matrix(sums: Floats, counts: Floats) -> Floats:
-    """Shares of labels by true class; each class is held to what all classes show by PRIOR rows."""
+    """Return label shares by true class, shrunk towards the mean over classes by PRIOR_ROWS rows."""
     right = np.trace(sums) / counts.sum()
     others = max(1, len(counts) - 1)
     usual = np.where(np.eye(len(counts)) == 1, right, (1 - right) / others)
@@ -136,7 +136,7 @@ def _transition_matrix(sums: Floats, counts: Floats) -> Floats:
 
 
 def _standard_errors(oof: OutOfFold, sums: Floats, anchors: Floats) -> Floats | None:
-    """By leaving out each block; blocks are groups in order, so that neighbours that lean on each other share one."""
+    """Compute jackknife errors over blocks of consecutive groups; neighbors that depend on each other share a block."""
     if oof.n_groups < BLOCKS:
         return None
     held = np.zeros((BLOCKS, len(oof.classes)))

@@ -1,4 +1,7 @@
-"""What a model that never saw a row says of it: out-of-fold probabilities, and what the other rows of its group add."""
+"""Out-of-fold class probabilities: each row is predicted by a LightGBM model trained on other groups.
+
+The odds are then adjusted by the labels of the other rows in the row's group and subgroups.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ PRIOR_STRENGTHS = (20.0, 100.0, 500.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OutOfFold:
-    """Probabilities float64 [n, k] of labelled rows, each by a model that learned from other groups alone.
+    """Out-of-fold probabilities of labeled rows, shape (n, k).
 
-    `rows` int64 [n] are their places in the table; `labels` int64 [n] point into `classes`, the values of the target;
-    `groups` int64 [n] in 0..G-1. `sure` [n, k] says by which rows a class is known best; it must not lean on the label
-    of the row, not even through what is left of a part without it.
+    `rows` are row indices in the table; `labels` are indices into `classes`, the values of the target; `groups`
+    are codes from 0. `confidence`, of shape (n, k), ranks the rows that are most certain to be of a class; it
+    does not depend on the row's own label, not even through what remains of a subgroup without it.
     """
 
     rows: Ints
@@ -43,18 +46,18 @@ class OutOfFold:
 
     @property
     def n_groups(self) -> int:
-        """How many groups there are."""
+        """Number of groups."""
         return int(self.groups.max()) + 1
 
     @property
     def label_probability(self) -> Floats:
-        """The probability of the label that each row has, [n]."""
+        """Predicted probability of each row's label, shape (n,)."""
         of: Floats = self.probabilities[np.arange(len(self.labels)), self.labels]
         return of
 
 
 def group_folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
-    """The fold of each row, whole groups drawn into folds of about as many rows, int64 [n] in 0..count-1."""
+    """Assign whole groups to `count` folds of similar size, shape (n,)."""
     sizes = np.bincount(groups)
     order = np.random.default_rng(seed).permutation(len(sizes))
     middles = np.cumsum(sizes[order]) - sizes[order] / 2
@@ -65,20 +68,31 @@ def group_folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
 
 
 def adjust_by_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
-    """Probabilities [n, k] with what the other rows of its part say of a row, for each division into parts, [n].
+    """Adjust probabilities by the labels of the other rows in each row's subgroup.
 
-    The odds of each class move by how often the rest of the part had it over how often that was expected, both with as
-    many rows of the usual shares as tell the labels best: flights of one stormy day are late together, which no other
-    day can tell. A row's own label is left out.
+    The odds of each class are multiplied by the ratio of its observed to its expected frequency in the rest of
+    the subgroup. Both are shrunk by the prior strength with the lowest log loss. This adds what no other group
+    can predict, such as a stormy day. A row's own label is left out.
+
+    Parameters
+    ----------
+    oof : OutOfFold
+        The probabilities to adjust.
+    parts : sequence of ndarray of shape (n,)
+        Divisions into subgroups, applied in turn.
+
+    Returns
+    -------
+    ndarray of shape (n, k)
     """
     return _adjusted(oof, parts, _sum_of_others)
 
 
 def adjust_by_half_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
-    """As `adjust_by_subgroups`, but each half of a part is told by the other half.
+    """Adjust probabilities as `adjust_by_subgroups`, but each half of a subgroup by the other half.
 
-    What a part has without a row is the less the more its own label was of a class, so that among rows that are sure
-    of a class those stand first that are not of it. Halves have no such trace.
+    A leave-one-out sum is lower if the row's own label was of the class, so mislabeled rows would rank first
+    among the most certain ones. Halves leave no such trace.
     """
     half = np.random.default_rng(0).integers(0, 2, len(oof.labels))
 
@@ -92,7 +106,7 @@ def adjust_by_half_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
 
 
 def _adjusted(oof: OutOfFold, parts: Sequence[Ints], rest: Callable[[Floats, Ints], Floats]) -> Floats:
-    """Part by part, with the strength that tells the labels best; parts that tell nothing leave all as it was."""
+    """Adjust by one division after the other, each with the best prior strength, or not at all."""
     held = np.eye(len(oof.classes))[oof.labels]
     found = oof.probabilities
     for part in parts:
@@ -107,12 +121,12 @@ def _adjusted(oof: OutOfFold, parts: Sequence[Ints], rest: Callable[[Floats, Int
 
 
 def log_loss(probabilities: Floats, labels: Ints) -> float:
-    """The mean log loss of labels int64 [n] by probabilities [n, k]."""
+    """Compute the mean log loss of labels, shape (n,), under probabilities, shape (n, k)."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
 
 def _sum_of_others(values: Floats, part: Ints) -> Floats:
-    """The sum over the other rows of a row's part, [n, k]."""
+    """Sum over the other rows of each row's subgroup, shape (n, k)."""
     sums = np.column_stack([np.bincount(part, column) for column in values.T])
     others: Floats = sums[part] - values
     return np.maximum(others, 0.0)
@@ -129,7 +143,7 @@ MAX_CLASSES = 50
 
 @dataclass(frozen=True, slots=True)
 class TreeShape:
-    """How large a model is; `leaves` of 2 let no column depend on another."""
+    """Size of a model; 2 leaves make it additive, without interactions."""
 
     trees: int
     leaves: int
@@ -140,10 +154,21 @@ _last: dict[TreeShape, tuple[weakref.ref[pl.DataFrame], int, OutOfFold]] = {}
 
 
 def out_of_fold(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
-    """What models that learned from other groups say of the labelled rows, all or about so many in whole groups drawn.
+    """Return out-of-fold probabilities of the labeled rows, cached for repeated calls on the same table.
 
-    The last answer is kept for whoever asks again of the same table. Raises NotApplicable for a target that has no
-    classes, or too few rows or groups to learn from.
+    Parameters
+    ----------
+    dataset : Dataset
+        A binary or multiclass dataset.
+    rows : int
+        About how many rows to use, in whole groups drawn at random; 0 for all.
+    shape : TreeShape
+        The size of the models.
+
+    Raises
+    ------
+    NotApplicable
+        If the target has no classes, or there are too few rows or groups.
     """
     kept = _last.get(shape)
     if kept and kept[0]() is dataset.table and kept[1] == rows:
@@ -154,7 +179,7 @@ def out_of_fold(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> 
 
 
 def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
-    """As `out_of_fold`, learned anew; an additive model is told as it is, without what the rest of a group adds."""
+    """Compute out-of-fold probabilities; those of an additive model are not adjusted by subgroups."""
     oof, learner = prepare_learner(dataset, rows=rows, shape=shape)
     count = LARGE_TABLE_FOLDS if len(oof.rows) >= LARGE_TABLE_ROWS else FOLDS
     place = group_folds(oof.groups, count)
@@ -169,7 +194,7 @@ def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> Ou
 
 
 def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> tuple[OutOfFold, Learner]:
-    """The labelled rows, of which nothing is said yet, and who learns of them; raises as `out_of_fold` does."""
+    """Return the labeled rows, with zero probabilities, and a learner for them; raise as `out_of_fold`."""
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes: none is right or wrong")
     known, groups = labeled_indices(dataset, most=rows)
@@ -187,7 +212,7 @@ def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL)
 
 
 def _supported_features(dataset: Dataset) -> Dataset:
-    """The dataset without the features that no model reads as they are, such as dates."""
+    """Ignore features that models cannot read directly, such as dates."""
     kinds = {name: dataset.table.schema[name] for name in dataset.features}
     texts = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
     others = [name for name, kind in kinds.items() if not (kind.is_numeric() or kind in texts)]
@@ -197,7 +222,7 @@ def _supported_features(dataset: Dataset) -> Dataset:
 
 
 class Learner:
-    """Rows float64 [n, d] binned once, of which many models learn the labels."""
+    """LightGBM over rows that are binned once, for training many models."""
 
     def __init__(self, rows: Floats, oof: OutOfFold, signature: Signature, shape: TreeShape) -> None:
         texts = [place for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
@@ -221,19 +246,19 @@ class Learner:
         self._binned = binned.construct()
 
     def fit(self, chosen: NDArray[np.bool_]) -> Learner:
-        """Itself, with a model of these rows."""
+        """Train a model on the chosen rows."""
         rows = self._binned.subset(np.flatnonzero(chosen).tolist())
         self._model = lightgbm.train(self._settings, rows, num_boost_round=self._trees)
         return self
 
     def predict_proba(self, chosen: NDArray[np.bool_]) -> Floats:
-        """The probabilities of these rows by the last model, float64 [m, k]."""
+        """Predict class probabilities of the chosen rows with the last model, shape (m, k)."""
         found = np.asarray(self._model.predict(self._rows[chosen], num_threads=1), dtype=np.float64)
         return np.column_stack([1 - found, found]) if found.ndim == 1 else found
 
 
 def labeled_indices(dataset: Dataset, *, most: int = 0) -> tuple[Ints, Ints]:
-    """The places of rows with a label, int64 [n], and their groups, int64 [n]; with `most`, of groups drawn."""
+    """Return the indices of labeled rows and their group codes; with `max_rows`, of randomly drawn groups."""
     known = np.flatnonzero(dataset.table[dataset.roles.target].is_not_null().to_numpy())
     if dataset.roles.groups:
         groups = _dense_codes(dataset.table[dataset.roles.groups][known])
@@ -249,7 +274,7 @@ def labeled_indices(dataset: Dataset, *, most: int = 0) -> tuple[Ints, Ints]:
 
 
 def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
-    """The groups of rows, those in QUARTERS by time, and those by each slice column: rows that share more and more."""
+    """Return the divisions of rows by group, by quarter of a group in time, and by group and slice column."""
     found = [groups]
     if roles.time:
         order = np.lexsort((table[roles.time].to_physical().to_numpy(), groups))

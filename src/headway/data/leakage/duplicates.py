@@ -1,4 +1,4 @@
-"""Rows of one table that lie in another as well, equal or nearly so, and whether their outcomes come from there too."""
+"""Find test rows that copy training rows, exactly or nearly, and compare their outcomes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _KEY, _ROW = "key", "row"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedRows:
-    """Of `rows` rows of a test, `found` lie among those learned from; `kappa` tells how their outcomes agree.
+    """Number of test rows, number of copies among them, and the agreement of their outcomes with the copied rows.
 
-    Kappa (Cohen 1960) is 1 where all outcomes are those of the rows they copy, 0 where they agree as often as rows
-    that were put together at random; None where no copy has an outcome on both sides.
+    Cohen's kappa (1960) is 1 if all outcomes are copied and 0 if they agree as often as in random pairs; None if
+    no copy has an outcome on both sides.
     """
 
     rows: int
@@ -39,24 +39,24 @@ class CopiedRows:
 
     @property
     def share(self) -> float:
-        """The share of the test."""
+        """Share of the test rows that are copies."""
         return self.found / self.rows
 
 
 def row_hashes(table: pl.DataFrame) -> pl.Series:
-    """A number of 64 bits for each row, that of equal rows alone."""
+    """Hash each row to 64 bits."""
     texts = [pl.col(name).cast(pl.String) for name, kind in table.schema.items() if kind in (pl.Categorical, pl.Enum)]
     return table.with_columns(texts).hash_rows()
 
 
 def match_rows(learned: Sequence[pl.Series], test: Sequence[pl.Series]) -> pl.Series:
-    """For each row of a test the place of a row that it copies, null where none: their keys agree in one pair."""
+    """Return the index of a training row with an equal key for each test row, null if there is none."""
     found = [_match_pair(*pair) for pair in zip(learned, test, strict=True)]
     return pl.select(pl.coalesce(found)).to_series()
 
 
 def count_copies(learned: Dataset, test: Dataset, source: pl.Series) -> CopiedRows:
-    """How many rows of a test have a source among those learned from, and whether outcomes were copied with them."""
+    """Count the copies among the test rows and measure whether their outcomes were copied too."""
     copied = source.is_not_null()
     target = learned.roles.target
     pairs = pl.DataFrame(
@@ -70,10 +70,9 @@ def count_copies(learned: Dataset, test: Dataset, source: pl.Series) -> CopiedRo
 
 
 def copy_findings(found: CopiedRows, *, code: str, how: str) -> list[Finding]:
-    """What to say of copies: a warning where they are many and brought their outcomes along, a note where they are few.
+    """Return a warning if many rows and their outcomes are copies, and a note if rows are merely alike.
 
-    Rows of few coarse columns are alike by nature; their outcomes then agree no more than those of other rows, which is
-    a note where there are many of them.
+    Rows of few coarse columns repeat naturally. Their outcomes then agree no more than those of other rows.
     """
     copied = found.kappa is None or found.kappa >= MIN_KAPPA
     if not found.found or (found.share <= MAX_SHARE and not copied):
@@ -96,7 +95,7 @@ def copy_findings(found: CopiedRows, *, code: str, how: str) -> list[Finding]:
 
 
 def train_and_test_features(survey: CheckContext) -> tuple[Dataset, Dataset]:
-    """The rows learned from and those of the test; raises NotApplicable without both, or without a feature."""
+    """Return training and test rows; raise NotApplicable without both, or without a feature."""
     learned, test = train_and_test(survey)
     if not learned.features:
         raise NotApplicable("no feature is left to compare rows by", hint="[data] ignore")
@@ -104,14 +103,14 @@ def train_and_test_features(survey: CheckContext) -> tuple[Dataset, Dataset]:
 
 
 def _match_pair(learned: pl.Series, test: pl.Series) -> pl.Series:
-    """The smaller side is asked first, since hardly any row of the larger one has a copy."""
+    """Join the smaller side first, since few rows of the larger one have a copy."""
     asked = pl.DataFrame({_KEY: test})
     rows = pl.DataFrame({_KEY: learned, _ROW: np.arange(len(learned))}).join(asked, on=_KEY, how="semi")
     return asked.join(rows.unique(_KEY, keep="any"), on=_KEY, how="left", maintain_order="left")[_ROW]
 
 
 def _kappa(pairs: pl.DataFrame, learned: Dataset) -> float:
-    """How much oftener outcomes agree than those of the same rows in another order."""
+    """Compute how much more often outcomes agree than after a permutation."""
     one, two = pairs["one"].to_numpy(), pairs["two"].to_numpy()
     spread = learned.table[learned.roles.target].cast(pl.Float64).std()
     near = CLOSE_SHARE * float(spread) if learned.roles.task == "regression" and isinstance(spread, float) else 0.0

@@ -1,4 +1,4 @@
-"""The rows that a model was made with, and the rows that judge it."""
+"""The samples that leakage checks compare: training rows, test rows and requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEFORE_TEST = ("train", "validation")
 
 
 def train_and_test(survey: CheckContext) -> tuple[Dataset, Dataset]:
-    """What a model learned from and was chosen by, as one, and the rows held out; raises NotApplicable without both."""
+    """Return the rows used for training and model selection, and the test; raise NotApplicable without both."""
     test = survey.periods.get("test")
     if test is None or not any(name in survey.periods for name in BEFORE_TEST):
         raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
@@ -27,7 +27,7 @@ def train_and_test(survey: CheckContext) -> tuple[Dataset, Dataset]:
 
 
 def training_rows(survey: CheckContext) -> Dataset:
-    """What a model learned from and was chosen by, as one; the whole dataset where it is not cut."""
+    """Return the rows used for training and model selection; the whole dataset if it is not split."""
     seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
     if not seen:
         return survey.dataset
@@ -42,7 +42,7 @@ _TEXT = (pl.String, pl.Categorical, pl.Enum)
 
 
 def request_rows(survey: CheckContext) -> pl.DataFrame:
-    """What servers were asked; raises NotApplicable below 100 requests."""
+    """Return the rows that the live release was asked; raise NotApplicable below 100 requests."""
     found = survey.requests()
     if found is None or len(found) < MIN_REQUESTS:
         count = 0 if found is None else len(found)
@@ -54,9 +54,12 @@ def request_rows(survey: CheckContext) -> pl.DataFrame:
 
 
 def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
-    """What the rows that a model serves are like, in a word and as rows: the requests, else the period live, else test.
+    """Return the requests, else the period `live`, else the test, with the name of that sample.
 
-    Raises NotApplicable without any of them.
+    Raises
+    ------
+    NotApplicable
+        If there is none of them.
     """
     asked = survey.requests()
     if asked is not None and len(asked) >= MIN_REQUESTS:
@@ -68,28 +71,32 @@ def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
 
 
 def filled_share(column: pl.Series) -> float:
-    """The share of its rows that have a value; 0 of no rows."""
+    """Return the share of rows with a value; 0 for an empty column."""
     present = column.fill_nan(None) if column.dtype.is_float() else column
     return present.count() / len(column) if len(column) else 0.0
 
 
 def drifted_features(drift: Drift) -> list[str]:
-    """The features that a drift shows to have changed, that which changed most first; corrected for their number."""
+    """Return the features with significant drift after correction for their number, the largest distance first."""
     far = feature_distances(drift)
     shown = [each.slice for each in drift.measurements if each.name == "drift.p" and each.slice and each.value <= ALPHA]
     return sorted(shown, key=lambda name: -far[name])
 
 
 def feature_distances(drift: Drift) -> dict[str, float]:
-    """How far each feature's shares are apart, in [0, 1]."""
+    """Return the distance between the two distributions of each feature, in [0, 1]."""
     return {each.slice: each.value for each in drift.measurements if each.name == "drift.distance"}
 
 
 def compare_with_requests(survey: CheckContext, dataset: Dataset, asked: pl.DataFrame) -> Drift:
-    """Whether requests come from the world of a dataset, by the survey's detector over the features that both have.
+    """Test whether requests come from the distribution of a dataset, over their common features.
 
-    Days are groups where rows have a time, in runs of a week. Texts of more than 200 values are left out. Raises
-    NotApplicable where there is no detector, no time of the requests, or too few groups to tell.
+    Days are the groups, in runs of a week, if rows have a time. Strings with more than 200 values are left out.
+
+    Raises
+    ------
+    NotApplicable
+        If there is no detector, no request time, or too few groups.
     """
     if survey.detector is None or ASKED_AT not in asked.columns:
         raise NotApplicable("nobody says when requests were asked, or how they are to be compared")
@@ -118,7 +125,6 @@ def _is_supported(dtype: pl.DataType) -> bool:
 
 
 def _as_numbers_or_strings(table: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """These columns as numbers or texts, whatever type either table has."""
     texts = [table.schema[name] in _TEXT for name in names]
     casts = zip(names, texts, strict=True)
     return table.select(pl.col(name).cast(pl.String if text else pl.Float64) for name, text in casts)
@@ -131,5 +137,5 @@ def _field(column: pl.Series) -> Field:
 
 
 def _day_numbers(times: pl.Series) -> NDArray[np.int64]:
-    """The number of each row's day since 1970."""
+    """Return the days since 1970."""
     return times.cast(pl.Date).to_physical().cast(pl.Int64).to_numpy()

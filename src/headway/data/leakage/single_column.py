@@ -1,4 +1,4 @@
-"""How well one column tells the target on its own, from counts by value: exact, and fast where values repeat."""
+"""Measure how well a single column predicts the target, from exact counts per value."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _VALUE = "__value"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetColumns:
-    """The target as columns whose sums tell all: 0 and 1 for each class, ranks in [0, 1] of a number; no gaps."""
+    """The target as numeric columns: 0 and 1 per class, or ranks in [0, 1] of a number; no missing values."""
 
     columns: pl.DataFrame
     binary: bool
 
     @property
     def squares(self) -> float:
-        """The sum of squares about the mean, over all columns."""
+        """Total sum of squares about the mean, over all columns."""
         values = self.columns.to_numpy()
         return float((values.var(axis=0) * len(values)).sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSkill:
-    """`auc` in [0.5, 1] of a number and two classes, else None; `explained` is the share of the target's variance.
+    """`auc`, in [0.5, 1], of a number for two classes, and `explained`, the share of the target's variance.
 
-    `explained` is corrected for the number of values (Ezekiel 1930); None where values hardly ever repeat.
+    `explained` is adjusted for the number of values (Ezekiel 1930); None if values hardly ever repeat.
     """
 
     auc: float | None
@@ -45,7 +45,7 @@ class ColumnSkill:
 
 
 def target_columns(target: pl.Series, task: str) -> TargetColumns:
-    """The outcomes of rows that have one; raises NotApplicable where no single column could tell them."""
+    """Encode the outcomes; raise NotApplicable if no single column could predict them."""
     if task == "embedding":
         raise NotApplicable(f"what one column tells of the target has no meaning for task '{task}'")
     classes = target.unique().sort().to_list() if task in ("binary", "multiclass") else []
@@ -61,9 +61,9 @@ def target_columns(target: pl.Series, task: str) -> TargetColumns:
 
 
 def single_column_skills(dataset: Dataset, names: Sequence[str]) -> dict[str, ColumnSkill]:
-    """The skill of each of these columns over the rows with an outcome; other types are left out.
+    """Compute the skill of each column over the rows with an outcome; other types are skipped.
 
-    Missing is a value of its own, and ranks lowest. Raises NotApplicable where the target has one value only.
+    Missing is a value of its own and ranks lowest.
     """
     known = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
     outcomes = target_columns(known[dataset.roles.target], dataset.roles.task)
@@ -72,7 +72,7 @@ def single_column_skills(dataset: Dataset, names: Sequence[str]) -> dict[str, Co
 
 
 def column_skill(column: pl.Series, outcomes: TargetColumns) -> ColumnSkill:
-    """The skill of a column on outcomes of the same rows."""
+    """Compute the skill of a column for the outcomes of the same rows."""
     values = column.fill_nan(None) if column.dtype.is_float() else column
     by_value = _sum_by_value(values, outcomes)
     auc = _auc(by_value) if outcomes.binary and _is_ordered(column.dtype) else None
@@ -92,7 +92,7 @@ def _is_ordered(dtype: pl.DataType) -> bool:
 
 
 def _sum_by_value(column: pl.Series, outcomes: TargetColumns) -> pl.DataFrame:
-    """A row a value, missing first: `len` rows, and the sums of the outcomes."""
+    """Sum the outcomes per value, missing first."""
     places = _integer_codes(column)
     if places is not None:
         return _sum_by_code(places, outcomes)
@@ -101,7 +101,7 @@ def _sum_by_value(column: pl.Series, outcomes: TargetColumns) -> pl.DataFrame:
 
 
 def _integer_codes(column: pl.Series) -> NDArray[np.int64] | None:
-    """Its numbers, or their hundredths, as places from 1 on, 0 for missing; None where they are none, or far apart."""
+    """Return integers, or hundredths, as codes from 1, 0 for missing; None for other numbers or a wide range."""
     if not column.dtype.is_numeric() or not column.count():
         return None
     unit = HUNDREDTHS if column.dtype.is_float() else 1
@@ -123,7 +123,7 @@ def _are_hundredths(values: NDArray[np.float64]) -> bool:
 
 
 def _sum_by_code(places: NDArray[np.int64], outcomes: TargetColumns) -> pl.DataFrame:
-    """The same, counted in their places, which takes a third of the time."""
+    """Sum the outcomes per code, three times as fast as per value."""
     counts = np.bincount(places)
     columns = zip(outcomes.columns.columns, outcomes.columns, strict=True)
     sums = {name: np.bincount(places, each.to_numpy()) for name, each in columns}
@@ -131,7 +131,7 @@ def _sum_by_code(places: NDArray[np.int64], outcomes: TargetColumns) -> pl.DataF
 
 
 def _auc(by_value: pl.DataFrame) -> float:
-    """ROC AUC by mid-ranks (Mann and Whitney 1947), in either direction."""
+    """Compute ROC AUC by mid-ranks (Mann and Whitney 1947), in the better direction."""
     ones = by_value["y0"].to_numpy()
     zeros = by_value["len"].to_numpy() - ones
     before = np.cumsum(zeros) - zeros

@@ -1,4 +1,4 @@
-"""The eight kinds of leakage (Kapoor and Narayanan 2023), and what the checks of each came to."""
+"""Summarize findings by the eight kinds of leakage of Kapoor and Narayanan (2023)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _DID_NOT_RUN = re.compile(r"check '([^']+)' did not run: (.*)")
 
 
 class LeakageKind(Record, frozen=True, kw_only=True):
-    """A kind of leakage: what its checks came to, and why.
+    """A kind of leakage with the result of its checks.
 
-    `found` is a finding that stops or warns; `clear` means that no check which ran has more than a note; `not
-    applicable` that none could run. `why` also names those that did not run beside others.
+    `found` is a finding that stops or warns. `clear` means that no check that ran has more than a note. `not
+    applicable` means that none could run. `why` also names the checks that did not run.
     """
 
     name: str
@@ -42,7 +42,7 @@ class LeakageKind(Record, frozen=True, kw_only=True):
 
 
 def summarize_leakage(findings: Sequence[Finding]) -> list[LeakageKind]:
-    """The eight kinds, by what all checks of a survey found."""
+    """Return the result for each of the eight kinds, from the findings of all checks."""
     codes = {name: plugins.describe("check", name)[:4] for name in plugins.names("check")}
     unable: dict[str, str] = {}
     for finding in findings:

@@ -1,4 +1,4 @@
-"""Names of people by how often they are given in the United States, of the census of 1990, from the package `names`."""
+"""Given names and surnames of the US census of 1990, from the package `names`."""
 
 from __future__ import annotations
 

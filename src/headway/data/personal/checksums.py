@@ -1,4 +1,4 @@
-"""Check digits of cards, bank accounts and national ids: what a mistyped or made-up number mostly fails."""
+"""Check digits of payment cards, bank accounts and national IDs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ITALIAN = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14
 
 
 def luhn(digits: str) -> bool:
-    """Whether the last digit is that of Luhn: cards, the Swedish personnummer.
+    """Check the Luhn digit of cards and the Swedish personnummer.
 
     >>> luhn("4111111111111111"), luhn("4111111111111112")
     (True, False)
@@ -27,7 +27,7 @@ def luhn(digits: str) -> bool:
 
 
 def mod97(account: str) -> bool:
-    """Whether the two check digits of an IBAN are right; it has no spaces, and is in capitals.
+    """Check the two check digits of an IBAN in capitals without spaces.
 
     >>> mod97("DE89370400440532013000"), mod97("DE88370400440532013000")
     (True, False)
@@ -36,7 +36,7 @@ def mod97(account: str) -> bool:
 
 
 def verhoeff(digits: str) -> bool:
-    """Whether the last digit is that of Verhoeff: the Indian Aadhaar."""
+    """Check the Verhoeff digit of an Indian Aadhaar."""
     check = 0
     for place, digit in enumerate(reversed(digits)):
         check = int(_VERHOEFF[check][int(_TURN[place % 8][int(digit)])])
@@ -44,34 +44,34 @@ def verhoeff(digits: str) -> bool:
 
 
 def ean(digits: str) -> bool:
-    """Whether the last digit weighs the others by 1 and 3 in turn: the Swiss AHV number."""
+    """Check the EAN digit of a Swiss AHV number, with weights 1 and 3."""
     return _weighted_sum(digits, [1, 3] * 6 + [1]) % 10 == 0
 
 
 def nhs(digits: str) -> bool:
-    """Whether ten digits are a British NHS number."""
+    """Check a British NHS number of ten digits."""
     return _weighted_sum(digits[:9], range(10, 1, -1)) % 11 == (11 - int(digits[9])) % 11 and len(set(digits)) > 1
 
 
 def bsn(digits: str) -> bool:
-    """Whether nine digits are a Dutch BSN."""
+    """Check a Dutch BSN of nine digits."""
     return _weighted_sum(digits, [*range(9, 1, -1), -1]) % 11 == 0 and len(set(digits)) > 1
 
 
 def pesel(digits: str) -> bool:
-    """Whether eleven digits are a Polish PESEL, with its day of birth."""
+    """Check a Polish PESEL of eleven digits, including its birth date."""
     month = int(digits[2:4]) % 20
     return _weighted_sum(digits, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1)) % 10 == 0 and _is_day(digits[4:6], month)
 
 
 def cpf(digits: str) -> bool:
-    """Whether eleven digits are a Brazilian CPF."""
+    """Check a Brazilian CPF of eleven digits."""
     firsts = (_weighted_sum(digits[:length], range(length + 1, 1, -1)) * 10 % 11 % 10 for length in (9, 10))
     return "".join(map(str, firsts)) == digits[9:] and len(set(digits)) > 1
 
 
 def steuer_id(digits: str) -> bool:
-    """Whether eleven digits are a German tax id: one of its first ten is there twice or thrice."""
+    """Check a German tax ID of eleven digits; one of the first ten occurs two or three times."""
     product = 10
     for digit in digits[:10]:
         product = ((int(digit) + product) % 10 or 10) * 2 % 11
@@ -80,31 +80,31 @@ def steuer_id(digits: str) -> bool:
 
 
 def nir(number: str) -> bool:
-    """Whether fifteen characters are a French NIR; 2A and 2B are Corsica."""
+    """Check a French NIR of fifteen characters; 2A and 2B are Corsica."""
     corsica = number.replace("2A", "19").replace("2B", "18")
     return corsica.isdigit() and 97 - int(corsica[:13]) % 97 == int(corsica[13:]) and number[0] in "12"
 
 
 def dni(text: str) -> bool:
-    """Whether a text is a Spanish DNI, or the NIE of a foreigner, with its letter."""
+    """Check the letter of a Spanish DNI or NIE."""
     number = str("XYZ".find(text[0])) + text[1:-1] if text[0] in "XYZ" else text[:-1]
     return _SPANISH[int(number) % 23] == text[-1]
 
 
 def codice_fiscale(text: str) -> bool:
-    """Whether sixteen characters are an Italian codice fiscale."""
+    """Check an Italian codice fiscale of sixteen characters."""
     odd = sum(_ITALIAN[_letter_index(each)] for each in text[0:15:2])
     even = sum(map(_letter_index, text[1:15:2]))
     return (odd + even) % 26 == _letter_index(text[15])
 
 
 def hetu(text: str) -> bool:
-    """Whether eleven characters are a Finnish personal code, with its day of birth."""
+    """Check a Finnish personal identity code of eleven characters, including its birth date."""
     return _FINNISH[int(text[:6] + text[7:10]) % 31] == text[10] and _is_day(text[:2], int(text[2:4]))
 
 
 def personnummer(digits: str) -> bool:
-    """Whether ten digits are a Swedish personnummer, with its day of birth."""
+    """Check a Swedish personnummer of ten digits, including its birth date."""
     return luhn(digits) and _is_day(digits[4:6], int(digits[2:4]))
 
 
@@ -117,7 +117,7 @@ def _letter_index(character: str) -> int:
 
 
 def _is_day(day: str, month: int) -> bool:
-    """Whether there is such a day in some year."""
+    """Return True if the day exists in some year."""
     try:
         date(2000, month, int(day))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Kinds of personal data that a pattern and a check digit give away, and where they are in a text."""
+"""Detect personal data by patterns and check digits, in strings and in columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NETWORK = re.compile(r"4|5[0-8]|2[2-7]|3[0-9]|6[0-9]|9|18|21")
 
 
 class Hit(NamedTuple):
-    """One piece of personal data in a text, from `start` until before `end`."""
+    """A piece of personal data in a string, from `start` to before `end`."""
 
     kind: str
     start: int
@@ -35,10 +35,10 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PersonalPattern:
-    """How one kind may be written. `needs` is a cheaper pattern (of Rust) that every text with it has.
+    """A way in which one kind is written. `needs` is a cheaper Rust pattern that every match also matches.
 
-    A `bare` one is digits and nothing else, of which one in ten fits by chance: it is believed only of a column, most
-    of whose values it fits.
+    A `bare` pattern is digits only, which match by chance one time in ten. It counts only if most values of a
+    column match.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class PersonalPattern:
 
 
 def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
-    """All personal data in a text, of these forms, in their order, none over another."""
+    """Find all matches of these patterns in a string, without overlaps; earlier patterns win."""
     hits: list[Hit] = []
     for form in forms:
         for match in form.pattern.finditer(text):
@@ -60,15 +60,15 @@ def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
 
 
 def kind_of_value(text: str, forms: Sequence[PersonalPattern]) -> str:
-    """The kind that a text is as a whole; "" for none."""
+    """Return the kind of a whole string; "" if it is none."""
     text = text.strip()
     return next((each.kind for each in forms if each.pattern.fullmatch(text) and each.valid(text)), "")
 
 
 def mask_value(text: str) -> str:
-    """A value as it may be shown: every letter is an x and every digit a 9.
+    """Mask a value for display: letters become x and digits 9.
 
-    >>> shape("ada@example.org, 0170 12")
+    >>> mask_value("ada@example.org, 0170 12")
     'xxx@xxxxxxx.xxx, 9999 99'
     """
     return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", text))
@@ -83,7 +83,7 @@ def _strip_punctuation(text: str) -> str:
 
 
 def _ignoring_punctuation(valid: Valid) -> Valid:
-    """A check of what is left without spaces and marks."""
+    """Wrap a check to ignore spaces and punctuation."""
     return lambda text: valid(_strip_punctuation(text))
 
 
@@ -92,13 +92,13 @@ def _always_valid(_: str) -> bool:
 
 
 def _card(text: str) -> bool:
-    """A number that a card network gives out, with the digit of Luhn."""
+    """Check a number for an issuing network and the Luhn digit."""
     digits = _strip_punctuation(text)
     return bool(_NETWORK.match(digits)) and checksums.luhn(digits) and len(set(digits)) > 1
 
 
 def _ip(text: str) -> bool:
-    """An address of a machine: none that stands for all, nor a version of a program that has the form of one."""
+    """Check an IP address; unspecified addresses and version numbers do not count."""
     if ":" not in text:
         return text != "0.0.0.0" and _OCTETS.issuperset(text.split("."))
     try:
@@ -108,7 +108,7 @@ def _ip(text: str) -> bool:
 
 
 def _phone(text: str) -> bool:
-    """As many digits as a phone number may have, and not a date, or the same digit all along."""
+    """Check the number of digits of a phone number; dates and repeated digits do not count."""
     digits = _strip_punctuation(re.split("[ex]", text.lower(), maxsplit=1)[0])
     dated = re.fullmatch(r"(19|20)\d\d[-./ ](0?[1-9]|1[0-2])[-./ ]([0-2]?\d|3[01])\D*", text)
     return 7 <= len(digits) <= 15 and not dated and len(set(digits)) > 2
@@ -119,12 +119,12 @@ def _bounded_pattern(kind: str, pattern: str, valid: Valid, needs: str, *, bare:
 
 
 def _pattern_by_first(kind: str, first: str, rest: str, valid: Valid, needs: str) -> PersonalPattern:
-    """A form whose first character is known: what may not stand before it is asked behind it, for `re` skips to it."""
+    """Build a pattern with a known first character, which lets `re` skip ahead to it."""
     return PersonalPattern(kind, re.compile(rf"{first}(?<![\w@].){rest}(?!\w)"), valid, needs)
 
 
 def _ascii_digits(form: PersonalPattern) -> PersonalPattern:
-    """The form with the digits 0 to 9 alone, not those of all scripts: ten are found several times as fast."""
+    """Restrict a pattern to the digits 0 to 9, which match several times faster than those of all scripts."""
     pattern, needs = (each.replace(r"\d", "[0-9]") for each in (form.pattern.pattern, form.needs))
     return replace(form, pattern=re.compile(pattern), needs=needs)
 
@@ -257,9 +257,9 @@ _MIN_ID = 100_000_000
 
 
 class PersonalData(NamedTuple):
-    """One kind of personal data in a column: how many of its unique values hold it, of how many looked at.
+    """One kind of personal data in a column: the number of unique values that contain it, of `searched` values.
 
-    `wholes` of them are nothing else. `like` is the form of one of them, with no letter or digit of its own.
+    `wholes` of them contain nothing else. `like` is one of them, masked.
     """
 
     column: str
@@ -271,17 +271,17 @@ class PersonalData(NamedTuple):
 
     @property
     def is_the_column(self) -> bool:
-        """Whether most values are personal data and nothing else."""
+        """True if most values are personal data and nothing else."""
         return self.wholes >= HALF * self.looked_at
 
 
 def find_personal_data(table: pl.DataFrame, *, but: Collection[str] = ()) -> list[PersonalData]:
-    """What every column of texts or whole numbers holds, but for those named; 100,000 values of each at most."""
+    """Search every string or integer column, except those named, in at most 100,000 values each."""
     return [found for column in table.columns if column not in but for found in find_in_column(table[column])]
 
 
 def find_in_column(column: pl.Series) -> list[PersonalData]:
-    """Every kind of personal data in one column."""
+    """Return every kind of personal data in a column."""
     if not _is_searched(column):
         return []
     values = unique_values(column)
@@ -297,20 +297,20 @@ def find_in_column(column: pl.Series) -> list[PersonalData]:
 
 
 def _is_searched(column: pl.Series) -> bool:
-    """Whether a column is of texts, or of whole numbers as long as an id."""
+    """Return True for strings, and for integers as long as an ID."""
     if column.dtype.is_integer():
         return not column.is_empty() and bool((column.max() or 0) >= _MIN_ID)  # type: ignore[operator]
     return column.dtype in (pl.String, pl.Categorical, pl.Enum)
 
 
 def unique_values(column: pl.Series) -> pl.Series:
-    """The unique values of a column as texts; of very many 100,000 at most."""
+    """Return the unique values of a column as strings, at most 100,000."""
     values = column.drop_nulls().unique(maintain_order=True).cast(pl.String)
     return values.gather_every(-(-len(values) // MAX_VALUES)) if len(values) > MAX_VALUES else values
 
 
 def _hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
-    """A kind, the text that is of it, and whether that is the whole value: once for each kind of a value."""
+    """Yield kind, match and whether it is the whole value, once per kind and value."""
     numbers = values.str.contains(_DIGITS)
     yield from _bare_number_hits(values.filter(numbers))
     of, seen = -1, set[str]()
@@ -326,7 +326,7 @@ def _hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
 
 
 def _bare_number_hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
-    """Values of digits alone: one in ten has a right check digit by chance, so that most of them must have it."""
+    """Yield hits among values of digits alone if most have right check digits; one in ten has them by chance."""
     if len(values) < MIN_BARE:
         return
     kinds = [(kind_of_value(text, (*IN_TEXT, *BARE)), text) for text in values]
@@ -336,9 +336,9 @@ def _bare_number_hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
 
 
 def _candidate_lines(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[PersonalPattern, ...]]]:
-    """The lines that may hold something: the number of their value, how long that is, and the forms worth asking.
+    """Yield the lines that may contain something: value index, line, value length and the patterns to try.
 
-    Nothing that is looked for goes over the end of a line.
+    No pattern matches across lines.
     """
     if values.is_empty():
         return
@@ -355,7 +355,7 @@ def _candidate_lines(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[P
 
 
 def _prefilter_matches(texts: pl.Series) -> NDArray[np.bool_]:
-    """Which of the needs each text meets: bool [n, needs]."""
+    """Return which prefilters each string matches, bool of shape (n, prefilters)."""
     may = np.zeros((len(texts), len(_PREFILTERS)), dtype=np.bool_)
     alike = texts.str.contains(_ANY_WITH_PREFIX).to_numpy()
     some, rows = texts.filter(alike), np.flatnonzero(alike)

@@ -1,7 +1,6 @@
-"""Names of people in texts, by form and by lists of names: a given name with a surname after it, or a title before one.
+"""Find names of people in text: a given name followed by a surname, or a title followed by a name.
 
-The lists are those of the extra `names`; a word of a language that is a name as well (Will, May) is none by
-itself.
+The lists come from the extra `names`. Names that are also common words (Will, May) do not count on their own.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ NOT_NAMES = frozenset(
 
 
 class NameSpan(NamedTuple):
-    """Where a name stands in a text: from `start` until before `end`."""
+    """Position of a name, from `start` to before `end`."""
 
     start: int
     end: int
@@ -46,12 +45,12 @@ NameFinder = Callable[[str], list[NameSpan]]
 
 
 def name_finder() -> NameFinder:
-    """What finds names in a text; raises PluginError where the lists are not installed."""
+    """Return a function that finds the names in a string; raise PluginError if the lists are not installed."""
     lists = load_beside(__name__, "names", reads="finding names of people in texts")
     given, surnames = lists.GIVEN - NOT_NAMES, lists.SURNAMES - NOT_NAMES
 
     def _is_surname(word: str) -> bool:
-        """By itself, without what is put before it (Mc), or by a part that a hyphen ties to another."""
+        """Return True for a surname, without its prefix (Mc), or for one part of a hyphenated one."""
         parts = (word.replace("'", "").capitalize(), _NOT_ALONE.sub("", word), *word.split("-"))
         return not surnames.isdisjoint(parts)
 
@@ -73,7 +72,7 @@ def name_finder() -> NameFinder:
 
 
 def _without_overlap(found: list[NameSpan]) -> list[NameSpan]:
-    """The spans in order, the longer of two that overlap."""
+    """Return the spans in order; of two that overlap, the longer one."""
     kept: list[NameSpan] = []
     for each in sorted(found, key=lambda span: (span.start, -span.end)):
         if not kept or each.start >= kept[-1].end:

@@ -1,4 +1,4 @@
-"""How long what was served is kept: `[personal] retention`, as a length of time."""
+"""Apply `[personal]` when data is opened: drop, hash or keep personal data, so that no later step sees the rest."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def parse_duration(text: str, *, where: str = "[personal] retention") -> timedelta:
-    """The length of a time such as `90d`, `12h` or `30m`; raises ConfigError for what is none.
+    """Parse a duration such as `90d`, `12h` or `30m`; raise ConfigError if it is invalid.
 
-    >>> length_of("12h")
+    >>> parse_duration("12h")
     datetime.timedelta(seconds=43200)
     """
     found = _LENGTH.fullmatch(text)
@@ -47,19 +47,22 @@ _OTHERS = 0o077 if os.name == "posix" else 0
 
 @dataclass(frozen=True, slots=True)
 class HashKey:
-    """A secret key, opened."""
+    """A secret key for hashes."""
 
     secret: bytes
 
     def hash(self, text: str) -> str:
-        """32 hex digits that are the same for the same text, and tell nothing of it without the key (HMAC-SHA256)."""
+        """Return 32 hex digits of HMAC-SHA256, equal for equal strings and not invertible without the key."""
         return hmac.new(self.secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:_SHOWN]
 
 
 def load_hash_key(config: Config) -> HashKey:
-    """The key that `[personal] key` names, made where there is none yet.
+    """Load the key that `[personal] key` names, and create it if needed.
 
-    Raises ConfigError where it would lie in the store, is open to other users, or is no key.
+    Raises
+    ------
+    ConfigError
+        If the file is in the store, readable by other users, or not a key.
     """
     file = config.path(config.personal.key)
     if file.resolve().is_relative_to(config.state.resolve()):
@@ -93,11 +96,20 @@ Hashing = Callable[[str], str]
 def apply_personal_policy(
     table: pl.DataFrame, roles: Roles, config: Config
 ) -> tuple[pl.DataFrame, Roles, dict[str, str]]:
-    """The table with its personal data dropped or hashed, the roles of what is left, and what was done by column.
+    """Drop or hash the personal data of a table.
 
-    A kind in a longer text is replaced in it: dropped by its name in brackets, hashed by its hash. A hashed column that
-    has no role is no feature, for no server holds the key. Raises ConfigError for a name that is neither a column nor
-    a kind, is named twice, or has a role that it cannot lose.
+    A kind within longer text is replaced: by its name in brackets if dropped, by its hash if hashed. A hashed
+    column without a role is not a feature, since no server has the key.
+
+    Returns
+    -------
+    tuple of DataFrame, Roles and dict
+        The table, the remaining roles, and what was done to each column.
+
+    Raises
+    ------
+    ConfigError
+        If a name is neither a column nor a kind, is named twice, or its role cannot be dropped.
     """
     by_name = personal_policy(config, table.columns)
     if not by_name:
@@ -120,7 +132,7 @@ def apply_personal_policy(
 
 
 def personal_policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
-    """What becomes of each name that `[personal]` says: `drop`, `hash` or `keep`."""
+    """Return the action for each name in `[personal]`: `drop`, `hash` or `keep`."""
     section = config.personal
     said = [(name, way) for way in (DROP, HASH, KEEP) for name in getattr(section, way)]
     names = [name for name, _ in said]
@@ -140,7 +152,7 @@ def personal_policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
 
 
 def _find_kinds(table: pl.DataFrame, by_name: Mapping[str, str]) -> list[PersonalData]:
-    """What is found of the kinds that are dropped or hashed, in columns that are not named themselves."""
+    """Find the kinds to drop or hash in columns that `[personal]` does not name."""
     kinds = {name for name, way in by_name.items() if name not in table.columns and way != KEEP}
     if not kinds:
         return []

@@ -1,4 +1,4 @@
-"""Rare values, or pairs of them, whose rows nearly all have one label that rows like them do not have: triggers."""
+"""Find backdoor triggers: rare values, or pairs of values, whose rows have one label that similar rows do not have."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALPHA = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Rows with the pattern `name`: how many have `label`, and the least share of the others that was moved to it."""
+    """A pattern, the number of its rows with `label`, and a lower bound on the share of the others that were moved to it."""
 
     name: str
     label: str
@@ -45,11 +45,22 @@ Learn = Callable[[NDArray[np.bool_]], Floats]
 
 
 def find_triggers(oof: OutOfFold, table: pl.DataFrame, fit: Learn, *, most: int = 5) -> list[Trigger]:
-    """Patterns that move labels to one class: of the rows that should have another, at least MOVED do not.
+    """Find patterns that move labels to one class.
 
-    `table` has the features of the rows that were told. The candidates are the rare patterns whose labels are purest;
-    what their rows should be is said by a model that learned from none of them, and by the other rows of their group.
-    Of fewer than FEWEST_GROUPS groups nothing is told.
+    The candidates are the rare patterns with the purest labels. Their expected labels come from a model trained
+    without them, adjusted by the other rows of each group. At least MIN_MOVED of the rows that should have
+    another label must have been moved. Patterns in fewer than MIN_GROUPS groups are not reported.
+
+    Parameters
+    ----------
+    oof : OutOfFold
+        The labeled rows.
+    table : DataFrame
+        Their features.
+    fit : callable
+        Maps a mask of rows to leave out, shape (n,), to probabilities of all rows, shape (n, k).
+    max_triggers : int
+        The most triggers to return.
     """
     found, judged = _candidates(oof, table)
     if not found:
@@ -66,7 +77,7 @@ def find_triggers(oof: OutOfFold, table: pl.DataFrame, fit: Learn, *, most: int 
 
 
 def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Candidate], int]:
-    """The purest rare patterns by how far beyond chance, and how many patterns there were."""
+    """Return the purest rare patterns by z-score, and the number of patterns."""
     usual = np.bincount(oof.labels, minlength=len(oof.classes)) / len(oof.labels)
     found, judged = [], 0
     for name, codes, count in _patterns(table):
@@ -88,7 +99,7 @@ def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Candidate], 
 
 
 def _patterns(table: pl.DataFrame) -> Iterator[tuple[Callable[[int], str], Ints, int]]:
-    """Values of each column, and pairs of values of columns with few; with the name of the pattern of a row."""
+    """Yield codes of single columns, and of pairs of columns with few values, with a function that names a row's pattern."""
     coded = {}
     for name in (each for each in table.columns if is_supported(table.schema[each])):
         values = table[name] if table.schema[name].is_numeric() else table[name].cast(pl.String)
@@ -107,7 +118,7 @@ def _pattern_name(table: pl.DataFrame, names: Sequence[str]) -> Callable[[int], 
 
 
 def _to_trigger(found: _Candidate, oof: OutOfFold, probabilities: Floats, z: float) -> tuple[Trigger, Ints] | None:
-    """The bound by a Poisson count of the labels that stayed as they should be."""
+    """Bound the share of moved labels by a Poisson count of those that were not moved."""
     stayed = (oof.labels[found.rows] != found.label).sum()
     expected = float((1 - probabilities[found.rows, found.label]).sum())
     most = stayed + z * np.sqrt(stayed + z * z / 4) + z * z / 2
@@ -120,7 +131,7 @@ def _to_trigger(found: _Candidate, oof: OutOfFold, probabilities: Floats, z: flo
 
 
 def _without_overlap(found: Sequence[tuple[Trigger, Ints]]) -> list[Trigger]:
-    """Each whose rows are not for the most part in one before it."""
+    """Keep each trigger whose rows are not mostly those of an earlier one."""
     told: list[Trigger] = []
     seen: set[int] = set()
     for trigger, rows in found:

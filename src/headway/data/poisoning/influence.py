@@ -1,7 +1,7 @@
-"""How far the furthest group would stand out if nobody had touched a label: drawn from the model itself.
+"""Find small groups of rows that move a model away from all others, and test them against simulated clean labels.
 
-Days share fate and features: the rows of a storm fall into bins that hardly any other day has, so that one day of a
-clean table can move a model far. How far is a matter of the table, and no constant knows it.
+Groups share features: the rows of a stormy day fill bins that no other day has, so a clean day can move a
+model far. How far depends on the table, so the limit comes from labels drawn from the model itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_VARIANCE = 25.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OneVsRest:
-    """One class against the others: chances [n], labels {0, 1} [n], and rows [n, d], whitened by the curvature."""
+    """One class against the others: probabilities (n,), labels in {0, 1} (n,), and whitened rows (n, d)."""
 
     predicted: Floats
     labels: Floats
@@ -32,11 +32,24 @@ class OneVsRest:
 def exceedance_probability(
     sides: Sequence[OneVsRest], codes: Ints, furthest: Callable[[Floats], float], *, than: float, level: float
 ) -> float:
-    """The chance that `furthest` of the distances [groups] of a clean table is that far, or of at least `level`.
+    """Estimate how often the largest statistic of a table with clean labels reaches a threshold.
 
-    Labels are drawn from the probabilities, with an effect of each group as strong as that of most groups is seen to
-    be; the model is refitted to the first order. As many tables are drawn as four of `level` need, and no more are
-    once that many were as far. The draws are the same in every run.
+    Labels are drawn from the probabilities, with a random effect per group of the observed strength, and the
+    model is refitted to first order. About 4 / `level` tables are drawn, fewer once the result is clear. Draws
+    are reproducible.
+
+    Parameters
+    ----------
+    sides : sequence of OneVsRest
+        The fitted models, one per class.
+    codes : ndarray of shape (n,)
+        Group codes.
+    furthest : callable
+        The statistic of the distances of all groups.
+    than : float
+        The threshold.
+    level : float
+        The significance level that must be resolved.
     """
     order = np.argsort(codes, kind="stable")
     codes, starts = codes[order], np.searchsorted(codes[order], np.arange(int(codes.max()) + 1))
@@ -58,7 +71,7 @@ def exceedance_probability(
 
 
 def _effect_deviation(side: OneVsRest, starts: Ints) -> float:
-    """The standard deviation of effects of groups on the log odds, by how far their labels lie from what is said."""
+    """Estimate the standard deviation of group effects on the log odds."""
     weights = np.add.reduceat(side.predicted * (1 - side.predicted), starts)
     beyond = np.square(np.add.reduceat(side.labels - side.predicted, starts))
     low, high = 0.0, MAX_VARIANCE
@@ -70,7 +83,7 @@ def _effect_deviation(side: OneVsRest, starts: Ints) -> float:
 
 
 def _curvature_shares(side: OneVsRest, starts: Ints) -> Floats:
-    """What each group is of the whole curvature, [groups, d, d]; it pulls the model back to where it was."""
+    """Return each group's share of the Hessian, shape (groups, d, d)."""
     steep = side.white * (side.predicted * (1 - side.predicted))[:, None]
     ends = [*starts[1:].tolist(), len(steep)]
     return np.stack([steep[since:end].T @ side.white[since:end] for since, end in zip(starts, ends, strict=True)])
@@ -79,7 +92,7 @@ def _curvature_shares(side: OneVsRest, starts: Ints) -> Floats:
 def _draw_labels(
     sides: Sequence[OneVsRest], spreads: Sequence[float], codes: Ints, draw: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Drawn labels of each side, [n, sides]; of several classes each row has one."""
+    """Draw labels for each model, shape (n, models); with several classes each row has one."""
     groups = int(codes[-1]) + 1
     chances = []
     for side, spread in zip(sides, spreads, strict=True):
@@ -113,10 +126,10 @@ _MAD_SCALE = 1.4826
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfluentialGroup:
-    """A group of rows (`kind` says of what), how far it stands out in robust deviations, and what it does to others.
+    """A group of rows of a `kind`, with its score in robust deviations.
 
-    `moved` is by how much the probabilities that are said of all rows change on average when the group is left out, and
-    `chance` that of a clean table to have a group as far.
+    `moved` is the mean change of all predicted probabilities without the group. `chance` is the probability that
+    a table with clean labels has a group as influential.
     """
 
     name: str
@@ -129,7 +142,7 @@ class InfluentialGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _LogisticFit:
-    """A logistic regression: rows [n, d], what it says of labels [n], the slope of each row [n, d], hessian [d, d]."""
+    """A fitted logistic regression: rows (n, d), predictions (n,), labels (n,), gradients (n, d) and Hessian (d, d)."""
 
     rows: Floats
     predicted: Floats
@@ -139,19 +152,19 @@ class _LogisticFit:
     steepness: Floats
 
     def pull(self, codes: Ints, count: int) -> Floats:
-        """How far the weights move when each group is left out, to the first order, [groups, d]."""
+        """Approximate the change of the weights without each group to first order, shape (groups, d)."""
         sums = np.column_stack([np.bincount(codes, column, count) for column in self.slopes.T])
         found: Floats = np.linalg.solve(self.hessian, sums.T).T.astype(np.float64)
         return found
 
     def distance(self, codes: Ints, count: int) -> Floats:
-        """Cook's distance of each group, [groups]: what that move is worth in the loss of all rows."""
+        """Compute Cook's distance of each group, shape (groups,)."""
         moves = self.pull(codes, count)
         found: Floats = ((moves @ self.hessian) * moves).sum(axis=1)
         return found
 
     def side(self) -> OneVsRest:
-        """The same for drawing labels anew."""
+        """Return the model for drawing labels."""
         root = np.linalg.inv(np.linalg.cholesky(self.hessian)).T
         return OneVsRest(predicted=self.predicted, labels=self.labels, white=self.rows @ root)
 
@@ -159,11 +172,20 @@ class _LogisticFit:
 def influential_groups(
     oof: OutOfFold, columns: Sequence[CodedColumn], kinds: Mapping[str, tuple[Ints, Sequence[str]]]
 ) -> list[InfluentialGroup]:
-    """The groups of each kind, codes int64 [n] with their names, that move a model far more than others of their size.
+    """Find the groups that move a model far more than others of their size.
 
-    The model is a logistic regression on the codes of the columns, one for each class against the others; a group is
-    left out by influence functions (Cook 1977; Koh and Liang 2017), which are exact for few rows. It must stand out
-    further than the furthest of clean labels, drawn anew, would.
+    The model is a one-vs-rest logistic regression on the column codes. A group is left out by influence functions
+    (Cook
+    1977; Koh and Liang 2017), which are accurate for few rows. Its score must exceed that of simulated clean labels.
+
+    Parameters
+    ----------
+    oof : OutOfFold
+        The labeled rows.
+    columns : sequence of CodedColumn
+        Their features.
+    kinds : mapping
+        For each kind of group, codes of shape (n,) and names.
     """
     rows = _one_hot(columns)
     shown = range(1, len(oof.classes)) if len(oof.classes) == 2 else range(len(oof.classes))
@@ -178,7 +200,7 @@ def influential_groups(
 
 
 def _fit(rows: Floats, target: Floats) -> _LogisticFit:
-    """Newton steps for logistic regression with a ridge."""
+    """Fit a ridge logistic regression by Newton's method."""
     weights = np.zeros(rows.shape[1])
     ridge = RIDGE * np.eye(rows.shape[1])
     for _ in range(NEWTON_STEPS):
@@ -196,7 +218,7 @@ def _fit(rows: Floats, target: Floats) -> _LogisticFit:
 def _influential_of_kind(
     kind: str, groups: tuple[Ints, Sequence[str]], fits: Sequence[_LogisticFit], level: float
 ) -> list[InfluentialGroup]:
-    """Small groups of one kind, scored against each other: by chance the distance grows as the number of rows."""
+    """Score the small groups of one kind against each other; by chance the distance grows with the number of rows."""
     codes, names = groups
     count = len(names)
     rows = np.bincount(codes, minlength=count)
@@ -231,7 +253,7 @@ def _influential_of_kind(
 
 
 def _scores(distances: Floats, rows: Ints, small: NDArray[np.bool_]) -> Floats:
-    """Robust deviations of the small groups from each other, [groups]."""
+    """Return robust deviations among the small groups, shape (groups,)."""
     scaled = np.sqrt(distances / np.maximum(rows, 1))
     middle = np.median(scaled[small])
     spread = _MAD_SCALE * np.median(np.abs(scaled[small] - middle))
@@ -240,7 +262,7 @@ def _scores(distances: Floats, rows: Ints, small: NDArray[np.bool_]) -> Floats:
 
 
 def _mean_change(inside: NDArray[np.bool_], fits: Sequence[_LogisticFit]) -> float:
-    """The mean change of the probabilities of all rows without these."""
+    """Return the mean change of all probabilities without these rows."""
     changes = []
     for each in fits:
         move = np.linalg.solve(each.hessian, each.slopes[inside].sum(axis=0))
@@ -249,7 +271,7 @@ def _mean_change(inside: NDArray[np.bool_], fits: Sequence[_LogisticFit]) -> flo
 
 
 def _count_outliers(scores: Floats) -> int:
-    """How many of the first, in falling order, are far from all others and from the one that follows them."""
+    """Count the leading scores that are high and well apart from the next one."""
     firsts = [place + 1 for place in range(min(MAX_GROUPS, len(scores) - 1)) if scores[place] >= MIN_SCORE]
     return max((each for each in firsts if scores[each - 1] >= MIN_RATIO * scores[each]), default=0)
 

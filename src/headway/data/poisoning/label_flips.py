@@ -1,4 +1,4 @@
-"""Cells of a table: the rows that share a value, or a range of values, in each of two columns, with sums over each."""
+"""Find flipped labels: cells of two columns whose labels contradict what each column predicts on its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_VALUES = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CodedColumn:
-    """A column in few codes: int64 [n] into `names`."""
+    """A column as a few codes, int64 of shape (n,), with the name of each code."""
 
     name: str
     codes: Ints
@@ -28,26 +28,26 @@ class CodedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CellSums:
-    """The cells of two columns: `codes` int64 [n] of the rows' cells, and the sums [cells] that were asked."""
+    """The cells of two columns: the cell code of each row, and sums per cell."""
 
     columns: tuple[CodedColumn, CodedColumn]
     codes: Ints
     sums: dict[str, Floats]
 
     def name(self, cell: int) -> str:
-        """What the rows of a cell share: `carrier=9E & visib 0.25 to 2`."""
+        """Return what the rows of a cell share: `carrier=9E & visib 0.25 to 2`."""
         first, second = self.columns
         return f"{first.names[cell // len(second.names)]} & {second.names[cell % len(second.names)]}"
 
 
 def code_columns(table: pl.DataFrame, names: Sequence[str]) -> list[CodedColumn]:
-    """Columns by value where they have few, numbers else in ranges of as many rows; rare values share a code."""
+    """Encode columns with few values by value, and other numbers by quantile; rare values share a code."""
     found = [_code_column(table[name]) for name in names if is_supported(table.schema[name])]
     return [each for each in found if len(each.names) > 1]
 
 
 def cell_sums(columns: Sequence[CodedColumn], values: dict[str, Floats]) -> Iterator[CellSums]:
-    """The sums of values [n] by every cell of every two columns."""
+    """Yield the sums of values, shape (n,), per cell of every two columns."""
     for first, second in combinations(columns, 2):
         codes = first.codes * len(second.names) + second.codes
         count = len(first.names) * len(second.names)
@@ -57,7 +57,7 @@ def cell_sums(columns: Sequence[CodedColumn], values: dict[str, Floats]) -> Iter
 
 
 def is_supported(dtype: pl.DataType) -> bool:
-    """Whether values of this type are numbers or texts."""
+    """Return True for numbers, booleans and strings."""
     return dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum)
 
 
@@ -93,7 +93,7 @@ _MAD_SCALE = 1.4826
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlippedCell:
-    """Rows that share `name`, and which share of their labels looks turned: the estimate and its lower bound."""
+    """A cell with the estimated share of flipped labels and its lower bound."""
 
     name: str
     rows: int
@@ -102,11 +102,20 @@ class FlippedCell:
 
 
 def flipped_cells(oof: OutOfFold, columns: Sequence[CodedColumn], *, most: int = 5) -> list[FlippedCell]:
-    """The cells of which at least TURNED of the labels look turned, by a bound for all cells at once; none twice.
+    """Find the cells where at least MIN_FLIPPED of the labels look flipped, by a bound for all cells together.
 
-    `said` is by a model without interactions, so that it does not learn a cell that somebody turned. With p of a row's
-    classes, a right label is missed by the sum of p (1 - p), a turned one by much more; where between the two the
-    labels of a cell lie is the share that is turned. Errors are widened to what cells show among each other.
+    The probabilities come from an additive model, which cannot learn a flipped cell. With class probabilities p,
+    a correct label is missed with probability sum of p (1 - p), a flipped one far more often. The position
+    between the two gives the share of flipped labels. Errors are widened to the dispersion between cells.
+
+    Parameters
+    ----------
+    oof : OutOfFold
+        Predictions of an additive model.
+    columns : sequence of CodedColumn
+        The features.
+    max_cells : int
+        The most cells to return.
     """
     missed, right, turned, variance = _expected_errors(oof)
     values = {"missed": missed, "right": right, "turned": turned, "variance": variance}
@@ -118,7 +127,7 @@ def flipped_cells(oof: OutOfFold, columns: Sequence[CodedColumn], *, most: int =
 
 
 def _expected_errors(oof: OutOfFold) -> tuple[Floats, Floats, Floats, Floats]:
-    """Of each row 1 - p of its label, what that is on average for a right and for a turned label, and its variance."""
+    """Return 1 - p of each label, its expectation for a correct and for a flipped label, and its variance."""
     p = oof.probabilities
     right = (p * (1 - p)).sum(axis=1)
     turned = 1 - right / (p.shape[1] - 1)
@@ -127,7 +136,7 @@ def _expected_errors(oof: OutOfFold) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def _overdispersion(tables: Sequence[CellSums]) -> tuple[float, int]:
-    """How much wider than by chance cells lie about what is expected, at least 1, and how many are judged."""
+    """Return the dispersion of cells relative to chance, at least 1, and the number of tested cells."""
     scores = [
         ((each.sums["missed"] - each.sums["right"]) / np.sqrt(each.sums["variance"] + 1e-12))[_has_enough_rows(each)]
         for each in tables
@@ -144,7 +153,7 @@ def _has_enough_rows(table: CellSums) -> Bools:
 
 
 def _flipped(table: CellSums, width: float, oof: OutOfFold) -> list[tuple[FlippedCell, Bools]]:
-    """Cells of too few groups are left out: rows of a stormy day stand against what other days say, all alike."""
+    """Return the flipped cells of two columns; cells in few groups are left out, since a stormy day looks the same."""
     room = np.maximum(table.sums["turned"] - table.sums["right"], 1e-9)
     share = (table.sums["missed"] - table.sums["right"]) / room
     low = share - width * np.sqrt(table.sums["variance"]) / room
@@ -161,7 +170,7 @@ def _flipped(table: CellSums, width: float, oof: OutOfFold) -> list[tuple[Flippe
 
 
 def _without_overlap(found: Sequence[tuple[FlippedCell, Bools]], rows: int) -> list[FlippedCell]:
-    """Each cluster whose rows are not for the most part in one before it."""
+    """Keep each cell whose rows are not mostly those of an earlier one."""
     told, seen = [], np.zeros(rows, dtype=np.bool_)
     for cluster, inside in found:
         if (inside & seen).sum() <= cluster.rows / 2:

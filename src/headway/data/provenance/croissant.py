@@ -1,4 +1,4 @@
-"""The data as Croissant metadata (MLCommons, 1.0): what its files and columns are, and who made it from what."""
+"""Describe a dataset as Croissant 1.0 metadata (MLCommons): files, columns, creator and origin."""
 
 from __future__ import annotations
 
@@ -39,9 +39,12 @@ _CONTEXT: Json = {
 
 
 def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) -> Json:
-    """The metadata of a dataset that lies in files, each with its SHA-256; `version` begins with the content's digest.
+    """Return the metadata of a dataset in files, each with its SHA-256; `version` includes the content digest.
 
-    Raises DataError for files that Croissant does not read.
+    Raises
+    ------
+    DataError
+        If a file has a format that Croissant does not support.
     """
     strange = next((file for file in files if file.suffix not in FORMATS), None)
     if strange or not files:
@@ -73,18 +76,18 @@ def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) 
 
 
 def _made(dataset: Dataset) -> list[Tracked]:
-    """What a stage of DVC made, and is still as it made it, a stage once."""
+    """Return the DVC stages whose outputs are unchanged, once each."""
     made = {(each.record, each.stage): each for each in dataset.tracked if each.command and not each.unlike}
     return list(made.values())
 
 
 def _ingredients(dataset: Dataset) -> list[str]:
-    """What DVC says that the files were made from, where they are still what it says."""
+    """Return the inputs of unchanged DVC outputs."""
     return [part.name for each in dataset.tracked if not each.unlike for part in each.made_from]
 
 
 def _dropped(dataset: Dataset) -> set[str]:
-    """Columns that are not in the files as they are: what `[personal]` did is nobody's who reads the file."""
+    """Return the columns that `[personal]` dropped."""
     told = {key.removeprefix("personal."): way for key, way in dataset.provenance.items()}
     return {name for name, way in told.items() if way == "drop"}
 
@@ -127,7 +130,7 @@ def _records(dataset: Dataset, file: Path, names: Sequence[str], record_set: str
 
 
 def _role(dataset: Dataset, name: str) -> str:
-    """What a column is for, as `[data]` declares it."""
+    """Describe the role of a column in `[data]`."""
     roles = dataset.roles
     alone = {"target": roles.target, "time": roles.time, "groups": roles.groups, "query_id": roles.query_id}
     found = [role for role, column in {**alone, "sample_weight": roles.sample_weight}.items() if column == name]

@@ -1,8 +1,14 @@
-"""What a cell is, whatever file or type it came in: words of 64 bits, alike for csv, parquet and Arrow.
+"""Fingerprint and digest of a table's content, equal for csv, parquet and Arrow and for any order of rows and columns.
 
-A number is its value: 3, 3.0 and true are one, -0.0 is 0.0, and a float32 is the shortest decimal that means it, for
-that is what csv holds. NaN is a missing value, as models read it. A date is its midnight; a time with a zone is its
-instant. Everything else is its text.
+Cells are first brought to a canonical form of 64-bit words. A number is its value: 3, 3.0 and true are equal,
+-0.0 is
+0.0, and a float32 is its shortest decimal, as in csv. NaN is a missing value, as for models. A date is its midnight; a
+time with a zone is its instant. Everything else is text.
+
+The fingerprint is fast and locates changes: cells are hashed under a key of the column name and added. Sums
+of 64 bits can be forged (Wagner, A Generalized Birthday Problem, CRYPTO 2002), so records are signed over the
+digest: the SHA-256 of the canonical form, with rows in the order of their fingerprints and ties in the order
+of their content. Incremental multiset hashes would have to be far longer (Clarke et al., ASIACRYPT 2003).
 """
 
 from __future__ import annotations
@@ -37,10 +43,10 @@ _SHORT_DECIMAL = 15  # digits that a float64 keeps
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CanonicalColumn:
-    """A column as Arrow holds it, [n], which `cells` brings to its one form a part at a time.
+    """An Arrow column, which `cells` converts to canonical form in parts.
 
-    `scale` counts microseconds in one of `values`, or is 0 for nanoseconds; `wide` is of whole numbers beyond 2^53.
-    `texts` are those of a text, of whose long ones words hold a hash alone.
+    `scale` is the number of microseconds in one of `values`, 0 for nanoseconds. `wide` marks integers beyond
+    2^53. `texts` are the strings of a text column; its words hold only a hash of long ones.
     """
 
     name: str
@@ -52,7 +58,7 @@ class CanonicalColumn:
     wide: bool = False
 
     def cells(self, part: slice = ALL) -> CellWords:
-        """The words of a part of the column."""
+        """Return the words of a part of the column, and a mask of missing cells."""
         nulls = None if self.nulls is None else self.nulls[part]
         if self.kind == "missing":
             return [np.full(len(self.values[part]), MISSING)], nulls
@@ -66,12 +72,12 @@ class CanonicalColumn:
 
 
 def canonical_columns(table: pl.DataFrame) -> list[CanonicalColumn]:
-    """The columns of a table, in order of their names; raises DataError for one of Python objects."""
+    """Return the columns of a table sorted by name; raise DataError for Python objects."""
     return [canonical_column(table[name]) for name in sorted(table.columns)]
 
 
 def canonical_column(column: pl.Series) -> CanonicalColumn:
-    """A column as what it means: a number, a time, an instant or a text; missing where each of its cells is."""
+    """Classify a column as number, time, instant or text, or as missing if all cells are."""
     name, kind = column.name, column.dtype
     if column.null_count() == len(column):
         return CanonicalColumn(name, "missing", np.zeros(len(column)), np.ones(len(column), np.bool_))
@@ -104,7 +110,7 @@ def _as_numbers(column: pl.Series) -> pl.Series | None:
 
 
 def _as_texts(column: pl.Series) -> pl.Series:
-    """A column as texts, written as csv has them; what csv cannot hold is written as JSON or in hexadecimal."""
+    """Format a column as in csv; binary values in hex, nested ones as JSON."""
     if column.dtype == pl.String:
         return column
     if column.dtype == pl.Binary:
@@ -116,7 +122,7 @@ def _as_texts(column: pl.Series) -> pl.Series:
 
 
 def _arrow_buffers(column: pl.Series, dtype: Any) -> tuple[NDArray[Any], Bools | None]:
-    """The values of a column where they lie, and which are null; polars would copy them."""
+    """Return the values of a column without a copy, and a mask of nulls."""
     array = nanoarrow.c_array(next(iter(nanoarrow.c_array_stream(column.rechunk()))))
     begin, end, view = array.offset, array.offset + len(column), array.view()
     width = 2 if column.dtype == pl.String else 1
@@ -133,7 +139,7 @@ def _is_wide(values: NDArray[Any]) -> bool:
 
 
 def _number_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | None) -> CellWords:
-    """Numbers as floats; whole ones that are none have their bits in a second word."""
+    """Return numbers as floats; integers that are not exact floats get a second word."""
     floats = values.astype(np.float64)
     floats += 0.0  # no zero is -0.0
     missing = nulls
@@ -147,7 +153,7 @@ def _number_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | 
 
 
 def _time_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | None) -> CellWords:
-    """Microseconds since 1970; nanoseconds beyond them are a second word."""
+    """Return microseconds since 1970; the remaining nanoseconds are a second word."""
     if column.scale:
         return [(values.astype(np.int64) * column.scale).view(np.uint64)], nulls
     whole, rest = np.divmod(values, 1000)
@@ -170,7 +176,7 @@ def _text_column(name: str, texts: pl.Series) -> CanonicalColumn:
 
 
 def _hash_long_texts(texts: pl.Series, views: Words, long: Bools) -> Words:
-    """The views with, in place of those that say where a long text lies, its length and 96 bits of its BLAKE2b."""
+    """Replace the pointers of long strings by length and 96 bits of BLAKE2b."""
     those = texts.filter(pl.Series(long))
     unique = those.unique()
     hashes = [hashlib.blake2b(text.encode(), digest_size=12).digest() for text in unique]
@@ -196,29 +202,31 @@ _HALF, _LESS = np.uint64(32), np.uint64(29)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fingerprint:
-    """Of each column a sum over its cells, 16 hex digits; of each row one number, uint64 [n], which ties its cells."""
+    """A hash sum per column, 16 hex digits, and a hash per row, uint64 of shape (n,)."""
 
     columns: dict[str, str]
     rows: Words
 
     @property
     def whole(self) -> str:
-        """The sum over all rows: equal where two tables hold the same rows, in whatever order."""
+        """Sum over all rows: equal for tables with the same rows in any order."""
         return _hex(self.rows.sum(dtype=np.uint64))
 
 
 def fingerprint_table(table: pl.DataFrame) -> Fingerprint:
-    """The fingerprint of a table; equal for equal content in any order, type and file format.
+    """Compute the fingerprint of a table, equal for equal content in any order, type and file format.
 
     >>> one, other = pl.DataFrame({"a": [1, 2], "b": ["x", None]}), pl.DataFrame({"b": [None, "x"], "a": [2.0, 1.0]})
-    >>> fingerprint(one).columns == fingerprint(other).columns, fingerprint(one).whole == fingerprint(other).whole
-    (True, True)
+    >>> fingerprint_table(one).columns == fingerprint_table(other).columns
+    True
+    >>> fingerprint_table(one).whole == fingerprint_table(other).whole
+    True
     """
     return fingerprint_columns(canonical_columns(table), len(table))
 
 
 def fingerprint_columns(columns: Sequence[CanonicalColumn], n_rows: int) -> Fingerprint:
-    """The fingerprint of columns in their one form."""
+    """Compute the fingerprint of canonical columns."""
     rows = np.zeros(n_rows, np.uint64)
     sums = {column.name: _add_column(column, rows) for column in columns}
     for start in range(0, n_rows, _BLOCK):
@@ -228,7 +236,7 @@ def fingerprint_columns(columns: Sequence[CanonicalColumn], n_rows: int) -> Fing
 
 
 def _add_column(column: CanonicalColumn, rows: Words) -> str:
-    """Add the hashes of a column's cells to their rows, and give their sum; a missing cell adds nothing."""
+    """Add the cell hashes of a column to its rows and return their sum; missing cells add nothing."""
     total = np.uint64(0)
     if column.kind == "missing":
         return _hex(total)
@@ -253,7 +261,7 @@ def _add_column(column: CanonicalColumn, rows: Words) -> str:
 
 
 def _mix(words: Words, scratch: Words) -> None:
-    """Let each bit of a word move all its bits, in place."""
+    """Mix the bits of each word in place, as SplitMix64."""
     for shift, factor in ((_HALF, _FIRST), (_LESS, _SECOND)):
         np.right_shift(words, shift, out=scratch)
         np.bitwise_xor(words, scratch, out=words)
@@ -271,16 +279,16 @@ Order = NDArray[np.intp]
 
 
 def table_digest(table: pl.DataFrame) -> str:
-    """`sha256:` and the digest of a table's content: names, cells and how often each row is there.
+    """Compute the SHA-256 digest of a table's content: names, cells, and how often each row occurs.
 
-    >>> digest(pl.DataFrame({"a": [1, 2]})) == digest(pl.DataFrame({"a": [2.0, 1.0]}))
+    >>> table_digest(pl.DataFrame({"a": [1, 2]})) == table_digest(pl.DataFrame({"a": [2.0, 1.0]}))
     True
     """
     return columns_digest(canonical_columns(table), len(table))
 
 
 def columns_digest(columns: Sequence[CanonicalColumn], n_rows: int) -> str:
-    """The digest of columns in their one form."""
+    """Compute the digest of canonical columns."""
     order = canonical_order(columns, fingerprint_columns(columns, n_rows).rows)
     content = hashlib.sha256(json.dumps(["headway digest", DIGEST_VERSION, n_rows, len(columns)]).encode())
     for column in columns:
@@ -290,7 +298,7 @@ def columns_digest(columns: Sequence[CanonicalColumn], n_rows: int) -> str:
 
 
 def canonical_order(columns: Sequence[CanonicalColumn], rows: Words) -> Order:
-    """The rows in the order of their fingerprints; those that share one in the order of what they hold."""
+    """Order rows by fingerprint, ties by content."""
     order = np.argsort(rows, kind="stable")
     same = rows[order][1:] == rows[order][:-1]
     if not same.any():
@@ -304,13 +312,13 @@ def canonical_order(columns: Sequence[CanonicalColumn], rows: Words) -> Order:
 
 
 def _sort_keys(column: CanonicalColumn, among: Order) -> list[pl.Series]:
-    """What some rows hold in a column, so that it can be sorted by."""
+    """Return the sort keys of some rows in a column."""
     texts = [] if column.texts is None else [column.texts.gather(among)]
     return [*(pl.Series(words[among]) for words in column.cells()[0]), *texts]
 
 
 def _column_bytes(column: CanonicalColumn, order: Order) -> Iterator[bytes | memoryview]:
-    """What a column is, then the bytes of its cells in an order: of texts their lengths, then all texts in a row."""
+    """Yield the header of a column, then its cells in order; of text, all lengths and then all strings."""
     words, missing = column.cells()
     kind = "missing" if missing is not None and missing.all() else column.kind
     if kind == "missing" or column.texts is None:

@@ -1,4 +1,4 @@
-"""A version of data: what is kept of a table so that a later one can be compared with it."""
+"""Versions of a dataset: a summary that can be stored, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DataVersion:
-    """A table by its content; `rows` uint64 [n] are the fingerprints of its rows. What was kept has no `table`."""
+    """A table by its content; `rows`, uint64 of shape (n,), are row fingerprints. A stored version has no `table`."""
 
     name: str
     digest: str
@@ -38,7 +38,7 @@ class DataVersion:
 
 
 def make_version(table: pl.DataFrame, *, name: str) -> DataVersion:
-    """The version that a table is."""
+    """Summarize a table as a version."""
     columns = canonical_columns(table)
     found = fingerprint_columns(columns, len(table))
     least = np.argpartition(found.rows, SAMPLE)[:SAMPLE] if len(table) > SAMPLE else np.arange(len(table))
@@ -48,7 +48,7 @@ def make_version(table: pl.DataFrame, *, name: str) -> DataVersion:
 
 
 def row_fingerprints(version: DataVersion, names: list[str]) -> Words | None:
-    """The fingerprints of rows over some columns; None where the table is gone and those are others than it had."""
+    """Return the row fingerprints over some columns; None if the table is gone and had other columns."""
     if set(names) == set(version.columns):
         return version.rows
     return None if version.table is None else fingerprint_table(version.table.select(names)).rows
@@ -76,7 +76,7 @@ _TV_1_PERCENT = 0.5 * math.sqrt(BUCKETS) + math.sqrt(math.log(100) / 2)  # mean 
 
 
 def compare_versions(before: DataVersion, after: DataVersion) -> Difference:
-    """How a version differs from the one before it; rows are taken to be independent where chance is told."""
+    """Compare two versions; the chance levels assume independent rows."""
     shared = [name for name in before.columns if name in after.columns]
     had, has = row_fingerprints(before, shared), row_fingerprints(after, shared)
     added, removed = (None, None) if had is None or has is None else _added_and_removed(had, has)
@@ -119,14 +119,14 @@ def _changed_column(name: str, one: ColumnPrint, other: ColumnPrint) -> ColumnCh
 
 
 def _ks_distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """The largest distance of two distribution functions, each known in steps of a hundredth."""
+    """Return the Kolmogorov-Smirnov distance of two distributions in steps of a hundredth."""
     at = np.union1d(one, other)
     below = [np.searchsorted(np.asarray(knots), at, side="right") / len(knots) for knots in (one, other)]
     return float(np.abs(below[0] - below[1]).max())
 
 
 def _added_and_removed(before: Words, after: Words) -> tuple[int, int]:
-    """How many rows are in one more often than in the other."""
+    """Count the rows that occur more often in one version than in the other."""
     values, place = np.unique(np.concatenate([before, after]), return_inverse=True)
     had = np.bincount(place[: len(before)], minlength=len(values))
     has = np.bincount(place[len(before) :], minlength=len(values))

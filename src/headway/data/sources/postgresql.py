@@ -1,4 +1,4 @@
-"""A PostgreSQL server, `postgresql://USER@HOST/DATABASE`, in a transaction that only reads."""
+"""Query a PostgreSQL server, `postgresql://USER@HOST/DATABASE`, in a read-only transaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECT_S = 10
 
 
 def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:  # noqa: ARG001 - a server has no folder
-    """What the query gives; a URL without a password takes it from PGPASSWORD or ~/.pgpass, as psql does."""
+    """Return the result of a query; without a password in the URL, PGPASSWORD or ~/.pgpass is used, as by psql."""
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_S) as connection:
             connection.read_only = True

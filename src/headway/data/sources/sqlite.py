@@ -1,4 +1,4 @@
-"""A SQLite file, `sqlite:///FILE`, opened to read only; texts that are dates throughout become dates."""
+"""Query a SQLite file, `sqlite:///FILE`, opened read-only; string columns of dates are parsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEME = "sqlite:///"
 
 
 def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:
-    """What the query gives; `sqlite:////data/x.db` is an absolute path, `sqlite:///x.db` starts in `folder`."""
+    """Return the result of a query; `sqlite:////data/x.db` is absolute, `sqlite:///x.db` relative to `folder`."""
     if not url.startswith(SCHEME):
         raise DataError(f"'{url}' names no file", hint="sqlite:///FILE, with three slashes")
     path = folder / url.removeprefix(SCHEME)

@@ -1,4 +1,4 @@
-"""D010: a column of the contract that is absent or of another type, or one that the contract does not name."""
+"""D010: A column of the contract is missing or has another type, or the contract does not name a column."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from headway.data.contract.table_contract import load_project_contract
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A `stop` for each column that is absent or holds values of another type; a `note` for those that nobody named.
+    """Return a `stop` per missing or mistyped column, and a `note` on columns that the contract does not name.
 
-    Where there is no contract it says so for all checks of the family, which then find nothing.
+    Raises
+    ------
+    NotApplicable
+        If the project has no contract. The other checks of the family then return nothing.
     """
     contract = load_project_contract(survey.config)
     if contract is None:

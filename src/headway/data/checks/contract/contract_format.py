@@ -1,4 +1,4 @@
-"""D014: texts of another form or length than the contract says."""
+"""D014: A string does not match the pattern or the length limits of the contract."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from headway.data.contract.check import contract_findings
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each pattern and each end of a length; measured is the share of rows."""
+    """Return a finding per violated pattern or length limit; `measured` is the share of rows."""
     return contract_findings(survey, "D014")

@@ -1,4 +1,4 @@
-"""D015: rows that share what the contract says is the key of one alone."""
+"""D015: Rows share a key that the contract declares unique."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from headway.data.contract.check import contract_findings
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each key; all rows that share it count, for nobody can tell which of them is right."""
+    """Return a finding per key. All rows that share a key count, since none of them is known to be right."""
     return contract_findings(survey, "D015")

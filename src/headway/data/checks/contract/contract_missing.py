@@ -1,4 +1,4 @@
-"""D011: values that are missing more often than the contract says."""
+"""D011: A column has more missing values than the contract allows."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from headway.data.contract.check import contract_findings
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each column; `stop` where no row may lack a value, `warn` where a larger share of them does."""
+    """Return a `stop` where no value may be missing, and a `warn` where the allowed share is exceeded."""
     return contract_findings(survey, "D011")

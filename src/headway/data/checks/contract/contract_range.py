@@ -1,4 +1,4 @@
-"""D012: numbers, dates or times that lie outside the range of the contract."""
+"""D012: A number, date or time is outside the range of the contract."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from headway.data.contract.check import contract_findings
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each end of a range that is passed; measured is the share of rows."""
+    """Return a finding per violated bound; `measured` is the share of rows."""
     return contract_findings(survey, "D012")

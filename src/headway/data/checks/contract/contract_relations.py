@@ -1,4 +1,4 @@
-"""D016: columns that go together otherwise than the contract says."""
+"""D016: Columns violate a relation of the contract."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from headway.data.contract.check import contract_findings
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each relation; of `a -> b`, all rows of a value that tells two others count."""
+    """Return a finding per relation. For `a -> b`, all rows of an `a` with several values of `b` count."""
     return contract_findings(survey, "D016")

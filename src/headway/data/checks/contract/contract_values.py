@@ -1,4 +1,4 @@
-"""D013: values that are none of those of the contract."""
+"""D013: A value is not among the allowed values of the contract."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from headway.data.contract.check import contract_findings
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each column; measured is the share of rows."""
+    """Return a finding per column; `measured` is the share of rows."""
     return contract_findings(survey, "D013")

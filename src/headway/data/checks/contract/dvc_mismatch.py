@@ -1,4 +1,4 @@
-"""D066: data that is not what DVC recorded of it, or that DVC tracks and nobody fetched."""
+"""D066: Data differs from what DVC recorded, or DVC tracks data that was not fetched."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from headway.data.dvc import LOCK, PIPELINE
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each file or folder, `stop` where rows may be absent for it; data that DVC does not track has none.
+    """Return a finding per file or folder: `stop` if rows may be missing, else `warn`.
 
-    Raises NotApplicable where nothing that DVC recorded could be read.
+    Data that DVC does not track has no finding.
+
+    Raises
+    ------
+    NotApplicable
+        If none of the DVC records can be read.
     """
     told = survey.dataset.tracked
     unread = [each for each in told if each.unread]

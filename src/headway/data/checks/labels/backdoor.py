@@ -1,4 +1,4 @@
-"""D041: a rare value, or pair of values, whose rows nearly all have one label that rows like them do not have."""
+"""D041: Nearly all rows with a rare value, or pair of values, have a label that similar rows do not have."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from headway.data.poisoning.backdoors import MIN_MOVED, find_triggers
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each pattern that moves labels to one class, as the trigger of a backdoor does.
+    """Return a finding per pattern that moves labels to one class, as the trigger of a backdoor does.
 
-    A model that learned from none of the suspected rows says what they should be, and so do the other rows of their
-    group. About 60 rows are needed to be sure; of patterns in fewer than 10 groups nothing is said.
+    The expected labels come from a model trained without the suspected rows, adjusted by the other rows of each
+    group. About 60 rows are needed for a finding. Patterns in fewer than 10 groups are not reported.
     """
     dataset = survey.dataset
     oof, learner = prepare_learner(dataset, rows=SCREENING_ROWS)

@@ -1,4 +1,4 @@
-"""D040: rows that share two values and whose labels stand against both, as if somebody had turned them."""
+"""D040: The labels of rows that share two values contradict what either value predicts on its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from headway.data.poisoning.label_flips import MIN_FLIPPED, code_columns, flippe
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each such cell of two columns, with the least share of its labels that looks turned.
+    """Return a finding per cell of two columns, with a lower bound on the share of flipped labels.
 
-    The bound holds for all cells at once, and errors are widened to what cells show among each other. Not seen is what
-    a whole column says (it may be true), and cells whose labels are near a toss-up or lie in fewer than 20 groups.
+    The bound holds for all cells together, and standard errors are widened to the dispersion between cells. Not
+    found are labels flipped for all rows of a value, labels near 50 %, and cells with rows in fewer than 20
+    groups.
     """
     dataset = survey.dataset
     oof = out_of_fold(dataset, rows=SCREENING_ROWS, shape=ADDITIVE)

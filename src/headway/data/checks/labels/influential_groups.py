@@ -1,4 +1,4 @@
-"""D042: a small group of rows that pulls a model away from what all others say."""
+"""D042: A small group of rows moves a model far away from the other rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from headway.data.poisoning.label_flips import code_columns
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each group, slice or people's value of at most 2 % of the rows whose influence stands out.
+    """Return a finding per group, slice or sensitive value of at most 2 % of the rows whose influence is an outlier.
 
-    Influence is how far a model would move without it, for its size. It stands out at five robust deviations, far from
-    the next (stormy days pull too, but there are more of them), and further than labels drawn anew show in 98 of 100
-    tables with the same features, groups and effects of groups.
+    Influence is Cook's distance for the size of the group. An outlier lies at least five robust deviations from
+    the other groups, well apart from the next one, and beyond the largest influence in 98 of 100 tables with
+    simulated clean labels.
     """
     dataset = survey.dataset
     roles = dataset.roles

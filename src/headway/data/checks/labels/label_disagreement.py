@@ -1,4 +1,4 @@
-"""D036: rows alike in every feature whose labels disagree, and annotators who agree little beyond chance."""
+"""D036: Rows with equal features have different labels, or annotators hardly agree beyond chance."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ LEAST_ALPHA = 0.667
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """Two findings: contradictions within the table, and the agreement that `headway labels agree` measured last.
+    """Return a note on contradicting rows, and a finding on the last `headway labels agree`.
 
-    Of rows alike in all features those with the rarer label contradict the others. It is a note: where features are few
-    and the outcome has chance in it, twins differ and no label is wrong. An alpha whose interval ends below 0.667
-    warns, one whose interval holds it is undecided.
+    Among rows that are equal in every feature, those with a rarer label contradict the others. This is a note:
+    with few features and a random outcome, equal rows differ although no label is wrong. Alpha warns if its
+    interval ends below
+    0.667, and is undecided if the interval contains it.
     """
     dataset = survey.dataset
     if dataset.roles.task not in ("binary", "multiclass"):

@@ -1,4 +1,4 @@
-"""D037: labels that arrive later than `label_delay` says, so that watch and retraining ask too early."""
+"""D037: Labels arrive later than `label_delay`, so monitoring and retraining use them too early."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LIMIT = 0.05
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """The share of requests whose label was not there when it was declared to be.
+    """Return a finding on the share of requests without a label after the declared delay.
 
-    Above 5 %, by the whole interval, it warns; where the interval holds 5 % it is undecided.
+    It warns if the whole interval is above 5 %, and is undecided if the interval contains 5 %.
     """
     delays = survey.labeling.delays()
     if delays is None:

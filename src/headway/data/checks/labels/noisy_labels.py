@@ -1,4 +1,4 @@
-"""D035: labels that look wrong to a model that never saw them, counted with an interval, by class."""
+"""D035: Labels look wrong to a model that was not trained on them; the share has an interval."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ TELLS = 0.2
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """The share of labels that look wrong, told where its interval begins above 1 in 1,000; above 5 % it warns.
+    """Return a finding on the share of wrong labels if its interval starts above 0.1 %; above 5 % it warns.
 
-    Asked of at most about 60,000 rows in whole groups. A label that nobody could have told looks wrong as well: raises
-    NotApplicable where the model knows less than a fifth of what there is to know (McFadden's R squared).
+    At most about 60,000 rows, in whole groups, are used.
+
+    Raises
+    ------
+    NotApplicable
+        If the features explain less than a fifth of the target (McFadden's pseudo R squared). Unpredictable
+        labels then look like wrong ones.
     """
     oof = out_of_fold(survey.dataset, rows=SCREENING_ROWS)
     if (told := _told(oof)) < TELLS:
@@ -53,7 +58,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _told(oof: OutOfFold) -> float:
-    """How much of the classes' uncertainty the model takes away, at most 1; below 0 it is worse than their shares."""
+    """Return McFadden's pseudo R squared of the predictions: at most 1, negative if worse than the class shares."""
     counts = np.bincount(oof.labels, minlength=len(oof.classes))
     shares = counts[counts > 0] / counts.sum()
     right = np.clip(oof.probabilities[np.arange(len(oof.labels)), oof.labels], 1e-6, 1)

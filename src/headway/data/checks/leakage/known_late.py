@@ -1,4 +1,4 @@
-"""D025: a column whose values came later than the decision, by the time column that is declared for it."""
+"""D025: The values of a column became known after the decision, according to its declared time column."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """For each `[data.known] COLUMN = "TIME"`, the share of rows whose value was not there yet at the decision.
+    """Return a finding per `[data.known] COLUMN = "TIME"` with the share of rows whose value came after the decision.
 
-    The decision is `[data] decision` where that reads `2h before COLUMN` (m, h, d), else the column `time`. Above 1 %
-    it stops; undecided where the two times cannot be compared. A join that looks into the future is found like this.
+    The decision is `[data] decision` if it reads `2h before COLUMN` (m, h, d), else the column `time`. Above 1 %
+    it is a `stop`; it is undecided if the two times cannot be compared. This finds joins that look into the
+    future.
     """
     dataset = survey.dataset
     timed = {name: when for name, when in dataset.roles.known.items() if when not in (REQUEST, OUTCOME)}
@@ -43,7 +44,7 @@ def _decision(dataset: Dataset) -> pl.Series:
 
 
 def _read(column: pl.Series) -> pl.Series:
-    """Its times; dates as the midnight that they begin with."""
+    """Return times as datetimes; a date becomes its midnight."""
     found = parse_date_column(column) if column.dtype == pl.String else column
     return found.cast(pl.Datetime("us")) if found.dtype == pl.Date else found
 

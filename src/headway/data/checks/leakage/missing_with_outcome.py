@@ -1,4 +1,4 @@
-"""D002: a column that is missing where the outcome is missing, so it is written together with the outcome."""
+"""D002: A column is missing where the outcome is missing, so it is written together with the outcome."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RATIO = 20
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """Columns read as features whose gaps follow those of the target.
+    """Return a finding per feature whose missing values follow those of the target.
 
-    Measured is the share of rows without outcome in which the column is missing as well; it is a finding where that
-    share is at least 0.8 and 20 times the share among rows with an outcome. No statistic of values sees such a column
-    if it predicts little on its own (air time of a flight), its gaps give it away.
+    `measured` is the share of rows without an outcome in which the column is missing too. It must be at least 0.8
+    and 20 times the share among rows with an outcome. This finds columns that predict little, such as the air
+    time of a flight.
     """
     dataset = survey.dataset
     absent = dataset.table[dataset.roles.target].is_null()

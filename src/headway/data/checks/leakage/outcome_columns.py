@@ -1,4 +1,4 @@
-"""D001: a column that is declared to be known only after the outcome; it is kept out of training."""
+"""D001: A column is declared as known only after the outcome; it is excluded from training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from headway.data.roles import known_line
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A note for each such column, so that nobody wonders where it went."""
+    """Return a note per excluded column."""
     dataset = survey.dataset
     after = [column for column, when in dataset.roles.known.items() if when == OUTCOME]
     return [

@@ -1,4 +1,4 @@
-"""D026: a column that in requests is not what it is in the table: absent, never filled, or of other values."""
+"""D026: A column differs between requests and table: it is absent, never filled, or has other values."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FAR = 0.1
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """Features of the table beside what servers were asked, 100 requests or more.
+    """Compare the features of the table with at least 100 requests.
 
-    Filled in more than 5 % of the table and in no request: it stops, or warns where it is declared. In no request at
-    all, since no live model reads it: a warning, or a note where it is declared. Of other values than in the rows
-    learned from: a warning, where the detector shows it at 5 % over all features and the shares are apart by more than
-    0.1 (triangular discrimination). A note says so where nobody can tell that.
+    A feature filled in more than 5 % of the table and in no request is a `stop`, or a warning if it is declared.
+    A feature that is in no request is a warning, or a note if it is declared. Different values are a warning if
+    the detector is significant at 5 % over all features and the distributions differ by more than 0.1 (triangular
+    discrimination). If the detector cannot judge, a note says why.
     """
     asked = request_rows(survey)
     hard = [each for name in survey.dataset.features if (each := _hard(survey, name, asked))]
@@ -41,7 +41,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _hard(survey: CheckContext, name: str, asked: pl.DataFrame) -> Finding | None:
-    """What is a fact of a feature: it is in no request, or is filled in none."""
+    """Return a finding if a feature is absent from requests or never filled in them."""
     dataset, count = survey.dataset, len(asked)
     declared = name in dataset.roles.known
     if name not in asked.columns:
@@ -72,7 +72,7 @@ def _hard(survey: CheckContext, name: str, asked: pl.DataFrame) -> Finding | Non
 
 
 def _unlike(survey: CheckContext, asked: pl.DataFrame) -> list[Finding]:
-    """Features whose values moved far between the rows learned from and the requests."""
+    """Return a finding per feature whose distribution differs between training rows and requests."""
     learned = training_rows(survey)
     drift = compare_with_requests(survey, learned, asked)
     far = feature_distances(drift)

@@ -1,4 +1,4 @@
-"""D033: a column whose values changed after they were first written, by an earlier version of the same rows."""
+"""D033: The values of a column changed after they were first written, compared with an earlier version of the rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ _THEN = "__then."
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """For each feature the share of rows whose value differs from that of `[data] snapshot`, rows matched by `key`.
+    """Return a finding per feature that differs from `[data] snapshot`, with rows matched by `key`.
 
-    Rows count whose outcome came since, where there are 100 of them; else all that are in both. Above 1 % it stops, or
-    warns where the column is declared; below it is a note. Whoever learns from a value that was set right later learns
-    from what nobody knew when the decision was due. Raises NotApplicable without a snapshot, or with fewer than 100
-    rows in both, and DataError where the key is absent or names several rows.
+    If at least 100 rows got their outcome after the snapshot, only they count; else all common rows. Above 1 % it
+    is a `stop`, or a warning if the column is declared; below it is a note. A model trained on corrected values
+    learns from values that were not known at the decision.
+
+    Raises
+    ------
+    NotApplicable
+        If there is no snapshot, or fewer than 100 common rows.
+    DataError
+        If the key is missing or not unique.
     """
     snapshot = load_snapshot(survey.config)
     if snapshot is None:
@@ -56,7 +62,7 @@ def _expect_key(table: pl.DataFrame, key: str) -> None:
 
 
 def _come_since(both: pl.DataFrame, target: str) -> pl.DataFrame:
-    """The rows whose outcome is known and was not then; all, where those are few."""
+    """Return the rows whose outcome came after the snapshot; all rows if there are too few."""
     if _THEN + target not in both.columns:
         return both
     since = both.filter(pl.col(target).is_not_null() & pl.col(_THEN + target).is_null())

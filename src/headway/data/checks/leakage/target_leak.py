@@ -1,4 +1,4 @@
-"""D003: a column that predicts the target too well on its own."""
+"""D003: A single column predicts the target too well."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ EXPLAINED = {"binary": 0.6, "multiclass": 0.97, "regression": 0.97, "ranking": 0
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """Features that tell the target alone: a number whose ROC AUC, in either direction, is above 0.85, or any column
-    whose values explain most of the target.
+    """Return a finding per feature with a ROC AUC above 0.85 in either direction, or that explains most of the target.
 
-    Explained is the share of the target's variance between the values of the column, corrected for how many there are:
-    it sees texts that map to the target, and numbers that do so in no order. The limit is 0.6 of two classes, and 0.97
-    of more classes, or of the ranks of a number: a petal of iris explains 0.93.
+    Explained is the share of the target's variance between the values of the column, corrected for their number.
+    It covers strings and unordered numbers. The limit is 0.6 for two classes, and 0.97 for more classes or for
+    the ranks of a number: petal width explains 0.93 of the iris species.
     """
     dataset = survey.dataset
     limit = EXPLAINED.get(dataset.roles.task, 1.0)

@@ -1,4 +1,4 @@
-"""D005: a feature of which nobody said when it is known, and of which requests do not show it."""
+"""D005: It is not declared when a feature is known, and requests do not show it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NAMED = 10
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """One finding that lists them: undeclared and not provably safe is undecided, never safe.
+    """Return one undecided finding that lists the features.
 
-    Requests prove it: a feature that callers filled nearly as often as the table does (four fifths of its share, in 100
-    requests or more) was known when they asked.
+    A feature that callers fill at least four fifths as often as the table, in 100 requests or more, is known at
+    the request and needs no declaration.
     """
     dataset = survey.dataset
     silent = [name for name in dataset.features if name not in dataset.roles.known]
@@ -47,7 +47,7 @@ def _named(names: list[str]) -> str:
 
 
 def _shown(survey: CheckContext, names: list[str]) -> list[str]:
-    """Those that callers send."""
+    """Return the features that callers send."""
     try:
         asked = request_rows(survey) if names else None
     except NotApplicable:

@@ -1,4 +1,4 @@
-"""D004: rows without an outcome, so that the rows learned from are a selection of those served."""
+"""D004: Rows have no outcome, so the training rows are a selection of the served ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIMIT = 0.01
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """How many rows have no outcome, which columns are missing with it, and how uneven that is over the groups."""
+    """Return a finding with the share of rows without an outcome and its largest value among groups."""
     dataset = survey.dataset
     absent = dataset.table[dataset.roles.target].is_null()
     if not absent.any():
@@ -33,7 +33,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _never_happened(dataset: Dataset, absent: pl.Series) -> str:
-    """Which outcome columns are missing in most of those rows as well: such rows never came to an outcome."""
+    """Name the first outcome column that is missing in some of these rows: the event never happened there."""
     rows = dataset.table.filter(absent)
     after = [name for name, when in dataset.roles.known.items() if when == OUTCOME]
     partly = {name: rows[name].null_count() for name in after if 0 < rows[name].null_count() < len(rows)}

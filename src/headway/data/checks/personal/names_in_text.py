@@ -1,4 +1,4 @@
-"""D054: names of people in a column of texts, found by lists of names, and nobody said what becomes of it."""
+"""D054: A string column contains names of people, and `[personal]` does not mention it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from headway.data.personal.names import MAY_BE_NAME, NameFinder, name_finder
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """One `undecided` finding for each column, with how many of its values hold a name: of ten, about one is none.
+    """Return one undecided finding per column with the number of values that contain a name; about 1 in 10 hits is wrong.
 
-    Raises NotApplicable without the lists, where a column holds what may be names.
+    Raises
+    ------
+    NotApplicable
+        If the lists of names are not installed and a column may contain names.
     """
     section, table = survey.config.personal, survey.dataset.table
     texts = (column for column in table.iter_columns() if column.dtype in (pl.String, pl.Categorical, pl.Enum))

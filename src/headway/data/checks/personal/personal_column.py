@@ -1,4 +1,4 @@
-"""D050: a column that is personal data, and nobody said what becomes of it."""
+"""D050: A column is personal data, and `[personal]` does not mention it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ SURE = frozenset({"email", "card", "iban", "national_id"})
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """Columns most of whose unique values are one kind of personal data, and nothing else.
+    """Return a finding per column where most unique values are one kind of personal data and nothing else.
 
-    An address or a number with a check digit is a `stop`; a phone number or the address of a machine is `undecided`,
-    for other numbers are written like them.
+    E-mail addresses and numbers with a check digit are a `stop`. Phone numbers and IP addresses are undecided,
+    since other numbers have the same format.
     """
     section = survey.config.personal
     found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})

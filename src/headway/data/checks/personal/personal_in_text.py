@@ -1,4 +1,4 @@
-"""D051: personal data here and there in a column of other things, and nobody said what becomes of it."""
+"""D051: Some values of a column contain personal data, and `[personal]` does not mention it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headway.data.personal.detection import PersonalData, find_personal_data
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """One `undecided` finding for each column, with the counts by kind: whether it matters, only a reader can say."""
+    """Return one undecided finding per column with the counts by kind."""
     section = survey.config.personal
     found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})
     some = [each for each in found if not each.is_the_column and each.kind not in section.keep]

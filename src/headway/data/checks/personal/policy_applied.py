@@ -1,4 +1,4 @@
-"""D052: what `[personal]` did to the table, and what it keeps and why."""
+"""D052: `[personal]` changed a column, or keeps it for a stated reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DONE = "personal."
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A note for each column; a column that is kept although nothing personal is found in it is told as well."""
+    """Return a note per column, including kept columns in which nothing personal is found."""
     done = {name.removeprefix(_DONE): way for name, way in survey.dataset.provenance.items() if name.startswith(_DONE)}
     return [_finding(survey, column, way) for column, way in done.items()]
 

@@ -1,4 +1,4 @@
-"""D053: a log, labels or rows in quarantine that are kept longer than `[personal] retention` says."""
+"""D053: A log, labels or quarantined rows are older than `[personal] retention`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ DAY_S = 86_400
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding for each log, for the labels and for the quarantine, of which files are older.
+    """Return a finding per log, for the labels and for the quarantine, if it has older files.
 
-    Raises NotApplicable without a limit where anything is kept.
+    Raises
+    ------
+    NotApplicable
+        If data is stored and no limit is declared.
     """
     state, said = survey.config.state, survey.config.personal.retention
     kept = {path: segments.written_ns(path) for path in traffic.all_segments(state)}

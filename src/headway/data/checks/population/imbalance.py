@@ -1,4 +1,4 @@
-"""D030: a class that is rare, or so seldom held out that nobody can judge a model by it."""
+"""D030: A class is rare, or has too few held-out rows to evaluate a model on it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ JUDGED = ("validation", "test")
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A note where the rarest class has less than a fifth of an equal share (a tenth of two classes), with its share
-    in each period; a warning where fewer than 50 of its rows are in `validation` or `test`.
+    """Return a finding on the rarest class if it has less than a fifth of an equal share (a tenth of two classes).
 
-    From 50 rows a recall is known to 14 points at best. Rare is no fault: `headway evaluate` measures whether weights
-    of classes help (the audit `imbalance`), and the costs of `[model]` set the threshold.
+    It is a note, and a warning if the class has fewer than 50 rows in `validation` or `test`: with 50 rows the
+    recall is known to 14 percentage points at best. Rarity itself is no error. The audit `imbalance` of `headway
+    evaluate` measures whether class weights help, and the costs of `[model]` set the threshold.
     """
     dataset = survey.dataset
     target = dataset.roles.target
@@ -57,11 +57,11 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _of(survey: CheckContext, name: str, value: float) -> tuple[int, int]:
-    """Rows of a class in a period, and rows with an outcome."""
+    """Return the number of rows of a class in a period, and of rows with an outcome."""
     outcomes = survey.periods[name].table[survey.dataset.roles.target].drop_nulls().cast(pl.Float64)
     return int((outcomes == float(value)).sum()), len(outcomes)
 
 
 def _half(rows: int) -> float:
-    """Half the width of an interval of a share of so many rows, where it is widest."""
+    """Return the largest possible half-width of a 95 % interval of a share from `rows` rows."""
     return min(1.0, 1.96 * math.sqrt(0.25 / rows)) if rows else 1.0

@@ -1,4 +1,4 @@
-"""D032: regions that are served and were hardly learned from, by one feature or two together."""
+"""D032: Served rows lie in a region of one or two features with hardly any training rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A feature in bins: `learned` and `served` are the bin of each row, `labels` the words of each bin."""
+    """A binned feature: the bin of each training and served row, and the label of each bin."""
 
     name: str
     labels: list[str]
@@ -36,7 +36,7 @@ class _Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Region:
-    """Where rows are served: in words, which of them, and how many were learned from."""
+    """A region of served rows: its description, a mask of its rows, and its number of training rows."""
 
     message: str
     rows: NDArray[np.bool_]
@@ -44,12 +44,13 @@ class _Region:
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """One finding with the share of served rows in such regions, the widest named; a warning above 1 %.
+    """Return one finding with the share of served rows in unsupported regions, which names the largest ones.
 
-    A region is a bin of a feature (eighths of the rows learned from, what lies beyond them, a text, missing), or of two
-    that each were learned. It has fewer than 5 rows learned from where 30 would be, were they spread as those served:
-    by chance that happens in one region of ten million; and 20 rows served, on 5 days or groups. Served are the
-    requests, else the period `live`, else the test.
+    A region is a bin of a feature (an eighth of the training rows, beyond their range, a category, missing), or a
+    pair of bins that are supported on their own. It has fewer than 5 training rows where 30 would be expected
+    from the served rows
+    (by chance one region in ten million), and at least 20 served rows on 5 days or groups. Served rows are the requests,
+    else the period `live`, else the test. Above 1 % the finding is a warning.
     """
     learned = training_rows(survey)
     where, rows = served_rows(survey)
@@ -84,7 +85,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _read(learned: Dataset, rows: pl.DataFrame) -> list[str]:
-    """Features in both tables: numbers, and texts of at most 128 values."""
+    """Return the features of both tables: numbers, and strings with at most 128 values."""
     both = [name for name in learned.features if name in rows.columns]
     kinds = learned.table.schema
     numbers = {name for name in both if kinds[name].is_numeric()}
@@ -103,7 +104,7 @@ def _column(name: str, learned: pl.Series, served: pl.Series) -> _Column:
 
 
 def _numbers(name: str, learned: pl.Series, served: pl.Series) -> _Column:
-    """Bins by the eighths of a sample, with one below the least and one above the most that was learned from."""
+    """Bin by eighths of a sample, with one bin below the training minimum and one above the maximum."""
     one, two = (each.cast(pl.Float64).fill_null(float("nan")).to_numpy() for each in (learned, served))
     known = one[~np.isnan(one)]
     if not len(known):
@@ -119,7 +120,7 @@ def _numbers(name: str, learned: pl.Series, served: pl.Series) -> _Column:
 
 
 def _days(survey: CheckContext, rows: pl.DataFrame) -> Codes:
-    """The day or group of each served row; each row its own where there is none."""
+    """Return the day or group of each served row, or its own number if there is neither."""
     roles = survey.dataset.roles
     name = next((each for each in (ASKED_AT, roles.time, roles.groups) if each and each in rows.columns), "")
     if not name:
@@ -129,7 +130,7 @@ def _days(survey: CheckContext, rows: pl.DataFrame) -> Codes:
 
 
 def _regions(columns: list[_Column], n_learned: int, n_served: int) -> Iterator[_Region]:
-    """Bins without support, then pairs of bins that each have it."""
+    """Yield bins without support, then pairs of supported bins without support."""
     fewest = max(FEWEST, EXPECTED * n_served / max(1, n_learned))
     supported: dict[str, NDArray[np.bool_]] = {}
     for each in columns:

@@ -1,4 +1,4 @@
-"""D031: values of a slice that are served, and were hardly learned from, or are too few in the test to be judged."""
+"""D031: Served values of a slice have hardly any training rows, or too few test rows to be evaluated."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _COUNTS = ("served", "learned", "tested")
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """For each declared slice and column of people, the share of served rows whose value has fewer than 20 rows learned
-    from, and that whose value has fewer rows in the test than a slice needs to be judged (`[policy] slice_rows`).
+    """Return findings per slice and sensitive column on served values with little training or test data.
 
-    Served are the requests, else the period `live`, else the test. Above 1 % it is a warning, else a note. A test that
-    is shorter than a slice must be is told once, and not of each column.
+    A value needs 20 training rows, and `[policy] slice_rows` test rows. Served rows are the requests, else the
+    period `live`, else the test. Above 1 % of the served rows it is a warning, else a note. A test shorter than a
+    slice is reported once.
     """
     learned, test = train_and_test(survey)
     where, rows = served_rows(survey)
@@ -63,7 +63,7 @@ def _short(tested: int, needed: int) -> list[Finding]:
 
 
 def _counts(name: str, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Each value that is served, with its rows among those served, learned from and tested; the most served first."""
+    """Count the served, training and test rows of each served value, the most served first."""
     of = [
         table.select(pl.col(name).cast(pl.String).fill_null("missing")).group_by(name).agg(pl.len().alias(count))
         for table, count in zip(tables, _COUNTS, strict=True)

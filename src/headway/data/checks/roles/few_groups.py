@@ -1,4 +1,4 @@
-"""D006: groups that carry no interval: too few of them, or each row a group of its own."""
+"""D006: There are too few groups for an interval, or every row is its own group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LIMIT = 20
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A finding where there are fewer than 20 groups, or where every row is a group of its own."""
+    """Return a finding if there are fewer than 20 groups, or as many groups as rows."""
     dataset = survey.dataset
     column = dataset.roles.groups
     if not column:

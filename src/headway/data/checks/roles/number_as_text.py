@@ -1,4 +1,4 @@
-"""D008: a column of numbers that is read as text, since a few of its values are none."""
+"""D008: A numeric column is read as strings because some of its values are not numbers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LIMIT = 0.5
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """Text features of which more than half of the values are numbers; a model would read them as categories.
+    """Return a finding per string feature where more than half of the values, but not all, are numbers.
 
-    Measured is that share. A column that is text throughout, or numbers throughout (a code), is left alone.
+    A model would read such a column as categories. `measured` is the share of numbers.
     """
     dataset = survey.dataset
     texts = (dataset.table[name] for name in dataset.features if dataset.table.schema[name] == pl.String)

@@ -1,4 +1,4 @@
-"""D007: a target that nothing can be learned of: no outcome, one value only, or values that the task does not know."""
+"""D007: The target cannot be learned: no outcome, a single value, or values that do not fit the task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN = 5
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """At most one finding; measured is the number of different values among the rows with an outcome."""
+    """Return at most one finding; `measured` is the number of distinct values."""
     dataset = survey.dataset
     name, task = dataset.roles.target, dataset.roles.task
     known = dataset.table[name].drop_nulls()

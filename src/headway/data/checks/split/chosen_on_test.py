@@ -1,4 +1,4 @@
-"""D022: a test so small that columns which were chosen by looking at it would look good by chance."""
+"""D022: The test is so small that columns selected on it would look good by chance."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ LIMIT = 0.1
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A note with how far the best of as many columns of noise as there are may correlate with the target in the test.
+    """Return a note with the largest expected correlation between the target and as many noise columns.
 
-    That is the root of 2 ln(columns) / n, n the groups of the test, or its rows where none are declared. No table tells
-    how its columns were chosen; below 0.1 it makes no difference. What headway itself chooses, it chooses on `validation`.
+    It is sqrt(2 ln(columns) / n), with n the groups of the test, or its rows without groups. A table does not
+    show how its columns were selected; below 0.1 it makes no difference. headway itself selects on the period
+    `validation`.
     """
     learned, test = train_and_test_features(survey)
     groups = test.roles.groups

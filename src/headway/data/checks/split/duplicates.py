@@ -1,4 +1,4 @@
-"""D023: rows of the test that are copies of rows learned from, equal in every feature."""
+"""D023: Test rows are copies of training rows, equal in every feature."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headway.data.leakage.duplicates import copy_findings, count_copies, match_r
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """At most one finding; measured is the share of the test, a warning above 1 % if the outcomes agree as well."""
+    """Return at most one finding; above 1 % of the test it is a warning if the outcomes agree too."""
     learned, test = train_and_test_features(survey)
     equal = match_rows(*([row_hashes(each.table.select(learned.features))] for each in (learned, test)))
     return copy_findings(count_copies(learned, test, equal), code="D023", how="equal in every feature")

@@ -1,4 +1,4 @@
-"""Columns that were made from statistics of rows: standardised, filled with a mean, or encoded by the target's mean."""
+"""D021: A column was standardized, imputed or encoded with statistics of all rows, including the test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MEAN, _ROWS = "__mean", "__rows"
 
 
 def standardized_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
-    """Columns whose mean over these rows is 0 and whose deviation is 1, to a hundredth of what chance would allow."""
+    """Return the columns with mean 0 and standard deviation 1, to a hundredth of their standard error."""
     means, spreads = (_row(table, [call(pl.col(name)) for name in names]) for call in (pl.Expr.mean, pl.Expr.std))
     near = EXACT / np.sqrt(max(1, len(table)))
     unbiased = np.abs(spreads - 1) < near
@@ -35,7 +35,7 @@ def standardized_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
 
 
 def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
-    """Columns that hold their own mean over these rows, which is no whole number, in more than 0.1 % of them."""
+    """Return the columns whose own, non-integer mean appears in more than 0.1 % of the rows."""
     means = _row(table, [pl.col(name).mean() for name in names])
     near = [(pl.col(name) - mean).abs() <= SAME * abs(mean) for name, mean in zip(names, means, strict=True)]
     counts = _row(table, [each.sum().alias(name) for name, each in zip(names, near, strict=True)])
@@ -45,7 +45,7 @@ def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
 
 
 def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
-    """Columns that hold the mean of the target over these rows for each value of a column of texts."""
+    """Return the columns that hold the target's mean over these rows for each value of a string column."""
     target, table = pl.col(dataset.roles.target).cast(pl.Float64), dataset.table
     whole, *own = _row(table, [target.mean(), *(pl.col(name).mean() for name in names)])
     names = [name for name, mean in zip(names, own, strict=True) if abs(mean - whole) < NEAR_MEAN * abs(whole)]
@@ -63,17 +63,17 @@ def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
 
 
 def _row(table: pl.DataFrame, expressions: list[pl.Expr]) -> NDArray[np.float64]:
-    """One number for each expression, NaN where there is none."""
+    """Evaluate one number per expression, NaN if there is none."""
     numbered = [each.cast(pl.Float64).alias(str(place)) for place, each in enumerate(expressions)]
     return np.array(table.select(numbered).row(0), dtype=np.float64)
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A warning for each feature that keeps a trace: what is exact over all rows, and not over those learned from.
+    """Return a warning per feature whose statistics are exact over all rows and not over the training rows.
 
-    Traces are a mean of 0 with a deviation of 1, a value that recurs and is the mean, and for each text the mean of the
-    target. All rows are those of the table, those with an outcome, or those of the periods up to the test. Trees do not
-    mind a shift of all rows, so that the harm of the first is small; that of the last is not.
+    Checked are mean 0 with deviation 1, a recurring value equal to the mean, and the target's mean per string.
+    "All rows" is the table, its rows with an outcome, or the periods up to the test. Standardization does little
+    harm to trees; target encoding does.
     """
     learned, test = train_and_test(survey)
     names = [name for name in learned.features if learned.table.schema[name].is_float()]
@@ -87,7 +87,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _traces(datasets: tuple[Dataset, Dataset], names: list[str]) -> set[tuple[str, str]]:
-    """Each column with what was done to it over the rows of a dataset, or those of them with an outcome."""
+    """Return pairs of column and transformation whose statistics are exact over one of the datasets."""
     found: set[tuple[str, str]] = set()
     for dataset in datasets:
         table, target = dataset.table.select(names), dataset.table[dataset.roles.target]

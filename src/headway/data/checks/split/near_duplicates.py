@@ -1,4 +1,4 @@
-"""D024: rows of the test that nearly are rows learned from: rounded, jittered, or with a few values changed."""
+"""D024: Test rows nearly equal training rows: rounded, jittered, or with a few changed values."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Band = Mapping[str, tuple[float, np.uint64]]
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """At most one finding; rows count that agree, rounded, in four fifths of the features, and are not equal in all.
+    """Return at most one finding on rows that agree, rounded, in four fifths of the features, but not in all exactly.
 
-    Numbers are rounded to a fiftieth of the middle 90 % of the rows learned from, long texts to their letters. Features
-    are dealt into 5 bands, and two rows are near if they agree in all that is outside of one band; edges of rounding
-    lie elsewhere for each, so that most pairs agree in one of them that differ by a jitter alone. The count is a lower
-    bound. A warning as for D023: above 1 % of the test, and where the outcomes agree.
+    Numbers are rounded to 1/50 of the central 90 % of the training rows; long strings are reduced to letters.
+    Features are split into 5 bands; two rows match if they agree outside of one band. Rounding edges differ
+    between bands, so that most jittered pairs match in at least one. The count is a lower bound. Severity is as
+    for D023.
     """
     learned, test = train_and_test_features(survey)
     names = learned.features
@@ -52,7 +52,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str]) -> dict[str, Codes | Floats]:
-    """Each column in its steps, or as a number of its values; of long texts, that of their letters."""
+    """Return each column in rounding steps, or as a hash of its values; of long strings, of their letters."""
     steps_of = {name: (table[name].cast(pl.Float64) / step).fill_null(float("nan")) for name, step in steps.items()}
     found: dict[str, Codes | Floats] = {
         name: np.clip(np.nan_to_num(each.to_numpy(), nan=-FARTHEST), -FARTHEST, FARTHEST)
@@ -65,7 +65,7 @@ def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str
 
 
 def _keys(columns: Mapping[str, Codes | Floats], bands: Sequence[Band]) -> list[pl.Series]:
-    """For each band a number of 64 bits for each row: that of rows alone that agree in all columns outside of it."""
+    """Return a 64-bit key per row for each band, equal for rows that agree in all columns outside of it."""
     found = []
     for band in bands:
         key = np.zeros(len(next(iter(columns.values()))), dtype=np.uint64)
@@ -78,7 +78,7 @@ def _keys(columns: Mapping[str, Codes | Floats], bands: Sequence[Band]) -> list[
 
 
 def _equal(tables: Sequence[pl.DataFrame], keys: Sequence[pl.Series], near: pl.Series) -> pl.Series:
-    """Which rows of a test are equal to one learned from: only those near one can be, and such as agree in one band."""
+    """Return which test rows equal a training row; only candidates of the first band and near rows are compared."""
     asked = near.is_not_null()
     rows = tables[1].filter(asked)
     possible = tables[0].filter(keys[0].is_in(keys[1].filter(asked).implode()))
@@ -87,7 +87,7 @@ def _equal(tables: Sequence[pl.DataFrame], keys: Sequence[pl.Series], near: pl.S
 
 
 def _bands(names: list[str]) -> list[Band]:
-    """For each band, the columns outside of it, each with an edge of rounding and a factor."""
+    """Return, for each band, the columns outside of it, each with a rounding edge and a hash factor."""
     draw = np.random.default_rng(0)
     left_out = np.array_split(draw.permutation(len(names)), BANDS)
     bands: list[Band] = []
@@ -99,7 +99,7 @@ def _bands(names: list[str]) -> list[Band]:
 
 
 def _steps(sample: pl.DataFrame) -> dict[str, float]:
-    """The width of a step of each column of numbers that has a middle to speak of."""
+    """Return the rounding step of each numeric column with a non-zero central range."""
     numbers = [name for name, kind in sample.schema.items() if kind.is_numeric()]
     low, high = (sample.select(pl.col(numbers).quantile(edge)).row(0) for edge in MIDDLE)
     widths = {

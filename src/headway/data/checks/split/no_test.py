@@ -1,4 +1,4 @@
-"""D020: no rows held out, or too few of them to judge a model by."""
+"""D020: No rows are held out, or too few to evaluate a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SEARCHED = ("validation", "test")
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A warning for `validation` and `test` each, where it is absent or has fewer than 100 rows with an outcome.
+    """Return a warning for `validation` and for `test` if it is missing or has fewer than 100 rows with an outcome.
 
-    Without `validation` a search would look at the test as often as it likes, and the test would be none.
+    Without `validation` the search would use the test for selection.
     """
     if not survey.periods:
         raise NotApplicable("the rows are not cut: nothing is held out", hint="[split] train, validation and test")

@@ -1,4 +1,4 @@
-"""D028: rows learned from that are later than rows of the test, so that the model is judged on its past."""
+"""D028: Training rows are later than test rows, so the model is evaluated on its past."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from headway.data.parsing import parse_date_column
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A warning with the share of rows learned from that are later than the first of the test, by the column `time`.
+    """Return a warning with the share of training rows that are later than the first test row, by the column `time`.
 
-    Where none is declared, the first column of dates or times counts: rows that have a date and were drawn at random.
+    Without a declared time, the first date or datetime column is used: dated rows were then split at random.
     """
     learned, test = train_and_test(survey)
     time = learned.roles.time or _dates(learned)

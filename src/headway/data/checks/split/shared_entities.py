@@ -1,4 +1,4 @@
-"""D029: groups, or things that a column names, that have rows both in the test and in what was learned from."""
+"""D029: Groups, or entities named by a column, have rows in both training and test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ FEWEST = 100
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A warning for declared groups that are on both sides, a note for other columns that name things.
+    """Return a warning for declared groups in both periods, and a note for other columns that name entities.
 
-    Measured is the share of test rows whose group or thing was learned from. A column names things if it has at least
-    100 values, more than the root of the rows and fewer than half of them, and is of texts, or of whole numbers whose
-    name says it (`customer_id`). Whether they should be apart depends on whom the model will serve; so this is a note.
+    `measured` is the share of test rows whose group or entity has training rows. A column names entities if it
+    has at least
+    100 values, more than sqrt(n) and at most n/2, and holds strings, or integers with a name such as `customer_id`. It is
+    a note since a model may serve known or new entities.
     """
     learned, test = train_and_test(survey)
     declared = [learned.roles.groups] if learned.roles.groups else []

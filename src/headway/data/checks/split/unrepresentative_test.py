@@ -1,4 +1,4 @@
-"""D027: a test that is not of the rows that servers are asked, shown by permuting days over all features."""
+"""D027: The test does not come from the distribution of the requests, by a permutation test over all features."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ NAMED = 3
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
-    """A warning where the detector tells the rows of `test` from the requests, at a chance of 5 %.
+    """Return a warning if the detector separates the rows of `test` from the requests at a significance of 5 %.
 
-    Days are dealt anew in runs of a week, so that it takes eight weeks of both together. Whatever the model showed on
-    the test it showed on others than it serves: a figure by slice, or weights, may still hold.
+    Days are permuted in runs of a week, which needs eight weeks in total. Test metrics then describe other rows
+    than those served; metrics by slice, or weighted ones, may still hold.
     """
     test = survey.periods.get("test")
     if test is None:
