@@ -1,10 +1,10 @@
-"""What a year of watching may spend on false sentences: half for each question, and each period is asked once.
+"""False-alarm budget of a year of monitoring: half for each question, and each period is tested once.
 
-LORD++ (Ramdas, Yang, Wainwright and Jordan 2017): the t-th period is asked at a chance of `wealth * g(t)`, where g(t)
-falls as t^-1.6 and sums to 1; each yes earns chance for the periods after it. Until the first yes the chances add up to
-less than the wealth however the periods lean on each other, so that a year in which nothing changes has a false
-sentence in at most 5 of 100 cases, both questions together. After a true yes at most 5 % of what a question says is
-false on average, which is proved where the tests of periods are independent.
+LORD++ (Ramdas, Yang, Wainwright and Jordan 2017): the t-th period is tested at level `wealth * g(t)`, where g(t) falls
+as t^-1.6 and sums to 1; each rejection earns level for later periods. Until the first rejection the levels sum to less
+than the wealth, however dependent the periods are: in a year without change a false alarm occurs in at most 5 of 100
+cases, both questions together. After a true rejection at most 5 % of the rejections are false on average, which is
+proved for independent tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SUM = 2.2857657  # of t^-1.6 over all t from 1, rounded up
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """What is asked about: a release, over [since, until) in ISO 8601, by the rows of the table or of the log."""
+    """A release over [since, until) in ISO 8601, by the rows of the table or of the prediction log."""
 
     release: str
     source: str
@@ -34,16 +34,16 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The watches of a project so far, oldest first: what was asked, and what of the year's chance is left."""
+    """The monitoring reports of a project, oldest first: what was tested, and what is left of the year's false-alarm rate."""
 
     kept: Sequence[MonitoringReport]
 
     def last(self, period: Period) -> MonitoringReport | None:
-        """How a period was last told, None where it was not."""
+        """Return the last report on a period, None if there is none."""
         return next((each for each in reversed(self.kept) if period_of_report(each) == period), None)
 
     def level(self, question: Question, period: Period) -> float:
-        """The chance of a false yes that a question may take on a period that it was not put to."""
+        """Return the significance level for a question on a period that was not tested yet."""
         here = datetime.fromisoformat(period.since)
         answers = list(self._answers(question))
         first = min([here, *(since for since, _ in answers)])
@@ -53,7 +53,7 @@ class Budget:
         )
 
     def _answers(self, question: Question) -> Iterator[tuple[datetime, MonitoringAnswer]]:
-        """Each period that the question was put to, in the order of asking: its beginning, and the answer."""
+        """Yield the start and the answer of each period for which the question was tested, in that order."""
         asked = set()
         for watch in self.kept:
             reply, period = watch.reply(question), period_of_report(watch)
@@ -63,12 +63,19 @@ class Budget:
 
 
 def period_of_report(watch: MonitoringReport) -> Period:
-    """The period that a watch is about."""
+    """Return the period that a report is about."""
     return Period(release=watch.release, source=watch.source, since=watch.since, until=watch.until)
 
 
 def lord_level(yes: Sequence[bool], wealth: float) -> float:
-    """The chance for the next test after those that said `yes` or not, of LORD++ with so much wealth to begin with.
+    """Return the LORD++ level of the next test.
+
+    Parameters
+    ----------
+    rejections : sequence of bool
+        Outcome of each test so far, in order.
+    wealth : float
+        Initial wealth: bound on the false-alarm rate until the first rejection.
 
     >>> round(lord_level([], 0.03), 4), round(lord_level([False], 0.03), 4), round(lord_level([True], 0.03), 4)
     (0.0131, 0.0043, 0.0131)

@@ -1,4 +1,4 @@
-"""Whether the labels of a period show harm: it ranks worse, its probabilities are off, or its decisions cost more."""
+"""Degradation shown by the labels of a period: ranking, calibration, decision costs, and the rules of the policy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BINS = 15
 
 
 def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: float) -> MonitoringAnswer:
-    """The harms that are shown; the three ways to look for one, and the rules, share the chance `level`."""
+    """Return what is shown to be worse; the three tests and the rules share the significance level."""
     of = {AUC_CHANGE: watch.find(AUC_CHANGE), CALIBRATION_ERROR: watch.find(CALIBRATION_ERROR), COST: watch.cost}
     limits = {AUC_CHANGE: (0.0, -1), CALIBRATION_ERROR: (ece_at_most, 1), COST: (0.0, 1)}
     alpha = level / (N_TESTS + len(watch.rule_results))
@@ -45,7 +45,7 @@ def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: floa
 
 
 def require_absolute_rules(policy: PolicySection) -> None:
-    """Raise ConfigError for a rule that compares with another model on the same rows: a watch sees live alone."""
+    """Raise ConfigError for a rule that compares with another model on the same rows: monitoring sees only the live one."""
     compares = next((rule.measure for rule in policy.watch if rule.relative), None)
     if compares:
         raise ConfigError(
@@ -58,7 +58,7 @@ def require_absolute_rules(policy: PolicySection) -> None:
 def judge_rules(
     watch: MonitoringReport, now: Evidence, policy: PolicySection, *, level: float
 ) -> tuple[RuleResult, ...]:
-    """What the judge says of each rule of `[[policy.watch]]`, by all that was measured of the period."""
+    """Judge each rule of `[[policy.watch]]` by everything that was measured of the period."""
     every = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
     alpha = level * len(policy.watch) / (N_TESTS + len(policy.watch))
     asked = replace(policy, release=policy.watch)
@@ -66,18 +66,19 @@ def judge_rules(
 
 
 def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:
-    """Whether it is shown to be above a limit, or (`sign` -1) below it, at a chance `alpha` of saying so falsely."""
+    """Tell whether a measurement is shown to be above a limit, or below it for `sign` -1, at false-alarm rate `alpha`."""
     weighed = compare_with_limit(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=MIN_GROUPS)
     return weighed.answer == "fail"
 
 
 def split_ece(subject: Comparison, *, run: int) -> Measurement:
-    """`ece.split`: the calibration error, with the side on which a bin errs read from the other half of the groups.
+    """Compute `ece.split`: the calibration error, with the sign of each bin's error taken from the other half of the groups.
 
-    Noise makes the plain error too large, most of all in a short period, where it alone can pass any limit. This one is
-    on average at most the true error, and the same as the plain one where both halves agree on which side each bin
-    errs. Halves are runs of `run` neighbours in turn, so that days that lean on each other do not vouch for each other.
-    Raises NotApplicable where the task is not binary.
+    Noise inflates the plain error, most of all in a short period. This one is on average at most the true error, and equals
+    the plain one if both halves agree on the sign of each bin. Halves alternate in blocks of `run` neighboring groups, so
+    that dependent days do not confirm each other.
+
+    Raises NotApplicable if the task is not binary.
     """
     answers = binary_answers(subject)
     table = bin_table(answers, BINS)
@@ -94,12 +95,12 @@ def split_ece(subject: Comparison, *, run: int) -> Measurement:
 
 
 def _share_of_group(halves: Ints, at: int, surplus: Floats) -> Floats:
-    """What a group adds to its half, [2, bins]."""
+    """Return what a group adds to its half, [2, bins]."""
     return np.stack([surplus if halves[at] == half else np.zeros_like(surplus) for half in (0, 1)])
 
 
 def _agreeing_surplus(sides: Floats) -> float:
-    """Sums of surplus by half and bin [2, bins], each with the sign of the other half's."""
+    """Sum the surplus by half and bin [2, bins], each with the sign of the other half."""
     return float((np.sign(sides[::-1]) * sides).sum())
 
 
@@ -108,14 +109,14 @@ WITHOUT_DECIMALS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionCosts:
-    """What each answered row cost, float64 [n], and its group, int64 [n] in order of time."""
+    """Cost of the decision on each row, float64 [n], and its group, int64 [n] in order of time."""
 
     costs: Floats
     groups: Ints
 
 
 def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: Costs) -> Floats:
-    """The cost of each decision: a `false_positive` where score >= threshold and the label is 0, a `false_negative` in reverse.
+    """Return the cost of each decision, which is positive if score >= threshold.
 
     >>> decision_costs(np.array([.9, .9, .1]), np.array([0., 1., 1.]), threshold=.5, costs=Costs(false_negative=4)).tolist()
     [1.0, 0.0, 4.0]
@@ -126,10 +127,10 @@ def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: C
 
 
 def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: float) -> Measurement:
-    """`retrain.expected_loss`: what the rows of a month cost more now than at the rate of the period of the judge.
+    """Compute `retrain.expected_loss`: how much more a month of rows costs now than at the rate of the judged period.
 
-    It is the most that training anew may win back, as far as the model and not the world made the difference. The
-    interval adds the variances by group of both periods, for neighbours lean. Raises DataError where a period is empty.
+    It bounds what retraining can win back, as far as the model and not the world changed. The interval adds the variances
+    by group of both periods, corrected for dependent neighbors. Raises DataError for an empty period.
     """
     if not len(now.costs) or not len(judged.costs):
         raise DataError("both periods need rows", where=f"{len(now.costs)} now, {len(judged.costs)} judged")
@@ -146,7 +147,7 @@ def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: fl
 
 
 def format_amount(cost: float) -> str:
-    """A cost in words: without decimals, or with two digits where it is small.
+    """Format a cost without decimals, or with two digits if it is small.
 
     >>> format_amount(1234.5), format_amount(-0.318)
     ('1,234', '-0.32')

@@ -1,4 +1,4 @@
-"""A live release at its post: verified and opened, with what it was trained and judged on."""
+"""A deployed release: verified and opened, with what it was trained and judged on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headway.registry.project import Project
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeployedRelease:
-    """The release that a pointer stands at, its digest, its model, and how it was trained."""
+    """The release of a pointer, its digest, its model, and its training."""
 
     release: Release
     digest: str
@@ -27,22 +27,22 @@ class DeployedRelease:
     training: Training
 
     def answer(self, rows: Floats) -> Floats:
-        """What a caller is answered: rows float64 [n, d] -> float64 [n, k], after the calibrator."""
+        """Return calibrated predictions, float64 [n, k], for rows float64 [n, d]."""
         return calibration_function(self.release.calibrator)(self.model.predict(rows))
 
     @property
     def trained_until(self) -> datetime:
-        """The end of what its model learned from: only later rows tell how it is."""
+        """End of the training data: only later rows are out of sample."""
         return datetime.fromisoformat(self.training.until)
 
     @property
     def judged(self) -> tuple[datetime, datetime]:
-        """The period that it was judged on, [since, until)."""
+        """Period that the release was judged on, [since, until)."""
         return datetime.fromisoformat(self.training.judged_since), datetime.fromisoformat(self.training.judged_until)
 
 
 def open_deployed_release(project: Project, pointer: str = "live") -> DeployedRelease:
-    """The release at a pointer of the project; raises StoreError if there is none, Refused if it does not verify."""
+    """Open the release of a pointer; raises StoreError if there is none, Refused if it does not verify."""
     bundle = project.register.resolve(f"{project.name}@{pointer}")
     variant = bundle.release.variant
     return DeployedRelease(
@@ -54,14 +54,14 @@ def open_deployed_release(project: Project, pointer: str = "live") -> DeployedRe
 
 
 def pending_ticket(project: Project, post: DeployedRelease) -> Ticket | None:
-    """The open ticket: the last one, if the release that it is about is still at its post."""
+    """Return the open ticket: the last one, if its release is still deployed."""
     content = project.state.latest("ticket", name=project.name)
     ticket = read(Ticket, content) if content else None
     return ticket if ticket and ticket.release == post.digest else None
 
 
 def _last_training(project: Project, release: Release) -> Training:
-    """The last training on the rows that the release names."""
+    """Return the last training on the rows that the release names."""
     kept = reversed(project.records(Training))
     found = next((each for each in kept if each.dataset == release.data.get("train")), None)
     if found is None:

@@ -1,4 +1,4 @@
-"""Values of a feature as a few bins, the same for both windows: what drift is seen in, and losses are spread over."""
+"""Binning of features for drift detection, and the cost of the drift of a feature."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _SAMPLE = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureBins:
-    """Bins of one feature: a bin between two edges or of one category, and a last one for what is missing."""
+    """Bins of one feature, the same for both windows: intervals or categories, and a last bin for missing values."""
 
     field: Field
     edges: Floats
 
     @property
     def size(self) -> int:
-        """Number of bins, the missing one too."""
+        """Number of bins, including the one for missing values."""
         return len(self.field.categories or (*self.edges, None)) + 1
 
     def codes(self, values: Floats) -> Ints:
-        """The bin of each value [n] -> int64 [n]; an unknown category is missing."""
+        """Return the bin of each value [n] -> int64 [n]; an unknown category counts as missing."""
         known: NDArray[np.bool_] = np.isfinite(values) if self.field.categories else ~np.isnan(values)
         found = self._categories(values, known) if self.field.categories else self._intervals(values)
         found[~known] = self.size - 1
         return found
 
     def label(self, bin: int) -> str:
-        """The bin in words: `21.5 to 33`, `UA`, `missing`."""
+        """Return a label of the bin: `21.5 to 33`, `UA`, `missing`."""
         if bin == self.size - 1:
             return "missing"
         if self.field.categories:
@@ -59,7 +59,7 @@ class FeatureBins:
         return np.where((ranks >= 0) & (ranks < last), ranks, last).astype(np.int64)
 
     def _intervals(self, values: Floats) -> Ints:
-        """A comparison an edge: for 40 edges that is faster than to search, and no value branches."""
+        """Compare with every edge, which for 40 edges is faster than a binary search."""
         count, above = np.zeros(len(values), np.uint8), np.empty(len(values), np.bool_)
         for edge in self.edges:
             np.greater_equal(values, edge, out=above)
@@ -68,12 +68,12 @@ class FeatureBins:
 
 
 def feature_values(windows: Windows, number: int) -> Floats:
-    """The values of one feature, those of the window before first -> float64 [n_before + n_after]."""
+    """Return the values of one feature, those of the window before first -> float64 [n_before + n_after]."""
     return np.concatenate([windows.before.rows[:, number], windows.after.rows[:, number]])
 
 
 def make_bins(field: Field, values: Floats, *, most: int = BINS) -> FeatureBins:
-    """At most so many bins of equal mass over values [n] of both windows; of categories, each is a bin."""
+    """Return at most `max_bins` bins of equal mass over values [n] of both windows; for categories, one bin each."""
     if field.categories:
         return FeatureBins(field=field, edges=np.empty(0))
     some = values[:: max(1, len(values) // _SAMPLE)]
@@ -86,10 +86,24 @@ RANK_METHOD = "losses by bin reweighted, leave-one-group-out jackknife of both w
 
 
 def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
-    """`drift.loss` of each feature (slice), most harmful first: the change of the mean loss that its drift explains.
+    """Measure `drift.loss` of each feature (slice), most harmful first: the change of the mean loss that its drift explains.
 
-    `losses` float64 [n_before], NaN where the label is not known: of any unit, squared errors or costs of decisions.
-    Where no labelled row was in a bin, the mean loss stands for it. Raises NotApplicable where no loss is known.
+    The loss within each bin is taken from the labeled rows of the window before. If a feature moves and the loss within
+    each bin stays, the mean loss changes by the sum over bins of (new share - old share) * loss. This detects that rows
+    moved to where the model is poor. It does not detect that the world changed within a bin, which labels show, and
+    features that move together share one loss, so that the figures of several features do not add up.
+
+    Parameters
+    ----------
+    windows : Windows
+    losses : ndarray of shape (n_before,)
+        Loss of each row of the window before in any unit, NaN if its label is unknown. A bin without labeled rows gets the
+        mean loss.
+
+    Raises
+    ------
+    NotApplicable
+        If no loss is known.
     """
     if len(losses) != len(windows.before.rows):
         raise DataError(f"{len(losses)} losses for {len(windows.before.rows)} rows of the window before")
@@ -101,7 +115,7 @@ def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
 
 
 def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measurement]:
-    """One measurement a feature, in the order of the signature."""
+    """Yield one measurement for each feature, in the order of the signature."""
     before, n_before = _dense_codes(windows.before.groups[known])
     after, n_after = _dense_codes(windows.after.groups)
     sample = Sample(n_rows=len(before) + len(after), n_groups=n_before + n_after, bounds=UNBOUNDED)
@@ -117,7 +131,7 @@ def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measureme
 
 
 def _change(lost: Floats, rows: Floats, now: Floats) -> Estimate:
-    """The change explained, with the jackknife over the groups of both windows; tables [groups, bins]."""
+    """Estimate the change that is explained, with a jackknife over the groups of both windows; tables [groups, bins]."""
     value = _explained(lost.sum(0), rows.sum(0), now.sum(0))
     before = _explained(lost.sum(0) - lost, rows.sum(0) - rows, now.sum(0))
     after = _explained(lost.sum(0), rows.sum(0), now.sum(0) - now)
@@ -127,7 +141,7 @@ def _change(lost: Floats, rows: Floats, now: Floats) -> Estimate:
 
 
 def _explained(lost: Floats, rows: Floats, now: Floats) -> Floats:
-    """Sum over bins of the new shares times the losses by bin, less the mean loss; sums [..., bins] -> [...]."""
+    """Sum the new shares times the losses over bins, less the mean loss; sums [..., bins] -> [...]."""
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = lost.sum(-1, keepdims=True) / rows.sum(-1, keepdims=True)
         by_bin = np.where(rows > 0, lost / np.maximum(rows, 1), mean)
@@ -136,7 +150,7 @@ def _explained(lost: Floats, rows: Floats, now: Floats) -> Floats:
 
 
 def _variance(without_each: Floats) -> float:
-    """The jackknife variance over groups in order of time."""
+    """Compute the jackknife variance over groups in order of time."""
     count, influence = len(without_each), without_each - without_each.mean()
     return float((count - 1) / count * np.square(influence).sum() * autocorrelation_factor(influence))
 

@@ -1,4 +1,4 @@
-"""Assess the data of a project: every check, what the table is like, and what changed since it was assessed before."""
+"""Assess the data of a project: run every check, describe the table, and compare it with the last assessment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from headway.registry.project import Project
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessmentResult:
-    """An assessment, and the one before it; `same` says that it is that one again, and that nothing new was kept."""
+    """An assessment and the one before it; `same` means that the last one was repeated and nothing new was saved."""
 
     now: Assessment
     before: Assessment | None = None
@@ -37,7 +37,7 @@ class AssessmentResult:
 
 
 def check_context(project: Project, dataset: Dataset) -> CheckContext:
-    """What checks look at: the rows, cut into periods where they can be, and what callers asked the live release."""
+    """Return the context of the checks: the rows, their periods if they can be split, and the requests to the live release."""
     try:
         parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:
@@ -54,10 +54,10 @@ def check_context(project: Project, dataset: Dataset) -> CheckContext:
 
 
 def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
-    """Run every check and keep what was found, unless all is as it was when the same data were assessed before.
+    """Run every check and save the findings, unless data, settings and findings are those of the last assessment.
 
-    A source, columns, distributions or settings that are others than those of the last assessment open a new one, with
-    the next number and why.
+    A new source, new columns, moved distributions or changed settings open a new assessment, with the next number and the
+    reasons.
     """
     survey = check_context(project, dataset)
     found, kept = _run_checks(project, survey, who), assessment_history(project)
@@ -75,7 +75,7 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
 
 
 def _run_checks(project: Project, survey: CheckContext, who: str) -> Assessment:
-    """What all checks say of a table, and what the table is like; its number is 0 until it is known what changed."""
+    """Run every check and describe the table; the number is 0 until it is known what changed."""
     dataset, config = survey.dataset, project.config
     findings = checking.run_checks(survey)
     roles = dataset.roles
@@ -100,7 +100,7 @@ def _run_checks(project: Project, survey: CheckContext, who: str) -> Assessment:
 
 
 def _check_runs(findings: list[Finding]) -> list[CheckRun]:
-    """Every check that there is, with the reason of each that could not judge."""
+    """List every check, with the reason of each that could not judge."""
     silent = {each.where.removeprefix(checking.CHECK): each.message for each in findings if each.code == UNJUDGED}
     names = plugins.names("check")
     codes: Mapping[str, str] = {name: plugins.describe("check", name)[:4] for name in names}
@@ -108,7 +108,7 @@ def _check_runs(findings: list[Finding]) -> list[CheckRun]:
 
 
 def _is_unchanged(before: Assessment, now: Assessment) -> bool:
-    """Whether the same data give the same findings, by the same headway and settings."""
+    """Tell whether the same data give the same findings, with the same version of headway and the same settings."""
     return all(
         getattr(before, part) == getattr(now, part)
         for part in ("dataset", "source", "columns", "settings", "headway", "looked", "findings")
@@ -118,7 +118,7 @@ def _is_unchanged(before: Assessment, now: Assessment) -> bool:
 def _compare_with_opening(
     opening: Assessment, before: Assessment, now: Assessment, survey: CheckContext, project: Project
 ) -> Assessment:
-    """What changed since the assessment was opened; without a reason for a new one, it has the number of that."""
+    """Compare with the assessment that opened the current number; without a reason for a new one, keep its number."""
     tested = before.tested
     if now.dataset != before.dataset:
         tested = changes.compare_distributions(opening, before.tested, survey.dataset, project.blobs)

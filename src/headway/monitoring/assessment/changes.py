@@ -1,8 +1,13 @@
-"""D060: distributions moved since the assessment was opened, by the test of drift that honours groups.
+"""What changed since data were assessed: source, columns, distributions, settings.
 
-Rows later than those assessed are compared with them where there are any, else the whole table. Tests are made as new
-groups come, the next one when they have grown by half; the n-th may raise a false alarm with a chance of 5 % / n (n+1),
-so that all together do with 5 %.
+D058: The source is not the one that was assessed.
+D059: Columns were added, removed, or changed type since the assessment.
+D060: Distributions moved since the assessment was opened.
+D061: Settings of the checks changed since the assessment.
+
+D060 uses the group-aware drift test. Rows later than the assessed ones are compared with them; without later rows, the
+whole table is. A test is made whenever the number of groups has grown by half, and the n-th test has a false-alarm
+rate of 5 % / n (n + 1), so that all tests together have 5 %.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ DETECTOR = "group_permutation"
 
 
 def compare_distributions(opening: Assessment, last: DriftTest, dataset: Dataset, blobs: Blobs) -> DriftTest:
-    """Whether the data moved since an assessment was opened, after the tests that were made until now."""
+    """Test whether the data moved since an assessment was opened, given the test that was made last."""
     later = later_rows(dataset, opening.until)
     before = decode_sample(blobs.get(opening.sample))
     now = draw_sample(later or dataset, like=before)
@@ -58,7 +63,7 @@ def compare_distributions(opening: Assessment, last: DriftTest, dataset: Dataset
 
 
 def distribution_finding(opening: Assessment, found: DriftTest) -> list[Finding]:
-    """What to say where distributions moved."""
+    """Return a finding (D060) if distributions moved."""
     if found.p is None or found.level is None or found.p > found.level:
         return []
     return [
@@ -84,7 +89,7 @@ def _result_message(windows: Windows, p: float, level: float, moved: list[str]) 
 
 
 def _sample_windows(before: pl.DataFrame, now: pl.DataFrame, *, run: int, alpha: float) -> Windows:
-    """Both samples in the columns that they share, by name and kind."""
+    """Return both samples in the columns that they share, by name and type."""
     shared = [name for name in now.columns if name != GROUP and before.schema.get(name) == now.schema[name]]
     signature = Signature(inputs=tuple(_field(before[name], now[name]) for name in shared))
     one, two = (
@@ -101,7 +106,7 @@ def _field(before: pl.Series, now: pl.Series) -> Field:
 
 
 def _shifts(windows: Windows, drift: Drift) -> tuple[Shift, ...]:
-    """The columns that are shown to have moved by themselves, the surest first, in bins of both windows."""
+    """Return the columns that moved by themselves, smallest p first, in bins of both windows."""
     names = [each.where for each in drift.findings if each.where != "all"][:MAX_SHIFTS]
     p = {each.slice: each.value for each in drift.measurements if each.name == "drift.p"}
     return tuple(_shift(windows, name, p[name]) for name in names)
@@ -119,7 +124,7 @@ def _shift(windows: Windows, name: str, p: float) -> Shift:
 
 
 def source_finding(before: Assessment, now: Assessment) -> list[Finding]:
-    """What to say where the source is another."""
+    """Return a finding (D058) if the source changed."""
     if before.source == now.source:
         return []
     return [
@@ -137,7 +142,7 @@ NAMED_CHANGES = 5
 
 
 def schema_finding(before: Assessment, now: Assessment) -> list[Finding]:
-    """What to say where the columns are others; their order does not count."""
+    """Return a finding (D059) if columns changed; their order does not count."""
     changes = _column_changes(before.columns, now.columns)
     if not changes:
         return []
@@ -174,7 +179,7 @@ NAMED_SETTINGS = 3
 
 
 def check_settings(config: Config) -> dict[str, str]:
-    """Every setting on which the findings of the checks depend, as JSON, by `section.field`."""
+    """Return every setting on which the findings of the checks depend, as JSON by `section.field`."""
     found = {}
     for section in SECTIONS:
         for field, value in msgspec.to_builtins(getattr(config, section)).items():
@@ -183,7 +188,7 @@ def check_settings(config: Config) -> dict[str, str]:
 
 
 def settings_finding(before: Assessment, now: Assessment) -> list[Finding]:
-    """What to say where settings are others; one that this headway is the first to know does not count."""
+    """Return a finding (D061) if settings changed; a setting that an older headway did not have does not count."""
     changed = [name for name, text in now.settings.items() if before.settings.get(name, text) != text]
     if not changed:
         return []

@@ -1,4 +1,7 @@
-"""The assessments that were kept of a project, and what one found that the one before it did not."""
+"""Stored assessments, what one found that another did not, and contract evidence.
+
+D057: No assessment covers the data: none was made, or the table has grown or changed since the last one.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,24 @@ FindingKey = tuple[str, str]
 
 
 def assessment_history(project: Project) -> list[Assessment]:
-    """All assessments of a project, oldest first."""
+    """Return all assessments of a project, oldest first."""
     return project.records(Assessment)
 
 
 def last_assessment(project: Project) -> Assessment | None:
-    """The last assessment of a project; None where there was none."""
+    """Return the last assessment of a project, None if there is none."""
     content = project.state.latest("assessment", name=project.name)
     return read(Assessment, content) if content else None
 
 
 def new_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
-    """What is found now and was not before; of the first assessment, nothing."""
+    """Return the findings that are new; none for the first assessment."""
     known = {_finding_key(each) for each in before.judged} if before else set()
     return [each for each in now.judged if before and _finding_key(each) not in known]
 
 
 def resolved_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
-    """What was found before and is no longer; not where its check could not judge now, or was not asked."""
+    """Return the findings that are gone; not those whose check could not judge now, or did not run."""
     found = {_finding_key(each) for each in now.judged}
     judged = {each.code for each in now.looked if not each.unjudged}
     return [
@@ -46,7 +49,7 @@ def resolved_findings(before: Assessment | None, now: Assessment) -> list[Findin
 
 
 def unverified_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
-    """What was found before and of which nobody can say whether it is still so: its check could not judge now."""
+    """Return the earlier findings whose check could not judge now, so that they may still hold."""
     found = {_finding_key(each) for each in now.judged}
     judged = {each.code for each in now.looked if not each.unjudged}
     return [
@@ -57,7 +60,7 @@ def unverified_findings(before: Assessment | None, now: Assessment) -> list[Find
 
 
 def _finding_key(finding: Finding) -> FindingKey:
-    """What makes a finding the same one on another day: its code and its place, not its numbers."""
+    """Identify a finding across assessments: by code and location, not by its numbers."""
     return finding.code, finding.where
 
 
@@ -65,7 +68,7 @@ HINT = "headway check"
 
 
 def open_assessed_dataset(project: Project, callback: Callable[[str], object]) -> Dataset:
-    """The data of a project as it is now; tells where no assessment has seen them so."""
+    """Open the current data of a project, and warn by `callback` if no assessment covers them."""
     dataset = open_dataset(project.config)
     if (found := unassessed_finding(last_assessment(project), dataset)) is not None:
         callback(f"{found.code} {found.severity}: {found.message}; try: {found.hint}")
@@ -73,7 +76,7 @@ def open_assessed_dataset(project: Project, callback: Callable[[str], object]) -
 
 
 def unassessed_finding(before: Assessment | None, dataset: Dataset) -> Finding | None:
-    """The finding on data that a model is watched or trained by and nobody checked; None where all were."""
+    """Return a finding (D057) on data that a model is monitored or trained with and no assessment covers; None otherwise."""
     if before is None:
         return _unassessed(f"no check was ever made of {dataset.name}", 1.0)
     if before.dataset == dataset.digest:
@@ -100,9 +103,9 @@ _METHOD = "rows that break a rule of the contract"
 
 
 def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
-    """Keep the evidence: the share of rows that fail, how many rules were asked, and what is told of each.
+    """Save the share of rows that break the contract, the number of rules, and the findings, as evidence.
 
-    Its subject is the digest of the contract file as it stood, its dataset that of the table, or of a file's bytes.
+    The subject is the digest of the contract file; the dataset is the digest of the table, or of the bytes of a file.
     """
     content = project.config.path(project.config.data.contract).read_bytes()
     share = found.n_failing / found.n_rows if found.n_rows else 0.0
@@ -124,7 +127,7 @@ def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
 
 
 def _is_saved(project: Project, evidence: Evidence) -> bool:
-    """Whether the last evidence on the same contract and data found the same: a nightly check keeps what is news."""
+    """Tell whether the last evidence on this contract and these data found the same, so that a nightly check saves only news."""
     subject = evidence.subject.encode()
     kept = (each for each in reversed(project.state.records("evidence", name=project.name)) if subject in each)
     of_data = (each for content in kept if (each := read(Evidence, content)).dataset == evidence.dataset)

@@ -1,7 +1,7 @@
-"""A few values of each column by group, with which data of a later day are compared when these are gone.
+"""A sample of the values of each column by group, with which later data are compared once the assessed data are gone.
 
-No row survives in it: each column is sorted on its own within its group, so that the shares by group are those of the
-rows drawn and nothing says which values stood together. Texts are kept where few of them say something of many rows.
+No row can be recovered from it: each column is sorted independently within its group. The shares by group are those of
+the drawn rows, but which values occurred together is lost. Rare categories are masked.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ RARE = "(rare)"
 
 
 def draw_sample(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Features and target of some rows of every group, with the column GROUP: numbers as float64, texts as texts.
+    """Draw the features and the target of some rows of every group, with the column GROUP.
 
-    `like` is an earlier sample: its texts stay texts, and all others are rare, so that a class is not called rare in
-    one of two samples because that one is smaller.
+    Numbers become float64, categories stay strings. `like` is an earlier sample: its categories are kept and all others are
+    masked, so that a category is not rare in only one of two samples because that one is smaller.
     """
     names = dict.fromkeys([*dataset.features, dataset.roles.target])
     texts = {} if like is None else {each.name: each for each in like if each.dtype == pl.String}
@@ -43,7 +43,7 @@ def draw_sample(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.Dat
 
 
 def sample_groups(dataset: Dataset) -> pl.Series:
-    """The group of each row as a number: the day where rows have a time, else that of the declared group."""
+    """Return the group of each row as a number: the day if rows have a time, else that of the declared group."""
     if dataset.roles.time:
         days = time_expression(dataset).dt.date().cast(pl.Int32).cast(pl.Int64)
         return dataset.table.select(days.alias(GROUP)).to_series()
@@ -51,7 +51,7 @@ def sample_groups(dataset: Dataset) -> pl.Series:
 
 
 def encode_sample(sample: pl.DataFrame) -> bytes:
-    """A sample as bytes for the blobs: Arrow IPC, numbers to seven digits."""
+    """Encode a sample for the blob store: Arrow IPC, numbers as float32."""
     content = io.BytesIO()
     numbers = [pl.col(name).cast(pl.Float32) for name, kind in sample.schema.items() if kind == pl.Float64]
     sample.with_columns(numbers).write_ipc(content, compression="zstd")
@@ -59,13 +59,13 @@ def encode_sample(sample: pl.DataFrame) -> bytes:
 
 
 def decode_sample(content: bytes) -> pl.DataFrame:
-    """The sample in such bytes."""
+    """Decode a sample from the blob store."""
     found = pl.read_ipc(io.BytesIO(content))
     return found.with_columns(pl.col(name).cast(pl.Float64) for name, kind in found.schema.items() if kind.is_float())
 
 
 def _column(column: pl.Series, known: pl.Series | None) -> pl.Series | None:
-    """A column as it is kept, None where it says nothing of many rows; `known` holds the texts that are none rare."""
+    """Prepare a column for the sample, None if it has too many categories; `known` holds the categories that are not rare."""
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.cast(pl.Float32).cast(pl.Float64).fill_nan(None)
     if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
@@ -82,7 +82,7 @@ def _column(column: pl.Series, known: pl.Series | None) -> pl.Series | None:
 
 
 def later_rows(dataset: Dataset, until: str) -> Dataset | None:
-    """The rows after a time in ISO 8601; None where there is none, or rows have no time, or no time is said."""
+    """Return the rows after a time in ISO 8601; None if there are none, rows have no time, or no time is given."""
     if not until or not dataset.roles.time:
         return None
     rows = dataset.table.filter(time_expression(dataset) > datetime.fromisoformat(until))
@@ -90,7 +90,7 @@ def later_rows(dataset: Dataset, until: str) -> Dataset | None:
 
 
 def last_time(dataset: Dataset) -> str:
-    """The time of the last row in ISO 8601; empty where rows have none."""
+    """Return the time of the last row in ISO 8601, empty if rows have no time."""
     if not dataset.roles.time:
         return ""
     last = dataset.table.select(time_expression(dataset)).to_series().max()

@@ -1,4 +1,4 @@
-"""A table month by month (day, week, year), and part by part of its split: rows, what is missing, the mean target."""
+"""A table by time bucket (day, week, month, year) and by period of its split: rows, missing values, mean target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AT = "__at"
 
 
 def time_buckets(dataset: Dataset) -> tuple[TimeBucket, ...]:
-    """Stretches of the shortest length that gives at most 24; none where rows have no time or all are of one."""
+    """Return buckets of the shortest length that gives at most 24; none if rows have no time or all fall into one bucket."""
     if not dataset.roles.time:
         return ()
     times = dataset.table.select(time_expression(dataset).alias(_AT)).to_series()
@@ -43,7 +43,7 @@ def time_buckets(dataset: Dataset) -> tuple[TimeBucket, ...]:
 
 
 def split_buckets(dataset: Dataset, periods: Mapping[str, Dataset]) -> tuple[TimeBucket, ...]:
-    """The periods of the split, in their order."""
+    """Return one bucket for each period of the split, in their order."""
     ever = _ever_missing(dataset.table)
     return tuple(_bucket(part, name, ever) for name, part in periods.items())
 
@@ -76,7 +76,7 @@ def _ends(dataset: Dataset) -> tuple[str, str]:
 
 
 def _target(dataset: Dataset) -> Iterator[Measurement]:
-    """The mean of the target, or of several classes the share of each, with its interval by group."""
+    """Measure the mean of the target, or the share of each class, with an interval by group."""
     roles = dataset.roles
     known = replace(dataset, table=dataset.table.filter(pl.col(roles.target).is_not_null()))
     if known.table.is_empty() or roles.task == "embedding":

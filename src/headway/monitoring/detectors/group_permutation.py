@@ -1,14 +1,16 @@
-"""O001: the inputs of two periods differ by more than groups do, shown by permuting runs of groups over all features.
+"""O001: The inputs of two periods differ by more than the groups within them do.
 
-Every feature is coded once into bins and counted by group; a share's difference between the windows is divided by its
-own standard error by group; a feature's statistic is the root of the mean square over its bins. The groups are dealt
-anew, in runs of neighbours that begin at a random phase, and the statistic is taken again (Chung and Romano
-2013: a studentised permutation test holds its level for unequal windows too). Features are scaled by their own spread
-under permutation; the alarm is the sum of squares of what is above average, which sees one broken feature as well as
-many that moved a little, and each feature's p is corrected by the largest of all (Westfall and Young 1993).
-A small chance of an alarm takes more permutations; they end early only where no alarm is near, so that none is added.
-A pattern that repeats every `run` groups is taken out first: a month with five Saturdays is no drift. In long windows
-runs are joined as far as 8 remain, since then they lean on each other least.
+Each feature is binned once and counted by group. The difference of a bin's share between the windows is divided by its
+standard error by group; the statistic of a feature is the root mean square over its bins. Groups are permuted between
+the windows in runs of neighbors that begin at a random phase, and the statistic is computed again (a studentized
+permutation test holds its level for windows of unequal size: Chung and Romano 2013). Features are scaled by their
+spread under permutation; the alarm statistic is the sum of squares above average, which is sensitive to one broken
+feature as well as to many small changes. The p-value of each feature is corrected by the maximum over features
+(Westfall and Young 1993).
+
+A small significance level needs more permutations; sampling stops early only far from an alarm, so that early stopping
+adds none. A pattern that repeats every `run` groups is removed first: a month with five Saturdays is no drift. In long
+windows runs are lengthened as long as 8 of them remain, which leaves the least dependence between them.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BinCounts:
-    """Counts by block and bin [G, K], bins of one feature side by side; rows by block [G]; where features begin."""
+    """Counts by block and bin [G, K], bins of a feature adjacent; rows by block [G]; index of each feature's first bin."""
 
     counts: Floats
     rows: Floats
@@ -46,10 +48,10 @@ class _BinCounts:
 
 
 def plugin(windows: Windows) -> Drift:
-    """One alarm for all features together at the chance that is asked, and a finding for each that is shown to move.
+    """Test all features together at the level of `windows`, with a finding for each feature that is shown to have moved.
 
-    Raises NotApplicable below 20 groups or 8 runs in all, or where runs are too few to show a change at that chance,
-    and DataError where the windows do not have the columns of the signature.
+    Raises NotApplicable below 20 groups or 8 runs in all, or if there are too few runs for that level, and DataError if
+    the windows do not have the columns of the signature.
     """
     blocks = make_blocks(windows)
     _require_resolution(windows, blocks)
@@ -87,7 +89,7 @@ def _require_resolution(windows: Windows, blocks: PermutationBlocks) -> None:
 
 
 def _statistics(table: _BinCounts, blocks: PermutationBlocks, alpha: float) -> Floats:
-    """Each feature's statistic, for the windows as they are and dealt anew -> [1 + R, F]; R as `alpha` asks."""
+    """Return each feature's statistic, observed first and then permuted, [1 + R, F]; R depends on `alpha`."""
     table = _without_pattern(table, blocks)
     found = [_permuted_statistics(table, blocks, 0)]
     wanted = min(MAX_PERMUTATIONS, int(RESOLVED / alpha))
@@ -103,12 +105,12 @@ def _permuted_statistics(table: _BinCounts, blocks: PermutationBlocks, seed: int
 
 
 def _batch_size(blocks: PermutationBlocks) -> int:
-    """How often to deal anew at once: more often where there are few blocks, for which it costs little."""
+    """Return the number of permutations of a batch: more if there are few blocks, which makes them cheap."""
     return min(BATCH, max(MIN_PERMUTATIONS, _WORK // blocks.count))
 
 
 def _p_value(spread: Floats) -> float:
-    """The share of ways of dealing that are at least as far apart as the true one, which counts as well."""
+    """Return the share of permutations at least as extreme as the observed windows, which count as one."""
     alarm = np.square(np.maximum(spread, 0)).sum(1)
     return float((alarm >= alarm[0] - _EPSILON).mean())
 
@@ -143,9 +145,9 @@ def _require_shape(window: Window, width: int) -> None:
 
 
 def _without_pattern(table: _BinCounts, blocks: PermutationBlocks) -> _BinCounts:
-    """The counts less what repeats every `run` groups; it does not look at which window a group is in.
+    """Subtract what repeats every `run` groups, regardless of which window a group is in.
 
-    The pattern is how a phase differs from its own week, so that a change from week to week is left as it is.
+    The pattern is the deviation of a phase from its own week, so that changes from week to week remain.
     """
     if blocks.pattern == 1:
         return table
@@ -157,16 +159,16 @@ def _without_pattern(table: _BinCounts, blocks: PermutationBlocks) -> _BinCounts
 
 
 def _totals(values: Floats, codes: Ints) -> Floats:
-    """Sums of rows of values [G, K] by code -> [codes, K]."""
+    """Sum rows of values [G, K] by code -> [codes, K]."""
     found = np.zeros((int(codes.max()) + 1, values.shape[1]))
     np.add.at(found, codes, values)
     return found
 
 
 def _studentized(table: _BinCounts, dealt: Floats) -> Floats:
-    """Each bin's difference of shares over its standard error by group, for each way of dealing -> [1 + R, K].
+    """Return each bin's difference of shares over its standard error by group, for each permutation -> [1 + R, K].
 
-    The error is at least that of independent rows, or a bin that is empty in one window would have none.
+    The error is at least that of independent rows; otherwise it would be 0 for a bin that is empty in one window.
     """
     counts, rows = table.counts, table.rows[:, None]
     moments = np.concatenate([counts, np.square(counts), counts * rows, rows, np.square(rows)], axis=1)
@@ -180,7 +182,7 @@ def _studentized(table: _BinCounts, dealt: Floats) -> Floats:
 
 
 def _shares_and_variances(sums: Floats, groups: Floats) -> tuple[Floats, Floats, Floats]:
-    """Shares and their linearised variances [R, K], and rows [R, 1], from sums of c, c^2, c n, n and n^2."""
+    """Return shares and their linearized variances [R, K], and rows [R, 1], from sums of c, c^2, c n, n and n^2."""
     linear, squares, mixed = np.split(sums[:, :-2], 3, axis=1)
     rows, rows_squared = sums[:, -2:-1], sums[:, -1:]
     shares = linear / rows
@@ -189,14 +191,14 @@ def _shares_and_variances(sums: Floats, groups: Floats) -> tuple[Floats, Floats,
 
 
 def _by_feature(ratios: Floats, begins: Ints) -> Floats:
-    """The root of the mean square over the bins of each feature -> [1 + R, F]."""
+    """Return the root mean square over the bins of each feature -> [1 + R, F]."""
     sizes = np.diff(np.append(begins, ratios.shape[1]))
     means: Floats = np.sqrt(np.add.reduceat(np.square(ratios), begins, axis=1) / sizes)
     return means
 
 
 def _standardized(statistics: Floats) -> Floats:
-    """Each feature in units of its own spread over all ways of dealing, the true one among them."""
+    """Scale each feature by its own spread over all permutations, the observed one included."""
     centred = statistics - statistics.mean(0)
     scaled: Floats = centred / (statistics.std(0) + _EPSILON)
     return scaled
@@ -208,7 +210,7 @@ def _shares(table: _BinCounts, first: int) -> tuple[Floats, Floats]:
 
 
 def _distances(shares: tuple[Floats, Floats], begins: Ints) -> Floats:
-    """The triangular discrimination of each feature's shares (Topsoe 2000), in [0, 1]."""
+    """Compute the triangular discrimination of each feature's shares (Topsoe 2000), in [0, 1]."""
     one, two = shares
     apart = np.square(one - two) / np.maximum(one + two, _EPSILON)
     return np.asarray(np.add.reduceat(apart, begins) / 2)
@@ -241,7 +243,7 @@ def _names(table: _BinCounts, order: Ints) -> str:
 def _feature_finding(
     table: _BinCounts, shares: tuple[Floats, Floats], number: int, of_all: Finding, p: float
 ) -> Finding:
-    """The finding of one feature beside that of all, with the bin whose share changed most."""
+    """Return the finding of one feature, with the bin whose share changed most."""
     bins = table.bins[number]
     begin = int(table.begins[number])
     one, two = (side[begin : begin + bins.size] for side in shares)
@@ -259,10 +261,11 @@ MIN_RUNS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermutationBlocks:
-    """The block of each row, `codes` int64 [n], those of the window before first: `first` blocks are its.
+    """The units of permutation: `codes` int64 [n] gives the block of each row, and the first `first` blocks are the window before.
 
-    A block is a group, or beyond MOST_BLOCKS groups a few neighbours. `numbers` int64 [G] place each block in time;
-    `pattern` is over how many a pattern repeats (1: none), `run` how many move as one; `n_groups` counts by window.
+    A block is a group, or a few neighbors if there are more than MAX_BLOCKS groups. `numbers` int64 [G] is each block's
+    position in time; a pattern repeats every `pattern` blocks (1: none); `run` blocks are permuted together; `n_groups`
+    counts the groups by window.
     """
 
     codes: Ints
@@ -279,7 +282,7 @@ class PermutationBlocks:
 
     @property
     def least(self) -> float:
-        """How often chance deals the windows just as they are: no p can be below, however far the windows are apart."""
+        """Smallest possible p-value: the probability of permuting the windows into the observed ones."""
         return sum(self._as_it_is(phase) for phase in range(self.run)) / self.run
 
     def _as_it_is(self, phase: int) -> float:
@@ -290,9 +293,9 @@ class PermutationBlocks:
 
 
 def make_blocks(windows: Windows) -> PermutationBlocks:
-    """The blocks of two windows, with runs as long as leave FEWEST_RUNS of them: longer ones lean on each other least.
+    """Return the blocks of two windows, with runs as long as MIN_RUNS of them allow: longer runs are less dependent.
 
-    Raises NotApplicable below 20 groups or 8 runs in all, where dealing anew could not show a change.
+    Raises NotApplicable below 20 groups or 8 runs in all, which could not show a change.
     """
     groups = (windows.before.groups, windows.after.groups)
     numbers = [np.unique(each) for each in groups]
@@ -319,9 +322,9 @@ def make_blocks(windows: Windows) -> PermutationBlocks:
 
 
 def permute_windows(blocks: PermutationBlocks, times: int, *, seed: int = 0) -> Floats:
-    """Who is in the first window: as it is, then dealt anew so many times; 0 or 1, float64 [1 + times, G].
+    """Return which blocks are in the first window: as observed, then permuted `times` times; 0 or 1, float64 [1 + times, G].
 
-    Runs are cut at a random phase and put in random order; the first blocks of that order make the window.
+    Runs are cut at a random phase and shuffled; the first blocks of that order form the window.
     """
     rng = np.random.default_rng(seed)
     runs = (np.arange(blocks.count) + rng.integers(blocks.run, size=(times, 1))) // blocks.run

@@ -1,7 +1,8 @@
-"""Forget the rows of one key, or those older than a time, wherever the store has them, and prove it.
+"""Erase the rows of one key, or those older than a time, everywhere in the store, and prove it.
 
-Each file is replaced as a whole, after it was written down; a process that is killed leaves every other row where it
-was, and the same order given again finishes and counts all. Servers may run: what they log meanwhile is not touched.
+The journal records each file before it is replaced as a whole. A process that is killed leaves every other row intact,
+and the same request given again completes the erasure and counts all of it. Servers may run meanwhile. Proofs are
+signed, numbered, and each names the one before it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ BEYOND_REACH = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureRequest:
-    """What is to be forgotten, and who asks for it: a `key` as callers gave it, or what is `older` (90d, 12h)."""
+    """What to erase, and who asks for it: a `key` as callers sent it, or rows `older` than an age (90d, 12h)."""
 
     key: str = ""
     older: str = ""
@@ -47,10 +48,10 @@ class ErasureRequest:
 
 
 def erase(project: Project, order: ErasureRequest, *, wait: Callable[[float], object] = time.sleep) -> Erasure:
-    """Erase, look at every byte of the store, and keep a signed record of both.
+    """Erase the rows, scan the whole store for the key, and save a signed record of both.
 
-    A key is looked for as it is and as the hash that `[personal] hash` leaves of it. It waits until what servers have
-    in memory is on disk. Raises ConfigError without a publisher key, and StoreError while another erasure is not done.
+    A key is searched as it is and as the hash that `[personal] hash` makes of it. The function waits until servers have
+    flushed their log buffers. Raises ConfigError without a publisher key, and StoreError while another erasure is not done.
     """
     _require_one_criterion(order)
     publisher, secret = load_publisher(project.register.publisher_key), load_hash_key(project.config)
@@ -71,7 +72,7 @@ def erase(project: Project, order: ErasureRequest, *, wait: Callable[[float], ob
 
 
 def erasure_subject(key: str, secret: HashKey) -> str:
-    """What a proof calls a key: a keyed hash, and not the one that hashed columns hold."""
+    """Return the keyed hash by which a proof names a key; it differs from the hash in hashed columns."""
     return secret.hash(_DOMAIN + key)
 
 
@@ -104,7 +105,7 @@ def _mark(head: JournalHeader) -> tuple[str, str]:
 
 
 def _erase_files(project: Project, wish: ErasureTarget, journal: ErasureJournal) -> None:
-    """Write down and touch each file that holds rows to go, and sweep what killed processes left half-written."""
+    """Record and rewrite each file that holds rows to erase, and remove partial files of killed processes."""
     state = project.config.state
     for folder in (*(state / "log").glob("*"), state / "labels"):
         atomic.sweep(folder)
@@ -114,7 +115,7 @@ def _erase_files(project: Project, wish: ErasureTarget, journal: ErasureJournal)
 
 
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
-    """What went, place by place: files are told by keyed hashes, for a file of a few rows could be guessed."""
+    """Summarize what was erased by location; files are named by keyed hashes, since one of few rows could be guessed."""
     ordered = sorted(journal.touched.values(), key=lambda each: (each.place, each.path))
     found = []
     for place, group in groupby(ordered, key=lambda each: each.place):
@@ -146,7 +147,7 @@ def _erasure_record(
 
 
 def _model_notes(project: Project) -> tuple[str, ...]:
-    """What a key leaves where no program can take it out."""
+    """Say where traces of a key may remain that no program can remove."""
     config, made = project.config, len(list((project.config.state / "releases").glob("*/*/")))
     learned = f"{made:,} signed releases were made before: what a model learned of somebody stays in it until it is"
     source = f"{config.data.source or 'the source'} is not changed: take the rows out there"
@@ -157,13 +158,13 @@ KIND = kind_of(ErasureProof)
 
 
 def save_proof(project: Project, erasure: Erasure, publisher: Publisher) -> None:
-    """Sign an erasure and keep it in the state."""
+    """Sign an erasure and save it in the state."""
     signed = publisher.sign(canonical(erasure))
     project.save(ErasureProof(content=signed.content.decode(), signature=signed.signature.decode()))
 
 
 def load_erasures(project: Project) -> list[Erasure]:
-    """Every erasure of a project, oldest first; raises Refused for the first that was changed, or has one missing."""
+    """Return every erasure of a project, oldest first; raises Refused for one that was changed, or if one is missing."""
     trusted, found, before = load_trusted(project.register.trusted_keys), list[Erasure](), ""
     for number, content in enumerate(project.state.records(KIND, name=project.name), 1):
         proof, subject = read(ErasureProof, content), f"erasure {number} of {project.name}"
@@ -179,7 +180,7 @@ def load_erasures(project: Project) -> list[Erasure]:
 
 
 def next_in_chain(project: Project) -> tuple[int, str]:
-    """The number of the next erasure, and the digest of the last one."""
+    """Return the number of the next erasure, and the digest of the last one."""
     kept = project.state.records(KIND, name=project.name)
     last = read(ErasureProof, kept[-1]).content.encode() if kept else None
     return len(kept) + 1, digest_of(last) if last is not None else ""

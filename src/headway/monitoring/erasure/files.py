@@ -1,4 +1,7 @@
-"""Where rows of callers lie in a store, whose they are, and how they go from there."""
+"""Files of the store that hold rows of callers: log segments, labels, online features, quarantined rows.
+
+Quarantined rows are compressed parquet, so their keys are found by value, not by bytes.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _WORD = re.compile(rb"[0-9A-Za-z]")
 
 
 class AffectedFile(Record, frozen=True, kw_only=True):
-    """A file out of which rows go: its path in the store, its place, how many rows, and the SHA-256 it had before."""
+    """A file with rows to erase: its path in the store, its location, the number of rows, and its SHA-256 before."""
 
     path: str
     place: str
@@ -36,14 +39,14 @@ class AffectedFile(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureTarget:
-    """What is to go: the rows of these keys, or those of segments written before a time in ns since 1970."""
+    """What to erase: the rows of these keys, or those of segments written before a time in ns since 1970."""
 
     keys: tuple[str, ...] = ()
     before_ns: int = 0
 
 
 def affected_files(state: Path, wish: ErasureTarget) -> Iterator[AffectedFile]:
-    """Every file that holds rows which are to go; a file that goes meanwhile has none."""
+    """Yield every file that holds rows to erase; a file that disappears meanwhile has none."""
     for path in traffic.all_segments(state):
         rows, old = _count_segment_rows(path, wish), is_expired(path, wish)
         if rows or old:
@@ -61,7 +64,7 @@ def affected_files(state: Path, wish: ErasureTarget) -> Iterator[AffectedFile]:
 
 
 def erase_rows(state: Path, touch: AffectedFile, wish: ErasureTarget) -> None:
-    """Let the rows go out of a file, which is then on disk without them, or gone; again is safe."""
+    """Erase the rows of a file, which is on disk without them, or gone, at return; idempotent."""
     path = state / touch.path
     if touch.place.startswith(f"{quarantined.FOLDER}/"):
         erase_quarantined(path, wish.keys)
@@ -81,12 +84,12 @@ def erase_rows(state: Path, touch: AffectedFile, wish: ErasureTarget) -> None:
 
 
 def is_expired(path: Path, wish: ErasureTarget) -> bool:
-    """Whether all rows of a segment are older than the time."""
+    """Tell whether all rows of a segment are older than the time."""
     return segments.written_ns(path) < wish.before_ns
 
 
 def read_segment(path: Path) -> pl.DataFrame | None:
-    """A segment; None where it went meanwhile. Raises StoreError for one that cannot be read."""
+    """Read a segment, None if it disappeared meanwhile; raises StoreError if it cannot be read."""
     try:
         return pl.read_ipc_stream(path)
     except FileNotFoundError:
@@ -96,7 +99,7 @@ def read_segment(path: Path) -> pl.DataFrame | None:
 
 
 def count_occurrences(path: Path, keys: Sequence[str], *, alone: bool = False) -> int:
-    """How often the bytes of these keys are in a file; `alone` counts those only that are no part of a longer word."""
+    """Count the occurrences of the bytes of these keys in a file; `alone` excludes those within a longer word."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             found = [_count(content, key.encode("utf-8", "replace"), alone=alone) for key in keys]
@@ -106,7 +109,7 @@ def count_occurrences(path: Path, keys: Sequence[str], *, alone: bool = False) -
 
 
 def count_in_table(path: Path, keys: Sequence[str]) -> int:
-    """How many of these keys an online table has a row of."""
+    """Count the keys that have a row in an online table."""
     table = OnlineTable(path.parent, path.stem)
     try:
         return int((table.get(keys)[1] >= 0).sum())
@@ -115,7 +118,7 @@ def count_in_table(path: Path, keys: Sequence[str]) -> int:
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file as it is; "" where there is none."""
+    """Return the SHA-256 of a file, "" if there is none."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -137,7 +140,7 @@ def _affected(state: Path, path: Path, place: str, rows: int) -> AffectedFile:
 
 
 def _count_segment_rows(path: Path, wish: ErasureTarget) -> int:
-    """How many rows of a segment go; one in whose bytes no key is need not be read."""
+    """Count the rows of a segment to erase; a segment whose bytes contain no key is not decoded."""
     old = is_expired(path, wish)
     table = read_segment(path) if old or count_occurrences(path, wish.keys) else None
     if table is None or old:
@@ -150,7 +153,7 @@ def _column(values: pl.Series) -> Column:
 
 
 def count_quarantined(path: Path, keys: Sequence[str]) -> int:
-    """How many rows hold one of these keys as a value of any column, a number as it is written; 0 where the file went.
+    """Count the rows with one of these keys as a value of any column; 0 if the file disappeared.
 
     Raises StoreError for a file that cannot be read.
     """
@@ -159,7 +162,7 @@ def count_quarantined(path: Path, keys: Sequence[str]) -> int:
 
 
 def count_if_expired(path: Path, before_ns: int) -> int | None:
-    """How many rows a file has that was written before a time in ns since 1970; None where it is not so old."""
+    """Count the rows of a file written before a time in ns since 1970; None if it is newer."""
     try:
         if quarantined.written_ns(path) >= before_ns:
             return None
@@ -169,7 +172,7 @@ def count_if_expired(path: Path, before_ns: int) -> int | None:
 
 
 def erase_quarantined(path: Path, keys: Sequence[str]) -> None:
-    """Let the rows of these keys go out of a file, in one step; without keys the whole file goes. Again is safe."""
+    """Erase the rows of these keys from a file in one step, or the whole file if there are no keys; idempotent."""
     table = _read_quarantined(path) if keys else None
     if table is not None:
         left = table.filter(~_holds_key(table, keys))

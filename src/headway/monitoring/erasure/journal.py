@@ -1,4 +1,4 @@
-"""What an erasure is about to touch, written down before it does: killed half-way, the next one counts all of it."""
+"""Journal of an erasure: each file is recorded before it is changed, so that a killed erasure is resumed and counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = "forgetting.jsonl"
 
 
 class JournalHeader(Record, frozen=True, kw_only=True):
-    """What an erasure is for: `subject` a keyed hash, or `older_than` a time, and when it was begun."""
+    """Purpose of an erasure: `subject` (a keyed hash) or `older_than` (a time), and when it was begun."""
 
     subject: str
     older_than: str
@@ -28,7 +28,7 @@ class JournalHeader(Record, frozen=True, kw_only=True):
 
 
 class ErasureJournal:
-    """An erasure that was begun: what it is for, and every file it touched or was about to."""
+    """An erasure in progress: its purpose, and every file that it changed or was about to change."""
 
     def __init__(self, file: IO[bytes], path: Path, asked: JournalHeader) -> None:
         self._file = file
@@ -48,19 +48,19 @@ class ErasureJournal:
             self.begin(asked)
 
     def begin(self, head: JournalHeader) -> None:
-        """Begin anew, with nothing touched."""
+        """Start over, with no file changed."""
         self._file.truncate(0)
         self.head, self.touched = head, {}
         self._add(head)
 
     def note(self, touch: AffectedFile) -> None:
-        """Write down that a file is about to be touched; on disk at return. Of a file the first note is kept."""
+        """Record that a file is about to be changed, synced to disk at return; the first note of a file is kept."""
         if touch.path not in self.touched:
             self.touched[touch.path] = touch
             self._add(touch)
 
     def end(self) -> None:
-        """Empty the journal: what it tells is kept elsewhere now. The file stays, for it is the lock."""
+        """Empty the journal once its content is saved elsewhere; the file stays, because it is the lock."""
         self._file.truncate(0)
         os.fsync(self._file.fileno())
 
@@ -72,7 +72,7 @@ class ErasureJournal:
 
 @contextmanager
 def open_journal(state: Path, asked: JournalHeader) -> Iterator[ErasureJournal]:
-    """The journal of this erasure, begun or gone on with; raises StoreError while another one is under way."""
+    """Open the journal of this erasure, new or resumed; raises StoreError while another one is in progress."""
     path = state / FILE
     with path.open("a+b") as file:
         try:
@@ -85,5 +85,5 @@ def open_journal(state: Path, asked: JournalHeader) -> Iterator[ErasureJournal]:
 
 
 def _complete_lines(content: bytes) -> list[bytes]:
-    """The lines that were written to their end."""
+    """Return the lines that were written completely."""
     return content[: content.rfind(b"\n") + 1].splitlines()

@@ -1,4 +1,4 @@
-"""Where the bytes of a key still are in a store, file by file, and why they stay."""
+"""Residuals of an erased key: where its bytes remain in the store, file by file, and why."""
 
 from __future__ import annotations
 
@@ -36,10 +36,7 @@ print(json.dumps([[holds(Path(path), keys), holds(Path(path), keys, alone=True)]
 
 
 def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Residual, ...]:
-    """Every file of the store is read byte by byte, packed ones of the quarantine value by value.
-
-    The places where one of the keys is found, in their order.
-    """
+    """Search every file of the store for the keys: byte by byte, and quarantined rows value by value."""
     files = [path for path in sorted(state.rglob("*")) if path.is_file() and not _is_database_file(state, path)]
     found = [each for path in files if (each := _residual_of_file(state, path, keys))]
     return tuple(_merge_residuals([*found, *_residuals_of_database(state, keys)]))
@@ -78,7 +75,7 @@ def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual 
 
 
 def _is_value(path: Path, keys: Sequence[str]) -> bool:
-    """Whether a key is a whole value there, and not a part of others, or two that lie side by side."""
+    """Tell whether a key is a complete value in a file, and not a part of others, or two adjacent ones."""
     if path.suffix != segments.SUFFIX:
         return files.count_in_table(path.with_name(path.name.partition(".")[0] + ".sqlite"), keys) > 0
     table = files.read_segment(path)
@@ -87,7 +84,7 @@ def _is_value(path: Path, keys: Sequence[str]) -> bool:
 
 
 def _merge_residuals(found: Sequence[Residual]) -> list[Residual]:
-    """One for each place and reason."""
+    """Merge residuals of the same location and reason."""
     times: dict[tuple[str, str, bool], int] = {}
     for each in found:
         case = (each.place, each.why, each.is_other)
