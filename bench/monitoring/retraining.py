@@ -114,7 +114,7 @@ class Replay:
                 name="flights",
                 release=f"trained to {plan[month]}",
                 rows_trained=int((self.known & (self.year.month <= plan[month])).sum()),
-                rows_labelled=int((self.known & (self.year.month <= month)).sum()),
+                rows_labeled=int((self.known & (self.year.month <= month)).sum()),
                 calibration=self.calibration(plan, month),
             )
             plan[month + 1] = month if propose_retraining(situation, POLICY) else plan[month]

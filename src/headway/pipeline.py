@@ -249,17 +249,17 @@ def watch(
     is new. A ticket is kept where the policy opens one. Without `until` it is as of now. Data that nobody checked since
     they came are told of (D057).
     """
-    post, ticket, found = open_deployed_release(project), ticket_of(project), []
+    deployed, ticket, found = open_deployed_release(project), ticket_of(project), []
     look = WindowOptions(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
     kept = project.records(MonitoringReport)
-    asker = monitor.MonitoringContext(post=post, config=project.config, budget=Budget(kept), source=source)
-    for scene in monitoring_windows(post, open_assessed_dataset(project, callback), project.config, look):
-        seen = monitor.monitor_window(asker, scene, pending=ticket)
+    context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(kept), source=source)
+    for window in monitoring_windows(deployed, open_assessed_dataset(project, callback), project.config, look):
+        seen = monitor.monitor_window(context, window, pending=ticket)
         ticket = ticket or seen.report.ticket
-        for record in (seen.evidence, seen.report.ticket, seen.report) if seen.news else (seen.report.ticket,):
+        for record in (seen.evidence, seen.report.ticket, seen.report) if seen.is_new else (seen.report.ticket,):
             if record is not None:
                 project.save(record)
-        if seen.news:
+        if seen.is_new:
             kept.append(seen.report)
         found.append(seen.report)
     return found
@@ -275,18 +275,18 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
 
     Killed half-way and started again, it goes on from the last training that was done.
     """
-    post = open_deployed_release(project)
-    lesson = retraining.prepare_retraining(project, post, open_assessed_dataset(project, callback), until)
-    return retraining.retrain(project, post, lesson, ticket=pending_ticket(project, post), callback=callback)
+    deployed = open_deployed_release(project)
+    lesson = retraining.prepare_retraining(project, deployed, open_assessed_dataset(project, callback), until)
+    return retraining.retrain(project, deployed, lesson, ticket=pending_ticket(project, deployed), callback=callback)
 
 
 def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
     """The live release with its probabilities shifted as the last labelled days ask for, judged against it."""
-    post = open_deployed_release(project)
+    deployed = open_deployed_release(project)
     return recalibration.recalibrate_release(
         project,
-        post,
-        recalibration.prepare_recalibration(project, post, open_assessed_dataset(project, callback), until),
+        deployed,
+        recalibration.prepare_recalibration(project, deployed, open_assessed_dataset(project, callback), until),
     )
 
 

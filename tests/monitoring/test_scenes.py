@@ -40,7 +40,7 @@ def dataset(*, days: int = 91, groups: str = "day", **columns: pl.Series) -> Dat
     return make_dataset(table.with_columns(**columns), roles, name="a table")
 
 
-def post(task: str = "regression") -> DeployedRelease:
+def deployed(task: str = "regression") -> DeployedRelease:
     """The echo release, trained before January and judged on it."""
     made = release()
     made = replace(made, variant=replace(made.variant, task=task))
@@ -59,7 +59,7 @@ def post(task: str = "regression") -> DeployedRelease:
 
 
 def test_each_month_after_the_judge_stands_beside_it_and_knows_what_was_labelled_before():
-    february, march = monitoring_windows(post(), dataset(), Config(), NOW)
+    february, march = monitoring_windows(deployed(), dataset(), Config(), NOW)
     assert [(each.name, each.since, each.over, each.due) for each in (february, march)] == [
         ("2020-02", datetime(2020, 2, 1), True, True),
         ("2020-03", datetime(2020, 3, 1), True, True),
@@ -72,30 +72,32 @@ def test_each_month_after_the_judge_stands_beside_it_and_knows_what_was_labelled
 def test_a_period_is_due_only_when_its_labels_have_had_their_time():
     config = Config(data=DataSection(label_delay="10d"))
     february, march = monitoring_windows(
-        post(), dataset(), config, WindowOptions(now=NOW.now, until=datetime(2020, 4, 5))
+        deployed(), dataset(), config, WindowOptions(now=NOW.now, until=datetime(2020, 4, 5))
     )
     assert [(each.over, each.due) for each in (february, march)] == [(True, True), (True, False)]
     assert np.isnan(march.window.labels).sum() == 5 * 20 + 19  # from the second row of March 26 on
 
 
 def test_without_a_row_there_is_no_period():
-    made = post()
+    made = deployed()
     training = replace(made.training, until="2025-01-01", judged_until="2025-02-01")
     learned_all = dataclasses.replace(made, training=training)
     assert list(monitoring_windows(learned_all, dataset(), Config(), NOW)) == []
 
 
 def test_of_another_task_the_inputs_are_watched_and_quality_says_why_it_is_not():
-    asker = MonitoringContext(post=post(), config=Config(), budget=Budget([]))
-    february = monitor_window(asker, next(monitoring_windows(asker.post, dataset(), Config(), NOW))).report
+    context = MonitoringContext(deployed=deployed(), config=Config(), budget=Budget([]))
+    february = monitor_window(context, next(monitoring_windows(context.deployed, dataset(), Config(), NOW))).report
     assert [each.question for each in february.answers] == ["drift"] and february.status == "unknown"
     assert "quality cannot be said: it is defined for the task 'binary', not for 'regression'" in february.message
 
 
 def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
     broken = pl.Series([10.0 * (row >= 31 * 20) for row in range(91 * 20)])
-    asker = MonitoringContext(post=post(), config=Config(), budget=Budget([]))
-    february = monitor_window(asker, next(monitoring_windows(asker.post, dataset(a=broken), Config(), NOW))).report
+    context = MonitoringContext(deployed=deployed(), config=Config(), budget=Budget([]))
+    february = monitor_window(
+        context, next(monitoring_windows(context.deployed, dataset(a=broken), Config(), NOW))
+    ).report
     (asked,) = february.answers
     assert asked.level == lord_level([], WEALTH["drift"]) and asked.shown == ("drift.p",)
     assert {finding.limit for finding in february.drift.findings} == {asked.level}
@@ -103,30 +105,30 @@ def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
 
 def test_a_ticket_is_told_of_no_period_before_it_was_opened():
     config = Config(retrain=RetrainSection(rows_grown=1.5))
-    asker = MonitoringContext(post=post(), config=config, budget=Budget([]))
-    february, march = monitoring_windows(asker.post, dataset(), config, NOW)
-    ticket = monitor_window(asker, march).report.ticket
+    context = MonitoringContext(deployed=deployed(), config=config, budget=Budget([]))
+    february, march = monitoring_windows(context.deployed, dataset(), config, NOW)
+    ticket = monitor_window(context, march).report.ticket
     assert ticket.reasons == ("rows",)
-    told = [monitor_window(asker, each, pending=ticket).report.message for each in (february, march)]
+    told = [monitor_window(context, each, pending=ticket).report.message for each in (february, march)]
     assert ["a ticket to train it anew is open" in each for each in told] == [False, True]
 
 
 def test_labels_that_are_texts_are_known_though_they_are_no_numbers():
     kinds = pl.Series([None if row % 10 == 0 else ("x", "y", "z")[row % 3] for row in range(91 * 20)])
-    found = score_rows(post("multiclass"), dataset(y=kinds), since=FIRST)
+    found = score_rows(deployed("multiclass"), dataset(y=kinds), since=FIRST)
     assert len(found.known()) == 0.9 * len(found)
 
 
 @pytest.mark.parametrize(("groups", "count", "run"), [("day", 91, 7), ("who", 9, 1), ("", 1820, 1)])
 def test_groups_are_days_or_callers_in_order_of_their_first_row_or_each_row_its_own(groups, count, run):
-    found = score_rows(post(), dataset(groups=groups), since=FIRST)
+    found = score_rows(deployed(), dataset(groups=groups), since=FIRST)
     numbers, first = np.unique(found.groups, return_index=True)
     assert found.run == run and abs(len(numbers) - count) <= 1
     assert (np.diff(first) > 0).all()
 
 
 def test_rows_of_one_day_are_one_group_where_they_are_put_beside_a_log():
-    found = score_rows(post(), dataset(groups="who"), since=FIRST).by_day()
+    found = score_rows(deployed(), dataset(groups="who"), since=FIRST).by_day()
     assert found.run == 7 and np.unique(found.groups)[0] == (date(2020, 1, 1) - date(1970, 1, 1)).days
 
 
@@ -134,4 +136,4 @@ def test_a_delay_and_a_time_that_are_none_are_refused():
     with pytest.raises(ConfigError, match="label_delay is 'soon'"):
         parse_delay("soon")
     with pytest.raises(DataError, match="time column 'a' is no time"):
-        score_rows(post(), Dataset(name="", table=dataset().table, roles=Roles(target="y", time="a")), since=FIRST)
+        score_rows(deployed(), Dataset(name="", table=dataset().table, roles=Roles(target="y", time="a")), since=FIRST)

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 from tests.monitoring import rollouts
-from tests.monitoring.test_scenes import post
+from tests.monitoring.test_scenes import deployed
 from tests.serving.kept_log import KeptLog
 
 from headway.core.dataset import ASKED_AT
@@ -60,7 +60,7 @@ def log(project, *said: tuple[str, int, float | None]) -> None:
 def read(project):
     release = project.register.resolve("flights@live")
     return logged_rows(
-        project.config.state, dataclasses.replace(post(), release=release.release, digest=release.digest)
+        project.config.state, dataclasses.replace(deployed(), release=release.release, digest=release.digest)
     )
 
 
@@ -82,7 +82,7 @@ def test_a_later_label_of_a_key_wins_and_is_known_from_then_on(project):
     for value in (0.0, 1.0):
         traffic.save_labels(project.config.state, "flights", [Label("a", value)], who="ann")
     found = read(project)
-    assert found.labels.tolist() == [1.0] and len(found.as_of(datetime(2020, 3, 1)).known()) == 0
+    assert found.labels.tolist() == [1.0] and len(found.as_of(datetime(2020, 3, 1)).labeled()) == 0
 
 
 def test_where_nobody_was_answered_it_says_how_to_serve(project):

@@ -54,11 +54,11 @@ class Budget:
 
     def _answers(self, question: Question) -> Iterator[tuple[datetime, MonitoringAnswer]]:
         """Yield the start and the answer of each period for which the question was tested, in that order."""
-        asked = set()
+        tested = set()
         for watch in self.kept:
             reply, period = watch.reply(question), period_of_report(watch)
-            if reply and period not in asked:
-                asked.add(period)
+            if reply and period not in tested:
+                tested.add(period)
                 yield datetime.fromisoformat(watch.since), reply
 
 
@@ -67,7 +67,7 @@ def period_of_report(watch: MonitoringReport) -> Period:
     return Period(release=watch.release, source=watch.source, since=watch.since, until=watch.until)
 
 
-def lord_level(yes: Sequence[bool], wealth: float) -> float:
+def lord_level(rejections: Sequence[bool], wealth: float) -> float:
     """Return the LORD++ level of the next test.
 
     Parameters
@@ -80,12 +80,12 @@ def lord_level(yes: Sequence[bool], wealth: float) -> float:
     >>> round(lord_level([], 0.03), 4), round(lord_level([False], 0.03), 4), round(lord_level([True], 0.03), 4)
     (0.0131, 0.0043, 0.0131)
     """
-    now = len(yes) + 1
+    now = len(rejections) + 1
     found = wealth * _weight(now)
-    for count, at in enumerate(place for place, said in enumerate(yes, 1) if said):
+    for count, at in enumerate(index for index, rejected in enumerate(rejections, 1) if rejected):
         found += (FDR_LEVEL if count else FDR_LEVEL - wealth) * _weight(now - at)
     return found
 
 
-def _weight(place: int) -> float:
-    return float(place**-DECAY) / _SUM
+def _weight(index: int) -> float:
+    return float(index**-DECAY) / _SUM

@@ -26,7 +26,7 @@ class DeployedRelease:
     model: Engine
     training: Training
 
-    def answer(self, rows: Floats) -> Floats:
+    def predict(self, rows: Floats) -> Floats:
         """Return calibrated predictions, float64 [n, k], for rows float64 [n, d]."""
         return calibration_function(self.release.calibrator)(self.model.predict(rows))
 
@@ -53,11 +53,11 @@ def open_deployed_release(project: Project, pointer: str = "live") -> DeployedRe
     )
 
 
-def pending_ticket(project: Project, post: DeployedRelease) -> Ticket | None:
+def pending_ticket(project: Project, deployed: DeployedRelease) -> Ticket | None:
     """Return the open ticket: the last one, if its release is still deployed."""
     content = project.state.latest("ticket", name=project.name)
     ticket = read(Ticket, content) if content else None
-    return ticket if ticket and ticket.release == post.digest else None
+    return ticket if ticket and ticket.release == deployed.digest else None
 
 
 def _last_training(project: Project, release: Release) -> Training:

@@ -72,13 +72,13 @@ def feature_values(windows: Windows, number: int) -> Floats:
     return np.concatenate([windows.before.rows[:, number], windows.after.rows[:, number]])
 
 
-def make_bins(field: Field, values: Floats, *, most: int = BINS) -> FeatureBins:
+def make_bins(field: Field, values: Floats, *, max_bins: int = BINS) -> FeatureBins:
     """Return at most `max_bins` bins of equal mass over values [n] of both windows; for categories, one bin each."""
     if field.categories:
         return FeatureBins(field=field, edges=np.empty(0))
     some = values[:: max(1, len(values) // _SAMPLE)]
     present = some[~np.isnan(some)]
-    return FeatureBins(field=field, edges=quantile_edges(present, most) if len(present) else np.empty(0))
+    return FeatureBins(field=field, edges=quantile_edges(present, max_bins) if len(present) else np.empty(0))
 
 
 RANK_BINS = 10  # few, so that each has groups enough to know its loss
@@ -121,7 +121,7 @@ def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measureme
     sample = Sample(n_rows=len(before) + len(after), n_groups=n_before + n_after, bounds=UNBOUNDED)
     for number, field in enumerate(windows.signature.inputs):
         values = feature_values(windows, number)
-        bins = make_bins(field, values, most=RANK_BINS)
+        bins = make_bins(field, values, max_bins=RANK_BINS)
         codes, split = bins.codes(values), len(losses)
         cells = before * bins.size + codes[:split][known]
         lost = tally(cells, n_before * bins.size, losses[known]).reshape(n_before, bins.size)

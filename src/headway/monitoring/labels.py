@@ -1,4 +1,4 @@
-"""Labels from a file: two columns, `key` and `label`."""
+"""Labels from a file with two columns, `key` and `label`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MEND = "a csv or parquet file with columns key and label, such as: key,label"
 
 
 def read_label_file(file: Path, section: DataSection) -> list[Label]:
-    """The labels of a csv or parquet file, in its order; written as the target is, of which `[data]` says how.
+    """Read the labels of a csv or parquet file, written in the form of the target that `[data]` declares.
 
-    Raises DataError where it cannot be read, lacks a column, or a label is missing or no number.
+    Raises DataError if the file cannot be read, lacks a column, or a label is missing or not a number.
     """
     try:
         table = (

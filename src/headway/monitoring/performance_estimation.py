@@ -1,20 +1,19 @@
-"""Quality of a period that has no labels yet: its scores, read as the last labelled period taught to read them.
+"""Performance estimation without labels: scores of a period, calibrated on the last labeled period.
 
-Rolling calibration: log-odds(late) = a + b * log-odds(score) is fitted on the last labelled period, and what it says of
-the unlabelled scores gives the area under the ROC curve and the Brier score they would have. The interval has three
-parts, each from labelled periods alone:
-- the calibrator's: leave-one-group-out jackknife of the last labelled period;
-- that of the labels to come, which vary by group about any calibrator: the jackknife of (realised - estimated) on the
-  last labelled period, scaled to the number of groups of the new one;
-- the world's: in labelled periods before, each was estimated from the one before it; what those errors squared have
-  beyond the two parts above, on average and at least 0, is added (the moment estimate of DerSimonian and Laird 1986).
-Only a model's out-of-sample periods may be given: on its training rows it looks better than it is.
+A logistic calibration of the log-odds of the score, a + b * log-odds, is fitted on the last labeled period. Applied to
+the unlabeled scores it gives the ROC AUC and the Brier score that they would have. The variance has three parts, each
+from labeled periods alone:
+- of the calibration: a leave-one-group-out jackknife of the last labeled period;
+- of the future labels, which vary by group around any calibration: the jackknife of (realized - estimated) on the last
+  labeled period, scaled to the number of groups of the new one;
+- between periods: each earlier labeled period is estimated from the one before it; the mean excess of the squared
+  errors over the two parts above, at least 0, is added (moment estimator of DerSimonian and Laird 1986).
+Only out-of-sample periods may be passed: on its training rows a model looks better than it is.
 
-It does not answer, and says so, where the labelled period cannot teach: fewer than 20 groups, one class only, a score
-that does not rank for sure there (the slope's interval reaches 0), scores so far from the labelled ones that those are
-worth less than half of their number (Kish's effective sample size), or an interval of AUC wider than 0.2. These limits
-are plain ones (half of a sample, a width that is of use), written down before the first interval was computed and kept
-since; the interval's width has no constant that was fitted.
+No estimate is given, with the reason, if the labeled period has fewer than 20 groups or one class only, if its score
+does not rank for sure (the interval of the slope reaches 0), if the scores have moved so far that the labeled ones are
+worth less than half of their number (Kish's effective sample size), or if the interval of the AUC is wider than 0.2.
+These limits were fixed before the first interval was computed; no constant of the interval was fitted.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class LabeledScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Estimate:
-    """One period estimated from the one before: AUC and Brier score [2], and the variance of their errors [2]."""
+    """Estimate of one period from the one before: AUC and Brier score [2], and the variance of their errors [2]."""
 
     values: Floats
     variance: Floats
@@ -69,7 +68,7 @@ class _Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tables:
-    """Labelled counts [G, B]; rows, sums and sums of squares of scores: `moments` new [B], `own` labelled [G, B]."""
+    """Labeled counts by group and bin [G, B], and rows, sums and sums of squares of scores: new [B], labeled [G, B]."""
 
     positives: Floats
     negatives: Floats
@@ -78,17 +77,30 @@ class _Tables:
     own: tuple[Floats, Floats, Floats]
 
 
-def estimate_performance(labelled: Sequence[LabeledScores], scores: Floats, groups: Ints) -> list[Measurement]:
-    """`roc_auc.estimated` and `brier.estimated` of scores [n] in [0, 1] whose labels are not known; `groups` int64 [n].
+def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, groups: Ints) -> list[Measurement]:
+    """Estimate `roc_auc.estimated` and `brier.estimated` of a period without labels.
 
-    `labelled` are periods of like length in order of time, the last one just before the new one. The interval is for
-    what the labels will say once they come. Raises NotApplicable, with the reason, where no honest number can be given.
+    The interval covers the metrics that the labels will give once they arrive.
+
+    Parameters
+    ----------
+    labeled : sequence of LabeledScores
+        Periods of similar length in order of time, the last one just before the new one.
+    scores : ndarray of shape (n,)
+        Scores of the new period in [0, 1].
+    groups : ndarray of shape (n,)
+        Groups of the new period, int64.
+
+    Raises
+    ------
+    NotApplicable
+        If no reliable estimate is possible, with the reason.
     """
-    if not labelled:
+    if not labeled:
         raise NotApplicable("no labelled period is known from which to read scores", hint="headway labels add")
-    roll = _estimate_from(labelled[-1], scores, len(np.unique(groups)))
-    variance = roll.variance + _between_period_variance(labelled)
-    n_groups = len(np.unique(labelled[-1].groups))
+    roll = _estimate_from(labeled[-1], scores, len(np.unique(groups)))
+    variance = roll.variance + _between_period_variance(labeled)
+    n_groups = len(np.unique(labeled[-1].groups))
     sample = Sample(n_rows=len(scores), n_groups=n_groups, bounds=SHARE)
     found = [
         t_interval(name, Estimate(value=float(value), se=math.sqrt(each), dof=n_groups - 1, method=METHOD), sample)
@@ -103,10 +115,10 @@ def estimate_performance(labelled: Sequence[LabeledScores], scores: Floats, grou
     return found
 
 
-def _between_period_variance(labelled: Sequence[LabeledScores]) -> Floats:
-    """The mean of squared errors beyond their expected variance, over labelled periods with one before them -> [2]."""
+def _between_period_variance(labeled: Sequence[LabeledScores]) -> Floats:
+    """Return the mean excess of squared errors over their expected variance, over pairs of labeled periods -> [2]."""
     surplus = [np.zeros(2)]
-    for before, period in pairwise(labelled):
+    for before, period in pairwise(labeled):
         try:
             roll = _estimate_from(before, period.scores, len(np.unique(period.groups)))
         except NotApplicable:
@@ -117,7 +129,7 @@ def _between_period_variance(labelled: Sequence[LabeledScores]) -> Floats:
 
 
 def _realised_metrics(period: LabeledScores) -> Floats:
-    """AUC and Brier score of a labelled period -> [2]."""
+    """Compute AUC and Brier score of a labeled period -> [2]."""
     edges = quantile_edges(period.scores, BINS)
     codes, size = np.searchsorted(edges, period.scores, side="right"), len(edges) + 1
     positives = tally(codes, size, period.labels)
@@ -153,7 +165,7 @@ def _require_usable(last: LabeledScores, scores: Floats) -> None:
 
 
 def _overlap(before: Floats, now: Floats) -> float:
-    """Kish's effective share of the labelled rows, weighted to the scores of now: 1 / sum(new share^2 / old share)."""
+    """Return Kish's effective share of the labeled rows, weighted to the new scores: 1 / sum(new share^2 / old share)."""
     edges = quantile_edges(before, OVERLAP_BINS)
     size = len(edges) + 1
     old, new = (tally(np.searchsorted(edges, each, side="right"), size) / len(each) for each in (before, now))
@@ -188,10 +200,10 @@ def _log_odds(scores: Floats) -> Floats:
 
 
 def _fit(positives: Floats, negatives: Floats, odds: Floats) -> Floats:
-    """Intercept and slope [..., 2] of a logistic regression of counts [..., B] on log-odds [B].
+    """Fit intercept and slope [..., 2] of a logistic regression of counts [..., B] on log-odds [B].
 
-    By Newton's method on log-odds of mean 0 and spread 1, each step held in [-1, 1]: whole steps run away where a model
-    separates the classes well, and held ones would not arrive where its scores lie close together.
+    Newton's method on standardized log-odds, with steps clipped to [-1, 1]: full steps diverge if a model separates the
+    classes well, and clipped steps on the raw scale would not arrive if its scores lie close together.
     """
     rows = positives + negatives
     weights = rows.sum(tuple(range(rows.ndim - 1)))
@@ -216,7 +228,7 @@ def _rates(calibrator: Floats, odds: Floats) -> Floats:
 
 
 def _implied_metrics(calibrator: Floats, odds: Floats, moments: tuple[Floats, Floats, Floats]) -> Floats:
-    """AUC and Brier score [..., 2] that scores have if the calibrator is right; moments [..., B] of scores by bin."""
+    """Return AUC and Brier score [..., 2] of scores if the calibration is right; moments [..., B] of scores by bin."""
     rows, sums, squares = moments
     rates = _rates(calibrator, odds)
     brier = (rates * (rows - 2 * sums) + squares).sum(-1) / rows.sum(-1)
@@ -224,7 +236,7 @@ def _implied_metrics(calibrator: Floats, odds: Floats, moments: tuple[Floats, Fl
 
 
 def _gaps(tables: _Tables, calibrator: Floats) -> Floats:
-    """Realised less implied AUC and Brier score of the labelled period with each group left out -> [G, 2]."""
+    """Return realized less implied metrics of the labeled period with each group left out -> [G, 2]."""
     rows, sums, squares = (each.sum(0) - each for each in tables.own)
     positives, negatives = (each.sum(0) - each for each in (tables.positives, tables.negatives))
     brier = (squares - 2 * _sums_of_positives(tables) + positives).sum(-1) / rows.sum(-1)
@@ -233,7 +245,7 @@ def _gaps(tables: _Tables, calibrator: Floats) -> Floats:
 
 
 def _sums_of_positives(tables: _Tables) -> Floats:
-    """Sums of the scores of positives without each group, each score taken as the mean of its group and bin."""
+    """Sum the scores of positives without each group, each score taken as the mean of its group and bin."""
     rows, sums, _ = tables.own
     part = tables.positives * sums / np.maximum(rows, 1)
     left: Floats = part.sum(0) - part
@@ -241,7 +253,7 @@ def _sums_of_positives(tables: _Tables) -> Floats:
 
 
 def _jackknife(without_each: Floats) -> Floats:
-    """The jackknife variance over groups in order of time, [G, 2] -> [2]."""
+    """Compute the jackknife variance over groups in order of time, [G, 2] -> [2]."""
     count, influence = len(without_each), without_each - without_each.mean(0)
     variance: Floats = (count - 1) / count * np.square(influence).sum(0) * autocorrelation_factor(influence.T)
     return variance

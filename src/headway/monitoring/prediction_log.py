@@ -1,7 +1,7 @@
-"""Read the prediction log and the labels as they grow: what of each request is not yet known waits for the rest.
+"""Readers of the prediction log and the label store while they grow.
 
-Servers write segments on their own, so that one named earlier may appear later: what was read is known by its name,
-and a row whose other half is still to come waits for it.
+Servers write segments independently, so that a segment with an earlier name may appear later: segments are remembered
+by name, and a row whose counterpart has not appeared yet waits for it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ARM_COLUMNS = {"status": pl.Int64, "latency_us": pl.Int64}
 
 
 class SegmentReader:
-    """The rows of one folder of segments; each is read once, from those named after `since_us` on.
+    """Reader of a folder of segments; each is read once, starting with those named after `since_us`.
 
-    Every segment must have these columns.
+    Every segment must have the given columns.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], *, since_us: int = 0) -> None:
@@ -34,7 +34,7 @@ class SegmentReader:
         self._read: set[str] = set()
 
     def read(self) -> list[pl.DataFrame]:
-        """The segments that are new; raises StoreError for one that cannot be read."""
+        """Return the segments that are new; raises StoreError for one that cannot be read."""
         new = [path for path in segments.segments(self._folder, after=self._after) if path.name not in self._read]
         tables = [table for path in new if (table := _read_log_segment(path, self._columns)) is not None]
         self._read.update(path.name for path in new)
@@ -42,7 +42,7 @@ class SegmentReader:
 
 
 class StageRequests:
-    """Requests of a rollout's stage, each once: its key, and what live and the release said to its first row."""
+    """Requests of a rollout's stage, each once: its key, and what both arms answered to its first row."""
 
     def __init__(self, state: Path, rollout: Rollout) -> None:
         self._since_us = _micros(rollout.stage_at)
@@ -52,8 +52,10 @@ class StageRequests:
         self._halves = [pl.DataFrame(), pl.DataFrame()]
 
     def read(self) -> pl.DataFrame:
-        """What is new and whole, oldest first: `request`, `key`, `at_us`, and `status`, `latency_us`, `out` (a list) of
-        each side, as `live.status`, `release.status`, ...; null where a side was not asked.
+        """Return the new complete requests, oldest first.
+
+        Columns are `request`, `key`, `at_us`, and `status`, `latency_us`, `out` (a list) of each arm, as `live.status`,
+        `release.status`, ...; null if an arm was not asked.
         """
         live, release = (
             pl.concat([half, *map(self._first_rows, tail.read())], how="diagonal_relaxed")
@@ -69,7 +71,7 @@ class StageRequests:
         return pl.concat([pairs, _of_arm(alone, "live")], how="diagonal_relaxed").sort("at_us", "request")
 
     def _first_rows(self, table: pl.DataFrame) -> pl.DataFrame:
-        """The first row of each request of the stage; all outputs in one list."""
+        """Return the first row of each request of the stage, with all outputs in one list."""
         outputs = [name for name in table.columns if name.startswith("out.")]
         of_stage = table.filter((pl.col("stage") == self._stage) & (pl.col("at_us") >= self._since_us))
         rows = of_stage.unique("request", keep="first", maintain_order=True)
@@ -79,20 +81,20 @@ class StageRequests:
 
 
 class LabelReader:
-    """The labels of a name; the later one of a key wins."""
+    """Reader of the labels of a name; the later label of a key wins."""
 
     def __init__(self, state: Path, name: str) -> None:
         self._tail = SegmentReader(traffic.labels_folder(state, name), [*LABEL_SCHEMA])
 
     def read(self) -> pl.DataFrame:
-        """The labels that are new: `key` and `label`, each key once."""
+        """Return the labels that are new: `key` and `label`, each key once."""
         tables = self._tail.read()
         found = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
         return found.sort("at_us", maintain_order=True).unique("key", keep="last", maintain_order=True)
 
 
 def read_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
-    """All rows of the log of releases of a name, with their `release`, oldest first; see `store.traffic`."""
+    """Return all logged rows of releases of a name, with their `release`, oldest first; see `storage.traffic`."""
     tables = [
         table.with_columns(release=pl.lit(digest))
         for digest in digests
@@ -102,7 +104,7 @@ def read_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataF
 
 
 def read_labeled_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
-    """The answers that callers got from releases of a name, with the label of their key where it has come."""
+    """Return the answers that callers got from releases of a name, with the label of their key if it has arrived."""
     rows = read_predictions(state, name, digests)
     if rows.is_empty():
         return rows
@@ -111,13 +113,13 @@ def read_labeled_predictions(state: Path, name: str, digests: Sequence[str]) -> 
 
 
 def last_request_at(state: Path, name: str, digest: str) -> datetime | None:
-    """When the log of a release of a name was last written, UTC; None for never."""
+    """Return when the log of a release was last written, UTC; None if never."""
     paths = list(segments.segments(traffic.log_folder(state, name, digest)))
     return datetime.fromtimestamp(segments.written_ns(paths[-1]) / 1e9, UTC) if paths else None
 
 
 def _read_log_segment(path: Path, columns: Sequence[str]) -> pl.DataFrame | None:
-    """The rows of a segment; None where it was forgotten since it was listed."""
+    """Read the rows of a segment; None if it was erased since it was listed."""
     try:
         table = pl.read_ipc_stream(path)
     except FileNotFoundError:
@@ -131,7 +133,7 @@ def _read_log_segment(path: Path, columns: Sequence[str]) -> pl.DataFrame | None
 
 
 def _split_unpaired(live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that live answered alone, and those of which the other half is to come."""
+    """Split into rows that only live answers, and rows whose counterpart is still to come."""
     if live.is_empty():
         return live, live
     return live.filter(pl.col("paired") == 0), live.filter(pl.col("paired") == 1)

@@ -1,8 +1,10 @@
-"""Roll a release out: read what the servers logged, let the judge decide at every look, and move the pointers by it.
+"""Rollout control: read what servers logged, let the judge decide at every step, and move the pointers.
 
-All that a rollout knows is in the store: whoever looks next, after a crash too, goes on from the records, the pointers
-and the log. Pointers are moved first and the record is kept after, so that what is half done shows and is finished.
-A step forward needs both releases and the log whole; the way back needs the pointers alone.
+The decision itself (plan, rules, key assignment, measurement, verdict) is in `registry.rollout`, which servers import
+and which needs neither log nor store; this module is its only user with side effects. All state is in the store:
+the next process, also after a crash, resumes from records, pointers and log. Pointers are moved first and the record is
+saved after, so that a half-done step shows and is completed. A step forward needs both releases and the complete log; a
+rollback needs only the pointers.
 """
 
 from __future__ import annotations
@@ -53,12 +55,12 @@ START_HINT = "headway rollout start"
 
 
 def utc_now() -> datetime:
-    """The time in UTC."""
+    """Return the time in UTC."""
     return datetime.now(UTC)
 
 
 class RolloutCheck(NamedTuple):
-    """What one look found: the decision, the evidence unless none was asked for, and where the pointers stood."""
+    """Result of a check: the decision, the evidence if it was measured, and where the pointers stood."""
 
     decision: Decision
     evidence: Evidence | None = None
@@ -67,9 +69,9 @@ class RolloutCheck(NamedTuple):
 
 
 class RolloutController:
-    """A running rollout that is followed: each look reads what is new in the log, decides, and acts.
+    """Controller of a running rollout: each step reads what is new in the log, decides, and acts.
 
-    `clock` gives the time with its zone.
+    `clock` returns the time with its zone.
     """
 
     def __init__(self, project: Project, rollout: Rollout, *, clock: Callable[[], datetime] = utc_now) -> None:
@@ -80,9 +82,9 @@ class RolloutController:
         self._paired: PairedTraffic | None = None
 
     def evidence(self) -> Evidence:
-        """What was measured of the stage up to now; the rollout's counts are brought up to it.
+        """Measure the stage up to now, and update the rollout's counts.
 
-        Raises Refused where a release does not verify, StoreError or DataError where the log cannot be read.
+        Raises Refused if a release does not verify, StoreError or DataError if the log cannot be read.
         """
         if self._paired is None:
             live, release = (self._opened(digest) for digest in (self.rollout.live, self.rollout.release))
@@ -93,9 +95,10 @@ class RolloutController:
         return stage_evidence(self.rollout, measure_stage(self._watch), machine=this_machine(), at=self.clock())
 
     def find(self) -> RolloutCheck:
-        """What a look would do by all that is known now; nothing is done.
+        """Decide by all that is known now, without acting.
 
-        Where the pointers cannot be believed, a release does not verify or the log cannot be read, it is taken back.
+        If the pointers are not trustworthy, a release does not verify or the log cannot be read, the decision is to roll back
+        or stop.
         """
         try:
             live, beside = _heads(self.project)
@@ -111,10 +114,7 @@ class RolloutController:
         return RolloutCheck(decide_rollout(self.rollout, evidence), evidence, live, beside)
 
     def look(self) -> Decision:
-        """One look: what to do by all that is known now, which is done at return.
-
-        Raises Refused where the rollout has ended.
-        """
+        """Decide and act once; raises Refused if the rollout has ended."""
         self._catch_up()
         found = self.find()
         if found.decision.action == "stay":
@@ -129,10 +129,9 @@ class RolloutController:
         return found.decision
 
     def act(self, found: RolloutCheck, *, who: str) -> None:
-        """Do what a look found: move the pointers; keep evidence, verdict and rollout.
+        """Carry out a decision: move the pointers, save evidence, verdict and rollout.
 
-        Raises PointerMoved where a pointer is no longer where the look saw it, Refused where a release that would go
-        forward does not verify.
+        Raises PointerMoved if a pointer has moved since the check, Refused if a release to promote does not verify.
         """
         decision = found.decision
         for record in (found.evidence, decision.verdict):
@@ -152,13 +151,13 @@ class RolloutController:
         return self.project.register.resolve(f"{self.rollout.name}@{digest.removeprefix('sha256:')}").release
 
     def _catch_up(self) -> None:
-        """Begin anew where another process moved the rollout on."""
+        """Start over with the stage if another process moved the rollout on."""
         last = require_running_rollout(self.project)
         if (last.started_at, last.stage_at) != (self.rollout.started_at, self.rollout.stage_at):
             self._begin(last)
 
     def _point(self, found: RolloutCheck, who: str) -> datetime:
-        """Move the pointers as decided; returns when."""
+        """Move the pointers as decided, and return when."""
         if found.decision.action == "advance":
             return datetime.fromisoformat(self._advance(found, who).at)
         if found.decision.action == "promote":
@@ -167,7 +166,7 @@ class RolloutController:
         return self.clock()
 
     def _advance(self, found: RolloutCheck, who: str) -> PointerUpdate:
-        """The canary's move to the next stage, which is there where this was killed before the record was kept."""
+        """Move the canary to the next stage, unless a killed process did before it saved the record."""
         rollout, canary, stage = self.rollout, found.canary, self.rollout.stage + 1
         if canary and canary.deal and canary.deal.stage >= stage:
             return canary
@@ -187,7 +186,7 @@ class RolloutController:
             self.project.register.point(f"{rollout.name}@live", rollout.release, reason, after=after)
 
     def _unfinished(self, live: PointerUpdate | None, canary: PointerUpdate | None) -> Decision | None:
-        """What the pointers say that the record does not: a step that was half done, or another release made live."""
+        """Return the decision that the pointers show and the record does not: a half-done step, or another live release."""
         rollout = self.rollout
         if live and live.release == rollout.release:
             return self._noted("promote", f"it is live by {live.who}: {live.why}")
@@ -202,7 +201,7 @@ class RolloutController:
         return self._noted("advance", canary.why) if deal.stage > rollout.stage else None
 
     def _damaged(self, error: HeadwayError) -> Decision:
-        """Back, where the release does not verify; an inconclusive end, where it cannot be compared with live."""
+        """Roll back if the release does not verify; stop if it can no longer be compared with live."""
         try:
             self._opened(self.rollout.release)
         except HeadwayError as own:
@@ -214,13 +213,13 @@ class RolloutController:
 
 
 def latest_rollout(project: Project) -> Rollout | None:
-    """The last rollout of a project as it was kept last, running or ended; None where there was none."""
+    """Return the last rollout of a project, running or ended; None if there is none."""
     content = project.state.latest("rollout", name=project.name)
     return read(Rollout, content) if content else None
 
 
 def require_running_rollout(project: Project) -> Rollout:
-    """The rollout that runs; raises Refused where none does."""
+    """Return the running rollout; raises Refused if there is none."""
     last = latest_rollout(project)
     if last is None or last.standing != "running":
         raise Refused(f"no rollout of {project.name} is running", hint=START_HINT)
@@ -228,10 +227,9 @@ def require_running_rollout(project: Project) -> Rollout:
 
 
 def start_rollout(project: Project, release: str, *, plan: Plan | None = None, who: str, why: str = "") -> Rollout:
-    """Begin to roll out a published release (its digest) beside the one that is live, by `[rollout]` or another plan.
+    """Start the rollout of a published release (its digest) against the live one, by `[rollout]` or another plan.
 
-    Raises Refused where a rollout is running, where nothing is live or it is this release, and where its verdict is not
-    pass.
+    Raises Refused if a rollout is running, nothing or this release is live, or its verdict is not pass.
     """
     name, register = project.name, project.register
     last = latest_rollout(project)
@@ -264,30 +262,30 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
 
 
 def step_rollout(project: Project) -> Decision:
-    """One look at the running rollout, from all of its stage's log; does what it decides. Raises Refused for none."""
+    """Step the running rollout once, from the complete log of its stage; raises Refused if there is none."""
     return RolloutController(project, require_running_rollout(project)).look()
 
 
 def rollout_status(project: Project) -> Decision:
-    """What one look would decide now; nothing is done. Raises Refused where no rollout is running."""
+    """Return what one step would decide now, without acting; raises Refused if no rollout is running."""
     return RolloutController(project, require_running_rollout(project)).find().decision
 
 
 def advance_rollout(project: Project, *, who: str, why: str) -> Decision:
-    """A person's step forward, over what the judge says; raises Refused for no rollout, HeadwayError for no reason."""
+    """Advance by a person's decision that overrides the judge; raises Refused for no rollout, HeadwayError for no reason."""
     rolling = RolloutController(project, require_running_rollout(project))
     return _overrule(rolling, next_step(rolling.rollout), who=who, why=why)
 
 
 def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
-    """A person's word that makes the release live from whatever stage it stands at; raises as `advance_rollout` does."""
+    """Make the release live from any stage, by a person's decision; raises as `advance_rollout` does."""
     return _overrule(RolloutController(project, require_running_rollout(project)), "promote", who=who, why=why)
 
 
 def roll_back(project: Project, *, who: str, why: str) -> PointerUpdate:
-    """Take the running rollout back; where none runs, move live to the release that it had before. Needs no verdict.
+    """Roll back the running rollout, or move live to its previous release if none runs; needs no verdict.
 
-    Raises Refused where the canary was withdrawn already, StoreError where live had no other release.
+    Raises Refused if the canary was withdrawn already, StoreError if live had no other release.
     """
     last = latest_rollout(project)
     if last is None or last.standing != "running":
@@ -311,18 +309,18 @@ def _overrule(rolling: RolloutController, step: Action, *, who: str, why: str) -
 
 
 def _heads(project: Project) -> tuple[PointerUpdate | None, PointerUpdate | None]:
-    """The moves that `live` and `canary` stand at, verified."""
+    """Return the verified updates that `live` and `canary` stand at."""
     live, canary = (project.register.head(f"{project.name}@{pointer}") for pointer in ("live", "canary"))
     return live, canary
 
 
 def _matches_pointers(rollout: Rollout, live: PointerUpdate | None, canary: PointerUpdate | None) -> bool:
-    """Whether the pointers still carry a rollout that its record says is running."""
+    """Tell whether the pointers still carry a rollout that its record says is running."""
     return [move.release if move else "" for move in (live, canary)] == [rollout.live, rollout.release]
 
 
 def _decision_without_judge(rollout: Rollout, action: Action, *, message: str, by: str, at: datetime) -> Decision:
-    """A decision for which nobody asked the judge: a person's rollback, or what the pointers already show."""
+    """Return a decision without a verdict: a person's rollback, or what the pointers already show."""
     stamp = at.astimezone().isoformat(timespec="milliseconds")
     verdict = Verdict(answer="undecided", subject=rollout.release, at=stamp, by=by, why=message)
     return Decision(action=action, verdict=verdict, message=message)
@@ -334,7 +332,7 @@ _WAITING = {"key": pl.String, "hash": pl.UInt64, "canary": pl.Boolean, "live": p
 
 
 class PairedTraffic:
-    """Reads what is new of a rollout's stage; `requests` and `of_release` count what was read."""
+    """Reader of what is new in a rollout's stage; `requests` and `of_release` count what was read."""
 
     def __init__(self, config: Config, rollout: Rollout, live: Release, release: Release) -> None:
         self.requests = self.of_release = 0
@@ -347,15 +345,15 @@ class PairedTraffic:
         self._waiting = pl.DataFrame(schema=_WAITING)
 
     def read(self) -> Iterator[Traffic]:
-        """The traffic that is new: requests in the order of their answers, then those whose labels have come."""
+        """Yield the new traffic: requests in the order of their answers, then those whose labels have arrived."""
         table = self._new.read()
         if self._rollout.share and not table.is_empty():
             table = table.filter(pl.col("key") != "")  # live answers them all: chance did not assign them
         if not table.is_empty():
             yield self._requests(table)
-        labelled = self._labelled()
-        if not labelled.is_empty():
-            yield self._losses(labelled)
+        labeled = self._newly_labeled()
+        if not labeled.is_empty():
+            yield self._losses(labeled)
 
     def _requests(self, table: pl.DataFrame) -> Traffic:
         keys = self._hashes(table)
@@ -375,11 +373,11 @@ class PairedTraffic:
         return Traffic(keys=keys, canary=canary, known=known)
 
     def _hashes(self, table: pl.DataFrame) -> Keys:
-        """Of each key; a request without one shares fate with no other."""
+        """Return the hash of each key; a request without one is independent of all others."""
         hashes = key_hashes(table["key"].to_list(), self._rollout.salt)
         return np.where((table["key"] == "").to_numpy(), table["request"].to_numpy().astype(np.uint64), hashes)
 
-    def _labelled(self) -> pl.DataFrame:
+    def _newly_labeled(self) -> pl.DataFrame:
         """What waited for a label that is known now; each is given once."""
         new = self._labels.read().select("key", "label")
         self._known = pl.concat([self._known, new]).unique("key", keep="last", maintain_order=True)
@@ -398,7 +396,7 @@ def _awaiting_label(table: pl.DataFrame, keys: Keys, canary: Bools, scores: list
 
 
 def _both_arms(table: pl.DataFrame, name: str) -> Floats:
-    """A number of both sides, float64 [n, 2], NaN where a side was not asked."""
+    """Return a number of both arms, float64 [n, 2], NaN if an arm was not asked."""
     return np.column_stack([_numbers(table, f"{side}.{name}") for side in ARMS])
 
 
@@ -409,7 +407,7 @@ def _numbers(table: pl.DataFrame, column: str) -> Floats:
 
 
 def _scores(table: pl.DataFrame, side: str) -> Floats:
-    """The first output of a side, float64 [n]."""
+    """Return the first output of an arm, float64 [n]."""
     column = f"{side}.out"
     if column not in table.columns:
         return np.full(len(table), np.nan)
@@ -417,7 +415,7 @@ def _scores(table: pl.DataFrame, side: str) -> Floats:
 
 
 def _decisions(table: pl.DataFrame, side: str, release: Release) -> Floats:
-    """What a side decided by its own threshold, or the likeliest class; NaN where it decided nothing."""
+    """Return the decision of an arm by its own threshold, or the most probable class; NaN if it decided nothing."""
     scores = _scores(table, side)
     if release.variant.task == "binary":
         return np.where(np.isnan(scores), np.nan, scores >= release.threshold)
@@ -439,10 +437,10 @@ def follow_rollout(
     clock: Callable[[], datetime] = utc_now,
     patient: bool = True,
 ) -> Rollout:
-    """Look again and again until the rollout has ended, with a wait of `PERIOD_S` between two looks.
+    """Step the rollout every `PERIOD_S` seconds until it ends, and report each change by `callback`.
 
-    Who is not patient leaves a rollout that runs, once no request has come for `[rollout] quiet_s`. Raises Refused
-    where no rollout runs.
+    Unless `patient`, return while it runs once no request has come for `[rollout] quiet_s`. Raises Refused if no rollout
+    is running.
     """
     rolling = RolloutController(project, require_running_rollout(project), clock=clock)
     said, silence = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)
@@ -466,7 +464,7 @@ def follow_rollout(
 
 
 def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
-    """That nobody asks the live release, and what to do; empty where it was asked in the last `[rollout] quiet_s`.
+    """Say that the live release gets no requests, and what to do; empty if it had one in the last `[rollout] quiet_s`.
 
     `at` is a time with its zone.
     """
@@ -478,14 +476,14 @@ def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
 
 
 def _ignored_message(rollout: Rollout) -> str:
-    """Why requests to live tell nothing of the release."""
+    """Say why requests to live give no evidence on the release."""
     if rollout.share:
         return "callers name no key, and a canary is given to keys alone: docs/serving.md says how to name one"
     return "live answers, but not beside this release: see what its server says, such as that it does not verify"
 
 
 class _ChangeReporter:
-    """Tells each change of a rollout once: of its stage, of what is done, of the answer of a rule."""
+    """Reports each change of a rollout once: of its stage, of the action, of the answer of a rule."""
 
     def __init__(self, callback: Callback) -> None:
         self._tell = callback
@@ -506,10 +504,10 @@ class _ChangeReporter:
 
 
 class _IdleDetector:
-    """Whether requests have stopped coming; it begins once, until the next request."""
+    """Detects that requests have stopped; reported once, until the next request."""
 
-    def __init__(self, most: timedelta, clock: Callable[[], datetime]) -> None:
-        self._most, self._clock = most, clock
+    def __init__(self, max_idle: timedelta, clock: Callable[[], datetime]) -> None:
+        self._most, self._clock = max_idle, clock
         self._seen: tuple[int, int] | None = None
         self._since, self._told = clock(), False
 

@@ -1,4 +1,4 @@
-"""Rows that a release answered, with the labels known of them: what watch and retraining measure on."""
+"""Rows scored by a deployed release, with the labels known of them, from a table or from the prediction log."""
 
 from __future__ import annotations
 
@@ -34,11 +34,27 @@ WEEK = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScoredRows:
-    """Rows in order of time: `times` datetime64[us], `rows` float64 [n, d] as the release reads them, `scores` float64
-    [n] as it answers, `labels` float64 [n], NaN where not known, `groups` int64 [n] numbered in order of time. `told`
-    is when each label came, NaT for never.
+    """Rows scored by a release, in order of time.
 
-    `run` is how many neighbouring groups lean on each other: 7 where groups are days, else 1.
+    Attributes
+    ----------
+    name : str
+    table : DataFrame
+        All columns of the rows.
+    times : ndarray of shape (n,)
+        Time of each row, datetime64[us].
+    rows : ndarray of shape (n, d)
+        Features as the release reads them, float64.
+    scores : ndarray of shape (n,)
+        Predictions of the release.
+    labels : ndarray of shape (n,)
+        Labels, NaN if unknown.
+    labeled_at : ndarray of shape (n,)
+        When each label arrived, NaT for never.
+    groups : ndarray of shape (n,)
+        Groups numbered in order of time, int64.
+    run : int
+        Number of neighboring groups that are dependent: 7 if groups are days, else 1.
     """
 
     name: str
@@ -47,7 +63,7 @@ class ScoredRows:
     rows: Floats
     scores: Floats
     labels: Floats
-    told: NDArray[np.datetime64]
+    labeled_at: NDArray[np.datetime64]
     groups: Ints
     run: int
 
@@ -55,39 +71,40 @@ class ScoredRows:
         return len(self.times)
 
     def between(self, since: datetime, until: datetime, *, name: str = "") -> ScoredRows:
-        """The rows of [since, until)."""
-        return self.part((self.times >= np.datetime64(since)) & (self.times < np.datetime64(until)), name)
+        """Return the rows of [since, until)."""
+        return self.subset((self.times >= np.datetime64(since)) & (self.times < np.datetime64(until)), name)
 
-    def known(self) -> ScoredRows:
-        """The rows whose label is known."""
-        return self.part(~np.isnan(self.labels))
+    def labeled(self) -> ScoredRows:
+        """Return the rows with a known label."""
+        return self.subset(~np.isnan(self.labels))
 
     def as_of(self, at: datetime) -> ScoredRows:
-        """The same rows as they stood at a time, without the labels that came later."""
-        return changed(self, labels=np.where(self.told <= np.datetime64(at), self.labels, np.nan))
+        """Return the rows as they were at a time, without the labels that arrived later."""
+        return changed(self, labels=np.where(self.labeled_at <= np.datetime64(at), self.labels, np.nan))
 
     def by_day(self) -> ScoredRows:
-        """The same rows, those of one day as one group."""
+        """Return the rows with those of one day as one group."""
         return changed(self, groups=day_numbers(self.times), run=WEEK)
 
-    def window(self) -> Window:
-        """The rows as a detector sees them."""
+    def detector_window(self) -> Window:
+        """Return the rows as a window of a detector."""
         return Window(rows=self.rows, groups=self.groups)
 
-    def scored(self) -> LabeledScores:
-        """The labelled rows as a calibrator learns from them."""
-        some = self.known()
-        return LabeledScores(scores=some.scores, labels=some.labels, groups=some.groups)
+    def labeled_scores(self) -> LabeledScores:
+        """Return the labeled rows for performance estimation."""
+        labeled = self.labeled()
+        return LabeledScores(scores=labeled.scores, labels=labeled.labels, groups=labeled.groups)
 
-    def priced(self, *, threshold: float, costs: Costs) -> DecisionCosts:
-        """What the decision on each labelled row cost."""
-        some = self.known()
+    def decision_costs(self, *, threshold: float, costs: Costs) -> DecisionCosts:
+        """Return the cost of the decision on each labeled row."""
+        labeled = self.labeled()
         return DecisionCosts(
-            costs=decision_costs(some.scores, some.labels, threshold=threshold, costs=costs), groups=some.groups
+            costs=decision_costs(labeled.scores, labeled.labels, threshold=threshold, costs=costs),
+            groups=labeled.groups,
         )
 
-    def part(self, chosen: NDArray[np.bool_], name: str = "") -> ScoredRows:
-        """The rows chosen, bool [n]."""
+    def subset(self, chosen: NDArray[np.bool_], name: str = "") -> ScoredRows:
+        """Return the chosen rows, bool [n]."""
         return ScoredRows(
             name=name or self.name,
             table=self.table.filter(pl.Series(chosen)),
@@ -95,62 +112,62 @@ class ScoredRows:
             rows=self.rows[chosen],
             scores=self.scores[chosen],
             labels=self.labels[chosen],
-            told=self.told[chosen],
+            labeled_at=self.labeled_at[chosen],
             groups=self.groups[chosen],
             run=self.run,
         )
 
 
 def score_rows(
-    post: DeployedRelease, dataset: Dataset, *, since: datetime, delay: timedelta = timedelta(0)
+    deployed: DeployedRelease, dataset: Dataset, *, since: datetime, delay: timedelta = timedelta(0)
 ) -> ScoredRows:
-    """The rows of a dataset from a time on, in order of time, answered by the release at its post.
+    """Score the rows of a dataset from a time on, in order of time.
 
-    A label came `delay` after its row; texts as labels are numbered. Raises DataError where the time column is no time.
+    A label arrives `delay` after its row; string labels are numbered. Raises DataError if the time column holds no times.
     """
     moments = time_expression(dataset)
     table = dataset.table.filter(moments >= since).sort(moments, maintain_order=True)
-    rows = matrix.matrix(table, post.release.variant.signature)
+    rows = matrix.matrix(table, deployed.release.variant.signature)
     target = table[dataset.roles.target]
     labels = target.rank("dense") if target.dtype in (pl.String, pl.Categorical, pl.Enum) else target
     days = bool(dataset.roles.groups) and table.schema[dataset.roles.groups] == pl.Date
     times: NDArray[np.datetime64] = table.select(moments).to_series().to_numpy()
-    told: NDArray[np.datetime64] = np.asarray(times + np.timedelta64(delay), dtype=times.dtype)
+    labeled_at: NDArray[np.datetime64] = np.asarray(times + np.timedelta64(delay), dtype=times.dtype)
     return ScoredRows(
         name=dataset.name,
         table=table,
         times=times,
         rows=rows,
-        scores=post.answer(rows)[:, 0],
+        scores=deployed.predict(rows)[:, 0],
         labels=labels.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(),
-        told=told,
+        labeled_at=labeled_at,
         groups=_group_numbers(table, dataset.roles.groups),
         run=WEEK if days else 1,
     )
 
 
-def release_comparison(post: DeployedRelease, answered: ScoredRows) -> Comparison:
-    """The labelled rows as probes take them, the release beside itself: quality has no need of another model."""
-    some = answered.known()
-    scores = some.scores[:, None]
+def release_comparison(deployed: DeployedRelease, answered: ScoredRows) -> Comparison:
+    """Return the labeled rows for metrics, with the release as its own reference."""
+    labeled = answered.labeled()
+    scores = labeled.scores[:, None]
     return Comparison(
-        variant=post.release.variant,
-        model=post.model,
-        reference=post.model,
-        rows=some.rows,
-        labels=some.labels,
+        variant=deployed.release.variant,
+        model=deployed.model,
+        reference=deployed.model,
+        rows=labeled.rows,
+        labels=labeled.labels,
         scores=scores,
         reference_scores=scores,
-        groups=np.unique(some.groups, return_inverse=True)[1].astype(np.int64),
+        groups=np.unique(labeled.groups, return_inverse=True)[1].astype(np.int64),
         slices={},
-        threshold=post.release.threshold,
+        threshold=deployed.release.threshold,
     )
 
 
 def calendar_windows(answered: ScoredRows, *, every: str) -> Iterator[tuple[datetime, datetime, ScoredRows]]:
-    """The rows cut into periods of the calendar (`1mo`, `1w`, `28d`), each with its [since, until), oldest first.
+    """Yield calendar periods (`1mo`, `1w`, `28d`) of the rows, each with its [since, until), oldest first.
 
-    Raises ConfigError for a length that there is not.
+    Raises ConfigError for an invalid length.
     """
     if not _WINDOW_LENGTH.fullmatch(every):
         raise ConfigError(f"{every!r} is no length of a period", where="--every", hint="such as 1mo, 1w or 28d")
@@ -163,7 +180,7 @@ def calendar_windows(answered: ScoredRows, *, every: str) -> Iterator[tuple[date
 
 
 def parse_delay(text: str) -> timedelta:
-    """How long after its row a label arrives: `1d`, `12h`, `30m`; none where nothing is declared.
+    """Parse a label delay: `1d`, `12h`, `30m`; zero if empty.
 
     >>> parse_delay("12h")
     datetime.timedelta(seconds=43200)
@@ -175,12 +192,12 @@ def parse_delay(text: str) -> timedelta:
 
 
 def day_numbers(times: NDArray[np.datetime64]) -> Ints:
-    """The day of each time, since 1970."""
+    """Return the day of each time, counted from 1970."""
     return times.astype("datetime64[D]").astype(np.int64)
 
 
 def time_expression(dataset: Dataset) -> pl.Expr:
-    """The time of a row without its zone, in microseconds; raises DataError where the column is no time."""
+    """Return the time of a row without its zone, in microseconds; raises DataError if the column holds no times."""
     column = dataset.roles.time
     if not column or not dataset.table.schema[column].is_temporal():
         raise DataError(f"time column '{column}' is no time", hint="[data] time must name a date or datetime column")
@@ -188,7 +205,7 @@ def time_expression(dataset: Dataset) -> pl.Expr:
 
 
 def _group_numbers(table: pl.DataFrame, column: str) -> Ints:
-    """Days since 1970 where groups are days; else in order of their first row; without groups each row is its own."""
+    """Number groups: days since 1970 if groups are days, else by first row; without groups each row is one."""
     if not column:
         return np.arange(len(table), dtype=np.int64)
     if table.schema[column] == pl.Date:
@@ -206,14 +223,14 @@ KEY = "key"
 _LABELED_AT = "told_us"
 
 
-def logged_rows(state: Path, post: DeployedRelease) -> ScoredRows:
-    """What callers were answered by the release at its post, in order of time (UTC), the rows of a day as one group.
+def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
+    """Return what callers got from the release, in order of time (UTC), from the prediction log; a day is a group.
 
-    Answers that it gave beside another release, and calls that ended in an error, are left out. A row whose key has no
-    label, or that has no key, stays without. Raises DataError where it has answered nobody yet.
+    Shadow answers and failed requests are left out. A row without a label, or without a key, has none. Raises DataError if
+    the log has no answer of the release.
     """
-    name = post.release.name
-    logged = read_predictions(state, name, [post.digest])
+    name = deployed.release.name
+    logged = read_predictions(state, name, [deployed.digest])
     rows = logged if logged.is_empty() else logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0))
     if rows.is_empty():
         raise DataError(
@@ -222,26 +239,26 @@ def logged_rows(state: Path, post: DeployedRelease) -> ScoredRows:
             hint=f"headway serve {name}@live",
         )
     labels = LabelReader(state, name).read().select(KEY, "label", pl.col("at_us").alias(_LABELED_AT))
-    known = rows.join(labels, on=KEY, how="left", maintain_order="left")
-    times = known["at_us"].to_numpy().astype("datetime64[us]")
-    inputs = [f"in.{field}" for field in post.release.variant.signature.names]
+    labeled = rows.join(labels, on=KEY, how="left", maintain_order="left")
+    times = labeled["at_us"].to_numpy().astype("datetime64[us]")
+    inputs = [f"in.{field}" for field in deployed.release.variant.signature.names]
     return ScoredRows(
         name="log",
-        table=known.select("at_us", KEY, "label", *inputs),
+        table=labeled.select("at_us", KEY, "label", *inputs),
         times=times,
-        rows=known.select(inputs).cast(pl.Float64).to_numpy(),
-        scores=known["out.0"].to_numpy(),
-        labels=known["label"].fill_null(float("nan")).to_numpy(),
-        told=known[_LABELED_AT].cast(pl.Datetime("us")).to_numpy(),
+        rows=labeled.select(inputs).cast(pl.Float64).to_numpy(),
+        scores=labeled["out.0"].to_numpy(),
+        labels=labeled["label"].fill_null(float("nan")).to_numpy(),
+        labeled_at=labeled[_LABELED_AT].cast(pl.Datetime("us")).to_numpy(),
         groups=day_numbers(times),
         run=WEEK,
     )
 
 
 def logged_requests(project: Project) -> pl.DataFrame | None:
-    """What callers asked the live release, a column a feature, its texts as texts, and when (ASKED_AT, UTC).
+    """Return the requests to the live release: a column for each feature, with original categories, and the time (UTC).
 
-    None where nobody asked it yet.
+    None if there are none yet.
     """
     if project.state.last(project.name, "live") is None:
         return None
@@ -253,7 +270,7 @@ def logged_requests(project: Project) -> pl.DataFrame | None:
 
 
 def _request_column(field: Field) -> pl.Expr:
-    """A feature as it was in the request: the log keeps the rank of a text, and an unseen one as no number."""
+    """Return a feature as it was in the request: the log holds the rank of a category, and none for an unseen one."""
     column = pl.col(f"in.{field.name}")
     if field.datatype != "BYTES":
         return column.alias(field.name)
@@ -263,5 +280,5 @@ def _request_column(field: Field) -> pl.Expr:
 
 
 def count_without_key(rows: ScoredRows) -> int:
-    """How many rows of the log have no key by which a label could come."""
+    """Count the logged rows without a key, which can get no label."""
     return int((rows.table[KEY] == "").sum())

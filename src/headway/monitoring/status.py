@@ -1,4 +1,4 @@
-"""What a watch means, in one sentence that a person who cannot code understands."""
+"""Status of a monitoring report, and its message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUALITY = "quality"
 
 
 def monitoring_status(watch: MonitoringReport) -> MonitoringStatus:
-    """Worse where labels show harm; moved where only inputs differ; unknown where nothing tells how good it is."""
+    """Return the status: degraded if labels show it, drifted if only inputs moved, unknown without any quality estimate."""
     reply = watch.reply("harm")
     if reply and reply.shown:
         return "degraded"
@@ -22,9 +22,9 @@ def monitoring_status(watch: MonitoringReport) -> MonitoringStatus:
 
 
 def status_message(watch: MonitoringReport, policy: RetrainSection, *, pending: bool = False) -> str:
-    """What was seen, whether it does harm, and what to do; `pending` says that a ticket was open already.
+    """Say in one sentence what was found and what to do; `pending` means that a ticket was open already.
 
-    Harm is never told of inputs alone: what moved may not matter, and what did not move may still have turned.
+    Drift alone is never reported as degradation: what moved may not matter, and the relation may change without drift.
     """
     said = [_inputs(watch), _rightness(watch, policy)] if watch.is_complete else [_so_far(watch)]
     if watch.ticket:
@@ -55,16 +55,16 @@ def _inputs(watch: MonitoringReport) -> str:
 
 
 def _moved(watch: MonitoringReport) -> list[str]:
-    """The features that are shown to have moved, those first whose move is estimated to cost most."""
+    """Return the features that are shown to have moved, those with the largest estimated cost first."""
     drift = watch.drift
     # the first finding tells of all features together, the rest of one each
     named = [finding.where for finding in drift.findings if finding.where != "all"] if drift else []
-    places = {each.slice: place for place, each in enumerate(watch.drift_costs)}
-    return sorted(named, key=lambda name: places.get(name, len(places)))
+    indexes = {each.slice: index for index, each in enumerate(watch.drift_costs)}
+    return sorted(named, key=lambda name: indexes.get(name, len(indexes)))
 
 
 def _costly(watch: MonitoringReport) -> list[str]:
-    """The features whose move is shown to cost, all of them together at the chance that the inputs were given."""
+    """Return the features whose drift is shown to cost, all of them together at the level of the drift test."""
     inputs = watch.reply("drift")
     if inputs is None or not watch.drift_costs:
         return []
@@ -111,7 +111,7 @@ def _estimate(watch: MonitoringReport) -> str:
 
 
 def _harms(watch: MonitoringReport, shown: tuple[str, ...], policy: RetrainSection) -> list[str]:
-    """Each harm that is shown, as a part of a sentence."""
+    """Return each degradation that is shown, as a part of a sentence."""
     ranks, error, cost = watch.find(AUC_CHANGE), watch.find("ece"), watch.cost
     found = []
     if AUC_CHANGE in shown and ranks:

@@ -1,8 +1,7 @@
-"""When to train anew: labelled rows have grown by half, or calibration is shown to fail; a ticket with its price.
+"""Retraining trigger: labeled rows have grown by half, or calibration is shown to fail; a ticket with its costs.
 
-A schedule trains by the calendar; this policy asks for a reason. The ticket names its reasons, the evidence that they
-were read from, and what waiting costs against what training costs. Whether a person or headway acts on it is the
-policy's `mode`.
+Unlike a schedule, this policy requires a reason. The ticket names its reasons, their evidence, and compares the cost of
+waiting with the cost of training. Whether a person or headway acts on it is the policy's `mode`.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ HOUR_S = 3600.0
 
 
 class RetrainingInputs(Record, frozen=True, kw_only=True):
-    """How a live release stands: rows it was trained on, rows labelled by now, and what was measured of it since.
+    """State of a live release: rows it was trained on, rows labeled by now, and what was measured since.
 
-    `calibration` is `ece` of its answers on the last labelled period, recalibrated if it is, and `off` says that they
-    are shown to be off by more than the policy allows (`observe.harm`); `expected_loss` is of `observe.price`;
-    `price_s` is what a training with all its seeds takes; `evidence` are digests; `at` is the time in ISO 8601.
+    `calibration` is the `ece` of its predictions on the last labeled period; `off` means that they are shown to be off by
+    more than the policy allows; `expected_loss` comes from `monitoring.degradation`; `price_s` is the time of a training
+    with all its seeds; `evidence` are digests; `at` is the time in ISO 8601.
     """
 
     name: str
     release: str
     rows_trained: int
-    rows_labelled: int
+    rows_labeled: int
     calibration: Measurement | None = None
     off: bool = False
     expected_loss: Measurement | None = None
@@ -41,7 +40,7 @@ class RetrainingInputs(Record, frozen=True, kw_only=True):
 def propose_retraining(
     situation: RetrainingInputs, policy: RetrainSection, *, pending: Ticket | None = None
 ) -> Ticket | None:
-    """A ticket where the policy gives a reason to train anew, None where it gives none or one is `pending` already."""
+    """Return a ticket if the policy gives a reason to retrain, None if it gives none or a ticket is `pending`."""
     if pending is not None and pending.release == situation.release:
         return None
     found = list(_reasons(situation, policy))
@@ -62,11 +61,11 @@ def propose_retraining(
 
 
 def _reasons(situation: RetrainingInputs, policy: RetrainSection) -> Iterator[tuple[Reason, str]]:
-    grown = situation.rows_labelled / max(situation.rows_trained, 1) - 1
+    grown = situation.rows_labeled / max(situation.rows_trained, 1) - 1
     if grown >= policy.rows_grown:
         yield (
             "rows",
-            f"labelled rows grew by {grown:.0%}, from {situation.rows_trained:,} to {situation.rows_labelled:,}",
+            f"labelled rows grew by {grown:.0%}, from {situation.rows_trained:,} to {situation.rows_labeled:,}",
         )
     found = situation.calibration
     if found is not None and situation.off:
@@ -89,7 +88,7 @@ def _prices(situation: RetrainingInputs) -> Iterator[str]:
 
 
 def _pays(situation: RetrainingInputs, policy: RetrainSection) -> bool | None:
-    """Whether the expected loss of a month is above the price of a training with all its seeds; None if not known."""
+    """Tell whether a month's expected loss exceeds the cost of a training with all its seeds; None if unknown."""
     if situation.expected_loss is None or situation.price_s is None:
         return None
     return situation.expected_loss.value > situation.price_s / HOUR_S * policy.hour_costs

@@ -1,4 +1,4 @@
-"""The periods since a release was judged, each as it stood at a time, by rows of the table or of the log."""
+"""Windows of monitoring: the periods since a release was judged, each as it was at a time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Span = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowOptions:
-    """What is looked at: rows of the table or of the log, as they stood at `until`, in periods of a length (`1mo`).
+    """Rows of the table or of the log, as they were at `until`, in periods of a length (`1mo`).
 
-    Without `until` it is as they stand `now` (UTC), and all that the table has is there.
+    Without `until`, rows are as of `now` (UTC), and all rows of the table.
     """
 
     now: datetime
@@ -34,11 +34,29 @@ class WindowOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MonitoringWindow:
-    """A period to be watched: all rows as they stood at a time, and which of them are beside it.
+    """A period to monitor, with the rows it is compared with, as they were at a time.
 
-    `rows` hold the period, `base` the period of the judge; `before` are the earlier periods which the model has not
-    learned from, oldest first. `over` says that it has ended, `due` that its labels have had their time to come;
-    `n_trained` counts the rows that the model learned from.
+    Attributes
+    ----------
+    name : str
+    since, until : datetime
+        The period, [since, until).
+    at : datetime
+        Labels that arrived later are left out.
+    rows : ScoredRows
+        All rows, those of the period among them.
+    base : ScoredRows
+        Rows that hold the period that the release was judged on.
+    judging : tuple of datetime
+        That period.
+    before : sequence of tuple of datetime
+        Earlier out-of-sample periods, oldest first.
+    over : bool
+        The period has ended.
+    due : bool
+        Its labels have had their time to arrive.
+    n_trained : int
+        Number of rows that the model was trained on.
     """
 
     name: str
@@ -55,48 +73,48 @@ class MonitoringWindow:
 
     @property
     def window(self) -> ScoredRows:
-        """The rows of the period."""
+        """Rows of the period."""
         return self.rows.between(self.since, self.until, name=self.name)
 
     @property
     def judged(self) -> ScoredRows:
-        """The rows of the period that the release was judged on, those without a label too, as the window has them."""
+        """Rows of the period that the release was judged on, with and without label."""
         return self.base.between(*self.judging)
 
     @property
     def past(self) -> list[ScoredRows]:
-        """The labelled rows of earlier periods, oldest first."""
-        past = [self.rows.between(*span).known() for span in self.before]
-        return past if self.rows is self.base else [self.judged.known(), *past]
+        """Labeled rows of earlier periods, oldest first."""
+        past = [self.rows.between(*span).labeled() for span in self.before]
+        return past if self.rows is self.base else [self.judged.labeled(), *past]
 
     @property
     def n_known(self) -> int:
-        """The labelled rows since the beginning of its training."""
+        """Number of labeled rows since the training began."""
         later = [self.rows] if self.rows is self.base else [self.base, self.rows]
         until = np.datetime64(self.until)
         return self.n_trained + sum(int(((each.times < until) & ~np.isnan(each.labels)).sum()) for each in later)
 
     def period(self, release: str, source: RowSource) -> Period:
-        """What is asked about, as the budget knows it."""
+        """Return the period, as the budget identifies it."""
         return Period(release=release, source=source, since=self.since.isoformat(), until=self.until.isoformat())
 
 
 def monitoring_windows(
-    post: DeployedRelease, dataset: Dataset, config: Config, look: WindowOptions
+    deployed: DeployedRelease, dataset: Dataset, config: Config, look: WindowOptions
 ) -> Iterator[MonitoringWindow]:
-    """Each period since the release was judged, as it stood when the labels of its last row had come, or at the look.
+    """Yield each period since the release was judged, as of the arrival of its last label, or as of now.
 
-    The labels of the log come by themselves, so that each period of it stands as it is at the look. A period that is
-    not over is left for later, unless it has 20 groups. Rows are answered once for all periods.
+    Labels of the log arrive at any time, so that each period of the log is as of now. A period that has not ended is
+    skipped unless it has 20 groups. Rows are scored once for all periods.
     """
     delay = parse_delay(config.data.label_delay)
-    base = score_rows(post, dataset, since=post.trained_until, delay=delay)
+    base = score_rows(deployed, dataset, since=deployed.trained_until, delay=delay)
     of_log = look.source == "log"
-    rows = logged_rows(config.state, post) if of_log else base
+    rows = logged_rows(config.state, deployed) if of_log else base
     until = look.until or (look.now if of_log else max(look.now, end_time(rows) + delay))
-    rows = rows.between(post.trained_until, until)
-    base = base.between(post.trained_until, post.judged[1]).by_day() if of_log else rows
-    since, spans = post.judged[1], [(start, stop) for start, stop, _ in calendar_windows(rows, every=look.every)]
+    rows = rows.between(deployed.trained_until, until)
+    base = base.between(deployed.trained_until, deployed.judged[1]).by_day() if of_log else rows
+    since, spans = deployed.judged[1], [(start, stop) for start, stop, _ in calendar_windows(rows, every=look.every)]
     for start, stop in spans:
         begin = max(start, since)
         part = rows.between(begin, min(stop, until))
@@ -111,16 +129,16 @@ def monitoring_windows(
             at=at,
             rows=then,
             base=base.as_of(at) if of_log else then,
-            judging=post.judged,
+            judging=deployed.judged,
             before=[span for span in spans if span[1] <= begin],
             over=stop <= until,
             due=stop + delay <= until,
-            n_trained=post.training.n_rows,
+            n_trained=deployed.training.n_rows,
         )
 
 
 def end_time(rows: ScoredRows) -> datetime:
-    """Just after the last row; of no rows, the beginning of time."""
+    """Return the time just after the last row; without rows, the smallest datetime."""
     if not len(rows):
         return datetime.min
     last: datetime = rows.times[-1].astype("datetime64[us]").item()

@@ -1,4 +1,8 @@
-"""What to do with a rollout: the one judge reads what was measured at any look, and the rollout moves or ends."""
+"""Rollout decisions: stages, rules, assignment of keys, paired measurements, and the verdict on each stage.
+
+Everything here is a pure function of records; `monitoring.rollout` reads the log and moves the pointers. The two are
+apart because servers assign keys and must not depend on monitoring.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +52,7 @@ _HOUR_S = 3600.0
 
 
 def plan_from_config(settings: RolloutSection) -> Plan:
-    """The stages that a project asks for; raises ConfigError unless each answers more keys than the one before."""
+    """Return the stages that a project configures; raises ConfigError unless the shares rise."""
     shares = settings.shares
     if any(later <= share for share, later in pairwise(shares)):
         raise ConfigError(
@@ -63,10 +67,10 @@ def plan_from_config(settings: RolloutSection) -> Plan:
 
 
 def rollout_rules(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
-    """The rules of a rollout, and those that count once labels come: `[[policy.canary]]`, all of which must be met.
+    """Return the rules of a rollout, and those that apply once labels arrive: `[[policy.canary]]`, all of which must pass.
 
-    Without them: errors and slow requests beside live, and what the release was judged by that can be followed online,
-    at the limits of its own verdict. Raises ConfigError for a rule that can never be decided.
+    By default: errors and slow requests against live, and the rules of the release's own verdict that can be followed
+    online, at its limits. Raises ConfigError for a rule that can never be decided.
     """
     if policy.canary:
         return tuple(_require_decidable(rule) for rule in policy.canary), ()
@@ -80,9 +84,9 @@ def rollout_rules(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule,
 
 
 def stage_alpha(rollout: Rollout) -> float:
-    """The chance of false harm that each rule has at this stage, so that a sound rollout fails in 5 % at most.
+    """Return the false-alarm rate of each rule at this stage, so that a sound rollout fails in at most 5 %.
 
-    The first stage that callers meet has half of it, or all where it is the only one; the others divide the rest.
+    The first stage with callers has half of it, or all if it is the only one; the others share the rest.
     """
     shares = [stage.share for stage in rollout.plan.stages]
     first = next((number for number, share in enumerate(shares) if share), 0)
@@ -91,14 +95,14 @@ def stage_alpha(rollout: Rollout) -> float:
 
 
 def traffic_assignment(rollout: Rollout, stage: int) -> TrafficAssignment:
-    """What the move that brings a rollout's canary to a stage is signed with."""
+    """Return the assignment that the canary's pointer is signed with at a stage."""
     return TrafficAssignment(
         share=rollout.plan.stages[stage].share, salt=rollout.salt, stage=stage, terms=rollout.terms
     )
 
 
 def start_stage_tracking(rollout: Rollout) -> StageTracker:
-    """What follows the traffic of the stage that a rollout stands at; every stage begins with one of its own."""
+    """Start the trackers of the current stage; every stage starts with new ones."""
     measures = [rule.measure for rule in (*rollout.rules, *rollout.later)]
     return start_tracking(measures, share=rollout.current.share, alpha=stage_alpha(rollout))
 
@@ -106,7 +110,7 @@ def start_stage_tracking(rollout: Rollout) -> StageTracker:
 def stage_evidence(
     rollout: Rollout, measurements: Sequence[Measurement], *, machine: Machine, at: datetime
 ) -> Evidence:
-    """What was measured of a rollout at its stage, as the judge reads it."""
+    """Return the measurements of a stage as evidence for the judge."""
     return Evidence(
         subject=rollout.release,
         reference=rollout.live,
@@ -119,11 +123,11 @@ def stage_evidence(
 
 
 def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
-    """The next move of a rollout by evidence on its stage: only a pass goes forward, and harm that is shown goes back.
+    """Decide the next action by evidence on the current stage: only a pass advances, and shown harm rolls back.
 
-    Undecided stays, and stops when the time of the stage is over; a pass waits until the release has answered as many
-    requests as the stage asks for. Measurements that are not good at every look, or not
-    at this rollout's chance of error, are no evidence. Raises Refused for evidence on something else, or after the end.
+    Undecided stays, and stops when the time of the stage is over. A pass waits until the release has answered the minimum
+    number of requests. Measurements that are not anytime-valid, or not at this rollout's false-alarm rate, are ignored.
+    Raises Refused for evidence on something else, or after the end.
     """
     _require_matching(rollout, evidence)
     usable = tuple(each for each in evidence.measurements if _is_anytime_valid(each, stage_alpha(rollout)))
@@ -137,14 +141,14 @@ def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
 
 
 def next_step(rollout: Rollout) -> Action:
-    """The step forward from this stage: `advance`, or `promote` from the last."""
+    """Return the step forward from this stage: `advance`, or `promote` from the last."""
     return "advance" if rollout.stage + 1 < len(rollout.plan.stages) else "promote"
 
 
 def overrule(decision: Decision, action: Action, *, who: str, why: str, at: datetime) -> Decision:
-    """A person's action in place of the judge's; forward it is an override, back it needs no verdict of a machine.
+    """Return a person's action in place of the judge's: forward it is an override, back it needs no verdict.
 
-    Raises HeadwayError unless who and why are said.
+    Raises HeadwayError unless who and why are given.
     """
     verdict = override_verdict(decision.verdict, who=who, why=why, at=at.astimezone().isoformat(timespec="seconds"))
     if action not in ("advance", "promote"):
@@ -153,7 +157,7 @@ def overrule(decision: Decision, action: Action, *, who: str, why: str, at: date
 
 
 def apply_decision(rollout: Rollout, decision: Decision, *, at: datetime) -> Rollout:
-    """The rollout after a decision; it is the same where the decision is to stay."""
+    """Return the rollout after a decision; unchanged if the decision is to stay."""
     stamp = at.astimezone().isoformat(timespec="milliseconds")
     if decision.action == "stay":
         return rollout
@@ -219,10 +223,10 @@ LOSSES = {
 
 
 def rule_message(rule_result: RuleResult, measurement: Measurement) -> str:
-    """The sentence of a ruling on its measurement.
+    """Describe the result of a rule on its measurement.
 
     Such as `of 412 paired answers on 96 keys, counted once a key, 23 decisions flipped (24 %, at least 12.1 % at any
-    look), limit 5 %`.
+    time), limit 5 %`.
     """
     rule = rule_result.rule
     limit = rule.at_most if rule.at_most is not None else rule.at_least
@@ -231,7 +235,7 @@ def rule_message(rule_result: RuleResult, measurement: Measurement) -> str:
 
 
 def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
-    """What is done and why, in one sentence; `unknown` are the measures that nobody could measure yet."""
+    """Describe the action and its reason in one sentence; `unknown` are the measures without data yet."""
     return f"{_action_message(action, rollout)}: {_reasons(rollout, verdict, unknown)}"
 
 
@@ -275,7 +279,7 @@ def _measured_message(measurement: Measurement, bound: str) -> str:
 
 
 def _bound(rule_result: RuleResult, measurement: Measurement) -> str:
-    """The bound by which the answer was given, or both where none was."""
+    """Return the bound that decided, or both if undecided."""
     low, high = (_format_value(measurement.name, each) for each in (measurement.low, measurement.high))
     if rule_result.answer == "undecided":
         return f"from {low} to {high} at any look"
@@ -296,9 +300,9 @@ _MASK = _KEY_SPACE - 1
 
 
 def assign_key(key: str, salt: str, share: float) -> bool:
-    """Whether a key is the release's: a chance of `share` in [0, 1] over salts, for any two keys independent.
+    """Tell whether a key is assigned to the release: with probability `share` over salts, independently of other keys.
 
-    Not for a secret: whoever knows the salt can find keys of either side.
+    Not for secrets: anyone who knows the salt can find keys of either arm.
 
     >>> [assign_key("anna", "first", share) for share in (0.0, 0.05, 0.25, 0.5, 1.0)]
     [False, False, False, False, True]
@@ -307,30 +311,30 @@ def assign_key(key: str, salt: str, share: float) -> bool:
 
 
 def key_hash(key: str, salt: str) -> int:
-    """The number in [0, 2^64) of a key, by which it is assigned, and known where only hashes are kept.
+    """Return the hash of a key in [0, 2^64), by which it is assigned, and identified where only hashes are stored.
 
-    Its CRC-32 is spread by multiply-shift, with a factor and a shift of the salt's own (Dietzfelbinger et al. 1996).
+    CRC-32 spread by multiply-shift, with a factor and a shift derived from the salt (Dietzfelbinger et al. 1996).
     """
     factor, shift = _hash_parameters(salt)
     return crc32(key.encode("utf-8", "surrogatepass")) * factor + shift & _MASK
 
 
 def key_hashes(keys: Iterable[str], salt: str) -> Keys:
-    """`key_hash` of many keys, uint64 [n]."""
+    """Return `key_hash` of many keys, uint64 [n]."""
     factor, shift = _hash_parameters(salt)
     sums = np.array([crc32(key.encode("utf-8", "surrogatepass")) for key in keys], dtype=np.uint64)
     return sums * np.uint64(factor) + np.uint64(shift)
 
 
 def assign_hashes(hashes: Keys, share: float) -> NDArray[np.bool_]:
-    """`assign_key` of many keys by their hashes, bool [n]."""
+    """Return `assign_key` of many keys by their hashes, bool [n]."""
     below = -int(-share * _KEY_SPACE // 1)
     return hashes < np.uint64(below) if below < _KEY_SPACE else np.ones(len(hashes), dtype=np.bool_)
 
 
 @lru_cache(maxsize=256)
 def _hash_parameters(salt: str) -> tuple[int, int]:
-    """An odd factor and a shift, both below 2^64."""
+    """Return an odd factor and a shift, both below 2^64."""
     digest = hashlib.blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little") | 1, int.from_bytes(digest[8:], "little")
 
@@ -347,10 +351,16 @@ MEASURES = (CHURN, *(name + end for name in (*PER_REQUEST, "brier") for end in (
 class Traffic:
     """Requests in the order of their answers, oldest first.
 
-    `keys` are hashes [n]; `canary` [n] says whose key it is. Each of `known` is float64 [n, 2], of live and of the
-    release, NaN where that side did not answer or nobody knows yet: `error_rate` and `slow_requests` (0 or 1),
-    `decision` (any number), and losses of labelled rows in [0, 1] such as `brier`. Labels that come later are traffic
-    of their own, which knows only the losses.
+    Attributes
+    ----------
+    keys : ndarray of shape (n,)
+        Hashes of the keys.
+    canary : ndarray of shape (n,)
+        True if the key is assigned to the release.
+    known : mapping of str to ndarray of shape (n, 2)
+        By measure the value of live and of the release, NaN if that arm did not answer or it is unknown: `error_rate` and
+        `slow_requests` (0 or 1), `decision` (any number), and losses of labeled rows in [0, 1] such as `brier`. Labels that
+        arrive later are traffic of their own, with only the losses.
     """
 
     keys: Keys
@@ -360,16 +370,16 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTracker:
-    """A track for each measure; `share` of the keys are the release's, none where it only answers beside live."""
+    """A sequential track for each measure; `share` of the keys are the release's, 0 for a shadow."""
 
     share: float
     tracks: Mapping[str, ConfidenceSequence]
 
 
 def start_tracking(measures: Sequence[str], *, share: float, alpha: float) -> StageTracker:
-    """The watch over a stage before its first request; `alpha` is the chance of false harm that each measure has.
+    """Start tracking a stage before its first request; `alpha` is the false-alarm rate of each measure.
 
-    `NAME` is the release's mean, `NAME.drop` that less live's, `decision_churn` the share on which both differ.
+    `NAME` is the release's mean, `NAME.drop` the difference to live, `decision_churn` the share on which both differ.
     """
     return StageTracker(
         share=share, tracks={name: sequential.start_sequence(_form(name, share), alpha=alpha) for name in measures}
@@ -377,7 +387,7 @@ def start_tracking(measures: Sequence[str], *, share: float, alpha: float) -> St
 
 
 def update_tracking(watch: StageTracker, traffic: Traffic) -> StageTracker:
-    """The watch after more traffic; raises DataError for a value out of range."""
+    """Return the trackers after more traffic; raises DataError for a value out of range."""
     return StageTracker(
         share=watch.share,
         tracks={
@@ -388,7 +398,7 @@ def update_tracking(watch: StageTracker, traffic: Traffic) -> StageTracker:
 
 
 def measure_stage(watch: StageTracker) -> tuple[Measurement, ...]:
-    """One measurement a measure of which something was seen."""
+    """Return one measurement for each measure with data."""
     found = (sequential.measure_sequence(track, name) for name, track in watch.tracks.items())
     return tuple(each for each in found if each is not None)
 
@@ -405,7 +415,7 @@ def _form(name: str, share: float) -> ValueGrid:
 
 
 def select_observations(name: str, share: float, traffic: Traffic) -> Observations:
-    """The requests that say something of a measure; none where the traffic does not know it."""
+    """Return the requests that have a value of a measure."""
     base = name.removesuffix(LOSS)
     pair = traffic.known.get(DECISION if name == CHURN else base, np.full((len(traffic.keys), 2), np.nan))
     live, release = pair[:, 0], pair[:, 1]

@@ -14,19 +14,19 @@ LETTER = Field(name="letter", datatype="BYTES", categories=("a", "b"))
 
 def test_numbers_fall_into_bins_of_equal_mass():
     values = np.arange(1000.0)
-    bins = make_bins(NUMBER, values, most=10)
+    bins = make_bins(NUMBER, values, max_bins=10)
     assert np.bincount(bins.codes(values), minlength=bins.size).tolist() == [100] * 10 + [0]
 
 
 def test_the_last_bin_is_what_is_missing():
-    bins = make_bins(NUMBER, np.array([1.0, 2.0, np.nan, 3.0]), most=2)
+    bins = make_bins(NUMBER, np.array([1.0, 2.0, np.nan, 3.0]), max_bins=2)
     assert bins.codes(np.array([np.nan, -np.inf, np.inf])).tolist() == [bins.size - 1, 0, bins.size - 2]
     assert bins.label(bins.size - 1) == "missing"
 
 
 def test_equal_values_share_a_bin():
     values = np.repeat([1.0, 2.0], [900, 100])
-    bins = make_bins(NUMBER, values, most=10)
+    bins = make_bins(NUMBER, values, max_bins=10)
     assert (bins.size, bins.codes(np.array([1.0, 2.0])).tolist()) == (3, [0, 1])
 
 
@@ -43,7 +43,7 @@ def test_a_category_is_a_bin_and_an_unknown_one_is_missing():
 
 
 def test_a_bin_is_said_in_words():
-    bins = make_bins(NUMBER, np.array([0.0, 1.0, 2.0]), most=3)
+    bins = make_bins(NUMBER, np.array([0.0, 1.0, 2.0]), max_bins=3)
     assert [bins.label(bin) for bin in range(4)] == ["below 1", "1 to 2", "2 or more", "missing"]
     assert make_bins(LETTER, np.empty(0)).label(1) == "b"
 

@@ -59,14 +59,14 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     A new source, new columns, moved distributions or changed settings open a new assessment, with the next number and the
     reasons.
     """
-    survey = check_context(project, dataset)
-    found, kept = _run_checks(project, survey, who), assessment_history(project)
+    context = check_context(project, dataset)
+    found, kept = _run_checks(project, context, who), assessment_history(project)
     before = kept[-1] if kept else None
     if before and _is_unchanged(before, found):
         return AssessmentResult(now=before, before=kept[-2] if len(kept) > 1 else None, same=True)
     opening = next((each for each in reversed(kept) if each.sample), None)
     if before and opening:
-        found = _compare_with_opening(opening, before, found, survey, project)
+        found = _compare_with_opening(opening, before, found, context, project)
     if not found.number or not opening:
         content = encode_sample(draw_sample(dataset))
         found = replace(found, number=(before.number if before else 0) + 1, sample=project.blobs.put(content))
@@ -74,10 +74,10 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     return AssessmentResult(now=found, before=before)
 
 
-def _run_checks(project: Project, survey: CheckContext, who: str) -> Assessment:
+def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment:
     """Run every check and describe the table; the number is 0 until it is known what changed."""
-    dataset, config = survey.dataset, project.config
-    findings = checking.run_checks(survey)
+    dataset, config = context.dataset, project.config
+    findings = checking.run_checks(context)
     roles = dataset.roles
     return Assessment(
         name=project.name,
@@ -95,7 +95,7 @@ def _run_checks(project: Project, survey: CheckContext, who: str) -> Assessment:
         looked=tuple(_check_runs(findings)),
         findings=tuple(findings),
         stretches=time_buckets(dataset),
-        parts=split_buckets(dataset, survey.periods),
+        parts=split_buckets(dataset, context.periods),
     )
 
 
@@ -116,12 +116,12 @@ def _is_unchanged(before: Assessment, now: Assessment) -> bool:
 
 
 def _compare_with_opening(
-    opening: Assessment, before: Assessment, now: Assessment, survey: CheckContext, project: Project
+    opening: Assessment, before: Assessment, now: Assessment, context: CheckContext, project: Project
 ) -> Assessment:
     """Compare with the assessment that opened the current number; without a reason for a new one, keep its number."""
     tested = before.tested
     if now.dataset != before.dataset:
-        tested = changes.compare_distributions(opening, before.tested, survey.dataset, project.blobs)
+        tested = changes.compare_distributions(opening, before.tested, context.dataset, project.blobs)
     reasons = [
         *changes.source_finding(opening, now),
         *changes.schema_finding(opening, now),

@@ -115,7 +115,7 @@ def _shifts(windows: Windows, drift: Drift) -> tuple[Shift, ...]:
 def _shift(windows: Windows, name: str, p: float) -> Shift:
     number = windows.signature.names.index(name)
     values = feature_values(windows, number)
-    bins = make_bins(windows.signature.inputs[number], values, most=SHIFT_BINS)
+    bins = make_bins(windows.signature.inputs[number], values, max_bins=SHIFT_BINS)
     codes, split = bins.codes(values), len(windows.before.rows)
     counts = [np.bincount(each, minlength=bins.size).astype(float) for each in (codes[:split], codes[split:])]
     seen = np.flatnonzero(counts[0] + counts[1])

@@ -47,25 +47,25 @@ class ErasureRequest:
     why: str = ""
 
 
-def erase(project: Project, order: ErasureRequest, *, wait: Callable[[float], object] = time.sleep) -> Erasure:
+def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], object] = time.sleep) -> Erasure:
     """Erase the rows, scan the whole store for the key, and save a signed record of both.
 
     A key is searched as it is and as the hash that `[personal] hash` makes of it. The function waits until servers have
     flushed their log buffers. Raises ConfigError without a publisher key, and StoreError while another erasure is not done.
     """
-    _require_one_criterion(order)
+    _require_one_criterion(request)
     publisher, secret = load_publisher(project.register.publisher_key), load_hash_key(project.config)
-    wish, head = _target_of(order, secret)
-    with open_journal(project.config.state, head) as journal:
-        if any((each.begun_at, each.subject) == _mark(journal.head) for each in load_erasures(project)):
-            journal.begin(head)
-        _erase_files(project, wish, journal)
-        if wish.keys:
+    target, header = _target_of(request, secret)
+    with open_journal(project.config.state, header) as journal:
+        if any((each.begun_at, each.subject) == _mark(journal.header) for each in load_erasures(project)):
+            journal.begin(header)
+        _erase_files(project, target, journal)
+        if target.keys:
             wait(2 * project.config.serve.log_flush_s + _SLACK_S)
-            _erase_files(project, wish, journal)
-        asked = replace(journal.head, older_than=head.older_than)
-        erasure = _erasure_record(project, order, asked, _erased_by_location(project, journal, secret))
-        erasure = replace(erasure, stays=find_residuals(project.config.state, wish.keys) if wish.keys else ())
+            _erase_files(project, target, journal)
+        asked = replace(journal.header, older_than=header.older_than)
+        erasure = _erasure_record(project, request, asked, _erased_by_location(project, journal, secret))
+        erasure = replace(erasure, stays=find_residuals(project.config.state, target.keys) if target.keys else ())
         save_proof(project, erasure, publisher)
         journal.end()
     return erasure
@@ -76,21 +76,21 @@ def erasure_subject(key: str, secret: HashKey) -> str:
     return secret.hash(_DOMAIN + key)
 
 
-def _require_one_criterion(order: ErasureRequest) -> None:
-    if bool(order.key) == bool(order.older):
+def _require_one_criterion(request: ErasureRequest) -> None:
+    if bool(request.key) == bool(request.older):
         raise ConfigError("one of a key and an age says what is forgotten", hint="headway erase KEY, or --older 90d")
-    if order.key and not order.key.strip():
+    if request.key and not request.key.strip():
         raise DataError("a key of spaces belongs to nobody", hint="headway erase KEY")
 
 
-def _target_of(order: ErasureRequest, secret: HashKey) -> tuple[ErasureTarget, JournalHeader]:
+def _target_of(request: ErasureRequest, secret: HashKey) -> tuple[ErasureTarget, JournalHeader]:
     now = datetime.now(UTC)
-    if order.key:
-        head = JournalHeader(subject=erasure_subject(order.key, secret), older_than="", begun_at=now.isoformat())
-        return ErasureTarget(keys=(order.key, secret.hash(order.key))), head
-    until = _cutoff(now, parse_duration(order.older, where="--older"))
-    head = JournalHeader(subject="", older_than=until.isoformat(timespec="seconds"), begun_at=now.isoformat())
-    return ErasureTarget(before_ns=int(until.timestamp()) * 1_000_000_000), head
+    if request.key:
+        header = JournalHeader(subject=erasure_subject(request.key, secret), older_than="", begun_at=now.isoformat())
+        return ErasureTarget(keys=(request.key, secret.hash(request.key))), header
+    until = _cutoff(now, parse_duration(request.older, where="--older"))
+    header = JournalHeader(subject="", older_than=until.isoformat(timespec="seconds"), begun_at=now.isoformat())
+    return ErasureTarget(before_ns=int(until.timestamp()) * 1_000_000_000), header
 
 
 def _cutoff(now: datetime, length: timedelta) -> datetime:
@@ -100,18 +100,18 @@ def _cutoff(now: datetime, length: timedelta) -> datetime:
         raise ConfigError("there was no such time", where="--older", hint="90d") from error
 
 
-def _mark(head: JournalHeader) -> tuple[str, str]:
-    return head.begun_at, head.subject
+def _mark(header: JournalHeader) -> tuple[str, str]:
+    return header.begun_at, header.subject
 
 
-def _erase_files(project: Project, wish: ErasureTarget, journal: ErasureJournal) -> None:
+def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJournal) -> None:
     """Record and rewrite each file that holds rows to erase, and remove partial files of killed processes."""
     state = project.config.state
     for folder in (*(state / "log").glob("*"), state / "labels"):
         atomic.sweep(folder)
-    for touch in files.affected_files(state, wish):
-        journal.note(touch)
-        files.erase_rows(state, touch, wish)
+    for file in files.affected_files(state, target):
+        journal.note(file)
+        files.erase_rows(state, file, target)
 
 
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
@@ -128,21 +128,21 @@ def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashK
 
 
 def _erasure_record(
-    project: Project, order: ErasureRequest, head: JournalHeader, erased: tuple[Erased, ...]
+    project: Project, request: ErasureRequest, header: JournalHeader, erased: tuple[Erased, ...]
 ) -> Erasure:
     number, before = next_in_chain(project)
     return Erasure(
         name=project.name,
         number=number,
         before=before,
-        subject=head.subject,
-        older_than=head.older_than,
-        who=order.who,
-        why=order.why,
-        begun_at=head.begun_at,
+        subject=header.subject,
+        older_than=header.older_than,
+        who=request.who,
+        why=request.why,
+        begun_at=header.begun_at,
         done_at=datetime.now(UTC).isoformat(),
         erased=erased,
-        message=(*_model_notes(project), *BEYOND_REACH) if order.key else BEYOND_REACH,
+        message=(*_model_notes(project), *BEYOND_REACH) if request.key else BEYOND_REACH,
     )
 
 

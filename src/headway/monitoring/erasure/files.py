@@ -45,47 +45,47 @@ class ErasureTarget:
     before_ns: int = 0
 
 
-def affected_files(state: Path, wish: ErasureTarget) -> Iterator[AffectedFile]:
+def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]:
     """Yield every file that holds rows to erase; a file that disappears meanwhile has none."""
     for path in traffic.all_segments(state):
-        rows, old = _count_segment_rows(path, wish), is_expired(path, wish)
+        rows, old = _count_segment_rows(path, target), is_expired(path, target)
         if rows or old:
             place = "/".join(path.relative_to(state).parts[:2])
             yield _affected(state, path, place, rows)
     for path in quarantined.files(state):
-        going = count_quarantined(path, wish.keys) if wish.keys else count_if_expired(path, wish.before_ns)
-        if going or (going is not None and not wish.keys):
+        going = count_quarantined(path, target.keys) if target.keys else count_if_expired(path, target.before_ns)
+        if going or (going is not None and not target.keys):
             yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), going)
-    for name in online_tables(traffic.online_folder(state)) if wish.keys else []:
+    for name in online_tables(traffic.online_folder(state)) if target.keys else []:
         path = traffic.online_folder(state) / f"{name}.sqlite"
         journal = path.with_name(f"{path.name}-wal")
-        if count_occurrences(path, wish.keys) or count_occurrences(journal, wish.keys):
-            yield _affected(state, path, f"online/{name}", count_in_table(path, wish.keys))
+        if count_occurrences(path, target.keys) or count_occurrences(journal, target.keys):
+            yield _affected(state, path, f"online/{name}", count_in_table(path, target.keys))
 
 
-def erase_rows(state: Path, touch: AffectedFile, wish: ErasureTarget) -> None:
+def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
     """Erase the rows of a file, which is on disk without them, or gone, at return; idempotent."""
-    path = state / touch.path
-    if touch.place.startswith(f"{quarantined.FOLDER}/"):
-        erase_quarantined(path, wish.keys)
-    elif touch.place.startswith("online/"):
+    path = state / file.path
+    if file.place.startswith(f"{quarantined.FOLDER}/"):
+        erase_quarantined(path, target.keys)
+    elif file.place.startswith("online/"):
         online = OnlineTable(path.parent, path.stem)
         try:
-            online.forget(wish.keys)
+            online.forget(target.keys)
         finally:
             online.close()
-    elif is_expired(path, wish):
+    elif is_expired(path, target):
         path.unlink(missing_ok=True)
         atomic.sync(path.parent)
     elif (table := read_segment(path)) is not None:
         # with no row left it stays all the same: a process of the log that was killed makes only what is not there
-        left = table.filter(~pl.col(KEY).is_in(wish.keys))
+        left = table.filter(~pl.col(KEY).is_in(target.keys))
         segments.save(path.parent, {each.name: _column(each) for each in left}, name=path.name)
 
 
-def is_expired(path: Path, wish: ErasureTarget) -> bool:
+def is_expired(path: Path, target: ErasureTarget) -> bool:
     """Tell whether all rows of a segment are older than the time."""
-    return segments.written_ns(path) < wish.before_ns
+    return segments.written_ns(path) < target.before_ns
 
 
 def read_segment(path: Path) -> pl.DataFrame | None:
@@ -139,13 +139,13 @@ def _affected(state: Path, path: Path, place: str, rows: int) -> AffectedFile:
     return AffectedFile(path=os.fspath(path.relative_to(state)), place=place, rows=rows, before=file_digest(path))
 
 
-def _count_segment_rows(path: Path, wish: ErasureTarget) -> int:
+def _count_segment_rows(path: Path, target: ErasureTarget) -> int:
     """Count the rows of a segment to erase; a segment whose bytes contain no key is not decoded."""
-    old = is_expired(path, wish)
-    table = read_segment(path) if old or count_occurrences(path, wish.keys) else None
+    old = is_expired(path, target)
+    table = read_segment(path) if old or count_occurrences(path, target.keys) else None
     if table is None or old:
         return 0 if table is None else len(table)
-    return int(table[KEY].is_in(wish.keys).sum()) if KEY in table.columns else 0
+    return int(table[KEY].is_in(target.keys).sum()) if KEY in table.columns else 0
 
 
 def _column(values: pl.Series) -> Column:

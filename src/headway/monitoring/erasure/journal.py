@@ -30,14 +30,14 @@ class JournalHeader(Record, frozen=True, kw_only=True):
 class ErasureJournal:
     """An erasure in progress: its purpose, and every file that it changed or was about to change."""
 
-    def __init__(self, file: IO[bytes], path: Path, asked: JournalHeader) -> None:
+    def __init__(self, file: IO[bytes], path: Path, header: JournalHeader) -> None:
         self._file = file
         lines = _complete_lines(file.read())
-        self.head = msgspec.json.decode(lines[0], type=JournalHeader) if lines else asked
-        if (self.head.subject, bool(self.head.older_than)) != (asked.subject, bool(asked.older_than)):
-            what = f"those older than {self.head.older_than}" if self.head.older_than else "those of another key"
+        self.header = msgspec.json.decode(lines[0], type=JournalHeader) if lines else header
+        if (self.header.subject, bool(self.header.older_than)) != (header.subject, bool(header.older_than)):
+            what = f"those older than {self.header.older_than}" if self.header.older_than else "those of another key"
             raise StoreError(
-                f"an erasure of rows, {what}, was begun at {self.head.begun_at} and is not done",
+                f"an erasure of rows, {what}, was begun at {self.header.begun_at} and is not done",
                 where=str(path),
                 hint="give the command for it again; it goes on from where it was",
             )
@@ -45,19 +45,19 @@ class ErasureJournal:
             each.path: each for each in (msgspec.json.decode(line, type=AffectedFile) for line in lines[1:])
         }
         if not lines:
-            self.begin(asked)
+            self.begin(header)
 
     def begin(self, head: JournalHeader) -> None:
         """Start over, with no file changed."""
         self._file.truncate(0)
-        self.head, self.touched = head, {}
+        self.header, self.touched = head, {}
         self._add(head)
 
-    def note(self, touch: AffectedFile) -> None:
+    def note(self, file: AffectedFile) -> None:
         """Record that a file is about to be changed, synced to disk at return; the first note of a file is kept."""
-        if touch.path not in self.touched:
-            self.touched[touch.path] = touch
-            self._add(touch)
+        if file.path not in self.touched:
+            self.touched[file.path] = file
+            self._add(file)
 
     def end(self) -> None:
         """Empty the journal once its content is saved elsewhere; the file stays, because it is the lock."""
@@ -71,7 +71,7 @@ class ErasureJournal:
 
 
 @contextmanager
-def open_journal(state: Path, asked: JournalHeader) -> Iterator[ErasureJournal]:
+def open_journal(state: Path, header: JournalHeader) -> Iterator[ErasureJournal]:
     """Open the journal of this erasure, new or resumed; raises StoreError while another one is in progress."""
     path = state / FILE
     with path.open("a+b") as file:
@@ -81,7 +81,7 @@ def open_journal(state: Path, asked: JournalHeader) -> Iterator[ErasureJournal]:
             raise StoreError("another process is erasing rows", where=str(path), hint="wait for it") from error
         file.seek(0)
         atomic.sync(state)
-        yield ErasureJournal(file, path, asked)
+        yield ErasureJournal(file, path, header)
 
 
 def _complete_lines(content: bytes) -> list[bytes]:

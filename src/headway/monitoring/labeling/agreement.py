@@ -1,4 +1,4 @@
-"""How far annotators agree: a table of key, who and label, measured with intervals over items or groups of them."""
+"""Agreement of annotators: a table of key, who and label, measured with intervals over items or groups of items."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MEND = "a csv or parquet file with columns key, who and label: a line for each 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Annotations:
-    """Labels int64 [items, annotators], NONE where one gave none, as places in `classes`; `groups` int64 [items]."""
+    """Labels int64 [items, annotators] as indexes into `classes`, NONE if not given; `groups` int64 [items]."""
 
     labels: Ints
     groups: Ints
@@ -43,7 +43,7 @@ class Annotations:
 
 
 def read_annotations(file: Path) -> pl.DataFrame:
-    """The labels of a file; a column `group` says which items share fate. Raises DataError where it holds none."""
+    """Read the labels of a file; a column `group` marks dependent items. Raises DataError if a column is missing."""
     table = read_file(file)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
@@ -52,7 +52,7 @@ def read_annotations(file: Path) -> pl.DataFrame:
 
 
 def stored_annotations(state: Path, name: str) -> pl.DataFrame:
-    """The labels that were kept for a name, by who gave them."""
+    """Return the stored labels of a name, with who gave them."""
     tables = SegmentReader(traffic.labels_folder(state, name), [*LABEL_SCHEMA]).read()
     if not tables:
         raise DataError(
@@ -62,9 +62,9 @@ def stored_annotations(state: Path, name: str) -> pl.DataFrame:
 
 
 def measure_agreement(table: pl.DataFrame, *, name: str, source: str, level: Level = "nominal") -> Agreement:
-    """Krippendorff's alpha, Fleiss' kappa, and Cohen's kappa of each pair, with intervals over items or their groups.
+    """Measure Krippendorff's alpha, Fleiss' kappa, and Cohen's kappa of each pair, with intervals over items or groups.
 
-    Of two labels of one annotator for one item the later holds. Raises DataError where no item has two labels.
+    If an annotator labeled an item twice, the later label counts. Raises DataError if no item has two labels.
     """
     given = annotation_matrix(table)
     found = [each for each in _agreement_measurements(given, level) if np.isfinite(each.value)]
@@ -78,13 +78,13 @@ def measure_agreement(table: pl.DataFrame, *, name: str, source: str, level: Lev
 
 
 def annotation_matrix(table: pl.DataFrame) -> Annotations:
-    """Who gave which label to which item."""
+    """Return the labels as a matrix of items and annotators; items with fewer than two labels are left out."""
     last = table.drop_nulls([*COLUMNS]).unique(["key", "who"], keep="last", maintain_order=True)
     annotators, classes = last["who"].cast(pl.String).unique().sort(), last["label"].unique().sort()
     items = last.unique("key", maintain_order=True)
     labels = np.full((len(items), len(annotators)), MISSING_LABEL, dtype=np.int64)
-    places = (_positions(last["key"], items["key"]), _positions(last["who"].cast(pl.String), annotators))
-    labels[places] = _positions(last["label"], classes)
+    indexes = (_positions(last["key"], items["key"]), _positions(last["who"].cast(pl.String), annotators))
+    labels[indexes] = _positions(last["label"], classes)
     paired = (labels != MISSING_LABEL).sum(axis=1) >= 2
     if not paired.any():
         raise DataError(
@@ -127,7 +127,7 @@ def _measurement(name: str, measure: Callable[[Floats], Floats], tables: Floats,
 
 
 def _numeric_classes(classes: tuple[str, ...]) -> Floats | None:
-    """The classes as numbers, where all are."""
+    """Return the classes as numbers, None if one is not a number."""
     numbers = pl.Series(classes).cast(pl.Float64, strict=False)
     return None if numbers.null_count() else numbers.to_numpy()
 
@@ -138,11 +138,11 @@ def _positions(values: pl.Series, among: pl.Series) -> Ints:
 
 
 def labeling_records(project: Project) -> Labeling:
-    """The last agreement that was kept, and the delays of labels in the log; each is read when it is asked for."""
+    """Return what is known about the labels of a project, for its data checks; each part is read when it is used."""
     return Labeling(agreement=partial(last_agreement, project), delays=partial(label_delays, project))
 
 
 def last_agreement(project: Project) -> Agreement | None:
-    """The agreement that was measured last, or None."""
+    """Return the last agreement measurement, None if there is none."""
     content = project.state.latest("agreement", name=project.name)
     return read(Agreement, content) if content else None

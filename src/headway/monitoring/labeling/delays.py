@@ -1,4 +1,4 @@
-"""How long after a request its label arrives, by the log and the labels kept; requests still without one count too."""
+"""Label delay: the time from a request to its label, with requests that have no label yet as censored observations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METHOD = "Kaplan and Meier (1958): a request still without label has waited so l
 
 
 def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
-    """The delays of the labels of what the live release answered until now; None where it answered no key yet."""
+    """Measure the label delays of the live release's predictions; None if it has answered no request with a key."""
     if project.state.last(project.name, "live") is None:
         return None
     digest = project.register.resolve(f"{project.name}@live").digest
@@ -51,7 +51,7 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
 
 
 def kaplan_meier_quantile(waited: Floats, known: Bools, share: float) -> float:
-    """The delay by which this share of labels has come, by the estimator of Kaplan and Meier; infinite if not yet.
+    """Return the delay by which a share of labels has arrived, by the Kaplan-Meier estimator; infinite if not reached.
 
     >>> kaplan_meier_quantile(np.array([1.0, 2.0, 3.0, 3.0]), np.array([True, True, True, False]), 0.5)
     2.0
@@ -70,7 +70,7 @@ def _quantile(waited: Floats, known: Bools, share: float) -> Measurement:
 
 
 def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: float, now: int) -> Measurement | None:
-    """The share of requests old enough whose label was not there when it was declared to be; groups are days."""
+    """Measure the share of labels that were late, among requests older than the declared delay; groups are days."""
     asked = joined["at_us"].to_numpy()
     old = (now - asked) / 1e6 >= declared
     if not old.any():
@@ -84,7 +84,7 @@ def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: fl
 
 
 def _first_label_times(project: Project) -> pl.DataFrame:
-    """When the first label of each key came."""
+    """Return when the first label of each key arrived."""
     tables = SegmentReader(traffic.labels_folder(project.config.state, project.name), [*LABEL_SCHEMA]).read()
     labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
     return labels.group_by("key").agg(told_us=pl.col("at_us").min())

@@ -1,4 +1,4 @@
-"""Which requests to label next: of what the live release answered and nobody labelled, those it is most torn about."""
+"""Selection of rows for people: requests to label next, and labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ MAX_REQUESTS = 50_000
 
 
 def next_to_label(project: Project, count: int) -> list[LabelRequest]:
-    """At most so many requests, the first ones first; days are the groups of which none gives them all.
+    """Return at most `count` requests to label next, the most uncertain first, spread over days.
 
-    Raises DataError where no request waits for a label, or the answers are no probabilities of classes.
+    Candidates are requests that the live release answered and nobody labeled. Raises DataError if there are none, or if
+    the predictions are not class probabilities.
     """
     name, state = project.name, project.config.state
     bundle = project.register.resolve(f"{name}@live")
@@ -44,16 +45,16 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     probabilities = _probabilities(waiting)
     rows = waiting.select(f"in.{each}" for each in variant.signature.names).cast(pl.Float64).to_numpy()
     days = day_numbers(waiting["at_us"].to_numpy().astype("datetime64[us]"))
-    places = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
+    indexes = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
     doubts = 1 - np.diff(np.sort(probabilities, axis=1)[:, -2:], axis=1)[:, 0]
     return [
-        LabelRequest(key=waiting["key"][place], at_us=waiting["at_us"][place], doubt=float(doubts[place]))
-        for place in places.tolist()
+        LabelRequest(key=waiting["key"][index], at_us=waiting["at_us"][index], doubt=float(doubts[index]))
+        for index in indexes.tolist()
     ]
 
 
 def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
-    """The first row of each answered request whose key has no label, the latest ones."""
+    """Return the first row of each answered request without a label, the latest ones."""
     logged = read_predictions(project.config.state, project.name, [digest])
     if logged.is_empty():
         return logged
@@ -64,7 +65,7 @@ def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
 
 
 def _probabilities(waiting: pl.DataFrame) -> Floats:
-    """Of each class, float64 [n, k]; the log of two classes has that of the second alone."""
+    """Return class probabilities, float64 [n, k]; the log of a binary model holds only those of the second class."""
     names = sorted((each for each in waiting.columns if each.startswith("out.")), key=lambda each: int(each[4:]))
     said = waiting.select(names).cast(pl.Float64).to_numpy()
     return np.column_stack([1 - said[:, 0], said[:, 0]]) if said.shape[1] == 1 else said
@@ -75,10 +76,10 @@ SUSPECT_METHOD = f"chances of each label, out of fold; leave-one-block-out jackk
 
 
 def find_suspects(dataset: Dataset, *, name: str, most: int = MAX_SUSPECTS) -> Suspects:
-    """The rows of a dataset whose labels may be wrong, at most so many, with a count over all its labelled rows.
+    """Return the rows whose labels may be wrong, most likely first, and an estimate of how many there are.
 
-    Each row is told by a model that learned from other groups. Raises NotApplicable where labels are no classes, or
-    too few.
+    Each row is predicted by a model that was trained on other groups. Raises NotApplicable if labels are not classes, or
+    there are too few.
     """
     oof = out_of_fold(dataset)
     noise = estimate_noise(oof)
@@ -86,8 +87,8 @@ def find_suspects(dataset: Dataset, *, name: str, most: int = MAX_SUSPECTS) -> S
     return Suspects(
         name=name,
         dataset=dataset.digest,
-        count=_suspect_count("labels.wrong", noise, oof, place=-1),
-        by_class=tuple(_suspect_count("labels.wrong", noise, oof, place=place) for place in range(len(oof.classes))),
+        count=_suspect_count("labels.wrong", noise, oof, index=-1),
+        by_class=tuple(_suspect_count("labels.wrong", noise, oof, index=index) for index in range(len(oof.classes))),
         classes=oof.classes,
         turned=tuple(tuple(map(float, line)) for line in noise.transition),
         rows=tuple(_suspect(dataset, noise, oof, int(row)) for row in order),
@@ -95,31 +96,31 @@ def find_suspects(dataset: Dataset, *, name: str, most: int = MAX_SUSPECTS) -> S
     )
 
 
-def _suspect_count(name: str, noise: LabelNoise, oof: OutOfFold, *, place: int) -> Measurement:
-    """The count of one class, or of all at -1."""
-    rows = len(oof.labels) if place < 0 else int((oof.labels == place).sum())
+def _suspect_count(name: str, noise: LabelNoise, oof: OutOfFold, *, index: int) -> Measurement:
+    """Measure the number of wrong labels of one class, or of all for index -1."""
+    rows = len(oof.labels) if index < 0 else int((oof.labels == index).sum())
     estimate = Estimate(
-        value=noise.count if place < 0 else float(noise.counts[place]),
-        se=float("inf") if noise.standard_errors is None else float(noise.standard_errors[place]),
+        value=noise.count if index < 0 else float(noise.counts[index]),
+        se=float("inf") if noise.standard_errors is None else float(noise.standard_errors[index]),
         dof=BLOCKS - 1,
         method=SUSPECT_METHOD,
     )
     sample = Sample(n_rows=rows, n_groups=oof.n_groups, bounds=(0.0, float(rows)))
     found = t_interval(name, estimate, sample)
-    return found if place < 0 else _sliced(found, oof.classes[place])
+    return found if index < 0 else _sliced(found, oof.classes[index])
 
 
 def _sliced(measurement: Measurement, named: str) -> Measurement:
     return replace(measurement, slice=f"label={named}")
 
 
-def _suspect(dataset: Dataset, noise: LabelNoise, oof: OutOfFold, place: int) -> Suspect:
-    row = int(oof.rows[place])
+def _suspect(dataset: Dataset, noise: LabelNoise, oof: OutOfFold, index: int) -> Suspect:
+    row = int(oof.rows[index])
     groups = dataset.roles.groups
     return Suspect(
         row=row + 1,
-        given=oof.classes[oof.labels[place]],
-        likely=oof.classes[noise.suggested[place]],
-        chance=float(noise.error_probability[place]),
+        given=oof.classes[oof.labels[index]],
+        likely=oof.classes[noise.suggested[index]],
+        chance=float(noise.error_probability[index]),
         group=str(dataset.table[groups][row]) if groups else "",
     )

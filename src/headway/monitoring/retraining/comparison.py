@@ -1,4 +1,4 @@
-"""A release that would take the live one's place, judged against it on the same rows, which neither learned from."""
+"""Comparison of a new release with the live one, on the same rows, which neither was trained on."""
 
 from __future__ import annotations
 
@@ -34,51 +34,51 @@ NO_WORSE = Rule(measure="brier.drop", at_most=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HoldoutSet:
-    """Labelled rows kept out of training, with what live answers on them, float64 [n, 1]."""
+    """Labeled rows held out of training, with the predictions of the live release on them, float64 [n, 1]."""
 
     dataset: Dataset
     digest: str
-    post: DeployedRelease
+    deployed: DeployedRelease
     scores: Floats
 
     def subject(self, variant: Variant, model: Engine, *, scores: Floats | None = None) -> Comparison:
-        """A variant beside live; its answers [n, 1] are its model's, or those given."""
+        """Pair a variant with live; its predictions [n, 1] are those of its model, unless given."""
         rows = matrix.matrix(self.dataset.table, variant.signature)
         return Comparison(
             variant=variant,
             model=model,
-            reference=self.post.model,
+            reference=self.deployed.model,
             rows=rows,
             labels=matrix.target_values(self.dataset),
             scores=model.predict(rows) if scores is None else scores,
             reference_scores=self.scores,
             groups=matrix.group_codes(self.dataset),
             slices=matrix.slice_columns(self.dataset),
-            threshold=self.post.release.threshold,
+            threshold=self.deployed.release.threshold,
             weights=matrix.sample_weights(self.dataset),
             query_ids=matrix.query_codes(self.dataset),
             sensitive_features=matrix.sensitive_columns(self.dataset),
         )
 
     def measure(self, subject: Comparison) -> Evidence:
-        """Evidence of every probe but those of speed, with live as the reference."""
+        """Measure every metric but those of speed, with live as the reference."""
         names = [name for name in plugins.names("probe") if name not in EXCLUDED_METRICS]
         found = measure(subject, names, dataset_digest=self.digest, period=self.dataset.name)
-        return replace(found, reference=self.post.digest)
+        return replace(found, reference=self.deployed.digest)
 
 
-def make_holdout(post: DeployedRelease, rows: Dataset) -> HoldoutSet:
-    """Labelled rows as what both releases are asked."""
-    asked = matrix.matrix(rows.table, post.release.variant.signature)
-    return HoldoutSet(dataset=rows, digest=table_digest(rows.table), post=post, scores=post.answer(asked))
+def make_holdout(deployed: DeployedRelease, rows: Dataset) -> HoldoutSet:
+    """Return labeled rows as a holdout set, with the predictions of live."""
+    asked = matrix.matrix(rows.table, deployed.release.variant.signature)
+    return HoldoutSet(dataset=rows, digest=table_digest(rows.table), deployed=deployed, scores=deployed.predict(asked))
 
 
 def promotion_rules(policy: PolicySection) -> PolicySection:
-    """The policy with the rules that a release must meet to take the place of live.
+    """Return the policy with the rules that a release must meet to replace live.
 
-    `[[policy.retrain]]`, or the relative rules of a release, with live as what it is compared with, and a Brier score
-    shown to be no worse. Those on single answers are left out: a model that learned more answers otherwise. So are
-    absolute ones, which live may break as well: a better release is not held back for them.
+    These are `[[policy.retrain]]`, or the relative rules of a release with live as the baseline, and a Brier score shown to
+    be no worse. Rules on single predictions are left out, since a model trained on more data answers differently. Absolute
+    rules are left out, since live may break them as well, and a better release should not be held back.
     """
     own = tuple(rule for rule in policy.release if rule.relative and not rule.measure.endswith(RELATIVE))
     rules = policy.retrain or (NO_WORSE, *(rule for rule in own if rule.measure != NO_WORSE.measure))
@@ -86,7 +86,7 @@ def promotion_rules(policy: PolicySection) -> PolicySection:
 
 
 def recalibration_rules(policy: PolicySection) -> PolicySection:
-    """Of those rules the ones that a shift can change: it moves no rank, and day by day only ranks between days."""
+    """Return those promotion rules that a shift can affect: it keeps ranks within a day, so rules on ROC AUC are left out."""
     rules = promotion_rules(policy)
     return replace(rules, release=tuple(rule for rule in rules.release if "roc_auc" not in rule.measure))
 
@@ -94,7 +94,7 @@ def recalibration_rules(policy: PolicySection) -> PolicySection:
 def judge_against_live(
     project: Project, variant: Variant, evidence: Evidence, policy: PolicySection
 ) -> EvaluatedVariant:
-    """The verdict on evidence against live; both are kept."""
+    """Judge evidence against live, and save evidence and verdict."""
     verdict = judge(evidence, policy)
     project.save(evidence)
     project.save(verdict)
@@ -102,18 +102,18 @@ def judge_against_live(
 
 
 def rows_labeled_by(project: Project, dataset: Dataset, until: datetime | None) -> tuple[Dataset, datetime]:
-    """The rows whose label had come by a time, without it all there are; and the end of those rows, exclusive."""
+    """Return the rows whose label had arrived by a time, or all labeled rows; and the exclusive end of those rows."""
     moments, delay = time_expression(dataset), parse_delay(project.config.data.label_delay)
-    labelled = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
-    last = labelled.select(moments.max()).item()
+    labeled = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
+    last = labeled.select(moments.max()).item()
     if last is None:
         raise DataError("no row has a label", where=dataset.name, hint="headway labels add")
     end = min(until - delay, last) if until else last
-    whole = Dataset(name=dataset.name, table=labelled, roles=dataset.roles)
+    whole = Dataset(name=dataset.name, table=labeled, roles=dataset.roles)
     end += timedelta(microseconds=1)
     return select_period(whole, datetime.min, end, name=dataset.name), end
 
 
 def outcome_key(*parts: str | int | Sequence[str]) -> str:
-    """The digest of all that decides an outcome."""
+    """Return the digest of everything that determines an outcome."""
     return digest_of(canonical(parts))

@@ -1,7 +1,7 @@
-"""From a retraining that passed to a live release: by a rollout beside live, or at once where the policy says so.
+"""Promotion of a retraining that passed: by a canary rollout, or at once if the policy says so.
 
-Every step is found in the store by whoever comes next: a retraining is published once, its rollout is begun once, and
-what was taken back is not tried again by itself.
+Every step is found in the store by the next process: a retraining is published once, its rollout is started once, and
+a release that was rolled back is not tried again automatically.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ OUTCOMES: dict[RolloutStatus, PromotionStatus] = {
 
 
 def begin_promotion(project: Project, found: Retraining, *, who: str, why: str = "") -> Promotion:
-    """Let a retraining take the place of live if it passed: by a rollout, or at once, as `[retrain] through` says.
+    """Let a retraining that passed replace live, by a rollout or at once, as `[retrain] through` says.
 
-    What was begun before goes on. What was taken back stays back, unless a person says `why` it is tried again. Raises
-    Refused where live is no longer what it was judged against, where another rollout runs, or where servers keep no log
-    that a rollout could learn from.
+    A promotion that was begun is resumed. A release that was rolled back stays so, unless a person gives the reason (`why`)
+    to try again.
+
+    Raises Refused if live is no longer the release that it was judged against, another rollout is running, or servers keep
+    no log that a rollout could use.
     """
     if found.frontier.winner.verdict.answer != "pass":
         return Promotion(stands="not better", message=found.message, retraining=found)
@@ -58,19 +60,19 @@ def begin_promotion(project: Project, found: Retraining, *, who: str, why: str =
 
 
 def running_rollout(project: Project) -> Rollout | None:
-    """The rollout that runs, whatever release it is of."""
+    """Return the running rollout, of any release."""
     last = control.latest_rollout(project)
     return last if last and last.standing == "running" else None
 
 
 def promotion_status(project: Project) -> Promotion:
-    """How the rollout that runs stands, and what a look would decide; nothing is done."""
+    """Return the status of the running rollout and what the next step would decide, without doing it."""
     rollout = control.require_running_rollout(project)
     return _promotion_of(project, rollout, control.rollout_status(project).message)
 
 
 def check_promotion(project: Project) -> Promotion:
-    """One look at the rollout that runs, if it is a retraining's; a person's own is left to that person."""
+    """Step the running rollout once if it is a retraining's; one that a person started is left to that person."""
     rollout = control.require_running_rollout(project)
     if _retraining_of(project, rollout) is None:
         return _promotion_of(project, rollout, f"a rollout of another release is running, begun by {rollout.by}")
@@ -82,9 +84,9 @@ def check_promotion(project: Project) -> Promotion:
 def follow_promotion(
     project: Project, *, callback: Callable[[str], object], wait: Callable[[float], object] = time.sleep
 ) -> Promotion:
-    """Look at the rollout that runs until it ends, or until nobody asks: then it goes on where it stands.
+    """Step the running rollout until it ends, or until requests stop; it can be resumed.
 
-    A rollout that is no retraining's is looked at by nobody here.
+    A rollout that does not belong to a retraining is left alone.
     """
     rollout = control.require_running_rollout(project)
     if _retraining_of(project, rollout) is None:
@@ -95,7 +97,7 @@ def follow_promotion(
 
 
 def force_promotion(project: Project, *, who: str, why: str) -> Promotion:
-    """Make the retraining live that is rolling out, by a person's word over what the judge says of its stage."""
+    """Make the retraining live that is rolling out, by a person's decision that overrides the judge."""
     rollout = control.require_running_rollout(project)
     if _retraining_of(project, rollout) is None:
         return check_promotion(project)
@@ -104,7 +106,7 @@ def force_promotion(project: Project, *, who: str, why: str) -> Promotion:
 
 
 def _publish_once(project: Project, found: Retraining, who: str) -> Retraining:
-    """The retraining with the digest of its release, which is signed and kept once, whoever comes again."""
+    """Return the retraining with the digest of its release, signed and saved once."""
     kept = find_outcome(project, found.key)
     if kept and kept.release:
         return kept
@@ -121,7 +123,7 @@ def _promote_at_once(project: Project, found: Retraining, live: PointerUpdate, r
 
 
 def _promote_by_rollout(project: Project, found: Retraining, *, who: str, why: str) -> Promotion:
-    """Its rollout, begun now, or before by whoever was killed."""
+    """Return the promotion by its rollout, started now or by an earlier process."""
     running = running_rollout(project)
     if running is None or running.release != found.release:
         if not project.config.serve.log:
@@ -133,7 +135,7 @@ def _promote_by_rollout(project: Project, found: Retraining, *, who: str, why: s
 
 
 def _previous_attempt(project: Project, found: Retraining) -> Promotion | None:
-    """How this very release fared before; None where it is new."""
+    """Return how this release fared before, None if it is new."""
     name, digest = project.name, found.release
     moves = project.register.history(name, LIVE)
     after = next((later for had, later in pairwise(moves) if had.release == digest), None)
@@ -157,7 +159,7 @@ def _retraining_of(project: Project, rollout: Rollout) -> Retraining | None:
 
 
 def _promotion_of(project: Project, rollout: Rollout, message: str) -> Promotion:
-    """Where a rollout stands; while it runs, with the command that follows it, and a word where nobody asks."""
+    """Return the state of a rollout; while it runs, with the command that follows it, and a note if there are no requests."""
     found = _retraining_of(project, rollout)
     if rollout.standing != "running":
         return Promotion(stands=OUTCOMES[rollout.standing], message=message, retraining=found, rollout=rollout)

@@ -1,8 +1,12 @@
-"""Rolling recalibration as a release of its own: the live model set right as its last labelled days ask for.
+"""Rolling recalibration as a release: the live model with a calibrator fitted on its last labeled days.
 
-What is judged is the rule, day by day: each of the last days is answered with the repair that could be fitted before
-its first row, on labels that had come by then, and compared with what live answers. What is shipped is the next repair
-of the same rule. It takes no training and turns no order.
+The rule is judged day by day: each of the last days is predicted with the calibrator that could be fitted before its
+first row, on labels that had arrived by then, and compared with the predictions of live. The next calibrator of the
+same rule is released. No model is trained, and ranks within a day do not change.
+
+Only rows that the model was not trained on may be used. A shift of the log-odds is shrunk to 0 by a ridge penalty: its
+expected size is SPREAD (odds change by a factor of 1.6), and labels count by their design effect (Kish 1965), not as
+independent rows.
 """
 
 from __future__ import annotations
@@ -42,54 +46,54 @@ from headway.registry.project import Project
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RollingRecalibration:
-    """Labelled rows since the training, the scores of the bare model [n], and which rows are judged, bool [n]."""
+    """Labeled rows since the training, scores of the bare model [n], which rows are judged [n], and the next calibrator."""
 
     rows: ScoredRows
     raw: Floats
     judged: NDArray[np.bool_]
-    held: HoldoutSet
+    holdout: HoldoutSet
     calibrator: Calibrator
 
 
 def prepare_recalibration(
-    project: Project, post: DeployedRelease, dataset: Dataset, until: datetime | None
+    project: Project, deployed: DeployedRelease, dataset: Dataset, until: datetime | None
 ) -> RollingRecalibration:
-    """The next calibrator, and the last `[retrain] recalibrate_days` groups to judge the rule by.
+    """Fit the next calibrator, and select the last `[retrain] recalibrate_days` groups to judge the rule by.
 
-    Raises DataError where groups are not declared, or fewer than 14 labelled ones have come since the training.
+    Raises DataError if groups are not declared, or fewer than 14 labeled ones have arrived since the training.
     """
     days = project.config.retrain.recalibrate_days
-    labelled, end = rows_labeled_by(project, dataset, until)
-    rows = score_rows(post, labelled, since=post.trained_until)
+    labeled, end = rows_labeled_by(project, dataset, until)
+    rows = score_rows(deployed, labeled, since=deployed.trained_until)
     _require_groups(rows, dataset, days)
-    raw = post.model.predict(rows.rows)[:, 0]
+    raw = deployed.model.predict(rows.rows)[:, 0]
     chosen = rows.groups >= np.unique(rows.groups)[-days:][0]
-    table = rows.part(chosen).table
+    table = rows.subset(chosen).table
     found = fit_rolling_calibrator(raw, rows.labels, rows.groups, days=days, by=project.config.retrain.recalibrate_by)
     name = f"the last {days} labelled groups, each with the repair of the day"
     return RollingRecalibration(
         rows=rows,
         raw=raw,
         judged=chosen,
-        held=make_holdout(post, Dataset(name=name, table=table, roles=dataset.roles)),
+        holdout=make_holdout(deployed, Dataset(name=name, table=table, roles=dataset.roles)),
         calibrator=changed(found, at=end.isoformat(timespec="seconds")),
     )
 
 
-def recalibrate_release(project: Project, post: DeployedRelease, rolling: RollingRecalibration) -> Retraining:
-    """The live model with the next calibrator, and the verdict on the rule against live; it moves no pointer."""
+def recalibrate_release(project: Project, deployed: DeployedRelease, rolling: RollingRecalibration) -> Retraining:
+    """Judge the rule against live, and return the live model with the next calibrator; no pointer moves."""
     rules = [str(rule) for rule in recalibration_rules(project.config.policy).release]
-    key = outcome_key("recalibrate", post.digest, rolling.held.digest, repr(rolling.calibrator), rules)
+    key = outcome_key("recalibrate", deployed.digest, rolling.holdout.digest, repr(rolling.calibrator), rules)
     done = find_outcome(project, key)
     if done:
         return done
     began = time.perf_counter()
-    frontier = _frontier(project, post, rolling)
+    frontier = _frontier(project, deployed, rolling)
     calibrator = rolling.calibrator
     found = Retraining(
         name=project.name,
         key=key,
-        live=post.digest,
+        live=deployed.digest,
         frontier=frontier,
         seconds=time.perf_counter() - began,
         message=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
@@ -99,23 +103,23 @@ def recalibrate_release(project: Project, post: DeployedRelease, rolling: Rollin
     return found
 
 
-def _frontier(project: Project, post: DeployedRelease, rolling: RollingRecalibration) -> SearchResult:
-    variant = post.release.variant
-    subject = rolling.held.subject(variant, post.model, scores=_day_by_day(project, rolling)[:, None])
+def _frontier(project: Project, deployed: DeployedRelease, rolling: RollingRecalibration) -> SearchResult:
+    variant = deployed.release.variant
+    subject = rolling.holdout.subject(variant, deployed.model, scores=_day_by_day(project, rolling)[:, None])
     baseline = Baseline(
-        model=post.training.model,
-        threshold=post.release.threshold,
-        data={**post.release.data, "recalibrated": rolling.held.digest},
+        model=deployed.training.model,
+        threshold=deployed.release.threshold,
+        data={**deployed.release.data, "recalibrated": rolling.holdout.digest},
         calibrator=rolling.calibrator,
-        views=post.release.views,
-        contract=post.release.contract,
+        views=deployed.release.views,
+        contract=deployed.release.contract,
     )
     return SearchResult(
         name=project.name,
         baseline=baseline,
         judged=(),
         winner=judge_against_live(
-            project, variant, rolling.held.measure(subject), recalibration_rules(project.config.policy)
+            project, variant, rolling.holdout.measure(subject), recalibration_rules(project.config.policy)
         ),
         self_test=record_self_test(variant, subject.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -123,7 +127,7 @@ def _frontier(project: Project, post: DeployedRelease, rolling: RollingRecalibra
 
 
 def _day_by_day(project: Project, rolling: RollingRecalibration) -> Floats:
-    """What each judged row is answered with the repair that could be had before the first row of its group -> [n]."""
+    """Predict each judged row with the calibrator that was available before the first row of its group -> [n]."""
     rows, retrain = rolling.rows, project.config.retrain
     delay = np.timedelta64(parse_delay(project.config.data.label_delay))
     answers = rolling.raw.copy()
@@ -167,10 +171,25 @@ _ENOUGH = 1e-10
 def fit_rolling_calibrator(
     scores: Floats, labels: Floats, groups: Ints, *, days: int = 28, by: str = "shift"
 ) -> Calibrator:
-    """The calibrator from the last `days` groups: scores in [0, 1] and labels {0, 1}, float64 [n], groups int64 [n].
+    """Fit a calibrator on the last `days` groups.
 
-    It is fitted `by` the name of a repair, or by `choose_calibrator`, the one that helps most on the later half. Below 7 groups it
-    changes nothing. Raises DataError where lengths differ, or scores and labels are not what they should be.
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+        Scores in [0, 1].
+    labels : ndarray of shape (n,)
+        Labels, 0 or 1.
+    groups : ndarray of shape (n,)
+        Groups in order of time, int64.
+    days : int
+        Number of groups to fit on; below 7 groups the calibrator is the identity.
+    by : str
+        Name of a calibration method, or "best" for the one that is best on the later half.
+
+    Raises
+    ------
+    DataError
+        If lengths differ, or scores and labels are out of range.
     """
     _require_valid(scores, labels, groups)
     numbers = np.unique(groups)[-days:]
@@ -183,7 +202,7 @@ def fit_rolling_calibrator(
 
 
 def _fit_shift(scores: Floats, labels: Floats, groups: Ints) -> Calibrator:
-    """The likeliest shift b of log-odds(score) + b, with ridge design effect / SPREAD^2."""
+    """Fit the shift b of log-odds(score) + b by penalized likelihood, ridge = design effect / SPREAD^2."""
     odds, codes = _log_odds(scores), np.unique(groups, return_inverse=True)[1]
     free = _shift(odds, labels, ridge=0.0)
     ridge = _design_effect(odds + free, labels, codes) / SPREAD**2
@@ -204,7 +223,7 @@ def _log_odds(scores: Floats) -> Floats:
 
 
 def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
-    """Newton's method on log likelihood - ridge b^2 / 2, in steps of at most 1: with one class only it still ends."""
+    """Maximize log likelihood - ridge b^2 / 2 by Newton's method, in steps of at most 1 so that one class only converges too."""
     shift = 0.0
     for _ in range(_STEPS):
         rates = 1 / (1 + np.exp(-(odds + shift)))
@@ -218,7 +237,7 @@ def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
 
 
 def _design_effect(odds: Floats, labels: Floats, codes: Ints) -> float:
-    """How much more the sum of (label - rate) varies by group than if rows were independent, at least 1."""
+    """Return by how much the sum of (label - rate) varies more by group than with independent rows, at least 1."""
     rates = 1 / (1 + np.exp(-odds))
     by_group = tally(codes, int(codes.max()) + 1, labels - rates)
     count = len(by_group)

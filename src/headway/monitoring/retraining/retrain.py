@@ -1,6 +1,6 @@
-"""Train the live release anew on all that is labelled by now, and judge it against live on days neither learned from.
+"""Retrain the live release on all labeled rows, and judge it against live on days that neither was trained on.
 
-Each training is kept as soon as it is done, and so is the outcome: a run that was killed is taken up where it stood.
+Each training and the outcome are saved as soon as they are done: a run that was killed is resumed.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ Callback = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RetrainingData:
-    """What is learned from, and what is held out of it to judge by; `key` names the outcome.
+    """Rows to train on, and rows held out to judge by; `key` identifies the outcome.
 
-    `findings` tell what changed of the rows that live had learned from.
+    `findings` say what changed of the rows that live was trained on.
     """
 
     rows: Dataset
-    held: Dataset
+    holdout: Dataset
     until: datetime
     end: datetime
     recipe: str
@@ -62,119 +62,119 @@ class RetrainingData:
 
 
 def prepare_retraining(
-    project: Project, post: DeployedRelease, dataset: Dataset, until: datetime | None
+    project: Project, deployed: DeployedRelease, dataset: Dataset, until: datetime | None
 ) -> RetrainingData:
-    """All rows labelled by a time since the first training began; the last `[retrain] judged_days` are held out.
+    """Select all rows labeled by a time since the first training began; the last `[retrain] judged_days` are held out.
 
-    Raises DataError where live learned from days that would be held out: nothing new has come to judge by.
+    Raises DataError if live was trained on days that would be held out, since there is nothing new to judge by.
     """
     rows, end = rows_labeled_by(project, dataset, until)
     since = end - timedelta(days=project.config.retrain.judged_days)
-    if since < post.trained_until:
+    if since < deployed.trained_until:
         raise DataError(
             f"the last labelled days begin at {since:%F}, and the live release learned from days up to "
-            f"{post.trained_until:%F}",
+            f"{deployed.trained_until:%F}",
             where=f"{FILE} [retrain] judged_days",
             hint="wait for more labels",
         )
-    begin = datetime.fromisoformat(post.training.since)
+    begin = datetime.fromisoformat(deployed.training.since)
     learned = select_period(rows, begin, since, name="train")
-    held = select_period(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
+    holdout = select_period(rows, since, end, name=f"{since:%Y-%m-%d} to {end:%Y-%m-%d}")
     code = recipe_digest(project.config)
     rules = [str(rule) for rule in promotion_rules(project.config.policy).release]
-    digests = (post.digest, table_digest(learned.table), table_digest(held.table))
+    digests = (deployed.digest, table_digest(learned.table), table_digest(holdout.table))
     key = outcome_key("retrain", *digests, code, project.config.retrain.seeds, rules)
-    found = _changed_training_rows(project, post, dataset)
-    return RetrainingData(rows=learned, held=held, until=since, end=end, recipe=code, key=key, findings=found)
+    found = _changed_training_rows(project, deployed, dataset)
+    return RetrainingData(rows=learned, holdout=holdout, until=since, end=end, recipe=code, key=key, findings=found)
 
 
-def _changed_training_rows(project: Project, post: DeployedRelease, dataset: Dataset) -> tuple[Finding, ...]:
-    """D065 where the rows that live had learned from are others now: all of its period, or those with an outcome."""
-    since, until = (datetime.fromisoformat(text) for text in (post.training.since, post.training.until))
+def _changed_training_rows(project: Project, deployed: DeployedRelease, dataset: Dataset) -> tuple[Finding, ...]:
+    """Return a finding (D065) if the rows that live was trained on have changed."""
+    since, until = (datetime.fromisoformat(text) for text in (deployed.training.since, deployed.training.until))
     try:
         then = select_period(dataset, since, until, name="train")
     except DataError as error:
         message = f"the rows that live learned from are gone: {error.what}"
         return (Finding(code="D065", severity="warn", message=message, where=error.where, hint="bring them back"),)
-    if table_digest(labeled_rows(then).table) == post.training.dataset:
+    if table_digest(labeled_rows(then).table) == deployed.training.dataset:
         return ()
-    found = origins.changed_rows(project, then, post.training.dataset)
+    found = origins.changed_rows(project, then, deployed.training.dataset)
     return (found,) if found else ()
 
 
 def retrain(
     project: Project,
-    post: DeployedRelease,
-    lesson: RetrainingData,
+    deployed: DeployedRelease,
+    data: RetrainingData,
     *,
     ticket: Ticket | None = None,
     callback: Callback = lambda _: None,
 ) -> Retraining:
-    """The live release trained anew in the form that live has, with the verdict against live; it moves no pointer.
+    """Retrain the live release with the same steps, and judge it against live; no pointer moves.
 
-    The first seed is what would be shipped; the others say how much of it is chance. Raises DataError where a check of
-    the data says stop, ConfigError where the training function takes no seed though more than one is asked.
+    The first seed is the one to release; the others show how much is chance. Raises DataError if a check of the data says
+    stop, ConfigError if more than one seed is configured and the training function takes none.
     """
-    done = find_outcome(project, lesson.key)
+    done = find_outcome(project, data.key)
     if done:
         return done
-    for finding in lesson.findings:
+    for finding in data.findings:
         callback(f"{finding.severity} {finding.code}: {finding.message}; {finding.hint}")
     began = time.perf_counter()
-    origins.save_versions(project, {"train": lesson.rows, "test": lesson.held}, code=lesson.recipe)
-    trainings = _trainings(project, post, lesson, callback)
+    origins.save_versions(project, {"train": data.rows, "test": data.holdout}, code=data.recipe)
+    trainings = _trainings(project, deployed, data, callback)
     callback("judge against live")
-    frontier = _frontier(project, post, lesson, trainings)
+    frontier = _frontier(project, deployed, data, trainings)
     found = Retraining(
         name=project.name,
-        key=lesson.key,
-        live=post.digest,
+        key=data.key,
+        live=deployed.digest,
         frontier=frontier,
         ticket=ticket,
         trainings=len(trainings),
         seconds=time.perf_counter() - began,
         message=_outcome_message(frontier.winner.verdict, trainings),
-        findings=lesson.findings,
+        findings=data.findings,
     )
     project.save(found)
     return found
 
 
 def find_outcome(project: Project, key: str) -> Retraining | None:
-    """What came of the same before, as it was kept last."""
+    """Return the last saved outcome with this key."""
     kept = reversed(project.records(Retraining))
     return next((each for each in kept if each.key == key), None)
 
 
-def _trainings(project: Project, post: DeployedRelease, lesson: RetrainingData, callback: Callback) -> list[Training]:
+def _trainings(project: Project, deployed: DeployedRelease, data: RetrainingData, callback: Callback) -> list[Training]:
     seeds = project.config.retrain.seeds
     asked = list(range(seeds)) if seeds > 1 else [None]
     found = []
     for number, seed in enumerate(asked, 1):
-        callback(f"train {number}/{len(asked)} on {len(lesson.rows.table):,} rows")
-        found.append(_training(project, post, lesson, seed))
+        callback(f"train {number}/{len(asked)} on {len(data.rows.table):,} rows")
+        found.append(_training(project, deployed, data, seed))
     return found
 
 
-def _training(project: Project, post: DeployedRelease, lesson: RetrainingData, seed: int | None) -> Training:
-    """A training of a seed, the one that was kept if there is."""
-    dataset = table_digest(lesson.rows.table)
+def _training(project: Project, deployed: DeployedRelease, data: RetrainingData, seed: int | None) -> Training:
+    """Train with a seed, or return the saved training if there is one."""
+    dataset = table_digest(data.rows.table)
     for content in project.state.records("training", name=project.name):
         kept = read(Training, content)
-        if (kept.dataset, kept.recipe, kept.seed) == (dataset, lesson.recipe, seed):
+        if (kept.dataset, kept.recipe, kept.seed) == (dataset, data.recipe, seed):
             return kept
     began = time.perf_counter()
-    names = post.release.variant.signature.names
-    model = train(project.config, lesson.rows, project.blobs, features=names, asked=Asked(seed=seed))
+    names = deployed.release.variant.signature.names
+    model = train(project.config, data.rows, project.blobs, features=names, asked=Asked(seed=seed))
     made = Training(
         dataset=dataset,
-        recipe=lesson.recipe,
+        recipe=data.recipe,
         model=model,
-        since=post.training.since,
-        until=lesson.until.isoformat(),
-        judged_since=lesson.until.isoformat(),
-        judged_until=lesson.end.isoformat(),
-        n_rows=len(lesson.rows.table),
+        since=deployed.training.since,
+        until=data.until.isoformat(),
+        judged_since=data.until.isoformat(),
+        judged_until=data.end.isoformat(),
+        n_rows=len(data.rows.table),
         seconds=time.perf_counter() - began,
         seed=seed,
     )
@@ -183,24 +183,24 @@ def _training(project: Project, post: DeployedRelease, lesson: RetrainingData, s
 
 
 def _frontier(
-    project: Project, post: DeployedRelease, lesson: RetrainingData, trainings: list[Training]
+    project: Project, deployed: DeployedRelease, data: RetrainingData, trainings: list[Training]
 ) -> SearchResult:
-    held = make_holdout(post, lesson.held)
+    holdout = make_holdout(deployed, data.holdout)
     first, *others = (each.model for each in trainings)
-    shipped = _with_steps_of(project, post.release.variant, first, held)
+    shipped = _with_steps_of(project, deployed.release.variant, first, holdout)
     policy = promotion_rules(project.config.policy)
-    of_others = [_evidence(project, held, model) for model in others]
+    of_others = [_evidence(project, holdout, model) for model in others]
     rows = [
-        judge_against_live(project, variant, pool_seeds([_evidence(project, held, variant), *of_others]), policy)
+        judge_against_live(project, variant, pool_seeds([_evidence(project, holdout, variant), *of_others]), policy)
         for variant in ([first] if shipped.digest == first.digest else [first, shipped])
     ]
     baseline = Baseline(
         model=first,
-        threshold=post.release.threshold,
-        data={"train": trainings[0].dataset, "test": held.digest},
-        views=post.release.views,
+        threshold=deployed.release.threshold,
+        data={"train": trainings[0].dataset, "test": holdout.digest},
+        views=deployed.release.views,
         contract=observed_contract(
-            matrix(lesson.rows.table, first.signature), first.signature, margin=project.config.policy.contract_margin
+            matrix(data.rows.table, first.signature), first.signature, margin=project.config.policy.contract_margin
         ),
     )
     return SearchResult(
@@ -209,19 +209,19 @@ def _frontier(
         judged=(rows[0],),
         winner=rows[-1],
         self_test=record_self_test(
-            shipped, held.subject(shipped, open_variant(shipped, project.blobs)).rows, project.blobs
+            shipped, holdout.subject(shipped, open_variant(shipped, project.blobs)).rows, project.blobs
         ),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _evidence(project: Project, held: HoldoutSet, variant: Variant) -> Evidence:
-    return held.measure(held.subject(variant, open_variant(variant, project.blobs)))
+def _evidence(project: Project, holdout: HoldoutSet, variant: Variant) -> Evidence:
+    return holdout.measure(holdout.subject(variant, open_variant(variant, project.blobs)))
 
 
-def _with_steps_of(project: Project, live: Variant, model: Variant, held: HoldoutSet) -> Variant:
-    """The model in the form that live has: the same steps and settings; as it came where they no longer apply."""
-    rows = held.subject(model, open_variant(model, project.blobs)).rows
+def _with_steps_of(project: Project, live: Variant, model: Variant, holdout: HoldoutSet) -> Variant:
+    """Apply the steps and settings of live to the new model; return it unchanged if they no longer apply."""
+    rows = holdout.subject(model, open_variant(model, project.blobs)).rows
     steps = [step.transform for step in live.steps if step.transform in plugins.names("transform")]
     made = (
         search.generate_candidates(model, TransformContext(blobs=project.blobs, sample=rows), steps) if steps else None
