@@ -13,7 +13,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.watch import MonitoringAnswer, MonitoringReport
 
 P = Measurement(name="drift.p", value=0.4, low=0.4, high=0.4, method="test", n_rows=900)
-ESTIMATE = Finding(code="O002", severity="undecided", message="estimate without labels cannot be said: too few")
+ESTIMATE = Finding(code="O004", severity="undecided", message="quality without labels could not be judged: too few")
 JULY = MonitoringReport(
     name="flights",
     release="sha256:1",

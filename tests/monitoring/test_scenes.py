@@ -89,7 +89,10 @@ def test_of_another_task_the_inputs_are_watched_and_quality_says_why_it_is_not()
     context = MonitoringContext(deployed=deployed(), config=Config(), budget=Budget([]))
     february = monitor_window(context, next(monitoring_windows(context.deployed, dataset(), Config(), NOW))).report
     assert [each.question for each in february.answers] == ["drift"] and february.status == "unknown"
-    assert "quality cannot be said: it is defined for the task 'binary', not for 'regression'" in february.message
+    assert (
+        "quality could not be judged: monitoring of quality supports the task 'binary', not 'regression'"
+        in february.message
+    )
 
 
 def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
@@ -110,7 +113,7 @@ def test_a_ticket_is_told_of_no_period_before_it_was_opened():
     ticket = monitor_window(context, march).report.ticket
     assert ticket.reasons == ("rows",)
     told = [monitor_window(context, each, pending=ticket).report.message for each in (february, march)]
-    assert ["a ticket to train it anew is open" in each for each in told] == [False, True]
+    assert ["a retraining ticket is open" in each for each in told] == [False, True]
 
 
 def test_labels_that_are_texts_are_known_though_they_are_no_numbers():

@@ -72,7 +72,7 @@ def test_only_what_callers_got_is_read_with_its_labels(project):
     assert (
         found.labels[0] == 1
         and np.isnan(found.labels[1:]).all()
-        and np.isnat(found.told).tolist() == [False, True, True]
+        and np.isnat(found.labeled_at).tolist() == [False, True, True]
     )
     assert count_without_key(found) == 1 and set(found.groups) == {18293}
 

@@ -60,15 +60,15 @@ def test_a_quiet_period_is_not_shown_to_change_and_needs_nothing():
     seen = replace(PLAIN, answers=(ASKED,), quality=(measured("roc_auc", 0.7),))
     assert status.monitoring_status(seen) == "healthy"
     assert said(seen) == (
-        "2013-07: no change of the inputs is shown since the release was judged; "
-        "it is not shown to be worse; nothing needs to be done."
+        "2013-07: no drift of the inputs is shown since the release was judged; "
+        "no degradation is shown; no action is needed."
     )
 
 
 def test_features_that_moved_are_named_in_the_order_of_what_their_move_costs():
     drift_costs = (measured("drift.loss", 0.05, slice="hour"), measured("drift.loss", 0.01, slice="wind", se=0.01))
     seen = moved("wind", "dest", "hour", drift_costs=drift_costs)
-    assert "judged: hour, wind and dest moved (the move of hour is estimated to cost); it is not" in said(seen)
+    assert "judged: hour, wind and dest moved (the drift of hour is estimated to cost); no degradation" in said(seen)
 
 
 def test_a_move_is_said_to_cost_only_at_the_chance_that_all_features_share():
@@ -83,7 +83,7 @@ def test_a_move_is_said_to_cost_only_at_the_chance_that_all_features_share():
 
 
 def test_inputs_that_moved_without_a_feature_that_is_sure_are_told_so():
-    assert "the inputs are not what they were when the release was judged; it is not" in said(moved())
+    assert "the inputs have drifted since the release was judged; no degradation" in said(moved())
 
 
 def test_each_harm_is_told_with_what_it_rests_on():
@@ -99,33 +99,33 @@ def test_each_harm_is_told_with_what_it_rests_on():
     )
     assert status.monitoring_status(seen) == "degraded"
     assert said(seen).partition("; ")[2] == (
-        "by the 700 labels of 900 (50 answers have no key, so that no label can come), it ranks worse than when it was "
-        "judged (AUC -0.040), its probabilities are off by 23% on average, more than 5% (18% when it was judged) and "
-        "its decisions cost 1,234 a month more than when it was judged; see what moved, and train it anew or take it "
-        "back."
+        "by the 700 labels of 900 rows (50 predictions have no key and cannot get a label), it ranks worse than when it "
+        "was judged (AUC -0.040), its probabilities are off by 23% on average, limit 5% (18% when it was judged) and "
+        "its decisions cost 1,234 a month more than when it was judged; check what moved, and retrain or roll back."
     )
 
 
 def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_claimed():
     seen = replace(PLAIN, n_labeled=0, estimated=(measured("roc_auc.estimated", 0.71, se=0.02),))
     assert said(seen).endswith(
-        "no label has come yet, and its scores would give an AUC of 0.71 (0.67 to 0.75) if they mean what they meant."
+        "no label has arrived yet; an AUC of 0.71 (0.67 to 0.75) is estimated from the scores, if their calibration still "
+        "holds."
     )
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"n_labeled": 0}, "no label has come yet, and without them nothing can be said of its quality"),
-        ({"n_labeled": 300}, "300 labels of 900 have come, and it is judged once all have had their time"),
+        ({"n_labeled": 0}, "no label has arrived yet, and without labels the quality cannot be estimated"),
+        ({"n_labeled": 300}, "300 of 900 labels have arrived; quality is judged when all have had their time"),
         (
             {"is_complete": False},
-            "2013-07: it is not over: 900 rows so far, 900 with a label; it is judged once it is.",
+            "2013-07: the period has not ended: 900 rows so far, 900 labeled; it is judged when it has ended.",
         ),
-        ({"drift": None, "n_labeled": 0}, "2013-07: whether the inputs moved cannot be said; no label"),
+        ({"drift": None, "n_labeled": 0}, "2013-07: drift of the inputs could not be tested; no label"),
         (
-            {"unknown": (Finding(code="O002", severity="undecided", message="quality cannot be said: no task"),)},
-            "quality cannot be said: no task",
+            {"unknown": (Finding(code="O003", severity="undecided", message="quality could not be judged: no task"),)},
+            "quality could not be judged: no task",
         ),
     ],
     ids=["no label", "labels to come", "not over", "too few groups", "another task"],
@@ -133,10 +133,10 @@ def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_c
 def test_what_was_not_asked_is_said_to_be_unknown(fields, message):
     seen = replace(PLAIN, **fields)
     assert status.monitoring_status(seen) == "unknown"
-    assert message in said(seen) and "nothing needs to be done" not in said(seen)
+    assert message in said(seen) and "no action is needed" not in said(seen)
 
 
 def test_a_ticket_is_told_when_it_is_opened_and_while_it_is_open():
     seen = replace(PLAIN, answers=(ASKED,))
-    assert said(replace(seen, ticket=TICKET)).endswith("; a ticket proposes to train it anew.")
-    assert said(seen, pending=True).endswith("; a ticket to train it anew is open.")
+    assert said(replace(seen, ticket=TICKET)).endswith("; a ticket proposes to retrain.")
+    assert said(seen, pending=True).endswith("; a retraining ticket is open.")

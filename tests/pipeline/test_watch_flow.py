@@ -38,7 +38,7 @@ def test_a_world_that_stays_is_well_and_nothing_is_told_of_drift(stays):
 
     assert (april.period, april.status, april.n_rows, april.n_labeled) == ("2013-04", "healthy", 1800, 1800)
     assert not april.drift.alarm and april.drift_costs == ()
-    assert "no change of the inputs is shown" in april.message and "not shown to be worse" in april.message
+    assert "no drift of the inputs is shown" in april.message and "no degradation is shown" in april.message
 
 
 def test_a_world_that_turned_is_worse_with_what_moved_and_what_it_costs(turns):
@@ -96,7 +96,7 @@ def test_an_open_ticket_is_told_and_not_opened_again(turns):
     pipeline.watch(turns)
     (april,) = pipeline.watch(turns)
 
-    assert april.ticket is None and "a ticket to train it anew is open" in april.message
+    assert april.ticket is None and "a retraining ticket is open" in april.message
 
 
 def test_labels_that_had_not_come_are_not_used(tmp_path):
@@ -106,7 +106,7 @@ def test_labels_that_had_not_come_are_not_used(tmp_path):
     (april,) = pipeline.watch(watched.released(folder), until=datetime(2013, 5, 1))
 
     assert (april.n_rows, april.n_labeled, april.quality, april.cost, april.ticket) == (1800, 0, (), None, None)
-    assert "no label has come yet" in april.message
+    assert "no label has arrived yet" in april.message
 
 
 def test_a_period_that_has_only_begun_is_left_for_later(stays):
@@ -118,7 +118,7 @@ def test_periods_may_be_weeks_and_a_part_that_cannot_be_said_says_why(stays):
     weeks = pipeline.watch(stays, every="1w")
 
     assert len(weeks) >= 4
-    assert all(each.code == "O002" for week in weeks for each in week.unknown)
+    assert all(each.code in ("O002", "O003", "O004") for week in weeks for each in week.unknown)
 
 
 def test_a_length_that_there_is_not_is_an_error(stays):
@@ -171,7 +171,7 @@ def test_a_period_that_is_not_over_is_shown_and_not_judged(stays):
     (april,) = pipeline.watch(stays, until=datetime(2013, 4, 29))
 
     assert (april.is_complete, april.status, april.answers, april.drift) == (False, "unknown", (), None)
-    assert "it is not over: 1,680 rows so far" in april.message
+    assert "the period has not ended: 1,680 rows so far" in april.message
     assert april.find("roc_auc").se > 0
 
 
@@ -188,4 +188,4 @@ def test_two_weeks_are_too_few_to_show_a_change_at_the_chance_that_is_left(stays
 
     assert all(each.drift is None for each in weeks)
     assert "too few to show a change" in weeks[0].unknown[0].message
-    assert "whether the inputs moved cannot be said" in weeks[0].message
+    assert "drift of the inputs could not be tested" in weeks[0].message

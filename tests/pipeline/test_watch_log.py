@@ -46,7 +46,7 @@ def test_without_labels_the_inputs_are_judged_and_the_feed_that_broke_is_named(p
     sound, broken = pipeline.watch(project, source="log")
 
     assert (sound.period, sound.n_rows, sound.n_labeled, sound.n_without_key) == ("2020-02", 435, 0, 29)
-    assert not sound.drift.alarm and "no label has come yet" in sound.message
+    assert not sound.drift.alarm and "no label has arrived yet" in sound.message
     assert broken.drift.alarm and "when the release was judged: hour moved" in broken.message
     assert [[each.question for each in watch.answers] for watch in (sound, broken)] == [["drift"], ["drift"]]
 
@@ -58,7 +58,7 @@ def test_labels_that_come_by_key_show_the_harm_and_what_is_missing_is_counted(pr
     sound, broken = pipeline.watch(project, source="log")
 
     assert (sound.n_labeled, sound.status) == (435 - 29, "healthy")
-    assert "by the 406 labels of 435 (29 answers have no key, so that no label can come)" in sound.message
+    assert "by the 406 labels of 435 rows (29 predictions have no key and cannot get a label)" in sound.message
     assert broken.status == "degraded" and broken.n_labeled == broken.n_rows - 1
     assert broken.reply("drift") == before[1].reply("drift")  # asked once, and not again with the labels
 

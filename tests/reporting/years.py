@@ -18,7 +18,9 @@ from headway.reporting.report_data import DatedRetraining, LiveChange, Monitorin
 
 FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
 NAMES = {FIRST: "first release", SECOND: "retrained in October"}
-ABSTAINS = Finding(code="O002", severity="undecided", message="estimate without labels cannot be said: too uncertain")
+ABSTAINS = Finding(
+    code="O004", severity="undecided", message="quality without labels could not be judged: too uncertain"
+)
 
 
 def watch(

@@ -1,6 +1,8 @@
 """Monitor a live release over one window: drift of the inputs, quality, cost, and what to do.
 
 O002: A part of a monitoring report could not judge this period, and why.
+O003: Labels of the period do not show the quality of the release, and why.
+O004: The quality cannot be estimated without labels, and why.
 """
 
 from __future__ import annotations
@@ -46,9 +48,9 @@ from headway.monitoring.scored_rows import ScoredRows, count_without_key, releas
 from headway.monitoring.trigger import RetrainingInputs, propose_retraining
 from headway.monitoring.windows import MonitoringWindow, end_time
 
-PART_NOT_JUDGED = "O002"
+PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE = "O002", "O004"
 DETECTOR = "group_permutation"
-PROBES = ("quality", "calibration")
+METRICS = ("quality", "calibration")
 MEASURES = ("roc_auc", "brier", "ece", CALIBRATION_ERROR, "base_rate")
 CHANGES = ("roc_auc", "brier", "ece")
 MONTH_DAYS = 365.25 / 12
@@ -73,13 +75,13 @@ class MonitoringContext:
     budget: Budget
     source: RowSource = "table"
 
-    def period(self, scene: MonitoringWindow) -> Period:
+    def period(self, window: MonitoringWindow) -> Period:
         """Return the period of a window, as the budget identifies it."""
-        return scene.period(self.deployed.digest, self.source)
+        return window.period(self.deployed.digest, self.source)
 
 
 def monitor_window(
-    context: MonitoringContext, scene: MonitoringWindow, *, pending: Ticket | None = None
+    context: MonitoringContext, window: MonitoringWindow, *, pending: Ticket | None = None
 ) -> MonitoringResult:
     """Report on a window, with a retraining ticket if the policy asks for one and none is pending.
 
@@ -88,109 +90,112 @@ def monitor_window(
     arrived.
     """
     require_absolute_rules(context.config.policy)
-    told = context.budget.last(context.period(scene))
-    if told and told.reply("harm"):
-        return MonitoringResult(report=_with_status(context, scene, told, pending), is_new=False)
-    parts = _Parts(scene)
-    found, evidence = _measure_window(context, scene, parts, told)
-    seen = _with_status(context, scene, replace(found, unknown=tuple(parts.unknown)), pending)
-    return MonitoringResult(
-        report=seen, evidence=evidence, is_new=scene.over and (told is None or told.answers != seen.answers)
-    )
+    earlier = context.budget.last(context.period(window))
+    if earlier and earlier.reply("harm"):
+        return MonitoringResult(report=_with_status(context, window, earlier, pending), is_new=False)
+    parts = _Parts(window)
+    report, evidence = _measure_window(context, window, parts, earlier)
+    report = _with_status(context, window, replace(report, unknown=tuple(parts.unknown)), pending)
+    is_new = window.over and (earlier is None or earlier.answers != report.answers)
+    return MonitoringResult(report=report, evidence=evidence, is_new=is_new)
 
 
 def _measure_window(
-    context: MonitoringContext, scene: MonitoringWindow, parts: _Parts, told: MonitoringReport | None
+    context: MonitoringContext, window: MonitoringWindow, parts: _Parts, earlier: MonitoringReport | None
 ) -> tuple[MonitoringReport, Evidence | None]:
     """Measure every part of a report; drift is taken from an earlier report of the same period."""
-    deployed, window = context.deployed, scene.window
-    inputs = told.reply("drift") if told else None
-    drift = told.drift if told and inputs else parts.ask("drift", lambda: _drift(context, scene))
+    deployed, rows = context.deployed, window.current
+    inputs = earlier.reply("drift") if earlier else None
+    drift = earlier.drift if earlier and inputs else parts.measure("drift", lambda: _drift(context, window))
     if drift and not inputs:
-        level = context.budget.level("drift", context.period(scene))
+        level = context.budget.level("drift", context.period(window))
         inputs = MonitoringAnswer(question="drift", level=level, shown=("drift.p",) if drift.alarm else ())
-    drift_costs = parts.ask("rank", lambda: _feature_losses(context, scene)) if drift and drift.alarm else None
-    estimated = parts.ask("estimate without labels", lambda: _estimated(deployed, scene))
-    now = parts.ask(status.QUALITY, lambda: _quality(deployed, window, scene.name))
-    before = parts.ask("quality when judged", lambda: _quality(deployed, scene.judged, "judged")) if now else None
-    found = MonitoringReport(
+    drift_costs = (
+        parts.measure("the cost of drift", lambda: _feature_losses(context, window)) if drift and drift.alarm else None
+    )
+    estimated = parts.measure(
+        "quality without labels", lambda: _estimated(deployed, window), code=ESTIMATE_NOT_POSSIBLE
+    )
+    now = parts.measure("quality", lambda: _quality(deployed, rows, window.name), code=status.QUALITY_NOT_JUDGED)
+    before = parts.measure("quality when judged", lambda: _quality(deployed, window.judged, "judged")) if now else None
+    report = MonitoringReport(
         name=deployed.release.name,
         release=deployed.digest,
-        period=scene.name,
-        since=scene.since.isoformat(),
-        until=scene.until.isoformat(),
-        n_rows=len(window),
-        n_labeled=len(window.labeled()),
+        period=window.name,
+        since=window.since.isoformat(),
+        until=window.until.isoformat(),
+        n_rows=len(rows),
+        n_labeled=len(rows.labeled()),
         status="unknown",
         message="",
         drift=drift,
         drift_costs=tuple(drift_costs or ()),
-        quality=tuple(each for each in now.measurements if each.name in MEASURES) if now else (),
+        quality=tuple(found for found in now.measurements if found.name in MEASURES) if now else (),
         change=tuple(_changes(now, before)) if now and before else (),
-        cost=parts.ask("cost", lambda: _cost(context, scene)) if now else None,
+        cost=parts.measure("cost", lambda: _cost(context, window)) if now else None,
         estimated=tuple(estimated or ()),
         evidence=digest_of(write(now)) if now else "",
-        at=scene.at.isoformat(),
+        at=window.at.isoformat(),
         source=context.source,
-        is_complete=scene.over,
-        n_without_key=count_without_key(window) if context.source == "log" else 0,
+        is_complete=window.over,
+        n_without_key=count_without_key(rows) if context.source == "log" else 0,
     )
-    asked = replace(found, answers=(inputs,) if inputs else ())
-    return (_with_degradation_answer(context, scene, asked, now) if now else asked), now
+    report = replace(report, answers=(inputs,) if inputs else ())
+    return (_with_degradation_answer(context, window, report, now) if now else report), now
 
 
 def _with_degradation_answer(
-    context: MonitoringContext, scene: MonitoringWindow, found: MonitoringReport, now: Evidence
+    context: MonitoringContext, window: MonitoringWindow, report: MonitoringReport, now: Evidence
 ) -> MonitoringReport:
     """Answer the question of degradation, if labels have had their time and are enough to answer it."""
-    change = found.find("roc_auc.change")
-    if not scene.due or change is None or change.se is None:
-        return found
-    level = context.budget.level("harm", context.period(scene))
-    found = replace(found, rule_results=judge_rules(found, now, context.config.policy, level=level))
-    reply = find_degradation(found, level=level, ece_at_most=context.config.retrain.ece_at_most)
-    return replace(found, answers=(*found.answers, reply))
+    change = report.find("roc_auc.change")
+    if not window.due or change is None or change.se is None:
+        return report
+    level = context.budget.level("harm", context.period(window))
+    report = replace(report, rule_results=judge_rules(report, now, context.config.policy, level=level))
+    answer = find_degradation(report, level=level, ece_at_most=context.config.retrain.ece_at_most)
+    return replace(report, answers=(*report.answers, answer))
 
 
 def _with_status(
-    context: MonitoringContext, scene: MonitoringWindow, found: MonitoringReport, pending: Ticket | None
+    context: MonitoringContext, window: MonitoringWindow, report: MonitoringReport, pending: Ticket | None
 ) -> MonitoringReport:
     """Add the status, the message, and a ticket if the policy opens one."""
-    config, reply = context.config, found.reply("harm")
-    seen = replace(found, status=status.monitoring_status(found), ticket=None)
-    situation = RetrainingInputs(
-        name=found.name,
-        release=found.release,
+    config, answer = context.config, report.reply("harm")
+    report = replace(report, status=status.monitoring_status(report), ticket=None)
+    inputs = RetrainingInputs(
+        name=report.name,
+        release=report.release,
         rows_trained=context.deployed.training.n_rows,
-        rows_labeled=scene.n_known,
-        calibration=found.find("ece"),
-        off=bool(reply and CALIBRATION_ERROR in reply.shown),
-        expected_loss=found.cost,
+        rows_labeled=window.n_known,
+        calibration=report.find("ece"),
+        off=bool(answer and CALIBRATION_ERROR in answer.shown),
+        expected_loss=report.cost,
         price_s=context.deployed.training.seconds * config.retrain.seeds,
-        evidence=(found.evidence,) if found.evidence else (),
-        at=found.at,
+        evidence=(report.evidence,) if report.evidence else (),
+        at=report.at,
     )
-    ticket = propose_retraining(situation, config.retrain, pending=pending) if found.n_labeled else None
-    seen = replace(seen, ticket=ticket)
-    opened = pending is not None and pending.at <= found.at
-    return replace(seen, message=status.status_message(seen, config.retrain, pending=opened))
+    ticket = propose_retraining(inputs, config.retrain, pending=pending) if report.n_labeled else None
+    report = replace(report, ticket=ticket)
+    is_open = pending is not None and pending.at <= report.at
+    return replace(report, message=status.status_message(report, config.retrain, pending=is_open))
 
 
 class _Parts:
     """Parts of a report, measured one by one; a part that cannot be judged leaves a finding."""
 
-    def __init__(self, scene: MonitoringWindow) -> None:
-        self.where = scene.name
+    def __init__(self, window: MonitoringWindow) -> None:
+        self.where = window.name
         self.unknown: list[Finding] = []
 
-    def ask(self, part: str, ask: Callable[[], Found]) -> Found | None:
+    def measure(self, part: str, function: Callable[[], Found], *, code: str = PART_NOT_JUDGED) -> Found | None:
         try:
-            return ask()
+            return function()
         except (NotApplicable, DataError) as reason:
-            message = f"{part} cannot be said: {reason.what}"
+            message = f"{part} could not be judged: {reason.what}"
             self.unknown.append(
                 Finding(
-                    code=PART_NOT_JUDGED,
+                    code=code,
                     severity="undecided",
                     message=message,
                     where=reason.where or self.where,
@@ -200,27 +205,27 @@ class _Parts:
             return None
 
 
-def _drift(context: MonitoringContext, scene: MonitoringWindow) -> Drift:
-    if not scene.over:
-        raise NotApplicable("the period is not over, and each is judged once", hint="wait for its end")
-    level = context.budget.level("drift", context.period(scene))
-    return load_detector(DETECTOR)(changed(_windows(context.deployed, scene), alpha=level))
+def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:
+    if not window.over:
+        raise NotApplicable("the period has not ended, and each is tested once", hint="wait for its end")
+    level = context.budget.level("drift", context.period(window))
+    return load_detector(DETECTOR)(changed(_windows(context.deployed, window), alpha=level))
 
 
-def _windows(deployed: DeployedRelease, scene: MonitoringWindow) -> Windows:
+def _windows(deployed: DeployedRelease, window: MonitoringWindow) -> Windows:
     return Windows(
-        before=scene.judged.detector_window(),
-        after=scene.window.detector_window(),
+        before=window.judged.detector_window(),
+        after=window.current.detector_window(),
         signature=deployed.release.variant.signature,
-        run=scene.window.run,
+        run=window.current.run,
     )
 
 
-def _feature_losses(context: MonitoringContext, scene: MonitoringWindow) -> list[Measurement]:
+def _feature_losses(context: MonitoringContext, window: MonitoringWindow) -> list[Measurement]:
     """Estimate what the drift of each feature costs a row, in the unit of `[model] costs`."""
     _require_binary(context.deployed)
-    lost = _costs(context, scene.judged)
-    return [replace(each, unit="cost a row") for each in rank_drift_costs(_windows(context.deployed, scene), lost)]
+    losses = _costs(context, window.judged)
+    return [replace(cost, unit="cost a row") for cost in rank_drift_costs(_windows(context.deployed, window), losses)]
 
 
 def _costs(context: MonitoringContext, rows: ScoredRows) -> Floats:
@@ -228,47 +233,47 @@ def _costs(context: MonitoringContext, rows: ScoredRows) -> Floats:
     return decision_costs(rows.scores, rows.labels, threshold=threshold, costs=costs)
 
 
-def _estimated(deployed: DeployedRelease, scene: MonitoringWindow) -> list[Measurement]:
+def _estimated(deployed: DeployedRelease, window: MonitoringWindow) -> list[Measurement]:
     _require_binary(deployed)
-    past = [each.labeled_scores() for each in scene.past if len(each)]
-    return estimate_performance(past, scene.window.scores, scene.window.groups)
+    past = [rows.labeled_scores() for rows in window.past if len(rows)]
+    return estimate_performance(past, window.current.scores, window.current.groups)
 
 
 def _quality(deployed: DeployedRelease, rows: ScoredRows, period: str) -> Evidence:
     """Measure quality and calibration on the labeled rows; raises NotApplicable unless both classes occur."""
     _require_binary(deployed)
-    some = rows.labeled()
-    if len(np.unique(some.labels)) < 2:
-        raise NotApplicable(f"{len(some):,} labels of {len(rows):,} have come, and both classes are needed")
-    subject = release_comparison(deployed, some)
-    found = measure(subject, PROBES, dataset_digest=table_digest(some.table), period=period)
-    return replace(found, measurements=(*found.measurements, split_ece(subject, run=some.run)))
+    labeled = rows.labeled()
+    if len(np.unique(labeled.labels)) < 2:
+        raise NotApplicable(f"{len(labeled):,} of {len(rows):,} rows are labeled, and both classes are needed")
+    subject = release_comparison(deployed, labeled)
+    found = measure(subject, METRICS, dataset_digest=table_digest(labeled.table), period=period)
+    return replace(found, measurements=(*found.measurements, split_ece(subject, run=labeled.run)))
 
 
-def _cost(context: MonitoringContext, scene: MonitoringWindow) -> Measurement:
+def _cost(context: MonitoringContext, window: MonitoringWindow) -> Measurement:
     threshold, costs = context.deployed.release.threshold, context.config.model.costs
-    window = scene.window
-    now, judged = (each.decision_costs(threshold=threshold, costs=costs) for each in (window, scene.judged))
-    days = max((end_time(window) - scene.since) / timedelta(days=1), 1.0)
-    return expected_loss(now, judged, rows_a_month=len(window) / days * MONTH_DAYS)
+    rows = window.current
+    now, judged = (part.decision_costs(threshold=threshold, costs=costs) for part in (rows, window.judged))
+    days = max((end_time(rows) - window.since) / timedelta(days=1), 1.0)
+    return expected_loss(now, judged, rows_a_month=len(rows) / days * MONTH_DAYS)
 
 
 def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:
     """Yield each metric less its value when judged; the groups differ, so that the variances add up."""
-    judged = {each.name: each for each in before.measurements if not each.slice}
-    for one in (each for each in now.measurements if each.name in CHANGES and not each.slice):
+    judged = {found.name: found for found in before.measurements if not found.slice}
+    for one in (found for found in now.measurements if found.name in CHANGES and not found.slice):
         two = judged[one.name]
-        errors = [each.se for each in (one, two) if each.se is not None]
-        found = Estimate(
+        errors = [found.se for found in (one, two) if found.se is not None]
+        difference = Estimate(
             value=one.value - two.value,
             se=math.hypot(*errors) if len(errors) == 2 else math.inf,
             dof=min(one.dof or 0, two.dof or 0),
             method=f"difference of two periods, each a {one.method}",
         )
         sample = Sample(n_rows=one.n_rows + two.n_rows, n_groups=one.n_groups + two.n_groups, bounds=CHANGE)
-        yield t_interval(f"{one.name}.change", found, sample)
+        yield t_interval(f"{one.name}.change", difference, sample)
 
 
 def _require_binary(deployed: DeployedRelease) -> None:
     if deployed.release.variant.task != "binary":
-        raise NotApplicable(f"it is defined for the task 'binary', not for {deployed.release.variant.task!r}")
+        raise NotApplicable(f"monitoring of quality supports the task 'binary', not {deployed.release.variant.task!r}")

@@ -7,130 +7,120 @@ from headway.core.sections.retrain import RetrainSection
 from headway.core.watch import MonitoringReport, MonitoringStatus
 from headway.monitoring.degradation import AUC_CHANGE, CALIBRATION_ERROR, COST, exceeds, format_amount
 
-NAMED = 3
-QUALITY = "quality"
+NAMED_FEATURES = 3
+QUALITY_NOT_JUDGED = "O003"
+"""Code of the finding that says why labels that have arrived do not show the quality."""
 
 
-def monitoring_status(watch: MonitoringReport) -> MonitoringStatus:
-    """Return the status: degraded if labels show it, drifted if only inputs moved, unknown without any quality estimate."""
-    reply = watch.reply("harm")
-    if reply and reply.shown:
+def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
+    """Return the status: degraded if labels show it, drifted if only inputs moved, unknown without any quality."""
+    answer = report.reply("harm")
+    if answer and answer.shown:
         return "degraded"
-    if not watch.is_complete or not (watch.quality or watch.estimated):
+    if not report.is_complete or not (report.quality or report.estimated):
         return "unknown"
-    return "drifted" if watch.drift and watch.drift.alarm else "healthy"
+    return "drifted" if report.drift and report.drift.alarm else "healthy"
 
 
-def status_message(watch: MonitoringReport, policy: RetrainSection, *, pending: bool = False) -> str:
+def status_message(report: MonitoringReport, policy: RetrainSection, *, pending: bool = False) -> str:
     """Say in one sentence what was found and what to do; `pending` means that a ticket was open already.
 
     Drift alone is never reported as degradation: what moved may not matter, and the relation may change without drift.
     """
-    said = [_inputs(watch), _rightness(watch, policy)] if watch.is_complete else [_so_far(watch)]
-    if watch.ticket:
-        said.append("a ticket proposes to train it anew")
+    parts = [_describe_inputs(report), _describe_quality(report, policy)]
+    if not report.is_complete:
+        parts = [
+            f"the period has not ended: {report.n_rows:,} rows so far, {report.n_labeled:,} labeled; "
+            "it is judged when it has ended"
+        ]
+    if report.ticket:
+        parts.append("a ticket proposes to retrain")
     elif pending:
-        said.append("a ticket to train it anew is open")
-    elif watch.status == "degraded":
-        said.append("see what moved, and train it anew or take it back")
-    elif watch.reply("harm") and watch.status in ("healthy", "drifted"):
-        said.append("nothing needs to be done")
-    return f"{watch.period}: {'; '.join(said)}."
+        parts.append("a retraining ticket is open")
+    elif report.status == "degraded":
+        parts.append("check what moved, and retrain or roll back")
+    elif report.reply("harm") and report.status in ("healthy", "drifted"):
+        parts.append("no action is needed")
+    return f"{report.period}: {'; '.join(parts)}."
 
 
-def _so_far(watch: MonitoringReport) -> str:
-    return f"it is not over: {watch.n_rows:,} rows so far, {watch.n_labeled:,} with a label; it is judged once it is"
+def _describe_inputs(report: MonitoringReport) -> str:
+    if report.drift is None:
+        return "drift of the inputs could not be tested"
+    if not report.drift.alarm:
+        return "no drift of the inputs is shown since the release was judged"
+    moved = _join(_moved_features(report)[:NAMED_FEATURES])
+    costly = _join(_costly_features(report)[:NAMED_FEATURES])
+    named = f": {moved} moved" if moved else ""
+    cost = f" (the drift of {costly} is estimated to cost)" if costly else ""
+    return f"the inputs have drifted since the release was judged{named}{cost}"
 
 
-def _inputs(watch: MonitoringReport) -> str:
-    if watch.drift is None:
-        return "whether the inputs moved cannot be said"
-    if not watch.drift.alarm:
-        return "no change of the inputs is shown since the release was judged"
-    named = _and(_moved(watch)[:NAMED])
-    most = f": {named} moved" if named else ""
-    costly = _and(_costly(watch)[:NAMED])
-    price = f" (the move of {costly} is estimated to cost)" if costly else ""
-    return f"the inputs are not what they were when the release was judged{most}{price}"
-
-
-def _moved(watch: MonitoringReport) -> list[str]:
+def _moved_features(report: MonitoringReport) -> list[str]:
     """Return the features that are shown to have moved, those with the largest estimated cost first."""
-    drift = watch.drift
-    # the first finding tells of all features together, the rest of one each
-    named = [finding.where for finding in drift.findings if finding.where != "all"] if drift else []
-    indexes = {each.slice: index for index, each in enumerate(watch.drift_costs)}
-    return sorted(named, key=lambda name: indexes.get(name, len(indexes)))
+    findings = report.drift.findings if report.drift else ()
+    names = [finding.where for finding in findings if finding.where != "all"]
+    ranks = {cost.slice: rank for rank, cost in enumerate(report.drift_costs)}
+    return sorted(names, key=lambda name: ranks.get(name, len(ranks)))
 
 
-def _costly(watch: MonitoringReport) -> list[str]:
+def _costly_features(report: MonitoringReport) -> list[str]:
     """Return the features whose drift is shown to cost, all of them together at the level of the drift test."""
-    inputs = watch.reply("drift")
-    if inputs is None or not watch.drift_costs:
+    answer = report.reply("drift")
+    if answer is None or not report.drift_costs:
         return []
-    return [
-        each.slice for each in watch.drift_costs if exceeds(each, 0.0, 1, alpha=inputs.level / len(watch.drift_costs))
-    ]
+    alpha = answer.level / len(report.drift_costs)
+    return [cost.slice for cost in report.drift_costs if exceeds(cost, 0.0, 1, alpha=alpha)]
 
 
-def _rightness(watch: MonitoringReport, policy: RetrainSection) -> str:
-    reply = watch.reply("harm")
-    if reply and reply.shown:
-        by = f"{_by(watch).strip()}, " if _by(watch) else ""
-        return by + _and(_harms(watch, reply.shown, policy))
-    if reply:
-        return f"it is not shown to be worse{_by(watch)}"
-    if watch.n_labeled:
-        return _untold(watch) or (
-            f"{watch.n_labeled:,} labels of {watch.n_rows:,} have come, and it is judged once all have had their time "
-            f"and 20 groups have some{_lost(watch)}"
+def _describe_quality(report: MonitoringReport, policy: RetrainSection) -> str:
+    answer = report.reply("harm")
+    without_key = ""
+    if report.n_without_key:
+        without_key = f" ({report.n_without_key:,} predictions have no key and cannot get a label)"
+    labels = f"the {report.n_labeled:,} labels of {report.n_rows:,} rows{without_key}"
+    if answer and answer.shown:
+        by = "" if report.n_labeled == report.n_rows else f"by {labels}, "
+        return by + _join(_degradations(report, answer.shown, policy))
+    if answer:
+        return "no degradation is shown" + ("" if report.n_labeled == report.n_rows else f" by {labels}")
+    if report.n_labeled:
+        reasons = (finding.message for finding in report.unknown if finding.code == QUALITY_NOT_JUDGED)
+        return next(
+            reasons,
+            f"{report.n_labeled:,} of {report.n_rows:,} labels have arrived; quality is judged when all have had their "
+            f"time and 20 groups have some{without_key}",
         )
-    if watch.estimated:
-        return f"no label has come yet, and its scores would give {_estimate(watch)}"
-    return f"no label has come yet, and without them nothing can be said of its quality{_lost(watch)}"
+    if report.estimated:
+        area = report.find("roc_auc.estimated") or report.estimated[0]
+        return (
+            f"no label has arrived yet; an AUC of {area.value:.2f} ({area.low:.2f} to {area.high:.2f}) is estimated "
+            "from the scores, if their calibration still holds"
+        )
+    return f"no label has arrived yet, and without labels the quality cannot be estimated{without_key}"
 
 
-def _untold(watch: MonitoringReport) -> str:
-    """Why labels that have come tell nothing of its quality."""
-    return next((each.message for each in watch.unknown if each.message.startswith(f"{QUALITY} cannot be said")), "")
-
-
-def _by(watch: MonitoringReport) -> str:
-    if watch.n_labeled == watch.n_rows:
-        return ""
-    return f" by the {watch.n_labeled:,} labels of {watch.n_rows:,}{_lost(watch)}"
-
-
-def _lost(watch: MonitoringReport) -> str:
-    return f" ({watch.n_without_key:,} answers have no key, so that no label can come)" if watch.n_without_key else ""
-
-
-def _estimate(watch: MonitoringReport) -> str:
-    area = watch.find("roc_auc.estimated") or watch.estimated[0]
-    return f"an AUC of {area.value:.2f} ({area.low:.2f} to {area.high:.2f}) if they mean what they meant"
-
-
-def _harms(watch: MonitoringReport, shown: tuple[str, ...], policy: RetrainSection) -> list[str]:
+def _degradations(report: MonitoringReport, shown: tuple[str, ...], policy: RetrainSection) -> list[str]:
     """Return each degradation that is shown, as a part of a sentence."""
-    ranks, error, cost = watch.find(AUC_CHANGE), watch.find("ece"), watch.cost
-    found = []
-    if AUC_CHANGE in shown and ranks:
-        found.append(f"it ranks worse than when it was judged (AUC {ranks.value:+.3f})")
+    auc_change, error, cost = report.find(AUC_CHANGE), report.find("ece"), report.cost
+    parts = []
+    if AUC_CHANGE in shown and auc_change:
+        parts.append(f"it ranks worse than when it was judged (AUC {auc_change.value:+.3f})")
     if CALIBRATION_ERROR in shown and error:
-        then = _when_judged(watch, error)
-        found.append(
-            f"its probabilities are off by {error.value:.0%} on average, more than {policy.ece_at_most:.0%}{then}"
+        parts.append(
+            f"its probabilities are off by {error.value:.0%} on average, limit {policy.ece_at_most:.0%}"
+            f"{_error_when_judged(report, error)}"
         )
     if COST in shown and cost:
-        found.append(f"its decisions cost {format_amount(cost.value)} a month more than when it was judged")
-    broken = [each for each in watch.rule_results if each.answer == "fail" and each.measurement]
-    return [*found, *(f"it breaks a rule of its policy ({each.message})" for each in broken)]
+        parts.append(f"its decisions cost {format_amount(cost.value)} a month more than when it was judged")
+    failed = [result for result in report.rule_results if result.answer == "fail" and result.measurement]
+    return [*parts, *(f"it breaks a rule of its policy ({result.message})" for result in failed)]
 
 
-def _when_judged(watch: MonitoringReport, error: Measurement) -> str:
-    change = watch.find("ece.change")
+def _error_when_judged(report: MonitoringReport, error: Measurement) -> str:
+    change = report.find("ece.change")
     return f" ({error.value - change.value:.0%} when it was judged)" if change else ""
 
 
-def _and(names: list[str]) -> str:
+def _join(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

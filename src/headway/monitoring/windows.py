@@ -72,7 +72,7 @@ class MonitoringWindow:
     n_trained: int
 
     @property
-    def window(self) -> ScoredRows:
+    def current(self) -> ScoredRows:
         """Rows of the period."""
         return self.rows.between(self.since, self.until, name=self.name)
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from headway import pipeline
 from headway.cli.exit_codes import of_watches
 from headway.core.watch import MonitoringReport, MonitoringStatus, RowSource
+from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
@@ -120,9 +121,7 @@ def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
 def _unknown(watch: MonitoringReport) -> list[str]:
     """Return the unanswered questions; once labels answer, the missing estimate without labels is left out."""
     answered = watch.reply("harm") is not None
-    return [
-        part.message for part in watch.unknown if not (answered and part.message.startswith("estimate without labels"))
-    ]
+    return [part.message for part in watch.unknown if not (answered and part.code == ESTIMATE_NOT_POSSIBLE)]
 
 
 def _row(watch: MonitoringReport) -> tuple[Cell, ...]:
