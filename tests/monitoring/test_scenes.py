@@ -75,7 +75,7 @@ def test_a_period_is_due_only_when_its_labels_have_had_their_time():
         deployed(), dataset(), config, WindowOptions(now=NOW.now, until=datetime(2020, 4, 5))
     )
     assert [(each.over, each.due) for each in (february, march)] == [(True, True), (True, False)]
-    assert np.isnan(march.window.labels).sum() == 5 * 20 + 19  # from the second row of March 26 on
+    assert np.isnan(march.current.labels).sum() == 5 * 20 + 19  # from the second row of March 26 on
 
 
 def test_without_a_row_there_is_no_period():
