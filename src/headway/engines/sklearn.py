@@ -34,6 +34,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
+from headway.core.numerics import sigmoid, softmax
 from headway.core.record import Settings
 from headway.core.threads import threads_of
 from headway.core.variant import Field, Signature
@@ -246,19 +247,16 @@ def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
     if hasattr(model, "predict_proba"):
         return lambda rows: model.predict_proba(rows)[:, 1 if outputs == 1 else 0 :], outputs
     if hasattr(model, "decision_function"):
-        return lambda rows: _logistic(model.decision_function(rows)), outputs
+        return lambda rows: _decision_scores(model.decision_function(rows)), outputs
     raise EngineError(
         f"a {type(model).__name__} has neither predict_proba nor decision_function: it tells no score",
         hint="voting='soft', or CalibratedClassifierCV around it",
     )
 
 
-def _logistic(decision: Floats) -> Floats:
-    """Of two classes the logistic [n], of more the softmax [n, k]: the decision stays the same."""
-    if decision.ndim == 1:
-        return np.asarray(1 / (1 + np.exp(-np.clip(decision, -700, 700))))
-    powers = np.exp(decision - decision.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+def _decision_scores(decision: Floats) -> Floats:
+    """Return the sigmoid [n] of two classes, or the softmax [n, k] of more; the decision stays the same."""
+    return sigmoid(decision) if decision.ndim == 1 else softmax(decision)
 
 
 def _bind_field(field: Field, reading: TextColumn | None) -> Field:

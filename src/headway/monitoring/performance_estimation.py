@@ -28,6 +28,7 @@ import numpy as np
 from headway.core.arrays import Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.numerics import logit, sigmoid
 from headway.evaluation.statistics.intervals import (
     MIN_GROUPS,
     SHARE,
@@ -187,16 +188,10 @@ def _tables(last: LabeledScores, scores: Floats) -> _Tables:
     return _Tables(
         positives=positives,
         negatives=rows - positives,
-        odds=_log_odds(mean),
+        odds=logit(mean, epsilon=_SMALLEST),
         moments=(moments[0], moments[1], moments[2]),
         own=(rows, sums, squares),
     )
-
-
-def _log_odds(scores: Floats) -> Floats:
-    inside = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
-    odds: Floats = np.log(inside / (1 - inside))
-    return odds
 
 
 def _fit(positives: Floats, negatives: Floats, odds: Floats) -> Floats:
@@ -223,8 +218,7 @@ def _fit(positives: Floats, negatives: Floats, odds: Floats) -> Floats:
 
 
 def _rates(calibrator: Floats, odds: Floats) -> Floats:
-    rates: Floats = 1 / (1 + np.exp(-(calibrator[..., :1] + calibrator[..., 1:] * odds)))
-    return rates
+    return sigmoid(calibrator[..., :1] + calibrator[..., 1:] * odds)
 
 
 def _implied_metrics(calibrator: Floats, odds: Floats, moments: tuple[Floats, Floats, Floats]) -> Floats:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.numerics import sigmoid
+
 Floats = NDArray[np.float64]
 
 _STEPS = 50
@@ -33,8 +35,3 @@ def platt_targets(labels: Floats) -> Floats:
     ones = float(labels.sum())
     found: Floats = np.where(labels > 0.5, (ones + 1) / (ones + 2), 1 / (len(labels) - ones + 2))
     return found
-
-
-def sigmoid(margin: Floats) -> Floats:
-    """The probability of a margin, in [0, 1]."""
-    return 1 / (1 + np.exp(-np.clip(margin, -700, 700)))

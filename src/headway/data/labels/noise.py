@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from headway.core.numerics import softmax
 from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold, log_loss
 
 MIN_ANCHORS = 200
@@ -76,8 +77,8 @@ def temperature_scaled(oof: OutOfFold) -> OutOfFold:
     """Return the probabilities calibrated by temperature scaling (Guo et al. 2017)."""
     logs = np.log(np.clip(oof.probabilities, 1e-6, 1.0))
     sample = np.random.default_rng(0).permutation(len(logs))[:20_000]
-    losses = [log_loss(_softmax(logs[sample] / each), oof.labels[sample]) for each in _TEMPERATURES]
-    return replace(oof, probabilities=_softmax(logs / _TEMPERATURES[int(np.argmin(losses))]))
+    losses = [log_loss(softmax(logs[sample] / each), oof.labels[sample]) for each in _TEMPERATURES]
+    return replace(oof, probabilities=softmax(logs / _TEMPERATURES[int(np.argmin(losses))]))
 
 
 def error_probabilities(oof: OutOfFold, transition: Floats) -> Floats:
@@ -149,9 +150,3 @@ def _standard_errors(oof: OutOfFold, sums: Floats, anchors: Floats) -> Floats | 
     without = np.column_stack([without, without.sum(axis=1)])
     errors: Floats = np.sqrt((BLOCKS - 1) / BLOCKS * np.square(without - without.mean(axis=0)).sum(axis=0))
     return errors
-
-
-def _softmax(logs: Floats) -> Floats:
-    found: Floats = np.exp(logs - logs.max(axis=1, keepdims=True))
-    found /= found.sum(axis=1, keepdims=True)
-    return found

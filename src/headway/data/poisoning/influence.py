@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.numerics import sigmoid
 from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold
 from headway.data.poisoning.label_flips import CodedColumn
 
@@ -204,11 +205,11 @@ def _fit(rows: Floats, target: Floats) -> _LogisticFit:
     weights = np.zeros(rows.shape[1])
     ridge = RIDGE * np.eye(rows.shape[1])
     for _ in range(NEWTON_STEPS):
-        p = _sigmoid(rows @ weights)
+        p = sigmoid(rows @ weights, limit=30)
         steepness = p * (1 - p)
         hessian = (rows * steepness[:, None]).T @ rows + ridge
         weights = weights - np.linalg.solve(hessian, rows.T @ (p - target) + RIDGE * weights)
-    predicted = _sigmoid(rows @ weights)
+    predicted = sigmoid(rows @ weights, limit=30)
     slopes = rows * (predicted - target)[:, None]
     return _LogisticFit(
         rows=rows, predicted=predicted, labels=target, slopes=slopes, hessian=hessian, steepness=steepness
@@ -279,9 +280,4 @@ def _count_outliers(scores: Floats) -> int:
 def _one_hot(columns: Sequence[CodedColumn]) -> Floats:
     parts = [np.eye(len(each.names))[each.codes][:, 1:] for each in columns]
     found: Floats = np.column_stack([np.ones(len(columns[0].codes)), *parts])
-    return found
-
-
-def _sigmoid(values: Floats) -> Floats:
-    found: Floats = 1 / (1 + np.exp(-np.clip(values, -30, 30)))
     return found

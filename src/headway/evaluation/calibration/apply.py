@@ -8,6 +8,7 @@ import numpy as np
 
 from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
+from headway.core.numerics import sigmoid
 
 CalibrationFunction = Callable[[Floats], Floats]
 
@@ -43,7 +44,7 @@ def _log_odds(calibrator: Calibrator) -> CalibrationFunction:
     def apply(scores: Floats) -> Floats:
         inside = np.clip(scores, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
         margin = up * np.log(inside) - down * np.log1p(-inside) + shift
-        return 1 / (1 + np.exp(-np.clip(margin, -700, 700)))
+        return sigmoid(margin)
 
     return apply
 

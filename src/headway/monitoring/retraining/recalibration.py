@@ -24,6 +24,7 @@ from headway.core.arrays import Floats, Ints
 from headway.core.calibrator import Calibrator
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
+from headway.core.numerics import logit, sigmoid
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
 from headway.evaluation.calibration.apply import calibration_function
@@ -203,7 +204,7 @@ def fit_rolling_calibrator(
 
 def _fit_shift(scores: Floats, labels: Floats, groups: Ints) -> Calibrator:
     """Fit the shift b of log-odds(score) + b by penalized likelihood, ridge = design effect / SPREAD^2."""
-    odds, codes = _log_odds(scores), np.unique(groups, return_inverse=True)[1]
+    odds, codes = logit(scores, epsilon=_SMALLEST), np.unique(groups, return_inverse=True)[1]
     free = _shift(odds, labels, ridge=0.0)
     ridge = _design_effect(odds + free, labels, codes) / SPREAD**2
     return Calibrator(shift=_shift(odds, labels, ridge=ridge))
@@ -216,17 +217,11 @@ def _require_valid(scores: Floats, labels: Floats, groups: Ints) -> None:
         raise DataError("labels must be 0 or 1, scores in [0, 1]")
 
 
-def _log_odds(scores: Floats) -> Floats:
-    inside = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
-    odds: Floats = np.log(inside / (1 - inside))
-    return odds
-
-
 def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
     """Maximize log likelihood - ridge b^2 / 2 by Newton's method, in steps of at most 1 so that one class only converges too."""
     shift = 0.0
     for _ in range(_STEPS):
-        rates = 1 / (1 + np.exp(-(odds + shift)))
+        rates = sigmoid(odds + shift)
         slope = float((labels - rates).sum()) - ridge * shift
         curve = float((rates * (1 - rates)).sum()) + ridge + _ENOUGH
         step = min(max(slope / curve, -1.0), 1.0)
@@ -238,7 +233,7 @@ def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
 
 def _design_effect(odds: Floats, labels: Floats, codes: Ints) -> float:
     """Return by how much the sum of (label - rate) varies more by group than with independent rows, at least 1."""
-    rates = 1 / (1 + np.exp(-odds))
+    rates = sigmoid(odds)
     by_group = tally(codes, int(codes.max()) + 1, labels - rates)
     count = len(by_group)
     return max(1.0, float(np.square(by_group).sum() * count / (count - 1) / max((rates * (1 - rates)).sum(), _ENOUGH)))

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from headway.core.contracts import LabeledData, TransformContext
 from headway.core.errors import NotApplicable
+from headway.core.numerics import sigmoid
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import Forest, TreeEngine
-from headway.optimization.logistic import fit_logistic, platt_targets, sigmoid
+from headway.optimization.logistic import fit_logistic, platt_targets
 
 STAGE = "restructure"
 

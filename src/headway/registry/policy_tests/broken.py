@@ -10,6 +10,7 @@ import numpy as np
 from headway.core.arrays import Floats
 from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
+from headway.core.numerics import logit, sigmoid
 from headway.evaluation.quality.row_errors import decide_class
 
 SHARPER, CLASSIFIERS = 2.0, ("binary", "multiclass")
@@ -29,8 +30,8 @@ def sharpened(subject: Comparison) -> Comparison:
     if subject.variant.task not in CLASSIFIERS:
         raise NotApplicable(f"the answers of a {subject.variant.task} model are no probabilities")
     if subject.scores.shape[1] == 1:
-        about = float(_odds(np.array(subject.threshold)))
-        return _answering(subject, _probabilities(about + SHARPER * (_odds(subject.scores) - about)))
+        about = float(logit(np.array(subject.threshold), epsilon=_LEAST))
+        return _answering(subject, sigmoid(about + SHARPER * (logit(subject.scores, epsilon=_LEAST) - about)))
     powers = subject.scores**SHARPER
     return _answering(subject, powers / powers.sum(1, keepdims=True))
 
@@ -83,17 +84,8 @@ def _slices(subject: Comparison, *, rows: int, groups: int) -> Iterator[tuple[st
 def _turned(scores: Floats, threshold: float) -> Floats:
     """Answers [n, k] that decide otherwise, as sure as they were."""
     if scores.shape[1] == 1:
-        return _probabilities(2 * _odds(np.array(threshold)) - _odds(scores) - _LEAST)
+        return sigmoid(2 * logit(np.array(threshold), epsilon=_LEAST) - logit(scores, epsilon=_LEAST) - _LEAST)
     return np.roll(scores, 1, axis=1)
-
-
-def _odds(scores: Floats) -> Floats:
-    held = np.clip(scores, _LEAST, 1 - _LEAST)
-    return np.asarray(np.log(held / (1 - held)))
-
-
-def _probabilities(odds: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-odds)))
 
 
 def _expect_decisions(subject: Comparison) -> None:

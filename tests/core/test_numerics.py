@@ -1,0 +1,27 @@
+"""Sigmoid, logit and softmax are accurate and do not overflow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special
+
+from headway.core.numerics import logit, sigmoid, softmax
+
+X = np.array([-800.0, -30.0, -1.0, 0.0, 1.0, 30.0, 800.0])
+
+
+def test_sigmoid_equals_scipy_without_overflow() -> None:
+    assert np.allclose(sigmoid(X), special.expit(X), atol=1e-15)
+    assert sigmoid(X, limit=30).min() == special.expit(-30.0)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-3, 0.5, 1.0])
+def test_logit_is_the_inverse_of_sigmoid_within_epsilon(p: float) -> None:
+    found = logit(np.array([p]), epsilon=1e-6)
+    assert np.allclose(sigmoid(found), np.clip(p, 1e-6, 1 - 1e-6))
+
+
+def test_softmax_equals_scipy_for_large_values() -> None:
+    rows = np.array([[1.0, 2.0, 3.0], [1000.0, 0.0, -1000.0]])
+    assert np.allclose(softmax(rows), special.softmax(rows, axis=1))
