@@ -42,11 +42,11 @@ bench: .venv/.installed-dev  ## run every benchmark of bench/, write docs/benchm
 bench-peers: .venv/.installed-dev  ## make the environments of peer servers; bench/serve.py makes missing ones itself
 	PYTHONPATH=bench $(bin)/python -c 'from serving import peer_servers; peer_servers.make_all()'
 
-docs-site: .venv/.installed-dev  ## build the documentation as a site in site/, links checked
-	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict
-
 docs: .venv/.installed-dev  ## write docs/reference/ from the code
 	$(bin)/python tools/reference.py
+
+docs-site: .venv/.installed-dev  ## build the documentation as a site in site/, links checked
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict
 
 format: .venv/.installed-dev  ## format the code and apply safe fixes
 	$(bin)/ruff check --fix .

@@ -1,9 +1,8 @@
 """Run every benchmark of bench/ and write docs/benchmarks.md.
 
 usage: python tools/benchmarks.py [NAME...]
-A benchmark is a file of bench/ that can be run; with --json it prints one object: `machine`, `rows` (`name`,
-`measured`, `unit`, `target`, `ok`, `against`) and `fell_short`. Given names, it runs those alone, and leaves the other
-sections of the page as they are.
+A benchmark is a script in bench/ that prints, with --json, one object: `machine`, `rows` (`name`, `measured`, `unit`,
+`target`, `ok`, `against`) and `fell_short`. With names, only those run, and the other sections of the page stay as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ HEAD = """# Benchmarks
 
 
 def main(names: list[str]) -> int:
-    """Run, and write the page."""
+    """Run the benchmarks and write the page."""
     found = [file for file in benchmarks() if not names or file.stem in names]
     parts = sections(PAGE.read_text("utf-8")) if names else {}
     for file in found:
@@ -37,27 +36,27 @@ def main(names: list[str]) -> int:
 
 
 def sections(page: str) -> dict[str, str]:
-    """The sections of the page as it is, by the name of their benchmark."""
+    """Return the sections of the page by the name of their benchmark."""
     found = [part.rstrip() + "\n" for part in page.split("\n## ")[1:]]
     return {part.partition("\n")[0]: f"## {part}" for part in found}
 
 
 def benchmarks() -> list[Path]:
-    """The files of bench/ that can be run."""
+    """Return the scripts of bench/ that are benchmarks."""
     return [
         file for file in sorted((ROOT / "bench").glob("*.py")) if '__name__ == "__main__"' in file.read_text("utf-8")
     ]
 
 
 def measure(file: Path) -> dict[str, Any]:
-    """What a benchmark prints with --json; raises CalledProcessError where it could not measure."""
+    """Return what a benchmark prints with --json; raise CalledProcessError if it could not measure."""
     run = subprocess.run([sys.executable, str(file), "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     measured: dict[str, Any] = json.loads(run.stdout)
     return measured
 
 
 def section(file: Path, measured: dict[str, Any]) -> str:
-    """One benchmark as a heading, what it measures, a table, the machine, and where it fell short."""
+    """Format one benchmark: a heading, what it measures, a table, the machine, and where it fell short."""
     title = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
     lines = [f"## {file.stem}", "", f"{title} `python bench/{file.name}`", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]

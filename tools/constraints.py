@@ -1,7 +1,7 @@
-"""Write constraints.txt: an exact pin of all that `headway[dev]` needs, good for every Python that is given.
+"""Write constraints.txt: an exact version of everything that `headway[dev]` needs, for each Python given.
 
-usage: python tools/constraints.py python3.11 python3.12 python3.13
-The first Python decides; the others take its pins where they can, and get lines of their own where they cannot.
+usage: python tools/constraints.py python3.11 python3.12 python3.13 python3.14
+The first Python decides. The others take its versions where they can, and get lines of their own where they cannot.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Pins = dict[str, str]
 
 
 def main(pythons: list[str]) -> int:
-    """Resolve with each Python, merge, write."""
+    """Resolve with each Python, merge and write."""
     if not pythons:
         print(__doc__)
         return 2
@@ -42,7 +42,7 @@ def main(pythons: list[str]) -> int:
 
 
 def merge(found: dict[str, Pins]) -> list[str]:
-    """Lines of a constraints file: one for a package that is the same everywhere, else one a Python.
+    """Return the lines of a constraints file: one for a package that is the same everywhere, else one per Python.
 
     >>> merge({"3.11": {"a": "1", "b": "1"}, "3.13": {"a": "1", "b": "2", "c": "3"}})
     ['a==1', 'b==1; python_version == "3.11"', 'b==2; python_version == "3.13"', 'c==3']
@@ -58,7 +58,7 @@ def merge(found: dict[str, Pins]) -> list[str]:
 
 
 def _resolve(python: str, given: Pins) -> Pins:
-    """The pins pip would install, or none where it cannot keep to those given."""
+    """Return the versions that pip would install, or none if it cannot keep the given ones."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "given.txt").write_text("\n".join(merge({"": given})), encoding="utf-8")

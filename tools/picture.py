@@ -1,4 +1,4 @@
-"""Take the picture of the README out of a report: `python tools/picture.py headway-demo/report.html`."""
+"""Extract the picture of the README from a report: `python tools/picture.py headway-demo/report.html`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OUT = Path(__file__).parent.parent / "docs/pictures/frontier.svg"
 
 
 def main(report: str) -> None:
-    """Write the wide picture of the frontier, with a white ground for dark pages."""
+    """Write the wide chart of the search, with a white background for dark pages."""
     page = Path(report).read_text(encoding="utf-8")
     found = re.search(r'<figure id="frontier">.*?(<svg.*?</svg>)', page, re.DOTALL)
     if found is None:

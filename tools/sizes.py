@@ -1,8 +1,8 @@
-"""Print what each extra of headway takes on disk: one fresh environment each, the megabytes of its site-packages.
+"""Print the size on disk of each extra: one fresh environment each, in megabytes of its site-packages.
 
 usage: python tools/sizes.py [EXTRA ...]
-Without names: the base install and every extra but demo, test and dev; `lab,sklearn` measures two together. pip itself
-is not counted, bytecode is.
+Without names: the base install and every extra but demo, test, docs and dev; `lab,sklearn` measures two together. pip
+itself is not counted, bytecode is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PIP = [sys.executable, "-m", "pip", "--no-input"]
 
 
 def main(extras: list[str]) -> int:
-    """Install, measure and print, an extra at a time."""
+    """Install, measure and print one extra after the other."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     shown = [name for name in settings["project"]["optional-dependencies"] if name not in NOT_SHOWN]
     print("| install | MB |\n|---|---|", flush=True)
@@ -41,7 +41,7 @@ def main(extras: list[str]) -> int:
 
 
 def installed(requirement: str, folder: Path) -> Path:
-    """The site-packages of a new environment in `folder` that holds what pip installs for `requirement`."""
+    """Return the site-packages of a new environment in `folder` that holds what pip installs for `requirement`."""
     venv.create(folder, with_pip=False)
     pins = ["--constraint", str(ROOT / "constraints.txt")]
     subprocess.run([*PIP, "--python", str(folder), "install", "--quiet", *pins, requirement], check=True)
@@ -50,7 +50,7 @@ def installed(requirement: str, folder: Path) -> Path:
 
 
 def megabytes(folder: Path) -> float:
-    """What the files of a folder hold, in MB of 10^6 bytes."""
+    """Return the size of all files in a folder, in MB of 10^6 bytes."""
     files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
     return sum(os.lstat(file).st_size for file in files) / MEGABYTE
 

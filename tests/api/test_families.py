@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tests.house.pages import shown
+from tests.house.pages import code_blocks
 from xgboost import XGBClassifier
 
 import headway
@@ -29,7 +29,7 @@ MODELS = {
     "catboost": CatBoostClassifier(iterations=50, thread_count=1, verbose=False, allow_writing_files=False),
     "scikit-learn": make_pipeline(SCALED, LogisticRegression()),
 }
-[EXAMPLE] = shown("README.md", "python")
+[EXAMPLE] = code_blocks("README.md", "python")
 LINES = EXAMPLE[EXAMPLE.index("best = ") :]
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.batch.scoring import CARRIER, scoring_project
-from tests.house.pages import read, shown
+from tests.house.pages import code_blocks, read
 
 from headway.cli import main as cli
 from headway.core import plugins
 from headway.core.variant import Field, Signature
 
 PAGE = read("docs/batch.md")
-ROWS, SCORES, REFUSED = shown("docs/batch.md", "csv")
+ROWS, SCORES, REFUSED = code_blocks("docs/batch.md", "csv")
 
 
 @pytest.fixture

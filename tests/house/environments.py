@@ -1,4 +1,4 @@
-"""Environments as a user makes them, on a machine that has no compiler: nothing of this repository is in sight."""
+"""Environments as users create them, on a machine without a compiler and without this repository."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ KEPT = re.compile(r"PIP_|SSL_|REQUESTS_|[a-z]+_proxy$|[A-Z]+_PROXY$")
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment in `folder/venv`, with `folder` as home and a PATH on which there is no compiler."""
+    """A virtual environment in `folder/venv`, with `folder` as home and a PATH without a compiler."""
 
     folder: Path
 
     @property
     def variables(self) -> dict[str, str]:
-        """All that a process here is told of the machine."""
+        """Return the environment variables of a process in this environment."""
         kept = {name: value for name, value in os.environ.items() if KEPT.match(name)}
         pins = {name: str(ROOT / "constraints.txt") for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")}
         path = os.pathsep.join([str(self.folder / "venv/bin"), str(self.folder / "bin")])
@@ -38,19 +38,19 @@ class Environment:
 
     @property
     def packages(self) -> Path:
-        """Its site-packages."""
+        """Return its site-packages."""
         (found,) = self.folder.glob("venv/lib/python*/site-packages")
         return found
 
     def run(self, *words: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a program that is installed here, in `folder`; give how it ended."""
+        """Run a program that is installed here, in `folder`, and return how it ended."""
         command = [str(self.folder / "venv/bin" / str(words[0])), *map(str, words[1:])]
         told = {"cwd": self.folder, "env": self.variables, "timeout": timeout_s}
         return subprocess.run(command, check=False, capture_output=True, text=True, **told)
 
     @contextmanager
     def running(self, *words: object) -> Iterator[str]:
-        """The first line that a program prints, which then runs until it is asked to stop, and must end well."""
+        """Yield the first line that a program prints, then stop the program and check that it ends well."""
         command = [str(self.folder / "venv/bin" / str(words[0])), *map(str, words[1:])]
         with subprocess.Popen(
             command, cwd=self.folder, env=self.variables, stdout=subprocess.PIPE, text=True
@@ -63,8 +63,8 @@ class Environment:
         assert process.returncode == 0
 
 
-def made(folder: Path, requirement: str, *, python: str = sys.executable) -> Environment:
-    """A new environment that holds what pip installs for a requirement; the time and the network are pip's."""
+def create(folder: Path, requirement: str, *, python: str = sys.executable) -> Environment:
+    """Create an environment that holds what pip installs for a requirement."""
     (folder / "bin").mkdir(parents=True)
     for name in PROGRAMS:
         found = shutil.which(name)
@@ -82,8 +82,8 @@ def made(folder: Path, requirement: str, *, python: str = sys.executable) -> Env
     return environment
 
 
-def copied(folder: Path) -> Path:
-    """The files of the repository and nothing else, so that a build leaves nothing behind and finds nothing old."""
+def copy_sources(folder: Path) -> Path:
+    """Copy the tracked files of the repository, so that a build neither leaves nor finds old files."""
     for name in tracked():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
@@ -91,7 +91,7 @@ def copied(folder: Path) -> Path:
 
 
 def build(source: Path, out: Path, kind: str, *, builder: Sequence[str]) -> Path:
-    """The sdist or wheel (`kind`) of a source folder, by the hook that every build tool calls."""
+    """Build the sdist or wheel (`kind`) of a source folder by the hook that every build tool calls."""
     out.mkdir(exist_ok=True)
     hook = f"import setuptools.build_meta as backend, sys; backend.build_{kind}(sys.argv[1])"
     ended = subprocess.run([*builder, "-c", hook, str(out)], cwd=source, check=False, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The repository as the rules of the house see it: its Python files, parsed once, and what each imports."""
+"""The tracked files of the repository: Python sources, parsed once, and their imports."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class Source:
 
     @property
     def inner(self) -> str:
-        """The path inside the package, or nothing: `serving/protocol/open_inference.py`."""
+        """Return the path inside the package, or an empty string: `serving/protocol/open_inference.py`."""
         return self.path.removeprefix("src/headway/") if self.path.startswith("src/headway/") else ""
 
     @property
     def module(self) -> str:
-        """The dotted name it is imported by."""
+        """Return the dotted name by which it is imported."""
         return self.path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     def at(self, node: ast.AST) -> str:
-        """Where a node stands, as `file:line`."""
+        """Return the position of a node as `file:line`."""
         return f"{self.path}:{getattr(node, 'lineno', 1)}"
 
 
 @dataclass(frozen=True)
 class Import:
-    """One imported name: `module` is what the statement names, `name` what it takes from there."""
+    """One imported name: `module` is the module of the statement, `name` the name imported from it."""
 
     at: str
     module: str
@@ -56,7 +56,7 @@ class Import:
 
 @functools.cache
 def tracked() -> tuple[str, ...]:
-    """Every file that git keeps or would keep, in order."""
+    """Return every file that git tracks or would track, sorted."""
     # A checkout may belong to another user than the one who tests.
     git = ["git", "-c", f"safe.directory={ROOT}"]
     listing = [*git, "ls-files", "--cached", "--others", "--exclude-standard"]
@@ -66,13 +66,13 @@ def tracked() -> tuple[str, ...]:
 
 @functools.cache
 def sources(folder: str) -> tuple[Source, ...]:
-    """The Python files below a folder of the repository."""
+    """Return the Python files below a folder of the repository."""
     names = (name for name in tracked() if name.startswith(f"{folder}/") and name.endswith(".py"))
     return tuple(Source(name, (ROOT / name).read_text(encoding="utf-8")) for name in names)
 
 
 def imports(source: Source) -> Iterator[Import]:
-    """Every import of a file, those inside functions and for type checkers alone too."""
+    """Yield every import of a file, including those in functions and under TYPE_CHECKING."""
     yield from _imports(source, source.tree, typing=False, local="")
 
 
@@ -93,20 +93,8 @@ def _guards_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def functions(source: Source) -> Iterator[Function]:
-    """Every function of a file, methods and inner ones too."""
-    return (node for node in ast.walk(source.tree) if isinstance(node, Function))
-
-
-def length(node: Function) -> int:
-    """Lines of a function without its docstring."""
-    docstring = ast.get_docstring(node, clean=False)
-    lines = (node.end_lineno or node.lineno) - node.lineno + 1
-    return lines - (docstring.count("\n") + 1 if docstring is not None else 0)
-
-
 def public(source: Source) -> Iterator[Function | ast.ClassDef]:
-    """Functions, classes and methods whose names, and whose classes' names, do not begin with an underscore."""
+    """Yield the functions, classes and methods without a leading underscore in their own or their class's name."""
     found = [node for node in source.tree.body if isinstance(node, Function | ast.ClassDef)]
     for node in found:
         if not node.name.startswith("_"):
@@ -115,7 +103,7 @@ def public(source: Source) -> Iterator[Function | ast.ClassDef]:
                 found += [child for child in node.body if isinstance(child, Function | ast.ClassDef)]
 
 
-def none_of(found: Iterable[str]) -> None:
-    """Fail with every line found, so that each can be gone to."""
+def fail_with(found: Iterable[str]) -> None:
+    """Fail with every line found."""
     lines = list(found)
     assert not lines, "\n" + "\n".join(lines)

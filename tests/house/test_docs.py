@@ -1,4 +1,4 @@
-"""What the documents tell to do can be done: Python runs, commands exist with their flags, links lead somewhere."""
+"""The documentation works: its Python runs, its commands exist with their flags, its links resolve."""
 
 from __future__ import annotations
 
@@ -13,19 +13,31 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import pytest
-from tests.house.pages import PAGES, SHELL, Block, Claim, blocks, claims, having, of_page, read, runners, shown
-from tests.house.source_tree import ROOT, Source, none_of
+from tests.house.pages import (
+    PAGES,
+    SHELL,
+    Block,
+    Claim,
+    blocks,
+    blocks_of,
+    claims,
+    code_blocks,
+    pages_with,
+    read,
+    runners,
+)
+from tests.house.source_tree import ROOT, Source, fail_with
 
 from headway.core import config, plugins
 from headway.data.contract import table_contract as contract
 
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)(?:#[^)]*)?\)")
 BY_HAND = [path for path in PAGES if not path.startswith("docs/reference/")]
-ALL = [block for path in PAGES for block in of_page(path)]
+ALL = [block for path in PAGES for block in blocks_of(path)]
 
 
 def lines(block: Block) -> Iterator[tuple[str, list[str]]]:
-    """Each command of a shell block with where it stands; a console block has output between, which is left out."""
+    """Yield each command of a shell block with its position; the output in a console block is left out."""
     for number, line in enumerate(block.text.split("\n"), block.line):
         if block.language == "console" and not line.startswith("$ "):
             continue
@@ -35,7 +47,7 @@ def lines(block: Block) -> Iterator[tuple[str, list[str]]]:
 
 
 def unknown(tokens: list[str], reference: str) -> list[str]:
-    """What a command line names that does not exist: a target of make, a command of headway, a flag, a file."""
+    """Return the words of a command line that do not exist: a make target, a headway command, a flag, a file."""
     program, rest = tokens[0].removeprefix(".venv/bin/"), tokens[1:]
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)
@@ -46,7 +58,7 @@ def unknown(tokens: list[str], reference: str) -> list[str]:
 
 
 def unknown_to_headway(words: list[str], reference: str) -> list[str]:
-    """The command, or those of its flags, that `headway COMMAND --help` does not know."""
+    """Return the command, or the flags, that `headway COMMAND --help` does not list."""
     name = "" if words[0].startswith("-") else f" {words[0]}"
     _, found, section = reference.partition(f"\n## headway{name}\n")
     if not found:
@@ -56,10 +68,10 @@ def unknown_to_headway(words: list[str], reference: str) -> list[str]:
     return [word for word in own if word.startswith("-") and word.partition("=")[0] not in known]
 
 
-def test_every_command_of_the_documents_exists_with_its_flags() -> None:
+def test_every_command_in_the_docs_exists_with_its_flags() -> None:
     reference = "\n" + read("docs/reference/commands.md")
     commands = (command for block in ALL if block.language in SHELL for command in lines(block))
-    none_of(f"{at}: {word}" for at, tokens in commands for word in unknown(tokens, reference))
+    fail_with(f"{at}: {word}" for at, tokens in commands for word in unknown(tokens, reference))
 
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.at} {block.language} < {', '.join(runners(block))}")
@@ -68,18 +80,18 @@ def test_a_test_runs_the_block_or_checks_it(block: Block) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", having("python"))
+@pytest.mark.parametrize("path", pages_with("python"))
 def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path) -> None:
-    python = [block for block in of_page(path) if block.language == "python"]
+    python = [block for block in blocks_of(path) if block.language == "python"]
     script = tmp_path / "page.py"
     script.write_text("\n".join(f"# {block.at}\n{block.text}" for block in python), encoding="utf-8")
     run = subprocess.run([sys.executable, script.name], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize("path", having("toml"))
-def test_the_toml_of_a_page_is_read_by_what_reads_it(path: str, tmp_path: Path) -> None:
-    for block in (block for block in of_page(path) if block.language == "toml"):
+@pytest.mark.parametrize("path", pages_with("toml"))
+def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
+    for block in (block for block in blocks_of(path) if block.language == "toml"):
         said = tomllib.loads(block.text)
         entry_points = said.get("project", {}).get("entry-points")
         if "columns" in said:
@@ -92,13 +104,13 @@ def test_the_toml_of_a_page_is_read_by_what_reads_it(path: str, tmp_path: Path) 
             assert config.load(tmp_path, environment={}), block.at
 
 
-def test_every_link_to_a_file_leads_to_one() -> None:
+def test_every_link_to_a_file_resolves() -> None:
     links = ((path, link) for path in BY_HAND for link in LINK.findall(read(path)))
-    none_of(f"{path}: {link}" for path, link in links if not (ROOT / path).parent.joinpath(link).exists())
+    fail_with(f"{path}: {link}" for path, link in links if not (ROOT / path).parent.joinpath(link).exists())
 
 
 @pytest.mark.slow
-def test_the_reference_is_what_the_code_says() -> None:
+def test_the_reference_is_up_to_date() -> None:
     check = [sys.executable, "tools/reference.py", "--check"]
     run = subprocess.run(check, cwd=ROOT, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -107,15 +119,15 @@ def test_the_reference_is_what_the_code_says() -> None:
 def test_no_page_of_the_reference_is_written_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     written = importlib.import_module("reference").PAGES
-    none_of(path for path in having("text", under="docs/reference/") if PurePath(path).stem not in written)
+    fail_with(path for path in pages_with("text", under="docs/reference/") if PurePath(path).stem not in written)
 
 
-def test_every_decision_has_the_number_the_question_and_the_doubt_that_the_template_shows() -> None:
-    (template,) = shown("docs/decisions/README.md", "text")
+def test_every_decision_has_the_parts_of_the_template() -> None:
+    (template,) = code_blocks("docs/decisions/README.md", "text")
     question, *_, doubt = (part.split(maxsplit=1)[1] for part in re.findall(r"^## (.*)$", template, re.MULTILINE))
     parts = ["^# {}: ", rf"^(## The |\*\*){question}", rf"^(## |\*\*)What {doubt}"]
     decisions = [path for path in PAGES if re.match(r"docs/decisions/\d{4}-", path)]
-    none_of(
+    fail_with(
         f"{path}: no {part}"
         for path in decisions
         for part in (each.format(PurePath(path).name[:4]) for each in parts)
@@ -142,11 +154,11 @@ REFERENCE = "\n## headway\n--version\n## headway gate\n--project PATH\n-v\n## he
         ("git clone elsewhere", []),
     ],
 )
-def test_a_command_that_does_not_exist_is_seen(line: str, wrong: list[str]) -> None:
+def test_a_command_that_does_not_exist_is_found(line: str, wrong: list[str]) -> None:
     assert unknown(line.split(), REFERENCE) == wrong
 
 
-def test_a_console_block_holds_commands_and_what_they_answer() -> None:
+def test_a_console_block_holds_commands_and_their_output() -> None:
     [block] = blocks("a.md", "text\n\n```console\n$ headway gate  # judge\npass\n```\n")
     assert list(lines(block)) == [("a.md:4", ["headway", "gate"])]
 
@@ -157,10 +169,10 @@ def test_a_block_is_named_by_the_text_before_it() -> None:
 
 
 CLAIMING = """
-from tests.house.pages import having, shown
-ROWS = shown("docs/a.md", "csv")
-@parametrize(having("bash", under="docs/b/"))
-def test(page): shown(page, "json")
+from tests.house.pages import code_blocks, pages_with
+ROWS = code_blocks("docs/a.md", "csv")
+@parametrize(pages_with("bash", under="docs/b/"))
+def test(page): code_blocks(page, "json")
 """
 
 
@@ -174,6 +186,6 @@ def test(page): shown(page, "json")
         ("docs/c.md", "bash", False),
     ],
 )
-def test_a_block_that_nobody_claims_is_seen(path: str, language: str, claimed: bool) -> None:
+def test_a_block_without_a_test_is_found(path: str, language: str, claimed: bool) -> None:
     found = claims(Source("tests/test_a.py", CLAIMING))
     assert any(Claim.covers(claim, Block(path, 1, language, "")) for claim in found) is claimed

@@ -1,4 +1,4 @@
-"""A check has one file, one code, one test file that mirrors it, one line of the reference and a place in a page."""
+"""Each check has one file, one code, one test file, one line in the reference and a place in a guide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from tests.house.pages import PAGES, read
-from tests.house.source_tree import ROOT, none_of
+from tests.house.source_tree import ROOT, fail_with
 
 from headway.core import plugins
 
@@ -14,27 +14,27 @@ CODES = {name: plugins.describe("check", name)[:4] for name in plugins.own("chec
 
 
 def place(name: str) -> str:
-    """Where a check lies in its folder: `split/duplicates`."""
+    """Return the path of a check in its folder: `split/duplicates`."""
     return f"{plugins.family('check', name)}/{name}"
 
 
 def test_no_two_checks_share_a_code():
-    none_of(f"{code} is the code of {count} checks" for code, count in Counter(CODES.values()).items() if count > 1)
+    fail_with(f"{code} is the code of {count} checks" for code, count in Counter(CODES.values()).items() if count > 1)
 
 
 def test_a_check_has_a_test_file_at_the_same_place():
     tests = {name: f"tests/data/checks/{plugins.family('check', name)}/test_{name}.py" for name in CODES}
     absent = {name: path for name, path in tests.items() if not (ROOT / path).exists()}
-    none_of(f"src/headway/data/checks/{place(name)}.py: no {path}" for name, path in absent.items())
+    fail_with(f"src/headway/data/checks/{place(name)}.py: no {path}" for name, path in absent.items())
 
 
 def test_a_test_file_of_checks_is_of_one_check():
     there = (path.relative_to(ROOT / "tests/data/checks") for path in (ROOT / "tests/data/checks").rglob("test_*.py"))
     found = {f"{path.parent}/{path.stem.removeprefix('test_')}" for path in there}
-    none_of(f"tests/data/checks: no check {path}" for path in sorted(found - {place(name) for name in CODES}))
+    fail_with(f"tests/data/checks: no check {path}" for path in sorted(found - {place(name) for name in CODES}))
 
 
-def test_a_check_gives_its_own_code_alone():
+def test_a_check_returns_only_its_own_code():
     for name, path in plugins.own("check").items():
         others = set(re.findall(r'code="(D\d{3})"', path.read_text(encoding="utf-8"))) - {CODES[name]}
         assert not others, f"{path}: {others}"
@@ -44,9 +44,9 @@ def test_a_check_has_one_line_in_the_reference_of_findings():
     lines = read("docs/reference/findings.md").splitlines()
     counted = {name: sum(line.startswith(f"| {code} |") for line in lines) for name, code in CODES.items()}
     wrong = {name: count for name, count in counted.items() if count != 1}
-    none_of(f"docs/reference/findings.md: {CODES[name]} has {count} lines" for name, count in wrong.items())
+    fail_with(f"docs/reference/findings.md: {CODES[name]} has {count} lines" for name, count in wrong.items())
 
 
-def test_a_page_that_people_read_tells_of_each_check():
+def test_a_guide_describes_each_check():
     pages = " ".join(read(path) for path in PAGES if re.fullmatch(r"docs/[\w-]+\.md", path))
-    none_of(f"docs: no page tells of {code} ({place(name)})" for name, code in CODES.items() if code not in pages)
+    fail_with(f"docs: no page tells of {code} ({place(name)})" for name, code in CODES.items() if code not in pages)

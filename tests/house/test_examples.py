@@ -1,4 +1,4 @@
-"""The examples in docstrings hold."""
+"""The examples in docstrings are right."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TOOLS = [source.path for source in sources("tools") if ">>> " in source.text]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of_a_file_hold(name: str) -> None:
+def test_the_examples_of_a_module_are_right(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 @pytest.mark.parametrize("path", TOOLS)
-def test_the_examples_of_a_tool_hold(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_a_tool_are_right(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     result = doctest.testmod(importlib.import_module(PurePath(path).stem))
     assert (result.failed, result.attempted > 0) == (0, True)

@@ -1,4 +1,4 @@
-"""The tools that keep the house do what the Makefile says of them."""
+"""The tools do what the Makefile promises."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is shipped: a wheel and an sdist with all that is needed and nothing else, and the base install does its work.
+"""The wheel and the sdist hold what is needed and nothing else, and the base install works.
 
-Everything is installed where no compiler is. The releases come from here: who serves need not be able to make one.
+Everything is installed where no compiler is. The releases are made here: a server need not be able to make one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pathlib import Path
 import pytest
 from tests.batch.scoring import LIVE, number_table, score_file, scoring_project, write_table
 from tests.engines.graphs import softmax
-from tests.house.environments import Environment, build, copied, made
+from tests.house.environments import Environment, build, copy_sources, create
 from tests.house.pages import read
-from tests.house.source_tree import ROOT, none_of, tracked
+from tests.house.source_tree import ROOT, fail_with, tracked
 
 pytestmark = pytest.mark.slow
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -39,15 +39,15 @@ PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """A wheel and the sdist that it was built from; `place` is the folder in which they were built."""
+class Distributions:
+    """A wheel and the sdist that it was built from; `place` is the folder of the build."""
 
     sdist: Path
     wheel: Path
     place: Path
 
     def unpacked(self, file: Path) -> Mapping[str, bytes]:
-        """Each file of one of them; of the sdist without its first folder."""
+        """Return each file of the wheel or the sdist; paths of the sdist without their first folder."""
         if file == self.wheel:
             with zipfile.ZipFile(file) as archive:
                 return {name: archive.read(name) for name in archive.namelist()}
@@ -57,59 +57,59 @@ class Shipped:
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
-    """An sdist of this repository, and the wheel that comes out of the sdist alone."""
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """Build the sdist of this repository, and the wheel from that sdist alone."""
     place = tmp_path_factory.mktemp("shipped")
     venv.create(place / "venv", with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(place / "venv"), "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), "setuptools"], check=True)
     builder = [str(place / "venv/bin/python")]
-    sdist = build(copied(place / "source"), place / "sdist", "sdist", builder=builder)
+    sdist = build(copy_sources(place / "source"), place / "sdist", "sdist", builder=builder)
     with tarfile.open(sdist) as archive:
         archive.extractall(place / "unpacked", filter="data")
     (source,) = (place / "unpacked").iterdir()
-    return Shipped(sdist, build(source, place / "wheel", "wheel", builder=builder), place)
+    return Distributions(sdist, build(source, place / "wheel", "wheel", builder=builder), place)
 
 
 @pytest.fixture(scope="module")
-def base(shipped: Shipped, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """The base install, from the wheel."""
-    return made(tmp_path_factory.mktemp("base"), str(shipped.wheel))
+def base(shipped: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Install the wheel without extras."""
+    return create(tmp_path_factory.mktemp("base"), str(shipped.wheel))
 
 
-def packed() -> set[str]:
-    """The files that the wheel must hold: Python, and the data that pyproject.toml names."""
+def packaged_files() -> set[str]:
+    """Return the files that the wheel must hold: Python, and the data that pyproject.toml names."""
     own = [path.removeprefix("src/") for path in tracked() if path.startswith("src/headway/")]
     return {path for path in own if path.endswith(".py") or any(fnmatch(path, f"headway/{data}") for data in DATA)}
 
 
-def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(shipped: Shipped) -> None:
+def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(shipped: Distributions) -> None:
     names = {name for name in shipped.unpacked(shipped.wheel) if ".dist-info/" not in name}
-    assert {name.rpartition(".")[2] for name in packed()} >= {"py", "typed", "pyi", "toml", "html", "css"}
-    assert packed() <= names
-    compiled = {name.partition(".")[0] for name in names - packed()}
+    assert {name.rpartition(".")[2] for name in packaged_files()} >= {"py", "typed", "pyi", "toml", "html", "css"}
+    assert packaged_files() <= names
+    compiled = {name.partition(".")[0] for name in names - packaged_files()}
     assert compiled == (set(COMPILED) if shutil.which("cc") else set())
 
 
-def test_the_wheel_carries_the_licence_and_can_be_installed_by_every_python_from_3_11(shipped: Shipped) -> None:
+def test_the_wheel_carries_the_licence_and_can_be_installed_by_every_python_from_3_11(shipped: Distributions) -> None:
     files = shipped.unpacked(shipped.wheel)
     (licence,) = (content for name, content in files.items() if name.endswith(".dist-info/licenses/LICENSE"))
     assert licence == (ROOT / "LICENSE").read_bytes()
     assert "-cp311-abi3-" in shipped.wheel.name or shipped.wheel.name.endswith("-py3-none-any.whl")
 
 
-def test_the_sdist_holds_what_a_build_needs_and_no_test(shipped: Shipped) -> None:
+def test_the_sdist_holds_what_a_build_needs_and_no_test(shipped: Distributions) -> None:
     names = set(shipped.unpacked(shipped.sdist))
     needed = {path for path in tracked() if path.startswith("src/")} | {"LICENSE", "README.md", "pyproject.toml"}
     assert needed <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/", "docs/")) or name.endswith(".pyc")]
 
 
-def test_nothing_that_is_shipped_names_a_folder_of_this_machine(shipped: Shipped) -> None:
+def test_no_distribution_names_a_folder_of_this_machine(shipped: Distributions) -> None:
     places = [str(folder).encode() for folder in (ROOT, shipped.place)]
     for file in (shipped.wheel, shipped.sdist):
         files = shipped.unpacked(file).items()
-        none_of(f"{file.name}: {name}" for name, text in files if any(place in text for place in places))
+        fail_with(f"{file.name}: {name}" for name, text in files if any(place in text for place in places))
 
 
 @pytest.mark.long
@@ -130,7 +130,7 @@ def test_the_base_install_is_as_small_as_the_install_page_says(
 
 
 @pytest.mark.long
-def test_the_base_install_scores_a_file_as_this_one_does(base: Environment, tmp_path: Path) -> None:
+def test_the_base_install_scores_a_file_to_the_same_bytes(base: Environment, tmp_path: Path) -> None:
     settings = scoring_project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
     rows = write_table(number_table(500), tmp_path / "rows.csv")
     score_file(settings, rows, tmp_path / "here.csv", "key")
@@ -156,31 +156,31 @@ def test_the_base_install_serves_a_release(base: Environment, tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_the_sdist_installs_where_no_compiler_is(shipped: Shipped, tmp_path: Path) -> None:
-    environment = made(tmp_path, str(shipped.sdist))
+def test_the_sdist_installs_without_a_compiler(shipped: Distributions, tmp_path: Path) -> None:
+    environment = create(tmp_path, str(shipped.sdist))
     ended = environment.run("headway", "doctor")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert not [*(environment.packages / "headway").rglob("*.so")]
     assert ("no C compiler" in ended.stdout) is bool(COMPILED)
 
 
-def runs(python: str) -> bool:
-    """Whether there is such a Python; the shim of a version manager may be there without one."""
+def exists(python: str) -> bool:
+    """Check whether this Python exists; the shim of a version manager may exist without one."""
     path = shutil.which(python)
     return path is not None and subprocess.run([path, "-c", "import venv"], check=False).returncode == 0
 
 
 @pytest.mark.long
-def test_the_wheel_works_on_every_python_that_is_here(shipped: Shipped, tmp_path: Path) -> None:
+def test_the_wheel_works_on_every_python_of_this_machine(shipped: Distributions, tmp_path: Path) -> None:
     modules = "\n".join(f"import {name.replace('/', '.')}" for name in COMPILED)
-    for python in [name for name in PYTHONS if runs(name)] or [sys.executable]:
-        environment = made(tmp_path / Path(python).name, str(shipped.wheel), python=python)
+    for python in [name for name in PYTHONS if exists(name)] or [sys.executable]:
+        environment = create(tmp_path / Path(python).name, str(shipped.wheel), python=python)
         assert environment.run("headway", "doctor").returncode == 0
         assert environment.run("python", "-c", modules).returncode == 0
 
 
 @pytest.mark.long
-def test_the_demo_runs_where_no_compiler_is(shipped: Shipped, tmp_path: Path) -> None:
-    ended = made(tmp_path, f"{shipped.wheel}[demo]").run("headway", "demo", timeout_s=900)
+def test_the_demo_runs_without_a_compiler(shipped: Distributions, tmp_path: Path) -> None:
+    ended = create(tmp_path, f"{shipped.wheel}[demo]").run("headway", "demo", timeout_s=900)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert (tmp_path / "headway-demo/report.html").is_file()

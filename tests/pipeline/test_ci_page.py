@@ -15,13 +15,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from tests.house.pages import shown
+from tests.house.pages import code_blocks
 from tests.pipeline.projects import TOML, write
 
 from headway.cli import main as cli
 
 pytestmark = pytest.mark.slow
-GITHUB, GITLAB = shown("docs/ci.md", "yaml")
+GITHUB, GITLAB = code_blocks("docs/ci.md", "yaml")
 COMMAND = re.compile(r"^ +(?:- )?run: (.+)$|^    - (?!uses:|run:|if:|id:)(\w.* .*)$", re.MULTILINE)
 EVIDENCE = re.compile(r"(?:path: |- )(\S+\.sqlite)$", re.MULTILINE)
 BEGIN = """set -e

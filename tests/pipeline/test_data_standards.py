@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.data.dvc_folders import begun, put
-from tests.house.environments import Environment, made
+from tests.house.environments import Environment, create
 from tests.pipeline.projects import TOML, table, write
 from tests.pipeline.test_dvc_project import lock_of
 
@@ -73,7 +73,7 @@ print("as it is")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with both, which are too heavy for those who only work on headway."""
-    home = made(tmp_path_factory.mktemp("standards"), "mlcroissant[parquet]==1.1.1")
+    home = create(tmp_path_factory.mktemp("standards"), "mlcroissant[parquet]==1.1.1")
     pip = [sys.executable, "-m", "pip", "--python", str(home.folder / "venv"), "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "openlineage-python==1.54.0"], check=True)
     return home

@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.house.pages import shown
+from tests.house.pages import code_blocks
 from tests.serving.running import TESTS, project, release
 
 from headway.serving.auth.keys import create_key
 
 pytestmark = pytest.mark.slow
-(DOCKERFILE,) = shown("docs/serving.md", "dockerfile")
-(POD,) = shown("docs/serving.md", "yaml")
-(UNIT,) = shown("docs/serving.md", "ini")
+(DOCKERFILE,) = code_blocks("docs/serving.md", "dockerfile")
+(POD,) = code_blocks("docs/serving.md", "yaml")
+(UNIT,) = code_blocks("docs/serving.md", "ini")
 INSTRUCTIONS = re.findall(r"^([A-Z]+) (.+)$", DOCKERFILE, re.MULTILINE)
 ORDER = ["FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "EXPOSE", "HEALTHCHECK", "CMD"]
 PROBES = re.findall(r"\w+Probe: \{httpGet: \{path: (\S+), port: 8080\}", POD)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.data.dvc_folders import begun, put
-from tests.house.environments import Environment, made
+from tests.house.environments import Environment, create
 from tests.pipeline.projects import TOML, table, write
 
 from headway import pipeline
@@ -100,7 +100,7 @@ def test_the_card_says_of_what_and_by_what_it_was_made_while_that_holds(run, fol
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     """The command `dvc` in an environment of its own."""
-    home: Environment = made(tmp_path_factory.mktemp("real"), "dvc==3.67.1")
+    home: Environment = create(tmp_path_factory.mktemp("real"), "dvc==3.67.1")
 
     def run(*words: str, folder: Path) -> None:
         told = {**home.variables, "PATH": f"{home.folder}/venv/bin{os.pathsep}{os.environ['PATH']}"}

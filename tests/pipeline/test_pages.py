@@ -18,13 +18,13 @@ from pathlib import Path
 import lightgbm
 import polars as pl
 import pytest
-from tests.house.pages import SHELL, Block, having, of_page
+from tests.house.pages import SHELL, Block, blocks_of, pages_with
 from tests.house.source_tree import ROOT
 from tests.pipeline.projects import table
 
 pytestmark = pytest.mark.slow
 TUTORIAL = "docs/tutorial.md"
-OTHERS = [page for page in having("bash", "console", "sh") if page != TUTORIAL]
+OTHERS = [page for page in pages_with("bash", "console", "sh") if page != TUTORIAL]
 # To save time: all variants are searched by the long test of the tutorial alone.
 FEW = {"HEADWAY_OPTIMIZE_TRANSFORMS": '["onnx"]'}
 AT_MOST_S = "180"
@@ -80,7 +80,7 @@ def run(page: str, folder: Path, **given: str) -> Path:
     core = min(os.sched_getaffinity(0))
     (programs / "headway").write_text(HEADWAY.format(headway=installed / "headway", core=core), encoding="utf-8")
     (programs / "headway").chmod(0o755)
-    steps = (f"at={block.at}\n{line}" for block in of_page(page) for line in commands(block))
+    steps = (f"at={block.at}\n{line}" for block in blocks_of(page) for line in commands(block))
     path = os.pathsep.join([str(programs), str(installed), os.environ["PATH"]])
     port = free_port()
     ended = subprocess.run(
@@ -139,7 +139,7 @@ def own_rows() -> pl.DataFrame:
 @pytest.mark.long
 def test_the_tutorial_leads_to_a_live_release(tmp_path: Path) -> None:
     run(TUTORIAL, tmp_path)
-    assert sum(block.language == "bash" for block in of_page(TUTORIAL)) > 3
+    assert sum(block.language == "bash" for block in blocks_of(TUTORIAL)) > 3
     assert (tmp_path / "deliveries/.headway/releases/deliveries").is_dir()
 
 
@@ -147,7 +147,7 @@ def test_the_tutorial_leads_to_a_live_release(tmp_path: Path) -> None:
 def test_the_commands_of_a_page_run_from_top_to_bottom(page: str, reader: Path) -> None:
     printed = run(page, reader, **FEW)
     check = doctest.OutputChecker()
-    for block in (block for block in of_page(page) if block.language == "console"):
+    for block in (block for block in blocks_of(page) if block.language == "console"):
         for number, (command, shown) in enumerate(answered(block)):
             file = printed / f"{block.line}.{number}"
             if shown:

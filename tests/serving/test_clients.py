@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from running import MIXED, ask, loaded, serving
-from tests.house.pages import shown
+from tests.house.pages import code_blocks
 from tests.house.source_tree import ROOT
 
 from headway.core.variant import Field, Signature
@@ -90,7 +90,7 @@ def deliveries() -> Iterator[dict[str, str]]:
 
 def run_the_page(made: Environment) -> None:
     """Run what docs/serving.md shows of the client, over HTTP and as it says over gRPC."""
-    (over_http,) = shown("docs/serving.md", "py")
+    (over_http,) = code_blocks("docs/serving.md", "py")
     over_grpc = over_http.replace("tritonclient.http", "tritonclient.grpc").replace("8080", "8001")
     with deliveries() as ports:
         for text in (over_http, over_grpc):

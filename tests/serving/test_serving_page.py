@@ -6,12 +6,12 @@ import json
 import re
 
 from running import TESTS, ask, loaded, serving
-from tests.house.pages import read, shown
+from tests.house.pages import code_blocks, read
 
 from headway.core.variant import Field, Signature
 
 PAGE = read("docs/protocol.md")
-BODY, SHOWN = shown("docs/protocol.md", "json")
+BODY, SHOWN = code_blocks("docs/protocol.md", "json")
 FLIGHTS = Signature(
     inputs=(Field(name="distance"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"))),
 )
