@@ -123,7 +123,11 @@ def misplaced(source: Source) -> list[str]:
         if each.library in sys.stdlib_module_names or each.library == "headway" or each.typing:
             continue
         places = ALLOWED.get(each.library, ())
-        heavy = source.inner.startswith(LIGHT) and source.inner not in NUMERICAL and each.library not in ("msgspec", "cyclopts", "rich")
+        heavy = (
+            source.inner.startswith(LIGHT)
+            and source.inner not in NUMERICAL
+            and each.library not in ("msgspec", "cyclopts", "rich")
+        )
         if heavy or not source.inner.startswith(places):
             found.append(f"{each.at}: {each.library} may be imported in {places or 'no file: add a row to the table'}")
     return found

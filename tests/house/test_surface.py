@@ -76,7 +76,9 @@ def test_the_help_takes_less_than_a_third_of_a_second() -> None:
 
 
 def test_the_public_names_are_those_that_the_reference_lists() -> None:
-    assert {*re.findall(r"^::: api\.calls\.(\w+)$", page("python"), re.MULTILINE), "__version__"} == set(headway.__all__)
+    assert {*re.findall(r"^::: api\.calls\.(\w+)$", page("python"), re.MULTILINE), "__version__"} == set(
+        headway.__all__
+    )
     fail_with(f"headway.{name} is promised and absent" for name in headway.__all__ if not hasattr(headway, name))
 
 
