@@ -6,7 +6,6 @@ import inspect
 from pathlib import Path
 
 import pytest
-from tests.house.source_tree import functions, length, sources
 
 from headway.cli import main as cli
 from headway.core import plugins
@@ -55,9 +54,3 @@ def test_it_tells_one_who_stands_outside_a_project_where_it_looked(
         cli.main([cli.command_name(name), *ASKED.get(name, ())])
     assert ended.value.code == cli.USAGE
     assert f"no headway.toml here\n  at: {tmp_path}\n" in capsys.readouterr().err
-
-
-def test_each_parses_calls_and_prints_in_at_most_fifteen_lines() -> None:
-    files = [source for source in sources("src") if source.inner.startswith("face/commands/")]
-    bodies = {source.at(node): length(node) for source in files for node in functions(source)}
-    assert {at: lines for at, lines in bodies.items() if lines > 15} == {}
