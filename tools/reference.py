@@ -19,6 +19,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 from rich.console import Console
 
+import headway
 from headway.cli.main import app, command_name
 from headway.core import config, plugins
 from headway.core.record import Record
@@ -65,13 +66,13 @@ def plug_ins() -> str:
         "Kind = folder, name = file. A package of yours adds its own by an entry point of the group `headway.KIND`;",
         "`headway plugins` lists all that are installed.",
     ]
-    for kind, folder in plugins.FOLDERS.items():
+    for kind in plugins.kinds():
         own = sorted(plugins.own(kind), key=lambda name: (plugins.family(kind, name), name))
         parts += [
             "",
             f"## {kind}",
             "",
-            f"`src/headway/{folder.replace('.', '/')}/`",
+            f"`src/headway/{plugins.folder(kind).relative_to(Path(headway.__file__).parent).as_posix()}/`",
             "",
             "| name | what |",
             "|---|---|",

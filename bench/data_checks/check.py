@@ -10,9 +10,9 @@ from time import perf_counter, process_time
 from flight_data import demo_project
 from harness import Result, shown
 from headway.core import plugins
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.check import run_checks
+from headway.data.context import CheckContext, load_check
 from headway.data.open import open_dataset
 from headway.monitoring.assessment.assess import assess, check_context
 
@@ -50,5 +50,5 @@ def rows() -> Result:
 def _seconds(name: str, survey: CheckContext) -> float:
     began = perf_counter()
     with suppress(NotApplicable):
-        plugins.load_check(name)(survey)
+        load_check(name)(survey)
     return perf_counter() - began

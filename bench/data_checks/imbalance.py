@@ -14,13 +14,13 @@ import polars as pl
 
 from harness import Result, Row, shown
 from headway import pipeline
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding, Measurement
-from headway.core.plugins import load_audit
 from headway.data.check import run_checks
+from headway.data.context import CheckContext
 from headway.data.open import open_dataset
 from headway.evaluation.audit_context import build_audit_context
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
+from headway.evaluation.context import load_audit
 from headway.registry.project import Project, open_project
 
 TABLES = {"caravan": ("Caravan", "Purchase", ""), "default": ("Default", "default", 'balance = "request"')}

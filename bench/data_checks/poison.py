@@ -20,10 +20,9 @@ import flight_data
 from data_checks.clean_tables import WORLDS, clean_world
 from data_checks.labels import ROLES
 from harness import Result, Row, shown
-from headway.core import plugins
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext, load_check
 from headway.data.poisoning.label_flips import CodedColumn, code_columns
 
 ROWS, SAMPLES, PLANTED, EACH = 60_000, 4, 8, 40
@@ -57,7 +56,7 @@ def rows() -> Result:
 
 def _of_worlds() -> Row:
     """In how many of clean made tables some group is said to pull: of those whose days share weather, sizes, trends."""
-    pull = plugins.load_check("influential_groups")
+    pull = load_check("influential_groups")
     false = {
         name: sum(bool(pull(CheckContext(dataset=clean_world(name, seed)))) for seed in range(EACH)) for name in WORLDS
     }
@@ -83,7 +82,7 @@ def _share(name: str, samples: Sequence[pl.DataFrame], plant: Callable[[pl.DataF
 
 def _asked(name: str, table: pl.DataFrame) -> Sequence[Finding]:
     roles = replace(ROLES, slices=(*ROLES.slices, "source"), ignore=("source",))
-    return plugins.load_check(name)(CheckContext(dataset=Dataset(name="flights", table=table, roles=roles)))
+    return load_check(name)(CheckContext(dataset=Dataset(name="flights", table=table, roles=roles)))
 
 
 def _sample(table: pl.DataFrame, seed: int) -> pl.DataFrame:

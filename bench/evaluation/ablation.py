@@ -12,10 +12,10 @@ import numpy as np
 
 from harness import Row, shown
 from headway.core.arrays import Floats
-from headway.core.contracts import AuditContext, Comparison
 from headway.core.evidence import Measurement
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.audits.ablation import SEEDS, plugin
+from headway.evaluation.context import AuditContext, Comparison
 from headway.storage.blobs.files import Files
 
 WORLDS, FEATURES, GROUPS, ROWS, BUDGET_S = 5, 20, 60, 200, 600.0

@@ -9,9 +9,10 @@ from time import monotonic
 from flight_data import demo_project
 from harness import Result, Row, shown
 from headway import pipeline
-from headway.core.contracts import Comparison, Engine
+from headway.core.contracts import Engine
 from headway.core.sections.attack import AttackSection
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline, subsample
+from headway.evaluation.context import Comparison
 from headway.evaluation.decision_attack import (
     AttackColumn,
     AttackResult,

@@ -15,10 +15,10 @@ import flight_data
 from cache import folder, made, versions
 from headway.cli.demo import flights
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Comparison
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import matrix
 from headway.engines.lightgbm import plugin as engine
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.tables import BinaryAnswers
 
 TEXTS = ("carrier", "origin", "dest")

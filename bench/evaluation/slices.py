@@ -18,7 +18,7 @@ from cache import HERE, Absent, home
 from evaluation.flight_rows import Flights, year
 from harness import Row, shown
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Comparison
+from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.discovered import plugin
 from headway.evaluation.slice_finder import BinnedColumn, bin_columns, count_combinations, slice_scores, worst_slices
 

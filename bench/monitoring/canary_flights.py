@@ -15,12 +15,13 @@ import flight_data
 from flight_data import demo_project
 from headway import pipeline
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Engine, TransformContext
+from headway.core.contracts import Engine
 from headway.core.variant import Signature
 from headway.data.matrix import matrix, target_values
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import open_variant
+from headway.optimization.context import TransformContext
 from headway.optimization.transforms.truncate import plugin as truncate
 from headway.registry.rollout import Traffic, assign_hashes, key_hashes
 

@@ -11,9 +11,9 @@ from time import process_time
 import numpy as np
 
 from harness import Row, shown
-from headway.core.contracts import Window, Windows
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
+from headway.data.context import Window, Windows
 from headway.evaluation.statistics.tables import exact_auc
 from headway.monitoring.budget import WEALTH, lord_level
 from headway.monitoring.detectors.group_permutation import plugin as detect

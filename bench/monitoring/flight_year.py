@@ -15,8 +15,8 @@ from headway.cli.demo import flights
 from headway.cli.demo.train import train
 from headway.core.arrays import Floats, Ints
 from headway.core.config import load
-from headway.core.contracts import Window
 from headway.core.variant import Signature
+from headway.data.context import Window
 from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles

@@ -12,10 +12,10 @@ import numpy as np
 
 from headway.api.in_memory_project import InMemoryProject, create_project
 from headway.core import plugins
-from headway.core.contracts import TransformContext
 from headway.core.errors import HeadwayError
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
+from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.importers.models import import_baseline
 from optimization.export import keep
 from optimization.families import FAMILIES, Family
@@ -47,4 +47,4 @@ def _laid_out(family: Family, kept: str) -> InMemoryProject:
 def _made(name: str, laid: InMemoryProject) -> Variant:
     variant = import_baseline(laid.taken, laid.rows, laid.project.blobs)
     bench = TransformContext(blobs=laid.project.blobs, sample=matrix(laid.rows.table, variant.signature))
-    return plugins.load_transform(name)(variant, bench)[0]
+    return load_transform(name)(variant, bench)[0]

@@ -19,7 +19,7 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Order, Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import AuditContext, Comparison, LabeledData, TransformContext
+from headway.core.contracts import LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
@@ -45,6 +45,7 @@ from headway.evaluation.comparison import (
     record_self_test,
     screen_speed,
 )
+from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.measure import Audits, measure
 from headway.evaluation.statistics.intervals import exact_measurement
@@ -62,6 +63,7 @@ from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.windows import WindowOptions, monitoring_windows
 from headway.optimization import search
 from headway.optimization import training as training
+from headway.optimization.context import TransformContext
 from headway.optimization.importers import models as adopting
 from headway.optimization.screening import Looks, TimeBudget, screen_candidates, screened_out
 from headway.registry import judge as judging
@@ -167,7 +169,7 @@ def evaluate(
     The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run. On
     `validation` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
     """
-    names = probes or [name for name in plugins.names("probe") if name not in SPEED]
+    names = probes or [name for name in plugins.names("metric") if name not in SPEED]
     subject = compare_with_baseline(variant, exam, project.blobs, view=view)
     return _judged(project, subject, measure(subject, names, dataset_digest=exam.dataset, period=exam.period))
 
@@ -195,7 +197,7 @@ def examine(
     served = partial(temporary_server, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
     ground = replace(_ground(project, frontier, data), serve=served)
     asked = Audits(names=audits or plugins.names("audit"), ground=ground, callback=callback)
-    subject, probes = compare_with_baseline(frontier.winner.variant, exam, project.blobs), plugins.names("probe")
+    subject, probes = compare_with_baseline(frontier.winner.variant, exam, project.blobs), plugins.names("metric")
     evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
     found = replaced(frontier, winner=_judged(project, subject, evidence))
     project.save(found)
@@ -400,7 +402,7 @@ def _looks(project: Project, exam: EvaluationSet) -> Looks:
 def _probes(project: Project) -> list[str]:
     """The probes that a search asks of every variant."""
     rules = [rule.measure.split(".") for rule in project.config.policy.release]
-    return [name for name in plugins.names("probe") if name not in OF_WINNER or any(name in each for each in rules)]
+    return [name for name in plugins.names("metric") if name not in OF_WINNER or any(name in each for each in rules)]
 
 
 def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet) -> EvaluatedVariant:

@@ -6,8 +6,9 @@ import numpy as np
 
 from headway.core import plugins
 from headway.core.config import CostSection
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.evaluation.context import Comparison
 
 
 def subject_of(*, groups: int, task: str = "binary") -> Comparison:

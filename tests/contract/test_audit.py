@@ -13,10 +13,11 @@ from tests.contract.subjects import subject_of
 from headway.core import plugins
 from headway.core.calibrator import Calibrator
 from headway.core.config import Config
-from headway.core.contracts import AuditContext, LabeledData
+from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.release import Contract, SelfTest
+from headway.evaluation.context import AuditContext, load_audit
 from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 
@@ -53,7 +54,7 @@ def subject(ground):
 
 @pytest.mark.parametrize("name", AUDITS)
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, subject, ground):
-    told = plugins.load_audit(name)(subject, ground)
+    told = load_audit(name)(subject, ground)
     found = [each for each in told if isinstance(each, Measurement)]
     assert found and all(each.what for each in told if isinstance(each, NotApplicable))
     for each in found:
@@ -67,7 +68,7 @@ def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, su
 @pytest.mark.parametrize("name", AUDITS)
 def test_the_subject_is_left_as_it_was(name, subject, ground):
     before = subject.rows.copy(), subject.scores.copy(), subject.labels.copy()
-    plugins.load_audit(name)(subject, ground)
+    load_audit(name)(subject, ground)
     for was, is_now in zip(before, (subject.rows, subject.scores, subject.labels), strict=True):
         np.testing.assert_array_equal(was, is_now)
 
@@ -78,7 +79,7 @@ def test_of_another_task_it_measures_or_says_that_it_cannot(name, task, ground):
     subject = subject_of(groups=25, task=task)
     object.__setattr__(subject.variant.artifact, "digest", ground.blobs.put(b"echo"))
     try:
-        assert plugins.load_audit(name)(subject, replace(ground, serve=None))
+        assert load_audit(name)(subject, replace(ground, serve=None))
     except NotApplicable as refusal:
         assert refusal.what
 

@@ -12,9 +12,9 @@ from tests.data.tables import small
 import headway
 from headway.core import plugins
 from headway.core.config import SplitSection
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext, load_check
 from headway.data.split import split_dataset
 
 CHECKS = plugins.names("check")
@@ -29,7 +29,7 @@ def survey() -> CheckContext:
 
 
 def test_no_two_have_one_name_whatever_their_family():
-    folder = Path(headway.__file__).parent / plugins.FOLDERS["check"].replace(".", "/")
+    folder = Path(headway.__file__).parent / "data" / "checks"
     assert sorted(path.stem for path in folder.glob("*/*.py")) == sorted(set(CHECKS))
 
 
@@ -41,7 +41,7 @@ def test_its_first_line_begins_with_its_code(name):
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_gives_findings_of_its_own_code_or_says_that_it_cannot_judge(name):
     try:
-        findings = list(plugins.load_check(name)(survey()))
+        findings = list(load_check(name)(survey()))
     except NotApplicable as reason:
         assert reason.what
     else:
@@ -54,5 +54,5 @@ def test_it_leaves_the_table_as_it_was(name):
     looked_at = survey()
     before = looked_at.dataset.table.clone()
     with suppress(NotApplicable):
-        plugins.load_check(name)(looked_at)
+        load_check(name)(looked_at)
     assert looked_at.dataset.table.equals(before)

@@ -9,10 +9,10 @@ import pytest
 from tests.monitoring.worlds import days, in_order
 
 from headway.core import plugins
-from headway.core.contracts import Windows
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Machine
 from headway.core.record import read, write
+from headway.data.context import Windows, load_detector
 
 DETECTORS = plugins.names("detector")
 
@@ -30,7 +30,7 @@ def test_its_first_line_begins_with_its_code(name):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_it_finds_a_feature_that_broke_and_is_silent_without_a_change(name):
-    detector = plugins.load_detector(name)
+    detector = load_detector(name)
     broken, still = detector(pair(by=10.0)), detector(pair())
     assert broken.alarm and any("x1" in finding.where for finding in broken.findings)
     assert not still.alarm and not still.findings
@@ -38,7 +38,7 @@ def test_it_finds_a_feature_that_broke_and_is_silent_without_a_change(name):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_all_features_are_measured_and_findings_carry_its_code(name):
-    drift = plugins.load_detector(name)(pair(by=10.0))
+    drift = load_detector(name)(pair(by=10.0))
     found = {each.slice: each for each in drift.measurements if each.name == "drift.p"}
     assert set(found) == {"", "x0", "x1", "x2"}
     assert all(0 < each.value <= 1 and each.n_rows == 2400 for each in found.values())
@@ -49,7 +49,7 @@ def test_all_features_are_measured_and_findings_carry_its_code(name):
 def test_the_same_windows_give_the_same_answer_and_are_left_as_they_were(name):
     windows = pair(by=1.0)
     before = [window.rows.copy() for window in (windows.before, windows.after)]
-    assert plugins.load_detector(name)(windows) == plugins.load_detector(name)(windows)
+    assert load_detector(name)(windows) == load_detector(name)(windows)
     after = (windows.before.rows, windows.after.rows)
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -57,12 +57,12 @@ def test_the_same_windows_give_the_same_answer_and_are_left_as_they_were(name):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_too_few_groups_are_refused_in_words(name):
     with pytest.raises(NotApplicable, match="groups"):
-        plugins.load_detector(name)(pair(count=6))
+        load_detector(name)(pair(count=6))
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_what_it_found_can_be_kept_as_evidence(name):
-    drift = plugins.load_detector(name)(pair(by=10.0))
+    drift = load_detector(name)(pair(by=10.0))
     evidence = Evidence(
         subject="",
         dataset="",

@@ -11,7 +11,7 @@ from tests.reporting.test_data_use import USE
 
 from headway.core import plugins
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, build_sections
+from headway.reporting.section import Section, build_sections, load_section
 
 SECTIONS = plugins.names("section")
 HELD = build_sections(replace(examined(), data_use=USE))
@@ -19,7 +19,7 @@ HELD = build_sections(replace(examined(), data_use=USE))
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_it_is_silent_where_nothing_was_measured(name: str) -> None:
-    assert plugins.load_section(name)(ReportData(title="nothing")) is None
+    assert load_section(name)(ReportData(title="nothing")) is None
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -6,6 +6,7 @@ import pytest
 
 from headway.core import plugins
 from headway.core.errors import DataError
+from headway.data.context import load_source
 
 # A database that is not there, of each kind.
 NOWHERE = {"sqlite": "sqlite:///none.db", "postgresql": "postgresql://ada@127.0.0.1:1/none"}
@@ -18,6 +19,6 @@ def test_each_has_its_row() -> None:
 @pytest.mark.parametrize("name", plugins.names("source"))
 def test_a_database_that_is_not_there_is_an_error_with_a_mend(name, tmp_path):
     with pytest.raises(DataError) as caught:
-        plugins.load_source(name)(NOWHERE[name], "SELECT 1", folder=tmp_path)
+        load_source(name)(NOWHERE[name], "SELECT 1", folder=tmp_path)
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []

@@ -15,10 +15,10 @@ from tests.optimization.networks import tabular_network
 from tests.optimization.training_rows import context_with, labeled_rows, repeat_rows, trained_on
 
 from headway.core import plugins
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.record import read, write
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.screening import answer_changing_steps
 from headway.optimization.search import STAGES
 from headway.optimization.transforms import cascade
@@ -69,7 +69,7 @@ def made(name, context):
         model = _echo(context)
     else:
         model = imported("onnxruntime", NETS[name](), context) if name in NETS else baseline_of(text(trees=20), context)
-    return model, plugins.load_transform(name)(model, context)
+    return model, load_transform(name)(model, context)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -114,7 +114,7 @@ def test_new_variants_come_back_from_disk_as_they_were(name, context):
 def test_a_model_of_another_kind_does_not_apply(name, context):
     model = baseline_of(text(trees=20), context) if name == "half" else _echo(context)
     with pytest.raises(NotApplicable) as reason:
-        plugins.load_transform(name)(model, context)
+        load_transform(name)(model, context)
     assert reason.value.what
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.core.contracts import TransformContext
 from headway.core.plugins import load_blobs
 from headway.core.record import digest_of
 from headway.core.variant import Signature, Variant
+from headway.optimization.context import TransformContext
 
 
 def test_a_workbench_reads_back_the_bytes_that_it_kept(tmp_path: Path) -> None:

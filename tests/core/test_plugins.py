@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import importlib.metadata
 import pickle
 import sys
 from pathlib import Path
 
 import pytest
 
-import headway
 from headway.core import plugins
 from headway.core.errors import PluginError
+from headway.core.renamed import RenamedWarning
+from headway.data.context import load_check, load_detector
+from headway.evaluation.context import load_metric
+from headway.optimization.context import load_transform
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def test_names_are_sorted_and_given_once() -> None:
     assert plugins.names("check") == sorted(set(plugins.names("check")))
 
 
-@pytest.mark.parametrize("kind", plugins.FOLDERS)
+@pytest.mark.parametrize("kind", plugins.kinds())
 def test_every_plugin_has_a_line_that_describes_it(kind: str) -> None:
     assert [name for name in plugins.names(kind) if len(plugins.describe(kind, name)) < 10] == []
 
@@ -64,12 +68,12 @@ def test_an_unknown_name_is_answered_with_the_names_there_are_and_the_nearest(as
 
 def test_an_unknown_name_that_is_near_to_nothing_gets_no_mend() -> None:
     with pytest.raises(PluginError) as caught:
-        plugins.load_check("zzzzzz")
+        load_check("zzzzzz")
     assert caught.value.hint == ""
 
 
 def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
-    with pytest.raises(PluginError, match="no plug-in kind 'motor'\n  try: one of: source, check, engine"):
+    with pytest.raises(PluginError, match="no plug-in kind 'motor'\n  try: one of: audit, blobs, check, command"):
         plugins.names("motor")
 
 
@@ -101,10 +105,10 @@ def test_a_missing_file_of_headway_itself_is_no_fault_of_the_plugin(outside: Pat
 
 
 def test_each_kind_has_a_way_to_load_what_it_names() -> None:
-    assert callable(plugins.load_check("target_leak"))
-    assert callable(plugins.load_transform("truncate"))
-    assert callable(plugins.load_probe("quality"))
-    assert callable(plugins.load_detector("group_permutation"))
+    assert callable(load_check("target_leak"))
+    assert callable(load_transform("truncate"))
+    assert callable(load_metric("quality"))
+    assert callable(load_detector("group_permutation"))
     assert callable(plugins.load_blobs("files"))
     assert callable(plugins.load_state("sqlite"))
 
@@ -144,13 +148,25 @@ def test_a_check_lies_in_a_family_and_other_kinds_have_none() -> None:
     assert plugins.family("engine", "lightgbm") == plugins.family("engine", "echo") == ""
 
 
-@pytest.mark.parametrize("kind", plugins.FOLDERS)
+@pytest.mark.parametrize("kind", plugins.kinds())
 def test_no_two_files_of_a_kind_have_one_name_since_one_would_never_run(kind: str) -> None:
-    folder = Path(headway.__file__).parent / plugins.FOLDERS[kind].replace(".", "/")
-    files = [file.stem for file in folder.glob("*/*.py" if kind in plugins.IN_FAMILIES else "*.py")]
+    files = [file.stem for file in plugins.folder(kind).glob("*/*.py" if kind == "check" else "*.py")]
     assert sorted(set(files)) == sorted(files)
 
 
 def test_a_file_of_ours_that_is_not_there_is_our_fault_and_no_absent_library():
     with pytest.raises(ModuleNotFoundError, match=r"headway\.core\._none"):
         plugins.load_beside("headway.core.plugins", "none", reads="a test")
+
+
+def test_a_plugin_under_the_old_name_of_its_kind_is_found_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = importlib.metadata.EntryPoint("guest", "guest_plugin", "headway.probe")
+    groups = {"headway.probe": [point]}
+    monkeypatch.setattr(plugins.importlib.metadata, "entry_points", lambda group: groups.get(group, []))
+    with pytest.warns(RenamedWarning, match=r"'headway\.probe' was renamed to 'headway\.metric'"):
+        assert "guest" in plugins.names("metric")
+
+
+def test_each_folder_declares_its_own_kind() -> None:
+    assert set(plugins.kinds()) >= {"check", "engine", "metric", "transform"}
+    assert plugins.folder("metric").name == "metrics"

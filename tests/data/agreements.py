@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from headway.core.config import Config, DataSection
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset, Roles
+from headway.data.context import CheckContext
 
 
 def held_to(folder: Path, contract: str, **columns: list[object]) -> CheckContext:

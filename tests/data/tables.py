@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 
 from headway.core.config import SplitSection
-from headway.core.contracts import Check, CheckContext
 from headway.core.dataset import ASKED_AT, Dataset, Roles
-from headway.core.plugins import load_detector
+from headway.data.context import Check, CheckContext, load_detector
 from headway.data.split import split_dataset
 
 

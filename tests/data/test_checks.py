@@ -5,9 +5,9 @@ from tests.data.tables import small
 
 from headway.cli.demo import flights
 from headway.core.config import SplitSection
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset, Roles
 from headway.data.check import run_checks
+from headway.data.context import CheckContext
 from headway.data.split import split_dataset
 
 pytestmark = pytest.mark.slow

@@ -23,11 +23,11 @@ from tests.optimization.networks import (
     tabular_rows,
 )
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
 from headway.engines.onnxruntime import OnnxRuntime
 from headway.engines.openvino import OpenVino
+from headway.optimization.context import TransformContext
 from headway.optimization.transforms import nncf, openvino, quantise
 
 LATER = tabular_rows(5_000, seed=1)
@@ -145,7 +145,7 @@ def test_the_libraries_tell_nobody_that_they_were_imported(tmp_path):
     code = (
         "import sys\n"
         "from headway.core import plugins\n"
-        "plugins.load_engine('openvino'); plugins.load_transform('_nncf')\n"
+        "plugins.load_engine('openvino'); load_transform('_nncf')\n"
         "import nncf, openvino\n"
         "print(sys.modules['openvino_telemetry'])"
     )

@@ -56,10 +56,10 @@ from sklearn.tree import DecisionTreeRegressor
 from tests.engines.boosters import table, targets
 from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, frame, target
 
-from headway.core.contracts import TransformContext
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.engines.sklearn import Sklearn
+from headway.optimization.context import TransformContext
 from headway.optimization.importers.models import import_baseline
 
 

@@ -27,10 +27,11 @@ from tests.engines.estimators import NUMBERS, TEXTS, fitted, frame, target
 from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, beside, bins, filled, variant_of
 from tests.optimization.contexts import context_in, opened
 
-from headway.core.contracts import Engine, TransformContext
+from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, accepted_rows
 from headway.engines.sklearn import Sklearn
+from headway.optimization.context import TransformContext
 from headway.optimization.edge_cases import clip_to_known_ranks, edge_rows
 from headway.optimization.transforms import trees
 from headway.optimization.transforms.onnx import plugin

@@ -8,8 +8,8 @@ import numpy as np
 from msgspec.structs import replace as changed
 from tests.evaluation.conftest import subject_from
 
-from headway.core.contracts import Comparison
 from headway.core.variant import Field, Signature
+from headway.evaluation.context import Comparison
 
 NAMES = ("wind", "seats", "fare", "night", "carrier")
 TEXTS = ("AA", "EV", "MQ", "UA")

@@ -9,8 +9,9 @@ import pytest
 from headway_echo import Echo
 from numpy.typing import NDArray
 
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.tables import BinaryAnswers
 
 Floats = NDArray[np.float64]

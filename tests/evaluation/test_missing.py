@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as named
 
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
+from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.missing import plugin
 
 

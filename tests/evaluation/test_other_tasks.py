@@ -9,8 +9,9 @@ import pytest
 from sklearn import metrics
 from tests.evaluation.conftest import subject_from
 
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
+from headway.evaluation.context import Comparison
 from headway.evaluation.metrics import parity, quality, slices
 
 GROUPS, ROWS = 30, 40

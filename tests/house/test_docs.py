@@ -98,7 +98,7 @@ def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
             (tmp_path / "contract.toml").write_text(block.text, encoding="utf-8")
             assert contract.load_contract(tmp_path / "contract.toml"), block.at
         elif entry_points:
-            assert {group.removeprefix("headway.") for group in entry_points} <= set(plugins.FOLDERS), block.at
+            assert {group.removeprefix("headway.") for group in entry_points} <= set(plugins.kinds()), block.at
         else:
             (tmp_path / "headway.toml").write_text(block.text, encoding="utf-8")
             assert config.load(tmp_path, environment={}), block.at

@@ -88,7 +88,7 @@ def test_every_setting_is_documented(section: str) -> None:
     fail_with(f"{section}.{field}" for field in fields if f"| `{section}.{field}` |" not in page("settings"))
 
 
-@pytest.mark.parametrize("kind", sorted(plugins.FOLDERS))
+@pytest.mark.parametrize("kind", sorted(plugins.kinds()))
 def test_every_plugin_is_documented(kind: str) -> None:
     fail_with(
         f"{kind} {name}"
@@ -101,7 +101,7 @@ def test_every_plugin_kind_has_its_contract_test() -> None:
     contracts = {path for path in tracked() if path.startswith("tests/contract/")}
     fail_with(
         f"tests/contract/test_{kind}.py"
-        for kind in plugins.FOLDERS
+        for kind in plugins.kinds()
         if f"tests/contract/test_{kind}.py" not in contracts
     )
 

@@ -11,10 +11,10 @@ import pytest
 from tests.monitoring.worlds import days, in_order, windows_of
 
 from headway.cli.demo import flights
-from headway.core.contracts import Window, Windows
 from headway.core.dataset import Roles
 from headway.core.errors import DataError, NotApplicable
 from headway.core.variant import Field, Signature
+from headway.data.context import Window, Windows
 from headway.data.matrix import dataset_signature, matrix
 from headway.data.open import make_dataset
 from headway.monitoring.detectors.group_permutation import plugin

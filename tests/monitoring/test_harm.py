@@ -8,9 +8,9 @@ from headway_echo import Echo
 from msgspec.structs import replace
 from tests.monitoring.rollouts import release
 
-from headway.core.contracts import Comparison
 from headway.core.evidence import Measurement
 from headway.core.watch import MonitoringReport
+from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.calibration import plugin as calibration
 from headway.monitoring.degradation import exceeds, find_degradation, split_ece
 

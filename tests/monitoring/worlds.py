@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.core.contracts import Window, Windows
 from headway.core.variant import Field, Signature
+from headway.data.context import Window, Windows
 
 
 def days(

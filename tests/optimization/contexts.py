@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tests.engines.boosters import table
 
-from headway.core.contracts import Engine, TransformContext
+from headway.core.contracts import Engine
 from headway.core.plugins import load_blobs, load_engine
 from headway.core.variant import Field, Signature, Variant
+from headway.optimization.context import TransformContext
 
 NUMBERS = Signature(inputs=tuple(Field(name=name) for name in ("category", "gaps", "number", "id")))
 CATEGORY = Field(name="category", datatype="BYTES", categories=tuple(f"{number:02}" for number in range(40)))

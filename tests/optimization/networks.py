@@ -16,9 +16,9 @@ from onnx import NodeProto, helper
 from tests.engines.boosters import table
 from tests.engines.graphs import FLOAT, graph
 
-from headway.core.contracts import TransformContext
 from headway.core.plugins import load_blobs
 from headway.core.variant import Field, Signature, Variant
+from headway.optimization.context import TransformContext
 
 Floats = NDArray[np.float64]
 

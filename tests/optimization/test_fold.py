@@ -12,9 +12,9 @@ from tests.optimization.contexts import baseline_of, context_in
 from tests.optimization.exported_networks import COLUMNS, LARGEST, exported_network
 from tests.optimization.networks import context_of, image_network, image_rows, network_variant
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.onnxruntime import OnnxRuntime
+from headway.optimization.context import TransformContext
 from headway.optimization.graph_rewriting import fold_graph
 from headway.optimization.transforms import fold
 

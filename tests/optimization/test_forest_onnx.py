@@ -29,7 +29,6 @@ from tests.engines.xgboosters import OBJECTIVES, ubj
 from tests.optimization.contexts import TEXTS, context_in, imported, opened
 from threadpoolctl import threadpool_limits
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature
@@ -38,6 +37,7 @@ from headway.engines.catboost import Catboost
 from headway.engines.formats.trees import Forest, Tree, accepted_rows, constant_tree
 from headway.engines.sklearn import Sklearn
 from headway.engines.xgboost import Xgboost
+from headway.optimization.context import TransformContext
 from headway.optimization.edge_cases import edge_rows
 from headway.optimization.forest_onnx import forest_to_onnx
 from headway.optimization.transforms.onnx import plugin

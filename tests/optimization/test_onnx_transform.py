@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.engines.boosters import OBJECTIVES, in_range, table, text
 from tests.optimization.contexts import NUMBERS, TEXTS, baseline_of, context_in, opened
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.engines.lightgbm import Lightgbm
+from headway.optimization.context import TransformContext
 from headway.optimization.forest_onnx import forest_to_onnx
 from headway.optimization.transforms.onnx import plugin
 

@@ -47,13 +47,13 @@ from tests.engines.pipelines import (
 from tests.monitoring.real_tables import wages
 from tests.optimization.contexts import baseline_of, context_in, opened
 
-from headway.core.contracts import TransformContext
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Variant
 from headway.data.matrix import matrix
 from headway.engines.formats.graph import Graph
 from headway.engines.sklearn import Sklearn
+from headway.optimization.context import TransformContext
 from headway.optimization.importers.models import import_baseline
 from headway.optimization.transforms.pipeline import pipeline_to_onnx, plugin
 

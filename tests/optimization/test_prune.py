@@ -13,11 +13,11 @@ from tests.engines.forest_walk import answers
 from tests.engines.made_forests import Shape, made, rows_for
 from tests.optimization.contexts import baseline_of, context_in, opened
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.trees import Trees
+from headway.optimization.context import TransformContext
 from headway.optimization.transforms.prune import plugin, prune_forest
 
 

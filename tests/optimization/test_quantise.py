@@ -27,9 +27,9 @@ from tests.optimization.networks import (
     tabular_rows,
 )
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Variant
+from headway.optimization.context import TransformContext
 from headway.optimization.quantization.int8 import calibrate_network, quantize_by_row, quantize_layers
 from headway.optimization.quantization.networks import load_network
 from headway.optimization.transforms import onnx as trees_as_onnx

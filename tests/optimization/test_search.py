@@ -13,10 +13,10 @@ from tests.optimization.contexts import baseline_of, context_in
 from tests.optimization.evaluated_variants import ABSOLUTE, evaluated
 
 from headway.core import plugins
-from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, PluginError
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.optimization import search
+from headway.optimization.context import TransformContext
 from headway.optimization.screening import TimeBudget
 from headway.optimization.transforms import threads
 

@@ -14,11 +14,11 @@ from tests.engines.forests import fitted, whole
 from tests.engines.xgboosters import ubj
 from tests.optimization.contexts import baseline_of, context_in, imported, opened
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step
 from headway.engines.sklearn import Sklearn
+from headway.optimization.context import TransformContext
 from headway.optimization.transforms.truncate import cut_sizes, plugin
 
 pytestmark = pytest.mark.slow

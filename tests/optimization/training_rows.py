@@ -7,9 +7,10 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from headway.core.contracts import LabeledData, SliceColumn, TransformContext
+from headway.core.contracts import LabeledData, SliceColumn
 from headway.core.plugins import load_blobs
 from headway.core.variant import Artifact, Field, Signature, Variant
+from headway.optimization.context import TransformContext
 
 THREE = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 

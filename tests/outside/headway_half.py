@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.variant import Step, Variant
+from headway.optimization.context import TransformContext
 
 STAGE = "runtime"
 KEEPS_ANSWERS = True

@@ -214,7 +214,7 @@ def evaluate(
     )
     baseline = pipeline.import_model(laid.project, laid.taken, {"validation": laid.rows})
     exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
-    judged = pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("probe"))
+    judged = pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("metric"))
     return EvaluationResult(judged.evidence)
 
 
@@ -306,7 +306,7 @@ def compare(
     exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     variant = import_baseline(open_model(other, trust=trust), laid.rows, laid.project.blobs)
     return ComparisonResult(
-        pipeline.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("probe"))
+        pipeline.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("metric"))
     )
 
 

@@ -63,7 +63,7 @@ def diagnose_plugin(what: str) -> Diagnosis:
 
 
 # Commands need what they call, which is told of that.
-KINDS = tuple(kind for kind in plugins.FOLDERS if kind != "command")
+KINDS = tuple(kind for kind in plugins.kinds() if kind != "command")
 FOR_WORK_ON_HEADWAY = ("dev", "test")
 MEND_OPENMP = "apt-get install libgomp1"
 

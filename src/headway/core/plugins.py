@@ -1,14 +1,15 @@
-"""The plug-in finder: kind = folder, name = file, description = first docstring line, object = `plugin`.
+"""Find plug-ins: kind = folder, name = file, description = first docstring line, object = `plugin`.
 
-Names and descriptions are read without importing anything, so that listing plug-ins costs no library. Checks are many:
-they lie in families, a folder each.
-Packages from outside add plug-ins by entry points of the group `headway.<kind>`.
+A folder declares its kind in its `_plugins.py` (`KIND = "check"`), so this module names none of them. Names and
+descriptions are read without importing anything, so listing plug-ins costs no library. Other packages add plug-ins by
+entry points of the group `headway.<kind>`.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import importlib
 import importlib.machinery
 import importlib.metadata
@@ -16,30 +17,20 @@ import importlib.util
 import re
 import sys
 import types
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import headway
 from headway.core.batch import Format
-from headway.core.contracts import Audit, Blobs, Check, Detector, Engine, Metric, Source, State, Transform
+from headway.core.contracts import Blobs, Engine, State
 from headway.core.errors import PluginError
+from headway.core.renamed import warn_renamed
 
-FOLDERS = {
-    "source": "data.sources",
-    "check": "data.checks",
-    "engine": "engines",
-    "transform": "optimization.transforms",
-    "probe": "evaluation.metrics",
-    "audit": "evaluation.audits",
-    "detector": "monitoring.detectors",
-    "format": "batch.formats",
-    "blobs": "storage.blobs",
-    "state": "storage.state",
-    "section": "reporting.sections",
-    "command": "cli.commands",
-}
-IN_FAMILIES = frozenset({"check"})
+FORMER_KINDS = {"metric": "probe"}
+"""Kinds whose entry points an older package may still declare under another name."""
+_DECLARED = re.compile(r'^KIND = "(\w+)"$', re.MULTILINE)
+_IN_FAMILIES = re.compile(r"^IN_FAMILIES = True$", re.MULTILINE)
 # Libraries that are imported by another name than they are installed by.
 _PACKAGES = {
     "sklearn": "scikit-learn",
@@ -54,6 +45,33 @@ _PACKAGES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder of plug-ins of one kind; in families, they lie one folder deeper."""
+
+    path: Path
+    package: str
+    in_families: bool
+
+
+@functools.cache
+def _folders() -> dict[str, _Folder]:
+    """Return the folder of each kind: one whose `_plugins.py` declares `KIND`, read without importing it."""
+    root, found = Path(headway.__file__).parent, dict[str, _Folder]()
+    for file in sorted((*root.glob("*/_plugins.py"), *root.glob("*/*/_plugins.py"))):
+        text = file.read_text(encoding="utf-8")
+        declared = _DECLARED.search(text)
+        if declared:
+            package = ".".join(("headway", *file.parent.relative_to(root).parts))
+            found[declared[1]] = _Folder(file.parent, package, bool(_IN_FAMILIES.search(text)))
+    return dict(sorted(found.items()))
+
+
+def kinds() -> tuple[str, ...]:
+    """Return every kind of plug-in that headway has a folder for."""
+    return tuple(_folders())
+
+
 def names(kind: str) -> list[str]:
     """Every plug-in of a kind, own and from outside, sorted."""
     return sorted({*own(kind), *(point.name for point in _outside(kind))})
@@ -64,10 +82,15 @@ def own(kind: str) -> dict[str, Path]:
     return {name: path for name, path in _files(kind).items() if not name.startswith("_")}
 
 
+def folder(kind: str) -> Path:
+    """Return the folder of headway's own plug-ins of a kind."""
+    return _folder(kind).path
+
+
 def family(kind: str, name: str) -> str:
     """The family in which a plug-in lies; empty for one from outside, and of a kind that has none."""
     path = _files(kind).get(name)
-    return path.parent.name if path and kind in IN_FAMILIES else ""
+    return path.parent.name if path and _folder(kind).in_families else ""
 
 
 def describe(kind: str, name: str) -> str:
@@ -106,62 +129,20 @@ def _tree(kind: str, name: str) -> ast.Module:
 
 def load_engine(name: str) -> type[Engine]:
     """The class that opens models with this engine; raises PluginError with the mend if its library is absent."""
-    engine: type[Engine] = _load("engine", name)
+    engine: type[Engine] = load("engine", name)
     return engine
-
-
-def load_source(name: str) -> Source:
-    """The reader of databases whose URLs begin with that name; raises PluginError if its library is absent."""
-    source: Source = _load("source", name)
-    return source
-
-
-def load_check(name: str) -> Check:
-    """The check of that name."""
-    check: Check = _load("check", name)
-    return check
-
-
-def load_transform(name: str) -> Transform:
-    """The transform of that name."""
-    transform: Transform = _load("transform", name)
-    return transform
-
-
-def load_probe(name: str) -> Metric:
-    """The probe of that name."""
-    probe: Metric = _load("probe", name)
-    return probe
-
-
-def load_audit(name: str) -> Audit:
-    """The audit of that name; raises PluginError with the mend if its library is absent."""
-    audit: Audit = _load("audit", name)
-    return audit
-
-
-def load_detector(name: str) -> Detector:
-    """The detector of that name."""
-    detector: Detector = _load("detector", name)
-    return detector
 
 
 def load_format(name: str) -> Format:
     """The format of files of that suffix; raises PluginError with the mend if its library is absent."""
-    format: Format = _load("format", name)
+    format: Format = load("format", name)
     return format
 
 
 def load_blobs(name: str) -> type[Blobs]:
     """The class of the blob store of that name; it opens a folder or an address."""
-    blobs: type[Blobs] = _load("blobs", name)
+    blobs: type[Blobs] = load("blobs", name)
     return blobs
-
-
-def load_section(name: str) -> Callable[[Any], Any]:
-    """The section of reports of that name, a function from a story; `reporting/section.py` says what it gives."""
-    section: Callable[[Any], Any] = _load("section", name)
-    return section
 
 
 def load_object(reference: str, folder: Path) -> Any:
@@ -202,11 +183,12 @@ def load_beside(module: str, name: str, *, reads: str) -> Any:
 
 def load_state(name: str) -> type[State]:
     """The class of the state store of that name; it opens a folder or an address."""
-    state: type[State] = _load("state", name)
+    state: type[State] = load("state", name)
     return state
 
 
-def _load(kind: str, name: str) -> Any:
+def load(kind: str, name: str) -> Any:
+    """Return the `plugin` object of that kind and name; raises PluginError with a hint if its library is absent."""
     try:
         return _module(kind, name).plugin
     except ModuleNotFoundError as error:
@@ -218,27 +200,35 @@ def _load(kind: str, name: str) -> Any:
 
 def _module(kind: str, name: str) -> Any:
     if name in _files(kind):
-        inside = [family(kind, name), name] if kind in IN_FAMILIES else [name]
-        return importlib.import_module(".".join(("headway", FOLDERS[kind], *inside)))
+        inside = [family(kind, name), name] if _folder(kind).in_families else [name]
+        return importlib.import_module(".".join((_folder(kind).package, *inside)))
     point = next((point for point in _outside(kind) if point.name == name), None)
     if point is None:
         raise _unknown(kind, name)
     return importlib.import_module(point.module)
 
 
-def _folder(kind: str) -> Path:
-    if kind not in FOLDERS:
-        raise PluginError(f"no plug-in kind {kind!r}", hint=f"one of: {', '.join(FOLDERS)}")
-    return Path(headway.__file__).parent / FOLDERS[kind].replace(".", "/")
+def _folder(kind: str) -> _Folder:
+    if kind not in _folders():
+        raise PluginError(f"no plug-in kind {kind!r}", hint=f"one of: {', '.join(_folders())}")
+    return _folders()[kind]
 
 
 def _files(kind: str) -> dict[str, Path]:
     """Those that are listed, and parts of them that are loaded by a name that begins with `_`."""
-    return {path.stem: path for path in sorted(_folder(kind).glob("*/*.py" if kind in IN_FAMILIES else "*.py"))}
+    folder = _folder(kind)
+    files = sorted(folder.path.glob("*/*.py" if folder.in_families else "*.py"))
+    return {path.stem: path for path in files if path.stem != "_plugins"}
 
 
-def _outside(kind: str) -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points(group=f"headway.{kind}")
+def _outside(kind: str) -> list[importlib.metadata.EntryPoint]:
+    """Entry points of other packages; of a kind that was renamed, those under its old name as well, with a warning."""
+    points = list(importlib.metadata.entry_points(group=f"headway.{kind}"))
+    if kind in FORMER_KINDS:
+        for point in importlib.metadata.entry_points(group=f"headway.{FORMER_KINDS[kind]}"):
+            warn_renamed(f"entry point {point.name}", f"headway.{FORMER_KINDS[kind]}", f"headway.{kind}")
+            points.append(point)
+    return points
 
 
 def _unknown(kind: str, name: str) -> PluginError:

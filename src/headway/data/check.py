@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headway.core import plugins
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext, load_check
 
 BEFORE_TRAINING = ("roles", "leakage", "personal")
 CHECK = "check "
@@ -39,7 +39,7 @@ def run_checks(survey: CheckContext, *, families: Sequence[str] = ()) -> list[Fi
 
 def _run(name: str, survey: CheckContext) -> list[Finding]:
     try:
-        return list(plugins.load_check(name)(survey))
+        return list(load_check(name)(survey))
     except NotApplicable as reason:
         message = f"check '{name}' did not run: {reason.what}"
         return [Finding(code="D000", severity="note", message=message, where=f"{CHECK}{name}", hint=reason.hint)]

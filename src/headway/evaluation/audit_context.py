@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from headway.core.config import Config
-from headway.core.contracts import AuditContext, Blobs, Engine, LabeledData
+from headway.core.contracts import Blobs, Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError
 from headway.core.sections.attack import AttackSection
@@ -13,6 +13,7 @@ from headway.core.variant import Signature
 from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import open_variant
+from headway.evaluation.context import AuditContext
 from headway.optimization.training import Asked, accepts_seed, train
 
 Data = Mapping[str, Dataset]

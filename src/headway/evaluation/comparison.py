@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
 from headway.core.config import CostSection
-from headway.core.contracts import Blobs, Comparison, Engine, SliceColumn
+from headway.core.contracts import Blobs, Engine, SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence
@@ -25,6 +25,7 @@ from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.evaluation.benchmark import time_model
+from headway.evaluation.context import Comparison
 from headway.evaluation.measure import build_evidence
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
 

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import AuditContext, Comparison
 from headway.core.variant import Field
+from headway.evaluation.context import AuditContext, Comparison
 
 SEED = 0
 

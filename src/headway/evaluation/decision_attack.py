@@ -9,9 +9,10 @@ from time import monotonic
 import numpy as np
 
 from headway.core.arrays import Bools, Floats, Ints
-from headway.core.contracts import Comparison, Engine
+from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.sections.attack import AttackSection
+from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import decide_class
 
 MAX_DECIMALS, FLAG_VALUES = 6, 2

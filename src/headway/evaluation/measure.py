@@ -16,12 +16,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from headway.core.contracts import AuditContext, Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
-from headway.core.plugins import load_audit, load_probe
 from headway.core.threads import cores
 from headway.core.variant import Variant
+from headway.evaluation.context import AuditContext, Comparison, load_audit, load_metric
 
 NOT_RUN = "E001"
 BUSY = "E002"
@@ -60,7 +59,7 @@ def measure(
     PluginError
         If a name is unknown.
     """
-    asked = [("probe", name, partial(load_probe(name), subject)) for name in probes]
+    asked = [("metric", name, partial(load_metric(name), subject)) for name in probes]
     if audits is not None:
         asked += [("audit", name, partial(load_audit(name), subject, audits.ground)) for name in audits.names]
     measurements: list[Measurement] = []

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.arrays import Bools, Floats, Ints
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.variant import Field
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.tables import Blocks, tally, weighted
 
 Codes = NDArray[np.int16]

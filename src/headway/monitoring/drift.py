@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Windows
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field
+from headway.data.context import Windows
 from headway.evaluation.statistics.intervals import UNBOUNDED, Estimate, Sample, autocorrelation_factor, t_interval
 from headway.evaluation.statistics.tables import quantile_edges, tally
 

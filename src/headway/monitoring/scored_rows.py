@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, Ints
 from headway.core.config import Costs
-from headway.core.contracts import Comparison, Window
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.variant import Field
 from headway.data import matrix
+from headway.data.context import Window
+from headway.evaluation.context import Comparison
 from headway.monitoring.degradation import DecisionCosts, decision_costs
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.performance_estimation import LabeledScores

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from headway.core import plugins
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import split_models
+from headway.optimization.context import TransformContext
 from headway.optimization.quantization.int8 import (
     CalibratedNetwork,
     calibrate_network,

@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from headway.core import plugins
-from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, RuleResult, Verdict
+from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.screening import (
     UNLIMITED,
     TimeBudget,
@@ -172,7 +172,7 @@ def _not_tried(name: str, variant: Variant, clock: TimeBudget) -> Finding:
 def apply_transform(name: str, variant: Variant, context: TransformContext) -> Sequence[Variant] | Finding:
     """What a transform makes of a variant, or the finding that says why it makes nothing."""
     try:
-        return plugins.load_transform(name)(variant, context)
+        return load_transform(name)(variant, context)
     except NotApplicable as reason:
         return Finding(
             code=CODE, severity="note", message=f"{name}: {reason.what}", where=variant.name, hint=reason.hint

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import Blobs, CheckContext
+from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.record import digest_of
@@ -23,6 +23,7 @@ from headway.core.search_result import Baseline
 from headway.core.training import Training
 from headway.core.variant import Signature, Variant
 from headway.data.check import BEFORE_TRAINING, run_checks
+from headway.data.context import CheckContext
 from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.split import labeled_rows, time_span
 from headway.optimization.importers.models import import_baseline

@@ -31,9 +31,15 @@ class Section(Record, frozen=True, kw_only=True):
     picture: Callable[[], RenderedChart | None] = lambda: None
 
 
+def load_section(name: str) -> Callable[[ReportData], Section | None]:
+    """Return the section of that name, a function of a report."""
+    section: Callable[[ReportData], Section | None] = plugins.load("section", name)
+    return section
+
+
 def build_sections(report: ReportData) -> dict[str, Section]:
     """Return the sections that this report has measurements for, by name, in reading order."""
-    found = {name: plugins.load_section(name)(report) for name in plugins.names("section")}
+    found = {name: load_section(name)(report) for name in plugins.names("section")}
     held = {name: section for name, section in found.items() if section is not None}
     return dict(sorted(held.items(), key=lambda named: named[1].place))
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from tests.data.tables import served, small, surveyed, wide, with_column
 
 from headway.core import plugins
-from headway.core.contracts import CheckContext
 from headway.data.check import run_checks
+from headway.data.context import CheckContext
 from headway.data.leakage.taxonomy import LEAKAGE_CODES, summarize_leakage
 
 

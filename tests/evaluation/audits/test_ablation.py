@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from headway.core.contracts import AuditContext
 from headway.core.variant import Field, Signature
 from headway.evaluation.audits import ablation
+from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
 
 

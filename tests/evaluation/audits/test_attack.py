@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace as changed
 from tests.evaluation.attacked_models import Constant, Stump, attacked_by
 
-from headway.core.contracts import AuditContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.sections.attack import AttackSection
 from headway.evaluation.audits import attack
+from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
 
 SLACK = AttackSection(queries=100)

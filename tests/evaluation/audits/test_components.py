@@ -11,11 +11,11 @@ from tests.contract.subjects import subject_of
 from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.calibrator import Calibrator
-from headway.core.contracts import AuditContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.release import FeatureView
 from headway.evaluation.audits import components
 from headway.evaluation.comparison import open_variant
+from headway.evaluation.context import AuditContext
 from headway.optimization.transforms import trees
 from headway.storage.blobs.files import Files
 

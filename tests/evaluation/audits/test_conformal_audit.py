@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from tests.contract.subjects import subject_of
 
-from headway.core.contracts import AuditContext, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.evaluation.audits.conformal import plugin
+from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
 
 

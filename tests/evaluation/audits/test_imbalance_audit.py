@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from headway.core.contracts import AuditContext, LabeledData
+from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field, Signature
 from headway.evaluation.audits import imbalance
 from headway.evaluation.calibration.apply import adjust_to_prior
+from headway.evaluation.context import AuditContext
 from headway.evaluation.measure import imbalance_findings
 from headway.storage.blobs.files import Files
 

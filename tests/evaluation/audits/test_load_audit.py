@@ -11,10 +11,10 @@ from msgspec.structs import replace as changed
 from tests.contract.subjects import subject_of
 
 from headway.core.config import Config, ServeSection
-from headway.core.contracts import AuditContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.release import Contract, SelfTest
 from headway.evaluation.audits import load
+from headway.evaluation.context import AuditContext
 from headway.serving.temporary_server import temporary_server
 from headway.storage.blobs.files import Files
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from headway.core.contracts import AuditContext, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field, Signature
 from headway.evaluation.audits import robustness
+from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
 
 

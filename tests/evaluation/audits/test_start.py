@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace as changed
 from tests.contract.subjects import subject_of
 
-from headway.core.contracts import AuditContext
 from headway.core.errors import EngineError, NotApplicable
 from headway.evaluation.audits import start
+from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow

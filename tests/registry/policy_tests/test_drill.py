@@ -9,8 +9,9 @@ import pytest
 from tests.evaluation.conftest import days, subject_from
 
 from headway.core.config import PolicySection
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.verdict import Rule
+from headway.evaluation.context import Comparison
 from headway.registry.policy_tests.drill import drill
 
 PROBES = ("parity", "quality", "calibration", "slices", "missing")

@@ -16,6 +16,6 @@ def plugin(*, json: bool = False) -> None:
     json
         Print one JSON object.
     """
-    found = {kind: {name: plugins.describe(kind, name) for name in plugins.names(kind)} for kind in plugins.FOLDERS}
+    found = {kind: {name: plugins.describe(kind, name) for name in plugins.names(kind)} for kind in plugins.kinds()}
     lines = [f"{kind:10} {name:22} {line}" for kind, names in found.items() for name, line in names.items()]
     print_result(found, "\n".join(lines), json=json)

@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.contracts import Comparison
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
 from headway.core.variant import Signature
+from headway.evaluation.context import Comparison
 from headway.reporting.report_data import Replay
 from headway.serving.client import Client
 

@@ -9,11 +9,10 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway.api.in_memory_project import default_policy
-from headway.core.contracts import CheckContext
 from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
-from headway.core.plugins import load_check
 from headway.core.record import Record
+from headway.data.context import CheckContext, load_check
 from headway.data.roles import ENTITY_NAME, MAX_CLASSES
 
 FEWEST_GROUPS = 20

@@ -12,10 +12,10 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway.core.config import Config
-from headway.core.contracts import CheckContext
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Finding
 from headway.core.record import Record
+from headway.data.context import CheckContext
 from headway.data.contract.discovery import discover_contract
 from headway.data.contract.table_contract import TableContract, load_project_contract, parse_relation, save_contract
 from headway.data.contract.validation import (

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.contracts import CheckContext, Window, Windows
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
+from headway.data.context import CheckContext, Window, Windows
 from headway.data.matrix import group_codes, matrix
 
 BEFORE_TEST = ("train", "validation")

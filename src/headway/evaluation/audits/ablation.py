@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
-from headway.core.contracts import AuditContext, Comparison, Engine
+from headway.core.contracts import Engine
 from headway.core.evidence import Measurement
 from headway.evaluation.comparison import errors_of_answers, subsample
+from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.statistics.claims import (
     ALPHA,
     MAX_GROUPS_RATIO,

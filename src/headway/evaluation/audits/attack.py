@@ -10,10 +10,11 @@ import numpy as np
 from msgspec.structs import replace as named
 
 from headway.core.arrays import Bools, Floats, Ints
-from headway.core.contracts import AuditContext, Comparison, Engine, MetricResults
+from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.comparison import subsample, time_per_row
+from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.decision_attack import (
     AttackColumn,
     AttackResult,

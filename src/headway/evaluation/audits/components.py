@@ -12,16 +12,18 @@ from msgspec.structs import replace
 
 from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
-from headway.core.contracts import AuditContext, Comparison, Engine, TransformContext
+from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.benchmark import Predictor, measure_savings
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.evaluation.comparison import errors_of_answers, open_variant, subsample
+from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.quality.row_errors import RowErrors
 from headway.evaluation.statistics.claims import ALPHA, classify_difference, describe_needed_data, flag_parts, log_ratio
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.optimization.ablation import Component, iter_components, rebuild_without
+from headway.optimization.context import TransformContext
 
 ROUNDS, MOST_ROWS = 40, 50_000
 QUALITY, TIME = 0.01, 0.05

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats, Ints
-from headway.core.contracts import AuditContext, Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.conformal import (
@@ -22,6 +22,7 @@ from headway.evaluation.conformal import (
     lac_sets,
     two_class_probabilities,
 )
+from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.quality.multiclass import class_answers
 from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, exact_measurement
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean

@@ -10,10 +10,10 @@ import numpy as np
 from msgspec.structs import replace as changed
 
 from headway.core.arrays import Floats
-from headway.core.contracts import AuditContext, Comparison, MetricResults
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.calibration.apply import adjust_to_prior, estimate_prior
+from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED, Sample, jackknife_interval
 from headway.evaluation.statistics.seeds import pool_measurements
 from headway.evaluation.statistics.subsets import mean_measurement

@@ -13,11 +13,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats
-from headway.core.contracts import AuditContext, Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.threads import cores
 from headway.core.trial import Trial
+from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.load_generator import LOAD_SHAPES, Call, LoadGenerator, LoadRun, arrival_times
 from headway.evaluation.statistics.intervals import UNBOUNDED, Sample, exact_measurement, ratio_of_sums, t_interval
 from headway.evaluation.statistics.percentiles import median_interval, min_sample_size, percentile_interval

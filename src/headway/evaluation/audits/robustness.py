@@ -10,12 +10,13 @@ import numpy as np
 from msgspec.structs import replace as named
 
 from headway.core.arrays import Floats
-from headway.core.contracts import AuditContext, Comparison, Engine, MetricResults, SliceColumn
+from headway.core.contracts import Engine, SliceColumn
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation import corruptions as places
 from headway.evaluation import corruptions as values
 from headway.evaluation.comparison import subsample, time_per_row, with_answers
+from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.corruptions import Corruption, Corruptor, build_corruption_inputs
 from headway.evaluation.quality.row_errors import compute_row_errors, decision_churn
 from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_interval

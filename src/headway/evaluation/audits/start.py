@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.contracts import AuditContext, Comparison, MetricResults
 from headway.core.errors import EngineError, NotApplicable
+from headway.evaluation.context import AuditContext, Comparison, MetricResults
 from headway.evaluation.statistics.percentiles import median_interval, min_sample_size
 
 STARTS = min_sample_size(0.5)

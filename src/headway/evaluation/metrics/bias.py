@@ -9,9 +9,10 @@ import numpy as np
 from msgspec.structs import replace as named
 
 from headway.core.arrays import Bools, Ints
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED, t_interval
 from headway.evaluation.statistics.subsets import (
     RowStatistic,

@@ -9,9 +9,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.evidence import Measurement
 from headway.evaluation.calibration.methods import isotonic_regression
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import (
     CHANGE,
     SHARE,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.benchmark import measure_cpu_time
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import mean_over_repeats
 
 ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from headway.core.arrays import Bools, Floats
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, ratio_of_sums, t_interval
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import BinaryAnswers, binary_answers

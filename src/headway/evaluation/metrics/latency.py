@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.benchmark import time_model
+from headway.evaluation.context import Comparison
 
 ROUNDS = 25
 

@@ -9,9 +9,9 @@ import numpy as np
 from msgspec.structs import replace as named
 
 from headway.core.arrays import Bools
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import compute_row_errors, decision_churn
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 

@@ -8,10 +8,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Bools, Floats
-from headway.core.contracts import Comparison
 from headway.core.evidence import Measurement
 from headway.core.variant import NUMBERS
 from headway.core.verdict import QUANTILES
+from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import decision_churn
 from headway.evaluation.statistics.intervals import SHARE, exact_measurement
 from headway.evaluation.statistics.subsets import RowStatistic, mean_measurement, subset_mean

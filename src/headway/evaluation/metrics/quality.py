@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.quality import binary, embedding, multiclass, ranking, regression
 
 _OF_TASK = {

@@ -6,9 +6,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Comparison, SliceColumn
+from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
 from headway.evaluation.statistics.intervals import Sample, ratio_of_sums, t_interval
 from headway.evaluation.statistics.tables import Blocks, tally, weighted

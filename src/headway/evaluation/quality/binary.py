@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, lag1_measurement
 from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement
 from headway.evaluation.statistics.tables import (

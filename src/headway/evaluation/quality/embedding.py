@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 from headway.evaluation.statistics.tables import Blocks, build_blocks

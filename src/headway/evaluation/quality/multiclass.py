@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval
 from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement
 from headway.evaluation.statistics.tables import Blocks, build_blocks, tally, weighted

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import Blocks, build_blocks, tally

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import UNBOUNDED, Sample, jackknife_interval
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import Blocks, build_blocks, leave_one_out_mean

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Comparison
+from headway.evaluation.context import Comparison
 from headway.evaluation.quality.multiclass import brier_scores, class_answers
 from headway.evaluation.quality.ranking import is_first, query_codes
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED

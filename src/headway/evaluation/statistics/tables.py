@@ -8,8 +8,8 @@ from typing import TypedDict
 import numpy as np
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
+from headway.evaluation.context import Comparison
 
 SCORE_BINS = 512
 MAX_BLOCKS = 1000

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 import headway
 from headway.core import plugins
 from headway.core.assessment import UNJUDGED, Assessment, CheckRun, DriftTest
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Finding
 from headway.data import check as checking
+from headway.data.context import CheckContext, load_detector
 from headway.data.split import split_dataset
 from headway.monitoring.assessment import changes
 from headway.monitoring.assessment.history import assessment_history
@@ -42,7 +42,7 @@ def check_context(project: Project, dataset: Dataset) -> CheckContext:
         parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:
         parts = {}
-    asked, told_apart = partial(logged_requests, project), plugins.load_detector(changes.DETECTOR)
+    asked, told_apart = partial(logged_requests, project), load_detector(changes.DETECTOR)
     return CheckContext(
         dataset=dataset,
         periods=parts,

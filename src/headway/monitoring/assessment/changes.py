@@ -20,13 +20,13 @@ import polars as pl
 
 from headway.core.assessment import Assessment, DriftTest, Shift
 from headway.core.config import Config
-from headway.core.contracts import Blobs, Window, Windows
+from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset
 from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.core.plugins import load_detector
 from headway.core.variant import Field, Signature
+from headway.data.context import Window, Windows, load_detector
 from headway.data.matrix import matrix
 from headway.monitoring.assessment.sample import GROUP, decode_sample, draw_sample, later_rows
 from headway.monitoring.drift import feature_values, make_bins

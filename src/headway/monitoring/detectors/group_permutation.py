@@ -22,10 +22,10 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
-from headway.core.contracts import Window, Windows
 from headway.core.drift import Drift
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding, Measurement
+from headway.data.context import Window, Windows
 from headway.evaluation.statistics.intervals import MIN_GROUPS, exact_measurement
 from headway.monitoring.drift import FeatureBins, feature_values, make_bins
 

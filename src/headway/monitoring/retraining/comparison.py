@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from headway.core import plugins
 from headway.core.arrays import Floats
 from headway.core.config import PolicySection
-from headway.core.contracts import Comparison, Engine
+from headway.core.contracts import Engine
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence
@@ -22,6 +22,7 @@ from headway.core.verdict import RELATIVE, EvaluatedVariant, Rule
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import select_period
+from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.scored_rows import parse_delay, time_expression
@@ -62,7 +63,7 @@ class HoldoutSet:
 
     def measure(self, subject: Comparison) -> Evidence:
         """Measure every metric but those of speed, with live as the reference."""
-        names = [name for name in plugins.names("probe") if name not in EXCLUDED_METRICS]
+        names = [name for name in plugins.names("metric") if name not in EXCLUDED_METRICS]
         found = measure(subject, names, dataset_digest=self.digest, period=self.dataset.name)
         return replace(found, reference=self.deployed.digest)
 

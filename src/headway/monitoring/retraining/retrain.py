@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 from headway.core import plugins
 from headway.core.config import FILE
-from headway.core.contracts import TransformContext
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding
@@ -38,6 +37,7 @@ from headway.monitoring.retraining.comparison import (
     rows_labeled_by,
 )
 from headway.optimization import search
+from headway.optimization.context import TransformContext
 from headway.optimization.training import Asked, recipe_digest, train
 from headway.registry.project import Project
 from headway.registry.provenance import origins

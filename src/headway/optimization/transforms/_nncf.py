@@ -16,10 +16,10 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.core.variant import Variant
+from headway.optimization.context import TransformContext
 from headway.optimization.quantization.networks import calibration_rows, load_network, rows_with_answers
 
 ENGINE: Any = load_engine("openvino")

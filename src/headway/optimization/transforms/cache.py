@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Engine, TransformContext
+from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
+from headway.optimization.context import TransformContext
 
 STAGE = "execution"
 KEEPS_ANSWERS = True

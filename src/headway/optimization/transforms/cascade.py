@@ -10,13 +10,14 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import Engine, LabeledData, TransformContext
+from headway.core.contracts import Engine, LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.engines.formats.trees import TreeEngine
+from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
 

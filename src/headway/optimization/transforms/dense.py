@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
+from headway.optimization.context import TransformContext
 from headway.optimization.edge_cases import add_edge_cases
 from headway.optimization.lowering.lower import lower_graph
 from headway.optimization.parity import check_parity, predict_or_nan

@@ -13,10 +13,11 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import LabeledData, TransformContext
+from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
+from headway.optimization.context import TransformContext
 
 STAGE = "train"
 

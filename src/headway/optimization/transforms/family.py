@@ -20,10 +20,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from headway.core.contracts import LabeledData, TransformContext
+from headway.core.contracts import LabeledData
 from headway.core.errors import ConfigError, NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
+from headway.optimization.context import TransformContext
 
 STAGE = "train"
 REQUIRES = ("model_families",)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import TreeEngine
+from headway.optimization.context import TransformContext
 from headway.optimization.edge_cases import clip_to_known_ranks
 from headway.optimization.forest_onnx import columns_to_cut, forest_to_onnx
 from headway.optimization.parity import check_parity, parity_rows, predict_both

@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
+from headway.optimization.context import TransformContext
 from headway.optimization.quantization.networks import is_quantized, load_network
 
 STAGE = "runtime"

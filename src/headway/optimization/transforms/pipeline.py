@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, load_from_string, numpy_helper
 
-from headway.core.contracts import Engine, TransformContext
+from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field, Signature, Step, Variant
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, GraphEngine
 from headway.engines.formats.trees import Forest
+from headway.optimization.context import TransformContext
 from headway.optimization.edge_cases import clip_to_known_ranks, edge_rows
 from headway.optimization.forest_onnx import columns_to_cut
 from headway.optimization.forest_onnx import forest_to_onnx as write_forest

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, TreeEngine, accepted_rows
+from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
 

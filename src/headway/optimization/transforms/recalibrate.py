@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import LabeledData, TransformContext
+from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.numerics import sigmoid
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import Forest, TreeEngine
+from headway.optimization.context import TransformContext
 from headway.optimization.logistic import fit_logistic, platt_targets
 
 STAGE = "restructure"

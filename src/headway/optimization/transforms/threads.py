@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Settings
 from headway.core.threads import cores
 from headway.core.variant import Step, Variant
+from headway.optimization.context import TransformContext
 
 STAGE = "execution"
 KEEPS_ANSWERS = True

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from headway.core.contracts import TransformContext
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import TreeEngine
+from headway.optimization.context import TransformContext
 
 STAGE = "truncate"
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.numerics import logit, sigmoid
+from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import decide_class
 
 SHARPER, CLASSIFIERS = 2.0, ("binary", "multiclass")

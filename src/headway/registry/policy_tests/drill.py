@@ -7,10 +7,10 @@ from functools import partial
 from typing import NamedTuple
 
 from headway.core.config import PolicySection
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.policy_test import PolicyTest
 from headway.core.verdict import RuleResult, Verdict
+from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.registry.judge import judge, relative_policy
 from headway.registry.policy_tests import broken

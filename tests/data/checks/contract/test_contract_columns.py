@@ -5,10 +5,10 @@ from msgspec.structs import replace as changed
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.contract.contract_columns import plugin
+from headway.data.context import CheckContext
 
 
 def told(survey: CheckContext) -> list[tuple[str, str]]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.data.checks.contract.contract_format import plugin
+from headway.data.context import CheckContext
 
 
 def test_texts_of_another_form_or_length_are_shown(tmp_path):

@@ -3,8 +3,8 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.data.checks.contract.contract_missing import plugin
+from headway.data.context import CheckContext
 
 
 def test_a_value_that_no_row_may_lack_stops_and_a_share_that_is_too_large_warns(tmp_path):

@@ -3,8 +3,8 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.data.checks.contract.contract_range import plugin
+from headway.data.context import CheckContext
 
 
 def test_numbers_and_dates_outside_their_range_are_counted_and_shown(tmp_path):

@@ -3,8 +3,8 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.data.checks.contract.contract_relations import plugin
+from headway.data.context import CheckContext
 
 
 def test_rows_that_break_a_relation_are_counted(tmp_path):

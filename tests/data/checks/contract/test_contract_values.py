@@ -3,8 +3,8 @@ from __future__ import annotations
 from tests.data.agreements import held_to
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.data.checks.contract.contract_values import plugin
+from headway.data.context import CheckContext
 
 
 def test_values_that_are_none_of_those_agreed_are_shown(tmp_path):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.provenance import Tracked
 from headway.data.checks.contract.dvc_mismatch import plugin
+from headway.data.context import CheckContext
 
 POINTER = Tracked(path="a.csv", record="a.csv.dvc", digest="md5:1")
 STAGE = Tracked(path="b.csv", record="../dvc.lock", stage="prepare", digest="md5:2")

@@ -5,9 +5,9 @@ import pytest
 from tests.data.labels.poisoned_tables import clean, dataset, triggered
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.backdoor import plugin
+from headway.data.context import CheckContext
 
 
 def test_a_rare_value_that_moves_labels_is_named_with_its_class():

@@ -5,9 +5,9 @@ import pytest
 from tests.data.labels.poisoned_tables import clean, dataset, turned
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.flipped_labels import plugin
+from headway.data.context import CheckContext
 
 
 def test_a_cell_whose_labels_were_turned_is_named_with_a_bound():

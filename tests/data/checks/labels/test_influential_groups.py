@@ -6,10 +6,10 @@ import pytest
 from tests.data.labels.poisoned_tables import clean, dataset, turned
 from tests.data.tables import wide
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.influential_groups import plugin
+from headway.data.context import CheckContext
 
 
 def test_a_source_whose_labels_are_all_turned_stands_out():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from tests.data.tables import small, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.labeling import Agreement, Labeling
 from headway.data.checks.labels.label_disagreement import plugin
+from headway.data.context import CheckContext
 
 
 def measured(low: float, high: float) -> Labeling:

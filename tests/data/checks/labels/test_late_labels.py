@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import small
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays, Labeling
 from headway.data.checks.labels.late_labels import plugin
+from headway.data.context import CheckContext
 
 
 def survey(late: Measurement | None, declared_s: float = 86400.0) -> CheckContext:

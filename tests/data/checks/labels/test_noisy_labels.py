@@ -5,9 +5,9 @@ import pytest
 from tests.data.labels.noisy_tables import turned
 from tests.data.tables import message, small, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.noisy_labels import plugin
+from headway.data.context import CheckContext
 
 
 def test_a_tenth_of_turned_labels_warns_with_share_and_interval():

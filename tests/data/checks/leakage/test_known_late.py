@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 from tests.data.tables import message, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.known_late import plugin
+from headway.data.context import CheckContext
 
 AT = wide().table["at"]
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import message, small, with_column, with_gaps
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.missing_with_outcome import plugin
+from headway.data.context import CheckContext
 
 
 def test_a_column_whose_gaps_follow_those_of_the_target_stops():

@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 from tests.data.tables import message, served, surveyed, wide
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.request_mismatch import plugin
+from headway.data.context import CheckContext
 
 LONG = wide(6000)
 

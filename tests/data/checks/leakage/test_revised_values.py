@@ -9,10 +9,10 @@ from tests.data.tables import message, small, wide, with_column
 
 from headway.cli.demo import flights
 from headway.core.config import Config, DataSection
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, NotApplicable
 from headway.data.checks.leakage.revised_values import plugin
+from headway.data.context import CheckContext
 
 NAMED = with_column(wide(), row=list(range(2000)))
 

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from tests.data.tables import message, small, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.leakage.target_leak import plugin
+from headway.data.context import CheckContext
 
 DRAW = np.random.default_rng(1)
 

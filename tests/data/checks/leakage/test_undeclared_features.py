@@ -3,8 +3,8 @@ from __future__ import annotations
 import polars as pl
 from tests.data.tables import message, served, small, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.data.checks.leakage.undeclared_features import plugin
+from headway.data.context import CheckContext
 
 
 def test_features_of_which_nobody_said_when_they_are_known_are_undecided():

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from tests.data.tables import message, small, with_column
 
-from headway.core.contracts import CheckContext
 from headway.data.checks.leakage.unlabeled_rows import plugin
+from headway.data.context import CheckContext
 
 
 def test_rows_without_an_outcome_are_counted_and_the_worst_group_named():

@@ -6,10 +6,10 @@ import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.names_in_text import plugin
+from headway.data.context import CheckContext
 
 NOTES = [f"ticket {row}" for row in range(398)] + ["call John Smith back", "as Mary Jones said, and Tom Baker"]
 DATASET = with_column(small(), note=NOTES)

@@ -3,9 +3,9 @@ from __future__ import annotations
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import CheckContext
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.personal_column import plugin
+from headway.data.context import CheckContext
 
 DATASET = with_column(
     small(),

@@ -3,9 +3,9 @@ from __future__ import annotations
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import CheckContext
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.personal_in_text import plugin
+from headway.data.context import CheckContext
 
 NOTES = [f"ticket {row}" for row in range(398)] + ["mail ada@example.org, 192.168.17.4", "bob@example.org did"]
 DATASET = with_column(small(), note=NOTES)

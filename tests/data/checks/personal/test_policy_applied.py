@@ -5,9 +5,9 @@ from dataclasses import replace
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.contracts import CheckContext
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.policy_applied import plugin
+from headway.data.context import CheckContext
 
 
 def test_what_was_done_is_told_with_the_reason_of_what_is_kept():

@@ -9,10 +9,10 @@ import pytest
 from tests.data.tables import small
 
 from headway.core.config import Config, ProjectSection
-from headway.core.contracts import CheckContext
 from headway.core.errors import ConfigError, NotApplicable
 from headway.core.sections.personal import PersonalSection
 from headway.data.checks.personal.retention import plugin
+from headway.data.context import CheckContext
 from headway.storage import segments
 
 DAY_NS = 86_400 * 10**9

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.data.tables import surveyed, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.population.imbalance import plugin
+from headway.data.context import CheckContext
 
 
 def rare(share: float, rows: int = 6000, **roles: object) -> CheckContext:

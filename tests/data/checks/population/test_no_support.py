@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from tests.data.tables import served, surveyed, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import NotApplicable
 from headway.data.checks.population.no_support import plugin
+from headway.data.context import CheckContext
 
 LONG = wide(6000)
 

@@ -7,9 +7,9 @@ import pytest
 from tests.data.tables import message, served, surveyed, wide, with_column
 
 from headway.core.config import Config, PolicySection
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.population.slice_coverage import plugin
+from headway.data.context import CheckContext
 
 FEW = Config(policy=PolicySection(slice_rows=100))
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import message, small, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.roles.few_groups import plugin
+from headway.data.context import CheckContext
 
 
 def test_fewer_than_twenty_groups_are_undecided():

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from tests.data.tables import small, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.checks.roles.number_as_text import plugin
+from headway.data.context import CheckContext
 
 
 def found(values: list[str | None], **roles: object) -> list[Finding]:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import small, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
 from headway.data.checks.roles.target_values import plugin
+from headway.data.context import CheckContext
 
 
 def found(values: list[object], **roles: object) -> list[Finding]:

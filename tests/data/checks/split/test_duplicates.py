@@ -4,10 +4,10 @@ import polars as pl
 import pytest
 from tests.data.tables import message, small, surveyed, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.duplicates import plugin
+from headway.data.context import CheckContext
 
 
 def with_copies(dataset: Dataset, count: int) -> CheckContext:

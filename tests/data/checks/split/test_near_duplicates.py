@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from tests.data.tables import message, small, surveyed, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.near_duplicates import plugin
+from headway.data.context import CheckContext
 
 NUMBERS = [f"x{place}" for place in range(6)]
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import message, small, surveyed, wide
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.no_test import plugin
+from headway.data.context import CheckContext
 
 
 def test_periods_that_are_absent_or_too_short_to_judge_a_model_are_named():

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from tests.data.tables import message, served, surveyed, wide, with_column
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.data.checks.split.unrepresentative_test import plugin
+from headway.data.context import CheckContext
 
 LONG = wide(6000)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings, uncovered_columns
 from headway.data.contract.table_contract import load_project_contract
 

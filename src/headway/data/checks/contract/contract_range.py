@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.core.provenance import Tracked
+from headway.data.context import CheckContext
 from headway.data.dvc import LOCK, PIPELINE
 
 

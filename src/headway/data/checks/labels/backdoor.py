@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.labels.out_of_fold import SCREENING_ROWS, Floats, prepare_learner
 from headway.data.poisoning.backdoors import MIN_MOVED, find_triggers
 

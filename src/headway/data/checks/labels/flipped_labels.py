@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.labels.out_of_fold import ADDITIVE, SCREENING_ROWS, out_of_fold
 from headway.data.poisoning.label_flips import MIN_FLIPPED, code_columns, flipped_cells
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.labels.out_of_fold import SCREENING_ROWS, Ints, prepare_learner
 from headway.data.poisoning.influence import MIN_GROUPS, MIN_SCORE, influential_groups
 from headway.data.poisoning.label_flips import code_columns

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 
 FEWEST_ALIKE = 20
 LEAST_ALPHA = 0.667

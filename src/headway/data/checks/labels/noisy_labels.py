@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.labels.noise import T_QUANTILE, estimate_noise
 from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, out_of_fold
 

@@ -6,10 +6,10 @@ import re
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import OUTCOME, REQUEST, Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.parsing import parse_date_column
 from headway.data.roles import known_line
 

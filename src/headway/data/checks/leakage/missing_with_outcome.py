@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.roles import known_line
 
 FEWEST_ROWS = 20

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.open import load_snapshot
 from headway.data.roles import known_line
 

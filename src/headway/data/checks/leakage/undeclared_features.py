@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.leakage.samples import filled_share, request_rows
 from headway.data.roles import known_line
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable, PluginError
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.personal.detection import mask_value, unique_values
 from headway.data.personal.names import MAY_BE_NAME, NameFinder, name_finder
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.personal.detection import HALF, PersonalData, find_personal_data
 
 SURE = frozenset({"email", "card", "iban", "national_id"})

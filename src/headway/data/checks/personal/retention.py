@@ -6,9 +6,9 @@ import time
 from datetime import UTC, datetime
 from itertools import groupby
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.personal.policy import parse_duration
 from headway.storage import quarantined, segments, traffic
 

@@ -6,9 +6,9 @@ import math
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 
 RARE = 0.2
 FEWEST = 50

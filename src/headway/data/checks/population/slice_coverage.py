@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.leakage.samples import served_rows, train_and_test
 
 LEARNED = 20

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 
 LIMIT = 20
 

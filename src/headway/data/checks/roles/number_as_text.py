@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 
 LIMIT = 0.5
 

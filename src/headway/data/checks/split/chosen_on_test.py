@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.leakage.duplicates import train_and_test_features
 
 LIMIT = 0.1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.core.contracts import CheckContext
 from headway.core.evidence import Finding
+from headway.data.context import CheckContext
 from headway.data.leakage.duplicates import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
 
 

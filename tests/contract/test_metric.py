@@ -9,25 +9,25 @@ import pytest
 from tests.contract.subjects import subject_of
 
 from headway.core import plugins
-from headway.core.contracts import Comparison
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.record import read, write
+from headway.evaluation.context import Comparison, load_metric
 
-PROBES = plugins.names("probe")
+PROBES = plugins.names("metric")
 
 
 def asked(name: str, subject: Comparison) -> tuple[Measurement, ...]:
     """What a probe measures, nothing where it refuses."""
     try:
-        return tuple(plugins.load_probe(name)(subject))
+        return tuple(load_metric(name)(subject))
     except NotApplicable:
         return ()
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
-    found = plugins.load_probe(name)(subject_of(groups=45))
+    found = load_metric(name)(subject_of(groups=45))
     assert found
     for each in found:
         assert each.name and each.method and each.n_rows > 0
@@ -38,7 +38,7 @@ def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
 
 @pytest.mark.parametrize("name", PROBES)
 def test_no_two_measurements_share_a_name_and_slice(name):
-    found = plugins.load_probe(name)(subject_of(groups=25))
+    found = load_metric(name)(subject_of(groups=25))
     assert len({(each.name, each.slice) for each in found}) == len(found)
 
 
@@ -62,7 +62,7 @@ def test_with_few_groups_nothing_claims_an_interval_by_group(name):
 def test_a_subject_is_left_as_it_was(name):
     subject = subject_of(groups=25)
     before = [array.copy() for array in (subject.rows, subject.labels, subject.scores, subject.reference_scores)]
-    plugins.load_probe(name)(subject)
+    load_metric(name)(subject)
     after = (subject.rows, subject.labels, subject.scores, subject.reference_scores)
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True))
 
@@ -71,7 +71,7 @@ def test_a_subject_is_left_as_it_was(name):
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking", "embedding"])
 def test_another_task_is_measured_whole_or_refused_in_words(name, task):
     try:
-        found = plugins.load_probe(name)(subject_of(groups=25, task=task))
+        found = load_metric(name)(subject_of(groups=25, task=task))
     except NotApplicable as refusal:
         assert task in str(refusal)
     else:
@@ -80,4 +80,4 @@ def test_another_task_is_measured_whole_or_refused_in_words(name, task):
 
 @pytest.mark.parametrize("name", PROBES)
 def test_its_description_stands_alone(name):
-    assert len(plugins.describe("probe", name)) > 20
+    assert len(plugins.describe("metric", name)) > 20

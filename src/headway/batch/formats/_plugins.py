@@ -1,0 +1,3 @@
+"""File formats of batch scoring, one file each."""
+
+KIND = "format"

@@ -1,0 +1,3 @@
+"""Commands of `headway`, one file each."""
+
+KIND = "command"

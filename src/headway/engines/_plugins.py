@@ -1,0 +1,3 @@
+"""Engines that open models, one file each."""
+
+KIND = "engine"

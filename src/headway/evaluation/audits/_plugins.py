@@ -1,0 +1,3 @@
+"""Audits of the variant to release, one file each."""
+
+KIND = "audit"

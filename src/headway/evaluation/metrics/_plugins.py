@@ -1,0 +1,3 @@
+"""Metrics of a variant against its baseline, one file each."""
+
+KIND = "metric"

@@ -1,0 +1,3 @@
+"""Drift detectors, one file each."""
+
+KIND = "detector"

@@ -1,0 +1,77 @@
+"""What a transform is, and the context that it works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from headway.core import plugins
+from headway.core.contracts import Blobs, LabeledData, no_training_rows
+from headway.core.variant import Artifact, Variant
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformContext:
+    """Artifacts and data that a transform works with.
+
+    Attributes
+    ----------
+    blobs
+        Store of artifacts.
+    sample
+        Rows of the `validation` period, float64 of shape (n, d).
+    validation
+        The same rows with their labels; None where they have none.
+    train
+        Function that returns the rows the model was trained on, or None where they are unknown.
+    threshold
+        A score of at least this value is a decision for the positive class.
+    model_families
+        Model families to train as alternatives to the baseline.
+    """
+
+    blobs: Blobs
+    sample: Floats
+    validation: LabeledData | None = None
+    train: Callable[[], LabeledData | None] = no_training_rows
+    threshold: float = 0.5
+    model_families: tuple[str, ...] = ()
+
+    def read(self, variant: Variant) -> bytes:
+        """Return the bytes of a variant's artifact."""
+        return self.blobs.get(variant.artifact.digest)
+
+    def save(self, content: bytes, format: str) -> Artifact:
+        """Store the bytes of a new artifact."""
+        return Artifact(format=format, digest=self.blobs.put(content), size_bytes=len(content))
+
+
+class Transform(Protocol):
+    """Make new variants from one variant.
+
+    The module of a transform declares three literals, which the search reads without an import: STAGE (when the search
+    applies it), KEEPS_ANSWERS (True if the new variants answer as the old one) and REQUIRES (fields of the context that
+    must be set for it to take part).
+    """
+
+    def __call__(self, variant: Variant, context: TransformContext) -> Sequence[Variant]:
+        """Return new variants, each with one step more than `variant`.
+
+        Raises
+        ------
+        NotApplicable
+            If the transform does not apply to this variant.
+        EngineError
+            If it applies and failed.
+        """
+        ...
+
+
+def load_transform(name: str) -> Transform:
+    """Return the transform of that name; raises PluginError if there is none or its library is absent."""
+    transform: Transform = plugins.load("transform", name)
+    return transform

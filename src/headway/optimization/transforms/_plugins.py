@@ -1,0 +1,3 @@
+"""Transforms of variants, one file each."""
+
+KIND = "transform"

@@ -1,0 +1,3 @@
+"""Sections of the report, one file each."""
+
+KIND = "section"

@@ -1,0 +1,3 @@
+"""Stores of content-addressed bytes, one file each."""
+
+KIND = "blobs"

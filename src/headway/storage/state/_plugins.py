@@ -1,0 +1,3 @@
+"""Stores of pointers and records, one file each."""
+
+KIND = "state"
