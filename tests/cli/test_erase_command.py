@@ -91,7 +91,7 @@ def test_a_key_may_come_by_stdin_and_what_stays_is_said(tmp_path, capsys, monkey
 
 def test_what_a_release_names_is_left_and_the_code_says_so(tmp_path, capsys):
     said = run(capsys, made(tmp_path), "echo", code=cli.UNDECIDED)
-    assert "REMAINS" in said and "in releases: a signed release that traffic can be rolled back to names it" in said
+    assert "REMAINS" in said and "in releases: a signed release that can be rolled back to contains it" in said
 
 
 def test_without_a_key_the_retention_of_the_project_says_how_old(tmp_path, capsys):

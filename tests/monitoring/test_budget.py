@@ -1,4 +1,4 @@
-"""The year's chance of a false sentence: how much each period may spend, and that none is asked twice."""
+"""The year's chance of a false sentence: how much each period may spend, and that none is required twice."""
 
 from __future__ import annotations
 

@@ -135,9 +135,9 @@ def test_a_short_period_is_less_sure_than_a_long_one():
 @pytest.mark.parametrize(
     ("last", "message"),
     [
-        (lambda rng: month(rng, count=10), "10 labelled groups"),
+        (lambda rng: month(rng, count=10), "10 labeled groups"),
         (lambda rng: month(rng, base=-60.0), "both classes"),
-        (lambda rng: month(rng, slope=0.0, rows=20), "does not tell how its score ranks"),
+        (lambda rng: month(rng, slope=0.0, rows=20), "do not rank for sure"),
         (lambda rng: month(rng, count=20, rows=8), "too uncertain"),
     ],
     ids=["few groups", "one class", "no ranking", "too little"],
@@ -152,16 +152,18 @@ def test_a_last_period_that_cannot_teach_is_refused_in_words(last, message):
 def test_scores_far_from_the_labelled_ones_are_refused():
     rng = np.random.default_rng(0)
     last, now = month(rng), month(rng)
-    with pytest.raises(NotApplicable, match="too far from the labelled ones"):
+    with pytest.raises(NotApplicable, match="too far from the labeled ones"):
         estimate_performance([last], now.scores**0.2, now.groups)
     high = np.tile(np.sort(last.scores)[-400:], 10)  # half of the new ones lie in the highest tenth
-    with pytest.raises(NotApplicable, match=r"worth 3[01]% of their number"):  # 1 / (.55**2 / .1 + .45**2 / .9)
+    with pytest.raises(
+        NotApplicable, match=r"effective sample size is 3[01]% of their number"
+    ):  # 1 / (.55**2 / .1 + .45**2 / .9)
         estimate_performance([last], np.concatenate([last.scores, high]), np.tile(last.groups, 2))
 
 
 def test_without_a_labelled_period_or_scores_there_is_no_estimate():
     last = month(np.random.default_rng(0))
-    with pytest.raises(NotApplicable, match="no labelled period"):
+    with pytest.raises(NotApplicable, match="no labeled period"):
         estimate_performance([], last.scores, last.groups)
     with pytest.raises(NotApplicable, match="scores, and labels"):
         estimate_performance([last], np.empty(0), np.empty(0, np.int64))

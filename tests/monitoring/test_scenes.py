@@ -119,7 +119,7 @@ def test_a_ticket_is_told_of_no_period_before_it_was_opened():
 def test_labels_that_are_texts_are_known_though_they_are_no_numbers():
     kinds = pl.Series([None if row % 10 == 0 else ("x", "y", "z")[row % 3] for row in range(91 * 20)])
     found = score_rows(deployed("multiclass"), dataset(y=kinds), since=FIRST)
-    assert len(found.known()) == 0.9 * len(found)
+    assert len(found.labeled()) == 0.9 * len(found)
 
 
 @pytest.mark.parametrize(("groups", "count", "run"), [("day", 91, 7), ("who", 9, 1), ("", 1820, 1)])
@@ -138,5 +138,5 @@ def test_rows_of_one_day_are_one_group_where_they_are_put_beside_a_log():
 def test_a_delay_and_a_time_that_are_none_are_refused():
     with pytest.raises(ConfigError, match="label_delay is 'soon'"):
         parse_delay("soon")
-    with pytest.raises(DataError, match="time column 'a' is no time"):
+    with pytest.raises(DataError, match="time column 'a' holds no times"):
         score_rows(deployed(), Dataset(name="", table=dataset().table, roles=Roles(target="y", time="a")), since=FIRST)

@@ -86,11 +86,11 @@ def test_a_later_label_of_a_key_wins_and_is_known_from_then_on(project):
 
 
 def test_where_nobody_was_answered_it_says_how_to_serve(project):
-    with pytest.raises(DataError, match="no answer of the live release") as error:
+    with pytest.raises(DataError, match="no prediction of the live release") as error:
         read(project)
     assert error.value.hint == "headway serve flights@live"
     log(project, ("a", 0, 0.5))
-    with pytest.raises(DataError, match="no answer of the live release"):
+    with pytest.raises(DataError, match="no prediction of the live release"):
         read(project)
 
 

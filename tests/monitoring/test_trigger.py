@@ -38,7 +38,7 @@ def test_nothing_is_proposed_without_a_reason():
 def test_rows_grown_by_half_open_a_ticket():
     ticket = propose_retraining(replace(QUIET, rows_labeled=1500, evidence=("sha256:2",)), POLICY)
     assert (ticket.reasons, ticket.release, ticket.evidence) == (("rows",), "sha256:1", ("sha256:2",))
-    assert ticket.why == "labelled rows grew by 50%, from 1,000 to 1,500"
+    assert ticket.why == "labeled rows grew by 50%, from 1,000 to 1,500"
 
 
 def test_calibration_that_is_shown_to_be_off_opens_a_ticket():

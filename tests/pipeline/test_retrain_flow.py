@@ -172,7 +172,7 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     assert after.training == before.training
 
 
-@pytest.mark.parametrize(("days", "message"), [(3, "a shift needs 7 groups"), (20, "labelled groups have come")])
+@pytest.mark.parametrize(("days", "message"), [(3, "a shift needs 7 groups"), (20, "labeled groups have arrived")])
 def test_recalibration_says_what_it_lacks(folder, days, message):
     (folder / "headway.toml").write_text(watched.TOML + f"[retrain]\nrecalibrate_days = {days}\n")
     with pytest.raises(DataError, match=message):

@@ -47,7 +47,7 @@ def test_a_start_tells_its_stages_who_began_it_that_nobody_asks_and_how_to_go_on
     words = ("rollout", "start", f"flights@{digest[7:19]}", "--project", opened.config.folder, "--who", "ada")
     code, out, _ = run(*words, "--shares", "0,0.2", "--min-requests", "300", "--at-most-hours", "6")
     assert code == cli.PASS and "begins with shadow, then canary 20 %, live" in out
-    assert "live has not been asked anything yet" in out and "go on: headway rollout watch" in out
+    assert "live has had no request yet" in out and "go on: headway rollout watch" in out
     begun = control.latest_rollout(opened)
     assert begun.by == "ada" and [stage.share for stage in begun.plan.stages] == [0.0, 0.2]
     assert {(stage.min_requests, stage.at_most_s) for stage in begun.plan.stages} == {(300, 21_600.0)}
@@ -78,7 +78,7 @@ def test_to_watch_tells_each_change_on_stderr_and_the_end_on_stdout(run, project
     rollouts.live(opened, rollouts.release(made_at="3"))
     code, out, err = run("rollout", "watch", "--project", opened.config.folder, "--json")
     assert (code, json.loads(out)["standing"]) == (cli.UNDECIDED, "inconclusive")
-    assert re.fullmatch(r"\d\d:\d\d:\d\d flights@live moved to another release while it was compared\n", err)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d flights@live moved to another release during the rollout\n", err)
 
 
 def test_to_watch_one_whose_files_were_changed_ends_1_with_the_canary_withdrawn(run, project):

@@ -37,7 +37,7 @@ def test_without_a_ticket_there_is_nothing_to_retrain_and_before_a_period_ends_n
 
 def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, folder):
     code, out, _ = run("watch", "--project", folder)
-    assert code == cli.FAIL and "ranks worse" in out and "ticket: labelled rows grew" in out
+    assert code == cli.FAIL and "ranks worse" in out and "ticket: labeled rows grew" in out
 
     code, out, _ = run("retrain", "--project", folder)
     assert code == cli.UNDECIDED and "3 seeds, about" in out and "headway retrain --mode auto" in out
@@ -45,11 +45,11 @@ def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, fol
 
     code, out, _ = run("retrain", "--project", folder, "--mode", "auto", "--who", "ada")
     assert code == cli.UNDECIDED and "shown to be better than live" in out
-    assert "rolling out: its rollout begins with shadow; live has not been asked anything yet" in out
+    assert "rolling out: its rollout starts with shadow; live has had no request yet" in out
     assert "headway serve small@live" in out and "--through live" in out and "go on: headway rollout watch" in out
 
     code, out, _ = run("retrain", "--project", folder)
-    assert code == cli.UNDECIDED and "shadow stays: no request has come to it yet" in out
+    assert code == cli.UNDECIDED and "shadow stays: no request has reached it yet" in out
 
     at_once = ("retrain", "--project", folder, "--mode", "auto", "--through", "live")
     assert run(*at_once)[0] == cli.USAGE

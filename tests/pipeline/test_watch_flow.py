@@ -122,7 +122,7 @@ def test_periods_may_be_weeks_and_a_part_that_cannot_be_said_says_why(stays):
 
 
 def test_a_length_that_there_is_not_is_an_error(stays):
-    with pytest.raises(ConfigError, match="'month' is no length of a period"):
+    with pytest.raises(ConfigError, match="invalid period length 'month'"):
         pipeline.watch(stays, every="month")
 
 

@@ -71,7 +71,7 @@ def test_a_label_is_known_from_when_it_came(project):
 
 def test_a_release_that_answered_nobody_says_how_to_serve_it(tmp_path):
     project = watched.released(watched.write(tmp_path))
-    with pytest.raises(DataError, match="the log has no answer of the live release of 'small'") as error:
+    with pytest.raises(DataError, match="the log has no prediction of the live release of 'small'") as error:
         pipeline.watch(project, source="log")
     assert error.value.hint == "headway serve small@live"
 

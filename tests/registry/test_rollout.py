@@ -90,7 +90,7 @@ def test_undecided_when_the_time_of_the_stage_is_over_stops_and_never_goes_forwa
 
 def test_no_evidence_stays_then_stops():
     assert decided(rollout()).action == "stay"
-    assert decided(rollout(), after_s=1e6).message.endswith("no request with a key has come to it yet")
+    assert decided(rollout(), after_s=1e6).message.endswith("no request with a key has reached it yet")
 
 
 @pytest.mark.parametrize(("high", "action"), [(0.04, "promote"), (0.06, "stop")])
@@ -160,8 +160,8 @@ def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
 def test_taking_back_says_on_how_many_keys_and_requests():
     decision = decided(rollout(), seen(0.0561, 0.0939))
     assert decision.message == (
-        "canary 5 % is taken back: of 412 paired answers on 96 keys, counted once a key, 7 decisions flipped "
-        "(7.5 %, at least 5.61 % at any look), limit 5 %"
+        "canary 5 % is rolled back: of 412 paired answers on 96 keys, one per key, 7 decisions flipped "
+        "(7.5 %, at least 5.61 % at any time), limit 5 %"
     )
     assert decision.verdict.rule_results[0].message in decision.message
 
@@ -169,18 +169,18 @@ def test_taking_back_says_on_how_many_keys_and_requests():
 @pytest.mark.parametrize(
     ("rule", "low", "high", "message"),
     [
-        (FLIPS, 0.02, 0.03, "(2.5 %, at most 3 % at any look), limit 5 %"),
-        (FLIPS, 0.02, 0.09, "(5.5 %, from 2 % to 9 % at any look), limit 5 %; more requests will tell"),
+        (FLIPS, 0.02, 0.03, "(2.5 %, at most 3 % at any time), limit 5 %"),
+        (FLIPS, 0.02, 0.09, "(5.5 %, from 2 % to 9 % at any time), limit 5 %; more requests are needed"),
         (
             ERRORS,
             0.02,
             0.10,
             "over 412 requests on 96 keys, the share of failed requests differs from live's by +6 points "
-            "(at least +2 points at any look), limit +0.5 points",
+            "(at least +2 points at any time), limit +0.5 points",
         ),
-        (BRIER, -0.003, 0.001, "brier differs from live's by -0.001 (at most +0.001 at any look), limit +0.005"),
-        (Rule(measure="brier", at_least=0.1), 0.12, 0.2, "brier is 0.16 (at least 0.12 at any look), limit 0.1"),
-        (Rule(measure="brier", at_least=0.3), 0.12, 0.2, "brier is 0.16 (at most 0.2 at any look), limit 0.3"),
+        (BRIER, -0.003, 0.001, "brier differs from live's by -0.001 (at most +0.001 at any time), limit +0.005"),
+        (Rule(measure="brier", at_least=0.1), 0.12, 0.2, "brier is 0.16 (at least 0.12 at any time), limit 0.1"),
+        (Rule(measure="brier", at_least=0.3), 0.12, 0.2, "brier is 0.16 (at most 0.2 at any time), limit 0.3"),
     ],
 )
 def test_a_ruling_is_a_sentence(rule, low, high, message):

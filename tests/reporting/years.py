@@ -69,7 +69,7 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
         of_release=597,
         started_at="2026-11-24T18:38:42+00:00",
         stage_at="2026-11-24T18:38:43+00:00",
-        why="canary 20 % is taken back",
+        why="canary 20 % is rolled back",
     )
 
 
@@ -107,7 +107,7 @@ def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
         ),
         trainings=trainings,
         seconds=15.3,
-        message="trained anew on 218,439 rows before 2013-09-02: shown to be better than live",
+        message="retrained on 218,439 rows before 2013-09-02: shown to be better than live",
     )
 
 
@@ -125,7 +125,7 @@ def ticket(**changes: object) -> Ticket:
         name="flights",
         release=FIRST,
         reasons=("rows", "calibration"),
-        why="labelled rows grew by 132%, from 105,475 to 244,737",
+        why="labeled rows grew by 132%, from 105,475 to 244,737",
         at="2013-10-02T00:00:00",
     )
     return replace(made, **changes)

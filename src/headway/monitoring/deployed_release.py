@@ -66,7 +66,7 @@ def _last_training(project: Project, release: Release) -> Training:
     found = next((each for each in kept if each.dataset == release.data.get("train")), None)
     if found is None:
         raise StoreError(
-            "nothing tells what the live release was trained on",
+            "the training of the live release is not in the store",
             where=str(project.config.state),
             hint="headway optimize",
         )

@@ -11,7 +11,7 @@ from headway.core.errors import DataError
 from headway.data.roles import encode_target
 from headway.storage.traffic import Label
 
-_MEND = "a csv or parquet file with columns key and label, such as: key,label"
+_HINT = "a csv or parquet file with columns key and label, such as: key,label"
 
 
 def read_label_file(file: Path, section: DataSection) -> list[Label]:
@@ -27,14 +27,14 @@ def read_label_file(file: Path, section: DataSection) -> list[Label]:
         )
         given = table.select(pl.col("key").cast(pl.String), "label")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"no labels can be read: {error}", where=str(file), hint=_MEND) from error
+        raise DataError(f"labels cannot be read: {error}", where=str(file), hint=_HINT) from error
     empty = given.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
     if len(empty):
-        raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", hint=_MEND)
+        raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", hint=_HINT)
     try:
         labels = encode_target(given["label"], section).cast(pl.Float64)
     except DataError as error:
         raise DataError(
-            f"no labels can be read: {error.what}", where=f"{file}; {error.where}", hint=error.hint
+            f"labels cannot be read: {error.what}", where=f"{file}; {error.where}", hint=error.hint
         ) from error
     return [Label(key, label) for key, label in zip(given["key"], labels, strict=True)]

@@ -98,7 +98,7 @@ def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, group
         If no reliable estimate is possible, with the reason.
     """
     if not labeled:
-        raise NotApplicable("no labelled period is known from which to read scores", hint="headway labels add")
+        raise NotApplicable("no labeled period to calibrate the scores on", hint="headway labels add")
     roll = _estimate_from(labeled[-1], scores, len(np.unique(groups)))
     variance = roll.variance + _between_period_variance(labeled)
     n_groups = len(np.unique(labeled[-1].groups))
@@ -109,8 +109,8 @@ def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, group
     ]
     if found[0].high - found[0].low > MAX_WIDTH:
         raise NotApplicable(
-            f"the estimate is too uncertain to be of use: AUC {found[0].low:.3f} to {found[0].high:.3f}",
-            where=f"a width of at most {MAX_WIDTH:g} is asked",
+            f"the estimate is too uncertain: AUC {found[0].low:.3f} to {found[0].high:.3f}",
+            where=f"a width of at most {MAX_WIDTH:g} is required",
             hint="wait for the labels",
         )
     return found
@@ -153,13 +153,13 @@ def _estimate_from(last: LabeledScores, scores: Floats, n_groups: int) -> _Estim
 def _require_usable(last: LabeledScores, scores: Floats) -> None:
     count = len(np.unique(last.groups))
     if count < MIN_GROUPS:
-        raise NotApplicable(f"{count} labelled groups are too few", where=f"at least {MIN_GROUPS}")
+        raise NotApplicable(f"{count} labeled groups are too few", where=f"at least {MIN_GROUPS}")
     if not len(scores) or last.labels.min() == last.labels.max():
         raise NotApplicable("scores, and labels of both classes, are needed")
     overlap = _overlap(last.scores, scores)
     if overlap < MIN_OVERLAP:
         raise NotApplicable(
-            f"the scores are too far from the labelled ones: those are worth {overlap:.0%} of their number here",
+            f"the scores are too far from the labeled ones, whose effective sample size is {overlap:.0%} of their number",
             where=f"at least {MIN_OVERLAP:.0%}",
             hint="label some rows of this period",
         )
@@ -258,7 +258,7 @@ def _require_positive_slope(slope: Floats, without: Floats) -> None:
     low = float(slope) - student_quantile(0.975, len(without) - 1) * se
     if not low > 0:
         raise NotApplicable(
-            f"the last labelled period does not tell how its score ranks: slope {float(slope):.2f}, at least {low:.2f}",
-            where="above 0 is asked",
+            f"the scores do not rank for sure in the last labeled period: slope {float(slope):.2f}, at least {low:.2f}",
+            where="above 0 is required",
             hint="wait for the labels",
         )

@@ -101,17 +101,17 @@ class RolloutController:
         or stop.
         """
         try:
-            live, beside = _heads(self.project)
+            live, canary = _heads(self.project)
         except Refused as error:
-            return RolloutCheck(self._noted("stop", f"the pointers cannot be believed: {error.what}"))
-        unfinished = self._unfinished(live, beside)
+            return RolloutCheck(self._noted("stop", f"the pointers do not verify: {error.what}"))
+        unfinished = self._unfinished(live, canary)
         if unfinished:
-            return RolloutCheck(unfinished, None, live, beside)
+            return RolloutCheck(unfinished, None, live, canary)
         try:
             evidence = self.evidence()
         except HeadwayError as error:
-            return RolloutCheck(self._damaged(error), None, live, beside)
-        return RolloutCheck(decide_rollout(self.rollout, evidence), evidence, live, beside)
+            return RolloutCheck(self._damaged(error), None, live, canary)
+        return RolloutCheck(decide_rollout(self.rollout, evidence), evidence, live, canary)
 
     def look(self) -> Decision:
         """Decide and act once; raises Refused if the rollout has ended."""
@@ -121,7 +121,7 @@ class RolloutController:
             return found.decision
         try:
             self.act(found, who=BY)
-        except PointerMoved:  # somebody was first: look at what they did
+        except PointerMoved:  # another process was first: check again
             return self.look()
         except Refused as error:  # it was changed since it was opened, so nothing went forward
             found = found._replace(decision=self._damaged(error))
@@ -192,9 +192,9 @@ class RolloutController:
             return self._noted("promote", f"it is live by {live.who}: {live.why}")
         if canary is None or canary.release != rollout.release:
             why = f"{canary.who}: {canary.why}" if canary else "the pointer was never moved"
-            return self._noted("roll back", f"it is no longer the canary by {why}")
+            return self._noted("roll back", f"it is not the canary any more, by {why}")
         if live is None or live.release != rollout.live:
-            return self._noted("stop", f"{rollout.name}@live moved to another release while it was compared")
+            return self._noted("stop", f"{rollout.name}@live moved to another release during the rollout")
         deal = canary.deal
         if deal is None or deal.terms != rollout.terms or deal.stage < rollout.stage:
             return self._noted("roll back", "the record of the rollout is not what was signed with its canary")
@@ -205,8 +205,8 @@ class RolloutController:
         try:
             self._opened(self.rollout.release)
         except HeadwayError as own:
-            return self._noted("roll back", f"it is taken back, for it does not verify: {own.what}")
-        return self._noted("stop", f"it is taken back, for it can be compared with live no longer: {error.what}")
+            return self._noted("roll back", f"rolled back because it does not verify: {own.what}")
+        return self._noted("stop", f"stopped because it cannot be compared with live any more: {error.what}")
 
     def _noted(self, action: Action, message: str) -> Decision:
         return _decision_without_judge(self.rollout, action, message=message, by=BY, at=self.clock())
@@ -233,30 +233,32 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
     """
     name, register = project.name, project.register
     last = latest_rollout(project)
-    live, beside = _heads(project)
-    if last and last.standing == "running" and _matches_pointers(last, live, beside):
+    live, canary = _heads(project)
+    if last and last.standing == "running" and _matches_pointers(last, live, canary):
         raise Refused(f"a rollout of {name} is running: {last.release} at {last.current.name}", hint="headway rollout")
     if live is None or live.release in ("", release):
         what = "nothing is" if live is None or not live.release else "this release is already"
         raise Refused(f"{what} live, so there is nothing to compare with", hint="headway release")
     verdict = register.resolve(f"{name}@{release.removeprefix('sha256:')}").release.verdict
     rules, later = rollout_rules(project.config.policy, verdict)
-    dealt = beside.deal if beside and beside.release == release else None
+    assigned = canary.deal if canary and canary.release == release else None
     rollout = Rollout(
         name=name,
         release=release,
         live=live.release,
-        salt=dealt.salt if dealt else secrets.token_hex(8),
+        salt=assigned.salt if assigned else secrets.token_hex(8),
         rules=rules,
         later=later,
         plan=plan or plan_from_config(project.config.rollout),
         by=who,
         why=why,
     )
-    if beside is None or dealt != traffic_assignment(rollout, 0):  # else a start that was killed had moved the pointer
-        reason, after = UpdateReason(who=who, why=why or "rollout", verdict=verdict), beside.number if beside else 0
-        beside = register.point(f"{name}@canary", release, reason, after=after, deal=traffic_assignment(rollout, 0))
-    rollout = replace(rollout, started_at=beside.at, stage_at=beside.at)
+    if canary is None or assigned != traffic_assignment(
+        rollout, 0
+    ):  # else a start that was killed had moved the pointer
+        reason, after = UpdateReason(who=who, why=why or "rollout", verdict=verdict), canary.number if canary else 0
+        canary = register.point(f"{name}@canary", release, reason, after=after, deal=traffic_assignment(rollout, 0))
+    rollout = replace(rollout, started_at=canary.at, stage_at=canary.at)
     project.save(rollout)
     return rollout
 
@@ -451,7 +453,7 @@ def follow_rollout(
             last = latest_rollout(project)
             if last is None or last.standing == "running":
                 raise
-            callback(f"{last.current.name} ended meanwhile: {last.standing}. {last.why}")
+            callback(f"{last.current.name} was ended by another process: {last.standing}. {last.why}")
             return last
         said.of(rolling.rollout, decision)
         if rolling.rollout.standing != "running":
@@ -471,15 +473,15 @@ def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
     last = last_request_at(project.config.state, rollout.name, rollout.live)
     if last and at - last < timedelta(seconds=project.config.rollout.quiet_s):
         return ""
-    what = f"live was last asked at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "live has not been asked anything yet"
-    return f"{what}, and a rollout learns from requests alone: headway serve {rollout.name}@live answers them"
+    what = f"the last request to live was at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "live has had no request yet"
+    return f"{what}, and a rollout needs requests: headway serve {rollout.name}@live answers them"
 
 
 def _ignored_message(rollout: Rollout) -> str:
     """Say why requests to live give no evidence on the release."""
     if rollout.share:
-        return "callers name no key, and a canary is given to keys alone: docs/serving.md says how to name one"
-    return "live answers, but not beside this release: see what its server says, such as that it does not verify"
+        return "requests have no key, and a canary is assigned by key: docs/serving.md shows how to send one"
+    return "live answers without a shadow of this release: check the log of its server, such as for a release that does not verify"
 
 
 class _ChangeReporter:

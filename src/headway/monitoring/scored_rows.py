@@ -171,7 +171,7 @@ def calendar_windows(answered: ScoredRows, *, every: str) -> Iterator[tuple[date
     Raises ConfigError for an invalid length.
     """
     if not _WINDOW_LENGTH.fullmatch(every):
-        raise ConfigError(f"{every!r} is no length of a period", where="--every", hint="such as 1mo, 1w or 28d")
+        raise ConfigError(f"invalid period length {every!r}", where="--every", hint="such as 1mo, 1w or 28d")
     times = pl.Series("since", answered.times)
     starts = times.dt.truncate(every).unique().sort().to_frame()
     bounds = starts.with_columns(until=pl.col("since").dt.offset_by(every))
@@ -201,7 +201,9 @@ def time_expression(dataset: Dataset) -> pl.Expr:
     """Return the time of a row without its zone, in microseconds; raises DataError if the column holds no times."""
     column = dataset.roles.time
     if not column or not dataset.table.schema[column].is_temporal():
-        raise DataError(f"time column '{column}' is no time", hint="[data] time must name a date or datetime column")
+        raise DataError(
+            f"time column '{column}' holds no times", hint="[data] time must name a date or datetime column"
+        )
     return pl.col(column).cast(pl.Datetime("us")).dt.replace_time_zone(None)
 
 
@@ -235,7 +237,7 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     rows = logged if logged.is_empty() else logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0))
     if rows.is_empty():
         raise DataError(
-            f"the log has no answer of the live release of {name!r}",
+            f"the log has no prediction of the live release of {name!r}",
             where=str(state),
             hint=f"headway serve {name}@live",
         )

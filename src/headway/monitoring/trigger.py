@@ -65,7 +65,7 @@ def _reasons(situation: RetrainingInputs, policy: RetrainSection) -> Iterator[tu
     if grown >= policy.rows_grown:
         yield (
             "rows",
-            f"labelled rows grew by {grown:.0%}, from {situation.rows_trained:,} to {situation.rows_labeled:,}",
+            f"labeled rows grew by {grown:.0%}, from {situation.rows_trained:,} to {situation.rows_labeled:,}",
         )
     found = situation.calibration
     if found is not None and situation.off:
@@ -82,7 +82,7 @@ def _prices(situation: RetrainingInputs) -> Iterator[str]:
         word, sign = ("less", -1) if loss.high < 0 else ("more", 1)
         low, high = sorted((sign * loss.low, sign * loss.high))
         price = f"{format_amount(sign * loss.value)} [{format_amount(low)}, {format_amount(high)}]"
-        yield f"it is estimated to cost {price} a month {word} than when it was judged"
+        yield f"its decisions are estimated to cost {price} a month {word} than when it was judged"
     if situation.price_s is not None:
         yield f"a training takes about {situation.price_s:,.0f} s"
 

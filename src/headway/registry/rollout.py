@@ -225,12 +225,12 @@ LOSSES = {
 def rule_message(rule_result: RuleResult, measurement: Measurement) -> str:
     """Describe the result of a rule on its measurement.
 
-    Such as `of 412 paired answers on 96 keys, counted once a key, 23 decisions flipped (24 %, at least 12.1 % at any
+    Such as `of 412 paired answers on 96 keys, one per key, 23 decisions flipped (24 %, at least 12.1 % at any
     time), limit 5 %`.
     """
     rule = rule_result.rule
     limit = rule.at_most if rule.at_most is not None else rule.at_least
-    tail = "; more requests will tell" if rule_result.answer == "undecided" else ""
+    tail = "; more requests are needed" if rule_result.answer == "undecided" else ""
     return f"{_measured_message(measurement, _bound(rule_result, measurement))}, limit {_format_value(rule.measure, limit or 0.0)}{tail}"
 
 
@@ -248,7 +248,7 @@ def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
         few = f", and it has answered {rollout.of_release:,} of at least {least:,} requests"
         return met + (few if rollout.of_release < least else "")
     if verdict.rule_results and all(rule_result.measurement is None for rule_result in verdict.rule_results):
-        return f"no request{' with a key' if rollout.share else ''} has come to it yet"
+        return f"no request{' with a key' if rollout.share else ''} has reached it yet"
     return (
         "; ".join(rule_result.message for rule_result in verdict.rule_results if rule_result.answer == verdict.answer)
         or verdict.why
@@ -261,7 +261,7 @@ def _action_message(action: Action, rollout: Rollout) -> str:
         return f"{name} goes on to {rollout.plan.stages[rollout.stage + 1].name}"
     if action == "stop":
         return f"{name} ends inconclusive after {rollout.current.at_most_s:,.0f} s"
-    return {"promote": f"{name} goes live", "roll back": f"{name} is taken back"}.get(action, f"{name} stays")
+    return {"promote": f"{name} goes live", "roll back": f"{name} is rolled back"}.get(action, f"{name} stays")
 
 
 def _measured_message(measurement: Measurement, bound: str) -> str:
@@ -270,7 +270,7 @@ def _measured_message(measurement: Measurement, bound: str) -> str:
     if name in SHARES:
         what, happened = SHARES[name]
         count = round(measurement.value * measurement.n_groups)
-        return f"of {measurement.n_rows:,} {what} {keys}, counted once a key, {count:,} {happened} ({value}, {bound})"
+        return f"of {measurement.n_rows:,} {what} {keys}, one per key, {count:,} {happened} ({value}, {bound})"
     requests = f"over {measurement.n_rows:,} requests {keys}"
     if name.endswith(".drop"):
         subject = LOSSES.get(name, name.removesuffix(".drop"))
@@ -282,9 +282,9 @@ def _bound(rule_result: RuleResult, measurement: Measurement) -> str:
     """Return the bound that decided, or both if undecided."""
     low, high = (_format_value(measurement.name, each) for each in (measurement.low, measurement.high))
     if rule_result.answer == "undecided":
-        return f"from {low} to {high} at any look"
+        return f"from {low} to {high} at any time"
     upper = (rule_result.answer == "pass") == (rule_result.rule.at_most is not None)
-    return f"at most {high} at any look" if upper else f"at least {low} at any look"
+    return f"at most {high} at any time" if upper else f"at least {low} at any time"
 
 
 def _format_value(name: str, value: float) -> str:
@@ -342,7 +342,7 @@ def _hash_parameters(salt: str) -> tuple[int, int]:
 CHURN = "decision_churn"
 DECISION = "decision"
 LOSS = ".drop"
-# Yes or no of the answer that a caller got; at a canary these compare callers, since nobody waits for a paired answer.
+# 0 or 1 for each answer that a caller got; in a canary stage they compare callers, since callers do not wait for a paired answer.
 PER_REQUEST = ("error_rate", "slow_requests")
 MEASURES = (CHURN, *(name + end for name in (*PER_REQUEST, "brier") for end in ("", LOSS)))
 

@@ -66,5 +66,5 @@ def test_what_holds_no_pair_or_no_column_is_an_error_with_the_mend(tmp_path):
         read_annotations(tmp_path / "x.csv")
     with pytest.raises(DataError, match="two annotators"):
         annotation_matrix(pl.DataFrame({"key": ["a", "b"], "who": ["x", "y"], "label": [1, 1]}))
-    with pytest.raises(DataError, match="no label was kept"):
+    with pytest.raises(DataError, match="no label is stored"):
         stored_annotations(tmp_path, "n")

@@ -46,9 +46,9 @@ def test_each_change_is_told_once_until_the_end(served):
     ended = follow_rollout(served.project, callback=said.append, wait=time.wait)
 
     assert (ended.standing, time.waits, len(said)) == ("rolled back", 4, 3)
-    assert said[0] == "shadow stays: no request has come to it yet"
+    assert said[0] == "shadow stays: no request has reached it yet"
     assert said[1].startswith("shadow stays after 10 requests: error_rate.drop undecided")
-    assert said[2].startswith("shadow is taken back: of 110 paired answers")
+    assert said[2].startswith("shadow is rolled back: of 110 paired answers")
 
 
 def test_stages_are_told_as_they_are_reached(served):
@@ -78,7 +78,7 @@ def test_who_is_not_patient_leaves_it_as_it_stands_once_nobody_asks(served):
     time = Time()
     left = follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time, patient=False)
     assert (left.standing, time.waits) == ("running", 300)
-    assert said[-1].startswith("live has not been asked anything yet, and a rollout learns from requests alone")
+    assert said[-1].startswith("live has had no request yet, and a rollout learns from requests alone")
     assert control.latest_rollout(served.project).standing == "running"
 
 
@@ -101,7 +101,7 @@ def test_live_that_was_asked_just_now_is_not_unasked(served):
     served.serve(1)
     rollout, now = control.latest_rollout(served.project), datetime.now(UTC)
     assert idle_message(served.project, rollout, now) == ""
-    assert "live was last asked at 20" in idle_message(served.project, rollout, now + timedelta(seconds=301))
+    assert "the last request to live was at 20" in idle_message(served.project, rollout, now + timedelta(seconds=301))
 
 
 def test_another_who_ends_it_ends_the_watch_with_the_reason(served):

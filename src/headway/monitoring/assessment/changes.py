@@ -55,7 +55,7 @@ def compare_distributions(opening: Assessment, last: DriftTest, dataset: Dataset
     try:
         drift = load_detector(DETECTOR)(windows)
     except NotApplicable as reason:
-        return DriftTest(count=last.count, n_groups=last.n_groups, message=f"cannot be told: {reason.what}")
+        return DriftTest(count=last.count, n_groups=last.n_groups, message=f"not tested: {reason.what}")
     p = next(each.value for each in drift.measurements if each.name == "drift.p" and not each.slice)
     shifts = _shifts(windows, drift) if drift.alarm else ()
     message = _result_message(windows, p, level, [each.column for each in shifts])
@@ -74,7 +74,7 @@ def distribution_finding(opening: Assessment, found: DriftTest) -> list[Finding]
             where="distributions",
             measured=found.p,
             limit=found.level,
-            hint="repair the source of a column that broke, or train anew where the world changed: headway watch",
+            hint="fix the source of a column that broke, or retrain if the world changed: headway watch",
         )
     ]
 
@@ -85,7 +85,7 @@ def _result_message(windows: Windows, p: float, level: float, moved: list[str]) 
     on = f"p {p:.2g}, limit {level:.2g}, over {columns} columns of {after} groups against {before}"
     if p > level:
         return f"no change is shown ({on})"
-    return on + (f"; shown of {', '.join(moved[:NAMED_COLUMNS])}" if moved else "; of no column by itself")
+    return on + (f"; shown for {', '.join(moved[:NAMED_COLUMNS])}" if moved else "; for no single column")
 
 
 def _sample_windows(before: pl.DataFrame, now: pl.DataFrame, *, run: int, alpha: float) -> Windows:
@@ -133,7 +133,7 @@ def source_finding(before: Assessment, now: Assessment) -> list[Finding]:
             severity="warn",
             message=f"the source is '{now.source}', and was '{before.source}' when assessed on {before.at[:10]}",
             where="[data] source",
-            hint="read what this assessment finds; compare with headway check --history",
+            hint="read the findings of this assessment; compare with headway check --history",
         )
     ]
 
@@ -155,7 +155,7 @@ def schema_finding(before: Assessment, now: Assessment) -> list[Finding]:
             where="columns",
             measured=float(len(changes)),
             limit=0.0,
-            hint="say of a new column when it is known: [data.known] COLUMN; train anew before the model is asked",
+            hint="declare when a new column is known: [data.known] COLUMN; retrain before predicting with it",
         )
     ]
 
@@ -192,7 +192,7 @@ def settings_finding(before: Assessment, now: Assessment) -> list[Finding]:
     changed = [name for name, text in now.settings.items() if before.settings.get(name, text) != text]
     if not changed:
         return []
-    told = ", ".join(
+    listed = ", ".join(
         f"{name} was {_shorten(before.settings[name])}, is {_shorten(now.settings[name])}"
         for name in changed[:NAMED_SETTINGS]
     )
@@ -201,7 +201,7 @@ def settings_finding(before: Assessment, now: Assessment) -> list[Finding]:
         Finding(
             code="D061",
             severity="note",
-            message=f"settings of the checks changed since {before.at[:10]}: {told}{more}",
+            message=f"settings of the checks changed since {before.at[:10]}: {listed}{more}",
             where="headway.toml",
             measured=float(len(changed)),
             limit=0.0,

@@ -78,12 +78,12 @@ def open_assessed_dataset(project: Project, callback: Callable[[str], object]) -
 def unassessed_finding(before: Assessment | None, dataset: Dataset) -> Finding | None:
     """Return a finding (D057) on data that a model is monitored or trained with and no assessment covers; None otherwise."""
     if before is None:
-        return _unassessed(f"no check was ever made of {dataset.name}", 1.0)
+        return _unassessed(f"{dataset.name} was never checked", 1.0)
     if before.dataset == dataset.digest:
         return None
     later = later_rows(dataset, before.until)
     if later is None:
-        return _unassessed(f"the data are no longer those that were checked on {before.at[:10]}", None)
+        return _unassessed(f"the data are not those that were checked on {before.at[:10]}", None)
     rows, share = len(later.table), len(later.table) / len(dataset.table)
     return _unassessed(
         f"{rows:,} of {len(dataset.table):,} rows ({share:.1%}) are later than the last check, of {before.at[:10]}",

@@ -9,7 +9,7 @@ feature as well as to many small changes. The p-value of each feature is correct
 (Westfall and Young 1993).
 
 A small significance level needs more permutations; sampling stops early only far from an alarm, so that early stopping
-adds none. A pattern that repeats every `run` groups is removed first: a month with five Saturdays is no drift. In long
+adds none. A pattern that repeats every `run` groups is removed first: a month with five Saturdays is not drift. In long
 windows runs are lengthened as long as 8 of them remain, which leaves the least dependence between them.
 """
 
@@ -83,7 +83,7 @@ def _require_resolution(windows: Windows, blocks: PermutationBlocks) -> None:
         sizes = f"{blocks.n_groups[0]} and {blocks.n_groups[1]} groups, {blocks.run} neighbours as one,"
         raise NotApplicable(
             f"{sizes} are too few to show a change at a chance of {windows.alpha:.2g}",
-            where=f"no p below {least:.2g} could come out",
+            where=f"the smallest possible p is {least:.2g}",
             hint="take longer windows",
         )
 
@@ -230,7 +230,7 @@ def _overall_finding(windows: Windows, blocks: PermutationBlocks, p: float) -> l
         f"the inputs changed (p {p:.3g} over {len(windows.signature.inputs)} features): "
         f"{rows[0]:,} rows of {groups[0]} groups against {rows[1]:,} of {groups[1]}"
     )
-    hint = "repair the source of a feature that broke, or train anew where the world changed"
+    hint = "fix the source of a feature that broke, or retrain if the world changed"
     return [
         Finding(code="O001", severity="warn", message=message, where="all", measured=p, limit=windows.alpha, hint=hint)
     ]

@@ -32,9 +32,7 @@ from headway.storage import atomic
 
 _DOMAIN = "headway forget\0"
 _SLACK_S = 1.0
-BEYOND_REACH = (
-    "what lies elsewhere is not reached: backups, files that headway predict wrote, blocks that the disk has freed",
-)
+BEYOND_REACH = ("not reached: backups, files written by headway predict, freed disk blocks",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +76,9 @@ def erasure_subject(key: str, secret: HashKey) -> str:
 
 def _require_one_criterion(request: ErasureRequest) -> None:
     if bool(request.key) == bool(request.older):
-        raise ConfigError("one of a key and an age says what is forgotten", hint="headway erase KEY, or --older 90d")
+        raise ConfigError("give either a key or an age", hint="headway erase KEY, or --older 90d")
     if request.key and not request.key.strip():
-        raise DataError("a key of spaces belongs to nobody", hint="headway erase KEY")
+        raise DataError("a key of spaces is not a key", hint="headway erase KEY")
 
 
 def _target_of(request: ErasureRequest, secret: HashKey) -> tuple[ErasureTarget, JournalHeader]:
@@ -97,7 +95,7 @@ def _cutoff(now: datetime, length: timedelta) -> datetime:
     try:
         return now - length
     except OverflowError as error:
-        raise ConfigError("there was no such time", where="--older", hint="90d") from error
+        raise ConfigError("the age is out of range", where="--older", hint="90d") from error
 
 
 def _mark(header: JournalHeader) -> tuple[str, str]:
@@ -149,9 +147,9 @@ def _erasure_record(
 def _model_notes(project: Project) -> tuple[str, ...]:
     """Say where traces of a key may remain that no program can remove."""
     config, made = project.config, len(list((project.config.state / "releases").glob("*/*/")))
-    learned = f"{made:,} signed releases were made before: what a model learned of somebody stays in it until it is"
-    source = f"{config.data.source or 'the source'} is not changed: take the rows out there"
-    return (f"{learned} trained without their rows (headway retrain)", source) if made else (source,)
+    learned = f"{made:,} signed releases were made before: what a model learned from these rows stays in it until it is"
+    source = f"{config.data.source or 'the source'} is not changed: remove the rows there"
+    return (f"{learned} retrained without them (headway retrain)", source) if made else (source,)
 
 
 KIND = kind_of(ErasureProof)
@@ -173,7 +171,7 @@ def load_erasures(project: Project) -> list[Erasure]:
         erasure = _decode_erasure(signed.content, subject)
         if (erasure.name, erasure.number, erasure.before) != (project.name, number, before):
             hint = "restore the state from a backup"
-            raise Refused(f"{subject} does not follow the one before it: one was taken out", hint=hint)
+            raise Refused(f"{subject} does not follow the one before it: a record was removed", hint=hint)
         found.append(erasure)
         before = digest_of(signed.content)
     return found
@@ -190,4 +188,4 @@ def _decode_erasure(content: bytes, subject: str) -> Erasure:
     try:
         return convert(current_form(json.decode(content), Erasure), Erasure)
     except MsgspecError as error:
-        raise StoreError(f"{subject} is of another headway", where=str(error)) from error
+        raise StoreError(f"{subject} was written by another version of headway", where=str(error)) from error

@@ -78,7 +78,7 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
         path.unlink(missing_ok=True)
         atomic.sync(path.parent)
     elif (table := read_segment(path)) is not None:
-        # with no row left it stays all the same: a process of the log that was killed makes only what is not there
+        # an empty segment stays: a log writer that was killed recreates only what does not exist
         left = table.filter(~pl.col(KEY).is_in(target.keys))
         segments.save(path.parent, {each.name: _column(each) for each in left}, name=path.name)
 
@@ -127,11 +127,11 @@ def file_digest(path: Path) -> str:
 
 
 def _count(content: mmap.mmap, key: bytes, *, alone: bool) -> int:
-    count, place = 0, content.find(key)
-    while place >= 0:
-        beside = content[max(place - 1, 0) : place] + content[place + len(key) : place + len(key) + 1]
-        count += not (alone and _WORD.search(beside))
-        place = content.find(key, place + 1)
+    count, start = 0, content.find(key)
+    while start >= 0:
+        neighbors = content[max(start - 1, 0) : start] + content[start + len(key) : start + len(key) + 1]
+        count += not (alone and _WORD.search(neighbors))
+        start = content.find(key, start + 1)
     return count
 
 

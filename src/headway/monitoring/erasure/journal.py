@@ -37,9 +37,9 @@ class ErasureJournal:
         if (self.header.subject, bool(self.header.older_than)) != (header.subject, bool(header.older_than)):
             what = f"those older than {self.header.older_than}" if self.header.older_than else "those of another key"
             raise StoreError(
-                f"an erasure of rows, {what}, was begun at {self.header.begun_at} and is not done",
+                f"an erasure of rows, {what}, was started at {self.header.begun_at} and is not done",
                 where=str(path),
-                hint="give the command for it again; it goes on from where it was",
+                hint="run its command again to resume it",
             )
         self.touched = {
             each.path: each for each in (msgspec.json.decode(line, type=AffectedFile) for line in lines[1:])

@@ -14,18 +14,18 @@ from headway.core.erasure import Residual
 from headway.monitoring.erasure import files
 from headway.storage import quarantined, segments
 
-OTHER_KEYS = "it is a part of other keys there"
-PART_OF_WORD = "its letters are a part of longer words or of numbers there"
-WRITTEN_SINCE = "it was asked, labelled or written again since"
+OTHER_KEYS = "it is part of other keys there"
+PART_OF_WORD = "its characters are part of longer words or numbers there"
+WRITTEN_SINCE = "it was requested, labeled or written again since"
 WHY = {
-    "releases": "a signed release that traffic can be rolled back to names it",
-    "blobs": "a model or a release that was made before names it",
-    "state.sqlite": "a record names it that verdicts and signatures are made over",
+    "releases": "a signed release that can be rolled back to contains it",
+    "blobs": "an earlier model or release contains it",
+    "state.sqlite": "a record contains it that verdicts and signatures cover",
 }
 UNKNOWN_FILE = "headway does not write here"
 DATABASE = "state.sqlite"
-# Whoever closes a file of a database lets go of all the locks that its process has on it (POSIX), SQLite's too: the
-# state is open here, so that its files are read by another process. Keys go by stdin, where no list of processes shows.
+# Closing a file of a database releases all POSIX locks of the process on it, SQLite's too. The state is open here, so its
+# files are read by another process. Keys are passed by stdin, which no process list shows.
 _COUNT = """
 import json, sys
 from pathlib import Path

@@ -29,7 +29,7 @@ from headway.storage import traffic
 
 COLUMNS = ("key", "who", "label")
 MAX_PAIRED_ANNOTATORS = 8
-_MEND = "a csv or parquet file with columns key, who and label: a line for each label that somebody gave"
+_HINT = "a csv or parquet file with columns key, who and label: one line for each label"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +47,7 @@ def read_annotations(file: Path) -> pl.DataFrame:
     table = read_file(file)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
-        raise DataError(f"the file has no column '{missing[0]}'", where=str(file), hint=_MEND)
+        raise DataError(f"the file has no column '{missing[0]}'", where=str(file), hint=_HINT)
     return table
 
 
@@ -56,7 +56,7 @@ def stored_annotations(state: Path, name: str) -> pl.DataFrame:
     tables = SegmentReader(traffic.labels_folder(state, name), [*LABEL_SCHEMA]).read()
     if not tables:
         raise DataError(
-            "no label was kept yet", where=str(state), hint="headway labels add FILE, or headway labels agree FILE"
+            "no label is stored yet", where=str(state), hint="headway labels add FILE, or headway labels agree FILE"
         )
     return pl.concat(tables).sort("at_us", maintain_order=True)
 
@@ -88,7 +88,7 @@ def annotation_matrix(table: pl.DataFrame) -> Annotations:
     paired = (labels != MISSING_LABEL).sum(axis=1) >= 2
     if not paired.any():
         raise DataError(
-            f"no item has labels of two annotators: {len(items):,} items, {len(annotators)} annotators", hint=_MEND
+            f"no item has labels of two annotators: {len(items):,} items, {len(annotators)} annotators", hint=_HINT
         )
     kept = items.filter(pl.Series(paired))
     named = kept["group"] if "group" in kept.columns else kept["key"]

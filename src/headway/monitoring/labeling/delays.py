@@ -37,9 +37,9 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
         return None
     joined = first.join(_first_label_times(project), on="key", how="left", maintain_order="left")
     now = now_us or time.time_ns() // 1000
-    told = joined["told_us"].fill_null(now).to_numpy()
-    waited = np.maximum(told - joined["at_us"].to_numpy(), 0) / 1e6
-    known = joined["told_us"].is_not_null().to_numpy()
+    labeled_us = joined["labeled_us"].fill_null(now).to_numpy()
+    waited = np.maximum(labeled_us - joined["at_us"].to_numpy(), 0) / 1e6
+    known = joined["labeled_us"].is_not_null().to_numpy()
     declared = parse_delay(project.config.data.label_delay).total_seconds()
     return Delays(
         n_requests=len(joined),
@@ -87,4 +87,4 @@ def _first_label_times(project: Project) -> pl.DataFrame:
     """Return when the first label of each key arrived."""
     tables = SegmentReader(traffic.labels_folder(project.config.state, project.name), [*LABEL_SCHEMA]).read()
     labels = pl.concat(tables) if tables else pl.DataFrame(schema=LABEL_SCHEMA)
-    return labels.group_by("key").agg(told_us=pl.col("at_us").min())
+    return labels.group_by("key").agg(labeled_us=pl.col("at_us").min())

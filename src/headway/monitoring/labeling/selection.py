@@ -35,13 +35,12 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     variant = bundle.release.variant
     if variant.task not in ("binary", "multiclass"):
         raise DataError(
-            f"what to label next is told by probabilities, and task '{variant.task}' has none", where=f"{name}@live"
+            f"selection of rows to label needs class probabilities, and task '{variant.task}' has none",
+            where=f"{name}@live",
         )
     waiting = _unlabeled_requests(project, bundle.digest)
     if waiting.is_empty():
-        raise DataError(
-            "no request with a key waits for its label", where=str(state), hint=f"headway serve {name}@live"
-        )
+        raise DataError("no request with a key is without a label", where=str(state), hint=f"headway serve {name}@live")
     probabilities = _probabilities(waiting)
     rows = waiting.select(f"in.{each}" for each in variant.signature.names).cast(pl.Float64).to_numpy()
     days = day_numbers(waiting["at_us"].to_numpy().astype("datetime64[us]"))

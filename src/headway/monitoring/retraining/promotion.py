@@ -50,7 +50,7 @@ def begin_promotion(project: Project, found: Retraining, *, who: str, why: str =
     if live and live.release == found.release:
         return Promotion(stands="live", message=f"it is live by {live.who}: {live.why}", retraining=found)
     if live is None or live.release != found.live:
-        raise Refused("live is no longer what this retraining was judged against", hint="headway retrain")
+        raise Refused("live is not the release that this retraining was judged against", hint="headway retrain")
     tried = None if why else _previous_attempt(project, found)
     if tried:
         return tried
@@ -75,7 +75,7 @@ def check_promotion(project: Project) -> Promotion:
     """Step the running rollout once if it is a retraining's; one that a person started is left to that person."""
     rollout = control.require_running_rollout(project)
     if _retraining_of(project, rollout) is None:
-        return _promotion_of(project, rollout, f"a rollout of another release is running, begun by {rollout.by}")
+        return _promotion_of(project, rollout, f"a rollout of another release is running, started by {rollout.by}")
     one = control.RolloutController(project, rollout)
     decision = one.look()
     return _promotion_of(project, one.rollout, decision.message)
@@ -92,7 +92,7 @@ def follow_promotion(
     if _retraining_of(project, rollout) is None:
         return check_promotion(project)
     last = follow_rollout(project, callback=callback, wait=wait, patient=False)
-    quiet = f"{last.current.name} stays: in {project.config.rollout.quiet_s:g} s nothing came that tells of it"
+    quiet = f"{last.current.name} stays: in {project.config.rollout.quiet_s:g} s no request gave evidence"
     return _promotion_of(project, last, quiet if last.standing == "running" else last.why)
 
 
@@ -128,10 +128,10 @@ def _promote_by_rollout(project: Project, found: Retraining, *, who: str, why: s
     if running is None or running.release != found.release:
         if not project.config.serve.log:
             raise Refused(
-                "servers keep no log, so a canary would learn nothing", where="[serve] log = false", hint=AT_ONCE
+                "servers keep no log, so a canary rollout has no evidence", where="[serve] log = false", hint=AT_ONCE
             )
         running = control.start_rollout(project, found.release, who=who, why=why or found.message)
-    return _promotion_of(project, running, f"its rollout begins with {running.current.name}")
+    return _promotion_of(project, running, f"its rollout starts with {running.current.name}")
 
 
 def _previous_attempt(project: Project, found: Retraining) -> Promotion | None:
@@ -147,9 +147,7 @@ def _previous_attempt(project: Project, found: Retraining) -> Promotion | None:
     last = next((rollout for rollout in kept if rollout.release == digest), None)
     if last is None or last.standing == "running":
         return None
-    message = (
-        f"its rollout of {last.started_at[:16]} ended {last.standing} and is not begun again by itself: {last.why}"
-    )
+    message = f"its rollout of {last.started_at[:16]} ended {last.standing} and is not started again automatically: {last.why}"
     return Promotion(stands=OUTCOMES[last.standing], message=message, todo=again, retraining=found, rollout=last)
 
 
@@ -163,6 +161,6 @@ def _promotion_of(project: Project, rollout: Rollout, message: str) -> Promotion
     found = _retraining_of(project, rollout)
     if rollout.standing != "running":
         return Promotion(stands=OUTCOMES[rollout.standing], message=message, retraining=found, rollout=rollout)
-    nobody = idle_message(project, rollout, control.utc_now())
-    more = f"; {nobody}; where no server is to answer, {AT_ONCE} makes it live" if nobody else ""
+    idle = idle_message(project, rollout, control.utc_now())
+    more = f"; {idle}; without servers, {AT_ONCE} makes it live" if idle else ""
     return Promotion(stands="rolling out", message=message + more, todo=FOLLOW, retraining=found, rollout=rollout)

@@ -71,7 +71,7 @@ def prepare_recalibration(
     chosen = rows.groups >= np.unique(rows.groups)[-days:][0]
     table = rows.subset(chosen).table
     found = fit_rolling_calibrator(raw, rows.labels, rows.groups, days=days, by=project.config.retrain.recalibrate_by)
-    name = f"the last {days} labelled groups, each with the repair of the day"
+    name = f"the last {days} labeled groups, each with the calibrator of its day"
     return RollingRecalibration(
         rows=rows,
         raw=raw,
@@ -148,22 +148,22 @@ def _day_by_day(project: Project, rolling: RollingRecalibration) -> Floats:
 
 def _require_groups(rows: ScoredRows, dataset: Dataset, days: int) -> None:
     if not dataset.roles.groups:
-        raise DataError("recalibration goes by groups, such as days", where="[data] groups", hint='groups = "date"')
-    if days < FEWEST_GROUPS:
+        raise DataError("recalibration needs groups, such as days", where="[data] groups", hint='groups = "date"')
+    if days < MIN_GROUPS:
         raise DataError(
-            f"recalibrate_days is {days}: a shift needs {FEWEST_GROUPS} groups", where="[retrain] recalibrate_days"
+            f"recalibrate_days is {days}: a shift needs {MIN_GROUPS} groups", where="[retrain] recalibrate_days"
         )
     count = len(np.unique(rows.groups))
-    if count < 2 * FEWEST_GROUPS:
+    if count < 2 * MIN_GROUPS:
         raise DataError(
-            f"{count} labelled groups have come since live was trained, at least {2 * FEWEST_GROUPS} are needed",
+            f"{count} labeled groups have arrived since live was trained, at least {2 * MIN_GROUPS} are needed",
             where=dataset.name,
             hint="wait for more labels",
         )
 
 
 SPREAD = 0.5
-FEWEST_GROUPS = 7
+MIN_GROUPS = 7
 _SMALLEST = 1e-6
 _STEPS = 50
 _ENOUGH = 1e-10
@@ -194,7 +194,7 @@ def fit_rolling_calibrator(
     """
     _require_valid(scores, labels, groups)
     numbers = np.unique(groups)[-days:]
-    if len(numbers) < FEWEST_GROUPS:
+    if len(numbers) < MIN_GROUPS:
         return Calibrator()
     recent = groups >= numbers[0]
     scores, labels, codes = scores[recent], labels[recent], np.searchsorted(numbers, groups[recent])

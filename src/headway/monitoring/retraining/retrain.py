@@ -72,7 +72,7 @@ def prepare_retraining(
     since = end - timedelta(days=project.config.retrain.judged_days)
     if since < deployed.trained_until:
         raise DataError(
-            f"the last labelled days begin at {since:%F}, and the live release learned from days up to "
+            f"the last labeled days begin at {since:%F}, but the live release was trained on days up to "
             f"{deployed.trained_until:%F}",
             where=f"{FILE} [retrain] judged_days",
             hint="wait for more labels",
@@ -94,8 +94,8 @@ def _changed_training_rows(project: Project, deployed: DeployedRelease, dataset:
     try:
         then = select_period(dataset, since, until, name="train")
     except DataError as error:
-        message = f"the rows that live learned from are gone: {error.what}"
-        return (Finding(code="D065", severity="warn", message=message, where=error.where, hint="bring them back"),)
+        message = f"the rows that live was trained on are gone: {error.what}"
+        return (Finding(code="D065", severity="warn", message=message, where=error.where, hint="restore them"),)
     if table_digest(labeled_rows(then).table) == deployed.training.dataset:
         return ()
     found = origins.changed_rows(project, then, deployed.training.dataset)
@@ -123,7 +123,7 @@ def retrain(
     began = time.perf_counter()
     origins.save_versions(project, {"train": data.rows, "test": data.holdout}, code=data.recipe)
     trainings = _trainings(project, deployed, data, callback)
-    callback("judge against live")
+    callback("evaluate against live")
     frontier = _frontier(project, deployed, data, trainings)
     found = Retraining(
         name=project.name,
@@ -240,7 +240,7 @@ def _outcome_message(verdict: Verdict, trainings: list[Training]) -> str:
     seeds = f"{len(trainings)} seeds" if len(trainings) > 1 else "one training"
     unmet = "; ".join(each.message for each in verdict.rule_results if each.answer != "pass")
     return (
-        f"trained anew on {first.n_rows:,} rows before {first.until[:10]} ({seeds}, {seconds:.1f} s): "
+        f"retrained on {first.n_rows:,} rows before {first.until[:10]} ({seeds}, {seconds:.1f} s): "
         + ("shown to be better than live" if not unmet else f"{verdict.answer} against live: {unmet}")
-        + f", on days from {first.judged_since[:10]} that neither learned from"
+        + f", on days from {first.judged_since[:10]} that neither was trained on"
     )
