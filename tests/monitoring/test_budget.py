@@ -1,4 +1,4 @@
-"""The year's chance of a false sentence: how much each period may spend, and that none is required twice."""
+"""The false-alarm budget of a year: the level of each period, and that no period is tested twice."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_who_is_not_patient_leaves_it_as_it_stands_once_nobody_asks(served):
     time = Time()
     left = follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time, patient=False)
     assert (left.standing, time.waits) == ("running", 300)
-    assert said[-1].startswith("live has had no request yet, and a rollout learns from requests alone")
+    assert said[-1].startswith("live has had no request yet, and a rollout needs requests")
     assert control.latest_rollout(served.project).standing == "running"
 
 
