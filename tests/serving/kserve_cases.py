@@ -50,7 +50,7 @@ def test_the_server_and_the_model_are_live_and_ready():
 
 @pytest.mark.parametrize("binary_in", [False, True])
 @pytest.mark.parametrize("binary_out", [False, True])
-def test_rows_are_answered_in_json_and_in_bytes(binary_in, binary_out):
+def test_rows_are_answered_in_json_and_raw(binary_in, binary_out):
     columns = [
         given(name, np.array([at, 3.0]), "FP64", binary=binary_in) for at, name in zip((1, 2, 6), "abc", strict=True)
     ]
@@ -79,7 +79,7 @@ def test_rows_are_answered_over_grpc(binary):
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_texts_are_answered(binary):
+def test_strings_are_answered(binary):
     inputs = [
         given("size", np.array([4, 5]), "INT64", binary=binary),
         given("carrier", np.array(["WN", "AA"], dtype=np.object_), "BYTES", binary=binary),

@@ -38,21 +38,21 @@ def http(status: int, body: bytes) -> bytes:
     return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
 
 
-def test_answers_come_as_an_array_whose_missing_ones_are_nan(server):
+def test_predictions_are_an_array_with_nan_for_null(server):
     with Client(server.address) as client:
         answers = client.infer("flights", {"a": [1, 4], "b": [2.0, None], "c": [6, float("nan")]})
     assert answers.dtype == np.float64
     np.testing.assert_array_equal(answers, [[3.0], [np.nan]])
 
 
-def test_arrays_texts_and_truths_may_be_sent(server):
+def test_arrays_strings_and_booleans_may_be_sent(server):
     with Client(server.address) as client:
         arrays = {name: np.array([1.5, 2.5], dtype=np.float32) for name in "abc"}
         assert client.infer("flights", arrays).tolist() == [[1.5], [2.5]]
         assert client.infer("mixed", {"size": [True, False], "carrier": ["WN", None]})[0, 0] == 1.5
 
 
-def test_the_words_of_the_server_are_in_the_error(server):
+def test_the_error_has_the_message_of_the_server(server):
     with Client(server.address) as client:
         with pytest.raises(DataError) as error:
             client.infer("flights", {"a": [1], "b": [2]})
@@ -61,7 +61,7 @@ def test_the_words_of_the_server_are_in_the_error(server):
             client.infer("other", {})
 
 
-def test_a_connection_that_was_closed_meanwhile_is_opened_again():
+def test_a_closed_connection_is_reopened():
     with (
         serving(loaded(), limits=ConnectionLimits(request_s=0.1, idle_s=0.1)) as server,
         Client(server.address) as client,
@@ -73,7 +73,7 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again():
         assert client.infer("flights", columns)[0, 0] == 1
 
 
-def test_a_server_that_is_not_there_gives_no_answer():
+def test_an_unreachable_server_is_an_error():
     with saying() as address, Client(address) as client:
         pass
     with pytest.raises(StoreError, match="the server does not answer"):
@@ -81,7 +81,7 @@ def test_a_server_that_is_not_there_gives_no_answer():
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", http(200, b"x")[:-1]])
-def test_words_that_are_no_answer_are_none(answer):
+def test_an_invalid_response_is_an_error(answer):
     with saying(answer) as address, Client(address) as client, pytest.raises(StoreError, match="does not answer"):
         client.infer("flights", {})
 
@@ -92,18 +92,18 @@ def test_a_broken_server_is_an_error_of_the_server():
         client.infer("flights", {})
 
 
-def test_an_error_without_words_says_its_status():
+def test_an_error_without_a_message_has_its_status():
     message = http(404, b"<html>")
     with saying(message) as address, Client(address) as client, pytest.raises(DataError, match="status 404"):
         client.infer("flights", {})
 
 
-def test_ready_waits_until_the_server_is():
+def test_ready_waits_until_the_server_is_ready():
     with saying(http(503, b'{"ready":false}'), http(200, b'{"ready":true}')) as address, Client(address) as client:
         client.ready()
 
 
-def test_ready_gives_up_in_time():
+def test_ready_fails_after_its_time_limit():
     with saying() as address:
         pass
     with Client(address) as client, pytest.raises(StoreError, match=r"not ready after 0\.01 s"):
@@ -111,11 +111,11 @@ def test_ready_gives_up_in_time():
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8080", "ftp://localhost", "http://"])
-def test_an_address_of_another_form_is_refused(address):
+def test_an_invalid_address_is_rejected(address):
     with pytest.raises(ConfigError, match="invalid server address"):
         Client(address)
 
 
-def test_a_name_may_hold_anything():
+def test_a_model_name_may_have_any_characters():
     with serving(loaded(name="my model", signature=MIXED)) as server, Client(server.address) as client:
         assert client.infer("my model", {"size": [4], "carrier": ["AA"]})[0, 0] == 2

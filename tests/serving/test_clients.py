@@ -70,7 +70,7 @@ def run_cases(made: Environment, told: Mapping[str, str], *names: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_client_of_triton_works_unchanged():
+def test_tritons_client_works_unchanged():
     with environment("tritonclient[http,grpc]==2.73.0", "pytest") as made, models() as told:
         run_cases(made, told, "triton_cases.py", "triton_grpc_cases.py")
         run_the_page(made)
@@ -98,13 +98,13 @@ def run_the_page(made: Environment) -> None:
 
 
 @pytest.mark.slow
-def test_the_client_of_kserve_works_unchanged():
+def test_kserves_client_works_unchanged():
     with environment("kserve==0.21.0", "pytest") as made, models() as told:
         run_cases(made, told, "kserve_cases.py")
 
 
 @pytest.mark.slow
-def test_the_openapi_document_is_valid_and_the_server_keeps_to_it_whatever_is_asked(tmp_path):
+def test_the_openapi_document_is_valid_and_describes_every_response(tmp_path):
     with environment("schemathesis==4.32.5", "openapi-spec-validator==0.9.0") as made, serving(loaded()) as server:
         document = tmp_path / "openapi.json"
         document.write_bytes(ask(server, "/openapi.json").body)
@@ -118,7 +118,7 @@ def test_the_openapi_document_is_valid_and_the_server_keeps_to_it_whatever_is_as
 
 
 @pytest.mark.long
-def test_the_load_generator_of_triton_runs_to_its_end():
+def test_tritons_load_generator_runs_to_its_end():
     with environment("perf-analyzer==2.60.0") as made, models() as told:
         short = ("--measurement-interval", "300", "--stability-percentage", "999", "--max-trials", "3")
         for name in ("flights", "mixed"):

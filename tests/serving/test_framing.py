@@ -50,14 +50,14 @@ EMPTY = "\r\n0\r\n\r\n"
         f"{CHUNKED}\r\n\r\n1\r\na\r\n0\r\nContent-Length: 9\r\n\r\n",
     ],
 )
-def test_what_two_readers_could_take_for_different_requests_is_refused(server, rest):
+def test_requests_with_ambiguous_framing_are_refused(server, rest):
     with Peer(server) as peer:
         peer.say(b"POST /v2 HTTP/1.1\r\nHost: localhost\r\n" + rest.encode() + INFER)
         assert peer.hear().status == 400
         assert peer.closed()
 
 
-def test_no_body_comes_in_chunks_in_http_1_0(server):
+def test_a_chunked_body_is_refused_in_http_1_0(server):
     with Peer(server) as peer:
         peer.say(f"POST /v2 HTTP/1.0\r\nHost: localhost\r\n{CHUNKED}\r\n{EMPTY}".encode())
         assert peer.hear().status == 400

@@ -97,7 +97,7 @@ def test_the_server_and_the_model_are_live_ready_and_described(caller):
     assert [each.name for each in caller.ask("RepositoryIndex").models] == ["flights", "mixed"]
 
 
-def test_health_is_told_of_the_whole_and_of_the_service_and_of_no_other(caller):
+def test_health_covers_the_server_and_its_service_and_no_other(caller):
     for service in ("", SERVICE):
         content = HEALTH["HealthCheckRequest"](service=service).SerializeToString()
         assert HEALTH["HealthCheckResponse"].FromString(caller.raw(CHECK, content)).status == 1
@@ -106,7 +106,7 @@ def test_health_is_told_of_the_whole_and_of_the_service_and_of_no_other(caller):
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_a_server_that_leaves_is_not_ready():
+def test_a_draining_server_is_not_ready():
     with serving(loaded()) as server:
         grpc_server = open_grpc(replace(server.inside, draining=lambda: True), "localhost", 0)
         with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
@@ -116,7 +116,7 @@ def test_a_server_that_leaves_is_not_ready():
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_rows_are_answered_in_the_form_that_they_came_in(caller, raw):
+def test_rows_are_answered_in_the_form_of_the_request(caller, raw):
     answer = caller.infer(raw=raw, id="7")
     (output,) = answer.outputs
     assert (answer.id, output.name, list(output.shape)) == ("7", "probability", [1, 1])
@@ -141,7 +141,7 @@ def test_a_matrix_of_each_type_is_answered(caller, datatype, member):
     assert list(answer.outputs[0].contents.fp64_contents) == [np.float64(2) / 3, 1.0]
 
 
-def test_half_floats_and_missing_values_come_as_bytes(caller):
+def test_half_floats_and_missing_values_are_raw_contents(caller):
     inputs = [{"name": "rows", "shape": [1, 3], "datatype": "FP16"}]
     content = np.array([1, 2, np.nan], dtype="<f2").tobytes()
     answer = caller.ask("ModelInfer", model_name="flights", inputs=inputs, raw_input_contents=[content])
@@ -149,7 +149,7 @@ def test_half_floats_and_missing_values_come_as_bytes(caller):
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_texts_are_answered(caller, raw):
+def test_strings_are_answered(caller, raw):
     size = given("size", [2], "FP64", **({} if raw else {"fp64_contents": [4, 5]}))
     carrier = given("carrier", [2], "BYTES", **({} if raw else {"bytes_contents": [b"WN", b"AA"]}))
     bytes_of = [struct.pack("<dd", 4, 5), b"\x02\0\0\0WN\x02\0\0\0AA"] if raw else []
@@ -161,7 +161,7 @@ def test_texts_are_answered(caller, raw):
 PARAMETERS = {"key": {"string_param": "a-1"}, "timeout": {"int64_param": 70}}
 
 
-def test_the_key_of_the_rows_stands_in_the_parameters_and_another_release_reads_the_same_rows(opened):
+def test_the_key_is_a_parameter_and_another_release_reads_the_same_rows(opened):
     request = decode_request(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)))
     release = opened[0].plane.find("flights")
     assert (request.parameters.key, request.parameters.timeout) == ("a-1", 70)
@@ -198,20 +198,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_request_is_an_invalid_argument_that_says_what_is_wrong(caller, name):
+def test_a_wrong_request_is_an_invalid_argument_with_the_reason(caller, name):
     fields, message = WRONG[name]
     code, words = caller.refused("ModelInfer", **{"model_name": "flights", **fields})
     assert code == "INVALID_ARGUMENT" and message in words
 
 
-def test_bytes_that_are_no_message_are_an_invalid_argument(caller):
+def test_an_unreadable_message_is_an_invalid_argument(caller):
     with pytest.raises(grpc.RpcError) as error:
         caller.raw(f"{SERVICE}/ModelInfer", b"\xff\xff")
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
-def test_a_model_or_a_version_that_is_not_there_is_not_found(caller, method):
+def test_an_unknown_model_or_version_is_not_found(caller, method):
     assert caller.refused(method, name="hotels") == ("NOT_FOUND", "no model 'hotels'; available: flights, mixed")
     assert caller.refused(method, name="flights", version="9")[0] == "NOT_FOUND"
 
@@ -224,7 +224,7 @@ def test_a_model_or_a_version_that_is_not_there_is_not_found(caller, method):
         (StoreError("away"), "UNAVAILABLE"),
     ],
 )
-def test_what_an_engine_fails_with_decides_the_code(opened, error, code):
+def test_the_error_of_the_engine_decides_the_code(opened, error, code):
     class Broken:
         def predict(self, rows: object) -> object:
             raise error
@@ -234,7 +234,7 @@ def test_what_an_engine_fails_with_decides_the_code(opened, error, code):
     assert caller.refused("ModelInfer", **message(raw=True))[0] == code
 
 
-def test_statistics_grow_by_what_was_asked_and_errors_are_counted(opened):
+def test_statistics_grow_with_requests_and_errors_are_counted(opened):
     server, _, caller = opened
     for count in range(1, 201):  # each time, who was answered is counted
         caller.infer(raw=True)
@@ -246,7 +246,7 @@ def test_statistics_grow_by_what_was_asked_and_errors_are_counted(opened):
     assert server.plane.metrics.errors[404] == np.sum(server.plane.metrics.errors) == 1
 
 
-def test_an_operator_unloads_and_loads_and_nobody_else_does(opened):
+def test_only_an_operator_loads_and_unloads(opened):
     _, _, caller = opened
     for metadata in (None, (("authorization", "Bearer another"),), (("authorization", "Basic a-key"),)):
         assert caller.refused("RepositoryModelUnload", model_name="mixed", metadata=metadata)[0] == "UNAUTHENTICATED"
@@ -257,7 +257,7 @@ def test_an_operator_unloads_and_loads_and_nobody_else_does(opened):
     assert caller.ask("ModelReady", name="mixed").ready
 
 
-def test_a_key_opens_over_grpc_what_it_opens_over_http(tmp_path):
+def test_a_key_has_the_same_scopes_over_grpc_as_over_http(tmp_path):
     known = (
         '[asks]\nsha256 = "{}"\nscopes = ["predict"]\nmade = ""\nper_s = 0.001\nburst = 1\n',
         digest(b"asks").hex(),
@@ -275,7 +275,7 @@ def test_a_key_opens_over_grpc_what_it_opens_over_http(tmp_path):
         grpc_server.close(2)
 
 
-def test_a_load_that_fails_says_why(opened):
+def test_a_failed_load_has_the_reason(opened):
     server, _, caller = opened
     del server.inside.repository._watcher.releases["mixed"]
     assert caller.refused("RepositoryModelLoad", model_name="mixed", metadata=KEY)[0] == "INTERNAL"
@@ -294,7 +294,7 @@ def hold(server: Running) -> threading.Event:
     return until
 
 
-def test_a_call_whose_deadline_has_passed_is_answered_so_and_never_asked(opened):
+def test_a_call_past_its_deadline_is_never_executed(opened):
     server, grpc_server, caller = opened
     until = hold(server)
     assert caller.refused("ModelInfer", timeout=0.2, **message(raw=True))[0] == "DEADLINE_EXCEEDED"
@@ -306,7 +306,7 @@ def test_a_call_whose_deadline_has_passed_is_answered_so_and_never_asked(opened)
     assert (counts.requests, counts.expired) == (0, 1)
 
 
-def test_what_is_in_flight_is_answered_before_the_door_is_closed(opened):
+def test_calls_in_flight_are_answered_before_the_server_closes(opened):
     server, handed = opened[0], threading.Event()
 
     def soon(*what: object) -> None:
@@ -324,7 +324,7 @@ def test_what_is_in_flight_is_answered_before_the_door_is_closed(opened):
         assert answer.result(10).raw_output_contents[0] == struct.pack("<d", 3.0)
 
 
-def test_a_process_opens_the_door_that_is_configured_and_leaves_in_good_order(tmp_path, monkeypatch):
+def test_a_configured_server_opens_grpc_and_shuts_down_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADWAY_SERVE_GRPC_PORT", "0")
     project(tmp_path)
     process = started(tmp_path, "flights@live")

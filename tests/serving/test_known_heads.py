@@ -27,7 +27,7 @@ def known(server: Running) -> dict[bytes, object]:
     return server.listener._state.known
 
 
-def test_a_head_is_learnt_once_and_each_body_behind_it_is_its_own(fresh):
+def test_a_head_is_cached_once_and_each_request_has_its_own_body(fresh):
     with Peer(fresh) as peer:
         assert [peer.say(each).hear().values[0] for each in INFER * 3] == MEANS * 3
         assert peer.say(READY).hear().json == {"ready": True}
@@ -36,7 +36,7 @@ def test_a_head_is_learnt_once_and_each_body_behind_it_is_its_own(fresh):
 
 @given(st.lists(st.integers(1, len(INFER[0]) * 4), max_size=8))
 @settings(max_examples=60, deadline=None)
-def test_known_and_unknown_heads_may_be_mixed_and_split_over_packets_anywhere(server, cuts):
+def test_cached_and_new_heads_may_be_mixed_and_split_over_packets_anywhere(server, cuts):
     other = request(body=body_of([9, 9, 9]), headers=["X-Cuts: " + "-".join(map(str, cuts))])
     data = INFER[0] + INFER[1] + other + INFER[2] + b"\r\n" + INFER[0]
     places = sorted({0, *(cut for cut in cuts if cut < len(data))})
@@ -59,14 +59,14 @@ def test_known_and_unknown_heads_may_be_mixed_and_split_over_packets_anywhere(se
         request("/nowhere", headers=["Content-Length: 3", "Transfer-Encoding: chunked"]),
     ],
 )
-def test_a_head_whose_meaning_is_more_than_its_bytes_is_not_learnt(fresh, said):
+def test_a_head_with_state_is_not_cached(fresh, said):
     with Peer(fresh) as peer:
         peer.say(said).hear()
         fresh.turn()
     assert known(fresh) == {}
 
 
-def test_a_known_head_ends_a_connection_that_is_deaf_as_any_other(fresh):
+def test_a_cached_head_is_not_read_on_a_stopped_connection(fresh):
     with Peer(fresh) as peer:
         peer.say(INFER[0]).hear()
     with Peer(fresh) as peer:
@@ -78,7 +78,7 @@ def test_a_known_head_ends_a_connection_that_is_deaf_as_any_other(fresh):
         assert [peer.hear().values[0] for _ in range(4)] == [3.0, *MEANS]
 
 
-def test_a_server_that_knows_many_heads_begins_anew(fresh):
+def test_a_full_cache_of_heads_is_cleared(fresh):
     with Peer(fresh) as peer:
         for number in range(1_030):
             assert peer.say(request("/v2/health/live", headers=[f"X-Number: {number}"])).hear().status == 200

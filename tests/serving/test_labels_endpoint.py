@@ -47,14 +47,14 @@ def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
         ([], "holds no labels"),
     ],
 )
-def test_what_are_no_labels_is_refused_and_nothing_is_kept(tmp_path, body, message):
+def test_invalid_labels_are_rejected_and_nothing_is_stored(tmp_path, body, message):
     with labeling(tmp_path) as server:
         said = post(server.port, PATH, body)
     assert said.status == 400 and message in said.json["error"]
     assert not traffic.labels_folder(tmp_path, "flights").exists()
 
 
-def test_labels_of_a_model_that_is_not_there_are_404_and_a_get_is_405(tmp_path):
+def test_labels_of_an_unknown_model_are_404_and_a_get_is_405(tmp_path):
     with labeling(tmp_path) as server:
         assert post(server.port, "/v2/models/hotels/labels", {"labels": []}).status == 404
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
@@ -63,19 +63,19 @@ def test_labels_of_a_model_that_is_not_there_are_404_and_a_get_is_405(tmp_path):
         connection.close()
 
 
-def test_no_labels_are_no_segment(tmp_path):
+def test_an_empty_list_of_labels_writes_no_segment(tmp_path):
     with labeling(tmp_path) as server:
         assert post(server.port, PATH, {"labels": []}).json == {"kept": 0}
     assert not traffic.labels_folder(tmp_path, "flights").exists()
 
 
-def test_a_disk_that_takes_none_is_503(tmp_path):
+def test_a_full_disk_is_503(tmp_path):
     (tmp_path / "labels").write_text("no folder")
     with labeling(tmp_path) as server:
         assert post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]}).status == 503
 
 
-def test_a_defect_is_500_and_tells_the_caller_nothing_of_it(tmp_path, monkeypatch):
+def test_a_defect_is_500_without_details(tmp_path, monkeypatch):
     def broken(*_: object, **__: object) -> int:
         raise ZeroDivisionError("inside")
 

@@ -32,7 +32,7 @@ finite = (whole | decimals | floats | scientific | halves).filter(lambda text: a
 @example(["-0", "0", "-0.0", "0e5", "-0E-5", "null", "5e-324", "2.4703282292062327e-324"])
 @example(["9007199254740993", "9007199254740993.0", "1e22", "1e23", "8.5e22", "1.7976931348623157e308", "1E+2", "0.0"])
 @example(["0.00012345678901234567", f"0.{'0' * 40}1", f"{'9' * 25}.5", f"1{'0' * 600}e-600", "7", "7", "7", "7"])
-def test_numbers_are_read_as_python_reads_them_to_the_last_bit(texts: Sequence[str]) -> None:
+def test_numbers_are_read_bit_for_bit_like_python(texts: Sequence[str]) -> None:
     expected = np.array([np.nan if text == "null" else float(json.loads(text)) for text in texts])
     found = lift(f'{{"data": [{" , ".join(texts)} ] }}'.encode())
     if any(len(text) > 512 for text in texts):
@@ -123,7 +123,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("body", CASES)
-def test_a_body_is_read_or_refused_as_it_is_where_nothing_is_lifted(body: str) -> None:
+def test_a_body_is_read_or_rejected_as_without_the_extension(body: str) -> None:
     assert outcome(LIFTING, body.encode()) == outcome(PLAIN, body.encode())
 
 
@@ -131,7 +131,7 @@ places = st.sampled_from(list(b'"[]{},:\\ 0-.eE1n\xff'))
 
 
 @given(st.sampled_from(CASES), st.data())
-def test_so_is_one_that_was_changed_at_any_place(body: str, data: st.DataObject) -> None:
+def test_a_mutated_body_is_read_or_rejected_as_without_the_extension(body: str, data: st.DataObject) -> None:
     changed = bytearray(body.encode())
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(changed) - 1))
@@ -140,11 +140,11 @@ def test_so_is_one_that_was_changed_at_any_place(body: str, data: st.DataObject)
 
 
 @pytest.mark.parametrize("texts", ['["AA","UA",null,"AA","AA","AA","AA","AA"]', f"[{','.join(['null'] * 8)}]", EIGHT])
-def test_texts_stay_beside_numbers_that_are_lifted(texts: str) -> None:
+def test_strings_stay_in_the_body_next_to_lifted_numbers(texts: str) -> None:
     body = request(column("size", EIGHT), column("carrier", texts, datatype="BYTES")).encode()
     assert outcome(LIFTING_MIXED, body) == outcome(PLAIN_MIXED, body)
 
 
-def test_a_few_numbers_are_not_worth_it() -> None:
+def test_a_few_numbers_are_not_lifted() -> None:
     assert lift(b'{"data":[1,2,3,4,5,6,7]}') is None
     assert lift(b'{"other":[1,2,3,4,5,6,7,8]}') is None

@@ -10,7 +10,7 @@ from headway.core.release import SelfTest
 from headway.serving.loading import load_model
 
 
-def test_a_release_that_answers_its_self_test_is_loaded():
+def test_a_release_that_passes_its_self_test_is_loaded():
     found = loaded(test=SelfTest(rows=((1.0, 2.0, 6.0), (4.0, 4.0, None)), answers=((3.0,), (None,))))
     assert (found.name, found.threshold) == ("flights", 0.25)
     assert found.digest == f"sha256:{found.version}{found.digest[len('sha256:') + 12 :]}"
@@ -29,7 +29,7 @@ def test_an_answer_within_the_tolerance_passes():
         (((3.0,), (3.0,)), "off by up to inf"),
     ],
 )
-def test_another_answer_is_refused_with_how_far_it_is_off(answers, message):
+def test_a_different_answer_is_refused_with_the_deviation(answers, message):
     with pytest.raises(Refused) as error:
         loaded(test=SelfTest(rows=((1.0, 2.0, 6.0),), answers=answers))
     assert message in error.value.what and error.value.where.startswith("flights sha256:")
@@ -40,6 +40,6 @@ def test_a_release_without_a_self_test_is_refused():
         loaded(test=SelfTest(rows=(), answers=()))
 
 
-def test_bytes_that_the_engine_cannot_open_are_not_loaded():
+def test_a_file_that_the_engine_cannot_open_is_not_loaded():
     with pytest.raises(EngineError, match="not an echo model"):
         load_model(bundle(release(), b"other"))

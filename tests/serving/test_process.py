@@ -53,7 +53,7 @@ def refused(folder: Path, *references: str) -> str:
     return error
 
 
-def test_a_release_is_served_at_the_address_that_is_announced(tmp_path):
+def test_a_release_is_served_at_the_announced_address(tmp_path):
     project(tmp_path)
 
     def ask(address: str) -> float:
@@ -65,7 +65,7 @@ def test_a_release_is_served_at_the_address_that_is_announced(tmp_path):
     assert found == 3.0
 
 
-def test_several_releases_are_served_side_by_side(tmp_path):
+def test_several_releases_are_served(tmp_path):
     project(tmp_path, release(), release(name="mixed", signature=MIXED))
 
     def ask(address: str) -> list[float]:
@@ -92,17 +92,17 @@ def test_the_limits_are_those_of_the_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("references", [(), ("flights@live", "flights@live")])
-def test_each_name_is_answered_by_one_release(tmp_path, references):
+def test_each_name_has_one_release(tmp_path, references):
     with pytest.raises(ConfigError, match="each name with one release"):
         serve(project(tmp_path), references, announce=print)
 
 
-def test_a_pointer_that_is_not_there_is_an_error_before_anything_listens(tmp_path):
+def test_an_unknown_pointer_is_an_error_before_the_server_listens(tmp_path):
     project(tmp_path)
     assert "StoreError: no pointer flights@canary" in refused(tmp_path, "flights@canary")
 
 
-def test_an_address_that_is_taken_is_an_error_with_the_mend(tmp_path):
+def test_a_used_address_is_an_error_with_a_hint(tmp_path):
     config = project(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -138,13 +138,13 @@ def unknown_key(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("harm", [changed, missing, extra, unknown_key])
-def test_a_tampered_release_is_refused_at_start_with_what_is_wrong(tmp_path, harm):
+def test_a_tampered_release_is_refused_at_start_with_the_reason(tmp_path, harm):
     project(tmp_path)
     message = harm(tmp_path)
     assert message in refused(tmp_path, "flights@live")
 
 
-def test_a_server_that_is_told_to_leave_answers_what_is_in_flight_and_exits_0(tmp_path):
+def test_a_terminated_server_answers_requests_in_flight_and_exits_0(tmp_path):
     project(tmp_path)
     process = started(tmp_path, "flights@live")
     address = process.stdout.readline().split()[2]
@@ -165,7 +165,7 @@ def test_a_server_that_is_told_to_leave_answers_what_is_in_flight_and_exits_0(tm
     assert process.communicate(timeout=10) == ("", "") and process.returncode == 0
 
 
-def test_an_interrupt_ends_it_as_quietly(tmp_path):
+def test_an_interrupt_ends_the_server_quietly(tmp_path):
     project(tmp_path)
     process = started(tmp_path, "flights@live")
     assert process.stdout.readline().startswith("listening on ")
@@ -192,7 +192,7 @@ def test_an_operator_with_the_configured_key_unloads_and_loads(tmp_path):
     assert served(tmp_path, "flights@live", meanwhile=ask)[1] == [401, 200, 200, 404, 200, 200]
 
 
-def test_keys_that_a_worker_cannot_read_are_an_error_before_anything_listens(tmp_path):
+def test_unreadable_keys_are_an_error_before_the_server_listens(tmp_path):
     project(tmp_path)
     (tmp_path / "keys.toml").write_text("no keys")
     error = refused(tmp_path, "flights@live")

@@ -59,11 +59,11 @@ def followed(tmp_path):
     made.project.register.state.close()
 
 
-def test_a_look_at_what_has_not_moved_takes_no_seat(followed):
+def test_a_poll_without_a_change_sets_no_split(followed):
     assert followed.look() is None and followed.refused == {"flights@live": False}
 
 
-def test_a_move_of_live_is_taken_with_its_threshold_and_what_was_live_is_not_loaded_again(followed):
+def test_an_update_of_live_includes_its_threshold_and_the_previous_release_stays_loaded(followed):
     second = rollouts.live(followed.project, rollouts.release(made_at="2", threshold=0.9))
     split = followed.look()
     assert (split.live.digest, split.live.threshold) == (second, 0.9)
@@ -72,7 +72,7 @@ def test_a_move_of_live_is_taken_with_its_threshold_and_what_was_live_is_not_loa
     assert followed.look().live is old
 
 
-def test_a_rollout_seats_the_canary_and_its_end_takes_it_away(followed):
+def test_a_rollout_adds_the_canary_and_its_end_removes_it(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
     split = followed.look()
@@ -84,7 +84,7 @@ def test_a_rollout_seats_the_canary_and_its_end_takes_it_away(followed):
     assert followed.look() == TrafficSplit(live=split.live)
 
 
-def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
+def test_an_unsigned_share_assigns_no_traffic(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
     followed.look()
@@ -93,7 +93,7 @@ def test_a_share_that_is_not_signed_deals_the_canary_no_key(followed):
     assert followed.look() is None
 
 
-def test_a_move_of_the_canary_without_a_deal_seats_nobody(followed):
+def test_a_canary_update_without_a_traffic_assignment_adds_no_canary(followed):
     made = rollouts.release(made_at="2")
     second = rollouts.publish(followed.project, made)
     control.start_rollout(followed.project, second, who="ann")
@@ -102,7 +102,7 @@ def test_a_move_of_the_canary_without_a_deal_seats_nobody(followed):
     assert followed.look() is None
 
 
-def test_a_canary_pointer_without_a_rollout_that_runs_seats_nobody(followed):
+def test_a_canary_pointer_without_a_running_rollout_adds_no_canary(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, who="ann")
     followed.project.register.withdraw("flights@canary", who="ann", why="half done")
@@ -110,7 +110,7 @@ def test_a_canary_pointer_without_a_rollout_that_runs_seats_nobody(followed):
     assert rollout.standing == "running"
 
 
-def test_a_release_that_was_tampered_with_is_told_once_and_what_was_live_stays(followed, caplog):
+def test_a_tampered_release_is_logged_once_and_the_previous_one_stays(followed, caplog):
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
     model = followed.project.register.folder / "flights" / second.removeprefix("sha256:") / "model.echo"
     model.write_bytes(b"evil")
@@ -128,7 +128,7 @@ def model_of(followed, digest):
     return followed.project.register.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
 
 
-def test_a_canary_that_was_tampered_with_seats_nobody_and_does_not_hold_live_back(followed):
+def test_a_tampered_canary_is_not_added_and_does_not_block_live(followed):
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
     followed.look()
     third = rollouts.publish(followed.project, rollouts.release(made_at="3"))
@@ -143,7 +143,7 @@ def test_a_canary_that_was_tampered_with_seats_nobody_and_does_not_hold_live_bac
     assert followed.refused == {"flights@live": False}
 
 
-def test_a_canary_leaves_though_what_is_live_was_tampered_with(followed):
+def test_a_canary_ends_even_if_the_live_release_was_tampered_with(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     control.start_rollout(followed.project, second, who="ann")
     live = followed.look().live
@@ -153,13 +153,13 @@ def test_a_canary_leaves_though_what_is_live_was_tampered_with(followed):
     assert followed.refused == {"flights@live": True, "flights@canary": False}
 
 
-def test_a_state_that_cannot_be_read_changes_nothing(followed, caplog):
+def test_an_unreadable_state_changes_nothing(followed, caplog):
     followed.project.register.state.close()
     assert followed.look() is None and followed.refused == {"flights@live": True}
     assert "cannot be read" in caplog.text
 
 
-def test_a_look_that_fails_is_logged_and_the_next_is_made(followed, caplog):
+def test_a_failed_poll_is_logged_and_the_next_is_made(followed, caplog):
     looks = []
 
     def look() -> None:
@@ -174,7 +174,7 @@ def test_a_look_that_fails_is_logged_and_the_next_is_made(followed, caplog):
     assert looks == [0, 1] and "a defect" in caplog.text
 
 
-def test_another_pointer_than_live_is_followed_and_has_no_canary(followed):
+def test_a_pointer_other_than_live_is_watched_and_has_no_canary(followed):
     release = followed.watcher._loaded[followed.first]
     followed.watcher._splits = {"flights@staging": TrafficSplit(live=release)}
     made = rollouts.release(made_at="2")
@@ -255,7 +255,7 @@ def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_
 
 
 @pytest.mark.slow
-def test_a_server_that_is_alone_keeps_what_is_live_where_the_store_was_tampered_with(tmp_path):
+def test_a_server_keeps_the_live_release_if_the_store_was_tampered_with(tmp_path):
     project = rollouts.project(tmp_path)
     rollouts.live(project, rollouts.release(made_at="1"))
     process = started(tmp_path, "flights@live")
@@ -275,7 +275,7 @@ def test_a_server_that_is_alone_keeps_what_is_live_where_the_store_was_tampered_
     assert answered == 2.0
 
 
-def test_what_was_unloaded_is_followed_no_more_until_it_is_loaded_as_its_pointer_says(followed):
+def test_an_unloaded_model_is_not_watched_until_it_is_loaded_at_its_pointer(followed):
     followed.watcher.unload("flights@live")
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
     assert followed.look() is None and followed.watcher._loaded == {}
@@ -285,7 +285,7 @@ def test_what_was_unloaded_is_followed_no_more_until_it_is_loaded_as_its_pointer
     assert followed.look().live.digest == third
 
 
-def test_a_load_of_what_does_not_verify_is_refused_and_seats_nobody(followed):
+def test_loading_a_release_that_does_not_verify_is_refused(followed):
     followed.watcher.unload("flights@live")
     model_of(followed, followed.first).write_bytes(b"evil")
     with pytest.raises(Refused, match=r"model\.echo"):

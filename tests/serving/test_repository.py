@@ -40,7 +40,7 @@ def test_a_model_that_the_server_was_not_started_with_is_404():
         assert answer.status == 404 and answer.json["error"] == "no model 'hotels'; available: flights"
 
 
-def test_a_body_that_is_not_of_the_protocol_is_400():
+def test_an_invalid_body_is_400():
     with serving(loaded(), key=KEY) as server:
         assert callback(server, "load", body=b'{"parameters": 1}').status == 400
         assert ask(server, "/v2/repository/index", b"[]").status == 400
@@ -49,7 +49,7 @@ def test_a_body_that_is_not_of_the_protocol_is_400():
 @pytest.mark.parametrize(
     ("error", "status"), [(Refused("not as signed"), 422), (StoreError("a table is away"), 503), (OSError("disk"), 500)]
 )
-def test_a_load_that_fails_says_why_and_what_was_live_stays(error, status, caplog):
+def test_a_failed_load_has_the_reason_and_the_live_model_stays(error, status, caplog):
     caplog.set_level(logging.CRITICAL)
     with serving(loaded(), key=KEY) as server:
         repository = server.listener._state.application._repository

@@ -17,7 +17,7 @@ FLIGHTS = Signature(
 )
 
 
-def test_the_request_of_the_page_is_answered_in_the_form_of_the_page():
+def test_the_request_of_the_page_is_answered_as_documented():
     (path,) = re.findall(r"`POST (\S+)` answers", PAGE)
     promised = json.loads(SHOWN)
     with serving(loaded(signature=FLIGHTS)) as server:
@@ -28,7 +28,7 @@ def test_the_request_of_the_page_is_answered_in_the_form_of_the_page():
     ]
 
 
-def test_every_status_of_the_page_is_one_that_the_server_gives_and_the_other_way_round():
+def test_the_page_lists_exactly_the_statuses_of_the_server():
     folder = TESTS.parent / "src/headway/serving"
     source = "\n".join(file.read_text() for file in sorted(folder.rglob("*.py")))
     given = {int(status) for status in re.findall(r"\b([45]\d\d)\b(?=,| if)", source)}

@@ -16,7 +16,7 @@ SHORT = ("--minutes", "0.33", "--swap-s", "2", "--kill-s", "6", "--growth", "0.5
 
 
 @pytest.mark.long
-def test_no_answer_is_wrong_while_releases_are_swapped_and_workers_are_killed() -> None:
+def test_no_answer_is_wrong_while_releases_are_replaced_and_workers_are_killed() -> None:
     command = [sys.executable, str(ROOT / "bench/soak.py"), "--json", *SHORT]
     run = subprocess.run(command, env=CLEAN, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr

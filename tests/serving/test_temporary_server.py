@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 COLUMNS = (Field(name="a"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"), unseen="other"))
 
 
-def test_texts_are_sent_for_ranks_null_for_what_is_missing_and_no_process_is_left(tmp_path):
+def test_categories_and_missing_values_are_sent_and_no_process_is_left(tmp_path):
     blobs = Files(tmp_path)
     artifact = Artifact(format="echo", digest=blobs.put(b"echo"), size_bytes=4)
     variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=COLUMNS))

@@ -42,7 +42,7 @@ def test_the_server_and_the_model_are_live_ready_and_described(client):
 
 @pytest.mark.parametrize("binary_in", [False, True])
 @pytest.mark.parametrize("binary_out", [False, True])
-def test_rows_are_answered_in_json_and_in_bytes(client, binary_in, binary_out):
+def test_rows_are_answered_in_json_and_raw(client, binary_in, binary_out):
     outputs = [triton.InferRequestedOutput("probability", binary_data=binary_out)]
     result = client.infer("flights", columns(binary=binary_in), outputs=outputs, request_id="7")
     np.testing.assert_array_equal(result.as_numpy("probability"), [[3.0], [3.0]])
@@ -58,7 +58,7 @@ def test_a_matrix_of_each_type_is_answered(client, name):
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_texts_are_answered(client, binary):
+def test_strings_are_answered(client, binary):
     inputs = [
         given("size", np.array([4, 5]), "INT64", binary=binary),
         given("carrier", np.array(["WN", "AA"], dtype=np.object_), "BYTES", binary=binary),
@@ -66,7 +66,7 @@ def test_texts_are_answered(client, binary):
     np.testing.assert_array_equal(client.infer("mixed", inputs).as_numpy("score"), [[3.0], [2.5]])
 
 
-def test_requests_may_be_sent_side_by_side(client):
+def test_requests_may_be_concurrent(client):
     many = triton.InferenceServerClient(ADDRESS, concurrency=4)
     waiting = [many.async_infer("flights", columns(), request_id=str(number)) for number in range(20)]
     assert [each.get_result().get_response()["id"] for each in waiting] == [str(number) for number in range(20)]
@@ -81,13 +81,13 @@ def test_requests_may_be_sent_side_by_side(client):
         ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the string '1'"),
     ],
 )
-def test_a_wrong_request_is_an_error_with_the_words_of_the_server(client, inputs, message):
+def test_a_wrong_request_is_an_error_with_the_servers_message(client, inputs, message):
     with pytest.raises(InferenceServerException, match="400") as error:
         client.infer("flights", inputs)
     assert message in str(error.value)
 
 
-def test_statistics_grow_by_what_was_asked(client):
+def test_statistics_grow_with_requests(client):
     before = client.get_inference_statistics("flights")["model_stats"][0]
     client.infer("flights", columns())
     after = client.get_inference_statistics("flights")["model_stats"][0]
@@ -96,7 +96,7 @@ def test_statistics_grow_by_what_was_asked(client):
     assert len(client.get_inference_statistics()["model_stats"]) == 2
 
 
-def test_an_operator_unloads_and_loads_and_nobody_else_does(client):
+def test_only_an_operator_loads_and_unloads(client):
     for change in (client.load_model, client.unload_model):
         with pytest.raises(InferenceServerException, match="401"):
             change("mixed")

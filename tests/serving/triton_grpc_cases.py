@@ -54,12 +54,12 @@ def test_a_matrix_of_each_type_is_answered(client, name):
     np.testing.assert_array_equal(result.as_numpy("probability"), [[np.float64(2) / 3]])
 
 
-def test_texts_are_answered(client):
+def test_strings_are_answered(client):
     inputs = [given("size", np.array([4, 5]), "INT64"), given("carrier", np.array(["WN", "AA"], dtype=object), "BYTES")]
     np.testing.assert_array_equal(client.infer("mixed", inputs).as_numpy("score"), [[3.0], [2.5]])
 
 
-def test_requests_may_be_sent_side_by_side(client):
+def test_requests_may_be_concurrent(client):
     answers: SimpleQueue = SimpleQueue()
     for number in range(50):
         told = {"callback": lambda result, error: answers.put((result, error)), "request_id": str(number)}
@@ -77,18 +77,18 @@ def test_requests_may_be_sent_side_by_side(client):
         ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the string '1'"),
     ],
 )
-def test_a_wrong_request_is_an_error_with_the_words_of_the_server(client, inputs, message):
+def test_a_wrong_request_is_an_error_with_the_servers_message(client, inputs, message):
     with pytest.raises(InferenceServerException, match="INVALID_ARGUMENT") as error:
         client.infer("flights", inputs)
     assert message in str(error.value)
 
 
-def test_a_model_that_is_not_there_is_not_found(client):
+def test_an_unknown_model_is_not_found(client):
     with pytest.raises(InferenceServerException, match="NOT_FOUND"):
         client.infer("hotels", columns())
 
 
-def test_statistics_grow_by_what_was_asked(client):
+def test_statistics_grow_with_requests(client):
     before = client.get_inference_statistics("flights").model_stats[0]
     client.infer("flights", columns())
     after = client.get_inference_statistics("flights").model_stats[0]
@@ -97,7 +97,7 @@ def test_statistics_grow_by_what_was_asked(client):
     assert len(client.get_inference_statistics().model_stats) == 2
 
 
-def test_an_operator_unloads_and_loads_and_nobody_else_does(client):
+def test_only_an_operator_loads_and_unloads(client):
     for change in (client.load_model, client.unload_model):
         with pytest.raises(InferenceServerException, match="UNAUTHENTICATED"):
             change("mixed")

@@ -37,7 +37,7 @@ def bring(server: Running, key: str, path: str = INFER, body: bytes = ROWS) -> A
     return ask(server, path, body, headers=[f"Authorization: Bearer {key}"] if key else [])
 
 
-def test_on_loopback_without_keys_anybody_may_ask_but_not_operate(file):
+def test_on_loopback_without_keys_any_caller_may_predict_but_not_operate(file):
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert bring(server, "").status == bring(server, "", LABELS, LABEL).status == 200
         answer = bring(server, "", LOAD, b"{}")
@@ -46,7 +46,7 @@ def test_on_loopback_without_keys_anybody_may_ask_but_not_operate(file):
         assert bring(server, "any").status == 200 and bring(server, "any", LOAD, b"{}").status == 401
 
 
-def test_once_a_key_is_made_a_key_is_needed_and_still_when_it_is_revoked(file):
+def test_once_a_key_was_created_a_key_is_required_even_after_it_is_revoked(file):
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert bring(server, "").status == 200
         key = create_key(file, "billing", ["predict"])
@@ -57,7 +57,7 @@ def test_once_a_key_is_made_a_key_is_needed_and_still_when_it_is_revoked(file):
         assert bring(server, "").status == 401
 
 
-def test_the_client_of_headway_brings_its_key(file):
+def test_the_headway_client_sends_its_key(file):
     key = create_key(file, "billing", ["predict"])
     with (
         serving(loaded(), authenticator=open_authenticator(file)) as server,
@@ -66,7 +66,7 @@ def test_the_client_of_headway_brings_its_key(file):
         assert client.infer("flights", {"a": [1], "b": [2], "c": [6]}).tolist() == [[3.0]]
 
 
-def test_an_operators_key_leaves_predictions_as_they_were(file):
+def test_creating_an_operators_key_does_not_restrict_predictions(file):
     key = create_key(file, "ann", ["operate"])
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert [bring(server, who).status for who in ("", key)] == [200, 200]
@@ -77,7 +77,7 @@ def test_an_operators_key_leaves_predictions_as_they_were(file):
     ("scope", "path", "body"),
     [("predict", INFER, ROWS), ("label", LABELS, LABEL), ("operate", LOAD, b"{}"), ("metrics", "/metrics", b"")],
 )
-def test_a_key_opens_what_it_was_made_for_and_nothing_else(file, scope, path, body):
+def test_a_key_allows_its_scopes_and_no_others(file, scope, path, body):
     right = create_key(file, "right", [scope])
     wrong = create_key(file, "wrong", [other for other in ("predict", "label", "operate") if other != scope])
     with serving(loaded(), authenticator=open_authenticator(file, replace(OPEN, metrics_need_key=True))) as server:
@@ -87,7 +87,7 @@ def test_a_key_opens_what_it_was_made_for_and_nothing_else(file, scope, path, bo
         assert answer.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{scope}"'
 
 
-def test_health_needs_no_key_and_metrics_by_the_setting_alone(file):
+def test_health_needs_no_key_and_metrics_only_if_configured(file):
     create_key(file, "billing", ["predict"])
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert {ask(server, path).status for path in (*FOR_ALL, "/metrics")} == {200}
@@ -95,7 +95,7 @@ def test_health_needs_no_key_and_metrics_by_the_setting_alone(file):
 
 
 @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer ", "Bearer", "Basic {key}", "{key}", ""])
-def test_what_is_no_key_opens_nothing(file, header):
+def test_an_invalid_key_is_rejected(file, header):
     key = create_key(file, "billing", ["predict"])
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         headers = [f"Authorization: {header.format(key=key)}"] if header else []
@@ -103,20 +103,20 @@ def test_what_is_no_key_opens_nothing(file, header):
 
 
 @pytest.mark.parametrize("header", ["Bearer {key}", "bearer {key}", "BEARER   {key}"])
-def test_the_scheme_may_be_written_in_any_way(file, header):
+def test_the_scheme_is_case_insensitive(file, header):
     key = create_key(file, "billing", ["predict"])
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         asked = [ask(server, INFER, ROWS, headers=[f"Authorization: {header.format(key=key)}"]) for _ in range(2)]
         assert [answer.status for answer in asked] == [200, 200]
 
 
-def test_a_key_that_is_there_twice_is_none(file):
+def test_a_repeated_authorization_header_is_rejected(file):
     key = create_key(file, "billing", ["predict"])
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert ask(server, INFER, ROWS, headers=[f"Authorization: Bearer {key}"] * 2).status == 401
 
 
-def test_what_is_remembered_of_headers_is_bounded(file, monkeypatch):
+def test_the_cache_of_headers_is_bounded(file, monkeypatch):
     monkeypatch.setattr(authentication, "RELOAD_NS", 10**15)
     monkeypatch.setattr(authentication, "_MAX_CACHED", 3)
     key, doors = create_key(file, "billing", ["predict"]), open_authenticator(file)
@@ -128,7 +128,7 @@ def test_what_is_remembered_of_headers_is_bounded(file, monkeypatch):
 
 
 @pytest.mark.parametrize("harm", [lambda file: file.write_text("not toml"), os.remove], ids=["no toml", "gone"])
-def test_a_file_that_cannot_be_read_lets_nobody_in_and_nobody_out(file, harm, caplog):
+def test_an_unreadable_key_file_changes_nothing(file, harm, caplog):
     key, doors = create_key(file, "billing", ["predict"]), open_authenticator(file)
     harm(file)
     for _ in range(3):
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_read_lets_nobody_in_and_nobody_out(file, harm, ca
     assert caplog.text.count("kept the previous API keys") == 1
 
 
-def test_the_file_is_looked_at_again_after_a_while_only(file, monkeypatch):
+def test_the_key_file_is_checked_again_only_after_an_interval(file, monkeypatch):
     monkeypatch.setattr(authentication, "RELOAD_NS", 10**15)
     doors = open_authenticator(file)
     create_key(file, "billing", ["predict"])
@@ -146,13 +146,13 @@ def test_the_file_is_looked_at_again_after_a_while_only(file, monkeypatch):
 
 
 @pytest.mark.parametrize(("status", "settings"), [(401, OPEN), (200, replace(OPEN, without_keys=True))])
-def test_beyond_loopback_a_key_is_needed_unless_it_is_said_otherwise(file, status, settings):
+def test_beyond_loopback_a_key_is_required_unless_configured_otherwise(file, status, settings):
     key = create_key(file, "billing", ["predict"]) if status == 401 else ""
     with serving(loaded(), host="0.0.0.0", authenticator=open_authenticator(file, settings, loopback=False)) as server:
         assert (bring(server, "").status, bring(server, key).status) == (status, 200)
 
 
-def test_beyond_loopback_without_keys_no_server_starts_and_the_mend_is_said(file):
+def test_beyond_loopback_without_keys_the_server_does_not_start_and_gives_a_hint(file):
     create_key(file, "ann", ["operate"])
     with pytest.raises(ConfigError, match="which other machines can reach, and there is no API key") as error:
         open_authenticator(file, replace(OPEN, host="0.0.0.0"), loopback=False)
@@ -160,16 +160,16 @@ def test_beyond_loopback_without_keys_no_server_starts_and_the_mend_is_said(file
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_an_address_of_this_machine_alone_is_loopback(host):
+def test_an_address_of_this_machine_only_is_loopback(host):
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "no such host"])
-def test_any_other_address_is_not(host):
+def test_any_other_address_is_not_loopback(host):
     assert not is_loopback(host)
 
 
-def test_who_asks_too_fast_is_told_when_to_come_again(file):
+def test_a_key_over_its_limit_gets_429_with_a_retry_time(file):
     slow, quick = create_key(file, "slow", ["predict"], per_s=0.01, burst=2), create_key(file, "quick", ["predict"])
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
         assert [bring(server, slow).status for _ in range(2)] == [200, 200]
@@ -179,7 +179,7 @@ def test_who_asks_too_fast_is_told_when_to_come_again(file):
         assert bring(server, quick).status == 200
 
 
-def test_the_limit_of_the_settings_holds_for_keys_without_one_and_for_who_brings_none(file):
+def test_the_default_limit_applies_to_keys_without_a_limit_and_to_callers_without_a_key(file):
     settings = replace(OPEN, key_per_s=0.01, key_burst=1)
     ann = create_key(file, "ann", ["operate"])
     bob = create_key(file, "bob", ["operate"], per_s=float("inf"))

@@ -21,19 +21,19 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "keys.toml"
 
 
-def test_of_a_key_only_its_digest_is_kept(file):
+def test_only_the_digest_of_a_key_is_stored(file):
     key = create_key(file, "billing", ("predict", "label"), per_s=2.5, burst=7)
     kept = read_keys(file)["billing"]
     assert kept.sha256 == hashlib.sha256(key.encode()).hexdigest() and key not in file.read_text()
     assert (kept.scopes, kept.per_s, kept.burst, kept.revoked) == (("predict", "label"), 2.5, 7, "")
 
 
-def test_a_key_holds_256_bits_and_can_be_found_by_its_prefix(file):
+def test_a_key_has_256_bits_and_a_prefix(file):
     made = {create_key(file, f"k{number}", ["predict"]) for number in range(5)}
     assert len(made) == 5 and all(key.startswith("hw_") and len(key) == 46 for key in made)
 
 
-def test_a_key_that_was_revoked_stays_with_the_time(file):
+def test_a_revoked_key_stays_in_the_file_with_its_time(file):
     for name in ("first", "second"):
         create_key(file, name, ["predict"], per_s=math.inf)
     at = revoke_key(file, "first").revoked
@@ -44,28 +44,28 @@ def test_a_key_that_was_revoked_stays_with_the_time(file):
     ]
 
 
-def test_a_name_is_given_once_though_its_key_was_revoked(file):
+def test_a_name_is_used_once_even_if_its_key_was_revoked(file):
     create_key(file, "billing", ["predict"])
     revoke_key(file, "billing")
     with pytest.raises(ConfigError, match="the API key 'billing' exists already"):
         create_key(file, "billing", ["predict"])
 
 
-def test_who_revokes_a_key_that_is_not_there_is_told_those_that_are(file):
+def test_revoking_an_unknown_key_lists_the_known_keys(file):
     with pytest.raises(ConfigError, match="no API key 'other'") as error:
         revoke_key(file, "other")
     assert error.value.where == "known: none"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "x" * 65, 'a"'])
-def test_a_name_that_no_table_can_have_is_refused(file, name):
+def test_an_invalid_name_is_rejected(file, name):
     with pytest.raises(ConfigError, match="invalid API key name"):
         create_key(file, name, ["predict"])
     assert not file.exists()
 
 
 @pytest.mark.parametrize("given", [{"per_s": -1.0}, {"burst": -1}])
-def test_a_limit_that_is_none_is_refused(file, given):
+def test_an_invalid_limit_is_rejected(file, given):
     with pytest.raises(ConfigError, match="cannot create the API key"):
         create_key(file, "billing", ["predict"], **given)
 
@@ -83,28 +83,28 @@ def test_a_limit_that_is_none_is_refused(file, given):
     ],
     ids=["no toml", "no digest", "a digest that is none", "a scope that is none", "no scope", "a name", "too many"],
 )
-def test_a_file_that_holds_no_keys_is_an_error_that_names_it(file, text):
+def test_an_invalid_key_file_is_an_error_that_names_it(file, text):
     file.write_text(text)
     with pytest.raises(ConfigError) as error:
         read_keys(file)
     assert error.value.where == str(file)
 
 
-def test_no_more_keys_are_made_than_there_are_places(file, monkeypatch):
+def test_the_number_of_keys_is_limited(file, monkeypatch):
     monkeypatch.setattr(keys, "MAX_KEYS", 1)
     create_key(file, "one", ["predict"])
     with pytest.raises(ConfigError, match="there are 1 API keys"):
         create_key(file, "two", ["predict"])
 
 
-def test_keys_that_are_made_at_once_are_all_kept(file):
+def test_keys_created_concurrently_are_all_stored(file):
     threads = [threading.Thread(target=create_key, args=(file, f"k{n}", ["predict"])) for n in range(8)]
     [thread.start() for thread in threads]
     [thread.join(10) for thread in threads]
     assert len(tomllib.loads(file.read_text())) == 8
 
 
-def test_keys_may_not_lie_in_the_store_which_they_guard(tmp_path):
+def test_the_key_file_may_not_be_in_the_store(tmp_path):
     (tmp_path / "headway.toml").write_text('[serve]\nkeys = ".headway/keys.toml"\n')
     with pytest.raises(ConfigError, match="is in the store"):
         keys_file(config.load(tmp_path, environment={}))

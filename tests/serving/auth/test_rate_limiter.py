@@ -17,7 +17,7 @@ def workers(n: int) -> list[RateLimiter]:
     return [RateLimiter(shared, worker=number) for number in range(n)]
 
 
-def test_the_burst_passes_at_once_and_then_one_at_a_time():
+def test_the_burst_passes_at_once_then_one_request_per_interval():
     (limiter,) = workers(1)
     limit = rate_limit(10, 3)
     assert [limiter.wait_ns(1, limit, now_ns=S) for _ in range(4)] == [0, 0, 0, S // 10]
@@ -25,7 +25,7 @@ def test_the_burst_passes_at_once_and_then_one_at_a_time():
     assert limiter.wait_ns(1, limit, now_ns=S + S // 10) == S // 10
 
 
-def test_without_a_burst_those_of_a_second_pass_at_once_and_one_at_the_least():
+def test_without_a_burst_the_requests_of_one_second_pass_at_once_and_at_minimum_one():
     for per_s, burst in ((5.0, 5), (0.1, 1)):
         (limiter,) = workers(1)
         passed = [limiter.wait_ns(0, rate_limit(per_s, 0), now_ns=S) for _ in range(10)]
@@ -38,13 +38,13 @@ def test_one_key_does_not_wait_for_another():
     assert [limiter.wait_ns(place, limit, now_ns=S) for place in (1, 1, 2)] == [0, S, 0]
 
 
-def test_what_one_worker_let_pass_counts_at_all():
+def test_a_request_accepted_by_one_worker_counts_in_all_workers():
     for n in (2, 3, 16):
         paces, limit = workers(n), rate_limit(10, 8)
         assert sum(paces[turn % n].wait_ns(1, limit, now_ns=S) == 0 for turn in range(100)) == 8
 
 
-def test_the_word_of_a_worker_that_was_replaced_still_counts():
+def test_the_entry_of_a_replaced_worker_still_counts():
     shared, limit = np.zeros((2, 2), dtype=np.int64), rate_limit(1, 1)
     assert RateLimiter(shared, worker=0).wait_ns(1, limit, now_ns=S) == 0
     assert RateLimiter(shared, worker=0).wait_ns(1, limit, now_ns=S) == S
@@ -56,7 +56,7 @@ def test_the_word_of_a_worker_that_was_replaced_still_counts():
     st.integers(1, 10),
 )
 @settings(max_examples=100, deadline=None)
-def test_three_workers_together_are_one_bucket_of_tokens(asked, per_s, burst):
+def test_three_workers_together_equal_one_token_bucket(asked, per_s, burst):
     paces, limit = workers(3), rate_limit(per_s, burst)
     now, tokens, last = S, burst * limit.interval_ns, S
     for worker, later in asked:

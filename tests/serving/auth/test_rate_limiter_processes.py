@@ -28,7 +28,7 @@ print(passed, began, now)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_processes_together_let_pass_what_the_limit_says(tmp_path: Path, workers: int) -> None:
+def test_processes_together_reach_exactly_the_limit(tmp_path: Path, workers: int) -> None:
     file = tmp_path / "shared"
     np.zeros((workers, 2), dtype=np.int64).tofile(file)
     started = [

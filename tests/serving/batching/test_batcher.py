@@ -43,7 +43,7 @@ def plane_of(release: LoadedModel, **given: object) -> tuple[ManualLoop, DataPla
     return loop, DataPlane([release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 8, **given}), log=log)
 
 
-def test_a_pace_follows_the_median_of_what_is_met():
+def test_a_latency_estimate_follows_the_median():
     limiter = LatencyEstimator(100.0, 10.0)
     assert (limiter.expected_ns(1), limiter.expected_ns(100)) == (100.0, 1000.0)
     for _ in range(100):
@@ -55,11 +55,11 @@ def test_a_pace_follows_the_median_of_what_is_met():
     assert limiter.expected_ns(1) < 11_500
 
 
-def test_a_pace_is_measured_where_a_release_is_opened():
+def test_latency_is_measured_when_a_release_is_loaded():
     assert 0 < ECHO.latency.expected_ns(1) < 1e8
 
 
-def test_what_comes_while_a_long_batch_runs_is_the_next_batch():
+def test_calls_that_arrive_during_a_long_batch_form_the_next_batch():
     gate, release = gated()
     loop, plane = plane_of(release)
     calls = [RecordingCall([float(number)] * 3) for number in range(6)]
@@ -80,7 +80,7 @@ def test_what_comes_while_a_long_batch_runs_is_the_next_batch():
     plane.close()
 
 
-def test_a_batch_of_a_thread_has_no_more_rows_than_the_limit():
+def test_a_batch_on_a_thread_respects_the_row_limit():
     gate, release = gated()
     loop, plane = plane_of(release)
     calls = [RecordingCall(*[[float(number)] * 3] * 3) for number in range(5)]
@@ -92,7 +92,7 @@ def test_a_batch_of_a_thread_has_no_more_rows_than_the_limit():
     plane.close()
 
 
-def test_a_lane_lingers_for_those_who_were_just_answered_and_no_longer():
+def test_a_batcher_lingers_only_for_the_callers_it_just_answered():
     gate, release = gated()
     loop, plane = plane_of(release)
     calls = [RecordingCall([float(number)] * 3) for number in range(4)]
@@ -111,7 +111,7 @@ def test_a_lane_lingers_for_those_who_were_just_answered_and_no_longer():
     plane.close()
 
 
-def test_a_lane_that_lingered_in_vain_rests_and_wakes_again():
+def test_a_batcher_that_lingered_in_vain_becomes_idle_and_starts_again():
     gate, release = gated()
     loop, plane = plane_of(release)
     calls = [RecordingCall([float(number)] * 3) for number in range(3)]
@@ -126,7 +126,7 @@ def test_a_lane_that_lingered_in_vain_rests_and_wakes_again():
     plane.close()
 
 
-def test_one_caller_alone_never_waits_for_company():
+def test_a_single_caller_never_waits():
     gate, release = gated()
     loop, plane = plane_of(release)
     gate.let.release(3)
@@ -139,7 +139,7 @@ def test_one_caller_alone_never_waits_for_company():
     plane.close()
 
 
-def test_a_long_model_holds_up_neither_health_nor_another_model():
+def test_a_slow_model_delays_neither_health_checks_nor_another_model():
     gate, release = gated()
     with serving(release, loaded(name="other")) as server, Peer(server) as peer:
         peer.say(request(body=body_of([7, 7, 7])))
@@ -150,7 +150,7 @@ def test_a_long_model_holds_up_neither_health_nor_another_model():
         assert peer.hear().values == [7.0]
 
 
-def test_a_release_that_leaves_answers_what_it_was_asked():
+def test_a_replaced_release_answers_its_waiting_calls():
     gate, release = gated()
     loop, plane = plane_of(release)
     first, second, late = (RecordingCall([float(number)] * 3) for number in range(3))
@@ -170,7 +170,7 @@ def test_a_release_that_leaves_answers_what_it_was_asked():
     plane.close()
 
 
-def test_the_log_and_a_canary_beside_live_work_on_a_thread_as_well(tmp_path):
+def test_the_log_and_a_canary_work_on_a_thread_as_well(tmp_path):
     gate, live = gated()
     canary = dataclasses.replace(ECHO, digest="sha256:" + "c" * 64, latency=SHORT)
     buffers = LogBuffers(1, 1 << 20)
@@ -198,7 +198,7 @@ def rows_of(folder, release):
     return pl.concat([pl.read_ipc_stream(path) for path in paths]).sort("request")
 
 
-def test_a_canary_that_takes_long_takes_the_batch_to_a_thread():
+def test_a_slow_canary_moves_the_batch_to_a_thread():
     _, plane = plane_of(dataclasses.replace(ECHO, latency=SHORT))
     live = plane.find("flights")
     assert plane.expected_ns(live, 5) == 0
@@ -208,7 +208,7 @@ def test_a_canary_that_takes_long_takes_the_batch_to_a_thread():
     assert plane.expected_ns(live, 5) == 0
 
 
-def test_a_defect_of_ours_leaves_no_caller_without_an_answer(caplog):
+def test_a_defect_of_the_server_leaves_no_caller_without_an_answer(caplog):
     calls = [RecordingCall([1.0] * 3), RecordingCall([2.0] * 3)]
     plane = run_batches(dataclasses.replace(ECHO, validator=lambda rows: 1 / 0), *calls, contract="mark")
     assert [type(call.error) for call in calls] == [ZeroDivisionError] * 2
@@ -219,7 +219,7 @@ def test_a_defect_of_ours_leaves_no_caller_without_an_answer(caplog):
     assert again.told == 1
 
 
-def test_what_is_beyond_the_queue_is_refused_at_once_and_counted():
+def test_calls_beyond_the_queue_limit_are_refused_at_once_and_counted():
     loop, plane = plane_of(dataclasses.replace(ECHO, latency=LatencyEstimator(0, 1e9)), max_queue_rows=4, long_ms=1e9)
     release = plane.find("flights")
     calls = [RecordingCall(*[[float(number)] * 3] * 2) for number in range(4)]
@@ -233,13 +233,13 @@ def test_what_is_beyond_the_queue_is_refused_at_once_and_counted():
     assert plane.metrics.of("flights").refused == 2
 
 
-def test_a_request_that_is_larger_than_the_queue_is_taken_where_nothing_waits():
+def test_a_request_larger_than_the_queue_is_accepted_if_nothing_waits():
     call = RecordingCall(*[[5.0] * 3] * 9)
     run_batches(ECHO, call, max_queue_rows=4)
     assert call.values == [5.0] * 9
 
 
-def test_what_has_waited_too_long_is_not_run_and_is_counted():
+def test_expired_calls_are_not_executed_and_are_counted():
     gate, release = gated(latency=SHORT)
     loop, plane = plane_of(release)
     now = time.perf_counter_ns()
@@ -255,7 +255,7 @@ def test_what_has_waited_too_long_is_not_run_and_is_counted():
     assert plane.metrics.of("flights").expired == 2
 
 
-def test_where_all_have_waited_too_long_nothing_is_run():
+def test_a_batch_of_only_expired_calls_does_not_run():
     gate, release = gated(latency=SHORT)
     loop, plane = plane_of(release)
     call = RecordingCall([1.0] * 3, deadline_ns=1)
@@ -264,21 +264,21 @@ def test_where_all_have_waited_too_long_nothing_is_run():
     assert type(call.error) is DeadlineExceeded and gate.sizes == []
 
 
-def test_a_deadline_is_the_callers_or_else_the_servers():
+def test_a_deadline_is_the_callers_or_the_servers_default():
     plane = DataPlane([], loop=ManualLoop(), settings=InferenceSettings(max_batch_rows=1, timeout_s=2.0))
     assert plane.deadline_ns(5, 0) == 2_000_000_005
     assert plane.deadline_ns(5, 7) == 7_005
     assert DataPlane([], loop=ManualLoop(), settings=InferenceSettings(max_batch_rows=1)).deadline_ns(5, 0) == 0
 
 
-def test_the_rules_of_a_plane_are_the_settings_of_the_server():
+def test_inference_settings_are_those_of_the_server():
     settings = ServeSection(max_batch_rows=7, max_queue_rows=9, timeout_s=2.5, contract="reject", round_digits=3)
     rules = InferenceSettings.of(settings)
     assert (rules.max_batch_rows, rules.max_queue_rows, rules.timeout_s) == (7, 9, 2.5)
     assert (rules.contract, rules.round_digits, rules.long_ms) == ("reject", 3, 0.5)
 
 
-def test_over_http_a_full_queue_is_429_and_time_that_passed_is_504():
+def test_over_http_a_full_queue_is_429_and_a_passed_deadline_is_504():
     gate, release = gated()
     timed = body_of([2, 2, 2])[:-1] + b', "parameters": {"timeout": 1}}'
     with serving(release, max_queue_rows=1) as server, Peer(server) as first, Peer(server) as second:
@@ -313,7 +313,7 @@ class Numbered:
     st.sampled_from([SHORT, LONG]),
     st.integers(1, 16),
 )
-def test_every_call_is_told_once_and_its_own_answer_on_either_lane(sent, limiter, most):
+def test_every_call_receives_its_own_answer_once_on_the_loop_and_on_a_thread(sent, limiter, most):
     release = dataclasses.replace(ECHO, engine=Numbered(), latency=limiter)
     loop, plane = plane_of(release, max_batch_rows=most)
     calls = [
@@ -331,7 +331,7 @@ def test_every_call_is_told_once_and_its_own_answer_on_either_lane(sent, limiter
 
 @pytest.mark.slow
 @pytest.mark.parametrize("long_ms", [1e9, 0.0])
-def test_thousands_of_requests_of_which_some_fail_and_some_callers_hang_up_are_never_crossed(long_ms):
+def test_thousands_of_requests_with_failures_and_disconnects_are_never_mixed_up(long_ms):
     release = dataclasses.replace(ECHO, engine=Numbered(), latency=LatencyEstimator(1e4, 1e3))
     rng = np.random.default_rng(6)
     heard = 0

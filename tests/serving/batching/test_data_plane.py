@@ -41,7 +41,7 @@ def picky() -> LoadedModel:
     return dataclasses.replace(LOADED, engine=Picky())
 
 
-def test_all_that_came_in_a_turn_is_one_engine_call():
+def test_all_calls_of_one_loop_iteration_are_one_engine_call():
     release = picky()
     calls = [RecordingCall([1.0, 3.0]), RecordingCall([2.0, 4.0], [5.0, 5.0]), RecordingCall([0.0, 0.0])]
     plane = run_batches(release, *calls)
@@ -53,7 +53,7 @@ def test_all_that_came_in_a_turn_is_one_engine_call():
 
 @pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 600), min_size=1, max_size=5), min_size=1, max_size=12), st.integers(1, 7))
-def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(sent, most):
+def test_no_engine_call_exceeds_the_row_limit_and_no_answers_are_mixed_up(sent, most):
     release = picky()
     calls = [RecordingCall(*[[float(value)] for value in values]) for values in sent]
     run_batches(release, *calls, max_batch_rows=most)
@@ -63,7 +63,7 @@ def test_no_engine_call_has_more_rows_than_the_limit_and_no_answer_is_crossed(se
 
 @pytest.mark.slow
 @given(st.lists(st.sampled_from([1.0, 2.0, POISON, POISON + 1]), min_size=1, max_size=20))
-def test_a_row_that_the_engine_cannot_take_fails_alone(values):
+def test_a_row_that_the_engine_rejects_does_not_fail_others(values):
     calls = [RecordingCall([value]) for value in values]
     run_batches(picky(), *calls)
     for call, value in zip(calls, values, strict=True):
@@ -74,7 +74,7 @@ def test_a_row_that_the_engine_cannot_take_fails_alone(values):
 
 @pytest.mark.parametrize(("harm", "kind"), [(POISON, EngineError), (POISON + 1, ZeroDivisionError)])
 @pytest.mark.parametrize("at", range(5))
-def test_of_a_request_with_many_rows_the_first_that_fails_alone_is_named(harm, kind, at, caplog):
+def test_the_error_of_a_request_names_the_first_row_at_fault(harm, kind, at, caplog):
     rows = [[1.0]] * at + [[harm]] + [[harm]] * (4 - at)
     call, other = RecordingCall(*rows), RecordingCall([2.0])
     run_batches(picky(), call, other)
@@ -82,7 +82,7 @@ def test_of_a_request_with_many_rows_the_first_that_fails_alone_is_named(harm, k
     assert f"row {at}" in (str(call.error) if kind is EngineError else caplog.text)
 
 
-def test_what_an_engine_says_of_the_place_is_kept_behind_the_row():
+def test_the_location_in_an_engine_error_follows_the_row():
     class Placed:
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
             if (rows == POISON).any():
@@ -94,7 +94,7 @@ def test_what_an_engine_says_of_the_place_is_kept_behind_the_row():
     assert call.error.where == "row 1, column 'a'"
 
 
-def test_where_rows_fail_together_alone_no_row_is_blamed():
+def test_no_row_is_blamed_if_rows_fail_only_together():
     class Narrow:
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
             if len(rows) > 1:
@@ -106,7 +106,7 @@ def test_where_rows_fail_together_alone_no_row_is_blamed():
     assert str(call.error) == "one at a time"
 
 
-def test_an_engine_that_answers_another_number_of_rows_answers_nobody():
+def test_an_engine_that_returns_another_number_of_rows_fails_all_calls():
     class Short:
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return rows[1:, :1]
@@ -117,7 +117,7 @@ def test_an_engine_that_answers_another_number_of_rows_answers_nobody():
     assert all("the engine returned shape (0, 1) for 1 rows" in str(call.error) for call in calls)
 
 
-def test_a_swap_takes_effect_with_the_next_request_and_not_before():
+def test_a_replaced_model_takes_effect_with_the_next_request():
     class Tens:
         def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.full((len(rows), 1), 10.0)
@@ -134,7 +134,7 @@ def test_a_swap_takes_effect_with_the_next_request_and_not_before():
     assert (before.values, after.values) == ([1.0], [10.0])
 
 
-def test_over_http_a_refused_row_is_422_and_a_broken_engine_500_beside_answers_that_are_right(caplog):
+def test_over_http_a_rejected_row_is_422_and_a_broken_engine_500_next_to_correct_answers(caplog):
     with serving(picky()) as server, Peer(server) as peer:
         values = [3.0, POISON, 6.0, POISON + 1, 9.0]
         peer.say(b"".join(request(body=body_of([value] * 3)) for value in values))
@@ -147,7 +147,7 @@ def test_over_http_a_refused_row_is_422_and_a_broken_engine_500_beside_answers_t
 
 
 @pytest.mark.slow
-def test_swaps_under_load_lose_and_cross_nothing():
+def test_replacing_models_under_load_loses_and_mixes_up_nothing():
     class Tagged:
         def __init__(self, tag: float) -> None:
             self.tag = tag

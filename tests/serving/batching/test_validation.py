@@ -26,7 +26,7 @@ HELD = load_model(bundle(replace(release(), contract=CONTRACT)))
 NAN = float("nan")
 
 
-def test_a_contract_holds_what_the_columns_were():
+def test_a_contract_holds_the_ranges_of_the_columns():
     assert CONTRACT.n_rows == 2 and CONTRACT.margin == 0.1
     assert CONTRACT.columns == (
         Bounds(name="a", lowest=0.0, highest=10.0, may_miss=False),
@@ -35,14 +35,14 @@ def test_a_contract_holds_what_the_columns_were():
     )
 
 
-def test_a_contract_of_texts_holds_those_that_were_seen():
+def test_a_contract_holds_the_seen_categories():
     rows = np.array([[1.0, 2.0], [np.nan, 2.0]])
     size, carrier = observed_contract(rows, MIXED, margin=0.0).columns
     assert (size.lowest, size.may_miss) == (1.0, True)
     assert (carrier.categories, carrier.lowest, carrier.may_miss) == (("WN",), None, False)
 
 
-def test_a_column_that_was_never_there_has_no_range():
+def test_a_column_of_missing_values_has_no_range():
     rows = np.full((2, 1), np.nan)
     (column,) = observed_contract(rows, Signature(inputs=(Field(name="a"),)), margin=0.1).columns
     assert column == Bounds(name="a", missing=1.0)
@@ -61,13 +61,13 @@ def test_a_column_that_was_never_there_has_no_range():
         ([3.0, 5.0, NAN], None),
     ],
 )
-def test_a_value_is_outside_beyond_its_range_and_margin_or_where_it_may_not_miss(row, message):
+def test_a_value_violates_the_contract_beyond_range_and_margin_or_if_it_may_not_be_missing(row, message):
     validator = InputValidator(CONTRACT, NUMBERS)
     found = validator(np.array([[5.0, 5.0, 2.0], row]))
     assert [tuple(each) for each in found] == ([(1, *message)] if message else [])
 
 
-def test_texts_are_unseen_where_the_model_or_the_contract_does_not_know_them():
+def test_categories_are_unseen_if_the_model_or_the_contract_does_not_know_them():
     other = Field(name="other", datatype="BYTES", categories=("x", "y"), unseen="other")
     signature = Signature(inputs=(*MIXED.inputs, other))
     columns = (Bounds(name="carrier", categories=("AA", "WN")), Bounds(name="other", categories=("x", "y")))
@@ -77,7 +77,7 @@ def test_texts_are_unseen_where_the_model_or_the_contract_does_not_know_them():
     assert kinds == [(1, "carrier", "unseen"), (2, "other", "unseen"), (3, "carrier", "unseen")]
 
 
-def test_a_breach_is_told_in_words():
+def test_a_violation_has_a_message():
     assert str(Violation(2, "a", "low", -2.0, -1.0, 11.0)) == "row 2: column 'a' is -2, outside -1 to 11"
     assert (
         str(Violation(0, "b", "missing", None, None, None)) == "row 0: column 'b' is missing; it never was in training"
@@ -94,14 +94,14 @@ def outside_of(plane):
 
 
 @pytest.mark.slow
-def test_where_there_is_no_room_for_another_column_nothing_is_counted_and_nothing_breaks():
+def test_without_space_for_another_column_nothing_is_counted_and_nothing_fails():
     metrics = Metrics()
     for number in range(1_030):
         metrics.outside("flights", f"{number:x}" * 100, "low")
     assert len(metrics._outside) == 1_024
 
 
-def test_a_refused_call_is_told_place_value_and_range_and_the_others_are_answered():
+def test_a_rejected_call_gets_row_value_and_range_and_the_others_are_answered():
     calls = [
         RecordingCall([5.0, 5.0, 2.0]),
         RecordingCall([5.0, 5.0, 2.0], [99.0, NAN, 2.0], [99.0, 5.0, 7.0]),
@@ -117,14 +117,14 @@ def test_a_refused_call_is_told_place_value_and_range_and_the_others_are_answere
     assert plane.metrics.of("flights").failed == 1
 
 
-def test_where_every_call_is_outside_the_engine_is_not_asked():
+def test_the_engine_is_not_called_if_every_call_violates_the_contract():
     call = RecordingCall([99.0, 5.0, 2.0])
     run_batches(dataclasses.replace(HELD, engine=None), call, contract="reject")
     assert str(call.error) == "outside the contract: row 0: column 'a' is 99, outside -1 to 11"
 
 
 @pytest.mark.parametrize(("policy", "marked", "counted"), [("off", 0, 0), ("count", 0, 1), ("mark", 1, 1)])
-def test_other_policies_answer_all_the_same(policy, marked, counted):
+def test_other_policies_answer_anyway(policy, marked, counted):
     calls = [RecordingCall([5.0, 5.0, 2.0]), RecordingCall([5.0, 5.0, 2.0], [98.0, 5.0, 2.0])]
     plane = run_batches(HELD, *calls, contract=policy)
     assert [call.values for call in calls] == [[4.0], [4.0, 35.0]]
@@ -132,7 +132,7 @@ def test_other_policies_answer_all_the_same(policy, marked, counted):
     assert outside_of(plane) == counted
 
 
-def test_over_http_what_is_outside_is_in_the_answer_and_in_the_metrics():
+def test_over_http_violations_are_in_the_response_and_in_the_metrics():
     with serving(HELD, loaded(name="bare"), contract="mark") as server:
         inside, outside = (ask(server, "/v2/models/flights/infer", body_of([value, 5, 2], id="7")) for value in (4, 98))
         assert "parameters" not in inside.json
@@ -150,7 +150,7 @@ def test_over_http_what_is_outside_is_in_the_answer_and_in_the_metrics():
         assert said == "3 columns, of 2 rows"
 
 
-def test_over_http_a_refused_request_is_422_and_a_text_that_is_unseen_is_named():
+def test_over_http_a_rejected_request_is_422_and_names_the_unseen_category():
     contract = Contract(columns=(Bounds(name="carrier", categories=("AA", "UA", "WN")),), n_rows=9)
     held = load_model(bundle(replace(release(name="mixed", signature=MIXED), contract=contract)))
     inputs = [
@@ -165,7 +165,7 @@ def test_over_http_a_refused_request_is_422_and_a_text_that_is_unseen_is_named()
     }
 
 
-def test_answers_are_rounded_where_the_server_is_told_so():
+def test_outputs_are_rounded_if_configured():
     call = RecordingCall([1.0, 1.0, 2.0])
     run_batches(HELD, call, round_digits=2)
     assert call.values == [1.33]

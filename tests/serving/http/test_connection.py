@@ -29,12 +29,12 @@ def chunked(body: bytes, *sizes: int, trailer: bytes = b"") -> bytes:
     return head + b"".join(chunks) + b"0\r\n" + trailer + b"\r\n"
 
 
-def test_a_connection_is_kept_from_one_answer_to_the_next(server):
+def test_a_connection_persists_between_requests(server):
     with Peer(server) as peer:
         assert [peer.say(INFER).hear().values for _ in range(3)] == [[3.0]] * 3
 
 
-def test_pipelined_requests_are_answered_in_the_order_in_which_they_came(server):
+def test_pipelined_requests_are_answered_in_order(server):
     wrong = request(body=b"{}")
     with Peer(server) as peer:
         peer.say(INFER + READY + wrong + INFER + request("/nowhere") + INFER)
@@ -52,7 +52,7 @@ def test_a_request_may_be_split_over_packets_anywhere(server, cuts):
         assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
 
 
-def test_a_request_may_come_byte_by_byte(server):
+def test_a_request_may_arrive_byte_by_byte(server):
     with Peer(server) as peer:
         for position in range(len(INFER)):
             peer.say(INFER[position : position + 1])
@@ -62,14 +62,14 @@ def test_a_request_may_come_byte_by_byte(server):
 
 @given(st.lists(st.integers(1, 60), max_size=8))
 @settings(max_examples=40, deadline=None)
-def test_a_body_may_come_in_chunks(server, sizes):
+def test_a_body_may_be_chunked(server, sizes):
     with Peer(server) as peer:
         peer.say(chunked(body_of([1, 2, 6]), *sizes) + chunked(body_of([3, 3, 3]), *sizes, trailer=b"Host: x\r\n"))
         assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
 
 
 @pytest.mark.parametrize("one_packet", [True, False])
-def test_a_large_body_may_come_in_many_packets(server, one_packet):
+def test_a_large_body_may_arrive_in_many_packets(server, one_packet):
     rows = [[number, number, number] for number in range(20_000)]
     data = request(body=body_of(*rows))
     with Peer(server) as peer:
@@ -84,14 +84,14 @@ def test_more_requests_than_a_packet_holds_may_be_pipelined(server):
         assert sum(peer.hear().status == 200 for _ in range(20_000)) == 20_000
 
 
-def test_an_expecting_client_is_told_to_go_on(server):
+def test_a_client_that_expects_100_continue_gets_it(server):
     head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
     with Peer(server) as peer:
         assert peer.say(head + b"\r\n\r\n").hear().status == 100
         assert peer.say(body).hear().values == [3.0]
 
 
-def test_an_expecting_client_whose_body_comes_in_chunks_is_told_to_go_on(server):
+def test_a_client_with_a_chunked_body_that_expects_100_continue_gets_it(server):
     head = request(method="POST", headers=["Transfer-Encoding: chunked", "Expect: 100-continue"])
     with Peer(server) as peer:
         assert peer.say(head).hear().status == 100
@@ -99,12 +99,12 @@ def test_an_expecting_client_whose_body_comes_in_chunks_is_told_to_go_on(server)
 
 
 @pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("identity", 200), ("Identity", 200)])
-def test_a_body_that_is_not_sent_as_it_is_is_refused(server, coding, status):
+def test_an_encoded_body_is_refused(server, coding, status):
     answer = ask(server, "/v2/models/flights/infer", body_of([1, 2, 6]), headers=[f"Content-Encoding: {coding}"])
     assert answer.status == status
 
 
-def test_an_expecting_client_is_answered_after_those_before_it(server):
+def test_a_100_continue_follows_the_responses_to_earlier_requests(server):
     head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
     with Peer(server) as peer:
         peer.say(INFER + head + b"\r\n\r\n")
@@ -112,18 +112,18 @@ def test_an_expecting_client_is_answered_after_those_before_it(server):
         assert peer.say(body).hear().status == 200
 
 
-def test_a_client_that_does_not_wait_to_be_told_is_answered_once(server):
+def test_a_client_that_does_not_wait_for_100_continue_is_answered_once(server):
     with Peer(server) as peer:
         peer.say(INFER + request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]) + READY)
         statuses = [peer.hear().status for _ in range(3)]
         assert statuses in ([200, 200, 200], [200, 100, 200])  # 100 only if the head came alone
 
 
-def test_an_expectation_that_cannot_be_met_is_refused(server):
+def test_an_unknown_expectation_is_refused(server):
     assert ask(server, "/v2", b"x", headers=["Expect: 200-ok"]).status == 417
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes():
+def test_a_body_declared_too_large_is_refused_before_it_arrives():
     with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server:
         head = request(method="POST", headers=["Content-Length: 101"])
         with Peer(server) as peer:
@@ -141,7 +141,7 @@ def test_a_body_that_grows_too_large_is_refused():
         assert peer.say(request(body=b"x" * 101)).hear().status == 413
 
 
-def test_a_client_that_still_sends_reads_why_it_was_refused():
+def test_a_client_that_is_still_sending_can_read_the_refusal():
     with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server, Peer(server) as peer:
         peer.say(request(method="POST", headers=[f"Content-Length: {1 << 22}"]))
         peer.say(b"x" * (1 << 22))
@@ -191,7 +191,7 @@ def test_a_head_past_the_limit_in_one_packet_is_refused():
         b" GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_answered_with_400_and_ends_the_connection(server, data):
+def test_malformed_http_gets_400_and_closes_the_connection(server, data):
     with Peer(server) as peer:
         answer = peer.say(data).hear()
         assert answer.status == 400 and answer.json["error"]
@@ -216,11 +216,11 @@ def test_a_tunnel_is_not_opened(server):
         assert peer.closed()
 
 
-def test_an_offer_to_upgrade_that_is_none_is_passed_over(server):
+def test_an_optional_upgrade_header_is_ignored(server):
     assert ask(server, "/v2/models/flights/infer", body_of([1, 2, 6]), headers=["Upgrade: h2c"]).values == [3.0]
 
 
-def test_a_client_that_asks_to_close_is_answered_and_closed(server):
+def test_a_connection_close_request_is_answered_and_closed(server):
     with Peer(server) as peer:
         answer = peer.say(request(body=body_of([1, 2, 6]), headers=["Connection: close"]) + INFER).hear()
         assert answer.values == [3.0] and answer.headers["Connection"] == "close"
@@ -246,11 +246,11 @@ def test_loopback_names_are_answered(server, host):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", "10.0.0.1"])
-def test_a_name_that_was_rebound_to_loopback_is_not(server, host):
+def test_dns_rebinding_is_refused(server, host):
     assert ask(server, "/v2", headers=[f"Host: {host}"]).status == 421
 
 
-def test_beyond_loopback_any_name_is_answered():
+def test_beyond_loopback_any_host_is_accepted():
     with serving(loaded(), host="0.0.0.0") as server:
         assert ask(server, "/v2", headers=["Host: model.example"]).status == 200
         with Peer(server) as peer:
@@ -259,12 +259,12 @@ def test_beyond_loopback_any_name_is_answered():
             assert peer.say(b"GET /v2 HTTP/1.1\r\n\r\n").hear().status == 400
 
 
-def test_answers_carry_the_date(server):
+def test_responses_have_a_date(server):
     date = ask(server, "/v2").headers["Date"]
     assert abs(time.mktime(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")) - time.mktime(time.gmtime())) < 60
 
 
-def test_a_request_that_does_not_come_ends_with_408():
+def test_an_incomplete_request_ends_with_408():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server:
         for part in (INFER[:20], INFER[:-5]):
             with Peer(server) as peer:
@@ -278,7 +278,7 @@ def test_an_idle_connection_is_closed():
         assert peer.closed()
 
 
-def test_a_client_that_keeps_sending_after_a_refusal_is_cut_off():
+def test_a_client_that_keeps_sending_after_a_refusal_is_disconnected():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server, Peer(server) as peer:
         assert peer.say(b"nonsense\r\n\r\n").hear().status == 400
         with pytest.raises(OSError):
@@ -297,12 +297,12 @@ def choked() -> Iterator[tuple[Running, Peer]]:
 
 
 @pytest.mark.slow
-def test_a_client_that_reads_late_gets_every_answer(choked):
+def test_a_client_that_reads_late_gets_every_response(choked):
     _, peer = choked
     assert sum(peer.hear().status == 200 for _ in range(10_000)) == 10_000
 
 
-def test_a_client_that_does_not_read_is_held_back_then_cut_off(choked):
+def test_a_client_that_does_not_read_is_throttled_then_disconnected(choked):
     server, peer = choked
     server.later(19)
     assert peer.hear().status == 200
@@ -312,7 +312,7 @@ def test_a_client_that_does_not_read_is_held_back_then_cut_off(choked):
 
 
 @pytest.mark.slow
-def test_a_client_that_reads_slowly_is_given_the_time(choked):
+def test_a_client_that_reads_slowly_is_not_disconnected(choked):
     server, peer = choked
     heard = 0
     for seconds in range(15, 75, 15):
@@ -321,14 +321,14 @@ def test_a_client_that_reads_slowly_is_given_the_time(choked):
     assert heard + sum(peer.hear().status == 200 for _ in range(10_000 - heard)) == 10_000
 
 
-def test_a_client_that_sends_no_more_still_gets_its_answers(server):
+def test_a_half_closed_client_still_gets_its_responses(server):
     with Peer(server) as peer:
         peer.say(INFER + INFER).socket.shutdown(socket.SHUT_WR)
         assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
         assert peer.closed()
 
 
-def test_a_client_that_hangs_up_in_the_middle_harms_nobody(server):
+def test_a_client_that_disconnects_early_does_not_affect_others(server):
     rng = random.Random(1)
     with Peer(server) as stays:
         for _ in range(200):
@@ -337,7 +337,7 @@ def test_a_client_that_hangs_up_in_the_middle_harms_nobody(server):
             assert stays.say(INFER).hear().values == [3.0]
 
 
-def test_thousands_of_interleaved_requests_are_never_crossed(server):
+def test_thousands_of_interleaved_requests_are_never_mixed_up(server):
     rng = random.Random(2)
     peers = [Peer(server) for _ in range(40)]
     waiting: list[list[float]] = [[] for _ in peers]
@@ -355,7 +355,7 @@ def test_thousands_of_interleaved_requests_are_never_crossed(server):
         peer.__exit__()
 
 
-def test_a_defect_of_ours_is_a_500_for_one_caller_alone(server, monkeypatch, caplog):
+def test_a_defect_of_the_server_is_a_500_for_one_caller_only(server, monkeypatch, caplog):
     monkeypatch.setattr(server.plane.metrics, "text", lambda versions: 1 / 0)
     with Peer(server) as peer:
         peer.say(request("/metrics") + INFER)

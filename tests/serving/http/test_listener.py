@@ -19,7 +19,7 @@ def draining(server: Running, within_s: float = 5) -> asyncio.Future[None]:
     return future
 
 
-def test_a_draining_server_says_that_it_is_not_ready_and_closes():
+def test_a_draining_server_is_not_ready_and_closes():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.say(READY[:10])
         server.turn()
@@ -29,7 +29,7 @@ def test_a_draining_server_says_that_it_is_not_ready_and_closes():
         left.result(5)
 
 
-def test_all_that_was_pipelined_is_answered_before_a_server_leaves():
+def test_pipelined_requests_are_answered_before_shutdown():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.say(INFER * 50 + INFER[:-1])
         server.turn()
@@ -47,7 +47,7 @@ def test_idle_connections_are_closed_at_once():
         assert peer.closed()
 
 
-def test_what_does_not_end_in_time_is_cut_off():
+def test_connections_that_exceed_the_drain_time_are_aborted():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.say(INFER[:-1])
         server.turn()

@@ -12,7 +12,7 @@ import headway
 BODY = body_of([1, 2, 6])
 
 
-def test_the_server_says_its_name_and_version(server):
+def test_server_metadata_has_name_and_version(server):
     extensions = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
     assert ask(server, "/v2").json == {"name": "headway", "version": headway.__version__, "extensions": extensions}
 
@@ -26,11 +26,11 @@ def test_the_server_says_its_name_and_version(server):
         ("/v2/models/flights/ready", {"name": "flights", "ready": True}),
     ],
 )
-def test_health_is_said_in_json(server, path, message):
+def test_health_is_json(server, path, message):
     assert ask(server, path).json == message
 
 
-def test_a_model_says_its_columns_and_which_release_it_is(server):
+def test_model_metadata_has_columns_and_release(server):
     release = server.plane.find("flights")
     said = ask(server, "/v2/models/flights").json
     assert said["versions"] == [release.version] and release.digest.startswith(f"sha256:{release.version}")
@@ -39,7 +39,7 @@ def test_a_model_says_its_columns_and_which_release_it_is(server):
     assert said["parameters"] == {"release": release.digest, "engine": "echo", "threshold": 0.25, "contract": "none"}
 
 
-def test_an_answer_names_its_model_version_and_id(server):
+def test_a_response_has_model_version_and_id(server):
     said = ask(server, "/v2/models/flights/infer", body_of([1, 2, 6], [3, 3, 3], id="7")).json
     assert said == {
         "model_name": "flights",
@@ -49,7 +49,7 @@ def test_an_answer_names_its_model_version_and_id(server):
     }
 
 
-def test_a_version_is_answered_if_it_is_the_one_that_is_loaded(server):
+def test_only_the_loaded_version_is_answered(server):
     version = server.plane.find("flights").version
     assert ask(server, f"/v2/models/flights/versions/{version}/infer", BODY).values == [3.0]
     assert ask(server, f"/v2/models/flights/versions/{version}").status == 200
@@ -60,7 +60,7 @@ def test_a_version_is_answered_if_it_is_the_one_that_is_loaded(server):
 
 
 @pytest.mark.parametrize("target", ["/v2?x=1", "http://localhost/v2", "/v2#x"])
-def test_a_target_may_take_any_form_of_http(server, target):
+def test_a_target_may_have_any_form_of_http(server, target):
     assert ask(server, target).status == 200
 
 
@@ -77,12 +77,12 @@ def test_any_other_address_is_404(server, path):
     assert ask(server, path).status == 404
 
 
-def test_a_target_that_is_no_address_is_not_answered_with_a_5xx(server):
+def test_an_invalid_target_is_not_answered_with_a_5xx(server):
     with Peer(server) as peer:
         assert peer.say(b"GET /v2/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n").hear().status in (400, 404)
 
 
-def test_a_model_that_is_not_here_is_404_and_those_that_are_are_named(server):
+def test_an_unknown_model_is_404_and_the_error_lists_the_models(server):
     for path, body in (("/v2/models/other/infer", BODY), ("/v2/models/other", b""), ("/v2/models/other/ready", b"")):
         answer = ask(server, path, body)
         assert answer.status == 404 and answer.json["error"] == "no model 'other'; available: flights, mixed"
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_here_is_404_and_those_that_are_are_named(server):
         ("/invocations", "GET", "POST"),
     ],
 )
-def test_another_method_is_405_and_the_right_one_is_named(server, path, method, allowed):
+def test_another_method_is_405_and_allow_names_the_right_one(server, path, method, allowed):
     answer = ask(server, path, method=method)
     assert (answer.status, answer.headers["Allow"]) == (405, allowed)
     assert answer.json["error"] == f"method {method} is not allowed here; use {allowed}"
@@ -112,7 +112,7 @@ def test_a_wrong_request_is_400_and_the_connection_stays(server):
         assert peer.say(request(body=BODY)).hear().values == [3.0]
 
 
-def test_texts_and_missing_values_come_through(server):
+def test_strings_and_missing_values_are_accepted(server):
     columns = [
         {"name": "size", "shape": [2], "datatype": "INT64", "data": [4, None]},
         {"name": "carrier", "shape": [2], "datatype": "BYTES", "data": ["WN", "AA"]},

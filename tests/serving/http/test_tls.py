@@ -113,7 +113,7 @@ def issuer(tmp_path: Path) -> Issuer:
     return Issuer(tmp_path)
 
 
-def test_requests_are_answered_over_tls_as_they_are_without(issuer):
+def test_requests_are_answered_over_tls(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         assert server.address.startswith("https://127.0.0.1:")
         with Secured(server, issuer) as peer:
@@ -123,7 +123,7 @@ def test_requests_are_answered_over_tls_as_they_are_without(issuer):
             assert peer.closed()
 
 
-def test_the_client_of_headway_asks_over_tls(issuer):
+def test_the_headway_client_works_over_tls(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         with Client(f"https://localhost:{server.port}", ca=str(issuer.file)) as client:
             assert client.infer("flights", {"a": [1], "b": [2], "c": [6]}).tolist() == [[3.0]]
@@ -131,7 +131,7 @@ def test_the_client_of_headway_asks_over_tls(issuer):
             stranger.infer("flights", {"a": [1]})
 
 
-def test_curl_asks_over_tls(issuer, tmp_path):
+def test_curl_works_over_tls(issuer, tmp_path):
     curl = shutil.which("curl")
     assert curl, "curl is needed for this test"
     (tmp_path / "body").write_bytes(body_of([1, 2, 6]))
@@ -142,7 +142,7 @@ def test_curl_asks_over_tls(issuer, tmp_path):
     assert '"data":[3.0]' in answer
 
 
-def test_a_client_that_is_refused_over_tls_reads_why_and_is_cut_off_if_it_stays(issuer):
+def test_a_refused_client_over_tls_can_read_the_error_and_is_disconnected_if_it_stays(issuer):
     limits = ConnectionLimits(body_bytes=100, request_s=0.2)
     tls = TlsContext(*issuer.issue("server"))
     with serving(loaded(), limits=limits, tls=tls) as server, Secured(server, issuer) as peer:
@@ -152,12 +152,12 @@ def test_a_client_that_is_refused_over_tls_reads_why_and_is_cut_off_if_it_stays(
                 peer.say(b"x" * 1000)
 
 
-def test_what_is_no_tls_gets_no_answer(issuer):
+def test_plain_http_gets_no_answer_from_a_tls_server(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server, Peer(server) as peer:
         assert b"HTTP/" not in peer.say(INFER).socket.recv(1000)
 
 
-def test_a_greeting_that_does_not_come_is_not_waited_for(issuer):
+def test_a_handshake_has_a_time_limit(issuer):
     tls = TlsContext(*issuer.issue("server"))
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1), tls=tls) as server, Peer(server) as peer:
         assert peer.closed()
@@ -175,12 +175,12 @@ def over_grpc(server: Running, issuer: Issuer, own: tuple[Path, Path] | None = N
     grpc_server.close(1)
 
 
-def test_grpc_is_over_tls_too_with_the_certificate_that_is_there(issuer):
+def test_grpc_uses_tls_with_the_current_certificate(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server, over_grpc(server, issuer) as ask:
         assert ask() == b"\x08\x01"
 
 
-def test_grpc_lets_in_no_caller_without_the_certificate_that_is_asked_for(issuer):
+def test_grpc_rejects_a_caller_without_a_required_certificate(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"), issuer.file)) as server:
         with over_grpc(server, issuer, issuer.issue("caller")) as ask:
             assert ask() == b"\x08\x01"
@@ -189,11 +189,11 @@ def test_grpc_lets_in_no_caller_without_the_certificate_that_is_asked_for(issuer
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_tls_before_1_2_is_not_spoken(issuer):
+def test_tls_before_1_2_is_rejected(issuer):
     assert TlsContext(*issuer.issue("server")).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_a_client_without_a_certificate_is_let_in_only_where_none_is_asked_for(issuer):
+def test_a_client_certificate_is_required_only_if_configured(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"), issuer.file)) as server:
         with Secured(server, issuer, issuer.issue("caller")) as peer:
             assert peer.say(INFER).hear().values == [3.0]
@@ -201,7 +201,7 @@ def test_a_client_without_a_certificate_is_let_in_only_where_none_is_asked_for(i
             peer.say(INFER).socket.recv(1)
 
 
-def test_a_new_certificate_is_taken_for_new_connections_and_an_unfit_one_is_not(issuer, tmp_path, caplog):
+def test_a_new_certificate_is_used_for_new_connections_and_an_invalid_one_is_not(issuer, tmp_path, caplog):
     first, second = issuer.issue("first"), issuer.issue("second")
     certificate, key = tmp_path / "live.crt", tmp_path / "live.key"
     put = {certificate: first[0], key: first[1]}
@@ -239,13 +239,13 @@ def with_a_ca_that_is_none(issuer: Issuer) -> tuple[Path, ...]:
 
 
 @pytest.mark.parametrize("files", [no_files, of_another, with_password, with_a_ca_that_is_none])
-def test_files_that_are_no_certificate_with_its_key_are_an_error_at_start(issuer, files: Callable[..., tuple]):
+def test_invalid_tls_files_are_an_error_at_start(issuer, files: Callable[..., tuple]):
     with pytest.raises(ConfigError, match="cannot use these files for TLS") as error:
         TlsContext(*files(issuer))
     assert "[serve] tls_" in error.value.where
 
 
-def test_the_files_are_those_of_the_settings(issuer, tmp_path):
+def test_the_tls_files_are_those_of_the_settings(issuer, tmp_path):
     certificate, key = issuer.issue("server")
     both = tmp_path / "both.pem"
     both.write_bytes(certificate.read_bytes() + key.read_bytes())

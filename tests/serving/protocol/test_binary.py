@@ -49,7 +49,7 @@ A, B, C = (column(name, eight(value)) for name, value in zip("abc", (1, 2, 6), s
 
 
 @pytest.mark.parametrize(("datatype", "dtype"), DTYPES.items())
-def test_a_matrix_of_each_datatype_is_read_as_it_was_sent(datatype, dtype):
+def test_a_matrix_of_each_datatype_is_read_exactly(datatype, dtype):
     values = np.array([[0, 1, 1], [1, 0, 1]], dtype=dtype)
     body, size = packed(column("rows", values.tobytes(), datatype, shape=[2, 3]))
     rows = numbers.read(body, size).rows
@@ -67,14 +67,14 @@ def test_the_upper_half_of_a_float32_is_a_bf16():
 @given(
     arrays.arrays("<f4", st.tuples(st.integers(1, 9), st.just(3)), elements=st.floats(width=32, allow_infinity=False))
 )
-def test_float32_columns_come_through_with_nan_as_missing(values):
+def test_float32_columns_are_read_with_nan_as_missing(values):
     body, size = packed(
         *(column(name, values[:, at].tobytes(), "FP32", shape=[len(values)]) for at, name in enumerate("abc"))
     )
     np.testing.assert_array_equal(numbers.read(body, size).rows, values.astype(np.float64))
 
 
-def test_texts_stand_behind_their_lengths():
+def test_strings_follow_their_lengths():
     body, size = packed(
         column("carrier", texts("WN", "", "AA"), "BYTES", shape=[3, 1]),
         column("size", np.array([4, 5, 6]).tobytes(), "INT64", shape=[3]),
@@ -108,13 +108,13 @@ def test_one_input_may_be_raw_and_another_in_json():
         ([column("rows", eight(1) * 2, shape=[1, 2])], "shape [1, 2], expected [n, 3]"),
     ],
 )
-def test_bytes_that_are_not_what_was_announced_are_refused_by_name(inputs, message):
+def test_raw_values_that_do_not_fit_are_rejected_by_name(inputs, message):
     with pytest.raises(DataError) as error:
         numbers.read(*packed(*inputs))
     assert message in error.value.what
 
 
-def test_a_json_that_is_none_or_longer_than_the_body_is_refused():
+def test_invalid_json_or_a_json_length_beyond_the_body_is_rejected():
     with pytest.raises(DataError, match="2 bytes, fewer than the 3 declared as JSON"):
         numbers.read(b"{}", 3)
     with pytest.raises(DataError, match="is not an infer request"):
@@ -139,7 +139,7 @@ def test_a_json_that_is_none_or_longer_than_the_body_is_refused():
         ),
     ],
 )
-def test_the_answer_is_raw_where_that_is_asked_for(server, more, binary):
+def test_the_response_is_raw_if_requested(server, more, binary):
     body, size = packed(A, B, C, id="7", **more)
     answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {size}"])
     length = int(answer.headers.get("Inference-Header-Content-Length", len(answer.body)))
@@ -160,20 +160,20 @@ def test_the_answer_is_raw_where_that_is_asked_for(server, more, binary):
         ({"shared_memory_region": "r"}, "not supported in shared memory"),
     ],
 )
-def test_an_output_in_a_form_that_is_not_given_is_refused(server, form, message):
+def test_an_unsupported_output_form_is_rejected(server, form, message):
     body, size = packed(A, B, C, outputs=[{"name": "probability", "parameters": form}])
     answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {size}"])
     assert answer.status == 400 and message in answer.json["error"]
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "", "9" * 5000])
-def test_a_length_that_is_none_is_refused(server, length):
+def test_an_invalid_json_length_is_refused(server, length):
     body, _ = packed(A, B, C)
     answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {length}"])
     assert answer.status == 400 and "must be one number of bytes" in answer.json["error"]
 
 
-def test_a_length_that_is_there_twice_is_refused_and_one_does_not_outlive_its_request(server):
+def test_a_repeated_json_length_is_refused_and_one_applies_to_its_request_only(server):
     body, size = packed(A, B, C)
     header = f"Inference-Header-Content-Length: {size}"
     plain = {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [3]} for name in "abc"]}
@@ -183,7 +183,7 @@ def test_a_length_that_is_there_twice_is_refused_and_one_does_not_outlive_its_re
         assert peer.say(request(body=body, headers=[header, header])).hear().status == 400
 
 
-def test_raw_values_may_come_in_chunks():
+def test_raw_values_may_be_chunked():
     body, size = packed(A, B, C)
     head = request(method="POST", headers=["Transfer-Encoding: chunked", f"Inference-Header-Content-Length: {size}"])
     with serving(loaded()) as server, Peer(server) as peer:
@@ -191,7 +191,7 @@ def test_raw_values_may_come_in_chunks():
         assert peer.hear().values == [3.0]
 
 
-def test_another_release_reads_the_same_bytes_by_columns_of_its_own():
+def test_another_release_reads_the_same_raw_values_with_its_own_columns():
     body, size = packed(column("carrier", texts("WN"), "BYTES"), column("size", eight(4)))
     call = HttpInference(Request(None, b"POST", b"", body, size), rows=np.empty((1, 0)), id="", key="", started_ns=0)
     assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

@@ -40,19 +40,19 @@ def test_rows_of_each_form_are_answered(alone, body):
     assert (answer.status, answer.json) == (200, {"predictions": [3.0, 3.0]})
 
 
-def test_what_a_record_lacks_is_missing_and_an_answer_that_is_not_finite_is_null(alone):
+def test_a_column_absent_from_a_record_is_missing_and_a_non_finite_output_is_null(alone):
     body = {"dataframe_records": [{"a": 1, "b": 2, "c": 6}, {"a": 1, "b": 2}]}
     assert invoke(alone, body).json == {"predictions": [3.0, None]}
 
 
-def test_texts_are_read_as_those_of_an_infer_request():
+def test_strings_are_read_like_those_of_an_infer_request():
     with serving(loaded(name="mixed", signature=MIXED)) as server:
         assert invoke(server, {"inputs": {"size": [4], "carrier": ["WN"]}}).json == {"predictions": [3.0]}
         answer = invoke(server, {"instances": [[4, "WN"]]})
         assert answer.status == 400 and "column 'carrier' holds strings" in answer.json["error"]
 
 
-def test_a_model_of_several_answers_gives_a_list_a_row():
+def test_a_model_with_several_outputs_returns_a_list_per_row():
     assert json.loads(write_mlflow([1.0, 2.0, 3.0, float("nan")], 2)) == {"predictions": [[1.0, 2.0], [3.0, None]]}
 
 
@@ -79,17 +79,17 @@ def test_a_model_of_several_answers_gives_a_list_a_row():
         ({"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 1, [1]]]}}, "the body is not"),
     ],
 )
-def test_what_is_wrong_is_said(alone, body, message):
+def test_the_error_explains_what_is_wrong(alone, body, message):
     answer = invoke(alone, body)
     assert answer.status == 400 and message in answer.json["error"]
 
 
-def test_a_server_of_several_models_says_that_it_cannot_tell_which(server):
+def test_invocations_need_exactly_one_model(server):
     answer = invoke(server, {"inputs": [[1, 2, 6]]})
     assert answer.status == 400 and "served: flights, mixed" in answer.json["error"]
 
 
-def test_another_release_reads_the_same_request_by_columns_of_its_own():
+def test_another_release_reads_the_same_request_with_its_own_columns():
     request = Request(None, b"POST", b"/invocations", b'{"inputs": {"size": [4], "carrier": ["WN"]}}')
     call = MlflowInference(request, rows=np.empty((1, 0)), id="", key="", started_ns=0)
     assert call.read_for(loaded(name="mixed", signature=MIXED)).tolist() == [[4.0, 2.0]]

@@ -44,28 +44,28 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20))
-def test_rows_come_through_columns_as_they_were_sent(rows):
+def test_rows_sent_as_columns_are_read_exactly(rows):
     expected = np.array(rows, dtype=np.float64)
     np.testing.assert_array_equal(numbers.read(body_of(*rows)).rows, expected)
 
 
 @given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20), st.booleans())
-def test_rows_come_through_a_matrix_as_they_were_sent_flat_or_nested(rows, nested):
+def test_rows_sent_as_a_flat_or_nested_matrix_are_read_exactly(rows, nested):
     data = rows if nested else [value for row in rows for value in row]
     np.testing.assert_array_equal(numbers.read(matrix(data, [len(rows), 3])).rows, np.array(rows, dtype=np.float64))
 
 
-def test_columns_may_come_in_any_order_and_shape_n_by_one():
+def test_columns_may_have_any_order_and_shape_n_by_one():
     body = asked(column("c", [3]), column("a", [[1]], shape=[1, 1]), column("b", [2], shape=[1, 1]))
     assert rows_of(numbers, body) == [[1.0, 2.0, 3.0]]
 
 
-def test_a_text_is_read_as_its_rank_and_what_training_never_saw_is_missing():
+def test_a_category_is_read_as_its_code_and_an_unseen_one_as_missing():
     rows = mixed.read(asked(column("size", [1, None, 3, 4]), text(["WN", "AA", "XX", None]))).rows
     np.testing.assert_array_equal(rows, [[1, 2], [NAN, 0], [3, NAN], [4, NAN]])
 
 
-def test_nested_texts_are_read_row_by_row():
+def test_nested_strings_are_read_row_by_row():
     assert rows_of(mixed, asked(column("size", [1, 2]), text([["UA"], ["AA"]], shape=[2, 1]))) == [[1, 1], [2, 0]]
 
 
@@ -74,12 +74,12 @@ def test_fp32_means_the_float32_that_the_caller_holds():
     assert rows_of(numbers, body) == [[float(np.float32(0.1)), 0.1, 2.0]]
 
 
-def test_the_id_is_handed_on_and_members_that_are_not_known_are_passed_over():
+def test_the_id_is_returned_and_unknown_members_are_ignored():
     body = asked(column("a", [1]), column("b", [1]), column("c", [1]), id="x-1", parameters={"key": "k"}, other=[1])
     assert numbers.read(body).id == "x-1"
 
 
-def test_the_output_may_be_asked_for_by_name():
+def test_the_output_may_be_requested_by_name():
     body = asked(column("a", [1]), column("b", [1]), column("c", [1]), outputs=[{"name": "probability"}])
     assert rows_of(numbers, body) == [[1, 1, 1]]
 
@@ -147,14 +147,14 @@ A, B, C = column("a", [1]), column("b", [1]), column("c", [1])
         (body_of([1, 2, 3]) + b"x", "not JSON"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_input_at_fault(body, message):
+def test_the_error_names_the_input_at_fault(body, message):
     with pytest.raises(DataError) as error:
         numbers.read(body)
     assert message in f"{error.value.what} ({error.value.where})"
 
 
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity"])
-def test_a_nan_token_names_its_input_and_the_null_to_send(token):
+def test_the_error_of_a_nan_token_names_its_input_and_suggests_null(token):
     body = f'{{"inputs":[{{"name":"a","shape":[2],"datatype":"FP64","data":[1,{token}]}}]}}'.encode()
     with pytest.raises(DataError) as error:
         numbers.read(body)
@@ -172,13 +172,13 @@ def test_a_nan_token_names_its_input_and_the_null_to_send(token):
         (({"name": "rows", "shape": [1, 2], "datatype": "FP64", "data": [1, 2]},), "column 'carrier' holds strings"),
     ],
 )
-def test_texts_and_numbers_are_not_taken_for_each_other(inputs, message):
+def test_strings_and_numbers_are_not_interchangeable(inputs, message):
     with pytest.raises(DataError) as error:
         mixed.read(asked(*inputs))
     assert message in error.value.what
 
 
-def test_the_name_that_was_meant_is_offered():
+def test_the_nearest_column_name_is_suggested():
     with pytest.raises(DataError) as error:
         mixed.read(asked(column("size", [1]), column("carier", ["AA"])))
     assert error.value.hint == "nearest: carrier"
@@ -193,7 +193,7 @@ def test_answers_read_back_as_the_same_floats_and_id(values, id):
     assert answer["outputs"][0]["shape"] == [len(values), 1]
 
 
-def test_an_answer_has_the_form_of_the_protocol():
+def test_a_response_has_the_form_of_the_protocol():
     assert json.loads(ResponseWriter(name="f", version="v", output="p").write("7", [0.1, 0.9, NAN, 1.0], 2)) == {
         "model_name": "f",
         "model_version": "v",
@@ -226,7 +226,7 @@ def test_metadata_lists_the_columns_in_order():
     ],
 )
 @pytest.mark.parametrize("nested", [False, True])
-def test_each_datatype_is_read_in_json_as_it_holds_numbers(datatype, sent, read, nested):
+def test_each_datatype_is_read_from_json_with_its_own_precision(datatype, sent, read, nested):
     data = [[value] for value in sent] if nested else sent
     shape = [3, 1] if nested else [3]
     body = asked(*(column(name, data, datatype=datatype, shape=shape) for name in "abc"))

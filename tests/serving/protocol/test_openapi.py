@@ -41,7 +41,7 @@ def expect(document: dict[str, object], path: str, method: str, answer: Answer) 
 
 
 @pytest.mark.parametrize("address", ROUTES, ids=lambda address: f"{address.method} {address.path}")
-def test_each_address_answers_its_method_alone_and_as_the_document_says(alone, document, address):
+def test_each_route_answers_only_its_method_and_as_documented(alone, document, address):
     method = address.method.lower()
     assert set(document["paths"][address.path]) == {method}
     body = BODIES.get(address.endpoint, b"{}" if address.body else b"")
@@ -54,7 +54,7 @@ def test_each_address_answers_its_method_alone_and_as_the_document_says(alone, d
     assert (other.status, other.headers["Allow"]) == (405, "POST" if method == "post" else "GET, HEAD")
 
 
-def test_each_body_that_is_taken_is_as_the_document_says(document):
+def test_each_request_body_matches_the_document(document):
     for path, operations in document["paths"].items():
         body = BODIES.get(path.rpartition("/")[2])
         if body is not None:
@@ -73,13 +73,13 @@ def test_each_body_that_is_taken_is_as_the_document_says(document):
         ("/v2/repository/models/{name}/load", "post"),
     ],
 )
-def test_an_error_is_as_the_document_says(alone, document, path, method):
+def test_an_error_matches_the_document(alone, document, path, method):
     answer = ask(alone, path.format(name="hotels"), method=method.upper())
     assert answer.status in (401, 404)
     expect(document, path, method, answer)
 
 
-def test_there_is_an_answer_to_each_address_and_no_other(alone):
+def test_each_route_has_a_handler_and_no_other_exists(alone):
     routes = alone.listener._state.application
     assert isinstance(routes, Routes)
     assert set(routes._handlers) == {address.endpoint for address in ROUTES}

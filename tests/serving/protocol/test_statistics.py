@@ -32,7 +32,7 @@ def test_a_configuration_names_the_columns_and_their_types(server):
     assert ask(server, "/v2/models/hotels/config").status == 404
 
 
-def test_statistics_count_what_was_answered():
+def test_statistics_count_answered_requests():
     with serving(loaded(), loaded(name="mixed", signature=MIXED)) as server:
         before_ms = time.time_ns() // 1_000_000
         for body in (body_of([1, 2, 6]), body_of([1, 1, 1], [2, 2, 2]), b"{}"):
@@ -50,7 +50,7 @@ def test_statistics_count_what_was_answered():
         assert ask(server, "/v2/models/hotels/stats").status == 404
 
 
-def test_statistics_count_what_failed(caplog):
+def test_statistics_count_failed_requests(caplog):
     caplog.set_level("CRITICAL")
     with serving(replace(loaded(), engine=Broken())) as server:
         assert ask(server, INFER, body_of([1, 2, 6])).status == 500

@@ -28,13 +28,13 @@ def asked(texts: list[str | None]) -> bytes:
 @pytest.mark.parametrize(
     ("unseen", "ranks"), [("missing", [1.0, np.nan, np.nan, 0.0]), ("other", [1.0, np.nan, 2.0, 0.0])]
 )
-def test_an_unseen_text_has_the_same_rank_in_a_table_and_in_a_request(unseen: str, ranks: list[float]) -> None:
+def test_an_unseen_category_has_the_same_code_in_a_table_and_in_a_request(unseen: str, ranks: list[float]) -> None:
     known = signature(unseen, "AA", "UA")
     np.testing.assert_array_equal(matrix(pl.DataFrame({"carrier": TEXTS}), known)[:, 0], ranks)
     np.testing.assert_array_equal(RequestReader(known).read(asked(TEXTS)).rows[:, 0], ranks)
 
 
-def test_a_text_that_may_not_be_unseen_is_refused_by_name_in_a_table_and_in_a_request() -> None:
+def test_a_refused_unseen_category_is_named_for_a_table_and_for_a_request() -> None:
     known = signature("refused", "AA", "UA")
     message = "column 'carrier' holds 'ZZ', a (category|text) that the model does not know"
     with pytest.raises(DataError, match=message):
@@ -43,14 +43,14 @@ def test_a_text_that_may_not_be_unseen_is_refused_by_name_in_a_table_and_in_a_re
         RequestReader(known).read(asked(TEXTS))
 
 
-def test_a_null_is_missing_and_never_refused() -> None:
+def test_a_null_is_missing_and_never_rejected() -> None:
     known = signature("refused", "AA", "UA")
     table = matrix(pl.DataFrame({"carrier": [None, "AA"]}, schema={"carrier": pl.String}), known)
     np.testing.assert_array_equal(table, RequestReader(known).read(asked([None, "AA"])).rows)
 
 
 @pytest.mark.parametrize(("unseen", "rank"), [("missing", np.nan), ("other", 0.0)])
-def test_a_column_with_no_category_at_all_takes_every_text_as_unseen(unseen: str, rank: float) -> None:
+def test_every_category_is_unseen_for_a_column_without_categories(unseen: str, rank: float) -> None:
     table = matrix(pl.DataFrame({"carrier": ["AA"]}), signature(unseen))
     np.testing.assert_array_equal(table, [[rank]])
     np.testing.assert_array_equal(table, RequestReader(signature(unseen)).read(asked(["AA"])).rows)

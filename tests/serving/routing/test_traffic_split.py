@@ -70,7 +70,7 @@ def split(share, *, live=LIVE, canary=CANARY):
     return TrafficSplit(live=live, canary=canary, share=share, salt=SALT, stage=int(share > 0))
 
 
-def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path):
+def test_in_shadow_live_answers_all_calls_and_the_canary_is_only_logged(tmp_path):
     calls = [keyed([float(number)] * 3, f"k{number}") for number in range(20)]
     (live, canary), plane = run_batches(tmp_path, split(0.0), *calls)
     assert [call.values for call in calls] == [[float(number)] for number in range(20)]
@@ -81,7 +81,7 @@ def test_in_shadow_live_answers_all_and_the_canary_is_logged_beside_it(tmp_path)
     assert plane.metrics.of("flights").requests == 20
 
 
-def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
+def test_keys_assigned_to_the_canary_get_its_answer_and_other_keys_get_lives(tmp_path):
     calls = [keyed([1.0] * 3, f"k{number}") for number in range(200)] + [keyed([1.0] * 3, "")]
     (live, canary), _ = run_batches(tmp_path, split(0.3), *calls)
     its = {call.key for call in calls if call.key and assign_key(call.key, SALT, 0.3)}
@@ -93,13 +93,13 @@ def test_the_canarys_keys_get_its_answer_and_the_others_lives(tmp_path):
     assert len(live) == 201 and live["answered"].sum() == 201 - len(its)
 
 
-def test_where_no_key_is_the_canarys_it_is_not_asked(tmp_path):
+def test_the_canary_is_not_called_if_no_key_is_assigned_to_it(tmp_path):
     call = keyed([1.0] * 3, "")
     (live, canary), _ = run_batches(tmp_path, split(0.5), call)
     assert call.values == [1.0] and canary.is_empty() and live["paired"].to_list() == [0]
 
 
-def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_path):
+def test_if_the_canary_fails_live_answers_and_the_canary_is_counted_as_failed(tmp_path):
     broken = dataclasses.replace(CANARY, engine=Picky())
     rows = [[1.0] * 3, [POISON] * 3, [POISON + 1] * 3, [2.0] * 3]
     calls = [keyed(row, f"k{number}") for number, row in enumerate(rows)]
@@ -110,7 +110,7 @@ def test_where_the_canary_fails_live_answers_and_the_failure_is_the_canarys(tmp_
     assert plane.metrics.canary_errors == {"flights": 2}
 
 
-def test_in_shadow_no_error_of_the_canary_is_met(tmp_path):
+def test_in_shadow_no_error_of_the_canary_reaches_a_caller(tmp_path):
     broken = dataclasses.replace(CANARY, engine=Picky())
     call = keyed([POISON + 1] * 3, "k")
     (live, canary), _ = run_batches(tmp_path, split(0.0, canary=broken), call)
@@ -118,7 +118,7 @@ def test_in_shadow_no_error_of_the_canary_is_met(tmp_path):
     assert canary["status"].to_list() == [1] and live["status"].to_list() == [0]
 
 
-def test_where_live_fails_too_the_caller_gets_lives_error(tmp_path):
+def test_if_live_fails_too_the_caller_gets_lives_error(tmp_path):
     both = [dataclasses.replace(each, engine=Picky()) for each in (LIVE, CANARY)]
     call = keyed([POISON] * 3, "k")
     (live, canary), _ = run_batches(tmp_path, split(0.999_999, live=both[0], canary=both[1]), call)
@@ -126,7 +126,7 @@ def test_where_live_fails_too_the_caller_gets_lives_error(tmp_path):
     assert live["status"].to_list() == canary["status"].to_list() == [1]
 
 
-def test_a_call_that_does_not_bring_what_the_canary_asks_for_falls_back_on_live_alone(tmp_path, viewed):
+def test_a_call_without_the_canarys_columns_falls_back_to_live(tmp_path, viewed):
     class Lacks(RecordingCall):
         def read_for(self, release):
             raise DataError("column 'c' is missing")
@@ -138,7 +138,7 @@ def test_a_call_that_does_not_bring_what_the_canary_asks_for_falls_back_on_live_
     assert sorted(canary["status"].to_list()) == [0, 1]
 
 
-def test_what_was_decoded_for_a_release_that_left_is_answered_by_it_alone(tmp_path):
+def test_calls_decoded_for_a_replaced_release_are_answered_by_it_only(tmp_path):
     loop = ManualLoop()
     plane = DataPlane([LIVE], loop=loop, settings=InferenceSettings(max_batch_rows=64, long_ms=1e9))
     call = keyed([1.0] * 3, "k")
@@ -172,14 +172,14 @@ def test_each_release_reads_the_same_request_with_its_own_view(tmp_path, viewed)
     assert (rows["seen_us.v"][0], rows["in.a"][0], beside["out.0"][0]) == (5, 1.0, 11.0)
 
 
-def test_over_http_a_column_that_is_looked_up_need_not_be_sent_and_is_passed_over_if_it_is(viewed):
+def test_over_http_a_looked_up_column_need_not_be_sent_and_is_ignored_if_sent(viewed):
     with serving(viewed("right")) as server:
         assert ask(server.port, [1, 2], columns="ab", key="anna").value == 2.0
         assert ask(server.port, [1, 2, 99], key="anna").value == 2.0
         assert ask(server.port, [1, 2], columns="ab", key="eve").value is None
 
 
-def test_a_canary_that_asks_for_other_columns_reads_the_request_itself(tmp_path, viewed):
+def test_a_canary_with_other_columns_reads_the_request_again(tmp_path, viewed):
     with serving(LIVE) as server:
         canary = dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
         place = TrafficSplit(live=LIVE, canary=canary, share=0.999_999, salt=SALT, stage=1)
@@ -187,14 +187,14 @@ def test_a_canary_that_asks_for_other_columns_reads_the_request_itself(tmp_path,
         assert ask(server.port, [1, 2, 3], key="anna").value == 11.0
 
 
-def test_a_canary_that_is_not_brought_what_it_asks_for_falls_back_on_live(viewed):
+def test_a_request_without_the_canarys_columns_falls_back_to_live(viewed):
     with serving(viewed("right")) as server:
         place = TrafficSplit(live=server.plane.find("flights"), canary=CANARY, share=0.999_999, salt=SALT, stage=1)
         server.within(lambda: server.plane.set_split(place))
         assert ask(server.port, [1, 2], columns="ab", key="anna").value == 2.0
 
 
-def test_a_table_that_goes_away_is_503_and_not_the_callers_fault(tmp_path, viewed):
+def test_a_missing_online_table_is_503(tmp_path, viewed):
     with serving(viewed("right")) as server:
         for file in tmp_path.glob("right.sqlite*"):
             file.write_bytes(b"no table any more, and no database either" * 300)
@@ -210,29 +210,29 @@ def test_a_table_that_goes_away_is_503_and_not_the_callers_fault(tmp_path, viewe
         ("right", ("b", "c"), "has 2 columns, its table 'right' has 1"),
     ],
 )
-def test_a_view_that_does_not_fit_is_refused_at_load(viewed, table, columns, message):
+def test_an_inconsistent_feature_view_is_refused_when_loading(viewed, table, columns, message):
     with pytest.raises(Refused, match=message):
         viewed(table, columns)
 
 
-def test_a_view_whose_table_is_not_there_is_refused_at_load(viewed):
+def test_a_feature_view_without_a_table_is_refused_when_loading(viewed):
     with pytest.raises(StoreError, match="no such online table"):
         viewed("absent")
 
 
-def test_the_calibrator_shifts_what_is_answered_and_not_the_self_test():
+def test_the_calibrator_applies_to_answers_and_not_to_the_self_test():
     shifted = load_model(bundle(replace(release(), calibrator=Calibrator(shift=float(np.log(2))))))
     with serving(shifted) as server:
         assert ask(server.port, [0.5, 0.5, 0.5]).value == pytest.approx(2 / 3)
 
 
-def test_a_table_of_a_calibrator_is_looked_up_by_the_server():
+def test_the_server_applies_a_table_calibrator():
     table = Calibrator(kind="venn_abers", knots=(0.5,), values=(0.1, 0.2, 0.3))
     with serving(load_model(bundle(replace(release(), calibrator=table)))) as server:
         assert [ask(server.port, [each] * 3).value for each in (0.4, 0.5, 0.6)] == [0.1, 0.2, 0.3]
 
 
-def test_a_calibrator_of_what_is_no_probability_is_refused():
+def test_a_calibrator_for_outputs_other_than_probabilities_is_refused():
     made = release()
     made = replace(made, variant=replace(made.variant, task="regression"), calibrator=Calibrator(shift=1.0))
     with pytest.raises(Refused, match="regression model has a calibrator"):

@@ -12,14 +12,14 @@ from headway.serving.telemetry.logs import log_to_stderr
 LOG = logging.getLogger("headway.serving.test")
 
 
-def test_a_line_of_text_has_time_level_words_and_fields(capsys):
+def test_a_text_line_has_time_level_message_and_fields(capsys):
     with log_to_stderr("text"):
         LOG.warning("%s was loaded", "flights@live", extra={"fields": {"us": 12, "key": ""}})
     (line,) = capsys.readouterr().err.splitlines()
     assert line[:2] == "20" and line[23:] == "Z WARNING headway.serving.test: flights@live was loaded us=12"
 
 
-def test_a_line_of_json_can_be_read_back(capsys):
+def test_a_json_line_can_be_decoded(capsys):
     with log_to_stderr("json"):
         LOG.info('said "so"', extra={"fields": {"us": 12, "key": "billing"}})
     told = json.loads(capsys.readouterr().err)
@@ -29,7 +29,7 @@ def test_a_line_of_json_can_be_read_back(capsys):
 
 
 @pytest.mark.parametrize(("form", "lines"), [("json", 1), ("text", 5)])
-def test_a_traceback_is_told(form, lines, capsys):
+def test_a_traceback_is_logged(form, lines, capsys):
     with log_to_stderr(form):
         try:
             1 / 0  # noqa: B018 - it is to fail

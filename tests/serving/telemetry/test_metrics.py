@@ -11,7 +11,7 @@ def lines_of(metrics: Metrics, **versions: str) -> list[str]:
     return metrics.text(versions).decode().splitlines()
 
 
-def test_latencies_fall_into_the_bucket_that_holds_them():
+def test_latencies_fall_into_the_right_bucket():
     metrics = Metrics()
     metrics.of("m").add([0, 900_000, 1_000_000_000 - 100_000], engine_ns=(0, 0), ended_ns=1_000_000_000, rows=5)
     buckets = [line for line in lines_of(metrics) if line.startswith("headway_request_seconds_bucket")]
@@ -19,7 +19,7 @@ def test_latencies_fall_into_the_bucket_that_holds_them():
     assert 'headway_request_seconds_sum{model="m"} 1.999200000' in lines_of(metrics)
 
 
-def test_calls_of_the_engine_are_counted_beside_requests_and_rows():
+def test_engine_calls_requests_and_rows_are_counted():
     metrics = Metrics()
     for _ in range(2):
         metrics.of("m").add([0, 0], engine_ns=(0, 1), ended_ns=1, rows=3)
@@ -48,7 +48,7 @@ def test_a_name_cannot_break_out_of_its_label(name, text):
     assert f'headway_rows_total{{model="{text}"}} 0' in lines_of(metrics)
 
 
-def test_a_scrape_of_one_worker_speaks_for_all_and_for_those_that_died():
+def test_a_scrape_includes_all_workers_and_dead_ones():
     memory = SharedMetrics(2)
     first, second, log = (Metrics(memory, row) for row in range(3))
     for metrics, ended in ((first, 5), (second, 9), (Metrics(memory, 0), 7)):  # the last took the first one's place
@@ -75,7 +75,7 @@ def test_a_scrape_of_one_worker_speaks_for_all_and_for_those_that_died():
     assert (total.requests, total.last_ns, total.failed_ns, sum(total.buckets)) == (3, 9, 3, 3)
 
 
-def test_counts_bear_the_names_and_labels_of_triton_and_mlserver_too():
+def test_counters_also_have_the_names_and_labels_of_triton_and_mlserver():
     metrics = Metrics()
     metrics.of("m").add([0, 0], engine_ns=(1_000_000, 3_000_000), ended_ns=4_000_000, rows=3)
     metrics.of("gone").fail(0, ended_ns=1)

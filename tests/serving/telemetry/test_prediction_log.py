@@ -18,7 +18,7 @@ LOADED = loaded()
 
 
 @pytest.mark.slow
-def test_a_server_that_leaves_in_good_order_has_logged_every_answer(tmp_path):
+def test_a_regular_shutdown_has_logged_every_answer(tmp_path):
     settings = project(tmp_path)
     process = started(tmp_path, "flights@live")
     port = int(process.stdout.readline().split()[2].rpartition(":")[2])
@@ -96,10 +96,10 @@ def killed_serving(folder: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_20_times_a_server_has_lost_no_label_it_acknowledged_and_its_log_is_whole(tmp_path):
+def test_a_server_killed_20_times_keeps_acknowledged_labels_and_a_valid_log(tmp_path):
     killed_serving(tmp_path, 20)
 
 
 @pytest.mark.long
-def test_killed_200_times_a_server_has_lost_no_label_it_acknowledged_and_its_log_is_whole(tmp_path):
+def test_a_server_killed_200_times_keeps_acknowledged_labels_and_a_valid_log(tmp_path):
     killed_serving(tmp_path, 200)

@@ -39,18 +39,18 @@ class World:
         return iter(self.budget.lines(self.now_s))
 
 
-def test_nothing_asked_burns_nothing():
+def test_the_burn_rate_without_requests_is_0():
     assert set(World().burns("latency").values()) == {0.0}
 
 
-def test_what_is_just_allowed_burns_at_one_in_every_window():
+def test_the_allowed_share_burns_at_1_in_every_window():
     world = World()
     world.passes(7 * 3600, answered=1000, slow=10, failed=1000 / 999)
     for objective in ("latency", "availability"):
         assert world.burns(objective) == pytest.approx(dict.fromkeys(("5m", "30m", "1h", "6h"), 1.0), rel=1e-2)
 
 
-def test_a_sudden_failure_is_seen_in_the_short_windows_first_and_forgotten_there_first():
+def test_a_sudden_failure_appears_and_fades_in_the_short_windows_first():
     world = World()
     world.passes(6 * 3600, answered=100)
     world.passes(300, answered=50, failed=50)
@@ -61,26 +61,26 @@ def test_a_sudden_failure_is_seen_in_the_short_windows_first_and_forgotten_there
     assert set(world.burns("latency").values()) == {0.0}
 
 
-def test_a_young_server_tells_what_it_has():
+def test_a_new_server_reports_the_time_since_its_start():
     world = World()
     world.passes(60, answered=90, slow=9)
     assert set(world.burns("latency").values()) == {10.0}
 
 
-def test_no_more_is_kept_than_the_longest_window_reaches():
+def test_samples_older_than_the_longest_window_are_dropped():
     world = World()
     world.passes(24 * 3600, answered=1)
     assert len(world.budget._samples) == 6 * 3600 / SAMPLE_S + 1
 
 
-def test_where_nothing_is_allowed_one_failure_burns_without_end():
+def test_without_a_budget_one_failure_has_an_infinite_burn_rate():
     world = World(SloSection(availability=1.0))
     assert set(world.burns("availability").values()) == {0.0}
     world.passes(15, failed=1)
     assert set(world.burns("availability").values()) == {float("inf")}
 
 
-def test_counts_are_told_beside_the_rates():
+def test_the_text_has_counters_and_burn_rates():
     world = World()
     world.passes(15, answered=100, slow=2, failed=1)
     told = [line for line in world if line.startswith(("headway_slo_requests", "headway_slo_bad", "headway_slo_all"))]
@@ -95,7 +95,7 @@ def test_counts_are_told_beside_the_rates():
 
 
 @pytest.mark.parametrize(("within_ms", "slow"), [(0.05, 3), (1, 2), (5, 1), (7, 1), (10, 0), (5000, 0)])
-def test_what_is_slow_is_counted_at_the_edge_of_the_histogram_at_the_limit_or_below(within_ms, slow):
+def test_slow_requests_are_counted_at_the_histogram_edge_at_or_below_the_limit(within_ms, slow):
     metrics = Metrics()
     for latency_ms in (0.6, 5, 8):
         ended = int(latency_ms * 1e6)
@@ -104,14 +104,14 @@ def test_what_is_slow_is_counted_at_the_edge_of_the_histogram_at_the_limit_or_be
     assert metrics.request_counts(within_ms) == RequestCounts(3, slow, 3)
 
 
-def test_a_request_that_is_refused_as_too_many_wait_is_one_that_failed():
+def test_a_request_refused_by_a_full_queue_counts_as_failed():
     metrics = Metrics()
     metrics.of("m").refuse(expired=False)
     metrics.errors[429] = 5  # of these, four are over the limit of their key: that is the caller's doing
     assert metrics.request_counts(50) == RequestCounts(0, 0, 1)
 
 
-def test_the_metrics_of_a_server_tell_its_budgets():
+def test_the_metrics_of_a_server_include_its_error_budgets():
     async def told() -> str:
         metrics = Metrics()
         track_objectives(SLO, metrics, asyncio.get_running_loop())

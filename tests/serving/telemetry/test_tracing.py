@@ -78,7 +78,7 @@ def attributes(span: Span | Resource) -> dict[str, object]:
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
 
 
-def test_a_request_is_told_with_its_id_the_name_of_its_key_its_status_and_its_time(tmp_path, capsys):
+def test_the_access_log_has_id_key_name_status_and_time(tmp_path, capsys):
     file = tmp_path / "keys.toml"
     key = create_key(file, "billing", ["predict"])
     asked = (request(body=ROWS, headers=[f"Authorization: Bearer {key}"]), INFER, request("/nowhere"))
@@ -99,13 +99,13 @@ def test_a_request_is_told_with_its_id_the_name_of_its_key_its_status_and_its_ti
     assert (nowhere["status"], nowhere["what"]) == (404, "unknown")
 
 
-def test_off_by_default_nothing_is_drawn_and_nothing_stands_between(server):
+def test_without_tracing_no_middleware_is_installed(server):
     routes = server.listener._state.application
     with trace_requests(routes, server.plane, OPEN) as application:
         assert application is routes
 
 
-def test_a_share_is_drawn(server, capsys):
+def test_a_share_of_requests_is_sampled(server, capsys):
     with log_to_stderr("json"), drawing(server, access_log=0.5), Peer(server) as peer:
         peer.say(INFER * 400)
         assert {peer.hear().status for _ in range(400)} == {200}
@@ -113,7 +113,7 @@ def test_a_share_is_drawn(server, capsys):
     assert 120 < len(capsys.readouterr().err.splitlines()) < 280
 
 
-def test_a_trace_reaches_its_receiver_with_the_parts_of_the_request(server):
+def test_a_trace_reaches_its_collector_with_the_phases_of_the_request(server):
     with receiving() as (to, spans), drawing(server, tracer="otel", trace_to=to, trace_share=0.0):
         with Peer(server) as peer:
             for flags in ("01", "00"):
@@ -132,7 +132,7 @@ def test_a_trace_reaches_its_receiver_with_the_parts_of_the_request(server):
     assert attributes(whole)["headway.id"] == "r-7" and attributes(whole)["http.response.status_code"] == 200
 
 
-def test_requests_without_a_parent_are_traced_by_chance_and_a_failure_is_marked(server, monkeypatch):
+def test_requests_without_a_parent_are_sampled_randomly_and_failures_are_marked(server, monkeypatch):
     monkeypatch.setattr(server.plane.metrics, "text", lambda versions: 1 / 0)
     with receiving() as (to, spans), drawing(server, tracer="otel", trace_to=to, trace_share=1.0):
         with Peer(server) as peer:
@@ -142,7 +142,7 @@ def test_requests_without_a_parent_are_traced_by_chance_and_a_failure_is_marked(
     assert {span.name: span.status.code for span in spans} == {"metrics": 2, "server": 0}
 
 
-def test_requests_in_mlflows_form_are_told_too(capsys):
+def test_mlflow_requests_are_in_the_access_log_too(capsys):
     with log_to_stderr("json"), serving(loaded()) as server, drawing(server, access_log=1.0), Peer(server) as peer:
         assert peer.say(request("/invocations", b'{"inputs": [[1, 2, 6]]}')).hear().status == 200
         server.turn()

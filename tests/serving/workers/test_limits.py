@@ -15,7 +15,7 @@ ROW = {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [1.0]
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_a_key_has_its_burst_once_over_all_workers_and_is_told_when_to_come_again(tmp_path, workers):
+def test_a_key_has_its_burst_once_over_all_workers_then_gets_a_retry_time(tmp_path, workers):
     settings = project(tmp_path)
     key = create_key(settings.path(settings.serve.keys), "shop", ["predict"], per_s=0.001, burst=5)
     with fleet(tmp_path, workers=workers) as served:

@@ -70,7 +70,7 @@ def table_of(*entries: LogEntry[LoadedModel]) -> dict[str, object]:
     return segment_columns(found)
 
 
-def test_an_entry_comes_out_of_a_ring_as_it_was_put():
+def test_an_entry_is_read_from_a_ring_unchanged():
     put = entry(1, 2, keys=["fl\u00fcge", "\udc80"], seen=(np.array([1, 2, 3]),))
     log = Logging(Path())
     log.logs[0].add(put)
@@ -82,27 +82,27 @@ def test_an_entry_comes_out_of_a_ring_as_it_was_put():
     assert taken.release.columns == LOADED.columns and taken.seen[0].tolist() == [1, 2, 3]
 
 
-def test_a_call_of_several_rows_is_a_row_each_with_one_number_and_key():
+def test_a_call_of_several_rows_has_one_log_row_each_with_one_number_and_key():
     table = table_of(entry(1, 2), entry(1, first=2))
     assert list(table["request"]) == [0, 1, 1, 2] and table["key"] == ["k0", "k1", "k1", "k2"]
     assert list(table["latency_us"]) == [0, 1, 1, 0]
     assert list(table["in.a"]) == [0, 3, 6, 0] and list(table["out.0"]) == [0, 3, 6, 0]
 
 
-def test_a_call_that_failed_has_status_1_and_no_numbers():
+def test_a_failed_call_has_status_1_and_no_values():
     table = table_of(entry(1), entry(2, first=1, failed=True))
     assert list(table["status"]) == [0, 1, 1]
     np.testing.assert_array_equal(table["in.c"], [2, np.nan, np.nan])
     np.testing.assert_array_equal(table["out.0"], [0, np.nan, np.nan])
 
 
-def test_where_all_failed_the_inputs_have_their_columns_all_the_same():
+def test_if_all_calls_failed_the_segment_still_has_the_input_columns():
     table = table_of(entry(2, failed=True))
     assert [name for name in table if name.startswith("in.")] == ["in.a", "in.b", "in.c"]
     assert np.isnan(table["in.a"]).all() and len(table["in.a"]) == 2
 
 
-def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_lookup_failed():
+def test_the_time_of_looked_up_features_is_logged_and_never_if_the_lookup_failed():
     class Viewed:
         names = ("weather",)
 
@@ -111,7 +111,7 @@ def test_since_when_looked_up_values_were_known_is_kept_and_never_where_the_look
     assert list(table["seen_us.weather"]) == [5, NEVER_US]
 
 
-def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path):
+def test_an_older_log_with_wide_flags_is_read_together_with_a_new_one(tmp_path):
     log = Logging(tmp_path)
     log.logs[0].add(entry(1, 2))
     log.log_writer.write()
@@ -130,7 +130,7 @@ def test_a_log_of_before_whose_flags_were_wide_is_read_with_that_of_now(tmp_path
     assert read.schema == wide.schema and read.equals(pl.concat([wide, wide]).sort("at_us", "request"))
 
 
-def test_what_was_added_is_on_disk_once_it_is_kept(tmp_path):
+def test_added_entries_are_on_disk_after_a_write(tmp_path):
     log = Logging(tmp_path)
     for number in range(100):
         log.logs[0].add(entry(2, first=int(log.logs[0].number(1)[0]), keys=[f"k{number}"]))
@@ -141,7 +141,7 @@ def test_what_was_added_is_on_disk_once_it_is_kept(tmp_path):
     assert table["request"].is_sorted()
 
 
-def test_what_workers_answered_is_kept_in_the_order_of_time(tmp_path):
+def test_entries_of_all_workers_are_written_in_order_of_time(tmp_path):
     log = Logging(tmp_path, workers=3)
     for number in range(9):
         log.logs[number % 3].add(entry(1, at_us=number, first=number))
@@ -150,7 +150,7 @@ def test_what_workers_answered_is_kept_in_the_order_of_time(tmp_path):
 
 
 @pytest.mark.slow
-def test_each_release_has_segments_of_its_own_and_is_told_apart_however_many_come(tmp_path):
+def test_each_release_has_its_own_segments_however_many_there_are(tmp_path):
     log = Logging(tmp_path)
     others = [dataclasses.replace(LOADED, digest=f"sha256:{number:012}") for number in range(100)]
     for other in others:
@@ -159,7 +159,7 @@ def test_each_release_has_segments_of_its_own_and_is_told_apart_however_many_com
     assert all(len(log.kept(other.digest)) == 1 for other in others)
 
 
-def test_what_is_much_is_kept_in_several_segments_and_nothing_of_it_twice(tmp_path):
+def test_many_entries_are_written_to_several_segments_and_none_twice(tmp_path):
     log = Logging(tmp_path, size_bytes=8 << 20)
     for number in range(50):
         log.logs[0].add(entry(2000, first=number, at_us=number))
@@ -169,7 +169,7 @@ def test_what_is_much_is_kept_in_several_segments_and_nothing_of_it_twice(tmp_pa
     assert len(table) == 100_000 and table["request"].is_sorted() and table["request"].n_unique() == 50
 
 
-def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_kept(tmp_path):
+def test_entries_that_do_not_fit_are_dropped_and_counted_and_the_rest_is_written(tmp_path):
     log = Logging(tmp_path, size_bytes=8192)
     log.logs[0].add(entry(11))
     log.logs[0].add(entry(300))
@@ -179,7 +179,7 @@ def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_kept(tmp_path)
     assert log.dropped == {"flights": 300} and len(log.kept()) == 14
 
 
-def test_a_ring_that_is_half_full_rings_the_bell(tmp_path):
+def test_a_half_full_ring_wakes_the_log_writer(tmp_path):
     log = Logging(tmp_path, size_bytes=32768)
     log.logs[0].add(entry(10))
     log.buffers.wakeup.keep_reader()
@@ -199,7 +199,7 @@ def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tm
     assert log.buffers.rings[0].tail == log.buffers.rings[0].head
 
 
-def test_an_entry_that_nobody_foresaw_is_counted_and_what_comes_after_is_kept(tmp_path, caplog):
+def test_an_unreadable_entry_is_counted_and_later_ones_are_written(tmp_path, caplog):
     log = Logging(tmp_path)
     log.logs[0].add(entry(6, latency_ns=np.array([])))
     log.log_writer.write()

@@ -25,7 +25,7 @@ def taken(ring: RingBuffer) -> list[bytes]:
 
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=PAGE // 2)), max_size=60))
-def test_what_is_put_is_taken_in_order_wherever_the_ring_ends(steps):
+def test_records_are_read_in_order_wherever_the_ring_ends(steps):
     ring, waiting = RingBuffer(3 * PAGE), deque[bytes]()
     for step in steps:
         if step is None:
@@ -36,20 +36,20 @@ def test_what_is_put_is_taken_in_order_wherever_the_ring_ends(steps):
     assert taken(ring) == list(waiting)
 
 
-def test_what_has_no_room_is_refused_and_what_was_put_stays():
+def test_a_record_without_space_is_refused_and_earlier_ones_stay():
     ring = RingBuffer(2 * PAGE)
     assert ring.put(b"a" * (PAGE - 16)) and not ring.put(b"b" * 8)
     assert taken(ring) == [b"a" * (PAGE - 16)] and ring.put(b"b" * 8)
 
 
-def test_what_was_not_advanced_over_is_taken_again():
+def test_records_are_read_again_until_advance():
     ring = RingBuffer(PAGE)
     ring.put(b"once")
     assert list(ring.records(ring.head)) == list(ring.records(ring.head)) == [b"once"]
     assert ring.tail == 0 and not ring.due
 
 
-def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
+def test_reach_ends_with_a_record_and_includes_at_minimum_one():
     ring = RingBuffer(4 * PAGE)
     for size in (8, 80, 8):
         ring.put(b"x" * size)
@@ -58,7 +58,7 @@ def test_what_is_taken_at_once_ends_with_a_record_and_is_one_at_least():
     assert ring.reach(100) == ring.head
 
 
-def test_a_ring_that_is_half_full_says_so_and_a_large_one_at_a_megabyte():
+def test_a_ring_is_due_when_half_full_or_at_1_mib():
     small, large = RingBuffer(4 * PAGE), RingBuffer(8 << 20)
     small.put(b"x" * 2 * PAGE)
     large.put(b"x" * ((1 << 20) - 16))
@@ -66,7 +66,7 @@ def test_a_ring_that_is_half_full_says_so_and_a_large_one_at_a_megabyte():
     assert not large.due and large.put(b"") and large.due
 
 
-def test_records_longer_than_a_piece_are_whole_and_the_first_free_piece_is_used_again():
+def test_records_longer_than_a_piece_are_complete_and_free_pieces_are_reused():
     ring, record = RingBuffer(16 * PAGE, resident_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
     for _ in range(40):
         assert ring.put(record) and ring.put(b"short")
@@ -83,7 +83,7 @@ def resident_kb(ring: RingBuffer) -> int:
 
 
 @pytest.mark.slow
-def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
+def test_read_records_take_no_memory_and_later_records_are_complete():
     ring = RingBuffer(123 * PAGE, resident_bytes=4 * PAGE)
     records = [bytes([number]) * PAGE for number in range(100)]
     for round_ in range(5):
@@ -94,7 +94,7 @@ def test_what_was_taken_costs_no_memory_and_what_comes_after_is_whole():
         assert resident_kb(ring) < full / 5
 
 
-def test_a_bell_never_holds_up_who_rings_and_is_heard_until_nobody_is_left_who_could():
+def test_waking_never_blocks_and_the_pipe_ends_when_no_writer_is_left():
     wakeup = WakeupPipe()
     for _ in range(100_000):
         wakeup.wake()

@@ -30,13 +30,13 @@ def of_a_thread() -> tuple[int, int]:
     return found[0]
 
 
-def test_it_keeps_its_weight_and_asks_for_long_turns_which_older_systems_do_not_tell():
+def test_a_thread_keeps_its_weight_and_requests_long_time_slices():
     nice, turn_ns = of_a_thread()
     assert nice == os.nice(0)
     assert turn_ns in (0, 100_000_000)
 
 
-def test_where_the_system_has_no_word_for_turns_nothing_changes(monkeypatch):
+def test_nothing_changes_on_an_unsupported_system(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "unknown")
     nice, turn_ns = of_a_thread()
     assert nice == os.nice(0)

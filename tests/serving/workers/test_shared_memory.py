@@ -7,14 +7,14 @@ import pytest
 from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
 
 
-def test_rows_are_summed_and_none_is_written_by_another():
+def test_rows_are_summed_and_each_process_writes_its_own():
     shared = SharedTable(3, 2)
     shared.row(0)[1] = 4
     shared.row(2)[:] += [1, 2]
     assert shared.total().tolist() == [1, 6] and shared.row(1).tolist() == [0, 0]
 
 
-def test_a_name_has_its_counts_in_each_row_that_met_it():
+def test_a_name_has_counters_in_each_row_that_added_it():
     board = NamedCounters(2, 2)
     board.of(0, "a")[:] = [1, 2]
     board.of(1, "b")[:] = [5, 6]
@@ -22,7 +22,7 @@ def test_a_name_has_its_counts_in_each_row_that_met_it():
     assert {name: counts.tolist() for name, counts in board.by_name().items()} == {"a": [[1, 2], [3, 4]], "b": [[5, 6]]}
 
 
-def test_who_takes_the_place_of_another_goes_on_with_its_counts():
+def test_a_replacement_continues_the_counters():
     board = NamedCounters(1, 1)
     board.of(0, "flights")[0] = 7
     board._known.clear()  # a new process knows none
@@ -31,13 +31,13 @@ def test_who_takes_the_place_of_another_goes_on_with_its_counts():
 
 
 @pytest.mark.parametrize("name", ["12345678", "fl\u00fcge", f"{'n' * 64}@sha256:{'0' * 64}"])
-def test_a_name_comes_back_as_it_was_placed(name):
+def test_a_name_is_read_as_it_was_written(name):
     board = NamedCounters(1, 1)
     board.of(0, name)
     assert list(board.by_name()) == [name]
 
 
-def test_a_board_without_room_says_so():
+def test_named_counters_without_space_raise_an_error():
     board = NamedCounters(1, 1, max_names=2)
     for name in "ab":
         board.of(0, name)
@@ -45,7 +45,7 @@ def test_a_board_without_room_says_so():
         board.of(0, "c")
 
 
-def test_a_tally_counts_as_a_counter_does():
+def test_a_counter_map_counts_like_a_counter():
     board = NamedCounters(2, 1)
     own, other = CounterMap(board, 0), CounterMap(board, 1)
     own["a"] += 2
@@ -57,7 +57,7 @@ def test_a_tally_counts_as_a_counter_does():
     assert other == {"a": 3} and own.total() == {"a": 5}
 
 
-def test_flags_are_no_yes_or_not_there_and_anywhere_is_yes_where_one_says_so():
+def test_flags_are_false_true_or_absent_and_any_row_is_true_if_one_is():
     board = NamedCounters(2, 1)
     own, other = FlagMap(board, 0), FlagMap(board, 1)
     own["a"], own["b"], other["a"] = False, False, True

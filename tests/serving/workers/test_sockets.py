@@ -17,12 +17,12 @@ def bound():
     sockets.close([each for own in found for each in own])
 
 
-def test_each_worker_has_a_socket_of_its_own_at_the_one_address(bound):
+def test_each_worker_has_its_own_socket_at_one_address(bound):
     ports = {each.getsockname()[1] for own in bound for each in own}
     assert len(ports) == 1 and sockets.address_of(bound[0]) == f"http://127.0.0.1:{ports.pop()}"
 
 
-def test_connections_wait_for_whoever_accepts_and_none_comes_before(bound):
+def test_connections_wait_until_a_worker_accepts(bound):
     (first,), *_ = bound
     where = first.getsockname()
     with pytest.raises(ConnectionRefusedError):
@@ -35,19 +35,19 @@ def test_connections_wait_for_whoever_accepts_and_none_comes_before(bound):
             assert accepted.recv(4) == b"here"
 
 
-def test_an_address_where_another_fleet_listens_is_taken(bound):
+def test_an_address_used_by_another_server_is_refused(bound):
     bound[0][0].listen()
     port = bound[0][0].getsockname()[1]
     with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
         sockets.bind("127.0.0.1", port, workers=1)
 
 
-def test_what_was_bound_is_let_go_of_where_the_rest_cannot_be():
+def test_bound_sockets_are_closed_if_a_later_one_fails():
     with pytest.raises(ConfigError, match="cannot listen on no such host:0"):
         sockets.bind("no such host", 0, workers=2)
 
 
-def test_ipv6_is_written_in_brackets_and_a_wildcard_is_no_loopback():
+def test_ipv6_is_in_brackets_and_a_wildcard_is_not_loopback():
     (six,) = sockets.bind("::1", 0, workers=1)
     (wild,) = sockets.bind("0.0.0.0", 0, workers=1)
     assert sockets.address_of(six).startswith("http://[::1]:")

@@ -28,7 +28,7 @@ def fast_log(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_what_workers_and_the_log_answered_before_kill_9_is_in_the_log_once(tmp_path, workers):
+def test_every_answer_before_kill_9_is_in_the_log_once(tmp_path, workers):
     settings = project(tmp_path)
     fast_log(tmp_path)
     with fleet(tmp_path, workers=workers) as served:
@@ -48,7 +48,7 @@ def test_what_workers_and_the_log_answered_before_kill_9_is_in_the_log_once(tmp_
     assert len(found.keys() - callers.answered.keys()) <= callers.reset
 
 
-def test_who_is_connected_to_another_worker_sees_nothing_of_a_kill(tmp_path):
+def test_connections_to_other_workers_survive_a_kill(tmp_path):
     project(tmp_path)
     with fleet(tmp_path) as served, Callers(served.port, 16) as callers:
         callers.more()
@@ -57,7 +57,7 @@ def test_who_is_connected_to_another_worker_sees_nothing_of_a_kill(tmp_path):
         assert 0 < callers.reset < 16 and callers.failed == []
 
 
-def test_counts_are_those_of_the_fleet_and_a_dead_workers_stay(tmp_path):
+def test_counters_cover_all_workers_and_those_of_a_dead_one_stay(tmp_path):
     project(tmp_path)
     with fleet(tmp_path) as served:
         with Callers(served.port, 8) as callers:
@@ -75,7 +75,7 @@ def test_counts_are_those_of_the_fleet_and_a_dead_workers_stay(tmp_path):
             assert f'"inference_count":{asked}' in stats
 
 
-def test_a_worker_that_dies_again_and_again_is_given_time(tmp_path):
+def test_restarts_of_a_worker_that_dies_repeatedly_are_delayed(tmp_path):
     project(tmp_path)
     with fleet(tmp_path, workers=1) as served:
         for _ in range(4):
@@ -90,7 +90,7 @@ def test_a_worker_that_dies_again_and_again_is_given_time(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_no_process_outlives_a_supervisor_that_is_killed_and_the_log_is_whole(tmp_path, workers):
+def test_no_process_outlives_a_killed_supervisor_and_the_log_is_valid(tmp_path, workers):
     settings = project(tmp_path)
     with fleet(tmp_path, workers=workers) as served:
         assert plain.ask(served.port, [1, 1, 1], key="a").status == 200
@@ -100,7 +100,7 @@ def test_no_process_outlives_a_supervisor_that_is_killed_and_the_log_is_whole(tm
     assert logged(settings.state) == {"a": 1}
 
 
-def test_the_second_signal_ends_what_is_still_in_flight_and_the_log_is_written(tmp_path):
+def test_a_second_signal_aborts_requests_in_flight_and_the_log_is_written(tmp_path):
     settings = project(tmp_path)
     with fleet(tmp_path, workers=2) as served:
         assert plain.ask(served.port, [1, 1, 1], key="a").status == 200
@@ -114,7 +114,7 @@ def test_the_second_signal_ends_what_is_still_in_flight_and_the_log_is_written(t
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_an_unload_that_one_worker_is_told_is_done_by_all_and_by_those_who_come(tmp_path, workers):
+def test_an_unload_applies_to_all_workers_and_to_restarted_ones(tmp_path, workers):
     project(tmp_path, release(), release(name="other"))
     with_operator(tmp_path, KEY)
     with fleet(tmp_path, "flights@live", "other@live", workers=workers) as served:
@@ -156,7 +156,7 @@ def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tm
     made.register.state.close()
 
 
-def test_who_takes_a_place_has_what_the_fleet_has_though_the_pointer_moved_to_what_does_not_verify(tmp_path):
+def test_a_restarted_worker_serves_the_deployed_releases_even_if_a_pointer_does_not_verify(tmp_path):
     made = rollouts.project(tmp_path)
     rollouts.live(made, rollouts.release(made_at="1"))
     with fleet(tmp_path, workers=1) as served:
@@ -176,7 +176,7 @@ def test_who_takes_a_place_has_what_the_fleet_has_though_the_pointer_moved_to_wh
     made.register.state.close()
 
 
-def test_a_worker_that_falls_over_before_it_answers_ends_the_start_with_its_own_words(tmp_path):
+def test_a_worker_that_fails_at_start_ends_the_server_with_its_error(tmp_path):
     project(tmp_path)
     process = started(
         tmp_path, "flights@live", first="import headway.serving.workers.worker as w; w.create_authenticator = 1; "
@@ -187,7 +187,7 @@ def test_a_worker_that_falls_over_before_it_answers_ends_the_start_with_its_own_
     assert re.search(r"EngineError: worker \d ended with exit code 1 before it answered", error)
 
 
-def test_a_signal_that_comes_before_all_answer_ends_the_start_quietly(tmp_path):
+def test_a_signal_during_the_start_ends_the_server_quietly(tmp_path):
     project(tmp_path)
     process = started(
         tmp_path,
@@ -198,7 +198,7 @@ def test_a_signal_that_comes_before_all_answer_ends_the_start_quietly(tmp_path):
     assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
 
 
-def test_who_cannot_take_a_place_says_why_until_he_can(tmp_path):
+def test_a_restarted_worker_that_cannot_start_logs_the_reason_until_it_can(tmp_path):
     project(tmp_path)
     with fleet(tmp_path, workers=1) as served:
         (tmp_path / "keys.toml").write_text("no keys")
