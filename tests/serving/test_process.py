@@ -93,7 +93,7 @@ def test_the_limits_are_those_of_the_configuration(tmp_path):
 
 @pytest.mark.parametrize("references", [(), ("flights@live", "flights@live")])
 def test_each_name_has_one_release(tmp_path, references):
-    with pytest.raises(ConfigError, match="each name with one release"):
+    with pytest.raises(ConfigError, match="one release of each name"):
         serve(project(tmp_path), references, announce=print)
 
 

@@ -81,8 +81,8 @@ def test_restarts_of_a_worker_that_dies_repeatedly_are_delayed(tmp_path):
         for _ in range(4):
             served.kill(served.workers[0])
         said = served.leave()
-    assert [line.rpartition("place ")[2] for line in said.splitlines()] == [
-        "at once",
+    assert [line.rpartition("restarted ")[2] for line in said.splitlines()] == [
+        "now",
         "in 0.1 s",
         "in 0.2 s",
         "in 0.4 s",
@@ -184,7 +184,7 @@ def test_a_worker_that_fails_at_start_ends_the_server_with_its_error(tmp_path):
     out, error = process.communicate(timeout=20)
     assert process.returncode != 0 and out == ""
     assert "TypeError: 'int' object is not callable" in error
-    assert re.search(r"EngineError: worker \d ended with exit code 1 before it answered", error)
+    assert re.search(r"EngineError: worker \d ended with exit code 1 before it was ready", error)
 
 
 def test_a_signal_during_the_start_ends_the_server_quietly(tmp_path):
@@ -192,8 +192,8 @@ def test_a_signal_during_the_start_ends_the_server_quietly(tmp_path):
     process = started(
         tmp_path,
         "flights@live",
-        first="import os, signal, headway.serving.workers.worker as w; work = w.work; "
-        "w.work = lambda *given: (os.kill(os.getppid(), signal.SIGTERM), work(*given)); ",
+        first="import os, signal, headway.serving.workers.worker as w; run = w.run_worker; "
+        "w.run_worker = lambda *args: (os.kill(os.getppid(), signal.SIGTERM), run(*args)); ",
     )
     assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
 
@@ -203,6 +203,6 @@ def test_a_restarted_worker_that_cannot_start_logs_the_reason_until_it_can(tmp_p
     with fleet(tmp_path, workers=1) as served:
         (tmp_path / "keys.toml").write_text("no keys")
         served.kill(served.workers[0])
-        until(lambda: "cannot begin" in served.process.stderr.readline())
+        until(lambda: "cannot start" in served.process.stderr.readline())
         (tmp_path / "keys.toml").unlink()
         assert plain.ask(served.port, [1, 1, 1]).status == 200

@@ -194,9 +194,7 @@ class _Methods:
         plane = self._plane
         model = find_model(plane, message.name, message.version) if message.name else None
         models = [model] if model else list(plane.models.values())
-        counted = SimpleQueue[None]()
-        self._context.soon(counted.put, None)  # the loop counts a call directly after answering it
-        _wait(counted, min(call.time_remaining(), TIMEOUT_MAX))
+        self._wait_for_loop(call)  # it counts a call directly after answering it
         stats = [model_statistics(model, plane.metrics.total(model.name)) for model in models]
         return {"model_stats": msgspec.to_builtins(stats)}
 
@@ -204,16 +202,23 @@ class _Methods:
         return {"models": msgspec.to_builtins(self._context.repository.index(ready=message.ready))}
 
     def _load(self, message: Any, call: Any) -> Any:
-        return self._request(message.model_name, load=True)
+        return self._request(message.model_name, call, load=True)
 
     def _unload(self, message: Any, call: Any) -> Any:
-        return self._request(message.model_name, load=False)
+        return self._request(message.model_name, call, load=False)
 
-    def _request(self, name: str, *, load: bool) -> Any:
+    def _request(self, name: str, call: Any, *, load: bool) -> Any:
         error = self._context.repository.request(name, load=load).exception()
         if error is not None:
             raise load_error(error)
+        self._wait_for_loop(call)  # it changes what the data plane serves
         return {}
+
+    def _wait_for_loop(self, call: Any) -> None:
+        """Wait until the loop has done what it was asked to do so far."""
+        done = SimpleQueue[None]()
+        self._context.soon(done.put, None)
+        _wait(done, min(call.time_remaining(), TIMEOUT_MAX))
 
 
 def decode_request(message: Any) -> InferRequest:
