@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.monitoring import rollouts
 from tests.monitoring.test_scenes import deployed
-from tests.serving.kept_log import KeptLog
+from tests.serving.flushed_log import FlushedLog
 
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
@@ -35,7 +35,7 @@ def project(tmp_path):
 def log(project, *said: tuple[str, int, float | None]) -> None:
     """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
     release = load_model(project.register.resolve("flights@live"))
-    kept = KeptLog(project.config.state)
+    kept = FlushedLog(project.config.state)
     for number, (key, answered, value) in enumerate(said):
         rows = None if value is None else np.array([[value, value]])
         entry = LogEntry(

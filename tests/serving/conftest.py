@@ -1,4 +1,4 @@
-"""One server of echo releases for the tests that only ask."""
+"""One server of echo models for the tests that only send requests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from running import MIXED, Running, loaded, serving
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Running]:
-    """`flights` reads numbers a, b, c; `mixed` reads a number and a text; both answer the mean of the row."""
+    """Serve `flights` with the numbers a, b, c and `mixed` with a number and a category; both return the mean of the row."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED)) as running:
         yield running

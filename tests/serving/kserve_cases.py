@@ -18,7 +18,7 @@ GRPC = os.environ["HEADWAY_GRPC"].removeprefix("grpc://")
 
 
 def asked(ask: Callable[[InferenceRESTClient], Awaitable[object]]) -> object:
-    """What a client of its own is answered."""
+    """Return the answer to a new client."""
 
     async def run() -> object:
         client = InferenceRESTClient(RESTConfig(protocol="v2"))

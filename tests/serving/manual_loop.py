@@ -1,4 +1,4 @@
-"""A loop that turns when it is told to, and a plane on it: what happens in a turn, without sockets."""
+"""An event loop that the test runs, and a data plane on it: one iteration at a time, without sockets."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ from headway.serving.loading import LoadedModel
 
 @dataclass(eq=False)
 class Later:
-    """What is to happen later."""
+    """A scheduled callback."""
 
     delay: float
     run: Callable[[], object]
     cancelled: bool = False
 
     def cancel(self) -> None:
-        """Let it not happen."""
+        """Cancel the callback."""
         self.cancelled = True
 
 
 @dataclass(eq=False)
 class ManualLoop:
-    """What a lane needs of a loop; `timers` are kept, and happen when a test lets them."""
+    """The part of a loop that batching needs; timers are stored until a test fires them."""
 
     ready: SimpleQueue[Callable[[], object]] = field(default_factory=SimpleQueue)
     timers: list[Later] = field(default_factory=list)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """Run a function at the next turn."""
+        """Run a function in the next iteration."""
         self.ready.put(lambda: callback(*args))
 
     call_soon_threadsafe = call_soon
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Later:
-        """Keep a function for later."""
+        """Store a function."""
         self.timers.append(Later(delay, lambda: callback(*args)))
         return self.timers[-1]
 
-    def turn(self) -> None:
-        """Run all that is ready, and what becomes so."""
+    def run_ready(self) -> None:
+        """Run everything that is ready, and everything that becomes ready."""
         while not self.ready.empty():
             self.ready.get()()
 
-    def until(self, done: Callable[[], bool]) -> None:
-        """Turn, and wait for what threads hand over, until something is so."""
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Run callbacks, and wait for those of threads, until a condition is true."""
         while not done():
             self.ready.get(timeout=10)()
 
-    def pass_until(self, done: Callable[[], bool]) -> None:
-        """The same, while the time of every timer comes at once."""
+    def run_until_with_timers(self, done: Callable[[], bool]) -> None:
+        """Run callbacks until a condition is true, and fire all timers at once."""
         while not done():
-            self.elapse()
-            self.until(lambda: done() or bool(self.timers))
+            self.fire_timers()
+            self.run_until(lambda: done() or bool(self.timers))
 
-    def elapse(self) -> None:
-        """Let the time of every timer come."""
+    def fire_timers(self) -> None:
+        """Fire all timers."""
         timers, self.timers = self.timers, []
         for timer in timers:
             if not timer.cancelled:
@@ -72,7 +72,7 @@ class ManualLoop:
 
 
 class RecordingCall:
-    """A call that remembers what it was told."""
+    """A call that records its answer or its error."""
 
     def __init__(self, *rows: list[float], key: str = "", deadline_ns: int = 0) -> None:
         self.rows = np.array(rows, dtype=np.float64)
@@ -82,34 +82,34 @@ class RecordingCall:
         self.values: list[float] | None = None
         self.outside: tuple[Violation, ...] = ()
         self.error: Exception | None = None
-        self.told = 0
+        self.replies = 0
 
     def read_for(self, release: LoadedModel) -> NDArray[np.float64]:
         return self.rows
 
     def answer(self, release: LoadedModel, values: list[float], outside: tuple[Violation, ...] = ()) -> None:
         self.values, self.outside = values, tuple(outside)
-        self.told += 1
+        self.replies += 1
 
     def fail(self, error: Exception) -> None:
         self.error = error
-        self.told += 1
+        self.replies += 1
 
 
 def run_batches(release: LoadedModel, *calls: RecordingCall, **settings: Any) -> DataPlane:
-    """A plane after the turns of the loop in which these calls came and were worked at."""
+    """Return a data plane after it has executed these calls."""
     loop = ManualLoop()
     plane = DataPlane(
         [release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 1024, "long_ms": 1e9, **settings})
     )
     for call in calls:
         plane.submit(release, call)
-    loop.turn()
+    loop.run_ready()
     return plane
 
 
-class Gate:
-    """An engine that answers the first value of a row, once it is let; `began` says that it has been asked."""
+class BlockingEngine:
+    """An engine that returns the first value of a row once it is released; `began` reports that it was called."""
 
     def __init__(self) -> None:
         self.began: SimpleQueue[int] = SimpleQueue()

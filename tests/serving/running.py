@@ -1,4 +1,4 @@
-"""Servers for the tests of this folder: echo releases, served in a thread or in a process of their own."""
+"""Servers for the tests of this folder: echo models, served in a thread or in a separate process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MIXED = Signature(
 
 
 def release(*, name: str = "flights", signature: Signature = NUMBERS, test: SelfTest | None = None) -> Release:
-    """A release of the echo model, which answers the mean of its row."""
+    """Return a release of the echo model, which returns the mean of a row."""
     artifact = Artifact(format="echo", digest=digest_of(b"echo"), size_bytes=4)
     variant = Variant(artifact=artifact, engine="echo", signature=signature)
     width = len(signature.inputs)
@@ -67,17 +67,17 @@ def release(*, name: str = "flights", signature: Signature = NUMBERS, test: Self
 
 
 def bundle(record: Release, content: bytes = b"echo") -> Bundle:
-    """A release as the register hands it on once it is verified."""
+    """Return a verified release, as the registry does."""
     return Bundle(record, {"model.echo": content}, digest_of(write(record)), "ed25519:a-test")
 
 
 def loaded(**given: object) -> LoadedModel:
-    """A release of the echo model, opened."""
+    """Load a release of the echo model."""
     return load_model(bundle(release(**given)))
 
 
 def project(folder: Path, *releases: Release) -> Config:
-    """A project with its keys, whose releases are published and live."""
+    """Create a project with keys, whose releases are published and live."""
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n[serve]\nport = 0\n')
     settings = config.load(folder, environment={})
     init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
@@ -90,7 +90,7 @@ def project(folder: Path, *releases: Release) -> Config:
 
 
 def started(folder: Path, *references: str, first: str = "") -> subprocess.Popen[str]:
-    """A server process of its own; `first` is Python that it runs before."""
+    """Start a server process; `first` is Python code that it runs before."""
     code = (
         f"{first}import sys; from pathlib import Path; from headway.core.config import load; "
         "from headway.serving.process import serve; "
@@ -121,7 +121,7 @@ class Running:
         return int(self.address.rpartition(":")[2])
 
     def within(self, function: Callable[[], object]) -> object:
-        """What a function gives that is run on the server's loop."""
+        """Run a function on the server's loop, and return its result."""
 
         async def run() -> object:
             return function()
@@ -130,7 +130,7 @@ class Running:
 
     @property
     def inside(self) -> ServerContext:
-        """What a door is given."""
+        """The context of the gRPC transport."""
         routes = self.listener._state.application
         return ServerContext(
             plane=self.plane,
@@ -143,39 +143,39 @@ class Running:
         )
 
     def turn(self) -> None:
-        """Wait until the server's loop has gone round, so that what was sent has been read."""
+        """Wait for one iteration of the server's loop, so that everything sent has been read."""
         self.within(lambda: None)
 
     def later(self, seconds: float) -> None:
-        """Let the server look for what takes too long as if it were so much later."""
+        """Check the connections as if this time had passed."""
         self.within(lambda: self.listener.sweep(self.loop.time() + seconds))
 
 
-class Shelf:
-    """Releases by name, for a repository to load from."""
+class StubWatcher:
+    """Models by name, for a repository to load."""
 
     def __init__(self, releases: Sequence[LoadedModel], take: Callable[[LoadedModel], object]) -> None:
         self.releases = {release.name: release for release in releases}
         self._take = take
 
     def load(self, address: str) -> LoadedModel:
-        """Take a release to the plane."""
+        """Set a model on the data plane."""
         self._take(self.releases[address])
         return self.releases[address]
 
     def unload(self, address: str) -> None:
-        """Nothing here follows a pointer."""
+        """Do nothing: no pointer is watched."""
 
 
 def open_authenticator(
     file: Path, settings: ServeSection = OPEN, *, loopback: bool = True, workers: int = 1
 ) -> Authenticator:
-    """A gate of the first of some workers, by the keys in a file."""
+    """Return the authenticator of the first worker, with the keys of a file."""
     return Authenticator(file, settings, loopback=loopback, limiter=RateLimiter(shared_rate_limits(workers)))
 
 
 def with_operator(folder: Path, key: str) -> Path:
-    """A file of keys in a folder: the operator's, or none."""
+    """Write a key file with the operator's key, or without keys."""
     known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate"]\nmade = ""\n'
     (folder / "keys.toml").write_text(known if key else "")
     return folder / "keys.toml"
@@ -189,8 +189,8 @@ def routes_of(
     authenticator: Authenticator | None,
     key: str,
 ) -> Iterator[Routes]:
-    """The addresses of a server, whose labels are kept in a folder of their own; `key` is the operator's."""
-    shelf = Shelf(releases, lambda release: soon(plane.set_model, release))
+    """Return the routes of a server, whose labels are in a temporary folder; `key` is the operator's."""
+    shelf = StubWatcher(releases, lambda release: soon(plane.set_model, release))
     names = {name: name for name in shelf.releases}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -211,7 +211,7 @@ def serving(
     tls: TlsContext | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
-    """A server of these releases, drained at the end."""
+    """Serve these models, and drain the server at the end."""
     loop = uvloop.new_event_loop()
     plane = DataPlane(releases, loop=loop, settings=InferenceSettings(**{"max_batch_rows": 1024, **settings}))
 
@@ -240,7 +240,7 @@ def serving(
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer."""
+    """One HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -253,12 +253,12 @@ class Answer:
 
     @property
     def values(self) -> list[float]:
-        """The answers of an infer request."""
+        """The outputs of an infer request."""
         return json.loads(self.body)["outputs"][0]["data"]
 
 
 class Peer:
-    """A client that says exactly what it is told to, byte for byte."""
+    """A client that sends exact bytes."""
 
     def __init__(self, server: Running, *, buffer_bytes: int = 0) -> None:
         self.socket = socket.socket()
@@ -276,13 +276,13 @@ class Peer:
         self._stream.close()
         self.socket.close()
 
-    def say(self, data: bytes) -> Peer:
+    def send_bytes(self, data: bytes) -> Peer:
         """Send bytes."""
         self.socket.sendall(data)
         return self
 
-    def hear(self, *, body: bool = True) -> Answer:
-        """The next answer, whole."""
+    def read_answer(self, *, body: bool = True) -> Answer:
+        """Read the next complete response."""
         line = self._stream.readline()
         assert line, "closed without an answer"
         headers = {}
@@ -293,12 +293,12 @@ class Peer:
         return Answer(int(line.split()[1]), headers, self._stream.read(length))
 
     def closed(self) -> bool:
-        """True once the server has closed, and said nothing more."""
+        """Return True if the server has closed the connection without sending more."""
         return self._stream.read() == b""
 
 
 def body_of(*rows: Sequence[float | None], id: str = "") -> bytes:
-    """The body of an infer request for rows of the columns a, b and c."""
+    """Return the body of an infer request for rows of the columns a, b and c."""
     columns = [
         {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": [row[position] for row in rows]}
         for position, name in enumerate("abc")
@@ -309,7 +309,7 @@ def body_of(*rows: Sequence[float | None], id: str = "") -> bytes:
 def request(
     path: str = "/v2/models/flights/infer", body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()
 ) -> bytes:
-    """The bytes of a request, with a loopback Host and the length of its body."""
+    """Return the bytes of a request, with a loopback Host and the length of its body."""
     method = method or ("POST" if body else "GET")
     length = [f"Content-Length: {len(body)}"] if body else []
     host = [] if any(each.lower().startswith("host:") for each in headers) else ["Host: localhost"]
@@ -317,6 +317,6 @@ def request(
 
 
 def ask(server: Running, path: str, body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()) -> Answer:
-    """The answer to one request on a connection of its own."""
+    """Send one request on a new connection, and return the response."""
     with Peer(server) as peer:
-        return peer.say(request(path, body, method=method, headers=headers)).hear(body=method != "HEAD")
+        return peer.send_bytes(request(path, body, method=method, headers=headers)).read_answer(body=method != "HEAD")

@@ -1,4 +1,4 @@
-"""The client that headway itself uses."""
+"""The client of headway."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.serving.http.connection import ConnectionLimits
 
 @contextmanager
 def saying(*answers: bytes) -> Iterator[str]:
-    """The address of a server that says these words, a connection each, whatever it is asked."""
+    """Yield the address of a server that sends these bytes, one connection each, whatever the request."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def run() -> None:

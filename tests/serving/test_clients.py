@@ -1,4 +1,4 @@
-"""Clients and tools that others made, unchanged, against a running server, each in an environment of its own."""
+"""Third-party clients and tools, unchanged, against a running server, each in its own environment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHECKS = (
 
 
 class Environment:
-    """A virtual environment of its own."""
+    """A virtual environment."""
 
     def __init__(self, folder: Path, *packages: str) -> None:
         self._folder = folder
@@ -40,7 +40,7 @@ class Environment:
         self.run("python", "-m", "pip", "install", "--quiet", "--no-compile", *packages)
 
     def run(self, program: str, *words: str, **variables: str) -> None:
-        """Run a program that is installed here; what it says is said where it fails."""
+        """Run an installed program; a failure shows its output."""
         command, told = [str(self._folder / "venv" / "bin" / program), *words], {**os.environ, **variables}
         run = subprocess.run(command, cwd=self._folder, env=told, check=False, capture_output=True, text=True)
         assert run.returncode == 0, run.stdout + run.stderr
@@ -48,14 +48,14 @@ class Environment:
 
 @contextmanager
 def environment(*packages: str) -> Iterator[Environment]:
-    """An environment with these packages, gone at the end."""
+    """Create an environment with these packages, removed at the end."""
     with tempfile.TemporaryDirectory(prefix="headway-client-") as folder:
         yield Environment(Path(folder), *packages)
 
 
 @contextmanager
 def models() -> Iterator[dict[str, str]]:
-    """A server of two models over HTTP and gRPC, whose operator has a key: what its callers are told."""
+    """Serve two models over HTTP and gRPC with an operator's key; yields the variables for clients."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED), key=KEY) as server:
         grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
         yield {"HEADWAY_ADDRESS": server.address, "HEADWAY_GRPC": grpc_server.address, "HEADWAY_KEY": KEY}
@@ -63,7 +63,7 @@ def models() -> Iterator[dict[str, str]]:
 
 
 def run_cases(made: Environment, told: Mapping[str, str], *names: str) -> None:
-    """Run files of cases by pytest there, with nothing of this repository in sight but the files."""
+    """Run files of cases with pytest in the environment, isolated from this repository."""
     cases = (str(ROOT / "tests/serving" / name) for name in names)
     words = ("--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", *cases)
     made.run("python", "-m", "pytest", "-q", *words, **told)
@@ -78,7 +78,7 @@ def test_tritons_client_works_unchanged():
 
 @contextmanager
 def deliveries() -> Iterator[dict[str, str]]:
-    """A server of what docs/serving.md asks, over HTTP and gRPC, by the ports of the page."""
+    """Serve the model of docs/serving.md over HTTP and gRPC, at the ports of the page."""
     depot = Field(name="depot", datatype="BYTES", categories=("north", "south"))
     others = (Field(name=name) for name in ("distance_km", "parcels", "rain_mm"))
     release = loaded(name="deliveries", signature=Signature(inputs=(Field(name="minute"), depot, *others)))
@@ -89,7 +89,7 @@ def deliveries() -> Iterator[dict[str, str]]:
 
 
 def run_the_page(made: Environment) -> None:
-    """Run what docs/serving.md shows of the client, over HTTP and as it says over gRPC."""
+    """Run the client code of docs/serving.md, over HTTP and as it says over gRPC."""
     (over_http,) = code_blocks("docs/serving.md", "py")
     over_grpc = over_http.replace("tritonclient.http", "tritonclient.grpc").replace("8080", "8001")
     with deliveries() as ports:

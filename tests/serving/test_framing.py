@@ -1,4 +1,4 @@
-"""Requests whose body two readers could take to end at different places: all are refused."""
+"""Requests whose body two parsers could end at different positions: all are refused."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ EMPTY = "\r\n0\r\n\r\n"
 )
 def test_requests_with_ambiguous_framing_are_refused(server, rest):
     with Peer(server) as peer:
-        peer.say(b"POST /v2 HTTP/1.1\r\nHost: localhost\r\n" + rest.encode() + INFER)
-        assert peer.hear().status == 400
+        peer.send_bytes(b"POST /v2 HTTP/1.1\r\nHost: localhost\r\n" + rest.encode() + INFER)
+        assert peer.read_answer().status == 400
         assert peer.closed()
 
 
 def test_a_chunked_body_is_refused_in_http_1_0(server):
     with Peer(server) as peer:
-        peer.say(f"POST /v2 HTTP/1.0\r\nHost: localhost\r\n{CHUNKED}\r\n{EMPTY}".encode())
-        assert peer.hear().status == 400
+        peer.send_bytes(f"POST /v2 HTTP/1.0\r\nHost: localhost\r\n{CHUNKED}\r\n{EMPTY}".encode())
+        assert peer.read_answer().status == 400
         assert peer.closed()

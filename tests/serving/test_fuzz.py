@@ -1,4 +1,4 @@
-"""The fuzz of bench/fuzz_server.py: never a 5xx, a crash or a hang, and others are answered right all the while."""
+"""The fuzz test of bench/fuzz_server.py: no 5xx, no crash and no hang, and other callers get correct answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gRPC door: the same answers as over HTTP, in the form of the request, and a code for whatever is wrong."""
+"""The gRPC transport: the same answers as over HTTP, in the form of the request, and a code for each error."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ ROW = (1.0, 2.0, 6.0)
 
 @dataclass(frozen=True)
 class Caller:
-    """A client of one door."""
+    """A gRPC client."""
 
     channel: grpc.Channel
 
     def raw(self, path: str, content: bytes, **how: object) -> bytes:
-        """What is answered to these bytes."""
+        """Return the response to these bytes."""
         return self.channel.unary_unary(f"/{path}")(content, timeout=how.pop("timeout", 10), **how)
 
     def ask(self, method: str, *, metadata: object = None, timeout: float = 10, **fields: object) -> object:
-        """What a method of the service answers to a message of these fields."""
+        """Return the response of a method to a message of these fields."""
         content = INFERENCE[f"{method}Request"](**fields).SerializeToString()
         given = self.raw(f"{SERVICE}/{method}", content, metadata=metadata, timeout=timeout)
         return INFERENCE[f"{method}Response"].FromString(given)
 
     def infer(self, *, raw: bool, **more: object) -> object:
-        """The answer to one row of the columns a, b and c."""
+        """Return the response to one row of the columns a, b and c."""
         return self.ask("ModelInfer", **message(raw=raw), **more)
 
     def refused(self, method: str, **fields: object) -> tuple[str, str]:
-        """The code and the words of an error."""
+        """Return the code and the message of an error."""
         with pytest.raises(grpc.RpcError) as error:
             self.ask(method, **fields)
         return error.value.code().name, error.value.details()
 
 
 def message(*, raw: bool, values: tuple[float, ...] = ROW, **more: object) -> dict[str, object]:
-    """The fields of an infer request for one row."""
+    """Return the fields of an infer request for one row."""
     inputs = [{"name": name, "datatype": "FP64", "shape": [1]} for name in "abc"]
     if raw:
         more["raw_input_contents"] = [struct.pack("<d", value) for value in values]
@@ -64,13 +64,13 @@ def message(*, raw: bool, values: tuple[float, ...] = ROW, **more: object) -> di
 
 
 def given(name: str, shape: list[int], datatype: str, **contents: object) -> dict[str, object]:
-    """One input with typed contents."""
+    """Return one input with typed contents."""
     return {"name": name, "shape": shape, "datatype": datatype, **({"contents": contents} if contents else {})}
 
 
 @pytest.fixture
 def opened():
-    """A server of two models and its door, whose operator has a key."""
+    """Serve two models over gRPC, with an operator's key."""
     with serving(loaded(), loaded(name="mixed", signature=MIXED), key="a-key") as server:
         grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
         with grpc.insecure_channel(grpc_server.address.removeprefix("grpc://")) as channel:
@@ -282,7 +282,7 @@ def test_a_failed_load_has_the_reason(opened):
 
 
 def hold(server: Running) -> threading.Event:
-    """Keep the loop of a server from going round until the event is set."""
+    """Block the loop of a server until the event is set."""
     until, begun = threading.Event(), threading.Event()
 
     def wait() -> None:

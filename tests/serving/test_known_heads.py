@@ -1,4 +1,4 @@
-"""A head that was met before is looked up and not parsed: it means the same, and only what follows it changes."""
+"""A head that was parsed before comes from the cache: it has the same meaning, and only its body changes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ READY = request("/v2/health/ready")
 
 @pytest.fixture
 def fresh() -> Iterator[Running]:
-    """A server that has met no head yet."""
+    """Start a server with an empty cache."""
     with serving(loaded()) as server:
         yield server
 
 
 def known(server: Running) -> dict[bytes, object]:
-    """The heads that a server knows by heart."""
+    """Return the cached heads of a server."""
     return server.listener._state.known
 
 
 def test_a_head_is_cached_once_and_each_request_has_its_own_body(fresh):
     with Peer(fresh) as peer:
-        assert [peer.say(each).hear().values[0] for each in INFER * 3] == MEANS * 3
-        assert peer.say(READY).hear().json == {"ready": True}
+        assert [peer.send_bytes(each).read_answer().values[0] for each in INFER * 3] == MEANS * 3
+        assert peer.send_bytes(READY).read_answer().json == {"ready": True}
     assert list(known(fresh)) == [INFER[0].partition(b"{")[0], READY]
 
 
@@ -41,11 +41,11 @@ def test_cached_and_new_heads_may_be_mixed_and_split_over_packets_anywhere(serve
     data = INFER[0] + INFER[1] + other + INFER[2] + b"\r\n" + INFER[0]
     places = sorted({0, *(cut for cut in cuts if cut < len(data))})
     with Peer(server) as peer:
-        peer.say(INFER[0]).hear()
+        peer.send_bytes(INFER[0]).read_answer()
         for start, end in zip(places, [*places[1:], None], strict=True):
-            peer.say(data[start:end])
+            peer.send_bytes(data[start:end])
             server.turn()
-        assert [peer.hear().values for _ in range(5)] == [[3.0], [4.0], [9.0], [7.0], [3.0]]
+        assert [peer.read_answer().values for _ in range(5)] == [[3.0], [4.0], [9.0], [7.0], [3.0]]
 
 
 @pytest.mark.parametrize(
@@ -61,25 +61,27 @@ def test_cached_and_new_heads_may_be_mixed_and_split_over_packets_anywhere(serve
 )
 def test_a_head_with_state_is_not_cached(fresh, said):
     with Peer(fresh) as peer:
-        peer.say(said).hear()
+        peer.send_bytes(said).read_answer()
         fresh.turn()
     assert known(fresh) == {}
 
 
 def test_a_cached_head_is_not_read_on_a_stopped_connection(fresh):
     with Peer(fresh) as peer:
-        peer.say(INFER[0]).hear()
+        peer.send_bytes(INFER[0]).read_answer()
     with Peer(fresh) as peer:
-        peer.say(request("/v2/health/ready", headers=["Connection: close"]) + INFER[0])
-        assert peer.hear().status == 200 and peer.closed()
+        peer.send_bytes(request("/v2/health/ready", headers=["Connection: close"]) + INFER[0])
+        assert peer.read_answer().status == 200 and peer.closed()
     with Peer(fresh) as peer:
-        peer.say(INFER[0][:20])
-        peer.say(b"".join([INFER[0][20:], *INFER]))
-        assert [peer.hear().values[0] for _ in range(4)] == [3.0, *MEANS]
+        peer.send_bytes(INFER[0][:20])
+        peer.send_bytes(b"".join([INFER[0][20:], *INFER]))
+        assert [peer.read_answer().values[0] for _ in range(4)] == [3.0, *MEANS]
 
 
 def test_a_full_cache_of_heads_is_cleared(fresh):
     with Peer(fresh) as peer:
         for number in range(1_030):
-            assert peer.say(request("/v2/health/live", headers=[f"X-Number: {number}"])).hear().status == 200
+            assert (
+                peer.send_bytes(request("/v2/health/live", headers=[f"X-Number: {number}"])).read_answer().status == 200
+            )
     assert len(known(fresh)) == 1_030 - 1_024

@@ -1,4 +1,4 @@
-"""Labels over HTTP: on disk before they are acknowledged, and refused with the reason."""
+"""Labels over HTTP: on disk before they are acknowledged, and rejected with the reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from running import Running, loaded, serving
-from tests.serving.plain import post
+from tests.serving.plain_client import post
 
 from headway.serving.http.routes import LabelCollector
 from headway.storage import segments, traffic
@@ -20,7 +20,7 @@ PATH = "/v2/models/flights/labels"
 
 @contextmanager
 def labeling(folder: Path) -> Iterator[Running]:
-    """A server that takes labels."""
+    """Start a server that accepts labels."""
     with serving(loaded()) as server, closing(LabelCollector(folder, soon=server.loop.call_soon_threadsafe)) as labels:
         server.listener._state.application._labels = labels
         yield server

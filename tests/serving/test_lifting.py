@@ -1,4 +1,4 @@
-"""Numbers lifted out of a JSON by C: bit for bit what Python makes of them, and never another answer than without."""
+"""Numbers lifted out of JSON in C: bit for bit those of Python, and the same answers as without."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_numbers_are_read_bit_for_bit_like_python(texts: Sequence[str]) -> None:
 
 
 def outcome(reader: RequestReader, body: bytes) -> tuple[object, ...]:
-    """What is read out of a body, or how it is refused."""
+    """Return what is read from a body, or how it is rejected."""
     try:
         asked = reader.read(body)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""A release is loaded only if it answers as it did when it was made."""
+"""A release is loaded only if it passes its self-test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server process: what it verifies before it listens, and how it leaves."""
+"""A server process: verification before it listens, and shutdown."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def model_file(folder: Path) -> Path:
     return file
 
 
-def served(folder: Path, *references: str, meanwhile: Callable[[str], object]) -> tuple[str, object]:
-    """What a server of its own announced, and what was found while it served."""
+def served(folder: Path, *references: str, client: Callable[[str], object]) -> tuple[str, object]:
+    """Return the announcement of a server process, and the result of a client while it serves."""
     process = started(folder, *references)
     line = process.stdout.readline()
     try:
-        return line, meanwhile(line.split()[2])
+        return line, client(line.split()[2])
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
@@ -46,7 +46,7 @@ def set_in(folder: Path, line: str) -> None:
 
 
 def refused(folder: Path, *references: str) -> str:
-    """What a server says that does not begin, and listens nowhere."""
+    """Return the output of a server that does not start and does not listen."""
     process = started(folder, *references)
     out, error = process.communicate(timeout=20)
     assert process.returncode != 0 and out == ""
@@ -60,7 +60,7 @@ def test_a_release_is_served_at_the_announced_address(tmp_path):
         with Client(address) as client:
             return client.infer("flights", COLUMNS)[0, 0]
 
-    line, found = served(tmp_path, "flights@live", meanwhile=ask)
+    line, found = served(tmp_path, "flights@live", client=ask)
     assert line.startswith("listening on http://127.0.0.1:") and " serving flights@live sha256:" in line
     assert found == 3.0
 
@@ -75,7 +75,7 @@ def test_several_releases_are_served(tmp_path):
                 client.infer("mixed", {"size": [1], "carrier": ["UA"]})[0, 0],
             ]
 
-    line, found = served(tmp_path, "flights@live", "mixed@live", meanwhile=ask)
+    line, found = served(tmp_path, "flights@live", "mixed@live", client=ask)
     assert line.count("sha256:") == 2 and found == [3.0, 1.0]
 
 
@@ -88,7 +88,7 @@ def test_the_limits_are_those_of_the_configuration(tmp_path):
             client.infer("flights", COLUMNS)
         return type(error.value).__name__
 
-    assert served(tmp_path, "flights@live", meanwhile=ask)[1] == "DataError"
+    assert served(tmp_path, "flights@live", client=ask)[1] == "DataError"
 
 
 @pytest.mark.parametrize("references", [(), ("flights@live", "flights@live")])
@@ -189,7 +189,7 @@ def test_an_operator_with_the_configured_key_unloads_and_loads(tmp_path):
         connection.close()
         return statuses
 
-    assert served(tmp_path, "flights@live", meanwhile=ask)[1] == [401, 200, 200, 404, 200, 200]
+    assert served(tmp_path, "flights@live", client=ask)[1] == [401, 200, 200, 404, 200, 200]
 
 
 def test_unreadable_keys_are_an_error_before_the_server_listens(tmp_path):

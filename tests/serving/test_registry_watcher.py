@@ -1,4 +1,4 @@
-"""Pointers that move are followed: verified, loaded and swapped in whole; what does not verify changes nothing."""
+"""Pointer updates: verified, loaded and replaced completely; one that does not verify changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from running import started
 from tests.monitoring import rollouts
-from tests.serving.plain import ask
+from tests.serving.plain_client import ask
 
 from headway.core.errors import Refused
 from headway.core.record import write
@@ -29,7 +29,7 @@ from headway.storage import traffic
 
 
 class Followed:
-    """A follower of `flights@live` that looks when it is told to, and the seats that it took."""
+    """A watcher of `flights@live` that polls on demand, and the splits that it set."""
 
     def __init__(self, folder: Path) -> None:
         self.project = rollouts.project(folder)
@@ -45,7 +45,7 @@ class Followed:
         self.watcher._loaded = {release.digest: release}
 
     def look(self) -> TrafficSplit | None:
-        """The seat that one look took, if it took one."""
+        """Poll once, and return the new split, if any."""
         before = len(self.splits)
         self.watcher.poll()
         return self.splits[-1] if len(self.splits) > before else None
@@ -124,7 +124,7 @@ def test_a_tampered_release_is_logged_once_and_the_previous_one_stays(followed, 
 
 
 def model_of(followed, digest):
-    """The file of a release's model."""
+    """Return the model file of a release."""
     return followed.project.register.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
 
 
@@ -185,7 +185,7 @@ def test_a_pointer_other_than_live_is_watched_and_has_no_canary(followed):
 
 
 class Callers:
-    """Callers of servers, each on a connection of its own, one after the other answer, until they are told to stop."""
+    """Callers of servers on separate connections, which send one request after another until they are stopped."""
 
     def __init__(self, ports: list[int]) -> None:
         self.stop = threading.Event()
@@ -222,7 +222,7 @@ class Callers:
         connection.close()
 
     def until(self, version: str) -> float:
-        """Seconds until every server has answered with a version, and its last answer was one."""
+        """Return the seconds until the last answer of every server has a version."""
         began = time.monotonic()
         while {answered for answered, _ in self.last.values()} != {version}:
             assert time.monotonic() - began < 10, self.last

@@ -1,4 +1,4 @@
-"""The model repository: what there is before and after an operator's word."""
+"""The model repository before and after an operator's request."""
 
 from __future__ import annotations
 

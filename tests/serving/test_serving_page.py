@@ -1,4 +1,4 @@
-"""What docs/protocol.md shows is what a server takes and gives."""
+"""The examples of docs/protocol.md match the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bench/soak.py in its short form: real servers, swapped and killed under load, give no wrong answer."""
+"""bench/soak.py in its short form: real servers, replaced and killed under load, give no wrong answer."""
 
 from __future__ import annotations
 

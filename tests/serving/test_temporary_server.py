@@ -1,4 +1,4 @@
-"""A variant on trial: a fleet of its own, asked as its columns want it, and gone afterwards."""
+"""A temporary server of a variant: it answers requests built for its columns, and is gone afterwards."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def test_strings_are_answered(client):
 def test_requests_may_be_concurrent(client):
     answers: SimpleQueue = SimpleQueue()
     for number in range(50):
-        told = {"callback": lambda result, error: answers.put((result, error)), "request_id": str(number)}
-        client.async_infer("flights", columns(), **told)
+        variables = {"callback": lambda result, error: answers.put((result, error)), "request_id": str(number)}
+        client.async_infer("flights", columns(), **variables)
     heard = [answers.get(timeout=10) for _ in range(50)]
     assert {error for _, error in heard} == {None}
     assert {result.get_response().id for result, _ in heard} == {str(number) for number in range(50)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from tests.monitoring import rollouts
-from tests.serving.kept_log import KeptLog
+from tests.serving.flushed_log import FlushedLog
 
 from headway.core.rollout import Plan
 from headway.monitoring import rollout as control
@@ -39,7 +39,7 @@ class Served:
         rollout = control.latest_rollout(self.project)
         keys = [f"k{self.keys + number}" for number in range(n)]
         self.keys += n
-        log = KeptLog(self.state)
+        log = FlushedLog(self.state)
         for key, number in zip(keys, log.number(n), strict=True):
             its = bool(rollout.share) and assign_key(key, rollout.salt, rollout.share)
             paired = int(its or not rollout.share)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.serving.kept_log import KeptLog
+from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import Refused
 from headway.core.rollout import Plan, Stage
@@ -87,7 +87,7 @@ def test_live_that_is_asked_without_telling_of_the_release_is_another_matter(ser
     served.start()
     for _ in range(stage):
         control.advance_rollout(served.project, who="ann", why="to see")
-    log = KeptLog(served.state)
+    log = FlushedLog(served.state)
     log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=ALONE if stage == 0 else stage, paired=0, answered=1))
     log.close()
     said: list[str] = []

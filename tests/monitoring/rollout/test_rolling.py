@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.monitoring import rollouts
-from tests.serving.kept_log import KeptLog
+from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import HeadwayError, Refused, StoreError
 from headway.core.rollout import Plan, Rollout, Stage
@@ -77,7 +77,7 @@ def test_looks_one_by_one_see_what_one_look_over_all_sees(served):
 
 def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(served):
     served.start()
-    log = KeptLog(served.state)
+    log = FlushedLog(served.state)
     for number in log.number(50):
         for side in (0, 1):
             log.add(served.entry(side, number, "", 0.7, stage=0, paired=1, answered=1 - side))
@@ -85,7 +85,7 @@ def test_requests_without_a_key_are_compared_in_shadow_and_left_out_at_a_canary(
     (flips,) = [each for each in _evidence(served).measurements if each.name == "decision_churn"]
     assert (flips.n_rows, flips.n_groups) == (50, 50)
     control.advance_rollout(served.project, who="ann", why="to see")
-    log = KeptLog(served.state)
+    log = FlushedLog(served.state)
     log.add(served.entry(0, log.number(1)[0], "", 0.7, stage=1, paired=0, answered=1))
     log.close()
     assert _evidence(served).measurements == ()
@@ -99,7 +99,7 @@ def test_half_of_a_pair_waits_for_the_other(served):
     served.start()
     step = RolloutController(served.project, control.latest_rollout(served.project))
     for side in (0, 1):
-        log = KeptLog(served.state)
+        log = FlushedLog(served.state)
         log.add(served.entry(side, 7, "anna", 0.7, stage=0, paired=1, answered=1 - side))
         log.close()
         step.evidence()

@@ -1,4 +1,4 @@
-"""Who is let in: by key, by scope, by where the server listens, and by how fast they ask."""
+"""Authorization by key, scope, listening address and rate limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def looks_always(monkeypatch) -> None:
-    """The file is looked at with each request, so that no test has to wait."""
+    """Check the key file on each request, so that no test has to wait."""
     monkeypatch.setattr(authentication, "RELOAD_NS", -1)
 
 

@@ -1,4 +1,4 @@
-"""API keys: how they are made, kept and revoked."""
+"""API keys: creation, storage and revocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a key may ask: never below its limit, and no faster over all workers together."""
+"""Rate limits of keys: exact for one worker, and not exceeded over all workers together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ S = 1_000_000_000
 
 
 def workers(n: int) -> list[RateLimiter]:
-    """The paces of so many workers, which share an array."""
+    """Return the limiters of n workers, which share an array."""
     shared = np.zeros((n, 4), dtype=np.int64)
     return [RateLimiter(shared, worker=number) for number in range(n)]
 

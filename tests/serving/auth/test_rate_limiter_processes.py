@@ -1,4 +1,4 @@
-"""How fast a key may ask, held over processes that share nothing but an array."""
+"""Rate limits over processes that share nothing but an array."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_processes_together_reach_exactly_the_limit(tmp_path: Path, workers: int
         for number in range(workers)
     ]
     assert [each.stdout.readline() for each in started] == ["ready\n"] * workers
-    told = [each.communicate("go\n", timeout=30)[0].split() for each in started]
-    passed, began, ended = zip(*[map(int, each) for each in told], strict=True)
+    output = [each.communicate("go\n", timeout=30)[0].split() for each in started]
+    passed, began, ended = zip(*[map(int, each) for each in output], strict=True)
     allowed = BURST + PER_S * (max(ended) - min(began)) / 1e9
     assert 0.97 * allowed - 1 <= sum(passed) <= 1.03 * allowed + 1

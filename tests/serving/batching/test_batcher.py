@@ -1,4 +1,4 @@
-"""Where batches are worked at: short ones on the loop, long ones on a thread that holds nothing else up."""
+"""Adaptive batching: short batches on the loop, long ones on a thread that delays nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from running import Peer, ask, body_of, loaded, request, serving
-from tests.serving.manual_loop import Gate, ManualLoop, RecordingCall, run_batches
+from tests.serving.manual_loop import BlockingEngine, ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import EngineError
 from headway.core.sections.serve import ServeSection
@@ -30,29 +30,29 @@ LONG = LatencyEstimator(1e9, 1e9)
 SHORT = LatencyEstimator(0.0, 0.0)
 
 
-def gated(**given: object) -> tuple[Gate, LoadedModel]:
-    """A release whose engine answers when it is let, and that is known to take long."""
-    gate = Gate()
+def blocking_model(**given: object) -> tuple[BlockingEngine, LoadedModel]:
+    """Return a model known to be slow, whose engine blocks until it is released."""
+    gate = BlockingEngine()
     return gate, dataclasses.replace(ECHO, **{"engine": gate, "latency": LONG, **given})
 
 
 def plane_of(release: LoadedModel, **given: object) -> tuple[ManualLoop, DataPlane]:
-    """A plane with this release, whose loop turns when it is told to."""
+    """Return a data plane with this model, on a loop that the test runs."""
     loop = ManualLoop()
     log = given.pop("log", None)
     return loop, DataPlane([release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 8, **given}), log=log)
 
 
 def test_a_latency_estimate_follows_the_median():
-    limiter = LatencyEstimator(100.0, 10.0)
-    assert (limiter.expected_ns(1), limiter.expected_ns(100)) == (100.0, 1000.0)
+    latency = LatencyEstimator(100.0, 10.0)
+    assert (latency.expected_ns(1), latency.expected_ns(100)) == (100.0, 1000.0)
     for _ in range(100):
-        limiter.add(1, 10_000)
-        limiter.add(8, 8 * 1_000)
-    assert 9_500 < limiter.expected_ns(1) < 10_500
-    assert 95_000 < limiter.expected_ns(100) < 105_000
-    limiter.add(1, 10**12)
-    assert limiter.expected_ns(1) < 11_500
+        latency.add(1, 10_000)
+        latency.add(8, 8 * 1_000)
+    assert 9_500 < latency.expected_ns(1) < 10_500
+    assert 95_000 < latency.expected_ns(100) < 105_000
+    latency.add(1, 10**12)
+    assert latency.expected_ns(1) < 11_500
 
 
 def test_latency_is_measured_when_a_release_is_loaded():
@@ -60,110 +60,110 @@ def test_latency_is_measured_when_a_release_is_loaded():
 
 
 def test_calls_that_arrive_during_a_long_batch_form_the_next_batch():
-    gate, release = gated()
+    gate, release = blocking_model()
     loop, plane = plane_of(release)
     calls = [RecordingCall([float(number)] * 3) for number in range(6)]
     plane.submit(release, calls[0])
-    loop.turn()
+    loop.run_ready()
     assert gate.began.get(timeout=10) == 1
     for call in calls[1:]:
         plane.submit(release, call)
-    loop.turn()
+    loop.run_ready()
     assert [call.values for call in calls] == [None] * 6
     gate.let.release(2)
-    loop.until(lambda: calls[0].told == 1)
-    loop.until(lambda: bool(loop.timers))
-    loop.elapse()
-    loop.until(lambda: calls[-1].told == 1)
+    loop.run_until(lambda: calls[0].replies == 1)
+    loop.run_until(lambda: bool(loop.timers))
+    loop.fire_timers()
+    loop.run_until(lambda: calls[-1].replies == 1)
     assert gate.sizes == [1, 5]
     assert [call.values for call in calls] == [[float(number)] for number in range(6)]
     plane.close()
 
 
 def test_a_batch_on_a_thread_respects_the_row_limit():
-    gate, release = gated()
+    gate, release = blocking_model()
     loop, plane = plane_of(release)
     calls = [RecordingCall(*[[float(number)] * 3] * 3) for number in range(5)]
     for call in calls:
         plane.submit(release, call)
     gate.let.release(3)
-    loop.pass_until(lambda: calls[-1].told == 1)
+    loop.run_until_with_timers(lambda: calls[-1].replies == 1)
     assert gate.sizes == [6, 6, 3]
     plane.close()
 
 
 def test_a_batcher_lingers_only_for_the_callers_it_just_answered():
-    gate, release = gated()
+    gate, release = blocking_model()
     loop, plane = plane_of(release)
     calls = [RecordingCall([float(number)] * 3) for number in range(4)]
     gate.let.release(2)
     for call in calls[:2]:
         plane.submit(release, call)
-    loop.until(lambda: bool(loop.timers))
+    loop.run_until(lambda: bool(loop.timers))
     assert loop.timers[0].delay == pytest.approx(2 / 16)
     plane.submit(release, calls[2])
-    loop.turn()
+    loop.run_ready()
     assert gate.sizes == [2] and not loop.timers[0].cancelled
     plane.submit(release, calls[3])
     assert loop.timers[0].cancelled
-    loop.until(lambda: calls[3].told == 1)
+    loop.run_until(lambda: calls[3].replies == 1)
     assert gate.sizes == [2, 2]
     plane.close()
 
 
 def test_a_batcher_that_lingered_in_vain_becomes_idle_and_starts_again():
-    gate, release = gated()
+    gate, release = blocking_model()
     loop, plane = plane_of(release)
     calls = [RecordingCall([float(number)] * 3) for number in range(3)]
     gate.let.release(3)
     for call in calls[:2]:
         plane.submit(release, call)
-    loop.until(lambda: bool(loop.timers))
-    loop.elapse()
+    loop.run_until(lambda: bool(loop.timers))
+    loop.fire_timers()
     plane.submit(release, calls[2])
-    loop.until(lambda: calls[2].told == 1)
+    loop.run_until(lambda: calls[2].replies == 1)
     assert gate.sizes == [2, 1]
     plane.close()
 
 
 def test_a_single_caller_never_waits():
-    gate, release = gated()
+    gate, release = blocking_model()
     loop, plane = plane_of(release)
     gate.let.release(3)
     for number in range(3):
         call = RecordingCall([float(number)] * 3)
         plane.submit(release, call)
-        loop.until(lambda call=call: call.told == 1)
-        loop.turn()
+        loop.run_until(lambda call=call: call.replies == 1)
+        loop.run_ready()
     assert loop.timers == [] and gate.sizes == [1, 1, 1]
     plane.close()
 
 
 def test_a_slow_model_delays_neither_health_checks_nor_another_model():
-    gate, release = gated()
+    gate, release = blocking_model()
     with serving(release, loaded(name="other")) as server, Peer(server) as peer:
-        peer.say(request(body=body_of([7, 7, 7])))
+        peer.send_bytes(request(body=body_of([7, 7, 7])))
         assert gate.began.get(timeout=10) == 1
         assert ask(server, "/v2/health/live").json == {"live": True}
         assert ask(server, "/v2/models/other/infer", body_of([1, 2, 6])).values == [3.0]
         gate.let.release()
-        assert peer.hear().values == [7.0]
+        assert peer.read_answer().values == [7.0]
 
 
 def test_a_replaced_release_answers_its_waiting_calls():
-    gate, release = gated()
+    gate, release = blocking_model()
     loop, plane = plane_of(release)
     first, second, late = (RecordingCall([float(number)] * 3) for number in range(3))
     plane.submit(release, first)
-    loop.turn()
+    loop.run_ready()
     gate.began.get(timeout=10)
     plane.submit(release, second)
     plane.set_model(dataclasses.replace(ECHO, version="new", latency=SHORT))
     gate.let.release(3)
-    loop.until(lambda: second.told == 1)
+    loop.run_until(lambda: second.replies == 1)
     assert (first.values, second.values) == ([0.0], [1.0])
     plane.submit(release, late)
-    loop.until(lambda: late.told == 1)
+    loop.run_until(lambda: late.replies == 1)
     assert late.values == [2.0]
     plane.remove("flights")
     plane.remove("flights")
@@ -171,7 +171,7 @@ def test_a_replaced_release_answers_its_waiting_calls():
 
 
 def test_the_log_and_a_canary_work_on_a_thread_as_well(tmp_path):
-    gate, live = gated()
+    gate, live = blocking_model()
     canary = dataclasses.replace(ECHO, digest="sha256:" + "c" * 64, latency=SHORT)
     buffers = LogBuffers(1, 1 << 20)
     log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
@@ -182,9 +182,9 @@ def test_the_log_and_a_canary_work_on_a_thread_as_well(tmp_path):
         for call in calls:
             plane.submit(live, call)
         gate.let.release()
-        loop.until(lambda: bool(loop.timers))
-        loop.elapse()
-        loop.turn()
+        loop.run_until(lambda: bool(loop.timers))
+        loop.fire_timers()
+        loop.run_ready()
         assert [call.values for call in calls] == [[1.0 if answered[0] else 3.0]] * 3
     plane.close()
     LogWriter(tmp_path, buffers, dropped=Counter()).write()
@@ -215,8 +215,8 @@ def test_a_defect_of_the_server_leaves_no_caller_without_an_answer(caplog):
     assert "a batch of 2 calls failed" in caplog.text
     again = RecordingCall([3.0] * 3)
     plane.submit(plane.find("flights"), again)
-    plane._loop.turn()
-    assert again.told == 1
+    plane._loop.run_ready()
+    assert again.replies == 1
 
 
 def test_calls_beyond_the_queue_limit_are_refused_at_once_and_counted():
@@ -228,7 +228,7 @@ def test_calls_beyond_the_queue_limit_are_refused_at_once_and_counted():
     assert [type(call.error) for call in calls] == [type(None)] * 2 + [QueueFull] * 2
     assert calls[2].error.retry_s == 4
     assert str(calls[2].error).startswith("the queue is full: 4 rows wait, the limit is 4")
-    loop.turn()
+    loop.run_ready()
     assert [call.values for call in calls[:2]] == [[0.0, 0.0], [1.0, 1.0]]
     assert plane.metrics.of("flights").refused == 2
 
@@ -240,7 +240,7 @@ def test_a_request_larger_than_the_queue_is_accepted_if_nothing_waits():
 
 
 def test_expired_calls_are_not_executed_and_are_counted():
-    gate, release = gated(latency=SHORT)
+    gate, release = blocking_model(latency=SHORT)
     loop, plane = plane_of(release)
     now = time.perf_counter_ns()
     late = [RecordingCall([1.0] * 3, deadline_ns=now - 1) for _ in range(2)]
@@ -248,7 +248,7 @@ def test_expired_calls_are_not_executed_and_are_counted():
     for call in (late[0], timely[0], late[1], timely[1]):
         plane.submit(release, call)
     gate.let.release()
-    loop.turn()
+    loop.run_ready()
     assert gate.sizes == [2]
     assert [type(call.error) for call in late] == [DeadlineExceeded] * 2
     assert [call.values for call in timely] == [[2.0], [3.0]]
@@ -256,11 +256,11 @@ def test_expired_calls_are_not_executed_and_are_counted():
 
 
 def test_a_batch_of_only_expired_calls_does_not_run():
-    gate, release = gated(latency=SHORT)
+    gate, release = blocking_model(latency=SHORT)
     loop, plane = plane_of(release)
     call = RecordingCall([1.0] * 3, deadline_ns=1)
     plane.submit(release, call)
-    loop.turn()
+    loop.run_ready()
     assert type(call.error) is DeadlineExceeded and gate.sizes == []
 
 
@@ -279,18 +279,18 @@ def test_inference_settings_are_those_of_the_server():
 
 
 def test_over_http_a_full_queue_is_429_and_a_passed_deadline_is_504():
-    gate, release = gated()
+    gate, release = blocking_model()
     timed = body_of([2, 2, 2])[:-1] + b', "parameters": {"timeout": 1}}'
     with serving(release, max_queue_rows=1) as server, Peer(server) as first, Peer(server) as second:
-        first.say(request(body=body_of([1, 1, 1])))
+        first.send_bytes(request(body=body_of([1, 1, 1])))
         gate.began.get(timeout=10)
-        second.say(request(body=timed))
+        second.send_bytes(request(body=timed))
         server.turn()
         refused = ask(server, "/v2/models/flights/infer", body_of([3, 3, 3]))
         assert refused.status == 429 and int(refused.headers["Retry-After"]) >= 1
         gate.let.release()
-        assert first.hear().values == [1.0]
-        late = second.hear()
+        assert first.read_answer().values == [1.0]
+        late = second.read_answer()
         assert late.status == 504 and "the model was not called" in late.json["error"]
         metrics = ask(server, "/metrics").body.decode()
         assert 'headway_refused_requests_total{model="flights"} 1' in metrics
@@ -298,7 +298,7 @@ def test_over_http_a_full_queue_is_429_and_a_passed_deadline_is_504():
 
 
 class Numbered:
-    """Answers the first value of a row; a row whose second is 666 is refused, where it is 667 the engine breaks."""
+    """Returns the first value of a row; rejects a row whose second is 666, and breaks at 667."""
 
     def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         if (rows[:, 1] == 666).any():
@@ -313,18 +313,18 @@ class Numbered:
     st.sampled_from([SHORT, LONG]),
     st.integers(1, 16),
 )
-def test_every_call_receives_its_own_answer_once_on_the_loop_and_on_a_thread(sent, limiter, most):
-    release = dataclasses.replace(ECHO, engine=Numbered(), latency=limiter)
-    loop, plane = plane_of(release, max_batch_rows=most)
+def test_every_call_receives_its_own_answer_once_on_the_loop_and_on_a_thread(sent, latency, max_rows):
+    release = dataclasses.replace(ECHO, engine=Numbered(), latency=latency)
+    loop, plane = plane_of(release, max_batch_rows=max_rows)
     calls = [
         RecordingCall(*[[float(number), harm, float(row)] for row in range(n)]) for number, (n, harm) in enumerate(sent)
     ]
     for call in calls:
         plane.submit(release, call)
-    loop.pass_until(lambda: all(call.told for call in calls))
+    loop.run_until_with_timers(lambda: all(call.replies for call in calls))
     kinds = {666.0: EngineError, 667.0: ZeroDivisionError, 0.0: type(None)}
     for number, (call, (n, harm)) in enumerate(zip(calls, sent, strict=True)):
-        assert call.told == 1 and type(call.error) is kinds[harm]
+        assert call.replies == 1 and type(call.error) is kinds[harm]
         assert call.values == (None if harm else [float(number)] * n)
     plane.close()
 
@@ -336,25 +336,25 @@ def test_thousands_of_requests_with_failures_and_disconnects_are_never_mixed_up(
     rng = np.random.default_rng(6)
     heard = 0
     with serving(release, max_batch_rows=16, long_ms=long_ms) as server:
-        for turn in range(40):
+        for run_ready in range(40):
             peers = [Peer(server) for _ in range(12)]
-            drift_costs = rng.choice([0, 0, 0, 666, 667], size=(12, 10)).tolist()
+            harms = rng.choice([0, 0, 0, 666, 667], size=(12, 10)).tolist()
             for number, peer in enumerate(peers):
-                rows = [[turn * 1000 + number * 10 + place, drift_costs[number][place], 1] for place in range(10)]
-                peer.say(b"".join(request(body=body_of(row, id=str(row[0]))) for row in rows))
+                rows = [[run_ready * 1000 + number * 10 + place, harms[number][place], 1] for place in range(10)]
+                peer.send_bytes(b"".join(request(body=body_of(row, id=str(row[0]))) for row in rows))
             gone = rng.choice(12, size=4, replace=False).tolist()
             for number in gone:
                 peers[number].__exit__()
             for number in set(range(12)) - set(gone):
-                expect_own(peers[number], turn * 1000 + number * 10, drift_costs[number])
+                expect_own(peers[number], run_ready * 1000 + number * 10, harms[number])
                 peers[number].__exit__()
                 heard += 10
     assert heard == 40 * 8 * 10
 
 
-def expect_own(peer: Peer, first: int, drift_costs: list[int]) -> None:
-    """Hear the answers to requests that are numbered from `first`."""
-    for at, harm in enumerate(drift_costs, first):
-        answer = peer.hear()
+def expect_own(peer: Peer, first: int, harms: list[int]) -> None:
+    """Read the answers to requests that are numbered from `first`."""
+    for at, harm in enumerate(harms, first):
+        answer = peer.read_answer()
         assert answer.status == {0: 200, 666: 422, 667: 500}[harm]
         assert harm or (answer.values, answer.json["id"]) == ([float(at)], str(at))

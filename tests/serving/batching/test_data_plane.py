@@ -1,4 +1,4 @@
-"""Batches of a turn of the loop: one engine call, each answer to its caller, a failure to its cause alone."""
+"""Batches of one loop iteration: one engine call, each caller its own answer, and isolated failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOADED = loaded()
 
 
 class Picky:
-    """Answers the mean of a row and its double; a row with 666 is refused, one with 667 breaks it."""
+    """Returns the mean of a row and its double; rejects a row with 666, and breaks at 667."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -53,11 +53,11 @@ def test_all_calls_of_one_loop_iteration_are_one_engine_call():
 
 @pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 600), min_size=1, max_size=5), min_size=1, max_size=12), st.integers(1, 7))
-def test_no_engine_call_exceeds_the_row_limit_and_no_answers_are_mixed_up(sent, most):
+def test_no_engine_call_exceeds_the_row_limit_and_no_answers_are_mixed_up(sent, max_rows):
     release = picky()
     calls = [RecordingCall(*[[float(value)] for value in values]) for values in sent]
-    run_batches(release, *calls, max_batch_rows=most)
-    assert max(release.engine.sizes) <= most
+    run_batches(release, *calls, max_batch_rows=max_rows)
+    assert max(release.engine.sizes) <= max_rows
     assert [call.values for call in calls] == [[x for v in values for x in (float(v), 2.0 * v)] for values in sent]
 
 
@@ -130,15 +130,15 @@ def test_a_replaced_model_takes_effect_with_the_next_request():
     plane.submit(plane.models["flights"], before)
     plane.set_model(new)
     plane.submit(plane.models["flights"], after)
-    loop.turn()
+    loop.run_ready()
     assert (before.values, after.values) == ([1.0], [10.0])
 
 
 def test_over_http_a_rejected_row_is_422_and_a_broken_engine_500_next_to_correct_answers(caplog):
     with serving(picky()) as server, Peer(server) as peer:
         values = [3.0, POISON, 6.0, POISON + 1, 9.0]
-        peer.say(b"".join(request(body=body_of([value] * 3)) for value in values))
-        answers = [peer.hear() for _ in values]
+        peer.send_bytes(b"".join(request(body=body_of([value] * 3)) for value in values))
+        answers = [peer.read_answer() for _ in values]
         assert [answer.status for answer in answers] == [200, 422, 200, 500, 200]
         assert [answer.values for answer in answers[::2]] == [[3.0, 6.0], [6.0, 12.0], [9.0, 18.0]]
         assert answers[1].json == {"error": "a row holds 666; send another"}
@@ -162,12 +162,14 @@ def test_replacing_models_under_load_loses_and_mixes_up_nothing():
     releases = [tagged(tag) for tag in range(50)]
     with serving(releases[0]) as server:
         peers = [Peer(server) for _ in range(8)]
-        for turn, release in enumerate(releases):
+        for run_ready, release in enumerate(releases):
             for number, peer in enumerate(peers):
-                peer.say(request(body=body_of([number + turn] * 3)) * 20)
+                peer.send_bytes(request(body=body_of([number + run_ready] * 3)) * 20)
             server.within(lambda release=release: server.plane.set_model(release))
-            for number, answer in [(number, peer.hear()) for number, peer in enumerate(peers) for _ in range(20)]:
-                assert answer.values[0] == number + turn
+            for number, answer in [
+                (number, peer.read_answer()) for number, peer in enumerate(peers) for _ in range(20)
+            ]:
+                assert answer.values[0] == number + run_ready
                 assert answer.json["model_version"] == str(int(answer.values[1]))
         for peer in peers:
             peer.__exit__()

@@ -1,4 +1,4 @@
-"""A release's contract held against requests: counted, marked or refused by value, and others unharmed."""
+"""Validation of requests against a contract: violations are counted, marked or rejected, and other requests unaffected."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_violation_has_a_message():
 
 
 def outside_of(plane):
-    """How many values of column a were counted as too high."""
+    """Return the number of values of column a that were counted as too high."""
     return plane.metrics._outside["flights\nhigh\na"]
 
 

@@ -19,7 +19,7 @@ READY = request("/v2/health/ready")
 
 
 def chunked(body: bytes, *sizes: int, trailer: bytes = b"") -> bytes:
-    """The request of a body in chunks of these sizes, the last one taking the rest."""
+    """Return a request with a body in chunks of these sizes, the last one taking the rest."""
     head = request(method="POST", headers=["Transfer-Encoding: chunked"])
     chunks, start = [], 0
     for size in (*sizes, len(body)):
@@ -31,14 +31,14 @@ def chunked(body: bytes, *sizes: int, trailer: bytes = b"") -> bytes:
 
 def test_a_connection_persists_between_requests(server):
     with Peer(server) as peer:
-        assert [peer.say(INFER).hear().values for _ in range(3)] == [[3.0]] * 3
+        assert [peer.send_bytes(INFER).read_answer().values for _ in range(3)] == [[3.0]] * 3
 
 
 def test_pipelined_requests_are_answered_in_order(server):
     wrong = request(body=b"{}")
     with Peer(server) as peer:
-        peer.say(INFER + READY + wrong + INFER + request("/nowhere") + INFER)
-        assert [peer.hear().status for _ in range(6)] == [200, 200, 400, 200, 404, 200]
+        peer.send_bytes(INFER + READY + wrong + INFER + request("/nowhere") + INFER)
+        assert [peer.read_answer().status for _ in range(6)] == [200, 200, 400, 200, 404, 200]
 
 
 @given(st.lists(st.integers(1, len(INFER * 2) - 1), max_size=6))
@@ -47,25 +47,27 @@ def test_a_request_may_be_split_over_packets_anywhere(server, cuts):
     data, places = INFER * 2, sorted({0, *cuts})
     with Peer(server) as peer:
         for start, end in zip(places, [*places[1:], None], strict=True):
-            peer.say(data[start:end])
+            peer.send_bytes(data[start:end])
             server.turn()
-        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
+        assert [peer.read_answer().values for _ in range(2)] == [[3.0], [3.0]]
 
 
 def test_a_request_may_arrive_byte_by_byte(server):
     with Peer(server) as peer:
         for position in range(len(INFER)):
-            peer.say(INFER[position : position + 1])
+            peer.send_bytes(INFER[position : position + 1])
             server.turn()
-        assert peer.hear().values == [3.0]
+        assert peer.read_answer().values == [3.0]
 
 
 @given(st.lists(st.integers(1, 60), max_size=8))
 @settings(max_examples=40, deadline=None)
 def test_a_body_may_be_chunked(server, sizes):
     with Peer(server) as peer:
-        peer.say(chunked(body_of([1, 2, 6]), *sizes) + chunked(body_of([3, 3, 3]), *sizes, trailer=b"Host: x\r\n"))
-        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
+        peer.send_bytes(
+            chunked(body_of([1, 2, 6]), *sizes) + chunked(body_of([3, 3, 3]), *sizes, trailer=b"Host: x\r\n")
+        )
+        assert [peer.read_answer().values for _ in range(2)] == [[3.0], [3.0]]
 
 
 @pytest.mark.parametrize("one_packet", [True, False])
@@ -74,28 +76,28 @@ def test_a_large_body_may_arrive_in_many_packets(server, one_packet):
     data = request(body=body_of(*rows))
     with Peer(server) as peer:
         for start in range(0, len(data), len(data) if one_packet else 5_000):
-            peer.say(data[start : start + (len(data) if one_packet else 5_000)])
-        assert peer.hear().values == [float(number) for number in range(20_000)]
+            peer.send_bytes(data[start : start + (len(data) if one_packet else 5_000)])
+        assert peer.read_answer().values == [float(number) for number in range(20_000)]
 
 
 def test_more_requests_than_a_packet_holds_may_be_pipelined(server):
     with Peer(server) as peer:
-        peer.say(READY * 20_000)
-        assert sum(peer.hear().status == 200 for _ in range(20_000)) == 20_000
+        peer.send_bytes(READY * 20_000)
+        assert sum(peer.read_answer().status == 200 for _ in range(20_000)) == 20_000
 
 
 def test_a_client_that_expects_100_continue_gets_it(server):
     head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
     with Peer(server) as peer:
-        assert peer.say(head + b"\r\n\r\n").hear().status == 100
-        assert peer.say(body).hear().values == [3.0]
+        assert peer.send_bytes(head + b"\r\n\r\n").read_answer().status == 100
+        assert peer.send_bytes(body).read_answer().values == [3.0]
 
 
 def test_a_client_with_a_chunked_body_that_expects_100_continue_gets_it(server):
     head = request(method="POST", headers=["Transfer-Encoding: chunked", "Expect: 100-continue"])
     with Peer(server) as peer:
-        assert peer.say(head).hear().status == 100
-        assert peer.say(chunked(body_of([1, 2, 6])).partition(b"\r\n\r\n")[2]).hear().values == [3.0]
+        assert peer.send_bytes(head).read_answer().status == 100
+        assert peer.send_bytes(chunked(body_of([1, 2, 6])).partition(b"\r\n\r\n")[2]).read_answer().values == [3.0]
 
 
 @pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("identity", 200), ("Identity", 200)])
@@ -107,15 +109,15 @@ def test_an_encoded_body_is_refused(server, coding, status):
 def test_a_100_continue_follows_the_responses_to_earlier_requests(server):
     head, body = request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]).split(b"\r\n\r\n")
     with Peer(server) as peer:
-        peer.say(INFER + head + b"\r\n\r\n")
-        assert [peer.hear().status for _ in range(2)] == [200, 100]
-        assert peer.say(body).hear().status == 200
+        peer.send_bytes(INFER + head + b"\r\n\r\n")
+        assert [peer.read_answer().status for _ in range(2)] == [200, 100]
+        assert peer.send_bytes(body).read_answer().status == 200
 
 
 def test_a_client_that_does_not_wait_for_100_continue_is_answered_once(server):
     with Peer(server) as peer:
-        peer.say(INFER + request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]) + READY)
-        statuses = [peer.hear().status for _ in range(3)]
+        peer.send_bytes(INFER + request(body=body_of([1, 2, 6]), headers=["Expect: 100-continue"]) + READY)
+        statuses = [peer.read_answer().status for _ in range(3)]
         assert statuses in ([200, 200, 200], [200, 100, 200])  # 100 only if the head came alone
 
 
@@ -127,25 +129,28 @@ def test_a_body_declared_too_large_is_refused_before_it_arrives():
     with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server:
         head = request(method="POST", headers=["Content-Length: 101"])
         with Peer(server) as peer:
-            answer = peer.say(head).hear()
+            answer = peer.send_bytes(head).read_answer()
             assert (answer.status, answer.json) == (413, {"error": "the body has more than 100 bytes"})
             assert answer.headers["Connection"] == "close" and peer.closed()
         with Peer(server) as peer:
-            assert peer.say(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")).hear().status == 413
+            assert (
+                peer.send_bytes(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")).read_answer().status
+                == 413
+            )
 
 
 def test_a_body_that_grows_too_large_is_refused():
     with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server, Peer(server) as peer:
-        assert peer.say(chunked(b"x" * 101, 60)).hear().status == 413
+        assert peer.send_bytes(chunked(b"x" * 101, 60)).read_answer().status == 413
     with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server, Peer(server) as peer:
-        assert peer.say(request(body=b"x" * 101)).hear().status == 413
+        assert peer.send_bytes(request(body=b"x" * 101)).read_answer().status == 413
 
 
 def test_a_client_that_is_still_sending_can_read_the_refusal():
     with serving(loaded(), limits=ConnectionLimits(body_bytes=100)) as server, Peer(server) as peer:
-        peer.say(request(method="POST", headers=[f"Content-Length: {1 << 22}"]))
-        peer.say(b"x" * (1 << 22))
-        assert peer.hear().status == 413
+        peer.send_bytes(request(method="POST", headers=[f"Content-Length: {1 << 22}"]))
+        peer.send_bytes(b"x" * (1 << 22))
+        assert peer.read_answer().status == 413
 
 
 @pytest.mark.parametrize(
@@ -162,8 +167,8 @@ def test_a_client_that_is_still_sending_can_read_the_refusal():
 def test_headers_past_the_limit_are_refused(server, data):
     with Peer(server) as peer:
         for start in range(0, len(data), 4096):
-            peer.say(data[start : start + 4096])
-        assert peer.hear().status in (400, 431)
+            peer.send_bytes(data[start : start + 4096])
+        assert peer.read_answer().status in (400, 431)
 
 
 def test_a_head_past_the_limit_in_one_packet_is_refused():
@@ -193,26 +198,26 @@ def test_a_head_past_the_limit_in_one_packet_is_refused():
 )
 def test_malformed_http_gets_400_and_closes_the_connection(server, data):
     with Peer(server) as peer:
-        answer = peer.say(data).hear()
+        answer = peer.send_bytes(data).read_answer()
         assert answer.status == 400 and answer.json["error"]
         assert peer.closed()
 
 
 def test_requests_before_a_malformed_one_are_answered_first(server):
     with Peer(server) as peer:
-        peer.say(INFER + b"nonsense\r\n\r\n" + INFER)
-        assert [peer.hear().status for _ in range(2)] == [200, 400]
+        peer.send_bytes(INFER + b"nonsense\r\n\r\n" + INFER)
+        assert [peer.read_answer().status for _ in range(2)] == [200, 400]
         assert peer.closed()
 
 
 def test_a_tunnel_is_not_opened(server):
     with Peer(server) as peer:
         tunnel = b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n"
-        assert peer.say(tunnel + INFER).hear().status == 404
+        assert peer.send_bytes(tunnel + INFER).read_answer().status == 404
         assert peer.closed()
     with Peer(server) as peer:
-        peer.say(INFER + tunnel + INFER)
-        assert [peer.hear().status for _ in range(2)] == [200, 404]
+        peer.send_bytes(INFER + tunnel + INFER)
+        assert [peer.read_answer().status for _ in range(2)] == [200, 404]
         assert peer.closed()
 
 
@@ -222,22 +227,22 @@ def test_an_optional_upgrade_header_is_ignored(server):
 
 def test_a_connection_close_request_is_answered_and_closed(server):
     with Peer(server) as peer:
-        answer = peer.say(request(body=body_of([1, 2, 6]), headers=["Connection: close"]) + INFER).hear()
+        answer = peer.send_bytes(request(body=body_of([1, 2, 6]), headers=["Connection: close"]) + INFER).read_answer()
         assert answer.values == [3.0] and answer.headers["Connection"] == "close"
         assert peer.closed()
 
 
 def test_http_1_0_is_answered_and_closed(server):
     with Peer(server) as peer:
-        assert peer.say(b"GET /v2 HTTP/1.0\r\nHost: localhost\r\n\r\n").hear().status == 200
+        assert peer.send_bytes(b"GET /v2 HTTP/1.0\r\nHost: localhost\r\n\r\n").read_answer().status == 200
         assert peer.closed()
 
 
 def test_head_is_answered_as_get_without_the_body(server):
     with Peer(server) as peer:
-        answer = peer.say(request("/v2", method="HEAD")).hear(body=False)
+        answer = peer.send_bytes(request("/v2", method="HEAD")).read_answer(body=False)
         assert answer.status == 200 and int(answer.headers["Content-Length"]) > 0
-        assert peer.say(READY).hear().status == 200
+        assert peer.send_bytes(READY).read_answer().status == 200
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]", "[::1]:8080"])
@@ -254,9 +259,9 @@ def test_beyond_loopback_any_host_is_accepted():
     with serving(loaded(), host="0.0.0.0") as server:
         assert ask(server, "/v2", headers=["Host: model.example"]).status == 200
         with Peer(server) as peer:
-            assert peer.say(b"GET /v2 HTTP/1.0\r\n\r\n").hear().status == 200
+            assert peer.send_bytes(b"GET /v2 HTTP/1.0\r\n\r\n").read_answer().status == 200
         with Peer(server) as peer:
-            assert peer.say(b"GET /v2 HTTP/1.1\r\n\r\n").hear().status == 400
+            assert peer.send_bytes(b"GET /v2 HTTP/1.1\r\n\r\n").read_answer().status == 400
 
 
 def test_responses_have_a_date(server):
@@ -268,29 +273,29 @@ def test_an_incomplete_request_ends_with_408():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server:
         for part in (INFER[:20], INFER[:-5]):
             with Peer(server) as peer:
-                assert peer.say(part).hear().status == 408
+                assert peer.send_bytes(part).read_answer().status == 408
                 assert peer.closed()
 
 
 def test_an_idle_connection_is_closed():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1, idle_s=0.1)) as server, Peer(server) as peer:
-        assert peer.say(INFER).hear().status == 200
+        assert peer.send_bytes(INFER).read_answer().status == 200
         assert peer.closed()
 
 
 def test_a_client_that_keeps_sending_after_a_refusal_is_disconnected():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server, Peer(server) as peer:
-        assert peer.say(b"nonsense\r\n\r\n").hear().status == 400
+        assert peer.send_bytes(b"nonsense\r\n\r\n").read_answer().status == 400
         with pytest.raises(OSError):
             for _ in range(1_000_000):
-                peer.say(b"x" * 1000)
+                peer.send_bytes(b"x" * 1000)
 
 
 @pytest.fixture
 def choked() -> Iterator[tuple[Running, Peer]]:
-    """A server with 18 MB of answers, more than the system takes, for a client that has read none."""
+    """Return a server with 18 MB of responses, more than the system buffers, for a client that has read none."""
     with serving(loaded()) as server, Peer(server, buffer_bytes=65_536) as peer:
-        peer.say(request("/metrics") * 10_000)
+        peer.send_bytes(request("/metrics") * 10_000)
         server.turn()
         server.later(0)
         yield server, peer
@@ -299,16 +304,16 @@ def choked() -> Iterator[tuple[Running, Peer]]:
 @pytest.mark.slow
 def test_a_client_that_reads_late_gets_every_response(choked):
     _, peer = choked
-    assert sum(peer.hear().status == 200 for _ in range(10_000)) == 10_000
+    assert sum(peer.read_answer().status == 200 for _ in range(10_000)) == 10_000
 
 
 def test_a_client_that_does_not_read_is_throttled_then_disconnected(choked):
     server, peer = choked
     server.later(19)
-    assert peer.hear().status == 200
+    assert peer.read_answer().status == 200
     server.later(40)
     with pytest.raises((ConnectionError, AssertionError)):
-        [peer.hear() for _ in range(10_000)]
+        [peer.read_answer() for _ in range(10_000)]
 
 
 @pytest.mark.slow
@@ -316,15 +321,15 @@ def test_a_client_that_reads_slowly_is_not_disconnected(choked):
     server, peer = choked
     heard = 0
     for seconds in range(15, 75, 15):
-        heard += sum(peer.hear().status == 200 for _ in range(2_000))
+        heard += sum(peer.read_answer().status == 200 for _ in range(2_000))
         server.later(seconds)
-    assert heard + sum(peer.hear().status == 200 for _ in range(10_000 - heard)) == 10_000
+    assert heard + sum(peer.read_answer().status == 200 for _ in range(10_000 - heard)) == 10_000
 
 
 def test_a_half_closed_client_still_gets_its_responses(server):
     with Peer(server) as peer:
-        peer.say(INFER + INFER).socket.shutdown(socket.SHUT_WR)
-        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
+        peer.send_bytes(INFER + INFER).socket.shutdown(socket.SHUT_WR)
+        assert [peer.read_answer().values for _ in range(2)] == [[3.0], [3.0]]
         assert peer.closed()
 
 
@@ -333,8 +338,8 @@ def test_a_client_that_disconnects_early_does_not_affect_others(server):
     with Peer(server) as stays:
         for _ in range(200):
             with Peer(server) as leaves:
-                leaves.say((INFER * 3)[: rng.randrange(len(INFER) * 3)])
-            assert stays.say(INFER).hear().values == [3.0]
+                leaves.send_bytes((INFER * 3)[: rng.randrange(len(INFER) * 3)])
+            assert stays.send_bytes(INFER).read_answer().values == [3.0]
 
 
 def test_thousands_of_interleaved_requests_are_never_mixed_up(server):
@@ -343,21 +348,21 @@ def test_thousands_of_interleaved_requests_are_never_mixed_up(server):
     waiting: list[list[float]] = [[] for _ in peers]
     for number in range(5_000):
         at = rng.randrange(len(peers))
-        peers[at].say(request(body=body_of([number, number, number], id=str(number))))
+        peers[at].send_bytes(request(body=body_of([number, number, number], id=str(number))))
         waiting[at].append(float(number))
         if len(waiting[at]) > 20 or number > 4_900:
-            answers = [peers[at].hear() for _ in waiting[at]]
+            answers = [peers[at].read_answer() for _ in waiting[at]]
             assert [answer.values[0] for answer in answers] == waiting[at]
             assert [float(answer.json["id"]) for answer in answers] == waiting[at]
             waiting[at] = []
     for peer, expected in zip(peers, waiting, strict=True):
-        assert [peer.hear().values[0] for _ in expected] == expected
+        assert [peer.read_answer().values[0] for _ in expected] == expected
         peer.__exit__()
 
 
 def test_a_defect_of_the_server_is_a_500_for_one_caller_only(server, monkeypatch, caplog):
     monkeypatch.setattr(server.plane.metrics, "text", lambda versions: 1 / 0)
     with Peer(server) as peer:
-        peer.say(request("/metrics") + INFER)
-        assert [peer.hear().status for _ in range(2)] == [500, 200]
+        peer.send_bytes(request("/metrics") + INFER)
+        assert [peer.read_answer().status for _ in range(2)] == [500, 200]
     assert "ZeroDivisionError" in caplog.text

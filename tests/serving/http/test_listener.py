@@ -1,4 +1,4 @@
-"""Listening and leaving."""
+"""Listening and draining."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ READY = request("/v2/health/ready")
 
 
 def draining(server: Running, within_s: float = 5) -> asyncio.Future[None]:
-    """Tell a server to leave; gives what comes about once it has."""
+    """Start to drain a server; returns the future of its end."""
     future = asyncio.run_coroutine_threadsafe(server.listener.drain(within_s), server.loop)
     while not server.listener.draining:
         server.turn()
@@ -21,35 +21,35 @@ def draining(server: Running, within_s: float = 5) -> asyncio.Future[None]:
 
 def test_a_draining_server_is_not_ready_and_closes():
     with serving(loaded()) as server, Peer(server) as peer:
-        peer.say(READY[:10])
+        peer.send_bytes(READY[:10])
         server.turn()
         left = draining(server)
-        answer = peer.say(READY[10:]).hear()
+        answer = peer.send_bytes(READY[10:]).read_answer()
         assert (answer.status, answer.json, answer.headers["Connection"]) == (503, {"ready": False}, "close")
         left.result(5)
 
 
 def test_pipelined_requests_are_answered_before_shutdown():
     with serving(loaded()) as server, Peer(server) as peer:
-        peer.say(INFER * 50 + INFER[:-1])
+        peer.send_bytes(INFER * 50 + INFER[:-1])
         server.turn()
         left = draining(server)
-        peer.say(INFER[-1:])
-        assert [peer.hear().values for _ in range(51)] == [[3.0]] * 51
+        peer.send_bytes(INFER[-1:])
+        assert [peer.read_answer().values for _ in range(51)] == [[3.0]] * 51
         assert peer.closed()
         left.result(5)
 
 
 def test_idle_connections_are_closed_at_once():
     with serving(loaded()) as server, Peer(server) as peer:
-        assert peer.say(INFER).hear().status == 200
+        assert peer.send_bytes(INFER).read_answer().status == 200
         draining(server).result(5)
         assert peer.closed()
 
 
 def test_connections_that_exceed_the_drain_time_are_aborted():
     with serving(loaded()) as server, Peer(server) as peer:
-        peer.say(INFER[:-1])
+        peer.send_bytes(INFER[:-1])
         server.turn()
         draining(server, within_s=0.05).result(5)
         assert peer.closed()

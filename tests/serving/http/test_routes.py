@@ -1,4 +1,4 @@
-"""What each address answers."""
+"""The responses of each route."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_any_other_address_is_404(server, path):
 
 def test_an_invalid_target_is_not_answered_with_a_5xx(server):
     with Peer(server) as peer:
-        assert peer.say(b"GET /v2/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n").hear().status in (400, 404)
+        assert peer.send_bytes(b"GET /v2/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n").read_answer().status in (400, 404)
 
 
 def test_an_unknown_model_is_404_and_the_error_lists_the_models(server):
@@ -107,9 +107,9 @@ def test_another_method_is_405_and_allow_names_the_right_one(server, path, metho
 
 def test_a_wrong_request_is_400_and_the_connection_stays(server):
     with Peer(server) as peer:
-        answer = peer.say(request(body=b'{"inputs":[]}')).hear()
+        answer = peer.send_bytes(request(body=b'{"inputs":[]}')).read_answer()
         assert answer.status == 400 and "column 'a' is missing" in answer.json["error"]
-        assert peer.say(request(body=BODY)).hear().values == [3.0]
+        assert peer.send_bytes(request(body=BODY)).read_answer().values == [3.0]
 
 
 def test_strings_and_missing_values_are_accepted(server):

@@ -1,4 +1,4 @@
-"""TLS: certificates of a server and of its callers, taken anew while it serves."""
+"""TLS: certificates of servers and clients, reloaded while serving."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ INFER = request(body=body_of([1, 2, 6]))
 
 
 class Issuer:
-    """A certificate authority of a test, with its certificate in a file."""
+    """A certificate authority for a test, with its certificate in a file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -60,7 +60,7 @@ class Issuer:
         self.file.write_bytes(self._signed(self._name, self._key, ca=True).public_bytes(Encoding.PEM))
 
     def issue(self, name: str, *, password: bytes = b"") -> tuple[Path, Path]:
-        """The files of a certificate for localhost and of its key."""
+        """Return the files of a certificate for localhost and of its key."""
         key = generate_private_key(SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate, file = self._folder / f"{name}.crt", self._folder / f"{name}.key"
@@ -92,7 +92,7 @@ class Issuer:
 
 
 class Secured(Peer):
-    """A client over TLS that says exactly what it is told to."""
+    """A client over TLS that sends exact bytes."""
 
     def __init__(self, server: Running, issuer: Issuer, own: tuple[Path, Path] | None = None) -> None:
         context = ssl.create_default_context(cafile=issuer.file)
@@ -117,9 +117,9 @@ def test_requests_are_answered_over_tls(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         assert server.address.startswith("https://127.0.0.1:")
         with Secured(server, issuer) as peer:
-            peer.say(INFER * 3)
-            assert [peer.hear().values for _ in range(3)] == [[3.0]] * 3
-            assert peer.say(request("/v2", headers=["Connection: close"])).hear().status == 200
+            peer.send_bytes(INFER * 3)
+            assert [peer.read_answer().values for _ in range(3)] == [[3.0]] * 3
+            assert peer.send_bytes(request("/v2", headers=["Connection: close"])).read_answer().status == 200
             assert peer.closed()
 
 
@@ -146,15 +146,15 @@ def test_a_refused_client_over_tls_can_read_the_error_and_is_disconnected_if_it_
     limits = ConnectionLimits(body_bytes=100, request_s=0.2)
     tls = TlsContext(*issuer.issue("server"))
     with serving(loaded(), limits=limits, tls=tls) as server, Secured(server, issuer) as peer:
-        assert peer.say(request(body=b"x" * 101)).hear().status == 413
+        assert peer.send_bytes(request(body=b"x" * 101)).read_answer().status == 413
         with pytest.raises(OSError):
             for _ in range(1_000_000):
-                peer.say(b"x" * 1000)
+                peer.send_bytes(b"x" * 1000)
 
 
 def test_plain_http_gets_no_answer_from_a_tls_server(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server, Peer(server) as peer:
-        assert b"HTTP/" not in peer.say(INFER).socket.recv(1000)
+        assert b"HTTP/" not in peer.send_bytes(INFER).socket.recv(1000)
 
 
 def test_a_handshake_has_a_time_limit(issuer):
@@ -165,7 +165,7 @@ def test_a_handshake_has_a_time_limit(issuer):
 
 @contextmanager
 def over_grpc(server: Running, issuer: Issuer, own: tuple[Path, Path] | None = None) -> Iterator[Callable[[], bytes]]:
-    """Asks over gRPC whether the server is live, as a client that trusts the issuer and may show a certificate."""
+    """Yield a gRPC liveness check, as a client that trusts the issuer and may present a certificate."""
     grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
     shown = {"private_key": own[1].read_bytes(), "certificate_chain": own[0].read_bytes()} if own else {}
     trusts = grpc.ssl_channel_credentials(issuer.file.read_bytes(), **shown)
@@ -196,9 +196,9 @@ def test_tls_before_1_2_is_rejected(issuer):
 def test_a_client_certificate_is_required_only_if_configured(issuer):
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"), issuer.file)) as server:
         with Secured(server, issuer, issuer.issue("caller")) as peer:
-            assert peer.say(INFER).hear().values == [3.0]
+            assert peer.send_bytes(INFER).read_answer().values == [3.0]
         with pytest.raises((ssl.SSLError, OSError)), Secured(server, issuer) as peer:
-            peer.say(INFER).socket.recv(1)
+            peer.send_bytes(INFER).socket.recv(1)
 
 
 def test_a_new_certificate_is_used_for_new_connections_and_an_invalid_one_is_not(issuer, tmp_path, caplog):
@@ -214,10 +214,10 @@ def test_a_new_certificate_is_used_for_new_connections_and_an_invalid_one_is_not
             os.replace(tmp_path / "new", file)
             server.later(0)
             with Secured(server, issuer) as peer:
-                assert (peer.met, peer.say(INFER).hear().values) == (met, [3.0])
+                assert (peer.met, peer.send_bytes(INFER).read_answer().values) == (met, [3.0])
         certificate.unlink()
         server.later(0)
-        assert before.say(INFER).hear().values == [3.0]
+        assert before.send_bytes(INFER).read_answer().values == [3.0]
     assert caplog.text.count("kept the previous certificate") == 2
 
 

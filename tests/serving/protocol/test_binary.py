@@ -1,4 +1,4 @@
-"""The binary tensor extension: raw values in, raw values out, and the reason where they are not what was announced."""
+"""The binary tensor extension: raw values in requests and responses, and errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ numbers, mixed = RequestReader(NUMBERS), RequestReader(MIXED)
 
 
 def packed(*inputs: tuple[dict[str, object], bytes], **more: object) -> tuple[bytes, int]:
-    """A body of inputs with their bytes behind its JSON, and the length of that."""
+    """Return a body of inputs with their raw values behind the JSON, and the length of the JSON."""
     head = json.dumps({"inputs": [said for said, _ in inputs], **more}).encode()
     return head + b"".join(raw for _, raw in inputs), len(head)
 
 
 def column(name: str, raw: bytes, datatype: str = "FP64", **given: object) -> tuple[dict[str, object], bytes]:
-    """One row of a column."""
+    """Return one row of a column."""
     said = {"name": name, "shape": [1], "datatype": datatype, "parameters": {"binary_data_size": len(raw)}}
     return {**said, **given}, raw
 
@@ -178,17 +178,17 @@ def test_a_repeated_json_length_is_refused_and_one_applies_to_its_request_only(s
     header = f"Inference-Header-Content-Length: {size}"
     plain = {"inputs": [{"name": name, "shape": [1], "datatype": "FP64", "data": [3]} for name in "abc"]}
     with Peer(server) as peer:
-        peer.say(request(body=body, headers=[header]) + request(body=json.dumps(plain).encode()))
-        assert [peer.hear().values for _ in range(2)] == [[3.0], [3.0]]
-        assert peer.say(request(body=body, headers=[header, header])).hear().status == 400
+        peer.send_bytes(request(body=body, headers=[header]) + request(body=json.dumps(plain).encode()))
+        assert [peer.read_answer().values for _ in range(2)] == [[3.0], [3.0]]
+        assert peer.send_bytes(request(body=body, headers=[header, header])).read_answer().status == 400
 
 
 def test_raw_values_may_be_chunked():
     body, size = packed(A, B, C)
     head = request(method="POST", headers=["Transfer-Encoding: chunked", f"Inference-Header-Content-Length: {size}"])
     with serving(loaded()) as server, Peer(server) as peer:
-        peer.say(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-        assert peer.hear().values == [3.0]
+        peer.send_bytes(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        assert peer.read_answer().values == [3.0]
 
 
 def test_another_release_reads_the_same_raw_values_with_its_own_columns():

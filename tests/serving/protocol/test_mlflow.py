@@ -1,4 +1,4 @@
-"""MLflow's addresses: rows in its four forms, answers in its one."""
+"""MLflow's scoring protocol: its four forms of rows, and its response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headway.serving.protocol.mlflow import write_mlflow
 
 @pytest.fixture(scope="module")
 def alone():
-    """A server of one model."""
+    """Serve one model."""
     with serving(loaded()) as server:
         yield server
 

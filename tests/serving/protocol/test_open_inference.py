@@ -1,4 +1,4 @@
-"""Infer requests to rows, answers to JSON."""
+"""Infer requests decoded to rows, outputs encoded as JSON."""
 
 from __future__ import annotations
 

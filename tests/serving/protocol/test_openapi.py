@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the server does: each address, its method, its body and its answers."""
+"""The OpenAPI document describes the server: each path, its method, its body and its responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BODIES = {"infer": ROWS, "labels": b'{"labels": [{"key": "a", "label": 1}]}', "i
 
 @pytest.fixture(scope="module")
 def alone():
-    """A server of one model."""
+    """Serve one model."""
     with serving(loaded(), key="a-key") as server:
         yield server
 
@@ -32,7 +32,7 @@ def target(server: Running, path: str) -> str:
 
 
 def expect(document: dict[str, object], path: str, method: str, answer: Answer) -> None:
-    """See that an answer is as the document says."""
+    """Check that a response matches the document."""
     content = document["paths"][path][method]["responses"][str(answer.status)]["content"]
     kind = answer.headers["Content-Type"].partition(";")[0]
     schema = {**content[kind]["schema"], "components": document["components"]}

@@ -1,4 +1,4 @@
-"""Triton's configuration and statistics of a model, from what was counted."""
+"""Triton's configuration and statistics of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INFER = "/v2/models/flights/infer"
 
 
 class Broken:
-    """An engine that answers no row."""
+    """An engine that always fails."""
 
     def predict(self, rows):
         raise OSError("no answer")

@@ -1,4 +1,4 @@
-"""A text that training never saw is read alike in a table and in a request, as the field says."""
+"""An unseen category is handled equally in a table and in a request, as its field says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two releases at one name: who answers whom, what is logged of each, and that no caller meets the canary's errors."""
+"""Two releases of one name: which one answers, what is logged of each, and that no caller meets the canary's errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from running import bundle, loaded, release, serving
 from tests.serving.batching.test_data_plane import POISON, Picky
 from tests.serving.manual_loop import ManualLoop, RecordingCall
-from tests.serving.plain import ask
+from tests.serving.plain_client import ask
 
 from headway.core.calibrator import Calibrator
 from headway.core.errors import DataError, Refused, StoreError
@@ -31,7 +31,7 @@ SALT = "salt"
 
 
 class Tens:
-    """Answers 10 to everything."""
+    """An engine that returns 10 for every row."""
 
     def predict(self, rows):
         return np.full((len(rows), 1), 10.0)
@@ -41,12 +41,12 @@ CANARY = dataclasses.replace(LIVE, engine=Tens(), version="canary", digest="sha2
 
 
 def keyed(row, key):
-    """A call with a key."""
+    """Return a call with a key."""
     return RecordingCall(list(row), key=key)
 
 
 def run_batches(tmp_path, split, *calls):
-    """What the log holds of live and of the canary after one turn of the loop at a seat, and the plane."""
+    """Return the log of the live release and of the canary after one batch, and the data plane."""
     buffers = LogBuffers(1, 1 << 20)
     log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
     loop = ManualLoop()
@@ -54,7 +54,7 @@ def run_batches(tmp_path, split, *calls):
     plane.set_split(split)
     for call in calls:
         plane.submit(split.live, call)
-    loop.turn()
+    loop.run_ready()
     LogWriter(tmp_path, buffers, dropped=Counter()).write()
     return [rows_of(tmp_path, each) for each in (split.live, split.canary or CANARY)], plane
 
@@ -87,9 +87,9 @@ def test_keys_assigned_to_the_canary_get_its_answer_and_other_keys_get_lives(tmp
     its = {call.key for call in calls if call.key and assign_key(call.key, SALT, 0.3)}
     assert [call.values for call in calls] == [[10.0] if call.key in its else [1.0] for call in calls]
     assert set(canary["key"]) == its and (canary["answered"] == 1).all()
-    beside = live.filter(pl.col("paired") == 1)
-    assert set(beside["key"]) == its and (beside["answered"] == 0).all()
-    assert set(beside["request"]) == set(canary["request"])
+    shadow = live.filter(pl.col("paired") == 1)
+    assert set(shadow["key"]) == its and (shadow["answered"] == 0).all()
+    assert set(shadow["request"]) == set(canary["request"])
     assert len(live) == 201 and live["answered"].sum() == 201 - len(its)
 
 
@@ -144,13 +144,13 @@ def test_calls_decoded_for_a_replaced_release_are_answered_by_it_only(tmp_path):
     call = keyed([1.0] * 3, "k")
     plane.submit(LIVE, call)
     plane.set_split(TrafficSplit(live=CANARY, canary=LIVE))
-    loop.turn()
+    loop.run_ready()
     assert call.values == [1.0]
 
 
 @pytest.fixture
 def viewed(tmp_path):
-    """Releases whose column c is looked up in tables `right` and `wrong`, opened."""
+    """Return models whose column c is looked up in the tables `right` and `wrong`."""
     tables = [OnlineTable(tmp_path, name) for name in ("right", "wrong")]
     for table, value in zip(tables, (3.0, 30.0), strict=True):
         table.put(["anna"], np.array([[value]]), np.array([5]))
@@ -166,10 +166,10 @@ def viewed(tmp_path):
 def test_each_release_reads_the_same_request_with_its_own_view(tmp_path, viewed):
     live, other = viewed("right"), dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
     call = keyed([1.0, 2.0], "anna")
-    (rows, beside), _ = run_batches(tmp_path, split(0.0, live=live, canary=other), call)
+    (rows, shadow), _ = run_batches(tmp_path, split(0.0, live=live, canary=other), call)
     assert call.values == [2.0]
-    assert (rows["in.c"][0], beside["in.c"][0]) == (3.0, 30.0)
-    assert (rows["seen_us.v"][0], rows["in.a"][0], beside["out.0"][0]) == (5, 1.0, 11.0)
+    assert (rows["in.c"][0], shadow["in.c"][0]) == (3.0, 30.0)
+    assert (rows["seen_us.v"][0], rows["in.a"][0], shadow["out.0"][0]) == (5, 1.0, 11.0)
 
 
 def test_over_http_a_looked_up_column_need_not_be_sent_and_is_ignored_if_sent(viewed):

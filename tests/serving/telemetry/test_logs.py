@@ -1,4 +1,4 @@
-"""What a server says of itself: a line an event, as text or as JSON."""
+"""The log of a server: one line an event, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ def test_a_text_line_has_time_level_message_and_fields(capsys):
 def test_a_json_line_can_be_decoded(capsys):
     with log_to_stderr("json"):
         LOG.info('said "so"', extra={"fields": {"us": 12, "key": "billing"}})
-    told = json.loads(capsys.readouterr().err)
-    at = told.pop("at")
+    output = json.loads(capsys.readouterr().err)
+    at = output.pop("at")
     assert at.endswith("Z") and "T" in at
-    assert told == {"level": "INFO", "from": "headway.serving.test", "message": 'said "so"', "us": 12, "key": "billing"}
+    assert output == {
+        "level": "INFO",
+        "from": "headway.serving.test",
+        "message": 'said "so"',
+        "us": 12,
+        "key": "billing",
+    }
 
 
 @pytest.mark.parametrize(("form", "lines"), [("json", 1), ("text", 5)])
@@ -35,8 +41,8 @@ def test_a_traceback_is_logged(form, lines, capsys):
             1 / 0  # noqa: B018 - it is to fail
         except ZeroDivisionError:
             LOG.exception("it failed")
-    told = capsys.readouterr().err
-    assert "ZeroDivisionError" in told and len(told.splitlines()) in (lines, lines + 1)
+    output = capsys.readouterr().err
+    assert "ZeroDivisionError" in output and len(output.splitlines()) in (lines, lines + 1)
 
 
 def test_nothing_is_written_once_the_server_has_ended(capsys):

@@ -1,4 +1,4 @@
-"""Counts and their Prometheus text."""
+"""Counters and their Prometheus text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prediction log: a row for every row answered, off the request's path, and none lost by leaving in good order."""
+"""The prediction log: one row for every row answered, off the request path, and none lost in a regular shutdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from running import loaded, project, started
-from tests.serving.plain import ask
+from tests.serving.plain_client import ask
 from tests.storage.stem import Moments, kills, left_aside, stem
 
 from headway.storage import segments, traffic
@@ -47,14 +47,14 @@ def test_with_the_log_off_nothing_is_written(tmp_path):
 
 
 class Kept:
-    """What a reader finds in a folder of segments as they grow: the numbers of each caller, in the order kept."""
+    """The rows of a growing folder of segments: the numbers of each caller, in the order written."""
 
     def __init__(self, folder: Path, column: str) -> None:
         self.found: defaultdict[str, list[int]] = defaultdict(list)
         self.folder, self.column, self._last = folder, column, ""
 
     def read(self) -> Kept:
-        """Read the segments that are new, each of which must be whole."""
+        """Read the new segments, each of which must be complete."""
         for path in segments.segments(self.folder, after=self._last):
             self._last = path.name
             for key, value in pl.read_ipc_stream(path).select("key", self.column).iter_rows():
@@ -65,17 +65,17 @@ class Kept:
 
 
 def caller_of(said: list[str]) -> tuple[str, int]:
-    """Who called, and how many of its labels were acknowledged."""
+    """Return the caller, and the number of its acknowledged labels."""
     return (said[-1].rpartition("-")[0], len(said) - 1) if len(said) > 1 else ("", 0)
 
 
 def killed_serving(folder: Path, count: int) -> None:
-    """Kill a server so often at random moments of serving: acknowledged labels are there, and the log has no gap."""
+    """Kill a server at random moments: acknowledged labels are on disk, and the log has no gap."""
     state, file = project(folder).state, folder / "headway.toml"
     file.write_text(file.read_text() + "log_flush_s = 0.01\n")
     log = Kept(traffic.log_folder(state, "flights", LOADED.digest), "out.0")
     labels = Kept(traffic.labels_folder(state, "flights"), "label")
-    with stem("tests.serving.asked:serve") as server:
+    with stem("tests.serving.kill_target:serve") as server:
 
         def one(after_s: float) -> bool:
             ended = server.run(folder, after_s=after_s)

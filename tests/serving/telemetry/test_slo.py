@@ -1,4 +1,4 @@
-"""How fast the budgets of the objectives burn."""
+"""Burn rates of the error budgets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLO = SloSection(p99_ms=5, availability=0.999)
 
 
 class World:
-    """What was served until now, as a test says."""
+    """The request counts so far, set by the test."""
 
     def __init__(self, slo: SloSection = SLO) -> None:
         self.now_s = 0.0
@@ -23,7 +23,7 @@ class World:
         self.budget = ErrorBudget(slo, lambda: self.served, now_s=0.0)
 
     def passes(self, seconds: float, *, answered: float = 0, slow: float = 0, failed: float = 0) -> None:
-        """Let time pass with so many requests a second, a look every quarter of a minute."""
+        """Let time pass with these requests per second, sampled every quarter of a minute."""
         for _ in range(int(seconds / SAMPLE_S)):
             self.now_s += SAMPLE_S
             more = (int(rate * SAMPLE_S) for rate in (answered, slow, failed))
@@ -31,7 +31,7 @@ class World:
             self.budget.sample(self.now_s)
 
     def burns(self, objective: str) -> dict[str, float]:
-        """The burn rate of each window."""
+        """Return the burn rate of each window."""
         found = (re.match(rf'headway_slo_burn{{objective="{objective}",window="(\w+)"}} (.*)', line) for line in self)
         return {match[1]: float(match[2]) for match in found if match}
 
@@ -83,8 +83,8 @@ def test_without_a_budget_one_failure_has_an_infinite_burn_rate():
 def test_the_text_has_counters_and_burn_rates():
     world = World()
     world.passes(15, answered=100, slow=2, failed=1)
-    told = [line for line in world if line.startswith(("headway_slo_requests", "headway_slo_bad", "headway_slo_all"))]
-    assert told == [
+    lines = [line for line in world if line.startswith(("headway_slo_requests", "headway_slo_bad", "headway_slo_all"))]
+    assert lines == [
         'headway_slo_requests_total{objective="latency"} 1500',
         'headway_slo_requests_total{objective="availability"} 1515',
         'headway_slo_bad_total{objective="latency"} 30',
@@ -112,9 +112,9 @@ def test_a_request_refused_by_a_full_queue_counts_as_failed():
 
 
 def test_the_metrics_of_a_server_include_its_error_budgets():
-    async def told() -> str:
+    async def lines() -> str:
         metrics = Metrics()
         track_objectives(SLO, metrics, asyncio.get_running_loop())
         return metrics.text({}).decode()
 
-    assert 'headway_slo_burn{objective="latency",window="5m"} 0' in asyncio.run(told())
+    assert 'headway_slo_burn{objective="latency",window="5m"} 0' in asyncio.run(lines())

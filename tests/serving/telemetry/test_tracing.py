@@ -1,4 +1,4 @@
-"""Requests that are drawn: what a log and a receiver of traces are told of them."""
+"""Sampled requests in the access log and in the spans that a collector receives."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PARENT = "00f067aa0ba902b7"
 
 @contextmanager
 def drawing(server: Running, **settings: object) -> Iterator[None]:
-    """Let a server draw requests as the settings say."""
+    """Trace a server with these settings."""
     state = server.listener._state
     routes = state.application
     with trace_requests(routes, server.plane, ServeSection(**settings)) as application:
@@ -45,7 +45,7 @@ def drawing(server: Running, **settings: object) -> Iterator[None]:
 
 @contextmanager
 def receiving() -> Iterator[tuple[str, list[Span]]]:
-    """A receiver of OTLP over HTTP, and the spans that it was sent."""
+    """Run a collector of OTLP over HTTP; yields its address and the received spans."""
     spans: list[Span] = []
 
     class Receiver(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ def receiving() -> Iterator[tuple[str, list[Span]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     thread = threading.Thread(target=receiver.serve_forever)
@@ -88,11 +88,11 @@ def test_the_access_log_has_id_key_name_status_and_time(tmp_path, capsys):
         drawing(server, access_log=1.0),
     ):
         with Peer(server) as peer:
-            assert [peer.say(each).hear().status for each in asked] == [200, 401, 404]
+            assert [peer.send_bytes(each).read_answer().status for each in asked] == [200, 401, 404]
         server.turn()
-    told = capsys.readouterr().err
-    right, stranger, nowhere = map(json.loads, told.splitlines())
-    assert key not in told
+    log = capsys.readouterr().err
+    right, stranger, nowhere = map(json.loads, log.splitlines())
+    assert key not in log
     assert (right["id"], right["key"], right["status"], right["model"]) == ("r-7", "billing", 200, "flights")
     assert right["us"] >= right["queue_us"] + right["engine_us"] > 0
     assert (stranger["status"], stranger["key"], stranger["engine_us"]) == (401, "", 0)
@@ -107,8 +107,8 @@ def test_without_tracing_no_middleware_is_installed(server):
 
 def test_a_share_of_requests_is_sampled(server, capsys):
     with log_to_stderr("json"), drawing(server, access_log=0.5), Peer(server) as peer:
-        peer.say(INFER * 400)
-        assert {peer.hear().status for _ in range(400)} == {200}
+        peer.send_bytes(INFER * 400)
+        assert {peer.read_answer().status for _ in range(400)} == {200}
         server.turn()
     assert 120 < len(capsys.readouterr().err.splitlines()) < 280
 
@@ -118,8 +118,8 @@ def test_a_trace_reaches_its_collector_with_the_phases_of_the_request(server):
         with Peer(server) as peer:
             for flags in ("01", "00"):
                 header = f"traceparent: 00-{TRACE}-{PARENT}-{flags}"
-                assert peer.say(request(body=ROWS, headers=[header])).hear().values == [3.0]
-            assert peer.say(INFER).hear().values == [3.0]
+                assert peer.send_bytes(request(body=ROWS, headers=[header])).read_answer().values == [3.0]
+            assert peer.send_bytes(INFER).read_answer().values == [3.0]
         server.turn()
     by_name = {span.name: span for span in spans}
     assert set(by_name) == {"infer flights", "queue", "engine"} and len(spans) == 3
@@ -136,18 +136,18 @@ def test_requests_without_a_parent_are_sampled_randomly_and_failures_are_marked(
     monkeypatch.setattr(server.plane.metrics, "text", lambda versions: 1 / 0)
     with receiving() as (to, spans), drawing(server, tracer="otel", trace_to=to, trace_share=1.0):
         with Peer(server) as peer:
-            peer.say(request("/metrics") + request("/v2"))
-            assert [peer.hear().status for _ in range(2)] == [500, 200]
+            peer.send_bytes(request("/metrics") + request("/v2"))
+            assert [peer.read_answer().status for _ in range(2)] == [500, 200]
         server.turn()
     assert {span.name: span.status.code for span in spans} == {"metrics": 2, "server": 0}
 
 
 def test_mlflow_requests_are_in_the_access_log_too(capsys):
     with log_to_stderr("json"), serving(loaded()) as server, drawing(server, access_log=1.0), Peer(server) as peer:
-        assert peer.say(request("/invocations", b'{"inputs": [[1, 2, 6]]}')).hear().status == 200
+        assert peer.send_bytes(request("/invocations", b'{"inputs": [[1, 2, 6]]}')).read_answer().status == 200
         server.turn()
-    told = json.loads(capsys.readouterr().err)
-    assert (told["what"], told["status"]) == ("invocations", 200) and told["us"] >= told["engine_us"]
+    log = json.loads(capsys.readouterr().err)
+    assert (log["what"], log["status"]) == ("invocations", 200) and log["us"] >= log["engine_us"]
 
 
 @pytest.mark.slow

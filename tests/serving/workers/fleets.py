@@ -1,4 +1,4 @@
-"""Fleets of real processes for the tests of this folder, and callers who ask them all the time."""
+"""Servers of several processes for the tests of this folder, and callers that send requests continuously."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PATIENCE_S = 20.0
 
 
 def until(true: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     ends = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < ends, "it never came"
 
 
 class Fleet:
-    """A server of its own with its processes."""
+    """A server and its processes."""
 
     def __init__(self, process: subprocess.Popen[str], workers: int) -> None:
         self.process = process
@@ -42,13 +42,13 @@ class Fleet:
 
     @property
     def children(self) -> list[int]:
-        """The processes that the supervisor has now, in the order of their birth."""
+        """The current child processes of the supervisor, in the order of their start."""
         return [
             int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         ]
 
     def kill(self, pid: int) -> None:
-        """End a process, and wait until another has its place in `workers` or `log`."""
+        """Kill a process, and wait until another replaces it in `workers` or `log`."""
         before = set(self.children)
         os.kill(pid, signal.SIGKILL)
         until(lambda: set(self.children) - before)
@@ -57,7 +57,7 @@ class Fleet:
             group[:] = [new if each == pid else each for each in group]
 
     def ask(self, path: str, body: object = None, *, key: str = "") -> http.client.HTTPResponse:
-        """The answer to a request on a connection of its own; its body is read."""
+        """Send a request on a new connection, and return the response with its body read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         connection.request(
@@ -69,12 +69,12 @@ class Fleet:
         return response
 
     def count(self, name: str) -> int:
-        """A number of `/metrics`, by its name and labels."""
+        """Return a number of `/metrics` by its name and labels."""
         (found,) = [line for line in self.ask("/metrics").text.splitlines() if line.startswith(f"{name} ")]
         return int(found.split()[-1])
 
-    def leave(self) -> str:
-        """Tell it to leave; gives what it said."""
+    def shut_down(self) -> str:
+        """Stop the server, and return its output."""
         self.process.send_signal(signal.SIGTERM)
         out, error = self.process.communicate(timeout=PATIENCE_S)
         assert (self.process.returncode, out) == (0, ""), error
@@ -83,7 +83,7 @@ class Fleet:
 
 @contextmanager
 def fleet(folder: Path, *references: str, workers: int = 2) -> Iterator[Fleet]:
-    """A fleet of so many workers that serves a project's references, `flights@live` where none is given."""
+    """Start a server with this many workers for the references of a project, by default `flights@live`."""
     os.environ["HEADWAY_SERVE_WORKERS"] = str(workers)
     try:
         process = started(folder, *(references or ("flights@live",)))
@@ -97,7 +97,7 @@ def fleet(folder: Path, *references: str, workers: int = 2) -> Iterator[Fleet]:
 
 
 class Callers:
-    """Callers on connections that are kept, each asking one row after the other; who is cut off connects again."""
+    """Callers on persistent connections, which send one row after another, and reconnect if disconnected."""
 
     def __init__(self, port: int, count: int = 8, *, columns: str = "abc") -> None:
         self.answered: Counter[str] = Counter()
@@ -119,12 +119,12 @@ class Callers:
             thread.join()
 
     def more(self, count: int = 200) -> None:
-        """Wait until so many more requests were answered."""
+        """Wait until this many more requests were answered."""
         now = self.answered.total()
         until(lambda: self.answered.total() > now + count)
 
     def all_by(self, version: str) -> None:
-        """Wait until the last answer of every caller came of a version."""
+        """Wait until the last answer of every caller has a version."""
         until(lambda: {last for last, _ in self.versions.values()} == {version})
 
     def _call(self, caller: int) -> None:
@@ -152,7 +152,7 @@ class Callers:
 
 
 def logged(state: Path) -> Counter[str]:
-    """How often each key is in the log of `flights`, over all releases."""
+    """Return how often each key is in the log of `flights`, over all releases."""
     found: Counter[str] = Counter()
     for folder in (state / "log" / "flights").iterdir():
         for path in segments.segments(folder):

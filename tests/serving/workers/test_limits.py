@@ -1,4 +1,4 @@
-"""What a key may ask holds for the fleet, whichever of its workers it meets."""
+"""The rate limit of a key holds over all workers of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prediction log from ring to disk: a row for every row answered, each once, whoever is killed on the way."""
+"""The prediction log from ring to disk: a row for every row answered, each once, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOADED = loaded()
 
 
 class Logging:
-    """The log of one worker, or of several, in a folder: what was added is kept when it is told to."""
+    """The log of one worker, or of several, in a folder; a test writes it on demand."""
 
     def __init__(self, folder: Path, *, workers: int = 1, size_bytes: int = 1 << 20) -> None:
         self.folder = folder
@@ -32,14 +32,14 @@ class Logging:
         self.log_writer = LogWriter(folder, self.buffers, dropped=self.dropped)
 
     def kept(self, digest: str = LOADED.digest) -> pl.DataFrame:
-        """All rows on disk, in the order of their segments."""
+        """Return all rows on disk, in the order of their segments."""
         folder = traffic.log_folder(self.folder, "flights", digest)
         tables = [pl.read_ipc_stream(path) for path in segments.segments(folder)]
         return pl.concat(tables) if tables else pl.DataFrame({"key": []})
 
 
 def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) -> LogEntry[LoadedModel]:
-    """An entry of calls with so many rows each; the value of a row is its place."""
+    """Return an entry of calls with these numbers of rows; the value of a row is its index."""
     n = sum(sizes)
     rows = np.arange(3.0 * n).reshape(n, 3)
     made = LogEntry(
@@ -61,7 +61,7 @@ def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) ->
 
 
 def table_of(*entries: LogEntry[LoadedModel]) -> dict[str, object]:
-    """The columns of entries that went through a ring."""
+    """Return the columns of entries that went through a ring."""
     found = []
     for each in entries:
         log = Logging(Path())
@@ -210,11 +210,11 @@ def test_an_unreadable_entry_is_counted_and_later_ones_are_written(tmp_path, cap
 
 
 class Killed(BaseException):
-    """The end of a process, at a place of its own choosing."""
+    """The end of a process."""
 
 
 def before(owner: object, name: str, *, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process end before the nth call of a function."""
+    """Raise `Killed` before the nth call of a function."""
     calls, real = [], getattr(owner, name)
 
     def call(*given: object, **named: object) -> object:

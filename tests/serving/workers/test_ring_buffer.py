@@ -1,4 +1,4 @@
-"""A ring gives what was put, whole and in order, and takes no more than it has room for."""
+"""A ring returns complete records in order, and accepts no more than it has space for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = mmap.PAGESIZE
 
 
 def taken(ring: RingBuffer) -> list[bytes]:
-    """All that lies in a ring, which is empty then."""
+    """Read all records of a ring, and free them."""
     upto = ring.head
     found = [bytes(record) for record in ring.records(upto)]
     ring.advance(upto)
@@ -75,7 +75,7 @@ def test_records_longer_than_a_piece_are_complete_and_free_pieces_are_reused():
 
 
 def resident_kb(ring: RingBuffer) -> int:
-    """Memory that the ring of just this size takes in this process."""
+    """Return the memory that a ring of this size takes in this process."""
     maps = Path("/proc/self/smaps").read_text().split("VmFlags")
     size = re.compile(rf"rw-s.*\nSize: +{(ring.size + PAGE) // 1024} kB")
     (own,) = [each for each in maps if size.search(each)]

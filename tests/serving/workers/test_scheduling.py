@@ -1,4 +1,4 @@
-"""Who is patient has long turns and the weight of before, and is as it was where the system has no word for that."""
+"""A thread that requests long time slices keeps its weight, and is unchanged on unsupported systems."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 
 
 def of_a_thread() -> tuple[int, int]:
-    """Nice, and ns of a turn, of a thread of its own that became patient."""
+    """Return the nice value and the time slice, ns, of a thread that requested long time slices."""
     found: list[tuple[int, int]] = []
 
     def ask() -> None:
         request_long_time_slices()
-        told = ctypes.create_string_buffer(48)
-        ctypes.CDLL(None).syscall(SCHED_GETATTR[os.uname().machine], 0, told, 48, 0)
-        _, _, _, nice, _, turn_ns, *_ = struct.unpack("=IIQiIQQQ", told.raw)
+        output = ctypes.create_string_buffer(48)
+        ctypes.CDLL(None).syscall(SCHED_GETATTR[os.uname().machine], 0, output, 48, 0)
+        _, _, _, nice, _, turn_ns, *_ = struct.unpack("=IIQiIQQQ", output.raw)
         found.append((nice, turn_ns))
 
     thread = threading.Thread(target=ask)

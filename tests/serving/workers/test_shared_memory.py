@@ -1,4 +1,4 @@
-"""Counts in shared memory: each process writes a row of its own, and all are told the sum."""
+"""Counters in shared memory: each process writes its own row, and a reader sees the sum."""
 
 from __future__ import annotations
 

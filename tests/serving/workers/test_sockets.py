@@ -1,4 +1,4 @@
-"""Sockets of a fleet: one a worker at one address, which no other server has."""
+"""Sockets of a server: one a worker at one address, which no other server uses."""
 
 from __future__ import annotations
 

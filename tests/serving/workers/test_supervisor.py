@@ -1,4 +1,4 @@
-"""A fleet: who dies is replaced and harms no other, what is told to one is done by all, and nobody outlives it."""
+"""Supervision: dead processes are replaced without affecting others, commands reach all workers, none outlives the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from fleets import Callers, fleet, logged, until
 from running import project, release, started, with_operator
 from tests.monitoring import rollouts
-from tests.serving import plain
+from tests.serving import plain_client as plain
 
 from headway.monitoring import rollout as control
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def fast_log(folder: Path) -> None:
-    """Let the log be written all the time, so that a kill meets it at work."""
+    """Write the log continuously, so that a kill interrupts a write."""
     file = folder / "headway.toml"
     file.write_text(file.read_text() + "log_flush_s = 0.005\n")
 
@@ -40,7 +40,7 @@ def test_every_answer_before_kill_9_is_in_the_log_once(tmp_path, workers):
         assert served.count('headway_log_dropped_rows_total{model="flights"}') == 0
         assert served.count('headway_restarts_total{process="log"}') == 3
         assert served.count('headway_restarts_total{process="worker"}') == 3
-        assert served.leave().count("ended by signal 9") == 6
+        assert served.shut_down().count("ended by signal 9") == 6
     found = logged(settings.state)
     assert callers.failed == [] and callers.answered.total() > 1000
     assert {key for key, times in found.items() if times != 1} == set()
@@ -80,7 +80,7 @@ def test_restarts_of_a_worker_that_dies_repeatedly_are_delayed(tmp_path):
     with fleet(tmp_path, workers=1) as served:
         for _ in range(4):
             served.kill(served.workers[0])
-        said = served.leave()
+        said = served.shut_down()
     assert [line.rpartition("restarted ")[2] for line in said.splitlines()] == [
         "now",
         "in 0.1 s",
@@ -150,7 +150,7 @@ def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tm
             served.kill(served.workers[0])
             callers.more(500)
             callers.all_by(first.removeprefix("sha256:")[:12])
-        served.leave()
+        served.shut_down()
     assert took < 1 and callers.failed == []
     made.state.close()
     made.register.state.close()

@@ -1,4 +1,4 @@
-"""What is killed: a server that is asked, and given labels, on and on. A stem forks it (`tests.storage.stem`)."""
+"""A server for kill tests, which gets requests and labels continuously; a stem forks it (`tests.storage.stem`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from itertools import count
 from pathlib import Path
 
-from tests.serving import plain
+from tests.serving import plain_client as plain
 from tests.storage.stem import Say
 
 from headway.core import config
@@ -15,7 +15,7 @@ from headway.serving import process
 
 
 def serve(say: Say, folder: str) -> None:
-    """Serve `flights@live` to one caller; says `ready`, then the key of each request whose label was acknowledged."""
+    """Serve `flights@live` to one caller; send `ready`, then the key of each request whose label was acknowledged."""
     caller = secrets.token_hex(8)
 
     def call(port: int) -> None:

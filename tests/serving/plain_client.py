@@ -1,4 +1,4 @@
-"""One request over HTTP, as any client sends it."""
+"""One HTTP request, as any client sends it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ COLUMNS = "abc"
 
 
 @dataclass(frozen=True)
-class Said:
-    """What was answered."""
+class HttpAnswer:
+    """A response."""
 
     status: int
     json: dict[str, Any]
 
     @property
     def value(self) -> float:
-        """The one number of an answer to one row."""
+        """The only number of a response to one row."""
         return self.json["outputs"][0]["data"][0]
 
 
-def post(port: int, path: str, body: object) -> Said:
-    """Send JSON on a connection of its own."""
+def post(port: int, path: str, body: object) -> HttpAnswer:
+    """Send JSON on a new connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("POST", path, json.dumps(body))
         response = connection.getresponse()
-        return Said(response.status, json.loads(response.read()))
+        return HttpAnswer(response.status, json.loads(response.read()))
     finally:
         connection.close()
 
 
-def ask(port: int, row: Sequence[float], *, key: str = "", columns: str = COLUMNS, name: str = "flights") -> Said:
-    """Ask for one row, with the key that it belongs to."""
+def ask(port: int, row: Sequence[float], *, key: str = "", columns: str = COLUMNS, name: str = "flights") -> HttpAnswer:
+    """Request a prediction for one row, with its key."""
     inputs = [
         {"name": column, "shape": [1], "datatype": "FP64", "data": [value]}
         for column, value in zip(columns, row, strict=True)
