@@ -90,10 +90,10 @@ def _found(pair: Pair) -> Found:
         if not best.variant.steps:
             return Found(pair=pair.name, winner=best.variant.name)
         laid = create_project(pair.model, *pair.check, folder=folder)
-        exam = build_evaluation_set(best.search.baseline, laid.rows, laid.project.blobs)
-        judged = pipeline.evaluate(laid.project, best.variant, exam)
+        evaluation_set = build_evaluation_set(best.search.baseline, laid.rows, laid.project.blobs)
+        judged = pipeline.evaluate(laid.project, best.variant, evaluation_set)
         winner = open_variant(best.variant, laid.project.blobs)
-        times = time_model(winner, exam.rows, reference=exam.reference, rounds=ROUNDS)
+        times = time_model(winner, evaluation_set.rows, reference=evaluation_set.reference, rounds=ROUNDS)
     speed = next(each for each in times if each.name == "latency.speedup")
     worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
     worse += [rule_result.message for rule_result in judged.verdict.rule_results if rule_result.answer == "fail"]

@@ -105,7 +105,7 @@ def _measured(project: Project) -> list[Measurement]:
     subject = compare_with_baseline(
         baseline.model, build_evaluation_set(baseline, data["test"], project.blobs), project.blobs
     )
-    ground = build_audit_context(
+    context = build_audit_context(
         project.config, data, project.blobs, signature=baseline.model.signature, judged=data["test"]
     )
-    return [each for each in load_audit("imbalance")(subject, ground) if isinstance(each, Measurement)]
+    return [each for each in load_audit("imbalance")(subject, context) if isinstance(each, Measurement)]

@@ -110,8 +110,8 @@ def _equal_worlds() -> list[Row]:
 
 def _audited(model: _Trained | _Linear, judged: tuple[Floats, Floats], learn: Learn) -> Sequence[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
-        ground = AuditContext(blobs=Files(Path(folder)), budget_s=BUDGET_S, learn=learn)
-        return plugin(_subject(model, *judged), ground)
+        context = AuditContext(blobs=Files(Path(folder)), budget_s=BUDGET_S, learn=learn)
+        return plugin(_subject(model, *judged), context)
 
 
 def _naive(judged: Floats, learn: Learn) -> float:

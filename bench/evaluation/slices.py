@@ -37,14 +37,14 @@ def rows() -> tuple[list[Row], list[str]]:
     megabytes = _peak(lambda: _exhaustive(subject, errors))
     probe = _best(lambda: plugin(subject))
     false = {name: _false(data.within(5, 6), dealt) for name, dealt in DEALT.items()}
-    said = ", ".join(f"{name}: {share:.3f} ± {_error(share):.3f}" for name, share in false.items())
+    label = ", ".join(f"{name}: {share:.3f} ± {_error(share):.3f}" for name, share in false.items())
     same, short = _same(subject, errors)
     return [
         _row("seconds", seconds, "s", 1.0, f"{len(errors):,} rows, 20 columns, {found:,} parts of 1 % or more"),
         shown("slices.probe_seconds", probe, "s", "the probe: found on half of the days by error and loss, confirmed"),
         _row("extra_mb", megabytes, "MB", 500.0, "the most that was held at once"),
         *same,
-        _row("false_found", max(false.values()), "share", 0.055, f"{WORLDS} worlds each; errors dealt anew to {said}"),
+        _row("false_found", max(false.values()), "share", 0.055, f"{WORLDS} worlds each; errors dealt anew to {label}"),
     ], short
 
 
@@ -95,9 +95,9 @@ def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
     two = np.repeat(of_two, np.diff(cells.starts, append=len(order)))
     best = int(np.argmax(np.where(two & (cells.rows >= least), order, -np.inf)))
     same = cells.levels(best) == {int(at): level for at, level in theirs["levels"].items()}
-    said = " & ".join(columns[at].said(level) for at, level in sorted(cells.levels(best).items()))
+    label = " & ".join(columns[at].label(level) for at, level in sorted(cells.levels(best).items()))
     ok = same and abs(float(order[best]) - theirs["score"]) < 1e-6
-    against = f"{said}; sliceline took {seconds:.1f} s for parts of two of these {len(columns)} columns"
+    against = f"{label}; sliceline took {seconds:.1f} s for parts of two of these {len(columns)} columns"
     return [Row(name="slices.same_best", measured=float(ok), unit="", target="= 1", ok=ok, against=against)], []
 
 

@@ -134,12 +134,12 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
     `[optimize] budget_s` bounds the time on `validation`; what could not win any more has its first look alone.
     """
     config = project.config.optimize
-    clock, exam = TimeBudget(config.budget_s), _exam(project, baseline, data["validation"])
+    clock, evaluation_set = TimeBudget(config.budget_s), _exam(project, baseline, data["validation"])
     expansion = search.generate_candidates(
-        baseline.model, _bench(project, baseline, exam, data), config.transforms, clock=clock
+        baseline.model, _bench(project, baseline, evaluation_set, data), config.transforms, clock=clock
     )
     seen = screen_candidates(
-        expansion.variants, _looks(project, exam), config.objective, clock=clock, callback=callback
+        expansion.variants, _looks(project, evaluation_set), config.objective, clock=clock, callback=callback
     )
     judged = [row for row in seen if not screened_out(row)]
     looked_at = {row.variant.digest for row in seen}
@@ -154,7 +154,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
         winner=winner,
         reasons=search.explain_losses(seen, winner.variant, config.objective) | unseen,
         refusals=expansion.refusals,
-        self_test=record_self_test(winner.variant, exam.rows, project.blobs),
+        self_test=record_self_test(winner.variant, evaluation_set.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     project.save(frontier)
@@ -162,7 +162,12 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
 
 
 def evaluate(
-    project: Project, variant: Variant, exam: EvaluationSet, *, view: Dataset | None = None, probes: Sequence[str] = ()
+    project: Project,
+    variant: Variant,
+    evaluation_set: EvaluationSet,
+    *,
+    view: Dataset | None = None,
+    probes: Sequence[str] = (),
 ) -> EvaluatedVariant:
     """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
 
@@ -170,8 +175,10 @@ def evaluate(
     `validation` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
     """
     names = probes or [name for name in plugins.names("metric") if name not in SPEED]
-    subject = compare_with_baseline(variant, exam, project.blobs, view=view)
-    return _judged(project, subject, measure(subject, names, dataset_digest=exam.dataset, period=exam.period))
+    subject = compare_with_baseline(variant, evaluation_set, project.blobs, view=view)
+    return _judged(
+        project, subject, measure(subject, names, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)
+    )
 
 
 def examine(
@@ -186,19 +193,24 @@ def examine(
 
     It is one more look at `test`. Raises DataError where the table is not the one that the search was judged on.
     """
-    exam = _exam(project, frontier.baseline, data["test"])
-    if exam.dataset != frontier.winner.evidence.dataset:
+    evaluation_set = _exam(project, frontier.baseline, data["test"])
+    if evaluation_set.dataset != frontier.winner.evidence.dataset:
         raise DataError(
             "the rows of test are not those that the last search was judged on",
-            where=f"digest {exam.dataset}, of the search {frontier.winner.evidence.dataset}",
+            where=f"digest {evaluation_set.dataset}, of the search {frontier.winner.evidence.dataset}",
             hint="headway optimize",
         )
-    project.state.count_evaluation(project.name, exam.dataset)
+    project.state.count_evaluation(project.name, evaluation_set.dataset)
     served = partial(temporary_server, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
-    ground = replace(_ground(project, frontier, data), serve=served)
-    asked = Audits(names=audits or plugins.names("audit"), ground=ground, callback=callback)
-    subject, probes = compare_with_baseline(frontier.winner.variant, exam, project.blobs), plugins.names("metric")
-    evidence = measure(subject, probes, dataset_digest=exam.dataset, period=exam.period, audits=asked)
+    context = replace(_ground(project, frontier, data), serve=served)
+    asked = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
+    subject, probes = (
+        compare_with_baseline(frontier.winner.variant, evaluation_set, project.blobs),
+        plugins.names("metric"),
+    )
+    evidence = measure(
+        subject, probes, dataset_digest=evaluation_set.dataset, period=evaluation_set.period, audits=asked
+    )
     found = replaced(frontier, winner=_judged(project, subject, evidence))
     project.save(found)
     return found
@@ -206,10 +218,12 @@ def examine(
 
 def drill(project: Project, frontier: SearchResult, data: Data) -> list[PolicyTest]:
     """What the policy says of the winner once it is broken on purpose, on `validation`, where looks are free."""
-    exam = _exam(project, frontier.baseline, data["validation"])
-    subject = compare_with_baseline(frontier.winner.variant, exam, project.blobs)
+    evaluation_set = _exam(project, frontier.baseline, data["validation"])
+    subject = compare_with_baseline(frontier.winner.variant, evaluation_set, project.blobs)
     probes = [name for name in _probes(project) if name not in SPEED]
-    return drilling.drill(subject, project.config.policy, probes=probes, dataset=exam.dataset, period=exam.period)
+    return drilling.drill(
+        subject, project.config.policy, probes=probes, dataset=evaluation_set.dataset, period=evaluation_set.period
+    )
 
 
 def expect_unchanged(project: Project, frontier: SearchResult) -> None:
@@ -370,14 +384,18 @@ def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContex
     )
 
 
-def _bench(project: Project, baseline: Baseline, exam: EvaluationSet, data: Data) -> TransformContext:
+def _bench(project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data) -> TransformContext:
     """What transforms work with: the rows of `validation`, and those of `train` where one asks for them."""
     validation = LabeledData(
-        rows=exam.rows, labels=exam.labels, groups=exam.groups, weights=exam.weights, slices=exam.slices
+        rows=evaluation_set.rows,
+        labels=evaluation_set.labels,
+        groups=evaluation_set.groups,
+        weights=evaluation_set.weights,
+        slices=evaluation_set.slices,
     )
     return TransformContext(
         blobs=project.blobs,
-        sample=exam.rows,
+        sample=evaluation_set.rows,
         validation=validation,
         train=lambda: load_training_data(data, baseline.model.signature),
         threshold=baseline.threshold,
@@ -385,18 +403,18 @@ def _bench(project: Project, baseline: Baseline, exam: EvaluationSet, data: Data
     )
 
 
-def _looks(project: Project, exam: EvaluationSet) -> Looks:
+def _looks(project: Project, evaluation_set: EvaluationSet) -> Looks:
     """A variant's speed for a moment, or all that the policy may ask for."""
 
     def first(variant: Variant) -> EvaluatedVariant:
-        evidence = screen_speed(variant, exam, project.blobs)
+        evidence = screen_speed(variant, evaluation_set, project.blobs)
         return EvaluatedVariant(
             variant=variant,
             evidence=evidence,
             verdict=judging.judge(evidence, judging.relative_policy(project.config.policy)),
         )
 
-    return Looks(first=first, whole=lambda each: evaluate(project, each, exam, probes=_probes(project)))
+    return Looks(first=first, whole=lambda each: evaluate(project, each, evaluation_set, probes=_probes(project)))
 
 
 def _probes(project: Project) -> list[str]:

@@ -63,7 +63,7 @@ def test_an_option_that_there_is_not_is_refused():
         (Reading(answer="worsens", since=40, low=0.01, high=0.03), "More rounds do harm: since round 40"),
         (Reading(answer="undecided", since=40, low=-0.01, high=0.03), "changed by -0.010 to 0.030"),
         (Reading(answer="undecided", why="12 groups are too few: 20 at least"), "cannot be told: 12 groups"),
-        (Reading(answer="not drawn", why="answers are no numbers"), "No learning curve was drawn: answers are no"),
+        (Reading(answer="not drawn", why="answers are not finite"), "No learning curve was drawn: answers are not"),
     ],
 )
 def test_each_reading_has_its_sentence(reading, message):

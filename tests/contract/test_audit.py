@@ -26,7 +26,7 @@ AUDITS = plugins.names("audit")
 
 
 @pytest.fixture
-def ground(tmp_path, request) -> AuditContext:
+def context(tmp_path, request) -> AuditContext:
     """A ground that can train: whatever it learns from, the model is echo; a calibrator stands behind it."""
     blobs = Files(tmp_path)
     blobs.put(b"echo")
@@ -45,16 +45,16 @@ def ground(tmp_path, request) -> AuditContext:
 
 
 @pytest.fixture
-def subject(ground):
+def subject(context):
     """Echo beside echo, its artifact in the blobs of the ground."""
     found = subject_of(groups=25)
-    object.__setattr__(found.variant.artifact, "digest", ground.blobs.put(b"echo"))
+    object.__setattr__(found.variant.artifact, "digest", context.blobs.put(b"echo"))
     return found
 
 
 @pytest.mark.parametrize("name", AUDITS)
-def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, subject, ground):
-    told = load_audit(name)(subject, ground)
+def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, subject, context):
+    told = load_audit(name)(subject, context)
     found = [each for each in told if isinstance(each, Measurement)]
     assert found and all(each.what for each in told if isinstance(each, NotApplicable))
     for each in found:
@@ -66,20 +66,20 @@ def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, su
 
 
 @pytest.mark.parametrize("name", AUDITS)
-def test_the_subject_is_left_as_it_was(name, subject, ground):
+def test_the_subject_is_left_as_it_was(name, subject, context):
     before = subject.rows.copy(), subject.scores.copy(), subject.labels.copy()
-    load_audit(name)(subject, ground)
+    load_audit(name)(subject, context)
     for was, is_now in zip(before, (subject.rows, subject.scores, subject.labels), strict=True):
         np.testing.assert_array_equal(was, is_now)
 
 
 @pytest.mark.parametrize("name", AUDITS)
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking"])
-def test_of_another_task_it_measures_or_says_that_it_cannot(name, task, ground):
+def test_of_another_task_it_measures_or_says_that_it_cannot(name, task, context):
     subject = subject_of(groups=25, task=task)
-    object.__setattr__(subject.variant.artifact, "digest", ground.blobs.put(b"echo"))
+    object.__setattr__(subject.variant.artifact, "digest", context.blobs.put(b"echo"))
     try:
-        assert load_audit(name)(subject, replace(ground, serve=None))
+        assert load_audit(name)(subject, replace(context, serve=None))
     except NotApplicable as refusal:
         assert refusal.what
 

@@ -31,15 +31,15 @@ def made(tmp_path_factory):
 
 
 def test_a_model_is_trained_anew_on_the_columns_named(made):
-    ground, _ = made
-    assert ground.learn(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
+    context, _ = made
+    assert context.learn(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
 
 
 def test_it_has_the_labelled_rows_of_train_and_the_months_of_those_judged(made):
-    ground, data = made
-    assert len(ground.train().rows) == len(labeled_rows(data["train"]).table)
-    assert ground.months.values == ("2013-03", "2013-04")
-    assert len(ground.months.codes) == len(labeled_rows(data["test"]).table)
+    context, data = made
+    assert len(context.train().rows) == len(labeled_rows(data["train"]).table)
+    assert context.months.values == ("2013-03", "2013-04")
+    assert len(context.months.codes) == len(labeled_rows(data["test"]).table)
 
 
 def test_where_nobody_knows_how_the_model_is_made_nothing_is_trained(made, tmp_path):
@@ -65,19 +65,19 @@ def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_p
     [
         (AttackSection(fixed=("tide",)), "no feature 'tide'"),
         (AttackSection(bounds={"tide": (0.0, 1.0)}), "no feature 'tide'"),
-        (AttackSection(bounds={"wind": (2.0, 1.0)}), "nothing lies within the bounds of 'wind'"),
-        (AttackSection(bounds={"wind": (float("nan"), 1.0)}), "nothing lies within the bounds of 'wind'"),
-        (AttackSection(bounds={"carrier": (0.0, 1.0)}), "'carrier' is a text, which has no bounds"),
-        (AttackSection(fixed=("wind",), bounds={"wind": (0.0, 1.0)}), "'wind' is fixed, and has bounds"),
+        (AttackSection(bounds={"wind": (2.0, 1.0)}), "the bounds of 'wind' are empty"),
+        (AttackSection(bounds={"wind": (float("nan"), 1.0)}), "the bounds of 'wind' are empty"),
+        (AttackSection(bounds={"carrier": (0.0, 1.0)}), "'carrier' is categorical and has no bounds"),
+        (AttackSection(fixed=("wind",), bounds={"wind": (0.0, 1.0)}), "'wind' is both fixed and bounded"),
     ],
 )
 def test_what_an_attacker_may_change_is_said_of_features_that_the_model_reads(made, tmp_path, limits, message):
-    ground, data = made
+    context, data = made
     carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "B6"))
     signature = Signature(inputs=(Field(name="hour"), Field(name="wind"), carrier))
     config = replace(open_project(write(tmp_path)).config, attack=limits)
     with pytest.raises(ConfigError, match=message) as raised:
-        build_audit_context(config, data, ground.blobs, signature=signature, judged=data["test"])
+        build_audit_context(config, data, context.blobs, signature=signature, judged=data["test"])
     assert "[attack" in raised.value.where and raised.value.hint
 
 
@@ -91,8 +91,8 @@ def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):
 
 
 def test_the_model_is_trained_anew_with_classes_that_count_alike_where_that_is_asked(made):
-    ground, _ = made
-    rows, labels = ground.train().rows, ground.train().labels
-    as_it_came, alike = (ground.weigh(even, 1).predict(rows)[:, 0] for even in (False, True))
+    context, _ = made
+    rows, labels = context.train().rows, context.train().labels
+    as_it_came, alike = (context.weigh(even, 1).predict(rows)[:, 0] for even in (False, True))
     assert as_it_came.mean() == pytest.approx(labels.mean(), abs=0.01)
     assert sum(alike[labels == each].mean() for each in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)

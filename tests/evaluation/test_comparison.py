@@ -30,7 +30,7 @@ def test_fewer_rows_are_of_all_groups_and_belong_together():
     some = subsample(replace(subject, weights=subject.rows[:, 0]), 300)
     assert len(some.rows) == 250 and set(some.groups) == set(subject.groups)
     np.testing.assert_array_equal(some.weights, some.rows[:, 0])
-    np.testing.assert_array_equal(some.people["side"].codes, subject.sensitive_features["side"].codes[::4])
+    np.testing.assert_array_equal(some.sensitive_features["side"].codes, subject.sensitive_features["side"].codes[::4])
 
 
 def test_rows_that_are_few_enough_are_left():

@@ -159,9 +159,9 @@ def test_models_that_decide_alike_are_turned_alike_whatever_they_score():
 
 
 def test_without_time_or_with_a_refusal_there_is_no_answer():
-    with pytest.raises(NotApplicable, match="no time was left"):
+    with pytest.raises(NotApplicable, match="time ran out"):
         attacked(Stump(), until=monotonic() - 1)
-    with pytest.raises(NotApplicable, match="refuses an altered row: no such rows"):
+    with pytest.raises(NotApplicable, match="rejects an altered row: no such rows"):
         subject = attacked_by(Stump(), count=60)
         attack_rows(subject.rows, DecisionOracle(Refuses(), 0.5, monotonic() + 60), [], AttackSection())
 

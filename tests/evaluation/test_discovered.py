@@ -37,7 +37,7 @@ def columns_of(rng, levels, rows):
     """Columns of so many levels; where a row has the level beyond the last, it is in none of note."""
     codes = [rng.integers(0, many + 1, rows).astype(np.int16) for many in levels]
     return [
-        BinnedColumn(name=f"c{at}", codes=each, count=many, said=lambda level, at=at: f"c{at}={level}")
+        BinnedColumn(name=f"c{at}", codes=each, count=many, label=lambda level, at=at: f"c{at}={level}")
         for at, (each, many) in enumerate(zip(codes, levels, strict=True))
     ]
 
@@ -78,14 +78,14 @@ def test_a_part_that_is_mostly_another_is_left_out():
     b = np.where(np.arange(100) == 39, 1, a).astype(np.int16)
     c = np.repeat([1, 0], [70, 30]).astype(np.int16)
     columns = [
-        BinnedColumn(name=name, codes=each, count=1, said=lambda _, name=name: name)
+        BinnedColumn(name=name, codes=each, count=1, label=lambda _, name=name: name)
         for name, each in zip("abc", (a, b, c), strict=True)
     ]
     value = np.where(a == 0, 1.0, np.where(c == 0, 0.9, 0.0))
     cells = count_combinations(columns, [value])
     order = slice_scores(cells.rows, cells.sums[0], total=(100.0, value.sum()), scale=value.mean())
     named = {each.name: each for each in columns}
-    assert [part.said(named) for part in worst_slices(cells, order, columns, 5)] == ["a", "c"]
+    assert [part.label(named) for part in worst_slices(cells, order, columns, 5)] == ["a", "c"]
 
 
 def flights(*, days=60, seed=0, harm=0.0, error=0.0):
@@ -189,12 +189,12 @@ def test_levels_are_said_in_words():
     column = SliceColumn(codes=np.arange(3000) % 2, values=("calm", "windy"))
     slices = {"side": column, "rain": column}
     subject = replace(subject, variant=replace_variant(subject.variant, inputs), rows=rows, slices=slices)
-    said = {each.name: [each.said(level) for level in range(each.count)] for each in bin_columns(subject, 100)}
-    assert said["carrier"] == ["carrier=AA", "carrier=DL", "carrier=UA", "carrier unseen", "carrier missing"]
-    assert said["rain"][0] == "rain=0" and len(said["rain"]) == 2
-    assert said["temp"][0].startswith("temp -") and " to " in said["temp"][0] and len(said["temp"]) == 5
-    assert said["engines"] == ["engines=1", "engines=2", "engines=3", "engines missing"]
-    assert said["side"] == ["side=calm", "side=windy"] and "same" not in said
+    label = {each.name: [each.label(level) for level in range(each.count)] for each in bin_columns(subject, 100)}
+    assert label["carrier"] == ["carrier=AA", "carrier=DL", "carrier=UA", "carrier unseen", "carrier missing"]
+    assert label["rain"][0] == "rain=0" and len(label["rain"]) == 2
+    assert label["temp"][0].startswith("temp -") and " to " in label["temp"][0] and len(label["temp"]) == 5
+    assert label["engines"] == ["engines=1", "engines=2", "engines=3", "engines missing"]
+    assert label["side"] == ["side=calm", "side=windy"] and "same" not in label
 
 
 def test_of_many_columns_those_are_combined_that_say_most():

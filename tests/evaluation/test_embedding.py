@@ -80,5 +80,5 @@ def test_rows_of_which_no_two_belong_together_have_no_recall():
 def test_a_single_number_is_no_embedding():
     subject = vectors(harm=1.0)
     one = replace(subject, scores=subject.scores[:, :1], reference_scores=subject.reference_scores[:, :1])
-    with pytest.raises(NotApplicable, match="here are 1 of 600"):
+    with pytest.raises(NotApplicable, match="not 1 outputs of 600 rows"):
         quality.plugin(one)

@@ -19,17 +19,15 @@ def test_a_feature_that_does_harm_is_told_alone_with_what_is_lost_without_it():
     [found] = ablation_findings([replace(LOST, slice="other"), replace(LOST, slice="temp"), *words])
     assert (found.code, found.severity, found.measured, found.limit) == ("E003", "warn", -0.02, 0.0)
     assert "'temp' does harm" in found.message and "brier.drop without it is -0.02 [" in found.message
-    assert "train anew" in found.hint
+    assert "retrain" in found.hint
 
 
 def test_those_that_do_nothing_are_told_together_and_so_are_those_not_decided():
     words = flag_parts("components.nothing", {"fold": "no", "threads(threads=2)": "no"}, n_rows=9)
     words += flag_parts("ablation.unsettled", {"dest": "about 300 groups would decide"}, n_rows=9)
     undecided, nothing = ablation_findings(words)
-    assert undecided.message == "features not decided: dest (about 300 groups would decide)"
-    assert nothing.message.startswith("parts that buy nothing") and nothing.message.endswith(
-        ": fold; threads(threads=2)"
-    )
+    assert undecided.message == "features undecided: dest (about 300 groups would decide)"
+    assert nothing.message.startswith("parts without effect") and nothing.message.endswith(": fold; threads(threads=2)")
     assert {undecided.severity, nothing.severity} == {"note"}
 
 

@@ -72,7 +72,7 @@ def late():
 
 
 def test_a_request_that_waits_for_a_line_counts_from_when_it_was_due_and_not_to_the_caller():
-    with answering(late, ANSWER) as trial, closing(LoadGenerator(trial, [b"x"], lines=1)) as caller:
+    with answering(late, ANSWER) as trial, closing(LoadGenerator(trial, [b"x"], connections=1)) as caller:
         first, second = caller.open_loop([0.0, 0.01]).calls
     assert first.done_s - first.due_s >= 0.2 and second.done_s - second.due_s >= 0.18
     assert second.sent_s - second.due_s > 0.1 and second.late_s < 0.1
@@ -80,13 +80,13 @@ def test_a_request_that_waits_for_a_line_counts_from_when_it_was_due_and_not_to_
 
 
 def test_a_line_that_breaks_is_opened_anew_and_its_request_has_no_answer():
-    with answering(None, ANSWER) as trial, closing(LoadGenerator(trial, [b"x"], lines=1)) as caller:
+    with answering(None, ANSWER) as trial, closing(LoadGenerator(trial, [b"x"], connections=1)) as caller:
         lost, found = caller.open_loop([0.0, 0.1]).calls
     assert math.isinf(lost.done_s) and lost.status == 0 and found.status == 200
 
 
 def test_in_a_closed_loop_each_line_asks_again_once_it_was_answered():
-    with answering(ANSWER) as trial, closing(LoadGenerator(trial, [b"x", b"y"], lines=2)) as caller:
+    with answering(ANSWER) as trial, closing(LoadGenerator(trial, [b"x", b"y"], connections=2)) as caller:
         run = caller.closed_loop(0.1)
     assert len(run.calls) > 4 and {call.text for call in run.calls} == {0, 1} and run.busy > 0
     assert all(call.status == 200 and call.due_s == call.sent_s for call in run.calls)

@@ -50,5 +50,5 @@ def test_a_variant_that_answers_only_those_rows_otherwise_is_told(make_subject):
 
 
 def test_where_no_row_lacks_a_value_it_says_so(make_subject):
-    with pytest.raises(NotApplicable, match="no row lacks a value"):
+    with pytest.raises(NotApplicable, match="no value is missing"):
         plugin(make_subject(count=20))

@@ -138,10 +138,10 @@ def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(ma
 @pytest.mark.parametrize(
     ("subject", "message"),
     [
-        (replace(classes(), labels=np.full(GROUPS * ROWS, 3.0)), "numbers of the 3 classes, 0 to 2"),
+        (replace(classes(), labels=np.full(GROUPS * ROWS, 3.0)), "class numbers from 0 to 2"),
         (replace(numbers(), labels=np.full(GROUPS * ROWS, 3.0)), "all 1200 labels are 3"),
-        (replace(numbers(), scores=np.full((GROUPS * ROWS, 1), np.inf)), "1200 answers of the variant are no numbers"),
-        (replace(numbers(), labels=np.full(GROUPS * ROWS, np.nan)), "some labels are no numbers"),
+        (replace(numbers(), scores=np.full((GROUPS * ROWS, 1), np.inf)), "1200 answers of the variant are not finite"),
+        (replace(numbers(), labels=np.full(GROUPS * ROWS, np.nan)), "some labels are not finite"),
     ],
 )
 def test_rows_that_cannot_tell_are_refused_in_words(subject, message):

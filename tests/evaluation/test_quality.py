@@ -59,5 +59,5 @@ def test_lag_one_shows_days_that_lean_on_each_other(make_subject):
 
 def test_one_class_alone_cannot_be_judged(make_subject):
     subject = make_subject(count=20)
-    with pytest.raises(NotApplicable, match="nothing to rank"):
+    with pytest.raises(NotApplicable, match="ranking is undefined"):
         plugin(replace(subject, labels=np.zeros_like(subject.labels)))

@@ -94,7 +94,7 @@ def test_with_two_lists_a_day_twelve_days_give_no_interval():
 
 def test_without_lists_the_groups_are_the_lists():
     subject = of_many_days()
-    assert measured(quality, replace(subject, lists=None)) == measured(quality, subject)
+    assert measured(quality, replace(subject, query_ids=None)) == measured(quality, subject)
 
 
 def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first():
@@ -113,8 +113,11 @@ def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first()
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda subject: {"labels": -subject.labels}, "how relevant a row is, from 0 to 31"),
-        (lambda subject: {"lists": np.arange(len(subject.labels))}, "in none of .* lists"),
+        (lambda subject: {"labels": -subject.labels}, "relevances from 0 to 31"),
+        (
+            lambda subject: {"query_ids": np.arange(len(subject.labels))},
+            "no query of .* has rows of different relevance",
+        ),
         (lambda subject: {"groups": np.arange(len(subject.labels))}, "belong to several groups"),
     ],
 )

@@ -42,7 +42,7 @@ def test_rounding_of_scores_flips_no_decision():
 
 
 def test_without_rows_or_with_a_cost_of_nothing_it_refuses():
-    with pytest.raises(DataError, match="needs rows"):
+    with pytest.raises(DataError, match="needs at least one row"):
         choose_threshold(np.array([]), np.array([]))
     with pytest.raises(DataError, match="costs must be positive"):
         choose_threshold(np.array([1.0]), np.array([0.5]), costs=(0, 1))

@@ -72,4 +72,4 @@ def test_attack_settings_that_cannot_be_are_named_with_the_mend(run, searched):
     _, _, folder = searched
     (folder / "headway.toml").write_text(f"{TOML}\n[attack.bounds]\nwind = [40, 0]\n")
     code, _, err = run("evaluate", "--project", folder, "--audit", "attack")
-    assert code != cli.PASS and "nothing lies within the bounds of 'wind'" in err and "wind = [0, 40]" in err
+    assert code != cli.PASS and "the bounds of 'wind' are empty" in err and "wind = [0, 40]" in err

@@ -12,11 +12,11 @@ from headway.reporting.report_data import ReportData
 SILENT = Finding(
     code="E001",
     severity="undecided",
-    message="audit 'load' did not run: nobody said how the variant is served",
+    message="audit 'load' did not run: no server is known for the variant",
     where="headway.toml [serve]",
     hint="headway evaluate",
 )
-BUSY = Finding(code="E002", severity="note", message="the machine was busy while it was timed", measured=4.8, limit=2.0)
+BUSY = Finding(code="E002", severity="note", message="the machine was busy during the timing", measured=4.8, limit=2.0)
 
 
 def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> ReportData:

@@ -213,8 +213,8 @@ def evaluate(
         trust=trust,
     )
     baseline = pipeline.import_model(laid.project, laid.taken, {"validation": laid.rows})
-    exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
-    judged = pipeline.evaluate(laid.project, baseline.model, exam, probes=plugins.names("metric"))
+    evaluation_set = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
+    judged = pipeline.evaluate(laid.project, baseline.model, evaluation_set, probes=plugins.names("metric"))
     return EvaluationResult(judged.evidence)
 
 
@@ -303,10 +303,10 @@ def compare(
         drops_only=True,
     )
     baseline = pipeline.import_model(laid.project, laid.taken, {"validation": laid.rows})
-    exam = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
+    evaluation_set = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     variant = import_baseline(open_model(other, trust=trust), laid.rows, laid.project.blobs)
     return ComparisonResult(
-        pipeline.evaluate(laid.project, variant, exam, view=laid.rows, probes=plugins.names("metric"))
+        pipeline.evaluate(laid.project, variant, evaluation_set, view=laid.rows, probes=plugins.names("metric"))
     )
 
 

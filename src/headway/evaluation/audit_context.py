@@ -61,17 +61,17 @@ def _checked_limits(limits: AttackSection, signature: Signature) -> AttackSectio
     """Return the limits of an attack; raise ConfigError for unknown features and for bounds that cannot hold."""
     _expect_features(limits.fixed, signature, where="[attack] fixed")
     _expect_features(list(limits.bounds), signature, where="[attack.bounds]")
-    texts = [each.name for each in signature.inputs if each.datatype == "BYTES"]
+    texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
     for name, (least, most) in limits.bounds.items():
         where = f"[attack.bounds] {name} = [{least:g}, {most:g}]"
         if not least <= most:
             hint = f"{name} = [{most:g}, {least:g}]"
-            raise ConfigError(f"nothing lies within the bounds of {name!r}", where=where, hint=hint)
+            raise ConfigError(f"the bounds of {name!r} are empty", where=where, hint=hint)
         if name in texts:
-            raise ConfigError(f"{name!r} is a text, which has no bounds", where=where, hint=f'fixed = ["{name}"]')
+            raise ConfigError(f"{name!r} is categorical and has no bounds", where=where, hint=f'fixed = ["{name}"]')
         if name in limits.fixed:
-            hint = f"leave {name} out of [attack] fixed, or out of [attack.bounds]"
-            raise ConfigError(f"{name!r} is fixed, and has bounds to move in", where=where, hint=hint)
+            hint = f"remove {name} from [attack] fixed, or from [attack.bounds]"
+            raise ConfigError(f"{name!r} is both fixed and bounded", where=where, hint=hint)
     return limits
 
 
@@ -81,7 +81,7 @@ def _expect_features(names: Sequence[str], signature: Signature, *, where: str) 
         raise ConfigError(
             f"the model reads no feature {strange[0]!r}",
             where=where,
-            hint=f"name some of: {', '.join(signature.names)}",
+            hint=f"features: {', '.join(signature.names)}",
         )
 
 

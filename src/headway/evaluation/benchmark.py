@@ -87,7 +87,7 @@ def measure_savings(model: Predictor, without: Predictor, rows: Floats, *, round
         model had fewer than 662 calls, the number needed for a claim (MLPerf). CPU time is that of the whole process.
     """
     engines, singles, batches = (model, without), _singles(rows), _batches(rows, _batch_rows(without, rows))
-    one = _run_rounds(engines, singles, rounds, ROUND_NS, least=-(-_BEHIND_P99 // rounds))
+    one = _run_rounds(engines, singles, rounds, ROUND_NS, min_calls=-(-_BEHIND_P99 // rounds))
     batch = _run_rounds(engines, batches, rounds, ROUND_NS)
     return [
         *_speedup("latency.speedup", one),
@@ -109,7 +109,9 @@ class CpuTime:
 def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int) -> dict[str, CpuTime]:
     """Measure the CPU time per row, asked alone (`one_row`) and in batches (`batch`); `rows` has shape (n, d), n >= 1."""
     batches = _batches(rows, _batch_rows(model, rows))
-    return {name: _cpu_time(model, each, rounds) for name, each in (("one_row", _singles(rows)), ("batch", batches))}
+    return {
+        name: _cpu_time(model, inputs, rounds) for name, inputs in (("one_row", _singles(rows)), ("batch", batches))
+    }
 
 
 def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int) -> CpuTime:
@@ -121,10 +123,10 @@ def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int) -> CpuTi
 
 def _round_cpu_ns(engine: Predictor, inputs: Sequence[Floats], calls: int, turn: int) -> int:
     """Measure the CPU time of a whole round, for reading the process clock costs as much as a small model."""
-    asked = [inputs[(turn * calls + call) % len(inputs)] for call in range(calls)]
+    round_inputs = [inputs[(turn * calls + call) % len(inputs)] for call in range(calls)]
     began = process_time_ns()
-    for each in asked:
-        engine.predict(each)
+    for rows in round_inputs:
+        engine.predict(rows)
     return process_time_ns() - began
 
 
@@ -159,11 +161,11 @@ def _batch_rows(engine: Predictor, rows: Floats) -> int:
 
 
 def _run_rounds(
-    engines: Sequence[Predictor], inputs: Sequence[Floats], rounds: int, round_ns: int, *, least: int = 1
+    engines: Sequence[Predictor], inputs: Sequence[Floats], rounds: int, round_ns: int, *, min_calls: int = 1
 ) -> _Timings:
-    calls = [max(_calls_per_round(engine, inputs, round_ns), least) for engine in engines]
+    calls = [max(_calls_per_round(engine, inputs, round_ns), min_calls) for engine in engines]
     turns = [_run_round(engines, calls, inputs, turn) for turn in range(rounds)]
-    medians = np.array([[max(float(np.median(each)), 1.0) for each in times] for times in turns])
+    medians = np.array([[max(float(np.median(times_ns)), 1.0) for times_ns in times] for times in turns])
     rows = sum(len(times[0]) for times in turns) * len(inputs[0])
     return _Timings(medians[:, 0], medians[:, 1] if len(engines) > 1 else None, rows, turns)
 

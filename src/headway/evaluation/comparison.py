@@ -86,32 +86,32 @@ def build_evaluation_set(
 
 
 def compare_with_baseline(
-    variant: Variant, exam: EvaluationSet, blobs: Blobs, *, view: Dataset | None = None
+    variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs, *, view: Dataset | None = None
 ) -> Comparison:
     """Let a variant answer the evaluation set, and pair its answers with the baseline's.
 
     With a `view`, the variant reads the rows as that feature view gives them while the baseline keeps those of the
     evaluation set: a view that is wrong at serving shows as an error of the variant.
     """
-    rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else exam.rows
+    rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else evaluation_set.rows
     model = open_variant(variant, blobs)
     return Comparison(
         variant=variant,
         model=model,
-        reference=exam.reference,
+        reference=evaluation_set.reference,
         rows=rows,
-        labels=exam.labels,
+        labels=evaluation_set.labels,
         scores=model.predict(rows),
-        reference_scores=exam.reference_scores,
-        groups=exam.groups,
-        slices=exam.slices,
-        threshold=exam.threshold,
-        costs=exam.costs,
-        weights=exam.weights,
-        sensitive_features=exam.sensitive_features,
-        unseen=exam.unseen,
-        price=exam.price,
-        query_ids=exam.query_ids,
+        reference_scores=evaluation_set.reference_scores,
+        groups=evaluation_set.groups,
+        slices=evaluation_set.slices,
+        threshold=evaluation_set.threshold,
+        costs=evaluation_set.costs,
+        weights=evaluation_set.weights,
+        sensitive_features=evaluation_set.sensitive_features,
+        unseen=evaluation_set.unseen,
+        price=evaluation_set.price,
+        query_ids=evaluation_set.query_ids,
     )
 
 
@@ -136,9 +136,9 @@ def _as_stored(values: Floats) -> tuple[tuple[float | None, ...], ...]:
     return tuple(tuple(None if isnan(value) else value for value in row) for row in values.tolist())
 
 
-def subsample(subject: Comparison, most: int) -> Comparison:
+def subsample(subject: Comparison, max_rows: int) -> Comparison:
     """Keep every k-th row so that at most `most` remain; groups stay."""
-    step = -(-len(subject.rows) // most) if len(subject.rows) else 1
+    step = -(-len(subject.rows) // max_rows) if len(subject.rows) else 1
     return subject if step == 1 else select_rows(subject, np.arange(0, len(subject.rows), step))
 
 
@@ -188,7 +188,7 @@ def _without_gaps(answers: Floats, subject: Comparison) -> Floats:
     if not silent.any():
         return answers
     if subject.variant.task not in ("binary", "multiclass"):
-        raise NotApplicable(f"{int(silent.sum())} answers to altered rows are no numbers")
+        raise NotApplicable(f"{int(silent.sum())} answers to altered rows are not finite")
     said, labels = answers.copy(), subject.labels[silent]
     if answers.shape[1] == 1:
         said[silent, 0] = 1 - labels
@@ -201,8 +201,12 @@ def _without_gaps(answers: Floats, subject: Comparison) -> Floats:
 SCREENING_ROUNDS, SCREENING_ROUND_NS = 20, 300_000
 
 
-def screen_speed(variant: Variant, exam: EvaluationSet, blobs: Blobs) -> Evidence:
+def screen_speed(variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs) -> Evidence:
     """Measure the speed of a variant in twenty short rounds: it decides what is evaluated further, and no rule."""
     model = open_variant(variant, blobs)
-    found = time_model(model, exam.rows, rounds=SCREENING_ROUNDS, round_ns=SCREENING_ROUND_NS) if len(exam.rows) else []
-    return build_evidence(variant, found, dataset_digest=exam.dataset, period=exam.period)
+    found = (
+        time_model(model, evaluation_set.rows, rounds=SCREENING_ROUNDS, round_ns=SCREENING_ROUND_NS)
+        if len(evaluation_set.rows)
+        else []
+    )
+    return build_evidence(variant, found, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)

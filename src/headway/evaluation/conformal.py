@@ -130,16 +130,16 @@ def adaptive_limits(values: Floats, groups: Ints, plan: AdaptiveConformal = Adap
         If the lengths differ.
     """
     if len(values) != len(groups):
-        raise DataError(f"{len(values)} scores, {len(groups)} groups", hint="one of each a row")
+        raise DataError(f"{len(values)} scores, {len(groups)} groups", hint="give one group per score")
     numbers, codes = np.unique(groups, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     parts = np.split(values[order], np.cumsum(tally(codes, len(numbers)))[:-1].astype(np.int64))
-    asked = target = 1 - plan.coverage
+    miscoverage = target = 1 - plan.coverage
     found = np.empty(len(parts))
-    for place in range(len(parts)):
-        known = place - plan.delay
+    for index in range(len(parts)):
+        known = index - plan.delay
         if known > 0:
-            asked += plan.rate * (target - float((parts[known - 1] > found[known - 1]).mean()))
+            miscoverage += plan.rate * (target - float((parts[known - 1] > found[known - 1]).mean()))
         recent = parts[max(0, known - plan.window) : max(0, known)]
-        found[place] = conformal_quantile(np.concatenate(recent), 1 - asked) if recent else np.inf
+        found[index] = conformal_quantile(np.concatenate(recent), 1 - miscoverage) if recent else np.inf
     return found[codes]

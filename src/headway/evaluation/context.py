@@ -96,7 +96,7 @@ class AuditContext:
 class Audit(Protocol):
     """A probe that takes its time: asked of what is to be released, and not of every variant of a search."""
 
-    def __call__(self, subject: Comparison, ground: AuditContext) -> MetricResults:
+    def __call__(self, subject: Comparison, context: AuditContext) -> MetricResults:
         """Measurements, each with its interval or its count; raises NotApplicable where there can be none."""
         ...
 

@@ -38,41 +38,41 @@ class CorruptionInputs:
     ordered: bool
 
     @property
-    def numbers(self) -> list[int]:
+    def numeric(self) -> list[int]:
         """Numeric columns with at least three values: a flag has no unit and no noise."""
-        places = (at for at, field in enumerate(self.fields) if field.datatype != "BYTES")
-        return [at for at in places if len(np.unique(self.finite(at))) > 2]
+        places = (index for index, field in enumerate(self.fields) if field.datatype != "BYTES")
+        return [index for index in places if len(np.unique(self.finite(index))) > 2]
 
     @property
-    def texts(self) -> list[int]:
+    def categorical(self) -> list[int]:
         """Categorical columns."""
-        return [at for at, field in enumerate(self.fields) if field.datatype == "BYTES"]
+        return [index for index, field in enumerate(self.fields) if field.datatype == "BYTES"]
 
-    def finite(self, at: int) -> Floats:
+    def finite(self, index: int) -> Floats:
         """Return the finite values of a column."""
-        values: Floats = self.rows[:, at]
+        values: Floats = self.rows[:, index]
         return values[np.isfinite(values)]
 
 
 Corruptor = Callable[[CorruptionInputs], Iterator[Corruption]]
 
 
-def build_corruption_inputs(subject: Comparison, ground: AuditContext) -> CorruptionInputs:
+def build_corruption_inputs(subject: Comparison, context: AuditContext) -> CorruptionInputs:
     """Collect what corruptions need; a part is a list of `[evaluate] together`, or a feature in no list."""
     names = subject.variant.signature.names
-    alone = ([name] for name in names if not any(name in each for each in ground.together))
+    alone = ([name] for name in names if not any(name in group for group in context.together))
     return CorruptionInputs(
         rows=subject.rows,
         groups=subject.groups,
         fields=subject.variant.signature.inputs,
-        parts={" + ".join(each): [names.index(name) for name in each] for each in (*ground.together, *alone)},
-        ordered=ground.months is not None,
+        parts={" + ".join(group): [names.index(name) for name in group] for group in (*context.together, *alone)},
+        ordered=context.months is not None,
     )
 
 
-def seeded_generator(*place: int) -> np.random.Generator:
+def seeded_generator(*key: int) -> np.random.Generator:
     """Return the random generator of one corruption, independent of which others there are."""
-    return np.random.default_rng([SEED, *place])
+    return np.random.default_rng([SEED, *key])
 
 
 def replace_columns(rows: Floats, columns: Sequence[int] | Ints, values: Floats | float) -> Floats:
@@ -102,30 +102,30 @@ def remove_values(inputs: CorruptionInputs) -> Iterator[Corruption]:
 
 def use_unseen_categories(inputs: CorruptionInputs) -> Iterator[Corruption]:
     """Replace each categorical column by a category unknown to the model, read as its field declares."""
-    for at in inputs.texts:
-        field = inputs.fields[at]
+    for index in inputs.categorical:
+        field = inputs.fields[index]
         if field.unseen != "refused":
             value = float(len(field.categories)) if field.unseen == "other" else np.nan
-            yield Corruption(kind="unseen", what=field.name, rows=partial(replace_columns, inputs.rows, [at], value))
+            yield Corruption(kind="unseen", what=field.name, rows=partial(replace_columns, inputs.rows, [index], value))
 
 
 def add_noise(inputs: CorruptionInputs) -> Iterator[Corruption]:
     """Add normal noise of 0.1 and 0.5 standard deviations to each numeric column, then to all of them."""
     for share in NOISE:
-        for at in inputs.numbers:
-            what = f"{inputs.fields[at].name} +- {share:g} sd"
-            yield Corruption(kind="noise", what=what, rows=partial(_noisy, inputs, [at], share))
-        if len(inputs.numbers) > 1:
-            rows = partial(_noisy, inputs, inputs.numbers, share)
+        for index in inputs.numeric:
+            what = f"{inputs.fields[index].name} +- {share:g} sd"
+            yield Corruption(kind="noise", what=what, rows=partial(_noisy, inputs, [index], share))
+        if len(inputs.numeric) > 1:
+            rows = partial(_noisy, inputs, inputs.numeric, share)
             yield Corruption(kind="noise", what=f"all +- {share:g} sd", rows=rows)
 
 
 def convert_units(inputs: CorruptionInputs) -> Iterator[Corruption]:
     """Convert each numeric column to a unit that the model did not learn."""
-    for at in inputs.numbers:
+    for index in inputs.numeric:
         for slip, convert in UNITS.items():
-            rows = partial(_converted, inputs.rows, at, convert)
-            yield Corruption(kind="unit", what=f"{inputs.fields[at].name} {slip}", rows=rows)
+            rows = partial(_converted, inputs.rows, index, convert)
+            yield Corruption(kind="unit", what=f"{inputs.fields[index].name} {slip}", rows=rows)
 
 
 def _gaps(rows: Floats) -> Floats:
@@ -134,13 +134,13 @@ def _gaps(rows: Floats) -> Floats:
 
 def _noisy(inputs: CorruptionInputs, columns: Sequence[int], share: float) -> Floats:
     altered = inputs.rows.copy()
-    for at in columns:
-        altered[:, at] += seeded_generator(at).normal(0, share * inputs.finite(at).std(), len(altered))
+    for index in columns:
+        altered[:, index] += seeded_generator(index).normal(0, share * inputs.finite(index).std(), len(altered))
     return altered
 
 
-def _converted(rows: Floats, at: int, convert: Callable[[Floats], Floats]) -> Floats:
-    return replace_columns(rows, [at], convert(rows[:, [at]]))
+def _converted(rows: Floats, index: int, convert: Callable[[Floats], Floats]) -> Floats:
+    return replace_columns(rows, [index], convert(rows[:, [index]]))
 
 
 def swap_columns(inputs: CorruptionInputs) -> Iterator[Corruption]:
@@ -149,8 +149,8 @@ def swap_columns(inputs: CorruptionInputs) -> Iterator[Corruption]:
     Numeric columns are similar by the share of values that lie within the range of the other.
     """
     rows, fields = inputs.rows, inputs.fields
-    alike = [columns for columns in (inputs.texts, inputs.numbers) if len(columns) > 1]
-    pairs = {tuple(sorted((at, _most_similar(at, columns, rows)))) for columns in alike for at in columns}
+    by_type = [columns for columns in (inputs.categorical, inputs.numeric) if len(columns) > 1]
+    pairs = {tuple(sorted((index, _most_similar(index, columns, rows)))) for columns in by_type for index in columns}
     for one, other in sorted(pairs):
         what = f"{fields[one].name} <-> {fields[other].name}"
         yield Corruption(kind="swapped", what=what, rows=partial(_swap, rows, (one, other), fields))
@@ -163,10 +163,10 @@ def use_stale_values(inputs: CorruptionInputs) -> Iterator[Corruption]:
         yield Corruption(kind="stale", what=name, rows=partial(_previous_values, inputs.rows, columns, before))
 
 
-def _most_similar(at: int, columns: Sequence[int], rows: Floats) -> int:
+def _most_similar(index: int, columns: Sequence[int], rows: Floats) -> int:
     """Return the column most similar to this one, the nearest of equally similar ones."""
-    others = [each for each in columns if each != at]
-    return max(others, key=lambda each: (_similarity(rows[:, at], rows[:, each]), -abs(each - at)))
+    others = [column for column in columns if column != index]
+    return max(others, key=lambda column: (_similarity(rows[:, index], rows[:, column]), -abs(column - index)))
 
 
 def _similarity(one: Floats, other: Floats) -> float:
@@ -189,9 +189,9 @@ def _recode(values: Floats, was: Field, now: Field) -> Floats:
     """Encode the values of one column as another reads them: numbers stay, categories by their rank there or as unseen."""
     if was.datatype != "BYTES":
         return values
-    strange = float(len(now.categories)) if now.unseen == "other" else np.nan
+    unseen_code = float(len(now.categories)) if now.unseen == "other" else np.nan
     ranks = {text: float(rank) for rank, text in enumerate(now.categories)}
-    table = np.array([*(ranks.get(text, strange) for text in was.categories), strange])
+    table = np.array([*(ranks.get(text, unseen_code) for text in was.categories), unseen_code])
     known = np.isfinite(values)
     read = np.full(len(values), np.nan)
     read[known] = table[np.minimum(values[known].astype(np.int64), len(table) - 1)]
@@ -212,6 +212,6 @@ def _previous_rows(groups: Ints) -> Ints:
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
     before = np.arange(len(groups))
     for last, now in zip(range(len(starts) - 1), range(1, len(starts)), strict=True):
-        place = np.arange(sizes[now]) * sizes[last] // sizes[now]
-        before[order[starts[now] : starts[now] + sizes[now]]] = order[starts[last] + place]
+        offset = np.arange(sizes[now]) * sizes[last] // sizes[now]
+        before[order[starts[now] : starts[now] + sizes[now]]] = order[starts[last] + offset]
     return before

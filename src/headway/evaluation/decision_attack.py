@@ -33,7 +33,7 @@ class AttackColumn:
     least: float
     most: float
     scale: float
-    furthest: float
+    max_move: float
     decimals: int | None = None
     among: Floats | None = None
 
@@ -68,7 +68,7 @@ class AttackColumn:
         return np.where(np.isfinite(was), np.abs(now - was) / self.scale, 0.0)
 
     def _ends(self, was: Floats) -> tuple[Floats, Floats]:
-        low, high = np.maximum(was - self.furthest, self.least), np.minimum(was + self.furthest, self.most)
+        low, high = np.maximum(was - self.max_move, self.least), np.minimum(was + self.max_move, self.most)
         if self.decimals is None:
             return low, high
         units = 10.0**self.decimals
@@ -79,7 +79,7 @@ def attackable_columns(subject: Comparison, limits: AttackSection) -> list[Attac
     """Return the columns that may change: neither fixed nor with a single known value."""
     fields = subject.variant.signature.inputs
     found = (_attack_column(at, subject, limits) for at, field in enumerate(fields) if field.name not in limits.fixed)
-    return [each for each in found if each is not None]
+    return [column for column in found if column is not None]
 
 
 def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> AttackColumn | None:
@@ -101,7 +101,7 @@ def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> Attac
         least=least,
         most=most,
         scale=scale,
-        furthest=limits.reach * scale,
+        max_move=limits.reach * scale,
         decimals=None if few else _decimals(seen),
         among=among,
     )
@@ -140,14 +140,14 @@ class DecisionOracle:
         """Return the decisions on rows (n, d); raise NotApplicable if time is over, or the model rejects a row."""
         if monotonic() > self._until:
             raise NotApplicable(
-                "no time was left to ask for every decision",
+                "time ran out before every decision was asked",
                 hint="headway evaluate --budget 10m, or fewer [attack] rows or queries",
             )
         self.asked += len(rows)
         try:
             return decide_class(self._engine.predict(rows), self._threshold)
         except EngineError as error:
-            raise NotApplicable(f"the model refuses an altered row: {error.what}", where=error.where) from error
+            raise NotApplicable(f"the model rejects an altered row: {error.what}", where=error.where) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -228,13 +228,13 @@ class _Search:
 
     def alone(self) -> None:
         """Try each column by itself."""
-        for place, column in enumerate(self._columns):
+        for index, column in enumerate(self._columns):
             for wanted in column.steps(self._rows[:, column.at], self._steps).T:
                 which = np.flatnonzero(_differ(wanted, self._rows[:, column.at]))
                 points = self._rows[which]
                 points[:, column.at] = wanted[which]
                 turned = self._turns(which, points)
-                self._alone[which[turned], place] = True
+                self._alone[which[turned], index] = True
                 self._remember(which[turned], points[turned])
         self._worth += self._alone.mean(0)
         self._come_nearer(np.flatnonzero(self._changed == 1))
@@ -266,10 +266,10 @@ class _Search:
         others, draws = self._rows[self._of_others(chance)], chance.random(self._alone.shape)
         few = np.argsort(np.argsort(chance.random(self._alone.shape), axis=1), axis=1) < self._limits.columns
         points = self._rows.copy()
-        for place, column in enumerate(self._columns):
+        for index, column in enumerate(self._columns):
             was = self._rows[:, column.at]
-            far = column.within(was, others[:, column.at]) if number % 3 == 0 else column.far(was, draws[:, place])
-            points[:, column.at] = np.where(few[:, place], far, was) if number % 3 == 2 else far
+            far = column.within(was, others[:, column.at]) if number % 3 == 0 else column.far(was, draws[:, index])
+            points[:, column.at] = np.where(few[:, index], far, was) if number % 3 == 2 else far
         return points
 
     def _of_others(self, chance: np.random.Generator) -> Ints:
@@ -284,16 +284,16 @@ class _Search:
     def _gone_back(self, which: Ints, points: Floats, noise: Floats) -> Floats:
         """Reset one column after the other of points that flip rows `which`, as long as they still do."""
         order = np.argsort(np.log1p(self._worth * len(self._rows)) + noise, axis=1)
-        places = np.array([column.at for column in self._columns])
+        indices = np.array([column.at for column in self._columns])
         rows = self._rows[which]
-        for at in places[order].T:
+        for at in indices[order].T:
             line = np.arange(len(which))
             moved = line[_differ(points[line, at], rows[line, at])]
             tried = points[moved].copy()
             tried[np.arange(len(moved)), at[moved]] = rows[moved, at[moved]]
             still = self._turns(which[moved], tried)
             points[moved[still]] = tried[still]
-        self._worth += _differ(points, rows)[:, places].sum(0) / len(self._rows)
+        self._worth += _differ(points, rows)[:, indices].sum(0) / len(self._rows)
         return points
 
     def _come_nearer(self, which: Ints) -> None:

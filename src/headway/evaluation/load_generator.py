@@ -76,32 +76,32 @@ class _Connection:
     socket: socket.socket
     free_s: float = 0.0
     call: Call | None = None
-    heard: bytearray = field(default_factory=bytearray)
+    buffer: bytearray = field(default_factory=bytearray)
 
-    def hear(self) -> Call | None:
+    def receive(self) -> Call | None:
         """Read what has arrived; return the call once its answer is complete. Raises ConnectionError if the server closed."""
         data = self.socket.recv(1 << 18)
         if not data or self.call is None:
             raise ConnectionError
-        self.heard += data
-        end = self.heard.find(b"\r\n\r\n")
-        length = _LENGTH.search(self.heard, 0, end + 2) if end >= 0 else None
-        if length is None or len(self.heard) < end + 4 + int(length[1]):
+        self.buffer += data
+        end = self.buffer.find(b"\r\n\r\n")
+        length = _LENGTH.search(self.buffer, 0, end + 2) if end >= 0 else None
+        if length is None or len(self.buffer) < end + 4 + int(length[1]):
             return None
         call, self.call = self.call, None
-        call.status, call.body = int(self.heard[9:12]), bytes(self.heard[end + 4 :])
-        self.heard.clear()
+        call.status, call.body = int(self.buffer[9:12]), bytes(self.buffer[end + 4 :])
+        self.buffer.clear()
         return call
 
 
 class LoadGenerator:
     """Sends requests to one server over a number of connections, one run at a time."""
 
-    def __init__(self, trial: Trial, texts: Sequence[bytes], *, lines: int) -> None:
+    def __init__(self, trial: Trial, texts: Sequence[bytes], *, connections: int) -> None:
         self._where, self._texts = (trial.host, trial.port), texts
         self._selector = selectors.SelectSelector()  # epoll waits in whole milliseconds
-        self._free = [self._opened() for _ in range(lines)]
-        self._lines = lines
+        self._free = [self._open_connection() for _ in range(connections)]
+        self._connections = connections
 
     def close(self) -> None:
         """Close the connections."""
@@ -124,54 +124,54 @@ class LoadGenerator:
 
     def _run(self, due: Iterator[float], *, until_s: float) -> LoadRun:
         self._began, worked = perf_counter(), process_time()
-        for line in self._free:
-            line.free_s = 0.0
+        for connection in self._free:
+            connection.free_s = 0.0
         calls: list[Call] = []
         following = next(due, None)
-        while (following is not None or len(self._free) < self._lines) and self._now() < until_s:
+        while (following is not None or len(self._free) < self._connections) and self._now() < until_s:
             while following is not None and self._free and following <= self._now():
                 calls.append(self._send(self._free.pop(), following, len(calls)))
                 following = next(due, None)
-            self._hear(max(0.0, following - self._now()) if following is not None and self._free else 0.5)
+            self._receive(max(0.0, following - self._now()) if following is not None and self._free else 0.5)
         busy = (process_time() - worked) / max(self._now(), 1e-9)
         return LoadRun(calls=calls, busy=busy)
 
     def _now(self) -> float:
         return perf_counter() - self._began
 
-    def _send(self, line: _Connection, due_s: float, number: int) -> Call:
+    def _send(self, connection: _Connection, due_s: float, number: int) -> Call:
         now = self._now()
         call = Call(text=number % len(self._texts), due_s=due_s if due_s >= 0 else now, sent_s=now)
-        call.late_s = now - max(call.due_s, line.free_s)
-        line.call = call
+        call.late_s = now - max(call.due_s, connection.free_s)
+        connection.call = call
         try:
-            line.socket.sendall(self._texts[call.text])
+            connection.socket.sendall(self._texts[call.text])
         except OSError:
-            self._anew(line)
+            self._reopen(connection)
         return call
 
-    def _hear(self, within_s: float) -> None:
+    def _receive(self, within_s: float) -> None:
         """Wait for answers; reopen a broken connection, whose call then has no answer."""
         for key, _ in self._selector.select(within_s):
-            line: _Connection = key.data
+            connection: _Connection = key.data
             try:
-                call = line.hear()
+                call = connection.receive()
             except OSError:
-                self._anew(line)
+                self._reopen(connection)
                 continue
             if call is not None:
-                call.done_s = line.free_s = self._now()
-                self._free.append(line)
+                call.done_s = connection.free_s = self._now()
+                self._free.append(connection)
 
-    def _anew(self, line: _Connection) -> None:
-        self._selector.unregister(line.socket)
-        line.socket.close()
-        new = self._opened()
+    def _reopen(self, connection: _Connection) -> None:
+        self._selector.unregister(connection.socket)
+        connection.socket.close()
+        new = self._open_connection()
         new.free_s = self._now()
         self._free.append(new)
 
-    def _opened(self) -> _Connection:
-        line = _Connection(socket.create_connection(self._where, timeout=TIMEOUT_S))
-        line.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector.register(line.socket, selectors.EVENT_READ, line)
-        return line
+    def _open_connection(self) -> _Connection:
+        connection = _Connection(socket.create_connection(self._where, timeout=TIMEOUT_S))
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        return connection

@@ -32,7 +32,7 @@ class Audits:
     """Names of audits, the context that they work in, and a callback for progress."""
 
     names: Sequence[str]
-    ground: AuditContext
+    context: AuditContext
     callback: Callable[[str], object] = lambda _: None
 
 
@@ -59,12 +59,12 @@ def measure(
     PluginError
         If a name is unknown.
     """
-    asked = [("metric", name, partial(load_metric(name), subject)) for name in probes]
+    steps = [("metric", name, partial(load_metric(name), subject)) for name in probes]
     if audits is not None:
-        asked += [("audit", name, partial(load_audit(name), subject, audits.ground)) for name in audits.names]
+        steps += [("audit", name, partial(load_audit(name), subject, audits.context)) for name in audits.names]
     measurements: list[Measurement] = []
     findings: list[Finding] = []
-    for kind, name, ask in asked:
+    for kind, name, ask in steps:
         if audits is not None:
             audits.callback(f"{kind} {name}")
         try:
@@ -72,9 +72,9 @@ def measure(
         except NotApplicable as error:
             findings.append(_not_run(f"{kind} '{name}' did not run", error))
         else:
-            measurements += (each for each in found if isinstance(each, Measurement))
-            left = (each for each in found if isinstance(each, NotApplicable))
-            findings += (_not_run(f"{kind} '{name}' did not measure all", each) for each in left)
+            measurements += (result for result in found if isinstance(result, Measurement))
+            left = (result for result in found if isinstance(result, NotApplicable))
+            findings += (_not_run(f"{kind} '{name}' did not measure all", reason) for reason in left)
     findings += [*ablation_findings(measurements), *imbalance_findings(measurements)]
     return build_evidence(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 
@@ -89,7 +89,7 @@ def build_evidence(
 ) -> Evidence:
     """Build the evidence of these measurements, with E002 if speed was measured on a busy machine."""
     machine = this_machine()
-    timed = any(each.name.startswith(TIMED) for each in measurements)
+    timed = any(measurement.name.startswith(TIMED) for measurement in measurements)
     return Evidence(
         subject=variant.digest,
         dataset=dataset_digest,
@@ -110,8 +110,8 @@ def _busy(machine: Machine) -> list[Finding]:
     others = os.getloadavg()[0] - 1 if hasattr(os, "getloadavg") else 0.0
     if others < machine.cores:
         return []
-    message = f"the machine was busy while it was timed: {others:.1f} other processes ran on {machine.cores} cores"
-    hint = "time it on a quiet machine; a model that uses several threads suffers most"
+    message = f"the machine was busy during the timing: {others:.1f} other processes ran on {machine.cores} cores"
+    hint = "repeat on a quiet machine; models with several threads suffer most"
     return [
         Finding(code=BUSY, severity="note", message=message, measured=others, limit=float(machine.cores), hint=hint)
     ]
@@ -142,78 +142,84 @@ def _lines(path: Path) -> list[str]:
 
 ABLATION_CODE = "E003"
 _LEFT_OUT = {
-    "ablation": "leave it out of what the model reads, and train anew",
-    "components": "leave it out, and judge what is left: headway optimize",
+    "ablation": "remove it from the features, and retrain",
+    "components": "leave it out, and evaluate the rest: headway optimize",
 }
 _KINDS = {"ablation": "feature", "components": "part"}
 _NOTES = {
-    "ablation.useless": "features that do nothing for this model (masked, its error changes by less than 1 %)",
-    "components.nothing": "parts that buy nothing (without, errors change by less than 1 %, times and costs by 5 %)",
+    "ablation.useless": "features without effect on this model (masked, its error changes by less than 1 %)",
+    "components.nothing": "parts without effect (without them errors change by less than 1 %, times and costs by 5 %)",
 }
 
 
 def ablation_findings(found: Sequence[Measurement]) -> list[Finding]:
     """Return a finding for each harmful part, one for all useless ones, and one for all undecided ones."""
-    told: list[Finding] = []
+    findings: list[Finding] = []
     for audit in _KINDS:
-        told += [_harm_finding(audit, each, found) for each in _with_name(found, f"{audit}.harmful")]
+        findings += [_harm_finding(audit, measurement, found) for measurement in _with_name(found, f"{audit}.harmful")]
         for name, what in ((name, what) for name, what in _NOTES.items() if name.startswith(audit)):
-            told += _list_finding(what, [each.slice for each in _with_name(found, name)])
+            findings += _list_finding(what, [measurement.slice for measurement in _with_name(found, name)])
         open_ones = _with_name(found, f"{audit}.unsettled")
-        told += _list_finding(f"{_KINDS[audit]}s not decided", [f"{each.slice} ({each.method})" for each in open_ones])
-    return told
+        findings += _list_finding(
+            f"{_KINDS[audit]}s undecided",
+            [f"{measurement.slice} ({measurement.method})" for measurement in open_ones],
+        )
+    return findings
 
 
 def _with_name(found: Sequence[Measurement], name: str) -> list[Measurement]:
-    return [each for each in found if each.name == name and each.slice]
+    return [measurement for measurement in found if measurement.name == name and measurement.slice]
 
 
 def _harm_finding(audit: str, named: Measurement, found: Sequence[Measurement]) -> Finding:
     """Return the finding of a harmful part, with the drop without it, which is below 0."""
     names = ("ablation.retrained.", "ablation.masked.") if audit == "ablation" else ("components.",)
     losses = (
-        each
+        measurement
         for name in names
-        for each in found
-        if each.slice == named.slice and each.name.startswith(name) and each.name.endswith(".drop")
+        for measurement in found
+        if measurement.slice == named.slice and measurement.name.startswith(name) and measurement.name.endswith(".drop")
     )
     lost = next(losses, None)
-    said = "" if lost is None else f"; {lost.name} without it is {lost.value:.2g} [{lost.low:.2g}, {lost.high:.2g}]"
+    detail = "" if lost is None else f"; {lost.name} without it is {lost.value:.2g} [{lost.low:.2g}, {lost.high:.2g}]"
     return Finding(
         code=ABLATION_CODE,
         severity="warn",
-        message=f"the {_KINDS[audit]} {named.slice!r} does harm: {named.method}{said}",
+        message=f"the {_KINDS[audit]} {named.slice!r} does harm: {named.method}{detail}",
         measured=None if lost is None else lost.value,
         limit=0.0,
         hint=_LEFT_OUT[audit],
     )
 
 
-def _list_finding(what: str, said: Sequence[str]) -> list[Finding]:
-    return [Finding(code=ABLATION_CODE, severity="note", message=f"{what}: {'; '.join(said)}")] if said else []
+def _list_finding(what: str, detail: Sequence[str]) -> list[Finding]:
+    return [Finding(code=ABLATION_CODE, severity="note", message=f"{what}: {'; '.join(detail)}")] if detail else []
 
 
 IMBALANCE_CODE = "E004"
 _BASELINE = "baseline"
 _WORDS = {"roc_auc": "ROC AUC", "brier": "Brier", "recall": "recall", "cost": "cost a row"}
-_MENDS = {
-    True: "train so: weights in the training function, and headway optimize sets probabilities right (recalibrate)",
-    False: "leave the classes as they are: [model] costs set the threshold",
+_HINTS = {
+    True: "use weights in the training function; headway optimize recalibrates the probabilities (recalibrate)",
+    False: "keep the classes as they are: [model] costs set the threshold",
 }
 
 
 def imbalance_findings(found: Sequence[Measurement]) -> list[Finding]:
     """Return a note for each treatment: whether decisions cost less or more, and how measures move."""
-    treatments = dict.fromkeys(each.slice for each in found if each.name == "imbalance.cost.drop")
-    return [_treatment_finding(name, {(each.name, each.slice): each for each in found}) for name in treatments]
+    treatments = dict.fromkeys(measurement.slice for measurement in found if measurement.name == "imbalance.cost.drop")
+    return [
+        _treatment_finding(name, {(measurement.name, measurement.slice): measurement for measurement in found})
+        for name in treatments
+    ]
 
 
 def _treatment_finding(treatment: str, found: dict[tuple[str, str], Measurement]) -> Finding:
     lost = found["imbalance.cost.drop", treatment]
     known = lost.se is not None
-    helps, drift_costs = known and lost.high < 0, known and lost.low > 0
-    message = "decisions cost less" if helps else "decisions cost more" if drift_costs else "no change of cost is shown"
-    ends = {name: [found[f"imbalance.{name}", each].value for each in (_BASELINE, treatment)] for name in _WORDS}
+    helps, harms = known and lost.high < 0, known and lost.low > 0
+    message = "decisions cost less" if helps else "decisions cost more" if harms else "no significant change of cost"
+    ends = {name: [found[f"imbalance.{name}", case].value for case in (_BASELINE, treatment)] for name in _WORDS}
     moved = [f"{_WORDS[name]} {before:.3g} to {after:.3g}" for name, (before, after) in ends.items()]
     return Finding(
         code=IMBALANCE_CODE,
@@ -223,5 +229,5 @@ def _treatment_finding(treatment: str, found: dict[tuple[str, str], Measurement]
         where=treatment,
         measured=lost.value,
         limit=0.0,
-        hint=_MENDS[helps],
+        hint=_HINTS[helps],
     )

@@ -38,31 +38,31 @@ class BinnedColumn:
     name: str
     codes: Codes
     count: int
-    said: Callable[[int], str]
+    label: Callable[[int], str]
 
     def of(self, chosen: Bools) -> BinnedColumn:
         """Keep the chosen rows; bins keep their names."""
         return replace(self, codes=self.codes[chosen])
 
 
-def bin_columns(subject: Comparison, least: int) -> list[BinnedColumn]:
+def bin_columns(subject: Comparison, min_rows: int) -> list[BinnedColumn]:
     """Bin the inputs of the model and its other slice columns; columns with a single bin are left out.
 
     Categories with fewer than `least` rows have no bin: no slice that is large enough can lie within them.
     """
     inputs = subject.variant.signature.inputs
-    found = [_bin_input(field, subject.rows[:, place], least) for place, field in enumerate(inputs)]
+    found = [_bin_input(field, subject.rows[:, index], min_rows) for index, field in enumerate(inputs)]
     named = {field.name for field in inputs}
-    found += [_bin_slice_column(name, column, least) for name, column in subject.slices.items() if name not in named]
-    return [each for each in found if each.count > 1]
+    found += [_bin_slice_column(name, column, min_rows) for name, column in subject.slices.items() if name not in named]
+    return [column for column in found if column.count > 1]
 
 
-def most_informative(columns: Sequence[BinnedColumn], values: Sequence[Floats], most: int) -> list[BinnedColumn]:
+def most_informative(columns: Sequence[BinnedColumn], values: Sequence[Floats], max_count: int) -> list[BinnedColumn]:
     """Return up to `most` columns in their order: those that explain most variance of one of `values`, each (n,)."""
-    if len(columns) <= most:
+    if len(columns) <= max_count:
         return list(columns)
-    told = [max(_explained_variance(each, value) for value in values) for each in columns]
-    chosen = sorted(np.argsort(told, kind="stable")[-most:])
+    explained = [max(_explained_variance(column, value) for value in values) for column in columns]
+    chosen = sorted(np.argsort(explained, kind="stable")[-max_count:])
     return [columns[at] for at in chosen]
 
 
@@ -74,25 +74,27 @@ def _explained_variance(column: BinnedColumn, values: Floats) -> float:
     return between / max(float(np.square(values - values.mean()).sum()), np.finfo(float).tiny)
 
 
-def _bin_input(field: Field, values: Floats, least: int) -> BinnedColumn:
+def _bin_input(field: Field, values: Floats, min_rows: int) -> BinnedColumn:
     if field.datatype != "BYTES":
         return _bin_numbers(field.name, np.ascontiguousarray(values))
     known = len(field.categories)
     ranks = np.where(np.isnan(values), known + 1, values).astype(np.int64)
     texts = (*(f"{field.name}={text}" for text in field.categories), f"{field.name} unseen", f"{field.name} missing")
-    return _bin_categories(field.name, ranks, texts, least)
+    return _bin_categories(field.name, ranks, texts, min_rows)
 
 
-def _bin_slice_column(name: str, column: SliceColumn, least: int) -> BinnedColumn:
-    return _bin_categories(name, column.codes, tuple(f"{name}={value}" for value in column.values), least)
+def _bin_slice_column(name: str, column: SliceColumn, min_rows: int) -> BinnedColumn:
+    return _bin_categories(name, column.codes, tuple(f"{name}={value}" for value in column.values), min_rows)
 
 
-def _bin_categories(name: str, ranks: NDArray[np.int64], texts: tuple[str, ...], least: int) -> BinnedColumn:
+def _bin_categories(name: str, ranks: NDArray[np.int64], texts: tuple[str, ...], min_rows: int) -> BinnedColumn:
     """Bin category ranks int64 (n,), those with fewer than `least` rows in no bin."""
-    kept = np.flatnonzero(np.bincount(ranks, minlength=len(texts)) >= least)
-    places = np.full(len(texts), len(kept), dtype=np.int16)
-    places[kept] = np.arange(len(kept))
-    return BinnedColumn(name=name, codes=places[ranks], count=len(kept), said=lambda level: texts[kept[level]])
+    frequent = np.flatnonzero(np.bincount(ranks, minlength=len(texts)) >= min_rows)
+    bins_of = np.full(len(texts), len(frequent), dtype=np.int16)
+    bins_of[frequent] = np.arange(len(frequent))
+    return BinnedColumn(
+        name=name, codes=bins_of[ranks], count=len(frequent), label=lambda level: texts[frequent[level]]
+    )
 
 
 def _bin_numbers(name: str, values: Floats) -> BinnedColumn:
@@ -104,10 +106,10 @@ def _bin_numbers(name: str, values: Floats) -> BinnedColumn:
         codes += values >= edge
     codes[missing] = len(edges) + 1
 
-    def said(level: int) -> str:
+    def label(level: int) -> str:
         return f"{name} missing" if level > len(edges) else f"{name}{_format_range(values[codes == level])}"
 
-    return BinnedColumn(name=name, codes=codes, count=len(edges) + 1 + bool(missing.any()), said=said)
+    return BinnedColumn(name=name, codes=codes, count=len(edges) + 1 + bool(missing.any()), label=label)
 
 
 def _bin_edges(values: Floats) -> Floats:
@@ -151,8 +153,8 @@ class CombinationTable:
     def levels(self, cell: int) -> dict[int, int]:
         """Return the bins of a cell by their column."""
         which = int(np.searchsorted(self.starts, cell, side="right")) - 1
-        place = np.unravel_index(cell - int(self.starts[which]), self.shapes[which])
-        return dict(zip(self.members[which], map(int, place), strict=True))
+        index = np.unravel_index(cell - int(self.starts[which]), self.shapes[which])
+        return dict(zip(self.members[which], map(int, index), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,19 +174,19 @@ def count_combinations(
     columns: Sequence[BinnedColumn], values: Sequence[Floats], weights: Floats | None = None
 ) -> CombinationTable:
     """Count every combination of up to three columns, and sum each of `values` (n,) over its rows."""
-    totals = [weighted(each, weights) for each in (None, *values)]
+    totals = [weighted(column_values, weights) for column_values in (None, *values)]
     found: dict[tuple[int, ...], Floats] = {}
     for joined in _triples(_pairs(columns)):
-        cells = [tally(joined.codes, prod(joined.shape), each) for each in totals]
+        cells = [tally(joined.codes, prod(joined.shape), total) for total in totals]
         table = np.stack(cells).reshape(-1, *joined.shape)
         sides = {tuple(range(len(joined.members))): table}
         for axes in _axis_subsets(len(joined.members)):
             some = tuple(joined.members[axis] for axis in axes)
             if some not in found:
-                of_note = (slice(columns[each].count) for each in some)
+                of_note = (slice(columns[member].count) for member in some)
                 found[some] = _marginal(axes, sides)[(slice(None), *of_note)]
-    shapes = [each.shape[1:] for each in found.values()]
-    flat = np.concatenate([each.reshape(len(totals), -1) for each in found.values()], axis=1)
+    shapes = [counts.shape[1:] for counts in found.values()]
+    flat = np.concatenate([counts.reshape(len(totals), -1) for counts in found.values()], axis=1)
     starts = np.cumsum([0, *map(prod, shapes)])[:-1]
     return CombinationTable(members=list(found), shapes=shapes, starts=starts, rows=flat[0], sums=flat[1:])
 
@@ -220,13 +222,14 @@ def _triples(pairs: Sequence[_Joined]) -> Iterator[_Joined]:
 def _pairs(columns: Sequence[BinnedColumn]) -> list[_Joined]:
     """Join columns to pairs; the one with most bins takes the largest that still fits."""
     alone = [
-        _Joined((at,), (int(each.codes.max()) + 1,), each.codes.astype(np.int64)) for at, each in enumerate(columns)
+        _Joined((at,), (int(column.codes.max()) + 1,), column.codes.astype(np.int64))
+        for at, column in enumerate(columns)
     ]
-    left = sorted(alone, key=lambda each: -each.shape[0])
+    left = sorted(alone, key=lambda pair: -pair.shape[0])
     found = []
     while left:
         first = left.pop(0)
-        second = next((each for each in left if first.shape[0] * each.shape[0] <= MAX_PAIR_CELLS), None)
+        second = next((pair for pair in left if first.shape[0] * pair.shape[0] <= MAX_PAIR_CELLS), None)
         if second is None:
             found.append(first)
         else:
@@ -250,9 +253,9 @@ class Slice:
 
     levels: dict[str, int]
 
-    def said(self, columns: Mapping[str, BinnedColumn]) -> str:
+    def label(self, columns: Mapping[str, BinnedColumn]) -> str:
         """Return its name: `carrier=EV & hour 18-20`."""
-        return " & ".join(columns[name].said(level) for name, level in self.levels.items())
+        return " & ".join(columns[name].label(level) for name, level in self.levels.items())
 
     def rows(self, columns: Mapping[str, BinnedColumn]) -> Bools:
         """Return which rows of the columns belong to it, bool (n,)."""
@@ -266,14 +269,16 @@ def slice_scores(rows: Floats, sums: Floats, *, total: tuple[float, float], scal
     (1 - w) (mean - mean of all) / scale - w (all rows / rows - 1), Sagadeeva and Boehm 2021. `total` holds all rows and
     their sum, `scale` the mean size of a value. -inf for a slice without rows.
     """
-    n, whole = total
+    n, total_sum = total
     with np.errstate(divide="ignore", invalid="ignore"):
-        excess = (sums / rows - whole / n) / scale if scale else np.zeros_like(rows)
+        excess = (sums / rows - total_sum / n) / scale if scale else np.zeros_like(rows)
         found: Floats = (1 - SIZE_WEIGHT) * excess - SIZE_WEIGHT * (n / rows - 1)
     return np.where(rows > 0, found, -np.inf)
 
 
-def worst_slices(cells: CombinationTable, order: Floats, columns: Sequence[BinnedColumn], most: int) -> list[Slice]:
+def worst_slices(
+    cells: CombinationTable, order: Floats, columns: Sequence[BinnedColumn], max_count: int
+) -> list[Slice]:
     """Return up to `most` slices with the highest `order` (cells,), each overlapping earlier ones by less than half.
 
     The overlap is the Jaccard index of their rows. Cells with -inf are skipped; if none is above 0, no slice is worse than
@@ -281,16 +286,16 @@ def worst_slices(cells: CombinationTable, order: Floats, columns: Sequence[Binne
     """
     likely = np.argsort(-order, kind="stable")[:MAX_CANDIDATES]
     likely = likely[(order[likely] > 0) | (likely == likely[0])]
-    named = {each.name: each for each in columns}
+    named = {column.name: column for column in columns}
     found: list[Slice] = []
     taken: list[Bools] = []
     for cell in likely[np.isfinite(order[likely])]:
-        part = Slice(levels={columns[place].name: level for place, level in sorted(cells.levels(int(cell)).items())})
+        part = Slice(levels={columns[index].name: level for index, level in sorted(cells.levels(int(cell)).items())})
         rows = part.rows(named)
         if all((rows & other).sum() < MAX_OVERLAP * (rows | other).sum() for other in taken):
             found.append(part)
             taken.append(rows)
-        if len(found) == most:
+        if len(found) == max_count:
             break
     return found
 
@@ -332,16 +337,16 @@ def find_slices(
 
     Of more than 24 columns, the most informative ones are combined. With weights, the size of a slice is its weight.
     """
-    there = [each[finding] for each in values]
+    there = [row_values[finding] for row_values in values]
     weights = None if weights is None else weights[finding]
-    some = most_informative([each.of(finding) for each in columns], there, MAX_SEARCHED_COLUMNS)
+    some = most_informative([column.of(finding) for column in columns], there, MAX_SEARCHED_COLUMNS)
     cells = count_combinations(some, there, weights)
     total = float(len(there[0]) if weights is None else weights.sum())
     large = cells.rows >= total * min_slice_rows(finding) / len(there[0])
     parts = []
-    for sums, each in zip(cells.sums, there, strict=True):
-        scale = float(np.average(np.abs(each), weights=weights))
-        whole = float(np.average(each, weights=weights)) * total
-        order = slice_scores(cells.rows, sums, total=(total, whole), scale=scale)
+    for sums, row_values in zip(cells.sums, there, strict=True):
+        scale = float(np.average(np.abs(row_values), weights=weights))
+        total_sum = float(np.average(row_values, weights=weights)) * total
+        order = slice_scores(cells.rows, sums, total=(total, total_sum), scale=scale)
         parts.append(worst_slices(cells, np.where(large, order, -np.inf), some, MAX_SLICES))
     return SliceSearchResult(parts=parts, compared=int(large.sum()))

@@ -39,11 +39,14 @@ def choose_threshold(
     0.15000000000000002
     """
     if not len(labels) or len(labels) != len(scores):
-        raise DataError("a threshold needs rows, a label each", where=f"{len(labels)} labels, {len(scores)} scores")
+        raise DataError(
+            "a threshold needs at least one row, and one label per row",
+            where=f"{len(labels)} labels, {len(scores)} scores",
+        )
     false_positive, false_negative = costs
     if not (false_positive > 0 and false_negative > 0):
         raise DataError(
-            f"costs must be positive, met false_positive = {false_positive:g}, false_negative = {false_negative:g}",
+            f"costs must be positive, not false_positive = {false_positive:g}, false_negative = {false_negative:g}",
             where="headway.toml [model] costs",
             hint="costs = { false_positive = 1, false_negative = 4 }",
         )
@@ -93,8 +96,8 @@ def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float
     bins = len(edges) + 1
     cells = answers.blocks * bins + np.searchsorted(edges, answers.scores, side="right")
     positives, rows = (
-        tally(cells, answers.n_blocks * bins, weighted(each, answers.weights)).reshape(-1, bins)
-        for each in (answers.labels, None)
+        tally(cells, answers.n_blocks * bins, weighted(values, answers.weights)).reshape(-1, bins)
+        for values in (answers.labels, None)
     )
     missed = np.cumsum(positives, 1)[:, :-1]
     alarms = (rows - positives)[:, ::-1].cumsum(1)[:, ::-1][:, 1:]

@@ -44,7 +44,7 @@ def subject(make_subject):
 
 
 @pytest.fixture
-def ground(tmp_path):
+def context(tmp_path):
     """Training finds the same weights whatever the seed, but for the mean of what it cannot read."""
     return AuditContext(blobs=Files(tmp_path), budget_s=60, learn=lambda names, seed: _Shifted(names))
 
@@ -62,8 +62,8 @@ def of(found, name):
     return {each.slice: each for each in found if each.name == name}
 
 
-def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained_without(subject, ground):
-    found = ablation.plugin(subject, ground)
+def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained_without(subject, context):
+    found = ablation.plugin(subject, context)
 
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
     assert set(of(found, "ablation.useless")) == {"", "idle"}
@@ -73,8 +73,8 @@ def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained
     assert "one seed" in retrained["idle"].method and retrained["idle"].se is None
 
 
-def test_what_one_seed_does_not_make_suspect_is_trained_without_once(subject, ground):
-    found = ablation.plugin(subject, ground)
+def test_what_one_seed_does_not_make_suspect_is_trained_without_once(subject, context):
+    found = ablation.plugin(subject, context)
     assert of(found, "ablation.trainings")[""].value == 3 + 3 + 1  # whole, without `flipped`, without `idle`
 
 
@@ -85,55 +85,55 @@ class Season(Weighted):
         return np.clip(rows[:, :2] @ [0.6, -0.2] + 0.25 + 0.3 * (rows[:, 2:].sum(1) > 0), 0, 1)[:, None]
 
 
-def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, ground):
+def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, context):
     """The values of other rows lead to the same answers, as all lie beyond what the model saw."""
     model = Season([])
     scores = model.predict(subject.rows)
     found = ablation.plugin(
         replace(subject, model=model, scores=scores, reference_scores=scores),
-        replace(ground, learn=lambda names, seed: model),
+        replace(context, learn=lambda names, seed: model),
     )
     assert of(found, "ablation.masked.brier.drop")["idle"].value == 0
     assert set(of(found, "ablation.harmful")) == {"", "idle"}
 
 
-def test_what_differs_by_seed_more_than_by_the_part_is_not_decided(subject, ground):
+def test_what_differs_by_seed_more_than_by_the_part_is_not_decided(subject, context):
     def learn(names, seed):
         if "flipped" not in names and seed:
             return Weighted([0.1] * len(names))  # as bad as the whole is good, but for the first seed
         return _Shifted(names)
 
-    found = ablation.plugin(subject, replace(ground, learn=learn))
+    found = ablation.plugin(subject, replace(context, learn=learn))
     assert set(of(found, "ablation.harmful")) == {""}
     assert "flipped" in of(found, "ablation.unsettled")
     assert of(found, "ablation.trainings")[""].value == 6 + 6 + 1  # six seeds, as it is they that leave it open
 
 
-def test_a_feature_that_the_model_does_not_read_changes_nothing(subject, ground):
-    idle = of(ablation.plugin(subject, ground), "ablation.masked.brier.drop")["idle"]
+def test_a_feature_that_the_model_does_not_read_changes_nothing(subject, context):
+    idle = of(ablation.plugin(subject, context), "ablation.masked.brier.drop")["idle"]
     assert (idle.low, idle.value, idle.high) == (0.0, 0.0, 0.0)
 
 
-def test_features_that_belong_together_are_left_out_together(subject, ground):
-    found = ablation.plugin(subject, replace(ground, together=(("flipped", "idle"),)))
+def test_features_that_belong_together_are_left_out_together(subject, context):
+    found = ablation.plugin(subject, replace(context, together=(("flipped", "idle"),)))
     assert set(of(found, "ablation.masked.brier.drop")) == {"good", "flipped + idle"}
     assert set(of(found, "ablation.harmful")) == {"", "flipped + idle"}
 
 
-def test_where_nobody_knows_how_the_model_is_made_masking_says_it_alone(subject, ground):
-    found = ablation.plugin(subject, replace(ground, learn=None))
+def test_where_nobody_knows_how_the_model_is_made_masking_says_it_alone(subject, context):
+    found = ablation.plugin(subject, replace(context, learn=None))
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
     assert of(found, "ablation.trainings")[""].value == 0
 
 
-def test_where_the_time_is_used_up_those_left_are_told(subject, ground):
-    found = ablation.plugin(subject, replace(ground, budget_s=1e-9))
+def test_where_the_time_is_used_up_those_left_are_told(subject, context):
+    found = ablation.plugin(subject, replace(context, budget_s=1e-9))
     unsettled = of(found, "ablation.unsettled")
     assert set(unsettled) == {"", "flipped", "idle"} and "no time" in unsettled["idle"].method
     assert set(of(found, "ablation.masked.brier.drop")) == set(WEIGHTS)
 
 
-def test_the_more_features_are_asked_the_more_it_takes_to_name_one(subject, ground):
+def test_the_more_features_are_asked_the_more_it_takes_to_name_one(subject, context):
     """On a quarter of the rows the harm of one of three is shown, and that of the same one of twelve is not decided."""
     few = {name: getattr(subject, name)[::4] for name in ("rows", "labels", "scores", "reference_scores", "groups")}
     of_three = replace(subject, **few)
@@ -145,7 +145,7 @@ def test_the_more_features_are_asked_the_more_it_takes_to_name_one(subject, grou
         model=Weighted([*WEIGHTS.values(), *([0.0] * 9)]),
         rows=np.hstack([of_three.rows, np.ones((len(of_three.rows), 9))]),
     )
-    alone = replace(ground, learn=None)
+    alone = replace(context, learn=None)
     assert set(of(ablation.plugin(of_three, alone), "ablation.harmful")) == {"", "flipped"}
     found = ablation.plugin(of_twelve, alone)
     assert set(of(found, "ablation.harmful")) == {""}

@@ -48,6 +48,6 @@ def test_one_seed_that_makes_a_part_suspect_claims_nothing_when_the_time_is_used
         return Constant(0.9 if names else 0.25)
 
     trainer = Trainer(subject=make_subject(count=30), learn=learn, alpha=ALPHA)
-    harm = trainer.race({"score": np.array([0])}, until)
+    harm = trainer.train_without({"score": np.array([0])}, until)
     assert harm.shown == [] and "one seed" in harm.open["score"]
     assert trainer.found["score"].se is None

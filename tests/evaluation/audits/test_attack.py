@@ -20,7 +20,7 @@ SLACK = AttackSection(queries=100)
 
 
 @pytest.fixture
-def ground(tmp_path):
+def context(tmp_path):
     return AuditContext(blobs=Files(tmp_path), budget_s=60, attack=SLACK)
 
 
@@ -28,8 +28,8 @@ def of(found, name):
     return {each.slice: each for each in found if isinstance(each, Measurement) and each.name == name}
 
 
-def test_a_planted_weak_column_is_found_and_named(ground):
-    found = attack.plugin(attacked_by(Stump()), ground)
+def test_a_planted_weak_column_is_found_and_named(context):
+    found = attack.plugin(attacked_by(Stump()), context)
     alone = of(found, "attack.column.success")
     assert of(found, "attack.success")[""].low > 0.8 and alone["wind"].low > 0.8
     assert {alone[name].high for name in ("seats", "fare", "night", "carrier")} == {0.0}
@@ -37,39 +37,39 @@ def test_a_planted_weak_column_is_found_and_named(ground):
     assert set(of(found, "attack.success")) == {"", "decided no", "decided yes"}
 
 
-def test_a_constant_model_reads_0_and_that_there_is_no_median_is_said(ground):
-    found = attack.plugin(attacked_by(Constant()), ground)
+def test_a_constant_model_reads_0_and_that_there_is_no_median_is_said(context):
+    found = attack.plugin(attacked_by(Constant()), context)
     seen = of(found, "attack.success")[""]
     assert (seen.value, seen.high, seen.n_rows, seen.n_groups) == (0.0, 0.0, 600, 30)
     assert [each.what for each in found if isinstance(each, NotApplicable)] == [
-        "attack.columns has no median: 0 rows were turned, 11 are needed",
-        "attack.reach has no median: 0 rows were turned, 11 are needed",
+        "attack.columns has no median: 0 rows were flipped, 11 are needed",
+        "attack.reach has no median: 0 rows were flipped, 11 are needed",
     ]
 
 
-def test_a_form_that_decides_alike_loses_nothing_and_one_that_is_easier_to_turn_is_seen(ground):
-    same = attack.plugin(attacked_by(Stump(), Stump()), ground)
-    weaker = attack.plugin(attacked_by(Stump(at=0), Stump(at=0, above=0.95)), ground)
+def test_a_form_that_decides_alike_loses_nothing_and_one_that_is_easier_to_turn_is_seen(context):
+    same = attack.plugin(attacked_by(Stump(), Stump()), context)
+    weaker = attack.plugin(attacked_by(Stump(at=0), Stump(at=0, above=0.95)), context)
     assert all(each.low == each.value == each.high == 0 for each in of(same, "attack.success.drop").values())
     assert of(weaker, "attack.success.drop")[""].low > 0
     assert of(weaker, "attack.column.success.drop")["wind"].low > 0
 
 
-def test_what_is_declared_fixed_turns_nothing(ground):
-    found = attack.plugin(attacked_by(Stump()), replace(ground, attack=changed(SLACK, fixed=("wind",))))
+def test_what_is_declared_fixed_turns_nothing(context):
+    found = attack.plugin(attacked_by(Stump()), replace(context, attack=changed(SLACK, fixed=("wind",))))
     assert of(found, "attack.success")[""].high == 0 and "wind" not in of(found, "attack.column.success")
 
 
-def test_where_nothing_may_change_or_nothing_is_decided_it_says_so(ground):
+def test_where_nothing_may_change_or_nothing_is_decided_it_says_so(context):
     subject = attacked_by(Stump())
     fixed = changed(SLACK, fixed=("wind", "seats", "fare", "night", "carrier"))
-    with pytest.raises(NotApplicable, match="no feature may change"):
-        attack.plugin(subject, replace(ground, attack=fixed))
-    with pytest.raises(NotApplicable, match="a regression model makes no decision"):
-        attack.plugin(replace(subject, variant=changed(subject.variant, task="regression")), ground)
+    with pytest.raises(NotApplicable, match="no feature with several values may change"):
+        attack.plugin(subject, replace(context, attack=fixed))
+    with pytest.raises(NotApplicable, match="a regression model makes no decisions"):
+        attack.plugin(replace(subject, variant=changed(subject.variant, task="regression")), context)
 
 
-def test_the_classes_of_several_are_decisions_by_their_names(ground):
+def test_the_classes_of_several_are_decisions_by_their_names(context):
     subject = attacked_by(Stump())
     signature = changed(subject.variant.signature, classes=("calm", "storm"))
 
@@ -81,15 +81,15 @@ def test_the_classes_of_several_are_decisions_by_their_names(ground):
     both = Two().predict(subject.rows)
     variant = changed(subject.variant, task="multiclass", signature=signature)
     made = replace(subject, variant=variant, model=Two(), reference=Two(), scores=both, reference_scores=both)
-    assert set(of(attack.plugin(made, ground), "attack.success")) == {"", "decided calm", "decided storm"}
+    assert set(of(attack.plugin(made, context), "attack.success")) == {"", "decided calm", "decided storm"}
 
 
-def test_without_time_for_all_decisions_nothing_is_told(ground):
-    with pytest.raises(NotApplicable, match="no time was left"):
-        attack.plugin(attacked_by(Stump()), replace(ground, budget_s=1e-9))
+def test_without_time_for_all_decisions_nothing_is_told(context):
+    with pytest.raises(NotApplicable, match="time ran out"):
+        attack.plugin(attacked_by(Stump()), replace(context, budget_s=1e-9))
 
 
-def test_a_slow_model_is_asked_fewer_rows(ground, monkeypatch):
+def test_a_slow_model_is_asked_fewer_rows(context, monkeypatch):
     monkeypatch.setattr(attack, "time_per_row", lambda subject: 1e-3)
-    found = attack.plugin(attacked_by(Stump()), replace(ground, budget_s=40))
+    found = attack.plugin(attacked_by(Stump()), replace(context, budget_s=40))
     assert of(found, "attack.success")[""].n_rows == 120

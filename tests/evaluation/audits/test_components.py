@@ -32,7 +32,7 @@ class Mean:
 
 
 @pytest.fixture
-def ground(tmp_path, monkeypatch):
+def context(tmp_path, monkeypatch):
     monkeypatch.setattr(components, "ROUNDS", 20)
     return AuditContext(blobs=Files(tmp_path), budget_s=60)
 
@@ -50,32 +50,32 @@ def of(found, name):
     return {each.slice: each for each in found if each.name == f"components.{name}"}
 
 
-def test_a_part_that_truly_hurts_is_named_harmful(subject, ground):
+def test_a_part_that_truly_hurts_is_named_harmful(subject, context):
     """Outcomes follow what the model says of rows without `c`."""
     without = np.nan_to_num(subject.rows * [1, 1, 0]).mean(1)
     labels = (np.random.default_rng(3).random(len(without)) < without).astype(np.float64)
-    found = components.plugin(replace(subject, labels=labels), replace(ground, together=(("c",),)))
+    found = components.plugin(replace(subject, labels=labels), replace(context, together=(("c",),)))
     assert of(found, "brier.drop")["c"].high < 0
     assert set(of(found, "harmful")) == {"", "c"}
     assert "components.brier.drop -0.0" in of(found, "harmful")["c"].method
 
 
-def test_a_part_that_changes_nothing_buys_nothing(subject, ground):
+def test_a_part_that_changes_nothing_buys_nothing(subject, context):
     empty = replace(subject, rows=subject.rows * [1, 1, 0])
     empty = replace(empty, scores=empty.model.predict(empty.rows))
-    found = components.plugin(empty, replace(ground, together=(("c",),)))
+    found = components.plugin(empty, replace(context, together=(("c",),)))
     assert set(of(found, "nothing")) == {"", "c"}
     assert set(of(found, "harmful")) == {""}
 
 
-def test_a_calibrator_that_turns_right_probabilities_wrong_costs_time_and_quality(subject, ground):
-    found = components.plugin(subject, replace(ground, calibrator=Calibrator(shift=1.5)))
+def test_a_calibrator_that_turns_right_probabilities_wrong_costs_time_and_quality(subject, context):
+    found = components.plugin(subject, replace(context, calibrator=Calibrator(shift=1.5)))
     assert of(found, "brier.drop")["calibrator"].high < 0
     assert of(found, "cost.one_row.ratio")["calibrator"].value < 1
     assert "calibrator" not in of(found, "nothing")
 
 
-def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, tmp_path):
+def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(context, tmp_path):
     bench = context_with(tmp_path, labeled_rows(seed=2), labeled_rows(seed=1))
     origin = changed(trained_on(bench, labeled_rows(seed=1)), settings={"threads": 1})
     [variant] = trees.plugin(origin, bench)
@@ -94,7 +94,7 @@ def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, t
         slices={},
         sensitive_features={},
     )
-    found = components.plugin(subject, replace(ground, blobs=bench.blobs, origin=origin, bench=lambda: bench))
+    found = components.plugin(subject, replace(context, blobs=bench.blobs, origin=origin, bench=lambda: bench))
     for name in ("latency.speedup", "throughput.speedup", "cost.one_row.ratio", "cost.batch.ratio"):
         assert of(found, name)["trees"].low > 1 and of(found, name)["trees"].unit == "x"
     assert of(found, "latency.p99.speedup")["trees"].value > 1
@@ -102,21 +102,21 @@ def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(ground, t
     assert [len(of(found, word)) for word in ("harmful", "nothing", "unsettled")] == [1, 1, 1]
 
 
-def test_a_view_and_features_that_belong_together_are_missing_in_every_row_and_change_no_time(subject, ground):
+def test_a_view_and_features_that_belong_together_are_missing_in_every_row_and_change_no_time(subject, context):
     weather = FeatureView(name="weather", table="t", columns=("b", "c"))
-    found = components.plugin(subject, replace(ground, views=(weather,), together=(("c",),)))
+    found = components.plugin(subject, replace(context, views=(weather,), together=(("c",),)))
     assert set(of(found, "brier.drop")) == {"view weather", "c"}
     assert of(found, "brier.drop")["view weather"].low > 0
     assert of(found, "latency.speedup") == {}
 
 
-def test_a_part_without_which_nothing_answers_and_one_that_there_is_no_time_for_are_not_decided(subject, ground):
-    refused = of(components.plugin(subject, replace(ground, together=(("a",),))), "unsettled")
-    late = of(components.plugin(subject, replace(ground, together=(("c",),), budget_s=1e-9)), "unsettled")
+def test_a_part_without_which_nothing_answers_and_one_that_there_is_no_time_for_are_not_decided(subject, context):
+    refused = of(components.plugin(subject, replace(context, together=(("a",),))), "unsettled")
+    late = of(components.plugin(subject, replace(context, together=(("c",),), budget_s=1e-9)), "unsettled")
     assert "row 0 has no 'a'" in refused["a"].method
     assert "no time" in late["c"].method and late[""].value == 1
 
 
-def test_the_model_as_it_came_has_nothing_to_leave_out(subject, ground):
+def test_the_model_as_it_came_has_nothing_to_leave_out(subject, context):
     with pytest.raises(NotApplicable, match="as it came"):
-        components.plugin(subject, ground)
+        components.plugin(subject, context)

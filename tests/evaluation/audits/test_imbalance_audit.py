@@ -45,7 +45,7 @@ def subject(make_subject):
 
 
 @pytest.fixture
-def ground(subject, tmp_path):
+def context(subject, tmp_path):
     """Training on classes that count alike gives the same model with the odds of one half."""
     labels = (np.arange(10_000) < SHARE * 10_000).astype(float)
     lesson = LabeledData(rows=np.zeros((10_000, 1)), labels=labels, groups=np.zeros(10_000, dtype=np.int64))
@@ -61,28 +61,28 @@ def of(found, name):
     return {each.slice: each for each in found if isinstance(each, Measurement) and each.name == f"imbalance.{name}"}
 
 
-def test_weights_alone_find_more_at_the_threshold_and_cost_more_since_their_probabilities_are_wrong(subject, ground):
-    found = imbalance.plugin(subject, ground)
+def test_weights_alone_find_more_at_the_threshold_and_cost_more_since_their_probabilities_are_wrong(subject, context):
+    found = imbalance.plugin(subject, context)
 
     assert of(found, "recall.drop")["weights"].high < 0 < of(found, "false_positive_rate.drop")["weights"].low
     assert of(found, "cost.drop")["weights"].low > 0 and of(found, "brier.drop")["weights"].low > 0
     assert of(found, "roc_auc.drop")["weights"].value == pytest.approx(0, abs=1e-12)
 
 
-def test_set_back_to_the_share_that_was_learned_from_they_are_as_good_as_none(subject, ground):
-    found = imbalance.plugin(subject, ground)
+def test_set_back_to_the_share_that_was_learned_from_they_are_as_good_as_none(subject, context):
+    found = imbalance.plugin(subject, context)
     assert of(found, "brier.drop")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
     assert of(found, "cost.drop")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
 
 
-def test_the_threshold_of_one_half_finds_less_and_costs_more(subject, ground):
-    found = imbalance.plugin(subject, ground)
+def test_the_threshold_of_one_half_finds_less_and_costs_more(subject, context):
+    found = imbalance.plugin(subject, context)
     assert of(found, "recall.drop")["threshold 0.5"].low > 0
     assert of(found, "cost.drop")["threshold 0.5"].low > 0
 
 
-def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before_and_after(subject, ground):
-    found = imbalance.plugin(subject, ground)
+def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before_and_after(subject, context):
+    found = imbalance.plugin(subject, context)
     [rate] = of(found, "base_rate").values()
 
     assert rate.low < SHARE < rate.high and rate.n_groups == 60
@@ -91,29 +91,29 @@ def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before
     assert "3 seeds" in of(found, "brier.drop")["weights"].method
 
 
-def test_each_treatment_is_a_sentence(subject, ground):
-    said = {each.where: each for each in imbalance_findings(imbalance.plugin(subject, ground))}
+def test_each_treatment_is_a_sentence(subject, context):
+    said = {each.where: each for each in imbalance_findings(imbalance.plugin(subject, context))}
 
     assert said["weights"].message.startswith("rare class, weights: decisions cost more (+0.")
-    assert said["weights"].hint.startswith("leave the classes as they are")
-    assert "no change of cost is shown" in said["weights, corrected"].message
+    assert said["weights"].hint.startswith("keep the classes as they are")
+    assert "no significant change of cost" in said["weights, corrected"].message
     assert "recall 0." in said["threshold 0.5"].message and "60 groups" in said["threshold 0.5"].message
 
 
-def test_one_seed_claims_no_interval(subject, ground):
-    found = imbalance.plugin(subject, replace(ground, budget_s=0.0))
+def test_one_seed_claims_no_interval(subject, context):
+    found = imbalance.plugin(subject, replace(context, budget_s=0.0))
     assert {each.method for each in of(found, "cost.drop").values()} == {"one seed, no interval"}
-    assert "no change of cost is shown" in imbalance_findings(found)[0].message
+    assert "no significant change of cost" in imbalance_findings(found)[0].message
 
 
-def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, ground):
+def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, context):
     common = replace(subject, labels=(subject.rows[:, 0] > 0.05).astype(float))
-    [rate] = imbalance.plugin(common, ground)
+    [rate] = imbalance.plugin(common, context)
     assert rate.name == "imbalance.base_rate"
-    [rate] = imbalance.plugin(replace(subject, labels=np.zeros(len(subject.labels))), ground)
+    [rate] = imbalance.plugin(replace(subject, labels=np.zeros(len(subject.labels))), context)
     assert rate.value == 0.0
 
 
-def test_where_nobody_can_train_it_says_so(subject, ground):
-    rate, reason = imbalance.plugin(subject, replace(ground, weigh=None))
-    assert isinstance(reason, NotApplicable) and "nobody can train" in reason.what and rate.value < 0.1
+def test_where_nobody_can_train_it_says_so(subject, context):
+    rate, reason = imbalance.plugin(subject, replace(context, weigh=None))
+    assert isinstance(reason, NotApplicable) and "cannot be retrained" in reason.what and rate.value < 0.1

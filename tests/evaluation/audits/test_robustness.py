@@ -66,7 +66,7 @@ def subject(make_subject):
 
 
 @pytest.fixture
-def ground(tmp_path, subject):
+def context(tmp_path, subject):
     codes = (subject.groups >= 20).astype(np.int64)
     return AuditContext(
         blobs=Files(tmp_path), budget_s=60, months=SliceColumn(codes=codes, values=("2013-01", "2013-02"))
@@ -82,8 +82,8 @@ def left(found):
     return [each.what for each in found if isinstance(each, NotApplicable)]
 
 
-def test_what_is_lost_is_told_of_each_feature_and_nothing_of_one_that_is_not_read(subject, ground):
-    found = robustness.plugin(subject, ground)
+def test_what_is_lost_is_told_of_each_feature_and_nothing_of_one_that_is_not_read(subject, context):
+    found = robustness.plugin(subject, context)
     for name in ("missing.excess", "missing.roc_auc.decrease", "missing.changed_decisions", "stale.excess"):
         assert of(found, name)["wind"].low > 0
         assert (of(found, name)["idle"].value, of(found, name)["idle"].high) == (0.0, 0.0)
@@ -93,69 +93,69 @@ def test_what_is_lost_is_told_of_each_feature_and_nothing_of_one_that_is_not_rea
     assert not left(found)
 
 
-def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, ground):
+def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, context):
     altered = subject.rows.copy()
     altered[:, 0] = 0.5
     errors = [np.square(Sum().predict(rows)[:, 0] - subject.labels).mean() for rows in (altered, subject.rows)]
-    lost = of(robustness.plugin(subject, ground), "missing.excess")["wind"]
+    lost = of(robustness.plugin(subject, context), "missing.excess")["wind"]
     assert lost.value == pytest.approx(errors[0] - errors[1])
 
 
-def test_the_same_model_in_another_form_stands_all_of_it_as_well(subject, ground):
-    found = robustness.plugin(subject, ground)
+def test_the_same_model_in_another_form_stands_all_of_it_as_well(subject, context):
+    found = robustness.plugin(subject, context)
     beside = [each for each in found if each.name.endswith((".drop", ".decision_churn"))]
     assert beside and all(each.value == 0 == each.high for each in beside)
 
 
 def test_a_variant_that_reads_missing_values_otherwise_is_seen_where_values_are_missing_and_nowhere_else(
-    subject, ground
+    subject, context
 ):
-    found = robustness.plugin(answering(subject, Sum(missing=0.0), Sum()), ground)
+    found = robustness.plugin(answering(subject, Sum(missing=0.0), Sum()), context)
     for name in ("missing.drop", "missing.decision_churn"):
         assert of(found, name)["wind"].low > 0 and of(found, name)["idle"].value == 0
     for kind in ("noise", "unit", "stale", "swapped"):
         assert {each.value for each in of(found, f"{kind}.drop").values()} == {0.0}
 
 
-def test_what_an_engine_refuses_to_answer_is_wholly_wrong(subject, ground):
-    found = robustness.plugin(answering(subject, Refuses(), Sum()), ground)
+def test_what_an_engine_refuses_to_answer_is_wholly_wrong(subject, context):
+    found = robustness.plugin(answering(subject, Refuses(), Sum()), context)
     error = np.square(subject.scores[:, 0] - subject.labels).mean()
     assert of(found, "missing.excess")["idle"].value == pytest.approx(1 - error)
     assert of(found, "missing.drop")["idle"].low > 0
 
 
-def test_features_that_belong_together_go_missing_together(subject, ground):
-    found = robustness.plugin(subject, replace(ground, together=(("wind", "hour"),)))
+def test_features_that_belong_together_go_missing_together(subject, context):
+    found = robustness.plugin(subject, replace(context, together=(("wind", "hour"),)))
     assert set(of(found, "missing.drop")) == {"wind + hour", "idle", "10% of all"}
 
 
-def test_a_month_is_held_against_the_others_and_against_the_model_as_it_came(subject, ground):
+def test_a_month_is_held_against_the_others_and_against_the_model_as_it_came(subject, context):
     worse = np.where(subject.groups >= 20, 1 - subject.labels, subject.labels)
-    found = robustness.plugin(replace(subject, labels=worse), ground)
+    found = robustness.plugin(replace(subject, labels=worse), context)
     months = of(found, "months.excess")
     assert months["month=2013-02"].value == pytest.approx(-months["month=2013-01"].value)
     assert months["month=2013-02"].low > 0 and of(found, "months.drop")["month=2013-01"].value == 0
 
 
-def test_a_kind_that_there_was_no_time_for_is_not_told_in_part_and_that_is_said(subject, ground):
-    found = robustness.plugin(subject, replace(ground, budget_s=1e-9, months=None))
+def test_a_kind_that_there_was_no_time_for_is_not_told_in_part_and_that_is_said(subject, context):
+    found = robustness.plugin(subject, replace(context, budget_s=1e-9, months=None))
     assert found == [each for each in found if isinstance(each, NotApplicable)]
-    assert left(found)[0] == "robustness.missing, 4 alterations: no time was left for all of them"
+    assert left(found)[0] == "robustness.missing, 4 corruptions: time ran out before all were measured"
 
 
-def test_a_regression_that_refuses_rows_is_not_told_for_that_kind(subject, ground):
+def test_a_regression_that_refuses_rows_is_not_told_for_that_kind(subject, context):
     variant = changed(subject.variant, task="regression")
-    found = robustness.plugin(replace(answering(subject, Refuses(), Sum()), variant=variant), ground)
+    found = robustness.plugin(replace(answering(subject, Refuses(), Sum()), variant=variant), context)
     (untold,) = left(found)
-    assert "robustness.missing" in untold and "are no numbers" in untold
+    assert "robustness.missing" in untold and "are not finite" in untold
     assert not of(found, "missing.drop") and of(found, "noise.drop") and not of(found, "noise.decision_churn")
 
 
-def test_a_slow_model_is_asked_fewer_rows(subject, ground):
+def test_a_slow_model_is_asked_fewer_rows(subject, context):
     many = replace(subject, rows=np.tile(subject.rows, (4, 1)), labels=np.tile(subject.labels, 4))
     many = replace(many, groups=np.tile(subject.groups, 4))
     slow = Slow()
     made = answering(many, slow, Sum())
     slow.asked.clear()
-    robustness.plugin(made, replace(ground, budget_s=0.2, months=None))
+    robustness.plugin(made, replace(context, budget_s=0.2, months=None))
     assert max(slow.asked) <= robustness.FEWEST_ROWS < len(many.rows)

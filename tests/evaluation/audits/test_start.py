@@ -32,7 +32,7 @@ def test_seconds_and_memory_are_those_of_a_process_that_answered(subject, tmp_pa
 
 
 def test_where_the_time_is_used_up_one_start_is_no_claim(subject, tmp_path):
-    with pytest.raises(NotApplicable, match=r"start\.seconds is no claim from 1 starts: it needs 11") as raised:
+    with pytest.raises(NotApplicable, match=r"start\.seconds needs 11 starts, there are 1") as raised:
         start.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=1e-9))
     assert raised.value.hint == "headway evaluate --budget 5m"
 

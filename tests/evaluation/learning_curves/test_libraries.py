@@ -144,11 +144,11 @@ def test_answers_that_are_no_probabilities_stop_the_looks_and_not_the_training()
     data = lightgbm.Dataset(X[:300], Y[:300])
     model = lightgbm.train({"objective": "regression", "verbose": -1}, data, 5, callbacks=[curve.lightgbm])
     assert model.current_iteration() == 5
-    curve.look(9, lambda rows: np.full(len(rows), 2.0))
+    curve.evaluate(9, lambda rows: np.full(len(rows), 2.0))
     assert not curve.due(10) and curve.record().reading.answer == "not drawn"
     assert "no probabilities" in curve.record().reading.why
     nothing = begun()
-    assert nothing.record().reading.why == "no round was looked at"
+    assert nothing.record().reading.why == "no round was evaluated"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_answers_that_are_no_probabilities_stop_the_looks_and_not_the_training()
 )
 def test_answers_of_another_kind_are_told(answers: np.ndarray, why: str) -> None:
     curve = Curve(build_curve_data(X[300:], np.arange(300) % 3.0, None, task="multiclass"))
-    curve.look(1, lambda rows: answers)
+    curve.evaluate(1, lambda rows: answers)
     assert why in curve.record().reading.why
 
 

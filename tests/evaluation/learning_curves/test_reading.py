@@ -22,7 +22,7 @@ def curve(held_out: list[float], learned: list[float] | None = None, *, groups: 
         errors = [held_out[turn], (learned or held_out)[turn]]
         # The last round does not vary by group, so that every difference from it has a spread of 0.01.
         noise = (turn < 2) * 0.01 * SIGNS[:groups]
-        recorder.look(number, lambda rows, errors=errors, noise=noise: np.sqrt(errors[rows[0, 0]] + noise))
+        recorder.evaluate(number, lambda rows, errors=errors, noise=noise: np.sqrt(errors[rows[0, 0]] + noise))
     return recorder.record()
 
 
@@ -64,14 +64,14 @@ def test_fewer_than_twenty_groups_decide_nothing() -> None:
 def test_a_curve_of_two_looks_decides_nothing() -> None:
     recorder = Recorder(build_curve_data(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
     for number in (1, 2):
-        recorder.look(number, lambda rows: rows[:, 0])
-    assert recorder.record().reading.why == "2 looks are too few for a curve"
+        recorder.evaluate(number, lambda rows: rows[:, 0])
+    assert recorder.record().reading.why == "2 evaluated rounds are too few for a curve"
 
 
 def test_looks_grow_ever_rarer_and_the_last_is_one() -> None:
     recorder = Recorder(build_curve_data(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
     for number in range(1, 101):
         if recorder.due(number, final=number == 100):
-            recorder.look(number, lambda rows: rows[:, 0])
+            recorder.evaluate(number, lambda rows: rows[:, 0])
     numbers = [each.number for each in recorder.record().rounds]
     assert len(numbers) == 24 and numbers[:5] == [1, 2, 3, 4, 5] and numbers[-1] == 100

@@ -1,4 +1,4 @@
-"""Words on many parts: on which side of a limit a difference lies, at a shared level, and what would tell."""
+"""Words on many parts: on which side of a limit a difference lies, at a shared level, and what would decide."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_a_ratio_is_a_difference_of_logarithms():
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (measured(0.025), "it: about 85 groups would tell"),
-        (measured(0.002), "it: more than 10 times the 62 groups would tell"),
-        (measured(1.03, se=0.02, unit="x"), "it: about 123 rounds would tell"),
+        (measured(0.025), "it: about 85 groups would decide"),
+        (measured(0.002), "it: more than 10 times the 62 groups would decide"),
+        (measured(1.03, se=0.02, unit="x"), "it: about 123 rounds would decide"),
     ],
 )
 def test_what_would_tell_is_said_in_groups_or_rounds(found, message):

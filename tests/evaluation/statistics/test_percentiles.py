@@ -38,19 +38,19 @@ def test_a_stall_that_strikes_many_at_once_widens_it_or_takes_the_claim():
     times, stretches = rng.exponential(size=20_000), np.arange(20_000) // 500
     alone = percentile_interval("p99", times, stretches, 0.99)
     stalled = times + 10 * np.isin(stretches, [7, 8])
-    with pytest.raises(NotApplicable, match="requests that are worth"):
+    with pytest.raises(NotApplicable, match="requests, there are [0-9,]+ worth"):
         percentile_interval("p99", stalled, stretches, 0.99)
     assert alone.low < alone.value < alone.high and "worth" in alone.method and alone.n_rows == 20_000
 
 
 def test_too_few_requests_or_too_many_failures_are_no_percentile():
     times, stretches = np.arange(700.0), np.arange(700) // 20
-    with pytest.raises(NotApplicable, match="it needs 662"):
+    with pytest.raises(NotApplicable, match="needs 662 requests"):
         percentile_interval("load.p99_ms", times[:661], stretches[:661], 0.99)
-    with pytest.raises(NotApplicable, match="it needs 662"):
+    with pytest.raises(NotApplicable, match="needs 662 requests"):
         percentile_interval("load.p99_ms", times[:0], stretches[:0], 0.99)
     spread = np.where(np.arange(7000) % 50 == 0, np.inf, 1.0)
-    with pytest.raises(NotApplicable, match="not answered right"):
+    with pytest.raises(NotApplicable, match="no right answer"):
         percentile_interval("load.p99_ms", spread, np.arange(7000) // 200, 0.99)
 
 
@@ -58,7 +58,7 @@ def test_the_median_of_eleven_starts_lies_between_the_second_and_the_second_last
     found = median_interval("start.seconds", np.arange(11.0), of="starts")
     assert (found.value, found.low, found.high, found.n_rows) == (5.0, 1.0, 9.0, 11)
     assert found.method == "median over starts, order statistics"
-    with pytest.raises(NotApplicable, match="no claim from 10 starts: it needs 11"):
+    with pytest.raises(NotApplicable, match="needs 11 starts, there are 10"):
         median_interval("start.seconds", np.arange(10.0), of="starts")
 
 

@@ -96,8 +96,8 @@ def test_a_row_of_its_own_group_each_makes_a_table_of_a_thousand_blocks(make_sub
         (lambda s: replace(s, variant=changed(s.variant, task="regression")), "not for 'regression'"),
         (lambda s: replace(s, labels=s.labels + 1), "labels must be 0 or 1"),
         (lambda s: replace(s, labels=s.labels[:0]), "labels must be 0 or 1"),
-        (lambda s: replace(s, scores=s.scores * 3 - 1), "answers of the variant are no probabilities"),
-        (lambda s: replace(s, reference_scores=s.scores * np.nan), "of the model as it came are no probabilities"),
+        (lambda s: replace(s, scores=s.scores * 3 - 1), "answers of the variant are not probabilities"),
+        (lambda s: replace(s, reference_scores=s.scores * np.nan), "of the baseline are not probabilities"),
     ],
 )
 def test_what_is_no_binary_answer_is_refused_in_words(make_subject, change, what):

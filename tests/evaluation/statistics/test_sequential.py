@@ -224,7 +224,7 @@ def test_a_difference_is_weighed_by_the_chance_of_assignment():
         "loss",
     )
     assert found.value == pytest.approx((1 / 0.25 - 2 / 0.75) / 4)
-    assert found.method.endswith("weighed by its chance")
+    assert found.method.endswith("weighted by assignment probability")
 
 
 def test_the_lattice_widens_the_bounds_by_as_much_as_it_rounds():

@@ -74,7 +74,7 @@ def test_a_copy_in_single_precision_is_within_its_rounding(subject):
 @pytest.mark.parametrize(
     ("breaks", "message"),
     [
-        (lambda subject: broken.misread(subject), "no row lacks a value"),
+        (lambda subject: broken.misread(subject), "no value is missing"),
         (lambda subject: broken.misread(lacking_what_nobody_reads(subject)), "no decision hangs on how"),
         (lambda subject: broken.harmed(subject, rows=10**6, groups=20), "no slice has 1,000,000 rows"),
         (lambda subject: broken.sharpened(of_numbers(subject)), "are no probabilities"),

@@ -51,7 +51,7 @@ def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Compari
 
 def test_what_cannot_be_tried_is_told_and_is_no_fault_of_the_policy(subject: Comparison) -> None:
     missing = drilled(subject, probability_shift=0.02)[2]
-    assert (missing.verdict, missing.held, missing.message) == (None, True, "no row lacks a value")
+    assert (missing.verdict, missing.held, missing.message) == (None, True, "no value is missing")
 
 
 def test_a_policy_that_asks_for_nothing_of_the_kind_is_given_a_rule(subject: Comparison) -> None:

@@ -116,9 +116,9 @@ def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Dat
     found = []
     for period in data.values():
         for number in sorted(period.table["departs_at"].dt.month().unique()):
-            exam = build_evaluation_set(frontier.baseline, select_month(period, number), project.blobs)
+            evaluation_set = build_evaluation_set(frontier.baseline, select_month(period, number), project.blobs)
             for variant in (frontier.winner.variant, frontier.baseline.model):
-                found.append(pipeline.evaluate(project, variant, exam).evidence)
+                found.append(pipeline.evaluate(project, variant, evaluation_set).evidence)
     return tuple(found)
 
 
@@ -146,8 +146,8 @@ def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> li
 
 
 def _as_it_came(project: Project, frontier: SearchResult, test: Dataset) -> Evidence:
-    exam = build_evaluation_set(frontier.baseline, test, project.blobs)
-    return pipeline.evaluate(project, frontier.baseline.model, exam).evidence
+    evaluation_set = build_evaluation_set(frontier.baseline, test, project.blobs)
+    return pipeline.evaluate(project, frontier.baseline.model, evaluation_set).evidence
 
 
 def _spans(project: Project) -> tuple[SplitPeriod, ...]:

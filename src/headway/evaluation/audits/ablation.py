@@ -38,7 +38,7 @@ SHOWN = "shown, at 5 % over all parts"
 Parts = Mapping[str, NDArray[np.int64]]
 
 
-def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
+def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     """Measure what each feature, or group of features, contributes.
 
     Measures, one slice for each part (a feature, or one list of `[evaluate] together`):
@@ -55,17 +55,17 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
 
     The chance that any part is called harmful or useless by mistake is at most 5 % for each of the two words.
     """
-    until = monotonic() + ground.budget_s
+    until = monotonic() + context.budget_s
     some = subsample(subject, MOST_ROWS)
-    parts = _parts(some, ground.together)
+    parts = _parts(some, context.together)
     masked, margin = _masked(some, parts, until)
     harm = _masked_alone(masked)
     retrained: Sequence[Measurement] = ()
     trained = 0
-    if ground.learn and len(parts) > 1:
+    if context.learn and len(parts) > 1:
         suspects = sorted((part for part in parts if not _needed(masked[part])), key=lambda part: masked[part].value)
-        trainer = Trainer(subject=some, learn=ground.learn, alpha=ALPHA / len(parts) / MAX_TESTS)
-        harm = trainer.race({part: parts[part] for part in suspects}, until)
+        trainer = Trainer(subject=some, learn=context.learn, alpha=ALPHA / len(parts) / MAX_TESTS)
+        harm = trainer.train_without({part: parts[part] for part in suspects}, until)
         retrained, trained = list(trainer.found.values()), trainer.trained
     settled = [part for part, found in masked.items() if _useless(found, margin, len(parts))]
     useless = {part: SHOWN for part in settled if part not in harm.shown and part not in harm.open}
@@ -93,8 +93,8 @@ def _masked_alone(masked: Mapping[str, Measurement]) -> HarmfulParts:
 def _parts(subject: Comparison, declared: Sequence[Sequence[str]]) -> Parts:
     """Return the columns of each part by its name; a feature in no list is a part by itself."""
     names = subject.variant.signature.names
-    lists = [*declared, *([name] for name in names if not any(name in each for each in declared))]
-    return {" + ".join(each): np.array([names.index(name) for name in each]) for each in lists}
+    lists = [*declared, *([name] for name in names if not any(name in group for group in declared))]
+    return {" + ".join(group): np.array([names.index(name) for name in group]) for group in lists}
 
 
 def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, Measurement], float]:
@@ -112,7 +112,7 @@ def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, 
                 continue
             rows = subject.rows.copy()
             rows[:, columns] = subject.rows[np.ix_(others, columns)]
-            lost[part].append(errors_of_answers(subject, subject.model.predict(rows)).lost)
+            lost[part].append(errors_of_answers(subject, subject.model.predict(rows)).increase)
             over_draws = np.mean(lost[part], axis=0)
             found[part] = replace(mean_measurement(name, over_draws, errors.blocks, errors.bounds), slice=part)
     return found, margin
@@ -155,54 +155,60 @@ class Trainer:
     alpha: float
     trained: int = 0
     found: dict[str, Measurement] = field(default_factory=dict)
-    _whole: dict[int, Floats] = field(default_factory=dict)
+    _complete: dict[int, Floats] = field(default_factory=dict)
     _seeds: dict[str, list[Measurement]] = field(default_factory=dict)
 
-    def race(self, parts: Mapping[str, Columns], until: float) -> HarmfulParts:
+    def train_without(self, parts: Mapping[str, Columns], until: float) -> HarmfulParts:
         """Train without each part on one seed, suspects on three, and on six where the variance of seeds decides."""
-        late = {part: "no time to train without it" for part in parts if not self._reaches(part, parts[part], 1, until)}
+        late = {
+            part: "no time to retrain without it"
+            for part in parts
+            if not self._train_seeds(part, parts[part], 1, until)
+        }
         self.found = {part: self._of_one(part) for part in parts if part not in late}
         suspects = [part for part in self.found if one_sided_bounds(self._seeds[part][0], ALPHA)[1] < 0]
         suspects.sort(key=lambda part: self._seeds[part][0].high)
         harm = HarmfulParts(
-            shown=[], open=late | dict.fromkeys(suspects, "worse with it by one seed, no time for others")
+            shown=[], open=late | dict.fromkeys(suspects, "worse with it on one seed, no time for others")
         )
         for count in SEEDS:
-            for part in [each for each in suspects if each in harm.open and self._can_gain(each)]:
-                if self._reaches(part, parts[part], count, until):
-                    self._look(part, harm)
+            for part in [suspect for suspect in suspects if suspect in harm.open and self._needs_seeds(suspect)]:
+                if self._train_seeds(part, parts[part], count, until):
+                    self._test(part, harm)
         return harm
 
-    def _can_gain(self, part: str) -> bool:
+    def _needs_seeds(self, part: str) -> bool:
         """Tell whether more seeds can decide: one seed was trained, or seeds dominate the variance."""
         return (self.found[part].dof or 0.0) < _MAX_DOF
 
-    def _reaches(self, part: str, columns: Columns, count: int, until: float) -> bool:
+    def _train_seeds(self, part: str, columns: Columns, count: int, until: float) -> bool:
         """Train without a part until `count` seeds are done; tell whether they were done in time."""
         seeds = self._seeds.setdefault(part, [])
         while len(seeds) < count and monotonic() < until:
             seeds.append(self._without(part, columns, len(seeds)))
         return len(seeds) == count
 
-    def _look(self, part: str, harm: HarmfulParts) -> None:
+    def _test(self, part: str, harm: HarmfulParts) -> None:
         """Test a part for harm, and record what would decide if harm is not shown."""
         found = self.found[part] = pool_measurements(self._seeds[part], ships_one=False)
         if one_sided_bounds(found, self.alpha)[1] < 0:
             harm.shown.append(part)
             del harm.open[part]
             return
-        of_seeds = float(np.var([each.value for each in self._seeds[part]], ddof=1))
-        of_groups = float(np.mean([(each.se or 0.0) ** 2 for each in self._seeds[part]]))
+        of_seeds = float(np.var([measurement.value for measurement in self._seeds[part]], ddof=1))
+        of_groups = float(np.mean([(measurement.se or 0.0) ** 2 for measurement in self._seeds[part]]))
         harm.open[part] = describe_missing_data(replace(found, se=math.sqrt(of_groups)), self.alpha, of_seeds=of_seeds)
 
     def _without(self, part: str, columns: Columns, seed: int) -> Measurement:
         """Return the increase of the error without the part, for one seed."""
         every = np.arange(self.subject.rows.shape[1])
-        if seed not in self._whole:
-            self._whole[seed] = self._answers(every, seed)
-        errors = errors_of_answers(self.subject, self._answers(np.setdiff1d(every, columns), seed), self._whole[seed])
+        if seed not in self._complete:
+            self._complete[seed] = self._answers(every, seed)
+        errors = errors_of_answers(
+            self.subject, self._answers(np.setdiff1d(every, columns), seed), self._complete[seed]
+        )
         name = f"ablation.retrained.{errors.name}.drop"
-        return replace(mean_measurement(name, errors.lost, errors.blocks, errors.bounds), slice=part)
+        return replace(mean_measurement(name, errors.increase, errors.blocks, errors.bounds), slice=part)
 
     def _answers(self, columns: Columns, seed: int) -> Floats:
         names = self.subject.variant.signature.names

@@ -30,7 +30,7 @@ from headway.evaluation.statistics.tables import Blocks, build_blocks
 FEWEST_ROWS = 125
 
 
-def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
+def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     """Attack the decisions of a classifier, seeing decisions alone (a black-box attack).
 
     Measures:
@@ -47,31 +47,31 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     The results are lower bounds: another attacker may find more. `fixed` columns stay, others keep within `bounds`. Slow
     models are attacked on fewer rows; if time runs out nothing is reported, so that no rule passes on a part of the rows.
     """
-    until = monotonic() + ground.budget_s
+    until = monotonic() + context.budget_s
     if subject.variant.task not in ("binary", "multiclass"):
-        raise NotApplicable(f"a {subject.variant.task} model makes no decision that could be turned")
-    columns = attackable_columns(subject, ground.attack)
+        raise NotApplicable(f"a {subject.variant.task} model makes no decisions")
+    columns = attackable_columns(subject, context.attack)
     if not columns:
         raise NotApplicable(
-            "no feature may change that takes more than one value",
+            "no feature with several values may change",
             where="[attack] fixed",
-            hint="leave out of it what a caller can change",
+            hint="remove the features that a caller can change from it",
         )
-    some = subsample(subject, _rows(subject, ground))
+    some = subsample(subject, _rows(subject, context))
 
     def attacked(engine: Engine) -> AttackResult:
-        return attack_rows(some.rows, DecisionOracle(engine, subject.threshold, until), columns, ground.attack)
+        return attack_rows(some.rows, DecisionOracle(engine, subject.threshold, until), columns, context.attack)
 
     return attack_measurements(some, attacked(subject.model), attacked(subject.reference), columns)
 
 
-def _rows(subject: Comparison, ground: AuditContext) -> int:
+def _rows(subject: Comparison, context: AuditContext) -> int:
     """Return the number of rows to attack: `[attack] rows`, halved down to 125 until both models fit the budget."""
-    most = ground.attack.rows
+    max_rows = context.attack.rows
     a_row = time_per_row(subsample(subject, FEWEST_ROWS))
-    while most > FEWEST_ROWS and most * ground.attack.queries * a_row > ground.budget_s / 2:
-        most //= 2
-    return most
+    while max_rows > FEWEST_ROWS and max_rows * context.attack.queries * a_row > context.budget_s / 2:
+        max_rows //= 2
+    return max_rows
 
 
 def attack_measurements(
@@ -81,18 +81,18 @@ def attack_measurements(
     blocks = build_blocks(subject)
     turned = np.array([~own.held, ~before.held], dtype=np.float64)
     both = list(_success_statistics("attack.success", turned, blocks))
-    found: list[Measurement | NotApplicable] = [subset_mean(each, each.among) for each in both]
+    found: list[Measurement | NotApplicable] = [subset_mean(statistic, statistic.among) for statistic in both]
     for name, inside in _by_decision(subject, own):
-        found += [named(subset_mean(each, inside), slice=name) for each in both]
-    for place, column in enumerate(columns):
-        alone = np.array([each.alone[:, place] for each in (own, before)], dtype=np.float64)
+        found += [named(subset_mean(statistic, inside), slice=name) for statistic in both]
+    for index, column in enumerate(columns):
+        alone = np.array([result.alone[:, index] for result in (own, before)], dtype=np.float64)
         asked = _success_statistics("attack.column.success", alone, blocks)
-        found += [named(subset_mean(each, each.among), slice=column.name) for each in asked]
+        found += [named(subset_mean(statistic, statistic.among), slice=column.name) for statistic in asked]
     found += [
         _median_of_turned("attack.columns", own.changed, own, subject),
         _median_of_turned("attack.reach", own.moved, own, subject),
     ]
-    how = "decisions asked of the variant for a row, on average"
+    how = "decisions asked of the variant per row, mean"
     return [*found, exact_measurement("attack.queries", own.asked, n_rows=len(own.rows), method=how)]
 
 
@@ -119,12 +119,12 @@ def _median_of_turned(
     """Return the median over flipped rows, or NotApplicable if too few were flipped."""
     some = ~own.held
     few = NotApplicable(
-        f"{name} has no median: {int(some.sum()):,} rows were turned, {min_sample_size(0.5)} are needed"
+        f"{name} has no median: {int(some.sum()):,} rows were flipped, {min_sample_size(0.5)} are needed"
     )
     if some.sum() < min_sample_size(0.5):
         return few
     try:
-        words = ("rows that were turned", "groups")
+        words = ("rows that were flipped", "groups")
         return percentile_interval(name, values[some].astype(np.float64), subject.groups[some], 0.5, of=words)
     except NotApplicable:
         return few

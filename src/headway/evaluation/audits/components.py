@@ -31,7 +31,7 @@ QUALITY, TIME = 0.01, 0.05
 _SHOWN_ALONE = "p99"
 
 
-def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
+def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     """Measure what each part of the release candidate buys and costs, compared with all parts together.
 
     Parts are the steps of the variant, the stages of a cascade, the int8 of each layer and the calibrator, each left out;
@@ -55,25 +55,25 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     NotApplicable
         If there is no part to leave out, or the variant cannot be rebuilt.
     """
-    until = monotonic() + ground.budget_s
-    whole = _Whole(subsample(subject, MOST_ROWS), ground.calibrator)
-    margin = QUALITY * whole.error
+    until = monotonic() + context.budget_s
+    candidate = _Candidate(subsample(subject, MOST_ROWS), context.calibrator)
+    margin = QUALITY * candidate.error
     found: list[Measurement] = []
     unsettled: dict[str, str] = {}
-    for part in _parts(whole, ground):
+    for part in _parts(candidate, context):
         if monotonic() >= until:
             unsettled[part.name] = "no time to measure without it"
             continue
         try:
-            found += whole.beside(part.made())
+            found += candidate.measure_without(part.made())
         except (EngineError, NotApplicable) as reason:
-            unsettled[part.name] = f"nothing answers without it: {reason.what}"
+            unsettled[part.name] = f"no model answers without it: {reason.what}"
     if not found and not unsettled:
-        raise NotApplicable("it is the model as it came, and nothing could be left out")
-    return [*found, *_words(found, unsettled, margin=margin, n_rows=len(whole.subject.rows))]
+        raise NotApplicable("it is the baseline: there is no part to leave out")
+    return [*found, *_name_parts(found, unsettled, margin=margin, n_rows=len(candidate.subject.rows))]
 
 
-class _Whole:
+class _Candidate:
     """The variant with its calibrator: the reference for measurements without a part."""
 
     def __init__(self, subject: Comparison, calibrator: Calibrator) -> None:
@@ -101,16 +101,18 @@ class _Whole:
         """Return the errors of these answers, paired with those of the whole."""
         return errors_of_answers(self.subject, answers, self.scores)
 
-    def beside(self, less: _Less) -> list[Measurement]:
+    def measure_without(self, without: _Without) -> list[Measurement]:
         """Measure the loss of quality without the part and, if another model answers, of time and CPU time."""
-        errors = self.errors(less.answers)
-        found = [mean_measurement(f"{errors.name}.drop", errors.lost, errors.blocks, errors.bounds)]
-        if less.model is not None:
-            found += measure_savings(self.model, less.model, self.subject.rows, rounds=ROUNDS)
-        return [replace(each, name=f"components.{each.name}", slice=less.name) for each in found]
+        errors = self.errors(without.answers)
+        found = [mean_measurement(f"{errors.name}.drop", errors.increase, errors.blocks, errors.bounds)]
+        if without.model is not None:
+            found += measure_savings(self.model, without.model, self.subject.rows, rounds=ROUNDS)
+        return [
+            replace(measurement, name=f"components.{measurement.name}", slice=without.name) for measurement in found
+        ]
 
 
-class _Less(NamedTuple):
+class _Without(NamedTuple):
     """Name of a part, the answers (n, k) without it, and the model that gives them if its time differs."""
 
     name: str
@@ -120,32 +122,32 @@ class _Less(NamedTuple):
 
 class _Part(NamedTuple):
     name: str
-    made: Callable[[], _Less]
+    made: Callable[[], _Without]
 
 
-def _parts(whole: _Whole, ground: AuditContext) -> Iterator[_Part]:
-    variant = whole.subject.variant
-    if whole.is_calibrated:
-        yield _Part("calibrator", lambda: _Less("calibrator", whole.subject.scores, whole.subject.model))
-    if ground.origin and ground.bench and variant.steps:
-        bench = ground.bench()
-        for part in iter_components(variant, ground.origin, bench):
-            yield _Part(part.name, partial(_rebuilt, part, bench, whole))
-    groups = [(f"view {view.name}", view.columns) for view in ground.views]
-    for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in ground.together)]:
-        yield _Part(name, partial(_missing, name, columns, whole))
+def _parts(candidate: _Candidate, context: AuditContext) -> Iterator[_Part]:
+    variant = candidate.subject.variant
+    if candidate.is_calibrated:
+        yield _Part("calibrator", lambda: _Without("calibrator", candidate.subject.scores, candidate.subject.model))
+    if context.origin and context.bench and variant.steps:
+        bench = context.bench()
+        for part in iter_components(variant, context.origin, bench):
+            yield _Part(part.name, partial(_rebuilt, part, bench, candidate))
+    groups = [(f"view {view.name}", view.columns) for view in context.views]
+    for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in context.together)]:
+        yield _Part(name, partial(_missing, name, columns, candidate))
 
 
-def _rebuilt(part: Component, bench: TransformContext, whole: _Whole) -> _Less:
+def _rebuilt(part: Component, bench: TransformContext, candidate: _Candidate) -> _Without:
     name, variant = rebuild_without(part, bench)
-    model = whole.calibrated(open_variant(variant, bench.blobs))
-    return _Less(name, model.predict(whole.subject.rows), model)
+    model = candidate.calibrated(open_variant(variant, bench.blobs))
+    return _Without(name, model.predict(candidate.subject.rows), model)
 
 
-def _missing(name: str, columns: Sequence[str], whole: _Whole) -> _Less:
-    rows = whole.subject.rows.copy()
-    rows[:, [whole.subject.variant.signature.names.index(column) for column in columns]] = np.nan
-    return _Less(name, whole.model.predict(rows))
+def _missing(name: str, columns: Sequence[str], candidate: _Candidate) -> _Without:
+    rows = candidate.subject.rows.copy()
+    rows[:, [candidate.subject.variant.signature.names.index(column) for column in columns]] = np.nan
+    return _Without(name, candidate.model.predict(rows))
 
 
 class _Calibrated:
@@ -158,30 +160,41 @@ class _Calibrated:
         return self._calibrate(self._model.predict(rows))
 
 
-def _words(
+def _name_parts(
     found: Sequence[Measurement], unsettled: Mapping[str, str], *, margin: float, n_rows: int
 ) -> list[Measurement]:
     """Name the harmful, useless and undecided parts, with what would decide."""
-    asked = [each for each in found if _SHOWN_ALONE not in each.name]
-    alpha = ALPHA / max(len(asked), 1)
-    words: dict[str, dict[str, str]] = {"harmful": {}, "nothing": {}, "unsettled": dict(unsettled)}
-    for part in dict.fromkeys(each.slice for each in asked):
-        said = _said([each for each in asked if each.slice == part], margin, alpha)
-        if said is not None:
-            words[said[0]][part] = said[1]
-    return [each for word, parts in words.items() for each in flag_parts(f"components.{word}", parts, n_rows=n_rows)]
+    compared = [measurement for measurement in found if _SHOWN_ALONE not in measurement.name]
+    alpha = ALPHA / max(len(compared), 1)
+    claims: dict[str, dict[str, str]] = {"harmful": {}, "nothing": {}, "unsettled": dict(unsettled)}
+    for part in dict.fromkeys(measurement.slice for measurement in compared):
+        claim = _classify([measurement for measurement in compared if measurement.slice == part], margin, alpha)
+        if claim is not None:
+            claims[claim[0]][part] = claim[1]
+    return [
+        measurement
+        for word, parts in claims.items()
+        for measurement in flag_parts(f"components.{word}", parts, n_rows=n_rows)
+    ]
 
 
-def _said(found: Sequence[Measurement], quality: float, alpha: float) -> tuple[str, str] | None:
+def _classify(found: Sequence[Measurement], quality: float, alpha: float) -> tuple[str, str] | None:
     """Return the word for a part and the reason; None for a part that makes something better."""
-    margins = [TIME if each.unit == "x" else quality for each in found]
-    sides = [classify_difference(log_ratio(each), margin, alpha) for each, margin in zip(found, margins, strict=True)]
+    margins = [TIME if measurement.unit == "x" else quality for measurement in found]
+    sides = [
+        classify_difference(log_ratio(measurement), margin, alpha)
+        for measurement, margin in zip(found, margins, strict=True)
+    ]
     if "gained" in sides:
         return None
     if "open" in sides:
-        open_ones = (at for at, each in enumerate(sides) if each == "open")
+        open_ones = (at for at, side in enumerate(sides) if side == "open")
         return "unsettled", "; ".join(describe_needed_data(found[at], margins[at], alpha) for at in open_ones)
     if "lost" in sides:
-        lost = (f"{each.name} {each.value:.3g}" for each, where in zip(found, sides, strict=True) if where == "lost")
-        return "harmful", f"worse with it, and nothing is better: {', '.join(lost)}"
+        lost = (
+            f"{measurement.name} {measurement.value:.3g}"
+            for measurement, where in zip(found, sides, strict=True)
+            if where == "lost"
+        )
+        return "harmful", f"worse with it, and nothing better: {', '.join(lost)}"
     return "nothing", f"no error changes by {QUALITY:.0%}, and no time or cost by {TIME:.0%}"

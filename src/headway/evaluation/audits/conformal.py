@@ -41,13 +41,13 @@ class _Form:
 
     name: str
     values: Floats
-    told: Callable[[Floats], tuple[Floats, Bools]]
+    evaluate_sets: Callable[[Floats], tuple[Floats, Bools]]
     size: str
     most: float
     blocks: Blocks
 
 
-def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
+def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     """Measure the coverage and size of adaptive conformal sets with a target of 90 %.
 
     Measures, over all rows, by month and by slice:
@@ -65,10 +65,10 @@ def plugin(subject: Comparison, ground: AuditContext) -> list[Measurement]:
     NotApplicable
         For another task, and if there are no more than 8 groups.
     """
-    found = [each for form in _forms(subject) for each in _measured(form, subject, ground)]
+    found = [measurement for form in _forms(subject) for measurement in _measured(form, subject, context)]
     if not found:
         raise NotApplicable(
-            f"sets are asked from group {_FEWEST + PLAN.delay + 1} on, there are {len(np.unique(subject.groups))}"
+            f"conformal sets are evaluated from group {_FEWEST + PLAN.delay + 1} on, there are {len(np.unique(subject.groups))} groups"
         )
     return found
 
@@ -81,8 +81,8 @@ def _forms(subject: Comparison) -> list[_Form]:
         chance = np.random.default_rng(0).random(len(several.labels))
         drawn = aps_scores(several.scores, several.labels, chance)
         plain = _classes(several.scores, several.labels, several.blocks)
-        told = _told(several.scores, several.labels, aps_sets)
-        return [plain, replaced(plain, name="conformal.aps", values=drawn, told=told)]
+        evaluate_sets = _set_evaluator(several.scores, several.labels, aps_sets)
+        return [plain, replaced(plain, name="conformal.aps", values=drawn, evaluate_sets=evaluate_sets)]
     answers = binary_answers(subject)
     return [_classes(two_class_probabilities(answers.scores), answers.labels.astype(np.int64), answers)]
 
@@ -91,21 +91,21 @@ def _classes(scores: Floats, labels: Ints, blocks: Blocks) -> _Form:
     return _Form(
         name="conformal",
         values=lac_scores(scores, labels),
-        told=_told(scores, labels, lac_sets),
+        evaluate_sets=_set_evaluator(scores, labels, lac_sets),
         size="size",
         most=float(scores.shape[1]),
         blocks=blocks,
     )
 
 
-def _told(
+def _set_evaluator(
     scores: Floats, labels: Ints, sets: Callable[[Floats, Floats], Bools]
 ) -> Callable[[Floats], tuple[Floats, Bools]]:
-    def told(limits: Floats) -> tuple[Floats, Bools]:
+    def evaluate_sets(limits: Floats) -> tuple[Floats, Bools]:
         found = sets(scores, limits)
         return found.sum(axis=1).astype(np.float64), found[np.arange(len(labels)), labels]
 
-    return told
+    return evaluate_sets
 
 
 def _distances(subject: Comparison) -> _Form:
@@ -114,21 +114,21 @@ def _distances(subject: Comparison) -> _Form:
     return _Form(
         name="conformal",
         values=values,
-        told=lambda limits: (2 * limits, values <= limits),
+        evaluate_sets=lambda limits: (2 * limits, values <= limits),
         size="width",
         most=UNBOUNDED[1],
         blocks=blocks,
     )
 
 
-def _measured(form: _Form, subject: Comparison, ground: AuditContext) -> list[Measurement]:
+def _measured(form: _Form, subject: Comparison, context: AuditContext) -> list[Measurement]:
     every = np.ones(len(form.values), dtype=np.bool_)
-    limits, asked = _limits(form, every)
-    months = {} if ground.months is None else {"month": ground.months}
+    limits, eligible = _limits(form, every)
+    months = {} if context.months is None else {"month": context.months}
     parts = [("", every), *_parts(months)]
-    found = [each for said, inside in parts for each in _of(form, limits, asked & inside, said)]
-    for said, inside in _parts(subject.slices):
-        found += _of(form, *_limits(form, inside), said)
+    found = [measurement for label, inside in parts for measurement in _of(form, limits, eligible & inside, label)]
+    for label, inside in _parts(subject.slices):
+        found += _of(form, *_limits(form, inside), label)
     return found
 
 
@@ -141,28 +141,30 @@ def _parts(columns: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
 def _limits(form: _Form, inside: Bools) -> tuple[Floats, Bools]:
     """Return a limit for each row inside, computed from the rows inside alone, and the evaluated rows; both (n,)."""
     groups = np.unique(form.blocks.groups[inside], return_inverse=True)[1]
-    limits, asked = np.full(len(inside), np.inf), np.zeros(len(inside), dtype=np.bool_)
+    limits, eligible = np.full(len(inside), np.inf), np.zeros(len(inside), dtype=np.bool_)
     limits[inside] = adaptive_limits(form.values[inside], groups, PLAN)
-    asked[inside] = groups >= _FEWEST + PLAN.delay
-    return limits, asked
+    eligible[inside] = groups >= _FEWEST + PLAN.delay
+    return limits, eligible
 
 
-def _of(form: _Form, limits: Floats, asked: Bools, said: str) -> list[Measurement]:
+def _of(form: _Form, limits: Floats, eligible: Bools, label: str) -> list[Measurement]:
     """Return coverage and size over the evaluated rows; nothing if there are none."""
-    if not asked.any():
+    if not eligible.any():
         return []
-    sizes, held = form.told(limits)
-    ends = asked & np.isfinite(sizes)
+    sizes, held = form.evaluate_sets(limits)
+    ends = eligible & np.isfinite(sizes)
     coverage = RowStatistic(
-        name=f"{form.name}.coverage", values=held.astype(np.float64), among=asked, bounds=SHARE, blocks=form.blocks
+        name=f"{form.name}.coverage", values=held.astype(np.float64), among=eligible, bounds=SHARE, blocks=form.blocks
     )
-    found = [subset_mean(coverage, asked)]
+    found = [subset_mean(coverage, eligible)]
     if ends.any():
         known = np.where(ends, sizes, 0.0)
         size = replaced(coverage, name=f"{form.name}.{form.size}", values=known, bounds=(0.0, form.most))
         found.append(subset_mean(size, ends))
-    endless = int((asked & ~ends).sum())
+    endless = int((eligible & ~ends).sum())
     if endless:
-        method = "rows whose interval has no end, since the last ones missed too often"
-        found.append(exact_measurement(f"{form.name}.endless", float(endless), n_rows=int(asked.sum()), method=method))
-    return [replace(each, slice=said) for each in found]
+        method = "rows with an infinite interval, since recent ones missed too often"
+        found.append(
+            exact_measurement(f"{form.name}.endless", float(endless), n_rows=int(eligible.sum()), method=method)
+        )
+    return [replace(measurement, slice=label) for measurement in found]

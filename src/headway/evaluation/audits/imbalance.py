@@ -40,7 +40,7 @@ class _Treated:
     threshold: float
 
 
-def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
+def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     """Measure what treating a rare class changes, compared with doing nothing.
 
     `imbalance.base_rate` is measured for every binary model. If the rarer class has less than a tenth of the rows, the
@@ -60,32 +60,32 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     NotApplicable
         If the task is not binary.
     """
-    until = monotonic() + ground.budget_s
+    until = monotonic() + context.budget_s
     answers = binary_answers(subject)
     rate = mean_measurement("imbalance.base_rate", answers.labels, answers, SHARE)
     if not 0 < min(rate.value, 1 - rate.value) < RARE:
         return [rate]
-    lesson = ground.train()
-    if ground.weigh is None or lesson is None:
+    training_data = context.train()
+    if context.weigh is None or training_data is None:
         hint = "def train(rows, labels, *, seed=0)"
-        return [rate, NotApplicable("nobody can train the model anew, so that weights were not tried", hint=hint)]
-    learned = float(lesson.labels.mean())
+        return [rate, NotApplicable("the model cannot be retrained, so class weights were not evaluated", hint=hint)]
+    learned = float(training_data.labels.mean())
     found: dict[tuple[str, str], list[Measurement]] = {}
     for seed in range(SEEDS):
         if seed and monotonic() >= until:
             break
-        plain, even = (ground.weigh(alike, seed).predict(subject.rows)[:, 0] for alike in (False, True))
+        plain, balanced = (context.weigh(alike, seed).predict(subject.rows)[:, 0] for alike in (False, True))
         before = _Treated(name=BASELINE, scores=plain, threshold=subject.threshold)
-        for each in (before, *_treatments(before, even, learned)):
-            for measured in _measured(answers, before, each, subject.costs):
+        for treated in (before, *_treatments(before, balanced, learned)):
+            for measured in _measured(answers, before, treated, subject.costs):
                 found.setdefault((measured.name, measured.slice), []).append(measured)
-    return [rate, *(_over_seeds(each) for each in found.values())]
+    return [rate, *(_over_seeds(same) for same in found.values())]
 
 
-def _treatments(before: _Treated, even: Floats, learned: float) -> Iterator[_Treated]:
+def _treatments(before: _Treated, balanced: Floats, learned: float) -> Iterator[_Treated]:
     """Yield each treatment of the retrained model; `even` are the scores of one trained with balanced classes."""
-    yield replace(before, name=WEIGHTS, scores=even)
-    yield replace(before, name=CORRECTED, scores=adjust_to_prior(even, HALF, learned))
+    yield replace(before, name=WEIGHTS, scores=balanced)
+    yield replace(before, name=CORRECTED, scores=adjust_to_prior(balanced, HALF, learned))
     share = estimate_prior(before.scores, learned)
     yield replace(before, name=MOVED, scores=adjust_to_prior(before.scores, learned, share))
     yield replace(before, name=PLAIN, threshold=HALF)
@@ -95,22 +95,24 @@ def _measured(
     answers: BinaryAnswers, before: _Treated, after: _Treated, costs: tuple[float, float]
 ) -> Iterator[Measurement]:
     """Yield the measurements of a treatment and, unless it is the baseline, the paired drops."""
-    most = max(costs)
-    spans = {"brier": (SHARE, CHANGE), "cost": ((0.0, most), (-most, most))}
+    max_cost = max(costs)
+    spans = {"brier": (SHARE, CHANGE), "cost": ((0.0, max_cost), (-max_cost, max_cost))}
     rows = [
         {
-            "brier": np.square(each.scores - answers.labels),
-            "cost": decision_costs(answers.labels, each.scores >= each.threshold, costs),
+            "brier": np.square(treated.scores - answers.labels),
+            "cost": decision_costs(answers.labels, treated.scores >= treated.threshold, costs),
         }
-        for each in (before, after)
+        for treated in (before, after)
     ]
     found = [mean_measurement(f"imbalance.{name}", rows[1][name], answers, spans[name][0]) for name in spans]
     lost = [
         mean_measurement(f"imbalance.{name}.drop", rows[1][name] - rows[0][name], answers, spans[name][1])
         for name in spans
     ]
-    score, change = (Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=each) for each in (SHARE, CHANGE))
-    shares = [_shares(answers, each) for each in (before, after)]
+    score, change = (
+        Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
+    )
+    shares = [_shares(answers, treated) for treated in (before, after)]
     for name, (value, without) in shares[1].items():
         was, was_without = shares[0][name]
         sign = 1 if name == "false_positive_rate" else -1
@@ -118,8 +120,8 @@ def _measured(
         lost.append(
             jackknife_interval(f"imbalance.{name}.drop", sign * (value - was), sign * (without - was_without), change)
         )
-    told = found if after is before else [*found, *lost]
-    yield from (changed(each, slice=after.name) for each in told)
+    measurements = found if after is before else [*found, *lost]
+    yield from (changed(measurement, slice=after.name) for measurement in measurements)
 
 
 def _shares(answers: BinaryAnswers, treated: _Treated) -> dict[str, tuple[float, Floats]]:
@@ -128,7 +130,7 @@ def _shares(answers: BinaryAnswers, treated: _Treated) -> dict[str, tuple[float,
     area = exact_auc(treated.scores, answers.labels, answers.weights)
     found = {"roc_auc": (area, leave_one_out_auc(score_table(treated.scores, answers)))}
     for name, among in (("recall", positive), ("false_positive_rate", ~positive)):
-        hits, rows = (answers.per_block(each.astype(np.float64)) for each in (yes & among, among))
+        hits, rows = (answers.per_block(mask.astype(np.float64)) for mask in (yes & among, among))
         found[name] = (float(hits.sum() / rows.sum()), (hits.sum() - hits) / np.maximum(rows.sum() - rows, 1))
     return found
 

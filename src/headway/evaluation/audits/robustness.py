@@ -34,7 +34,7 @@ KINDS: dict[str, Corruptor] = {
 }
 
 
-def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
+def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     """Measure the error on corrupted rows, of the variant and of the baseline.
 
     KIND is missing, unseen, stale, swapped, noise, unit or months; a slice names the feature and the corruption.
@@ -45,41 +45,41 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
 
     Slow models are evaluated on fewer rows. A kind is reported completely or not at all, so that no rule passes on a part.
     """
-    until = monotonic() + ground.budget_s
-    months = _months(subject, ground.months)
-    some = _asked(subject, ground)
-    inputs = build_corruption_inputs(some, ground)
+    until = monotonic() + context.budget_s
+    months = _months(subject, context.months)
+    some = _subsample_to_budget(subject, context)
+    inputs = build_corruption_inputs(some, context)
     found: list[Measurement | NotApplicable] = [*months]
-    for kind, faults in KINDS.items():
-        asked = list(faults(inputs))
+    for kind, corruptors in KINDS.items():
+        corruptions = list(corruptors(inputs))
         try:
-            found += _told(some, asked, until)
+            found += _measure_kind(some, corruptions, until)
         except NotApplicable as error:
-            message = f"robustness.{kind}, {len(asked)} alterations: {error.what}"
+            message = f"robustness.{kind}, {len(corruptions)} corruptions: {error.what}"
             found.append(NotApplicable(message, where=error.where, hint=error.hint))
     return found
 
 
-def _told(subject: Comparison, faults: Sequence[Corruption], until: float) -> list[Measurement]:
+def _measure_kind(subject: Comparison, corruptions: Sequence[Corruption], until: float) -> list[Measurement]:
     """Return all measurements of one kind; raise NotApplicable if time runs out, or an answer cannot be judged."""
     found: list[Measurement] = []
-    for fault in faults:
+    for corruption in corruptions:
         if monotonic() >= until:
-            raise NotApplicable("no time was left for all of them", hint="headway evaluate --budget 10m")
-        found += measure_robustness(subject, fault)
+            raise NotApplicable("time ran out before all were measured", hint="headway evaluate --budget 10m")
+        found += measure_robustness(subject, corruption)
     return found
 
 
-def _asked(subject: Comparison, ground: AuditContext) -> Comparison:
+def _subsample_to_budget(subject: Comparison, context: AuditContext) -> Comparison:
     """Subsample the rows to what both models can answer in time: 20,000, halved down to 1,250."""
     few = subsample(subject, FEWEST_ROWS)
-    inputs = build_corruption_inputs(few, ground)
-    count = sum(1 for faults in KINDS.values() for _ in faults(inputs))
+    inputs = build_corruption_inputs(few, context)
+    count = sum(1 for corruptors in KINDS.values() for _ in corruptors(inputs))
     a_row = time_per_row(few)
-    most = MOST_ROWS
-    while most > FEWEST_ROWS and count * most * a_row > ground.budget_s / 2:
-        most //= 2
-    return subsample(subject, most)
+    max_rows = MOST_ROWS
+    while max_rows > FEWEST_ROWS and count * max_rows * a_row > context.budget_s / 2:
+        max_rows //= 2
+    return subsample(subject, max_rows)
 
 
 def _months(subject: Comparison, months: SliceColumn | None) -> list[Measurement]:
@@ -90,32 +90,35 @@ def _months(subject: Comparison, months: SliceColumn | None) -> list[Measurement
         return []
     every = np.ones(len(subject.rows), dtype=np.bool_)
     lost = RowStatistic(
-        name="robustness.months.drop", values=errors.lost, among=every, bounds=errors.bounds, blocks=errors.blocks
+        name="robustness.months.drop", values=errors.increase, among=every, bounds=errors.bounds, blocks=errors.blocks
     )
     erred = replace(lost, name="robustness.months.excess", values=errors.variant, bounds=(0.0, errors.bounds[1]))
     found = []
     for code in codes:
         inside = months.codes == code
         both = (subset_minus_rest(erred, inside), subset_mean(lost, inside))
-        found += [named(each, slice=f"month={months.values[code]}") for each in both]
+        found += [named(measurement, slice=f"month={months.values[code]}") for measurement in both]
     return found
 
 
-def measure_robustness(subject: Comparison, fault: Corruption) -> list[Measurement]:
+def measure_robustness(subject: Comparison, corruption: Corruption) -> list[Measurement]:
     """Measure one corruption: `.excess`, `.drop`, and for a classifier the changed decisions and the AUC.
 
     `.drop` and `.decision_churn` compare with the baseline on the same corrupted rows, the others with the variant itself
     on the original rows.
     """
-    rows = fault.rows()
+    rows = corruption.rows()
     variant, reference = (_predict_or_nan(engine, rows, subject) for engine in (subject.model, subject.reference))
-    alone, beside = with_answers(subject, variant), with_answers(subject, variant, reference)
-    found = [_error_increase("excess", alone), _error_increase("drop", beside)]
+    alone, paired = with_answers(subject, variant), with_answers(subject, variant, reference)
+    found = [_error_increase("excess", alone), _error_increase("drop", paired)]
     if subject.variant.task != "regression":
-        found += [_changed_decisions("changed_decisions", alone), _changed_decisions("decision_churn", beside)]
+        found += [_changed_decisions("changed_decisions", alone), _changed_decisions("decision_churn", paired)]
     if subject.variant.task == "binary" and subject.labels.min() < subject.labels.max():
         found.append(_auc_decrease(alone))
-    return [named(each, name=f"robustness.{fault.kind}.{each.name}", slice=fault.what) for each in found]
+    return [
+        named(measurement, name=f"robustness.{corruption.kind}.{measurement.name}", slice=corruption.what)
+        for measurement in found
+    ]
 
 
 def _predict_or_nan(engine: Engine, rows: Floats, subject: Comparison) -> Floats:
@@ -128,7 +131,7 @@ def _predict_or_nan(engine: Engine, rows: Floats, subject: Comparison) -> Floats
 
 def _error_increase(name: str, subject: Comparison) -> Measurement:
     errors = compute_row_errors(subject)
-    return mean_measurement(name, errors.lost, errors.blocks, errors.bounds)
+    return mean_measurement(name, errors.increase, errors.blocks, errors.bounds)
 
 
 def _changed_decisions(name: str, subject: Comparison) -> Measurement:

@@ -39,7 +39,7 @@ class _Started(NamedTuple):
     memory_mb: float
 
 
-def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
+def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     """Measure `start.seconds` and `start.memory_mb` (resident, of the process): medians of 11 starts with a warm disk cache.
 
     Raises
@@ -48,10 +48,10 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
         If the system does not report the memory of a process, there is no row, or no time for 11 starts.
     """
     if not Path("/proc/self/status").exists():
-        raise NotApplicable("this system has no /proc that says what a process holds")
+        raise NotApplicable("this system does not report the memory of processes in /proc")
     if not len(subject.rows):
-        raise NotApplicable("there is no row to answer")
-    starts = _starts(subject, ground)
+        raise NotApplicable("there are no rows")
+    starts = _starts(subject, context)
     seconds, memory = np.array(starts).T
     return [
         replace(median_interval("start.seconds", seconds, of="starts"), unit="s"),
@@ -59,11 +59,11 @@ def plugin(subject: Comparison, ground: AuditContext) -> MetricResults:
     ]
 
 
-def _starts(subject: Comparison, ground: AuditContext) -> list[_Started]:
-    until = monotonic() + ground.budget_s
+def _starts(subject: Comparison, context: AuditContext) -> list[_Started]:
+    until = monotonic() + context.budget_s
     with tempfile.TemporaryDirectory() as folder:
         artifact, row = Path(folder, "artifact"), Path(folder, "row.npy")
-        artifact.write_bytes(ground.blobs.get(subject.variant.artifact.digest))
+        artifact.write_bytes(context.blobs.get(subject.variant.artifact.digest))
         np.save(row, subject.rows[:1])
         variant = subject.variant
         settings = msgspec.to_builtins(variant.settings)
@@ -81,7 +81,7 @@ def _start(order: dict[str, object]) -> _Started:
     run = subprocess.run([sys.executable, "-c", _ASK, json.dumps(order)], capture_output=True, text=True)
     seconds = perf_counter() - began
     if run.returncode:
-        lines = run.stderr.strip().splitlines() or ["no word"]
-        said = next((line for line in reversed(lines) if line[:1].strip()), lines[-1])
-        raise EngineError(f"the model does not answer in a process of its own: {said}", hint="headway doctor")
+        lines = run.stderr.strip().splitlines() or ["no output"]
+        reason = next((line for line in reversed(lines) if line[:1].strip()), lines[-1])
+        raise EngineError(f"the model fails in a new process: {reason}", hint="headway doctor")
     return _Started(seconds, float(run.stdout))

@@ -43,16 +43,16 @@ def _logs(scores: Floats) -> tuple[Floats, Floats]:
 
 def _rising(design: Floats, labels: Floats, *, n_slopes: int) -> list[float]:
     """Fit coefficients, the first `n_slopes` of which are at least 0; a column with a negative one is dropped."""
-    kept = np.ones(design.shape[1], dtype=np.bool_)
+    kept_columns = np.ones(design.shape[1], dtype=np.bool_)
     found = np.zeros(design.shape[1])
-    while kept.any():
-        start = np.where(np.arange(len(kept)) < n_slopes, 1.0, 0.0)[kept]
+    while kept_columns.any():
+        start = np.where(np.arange(len(kept_columns)) < n_slopes, 1.0, 0.0)[kept_columns]
         found[:] = 0.0
-        found[kept] = fit_logistic(design[:, kept], platt_targets(labels), start=start)
+        found[kept_columns] = fit_logistic(design[:, kept_columns], platt_targets(labels), start=start)
         below = found[:n_slopes] < 0
         if not below.any():
             break
-        kept[int(np.argmin(found[:n_slopes]))] = False
+        kept_columns[int(np.argmin(found[:n_slopes]))] = False
     else:
         found[:] = 0.0
     return [float(value) for value in found]
@@ -67,7 +67,7 @@ def fit_isotonic(scores: Floats, labels: Floats) -> Calibrator:
     values = np.clip(isotonic_regression(ones / rows, rows), 0.0, 1.0)
     ends = np.ones(len(knots), dtype=np.bool_)  # within a level only its first and last score bend the line
     ends[1:-1] = (values[1:-1] != values[:-2]) | (values[1:-1] != values[2:])
-    return Calibrator(kind="isotonic", knots=_kept(knots, ends), values=_kept(values, ends))
+    return Calibrator(kind="isotonic", knots=_select(knots, ends), values=_select(values, ends))
 
 
 def isotonic_regression(values: Floats, weights: Floats) -> Floats:
@@ -94,9 +94,9 @@ def fit_venn_abers(scores: Floats, labels: Floats) -> Calibrator:
     knots, low, high = venn_abers_pairs(scores, labels)
     merged = (high / (1 - low + high)).clip(0.0, 1.0)
     bends = (merged[0:-2:2] != merged[1:-1:2]) | (merged[1:-1:2] != merged[2::2])
-    places = np.concatenate([[True], np.repeat(bends, 2)])
+    mask = np.concatenate([[True], np.repeat(bends, 2)])
     merged = np.maximum.accumulate(merged)  # rounding alone can make it fall
-    return Calibrator(kind="venn_abers", knots=_kept(knots, bends), values=_kept(merged, places))
+    return Calibrator(kind="venn_abers", knots=_select(knots, bends), values=_select(merged, mask))
 
 
 def venn_abers_pairs(scores: Floats, labels: Floats) -> tuple[Floats, Floats, Floats]:
@@ -149,8 +149,8 @@ def _by_score(scores: Floats, labels: Floats) -> tuple[Floats, Floats, Floats]:
     return knots, tally(codes, len(knots)), tally(codes, len(knots), labels)
 
 
-def _kept(values: Floats, places: Bools) -> tuple[float, ...]:
-    return tuple(values[places].tolist())
+def _select(values: Floats, mask: Bools) -> tuple[float, ...]:
+    return tuple(values[mask].tolist())
 
 
 Fit = Callable[[Floats, Floats, Ints], Calibrator]
@@ -193,10 +193,10 @@ def choose_calibrator(
     if not early.any():
         return Calibrator()
     found: Fit | None = None
-    least = float(np.square(scores[~early] - labels[~early]).mean())
+    lowest = float(np.square(scores[~early] - labels[~early]).mean())
     for fit in fits.values():
-        repaired = calibration_function(fit(scores[early], labels[early], groups[early]))(scores[~early])
-        loss = float(np.square(repaired - labels[~early]).mean())
-        if loss < least:
-            found, least = fit, loss
+        recalibrated = calibration_function(fit(scores[early], labels[early], groups[early]))(scores[~early])
+        loss = float(np.square(recalibrated - labels[~early]).mean())
+        if loss < lowest:
+            found, lowest = fit, loss
     return found(scores, labels, groups) if found else Calibrator()

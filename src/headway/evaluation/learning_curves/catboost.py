@@ -23,11 +23,11 @@ class CatBoost:
 
     def __call__(self, model: Any) -> None:
         """Evaluate the rounds of a fitted model that are due."""
-        self._recorder.told("catboost", sorted(model.get_params().items()))
+        self._recorder.set_recipe("catboost", sorted(model.get_params().items()))
         for number in range(1, model.tree_count_ + 1):
             if self._recorder.due(number, final=number == model.tree_count_):
                 seconds = self._seconds[number - 1] if number <= len(self._seconds) else nan
-                self._recorder.look(number, _after(model, number), seconds=seconds)
+                self._recorder.evaluate(number, _after(model, number), seconds=seconds)
 
 
 def _after(model: Any, number: int) -> Any:

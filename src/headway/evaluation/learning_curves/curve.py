@@ -61,7 +61,7 @@ class ProjectCurve:
         """Return the curve for a training that reads these columns."""
         self._curve = Curve(_curve_data(self._held_out, signature), _curve_data(self._learned, signature))
         datasets = {"held_out": self._held_out, "learned": self._learned}
-        self._curve.digests |= {name: table_digest(each.table) for name, each in datasets.items()}
+        self._curve.digests |= {name: table_digest(dataset.table) for name, dataset in datasets.items()}
         return self._curve
 
     @property

@@ -45,7 +45,7 @@ class CurveData:
         """Name of the error that the curve shows."""
         return "mse" if self.task == "regression" else "log_loss"
 
-    def look(self, answers: Any) -> tuple[tuple[Measurement, ...], Floats]:
+    def evaluate(self, answers: Any) -> tuple[tuple[Measurement, ...], Floats]:
         """Evaluate answers of shape (n,), (n, 1) or (n, k).
 
         Returns
@@ -59,11 +59,13 @@ class CurveData:
         NotApplicable
             If the answers do not fit the task.
         """
-        said = np.asarray(answers, dtype=np.float64).reshape(len(self.labels), -1)
-        values = _MEASURES[self.task](self._checked(said), self.labels)
-        found = [mean_measurement(name, each, self.blocks, bounds) for name, (each, bounds) in values.items()]
+        answers = np.asarray(answers, dtype=np.float64).reshape(len(self.labels), -1)
+        values = _MEASURES[self.task](self._checked(answers), self.labels)
+        found = [
+            mean_measurement(name, row_values, self.blocks, bounds) for name, (row_values, bounds) in values.items()
+        ]
         if self.task == "binary" and self.labels.min() < self.labels.max():
-            found.append(self._ranking(said[:, -1]))
+            found.append(self._ranking(answers[:, -1]))
         return tuple(found), self.blocks.per_block(values[self.error][0])
 
     def between(self, sums: Floats) -> Measurement:
@@ -73,17 +75,17 @@ class CurveData:
         value = float(sums.sum() / rows.sum())
         return jackknife_interval(f"{self.error}.ahead", value, leave_one_out_mean(sums, rows), sample)
 
-    def _checked(self, said: Floats) -> Floats:
-        if not np.isfinite(said).all():
-            raise NotApplicable("answers are no numbers")
-        if self.task != "regression" and (said.min() < -1e-6 or said.max() > 1 + 1e-6):
+    def _checked(self, answers: Floats) -> Floats:
+        if not np.isfinite(answers).all():
+            raise NotApplicable("answers are not finite")
+        if self.task != "regression" and (answers.min() < -1e-6 or answers.max() > 1 + 1e-6):
             raise NotApplicable(
-                f"answers from {said.min():.3g} to {said.max():.3g} are no probabilities",
-                hint="let the model answer probabilities; of torch, give end=torch.sigmoid",
+                f"answers from {answers.min():.3g} to {answers.max():.3g} are not probabilities",
+                hint="let the model return probabilities; for torch, pass end=torch.sigmoid",
             )
-        if self.task == "multiclass" and self.labels.max() >= said.shape[1]:
-            raise NotApplicable(f"answers for {said.shape[1]} classes, and labels of {int(self.labels.max()) + 1}")
-        return said
+        if self.task == "multiclass" and self.labels.max() >= answers.shape[1]:
+            raise NotApplicable(f"answers for {answers.shape[1]} classes, and labels of {int(self.labels.max()) + 1}")
+        return answers
 
     def _ranking(self, scores: Floats) -> Measurement:
         blocks = self.blocks
@@ -106,25 +108,25 @@ def build_curve_data(
     )
 
 
-def _binary(said: Floats, labels: Floats) -> Values:
-    scores = np.clip(said[:, -1], 0.0, 1.0)
+def _binary(answers: Floats, labels: Floats) -> Values:
+    scores = np.clip(answers[:, -1], 0.0, 1.0)
     return {
         "log_loss": (log_loss(scores, labels), (0.0, MAX_LOG_LOSS)),
         "brier": (np.square(scores - labels), SHARE),
     }
 
 
-def _multiclass(said: Floats, labels: Floats) -> Values:
+def _multiclass(answers: Floats, labels: Floats) -> Values:
     codes = labels.astype(np.int64)
-    of_truth = said[np.arange(len(codes)), codes]
+    of_truth = answers[np.arange(len(codes)), codes]
     return {
         "log_loss": (-np.log(np.maximum(of_truth, MIN_PROBABILITY)), (0.0, MAX_LOG_LOSS)),
-        "brier": (brier_scores(said, codes), (0.0, 2.0)),
+        "brier": (brier_scores(answers, codes), (0.0, 2.0)),
     }
 
 
-def _regression(said: Floats, labels: Floats) -> Values:
-    return {"mse": (np.square(said[:, 0] - labels), (0.0, UNBOUNDED[1]))}
+def _regression(answers: Floats, labels: Floats) -> Values:
+    return {"mse": (np.square(answers[:, 0] - labels), (0.0, UNBOUNDED[1]))}
 
 
 _MEASURES: dict[str, Callable[[Floats, Floats], Values]] = {

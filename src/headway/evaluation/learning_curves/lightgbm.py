@@ -18,5 +18,5 @@ class LightGBM:
         """Evaluate the booster if the round is due, or the last one."""
         number = env.iteration + 1
         if self._recorder.due(number, final=number == env.end_iteration):
-            self._recorder.told("lightgbm", sorted(env.params.items()))
-            self._recorder.look(number, lambda rows: env.model.predict(to_numpy(rows), num_iteration=-1))
+            self._recorder.set_recipe("lightgbm", sorted(env.params.items()))
+            self._recorder.evaluate(number, lambda rows: env.model.predict(to_numpy(rows), num_iteration=-1))

@@ -59,7 +59,7 @@ class Recorder:
         """Start the clock of training."""
         self._began = perf_counter()
 
-    def told(self, library: str, recipe: object) -> None:
+    def set_recipe(self, library: str, recipe: object) -> None:
         """Record which library trains, and the digest of its configuration unless a recipe was given."""
         self.library = library
         self.digests["recipe"] = self.digests["recipe"] or digest_of(repr(recipe).encode())
@@ -78,29 +78,29 @@ class Recorder:
         """Tell whether a round (from 1) is to be evaluated; the final one always is, and none twice."""
         return not self._why and number > self.last and (final or number >= self._next)
 
-    def look(self, number: int, answer: Callable[[Any], Any], *, seconds: float | None = None) -> None:
+    def evaluate(self, number: int, answer: Callable[[Any], Any], *, seconds: float | None = None) -> None:
         """Evaluate the model after a round; `seconds` of training at that round, by default those until now."""
         at, began = self.now if seconds is None else seconds, perf_counter()
         try:
-            self._look(number, answer, None if math.isnan(at) else at)
+            self._evaluate(number, answer, None if math.isnan(at) else at)
         except NotApplicable as error:
             self._why = str(error)
         self.spent += perf_counter() - began
         self._until = max(self._until, 0.0 if math.isnan(at) else at)
         self._next = number + self.every if self.every else max(number + 1, math.ceil(number * STEP))
 
-    def _look(self, number: int, answer: Callable[[Any], Any], seconds: float | None) -> None:
-        found, sums = self.held_out.look(answer(self.held_out.rows))
-        own, own_sums = self.learned.look(answer(self.learned.rows)) if self.learned else ((), None)
+    def _evaluate(self, number: int, answer: Callable[[Any], Any], seconds: float | None) -> None:
+        found, sums = self.held_out.evaluate(answer(self.held_out.rows))
+        own, own_sums = self.learned.evaluate(answer(self.learned.rows)) if self.learned else ((), None)
         self._rounds.append(Round(number=number, held_out=found, learned=own, seconds=seconds))
         self._sums.append((sums, own_sums))
 
     def record(self) -> LearningCurve:
         """Return the curve so far, with every round compared with the last."""
-        rounds = tuple(self._beside_last(place) for place in range(len(self._rounds)))
+        rounds = tuple(self._compare_with_last(index) for index in range(len(self._rounds)))
         reading = diagnose(rounds, self.held_out.error)
         if self._why or not rounds:
-            reading = Reading(answer="not drawn", why=self._why or "no round was looked at")
+            reading = Reading(answer="not drawn", why=self._why or "no round was evaluated")
         return LearningCurve(
             library=self.library,
             error=self.held_out.error,
@@ -111,15 +111,15 @@ class Recorder:
             **self.digests,
         )
 
-    def _beside_last(self, place: int) -> Round:
-        if place == len(self._rounds) - 1:
-            return self._rounds[place]
-        (sums, own), (last, last_own) = self._sums[place], self._sums[-1]
+    def _compare_with_last(self, index: int) -> Round:
+        if index == len(self._rounds) - 1:
+            return self._rounds[index]
+        (sums, own), (last, last_own) = self._sums[index], self._sums[-1]
         own_ahead = None
         if self.learned is not None and own is not None and last_own is not None:
             own_ahead = self.learned.between(own - last_own)
         return replace(
-            self._rounds[place],
+            self._rounds[index],
             ahead=self.held_out.between(sums - last),
             learned_ahead=own_ahead,
         )
@@ -134,10 +134,10 @@ TAIL = 0.8
 def diagnose(rounds: Sequence[Round], error: str) -> Reading:
     """Diagnose from the curve whether more rounds, or fewer, would help; undecided if the intervals leave it open."""
     if len(rounds) < 3:
-        return Reading(answer="undecided", why=f"{len(rounds)} looks are too few for a curve")
+        return Reading(answer="undecided", why=f"{len(rounds)} evaluated rounds are too few for a curve")
     *before, last = rounds
-    ends = {each.number: _simultaneous_interval(each.ahead, len(before)) for each in before if each.ahead}
-    if any(each.ahead is None or each.ahead.se is None for each in before):
+    ends = {point.number: _simultaneous_interval(point.ahead, len(before)) for point in before if point.ahead}
+    if any(point.ahead is None or point.ahead.se is None for point in before):
         groups = last.held_out[0].n_groups
         return Reading(answer="undecided", why=f"{groups} groups are too few: {MIN_GROUPS} at least")
     measured = last.error(error)
@@ -149,10 +149,10 @@ def diagnose(rounds: Sequence[Round], error: str) -> Reading:
 
 def _find_overfitting(before: Sequence[Round], ends: dict[int, tuple[float, float]]) -> Reading | None:
     """Find the best round since which the held-out error is shown to have grown."""
-    shown = [each for each in before if each.ahead and ends[each.number][1] < 0]
+    shown = [point for point in before if point.ahead and ends[point.number][1] < 0]
     if not shown:
         return None
-    best = min(shown, key=lambda each: each.ahead.value if each.ahead else 0.0)
+    best = min(shown, key=lambda point: point.ahead.value if point.ahead else 0.0)
     low, high = ends[best.number]
     fell = best.learned_ahead is not None and _simultaneous_interval(best.learned_ahead, len(before))[0] > 0
     return Reading(answer="memorises" if fell else "worsens", since=best.number, low=-high, high=-low)

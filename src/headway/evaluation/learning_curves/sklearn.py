@@ -23,23 +23,23 @@ class Sklearn:
 
     def __call__(self, model: Any) -> None:
         """Evaluate the rounds that were not evaluated yet."""
-        self._recorder.told(type(model).__name__, sorted(model.get_params().items(), key=str))
+        self._recorder.set_recipe(type(model).__name__, sorted(model.get_params().items(), key=str))
         staged = getattr(model, "staged_predict_proba", None) or getattr(model, "staged_predict", None)
         if staged is None:
             ask = getattr(model, "predict_proba", model.predict)
-            return self._recorder.look(self._recorder.last + 1, lambda rows: ask(_as_fitted(model, rows)))
+            return self._recorder.evaluate(self._recorder.last + 1, lambda rows: ask(_as_fitted(model, rows)))
         parts = [part for part in (self._recorder.held_out, self._recorder.learned) if part]
         stages = [np.stack(list(staged(_as_fitted(model, part.rows)))) for part in parts]
         for number in range(1, len(stages[0]) + 1):
             if self._recorder.due(number, final=number == len(stages[0])):
-                said = iter([each[number - 1] for each in stages])
-                self._recorder.look(number, _in_turn(said), seconds=nan)
+                answers = iter([stage[number - 1] for stage in stages])
+                self._recorder.evaluate(number, _in_turn(answers), seconds=nan)
         return None
 
 
-def _in_turn(said: Iterator[Any]) -> Callable[[Any], Any]:
+def _in_turn(answers: Iterator[Any]) -> Callable[[Any], Any]:
     """Return a function that gives these answers in turn, the held-out rows first."""
-    return lambda rows: next(said)
+    return lambda rows: next(answers)
 
 
 def _as_fitted(model: Any, rows: Any) -> Any:

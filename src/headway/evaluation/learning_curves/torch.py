@@ -15,10 +15,10 @@ class Torch:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    def __call__(self, module: Any, *, end: Callable[[Any], Any] = lambda said: said) -> None:
+    def __call__(self, module: Any, *, end: Callable[[Any], Any] = lambda answers: answers) -> None:
         """Evaluate the module in evaluation mode, and restore its mode."""
         torch = sys.modules["torch"]
-        self._recorder.told("torch", module)
+        self._recorder.set_recipe("torch", module)
         learns, first = module.training, next(iter(module.parameters()))
 
         def ask(rows: Any) -> Any:
@@ -28,6 +28,6 @@ class Torch:
 
         module.eval()
         try:
-            self._recorder.look(self._recorder.last + 1, ask)
+            self._recorder.evaluate(self._recorder.last + 1, ask)
         finally:
             module.train(learns)

@@ -31,16 +31,16 @@ class XGBoost:
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Evaluate the booster if the round is due; return False, so that training goes on."""
         if self._recorder.due(epoch + 1):
-            self._look(model, epoch + 1)
+            self._evaluate(model, epoch + 1)
         return False
 
     def after_training(self, model: Any) -> Any:
         """Evaluate the last round if that was not done."""
         number = model.num_boosted_rounds()
-        self._recorder.told("xgboost", model.save_config())
+        self._recorder.set_recipe("xgboost", model.save_config())
         if self._recorder.due(number, final=True):
-            self._look(model, number)
+            self._evaluate(model, number)
         return model
 
-    def _look(self, model: Any, number: int) -> None:
-        self._recorder.look(number, lambda rows: model.inplace_predict(to_numpy(rows), iteration_range=(0, number)))
+    def _evaluate(self, model: Any, number: int) -> None:
+        self._recorder.evaluate(number, lambda rows: model.inplace_predict(to_numpy(rows), iteration_range=(0, number)))

@@ -41,28 +41,32 @@ def plugin(subject: Comparison) -> list[Measurement]:
         If no sensitive column is declared, none has two values, or the task has several classes.
     """
     if not subject.sensitive_features:
-        raise NotApplicable("no columns of people are declared", where=WHERE, hint='sensitive_features = ["gender"]')
+        raise NotApplicable("no sensitive columns are declared", where=WHERE, hint='sensitive_features = ["gender"]')
     found = _regression(subject) if subject.variant.task == "regression" else _binary(subject)
     if not found:
-        raise NotApplicable(f"all rows are of one kind in {', '.join(subject.sensitive_features)}", where=WHERE)
+        raise NotApplicable(f"all rows have the same value in {', '.join(subject.sensitive_features)}", where=WHERE)
     return found
 
 
 def _groups(people: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
     """Yield the name and the rows of every sensitive group that has rows but not all of them."""
     for name, column in people.items():
-        for value, said in enumerate(column.values):
+        for value, label in enumerate(column.values):
             inside = column.codes == value
             if inside.any() and not inside.all():
-                yield f"{name}={said}", inside
+                yield f"{name}={label}", inside
 
 
 def _regression(subject: Comparison) -> list[Measurement]:
     blocks = build_blocks(subject)
     errors = subject.scores[:, 0] - subject.labels
     every = np.ones(blocks.n_rows, dtype=np.bool_)
-    asked = RowStatistic(name="bias.error", values=errors, among=every, bounds=UNBOUNDED, blocks=blocks)
-    return [each for said, inside in _groups(subject.sensitive_features) for each in _both(asked, said, inside)]
+    statistic = RowStatistic(name="bias.error", values=errors, among=every, bounds=UNBOUNDED, blocks=blocks)
+    return [
+        measurement
+        for label, inside in _groups(subject.sensitive_features)
+        for measurement in _both(statistic, label, inside)
+    ]
 
 
 def _binary(subject: Comparison) -> list[Measurement]:
@@ -75,25 +79,25 @@ def _binary(subject: Comparison) -> list[Measurement]:
         "bias.selection": (yes, every, SHARE),
         "bias.calibration": (answers.labels - answers.scores, every, CHANGE),
     }
-    asked = [
+    statistic = [
         RowStatistic(name=name, values=values, among=among, bounds=bounds, blocks=answers)
         for name, (values, among, bounds) in rates.items()
     ]
-    errors = replace(asked[-1], name="bias.ece", bounds=SHARE)
+    errors = replace(statistic[-1], name="bias.ece", bounds=SHARE)
     bins = score_bins(answers.scores)
     found = []
-    for said, inside in _groups(subject.sensitive_features):
-        found += [each for one in asked for each in _both(one, said, inside)]
-        found += _calibration_errors(errors, bins, said, inside)
+    for label, inside in _groups(subject.sensitive_features):
+        found += [measurement for one in statistic for measurement in _both(one, label, inside)]
+        found += _calibration_errors(errors, bins, label, inside)
     return found
 
 
-def _both(asked: RowStatistic, said: str, inside: Bools) -> list[Measurement]:
+def _both(statistic: RowStatistic, label: str, inside: Bools) -> list[Measurement]:
     """Return the mean of a group and its gap to the others; nothing if either has no eligible row."""
-    if not (asked.among & inside).any() or not (asked.among & ~inside).any():
+    if not (statistic.among & inside).any() or not (statistic.among & ~inside).any():
         return []
-    gap = _size(subset_minus_rest(asked, inside), asked.name)
-    return [named(each, slice=said) for each in (subset_mean(asked, inside), gap)]
+    gap = _size(subset_minus_rest(statistic, inside), statistic.name)
+    return [named(measurement, slice=label) for measurement in (subset_mean(statistic, inside), gap)]
 
 
 def _size(gap: Measurement, name: str) -> Measurement:
@@ -104,13 +108,13 @@ def _size(gap: Measurement, name: str) -> Measurement:
     return named(gap, name=f"{name}_gap", value=abs(gap.value), low=low, high=ends[1], bounds=bounds)
 
 
-def _calibration_errors(asked: RowStatistic, bins: Ints, said: str, inside: Bools) -> list[Measurement]:
+def _calibration_errors(statistic: RowStatistic, bins: Ints, label: str, inside: Bools) -> list[Measurement]:
     """Return the calibration error of a group and its gap to that of the others, with the same score bins."""
-    sample = subset_sample(asked, inside)
+    sample = subset_sample(statistic, inside)
     (value, without, held), (others, others_without, _) = (
-        subset_calibration_error(asked, bins, part) for part in (inside, ~inside)
+        subset_calibration_error(statistic, bins, part) for part in (inside, ~inside)
     )
-    own = t_interval(asked.name, jackknife_estimate(value, without, held=held), sample)
+    own = t_interval(statistic.name, jackknife_estimate(value, without, held=held), sample)
     apart = jackknife_estimate(value - others, without - others_without, held=held)
-    gap = t_interval(asked.name, apart, replace(sample, bounds=CHANGE))
-    return [named(each, slice=said) for each in (own, _size(gap, asked.name))]
+    gap = t_interval(statistic.name, apart, replace(sample, bounds=CHANGE))
+    return [named(measurement, slice=label) for measurement in (own, _size(gap, statistic.name))]

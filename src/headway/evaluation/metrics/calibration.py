@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace as other
+from dataclasses import replace as replace_fields
 
 import numpy as np
 from msgspec.structs import replace
@@ -62,18 +62,25 @@ def plugin(subject: Comparison) -> list[Measurement]:
     """
     answers = binary_answers(subject)
     table = bin_table(answers, BINS)
-    return [*_errors(table, answers), *_curve(table), *_decomposed(answers), *_biased(answers, subject.slices)]
+    return [
+        *_errors(table, answers),
+        *_curve(table),
+        *_decomposed(answers),
+        *_bias_measurements(answers, subject.slices),
+    ]
 
 
 def _errors(table: BinTable, answers: BinaryAnswers) -> list[Measurement]:
     """Return the calibration error, its drop against the baseline, and the probability shift."""
-    before = bin_table(other(answers, scores=answers.reference), BINS)
-    beside = bin_table(other(answers, labels=answers.reference), BINS)
-    (value, without), (reference, reference_without), (moved, moved_without) = map(_ece, (table, before, beside))
+    before = bin_table(replace_fields(answers, scores=answers.reference), BINS)
+    shifted = bin_table(replace_fields(answers, labels=answers.reference), BINS)
+    (value, without), (reference, reference_without), (moved, moved_without) = map(_ece, (table, before, shifted))
     share = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=SHARE)
     return [
         jackknife_interval("ece", value, without, share),
-        jackknife_interval("ece.drop", value - reference, without - reference_without, other(share, bounds=CHANGE)),
+        jackknife_interval(
+            "ece.drop", value - reference, without - reference_without, replace_fields(share, bounds=CHANGE)
+        ),
         jackknife_interval("probability_shift", moved, moved_without, share),
     ]
 
@@ -109,35 +116,38 @@ def _decomposed(answers: BinaryAnswers) -> list[Measurement]:
     The scores are compared with their isotonic regression and with the base rate. Both are least-squares fits, so that
     leaving out a group changes them in second order only: the intervals treat them as fixed.
     """
-    squares, repaired, constant = (
+    squares, recalibrated, constant = (
         np.square(scores - answers.labels)
-        for scores in (answers.scores, _repaired(answers), answers.mean(answers.labels))
+        for scores in (answers.scores, _recalibrated(answers), answers.mean(answers.labels))
     )
     return [
-        mean_measurement("brier.miscalibration", squares - repaired, answers, SHARE),
-        mean_measurement("brier.discrimination", constant - repaired, answers, _QUARTER),
+        mean_measurement("brier.miscalibration", squares - recalibrated, answers, SHARE),
+        mean_measurement("brier.discrimination", constant - recalibrated, answers, _QUARTER),
         mean_measurement("brier.uncertainty", constant, answers, _QUARTER),
     ]
 
 
-def _repaired(answers: BinaryAnswers) -> Floats:
+def _recalibrated(answers: BinaryAnswers) -> Floats:
     """Return the weighted isotonic regression at each score, float64 (n,)."""
     distinct, codes = np.unique(answers.scores, return_inverse=True)
-    rows, ones = (tally(codes, len(distinct), weighted(each, answers.weights)) for each in (None, answers.labels))
+    rows, ones = (tally(codes, len(distinct), weighted(values, answers.weights)) for values in (None, answers.labels))
     return isotonic_regression(ones / rows, rows)[codes]
 
 
-def _biased(answers: BinaryAnswers, slices: Mapping[str, SliceColumn]) -> list[Measurement]:
+def _bias_measurements(answers: BinaryAnswers, slices: Mapping[str, SliceColumn]) -> list[Measurement]:
     """Return observed minus predicted, overall and by slice, and the calibration error of each slice."""
     surplus = answers.labels - answers.scores
     every = np.ones(answers.n_rows, dtype=np.bool_)
     bias = RowStatistic(name="calibration.bias", values=surplus, among=every, bounds=CHANGE, blocks=answers)
-    error, bins = other(bias, name="calibration.ece", bounds=SHARE), score_bins(answers.scores)
+    error, bins = replace_fields(bias, name="calibration.ece", bounds=SHARE), score_bins(answers.scores)
     found = [subset_mean(bias, every)]
     for name, column in slices.items():
         for code in np.unique(column.codes).tolist():
             inside = column.codes == code
             value, without, held = subset_calibration_error(error, bins, inside)
             ece = t_interval(error.name, jackknife_estimate(value, without, held=held), subset_sample(error, inside))
-            found += [replace(each, slice=f"{name}={column.values[code]}") for each in (subset_mean(bias, inside), ece)]
+            found += [
+                replace(measurement, slice=f"{name}={column.values[code]}")
+                for measurement in (subset_mean(bias, inside), ece)
+            ]
     return found

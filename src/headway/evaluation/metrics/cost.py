@@ -19,7 +19,7 @@ def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
     CPU time of all threads, in 20 rounds, without the overhead of the server. Raises NotApplicable if there is no row.
     """
     if not len(subject.rows):
-        raise NotApplicable("there are no rows to work for")
+        raise NotApplicable("there are no rows")
     price = subject.price if subject.price and subject.price.core_hour else None
     found: list[Measurement | NotApplicable] = []
     for how, work in measure_cpu_time(subject.model, subject.rows, rounds=ROUNDS).items():
@@ -34,5 +34,5 @@ def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
 
 
 def _unpriced() -> NotApplicable:
-    hint = "the price of a machine over its cores, as\n[cost]\ncore_hour = 0.04"
-    return NotApplicable("no price is declared, so what a million rows cost is told in CPU seconds", hint=hint)
+    hint = "declare the price of an hour of one core:\n[cost]\ncore_hour = 0.04"
+    return NotApplicable("no price is declared: the cost is given in CPU seconds alone", hint=hint)

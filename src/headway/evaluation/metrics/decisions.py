@@ -29,17 +29,15 @@ def plugin(subject: Comparison) -> list[Measurement]:
     """
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
-        raise NotApplicable(
-            f"all {answers.n_rows} labels are {answers.labels[0]:g}: no decision can be wrong both ways"
-        )
+        raise NotApplicable(f"all {answers.n_rows} labels are {answers.labels[0]:g}: rates of errors are undefined")
     costs, before = (
         decision_costs(answers.labels, scores >= subject.threshold, subject.costs)
         for scores in (answers.scores, answers.reference)
     )
-    most = max(subject.costs)
+    max_cost = max(subject.costs)
     return [
-        mean_measurement("cost", costs, answers, (0.0, most)),
-        mean_measurement("cost.drop", costs - before, answers, (-most, most)),
+        mean_measurement("cost", costs, answers, (0.0, max_cost)),
+        mean_measurement("cost.drop", costs - before, answers, (-max_cost, max_cost)),
         *_rates(answers, answers.scores >= subject.threshold),
         *_of_counts(answers, subject.threshold),
         _threshold(answers, subject),
@@ -69,7 +67,7 @@ def _of_counts(answers: BinaryAnswers, threshold: float) -> list[Measurement]:
     found = []
     for name, rate in _RATES.items():
         (value, without), (was, was_without) = (
-            (float(rate(*each.sum(1))), rate(*(each.sum(1, keepdims=True) - each))) for each in (own, before)
+            (float(rate(*counts.sum(1))), rate(*(counts.sum(1, keepdims=True) - counts))) for counts in (own, before)
         )
         if name in ("accuracy", "f1") and np.isfinite(value):
             found.append(jackknife_interval(name, value, without, score))
@@ -111,6 +109,6 @@ def _threshold(answers: BinaryAnswers, subject: Comparison) -> Measurement:
         value=subject.threshold,
         low=low,
         high=high,
-        method="thresholds of a cost that cannot be told from this one's, paired by group",
+        method="thresholds whose cost does not differ significantly, paired by group",
         n_rows=answers.n_rows,
     )

@@ -17,7 +17,7 @@ from headway.evaluation.statistics.intervals import exact_measurement, student_q
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean, subset_minus_rest
 
 ALPHA = 0.05
-CONFIRMED = "lower bounds above 0, t, shared by all parts"
+CONFIRMED = "one-sided bounds above 0, t, Bonferroni"
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
@@ -37,20 +37,20 @@ def plugin(subject: Comparison) -> list[Measurement]:
     errors = compute_row_errors(subject)
     finding = search_half(errors.blocks)
     if finding.all():
-        raise NotApplicable("all rows are of one group: none is left to confirm on", hint='[data] groups = "a_column"')
+        raise NotApplicable(
+            "all rows are of one group: no other half to confirm slices on", hint='[data] groups = "a_column"'
+        )
     columns = bin_columns(subject, min_slice_rows(finding))
     if not columns:
-        raise NotApplicable("no column has two levels that are told apart")
-    found = find_slices(columns, (errors.variant, errors.lost), finding, errors.blocks.weights)
+        raise NotApplicable("no column has two levels")
+    found = find_slices(columns, (errors.variant, errors.increase), finding, errors.blocks.weights)
     if not found.compared:
-        raise NotApplicable(
-            f"no part has {min_slice_rows(finding)} of the {finding.sum()} rows on which it would be found"
-        )
-    by_name = {each.name: each for each in columns}
-    by_error, by_loss = ([(part.said(by_name), part.rows(by_name)) for part in parts] for parts in found.parts)
+        raise NotApplicable(f"no slice has {min_slice_rows(finding)} of the {finding.sum()} rows of the search half")
+    by_name = {column.name: column for column in columns}
+    by_error, by_loss = ([(part.label(by_name), part.rows(by_name)) for part in parts] for parts in found.parts)
     lost = RowStatistic(
         name=f"discovered.{errors.name}.drop",
-        values=errors.lost,
+        values=errors.increase,
         among=~finding,
         bounds=errors.bounds,
         blocks=errors.blocks,
@@ -70,15 +70,19 @@ def plugin(subject: Comparison) -> list[Measurement]:
 
 
 def _measured(
-    parts: Sequence[tuple[str, Bools]], asked: RowStatistic, measure: Callable[[RowStatistic, Bools], Measurement]
+    parts: Sequence[tuple[str, Bools]], statistic: RowStatistic, measure: Callable[[RowStatistic, Bools], Measurement]
 ) -> list[Measurement]:
     """Measure each slice by its name, except those that the other half lacks, or consists of."""
-    there = [(said, rows) for said, rows in parts if 0 < (asked.among & rows).sum() < asked.among.sum()]
-    return [named(measure(asked, rows), slice=said) for said, rows in there]
+    there = [(label, rows) for label, rows in parts if 0 < (statistic.among & rows).sum() < statistic.among.sum()]
+    return [named(measure(statistic, rows), slice=label) for label, rows in there]
 
 
 def _confirmed(excess: Sequence[Measurement]) -> int:
     """Count one-sided bounds above 0, all of which hold at once in 95 % of cases (Bonferroni)."""
     shared = 1 - ALPHA / max(len(excess), 1)
-    known = [(each.value, each.se, each.dof) for each in excess if each.se is not None and each.dof is not None]
+    known = [
+        (measurement.value, measurement.se, measurement.dof)
+        for measurement in excess
+        if measurement.se is not None and measurement.dof is not None
+    ]
     return sum(value > student_quantile(shared, dof) * se for value, se, dof in known)

@@ -24,14 +24,16 @@ def plugin(subject: Comparison) -> list[Measurement]:
     """
     parts = dict(_parts(subject))
     if not parts:
-        raise NotApplicable("no row lacks a value")
+        raise NotApplicable("no value is missing")
     errors = compute_row_errors(subject)
     every = np.ones(errors.blocks.n_rows, dtype=np.bool_)
     name = f"{errors.name}.drop"
-    asked = [RowStatistic(name=name, values=errors.lost, among=every, bounds=errors.bounds, blocks=errors.blocks)]
-    asked += [] if subject.variant.task == "regression" else [decision_churn(subject, errors.blocks)]
-    lacking = [replace(each, name=f"missing.{each.name}") for each in asked]
-    return [named(subset_mean(each, rows), slice=said) for each in lacking for said, rows in parts.items()]
+    statistics = [
+        RowStatistic(name=name, values=errors.increase, among=every, bounds=errors.bounds, blocks=errors.blocks)
+    ]
+    statistics += [] if subject.variant.task == "regression" else [decision_churn(subject, errors.blocks)]
+    lacking = [replace(statistic, name=f"missing.{statistic.name}") for statistic in statistics]
+    return [named(subset_mean(statistic, rows), slice=label) for statistic in lacking for label, rows in parts.items()]
 
 
 def _parts(subject: Comparison) -> Iterator[tuple[str, Bools]]:

@@ -45,9 +45,9 @@ def plugin(subject: Comparison) -> list[Measurement]:
         found.append(subset_mean(turned, turned.among))
     elif turned:
         found += [mean_measurement(turned.name, turned.values, blocks, SHARE), _near(subject, turned)]
-    for said, inside in _parts(subject):
-        found.append(replace(_largest(changes[inside], "largest of these"), slice=said))
-        found += [replace(subset_mean(turned, inside), slice=said)] if turned and (turned.among & inside).any() else []
+    for label, inside in _parts(subject):
+        found.append(replace(_largest(changes[inside], "largest of these"), slice=label))
+        found += [replace(subset_mean(turned, inside), slice=label)] if turned and (turned.among & inside).any() else []
     return found
 
 
@@ -92,7 +92,7 @@ def _turned(scores: Floats, reference: Floats) -> Measurement:
     lengths = np.linalg.norm(scores, axis=1) * np.linalg.norm(reference, axis=1)
     cosines = np.where(lengths > 0, (scores * reference).sum(axis=1) / np.where(lengths > 0, lengths, 1.0), 1.0)
     value = max(0.0, 1.0 - float(cosines.min()))
-    return exact_measurement("cosine.drop", value, n_rows=len(cosines), method="1 less the least cosine of two answers")
+    return exact_measurement("cosine.drop", value, n_rows=len(cosines), method="1 - smallest cosine of two answers")
 
 
 def _relative(changes: Floats, reference: Floats) -> Measurement:

@@ -23,14 +23,14 @@ def plugin(subject: Comparison) -> list[Measurement]:
     if not subject.slices:
         raise NotApplicable("no slice columns are declared", where="headway.toml [data]", hint='slices = ["a_column"]')
     errors = compute_row_errors(subject)
-    return [each for name, column in subject.slices.items() for each in _column(name, column, errors)]
+    return [measurement for name, column in subject.slices.items() for measurement in _column(name, column, errors)]
 
 
 def _column(name: str, column: SliceColumn, errors: RowErrors) -> list[Measurement]:
     blocks = errors.blocks
     shape = (len(column.values), blocks.n_blocks)
     cells = column.codes * blocks.n_blocks + blocks.blocks
-    sums = tally(cells, shape[0] * shape[1], weighted(errors.lost, blocks.weights)).reshape(shape)
+    sums = tally(cells, shape[0] * shape[1], weighted(errors.increase, blocks.weights)).reshape(shape)
     rows = tally(cells, shape[0] * shape[1], blocks.weights).reshape(shape)
     counts = tally(column.codes, len(column.values))
     present = np.flatnonzero(counts)

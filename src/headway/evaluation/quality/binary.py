@@ -31,7 +31,7 @@ def measure_binary(subject: Comparison) -> list[Measurement]:
     """
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
-        raise NotApplicable(f"all {answers.n_rows} labels are {answers.labels[0]:g}: there is nothing to rank")
+        raise NotApplicable(f"all {answers.n_rows} labels are {answers.labels[0]:g}: ranking is undefined")
     return [*_ranking(answers), *measure_average_precision(answers), *_probability_errors(answers)]
 
 
@@ -117,7 +117,7 @@ def _leave_one_out_precision(table: ScoreTable) -> Floats:
 
 def _mean_precision(positives: Floats, rows: Floats) -> Floats:
     """Return the mean precision over positives from counts (..., bins) in order of score; NaN without a positive."""
-    found, above = (np.cumsum(each[..., ::-1], -1)[..., ::-1] for each in (positives, rows))
+    found, above = (np.cumsum(counts[..., ::-1], -1)[..., ::-1] for counts in (positives, rows))
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(above > 0, found / above, 0.0)
         average: Floats = (positives * precision).sum(-1) / positives.sum(-1)

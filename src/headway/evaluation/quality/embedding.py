@@ -34,7 +34,7 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     blocks, (count, width) = build_blocks(subject), subject.scores.shape
     if width < 2 or count <= NEIGHBOURS:
         raise NotApplicable(
-            f"the task 'embedding' answers several numbers of more than {NEIGHBOURS} rows, and here are {width} of {count}"
+            f"the task 'embedding' needs several outputs and more than {NEIGHBOURS} rows, not {width} outputs of {count} rows"
         )
     among = _evenly(np.arange(count), MAX_ROWS)
     asking = _evenly(among, MAX_QUERIES)
@@ -51,9 +51,9 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     ]
 
 
-def _evenly(rows: Ints, most: int) -> Ints:
+def _evenly(rows: Ints, max_rows: int) -> Ints:
     """Return at most `most` of the rows, evenly spread."""
-    return rows[:: -(-len(rows) // most)]
+    return rows[:: -(-len(rows) // max_rows)]
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -88,7 +88,7 @@ def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints,
         )
         recall = _row_statistic(f"recall{depth}", own, asking[paired], blocks)
         lost = replace(_row_statistic(f"recall{depth}.drop", before - own, asking[paired], blocks), bounds=CHANGE)
-        found += [subset_mean(each, each.among) for each in (recall, lost)]
+        found += [subset_mean(statistic, statistic.among) for statistic in (recall, lost)]
     return found
 
 

@@ -56,7 +56,7 @@ def class_answers(subject: Comparison) -> ClassAnswers:
     blocks = build_blocks(subject)
     labels = subject.labels.astype(np.int64)
     if (labels != subject.labels).any() or labels.min() < 0 or labels.max() >= count:
-        raise NotApplicable(f"labels must be numbers of the {count} classes, 0 to {count - 1}")
+        raise NotApplicable(f"labels must be class numbers from 0 to {count - 1}")
     return ClassAnswers(labels=labels, scores=subject.scores, reference=subject.reference_scores, blocks=blocks)
 
 
@@ -93,7 +93,7 @@ def _class_rank(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
     """Measure the mean F1 over the classes that occur or were predicted."""
     sample = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
-    (value, without), (was, was_without) = (_f1(answers, each) for each in (answers.scores, answers.reference))
+    (value, without), (was, was_without) = (_f1(answers, scores) for scores in (answers.scores, answers.reference))
     return [
         jackknife_interval("macro_f1", value, without, sample),
         jackknife_interval("macro_f1.drop", was - value, was_without - without, replace(sample, bounds=CHANGE)),
@@ -104,10 +104,10 @@ def _f1(answers: ClassAnswers, scores: Floats) -> tuple[float, Floats]:
     """Return macro F1 of these scores, and its leave-one-block-out values."""
     named = np.argmax(scores, axis=1)
     right = (named == answers.labels).astype(np.float64)
-    hits, said, true = (
-        _sums_by_class(answers, *each) for each in ((named, right), (named, None), (answers.labels, None))
+    hits, predicted, true = (
+        _sums_by_class(answers, *pair) for pair in ((named, right), (named, None), (answers.labels, None))
     )
-    both = said + true
+    both = predicted + true
     return float(_mean_f1(hits.sum(0), both.sum(0))), _mean_f1(hits.sum(0) - hits, both.sum(0) - both)
 
 

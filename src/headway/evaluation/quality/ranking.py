@@ -28,7 +28,7 @@ class _Queries:
 
     codes: Ints
     relevance: Floats
-    kept: NDArray[np.bool_]
+    informative: NDArray[np.bool_]
     blocks: Blocks
 
 
@@ -41,7 +41,7 @@ class _Ranking:
 
     rows: Ints
     codes: Ints
-    places: Ints
+    ranks: Ints
     equal: Ints
     starts: Ints
 
@@ -59,14 +59,14 @@ def measure_ranking(subject: Comparison) -> list[Measurement]:
     """
     lists = _queries(subject)
     own, before = (_query_metrics(scores[:, 0], lists) for scores in (subject.scores, subject.reference_scores))
-    rows = int(lists.kept[lists.codes].sum())
+    rows = int(lists.informative[lists.codes].sum())
     found = []
     for name, values in own.items():
         found += [
             mean_measurement(name, values, lists.blocks, SHARE),
             mean_measurement(f"{name}.drop", before[name] - values, lists.blocks, CHANGE),
         ]
-    return [replace(each, n_rows=rows) for each in found]
+    return [replace(measurement, n_rows=rows) for measurement in found]
 
 
 def query_codes(subject: Comparison) -> Ints:
@@ -86,23 +86,25 @@ def is_first(scores: Floats, codes: Ints) -> NDArray[np.bool_]:
 def _queries(subject: Comparison) -> _Queries:
     rows, labels, codes = build_blocks(subject), subject.labels, query_codes(subject)
     if not ((labels >= 0) & (labels <= MAX_RELEVANCE)).all():
-        raise NotApplicable(f"labels of a ranking say how relevant a row is, from 0 to {MAX_RELEVANCE:g}")
+        raise NotApplicable(f"ranking labels must be relevances from 0 to {MAX_RELEVANCE:g}")
     first = np.unique(codes, return_index=True)[1]
     if (rows.groups != rows.groups[first][codes]).any():
-        raise NotApplicable("the rows of a list belong to several groups", hint=HINT)
-    kept = tally(codes, len(first), (labels != labels[first][codes]).astype(np.float64)) > 0
-    if not kept.any():
-        raise NotApplicable(f"in none of {len(first):,} lists is one row more relevant than another", hint=HINT)
-    return _Queries(codes=codes, relevance=labels, kept=kept, blocks=_blocks(rows, codes, first, kept))
+        raise NotApplicable("the rows of a query belong to several groups", hint=HINT)
+    informative = tally(codes, len(first), (labels != labels[first][codes]).astype(np.float64)) > 0
+    if not informative.any():
+        raise NotApplicable(f"no query of {len(first):,} has rows of different relevance", hint=HINT)
+    return _Queries(
+        codes=codes, relevance=labels, informative=informative, blocks=_blocks(rows, codes, first, informative)
+    )
 
 
-def _blocks(rows: Blocks, codes: Ints, first: Ints, kept: NDArray[np.bool_]) -> Blocks:
+def _blocks(rows: Blocks, codes: Ints, first: Ints, informative: NDArray[np.bool_]) -> Blocks:
     """Build the blocks of the kept queries; `first` (L,) is a row of each query."""
     weights = None
     if rows.weights is not None:
-        weights = (tally(codes, len(first), rows.weights) / tally(codes, len(first)))[kept]
+        weights = (tally(codes, len(first), rows.weights) / tally(codes, len(first)))[informative]
     (there, blocks), (groups, numbers) = (
-        np.unique(each[first][kept], return_inverse=True) for each in (rows.blocks, rows.groups)
+        np.unique(column[first][informative], return_inverse=True) for column in (rows.blocks, rows.groups)
     )
     return Blocks(groups=numbers, blocks=blocks, n_blocks=len(there), n_groups=len(groups), weights=weights)
 
@@ -113,22 +115,22 @@ def _rank(scores: Floats, codes: Ints) -> _Ranking:
     begins = np.diff(inside, prepend=-1) != 0
     starts = np.flatnonzero(begins)
     equal = np.cumsum(begins | (np.diff(scores[rows], prepend=np.nan) != 0)) - 1
-    return _Ranking(rows=rows, codes=inside, starts=starts, places=np.arange(len(rows)) - starts[inside], equal=equal)
+    return _Ranking(rows=rows, codes=inside, starts=starts, ranks=np.arange(len(rows)) - starts[inside], equal=equal)
 
 
 def _query_metrics(scores: Floats, lists: _Queries) -> dict[str, Floats]:
     """Return each metric of each kept query."""
     gains = np.exp2(lists.relevance) - 1
     ordered, ideal = _rank(scores, lists.codes), _rank(gains, lists.codes)
-    most = np.where(lists.kept, _dcg(gains, ideal), 1.0)
-    found = {"ndcg10": _dcg(gains, ordered) / most, **_mrr_and_map(lists.relevance > 0, ordered)}
-    return {name: values[lists.kept] for name, values in found.items()}
+    ideal_dcg = np.where(lists.informative, _dcg(gains, ideal), 1.0)
+    found = {"ndcg10": _dcg(gains, ordered) / ideal_dcg, **_mrr_and_map(lists.relevance > 0, ordered)}
+    return {name: values[lists.informative] for name, values in found.items()}
 
 
 def _dcg(gains: Floats, ordered: _Ranking) -> Floats:
     """Return the discounted gain of the first ten rows of each query (L,); tied rows share their gain."""
     shared = tally(ordered.equal, len(gains), gains[ordered.rows]) / np.maximum(tally(ordered.equal, len(gains)), 1)
-    discounts = np.where(ordered.places < TOP, 1 / np.log2(ordered.places + 2), 0.0)
+    discounts = np.where(ordered.ranks < TOP, 1 / np.log2(ordered.ranks + 2), 0.0)
     return tally(ordered.codes, len(ordered.starts), shared[ordered.equal] * discounts)
 
 
@@ -138,7 +140,7 @@ def _mrr_and_map(relevant: NDArray[np.bool_], ordered: _Ranking) -> dict[str, Fl
     above = np.cumsum(hits)
     above -= (above - hits)[ordered.starts][ordered.codes]
     last = np.flatnonzero(np.diff(ordered.equal, append=-1))[ordered.equal]
-    ranks = ordered.places[last] + 1.0
+    ranks = ordered.ranks[last] + 1.0
     count = len(ordered.starts)
     nearest = np.minimum.reduceat(np.where(hits > 0, ranks, np.inf), ordered.starts)
     averages = tally(ordered.codes, count, hits * above[last] / ranks)

@@ -24,9 +24,9 @@ def measure_regression(subject: Comparison) -> list[Measurement]:
     errors = subject.scores[:, 0] - subject.labels
     were = subject.reference_scores[:, 0] - subject.labels
     if not np.isfinite(subject.labels).all():
-        raise NotApplicable("some labels are no numbers")
+        raise NotApplicable("some labels are not finite")
     if subject.labels.min() == subject.labels.max():
-        raise NotApplicable(f"all {blocks.n_rows} labels are {subject.labels[0]:g}: there is nothing to explain")
+        raise NotApplicable(f"all {blocks.n_rows} labels are {subject.labels[0]:g}: R squared is undefined")
     return [
         *_rmse(errors, were, blocks),
         mean_measurement("mae", np.abs(errors), blocks, _NON_NEGATIVE),
@@ -40,7 +40,7 @@ def _rmse(errors: Floats, were: Floats, blocks: Blocks) -> list[Measurement]:
     squares, before = np.square(errors), np.square(were)
     value, reference = np.sqrt(blocks.mean(squares)), np.sqrt(blocks.mean(before))
     without, reference_without = (
-        np.sqrt(leave_one_out_mean(blocks.per_block(each), blocks.rows)) for each in (squares, before)
+        np.sqrt(leave_one_out_mean(blocks.per_block(values), blocks.rows)) for values in (squares, before)
     )
     return [
         jackknife_interval("rmse", float(value), without, _sample(blocks, _NON_NEGATIVE)),
@@ -54,9 +54,9 @@ def _r2(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Me
     """Measure R squared, each leave-one-out value with the variance of its own rows."""
     total, left = _variances(labels, blocks)
     found, lost = [], []
-    for each in (np.square(errors), np.square(were)):
-        lost.append(1 - blocks.mean(each) / total)
-        found.append(1 - leave_one_out_mean(blocks.per_block(each), blocks.rows) / left)
+    for squared in (np.square(errors), np.square(were)):
+        lost.append(1 - blocks.mean(squared) / total)
+        found.append(1 - leave_one_out_mean(blocks.per_block(squared), blocks.rows) / left)
     return [
         jackknife_interval("r2", lost[0], found[0], _sample(blocks, (UNBOUNDED[0], 1.0))),
         jackknife_interval("r2.drop", lost[1] - lost[0], found[1] - found[0], _sample(blocks, UNBOUNDED)),
@@ -66,7 +66,9 @@ def _r2(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Me
 def _variances(labels: Floats, blocks: Blocks) -> tuple[float, Floats]:
     """Return the variance of labels (n,), and its leave-one-block-out values (n_blocks,)."""
     centred = labels - blocks.mean(labels)
-    means, squares = (leave_one_out_mean(blocks.per_block(each), blocks.rows) for each in (centred, np.square(centred)))
+    means, squares = (
+        leave_one_out_mean(blocks.per_block(values), blocks.rows) for values in (centred, np.square(centred))
+    )
     return blocks.mean(np.square(centred)), np.maximum(squares - np.square(means), np.finfo(np.float64).tiny)
 
 

@@ -27,7 +27,7 @@ class RowErrors:
     blocks: Blocks
 
     @property
-    def lost(self) -> Floats:
+    def increase(self) -> Floats:
         """Error of the variant minus that of the baseline, float64 (n,)."""
         return self.variant - self.reference
 

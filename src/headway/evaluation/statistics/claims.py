@@ -78,12 +78,12 @@ def describe_needed_data(found: Measurement, margin: float, alpha: float) -> str
         if math.isfinite(needed)
         else f"more than {MAX_GROUPS_RATIO} times the {found.n_groups:,}"
     )
-    return f"{found.name}: {more} {word} would tell"
+    return f"{found.name}: {more} {word} would decide"
 
 
 def flag_parts(name: str, parts: Mapping[str, str], *, n_rows: int) -> list[Measurement]:
     """Return the number of parts that a claim is made of, and 1 for each of them with the reason as its method."""
-    over_all = exact_measurement(name, float(len(parts)), n_rows=n_rows, method="parts of which it is shown")
+    over_all = exact_measurement(name, float(len(parts)), n_rows=n_rows, method="number of parts")
     return [
         over_all,
         *(exact_measurement(name, 1.0, n_rows=n_rows, method=why, slice=part) for part, why in parts.items()),

@@ -24,8 +24,8 @@ CHANGE = (-1.0, 1.0)
 
 _ROUNDING = 1e-14
 
-JACKKNIFE = "leave-one-group-out jackknife, neighbours lean, t"
-LINEARISED = "ratio of sums linearised by group, neighbours lean, t"
+JACKKNIFE = "leave-one-group-out jackknife, autocorrelation, t"
+LINEARISED = "ratio of sums linearised by group, autocorrelation, t"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +100,14 @@ def t_interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
     Below MIN_GROUPS groups (dof + 1), or with a standard error that is not finite, no interval is known: `se` is None, and
     the interval is the full range.
     """
-    least, most = sample.bounds
+    min_value, max_value = sample.bounds
     known = estimate.dof >= MIN_GROUPS - 1 and math.isfinite(estimate.se)
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return Measurement(
         name=name,
-        value=min(max(estimate.value, least), most),
-        low=min(max(estimate.value - half, least), most),
-        high=max(min(estimate.value + half, most), least),
+        value=min(max(estimate.value, min_value), max_value),
+        low=min(max(estimate.value - half, min_value), max_value),
+        high=max(min(estimate.value + half, max_value), min_value),
         method=estimate.method,
         n_rows=sample.n_rows,
         n_groups=sample.n_groups,

@@ -47,7 +47,7 @@ def binomial_cdf(count: int, share: float) -> Floats:
 
 
 def percentile_interval(
-    name: str, values: Floats, stretches: Ints, share: float, *, of: tuple[str, str] = ("requests", "stretches of time")
+    name: str, values: Floats, buckets: Ints, share: float, *, of: tuple[str, str] = ("requests", "time buckets")
 ) -> Measurement:
     """Estimate a percentile with a 95 % interval between observed values.
 
@@ -76,17 +76,17 @@ def percentile_interval(
     """
     ordered = np.sort(values)
     count, value = len(values), float(np.quantile(ordered, share, method="inverted_cdf")) if len(values) else 0.0
-    worth = int(count / _design_effect(values > value, stretches, share)) if count else 0
-    if worth < min_sample_size(share):
-        told = f"{count:,} {of[0]}" if worth == count else f"{count:,} {of[0]} that are worth {worth:,}"
+    effective = int(count / _design_effect(values > value, buckets, share)) if count else 0
+    if effective < min_sample_size(share):
+        sample = f"{count:,}" if effective == count else f"{count:,} worth {effective:,} independent ones"
         raise NotApplicable(
-            f"{name} is no claim from {told}: it needs {min_sample_size(share):,}",
+            f"{name} needs {min_sample_size(share):,} {of[0]}, there are {sample}",
             hint="headway evaluate --budget 5m, or a higher [evaluate] rate_per_s",
         )
-    low, high = (ordered[place] for place in _interval_ranks(worth, count, share))
+    low, high = (ordered[rank] for rank in _interval_ranks(effective, count, share))
     if not math.isfinite(high):
-        raise NotApplicable(f"{name} is not known: too many of {count:,} {of[0]} were not answered right")
-    method = f"order statistics, worth {worth:,} {of[0]} over {len(np.unique(stretches)):,} {of[1]}"
+        raise NotApplicable(f"{name} is unknown: too many of {count:,} {of[0]} had no right answer")
+    method = f"order statistics, worth {effective:,} independent {of[0]} over {len(np.unique(buckets)):,} {of[1]}"
     return Measurement(name=name, value=value, low=float(low), high=float(high), method=method, n_rows=count)
 
 
@@ -97,26 +97,26 @@ def median_interval(name: str, values: Floats, *, of: str) -> Measurement:
     """
     if len(values) < min_sample_size(0.5):
         raise NotApplicable(
-            f"{name} is no claim from {len(values)} {of}: it needs {min_sample_size(0.5)}",
+            f"{name} needs {min_sample_size(0.5)} {of}, there are {len(values)}",
             hint="headway evaluate --budget 5m",
         )
     found = percentile_interval(name, values, np.zeros(len(values), dtype=np.int64), 0.5, of=(of, "run"))
     return replace(found, method=f"median over {of}, order statistics")
 
 
-def _design_effect(slower: NDArray[np.bool_], stretches: Ints, share: float) -> float:
+def _design_effect(slower: NDArray[np.bool_], buckets: Ints, share: float) -> float:
     """Return the variance by time buckets over that of independent requests, at least 1."""
-    _, places = np.unique(stretches, return_inverse=True)
-    rows = np.bincount(places).astype(np.float64)
+    _, codes = np.unique(buckets, return_inverse=True)
+    rows = np.bincount(codes).astype(np.float64)
     if len(rows) < 2:
         return 1.0
-    se = ratio_of_sums(np.bincount(places, weights=slower).astype(np.float64)[None], rows[None])[0].se
+    se = ratio_of_sums(np.bincount(codes, weights=slower).astype(np.float64)[None], rows[None])[0].se
     return max(1.0, se**2 * len(slower) / (share * (1 - share)))
 
 
-def _interval_ranks(worth: int, count: int, share: float) -> tuple[int, int]:
+def _interval_ranks(effective: int, count: int, share: float) -> tuple[int, int]:
     """Return the ranks from 0, among `count`, of the interval that `worth` independent requests would have."""
-    chances = binomial_cdf(worth, share)
+    chances = binomial_cdf(effective, share)
     low = int(np.searchsorted(chances, (1 - LEVEL) / 2, side="right"))
     high = int(np.searchsorted(chances, (1 + LEVEL) / 2)) + 1
-    return max(math.floor(low / worth * count) - 1, 0), min(math.ceil(high / worth * count), count) - 1
+    return max(math.floor(low / effective * count) - 1, 0), min(math.ceil(high / effective * count), count) - 1

@@ -27,8 +27,13 @@ def pool_seeds(evidence: Sequence[Evidence]) -> Evidence:
     first, *others = evidence
     if not others:
         return first
-    measured = [[each.find(found.name, found.slice) for each in evidence] for found in first.measurements]
-    return replace(first, measurements=tuple(pool_measurements([each for each in same if each]) for same in measured))
+    measured = [[single.find(found.name, found.slice) for single in evidence] for found in first.measurements]
+    return replace(
+        first,
+        measurements=tuple(
+            pool_measurements([measurement for measurement in same if measurement]) for same in measured
+        ),
+    )
 
 
 def pool_measurements(same: Sequence[Measurement], *, ships_one: bool = True) -> Measurement:
@@ -39,11 +44,11 @@ def pool_measurements(same: Sequence[Measurement], *, ships_one: bool = True) ->
     """
     first = same[0]
     if first.n_groups == 0:
-        return max(same, key=lambda each: each.value)
-    if any(each.se is None for each in same) or len(same) < 2:
-        return next((each for each in same if each.se is None), first)
-    values = np.array([each.value for each in same])
-    by_group = float(np.mean([(each.se or 0.0) ** 2 for each in same]))
+        return max(same, key=lambda measurement: measurement.value)
+    if any(measurement.se is None for measurement in same) or len(same) < 2:
+        return next((measurement for measurement in same if measurement.se is None), first)
+    values = np.array([measurement.value for measurement in same])
+    by_group = float(np.mean([(measurement.se or 0.0) ** 2 for measurement in same]))
     by_seed = float(values.var(ddof=1)) * (ships_one + 1 / len(same))
     dof = _dof(by_group, first.dof or MIN_DOF, by_seed, len(same) - 1)
     estimate = Estimate(
@@ -56,19 +61,19 @@ def pool_measurements(same: Sequence[Measurement], *, ships_one: bool = True) ->
 
 
 def _dof(by_group: float, of_groups: float, by_seed: float, of_seeds: int) -> float:
-    whole = by_group + by_seed
-    return whole**2 / (by_group**2 / of_groups + by_seed**2 / of_seeds) if whole else of_groups
+    total = by_group + by_seed
+    return total**2 / (by_group**2 / of_groups + by_seed**2 / of_seeds) if total else of_groups
 
 
 def _pooled_measurement(first: Measurement, estimate: Estimate) -> Measurement:
-    least, most = first.bounds or UNBOUNDED
+    min_value, max_value = first.bounds or UNBOUNDED
     known = estimate.dof >= MIN_DOF
     half = student_quantile(0.5 + LEVEL / 2, estimate.dof) * estimate.se if known else math.inf
     return replace(
         first,
         value=estimate.value,
-        low=max(estimate.value - half, least),
-        high=min(estimate.value + half, most),
+        low=max(estimate.value - half, min_value),
+        high=min(estimate.value + half, max_value),
         se=estimate.se if known else None,
         dof=estimate.dof if known else None,
         method=estimate.method,

@@ -78,7 +78,7 @@ def unpaired_difference(share: float) -> ValueGrid:
     Raises DataError if one of them answers all keys.
     """
     if not 0 < share < 1:
-        raise DataError(f"release and live can be compared where both answer callers, not at a share of {share:g}")
+        raise DataError(f"release and live cannot be compared at a share of {share:g}: both must answer callers")
     return ValueGrid(share=share)
 
 
@@ -108,7 +108,7 @@ def encode_values(form: ValueGrid, seen: Observations) -> Ints:
     if not form.share:
         return codes
     if seen.canary is None:
-        raise DataError("a difference needs to know which side answered each request", hint="canary = [n] booleans")
+        raise DataError("a difference needs the arm that answered each request", hint="canary = [n] booleans")
     return codes + len(form.lattice) * seen.canary
 
 
@@ -129,8 +129,8 @@ def bet_returns(values: Floats, limit: float) -> Floats:
 
 def log_wealth(logs: Floats) -> Floats:
     """Return the logarithm of the total wealth from the logarithms of each bet, (..., bets)."""
-    most = logs.max(axis=-1)
-    wealth: Floats = most + np.log(np.exp(logs - most[..., None]) @ BET_WEIGHTS)
+    log_max = logs.max(axis=-1)
+    wealth: Floats = log_max + np.log(np.exp(logs - log_max[..., None]) @ BET_WEIGHTS)
     return wealth
 
 
@@ -207,7 +207,7 @@ def start_sequence(form: ValueGrid, *, alpha: float, beta: float = 0.05) -> Conf
     Raises DataError unless both are between 0 and 1.
     """
     if not (0 < alpha < 1 and 0 < beta < 1):
-        raise DataError(f"a chance of error is between 0 and 1, met alpha = {alpha:g}, beta = {beta:g}")
+        raise DataError(f"error probabilities must be between 0 and 1, not alpha = {alpha:g}, beta = {beta:g}")
     return ConfidenceSequence(
         form=form, alpha=alpha, beta=beta, long=_empty_stream(form, 1), recent=_empty_stream(form, 1)
     )
@@ -221,10 +221,10 @@ def update_sequence(track: ConfidenceSequence, seen: Observations) -> Confidence
     codes = encode_values(track.form, seen)
     long, longs = _fill_stream(track.long, seen.keys, codes, length=LONG_LENGTH)
     recent, rounds = _fill_stream(track.recent, seen.keys, codes, length=recent_length(track.form))
-    ended = [_stream_bounds(track, each, long_alpha_share(each.number)) for each in longs]
-    ended += [_stream_bounds(track, each, recent_alpha_share(each.number)) for each in rounds]
+    ended = [_stream_bounds(track, stream, long_alpha_share(stream.number)) for stream in longs]
+    ended += [_stream_bounds(track, stream, recent_alpha_share(stream.number)) for stream in rounds]
     harmful = [track.worst] if track.worst else []
-    harmful += [each for each in ended if each.low > track.form.bounds[0]]
+    harmful += [bounds for bounds in ended if bounds.low > track.form.bounds[0]]
     return replace(track, long=long, recent=recent, worst=max(harmful, key=_low, default=None))
 
 
@@ -243,7 +243,7 @@ def measure_sequence(track: ConfidenceSequence, name: str) -> Measurement | None
         value=shown.value,
         low=shown.low,
         high=shown.high,
-        method=f"{METHOD}, weighed by its chance" if track.form.share else METHOD,
+        method=f"{METHOD}, weighted by assignment probability" if track.form.share else METHOD,
         n_rows=shown.n_rows,
         n_groups=shown.n_keys,
         level=1 - track.alpha - track.beta,
@@ -295,8 +295,8 @@ def _count_keys(stream: Stream, keys: Keys, codes: Ints) -> Stream:
 def _is_known(met: Sequence[Keys], keys: Keys) -> Bools:
     found = np.zeros(len(keys), dtype=np.bool_)
     for part in met:
-        place = np.minimum(np.searchsorted(part, keys), len(part) - 1)
-        found |= part[place] == keys
+        index = np.minimum(np.searchsorted(part, keys), len(part) - 1)
+        found |= part[index] == keys
     return found
 
 
@@ -319,11 +319,11 @@ def _stream_bounds(track: ConfidenceSequence, stream: Stream, part: float) -> St
     points, counts = track.form.points[held], stream.counts[held]
     low, high = track.form.bounds
     if part:
-        least, most = float(track.form.points.min()), float(track.form.points.max())
+        least, log_max = float(track.form.points.min()), float(track.form.points.max())
         up = highest_rejected_limit(points - least, counts, -math.log(track.alpha * part))
-        down = highest_rejected_limit(most - points, counts, -math.log(track.beta * part))
+        down = highest_rejected_limit(log_max - points, counts, -math.log(track.beta * part))
         low = max(low, least + up - track.form.rounding)
-        high = min(high, most - down + track.form.rounding)
+        high = min(high, log_max - down + track.form.rounding)
     n_keys = int(counts.sum())
     value = min(max(float(points @ counts) / n_keys, low), high)
     return StreamBounds(value=value, low=low, high=high, n_rows=stream.rows, n_keys=n_keys)

@@ -57,21 +57,21 @@ class RowStatistic:
     blocks: Blocks
 
 
-def subset_mean(asked: RowStatistic, inside: Bools) -> Measurement:
+def subset_mean(statistic: RowStatistic, inside: Bools) -> Measurement:
     """Measure the mean over the rows `inside`, bool (n,), of which at least one must be eligible."""
-    sums, rows = _block_sums(asked, inside)
-    return t_interval(asked.name, ratio_of_sums(sums[None], rows[None])[0], subset_sample(asked, inside))
+    sums, rows = _block_sums(statistic, inside)
+    return t_interval(statistic.name, ratio_of_sums(sums[None], rows[None])[0], subset_sample(statistic, inside))
 
 
-def subset_minus_rest(asked: RowStatistic, inside: Bools) -> Measurement:
+def subset_minus_rest(statistic: RowStatistic, inside: Bools) -> Measurement:
     """Measure the mean inside minus the mean outside, both with a row; a group is left out of both at once."""
-    (sums, rows), (others, other_rows) = _block_sums(asked, inside), _block_sums(asked, ~inside)
+    (sums, rows), (others, other_rows) = _block_sums(statistic, inside), _block_sums(statistic, ~inside)
     some = rows + other_rows > 0
     without = leave_one_out_mean(sums[some], rows[some]) - leave_one_out_mean(others[some], other_rows[some])
     value = float(sums.sum() / rows.sum() - others.sum() / other_rows.sum())
-    most = min(asked.bounds[1] - asked.bounds[0], UNBOUNDED[1])
-    sample = replace(subset_sample(asked, inside), bounds=(-most, most))
-    return t_interval(asked.name, jackknife_estimate(value, without, held=rows), sample)
+    max_difference = min(statistic.bounds[1] - statistic.bounds[0], UNBOUNDED[1])
+    sample = replace(subset_sample(statistic, inside), bounds=(-max_difference, max_difference))
+    return t_interval(statistic.name, jackknife_estimate(value, without, held=rows), sample)
 
 
 def jackknife_estimate(value: float, without_each: Floats, *, held: Floats) -> Estimate:
@@ -80,16 +80,16 @@ def jackknife_estimate(value: float, without_each: Floats, *, held: Floats) -> E
     return Estimate(value=value, se=float(jackknife_error(without_each)), dof=dof, method=JACKKNIFE)
 
 
-def subset_sample(asked: RowStatistic, inside: Bools) -> Sample:
+def subset_sample(statistic: RowStatistic, inside: Bools) -> Sample:
     """Return the eligible rows of a subset, and their groups."""
-    groups = asked.blocks.groups[asked.among & inside]
-    return Sample(n_rows=len(groups), n_groups=len(np.unique(groups)), bounds=asked.bounds)
+    groups = statistic.blocks.groups[statistic.among & inside]
+    return Sample(n_rows=len(groups), n_groups=len(np.unique(groups)), bounds=statistic.bounds)
 
 
-def _block_sums(asked: RowStatistic, inside: Bools) -> tuple[Floats, Floats]:
+def _block_sums(statistic: RowStatistic, inside: Bools) -> tuple[Floats, Floats]:
     """Sum the values and the rows of a subset by weight, both float64 (blocks,)."""
-    part = (asked.among & inside).astype(np.float64)
-    return asked.blocks.per_block(asked.values * part), asked.blocks.per_block(part)
+    part = (statistic.among & inside).astype(np.float64)
+    return statistic.blocks.per_block(statistic.values * part), statistic.blocks.per_block(part)
 
 
 def score_bins(scores: Floats) -> Ints:
@@ -97,19 +97,22 @@ def score_bins(scores: Floats) -> Ints:
     return np.searchsorted(quantile_edges(scores, ECE_BINS), scores, side="right")
 
 
-def subset_calibration_error(asked: RowStatistic, bins: Ints, inside: Bools) -> tuple[float, Floats, Floats]:
+def subset_calibration_error(statistic: RowStatistic, bins: Ints, inside: Bools) -> tuple[float, Floats, Floats]:
     """Return the calibration error of a subset, its leave-one-block-out values, and the rows of each block.
 
     The values are observed minus predicted; bins are those of `score_bins`.
     """
-    cells, weights = asked.blocks.blocks * ECE_BINS + bins, weighted(inside.astype(np.float64), asked.blocks.weights)
-    surplus, rows = (
-        tally(cells, asked.blocks.n_blocks * ECE_BINS, each).reshape(-1, ECE_BINS)
-        for each in (weighted(asked.values, weights), weights)
+    cells, weights = (
+        statistic.blocks.blocks * ECE_BINS + bins,
+        weighted(inside.astype(np.float64), statistic.blocks.weights),
     )
-    whole, held = surplus.sum(0), rows.sum(0)
+    surplus, rows = (
+        tally(cells, statistic.blocks.n_blocks * ECE_BINS, values).reshape(-1, ECE_BINS)
+        for values in (weighted(statistic.values, weights), weights)
+    )
+    total, held = surplus.sum(0), rows.sum(0)
     return (
-        float(expected_calibration_error(whole, held)),
-        expected_calibration_error(whole - surplus, held - rows),
+        float(expected_calibration_error(total, held)),
+        expected_calibration_error(total - surplus, held - rows),
         rows.sum(1),
     )

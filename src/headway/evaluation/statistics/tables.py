@@ -101,7 +101,7 @@ def binary_answers(subject: Comparison) -> BinaryAnswers:
     return BinaryAnswers(
         labels=subject.labels,
         scores=_probabilities(subject.scores, "the variant"),
-        reference=_probabilities(subject.reference_scores, "the model as it came"),
+        reference=_probabilities(subject.reference_scores, "the baseline"),
         **block_fields(subject.groups, subject.weights),
     )
 
@@ -109,12 +109,12 @@ def binary_answers(subject: Comparison) -> BinaryAnswers:
 def build_blocks(subject: Comparison) -> Blocks:
     """Build the blocks of a comparison's rows; raises NotApplicable if there is none, or an answer is not finite."""
     if not len(subject.labels):
-        raise NotApplicable("there are no labelled rows")
-    for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the model as it came")):
+        raise NotApplicable("there are no labeled rows")
+    for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the baseline")):
         wrong = ~np.isfinite(scores).all(axis=1)
         if wrong.any():
             raise NotApplicable(
-                f"{int(wrong.sum())} answers of {whose} are no numbers", where=f"row {np.argmax(wrong)}"
+                f"{int(wrong.sum())} answers of {whose} are not finite", where=f"row {np.argmax(wrong)}"
             )
     return Blocks(**block_fields(subject.groups, subject.weights))
 
@@ -166,8 +166,8 @@ def bin_table(answers: BinaryAnswers, bins: int) -> BinTable:
     edges = quantile_edges(answers.scores, bins)
     found = len(edges) + 1
     cells = answers.blocks * found + np.searchsorted(edges, answers.scores, side="right")
-    sums = (weighted(each, answers.weights) for each in (None, answers.labels, answers.scores))
-    rows, positives, scores = (tally(cells, answers.n_blocks * found, each).reshape(-1, found) for each in sums)
+    sums = (weighted(values, answers.weights) for values in (None, answers.labels, answers.scores))
+    rows, positives, scores = (tally(cells, answers.n_blocks * found, total).reshape(-1, found) for total in sums)
     return BinTable(rows=rows, positives=positives, scores=scores, counts=tally(cells % found, found))
 
 
@@ -237,6 +237,6 @@ def _probabilities(scores: Floats, whose: str) -> Floats:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise NotApplicable(
-            f"{int(wrong.sum())} answers of {whose} are no probabilities", where=f"row {row}: {column[row]!r}"
+            f"{int(wrong.sum())} answers of {whose} are not probabilities", where=f"row {row}: {column[row]!r}"
         )
     return np.clip(column, 0.0, 1.0)

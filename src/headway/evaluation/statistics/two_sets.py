@@ -34,7 +34,7 @@ def permutation_interval(
     weights: list[Weights] = [in_first[None].astype(np.float64)]
     weights += np.array_split(_regroupings(count, int(in_first.sum())), 4)  # small arrays: half the time
     parts = [_difference(statistic, part) for part in weights]
-    difference, se = (np.concatenate(each) for each in zip(*parts, strict=True))
+    difference, se = (np.concatenate(values) for values in zip(*parts, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(difference == 0, 0.0, np.abs(difference / se))
     critical = float(np.quantile(np.where(np.isnan(ratios), np.inf, ratios), LEVEL, method="higher"))
@@ -81,7 +81,7 @@ def auc_statistic(table: ScoreTable) -> TwoSampleStatistic:
 
     def both(weights: Weights) -> Sets:
         counts = table.positives.astype(weights.dtype), table.negatives.astype(weights.dtype)
-        ones, zeros = (weights @ each for each in counts)
+        ones, zeros = (weights @ by_group for by_group in counts)
         rest = counts[0].sum(0) - ones, counts[1].sum(0) - zeros
         return _area(weights, (ones, zeros), counts), _area(1 - weights, rest, counts)
 

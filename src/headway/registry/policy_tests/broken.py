@@ -60,7 +60,7 @@ def misread(subject: Comparison) -> Comparison:
     _expect_decisions(subject)
     lacking = np.isnan(subject.rows)
     if not lacking.any():
-        raise NotApplicable("no row lacks a value")
+        raise NotApplicable("no value is missing")
     with np.errstate(invalid="ignore"):
         known = np.where(lacking.all(0), 0.0, subject.rows)
     before = decide_class(subject.scores, subject.threshold)
