@@ -38,7 +38,7 @@ def test_a_stall_that_strikes_many_at_once_widens_it_or_takes_the_claim():
     times, stretches = rng.exponential(size=20_000), np.arange(20_000) // 500
     alone = percentile_interval("p99", times, stretches, 0.99)
     stalled = times + 10 * np.isin(stretches, [7, 8])
-    with pytest.raises(NotApplicable, match="requests, there are [0-9,]+ worth"):
+    with pytest.raises(NotApplicable, match=r"requests, there are [0-9,]+ worth"):
         percentile_interval("p99", stalled, stretches, 0.99)
     assert alone.low < alone.value < alone.high and "worth" in alone.method and alone.n_rows == 20_000
 
