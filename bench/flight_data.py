@@ -25,14 +25,19 @@ def load():
 """
 
 
+def thin(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row in twelve in tiny mode, else all."""
+    return rows.gather_every(_TINY_STEP) if is_tiny() else rows
+
+
 def load() -> pl.DataFrame:
     """Return the flights with local times."""
-    return flights.load().gather_every(_TINY_STEP if is_tiny() else 1)
+    return thin(flights.load())
 
 
 def load_utc() -> pl.DataFrame:
     """Return the flights with scheduled times taken as UTC, which is wrong."""
-    return flights.load_utc().gather_every(_TINY_STEP if is_tiny() else 1)
+    return thin(flights.load_utc())
 
 
 def demo_project(folder: Path, *, flags: Mapping[str, str] | None = None) -> Project:

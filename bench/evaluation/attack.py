@@ -24,6 +24,7 @@ from headway.evaluation.decision_attack import (
 SEARCH = {"optimize.transforms": '["trees"]'}
 LIMITS = AttackSection(reach=0.5)
 LONG_S = 1e6
+TINY = {"SEARCH": {**SEARCH, "optimize.budget_s": "1"}, "LIMITS": AttackSection(reach=0.5, rows=20)}
 
 
 def rows() -> Result:

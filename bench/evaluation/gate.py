@@ -31,7 +31,7 @@ SLICE_ROWS = 2000
 SLICED = (0, 1)  # carrier and origin, the slices of the demo
 THRESHOLD = 0.25
 MACHINE = this_machine()
-TINY = {"WORLDS": 2, "POWER_DAYS": (30,), "POWER_WORLDS": 2, "SLICE_ROWS": 100}
+TINY = {"WORLDS": 2, "POWER_DAYS": (30,), "POWER_WORLDS": 2, "SLICE_ROWS": 10}
 
 
 def rows() -> tuple[list[Row], list[str]]:

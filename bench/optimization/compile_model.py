@@ -10,6 +10,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
+import tiny
 from headway.api.in_memory_project import InMemoryProject, create_project
 from headway.core import plugins
 from headway.core.errors import HeadwayError
@@ -26,6 +27,7 @@ SAMPLE_ROWS = 5_000
 
 def main() -> None:
     """Keep, in `place` of the first argument, what `transform` makes of the model of `family`; else say why not."""
+    tiny.apply()
     asked = json.loads(sys.argv[1])
     name = asked["transform"]
     if name not in plugins.names("transform"):

@@ -29,7 +29,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from optimization.datasets import rows as flights
 
-MOST_ROWS, SEED = 6_000, 3
+MAX_ROWS, SEED = 6_000, 3
 Values = NDArray[Any]
 
 
@@ -47,7 +47,7 @@ def pairs() -> Iterator[Pair]:
     """Every family on every table, one after the other."""
     for table, load in TABLES.items():
         raw, target, task = load()
-        mixed = np.random.default_rng(SEED).permutation(len(raw))[:MOST_ROWS]
+        mixed = np.random.default_rng(SEED).permutation(len(raw))[:MAX_ROWS]
         train, search, check = np.split(mixed, [int(0.4 * len(mixed)), int(0.8 * len(mixed))])
         for family, make in FAMILIES.items():
             rows = raw if family == "pipeline" else _numbers(raw)
@@ -129,3 +129,4 @@ FAMILIES = {
     "tree": _either(DecisionTreeClassifier, DecisionTreeRegressor, max_depth=8),
     "pipeline": _pipeline,
 }
+TINY = {"MAX_ROWS": 500, "TABLES": {"digits": TABLES["digits"]}, "FAMILIES": {"lightgbm": FAMILIES["lightgbm"]}}

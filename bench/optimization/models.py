@@ -20,28 +20,31 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from cache import folder, made, versions
 from optimization.datasets import NUMBERS, TEXTS, Rows, place_of_rows, rows
 
+BOOSTED, TREES = 500, 300
+TINY = {"BOOSTED": 5, "TREES": 5}
+
 
 def lightgbm_500(train: Rows) -> Any:
     """500 trees of 63 leaves."""
-    model = lightgbm.LGBMClassifier(n_estimators=500, num_leaves=63, learning_rate=0.05, random_state=1, verbose=-1)
+    model = lightgbm.LGBMClassifier(n_estimators=BOOSTED, num_leaves=63, learning_rate=0.05, random_state=1, verbose=-1)
     return model.fit(train.rows, train.late)
 
 
 def xgboost_500(train: Rows) -> Any:
     """500 trees of depth 6."""
-    model = xgboost.XGBClassifier(n_estimators=500, max_depth=6, learning_rate=0.05, random_state=1)
+    model = xgboost.XGBClassifier(n_estimators=BOOSTED, max_depth=6, learning_rate=0.05, random_state=1)
     return model.fit(train.rows, train.late)
 
 
 def histgb_300(train: Rows) -> Any:
     """300 trees of 31 leaves, none spared by early stopping."""
-    model = HistGradientBoostingClassifier(max_iter=300, early_stopping=False, random_state=1)
+    model = HistGradientBoostingClassifier(max_iter=TREES, early_stopping=False, random_state=1)
     return model.fit(train.rows, train.late)
 
 
 def forest_300(train: Rows) -> Any:
     """300 trees of about 18,000 nodes, trained with missing values present; one job, as scikit-learn has it."""
-    model = RandomForestClassifier(300, min_samples_leaf=6, random_state=1, n_jobs=2).fit(train.rows, train.late)
+    model = RandomForestClassifier(TREES, min_samples_leaf=6, random_state=1, n_jobs=2).fit(train.rows, train.late)
     return model.set_params(n_jobs=None)
 
 

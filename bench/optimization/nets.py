@@ -16,6 +16,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+import tiny
+
 TEXTS, MOST_TEXTS, BATCH, SEED = 3, 128, 512, 1
 
 
@@ -82,6 +84,7 @@ def opened(place: Path) -> nn.Module:
 
 def main() -> None:
     """Train the network that the first argument names into a folder, with its graph, and `train` and `test` rows."""
+    tiny.apply()
     asked = json.loads(sys.argv[1])
     place, name = Path(asked["place"]), asked["name"]
     torch.manual_seed(SEED)

@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import nn
 
+import tiny
 from optimization import pictures as pictures
 from optimization import sentences as texts
 
@@ -29,6 +30,7 @@ def opened(place: Path) -> nn.Module | str:
 
 def main() -> None:
     """Write the model that the first argument names into a folder: its graph, `train` and `test` rows, and labels."""
+    tiny.apply()
     asked = json.loads(sys.argv[1])
     place, name = Path(asked["place"]), asked["name"]
     (place / NAME).write_text(name, encoding="utf-8")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import headway as hw
+import tiny
 from headway.core.evidence import Measurement
 from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
@@ -26,6 +27,7 @@ from optimization.export import keep
 
 MOST_ROWS = 20_000
 # A look at a large network takes seconds.
+BUDGET_S = 60
 BUDGETS_S = {"minilm": 180, "ocr": 180}
 TASKS = {"mlp": "binary"}
 POLICY = {
@@ -41,16 +43,17 @@ TRANSFORMS = {
     **dict.fromkeys(("mlp", "cnn"), ("fold", "dense", "quantise", "openvino", "nncf")),
     **dict.fromkeys(("minilm", "ocr"), ("openvino", "nncf")),
 }
-TINY = {"MOST_ROWS": 500}
+TINY = {"MOST_ROWS": 500, "BUDGET_S": 1}
 
 
 def main() -> None:
     """Search as the first argument asks; keep `one_row/` and `batch256/` in its `place`, with `said` beside them."""
+    tiny.apply()
     asked = json.loads(sys.argv[1])
     place = Path(asked["place"])
     rows, labels, *groups = (np.load(each)[:MOST_ROWS] for each in asked["data"])
     name = asked["name"].partition(".")[0]
-    options: dict[str, Any] = {"policy": POLICY[name], "budget": f"{BUDGETS_S.get(name, 60)}s"}
+    options: dict[str, Any] = {"policy": POLICY[name], "budget": f"{BUDGETS_S.get(name, BUDGET_S)}s"}
     if groups:
         options["groups"] = groups[0]
     if name in TRANSFORMS:

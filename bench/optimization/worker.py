@@ -18,6 +18,7 @@ from typing import Any
 import joblib
 import numpy as np
 
+import tiny
 from callers.call import Call, Order
 
 BATCHES, SINGLES, CHUNK_ROWS, FEWEST_CALLS = 8, 509, 1_000, 3
@@ -26,6 +27,7 @@ TINY = {"BATCHES": 1, "SINGLES": 5, "CHUNK_ROWS": 500}
 
 def main() -> None:
     """Open what the first argument says, answer with `ready`, then do what comes on standard input until it ends."""
+    tiny.apply()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     asked = json.loads(sys.argv[1])

@@ -31,6 +31,7 @@ from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.serving.auth.keys import create_key
 from serving.load import Case
+from tiny import is_tiny
 
 TREES, LEAVES, FEATURES = 200, 31, 25
 MLP_SIZES = (64, 2048, 2048, 2048, 2048, 2048, 2)
@@ -104,6 +105,8 @@ def by_graph() -> Model:
 
 def by_converter() -> Model:
     """The trees as onnxmltools converts them, in float32; raises Absent where its environment cannot be made."""
+    if is_tiny():
+        return by_graph()
     source = HERE / "peers/convert.py"
     place = made(folder("serve-trees", of=[trained().decode(), source.read_text("utf-8")]), _convert)
     return Model(engine="onnxruntime", format="onnx", content=(place / "model.onnx").read_bytes())

@@ -1,0 +1,134 @@
+"""Every benchmark starts: its modules import, its script answers --help, and each part runs once on tiny settings.
+
+Peers are not installed for this; a part that needs one says so in `fell_short`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.house.source_tree import ROOT
+
+BENCH = ROOT / "bench"
+SCRIPTS = sorted(path for path in BENCH.glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8"))
+PEER_PACKAGES = {
+    *("bentoml", "cleanlab", "dataframely", "faker", "fastapi", "kserve", "litserve", "mapie", "mlserver", "mosec"),
+    *("nncf", "onnxmltools", "openvino", "pandera", "presidio_analyzer", "rapidocr_onnxruntime", "skl2onnx"),
+    *("sliceline", "tl2cgen", "torch", "treelite", "venn_abers"),
+}
+IMPORT_ALL = """
+import importlib, json, sys
+missing = {}
+for name in json.loads(sys.argv[1]):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing[name] = error.name.partition(".")[0]
+print(json.dumps(missing))
+"""
+HELP_ALL = """
+import contextlib, io, json, runpy, sys
+for path in json.loads(sys.argv[1]):
+    sys.argv = [path, "--help"]
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, (path, end.code)
+    assert "usage:" in out.getvalue() and "--tiny" in out.getvalue(), path
+"""
+QUICK = [
+    ("evidence", "coverage", "cost", "repairs"),
+    ("data", "contract", "fingerprint"),
+    ("loop", "rollback"),
+    ("serve", "ours", "grpc"),
+    ("predict",),
+]
+LONG = [
+    *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
+    *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
+    *(("loop", part) for part in ("drift", "retraining", "canary")),
+    *(("serve", part) for part in ("fastapi", "raw_ort", "open_loop", "features", "tls")),
+    ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
+    ("never_worse",),
+]
+NEEDS_PEERS = {("data", "personal"), ("serve", "fastapi")}
+
+
+def python(code: str, argument: str) -> str:
+    """Run code in a process of its own with the paths of the benchmarks, and return what it printed."""
+    paths = os.pathsep.join(map(str, (BENCH, BENCH / "peers")))
+    run = subprocess.run(
+        [sys.executable, "-c", code, argument],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run.stdout
+
+
+def tiny_rows(script: str, parts: tuple[str, ...], cache: Path) -> tuple[list[str], list[str]]:
+    """Run parts of a script in tiny mode; return the names of their rows, and what fell short."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
+    run = subprocess.run(
+        [sys.executable, str(BENCH / f"{script}.py"), "--tiny", "--json", *parts],
+        env={**clean, "XDG_CACHE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = json.loads(run.stdout)
+    return [row["name"] for row in found["rows"]], found["fell_short"]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench-cache")
+
+
+@pytest.mark.slow
+def test_every_module_imports_without_peers() -> None:
+    modules = sorted(
+        ".".join(path.relative_to(BENCH).with_suffix("").parts)
+        for path in BENCH.rglob("*.py")
+        if path.parent.name != "peers"
+    )
+    missing = json.loads(python(IMPORT_ALL, json.dumps(modules)))
+    assert set(missing.values()) <= PEER_PACKAGES, missing
+
+
+@pytest.mark.slow
+def test_every_script_answers_help_without_measuring() -> None:
+    python(HELP_ALL, json.dumps([str(path) for path in SCRIPTS]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", QUICK, ids=" ".join)
+def test_a_quick_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
+    names, _ = tiny_rows(case[0], case[1:], cache)
+    assert names
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", LONG, ids=" ".join)
+def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
+    names, fell_short = tiny_rows(case[0], case[1:], cache)
+    assert names or (case in NEEDS_PEERS and fell_short)
+
+
+def test_the_cases_name_every_part_of_the_scripts() -> None:
+    covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
+    for script in ("data", "evidence", "loop"):
+        source = (BENCH / f"{script}.py").read_text("utf-8")
+        parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)
+        assert parts and {(script, part) for part in parts} <= covered
