@@ -1,6 +1,6 @@
-"""The product in one page: check -> train -> optimize -> judge -> release -> serve -> watch -> retrain.
+"""The product in one page: check -> train -> optimize -> evaluate -> release -> serve -> monitor -> retrain.
 
-Each step takes a project and records, and gives a record; what it measured is kept in the project's store.
+Each step takes a project and records, and returns a record. What it measured is saved in the project's store.
 """
 
 from __future__ import annotations
@@ -82,29 +82,54 @@ OF_WINNER = ("discovered",)
 
 
 def periods(project: Project) -> Data:
-    """The project's data, cut into train, validation, test and live; a model from a file has no train."""
+    """Load the project's data and split it into train, validation, test and live.
+
+    A model from a file needs no train period.
+    """
     return split_dataset(open_dataset(project.config), project.config.split, fitted=bool(project.config.model.file))
 
 
 def check(project: Project, dataset: Dataset) -> list[Finding]:
-    """What every data check found in the rows of a project; one that could not judge says so."""
+    """Run every data check on the rows of a project.
+
+    Returns
+    -------
+    list of Finding
+        What the checks found. A check that could not run is a finding of its own.
+    """
     return checking.run_checks(check_context(project, dataset))
 
 
 def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
-    """Every check, kept as an assessment; of data that did not change since the last, that one again.
+    """Run every check and save the result as an assessment, or return the last one if the data did not change.
 
-    Another source, other columns, distributions that moved and other settings open a new one.
+    A new assessment is opened for another source, other columns, shifted distributions or other settings.
+
+    Parameters
+    ----------
+    who : str
+        Name of the person who asks, for the record.
     """
     return assessing.assess(project, dataset, who=who)
 
 
 def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
-    """The model as it came, fitted on `train`, with the decision threshold that costs least on `validation`.
+    """Fit the baseline on `train` and choose its decision threshold on `validation`.
 
-    A training function that takes a `curve` draws how it learned, which is kept; looks at `validation` are free.
-    `trust` opens a model file that can run code.
-    Raises DataError where it would learn from what only the outcome tells.
+    The threshold minimizes the expected cost of decisions. A training function that takes a `curve` has its learning
+    curve recorded; evaluations on `validation` are not counted.
+
+    Parameters
+    ----------
+    features : sequence of str
+        Columns to train on; all features if empty.
+    trust : bool
+        Whether to open a model file that can run code.
+
+    Raises
+    ------
+    DataError
+        If a feature is known only after the outcome.
     """
     config = project.config
     if config.model.file:
@@ -123,15 +148,33 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
 
 
 def import_model(project: Project, model: object, data: Data) -> Baseline:
-    """A model that was fitted elsewhere (an estimator, or a ModelFile) as the model as it came, with its threshold."""
+    """Import a model that was fitted elsewhere as the baseline, and choose its decision threshold.
+
+    Parameters
+    ----------
+    model : estimator or ModelFile
+        Fitted model.
+    """
     whole = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
     return _baseline(project, adopting.import_baseline(model, whole, project.blobs), data)
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> SearchResult:
-    """Variants judged on `validation`; the fastest feasible one judged on `test`, each look at which is counted.
+    """Search for the fastest variant that the policy allows.
 
-    `[optimize] budget_s` bounds the time on `validation`; what could not win any more has its first look alone.
+    Variants are evaluated on `validation`; the fastest feasible one is then evaluated on `test`, and each evaluation on
+    `test` is counted. `[optimize] budget_s` bounds the time spent on `validation`: a variant that can no longer win is
+    only screened.
+
+    Parameters
+    ----------
+    callback : callable
+        Called with a line of text for each step of the search.
+
+    Returns
+    -------
+    SearchResult
+        All variants with their evidence, and the winner; the baseline wins if no variant is better.
     """
     config = project.config.optimize
     clock, evaluation_set = TimeBudget(config.budget_s), _exam(project, baseline, data["validation"])
@@ -169,10 +212,16 @@ def evaluate(
     view: Dataset | None = None,
     probes: Sequence[str] = (),
 ) -> EvaluatedVariant:
-    """Evidence on a variant beside the model as it came, and the verdict of the project's policy on it.
+    """Measure a variant against the baseline and judge it by the project's policy.
 
-    The variant may read another feature `view` of the same rows. Without `probes`, all but those of speed run. On
-    `validation` only the relative rules are asked, which say what is feasible; the absolute ones wait for `test`.
+    On `validation` only the relative rules apply, which decide what is feasible; the absolute ones wait for `test`.
+
+    Parameters
+    ----------
+    view : Dataset, optional
+        Other features of the same rows, for a variant that reads them.
+    probes : sequence of str
+        Metrics to compute; all but those of speed if empty.
     """
     names = probes or [name for name in plugins.names("metric") if name not in SPEED]
     subject = compare_with_baseline(variant, evaluation_set, project.blobs, view=view)
@@ -189,9 +238,21 @@ def examine(
     audits: Sequence[str] = (),
     callback: Callback = lambda _: None,
 ) -> SearchResult:
-    """The frontier with its winner examined whole on `test`: every probe, and these audits, or all there are.
+    """Evaluate the winner of a search on `test` with every metric and audit.
 
-    It is one more look at `test`. Raises DataError where the table is not the one that the search was judged on.
+    This counts as one more evaluation of `test`.
+
+    Parameters
+    ----------
+    audits : sequence of str
+        Audits to run; all if empty.
+    callback : callable
+        Called with a line of text for each audit.
+
+    Raises
+    ------
+    DataError
+        If the rows of `test` are not those that the search was evaluated on.
     """
     evaluation_set = _exam(project, frontier.baseline, data["test"])
     if evaluation_set.dataset != frontier.winner.evidence.dataset:
@@ -217,7 +278,10 @@ def examine(
 
 
 def drill(project: Project, frontier: SearchResult, data: Data) -> list[PolicyTest]:
-    """What the policy says of the winner once it is broken on purpose, on `validation`, where looks are free."""
+    """Test the policy on copies of the winner that were broken on purpose.
+
+    It uses `validation`, where evaluations are not counted.
+    """
     evaluation_set = _exam(project, frontier.baseline, data["validation"])
     subject = compare_with_baseline(frontier.winner.variant, evaluation_set, project.blobs)
     probes = [name for name in _probes(project) if name not in SPEED]
@@ -227,27 +291,35 @@ def drill(project: Project, frontier: SearchResult, data: Data) -> list[PolicyTe
 
 
 def expect_unchanged(project: Project, frontier: SearchResult) -> None:
-    """Open the data again; raises Refused where the rows of its periods are others than the winner was judged on."""
+    """Raise Refused if the rows of the project's periods are no longer those that the winner was evaluated on."""
     origins.expect_unchanged(project, periods(project), frontier.baseline.data)
 
 
 def release(
     project: Project, frontier: SearchResult, *, who: str, why: str = "", override: str = ""
 ) -> PublishedRelease:
-    """Sign the winner with its evidence and point `live` at it; raises Refused unless its verdict is pass.
+    """Sign the winner with its evidence and point `live` at it.
 
-    `override` is why a person answers for one that is not.
+    Parameters
+    ----------
+    override : str
+        Reason of a person who releases a winner whose verdict is not pass.
+
+    Raises
+    ------
+    Refused
+        If the verdict is not pass and there is no override.
     """
     return release_winner(project, frontier, who=who, why=why, override=override)
 
 
 def serve(config: Config, references: Sequence[str], *, callback: Callback = lambda _: None) -> None:
-    """Verify what the references point at, load it, and answer requests until the process is told to stop."""
+    """Verify the releases behind the references, load them, and answer requests until the process is stopped."""
     process.serve(config, references, announce=callback)
 
 
 def predict(config: Config, order: Order, *, callback: Callable[[Progress], object] = lambda _: None) -> Receipt:
-    """Score a file larger than memory with a release; killed at any moment and asked again, it goes on."""
+    """Score a file larger than memory with a release; a run that was killed resumes where it stopped."""
     return scoring.predict(config, order, callback=callback)
 
 
@@ -259,11 +331,19 @@ def watch(
     source: RowSource = "table",
     callback: Callback = lambda _: None,
 ) -> list[MonitoringReport]:
-    """What each period since the live release was judged shows of it, by the table or by the log of what was served.
+    """Monitor each period since the live release was evaluated.
 
-    Each is judged once: what was told before is told again, and the year's chance of a false sentence is spent on what
-    is new. A ticket is kept where the policy opens one. Without `until` it is as of now. Data that nobody checked since
-    they came are told of (D057).
+    Each period is judged once; later calls return the saved answer. The false-alarm budget of the year is spent only on
+    new periods. A ticket is opened where the policy asks for one. Data that were never checked are reported (D057).
+
+    Parameters
+    ----------
+    until : datetime, optional
+        Last time to look at; now by default.
+    every : str
+        Length of a period, such as `1mo` or `14d`.
+    source : {"table", "log"}
+        Whether rows come from the project's table or from the prediction log.
     """
     deployed, ticket, found = open_deployed_release(project), ticket_of(project), []
     look = WindowOptions(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
@@ -282,14 +362,14 @@ def watch(
 
 
 def ticket_of(project: Project) -> Ticket | None:
-    """The open ticket on the live release, if there is one."""
+    """Return the open ticket on the live release, or None."""
     return pending_ticket(project, open_deployed_release(project))
 
 
 def retrain(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
-    """The live release trained anew and judged against it; `renew` lets it take the place of live.
+    """Retrain the live release and judge the new one against it; `renew` promotes it.
 
-    Killed half-way and started again, it goes on from the last training that was done.
+    A run that was killed resumes after the last training that finished.
     """
     deployed = open_deployed_release(project)
     lesson = retraining.prepare_retraining(project, deployed, open_assessed_dataset(project, callback), until)
@@ -297,7 +377,7 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
 
 
 def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
-    """The live release with its probabilities shifted as the last labelled days ask for, judged against it."""
+    """Refit the calibrator of the live release on the last labeled days, and judge the result against it."""
     deployed = open_deployed_release(project)
     return recalibration.recalibrate_release(
         project,
@@ -307,26 +387,30 @@ def recalibrate(project: Project, *, until: datetime | None = None, callback: Ca
 
 
 def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Promotion:
-    """Let a retraining or recalibration that passed take the place of live: by a rollout, or at once.
+    """Promote a retraining or recalibration that passed, by a rollout or at once as `[retrain] through` says.
 
-    `[retrain] through` says which. Killed half-way and called again, it goes on from what is kept; Refused where live
-    is no longer what it was judged against.
+    A run that was killed resumes from the saved records.
+
+    Raises
+    ------
+    Refused
+        If live is no longer the release that it was judged against.
     """
     return promotion.begin_promotion(project, found, who=who, why=why)
 
 
 def follow(project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep) -> Promotion:
-    """Look at the rollout of a retraining, with a wait between two looks, until it ends or nobody asks any more."""
+    """Follow the rollout of a retraining until it ends or no more requests come; `wait` is called between two evaluations."""
     return promotion.follow_promotion(project, callback=callback, wait=wait)
 
 
 def forget(project: Project, order: Forgotten) -> Erasure:
-    """Let the rows of one key, or those older than a time, go out of log, labels and features, with a signed proof."""
+    """Erase the rows of one key, or those older than a time, from log, labels and features, with a signed proof."""
     return erasing.erase(project, order)
 
 
 def last_frontier(project: Project) -> SearchResult:
-    """What the last search of this project found; raises StoreError where there was none."""
+    """Return the result of the last search; raises StoreError if there was none."""
     found = project.latest(SearchResult)
     if found is None:
         raise StoreError("no variant was searched for yet", where=str(project.config.state), hint="headway optimize")
@@ -338,7 +422,7 @@ def _exam(project: Project, baseline: Baseline, period: Dataset) -> EvaluationSe
 
 
 def _judged(project: Project, subject: Comparison, evidence: Evidence) -> EvaluatedVariant:
-    """The verdict of the policy; evidence on rows at which looks are counted says how many there were."""
+    """Judge evidence by the policy, and record how often its rows were evaluated where that is counted."""
     looks = project.state.looks(project.name, evidence.dataset)
     if looks:
         how = "judged looks at these rows so far, this one among them"
@@ -354,7 +438,7 @@ def _judged(project: Project, subject: Comparison, evidence: Evidence) -> Evalua
 
 
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
-    """The model as it came, kept with the threshold that costs least on `validation`, and with what it is judged on."""
+    """Save a model as the baseline, with its decision threshold and the data it is evaluated on."""
     known = labeled_rows(data["validation"])
     costs, threshold = (project.config.model.costs.false_positive, project.config.model.costs.false_negative), 0.5
     if model.task == "binary":
@@ -373,7 +457,7 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
 
 
 def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContext:
-    """What audits of the winner work with: the model's recipe, and what transforms made the winner of it with."""
+    """Build the context of audits: how the model is trained, and what the transforms of the winner worked with."""
     baseline, signature = frontier.baseline, frontier.winner.variant.signature
     return replace(
         build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]),
@@ -385,7 +469,7 @@ def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContex
 
 
 def _bench(project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data) -> TransformContext:
-    """What transforms work with: the rows of `validation`, and those of `train` where one asks for them."""
+    """Build the context of transforms: the rows of `validation`, and those of `train` on demand."""
     validation = LabeledData(
         rows=evaluation_set.rows,
         labels=evaluation_set.labels,
@@ -404,7 +488,7 @@ def _bench(project: Project, baseline: Baseline, evaluation_set: EvaluationSet, 
 
 
 def _looks(project: Project, evaluation_set: EvaluationSet) -> Looks:
-    """A variant's speed for a moment, or all that the policy may ask for."""
+    """Build the two evaluations of a search: speed alone, and everything the policy may ask for."""
 
     def first(variant: Variant) -> EvaluatedVariant:
         evidence = screen_speed(variant, evaluation_set, project.blobs)
@@ -418,13 +502,13 @@ def _looks(project: Project, evaluation_set: EvaluationSet) -> Looks:
 
 
 def _probes(project: Project) -> list[str]:
-    """The probes that a search asks of every variant."""
+    """Return the metrics that a search computes for every variant."""
     rules = [rule.measure.split(".") for rule in project.config.policy.release]
     return [name for name in plugins.names("metric") if name not in OF_WINNER or any(name in each for each in rules)]
 
 
 def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet) -> EvaluatedVariant:
-    """The fastest variant that is feasible on `validation` and then on `test`; at the end stands the model as it came."""
+    """Return the fastest variant that is feasible on `validation` and on `test`; the baseline is the last candidate."""
     rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
     for row in rows:
         project.state.count_evaluation(project.name, test.dataset)

@@ -1,4 +1,4 @@
-"""Assessment: what the checks found in a table at a time, and what that table was like."""
+"""Assessment: what the checks found in a table, and what the table was like."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNJUDGED = "D000"
 
 
 class CheckRun(Record, frozen=True, kw_only=True):
-    """A check that was asked: the code of its findings, and why it could not judge; empty where it did."""
+    """A check that ran: the code of its findings, and why it could not judge; empty if it could."""
 
     name: str
     code: str
@@ -26,8 +26,8 @@ class CheckRun(Record, frozen=True, kw_only=True):
 class TimeBucket(Record, frozen=True, kw_only=True):
     """Rows of one month (week, year) or of one part of the split; times are ISO 8601, [since, until).
 
-    `missing` is the share of rows in which a column is missing, of those in which it ever is. `target` is the mean of
-    the target, for classes the share of each (slice).
+    `missing` is the share of missing values of each column that has any. `target` is the mean of the target; for classes,
+    the share of each (slice).
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"name": {"choose": "validation"}}
@@ -42,7 +42,7 @@ class TimeBucket(Record, frozen=True, kw_only=True):
 
 
 class Shift(Record, frozen=True, kw_only=True):
-    """A column whose distribution moved: in each bin the share of the rows before, and of those now."""
+    """A column whose distribution shifted: for each bin, the share of the rows before and now."""
 
     column: str
     p: float
@@ -52,9 +52,9 @@ class Shift(Record, frozen=True, kw_only=True):
 
 
 class DriftTest(Record, frozen=True, kw_only=True):
-    """Whether distributions moved since an assessment was opened: `count` tests until now, the last on `n_groups`.
+    """Result of testing for drift since an assessment was opened: `count` tests so far, the last on `n_groups` groups.
 
-    `says` is the last answer, or why there was none; `p` is that of all columns together and `level` its limit.
+    `message` is the last answer, or why there was none; `p` is the p-value over all columns and `level` its limit.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
@@ -79,11 +79,11 @@ def _current_settings(body: dict[str, Any]) -> dict[str, Any]:
 
 
 class Assessment(StoredRecord, frozen=True, kw_only=True):
-    """All checks of a table, once; `number` counts the assessments of a project, of which each may be repeated.
+    """All checks of a table at one time; `number` counts the assessments of a project.
 
-    `why` are findings on what changed so that this one was opened; the first has none. `columns` gives each column's
-    type, `settings` what decides how the checks look, `until` the last time of a row. `sample` is the digest of a few
-    values of each column by group, with which later data are compared; kept by the one that opened its number.
+    `why` are findings on the changes that opened this one; the first has none. `columns` gives the type of each column,
+    `settings` the settings that the checks depend on, `until` the last time of a row. `sample` is the digest of a few
+    values of each column by group, with which later data are compared; only the run that opened the number has one.
     """
 
     migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _current_settings}
@@ -109,7 +109,7 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     sample: str = ""
 
     def count(self, severity: str) -> int:
-        """How many findings are that grave; checks that could not judge are counted by `unjudged`."""
+        """Return how many findings have a severity; checks that could not judge are counted by `unjudged`."""
         return sum(each.severity == severity for each in self.judged)
 
     @property

@@ -1,4 +1,4 @@
-"""A file of rows, read in chunks: what the formats of batch scoring take and give."""
+"""Files of rows that are read in chunks: what the formats of batch scoring take and return."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Column:
-    """Values of one column, [n]: `type` is their Arrow type, as nanoarrow has it.
+    """Values of one column of n rows; `type` is their Arrow type, as nanoarrow has it.
 
-    `values` are in an array of that type's storage, where a time is a count; texts are in a list. `missing` [n] tells
-    the nulls among them; None where there are none. Texts that are null are None as well.
+    `values` is an array of that type's storage, where a time is a count, or a list of strings. `missing` [n] marks the
+    nulls; None if there are none. A null string is also None.
     """
 
     type: Any
@@ -30,13 +30,13 @@ class Column:
     missing: Flags | None = None
 
     def __len__(self) -> int:
-        """How many rows."""
+        """Return the number of rows."""
         return len(self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a row gets no answer: the row, counted from 0 in its file, and the column and value at fault."""
+    """A row that gets no answer: its index from 0 in the file, with the column and value at fault."""
 
     row: int
     column: str
@@ -46,10 +46,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
-    """Rows that follow each other in a file, from row `start` on, as a model reads them: float64 [n, d] in C order.
+    """Consecutive rows of a file from row `start` on, as a model reads them: float64 of shape (n, d) in C order.
 
-    A row of `refusals` holds NaN where it could not be read. `kept` are the columns that are copied through. The next
-    chunk begins at `position`, as the format counts; `share` of the file, in [0, 1], has been read by then.
+    A row in `refusals` holds NaN where it could not be read. `kept` are the columns that are copied through. The next
+    chunk begins at `position`, in the format's own count; `share` in [0, 1] of the file has been read by then.
     """
 
     start: int
@@ -61,15 +61,15 @@ class Chunk:
 
     @property
     def end(self) -> int:
-        """The row after the last one."""
+        """Index of the row after the last one."""
         return self.start + len(self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringOptions:
-    """What is read of a file: the columns of a signature, and those to `keep`; a text of `missing` counts as null.
+    """Columns to read from a file: those of a signature, and those to `keep`; a string in `missing` counts as null.
 
-    `views` names the feature view of each column that a server would look up: a file must hold it.
+    `views` maps each column that a server would look up to its feature view: a file must hold it.
     """
 
     signature: Signature
@@ -79,41 +79,41 @@ class ScoringOptions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns, each once."""
+        """Names of the columns, each once."""
         return tuple(dict.fromkeys((*self.signature.names, *self.keep)))
 
 
 class Scan(Protocol):
-    """A file, opened: `kept` are the columns that are copied through, without rows."""
+    """An opened file; `kept` are the columns that are copied through, without rows."""
 
     @property
     def kept(self) -> Mapping[str, Column]:
-        """The columns to keep, in their order and of the type of each chunk's, [0]."""
+        """Columns to copy through, in their order and with the type of each chunk's, of length 0."""
         ...
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
-        """The rows from row `start` on, which lies at `position` (0 and 0 for all), in the order of the file.
+        """Yield the rows from row `start` on, which lies at `position` (0 and 0 for all), in the order of the file.
 
-        Every row comes once, whole or refused; where a chunk ends depends on the file alone. Raises DataError where the
-        file is not what its name says.
+        Every row comes once, complete or refused; chunk boundaries depend only on the file. Raises DataError if the file is
+        not of the format that its name says.
         """
         ...
 
 
 class Format(Protocol):
-    """A kind of file of rows, named as its suffix: read in chunks, written in parts that are joined at the end."""
+    """A file format, named by its suffix: read in chunks, written in parts that are joined at the end."""
 
     def scan(self, path: Path, wanted: ScoringOptions) -> Scan:
-        """Open a file; raises DataError that names a column which is missing, or of another type than is wanted."""
+        """Open a file; raises DataError, which names a column that is missing or has the wrong type."""
         ...
 
     def encode(self, columns: Mapping[str, Column]) -> bytes:
-        """A part of an answer, [n]; equal columns give equal bytes. Raises DataError for a type that it cannot hold."""
+        """Encode one part of the output; equal columns give equal bytes. Raises DataError for a type it cannot hold."""
         ...
 
     def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
         """Write the file of these parts in their order; `empty` are their columns without rows.
 
-        What it is `about` goes into its metadata, where the format has any. Equal parts give equal bytes.
+        `about` becomes its metadata if the format has any. Equal parts give equal bytes.
         """
         ...

@@ -1,4 +1,4 @@
-"""Calibrator: what is done to a score after the model and before the threshold."""
+"""Calibrator: the function between a model's score and the decision threshold."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from headway.core.record import Record
 
 
 class Calibrator(Record, frozen=True, kw_only=True):
-    """How a probability p is set right before it is answered; as it is made here, it leaves p as the model says.
+    """Calibration of a probability p; without arguments it is the identity.
 
-    Without `knots` the log-odds up * ln p - down * ln(1 - p) + shift are answered. With m knots, which are scores, p is
-    looked up in `values`: m of them are joined by lines; 2m + 1 are steps, below, at and above each knot. `kind` names
-    how it was fitted, on `n_rows` labelled rows of `n_groups` groups; `at` is the time from which it holds.
+    Without `knots` the result has log-odds up * ln p - down * ln(1 - p) + shift. With m knots, which are scores, p is
+    looked up in `values`: m values are interpolated linearly; 2m + 1 values are steps below, at and above each knot.
+    `kind` names the method it was fitted with, on `n_rows` labeled rows of `n_groups` groups; `at` is the time from which
+    it applies.
     """
 
     kind: str = "shift"
@@ -24,7 +25,7 @@ class Calibrator(Record, frozen=True, kw_only=True):
     at: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse with ValueError what would turn the order of scores, or answer what is no probability."""
+        """Raise ValueError for a calibrator that would reverse the order of scores or leave [0, 1]."""
         if self.up < 0 or self.down < 0:
             raise ValueError("a calibrator's `up` and `down` must be at least 0")
         if len(self.values) not in ({len(self.knots), 2 * len(self.knots) + 1} if self.knots else {0}):
@@ -34,7 +35,7 @@ class Calibrator(Record, frozen=True, kw_only=True):
                 raise ValueError("a calibrator's `knots` and `values` must ascend in [0, 1]")
 
     def __bool__(self) -> bool:
-        """Whether it changes anything.
+        """Return True if it changes anything.
 
         >>> bool(Calibrator()), bool(Calibrator(shift=0.1))
         (False, True)
@@ -42,7 +43,7 @@ class Calibrator(Record, frozen=True, kw_only=True):
         return bool(self.knots) or (self.shift, self.up, self.down) != (0.0, 1.0, 1.0)
 
     def __str__(self) -> str:
-        """What it does, in words."""
+        """Describe what it does."""
         if not self:
             return "nothing"
         if self.knots:

@@ -1,6 +1,6 @@
-"""headway.toml: one record a section, each field with its type, default, unit and a line of help.
+"""headway.toml: one record per section, each field with its type, default, unit and a line of help.
 
-Order: flag > environment (`HEADWAY_SECTION_FIELD`) > file > default. Unknown keys are errors.
+Precedence: flag > environment (`HEADWAY_SECTION_FIELD`) > file > default. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ProjectSection(Record, frozen=True, kw_only=True):
 
 
 class DataSection(Record, frozen=True, kw_only=True):
-    """Where the table comes from, and what each column is for."""
+    """Source of the table, and the role of each column."""
 
     former_names: ClassVar[Mapping[str, str]] = {
         "lists": "query_id",
@@ -80,12 +80,12 @@ class DataSection(Record, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The source as it may be shown: a URL without its password."""
+        """The source without its password."""
         return without_password(self.source)
 
 
 class SplitSection(Record, frozen=True, kw_only=True):
-    """Periods of the time column, each [from, to): the model learns on train, the search looks at validation."""
+    """Periods of the time column, each [from, to): train for the model, validation for the search, test for the winner."""
 
     former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
 
@@ -102,7 +102,7 @@ class SplitSection(Record, frozen=True, kw_only=True):
 
 
 class Costs(Record, frozen=True, kw_only=True):
-    """What a wrong decision costs, in any one unit."""
+    """Costs of the two kinds of wrong decision, in any one unit."""
 
     former_names: ClassVar[Mapping[str, str]] = {"false_alarm": "false_positive", "miss": "false_negative"}
 
@@ -111,7 +111,7 @@ class Costs(Record, frozen=True, kw_only=True):
 
 
 class ModelSection(Record, frozen=True, kw_only=True):
-    """The model as it came."""
+    """The baseline model."""
 
     former_names: ClassVar[Mapping[str, str]] = {"class_weights": "class_weight"}
     former_values: ClassVar[Mapping[str, FormerValues]] = {
@@ -146,7 +146,7 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
 
 
 class EvaluateSection(Record, frozen=True, kw_only=True):
-    """The whole examination of what is to be released."""
+    """The full evaluation of what is to be released."""
 
     budget_s: Annotated[float, Meta(description="Longest time that one audit may take, seconds.", gt=0)] = 60.0
     rate_per_s: Annotated[
@@ -158,7 +158,7 @@ class EvaluateSection(Record, frozen=True, kw_only=True):
 
 
 class CostSection(Record, frozen=True, kw_only=True):
-    """What the machine costs that answers."""
+    """Cost of the serving machine."""
 
     core_hour: Annotated[
         float,
@@ -175,7 +175,7 @@ class SloSection(Record, frozen=True, kw_only=True):
 
 
 class PolicySection(Record, frozen=True, kw_only=True):
-    """What the judge demands."""
+    """Rules of the judge."""
 
     release: Annotated[tuple[Rule, ...], about("Rules a variant must meet to be released.")] = ()
     canary: Annotated[
@@ -199,7 +199,7 @@ class PolicySection(Record, frozen=True, kw_only=True):
 
 
 class TrustSection(Record, frozen=True, kw_only=True):
-    """Who may publish, and whom a server believes; both are kept apart from the store."""
+    """Keys: who may publish, and whom a server trusts; both files lie outside the store."""
 
     publisher_key: Annotated[str, about("File of the private key that signs releases; never on a server.")] = (
         "~/.config/headway/publisher.pem"
@@ -210,7 +210,7 @@ class TrustSection(Record, frozen=True, kw_only=True):
 
 
 class Config(Record, frozen=True, kw_only=True):
-    """All sections of headway.toml; `folder` is where the file lies and relative paths start."""
+    """All sections of headway.toml; `folder` is where the file lies, and relative paths start there."""
 
     project: ProjectSection = ProjectSection()
     data: DataSection = DataSection()
@@ -231,7 +231,7 @@ class Config(Record, frozen=True, kw_only=True):
     folder: str = "."
 
     def path(self, name: str) -> Path:
-        """A path of the configuration: absolute, from the home folder, or relative to the project."""
+        """Resolve a path of the configuration: absolute, from the home folder, or relative to the project."""
         path = Path(name).expanduser()
         return path if path.is_absolute() else Path(self.folder) / path
 
@@ -249,9 +249,9 @@ SECTIONS: dict[str, type[Record]] = {
 def load(
     folder: Path = Path("."), *, environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
 ) -> Config:
-    """The configuration of the project in `folder`; flags are `section.field` -> text.
+    """Load the configuration of the project in `folder`; flags map `section.field` to text.
 
-    Raises ConfigError that names the file, the key and the nearest known one.
+    Raises ConfigError, which names the file, the key and the nearest known one.
     """
     return resolve(folder, environment=environment, flags=flags)[0]
 
@@ -259,7 +259,7 @@ def load(
 def resolve(
     folder: Path = Path("."), *, environment: Mapping[str, str] = os.environ, flags: Mapping[str, str] | None = None
 ) -> tuple[Config, dict[str, str]]:
-    """The configuration, and for every field that is not a default, who set it: `file`, `environment` or `flag`."""
+    """Load the configuration, with the source of every field that is not a default: `file`, `environment` or `flag`."""
     file = folder / FILE
     values, origin = _read(file)
     for source, texts in (("environment", _from_environment(environment)), ("flag", _split(flags or {}))):
@@ -280,9 +280,10 @@ def sources(
     environment: Mapping[str, str] = os.environ,
     flags: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
-    """What each source says of one setting (`section.field`), strongest first; one that says nothing is left out.
+    """Return the value that each source gives to a setting (`section.field`), strongest first.
 
-    Sources are `flag`, `environment`, `file` and `default`. Raises ConfigError for a setting that there is not.
+    Sources are `flag`, `environment`, `file` and `default`; one without a value is left out. Raises ConfigError for an
+    unknown setting.
     """
     section, name = _current_setting(*setting.partition(".")[::2], where="setting")
     expect(section, name, where=setting)
@@ -298,7 +299,7 @@ def sources(
 
 
 def described(setting: str) -> str:
-    """The line of help of a setting (`section.field`)."""
+    """Return the line of help of a setting (`section.field`)."""
     section, _, name = setting.partition(".")
     kind = {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])}[name]
     help: str = get_args(kind)[1].description
@@ -306,12 +307,12 @@ def described(setting: str) -> str:
 
 
 def variable(setting: str) -> str:
-    """The environment variable of a setting (`section.field`)."""
+    """Return the environment variable of a setting (`section.field`)."""
     return f"HEADWAY_{setting.replace('.', '_').upper()}"
 
 
 def _setter(message: str, origin: Mapping[str, str], file: Path) -> str:
-    """Who set the field that a message of msgspec (`... at `$.serve.port``) is about."""
+    """Return who set the field that a message of msgspec (`... at `$.serve.port``) is about."""
     field = re.search(r"\$\.(\w+\.\w+)", message)
     source = origin.get(field[1], "file") if field else "file"
     return str(file) if field is None or source == "file" else f"{source} {field[1]}"
@@ -338,7 +339,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def without_password(text: str) -> str:
-    """A text in which no URL shows its password.
+    """Replace the password of every URL in a text.
 
     >>> without_password("postgresql://ada:secret@db.example/flights?password=secret")
     'postgresql://ada:***@db.example/flights?password=***'
@@ -358,7 +359,7 @@ def expect(section: str, name: str, *, where: str) -> None:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """`HEADWAY_SECTION_FIELD` of known sections; other HEADWAY_ variables are not settings."""
+    """Return `HEADWAY_SECTION_FIELD` of known sections; other HEADWAY_ variables are not settings."""
     found = {}
     for key, text in environment.items():
         parts = key.lower().split("_", 2)
@@ -402,7 +403,7 @@ def _split(flags: Mapping[str, str]) -> dict[tuple[str, str], str]:
 
 
 def _parse(section: str, name: str, text: str) -> object:
-    """Text of a flag or variable: a TOML value where it is one, else itself."""
+    """Parse the text of a flag or variable as a TOML value, or return it as it is."""
     kind = {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])}[name]
     if get_args(kind)[0] is str:
         return text

@@ -1,4 +1,4 @@
-"""What each kind of plug-in must be; one contract test per kind holds every plug-in installed to it."""
+"""Contracts of engines, blob stores and state stores; one contract test per kind runs over every installed plug-in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """The bytes of a model file, and how its name ends (`.json`)."""
+    """The bytes of a model file, and the suffix of its name (`.json`)."""
 
     content: bytes
     suffix: str
@@ -28,11 +28,24 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedModel:
-    """A fitted model as an engine took it, with what the model says of itself; empty is what it does not say.
+    """A fitted model as an engine imported it, with what the model knows about itself; empty where it does not say.
 
-    `content` is of the engine's first format, `width` counts the columns of a row. `names` are those columns in order,
-    `classes` of a classifier in the order of its answers, `categories` of each text column that it reads, in order.
-    `absent` is what a cell means that a sparse row leaves out: 0.0 or NaN. `engine` is named where another opens it.
+    Attributes
+    ----------
+    content
+        Artifact in the engine's first format.
+    width
+        Number of columns of a row.
+    names
+        Names of the columns, in order.
+    classes
+        Classes of a classifier, in the order of its answers.
+    categories
+        Categories of each categorical column, in order.
+    absent
+        Value of a cell that a sparse row leaves out: 0.0 or NaN.
+    engine
+        Name of the engine that opens it, if that is another one.
     """
 
     content: bytes
@@ -48,106 +61,119 @@ class ImportedModel:
 class Engine(Protocol):
     """A model, opened. `formats` names the artifact formats it opens; equal rows give equal answers.
 
-    `files` says how the names of the model files end that `adopt` may take (`.txt`). Two more methods an engine may
-    have: `bind(content, signature)` gives the artifact for the columns of a table, with the signature as the model has
-    it; `opened(file)` gives the model in a ModelFile that runs code, and is called with trust alone.
+    `files` names the suffixes of the model files that `import_model` accepts (`.txt`). An engine may have two more
+    methods: `bind(content, signature)` returns the artifact for the columns of a table, with the model's signature;
+    `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust.
     """
 
     formats: ClassVar[tuple[str, ...]]
     files: ClassVar[tuple[str, ...]]
 
     def __init__(self, content: bytes, settings: Settings) -> None:
-        """Open the bytes of an artifact; raises EngineError with the mend where they cannot be opened."""
+        """Open the bytes of an artifact; raises EngineError with a hint if that fails."""
         ...
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """A fitted model of this library, or a ModelFile of it, as bytes; raises NotApplicable for any other.
+        """Import a fitted model of this library, or a file of one.
 
-        Raises EngineError, with the mend, for one of this library that cannot be taken.
+        Raises
+        ------
+        NotApplicable
+            If it is a model of another library.
+        EngineError
+            If it is a model of this library that cannot be imported.
         """
         ...
 
     def predict(self, rows: Floats) -> Floats:
-        """rows: float64 [n, d], missing as NaN, texts as category ranks -> float64 [n, k]; k = 1 but for multiclass.
+        """Compute the answers to rows; several threads may call it at once.
 
-        Threads may call it at once.
+        Parameters
+        ----------
+        rows : ndarray of shape (n, d), float64
+            Missing values as NaN, categories as ranks.
+
+        Returns
+        -------
+        ndarray of shape (n, k), float64
+            k is the number of classes for multiclass, else 1.
         """
         ...
 
 
 class Blobs(Protocol):
-    """Content-addressed bytes: what goes in comes out unchanged, or not at all."""
+    """Content-addressed bytes: they come out unchanged, or not at all."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the blobs of a folder, made when the first is put."""
+        """Open the blobs of a folder, which is created by the first `put`."""
         ...
 
     def put(self, content: bytes) -> str:
-        """Keep bytes, return their digest; putting the same bytes again changes nothing."""
+        """Store bytes and return their digest; storing them again changes nothing."""
         ...
 
     def get(self, digest: str) -> bytes:
-        """The bytes of a digest; raises StoreError if absent or no longer of that digest."""
+        """Return the bytes of a digest; raises StoreError if they are absent or damaged."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """Bytes with the signature that a publisher put under them (`release.sign`)."""
+    """Bytes with a publisher's signature (`registry.sign`)."""
 
     content: bytes
     signature: bytes
 
 
 class State(Protocol):
-    """What changes: the moves of pointers in one chain, records kept as bytes, and the looks at `test` that were spent.
+    """Mutable state: pointer updates in one chain, records as bytes, and the number of evaluations of `test`.
 
-    Whoever appends is told if somebody else was first; what was kept stays as it was, in the order in which it came.
+    An update that lost a race is reported to the caller. Saved records never change and keep their order.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the state in a folder, made if absent; raises StoreError with the mend if it is of a newer headway."""
+        """Open the state in a folder, created if absent; raises StoreError with a hint if a newer headway wrote it."""
         ...
 
     def append(self, signed: Signed) -> bool:
-        """Keep a move (`core.record.write` of a Move) at the end of the chain, or change nothing.
+        """Append an update (`core.record.write` of a PointerUpdate) to the chain, or change nothing.
 
-        False says that another pointer moved meanwhile, so that the move's `previous` is no longer the end: chain it
-        anew. Raises PointerMoved, which says where to, if its `number` does not follow the last of its own pointer.
+        Returns False if another pointer was updated first, so that `previous` is no longer the end: chain it again. Raises
+        PointerMoved, which says where the pointer is, if `number` does not follow the last update of its own pointer.
         """
         ...
 
     def moves(self, name: str = "", pointer: str = "") -> list[Signed]:
-        """The moves kept, oldest first: all of the chain, or those of a name, or of a pointer."""
+        """Return the pointer updates, oldest first: all of the chain, or those of a name, or of a pointer."""
         ...
 
     def last(self, name: str = "", pointer: str = "") -> Signed | None:
-        """The last of `moves`, read without reading the others; None where there is none."""
+        """Return the last of `moves` without reading the others, or None."""
         ...
 
     def save(self, kind: str, content: bytes, *, name: str) -> str:
-        """Keep the bytes of a record (`evidence`, `verdict`, ...) under a name, return their digest; again is once."""
+        """Save the bytes of a record of a kind (`evidence`, `verdict`, ...) under a name; return their digest."""
         ...
 
     def records(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
-        """The records of a kind, oldest first: all, or those of a name, or the one of a digest."""
+        """Return the records of a kind, oldest first: all, or those of a name, or the one of a digest."""
         ...
 
     def latest(self, kind: str, *, name: str) -> bytes | None:
-        """The last of `kept` of a name, read without reading the others; None where there is none."""
+        """Return the last record of a kind and name without reading the others, or None."""
         ...
 
     def count_evaluation(self, name: str, dataset: str) -> int:
-        """Count one more judged look at the `test` period of a dataset (its digest); returns how many there were."""
+        """Count one more evaluation of the `test` period of a dataset (its digest); return how many there were."""
         ...
 
     def looks(self, name: str, dataset: str) -> int:
-        """How often the `test` period of a dataset was judged for a name."""
+        """Return how often the `test` period of a dataset was evaluated for a name."""
         ...
 
     def close(self) -> None:
-        """Let go of the state; closing twice is fine."""
+        """Close the state; closing it twice is allowed."""
         ...
 
 

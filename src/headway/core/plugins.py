@@ -73,12 +73,12 @@ def kinds() -> tuple[str, ...]:
 
 
 def names(kind: str) -> list[str]:
-    """Every plug-in of a kind, own and from outside, sorted."""
+    """Return every plug-in of a kind, headway's own and others, sorted."""
     return sorted({*own(kind), *(point.name for point in _outside(kind))})
 
 
 def own(kind: str) -> dict[str, Path]:
-    """The file of every plug-in of a kind that is headway's own, by name."""
+    """Return the file of each of headway's own plug-ins of a kind, by name."""
     return {name: path for name, path in _files(kind).items() if not name.startswith("_")}
 
 
@@ -88,18 +88,18 @@ def folder(kind: str) -> Path:
 
 
 def family(kind: str, name: str) -> str:
-    """The family in which a plug-in lies; empty for one from outside, and of a kind that has none."""
+    """Return the family of a plug-in; empty for one of another package, and for a kind without families."""
     path = _files(kind).get(name)
     return path.parent.name if path and _folder(kind).in_families else ""
 
 
 def describe(kind: str, name: str) -> str:
-    """The first docstring line of a plug-in, read without importing it."""
+    """Return the first docstring line of a plug-in, read without importing it."""
     return (ast.get_docstring(_tree(kind, name)) or "").partition("\n")[0]
 
 
 def manual(kind: str, name: str) -> str:
-    """What the docstring of a plug-in's object says before it comes to parameters, read without importing it."""
+    """Return the docstring of a plug-in's object up to its parameters, read without importing it."""
     objects = (node for node in _tree(kind, name).body if getattr(node, "name", "") == "plugin")
     said = (ast.get_docstring(node) for node in objects if isinstance(node, ast.FunctionDef | ast.ClassDef))
     return (next(said, None) or "").partition("\nParameters\n")[0].strip()
@@ -128,27 +128,27 @@ def _tree(kind: str, name: str) -> ast.Module:
 
 
 def load_engine(name: str) -> type[Engine]:
-    """The class that opens models with this engine; raises PluginError with the mend if its library is absent."""
+    """Return the class of an engine; raises PluginError with a hint if its library is absent."""
     engine: type[Engine] = load("engine", name)
     return engine
 
 
 def load_format(name: str) -> Format:
-    """The format of files of that suffix; raises PluginError with the mend if its library is absent."""
+    """Return the file format of a suffix; raises PluginError with a hint if its library is absent."""
     format: Format = load("format", name)
     return format
 
 
 def load_blobs(name: str) -> type[Blobs]:
-    """The class of the blob store of that name; it opens a folder or an address."""
+    """Return the class of a blob store, which opens a folder or an address."""
     blobs: type[Blobs] = load("blobs", name)
     return blobs
 
 
 def load_object(reference: str, folder: Path) -> Any:
-    """The object `module:name` of a project: `module.py` in the project's folder, else an installed module.
+    """Load `module:name` of a project: from `module.py` in its folder, else from an installed module.
 
-    This runs the project's own code; never give it a reference that came with somebody else's model.
+    This runs the project's own code; never pass a reference that came with another person's model.
     """
     module_name, _, name = reference.partition(":")
     file = folder / f"{module_name}.py"
@@ -168,9 +168,9 @@ def _module_of(file: Path) -> Any:
 
 
 def load_beside(module: str, name: str, *, reads: str) -> Any:
-    """The file `_NAME.py` beside a module (its `__name__`), whose library may be absent; `reads` is what needs it.
+    """Import the module `_NAME` next to a module (its `__name__`), whose library may be absent.
 
-    Raises PluginError with the mend where it is.
+    Raises PluginError with a hint if it is; `reads` says what needs the library.
     """
     try:
         return importlib.import_module(f"{module.rpartition('.')[0]}._{name}")
@@ -182,7 +182,7 @@ def load_beside(module: str, name: str, *, reads: str) -> Any:
 
 
 def load_state(name: str) -> type[State]:
-    """The class of the state store of that name; it opens a folder or an address."""
+    """Return the class of a state store, which opens a folder or an address."""
     state: type[State] = load("state", name)
     return state
 
@@ -215,7 +215,7 @@ def _folder(kind: str) -> _Folder:
 
 
 def _files(kind: str) -> dict[str, Path]:
-    """Those that are listed, and parts of them that are loaded by a name that begins with `_`."""
+    """Return the files of a kind by name, with helpers whose name begins with `_`."""
     folder = _folder(kind)
     files = sorted(folder.path.glob("*/*.py" if folder.in_families else "*.py"))
     return {path.stem: path for path in files if path.stem != "_plugins"}
@@ -240,7 +240,7 @@ def _unknown(kind: str, name: str) -> PluginError:
 
 
 def install(library: str) -> str:
-    """The pip command that brings a library: the extra of headway that names it, else the library itself."""
+    """Return the pip command that installs a library: the extra of headway that names it, else the library itself."""
     package = _PACKAGES.get(library, library)
     for requirement in importlib.metadata.requires("headway") or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)

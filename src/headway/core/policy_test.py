@@ -1,4 +1,4 @@
-"""Drill: what a policy says of a model that was broken on purpose, and whether that is what it should say."""
+"""Policy test: the answer of a policy to a model that was broken on purpose, and whether it is the expected one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from headway.core.verdict import RuleResult, Verdict
 class PolicyTest(Record, frozen=True, kw_only=True):
     """One model that was broken, or copied, on purpose.
 
-    `what` was done to it, and `expects` what a policy should say of that. `ruling` is the rule that decided, and `held`
-    whether the policy answered as it should, for that reason. Where nothing could be done there is no verdict, and
-    `says` why. `mend` is a rule that would see it.
+    `what` was done to it, and `expects` is the expected answer of a policy. `rule_result` is the rule that decided, and
+    `held` is True if the policy answered as expected, for that reason. If the fault could not be made there is no
+    verdict, and `message` says why. `hint` is a rule that would detect it.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint", "ruling": "rule_result"}

@@ -81,9 +81,9 @@ class Release(StoredRecord, frozen=True, kw_only=True):
 
 
 class TrafficAssignment(Record, frozen=True, kw_only=True):
-    """Which keys a canary answers: a share of them in [0, 1), by salt, at a stage of its rollout, from 0.
+    """The keys that a canary answers: a share in [0, 1) by salt, at a stage of its rollout, from 0.
 
-    `terms` is the digest of what that rollout was begun with.
+    `terms` is the digest of what the rollout was started with.
     """
 
     share: Annotated[float, Meta(ge=0, lt=1)]
@@ -93,13 +93,12 @@ class TrafficAssignment(Record, frozen=True, kw_only=True):
 
 
 class PointerUpdate(StoredRecord, frozen=True, kw_only=True):
-    """One move of a pointer (`live`, `canary`, ...): numbered, chained to the move before it, and signed.
+    """One update of a pointer (`live`, `canary`, ...): numbered, chained to the update before it, and signed.
 
-    `number` counts the moves of this name and pointer from 1; `previous` is the digest of the move before it in the
-    store's chain, over all names; `verdict` is the digest of the verdict it followed, empty for a rollback by hand;
-    `answer` is what it said, `override` where a person said it.
-    An empty `release` withdraws the pointer: it stands at nothing until its next move. `deal` is given with a move of
-    `canary`, so that servers deal keys by what is signed.
+    `number` counts the updates of this name and pointer from 1. `previous` is the digest of the update before it in the
+    store's chain, over all names. `verdict` is the digest of the verdict it followed, empty for a rollback by hand;
+    `answer` is that verdict's, `override` if a person gave it. An empty `release` withdraws the pointer. `deal` is set
+    for a `canary`, so that servers assign keys by what is signed.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("move",)

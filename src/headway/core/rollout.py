@@ -1,4 +1,4 @@
-"""Rollout: a release on its way to be live, stage by stage, and what was decided of it."""
+"""Rollout: a release on its way to live, stage by stage, and the decisions about it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DAY_S = 86_400.0
 
 
 class Stage(Record, frozen=True, kw_only=True):
-    """A share of the keys in [0, 1) that the release answers; at 0 it answers beside live, and no caller sees it.
+    """A stage at which the release answers a share of the keys in [0, 1); at 0 it is a shadow whose answers nobody gets.
 
-    It goes forward once it has answered `min_requests`, if it is shown to be sound; harm takes it back at any time.
-    After `at_most_s` seconds without a decision a stage ends inconclusive.
+    It advances after `min_requests` answers if the release is shown to be sound; shown harm rolls it back at any time.
+    After `at_most_s` seconds without a decision the rollout ends inconclusive.
     """
 
     share: Annotated[float, Meta(ge=0, lt=1)]
@@ -29,7 +29,7 @@ class Stage(Record, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The stage in words: `shadow`, or `canary 5 %`."""
+        """Name of the stage: `shadow`, or `canary 5 %`."""
         return f"canary {self.share * 100:.4g} %" if self.share else "shadow"
 
 
@@ -45,11 +45,11 @@ class Plan(Record, frozen=True, kw_only=True):
 
 
 class Rollout(StoredRecord, frozen=True, kw_only=True):
-    """A release beside the live one: the stage it stands at, by which rules it is judged, and how it ended.
+    """A release compared with the live one: its stage, the rules it is judged by, and how it ended.
 
-    `release` and `live` are digests; `salt` makes the assignment of keys its own. `rules` must pass for the next stage;
-    those of `later` count once they are measured, for labels may come after the rollout has ended. Both are fixed at
-    the start, for they divide one chance of error. `requests` counts those of the stage, `of_release` the release's.
+    `release` and `live` are digests; `salt` randomizes the assignment of keys. `rules` must pass for the next stage;
+    those of `later` count once they are measured, because labels may arrive after the rollout has ended. Both are fixed
+    at the start, because they share one error rate. `requests` counts those of the stage, `of_release` the release's.
     """
 
     name: str
@@ -70,17 +70,17 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
 
     @property
     def current(self) -> Stage:
-        """The stage at which the rollout stands, or ended."""
+        """The current stage, or the last one."""
         return self.plan.stages[self.stage]
 
     @property
     def share(self) -> float:
-        """The share of keys that the release answers now: none once the rollout has ended."""
+        """Share of keys that the release answers now; 0 after the rollout has ended."""
         return self.current.share if self.standing == "running" else 0.0
 
     @property
     def terms(self) -> str:
-        """The digest of all that is fixed at the start; each move of its canary is signed with it."""
+        """Digest of all that is fixed at the start; each update of its canary is signed with it."""
         kept = read(Rollout, write(self))  # a whole number given for a float has another form once it was kept
         # Rules enter by the names that measures had first: a rollout begun by an earlier version keeps its terms.
         rules, later = ([_as_first_named(rule) for rule in some] for some in (kept.rules, kept.later))
@@ -92,7 +92,7 @@ def _as_first_named(rule: Rule) -> dict[str, object]:
 
 
 class Decision(Record, frozen=True, kw_only=True):
-    """What to do with a rollout, the verdict behind it, and the reason in one sentence.
+    """An action for a rollout, the verdict behind it, and the reason in one sentence.
 
     `stay` waits for more requests; `stop` ends the rollout inconclusive: nothing was shown in time, so live stays live.
     """

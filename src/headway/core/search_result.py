@@ -1,4 +1,4 @@
-"""Baseline and frontier: the model as it came, and every variant of it that was judged."""
+"""Baseline and search result: the original model, and every variant of it that was evaluated."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from headway.core.verdict import EvaluatedVariant
 
 
 class Baseline(StoredRecord, frozen=True, kw_only=True):
-    """The model as it came, with its decision threshold; `data` maps each period to the digest of its rows.
+    """The original model with its decision threshold; `data` maps each period to the digest of its rows.
 
-    `costs` are those of a false alarm and of a miss, by which the threshold was chosen.
-    A release trained anew keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract`
-    says what the columns were in the periods that it was made on.
+    `costs` are those of a false positive and of a false negative, by which the threshold was chosen. A retrained release
+    keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract` gives the ranges of the
+    columns in the periods that it was made on.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
@@ -33,10 +33,10 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
 
 
 class SearchResult(StoredRecord, frozen=True, kw_only=True):
-    """What a search found: variants judged on the `validation` period, and the winner judged on `test`.
+    """Result of a search: variants evaluated on `validation`, and the winner evaluated on `test`.
 
-    Variants of `left` had a first look alone: their speed was measured, and they could not win or the time was used up.
-    `reasons` says of every other variant, by its name, why it lost; `self_test` holds rows with the winner's answers.
+    Variants in `left` were only screened: their speed was measured, and they could not win or the time was used up.
+    `reasons` maps the name of every other variant to why it lost; `self_test` holds rows with the winner's answers.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("frontier",)
@@ -53,9 +53,9 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
 
     @property
     def origin(self) -> EvaluatedVariant:
-        """The model as it came, among the variants judged on `validation`."""
+        """The baseline, among the variants evaluated on `validation`."""
         return next(row for row in self.judged if not row.variant.steps)
 
     def row(self, digest: str) -> EvaluatedVariant | None:
-        """The variant of that digest, as judged on `validation`."""
+        """Return the variant of that digest, as evaluated on `validation`, or None."""
         return next((row for row in self.judged if row.variant.digest == digest), None)

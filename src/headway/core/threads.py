@@ -1,4 +1,4 @@
-"""The one setting that engines share, how many threads a model runs on; and how many cores there are for them."""
+"""The setting `threads` of engines, and the number of available cores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from headway.core.record import Settings
 
 
 def threads_of(settings: Settings, *, engine: str, default: int) -> int:
-    """The number of threads that settings ask for, 0 for what the library takes by itself.
+    """Return the number of threads in engine settings, 0 for the library's own default.
 
-    Raises EngineError for a setting of another name, or one that is no whole number from 0.
+    Raises EngineError for another setting, or a value that is not a whole number from 0.
 
     >>> threads_of({"threads": 2}, engine="lightgbm", default=0), threads_of({}, engine="onnxruntime", default=1)
     (2, 1)
@@ -28,9 +28,9 @@ def threads_of(settings: Settings, *, engine: str, default: int) -> int:
 
 
 def cores(root: Path = Path("/")) -> int:
-    """Cores that this process may use: its affinity, or less by the CPU quota of its container, or of a group above.
+    """Return the cores that this process may use: its affinity, or less by a CPU quota of its container or a group above.
 
-    A library that counts the cores of the machine starts more threads than a quota lets run, and they wait in turns.
+    A library that counts the cores of the machine starts more threads than a quota lets run.
     """
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder in _groups(root) if (quota := _quota(folder)) is not None]
@@ -38,7 +38,7 @@ def cores(root: Path = Path("/")) -> int:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Folders of the control groups of this process (version 2 and 1): its own, those above, and the container's."""
+    """Yield the folders of the control groups of this process (versions 2 and 1): its own, its parents, the container's."""
     yield from (root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu")
     for line in _read(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
@@ -50,7 +50,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    """CPUs by the quota of a group; None without one."""
+    """Return the CPUs by the quota of a group, or None without one."""
     words = _read(folder / "cpu.max").split()
     if not words:
         words = [word for name in ("quota", "period") for word in _read(folder / f"cpu.cfs_{name}_us").split()]

@@ -1,4 +1,4 @@
-"""Ticket: a proposal to train anew, with its reasons and its price."""
+"""Ticket: a proposal to retrain, with its reasons and its cost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Reason = Literal["rows", "calibration"]
 
 
 class Ticket(StoredRecord, frozen=True, kw_only=True):
-    """Opened where the policy says that the live release should be trained anew; acted on by a person or by itself.
+    """A proposal to retrain the live release, opened by the policy; a person or headway itself acts on it.
 
-    `evidence` holds the digests of what it was read from. `expected_loss` is what the release costs a month more than
-    when it was judged, in the unit of `[model] costs`; `price_s` is what a training takes, with all its seeds, in
-    seconds, None where none was measured. `pays` compares the two and is None where one of them is not known.
+    `evidence` holds the digests of the evidence behind it. `expected_loss` is the cost per month above that at release,
+    in the unit of `[model] costs`. `price_s` is the duration of a retraining with all its seeds in seconds, None if none
+    was measured. `pays` compares the two, None if one of them is unknown.
     """
 
     name: str

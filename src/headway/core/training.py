@@ -1,4 +1,4 @@
-"""Training: a model fitted once, with what it learned from and what that took; and what came of a retraining."""
+"""Training of a model, the result of a retraining, and the promotion of it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PromotionStatus = Literal[
 
 
 class Training(StoredRecord, frozen=True, kw_only=True):
-    """A model fitted on the labelled rows of [since, until), to be judged on those of [judged_since, judged_until).
+    """A model fitted on the labeled rows of [since, until), to be judged on those of [judged_since, judged_until).
 
-    Times are ISO 8601; `dataset` is the digest of the rows it learned from, `recipe` that of the code that fitted it.
-    `seed` is None where the code was given none.
+    Times are ISO 8601. `dataset` is the digest of the training rows, `recipe` that of the training code. `seed` is None
+    if the code got none.
     """
 
     dataset: str
@@ -38,10 +38,10 @@ class Training(StoredRecord, frozen=True, kw_only=True):
 
 
 class Retraining(StoredRecord, frozen=True, kw_only=True):
-    """A release trained anew, or recalibrated, and judged against the live one; `seconds` is what it took in all.
+    """A retrained or recalibrated release, judged against the live one; `seconds` is its total duration.
 
-    `key` is the digest of all that decides the outcome, so that a run that was killed is taken up where it stood;
-    `release` is its digest once it is published. `findings` tell what changed of the data that live had learned from.
+    `key` is the digest of all that decides the outcome, so that a run that was killed can resume. `release` is its digest
+    after it is published. `findings` report changes in the data that live was trained on.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
@@ -59,10 +59,10 @@ class Retraining(StoredRecord, frozen=True, kw_only=True):
 
 
 class Promotion(Record, frozen=True, kw_only=True):
-    """Where a live release stands on its way to be replaced by one trained anew: what was done last, in a sentence.
+    """Progress of replacing a live release by a retrained one, with the last step in a sentence.
 
-    `todo` is the command that goes on from here. `ticket` only asks for it yet; `retraining` is what was trained,
-    `rollout` is on its way or ended, and `move` made it live where it was to be so at once.
+    `todo` is the next command. `ticket` is set while there is only a proposal; `retraining` is the result, `rollout` is
+    running or ended, and `move` made it live if that happened at once.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}

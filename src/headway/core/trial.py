@@ -1,4 +1,4 @@
-"""Trial: a variant that is served, in processes of its own, for as long as somebody asks it."""
+"""Trial: a variant that is served in processes of its own for the time of a measurement."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A server that listens: its address, the process that began all others, and when that was (`time.perf_counter`).
+    """A running server: its address, its first process, and its start time (`time.perf_counter`).
 
-    `request` gives the bytes to send for rows, float64 [n, d]; `answers` the numbers in the body of an answer, in
-    row-major order.
+    `request` encodes rows, float64 of shape (n, d); `answers` decodes the numbers of a response in row-major order.
     """
 
     host: str

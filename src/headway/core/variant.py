@@ -1,6 +1,6 @@
-"""Variant: a model in one form; the model as it came is the Variant with no steps.
+"""Variant: a model in one form; the baseline is the variant with no steps.
 
-Fields that have their default are not written, so that a digest stays when a field with a default is added.
+Fields with their default value are not written, so a digest stays the same when a field with a default is added.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ NUMBERS = ("regression", "ranking")
 
 
 class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """One input column: a number (`FP64`), or a text (`BYTES`) whose rank among `categories` is what a model reads.
+    """One input column: a number (`FP64`), or a category (`BYTES`) whose rank among `categories` the model reads.
 
-    A text that is none of them is `unseen`: it reads as `missing`, or as an `other` one of rank len(categories), or the
-    row is `refused`. A null is missing, whatever the rule.
+    A value that is none of them is `unseen`: it counts as `missing`, or as `other` with rank len(categories), or the row
+    is `refused`. A null is always missing.
     """
 
     name: str
@@ -29,9 +29,9 @@ class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Signature(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Inputs in order, and the output: binary and regression have one column, multiclass one a class.
+    """Inputs in order, and the output: one column for binary and regression, one per class for multiclass.
 
-    `absent` is what a cell that a sparse row leaves out means to the model: `zero` or `missing`.
+    `absent` is the meaning of a cell that a sparse row leaves out: `zero` or `missing`.
     """
 
     inputs: tuple[Field, ...]
@@ -65,7 +65,7 @@ class Step(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
-    """A model in one form: its bytes, the engine that opens them, and the steps that led from the model as it came."""
+    """A model in one form: its bytes, the engine that opens them, and the steps that led from the baseline to it."""
 
     artifact: Artifact
     engine: str
@@ -76,7 +76,7 @@ class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def digest(self) -> str:
-        """The identity of this variant: equal digests answer alike."""
+        """Identity of the variant: variants with equal digests give equal answers."""
         return digest_of(canonical(self))
 
     @property
@@ -88,9 +88,9 @@ class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
         return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (as it came)")
 
     def remade(self, step: Step, artifact: Artifact, *, engine: str) -> Variant:
-        """The model after one step more, in other bytes that this engine opens with its own settings."""
+        """Return the variant after one more step, with other bytes that this engine opens with its default settings."""
         return replace(self, artifact=artifact, engine=engine, steps=(*self.steps, step), settings={})
 
     def with_step(self, step: Step) -> Variant:
-        """The same model after one step more; artifact, engine and settings as they are."""
+        """Return the variant after one more step, with the same artifact, engine and settings."""
         return replace(self, steps=(*self.steps, step))

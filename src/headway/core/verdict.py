@@ -29,7 +29,7 @@ class Rule(Record, frozen=True, kw_only=True):
 
     @property
     def relative(self) -> bool:
-        """True where the measure compares with another model: such rules say which variants are feasible."""
+        """True if the measure compares with another model: such rules decide which variants are feasible."""
         return self.measure.endswith((".drop", *RELATIVE))
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Rule(Record, frozen=True, kw_only=True):
 
 
 class RuleResult(Record, frozen=True, kw_only=True):
-    """The answer of one rule, with the measurement it was read from and, if undecided, what would decide it."""
+    """The answer of one rule, with its measurement and, if undecided, the number of groups that would decide."""
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
 
@@ -51,7 +51,7 @@ class RuleResult(Record, frozen=True, kw_only=True):
 
 
 class Verdict(StoredRecord, frozen=True, kw_only=True):
-    """What the judge said of one subject; an override is a verdict too, and names who, when and why."""
+    """The judge's answer for one subject; an override is a verdict too, and names who, when and why."""
 
     former_names: ClassVar[Mapping[str, str]] = {"rulings": "rule_results", "looks_at_test": "test_evaluations"}
 
@@ -65,12 +65,12 @@ class Verdict(StoredRecord, frozen=True, kw_only=True):
 
     @property
     def overridden(self) -> bool:
-        """Whether a person answered for it in the judge's place."""
+        """True if a person decided instead of the judge."""
         return self.by != "judge"
 
 
 class EvaluatedVariant(Record, frozen=True, kw_only=True):
-    """A variant with the evidence on it and the verdict: one row of a frontier."""
+    """A variant with its evidence and verdict: one row of a search result."""
 
     variant: Variant
     evidence: Evidence

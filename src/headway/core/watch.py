@@ -1,4 +1,4 @@
-"""Watch: what was seen of a live release over one period, and what it means."""
+"""Monitoring report: what was measured of a live release over one period, and its status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RowSource = Literal["table", "log"]
 
 
 class MonitoringAnswer(Record, frozen=True, kw_only=True):
-    """A question put to a period, once: the chance of a false yes that it was given, and the measures that say yes."""
+    """A question that was tested on a period, once: its false-alarm rate, and the measures that answer yes."""
 
     question: Question
     level: float
@@ -25,15 +25,16 @@ class MonitoringAnswer(Record, frozen=True, kw_only=True):
 
 
 class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
-    """A period of a live release beside the period that it was judged on; times are ISO 8601.
+    """A period of a live release compared with the period that it was evaluated on; times are ISO 8601.
 
-    Rows come from the project's table, or from the log of what was served; `n_keyless` of these have no key by which a
-    label could come. `over` says that the period has ended: only then, and once, is a question put to it. `drift` is of
-    the inputs, `harms` ranks their features by what their drift is estimated to cost a row; `quality`, `change` (less
-    what it was when judged) and `cost` a month need labels, `estimated` needs none. `unknown` says of each part that
-    could not judge why. Outlook: `well`; `moved`, the inputs differ and no harm is shown; `worse`, harm is shown;
-    `unknown`, it is not over, or no label has come and no estimate can be given.
-    `rulings` are the judge's on `[[policy.watch]]`.
+    Rows come from the project's table or from the prediction log; `n_without_key` rows of the log have no key, so no
+    label can reach them. `is_complete` means that the period has ended: only then, and once, is a question tested.
+    `drift` is that of the inputs; `drift_costs` ranks the features by the estimated cost of their drift per row.
+    `quality`, `change` (since the evaluation) and `cost` per month need labels, `estimated` needs none. `unknown` gives
+    the reason for each part that could not be judged. `rule_results` are those of `[[policy.watch]]`.
+
+    Status: `healthy`; `drifted`, if the inputs changed and no harm is shown; `degraded`, if harm is shown; `unknown`, if
+    the period has not ended, or there is neither a label nor an estimate.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -77,10 +78,10 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     rule_results: tuple[RuleResult, ...] = ()
 
     def reply(self, question: Question) -> MonitoringAnswer | None:
-        """How a question was answered, None where it was not put."""
+        """Return the answer to a question, or None if it was not tested."""
         return next((each for each in self.answers if each.question == question), None)
 
     def find(self, name: str) -> Measurement | None:
-        """The measurement of that name over all rows, or None."""
+        """Return the measurement of that name over all rows, or None."""
         every = (*self.quality, *self.change, *self.estimated)
         return next((each for each in every if each.name == name and not each.slice), None)

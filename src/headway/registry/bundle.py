@@ -1,6 +1,7 @@
-"""A release as a folder: `release.json`, `release.sig`, and the files that `release.json` lists by digest.
+"""Releases as folders: `release.json`, `release.sig`, and the files that `release.json` lists by digest.
 
-Each file is read once, and those bytes are verified and handed on: nobody can change a file between check and use.
+Each file is read once, and the bytes that were verified are the bytes that are used, so a file cannot change between
+check and use.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A release that was verified: the record, the bytes of its files, its digest, and the key that signed it."""
+    """A verified release: its record, the bytes of its files, its digest, and the key that signed it."""
 
     release: Release
     files: Mapping[str, bytes]
@@ -38,7 +39,7 @@ class Bundle:
 
     @property
     def model(self) -> bytes:
-        """The bytes of the variant's artifact; raises Refused if no file of the release is it."""
+        """The bytes of the variant's artifact; raises Refused if no file of the release has its digest."""
         wanted = self.release.variant.artifact.digest
         name = next((name for name, digest in self.release.files.items() if digest == wanted), None)
         if name is None:
@@ -48,14 +49,14 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class SignedRelease:
-    """A release that was signed and not yet written: every file of its folder, and its digest."""
+    """A signed release before it is written: every file of its folder, and its digest."""
 
     contents: Mapping[str, bytes]
     digest: str
 
 
 def sign_release(release: Release, files: Mapping[str, bytes], publisher: Publisher) -> SignedRelease:
-    """Sign a release that carries these files; its `files` are set to their digests, whatever they were."""
+    """Sign a release with its files; `files` of the record becomes their digests."""
     for name in files:
         _expect_plain(name)
     listed = replace(release, files={name: digest_of(content) for name, content in files.items()})
@@ -65,14 +66,14 @@ def sign_release(release: Release, files: Mapping[str, bytes], publisher: Publis
 
 
 def write_bundle(folder: Path, release: Release, files: Mapping[str, bytes], publisher: Publisher) -> str:
-    """Sign a release and write its folder; returns its digest, the one of `release.json`."""
+    """Sign a release and write its folder; return its digest, that of `release.json`."""
     sealed = sign_release(release, files, publisher)
     save_bundle(folder, sealed)
     return sealed.digest
 
 
 def save_bundle(folder: Path, sealed: SignedRelease) -> None:
-    """Write a folder that appears whole or not at all; the same release again changes only what is not as it should be.
+    """Write the folder of a release atomically; saving the same release again repairs files that differ.
 
     Raises StoreError if the folder holds anything else: a release is never replaced.
     """
@@ -91,7 +92,7 @@ def save_bundle(folder: Path, sealed: SignedRelease) -> None:
 
 
 def _move(new: Path, folder: Path, sealed: SignedRelease) -> None:
-    """Rename, which the system refuses if the folder is there and not empty."""
+    """Rename the new folder; the system refuses if the target exists and is not empty."""
     try:
         os.rename(new, folder)
     except OSError:
@@ -101,7 +102,7 @@ def _move(new: Path, folder: Path, sealed: SignedRelease) -> None:
 
 
 def _mend(new: Path, folder: Path, sealed: SignedRelease) -> None:
-    """Put right what differs in a folder of this very release: a file that was altered, or the key that signs it."""
+    """Replace the files that differ in a folder of the same release."""
     if _content(folder / RELEASE) != sealed.contents[RELEASE]:
         raise StoreError("this folder holds something else", where=str(folder), hint="write to a new one") from None
     for name, content in sealed.contents.items():
@@ -115,9 +116,9 @@ def _content(path: Path) -> bytes | None:
 
 
 def open_bundle(folder: Path, trusted: Trusted) -> Bundle:
-    """The release in a folder, verified to the last byte.
+    """Open the release in a folder and verify every byte.
 
-    Raises Refused that names the file which was changed, is missing or is not listed, or the key which is unknown.
+    Raises Refused, which names a file that was changed, is missing or is not listed, or an unknown key.
     """
     there = _entries(folder)
     for name in (RELEASE, SEAL):
@@ -131,7 +132,7 @@ def open_bundle(folder: Path, trusted: Trusted) -> Bundle:
 
 
 def _entries(folder: Path) -> dict[str, bool]:
-    """Each name in a folder, and whether it is a file of its own: no folder, no link, no pipe."""
+    """List the names in a folder, each with whether it is a regular file (not a folder, link or pipe)."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}

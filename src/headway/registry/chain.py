@@ -1,7 +1,7 @@
-"""The chain of moves: each names the digest of the one before it, over all pointers of a store.
+"""The chain of pointer updates: each names the digest of the one before it, over all pointers of a store.
 
-So that a move cannot be edited, deleted or put elsewhere unseen; that the last ones were not cut off only somebody
-who saw them can tell (`seen`).
+An update cannot be edited, deleted or reordered unnoticed. That the last ones were not cut off is known only to a
+reader who saw them (`rollback_protection`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MEND = "restore the state from a backup; until then trust no pointer of this st
 
 @dataclass(frozen=True, slots=True)
 class ChainEntry:
-    """A move at its place in the chain, from 1, with the bytes that were signed and their digest."""
+    """A pointer update at its index in the chain, from 1, with the signed bytes and their digest."""
 
     place: int
     move: PointerUpdate
@@ -30,19 +30,20 @@ class ChainEntry:
 
     @property
     def address(self) -> str:
-        """`name@pointer` of the move."""
+        """`name@pointer` of the update."""
         return f"{self.move.name}@{self.move.pointer}"
 
     def verify(self, trusted: Trusted) -> str:
-        """The trusted key that signed the move; raises Refused."""
+        """Return the trusted key that signed the update; raises Refused."""
         subject = f"move {self.place} of the chain"
         return verify(self.signed, trusted, subject=subject, where=f"{self.address}, its move {self.move.number}")
 
 
 def link(kept: Sequence[Signed]) -> tuple[ChainEntry, ...]:
-    """The moves in order, each held to follow the one before; raises Refused naming the first that does not.
+    """Return the updates in order, and check that each follows the one before.
 
-    Signatures are not looked at: whoever acts on a move verifies its own (`Link.verify`).
+    Signatures are not verified here: a caller that acts on an update verifies it (`ChainEntry.verify`). Raises Refused,
+    which names the first update that does not follow.
     """
     digests = [digest_of(signed.content) for signed in kept]
     links = tuple(
@@ -58,14 +59,14 @@ def link(kept: Sequence[Signed]) -> tuple[ChainEntry, ...]:
 
 
 def audit(kept: Sequence[Signed], trusted: Trusted) -> tuple[ChainEntry, ...]:
-    """The moves as `link` gives them, with the signature of every one verified; raises Refused naming the first."""
+    """Return the updates as `link` does, with every signature verified; raises Refused, which names the first that fails."""
     for place, signed in enumerate(kept, 1):
         verify(signed, trusted, subject=f"move {place} of the chain")
     return link(kept)
 
 
 def last(links: Sequence[ChainEntry], address: str) -> ChainEntry | None:
-    """The last move of a `name@pointer`, or None."""
+    """Return the last update of a `name@pointer`, or None."""
     return next((each for each in reversed(links) if each.address == address), None)
 
 

@@ -1,8 +1,8 @@
-"""The one judge: reads evidence against a policy and answers pass, fail or undecided, with the reason in words.
+"""Judge evidence by a policy: pass, fail or undecided, each with its reason.
 
-Pass: the one-sided 95 % bound of every rule is inside its limit. Fail: a bound of some rule is wholly outside, at an
-alpha of 5 % that the rules, and the slices of a rule, share. Everything else is undecided, and so is missing evidence.
-Only pass acts by itself.
+Pass: the one-sided 95 % bound of every rule is inside its limit. Fail: the interval of some rule is entirely outside,
+at an alpha of 5 % that the rules, and the slices of a rule, share. Everything else is undecided, and so is missing
+evidence. Only pass acts by itself.
 """
 
 from __future__ import annotations
@@ -24,10 +24,24 @@ SLICES = "worst_slice."
 
 
 def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 0, alpha: float = ALPHA) -> Verdict:
-    """The verdict of the policy's release rules on this evidence; the same input always gives the same verdict.
+    """Judge evidence by the release rules of a policy; the same input always gives the same verdict.
 
-    `alpha` is the chance of a false fail that they share. A policy without rules is undecided. Raises ConfigError for a
-    rule that has no limit, or two.
+    Parameters
+    ----------
+    test_evaluations : int
+        How often the rows were evaluated, for the record.
+    alpha : float
+        Chance of a false fail, in (0, 1), which the rules share.
+
+    Returns
+    -------
+    Verdict
+        Undecided if the policy has no rule.
+
+    Raises
+    ------
+    ConfigError
+        If a rule has no limit, or two.
     """
     rules = policy.release
     rule_results = tuple(_ruling(rule, evidence, policy, alpha / len(rules)) for rule in rules)
@@ -43,26 +57,26 @@ def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 
 
 
 def relative_policy(policy: PolicySection) -> PolicySection:
-    """The policy's relative rules alone, which say what is feasible; all of its rules where none is relative."""
+    """Return the policy with only its relative rules, which decide what is feasible; all rules if none is relative."""
     rules = tuple(rule for rule in policy.release if rule.relative)
     return replace(policy, release=rules or policy.release)
 
 
 def feasible(verdict: Verdict) -> bool:
-    """True if there are rules and all the relative ones pass: no harm was done to the model as it came."""
+    """Return True if there are rules and every relative one passes."""
     relative = [rule_result for rule_result in verdict.rule_results if rule_result.rule.relative]
     return bool(verdict.rule_results) and all(rule_result.answer == "pass" for rule_result in relative)
 
 
 def releasable(verdict: Verdict) -> bool:
-    """True if every rule passes, relative and absolute, or a person has answered for it (`override_verdict`)."""
+    """Return True if every rule passes, or a person overrode the verdict (`override_verdict`)."""
     return verdict.answer == "pass"
 
 
 def override_verdict(verdict: Verdict, *, who: str, why: str, at: str) -> Verdict:
-    """A person's pass over the judge's rulings, which it keeps; `at` is the time in ISO 8601.
+    """Return a person's pass in place of the judge's verdict, with the rule results unchanged.
 
-    Raises HeadwayError unless who, why and when are said.
+    `at` is the time in ISO 8601. Raises HeadwayError unless who, why and when are given.
     """
     if not (who.strip() and why.strip() and at.strip()):
         raise HeadwayError("an override names who, why and when", where=f"who={who!r}, why={why!r}, at={at!r}")
@@ -101,9 +115,9 @@ def _limit(rule: Rule, alpha: float) -> Limit:
 
 
 def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySection) -> RuleResult:
-    """Fail if harm is shown in a slice, pass if all supported slices are shown within the limit.
+    """Fail if harm is shown in a slice, pass if every slice with enough rows is shown within the limit.
 
-    So is a measure judged that is taken of parts alone, as a gap between groups of people is.
+    Measures that exist only for parts, such as gaps between sensitive groups, are judged in the same way.
     """
     name = rule.measure.removeprefix(SLICES)
     found = [each for each in evidence.measurements if each.name == name and each.slice]
@@ -122,7 +136,7 @@ def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySecti
 
 
 def _harm(weighed: LimitResult, limit: Limit) -> float:
-    """What orders slices of one answer: how sure the harm is, how many groups are needed, how near the limit is."""
+    """Return the sort key of slices with the same answer: certainty of harm, groups needed, or distance to the limit."""
     if weighed.answer == "undecided":
         return weighed.needed
     bound = weighed.best if weighed.answer == "fail" else weighed.worst

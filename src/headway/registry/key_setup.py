@@ -1,4 +1,4 @@
-"""The first release on a machine: make the publisher's key if there is none, and pin it where nothing is pinned."""
+"""Set up the keys of a machine for its first release: create the publisher key and pin it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headway.storage import atomic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySetup:
-    """The publisher's public key, and what had to be done for it; whoever asked tells the user."""
+    """The publisher's public key, and what was done to set it up."""
 
     key: str
     created: bool
@@ -20,9 +20,9 @@ class KeySetup:
 
 
 def init_keys(publisher_key: Path, trusted_keys: Path, *, comment: str) -> KeySetup:
-    """Make sure that this machine can publish; never called by what only loads.
+    """Make sure that this machine can publish.
 
-    A trusted list that holds keys is somebody's decision: it is not added to, but ConfigError gives the line to add.
+    A trusted list that already holds keys is never extended; ConfigError gives the line to add.
     """
     atomic.sweep(publisher_key.parent)
     created = not publisher_key.exists()

@@ -1,4 +1,4 @@
-"""The register of releases: folders that never change, and pointers (`flights@live`) whose every move is kept."""
+"""The registry: release folders that never change, and pointers (`flights@live`) whose every update is recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 
 
 class UpdateReason(Record, frozen=True, kw_only=True):
-    """Who moves a pointer and why, and the verdict that it follows; none to go back to what the pointer had before."""
+    """Who updates a pointer and why, and the verdict behind it; no verdict is needed to return to an earlier release."""
 
     who: str
     why: str
@@ -38,15 +38,15 @@ class UpdateReason(Record, frozen=True, kw_only=True):
 
 
 def now() -> datetime:
-    """The time in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRegistry:
-    """The releases in a folder and the moves in a state, believed as far as trusted keys signed them.
+    """Releases in a folder and pointer updates in a state, trusted as far as trusted keys signed them.
 
-    It only reads keys: `publish` and `point` need the publisher's, the others none.
+    Only `publish`, `point` and `withdraw` read the publisher's private key.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class ModelRegistry:
 
     @classmethod
     def from_config(cls, config: Config) -> ModelRegistry:
-        """The register of a project; raises ConfigError if its keys lie in the store, which they guard."""
+        """Return the registry of a project; raises ConfigError if its keys lie inside the store that they protect."""
         trusted_keys, publisher_key = config.path(config.trust.trusted_keys), config.path(config.trust.publisher_key)
         for field, path in (("trusted_keys", trusted_keys), ("publisher_key", publisher_key)):
             if path.resolve().is_relative_to(config.state.resolve()):
@@ -74,9 +74,9 @@ class ModelRegistry:
         )
 
     def publish(self, release: Release, files: Mapping[str, bytes]) -> str:
-        """Sign a release with its files and keep it; returns its digest.
+        """Sign a release with its files and save it; return its digest.
 
-        The same release again changes only what is not as it should be, such as a signature by a former key.
+        Publishing the same release again repairs what differs, such as a signature by a former key.
         """
         sealed = sign_release(release, files, load_publisher(self.publisher_key))
         save_bundle(self._place(release.name, sealed.digest), sealed)
@@ -91,11 +91,22 @@ class ModelRegistry:
         after: int | None = None,
         deal: TrafficAssignment | None = None,
     ) -> PointerUpdate:
-        """Move a pointer (`name@pointer`) to a release (its digest), signed and numbered; returns the move.
+        """Point `name@pointer` at a release (its digest), signed and numbered; return the update.
 
-        `after` is the number of the move that the caller saw last, 0 for none; without it, the last there is. Raises
-        PointerMoved, which says where to, if another move came first; Refused if the release does not verify, if its
-        verdict is not pass, or if there is no verdict and the pointer never had this release.
+        Parameters
+        ----------
+        after : int, optional
+            Number of the last update that the caller saw, 0 for none; by default the last one.
+        deal : TrafficAssignment, optional
+            Share of keys, for a canary.
+
+        Raises
+        ------
+        PointerMoved
+            If another update came first; the message says where the pointer is.
+        Refused
+            If the release does not verify, if its verdict is not pass, or if there is no verdict and the pointer never had
+            this release.
         """
         self._open(_parse(address)[0], release)
         before = [each.move for each in self._links(address) if each.address == address]
@@ -104,9 +115,9 @@ class ModelRegistry:
         return self._move(address, release, reason, number=(last if after is None else after) + 1, deal=deal)
 
     def withdraw(self, address: str, *, who: str, why: str) -> PointerUpdate | None:
-        """Let a pointer stand at nothing, by a move as signed and numbered as any; None if it does so already.
+        """Withdraw a pointer, so that it points at no release, by a signed and numbered update; None if it already does.
 
-        It needs no verdict: what takes a release out of traffic is always allowed.
+        No verdict is needed: taking a release out of traffic is always allowed.
         """
         links = [each for each in self._links(address) if each.address == address]
         if not links or not links[-1].move.release:
@@ -114,9 +125,9 @@ class ModelRegistry:
         return self._move(address, "", UpdateReason(who=who, why=why), number=links[-1].move.number + 1)
 
     def back(self, address: str, *, who: str, why: str) -> PointerUpdate:
-        """Move a pointer to the release that it had before the one it is at; twice is there and back again.
+        """Point at the release before the current one; calling it twice returns to the current one.
 
-        Raises StoreError where it had no other.
+        Raises StoreError if there is no other.
         """
         had = [each.move.release for each in self._links(address) if each.address == address]
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
@@ -144,7 +155,7 @@ class ModelRegistry:
         return self._append(move, load_publisher(self.publisher_key))
 
     def head(self, address: str) -> PointerUpdate | None:
-        """The move that a pointer stands at, or None; raises Refused if it, or what leads to it, cannot be believed."""
+        """Return the last update of a pointer, or None; raises Refused if it, or the chain before it, does not verify."""
         last = chain.last(self._links(address), address)
         if last is None:
             return None
@@ -153,10 +164,9 @@ class ModelRegistry:
         return last.move
 
     def history(self, name: str = "", pointer: str = "") -> tuple[PointerUpdate, ...]:
-        """The moves of all pointers, or of a name, or of one, oldest first, the whole chain verified.
+        """Return the updates of all pointers, or of a name, or of one pointer, oldest first, with the whole chain verified.
 
-        Raises Refused that names the first move that was edited, deleted, put elsewhere or cut off, or whose key is
-        unknown.
+        Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is unknown.
         """
         met = seen.recall(self._seen)
         links = chain.audit(self.state.moves(), self._trusted())
@@ -165,16 +175,16 @@ class ModelRegistry:
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
 
     def live_at(self, address: str, time: datetime) -> PointerUpdate | None:
-        """The move that a pointer stood at at a time (local if it has no zone), or None before its first."""
+        """Return the update that a pointer was at at a time (local if it has no zone), or None before its first."""
         moves = (
             move for move in self.history(*_parse(address)) if datetime.fromisoformat(move.at) <= time.astimezone()
         )
         return max(moves, key=lambda move: move.number, default=None)
 
     def resolve(self, address: str) -> Bundle:
-        """The release at `name@pointer` or `name@<first 8 digits of its digest, or more>`, verified to the last byte.
+        """Return the release at `name@pointer` or `name@<first 8 or more digits of its digest>`, with every byte verified.
 
-        Raises Refused if anything between the trusted keys and the bytes is not as it was signed; StoreError, which
+        Raises Refused if anything between the trusted keys and the bytes differs from what was signed; StoreError, which
         lists what there is, if there is no such release.
         """
         name, at, selector = address.partition("@")
@@ -199,14 +209,14 @@ class ModelRegistry:
         return load_trusted(self.trusted_keys)
 
     def _links(self, address: str) -> tuple[ChainEntry, ...]:
-        """The chain of moves, which must hold the move of this pointer that was met before."""
+        """Return the chain, which must hold the last update of this pointer that was seen on this machine."""
         met = seen.recall(self._seen)
         links = chain.link(self.state.moves())
         seen.expect({known: one for known, one in met.items() if known == address}, links, file=self._seen)
         return links
 
     def _append(self, move: PointerUpdate, publisher: Publisher) -> PointerUpdate:
-        """Chain the move to the end of the store, again if another pointer's move came between; then remember it."""
+        """Append an update to the chain, again if another pointer was updated in between; then remember it."""
         kept = False
         while not kept:
             end = self.state.last()
@@ -218,7 +228,7 @@ class ModelRegistry:
         return move
 
     def _open(self, name: str, digest: str) -> Bundle:
-        """The release of that name and digest, verified; raises Refused if its folder holds another."""
+        """Open the release of that name and digest, verified; raises Refused if its folder holds another."""
         place = self._place(name, digest)
         bundle = open_bundle(place, self._trusted())
         if (bundle.release.name, bundle.digest) != (name, digest):
@@ -227,7 +237,7 @@ class ModelRegistry:
         return bundle
 
     def _find(self, name: str, prefix: str) -> str:
-        """The digest of the one release of a name that begins so."""
+        """Return the digest of the one release of a name that begins with `prefix`."""
         there = sorted(path.name for path in (self.folder / name).glob("[0-9a-f]*"))
         found = [each for each in there if each.startswith(prefix)]
         if len(found) != 1:
@@ -245,7 +255,7 @@ class ModelRegistry:
 
 
 def _answer(verdict: Verdict) -> str:
-    """What a move says of its verdict: a pass that a person gave is an `override`, never the judge's."""
+    """Return what an update records of its verdict; a person's pass is an `override`, never the judge's."""
     return "override" if verdict.overridden else verdict.answer
 
 
@@ -257,7 +267,7 @@ def _parse(address: str) -> tuple[str, str]:
 
 
 def _expect_reason(reason: UpdateReason, release: str, before: Sequence[PointerUpdate]) -> None:
-    """Only pass acts; to go back to a release that the pointer had takes no verdict."""
+    """Raise Refused unless the verdict passes, or there is none and the pointer had this release before."""
     if reason.verdict is None and release not in {move.release for move in before}:
         raise Refused(
             f"the pointer never had release {release}, and no verdict is given",

@@ -1,4 +1,4 @@
-"""A verified release, opened by its engine and held to its self-test: what answers requests, files and programs."""
+"""Open a verified release with its engine, and check its self-test."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def open_release(bundle: Bundle) -> Engine:
-    """The engine of a verified release, which has answered its self-test.
+    """Open the engine of a verified release, and check that it passes its self-test.
 
-    The self-test asks the engine alone, on whole rows and before the calibrator, for that is what another machine or
-    library could change. Raises Refused where an answer is not the one that the release was made with, where there is
-    no self-test, or where the calibrator does not fit.
+    The self-test asks the engine alone, on complete rows and before the calibrator: another machine or library could
+    change only that. Raises Refused if an answer differs from the recorded one, if there is no self-test, or if the
+    calibrator does not fit the task.
     """
     release, variant = bundle.release, bundle.release.variant
     engine = load_engine(variant.engine)(bundle.model, variant.settings)
@@ -36,7 +36,7 @@ def _expect_probability(release: Release) -> None:
 
 
 def _answer_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:
-    """All rows at once and each alone, since a batch is whatever the traffic of a moment makes it."""
+    """Check all rows at once and each alone, because traffic decides the batch size."""
     if not test.rows:
         raise Refused("the release has no self-test, so nothing shows that it answers right here", where=where)
     rows = np.array(test.rows, dtype=np.float64)
@@ -54,7 +54,7 @@ def _answer_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:
 
 
 def _off(answers: Floats, expected: Floats) -> float:
-    """The largest difference; infinite where the shapes differ, and NaN equals NaN only."""
+    """Return the largest difference; infinite if the shapes differ, and NaN equals only NaN."""
     if answers.shape != expected.shape:
         return float("inf")
     same = (answers == expected) | (np.isnan(answers) & np.isnan(expected))

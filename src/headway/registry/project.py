@@ -1,4 +1,4 @@
-"""A project, opened: its configuration, and the stores where its models, records and pointers live."""
+"""A project: its configuration, and the stores of its models, records and pointers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headway.registry.model_registry import ModelRegistry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What every step works with."""
+    """Configuration and stores that every step works with."""
 
     config: Config
     blobs: Blobs
@@ -42,12 +42,12 @@ class Project:
 
 
 def open_project(folder: Path = Path("."), *, flags: dict[str, str] | None = None) -> Project:
-    """The project in a folder with `headway.toml`; raises ConfigError with the mend where there is none."""
+    """Open the project in a folder with `headway.toml`; raises ConfigError with a hint if there is none."""
     return project_of(configuration.load(folder, flags=flags))
 
 
 def project_of(config: Config) -> Project:
-    """The project that a configuration describes; its stores are made if absent."""
+    """Open the project of a configuration; its stores are created if absent."""
     return Project(
         config=config,
         blobs=load_blobs("files")(config.state / "blobs"),

@@ -1,4 +1,4 @@
-"""Make the winner of a frontier a release: evidence, verdict, threshold and self-test inside what is signed."""
+"""Release the winner of a search: evidence, verdict, threshold and self-test are part of what is signed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.registry.project import Project
 
 
 class PublishedRelease(Record, frozen=True, kw_only=True):
-    """The move that made a release live, and what had to be done about keys on this machine."""
+    """The update that made a release live, and what was done to set up keys on this machine."""
 
     move: PointerUpdate
     enrolment: KeySetup
@@ -27,10 +27,10 @@ class PublishedRelease(Record, frozen=True, kw_only=True):
 def release_winner(
     project: Project, frontier: SearchResult, *, who: str, why: str = "", override: str = ""
 ) -> PublishedRelease:
-    """Publish the winner of a frontier and point `live` at it.
+    """Publish the winner of a search and point `live` at it.
 
-    Raises Refused where its verdict is not pass: only pass acts by itself. `override` is the reason of a person who
-    answers for one that is not; the release is signed with it, beside what the judge had said.
+    Raises Refused if its verdict is not pass. `override` is the reason of a person who releases it nevertheless; it is
+    signed together with the judge's own answers.
     """
     if override and frontier.winner.verdict.answer != "pass":
         verdict = overruled(frontier.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
@@ -44,9 +44,9 @@ def release_winner(
 
 
 def publish(project: Project, frontier: SearchResult, *, who: str) -> tuple[str, KeySetup]:
-    """Sign and keep the winner of a frontier, and point nothing at it; returns its digest, to start a rollout with.
+    """Sign and save the winner of a search without moving a pointer; return its digest, with which a rollout starts.
 
-    Raises Refused where its verdict is not pass.
+    Raises Refused if its verdict is not pass.
     """
     winner = frontier.winner
     _expect_pass(winner.verdict, winner.variant.name)
@@ -56,7 +56,7 @@ def publish(project: Project, frontier: SearchResult, *, who: str) -> tuple[str,
 
 
 def _contract(project: Project, frontier: SearchResult) -> Contract:
-    """What the project's contract says as it stands now; without one, what the model's columns were."""
+    """Return the project's current contract; without one, the ranges of the model's columns in its data."""
     agreed, contract = load_project_contract(project.config), frontier.baseline.contract
     return agreed_contract(contract, frontier.winner.variant.signature, agreed) if agreed else contract
 
@@ -74,7 +74,7 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
 
 
 def _release(frontier: SearchResult, contract: Contract, *, made_by: str) -> Release:
-    """The record of a release; `made_at` is the time of the search, so that one frontier gives one release."""
+    """Build the record of a release; `made_at` is the time of the search, so one search gives one release."""
     winner = frontier.winner
     searched = frontier.row(winner.variant.digest)
     return Release(

@@ -1,6 +1,6 @@
-"""What a loader remembers of each pointer, so that an old store put back does not bring an old release back as new.
+"""Remember the last update of each pointer, so that an old copy of a store cannot bring back an old release.
 
-One JSON file beside the trusted keys, apart from the store: `name@pointer` -> the highest move met and its digest.
+One JSON file next to the trusted keys, outside the store: `name@pointer` -> number and digest of the last update seen.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from headway.storage import atomic
 
 
 class LastSeen(Record, frozen=True, kw_only=True):
-    """The highest move of a pointer that was met, and its digest."""
+    """Number and digest of the last update of a pointer that was seen."""
 
     number: int
     digest: str
 
 
 def beside(trusted_keys: Path) -> Path:
-    """The file of a trusted list's memory: `trusted_keys.txt` -> `trusted_keys.seen.json`."""
+    """Return the file that belongs to a trusted list: `trusted_keys.txt` -> `trusted_keys.seen.json`."""
     return trusted_keys.with_suffix(".seen.json")
 
 
 def recall(file: Path) -> dict[str, LastSeen]:
-    """What was met, none at first; raises StoreError if the file cannot be understood, for then nothing is safe."""
+    """Return what was seen, nothing at first; raises StoreError if the file is damaged, because then nothing is safe."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, LastSeen])
     except FileNotFoundError:
@@ -42,9 +42,9 @@ def recall(file: Path) -> dict[str, LastSeen]:
 
 
 def expect(met: Mapping[str, LastSeen], links: Sequence[ChainEntry], *, file: Path) -> None:
-    """Raise Refused if a move that was met is not in the chain.
+    """Raise Refused if an update that was seen is not in the chain.
 
-    `met` is recalled before the chain is read: whoever moves a pointer keeps the move first and remembers it after.
+    Read `met` before the chain: a publisher saves an update first and remembers it afterwards.
     """
     digests = {(each.address, each.move.number): each.digest for each in links}
     for address, one in met.items():
@@ -60,7 +60,7 @@ def expect(met: Mapping[str, LastSeen], links: Sequence[ChainEntry], *, file: Pa
 
 
 def remember(file: Path, address: str, met: LastSeen) -> None:
-    """Note a pointer's verified move if it is higher than the one met before; processes take turns."""
+    """Remember a verified update if it is later than the one seen before; processes take turns."""
     with _turn(file.parent):
         known = recall(file)
         if address not in known or known[address].number < met.number:
@@ -69,7 +69,7 @@ def remember(file: Path, address: str, met: LastSeen) -> None:
 
 @contextmanager
 def _turn(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system lets go of whatever becomes of this process."""
+    """Hold the folder's lock; the system releases it when the process ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

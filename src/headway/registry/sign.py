@@ -1,8 +1,8 @@
-"""Ed25519 signatures: a publisher's key signs bytes, and whoever loads them trusts a list of public keys.
+"""Ed25519 signatures: a publisher's key signs bytes, and a loader trusts a list of public keys.
 
-The private key is a PEM file that only its owner can read; the trusted list is a text file, a key a line:
-`ed25519:<base64 of the raw public key> <comment>`. Both lie apart from the store. What is signed says its own kind
-(`core.record.write`), so that the signature of one kind of record is never good for another.
+The private key is a PEM file that only its owner can read. The trusted list is a text file with one key per line:
+`ed25519:<base64 of the raw public key> <comment>`. Both lie outside the store. Signed bytes name their kind
+(`core.record.write`), so a signature of one kind of record is never valid for another.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OTHERS = 0o077 if os.name == "posix" else 0
 
 
 class SignatureRecord(Record, frozen=True, kw_only=True):
-    """What stands under signed bytes: the key, the digest of the bytes, and the signature of the bytes in base64."""
+    """A signature: the key, the digest of the signed bytes, and the signature in base64."""
 
     key: str
     digest: str
@@ -44,7 +44,7 @@ class SignatureRecord(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """A private key, opened."""
+    """An opened private key."""
 
     private: Ed25519PrivateKey
 
@@ -54,7 +54,7 @@ class Publisher:
         return key_of(self.private.public_key())
 
     def sign(self, content: bytes) -> Signed:
-        """The bytes with a signature under them; the same bytes always get the same one."""
+        """Sign bytes; the same bytes always get the same signature."""
         signature = base64.b64encode(self.private.sign(content)).decode()
         return Signed(
             content=content,
@@ -64,19 +64,19 @@ class Publisher:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """The public keys that are believed, each with its comment, and the file that lists them."""
+    """The trusted public keys, each with its comment, and the file that lists them."""
 
     file: Path
     keys: Mapping[str, str]
 
 
 def key_of(public: Ed25519PublicKey) -> str:
-    """The text of a public key: `ed25519:<base64 of its 32 bytes>`."""
+    """Return the text of a public key: `ed25519:<base64 of its 32 bytes>`."""
     return f"ed25519:{base64.b64encode(public.public_bytes_raw()).decode()}"
 
 
 def create_publisher(file: Path) -> Publisher:
-    """Make a new key in a PEM file of mode 0600; raises ConfigError if there is one already: keys are not replaced."""
+    """Create a key in a PEM file of mode 0600; raises ConfigError if the file exists, because keys are not replaced."""
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
@@ -87,7 +87,7 @@ def create_publisher(file: Path) -> Publisher:
 
 
 def load_publisher(file: Path) -> Publisher:
-    """The key in a PEM file; raises ConfigError if it is absent, no Ed25519 key, or open to other users."""
+    """Load the key in a PEM file; raises ConfigError if it is absent, not an Ed25519 key, or readable by other users."""
     try:
         pem = file.read_bytes()
         shared = file.stat().st_mode & _OTHERS
@@ -113,7 +113,7 @@ def _private(pem: bytes, file: Path) -> Ed25519PrivateKey:
 
 
 def load_trusted(file: Path) -> Trusted:
-    """The keys of a trusted list; none if the file is absent. Raises ConfigError that names a line that is no key."""
+    """Load the keys of a trusted list, none if the file is absent; raises ConfigError, which names an invalid line."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -138,9 +138,9 @@ def _public(key: str, *, where: str) -> Ed25519PublicKey:
 
 
 def verify(signed: Signed, trusted: Trusted, *, subject: str, where: str = "") -> str:
-    """The trusted key that signed these bytes.
+    """Return the trusted key that signed these bytes.
 
-    Raises Refused that tells apart: the signature was changed, the subject was changed, the key is not trusted.
+    Raises Refused, which distinguishes a changed signature, changed bytes and an untrusted key.
     """
     seal = _read_seal(signed.signature, subject=subject, where=where)
     if seal.key not in trusted.keys:
@@ -159,7 +159,7 @@ def verify(signed: Signed, trusted: Trusted, *, subject: str, where: str = "") -
 
 
 def _read_seal(content: bytes, *, subject: str, where: str) -> SignatureRecord:
-    """The seal in bytes, in its one form only: a seal that can be written in two ways can be changed unseen."""
+    """Decode a signature record; it must be in canonical form, because another form could be changed unnoticed."""
     try:
         seal = msgspec.json.decode(content, type=SignatureRecord)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -170,7 +170,7 @@ def _read_seal(content: bytes, *, subject: str, where: str) -> SignatureRecord:
 
 
 def _good(seal: SignatureRecord, content: bytes) -> bool:
-    """True where the signature is right and written in the one form of its bytes."""
+    """Return True if the signature is valid and in canonical base64."""
     public = _public(seal.key, where="the seal")
     try:
         signature = base64.b64decode(seal.signature, validate=True)

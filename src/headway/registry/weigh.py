@@ -1,4 +1,4 @@
-"""One measurement against one limit: inside, outside, or too uncertain to say, and how many groups would tell."""
+"""Compare one measurement with one limit: inside, outside or undecided, and how many groups would decide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A limit: `at_most` it, or (`sign` -1) at least; `alpha` is the chance of error that a fail may have."""
+    """A limit: at most `value`, or at least if `sign` is -1; `alpha` is the error rate allowed for a fail."""
 
     value: float
     sign: int
@@ -24,10 +24,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitResult:
-    """The answer for one measurement; `worst` and `best` are its one-sided bounds on the side of harm and of good.
+    """The answer for one measurement, with its one-sided bounds on the harmful (`worst`) and the good (`best`) side.
 
-    Both are None where the groups give no interval. `needed` counts the groups that would decide with
-    90 % power if what was seen is so; infinite where more data of the kind would not help.
+    Both are None if the groups give no interval. `needed` is the number of groups that would decide with 90 % power if
+    the measured value is true; infinite if more data of this kind would not help.
     """
 
     measurement: Measurement
@@ -52,14 +52,14 @@ def compare_with_limit(measurement: Measurement, limit: Limit, *, fewest_groups:
 
 
 def _too_few(measurement: Measurement, fewest_groups: int) -> bool:
-    """Anytime intervals are their own; a fact has no groups; any other interval needs enough of them."""
+    """Return True if there are too few groups for an interval; facts and anytime intervals need none."""
     if measurement.looks == "anytime" or measurement.n_groups == 0:
         return False
     return measurement.n_groups < fewest_groups or measurement.se is None or measurement.dof is None
 
 
 def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
-    """The bounds (best, worst), mirrored so that less is better."""
+    """Return the bounds (best, worst), mirrored so that less is better."""
     if measurement.looks == "anytime" or measurement.se is None or measurement.dof is None:
         best, worst = sorted((limit.sign * measurement.low, limit.sign * measurement.high))
         return best, worst
@@ -70,6 +70,6 @@ def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
 
 
 def _needed(measurement: Measurement, limit: Limit) -> float:
-    """Groups that would show what was seen, infinite beyond ten times those at hand."""
+    """Return the number of groups that would show the measured value; infinite beyond ten times those at hand."""
     gap = limit.sign * (limit.value - measurement.value)
     return groups_needed(measurement, gap, 1 - CONFIDENCE if gap > 0 else limit.alpha)

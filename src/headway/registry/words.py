@@ -1,4 +1,4 @@
-"""What a ruling says: one sentence with the value, its interval, rows and groups, the limit, and what would decide."""
+"""Messages of rule results: value, interval, rows and groups, the limit, and what would decide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headway.registry.weigh import LimitResult
 
 
 def sentence(weighed: LimitResult, rule: Rule) -> str:
-    """The whole sentence on one measurement.
+    """Return the message for one measurement.
 
     Such as `ece is 0.03 (95 % interval 0.02 to 0.04; 9,000 rows, 61 groups): at most 0.038, within the limit of 0.05`.
     """
@@ -19,7 +19,7 @@ def sentence(weighed: LimitResult, rule: Rule) -> str:
 
 
 def missing(name: str, evidence: Evidence) -> str:
-    """The sentence on a measure that the evidence does not hold, with what did not run: that of its name, or all."""
+    """Return the message for a measure that the evidence lacks, with what did not run."""
     silent = [finding.message for finding in evidence.findings if finding.severity == "undecided"]
     of_it = [message for message in silent if f"'{name.partition('.')[0]}'" in message]
     reasons = "; ".join(of_it or silent)

@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all, also where the process is killed or the power fails.
+"""Write files atomically, also when the process is killed or the power fails.
 
-What is not whole yet lies in a folder aside, which is locked while its process lives. What a killed one left is told
-by its lock being free, and is swept away when somebody next writes there or opens the store.
+An unfinished file lies in a temporary folder that is locked while its process lives. A folder whose lock is free was
+left by a killed process, and is removed by the next writer.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _ASIDE = ".headway-{}.new"
 
 
 def write(path: Path, content: bytes, *, beside: Path | None = None) -> None:
-    """Make or replace a file in one step, with the folders above it; raises StoreError where that fails.
+    """Create or replace a file in one step, with its parent folders; raises StoreError if that fails.
 
-    It is made ready in a folder `beside`, by default the file's own: each write lists it, so it should hold little.
+    The file is prepared in a folder `beside`, by default its own. Each write lists that folder, so it should be small.
     """
     fill(path, lambda file: file.write(content), beside=beside)
 
 
 def fill(path: Path, by: Callable[[BinaryIO], object], *, beside: Path | None = None) -> None:
-    """Make or replace a file as `write` does, of what a function writes into it."""
+    """Create or replace a file as `write` does, with what a function writes into it."""
     try:
         make_folder(path.parent)
         with aside(beside or path.parent) as new:
@@ -42,7 +42,7 @@ def fill(path: Path, by: Callable[[BinaryIO], object], *, beside: Path | None = 
 
 @contextmanager
 def aside(folder: Path) -> Iterator[Path]:
-    """A new folder inside another for what is not whole yet: gone at the end, with what killed processes left there.
+    """Create a temporary folder inside another, and remove it at the end, along with those of killed processes.
 
     Raises OSError.
     """
@@ -56,7 +56,7 @@ def aside(folder: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder; what cannot be locked or removed stays."""
+    """Remove unfinished files of killed processes from a folder; what cannot be locked or removed stays."""
     for left in folder.glob(_ASIDE.format("*")):
         with suppress(OSError):
             lock = os.open(left, os.O_RDONLY)
@@ -68,12 +68,12 @@ def sweep(folder: Path) -> None:
 
 
 def create(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Make a new file whose bytes are on disk at return; `mode` is narrowed by the umask. Raises OSError."""
+    """Create a file whose bytes are on disk on return; `mode` is narrowed by the umask. Raises OSError."""
     _create(path, lambda file: file.write(content), mode=mode)
 
 
 def secret(path: Path, content: bytes) -> None:
-    """Make a file that only its owner can read, never in the place of one that is there. Raises OSError."""
+    """Create a file that only its owner can read; an existing file is never replaced. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with aside(path.parent) as new:
         create(new / path.name, content, mode=0o600)
@@ -89,7 +89,7 @@ def _create(path: Path, by: Callable[[BinaryIO], object], *, mode: int = 0o666) 
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each of them on disk at return. Raises OSError."""
+    """Create a folder and its parents, each on disk on return. Raises OSError."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Bring the names in a folder to disk: without it a file that was renamed may come back under its old name."""
+    """Flush the names in a folder to disk; otherwise a renamed file may come back under its old name."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -106,7 +106,7 @@ def sync(folder: Path) -> None:
 
 
 def _locked(folder: Path) -> tuple[Path, int]:
-    """A new folder and the lock on it; another one where somebody swept it before it was locked."""
+    """Create and lock a folder; try another if it was swept before it was locked."""
     while True:
         new = folder / _ASIDE.format(secrets.token_hex(8))
         new.mkdir()

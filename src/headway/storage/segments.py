@@ -1,4 +1,4 @@
-"""Segments: parts of a log, each an Arrow IPC file that is on disk whole or not at all, named in the order of time."""
+"""Segments of a log: Arrow IPC files that are written atomically and named in the order of time."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _numbers = itertools.count()
 
 
 def fresh() -> str:
-    """The name of a new segment, behind all there are in the order of time."""
+    """Return the name of a new segment, after all existing ones in the order of time."""
     return f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}{SUFFIX}"
 
 
 def save(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path:
-    """Write one segment of columns of equal length, on disk at return, in the place of one of that name.
+    """Write one segment of columns of equal length, on disk on return; a segment of that name is replaced.
 
-    Arrays are written as they lie, in C order. Raises StoreError where it cannot be written.
+    Arrays are written as they are, in C order. Raises StoreError if that fails.
     """
     path = folder / (name or fresh())
     atomic.fill(path, lambda file: _write(columns, file), beside=folder.parent)
@@ -44,19 +44,19 @@ def save(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path
 
 
 def segments(folder: Path, *, after: str = "") -> Iterator[Path]:
-    """The whole segments of a folder in the order in which they were written, those named after `after` only."""
+    """Return the segments of a folder in the order in which they were written, only those named after `after`."""
     if folder.is_dir():
         yield from sorted(path for path in folder.glob(f"*{SUFFIX}") if path.name > after)
 
 
 def written_ns(path: Path) -> int:
-    """When a segment was written, ns since 1970, by its name; no row of it is younger."""
+    """Return when a segment was written, in ns since 1970, by its name; none of its rows is later."""
     written = path.name.partition("-")[0]
     return int(written) if written.isdigit() else time.time_ns()
 
 
 def _let_go(path: Path) -> None:
-    """Give the memory of what was written back: a log is read later, and memory that was never used is dear to take."""
+    """Release the page cache of a segment: a log is read much later."""
     with suppress(AttributeError, OSError):  # not every system has it, and it is advice
         file = os.open(path, os.O_RDONLY)
         try:
@@ -81,7 +81,7 @@ def _array(values: Column) -> nanoarrow.c_array.CArray:
 
 
 def _texts(values: list[str]) -> nanoarrow.c_array.CArray:
-    """An array of texts made of its buffers: a text at a time takes the interpreter from those who serve."""
+    """Build a string array from its buffers: appending one string at a time would hold the interpreter for too long."""
     joined = "".join(values)
     if not joined:
         return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(values), [None, bytes(4 * len(values) + 4), b""])

@@ -10,7 +10,7 @@ from headway.core.record import Record, about
 
 
 class AttackSection(Record, frozen=True, kw_only=True):
-    """What the audit `attack` may change of a row to turn its decision, and how hard it looks for that."""
+    """What the audit `attack` may change in a row to flip its decision, and how hard it searches."""
 
     fixed: Annotated[tuple[str, ...], about("Features that nobody can change at will: they stay as they are.")] = ()
     bounds: Annotated[

@@ -1,4 +1,4 @@
-"""`[personal]`: what becomes of columns that hold personal data, and how long what was served is kept."""
+"""`[personal]`: handling of columns with personal data, and retention of log, labels and quarantine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headway.core.record import Record, about
 
 
 class PersonalSection(Record, frozen=True, kw_only=True):
-    """What becomes of personal data; a name is a column, or a kind: email, phone, card, iban, national_id, ip."""
+    """Handling of personal data; a name is a column, or a kind: email, phone, card, iban, national_id, ip."""
 
     drop: Annotated[tuple[str, ...], about("Columns or kinds that are left out when data is opened.")] = ()
     hash: Annotated[

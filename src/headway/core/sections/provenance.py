@@ -1,4 +1,4 @@
-"""`[provenance]`: who made the data from what, for whoever is given it."""
+"""`[provenance]`: who made the data, and from what."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ENVIRONMENT = "environment"
 
 
 class ProvenanceSection(Record, frozen=True, kw_only=True):
-    """Who made the data from what; kept with each version of it, and told in its Croissant card."""
+    """Who made the data, and from what; saved with each version of it, and shown in its Croissant card."""
 
     creator: Annotated[str, about("Who made the data: a person or an organisation.")] = ""
     made_from: Annotated[tuple[str, ...], about("What it was made from: names or URLs of other data.")] = ()

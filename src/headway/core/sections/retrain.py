@@ -10,7 +10,7 @@ from headway.core.record import Record, about
 
 
 class RetrainSection(Record, frozen=True, kw_only=True):
-    """When the live release is trained anew, and how its probabilities are held right in between."""
+    """When the live release is retrained, and how its probabilities are calibrated in between."""
 
     mode: Annotated[
         str, Meta(description="suggest opens a ticket and waits for a person; auto acts.", pattern="^(suggest|auto)$")

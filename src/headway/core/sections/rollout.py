@@ -10,7 +10,7 @@ from headway.core.record import Record
 
 
 class RolloutSection(Record, frozen=True, kw_only=True):
-    """How a release takes the place of live: stage by stage, each step forward by the judge."""
+    """How a release becomes live: stage by stage, each step forward by the judge."""
 
     shares: Annotated[
         tuple[Annotated[float, Meta(ge=0, lt=1)], ...],

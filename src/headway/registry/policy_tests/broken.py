@@ -1,4 +1,4 @@
-"""A subject whose answers are wrong on purpose, as careless conversions make them, and one that is right to the bit."""
+"""Comparisons whose answers are wrong on purpose, as careless conversions make them, and one that is exact."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LEAST = 1e-9
 
 
 def rounded(subject: Comparison) -> Comparison:
-    """Its answers in single precision, as a conversion to ONNX keeps them."""
+    """Round the answers to single precision, as a conversion to ONNX does."""
     return _answering(subject, subject.scores.astype(np.float32).astype(np.float64))
 
 
 def sharpened(subject: Comparison) -> Comparison:
-    """Its log odds twice as far from those of a decision: no rank and no decision moves, and no probability is right.
+    """Double the distance of the log odds from the threshold: ranks and decisions stay, every probability is wrong.
 
-    Raises NotApplicable where answers are no probabilities.
+    Raises NotApplicable if the answers are not probabilities.
     """
     if subject.variant.task not in CLASSIFIERS:
         raise NotApplicable(f"the answers of a {subject.variant.task} model are no probabilities")
@@ -37,9 +37,9 @@ def sharpened(subject: Comparison) -> Comparison:
 
 
 def harmed(subject: Comparison, *, rows: int, groups: int) -> tuple[Comparison, str]:
-    """Every decision turned in the smallest slice of at least so many rows and groups; also the name of that slice.
+    """Flip every decision in the smallest slice with at least `rows` rows and `groups` groups; return also its name.
 
-    Raises NotApplicable where there is no such slice, or nothing is decided.
+    Raises NotApplicable if there is no such slice, or the task has no decisions.
     """
     _expect_decisions(subject)
     sizes = {(column, code): count for column, code, count in _slices(subject, rows=rows, groups=groups)}
@@ -53,9 +53,9 @@ def harmed(subject: Comparison, *, rows: int, groups: int) -> tuple[Comparison, 
 
 
 def misread(subject: Comparison) -> Comparison:
-    """Missing values read as 0, or as the least or most that was seen, whichever changes most decisions.
+    """Read missing values as 0, the minimum or the maximum, whichever changes most decisions.
 
-    Raises NotApplicable where no row lacks a value, no decision hangs on it, or nothing is decided.
+    Raises NotApplicable if no row has a missing value, no decision depends on it, or the task has no decisions.
     """
     _expect_decisions(subject)
     lacking = np.isnan(subject.rows)
@@ -73,7 +73,7 @@ def misread(subject: Comparison) -> Comparison:
 
 
 def _slices(subject: Comparison, *, rows: int, groups: int) -> Iterator[tuple[str, int, int]]:
-    """Column, code and rows of each slice that is large enough."""
+    """Yield column, code and rows of each slice that is large enough."""
     for name, column in subject.slices.items():
         for code in range(len(column.values)):
             inside = column.codes == code
@@ -82,7 +82,7 @@ def _slices(subject: Comparison, *, rows: int, groups: int) -> Iterator[tuple[st
 
 
 def _turned(scores: Floats, threshold: float) -> Floats:
-    """Answers [n, k] that decide otherwise, as sure as they were."""
+    """Flip the decisions of scores [n, k], keeping their confidence."""
     if scores.shape[1] == 1:
         return sigmoid(2 * logit(np.array(threshold), epsilon=_LEAST) - logit(scores, epsilon=_LEAST) - _LEAST)
     return np.roll(scores, 1, axis=1)

@@ -1,4 +1,4 @@
-"""Break a model on purpose, one way after the other, and see whether the policy refuses each for what is wrong."""
+"""Test a policy: break a model on purpose in several ways, and check that the policy rejects each for the right reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MEND = '[[policy.release]]\nmeasure = "{}"\nat_most = {}'
 
 
 class _Fault(NamedTuple):
-    """What is broken, how, the beginnings of the measures that tell it, and a rule that would."""
+    """A fault: what is broken and how, the measures that show it, and a rule that would reject it."""
 
     what: str
     breaks: Callable[[Comparison], tuple[Comparison, str]]
@@ -31,10 +31,10 @@ class _Fault(NamedTuple):
 def drill(
     subject: Comparison, policy: PolicySection, *, probes: Sequence[str], dataset: str, period: str
 ) -> list[PolicyTest]:
-    """Three models that are wrong and one that is right to the bit, made of the subject, each judged by the policy.
+    """Judge three broken copies of a model and one exact copy by the policy.
 
-    One that is wrong is to fail by a rule on what is wrong with it; the copy is to be answered as the subject is by the
-    relative rules, which say what a change of form does. Nothing is kept.
+    A broken copy must fail by a rule on what is wrong with it. The exact copy must get the same answer from the relative
+    rules as the model itself. Nothing is saved.
     """
 
     def judged(by: PolicySection, asked: Comparison) -> Verdict:
@@ -89,7 +89,7 @@ def _broken(fault: _Fault, subject: Comparison, judged: Judge) -> PolicyTest:
 
 
 def _tells(rule_result: RuleResult, fault: _Fault, slice: str) -> bool:
-    """Whether a rule failed for this fault: on its measure, and of its slice where there is one."""
+    """Return True if a rule failed for this fault: on its measure, and on its slice if it has one."""
     where = rule_result.measurement.slice if rule_result.measurement else ""
     return rule_result.rule.measure.startswith(fault.told_by) and (not slice or where == slice)
 

@@ -1,6 +1,6 @@
-"""Lineage sent by the client of OpenLineage; a file of its own, as few projects have a receiver.
+"""Send lineage with the OpenLineage client, which few projects install.
 
-The repository in which it runs, which it would add, stays out: what `headway data lineage` prints is what is sent.
+The repository facet, which the client would add, is left out: `headway data lineage` prints exactly what is sent.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Json = dict[str, Any]
 
 
 def emitted(events: Sequence[Json], to: str) -> Iterator[Json]:
-    """Each event once the receiver has taken it; `to` is its URL, or `environment` for what the client itself reads.
+    """Yield each event after the receiver accepted it; `to` is its URL, or `environment` for the client's own setting.
 
-    Raises ConfigError where it leads nowhere, and DataError where an event is not taken.
+    Raises ConfigError if there is no receiver, DataError if an event is not accepted.
     """
     client = _client(to)
     try:

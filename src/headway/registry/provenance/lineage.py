@@ -1,6 +1,6 @@
-"""What was made from what, as OpenLineage events (spec 2-0-2): training, search and each move of a pointer.
+"""Lineage as OpenLineage events (spec 2-0-2): training, search and each pointer update.
 
-What DVC recorded of the data comes first, as job events: it says what makes them from what, and not when it ran.
+What DVC recorded of the data comes first, as job events: DVC knows what the data are made from, not when it ran.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FACETS = {
 
 
 def events(project: Project) -> list[Json]:
-    """The events of a project, oldest first, START and COMPLETE of each run; equal records give equal events."""
+    """Return the events of a project, oldest first, START and COMPLETE of each run; equal records give equal events."""
     data = {each.digest: each for each in origins.saved_versions(project)}
     frontiers = project.records(SearchResult)
     runs = [run for frontier in frontiers for run in _searched(project.name, frontier, data)]
@@ -39,7 +39,7 @@ def events(project: Project) -> list[Json]:
 
 
 def _made_by_dvc(name: str, kept: Iterable[Provenance]) -> Iterator[Json]:
-    """The stages of DVC that made the data, and how the periods come from its files; each said once."""
+    """Yield the DVC stages that made the data, and how the periods come from its files, each once."""
     said: set[bytes] = set()
     for each in kept:
         files = [told for told in each.tracked if told.digest and not told.unlike]
@@ -83,7 +83,7 @@ def _job(job: Json, at: str, inputs: Sequence[Json], outputs: Sequence[Json]) ->
 
 
 def _searched(name: str, frontier: SearchResult, data: Mapping[str, Provenance]) -> Iterator[Json]:
-    """The training of the model as it came, and the search for what is faster."""
+    """Yield the training of the baseline, and the search."""
     periods = frontier.baseline.data
     model, winner = frontier.baseline.model, frontier.winner.variant
     learned = [_data(name, period, periods[period], data) for period in ("train", "validation") if period in periods]
@@ -94,7 +94,7 @@ def _searched(name: str, frontier: SearchResult, data: Mapping[str, Provenance])
 
 
 def _moved(project: Project, move: PointerUpdate, made: Mapping[str, SearchResult]) -> Json:
-    """A move of a pointer: from the variant and the data that the release names to what is live."""
+    """Return a pointer update: from the variant and data of the release to what is live."""
     release = project.register.resolve(f"{move.name}@{move.release}").release
     inputs = [_made(move.name, "variant", release.variant.digest)] if release.variant.digest in made else []
     inputs += [_data(move.name, period, digest, {}) for period, digest in sorted(release.data.items())]
@@ -121,7 +121,7 @@ def _both(run: Json) -> list[Json]:
 
 
 def _data(name: str, period: str, digest: str, data: Mapping[str, Provenance]) -> Json:
-    """The rows of a period; with its columns and source where these were kept."""
+    """Return the rows of a period, with columns and source if these were saved."""
     facets = {"version": _facet("version", datasetVersion=digest)}
     if digest in data:
         kept = data[digest]

@@ -1,6 +1,6 @@
-"""The data that a project's models learned from and were judged on: kept by its content, and compared with what it is.
+"""Versions of the data that models were trained and evaluated on, and how they differ from the data of today.
 
-D065: rows that a model learned from or was judged on are no longer what they were.
+D065: rows that a model was trained or evaluated on have changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ JUDGED = ("train", "validation", "test")
 
 
 def save_versions(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
-    """Keep what each period was, once for each content, and return their digests; `code` is that which learns."""
+    """Save the version of each period, once per content, and return their digests; `code` identifies the training code."""
     there = {(each.digest, each.period) for each in saved_versions(project)}
     versions = {period: make_version(dataset.table, name=period) for period, dataset in data.items()}
     for period, version in versions.items():
@@ -33,12 +33,12 @@ def save_versions(project: Project, data: Mapping[str, Dataset], *, code: str = 
 
 
 def saved_versions(project: Project) -> list[Provenance]:
-    """What was kept of the data of a project, oldest first."""
+    """Return the saved versions of a project's data, oldest first."""
     return project.records(Provenance)
 
 
 def find(project: Project, digest: str) -> DataVersion:
-    """The version of data that was kept under a digest, or its first 8 digits or more; raises StoreError for none."""
+    """Return the saved version with a digest, or its first 8 or more digits; raises StoreError if there is none."""
     asked = digest.removeprefix("sha256:")
     all_kept = saved_versions(project)
     found = [each for each in all_kept if each.digest.removeprefix("sha256:").startswith(asked)] if asked[7:] else []
@@ -50,7 +50,7 @@ def find(project: Project, digest: str) -> DataVersion:
 
 
 def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | None:
-    """D065 where a dataset is not of that digest any more, with what is known of the change; None where it is."""
+    """Return D065 with what is known of the change if a dataset no longer has that digest, else None."""
     now = make_version(dataset.table, name=f"{dataset.name} now")
     if now.digest == digest:
         return None
@@ -70,7 +70,7 @@ def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | N
 
 
 def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Mapping[str, str]) -> None:
-    """Raise Refused where the rows of train, validation or test are no longer those of these digests."""
+    """Raise Refused if the rows of train, validation or test no longer have these digests."""
     for period in JUDGED:
         if period not in digests or period not in data:
             continue

@@ -1,4 +1,4 @@
-"""Lineage sent to a receiver of OpenLineage: what it does not have yet, in order; what failed is sent the next time."""
+"""Send lineage to an OpenLineage receiver: what it lacks, in order; what failed is sent again next time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MEND = "headway data send"
 
 
 def send(project: Project) -> LineageDelivery:
-    """Send the events that `[provenance] lineage_to` has not taken yet, and keep which it took.
+    """Send the events that `[provenance] lineage_to` has not accepted yet, and save which it accepted.
 
-    Without that setting the client of OpenLineage says where. A receiver that fails is no error: the record says so,
-    and what is left goes first the next time. Raises PluginError where the client is absent, ConfigError where nothing
-    says to where.
+    Without that setting the OpenLineage client decides on the receiver. A receiver that fails is not an error: the
+    record says so, and the remaining events are sent next time. Raises PluginError if the client is absent, ConfigError
+    if there is no receiver.
     """
     to = project.config.provenance.lineage_to or ENVIRONMENT
     name, taken = without_password(to), []
@@ -41,12 +41,12 @@ def send(project: Project) -> LineageDelivery:
 
 
 def deliveries(project: Project) -> list[LineageDelivery]:
-    """What was sent, oldest first."""
+    """Return the deliveries of a project, oldest first."""
     return project.records(LineageDelivery)
 
 
 def delivery_message(sent: LineageDelivery) -> str:
-    """What was sent, in a line."""
+    """Return one line on a delivery."""
     if sent.failed:
         left = f"{sent.left:,} events of lineage were not taken by {sent.to}: {sent.failed}"
         return f"{left}; they are kept, and sent with the next; try: {MEND}"

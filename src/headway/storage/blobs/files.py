@@ -1,4 +1,4 @@
-"""Blobs as files of a folder, named by the SHA-256 of what is in them."""
+"""Blobs as files in a folder, named by the SHA-256 of their bytes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{2})([0-9a-f]{62})")
 
 
 class Files:
-    """`<folder>/sha256/ab/cdef...`: a file appears whole or not at all, and is hashed again whenever it is read."""
+    """`<folder>/sha256/ab/cdef...`: files are written atomically, and hashed again on every read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         atomic.sweep(folder)
 
     def put(self, content: bytes) -> str:
-        """Keep bytes, return their digest; a file that no longer holds them is written anew."""
+        """Store bytes and return their digest; a damaged file is written again."""
         digest = digest_of(content)
         path = self._path(digest)
         if not path.is_file() or digest_of(path.read_bytes()) != digest:
@@ -28,7 +28,7 @@ class Files:
         return digest
 
     def get(self, digest: str) -> bytes:
-        """The bytes of a digest; raises StoreError if absent or no longer of that digest."""
+        """Return the bytes of a digest; raises StoreError if they are absent or damaged."""
         path = self._path(digest)
         try:
             content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""State in one SQLite file of a folder, for the processes of one machine."""
+"""State in one SQLite file, for the processes of one machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUSY_TIMEOUT_S = 10.0
 
 
 def m001_moves(db: sqlite3.Connection) -> None:
-    """Moves of pointers, in the order of their chain."""
+    """Create the table of pointer updates, in the order of their chain."""
     db.execute(
         "CREATE TABLE moves (place INTEGER PRIMARY KEY, name TEXT NOT NULL, pointer TEXT NOT NULL,"
         " number INTEGER NOT NULL, content BLOB NOT NULL, signature BLOB NOT NULL, UNIQUE (name, pointer, number))"
@@ -31,7 +31,7 @@ def m001_moves(db: sqlite3.Connection) -> None:
 
 
 def m002_records_and_looks(db: sqlite3.Connection) -> None:
-    """Records by kind, name and digest; looks at `test` by name and dataset."""
+    """Create the tables of records by kind, name and digest, and of evaluations on `test` by name and dataset."""
     db.execute(
         "CREATE TABLE records (place INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL,"
         " digest TEXT NOT NULL, content BLOB NOT NULL, UNIQUE (kind, name, digest))"
@@ -59,10 +59,10 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_moves, m002
 
 
 class Sqlite:
-    """`<folder>/state.sqlite`: in WAL mode readers never wait, and what was answered is on disk.
+    """`<folder>/state.sqlite` in WAL mode: readers never wait, and what was acknowledged is on disk.
 
-    Threads may share one instance (a lock takes them in turn); each process opens its own. A writer waits at most
-    `BUSY_TIMEOUT_S` for another process, then StoreError says that the file is locked.
+    Threads may share one instance (a lock serializes them); each process opens its own. A writer waits at most
+    `BUSY_TIMEOUT_S` for another process, then raises StoreError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,11 +83,11 @@ class Sqlite:
             raise
 
     def close(self) -> None:
-        """Let go of the file; an instance that is dropped does so by itself."""
+        """Close the file; an instance that is dropped closes itself."""
         self._closing()
 
     def append(self, signed: Signed) -> bool:
-        """Keep a move if its pointer and the chain are where it says; see `State.append`."""
+        """Append an update if its pointer and the chain are where it expects them; see `State.append`."""
         move = read(PointerUpdate, signed.content)
         with self._transaction():
             last = self.last(move.name, move.pointer)
@@ -102,16 +102,16 @@ class Sqlite:
         return True
 
     def moves(self, name: str = "", pointer: str = "") -> list[Signed]:
-        """The moves kept, oldest first: all of the chain, or those of a name, or of a pointer."""
+        """Return the pointer updates, oldest first: all of the chain, or those of a name, or of a pointer."""
         return self._signed(name, pointer, "ORDER BY place")
 
     def last(self, name: str = "", pointer: str = "") -> Signed | None:
-        """The last of `moves`, found by the index."""
+        """Return the last of `moves`, found by the index."""
         found = self._signed(name, pointer, "ORDER BY place DESC LIMIT 1")
         return found[0] if found else None
 
     def save(self, kind: str, content: bytes, *, name: str) -> str:
-        """Keep the bytes of a record under a name, return their digest; again is once."""
+        """Save the bytes of a record under a name and return their digest; saving them again changes nothing."""
         digest = digest_of(content)
         with self._transaction():
             self._db.execute(
@@ -121,18 +121,18 @@ class Sqlite:
         return digest
 
     def records(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
-        """The records of a kind, oldest first: all, or those of a name, or the one of a digest."""
+        """Return the records of a kind, oldest first: all, or those of a name, or the one of a digest."""
         where, values = _where(kind=kind, name=name, digest=digest)
         return [row[0] for row in self._rows(f"SELECT content FROM records {where} ORDER BY place", values)]
 
     def latest(self, kind: str, *, name: str) -> bytes | None:
-        """The last of `kept` of a name."""
+        """Return the last record of a kind and name, or None."""
         query = "SELECT content FROM records WHERE kind = ? AND name = ? ORDER BY place DESC LIMIT 1"
         rows = self._rows(query, (kind, name))
         return bytes(rows[0][0]) if rows else None
 
     def count_evaluation(self, name: str, dataset: str) -> int:
-        """Count one more judged look at the `test` period of a dataset; returns how many there were."""
+        """Count one more evaluation of the `test` period of a dataset; return how many there were."""
         with self._transaction():
             self._db.execute(
                 "INSERT INTO looks (name, dataset, count) VALUES (?, ?, 1)"
@@ -142,7 +142,7 @@ class Sqlite:
             return self.looks(name, dataset)
 
     def looks(self, name: str, dataset: str) -> int:
-        """How often the `test` period of a dataset was judged for a name."""
+        """Return how often the `test` period of a dataset was evaluated for a name."""
         rows = self._rows("SELECT count FROM looks WHERE name = ? AND dataset = ?", (name, dataset))
         return int(rows[0][0]) if rows else 0
 
@@ -159,7 +159,7 @@ class Sqlite:
                 self._migrate()
 
     def _migrate(self) -> None:
-        """Bring the tables to today's form; the format is read under the lock, since another process may be first."""
+        """Migrate the tables; the format is read under the lock, because another process may migrate first."""
         for number in range(self._format(), len(MIGRATIONS)):
             MIGRATIONS[number](self._db)
             self._db.execute(f"PRAGMA user_version = {number + 1}")
@@ -180,7 +180,7 @@ class Sqlite:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One writer at a time from here on; all of it is kept, or nothing."""
+        """Run one write transaction: all of it is saved, or nothing."""
         with self._lock, self._told(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -197,7 +197,7 @@ class Sqlite:
 
 
 def _create(path: Path) -> None:
-    """An empty file in WAL mode, made aside: of two processes that switch one file to WAL at once, SQLite fails one."""
+    """Create an empty file in WAL mode elsewhere first: SQLite fails if two processes switch one file to WAL at once."""
     atomic.make_folder(path.parent)
     with atomic.aside(path.parent) as new:
         with closing(sqlite3.connect(new / FILE)) as db:
@@ -208,7 +208,7 @@ def _create(path: Path) -> None:
 
 
 def _expect_next(move: PointerUpdate, last: Signed | None) -> None:
-    """Raise PointerMoved unless the move is the one after the last of its pointer."""
+    """Raise PointerMoved unless the update follows the last one of its pointer."""
     now = read(PointerUpdate, last.content) if last else None
     if move.number == (now.number if now else 0) + 1:
         return
@@ -222,7 +222,7 @@ def _expect_next(move: PointerUpdate, last: Signed | None) -> None:
 
 
 def _where(**columns: str) -> tuple[str, tuple[str, ...]]:
-    """The WHERE clause that holds the columns given to their values; an empty value asks for any."""
+    """Build the WHERE clause for the given columns; an empty value matches any."""
     asked = {column: value for column, value in columns.items() if value}
     clause = " AND ".join(f"{column} = ?" for column in asked)
     return (f"WHERE {clause}" if asked else ""), tuple(asked.values())
