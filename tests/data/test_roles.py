@@ -123,10 +123,10 @@ def test_rows_without_a_time_or_a_group_are_counted_and_the_first_is_named(role,
         prepared(table, **{role: column})
 
 
-def test_a_ranking_of_no_lists_is_told_so_and_rows_of_one_list_share_fate():
+def test_a_ranking_without_queries_is_an_error_and_a_query_is_a_group():
     with pytest.raises(ConfigError, match="which rows a ranking puts in order"):
         parse_roles(DataSection(target="clicks", task="ranking"))
-    roles = parse_roles(DataSection(target="clicks", task="ranking", lists="query"))
+    roles = parse_roles(DataSection(target="clicks", task="ranking", query_id="query"))
     assert (roles.query_id, roles.groups) == ("query", "query") and "query" in roles.not_features
 
 

@@ -9,8 +9,9 @@ from tests.house.pages import PAGES, read
 from tests.house.source_tree import ROOT, fail_with
 
 from headway.core import plugins
+from headway.data.check import check_codes
 
-CODES = {name: plugins.describe("check", name)[:4] for name in plugins.own("check")}
+CODES = {name: check_codes(name)[0] for name in plugins.own("check")}
 
 
 def place(name: str) -> str:

@@ -39,12 +39,14 @@ BLIND = Finding(
     message="check 'few_groups' did not run: no groups are declared",
     where="check few_groups",
     hint='[data] groups = "COLUMN"',
+    plugin="few_groups",
+    reason="no groups are declared",
 )
 LOOKED = (
     CheckRun(name="target_leak", code="D003"),
-    CheckRun(name="undeclared", code="D005"),
-    CheckRun(name="selection", code="D004"),
-    CheckRun(name="known_after", code="D001"),
+    CheckRun(name="undeclared_features", code="D005"),
+    CheckRun(name="unlabeled_rows", code="D004"),
+    CheckRun(name="outcome_columns", code="D001"),
     CheckRun(name="few_groups", code="D006", unjudged=BLIND.message),
     CheckRun(name="target_values", code="D007"),
 )

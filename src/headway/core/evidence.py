@@ -49,6 +49,31 @@ def _first_match(name: str, renamed: tuple[tuple[re.Pattern[str], str], ...]) ->
     return next((pattern.sub(new, name) for pattern, new in renamed if pattern.match(name)), name)
 
 
+RENAMED_CHECKS = {
+    "agreed_columns": "contract_columns",
+    "agreed_form": "contract_format",
+    "agreed_keys": "contract_keys",
+    "agreed_missing": "contract_missing",
+    "agreed_range": "contract_range",
+    "agreed_relations": "contract_relations",
+    "agreed_values": "contract_values",
+    "as_tracked": "dvc_mismatch",
+    "declared": "policy_applied",
+    "disagreed": "label_disagreement",
+    "flipped": "flipped_labels",
+    "in_text": "personal_in_text",
+    "known_after": "outcome_columns",
+    "noisy": "noisy_labels",
+    "pull": "influential_groups",
+    "revised": "revised_values",
+    "selection": "unlabeled_rows",
+    "undeclared": "undeclared_features",
+    "unlike_requests": "request_mismatch",
+    "unlike_served": "unrepresentative_test",
+}
+"""Names of checks in stored records of 0.1, and what they are called now."""
+
+
 class Measurement(Record, frozen=True, kw_only=True):
     """A number that says how sure it is.
 
@@ -81,13 +106,16 @@ class Measurement(Record, frozen=True, kw_only=True):
 
 
 class Finding(Record, frozen=True, kw_only=True):
-    """What a check saw: what was measured, the limit, and the mend.
+    """Result of a check: the measured value, its limit, and a hint on what to do.
 
-    Severity: `stop` forbids to go on, `warn` asks for a person, `note` tells, `undecided` says that the check could
-    not judge.
+    `severity` is `stop` (do not continue), `warn` (needs a person), `note` (information) or `undecided` (the check could
+    not judge). If a plug-in could not run, `plugin` is its name and `reason` says why.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint"}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {
+        "where": {f"check {old}": f"check {new}" for old, new in RENAMED_CHECKS.items()}
+    }
 
     code: str
     severity: Literal["stop", "warn", "note", "undecided"]
@@ -96,6 +124,8 @@ class Finding(Record, frozen=True, kw_only=True):
     measured: float | None = None
     limit: float | None = None
     hint: str = ""
+    plugin: str = ""
+    reason: str = ""
 
 
 class Machine(Record, frozen=True, kw_only=True):

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headway.core import plugins
+from headway.core.assessment import UNJUDGED
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext, load_check
 
 BEFORE_TRAINING = ("roles", "leakage", "personal")
-CHECK = "check "
-"""What stands before its name in the place of a finding on a check itself."""
 
 
 def run_checks(survey: CheckContext, *, families: Sequence[str] = ()) -> list[Finding]:
@@ -32,14 +31,33 @@ def run_checks(survey: CheckContext, *, families: Sequence[str] = ()) -> list[Fi
     list of Finding
         A check that raises NotApplicable yields a finding D000, so that it never counts as passed.
     """
-    asked = {*families, ""} if families else None
-    names = [name for name in plugins.names("check") if asked is None or plugins.family("check", name) in asked]
+    selected = {*families, ""}
+    names = [name for name in plugins.names("check") if not families or plugins.family("check", name) in selected]
     return [finding for name in names for finding in _run(name, survey)]
+
+
+def check_codes(name: str) -> tuple[str, ...]:
+    """Return the finding codes that a check declares in its module constant `CODES`, without importing it."""
+    return tuple(plugins.declaration("check", name, "CODES", ()))
+
+
+def unjudged_check(finding: Finding) -> str:
+    """Return the name of the check that a D000 finding is about; records of 0.1 name it in `where` only."""
+    return finding.plugin or finding.where.removeprefix("check ")
 
 
 def _run(name: str, survey: CheckContext) -> list[Finding]:
     try:
         return list(load_check(name)(survey))
-    except NotApplicable as reason:
-        message = f"check '{name}' did not run: {reason.what}"
-        return [Finding(code="D000", severity="note", message=message, where=f"{CHECK}{name}", hint=reason.hint)]
+    except NotApplicable as error:
+        return [
+            Finding(
+                code=UNJUDGED,
+                severity="note",
+                message=f"check '{name}' did not run: {error.what}",
+                where=f"check {name}",
+                hint=error.hint,
+                plugin=name,
+                reason=error.what,
+            )
+        ]

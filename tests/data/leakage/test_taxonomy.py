@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.data.tables import served, small, surveyed, wide, with_column
 
 from headway.core import plugins
-from headway.data.check import run_checks
+from headway.data.check import check_codes, run_checks
 from headway.data.context import CheckContext
 from headway.data.leakage.taxonomy import LEAKAGE_CODES, summarize_leakage
 
@@ -18,7 +18,7 @@ def answers(survey: CheckContext) -> dict[str, str]:
 
 def test_every_check_of_leakage_belongs_to_a_kind_but_the_one_that_repeats_what_is_declared():
     families = {name: plugins.family("check", name) for name in plugins.names("check")}
-    codes = {plugins.describe("check", name)[:4] for name, family in families.items() if family in ("leakage", "split")}
+    codes = {check_codes(name)[0] for name, family in families.items() if family in ("leakage", "split")}
 
     assert codes - {code for of in LEAKAGE_CODES.values() for code in of} == {"D001"}
     assert len(LEAKAGE_CODES) == 8

@@ -32,7 +32,7 @@ def config_of(folder: Path, **section: object) -> Config:
 
 
 def test_a_dropped_column_is_gone_from_table_and_roles(tmp_path):
-    data = {"slices": ("who",), "ignore": ("who", "call"), "known": {"who": "outcome"}, "people": ("who",)}
+    data = {"slices": ("who",), "ignore": ("who", "call"), "known": {"who": "outcome"}, "sensitive_features": ("who",)}
     dataset = open_dataset(config_of(tmp_path, drop=("who",), data=data))
 
     assert "who" not in dataset.table.columns

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from headway.core import plugins
+from headway.core.assessment import UNJUDGED
 from headway.core.evidence import Finding
 from headway.core.record import Record
+from headway.data.check import check_codes, unjudged_check
 
 Answer = Literal["found", "undecided", "clear", "not applicable"]
 
@@ -23,9 +24,6 @@ LEAKAGE_CODES = {
     "sampling bias": ("D004", "D027"),
 }
 """The codes of the checks of each kind."""
-
-_UNABLE = "D000"
-_DID_NOT_RUN = re.compile(r"check '([^']+)' did not run: (.*)")
 
 
 class LeakageKind(Record, frozen=True, kw_only=True):
@@ -43,25 +41,27 @@ class LeakageKind(Record, frozen=True, kw_only=True):
 
 def summarize_leakage(findings: Sequence[Finding]) -> list[LeakageKind]:
     """Return the result for each of the eight kinds, from the findings of all checks."""
-    codes = {name: plugins.describe("check", name)[:4] for name in plugins.names("check")}
-    unable: dict[str, str] = {}
+    installed = plugins.names("check")
+    not_run: dict[str, str] = {}
     for finding in findings:
-        said = _DID_NOT_RUN.match(finding.message) if finding.code == _UNABLE else None
-        if said:
-            unable[codes[said[1]]] = said[2]
-    return [_kind(name, of, findings, unable) for name, of in LEAKAGE_CODES.items()]
+        if finding.code == UNJUDGED and (name := unjudged_check(finding)) in installed:
+            not_run |= dict.fromkeys(check_codes(name), finding.reason or finding.message)
+    return [_summarize(kind, codes, findings, not_run) for kind, codes in LEAKAGE_CODES.items()]
 
 
-def _kind(name: str, codes: tuple[str, ...], findings: Sequence[Finding], unable: dict[str, str]) -> LeakageKind:
+def _summarize(
+    name: str, codes: tuple[str, ...], findings: Sequence[Finding], not_run: Mapping[str, str]
+) -> LeakageKind:
     own = [finding for finding in findings if finding.code in codes]
-    grave = [finding for finding in own if finding.severity in ("stop", "warn")]
-    silent = [finding for finding in own if finding.severity == "undecided"]
+    severe = [finding for finding in own if finding.severity in ("stop", "warn")]
+    undecided = [finding for finding in own if finding.severity == "undecided"]
     notes = [finding for finding in own if finding.severity == "note"]
-    did_not_run = [f"{code} did not run: {unable[code]}" for code in codes if code in unable]
-    ran = [code for code in codes if code not in unable]
-    answer: Answer = "found" if grave else "undecided" if silent else "clear" if ran else "not applicable"
-    first = [f"{', '.join(ran)} found nothing"] if answer == "clear" and not notes else []
-    told = [f"{finding.code} {finding.message}" for finding in (grave or silent or notes)[:1]]
-    more = len(grave or silent or notes) - 1
-    rest = [f"{more} more finding{'s' if more > 1 else ''}"] if more > 0 else []
-    return LeakageKind(name=name, answer=answer, why="; ".join([*first, *told, *rest, *did_not_run]), codes=codes)
+    ran = [code for code in codes if code not in not_run]
+    answer: Answer = "found" if severe else "undecided" if undecided else "clear" if ran else "not applicable"
+    shown = severe or undecided or notes
+    reasons = [f"{', '.join(ran)} found nothing"] if answer == "clear" and not notes else []
+    reasons += [f"{finding.code} {finding.message}" for finding in shown[:1]]
+    if len(shown) > 1:
+        reasons.append(f"{len(shown) - 1} more finding{'s' if len(shown) > 2 else ''}")
+    reasons += [f"{code} did not run: {not_run[code]}" for code in codes if code in not_run]
+    return LeakageKind(name=name, answer=answer, why="; ".join(reasons), codes=codes)

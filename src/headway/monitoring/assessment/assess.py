@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -101,10 +100,11 @@ def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment
 
 def _check_runs(findings: list[Finding]) -> list[CheckRun]:
     """List every check, with the reason of each that could not judge."""
-    silent = {each.where.removeprefix(checking.CHECK): each.message for each in findings if each.code == UNJUDGED}
-    names = plugins.names("check")
-    codes: Mapping[str, str] = {name: plugins.describe("check", name)[:4] for name in names}
-    return [CheckRun(name=name, code=codes[name], unjudged=silent.get(name, "")) for name in names]
+    unjudged = {finding.plugin: finding.message for finding in findings if finding.code == UNJUDGED}
+    return [
+        CheckRun(name=name, code=next(iter(checking.check_codes(name)), ""), unjudged=unjudged.get(name, ""))
+        for name in plugins.names("check")
+    ]
 
 
 def _is_unchanged(before: Assessment, now: Assessment) -> bool:

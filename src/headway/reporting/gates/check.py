@@ -119,7 +119,9 @@ ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": 
 def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
     """Return the test report of a check: each finding, each check without one, and each that did not run."""
     now = found.now
-    titles = {looked.code: plugins.describe("check", looked.name)[6:] for looked in now.looked}
+    titles = {
+        looked.code: plugins.describe("check", looked.name).removeprefix(f"{looked.code}: ") for looked in now.looked
+    }
     told = {judged.code for judged in now.judged}
     data = _file(now.source)
     findings = [_of_finding(judged, titles.get(judged.code, judged.code), data) for judged in now.judged]

@@ -13,6 +13,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
 from headway.core.verdict import Answer, EvaluatedVariant, Verdict
+from headway.data.check import unjudged_check
 from headway.data.leakage.taxonomy import LeakageKind
 from headway.reporting.text import formatting, words
 from headway.reporting.text.formatting import one_line
@@ -153,8 +154,8 @@ def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
     blind = [finding for finding in found if finding.code == UNJUDGED]
     rows = tuple(
         (
-            _looks_for(finding.where.removeprefix("check ")),
-            (Line(text=one_line(finding.message.partition("did not run: ")[2] or finding.message)),),
+            _looks_for(unjudged_check(finding)),
+            (Line(text=one_line(finding.reason or finding.message)),),
             (Line(text=one_line(finding.hint or "nothing, as the data are"), style="quiet"),),
         )
         for finding in sorted(blind, key=lambda finding: not finding.hint)

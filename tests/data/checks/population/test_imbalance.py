@@ -25,7 +25,7 @@ def test_a_rare_class_is_a_note_with_its_share_in_each_period():
 def test_fewer_than_fifty_held_out_are_a_warning_with_what_they_can_show():
     [finding] = plugin(rare(0.02))
 
-    assert (finding.severity, finding.where) == ("warn", "[split] choose, test")
+    assert (finding.severity, finding.where) == ("warn", "[split] validation, test")
     assert "a recall from 21 rows is known to 21% at best" in finding.message
 
 

@@ -10,8 +10,8 @@ from headway.data.context import CheckContext
 
 def test_periods_that_are_absent_or_too_short_to_judge_a_model_are_named():
     assert message(plugin, surveyed(wide())) == []
-    assert message(plugin, surveyed(small())) == ["warn [split] choose", "warn [split] test"]
-    assert message(plugin, CheckContext(dataset=wide(), periods={"test": wide()})) == ["warn [split] choose"]
+    assert message(plugin, surveyed(small())) == ["warn [split] validation", "warn [split] test"]
+    assert message(plugin, CheckContext(dataset=wide(), periods={"test": wide()})) == ["warn [split] validation"]
 
 
 def test_rows_that_are_not_cut_have_no_test():

@@ -8,6 +8,8 @@ from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings, uncovered_columns
 from headway.data.contract.table_contract import load_project_contract
 
+CODES = ("D010",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a `stop` per missing or mistyped column, and a `note` on columns that the contract does not name.

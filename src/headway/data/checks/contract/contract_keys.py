@@ -6,6 +6,8 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings
 
+CODES = ("D015",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a finding per key. All rows that share a key count, since none of them is known to be right."""

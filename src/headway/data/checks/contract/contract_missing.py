@@ -6,6 +6,8 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings
 
+CODES = ("D011",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a `stop` where no value may be missing, and a `warn` where the allowed share is exceeded."""

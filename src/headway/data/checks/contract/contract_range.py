@@ -6,6 +6,8 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings
 
+CODES = ("D012",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a finding per violated bound; `measured` is the share of rows."""

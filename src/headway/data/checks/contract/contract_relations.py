@@ -6,6 +6,8 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.contract.check import contract_findings
 
+CODES = ("D016",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a finding per relation. For `a -> b`, all rows of an `a` with several values of `b` count."""

@@ -8,6 +8,8 @@ from headway.core.provenance import Tracked
 from headway.data.context import CheckContext
 from headway.data.dvc import LOCK, PIPELINE
 
+CODES = ("D066",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a finding per file or folder: `stop` if rows may be missing, else `warn`.

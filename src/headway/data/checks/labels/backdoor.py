@@ -10,6 +10,8 @@ from headway.data.context import CheckContext
 from headway.data.labels.out_of_fold import SCREENING_ROWS, Floats, prepare_learner
 from headway.data.poisoning.backdoors import MIN_MOVED, find_triggers
 
+CODES = ("D041",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a finding per pattern that moves labels to one class, as the trigger of a backdoor does.

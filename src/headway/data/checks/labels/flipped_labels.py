@@ -7,6 +7,8 @@ from headway.data.context import CheckContext
 from headway.data.labels.out_of_fold import ADDITIVE, SCREENING_ROWS, out_of_fold
 from headway.data.poisoning.label_flips import MIN_FLIPPED, code_columns, flipped_cells
 
+CODES = ("D040",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a finding per cell of two columns, with a lower bound on the share of flipped labels.

@@ -12,6 +12,8 @@ from headway.data.labels.out_of_fold import SCREENING_ROWS, Ints, prepare_learne
 from headway.data.poisoning.influence import MIN_GROUPS, MIN_SCORE, influential_groups
 from headway.data.poisoning.label_flips import code_columns
 
+CODES = ("D042",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a finding per group, slice or sensitive value of at most 2 % of the rows whose influence is an outlier.

@@ -8,6 +8,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
+CODES = ("D036",)
 FEWEST_ALIKE = 20
 LEAST_ALPHA = 0.667
 """Below it Krippendorff (2004) would draw no conclusion, not even a tentative one."""

@@ -6,6 +6,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
+CODES = ("D037",)
 LIMIT = 0.05
 
 

@@ -10,6 +10,7 @@ from headway.data.context import CheckContext
 from headway.data.labels.noise import T_QUANTILE, estimate_noise
 from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, out_of_fold
 
+CODES = ("D035",)
 LIMIT = 0.05
 TELLS = 0.2
 """Share of what there is to know of the classes that a model must know before its surprise counts as an error."""

@@ -13,6 +13,7 @@ from headway.data.context import CheckContext
 from headway.data.parsing import parse_date_column
 from headway.data.roles import known_line
 
+CODES = ("D025",)
 LIMIT = 0.01
 _BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
 

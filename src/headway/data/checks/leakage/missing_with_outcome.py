@@ -10,6 +10,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.roles import known_line
 
+CODES = ("D002",)
 FEWEST_ROWS = 20
 LIMIT = 0.8
 RATIO = 20

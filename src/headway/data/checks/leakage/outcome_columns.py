@@ -7,6 +7,8 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.roles import known_line
 
+CODES = ("D001",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a note per excluded column."""

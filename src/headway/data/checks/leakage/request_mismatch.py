@@ -18,6 +18,7 @@ from headway.data.leakage.samples import (
 )
 from headway.data.roles import known_line
 
+CODES = ("D026",)
 FILLED = 0.05
 FAR = 0.1
 

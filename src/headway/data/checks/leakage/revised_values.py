@@ -10,6 +10,7 @@ from headway.data.context import CheckContext
 from headway.data.open import load_snapshot
 from headway.data.roles import known_line
 
+CODES = ("D033",)
 LIMIT = 0.01
 FEWEST = 100
 _THEN = "__then."

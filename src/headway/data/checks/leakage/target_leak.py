@@ -8,6 +8,7 @@ from headway.data.context import CheckContext
 from headway.data.leakage.single_column import single_column_skills
 from headway.data.roles import known_line
 
+CODES = ("D003",)
 LIMIT = 0.85
 EXPLAINED = {"binary": 0.6, "multiclass": 0.97, "regression": 0.97, "ranking": 0.97}
 

@@ -8,6 +8,7 @@ from headway.data.context import CheckContext
 from headway.data.leakage.samples import filled_share, request_rows
 from headway.data.roles import known_line
 
+CODES = ("D005",)
 LESS = 0.8
 
 NAMED = 10

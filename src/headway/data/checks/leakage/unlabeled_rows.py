@@ -8,6 +8,7 @@ from headway.core.dataset import OUTCOME, Dataset
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
+CODES = ("D004",)
 LIMIT = 0.01
 
 

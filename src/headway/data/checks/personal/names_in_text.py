@@ -10,6 +10,8 @@ from headway.data.context import CheckContext
 from headway.data.personal.detection import mask_value, unique_values
 from headway.data.personal.names import MAY_BE_NAME, NameFinder, name_finder
 
+CODES = ("D054",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return one undecided finding per column with the number of values that contain a name; about 1 in 10 hits is wrong.

@@ -6,6 +6,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.personal.detection import HALF, PersonalData, find_personal_data
 
+CODES = ("D050",)
 SURE = frozenset({"email", "card", "iban", "national_id"})
 
 

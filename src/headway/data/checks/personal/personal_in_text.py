@@ -9,6 +9,8 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.personal.detection import PersonalData, find_personal_data
 
+CODES = ("D051",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return one undecided finding per column with the counts by kind."""

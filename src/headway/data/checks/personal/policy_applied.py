@@ -6,6 +6,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.personal.detection import find_personal_data
 
+CODES = ("D052",)
 _DONE = "personal."
 
 

@@ -12,6 +12,7 @@ from headway.data.context import CheckContext
 from headway.data.personal.policy import parse_duration
 from headway.storage import quarantined, segments, traffic
 
+CODES = ("D053",)
 DAY_S = 86_400
 
 

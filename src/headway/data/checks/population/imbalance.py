@@ -10,6 +10,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
+CODES = ("D030",)
 RARE = 0.2
 FEWEST = 50
 JUDGED = ("validation", "test")

@@ -16,6 +16,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import served_rows, training_rows
 
+CODES = ("D032",)
 BINS, MOST_TEXTS = 8, 128
 HARDLY, EXPECTED, FEWEST, FEWEST_DAYS = 5, 30, 20, 5
 LIMIT = 0.01

@@ -11,6 +11,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import served_rows, train_and_test
 
+CODES = ("D031",)
 LEARNED = 20
 LIMIT = 0.01
 NAMED = 4

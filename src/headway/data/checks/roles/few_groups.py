@@ -6,6 +6,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
+CODES = ("D006",)
 LIMIT = 20
 
 

@@ -7,6 +7,7 @@ import polars as pl
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
+CODES = ("D007",)
 SHOWN = 5
 
 

@@ -8,6 +8,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.duplicates import train_and_test_features
 
+CODES = ("D022",)
 LIMIT = 0.1
 
 

@@ -6,6 +6,8 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.duplicates import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
 
+CODES = ("D023",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return at most one finding; above 1 % of the test it is a warning if the outcomes agree too."""

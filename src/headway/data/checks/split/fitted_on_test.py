@@ -14,6 +14,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import train_and_test
 
+CODES = ("D021",)
 EXACT = 0.01
 SAME = 1e-9
 FILLED = 0.001

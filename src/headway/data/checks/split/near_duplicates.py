@@ -13,6 +13,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.duplicates import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
 
+CODES = ("D024",)
 BANDS = 5
 FEWEST_FEATURES = 5
 STEPS, SAMPLE = 50, 10_000

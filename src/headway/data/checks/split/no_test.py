@@ -6,6 +6,7 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
+CODES = ("D020",)
 FEWEST = 100
 SEARCHED = ("validation", "test")
 

@@ -11,6 +11,8 @@ from headway.data.context import CheckContext
 from headway.data.leakage.samples import train_and_test
 from headway.data.parsing import parse_date_column
 
+CODES = ("D028",)
+
 
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return a warning with the share of training rows that are later than the first test row, by the column `time`.

@@ -11,6 +11,7 @@ from headway.data.context import CheckContext
 from headway.data.leakage.samples import train_and_test
 from headway.data.roles import ENTITY_NAME
 
+CODES = ("D029",)
 FEWEST = 100
 
 

@@ -7,6 +7,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import ALPHA, compare_with_requests, drifted_features, request_rows
 
+CODES = ("D027",)
 NAMED = 3
 
 
