@@ -114,7 +114,7 @@ def test_a_row_that_the_model_gives_no_number_for_is_null_and_told(suffix, tmp_p
         (
             "refused",
             [0.0, None, None],
-            [(1, "carrier", "ZZ", "a text that the model does not know"), (2, "", "", "the answer is [nan]")],
+            [(1, "carrier", "ZZ", "a category that the model does not know"), (2, "", "", "the answer is [nan]")],
         ),
     ],
 )

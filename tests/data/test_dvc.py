@@ -148,8 +148,8 @@ def test_a_link_into_the_cache_is_known_by_where_it_stands(tmp_path):
     [
         ("outs: [", "cannot read 'flights.csv.dvc' of DVC: while parsing"),
         ("- a\n", "it holds no mapping"),
-        ("outs:\n- md5: 0\n", "is not in the form of DVC (KeyError('path'))"),
-        ("outs: 3\n", "is not in the form of DVC"),
+        ("outs:\n- md5: 0\n", "are not in the format of DVC (KeyError('path'))"),
+        ("outs: 3\n", "are not in the format of DVC"),
         ("[" * 3000, "cannot read 'flights.csv.dvc' of DVC"),
         ("outs:\n- path: flights.csv\n  etag: x1\n", "DVC recorded etag of it, which cannot be compared with a file"),
         ("outs:\n- path: flights.csv\n", "DVC recorded no hash of it, which cannot be compared with a file"),

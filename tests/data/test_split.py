@@ -48,5 +48,5 @@ def test_a_period_without_rows_is_refused():
 
 def test_a_time_column_that_is_no_time_is_refused():
     wrong = with_column(small(), at=["yesterday"] * 400)
-    with pytest.raises(DataError, match="time column 'at' is no time"):
+    with pytest.raises(DataError, match="time column 'at' is not a time"):
         split_dataset(wrong, SplitSection(train=JANUARY))

@@ -166,8 +166,8 @@ def test_a_constant_target_of_a_regression_fails_the_check(told, tmp_path):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (pl.int_range(pl.len()), "every one of 7,200 rows is a group of its own in 'day': groups make no difference"),
-        (pl.lit(1), "all rows are one group in 'day': no method gives an honest interval below 20"),
+        (pl.int_range(pl.len()), "every one of 7,200 rows is its own group in 'day': groups make no difference"),
+        (pl.lit(1), "all rows are one group in 'day': no method gives a valid interval below 20"),
     ],
     ids=["of one", "all in one"],
 )

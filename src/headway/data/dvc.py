@@ -69,35 +69,35 @@ def read_stages(record: Path) -> list[Stage]:
         return [_stage(record, "", content, record.parent / str(content.get("wdir", ".")))]
     # The older form of `dvc.lock` has the stages at its top.
     stages = content.get("stages", content)
-    places = _working_folders(record.with_name(PIPELINE))
+    folders = _working_folders(record.with_name(PIPELINE))
     try:
         return [
-            _stage(record, name, stage, record.parent / places.get(name.partition("@")[0], "."))
+            _stage(record, name, stage, record.parent / folders.get(name.partition("@")[0], "."))
             for name, stage in stages.items()
         ]
     except (AttributeError, TypeError) as error:
-        raise _invalid_record(record, "its stages are none") from error
+        raise _invalid_record(record, "it has no valid stages") from error
 
 
-def _stage(record: Path, name: str, stage: Fields, place: Path) -> Stage:
+def _stage(record: Path, name: str, stage: Fields, folder: Path) -> Stage:
     command = stage.get("cmd", "")
     try:
         return Stage(
             record=record,
             name=name,
             command=without_password(command if isinstance(command, str) else " && ".join(command)),
-            outs=tuple(_output(out, place) for out in stage.get("outs", ())),
+            outs=tuple(_output(out, folder) for out in stage.get("outs", ())),
             made_from=tuple(_ingredient(dep) for dep in stage.get("deps", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _invalid_record(record, f"what it says of outs and deps is not in the form of DVC ({error!r})") from error
+        raise _invalid_record(record, f"outs and deps are not in the format of DVC ({error!r})") from error
 
 
-def _output(out: Fields, place: Path) -> Output:
+def _output(out: Fields, folder: Path) -> Output:
     kind, digest = _hash(out)
-    files = {each["relpath"]: _hash(each)[1] for each in out.get("files", ())}
+    files = {entry["relpath"]: _hash(entry)[1] for entry in out.get("files", ())}
     return Output(
-        path=Path(os.path.abspath(place / str(out["path"]))),
+        path=Path(os.path.abspath(folder / str(out["path"]))),
         kind=kind,
         digest=digest,
         size_bytes=int(out.get("size", 0)),
@@ -214,7 +214,7 @@ def _manifest(content: bytes, digest: str) -> Mapping[str, str]:
     """Parse a list of files; empty if it does not have the expected digest."""
     if hashlib.md5(content, usedforsecurity=False).hexdigest() + FOLDER != digest:
         return {}
-    return {each["relpath"]: each["md5"] for each in json.loads(content)}
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
 def _compare_listed_file(path: Path, listed: Mapping[str, str], out: Output) -> str:
@@ -234,7 +234,7 @@ def _differences(there: Mapping[str, str], listed: Mapping[str, str], out: Outpu
     kinds = {
         "gone": sorted(listed.keys() - there.keys()),
         "changed": sorted(name for name in listed.keys() & there.keys() if listed[name] != there[name]),
-        # What `.dvcignore` leaves out is not told from what is new.
+        # Files that `.dvcignore` excludes cannot be separated from new ones.
         "not recorded": sorted(there.keys() - listed.keys()) if not _has_ignore_file(out.path) else [],
     }
     return "; ".join(
@@ -291,10 +291,10 @@ def _cache_folders(path: Path) -> Iterator[Path]:
         if not (folder / ".dvc").is_dir():
             continue
         for file in (folder / ".dvc/config.local", folder / ".dvc/config"):
-            told = configparser.ConfigParser(interpolation=None, strict=False)
-            told.read(file, encoding="utf-8")
-            if said := told.get("cache", "dir", fallback=""):
-                yield file.parent / said
+            settings = configparser.ConfigParser(interpolation=None, strict=False)
+            settings.read(file, encoding="utf-8")
+            if configured := settings.get("cache", "dir", fallback=""):
+                yield file.parent / configured
         yield folder / ".dvc/cache"
 
 
@@ -308,7 +308,7 @@ def tracked_files(paths: Sequence[Path], folder: Path) -> tuple[Tracked, ...]:
     """
     reader = functools.cache(read_stages)
     found = (_track(Path(os.path.abspath(path)), folder, reader) for path in paths)
-    return tuple(dict.fromkeys(each for each in found if each is not None))
+    return tuple(dict.fromkeys(tracked for tracked in found if tracked is not None))
 
 
 def resolve_pointer(pointer: Path) -> Path:
@@ -337,9 +337,9 @@ def not_fetched_error(path: Path, pointer: Path) -> DataError:
 
 def unfetched_files(folder: Path, pattern: str) -> list[Path]:
     """Return the files that match a pattern, have a `.dvc` file in the folder and do not exist."""
-    pointers = (each for each in folder.glob(f"*{POINTER}") if each.is_file())
-    named = (each.with_suffix("") for each in pointers if fnmatch.fnmatch(each.stem, pattern))
-    return sorted(each for each in named if not each.exists())
+    pointers = (path for path in folder.glob(f"*{POINTER}") if path.is_file())
+    named = (path.with_suffix("") for path in pointers if fnmatch.fnmatch(path.stem, pattern))
+    return sorted(path for path in named if not path.exists())
 
 
 def _expect_pointer(pointer: Path) -> Path:

@@ -150,14 +150,14 @@ def _numbers(column: pl.Series, field: Field) -> NDArray[np.float64]:
         return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     texts = column.cast(pl.String)
     ranks = texts.cast(pl.Enum(field.categories), strict=False).to_physical().cast(pl.Float64)
-    strange = ranks.is_null() & texts.is_not_null()
-    if field.unseen == "refused" and strange.any():
+    unknown = ranks.is_null() & texts.is_not_null()
+    if field.unseen == "refused" and unknown.any():
         raise DataError(
-            f"column '{field.name}' holds {texts.filter(strange)[0]!r}, a text that the model does not know",
+            f"column '{field.name}' holds {texts.filter(unknown)[0]!r}, a category that the model does not know",
             hint=f"one of its {len(field.categories)} texts, or null where it is missing",
         )
     if field.unseen == "other":
-        ranks = ranks.set(strange, float(len(field.categories)))
+        ranks = ranks.set(unknown, float(len(field.categories)))
     return ranks.fill_null(float("nan")).to_numpy()
 
 

@@ -34,12 +34,12 @@ def open_dataset(config: Config) -> Dataset:
     check_columns(table, roles, name=config.data.name)
     raw = table
     table, roles, done = apply_personal_policy(raw, roles, config)
-    table, mended = apply_corrections(apply_roles(table, config.data), raw, config, load_corrections(config))
+    table, corrections = apply_corrections(apply_roles(table, config.data), raw, config, load_corrections(config))
     opened = make_dataset(table, roles, name=config.data.name)
-    asked = {"query": config.data.query} if config.data.query else {}
+    query = {"query": config.data.query} if config.data.query else {}
     personal = {f"personal.{name}": way for name, way in done.items()}
     return replace(
-        opened, provenance={**opened.provenance, **asked, **personal, **mended}, tracked=_tracked_by_dvc(config)
+        opened, provenance={**opened.provenance, **query, **personal, **corrections}, tracked=_tracked_by_dvc(config)
     )
 
 
@@ -64,5 +64,5 @@ def _tracked_by_dvc(config: Config) -> tuple[Tracked, ...]:
     if not files:
         return ()
     path = resolve_path(config.path(config.data.source))
-    whole = tracked_files([path], folder) if path.is_dir() else ()
-    return whole or tracked_files([*files, *unfetched_source_files(config)], folder)
+    of_folder = tracked_files([path], folder) if path.is_dir() else ()
+    return of_folder or tracked_files([*files, *unfetched_source_files(config)], folder)

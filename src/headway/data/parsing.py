@@ -110,7 +110,7 @@ def _column(name: str, values: Sequence[Any], where: str) -> pl.Series:
     if kinds == {int, float}:
         return pl.Series(name, values, dtype=pl.Float64, strict=False)
     if len(kinds) > 1:
-        row, value = next((row, each) for row, each in enumerate(values, 1) if _differs(each, values))
+        row, value = next((row, item) for row, item in enumerate(values, 1) if _differs(item, values))
         raise DataError(
             f"column '{name}' holds {' and '.join(sorted(kind.__name__ for kind in kinds))}",
             where=f"{value!r} in row {row} of {where}",
@@ -128,5 +128,5 @@ def _column(name: str, values: Sequence[Any], where: str) -> pl.Series:
 
 def _differs(value: object, values: Sequence[Any]) -> bool:
     """Return True if a value has another type than the first one."""
-    first = next(each for each in values if each is not None)
+    first = next(item for item in values if item is not None)
     return value is not None and type(value) is not type(first)

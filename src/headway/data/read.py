@@ -137,7 +137,7 @@ def unfetched_source_files(config: Config) -> list[Path]:
     path = resolve_path(config.path(config.data.source))
     folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
     found = unfetched_files(folder, pattern) if path.is_dir() or "*" in path.name else []
-    return [each for each in found if each.suffix in _READERS]
+    return [file for file in found if file.suffix in _READERS]
 
 
 def resolve_path(path: Path) -> Path:
@@ -168,7 +168,7 @@ def _read_files(path: Path) -> pl.DataFrame:
     found = _list_files(path)
     if not found:
         raise DataError(f"no file '{path.name}'", where=str(path), hint=f"files that end with {', '.join(_READERS)}")
-    tables = [read_file(each) for each in found]
+    tables = [read_file(file_) for file_ in found]
     for file, table in zip(found, tables, strict=True):
         if table.schema != tables[0].schema:
             raise DataError(
@@ -181,13 +181,15 @@ def _read_files(path: Path) -> pl.DataFrame:
 
 def _list_files(path: Path) -> list[Path]:
     folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
-    return sorted(each for each in folder.glob(pattern) if each.suffix in _READERS)
+    return sorted(file for file in folder.glob(pattern) if file.suffix in _READERS)
 
 
 def _schema_difference(table: pl.DataFrame, first: pl.DataFrame) -> str:
     """Describe the first column that differs between two tables."""
     names = list(dict.fromkeys([*table.columns, *first.columns]))
-    name = next((each for each in names if table.schema.get(each) != first.schema.get(each)), "in another order")
+    name = next(
+        (column for column in names if table.schema.get(column) != first.schema.get(column)), "in another order"
+    )
     return f"{name} ({table.schema.get(name, 'absent')}, not {first.schema.get(name, 'absent')})"
 
 
@@ -215,14 +217,14 @@ def _secrets(url: str) -> list[str]:
     """
     found = re.search(r"://[^:@]*:(.*)@", url, re.DOTALL)
     written = [found[1]] if found else []
-    if any(re.search(r"[@/?#\[\]\s]", each) for each in written):
+    if any(re.search(r"[@/?#\[\]\s]", password) for password in written):
         raise ConfigError(
             "the password in the URL holds a character that means something else in a URL",
             where="[data] source",
             hint="write it percent-encoded: %40 for @, %2F for /, %23 for #, %3F for ?",
         )
     written += re.findall(r"(?i)password=([^&\s]+)", url)
-    return [each for text in written for each in (text, unquote(text)) if each]
+    return [password for text in written for password in (text, unquote(text)) if password]
 
 
 def _redact(text: str, secrets: Sequence[str]) -> str:
@@ -234,8 +236,8 @@ def _redact(text: str, secrets: Sequence[str]) -> str:
 def _read_arrow(path: Path) -> pl.DataFrame:
     """Read an Arrow IPC file or stream; both use the suffix .arrow."""
     with path.open("rb") as file:
-        whole = file.read(len(_IPC_FILE)) == _IPC_FILE
-    return pl.read_ipc(path) if whole else pl.read_ipc_stream(path)
+        is_file = file.read(len(_IPC_FILE)) == _IPC_FILE
+    return pl.read_ipc(path) if is_file else pl.read_ipc_stream(path)
 
 
 def _to_table(value: Any, source: str) -> pl.DataFrame:

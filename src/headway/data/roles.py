@@ -55,7 +55,7 @@ def parse_roles(section: DataSection) -> Roles:
         raise ConfigError(f"no task '{section.task}'", where="[data] task", hint=hint)
     if section.task == "ranking" and not (section.query_id or section.groups):
         raise ConfigError(
-            "nobody says which rows a ranking puts in order",
+            "no query is declared for a ranking",
             where="[data] query_id",
             hint='query_id = "QUERY"',
         )
@@ -93,7 +93,7 @@ def check_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
         if when not in (REQUEST, OUTCOME, *table.columns):
             near = difflib.get_close_matches(when, (REQUEST, OUTCOME, *table.columns), 1)
             raise DataError(
-                f"nobody can say when '{when}' is",
+                f"'{when}' is not a time",
                 where=f'[data.known] {column} = "{when}"',
                 hint=f'{column} = "{(near or [OUTCOME])[0]}", of request, outcome or a time column',
             )
@@ -129,7 +129,7 @@ def _parse_time(column: pl.Series) -> pl.Series:
         return found
     row = _first_row(unparsed_dates(column)) if column.dtype == pl.String and unparsed_dates(column).any() else 1
     raise DataError(
-        f"time column '{column.name}' is no time: {column[row - 1]!r} in row {row}",
+        f"time column '{column.name}' is not a time: {column[row - 1]!r} in row {row}",
         where=f"column {column.name}, {column.dtype}",
         hint="a date or datetime column, or text such as 2024-03-31 or 2024-03-31T17:05, written alike in every row",
     )
@@ -189,17 +189,17 @@ def _encode_classes(column: pl.Series, classes: Sequence[str]) -> pl.Series:
     """Return the index of each value in the classes, null where missing."""
     texts = column.cast(pl.Int64) if _is_whole(column) else column
     texts = texts.cast(pl.String)
-    strange = texts.is_not_null() & ~texts.is_in(list(classes))
-    if strange.any():
-        value = texts.filter(strange)[0]
+    unknown = texts.is_not_null() & ~texts.is_in(list(classes))
+    if unknown.any():
+        value = texts.filter(unknown)[0]
         near = difflib.get_close_matches(value, classes, 1)
         raise DataError(
             f"target '{column.name}' holds '{value}', which is none of its classes",
-            where=f"row {_first_row(strange)}; classes: {', '.join(classes)}",
+            where=f"row {_first_row(unknown)}; classes: {', '.join(classes)}",
             hint=f"'{near[0]}' in place of it" if near else "add it to [data] classes, at the end",
         )
-    places = {name: float(place) for place, name in enumerate(classes)}
-    return texts.replace_strict(places, return_dtype=pl.Float64).alias(column.name)
+    indices = {name: float(index) for index, name in enumerate(classes)}
+    return texts.replace_strict(indices, return_dtype=pl.Float64).alias(column.name)
 
 
 def _is_whole(column: pl.Series) -> bool:

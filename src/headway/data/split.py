@@ -62,17 +62,17 @@ def split_by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, 
     counts = keys.group_by("key").agg(pl.len().alias("rows"), pl.col("order").min()).sort("order", "key")
     edges = np.cumsum([0.0, *shares.values()]) / sum(shares.values())
     middles = (counts["rows"].cum_sum() - counts["rows"] / 2) / len(keys)
-    place = np.clip(np.searchsorted(edges, middles.to_numpy(), side="right") - 1, 0, len(shares) - 1)
-    of_group = counts.select("key", pl.Series("place", place))
-    places = keys.join(of_group, on="key", how="left", maintain_order="left")["place"]
-    if places.n_unique() < len(shares):
+    period_of_group = np.clip(np.searchsorted(edges, middles.to_numpy(), side="right") - 1, 0, len(shares) - 1)
+    of_group = counts.select("key", pl.Series("place", period_of_group))
+    period_of_row = keys.join(of_group, on="key", how="left", maintain_order="left")["place"]
+    if period_of_row.n_unique() < len(shares):
         raise DataError(
             f"{len(counts)} groups cannot be cut into {', '.join(shares)}: one of them would be empty",
             where=f"{dataset.name}: {len(keys):,} rows, groups '{dataset.roles.groups or 'none'}'",
             hint="more groups, or other [split] shares",
         )
     return {
-        name: replace(dataset, name=name, table=dataset.table.filter(places == number))
+        name: replace(dataset, name=name, table=dataset.table.filter(period_of_row == number))
         for number, name in enumerate(shares)
     }
 
@@ -92,9 +92,9 @@ def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str
     """Return the rows of a dataset with a time in [start, end)."""
     column = dataset.roles.time
     if not column or not dataset.table.schema[column].is_temporal():
-        raise DataError(f"time column '{column}' is no time", hint="[data] time must name a date or datetime column")
-    moments = pl.col(column).cast(pl.Datetime("us")).dt.replace_time_zone(None)
-    rows = dataset.table.filter((moments >= start) & (moments < end))
+        raise DataError(f"time column '{column}' is not a time", hint="[data] time must name a date or datetime column")
+    times = pl.col(column).cast(pl.Datetime("us")).dt.replace_time_zone(None)
+    rows = dataset.table.filter((times >= start) & (times < end))
     if rows.is_empty():
         raise DataError(f"period '{name}' has no rows", where=f"{column} in [{start:%F}, {end:%F})", hint="[split]")
     return replace(dataset, name=name, table=rows)
@@ -102,10 +102,10 @@ def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str
 
 def time_span(dataset: Dataset) -> tuple[str, str]:
     """Return the time span of a dataset in ISO 8601, [first, just after the last)."""
-    moments = dataset.table[dataset.roles.time].cast(pl.Datetime("us")).dt.replace_time_zone(None)
-    first, last = moments.min(), moments.max()
+    times = dataset.table[dataset.roles.time].cast(pl.Datetime("us")).dt.replace_time_zone(None)
+    first, last = times.min(), times.max()
     if not (isinstance(first, datetime) and isinstance(last, datetime)):
-        raise DataError(f"column '{moments.name}' holds no time", where=dataset.name, hint="[data] time")
+        raise DataError(f"column '{times.name}' holds no time", where=dataset.name, hint="[data] time")
     return first.isoformat(), (last + timedelta(microseconds=1)).isoformat()
 
 

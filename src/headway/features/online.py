@@ -36,7 +36,7 @@ class OnlineTable:
 
     def __init__(self, folder: Path, name: str) -> None:
         if not _NAME.fullmatch(name):
-            raise DataError(f"{name!r} is no name of a table", hint="letters, digits, _ . and -")
+            raise DataError(f"invalid table name {name!r}", hint="letters, digits, _ . and -")
         self._path = folder / f"{name}.sqlite"
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -68,12 +68,12 @@ class OnlineTable:
         if not len(keys) == len(values) == len(times_us):
             raise DataError(f"{len(keys)} keys, {len(values)} rows and {len(times_us)} times do not go together")
         rows = np.ascontiguousarray(values, dtype=np.float64)
-        given = ((key, int(at), row.tobytes()) for key, at, row in zip(keys, times_us, rows, strict=True))
+        new_rows = ((key, int(at), row.tobytes()) for key, at, row in zip(keys, times_us, rows, strict=True))
         with self._opened(make=True) as db, db:
             _make(db)
             db.execute("BEGIN IMMEDIATE")
             self._expect_width(db, rows.shape[1])
-            db.executemany(_PUT, given)
+            db.executemany(_PUT, new_rows)
 
     def get(self, keys: Sequence[str]) -> tuple[Floats, Ints]:
         """Look up keys.
@@ -113,7 +113,7 @@ class OnlineTable:
             count = db.execute(f"DELETE FROM newest WHERE key IN ({marks})", list(keys)).rowcount
             db.execute("VACUUM")  # an update leaves the row before it in the free part of its page
             if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                hint = "wait for whoever reads it and try again"
+                hint = "wait until other processes have finished reading, and try again"
                 raise StoreError("the journal of the online table is in use", where=str(self._path), hint=hint)
         return int(count)
 
@@ -129,7 +129,7 @@ class OnlineTable:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         elif not self._path.is_file():
             hint = "put the features of some keys first"
-            raise StoreError("there is no such online table", where=str(self._path), hint=hint)
+            raise StoreError("the online table does not exist", where=str(self._path), hint=hint)
         self._db = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         self._closing = weakref.finalize(self, self._db.close)
         return self._db

@@ -32,7 +32,7 @@ optional = true
 ROWS = pl.DataFrame(
     {"id": [1, 2, 2, 4], "size": [1.0, None, 2.5, 99.0], "on": ["2013-01-01", "2013-01-02", None, "2013-01-04"]}
 )
-REASONS = {2: "key 'id' is there more than once", 3: "key 'id' is there more than once", 4: "'size' is above 10"}
+REASONS = {2: "key 'id' occurs more than once", 3: "key 'id' occurs more than once", 4: "'size' is above 10"}
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_contract_is_discovered_once_and_never_written_over_unasked(tmp_path, 
     ROWS.with_columns(late=pl.lit(1)).write_parquet(tmp_path / "table.parquet")
     path, contract = discover_project_contract(config)
     assert load_contract(path) == contract and contract.columns["size"].highest == 2.65
-    with pytest.raises(ConfigError, match="people may have edited") as told:
+    with pytest.raises(ConfigError, match="may have been edited") as told:
         discover_project_contract(config)
     assert told.value.hint == "headway contract discover --replace"
     assert discover_project_contract(config, replace=True) == (path, contract)

@@ -142,9 +142,9 @@ def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
         ("absent.json", None, "cannot be read"),
         ("torn.json", "{", "is not JSON"),
         ("other.json", "{}", "neither fields nor columns"),
-        ("schema.xml", "", "is no schema that is known"),
-        ("odd.py:value", None, "is a int, and no schema"),
-        ("wrong.json", '{"fields": [{"name": "a", "constraints": {"minLength": "x"}}]}', "what no contract can"),
+        ("schema.xml", "", "is not a known schema"),
+        ("odd.py:value", None, "is a int, not a schema"),
+        ("wrong.json", '{"fields": [{"name": "a", "constraints": {"minLength": "x"}}]}', "a contract cannot express"),
     ],
 )
 def test_what_is_no_schema_is_told(tmp_path: Path, reference, content, message):

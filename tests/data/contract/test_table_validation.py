@@ -46,9 +46,9 @@ def wrong(row: dict[str, object], rows: list[dict[str, object]]) -> set[str]:
     elif size < 0 or size > 10.5:
         found.add("'size' is below 0" if size < 0 else "'size' is above 10.5")
     if kind is not None:
-        found |= {"'kind' is none of a, b, long"} if kind not in ("a", "b", "long") else set()
+        found |= {"'kind' is not one of a, b, long"} if kind not in ("a", "b", "long") else set()
         found |= {"'kind' is longer than 3"} if len(kind) > 3 else set()
-        found |= set() if re.fullmatch("[a-z]*", kind) else {"'kind' is not of the form [a-z]*"}
+        found |= set() if re.fullmatch("[a-z]*", kind) else {"'kind' does not match [a-z]*"}
     if None not in (first, last):
         found |= {"not first <= last"} if first > last else set()
         found |= {"not first + last == id"} if row["id"] is not None and first + last != row["id"] else set()
@@ -56,7 +56,7 @@ def wrong(row: dict[str, object], rows: list[dict[str, object]]) -> set[str]:
         values = tuple(row[name] for name in key)
         same = [other for other in rows if tuple(other[name] for name in key) == values]
         if None not in values and len(same) > 1:
-            found.add(f"key {', '.join(map(repr, key))} is there more than once")
+            found.add(f"key {', '.join(map(repr, key))} occurs more than once")
     told = {other["code"] for other in rows if other["town"] == row["town"] and other["code"] is not None}
     if None not in (row["town"], row["code"]) and len(told) > 1:
         found.add("not town -> code")
@@ -99,21 +99,21 @@ def one(
 @pytest.mark.parametrize(
     ("terms", "values", "reason", "rows"),
     [
-        (ColumnContract(type="whole"), [1.0, 2.5, -3.0, math.inf], "'x' is no whole number", (2, 4)),
-        (ColumnContract(type="whole"), ["1", "2.5", "two", "3e2"], "'x' is no whole number", (2, 3)),
-        (ColumnContract(type="number"), ["1", "x", "nan", "1e5"], "'x' is no number", (2, 3)),
+        (ColumnContract(type="whole"), [1.0, 2.5, -3.0, math.inf], "'x' is not an integer", (2, 4)),
+        (ColumnContract(type="whole"), ["1", "2.5", "two", "3e2"], "'x' is not an integer", (2, 3)),
+        (ColumnContract(type="number"), ["1", "x", "nan", "1e5"], "'x' is not a number", (2, 3)),
         (ColumnContract(type="number", highest=3), ["1", "9"], "'x' is above 3", (2,)),
-        (ColumnContract(type="number"), [date(2013, 1, 1)], "'x' is no number", (1,)),
-        (ColumnContract(type="whole"), [date(2013, 1, 1)], "'x' is no whole number", (1,)),
-        (ColumnContract(type="number", values=(1, 2.5)), [1.0, 2.5, 2.0], "'x' is none of 1, 2.5", (3,)),
-        (ColumnContract(type="whole", values=(1, 2, 3, 4)), [1, 7], "'x' is none of 4 values", (2,)),
+        (ColumnContract(type="number"), [date(2013, 1, 1)], "'x' is not a number", (1,)),
+        (ColumnContract(type="whole"), [date(2013, 1, 1)], "'x' is not an integer", (1,)),
+        (ColumnContract(type="number", values=(1, 2.5)), [1.0, 2.5, 2.0], "'x' is not one of 1, 2.5", (3,)),
+        (ColumnContract(type="whole", values=(1, 2, 3, 4)), [1, 7], "'x' is not one of 4 values", (2,)),
         (ColumnContract(type="whole", lowest=1_000), [1, 2_000], "'x' is below 1,000", (1,)),
-        (ColumnContract(type="text"), [1, 2], "'x' is no text", (1, 2)),
+        (ColumnContract(type="text"), [1, 2], "'x' is not a text", (1, 2)),
         (ColumnContract(type="text", shortest=2), ["a", "ab", "äö"], "'x' is shorter than 2", (1,)),
-        (ColumnContract(type="boolean"), ["True", "false", "yes"], "'x' is no boolean", (3,)),
-        (ColumnContract(type="boolean"), [0, 1, 2], "'x' is no boolean", (3,)),
-        (ColumnContract(type="boolean", values=(True,)), [True, False], "'x' is none of True", (2,)),
-        (ColumnContract(type="date"), ["2013-02-28", "2013-02-30", "03/04/2013"], "'x' is no date", (2, 3)),
+        (ColumnContract(type="boolean"), ["True", "false", "yes"], "'x' is not a boolean", (3,)),
+        (ColumnContract(type="boolean"), [0, 1, 2], "'x' is not a boolean", (3,)),
+        (ColumnContract(type="boolean", values=(True,)), [True, False], "'x' is not one of True", (2,)),
+        (ColumnContract(type="date"), ["2013-02-28", "2013-02-30", "03/04/2013"], "'x' is not a date", (2, 3)),
         (
             ColumnContract(type="date", highest="2013-03-01"),
             [date(2013, 3, 1), date(2013, 3, 2)],
@@ -123,7 +123,7 @@ def one(
         (
             ColumnContract(type="time"),
             ["2013-02-28 17:05", "2013-02-28T17:05:01.5", "2013-02-28T17:05Z", "at 5"],
-            "'x' is no time",
+            "'x' is not a time",
             (4,),
         ),
         (

@@ -85,7 +85,7 @@ def test_a_missing_label_can_be_given(tmp_path):
 
 @pytest.mark.parametrize(
     ("row", "to", "why"),
-    [(0, "1", "no row 0"), (401, "1", "no row 401"), (2, "7", "'7' is no label"), (2, "same", "has the label")],
+    [(0, "1", "no row 0"), (401, "1", "no row 401"), (2, "7", "'7' is not a label"), (2, "same", "has the label")],
 )
 def test_what_cannot_be_corrected_is_an_error(tmp_path, row, to, why):
     config = config_of(tmp_path, small().table)
@@ -97,7 +97,7 @@ def test_what_cannot_be_corrected_is_an_error(tmp_path, row, to, why):
 def test_a_correction_without_a_reason_is_refused(tmp_path):
     config = config_of(tmp_path, small().table)
     state = load_state("sqlite")(config.state)
-    with pytest.raises(DataError, match="takes a reason"):
+    with pytest.raises(DataError, match="needs a reason"):
         add_correction(config, state, Claim(row=2, to="1", who="ada", why=" "))
     state.close()
 

@@ -37,7 +37,7 @@ def test_rows_without_a_label_are_left_out_and_places_are_those_of_the_table():
 
 def test_of_a_large_table_whole_groups_are_drawn():
     dataset, _ = turned()
-    rows, groups = labeled_indices(dataset, most=1000)
+    rows, groups = labeled_indices(dataset, max_rows=1000)
     assert 500 < len(rows) <= 1000
     assert set(np.bincount(groups)) == {50}
 

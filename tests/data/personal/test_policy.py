@@ -79,10 +79,10 @@ def test_the_hash_is_of_the_key_which_its_owner_alone_can_read(tmp_path):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"drop": ("whom",)}, "'whom' is no column and no kind.*\n.*\n  try: who in place of whom"),
-        ({"drop": ("zzz",)}, "'zzz' is no column and no kind.*\n.*\n  try: a column, or one of email"),
+        ({"drop": ("whom",)}, "'whom' is neither a column nor a kind.*\n.*\n  try: who in place of whom"),
+        ({"drop": ("zzz",)}, "'zzz' is neither a column nor a kind.*\n.*\n  try: a column, or one of email"),
         ({"drop": ("who",), "hash": ("who",)}, "'who' is named twice"),
-        ({"keep": {"who": " "}}, "nobody says why 'who' is kept"),
+        ({"keep": {"who": " "}}, "there is no reason to keep 'who'"),
         ({"drop": ("late",)}, "'late' is the target, so it cannot go"),
         ({"drop": ("who",), "data": {"groups": "who"}}, "'who' is the groups.*\n.*\n  try: hash"),
     ],

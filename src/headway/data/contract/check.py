@@ -100,13 +100,13 @@ def uncovered_finding(names: Sequence[str], file: str) -> list[Finding]:
         return []
     listed = ", ".join(f"'{name}'" for name in names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
     message = f"{len(names):,} {'column is' if len(names) == 1 else 'columns are'} not in the contract: {listed}"
-    hint = "headway contract discover --replace writes it anew; or add a [columns.NAME]"
+    hint = "headway contract discover --replace; or add a [columns.NAME]"
     return [Finding(code="D010", severity="note", message=message, where=file, measured=float(len(names)), hint=hint)]
 
 
 def to_findings(held: ValidationResult, file: str) -> list[Finding]:
     """Return each violated rule as a finding."""
-    return [_finding(each, held.n_rows, file) for each in held.violations]
+    return [_finding(violation, held.n_rows, file) for violation in held.violations]
 
 
 def without_rewritten_columns(contract: TableContract, config: Config) -> TableContract:
@@ -200,7 +200,7 @@ def _expect_free(config: Config, *, replace: bool) -> None:
     path = config.path(config.data.contract)
     if path.exists() and not replace:
         hint = "headway contract discover --replace"
-        raise ConfigError(f"there is a {path.name}, which people may have edited", where=str(path), hint=hint)
+        raise ConfigError(f"{path.name} exists and may have been edited", where=str(path), hint=hint)
 
 
 def check_contract(config: Config, file: Path | None = None, *, passed: Path | None = None) -> ContractReport:

@@ -33,19 +33,19 @@ def find_relations(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -
     """
     names = list(columns)[:MAX_COLUMNS]
     some = table.gather_every(max(1, len(table) // SAMPLE_ROWS))
-    asked = {name: ColumnContract(type=columns[name].type, missing=1.0) for name in names}
-    found = [*_orders(some, asked), *_sums(some, asked), *_dependencies(table, some, asked)]
-    contract = TableContract(columns=asked, relations=tuple(map(str, found)))
-    violated = {each.rule.reason for each in validate_table(contract, table).violations}
-    kept = [each for each in found if f"not {each}" not in violated]
-    return tuple(str(each) for each in kept if not _implied(each, kept))
+    contracts = {name: ColumnContract(type=columns[name].type, missing=1.0) for name in names}
+    found = [*_orders(some, contracts), *_sums(some, contracts), *_dependencies(table, some, contracts)]
+    contract = TableContract(columns=contracts, relations=tuple(map(str, found)))
+    violated = {relation.rule.reason for relation in validate_table(contract, table).violations}
+    holding = [relation for relation in found if f"not {relation}" not in violated]
+    return tuple(str(relation) for relation in holding if not _implied(relation, holding))
 
 
 def _orders(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
     for kinds in (("number", "whole"), ("date",), ("time",)):
         names = [name for name, terms in columns.items() if terms.type in kinds]
         values = _floats(some, names)
-        anew = np.random.default_rng(0).permutation(len(values))
+        permutation = np.random.default_rng(0).permutation(len(values))
         for a, b in permutations(range(len(names)), 2):
             left, right = values[:, a], values[:, b]
             both = ~np.isnan(left) & ~np.isnan(right)
@@ -54,8 +54,8 @@ def _orders(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterat
             same = bool((left == right)[both].all())
             if same and a < b and len(np.unique(left[both])) > 1:
                 yield Relation(kind="==", left=(names[a],), right=names[b])
-            dealt = right[anew]
-            if not same and (left <= dealt)[both & ~np.isnan(dealt)].mean() < BY_CHANCE:
+            permuted = right[permutation]
+            if not same and (left <= permuted)[both & ~np.isnan(permuted)].mean() < BY_CHANCE:
                 yield Relation(kind="<=", left=(names[a],), right=names[b])
 
 
@@ -75,11 +75,11 @@ def _sums(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator
 def _dependencies(table: pl.DataFrame, some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
     named = [name for name, terms in columns.items() if terms.type != "time"]
     counts = {name: table[name].drop_nulls().n_unique() for name in named}
-    telling = [each for each in named if 1 < counts[each] * ROWS_PER_VALUE <= len(table)]
-    telling = [each for each in telling if columns[each].type not in ("number", "boolean")]
+    telling = [name_ for name_ in named if 1 < counts[name_] * ROWS_PER_VALUE <= len(table)]
+    telling = [name_ for name_ in telling if columns[name_].type not in ("number", "boolean")]
     for name in named:
-        most = table[name].drop_nulls().value_counts(sort=True)["count"]
-        if len(most) < 2 or most[0] > BY_CHANCE * len(table):
+        counted = table[name].drop_nulls().value_counts(sort=True)["count"]
+        if len(counted) < 2 or counted[0] > BY_CHANCE * len(table):
             continue
         for key in telling:
             pairs = some.select(key, name).drop_nulls() if key != name else some.clear()
@@ -93,13 +93,13 @@ def _floats(some: pl.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
     return np.column_stack(columns) if columns else np.empty((len(some), 0))
 
 
-def _implied(relation: Relation, kept: Sequence[Relation]) -> bool:
+def _implied(relation: Relation, relations: Sequence[Relation]) -> bool:
     """Return True if an order follows from two others, or a dependency from the equality of its columns."""
     if relation.kind == "->":
-        return any(each.kind == "==" and {*each.columns} == {*relation.columns} for each in kept)
+        return any(other.kind == "==" and {*other.columns} == {*relation.columns} for other in relations)
     if relation.kind != "<=":
         return False
-    orders = {(each.left[0], each.right) for each in kept if each.kind == "<="}
+    orders = {(other.left[0], other.right) for other in relations if other.kind == "<="}
     middles = {right for left, right in orders if left == relation.left[0]}
     return any((middle, relation.right) in orders for middle in middles - {relation.right})
 
@@ -220,5 +220,7 @@ def _unique_columns(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) 
     """Return each column without missing or repeated values, as a key."""
     if len(table) < MIN_ROWS:
         return ()
-    whole = [name for name, terms in columns.items() if terms.type in ("whole", "text", "time") and not terms.missing]
-    return tuple((name,) for name in whole if table[name].n_unique() == len(table))
+    complete = [
+        name for name, terms in columns.items() if terms.type in ("whole", "text", "time") and not terms.missing
+    ]
+    return tuple((name,) for name in complete if table[name].n_unique() == len(table))

@@ -38,7 +38,7 @@ def agreed_contract(contract: Contract, signature: Signature, agreed: TableContr
     Ranges, values, lengths and patterns apply as written; a value may be missing if the allowed share is above 0.
     Categories that the model does not know are always outside.
     """
-    seen = {each.name: each.missing for each in contract.columns}
+    seen = {bounds.name: bounds.missing for bounds in contract.columns}
     named = [(field, agreed.columns[field.name]) for field in signature.inputs if field.name in agreed.columns]
     columns = tuple(_agreed_bounds(field, terms, missing=seen.get(field.name, 0.0)) for field, terms in named)
     return Contract(columns=columns, margin=0.0, n_rows=contract.n_rows)
@@ -66,8 +66,8 @@ def _agreed_bounds(field: Field, terms: ColumnContract, *, missing: float) -> Bo
 def _allowed_categories(field: Field, terms: ColumnContract) -> tuple[str, ...]:
     """Return the model's categories that satisfy the contract, by the same rules as for tables."""
     known = pl.DataFrame({field.name: field.categories}, schema={field.name: pl.String})
-    asked = replace(terms, missing=1.0) if terms.type == "text" else _ANY
-    contract = TableContract(columns={field.name: asked})
+    constraint = replace(terms, missing=1.0) if terms.type == "text" else _ANY
+    contract = TableContract(columns={field.name: constraint})
     return tuple(passing_rows(validate_table(contract, known)).collect()[field.name])
 
 

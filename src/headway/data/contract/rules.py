@@ -67,9 +67,9 @@ def _as_times(column: pl.Expr, dtype: pl.DataType, kind: str) -> pl.Expr | None:
         texts = column.cast(pl.String)
         if kind == "date":
             return texts.str.to_date("%Y-%m-%d", strict=False)
-        whole = texts.str.replace(" ", "T", literal=True).str.replace(r"^(.{16})($|Z|[+-])", "${1}:00${2}")
-        local = whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-        zoned = whole.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
+        padded = texts.str.replace(" ", "T", literal=True).str.replace(r"^(.{16})($|Z|[+-])", "${1}:00${2}")
+        local = padded.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+        zoned = padded.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
         return pl.coalesce(local, zoned.dt.replace_time_zone(None))
     if kind == "date":
         return column if dtype == pl.Date else None
@@ -125,7 +125,7 @@ def compile_rules(contract: TableContract, schema: pl.Schema) -> list[Rule]:
                 Rule(
                     code="D015",
                     columns=key,
-                    reason=f"key {named} is there more than once",
+                    reason=f"key {named} occurs more than once",
                     key_constraint=key_constraint,
                 )
             )
@@ -164,9 +164,9 @@ def _column_rules(name: str, terms: ColumnContract, schema: pl.Schema) -> Iterat
     if terms.missing < 1:
         reason = f"'{name}' is missing"
         yield Rule(code="D011", columns=(name,), reason=reason, violated=~there, limit=terms.missing)
-    whole = terms.type == "whole"
+    integer = terms.type == "whole"
     if value is None:
-        reason = f"'{name}' is no {'whole number' if whole else terms.type}"
+        reason = f"'{name}' is not {'an integer' if integer else f'a {terms.type}'}"
         yield Rule(code="D010", columns=(name,), reason=reason, violated=there, shown=pl.col(name))
         return
     column = _Column(name=name, terms=terms, dtype=schema[name], value=value, there=there)
@@ -180,17 +180,17 @@ def _type_rules(column: _Column) -> Iterator[Rule]:
     if terms.type == "whole" and (dtype.is_float() or dtype.is_decimal() or dtype in STRING_DTYPES):
         wrong = value.is_null() | (value != value.floor())
         wrong = wrong if dtype.is_decimal() else wrong | value.is_infinite()
-        yield column.rule("D010", "is no whole number", wrong & column.there)
+        yield column.rule("D010", "is not an integer", wrong & column.there)
     elif (dtype in STRING_DTYPES and terms.type != "text") or (dtype.is_numeric() and terms.type == "boolean"):
-        yield column.rule("D010", f"is no {terms.type}", value.is_null() & column.there)
+        yield column.rule("D010", f"is not a {terms.type}", value.is_null() & column.there)
 
 
 def _range_rules(column: _Column) -> Iterator[Rule]:
     value, terms = column.value, column.terms
     counts = column.there if column.dtype.is_float() else None  # NaN is above all, and outside of no range
-    for given, message in ((terms.lowest, "below"), (terms.highest, "above")):
-        if given is not None:
-            end = parse_bound(terms, given, where=column.name)
+    for bound, message in ((terms.lowest, "below"), (terms.highest, "above")):
+        if bound is not None:
+            end = parse_bound(terms, bound, where=column.name)
             violated = value < end if message == "below" else value > end
             shown = f"{end:,}" if isinstance(end, int) else str(end)
             yield column.rule("D012", f"is {message} {shown}", violated if counts is None else violated & counts)
@@ -199,12 +199,14 @@ def _range_rules(column: _Column) -> Iterator[Rule]:
 def _value_rules(column: _Column) -> Iterator[Rule]:
     if not column.terms.values:
         return
-    given = [parse_bound(column.terms, each, where=column.name) for each in column.terms.values]
+    allowed = [parse_bound(column.terms, value_, where=column.name) for value_ in column.terms.values]
     numbers = column.terms.type in ("number", "whole")
-    known = pl.Series(given, dtype=pl.Float64) if numbers else pl.Series(given)
+    known = pl.Series(allowed, dtype=pl.Float64) if numbers else pl.Series(allowed)
     value = column.value.cast(pl.Float64) if numbers else column.value
     determines = (
-        f"is none of {', '.join(map(str, given))}" if len(given) <= MAX_LISTED else f"is none of {len(given):,} values"
+        f"is not one of {', '.join(map(str, allowed))}"
+        if len(allowed) <= MAX_LISTED
+        else f"is not one of {len(allowed):,} values"
     )
     yield column.rule("D013", determines, ~value.is_in(known.implode()) & column.there)
 
@@ -213,7 +215,7 @@ def _format_rules(column: _Column) -> Iterator[Rule]:
     value, terms = column.value, column.terms
     if terms.pattern:
         fits = value.str.contains(f"^(?:{terms.pattern})$")
-        yield column.rule("D014", f"is not of the form {terms.pattern}", ~fits)
+        yield column.rule("D014", f"does not match {terms.pattern}", ~fits)
     if terms.shortest is not None:
         yield column.rule("D014", f"is shorter than {terms.shortest}", value.str.len_chars() < terms.shortest)
     if terms.longest is not None:

@@ -28,21 +28,21 @@ class ImportedSchema:
 
 def column_contract(name: str, fields: Mapping[str, object]) -> ColumnContract:
     """Build the contract of a column; raise ConfigError for a value that a contract cannot hold."""
-    given = {field: value for field, value in fields.items() if value not in (None, ())}
+    declared = {field: value for field, value in fields.items() if value not in (None, ())}
     try:
-        return msgspec.convert({field: to_toml_value(value) for field, value in given.items()}, ColumnContract)
+        return msgspec.convert({field: to_toml_value(value) for field, value in declared.items()}, ColumnContract)
     except msgspec.ValidationError as error:
         raise ConfigError(
-            f"column '{name}' of the schema says what no contract can: {error}",
+            f"column '{name}' of the schema has a constraint that a contract cannot express: {error}",
             where=f"column {name}",
-            hint="leave that out of the schema, and write it into contract.toml",
+            hint="remove it from the schema, and add a constraint to contract.toml",
         ) from error
 
 
 def to_toml_value(value: object) -> object:
     """Convert dates and times to ISO 8601 strings, also within collections."""
     if isinstance(value, list | tuple | set | frozenset):
-        return tuple(to_toml_value(each) for each in value)
+        return tuple(to_toml_value(item) for item in value)
     return value.isoformat() if isinstance(value, date | datetime) else value
 
 
@@ -56,14 +56,14 @@ def next_value(end: object, kind: ColumnType, *, up: bool) -> object:
         return math.floor(end) + 1 if up else math.ceil(end) - 1
     if kind == "number" and isinstance(end, int | float):
         return math.nextafter(float(end), math.inf if up else -math.inf)
-    moment = end
+    time = end
     if isinstance(end, str):
-        moment = date.fromisoformat(end) if kind == "date" else datetime.fromisoformat(end)
-    if isinstance(moment, datetime):
-        return moment + timedelta(microseconds=1) * (1 if up else -1)
-    if isinstance(moment, date):
-        return moment + timedelta(days=1) * (1 if up else -1)
-    raise ConfigError(f"{end!r} is the end of no range of a {kind}", hint="a number, date or time")
+        time = date.fromisoformat(end) if kind == "date" else datetime.fromisoformat(end)
+    if isinstance(time, datetime):
+        return time + timedelta(microseconds=1) * (1 if up else -1)
+    if isinstance(time, date):
+        return time + timedelta(days=1) * (1 if up else -1)
+    raise ConfigError(f"{end!r} is not a bound of a {kind}", hint="a number, date or time")
 
 
 def contains_pattern(pattern: str) -> str:
@@ -115,12 +115,12 @@ def from_frictionless(schema: Mapping[str, Any]) -> ImportedSchema:
             continue
         columns[name] = column_contract(name, _frictionless_fields(kind, constraints, needed=name in primary))
         unique += [(name,)] if constraints.get("unique") else []
-        unsupported += [f"column '{name}': {each}" for each in sorted(set(constraints) - _FRICTIONLESS_CONSTRAINTS)]
+        unsupported += [f"column '{name}': {name_}" for name_ in sorted(set(constraints) - _FRICTIONLESS_CONSTRAINTS)]
         unsupported += (
             [f"column '{name}': format {field['format']}"] if field.get("format", "default") != "default" else []
         )
     unsupported += [
-        each for each in ("foreignKeys", "missingValues", "fieldsMatch") if schema.get(each) not in (None, [""])
+        name_ for name_ in ("foreignKeys", "missingValues", "fieldsMatch") if schema.get(name_) not in (None, [""])
     ]
     keys = tuple(dict.fromkeys(key for key in unique if key and columns.keys() >= set(key)))
     return ImportedSchema(contract=TableContract(columns=columns, unique=keys), unsupported=tuple(unsupported))
@@ -162,14 +162,16 @@ def from_dataframely(schema: Any) -> ImportedSchema:
     columns: dict[str, ColumnContract] = {}
     unsupported = [f"the table: rule {name}" for name in getattr(schema, "_schema_validation_rules", dict)()]
     for name, column in schema.columns().items():
-        said = type(column).__name__
-        kind = next((kind for form, kind in _DATAFRAMELY_TYPES if re.fullmatch(form, said)), None)
+        type_name = type(column).__name__
+        kind = next((kind for form, kind in _DATAFRAMELY_TYPES if re.fullmatch(form, type_name)), None)
         if kind is None:
-            unsupported.append(f"column '{name}' is of type {said}")
+            unsupported.append(f"column '{name}' is of type {type_name}")
             continue
         columns[name] = column_contract(name, _dataframely_fields(column, kind))
         unsupported += [
-            f"column '{name}': {each}" for each in _DATAFRAMELY_UNSUPPORTED if getattr(column, each, None) is not None
+            f"column '{name}': {attribute}"
+            for attribute in _DATAFRAMELY_UNSUPPORTED
+            if getattr(column, attribute, None) is not None
         ]
     key = tuple(schema.primary_key())
     unique = (key,) if key and columns.keys() >= set(key) else ()
@@ -211,16 +213,16 @@ _PANDERA_ATTRIBUTES = (
 )
 Fields = dict[str, object]
 _PANDERA_CHECKS: dict[str, Callable[[Mapping[str, Any], ColumnType], Fields]] = {
-    "greater_than_or_equal_to": lambda said, kind: {"lowest": said["min_value"]},
-    "less_than_or_equal_to": lambda said, kind: {"highest": said["max_value"]},
-    "greater_than": lambda said, kind: {"lowest": next_value(said["min_value"], kind, up=True)},
-    "less_than": lambda said, kind: {"highest": next_value(said["max_value"], kind, up=False)},
-    "in_range": lambda said, kind: _pandera_range(said, kind),
-    "isin": lambda said, kind: {"values": tuple(said["allowed_values"])},
-    "equal_to": lambda said, kind: {"values": (said["value"],)},
-    "str_matches": lambda said, kind: {"pattern": f"(?:{_pattern_text(said['pattern'])})(?s:.*)"},
-    "str_contains": lambda said, kind: {"pattern": contains_pattern(_pattern_text(said["pattern"]))},
-    "str_length": lambda said, kind: _pandera_length(said),
+    "greater_than_or_equal_to": lambda arguments, kind: {"lowest": arguments["min_value"]},
+    "less_than_or_equal_to": lambda arguments, kind: {"highest": arguments["max_value"]},
+    "greater_than": lambda arguments, kind: {"lowest": next_value(arguments["min_value"], kind, up=True)},
+    "less_than": lambda arguments, kind: {"highest": next_value(arguments["max_value"], kind, up=False)},
+    "in_range": lambda arguments, kind: _pandera_range(arguments, kind),
+    "isin": lambda arguments, kind: {"values": tuple(arguments["allowed_values"])},
+    "equal_to": lambda arguments, kind: {"values": (arguments["value"],)},
+    "str_matches": lambda arguments, kind: {"pattern": f"(?:{_pattern_text(arguments['pattern'])})(?s:.*)"},
+    "str_contains": lambda arguments, kind: {"pattern": contains_pattern(_pattern_text(arguments["pattern"]))},
+    "str_length": lambda arguments, kind: _pandera_length(arguments),
 }
 _PANDERA_ARGUMENT = {
     "greater_than_or_equal_to": "min_value",
@@ -248,19 +250,19 @@ def from_pandera(schema: Any) -> ImportedSchema:
     return _pandera_contract(columns, schema.unique, checks)
 
 
-def from_pandera_json(said: Mapping[str, Any]) -> ImportedSchema:
+def from_pandera_json(content: Mapping[str, Any]) -> ImportedSchema:
     """Import the JSON of a pandera schema."""
-    checks = [str(each) for each in said.get("checks") or ()]
+    checks = [str(check) for check in content.get("checks") or ()]
     return _pandera_contract(
-        {name: _pandera_column_from_json(column) for name, column in said["columns"].items()},
-        said.get("unique"),
+        {name: _pandera_column_from_json(column) for name, column in content["columns"].items()},
+        content.get("unique"),
         checks,
     )
 
 
 def _pandera_contract(columns: Mapping[str, dict[str, Any]], unique: Any, checks: list[str]) -> ImportedSchema:
     found: dict[str, ColumnContract] = {}
-    unsupported = [f"the table: {each}" for each in checks]
+    unsupported = [f"the table: {check_}" for check_ in checks]
     names = (unique,) if isinstance(unique, str) else tuple(unique or ())
     keys = [names] if names else []
     for name, column in columns.items():
@@ -271,14 +273,16 @@ def _pandera_contract(columns: Mapping[str, dict[str, Any]], unique: Any, checks
         fields: Fields = {"type": kind, "missing": 1.0 if column["nullable"] else 0.0}
         fields["optional"] = not column["required"]
         for check, statistics in column["checks"]:
-            taken = _PANDERA_CHECKS[check](statistics, kind) if check in _PANDERA_CHECKS and statistics else {}
-            taken = {} if fields.keys() & taken.keys() else taken
-            fields |= taken
-            unsupported += [] if taken else [f"column '{name}': {check}"]
+            fields_of_check = (
+                _PANDERA_CHECKS[check](statistics, kind) if check in _PANDERA_CHECKS and statistics else {}
+            )
+            fields_of_check = {} if fields.keys() & fields_of_check.keys() else fields_of_check
+            fields |= fields_of_check
+            unsupported += [] if fields_of_check else [f"column '{name}': {check}"]
         found[name] = column_contract(name, fields)
         keys += [(name,)] if column["unique"] else []
-    whole = tuple(key for key in keys if found.keys() >= set(key))
-    return ImportedSchema(contract=TableContract(columns=found, unique=whole), unsupported=tuple(unsupported))
+    unique_ = tuple(key for key in keys if found.keys() >= set(key))
+    return ImportedSchema(contract=TableContract(columns=found, unique=unique_), unsupported=tuple(unsupported))
 
 
 def _pandera_column(column: Any) -> dict[str, Any]:
@@ -295,7 +299,7 @@ def _pandera_column_from_json(column: Mapping[str, Any]) -> dict[str, Any]:
     ]
     defaults = {"nullable": False, "unique": False, "required": True, "regex": False}
     listed: list[tuple[str, dict[str, Any]]] = [
-        (str(each.get("options", {}).get("check_name", each)), {}) for each in column.get("checks") or ()
+        (str(check.get("options", {}).get("check_name", check)), {}) for check in column.get("checks") or ()
     ]
     return {
         **defaults,
@@ -308,15 +312,18 @@ def _pandera_type(dtype: str) -> ColumnType | None:
     return next((kind for form, kind in _PANDERA_TYPES if re.fullmatch(form, dtype.lower())), None)
 
 
-def _pandera_range(said: Mapping[str, Any], kind: ColumnType) -> Fields:
-    low, high = said["min_value"], said["max_value"]
-    lowest = low if said.get("include_min", True) else next_value(low, kind, up=True)
-    return {"lowest": lowest, "highest": high if said.get("include_max", True) else next_value(high, kind, up=False)}
+def _pandera_range(arguments: Mapping[str, Any], kind: ColumnType) -> Fields:
+    low, high = arguments["min_value"], arguments["max_value"]
+    lowest = low if arguments.get("include_min", True) else next_value(low, kind, up=True)
+    return {
+        "lowest": lowest,
+        "highest": high if arguments.get("include_max", True) else next_value(high, kind, up=False),
+    }
 
 
-def _pandera_length(said: Mapping[str, Any]) -> Fields:
-    exact = said.get("exact_value")
-    return {"shortest": exact or said.get("min_value"), "longest": exact or said.get("max_value")}
+def _pandera_length(arguments: Mapping[str, Any]) -> Fields:
+    exact = arguments.get("exact_value")
+    return {"shortest": exact or arguments.get("min_value"), "longest": exact or arguments.get("max_value")}
 
 
 def _pattern_text(pattern: Any) -> str:
@@ -346,15 +353,15 @@ def import_schema(reference: str, folder: Path) -> ImportedSchema:
     """
     path = folder / reference
     if path.suffix == ".json":
-        said = _from_json(_read_json(path))
+        imported = _from_json(_read_json(path))
     elif path.suffix in (".yaml", ".yml"):
-        said = from_pandera(load_object("pandera.polars:DataFrameSchema", folder).from_yaml(_read_text(path)))
+        imported = from_pandera(load_object("pandera.polars:DataFrameSchema", folder).from_yaml(_read_text(path)))
     elif ":" in reference:
-        said = _from_object(load_object(reference, folder), reference)
+        imported = _from_object(load_object(reference, folder), reference)
     else:
-        raise ConfigError(f"'{reference}' is no schema that is known", where=reference, hint=_HINT)
-    validate_contract(said.contract)
-    return said
+        raise ConfigError(f"'{reference}' is not a known schema", where=reference, hint=_HINT)
+    validate_contract(imported.contract)
+    return imported
 
 
 def _from_json(content: Any) -> ImportedSchema:
@@ -374,7 +381,7 @@ def _from_object(schema: Any, reference: str) -> ImportedSchema:
         return from_pandera(schema)
     if callable(schema) and not isinstance(schema, type):
         return _from_object(schema(), reference)
-    raise ConfigError(f"'{reference}' is a {type(schema).__name__}, and no schema", where=reference, hint=_HINT)
+    raise ConfigError(f"'{reference}' is a {type(schema).__name__}, not a schema", where=reference, hint=_HINT)
 
 
 def _read_json(path: Path) -> Any:

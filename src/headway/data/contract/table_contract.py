@@ -100,7 +100,7 @@ def parse_relation(text: str) -> Relation:
         left = tuple(_unquote(name) for name in re.findall(_NAME, found[1]))
         return Relation(kind="->", left=left, right=_unquote(found[found.re.groups]))
     raise ConfigError(
-        f"{text!r} is no relation between columns",
+        f"{text!r} is not a relation between columns",
         where="relations",
         hint="a <= b, a < b, a == b, a + b == c or a, b -> c; `names with spaces` in backquotes",
     )
@@ -172,24 +172,24 @@ def validate_contract(contract: TableContract) -> None:
         able = {"+": {"number"}, "<": {"number", "date", "time"}, "<=": {"number", "date", "time"}}
         if relation.kind != "->" and (len(kinds) > 1 or not kinds <= able.get(relation.kind, kinds)):
             hint = "numbers with numbers, dates with dates, times with times"
-            raise ConfigError(f"it is not said of {' and '.join(sorted(kinds))}", where=where, hint=hint)
+            raise ConfigError(f"this relation does not apply to {' and '.join(sorted(kinds))}", where=where, hint=hint)
 
 
 def _expect_named(names: Sequence[str], contract: TableContract, *, where: str) -> None:
-    strange = [name for name in names if name not in contract.columns]
-    if strange or not names:
-        near = difflib.get_close_matches(strange[0], contract.columns, 1) if strange else []
-        message = f"'{strange[0]}' is none of its columns" if strange else "a key has no column"
+    unknown = [name for name in names if name not in contract.columns]
+    if unknown or not names:
+        near = difflib.get_close_matches(unknown[0], contract.columns, 1) if unknown else []
+        message = f"'{unknown[0]}' is not one of its columns" if unknown else "a key has no column"
         raise ConfigError(message, where=where, hint=near[0] if near else "name a column of [columns]")
 
 
 def _expect_terms(name: str, terms: ColumnContract) -> None:
     where = f"[columns.{name}]"
-    ends = [parse_bound(terms, given, where=where) for given in (terms.lowest, terms.highest) if given is not None]
+    ends = [parse_bound(terms, bound, where=where) for bound in (terms.lowest, terms.highest) if bound is not None]
     if ends and terms.type not in ORDERED_TYPES:
         raise ConfigError(f"a {terms.type} has no range", where=where, hint="values = [...], or another type")
     if not pl.Series(ends, strict=False).is_sorted() or (terms.shortest or 0) > (terms.longest or terms.shortest or 0):
-        raise ConfigError("it ends before it begins", where=where, hint="exchange the two")
+        raise ConfigError("the lower bound is above the upper bound", where=where, hint="exchange the two")
     of_text = [field for field in _OF_TEXT if getattr(terms, field) not in ("", None)]
     if of_text and terms.type != "text":
         raise ConfigError(f"a {terms.type} has no '{of_text[0]}'", where=where, hint='type = "text"')
@@ -199,15 +199,15 @@ def _expect_terms(name: str, terms: ColumnContract) -> None:
         pl.Series([""]).str.contains(terms.pattern)
     except pl.exceptions.ComputeError as error:
         hint = "the regular expressions of Rust: no look-around, no back references"
-        raise ConfigError(f"{terms.pattern!r} is no pattern: {error}", where=where, hint=hint) from error
+        raise ConfigError(f"{terms.pattern!r} is not a regular expression: {error}", where=where, hint=hint) from error
 
 
 def _to_msgspec(value: Any) -> Any:
     """Convert the dates and times of TOML to ISO 8601 strings."""
     if isinstance(value, dict):
-        return {name: _to_msgspec(each) for name, each in value.items()}
+        return {name: _to_msgspec(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_to_msgspec(each) for each in value]
+        return [_to_msgspec(item) for item in value]
     return value.isoformat() if isinstance(value, date | datetime) else value
 
 
@@ -224,13 +224,13 @@ def _nearest_field(message: str) -> str:
 def _column_lines(terms: ColumnContract) -> list[str]:
     defaults = ColumnContract(type=terms.type)
     fields = [field for field in ColumnContract.__struct_fields__ if field not in ("type", "missing")]
-    told = [field for field in fields if getattr(terms, field) != getattr(defaults, field)]
-    return [f"{field} = {_toml_value(getattr(terms, field))}" for field in ("type", "missing", *told)]
+    changed = [field for field in fields if getattr(terms, field) != getattr(defaults, field)]
+    return [f"{field} = {_toml_value(getattr(terms, field))}" for field in ("type", "missing", *changed)]
 
 
 def _toml_value(value: object) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(_toml_value(each) for each in value)}]"
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -239,22 +239,22 @@ def _toml_value(value: object) -> str:
 
 
 def parse_bound(
-    terms: ColumnContract, given: bool | Bound, *, where: str
+    terms: ColumnContract, value: bool | Bound, *, where: str
 ) -> bool | int | float | str | date | datetime:
     """Convert a value of the contract to the type of its column; raise ConfigError if it does not fit."""
-    if terms.type in ("number", "whole") and isinstance(given, int | float) and not isinstance(given, bool):
-        return given
-    if terms.type == "text" and isinstance(given, str):
-        return given
-    if terms.type == "boolean" and isinstance(given, bool):
-        return given
-    if terms.type in ("date", "time") and isinstance(given, str):
+    if terms.type in ("number", "whole") and isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if terms.type == "text" and isinstance(value, str):
+        return value
+    if terms.type == "boolean" and isinstance(value, bool):
+        return value
+    if terms.type in ("date", "time") and isinstance(value, str):
         try:
-            return date.fromisoformat(given) if terms.type == "date" else _parse_time(given)
+            return date.fromisoformat(value) if terms.type == "date" else _parse_time(value)
         except ValueError:
             pass
     form = {"date": "2024-03-31, as text", "time": "2024-03-31T17:05:00, as text"}.get(terms.type, f"a {terms.type}")
-    raise ConfigError(f"{given!r} is no {terms.type}", where=where, hint=form)
+    raise ConfigError(f"{value!r} is not a {terms.type}", where=where, hint=form)
 
 
 def _parse_time(text: str) -> datetime:

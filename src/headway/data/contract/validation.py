@@ -29,11 +29,11 @@ _ROW = np.dtype([("key", "<u8"), ("key_too", "<u8"), ("determines", "<u8"), ("ro
 
 def violates_key(constraint: KeyConstraint) -> pl.Expr:
     """Return an expression that is true where rows in memory violate a constraint; rows with missing parts do not."""
-    whole = _is_complete(constraint)
-    key = [part.alias(str(place)) for place, part in enumerate(constraint.key)]
+    complete = _is_complete(constraint)
+    key = [part.alias(str(index)) for index, part in enumerate(constraint.key)]
     if constraint.determines is None:
-        return whole & (pl.len().over(whole, *key) > 1)
-    return whole & (constraint.determines.min() != constraint.determines.max()).over(whole, *key)
+        return complete & (pl.len().over(complete, *key) > 1)
+    return complete & (constraint.determines.min() != constraint.determines.max()).over(complete, *key)
 
 
 def rows_violating_key(frame: pl.LazyFrame, constraint: KeyConstraint, *, n_rows: int) -> NDArray[np.bool_]:
@@ -43,8 +43,8 @@ def rows_violating_key(frame: pl.LazyFrame, constraint: KeyConstraint, *, n_rows
     """
     count = max(1, -(-n_rows // ROWS_PER_FILE))
     found = np.zeros(n_rows, dtype=np.bool_)
-    with tempfile.TemporaryDirectory(prefix="headway-keys-") as place:
-        files = [Path(place) / str(number) for number in range(count)]
+    with tempfile.TemporaryDirectory(prefix="headway-keys-") as folder:
+        files = [Path(folder) / str(number) for number in range(count)]
         _spill(_hashed(frame, constraint), files)
         for file in files:
             found[_violations_in_file(file, determines=constraint.determines is not None)] = True
@@ -57,7 +57,7 @@ def _is_complete(constraint: KeyConstraint) -> pl.Expr:
 
 
 def _hashed(frame: pl.LazyFrame, constraint: KeyConstraint) -> pl.LazyFrame:
-    key = pl.struct([part.alias(str(place)) for place, part in enumerate(constraint.key)])
+    key = pl.struct([part.alias(str(index)) for index, part in enumerate(constraint.key)])
     determines = pl.lit(0, dtype=pl.UInt64) if constraint.determines is None else constraint.determines.hash(seed=3)
     names = {"key": key.hash(seed=1), "key_too": key.hash(seed=2), "determines": determines}
     row = pl.int_range(pl.len(), dtype=pl.UInt64)
@@ -72,9 +72,9 @@ def _spill(frame: pl.LazyFrame, files: list[Path]) -> None:
             for name in _ROW.names or ():
                 rows[name] = batch[name].to_numpy()
             rows = rows[batch["whole"].to_numpy()]
-            place = rows["key"] % len(files)
+            bucket = rows["key"] % len(files)
             for number, file in enumerate(opened):
-                rows[place == number].tofile(file)
+                rows[bucket == number].tofile(file)
 
 
 def _violations_in_file(file: Path, *, determines: bool) -> NDArray[np.uint64]:
@@ -86,7 +86,7 @@ def _violations_in_file(file: Path, *, determines: bool) -> NDArray[np.uint64]:
     if not len(starts):
         return np.empty(0, dtype=np.uint64)
     if determines:
-        lowest, highest = (each.reduceat(rows["determines"], starts) for each in (np.minimum, np.maximum))
+        lowest, highest = (reduce.reduceat(rows["determines"], starts) for reduce in (np.minimum, np.maximum))
         wrong = lowest != highest
     else:
         wrong = np.diff(starts, append=len(rows)) > 1
@@ -154,8 +154,8 @@ def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str
 def failing_rows(held: ValidationResult) -> pl.LazyFrame:
     """Return the failing rows in table order, with their row number from 1 and the reasons."""
     reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in held.masks.items()]
-    told = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
-    rows = held.frame.with_columns(told.alias(REASON)).filter(pl.col(REASON) != "")
+    joined = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
+    rows = held.frame.with_columns(joined.alias(REASON)).filter(pl.col(REASON) != "")
     return rows.select(pl.col(ROW).cast(pl.Int64) + 1, REASON, pl.exclude(ROW, REASON))
 
 
@@ -166,44 +166,45 @@ def passing_rows(held: ValidationResult) -> pl.LazyFrame:
 
 def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> ValidationResult:
     schema = table.collect_schema()
-    taken = {ROW, REASON} & set(schema)
-    if taken:
-        raise DataError(f"a column is named '{taken.pop()}', as headway names one of its own", hint="rename it")
+    reserved = {ROW, REASON} & set(schema)
+    if reserved:
+        raise DataError(f"a column is named '{reserved.pop()}', as headway names one of its own", hint="rename it")
     rules = [rule for rule in compile_rules(contract, schema) if not codes or rule.code in codes]
     frame, marks = table.lazy().with_row_index(ROW), _violation_masks(rules, table)
-    rows = {place: mark for place, mark in marks.items() if rules[place].fails_rows}
-    named = {str(place): mark.fill_null(False) for place, mark in marks.items()}
+    rows = {index: mark for index, mark in marks.items() if rules[index].fails_rows}
+    named = {str(index): mark.fill_null(False) for index, mark in marks.items()}
     sums = (pl.col(name).sum() for name in named)
-    fails = _any(pl.col(str(place)) for place in rows).sum().alias(REASON)
+    fails = _any(pl.col(str(index)) for index in rows).sum().alias(REASON)
     plan = frame.select(ROW, **named).select(pl.len().alias(ROW), fails, *sums)
     counts = plan.collect(engine=_engine(table)).row(0, named=True)
     n_rows = counts[ROW]
-    wrong = [place for place, rule in enumerate(rules) if _is_violated(rule, counts.get(str(place)), n_rows)]
-    first = [_first_violations(frame, rules[place], marks.get(place)) for place in wrong]
+    wrong = [index for index, rule in enumerate(rules) if _is_violated(rule, counts.get(str(index)), n_rows)]
+    first = [_first_violations(frame, rules[index], marks.get(index)) for index in wrong]
     found = pl.collect_all(first, engine=_engine(table))
     return ValidationResult(
         n_rows=n_rows,
         n_failing=counts[REASON],
         n_rules=len(rules),
         violations=tuple(
-            _violation(rules[place], counts.get(str(place), n_rows), rows)
-            for place, rows in zip(wrong, found, strict=True)
+            _violation(rules[index], counts.get(str(index), n_rows), rows)
+            for index, rows in zip(wrong, found, strict=True)
         ),
         uncovered=tuple(uncovered(contract, schema)),
         frame=frame,
-        masks={rules[place].reason: mark for place, mark in rows.items()},
+        masks={rules[index].reason: mark for index, mark in rows.items()},
     )
 
 
 def _violation_masks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
     """Return the mask of each rule by its index; for a lazy frame, keys are checked first, in a stream."""
-    marks = {place: rule.violated for place, rule in enumerate(rules) if rule.violated is not None}
-    key_constraint = {place: rule.key_constraint for place, rule in enumerate(rules) if rule.key_constraint is not None}
+    marks = {index: rule.violated for index, rule in enumerate(rules) if rule.violated is not None}
+    key_constraint = {index: rule.key_constraint for index, rule in enumerate(rules) if rule.key_constraint is not None}
     if isinstance(table, pl.DataFrame):
-        return marks | {place: violates_key(each) for place, each in key_constraint.items()}
+        return marks | {index: violates_key(constraint) for index, constraint in key_constraint.items()}
     length = int(table.select(pl.len()).collect(engine="streaming").item()) if key_constraint else 0
     return marks | {
-        place: _row_mask(rows_violating_key(table, each, n_rows=length)) for place, each in key_constraint.items()
+        index: _row_mask(rows_violating_key(table, constraint, n_rows=length))
+        for index, constraint in key_constraint.items()
     }
 
 

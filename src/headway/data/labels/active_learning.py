@@ -40,29 +40,29 @@ def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count:
     """
     ordered = np.sort(probabilities, axis=1)
     doubt = 1 - (ordered[:, -1] - ordered[:, -2])
-    places = _standardized(rows)
-    far = np.abs(places).mean(axis=1)
+    positions = _standardized(rows)
+    far = np.abs(positions).mean(axis=1)
     usual = np.flatnonzero(far <= np.quantile(far, 1 - OUTLIER_SHARE))
     pool = usual[np.argsort(-doubt[usual], kind="stable")[: POOL_FACTOR * count]]
-    most = GROUP_FACTOR * math.ceil(count / max(1, len(np.unique(groups[pool]))))
-    return _farthest_first(pool, places, doubt, (groups, most))[:count]
+    max_per_group = GROUP_FACTOR * math.ceil(count / max(1, len(np.unique(groups[pool]))))
+    return _farthest_first(pool, positions, doubt, (groups, max_per_group))[:count]
 
 
-def _farthest_first(pool: Ints, places: Floats, doubt: Floats, of_group: tuple[Ints, int]) -> Ints:
+def _farthest_first(pool: Ints, positions: Floats, doubt: Floats, of_group: tuple[Ints, int]) -> Ints:
     """Order the pool by weighted distance to the rows chosen before, with at most `max_per_group` of a group."""
-    groups, most = of_group
-    given = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+    groups, max_per_group = of_group
+    chosen_of_group = np.zeros(int(groups.max()) + 1, dtype=np.int64)
     nearest = np.full(len(pool), np.inf)
-    left = np.ones(len(pool), dtype=np.bool_)
+    available = np.ones(len(pool), dtype=np.bool_)
     chosen: list[int] = []
-    while left.any():
-        worth = np.where(left, np.where(np.isinf(nearest), 1.0, nearest) * doubt[pool], -1.0)
+    while available.any():
+        worth = np.where(available, np.where(np.isinf(nearest), 1.0, nearest) * doubt[pool], -1.0)
         best = int(worth.argmax())
         chosen.append(int(pool[best]))
-        given[groups[pool[best]]] += 1
-        nearest = np.minimum(nearest, np.linalg.norm(places[pool] - places[pool[best]], axis=1))
-        left[best] = False
-        left &= given[groups[pool]] < most
+        chosen_of_group[groups[pool[best]]] += 1
+        nearest = np.minimum(nearest, np.linalg.norm(positions[pool] - positions[pool[best]], axis=1))
+        available[best] = False
+        available &= chosen_of_group[groups[pool]] < max_per_group
     return np.array(chosen, dtype=np.int64)
 
 

@@ -47,16 +47,16 @@ def label_counts(labels: Ints, n_classes: int) -> Floats:
     return found
 
 
-def fleiss_tables(given: Floats) -> Floats:
+def fleiss_tables(counts: Floats) -> Floats:
     """Return the share of agreeing pairs, 1, and the class shares of each item, shape (items, 2 + k).
 
     Items have equal weight, however many annotators they had; items with fewer than two are all zero.
     """
-    many = given.sum(axis=1)
+    many = counts.sum(axis=1)
     paired = many >= 2
-    agreeing = (given * (given - 1)).sum(axis=1) / np.maximum(many * (many - 1), 1)
-    shares = given / np.maximum(many, 1)[:, None]
-    found: Floats = np.column_stack([agreeing, np.ones(len(given)), shares]) * paired[:, None]
+    agreeing = (counts * (counts - 1)).sum(axis=1) / np.maximum(many * (many - 1), 1)
+    shares = counts / np.maximum(many, 1)[:, None]
+    found: Floats = np.column_stack([agreeing, np.ones(len(counts)), shares]) * paired[:, None]
     return found
 
 
@@ -68,10 +68,10 @@ def fleiss_kappa(tables: Floats) -> Floats:
     return _chance_corrected(seen, by_chance)
 
 
-def coincidences(given: Floats) -> Floats:
+def coincidences(counts: Floats) -> Floats:
     """Return Krippendorff's coincidence matrices of counts (items, k), shape (items, k, k)."""
-    many = given.sum(axis=1)
-    pairs = given[:, :, None] * given[:, None, :] - given[:, :, None] * np.eye(given.shape[1])
+    many = counts.sum(axis=1)
+    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1])
     found: Floats = np.where(many >= 2, 1 / np.maximum(many - 1, 1), 0.0)[:, None, None] * pairs
     return found
 
@@ -85,7 +85,7 @@ def krippendorff_alpha(tables: Floats, level: Level = "nominal", values: Floats 
     apart = _DISTANCES[level](totals, np.arange(totals.shape[-1], dtype=np.float64) if values is None else values)
     rows = totals.sum(axis=-1)
     by_chance = totals[..., :, None] * totals[..., None, :] / (rows - 1)[..., None, None]
-    seen, expected = ((each * apart).sum(axis=(-2, -1)) for each in (tables, by_chance))
+    seen, expected = ((table * apart).sum(axis=(-2, -1)) for table in (tables, by_chance))
     return _chance_corrected(1 - seen / rows, 1 - expected / rows)
 
 
@@ -93,8 +93,8 @@ def leave_one_group_out(tables: Floats, groups: Ints) -> Floats:
     """Sum the tables of all items except those of each group, shape (G, ...)."""
     sums = np.zeros((int(groups.max()) + 1, *tables.shape[1:]))
     np.add.at(sums, groups, tables)
-    left: Floats = tables.sum(axis=0) - sums
-    return left
+    rest: Floats = tables.sum(axis=0) - sums
+    return rest
 
 
 def _chance_corrected(seen: Floats, by_chance: Floats) -> Floats:

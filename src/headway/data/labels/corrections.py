@@ -54,7 +54,7 @@ def add_correction(config: Config, state: State, claim: Claim) -> Correction:
     if not 1 <= claim.row <= len(raw):
         raise DataError(f"there is no row {claim.row}", where=f"{len(raw):,} rows", hint="headway labels suspects")
     if not claim.why.strip():
-        raise DataError("a correction takes a reason, for whoever reads it later", hint='--why "..."')
+        raise DataError("a correction needs a reason", hint='--why "..."')
     name = config.data.target
     table = apply_roles(raw, config.data)
     new = _parse_label(claim.to, raw[name], table[name], config.data.task)
@@ -89,7 +89,7 @@ def load_corrections(config: Config, state: State | None = None) -> list[Correct
 
 
 def apply_corrections(
-    table: pl.DataFrame, raw: pl.DataFrame, config: Config, kept: Sequence[Correction]
+    table: pl.DataFrame, raw: pl.DataFrame, config: Config, corrections: Sequence[Correction]
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """Apply corrections to an opened table.
 
@@ -109,17 +109,17 @@ def apply_corrections(
     tuple of DataFrame and dict
         The corrected table, and what the provenance says, including corrections whose row is gone.
     """
-    if not kept:
+    if not corrections:
         return table, {}
-    last = {each.row: each.new for each in kept}
-    places = [(place, each) for place, each in enumerate(row_digests(raw)) if each in last]
+    last = {digest.row: digest.new for digest in corrections}
+    matches = [(index, digest) for index, digest in enumerate(row_digests(raw)) if digest in last]
     target = table[config.data.target]
     kind = target.dtype if all(value.is_integer() for value in last.values()) else pl.Float64
-    new = pl.Series([last[each] for _, each in places], dtype=pl.Float64).cast(kind)
-    set_right = target.cast(kind).scatter([place for place, _ in places], new)
-    lost = len(last) - len({each for _, each in places})
-    done = {"labels.corrected": f"{len(places)} rows by {', '.join(sorted({each.who for each in kept}))}"}
-    return table.with_columns(set_right), {**done, **({"labels.lost": f"{lost} corrections"} if lost else {})}
+    new = pl.Series([last[digest] for _, digest in matches], dtype=pl.Float64).cast(kind)
+    corrected = target.cast(kind).scatter([index for index, _ in matches], new)
+    lost = len(last) - len({digest for _, digest in matches})
+    done = {"labels.corrected": f"{len(matches)} rows by {', '.join(sorted({digest.who for digest in corrections}))}"}
+    return table.with_columns(corrected), {**done, **({"labels.lost": f"{lost} corrections"} if lost else {})}
 
 
 def row_digests(raw: pl.DataFrame) -> list[str]:
@@ -145,4 +145,4 @@ def _parse_label(text: str, written: pl.Series, opened: pl.Series, task: str) ->
     if number is not None and (task in NUMBERS or number in opened.cast(pl.Float64).unique()):
         return float(number)
     values = written.drop_nulls().cast(pl.String).unique().sort().head(10).to_list()
-    raise DataError(f"'{text}' is no label of '{opened.name}'", where=f"labels: {', '.join(values)}", hint=values[0])
+    raise DataError(f"'{text}' is not a label of '{opened.name}'", where=f"labels: {', '.join(values)}", hint=values[0])

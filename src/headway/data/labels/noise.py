@@ -77,7 +77,7 @@ def temperature_scaled(oof: OutOfFold) -> OutOfFold:
     """Return the probabilities calibrated by temperature scaling (Guo et al. 2017)."""
     logs = np.log(np.clip(oof.probabilities, 1e-6, 1.0))
     sample = np.random.default_rng(0).permutation(len(logs))[:20_000]
-    losses = [log_loss(softmax(logs[sample] / each), oof.labels[sample]) for each in _TEMPERATURES]
+    losses = [log_loss(softmax(logs[sample] / temperature), oof.labels[sample]) for temperature in _TEMPERATURES]
     return replace(oof, probabilities=softmax(logs / _TEMPERATURES[int(np.argmin(losses))]))
 
 
@@ -98,13 +98,13 @@ def _anchor_rows(oof: OutOfFold, held: Floats) -> list[Ints]:
     a class without noise.
     """
     sizes = np.maximum(held.sum(axis=0).astype(np.int64), 2)
-    least = np.minimum(MIN_ANCHORS, sizes // 2)
-    orders = [np.argsort(-oof.confidence[:, place], kind="stable")[:size] for place, size in enumerate(sizes)]
-    depths = [np.clip((sizes * share).astype(np.int64), least, sizes) for share in _ANCHOR_SHARES]
-    rights = [np.cumsum(held[order, place]) for place, order in enumerate(orders)]
+    min_rows = np.minimum(MIN_ANCHORS, sizes // 2)
+    orders = [np.argsort(-oof.confidence[:, label], kind="stable")[:size] for label, size in enumerate(sizes)]
+    depths = [np.clip((sizes * share).astype(np.int64), min_rows, sizes) for share in _ANCHOR_SHARES]
+    rights = [np.cumsum(held[order, label]) for label, order in enumerate(orders)]
     confidence = np.empty(len(depths))
     for number, depth in enumerate(depths):
-        right = np.array([each[min(rows, len(each)) - 1] for each, rows in zip(rights, depth, strict=True)])
+        right = np.array([correct[min(rows, len(correct)) - 1] for correct, rows in zip(rights, depth, strict=True)])
         pure = (right + 1) / (depth + 2)
         confidence[number] = pure.mean() - 2 * np.sqrt((pure * (1 - pure) / depth).sum()) / len(depth)
     best = depths[int(np.argmax(confidence))]
@@ -116,9 +116,9 @@ def _anchor_counts_by_block(oof: OutOfFold, anchors: list[Ints], held: Floats) -
     blocks = _block_of_row(oof)
     sums = np.zeros((BLOCKS, len(anchors), len(anchors)))
     counts = np.zeros((BLOCKS, len(anchors)))
-    for place, rows in enumerate(anchors):
-        np.add.at(sums[:, place], blocks[rows], held[rows])
-        counts[:, place] = np.bincount(blocks[rows], minlength=BLOCKS)
+    for label, rows in enumerate(anchors):
+        np.add.at(sums[:, label], blocks[rows], held[rows])
+        counts[:, label] = np.bincount(blocks[rows], minlength=BLOCKS)
     return sums, counts
 
 
@@ -145,8 +145,8 @@ def _standard_errors(oof: OutOfFold, sums: Floats, anchors: Floats) -> Floats | 
     without = np.empty((BLOCKS, len(oof.classes)))
     for block in range(BLOCKS):
         transition = _transition_matrix(sums.sum(axis=0) - sums[block], anchors.sum(axis=0) - anchors[block])
-        left = held.sum(axis=0) - held[block]
-        without[block] = count_errors(left, transition) * held.sum() / left.sum()
+        sizes = held.sum(axis=0) - held[block]
+        without[block] = count_errors(sizes, transition) * held.sum() / sizes.sum()
     without = np.column_stack([without, without.sum(axis=1)])
     errors: Floats = np.sqrt((BLOCKS - 1) / BLOCKS * np.square(without - without.mean(axis=0)).sum(axis=0))
     return errors

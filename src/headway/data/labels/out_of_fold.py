@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 FOLDS = 5
 PRIOR_STRENGTHS = (20.0, 100.0, 500.0)
-"""How many rows of what is usual may stand against what was seen of a part."""
+"""Prior weights, in rows, of the class shares of all rows against those of a subgroup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,13 +110,13 @@ def _adjusted(oof: OutOfFold, parts: Sequence[Ints], rest: Callable[[Floats, Int
     held = np.eye(len(oof.classes))[oof.labels]
     found = oof.probabilities
     for part in parts:
-        seen, expected = (rest(each, part) for each in (held, found))
+        seen, expected = (rest(candidate, part) for candidate in (held, found))
         ways = [found]
         for strength in PRIOR_STRENGTHS:
             usual = held.mean(axis=0) * strength
             moved = found * (seen + usual) / (expected + usual)
             ways.append(moved / moved.sum(axis=1, keepdims=True))
-        found = min(ways, key=lambda each: log_loss(each, oof.labels))
+        found = min(ways, key=lambda candidate: log_loss(candidate, oof.labels))
     return found
 
 
@@ -134,9 +134,9 @@ def _sum_of_others(values: Floats, part: Ints) -> Floats:
 
 BINS, QUARTERS = 63, 4
 SCREENING_ROWS = 60_000
-"""About how many rows a check asks."""
+"""About how many rows a check uses."""
 LARGE_TABLE_ROWS, LARGE_TABLE_FOLDS = 50_000, 3
-"""From so many rows on, fewer folds: two thirds of them teach as well, and cost half."""
+"""Tables of this size use fewer folds: two thirds of the rows train as well, at half the cost."""
 MIN_ROWS = 50
 MAX_CLASSES = 50
 
@@ -170,9 +170,9 @@ def out_of_fold(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> 
     NotApplicable
         If the target has no classes, or there are too few rows or groups.
     """
-    kept = _last.get(shape)
-    if kept and kept[0]() is dataset.table and kept[1] == rows:
-        return kept[2]
+    cached = _last.get(shape)
+    if cached and cached[0]() is dataset.table and cached[1] == rows:
+        return cached[2]
     learned = cross_fit(dataset, rows=rows, shape=shape)
     _last[shape] = (weakref.ref(dataset.table), rows, learned)
     return learned
@@ -182,9 +182,9 @@ def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> Ou
     """Compute out-of-fold probabilities; those of an additive model are not adjusted by subgroups."""
     oof, learner = prepare_learner(dataset, rows=rows, shape=shape)
     count = LARGE_TABLE_FOLDS if len(oof.rows) >= LARGE_TABLE_ROWS else FOLDS
-    place = group_folds(oof.groups, count)
+    fold_of_row = group_folds(oof.groups, count)
     for fold in range(count):
-        oof.probabilities[place == fold] = learner.fit(place != fold).predict_proba(place == fold)
+        oof.probabilities[fold_of_row == fold] = learner.fit(fold_of_row != fold).predict_proba(fold_of_row == fold)
     if shape == ADDITIVE:
         return oof
     parts = subgroups_of(dataset.table[oof.rows], dataset.roles, oof.groups)
@@ -196,8 +196,8 @@ def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> Ou
 def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> tuple[OutOfFold, Learner]:
     """Return the labeled rows, with zero probabilities, and a learner for them; raise as `out_of_fold`."""
     if dataset.roles.task not in ("binary", "multiclass"):
-        raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes: none is right or wrong")
-    known, groups = labeled_indices(dataset, most=rows)
+        raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so labels are neither right nor wrong")
+    known, groups = labeled_indices(dataset, max_rows=rows)
     table = dataset.table[known]
     classes, labels = _encode_classes(table[dataset.roles.target])
     if len(known) < MIN_ROWS or groups.max() + 1 < FOLDS:
@@ -217,7 +217,7 @@ def _supported_features(dataset: Dataset) -> Dataset:
     texts = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
     others = [name for name, kind in kinds.items() if not (kind.is_numeric() or kind in texts)]
     if len(others) == len(kinds):
-        raise NotApplicable("no feature is a number or a text to tell labels by")
+        raise NotApplicable("no feature is a number or a string")
     return replace(dataset, roles=changed(dataset.roles, ignore=(*dataset.roles.ignore, *others)))
 
 
@@ -225,7 +225,7 @@ class Learner:
     """LightGBM over rows that are binned once, for training many models."""
 
     def __init__(self, rows: Floats, oof: OutOfFold, signature: Signature, shape: TreeShape) -> None:
-        texts = [place for place, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
+        texts = [index for index, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
         several = {"objective": "multiclass", "num_class": len(oof.classes)}
         self._settings = {
             **({"objective": "binary"} if len(oof.classes) == 2 else several),
@@ -257,20 +257,20 @@ class Learner:
         return np.column_stack([1 - found, found]) if found.ndim == 1 else found
 
 
-def labeled_indices(dataset: Dataset, *, most: int = 0) -> tuple[Ints, Ints]:
+def labeled_indices(dataset: Dataset, *, max_rows: int = 0) -> tuple[Ints, Ints]:
     """Return the indices of labeled rows and their group codes; with `max_rows`, of randomly drawn groups."""
     known = np.flatnonzero(dataset.table[dataset.roles.target].is_not_null().to_numpy())
     if dataset.roles.groups:
         groups = _dense_codes(dataset.table[dataset.roles.groups][known])
     else:
         groups = np.arange(len(known), dtype=np.int64)
-    if not most or len(known) <= most:
+    if not max_rows or len(known) <= max_rows:
         return known, groups
     sizes = np.bincount(groups)
     order = np.random.default_rng(0).permutation(len(sizes))
-    drawn = order[: max(FOLDS, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]
-    kept = np.isin(groups, drawn)
-    return known[kept], np.unique(groups[kept], return_inverse=True)[1].astype(np.int64)
+    drawn = order[: max(FOLDS, int(np.searchsorted(np.cumsum(sizes[order]), max_rows, side="right")))]
+    selected = np.isin(groups, drawn)
+    return known[selected], np.unique(groups[selected], return_inverse=True)[1].astype(np.int64)
 
 
 def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
@@ -279,9 +279,9 @@ def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
     if roles.time:
         order = np.lexsort((table[roles.time].to_physical().to_numpy(), groups))
         sizes = np.bincount(groups)
-        place = np.empty(len(groups), dtype=np.int64)
-        place[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        found.append(groups * QUARTERS + place * QUARTERS // sizes[groups])
+        rank = np.empty(len(groups), dtype=np.int64)
+        rank[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        found.append(groups * QUARTERS + rank * QUARTERS // sizes[groups])
     for name in roles.slices:
         codes = _dense_codes(table[name].cast(pl.String).fill_null(""))
         found.append(groups * (int(codes.max()) + 1) + codes)
@@ -291,7 +291,7 @@ def subgroups_of(table: pl.DataFrame, roles: Roles, groups: Ints) -> list[Ints]:
 def _encode_classes(target: pl.Series) -> tuple[tuple[str, ...], Ints]:
     values = target.unique().sort()
     if not 2 <= len(values) <= MAX_CLASSES:
-        raise NotApplicable(f"'{target.name}' has {len(values)} classes; 2 to {MAX_CLASSES} can be told apart")
+        raise NotApplicable(f"'{target.name}' has {len(values)} classes; 2 to {MAX_CLASSES} are supported")
     return tuple(_class_name(value) for value in values), _dense_codes(target)
 
 

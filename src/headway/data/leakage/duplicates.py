@@ -104,9 +104,9 @@ def train_and_test_features(survey: CheckContext) -> tuple[Dataset, Dataset]:
 
 def _match_pair(learned: pl.Series, test: pl.Series) -> pl.Series:
     """Join the smaller side first, since few rows of the larger one have a copy."""
-    asked = pl.DataFrame({_KEY: test})
-    rows = pl.DataFrame({_KEY: learned, _ROW: np.arange(len(learned))}).join(asked, on=_KEY, how="semi")
-    return asked.join(rows.unique(_KEY, keep="any"), on=_KEY, how="left", maintain_order="left")[_ROW]
+    candidates = pl.DataFrame({_KEY: test})
+    rows = pl.DataFrame({_KEY: learned, _ROW: np.arange(len(learned))}).join(candidates, on=_KEY, how="semi")
+    return candidates.join(rows.unique(_KEY, keep="any"), on=_KEY, how="left", maintain_order="left")[_ROW]
 
 
 def _kappa(pairs: pl.DataFrame, learned: Dataset) -> float:

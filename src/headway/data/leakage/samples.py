@@ -31,7 +31,7 @@ def training_rows(survey: CheckContext) -> Dataset:
     seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
     if not seen:
         return survey.dataset
-    return replace(seen[0], name="train", table=pl.concat([each.table for each in seen]))
+    return replace(seen[0], name="train", table=pl.concat([period.table for period in seen]))
 
 
 MIN_REQUESTS = 100
@@ -47,8 +47,8 @@ def request_rows(survey: CheckContext) -> pl.DataFrame:
     if found is None or len(found) < MIN_REQUESTS:
         count = 0 if found is None else len(found)
         raise NotApplicable(
-            f"servers were asked {count} rows, and {MIN_REQUESTS} are needed to compare",
-            hint="headway serve, and ask it; then check again",
+            f"the log has {count} requests, and {MIN_REQUESTS} are needed to compare",
+            hint="headway serve, send it requests, then check again",
         )
     return found
 
@@ -61,10 +61,10 @@ def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
     NotApplicable
         If there is none of them.
     """
-    asked = survey.requests()
-    if asked is not None and len(asked) >= MIN_REQUESTS:
-        return "requests", asked
-    name = next((each for each in ("live", "test") if each in survey.periods), "")
+    requests = survey.requests()
+    if requests is not None and len(requests) >= MIN_REQUESTS:
+        return "requests", requests
+    name = next((period for period in ("live", "test") if period in survey.periods), "")
     if not name:
         raise NotApplicable("no row is served or held out", hint="[split] train, validation and test")
     return name, survey.periods[name].table
@@ -79,16 +79,24 @@ def filled_share(column: pl.Series) -> float:
 def drifted_features(drift: Drift) -> list[str]:
     """Return the features with significant drift after correction for their number, the largest distance first."""
     far = feature_distances(drift)
-    shown = [each.slice for each in drift.measurements if each.name == "drift.p" and each.slice and each.value <= ALPHA]
+    shown = [
+        measurement.slice
+        for measurement in drift.measurements
+        if measurement.name == "drift.p" and measurement.slice and measurement.value <= ALPHA
+    ]
     return sorted(shown, key=lambda name: -far[name])
 
 
 def feature_distances(drift: Drift) -> dict[str, float]:
     """Return the distance between the two distributions of each feature, in [0, 1]."""
-    return {each.slice: each.value for each in drift.measurements if each.name == "drift.distance"}
+    return {
+        measurement.slice: measurement.value
+        for measurement in drift.measurements
+        if measurement.name == "drift.distance"
+    }
 
 
-def compare_with_requests(survey: CheckContext, dataset: Dataset, asked: pl.DataFrame) -> Drift:
+def compare_with_requests(survey: CheckContext, dataset: Dataset, requests: pl.DataFrame) -> Drift:
     """Test whether requests come from the distribution of a dataset, over their common features.
 
     Days are the groups, in runs of a week, if rows have a time. Strings with more than 200 values are left out.
@@ -98,12 +106,14 @@ def compare_with_requests(survey: CheckContext, dataset: Dataset, asked: pl.Data
     NotApplicable
         If there is no detector, no request time, or too few groups.
     """
-    if survey.detector is None or ASKED_AT not in asked.columns:
-        raise NotApplicable("nobody says when requests were asked, or how they are to be compared")
-    names = [name for name in dataset.features if name in asked.columns and _is_supported(dataset.table.schema[name])]
-    both = pl.concat([_as_numbers_or_strings(each, names) for each in (dataset.table, asked)])
+    if survey.detector is None or ASKED_AT not in requests.columns:
+        raise NotApplicable("the requests have no time, or there is no detector to compare them")
+    names = [
+        name for name in dataset.features if name in requests.columns and _is_supported(dataset.table.schema[name])
+    ]
+    both = pl.concat([_as_numbers_or_strings(item, names) for item in (dataset.table, requests)])
     fields = [_field(both[name]) for name in names]
-    signature = Signature(inputs=tuple(each for each in fields if len(each.categories) <= MAX_CATEGORIES))
+    signature = Signature(inputs=tuple(item for item in fields if len(item.categories) <= MAX_CATEGORIES))
     if not signature.inputs:
         raise NotApplicable("no feature of the table is in the requests", hint="[data] ignore")
     rows, count = matrix(both, signature), len(dataset.table)
@@ -112,7 +122,7 @@ def compare_with_requests(survey: CheckContext, dataset: Dataset, asked: pl.Data
         before=Window(
             rows=rows[:count], groups=_day_numbers(dataset.table[dataset.roles.time]) if timed else group_codes(dataset)
         ),
-        after=Window(rows=rows[count:], groups=_day_numbers(asked[ASKED_AT])),
+        after=Window(rows=rows[count:], groups=_day_numbers(requests[ASKED_AT])),
         signature=signature,
         run=DAYS_PER_RUN if timed else 1,
         alpha=ALPHA,

@@ -47,7 +47,7 @@ class ColumnSkill:
 def target_columns(target: pl.Series, task: str) -> TargetColumns:
     """Encode the outcomes; raise NotApplicable if no single column could predict them."""
     if task == "embedding":
-        raise NotApplicable(f"what one column tells of the target has no meaning for task '{task}'")
+        raise NotApplicable(f"the skill of a single column is not defined for task '{task}'")
     classes = target.unique().sort().to_list() if task in ("binary", "multiclass") else []
     if target.n_unique() < 2:
         raise NotApplicable(f"the target has one {'class' if classes else 'value'} only")
@@ -56,7 +56,7 @@ def target_columns(target: pl.Series, task: str) -> TargetColumns:
     if not classes:
         return TargetColumns(columns=pl.DataFrame({"y0": target.rank("average") / len(target)}), binary=False)
     shown = classes[1:] if len(classes) == 2 else classes
-    one_hot = {f"y{place}": (target == each).cast(pl.Float64) for place, each in enumerate(shown)}
+    one_hot = {f"y{index}": (target == value).cast(pl.Float64) for index, value in enumerate(shown)}
     return TargetColumns(columns=pl.DataFrame(one_hot), binary=task == "binary" and len(classes) == 2)
 
 
@@ -93,9 +93,9 @@ def _is_ordered(dtype: pl.DataType) -> bool:
 
 def _sum_by_value(column: pl.Series, outcomes: TargetColumns) -> pl.DataFrame:
     """Sum the outcomes per value, missing first."""
-    places = _integer_codes(column)
-    if places is not None:
-        return _sum_by_code(places, outcomes)
+    codes = _integer_codes(column)
+    if codes is not None:
+        return _sum_by_code(codes, outcomes)
     table = outcomes.columns.with_columns(column.alias(_VALUE))
     return table.group_by(_VALUE).agg(pl.len(), pl.col(outcomes.columns.columns).sum()).sort(_VALUE, nulls_last=False)
 
@@ -105,16 +105,16 @@ def _integer_codes(column: pl.Series) -> NDArray[np.int64] | None:
     if not column.dtype.is_numeric() or not column.count():
         return None
     unit = HUNDREDTHS if column.dtype.is_float() else 1
-    least, most = column.min(), column.max()
-    if not (isinstance(least, int | float) and isinstance(most, int | float) and (most - least) * unit < MAX_SPAN):
+    low, high = column.min(), column.max()
+    if not (isinstance(low, int | float) and isinstance(high, int | float) and (high - low) * unit < MAX_SPAN):
         return None
     if unit == 1:
-        places: NDArray[np.int64] = (column.cast(pl.Int64) - (int(least) - 1)).fill_null(0).to_numpy()
-        return places
+        codes: NDArray[np.int64] = (column.cast(pl.Int64) - (int(low) - 1)).fill_null(0).to_numpy()
+        return codes
     values: NDArray[np.float64] = column.fill_null(float("nan")).to_numpy()
     if not _are_hundredths(values[:PROBED_ROWS]) or not _are_hundredths(values):
         return None
-    found: NDArray[np.float64] = np.nan_to_num(np.rint(values * unit) - (round(least * unit) - 1))
+    found: NDArray[np.float64] = np.nan_to_num(np.rint(values * unit) - (round(low * unit) - 1))
     return found.astype(np.int64)
 
 
@@ -122,11 +122,11 @@ def _are_hundredths(values: NDArray[np.float64]) -> bool:
     return bool(((np.rint(values * HUNDREDTHS) / HUNDREDTHS == values) | np.isnan(values)).all())
 
 
-def _sum_by_code(places: NDArray[np.int64], outcomes: TargetColumns) -> pl.DataFrame:
+def _sum_by_code(codes: NDArray[np.int64], outcomes: TargetColumns) -> pl.DataFrame:
     """Sum the outcomes per code, three times as fast as per value."""
-    counts = np.bincount(places)
+    counts = np.bincount(codes)
     columns = zip(outcomes.columns.columns, outcomes.columns, strict=True)
-    sums = {name: np.bincount(places, each.to_numpy()) for name, each in columns}
+    sums = {name: np.bincount(codes, column.to_numpy()) for name, column in columns}
     return pl.DataFrame({_VALUE: np.arange(len(counts)), "len": counts, **sums}).filter(pl.col("len") > 0)
 
 
@@ -142,6 +142,6 @@ def _auc(by_value: pl.DataFrame) -> float:
 def _explained(by_value: pl.DataFrame, outcomes: TargetColumns, rows: int) -> float:
     counts: NDArray[np.float64] = by_value["len"].to_numpy().astype(np.float64)
     sums = by_value.select(outcomes.columns.columns).to_numpy()
-    whole = outcomes.squares
+    total = outcomes.squares
     between = float((np.square(sums) / counts[:, None]).sum() - (np.square(sums.sum(axis=0)) / rows).sum())
-    return 1 - (whole - between) / (rows - len(counts)) * (rows - 1) / whole
+    return 1 - (total - between) / (rows - len(counts)) * (rows - 1) / total

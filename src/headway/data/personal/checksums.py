@@ -38,8 +38,8 @@ def mod97(account: str) -> bool:
 def verhoeff(digits: str) -> bool:
     """Check the Verhoeff digit of an Indian Aadhaar."""
     check = 0
-    for place, digit in enumerate(reversed(digits)):
-        check = int(_VERHOEFF[check][int(_TURN[place % 8][int(digit)])])
+    for position, digit in enumerate(reversed(digits)):
+        check = int(_VERHOEFF[check][int(_TURN[position % 8][int(digit)])])
     return check == 0
 
 
@@ -75,8 +75,8 @@ def steuer_id(digits: str) -> bool:
     product = 10
     for digit in digits[:10]:
         product = ((int(digit) + product) % 10 or 10) * 2 % 11
-    most = max(map(digits[:10].count, set(digits[:10])))
-    return digits[0] != "0" and most in (2, 3) and (11 - product) % 10 == int(digits[10])
+    repeats = max(map(digits[:10].count, set(digits[:10])))
+    return digits[0] != "0" and repeats in (2, 3) and (11 - product) % 10 == int(digits[10])
 
 
 def nir(number: str) -> bool:
@@ -93,7 +93,7 @@ def dni(text: str) -> bool:
 
 def codice_fiscale(text: str) -> bool:
     """Check an Italian codice fiscale of sixteen characters."""
-    odd = sum(_ITALIAN[_letter_index(each)] for each in text[0:15:2])
+    odd = sum(_ITALIAN[_letter_index(letter)] for letter in text[0:15:2])
     even = sum(map(_letter_index, text[1:15:2]))
     return (odd + even) % 26 == _letter_index(text[15])
 

@@ -62,7 +62,7 @@ def find_in_text(text: str, forms: Sequence[PersonalPattern]) -> list[Hit]:
 def kind_of_value(text: str, forms: Sequence[PersonalPattern]) -> str:
     """Return the kind of a whole string; "" if it is none."""
     text = text.strip()
-    return next((each.kind for each in forms if each.pattern.fullmatch(text) and each.valid(text)), "")
+    return next((form.kind for form in forms if form.pattern.fullmatch(text) and form.valid(text)), "")
 
 
 def mask_value(text: str) -> str:
@@ -125,7 +125,7 @@ def _pattern_by_first(kind: str, first: str, rest: str, valid: Valid, needs: str
 
 def _ascii_digits(form: PersonalPattern) -> PersonalPattern:
     """Restrict a pattern to the digits 0 to 9, which match several times faster than those of all scripts."""
-    pattern, needs = (each.replace(r"\d", "[0-9]") for each in (form.pattern.pattern, form.needs))
+    pattern, needs = (part.replace(r"\d", "[0-9]") for part in (form.pattern.pattern, form.needs))
     return replace(form, pattern=re.compile(pattern), needs=needs)
 
 
@@ -332,7 +332,7 @@ def _bare_number_hits(values: pl.Series) -> Iterator[tuple[str, str, bool]]:
     kinds = [(kind_of_value(text, (*IN_TEXT, *BARE)), text) for text in values]
     for kind, count in Counter(kind for kind, _ in kinds if kind).items():
         if count >= HALF * len(values):
-            yield from ((kind, text, True) for each, text in kinds if each == kind)
+            yield from ((kind, text, True) for found_kind, text in kinds if found_kind == kind)
 
 
 def _candidate_lines(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[PersonalPattern, ...]]]:
@@ -357,13 +357,13 @@ def _candidate_lines(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[P
 def _prefilter_matches(texts: pl.Series) -> NDArray[np.bool_]:
     """Return which prefilters each string matches, bool of shape (n, prefilters)."""
     may = np.zeros((len(texts), len(_PREFILTERS)), dtype=np.bool_)
-    alike = texts.str.contains(_ANY_WITH_PREFIX).to_numpy()
-    some, rows = texts.filter(alike), np.flatnonzero(alike)
-    for place, need in enumerate(_PREFILTERS):
-        if _SHARES_PREFIX[place]:
-            may[rows, place] = some.str.contains(need).to_numpy()
+    with_prefix = texts.str.contains(_ANY_WITH_PREFIX).to_numpy()
+    some, rows = texts.filter(with_prefix), np.flatnonzero(with_prefix)
+    for index, need in enumerate(_PREFILTERS):
+        if _SHARES_PREFIX[index]:
+            may[rows, index] = some.str.contains(need).to_numpy()
         else:
-            may[:, place] = texts.str.contains(need).to_numpy()
+            may[:, index] = texts.str.contains(need).to_numpy()
     return may
 
 

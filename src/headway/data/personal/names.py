@@ -47,7 +47,7 @@ NameFinder = Callable[[str], list[NameSpan]]
 def name_finder() -> NameFinder:
     """Return a function that finds the names in a string; raise PluginError if the lists are not installed."""
     lists = load_beside(__name__, "names", reads="finding names of people in texts")
-    given, surnames = lists.GIVEN - NOT_NAMES, lists.SURNAMES - NOT_NAMES
+    given_names, surnames = lists.GIVEN - NOT_NAMES, lists.SURNAMES - NOT_NAMES
 
     def _is_surname(word: str) -> bool:
         """Return True for a surname, without its prefix (Mc), or for one part of a hyphenated one."""
@@ -60,7 +60,7 @@ def name_finder() -> NameFinder:
         while match := _PAIR.search(text, at):
             first, middle, last = match.groups()
             at = match.end(1)
-            if first not in given:
+            if first not in given_names:
                 continue
             end = match.end() if _is_surname(last) else match.end(2) if middle and _is_surname(middle) else 0
             if end:
@@ -73,8 +73,8 @@ def name_finder() -> NameFinder:
 
 def _without_overlap(found: list[NameSpan]) -> list[NameSpan]:
     """Return the spans in order; of two that overlap, the longer one."""
-    kept: list[NameSpan] = []
-    for each in sorted(found, key=lambda span: (span.start, -span.end)):
-        if not kept or each.start >= kept[-1].end:
-            kept.append(each)
-    return kept
+    spans: list[NameSpan] = []
+    for span_ in sorted(found, key=lambda span: (span.start, -span.end)):
+        if not spans or span_.start >= spans[-1].end:
+            spans.append(span_)
+    return spans

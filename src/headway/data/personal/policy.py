@@ -33,7 +33,7 @@ def parse_duration(text: str, *, where: str = "[personal] retention") -> timedel
     """
     found = _LENGTH.fullmatch(text)
     if not found:
-        raise ConfigError(f"{text!r} is no length of time", where=where, hint="90d, 12h or 30m")
+        raise ConfigError(f"{text!r} is not a duration", where=where, hint="90d, 12h or 30m")
     try:
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
     except OverflowError as error:
@@ -81,7 +81,7 @@ def load_hash_key(config: Config) -> HashKey:
     try:
         secret = bytes.fromhex(text.decode())
     except ValueError as error:
-        raise ConfigError("the key of the hashes is no hex digits", where=str(file)) from error
+        raise ConfigError("the key of the hashes is not hexadecimal", where=str(file)) from error
     if len(secret) < _BYTES:
         raise ConfigError("the key of the hashes is shorter than 32 bytes", where=str(file))
     return HashKey(secret)
@@ -134,21 +134,21 @@ def apply_personal_policy(
 def personal_policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
     """Return the action for each name in `[personal]`: `drop`, `hash` or `keep`."""
     section = config.personal
-    said = [(name, way) for way in (DROP, HASH, KEEP) for name in getattr(section, way)]
-    names = [name for name, _ in said]
-    for name, way in said:
+    actions = [(name, way) for way in (DROP, HASH, KEEP) for name in getattr(section, way)]
+    names = [name for name, _ in actions]
+    for name, way in actions:
         where = f"[personal] {way}"
         if names.count(name) > 1:
             raise ConfigError(f"'{name}' is named twice", where=where, hint="one of drop, hash and keep")
         if name not in columns and name not in KINDS:
             near = difflib.get_close_matches(name, [*columns, *KINDS], 1)
             hint = f"{near[0]} in place of {name}" if near else f"a column, or one of {', '.join(KINDS)}"
-            raise ConfigError(f"'{name}' is no column and no kind of personal data", where=where, hint=hint)
+            raise ConfigError(f"'{name}' is neither a column nor a kind of personal data", where=where, hint=hint)
     for name, reason in section.keep.items():
         if not reason.strip():
             hint = f'{name} = "why it must stay"'
-            raise ConfigError(f"nobody says why '{name}' is kept", where="[personal.keep]", hint=hint)
-    return dict(said)
+            raise ConfigError(f"there is no reason to keep '{name}'", where="[personal.keep]", hint=hint)
+    return dict(actions)
 
 
 def _find_kinds(table: pl.DataFrame, by_name: Mapping[str, str]) -> list[PersonalData]:
@@ -156,8 +156,8 @@ def _find_kinds(table: pl.DataFrame, by_name: Mapping[str, str]) -> list[Persona
     kinds = {name for name, way in by_name.items() if name not in table.columns and way != KEEP}
     if not kinds:
         return []
-    asked = [name for name in table.columns if name not in by_name]
-    return [found for name in asked for found in find_in_column(table[name]) if found.kind in kinds]
+    columns = [name for name in table.columns if name not in by_name]
+    return [found for name in columns for found in find_in_column(table[name]) if found.kind in kinds]
 
 
 def _check_roles_survive(ways: Mapping[str, str], roles: Roles) -> None:
@@ -189,7 +189,7 @@ def _hash_column(column: pl.Series, hashed: Hashing) -> pl.Series:
 
 def _replace_in_column(column: pl.Series, kinds: Mapping[str, str], hashed: Hashing) -> pl.Series:
     def put(text: str) -> str:
-        for hit in sorted(find_in_text(text, IN_TEXT), key=lambda each: -each.start):
+        for hit in sorted(find_in_text(text, IN_TEXT), key=lambda hit_: -hit_.start):
             if hit.kind in kinds:
                 new = hashed(text[hit.start : hit.end]) if kinds[hit.kind] == HASH else f"[{hit.kind}]"
                 text = text[: hit.start] + new + text[hit.end :]

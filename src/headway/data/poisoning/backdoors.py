@@ -44,7 +44,7 @@ Learn = Callable[[NDArray[np.bool_]], Floats]
 """From which rows to leave out, bool [n], what a model of the others says of all, [n, k]."""
 
 
-def find_triggers(oof: OutOfFold, table: pl.DataFrame, fit: Learn, *, most: int = 5) -> list[Trigger]:
+def find_triggers(oof: OutOfFold, table: pl.DataFrame, fit: Learn, *, max_triggers: int = 5) -> list[Trigger]:
     """Find patterns that move labels to one class.
 
     The candidates are the rare patterns with the purest labels. Their expected labels come from a model trained
@@ -66,14 +66,14 @@ def find_triggers(oof: OutOfFold, table: pl.DataFrame, fit: Learn, *, most: int 
     if not found:
         return []
     out = np.zeros(len(oof.labels), dtype=np.bool_)
-    for each in found:
-        out[each.rows] = True
+    for candidate in found:
+        out[candidate.rows] = True
     known = replace(oof, probabilities=fit(out))
     probabilities = adjust_by_subgroups(known, [oof.groups])
     z = NormalDist().inv_cdf(1 - ALPHA / judged)
-    told = [_to_trigger(each, oof, probabilities, z) for each in found]
-    kept = [each for each in told if each is not None]
-    return _without_overlap(sorted(kept, key=lambda each: -each[0].low))[:most]
+    triggers = [_to_trigger(candidate, oof, probabilities, z) for candidate in found]
+    significant = [candidate for candidate in triggers if candidate is not None]
+    return _without_overlap(sorted(significant, key=lambda candidate: -candidate[0].low))[:max_triggers]
 
 
 def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Candidate], int]:
@@ -89,7 +89,7 @@ def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Candidate], 
             score = (held - rows * usual[label]) / np.sqrt(np.maximum(rows * usual[label] * (1 - usual[label]), 1e-9))
             pure = np.flatnonzero(rare & (held >= MIN_PURITY * rows)).tolist()
             found += [(float(score[code]), name, codes, code, label) for code in pure]
-    found.sort(key=lambda each: -each[0])
+    found.sort(key=lambda item: -item[0])
     made: list[_Candidate] = []
     for _, name, codes, code, label in found[:MAX_EXAMINED]:
         rows = np.flatnonzero(codes == code)
@@ -101,7 +101,7 @@ def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Candidate], 
 def _patterns(table: pl.DataFrame) -> Iterator[tuple[Callable[[int], str], Ints, int]]:
     """Yield codes of single columns, and of pairs of columns with few values, with a function that names a row's pattern."""
     coded = {}
-    for name in (each for each in table.columns if is_supported(table.schema[each])):
+    for name in (column for column in table.columns if is_supported(table.schema[column])):
         values = table[name] if table.schema[name].is_numeric() else table[name].cast(pl.String)
         codes = values.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
         coded[name] = (codes, int(codes.max()) + 1)
@@ -121,22 +121,22 @@ def _to_trigger(found: _Candidate, oof: OutOfFold, probabilities: Floats, z: flo
     """Bound the share of moved labels by a Poisson count of those that were not moved."""
     stayed = (oof.labels[found.rows] != found.label).sum()
     expected = float((1 - probabilities[found.rows, found.label]).sum())
-    most = stayed + z * np.sqrt(stayed + z * z / 4) + z * z / 2
-    low = 1 - most / max(expected, 1e-9)
+    max_unmoved = stayed + z * np.sqrt(stayed + z * z / 4) + z * z / 2
+    low = 1 - max_unmoved / max(expected, 1e-9)
     if low < MIN_MOVED:
         return None
     pure = int((oof.labels[found.rows] == found.label).sum())
-    told = Trigger(name=found.name, label=oof.classes[found.label], rows=len(found.rows), pure=pure, low=float(low))
-    return told, found.rows
+    trigger = Trigger(name=found.name, label=oof.classes[found.label], rows=len(found.rows), pure=pure, low=float(low))
+    return trigger, found.rows
 
 
 def _without_overlap(found: Sequence[tuple[Trigger, Ints]]) -> list[Trigger]:
     """Keep each trigger whose rows are not mostly those of an earlier one."""
-    told: list[Trigger] = []
+    distinct: list[Trigger] = []
     seen: set[int] = set()
     for trigger, rows in found:
         inside = set(rows.tolist())
         if len(inside & seen) <= len(inside) / 2:
-            told.append(trigger)
+            distinct.append(trigger)
             seen |= inside
-    return told
+    return distinct

@@ -31,7 +31,7 @@ class OneVsRest:
 
 
 def exceedance_probability(
-    sides: Sequence[OneVsRest], codes: Ints, furthest: Callable[[Floats], float], *, than: float, level: float
+    models: Sequence[OneVsRest], codes: Ints, furthest: Callable[[Floats], float], *, than: float, level: float
 ) -> float:
     """Estimate how often the largest statistic of a table with clean labels reaches a threshold.
 
@@ -54,27 +54,28 @@ def exceedance_probability(
     """
     order = np.argsort(codes, kind="stable")
     codes, starts = codes[order], np.searchsorted(codes[order], np.arange(int(codes.max()) + 1))
-    sides = [
-        OneVsRest(predicted=each.predicted[order], labels=each.labels[order], white=each.white[order]) for each in sides
+    models = [
+        OneVsRest(predicted=model.predicted[order], labels=model.labels[order], white=model.white[order])
+        for model in models
     ]
-    spreads = [_effect_deviation(each, starts) for each in sides]
-    shares = [_curvature_shares(each, starts) for each in sides]
-    draw, most = np.random.default_rng(0), int(4 / level) - 1
+    spreads = [_effect_deviation(model, starts) for model in models]
+    shares = [_curvature_shares(model, starts) for model in models]
+    draw, max_tables = np.random.default_rng(0), int(4 / level) - 1
     far = 0
-    for done in range(most):
-        labels = _draw_labels(sides, spreads, codes, draw)
-        pairs = zip(sides, shares, labels.T, strict=True)
-        distances = np.sum([_cook_distances(side, share, label, starts) for side, share, label in pairs], axis=0)
+    for done in range(max_tables):
+        labels = _draw_labels(models, spreads, codes, draw)
+        pairs = zip(models, shares, labels.T, strict=True)
+        distances = np.sum([_cook_distances(one, share, label, starts) for one, share, label in pairs], axis=0)
         far += furthest(distances) >= than
-        if (far + 1) / (most + 1) > level:
+        if (far + 1) / (max_tables + 1) > level:
             return float((far + 1) / (done + 2))
-    return (far + 1) / (most + 1)
+    return (far + 1) / (max_tables + 1)
 
 
-def _effect_deviation(side: OneVsRest, starts: Ints) -> float:
+def _effect_deviation(model: OneVsRest, starts: Ints) -> float:
     """Estimate the standard deviation of group effects on the log odds."""
-    weights = np.add.reduceat(side.predicted * (1 - side.predicted), starts)
-    beyond = np.square(np.add.reduceat(side.labels - side.predicted, starts))
+    weights = np.add.reduceat(model.predicted * (1 - model.predicted), starts)
+    beyond = np.square(np.add.reduceat(model.labels - model.predicted, starts))
     low, high = 0.0, MAX_VARIANCE
     for _ in range(40):
         middle = (low + high) / 2
@@ -83,31 +84,31 @@ def _effect_deviation(side: OneVsRest, starts: Ints) -> float:
     return float(np.sqrt(low))
 
 
-def _curvature_shares(side: OneVsRest, starts: Ints) -> Floats:
+def _curvature_shares(model: OneVsRest, starts: Ints) -> Floats:
     """Return each group's share of the Hessian, shape (groups, d, d)."""
-    steep = side.white * (side.predicted * (1 - side.predicted))[:, None]
+    steep = model.white * (model.predicted * (1 - model.predicted))[:, None]
     ends = [*starts[1:].tolist(), len(steep)]
-    return np.stack([steep[since:end].T @ side.white[since:end] for since, end in zip(starts, ends, strict=True)])
+    return np.stack([steep[since:end].T @ model.white[since:end] for since, end in zip(starts, ends, strict=True)])
 
 
 def _draw_labels(
-    sides: Sequence[OneVsRest], spreads: Sequence[float], codes: Ints, draw: np.random.Generator
+    models: Sequence[OneVsRest], spreads: Sequence[float], codes: Ints, draw: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Draw labels for each model, shape (n, models); with several classes each row has one."""
     groups = int(codes[-1]) + 1
     chances = []
-    for side, spread in zip(sides, spreads, strict=True):
-        odds = side.predicted / (1 - side.predicted) * np.exp(spread * draw.normal(size=groups))[codes]
+    for model, spread in zip(models, spreads, strict=True):
+        odds = model.predicted / (1 - model.predicted) * np.exp(spread * draw.normal(size=groups))[codes]
         chances.append(odds / (1 + odds))
-    if len(sides) == 1:
+    if len(models) == 1:
         return np.asarray(draw.random(len(codes)) < chances[0])[:, None]
     ends = np.cumsum(chances, axis=0)
     chosen = (draw.random(len(codes)) * ends[-1] > ends).sum(axis=0)
-    return np.asarray(chosen[:, None] == np.arange(len(sides)))
+    return np.asarray(chosen[:, None] == np.arange(len(models)))
 
 
-def _cook_distances(side: OneVsRest, shares: Floats, labels: NDArray[np.bool_], starts: Ints) -> Floats:
-    slopes = np.add.reduceat(side.white * (side.predicted - labels)[:, None], starts)
+def _cook_distances(model: OneVsRest, shares: Floats, labels: NDArray[np.bool_], starts: Ints) -> Floats:
+    slopes = np.add.reduceat(model.white * (model.predicted - labels)[:, None], starts)
     slopes -= shares @ slopes.sum(axis=0)
     found: Floats = np.square(slopes).sum(axis=1)
     return found
@@ -193,11 +194,11 @@ def influential_groups(
     fits = [_fit(rows, (oof.labels == label).astype(np.float64)) for label in shown]
     level = LEVEL / max(1, len(kinds))
     found = [
-        each
+        found_group
         for kind, (codes, names) in kinds.items()
-        for each in _influential_of_kind(kind, (codes, names), fits, level)
+        for found_group in _influential_of_kind(kind, (codes, names), fits, level)
     ]
-    return sorted(found, key=lambda each: -each.score)
+    return sorted(found, key=lambda found_group: -found_group.score)
 
 
 def _fit(rows: Floats, target: Floats) -> _LogisticFit:
@@ -226,30 +227,30 @@ def _influential_of_kind(
     small = (rows >= MIN_ROWS) & (rows <= MAX_GROUP_SHARE * len(codes))
     if small.sum() < MIN_GROUPS:
         return []
-    scores = _scores(np.sum([each.distance(codes, count) for each in fits], axis=0), rows, small)
+    scores = _scores(np.sum([fitted.distance(codes, count) for fitted in fits], axis=0), rows, small)
     order = np.flatnonzero(small)[np.argsort(-scores[small])]
-    standing = _count_outliers(scores[order])
-    if not standing:
+    n_outliers = _count_outliers(scores[order])
+    if not n_outliers:
         return []
 
     def furthest(distances: Floats) -> float:
         drawn = np.sort(_scores(distances, rows, small)[small])[::-1]
         return float(drawn[_count_outliers(drawn) - 1]) if _count_outliers(drawn) else 0.0
 
-    least = float(scores[order[standing - 1]])
-    chance = exceedance_probability([each.side() for each in fits], codes, furthest, than=least, level=level)
+    lowest = float(scores[order[n_outliers - 1]])
+    chance = exceedance_probability([fitted.side() for fitted in fits], codes, furthest, than=lowest, level=level)
     if chance > level:
         return []
     return [
         InfluentialGroup(
-            name=names[place],
+            name=names[index],
             kind=kind,
-            rows=int(rows[place]),
-            score=float(scores[place]),
-            moved=_mean_change(codes == place, fits),
+            rows=int(rows[index]),
+            score=float(scores[index]),
+            moved=_mean_change(codes == index, fits),
             chance=chance,
         )
-        for place in order[:standing].tolist()
+        for index in order[:n_outliers].tolist()
     ]
 
 
@@ -265,19 +266,19 @@ def _scores(distances: Floats, rows: Ints, small: NDArray[np.bool_]) -> Floats:
 def _mean_change(inside: NDArray[np.bool_], fits: Sequence[_LogisticFit]) -> float:
     """Return the mean change of all probabilities without these rows."""
     changes = []
-    for each in fits:
-        move = np.linalg.solve(each.hessian, each.slopes[inside].sum(axis=0))
-        changes.append(np.abs(each.rows @ move * each.steepness).mean())
+    for fitted in fits:
+        move = np.linalg.solve(fitted.hessian, fitted.slopes[inside].sum(axis=0))
+        changes.append(np.abs(fitted.rows @ move * fitted.steepness).mean())
     return float(np.mean(changes))
 
 
 def _count_outliers(scores: Floats) -> int:
     """Count the leading scores that are high and well apart from the next one."""
-    firsts = [place + 1 for place in range(min(MAX_GROUPS, len(scores) - 1)) if scores[place] >= MIN_SCORE]
-    return max((each for each in firsts if scores[each - 1] >= MIN_RATIO * scores[each]), default=0)
+    firsts = [index + 1 for index in range(min(MAX_GROUPS, len(scores) - 1)) if scores[index] >= MIN_SCORE]
+    return max((count for count in firsts if scores[count - 1] >= MIN_RATIO * scores[count]), default=0)
 
 
 def _one_hot(columns: Sequence[CodedColumn]) -> Floats:
-    parts = [np.eye(len(each.names))[each.codes][:, 1:] for each in columns]
+    parts = [np.eye(len(column.names))[column.codes][:, 1:] for column in columns]
     found: Floats = np.column_stack([np.ones(len(columns[0].codes)), *parts])
     return found

@@ -43,7 +43,7 @@ class CellSums:
 def code_columns(table: pl.DataFrame, names: Sequence[str]) -> list[CodedColumn]:
     """Encode columns with few values by value, and other numbers by quantile; rare values share a code."""
     found = [_code_column(table[name]) for name in names if is_supported(table.schema[name])]
-    return [each for each in found if len(each.names) > 1]
+    return [column for column in found if len(column.names) > 1]
 
 
 def cell_sums(columns: Sequence[CodedColumn], values: dict[str, Floats]) -> Iterator[CellSums]:
@@ -51,7 +51,7 @@ def cell_sums(columns: Sequence[CodedColumn], values: dict[str, Floats]) -> Iter
     for first, second in combinations(columns, 2):
         codes = first.codes * len(second.names) + second.codes
         count = len(first.names) * len(second.names)
-        sums = {name: np.bincount(codes, each, count).astype(np.float64) for name, each in values.items()}
+        sums = {name: np.bincount(codes, column, count).astype(np.float64) for name, column in values.items()}
         sums["rows"] = np.bincount(codes, minlength=count).astype(np.float64)
         yield CellSums(columns=(first, second), codes=codes, sums=sums)
 
@@ -67,10 +67,10 @@ def _code_column(column: pl.Series) -> CodedColumn:
     if column.dtype.is_numeric() and not few:
         return _code_ranges(column.cast(pl.Float64))
     texts = column.cast(pl.String).fill_null("missing")
-    kept = texts.value_counts(sort=True)[name].head(MAX_VALUES)
-    values = [*sorted(kept.to_list()), *([] if few else ["another"])]
-    places = {value: place for place, value in enumerate(values)}
-    codes = texts.replace_strict(places, default=len(values) - 1, return_dtype=pl.Int64).to_numpy()
+    frequent = texts.value_counts(sort=True)[name].head(MAX_VALUES)
+    values = [*sorted(frequent.to_list()), *([] if few else ["another"])]
+    codes_of = {value: code for code, value in enumerate(values)}
+    codes = texts.replace_strict(codes_of, default=len(values) - 1, return_dtype=pl.Int64).to_numpy()
     return CodedColumn(name=name, codes=codes, names=tuple(f"{name}={value}" for value in values))
 
 
@@ -101,7 +101,7 @@ class FlippedCell:
     low: float
 
 
-def flipped_cells(oof: OutOfFold, columns: Sequence[CodedColumn], *, most: int = 5) -> list[FlippedCell]:
+def flipped_cells(oof: OutOfFold, columns: Sequence[CodedColumn], *, max_cells: int = 5) -> list[FlippedCell]:
     """Find the cells where at least MIN_FLIPPED of the labels look flipped, by a bound for all cells together.
 
     The probabilities come from an additive model, which cannot learn a flipped cell. With class probabilities p,
@@ -122,8 +122,8 @@ def flipped_cells(oof: OutOfFold, columns: Sequence[CodedColumn], *, most: int =
     tables = list(cell_sums(columns, values))
     spread, count = _overdispersion(tables)
     z = NormalDist().inv_cdf(1 - ALPHA / max(count, 1))
-    found = [each for table in tables for each in _flipped(table, spread * z, oof)]
-    return _without_overlap(sorted(found, key=lambda each: -each[0].low), len(oof.labels))[:most]
+    found = [item for table in tables for item in _flipped(table, spread * z, oof)]
+    return _without_overlap(sorted(found, key=lambda item: -item[0].low), len(oof.labels))[:max_cells]
 
 
 def _expected_errors(oof: OutOfFold) -> tuple[Floats, Floats, Floats, Floats]:
@@ -138,8 +138,10 @@ def _expected_errors(oof: OutOfFold) -> tuple[Floats, Floats, Floats, Floats]:
 def _overdispersion(tables: Sequence[CellSums]) -> tuple[float, int]:
     """Return the dispersion of cells relative to chance, at least 1, and the number of tested cells."""
     scores = [
-        ((each.sums["missed"] - each.sums["right"]) / np.sqrt(each.sums["variance"] + 1e-12))[_has_enough_rows(each)]
-        for each in tables
+        ((table.sums["missed"] - table.sums["right"]) / np.sqrt(table.sums["variance"] + 1e-12))[
+            _has_enough_rows(table)
+        ]
+        for table in tables
     ]
     values = np.concatenate(scores) if scores else np.zeros(0)
     if not len(values):
@@ -154,9 +156,9 @@ def _has_enough_rows(table: CellSums) -> Bools:
 
 def _flipped(table: CellSums, width: float, oof: OutOfFold) -> list[tuple[FlippedCell, Bools]]:
     """Return the flipped cells of two columns; cells in few groups are left out, since a stormy day looks the same."""
-    room = np.maximum(table.sums["turned"] - table.sums["right"], 1e-9)
-    share = (table.sums["missed"] - table.sums["right"]) / room
-    low = share - width * np.sqrt(table.sums["variance"]) / room
+    range_ = np.maximum(table.sums["turned"] - table.sums["right"], 1e-9)
+    share = (table.sums["missed"] - table.sums["right"]) / range_
+    low = share - width * np.sqrt(table.sums["variance"]) / range_
     found = []
     for cell in np.flatnonzero((table.sums["rows"] >= MIN_CELL_ROWS) & (low >= MIN_FLIPPED)).tolist():
         inside = table.codes == cell
@@ -171,9 +173,9 @@ def _flipped(table: CellSums, width: float, oof: OutOfFold) -> list[tuple[Flippe
 
 def _without_overlap(found: Sequence[tuple[FlippedCell, Bools]], rows: int) -> list[FlippedCell]:
     """Keep each cell whose rows are not mostly those of an earlier one."""
-    told, seen = [], np.zeros(rows, dtype=np.bool_)
+    distinct, seen = [], np.zeros(rows, dtype=np.bool_)
     for cluster, inside in found:
         if (inside & seen).sum() <= cluster.rows / 2:
-            told.append(cluster)
+            distinct.append(cluster)
             seen |= inside
-    return told
+    return distinct

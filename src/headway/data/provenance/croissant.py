@@ -46,9 +46,9 @@ def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) 
     DataError
         If a file has a format that Croissant does not support.
     """
-    strange = next((file for file in files if file.suffix not in FORMATS), None)
-    if strange or not files:
-        what = f"Croissant describes no '{strange.name}'" if strange else "Croissant describes files"
+    unsupported = next((file for file in files if file.suffix not in FORMATS), None)
+    if unsupported or not files:
+        what = f"Croissant does not support '{unsupported.name}'" if unsupported else "Croissant describes files"
         raise DataError(what, where=f"[data] source = '{config.data.name}'", hint="write the table as parquet or csv")
     about, name = config.provenance, config.project.name
     optional = {
@@ -59,7 +59,7 @@ def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) 
         "datePublished": about.published,
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
         "prov:wasDerivedFrom": list(dict.fromkeys([*about.made_from, *_ingredients(dataset)])),
-        "prov:wasGeneratedBy": [f"{each.command} (DVC, stage {each.stage})" for each in _made(dataset)],
+        "prov:wasGeneratedBy": [f"{tracked.command} (DVC, stage {tracked.stage})" for tracked in _made(dataset)],
     }
     fields = [name for name in dataset.table.columns if name not in _dropped(dataset)]
     return {
@@ -77,19 +77,23 @@ def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) 
 
 def _made(dataset: Dataset) -> list[Tracked]:
     """Return the DVC stages whose outputs are unchanged, once each."""
-    made = {(each.record, each.stage): each for each in dataset.tracked if each.command and not each.unlike}
+    made = {
+        (tracked.record, tracked.stage): tracked
+        for tracked in dataset.tracked
+        if tracked.command and not tracked.unlike
+    }
     return list(made.values())
 
 
 def _ingredients(dataset: Dataset) -> list[str]:
     """Return the inputs of unchanged DVC outputs."""
-    return [part.name for each in dataset.tracked if not each.unlike for part in each.made_from]
+    return [part.name for tracked in dataset.tracked if not tracked.unlike for part in tracked.made_from]
 
 
 def _dropped(dataset: Dataset) -> set[str]:
     """Return the columns that `[personal]` dropped."""
-    told = {key.removeprefix("personal."): way for key, way in dataset.provenance.items()}
-    return {name for name, way in told.items() if way == "drop"}
+    actions = {key.removeprefix("personal."): way for key, way in dataset.provenance.items()}
+    return {name for name, way in actions.items() if way == "drop"}
 
 
 def _name(number: int, files: Sequence[Path]) -> str:

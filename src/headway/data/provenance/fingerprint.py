@@ -116,8 +116,8 @@ def _as_texts(column: pl.Series) -> pl.Series:
     if column.dtype == pl.Binary:
         return column.bin.encode("hex")
     if column.dtype.is_nested():
-        whole = column.alias("value").to_frame().select(pl.struct("value").struct.json_encode()).to_series()
-        return whole.set(column.is_null(), None)
+        encoded = column.alias("value").to_frame().select(pl.struct("value").struct.json_encode()).to_series()
+        return encoded.set(column.is_null(), None)
     return column.cast(pl.String)
 
 
@@ -156,8 +156,8 @@ def _time_words(column: CanonicalColumn, values: NDArray[Any], nulls: Bools | No
     """Return microseconds since 1970; the remaining nanoseconds are a second word."""
     if column.scale:
         return [(values.astype(np.int64) * column.scale).view(np.uint64)], nulls
-    whole, rest = np.divmod(values, 1000)
-    return [whole.view(np.uint64), rest.view(np.uint64)], nulls
+    microseconds, rest = np.divmod(values, 1000)
+    return [microseconds.view(np.uint64), rest.view(np.uint64)], nulls
 
 
 def _text_words(_: CanonicalColumn, values: Words, nulls: Bools | None) -> CellWords:
@@ -181,10 +181,10 @@ def _hash_long_texts(texts: pl.Series, views: Words, long: Bools) -> Words:
     unique = those.unique()
     hashes = [hashlib.blake2b(text.encode(), digest_size=12).digest() for text in unique]
     parts = np.frombuffer(b"".join(hashes), dtype="<u4").reshape(-1, 3).astype(np.uint64)
-    places = those.replace_strict(unique, pl.Series(range(len(unique)), dtype=pl.Int64)).to_numpy()
+    indices = those.replace_strict(unique, pl.Series(range(len(unique)), dtype=pl.Int64)).to_numpy()
     found, half = views.copy(), np.uint64(32)
-    found[long, 0] = (views[long, 0] & np.uint64(0xFFFF_FFFF)) | (parts[:, 0] << half)[places]
-    found[long, 1] = (parts[:, 1] | (parts[:, 2] << half))[places]
+    found[long, 0] = (views[long, 0] & np.uint64(0xFFFF_FFFF)) | (parts[:, 0] << half)[indices]
+    found[long, 1] = (parts[:, 1] | (parts[:, 2] << half))[indices]
     return found
 
 
@@ -306,7 +306,7 @@ def canonical_order(columns: Sequence[CanonicalColumn], rows: Words) -> Order:
     tied = np.append(same, False) | np.append(False, same)
     among = order[tied]
     held = [pl.Series(rows[among]), *(series for column in columns for series in _sort_keys(column, among))]
-    frame = pl.DataFrame([series.alias(str(place)) for place, series in enumerate(held)])
+    frame = pl.DataFrame([series.alias(str(index)) for index, series in enumerate(held)])
     order[tied] = among[frame.with_row_index("at").sort(frame.columns)["at"].to_numpy()]
     return order
 
@@ -322,9 +322,9 @@ def _column_bytes(column: CanonicalColumn, order: Order) -> Iterator[bytes | mem
     words, missing = column.cells()
     kind = "missing" if missing is not None and missing.all() else column.kind
     if kind == "missing" or column.texts is None:
-        words = [each for place, each in enumerate(words) if place == 0 or each.any()]
+        words = [word for index, word in enumerate(words) if index == 0 or word.any()]
         yield json.dumps([column.name, kind, len(words)]).encode()
-        yield from (np.ascontiguousarray(each[order], dtype="<u8").data for each in words)
+        yield from (np.ascontiguousarray(word[order], dtype="<u8").data for word in words)
         return
     yield json.dumps([column.name, kind, 1]).encode()
     texts = column.texts.gather(order)

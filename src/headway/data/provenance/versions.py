@@ -41,10 +41,10 @@ def make_version(table: pl.DataFrame, *, name: str) -> DataVersion:
     """Summarize a table as a version."""
     columns = canonical_columns(table)
     found = fingerprint_columns(columns, len(table))
-    least = np.argpartition(found.rows, SAMPLE)[:SAMPLE] if len(table) > SAMPLE else np.arange(len(table))
-    prints = {column.name: _column_print(column, found.columns[column.name], least) for column in columns}
-    whole = columns_digest(columns, len(table))
-    return DataVersion(name=name, digest=whole, columns=prints, rows=found.rows, table=table)
+    sampled = np.argpartition(found.rows, SAMPLE)[:SAMPLE] if len(table) > SAMPLE else np.arange(len(table))
+    prints = {column.name: _column_print(column, found.columns[column.name], sampled) for column in columns}
+    digest = columns_digest(columns, len(table))
+    return DataVersion(name=name, digest=digest, columns=prints, rows=found.rows, table=table)
 
 
 def row_fingerprints(version: DataVersion, names: list[str]) -> Words | None:
@@ -58,17 +58,19 @@ def _column_print(column: CanonicalColumn, cells: str, sample: NDArray[np.intp])
     words, missing = column.cells()
     kind = "missing" if missing is not None and missing.all() else column.kind
     held = sample if missing is None else sample[~missing[sample]]
-    told = ColumnPrint(kind=kind, cells=cells, missing=0 if missing is None else int(missing.sum()), sampled=len(held))
+    summary = ColumnPrint(
+        kind=kind, cells=cells, missing=0 if missing is None else int(missing.sum()), sampled=len(held)
+    )
     if not len(held):
-        return told
+        return summary
     if kind == "text":
-        mixed = sum((each[held] * _SPREAD for each in words), np.zeros(len(held), np.uint64))
+        mixed = sum((word[held] * _SPREAD for word in words), np.zeros(len(held), np.uint64))
         counts = np.bincount((mixed >> np.uint64(58)).astype(np.int64), minlength=BUCKETS)
-        return replace(told, shares=tuple((counts / len(held)).tolist()))
+        return replace(summary, shares=tuple((counts / len(held)).tolist()))
     values = words[0][held].view(np.float64 if kind == "number" else np.int64).astype(np.float64)
     knots = np.quantile(values, np.linspace(0, 1, LEVELS), method="inverted_cdf")
     finite = np.nan_to_num(knots, posinf=np.finfo(float).max, neginf=np.finfo(float).min)
-    return replace(told, knots=tuple(finite.tolist()))
+    return replace(summary, knots=tuple(finite.tolist()))
 
 
 _KS_1_PERCENT = 1.63  # the distance of Kolmogorov and Smirnov that chance passes once in a hundred, by the root of n
@@ -127,7 +129,7 @@ def _ks_distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 def _added_and_removed(before: Words, after: Words) -> tuple[int, int]:
     """Count the rows that occur more often in one version than in the other."""
-    values, place = np.unique(np.concatenate([before, after]), return_inverse=True)
-    had = np.bincount(place[: len(before)], minlength=len(values))
-    has = np.bincount(place[len(before) :], minlength=len(values))
+    values, codes = np.unique(np.concatenate([before, after]), return_inverse=True)
+    had = np.bincount(codes[: len(before)], minlength=len(values))
+    has = np.bincount(codes[len(before) :], minlength=len(values))
     return int(np.maximum(has - had, 0).sum()), int(np.maximum(had - has, 0).sum())

@@ -20,11 +20,11 @@ def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:  # noqa: ARG0
             connection.read_only = True
             return _answer(connection, query)
     except psycopg.Error as error:
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         refused = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
         what = "cannot reach PostgreSQL" if refused else "PostgreSQL refuses the query"
         raise DataError(
-            f"{what}: {said}", where=url if refused else query, hint="[data] source" if refused else "[data] query"
+            f"{what}: {message}", where=url if refused else query, hint="[data] source" if refused else "[data] query"
         ) from error
 
 

@@ -19,8 +19,8 @@ def test_columns_that_are_absent_or_of_another_type_stop_and_unnamed_ones_are_no
     contract = '[columns.gone]\ntype = "text"\n[columns.a]\ntype = "text"\n[columns.b]\ntype = "whole"'
     assert told(held_to(tmp_path, contract, a=[1, 2], b=[1.0, 1.5], new=[1, 1])) == [
         ("stop", "'gone' is absent"),
-        ("stop", "'a' is no text: 2 of 2 rows"),
-        ("stop", "'b' is no whole number: 1 of 2 rows"),
+        ("stop", "'a' is not a text: 2 of 2 rows"),
+        ("stop", "'b' is not an integer: 1 of 2 rows"),
         ("note", "1 column is not in the contract: 'new'"),
     ]
 
@@ -45,7 +45,7 @@ def test_what_opening_makes_of_a_column_is_not_held_to_the_contract_of_its_sourc
     hashed = changed(survey.config, personal=PersonalSection(hash=("name",)))
     yes = changed(hashed, data=changed(survey.config.data, positive="yes"))
     (tmp_path / "contract.toml").write_text(contract + '\n[columns.late]\ntype = "text"')
-    assert told(CheckContext(dataset=survey.dataset, config=hashed)) == [("stop", "'late' is no text: 1 of 1 rows")]
+    assert told(CheckContext(dataset=survey.dataset, config=hashed)) == [("stop", "'late' is not a text: 1 of 1 rows")]
     assert told(CheckContext(dataset=survey.dataset, config=yes)) == []
 
 

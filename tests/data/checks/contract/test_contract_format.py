@@ -11,7 +11,7 @@ def test_texts_of_another_form_or_length_are_shown(tmp_path):
     contract = '[columns.a]\ntype = "text"\npattern = "N\\\\d+"\nlongest = 4'
     form, length = plugin(held_to(tmp_path, contract, a=["N1", "xN1", "N12345"]))
     assert (form.code, form.severity, form.where) == ("D014", "stop", "row 2: xN1")
-    assert form.message == r"'a' is not of the form N\d+: 1 of 3 rows"
+    assert form.message == r"'a' does not match N\d+: 1 of 3 rows"
     assert (length.message, length.where) == ("'a' is longer than 4: 1 of 3 rows", "row 3: N12345")
 
 

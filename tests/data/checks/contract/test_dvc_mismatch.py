@@ -33,7 +33,7 @@ def test_a_file_that_changed_is_told_with_both_mends():
 
 def test_rows_that_nobody_fetched_stop():
     [one] = found(replaced(POINTER, unlike="it is not there", gone=True))
-    assert (one.severity, one.hint) == ("stop", "dvc pull a.csv.dvc, to have what was recorded")
+    assert (one.severity, one.hint) == ("stop", "dvc pull a.csv.dvc, to restore the recorded data")
 
 
 def test_a_record_that_could_not_be_read_never_reads_as_passed():

@@ -30,8 +30,8 @@ def test_labels_that_miss_their_day_are_told_by_the_interval(late, severity):
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (CheckContext(dataset=small()), "answered nobody"),
-        (survey(None, declared_s=0.0), "how long a label takes"),
+        (CheckContext(dataset=small()), "answered no request"),
+        (survey(None, declared_s=0.0), "delay of labels is not declared"),
         (survey(None), "old enough"),
     ],
 )

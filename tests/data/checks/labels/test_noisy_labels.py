@@ -32,7 +32,7 @@ def test_a_number_has_no_wrong_class():
 def test_of_a_target_that_is_chance_it_does_not_judge_and_says_how_much_is_known():
     draw = np.random.default_rng(0)
     dataset = with_column(wide(), late=draw.integers(0, 2, 2000))
-    with pytest.raises(NotApplicable, match=r"the features tell 0\.0% of what there is to know .*, and 20% are needed"):
+    with pytest.raises(NotApplicable, match=r"the features explain 0\.0% of the target .*, and 20% are needed"):
         plugin(CheckContext(dataset=dataset))
 
 

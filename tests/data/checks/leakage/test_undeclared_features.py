@@ -23,5 +23,5 @@ def test_what_callers_send_is_shown_to_be_known_and_the_rest_stays_undecided():
 
     assert message(plugin, served(dataset)) == []
     [finding] = plugin(served(dataset, x3=empty))
-    assert finding.message == "nobody says when 1 of 7 features are known (5 more are shown by requests): x3"
+    assert finding.message == "it is not declared when 1 of 7 features are known (5 more are shown by requests): x3"
     assert plugin(served(dataset, 50))[0].measured == 6.0

@@ -17,8 +17,8 @@ def test_it_says_that_all_rows_are_one_group_or_each_its_own():
     [one] = plugin(CheckContext(dataset=with_column(small(), day=[1] * 400)))
     [each] = plugin(CheckContext(dataset=with_column(small(), day=list(range(400)))))
 
-    assert one.message == "all rows are one group in 'day': no method gives an honest interval below 20"
-    assert each.message == "every one of 400 rows is a group of its own in 'day': groups make no difference"
+    assert one.message == "all rows are one group in 'day': no method gives a valid interval below 20"
+    assert each.message == "each of 400 rows is its own group in 'day': groups make no difference"
 
 
 def test_without_declared_groups_there_is_nothing_to_count():

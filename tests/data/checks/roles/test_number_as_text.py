@@ -14,7 +14,7 @@ def found(values: list[str | None], **roles: object) -> list[Finding]:
 def test_a_column_of_numbers_with_one_word_in_it_is_named_with_its_row():
     [finding] = found(["12.5"] * 299 + ["n/a"] + [" 3 "] * 100)
 
-    assert finding.message == "'wind' is read as text: 1 of its values are no numbers, 99.8% are"
+    assert finding.message == "'wind' is read as strings: 1 of its values are not numbers, 99.8% are"
     assert finding.where == "'n/a' in row 300 of column wind"
     assert finding.hint == '[data] missing = ["n/a"], or correct those values in the source'
     assert (finding.severity, finding.code) == ("warn", "D008")

@@ -9,7 +9,9 @@ def test_a_small_test_says_how_far_the_best_of_its_columns_may_be_noise():
     [finding] = plugin(surveyed(wide(1000)))
 
     assert (finding.severity, finding.where) == ("note", "[split] test")
-    assert "over 200 rows the best of so many of noise correlates with the target by up to 0.14" in (finding.message)
+    assert "over 200 rows the best of as many noise columns correlates with the target by up to 0.14" in (
+        finding.message
+    )
 
 
 def test_rows_that_share_fate_count_as_one():

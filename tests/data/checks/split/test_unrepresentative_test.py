@@ -18,7 +18,7 @@ def test_a_test_of_others_is_a_warning_that_names_the_columns():
     [finding] = plugin(served(LONG, 6000, x4=LONG.table["x4"] * 3.0))
 
     assert (finding.severity, finding.where, finding.limit) == ("warn", "[split] test", 0.05)
-    assert finding.message.startswith("1,200 rows of the test are not of the world of 6,000 requests; most of all x4")
+    assert finding.message.startswith("1,200 test rows differ in distribution from 6,000 requests; most of all x4")
 
 
 def test_rows_without_a_time_are_compared_by_their_groups():
@@ -32,7 +32,7 @@ def test_without_a_test_or_groups_enough_it_cannot_judge():
         plugin(CheckContext(dataset=LONG))
     with pytest.raises(NotApplicable, match="too few to show a change"):
         plugin(served(LONG, 120))
-    with pytest.raises(NotApplicable, match="asked 0 rows"):
+    with pytest.raises(NotApplicable, match="the log has 0 requests"):
         plugin(surveyed(LONG))
     with pytest.raises(NotApplicable, match="no feature of the table"):
         plugin(served(with_column(wide(6000, ignore=tuple(f"x{each}" for each in range(6))), carrier=CODES), 6000))

@@ -23,7 +23,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     if contract is None:
         file = survey.config.data.contract
         raise NotApplicable(
-            f"there is no {file}: types, ranges, values, keys and relations are held to nothing",
+            f"there is no {file}: types, ranges, values, keys and relations are not checked",
             hint="headway contract discover",
         )
     return [*contract_findings(survey, "D010"), *uncovered_columns(contract, survey)]

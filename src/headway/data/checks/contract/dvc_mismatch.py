@@ -21,26 +21,26 @@ def plugin(survey: CheckContext) -> list[Finding]:
     NotApplicable
         If none of the DVC records can be read.
     """
-    told = survey.dataset.tracked
-    unread = [each for each in told if each.unread]
-    if unread and len(unread) == len(told):
-        raise NotApplicable(f"what DVC says of {unread[0].path} is not known: {unread[0]}")
-    return [*(_differs(each) for each in told if each.unlike), *map(_unread, unread)]
+    files = survey.dataset.tracked
+    unread = [tracked for tracked in files if tracked.unread]
+    if unread and len(unread) == len(files):
+        raise NotApplicable(f"the DVC record of {unread[0].path} cannot be read: {unread[0]}")
+    return [*(_differs(tracked) for tracked in files if tracked.unlike), *map(_unread, unread)]
 
 
-def _differs(each: Tracked) -> Finding:
-    target = each.record.replace(LOCK, f"{PIPELINE}:{each.stage}") if each.stage else each.record
-    pull = f"dvc pull {target}, to have what was recorded"
+def _differs(tracked: Tracked) -> Finding:
+    target = tracked.record.replace(LOCK, f"{PIPELINE}:{tracked.stage}") if tracked.stage else tracked.record
+    pull = f"dvc pull {target}, to restore the recorded data"
     return Finding(
         code="D066",
-        severity="stop" if each.gone else "warn",
-        message=f"{each.path} is not what DVC recorded: {each.unlike}; {target} has {each.digest or 'no digest'}",
-        where=each.path,
-        hint=pull if each.gone else f"{pull}; or dvc commit {target}, to record what is here",
+        severity="stop" if tracked.gone else "warn",
+        message=f"{tracked.path} is not what DVC recorded: {tracked.unlike}; {target} has {tracked.digest or 'no digest'}",
+        where=tracked.path,
+        hint=pull if tracked.gone else f"{pull}; or dvc commit {target}, to record the current data",
     )
 
 
-def _unread(each: Tracked) -> Finding:
+def _unread(tracked: Tracked) -> Finding:
     return Finding(
-        code="D066", severity="undecided", message=f"nobody knows what DVC recorded: {each}", where=each.path
+        code="D066", severity="undecided", message=f"the DVC record cannot be read: {tracked}", where=tracked.path
     )

@@ -29,12 +29,12 @@ def plugin(survey: CheckContext) -> list[Finding]:
         Finding(
             code="D041",
             severity="warn",
-            message=f"{each.pure:,} of the {each.rows:,} rows with {each.name} are labelled '{each.label}'; of those that"
-            f" should have another label at least {each.low:.0%} were moved",
-            where=each.name,
-            measured=each.low,
+            message=f"{trigger.pure:,} of the {trigger.rows:,} rows with {trigger.name} are labelled '{trigger.label}'; of those that"
+            f" should have another label at least {trigger.low:.0%} were moved",
+            where=trigger.name,
+            measured=trigger.low,
             limit=MIN_MOVED,
-            hint="look where these rows came from; if nobody knows, leave them out and release nothing that saw them",
+            hint="find out where these rows came from; if that is unknown, remove them and release no model trained on them",
         )
-        for each in find_triggers(oof, dataset.table[oof.rows].select(dataset.features), fit)
+        for trigger in find_triggers(oof, dataset.table[oof.rows].select(dataset.features), fit)
     ]

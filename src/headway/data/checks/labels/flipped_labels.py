@@ -24,12 +24,12 @@ def plugin(survey: CheckContext) -> list[Finding]:
         Finding(
             code="D040",
             severity="warn",
-            message=f"at least {each.low:.0%} (about {each.turned:.0%}) of the labels of the {each.rows:,} rows with"
-            f" {each.name} stand against what either says on its own",
-            where=each.name,
-            measured=each.low,
+            message=f"at least {cell.low:.0%} (about {cell.turned:.0%}) of the labels of the {cell.rows:,} rows with"
+            f" {cell.name} contradict what either value predicts on its own",
+            where=cell.name,
+            measured=cell.low,
             limit=MIN_FLIPPED,
-            hint="look where these rows came from, and leave them out until somebody vouches for their labels",
+            hint="find out where these rows came from, and remove them until their labels are verified",
         )
-        for each in flipped_cells(oof, columns)
+        for cell in flipped_cells(oof, columns)
     ]

@@ -38,13 +38,13 @@ def plugin(survey: CheckContext) -> list[Finding]:
         Finding(
             code="D042",
             severity="warn",
-            message=f"without the {each.rows:,} rows of {each.kind} {each.name} ({each.rows / len(table):.1%}) a model"
-            f" says {each.moved:.2%} else of every row: {each.score:.1f} deviations beyond its like, where clean labels"
-            f" have one so far in {each.chance:.1%} of tables at most",
-            where=f"{each.kind} = {each.name}",
-            measured=each.score,
+            message=f"without the {group.rows:,} rows of {group.kind} {group.name} ({group.rows / len(table):.1%}) a model"
+            f" says {group.moved:.2%} else of every row: {group.score:.1f} deviations beyond its like, where clean labels"
+            f" have one so far in {group.chance:.1%} of tables at most",
+            where=f"{group.kind} = {group.name}",
+            measured=group.score,
             limit=MIN_SCORE,
-            hint="look who labelled these rows, and judge a model without them: headway optimize",
+            hint="find out who labeled these rows, and compare with a model trained without them",
         )
-        for each in found
+        for group in found
     ]

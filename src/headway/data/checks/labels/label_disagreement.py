@@ -24,7 +24,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     """
     dataset = survey.dataset
     if dataset.roles.task not in ("binary", "multiclass"):
-        raise NotApplicable(f"labels of task '{dataset.roles.task}' are no classes, so none contradicts another")
+        raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so labels cannot contradict each other")
     agreement = survey.labeling.agreement()
     alpha = agreement.find("agreement.krippendorff") if agreement else None
     found = _contradictions(survey)
@@ -65,6 +65,6 @@ def _contradictions(survey: CheckContext) -> list[Finding]:
             f" their twins ({share:.1%}): no model can be right about both",
             where=f"column {target}",
             measured=share,
-            hint="headway labels suspects, or a feature that tells such rows apart",
+            hint="headway labels suspects, or add a feature that separates such rows",
         )
     ]

@@ -17,9 +17,11 @@ def plugin(survey: CheckContext) -> list[Finding]:
     """
     delays = survey.labeling.delays()
     if delays is None:
-        raise NotApplicable("the live release answered nobody whose label could come", hint="headway serve NAME@live")
+        raise NotApplicable(
+            "the live release has answered no request that can get a label", hint="headway serve NAME@live"
+        )
     if not delays.declared_s:
-        raise NotApplicable("nobody says how long a label takes", hint='[data] label_delay = "1d"')
+        raise NotApplicable("the delay of labels is not declared", hint='[data] label_delay = "1d"')
     if delays.late is None:
         raise NotApplicable("no request is old enough for its label")
     late = delays.late

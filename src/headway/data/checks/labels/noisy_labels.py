@@ -12,8 +12,8 @@ from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, out_of_fo
 
 CODES = ("D035",)
 LIMIT = 0.05
-TELLS = 0.2
-"""Share of what there is to know of the classes that a model must know before its surprise counts as an error."""
+MIN_EXPLAINED = 0.2
+"""Smallest pseudo R squared with which a surprising label counts as an error."""
 
 
 def plugin(survey: CheckContext) -> list[Finding]:
@@ -28,11 +28,11 @@ def plugin(survey: CheckContext) -> list[Finding]:
         labels then look like wrong ones.
     """
     oof = out_of_fold(survey.dataset, rows=SCREENING_ROWS)
-    if (told := _told(oof)) < TELLS:
+    if (explained := _explained(oof)) < MIN_EXPLAINED:
         raise NotApplicable(
-            f"the features tell {max(0.0, told):.1%} of what there is to know of the target, and {TELLS:.0%} are needed"
-            " to tell a wrong label from one that nobody could foresee",
-            hint="features that tell more; headway labels suspects ranks labels all the same",
+            f"the features explain {max(0.0, explained):.1%} of the target (pseudo R squared), and {MIN_EXPLAINED:.0%} are needed"
+            " to separate wrong labels from unpredictable ones",
+            hint="add better features; headway labels suspects still ranks the labels",
         )
     noise, rows = estimate_noise(oof), len(oof.labels)
     share = noise.count / rows
@@ -58,7 +58,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     ]
 
 
-def _told(oof: OutOfFold) -> float:
+def _explained(oof: OutOfFold) -> float:
     """Return McFadden's pseudo R squared of the predictions: at most 1, negative if worse than the class shares."""
     counts = np.bincount(oof.labels, minlength=len(oof.classes))
     shares = counts[counts > 0] / counts.sum()

@@ -38,9 +38,9 @@ def plugin(survey: CheckContext) -> list[Finding]:
 
 
 def _decision(dataset: Dataset) -> pl.Series:
-    said = _BEFORE.match(dataset.roles.decision)
-    if said and said[3] in dataset.table.columns and dataset.table.schema[said[3]] == pl.Datetime:
-        return dataset.table[said[3]].dt.offset_by(f"-{said[1]}{said[2]}")
+    match = _BEFORE.match(dataset.roles.decision)
+    if match and match[3] in dataset.table.columns and dataset.table.schema[match[3]] == pl.Datetime:
+        return dataset.table[match[3]].dt.offset_by(f"-{match[1]}{match[2]}")
     return _read(dataset.table[dataset.roles.time])
 
 
@@ -57,7 +57,7 @@ def _finding(name: str, known: pl.Series, decision: pl.Series) -> Finding:
     message = (
         f"'{name}' came later than the decision in {late:,} of {len(known):,} rows ({share:.1%}), by '{known.name}'"
     )
-    unlike = f"'{known.name}' is {known.dtype}, and the decision {decision.dtype}: nobody can say which is later"
+    unlike = f"'{known.name}' is {known.dtype}, and the decision {decision.dtype}: the two cannot be compared"
     return Finding(
         code="D025",
         severity="undecided" if not comparable else "stop" if share > LIMIT else "warn",

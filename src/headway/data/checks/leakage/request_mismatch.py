@@ -31,24 +31,22 @@ def plugin(survey: CheckContext) -> list[Finding]:
     the detector is significant at 5 % over all features and the distributions differ by more than 0.1 (triangular
     discrimination). If the detector cannot judge, a note says why.
     """
-    asked = request_rows(survey)
-    hard = [each for name in survey.dataset.features if (each := _hard(survey, name, asked))]
-    told = {finding.where for finding in hard}
+    requests = request_rows(survey)
+    hard = [moved for name in survey.dataset.features if (moved := _absence(survey, name, requests))]
+    reported = {finding.where for finding in hard}
     try:
-        return hard + [each for each in _unlike(survey, asked) if each.where not in told]
+        return hard + [moved for moved in _shifted_features(survey, requests) if moved.where not in reported]
     except NotApplicable as reason:
-        message = f"whether {len(asked):,} requests have the values of the table cannot be told: {reason.what}"
+        message = f"{len(requests):,} requests cannot be compared with the values of the table: {reason.what}"
         return [*hard, Finding(code="D026", severity="note", message=message, where="requests", hint=reason.hint)]
 
 
-def _hard(survey: CheckContext, name: str, asked: pl.DataFrame) -> Finding | None:
+def _absence(survey: CheckContext, name: str, requests: pl.DataFrame) -> Finding | None:
     """Return a finding if a feature is absent from requests or never filled in them."""
-    dataset, count = survey.dataset, len(asked)
+    dataset, count = survey.dataset, len(requests)
     declared = name in dataset.roles.known
-    if name not in asked.columns:
-        message = (
-            f"'{name}' is in none of {count:,} requests: no live model reads it, so nobody showed that it can be had"
-        )
+    if name not in requests.columns:
+        message = f"'{name}' is in none of {count:,} requests: no live model reads it, so its availability is unproven"
         return Finding(
             code="D026",
             severity="note" if declared else "warn",
@@ -59,7 +57,7 @@ def _hard(survey: CheckContext, name: str, asked: pl.DataFrame) -> Finding | Non
             hint=f'{known_line(name, "outcome")} (or "request" if callers can send it)',
         )
     in_table = filled_share(dataset.table[name])
-    if in_table <= FILLED or filled_share(asked[name]):
+    if in_table <= FILLED or filled_share(requests[name]):
         return None
     return Finding(
         code="D026",
@@ -72,21 +70,21 @@ def _hard(survey: CheckContext, name: str, asked: pl.DataFrame) -> Finding | Non
     )
 
 
-def _unlike(survey: CheckContext, asked: pl.DataFrame) -> list[Finding]:
+def _shifted_features(survey: CheckContext, requests: pl.DataFrame) -> list[Finding]:
     """Return a finding per feature whose distribution differs between training rows and requests."""
     learned = training_rows(survey)
-    drift = compare_with_requests(survey, learned, asked)
+    drift = compare_with_requests(survey, learned, requests)
     far = feature_distances(drift)
     return [
         Finding(
             code="D026",
             severity="warn",
-            message=f"'{name}' has other values in {len(asked):,} requests than in {len(learned.table):,} rows learned "
+            message=f"'{name}' has other values in {len(requests):,} requests than in {len(learned.table):,} rows learned "
             f"from: shares are {far[name]:.2f} apart, at a chance of {ALPHA:.0%} over all features",
             where=f"column {name}",
             measured=far[name],
             limit=FAR,
-            hint="repair the source that changed, or train anew where the world did: headway watch tells since when",
+            hint="repair the changed source, or retrain if the population changed; headway watch shows since when",
         )
         for name in drifted_features(drift)
         if far[name] > FAR

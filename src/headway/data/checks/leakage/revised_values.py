@@ -45,7 +45,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     rows = _come_since(both, target)
     if len(rows) < FEWEST:
         raise NotApplicable(f"{len(rows)} rows are in the table and in its snapshot; {FEWEST} are needed")
-    return [each for name in names if (each := _finding(rows, name, declared=name in dataset.roles.known))]
+    return [finding for name in names if (finding := _finding(rows, name, declared=name in dataset.roles.known))]
 
 
 def _expect_key(table: pl.DataFrame, key: str) -> None:
@@ -73,7 +73,9 @@ def _come_since(both: pl.DataFrame, target: str) -> pl.DataFrame:
 def _finding(rows: pl.DataFrame, name: str, *, declared: bool) -> Finding | None:
     now, then = rows[name], rows[_THEN + name]
     kind = pl.Float64 if now.dtype.is_numeric() and then.dtype.is_numeric() else pl.String
-    now, then = (each.cast(kind).fill_nan(None) if kind == pl.Float64 else each.cast(kind) for each in (now, then))
+    now, then = (
+        series.cast(kind).fill_nan(None) if kind == pl.Float64 else series.cast(kind) for series in (now, then)
+    )
     other = now.ne_missing(then)
     count, late = int(other.sum()), int((then.is_null() & now.is_not_null()).sum())
     if not count:
@@ -83,7 +85,7 @@ def _finding(rows: pl.DataFrame, name: str, *, declared: bool) -> Finding | None
         code="D033",
         severity="note" if share <= LIMIT else "warn" if declared else "stop",
         message=f"'{name}' changed in {count:,} of {len(rows):,} rows ({share:.1%}) since the snapshot: "
-        f"{late:,} were filled, {count - late:,} set anew",
+        f"{late:,} were filled, {count - late:,} changed",
         where=f"column {name}",
         measured=share,
         limit=LIMIT,

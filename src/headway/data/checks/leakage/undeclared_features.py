@@ -31,7 +31,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
         Finding(
             code="D005",
             severity="undecided",
-            message=f"nobody says when {len(unknown)} of {len(dataset.features)} features are known{proven}: "
+            message=f"it is not declared when {len(unknown)} of {len(dataset.features)} features are known{proven}: "
             + _named(unknown),
             where="[data.known]",
             measured=float(len(unknown)),
@@ -50,12 +50,14 @@ def _named(names: list[str]) -> str:
 def _shown(survey: CheckContext, names: list[str]) -> list[str]:
     """Return the features that callers send."""
     try:
-        asked = request_rows(survey) if names else None
+        requests = request_rows(survey) if names else None
     except NotApplicable:
         return []
-    if asked is None:
+    if requests is None:
         return []
     table = survey.dataset.table
     return [
-        name for name in names if name in asked.columns and filled_share(asked[name]) > LESS * filled_share(table[name])
+        name
+        for name in names
+        if name in requests.columns and filled_share(requests[name]) > LESS * filled_share(table[name])
     ]

@@ -19,7 +19,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     if not absent.any():
         return []
     share = int(absent.sum()) / len(absent)
-    message = f"{absent.sum():,} of {len(absent):,} rows ({share:.1%}) have no outcome; quality says nothing about them"
+    message = f"{absent.sum():,} of {len(absent):,} rows ({share:.1%}) have no outcome; metrics do not cover them"
     return [
         Finding(
             code="D004",
@@ -28,7 +28,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
             where=f"column {dataset.roles.target}",
             measured=share,
             limit=LIMIT,
-            hint="decide what the model should say of such rows, and tell its users",
+            hint="decide what the model should predict for such rows, and document it",
         )
     ]
 

@@ -23,15 +23,15 @@ def plugin(survey: CheckContext) -> list[Finding]:
     """
     section, table = survey.config.personal, survey.dataset.table
     texts = (column for column in table.iter_columns() if column.dtype in (pl.String, pl.Categorical, pl.Enum))
-    asked = {each.name: unique_values(each) for each in texts if each.name not in {*section.keep, *section.hash}}
-    may = {name: values.filter(values.str.contains(MAY_BE_NAME)) for name, values in asked.items()}
+    unique = {each.name: unique_values(each) for each in texts if each.name not in {*section.keep, *section.hash}}
+    may = {name: values.filter(values.str.contains(MAY_BE_NAME)) for name, values in unique.items()}
     if not any(map(len, may.values())):
         return []
     try:
         find = name_finder()
     except PluginError as error:
         raise NotApplicable(error.what, hint=error.hint) from error
-    found = (_finding(name, some, find, looked_at=len(asked[name])) for name, some in may.items())
+    found = (_finding(name, some, find, looked_at=len(unique[name])) for name, some in may.items())
     return [each for each in found if each is not None]
 
 

@@ -18,7 +18,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     """
     section = survey.config.personal
     found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})
-    return [_finding(each) for each in found if each.is_the_column and each.kind not in section.keep]
+    return [_finding(match) for match in found if match.is_the_column and match.kind not in section.keep]
 
 
 def _finding(found: PersonalData) -> Finding:

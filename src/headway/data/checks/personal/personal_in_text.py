@@ -16,17 +16,17 @@ def plugin(survey: CheckContext) -> list[Finding]:
     """Return one undecided finding per column with the counts by kind."""
     section = survey.config.personal
     found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})
-    some = [each for each in found if not each.is_the_column and each.kind not in section.keep]
-    return [_finding(column, list(each)) for column, each in groupby(some, key=lambda each: each.column)]
+    some = [match for match in found if not match.is_the_column and match.kind not in section.keep]
+    return [_finding(column, list(match)) for column, match in groupby(some, key=lambda match: match.column)]
 
 
 def _finding(column: str, found: Iterable[PersonalData]) -> Finding:
-    kinds = sorted(found, key=lambda each: -each.values)
-    told = ", ".join(f"{each.kind} in {each.values:,} (such as {each.like})" for each in kinds)
+    kinds = sorted(found, key=lambda match: -match.values)
+    listed = ", ".join(f"{match.kind} in {match.values:,} (such as {match.like})" for match in kinds)
     return Finding(
         code="D051",
         severity="undecided",
-        message=f"'{column}' holds personal data in some of its {kinds[0].looked_at:,} values: {told}",
+        message=f"'{column}' holds personal data in some of its {kinds[0].looked_at:,} values: {listed}",
         where=f"column {column}",
         measured=kinds[0].values / kinds[0].looked_at,
         limit=0.0,

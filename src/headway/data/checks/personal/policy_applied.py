@@ -22,7 +22,7 @@ def _finding(survey: CheckContext, column: str, way: str) -> Finding:
     )
     if way == "keep":
         found = find_personal_data(survey.dataset.table.select(column))
-        kinds = ", ".join(f"{each.kind} in {each.values:,} of {each.looked_at:,} values" for each in found)
+        kinds = ", ".join(f"{match.kind} in {match.values:,} of {match.looked_at:,} values" for match in found)
         message = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
     return Finding(
         code="D052",

@@ -24,29 +24,32 @@ def plugin(survey: CheckContext) -> list[Finding]:
     NotApplicable
         If data is stored and no limit is declared.
     """
-    state, said = survey.config.state, survey.config.personal.retention
-    kept = {path: segments.written_ns(path) for path in traffic.all_segments(state)}
-    kept |= {path: quarantined.written_ns(path) for path in quarantined.files(state)}
-    if not kept:
+    state, limit_text = survey.config.state, survey.config.personal.retention
+    written = {path: segments.written_ns(path) for path in traffic.all_segments(state)}
+    written |= {path: quarantined.written_ns(path) for path in quarantined.files(state)}
+    if not written:
         return []
-    if not said:
+    if not limit_text:
         raise NotApplicable(
-            "nobody said how long log, labels and rows in quarantine are kept", hint='[personal] retention = "90d"'
+            "no retention is declared for log, labels and quarantined rows", hint='[personal] retention = "90d"'
         )
-    limit, now = parse_duration(said).total_seconds(), time.time()
-    old = [path for path, written in kept.items() if now - written / 1e9 > limit]
-    places = groupby(old, key=lambda path: "/".join(path.relative_to(state).parts[:2]))
-    return [_finding(place, [kept[path] for path in paths], said, now=now, limit_s=limit) for place, paths in places]
+    limit, now = parse_duration(limit_text).total_seconds(), time.time()
+    old = [path for path, written in written.items() if now - written / 1e9 > limit]
+    folders = groupby(old, key=lambda path: "/".join(path.relative_to(state).parts[:2]))
+    return [
+        _finding(folder, [written[path] for path in paths], limit_text, now=now, limit_s=limit)
+        for folder, paths in folders
+    ]
 
 
-def _finding(place: str, old: list[int], said: str, *, now: float, limit_s: float) -> Finding:
+def _finding(folder: str, old: list[int], limit_text: str, *, now: float, limit_s: float) -> Finding:
     oldest = min(old) / 1e9
     since = datetime.fromtimestamp(oldest, UTC).date()
     return Finding(
         code="D053",
         severity="warn",
-        message=f"{place} has {len(old):,} files older than {said}, the oldest of {since}",
-        where=place,
+        message=f"{folder} has {len(old):,} files older than {limit_text}, the oldest of {since}",
+        where=folder,
         measured=(now - oldest) / DAY_S,
         limit=limit_s / DAY_S,
         hint="headway erase",

@@ -39,8 +39,8 @@ def plugin(survey: CheckContext) -> list[Finding]:
     few = {name: of for name, (of, _) in held_out.items() if of < FEWEST}
     parts = {name: _of(survey, name, rarest) for name in survey.periods}
     shares = ", ".join(f"{name} {of / max(1, among):.1%} of {among:,}" for name, (of, among) in parts.items())
-    least = min(few.values(), default=0)
-    half = f"; a recall from {least} rows is known to {_half(least):.0%} at best" if few else ""
+    fewest = min(few.values(), default=0)
+    half = f"; a recall from {fewest} rows is known to {_half(fewest):.0%} at best" if few else ""
     named = dataset.roles.classes[int(rarest)] if dataset.roles.classes else f"{rarest:g}"
     return [
         Finding(

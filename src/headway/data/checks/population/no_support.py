@@ -60,16 +60,18 @@ def plugin(survey: CheckContext) -> list[Finding]:
         raise NotApplicable("no feature is both in the table and served")
     days = _days(survey, rows)
     found = [
-        each
-        for each in _regions(columns, len(learned.table), len(rows))
-        if len(np.unique(days[each.rows])) >= FEWEST_DAYS
+        region
+        for region in _regions(columns, len(learned.table), len(rows))
+        if len(np.unique(days[region.rows])) >= FEWEST_DAYS
     ]
     if not found:
         return []
-    found.sort(key=lambda each: -int(each.rows.sum()))
-    within = np.any([each.rows for each in found], axis=0)
+    found.sort(key=lambda region: -int(region.rows.sum()))
+    within = np.any([region.rows for region in found], axis=0)
     share = float(within.mean())
-    named = [f"{each.message} ({int(each.rows.sum()):,} served, {each.learned:,} learned)" for each in found[:NAMED]]
+    named = [
+        f"{region.message} ({int(region.rows.sum()):,} served, {region.learned:,} learned)" for region in found[:NAMED]
+    ]
     more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
     return [
         Finding(
@@ -98,15 +100,15 @@ def _read(learned: Dataset, rows: pl.DataFrame) -> list[str]:
 def _column(name: str, learned: pl.Series, served: pl.Series) -> _Column:
     if learned.dtype.is_numeric():
         return _numbers(name, learned, served)
-    texts = [each.cast(pl.String).fill_null("missing") for each in (learned, served)]
+    texts = [series.cast(pl.String).fill_null("missing") for series in (learned, served)]
     values = pl.concat(texts).unique().sort()
-    codes = [each.cast(pl.Enum(values)).to_physical().cast(pl.Int64).to_numpy() for each in texts]
+    codes = [series.cast(pl.Enum(values)).to_physical().cast(pl.Int64).to_numpy() for series in texts]
     return _Column(name=name, labels=[f"{name} {value}" for value in values], learned=codes[0], served=codes[1])
 
 
 def _numbers(name: str, learned: pl.Series, served: pl.Series) -> _Column:
     """Bin by eighths of a sample, with one bin below the training minimum and one above the maximum."""
-    one, two = (each.cast(pl.Float64).fill_null(float("nan")).to_numpy() for each in (learned, served))
+    one, two = (series.cast(pl.Float64).fill_null(float("nan")).to_numpy() for series in (learned, served))
     known = one[~np.isnan(one)]
     if not len(known):
         known = np.zeros(1)
@@ -116,14 +118,16 @@ def _numbers(name: str, learned: pl.Series, served: pl.Series) -> _Column:
     ends = [f"{edge:.6g}" for edge in edges]
     between = [f"{name} {low} to {high}" for low, high in pairwise(ends)]
     labels = [f"{name} below {ends[0]}", *between, f"{name} above {known.max():.6g}", f"{name} missing"]
-    codes = [np.where(np.isnan(each), len(labels) - 1, np.searchsorted(edges, each, "right")) for each in (one, two)]
+    codes = [
+        np.where(np.isnan(series), len(labels) - 1, np.searchsorted(edges, series, "right")) for series in (one, two)
+    ]
     return _Column(name=name, labels=labels, learned=codes[0], served=codes[1])
 
 
 def _days(survey: CheckContext, rows: pl.DataFrame) -> Codes:
     """Return the day or group of each served row, or its own number if there is neither."""
     roles = survey.dataset.roles
-    name = next((each for each in (ASKED_AT, roles.time, roles.groups) if each and each in rows.columns), "")
+    name = next((role for role in (ASKED_AT, roles.time, roles.groups) if role and role in rows.columns), "")
     if not name:
         return np.arange(len(rows))
     column = rows[name].cast(pl.Date) if rows.schema[name].is_temporal() else rows[name]
@@ -134,16 +138,16 @@ def _regions(columns: list[_Column], n_learned: int, n_served: int) -> Iterator[
     """Yield bins without support, then pairs of supported bins without support."""
     fewest = max(FEWEST, EXPECTED * n_served / max(1, n_learned))
     supported: dict[str, NDArray[np.bool_]] = {}
-    for each in columns:
-        size = len(each.labels)
-        learned, served = np.bincount(each.learned, minlength=size), np.bincount(each.served, minlength=size)
-        supported[each.name] = learned >= HARDLY
+    for column in columns:
+        size = len(column.labels)
+        learned, served = np.bincount(column.learned, minlength=size), np.bincount(column.served, minlength=size)
+        supported[column.name] = learned >= HARDLY
         for bin in np.flatnonzero((learned < HARDLY) & (served >= fewest)):
-            yield _Region(message=each.labels[bin], rows=each.served == bin, learned=int(learned[bin]))
+            yield _Region(message=column.labels[bin], rows=column.served == bin, learned=int(learned[bin]))
     for one, two in combinations(columns, 2):
         size = len(two.labels)
         cells = [a * size + b for a, b in ((one.learned, two.learned), (one.served, two.served))]
-        learned, served = (np.bincount(each, minlength=len(one.labels) * size) for each in cells)
+        learned, served = (np.bincount(column, minlength=len(one.labels) * size) for column in cells)
         alone = np.outer(supported[one.name], supported[two.name]).ravel()
         for cell in np.flatnonzero((learned < HARDLY) & (served >= fewest) & alone):
             message = f"{one.labels[cell // size]} and {two.labels[cell % size]}"

@@ -18,11 +18,11 @@ def plugin(survey: CheckContext) -> list[Finding]:
         raise NotApplicable("no groups are declared: every row counts as independent", hint='[data] groups = "COLUMN"')
     count, rows = dataset.table[column].n_unique(), len(dataset.table)
     if count < LIMIT:
-        message = f"{_groups(count)} in '{column}': no method gives an honest interval below {LIMIT}"
+        message = f"{_groups(count)} in '{column}': no method gives a valid interval below {LIMIT}"
         return [_finding(column, count, message, "collect more groups, or choose a finer column under [data] groups")]
     if count == rows:
-        message = f"every one of {rows:,} rows is a group of its own in '{column}': groups make no difference"
-        hint = "[data] groups: a column that rows which share fate have in common, such as the day; or leave it out"
+        message = f"each of {rows:,} rows is its own group in '{column}': groups make no difference"
+        hint = "[data] groups = a column that dependent rows share, such as the day; or remove it"
         return [_finding(column, count, message, hint)]
     return []
 

@@ -33,7 +33,7 @@ def _mixed(column: pl.Series) -> list[Finding]:
         Finding(
             code="D008",
             severity="warn",
-            message=f"'{column.name}' is read as text: {others:,} of its values are no numbers, {share:.1%} are",
+            message=f"'{column.name}' is read as strings: {others:,} of its values are not numbers, {share:.1%} are",
             where=f"{column[row]!r} in row {row + 1} of column {column.name}",
             measured=share,
             limit=LIMIT,

@@ -31,7 +31,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
         hint = f'[data] positive = "{values[1]}"' if len(values) == 2 else '[data] task = "multiclass" or "regression"'
         return [_finding(name, len(values), message, hint)]
     classes = known.cast(pl.Float64, strict=False).unique().sort().to_list()
-    if task == "multiclass" and classes != [float(place) for place in range(len(classes))]:
+    if task == "multiclass" and classes != [float(index) for index in range(len(classes))]:
         message = f"'{name}' has {len(values):,} classes that are not numbered 0 to {len(values) - 1}: {shown}"
         listed = ", ".join(f'"{value}"' for value in sorted(values)[:SHOWN])
         return [

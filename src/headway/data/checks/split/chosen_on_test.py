@@ -31,11 +31,11 @@ def plugin(survey: CheckContext) -> list[Finding]:
         Finding(
             code="D022",
             severity="note",
-            message=f"if anybody chose among the {columns} columns by looking at the test, its figures flatter: "
-            f"over {count:,} {what} the best of so many of noise correlates with the target by up to {best:.2f}",
+            message=f"if the {columns} columns were selected on the test, its metrics are optimistic: "
+            f"over {count:,} {what} the best of as many noise columns correlates with the target by up to {best:.2f}",
             where="[split] test",
             measured=best,
             limit=LIMIT,
-            hint="nothing, if nobody did; else choose on train and validation, and wait for a test that nobody looked at",
+            hint="none if they were not; else select on train and validation, and evaluate on a new test",
         )
     ]

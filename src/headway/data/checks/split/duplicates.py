@@ -12,5 +12,5 @@ CODES = ("D023",)
 def plugin(survey: CheckContext) -> list[Finding]:
     """Return at most one finding; above 1 % of the test it is a warning if the outcomes agree too."""
     learned, test = train_and_test_features(survey)
-    equal = match_rows(*([row_hashes(each.table.select(learned.features))] for each in (learned, test)))
+    equal = match_rows(*([row_hashes(dataset.table.select(learned.features))] for dataset in (learned, test)))
     return copy_findings(count_copies(learned, test, equal), code="D023", how="equal in every feature")

@@ -39,7 +39,7 @@ def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
     """Return the columns whose own, non-integer mean appears in more than 0.1 % of the rows."""
     means = _row(table, [pl.col(name).mean() for name in names])
     near = [(pl.col(name) - mean).abs() <= SAME * abs(mean) for name, mean in zip(names, means, strict=True)]
-    counts = _row(table, [each.sum().alias(name) for name, each in zip(names, near, strict=True)])
+    counts = _row(table, [match.sum().alias(name) for name, match in zip(names, near, strict=True)])
     often = (counts >= FEWEST_FILLED) & (counts > FILLED * len(table))
     broken = np.abs(means - np.round(means)) > SAME * np.abs(means)
     return {name for name, found in zip(names, often & broken, strict=True) if found}
@@ -48,8 +48,8 @@ def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
 def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
     """Return the columns that hold the target's mean over these rows for each value of a string column."""
     target, table = pl.col(dataset.roles.target).cast(pl.Float64), dataset.table
-    whole, *own = _row(table, [target.mean(), *(pl.col(name).mean() for name in names)])
-    names = [name for name, mean in zip(names, own, strict=True) if abs(mean - whole) < NEAR_MEAN * abs(whole)]
+    overall, *own = _row(table, [target.mean(), *(pl.col(name).mean() for name in names)])
+    names = [name for name, mean in zip(names, own, strict=True) if abs(mean - overall) < NEAR_MEAN * abs(overall)]
     texts = [name for name in dataset.features if table.schema[name] in (pl.String, pl.Categorical, pl.Enum)]
     found: set[str] = set()
     for text in texts if names else ():
@@ -65,7 +65,7 @@ def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
 
 def _row(table: pl.DataFrame, expressions: list[pl.Expr]) -> NDArray[np.float64]:
     """Evaluate one number per expression, NaN if there is none."""
-    numbered = [each.cast(pl.Float64).alias(str(place)) for place, each in enumerate(expressions)]
+    numbered = [expression.cast(pl.Float64).alias(str(index)) for index, expression in enumerate(expressions)]
     return np.array(table.select(numbered).row(0), dtype=np.float64)
 
 
@@ -103,7 +103,7 @@ def _finding(name: str, how: str) -> Finding:
     return Finding(
         code="D021",
         severity="warn",
-        message=f"'{name}' was {how} over all rows, those of the test among them",
+        message=f"'{name}' was {how} over all rows, including the test",
         where=f"column {name}",
-        hint="fit that step on the rows learned from, in the training function",
+        hint="fit that step on the training rows, in the training function",
     )

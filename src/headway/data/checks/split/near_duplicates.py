@@ -56,13 +56,15 @@ def _coded(table: pl.DataFrame, steps: Mapping[str, float], long: Collection[str
     """Return each column in rounding steps, or as a hash of its values; of long strings, of their letters."""
     steps_of = {name: (table[name].cast(pl.Float64) / step).fill_null(float("nan")) for name, step in steps.items()}
     found: dict[str, Codes | Floats] = {
-        name: np.clip(np.nan_to_num(each.to_numpy(), nan=-FARTHEST), -FARTHEST, FARTHEST)
-        for name, each in steps_of.items()
+        name: np.clip(np.nan_to_num(column.to_numpy(), nan=-FARTHEST), -FARTHEST, FARTHEST)
+        for name, column in steps_of.items()
     }
-    others = table.select(each for each in table.columns if each not in steps)
-    texts = (each.cast(pl.String) if each.dtype in (pl.Categorical, pl.Enum) else each for each in others)
-    words = (each.str.to_lowercase().str.replace_all(NO_WORD, "") if each.name in long else each for each in texts)
-    return found | {each.name: each.hash().to_numpy() for each in words}
+    others = table.select(column for column in table.columns if column not in steps)
+    texts = (column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column for column in others)
+    words = (
+        column.str.to_lowercase().str.replace_all(NO_WORD, "") if column.name in long else column for column in texts
+    )
+    return found | {column.name: column.hash().to_numpy() for column in words}
 
 
 def _keys(columns: Mapping[str, Codes | Floats], bands: Sequence[Band]) -> list[pl.Series]:
@@ -72,19 +74,19 @@ def _keys(columns: Mapping[str, Codes | Floats], bands: Sequence[Band]) -> list[
         key = np.zeros(len(next(iter(columns.values()))), dtype=np.uint64)
         for name, (edge, factor) in band.items():
             column = columns[name]
-            whole = column if column.dtype == np.uint64 else np.floor(column + edge).astype(np.int64).view(np.uint64)
-            key += whole.astype(np.uint64, copy=False) * factor
+            codes = column if column.dtype == np.uint64 else np.floor(column + edge).astype(np.int64).view(np.uint64)
+            key += codes.astype(np.uint64, copy=False) * factor
         found.append(pl.Series(key))
     return found
 
 
 def _equal(tables: Sequence[pl.DataFrame], keys: Sequence[pl.Series], near: pl.Series) -> pl.Series:
     """Return which test rows equal a training row; only candidates of the first band and near rows are compared."""
-    asked = near.is_not_null()
-    rows = tables[1].filter(asked)
-    possible = tables[0].filter(keys[0].is_in(keys[1].filter(asked).implode()))
+    candidates = near.is_not_null()
+    rows = tables[1].filter(candidates)
+    possible = tables[0].filter(keys[0].is_in(keys[1].filter(candidates).implode()))
     found = match_rows([row_hashes(possible)], [row_hashes(rows)]).is_not_null()
-    return pl.repeat(False, len(asked), eager=True).scatter(asked.arg_true(), found)
+    return pl.repeat(False, len(candidates), eager=True).scatter(candidates.arg_true(), found)
 
 
 def _bands(names: list[str]) -> list[Band]:
@@ -94,8 +96,8 @@ def _bands(names: list[str]) -> list[Band]:
     bands: list[Band] = []
     for band in left_out:
         edges, factors = draw.random(len(names)), draw.integers(1 << 63, size=len(names), dtype=np.uint64) * 2 + 1
-        kept = (place for place in range(len(names)) if place not in band)
-        bands.append({names[place]: (float(edges[place]), factors[place]) for place in kept})
+        indices = (index for index in range(len(names)) if index not in band)
+        bands.append({names[index]: (float(edges[index]), factors[index]) for index in indices})
     return bands
 
 

@@ -26,31 +26,31 @@ def plugin(survey: CheckContext) -> list[Finding]:
     if not later:
         return []
     share = later / len(learned.table)
-    drawn = "" if learned.roles.time else "; nobody declared it, so rows were drawn at random"
+    drawn = "" if learned.roles.time else "; it is not declared, so the split was random"
     return [
         Finding(
             code="D028",
             severity="warn",
-            message=f"{later:,} rows learned from ({share:.1%}) are later than the first of the test, by '{time}'{drawn}",
+            message=f"{later:,} training rows ({share:.1%}) are later than the first test row, by '{time}'{drawn}",
             where="[split]",
             measured=share,
             limit=0.0,
-            hint=f'[data] time = "{time}", or periods that follow each other: a model is asked about its future',
+            hint=f'[data] time = "{time}", or consecutive periods: a model predicts its future',
         )
     ]
 
 
 def _dates(dataset: Dataset) -> str:
-    columns = (each for each in dataset.table.iter_columns() if each.name != dataset.roles.target)
-    found = next((each.name for each in columns if _read(each).dtype in (pl.Date, pl.Datetime)), "")
+    columns = (column for column in dataset.table.iter_columns() if column.name != dataset.roles.target)
+    found = next((column.name for column in columns if _read(column).dtype in (pl.Date, pl.Datetime)), "")
     if not found:
-        raise NotApplicable("no column says when a row was", hint='[data] time = "COLUMN"')
+        raise NotApplicable("no column has the time of a row", hint='[data] time = "COLUMN"')
     return found
 
 
 def _moments(dataset: Dataset, time: str) -> pl.Series:
-    moments = _read(dataset.table[time])
-    return moments.cast(pl.Datetime("us")).dt.replace_time_zone(None)
+    times = _read(dataset.table[time])
+    return times.cast(pl.Datetime("us")).dt.replace_time_zone(None)
 
 
 def _read(column: pl.Series) -> pl.Series:

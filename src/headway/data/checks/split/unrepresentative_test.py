@@ -20,21 +20,23 @@ def plugin(survey: CheckContext) -> list[Finding]:
     test = survey.periods.get("test")
     if test is None:
         raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
-    asked = request_rows(survey)
-    drift = compare_with_requests(survey, test, asked)
+    requests = request_rows(survey)
+    drift = compare_with_requests(survey, test, requests)
     if not drift.alarm:
         return []
-    whole = next(each for each in drift.measurements if each.name == "drift.p" and not each.slice)
+    overall = next(
+        measurement for measurement in drift.measurements if measurement.name == "drift.p" and not measurement.slice
+    )
     names = drifted_features(drift)
-    most = f"; most of all {', '.join(names[:NAMED])}" if names else ""
+    drifted = f"; most of all {', '.join(names[:NAMED])}" if names else ""
     return [
         Finding(
             code="D027",
             severity="warn",
-            message=f"{len(test.table):,} rows of the test are not of the world of {len(asked):,} requests{most}",
+            message=f"{len(test.table):,} test rows differ in distribution from {len(requests):,} requests{drifted}",
             where="[split] test",
-            measured=whole.value,
+            measured=overall.value,
             limit=ALPHA,
-            hint="a test of the days before the requests; headway watch tells what changed, and what it costs",
+            hint="use a test from the days before the requests; headway watch shows what changed",
         )
     ]
