@@ -48,7 +48,7 @@ def test_what_stops_or_warns_is_found_with_the_first_finding():
     ]
 
     assert told.answer == "found" and told.why.startswith("D003 'leak' alone reaches a ROC AUC of 1.000")
-    assert "D026 did not run: the log has 0 rows" in told.why
+    assert "D026 did not run: the log has 0 requests" in told.why
 
 
 def test_a_note_is_told_and_is_no_leak():
