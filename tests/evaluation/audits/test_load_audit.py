@@ -71,7 +71,7 @@ def test_answers_that_are_not_the_model_s_are_failures_and_no_time_is_told(subje
 def test_a_variant_that_fails_its_self_test_is_not_served_and_the_server_says_why(subject, tmp_path):
     Files(tmp_path).put(b"echo")
     broken = ground_in(tmp_path, self_test=SelfTest(rows=((1.0,) * 3,), answers=((2.0,),)), budget_s=1.0)
-    with pytest.raises(EngineError, match=r"does not come up: .*self-test"):
+    with pytest.raises(EngineError, match=r"did not start: .*self-test"):
         load.plugin(subject, broken)
 
 
