@@ -28,7 +28,7 @@ def test_a_probe_that_cannot_judge_leaves_an_undecided_finding(make_subject):
     evidence = measure(make_subject(count=25), ["slices", "parity"], dataset_digest="", period="test")
     finding = evidence.findings[0]
     assert (finding.code, finding.severity) == ("E001", "undecided")
-    assert "probe 'slices' did not run" in finding.message and finding.hint
+    assert "metric 'slices' did not run" in finding.message and finding.hint
     assert evidence.find("max_change") is not None
 
 
@@ -50,7 +50,7 @@ def test_answers_that_are_no_numbers_are_never_measured(make_subject):
 
 
 def test_an_unknown_probe_is_named_with_those_there_are(make_subject):
-    with pytest.raises(PluginError, match="no probe named 'qualty'"):
+    with pytest.raises(PluginError, match="no metric named 'qualty'"):
         measure(make_subject(count=20), ["qualty"], dataset_digest="", period="test")
 
 
