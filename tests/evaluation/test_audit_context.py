@@ -30,7 +30,7 @@ def made(tmp_path_factory):
     ), data
 
 
-def test_a_model_is_trained_anew_on_the_columns_named(made):
+def test_a_model_is_retrained_on_the_named_columns(made):
     context, _ = made
     assert context.learn(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
 
@@ -42,7 +42,7 @@ def test_it_has_the_labelled_rows_of_train_and_the_months_of_those_judged(made):
     assert len(context.months.codes) == len(labeled_rows(data["test"]).table)
 
 
-def test_where_nobody_knows_how_the_model_is_made_nothing_is_trained(made, tmp_path):
+def test_without_a_recipe_nothing_is_trained(made, tmp_path):
     _, data = made
     project = open_project(write(tmp_path))
     signature = pipeline.train(project, data).model.signature
@@ -71,7 +71,7 @@ def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_p
         (AttackSection(fixed=("wind",), bounds={"wind": (0.0, 1.0)}), "'wind' is both fixed and bounded"),
     ],
 )
-def test_what_an_attacker_may_change_is_said_of_features_that_the_model_reads(made, tmp_path, limits, message):
+def test_limits_of_an_attack_must_name_features_of_the_model(made, tmp_path, limits, message):
     context, data = made
     carrier = Field(name="carrier", datatype="BYTES", categories=("AA", "B6"))
     signature = Signature(inputs=(Field(name="hour"), Field(name="wind"), carrier))
@@ -81,7 +81,7 @@ def test_what_an_attacker_may_change_is_said_of_features_that_the_model_reads(ma
     assert "[attack" in raised.value.where and raised.value.hint
 
 
-def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):
+def test_a_model_without_a_seed_is_not_retrained(made, tmp_path):
     _, data = made
     project = open_project(write(tmp_path))
     signature = pipeline.train(project, data).model.signature
@@ -90,7 +90,7 @@ def test_a_model_that_takes_no_seed_is_not_trained_anew(made, tmp_path):
     )
 
 
-def test_the_model_is_trained_anew_with_classes_that_count_alike_where_that_is_asked(made):
+def test_the_model_is_retrained_with_balanced_classes_on_request(made):
     context, _ = made
     rows, labels = context.train().rows, context.train().labels
     as_it_came, alike = (context.weigh(even, 1).predict(rows)[:, 0] for even in (False, True))

@@ -97,7 +97,7 @@ def test_the_error_of_a_regression_is_compared_as_it_is():
     assert found["bias.error_gap", "gender=M"].value == pytest.approx(2.0)
 
 
-def test_without_people_or_with_one_kind_of_them_it_says_so():
+def test_without_sensitive_groups_the_reason_is_given():
     subject = people(np.random.default_rng(0))
     with pytest.raises(NotApplicable, match="no sensitive columns"):
         plugin(replace(subject, sensitive_features={}))
@@ -118,7 +118,7 @@ def answer(subject, *rules):
     return judge(evidence, PolicySection(release=rules, slice_rows=300))
 
 
-def test_a_rule_on_a_gap_is_on_every_group_of_people():
+def test_a_rule_on_a_gap_applies_to_every_sensitive_group():
     gap = Rule(measure="bias.tpr_gap", at_most=0.05)
     unfair = answer(people(np.random.default_rng(4), shift=1.0), gap)
     assert unfair.answer == "fail" and "the worst of 2 slices" in unfair.rule_results[0].message
@@ -127,7 +127,7 @@ def test_a_rule_on_a_gap_is_on_every_group_of_people():
 
 
 @pytest.mark.slow
-def test_a_gap_at_its_limit_passes_in_one_of_twenty_and_equal_people_seldom_fail():
+def test_a_gap_at_its_limit_passes_in_one_of_twenty_and_equal_groups_seldom_fail():
     """The true gap of women whose odds are said too low by 0.3 is that of 4,000 days."""
     truth = by_name(plugin(people(np.random.default_rng(10**6), days=4000, shift=0.3)))["bias.tpr_gap", "gender=F"]
     limit = Rule(measure="bias.tpr_gap", at_most=truth.value)

@@ -86,7 +86,7 @@ def test_parts_by_hand_with_weights():
 
 
 @pytest.mark.parametrize("name", ["brier.miscalibration", "brier.discrimination"])
-def test_an_interval_that_holds_the_fit_as_it_is_is_near_that_of_fitting_anew(make_subject, name):
+def test_an_interval_with_a_fixed_fit_is_near_that_of_refitting(make_subject, name):
     subject = make_subject(count=60, harm=2.0)
     left = [named(_without(subject, group))[name, ""].value for group in range(60)]
     assert named(subject)[name, ""].se == pytest.approx(float(jackknife_error(np.array(left))), rel=0.1)
@@ -98,7 +98,7 @@ def _without(subject, group):
     return replace(subject, **{each: getattr(subject, each)[kept] for each in names})
 
 
-def test_a_slice_in_which_too_much_is_said_shows_its_bias_and_its_error(make_subject):
+def test_an_overestimated_slice_shows_its_bias_and_its_error(make_subject):
     subject = make_subject(count=60, harm=0.0, slices=2)
     inside = subject.slices["part"].codes == 1
     scores = np.where(inside[:, None], np.minimum(subject.scores + 0.2, 1), subject.scores)
@@ -109,7 +109,7 @@ def test_a_slice_in_which_too_much_is_said_shows_its_bias_and_its_error(make_sub
     assert found["calibration.ece", "part=v0"].value < 0.1 and found["calibration.bias", "part=v0"].high > 0
 
 
-def test_the_loss_is_the_error_of_the_variant_less_that_of_the_model_as_it_came(make_subject):
+def test_the_drop_is_the_error_of_the_variant_minus_the_baseline(make_subject):
     subject = make_subject(count=40)
     itself = replace(subject, scores=subject.reference_scores)
     found = {each.name: each for each in plugin(subject)}

@@ -31,7 +31,7 @@ def test_at_a_canary_errors_of_callers_are_compared():
     assert value("error_rate.drop", {"error_rate": pairs}, share=0.5) == (pytest.approx((1 / 0.5 - 1 / 0.5) / 4), 4)
 
 
-def test_beside_live_errors_on_the_same_rows_are_compared():
+def test_errors_of_release_and_live_are_paired_on_the_same_rows():
     pairs = [(0, 1), (0, 1), (0, 0), (1, 0)]
     assert value("slow_requests.drop", {"slow_requests": pairs}, share=0) == (pytest.approx(1 / 4), 4)
 

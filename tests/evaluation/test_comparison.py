@@ -13,7 +13,7 @@ from headway.evaluation.comparison import errors_of_answers, subsample
 
 
 @pytest.mark.parametrize(("task", "worst"), [("binary", 1.0), ("multiclass", 2.0)])
-def test_an_answer_that_is_no_number_is_wholly_wrong(task, worst):
+def test_a_nan_answer_counts_as_completely_wrong(task, worst):
     subject = subject_of(groups=25, task=task)
     errors = errors_of_answers(subject, np.full_like(subject.scores, np.nan))
     assert set(errors.variant.tolist()) == {worst}

@@ -30,7 +30,7 @@ def test_a_limit_is_the_higher_quantile_of_numpy(values, coverage):
     assert conformal_quantile(values, coverage) == expected
 
 
-def test_asked_for_nothing_a_limit_holds_nothing():
+def test_a_limit_for_coverage_0_covers_nothing():
     assert conformal_quantile(np.array([0.5]), 0.0) == -np.inf
 
 

@@ -43,14 +43,14 @@ def test_a_missing_part_is_missing_in_every_row_and_nothing_else_is():
     np.testing.assert_array_equal(np.isnan(found["from + to"]), [[False, False, True, True]] * 6)
 
 
-def test_a_tenth_of_all_values_is_missing_alike_in_every_run():
+def test_the_same_tenth_of_all_values_is_missing_in_every_run():
     many = inputs(times=500)
     one, other = ([fault.rows() for fault in values.remove_values(many)][-1] for _ in range(2))
     np.testing.assert_array_equal(one, other)
     assert np.isnan(one).mean() == pytest.approx(0.1, abs=0.01)
 
 
-def test_a_text_that_nobody_saw_is_read_as_its_field_says():
+def test_an_unseen_category_is_read_as_its_field_declares():
     found = of(values.use_unseen_categories)
     assert set(found) == {"from", "to"}
     assert np.isnan(found["from"][:, 2]).all() and set(found["to"][:, 3]) == {2.0}
@@ -104,7 +104,7 @@ def test_a_number_takes_the_place_of_the_one_that_is_most_like_it():
     np.testing.assert_array_equal(found["hour <-> month"], rows[:, [2, 1, 0]])
 
 
-def test_what_is_stale_stands_as_it_did_at_the_same_place_of_the_group_before():
+def test_stale_values_come_from_the_same_position_of_the_previous_group():
     found = {fault.what: fault.rows() for fault in places.use_stale_values(inputs())}
     assert found["temp"][:, 0].tolist() == [0, 10, 0, 10, 20, 30]
     np.testing.assert_array_equal(found["temp"][:, 1:], inputs().rows[:, 1:])

@@ -139,17 +139,17 @@ def test_what_two_columns_must_turn_is_found_with_two_and_not_with_one():
     assert (two.changed[low] == 2).mean() > 0.95 and one.held[low].all()
 
 
-def test_a_constant_model_holds_every_row_and_is_asked_no_more_than_is_allowed():
+def test_a_constant_model_holds_every_row_within_its_query_limit():
     found = attacked(Constant(), queries=100)
     assert found.held.all() and not found.alone.any() and found.asked <= 100
 
 
-def test_rows_are_asked_no_more_than_the_queries_that_are_allowed():
+def test_no_row_takes_more_queries_than_allowed():
     for queries in (60, 200, 1000):
         assert attacked(Both(), reach=0.3, queries=queries).asked <= queries
 
 
-def test_models_that_decide_alike_are_turned_alike_whatever_they_score():
+def test_models_with_equal_decisions_are_flipped_equally():
     class Doubled(Both):
         def predict(self, rows):
             return 0.4 + 0.3 * super().predict(rows)

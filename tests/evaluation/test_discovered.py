@@ -153,12 +153,12 @@ def test_weights_count_in_the_search_and_in_what_is_measured():
     assert plugin(replace(subject, weights=np.full(len(weights), 2.0))) == plugin(subject)
 
 
-def test_halves_are_runs_of_neighbours_and_both_of_the_whole_period():
+def test_halves_are_runs_of_neighbours_and_both_cover_the_period():
     finding = search_half(build_blocks(flights(days=80)[0]))[::ROWS]
     assert finding.tolist() == [day // 10 % 2 == 0 for day in range(80)]
 
 
-def test_without_two_halves_or_large_parts_or_columns_it_says_so():
+def test_without_halves_or_large_slices_the_reason_is_given():
     subject, _ = flights()
     with pytest.raises(NotApplicable, match="one group"):
         plugin(replace(subject, groups=np.zeros_like(subject.groups)))
@@ -169,7 +169,7 @@ def test_without_two_halves_or_large_parts_or_columns_it_says_so():
         plugin(replace(subject, rows=np.zeros_like(subject.rows)))
 
 
-def test_levels_are_said_in_words():
+def test_bins_have_readable_names():
     rng = np.random.default_rng(0)
     rows = np.column_stack(
         [

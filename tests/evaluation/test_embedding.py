@@ -61,7 +61,7 @@ def test_answers_that_only_grow_lose_nothing_and_those_that_turn_do():
     assert turned["recall1.drop"].n_groups == GROUPS
 
 
-def test_parity_tells_of_no_decisions():
+def test_parity_of_embeddings_has_no_decisions():
     assert "decision_churn" not in {each.name for each in parity.plugin(vectors(harm=1.0))}
 
 

@@ -14,7 +14,7 @@ LOST = jackknife_interval(
 )
 
 
-def test_a_feature_that_does_harm_is_told_alone_with_what_is_lost_without_it():
+def test_a_harmful_feature_has_its_own_finding_with_the_drop_without_it():
     words = flag_parts("ablation.harmful", {"temp": "shown, at 5 % over all parts"}, n_rows=9)
     [found] = ablation_findings([replace(LOST, slice="other"), replace(LOST, slice="temp"), *words])
     assert (found.code, found.severity, found.measured, found.limit) == ("E003", "warn", -0.02, 0.0)
@@ -22,7 +22,7 @@ def test_a_feature_that_does_harm_is_told_alone_with_what_is_lost_without_it():
     assert "retrain" in found.hint
 
 
-def test_those_that_do_nothing_are_told_together_and_so_are_those_not_decided():
+def test_useless_parts_share_one_finding_and_undecided_ones_another():
     words = flag_parts("components.nothing", {"fold": "no", "threads(threads=2)": "no"}, n_rows=9)
     words += flag_parts("ablation.unsettled", {"dest": "about 300 groups would decide"}, n_rows=9)
     undecided, nothing = ablation_findings(words)
@@ -31,7 +31,7 @@ def test_those_that_do_nothing_are_told_together_and_so_are_those_not_decided():
     assert {undecided.severity, nothing.severity} == {"note"}
 
 
-def test_a_part_that_does_harm_and_nothing_named_are_told_so():
+def test_a_harmful_part_has_a_finding_and_no_part_has_none():
     assert ablation_findings(flag_parts("components.harmful", {}, n_rows=9)) == []
     [found] = ablation_findings(flag_parts("components.harmful", {"calibrator": "worse with it"}, n_rows=9))
     assert "the part 'calibrator' does harm: worse with it" in found.message and found.measured is None

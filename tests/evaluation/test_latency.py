@@ -55,12 +55,12 @@ def test_each_is_an_interval_over_rounds_within_the_time_allowed(raced):
     assert took_s < 2
 
 
-def test_one_row_and_a_batch_are_asked_as_the_contract_says(raced):
+def test_one_row_and_a_batch_have_the_shapes_of_the_contract(raced):
     subject, _, _ = raced
     assert subject.model.asked == subject.reference.asked - {(16, 1)} == {(1, 1), (256, 1)}
 
 
-def test_a_network_that_takes_seconds_for_a_batch_is_asked_fewer_rows_at_once(make_subject):
+def test_a_slow_network_is_timed_on_smaller_batches(make_subject):
     subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(70_000))
     time_model(subject.model, subject.rows, reference=subject.reference, rounds=2)
     assert max(rows for rows, _ in subject.model.asked) in range(40, 58)

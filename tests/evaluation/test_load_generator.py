@@ -79,7 +79,7 @@ def test_a_request_that_waits_for_a_line_counts_from_when_it_was_due_and_not_to_
     assert (second.status, second.body) == (200, b"ok")
 
 
-def test_a_line_that_breaks_is_opened_anew_and_its_request_has_no_answer():
+def test_a_broken_connection_is_reopened_and_its_request_has_no_answer():
     with answering(None, ANSWER) as trial, closing(LoadGenerator(trial, [b"x"], connections=1)) as caller:
         lost, found = caller.open_loop([0.0, 0.1]).calls
     assert math.isinf(lost.done_s) and lost.status == 0 and found.status == 200

@@ -14,7 +14,7 @@ from headway.core.record import read, write
 from headway.evaluation.measure import measure, this_machine
 
 
-def test_evidence_holds_what_the_probes_measured_and_comes_back_from_disk(make_subject):
+def test_evidence_holds_the_measurements_and_survives_a_round_trip(make_subject):
     subject = make_subject(count=25, slices=2)
     evidence = measure(subject, ["parity", "slices"], dataset_digest="sha256:1", period="validation")
     names = [each.name for each in evidence.measurements]
@@ -24,7 +24,7 @@ def test_evidence_holds_what_the_probes_measured_and_comes_back_from_disk(make_s
     assert read(Evidence, write(evidence)) == evidence
 
 
-def test_a_probe_that_cannot_judge_leaves_an_undecided_finding(make_subject):
+def test_a_metric_that_cannot_judge_leaves_an_undecided_finding(make_subject):
     evidence = measure(make_subject(count=25), ["slices", "parity"], dataset_digest="", period="test")
     finding = evidence.findings[0]
     assert (finding.code, finding.severity) == ("E001", "undecided")
@@ -32,7 +32,7 @@ def test_a_probe_that_cannot_judge_leaves_an_undecided_finding(make_subject):
     assert evidence.find("max_change") is not None
 
 
-def test_a_probe_that_measures_but_a_part_says_what_it_left_out_and_the_mend(make_subject):
+def test_a_metric_that_measures_a_part_reports_the_rest_with_a_hint(make_subject):
     evidence = measure(make_subject(count=25), ["cost"], dataset_digest="", period="test")
     (finding,) = evidence.findings
     assert evidence.find("cost.cpu_s.batch") and evidence.find("cost.per_million.batch") is None
@@ -49,7 +49,7 @@ def test_answers_that_are_no_numbers_are_never_measured(make_subject):
     assert ["1 answers of the variant" in finding.message for finding in evidence.findings] == [True, True]
 
 
-def test_an_unknown_probe_is_named_with_those_there_are(make_subject):
+def test_an_unknown_metric_is_named_with_the_known_ones(make_subject):
     with pytest.raises(PluginError, match="no metric named 'qualty'"):
         measure(make_subject(count=20), ["qualty"], dataset_digest="", period="test")
 

@@ -61,7 +61,7 @@ def known(subject, scores):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, ties=st.booleans(), share=st.sampled_from([0.05, 0.5, 0.95]))
-def test_what_is_said_of_two_classes_is_what_scikit_learn_says(seed, ties, share):
+def test_binary_measures_equal_scikit_learn(seed, ties, share):
     subject = of_two(seed, ties=ties, share=share)
     found = measured(quality, subject) | measured(decisions, subject)
     own, before = known(subject, subject.scores[:, 0]), known(subject, subject.reference_scores[:, 0])
@@ -114,7 +114,7 @@ def known_of_several(labels, scores, weights):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, ties=st.booleans(), there=st.integers(1, 5))
-def test_what_is_said_of_several_classes_is_what_scikit_learn_says(seed, ties, there):
+def test_multiclass_measures_equal_scikit_learn(seed, ties, there):
     subject = of_several(seed, ties=ties, there=there)
     found = measured(quality, subject)
     own, before = (
@@ -144,7 +144,7 @@ def test_a_rare_class_that_is_never_named_costs_macro_f1_and_hardly_any_accuracy
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, ties=st.booleans())
-def test_what_is_said_of_a_regression_is_what_scikit_learn_says(seed, ties):
+def test_regression_measures_equal_scikit_learn(seed, ties):
     rng, scores, _, weights = drawn(seed, ties=ties)
     truth = rng.normal(size=ROWS)
     groups = np.repeat(np.arange(GROUPS), ROWS // GROUPS)

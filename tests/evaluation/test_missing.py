@@ -41,7 +41,7 @@ def test_columns_that_the_same_rows_lack_are_one_part(make_subject):
     assert {each.slice for each in found} == {"rows without seats, engines", "rows without wind"}
 
 
-def test_a_variant_that_answers_only_those_rows_otherwise_is_told(make_subject):
+def test_a_variant_that_differs_on_those_rows_alone_is_measured(make_subject):
     subject = make_subject(count=40)
     lacks = np.arange(len(subject.labels)) % 10 == 0
     scores = np.where(lacks[:, None], 1 - subject.reference_scores, subject.reference_scores)
@@ -49,6 +49,6 @@ def test_a_variant_that_answers_only_those_rows_otherwise_is_told(make_subject):
     assert turned.low > 0.3
 
 
-def test_where_no_row_lacks_a_value_it_says_so(make_subject):
+def test_no_missing_value_is_reported(make_subject):
     with pytest.raises(NotApplicable, match="no value is missing"):
         plugin(make_subject(count=20))

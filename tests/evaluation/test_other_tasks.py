@@ -116,7 +116,7 @@ def test_answers_of_several_numbers_that_turn_lose_cosine_and_those_that_grow_do
     assert measured(parity, replace(subject, scores=scores))["cosine.drop"].value == pytest.approx(expected)
 
 
-def test_the_change_of_a_regression_is_also_told_as_a_part_of_its_largest_answer():
+def test_the_change_of_a_regression_is_also_relative_to_its_largest_answer():
     subject = numbers(harm=0.0)
     scores = subject.scores.copy()
     scores[7] += 0.5
@@ -144,6 +144,6 @@ def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(ma
         (replace(numbers(), labels=np.full(GROUPS * ROWS, np.nan)), "some labels are not finite"),
     ],
 )
-def test_rows_that_cannot_tell_are_refused_in_words(subject, message):
+def test_rows_that_cannot_be_judged_are_rejected_with_a_reason(subject, message):
     with pytest.raises(NotApplicable, match=message):
         quality.plugin(subject)

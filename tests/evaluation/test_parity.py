@@ -81,7 +81,7 @@ def test_a_slice_in_which_alone_answers_moved_shows_its_change_and_its_flips(mak
     assert found["decision_churn", "part=v1"].low > 0.5
 
 
-def test_rows_with_a_missing_value_are_told_apart(make_subject):
+def test_rows_with_a_missing_value_are_a_slice(make_subject):
     subject = make_subject(count=20)
     rows, scores = subject.rows.copy(), subject.reference_scores.copy()
     rows[:3] = np.nan
@@ -93,7 +93,7 @@ def test_rows_with_a_missing_value_are_told_apart(make_subject):
     assert (missing.value, missing.n_rows) == (pytest.approx(0.01), 3)
 
 
-def test_rows_with_a_category_that_was_never_seen_are_told_apart(make_subject):
+def test_rows_with_an_unseen_category_are_a_slice(make_subject):
     subject = make_subject(count=20)
     texts = ["oak"] * len(subject.labels)
     texts[4:8] = ["yew", None, "ash", "yew"]
@@ -106,5 +106,5 @@ def test_rows_with_a_category_that_was_never_seen_are_told_apart(make_subject):
     assert np.flatnonzero(strange).tolist() == [4, 7] and (flips.n_rows, flips.se) == (2, None)
 
 
-def test_without_missing_values_or_slices_nothing_is_said_of_parts(make_subject):
+def test_without_missing_values_or_slices_no_part_is_measured(make_subject):
     assert not any(each.slice for each in plugin(make_subject(count=20)))

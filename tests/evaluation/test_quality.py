@@ -52,7 +52,7 @@ def test_certainty_that_was_wrong_costs_a_finite_log_loss(make_subject):
     assert found["log_loss"].value == pytest.approx(34.54, abs=0.01)
 
 
-def test_lag_one_shows_days_that_lean_on_each_other(make_subject):
+def test_lag_one_is_high_for_autocorrelated_days(make_subject):
     found = measured(make_subject(count=200, lean=0.9, seed=3))
     assert found["brier.lag1"].low > 0.3 and found["roc_auc.lag1"].n_groups == 200
 

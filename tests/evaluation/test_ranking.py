@@ -52,7 +52,7 @@ def by_hand(subject, scores):
 
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), ties=st.booleans())
-def test_lists_are_measured_as_scikit_learn_does(seed, ties):
+def test_queries_are_measured_as_by_scikit_learn(seed, ties):
     subject = ranking(seed, ties=ties)
     found = measured(quality, subject)
     own, before = (by_hand(subject, each[:, 0]) for each in (subject.scores, subject.reference_scores))
@@ -87,17 +87,17 @@ def of_many_days():
     return replace(subject, groups=subject.query_ids)
 
 
-def test_with_two_lists_a_day_twelve_days_give_no_interval():
+def test_two_queries_a_day_on_twelve_days_give_no_interval():
     assert measured(quality, ranking(3))["ndcg10", ""].n_groups == 12
     assert measured(quality, ranking(3))["ndcg10", ""].se is None
 
 
-def test_without_lists_the_groups_are_the_lists():
+def test_without_query_ids_the_groups_are_the_queries():
     subject = of_many_days()
     assert measured(quality, replace(subject, query_ids=None)) == measured(quality, subject)
 
 
-def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first():
+def test_a_variant_that_ranks_worse_has_a_drop_and_churn():
     subject = replace(ranking(5, harm=4.0), weights=None)
     subject = replace(subject, groups=subject.query_ids)
     assert measured(quality, subject)["ndcg10.drop", ""].low > 0
@@ -121,7 +121,7 @@ def test_a_variant_that_orders_worse_shows_a_loss_and_lists_with_another_first()
         (lambda subject: {"groups": np.arange(len(subject.labels))}, "belong to several groups"),
     ],
 )
-def test_lists_that_cannot_tell_are_refused_in_words(change, message):
+def test_queries_that_cannot_be_judged_are_rejected_with_a_reason(change, message):
     subject = ranking(6)
     with pytest.raises(NotApplicable, match=message):
         quality.plugin(replace(subject, **change(subject)))

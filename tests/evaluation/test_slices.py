@@ -24,14 +24,14 @@ def test_a_slice_is_measured_as_its_rows_alone_would_be(make_subject):
     assert (found.name, found.n_rows, found.n_groups, found.dof) == ("brier.drop", inside.sum(), 30, 29)
 
 
-def test_one_slice_of_all_rows_has_nearly_the_interval_of_the_whole(make_subject):
+def test_a_slice_of_all_rows_has_nearly_the_interval_of_all_rows(make_subject):
     subject = make_subject(count=40, slices=1)
     whole = next(each for each in quality(subject) if each.name == "brier.drop")
     only = plugin(subject)[0]
     assert (only.value, only.se) == (pytest.approx(whole.value), pytest.approx(whole.se, rel=0.05))
 
 
-def test_values_without_a_row_are_left_out_and_small_ones_are_kept(make_subject):
+def test_slices_without_a_row_are_left_out_and_small_ones_reported(make_subject):
     subject = make_subject(count=30)
     codes = np.zeros(len(subject.labels), dtype=np.int64)
     codes[:5] = 2
@@ -41,7 +41,7 @@ def test_values_without_a_row_are_left_out_and_small_ones_are_kept(make_subject)
     assert (found["carrier=UA"].n_rows, found["carrier=UA"].n_groups, found["carrier=UA"].se) == (5, 1, None)
 
 
-def test_without_slice_columns_it_says_so(make_subject):
+def test_without_slice_columns_the_reason_is_given(make_subject):
     with pytest.raises(NotApplicable, match="no slice columns"):
         plugin(make_subject(count=20))
 

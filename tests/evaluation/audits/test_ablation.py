@@ -120,20 +120,20 @@ def test_features_that_belong_together_are_left_out_together(subject, context):
     assert set(of(found, "ablation.harmful")) == {"", "flipped + idle"}
 
 
-def test_where_nobody_knows_how_the_model_is_made_masking_says_it_alone(subject, context):
+def test_without_retraining_masking_decides_alone(subject, context):
     found = ablation.plugin(subject, replace(context, learn=None))
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
     assert of(found, "ablation.trainings")[""].value == 0
 
 
-def test_where_the_time_is_used_up_those_left_are_told(subject, context):
+def test_features_without_time_are_reported(subject, context):
     found = ablation.plugin(subject, replace(context, budget_s=1e-9))
     unsettled = of(found, "ablation.unsettled")
     assert set(unsettled) == {"", "flipped", "idle"} and "no time" in unsettled["idle"].method
     assert set(of(found, "ablation.masked.brier.drop")) == set(WEIGHTS)
 
 
-def test_the_more_features_are_asked_the_more_it_takes_to_name_one(subject, context):
+def test_more_features_need_more_evidence_to_flag_one(subject, context):
     """On a quarter of the rows the harm of one of three is shown, and that of the same one of twelve is not decided."""
     few = {name: getattr(subject, name)[::4] for name in ("rows", "labels", "scores", "reference_scores", "groups")}
     of_three = replace(subject, **few)

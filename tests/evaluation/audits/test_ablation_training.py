@@ -35,7 +35,7 @@ def lost(value, se):
         (0.02, 0.0, "nor would 10 times the 60 groups decide"),
     ],
 )
-def test_what_would_decide_is_told_in_what_is_wanting(se, of_seeds, message):
+def test_what_would_decide_names_the_missing_seeds_or_groups(se, of_seeds, message):
     assert message in describe_missing_data(lost(-0.01, se), ALPHA, of_seeds=of_seeds)
 
 

@@ -37,7 +37,7 @@ def test_a_planted_weak_column_is_found_and_named(context):
     assert set(of(found, "attack.success")) == {"", "decided no", "decided yes"}
 
 
-def test_a_constant_model_reads_0_and_that_there_is_no_median_is_said(context):
+def test_a_constant_model_has_success_0_and_reports_no_median(context):
     found = attack.plugin(attacked_by(Constant()), context)
     seen = of(found, "attack.success")[""]
     assert (seen.value, seen.high, seen.n_rows, seen.n_groups) == (0.0, 0.0, 600, 30)
@@ -47,7 +47,7 @@ def test_a_constant_model_reads_0_and_that_there_is_no_median_is_said(context):
     ]
 
 
-def test_a_form_that_decides_alike_loses_nothing_and_one_that_is_easier_to_turn_is_seen(context):
+def test_a_variant_with_equal_decisions_has_no_drop_and_a_weaker_one_has(context):
     same = attack.plugin(attacked_by(Stump(), Stump()), context)
     weaker = attack.plugin(attacked_by(Stump(at=0), Stump(at=0, above=0.95)), context)
     assert all(each.low == each.value == each.high == 0 for each in of(same, "attack.success.drop").values())
@@ -60,7 +60,7 @@ def test_what_is_declared_fixed_turns_nothing(context):
     assert of(found, "attack.success")[""].high == 0 and "wind" not in of(found, "attack.column.success")
 
 
-def test_where_nothing_may_change_or_nothing_is_decided_it_says_so(context):
+def test_an_attack_needs_features_that_may_change_and_decisions(context):
     subject = attacked_by(Stump())
     fixed = changed(SLACK, fixed=("wind", "seats", "fare", "night", "carrier"))
     with pytest.raises(NotApplicable, match="no feature with several values may change"):
@@ -84,12 +84,12 @@ def test_the_classes_of_several_are_decisions_by_their_names(context):
     assert set(of(attack.plugin(made, context), "attack.success")) == {"", "decided calm", "decided storm"}
 
 
-def test_without_time_for_all_decisions_nothing_is_told(context):
+def test_without_time_for_all_decisions_nothing_is_measured(context):
     with pytest.raises(NotApplicable, match="time ran out"):
         attack.plugin(attacked_by(Stump()), replace(context, budget_s=1e-9))
 
 
-def test_a_slow_model_is_asked_fewer_rows(context, monkeypatch):
+def test_a_slow_model_is_evaluated_on_fewer_rows(context, monkeypatch):
     monkeypatch.setattr(attack, "time_per_row", lambda subject: 1e-3)
     found = attack.plugin(attacked_by(Stump()), replace(context, budget_s=40))
     assert of(found, "attack.success")[""].n_rows == 120

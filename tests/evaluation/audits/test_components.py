@@ -75,7 +75,7 @@ def test_a_calibrator_that_turns_right_probabilities_wrong_costs_time_and_qualit
     assert "calibrator" not in of(found, "nothing")
 
 
-def test_a_step_that_saves_time_is_not_named_and_what_it_saves_is_told(context, tmp_path):
+def test_a_step_that_saves_time_is_not_flagged_and_its_saving_is_measured(context, tmp_path):
     bench = context_with(tmp_path, labeled_rows(seed=2), labeled_rows(seed=1))
     origin = changed(trained_on(bench, labeled_rows(seed=1)), settings={"threads": 1})
     [variant] = trees.plugin(origin, bench)
@@ -117,6 +117,6 @@ def test_a_part_without_which_nothing_answers_and_one_that_there_is_no_time_for_
     assert "no time" in late["c"].method and late[""].value == 1
 
 
-def test_the_model_as_it_came_has_nothing_to_leave_out(subject, context):
+def test_the_baseline_has_no_part_to_leave_out(subject, context):
     with pytest.raises(NotApplicable, match="it is the baseline"):
         components.plugin(subject, context)

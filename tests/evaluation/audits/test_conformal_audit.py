@@ -58,7 +58,7 @@ def test_intervals_of_a_regression_keep_the_promise_while_errors_grow(context):
     assert 2 * 1.645 < found["conformal.width", ""].value < 2 * 1.645 * 5
 
 
-def test_intervals_that_have_no_end_are_counted_and_kept_out_of_the_width(context):
+def test_infinite_intervals_are_counted_and_excluded_from_the_width(context):
     subject = subject_of(groups=60, task="regression")
     wrong = np.where(subject.groups % 30 < 20, 10.0**subject.groups, 0.0)
     found = measured(replace(subject, labels=wrong), context)

@@ -81,7 +81,7 @@ def test_the_threshold_of_one_half_finds_less_and_costs_more(subject, context):
     assert of(found, "cost.drop")["threshold 0.5"].low > 0
 
 
-def test_the_share_of_the_rows_is_told_with_its_interval_and_each_measure_before_and_after(subject, context):
+def test_the_base_rate_has_an_interval_and_every_treatment_its_measures(subject, context):
     found = imbalance.plugin(subject, context)
     [rate] = of(found, "base_rate").values()
 
@@ -114,6 +114,6 @@ def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, context
     assert rate.value == 0.0
 
 
-def test_where_nobody_can_train_it_says_so(subject, context):
+def test_a_model_that_cannot_be_retrained_is_reported(subject, context):
     rate, reason = imbalance.plugin(subject, replace(context, weigh=None))
     assert isinstance(reason, NotApplicable) and "cannot be retrained" in reason.what and rate.value < 0.1

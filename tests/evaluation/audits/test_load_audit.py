@@ -55,7 +55,7 @@ def test_what_too_few_requests_say_is_left_out_with_the_number_that_is_needed(to
     assert any(what.startswith("load.start_s is no claim") for what in said)
 
 
-def test_answers_that_are_not_the_model_s_are_failures_and_no_time_is_told(subject, tmp_path):
+def test_wrong_answers_are_failures_and_have_no_latency(subject, tmp_path):
     class Other:
         def predict(self, rows):
             return np.full((len(rows), 1), 9.0)
@@ -68,7 +68,7 @@ def test_answers_that_are_not_the_model_s_are_failures_and_no_time_is_told(subje
     assert not [each for each in found if not isinstance(each, NotApplicable) and each.name.endswith(("_ms", "per_s"))]
 
 
-def test_a_variant_that_fails_its_self_test_is_not_served_and_the_server_says_why(subject, tmp_path):
+def test_a_variant_that_fails_its_self_test_is_not_served_and_the_reason_is_given(subject, tmp_path):
     Files(tmp_path).put(b"echo")
     broken = ground_in(tmp_path, self_test=SelfTest(rows=((1.0,) * 3,), answers=((2.0,),)), budget_s=1.0)
     with pytest.raises(EngineError, match=r"did not start: .*self-test"):

@@ -82,7 +82,7 @@ def left(found):
     return [each.what for each in found if isinstance(each, NotApplicable)]
 
 
-def test_what_is_lost_is_told_of_each_feature_and_nothing_of_one_that_is_not_read(subject, context):
+def test_each_feature_has_a_drop_and_an_unread_one_has_none(subject, context):
     found = robustness.plugin(subject, context)
     for name in ("missing.excess", "missing.roc_auc.decrease", "missing.changed_decisions", "stale.excess"):
         assert of(found, name)["wind"].low > 0
@@ -101,7 +101,7 @@ def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, co
     assert lost.value == pytest.approx(errors[0] - errors[1])
 
 
-def test_the_same_model_in_another_form_stands_all_of_it_as_well(subject, context):
+def test_the_same_model_in_another_form_is_equally_robust(subject, context):
     found = robustness.plugin(subject, context)
     beside = [each for each in found if each.name.endswith((".drop", ".decision_churn"))]
     assert beside and all(each.value == 0 == each.high for each in beside)
@@ -129,7 +129,7 @@ def test_features_that_belong_together_go_missing_together(subject, context):
     assert set(of(found, "missing.drop")) == {"wind + hour", "idle", "10% of all"}
 
 
-def test_a_month_is_held_against_the_others_and_against_the_model_as_it_came(subject, context):
+def test_a_month_is_compared_with_the_others_and_with_the_baseline(subject, context):
     worse = np.where(subject.groups >= 20, 1 - subject.labels, subject.labels)
     found = robustness.plugin(replace(subject, labels=worse), context)
     months = of(found, "months.excess")
@@ -137,13 +137,13 @@ def test_a_month_is_held_against_the_others_and_against_the_model_as_it_came(sub
     assert months["month=2013-02"].low > 0 and of(found, "months.drop")["month=2013-01"].value == 0
 
 
-def test_a_kind_that_there_was_no_time_for_is_not_told_in_part_and_that_is_said(subject, context):
+def test_a_kind_without_time_is_reported_as_not_measured_and_not_in_part(subject, context):
     found = robustness.plugin(subject, replace(context, budget_s=1e-9, months=None))
     assert found == [each for each in found if isinstance(each, NotApplicable)]
     assert left(found)[0] == "robustness.missing, 4 corruptions: time ran out before all were measured"
 
 
-def test_a_regression_that_refuses_rows_is_not_told_for_that_kind(subject, context):
+def test_a_kind_whose_rows_a_regression_rejects_is_not_measured(subject, context):
     variant = changed(subject.variant, task="regression")
     found = robustness.plugin(replace(answering(subject, Refuses(), Sum()), variant=variant), context)
     (untold,) = left(found)
@@ -151,7 +151,7 @@ def test_a_regression_that_refuses_rows_is_not_told_for_that_kind(subject, conte
     assert not of(found, "missing.drop") and of(found, "noise.drop") and not of(found, "noise.decision_churn")
 
 
-def test_a_slow_model_is_asked_fewer_rows(subject, context):
+def test_a_slow_model_is_evaluated_on_fewer_rows(subject, context):
     many = replace(subject, rows=np.tile(subject.rows, (4, 1)), labels=np.tile(subject.labels, 4))
     many = replace(many, groups=np.tile(subject.groups, 4))
     slow = Slow()

@@ -37,7 +37,7 @@ def test_where_the_time_is_used_up_one_start_is_no_claim(subject, tmp_path):
     assert raised.value.hint == "headway evaluate --budget 5m"
 
 
-def test_a_model_that_does_not_open_there_is_an_error_with_what_it_said(subject, tmp_path):
+def test_a_model_that_fails_in_the_process_is_an_error_with_its_last_line(subject, tmp_path):
     digest = Files(tmp_path).put(b"no echo")
     artifact = changed(subject.variant.artifact, digest=digest)
     broken = replace(subject, variant=changed(subject.variant, artifact=artifact))

@@ -8,7 +8,7 @@ from headway.evaluation.calibration.apply import adjust_to_prior, estimate_prior
 CHANCE = np.random.default_rng(0).beta(0.5, 7.0, 50_000)
 
 
-def test_a_share_that_is_taken_back_leaves_the_probabilities_as_they_were():
+def test_adjusting_the_prior_and_back_restores_the_probabilities():
     np.testing.assert_allclose(adjust_to_prior(adjust_to_prior(CHANCE, 0.1, 0.5), 0.5, 0.1), CHANCE, atol=1e-12)
 
 

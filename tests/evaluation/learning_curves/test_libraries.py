@@ -80,7 +80,7 @@ def by_partial_fit(curve: Curve) -> object:
         (by_partial_fit, 5, 5),
     ],
 )
-def test_the_last_look_is_what_the_finished_model_says(train: Callable[[Curve], object], looks: int, last: int) -> None:
+def test_the_last_round_is_the_finished_model(train: Callable[[Curve], object], looks: int, last: int) -> None:
     curve = begun()
     scores = train(curve).predict_proba(X[300:])[:, 1]  # type: ignore[attr-defined]
     found = curve.record()
@@ -97,7 +97,7 @@ def timed(curve: LearningCurve) -> list[float]:
 
 
 @pytest.mark.parametrize("train", [by_lightgbm, by_xgboost, by_catboost, by_partial_fit])
-def test_seconds_run_on_and_the_looks_are_told_apart(train: Callable[[Curve], object]) -> None:
+def test_training_seconds_exclude_the_evaluations(train: Callable[[Curve], object]) -> None:
     curve = begun()
     train(curve)
     found = curve.record()
@@ -105,7 +105,7 @@ def test_seconds_run_on_and_the_looks_are_told_apart(train: Callable[[Curve], ob
     assert found.seconds == timed(found)[-1] and found.spent > 0 and found.recipe.startswith("sha256:")
 
 
-def test_stages_that_were_asked_afterwards_are_not_timed() -> None:
+def test_stages_evaluated_afterwards_are_not_timed() -> None:
     curve = begun()
     by_stages(curve)
     assert timed(curve.record()) == []
@@ -139,7 +139,7 @@ def test_rows_of_polars_reach_each_library_as_it_reads_them() -> None:
     assert len(curve.record().rounds) == 3
 
 
-def test_answers_that_are_no_probabilities_stop_the_looks_and_not_the_training() -> None:
+def test_answers_that_are_not_probabilities_stop_the_evaluations_and_not_the_training() -> None:
     curve = begun()
     data = lightgbm.Dataset(X[:300], Y[:300])
     model = lightgbm.train({"objective": "regression", "verbose": -1}, data, 5, callbacks=[curve.lightgbm])
@@ -154,7 +154,7 @@ def test_answers_that_are_no_probabilities_stop_the_looks_and_not_the_training()
 @pytest.mark.parametrize(
     ("answers", "why"), [(np.full(300, np.nan), "no numbers"), (np.ones((300, 2)), "answers for 2 classes")]
 )
-def test_answers_of_another_kind_are_told(answers: np.ndarray, why: str) -> None:
+def test_answers_of_the_wrong_shape_are_reported(answers: np.ndarray, why: str) -> None:
     curve = Curve(build_curve_data(X[300:], np.arange(300) % 3.0, None, task="multiclass"))
     curve.evaluate(1, lambda rows: answers)
     assert why in curve.record().reading.why

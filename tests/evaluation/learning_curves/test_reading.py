@@ -61,14 +61,14 @@ def test_fewer_than_twenty_groups_decide_nothing() -> None:
     assert reading.answer == "undecided" and "19 groups" in reading.why
 
 
-def test_a_curve_of_two_looks_decides_nothing() -> None:
+def test_a_curve_of_two_rounds_is_undecided() -> None:
     recorder = Recorder(build_curve_data(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
     for number in (1, 2):
         recorder.evaluate(number, lambda rows: rows[:, 0])
     assert recorder.record().reading.why == "2 evaluated rounds are too few for a curve"
 
 
-def test_looks_grow_ever_rarer_and_the_last_is_one() -> None:
+def test_evaluations_become_rarer_and_include_the_last_round() -> None:
     recorder = Recorder(build_curve_data(np.zeros((30, 1)), np.zeros(30), None, task="regression"))
     for number in range(1, 101):
         if recorder.due(number, final=number == 100):

@@ -43,7 +43,7 @@ def test_torch_epochs_are_looked_at_as_the_module_answers_and_it_goes_on_learnin
     assert found.rounds[-1].error("log_loss").value == pytest.approx(float(own), rel=1e-5)
 
 
-def test_torch_logits_without_an_end_are_refused_with_the_mend():
+def test_torch_logits_are_rejected_with_a_hint():
     seen = curve()
     trained(seen, 2)
     assert "end=torch.sigmoid" in seen.record().reading.why

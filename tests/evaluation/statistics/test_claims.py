@@ -31,7 +31,7 @@ def test_a_difference_is_above_below_within_the_margin_or_open(value, where):
     assert classify_difference(measured(value), 0.03, 0.01) == where
 
 
-def test_what_counts_for_nothing_is_alike_though_it_is_shown_to_be_above_0():
+def test_a_difference_within_the_margin_is_equivalent_even_if_significant():
     assert one_sided_bounds(measured(0.02, se=0.001), 0.01)[0] > 0
     assert classify_difference(measured(0.02, se=0.001), 0.03, 0.01) == "alike"
 
@@ -62,13 +62,13 @@ def test_a_ratio_is_a_difference_of_logarithms():
         (measured(1.03, se=0.02, unit="x"), "it: about 123 rounds would decide"),
     ],
 )
-def test_what_would_tell_is_said_in_groups_or_rounds(found, message):
+def test_needed_data_is_given_in_groups_or_rounds(found, message):
     """By hand: G * ((1.645 + 1.282) * se / gap)^2, the gap that to 0, or to the margin from within it."""
     margin = 0.07 if found.unit else 0.001
     assert describe_needed_data(found, margin, 0.05) == message
 
 
-def test_a_word_is_counted_over_all_and_said_of_each():
+def test_a_claim_is_counted_over_all_parts_and_flagged_for_each():
     over_all, of_one = flag_parts("harmful", {"temp": "shown"}, n_rows=9)
     assert (over_all.value, over_all.slice) == (1, "")
     assert (of_one.value, of_one.slice, of_one.method) == (1, "temp", "shown")

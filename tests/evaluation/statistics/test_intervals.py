@@ -87,14 +87,14 @@ def test_the_ratio_of_sums_of_one_group_has_no_error():
     assert not np.isfinite(ratio_of_sums(np.array([[2.0, 0.0]]), np.array([[4.0, 0.0]]))[0].se)
 
 
-def test_groups_that_lean_on_their_neighbours_widen_the_interval():
+def test_autocorrelated_groups_widen_the_interval():
     noise = np.random.default_rng(4).normal(size=2001)
     leaning = noise[1:] + noise[:-1]
     assert autocorrelation_factor(leaning - leaning.mean()) == pytest.approx((1 + 0.5) / (1 - 0.5), rel=0.1)
     assert autocorrelation_factor(alternating(noise) - noise.mean()) == 1
 
 
-def test_lag_one_sees_neighbours_that_lean_on_each_other():
+def test_lag_one_measures_dependent_neighbours():
     slow = np.sin(np.arange(100) / 8)
     found = lag1_measurement("lag1", -slow, Sample(n_rows=1000, n_groups=100))
     assert found.low > 0.5

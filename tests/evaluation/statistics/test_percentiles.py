@@ -18,7 +18,7 @@ from headway.evaluation.statistics.percentiles import (
     ("share", "beyond", "count"),
     [(0.9, 0, 44), (0.9, 1, 64), (0.95, 1, 130), (0.99, 0, 459), (0.99, 1, 662), (0.99, 2, 838)],
 )
-def test_a_percentile_needs_as_many_requests_as_the_small_sample_law_says(share, beyond, count):
+def test_a_percentile_needs_the_requests_of_the_small_sample_law(share, beyond, count):
     assert min_sample_size(share, beyond=beyond) == count
 
 
@@ -27,7 +27,7 @@ def test_chances_of_many_requests_are_those_of_the_binomial_distribution():
     assert binomial_cdf(200_000, 0.5)[100_000] == pytest.approx(0.5, abs=0.002)
 
 
-def test_of_lone_requests_the_interval_holds_the_true_percentile_as_often_as_it_says():
+def test_the_interval_of_independent_requests_has_its_coverage():
     rng, truth = np.random.default_rng(0), -np.log(0.01)
     found = [percentile_interval("p99", rng.exponential(size=5000), np.arange(5000) // 125, 0.99) for _ in range(300)]
     assert sum(each.low <= truth <= each.high for each in found) / 300 >= 0.93

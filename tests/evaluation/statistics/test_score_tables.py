@@ -105,7 +105,7 @@ def test_what_is_no_binary_answer_is_refused_in_words(make_subject, change, what
         binary_answers(change(make_subject(count=3)))
 
 
-def test_rounding_beyond_one_is_taken_back(make_subject):
+def test_probabilities_beyond_one_by_rounding_are_clipped(make_subject):
     subject = make_subject(count=3)
     answers = binary_answers(replace(subject, scores=np.full_like(subject.scores, 1 + 1e-7)))
     assert answers.scores.max() == 1

@@ -67,7 +67,7 @@ def test_a_measure_that_ends_is_cut_off_at_its_own_end():
     assert (found.high, found.bounds) == (2.0, (0.0, 2.0))
 
 
-def test_of_a_maximum_the_largest_is_taken_and_no_interval_of_one_is_none_of_all():
+def test_pooling_takes_the_largest_maximum_and_needs_every_interval():
     few = t_interval("ece", Estimate(value=0.1, se=0.01, dof=5, method="m"), SAMPLE)
     facts = [exact_measurement("max_change", value, n_rows=9, method="m") for value in (0.1, 0.3, 0.2)]
     one, other, third = (of(each, few) for each in facts)

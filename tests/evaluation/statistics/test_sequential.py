@@ -210,7 +210,7 @@ def test_the_value_is_within_its_bounds_and_these_within_the_range(seed, form):
     assert form.bounds[0] <= found.low <= found.value <= found.high <= form.bounds[1]
 
 
-def test_a_measurement_counts_requests_and_keys_and_says_what_it_promises():
+def test_a_measurement_has_its_requests_keys_and_level():
     found = measure_sequence(
         update_sequence(start_sequence(PROPORTION, alpha=0.01), seen([1, 0, 1, 0], keys=[7, 8, 7, 9])), "error_rate"
     )

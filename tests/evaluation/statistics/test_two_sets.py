@@ -12,7 +12,7 @@ from headway.evaluation.statistics.two_sets import PERMUTATION, auc_statistic, m
 SAMPLE = Sample(n_rows=300, n_groups=30)
 
 
-def test_two_sets_that_differ_are_told_apart():
+def test_two_different_sets_differ_significantly():
     rows = np.full(60, 50.0)
     means = np.random.default_rng(3).normal(0, 0.05, 60) + np.repeat([0.5, 0.3], 30)
     found = permutation_interval(
