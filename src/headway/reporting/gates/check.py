@@ -119,14 +119,17 @@ ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": 
 def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
     """Return the test report of a check: each finding, each check without one, and each that did not run."""
     now = found.now
+    installed = plugins.names("check")  # a stored assessment may name a check that has another name now
     titles = {
-        looked.code: plugins.describe("check", looked.name).removeprefix(f"{looked.code}: ") for looked in now.looked
+        looked.code: plugins.describe("check", looked.name).removeprefix(f"{looked.code}: ")
+        for looked in now.looked
+        if looked.name in installed
     }
     told = {judged.code for judged in now.judged}
     data = _file(now.source)
     findings = [_of_finding(judged, titles.get(judged.code, judged.code), data) for judged in now.judged]
     others = [
-        _without_finding(looked, titles[looked.code])
+        _without_finding(looked, titles.get(looked.code, looked.code))
         for looked in now.looked
         if looked.unjudged or looked.code not in told
     ]
