@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 from msgspec.structs import replace as replaced
 
 from headway.batch import predict as scoring
 from headway.batch.journal import Receipt
-from headway.batch.predict import Order, Progress
+from headway.batch.predict import Progress
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.contracts import LabeledData
@@ -65,7 +66,7 @@ from headway.optimization import search
 from headway.optimization import training as training
 from headway.optimization.context import TransformContext
 from headway.optimization.importers import models as adopting
-from headway.optimization.screening import Looks, TimeBudget, screen_candidates, screened_out
+from headway.optimization.screening import TimeBudget, screen_candidates, screened_out
 from headway.registry import judge as judging
 from headway.registry.policy_tests import drill as drilling
 from headway.registry.project import Project
@@ -136,8 +137,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
         return import_model(project, adopting.open_model_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["validation"])
-    asked = training.Asked(curve=curve.begin)
-    model = training.train(config, data["train"], project.blobs, features=features, asked=asked)
+    model = training.train(config, data["train"], project.blobs, features=features, curve=curve.begin)
     seconds = time.perf_counter() - began - curve.spent
     baseline = _baseline(project, model, data)
     if (seen := curve.record()) is not None:
@@ -177,17 +177,22 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
         All variants with their evidence, and the winner; the baseline wins if no variant is better.
     """
     config = project.config.optimize
-    clock, evaluation_set = TimeBudget(config.budget_s), _exam(project, baseline, data["validation"])
+    budget, evaluation_set = TimeBudget(config.budget_s), _exam(project, baseline, data["validation"])
     expansion = search.generate_candidates(
-        baseline.model, _bench(project, baseline, evaluation_set, data), config.transforms, clock=clock
+        baseline.model, _bench(project, baseline, evaluation_set, data), config.transforms, budget=budget
     )
     seen = screen_candidates(
-        expansion.variants, _looks(project, evaluation_set), config.objective, clock=clock, callback=callback
+        expansion.variants,
+        config.objective,
+        measure_speed=lambda variant: _measure_speed(project, variant, evaluation_set),
+        evaluate=lambda variant: evaluate(project, variant, evaluation_set, probes=_probes(project)),
+        budget=budget,
+        callback=callback,
     )
     judged = [row for row in seen if not screened_out(row)]
     looked_at = {row.variant.digest for row in seen}
     late = (each for each in expansion.variants if each.digest not in looked_at)
-    unseen = {each.name: f"{clock} was used up before it was looked at" for each in late}
+    unseen = {each.name: f"{budget} was used up before its speed was measured" for each in late}
     winner = _winner(project, judged, _exam(project, baseline, data["test"]))
     frontier = SearchResult(
         name=project.name,
@@ -318,9 +323,18 @@ def serve(config: Config, references: Sequence[str], *, callback: Callback = lam
     process.serve(config, references, announce=callback)
 
 
-def predict(config: Config, order: Order, *, callback: Callable[[Progress], object] = lambda _: None) -> Receipt:
-    """Score a file larger than memory with a release; a run that was killed resumes where it stopped."""
-    return scoring.predict(config, order, callback=callback)
+def predict(
+    config: Config,
+    reference: str,
+    source: Path,
+    out: Path,
+    *,
+    keep: Sequence[str] = (),
+    threads: int = 0,
+    callback: Callable[[Progress], object] = lambda _: None,
+) -> Receipt:
+    """Score a file larger than memory with a release; a run that was killed resumes."""
+    return scoring.predict(config, reference, source, out, keep=keep, threads=threads, callback=callback)
 
 
 def watch(
@@ -487,18 +501,11 @@ def _bench(project: Project, baseline: Baseline, evaluation_set: EvaluationSet, 
     )
 
 
-def _looks(project: Project, evaluation_set: EvaluationSet) -> Looks:
-    """Build the two evaluations of a search: speed alone, and everything the policy may ask for."""
-
-    def first(variant: Variant) -> EvaluatedVariant:
-        evidence = screen_speed(variant, evaluation_set, project.blobs)
-        return EvaluatedVariant(
-            variant=variant,
-            evidence=evidence,
-            verdict=judging.judge(evidence, judging.relative_policy(project.config.policy)),
-        )
-
-    return Looks(first=first, whole=lambda each: evaluate(project, each, evaluation_set, probes=_probes(project)))
+def _measure_speed(project: Project, variant: Variant, evaluation_set: EvaluationSet) -> EvaluatedVariant:
+    """Measure the speed of a variant briefly, and judge it by the relative rules of the policy."""
+    evidence = screen_speed(variant, evaluation_set, project.blobs)
+    verdict = judging.judge(evidence, judging.relative_policy(project.config.policy))
+    return EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
 
 
 def _probes(project: Project) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from headway.batch.journal import Receipt
-from headway.batch.predict import Order, predict
+from headway.batch.predict import predict
 from headway.core import config
 from headway.core.calibrator import Calibrator
 from headway.core.config import Config
@@ -103,7 +103,7 @@ def read_table(path: Path) -> pl.DataFrame:
 
 def score_file(settings: Config, source: Path, out: Path, *keep: str, threads: int = 2) -> Receipt:
     """Score a file with what is live."""
-    return predict(settings, Order(reference=LIVE, source=source, out=out, keep=keep, threads=threads))
+    return predict(settings, LIVE, source, out, keep=keep, threads=threads)
 
 
 def refused_rows(out: Path) -> list[tuple[int, str, str, str]]:

@@ -30,7 +30,7 @@ from tests.batch.scoring import (
 )
 from tests.engines.boosters import text
 
-from headway.batch.predict import Order, predict
+from headway.batch.predict import predict
 from headway.core import config
 from headway.core.config import Config
 from headway.core.errors import DataError, StoreError
@@ -191,7 +191,7 @@ def test_other_terms_are_refused_and_the_run_can_still_be_ended(half):
         again(half)
     address = next(word for word in error.value.hint.split() if "@" in word).rstrip(",")
     assert address != f"flights@{before.removeprefix('sha256:')[:12]}"
-    predict(settings, Order(reference=address, source=half / "rows.parquet", out=out, keep=("key",)))
+    predict(settings, address, half / "rows.parquet", out, keep=("key",))
     assert outcome(out) == outcome(half / "clean.csv")
 
 
@@ -224,7 +224,7 @@ def test_one_process_at_a_time_writes_an_answer(half):
 @pytest.mark.slow
 def test_a_file_that_came_in_its_place_meanwhile_is_left_alone(half):
     (half / "half.csv").write_text("somebody's\n")
-    with pytest.raises(StoreError, match="came there meanwhile"):
+    with pytest.raises(StoreError, match="was created during the run"):
         again(half)
     assert (half / "half.csv").read_text() == "somebody's\n"
     (half / "half.csv").unlink()
@@ -276,7 +276,7 @@ def test_an_answer_that_was_taken_away_is_made_again(done):
 def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "scores.csv.parts").mkdir()
     (tmp_path / "scores.csv.parts" / "thesis.txt").write_text("mine")
-    with pytest.raises(StoreError, match="holds something else"):
+    with pytest.raises(StoreError, match="holds other files"):
         score_file(
             scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv"), tmp_path / "scores.csv"
         )
@@ -285,9 +285,8 @@ def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(tmp_path):
 
 def test_what_changes_while_it_is_read_has_no_answer(tmp_path):
     settings, source = scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv")
-    order = Order(reference=LIVE, source=source, out=tmp_path / "scores.csv")
     with pytest.raises(DataError, match="changed while it was read"):
-        predict(settings, order, callback=lambda _: os.utime(source, (1, 1)))
+        predict(settings, LIVE, source, tmp_path / "scores.csv", callback=lambda _: os.utime(source, (1, 1)))
     assert not (tmp_path / "scores.csv").exists()
 
 

@@ -69,7 +69,7 @@ def test_every_forest_of_a_release_is_a_graph_that_answers_alike(written: Path) 
         forest = Xgboost.forest(content)
         every = np.concatenate([rows, edge_rows(forest, rows)])
         expected = Xgboost(content, {"threads": 1}).predict(every)
-        found = load_engine("onnxruntime")(forest_to_onnx(forest, cut=forest.categorical), {}).predict(every)
+        found = load_engine("onnxruntime")(forest_to_onnx(forest, truncated=forest.categorical), {}).predict(every)
         assert furthest(found, expected) < 1e-6, path.stem
 
 

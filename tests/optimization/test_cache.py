@@ -73,7 +73,7 @@ def test_the_share_that_is_found_is_counted_in_the_order_of_the_rows(size, share
 
 def test_rows_that_are_all_different_have_no_use_for_it(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=2))
-    with pytest.raises(NotApplicable, match=r"0\.0% of 4,000 rows come again; it pays from 20% on"):
+    with pytest.raises(NotApplicable, match=r"0\.0% of 4,000 rows repeat; a cache pays from 20% on"):
         cache.plugin(trained_on(context, labeled_rows(seed=1)), context)
 
 

@@ -51,7 +51,7 @@ def test_the_band_keeps_the_bound_on_rows_that_it_did_not_see():
     later = slice(20_000, None)
     outside = (rough[later] < band.low) | (rough[later] > band.high)
     changed = ((rough[later] >= 0.5) != (truth[later] >= 0.5)) & outside
-    assert changed.mean() <= cascade.MAX_DISAGREEMENT and 0.01 < band.asked < 0.5
+    assert changed.mean() <= cascade.MAX_DISAGREEMENT and 0.01 < band.deferred < 0.5
 
 
 def _half(lesson: LabeledData) -> LabeledData:
@@ -60,7 +60,7 @@ def _half(lesson: LabeledData) -> LabeledData:
 
 def test_one_that_would_not_pay_is_not_offered_and_says_what_was_measured(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=2))
-    with pytest.raises(NotApplicable, match=r"costs \d+\.\d times its first trees|have to ask the whole model"):
+    with pytest.raises(NotApplicable, match=r"costs \d+\.\d times its first trees|deferred to the full model"):
         cascade.plugin(trained_on(context, LEARNED), context)
 
 

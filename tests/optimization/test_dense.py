@@ -58,7 +58,7 @@ def test_an_answer_that_moves_is_refused_with_its_row(tmp_path: Path, monkeypatc
     context = context_of(tmp_path, tabular_rows())
     other = dense.lower_graph(tabular_network(seed=1))
     monkeypatch.setattr(dense, "lower_graph", lambda content: other)
-    with pytest.raises(EngineError, match="as a tape of steps the model answers otherwise"):
+    with pytest.raises(EngineError, match="as a lowered program the model answers"):
         dense.plugin(network_variant(tabular_network(), context), context)
 
 

@@ -43,13 +43,13 @@ def test_the_same_lesson_gives_the_same_students(context):
 
 def test_a_student_is_not_cut_shorter(context):
     [first, *_] = plugin(trained_on(context, LEARNED, trees=300), context)
-    with pytest.raises(NotApplicable, match="student of the size"):
+    with pytest.raises(NotApplicable, match="distilled student"):
         truncate.plugin(first, context)
 
 
 def test_without_what_the_model_learned_from_there_is_no_student(tmp_path):
     context = context_with(tmp_path, LEARNED)
-    with pytest.raises(NotApplicable, match="none are at hand"):
+    with pytest.raises(NotApplicable, match="not available"):
         plugin(trained_on(context, LEARNED, trees=300), context)
 
 

@@ -76,7 +76,7 @@ def test_what_would_answer_otherwise_is_left_as_it_was(content, left):
 
 def test_an_answer_that_moves_is_refused_with_its_row(context, monkeypatch):
     monkeypatch.setattr(fold, "fold_graph", lambda content: (exported_network(most=2), ("unbounded",)))
-    with pytest.raises(EngineError, match="as a folded graph the model answers otherwise"):
+    with pytest.raises(EngineError, match="as a folded graph the model answers"):
         fold.plugin(network_variant(exported_network(), context, task="multiclass"), context)
 
 

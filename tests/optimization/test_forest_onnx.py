@@ -58,7 +58,7 @@ def moved(name: str, content: bytes, rows: np.ndarray) -> float:
     every = every[accepted_rows(forest, every)]
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
         expected = engine(content, {"threads": 1}).predict(every)
-        found = load_engine("onnxruntime")(forest_to_onnx(forest, cut=forest.categorical), {}).predict(every)
+        found = load_engine("onnxruntime")(forest_to_onnx(forest, truncated=forest.categorical), {}).predict(every)
     assert np.isfinite(expected).all()
     return float(np.max(np.abs(expected - found) / np.maximum(1, np.abs(expected))))
 

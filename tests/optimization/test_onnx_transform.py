@@ -142,7 +142,7 @@ def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_noth
 
 def test_the_graph_is_valid_and_the_same_bytes_each_time() -> None:
     model = Lightgbm.forest(text("multiclass").encode())
-    onnx.checker.check_model(onnx.load_from_string(forest_to_onnx(model, cut=[0])), full_check=True)
+    onnx.checker.check_model(onnx.load_from_string(forest_to_onnx(model, truncated=[0])), full_check=True)
     assert forest_to_onnx(model) == forest_to_onnx(model)
 
 
@@ -162,7 +162,7 @@ def test_what_a_graph_cannot_say_does_not_apply(context: TransformContext) -> No
 def test_a_graph_that_moves_an_answer_is_refused(context: TransformContext) -> None:
     """The library ignores `sqrt` after `poisson`; the graph obeys it, so that the two differ."""
     whole = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
-    with pytest.raises(EngineError, match=r"answers otherwise: \S+ for \S+") as refusal:
+    with pytest.raises(EngineError, match=r"answers \S+ instead of \S+") as refusal:
         plugin(baseline_of(whole, context, task="regression"), context)
     assert "rows" in refusal.value.where and "category=" in refusal.value.where and "transforms" in refusal.value.hint
 
@@ -222,5 +222,7 @@ def test_models_of_any_shape_are_exact_at_the_edges(
     data = lightgbm.Dataset(rows, in_range(score, objective), categorical_feature=categorical, params=asked)
     model = lightgbm.train(asked, data, trees)
     content, hard = model.model_to_string().encode(), hard_rows(model, rows, seed)
-    found = load_engine("onnxruntime")(forest_to_onnx(Lightgbm.forest(content), cut=categorical), {}).predict(hard)
+    found = load_engine("onnxruntime")(forest_to_onnx(Lightgbm.forest(content), truncated=categorical), {}).predict(
+        hard
+    )
     assert furthest(load_engine("lightgbm")(content, {"threads": 1}).predict(hard), found) < 1e-12

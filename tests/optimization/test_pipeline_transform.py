@@ -231,7 +231,7 @@ def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
 
     monkeypatch.setattr(Sklearn, "graph", staticmethod(false))
     model = variant_of(fitted(ends(encoded())), context)
-    with pytest.raises(EngineError, match="answers otherwise") as refusal:
+    with pytest.raises(EngineError, match="instead of") as refusal:
         plugin(model, bench_on(context, model))
     assert "carrier=" in refusal.value.where and "transforms" in refusal.value.hint
 

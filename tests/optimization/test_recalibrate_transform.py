@@ -42,7 +42,7 @@ def test_a_shift_that_the_later_half_has_not_is_not_offered_and_says_what_was_se
         groups=np.concatenate([early.groups, late.groups + 40]),
     )
     context = context_with(tmp_path, both)
-    with pytest.raises(NotApplicable, match=r"does not help on the later: Brier 0\.\d+ becomes 0\.\d+"):
+    with pytest.raises(NotApplicable, match=r"does not lower the Brier score of the later: 0\.\d+ to 0\.\d+"):
         plugin(trained_on(context, LEARNED), context)
 
 

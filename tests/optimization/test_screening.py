@@ -1,4 +1,4 @@
-"""The staged search: a first look at all, the whole evidence on those that can still win, within the time."""
+"""Screening measures every candidate briefly and evaluates in full those that can still win, within the budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.optimization.evaluated_variants import evaluated
 from headway.core.evidence import Measurement
 from headway.core.variant import Step
 from headway.optimization import search
-from headway.optimization.screening import UNLIMITED, Looks, TimeBudget, screen_candidates, screened_out
+from headway.optimization.screening import UNLIMITED, TimeBudget, screen_candidates, screened_out
 
 
 def compiled(judged, name="trees"):
@@ -26,85 +26,95 @@ def spread(judged, low, high):
     return replace(judged, evidence=replace(judged.evidence, measurements=(speed,)))
 
 
-class Told:
-    """Looks that give what is known of each variant, and remember who was measured wholly, in order."""
+class Screening:
+    """A search whose speeds are known, which remembers the variants that were evaluated in full, in order."""
 
     def __init__(self, *rows):
-        self.rows = {each.variant.digest: each for each in rows}
-        self.wholly = []
+        self.rows = {row.variant.digest: row for row in rows}
+        self.evaluated = []
 
-    def looks(self):
-        return Looks(first=lambda variant: self.rows[variant.digest], whole=self._whole)
+    def run(self, budget=UNLIMITED):
+        return screen_candidates(
+            [row.variant for row in self.rows.values()],
+            "speed",
+            measure_speed=lambda variant: self.rows[variant.digest],
+            evaluate=self._evaluate,
+            budget=budget,
+            callback=lambda _: None,
+        )
 
-    def _whole(self, variant):
-        self.wholly.append(variant)
+    def _evaluate(self, variant):
+        self.evaluated.append(variant)
         return self.rows[variant.digest]
 
-    def hold(self, clock=UNLIMITED):
-        variants = [each.variant for each in self.rows.values()]
-        return screen_candidates(variants, self.looks(), "speed", clock=clock, callback=lambda _: None)
 
-
-def test_variants_are_measured_wholly_in_the_order_of_their_first_look():
-    told = Told(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
-    found = told.hold()
-    assert [each.steps for each in told.wholly] == [found[place].variant.steps for place in (0, 2, 3, 1)]
+def test_variants_are_evaluated_in_the_order_of_their_measured_speed():
+    screening = Screening(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
+    found = screening.run()
+    assert [each.steps for each in screening.evaluated] == [found[place].variant.steps for place in (0, 2, 3, 1)]
     assert not any(map(screened_out, found))
 
 
-def test_one_that_is_slower_than_the_model_as_it_came_is_left_after_its_first_look():
-    told = Told(evaluated(0, 40), evaluated(1, 50))
-    found = told.hold()
-    assert len(told.wholly) == 1 and "slower" in screened_out(found[1])
+def test_a_variant_slower_than_the_baseline_is_screened_out():
+    screening = Screening(evaluated(0, 40), evaluated(1, 50))
+    found = screening.run()
+    assert len(screening.evaluated) == 1 and "too slow" in screened_out(found[1])
 
 
 def test_of_forms_that_answer_alike_the_slower_is_left_and_a_model_that_was_changed_is_not():
-    told = Told(evaluated(0, 40), compiled(evaluated(0, 5)), compiled(evaluated(0, 9), "onnx"), evaluated(1, 20))
-    found = told.hold()
+    screening = Screening(
+        evaluated(0, 40), compiled(evaluated(0, 5)), compiled(evaluated(0, 9), "onnx"), evaluated(1, 20)
+    )
+    found = screening.run()
     assert [bool(screened_out(each)) for each in found] == [False, False, True, False]
 
 
-def test_one_that_may_be_as_fast_is_measured_wholly():
-    told = Told(
+def test_a_variant_that_may_be_as_fast_is_evaluated_in_full():
+    screening = Screening(
         evaluated(0, 40), compiled(spread(evaluated(0, 5), 4, 7)), compiled(spread(evaluated(0, 8), 6, 10), "onnx")
     )
-    assert not any(map(screened_out, told.hold()))
+    assert not any(map(screened_out, screening.run()))
 
 
-def test_one_that_is_faster_in_batches_alone_is_measured_wholly_too():
+def test_a_variant_that_is_faster_only_in_batches_is_evaluated_in_full():
     def batches(judged, rate):
         found = Measurement(
             name="throughput.batch", value=rate, low=rate, high=rate, method="", n_rows=1, unit="rows/s"
         )
         return replace(judged, evidence=replace(judged.evidence, measurements=(*judged.evidence.measurements, found)))
 
-    told = Told(
+    screening = Screening(
         batches(evaluated(0, 40), 10),
         batches(compiled(evaluated(0, 5)), 90),
         batches(compiled(evaluated(0, 9), "onnx"), 200),
     )
-    assert not any(map(screened_out, told.hold()))
+    assert not any(map(screened_out, screening.run()))
 
 
-def test_what_was_left_cannot_win_and_says_why_it_lost():
-    told = Told(evaluated(0, 40), compiled(evaluated(0, 5)), compiled(evaluated(0, 9), "onnx"))
-    found = told.hold()
+def test_a_screened_out_variant_cannot_win_and_has_the_reason():
+    screening = Screening(evaluated(0, 40), compiled(evaluated(0, 5)), compiled(evaluated(0, 9), "onnx"))
+    found = screening.run()
     ordered = search.rank_by_objective(found, "speed", lambda _: True)
     assert ordered == [found[1], found[0]]
     assert search.explain_losses(found, found[1].variant, "speed")["echo · onnx"] == (
-        "slower in a first look: 9 us against 5 us"
+        "too slow to win in a short measurement: 9 us against 5 us"
     )
 
 
-@pytest.mark.parametrize("budget, wholly, looked", [(100, 4, 3), (45, 2, 3), (15, 1, 1)])
-def test_when_the_time_is_used_up_the_fastest_have_been_measured_and_the_others_say_so(budget, wholly, looked):
+@pytest.mark.parametrize("budget, n_evaluated, n_measured", [(100, 4, 3), (45, 2, 3), (15, 1, 1)])
+def test_when_the_budget_is_used_up_the_fastest_were_evaluated_and_the_others_have_the_reason(
+    budget, n_evaluated, n_measured
+):
     seconds = itertools.count(0, 10)  # ten seconds a question
-    told = Told(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
-    found = told.hold(TimeBudget(budget, now=lambda: next(seconds)))
-    assert (len(told.wholly), len(found)) == (wholly, looked + 1)
-    late = [screened_out(each) for each in found if screened_out(each)]
-    assert all(f"the budget of {budget} s was used up" in why for why in late) and len(late) == looked + 1 - wholly
+    screening = Screening(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
+    found = screening.run(TimeBudget(budget, now=lambda: next(seconds)))
+    assert (len(screening.evaluated), len(found)) == (n_evaluated, n_measured + 1)
+    late = [screened_out(row) for row in found if screened_out(row)]
+    assert (
+        all(f"the budget of {budget} s was used up" in reason for reason in late)
+        and len(late) == n_measured + 1 - n_evaluated
+    )
 
 
-def test_a_clock_without_a_budget_never_ends():
+def test_a_budget_of_zero_seconds_never_ends():
     assert not TimeBudget(0, now=lambda: 1e9).is_over()

@@ -20,7 +20,7 @@ class Adds:
     def __call__(self, layers: Layers) -> AnswerShift:
         self.seen.append(layers)
         total = sum(self.cost[name] for name in layers)
-        return AnswerShift(most=total, tail=total)
+        return AnswerShift(max=total, tail=total)
 
 
 def test_all_layers_come_first_then_as_many_as_each_limit_bears_in_the_order_of_the_graph():
@@ -41,7 +41,7 @@ def test_no_set_is_looked_at_twice():
 def test_of_two_layers_that_move_as_far_the_one_with_the_shorter_tail_goes_first():
     tails = {("a",): 0.04, ("b",): 0.001}
     found = select_layers(
-        ("a", "b"), lambda some: AnswerShift(most=0.045 * len(some), tail=tails.get(some, 0.05)), (0.05,)
+        ("a", "b"), lambda some: AnswerShift(max=0.045 * len(some), tail=tails.get(some, 0.05)), (0.05,)
     )
     assert found == [("a", "b"), ("b",)]
 
@@ -56,13 +56,13 @@ def test_of_many_layers_neighbours_go_together_so_that_looks_are_bounded():
 
 def test_an_answer_that_is_no_number_any_more_moved_without_limit():
     expected = np.array([[0.5], [np.nan], [np.inf], [0.25]])
-    assert answer_shift(expected, expected).most == 0
-    assert answer_shift(expected, np.where(np.isnan(expected), 0.0, expected)).most > 1e300
-    assert answer_shift(expected[:1], np.array([[np.nan]])).most > 1e300
+    assert answer_shift(expected, expected).max == 0
+    assert answer_shift(expected, np.where(np.isnan(expected), 0.0, expected)).max > 1e300
+    assert answer_shift(expected[:1], np.array([[np.nan]])).max > 1e300
 
 
 def test_moves_are_shares_of_the_scale():
-    assert answer_shift(np.array([[1.0], [2.0]]), np.array([[1.0], [2.5]]), scale=10).most == pytest.approx(0.05)
+    assert answer_shift(np.array([[1.0], [2.0]]), np.array([[1.0], [2.5]]), scale=10).max == pytest.approx(0.05)
 
 
 def test_the_rows_to_calibrate_on_hold_the_extremes_of_every_column():

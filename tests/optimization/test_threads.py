@@ -44,7 +44,7 @@ def test_on_one_core_there_is_no_other_number(variant, tmp_path, monkeypatch):
 
 
 def test_an_engine_without_threads_does_not_apply(variant, tmp_path):
-    with pytest.raises(NotApplicable, match="'echo' takes no number"):
+    with pytest.raises(NotApplicable, match="'echo' has no setting"):
         threads.plugin(replace(variant, engine="echo"), context_in(tmp_path))
 
 

@@ -88,7 +88,7 @@ def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(context: TransformCo
 
 def test_a_model_is_cut_once(context: TransformContext) -> None:
     model = replace(baseline_of(text(), context), steps=(Step(transform="truncate", settings={"trees": 5}),))
-    with pytest.raises(NotApplicable, match="cut before"):
+    with pytest.raises(NotApplicable, match="truncated before"):
         plugin(model, context)
 
 

@@ -129,7 +129,7 @@ def optimize(
     data = laid.halves()
     with progress(callback) as report:
         search = pipeline.optimize(
-            laid.project, pipeline.import_model(laid.project, laid.taken, data), data, callback=report
+            laid.project, pipeline.import_model(laid.project, laid.imported, data), data, callback=report
         )
     engine = open_variant(search.winner.variant, laid.project.blobs)
     return OptimizationResult(search, engine, laid, threshold=None if costs is None else search.baseline.threshold)
@@ -212,7 +212,7 @@ def evaluate(
         folder=folder,
         trust=trust,
     )
-    baseline = pipeline.import_model(laid.project, laid.taken, {"validation": laid.rows})
+    baseline = pipeline.import_model(laid.project, laid.imported, {"validation": laid.rows})
     evaluation_set = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     judged = pipeline.evaluate(laid.project, baseline.model, evaluation_set, probes=plugins.names("metric"))
     return EvaluationResult(judged.evidence)
@@ -302,7 +302,7 @@ def compare(
         trust=trust,
         drops_only=True,
     )
-    baseline = pipeline.import_model(laid.project, laid.taken, {"validation": laid.rows})
+    baseline = pipeline.import_model(laid.project, laid.imported, {"validation": laid.rows})
     evaluation_set = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
     variant = import_baseline(open_model(other, trust=trust), laid.rows, laid.project.blobs)
     return ComparisonResult(

@@ -17,6 +17,7 @@ from headway import pipeline
 from headway.api.tables import to_polars, to_series
 from headway.core import config as settings
 from headway.core.config import PolicySection
+from headway.core.contracts import ImportedModel
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import current_measure
@@ -26,7 +27,7 @@ from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
-from headway.optimization.importers.models import Taken, import_model, open_model_file
+from headway.optimization.importers.models import import_model, open_model_file
 from headway.registry.project import Project, project_of
 from headway.reporting.text.formatting import parse_duration
 
@@ -54,7 +55,7 @@ class InMemoryProject:
     Attributes
     ----------
     project : Project
-    taken : Taken
+    imported : ImportedModel
         The model as an engine opened it.
     rows : Dataset
     native : CustomModel or None
@@ -62,7 +63,7 @@ class InMemoryProject:
     """
 
     project: Project
-    taken: Taken
+    imported: ImportedModel
     rows: Dataset
     native: CustomModel | None = None
 
@@ -102,16 +103,16 @@ def create_project(
     native = None if isinstance(model, str | Path) else split_custom_code(model)
     if native:
         model, rows = native.model, native.rows(rows)
-    taken = open_model(model, trust=trust)
-    table = to_polars(rows, taken.adopted.names, absent=taken.adopted.absent)
-    target = encode_labels(to_series(labels, "target"), taken.adopted.classes)
+    imported = open_model(model, trust=trust)
+    table = to_polars(rows, imported.names, absent=imported.absent)
+    target = encode_labels(to_series(labels, "target"), imported.classes)
     columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
-    table, fields = _with_roles(table, {"target": target, **columns}, reads=taken.adopted.names)
+    table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
     data = settings.DataSection(
         **fields,
         source="rows",
         slices=tuple(slices),
-        task=task or taken.adopted.task or infer_task(target),
+        task=task or imported.task or infer_task(target),
     )
     roles = parse_roles(data)
     limits = default_policy(roles, table, judged=HALF) if policy is None else _current_limits(policy)
@@ -131,19 +132,19 @@ def create_project(
         ),
     )
     found = InMemoryProject(
-        project=project_of(config), taken=taken, rows=make_dataset(table, roles, name="rows"), native=native
+        project=project_of(config), imported=imported, rows=make_dataset(table, roles, name="rows"), native=native
     )
     if folder is None:
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
     return found
 
 
-def open_model(model: Any, *, trust: bool) -> Taken:
+def open_model(model: Any, *, trust: bool) -> ImportedModel:
     """Open a fitted model, or the path of a model file, with the engine that can run it."""
     if not isinstance(model, str | Path):
         return import_model(model)
     opened = open_model_file(Path(model), trust=trust)
-    return opened if isinstance(opened, Taken) else import_model(opened)
+    return opened if isinstance(opened, ImportedModel) else import_model(opened)
 
 
 def encode_labels(labels: pl.Series, classes: Sequence[str]) -> pl.Series:

@@ -23,7 +23,7 @@ _SHOWN = 200
 
 
 def parse_number(text: str) -> float | None:
-    """The number that a text is, with true as 1 and false as 0; None where it is none.
+    """Parse a number, with true as 1 and false as 0; None if the string is not one.
 
     >>> parse_number(" 1e3"), parse_number("True"), parse_number("1_000"), parse_number("n/a")
     (1000.0, 1.0, None, None)
@@ -35,19 +35,22 @@ def parse_number(text: str) -> float | None:
 
 
 def rank_categories(
-    field: Field, ranks: CategoryCodes, texts: Sequence[str | None], start: int, refusals: list[Refusal]
+    field: Field, ranks: CategoryCodes, strings: Sequence[str | None], start: int, refusals: list[Refusal]
 ) -> list[float]:
-    """The ranks of a column's texts, of which the first is of row `start`; what its field refuses is added to them."""
+    """Return the ranks of a column's categories; append a refusal for each value that its field refuses.
+
+    `start` is the row of the first value.
+    """
     if field.unseen != "refused":
-        return [ranks[text] for text in texts]
-    for place, text in enumerate(texts):
+        return [ranks[text] for text in strings]
+    for index, text in enumerate(strings):
         if text is not None and text not in ranks:
-            refusals.append(new_refusal(start + place, field.name, text, UNKNOWN))
-    return [ranks.get(text, MISSING) for text in texts]
+            refusals.append(new_refusal(start + index, field.name, text, UNKNOWN))
+    return [ranks.get(text, MISSING) for text in strings]
 
 
 def new_refusal(row: int, column: str, value: str, reason: str) -> Refusal:
-    """Why a row gets no answer; of a long value its beginning."""
+    """Make a refusal; a long value is shortened."""
     value = value.encode("utf-8", "backslashreplace").decode()
     return Refusal(
         row=row, column=column, value=value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...", reason=reason
@@ -55,7 +58,7 @@ def new_refusal(row: int, column: str, value: str, reason: str) -> Refusal:
 
 
 def check_columns(names: Sequence[str], wanted: ScoringOptions, where: str) -> None:
-    """Raise DataError where a column is not among the names of a file, or is there twice."""
+    """Raise DataError if a column that is needed is absent from the file, or there twice."""
     for name in wanted.names:
         if names.count(name) > 1:
             raise DataError(f"column '{name}' is there {names.count(name)} times", where=where, hint="rename one")
@@ -92,38 +95,40 @@ _MIN_ROWS = 1 << 10
 
 
 def chunk_rows(width: int) -> int:
-    """How many rows of `width` numbers are read at a time: at most 65,536, and 16 MiB where they are wide."""
+    """Return how many rows of `width` numbers to read at a time: at most 65,536 rows, or 16 MiB."""
     return min(max(_CHUNK_BYTES // (8 * max(width, 1)), _MIN_ROWS), _MAX_ROWS)
 
 
 def string_column(values: Sequence[str | None]) -> Column:
-    """A column of texts."""
+    """Make a column of strings."""
     return Column(type=TEXT, values=list(values))
 
 
 def slice_column(column: Column, start: int, end: int) -> Column:
-    """The rows [start, end) of a column."""
+    """Return the rows [start, end) of a column."""
     missing = None if column.missing is None else column.missing[start:end]
     return Column(type=column.type, values=column.values[start:end], missing=missing)
 
 
 def concat_columns(columns: Sequence[Column]) -> Column:
-    """Columns of one type, one after the other; at least one."""
+    """Concatenate one or more columns of one type."""
     first = columns[0]
     if len(columns) == 1:
         return first
     if isinstance(first.values, list):
-        return Column(type=first.type, values=[value for each in columns for value in each.values])
+        return Column(type=first.type, values=[value for column in columns for value in column.values])
     missing = None
-    if any(each.missing is not None for each in columns):
-        flags = [np.zeros(len(each), dtype=np.bool_) if each.missing is None else each.missing for each in columns]
+    if any(column.missing is not None for column in columns):
+        flags = [
+            np.zeros(len(column), dtype=np.bool_) if column.missing is None else column.missing for column in columns
+        ]
         missing = np.concatenate(flags)
-    values = np.concatenate([np.asarray(each.values) for each in columns])
+    values = np.concatenate([np.asarray(column.values) for column in columns])
     return Column(type=first.type, values=values, missing=missing)
 
 
 def to_arrow_table(columns: Mapping[str, Column], metadata: Mapping[str, str] | None = None) -> Any:
-    """Columns of equal length as one Arrow struct array, which any library that speaks Arrow takes."""
+    """Return columns of equal length as one Arrow struct array."""
     arrays = {name: to_arrow_array(column) for name, column in columns.items()}
     kinds = {name: nanoarrow.Schema(column.type, nullable=True) for name, column in columns.items()}
     schema = nanoarrow.Schema(nanoarrow.struct(kinds), metadata=dict(metadata or {}), nullable=False)
@@ -132,7 +137,7 @@ def to_arrow_table(columns: Mapping[str, Column], metadata: Mapping[str, str] | 
 
 
 def to_arrow_array(column: Column) -> Any:
-    """A column as one Arrow array."""
+    """Return a column as one Arrow array."""
     if isinstance(column.values, list):
         return _string_array(column.values)
     values, validity, nulls = np.ascontiguousarray(column.values), None, 0
@@ -144,9 +149,9 @@ def to_arrow_array(column: Column) -> Any:
 
 
 def format_values(column: Column) -> list[str]:
-    """The values as texts that read back the same; a null is the empty text, times are in ISO 8601.
+    """Format values as strings that parse back to the same value; a null is the empty string, times are in ISO 8601.
 
-    What has a zone is shown in UTC, a duration in seconds (`PT0.5S`).
+    A time with a zone is shown in UTC, a duration in seconds (`PT0.5S`).
     """
     if isinstance(column.values, list):
         return ["" if value is None else value for value in column.values]
@@ -164,17 +169,17 @@ def _format_times(column: Column) -> list[str]:
         digits = {"s": 0, "ms": 3, "us": 6, "ns": 9}[unit]
         spans = [Decimal(count).scaleb(-digits) for count in counts.tolist()]
         return [f"{'-' if span < 0 else ''}PT{abs(span):f}S" for span in spans]
-    moments: list[str] = np.datetime_as_string(counts.astype(f"M8[{unit}]")).tolist()
+    times: list[str] = np.datetime_as_string(counts.astype(f"M8[{unit}]")).tolist()
     if schema.type in _OF_DAY:
-        return [text.partition("T")[2] for text in moments]
-    return [f"{text}Z" for text in moments] if schema.type == Type.TIMESTAMP and schema.timezone else moments
+        return [text.partition("T")[2] for text in times]
+    return [f"{text}Z" for text in times] if schema.type == Type.TIMESTAMP and schema.timezone else times
 
 
 def _string_array(values: Sequence[str | None]) -> Any:
     encoded = ["" if value is None else value for value in values]
     content = [value.encode("utf-8", "replace") for value in encoded]
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum([len(each) for each in content], out=offsets[1:])
+    np.cumsum([len(encoded) for encoded in content], out=offsets[1:])
     missing = np.array([value is None for value in values], dtype=np.bool_)
     validity = np.packbits(~missing, bitorder="little") if missing.any() else None
     buffers = [validity, offsets, b"".join(content)]

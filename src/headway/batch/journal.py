@@ -28,10 +28,10 @@ _SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 
 
 class Terms(StoredRecord, frozen=True, kw_only=True):
-    """All that decides what an answer says: another release, file or option would make it another one.
+    """Release, file and options of a scoring run; a run resumes only if they are the same.
 
-    `release` is its digest. Of the file there are its name, its size, when it was changed last (ns since 1970), and a
-    digest of 64 samples of 64 KiB that lie evenly in it: to read all of it again would take as long as to score it.
+    `release` is a digest. `samples` is a digest of 64 evenly spaced samples of 64 KiB: reading the whole file again would
+    take as long as scoring it. `changed_ns` is the modification time in ns since 1970.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Terms(StoredRecord, frozen=True, kw_only=True):
     headway: str = ""
 
     def differences(self, other: Terms) -> list[str]:
-        """What is not as in other terms, in words."""
+        """List the fields that differ from other terms."""
         fields = [field for field in self.__struct_fields__ if getattr(self, field) != getattr(other, field)]
         return [f"{field} is {getattr(self, field)!r}, was {getattr(other, field)!r}" for field in fields]
 
 
 def describe_terms(bundle: Bundle, path: Path, wanted: ScoringOptions) -> Terms:
-    """The terms on which a release answers a file as it is now; raises DataError where there is no such file."""
+    """Return the terms of scoring a file as it is now; raise DataError if there is no such file."""
     try:
         if not path.is_file():
             raise DataError(f"no file '{path.name}'", where=str(path), hint="a parquet, csv or Arrow file on disk")
@@ -88,9 +88,9 @@ Join = Callable[[Sequence[Path], Path], None]
 
 
 class Part(Record, frozen=True, kw_only=True):
-    """A part that is whole: the row after its last one, and where the file goes on.
+    """Finished part: the row after its last one, and the position in the source where the next begins.
 
-    `refused` counts its rows without an answer, `columns` what they were refused for; `reasons` is the digest of that.
+    `refused` counts rows without an answer, `columns` the refusals by column; `reasons` is the digest of the refusals.
     """
 
     end: int
@@ -102,7 +102,7 @@ class Part(Record, frozen=True, kw_only=True):
 
 
 class Receipt(StoredRecord, frozen=True, kw_only=True):
-    """What was answered, and on which terms; `digest` is that of `OUT`, `columns` counts refusals by column."""
+    """Result of a finished run; `digest` is that of `OUT`, `columns` counts refusals by column."""
 
     terms: Terms
     rows: int
@@ -112,9 +112,12 @@ class Receipt(StoredRecord, frozen=True, kw_only=True):
 
 
 def load_receipt(out: Path, terms: Terms) -> Receipt | None:
-    """The receipt of an answer that is there, whole; None where there is none yet.
+    """Return the receipt of a finished output; None if there is none.
 
-    Raises StoreError where it is the answer to something else, or is no longer what was written.
+    Raises
+    ------
+    StoreError
+        If the output is that of another run, or was changed after it was written.
     """
     file = _sibling(out, ".receipt.json")
     if not (file.is_file() and out.is_file()):
@@ -122,7 +125,9 @@ def load_receipt(out: Path, terms: Terms) -> Receipt | None:
     receipt = record.read(Receipt, file.read_bytes())
     hint = f"rm {quote(str(out))} {quote(str(file))}, or another name for the answer"
     if receipt.terms != terms:
-        raise StoreError(f"'{out.name}' answers something else: {_format_differences(terms, receipt.terms)}", hint=hint)
+        raise StoreError(
+            f"'{out.name}' is the output of another run: {_format_differences(terms, receipt.terms)}", hint=hint
+        )
     if receipt.digest != _digest(out):
         raise StoreError(f"'{out.name}' was changed after it was written", where=str(out), hint=hint)
     shutil.rmtree(_sibling(out, ".parts"), ignore_errors=True)
@@ -131,16 +136,19 @@ def load_receipt(out: Path, terms: Terms) -> Receipt | None:
 
 @contextmanager
 def open_journal(out: Path, terms: Terms) -> Iterator[Journal]:
-    """The journal of an answer, begun or taken up; no other process has it meanwhile.
+    """Open the journal of an output, new or resumed, and lock it.
 
-    Raises StoreError where it was begun on other terms, where another process is at it, or where `out` is there.
+    Raises
+    ------
+    StoreError
+        If it was started with other terms, another process has it, or `out` exists already.
     """
     folder = _sibling(out, ".parts")
     try:
         atomic.make_folder(folder)
         lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise StoreError(f"cannot write beside '{out.name}': {error.strerror}", where=str(folder)) from error
+        raise StoreError(f"cannot write next to '{out.name}': {error.strerror}", where=str(folder)) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _check_terms(folder, out, terms)
@@ -152,7 +160,7 @@ def open_journal(out: Path, terms: Terms) -> Iterator[Journal]:
 
 
 class Journal:
-    """The parts of one answer, of which `parts` are whole; one thread at a time adds to them."""
+    """Finished parts of one output; only one thread adds to them."""
 
     def __init__(self, out: Path, folder: Path, terms: Terms) -> None:
         self.parts: list[Part] = []
@@ -165,28 +173,28 @@ class Journal:
 
     @property
     def end(self) -> int:
-        """The first row that is in no part."""
+        """First row that is in no part."""
         return self.parts[-1].end if self.parts else 0
 
     @property
     def position(self) -> int:
-        """Where that row lies in the file."""
+        """Position of that row in the source."""
         return self.parts[-1].position if self.parts else 0
 
     @property
     def refused(self) -> int:
-        """Rows without an answer, so far."""
+        """Rows without an answer so far."""
         return sum(part.refused for part in self.parts)
 
     def add(self, content: bytes, refusals: Sequence[Refusal], *, end: int, position: int) -> None:
-        """Keep the next part and why some of its rows are refused; at return it is on disk, whatever comes."""
+        """Write the next part and its refusals; both are on disk when it returns."""
         number, reasons = len(self.parts), _csv(refusals)
         part = Part(
             end=end,
             position=position,
             digest=digest_of(content),
-            refused=len({each.row for each in refusals}),
-            columns=dict(Counter(each.column or "(row)" for each in refusals)),
+            refused=len({refusal.row for refusal in refusals}),
+            columns=dict(Counter(refusal.column or "(row)" for refusal in refusals)),
             reasons=digest_of(reasons) if reasons else "",
         )
         atomic.write(self._part(number), content)
@@ -199,17 +207,19 @@ class Journal:
         self.parts.append(part)
 
     def finish(self, join: Join) -> Receipt:
-        """Make the answer of its parts, and take them away; raises StoreError where another file took its place."""
+        """Join the parts to the output and remove them; raise StoreError if another file took its place."""
         numbers = range(len(self.parts))
-        whole = self._folder / f"whole{self._out.suffix}"
+        joined = self._folder / f"whole{self._out.suffix}"
         try:
-            join([self._part(number) for number in numbers], whole)
-            receipt = self._receipt(_digest(whole))
+            join([self._part(number) for number in numbers], joined)
+            receipt = self._receipt(_digest(joined))
             if self._out.exists() and _digest(self._out) != receipt.digest:
-                raise StoreError(f"'{self._out.name}' came there meanwhile", where=str(self._out), hint="move it away")
+                raise StoreError(
+                    f"'{self._out.name}' was created during the run", where=str(self._out), hint="move it away"
+                )
             if receipt.refused:
                 _move(self._refusals(), _sibling(self._out, ".refused.csv"))
-            _move(whole, self._out)
+            _move(joined, self._out)
         except OSError as error:
             raise StoreError(f"cannot write '{self._out.name}': {error.strerror}", where=str(self._out)) from error
         atomic.write(_sibling(self._out, ".receipt.json"), record.write(receipt))
@@ -217,14 +227,14 @@ class Journal:
         return receipt
 
     def _refusals(self) -> Path:
-        """The file of all that was refused."""
-        whole = self._folder / "refused.csv"
-        with whole.open("wb") as file:
+        """Write one file with the refusals of all parts."""
+        joined = self._folder / "refused.csv"
+        with joined.open("wb") as file:
             file.write(",".join(_REFUSED).encode() + b"\n")
             for number, part in enumerate(self.parts):
                 if part.reasons:
                     file.write(self._reasons(number).read_bytes())
-        return whole
+        return joined
 
     def _receipt(self, digest: str) -> Receipt:
         columns = sum((Counter(part.columns) for part in self.parts), Counter[str]())
@@ -237,7 +247,7 @@ class Journal:
         return self._folder / f"{number:06}.refused.csv"
 
     def _is_whole(self, number: int, part: Part) -> bool:
-        """Whether what a line speaks of is there as it was written."""
+        """Return whether a part is on disk as its line in the journal describes it."""
         with suppress(FileNotFoundError):
             reasons = not part.reasons or _digest(self._reasons(number)) == part.reasons
             return reasons and _digest(self._part(number)) == part.digest
@@ -245,28 +255,28 @@ class Journal:
 
 
 def _check_terms(folder: Path, out: Path, terms: Terms) -> None:
-    """Write the terms of an answer that begins; raise StoreError where it was begun on others, or cannot begin here."""
+    """Write the terms of a new run, or raise StoreError if the run was started with others or cannot start here."""
     file = folder / _TERMS
     if file.is_file():
         before = record.read(Terms, file.read_bytes())
         if before != terms:
             raise StoreError(
-                f"'{out.name}' was begun on other terms: {_format_differences(terms, before)}",
+                f"'{out.name}' was started with another release, file or options: {_format_differences(terms, before)}",
                 where=str(folder),
-                hint=f"the command it was begun with, as {before.name}@{before.release.removeprefix('sha256:')[:12]},"
-                f" or rm -r {quote(str(folder))} to begin anew",
+                hint=f"the command it was started with, as {before.name}@{before.release.removeprefix('sha256:')[:12]},"
+                f" or rm -r {quote(str(folder))} to start again",
             )
         return
     for path in (out, _sibling(out, ".refused.csv")):
         if path.exists():
-            raise StoreError(f"there is a file '{path.name}' already", where=str(path), hint="give another name")
-    if any(not each.name.startswith(".") for each in folder.iterdir()):
-        raise StoreError(f"the folder '{folder.name}' holds something else", where=str(folder), hint="move it away")
+            raise StoreError(f"a file '{path.name}' exists already", where=str(path), hint="give another name")
+    if any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise StoreError(f"the folder '{folder.name}' holds other files", where=str(folder), hint="move it away")
     atomic.write(file, record.write(terms))
 
 
 def _lines(file: Path) -> Iterator[Part]:
-    """The lines of a journal, up to one that was not written to its end."""
+    """Yield the lines of a journal, up to one that was not written completely."""
     content = file.read_bytes() if file.is_file() else b""
     for line in content.split(b"\n"):
         try:
@@ -281,13 +291,16 @@ def _line(part: Part) -> bytes:
 
 def _csv(refusals: Sequence[Refusal]) -> bytes:
     text = io.StringIO(newline="")
-    rows = [(each.row, each.column, each.value, each.reason) for each in sorted(refusals, key=lambda each: each.row)]
+    rows = [
+        (refusal.row, refusal.column, refusal.value, refusal.reason)
+        for refusal in sorted(refusals, key=lambda item: item.row)
+    ]
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", "replace")
 
 
 def _move(file: Path, to: Path) -> None:
-    """Rename a file that is on disk by then."""
+    """Flush a file to disk, and rename it."""
     with file.open("rb") as written:
         os.fsync(written.fileno())
     file.replace(to)

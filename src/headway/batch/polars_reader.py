@@ -24,7 +24,7 @@ _COUNTED = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 
 
 class PolarsScan:
-    """A file that polars reads lazily: a slice decodes what it holds, and no more."""
+    """Lazily read file; a slice decodes only what it holds."""
 
     def __init__(self, frame: pl.LazyFrame, wanted: ScoringOptions, path: Path) -> None:
         self._where = str(path)
@@ -40,7 +40,7 @@ class PolarsScan:
             raise _unreadable(error, self._where) from error
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
-        """Slices of equal length, from row `start` on, which is the position as well."""
+        """Yield chunks of equal length from row `start`, which is the position as well."""
         rows = columns.chunk_rows(len(self._wanted.signature.inputs))
         for begin in range(start, self._length, _AT_ONCE * rows):
             yield from self._cut(self._collected(begin, _AT_ONCE * rows), begin, rows)
@@ -52,9 +52,9 @@ class PolarsScan:
             raise _unreadable(error, self._where) from error
 
     def _cut(self, frame: pl.DataFrame, start: int, rows: int) -> Iterator[Chunk]:
-        """The chunks of a frame, which goes with the last of them, before the next is decoded."""
-        for place in range(0, len(frame), rows):
-            yield self._chunk(frame.slice(place, rows), start + place)
+        """Yield the chunks of a frame, which is freed with the last of them."""
+        for index in range(0, len(frame), rows):
+            yield self._chunk(frame.slice(index, rows), start + index)
 
     def _chunk(self, frame: pl.DataFrame, start: int) -> Chunk:
         held = passthrough_columns(frame, self._wanted, self._where)
@@ -72,12 +72,12 @@ class PolarsScan:
 
 
 def scan_arrow(path: Path) -> pl.LazyFrame:
-    """An Arrow file, which is not yet read."""
+    """Open an Arrow file lazily."""
     return pl.scan_ipc(path, glob=False)
 
 
 def read_plain_csv(content: bytes, names: Sequence[str], wanted: ScoringOptions, start: int) -> Chunk | None:
-    """The lines of a csv file without quotes, of which each has a cell for every name; None where they are not so."""
+    """Read csv lines without quotes and with one cell per column; None if the lines are not so."""
     lines = content.count(b"\n")
     one_each = content.count(b",") == lines * (len(names) - 1) and content.count(b"\r") in (0, content.count(b"\r\n"))
     if len(names) < 2 or b'"' in content or not one_each or not content.endswith(b"\n"):
@@ -98,45 +98,45 @@ def read_plain_csv(content: bytes, names: Sequence[str], wanted: ScoringOptions,
 def _chunk_of_strings(frame: pl.DataFrame, wanted: ScoringOptions, start: int) -> Chunk:
     held = {name: columns.string_column(frame[name].to_list()) for name in wanted.keep}
     refusals: list[Refusal] = []
-    texts = (frame[field.name] for field in wanted.signature.inputs if field.datatype != BYTES)
-    numbers = [_parse_numbers(each.set(_in(each, wanted.missing), None), start, refusals) for each in texts]
+    strings = (frame[field.name] for field in wanted.signature.inputs if field.datatype != BYTES)
+    numbers = [_parse_numbers(item.set(_in(item, wanted.missing), None), start, refusals) for item in strings]
     frame = null_unknown_categories(frame.with_columns(numbers), wanted, start, refusals)
     return Chunk(start=start, rows=matrix(frame, wanted.signature), kept=held, position=0, share=0.0, refusals=refusals)
 
 
-def _parse_numbers(texts: pl.Series, start: int, refusals: list[Refusal]) -> pl.Series:
-    """Texts as numbers; those that polars does not take are read one by one, and refused where they are none."""
-    numbers = texts.cast(pl.Float64, strict=False)
-    strange = (numbers.is_null() & texts.is_not_null()).arg_true()
-    if not len(strange):
+def _parse_numbers(strings: pl.Series, start: int, refusals: list[Refusal]) -> pl.Series:
+    """Parse strings as numbers; those that polars cannot parse one by one, and refuse those that are not numbers."""
+    numbers = strings.cast(pl.Float64, strict=False)
+    unparsed = (numbers.is_null() & strings.is_not_null()).arg_true()
+    if not len(unparsed):
         return numbers
-    found = [parse_number(text) for text in texts.gather(strange)]
-    for place, text, value in zip(strange, texts.gather(strange), found, strict=True):
+    found = [parse_number(text) for text in strings.gather(unparsed)]
+    for index, text, value in zip(unparsed, strings.gather(unparsed), found, strict=True):
         if value is None:
-            refusals.append(new_refusal(start + place, texts.name, text, "not a number"))
-    return numbers.scatter(strange, found)
+            refusals.append(new_refusal(start + index, strings.name, text, "not a number"))
+    return numbers.scatter(unparsed, found)
 
 
 def null_unknown_categories(
     frame: pl.DataFrame, wanted: ScoringOptions, start: int, refusals: list[Refusal]
 ) -> pl.DataFrame:
-    """The frame without texts that mean a missing value, and without those that its row is refused for."""
+    """Replace strings that mean a missing value, and categories that are refused, by null."""
     for field in wanted.signature.inputs:
         if field.datatype != BYTES:
             continue
-        texts = frame[field.name].cast(pl.String)
-        unknown = _in(texts, wanted.missing)
+        strings = frame[field.name].cast(pl.String)
+        unknown = _in(strings, wanted.missing)
         if field.unseen == "refused":
-            strange = texts.is_not_null() & ~unknown & ~_in(texts, field.categories)
-            for place in strange.arg_true():
-                refusals.append(new_refusal(start + place, field.name, texts[place], UNKNOWN))
-            unknown |= strange
-        frame = frame.with_columns(texts.set(unknown, None))
+            unparsed = strings.is_not_null() & ~unknown & ~_in(strings, field.categories)
+            for index in unparsed.arg_true():
+                refusals.append(new_refusal(start + index, field.name, strings[index], UNKNOWN))
+            unknown |= unparsed
+        frame = frame.with_columns(strings.set(unknown, None))
     return frame
 
 
 def passthrough_columns(frame: pl.DataFrame, wanted: ScoringOptions, where: str) -> Mapping[str, Column]:
-    """The columns to keep; raises DataError for a type that is no number, text, truth value, date or time."""
+    """Return the columns to copy; raise DataError for a type other than number, string, boolean, date or time."""
     return {name: _column(frame[name], where) for name in wanted.keep}
 
 
@@ -161,8 +161,8 @@ def _type(dtype: pl.DataType) -> nanoarrow.Schema:
     return nanoarrow.Schema(nanoarrow.c_array_stream(pl.Series("", [], dtype=dtype)).get_schema())
 
 
-def _in(texts: pl.Series, words: Sequence[str]) -> pl.Series:
-    return texts.is_in(list(words)).fill_null(False) if words else pl.Series(np.zeros(len(texts), dtype=np.bool_))
+def _in(strings: pl.Series, words: Sequence[str]) -> pl.Series:
+    return strings.is_in(list(words)).fill_null(False) if words else pl.Series(np.zeros(len(strings), dtype=np.bool_))
 
 
 def _expect_type(field: Field, dtype: pl.DataType, where: str) -> None:

@@ -39,22 +39,8 @@ _ALSO_READ = {"arrows": "arrow", "ipc": "arrow", "feather": "arrow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be scored: the release at `reference` answers the rows of `source` into `out`.
-
-    `keep` names columns of the file that are copied through; `threads` ask the engine, by default one for each core.
-    """
-
-    reference: str
-    source: Path
-    out: Path
-    keep: tuple[str, ...] = ()
-    threads: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is: rows that are kept, and those of this run alone in `seconds`; `share` of the file in [0, 1]."""
+    """Progress of a run: finished rows, and those of this process in `seconds`; `share` of the file in [0, 1]."""
 
     rows: int
     refused: int
@@ -66,61 +52,91 @@ class Progress:
 Callback = Callable[[Progress], object]
 
 
-def predict(config: Config, order: Order, *, callback: Callback = lambda _: None) -> Receipt:
-    """Score a file larger than memory, and give the receipt of its answer; killed at any moment, it goes on.
+def predict(
+    config: Config,
+    reference: str,
+    source: Path,
+    out: Path,
+    *,
+    keep: Sequence[str] = (),
+    threads: int = 0,
+    callback: Callback = lambda _: None,
+) -> Receipt:
+    """Score a file larger than memory; a run that was killed resumes after its last finished part.
 
-    The release is verified, and answers its self-test, before a row is read. A row that the release does not take is
-    answered by null and told in `OUT.refused.csv`; a column that is not there, or of another type, ends it at once
-    (DataError). Raises StoreError where `out` was begun on other terms: nothing is ever mixed.
+    The release is verified, and answers its self-test, before a row is read. A row that the release refuses is answered
+    by null, and listed in `OUT.refused.csv`.
+
+    Parameters
+    ----------
+    config
+        Project configuration.
+    reference
+        Release that scores: NAME@POINTER or NAME@DIGEST.
+    source, out
+        Files to read and to write.
+    keep
+        Columns of the source to copy into the output.
+    threads
+        Threads that run the engine; 0 uses every core.
+    callback
+        Receives the progress after each part.
+
+    Raises
+    ------
+    DataError
+        If a column is absent, or of another type than the model reads.
+    StoreError
+        If `out` was started with another release, file or options.
     """
-    bundle = _bundle(config, order.reference)
-    reader, writer = _format(order.source, _ALSO_READ), _format(order.out, {})
-    wanted = _scoring_options(bundle.release, config, order)
-    terms = describe_terms(bundle, order.source, wanted)
-    done = journal.load_receipt(order.out, terms)
+    bundle = _bundle(config, reference)
+    reader, writer = _format(source, _ALSO_READ), _format(out, {})
+    wanted = _scoring_options(bundle.release, config, keep)
+    terms = describe_terms(bundle, source, wanted)
+    done = journal.load_receipt(out, terms)
     if done is not None:
         return done
     scorer = Scorer(release=bundle.release, engine=open_release(bundle))
-    scan = reader.scan(order.source, wanted)
+    scan = reader.scan(source, wanted)
     empty = scorer.empty(scan.kept)
-    with journal.open_journal(order.out, terms) as kept:
-        _Run(scorer, writer, kept, callback).go(scan, _workers(bundle.release, order.threads))
-        _expect_unchanged(terms, describe_terms(bundle, order.source, wanted))
-        return kept.finish(lambda parts, whole: writer.join(parts, whole, empty, _output_metadata(bundle)))
+    with journal.open_journal(out, terms) as parts_journal:
+        _Run(scorer, writer, parts_journal, callback).go(scan, _workers(bundle.release, threads))
+        _expect_unchanged(terms, describe_terms(bundle, source, wanted))
+        return parts_journal.finish(lambda parts, joined: writer.join(parts, joined, empty, _output_metadata(bundle)))
 
 
 class _Run:
-    """One run over what is left of a file: this thread reads, others ask the engine, and one keeps the parts."""
+    """One run over the rest of a file: this thread reads, others run the engine, and one writes the parts."""
 
     def __init__(self, scorer: Scorer, writer: Format, journal: Journal, callback: Callback) -> None:
-        self._scorer, self._writer, self._journal, self._tell = scorer, writer, journal, callback
+        self._scorer, self._writer, self._journal, self._callback = scorer, writer, journal, callback
         self._began, self._from_row = time.monotonic(), journal.end
 
     def go(self, scan: Scan, threads: int) -> None:
-        """Answer every row that is in no part yet; a few chunks are in memory at a time."""
+        """Score every row that is in no part yet, with a few chunks in memory at a time."""
         with _pool(1) as keeper, _pool(threads) as askers:
             waiting: deque[tuple[int, Future[None]]] = deque()
             for chunk in scan.chunks(self._journal.end, self._journal.position):
-                asked = [askers.submit(self._scorer.scores, rows) for rows in _batches(chunk.rows)]
-                waiting.append((len(chunk.rows), keeper.submit(self._keep, chunk, asked)))
+                futures = [askers.submit(self._scorer.scores, rows) for rows in _batches(chunk.rows)]
+                waiting.append((len(chunk.rows), keeper.submit(self._keep, chunk, futures)))
                 while sum(rows for rows, _ in waiting) - waiting[0][0] >= 2 * threads * BATCH_ROWS:
                     waiting.popleft()[1].result()
-            for _, kept in waiting:
-                kept.result()
+            for _, written in waiting:
+                written.result()
 
-    def _keep(self, chunk: Chunk, asked: Sequence[Future[tuple[Floats, RowErrors]]]) -> None:
-        """Keep the answer to a chunk as a part, once the engine has given it."""
-        if not asked:
+    def _keep(self, chunk: Chunk, futures: Sequence[Future[tuple[Floats, RowErrors]]]) -> None:
+        """Write the scores of a chunk as a part, once the engine has returned them."""
+        if not futures:
             return
         refusals, answers = list(chunk.refusals), []
-        refused, start = {each.row for each in refusals}, chunk.start
-        for future in asked:
+        refused, start = {refusal.row for refusal in refusals}, chunk.start
+        for future in futures:
             scores, faults = future.result()
             new = [
-                new_refusal(start + place, "", "", why) for place, why in faults.items() if start + place not in refused
+                new_refusal(start + index, "", "", why) for index, why in faults.items() if start + index not in refused
             ]
             refusals += new
-            refused |= {each.row for each in new}
+            refused |= {refusal.row for refusal in new}
             answers.append(scores)
             start += len(scores)
         columns = self._scorer.answer(chunk, np.concatenate(answers), refused)
@@ -135,12 +151,12 @@ class _Run:
             run_rows=chunk.end - self._from_row,
             seconds=time.monotonic() - self._began,
         )
-        self._tell(done)
+        self._callback(done)
 
 
 @contextmanager
 def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that, where something fails, do no more than they are at."""
+    """Provide a pool whose waiting tasks are cancelled on an error."""
     pool = ThreadPoolExecutor(threads)
     try:
         yield pool
@@ -160,24 +176,24 @@ def _bundle(config: Config, reference: str) -> Bundle:
         register.state.close()
 
 
-def _scoring_options(release: Release, config: Config, order: Order) -> ScoringOptions:
+def _scoring_options(release: Release, config: Config, keep: Sequence[str]) -> ScoringOptions:
     views = {column: view.name for view in release.views for column in view.columns}
     signature, missing = release.variant.signature, tuple(config.data.missing)
-    return ScoringOptions(signature=signature, keep=tuple(dict.fromkeys(order.keep)), missing=missing, views=views)
+    return ScoringOptions(signature=signature, keep=tuple(dict.fromkeys(keep)), missing=missing, views=views)
 
 
 def _format(path: Path, others: Mapping[str, str]) -> Format:
-    """How a file is read or written, by its suffix."""
+    """Return the format of a file by its suffix."""
     suffix = path.suffix.lower().removeprefix(".")
     name = others.get(suffix, suffix)
     if name not in names("format"):
-        known = ", ".join(f".{each}" for each in names("format"))
+        known = ", ".join(f".{key}" for key in names("format"))
         raise ConfigError(f"'{path.name}' is of no known format", where=f"known: {known}", hint="rename it")
     return load_format(name)
 
 
 def _workers(release: Release, threads: int) -> int:
-    """Threads that ask the engine: where it has threads of its own, so many fewer."""
+    """Return how many threads run the engine: fewer if it has threads itself."""
     if threads < 0:
         raise ConfigError(f"{threads} threads cannot score", hint="--threads 1 or more; 0 takes every core")
     wanted = threads or cores()
@@ -190,7 +206,7 @@ def _expect_unchanged(before: Terms, now: Terms) -> None:
     if now != before:
         raise DataError(
             f"'{now.file}' changed while it was read: {'; '.join(now.differences(before))}",
-            hint="begin anew once it stays as it is",
+            hint="start again once the file no longer changes",
         )
 
 
@@ -213,7 +229,7 @@ RowErrors = Mapping[int, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scorer:
-    """A release, opened. Threads may share it."""
+    """Opened release that scores rows; threads may share it."""
 
     release: Release
     engine: Engine
@@ -223,29 +239,29 @@ class Scorer:
         object.__setattr__(self, "_calibrated", calibration_function(self.release.calibrator))
 
     def scores(self, rows: Floats) -> tuple[Floats, RowErrors]:
-        """What the release answers to rows float64 [n, d]: float64 [n, k] after the calibrator, and its faults.
+        """Return the calibrated scores (n, k) of rows (n, d), and the error of each row without one.
 
-        A row without an answer is NaN: the engine fails on it alone, or gives what is no finite number.
+        Such a row is NaN: the engine fails on it alone, or returns a number that is not finite.
         """
-        scores, faults = self._asked(rows)
+        scores, faults = self._predict(rows)
         scores = self._calibrated(scores)
-        for place in np.flatnonzero(~np.isfinite(scores).all(axis=1)).tolist():
-            faults.setdefault(place, f"the answer is {scores[place].tolist()}")
+        for index in np.flatnonzero(~np.isfinite(scores).all(axis=1)).tolist():
+            faults.setdefault(index, f"the answer is {scores[index].tolist()}")
         return scores, faults
 
-    def _asked(self, rows: Floats) -> tuple[Floats, dict[int, str]]:
-        """The engine's answers; rows that it fails on are halved until the bad one stands alone."""
+    def _predict(self, rows: Floats) -> tuple[Floats, dict[int, str]]:
+        """Run the engine; a batch that it fails on is halved until the bad row is alone."""
         try:
             return self.engine.predict(rows), {}
         except EngineError as error:
             if len(rows) < 2:
                 return np.full((len(rows), self.engine.predict(rows[:0]).shape[1]), np.nan), {0: error.what}
         half = len(rows) // 2
-        (left, faults), (right, others) = self._asked(rows[:half]), self._asked(rows[half:])
-        return np.concatenate([left, right]), faults | {half + place: why for place, why in others.items()}
+        (head, faults), (right, others) = self._predict(rows[:half]), self._predict(rows[half:])
+        return np.concatenate([head, right]), faults | {half + index: why for index, why in others.items()}
 
     def answer(self, chunk: Chunk, scores: Floats, refused: set[int]) -> dict[str, Column]:
-        """The columns of an answer to a chunk; the rows (their numbers in the file) that are refused have nulls."""
+        """Return the output columns of a chunk; refused rows, by their number in the file, are null."""
         missing = None
         if refused:
             missing = np.zeros(len(scores), dtype=np.bool_)
@@ -253,37 +269,37 @@ class Scorer:
         numbers = Column(type=nanoarrow.int64(), values=np.arange(chunk.start, chunk.end, dtype=np.int64))
         return {ROW: numbers, **chunk.kept, **_answers(self.release, scores, missing)}
 
-    def empty(self, kept: Mapping[str, Column]) -> dict[str, Column]:
-        """The columns of an answer without rows; raises DataError where a column that is kept has the name of one."""
+    def empty(self, copied: Mapping[str, Column]) -> dict[str, Column]:
+        """Return the output columns without rows; raise DataError if a copied column has the name of one."""
         width = len(self.release.variant.signature.inputs)
-        scores, _ = self._asked(np.empty((0, width)))
+        scores, _ = self._predict(np.empty((0, width)))
         none = Chunk(start=0, rows=np.empty((0, width)), kept={}, position=0, share=0.0)
         own = self.answer(none, scores, set())
-        for name in kept:
+        for name in copied:
             if name in own:
                 raise DataError(
-                    f"column '{name}' cannot be kept: the answer has a column of that name", hint="rename it"
+                    f"column '{name}' cannot be copied: the output has a column of that name", hint="rename the column"
                 )
-        names = [ROW, *kept, *(name for name in own if name != ROW)]
-        return {name: kept[name] if name in kept else own[name] for name in names}
+        names = [ROW, *copied, *(name for name in own if name != ROW)]
+        return {name: copied[name] if name in copied else own[name] for name in names}
 
 
 def _answers(release: Release, scores: Floats, missing: Flags | None) -> dict[str, Column]:
-    """Of a classifier the probability, or one for each class, and the decision; of all others the prediction."""
+    """Return the prediction columns: probability and decision of a classifier, or the prediction."""
     variant, width = release.variant, scores.shape[1]
     if variant.task == "binary":
         yes = Column(type=nanoarrow.int8(), values=(scores[:, 0] >= release.threshold).astype(np.int8), missing=missing)
         return {variant.signature.output: _floats(scores[:, 0], missing), _DECISION: yes}
     if variant.task != "multiclass":
-        names = [_PREDICTION] if width == 1 else [f"{_PREDICTION}.{place}" for place in range(width)]
-        return {name: _floats(scores[:, place], missing) for place, name in enumerate(names)}
-    classes = variant.signature.classes or tuple(str(place) for place in range(width))
+        names = [_PREDICTION] if width == 1 else [f"{_PREDICTION}.{index}" for index in range(width)]
+        return {name: _floats(scores[:, index], missing) for index, name in enumerate(names)}
+    classes = variant.signature.classes or tuple(str(index) for index in range(width))
     best = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1)
-    chosen = [classes[place] for place in best.tolist()]
+    chosen = [classes[index] for index in best.tolist()]
     if missing is not None:
         chosen = [None if none else text for text, none in zip(chosen, missing.tolist(), strict=True)]
     found = {
-        f"{variant.signature.output}.{name}": _floats(scores[:, place], missing) for place, name in enumerate(classes)
+        f"{variant.signature.output}.{name}": _floats(scores[:, index], missing) for index, name in enumerate(classes)
     }
     return {**found, _DECISION: columns.string_column(chosen)}
 

@@ -14,7 +14,7 @@ from headway.data.matrix import group_codes, matrix, month_column, sample_weight
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import open_variant
 from headway.evaluation.context import AuditContext
-from headway.optimization.training import Asked, accepts_seed, train
+from headway.optimization.training import accepts_seed, train
 
 Data = Mapping[str, Dataset]
 
@@ -32,11 +32,11 @@ def build_audit_context(
     """
 
     def learn(features: Sequence[str], seed: int) -> Engine:
-        return open_variant(train(config, data["train"], blobs, features=features, asked=Asked(seed=seed)), blobs)
+        return open_variant(train(config, data["train"], blobs, features=features, seed=seed), blobs)
 
     def weigh(alike: bool, seed: int) -> Engine:
-        asked = Asked(seed=seed, alike=alike)
-        return open_variant(train(config, data["train"], blobs, features=signature.names, asked=asked), blobs)
+        model = train(config, data["train"], blobs, features=signature.names, seed=seed, balanced=alike)
+        return open_variant(model, blobs)
 
     return AuditContext(
         blobs=blobs,

@@ -32,61 +32,78 @@ _INT8: Mapping[object, Callable[[CalibratedNetwork, Sequence[str]], bytes]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """A part of a variant: without it the chain goes on from `instead` by the steps `rest`."""
+    """One component of a variant.
+
+    Without it, the chain of steps continues from `replacement` with `later_steps`.
+    """
 
     name: str
-    instead: Variant
-    rest: Sequence[Step]
+    replacement: Variant
+    later_steps: Sequence[Step]
 
 
-def iter_components(variant: Variant, origin: Variant, context: TransformContext) -> Iterator[Component]:
-    """The parts of a variant that was made of the model as it came, `origin`, by its steps.
+def iter_components(variant: Variant, baseline: Variant, context: TransformContext) -> Iterator[Component]:
+    """Yield the components of a variant: each step, and the inner components of a cascade or an int8 network.
 
-    Without a cascade's step the whole model answers every row. Raises NotApplicable where the chain, taken again, does
-    not give the variant.
+    Parameters
+    ----------
+    variant
+        Variant made from `baseline` by its steps.
+    baseline
+        Variant with no steps.
+    context
+        Artifacts and data that the transforms worked with.
+
+    Raises
+    ------
+    NotApplicable
+        If repeating the steps does not give the variant.
     """
-    before = [origin]
+    before = [baseline]
     for step in variant.steps:
-        taken = _repeat_step(before[-1], step, context)
-        if taken is None or taken.steps[-1] != step:
-            raise NotApplicable(f"'{step}' cannot be taken again, so nothing can be left out", where=variant.name)
-        before.append(taken)
-    for at, step in enumerate(variant.steps):
-        rest = variant.steps[at + 1 :]
-        yield Component(name=str(step), instead=before[at], rest=rest)
-        for name, instead in _INNER_COMPONENTS.get(step.transform, _no_components)(before[at], before[at + 1], context):
-            yield Component(name=f"{step.transform}: {name}", instead=instead, rest=rest)
+        repeated = _repeat_step(before[-1], step, context)
+        if repeated is None or repeated.steps[-1] != step:
+            raise NotApplicable(f"'{step}' cannot be repeated again, so nothing can be left out", where=variant.name)
+        before.append(repeated)
+    for index, step in enumerate(variant.steps):
+        later_steps = variant.steps[index + 1 :]
+        yield Component(name=str(step), replacement=before[index], later_steps=later_steps)
+        for name, replacement in _INNER_COMPONENTS.get(step.transform, _no_components)(
+            before[index], before[index + 1], context
+        ):
+            yield Component(name=f"{step.transform}: {name}", replacement=replacement, later_steps=later_steps)
 
 
-def rebuild_without(part: Component, context: TransformContext) -> tuple[str, Variant]:
-    """The variant without the part, later steps taken again with the nearest settings that there are.
+def rebuild_without(component: Component, context: TransformContext) -> tuple[str, Variant]:
+    """Rebuild the variant without one component, and return the name of what was removed with it.
 
-    One that no longer applies goes with the part, which is then named by both.
+    Later steps are repeated with the nearest settings the transform offers. A step that no longer applies is removed too,
+    and its name is added to that of the component.
     """
-    gone, variant = [part.name], part.instead
-    for step in part.rest:
-        taken = _repeat_step(variant, step, context)
-        if taken is None:
-            gone.append(str(step))
+    removed, variant = [component.name], component.replacement
+    for step in component.later_steps:
+        repeated = _repeat_step(variant, step, context)
+        if repeated is None:
+            removed.append(str(step))
         else:
-            variant = taken
-    return " + ".join(gone), variant
+            variant = repeated
+    return " + ".join(removed), variant
 
 
 def _repeat_step(variant: Variant, step: Step, context: TransformContext) -> Variant | None:
-    """The variant after this step, or the one most like it; None where the transform makes nothing of it."""
+    """Return the variant after this step, or the most similar one; None if the transform makes none."""
     found = apply_transform(step.transform, variant, context) if step.transform in plugins.names("transform") else []
     if isinstance(found, Finding) or not found:
         return None
-    return max(found, key=lambda each: _count_shared(each.steps[-1].settings, step.settings))
+    return max(found, key=lambda candidate: _count_shared(candidate.steps[-1].settings, step.settings))
 
 
-def _count_shared(some: Settings, others: Settings) -> int:
-    return len(some.items() & others.items())
+def _count_shared(first: Settings, second: Settings) -> int:
+    return len(first.items() & second.items())
 
 
 def _cascade_components(before: Variant, after: Variant, context: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001
-    """A cascade whose first stage answers every row."""
+    """Yield the cascade reduced to its first stage."""
     header, contents = split_models(context.read(after), models=2)
     quick = header.models[0]
     artifact = context.save(contents[0], plugins.load_engine(quick.engine).formats[0])
@@ -94,20 +111,20 @@ def _cascade_components(before: Variant, after: Variant, context: TransformConte
 
 
 def _int8_components(before: Variant, after: Variant, context: TransformContext) -> Iterator[tuple[str, Variant]]:
-    """A network with one of its int8 layers in float32; neighbours go together where there are many."""
+    """Yield the network with one int8 layer in float32; adjacent layers are grouped if there are many."""
     net = load_network(context.read(before))
     rows, _ = rows_with_answers(
         plugins.load_engine("onnxruntime")(context.read(before), {}), calibration_rows(context.sample, net.work)
     )
     ready = calibrate_network(net, rows)
-    floats = float_layers(context.read(after), ready.net.layers)
-    quantised = tuple(name for name in ready.net.layers if name not in floats)
+    float32 = float_layers(context.read(after), ready.net.layers)
+    quantised = tuple(name for name in ready.net.layers if name not in float32)
     groups = group_neighbors(quantised) if len(quantised) > 1 else []
-    for some in groups:
-        left = [name for name in quantised if name not in some]
-        content = _INT8[after.steps[-1].settings["scales"]](ready, left)
-        said = some[0] if len(some) == 1 else f"{some[0]} to {some[-1]}"
-        yield f"int8 of {said}", replace(after, artifact=context.save(content, "onnx"))
+    for group in groups:
+        remaining = [name for name in quantised if name not in group]
+        content = _INT8[after.steps[-1].settings["scales"]](ready, remaining)
+        label = group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}"
+        yield f"int8 of {label}", replace(after, artifact=context.save(content, "onnx"))
 
 
 def _no_components(before: Variant, after: Variant, context: TransformContext) -> Iterator[tuple[str, Variant]]:  # noqa: ARG001

@@ -17,10 +17,21 @@ _AROUND_A_CATEGORY = np.array([-0.5, 0.0, 0.5, 1.0])
 
 
 def edge_rows(forest: Forest, sample: Floats) -> Floats:
-    """Rows float64 [m, d] in which about half of the values are edges of their column, the others those of `sample`.
+    """Make rows in which about half of the values are edges of their column and the rest come from `sample`.
 
-    Every edge stands in four rows; of a column with more than 4,096 edges, that many are drawn. The same forest and
-    sample give the same rows, none of which the forest's library refuses.
+    Every edge appears in four rows. A column with more than 4,096 edges contributes that many, drawn at random with a fixed
+    seed. No row is one that the forest's library refuses.
+
+    Parameters
+    ----------
+    forest
+        Forest whose thresholds and category sets are the edges.
+    sample : ndarray of shape (n, d)
+        Rows to take the remaining values from.
+
+    Returns
+    -------
+    ndarray of shape (m, d), float64
     """
     random = np.random.default_rng(0)
     columns = [_edges(forest, column, random) for column in range(forest.width)]
@@ -31,11 +42,11 @@ def edge_rows(forest: Forest, sample: Floats) -> Floats:
 
 
 def _edge_batch(columns: list[Floats], base: Floats, height: int, random: np.random.Generator) -> Floats:
-    """Rows [2 * height, d] with each edge once, in one of two rows that share what they do not take from the edges."""
+    """Make 2 * height rows with each edge once, in one of two rows that share their values from the sample."""
     edges = np.column_stack([random.permutation(np.resize(column, height)) for column in columns])
-    kept = base[random.integers(len(base), size=height)]
+    from_sample = base[random.integers(len(base), size=height)]
     half = random.random(edges.shape) < 0.5
-    return np.concatenate([np.where(half, edges, kept), np.where(half, kept, edges)])
+    return np.concatenate([np.where(half, edges, from_sample), np.where(half, from_sample, edges)])
 
 
 def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
@@ -54,7 +65,7 @@ def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
 
 
 def _routable(forest: Forest, column: int, edges: Floats) -> Floats:
-    """The edges of a column that its library does not refuse, and the largest numbers that it takes."""
+    """Return the edges that the column's library accepts, and the largest numbers it accepts."""
     if column in forest.finite_columns:
         largest = np.nextafter(forest.magnitude_limit, 0)
         edges = np.append(edges[~(np.abs(edges) > largest)], [-largest, largest])
@@ -67,7 +78,7 @@ def _neighbors(at: Floats) -> Floats:
 
 
 def _float32_neighbors(at: Floats) -> Floats:
-    """The next numbers of float32, and what lies half way to them, which is rounded to either."""
+    """Return the next float32 numbers, and the midpoints, which round to either side."""
     with np.errstate(over="ignore"):
         steps = np.nextafter(at.astype(np.float32)[:, None], np.array([-np.inf, np.inf], np.float32)).astype(np.float64)
         half = (at[:, None] + steps) / 2
@@ -88,7 +99,7 @@ _EDGE_VALUES = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
 
 
 def add_edge_cases(rows: Floats) -> Floats:
-    """The rows, and one more for each column and each strange value: none, endless, far off."""
+    """Append one row for each column and each edge value: missing, infinite, zero, negative and very large."""
     base = np.nan_to_num(rows[:1]) if len(rows) else np.zeros((1, rows.shape[1]))
     made = np.repeat(base, rows.shape[1] * len(_EDGE_VALUES), axis=0)
     for number, row in enumerate(made):
@@ -97,12 +108,12 @@ def add_edge_cases(rows: Floats) -> Floats:
 
 
 def clip_to_known_ranks(rows: Floats, signature: Signature) -> Floats:
-    """The rows [n, d] with each number in a column of texts that is no rank of it made one; gaps stay."""
+    """Replace each number in a string column that is not the rank of a category by one that is; keep missing values."""
     found = rows.copy()
-    for place, field in enumerate(signature.inputs):
+    for index, field in enumerate(signature.inputs):
         if field.datatype == "BYTES":
             ranks = len(field.categories) + (field.unseen == "other")
-            found[:, place] = _wrap_ranks(rows[:, place], ranks)
+            found[:, index] = _wrap_ranks(rows[:, index], ranks)
     return found
 
 

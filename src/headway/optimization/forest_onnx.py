@@ -22,15 +22,15 @@ _OPERATORS = {"sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp", "softplu
 _KINDS = {"float32": (TensorProto.FLOAT, np.float32), "float64": (TensorProto.DOUBLE, np.float64)}
 
 
-def forest_to_onnx(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
-    """The bytes of an ONNX graph from `rows` ([n, d], of the forest's precision) to `scores` [n, k].
+def forest_to_onnx(forest: Forest, *, truncated: Sequence[int] = ()) -> bytes:
+    """Write a forest as an ONNX graph from `rows` (n, d), in the forest's precision, to `scores` (n, k).
 
-    Columns of `cut` are made whole numbers first, as the library does with the categories of a row.
+    Columns of `truncated` are truncated to integers first, as the library does with categories in a request.
     """
     if forest.input_dtype == "float64":  # the operator has one precision for what it compares and what it adds
         forest = dataclasses.replace(forest, sum_dtype="float64")
     kind = _KINDS[forest.input_dtype][0]
-    nodes, constants, ready = _prepare_inputs(forest, cut)
+    nodes, constants, ready = _prepare_inputs(forest, truncated)
     trees = helper.make_node("TreeEnsemble", [ready], ["raw"], domain="ai.onnx.ml", **_ensemble(forest))
     ends, needed = _ends(forest)
     constants += needed
@@ -47,16 +47,16 @@ def forest_to_onnx(forest: Forest, *, cut: Sequence[int] = ()) -> bytes:
     return content
 
 
-def columns_to_cut(forest: Forest, signature: Signature) -> list[int]:
-    """Categorical columns that a request gives as numbers; the rank of a text is whole already."""
+def columns_to_truncate(forest: Forest, signature: Signature) -> list[int]:
+    """Return the categorical columns that a request gives as numbers; the rank of a string is an integer already."""
     inputs = signature.inputs
     if len(inputs) != forest.width:
         raise EngineError(f"the model reads {forest.width} columns, its signature names {len(inputs)}")
     return [column for column in forest.categorical if inputs[column].datatype != "BYTES"]
 
 
-def _prepare_inputs(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto], list[TensorProto], str]:
-    """Nodes from `rows` to what the trees compare, with their constants, and the name of that."""
+def _prepare_inputs(forest: Forest, truncated: Sequence[int]) -> tuple[list[NodeProto], list[TensorProto], str]:
+    """Return nodes from `rows` to the values that trees compare, their constants, and the name of these values."""
     dtype = _KINDS[forest.input_dtype][1]
     nodes: list[NodeProto] = []
     constants: list[TensorProto] = []
@@ -69,8 +69,8 @@ def _prepare_inputs(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto]
     if forest.zero_as_missing:
         made, needed = _without_zeros(forest, ready)
         nodes, constants, ready = [*nodes, *made], [*constants, *needed], "nonzero"
-    if cut:
-        made, needed = _truncate_columns(forest, cut, ready)
+    if truncated:
+        made, needed = _truncate_columns(forest, truncated, ready)
         nodes, constants, ready = [*nodes, *made], [*constants, *needed], "whole"
     if forest.input_dtype != forest.sum_dtype:
         nodes.append(helper.make_node("Cast", [ready], ["exact"], to=_KINDS[forest.sum_dtype][0]))
@@ -79,9 +79,9 @@ def _prepare_inputs(forest: Forest, cut: Sequence[int]) -> tuple[list[NodeProto]
 
 
 def _truncate_columns(forest: Forest, columns: Sequence[int], ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Nodes from `ready` to `whole`, with their constants: a whole number in these columns, x in the others.
+    """Return nodes from `ready` to `whole`, and their constants: integers in these columns, x in the others.
 
-    Where categories are exact, a number with a fraction becomes one that is in no set: the operator would cut it.
+    Where categories are exact, a number with a fraction becomes one that is in no set: the operator would truncate it.
     """
     chosen = _mask(forest, columns)
     choose = helper.make_node("Where", ["categorical", "cut", ready], ["whole"])
@@ -104,7 +104,7 @@ def _truncate_columns(forest: Forest, columns: Sequence[int], ready: str) -> tup
 
 
 def _without_zeros(forest: Forest, ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Nodes from `ready` to `nonzero`, with their constants: what is zero in the columns of `zeros` is missing."""
+    """Return nodes from `ready` to `nonzero`, and their constants: a zero in the columns of `zeros` becomes missing."""
     dtype = _KINDS[forest.input_dtype][1]
     nodes = [
         helper.make_node("Abs", [ready], ["distance"]),
@@ -121,7 +121,7 @@ def _mask(forest: Forest, columns: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def _ends(forest: Forest) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Nodes from `raw`, the sums of the trees, to `scores`, with their constants; NaN in rows that are refused."""
+    """Return nodes from `raw`, the sums of the trees, to `scores`, and their constants; refused rows become NaN."""
     nodes = _link(forest)
     if not (forest.finite_columns or forest.required_columns):
         return nodes, []
@@ -146,7 +146,7 @@ def _ends(forest: Forest) -> tuple[list[NodeProto], list[TensorProto]]:
 
 
 def _beyond(forest: Forest) -> list[NodeProto]:
-    """Nodes from `rows` to `infinite`: what is, or becomes so in steps before the trees."""
+    """Return nodes from `rows` to `infinite`: values that are infinite, or become so before the trees."""
     if np.isinf(forest.max_magnitude):
         return [helper.make_node("IsInf", ["rows"], ["infinite"])]
     size = helper.make_node("Abs", ["rows"], ["size"])
@@ -154,7 +154,7 @@ def _beyond(forest: Forest) -> list[NodeProto]:
 
 
 def _link(forest: Forest) -> list[NodeProto]:
-    """Nodes from `raw` to `scores`."""
+    """Return nodes from `raw` to `scores`."""
     if forest.link == "isolation":
         half = helper.make_node("Constant", [], ["half"], value=_tensor(np.array(0.5, _KINDS[forest.sum_dtype][1])))
         return [
@@ -170,13 +170,13 @@ def _link(forest: Forest) -> list[NodeProto]:
 
 
 def _ensemble(forest: Forest) -> dict[str, object]:
-    """Attributes of TreeEnsemble: the nodes of all trees in one list, the leaves in another, sets divided by NaN."""
+    """Return the attributes of TreeEnsemble: nodes of all trees in one list, leaves in another, sets separated by NaN."""
     dtype = _KINDS[forest.sum_dtype][1]
     trees = [_with_a_root(tree) for tree in _one_output_each(forest)]
     inner, leaves = [len(tree.feature) for tree in trees], [len(tree.leaf) for tree in trees]
     roots, first_leaves = np.cumsum([0, *inner[:-1]]), np.cumsum([0, *leaves[:-1]])
     starts = np.repeat(roots, inner), np.repeat(first_leaves, inner)
-    left, left_is_leaf = _children(np.concatenate([tree.left for tree in trees]), *starts)
+    left_children, left_is_leaf = _children(np.concatenate([tree.left for tree in trees]), *starts)
     right, right_is_leaf = _children(np.concatenate([tree.right for tree in trees]), *starts)
     categorical = np.concatenate([tree.categorical for tree in trees])
     threshold = np.concatenate([tree.threshold for tree in trees])
@@ -189,7 +189,7 @@ def _ensemble(forest: Forest) -> dict[str, object]:
         "nodes_modes": _tensor(np.where(categorical, _MEMBER, _AT_MOST).astype(np.uint8)),
         "nodes_splits": _tensor(np.where(categorical, 0.0, threshold).astype(dtype)),
         "nodes_missing_value_tracks_true": np.concatenate([tree.missing_left for tree in trees]).astype(int),
-        "nodes_truenodeids": left,
+        "nodes_truenodeids": left_children,
         "nodes_trueleafs": left_is_leaf,
         "nodes_falsenodeids": right,
         "nodes_falseleafs": right_is_leaf,
@@ -200,17 +200,17 @@ def _ensemble(forest: Forest) -> dict[str, object]:
 
 
 def _one_output_each(forest: Forest) -> list[Tree]:
-    """Trees that add to one output each, in order, the base before them: a leaf of TreeEnsemble is one number."""
+    """Split trees into trees with one output each, the base first: a leaf of TreeEnsemble is one number."""
     base = [constant_tree([value], (output,)) for output, value in enumerate(forest.base) if value]
     return base + [
-        dataclasses.replace(tree, leaf=tree.leaf[:, [place]], outputs=(output,))
+        dataclasses.replace(tree, leaf=tree.leaf[:, [index]], outputs=(output,))
         for tree in forest.trees
-        for place, output in enumerate(tree.outputs)
+        for index, output in enumerate(tree.outputs)
     ]
 
 
 def _with_a_root(tree: Tree) -> Tree:
-    """A tree of one leaf has no inner node, and TreeEnsemble wants one: both its sides are the leaf."""
+    """Give a tree of one leaf the inner node that TreeEnsemble requires; both its children are the leaf."""
     if len(tree.feature):
         return tree
     no, zero, leaf = np.array([False]), np.array([0]), np.array([-1])
@@ -220,7 +220,7 @@ def _with_a_root(tree: Tree) -> Tree:
 
 
 def _children(child: Ints, roots: Ints, first_leaves: Ints) -> tuple[Ints, Ints]:
-    """Numbers of the children in the lists of all trees, and 1 where they are leaves."""
+    """Return the indices of children in the lists of all trees, and 1 for those that are leaves."""
     return np.where(child < 0, ~child + first_leaves, child + roots), (child < 0).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Logistic regression of labels on a few columns, by Newton's method: what probabilities are set right by."""
+"""Fit a logistic regression on a few columns by Newton's method, to recalibrate probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,23 @@ _STEPS = 50
 
 
 def fit_logistic(design: Floats, labels: Floats, *, start: Floats, weights: Floats | None = None) -> Floats:
-    """The likeliest coefficients [k] of design [n, k] for labels [n] in [0, 1], sought from `start` [k]."""
+    """Fit the coefficients of a logistic regression by maximum likelihood.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n, k)
+        Columns of the regression.
+    labels : ndarray of shape (n,)
+        Targets in [0, 1].
+    start : ndarray of shape (k,)
+        Coefficients to start from.
+    weights : ndarray of shape (n,), optional
+        Sample weights; 1 by default.
+
+    Returns
+    -------
+    ndarray of shape (k,)
+    """
     found, weights = start, np.ones(len(labels)) if weights is None else weights
     for _ in range(_STEPS):
         chance = sigmoid(design @ found)
@@ -27,7 +43,7 @@ def fit_logistic(design: Floats, labels: Floats, *, start: Floats, weights: Floa
 
 
 def platt_targets(labels: Floats) -> Floats:
-    """Labels {0, 1} a little less sure (Platt 1999): classes that are wholly apart then ask for no endless slope.
+    """Smooth labels {0, 1} as in Platt (1999), so that separable classes have a finite slope.
 
     >>> platt_targets(np.array([0., 1., 1.])).tolist()
     [0.3333333333333333, 0.75, 0.75]

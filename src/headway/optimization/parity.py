@@ -20,23 +20,26 @@ _SAMPLE_ROWS = 5_000
 _MAX_CELLS_SHOWN = 8
 
 
-def parity_rows(forest: Forest, sample: Floats, *, whole: Sequence[int] = ()) -> Floats:
-    """Rows of the sample, and rows at the edges of the forest; columns of `whole` hold no parts of categories."""
-    some = sample[:: len(sample) // _SAMPLE_ROWS + 1]
-    some = some[accepted_rows(forest, some)]
-    rows = np.concatenate([some, edge_rows(forest, some)])
-    rows[:, whole] = np.trunc(rows[:, whole])
+def parity_rows(forest: Forest, sample: Floats, *, integers: Sequence[int] = ()) -> Floats:
+    """Return rows of the sample and rows at the edges of the forest; columns of `integers` are truncated."""
+    selected = sample[:: len(sample) // _SAMPLE_ROWS + 1]
+    selected = selected[accepted_rows(forest, selected)]
+    rows = np.concatenate([selected, edge_rows(forest, selected)])
+    rows[:, integers] = np.trunc(rows[:, integers])
     return rows
 
 
 def predict_both(native: Engine, compiled: Engine, rows: Floats) -> tuple[Floats, Floats]:
-    """What both say of the same rows; numbers beyond float32 are among the edges, and no reason to warn."""
+    """Return the answers of both models; edge rows beyond float32 cause no warnings."""
     with np.errstate(over="ignore", invalid="ignore"):
         return native.predict(rows), compiled.predict(rows)
 
 
 def predict_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
-    """What a model says, NaN for each row that it refuses: halves, until such a row stands alone."""
+    """Return the answers of a model, with NaN for each row that it refuses.
+
+    A refused batch is halved until the refused row is alone.
+    """
     try:
         with np.errstate(all="ignore"):  # numbers that a step can make nothing of are among the edges
             return engine.predict(rows)
@@ -44,27 +47,35 @@ def predict_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
         if len(rows) == 1:
             return np.full((1, outputs), np.nan)
     half = len(rows) // 2
-    return np.concatenate([predict_or_nan(engine, some, outputs) for some in (rows[:half], rows[half:])])
+    return np.concatenate([predict_or_nan(engine, part, outputs) for part in (rows[:half], rows[half:])])
 
 
 def check_parity(rows: Floats, expected: Floats, found: Floats, variant: Variant, *, form: str) -> None:
-    """Raise EngineError, with the row that moved most, where an answer moved by more than 1e-6.
+    """Raise EngineError, naming the row that moved most, if an answer moved by more than 1e-6.
 
-    Of a regression 1e-6 of the largest answer is meant. NaN, for a row that is refused, must be NaN in both. `form`
-    says what the model became: `an ONNX graph`.
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows that both models answered.
+    expected, found : ndarray of shape (n, k)
+        Answers of the model and of its new form. NaN, for a refused row, must be NaN in both.
+    variant
+        Variant of the original form. For a regression the limit is 1e-6 of the largest answer.
+    form
+        Noun phrase for the new form, such as "an ONNX graph".
     """
     largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
     allowed = TOLERANCE * (max(largest, TOLERANCE) if variant.task in NUMBERS else 1.0)
-    alike = (np.isnan(expected) & np.isnan(found)) | (expected == found)
+    equal = (np.isnan(expected) & np.isnan(found)) | (expected == found)
     with np.errstate(invalid="ignore"):
-        change = np.where(alike, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1, initial=0.0)
+        change = np.where(equal, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1, initial=0.0)
     if not len(change) or change.max() <= allowed:
         return
     worst = int(np.argmax(change))
     raise EngineError(
-        f"as {form} the model answers otherwise: {_format_answer(found[worst])} for {_format_answer(expected[worst])}",
-        where=f"{int((change > allowed).sum()):,} of {len(rows):,} rows, some of them at edges of the model, moved by "
-        f"more than {allowed:.2g}, and most of all {_format_row(rows[worst], variant)}",
+        f"as {form} the model answers {_format_answer(found[worst])} instead of {_format_answer(expected[worst])}",
+        where=f"{int((change > allowed).sum()):,} of {len(rows):,} rows, edge cases among them, moved by more than "
+        f"{allowed:.2g}; the largest change: {_format_row(rows[worst], variant)}",
         hint="[optimize] transforms, without this one",
     )
 
@@ -74,7 +85,7 @@ def _format_answer(answer: Floats) -> str:
 
 
 def _format_row(row: Floats, variant: Variant) -> str:
-    """The first cells of a row, so that it can be asked again."""
+    """Format the first cells of a row, so that it can be sent again."""
     cells = [f"{name}={value!r}" for name, value in zip(variant.signature.names, row.tolist(), strict=True)]
     more = f", and {len(cells) - _MAX_CELLS_SHOWN} more" if len(cells) > _MAX_CELLS_SHOWN else ""
     return f"{', '.join(cells[:_MAX_CELLS_SHOWN])}{more}"

@@ -9,7 +9,6 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -20,13 +19,13 @@ from headway.core.verdict import EvaluatedVariant
 
 
 class TimeBudget:
-    """A time that began when this was made; 0 seconds set no end."""
+    """Time budget of a search, which starts when the object is made; 0 seconds set no limit."""
 
     def __init__(self, budget_s: float, now: Callable[[], float] = time.monotonic) -> None:
         self._budget_s, self._now, self._began = budget_s, now, now()
 
     def is_over(self, share: float = 1.0) -> bool:
-        """Whether this share of the time is used up."""
+        """Return whether this share of the budget is used up."""
         return 0 < self._budget_s * share <= self._now() - self._began
 
     def __str__(self) -> str:
@@ -40,7 +39,7 @@ _MORE_IS_BETTER = ("rows/s", "x")
 
 
 def objective_cost(row: EvaluatedVariant, objective: str) -> float:
-    """What the search makes small; infinite where it was not measured."""
+    """Return the value that the search minimizes; infinite if it was not measured."""
     found = row.evidence.find(objective)
     if found is None:
         return math.inf
@@ -48,7 +47,7 @@ def objective_cost(row: EvaluatedVariant, objective: str) -> float:
 
 
 def cost_lower_bound(row: EvaluatedVariant, objective: str) -> float:
-    """The good end of the interval of what the search makes small."""
+    """Return the lower end of the interval of the value that the search minimizes."""
     found = row.evidence.find(objective)
     if found is None:
         return math.inf
@@ -56,7 +55,7 @@ def cost_lower_bound(row: EvaluatedVariant, objective: str) -> float:
 
 
 def cost_upper_bound(row: EvaluatedVariant, objective: str) -> float:
-    """The bad end of the interval of what the search makes small."""
+    """Return the upper end of the interval of the value that the search minimizes."""
     found = row.evidence.find(objective)
     if found is None:
         return math.inf
@@ -64,75 +63,91 @@ def cost_upper_bound(row: EvaluatedVariant, objective: str) -> float:
 
 
 SCREENED_OUT = "V002"
-_REPORT_EVERY = 10  # of so many first looks one is told
-_SCREENING_SHARE = 0.75  # share of a search's time in which first looks are begun
 SPEED_METRICS = ("latency.one_row", "throughput.batch")
-"""What may be the fastest by one of these is measured wholly: one form may be for rows, another for batches."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
-    """How a variant is looked at: `first` measures its speed for a moment, `whole` all that a policy may ask for."""
-
-    first: Callable[[Variant], EvaluatedVariant]
-    whole: Callable[[Variant], EvaluatedVariant]
+"""A variant that may be the fastest by one of these is evaluated in full: one form may suit rows, another batches."""
+_REPORT_EVERY = 10  # variants
+_SCREENING_SHARE = 0.75  # share of the time budget in which screening of a variant may begin
 
 
 def screen_candidates(
-    variants: Sequence[Variant], looks: Looks, objective: str, *, clock: TimeBudget, callback: Callable[[str], object]
+    variants: Sequence[Variant],
+    objective: str,
+    *,
+    measure_speed: Callable[[Variant], EvaluatedVariant],
+    evaluate: Callable[[Variant], EvaluatedVariant],
+    budget: TimeBudget,
+    callback: Callable[[str], object],
 ) -> list[EvaluatedVariant]:
-    """Each variant as far as it was measured, in the order given; the model as it came, the first one, is so wholly.
+    """Measure the speed of every candidate briefly, then evaluate in full those that can still win.
 
-    Variants are measured wholly in the order of their first look, fastest first, as long as there is time; those that
-    cannot win keep their first look, and a finding V002 in it says why.
+    Parameters
+    ----------
+    variants
+        Candidates, the baseline first. The baseline is always evaluated in full.
+    objective
+        Name of the measure that the search minimizes.
+    measure_speed
+        Low fidelity: a short measurement of speed alone.
+    evaluate
+        Full fidelity: every measure that a policy may use. Called fastest first while there is time.
+    budget
+        Time budget of the search.
+    callback
+        Receives progress messages.
+
+    Returns
+    -------
+    list of EvaluatedVariant
+        In the order given, without candidates that were not reached. One that was screened out keeps the short
+        measurement, and a finding V002 that explains why.
     """
-    origin = looks.whole(variants[0])
-    seen: dict[str, EvaluatedVariant] = {}
-    for number, variant in enumerate(sorted(variants[1:], key=lambda each: _screening_order(each, variants[0])), 1):
-        if clock.is_over(_SCREENING_SHARE):
+    baseline = evaluate(variants[0])
+    rows: dict[str, EvaluatedVariant] = {}
+    ordered = sorted(variants[1:], key=lambda variant: _screening_order(variant, variants[0]))
+    for number, variant in enumerate(ordered, 1):
+        if budget.is_over(_SCREENING_SHARE):
             break
         if number % _REPORT_EVERY == 1:
-            callback(f"first look {number}/{len(variants) - 1} {variant.name}")
-        seen[variant.digest] = looks.first(variant)
+            callback(f"measured speed {number}/{len(ordered)} {variant.name}")
+        rows[variant.digest] = measure_speed(variant)
     measures = dict.fromkeys((objective, *SPEED_METRICS))
-    able = [row for row in seen.values() if any(_can_win(row, origin, seen.values(), name) for name in measures)]
-    for number, row in enumerate(sorted(able, key=lambda row: objective_cost(row, objective)), 1):
-        if clock.is_over():
-            seen[row.variant.digest] = _mark_screened_out(
-                row, f"{clock} was used up before more than its speed was measured"
-            )
+    promising = [row for row in rows.values() if any(_can_win(row, baseline, rows.values(), name) for name in measures)]
+    for number, row in enumerate(sorted(promising, key=lambda row: objective_cost(row, objective)), 1):
+        if budget.is_over():
+            rows[row.variant.digest] = _mark_screened_out(row, f"{budget} was used up after its speed was measured")
         else:
-            callback(f"measured {number}/{len(able)} {row.variant.name}")
-            seen[row.variant.digest] = looks.whole(row.variant)
-    slow = "slower in a first look"
-    done = {row.variant.digest for row in able}
-    found = {digest: row if digest in done else _mark_screened_out(row, slow) for digest, row in seen.items()}
-    return [origin, *(found[each.digest] for each in variants[1:] if each.digest in found)]
+            callback(f"evaluated {number}/{len(promising)} {row.variant.name}")
+            rows[row.variant.digest] = evaluate(row.variant)
+    evaluated = {row.variant.digest for row in promising}
+    for digest, row in rows.items():
+        if digest not in evaluated:
+            rows[digest] = _mark_screened_out(row, "too slow to win in a short measurement")
+    return [baseline, *(rows[variant.digest] for variant in variants[1:] if variant.digest in rows)]
 
 
-def _screening_order(variant: Variant, origin: Variant) -> tuple[bool, int]:
-    """Other engines than that of the model as it came are looked at first, then forms of fewer steps."""
-    return variant.engine == origin.engine, len(variant.steps)
+def _screening_order(variant: Variant, baseline: Variant) -> tuple[bool, int]:
+    """Order by engine, those other than the baseline's first, then by number of steps."""
+    return variant.engine == baseline.engine, len(variant.steps)
 
 
 def screened_out(row: EvaluatedVariant) -> str:
-    """Why a variant was left after a first look; empty for one that was measured wholly."""
+    """Return why a variant was screened out; empty for one that was evaluated in full."""
     return next((finding.message for finding in row.evidence.findings if finding.code == SCREENED_OUT), "")
 
 
-def _can_win(row: EvaluatedVariant, origin: EvaluatedVariant, rows: Iterable[EvaluatedVariant], measure: str) -> bool:
-    """Whether a variant may be faster than the model as it came, and than every other form of the same answers."""
+def _can_win(row: EvaluatedVariant, baseline: EvaluatedVariant, rows: Iterable[EvaluatedVariant], measure: str) -> bool:
+    """Return whether a variant may be faster than the baseline and than every variant with the same answers."""
     if row.evidence.find(measure) is None:
         return False
     rivals = [
-        origin,
+        baseline,
         *(other for other in rows if answer_changing_steps(other.variant) == answer_changing_steps(row.variant)),
     ]
     return all(cost_lower_bound(row, measure) <= cost_upper_bound(rival, measure) for rival in rivals)
 
 
 def answer_changing_steps(variant: Variant) -> tuple[Step, ...]:
-    """The steps that change what a model answers."""
+    """Return the steps that change the answers of a model."""
     return tuple(step for step in variant.steps if not _keeps_answers(step.transform))
 
 

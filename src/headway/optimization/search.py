@@ -1,4 +1,4 @@
-"""The search: every combination of transforms, the fastest feasible variant first, and why each other one lost.
+"""Search over combinations of transforms: generate candidates, rank them by speed, explain why each other one lost.
 
 V001: A transform failed on a variant (warn), or does not apply to it (note).
 V003: A transform was not tried, as half of the time budget was used up (note).
@@ -36,32 +36,49 @@ _PLUGIN_FAILURES = (
     *(ArithmeticError, AttributeError, ImportError, LookupError, MemoryError),
     *(OSError, RuntimeError, TypeError, ValueError),
 )
-_ANSWER_PHRASES = {"fail": "does harm", "undecided": "not shown to be harmless"}
+_ANSWER_PHRASES = {"fail": "fails", "undecided": "undecided"}
 
 
 class Candidates(Record, frozen=True, kw_only=True):
-    """Variants, the model as it came first, and of each transform that gave none, or failed, why (V001)."""
+    """Candidates of a search, the baseline first, and a finding for each transform that failed or gave none."""
 
     variants: tuple[Variant, ...]
     refusals: tuple[Finding, ...] = ()
 
 
 def generate_candidates(
-    model: Variant, context: TransformContext, transforms: Sequence[str] = (), *, clock: TimeBudget = UNLIMITED
+    model: Variant, context: TransformContext, transforms: Sequence[str] = (), *, budget: TimeBudget = UNLIMITED
 ) -> Candidates:
-    """Every combination of the transforms, applied in this order; without names, all that are installed.
+    """Apply every combination of transforms to a model.
 
-    A transform that failed is a finding of severity `warn`, one that applies to no variant a `note`, with the reason
-    that the model as it came gives; so is one that was not tried as half of the clock's time was used up. Raises
-    PluginError for a name that no transform has.
+    Parameters
+    ----------
+    model
+        Baseline variant.
+    context
+        Artifacts and data that transforms work with.
+    transforms
+        Names, applied in this order; by default all that are installed and take part, in the order of their stages.
+    budget
+        Time budget of the search. Transforms are tried during its first half.
+
+    Returns
+    -------
+    Candidates
+        Each failure is a finding of severity `warn`. A transform that gave nothing, or was not tried, is a `note`.
+
+    Raises
+    ------
+    PluginError
+        If a name is not that of a transform.
     """
     variants = {model.digest: model}
     refusals: list[Finding] = []
     installed = [name for name in plugins.names("transform") if _takes_part(name, context)]
     for name in transforms or sort_transforms(installed):
         results = [
-            _not_tried(name, variant, clock)
-            if clock.is_over(_TRANSFORM_SHARE)
+            _not_tried(name, variant, budget)
+            if budget.is_over(_TRANSFORM_SHARE)
             else apply_transform(name, variant, context)
             for variant in list(variants.values())
         ]
@@ -81,7 +98,7 @@ def _select_findings(findings: Sequence[Finding], *, gave_nothing: bool) -> list
 
 
 def _takes_part(name: str, context: TransformContext) -> bool:
-    """Return whether the fields of the context that a transform declares as REQUIRES are there."""
+    """Return whether the context has the fields that a transform declares as REQUIRES."""
     return all(getattr(context, field) for field in plugins.declaration("transform", name, "REQUIRES", ()))
 
 
@@ -102,39 +119,43 @@ def _stage(name: str) -> str:
 
 
 def rank_by_objective(judged: Sequence[EvaluatedVariant], objective: str, feasible: Feasible) -> list[EvaluatedVariant]:
-    """The feasible variants that beat the model as it came, best objective first; at the end the model as it came.
+    """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
-    Among those that the interval of the best cannot tell from it, one that answers as the model did comes first, then
-    the one of fewest steps. Raises EngineError where the model as it came is not among them: there is nothing to fall
-    back on.
+    Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes first,
+    then the one with the fewest steps.
+
+    Raises
+    ------
+    EngineError
+        If the baseline is not among the evaluated variants.
     """
-    origin = next((row for row in judged if not row.variant.steps), None)
-    if origin is None:
-        raise EngineError("the model as it came is not among the judged variants", hint="judge it as well")
-    limit = objective_cost(origin, objective)
-    others = [row for row in judged if row is not origin and not screened_out(row)]
-    left = [row for row in others if feasible(row.verdict) and objective_cost(row, objective) < limit]
+    baseline = next((row for row in judged if not row.variant.steps), None)
+    if baseline is None:
+        raise EngineError("the baseline is not among the evaluated variants", hint="evaluate it as well")
+    limit = objective_cost(baseline, objective)
+    others = [row for row in judged if row is not baseline and not screened_out(row)]
+    remaining = [row for row in others if feasible(row.verdict) and objective_cost(row, objective) < limit]
     ordered: list[EvaluatedVariant] = []
-    while left:
-        best = min(left, key=lambda row: objective_cost(row, objective))
-        alike = [row for row in left if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
-        ordered.append(min(alike, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
-        left.remove(ordered[-1])
-    return [*ordered, origin]
+    while remaining:
+        best = min(remaining, key=lambda row: objective_cost(row, objective))
+        tied = [row for row in remaining if cost_lower_bound(row, objective) <= objective_cost(best, objective)]
+        ordered.append(min(tied, key=lambda row: (*_distance(row.variant), objective_cost(row, objective))))
+        remaining.remove(ordered[-1])
+    return [*ordered, baseline]
 
 
 def explain_losses(judged: Sequence[EvaluatedVariant], winner: Variant, objective: str) -> dict[str, str]:
-    """Of every variant but the winner, by its name, one sentence on why it lost."""
+    """Return one sentence for each variant but the winner, by name, on why it lost."""
     won = next(row for row in judged if row.variant.digest == winner.digest)
     return {row.variant.name: explain_loss(row, won, objective) for row in judged if row is not won}
 
 
 def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:
-    """One sentence on why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
-    mine, best = row.evidence.find(objective), winner.evidence.find(objective)
-    left = screened_out(row)
-    if left and mine and best:
-        return f"{left}: {_format_measurement(mine)} against {_format_measurement(best)}"
+    """Return why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
+    own, best = row.evidence.find(objective), winner.evidence.find(objective)
+    reason = screened_out(row)
+    if reason and own and best:
+        return f"{reason}: {_format_measurement(own)} against {_format_measurement(best)}"
     unmet = [
         rule_result
         for rule_result in row.verdict.rule_results
@@ -144,33 +165,33 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
         return "; ".join(
             f"{_ANSWER_PHRASES[rule_result.answer]}: {_format_rule_result(rule_result)}" for rule_result in unmet
         )
-    if mine is None or best is None:
-        return f"{objective} was not measured, so nothing says that it is better"
-    near = min(row, winner, key=lambda each: objective_cost(each, objective))
+    if own is None or best is None:
+        return f"{objective} was not measured, so nothing shows that it is better"
+    near = min(row, winner, key=lambda candidate: objective_cost(candidate, objective))
     far = winner if near is row else row
     if cost_lower_bound(far, objective) <= objective_cost(near, objective) and len(row.variant.steps) > len(
         winner.variant.steps
     ):
-        said = f"{_format_measurement(mine)} against {_format_measurement(best)}"
-        return f"as fast as the winner, as far as can be told, and further from the model as it came: {said}"
+        comparison = f"{_format_measurement(own)} against {_format_measurement(best)}"
+        return f"as fast as the winner within the intervals, and further from the baseline: {comparison}"
     if near is row:
         return "better on validation, but not feasible on test"
-    return f"{mine.value / best.value:.2f} times the winner's {objective}: {_format_measurement(mine)} against {_format_measurement(best)}"
+    return f"{own.value / best.value:.2f} times the winner's {objective}: {_format_measurement(own)} against {_format_measurement(best)}"
 
 
 def _distance(variant: Variant) -> tuple[int, int]:
-    """How far a variant is from the model as it came: steps that change answers, and steps."""
+    """Return the numbers of answer-changing steps and of all steps: the distance from the baseline."""
     return len(answer_changing_steps(variant)), len(variant.steps)
 
 
-def _not_tried(name: str, variant: Variant, clock: TimeBudget) -> Finding:
-    message = f"{name}: not tried, as half of {clock} was used up"
+def _not_tried(name: str, variant: Variant, budget: TimeBudget) -> Finding:
+    message = f"{name}: not tried, as half of {budget} was used up"
     hint = "headway optimize --budget 10m"
     return Finding(code=NOT_TRIED, severity="note", message=message, where=variant.name, hint=hint)
 
 
 def apply_transform(name: str, variant: Variant, context: TransformContext) -> Sequence[Variant] | Finding:
-    """What a transform makes of a variant, or the finding that says why it makes nothing."""
+    """Return the variants that a transform makes, or the finding that explains why it makes none."""
     try:
         return load_transform(name)(variant, context)
     except NotApplicable as reason:
@@ -183,21 +204,21 @@ def apply_transform(name: str, variant: Variant, context: TransformContext) -> S
         where = ", ".join(filter(None, (variant.name, error.where)))
         return Finding(code=CODE, severity="warn", message=f"{name}: {error.what}", where=where, hint=error.hint)
     except _PLUGIN_FAILURES as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{name} broke: {type(error).__name__}: {error}"
-        where = f"{variant.name}, {place.filename}:{place.lineno}"
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{name} raised {type(error).__name__}: {error}"
+        where = f"{variant.name}, {frame.filename}:{frame.lineno}"
         hint = f"leave {name} out: [optimize] transforms"
         return Finding(code=CODE, severity="warn", message=message, where=where, hint=hint)
 
 
 def _format_rule_result(rule_result: RuleResult) -> str:
-    """A ruling in few words: `decision_churn 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
-    seen = rule_result.measurement
-    if seen is None:
+    """Format a rule result: `decision_churn 0.068 [0.058, 0.078], at most 0.05 is allowed`."""
+    measurement = rule_result.measurement
+    if measurement is None:
         return rule_result.message
-    name = " ".join(filter(None, (seen.name, seen.slice)))
+    name = " ".join(filter(None, (measurement.name, measurement.slice)))
     _, _, limit = str(rule_result.rule).partition(" ")
-    return f"{name} {seen.value:.2g} [{seen.low:.2g}, {seen.high:.2g}], {limit} is allowed"
+    return f"{name} {measurement.value:.2g} [{measurement.low:.2g}, {measurement.high:.2g}], {limit} is allowed"
 
 
 def _format_measurement(measurement: Measurement) -> str:

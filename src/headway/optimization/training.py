@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,45 +30,62 @@ from headway.optimization.importers.models import import_baseline
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a training function is called with beside rows and labels.
-
-    A `seed` that is given must be taken. The `curve`, made for the columns that are read, is for who takes one. Classes
-    that are to count alike do so by `weights`, for who takes them, else by rows that recur; None leaves it to
-    `[model] class_weight`.
-    """
-
-    seed: int | None = None
-    alike: bool | None = None
-    curve: Callable[[Signature], object] | None = None
-
-
-PLAIN = Asked()
-
-
 def train(
-    config: Config, dataset: Dataset, blobs: Blobs, *, features: Sequence[str] = (), asked: Asked = PLAIN
+    config: Config,
+    dataset: Dataset,
+    blobs: Blobs,
+    *,
+    features: Sequence[str] = (),
+    seed: int | None = None,
+    balanced: bool | None = None,
+    curve: Callable[[Signature], object] | None = None,
 ) -> Variant:
-    """What `[model] train` fits on the labelled rows of a dataset.
+    """Train a model with the function of `[model] train` on the labeled rows of a dataset.
 
-    `features` narrows the columns it may read. Raises DataError where a feature is known only after the outcome, or
-    where a check says stop; ConfigError where no seed is taken.
+    Parameters
+    ----------
+    config
+        Project configuration.
+    dataset
+        Rows to train on; unlabeled rows are left out.
+    blobs
+        Store for the artifact.
+    features
+        Columns to train on; by default all features of the dataset.
+    seed
+        Seed to pass to the function, which must then have a parameter of that name.
+    balanced
+        Whether to give all classes the same total weight, by the function's parameter `weights` or else by repeated rows;
+        None follows `[model] class_weight`.
+    curve
+        Makes a learning curve for a signature; passed to a function that has a parameter `curve`.
+
+    Returns
+    -------
+    Variant
+        The model with no steps.
+
+    Raises
+    ------
+    DataError
+        If a feature is known only after the outcome, or a data check stops the training.
+    ConfigError
+        If no function is declared, or a seed is given and the function has no parameter for it.
     """
     rows = labeled_rows(dataset)
     _check_before_training(config, rows, features)
     signature = _select_inputs(dataset_signature(rows), features)
-    fit = _training_function(config, asked.seed)
-    if asked.curve and _accepts(config, "curve"):
-        fit = partial(fit, curve=asked.curve(signature))
+    fit = _training_function(config, seed)
+    if curve and _accepts(config, "curve"):
+        fit = partial(fit, curve=curve(signature))
     frame, outcomes = pl.DataFrame(matrix(rows.table, signature), schema=list(signature.names)), target_values(rows)
-    if _is_balanced(config, asked):
+    if _is_balanced(config, balanced):
         fit, frame, outcomes = _balance(config, fit, frame, outcomes)
     return import_baseline(fit(frame, outcomes), rows, blobs, signature=signature)
 
 
 def recipe_digest(config: Config) -> str:
-    """The digest of the code, or of the file, that the model comes from: another one may give another model."""
+    """Return the digest of the file with the training function, or of the model file."""
     if config.model.file:
         return digest_of(config.path(config.model.file).read_bytes())
     file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
@@ -77,7 +93,7 @@ def recipe_digest(config: Config) -> str:
 
 
 def training_record(config: Config, baseline: Baseline, data: Mapping[str, Dataset], seconds: float) -> Training:
-    """The record of a model fitted once: by which code, on which rows, and when those that judge it lie."""
+    """Return the record of one training: code, rows, duration, and the period of the rows that evaluate it."""
     split = config.split
     since, until = split.train or time_span(data["train"])
     judged = split.test or split.validation or time_span(data["test"])
@@ -95,30 +111,30 @@ def training_record(config: Config, baseline: Baseline, data: Mapping[str, Datas
 
 
 def accepts_seed(config: Config) -> bool:
-    """Whether `[model] train` names a function that can be asked for another draw of the same model."""
+    """Return whether `[model] train` names a function with a parameter `seed`."""
     return bool(config.model.train) and _accepts(config, "seed")
 
 
-def _is_balanced(config: Config, asked: Asked) -> bool:
-    """Whether classes are to count alike; raises ConfigError where a target that has none is declared so."""
-    wanted = config.model.class_weight == "balanced" if asked.alike is None else asked.alike
-    if wanted and config.data.task not in ("binary", "multiclass"):
+def _is_balanced(config: Config, balanced: bool | None) -> bool:
+    """Return whether to balance the classes; raise ConfigError if the task has none."""
+    balanced = config.model.class_weight == "balanced" if balanced is None else balanced
+    if balanced and config.data.task not in ("binary", "multiclass"):
         raise ConfigError(
-            f"a target of task '{config.data.task}' has no classes that could count alike",
+            f"a target of task '{config.data.task}' has no classes to balance",
             where="[model] class_weight",
             hint="leave it out",
         )
-    return wanted
+    return balanced
 
 
 def _balance(
     config: Config, fit: Callable[..., object], frame: pl.DataFrame, outcomes: Floats
 ) -> tuple[Callable[..., object], pl.DataFrame, Floats]:
-    """The same, with weights for a function that takes them, else with rows that recur."""
+    """Return the function, rows and labels with classes balanced by weights, or by repeated rows."""
     if _accepts(config, "weights"):
         return partial(fit, weights=balanced_weights(outcomes)), frame, outcomes
-    places = balanced_indices(outcomes)
-    return fit, frame[places], outcomes[places]
+    indices = balanced_indices(outcomes)
+    return fit, frame[indices], outcomes[indices]
 
 
 def _accepts(config: Config, name: str) -> bool:
@@ -127,7 +143,7 @@ def _accepts(config: Config, name: str) -> bool:
 
 
 def _training_function(config: Config, seed: int | None) -> Callable[..., object]:
-    """The project's own function; with a seed, it must take one by that name."""
+    """Return the project's training function, with the seed bound if there is one."""
     if not config.model.train:
         raise ConfigError("no model is declared", where="[model]", hint='train = "train:train" or file = "model.txt"')
     fit: Callable[..., object] = plugins.load_object(config.model.train, Path(config.folder))
@@ -143,16 +159,16 @@ def _training_function(config: Config, seed: int | None) -> Callable[..., object
 
 
 def _check_before_training(config: Config, dataset: Dataset, features: Sequence[str]) -> None:
-    """Raise DataError where training would read what only the outcome tells."""
+    """Raise DataError if a feature is known only after the outcome, or a data check stops the training."""
     late = [name for name in features if name in dataset.roles.not_features]
     if late:
         raise DataError(
-            f"refused to train on {', '.join(late)}: known only after the outcome, or no feature at all",
+            f"refused to train on {', '.join(late)}: known only after the outcome, or not a feature",
             where=f"decision: {dataset.roles.decision or 'at request'}",
             hint="leave them out; a model that reads them cannot be served",
         )
-    survey = CheckContext(dataset=dataset, config=config)
-    stops = [finding for finding in run_checks(survey, families=BEFORE_TRAINING) if finding.severity == "stop"]
+    context = CheckContext(dataset=dataset, config=config)
+    stops = [finding for finding in run_checks(context, families=BEFORE_TRAINING) if finding.severity == "stop"]
     if stops:
         raise DataError(
             f"refused to train: {stops[0].code} {stops[0].message}"
@@ -171,7 +187,7 @@ Ints = NDArray[np.int64]
 
 
 def balanced_weights(labels: Floats) -> Floats:
-    """The weight of each row, with which all classes have one sum; labels and weights [n], the weights' mean is 1.
+    """Return sample weights (n,) that give all classes the same sum; their mean is 1.
 
     >>> balanced_weights(np.array([0.0, 0.0, 0.0, 1.0])).round(3).tolist()
     [0.667, 0.667, 0.667, 2.0]
@@ -182,17 +198,19 @@ def balanced_weights(labels: Floats) -> Floats:
 
 
 def balanced_indices(labels: Floats, *, seed: int = 0) -> Ints:
-    """Rows [m] that give each class as many as the largest has: each of a class as often as another, the rest drawn.
+    """Return row indices (m,) that repeat each class up to the size of the largest.
+
+    Each row of a class is repeated equally often; the remainder is drawn without replacement.
 
     >>> balanced_indices(np.array([0.0, 0.0, 0.0, 1.0])).tolist()
     [0, 1, 2, 3, 3, 3]
     """
     rng = np.random.default_rng(seed)
-    of_class = [np.flatnonzero(labels == each) for each in np.unique(labels)]
-    most = max(map(len, of_class))
-    found = [
-        np.concatenate([np.tile(each, most // len(each)), rng.choice(each, most % len(each), replace=False)])
-        for each in of_class
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    size = max(map(len, members))
+    repeated = [
+        np.concatenate([np.tile(rows, size // len(rows)), rng.choice(rows, size % len(rows), replace=False)])
+        for rows in members
     ]
-    places: Ints = np.sort(np.concatenate(found))
-    return places
+    indices: Ints = np.sort(np.concatenate(repeated))
+    return indices

@@ -20,13 +20,13 @@ import sklearn
 from sklearn.linear_model import LogisticRegression
 from tests.engines.boosters import booster, table, targets
 
-from headway.core.contracts import ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, Refused
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
-from headway.optimization.importers.models import Taken, UnpickleResult, import_model, infer_signature, open_model_file
+from headway.optimization.importers.models import UnpickleResult, import_model, infer_signature, open_model_file
 
 ROWS = np.nan_to_num(table()[:, :3])
 LABELS = targets(table(), "binary").astype(int)
@@ -62,7 +62,7 @@ class Leaves:
 @pytest.mark.parametrize("name", ["model.pkl", "MODEL.PKL", "model.joblib", "model.pt", "model.model", "model"])
 def test_a_file_that_can_run_code_is_refused_with_the_way_and_does_not_run(name: str, tmp_path: Path) -> None:
     path = pickled(Leaves(str(tmp_path / "mark")), tmp_path, name)
-    with pytest.raises(Refused, match="can run code of whoever made it") as refusal:
+    with pytest.raises(Refused, match="can run code when it is opened") as refusal:
         open_model_file(path)
     assert "--trust" in refusal.value.hint and not (tmp_path / "mark").exists()
 
@@ -82,16 +82,16 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("save", [joblib.dump, lambda value, path: joblib.dump(value, path, compress=3)])
 def test_a_trusted_file_of_joblib_is_taken_as_the_estimator_in_it(save: object, tmp_path: Path) -> None:
     save(model(), tmp_path / "model.joblib")
-    taken = open_model_file(tmp_path / "model.joblib", trust=True)
-    assert isinstance(taken, Taken) and taken.engine == "sklearn" and import_model(taken) is taken
-    assert np.array_equal(Sklearn(taken.adopted.content, {}).predict(ROWS)[:, 0], model().predict_proba(ROWS)[:, 1])
+    imported = open_model_file(tmp_path / "model.joblib", trust=True)
+    assert isinstance(imported, ImportedModel) and imported.engine == "sklearn" and import_model(imported) is imported
+    assert np.array_equal(Sklearn(imported.content, {}).predict(ROWS)[:, 0], model().predict_proba(ROWS)[:, 1])
 
 
 @pytest.mark.slow
 def test_a_trusted_pickle_of_another_library_goes_to_its_engine(tmp_path: Path) -> None:
-    taken = open_model_file(pickled(booster(), tmp_path), trust=True)
-    assert isinstance(taken, Taken) and taken.engine == "lightgbm"
-    assert np.array_equal(Lightgbm(taken.adopted.content, {}).predict(table())[:, 0], booster().predict(table()))
+    imported = open_model_file(pickled(booster(), tmp_path), trust=True)
+    assert isinstance(imported, ImportedModel) and imported.engine == "lightgbm"
+    assert np.array_equal(Lightgbm(imported.content, {}).predict(table())[:, 0], booster().predict(table()))
 
 
 @pytest.mark.slow
@@ -160,8 +160,8 @@ def test_a_booster_is_taken_though_another_release_of_scikit_learn_made_its_clas
     fitted = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS)
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(fitted).replace(sklearn.__version__.encode(), b"0.9.1"))
-    found = outcome(path).taken
-    assert found and found.engine == "lightgbm" and found.adopted.classes == ("0", "1")
+    found = outcome(path).model
+    assert found and found.engine == "lightgbm" and found.classes == ("0", "1")
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04}", pickle.dumps(table())[:500]])
@@ -181,7 +181,7 @@ def test_the_engine_of_its_own_library_is_asked_first() -> None:
     assert asked.engine == "lightgbm" and import_model(model()).engine == "sklearn"
 
 
-def learned(names: list[str], **roles: object) -> tuple[Taken, Dataset]:
+def learned(names: list[str], **roles: object) -> tuple[ImportedModel, Dataset]:
     """A model of columns with these names, and a table of a, b and c."""
     fitted = LogisticRegression().fit(pd.DataFrame(ROWS[:, : len(names)], columns=names), LABELS)
     rows = pl.DataFrame(ROWS, schema=["a", "b", "c"]).with_columns(y=pl.Series(LABELS))
@@ -189,32 +189,32 @@ def learned(names: list[str], **roles: object) -> tuple[Taken, Dataset]:
 
 
 def test_the_model_reads_the_columns_that_it_names_in_its_order() -> None:
-    taken, rows = learned(["c", "a"])
-    assert infer_signature(taken.adopted, rows).names == ("c", "a")
+    imported, rows = learned(["c", "a"])
+    assert infer_signature(imported, rows).names == ("c", "a")
 
 
 def test_a_column_that_the_table_lacks_is_named_with_the_nearest() -> None:
-    taken, rows = learned(["a", "bb"])
+    imported, rows = learned(["a", "bb"])
     with pytest.raises(DataError, match="the model reads columns that the table lacks: bb") as refusal:
-        infer_signature(taken.adopted, rows)
+        infer_signature(imported, rows)
     assert refusal.value.hint == "rename b to bb"
 
 
 def test_a_column_that_only_the_outcome_tells_is_refused() -> None:
-    taken, rows = learned(["a", "b"], known={"b": "outcome"})
+    imported, rows = learned(["a", "b"], known={"b": "outcome"})
     with pytest.raises(DataError, match="the model reads b: known only after the outcome"):
-        infer_signature(taken.adopted, rows)
+        infer_signature(imported, rows)
 
 
 def test_a_table_of_another_width_is_refused() -> None:
     _, rows = learned(["a"])
-    taken = import_model(LogisticRegression().fit(ROWS[:, :2], LABELS))
+    imported = import_model(LogisticRegression().fit(ROWS[:, :2], LABELS))
     with pytest.raises(DataError, match="the model reads 2 columns, and the table has 3 that are features"):
-        infer_signature(taken.adopted, rows)
+        infer_signature(imported, rows)
 
 
 def test_categories_that_the_table_has_no_text_column_for_are_refused() -> None:
     _, rows = learned(["a"])
-    adopted = replace(import_model(model()).adopted, categories=(("x", "y"),))
+    imported = replace(import_model(model()), categories=(("x", "y"),))
     with pytest.raises(DataError, match="the model reads 1 columns of categories, and the table has 0 of text"):
-        infer_signature(adopted, rows)
+        infer_signature(imported, rows)

@@ -1,4 +1,4 @@
-"""Arrow IPC: streams by nanoarrow, files by polars where it is there; written as a stream."""
+"""Arrow IPC: streams by nanoarrow, files by polars if it is installed; written as a stream."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _AS_A_STREAM = "frame.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest(
 
 
 class ArrowScan:
-    """A stream of Arrow batches, opened; the position of a row is its number."""
+    """Stream of Arrow batches; the position of a row is its number."""
 
     def __init__(self, path: Path, wanted: ScoringOptions) -> None:
         self._path, self._wanted, where = path, wanted, str(path)
@@ -61,8 +61,8 @@ class ArrowScan:
         self.kept: Mapping[str, Column] = {name: _none_of(types[name], where) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
-        """Batches joined and cut to chunks of equal length, from row `start` on, which is the position as well."""
-        most, size = columns.chunk_rows(len(self._ranks)), self._path.stat().st_size
+        """Yield chunks of equal length from row `start`, which is the position as well."""
+        max_rows, size = columns.chunk_rows(len(self._ranks)), self._path.stat().st_size
         with self._path.open("rb") as file:
             held, row = list[Chunk](), 0
             for batch in _batches(file, self._path):
@@ -70,32 +70,32 @@ class ArrowScan:
                 if row <= start:
                     continue
                 held.append(self._piece(batch, row - len(batch), file.tell() / size))
-                while held and held[-1].end - max(held[0].start, start) >= most:
-                    chunk, held = _first(held, start, most)
+                while held and held[-1].end - max(held[0].start, start) >= max_rows:
+                    chunk, held = _first(held, start, max_rows)
                     yield chunk
                     start = chunk.end
             if held:
-                yield _first(held, start, most)[0]
+                yield _first(held, start, max_rows)[0]
 
     def _piece(self, batch: Any, start: int, share: float) -> Chunk:
-        """A batch of the file as it stands."""
-        arrays = {nanoarrow.Schema(each.schema).name: each for each in batch.children}
+        """Return a batch of the file as a chunk."""
+        arrays = {nanoarrow.Schema(child.schema).name: child for child in batch.children}
         refusals: list[Refusal] = []
         rows = np.empty((len(batch), len(self._ranks)))
-        for place, (field, ranks) in enumerate(self._ranks):
+        for index, (field, ranks) in enumerate(self._ranks):
             if ranks is None:
-                rows[:, place] = _floats(_column(arrays[field.name]))
+                rows[:, index] = _floats(_column(arrays[field.name]))
             else:
                 words = self._wanted.missing
                 texts = [None if text in words else text for text in _texts(arrays[field.name])]
-                rows[:, place] = rank_categories(field, ranks, texts, start, refusals)
+                rows[:, index] = rank_categories(field, ranks, texts, start, refusals)
         held = {name: _column(arrays[name]) for name in self._wanted.keep}
         end = start + len(batch)
         return Chunk(start=start, rows=rows, kept=held, position=end, share=share, refusals=refusals)
 
 
 class Arrow:
-    """Reads Arrow streams, and files where polars is there; writes streams."""
+    """Reads Arrow streams, and files if polars is installed; writes streams."""
 
     def scan(self, path: Path, wanted: ScoringOptions) -> Scan:
         """Open an Arrow file or stream."""
@@ -108,11 +108,11 @@ class Arrow:
         return polars_reader.PolarsScan(polars_reader.scan_arrow(path), wanted, path)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
-        """One batch of a stream, without what a stream begins and ends with."""
+        """Encode one batch of a stream, without the schema and the end marker."""
         return _encoded(columns.to_arrow_table(columns_), schema=False, end=False)
 
     def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
-        """The schema, the batches, and the end of the stream."""
+        """Write the schema, the batches, and the end of the stream."""
         table = columns.to_arrow_table(empty, about)
         with out.open("wb") as file:
             file.write(_encoded(table, schema=True, end=False))
@@ -133,29 +133,29 @@ def _encoded(table: Any, *, schema: bool, end: bool) -> bytes:
     return content.getvalue()
 
 
-def _first(pieces: Sequence[Chunk], start: int, most: int) -> tuple[Chunk, list[Chunk]]:
-    """From row `start` of pieces that follow each other, a chunk of at most so many rows, and the pieces after it."""
-    end = min(start + most, pieces[-1].end)
-    cuts = [slice(max(start - each.start, 0), min(end, each.end) - each.start) for each in pieces]
-    kept = {
+def _first(pieces: Sequence[Chunk], start: int, max_rows: int) -> tuple[Chunk, list[Chunk]]:
+    """Split a chunk of at most `max_rows` rows, from row `start`, off consecutive pieces."""
+    end = min(start + max_rows, pieces[-1].end)
+    cuts = [slice(max(start - piece.start, 0), min(end, piece.end) - piece.start) for piece in pieces]
+    copied = {
         name: columns.concat_columns(
             [
-                columns.slice_column(each.kept[name], part.start, part.stop)
-                for each, part in zip(pieces, cuts, strict=True)
+                columns.slice_column(piece.kept[name], part.start, part.stop)
+                for piece, part in zip(pieces, cuts, strict=True)
             ]
         )
         for name in pieces[0].kept
     }
-    rows = [each.rows[part] for each, part in zip(pieces, cuts, strict=True)]
+    rows = [piece.rows[part] for piece, part in zip(pieces, cuts, strict=True)]
     chunk = Chunk(
         start=start,
         rows=rows[0] if len(rows) == 1 else np.concatenate(rows),
-        kept=kept,
+        kept=copied,
         position=end,
         share=pieces[-1].share,
-        refusals=[refusal for each in pieces for refusal in each.refusals if start <= refusal.row < end],
+        refusals=[refusal for piece in pieces for refusal in piece.refusals if start <= refusal.row < end],
     )
-    return chunk, [each for each in pieces if each.end > end]
+    return chunk, [piece for piece in pieces if piece.end > end]
 
 
 def _stream(file: BinaryIO, path: Path) -> Any:
@@ -167,13 +167,13 @@ def _stream(file: BinaryIO, path: Path) -> Any:
 
 
 def _batches(file: BinaryIO, path: Path) -> Iterator[Any]:
-    """The batches. The stream is closed here: if an error that passes takes it away, a tracer may bring Python down."""
+    """Yield the batches, and close the stream: closing it during an exception can crash Python under a tracer."""
     with _stream(file, path) as stream:
         yield from iter(partial(_next, stream, path), None)
 
 
 def _next(stream: Any, path: Path) -> Any:
-    """The next batch, None after the last."""
+    """Return the next batch, None after the last."""
     try:
         return stream.get_next()
     except StopIteration:
@@ -184,7 +184,7 @@ def _next(stream: Any, path: Path) -> Any:
 
 
 def _value_type(schema: Any) -> Any:
-    """The type of the values of a column: of a dictionary, that of its entries."""
+    """Return the type of a column's values; for a dictionary, that of its entries."""
     return schema.value_type if schema.type == Type.DICTIONARY else schema
 
 
@@ -200,7 +200,7 @@ def _expect_type(field: Field, schema: Any, where: str) -> None:
 
 
 def _none_of(schema: Any, where: str) -> Column:
-    """A column of that type without rows; raises DataError for a type that is not copied through."""
+    """Return a column of that type without rows; raise DataError for a type that cannot be copied."""
     met = _value_type(schema).type
     if met in _TEXTS:
         return columns.string_column([])

@@ -1,4 +1,4 @@
-"""Comma-separated values in UTF-8 with a line of names; an empty cell is missing, a quote in a text is doubled."""
+"""Comma-separated values in UTF-8 with a header; an empty cell is missing, a quote in a string is doubled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class CsvScan:
-    """A csv file, opened; the position of a row is that of its first byte."""
+    """Opened csv file; the position of a row is that of its first byte."""
 
     def __init__(self, path: Path, wanted: ScoringOptions) -> None:
         self._path, self._wanted = path, wanted
@@ -43,7 +43,7 @@ class CsvScan:
         self.kept: Mapping[str, Column] = {name: columns.string_column([]) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
-        """About 8 MiB of lines at a time, cut where a row ends."""
+        """Yield chunks of about 8 MiB, cut at the end of a row."""
         position = position or self._begin
         with self._path.open("rb") as file:
             while position < self._size:
@@ -52,7 +52,7 @@ class CsvScan:
                 start, position = chunk.end, chunk.position
 
     def _plain(self, file: BinaryIO, start: int, position: int) -> Chunk | None:
-        """The lines of the next block, read by polars; None where it is not there, or they are not plain."""
+        """Read the next block with polars; None if polars is absent or the lines are not plain."""
         if polars_reader is None:
             return None
         file.seek(position)
@@ -65,47 +65,49 @@ class CsvScan:
         return chunk and replace(chunk, position=position)
 
     def _read(self, file: BinaryIO, start: int, position: int) -> Chunk:
-        """The same lines, and whatever else csv may hold."""
+        """Read the next block with the csv module, which handles quotes and malformed lines."""
         file.seek(position)
         lines, refusals = _Lines(file, str(self._path)), list[Refusal]()
         records = list(self._records(lines, start, refusals))
         cells = dict(zip(self._names, zip(*records, strict=True), strict=True)) if records else {}
         if lines.strange:
-            refusals += (each for name in self._wanted.names for each in _not_utf8(name, cells.get(name, ()), start))
+            refusals += (
+                refusal for name in self._wanted.names for refusal in _not_utf8(name, cells.get(name, ()), start)
+            )
         rows = np.empty((len(records), len(self._ranks)))
-        for place, (field, ranks) in enumerate(self._ranks):
-            texts: Sequence[str] = cells.get(field.name, ())
+        for index, (field, ranks) in enumerate(self._ranks):
+            strings: Sequence[str] = cells.get(field.name, ())
             if self._wanted.missing:
-                texts = ["" if text in self._wanted.missing else text for text in texts]
+                strings = ["" if text in self._wanted.missing else text for text in strings]
             if ranks is None:
-                rows[:, place] = _numbers(field, texts, start, refusals, plain=not lines.underscored)
+                rows[:, index] = _numbers(field, strings, start, refusals, plain=not lines.underscored)
             else:
-                rows[:, place] = rank_categories(field, ranks, [text or None for text in texts], start, refusals)
+                rows[:, index] = rank_categories(field, ranks, [text or None for text in strings], start, refusals)
         held = {
             name: columns.string_column([text or None for text in cells.get(name, ())]) for name in self._wanted.keep
         }
         return Chunk(start=start, rows=rows, kept=held, position=position + lines.taken, share=0.0, refusals=refusals)
 
     def _records(self, lines: _Lines, row: int, refusals: list[Refusal]) -> Iterator[list[str]]:
-        """The rows of a block, each of a cell for every name; one that is not so is refused, and empty."""
+        """Yield the rows of a block, one cell per column; a malformed row is refused, and left empty."""
         reader, width = csv.reader(lines), len(self._names)
         while lines.taken < _BLOCK_BYTES:
             try:
                 record = next(reader, None)
             except csv.Error as error:
-                refusals.append(new_refusal(row, "", lines.last.rstrip("\r\n"), f"no row of csv: {error}"))
+                refusals.append(new_refusal(row, "", lines.last.rstrip("\r\n"), f"malformed csv: {error}"))
                 record = [""] * width
             if record is None:
                 return
             if len(record) != width:
                 if not record and width > 1:
-                    continue  # an empty line is no row
-                record = self._whole(record, row, refusals)
+                    continue  # an empty line is not a row
+                record = self._complete(record, row, refusals)
             yield record
             row += 1
 
-    def _whole(self, record: list[str], row: int, refusals: list[Refusal]) -> list[str]:
-        """A row of too many or too few cells as an empty one; of a single column an empty line is an empty cell."""
+    def _complete(self, record: list[str], row: int, refusals: list[Refusal]) -> list[str]:
+        """Return a row with too many or too few cells as an empty one; with one column, an empty line is an empty cell."""
         if record:
             reason = f"{len(record)} cells, where {len(self._names)} columns are named"
             refusals.append(new_refusal(row, "", ",".join(record).rstrip("\r\n"), reason))
@@ -113,9 +115,9 @@ class CsvScan:
 
 
 class _Lines:
-    """The lines of a file from where it stands: how many bytes were taken, the last line, and what any of them holds.
+    """Lines of a file from its current position, with the number of bytes read and the last line.
 
-    `strange` is what is not UTF-8, `underscored` a line with an underscore.
+    `strange` is set by a line that is not UTF-8, `underscored` by one with an underscore.
     """
 
     def __init__(self, file: BinaryIO, where: str) -> None:
@@ -148,14 +150,14 @@ class Csv:
         return CsvScan(path, wanted)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
-        """The lines of a part, without the line of names."""
+        """Encode the lines of a part, without the header."""
         text = io.StringIO(newline="")
         cells = [columns.format_values(column) for column in columns_.values()]
         csv.writer(text, lineterminator="\n").writerows(zip(*cells, strict=True))
         return text.getvalue().encode("utf-8", "replace")
 
     def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
-        """The line of names, and the parts."""
+        """Write the header and the parts."""
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerow(empty)
         with out.open("wb") as file:
@@ -166,7 +168,7 @@ class Csv:
 
 
 def _header(file: BinaryIO, where: str) -> tuple[list[str], int]:
-    """The names of the columns, and where the first row begins."""
+    """Return the names of the columns, and the position of the first row."""
     begin = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
     file.seek(begin)
     lines = _Lines(file, where)
@@ -176,22 +178,22 @@ def _header(file: BinaryIO, where: str) -> tuple[list[str], int]:
     return names, begin + lines.taken
 
 
-def _numbers(field: Field, texts: Sequence[str], start: int, refusals: list[Refusal], *, plain: bool) -> list[float]:
-    """Texts as numbers: at once where no text has an underscore, which Python reads and we do not; else one by one."""
+def _numbers(field: Field, strings: Sequence[str], start: int, refusals: list[Refusal], *, plain: bool) -> list[float]:
+    """Parse strings as numbers; one by one if a string has an underscore, which Python accepts and we do not."""
     with suppress(ValueError):
-        if plain or not any("_" in text for text in texts):
-            return [float(text) if text else MISSING for text in texts]
-    found = [parse_number(text) if text else MISSING for text in texts]
-    for place, (text, value) in enumerate(zip(texts, found, strict=True)):
+        if plain or not any("_" in text for text in strings):
+            return [float(text) if text else MISSING for text in strings]
+    found = [parse_number(text) if text else MISSING for text in strings]
+    for index, (text, value) in enumerate(zip(strings, found, strict=True)):
         if value is None:
-            refusals.append(new_refusal(start + place, field.name, text, "not a number"))
+            refusals.append(new_refusal(start + index, field.name, text, "not a number"))
     return [MISSING if value is None else value for value in found]
 
 
-def _not_utf8(name: str, texts: Sequence[str], start: int) -> Iterator[Refusal]:
-    for place, text in enumerate(texts):
+def _not_utf8(name: str, strings: Sequence[str], start: int) -> Iterator[Refusal]:
+    for index, text in enumerate(strings):
         if any("\udc80" <= letter <= "\udcff" for letter in text):
-            yield new_refusal(start + place, name, text, "not UTF-8")
+            yield new_refusal(start + index, name, text, "not UTF-8")
 
 
 plugin = Csv()

@@ -1,4 +1,4 @@
-"""Parquet, read and written by polars: row groups a slice at a time, so that no more is in memory."""
+"""Parquet, read and written by polars one slice of row groups at a time, to bound memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Parquet:
         return PolarsScan(pl.scan_parquet(path, glob=False), wanted, path)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
-        """A parquet file of one part, not compressed: the whole file is, when the parts are joined."""
+        """Encode one part as an uncompressed parquet file; the joined file is compressed."""
         content = io.BytesIO()
         _frame(columns_).write_parquet(content, compression="uncompressed", statistics=False)
         return content.getvalue()
 
     def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
-        """One parquet file, read from the parts and written a row group at a time."""
+        """Write one parquet file from the parts, one row group at a time."""
         frame = pl.scan_parquet(list(parts)) if parts else _frame(empty).lazy()
         rows = columns.chunk_rows(1)
         frame.sink_parquet(out, compression="snappy", row_group_size=rows, maintain_order=True, metadata=dict(about))

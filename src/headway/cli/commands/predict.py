@@ -14,7 +14,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
 from headway.batch.journal import Receipt
-from headway.batch.predict import Order, Progress, predict
+from headway.batch.predict import Progress, predict
 from headway.cli.exit_codes import FAIL, PASS
 from headway.core import config
 from headway.reporting.console import print_result, print_status
@@ -66,9 +66,8 @@ def plugin(
     """
     for name, value in _POLARS.items():
         os.environ.setdefault(name, value)
-    order = Order(reference=reference, source=source, out=out, keep=keep, threads=threads)
     with show_progress() as report:
-        receipt = predict(config.load(project), order, callback=report)
+        receipt = predict(config.load(project), reference, source, out, keep=keep, threads=threads, callback=report)
     print_result(receipt, summarize(receipt, out), json=json)
     return FAIL if receipt.refused else PASS
 

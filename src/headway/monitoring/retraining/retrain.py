@@ -38,7 +38,7 @@ from headway.monitoring.retraining.comparison import (
 )
 from headway.optimization import search
 from headway.optimization.context import TransformContext
-from headway.optimization.training import Asked, recipe_digest, train
+from headway.optimization.training import recipe_digest, train
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 
@@ -165,7 +165,7 @@ def _training(project: Project, deployed: DeployedRelease, data: RetrainingData,
             return kept
     began = time.perf_counter()
     names = deployed.release.variant.signature.names
-    model = train(project.config, data.rows, project.blobs, features=names, asked=Asked(seed=seed))
+    model = train(project.config, data.rows, project.blobs, features=names, seed=seed)
     made = Training(
         dataset=dataset,
         recipe=data.recipe,

@@ -23,10 +23,19 @@ _PREDICT_METHODS = ("predict_proba", "predict", "decision_function")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CustomModel:
-    """A model, parted: `parts` names the Python that stays as it is, `model` is the known model that can be optimized.
+    """Model with custom Python, split into that Python and the known model inside it.
 
-    `rows` gives, for rows of the whole, those that the known model is given. `around` gives the whole with another
-    model in that place; it answers `predict` and, for a classifier, `predict_proba`, as the whole does.
+    Attributes
+    ----------
+    parts
+        Names of the custom Python, which stays as it is.
+    model
+        Known model that can be optimized.
+    rows
+        Function from rows of the outer model to the rows that the known model receives.
+    around
+        Function from another inner model to the outer model with that in place; it answers `predict` and, for a classifier,
+        `predict_proba`.
     """
 
     parts: tuple[str, ...]
@@ -35,7 +44,7 @@ class CustomModel:
     around: Callable[[Any], Any]
 
     def refused(self) -> Refused:
-        """Why the whole cannot become a release, with the mend."""
+        """Return the error for releasing the outer model, with a hint."""
         return Refused(
             "a release holds data, and this model has Python of its own, which stays in this process",
             where="; ".join(self.parts),
@@ -44,9 +53,12 @@ class CustomModel:
 
 
 def split_custom_code(model: Any) -> CustomModel | None:
-    """The known model in a model that has Python of its own; None where there is no such Python, or no such model.
+    """Split a model into custom Python and the known model inside; None if it has no custom Python, or no such model.
 
-    Raises EngineError, which names that Python, where it stands around more than one.
+    Raises
+    ------
+    EngineError
+        If the custom Python wraps more than one known model.
     """
     model = getattr(model, "best_estimator_", model)  # a search answers by the best that it found
     kinds = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
@@ -68,7 +80,7 @@ def split_custom_code(model: Any) -> CustomModel | None:
 
 
 def _count_custom_steps(model: Any) -> int:
-    """How many steps of a pipeline stand before the rest that is known; 0 where its last is not, or it is none."""
+    """Count the pipeline steps before the part that is known; 0 if the last step is not, or it is not a pipeline."""
     if root_package(model) != "sklearn" or not isinstance(getattr(model, "steps", None), list):
         return 0
     own = [number for number, (_, step) in enumerate(model.steps, 1) if custom_code(step)]
@@ -88,18 +100,18 @@ def _split_pipeline(pipeline: Any, head: int, parts: tuple[str, ...]) -> CustomM
 
 
 class PrefixedModel:
-    """A model that is asked with rows as the steps before it make them; all else of it is the model's."""
+    """Model behind preprocessing steps; all other attributes are those of the model."""
 
     def __init__(self, steps: Sequence[Any], model: Any) -> None:
         self._steps = steps
         self._model = model
 
     def predict(self, rows: Any) -> Any:
-        """The model's answers to rows of the whole."""
+        """Predict rows of the outer model."""
         return self._model.predict(_apply_steps(self._steps, rows))
 
     def predict_proba(self, rows: Any) -> Any:
-        """The model's probabilities for rows of the whole."""
+        """Predict probabilities for rows of the outer model."""
         return self._model.predict_proba(_apply_steps(self._steps, rows))
 
     def __getattr__(self, name: str) -> Any:
@@ -115,30 +127,32 @@ def _apply_steps(steps: Sequence[Any], rows: Any) -> Any:
 
 
 def _find_inner_model(model: Any, parts: tuple[str, ...]) -> NestedObject | None:
-    """The one known model inside another, if there is one; what is inside that is its own."""
+    """Return the one known model inside another, if there is one; models nested in it do not count."""
     found: list[NestedObject] = []
     for here in walk_objects(model):
-        around = tuple(f"{each.path}{mark}" for each in found for mark in ".[")
+        around = tuple(f"{result.path}{mark}" for result in found for mark in ".[")
         if _is_known(here.value) and not here.path.startswith(around):
             found.append(here)
     if len(found) < 2:
         return found[0] if found else None
-    places = ", ".join(f"{path} ({qualified_name(value)})" for path, value in found)
+    locations = ", ".join(f"{path} ({qualified_name(value)})" for path, value in found)
     raise EngineError(
         f"a {qualified_name(model)} is Python of its own around {len(found)} models",
-        where="; ".join([*parts[:5], f"models: {places}"]),
+        where="; ".join([*parts[:5], f"models: {locations}"]),
         hint="give the one that matters, with the rows that it is given there",
     )
 
 
 def _is_known(value: Any) -> bool:
-    """Whether it is a fitted model of a known library, with nothing of its own inside, and no clustering."""
-    asked = hasattr(value, "predict") and not hasattr(value, "fit_predict")
-    return asked and root_package(value) in KNOWN_LIBRARIES and not isinstance(value, type) and not custom_code(value)
+    """Return whether a value is a fitted model of a known library, without custom Python, and not a clustering."""
+    predicts = hasattr(value, "predict") and not hasattr(value, "fit_predict")
+    return (
+        predicts and root_package(value) in KNOWN_LIBRARIES and not isinstance(value, type) and not custom_code(value)
+    )
 
 
 def _replace_inner(model: Any, inner: NestedObject, other: Any) -> Any:
-    """A copy of a model with another in the place of the one inside it."""
+    """Return a copy of a model with another inner model."""
     try:
         return copy.deepcopy(model, {id(inner.value): other})
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -149,14 +163,14 @@ def _replace_inner(model: Any, inner: NestedObject, other: Any) -> Any:
 
 
 def _rows_seen_by_inner(model: Any, inner: NestedObject, rows: Any) -> Any:
-    """The rows that the inner model is given when the whole is asked; it has to be asked once, for as many rows."""
+    """Return the rows that the inner model receives; the outer model must call it once, with as many rows."""
     listener = _RowRecorder(inner.value)
-    whole = _replace_inner(model, inner, listener)
-    ask = next((name for name in _PREDICT_METHODS if hasattr(whole, name)), None)
+    outer = _replace_inner(model, inner, listener)
+    ask = next((name for name in _PREDICT_METHODS if hasattr(outer, name)), None)
     if ask is None:
         raise EngineError(f"a {qualified_name(model)} has neither predict nor predict_proba")
-    getattr(whole, ask)(rows)
-    counts = [_count_rows(each) for each in listener.given]
+    getattr(outer, ask)(rows)
+    counts = [_count_rows(batch) for batch in listener.given]
     if counts != [_count_rows(rows)]:
         raise EngineError(
             f"for {_count_rows(rows):,} rows, {qualified_name(model)} asks the model inside it for {counts} rows",
@@ -167,7 +181,7 @@ def _rows_seen_by_inner(model: Any, inner: NestedObject, rows: Any) -> Any:
 
 
 class _RowRecorder:
-    """Answers as a model does, and keeps what it was given."""
+    """Answers as a model does, and records the rows it received."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -178,11 +192,11 @@ class _RowRecorder:
         if name not in _PREDICT_METHODS:
             return answer
 
-        def heard(rows: Any, *rest: Any, **named: Any) -> Any:
+        def record(rows: Any, *rest: Any, **named: Any) -> Any:
             self.given.append(rows)
             return answer(rows, *rest, **named)
 
-        return heard
+        return record
 
 
 def _count_rows(rows: Any) -> int:

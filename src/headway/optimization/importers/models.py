@@ -1,4 +1,8 @@
-"""Import a fitted model or a model file as the baseline variant."""
+"""Import a fitted model or a model file as the baseline variant.
+
+A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a process
+of its own: a crash ends that process, and only bytes come back.
+"""
 
 from __future__ import annotations
 
@@ -30,27 +34,31 @@ UNSAFE_SUFFIXES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """A fitted model as the engine of that name took it."""
-
-    engine: str
-    adopted: ImportedModel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UnpickleResult:
-    """What became of a trusted file: its model as it was taken, or why it was not, in the three parts of an error."""
+    """Model of a trusted file, or the error that opening it gave."""
 
-    taken: Taken | None = None
+    model: ImportedModel | None = None
     what: str = ""
     where: str = ""
     hint: str = ""
 
 
-def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
-    """What `import_baseline` takes of a model file; one that can run code is taken at once, in a process of its own.
+def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedModel:
+    """Read a model file; import one that can run code at once, in a process of its own.
 
-    Raises EngineError where there is none or it cannot be opened, Refused for one that can run code and has no `trust`.
+    Parameters
+    ----------
+    path
+        Model file.
+    trust
+        Whether to open a file that can run code.
+
+    Raises
+    ------
+    EngineError
+        If the file cannot be read or opened.
+    Refused
+        If the file can run code and `trust` is false.
     """
     try:
         file = ModelFile(content=path.read_bytes(), suffix=path.suffix.lower())
@@ -61,24 +69,26 @@ def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | Taken:
         return file
     if not trust:
         raise Refused(
-            f"a {file.suffix or 'nameless'} file can run code of whoever made it when it is opened, as this one might",
+            f"a {file.suffix or 'nameless'} file can run code when it is opened",
             where=str(path),
-            hint=f"headway optimize {path} --trust, if you know who made it; in Python: trust=True",
+            hint=f"headway optimize {path} --trust, if you trust its author; in Python: trust=True",
         )
     return _import_in_subprocess(path)
 
 
 def unsafe_opener(file: ModelFile) -> str:
-    """The engine that opens a file which can run code; empty for a file that is data."""
+    """Return the engine that opens a file which can run code; empty for a file that is data."""
     is_pickle = file.content[:1] == b"\x80" and file.content[1:2] in (b"\2", b"\3", b"\4", b"\5")
     return UNSAFE_SUFFIXES.get(file.suffix, "sklearn" if is_pickle else "")
 
 
-def _import_in_subprocess(path: Path) -> Taken:
-    """The model of a trusted file, opened and taken by `adoption.unpickle` in a process of its own that ends after."""
-    paths = os.pathsep.join(os.path.abspath(each) for each in sys.path)  # it finds the classes that this process finds
+def _import_in_subprocess(path: Path) -> ImportedModel:
+    """Import a trusted file in a process of its own, by `importers.unpickle`."""
+    paths = os.pathsep.join(
+        os.path.abspath(entry) for entry in sys.path
+    )  # it finds the classes that this process finds
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
-        answer = Path(folder) / "taken"
+        answer = Path(folder) / "model"
         command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(path), str(answer)]
         run = subprocess.run(
             command, env={**os.environ, "PYTHONPATH": paths}, check=False, capture_output=True, text=True
@@ -89,10 +99,10 @@ def _import_in_subprocess(path: Path) -> Taken:
                 where=str(path),
                 hint="open it where it was made, and save it in a form that is data: skops, ONNX, or its library's own",
             )
-        outcome = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
-    if outcome.taken is None:
-        raise EngineError(outcome.what, where="; ".join(filter(None, [str(path), outcome.where])), hint=outcome.hint)
-    return outcome.taken
+        result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
+    if result.model is None:
+        raise EngineError(result.what, where="; ".join(filter(None, [str(path), result.where])), hint=result.hint)
+    return result.model
 
 
 def _describe_exit(code: int) -> str:
@@ -100,39 +110,57 @@ def _describe_exit(code: int) -> str:
 
 
 def import_baseline(
-    model: object | Taken, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None
+    model: object | ImportedModel, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None
 ) -> Variant:
-    """A fitted model, a ModelFile, or one that was taken, as the Variant with no steps.
+    """Import a fitted model as the variant with no steps.
 
-    Without a `signature`, the model reads the columns that it names, else those of the dataset in their order. Raises
-    EngineError, with the engines there are, where none takes it, and DataError where the dataset lacks its columns.
+    Parameters
+    ----------
+    model
+        Fitted model, ModelFile or ImportedModel.
+    dataset
+        Data with the columns that the model reads.
+    blobs
+        Store for the artifact.
+    signature
+        Inputs and output; inferred from the model and the dataset by default.
+
+    Raises
+    ------
+    EngineError
+        If no engine can import the model; the error lists them.
+    DataError
+        If the dataset lacks columns that the model reads.
     """
-    taken = import_model(model)
-    engine, content = plugins.load_engine(taken.engine), taken.adopted.content
+    imported = import_model(model)
+    engine, content = plugins.load_engine(imported.engine), imported.content
     if signature is None:
-        signature = infer_signature(taken.adopted, dataset)
+        signature = infer_signature(imported, dataset)
         content, signature = engine.bind(content, signature) if hasattr(engine, "bind") else (content, signature)
     return Variant(
         artifact=Artifact(format=engine.formats[0], digest=blobs.put(content), size_bytes=len(content)),
-        engine=taken.engine,
+        engine=imported.engine,
         signature=signature,
-        task=taken.adopted.task or dataset.roles.task,
+        task=imported.task or dataset.roles.task,
     )
 
 
-def import_model(model: object | Taken) -> Taken:
-    """A fitted model, or a ModelFile, by the first engine that knows its library; its own library's is asked first.
+def import_model(model: object | ImportedModel) -> ImportedModel:
+    """Import a fitted model, or a ModelFile, with the first engine that knows its library.
 
-    Raises EngineError, with the engines there are, where none takes it.
+    Raises
+    ------
+    EngineError
+        If no engine can import it; the error lists them.
     """
-    if isinstance(model, Taken):
+    if isinstance(model, ImportedModel):
         return model
     refusals: list[str] = []
     hints: list[str] = []
     for name in _sort_engines(model):
         try:
-            adopted = plugins.load_engine(name).import_model(model)
-            return Taken(engine=adopted.engine or name, adopted=adopted)
+            imported = plugins.load_engine(name).import_model(model)
+            return replace(imported, engine=imported.engine or name)
         except (NotApplicable, PluginError) as reason:
             refusals.append(f"{name}: {reason.what}")
             hints += [reason.hint] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
@@ -144,50 +172,50 @@ def import_model(model: object | Taken) -> Taken:
 
 
 def _sort_engines(model: object) -> list[str]:
-    """Engines named as a package that the model's classes come from, then the others: asking imports their library."""
+    """Sort engines: those named as a package of the model's classes first, as asking an engine imports its library."""
     roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
     names = [name for name in plugins.names("engine") if plugins.declaration("engine", name, "IMPORTS_MODELS", True)]
     return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))
 
 
-def infer_signature(adopted: ImportedModel, dataset: Dataset) -> Signature:
-    """The columns of the dataset that an adopted model reads, with the categories that it knows."""
-    names = _match_spelling(adopted.names, dataset.table.columns)
+def infer_signature(model: ImportedModel, dataset: Dataset) -> Signature:
+    """Infer the columns that an imported model reads from the dataset, with the categories that it knows."""
+    names = _match_spelling(model.names, dataset.table.columns)
     _check_columns(names, dataset)
     read = replace(dataset, table=dataset.table.select(names)) if names else dataset
     there = dataset_signature(read)
-    if adopted.width and len(there.names) != adopted.width:
+    if model.width and len(there.names) != model.width:
         raise DataError(
-            f"the model reads {adopted.width} columns, and the table has {len(there.names)} that are features",
+            f"the model reads {model.width} columns, and the table has {len(there.names)} that are features",
             where=f"features: {', '.join(there.names)}",
-            hint="leave out what is no feature: [data] ignore",
+            hint="leave out columns that are not features: [data] ignore",
         )
     return Signature(
-        inputs=_with_categories(list(there.inputs), adopted.categories),
-        classes=adopted.classes or dataset.roles.classes,
-        absent="missing" if math.isnan(adopted.absent) else "zero",
+        inputs=_with_categories(list(there.inputs), model.categories),
+        classes=model.classes or dataset.roles.classes,
+        absent="missing" if math.isnan(model.absent) else "zero",
     )
 
 
 def _match_spelling(names: tuple[str, ...], columns: list[str]) -> tuple[str, ...]:
-    """The model's names as the table spells them: LightGBM writes `_` for each space in a name."""
+    """Return the model's names in the table's spelling: LightGBM writes `_` for each space."""
     written = {re.sub(r"\s", "_", column): column for column in columns}
     return tuple(name if name in columns else written.get(name, name) for name in names)
 
 
 def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...]) -> tuple[Field, ...]:
-    """The model's own categories, whose ranks it learned, in place of those that the table shows."""
-    texts = [place for place, field in enumerate(fields) if field.datatype == "BYTES"]
+    """Replace the categories that the table shows by the model's own, whose ranks it learned."""
+    indices = [index for index, field in enumerate(fields) if field.datatype == "BYTES"]
     if not categories:
         return tuple(fields)
-    if len(texts) != len(categories):
+    if len(indices) != len(categories):
         raise DataError(
-            f"the model reads {len(categories)} columns of categories, and the table has {len(texts)} of text",
-            where=f"text columns: {', '.join(fields[place].name for place in texts) or 'none'}",
+            f"the model reads {len(categories)} columns of categories, and the table has {len(indices)} of text",
+            where=f"text columns: {', '.join(fields[index].name for index in indices) or 'none'}",
             hint="give its category columns as text",
         )
-    for place, values in zip(texts, categories, strict=True):
-        fields[place] = Field(name=fields[place].name, datatype="BYTES", categories=values)
+    for index, values in zip(indices, categories, strict=True):
+        fields[index] = Field(name=fields[index].name, datatype="BYTES", categories=values)
     return tuple(fields)
 
 
@@ -203,7 +231,7 @@ def _check_columns(names: tuple[str, ...], dataset: Dataset) -> None:
     late = [name for name in names if name in dataset.roles.not_features]
     if late:
         raise DataError(
-            f"the model reads {', '.join(late)}: known only after the outcome, or no feature at all",
+            f"the model reads {', '.join(late)}: known only after the outcome, or not a feature",
             where=f"decision: {dataset.roles.decision or 'at request'}",
             hint="a model that reads them cannot be served: train one without, or correct [data]",
         )
@@ -240,10 +268,10 @@ _BY_SUFFIX = {
 
 
 def conversion_hint(model: object) -> str:
-    """What makes of this model, or model file, one that an engine takes; ONNX where nothing better is known."""
+    """Return how to convert this model, or model file, to one that an engine imports; ONNX if nothing better is known."""
     if isinstance(model, ModelFile):
         way = _BY_SUFFIX.get(model.suffix, "")
     else:
         libraries = (kind.__module__.partition(".")[0] for kind in type(model).__mro__)
-        way = next((_BY_LIBRARY[each] for each in libraries if each in _BY_LIBRARY), "")
+        way = next((_BY_LIBRARY[library] for library in libraries if library in _BY_LIBRARY), "")
     return way or "save it as ONNX, and give that file"

@@ -1,6 +1,6 @@
-"""A process that opens one trusted file which may run code, takes the model in it, and leaves the bytes for its caller.
+"""Import one trusted file that may run code, in a process of its own, and write the result for the caller.
 
-`python -m headway.optimization.importers.unpickle FILE ANSWER`; whatever the file does, it does here, and this process ends.
+Usage: `python -m headway.optimization.importers.unpickle FILE RESULT`. Whatever the file does, it does in this process.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from pathlib import Path
 import msgspec
 
 from headway.core import plugins
-from headway.core.contracts import ModelFile
+from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, HeadwayError
-from headway.optimization.importers.models import Taken, UnpickleResult, import_model, unsafe_opener
+from headway.optimization.importers.models import UnpickleResult, import_model, unsafe_opener
 
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "lightgbm", "xgboost", "catboost", "torch")
 _MODULES = {"scikit-learn": "sklearn"}
 
 
 def main(path: str, answer: str) -> None:
-    """Open the file, and write an Outcome where the caller looks for it."""
+    """Import the file, and write an UnpickleResult to `answer`."""
     file = ModelFile(content=Path(path).read_bytes(), suffix=Path(path).suffix.lower())
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        outcome = _unpickle(file)
-    said = [str(each.message).partition("\n")[0] for each in told]
-    outcome = replace(outcome, where="; ".join(filter(None, [outcome.where, *said[:1]])))
-    Path(answer).write_bytes(msgspec.msgpack.encode(outcome))
+        result = _unpickle(file)
+    messages = [str(warning.message).partition("\n")[0] for warning in caught]
+    result = replace(result, where="; ".join(filter(None, [result.where, *messages[:1]])))
+    Path(answer).write_bytes(msgspec.msgpack.encode(result))
 
 
 def _unpickle(file: ModelFile) -> UnpickleResult:
     try:
-        return UnpickleResult(taken=_import_file(file))
+        return UnpickleResult(model=_import_file(file))
     except HeadwayError as error:
         return UnpickleResult(what=error.what, where=error.where, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - code of a stranger may raise anything; its caller is told what
@@ -45,7 +45,7 @@ def _unpickle(file: ModelFile) -> UnpickleResult:
         return _describe_error(error)
 
 
-def _import_file(file: ModelFile) -> Taken:
+def _import_file(file: ModelFile) -> ImportedModel:
     engine = plugins.load_engine(unsafe_opener(file))
     if not hasattr(engine, "opened"):
         raise EngineError(f"no engine opens a {file.suffix} file")
@@ -53,7 +53,7 @@ def _import_file(file: ModelFile) -> Taken:
 
 
 def _describe_error(error: Exception) -> UnpickleResult:
-    """Why a file could not be opened: a package or a class that is not there, or another release of a library."""
+    """Describe why a file could not be opened: an absent package or class, or another release of a library."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return UnpickleResult(
@@ -76,7 +76,7 @@ def _describe_error(error: Exception) -> UnpickleResult:
 
 
 def _installed_modules() -> list[str]:
-    """The releases of the libraries that were imported to open the file."""
+    """Return the releases of the libraries that were imported to open the file."""
     return [
         f"{name} {importlib.metadata.version(name)}"
         for name in _LIBRARIES

@@ -36,7 +36,7 @@ _EVALUATOR_FAILURES = (
 
 @dataclass(slots=True, kw_only=True)
 class _Port:
-    """An input or output as `onnx_ports` asks for it."""
+    """Input or output of a graph, in the form that `onnx_ports` reads."""
 
     name: str
     type: str
@@ -44,81 +44,101 @@ class _Port:
 
 
 def lower_graph(content: bytes) -> bytes:
-    """The bytes of a tape that answers as a graph does; raises NotApplicable that names the node it cannot say."""
+    """Lower an ONNX graph to a program with the same answers.
+
+    Parameters
+    ----------
+    content
+        Bytes of the ONNX graph of a small network.
+
+    Returns
+    -------
+    bytes
+        Artifact of engine `dense`.
+
+    Raises
+    ------
+    NotApplicable
+        If a node cannot be lowered; the error names it.
+    """
     model = onnx.load_from_string(content)
     graph = model.graph
-    values: dict[str, Value] = {each.name: Constant(array=numpy_helper.to_array(each)) for each in graph.initializer}
-    inputs = graph_inputs([_port(each) for each in graph.input if each.name not in values])
-    output = score_output([_port(each) for each in graph.output])
-    if inputs.fixed or any(each.most for each in inputs.inputs):
-        raise NotApplicable("engine 'dense' reads any number of rows, and no whole numbers")
-    tape = ProgramWriter(width=inputs.width)
-    for each in inputs.inputs:
-        shape = () if each.flat else (each.last - each.first,)
-        kind: Kind = "double" if each.dtype is np.float64 else "float"
-        values[each.name] = Rows(span=Span(0, each.first), shape=shape, kind=kind)
+    values: dict[str, Value] = {
+        tensor.name: Constant(array=numpy_helper.to_array(tensor)) for tensor in graph.initializer
+    }
+    inputs = graph_inputs([_port(port) for port in graph.input if port.name not in values])
+    output = score_output([_port(port) for port in graph.output])
+    if inputs.fixed or any(port.most for port in inputs.inputs):
+        raise NotApplicable("engine 'dense' requires a variable batch size and float inputs")
+    program = ProgramWriter(width=inputs.width)
+    for port in inputs.inputs:
+        shape = () if port.flat else (port.last - port.first,)
+        kind: Kind = "double" if port.dtype is np.float64 else "float"
+        values[port.name] = Rows(span=Span(0, port.first), shape=shape, kind=kind)
     for node in _needed_nodes(graph.node, output):
-        made = _lower_node(node, values, tape, model.opset_import)
+        made = _lower_node(node, values, program, model.opset_import)
         values |= {name: value for name, value in zip(node.output, made, strict=False) if name}
     answer = values.get(output)
     if not isinstance(answer, Rows) or answer.kind not in ("float", "wide"):
-        raise NotApplicable(f"engine 'dense' cannot say output {output!r}: it is not made of a row")
+        raise NotApplicable(f"engine 'dense' does not support output {output!r}: it does not depend on the input row")
     first = 1 if answer.size == 2 else 0  # of two classes that of the second, as `onnxruntime` answers
     span = Span(answer.span.register, answer.span.offset + first)
-    return write_program(tape.written(span, answer.size - first))
+    return write_program(program.written(span, answer.size - first))
 
 
 def _port(value: Any) -> _Port:
     if not value.type.HasField("tensor_type"):
         return _Port(name=value.name, type=_PAIRS, shape=())
     kind = value.type.tensor_type
-    shape = tuple(each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim)
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
     return _Port(name=value.name, type=_TYPES.get(kind.elem_type, ""), shape=shape)
 
 
 def _needed_nodes(nodes: Any, output: str) -> list[Any]:
-    """The nodes that an output is made by, in order."""
-    wanted, kept = {output}, []
+    """Return the nodes that an output depends on, in order."""
+    names_needed, needed = {output}, []
     for node in reversed(nodes):
-        if wanted & set(node.output):
-            kept.append(node)
-            wanted |= set(node.input)
-    return kept[::-1]
+        if names_needed & set(node.output):
+            needed.append(node)
+            names_needed |= set(node.input)
+    return needed[::-1]
 
 
-def _lower_node(node: Any, values: Mapping[str, Value], tape: ProgramWriter, opsets: Any) -> tuple[Value, ...]:
-    """What a node makes of values."""
-    given = [values.get(name) if name else None for name in node.input]
-    attributes = {each.name: _plain(each) for each in node.attribute}
-    asked = Node(kind=node.op_type, name=node.name, attributes=attributes, outputs=len(node.output))
-    if any(name and value is None for name, value in zip(node.input, given, strict=True)):
-        asked.refuse("what it reads is made nowhere")
-    constant = all(each is None or (isinstance(each, Constant) and not each.each_row) for each in given)
-    if constant and (given or node.op_type == "Constant"):
-        return _fold_constants(asked, node, given, opsets)
+def _lower_node(node: Any, values: Mapping[str, Value], program: ProgramWriter, opsets: Any) -> tuple[Value, ...]:
+    """Emit the instructions of a node, and return its outputs."""
+    arguments = [values.get(name) if name else None for name in node.input]
+    attributes = {attribute.name: _plain(attribute) for attribute in node.attribute}
+    operator = Node(kind=node.op_type, name=node.name, attributes=attributes, outputs=len(node.output))
+    if any(name and value is None for name, value in zip(node.input, arguments, strict=True)):
+        operator.refuse("its input is not produced by any node")
+    constant = all(value is None or (isinstance(value, Constant) and not value.each_row) for value in arguments)
+    if constant and (arguments or node.op_type == "Constant"):
+        return _fold_constants(operator, node, arguments, opsets)
     if node.op_type not in RULES or node.domain not in _OWN:
-        asked.refuse("no step of a tape is that")
+        operator.refuse("the operator is not supported")
     try:
-        made = RULES[node.op_type](Emitter(tape=tape, node=asked), *given)
+        made = RULES[node.op_type](Emitter(program=program, node=operator), *arguments)
     except (TypeError, KeyError) as error:
-        raise NotApplicable(f"engine 'dense' cannot say {node.op_type} ({node.name!r}): {error}") from error
+        raise NotApplicable(f"engine 'dense' does not support {node.op_type} ({node.name!r}): {error}") from error
     return made if isinstance(made, tuple) else (made,)
 
 
-def _fold_constants(asked: Node, node: Any, given: list[Value | None], opsets: Any) -> tuple[Value, ...]:
-    """What a node makes of constants alone, which it then makes once."""
-    names = {name: each.array for name, each in zip(node.input, given, strict=True) if isinstance(each, Constant)}
+def _fold_constants(operator: Node, node: Any, arguments: list[Value | None], opsets: Any) -> tuple[Value, ...]:
+    """Evaluate a node that reads only constants."""
+    names = {
+        name: value.array for name, value in zip(node.input, arguments, strict=True) if isinstance(value, Constant)
+    }
     inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(each.dtype), each.shape)
-        for name, each in names.items()
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(key.dtype), key.shape)
+        for name, key in names.items()
     ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
     graph = helper.make_graph([node], "constants", inputs, outputs)
     try:
         found = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, names)
     except _EVALUATOR_FAILURES as error:
-        asked.refuse(f"what it makes of constants is not known ({error})")
-    return tuple(Constant(array=np.asarray(each)) for each in found)
+        operator.refuse(f"its constant inputs cannot be evaluated ({error})")
+    return tuple(Constant(array=np.asarray(result)) for result in found)
 
 
 def _plain(attribute: Any) -> Any:

@@ -13,157 +13,157 @@ from headway.optimization.lowering.program import Constant, Emitter, Kind, Rows,
 
 Rule = Callable[..., Value | tuple[Value, ...]]
 
-_EXACT = ("add", "sub", "min", "max", "where")  # what whole numbers may go through in float32
+_EXACT = ("add", "sub", "min", "max", "where")  # operations on integers that are exact in float32
 _SELU = (1.67326319217681884765625, 1.05070102214813232421875)
 
 
-def _kind(pen: Emitter, operation: str, values: tuple[Value | float, ...]) -> Kind:
-    """The kind of what comes out of an operation of these values."""
-    kinds = {each.kind for each in values if isinstance(each, Rows)}
+def _kind(emitter: Emitter, operation: str, values: tuple[Value | float, ...]) -> Kind:
+    """Return the kind of the result of an operation."""
+    kinds = {value.kind for value in values if isinstance(value, Rows)}
     if kinds & {"double", "wide"}:
-        pen.node.refuse("it reckons in float64")
+        emitter.node.refuse("it computes in float64")
     if "whole" in kinds and operation not in _EXACT:
-        pen.node.refuse("it reckons with whole numbers")
+        emitter.node.refuse("it computes with integers")
     return "whole" if "whole" in kinds else "truth" if kinds == {"truth"} else "float"
 
 
 def elementwise(operation: str) -> Rule:
-    """A node that is one operation of all that it reads, from the left."""
+    """Return the rule of a node that applies one operation to all its inputs, from the left."""
 
-    def rule(pen: Emitter, *values: Value) -> Value:
-        kind = _kind(pen, operation, values)
+    def rule(emitter: Emitter, *values: Value) -> Value:
+        kind = _kind(emitter, operation, values)
         if len(values) == 1:
-            return pen.do(operation, values[0], kind=kind) if operation in _UNARY else values[0]
-        return reduce(lambda a, b: pen.do(operation, a, b, kind=kind), values)
+            return emitter.do(operation, values[0], kind=kind) if operation in _UNARY else values[0]
+        return reduce(lambda a, b: emitter.do(operation, a, b, kind=kind), values)
 
     return rule
 
 
 def comparison(operation: str, *, turned: bool = False) -> Rule:
-    """A node that compares two sides."""
+    """Return the rule of a node that compares two sides; `turned` swaps them."""
 
-    def rule(pen: Emitter, a: Value, b: Value) -> Value:
-        if any(isinstance(each, Rows) and each.kind == "double" for each in (a, b)):
-            pen.node.refuse("it reckons in float64")
-        return pen.do(operation, *((b, a) if turned else (a, b)), kind="truth")
+    def rule(emitter: Emitter, a: Value, b: Value) -> Value:
+        if any(isinstance(value, Rows) and value.kind == "double" for value in (a, b)):
+            emitter.node.refuse("it computes in float64")
+        return emitter.do(operation, *((b, a) if turned else (a, b)), kind="truth")
 
     return rule
 
 
 def unary(of: Callable[[Emitter, Rows], Rows], *kinds: Kind) -> Rule:
-    """A node that is a function of one number, of float32 or of these kinds as well."""
+    """Return the rule of a node that is a function of one number, of float32 or of these kinds as well."""
 
-    def rule(pen: Emitter, value: Value) -> Value:
-        rows = pen.in_rows(value)
+    def rule(emitter: Emitter, value: Value) -> Value:
+        rows = emitter.in_rows(value)
         if rows.kind not in ("float", *kinds):
-            pen.node.refuse("it reckons in other numbers than float32")
-        return of(pen, rows)
+            emitter.node.refuse("it does not compute in float32")
+        return of(emitter, rows)
 
     return rule
 
 
-def _number(pen: Emitter, name: str, default: float) -> float:
-    return float(pen.node.attributes.get(name, default))
+def _number(emitter: Emitter, name: str, default: float) -> float:
+    return float(emitter.node.attributes.get(name, default))
 
 
-def _below_zero(pen: Emitter, x: Rows, below: Rows) -> Rows:
-    """`below` where x is less than 0, x where it is not."""
-    return pen.do("where", pen.do("less", x, 0.0, kind="truth"), below, x)
+def _below_zero(emitter: Emitter, x: Rows, below: Rows) -> Rows:
+    """Select `below` where x is negative, else x."""
+    return emitter.do("where", emitter.do("less", x, 0.0, kind="truth"), below, x)
 
 
-def _grown(pen: Emitter, x: Rows) -> Rows:
-    return pen.do("sub", pen.do("exp", x), 1.0)
+def _grown(emitter: Emitter, x: Rows) -> Rows:
+    return emitter.do("sub", emitter.do("exp", x), 1.0)
 
 
-def _elu(pen: Emitter, x: Rows) -> Rows:
-    return _below_zero(pen, x, pen.do("mul", _grown(pen, x), _number(pen, "alpha", 1.0)))
+def _elu(emitter: Emitter, x: Rows) -> Rows:
+    return _below_zero(emitter, x, emitter.do("mul", _grown(emitter, x), _number(emitter, "alpha", 1.0)))
 
 
-def _celu(pen: Emitter, x: Rows) -> Rows:
-    alpha = _number(pen, "alpha", 1.0)
-    return _below_zero(pen, x, pen.do("mul", _grown(pen, pen.do("div", x, alpha)), alpha))
+def _celu(emitter: Emitter, x: Rows) -> Rows:
+    alpha = _number(emitter, "alpha", 1.0)
+    return _below_zero(emitter, x, emitter.do("mul", _grown(emitter, emitter.do("div", x, alpha)), alpha))
 
 
-def _selu(pen: Emitter, x: Rows) -> Rows:
-    alpha, gamma = _number(pen, "alpha", _SELU[0]), _number(pen, "gamma", _SELU[1])
-    return pen.do("mul", _below_zero(pen, x, pen.do("mul", _grown(pen, x), alpha)), gamma)
+def _selu(emitter: Emitter, x: Rows) -> Rows:
+    alpha, gamma = _number(emitter, "alpha", _SELU[0]), _number(emitter, "gamma", _SELU[1])
+    return emitter.do("mul", _below_zero(emitter, x, emitter.do("mul", _grown(emitter, x), alpha)), gamma)
 
 
-def _leaky(pen: Emitter, x: Rows) -> Rows:
-    return _below_zero(pen, x, pen.do("mul", x, _number(pen, "alpha", 0.01)))
+def _leaky(emitter: Emitter, x: Rows) -> Rows:
+    return _below_zero(emitter, x, emitter.do("mul", x, _number(emitter, "alpha", 0.01)))
 
 
-def _hard_sigmoid(pen: Emitter, x: Rows) -> Rows:
-    return _ramp(pen, x, _number(pen, "alpha", 0.2), _number(pen, "beta", 0.5))
+def _hard_sigmoid(emitter: Emitter, x: Rows) -> Rows:
+    return _ramp(emitter, x, _number(emitter, "alpha", 0.2), _number(emitter, "beta", 0.5))
 
 
-def _ramp(pen: Emitter, x: Rows, slope: float, start: float) -> Rows:
-    line = pen.do("add", pen.do("mul", x, slope), start)
-    return pen.do("min", pen.do("max", line, 0.0), 1.0)
+def _ramp(emitter: Emitter, x: Rows, slope: float, start: float) -> Rows:
+    line = emitter.do("add", emitter.do("mul", x, slope), start)
+    return emitter.do("min", emitter.do("max", line, 0.0), 1.0)
 
 
-def _softplus(pen: Emitter, x: Rows) -> Rows:
-    small = pen.do("exp", pen.do("mul", pen.do("abs", x), -1.0))
-    return pen.do("add", pen.do("max", x, 0.0), pen.do("log", pen.do("add", small, 1.0)))
+def _softplus(emitter: Emitter, x: Rows) -> Rows:
+    small = emitter.do("exp", emitter.do("mul", emitter.do("abs", x), -1.0))
+    return emitter.do("add", emitter.do("max", x, 0.0), emitter.do("log", emitter.do("add", small, 1.0)))
 
 
-def _mish(pen: Emitter, x: Rows) -> Rows:
-    return pen.do("mul", x, pen.do("tanh", _softplus(pen, x)))
+def _mish(emitter: Emitter, x: Rows) -> Rows:
+    return emitter.do("mul", x, emitter.do("tanh", _softplus(emitter, x)))
 
 
-def _swish(pen: Emitter, x: Rows) -> Rows:
-    return pen.do("mul", x, pen.do("sigmoid", pen.do("mul", x, _number(pen, "alpha", 1.0))))
+def _swish(emitter: Emitter, x: Rows) -> Rows:
+    return emitter.do("mul", x, emitter.do("sigmoid", emitter.do("mul", x, _number(emitter, "alpha", 1.0))))
 
 
-def _gelu(pen: Emitter, x: Rows) -> Rows:
-    if pen.node.attributes.get("approximate", b"none") in (b"tanh", "tanh"):
-        cube = pen.do("mul", pen.do("mul", pen.do("mul", x, x), x), 0.044715)
-        part = pen.do("tanh", pen.do("mul", pen.do("add", x, cube), np.sqrt(2 / np.pi)))
+def _gelu(emitter: Emitter, x: Rows) -> Rows:
+    if emitter.node.attributes.get("approximate", b"none") in (b"tanh", "tanh"):
+        cube = emitter.do("mul", emitter.do("mul", emitter.do("mul", x, x), x), 0.044715)
+        part = emitter.do("tanh", emitter.do("mul", emitter.do("add", x, cube), np.sqrt(2 / np.pi)))
     else:
-        part = pen.do("erf", pen.do("mul", x, np.sqrt(0.5)))
-    return pen.do("mul", pen.do("mul", x, 0.5), pen.do("add", part, 1.0))
+        part = emitter.do("erf", emitter.do("mul", x, np.sqrt(0.5)))
+    return emitter.do("mul", emitter.do("mul", x, 0.5), emitter.do("add", part, 1.0))
 
 
-def _ceiling(pen: Emitter, x: Rows) -> Rows:
-    return pen.do("mul", pen.do("floor", pen.do("mul", x, -1.0)), -1.0)
+def _ceiling(emitter: Emitter, x: Rows) -> Rows:
+    return emitter.do("mul", emitter.do("floor", emitter.do("mul", x, -1.0)), -1.0)
 
 
-def _is_infinite(pen: Emitter, x: Rows) -> Rows:
-    down = -np.inf if pen.node.attributes.get("detect_negative", 1) else np.inf
-    up = np.inf if pen.node.attributes.get("detect_positive", 1) else -np.inf
-    sides = [pen.do("equal", x, side, kind="truth") for side in (down, up)]
-    return pen.do("max", *sides, kind="truth")
+def _is_infinite(emitter: Emitter, x: Rows) -> Rows:
+    down = -np.inf if emitter.node.attributes.get("detect_negative", 1) else np.inf
+    up = np.inf if emitter.node.attributes.get("detect_positive", 1) else -np.inf
+    terms = [emitter.do("equal", x, bound, kind="truth") for bound in (down, up)]
+    return emitter.do("max", *terms, kind="truth")
 
 
-def _not(pen: Emitter, value: Value) -> Value:
-    return pen.do("equal", pen.node.rows(value), 0.0, kind="truth")
+def _not(emitter: Emitter, value: Value) -> Value:
+    return emitter.do("equal", emitter.node.rows(value), 0.0, kind="truth")
 
 
-def _where(pen: Emitter, mask: Value, yes: Value, no: Value) -> Value:
-    return pen.do("where", pen.node.rows(mask), yes, no, kind=_kind(pen, "where", (yes, no)))
+def _where(emitter: Emitter, mask: Value, yes: Value, no: Value) -> Value:
+    return emitter.do("where", emitter.node.rows(mask), yes, no, kind=_kind(emitter, "where", (yes, no)))
 
 
-def _clip(pen: Emitter, value: Value, low: Value | None = None, high: Value | None = None) -> Value:
-    rows = pen.node.rows(value)
+def _clip(emitter: Emitter, value: Value, low: Value | None = None, high: Value | None = None) -> Value:
+    rows = emitter.node.rows(value)
     largest = float(np.finfo(np.float32).max) if rows.kind == "float" else None  # nothing is endless without a bound
     for name, bound, operation in (("min", low, "max"), ("max", high, "min")):
-        least = None if largest is None else -largest if name == "min" else largest
-        limit = bound if bound is not None else pen.node.attributes.get(name, least)
+        lowest = None if largest is None else -largest if name == "min" else largest
+        limit = bound if bound is not None else emitter.node.attributes.get(name, lowest)
         if limit is not None:
-            rows = pen.do(operation, rows, limit, kind=_kind(pen, operation, (rows,)))
+            rows = emitter.do(operation, rows, limit, kind=_kind(emitter, operation, (rows,)))
     return rows
 
 
-def _power(pen: Emitter, value: Value, exponent: Value) -> Value:
-    rows, power = pen.node.rows(value), pen.node.fixed(exponent)
+def _power(emitter: Emitter, value: Value, exponent: Value) -> Value:
+    rows, power = emitter.node.rows(value), emitter.node.fixed(exponent)
     if rows.kind != "float" or power.size != 1 or float(power.ravel()[0]) not in (1, 2, 3):
-        pen.node.refuse("of powers, those of 1, 2 and 3 are known")
-    return reduce(lambda a, b: pen.do("mul", a, b), [rows] * int(power.ravel()[0]))
+        emitter.node.refuse("only the powers 1, 2 and 3 are supported")
+    return reduce(lambda a, b: emitter.do("mul", a, b), [rows] * int(power.ravel()[0]))
 
 
-def _sloped(pen: Emitter, value: Value, slope: Value) -> Value:
-    rows = pen.node.rows(value)
-    return _below_zero(pen, rows, pen.do("mul", rows, Constant(array=pen.node.fixed(slope))))
+def _sloped(emitter: Emitter, value: Value, slope: Value) -> Value:
+    rows = emitter.node.rows(value)
+    return _below_zero(emitter, rows, emitter.do("mul", rows, Constant(array=emitter.node.fixed(slope))))
 
 
 _UNARY = ("abs", "exp", "log", "sqrt", "floor", "round", "sigmoid", "tanh", "erf")
@@ -172,97 +172,99 @@ _UNARY = ("abs", "exp", "log", "sqrt", "floor", "round", "sigmoid", "tanh", "erf
 Array = NDArray[Any]
 
 
-def _dense(pen: Emitter, value: Value, weights: Array, bias: Array) -> Rows:
-    """A row times weights [inputs, outputs], and a bias for each output."""
-    rows = pen.in_rows(value)
+def _dense(emitter: Emitter, value: Value, weights: Array, bias: Array) -> Rows:
+    """Multiply a row by weights (inputs, outputs), and add a bias per output."""
+    rows = emitter.in_rows(value)
     if rows.kind != "float" or weights.dtype != np.float32:
-        pen.node.refuse("it reckons in other numbers than float32")
+        emitter.node.refuse("it does not compute in float32")
     if weights.ndim != 2 or rows.shape[-1:] != weights.shape[:1] or rows.size != weights.shape[0]:
-        pen.node.refuse(f"it is no product of one row of numbers: {rows.shape} and {weights.shape}")
+        emitter.node.refuse(f"it is not a product of a row and a matrix: {rows.shape} and {weights.shape}")
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-        pen.node.refuse("not all of its weights are numbers")
+        emitter.node.refuse("its weights are not all finite")
     inputs, outputs = weights.shape
-    out = pen.tape.register(outputs)
-    pooled = pen.tape.pool(weights), pen.tape.pool(np.broadcast_to(bias, outputs) + np.float32(0))
-    pen.tape.do("dense", out, outputs, rows.span, *pooled, sizes=(0, inputs))
+    out = emitter.program.register(outputs)
+    pooled = emitter.program.pool(weights), emitter.program.pool(np.broadcast_to(bias, outputs) + np.float32(0))
+    emitter.program.do("dense", out, outputs, rows.span, *pooled, sizes=(0, inputs))
     return Rows(span=out, shape=(*rows.shape[:-1], outputs))
 
 
-def _gemm(pen: Emitter, value: Value, weights: Value, bias: Value | None = None) -> Value:
-    of = pen.node.attributes
+def _gemm(emitter: Emitter, value: Value, weights: Value, bias: Value | None = None) -> Value:
+    of = emitter.node.attributes
     if of.get("transA", 0):
-        pen.node.refuse("it turns rows into columns")
-    factor = np.float32(of.get("alpha", 1.0)) * pen.node.fixed(weights)
-    added = np.float32(of.get("beta", 1.0)) * pen.node.fixed(bias) if bias is not None else np.zeros(1, np.float32)
+        emitter.node.refuse("it transposes the rows")
+    factor = np.float32(of.get("alpha", 1.0)) * emitter.node.fixed(weights)
+    added = np.float32(of.get("beta", 1.0)) * emitter.node.fixed(bias) if bias is not None else np.zeros(1, np.float32)
     if added.ndim == 2 and len(added) == 1:
         added = added[0]
     if added.ndim > 1:
-        pen.node.refuse("what it adds is another for each row")
-    return _dense(pen, value, factor.T if of.get("transB", 0) else factor, added)
+        emitter.node.refuse("its bias differs between rows")
+    return _dense(emitter, value, factor.T if of.get("transB", 0) else factor, added)
 
 
-def _matmul(pen: Emitter, value: Value, weights: Value) -> Value:
-    return _dense(pen, value, pen.node.fixed(weights), np.zeros(1, np.float32))
+def _matmul(emitter: Emitter, value: Value, weights: Value) -> Value:
+    return _dense(emitter, value, emitter.node.fixed(weights), np.zeros(1, np.float32))
 
 
-def _batch_norm(pen: Emitter, value: Value, *given: Value) -> Value:
-    rows = pen.node.rows(value)
-    if pen.node.attributes.get("training_mode", 0) or not rows.shape:
-        pen.node.refuse("it learns while it answers")
-    scale, shift, mean, variance = (pen.node.fixed(each).astype(np.float32) for each in given[:4])
-    slope = scale / np.sqrt(variance + np.float32(pen.node.attributes.get("epsilon", 1e-5)))
+def _batch_norm(emitter: Emitter, value: Value, *arguments: Value) -> Value:
+    rows = emitter.node.rows(value)
+    if emitter.node.attributes.get("training_mode", 0) or not rows.shape:
+        emitter.node.refuse("it is in training mode")
+    scale, shift, mean, variance = (emitter.node.fixed(value).astype(np.float32) for value in arguments[:4])
+    slope = scale / np.sqrt(variance + np.float32(emitter.node.attributes.get("epsilon", 1e-5)))
     behind = (-1, *[1] * (len(rows.shape) - 1))
-    sides = [Constant(array=each.reshape(behind)) for each in (slope, shift - mean * slope)]
-    return pen.do("add", pen.do("mul", rows, sides[0]), sides[1])
+    terms = [Constant(array=array.reshape(behind)) for array in (slope, shift - mean * slope)]
+    return emitter.do("add", emitter.do("mul", rows, terms[0]), terms[1])
 
 
-def _sum(pen: Emitter, rows: Rows, *, by: int = 1) -> Rows:
-    """The sum over the last axis, which is left as one of length 1, divided by a number."""
+def _sum(emitter: Emitter, rows: Rows, *, by: int = 1) -> Rows:
+    """Sum over the last axis, which keeps length 1, divided by a number."""
     count = rows.shape[-1]
-    out = pen.tape.do("sum", pen.tape.register(rows.size // count), rows.size // count, rows.span, sizes=(count, by))
+    out = emitter.program.do(
+        "sum", emitter.program.register(rows.size // count), rows.size // count, rows.span, sizes=(count, by)
+    )
     return Rows(span=out, shape=(*rows.shape[:-1], 1))
 
 
-def _mean(pen: Emitter, rows: Rows) -> Rows:
-    return _sum(pen, rows, by=rows.shape[-1])
+def _mean(emitter: Emitter, rows: Rows) -> Rows:
+    return _sum(emitter, rows, by=rows.shape[-1])
 
 
-def _of_last_axis(pen: Emitter, value: Value, axes: list[int] | None) -> Rows:
-    rows = pen.in_rows(value)
+def _of_last_axis(emitter: Emitter, value: Value, axes: list[int] | None) -> Rows:
+    rows = emitter.in_rows(value)
     if rows.kind != "float" or not rows.shape or axes not in ([-1], [len(rows.shape)]):
-        pen.node.refuse("it does not go over the last axis of float32 numbers")
+        emitter.node.refuse("it does not reduce the last axis of float32 values")
     return rows
 
 
-def _layer_norm(pen: Emitter, value: Value, scale: Value, shift: Value | None = None) -> Value:
-    rows = _of_last_axis(pen, value, [int(pen.node.attributes.get("axis", -1))])
-    centred = pen.do("sub", rows, _mean(pen, rows))
-    variance = _mean(pen, pen.do("mul", centred, centred))
-    deviation = pen.do("sqrt", pen.do("add", variance, float(pen.node.attributes.get("epsilon", 1e-5))))
-    scaled = pen.do("mul", pen.do("div", centred, deviation), Constant(array=pen.node.fixed(scale)))
-    return pen.do("add", scaled, Constant(array=pen.node.fixed(shift))) if shift is not None else scaled
+def _layer_norm(emitter: Emitter, value: Value, scale: Value, shift: Value | None = None) -> Value:
+    rows = _of_last_axis(emitter, value, [int(emitter.node.attributes.get("axis", -1))])
+    centred = emitter.do("sub", rows, _mean(emitter, rows))
+    variance = _mean(emitter, emitter.do("mul", centred, centred))
+    deviation = emitter.do("sqrt", emitter.do("add", variance, float(emitter.node.attributes.get("epsilon", 1e-5))))
+    scaled = emitter.do("mul", emitter.do("div", centred, deviation), Constant(array=emitter.node.fixed(scale)))
+    return emitter.do("add", scaled, Constant(array=emitter.node.fixed(shift))) if shift is not None else scaled
 
 
-def _softmax(pen: Emitter, value: Value) -> Value:
-    rows = _of_last_axis(pen, value, [int(pen.node.attributes.get("axis", -1))])
-    out = pen.tape.register(rows.size)
-    pen.tape.do("softmax", out, rows.size, rows.span, sizes=(rows.shape[-1], 0))
+def _softmax(emitter: Emitter, value: Value) -> Value:
+    rows = _of_last_axis(emitter, value, [int(emitter.node.attributes.get("axis", -1))])
+    out = emitter.program.register(rows.size)
+    emitter.program.do("softmax", out, rows.size, rows.span, sizes=(rows.shape[-1], 0))
     return Rows(span=out, shape=rows.shape)
 
 
 def _reduced(mean: bool) -> Rule:
-    def rule(pen: Emitter, value: Value, axes: Value | None = None) -> Value:
-        rows = _of_last_axis(pen, value, pen.node.numbers("axes", axes))
-        found = _mean(pen, rows) if mean else _sum(pen, rows)
-        keeps = pen.node.attributes.get("keepdims", 1)
+    def rule(emitter: Emitter, value: Value, axes: Value | None = None) -> Value:
+        rows = _of_last_axis(emitter, value, emitter.node.numbers("axes", axes))
+        found = _mean(emitter, rows) if mean else _sum(emitter, rows)
+        keeps = emitter.node.attributes.get("keepdims", 1)
         return found if keeps else Rows(span=found.span, shape=found.shape[:-1])
 
     return rule
 
 
-def _scaler(pen: Emitter, value: Value) -> Value:
-    offset, scale = (np.array(pen.node.attributes[name], np.float32) for name in ("offset", "scale"))
-    return pen.do("mul", pen.do("sub", pen.node.rows(value), Constant(array=offset)), Constant(array=scale))
+def _scaler(emitter: Emitter, value: Value) -> Value:
+    offset, scale = (np.array(emitter.node.attributes[name], np.float32) for name in ("offset", "scale"))
+    return emitter.do("mul", emitter.do("sub", emitter.node.rows(value), Constant(array=offset)), Constant(array=scale))
 
 
 RULES: dict[str, Rule] = {
@@ -282,13 +284,13 @@ RULES: dict[str, Rule] = {
     "Greater": comparison("less", turned=True),
     "GreaterOrEqual": comparison("less_equal", turned=True),
     **{name.capitalize(): elementwise(name) for name in _UNARY},
-    "IsNaN": unary(lambda pen, x: pen.do("is_nan", x, kind="truth"), "wide"),
+    "IsNaN": unary(lambda emitter, x: emitter.do("is_nan", x, kind="truth"), "wide"),
     "IsInf": unary(_is_infinite, "wide"),
-    "Relu": unary(lambda pen, x: pen.do("max", x, 0.0)),
-    "Neg": unary(lambda pen, x: pen.do("mul", x, -1.0)),
-    "Reciprocal": unary(lambda pen, x: pen.do("div", 1.0, x)),
-    "Softsign": unary(lambda pen, x: pen.do("div", x, pen.do("add", pen.do("abs", x), 1.0))),
-    "HardSwish": unary(lambda pen, x: pen.do("mul", x, _ramp(pen, x, 1 / 6, 0.5))),
+    "Relu": unary(lambda emitter, x: emitter.do("max", x, 0.0)),
+    "Neg": unary(lambda emitter, x: emitter.do("mul", x, -1.0)),
+    "Reciprocal": unary(lambda emitter, x: emitter.do("div", 1.0, x)),
+    "Softsign": unary(lambda emitter, x: emitter.do("div", x, emitter.do("add", emitter.do("abs", x), 1.0))),
+    "HardSwish": unary(lambda emitter, x: emitter.do("mul", x, _ramp(emitter, x, 1 / 6, 0.5))),
     "LeakyRelu": unary(_leaky),
     "Elu": unary(_elu),
     "Celu": unary(_celu),

@@ -20,14 +20,14 @@ _BY_NUMBER = OPERATIONS.index("copy")  # operations before it go number by numbe
 
 
 class Span(NamedTuple):
-    """Numbers of the file: the register they belong to, and where they begin in it."""
+    """Start of a run of numbers: the register that holds them, and the offset in it."""
 
     register: int
     offset: int = 0
 
 
 class Pooled(NamedTuple):
-    """Numbers of the pool; `one` says that it is one number, for as many as are wanted."""
+    """Start of constants in the pool; `one` marks a single number that is repeated as needed."""
 
     at: int
     one: bool = False
@@ -46,52 +46,52 @@ class _Step:
 
     @property
     def spans(self) -> list[Span]:
-        return [each for each in self.operands if isinstance(each, Span)]
+        return [operand for operand in self.operands if isinstance(operand, Span)]
 
 
 @dataclass(slots=True)
 class ProgramWriter:
-    """Register 0 is the row itself."""
+    """Collects instructions, registers and constants of a program; register 0 is the input row."""
 
     width: int
     _registers: list[int] = field(default_factory=list)
     _steps: list[_Step] = field(default_factory=list)
     _pool: list[Array] = field(default_factory=list)
     _pooled: dict[bytes, int] = field(default_factory=dict)
-    _places: list[Array] = field(default_factory=list)
+    _positions: list[Array] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.register(self.width)
 
     def register(self, size: int) -> Span:
-        """Room for so many numbers."""
+        """Allocate a register of this many numbers."""
         self._registers.append(size)
         return Span(len(self._registers) - 1)
 
     def do(self, operation: str, out: Span, count: int, *operands: Operand, sizes: tuple[int, int] = (0, 0)) -> Span:
-        """Note a step; `sizes` are the two last of its eight numbers, where these are no kinds of operands."""
+        """Append an instruction; `sizes` are the last two of its eight numbers unless these encode operand kinds."""
         self._steps.append(_Step(operation=operation, out=out, count=count, operands=operands, sizes=sizes))
         return out
 
     def pool(self, numbers: Array) -> Pooled:
-        """Constants float32, kept once, in whole vectors."""
+        """Store float32 constants once, padded to whole vectors."""
         flat = np.ascontiguousarray(numbers, np.float32).ravel()
-        whole = np.zeros(_round_up(len(flat)), np.float32)
-        whole[: len(flat)] = flat
-        return Pooled(self._keep(whole))
+        padded = np.zeros(_round_up(len(flat)), np.float32)
+        padded[: len(flat)] = flat
+        return Pooled(self._keep(padded))
 
     def one(self, number: float) -> Pooled:
-        """One number as a constant."""
+        """Store one number as a constant."""
         return Pooled(self._keep(np.full(VECTOR_SIZE, number, np.float32)), one=True)
 
-    def take(self, count: int, out: Span, source: Span, places: Array) -> Span:
-        """Note a step that writes the numbers at these places after the start of a span."""
-        at = sum(map(len, self._places))
-        self._places.append(places.astype(np.int32))
-        return self.do("take", out, count, source, Pooled(at), sizes=(0, int(places.max()) + 1))
+    def take(self, count: int, out: Span, source: Span, positions: Array) -> Span:
+        """Append an instruction that copies the numbers at these positions of a span."""
+        at = sum(map(len, self._positions))
+        self._positions.append(positions.astype(np.int32))
+        return self.do("take", out, count, source, Pooled(at), sizes=(0, int(positions.max()) + 1))
 
     def written(self, answer: Span, outputs: int) -> Program:
-        """The tape, its spans laid into one file; raises NotApplicable where that is too large."""
+        """Return the program with its registers laid out in one file; raise NotApplicable if that is too large."""
         starts, size = self._laid_out(answer)
         if size > MAX_FLOATS:
             raise NotApplicable(f"a row would need {size:,} numbers on its way, at most {MAX_FLOATS:,} are kept near")
@@ -103,7 +103,7 @@ class ProgramWriter:
             size=size,
             steps=np.array([_numbers(step, starts) for step in used], np.int32).reshape(-1, 8),
             pool=np.concatenate([np.zeros(0, np.float32), *self._pool]),
-            indices=np.concatenate([np.zeros(0, np.int32), *self._places]),
+            indices=np.concatenate([np.zeros(0, np.int32), *self._positions]),
         )
 
     def _keep(self, numbers: Array) -> int:
@@ -120,10 +120,10 @@ class ProgramWriter:
         return self._pooled[content]
 
     def _laid_out(self, answer: Span) -> tuple[Mapping[int, int], int]:
-        """Where each register that is used begins in the file, and the size of that."""
+        """Return the start of each used register in the file, and the size of the file."""
         last = self._last_uses(answer)
         starts = {0: 0}
-        taken = {0: (0, _round_up(self.width))}
+        occupied = {0: (0, _round_up(self.width))}
         end = _round_up(self.width)
         for number, step in enumerate(self._steps):
             out = step.out.register
@@ -131,14 +131,14 @@ class ProgramWriter:
                 continue
             if out not in starts:
                 size = _round_up(self._registers[out])
-                starts[out] = self._same_place(step, number, last, starts) or _first_gap(taken.values(), size)
-                taken[out] = (starts[out], starts[out] + size)
-                end = max(end, taken[out][1])
-            taken = {each: place for each, place in taken.items() if last.get(each, -1) > number}
+                starts[out] = self._same_place(step, number, last, starts) or _first_gap(occupied.values(), size)
+                occupied[out] = (starts[out], starts[out] + size)
+                end = max(end, occupied[out][1])
+            occupied = {item: span for item, span in occupied.items() if last.get(item, -1) > number}
         return starts, end + VECTOR_SIZE  # a span within a register is read to its next whole vector
 
     def _last_uses(self, answer: Span) -> dict[int, int]:
-        """Of each register that the answer needs, the last step that reads it."""
+        """Return, for each register the answer needs, the last instruction that reads it."""
         last = {answer.register: len(self._steps)}
         for number in reversed(range(len(self._steps))):
             step = self._steps[number]
@@ -148,7 +148,7 @@ class ProgramWriter:
         return last
 
     def _same_place(self, step: _Step, number: int, last: Mapping[int, int], starts: Mapping[int, int]) -> int:
-        """Where a number may be written over one that is read for the last time, or 0: the row is not written over."""
+        """Return where a result may overwrite an operand that is read for the last time; 0 if nowhere."""
         spans = step.spans
         size = _round_up(self._registers[step.out.register])
         for span in spans:
@@ -164,10 +164,10 @@ def _round_up(size: int) -> int:
     return -(-max(size, 1) // VECTOR_SIZE) * VECTOR_SIZE
 
 
-def _first_gap(taken: Any, size: int) -> int:
-    """The first place where so many numbers are free."""
+def _first_gap(occupied: Any, size: int) -> int:
+    """Return the first position with this many free numbers."""
     at = 0
-    for start, end in sorted(taken):
+    for start, end in sorted(occupied):
         if start - at >= size:
             break
         at = max(at, end)
@@ -175,24 +175,29 @@ def _first_gap(taken: Any, size: int) -> int:
 
 
 def _numbers(step: _Step, starts: Mapping[int, int]) -> list[int]:
-    """The eight numbers of a step."""
-    places = [each.at if isinstance(each, Pooled) else starts[each.register] + each.offset for each in step.operands]
-    kinds = [(SCALAR if each.one else IN_POOL) if isinstance(each, Pooled) else IN_BUFFER for each in step.operands]
+    """Encode an instruction as eight numbers."""
+    positions = [
+        operand.at if isinstance(operand, Pooled) else starts[operand.register] + operand.offset
+        for operand in step.operands
+    ]
+    kinds = [
+        (SCALAR if operand.one else IN_POOL) if isinstance(operand, Pooled) else IN_BUFFER for operand in step.operands
+    ]
     operation = OPERATIONS.index(step.operation)
-    by_kind = sum(kind << 2 * place for place, kind in enumerate(kinds))
+    by_kind = sum(kind << 2 * span for span, kind in enumerate(kinds))
     first = by_kind if operation <= _BY_NUMBER else step.sizes[0]
-    a, b, c = [*places, 0, 0, 0][:3]
+    a, b, c = [*positions, 0, 0, 0][:3]
     return [operation, starts[step.out.register] + step.out.offset, step.count, a, b, c, first, step.sizes[1]]
 
 
 Kind = Literal["float", "wide", "double", "whole", "truth"]
 
-_MAX_EXACT = 1 << 24  # whole numbers up to here are what they are in float32
+_MAX_EXACT = 1 << 24  # integers up to here are exact in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
-    """The same for all rows; `each_row` says that the tensor has an axis of rows, which the array lacks."""
+    """Value that is the same for all rows; `each_row` marks a tensor with an axis of rows, which the array lacks."""
 
     array: Array
     each_row: bool = False
@@ -200,9 +205,9 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Numbers of each row, of this shape beside the axis of rows; truths are 1 and 0.
+    """Numbers of each row, of this shape without the axis of rows; booleans are 1 and 0.
 
-    `double` are columns of float64, which the file has in float32; `wide` those of float32 that were made float64.
+    Kind `double` marks float64 input columns, stored as float32; `wide` marks float32 values cast to float64.
     """
 
     span: Span
@@ -211,13 +216,13 @@ class Rows:
 
     @property
     def size(self) -> int:
-        """Numbers of one row."""
+        """Return how many numbers a row has."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Lengths of axes, None for that of rows; or one of them alone."""
+    """Lengths of axes, None for the axis of rows; or one of them alone."""
 
     lengths: tuple[int | None, ...]
     alone: bool = False
@@ -228,7 +233,7 @@ Value = Constant | Rows | Lengths
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node of a graph, with its attributes as plain values."""
+    """Node of a graph, with its attributes as plain values."""
 
     kind: str
     name: str
@@ -237,65 +242,68 @@ class Node:
 
     def refuse(self, why: str) -> NoReturn:
         """Raise NotApplicable with the node and the reason."""
-        raise NotApplicable(f"engine 'dense' cannot say {self.kind} ({self.name!r}): {why}")
+        raise NotApplicable(f"engine 'dense' does not support {self.kind} ({self.name!r}): {why}")
 
     def rows(self, value: Value | None) -> Rows:
-        """A value that must be numbers of a row."""
+        """Return a value that must be numbers of a row; refuse any other."""
         if not isinstance(value, Rows):
-            self.refuse("what it reads is not made of a row")
+            self.refuse("its input does not depend on the row")
         return value
 
     def fixed(self, value: Value | None) -> Array:
-        """A value that must be a constant."""
+        """Return the array of a value that must be constant; refuse any other."""
         if not isinstance(value, Constant) or value.each_row:
-            self.refuse("what it reads beside the row is no constant")
+            self.refuse("its other input is not constant")
         return value.array
 
     def numbers(self, name: str, value: Value | None) -> list[int] | None:
-        """Whole numbers that older graphs have as an attribute, newer ones as an input; None where there are none."""
+        """Return integers that older opsets have as an attribute and newer ones as an input; None if absent."""
         if value is not None:
-            return [int(each) for each in self.fixed(value).ravel()]
+            return [int(item) for item in self.fixed(value).ravel()]
         found = self.attributes.get(name)
-        return None if found is None else [int(each) for each in found]
+        return None if found is None else [int(result) for result in found]
 
 
 @dataclass(slots=True)
 class Emitter:
-    """Writes steps over values: shapes are spread over each other as ONNX says, plain numbers stand for constants."""
+    """Emits the instructions of a node; broadcasts shapes as ONNX does, and takes plain numbers as constants."""
 
-    tape: ProgramWriter
+    program: ProgramWriter
     node: Node
 
     def do(self, operation: str, *operands: Value | float, kind: Kind = "float") -> Rows:
-        """A step number by number."""
-        values = [self._in_rows(each) if isinstance(each, Constant) and each.each_row else each for each in operands]
-        rank = max((len(each.shape) for each in values if isinstance(each, Rows)), default=-1)
+        """Emit an elementwise operation."""
+        values = [
+            self._in_rows(operand) if isinstance(operand, Constant) and operand.each_row else operand
+            for operand in operands
+        ]
+        rank = max((len(value.shape) for value in values if isinstance(value, Rows)), default=-1)
         if rank < 0:
-            self.node.refuse("what it reads is not made of a row")
+            self.node.refuse("its input does not depend on the row")
         shape = self._shape(values, rank)
         size = math.prod(shape)
-        ready = [self._spread(each, shape) for each in values]
-        out = self.tape.do(operation, self.tape.register(size), size, *ready)
+        ready = [self._spread(value, shape) for value in values]
+        out = self.program.do(operation, self.program.register(size), size, *ready)
         return Rows(span=out, shape=shape, kind=kind)
 
-    def moved(self, value: Rows, places: Array) -> Rows:
-        """The numbers of a row at these places, in their shape; nothing is moved where they follow each other."""
-        flat = places.ravel()
+    def moved(self, value: Rows, positions: Array) -> Rows:
+        """Return the numbers of a row at these positions, in their shape; consecutive ones are not copied."""
+        flat = positions.ravel()
         if not flat.size:
-            self.node.refuse("nothing would be left of a row")
+            self.node.refuse("its result is empty")
         if np.array_equal(flat, np.arange(flat.size) + flat[0]):
             span = Span(value.span.register, value.span.offset + int(flat[0]))
         else:
-            span = self.tape.take(flat.size, self.tape.register(flat.size), value.span, flat)
-        return Rows(span=span, shape=places.shape, kind=value.kind)
+            span = self.program.take(flat.size, self.program.register(flat.size), value.span, flat)
+        return Rows(span=span, shape=positions.shape, kind=value.kind)
 
     def _in_rows(self, value: Constant) -> Rows:
         size = value.array.size
-        out = self.tape.do("copy", self.tape.register(size), size, self.tape.pool(self._float32(value.array)))
+        out = self.program.do("copy", self.program.register(size), size, self.program.pool(self._float32(value.array)))
         return Rows(span=out, shape=value.array.shape)
 
     def in_rows(self, value: Value | None) -> Rows:
-        """A value as numbers of each row, the same in all where it is a constant."""
+        """Return a value as numbers of each row; a constant is repeated."""
         return self._in_rows(value) if isinstance(value, Constant) and value.each_row else self.node.rows(value)
 
     def _shape(self, values: list[Value | float], rank: int) -> tuple[int, ...]:
@@ -304,16 +312,16 @@ class Emitter:
             if isinstance(value, Rows):
                 shapes.append(value.shape)
                 if len(value.shape) != rank:
-                    self.node.refuse("sides of so different shapes do not go row by row")
+                    self.node.refuse("its inputs cannot be broadcast row by row")
             elif isinstance(value, Constant):
                 shapes.append(self._beside_rows(value.array, rank).shape)
         try:
             return tuple(np.broadcast_shapes(*shapes))
         except ValueError:
-            self.node.refuse("its sides do not fit each other")
+            self.node.refuse("its inputs cannot be broadcast")
 
     def _beside_rows(self, array: Array, rank: int) -> Array:
-        """A constant without the axis that would be that of rows."""
+        """Remove the axis of rows from a constant."""
         if array.ndim > rank + 1 or (array.ndim == rank + 1 and array.shape[0] != 1):
             self.node.refuse(f"a constant of shape {array.shape} is not the same for all rows")
         return array[0] if array.ndim == rank + 1 else array
@@ -322,23 +330,23 @@ class Emitter:
         if isinstance(value, Rows):
             if value.size == math.prod(shape):
                 return value.span
-            places = np.arange(value.size).reshape(value.shape)
-            return self.moved(value, np.broadcast_to(places, shape)).span
+            positions = np.arange(value.size).reshape(value.shape)
+            return self.moved(value, np.broadcast_to(positions, shape)).span
         if isinstance(value, Constant):
             return self._pooled(self._float32(self._beside_rows(value.array, len(shape))), shape)
         if isinstance(value, Lengths):
-            self.node.refuse("it reckons with the number of rows")
-        return self.tape.one(value)
+            self.node.refuse("it computes with the number of rows")
+        return self.program.one(value)
 
     def _pooled(self, array: Array, shape: tuple[int, ...]) -> Pooled:
         if array.size == 1:
-            return self.tape.one(float(array.ravel()[0]))
-        return self.tape.pool(np.broadcast_to(array, shape))
+            return self.program.one(float(array.ravel()[0]))
+        return self.program.pool(np.broadcast_to(array, shape))
 
     def _float32(self, array: Array) -> Array:
-        """A constant in float32, if no number of it is another there."""
+        """Return a constant as float32; refuse one that would change."""
         if array.dtype.kind in "iu" and np.all(np.abs(array.astype(np.float64)) <= _MAX_EXACT):
             return array.astype(np.float32)
         if array.dtype not in (np.float32, np.bool_):
-            self.node.refuse(f"a constant of {array.dtype} is not what it is in float32")
+            self.node.refuse(f"a constant of {array.dtype} is not exact in float32")
         return array.astype(np.float32)

@@ -45,33 +45,33 @@ _OPTIONS = {"OpTypesToExcludeOutputQuantization": list(LAYERS)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedNetwork:
-    """A network made ready for int8, with the ranges of what its layers read, as the library keeps them."""
+    """Network prepared for int8, with the value ranges of its layer inputs in the library's format."""
 
     net: Network
     ranges: bytes
 
 
 def calibrate_network(net: Network, rows: Floats) -> CalibratedNetwork:
-    """The network with normalisations folded in, and its ranges on these rows (float64 [n, d]); raises EngineError."""
-    with quiet_workspace() as place:
-        came, ready, ranges = place / "came.onnx", place / "ready.onnx", place / "ranges.json"
+    """Fold normalizations into a network, and record its value ranges on rows (n, d); raises EngineError."""
+    with quiet_workspace() as folder:
+        came, ready, ranges = folder / "came.onnx", folder / "ready.onnx", folder / "ranges.json"
         onnx.save(net.graph, came)
         quant_pre_process(came, ready, skip_symbolic_shape=True)
         found = name_nodes(onnx.load(ready))
         reader = _Rows(found.graph.SerializeToString(), rows)
-        _run_quantizer(found, list(found.layers), place, reader)
+        _run_quantizer(found, list(found.layers), folder, reader)
         return CalibratedNetwork(net=found, ranges=ranges.read_bytes())
 
 
-def quantize_layers(found: CalibratedNetwork, layers: Sequence[str]) -> bytes:
-    """The ONNX graph with these layers, by name, in int8, and the rest of it as it was; raises EngineError."""
-    with quiet_workspace() as place:
-        (place / "ranges.json").write_bytes(found.ranges)
-        return _run_quantizer(found.net, layers, place, None)
+def quantize_layers(network: CalibratedNetwork, layers: Sequence[str]) -> bytes:
+    """Return the ONNX graph with these layers in int8 by static scales; raises EngineError."""
+    with quiet_workspace() as folder:
+        (folder / "ranges.json").write_bytes(network.ranges)
+        return _run_quantizer(network.net, layers, folder, None)
 
 
-def _run_quantizer(net: Network, layers: Sequence[str], place: Path, reader: CalibrationDataReader | None) -> bytes:
-    source, made = place / "source.onnx", place / "made.onnx"
+def _run_quantizer(net: Network, layers: Sequence[str], folder: Path, reader: CalibrationDataReader | None) -> bytes:
+    source, made = folder / "source.onnx", folder / "made.onnx"
     onnx.save(net.graph, source)
     quantize_static(
         source,
@@ -83,14 +83,14 @@ def _run_quantizer(net: Network, layers: Sequence[str], place: Path, reader: Cal
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         extra_options=_OPTIONS,
-        calibration_cache_path=place / "ranges.json",
+        calibration_cache_path=folder / "ranges.json",
     )
     content: bytes = onnx.load(made).SerializeToString(deterministic=True)
     return content
 
 
 class _Rows(CalibrationDataReader):  # type: ignore[misc]
-    """Hands rows to the library, as the inputs of the graph read them."""
+    """Feeds rows to the library, split as the inputs of the graph read them."""
 
     def __init__(self, content: bytes, rows: Floats) -> None:
         inputs = graph_inputs(onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).get_inputs())
@@ -103,7 +103,7 @@ class _Rows(CalibrationDataReader):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def quiet_workspace() -> Iterator[Path]:
-    """A folder that is gone afterwards, and no word from the library; what fails there is an EngineError."""
+    """Provide a temporary folder with the library's logs silenced; its failures become EngineError."""
     before = logging.root.manager.disable
     with tempfile.TemporaryDirectory(prefix="headway-int8-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -138,19 +138,19 @@ _CONSTANTS = {
 }
 
 
-def quantize_by_row(found: CalibratedNetwork, layers: Sequence[str]) -> bytes:
-    """The ONNX graph with these products, by name, in int8; raises NotApplicable if a convolution is among them."""
-    folded = [name for name in layers if found.net.layers[name] == "Conv"]
+def quantize_by_row(network: CalibratedNetwork, layers: Sequence[str]) -> bytes:
+    """Return the ONNX graph with these products in int8 by per-row scales; raises NotApplicable for a convolution."""
+    folded = [name for name in layers if network.net.layers[name] == "Conv"]
     if folded:
         raise NotApplicable(f"dynamic int8 makes a convolution slower, and {folded[0]!r} is one")
-    with quiet_workspace() as place:
-        source, made = place / "source.onnx", place / "made.onnx"
-        onnx.save(found.net.graph, source)
+    with quiet_workspace() as folder:
+        source, made = folder / "source.onnx", folder / "made.onnx"
+        onnx.save(network.net.graph, source)
         quantize_dynamic(
             source,
             made,
             op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_quantize=_split_gemms(found, layers),
+            nodes_to_quantize=_split_gemms(network, layers),
             per_channel=True,
             weight_type=QuantType.QInt8,
         )
@@ -159,13 +159,13 @@ def quantize_by_row(found: CalibratedNetwork, layers: Sequence[str]) -> bytes:
     return content
 
 
-def _split_gemms(found: CalibratedNetwork, layers: Sequence[str]) -> list[str]:
-    """The names that the library gives these layers once it made products and sums of Gemm."""
-    return [f"{name}_MatMul" if found.net.layers[name] == "Gemm" else name for name in layers]
+def _split_gemms(network: CalibratedNetwork, layers: Sequence[str]) -> list[str]:
+    """Return the names that the library gives these layers after it splits Gemm into product and sum."""
+    return [f"{name}_MatMul" if network.net.layers[name] == "Gemm" else name for name in layers]
 
 
 def _scale_by_row(graph: Any) -> Any:
-    """The graph with a scale for each row where there was one for all; of what is never negative with no sign."""
+    """Replace the scale of a tensor by a scale for each row; non-negative values become unsigned."""
     made_by = {name: node.op_type for node in graph.graph.node for name in node.output}
     nodes = []
     for node in graph.graph.node:
@@ -178,7 +178,7 @@ def _scale_by_row(graph: Any) -> Any:
 
 
 def _dynamic_nodes(node: Any, kind: str) -> list[Any]:
-    """What one node of the library becomes: the largest value of a row, its share as the scale, the rounded row."""
+    """Return the nodes that replace one node of the library: row maximum, scale, rounded row."""
     read, (rounded, scale, zero) = node.input[0], node.output
     make, at = helper.make_node, f"{rounded}_by_row"
     largest = [

@@ -1,4 +1,4 @@
-"""Which layers can be int8: how far answers move when each is so alone, and the most that together move them little."""
+"""Select layers to quantize: measure how far answers move with each layer in int8, and find the largest safe sets."""
 
 from __future__ import annotations
 
@@ -18,32 +18,43 @@ _TAIL = 0.999
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class AnswerShift:
-    """How far answers moved on the sample: the most, and what 999 of 1,000 rows stay below."""
+    """Changes of the answers on the sample: the maximum, and the bound that 999 of 1,000 rows keep."""
 
-    most: float
+    max: float
     tail: float
 
 
 def answer_shift(expected: Floats, found: Floats, *, scale: float = 1.0) -> AnswerShift:
-    """The change of answers (float64 [n, k]) as a share of `scale`; a number that became none moved without limit.
+    """Return the changes of answers (n, k) as shares of `scale`; a number that became NaN is an infinite change.
 
-    >>> answer_shift(np.array([[0.5], [0.5]]), np.array([[0.5], [0.75]])).most
+    >>> answer_shift(np.array([[0.5], [0.5]]), np.array([[0.5], [0.75]])).max
     0.25
     """
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))
     with np.errstate(invalid="ignore"):
         change = np.where(same, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1)
     # The value of a row, and none between two: between two infinities there is none.
-    return AnswerShift(
-        most=float(change.max()) / scale, tail=float(np.quantile(change, _TAIL, method="higher")) / scale
-    )
+    return AnswerShift(max=float(change.max()) / scale, tail=float(np.quantile(change, _TAIL, method="higher")) / scale)
 
 
 def select_layers(layers: Layers, moved: Callable[[Layers], AnswerShift], limits: Sequence[float]) -> list[Layers]:
-    """All layers, and for each limit the most that keep the largest move below it: sets that differ, none empty.
+    """Return all layers, and for each limit the largest set whose maximal change stays below it.
 
-    `moved` says what a set moves, in the order of the graph. Layers are taken from the least to
-    the most sensitive, each alone; where there are more than 24, neighbours go together.
+    Layers are added from the least to the most sensitive. If there are more than 24, adjacent layers are grouped.
+
+    Parameters
+    ----------
+    layers
+        Names in the order of the graph.
+    moved
+        Measures the changes that a set of layers causes.
+    limits
+        Limits of the maximal change.
+
+    Returns
+    -------
+    list of tuple of str
+        Distinct sets; none is empty.
     """
     groups = group_neighbors(layers)
     alone = {group: moved(group) for group in groups}
@@ -52,23 +63,23 @@ def select_layers(layers: Layers, moved: Callable[[Layers], AnswerShift], limits
     known = alone | {steps[0]: alone[ranked[0]]}
     sets = [steps[-1]]
     for limit in limits:
-        count = bisect_left(steps, True, key=lambda some: _measure_once(some, moved, known).most >= limit)
+        count = bisect_left(steps, True, key=lambda subset: _measure_once(subset, moved, known).max >= limit)
         sets += steps[count - 1 : count] if count else []
     return list(dict.fromkeys(sets))
 
 
 def group_neighbors(layers: Layers) -> list[Layers]:
-    """Each layer by itself; where there are more than 24, neighbours together."""
-    return [tuple(str(name) for name in some) for some in np.array_split(layers, min(_GROUPS, len(layers)))]
+    """Group adjacent layers into at most 24 groups."""
+    return [tuple(str(name) for name in subset) for subset in np.array_split(layers, min(_GROUPS, len(layers)))]
 
 
 def _measure_once(
-    some: Layers, moved: Callable[[Layers], AnswerShift], known: dict[Layers, AnswerShift]
+    subset: Layers, moved: Callable[[Layers], AnswerShift], known: dict[Layers, AnswerShift]
 ) -> AnswerShift:
-    """What a set moves, looked at once."""
-    if some not in known:
-        known[some] = moved(some)
-    return known[some]
+    """Return the changes that a set causes, measured once."""
+    if subset not in known:
+        known[subset] = moved(subset)
+    return known[subset]
 
 
 def _in_order(layers: Layers, groups: Sequence[Layers]) -> Layers:

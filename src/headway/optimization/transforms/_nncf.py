@@ -1,6 +1,6 @@
-"""Every layer of a network in int8 by NNCF, for the transform `nncf`; a file of its own, as its import is heavy.
+"""Quantize every layer of a network to int8 with NNCF, for the transform `nncf`; apart, as its import is heavy.
 
-The engine comes first: it keeps the libraries from telling their makers that they are used.
+The engine is imported first: it disables the telemetry of the libraries.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _FAILURES: tuple[type[Exception], ...] = (
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant with an artifact for engine `openvino` in int8, calibrated on at most 1,000 rows of the sample.
+    """Return the variant as an int8 artifact of engine `openvino`, calibrated on at most 1,000 rows of the sample.
 
-    Raises EngineError where the library cannot quantise it.
+    Raises EngineError if NNCF cannot quantize the graph.
     """
     content = context.read(variant)
-    asked = load_engine("onnxruntime")(content, {})
-    rows, _ = rows_with_answers(asked, calibration_rows(context.sample, load_network(content).work))
+    engine = load_engine("onnxruntime")(content, {})
+    rows, _ = rows_with_answers(engine, calibration_rows(context.sample, load_network(content).work))
     try:
         with _silence():
             model = openvino.Core().read_model(content)
@@ -65,14 +65,14 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
 
 
 def _some(rows: Floats) -> list[Floats]:
-    """Rows one by one, spread over all of them."""
-    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype(np.int64))
-    return [rows[place : place + 1] for place in places]
+    """Return single rows, evenly spaced."""
+    indices = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype(np.int64))
+    return [rows[index : index + 1] for index in indices]
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The library draws its progress and logs its work."""
+    """Silence the progress bars and logs of the library."""
     before = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""A memory before a model, offered where rows come again often enough and the model costs more than to remember."""
+"""Cache answers in front of a model, if enough rows repeat and the model costs more than a look-up."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ _TIMED = 200
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant behind a memory of the fewest rows that find nine tenths of what the largest would.
+    """Return the variant behind the smallest cache that reaches nine tenths of the hit rate of the largest.
 
-    Raises NotApplicable, with what was measured, where fewer than a fifth of the rows of `validation` come again, or the
-    time of the rows that are found does not pay for looking up all.
+    Raises
+    ------
+    NotApplicable
+        If fewer than a fifth of the validation rows repeat, or the hits save less time than the look-ups cost.
     """
     if variant.engine == "cache":
-        raise NotApplicable("it remembers already")
+        raise NotApplicable("it has a cache already")
     hits = [hit_rate(context.sample, size) for size in SIZES]
     if hits[-1] < MIN_HIT_RATE:
         raise NotApplicable(
-            f"{hits[-1]:.1%} of {len(context.sample):,} rows come again; it pays from {MIN_HIT_RATE:.0%} on"
+            f"{hits[-1]:.1%} of {len(context.sample):,} rows repeat; a cache pays from {MIN_HIT_RATE:.0%} on"
         )
     size, share = next((size, share) for size, share in zip(SIZES, hits, strict=True) if share >= 0.9 * hits[-1])
     content = context.read(variant)
@@ -51,27 +53,27 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
 
 
 def hit_rate(rows: Floats, size: int) -> float:
-    """The share of rows [n, d] that a memory of so many would find, asked in their order, in [0, 1]."""
-    kept: OrderedDict[bytes, None] = OrderedDict()
+    """Return the share of rows (n, d) that a cache of `size` rows finds, asked in their order, in [0, 1]."""
+    cached: OrderedDict[bytes, None] = OrderedDict()
     found = 0
     for row in rows:
         key = row.tobytes()
-        found += key in kept
-        kept.setdefault(key)
-        if len(kept) > size:
-            kept.popitem(last=False)
+        found += key in cached
+        cached.setdefault(key)
+        if len(cached) > size:
+            cached.popitem(last=False)
     return found / max(len(rows), 1)
 
 
 def _expect_gain(model: Engine, rows: Floats, share: float) -> None:
-    """Raise NotApplicable where remembering the rows that are found saves less than looking all of them up costs."""
-    some = [np.ascontiguousarray(row[None, :]) for row in rows[:_TIMED]]
-    asked = _median_seconds(lambda row: model.predict(row), some)
-    looked_up = _median_seconds(lambda row: row.tobytes(), some) + _median_seconds(lambda row: row.copy(), some)
-    if share * asked <= looked_up:
+    """Raise NotApplicable if the hits save less time than the look-ups cost."""
+    calls = [np.ascontiguousarray(row[None, :]) for row in rows[:_TIMED]]
+    predict_s = _median_seconds(lambda row: model.predict(row), calls)
+    lookup_s = _median_seconds(lambda row: row.tobytes(), calls) + _median_seconds(lambda row: row.copy(), calls)
+    if share * predict_s <= lookup_s:
         raise NotApplicable(
-            f"{share:.0%} of the rows come again, and to answer one takes {asked * 1e6:.2g} us against "
-            f"{looked_up * 1e6:.2g} us to look it up"
+            f"{share:.0%} of the rows repeat; the model takes {predict_s * 1e6:.2g} us a row, and a look-up "
+            f"{lookup_s * 1e6:.2g} us"
         )
 
 

@@ -1,4 +1,4 @@
-"""The first trees of a model answer alone where the rest would hardly change a decision, with a bound on how often."""
+"""Cascade: let the first trees of a model answer alone where the rest would rarely change the decision."""
 
 from __future__ import annotations
 
@@ -35,58 +35,72 @@ _TIMED = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """Scores of the quick model between which it asks the other, and the share of rows that lie there."""
+    """Scores of the first stage between which a row is deferred to the full model, and the share of such rows."""
 
     low: float
     high: float
-    asked: float
+    deferred: float
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The model as it came behind its first twentieth of rounds, which decide alone outside a band of scores.
+    """Return the baseline behind its first twentieth of rounds, which decide alone outside a band of scores.
 
-    The band is the narrowest for which the upper 5 % bound of decisions that change, over whole groups, is within half
-    a percent (risk control as Bates et al. 2021), in every slice that has the rows to say so as well. Raises
-    NotApplicable, with what was measured, unless the model costs ten times its first trees and fewer than 30 % of the
-    rows lie in the band; for models of another form too.
+    The band is the narrowest whose upper 5 % bound on changed decisions, resampled by group, is at most 0.5 % over all rows
+    and in every slice with enough rows (risk control, Bates et al. 2021).
+
+    Raises
+    ------
+    NotApplicable
+        If the model is not a binary forest, costs less than ten times its first trees, or 30 % of the rows or more would be
+        deferred.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine) or variant.task != "binary" or variant.steps:
-        raise NotApplicable("takes a binary model of trees, as it came")
+        raise NotApplicable("applies to a binary tree model without other steps")
     if context.validation is None or not len(context.validation.rows):
-        raise NotApplicable("there are no rows to bound its disagreement by")
+        raise NotApplicable("there are no validation rows to bound the disagreement on")
     content = context.read(variant)
     first = engine.truncate(content, max(1, engine.rounds(content) // _SHARE))
-    quick, whole = engine(first, variant.settings), engine(content, variant.settings)
-    ratio = _median_seconds(whole, context.validation.rows) / _median_seconds(quick, context.validation.rows)
+    quick, full = engine(first, variant.settings), engine(content, variant.settings)
+    ratio = _median_seconds(full, context.validation.rows) / _median_seconds(quick, context.validation.rows)
     if ratio < MIN_COST_RATIO:
-        raise NotApplicable(f"the model costs {ratio:.1f} times its first trees; it pays from {MIN_COST_RATIO:g} on")
+        raise NotApplicable(
+            f"the model costs {ratio:.1f} times its first trees; a cascade pays from {MIN_COST_RATIO:g} on"
+        )
     band = narrowest_band(
         quick.predict(context.validation.rows),
-        whole.predict(context.validation.rows),
+        full.predict(context.validation.rows),
         context.validation,
         context.threshold,
     )
-    if band is None or band.asked > MAX_DEFERRED:
-        asked = "every row" if band is None else f"{band.asked:.0%} of the rows"
-        raise NotApplicable(f"{asked} would have to ask the whole model; it pays below {MAX_DEFERRED:.0%}")
+    if band is None or band.deferred > MAX_DEFERRED:
+        deferred = "every row" if band is None else f"{band.deferred:.0%} of the rows"
+        raise NotApplicable(f"{deferred} would be deferred to the full model; a cascade pays below {MAX_DEFERRED:.0%}")
     models = tuple(
-        NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(each)) for each in (first, content)
+        NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(stage))
+        for stage in (first, content)
     )
     artifact = pack_models(NestedHeader(models=models, numbers={"low": band.low, "high": band.high}), first, content)
-    settings: dict[str, Scalar] = {"asks": round(band.asked, 3)}
+    settings: dict[str, Scalar] = {"asks": round(band.deferred, 3)}
     step = Step(transform="cascade", settings=settings)
     return [variant.remade(step, context.save(artifact, "cascade"), engine="cascade")]
 
 
-def narrowest_band(quick: Floats, whole: Floats, lesson: LabeledData, threshold: float) -> Band | None:
-    """The narrowest band around the threshold that keeps the bound; None where none does.
+def narrowest_band(quick: Floats, full: Floats, data: LabeledData, threshold: float) -> Band | None:
+    """Return the narrowest band around the threshold that keeps the bound; None if none does.
 
-    quick, whole: scores float64 [n, 1] of the same rows.
+    Parameters
+    ----------
+    quick, full : ndarray of shape (n, 1)
+        Scores of the first stage and of the full model on the same rows.
+    data
+        Labeled rows, with their groups and slices.
+    threshold
+        Decision threshold.
     """
     fast = quick[:, 0]
-    differs = (fast >= threshold) != (whole[:, 0] >= threshold)
-    parts = _row_masks(lesson)
+    differs = (fast >= threshold) != (full[:, 0] >= threshold)
+    parts = _row_masks(data)
     level = NormalDist().inv_cdf(1 - _ALPHA / len(parts))
     for share in np.linspace(0, 1, _BANDS)[:-1]:
         below, above = fast[fast < threshold], fast[fast >= threshold]
@@ -94,29 +108,29 @@ def narrowest_band(quick: Floats, whole: Floats, lesson: LabeledData, threshold:
         high = float(np.quantile(above, share)) if len(above) else threshold
         inside = (fast >= low) & (fast <= high)
         wrong = differs & ~inside
-        if all(_error_upper_bound(wrong[part], lesson.groups[part], level) <= MAX_DISAGREEMENT for part in parts):
-            return Band(low=low, high=high, asked=float(inside.mean()))
+        if all(_error_upper_bound(wrong[part], data.groups[part], level) <= MAX_DISAGREEMENT for part in parts):
+            return Band(low=low, high=high, deferred=float(inside.mean()))
     return None
 
 
-def _row_masks(lesson: LabeledData) -> list[NDArray[np.bool_]]:
-    """All rows, and those of each slice that has rows and groups enough."""
-    parts = [np.ones(len(lesson.rows), bool)]
-    for column in lesson.slices.values():
+def _row_masks(data: LabeledData) -> list[NDArray[np.bool_]]:
+    """Return masks of all rows, and of each slice with enough rows and groups."""
+    parts = [np.ones(len(data.rows), bool)]
+    for column in data.slices.values():
         parts += [column.codes == code for code in range(len(column.values))]
     return [
         part
-        for place, part in enumerate(parts)
-        if not place or (part.sum() >= _SLICE_ROWS and len(np.unique(lesson.groups[part])) >= _SLICE_GROUPS)
+        for index, part in enumerate(parts)
+        if not index or (part.sum() >= _SLICE_ROWS and len(np.unique(data.groups[part])) >= _SLICE_GROUPS)
     ]
 
 
 def _error_upper_bound(wrong: NDArray[np.bool_], groups: NDArray[np.int64], level: float) -> float:
-    """The upper bound of the share of wrong rows [n], groups whole: a ratio, linearised, at so many errors of it."""
-    _, place, rows = np.unique(groups, return_inverse=True, return_counts=True)
+    """Return an upper bound of the share of wrong rows (n,): a linearized ratio over whole groups, at `level` errors."""
+    _, index, rows = np.unique(groups, return_inverse=True, return_counts=True)
     if len(rows) < 2:
         return 1.0
-    counts = np.bincount(place, weights=wrong, minlength=len(rows))
+    counts = np.bincount(index, weights=wrong, minlength=len(rows))
     share = counts.sum() / rows.sum()
     errors = counts - share * rows
     se = np.sqrt(len(rows) / (len(rows) - 1) * float((errors**2).sum())) / rows.sum()
@@ -124,7 +138,7 @@ def _error_upper_bound(wrong: NDArray[np.bool_], groups: NDArray[np.int64], leve
 
 
 def _median_seconds(model: Engine, rows: Floats) -> float:
-    """The median time of a row alone."""
+    """Return the median time of one-row calls."""
     times = []
     for row in rows[:_TIMED]:
         one = np.ascontiguousarray(row[None, :])

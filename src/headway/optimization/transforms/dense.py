@@ -1,4 +1,4 @@
-"""A small network compiled for headway's own kernels: its ONNX graph as one tape of steps, in float32 as it was."""
+"""Compile a small network for headway's own kernels: lower its ONNX graph to one program in float32."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ KEEPS_ANSWERS = True
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant opened by engine `dense`, if no answer moves by more than 1e-6 on the sample and on strange rows.
+    """Return the variant for engine `dense`, if no answer moves by more than 1e-6 on the sample and on edge cases.
 
-    A row that asks a table for what it lacks is refused by both. Raises NotApplicable where it is no ONNX graph of a
-    network, or has a node that no tape says; EngineError where an answer moves, PluginError where the kernels were not
-    built.
+    Both forms refuse a row with a rank that an embedding table lacks.
+
+    Raises
+    ------
+    NotApplicable
+        If it is not the ONNX graph of a network, or has a node that cannot be lowered.
+    EngineError
+        If an answer moves.
+    PluginError
+        If the kernels were not built.
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"compiles ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = context.read(variant)
     net = load_network(content)
-    tape = lower_graph(net.graph.SerializeToString())
+    program = lower_graph(net.graph.SerializeToString())
     rows = add_edge_cases(calibration_rows(context.sample, net.work))
-    found = load_engine("dense")(tape, {})
+    found = load_engine("dense")(program, {})
     outputs = found.predict(rows[:0]).shape[1]
     expected = load_engine("onnxruntime")(content, {})
     answers = predict_or_nan(expected, rows, outputs), predict_or_nan(found, rows, outputs)
-    check_parity(rows, *answers, variant, form="a tape of steps")
-    return [variant.remade(Step(transform="dense"), context.save(tape, "dense"), engine="dense")]
+    check_parity(rows, *answers, variant, form="a lowered program")
+    return [variant.remade(Step(transform="dense"), context.save(program, "dense"), engine="dense")]

@@ -1,4 +1,4 @@
-"""Other families of models, trained on what the model learned from, on the same frontier as the model."""
+"""Train models of other families on the rows the model was trained on, as alternatives to it."""
 
 from __future__ import annotations
 
@@ -36,26 +36,32 @@ _FOREST = {"n_estimators": 100, "min_samples_leaf": _ROWS_OF_A_LEAF, "random_sta
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """A model of each family that was asked for, fitted on the `train` period with its usual settings and seed 0.
+    """Return one model of each requested family, trained on the `train` period with its usual settings and seed 0.
 
-    Raises NotApplicable where none was asked for, or nobody knows what the model learned from; ConfigError for a family
-    that there is not.
+    Raises
+    ------
+    NotApplicable
+        If no family was requested, or the training rows are unknown.
+    ConfigError
+        If a family is unknown.
     """
     if not context.model_families:
-        raise NotApplicable("no other family was asked for: headway optimize --families lightgbm,logistic")
+        raise NotApplicable("no other model family was requested: headway optimize --families lightgbm,logistic")
     if variant.steps:
-        raise NotApplicable("stands beside the model as it came alone")
+        raise NotApplicable("applies to the baseline only")
     unknown = sorted(set(context.model_families) - set(MODEL_FAMILIES))
     if unknown:
-        raise ConfigError(f"no family '{unknown[0]}'", where="[optimize] families", hint=", ".join(MODEL_FAMILIES))
+        raise ConfigError(
+            f"unknown model family '{unknown[0]}'", where="[optimize] families", hint=", ".join(MODEL_FAMILIES)
+        )
     if variant.task == "embedding":
-        raise NotApplicable("these families answer no vectors")
-    lesson = context.train()
-    if lesson is None:
-        raise NotApplicable("a family is trained on the rows that the model learned from, and none are at hand")
-    texts = [place for place, field in enumerate(variant.signature.inputs) if field.datatype == "BYTES"]
+        raise NotApplicable("these families do not predict vectors")
+    data = context.train()
+    if data is None:
+        raise NotApplicable("the rows that the model was trained on are not available")
+    categorical = [index for index, field in enumerate(variant.signature.inputs) if field.datatype == "BYTES"]
     return [
-        _as_variant(variant, context, name, MODEL_FAMILIES[name](lesson, variant.task, texts))
+        _as_variant(variant, context, name, MODEL_FAMILIES[name](data, variant.task, categorical))
         for name in context.model_families
     ]
 
@@ -68,35 +74,35 @@ def _as_variant(variant: Variant, context: TransformContext, name: str, model: A
     return variant.remade(step, artifact, engine=engine)
 
 
-def _fit_boosting(lesson: LabeledData, task: str, texts: list[int]) -> Any:
+def _fit_boosting(data: LabeledData, task: str, categorical: list[int]) -> Any:
     kind = lightgbm.LGBMRegressor if task in NUMBERS else lightgbm.LGBMClassifier
     model = kind(n_estimators=_TREES, num_leaves=_LEAVES, learning_rate=0.05, random_state=0, verbose=-1)
-    return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights, categorical_feature=texts)
+    return model.fit(data.rows, data.labels, sample_weight=data.weights, categorical_feature=categorical)
 
 
-def _fit_histogram(lesson: LabeledData, task: str, _texts: list[int]) -> Any:
+def _fit_histogram(data: LabeledData, task: str, _texts: list[int]) -> Any:
     kind = HistGradientBoostingRegressor if task in NUMBERS else HistGradientBoostingClassifier
     model = kind(max_iter=_TREES, max_leaf_nodes=_LEAVES, learning_rate=0.05, random_state=0)
-    return model.fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
+    return model.fit(data.rows, data.labels, sample_weight=data.weights)
 
 
-def _fit_forest(lesson: LabeledData, task: str, _texts: list[int]) -> Any:
+def _fit_forest(data: LabeledData, task: str, _texts: list[int]) -> Any:
     kind = RandomForestRegressor if task in NUMBERS else RandomForestClassifier
-    return kind(**_FOREST).fit(lesson.rows, lesson.labels, sample_weight=lesson.weights)
+    return kind(**_FOREST).fit(data.rows, data.labels, sample_weight=data.weights)
 
 
-def _fit_linear(lesson: LabeledData, task: str, texts: list[int]) -> Any:
-    """Gaps filled with the median and numbers scaled; the rank of a text becomes a column for each text."""
-    numbers = [place for place in range(lesson.rows.shape[1]) if place not in texts]
+def _fit_linear(data: LabeledData, task: str, categorical: list[int]) -> Any:
+    """Fit a linear model: median imputation, scaled numbers, one-hot categories."""
+    numbers = [index for index in range(data.rows.shape[1]) if index not in categorical]
     columns = ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
-            ("texts", make_pipeline(SimpleImputer(strategy="most_frequent"), _one_hot()), texts),
+            ("categorical", make_pipeline(SimpleImputer(strategy="most_frequent"), _one_hot()), categorical),
         ]
     )
     last = Ridge() if task in NUMBERS else LogisticRegression(max_iter=1_000)
     model = make_pipeline(columns, last)
-    return model.fit(lesson.rows, lesson.labels, **{f"{model.steps[-1][0]}__sample_weight": lesson.weights})
+    return model.fit(data.rows, data.labels, **{f"{model.steps[-1][0]}__sample_weight": data.weights})
 
 
 def _one_hot() -> OneHotEncoder:

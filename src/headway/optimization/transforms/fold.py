@@ -1,4 +1,4 @@
-"""A network's graph with the small nodes that make its columns ready folded into few, and every answer as it was."""
+"""Fold the small nodes that prepare a network's columns into few, with every answer unchanged."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ KEEPS_ANSWERS = True
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant with the folded graph, if no answer moves by more than 1e-6 on the sample and on rows made strange.
+    """Return the variant with the folded graph, if no answer moves by more than 1e-6 on the sample and on edge cases.
 
-    Raises NotApplicable where it is no ONNX graph of a network, or nothing in it can be folded; EngineError where an
-    answer moves.
+    Raises
+    ------
+    NotApplicable
+        If it is not the ONNX graph of a network, or nothing in it can be folded.
+    EngineError
+        If an answer moves.
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"folds ONNX graphs, and this is of format {variant.artifact.format!r}")

@@ -1,4 +1,4 @@
-"""A network in int8 by NNCF, for the engine `openvino`."""
+"""Quantize a network to int8 with NNCF, for the engine `openvino`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ STAGE = "runtime"
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant with every layer in int8, calibrated on the sample; the rest in each precision of this CPU.
+    """Return the variant with every layer in int8, calibrated on the sample; the rest in each precision of this CPU.
 
-    Raises NotApplicable where it is no ONNX graph of a network in float32, or there are no rows to calibrate on;
-    EngineError where the library cannot quantise it, PluginError where the libraries are absent.
+    Raises
+    ------
+    NotApplicable
+        If it is not the ONNX graph of a float32 network, or there are no rows to calibrate on.
+    EngineError
+        If NNCF cannot quantize the graph.
+    PluginError
+        If the libraries are absent.
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")

@@ -1,4 +1,4 @@
-"""A network opened by OpenVINO: in float32, and in bfloat16 where the CPU has it."""
+"""Convert a network for OpenVINO: in float32, and in bfloat16 where the CPU has it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ STAGE = "runtime"
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant for engine `openvino` in each precision of this CPU.
+    """Return the variant for engine `openvino` in each precision of this CPU.
 
-    Of a graph that `quantise` made, its layers stay int8 and the precision is that of the rest. Raises NotApplicable
-    where it is no ONNX graph of a network, EngineError where the library cannot convert it, PluginError where the
-    libraries are absent.
+    Layers that `quantise` made int8 stay so; the precision is that of the others.
+
+    Raises
+    ------
+    NotApplicable
+        If it is not the ONNX graph of a network.
+    EngineError
+        If OpenVINO cannot convert it.
+    PluginError
+        If the libraries are absent.
     """
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"converts ONNX graphs, and this is of format {variant.artifact.format!r}")
@@ -30,9 +37,9 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     if not quantised:
         load_network(content)  # refuses what has no layer of float32
     engine: Any = load_engine("openvino")
-    whole = replace(variant, artifact=context.save(engine.converted(content), "openvino"))
+    converted = replace(variant, artifact=context.save(engine.converted(content), "openvino"))
     names = engine.INT8 if quantised else {name: name for name in engine.precisions()}
-    return [_with(whole, names[hint]) for hint in engine.precisions()]
+    return [_with(converted, names[hint]) for hint in engine.precisions()]
 
 
 def _with(variant: Variant, precision: str) -> Variant:

@@ -1,7 +1,7 @@
-"""A scikit-learn pipeline of encoders, scalers and linear models as one small ONNX graph, from raw columns to scores.
+"""Write a scikit-learn pipeline of encoders, scalers and linear models as one small ONNX graph, from columns to scores.
 
-A text is looked up by its rank with the weight that its one-hot would have, numbers are one product, and no table is
-made on the way. The graph must answer as the library does within 1e-6, and refuse the rows that the library refuses.
+A category is looked up by its rank with the weight of its one-hot column, numbers are one product, and no intermediate
+table is made. The graph must answer as the library does within 1e-6, and refuse the rows that the library refuses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, GraphEngi
 from headway.engines.formats.trees import Forest
 from headway.optimization.context import TransformContext
 from headway.optimization.edge_cases import clip_to_known_ranks, edge_rows
-from headway.optimization.forest_onnx import columns_to_cut
+from headway.optimization.forest_onnx import columns_to_truncate
 from headway.optimization.forest_onnx import forest_to_onnx as write_forest
 from headway.optimization.parity import check_parity, predict_or_nan
 
@@ -37,9 +37,14 @@ _OPSET, _ML_OPSET, _IR = 18, 5, 10
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant as a graph opened by `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
+    """Return the variant as a graph for `onnxruntime`, if no answer moves by more than 1e-6 on rows at its edges.
 
-    Raises NotApplicable that names the part which no graph says, EngineError with the row whose answer moved.
+    Raises
+    ------
+    NotApplicable
+        If no graph can express a part of the pipeline, which the error names.
+    EngineError
+        If an answer moves, with its row.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, GraphEngine):
@@ -56,16 +61,16 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
 
 
 def pipeline_to_onnx(graph: Graph, signature: Signature) -> bytes:
-    """The bytes of an ONNX graph from `rows` (float64 [n, d]) to `scores` (float64 [n, k])."""
+    """Write an ONNX graph from `rows` (float64, (n, d)) to `scores` (float64, (n, k))."""
     nodes: list[NodeProto] = []
-    used = {name for each in graph.operations for name in each.inputs}
+    used = {name for operation in graph.operations for name in operation.inputs}
     constants = [numpy_helper.from_array(value, name) for name, value in graph.constants.items() if name in used]
-    for each in graph.operations:
-        if each.kind == FOREST:
-            made, needed = _forest(graph.forests[each.outputs[0]], each.outputs[0], signature)
+    for operation in graph.operations:
+        if operation.kind == FOREST:
+            made, needed = _forest(graph.forests[operation.outputs[0]], operation.outputs[0], signature)
             nodes, constants = [*nodes, *made], [*constants, *needed]
         else:
-            nodes.append(helper.make_node(each.kind, each.inputs, each.outputs, **each.attributes))
+            nodes.append(helper.make_node(operation.kind, operation.inputs, operation.outputs, **operation.attributes))
     proto = helper.make_graph(
         nodes,
         "pipeline",
@@ -80,12 +85,12 @@ def pipeline_to_onnx(graph: Graph, signature: Signature) -> bytes:
 
 
 def _forest(forest: Forest, name: str, signature: Signature) -> tuple[list[NodeProto], list[TensorProto]]:
-    """The graph of a forest as nodes of a larger one, with its constants: names begin with that of what it makes."""
-    inner = load_from_string(write_forest(forest, cut=columns_to_cut(forest, signature))).graph
+    """Return the nodes and constants of a forest inside a larger graph; names begin with that of the output."""
+    inner = load_from_string(write_forest(forest, truncated=columns_to_truncate(forest, signature))).graph
     named = {"": "", ROWS: f"{name}.{ROWS}", SCORES: f"{name}.{SCORES}"}
     for node in inner.node:
         for names in (node.input, node.output):
-            names[:] = [named.get(each, f"{name}.{each}") for each in names]
+            names[:] = [named.get(key, f"{name}.{key}") for key in names]
     for constant in inner.initializer:
         constant.name = f"{name}.{constant.name}"
     kind = inner.input[0].type.tensor_type.elem_type
@@ -97,31 +102,31 @@ def _forest(forest: Forest, name: str, signature: Signature) -> tuple[list[NodeP
 def _rows_to_compare(
     native: Engine, sample: Floats, graph: Graph, signature: Signature
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Rows with what the library says of them: NaN of one that it refuses."""
+    """Yield rows with the library's answers, NaN for a row that it refuses."""
     random = np.random.default_rng(0)
     base = sample if len(sample) else np.zeros((1, graph.width))
-    columns = [_edges(field, graph.edges[place], base[:, place]) for place, field in enumerate(signature.inputs)]
-    single = [_row_with(base, place, value, random) for place, values in enumerate(columns) for value in values]
+    columns = [_edges(field, graph.edges[index], base[:, index]) for index, field in enumerate(signature.inputs)]
+    single = [_row_with(base, index, value, random) for index, values in enumerate(columns) for value in values]
     mixed = base[random.integers(len(base), size=_MIXED_ROWS)]
     drawn = np.column_stack([random.choice(values, _MIXED_ROWS) for values in columns])
     mixed = np.where(random.random(mixed.shape) < 0.5, drawn, mixed)
     rows = np.concatenate([base, np.array(single), mixed, *_at_splits(graph, base, signature)])
     yield rows, predict_or_nan(native, rows, graph.outputs)
-    for place, field in enumerate(signature.inputs[:_MAX_EDGES]):
+    for index, field in enumerate(signature.inputs[:_MAX_EDGES]):
         odd = [np.nan] if field.datatype == "BYTES" else [np.nan, np.inf, -np.inf]
-        for row in (_row_with(base, place, value, random)[None, :] for value in odd):
+        for row in (_row_with(base, index, value, random)[None, :] for value in odd):
             yield row, predict_or_nan(native, row, graph.outputs)
 
 
 def _at_splits(graph: Graph, base: Floats, signature: Signature) -> Iterator[Floats]:
-    """Rows at the edges of each forest, without numbers so large that another part would refuse them."""
+    """Yield rows at the edges of each forest, without numbers so large that another part would refuse them."""
     for forest in graph.forests.values():
         rows = clip_to_known_ranks(edge_rows(forest, base), signature)[:_MAX_AT_SPLITS]
         yield np.where(np.abs(rows) < _LARGE, rows, np.resize(base, rows.shape))
 
 
 def _edges(field: Field, jumps: Floats, seen: Floats) -> Floats:
-    """Values of a column that a model may take in its own way: each text, and numbers at and beside each jump."""
+    """Return the values of a column that may be special to a model: each category, and numbers at and next to each jump."""
     if field.datatype == "BYTES":
         ranks = np.arange(len(field.categories) + (field.unseen == "other"), dtype=np.float64)
         return ranks[:: len(ranks) // _MAX_EDGES + 1] if len(ranks) else np.array([np.nan])
@@ -132,8 +137,8 @@ def _edges(field: Field, jumps: Floats, seen: Floats) -> Floats:
     return np.concatenate([at, np.nextafter(at, -np.inf), np.nextafter(at, np.inf), [0.0, -0.0]])
 
 
-def _row_with(base: Floats, place: int, value: float, random: np.random.Generator) -> Floats:
-    """One of the rows with another value in one place."""
+def _row_with(base: Floats, index: int, value: float, random: np.random.Generator) -> Floats:
+    """Return a random row with one value replaced."""
     row: Floats = base[random.integers(len(base))].copy()
-    row[place] = value
+    row[index] = value
     return row

@@ -22,15 +22,18 @@ _ROWS = 5_000
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The model as it came with about a half, and a quarter, of its nodes, opened by engine `trees`.
+    """Return the baseline with about a half, and a quarter, of its nodes, for engine `trees`.
 
-    Raises NotApplicable for other models, where there is no row to prune by, and where hardly a node is left to cut.
+    Raises
+    ------
+    NotApplicable
+        If it is not a tree model, there are no rows to prune by, or hardly a node is left to prune.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine):
-        raise NotApplicable(f"prunes trees, and engine {variant.engine!r} does not say what its trees are")
+        raise NotApplicable(f"prunes trees, and engine {variant.engine!r} does not expose trees")
     if variant.steps:
-        raise NotApplicable("prunes the model as it came alone")
+        raise NotApplicable("applies to the baseline only")
     load_engine("trees")
     forest = engine.forest(context.read(variant))
     rows = context.sample[:: len(context.sample) // _ROWS + 1]
@@ -61,15 +64,24 @@ _UNSEEN = 1e-3  # rows that a leaf counts for which none of the sample reaches
 
 
 def prune_forest(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> list[Forest]:
-    """The forest with about these shares of its nodes, on rows float64 [n, d] that stand for those to come.
+    """Prune a forest to about these shares of its nodes.
 
-    A subtree becomes one leaf, the mean of its leaves by the rows in them, where that changes the squared answers of
-    these rows least: one limit for all trees, as in cost-complexity pruning (Breiman et al. 1984).
+    A subtree becomes one leaf, the mean of its leaves weighted by the rows in them, where that changes the squared answers
+    of these rows least. One limit holds for all trees, as in cost-complexity pruning (Breiman et al. 1984).
+
+    Parameters
+    ----------
+    forest
+        Forest to prune.
+    rows : ndarray of shape (n, d)
+        Representative rows.
+    shares
+        Shares of nodes to keep, in (0, 1).
     """
     cells = _cells(forest, rows)
     costs = [_costs(tree, _reached(tree, cells, forest.category_cast)) for tree in forest.trees]
-    every = np.concatenate([np.zeros(0), *costs])
-    return [_cut(forest, cells, costs, float(np.quantile(every, 1 - share))) for share in shares]
+    all_costs = np.concatenate([np.zeros(0), *costs])
+    return [_cut(forest, cells, costs, float(np.quantile(all_costs, 1 - share))) for share in shares]
 
 
 def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Forest:
@@ -81,7 +93,7 @@ def _cut(forest: Forest, cells: Floats, costs: list[Floats], limit: float) -> Fo
 
 
 def _cells(forest: Forest, rows: Floats) -> Floats:
-    """Rows as the forest compares them, what is missing as NaN."""
+    """Return the rows in the forest's precision, missing values as NaN."""
     with np.errstate(over="ignore"):
         cells = rows.astype(forest.input_dtype).astype(np.float64)
     cells[cells == forest.missing] = np.nan
@@ -90,29 +102,31 @@ def _cells(forest: Forest, rows: Floats) -> Floats:
     return cells
 
 
-def _reached(tree: Tree, cells: Floats, whole: str) -> Floats:
-    """How many rows end in each leaf."""
+def _reached(tree: Tree, cells: Floats, categories: str) -> Floats:
+    """Count the rows that end in each leaf."""
     node = np.full(len(cells), 0 if len(tree.feature) else ~0)
     while (inside := np.flatnonzero(node >= 0)).size:
         here = node[inside]
         value = cells[inside, tree.feature[here]]
-        left = value <= tree.threshold[here]
+        goes_left = value <= tree.threshold[here]
         for number in np.unique(here[tree.categorical[here]]):
-            asked = here == number
-            left[asked] = np.isin(_category(value[asked], whole), tree.sets[int(tree.threshold[number])])
-        left = np.where(np.isnan(value), tree.missing_left[here], left)
-        node[inside] = np.where(left, tree.left[here], tree.right[here])
+            here_now = here == number
+            goes_left[here_now] = np.isin(
+                _category(value[here_now], categories), tree.sets[int(tree.threshold[number])]
+            )
+        goes_left = np.where(np.isnan(value), tree.missing_left[here], goes_left)
+        node[inside] = np.where(goes_left, tree.left[here], tree.right[here])
     return np.maximum(np.bincount(~node, minlength=len(tree.leaf)), _UNSEEN)
 
 
-def _category(value: Floats, whole: str) -> Floats:
-    if whole == "exact":
+def _category(value: Floats, categories: str) -> Floats:
+    if categories == "exact":
         return value
-    return np.floor(value) if whole == "floored" else np.trunc(value)
+    return np.floor(value) if categories == "floored" else np.trunc(value)
 
 
 def _sums(tree: Tree, of_leaves: Floats) -> Floats:
-    """Sums over the leaves below each node, [m, ...], from the deepest nodes up: a node stands after its parent."""
+    """Sum over the leaves below each node, (m, ...), from the deepest nodes up: a node comes after its parent."""
     found = np.zeros((len(tree.feature), *of_leaves.shape[1:]))
     for level in reversed(_levels(tree)):
         for ends in (tree.left[level], tree.right[level]):
@@ -123,7 +137,7 @@ def _sums(tree: Tree, of_leaves: Floats) -> Floats:
 
 
 def _levels(tree: Tree) -> list[Ints]:
-    """The nodes of a tree by their distance from the root."""
+    """Group the nodes of a tree by their distance from the root."""
     levels = [np.zeros(1, np.int64)] if len(tree.feature) else []
     while levels and levels[-1].size:
         ends = np.concatenate([tree.left[levels[-1]], tree.right[levels[-1]]])
@@ -132,7 +146,7 @@ def _levels(tree: Tree) -> list[Ints]:
 
 
 def _costs(tree: Tree, counts: Floats) -> Floats:
-    """What the squared answers change where a node becomes a leaf; never less than for a node below it."""
+    """Return how much the squared answers change if a node becomes a leaf; never less than for a node below it."""
     of_leaves = np.column_stack([counts[:, None] * tree.leaf, counts[:, None] * tree.leaf**2, counts])
     sums, outputs = _sums(tree, of_leaves), tree.leaf.shape[1]
     mean = sums[:, :outputs] / sums[:, -1:]
@@ -146,7 +160,7 @@ def _costs(tree: Tree, counts: Floats) -> Floats:
 
 
 def _replace_subtrees(tree: Tree, counts: Floats, leaf_now: NDArray[np.bool_]) -> Tree:
-    """The tree in which these nodes are leaves; below such a node, and that is all of it, nothing is left."""
+    """Return the tree with these nodes as leaves, and the nodes below them removed."""
     if not len(tree.feature):
         return tree
     sums = _sums(tree, np.column_stack([counts[:, None] * tree.leaf, counts]))
@@ -164,20 +178,20 @@ def _replace_subtrees(tree: Tree, counts: Floats, leaf_now: NDArray[np.bool_]) -
             leaf=mean[:1],
             sets=(),
         )
-    kept = np.flatnonzero(~leaf_now)  # a kept node's parent is kept too, as costs rise towards the root
-    sides = np.stack([tree.left[kept], tree.right[kept]], axis=1)
-    ends = np.where(sides >= 0, leaf_now[np.maximum(sides, 0)], True)
-    value = np.where((sides >= 0)[..., None], mean[np.maximum(sides, 0)], tree.leaf[~np.minimum(sides, -1)])
-    place = np.cumsum(~leaf_now) - 1
-    number = np.where(ends, ~(np.cumsum(ends.ravel()).reshape(ends.shape) - 1), place[np.maximum(sides, 0)])
-    categorical = tree.categorical[kept]
-    sets = tuple(tree.sets[int(at)] for at in tree.threshold[kept][categorical])
+    inner = np.flatnonzero(~leaf_now)  # a kept node's parent is kept too, as costs rise towards the root
+    children = np.stack([tree.left[inner], tree.right[inner]], axis=1)
+    ends = np.where(children >= 0, leaf_now[np.maximum(children, 0)], True)
+    value = np.where((children >= 0)[..., None], mean[np.maximum(children, 0)], tree.leaf[~np.minimum(children, -1)])
+    new_index = np.cumsum(~leaf_now) - 1
+    number = np.where(ends, ~(np.cumsum(ends.ravel()).reshape(ends.shape) - 1), new_index[np.maximum(children, 0)])
+    categorical = tree.categorical[inner]
+    sets = tuple(tree.sets[int(at)] for at in tree.threshold[inner][categorical])
     return dataclasses.replace(
         tree,
-        feature=tree.feature[kept],
-        threshold=np.where(categorical, np.cumsum(categorical) - 1, tree.threshold[kept]),
+        feature=tree.feature[inner],
+        threshold=np.where(categorical, np.cumsum(categorical) - 1, tree.threshold[inner]),
         categorical=categorical,
-        missing_left=tree.missing_left[kept],
+        missing_left=tree.missing_left[inner],
         left=number[:, 0],
         right=number[:, 1],
         leaf=value[ends],

@@ -1,4 +1,4 @@
-"""A network's layers in int8: all of them, and as many as leave every answer where it was, found by trying each."""
+"""Quantize layers of a network to int8: all of them, and as many as keep every answer close, found by trying each."""
 
 from __future__ import annotations
 
@@ -29,18 +29,24 @@ _ENGINE = "onnxruntime"
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant with every layer in int8, and with the most that move no answer of the sample by 0.05, and by 0.01.
+    """Return the variant with every layer in int8, and with the most layers that move no answer by 0.05, and by 0.01.
 
-    Scales come from the sample (`static`) and, where no layer is a convolution, from each row as well (`by row`). Of a
-    regression the limits are shares of the span of its answers. Raises NotApplicable where it is no ONNX graph of a
-    network, or there are no rows to calibrate on; EngineError where the library cannot quantise it.
+    Scales come from the sample (`static`) and, if no layer is a convolution, from each row as well (`by row`). For a
+    regression the limits are shares of the range of its answers.
+
+    Raises
+    ------
+    NotApplicable
+        If it is not the ONNX graph of a network, or there are no rows to calibrate on.
+    EngineError
+        If ONNX Runtime cannot quantize the graph.
     """
     if variant.artifact.format != "onnx":
-        raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
+        raise NotApplicable(f"quantizes ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = context.read(variant)
     engine, net = load_engine(_ENGINE)(content, {}), load_network(content)
     rows, expected = rows_with_answers(engine, calibration_rows(context.sample, net.work))
-    judge = _Judge(rows, expected, relative=variant.task in NUMBERS)
+    comparison = _Comparison(rows, expected, relative=variant.task in NUMBERS)
     ready = calibrate_network(net, rows)
     forms: dict[str, Make] = {"static": partial(quantize_layers, ready)}
     if "Conv" not in ready.net.layers.values():
@@ -48,32 +54,32 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     return [
         _variant(variant, context.save(made, "onnx"), int8=f"{len(layers)} of {len(ready.net.layers)}", scales=form)
         for form, make in forms.items()
-        for layers, made in _quantized_graphs(tuple(ready.net.layers), make, judge).items()
+        for layers, made in _quantized_graphs(tuple(ready.net.layers), make, comparison).items()
     ]
 
 
-class _Judge:
-    """Says how far the answers of a graph are from those of the graph as it came, on the same rows."""
+class _Comparison:
+    """Measures how far the answers of a graph move from those of the original graph on the same rows."""
 
     def __init__(self, rows: Floats, expected: Floats, *, relative: bool) -> None:
         self._rows, self._expected = rows, expected
         self._scale = (float(np.ptp(expected)) if relative else 1.0) or 1.0
 
-    def moved(self, content: bytes) -> AnswerShift:
-        """The largest changes, as shares of 1 or of the span of the answers."""
+    def shift(self, content: bytes) -> AnswerShift:
+        """Return the largest changes, as shares of 1 or of the range of the answers."""
         found = load_engine(_ENGINE)(content, {}).predict(self._rows)
         return answer_shift(self._expected, found, scale=self._scale)
 
 
-def _quantized_graphs(layers: Layers, make: Make, judge: _Judge) -> dict[Layers, bytes]:
-    """The graphs that are worth a look, by their layers in int8."""
+def _quantized_graphs(layers: Layers, make: Make, comparison: _Comparison) -> dict[Layers, bytes]:
+    """Return the graphs that are worth evaluating, by their int8 layers."""
     made: dict[Layers, bytes] = {}
 
-    def moved(some: Layers) -> AnswerShift:
-        made[some] = make(some)
-        return judge.moved(made[some])
+    def moved(subset: Layers) -> AnswerShift:
+        made[subset] = make(subset)
+        return comparison.shift(made[subset])
 
-    return {some: made.get(some) or make(some) for some in select_layers(layers, moved, LIMITS)}
+    return {subset: made.get(subset) or make(subset) for subset in select_layers(layers, moved, LIMITS)}
 
 
 def _variant(variant: Variant, artifact: Artifact, **settings: Scalar) -> Variant:

@@ -1,4 +1,4 @@
-"""Probabilities set right by Platt's two numbers, offered only where they help on later rows that they did not see."""
+"""Recalibrate probabilities by Platt scaling, offered only where it helps on later rows that it was not fitted on."""
 
 from __future__ import annotations
 
@@ -27,22 +27,27 @@ _MIN_ROWS = 1_000
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The model as it came with its margin m made `slope` * m + `shift`, folded into the trees of engine `trees`.
+    """Return the baseline with its margin m replaced by `slope` * m + `shift`, folded into trees of engine `trees`.
 
-    The two numbers are fitted on the earlier half of the groups of `choose` (Platt 1999), and must lower the Brier
-    score of the later half. Raises NotApplicable where they do not, and for what is no binary model of trees.
+    Both numbers are fitted on the earlier half of the validation groups (Platt 1999), and must lower the Brier score of the
+    later half.
+
+    Raises
+    ------
+    NotApplicable
+        If they do not, or the model is not a binary forest.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine) or variant.task != "binary":
-        raise NotApplicable("shifts the margin of a binary model of trees")
+        raise NotApplicable("applies to a binary tree model")
     if variant.steps:
-        raise NotApplicable("sets the model as it came right, and no other")
+        raise NotApplicable("applies to the baseline only")
     if context.validation is None or len(context.validation.rows) < _MIN_ROWS:
-        raise NotApplicable(f"fewer than {_MIN_ROWS:,} labelled rows to set probabilities by")
+        raise NotApplicable(f"fewer than {_MIN_ROWS:,} labeled rows to fit on")
     load_engine("trees")
     forest = engine.forest(context.read(variant))
     if forest.link != "sigmoid":
-        raise NotApplicable(f"its scores are no sigmoid of a margin, but {forest.link}")
+        raise NotApplicable(f"its scores are not a sigmoid of a margin, but {forest.link}")
     slope, shift = _fit_if_helpful(
         engine(context.read(variant), {}).predict(context.validation.rows)[:, 0], context.validation
     )
@@ -51,26 +56,26 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     return [variant.remade(step, artifact, engine="trees")]
 
 
-def _fit_if_helpful(scores: Floats, lesson: LabeledData) -> tuple[float, float]:
-    """Slope and shift by the earlier groups; raises NotApplicable where they do not help on the later ones."""
-    early = lesson.groups < (lesson.groups.max() + 1) // 2
-    weights = np.ones(len(scores)) if lesson.weights is None else lesson.weights
-    if len(np.unique(lesson.labels[early])) < 2 or early.all():
+def _fit_if_helpful(scores: Floats, data: LabeledData) -> tuple[float, float]:
+    """Fit slope and shift on the earlier groups; raise NotApplicable if they do not help on the later ones."""
+    early = data.groups < (data.groups.max() + 1) // 2
+    weights = np.ones(len(scores)) if data.weights is None else data.weights
+    if len(np.unique(data.labels[early])) < 2 or early.all():
         raise NotApplicable("the earlier half of the rows has one class alone")
     margin = np.log(np.clip(scores, _TINY, 1 - _TINY)) - np.log1p(-np.clip(scores, _TINY, 1 - _TINY))
-    slope, shift = fit_platt(margin[early], lesson.labels[early], weights[early])
+    slope, shift = fit_platt(margin[early], data.labels[early], weights[early])
     later = ~early
-    before = np.average((scores[later] - lesson.labels[later]) ** 2, weights=weights[later])
-    after = np.average((sigmoid(slope * margin[later] + shift) - lesson.labels[later]) ** 2, weights=weights[later])
+    before = np.average((scores[later] - data.labels[later]) ** 2, weights=weights[later])
+    after = np.average((sigmoid(slope * margin[later] + shift) - data.labels[later]) ** 2, weights=weights[later])
     if after >= before:
         raise NotApplicable(
-            f"set by the earlier half of the rows it does not help on the later: Brier {before:.5f} becomes {after:.5f}"
+            f"fitted on the earlier half of the rows, it does not lower the Brier score of the later: {before:.5f} to {after:.5f}"
         )
     return slope, shift
 
 
 def fit_platt(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
-    """Slope and shift of the logistic regression of labels, drawn in as Platt does, on a margin [n]."""
+    """Fit the slope and shift of Platt scaling on a margin (n,), with smoothed labels."""
     design = np.column_stack([margin, np.ones(len(margin))])
     slope, shift = fit_logistic(design, platt_targets(labels), start=np.array([1.0, 0.0]), weights=weights)
     return float(slope), float(shift)

@@ -1,4 +1,4 @@
-"""Thread settings: one thread, and one for each core that affinity and the container's CPU quota leave us."""
+"""Set the number of threads: one, and one for each core that affinity and the container's CPU quota allow."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ STAGE = "execution"
 KEEPS_ANSWERS = True
 
 
-def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:  # noqa: ARG001 - what every transform is given
-    """The variant with each number of threads that it does not have already.
+def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:  # noqa: ARG001 - the signature of every transform
+    """Return the variant with each number of threads that it does not have already.
 
-    Raises NotApplicable where its engine takes no `threads`, or has no other number to take.
+    Raises
+    ------
+    NotApplicable
+        If its engine has no setting `threads`, or no other number is left.
     """
     defaults: Settings = getattr(load_engine(variant.engine), "defaults", {})
     if "threads" not in defaults:
-        raise NotApplicable(f"engine {variant.engine!r} takes no number of threads")
+        raise NotApplicable(f"engine {variant.engine!r} has no setting 'threads'")
     has = variant.settings.get("threads", defaults["threads"])
     others = sorted({1, cores()} - {has})
     if not others:

@@ -1,4 +1,4 @@
-"""A model of trees compiled for headway's own kernels, exact in what its library compares and adds."""
+"""Compile a tree model for headway's own kernels, exact in the numbers that its library compares and adds."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ KEEPS_ANSWERS = True
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant opened by engine `trees`, if no answer moves by more than 1e-6 on rows at its edges.
+    """Return the variant for engine `trees`, if no answer moves by more than 1e-6 on rows at its edges.
 
-    Raises NotApplicable where its engine tells no trees, EngineError where an answer moves, PluginError where the
-    kernels were not built.
+    Raises
+    ------
+    NotApplicable
+        If its engine does not expose trees.
+    EngineError
+        If an answer moves.
+    PluginError
+        If the kernels were not built.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine):
-        raise NotApplicable(f"compiles trees, and engine {variant.engine!r} does not say what its trees are")
+        raise NotApplicable(f"compiles tree models, and engine {variant.engine!r} does not expose trees")
     kernels = load_engine("trees")
     content = context.read(variant)
     forest = engine.forest(content)

@@ -1,4 +1,4 @@
-"""Fewer trees: the first of a boosted model, which are most of its answer, or of a forest, whose mean they are near."""
+"""Truncate a boosted model or forest to its first trees, which make up most of its answer."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """The variant cut to about 5/6, 2/3, 1/2 and 1/3 of its iterations; `trees` counts them for each output.
+    """Return the variant truncated to about 5/6, 2/3, 1/2 and 1/3 of its iterations; `trees` counts them per output.
 
-    Raises NotApplicable where it is no model of several trees, was cut before, or is too small to be cut.
+    Raises
+    ------
+    NotApplicable
+        If it is not a model of several trees, was truncated before, or is too small.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine):
-        raise NotApplicable(f"cuts models of trees, and engine {variant.engine!r} has none that it can cut")
+        raise NotApplicable(f"truncates tree models, and engine {variant.engine!r} has no trees to truncate")
     if any(step.transform in ("distil", "truncate") for step in variant.steps):
-        raise NotApplicable("it was cut before, or is a student of the size that it was taught for")
+        raise NotApplicable("it was truncated before, or is a distilled student")
     content = context.read(variant)
     rounds = engine.rounds(content)
     if not cut_sizes(rounds):
-        raise NotApplicable(f"it has {rounds} trees, too few to cut")
+        raise NotApplicable(f"it has {rounds} trees, too few to truncate")
     cuts = {trees: engine.truncate(content, trees) for trees in cut_sizes(rounds)}
     return [_cut(variant, trees, cut, context) for trees, cut in cuts.items()]
 
 
 def cut_sizes(iterations: int) -> list[int]:
-    """About 5/6, 2/3, 1/2 and 1/3 of the iterations, in numbers a person would choose.
+    """Return about 5/6, 2/3, 1/2 and 1/3 of the iterations, as round numbers.
 
     >>> cut_sizes(300), cut_sizes(500), cut_sizes(7), cut_sizes(1)
     ([250, 200, 150, 100], [420, 330, 250, 170], [6, 5, 4, 2], [])
