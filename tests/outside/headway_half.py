@@ -1,7 +1,5 @@
 """Label an echo model as optimized: the transform of the tests, installed like any package from outside."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from headway.core.errors import NotApplicable

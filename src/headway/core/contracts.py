@@ -179,7 +179,7 @@ class State(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceColumn:
-    """One named slice column: `codes` int64 [n] into `values`."""
+    """A slice column: `codes` int64 of shape (n,) index into `values`."""
 
     codes: Ints
     values: tuple[str, ...]
@@ -187,10 +187,20 @@ class SliceColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabeledData:
-    """Labelled rows of one period, in the order of time if there is one.
+    """Labeled rows of one period, in the order of time if there is one.
 
-    `rows` float64 [n, d]; `labels` float64 [n]; `groups` int64 [n] in 0..G-1; `weights` float64 [n] > 0, if not alike;
-    `slices` of these rows by their column.
+    Attributes
+    ----------
+    rows
+        float64 of shape (n, d).
+    labels
+        float64 of shape (n,).
+    groups
+        int64 of shape (n,), in 0..G-1; rows of one group are dependent.
+    weights
+        float64 of shape (n,), > 0; None if all rows count the same.
+    slices
+        Slice columns of these rows, by name.
     """
 
     rows: Floats

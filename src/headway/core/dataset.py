@@ -1,4 +1,4 @@
-"""Dataset: a table, the roles of its columns, and where it came from."""
+"""Dataset: a table, the roles of its columns, and its origin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASKED_AT = "__asked_at"
 
 
 class Roles(Record, frozen=True, kw_only=True):
-    """What each column is for; declared once, honoured by every split, interval, check and test."""
+    """Role of each column; declared once, and used by every split, interval, check and test."""
 
     target: str
     task: str = "binary"
@@ -35,7 +35,7 @@ class Roles(Record, frozen=True, kw_only=True):
 
     @property
     def not_features(self) -> frozenset[str]:
-        """Columns that a model must not read: the roles themselves and what is known only after the outcome."""
+        """Columns that a model must not read: the roles themselves, and columns known only after the outcome."""
         after = {name for name, when in self.known.items() if when == OUTCOME}
         return frozenset(
             {self.target, self.time, self.groups, self.query_id, self.sample_weight, *self.ignore, *after} - {""}
@@ -44,9 +44,9 @@ class Roles(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A polars table with its roles; `digest` is that of its content, `provenance` says who made it from what.
+    """A polars table with its roles; `digest` is that of its content, `provenance` its origin.
 
-    `tracked` is what DVC says of the files that it was read from.
+    `tracked` is what DVC records of the files that it was read from.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Drift: what a detector said of two periods, one alarm for all features together."""
+"""Drift: a detector's answer on two periods, with one alarm for all features together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was forgotten, kept as a signed proof that does not tell who was."""
+"""Erasure of rows, saved as a signed proof that does not identify the person."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from headway.core.record import Record, StoredRecord
 
 
 class Erased(Record, frozen=True, kw_only=True):
-    """What went of one place (`log/flights`, `labels/flights`, `online/schedule`): rows, and the files they were in.
+    """Rows and files erased in one location (`log/flights`, `labels/flights`, `online/schedule`).
 
-    `before` and `after` are keyed hashes over the digests of those files, so that nobody can try contents until one
-    fits; whoever holds the key can hold them beside a backup.
+    `before` and `after` are keyed hashes over the digests of those files, so that contents cannot be guessed; the holder
+    of the key can compare them with a backup.
     """
 
     place: str
@@ -23,7 +23,7 @@ class Erased(Record, frozen=True, kw_only=True):
 
 
 class Residual(Record, frozen=True, kw_only=True):
-    """A place in the store where the bytes of the key still are, how often, and why they stay."""
+    """A location in the store that still holds the bytes of the key, how often, and why."""
 
     place: str
     times: int
@@ -32,11 +32,11 @@ class Residual(Record, frozen=True, kw_only=True):
 
 
 class Erasure(Record, frozen=True, kw_only=True):
-    """Rows that were erased for one reason, by whom, and what stays.
+    """Rows that were erased for one reason, by whom, and what remains.
 
-    `subject` is a keyed hash of the key whose rows went; "" where rows older than `older_than` went. `before` is the
-    digest of the erasure before it, so that none can be taken out of their row unseen. `says` is what no program can
-    take back: what models learned, signed releases, the source, copies.
+    `subject` is a keyed hash of the key whose rows were erased; empty if rows older than `older_than` were. `before` is
+    the digest of the previous erasure, so that none can be removed unnoticed. `message` lists what no program can undo:
+    what models learned, signed releases, the source, copies.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
@@ -56,17 +56,17 @@ class Erasure(Record, frozen=True, kw_only=True):
 
     @property
     def rows(self) -> int:
-        """How many rows went, of all places."""
+        """Number of erased rows over all locations."""
         return sum(each.rows for each in self.erased)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the key itself is nowhere left in the store; parts of other keys do not count."""
+        """True if the key is nowhere left in the store; parts of other keys do not count."""
         return all(each.is_other for each in self.stays)
 
 
 class ErasureProof(StoredRecord, frozen=True, kw_only=True):
-    """The bytes of an erasure, and the publisher's signature under them."""
+    """The bytes of an erasure, with the publisher's signature."""
 
     former_kinds: ClassVar[tuple[str, ...]] = ("erasureproof",)
 

@@ -1,4 +1,4 @@
-"""Every error of headway: what happened, where, and the mend.
+"""Every error of headway: what happened, where, and a hint.
 
 HeadwayError
   ConfigError       headway.toml, an environment variable or a flag is wrong
@@ -6,8 +6,8 @@ HeadwayError
   PluginError       a plug-in is unknown, or its library is absent
   EngineError       a model cannot be opened or converted
   StoreError        state on disk cannot be read or written
-    PointerMoved    somebody else moved the pointer first
-  Refused           a check of signature, digest or pointer failed: nothing was loaded
+    PointerMoved    another process updated the pointer first
+  Refused           a signature, digest or pointer failed verification: nothing was loaded
   NotApplicable     a plug-in cannot judge this subject; a report says so, it never reads as passed
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 
 class HeadwayError(Exception):
-    """An error in three parts: what happened, where, and the mend."""
+    """An error in three parts: what happened, where, and a hint."""
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         self.what = what
@@ -50,7 +50,7 @@ class StoreError(HeadwayError):
 
 
 class PointerMoved(StoreError):
-    """The pointer is no longer where the caller saw it: another process moved it first."""
+    """The pointer is no longer where the caller saw it: another process updated it first."""
 
 
 class Refused(HeadwayError):
@@ -58,4 +58,4 @@ class Refused(HeadwayError):
 
 
 class NotApplicable(HeadwayError):
-    """A plug-in cannot judge this subject; whoever asks must say so, never count it as passed."""
+    """A plug-in cannot judge this subject; the caller must report that, and never count it as passed."""

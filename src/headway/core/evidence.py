@@ -1,4 +1,4 @@
-"""Evidence: what was measured and found, of which subject, on which data and machine."""
+"""Evidence: measurements and findings on one subject, with its data and machine."""
 
 from __future__ import annotations
 
@@ -75,13 +75,12 @@ RENAMED_CHECKS = {
 
 
 class Measurement(Record, frozen=True, kw_only=True):
-    """A number that says how sure it is.
+    """A number with its uncertainty.
 
-    `low` and `high` are the ends of the two-sided interval of `level`, clipped to `bounds`, the range that the measure
-    can have; None where it has no end, or is a fact.
-    `se` and `dof` let the judge take a one-sided bound of another level (Student t); a count or a maximum over the
-    rows at hand has no `se`: it is a fact about `n_rows` rows, and low = value = high.
-    `looks` is `fixed` (good for one planned look) or `anytime` (good for any number of looks).
+    `low` and `high` are the ends of the two-sided interval of `level`, clipped to `bounds`, the range of the measure; None
+    if it is unbounded, or a fact. `se` and `dof` allow a one-sided bound of another level (Student t). A count or maximum
+    over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `looks` is `fixed` (valid for
+    one planned evaluation) or `anytime` (valid for any number of evaluations).
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {
@@ -106,10 +105,10 @@ class Measurement(Record, frozen=True, kw_only=True):
 
 
 class Finding(Record, frozen=True, kw_only=True):
-    """Result of a check: the measured value, its limit, and a hint on what to do.
+    """A check's finding: the measured value, the limit, and a hint.
 
-    `severity` is `stop` (do not continue), `warn` (needs a person), `note` (information) or `undecided` (the check could
-    not judge). If a plug-in could not run, `plugin` is its name and `reason` says why.
+    Severity: `stop` forbids to continue, `warn` asks for a person, `note` informs, `undecided` means that the check could
+    not judge.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint"}
@@ -129,7 +128,7 @@ class Finding(Record, frozen=True, kw_only=True):
 
 
 class Machine(Record, frozen=True, kw_only=True):
-    """The machine a measurement was made on."""
+    """The machine that a measurement was made on."""
 
     cpu: str
     cores: int
@@ -152,7 +151,7 @@ class Evidence(StoredRecord, frozen=True, kw_only=True):
     at: str = ""
 
     def find(self, name: str, slice: str = "") -> Measurement | None:
-        """The measurement of that name and slice, or None where there is none."""
+        """Return the measurement of that name and slice, or None."""
         name = current_measure(name)
         same = (each for each in self.measurements if each.name == name and each.slice == slice)
         return next(same, None)

@@ -1,4 +1,4 @@
-"""Labels looked after: what is suspected, what annotators agree on, and what somebody set right."""
+"""Label quality: suspected errors, agreement of annotators, corrections and delays."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from headway.core.record import Record, StoredRecord
 
 
 class Correction(StoredRecord, frozen=True, kw_only=True):
-    """A label that somebody set right: of the rows of the source with this content (a digest), from old to new.
+    """A corrected label, from old to new, for the rows of the source with this content (a digest).
 
-    Labels are as the opened table has them: numbers of classes, or of a regression. `place` is the row's number, from
-    1, when it was corrected: for people, rows are known by their content.
+    Labels are coded as in the opened table: class codes, or numbers of a regression. `place` is the row's number from 1
+    at the time of the correction, for people; rows are identified by their content.
     """
 
     row: str
@@ -26,7 +26,7 @@ class Correction(StoredRecord, frozen=True, kw_only=True):
 
 
 class Suspect(Record, frozen=True, kw_only=True):
-    """A row, numbered from 1 in the opened table, whose label may be wrong: with which chance, and what is likelier."""
+    """A row, numbered from 1 in the opened table, whose label may be wrong, with the probability and a likelier label."""
 
     row: int
     given: str
@@ -36,9 +36,9 @@ class Suspect(Record, frozen=True, kw_only=True):
 
 
 class Suspects(StoredRecord, frozen=True, kw_only=True):
-    """Labels that may be wrong in one dataset, the likeliest first, and how many there are in all and by class.
+    """Labels of one dataset that may be wrong, the likeliest first, with their estimated number in total and by class.
 
-    `turned` has for each class the shares of its rows that are labelled as each class.
+    `turned` holds, for each class, the shares of its rows that are labeled as each class.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Suspects(StoredRecord, frozen=True, kw_only=True):
 
 
 class Agreement(StoredRecord, frozen=True, kw_only=True):
-    """How far annotators agree beyond chance, each measure with its interval; `source` says whose labels."""
+    """Agreement of annotators beyond chance, each measure with its interval; `source` names the labels."""
 
     name: str
     source: str
@@ -61,12 +61,12 @@ class Agreement(StoredRecord, frozen=True, kw_only=True):
     at: str = ""
 
     def find(self, name: str) -> Measurement | None:
-        """The measurement of that name over all annotators, or None."""
+        """Return the measurement of that name over all annotators, or None."""
         return next((each for each in self.measurements if each.name == name and not each.slice), None)
 
 
 class LabelRequest(Record, frozen=True, kw_only=True):
-    """A request whose label would teach most: its key, when it came, and how torn the model is, in [0, 1]."""
+    """A request whose label would be most informative: its key, its time, and the model's uncertainty in [0, 1]."""
 
     key: str
     at_us: int
@@ -74,10 +74,10 @@ class LabelRequest(Record, frozen=True, kw_only=True):
 
 
 class Delays(Record, frozen=True, kw_only=True):
-    """How long labels take: of how many requests how many have one, the delay by which shares of them had come.
+    """Delays of labels: how many requests have one, and quantiles of the delay.
 
-    A quantile that was not reached yet is the largest number there is. `late` is the share of requests without a label
-    when it was declared to be there; None where nothing is declared, or none is old enough.
+    A quantile that was not reached yet is the largest float. `late` is the share of requests without a label after the
+    declared delay; None if none is declared, or no request is old enough.
     """
 
     n_requests: int
@@ -97,7 +97,7 @@ def _no_delays() -> Delays | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labeling:
-    """What is known of how labels came about: the last agreement that was measured, and their delays."""
+    """What is known about the labels: the last measured agreement, and their delays."""
 
     agreement: Callable[[], Agreement | None] = _no_agreement
     delays: Callable[[], Delays | None] = _no_delays

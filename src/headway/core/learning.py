@@ -1,4 +1,4 @@
-"""A learning curve: what a model erred after each of some rounds of its training, and what that bears out."""
+"""Learning curve: a model's error after some rounds of its training, and what it shows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CurveAnswer = Literal["flat", "learning", "memorises", "worsens", "undecided", "
 
 
 class Round(Record, frozen=True, kw_only=True):
-    """One look: measures on rows held out and on rows learned from, `seconds` after training began (None: not timed).
+    """One round: measures on held-out and on training rows, `seconds` after training began (None: not timed).
 
-    `ahead` and `learned_ahead` are the error of this round less that of the last, paired by group: above 0, training
-    went on to better.
+    `ahead` and `learned_ahead` are the error of this round minus that of the last, paired by group: above 0, training
+    still improved the model.
     """
 
     number: int
@@ -25,15 +25,15 @@ class Round(Record, frozen=True, kw_only=True):
     seconds: float | None = None
 
     def error(self, name: str, *, learned: bool = False) -> Measurement | None:
-        """The measure of that name, on rows held out or on rows learned from."""
+        """Return the measure of that name, on held-out or on training rows, or None."""
         return next((each for each in (self.learned if learned else self.held_out) if each.name == name), None)
 
 
 class Reading(Record, frozen=True, kw_only=True):
-    """What the intervals of a curve bear out, all of them at once in 95 % of cases.
+    """What the intervals of a curve show, all of them together at a level of 95 %.
 
-    `since` is the round it is true from; `low` and `high` hold by how much the error then changed until the last round
-    (above 0: it grew). `why` says why nothing was drawn.
+    It is true from round `since` on; `low` and `high` bound the change of the error from there to the last round (above 0:
+    it grew). `why` is the reason if there is no answer.
     """
 
     answer: CurveAnswer
@@ -44,9 +44,9 @@ class Reading(Record, frozen=True, kw_only=True):
 
 
 class LearningCurve(StoredRecord, frozen=True, kw_only=True):
-    """The looks at one training, oldest first, with digests of the rows held out and learned from, and of the recipe.
+    """The rounds of one training, oldest first, with digests of the held-out and training rows, and of the recipe.
 
-    `error` names the measure that is read. `spent` are the seconds that the looks took, which `seconds` leaves out.
+    `error` names the measure that is read. `spent` is the time of the evaluations in seconds, which `seconds` excludes.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("learningcurve",)

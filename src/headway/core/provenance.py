@@ -1,4 +1,4 @@
-"""Provenance: which data a period was, by its content, and who made it from what; and how two versions differ."""
+"""Provenance: the version of data of a period, its origin, and differences between versions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from headway.core.record import FormerValues, Record, StoredRecord
 
 
 class ColumnPrint(Record, frozen=True, kw_only=True):
-    """A column by its content: its kind, the sum of its cells in hex, and what tells whether its values moved.
+    """Fingerprint of a column: its type, the sum of its cell hashes in hex, and a summary of its distribution.
 
-    `knots` are the values of a number or a time at equal shares of the rows, of a sample of them; `shares` those of the
-    rows whose text falls into each of some buckets, so that no text is kept.
+    `knots` are quantiles of a number or time at equal shares of a sample of the rows; `shares` are those of the rows in
+    each of some hash buckets, so that no string is stored.
     """
 
     kind: str
@@ -24,17 +24,17 @@ class ColumnPrint(Record, frozen=True, kw_only=True):
 
 
 class Ingredient(Record, frozen=True, kw_only=True):
-    """What something was made from: a file, folder or URL, and its digest (`md5:...`) where one was recorded."""
+    """An input: a file, folder or URL, and its digest (`md5:...`) if one was recorded."""
 
     name: str
     digest: str = ""
 
 
 class Tracked(Record, frozen=True, kw_only=True):
-    """A file or folder of data as DVC recorded it, in which file (`record`), and by which command it was made of what.
+    """A file or folder of data as DVC recorded it in the file `record`, with the command and inputs that made it.
 
-    `digest` is `md5:...`, of a folder that of the list of its files (`.dir`); empty where DVC has recorded none.
-    `unlike` says how what is on disk differs from it, `gone` that it is not there; `unread` why nothing is known.
+    `digest` is `md5:...`, for a folder that of the list of its files (`.dir`); empty if DVC has recorded none. `unlike`
+    describes how the data on disk differ, `gone` is True if they are absent; `unread` is the reason if nothing is known.
     """
 
     path: str
@@ -50,7 +50,7 @@ class Tracked(Record, frozen=True, kw_only=True):
     unread: str = ""
 
     def __str__(self) -> str:
-        """In a line: `flights.csv is md5:6887... by flights.csv.dvc`."""
+        """Return one line: `flights.csv is md5:6887... by flights.csv.dvc`."""
         if self.unread:
             return f"{self.record} was not read: {self.unread}"
         stage = f", made by its stage {self.stage}" if self.stage else ""
@@ -59,11 +59,10 @@ class Tracked(Record, frozen=True, kw_only=True):
 
 
 class Provenance(StoredRecord, frozen=True, kw_only=True):
-    """Which data the rows of a period were: their digest, a fingerprint by column, and where they came from.
+    """The version of data of a period: its digest, a fingerprint by column, and its origin.
 
-    `rows` is the blob of the fingerprints of rows (uint64, little endian); `form` counts how fingerprints were taken.
-    `facts` says source, query, what became of personal data, who made it from what, and by which code; `tracked` what
-    DVC says of its files.
+    `rows` is the blob of the row fingerprints (uint64, little endian); `form` is the version of the fingerprint. `facts`
+    gives source, query, handling of personal data, origin and code; `tracked` the DVC records of its files.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"choose": "validation"}}
@@ -80,7 +79,7 @@ class Provenance(StoredRecord, frozen=True, kw_only=True):
 
 
 class LineageDelivery(StoredRecord, frozen=True, kw_only=True):
-    """Events of lineage that a receiver took, by their digests, and how many were `left`; `failed` says why."""
+    """Lineage events that a receiver accepted, by digest, and how many were `left`; `failed` says why."""
 
     former_kinds: ClassVar[tuple[str, ...]] = ("sent",)
 
@@ -92,10 +91,10 @@ class LineageDelivery(StoredRecord, frozen=True, kw_only=True):
 
 
 class ColumnChange(Record, frozen=True, kw_only=True):
-    """A column that is not as it was.
+    """A column that changed.
 
-    `moved` is the largest distance of the shares of rows below a value, or of texts in a bucket, in [0, 1], and
-    `chance` what one draw of as many rows and another differ by in one of a hundred; None where nothing compares.
+    `moved` is the largest difference between cumulative shares, or shares of a hash bucket, in [0, 1]; `chance` is the
+    99th percentile of it for two samples of that size. Both are None if the columns cannot be compared.
     """
 
     name: str
@@ -106,9 +105,9 @@ class ColumnChange(Record, frozen=True, kw_only=True):
 
 
 class Difference(Record, frozen=True, kw_only=True):
-    """What became of one version of data: columns that changed, rows that came and went (a row that changed did both).
+    """Difference of two versions of data: changed columns, added and removed rows (a changed row counts as both).
 
-    Rows are compared in the columns that both have; they are None where only fingerprints of other columns are left.
+    Rows are compared in the columns that both versions have; None if only fingerprints of other columns are left.
     """
 
     before: str

@@ -1,4 +1,4 @@
-"""Release: what is shipped as one, and the moves of the pointers that say what is live."""
+"""Release: what is shipped as one unit, and the updates of the pointers that say what is live."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from headway.core.verdict import Verdict
 
 
 class SelfTest(Record, frozen=True, kw_only=True):
-    """Rows with the answers they had when the release was made; a server answers them before it takes traffic.
+    """Rows with the answers they had when the release was made; a server checks them before it takes traffic.
 
-    None stands for a missing value, and for an answer that is no number.
+    None stands for a missing value, and for an answer that is NaN.
     """
 
     rows: tuple[tuple[float | None, ...], ...]
@@ -26,7 +26,7 @@ class SelfTest(Record, frozen=True, kw_only=True):
 
 
 class FeatureView(Record, frozen=True, kw_only=True):
-    """Columns that a release does not take from the request but looks up by its key, in an online table."""
+    """Columns that a server looks up in an online table by the request's key."""
 
     name: str
     table: str
@@ -34,7 +34,7 @@ class FeatureView(Record, frozen=True, kw_only=True):
 
 
 class Bounds(Record, frozen=True, kw_only=True):
-    """What one column was: the range of its numbers, or its texts; the share of rows without it, if that may be."""
+    """Range of one column: the range of its numbers, or its categories; the share of missing values, if these are allowed."""
 
     name: str
     lowest: float | None = None
@@ -45,9 +45,9 @@ class Bounds(Record, frozen=True, kw_only=True):
 
 
 class Contract(StoredRecord, frozen=True, kw_only=True):
-    """What a model's columns were in the `n_rows` that it was made on; without columns nothing is checked.
+    """Ranges of a model's columns in the `n_rows` that it was made on; without columns nothing is checked.
 
-    A number is inside up to `margin` times the range beyond what was seen.
+    A number is valid up to `margin` times the range beyond the observed values.
     """
 
     columns: tuple[Bounds, ...] = ()

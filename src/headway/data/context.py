@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """From the URL of a database and a query, a table; the plug-in's name is the scheme of its URLs (`sqlite:`)."""
+    """Read a table from a database URL and a query; the plug-in's name is the scheme of its URLs (`sqlite:`)."""
 
     def __call__(self, url: str, query: str, *, folder: Path) -> polars.DataFrame:
-        """The rows that the query gives; a relative path in the URL starts in `folder`, and nothing is written.
+        """Return the rows of the query; a relative path in the URL starts in `folder`, and nothing is written.
 
-        Raises DataError, with the mend, where the database cannot be opened or refuses the query; who asked hides the
-        password of the URL in it.
+        Raises DataError with a hint if the database cannot be opened or rejects the query; the caller hides the password of
+        the URL.
         """
         ...
 
@@ -39,12 +39,23 @@ def _no_table() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
-    """What a check looks at: a dataset, and what is known about it beside its rows.
+    """What a check works with.
 
-    `periods` are its train, validation, test and live, none where it is not cut. `requests` gives the rows that servers
-    were asked, a column a feature, and when by ASKED_AT; None where nobody asked them yet. `config` is that of the
-    project. `detector` tells whether two windows of rows come from one world, where anybody gave one.
-    `labelling` says how its labels came about.
+    Attributes
+    ----------
+    dataset
+        The table with its roles.
+    periods
+        Its train, validation, test and live; empty if it is not split.
+    requests
+        Function that returns the requests of servers, one column per feature, with their time in ASKED_AT; None if there
+        were none.
+    config
+        Configuration of the project.
+    detector
+        Drift detector for two windows of rows, if there is one.
+    labeling
+        Agreement and delays of the labels.
     """
 
     dataset: Dataset
@@ -56,18 +67,24 @@ class CheckContext:
 
 
 class Check(Protocol):
-    """From a survey of data, what is wrong with them; raises NotApplicable where it cannot judge."""
+    """Find problems in data."""
 
     def __call__(self, survey: CheckContext) -> Sequence[Finding]:
-        """Findings of its own code, none if all is well; it changes nothing."""
+        """Return findings of the check's code, none if all is well; change nothing.
+
+        Raises
+        ------
+        NotApplicable
+            If the check cannot judge this dataset.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The rows of one period: float64 [n, d], missing as NaN, texts as category ranks; `groups` int64 [n].
+    """Rows of one period: float64 of shape (n, d), missing as NaN, categories as ranks; `groups` int64 of shape (n,).
 
-    Rows of one group share fate; groups are numbered in order of time, as days are since some day.
+    Rows of one group are dependent; groups are numbered in the order of time, such as days since some day.
     """
 
     rows: Floats
@@ -76,11 +93,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Two periods side by side, their columns as the signature says.
+    """Two periods to compare, with the columns of the signature.
 
-    `run` counts neighbouring groups that a detector moves as one, since they lean on each other, and over which a
-    pattern repeats: 7 for days. It is 1 where chance decided which group belongs to which window. `alpha` is the chance
-    of an alarm that a detector may take where nothing changed.
+    `run` is the number of neighboring groups that a detector permutes together, because they are dependent and patterns
+    repeat: 7 for days, 1 if groups were assigned at random. `alpha` is the allowed false-alarm rate.
     """
 
     before: Window
@@ -91,10 +107,16 @@ class Windows:
 
 
 class Detector(Protocol):
-    """From two windows, whether their inputs come from one world; raises NotApplicable where it cannot judge."""
+    """Test whether the inputs of two windows have the same distribution."""
 
     def __call__(self, windows: Windows) -> Drift:
-        """One alarm for all features, and each feature's part in it; equal windows give equal answers."""
+        """Return one alarm for all features, and the share of each; equal windows give equal answers.
+
+        Raises
+        ------
+        NotApplicable
+            If the detector cannot judge these windows.
+        """
         ...
 
 

@@ -24,14 +24,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A variant beside the model as it came, both opened, with their answers on the same labelled rows.
+    """A variant compared with the baseline, both opened, with their answers on the same labeled rows.
 
-    `rows` float64 [n, d]; `labels` float64 [n]; `scores` and `reference_scores` float64 [n, k]; `groups` int64 [n] in
-    0..G-1, rows of one group share fate; `threshold` turns a score into a decision (score >= threshold), and `costs`
-    are those of a false alarm and of a miss. `weights` float64 [n] > 0 say how much each row counts, if not alike.
-    `sensitive_features` are the slice columns whose values are groups of people. `unseen` bool [n] says which rows hold a text that
-    the model never saw, which it may read as a missing value. `price` is that of the machine that answers. `query_ids`
-    int64 [n] are those that a ranking puts in order.
+    Attributes
+    ----------
+    rows
+        float64 of shape (n, d).
+    labels
+        float64 of shape (n,).
+    scores, reference_scores
+        Answers of the variant and of the baseline, float64 of shape (n, k).
+    groups
+        int64 of shape (n,), in 0..G-1; rows of one group are dependent.
+    threshold
+        A score of at least this value is a decision for the positive class.
+    costs
+        Costs of a false positive and of a false negative.
+    weights
+        float64 of shape (n,), > 0; None if all rows count the same.
+    sensitive_features
+        Slice columns whose values are groups of people.
+    unseen
+        bool of shape (n,): rows with a category that the model never saw and may read as missing.
+    price
+        Cost of the serving machine.
+    query_ids
+        int64 of shape (n,): the lists that a ranking puts in order.
     """
 
     variant: Variant
@@ -53,28 +71,46 @@ class Comparison:
 
 
 MetricResults = Sequence[Measurement | NotApplicable]
-"""What a probe or an audit measured; of what it could not, a NotApplicable that says why, with the mend."""
+"""Results of a metric or an audit; a NotApplicable gives the reason and a hint for what it could not measure."""
 
 
 class Metric(Protocol):
-    """From a subject, measurements; raises NotApplicable where the measure has no meaning for it."""
+    """Measure a variant against its baseline."""
 
     def __call__(self, subject: Comparison) -> MetricResults:
-        """Measurements, each with its interval or its count."""
+        """Return measurements, each with its interval or its count.
+
+        Raises
+        ------
+        NotApplicable
+            If the metric has no meaning for this comparison.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditContext:
-    """What an audit works with beside its subject: how long it may take, and what the model is made from.
+    """What an audit works with besides its comparison: a time budget, and how the model is made.
 
-    `learn` trains the model as it came anew on the columns named, with a seed, and gives it opened over those columns
-    in their order; None where nobody knows how it is made, or it takes no seed. `weigh` trains it, with a seed, on all
-    columns of the subject, and on classes that count alike if that is asked. `months` are those of the rows, where
-    rows have a time. `together` are features that belong together: what is done to one is done to all. `origin` is the
-    model as it came, and `bench` what transforms made the subject of it with, where that is known. `calibrator` and
-    `views` are those of what is to be released. `serve` gives a server of a variant, None where nobody knows how it is
-    served; it is asked `rate_per_s` times a second. `attack` says what of a row an attacker may change.
+    Attributes
+    ----------
+    learn
+        Retrains the baseline on the named columns with a seed, and returns it opened over those columns in their order;
+        None if that is not possible.
+    weigh
+        Retrains it with a seed on all columns, with balanced classes if the first argument is True.
+    months
+        Months of the rows, if rows have a time.
+    together
+        Features that are changed together.
+    origin
+        The baseline, and `bench` the context that transforms made the variant with, if known.
+    calibrator, views
+        Those of what is to be released.
+    serve
+        Starts a server of a variant; it gets `rate_per_s` requests per second.
+    attack
+        What an attacker may change in a row.
     """
 
     blobs: Blobs
@@ -94,10 +130,16 @@ class AuditContext:
 
 
 class Audit(Protocol):
-    """A probe that takes its time: asked of what is to be released, and not of every variant of a search."""
+    """A metric that takes long: computed for what is to be released, not for every variant of a search."""
 
     def __call__(self, subject: Comparison, context: AuditContext) -> MetricResults:
-        """Measurements, each with its interval or its count; raises NotApplicable where there can be none."""
+        """Return measurements, each with its interval or its count.
+
+        Raises
+        ------
+        NotApplicable
+            If there can be none.
+        """
         ...
 
 
