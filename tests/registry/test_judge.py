@@ -163,7 +163,7 @@ def test_missing_evidence_is_undecided_and_says_which_probe_did_not_run():
     verdict = judge(evidence(seen(), findings=(finding,)), policy(at_most(), at_most("ece", 0.05)))
     assert verdict.answer == "undecided"
     assert verdict.rule_results[1].message == (
-        "ece was not measured, so nothing is known of it (probe 'calibration' did not run: no labels)"
+        "ece was not measured, so it cannot be judged (probe 'calibration' did not run: no labels)"
     )
 
 
@@ -270,7 +270,7 @@ def test_no_supported_slice_or_none_at_all_is_undecided():
     none_big = slices(seen(rows=10, slice="a"))
     assert (none_big.answer, none_big.measurement) == ("undecided", None)
     assert none_big.message == "none of 1 slices can be judged: 1 have less than 1,000 rows or 20 groups"
-    assert slices(seen()).message == "brier.drop by slice was not measured, so nothing is known of it"
+    assert slices(seen()).message == "brier.drop by slice was not measured, so it cannot be judged"
 
 
 def test_the_undecided_slice_that_needs_most_is_named():

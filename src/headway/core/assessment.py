@@ -110,14 +110,14 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
 
     def count(self, severity: str) -> int:
         """Return how many findings have a severity; checks that could not judge are counted by `unjudged`."""
-        return sum(each.severity == severity for each in self.judged)
+        return sum(finding.severity == severity for finding in self.judged)
 
     @property
     def judged(self) -> tuple[Finding, ...]:
         """The findings of checks that judged."""
-        return tuple(each for each in self.findings if each.code != UNJUDGED)
+        return tuple(finding for finding in self.findings if finding.code != UNJUDGED)
 
     @property
     def unjudged(self) -> tuple[CheckRun, ...]:
         """The checks that could not judge, and why."""
-        return tuple(each for each in self.looked if each.unjudged)
+        return tuple(finding for finding in self.looked if finding.unjudged)

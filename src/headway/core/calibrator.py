@@ -30,8 +30,8 @@ class Calibrator(Record, frozen=True, kw_only=True):
             raise ValueError("a calibrator's `up` and `down` must be at least 0")
         if len(self.values) not in ({len(self.knots), 2 * len(self.knots) + 1} if self.knots else {0}):
             raise ValueError(f"a calibrator of {len(self.knots)} knots has {len(self.values)} values")
-        for each in (self.knots, self.values):
-            if list(each) != sorted(each) or not all(0 <= value <= 1 for value in each):
+        for numbers in (self.knots, self.values):
+            if list(numbers) != sorted(numbers) or not all(0 <= value <= 1 for value in numbers):
                 raise ValueError("a calibrator's `knots` and `values` must ascend in [0, 1]")
 
     def __bool__(self) -> bool:

@@ -57,12 +57,12 @@ class Erasure(Record, frozen=True, kw_only=True):
     @property
     def rows(self) -> int:
         """Number of erased rows over all locations."""
-        return sum(each.rows for each in self.erased)
+        return sum(part.rows for part in self.erased)
 
     @property
     def is_whole(self) -> bool:
         """True if the key is nowhere left in the store; parts of other keys do not count."""
-        return all(each.is_other for each in self.stays)
+        return all(part.is_other for part in self.stays)
 
 
 class ErasureProof(StoredRecord, frozen=True, kw_only=True):

@@ -153,5 +153,7 @@ class Evidence(StoredRecord, frozen=True, kw_only=True):
     def find(self, name: str, slice: str = "") -> Measurement | None:
         """Return the measurement of that name and slice, or None."""
         name = current_measure(name)
-        same = (each for each in self.measurements if each.name == name and each.slice == slice)
+        same = (
+            measurement for measurement in self.measurements if measurement.name == name and measurement.slice == slice
+        )
         return next(same, None)

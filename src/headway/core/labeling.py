@@ -62,7 +62,10 @@ class Agreement(StoredRecord, frozen=True, kw_only=True):
 
     def find(self, name: str) -> Measurement | None:
         """Return the measurement of that name over all annotators, or None."""
-        return next((each for each in self.measurements if each.name == name and not each.slice), None)
+        return next(
+            (measurement for measurement in self.measurements if measurement.name == name and not measurement.slice),
+            None,
+        )
 
 
 class LabelRequest(Record, frozen=True, kw_only=True):

@@ -26,7 +26,10 @@ class Round(Record, frozen=True, kw_only=True):
 
     def error(self, name: str, *, learned: bool = False) -> Measurement | None:
         """Return the measure of that name, on held-out or on training rows, or None."""
-        return next((each for each in (self.learned if learned else self.held_out) if each.name == name), None)
+        return next(
+            (measurement for measurement in (self.learned if learned else self.held_out) if measurement.name == name),
+            None,
+        )
 
 
 class Reading(Record, frozen=True, kw_only=True):

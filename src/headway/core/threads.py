@@ -46,7 +46,7 @@ def _groups(root: Path) -> Iterator[Path]:
         if number == "0" or "cpu" in controllers.split(","):
             top = root / "sys/fs/cgroup" / ("" if number == "0" else "cpu")
             own = PurePosixPath(path.strip("/"))
-            yield from (top / each for each in (own, *own.parents))
+            yield from (top / folder for folder in (own, *own.parents))
 
 
 def _quota(folder: Path) -> float | None:

@@ -79,9 +79,9 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
 
     def reply(self, question: Question) -> MonitoringAnswer | None:
         """Return the answer to a question, or None if it was not tested."""
-        return next((each for each in self.answers if each.question == question), None)
+        return next((item for item in self.answers if item.question == question), None)
 
     def find(self, name: str) -> Measurement | None:
         """Return the measurement of that name over all rows, or None."""
         every = (*self.quality, *self.change, *self.estimated)
-        return next((each for each in every if each.name == name and not each.slice), None)
+        return next((item for item in every if item.name == name and not item.slice), None)

@@ -94,7 +94,7 @@ def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float)
     if rule.measure.startswith(SLICES):
         return _on_slices(rule, limit, evidence, policy)
     measurement = evidence.find(rule.measure)
-    if measurement is None and any(each.name == rule.measure for each in evidence.measurements):
+    if measurement is None and any(found.name == rule.measure for found in evidence.measurements):
         return _on_slices(rule, limit, evidence, policy)
     if measurement is None:
         return RuleResult(rule=rule, answer="undecided", message=missing(rule.measure, evidence))
@@ -120,17 +120,17 @@ def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySecti
     Measures that exist only for parts, such as gaps between sensitive groups, are judged in the same way.
     """
     name = rule.measure.removeprefix(SLICES)
-    found = [each for each in evidence.measurements if each.name == name and each.slice]
-    judged = [each for each in found if each.n_rows >= policy.slice_rows and each.n_groups >= policy.slice_groups]
+    found = [part for part in evidence.measurements if part.name == name and part.slice]
+    judged = [part for part in found if part.n_rows >= policy.slice_rows and part.n_groups >= policy.slice_groups]
     if not found:
         return RuleResult(rule=rule, answer="undecided", message=missing(f"{name} by slice", evidence))
     small = f"{len(found) - len(judged)} have less than {policy.slice_rows:,} rows or {policy.slice_groups} groups"
     if not judged:
         return RuleResult(rule=rule, answer="undecided", message=f"none of {len(found)} slices can be judged: {small}")
     shared = Limit(value=limit.value, sign=limit.sign, alpha=limit.alpha / len(judged))
-    weighed = [compare_with_limit(each, shared, fewest_groups=policy.slice_groups) for each in judged]
-    answer = _together([each.answer for each in weighed])
-    worst = max((each for each in weighed if each.answer == answer), key=lambda each: _harm(each, limit))
+    weighed = [compare_with_limit(part, shared, fewest_groups=policy.slice_groups) for part in judged]
+    answer = _together([result.answer for result in weighed])
+    worst = max((result for result in weighed if result.answer == answer), key=lambda result: _harm(result, limit))
     message = f"the worst of {len(judged)} slices: {sentence(worst, rule)}"
     return _written(rule, worst, message if len(found) == len(judged) else f"{message} (not judged: {small})")
 

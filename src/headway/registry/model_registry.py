@@ -109,7 +109,7 @@ class ModelRegistry:
             this release.
         """
         self._open(_parse(address)[0], release)
-        before = [each.move for each in self._links(address) if each.address == address]
+        before = [entry.move for entry in self._links(address) if entry.address == address]
         _expect_reason(reason, release, before)
         last = before[-1].number if before else 0
         return self._move(address, release, reason, number=(last if after is None else after) + 1, deal=deal)
@@ -119,7 +119,7 @@ class ModelRegistry:
 
         No verdict is needed: taking a release out of traffic is always allowed.
         """
-        links = [each for each in self._links(address) if each.address == address]
+        links = [entry for entry in self._links(address) if entry.address == address]
         if not links or not links[-1].move.release:
             return None
         return self._move(address, "", UpdateReason(who=who, why=why), number=links[-1].move.number + 1)
@@ -129,7 +129,7 @@ class ModelRegistry:
 
         Raises StoreError if there is no other.
         """
-        had = [each.move.release for each in self._links(address) if each.address == address]
+        had = [entry.move.release for entry in self._links(address) if entry.address == address]
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
         if before is None:
             raise StoreError(f"{address} had no other release to go back to", hint="headway history")
@@ -171,7 +171,7 @@ class ModelRegistry:
         met = seen.recall(self._seen)
         links = chain.audit(self.state.moves(), self._trusted())
         seen.expect(met, links, file=self._seen)
-        moves = (each.move for each in links)
+        moves = (entry.move for entry in links)
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
 
     def live_at(self, address: str, time: datetime) -> PointerUpdate | None:
@@ -193,7 +193,7 @@ class ModelRegistry:
         name, _ = _parse(address)
         move = self.head(address)
         if move is None:
-            known = ", ".join(sorted({each.address for each in chain.link(self.state.moves())}))
+            known = ", ".join(sorted({entry.address for entry in chain.link(self.state.moves())}))
             raise StoreError(f"no pointer {address}", where=f"known: {known or 'none'}", hint="headway release")
         if not move.release:
             raise StoreError(
@@ -217,12 +217,12 @@ class ModelRegistry:
 
     def _append(self, move: PointerUpdate, publisher: Publisher) -> PointerUpdate:
         """Append an update to the chain, again if another pointer was updated in between; then remember it."""
-        kept = False
-        while not kept:
+        appended = False
+        while not appended:
             end = self.state.last()
             move = replace(move, previous=digest_of(end.content) if end else "")
             signed = publisher.sign(record.write(move))
-            kept = self.state.append(signed)
+            appended = self.state.append(signed)
         met = seen.LastSeen(number=move.number, digest=digest_of(signed.content))
         seen.remember(self._seen, f"{move.name}@{move.pointer}", met)
         return move
@@ -239,11 +239,11 @@ class ModelRegistry:
     def _find(self, name: str, prefix: str) -> str:
         """Return the digest of the one release of a name that begins with `prefix`."""
         there = sorted(path.name for path in (self.folder / name).glob("[0-9a-f]*"))
-        found = [each for each in there if each.startswith(prefix)]
+        found = [entry for entry in there if entry.startswith(prefix)]
         if len(found) != 1:
             raise StoreError(
                 f"{len(found)} releases of {name} begin with {prefix}",
-                where=f"known: {', '.join(each[:16] for each in there) or 'none'}",
+                where=f"known: {', '.join(entry[:16] for entry in there) or 'none'}",
             )
         return f"sha256:{found[0]}"
 

@@ -46,7 +46,7 @@ def expect(met: Mapping[str, LastSeen], links: Sequence[ChainEntry], *, file: Pa
 
     Read `met` before the chain: a publisher saves an update first and remembers it afterwards.
     """
-    digests = {(each.address, each.move.number): each.digest for each in links}
+    digests = {(entry.address, entry.move.number): entry.digest for entry in links}
     for address, one in met.items():
         digest = digests.get((address, one.number))
         if digest != one.digest:

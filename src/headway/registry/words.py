@@ -23,7 +23,7 @@ def missing(name: str, evidence: Evidence) -> str:
     silent = [finding.message for finding in evidence.findings if finding.severity == "undecided"]
     of_it = [message for message in silent if f"'{name.partition('.')[0]}'" in message]
     reasons = "; ".join(of_it or silent)
-    return f"{name} was not measured, so nothing is known of it" + (f" ({reasons})" if reasons else "")
+    return f"{name} was not measured, so it cannot be judged" + (f" ({reasons})" if reasons else "")
 
 
 def _seen(measurement: Measurement) -> str:
@@ -43,11 +43,11 @@ def _judged(weighed: LimitResult, rule: Rule) -> str:
     limit = f"the limit of {rule.at_most if rule.at_most is not None else rule.at_least:g}"
     if weighed.best is None or weighed.worst is None:
         return f"{_no_interval(weighed)}, so {limit} cannot be judged"
-    word, least = ("at most", "at least") if rule.at_most is not None else ("at least", "at most")
+    word, opposite = ("at most", "at least") if rule.at_most is not None else ("at least", "at most")
     if weighed.answer == "pass":
         return f"{word} {weighed.worst:.4g}, within {limit}"
     if weighed.answer == "fail":
-        return f"{least} {weighed.best:.4g}, outside {limit}"
+        return f"{opposite} {weighed.best:.4g}, outside {limit}"
     return f"it may be {weighed.worst:.4g}, outside {limit}; {_needs(weighed)}"
 
 

@@ -45,7 +45,7 @@ def harmed(subject: Comparison, *, rows: int, groups: int) -> tuple[Comparison, 
     sizes = {(column, code): count for column, code, count in _slices(subject, rows=rows, groups=groups)}
     if not sizes:
         raise NotApplicable(f"no slice has {rows:,} rows and {groups} groups", hint="[data] slices")
-    column, code = min(sizes, key=lambda each: sizes[each])
+    column, code = min(sizes, key=lambda part: sizes[part])
     inside = subject.slices[column].codes == code
     scores = subject.scores.copy()
     scores[inside] = _turned(scores[inside], subject.threshold)
@@ -66,7 +66,7 @@ def misread(subject: Comparison) -> Comparison:
     before = decide_class(subject.scores, subject.threshold)
     readings = (np.zeros(known.shape[1]), np.nanmin(known, axis=0), np.nanmax(known, axis=0))
     answers = [subject.model.predict(np.where(lacking, reading, subject.rows)) for reading in readings]
-    changed = [int((decide_class(each, subject.threshold) != before).sum()) for each in answers]
+    changed = [int((decide_class(scores, subject.threshold) != before).sum()) for scores in answers]
     if not max(changed):
         raise NotApplicable("no decision hangs on how a missing value is read")
     return _answering(subject, answers[int(np.argmax(changed))])

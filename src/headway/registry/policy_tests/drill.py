@@ -1,4 +1,4 @@
-"""Test a policy: break a model on purpose in several ways, and check that the policy rejects each for the right reason."""
+"""Test a policy: break a model on purpose in several ways, and check that the policy rejects result for the right reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Fault(NamedTuple):
 
     what: str
     breaks: Callable[[Comparison], tuple[Comparison, str]]
-    told_by: tuple[str, ...]
+    shown_by: tuple[str, ...]
     hint: str
 
 
@@ -37,8 +37,8 @@ def drill(
     rules as the model itself. Nothing is saved.
     """
 
-    def judged(by: PolicySection, asked: Comparison) -> Verdict:
-        return judge(measure(asked, probes, dataset_digest=dataset, period=period), by)
+    def judged(by: PolicySection, comparison: Comparison) -> Verdict:
+        return judge(measure(comparison, probes, dataset_digest=dataset, period=period), by)
 
     wrong = [_broken(fault, subject, partial(judged, policy)) for fault in _faults(policy)]
     return [*wrong, _copied(subject, partial(judged, relative_policy(policy)))]
@@ -76,28 +76,28 @@ def _broken(fault: _Fault, subject: Comparison, judged: Judge) -> PolicyTest:
         return PolicyTest(what=fault.what, expects=expects, message=error.what)
     what = f"{fault.what}, {slice}" if slice else fault.what
     verdict = judged(wrong)
-    by = [each for each in verdict.rule_results if each.answer == "fail" and _tells(each, fault, slice)]
+    by = [result for result in verdict.rule_results if result.answer == "fail" and _shows(result, fault, slice)]
     if by:
         return PolicyTest(what=what, expects=expects, verdict=verdict, rule_result=by[0], message=by[0].message)
-    asked = [each for each in verdict.rule_results if each.rule.measure.startswith(fault.told_by)]
-    message = asked[0].message if asked else "no rule of the policy asks for this"
-    rule_result = asked[0] if asked else None
-    hint = "" if asked else fault.hint
+    matching = [result for result in verdict.rule_results if result.rule.measure.startswith(fault.shown_by)]
+    message = matching[0].message if matching else "no rule of the policy asks for this"
+    rule_result = matching[0] if matching else None
+    hint = "" if matching else fault.hint
     return PolicyTest(
         what=what, expects=expects, held=False, verdict=verdict, rule_result=rule_result, message=message, hint=hint
     )
 
 
-def _tells(rule_result: RuleResult, fault: _Fault, slice: str) -> bool:
+def _shows(rule_result: RuleResult, fault: _Fault, slice: str) -> bool:
     """Return True if a rule failed for this fault: on its measure, and on its slice if it has one."""
     where = rule_result.measurement.slice if rule_result.measurement else ""
-    return rule_result.rule.measure.startswith(fault.told_by) and (not slice or where == slice)
+    return rule_result.rule.measure.startswith(fault.shown_by) and (not slice or where == slice)
 
 
 def _copied(subject: Comparison, judged: Judge) -> PolicyTest:
     own, verdict = judged(subject), judged(broken.rounded(subject))
     held = verdict.answer == own.answer
-    failed = [each for each in verdict.rule_results if each.answer != "pass"]
+    failed = [result for result in verdict.rule_results if result.answer != "pass"]
     message = failed[0].message if failed else "every rule is met"
     rule_result = failed[0] if failed else None
     return PolicyTest(

@@ -61,17 +61,17 @@ def _emit(client: OpenLineageClient, event: Json) -> None:
         raise DataError(without_password(f"{type(error).__name__}: {error}")) from error
 
 
-def _event(told: Json) -> RunEvent | JobEvent:
+def _event(event: Json) -> RunEvent | JobEvent:
     common = {
-        "eventTime": told["eventTime"],
-        "producer": told["producer"],
-        "job": Job(**told["job"]),
-        "inputs": [InputDataset(**each) for each in told["inputs"]],
-        "outputs": [OutputDataset(**each) for each in told["outputs"]],
+        "eventTime": event["eventTime"],
+        "producer": event["producer"],
+        "job": Job(**event["job"]),
+        "inputs": [InputDataset(**dataset) for dataset in event["inputs"]],
+        "outputs": [OutputDataset(**dataset) for dataset in event["outputs"]],
     }
-    if "run" not in told:
+    if "run" not in event:
         return JobEvent(**common)
-    return RunEvent(eventType=RunState[told["eventType"]], run=Run(**told["run"]), **common)
+    return RunEvent(eventType=RunState[event["eventType"]], run=Run(**event["run"]), **common)
 
 
 def _nowhere(what: str) -> ConfigError:

@@ -29,41 +29,41 @@ _FACETS = {
 
 def events(project: Project) -> list[Json]:
     """Return the events of a project, oldest first, START and COMPLETE of each run; equal records give equal events."""
-    data = {each.digest: each for each in origins.saved_versions(project)}
+    data = {version.digest: version for version in origins.saved_versions(project)}
     frontiers = project.records(SearchResult)
     runs = [run for frontier in frontiers for run in _searched(project.name, frontier, data)]
-    made = {each.winner.variant.digest: each for each in frontiers}
+    made = {result.winner.variant.digest: result for result in frontiers}
     runs += [_moved(project, move, made) for move in project.register.history(project.name) if move.release]
-    told = [event for run in sorted(runs, key=lambda run: str(run["eventTime"])) for event in _both(run)]
-    return [*_made_by_dvc(project.name, data.values()), *told]
+    run_events = [event for run in sorted(runs, key=lambda run: str(run["eventTime"])) for event in _both(run)]
+    return [*_made_by_dvc(project.name, data.values()), *run_events]
 
 
-def _made_by_dvc(name: str, kept: Iterable[Provenance]) -> Iterator[Json]:
+def _made_by_dvc(name: str, versions: Iterable[Provenance]) -> Iterator[Json]:
     """Yield the DVC stages that made the data, and how the periods come from its files, each once."""
-    said: set[bytes] = set()
-    for each in kept:
-        files = [told for told in each.tracked if told.digest and not told.unlike]
-        events = [_stage(name, each.at, told) for told in files if told.made_from or told.command]
+    seen: set[bytes] = set()
+    for version in versions:
+        files = [file for file in version.tracked if file.digest and not file.unlike]
+        events = [_stage(name, version.at, file) for file in files if file.made_from or file.command]
         if files:
-            period = _data(name, each.period, each.digest, {each.digest: each})
+            period = _data(name, version.period, version.digest, {version.digest: version})
             events.append(
-                _job({"name": f"{name}.open.{each.period}"}, each.at, [_file(told) for told in files], [period])
+                _job({"name": f"{name}.open.{version.period}"}, version.at, [_file(file) for file in files], [period])
             )
         for event in events:
             body = canonical({**event, "eventTime": ""})
-            if body not in said:
-                said.add(body)
+            if body not in seen:
+                seen.add(body)
                 yield event
 
 
-def _stage(name: str, at: str, told: Tracked) -> Json:
-    source = {"sourceCode": _facet("sourceCode", language="shell", sourceCode=told.command)} if told.command else {}
-    job = {"name": f"{name}.dvc.{told.stage or told.record}", "facets": source}
-    return _job(job, at, [_tracked(part.name, part.digest) for part in told.made_from], [_file(told)])
+def _stage(name: str, at: str, file: Tracked) -> Json:
+    source = {"sourceCode": _facet("sourceCode", language="shell", sourceCode=file.command)} if file.command else {}
+    job = {"name": f"{name}.dvc.{file.stage or file.record}", "facets": source}
+    return _job(job, at, [_tracked(part.name, part.digest) for part in file.made_from], [_file(file)])
 
 
-def _file(told: Tracked) -> Json:
-    return _tracked(told.path, told.digest)
+def _file(file: Tracked) -> Json:
+    return _tracked(file.path, file.digest)
 
 
 def _tracked(path: str, digest: str) -> Json:
@@ -103,7 +103,7 @@ def _moved(project: Project, move: PointerUpdate, made: Mapping[str, SearchResul
 
 def _run(name: str, job: str, at: str, inputs: Sequence[Json], outputs: Sequence[Json]) -> Json:
     what = " ".join(
-        [name, job, at, *(str(each["facets"]["version"]["datasetVersion"]) for each in (*inputs, *outputs))]
+        [name, job, at, *(str(dataset["facets"]["version"]["datasetVersion"]) for dataset in (*inputs, *outputs))]
     )
     return {
         "eventTime": at,
@@ -124,10 +124,10 @@ def _data(name: str, period: str, digest: str, data: Mapping[str, Provenance]) -
     """Return the rows of a period, with columns and source if these were saved."""
     facets = {"version": _facet("version", datasetVersion=digest)}
     if digest in data:
-        kept = data[digest]
-        fields = [{"name": column, "type": each.kind} for column, each in kept.columns.items()]
+        version = data[digest]
+        fields = [{"name": column, "type": print_.kind} for column, print_ in version.columns.items()]
         facets["schema"] = _facet("schema", fields=fields)
-        facets["dataSource"] = _facet("dataSource", name=kept.facts.get("source", name))
+        facets["dataSource"] = _facet("dataSource", name=version.facts.get("source", name))
     return {"namespace": "headway", "name": f"{name}.data.{period}", "facets": facets}
 
 

@@ -24,7 +24,7 @@ JUDGED = ("train", "validation", "test")
 
 def save_versions(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
     """Save the version of each period, once per content, and return their digests; `code` identifies the training code."""
-    there = {(each.digest, each.period) for each in saved_versions(project)}
+    there = {(version.digest, version.period) for version in saved_versions(project)}
     versions = {period: make_version(dataset.table, name=period) for period, dataset in data.items()}
     for period, version in versions.items():
         if (version.digest, period) not in there:
@@ -39,13 +39,17 @@ def saved_versions(project: Project) -> list[Provenance]:
 
 def find(project: Project, digest: str) -> DataVersion:
     """Return the saved version with a digest, or its first 8 or more digits; raises StoreError if there is none."""
-    asked = digest.removeprefix("sha256:")
-    all_kept = saved_versions(project)
-    found = [each for each in all_kept if each.digest.removeprefix("sha256:").startswith(asked)] if asked[7:] else []
+    prefix = digest.removeprefix("sha256:")
+    saved = saved_versions(project)
+    found = (
+        [version for version in saved if version.digest.removeprefix("sha256:").startswith(prefix)]
+        if prefix[7:]
+        else []
+    )
     if not found:
-        known = ", ".join(each.digest.removeprefix("sha256:")[:12] for each in all_kept)
+        known = ", ".join(version.digest.removeprefix("sha256:")[:12] for version in saved)
         hint = "a file, or the first digits of a digest: headway data"
-        raise StoreError(f"no data '{digest}' was kept", where=f"known: {known or 'none'}", hint=hint)
+        raise StoreError(f"no version of data '{digest}' is stored", where=f"known: {known or 'none'}", hint=hint)
     return _version(project, found[-1])
 
 
@@ -54,14 +58,14 @@ def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | N
     now = make_version(dataset.table, name=f"{dataset.name} now")
     if now.digest == digest:
         return None
-    before = next((each for each in reversed(saved_versions(project)) if each.digest == digest), None)
+    before = next((version for version in reversed(saved_versions(project)) if version.digest == digest), None)
     same_form = before is not None and before.form == fingerprint.FINGERPRINT_VERSION
     seen = compare_versions(_version(project, before), now) if before and same_form else None
     gone = None if seen is None else seen.rows_removed
     return Finding(
         code="D065",
         severity="warn",
-        message=f"the rows of {dataset.name} are no longer what they were: {_says(seen)}",
+        message=f"the rows of {dataset.name} have changed: {_says(seen)}",
         where=f"digest {now.digest}, was {digest}",
         measured=None if gone is None or seen is None else gone / max(1, seen.rows[0]),
         limit=0.0,
@@ -86,7 +90,7 @@ def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Map
 
 def _says(seen: Difference | None) -> str:
     if seen is None:
-        return "what they were was not kept"
+        return "the old version is not stored"
     names = [f"{each.name} {each.change}" for each in seen.columns]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     rows = "" if seen.rows_removed is None else f"{seen.rows_removed:,} of {seen.rows[0]:,} rows gone, "
