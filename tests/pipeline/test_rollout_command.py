@@ -127,7 +127,11 @@ def test_labels_of_a_csv_and_of_a_parquet_file_are_kept(run, project, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("key,late\na,1\n", "no labels can be read"), ("key,label\na,yes\n", "no labels"), ("key,label\na,\n", "missing")],
+    [
+        ("key,late\na,1\n", "no labels can be read"),
+        ("key,label\na,yes\n", "labels cannot be read"),
+        ("key,label\na,\n", "missing"),
+    ],
 )
 def test_a_file_without_labels_is_told(run, project, tmp_path, text, message):
     (tmp_path / "l.csv").write_text(text)

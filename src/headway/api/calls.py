@@ -107,7 +107,7 @@ def optimize(
     >>> best = hw.optimize(model, X_new, y_new, groups="day")  # doctest: +SKIP
     >>> best.speedup, best.verdict.answer  # doctest: +SKIP
     """
-    laid = create_project(
+    memory = create_project(
         model,
         X,
         y,
@@ -126,13 +126,13 @@ def optimize(
         folder=folder,
         trust=trust,
     )
-    data = laid.halves()
+    data = memory.halves()
     with progress(callback) as report:
         search = pipeline.optimize(
-            laid.project, pipeline.import_model(laid.project, laid.imported, data), data, callback=report
+            memory.project, pipeline.import_model(memory.project, memory.imported, data), data, callback=report
         )
-    engine = open_variant(search.winner.variant, laid.project.blobs)
-    return OptimizationResult(search, engine, laid, threshold=None if costs is None else search.baseline.threshold)
+    engine = open_variant(search.winner.variant, memory.project.blobs)
+    return OptimizationResult(search, engine, memory, threshold=None if costs is None else search.baseline.threshold)
 
 
 @renamed_arguments(lists="query_id", weight="sample_weight")
@@ -196,7 +196,7 @@ def evaluate(
     DataError
         If rows, labels or a column do not fit the model.
     """
-    laid = create_project(
+    memory = create_project(
         model,
         X,
         y,
@@ -212,9 +212,9 @@ def evaluate(
         folder=folder,
         trust=trust,
     )
-    baseline = pipeline.import_model(laid.project, laid.imported, {"validation": laid.rows})
-    evaluation_set = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
-    judged = pipeline.evaluate(laid.project, baseline.model, evaluation_set, probes=plugins.names("metric"))
+    baseline = pipeline.import_model(memory.project, memory.imported, {"validation": memory.rows})
+    evaluation_set = build_evaluation_set(baseline, memory.rows, memory.project.blobs)
+    judged = pipeline.evaluate(memory.project, baseline.model, evaluation_set, probes=plugins.names("metric"))
     return EvaluationResult(judged.evidence)
 
 
@@ -285,7 +285,7 @@ def compare(
     DataError
         If rows, labels or a column do not fit a model.
     """
-    laid = create_project(
+    memory = create_project(
         model,
         X,
         y,
@@ -302,11 +302,11 @@ def compare(
         trust=trust,
         drops_only=True,
     )
-    baseline = pipeline.import_model(laid.project, laid.imported, {"validation": laid.rows})
-    evaluation_set = build_evaluation_set(baseline, laid.rows, laid.project.blobs)
-    variant = import_baseline(open_model(other, trust=trust), laid.rows, laid.project.blobs)
+    baseline = pipeline.import_model(memory.project, memory.imported, {"validation": memory.rows})
+    evaluation_set = build_evaluation_set(baseline, memory.rows, memory.project.blobs)
+    variant = import_baseline(open_model(other, trust=trust), memory.rows, memory.project.blobs)
     return ComparisonResult(
-        pipeline.evaluate(laid.project, variant, evaluation_set, view=laid.rows, probes=plugins.names("metric"))
+        pipeline.evaluate(memory.project, variant, evaluation_set, view=memory.rows, probes=plugins.names("metric"))
     )
 
 

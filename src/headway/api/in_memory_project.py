@@ -218,7 +218,7 @@ def default_policy(roles: Roles, table: pl.DataFrame, *, judged: float) -> dict[
 
 
 def _current_limits(policy: Mapping[str, float]) -> dict[str, float]:
-    """The limits by today's measure names, with a warning for a former one."""
+    """Return the limits by today's measure names, with a warning for a former one."""
     for name in policy:
         if (current := current_measure(name)) != name:
             warn_renamed("policy", name, current, stacklevel=4)
@@ -270,7 +270,7 @@ def _unused_name(name: str, used: Sequence[str]) -> str:
 def _config_of(
     folder: Path, data: settings.DataSection, limits: Mapping[str, float], *, overrides: bool
 ) -> settings.Config:
-    """The configuration of the project in a folder, if it is one, with these data; its own policy unless overridden."""
+    """Return the configuration of the project in a folder, if it is one, with these data and its own policy unless overridden."""
     config = settings.load(folder) if (folder / settings.FILE).exists() else settings.Config(folder=str(folder))
     if overrides or not config.policy.release:
         rules = tuple(Rule(measure=measure, at_most=limit) for measure, limit in limits.items())

@@ -97,7 +97,7 @@ def _part(
 
 
 def _task_and_classes(y: Any, task: str) -> tuple[str, pl.Series]:
-    """The task, inferred if not given, and the sorted classes, in the order in which libraries return them."""
+    """Return the task, inferred if not given, and the sorted classes, in the order in which libraries return them."""
     labels = to_series(y, "target")
     classes = labels.drop_nulls().unique().sort()
     if not task and labels.dtype.is_numeric() and len(classes) != 2:

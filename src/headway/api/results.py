@@ -278,7 +278,7 @@ def find_measurement(evidence: Evidence, name: str) -> Measurement:
 
 
 def _refusal(finding: Finding) -> tuple[str, str]:
-    """The transform that gave no variant, and why."""
+    """Return the transform that gave no variant, and why."""
     name, _, message = finding.message.partition(": ")
     return name, message
 

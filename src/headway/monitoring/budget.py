@@ -36,11 +36,11 @@ class Period:
 class Budget:
     """The monitoring reports of a project, oldest first: what was tested, and what is left of the year's false-alarm rate."""
 
-    kept: Sequence[MonitoringReport]
+    reports: Sequence[MonitoringReport]
 
     def last(self, period: Period) -> MonitoringReport | None:
         """Return the last report on a period, None if there is none."""
-        return next((each for each in reversed(self.kept) if period_of_report(each) == period), None)
+        return next((report for report in reversed(self.reports) if period_of_report(report) == period), None)
 
     def level(self, question: Question, period: Period) -> float:
         """Return the significance level for a question on a period that was not tested yet."""
@@ -49,22 +49,22 @@ class Budget:
         first = min([here, *(since for since, _ in answers)])
         year = (here - first) // YEAR
         return lord_level(
-            [bool(each.shown) for since, each in answers if (since - first) // YEAR == year], WEALTH[question]
+            [bool(answer.shown) for since, answer in answers if (since - first) // YEAR == year], WEALTH[question]
         )
 
     def _answers(self, question: Question) -> Iterator[tuple[datetime, MonitoringAnswer]]:
         """Yield the start and the answer of each period for which the question was tested, in that order."""
         tested = set()
-        for watch in self.kept:
-            reply, period = watch.reply(question), period_of_report(watch)
+        for report in self.reports:
+            reply, period = report.reply(question), period_of_report(report)
             if reply and period not in tested:
                 tested.add(period)
-                yield datetime.fromisoformat(watch.since), reply
+                yield datetime.fromisoformat(report.since), reply
 
 
-def period_of_report(watch: MonitoringReport) -> Period:
+def period_of_report(report: MonitoringReport) -> Period:
     """Return the period that a report is about."""
-    return Period(release=watch.release, source=watch.source, since=watch.since, until=watch.until)
+    return Period(release=report.release, source=report.source, since=report.since, until=report.until)
 
 
 def lord_level(rejections: Sequence[bool], wealth: float) -> float:

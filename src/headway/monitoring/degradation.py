@@ -40,7 +40,7 @@ def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: floa
     limits = {AUC_CHANGE: (0.0, -1), CALIBRATION_ERROR: (ece_at_most, 1), COST: (0.0, 1)}
     alpha = level / (N_TESTS + len(watch.rule_results))
     shown = [name for name, found in of.items() if found is not None and exceeds(found, *limits[name], alpha=alpha)]
-    broken = [str(each.rule) for each in watch.rule_results if each.answer == "fail"]
+    broken = [str(result.rule) for result in watch.rule_results if result.answer == "fail"]
     return MonitoringAnswer(question="harm", level=level, shown=(*shown, *broken))
 
 
@@ -59,10 +59,10 @@ def judge_rules(
     watch: MonitoringReport, now: Evidence, policy: PolicySection, *, level: float
 ) -> tuple[RuleResult, ...]:
     """Judge each rule of `[[policy.watch]]` by everything that was measured of the period."""
-    every = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
+    measurements = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
     alpha = level * len(policy.watch) / (N_TESTS + len(policy.watch))
-    asked = replace(policy, release=policy.watch)
-    return judge(replace(now, measurements=every), asked, alpha=alpha).rule_results
+    monitoring_policy = replace(policy, release=policy.watch)
+    return judge(replace(now, measurements=measurements), monitoring_policy, alpha=alpha).rule_results
 
 
 def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:
@@ -84,11 +84,11 @@ def split_ece(subject: Comparison, *, run: int) -> Measurement:
     table = bin_table(answers, BINS)
     halves = np.arange(answers.n_blocks) // run % 2
     surplus = table.positives - table.scores
-    sides = np.stack([surplus[halves == half].sum(0) for half in (0, 1)])
+    surpluses = np.stack([surplus[halves == half].sum(0) for half in (0, 1)])
     total, rows = table.rows.sum(), table.rows.sum(1)
-    value = _agreeing_surplus(sides) / float(total)
+    value = _agreeing_surplus(surpluses) / float(total)
     without = np.array(
-        [_agreeing_surplus(sides - _share_of_group(halves, at, surplus[at])) for at in range(answers.n_blocks)]
+        [_agreeing_surplus(surpluses - _share_of_group(halves, at, surplus[at])) for at in range(answers.n_blocks)]
     )
     sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
     return jackknife_interval(CALIBRATION_ERROR, value, without / np.maximum(total - rows, 1), sample)
@@ -99,9 +99,9 @@ def _share_of_group(halves: Ints, at: int, surplus: Floats) -> Floats:
     return np.stack([surplus if halves[at] == half else np.zeros_like(surplus) for half in (0, 1)])
 
 
-def _agreeing_surplus(sides: Floats) -> float:
+def _agreeing_surplus(surpluses: Floats) -> float:
     """Sum the surplus by half and bin [2, bins], each with the sign of the other half."""
-    return float((np.sign(sides[::-1]) * sides).sum())
+    return float((np.sign(surpluses[::-1]) * surpluses).sum())
 
 
 WITHOUT_DECIMALS = 10
@@ -141,7 +141,7 @@ def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: fl
         dof=min(one.dof, two.dof),
         method=f"difference of two periods, each a {one.method}",
     )
-    groups = sum(len(np.unique(each.groups)) for each in (now, judged))
+    groups = sum(len(np.unique(part.groups)) for part in (now, judged))
     sample = Sample(n_rows=len(now.costs) + len(judged.costs), n_groups=groups, bounds=UNBOUNDED)
     return replace(t_interval("retrain.expected_loss", estimate, sample), unit="cost a month")
 

@@ -62,8 +62,8 @@ def pending_ticket(project: Project, deployed: DeployedRelease) -> Ticket | None
 
 def _last_training(project: Project, release: Release) -> Training:
     """Return the last training on the rows that the release names."""
-    kept = reversed(project.records(Training))
-    found = next((each for each in kept if each.dataset == release.data.get("train")), None)
+    trainings = reversed(project.records(Training))
+    found = next((training for training in trainings if training.dataset == release.data.get("train")), None)
     if found is None:
         raise StoreError(
             "the training of the live release is not in the store",

@@ -111,7 +111,7 @@ def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
     if not known.any():
         raise NotApplicable("no row of the window before has a known loss", hint="headway labels add")
     found = list(_losses(windows, losses, known))
-    return sorted(found, key=lambda each: -each.value)
+    return sorted(found, key=lambda cost: -cost.value)
 
 
 def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measurement]:
@@ -135,7 +135,7 @@ def _change(lost: Floats, rows: Floats, now: Floats) -> Estimate:
     value = _explained(lost.sum(0), rows.sum(0), now.sum(0))
     before = _explained(lost.sum(0) - lost, rows.sum(0) - rows, now.sum(0))
     after = _explained(lost.sum(0), rows.sum(0), now.sum(0) - now)
-    variance = sum(_variance(each) for each in (before, after))
+    variance = sum(_variance(part) for part in (before, after))
     dof = min(len(before), len(after)) - 1
     return Estimate(value=float(value), se=float(np.sqrt(variance)), dof=dof, method=RANK_METHOD)
 

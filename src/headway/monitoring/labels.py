@@ -25,16 +25,16 @@ def read_label_file(file: Path, section: DataSection) -> list[Label]:
             if file.suffix == ".parquet"
             else pl.read_csv(file, schema_overrides={"key": pl.String})
         )
-        given = table.select(pl.col("key").cast(pl.String), "label")
+        labels_table = table.select(pl.col("key").cast(pl.String), "label")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"labels cannot be read: {error}", where=str(file), hint=_HINT) from error
-    empty = given.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
+    empty = labels_table.with_row_index().filter(pl.any_horizontal(pl.col("key", "label").is_null()))
     if len(empty):
         raise DataError("a key or a label is missing", where=f"{file}, row {empty['index'][0]}", hint=_HINT)
     try:
-        labels = encode_target(given["label"], section).cast(pl.Float64)
+        labels = encode_target(labels_table["label"], section).cast(pl.Float64)
     except DataError as error:
         raise DataError(
             f"labels cannot be read: {error.what}", where=f"{file}; {error.where}", hint=error.hint
         ) from error
-    return [Label(key, label) for key, label in zip(given["key"], labels, strict=True)]
+    return [Label(key, label) for key, label in zip(labels_table["key"], labels, strict=True)]

@@ -104,8 +104,12 @@ def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, group
     n_groups = len(np.unique(labeled[-1].groups))
     sample = Sample(n_rows=len(scores), n_groups=n_groups, bounds=SHARE)
     found = [
-        t_interval(name, Estimate(value=float(value), se=math.sqrt(each), dof=n_groups - 1, method=METHOD), sample)
-        for name, value, each in zip(("roc_auc.estimated", "brier.estimated"), roll.values, variance, strict=True)
+        t_interval(
+            name, Estimate(value=float(value), se=math.sqrt(error_variance), dof=n_groups - 1, method=METHOD), sample
+        )
+        for name, value, error_variance in zip(
+            ("roc_auc.estimated", "brier.estimated"), roll.values, variance, strict=True
+        )
     ]
     if found[0].high - found[0].low > MAX_WIDTH:
         raise NotApplicable(
@@ -142,12 +146,12 @@ def _estimate_from(last: LabeledScores, scores: Floats, n_groups: int) -> _Estim
     _require_usable(last, scores)
     tables = _tables(last, scores)
     count = len(tables.positives)
-    whole = _fit(tables.positives.sum(0), tables.negatives.sum(0), tables.odds)
+    fitted = _fit(tables.positives.sum(0), tables.negatives.sum(0), tables.odds)
     without = _fit(tables.positives.sum(0) - tables.positives, tables.negatives.sum(0) - tables.negatives, tables.odds)
-    _require_positive_slope(whole[..., 1], without[..., 1])
+    _require_positive_slope(fitted[..., 1], without[..., 1])
     calibrator = _jackknife(_implied_metrics(without, tables.odds, tables.moments))
-    to_come = _jackknife(_gaps(tables, whole)) * count / n_groups
-    return _Estimate(values=_implied_metrics(whole, tables.odds, tables.moments), variance=calibrator + to_come)
+    to_come = _jackknife(_gaps(tables, fitted)) * count / n_groups
+    return _Estimate(values=_implied_metrics(fitted, tables.odds, tables.moments), variance=calibrator + to_come)
 
 
 def _require_usable(last: LabeledScores, scores: Floats) -> None:
@@ -169,7 +173,7 @@ def _overlap(before: Floats, now: Floats) -> float:
     """Return Kish's effective share of the labeled rows, weighted to the new scores: 1 / sum(new share^2 / old share)."""
     edges = quantile_edges(before, OVERLAP_BINS)
     size = len(edges) + 1
-    old, new = (tally(np.searchsorted(edges, each, side="right"), size) / len(each) for each in (before, now))
+    old, new = (tally(np.searchsorted(edges, part, side="right"), size) / len(part) for part in (before, now))
     return float(1 / np.sum(np.square(new) / old))
 
 
@@ -177,7 +181,7 @@ def _tables(last: LabeledScores, scores: Floats) -> _Tables:
     edges = quantile_edges(np.concatenate([last.scores, scores]), BINS)
     size = len(edges) + 1
     numbers, groups = np.unique(last.groups, return_inverse=True)
-    codes, new = (np.searchsorted(edges, each, side="right") for each in (last.scores, scores))
+    codes, new = (np.searchsorted(edges, part, side="right") for part in (last.scores, scores))
     cells = groups * size + codes
     rows, positives, sums, squares = (
         tally(cells, len(numbers) * size, weights).reshape(-1, size)
@@ -231,8 +235,8 @@ def _implied_metrics(calibrator: Floats, odds: Floats, moments: tuple[Floats, Fl
 
 def _gaps(tables: _Tables, calibrator: Floats) -> Floats:
     """Return realized less implied metrics of the labeled period with each group left out -> [G, 2]."""
-    rows, sums, squares = (each.sum(0) - each for each in tables.own)
-    positives, negatives = (each.sum(0) - each for each in (tables.positives, tables.negatives))
+    rows, sums, squares = (part.sum(0) - part for part in tables.own)
+    positives, negatives = (part.sum(0) - part for part in (tables.positives, tables.negatives))
     brier = (squares - 2 * _sums_of_positives(tables) + positives).sum(-1) / rows.sum(-1)
     realised = np.stack([auc(positives, negatives), brier], axis=-1)
     return realised - _implied_metrics(calibrator, tables.odds, (rows, sums, squares))

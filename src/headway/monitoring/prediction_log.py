@@ -139,8 +139,8 @@ def _split_unpaired(live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return live.filter(pl.col("paired") == 0), live.filter(pl.col("paired") == 1)
 
 
-def _of_arm(rows: pl.DataFrame, side: str) -> pl.DataFrame:
-    own = {name: f"{side}.{name}" for name in (*ARM_COLUMNS, "out")}
+def _of_arm(rows: pl.DataFrame, arm: str) -> pl.DataFrame:
+    own = {name: f"{arm}.{name}" for name in (*ARM_COLUMNS, "out")}
     return rows.drop("paired", strict=False).rename(own, strict=False)
 
 

@@ -113,7 +113,7 @@ class RolloutController:
             return RolloutCheck(self._damaged(error), None, live, canary)
         return RolloutCheck(decide_rollout(self.rollout, evidence), evidence, live, canary)
 
-    def look(self) -> Decision:
+    def step(self) -> Decision:
         """Decide and act once; raises Refused if the rollout has ended."""
         self._catch_up()
         found = self.find()
@@ -122,7 +122,7 @@ class RolloutController:
         try:
             self.act(found, who=BY)
         except PointerMoved:  # another process was first: check again
-            return self.look()
+            return self.step()
         except Refused as error:  # it was changed since it was opened, so nothing went forward
             found = found._replace(decision=self._damaged(error))
             self.act(found, who=BY)
@@ -265,7 +265,7 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
 
 def step_rollout(project: Project) -> Decision:
     """Step the running rollout once, from the complete log of its stage; raises Refused if there is none."""
-    return RolloutController(project, require_running_rollout(project)).look()
+    return RolloutController(project, require_running_rollout(project)).step()
 
 
 def rollout_status(project: Project) -> Decision:
@@ -362,7 +362,7 @@ class PairedTraffic:
         share = self._rollout.share
         canary = assign_hashes(keys, share) if share else np.zeros(len(keys), dtype=np.bool_)
         status, latency = (_both_arms(table, name) for name in ("status", "latency_us"))
-        scores = [_scores(table, side) for side in ARMS]
+        scores = [_scores(table, arm) for arm in ARMS]
         self.requests += len(table)
         self.of_release += int((~np.isnan(status[:, 1])).sum())
         if self._releases[1].variant.task == "binary":
@@ -370,7 +370,7 @@ class PairedTraffic:
         known = {
             "error_rate": status,
             "slow_requests": np.where(np.isnan(latency), np.nan, latency > self._slow_us),
-            DECISION: np.column_stack([_decisions(table, *each) for each in zip(ARMS, self._releases, strict=True)]),
+            DECISION: np.column_stack([_decisions(table, *arm) for arm in zip(ARMS, self._releases, strict=True)]),
         }
         return Traffic(keys=keys, canary=canary, known=known)
 
@@ -380,7 +380,7 @@ class PairedTraffic:
         return np.where((table["key"] == "").to_numpy(), table["request"].to_numpy().astype(np.uint64), hashes)
 
     def _newly_labeled(self) -> pl.DataFrame:
-        """What waited for a label that is known now; each is given once."""
+        """Return waiting predictions whose label is known now, each once."""
         new = self._labels.read().select("key", "label")
         self._known = pl.concat([self._known, new]).unique("key", keep="last", maintain_order=True)
         found = self._waiting.join(self._known, on="key", maintain_order="left")
@@ -388,7 +388,7 @@ class PairedTraffic:
         return found
 
     def _losses(self, found: pl.DataFrame) -> Traffic:
-        squares = np.column_stack([(found[side] - found["label"]).pow(2).to_numpy() for side in ARMS])
+        squares = np.column_stack([(found[arm] - found["label"]).pow(2).to_numpy() for arm in ARMS])
         return Traffic(keys=found["hash"].to_numpy(), canary=found["canary"].to_numpy(), known={BRIER: squares})
 
 
@@ -399,7 +399,7 @@ def _awaiting_label(table: pl.DataFrame, keys: Keys, canary: Bools, scores: list
 
 def _both_arms(table: pl.DataFrame, name: str) -> Floats:
     """Return a number of both arms, float64 [n, 2], NaN if an arm was not asked."""
-    return np.column_stack([_numbers(table, f"{side}.{name}") for side in ARMS])
+    return np.column_stack([_numbers(table, f"{arm}.{name}") for arm in ARMS])
 
 
 def _numbers(table: pl.DataFrame, column: str) -> Floats:
@@ -408,21 +408,21 @@ def _numbers(table: pl.DataFrame, column: str) -> Floats:
     return table[column].cast(pl.Float64).to_numpy()
 
 
-def _scores(table: pl.DataFrame, side: str) -> Floats:
+def _scores(table: pl.DataFrame, arm: str) -> Floats:
     """Return the first output of an arm, float64 [n]."""
-    column = f"{side}.out"
+    column = f"{arm}.out"
     if column not in table.columns:
         return np.full(len(table), np.nan)
     return table[column].list.first().cast(pl.Float64).to_numpy()
 
 
-def _decisions(table: pl.DataFrame, side: str, release: Release) -> Floats:
+def _decisions(table: pl.DataFrame, arm: str, release: Release) -> Floats:
     """Return the decision of an arm by its own threshold, or the most probable class; NaN if it decided nothing."""
-    scores = _scores(table, side)
+    scores = _scores(table, arm)
     if release.variant.task == "binary":
         return np.where(np.isnan(scores), np.nan, scores >= release.threshold)
-    if release.variant.task == "multiclass" and f"{side}.out" in table.columns:
-        likeliest = table[f"{side}.out"].list.arg_max().cast(pl.Float64).to_numpy()
+    if release.variant.task == "multiclass" and f"{arm}.out" in table.columns:
+        likeliest = table[f"{arm}.out"].list.arg_max().cast(pl.Float64).to_numpy()
         return np.where(np.isnan(scores), np.nan, likeliest)
     return np.full(len(table), np.nan)
 
@@ -445,20 +445,20 @@ def follow_rollout(
     is running.
     """
     rolling = RolloutController(project, require_running_rollout(project), clock=clock)
-    said, silence = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)
+    reporter, idle = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)
     while True:
         try:
-            decision = rolling.look()
+            decision = rolling.step()
         except Refused:
             last = latest_rollout(project)
             if last is None or last.standing == "running":
                 raise
             callback(f"{last.current.name} was ended by another process: {last.standing}. {last.why}")
             return last
-        said.of(rolling.rollout, decision)
+        reporter.of(rolling.rollout, decision)
         if rolling.rollout.standing != "running":
             return rolling.rollout
-        if silence.begins(rolling.rollout):
+        if idle.begins(rolling.rollout):
             callback(idle_message(project, rolling.rollout, clock()) or _ignored_message(rolling.rollout))
             if not patient:
                 return rolling.rollout

@@ -126,13 +126,13 @@ def score_rows(
 
     A label arrives `delay` after its row; string labels are numbered. Raises DataError if the time column holds no times.
     """
-    moments = time_expression(dataset)
-    table = dataset.table.filter(moments >= since).sort(moments, maintain_order=True)
+    time = time_expression(dataset)
+    table = dataset.table.filter(time >= since).sort(time, maintain_order=True)
     rows = matrix.matrix(table, deployed.release.variant.signature)
     target = table[dataset.roles.target]
     labels = target.rank("dense") if target.dtype in (pl.String, pl.Categorical, pl.Enum) else target
     days = bool(dataset.roles.groups) and table.schema[dataset.roles.groups] == pl.Date
-    times: NDArray[np.datetime64] = table.select(moments).to_series().to_numpy()
+    times: NDArray[np.datetime64] = table.select(time).to_series().to_numpy()
     labeled_at: NDArray[np.datetime64] = np.asarray(times + np.timedelta64(delay), dtype=times.dtype)
     return ScoredRows(
         name=dataset.name,
@@ -267,7 +267,7 @@ def logged_requests(project: Project) -> pl.DataFrame | None:
         return None
     bundle = project.register.resolve(f"{project.name}@live")
     logged = read_predictions(project.config.state, project.name, [bundle.digest])
-    features = [_request_column(each) for each in bundle.release.variant.signature.inputs]
+    features = [_request_column(field) for field in bundle.release.variant.signature.inputs]
     when = pl.col("at_us").cast(pl.Datetime("us")).alias(ASKED_AT)
     return None if logged.is_empty() else logged.select(*features, when)
 

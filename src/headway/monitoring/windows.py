@@ -92,7 +92,7 @@ class MonitoringWindow:
         """Number of labeled rows since the training began."""
         later = [self.rows] if self.rows is self.base else [self.base, self.rows]
         until = np.datetime64(self.until)
-        return self.n_trained + sum(int(((each.times < until) & ~np.isnan(each.labels)).sum()) for each in later)
+        return self.n_trained + sum(int(((rows.times < until) & ~np.isnan(rows.labels)).sum()) for rows in later)
 
     def period(self, release: str, source: RowSource) -> Period:
         """Return the period, as the budget identifies it."""
@@ -100,7 +100,7 @@ class MonitoringWindow:
 
 
 def monitoring_windows(
-    deployed: DeployedRelease, dataset: Dataset, config: Config, look: WindowOptions
+    deployed: DeployedRelease, dataset: Dataset, config: Config, options: WindowOptions
 ) -> Iterator[MonitoringWindow]:
     """Yield each period since the release was judged, as of the arrival of its last label, or as of now.
 
@@ -109,12 +109,12 @@ def monitoring_windows(
     """
     delay = parse_delay(config.data.label_delay)
     base = score_rows(deployed, dataset, since=deployed.trained_until, delay=delay)
-    of_log = look.source == "log"
+    of_log = options.source == "log"
     rows = logged_rows(config.state, deployed) if of_log else base
-    until = look.until or (look.now if of_log else max(look.now, end_time(rows) + delay))
+    until = options.until or (options.now if of_log else max(options.now, end_time(rows) + delay))
     rows = rows.between(deployed.trained_until, until)
     base = base.between(deployed.trained_until, deployed.judged[1]).by_day() if of_log else rows
-    since, spans = deployed.judged[1], [(start, stop) for start, stop, _ in calendar_windows(rows, every=look.every)]
+    since, spans = deployed.judged[1], [(start, stop) for start, stop, _ in calendar_windows(rows, every=options.every)]
     for start, stop in spans:
         begin = max(start, since)
         part = rows.between(begin, min(stop, until))
@@ -123,7 +123,7 @@ def monitoring_windows(
         at = until if of_log else min(stop + delay, until)
         then = rows.as_of(at)
         yield MonitoringWindow(
-            name=f"{begin:%Y-%m}" if look.every == "1mo" else f"{begin:%Y-%m-%d}",
+            name=f"{begin:%Y-%m}" if options.every == "1mo" else f"{begin:%Y-%m-%d}",
             since=begin,
             until=min(stop, until),
             at=at,

@@ -130,7 +130,9 @@ def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
     Raises Refused for evidence on something else, or after the end.
     """
     _require_matching(rollout, evidence)
-    usable = tuple(each for each in evidence.measurements if _is_anytime_valid(each, stage_alpha(rollout)))
+    usable = tuple(
+        measurement for measurement in evidence.measurements if _is_anytime_valid(measurement, stage_alpha(rollout))
+    )
     seen = replace(evidence, measurements=usable)
     later = [rule for rule in rollout.later if seen.find(rule.measure)]
     verdict = judge(seen, PolicySection(release=(*rollout.rules, *later)))
@@ -198,7 +200,7 @@ def _action(rollout: Rollout, verdict: Verdict) -> Action:
         return "roll back"
     if verdict.answer == "pass" and rollout.of_release >= rollout.current.min_requests:
         return next_step(rollout)
-    began, now = (datetime.fromisoformat(each).astimezone() for each in (rollout.stage_at, verdict.at))
+    began, now = (datetime.fromisoformat(time).astimezone() for time in (rollout.stage_at, verdict.at))
     return "stop" if (now - began).total_seconds() >= rollout.current.at_most_s else "stay"
 
 
@@ -244,9 +246,9 @@ def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
         without = f", {' and '.join(unknown)} not known yet" if unknown else ""
         count = len(verdict.rule_results)
         met = f"all {count} rules are met{without}" if count > 1 else f"its one rule is met{without}"
-        least = rollout.current.min_requests
-        few = f", and it has answered {rollout.of_release:,} of at least {least:,} requests"
-        return met + (few if rollout.of_release < least else "")
+        minimum = rollout.current.min_requests
+        few = f", and it has answered {rollout.of_release:,} of at minimum {minimum:,} requests"
+        return met + (few if rollout.of_release < minimum else "")
     if verdict.rule_results and all(rule_result.measurement is None for rule_result in verdict.rule_results):
         return f"no request{' with a key' if rollout.share else ''} has reached it yet"
     return (
@@ -280,11 +282,11 @@ def _measured_message(measurement: Measurement, bound: str) -> str:
 
 def _bound(rule_result: RuleResult, measurement: Measurement) -> str:
     """Return the bound that decided, or both if undecided."""
-    low, high = (_format_value(measurement.name, each) for each in (measurement.low, measurement.high))
+    low, high = (_format_value(measurement.name, end) for end in (measurement.low, measurement.high))
     if rule_result.answer == "undecided":
         return f"from {low} to {high} at any time"
     upper = (rule_result.answer == "pass") == (rule_result.rule.at_most is not None)
-    return f"at most {high} at any time" if upper else f"at least {low} at any time"
+    return f"at most {high} at any time" if upper else f"at minimum {low} at any time"
 
 
 def _format_value(name: str, value: float) -> str:
@@ -400,7 +402,7 @@ def update_tracking(watch: StageTracker, traffic: Traffic) -> StageTracker:
 def measure_stage(watch: StageTracker) -> tuple[Measurement, ...]:
     """Return one measurement for each measure with data."""
     found = (sequential.measure_sequence(track, name) for name, track in watch.tracks.items())
-    return tuple(each for each in found if each is not None)
+    return tuple(measurement for measurement in found if measurement is not None)
 
 
 def _form(name: str, share: float) -> ValueGrid:
@@ -427,5 +429,5 @@ def select_observations(name: str, share: float, traffic: Traffic) -> Observatio
         values = np.where(traffic.canary, release, live)
     else:
         values = release - live
-    said = ~np.isnan(values)
-    return Observations(keys=traffic.keys[said], values=values[said], canary=traffic.canary[said])
+    known = ~np.isnan(values)
+    return Observations(keys=traffic.keys[known], values=values[known], canary=traffic.canary[known])

@@ -61,7 +61,7 @@ def test_a_loss_that_only_labels_show_takes_it_back_once_they_come(served):
     save_labels(served.state, "flights", [Label(key, 1.0) for key in keys], who="ann")
     (loss,) = [each for each in rollout.evidence().measurements if each.name == "brier.drop"]
     assert loss.value == pytest.approx(0.45**2 - 0.05**2, abs=1e-3) and loss.n_rows == 400
-    assert rollout.look().action == "roll back"
+    assert rollout.step().action == "roll back"
 
 
 def test_looks_one_by_one_see_what_one_look_over_all_sees(served):
@@ -290,10 +290,10 @@ def test_one_who_follows_sees_what_another_did_and_stops_at_the_end(served):
     served.start()
     step = RolloutController(served.project, control.latest_rollout(served.project))
     control.advance_rollout(served.project, who="ann", why="seen")
-    assert step.look().action == "stay" and step.rollout.stage == 1
+    assert step.step().action == "stay" and step.rollout.stage == 1
     control.roll_back(served.project, who="bob", why="no")
     with pytest.raises(Refused, match="no rollout"):
-        step.look()
+        step.step()
 
 
 def test_the_log_joins_its_labels_and_the_later_one_of_a_key_wins(served):

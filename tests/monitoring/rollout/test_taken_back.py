@@ -26,7 +26,7 @@ BACK = ("canary", "nothing")
     ("damaged", "standing", "message"),
     [
         ("second", "rolled back", "it does not verify: model.echo was changed"),
-        ("first", "inconclusive", "it can be compared with live no longer: model.echo was changed"),
+        ("first", "inconclusive", "it cannot be compared with live any more: model.echo was changed"),
     ],
 )
 def test_a_canary_leaves_by_itself_if_its_files_or_those_of_live_are_damaged(served, damaged, standing, message):
@@ -46,20 +46,20 @@ def test_a_canary_whose_folder_is_gone_leaves_by_itself(served):
 def test_harm_takes_a_canary_back_though_it_was_damaged_since_it_was_followed(served):
     served.start()
     step = RolloutController(served.project, control.latest_rollout(served.project))
-    step.look()
+    step.step()
     served.model_of(served.second).write_bytes(b"evil")
     served.model_of(served.first).write_bytes(b"evil")
     served.serve(100, release=0.2)
-    assert "decisions flipped" in step.look().message and served.moves()[-1] == BACK
+    assert "decisions flipped" in step.step().message and served.moves()[-1] == BACK
 
 
 def test_a_release_that_was_damaged_since_it_was_followed_does_not_go_forward(served):
     served.start()
     step = RolloutController(served.project, control.latest_rollout(served.project))
-    step.look()
+    step.step()
     served.model_of(served.second).write_bytes(b"evil")
     served.serve(3000)
-    decision = step.look()
+    decision = step.step()
     assert (decision.action, step.rollout.standing) == ("roll back", "rolled back")
     assert served.moves() == [("live", "first"), ("canary", "second"), BACK]
 
@@ -80,13 +80,13 @@ def test_a_person_does_not_send_a_damaged_release_forward(served):
     assert served.moves()[-1] == ("canary", "second")
 
 
-def test_a_live_pointer_that_cannot_be_believed_ends_the_rollout(served):
+def test_a_live_pointer_that_does_not_verify_stops_the_rollout(served):
     served.start()
     seen = served.project.register.trusted_keys.with_suffix(".seen.json")
     met = seen.read_bytes()
     seen.write_bytes(met.replace(b'"number":1', b'"number":9', 1))
     found = RolloutController(served.project, control.latest_rollout(served.project)).find()
-    assert found.decision.action == "stop" and "cannot be believed" in found.decision.message
+    assert found.decision.action == "stop" and "the pointers do not verify" in found.decision.message
 
 
 @pytest.mark.parametrize("content", [b"broken", "no such columns"])
@@ -147,7 +147,7 @@ def test_a_step_forward_does_not_bring_back_what_a_person_took_back_meanwhile(se
         return datetime.now(UTC)
 
     step = RolloutController(served.project, control.latest_rollout(served.project), clock=clock)
-    assert "no longer the canary by bob: no" in step.look().message
+    assert "not the canary any more, by bob: no" in step.step().message
     assert served.moves() == [("live", "first"), ("canary", "second"), BACK]
 
 
@@ -155,7 +155,7 @@ def test_two_who_look_at_once_move_it_once(served):
     served.start()
     steps = [RolloutController(served.project, control.latest_rollout(served.project)) for _ in range(2)]
     served.serve(3000)
-    assert [step.look().action for step in steps] == ["advance", "stay"]
+    assert [step.step().action for step in steps] == ["advance", "stay"]
     assert steps[0].rollout.stage == steps[1].rollout.stage == control.latest_rollout(served.project).stage == 1
 
 

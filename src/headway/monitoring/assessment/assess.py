@@ -41,13 +41,13 @@ def check_context(project: Project, dataset: Dataset) -> CheckContext:
         parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:
         parts = {}
-    asked, told_apart = partial(logged_requests, project), load_detector(changes.DETECTOR)
+    load_requests, detector = partial(logged_requests, project), load_detector(changes.DETECTOR)
     return CheckContext(
         dataset=dataset,
         periods=parts,
-        requests=asked,
+        requests=load_requests,
         config=project.config,
-        detector=told_apart,
+        detector=detector,
         labeling=labeling_records(project),
     )
 
@@ -59,11 +59,11 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     reasons.
     """
     context = check_context(project, dataset)
-    found, kept = _run_checks(project, context, who), assessment_history(project)
-    before = kept[-1] if kept else None
+    found, stored = _run_checks(project, context, who), assessment_history(project)
+    before = stored[-1] if stored else None
     if before and _is_unchanged(before, found):
-        return AssessmentResult(now=before, before=kept[-2] if len(kept) > 1 else None, same=True)
-    opening = next((each for each in reversed(kept) if each.sample), None)
+        return AssessmentResult(now=before, before=stored[-2] if len(stored) > 1 else None, same=True)
+    opening = next((assessment for assessment in reversed(stored) if assessment.sample), None)
     if before and opening:
         found = _compare_with_opening(opening, before, found, context, project)
     if not found.number or not opening:

@@ -56,9 +56,13 @@ def compare_distributions(opening: Assessment, last: DriftTest, dataset: Dataset
         drift = load_detector(DETECTOR)(windows)
     except NotApplicable as reason:
         return DriftTest(count=last.count, n_groups=last.n_groups, message=f"not tested: {reason.what}")
-    p = next(each.value for each in drift.measurements if each.name == "drift.p" and not each.slice)
+    p = next(
+        measurement.value
+        for measurement in drift.measurements
+        if measurement.name == "drift.p" and not measurement.slice
+    )
     shifts = _shifts(windows, drift) if drift.alarm else ()
-    message = _result_message(windows, p, level, [each.column for each in shifts])
+    message = _result_message(windows, p, level, [shift.column for shift in shifts])
     return DriftTest(count=count, n_groups=n_groups if later else 0, message=message, p=p, level=level, shifts=shifts)
 
 
@@ -80,7 +84,7 @@ def distribution_finding(opening: Assessment, found: DriftTest) -> list[Finding]
 
 
 def _result_message(windows: Windows, p: float, level: float, moved: list[str]) -> str:
-    before, after = (f"{len(np.unique(each.groups)):,}" for each in (windows.before, windows.after))
+    before, after = (f"{len(np.unique(window.groups)):,}" for window in (windows.before, windows.after))
     columns = len(windows.signature.inputs)
     on = f"p {p:.2g}, limit {level:.2g}, over {columns} columns of {after} groups against {before}"
     if p > level:
@@ -93,7 +97,8 @@ def _sample_windows(before: pl.DataFrame, now: pl.DataFrame, *, run: int, alpha:
     shared = [name for name in now.columns if name != GROUP and before.schema.get(name) == now.schema[name]]
     signature = Signature(inputs=tuple(_field(before[name], now[name]) for name in shared))
     one, two = (
-        Window(rows=matrix(each, signature), groups=each[GROUP].to_numpy().astype(np.int64)) for each in (before, now)
+        Window(rows=matrix(sample, signature), groups=sample[GROUP].to_numpy().astype(np.int64))
+        for sample in (before, now)
     )
     return Windows(before=one, after=two, signature=signature, run=run, alpha=alpha)
 
@@ -107,8 +112,8 @@ def _field(before: pl.Series, now: pl.Series) -> Field:
 
 def _shifts(windows: Windows, drift: Drift) -> tuple[Shift, ...]:
     """Return the columns that moved by themselves, smallest p first, in bins of both windows."""
-    names = [each.where for each in drift.findings if each.where != "all"][:MAX_SHIFTS]
-    p = {each.slice: each.value for each in drift.measurements if each.name == "drift.p"}
+    names = [finding.where for finding in drift.findings if finding.where != "all"][:MAX_SHIFTS]
+    p = {measurement.slice: measurement.value for measurement in drift.measurements if measurement.name == "drift.p"}
     return tuple(_shift(windows, name, p[name]) for name in names)
 
 
@@ -117,9 +122,9 @@ def _shift(windows: Windows, name: str, p: float) -> Shift:
     values = feature_values(windows, number)
     bins = make_bins(windows.signature.inputs[number], values, max_bins=SHIFT_BINS)
     codes, split = bins.codes(values), len(windows.before.rows)
-    counts = [np.bincount(each, minlength=bins.size).astype(float) for each in (codes[:split], codes[split:])]
+    counts = [np.bincount(part, minlength=bins.size).astype(float) for part in (codes[:split], codes[split:])]
     seen = np.flatnonzero(counts[0] + counts[1])
-    before, now = (tuple((each / each.sum())[seen].tolist()) for each in counts)
+    before, now = (tuple((part / part.sum())[seen].tolist()) for part in counts)
     return Shift(column=name, p=p, bins=tuple(bins.label(int(bin)) for bin in seen), before=before, now=now)
 
 

@@ -35,27 +35,29 @@ def last_assessment(project: Project) -> Assessment | None:
 
 def new_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
     """Return the findings that are new; none for the first assessment."""
-    known = {_finding_key(each) for each in before.judged} if before else set()
-    return [each for each in now.judged if before and _finding_key(each) not in known]
+    known = {_finding_key(finding) for finding in before.judged} if before else set()
+    return [finding for finding in now.judged if before and _finding_key(finding) not in known]
 
 
 def resolved_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
     """Return the findings that are gone; not those whose check could not judge now, or did not run."""
-    found = {_finding_key(each) for each in now.judged}
-    judged = {each.code for each in now.looked if not each.unjudged}
+    found = {_finding_key(finding) for finding in now.judged}
+    judged = {run.code for run in now.looked if not run.unjudged}
     return [
-        each for each in (before.judged if before else ()) if _finding_key(each) not in found and each.code in judged
+        finding
+        for finding in (before.judged if before else ())
+        if _finding_key(finding) not in found and finding.code in judged
     ]
 
 
 def unverified_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
     """Return the earlier findings whose check could not judge now, so that they may still hold."""
-    found = {_finding_key(each) for each in now.judged}
-    judged = {each.code for each in now.looked if not each.unjudged}
+    found = {_finding_key(finding) for finding in now.judged}
+    judged = {run.code for run in now.looked if not run.unjudged}
     return [
-        each
-        for each in (before.judged if before else ())
-        if _finding_key(each) not in found and each.code not in judged
+        finding
+        for finding in (before.judged if before else ())
+        if _finding_key(finding) not in found and finding.code not in judged
     ]
 
 
@@ -129,7 +131,9 @@ def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
 def _is_saved(project: Project, evidence: Evidence) -> bool:
     """Tell whether the last evidence on this contract and these data found the same, so that a nightly check saves only news."""
     subject = evidence.subject.encode()
-    kept = (each for each in reversed(project.state.records("evidence", name=project.name)) if subject in each)
-    of_data = (each for content in kept if (each := read(Evidence, content)).dataset == evidence.dataset)
+    contents = (
+        content for content in reversed(project.state.records("evidence", name=project.name)) if subject in content
+    )
+    of_data = (found for content in contents if (found := read(Evidence, content)).dataset == evidence.dataset)
     last = next(of_data, None)
     return last is not None and last.findings == evidence.findings

@@ -32,14 +32,14 @@ def draw_sample(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.Dat
     masked, so that a category is not rare in only one of two samples because that one is smaller.
     """
     names = dict.fromkeys([*dataset.features, dataset.roles.target])
-    texts = {} if like is None else {each.name: each for each in like if each.dtype == pl.String}
-    kept = [column for name in names if (column := _column(dataset.table[name], texts.get(name))) is not None]
-    table = pl.DataFrame([*kept, sample_groups(dataset)])
-    each = max(1, MAX_ROWS // max(1, table[GROUP].n_unique()))
-    drawn = table.filter(pl.int_range(pl.len()).shuffle(seed=0).over(GROUP) < each)
+    texts = {} if like is None else {column.name: column for column in like if column.dtype == pl.String}
+    columns = [column for name in names if (column := _column(dataset.table[name], texts.get(name))) is not None]
+    table = pl.DataFrame([*columns, sample_groups(dataset)])
+    rows_per_group = max(1, MAX_ROWS // max(1, table[GROUP].n_unique()))
+    drawn = table.filter(pl.int_range(pl.len()).shuffle(seed=0).over(GROUP) < rows_per_group)
     if len(drawn) > MAX_ROWS:
         drawn = drawn.sample(MAX_ROWS, seed=0)
-    return drawn.sort(GROUP).with_columns(pl.col(each.name).sort().over(GROUP) for each in kept)
+    return drawn.sort(GROUP).with_columns(pl.col(column.name).sort().over(GROUP) for column in columns)
 
 
 def sample_groups(dataset: Dataset) -> pl.Series:

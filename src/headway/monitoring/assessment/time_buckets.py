@@ -32,13 +32,13 @@ def time_buckets(dataset: Dataset) -> tuple[TimeBucket, ...]:
         return ()
     times = dataset.table.select(time_expression(dataset).alias(_AT)).to_series()
     cuts = {length: times.dt.truncate(length) for length in LENGTHS}
-    length = next((each for each, begins in cuts.items() if begins.n_unique() <= MAX_BUCKETS), "1y")
+    length = next((candidate for candidate, begins in cuts.items() if begins.n_unique() <= MAX_BUCKETS), "1y")
     begins, form = cuts[length], LENGTHS[length]
     if begins.n_unique() < MIN_BUCKETS:
         return ()
     ever = _ever_missing(dataset.table)
     parts = dataset.table.with_columns(begins.alias(_AT)).partition_by(_AT, as_dict=True, include_key=False)
-    order = sorted(each for (each,) in parts)
+    order = sorted(start for (start,) in parts)
     return tuple(_bucket(replace(dataset, table=parts[(at,)]), f"{at:{form}}", ever) for at in order)
 
 
@@ -71,7 +71,7 @@ def _ends(dataset: Dataset) -> tuple[str, str]:
         return "", ""
     times = dataset.table.select(time_expression(dataset)).to_series()
     ends = (times.min(), times.max())
-    first, last = (each.isoformat() if isinstance(each, datetime) else "" for each in ends)
+    first, last = (end.isoformat() if isinstance(end, datetime) else "" for end in ends)
     return first, last
 
 
@@ -86,9 +86,9 @@ def _target(dataset: Dataset) -> Iterator[Measurement]:
     if roles.task != "multiclass":
         yield _mean(values, groups, SHARE if roles.task == "binary" else UNBOUNDED)
         return
-    for each in np.unique(values)[:MAX_CLASSES]:
-        share = _mean((values == each).astype(np.float64), groups, SHARE)
-        yield changed(share, slice=_label(roles.classes, int(each)))
+    for value in np.unique(values)[:MAX_CLASSES]:
+        share = _mean((values == value).astype(np.float64), groups, SHARE)
+        yield changed(share, slice=_label(roles.classes, int(value)))
 
 
 def _mean(values: Floats, groups: Ints, bounds: tuple[float, float]) -> Measurement:

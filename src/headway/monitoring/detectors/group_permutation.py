@@ -30,7 +30,7 @@ from headway.evaluation.statistics.intervals import MIN_GROUPS, exact_measuremen
 from headway.monitoring.drift import FeatureBins, feature_values, make_bins
 
 MAX_PERMUTATIONS, BATCH, MIN_PERMUTATIONS = 19_999, 999, 499
-RESOLVED = 20  # permutations at least as far apart that p = alpha rests on
+RESOLVED = 20  # permutations at min_value as far apart that p = alpha rests on
 FAR, AND_MORE = 3, 0.01  # no alarm is near where the first permutations say p > 3 alpha + .01
 _WORK = 100_000
 NAMED_FEATURES = 3
@@ -68,22 +68,22 @@ def plugin(windows: Windows) -> Drift:
         *_by_name(windows, "drift.p", corrected, method=f"{test}, the largest of all features"),
         *_by_name(windows, "drift.distance", far, method="triangular discrimination of bins"),
     ]
-    said = _overall_finding(windows, blocks, p) if p <= windows.alpha else []
-    if said:
+    findings = _overall_finding(windows, blocks, p) if p <= windows.alpha else []
+    if findings:
         order = np.argsort(-spread[0], kind="stable")
-        said[0] = replace(said[0], message=said[0].message + f"; most of all {_names(table, order)}")
+        findings[0] = replace(findings[0], message=findings[0].message + f"; largest of all {_names(table, order)}")
         moved = [int(j) for j in order if corrected[j] <= windows.alpha]
-        said += [_feature_finding(table, shares, j, said[0], float(corrected[j])) for j in moved]
-    return Drift(alarm=p <= windows.alpha, measurements=tuple(measured), findings=tuple(said))
+        findings += [_feature_finding(table, shares, j, findings[0], float(corrected[j])) for j in moved]
+    return Drift(alarm=p <= windows.alpha, measurements=tuple(measured), findings=tuple(findings))
 
 
 def _require_resolution(windows: Windows, blocks: PermutationBlocks) -> None:
-    least = max(blocks.least, 1 / (MAX_PERMUTATIONS + 1))
-    if least >= windows.alpha:
+    min_value = max(blocks.min_p, 1 / (MAX_PERMUTATIONS + 1))
+    if min_value >= windows.alpha:
         sizes = f"{blocks.n_groups[0]} and {blocks.n_groups[1]} groups, {blocks.run} neighbours as one,"
         raise NotApplicable(
             f"{sizes} are too few to show a change at a chance of {windows.alpha:.2g}",
-            where=f"the smallest possible p is {least:.2g}",
+            where=f"the smallest possible p is {min_value:.2g}",
             hint="take longer windows",
         )
 
@@ -152,7 +152,7 @@ def _without_pattern(table: _BinCounts, blocks: PermutationBlocks) -> _BinCounts
     if blocks.pattern == 1:
         return table
     counts, rows = table.counts.copy(), table.rows[:, None]
-    weeks, phases = (np.unique(each, return_inverse=True)[1] for each in np.divmod(blocks.numbers, blocks.pattern))
+    weeks, phases = (np.unique(part, return_inverse=True)[1] for part in np.divmod(blocks.numbers, blocks.pattern))
     beyond = counts - rows * (_totals(counts, weeks) / _totals(rows, weeks))[weeks]
     counts -= rows * (_totals(beyond, phases) / _totals(rows, phases))[phases]
     return _BinCounts(counts=counts, rows=table.rows, begins=table.begins, bins=table.bins)
@@ -171,13 +171,13 @@ def _studentized(table: _BinCounts, dealt: Floats) -> Floats:
     The error is at least that of independent rows; otherwise it would be 0 for a bin that is empty in one window.
     """
     counts, rows = table.counts, table.rows[:, None]
-    moments = np.concatenate([counts, np.square(counts), counts * rows, rows, np.square(rows)], axis=1)
-    first = dealt @ moments
+    sums = np.concatenate([counts, np.square(counts), counts * rows, rows, np.square(rows)], axis=1)
+    first = dealt @ sums
     one, var_one, n_one = _shares_and_variances(first, dealt.sum(1))
-    two, var_two, n_two = _shares_and_variances(moments.sum(0) - first, (1 - dealt).sum(1))
-    whole = table.counts.sum(0) / table.rows.sum()
-    least = np.maximum(whole * (1 - whole), _EPSILON) * (1 / n_one + 1 / n_two)
-    found: Floats = (one - two) / np.sqrt(np.maximum(var_one + var_two, least))
+    two, var_two, n_two = _shares_and_variances(sums.sum(0) - first, (1 - dealt).sum(1))
+    overall = table.counts.sum(0) / table.rows.sum()
+    min_value = np.maximum(overall * (1 - overall), _EPSILON) * (1 / n_one + 1 / n_two)
+    found: Floats = (one - two) / np.sqrt(np.maximum(var_one + var_two, min_value))
     return found
 
 
@@ -246,11 +246,11 @@ def _feature_finding(
     """Return the finding of one feature, with the bin whose share changed most."""
     bins = table.bins[number]
     begin = int(table.begins[number])
-    one, two = (side[begin : begin + bins.size] for side in shares)
-    most = int(np.argmax(np.abs(one - two)))
+    one, two = (share[begin : begin + bins.size] for share in shares)
+    largest = int(np.argmax(np.abs(one - two)))
     message = (
         f"{bins.field.name} changed (p {p:.3g} after correction for {len(table.bins)} features): "
-        f"{bins.label(most)} was {one[most]:.1%} of rows and is {two[most]:.1%}"
+        f"{bins.label(largest)} was {one[largest]:.1%} of rows and is {two[largest]:.1%}"
     )
     return replace(of_all, message=message, where=bins.field.name, measured=p, hint="")
 
@@ -281,15 +281,15 @@ class PermutationBlocks:
         return len(self.numbers)
 
     @property
-    def least(self) -> float:
+    def min_p(self) -> float:
         """Smallest possible p-value: the probability of permuting the windows into the observed ones."""
-        return sum(self._as_it_is(phase) for phase in range(self.run)) / self.run
+        return sum(self._min_p_of_phase(phase) for phase in range(self.run)) / self.run
 
-    def _as_it_is(self, phase: int) -> float:
-        """The same for runs cut at one phase: those of the window before come first, and last the one cut in two."""
+    def _min_p_of_phase(self, phase: int) -> float:
+        """Return it for runs cut at one phase: those of the window before come first, and last the one cut in two."""
         runs = (self.count - 1 + phase) // self.run + 1
-        whole, into = divmod(self.first + phase, self.run)
-        return 1 / (comb(runs, whole) * ((runs - whole) if into else 1))
+        complete, into = divmod(self.first + phase, self.run)
+        return 1 / (comb(runs, complete) * ((runs - complete) if into else 1))
 
 
 def make_blocks(windows: Windows) -> PermutationBlocks:
@@ -298,7 +298,7 @@ def make_blocks(windows: Windows) -> PermutationBlocks:
     Raises NotApplicable below 20 groups or 8 runs in all, which could not show a change.
     """
     groups = (windows.before.groups, windows.after.groups)
-    numbers = [np.unique(each) for each in groups]
+    numbers = [np.unique(part) for part in groups]
     n_before, n_after = sizes = (len(numbers[0]), len(numbers[1]))
     fewest = max(MIN_GROUPS, MIN_RUNS * windows.run)
     if min(sizes) < 2 or sum(sizes) < fewest:
@@ -307,7 +307,7 @@ def make_blocks(windows: Windows) -> PermutationBlocks:
             where=f"runs of {windows.run} need {fewest} groups in all",
             hint="take longer windows",
         )
-    dense = [np.searchsorted(known, each) for known, each in zip(numbers, groups, strict=True)]
+    dense = [np.searchsorted(known, part) for known, part in zip(numbers, groups, strict=True)]
     share = min(1.0, MAX_BLOCKS / sum(sizes))
     first, last = (max(2, int(size * share)) for size in sizes)
     run = max(1, round(windows.run * share))

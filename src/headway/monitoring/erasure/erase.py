@@ -55,14 +55,14 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     publisher, secret = load_publisher(project.register.publisher_key), load_hash_key(project.config)
     target, header = _target_of(request, secret)
     with open_journal(project.config.state, header) as journal:
-        if any((each.begun_at, each.subject) == _mark(journal.header) for each in load_erasures(project)):
+        if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
             journal.begin(header)
         _erase_files(project, target, journal)
         if target.keys:
             wait(2 * project.config.serve.log_flush_s + _SLACK_S)
             _erase_files(project, target, journal)
-        asked = replace(journal.header, older_than=header.older_than)
-        erasure = _erasure_record(project, request, asked, _erased_by_location(project, journal, secret))
+        resumed = replace(journal.header, older_than=header.older_than)
+        erasure = _erasure_record(project, request, resumed, _erased_by_location(project, journal, secret))
         erasure = replace(erasure, stays=find_residuals(project.config.state, target.keys) if target.keys else ())
         save_proof(project, erasure, publisher)
         journal.end()
@@ -114,13 +114,13 @@ def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJourna
 
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
     """Summarize what was erased by location; files are named by keyed hashes, since one of few rows could be guessed."""
-    ordered = sorted(journal.touched.values(), key=lambda each: (each.place, each.path))
+    ordered = sorted(journal.touched.values(), key=lambda file: (file.place, file.path))
     found = []
-    for place, group in groupby(ordered, key=lambda each: each.place):
+    for place, group in groupby(ordered, key=lambda file: file.place):
         files = list(group)
-        was = "".join(f"{each.path} {each.before}\n" for each in files)
-        now = "".join(f"{each.path} {file_digest(project.config.state / each.path)}\n" for each in files)
-        rows = sum(each.rows for each in files)
+        was = "".join(f"{file.path} {file.before}\n" for file in files)
+        now = "".join(f"{file.path} {file_digest(project.config.state / file.path)}\n" for file in files)
+        rows = sum(file.rows for file in files)
         found.append(Erased(place=place, rows=rows, files=len(files), before=secret.hash(was), after=secret.hash(now)))
     return tuple(found)
 
@@ -179,9 +179,9 @@ def load_erasures(project: Project) -> list[Erasure]:
 
 def next_in_chain(project: Project) -> tuple[int, str]:
     """Return the number of the next erasure, and the digest of the last one."""
-    kept = project.state.records(KIND, name=project.name)
-    last = read(ErasureProof, kept[-1]).content.encode() if kept else None
-    return len(kept) + 1, digest_of(last) if last is not None else ""
+    proofs = project.state.records(KIND, name=project.name)
+    last = read(ErasureProof, proofs[-1]).content.encode() if proofs else None
+    return len(proofs) + 1, digest_of(last) if last is not None else ""
 
 
 def _decode_erasure(content: bytes, subject: str) -> Erasure:

@@ -79,8 +79,8 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
         atomic.sync(path.parent)
     elif (table := read_segment(path)) is not None:
         # an empty segment stays: a log writer that was killed recreates only what does not exist
-        left = table.filter(~pl.col(KEY).is_in(target.keys))
-        segments.save(path.parent, {each.name: _column(each) for each in left}, name=path.name)
+        remaining = table.filter(~pl.col(KEY).is_in(target.keys))
+        segments.save(path.parent, {column.name: _column(column) for column in remaining}, name=path.name)
 
 
 def is_expired(path: Path, target: ErasureTarget) -> bool:
@@ -175,8 +175,8 @@ def erase_quarantined(path: Path, keys: Sequence[str]) -> None:
     """Erase the rows of these keys from a file in one step, or the whole file if there are no keys; idempotent."""
     table = _read_quarantined(path) if keys else None
     if table is not None:
-        left = table.filter(~_holds_key(table, keys))
-        atomic.fill(path, lambda file: left.write_parquet(file))
+        remaining = table.filter(~_holds_key(table, keys))
+        atomic.fill(path, lambda file: remaining.write_parquet(file))
     elif not keys:
         path.unlink(missing_ok=True)
         atomic.sync(path.parent)

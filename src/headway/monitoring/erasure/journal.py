@@ -42,7 +42,7 @@ class ErasureJournal:
                 hint="run its command again to resume it",
             )
         self.touched = {
-            each.path: each for each in (msgspec.json.decode(line, type=AffectedFile) for line in lines[1:])
+            affected.path: affected for affected in (msgspec.json.decode(line, type=AffectedFile) for line in lines[1:])
         }
         if not lines:
             self.begin(header)

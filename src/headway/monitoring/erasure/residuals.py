@@ -38,7 +38,7 @@ print(json.dumps([[holds(Path(path), keys), holds(Path(path), keys, alone=True)]
 def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Residual, ...]:
     """Search every file of the store for the keys: byte by byte, and quarantined rows value by value."""
     files = [path for path in sorted(state.rglob("*")) if path.is_file() and not _is_database_file(state, path)]
-    found = [each for path in files if (each := _residual_of_file(state, path, keys))]
+    found = [residual for path in files if (residual := _residual_of_file(state, path, keys))]
     return tuple(_merge_residuals([*found, *_residuals_of_database(state, keys)]))
 
 
@@ -86,7 +86,7 @@ def _is_value(path: Path, keys: Sequence[str]) -> bool:
 def _merge_residuals(found: Sequence[Residual]) -> list[Residual]:
     """Merge residuals of the same location and reason."""
     times: dict[tuple[str, str, bool], int] = {}
-    for each in found:
-        case = (each.place, each.why, each.is_other)
-        times[case] = times.get(case, 0) + each.times
+    for residual in found:
+        case = (residual.place, residual.why, residual.is_other)
+        times[case] = times.get(case, 0) + residual.times
     return [Residual(place=place, times=n, why=why, is_other=is_other) for (place, why, is_other), n in times.items()]

@@ -29,7 +29,7 @@ from headway.storage import traffic
 
 COLUMNS = ("key", "who", "label")
 MAX_PAIRED_ANNOTATORS = 8
-_HINT = "a csv or parquet file with columns key, who and label: one line for each label"
+_HINT = "a csv or parquet file with columns key, who and label: one line for measurement label"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,12 +66,14 @@ def measure_agreement(table: pl.DataFrame, *, name: str, source: str, level: Lev
 
     If an annotator labeled an item twice, the later label counts. Raises DataError if no item has two labels.
     """
-    given = annotation_matrix(table)
-    found = [each for each in _agreement_measurements(given, level) if np.isfinite(each.value)]
+    annotations = annotation_matrix(table)
+    found = [
+        measurement for measurement in _agreement_measurements(annotations, level) if np.isfinite(measurement.value)
+    ]
     return Agreement(
         name=name,
         source=source,
-        annotators=given.annotators,
+        annotators=annotations.annotators,
         measurements=tuple(found),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -90,8 +92,8 @@ def annotation_matrix(table: pl.DataFrame) -> Annotations:
         raise DataError(
             f"no item has labels of two annotators: {len(items):,} items, {len(annotators)} annotators", hint=_HINT
         )
-    kept = items.filter(pl.Series(paired))
-    named = kept["group"] if "group" in kept.columns else kept["key"]
+    paired_items = items.filter(pl.Series(paired))
+    named = paired_items["group"] if "group" in paired_items.columns else paired_items["key"]
     return Annotations(
         labels=labels[paired],
         groups=_positions(named, named.unique(maintain_order=True)),
@@ -100,24 +102,24 @@ def annotation_matrix(table: pl.DataFrame) -> Annotations:
     )
 
 
-def _agreement_measurements(given: Annotations, level: Level) -> Iterator[Measurement]:
-    count = len(given.classes)
-    seen = agreement.label_counts(given.labels, count)
-    values = _numeric_classes(given.classes)
+def _agreement_measurements(annotations: Annotations, level: Level) -> Iterator[Measurement]:
+    count = len(annotations.classes)
+    seen = agreement.label_counts(annotations.labels, count)
+    values = _numeric_classes(annotations.classes)
 
     def alpha(tables: Floats) -> Floats:
         return agreement.krippendorff_alpha(tables, level, values)
 
-    yield _measurement("agreement.krippendorff", alpha, agreement.coincidences(seen), given.groups)
-    yield _measurement("agreement.fleiss", agreement.fleiss_kappa, agreement.fleiss_tables(seen), given.groups)
-    for one, other in combinations(range(min(len(given.annotators), MAX_PAIRED_ANNOTATORS)), 2):
-        pairs = agreement.pair_tables(given.labels[:, one], given.labels[:, other], count)
+    yield _measurement("agreement.krippendorff", alpha, agreement.coincidences(seen), annotations.groups)
+    yield _measurement("agreement.fleiss", agreement.fleiss_kappa, agreement.fleiss_tables(seen), annotations.groups)
+    for one, other in combinations(range(min(len(annotations.annotators), MAX_PAIRED_ANNOTATORS)), 2):
+        pairs = agreement.pair_tables(annotations.labels[:, one], annotations.labels[:, other], count)
         both = pairs.any(axis=(1, 2))
         if both.sum() < 2:
             continue
-        groups = np.unique(given.groups[both], return_inverse=True)[1]
+        groups = np.unique(annotations.groups[both], return_inverse=True)[1]
         found = _measurement("agreement.cohen", agreement.cohen_kappa, pairs[both], groups)
-        yield replace(found, slice=f"{given.annotators[one]} & {given.annotators[other]}")
+        yield replace(found, slice=f"{annotations.annotators[one]} & {annotations.annotators[other]}")
 
 
 def _measurement(name: str, measure: Callable[[Floats], Floats], tables: Floats, groups: Ints) -> Measurement:

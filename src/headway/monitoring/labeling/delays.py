@@ -31,8 +31,8 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
     logged = read_predictions(project.config.state, project.name, [digest])
     if logged.is_empty():
         return None
-    asked = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
-    first = asked.group_by("key").agg(pl.col("at_us").min()).sort("at_us", "key")
+    answered = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
+    first = answered.group_by("key").agg(pl.col("at_us").min()).sort("at_us", "key")
     if first.is_empty():
         return None
     joined = first.join(_first_label_times(project), on="key", how="left", maintain_order="left")
@@ -58,24 +58,24 @@ def kaplan_meier_quantile(waited: Floats, known: Bools, share: float) -> float:
     """
     order = np.lexsort((~known, waited))
     at_risk = len(waited) - np.arange(len(waited))
-    left = np.cumprod(np.where(known[order], 1 - 1 / at_risk, 1.0))
-    found = np.flatnonzero(1 - left >= share - 1e-12)
+    survival = np.cumprod(np.where(known[order], 1 - 1 / at_risk, 1.0))
+    found = np.flatnonzero(1 - survival >= share - 1e-12)
     return float(waited[order][found[0]]) if len(found) else float("inf")
 
 
 def _quantile(waited: Floats, known: Bools, share: float) -> Measurement:
-    most = float(np.finfo(np.float64).max)
-    value = min(kaplan_meier_quantile(waited, known, share), most)
+    longest = float(np.finfo(np.float64).max)
+    value = min(kaplan_meier_quantile(waited, known, share), longest)
     return exact_measurement(f"labels.delay.p{share * 100:g}", value, n_rows=len(waited), method=METHOD)
 
 
 def _late_share(joined: pl.DataFrame, waited: Floats, known: Bools, declared: float, now: int) -> Measurement | None:
     """Measure the share of labels that were late, among requests older than the declared delay; groups are days."""
-    asked = joined["at_us"].to_numpy()
-    old = (now - asked) / 1e6 >= declared
+    asked_us = joined["at_us"].to_numpy()
+    old = (now - asked_us) / 1e6 >= declared
     if not old.any():
         return None
-    days = np.unique(day_numbers(asked[old].astype("datetime64[us]")), return_inverse=True)[1]
+    days = np.unique(day_numbers(asked_us[old].astype("datetime64[us]")), return_inverse=True)[1]
     late = ~(known & (waited <= declared))[old]
     sums = np.array([np.bincount(days, late.astype(np.float64))])
     (estimate,) = ratio_of_sums(sums, np.array([np.bincount(days)], dtype=np.float64))

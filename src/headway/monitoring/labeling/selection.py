@@ -42,7 +42,7 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     if waiting.is_empty():
         raise DataError("no request with a key is without a label", where=str(state), hint=f"headway serve {name}@live")
     probabilities = _probabilities(waiting)
-    rows = waiting.select(f"in.{each}" for each in variant.signature.names).cast(pl.Float64).to_numpy()
+    rows = waiting.select(f"in.{name}" for name in variant.signature.names).cast(pl.Float64).to_numpy()
     days = day_numbers(waiting["at_us"].to_numpy().astype("datetime64[us]"))
     indexes = next_rows_to_label(probabilities, rows, np.unique(days, return_inverse=True)[1], count)
     doubts = 1 - np.diff(np.sort(probabilities, axis=1)[:, -2:], axis=1)[:, 0]
@@ -58,16 +58,18 @@ def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
     if logged.is_empty():
         return logged
     known = LabelReader(project.config.state, project.name).read().select("key")
-    asked = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
-    first = asked.unique("key", keep="first", maintain_order=True)
+    answered = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
+    first = answered.unique("key", keep="first", maintain_order=True)
     return first.join(known, on="key", how="anti", maintain_order="left").tail(MAX_REQUESTS)
 
 
 def _probabilities(waiting: pl.DataFrame) -> Floats:
     """Return class probabilities, float64 [n, k]; the log of a binary model holds only those of the second class."""
-    names = sorted((each for each in waiting.columns if each.startswith("out.")), key=lambda each: int(each[4:]))
-    said = waiting.select(names).cast(pl.Float64).to_numpy()
-    return np.column_stack([1 - said[:, 0], said[:, 0]]) if said.shape[1] == 1 else said
+    names = sorted(
+        (column for column in waiting.columns if column.startswith("out.")), key=lambda column: int(column[4:])
+    )
+    outputs = waiting.select(names).cast(pl.Float64).to_numpy()
+    return np.column_stack([1 - outputs[:, 0], outputs[:, 0]]) if outputs.shape[1] == 1 else outputs
 
 
 MAX_SUSPECTS = 1000

@@ -70,8 +70,8 @@ class HoldoutSet:
 
 def make_holdout(deployed: DeployedRelease, rows: Dataset) -> HoldoutSet:
     """Return labeled rows as a holdout set, with the predictions of live."""
-    asked = matrix.matrix(rows.table, deployed.release.variant.signature)
-    return HoldoutSet(dataset=rows, digest=table_digest(rows.table), deployed=deployed, scores=deployed.predict(asked))
+    inputs = matrix.matrix(rows.table, deployed.release.variant.signature)
+    return HoldoutSet(dataset=rows, digest=table_digest(rows.table), deployed=deployed, scores=deployed.predict(inputs))
 
 
 def promotion_rules(policy: PolicySection) -> PolicySection:
@@ -104,15 +104,15 @@ def judge_against_live(
 
 def rows_labeled_by(project: Project, dataset: Dataset, until: datetime | None) -> tuple[Dataset, datetime]:
     """Return the rows whose label had arrived by a time, or all labeled rows; and the exclusive end of those rows."""
-    moments, delay = time_expression(dataset), parse_delay(project.config.data.label_delay)
+    time, delay = time_expression(dataset), parse_delay(project.config.data.label_delay)
     labeled = dataset.table.filter(pl.col(dataset.roles.target).is_not_null())
-    last = labeled.select(moments.max()).item()
+    last = labeled.select(time.max()).item()
     if last is None:
         raise DataError("no row has a label", where=dataset.name, hint="headway labels add")
     end = min(until - delay, last) if until else last
-    whole = Dataset(name=dataset.name, table=labeled, roles=dataset.roles)
+    all_labeled = Dataset(name=dataset.name, table=labeled, roles=dataset.roles)
     end += timedelta(microseconds=1)
-    return select_period(whole, datetime.min, end, name=dataset.name), end
+    return select_period(all_labeled, datetime.min, end, name=dataset.name), end
 
 
 def outcome_key(*parts: str | int | Sequence[str]) -> str:

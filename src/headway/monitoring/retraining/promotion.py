@@ -77,7 +77,7 @@ def check_promotion(project: Project) -> Promotion:
     if _retraining_of(project, rollout) is None:
         return _promotion_of(project, rollout, f"a rollout of another release is running, started by {rollout.by}")
     one = control.RolloutController(project, rollout)
-    decision = one.look()
+    decision = one.step()
     return _promotion_of(project, one.rollout, decision.message)
 
 
@@ -107,9 +107,9 @@ def force_promotion(project: Project, *, who: str, why: str) -> Promotion:
 
 def _publish_once(project: Project, found: Retraining, who: str) -> Retraining:
     """Return the retraining with the digest of its release, signed and saved once."""
-    kept = find_outcome(project, found.key)
-    if kept and kept.release:
-        return kept
+    stored = find_outcome(project, found.key)
+    if stored and stored.release:
+        return stored
     digest, _ = publish(project, found.frontier, who=who)
     found = replace(found, release=digest)
     project.save(found)
@@ -143,8 +143,8 @@ def _previous_attempt(project: Project, found: Retraining) -> Promotion | None:
     if after:
         message = f"it was live until {after.at[:16]}, when {after.who} moved live back: {after.why}"
         return Promotion(stands="taken back", message=message, todo=again, retraining=found)
-    kept = reversed(project.records(Rollout))
-    last = next((rollout for rollout in kept if rollout.release == digest), None)
+    stored = reversed(project.records(Rollout))
+    last = next((rollout for rollout in stored if rollout.release == digest), None)
     if last is None or last.standing == "running":
         return None
     message = f"its rollout of {last.started_at[:16]} ended {last.standing} and is not started again automatically: {last.why}"
@@ -152,8 +152,8 @@ def _previous_attempt(project: Project, found: Retraining) -> Promotion | None:
 
 
 def _retraining_of(project: Project, rollout: Rollout) -> Retraining | None:
-    kept = reversed(project.records(Retraining))
-    return next((each for each in kept if each.release == rollout.release), None)
+    stored = reversed(project.records(Retraining))
+    return next((retraining for retraining in stored if retraining.release == rollout.release), None)
 
 
 def _promotion_of(project: Project, rollout: Rollout, message: str) -> Promotion:

@@ -142,16 +142,16 @@ def retrain(
 
 def find_outcome(project: Project, key: str) -> Retraining | None:
     """Return the last saved outcome with this key."""
-    kept = reversed(project.records(Retraining))
-    return next((each for each in kept if each.key == key), None)
+    stored = reversed(project.records(Retraining))
+    return next((retraining for retraining in stored if retraining.key == key), None)
 
 
 def _trainings(project: Project, deployed: DeployedRelease, data: RetrainingData, callback: Callback) -> list[Training]:
     seeds = project.config.retrain.seeds
-    asked = list(range(seeds)) if seeds > 1 else [None]
+    seeds_or_none = list(range(seeds)) if seeds > 1 else [None]
     found = []
-    for number, seed in enumerate(asked, 1):
-        callback(f"train {number}/{len(asked)} on {len(data.rows.table):,} rows")
+    for number, seed in enumerate(seeds_or_none, 1):
+        callback(f"train {number}/{len(seeds_or_none)} on {len(data.rows.table):,} rows")
         found.append(_training(project, deployed, data, seed))
     return found
 
@@ -160,9 +160,9 @@ def _training(project: Project, deployed: DeployedRelease, data: RetrainingData,
     """Train with a seed, or return the saved training if there is one."""
     dataset = table_digest(data.rows.table)
     for content in project.state.records("training", name=project.name):
-        kept = read(Training, content)
-        if (kept.dataset, kept.recipe, kept.seed) == (dataset, data.recipe, seed):
-            return kept
+        stored = read(Training, content)
+        if (stored.dataset, stored.recipe, stored.seed) == (dataset, data.recipe, seed):
+            return stored
     began = time.perf_counter()
     names = deployed.release.variant.signature.names
     model = train(project.config, data.rows, project.blobs, features=names, seed=seed)
@@ -186,7 +186,7 @@ def _frontier(
     project: Project, deployed: DeployedRelease, data: RetrainingData, trainings: list[Training]
 ) -> SearchResult:
     holdout = make_holdout(deployed, data.holdout)
-    first, *others = (each.model for each in trainings)
+    first, *others = (training.model for training in trainings)
     shipped = _with_steps_of(project, deployed.release.variant, first, holdout)
     policy = promotion_rules(project.config.policy)
     of_others = [_evidence(project, holdout, model) for model in others]
@@ -226,8 +226,8 @@ def _with_steps_of(project: Project, live: Variant, model: Variant, holdout: Hol
     made = (
         search.generate_candidates(model, TransformContext(blobs=project.blobs, sample=rows), steps) if steps else None
     )
-    alike = (each for each in (made.variants if made else ()) if _form(each) == _form(live))
-    return next(alike, model)
+    same_form = (variant for variant in (made.variants if made else ()) if _form(variant) == _form(live))
+    return next(same_form, model)
 
 
 def _form(variant: Variant) -> tuple[object, ...]:
@@ -236,9 +236,9 @@ def _form(variant: Variant) -> tuple[object, ...]:
 
 def _outcome_message(verdict: Verdict, trainings: list[Training]) -> str:
     first = trainings[0]
-    seconds = sum(each.seconds for each in trainings)
+    seconds = sum(training.seconds for training in trainings)
     seeds = f"{len(trainings)} seeds" if len(trainings) > 1 else "one training"
-    unmet = "; ".join(each.message for each in verdict.rule_results if each.answer != "pass")
+    unmet = "; ".join(result.message for result in verdict.rule_results if result.answer != "pass")
     return (
         f"retrained on {first.n_rows:,} rows before {first.until[:10]} ({seeds}, {seconds:.1f} s): "
         + ("shown to be better than live" if not unmet else f"{verdict.answer} against live: {unmet}")
