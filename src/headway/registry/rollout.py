@@ -247,7 +247,7 @@ def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
         count = len(verdict.rule_results)
         met = f"all {count} rules are met{without}" if count > 1 else f"its one rule is met{without}"
         minimum = rollout.current.min_requests
-        few = f", and it has answered {rollout.of_release:,} of at minimum {minimum:,} requests"
+        few = f", and it has answered {rollout.of_release:,} of at least {minimum:,} requests"
         return met + (few if rollout.of_release < minimum else "")
     if verdict.rule_results and all(rule_result.measurement is None for rule_result in verdict.rule_results):
         return f"no request{' with a key' if rollout.share else ''} has reached it yet"
@@ -286,7 +286,7 @@ def _bound(rule_result: RuleResult, measurement: Measurement) -> str:
     if rule_result.answer == "undecided":
         return f"from {low} to {high} at any time"
     upper = (rule_result.answer == "pass") == (rule_result.rule.at_most is not None)
-    return f"at most {high} at any time" if upper else f"at minimum {low} at any time"
+    return f"at most {high} at any time" if upper else f"at least {low} at any time"
 
 
 def _format_value(name: str, value: float) -> str:

@@ -123,14 +123,14 @@ def until_the_pointer_moved(project: Project, found: Retraining) -> None:
 def killed_at_the_record() -> Iterator[None]:
     """Whoever keeps a rollout dies before it."""
     with pytest.MonkeyPatch.context() as patch:
-        keep = Project.keep
+        save = Project.save
 
-        def _keep(project: Project, record: StoredRecord) -> str:
+        def _save(project: Project, record: StoredRecord) -> str:
             if isinstance(record, Rollout):
                 raise KeyboardInterrupt
-            return keep(project, record)
+            return save(project, record)
 
-        patch.setattr(Project, "keep", _keep)
+        patch.setattr(Project, "save", _save)
         yield
 
 

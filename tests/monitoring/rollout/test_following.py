@@ -69,7 +69,7 @@ def test_who_is_patient_is_told_once_that_nobody_asks_and_again_after_the_next_r
     quiet = [nothing] * 301
     time = Time(*quiet, lambda: served.serve(1), *quiet, lambda: served.serve(100, release=0.2))
     follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time)
-    assert len([line for line in said if "learns from requests alone: headway serve flights@live" in line]) == 2
+    assert len([line for line in said if "needs requests: headway serve flights@live" in line]) == 2
 
 
 def test_who_is_not_patient_leaves_it_as_it_stands_once_nobody_asks(served):
@@ -82,7 +82,7 @@ def test_who_is_not_patient_leaves_it_as_it_stands_once_nobody_asks(served):
     assert control.latest_rollout(served.project).standing == "running"
 
 
-@pytest.mark.parametrize(("stage", "message"), [(0, "live answers, but not beside"), (1, "callers name no key")])
+@pytest.mark.parametrize(("stage", "message"), [(0, "live answers without a shadow"), (1, "requests have no key")])
 def test_live_that_is_asked_without_telling_of_the_release_is_another_matter(served, stage, message):
     served.start()
     for _ in range(stage):

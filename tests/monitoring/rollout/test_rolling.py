@@ -11,6 +11,7 @@ from headway.core.rollout import Plan, Rollout, Stage
 from headway.monitoring import rollout as control
 from headway.monitoring.prediction_log import read_labeled_predictions, read_predictions
 from headway.monitoring.rollout import RolloutController
+from headway.registry.model_registry import UpdateReason
 from headway.storage import traffic
 from headway.storage.traffic import Label, save_labels
 
@@ -221,7 +222,7 @@ def test_status_decides_and_does_nothing(served):
 def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look(served):
     served.start()
     verdict = rollouts.release().verdict
-    reason = rollouts.Reason(who="rollout", why="met", verdict=verdict)
+    reason = UpdateReason(who="rollout", why="met", verdict=verdict)
     served.project.register.point("flights@live", served.second, reason)
     assert control.step_rollout(served.project).action == "promote"
     assert control.latest_rollout(served.project).standing == "promoted"
@@ -231,8 +232,8 @@ def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look
 def test_a_step_forward_that_was_killed_after_the_move_is_finished_by_the_next_look(served, monkeypatch):
     served.start()
     served.serve(3000)
-    keep = type(served.project).keep
-    monkeypatch.setattr(type(served.project), "keep", lambda self, each: _killed(keep, self, each))
+    save = type(served.project).save
+    monkeypatch.setattr(type(served.project), "save", lambda self, record: _killed(save, self, record))
     with pytest.raises(KeyboardInterrupt):
         control.step_rollout(served.project)
     monkeypatch.undo()
@@ -242,18 +243,18 @@ def test_a_step_forward_that_was_killed_after_the_move_is_finished_by_the_next_l
     assert control.latest_rollout(served.project).stage == 1 and len(served.moves()) == 3
 
 
-def _killed(keep, project, record):
-    """Keep a record, but die where a rollout would be kept."""
+def _killed(save, project, record):
+    """Save a record, but die at the record of a rollout."""
     if isinstance(record, Rollout):
         raise KeyboardInterrupt
-    keep(project, record)
+    save(project, record)
 
 
 def test_a_promotion_that_was_killed_before_the_record_is_finished_by_the_next_look(served, monkeypatch):
     served.start(Plan(stages=(Stage(share=0.0),)))
     served.serve(3000)
-    keep = type(served.project).keep
-    monkeypatch.setattr(type(served.project), "keep", lambda self, each: _killed(keep, self, each))
+    save = type(served.project).save
+    monkeypatch.setattr(type(served.project), "save", lambda self, record: _killed(save, self, record))
     with pytest.raises(KeyboardInterrupt):
         control.step_rollout(served.project)
     monkeypatch.undo()

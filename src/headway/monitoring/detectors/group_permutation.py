@@ -71,7 +71,7 @@ def plugin(windows: Windows) -> Drift:
     findings = _overall_finding(windows, blocks, p) if p <= windows.alpha else []
     if findings:
         order = np.argsort(-spread[0], kind="stable")
-        findings[0] = replace(findings[0], message=findings[0].message + f"; largest of all {_names(table, order)}")
+        findings[0] = replace(findings[0], message=findings[0].message + f"; most of all {_names(table, order)}")
         moved = [int(j) for j in order if corrected[j] <= windows.alpha]
         findings += [_feature_finding(table, shares, j, findings[0], float(corrected[j])) for j in moved]
     return Drift(alarm=p <= windows.alpha, measurements=tuple(measured), findings=tuple(findings))
