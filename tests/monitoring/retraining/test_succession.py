@@ -193,8 +193,8 @@ def test_a_rollout_of_another_release_is_waited_for_and_not_looked_at(make):
         promotion.promotion_status(project),
     ):
         assert (found.stands, found.rollout, found.retraining) == ("rolling out", other, None)
-    assert "begun by ann" in promotion.check_promotion(project).message
-    assert "begun by ann" in promotion.force_promotion(project, who="ada", why="now").message
+    assert "started by ann" in promotion.check_promotion(project).message
+    assert "started by ann" in promotion.force_promotion(project, who="ada", why="now").message
     with pytest.raises(Refused, match="a rollout of flights is running"):
         promotion.begin_promotion(project, outcome(project), who="ada")
 
@@ -213,7 +213,7 @@ def test_seen_does_nothing(make):
     project = make()
     promotion.begin_promotion(project, outcome(project), who="ada")
     project.register.withdraw("flights@canary", who="bob", why="no")
-    assert "no longer the canary" in promotion.promotion_status(project).message
+    assert "not the canary any more" in promotion.promotion_status(project).message
     assert promotion.running_rollout(project) is not None
 
 
@@ -243,6 +243,6 @@ def test_live_that_moved_in_between_is_told_and_nothing_is_moved(make, monkeypat
         rollouts.live(project, rollouts.release(made_at="2"))
         return published(*asked)
 
-    monkeypatch.setattr(promotion, "_published", while_another_releases)
+    monkeypatch.setattr(promotion, "_publish_once", while_another_releases)
     with pytest.raises(PointerMoved):
         promotion.begin_promotion(project, found, who="ada")
