@@ -128,7 +128,7 @@ def test_labels_of_a_csv_and_of_a_parquet_file_are_kept(run, project, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("key,late\na,1\n", "no labels can be read"),
+        ("key,late\na,1\n", "labels cannot be read"),
         ("key,label\na,yes\n", "labels cannot be read"),
         ("key,label\na,\n", "missing"),
     ],
