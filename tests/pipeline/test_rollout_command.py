@@ -30,7 +30,7 @@ def test_a_rollout_is_started_stands_goes_forward_and_is_taken_back(run, project
     opened, digest = project
     folder = opened.config.folder
     code, out, _ = run("rollout", "start", f"flights@{digest[7:19]}", "--project", folder)
-    assert code == cli.PASS and "begins with shadow" in out
+    assert code == cli.PASS and "starts with shadow" in out
     code, out, _ = run("rollout", "status", "flights", "--project", folder, "--json")
     assert (code, json.loads(out)["action"]) == (cli.UNDECIDED, "stay")
     code, out, _ = run("rollout", "advance", "--project", folder, "--why", "seen", "--json")
@@ -46,7 +46,7 @@ def test_a_start_tells_its_stages_who_began_it_that_nobody_asks_and_how_to_go_on
     opened, digest = project
     words = ("rollout", "start", f"flights@{digest[7:19]}", "--project", opened.config.folder, "--who", "ada")
     code, out, _ = run(*words, "--shares", "0,0.2", "--min-requests", "300", "--at-most-hours", "6")
-    assert code == cli.PASS and "begins with shadow, then canary 20 %, live" in out
+    assert code == cli.PASS and "starts with shadow, then canary 20 %, live" in out
     assert "live has had no request yet" in out and "go on: headway rollout watch" in out
     begun = control.latest_rollout(opened)
     assert begun.by == "ada" and [stage.share for stage in begun.plan.stages] == [0.0, 0.2]
