@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from headway.core.config import Config
-from headway.core.evidence import Finding, Measurement
+from headway.core.evidence import RENAMED_CHECKS, Finding, Measurement
 from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.renamed import current_form
 
@@ -17,6 +17,8 @@ UNJUDGED = "D000"
 
 class CheckRun(Record, frozen=True, kw_only=True):
     """A check that ran: the code of its findings, and why it could not judge; empty if it could."""
+
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"name": RENAMED_CHECKS}
 
     name: str
     code: str

@@ -9,7 +9,7 @@ from tests.data.tables import small
 from headway.core.config import Config, DataSection
 from headway.core.errors import DataError
 from headway.core.plugins import load_state
-from headway.data.labels.corrections import Claim, add_correction, load_corrections, row_digests
+from headway.data.labels.corrections import add_correction, load_corrections, row_digests
 from headway.data.open import open_dataset
 
 
@@ -22,7 +22,7 @@ def config_of(folder: Path, table: pl.DataFrame, **data: object) -> Config:
 def right(config: Config, row: int, to: str) -> object:
     state = load_state("sqlite")(config.state)
     try:
-        return add_correction(config, state, Claim(row=row, to=to, who="ada", why="the tower says so"))
+        return add_correction(config, state, row=row, to=to, who="ada", why="the tower says so")
     finally:
         state.close()
 
@@ -98,7 +98,7 @@ def test_a_correction_without_a_reason_is_refused(tmp_path):
     config = config_of(tmp_path, small().table)
     state = load_state("sqlite")(config.state)
     with pytest.raises(DataError, match="needs a reason"):
-        add_correction(config, state, Claim(row=2, to="1", who="ada", why=" "))
+        add_correction(config, state, row=2, to="1", who="ada", why=" ")
     state.close()
 
 

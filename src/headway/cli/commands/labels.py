@@ -13,7 +13,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
 from headway.core.labeling import Suspects
 from headway.data.labels.agreement import Level
-from headway.data.labels.corrections import Claim, add_correction
+from headway.data.labels.corrections import add_correction
 from headway.data.open import open_dataset
 from headway.monitoring.labeling.agreement import measure_agreement, read_annotations, stored_annotations
 from headway.monitoring.labeling.delays import label_delays
@@ -85,7 +85,7 @@ def plugin(
     opened = open_project(project)
     run: dict[Action, Callable[[], tuple[Any, list[str]]]] = {
         "suspects": lambda: _suspects(opened, top),
-        "correct": lambda: _correct(opened, Claim(row=row, to=to, who=who or getuser(), why=why)),
+        "correct": lambda: _correct(opened, row=row, to=to, who=who or getuser(), why=why),
         "agree": lambda: _agree(opened, file, level),
         "delay": lambda: _delay(opened),
         "next": lambda: _next(opened, top),
@@ -118,12 +118,12 @@ def _count(count: Measurement) -> str:
     return f"{count.value:,.0f}{interval}"
 
 
-def _correct(project: Project, claim: Claim) -> tuple[Any, list[str]]:
-    if not claim.row or not claim.to:
+def _correct(project: Project, *, row: int, to: str, who: str, why: str) -> tuple[Any, list[str]]:
+    if not row or not to:
         raise ConfigError(
             "a correction needs a row number and a label", hint='headway labels correct --row 17 --to 1 --why "..."'
         )
-    stored = add_correction(project.config, project.state, claim)
+    stored = add_correction(project.config, project.state, row=row, to=to, who=who, why=why)
     old, new = ("no label" if label is None else f"{label:g}" for label in (stored.old, stored.new))
     return stored, [f"row {stored.place:,}: label {old} corrected to {new} by {stored.who}"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
@@ -23,24 +22,14 @@ KIND = "correction"
 _BETWEEN, _ABSENT = "\x1f", "\x00"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """Somebody says that the label of a row (from 1, as opened) is `to`, written as the target is, and why."""
-
-    row: int
-    to: str
-    who: str
-    why: str
-
-
-def add_correction(config: Config, state: State, claim: Claim) -> Correction:
+def add_correction(config: Config, state: State, *, row: int, to: str, who: str, why: str) -> Correction:
     """Store the correction of a label and return it.
 
     Parameters
     ----------
     row : int
         Row number from 1, in the order in which the source gives the rows.
-    label : str
+    to : str
         The right label, written as in the source.
     who, why : str
         The author and the reason.
@@ -51,24 +40,24 @@ def add_correction(config: Config, state: State, claim: Claim) -> Correction:
         If there is no such row or label, the reason is empty, or nothing would change.
     """
     raw = read_table(config)
-    if not 1 <= claim.row <= len(raw):
-        raise DataError(f"there is no row {claim.row}", where=f"{len(raw):,} rows", hint="headway labels suspects")
-    if not claim.why.strip():
+    if not 1 <= row <= len(raw):
+        raise DataError(f"there is no row {row}", where=f"{len(raw):,} rows", hint="headway labels suspects")
+    if not why.strip():
         raise DataError("a correction needs a reason", hint='--why "..."')
     name = config.data.target
     table = apply_roles(raw, config.data)
-    new = _parse_label(claim.to, raw[name], table[name], config.data.task)
+    new = _parse_label(to, raw[name], table[name], config.data.task)
     table, _ = apply_corrections(table, raw, config, load_corrections(config, state))
-    old = table[name].cast(pl.Float64)[claim.row - 1]
+    old = table[name].cast(pl.Float64)[row - 1]
     if old == new:
-        raise DataError(f"row {claim.row} has the label {claim.to} already", where=f"column {name}")
+        raise DataError(f"row {row} has the label {to} already", where=f"column {name}")
     one = Correction(
-        row=row_digests(raw[claim.row - 1 : claim.row])[0],
-        place=claim.row,
+        row=row_digests(raw[row - 1 : row])[0],
+        place=row,
         old=old,
         new=new,
-        who=claim.who,
-        why=claim.why,
+        who=who,
+        why=why,
         at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     state.save(KIND, write(one), name=config.project.name)
