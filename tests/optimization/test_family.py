@@ -11,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 from tests.optimization.contexts import opened
 from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
-from headway.core import plugins
 from headway.core.errors import ConfigError, NotApplicable
 from headway.optimization import search
 from headway.optimization.transforms.family import MODEL_FAMILIES, plugin
@@ -55,7 +54,7 @@ def test_a_family_is_compiled_as_the_model_is(context):
 
 def test_a_search_that_was_asked_for_none_does_not_load_it(tmp_path, monkeypatch):
     context = context_with(tmp_path, labeled_rows(seed=2), LEARNED)
-    monkeypatch.setattr(plugins, "load_transform", lambda name: pytest.fail(name) if name == "family" else _nothing)
+    monkeypatch.setattr(search, "load_transform", lambda name: pytest.fail(name) if name == "family" else _nothing)
     assert len(search.generate_candidates(trained_on(context, LEARNED, trees=2), context).variants) == 1
 
 
