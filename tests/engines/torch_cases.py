@@ -55,7 +55,7 @@ def test_the_graph_answers_as_the_module_does_and_the_module_is_left_alone(answe
 
 def test_of_two_classes_the_second_is_answered():
     net = Net(2, torch.nn.Softmax(1))
-    np.testing.assert_allclose(Torch(import_model(net).adopted.content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(Torch(import_model(net).content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
 
 
 def test_a_module_of_float64_stays_one():
@@ -63,7 +63,7 @@ def test_a_module_of_float64_stays_one():
     net.example_input_array = torch.zeros(1, 6, dtype=torch.float64)
     with torch.no_grad():
         expected = net.eval()(torch.from_numpy(ROWS)).numpy()
-    np.testing.assert_allclose(Torch(import_model(net).adopted.content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(Torch(import_model(net).content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
 
 
 def test_an_exported_program_is_taken():
