@@ -139,7 +139,7 @@ def test_an_infinite_category_is_refused_as_the_library_refuses_it_and_another_i
 def test_a_category_with_a_fraction_does_not_apply() -> None:
     rows = np.round(table()[:, 1:3]) / 2
     content = fitted_numbers(rows, [0])
-    with pytest.raises(NotApplicable, match=r"categories is -?\d\.5, which is no whole number"):
+    with pytest.raises(NotApplicable, match=r"categories is -?\d\.5, which is not an integer"):
         Sklearn.forest(content)
 
 

@@ -85,7 +85,7 @@ def test_margins_that_cannot_be_told_are_refused() -> None:
             return self.predict(rows, output_margin=True)
 
     model = make_pipeline(StandardScaler(), Margins(**QUIET)).fit(ROWS, targets(table(), "binary").astype(int))
-    with pytest.raises(EngineError, match="the margins of a Margins inside another model cannot be told"):
+    with pytest.raises(EngineError, match="the margins of a Margins inside another model cannot be computed"):
         Sklearn.import_model(model)
 
 

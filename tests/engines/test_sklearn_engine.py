@@ -315,7 +315,7 @@ def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
     ("model", "message"),
     [
         (LogisticRegression(), "this LogisticRegression is not fitted"),
-        (StandardScaler().fit(np.eye(2)), "a StandardScaler is no regressor"),
+        (StandardScaler().fit(np.eye(2)), "a StandardScaler is neither a regressor"),
         (
             VotingClassifier([("a", LogisticRegression())]).fit([[0.0], [1.0]], [0, 1]),
             "has neither predict_proba nor decision_function",

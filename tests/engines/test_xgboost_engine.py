@@ -161,7 +161,7 @@ def test_a_text_that_the_model_does_not_name_is_refused() -> None:
     assert Xgboost.bind(named, signature("carrier")) == (named, signature("carrier"))
     assert Xgboost.bind(nameless, signature()) == (nameless, signature())
     for content, texts in ((named, ("gap",)), (nameless, ("carrier",))):
-        with pytest.raises(EngineError, match=f"column '{texts[0]}' is text") as refusal:
+        with pytest.raises(EngineError, match=f"column '{texts[0]}' is categorical") as refusal:
             Xgboost.bind(content, signature(*texts))
         assert refusal.value.hint and texts[0] in refusal.value.where
 
@@ -197,7 +197,7 @@ def test_an_infinite_number_is_read_by_trees_and_refused_by_a_linear_model() -> 
     rows = np.array([[np.inf, -np.inf, 1e300, np.nan]])
     assert np.isfinite(Xgboost(ubj(), {}).predict(rows)).all()
     linear = ubj("reg:squarederror", booster="gblinear", categorical=False)
-    with pytest.raises(EngineError, match="refuses the rows"):
+    with pytest.raises(EngineError, match="rejects the rows"):
         Xgboost(linear, {}).predict(rows)
 
 
@@ -225,7 +225,7 @@ def test_an_estimator_that_is_not_fitted_is_refused_with_the_mend() -> None:
 
 @pytest.mark.parametrize("name", ["model.txt", "model.json", "model.cbm"])
 def test_a_file_of_another_library_does_not_apply(name: str) -> None:
-    with pytest.raises(NotApplicable, match="no model of XGBoost"):
+    with pytest.raises(NotApplicable, match="not an XGBoost model"):
         Xgboost.import_model(ModelFile(content=b'{"features_info": {}}', suffix=name[5:]))
 
 

@@ -48,8 +48,8 @@ def own(net: torch.nn.Module) -> np.ndarray:
 def test_the_graph_answers_as_the_module_does_and_the_module_is_left_alone(answers, end):
     net = Net(answers, end)
     taken = import_model(net)
-    found = plugins.load_engine(taken.engine)(taken.content, {}).predict(ROWS)
-    assert net.training and taken.engine == "onnxruntime" and taken.width == 6
+    found = plugins.load_engine(taken.engine)(taken.adopted.content, {}).predict(ROWS)
+    assert net.training and taken.engine == "onnxruntime" and taken.adopted.width == 6
     np.testing.assert_allclose(found, own(net), rtol=0, atol=1e-5)
 
 
@@ -82,7 +82,7 @@ def test_a_program_of_a_fixed_number_of_rows_is_refused_with_the_mend():
 def test_a_module_that_does_not_say_what_it_reads_is_refused_with_the_mend():
     net = Net()
     net.example_input_array = None
-    with pytest.raises(EngineError, match="a Net does not say what it reads") as refusal:
+    with pytest.raises(EngineError, match="a Net does not declare its input") as refusal:
         Torch.import_model(net)
     assert refusal.value.hint.startswith("model.example_input_array = torch.zeros(1, d)")
 
@@ -101,7 +101,7 @@ def test_a_program_that_draws_at_random_is_refused():
         def forward(self, rows: torch.Tensor) -> torch.Tensor:
             return self.layers(rows) + torch.rand_like(rows)[:, :1]
 
-    with pytest.raises(EngineError, match="as an ONNX graph the model answers"):
+    with pytest.raises(EngineError, match="the ONNX graph of the model answers differently"):
         Torch.import_model(Draws())
 
 
@@ -122,12 +122,12 @@ def test_a_trusted_program_file_is_taken(tmp_path: Path):
     net, path = Net(), tmp_path / "net.pt2"
     torch.export.save(program(net, **any_rows()), path)
     taken = open_model_file(path, trust=True)
-    np.testing.assert_allclose(Torch(taken.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(Torch(taken.adopted.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
 
 
 def test_a_file_of_weights_alone_is_refused_with_the_way(tmp_path: Path):
     torch.save(Net().state_dict(), tmp_path / "net.pt")
-    with pytest.raises(EngineError, match="holds weights and no model") as refusal:
+    with pytest.raises(EngineError, match="holds weights without a model") as refusal:
         open_model_file(tmp_path / "net.pt", trust=True)
     assert "load_state_dict" in refusal.value.hint
 

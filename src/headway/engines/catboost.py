@@ -32,7 +32,7 @@ from headway.engines.formats.trees import Forest
 
 Floats = NDArray[np.float64]
 
-_NOT_SYMMETRIC = "its trees are not symmetric, and CatBoost cuts none but those"
+_NOT_SYMMETRIC = "its trees are not symmetric, and CatBoost truncates no others"
 
 
 class Catboost:
@@ -74,9 +74,9 @@ class Catboost:
         texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
         if texts:
             raise EngineError(
-                f"column '{texts[0]}' is text, and the model reads a number there",
+                f"column '{texts[0]}' is categorical, and the model reads a number there",
                 where=f"text columns: {', '.join(texts)}",
-                hint="give the column as the numbers that the model was trained on",
+                hint="encode the column as the numbers that the model was trained on",
             )
         return content, signature
 
@@ -112,7 +112,7 @@ class Catboost:
         try:
             answers = self._answers(rows)
         except catboost.CatBoostError as error:
-            raise EngineError(f"CatBoost refuses the rows: {error}") from error
+            raise EngineError(f"CatBoost rejects the rows: {error}") from error
         return answers.reshape(len(rows), -1)[:, -self._outputs :]
 
     def _answers(self, rows: Floats) -> Floats:
@@ -121,9 +121,9 @@ class Catboost:
 
 def _import_file(file: ModelFile) -> ImportedModel:
     if file.suffix == ".json" and b'"oblivious_trees"' in file.content:
-        raise EngineError("CatBoost's JSON is not taken", hint="model.save_model('model.cbm')")
+        raise EngineError("CatBoost's JSON format is not supported", hint="model.save_model('model.cbm')")
     if file.suffix != ".cbm" and not is_catboost(file.content):
-        raise NotApplicable(f"a {file.suffix} file that does not begin with 'CBM1' is no model of CatBoost")
+        raise NotApplicable(f"a {file.suffix} file that does not start with 'CBM1' is not a CatBoost model")
     read_catboost(file.content)
     return _describe_model(file.content, _load_model(file.content))
 
@@ -150,7 +150,7 @@ def _prediction_type(model: CatboostModel) -> tuple[str, int]:
         return "Probability", model.outputs
     if model.outputs > 1:
         raise EngineError(
-            f"the CatBoost model answers {model.outputs} numbers at once ({model.loss}), and headway judges one",
+            f"the CatBoost model returns {model.outputs} outputs ({model.loss}), and headway evaluates one",
             hint="train a model for each target",
         )
     if model.loss in BINARY_LOSSES:
@@ -166,8 +166,8 @@ def _load_model(content: bytes) -> catboost.CatBoost:
 
 
 def _load_error(error: Exception) -> EngineError:
-    said = f"CatBoost {catboost.__version__} cannot open the model: {str(error)[:200]}"
-    return EngineError(said, hint="pip install --upgrade catboost")
+    message = f"CatBoost {catboost.__version__} cannot open the model: {str(error)[:200]}"
+    return EngineError(message, hint="pip install --upgrade catboost")
 
 
 def _model_bytes(model: catboost.CatBoost) -> bytes:

@@ -75,7 +75,7 @@ class Lightgbm:
         """Return the number of iterations; raise NotApplicable for a random forest."""
         model = read_lightgbm(content)
         if model.averages:
-            raise NotApplicable("its answer is the mean of its trees, of which none comes first")
+            raise NotApplicable("its answer is the mean of its trees, which have no order")
         return model.iterations
 
     @classmethod
@@ -98,7 +98,7 @@ class Lightgbm:
 
 def _import_file(file: ModelFile) -> ImportedModel:
     if file.suffix not in Lightgbm.files or not file.content.startswith(b"tree"):
-        raise NotApplicable(f"a {file.suffix} file that does not begin with 'tree' is no model of LightGBM")
+        raise NotApplicable(f"a {file.suffix} file that does not start with 'tree' is not a LightGBM model")
     return _describe_model(read_lightgbm(file.content), file.content, ())
 
 

@@ -134,7 +134,7 @@ def _load_error(error: Exception) -> EngineError:
     if "Could not find an implementation" in str(error):
         return EngineError(
             f"{version} runs ONNX of opset 7 and later, and not this graph: {error}",
-            hint="export it anew with opset 17, or: "
+            hint="export it again with opset 17, or: "
             "onnx.save(onnx.version_converter.convert_version(onnx.load('old.onnx'), 17), 'model.onnx')",
         )
     if "IR version" in str(error) or "under development" in str(error):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-# Without this the import of the library tells its makers that it was imported, and leaves a number in the home folder.
+# Without this the library sends telemetry on import, and stores an id in the home folder.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 IMPORTS_MODELS = False  # a transform writes what it opens
 
 HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
-"""What OpenVINO is told to compute in, by the setting `precision`."""
+"""Inference precision hint of OpenVINO for each value of the setting `precision`."""
 _FILES = ("model.xml", "model.bin")
 _TYPES = {"f32": "tensor(float)", "f64": "tensor(double)", "i64": "tensor(int64)", "i32": "tensor(int32)"}
 _REBUILD_HINT = "headway optimize"
@@ -161,7 +161,7 @@ def _read_archive(content: bytes) -> Any:
         with zipfile.ZipFile(io.BytesIO(content)) as pack:
             if any(pack.getinfo(name).compress_type != zipfile.ZIP_STORED for name in _FILES):
                 raise EngineError(
-                    "the files of this pack are compressed, and headway writes none that are", hint=_REBUILD_HINT
+                    "the files of this archive are compressed, which headway never writes", hint=_REBUILD_HINT
                 )
             graph, weights = (pack.read(name) for name in _FILES)
         return _CORE.read_model(graph, weights)

@@ -1,4 +1,4 @@
-"""scikit-learn's own estimators and pipelines: the model as it came, called as its users call it.
+"""scikit-learn's own estimators and pipelines: the baseline, called as its users call it.
 
 Settings: `threads` (>= 1: that many where an estimator has `n_jobs`; absent leaves them as they were fitted).
 
@@ -240,7 +240,7 @@ def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
     classes = getattr(model, "classes_", None) if is_classifier(model) else None
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
         raise EngineError(
-            f"a {type(model).__name__} is no regressor, and no classifier of two classes or more",
+            f"a {type(model).__name__} is neither a regressor nor a classifier of two or more classes",
             hint="give a fitted classifier or regressor with one target",
         )
     outputs = 1 if len(classes) == 2 else len(classes)
@@ -249,7 +249,7 @@ def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
     if hasattr(model, "decision_function"):
         return lambda rows: _decision_scores(model.decision_function(rows)), outputs
     raise EngineError(
-        f"a {type(model).__name__} has neither predict_proba nor decision_function: it tells no score",
+        f"a {type(model).__name__} has neither predict_proba nor decision_function, so it returns no score",
         hint="voting='soft', or CalibratedClassifierCV around it",
     )
 

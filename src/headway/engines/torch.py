@@ -49,7 +49,7 @@ class Torch:
         Raises EngineError, with a hint, if it cannot be exported or its graph answers differently.
         """
         if isinstance(model, torch.jit.ScriptModule):
-            raise EngineError("a TorchScript module is compiled already, and torch exports it no more", hint=_EXPORT)
+            raise EngineError("torch does not export a TorchScript module", hint=_EXPORT)
         if not isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
             raise NotApplicable(f"a {type(model).__name__} is not a model of torch")
         program = model if isinstance(model, torch.export.ExportedProgram) else _export_module(model)
@@ -66,7 +66,7 @@ class Torch:
         model = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=False)
         if isinstance(model, dict):
             raise EngineError(
-                "the file holds weights and no model: it does not say what to compute with them",
+                "the file holds weights without a model",
                 hint=f"model.load_state_dict(torch.load(path)), then torch.export.save({_EXPORT}, 'model.pt2')",
             )
         return model
@@ -81,7 +81,7 @@ def _export_module(module: torch.nn.Module) -> torch.export.ExportedProgram:
     example = getattr(module, "example_input_array", None)
     if not isinstance(example, torch.Tensor) or example.dim() != 2 or not example.is_floating_point():
         raise EngineError(
-            f"a {type(module).__name__} does not say what it reads: example_input_array is no table of floats [n, d]",
+            f"a {type(module).__name__} does not declare its input: example_input_array is not a float table [n, d]",
             hint=_DECLARE,
         )
     rows = torch.zeros(2, example.shape[1], dtype=example.dtype)  # one row would be taken for the only number there is
@@ -134,9 +134,9 @@ def _compare_with_module(program: torch.export.ExportedProgram, content: bytes) 
     worst = float(np.max(np.abs(np.nan_to_num(expected - found, nan=np.inf)), initial=0.0))
     if worst > TOLERANCE * scale or expected.shape != found.shape:
         raise EngineError(
-            f"as an ONNX graph the model answers otherwise, by up to {worst:.2g}",
+            f"the ONNX graph of the model answers differently, by up to {worst:.2g}",
             where=f"{len(rows)} rows; allowed: {TOLERANCE * scale:.2g}",
-            hint="model.eval() before the export: what is drawn anew for each row cannot be compared",
+            hint="model.eval() before the export: random outputs cannot be compared",
         )
     return int(engine.width)
 

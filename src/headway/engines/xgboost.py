@@ -52,7 +52,7 @@ class Xgboost:
         """
         if isinstance(model, ModelFile):
             if model.suffix not in cls.files or not is_xgboost(model.content):
-                raise NotApplicable(f"a {model.suffix} file without a 'learner' is no model of XGBoost")
+                raise NotApplicable(f"a {model.suffix} file without a 'learner' is not an XGBoost model")
             return _describe_model(read_xgboost(model.content))
         if isinstance(model, xgboost.XGBModel):
             return _import_estimator(model)
@@ -69,12 +69,12 @@ class Xgboost:
         known = read_xgboost(content).categories
         texts = [field.name for index, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
         named = {signature.inputs[index].name for index in known if index < len(signature.inputs)}
-        strange = [name for name in texts if name not in named]
-        if strange:
+        unnamed = [name for name in texts if name not in named]
+        if unnamed:
             raise EngineError(
-                f"column '{strange[0]}' is text, and the model does not say which texts it learned there",
-                where=f"text columns: {', '.join(texts)}; named by the model: {', '.join(sorted(named)) or 'none'}",
-                hint="fit it anew with XGBoost 3.1 or later on a dataframe with this column as a category, or give the "
+                f"column '{unnamed[0]}' is categorical, and the model does not name the categories that it learned there",
+                where=f"categorical columns: {', '.join(texts)}; named by the model: {', '.join(sorted(named)) or 'none'}",
+                hint="retrain it with XGBoost 3.1 or later on a dataframe with this column as a category, or encode the "
                 "column as the numbers that it was trained on",
             )
         return content, signature
@@ -109,7 +109,7 @@ class Xgboost:
         try:
             scores = self._scores(rows)
         except xgboost.core.XGBoostError as error:
-            raise EngineError(f"XGBoost refuses the rows: {_error_message(error)}") from error
+            raise EngineError(f"XGBoost rejects the rows: {_error_message(error)}") from error
         return scores.reshape(len(rows), self._outputs).astype(np.float64)
 
     def _scores(self, rows: Floats) -> NDArray[np.float32]:
@@ -156,8 +156,8 @@ def _load_booster(model: XgboostModel, threads: int) -> xgboost.Booster:
 
 
 def _load_error(error: Exception) -> EngineError:
-    said = f"XGBoost {xgboost.__version__} cannot open the model: {_error_message(error)}"
-    return EngineError(said, hint="pip install --upgrade xgboost")
+    message = f"XGBoost {xgboost.__version__} cannot open the model: {_error_message(error)}"
+    return EngineError(message, hint="pip install --upgrade xgboost")
 
 
 def _error_message(error: Exception) -> str:

@@ -43,11 +43,13 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.content:
-            self._engine()  # what cannot be opened is told now, and not when a row comes
+            self._engine()  # raise now if it cannot be opened, and not at the first row
 
     def fit(self, rows: Any, labels: Any = None) -> InnerModel:
         """Raise EngineError: the model is already fitted, and scikit-learn only checks that the method exists."""
-        raise EngineError(f"a model of {self.engine} inside another cannot be fitted again", hint="fit the whole anew")
+        raise EngineError(
+            f"a model of {self.engine} inside another cannot be fitted again", hint="refit the whole estimator"
+        )
 
     def _scores(self, rows: Any, *, margins: bool = False) -> Floats:
         """Return the answers, float64 [n, k], or LightGBM's sums before the link."""
@@ -133,7 +135,7 @@ def _wrapper_class(value: Any) -> type[InnerModel]:
     if not hasattr(value, "decision_function"):
         return InnerClassifier
     if root_package(value) != "lightgbm":
-        raise EngineError(f"the margins of a {type(value).__name__} inside another model cannot be told")
+        raise EngineError(f"the margins of a {type(value).__name__} inside another model cannot be computed")
     return InnerMargins
 
 

@@ -17,7 +17,7 @@ import numpy as np
 EXTERNAL_LIBRARIES = ("catboost", "lightgbm", "xgboost")
 """Libraries of models that have an engine of their own, which knows what is inside one."""
 KNOWN_LIBRARIES = frozenset({"sklearn", "numpy", "scipy", "pandas", "polars", "headway", *EXTERNAL_LIBRARIES})
-# Functions that fitted estimators keep beside their numbers; they compute and do nothing else. Ufuncs are as harmless.
+# Functions that fitted estimators hold; they have no side effects. Neither do ufuncs.
 SAFE_FUNCTIONS = frozenset(
     {
         "numpy.clip",
@@ -109,7 +109,7 @@ def _children(here: NestedObject) -> Iterator[NestedObject]:
             NestedObject(path, value.keywords),
         )
     elif not isinstance(value, type):
-        # What an estimator keeps: functions that it makes anew when it is opened are left out.
+        # The state of an estimator, without functions that it creates again when it is opened.
         inner = value.__getstate__() if root_package(value) == "sklearn" else getattr(value, "__dict__", {})
         inner = inner if isinstance(inner, dict) else {}
         yield from (NestedObject(f"{path}.{key}" if path else key, each) for key, each in inner.items())

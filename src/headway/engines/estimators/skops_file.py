@@ -136,7 +136,7 @@ def read_skops(content: bytes) -> SkopsModel:
         raise _untrusted(str(error).partition("[")[2].partition("]")[0].replace("'", "").split(", ")) from error
     except (msgspec.MsgspecError, *_FAILURES) as error:
         raise EngineError(
-            f"these bytes are no skops file that can be opened: {error}", hint="skops.io.dump(model, 'model.skops')"
+            f"these bytes are not a valid skops file: {error}", hint="skops.io.dump(model, 'model.skops')"
         ) from error
     return SkopsModel(model=model, columns=columns, made_by=sklearn_version(warned))
 

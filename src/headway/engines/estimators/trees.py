@@ -144,7 +144,7 @@ def _isolation_forest(model: Any) -> Forest:
     return Forest(
         width=len(every),
         trees=tuple(trees),
-        base=np.array([0.0 if expected else 1.0]),  # of one row there is no depth to expect
+        base=np.array([0.0 if expected else 1.0]),  # the expected depth of a single row is undefined
         link="isolation",
         input_dtype="float32",
         finite_columns=() if _accepts(model, np.inf) else every,
@@ -262,7 +262,7 @@ def _category_codes(learned: list[Any], field: Field | None) -> CategoryCodes:
         return CategoryCodes(value, value < 0, known.index(None) if None in known else -1)
     if any(isinstance(each, str | None) or each != int(each) for each in known):
         strange = next(each for each in known if isinstance(each, str | None) or each != int(each))
-        raise NotApplicable(f"one of its categories is {strange!r}, which is no whole number")
+        raise NotApplicable(f"one of its categories is {strange!r}, which is not an integer")
     return CategoryCodes(np.array([int(each) for each in known], np.int64), np.zeros(len(known), bool), -1)
 
 

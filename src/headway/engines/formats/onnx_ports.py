@@ -61,7 +61,7 @@ class GraphInput:
                 f"input {self.name!r} reads whole numbers, and a row has none there",
                 hint="fill what is missing, or convert the model with a float input",
             )
-        with np.errstate(over="ignore"):  # beyond float32 is infinite to a graph of float32, as to who made it
+        with np.errstate(over="ignore"):  # a value beyond float32 is infinite to the graph, as it was to the library
             return np.ascontiguousarray(part, self.dtype)
 
 

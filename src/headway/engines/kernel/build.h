@@ -14,17 +14,17 @@ static const char *check_tree(const Forest *f, int64_t t, uint8_t *seen) {
     const int64_t n = start + i;
     const int32_t ends[2] = {f->left[n], f->right[n]};
     for (int s = 0; s < 2; s++) {
-      if (ends[s] >= 0 ? ends[s] <= i || ends[s] >= m : ~(int64_t)ends[s] > m) return "a node points at none";
+      if (ends[s] >= 0 ? ends[s] <= i || ends[s] >= m : ~(int64_t)ends[s] > m) return "a node points outside the tree";
       uint8_t *place = seen + (ends[s] >= 0 ? (int64_t)ends[s] : m + ~(int64_t)ends[s]);
       if ((*place)++) return "a node or leaf has two parents";
     }
-    if (f->feature[n] < 0 || f->feature[n] >= f->columns) return "a node asks for a column that is not there";
+    if (f->feature[n] < 0 || f->feature[n] >= f->columns) return "a node reads a column that does not exist";
     const int categorical = f->flag[n] & NODE_CATEGORICAL;
     if (categorical != ((f->kind[f->feature[n]] & COLUMN_CATEGORICAL) ? NODE_CATEGORICAL : 0)) return "a column is a category to one node and none to another";
-    if (categorical && (f->key[n] < 0 || f->key[n] >= f->sets)) return "a node asks for a set that is not there";
+    if (categorical && (f->key[n] < 0 || f->key[n] >= f->sets)) return "a node reads a set that does not exist";
     const int64_t size = f->table_start[f->feature[n] + 1] - f->table_start[f->feature[n]];
     if (!categorical && !f->ordered && (f->key[n] < 0 || f->key[n] >= size)) return "a threshold is not in the table of its column";
-    if (f->key[n] == MISSING) return "a threshold is no number";
+    if (f->key[n] == MISSING) return "a threshold is NaN";
   }
   return NULL;
 }

@@ -11,7 +11,7 @@
 #define LANES 64                 /* trees that are walked together for one row */
 #define MISSING INT32_MAX        /* the key of a missing value: above every threshold */
 #define BYTE_MISSING 255         /* its code in a plane that sends it right; 0 sends it left */
-#define PLANE_THRESHOLDS 254     /* thresholds that a plane of bytes can tell apart */
+#define PLANE_THRESHOLDS 254     /* thresholds that a plane of bytes can distinguish */
 #define MOST_PLANES 256
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
 #define HUGE_PAGE (2u << 20)

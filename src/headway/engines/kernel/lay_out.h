@@ -42,7 +42,7 @@ static void count_leaves(const Forest *f, int64_t t, int32_t *below) {
 
 /* Numbers the nodes of a tree from `next` on, so that up to `together` of them that belong together share a line of the
    cache: a way down waits for memory once for several steps. Next to the first of a line stand those below it that most
-   ways lead to, as far as the number of leaves tells. Gives the number after the last. */
+   rows visit, estimated by the number of leaves. Returns the number after the last. */
 static int64_t fill_lines(const Forest *f, int64_t t, int together, int64_t next, Room room) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
   int32_t *stack = room.stack, *below = room.below;

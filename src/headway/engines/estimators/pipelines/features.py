@@ -175,7 +175,7 @@ def apply_to_table(feature: Feature, exact: Function) -> Feature:
             feature, offset=offset, missing=missing, function=compose(feature.function, exact), requires_finite=True
         )
     if not isinstance(feature, TableFeature):
-        raise TypeError(f"a {type(feature).__name__} is no table")
+        raise TypeError(f"a {type(feature).__name__} is not a table")
     values = numeric_values(feature)
     with np.errstate(all="ignore"):
         return replace(feature, values=np.where(np.isinf(values), np.inf, exact(values)))
@@ -376,4 +376,4 @@ def _require_line(feature: Feature, step: Any) -> NumericFeature:
     if isinstance(feature, NumericFeature) and feature.line and feature.line[0] > 0:
         return feature
     name = step if isinstance(step, str) else type(step).__name__
-    raise NotApplicable(f"{name} behind a step that is no rising straight line is not written as a graph")
+    raise NotApplicable(f"{name} after a step that is not an increasing line cannot be compiled")

@@ -176,7 +176,7 @@ def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Fore
     _check_column_kinds(splits, {each.column for each in features if isinstance(each, NumericFeature)})
     left = {_column(features[index]) for index in inner.categorical} & {each.column for each in plain}
     if exact and left and inner.category_cast != "exact":
-        raise NotApplicable("its trees read categories of their own beside those of an encoder")
+        raise NotApplicable("its trees read both raw categories and those of an encoder")
     return replace(
         inner,
         width=width,

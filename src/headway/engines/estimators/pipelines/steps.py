@@ -147,7 +147,9 @@ def _broadcast(found: Floats, outputs: int) -> Floats:
 
 def _dense(found: Any) -> Floats:
     if np.prod(found.shape) > _MAX_VALUES:
-        raise NotApplicable(f"the texts of a column become {found.shape[1]:,} numbers each, which is no small table")
+        raise NotApplicable(
+            f"the categories of a column become {found.shape[1]:,} numbers each, which is too many for a table"
+        )
     return np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
 
 
@@ -202,7 +204,7 @@ def _step_feature(feature: Feature, edges: Floats, heights: Floats) -> Feature:
     if is_table(feature):
         return apply_to_table(feature, exact)
     if not isinstance(feature, NumericFeature) or not feature.line or feature.line[0] <= 0:
-        raise NotApplicable("KBinsDiscretizer behind a step that is no rising straight line is not written as a graph")
+        raise NotApplicable("KBinsDiscretizer after a step that is not an increasing line cannot be compiled")
     raw = first_at_least(feature.function, edges)
     terms = tuple(
         Term(kind=">=", weight=float(jump), constants=(1.0, 0.0, float(at)))
