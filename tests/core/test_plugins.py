@@ -140,7 +140,7 @@ def test_an_object_that_is_not_there_is_an_error_that_says_where_it_was_sought(t
 
 def test_a_part_of_a_plugin_is_loaded_by_its_name_and_not_listed() -> None:
     assert "_nncf" not in plugins.names("transform")
-    assert plugins.describe("transform", "_nncf").startswith("Every layer of a network in int8")
+    assert plugins.describe("transform", "_nncf").startswith("Quantize every layer of a network to int8")
 
 
 def test_a_check_lies_in_a_family_and_other_kinds_have_none() -> None:

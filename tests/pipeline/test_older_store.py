@@ -11,6 +11,7 @@ import sqlite3
 import tarfile
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -169,5 +170,5 @@ def test_renamed_settings_do_not_open_a_new_assessment(project: Project) -> None
 
 
 def test_an_older_headway_would_be_told_to_upgrade(project: Project, folder: Path) -> None:
-    with sqlite3.connect(folder / ".headway" / "state.sqlite") as db:
+    with closing(sqlite3.connect(folder / ".headway" / "state.sqlite")) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (3,)
