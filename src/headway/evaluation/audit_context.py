@@ -62,10 +62,10 @@ def _checked_limits(limits: AttackSection, signature: Signature) -> AttackSectio
     _expect_features(limits.fixed, signature, where="[attack] fixed")
     _expect_features(list(limits.bounds), signature, where="[attack.bounds]")
     texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
-    for name, (least, most) in limits.bounds.items():
-        where = f"[attack.bounds] {name} = [{least:g}, {most:g}]"
-        if not least <= most:
-            hint = f"{name} = [{most:g}, {least:g}]"
+    for name, (low, high) in limits.bounds.items():
+        where = f"[attack.bounds] {name} = [{low:g}, {high:g}]"
+        if not low <= high:
+            hint = f"{name} = [{high:g}, {low:g}]"
             raise ConfigError(f"the bounds of {name!r} are empty", where=where, hint=hint)
         if name in texts:
             raise ConfigError(f"{name!r} is categorical and has no bounds", where=where, hint=f'fixed = ["{name}"]')
@@ -76,10 +76,10 @@ def _checked_limits(limits: AttackSection, signature: Signature) -> AttackSectio
 
 
 def _expect_features(names: Sequence[str], signature: Signature, *, where: str) -> None:
-    strange = sorted(set(names) - set(signature.names))
-    if strange:
+    unknown = sorted(set(names) - set(signature.names))
+    if unknown:
         raise ConfigError(
-            f"the model reads no feature {strange[0]!r}",
+            f"the model reads no feature {unknown[0]!r}",
             where=where,
             hint=f"features: {', '.join(signature.names)}",
         )

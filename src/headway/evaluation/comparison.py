@@ -189,13 +189,13 @@ def _without_gaps(answers: Floats, subject: Comparison) -> Floats:
         return answers
     if subject.variant.task not in ("binary", "multiclass"):
         raise NotApplicable(f"{int(silent.sum())} answers to altered rows are not finite")
-    said, labels = answers.copy(), subject.labels[silent]
+    filled, labels = answers.copy(), subject.labels[silent]
     if answers.shape[1] == 1:
-        said[silent, 0] = 1 - labels
-        return said
-    said[silent] = 0.0
-    said[np.flatnonzero(silent), (labels.astype(np.int64) + 1) % answers.shape[1]] = 1.0
-    return said
+        filled[silent, 0] = 1 - labels
+        return filled
+    filled[silent] = 0.0
+    filled[np.flatnonzero(silent), (labels.astype(np.int64) + 1) % answers.shape[1]] = 1.0
+    return filled
 
 
 SCREENING_ROUNDS, SCREENING_ROUND_NS = 20, 300_000

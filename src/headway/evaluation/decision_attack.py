@@ -23,15 +23,15 @@ _ROUNDING = 1e-9
 class AttackColumn:
     """A column that may change, number `at` of a row.
 
-    Numbers stay between `least` and `most`, move by at most `furthest`, and keep the `decimals` seen if these are few;
+    Numbers stay between `min_value` and `max_value`, move by at most `furthest`, and keep the `decimals` seen if these are few;
     `scale` is their interquartile range. Categories and flags take any value `among` those seen. Missing values stay
     missing, and no value goes missing.
     """
 
     at: int
     name: str
-    least: float
-    most: float
+    min_value: float
+    max_value: float
     scale: float
     max_move: float
     decimals: int | None = None
@@ -43,7 +43,7 @@ class AttackColumn:
             return np.where(np.isin(wanted, self.among) & np.isfinite(was), wanted, was)
         low, high = self._ends(was)
         near = np.clip(wanted if self.decimals is None else np.round(wanted, self.decimals), low, high)
-        allowed = (low <= high) & (near >= self.least) & (near <= self.most)
+        allowed = (low <= high) & (near >= self.min_value) & (near <= self.max_value)
         return np.where(allowed, near, was)
 
     def steps(self, was: Floats, count: int) -> Floats:
@@ -68,7 +68,7 @@ class AttackColumn:
         return np.where(np.isfinite(was), np.abs(now - was) / self.scale, 0.0)
 
     def _ends(self, was: Floats) -> tuple[Floats, Floats]:
-        low, high = np.maximum(was - self.max_move, self.least), np.minimum(was + self.max_move, self.most)
+        low, high = np.maximum(was - self.max_move, self.min_value), np.minimum(was + self.max_move, self.max_value)
         if self.decimals is None:
             return low, high
         units = 10.0**self.decimals
@@ -89,17 +89,17 @@ def _attack_column(at: int, subject: Comparison, limits: AttackSection) -> Attac
     seen = seen[seen < len(field.categories)] if texts else seen
     if not len(seen):
         return None
-    least, most = limits.bounds.get(field.name, (float(seen[0]), float(seen[-1])))
-    scale = _scale(values, most - least)
+    min_value, max_value = limits.bounds.get(field.name, (float(seen[0]), float(seen[-1])))
+    scale = _scale(values, max_value - min_value)
     few = texts or len(seen) == FLAG_VALUES
-    among = seen[(seen >= least) & (seen <= most)] if few else None
-    if least == most or (among is not None and len(among) < FLAG_VALUES):
+    among = seen[(seen >= min_value) & (seen <= max_value)] if few else None
+    if min_value == max_value or (among is not None and len(among) < FLAG_VALUES):
         return None
     return AttackColumn(
         at=at,
         name=field.name,
-        least=least,
-        most=most,
+        min_value=min_value,
+        max_value=max_value,
         scale=scale,
         max_move=limits.reach * scale,
         decimals=None if few else _decimals(seen),

@@ -73,8 +73,8 @@ def measure(
             findings.append(_not_run(f"{kind} '{name}' did not run", error))
         else:
             measurements += (result for result in found if isinstance(result, Measurement))
-            left = (result for result in found if isinstance(result, NotApplicable))
-            findings += (_not_run(f"{kind} '{name}' did not measure all", reason) for reason in left)
+            reasons = (result for result in found if isinstance(result, NotApplicable))
+            findings += (_not_run(f"{kind} '{name}' did not measure all", reason) for reason in reasons)
     findings += [*ablation_findings(measurements), *imbalance_findings(measurements)]
     return build_evidence(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 

@@ -225,15 +225,15 @@ def _pairs(columns: Sequence[BinnedColumn]) -> list[_Joined]:
         _Joined((at,), (int(column.codes.max()) + 1,), column.codes.astype(np.int64))
         for at, column in enumerate(columns)
     ]
-    left = sorted(alone, key=lambda pair: -pair.shape[0])
+    unpaired = sorted(alone, key=lambda pair: -pair.shape[0])
     found = []
-    while left:
-        first = left.pop(0)
-        second = next((pair for pair in left if first.shape[0] * pair.shape[0] <= MAX_PAIR_CELLS), None)
+    while unpaired:
+        first = unpaired.pop(0)
+        second = next((pair for pair in unpaired if first.shape[0] * pair.shape[0] <= MAX_PAIR_CELLS), None)
         if second is None:
             found.append(first)
         else:
-            left.remove(second)
+            unpaired.remove(second)
             found.append(first.times(second))
     return found
 
@@ -288,13 +288,13 @@ def worst_slices(
     likely = likely[(order[likely] > 0) | (likely == likely[0])]
     named = {column.name: column for column in columns}
     found: list[Slice] = []
-    taken: list[Bools] = []
+    chosen_rows: list[Bools] = []
     for cell in likely[np.isfinite(order[likely])]:
         part = Slice(levels={columns[index].name: level for index, level in sorted(cells.levels(int(cell)).items())})
         rows = part.rows(named)
-        if all((rows & other).sum() < MAX_OVERLAP * (rows | other).sum() for other in taken):
+        if all((rows & other).sum() < MAX_OVERLAP * (rows | other).sum() for other in chosen_rows):
             found.append(part)
-            taken.append(rows)
+            chosen_rows.append(rows)
         if len(found) == max_count:
             break
     return found

@@ -201,11 +201,11 @@ class Trainer:
 
     def _without(self, part: str, columns: Columns, seed: int) -> Measurement:
         """Return the increase of the error without the part, for one seed."""
-        every = np.arange(self.subject.rows.shape[1])
+        all_columns = np.arange(self.subject.rows.shape[1])
         if seed not in self._complete:
-            self._complete[seed] = self._answers(every, seed)
+            self._complete[seed] = self._answers(all_columns, seed)
         errors = errors_of_answers(
-            self.subject, self._answers(np.setdiff1d(every, columns), seed), self._complete[seed]
+            self.subject, self._answers(np.setdiff1d(all_columns, columns), seed), self._complete[seed]
         )
         name = f"ablation.retrained.{errors.name}.drop"
         return replace(mean_measurement(name, errors.increase, errors.blocks, errors.bounds), slice=part)

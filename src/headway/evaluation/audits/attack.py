@@ -98,8 +98,8 @@ def attack_measurements(
 
 def _success_statistics(name: str, turned: Floats, blocks: Blocks) -> Iterator[RowStatistic]:
     """Yield the success rate on the variant, and its increase over the baseline; `turned` has shape (2, n)."""
-    every = np.ones(blocks.n_rows, dtype=np.bool_)
-    share = RowStatistic(name=name, values=turned[0], among=every, bounds=SHARE, blocks=blocks)
+    all_rows = np.ones(blocks.n_rows, dtype=np.bool_)
+    share = RowStatistic(name=name, values=turned[0], among=all_rows, bounds=SHARE, blocks=blocks)
     yield share
     yield replace(share, name=f"{name}.drop", values=turned[0] - turned[1], bounds=CHANGE)
 

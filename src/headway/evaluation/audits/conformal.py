@@ -43,7 +43,7 @@ class _Form:
     values: Floats
     evaluate_sets: Callable[[Floats], tuple[Floats, Bools]]
     size: str
-    most: float
+    max_size: float
     blocks: Blocks
 
 
@@ -93,7 +93,7 @@ def _classes(scores: Floats, labels: Ints, blocks: Blocks) -> _Form:
         values=lac_scores(scores, labels),
         evaluate_sets=_set_evaluator(scores, labels, lac_sets),
         size="size",
-        most=float(scores.shape[1]),
+        max_size=float(scores.shape[1]),
         blocks=blocks,
     )
 
@@ -116,16 +116,16 @@ def _distances(subject: Comparison) -> _Form:
         values=values,
         evaluate_sets=lambda limits: (2 * limits, values <= limits),
         size="width",
-        most=UNBOUNDED[1],
+        max_size=UNBOUNDED[1],
         blocks=blocks,
     )
 
 
 def _measured(form: _Form, subject: Comparison, context: AuditContext) -> list[Measurement]:
-    every = np.ones(len(form.values), dtype=np.bool_)
-    limits, eligible = _limits(form, every)
+    all_rows = np.ones(len(form.values), dtype=np.bool_)
+    limits, eligible = _limits(form, all_rows)
     months = {} if context.months is None else {"month": context.months}
-    parts = [("", every), *_parts(months)]
+    parts = [("", all_rows), *_parts(months)]
     found = [measurement for label, inside in parts for measurement in _of(form, limits, eligible & inside, label)]
     for label, inside in _parts(subject.slices):
         found += _of(form, *_limits(form, inside), label)
@@ -159,7 +159,7 @@ def _of(form: _Form, limits: Floats, eligible: Bools, label: str) -> list[Measur
     found = [subset_mean(coverage, eligible)]
     if ends.any():
         known = np.where(ends, sizes, 0.0)
-        size = replaced(coverage, name=f"{form.name}.{form.size}", values=known, bounds=(0.0, form.most))
+        size = replaced(coverage, name=f"{form.name}.{form.size}", values=known, bounds=(0.0, form.max_size))
         found.append(subset_mean(size, ends))
     endless = int((eligible & ~ends).sum())
     if endless:

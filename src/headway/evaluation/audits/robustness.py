@@ -88,9 +88,13 @@ def _months(subject: Comparison, months: SliceColumn | None) -> list[Measurement
     codes = [] if months is None else np.unique(months.codes).tolist()
     if months is None or len(codes) < 2:
         return []
-    every = np.ones(len(subject.rows), dtype=np.bool_)
+    all_rows = np.ones(len(subject.rows), dtype=np.bool_)
     lost = RowStatistic(
-        name="robustness.months.drop", values=errors.increase, among=every, bounds=errors.bounds, blocks=errors.blocks
+        name="robustness.months.drop",
+        values=errors.increase,
+        among=all_rows,
+        bounds=errors.bounds,
+        blocks=errors.blocks,
     )
     erred = replace(lost, name="robustness.months.excess", values=errors.variant, bounds=(0.0, errors.bounds[1]))
     found = []

@@ -60,8 +60,8 @@ def _groups(people: Mapping[str, SliceColumn]) -> Iterator[tuple[str, Bools]]:
 def _regression(subject: Comparison) -> list[Measurement]:
     blocks = build_blocks(subject)
     errors = subject.scores[:, 0] - subject.labels
-    every = np.ones(blocks.n_rows, dtype=np.bool_)
-    statistic = RowStatistic(name="bias.error", values=errors, among=every, bounds=UNBOUNDED, blocks=blocks)
+    all_rows = np.ones(blocks.n_rows, dtype=np.bool_)
+    statistic = RowStatistic(name="bias.error", values=errors, among=all_rows, bounds=UNBOUNDED, blocks=blocks)
     return [
         measurement
         for label, inside in _groups(subject.sensitive_features)
@@ -72,12 +72,12 @@ def _regression(subject: Comparison) -> list[Measurement]:
 def _binary(subject: Comparison) -> list[Measurement]:
     answers = binary_answers(subject)
     yes = (answers.scores >= subject.threshold).astype(np.float64)
-    every = np.ones(answers.n_rows, dtype=np.bool_)
+    all_rows = np.ones(answers.n_rows, dtype=np.bool_)
     rates = {
         "bias.tpr": (yes, answers.labels == 1, SHARE),
         "bias.fpr": (yes, answers.labels == 0, SHARE),
-        "bias.selection": (yes, every, SHARE),
-        "bias.calibration": (answers.labels - answers.scores, every, CHANGE),
+        "bias.selection": (yes, all_rows, SHARE),
+        "bias.calibration": (answers.labels - answers.scores, all_rows, CHANGE),
     }
     statistic = [
         RowStatistic(name=name, values=values, among=among, bounds=bounds, blocks=answers)

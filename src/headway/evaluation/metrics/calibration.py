@@ -137,10 +137,10 @@ def _recalibrated(answers: BinaryAnswers) -> Floats:
 def _bias_measurements(answers: BinaryAnswers, slices: Mapping[str, SliceColumn]) -> list[Measurement]:
     """Return observed minus predicted, overall and by slice, and the calibration error of each slice."""
     surplus = answers.labels - answers.scores
-    every = np.ones(answers.n_rows, dtype=np.bool_)
-    bias = RowStatistic(name="calibration.bias", values=surplus, among=every, bounds=CHANGE, blocks=answers)
+    all_rows = np.ones(answers.n_rows, dtype=np.bool_)
+    bias = RowStatistic(name="calibration.bias", values=surplus, among=all_rows, bounds=CHANGE, blocks=answers)
     error, bins = replace_fields(bias, name="calibration.ece", bounds=SHARE), score_bins(answers.scores)
-    found = [subset_mean(bias, every)]
+    found = [subset_mean(bias, all_rows)]
     for name, column in slices.items():
         for code in np.unique(column.codes).tolist():
             inside = column.codes == code

@@ -26,10 +26,10 @@ def plugin(subject: Comparison) -> list[Measurement]:
     if not parts:
         raise NotApplicable("no value is missing")
     errors = compute_row_errors(subject)
-    every = np.ones(errors.blocks.n_rows, dtype=np.bool_)
+    all_rows = np.ones(errors.blocks.n_rows, dtype=np.bool_)
     name = f"{errors.name}.drop"
     statistics = [
-        RowStatistic(name=name, values=errors.increase, among=every, bounds=errors.bounds, blocks=errors.blocks)
+        RowStatistic(name=name, values=errors.increase, among=all_rows, bounds=errors.bounds, blocks=errors.blocks)
     ]
     statistics += [] if subject.variant.task == "regression" else [decision_churn(subject, errors.blocks)]
     lacking = [replace(statistic, name=f"missing.{statistic.name}") for statistic in statistics]

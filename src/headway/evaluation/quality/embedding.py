@@ -41,13 +41,13 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     own, before = (_unit(scores) for scores in (subject.scores, subject.reference_scores))
     near, was_near = (_nearest(vectors, asking, among) for vectors in (own, before))
     moved = [len(np.setdiff1d(*pair)) / NEIGHBOURS for pair in zip(near, was_near, strict=True)]
-    every = np.ones(count, dtype=np.bool_)
+    all_rows = np.ones(count, dtype=np.bool_)
     lacking = 1 - np.einsum("nk,nk->n", own, before)
-    cosine = RowStatistic(name="mean_cosine.drop", values=lacking, among=every, bounds=(0.0, 2.0), blocks=blocks)
+    cosine = RowStatistic(name="mean_cosine.drop", values=lacking, among=all_rows, bounds=(0.0, 2.0), blocks=blocks)
     return [
         *_recalls(subject.labels, asking, (near, was_near), among, blocks),
-        subset_mean(_row_statistic("neighbours.drop", np.array(moved), asking, blocks), every),
-        subset_mean(cosine, every),
+        subset_mean(_row_statistic("neighbours.drop", np.array(moved), asking, blocks), all_rows),
+        subset_mean(cosine, all_rows),
     ]
 
 
@@ -94,6 +94,6 @@ def _recalls(labels: Floats, asking: Ints, near: tuple[Ints, Ints], among: Ints,
 
 def _row_statistic(name: str, values: Floats, rows: Ints, blocks: Blocks) -> RowStatistic:
     """Build the statistic of these rows alone from their values (rows,)."""
-    every, among = np.zeros(blocks.n_rows), np.zeros(blocks.n_rows, dtype=np.bool_)
-    every[rows], among[rows] = values, True
-    return RowStatistic(name=name, values=every, among=among, bounds=SHARE, blocks=blocks)
+    all_rows, among = np.zeros(blocks.n_rows), np.zeros(blocks.n_rows, dtype=np.bool_)
+    all_rows[rows], among[rows] = values, True
+    return RowStatistic(name=name, values=all_rows, among=among, bounds=SHARE, blocks=blocks)

@@ -319,11 +319,11 @@ def _stream_bounds(track: ConfidenceSequence, stream: Stream, part: float) -> St
     points, counts = track.form.points[held], stream.counts[held]
     low, high = track.form.bounds
     if part:
-        least, log_max = float(track.form.points.min()), float(track.form.points.max())
-        up = highest_rejected_limit(points - least, counts, -math.log(track.alpha * part))
-        down = highest_rejected_limit(log_max - points, counts, -math.log(track.beta * part))
-        low = max(low, least + up - track.form.rounding)
-        high = min(high, log_max - down + track.form.rounding)
+        smallest, largest = float(track.form.points.min()), float(track.form.points.max())
+        up = highest_rejected_limit(points - smallest, counts, -math.log(track.alpha * part))
+        down = highest_rejected_limit(largest - points, counts, -math.log(track.beta * part))
+        low = max(low, smallest + up - track.form.rounding)
+        high = min(high, largest - down + track.form.rounding)
     n_keys = int(counts.sum())
     value = min(max(float(points @ counts) / n_keys, low), high)
     return StreamBounds(value=value, low=low, high=high, n_rows=stream.rows, n_keys=n_keys)
