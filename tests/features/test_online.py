@@ -50,7 +50,7 @@ def test_a_second_process_reads_what_the_first_has_put(table, tmp_path):
 
 
 def test_a_table_that_is_not_there_is_not_read_as_missing_values(table):
-    with pytest.raises(StoreError, match="no such online table"):
+    with pytest.raises(StoreError, match="online table does not exist"):
         table.get(["anna"])
 
 
@@ -74,7 +74,7 @@ def test_lengths_that_do_not_go_together_are_refused(table):
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
-    with pytest.raises(DataError, match="is no name of a table"):
+    with pytest.raises(DataError, match="invalid table name"):
         OnlineTable(tmp_path, name)
 
 

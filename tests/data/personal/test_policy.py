@@ -99,7 +99,7 @@ def test_a_key_in_the_store_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "mode", "message"),
-    [(b"zz", 0o600, "no hex"), (b"00", 0o600, "shorter than 32"), (b"00" * 32, 0o644, "other users can read")],
+    [(b"zz", 0o600, "not hexadecimal"), (b"00", 0o600, "shorter than 32"), (b"00" * 32, 0o644, "other users can read")],
 )
 def test_a_key_that_is_none_is_refused(tmp_path, content, mode, message):
     file = tmp_path / "a.key"
