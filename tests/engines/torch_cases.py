@@ -48,8 +48,8 @@ def own(net: torch.nn.Module) -> np.ndarray:
 def test_the_graph_answers_as_the_module_does_and_the_module_is_left_alone(answers, end):
     net = Net(answers, end)
     taken = import_model(net)
-    found = plugins.load_engine(taken.engine)(taken.adopted.content, {}).predict(ROWS)
-    assert net.training and taken.engine == "onnxruntime" and taken.adopted.width == 6
+    found = plugins.load_engine(taken.engine)(taken.content, {}).predict(ROWS)
+    assert net.training and taken.engine == "onnxruntime" and taken.width == 6
     np.testing.assert_allclose(found, own(net), rtol=0, atol=1e-5)
 
 
@@ -122,7 +122,7 @@ def test_a_trusted_program_file_is_taken(tmp_path: Path):
     net, path = Net(), tmp_path / "net.pt2"
     torch.export.save(program(net, **any_rows()), path)
     taken = open_model_file(path, trust=True)
-    np.testing.assert_allclose(Torch(taken.adopted.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(Torch(taken.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
 
 
 def test_a_file_of_weights_alone_is_refused_with_the_way(tmp_path: Path):
