@@ -84,7 +84,9 @@ def test_a_test_runs_the_block_or_checks_it(block: Block) -> None:
 def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path) -> None:
     python = [block for block in blocks_of(path) if block.language == "python"]
     script = tmp_path / "page.py"
-    script.write_text("\n".join(f"# {block.at}\n{block.text}" for block in python), encoding="utf-8")
+    # Each block is compiled by itself: a later one may begin with an import from __future__.
+    runs = (f"exec(compile({block.text!r}, {block.at!r}, 'exec', dont_inherit=True))" for block in python)
+    script.write_text("\n".join(runs), encoding="utf-8")
     run = subprocess.run([sys.executable, script.name], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 

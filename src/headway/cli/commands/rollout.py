@@ -148,7 +148,7 @@ def _of_decision(decision: Decision) -> RolloutResult:
 
 def _of_move(move: PointerUpdate) -> RolloutResult:
     target = f"release {formatting.short_digest(move.release)}" if move.release else "no release"
-    return RolloutResult(move, f"{move.name}@{move.pointer} is now {target}: {move.why}", PASS)
+    return RolloutResult(move, f"{move.name}@{move.pointer} is now at {target}: {move.why}", PASS)
 
 
 def _title(rollout: Rollout) -> str:
