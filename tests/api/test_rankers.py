@@ -63,9 +63,9 @@ def test_a_ranker_that_is_cut_short_loses_order():
     assert found.verdict.answer == "fail" and found.evidence.find("ndcg10.drop").low > 0
 
 
-def test_nobody_who_says_which_rows_are_a_list_is_told_so():
+def test_a_ranking_without_query_ids_is_refused():
     rows, relevance, _ = lists(1)
-    with pytest.raises(ConfigError, match="which rows a ranking puts in order"):
+    with pytest.raises(ConfigError, match="no query is declared for a ranking"):
         hw.optimize(of_lightgbm(*lists(0)), rows, relevance)
 
 
