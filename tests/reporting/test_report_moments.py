@@ -128,7 +128,7 @@ def test_a_ticket_says_why_and_who_acts(acts: bool, message: str) -> None:
     event = told(tickets=(ticket(acts=acts),))
     assert event.message.startswith("There is much more to learn from than when it was trained, and its probabilities")
     assert event.message.endswith(message)
-    assert event.detail == "Labelled rows grew by 132%, from 105,475 to 244,737. Release aaaaaaaaaaaa."
+    assert event.detail == "Labeled rows grew by 132%, from 105,475 to 244,737. Release aaaaaaaaaaaa."
 
 
 def test_a_rollback_says_how_many_met_the_release_why_it_was_taken_back_and_by_whom() -> None:

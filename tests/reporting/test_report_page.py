@@ -132,7 +132,7 @@ def test_a_moment_has_its_number_its_time_and_a_detail_in_smaller_type() -> None
     page = render_report(ReportData(title="x", year=MonitoringHistory(tickets=(ticket(),))))
     assert "<b>1</b></span>" in page
     assert '<time datetime="2013-10-02">2 October 2013</time>' in page
-    assert '<p class="engineer">Labelled rows grew by 132%' in page
+    assert '<p class="engineer">Labeled rows grew by 132%' in page
 
 
 def test_a_persons_override_is_told_with_who_when_and_why() -> None:
