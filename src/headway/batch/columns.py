@@ -17,7 +17,7 @@ from headway.core.variant import Field
 from headway.serving.protocol.tensors import CategoryCodes
 
 MISSING = float("nan")
-UNKNOWN = "a text that the model does not know"
+UNKNOWN = "a category that the model does not know"
 _TRUTH = {"true": 1.0, "false": 0.0}
 _SHOWN = 200
 
