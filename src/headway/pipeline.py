@@ -79,7 +79,7 @@ Data = Mapping[str, Dataset]
 Callback = Callable[[str], object]
 SPEED = ("latency", "cost")
 OF_WINNER = ("discovered",)
-"""Probes that a search leaves to its winner, unless a rule asks for what they measure."""
+"""Metrics computed only for the winner of a search, unless a rule needs them."""
 
 
 def periods(project: Project) -> Data:
@@ -109,7 +109,7 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     Parameters
     ----------
     who : str
-        Name of the person who asks, for the record.
+        Name of the person, for the record.
     """
     return assessing.assess(project, dataset, who=who)
 
@@ -155,8 +155,8 @@ def import_model(project: Project, model: object, data: Data) -> Baseline:
     model : estimator or ModelFile
         Fitted model.
     """
-    whole = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
-    return _baseline(project, adopting.import_baseline(model, whole, project.blobs), data)
+    all_rows = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
+    return _baseline(project, adopting.import_baseline(model, all_rows, project.blobs), data)
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> SearchResult:
@@ -191,8 +191,8 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
     )
     judged = [row for row in seen if not screened_out(row)]
     looked_at = {row.variant.digest for row in seen}
-    late = (each for each in expansion.variants if each.digest not in looked_at)
-    unseen = {each.name: f"{budget} was used up before its speed was measured" for each in late}
+    late = (variant for variant in expansion.variants if variant.digest not in looked_at)
+    unseen = {variant.name: f"{budget} was used up before its speed was measured" for variant in late}
     winner = _winner(project, judged, _exam(project, baseline, data["test"]))
     frontier = SearchResult(
         name=project.name,
@@ -269,13 +269,13 @@ def examine(
     project.state.count_evaluation(project.name, evaluation_set.dataset)
     served = partial(temporary_server, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
     context = replace(_ground(project, frontier, data), serve=served)
-    asked = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
+    chosen = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
     subject, probes = (
         compare_with_baseline(frontier.winner.variant, evaluation_set, project.blobs),
         plugins.names("metric"),
     )
     evidence = measure(
-        subject, probes, dataset_digest=evaluation_set.dataset, period=evaluation_set.period, audits=asked
+        subject, probes, dataset_digest=evaluation_set.dataset, period=evaluation_set.period, audits=chosen
     )
     found = replaced(frontier, winner=_judged(project, subject, evidence))
     project.save(found)
@@ -353,7 +353,7 @@ def watch(
     Parameters
     ----------
     until : datetime, optional
-        Last time to look at; now by default.
+        End of the monitored time; now by default.
     every : str
         Length of a period, such as `1mo` or `14d`.
     source : {"table", "log"}
@@ -361,8 +361,8 @@ def watch(
     """
     deployed, ticket, found = open_deployed_release(project), ticket_of(project), []
     look = WindowOptions(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
-    kept = project.records(MonitoringReport)
-    context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(kept), source=source)
+    reports = project.records(MonitoringReport)
+    context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(reports), source=source)
     for window in monitoring_windows(deployed, open_assessed_dataset(project, callback), project.config, look):
         seen = monitor.monitor_window(context, window, pending=ticket)
         ticket = ticket or seen.report.ticket
@@ -370,7 +370,7 @@ def watch(
             if record is not None:
                 project.save(record)
         if seen.is_new:
-            kept.append(seen.report)
+            reports.append(seen.report)
         found.append(seen.report)
     return found
 
@@ -401,14 +401,14 @@ def recalibrate(project: Project, *, until: datetime | None = None, callback: Ca
 
 
 def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Promotion:
-    """Promote a retraining or recalibration that passed, by a rollout or at once as `[retrain] through` says.
+    """Promote a retraining or recalibration that passed, by a rollout or at once, depending on `[retrain] through`.
 
     A run that was killed resumes from the saved records.
 
     Raises
     ------
     Refused
-        If live is no longer the release that it was judged against.
+        If the live release has changed since the evaluation.
     """
     return promotion.begin_promotion(project, found, who=who, why=why)
 
@@ -511,7 +511,7 @@ def _measure_speed(project: Project, variant: Variant, evaluation_set: Evaluatio
 def _probes(project: Project) -> list[str]:
     """Return the metrics that a search computes for every variant."""
     rules = [rule.measure.split(".") for rule in project.config.policy.release]
-    return [name for name in plugins.names("metric") if name not in OF_WINNER or any(name in each for each in rules)]
+    return [name for name in plugins.names("metric") if name not in OF_WINNER or any(name in parts for parts in rules)]
 
 
 def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet) -> EvaluatedVariant:

@@ -1,4 +1,4 @@
-"""headway.toml: one record per section, each field with its type, default, unit and a line of help.
+"""Configuration in headway.toml: one record per section; each setting has a type, a default and a help text.
 
 Precedence: flag > environment (`HEADWAY_SECTION_FIELD`) > file > default. Unknown keys are errors.
 """
@@ -31,14 +31,14 @@ FILE = "headway.toml"
 
 
 class ProjectSection(Record, frozen=True, kw_only=True):
-    """The project itself."""
+    """Name and state folder of the project."""
 
-    name: Annotated[str, about("Name of the model; releases and pointers carry it.")] = "model"
-    state: Annotated[str, about("Folder of the store, relative to the project.")] = ".headway"
+    name: Annotated[str, about("Model name, used by releases and pointers.")] = "model"
+    state: Annotated[str, about("Folder of releases, records and logs, relative to the project.")] = ".headway"
 
 
 class DataSection(Record, frozen=True, kw_only=True):
-    """Source of the table, and the role of each column."""
+    """Source of the data, and the role of each column."""
 
     former_names: ClassVar[Mapping[str, str]] = {
         "lists": "query_id",
@@ -47,40 +47,47 @@ class DataSection(Record, frozen=True, kw_only=True):
     }
 
     source: Annotated[
-        str, about("A parquet, csv or arrow file, a folder of them, a database URL, or module:function giving a table.")
+        str,
+        about("Parquet, CSV or Arrow file, a folder of them, a database URL, or module:function that returns a table."),
     ] = ""
-    query: Annotated[str, about("What a database is asked, in SQL: it gives the table.")] = ""
-    missing: Annotated[tuple[str, ...], about("Texts that mean a missing value, such as NA.")] = ()
-    contract: Annotated[str, about("File of what each column may be, if there is one.")] = "contract.toml"
-    task: Annotated[str, about("binary, multiclass, regression, ranking or embedding.")] = "binary"
-    target: Annotated[str, about("The column to predict; for binary, 1 is the positive class.")] = ""
-    positive: Annotated[str, about("The value of a binary target that is the positive class, where it is not 1.")] = ""
-    classes: Annotated[
-        tuple[str, ...], about("The classes of a multiclass target in order, where they are not numbered from 0.")
-    ] = ()
-    time: Annotated[str, about("The column that orders rows in time; periods are cut by it.")] = ""
-    decision: Annotated[str, about("When the prediction is needed, in words; what is known later is no feature.")] = ""
-    groups: Annotated[str, about("Rows with one value of this column share fate; every interval resamples by it.")] = ""
-    query_id: Annotated[str, about("Rows with one value of it are what a ranking puts in order; empty: groups.")] = ""
-    slices: Annotated[tuple[str, ...], about("Columns whose values are judged one by one.")] = ()
+    query: Annotated[str, about("SQL query that returns the table, for a database source.")] = ""
+    missing: Annotated[tuple[str, ...], about("Strings that mean a missing value, such as NA.")] = ()
+    contract: Annotated[
+        str, about("File of the data contract: types, ranges and categories of the columns; optional.")
+    ] = "contract.toml"
+    task: Annotated[str, about("Task: binary, multiclass, regression, ranking or embedding.")] = "binary"
+    target: Annotated[str, about("Column to predict; in a binary task, 1 is the positive class.")] = ""
+    positive: Annotated[str, about("Value of the positive class of a binary target; empty: 1.")] = ""
+    classes: Annotated[tuple[str, ...], about("Classes of a multiclass target, in order; empty: numbered from 0.")] = ()
+    time: Annotated[str, about("Time column; the split into periods uses it.")] = ""
+    decision: Annotated[
+        str, about("Time of the prediction, such as `2h before departure`; empty: the time column.")
+    ] = ""
+    groups: Annotated[
+        str, about("Column of groups of dependent rows, such as days; confidence intervals resample groups.")
+    ] = ""
+    query_id: Annotated[str, about("Column of the query whose rows are ranked together; empty: the groups column.")] = (
+        ""
+    )
+    slices: Annotated[tuple[str, ...], about("Columns whose values are slices, each evaluated separately.")] = ()
     sensitive_features: Annotated[
-        tuple[str, ...], about("Columns whose values are groups of people, between whom gaps are measured.")
+        tuple[str, ...], about("Columns of groups of people, between which fairness gaps are measured.")
     ] = ()
-    sample_weight: Annotated[str, about("Column of row weights.")] = ""
-    ignore: Annotated[tuple[str, ...], about("Columns that are neither a role nor a feature.")] = ()
-    key: Annotated[str, about("Column that names a row, the same in the table and in its snapshot; no feature.")] = ""
+    sample_weight: Annotated[str, about("Column of sample weights.")] = ""
+    ignore: Annotated[tuple[str, ...], about("Columns that are not used.")] = ()
+    key: Annotated[str, about("Column that identifies a row in the table and in its snapshot; not a feature.")] = ""
     snapshot: Annotated[
         str,
-        about("The table as it was when decisions were due: a file or module:function; D033 compares it."),
+        about("Table as it was at the time of the decisions, a file or module:function; check D033 compares it."),
     ] = ""
-    label_delay: Annotated[str, about("How long after the row its label arrives: 1d, 12h, 30m.")] = ""
+    label_delay: Annotated[str, about("Delay between a row and its label: 1d, 12h, 30m; empty: none.")] = ""
     known: Annotated[
-        dict[str, str], about("When each column is known: request, outcome, or the name of a time column.")
+        dict[str, str], about("Time at which each column is known: request, outcome, or the name of a time column.")
     ] = {}
 
     @property
     def name(self) -> str:
-        """The source without its password."""
+        """Source without its password."""
         return without_password(self.source)
 
 
@@ -89,20 +96,22 @@ class SplitSection(Record, frozen=True, kw_only=True):
 
     former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
 
-    train: Annotated[tuple[str, ...], about("Period the model is trained on.")] = ()
-    validation: Annotated[tuple[str, ...], about("Period the search may look at as often as it likes.")] = ()
-    test: Annotated[tuple[str, ...], about("Period on which the winner is judged; every look is counted.")] = ()
-    live: Annotated[tuple[str, ...], about("Period after release, replayed as traffic.")] = ()
+    train: Annotated[tuple[str, ...], about("Training period.")] = ()
+    validation: Annotated[tuple[str, ...], about("Period on which the search evaluates variants, without limit.")] = ()
+    test: Annotated[
+        tuple[str, ...], about("Period on which the winner is evaluated; every evaluation is counted.")
+    ] = ()
+    live: Annotated[tuple[str, ...], about("Period after the release, replayed as traffic.")] = ()
     shares: Annotated[
         tuple[float, float, float],
         about(
-            "Without periods: shares of the rows for train, validation and test, in order of time, groups kept whole."
+            "Without periods: shares of the rows for train, validation and test, in order of time, without splitting groups."
         ),
     ] = (0.6, 0.2, 0.2)
 
 
 class Costs(Record, frozen=True, kw_only=True):
-    """Costs of the two kinds of wrong decision, in any one unit."""
+    """Costs of a false positive and of a false negative, in the same unit."""
 
     former_names: ClassVar[Mapping[str, str]] = {"false_alarm": "false_positive", "miss": "false_negative"}
 
@@ -118,42 +127,41 @@ class ModelSection(Record, frozen=True, kw_only=True):
         "class_weight": {"alike": "balanced", "as_they_come": "none"}
     }
 
-    train: Annotated[str, about("module:function that takes a training table and gives a fitted model.")] = ""
-    file: Annotated[str, about("A model file instead: .txt (LightGBM) or .onnx.")] = ""
+    train: Annotated[str, about("module:function that takes the training table and returns a fitted model.")] = ""
+    file: Annotated[str, about("Model file instead of a training function: .txt (LightGBM) or .onnx.")] = ""
     class_weight: Annotated[
         str,
         Meta(
-            description="none, or balanced: classes count alike in training, however rare one is.",
+            description="Class weights in training: none, or balanced (inversely proportional to class frequency).",
             pattern="^(none|balanced)$",
         ),
     ] = "none"
     costs: Annotated[
-        Costs, about("What a false_positive and a miss cost; the decision threshold is chosen from them.")
+        Costs,
+        about("Costs of a false positive and a false negative; the decision threshold minimizes the expected cost."),
     ] = Costs()
 
 
 class OptimizeSection(Record, frozen=True, kw_only=True):
     """The search for a faster variant."""
 
-    objective: Annotated[str, about("Measurement to minimise among feasible variants.")] = "latency.one_row"
-    transforms: Annotated[tuple[str, ...], about("Transforms to combine, in this order; empty means all.")] = ()
+    objective: Annotated[str, about("Measure to minimize among feasible variants.")] = "latency.one_row"
+    transforms: Annotated[tuple[str, ...], about("Transforms to combine, in this order; empty: all.")] = ()
     families: Annotated[
-        tuple[str, ...], about("Families of models to train beside the model: forest, histgb, lightgbm, logistic.")
+        tuple[str, ...], about("Model families to train as further candidates: forest, histgb, lightgbm, logistic.")
     ] = ()
-    budget_s: Annotated[
-        float, about("Longest time that the search may look at the validation period, seconds; 0 sets no end.")
-    ] = 0.0
+    budget_s: Annotated[float, about("Time limit of the search on the validation period, seconds; 0: no limit.")] = 0.0
 
 
 class EvaluateSection(Record, frozen=True, kw_only=True):
-    """The full evaluation of what is to be released."""
+    """Full evaluation of the winner of a search."""
 
-    budget_s: Annotated[float, Meta(description="Longest time that one audit may take, seconds.", gt=0)] = 60.0
+    budget_s: Annotated[float, Meta(description="Time limit of one audit, seconds.", gt=0)] = 60.0
     rate_per_s: Annotated[
-        float, Meta(description="Requests a second, on average, of the open loops of the audit `load`.", gt=0)
+        float, Meta(description="Mean request rate of the open-loop test in the audit `load`, requests/s.", gt=0)
     ] = 200.0
     together: Annotated[
-        tuple[tuple[str, ...], ...], about("Features that the audit `ablation` leaves out as one, a list each.")
+        tuple[tuple[str, ...], ...], about("Sets of features that the audit `ablation` removes together.")
     ] = ()
 
 
@@ -162,55 +170,60 @@ class CostSection(Record, frozen=True, kw_only=True):
 
     core_hour: Annotated[
         float,
-        Meta(description="What an hour of one core costs: the price of a machine over its cores; 0: unknown.", ge=0),
+        Meta(description="Price of one core for an hour (machine price / cores); 0: unknown.", ge=0),
     ] = 0.0
-    currency: Annotated[str, about("The currency of that price.")] = "USD"
+    currency: Annotated[str, about("Currency of `core_hour`.")] = "USD"
 
 
 class SloSection(Record, frozen=True, kw_only=True):
     """Service-level objectives."""
 
-    p99_ms: Annotated[float, about("99th percentile of the latency of a request, ms.")] = 50.0
-    availability: Annotated[float, about("Share of requests answered right, in (0, 1).")] = 0.999
+    p99_ms: Annotated[float, about("Objective for the 99th percentile of request latency, ms.")] = 50.0
+    availability: Annotated[
+        float, about("Objective for the share of requests neither refused nor failed by a server error, in (0, 1).")
+    ] = 0.999
 
 
 class PolicySection(Record, frozen=True, kw_only=True):
-    """Rules of the judge."""
+    """Rules for releases, rollouts, monitoring and retraining, and the minimum sizes of slices."""
 
-    release: Annotated[tuple[Rule, ...], about("Rules a variant must meet to be released.")] = ()
+    release: Annotated[tuple[Rule, ...], about("Rules that a variant must pass to be released.")] = ()
     canary: Annotated[
-        tuple[Rule, ...], about("Rules a release must meet beside live; empty takes those of the release and the slo.")
+        tuple[Rule, ...],
+        about("Rules that a canary must pass against live; empty: from the release's verdict and [slo]."),
     ] = ()
     watch: Annotated[
         tuple[Rule, ...],
         about(
-            "Rules that live must meet in each period, on its quality, on `.change` since it was judged, or on cost."
+            "Rules on live in each period: on its quality, on its change since the evaluation (`.change`), or on cost."
         ),
     ] = ()
     retrain: Annotated[
         tuple[Rule, ...],
-        about("Rules that a retrained release must meet against live; empty: relative ones of release, brier.drop 0."),
+        about(
+            "Rules that a retrained model must pass against live; empty: `brier.drop` at most 0, relative release rules."
+        ),
     ] = ()
     contract_margin: Annotated[
-        float, Meta(description="Share of a column's range by which a value may be beyond what was seen.", ge=0)
+        float, Meta(description="Tolerance beyond the observed range of a column, as a share of that range.", ge=0)
     ] = 0.1
-    slice_rows: Annotated[int, about("Rows that a slice needs to be judged.")] = 1000
-    slice_groups: Annotated[int, about("Groups that a slice needs to be judged; also the least for any interval.")] = 20
+    slice_rows: Annotated[int, about("Minimum rows of a slice to be judged.")] = 1000
+    slice_groups: Annotated[int, about("Minimum groups of a slice to be judged, and of any confidence interval.")] = 20
 
 
 class TrustSection(Record, frozen=True, kw_only=True):
-    """Keys: who may publish, and whom a server trusts; both files lie outside the store."""
+    """Signing key of the publisher, and public keys that a server trusts; both files lie outside the store."""
 
-    publisher_key: Annotated[str, about("File of the private key that signs releases; never on a server.")] = (
+    publisher_key: Annotated[str, about("File of the private key that signs releases; keep it off servers.")] = (
         "~/.config/headway/publisher.pem"
     )
-    trusted_keys: Annotated[str, about("File of public keys whose releases are loaded, a line each.")] = (
-        "trusted_keys.txt"
-    )
+    trusted_keys: Annotated[
+        str, about("File of trusted public keys, one per line; only releases that they signed are loaded.")
+    ] = "trusted_keys.txt"
 
 
 class Config(Record, frozen=True, kw_only=True):
-    """All sections of headway.toml; `folder` is where the file lies, and relative paths start there."""
+    """All sections of headway.toml; relative paths start at `folder`, the folder of the file."""
 
     project: ProjectSection = ProjectSection()
     data: DataSection = DataSection()
@@ -237,7 +250,7 @@ class Config(Record, frozen=True, kw_only=True):
 
     @property
     def state(self) -> Path:
-        """The folder of the store."""
+        """Folder of the store."""
         return self.path(self.project.state)
 
 
@@ -251,7 +264,7 @@ def load(
 ) -> Config:
     """Load the configuration of the project in `folder`; flags map `section.field` to text.
 
-    Raises ConfigError, which names the file, the key and the nearest known one.
+    Raises ConfigError, which names the file, the unknown setting and the nearest known one.
     """
     return resolve(folder, environment=environment, flags=flags)[0]
 
@@ -287,19 +300,19 @@ def sources(
     """
     section, name = _current_setting(*setting.partition(".")[::2], where="setting")
     expect(section, name, where=setting)
-    said: dict[str, object] = {}
+    found: dict[str, object] = {}
     for source, texts in (("flag", _split(flags or {})), ("environment", _from_environment(environment))):
         values = _parsed(source, texts)
         if name in values.get(section, {}):
-            said[source] = values[section][name]
+            found[source] = values[section][name]
     values, _ = _read(folder / FILE)
     if name in values.get(section, {}):
-        said["file"] = values[section][name]
-    return {**said, "default": getattr(SECTIONS[section](), name)}
+        found["file"] = values[section][name]
+    return {**found, "default": getattr(SECTIONS[section](), name)}
 
 
 def described(setting: str) -> str:
-    """Return the line of help of a setting (`section.field`)."""
+    """Return the help text of a setting (`section.field`)."""
     section, _, name = setting.partition(".")
     kind = {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])}[name]
     help: str = get_args(kind)[1].description
@@ -312,7 +325,7 @@ def variable(setting: str) -> str:
 
 
 def _setter(message: str, origin: Mapping[str, str], file: Path) -> str:
-    """Return who set the field that a message of msgspec (`... at `$.serve.port``) is about."""
+    """Return the source of the field that a message of msgspec (`... at `$.serve.port``) names."""
     field = re.search(r"\$\.(\w+\.\w+)", message)
     source = origin.get(field[1], "file") if field else "file"
     return str(file) if field is None or source == "file" else f"{source} {field[1]}"
@@ -369,7 +382,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], s
 
 
 def _current(values: dict[str, Any], source: str) -> dict[str, Any]:
-    """Bring settings to today's names and values, with a warning for each old one; `source` is who set them."""
+    """Convert old names and values of settings to current ones, each with a warning; `source` is where they were set."""
 
     def notice(where: str, old: str, new: str) -> None:
         warn_renamed(f"{source}, {where}" if where else source, old, new)
@@ -379,23 +392,23 @@ def _current(values: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def _current_setting(section: str, name: str, *, where: str) -> tuple[str, str]:
-    """Return today's section and name of a setting."""
+    """Return the current section and name of a setting."""
     fields = _current({section: {name: None}}, where)
     section = next(iter(fields))
     return section, next(iter(fields[section]))
 
 
 def _parsed(source: str, texts: Mapping[tuple[str, str], str]) -> dict[str, dict[str, Any]]:
-    """Parse what flags or variables set, under today's names."""
-    given: dict[str, dict[str, Any]] = {}
+    """Parse the settings of flags or environment variables, under their current names."""
+    settings: dict[str, dict[str, Any]] = {}
     for (section, name), text in texts.items():
-        given.setdefault(section, {})[name] = text
-    given = _current(given, source)
-    for section, fields in given.items():
+        settings.setdefault(section, {})[name] = text
+    settings = _current(settings, source)
+    for section, fields in settings.items():
         for name, text in fields.items():
             expect(section, name, where=f"{source} {section}.{name}")
             fields[name] = _parse(section, name, text)
-    return _current(given, source)
+    return _current(settings, source)
 
 
 def _split(flags: Mapping[str, str]) -> dict[tuple[str, str], str]:
@@ -403,7 +416,7 @@ def _split(flags: Mapping[str, str]) -> dict[tuple[str, str], str]:
 
 
 def _parse(section: str, name: str, text: str) -> object:
-    """Parse the text of a flag or variable as a TOML value, or return it as it is."""
+    """Parse the text of a flag or variable as a TOML value, or return it unchanged."""
     kind = {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])}[name]
     if get_args(kind)[0] is str:
         return text

@@ -81,10 +81,10 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     @property
     def terms(self) -> str:
         """Digest of all that is fixed at the start; each update of its canary is signed with it."""
-        kept = read(Rollout, write(self))  # a whole number given for a float has another form once it was kept
-        # Rules enter by the names that measures had first: a rollout begun by an earlier version keeps its terms.
-        rules, later = ([_as_first_named(rule) for rule in some] for some in (kept.rules, kept.later))
-        return digest_of(canonical([kept.name, kept.release, kept.live, kept.salt, rules, later, kept.plan]))
+        stored = read(Rollout, write(self))  # as stored, an integer given for a float is a float
+        # Rules use the original names of measures, so that a rollout begun by an earlier version keeps its terms.
+        rules, later = ([_as_first_named(rule) for rule in some] for some in (stored.rules, stored.later))
+        return digest_of(canonical([stored.name, stored.release, stored.live, stored.salt, rules, later, stored.plan]))
 
 
 def _as_first_named(rule: Rule) -> dict[str, object]:

@@ -83,8 +83,8 @@ class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
     def name(self) -> str:
         """A short name for tables, made of engine, steps and settings: `onnxruntime · truncate(trees=200)`."""
         settings = [f"{key}={value}" for key, value in sorted(self.settings.items())]
-        said = {self.engine, self.artifact.format, *self.settings}
-        steps = [str(step) for step in self.steps if step.transform not in said]
+        shown = {self.engine, self.artifact.format, *self.settings}
+        steps = [str(step) for step in self.steps if step.transform not in shown]
         return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (as it came)")
 
     def remade(self, step: Step, artifact: Artifact, *, engine: str) -> Variant:

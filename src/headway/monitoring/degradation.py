@@ -35,7 +35,7 @@ BINS = 15
 
 
 def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: float) -> MonitoringAnswer:
-    """Return what is shown to be worse; the three tests and the rules share the significance level."""
+    """Return the degradations that are shown; the three tests and the rules share the significance level."""
     of = {AUC_CHANGE: watch.find(AUC_CHANGE), CALIBRATION_ERROR: watch.find(CALIBRATION_ERROR), COST: watch.cost}
     limits = {AUC_CHANGE: (0.0, -1), CALIBRATION_ERROR: (ece_at_most, 1), COST: (0.0, 1)}
     alpha = level / (N_TESTS + len(watch.rule_results))
@@ -58,7 +58,7 @@ def require_absolute_rules(policy: PolicySection) -> None:
 def judge_rules(
     watch: MonitoringReport, now: Evidence, policy: PolicySection, *, level: float
 ) -> tuple[RuleResult, ...]:
-    """Judge each rule of `[[policy.watch]]` by everything that was measured of the period."""
+    """Judge each rule of `[[policy.watch]]` by the measurements of the period."""
     measurements = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
     alpha = level * len(policy.watch) / (N_TESTS + len(policy.watch))
     monitoring_policy = replace(policy, release=policy.watch)
@@ -66,7 +66,7 @@ def judge_rules(
 
 
 def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:
-    """Tell whether a measurement is shown to be above a limit, or below it for `sign` -1, at false-alarm rate `alpha`."""
+    """Return whether a measurement is shown to be above a limit, or below it for `sign` -1, at false-alarm rate `alpha`."""
     weighed = compare_with_limit(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=MIN_GROUPS)
     return weighed.answer == "fail"
 

@@ -81,7 +81,7 @@ def make_bins(field: Field, values: Floats, *, max_bins: int = BINS) -> FeatureB
     return FeatureBins(field=field, edges=quantile_edges(present, max_bins) if len(present) else np.empty(0))
 
 
-RANK_BINS = 10  # few, so that each has groups enough to know its loss
+RANK_BINS = 10  # few bins, so that each has enough groups to estimate its loss
 RANK_METHOD = "losses by bin reweighted, leave-one-group-out jackknife of both windows, neighbours lean, t"
 
 
@@ -89,9 +89,9 @@ def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
     """Measure `drift.loss` of each feature (slice), most harmful first: the change of the mean loss that its drift explains.
 
     The loss within each bin is taken from the labeled rows of the window before. If a feature moves and the loss within
-    each bin stays, the mean loss changes by the sum over bins of (new share - old share) * loss. This detects that rows
-    moved to where the model is poor. It does not detect that the world changed within a bin, which labels show, and
-    features that move together share one loss, so that the figures of several features do not add up.
+    each bin stays, the mean loss changes by the sum over bins of (new share - old share) * loss. This detects covariate
+    shift to regions where the model is poor. It does not detect concept drift within a bin, which labels show. Features
+    that move together share one loss, so the values of several features do not add up.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Monitor a live release over one window: drift of the inputs, quality, cost, and what to do.
+"""Monitor a live release over one window: drift of the inputs, quality, cost, and the next action.
 
 O002: A part of a monitoring report could not judge this period, and why.
 O003: Labels of the period do not show the quality of the release, and why.

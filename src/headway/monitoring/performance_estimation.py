@@ -8,10 +8,10 @@ from labeled periods alone:
   labeled period, scaled to the number of groups of the new one;
 - between periods: each earlier labeled period is estimated from the one before it; the mean excess of the squared
   errors over the two parts above, at least 0, is added (moment estimator of DerSimonian and Laird 1986).
-Only out-of-sample periods may be passed: on its training rows a model looks better than it is.
+Only out-of-sample periods may be passed: metrics on training rows are optimistic.
 
 No estimate is given, with the reason, if the labeled period has fewer than 20 groups or one class only, if its score
-does not rank for sure (the interval of the slope reaches 0), if the scores have moved so far that the labeled ones are
+is not shown to rank (the interval of the slope reaches 0), if the scores have moved so far that the labeled ones are
 worth less than half of their number (Kish's effective sample size), or if the interval of the AUC is wider than 0.2.
 These limits were fixed before the first interval was computed; no constant of the interval was fitted.
 """

@@ -55,7 +55,7 @@ class StageRequests:
         """Return the new complete requests, oldest first.
 
         Columns are `request`, `key`, `at_us`, and `status`, `latency_us`, `out` (a list) of each arm, as `live.status`,
-        `release.status`, ...; null if an arm was not asked.
+        `release.status`, ...; null if an arm got no request.
         """
         live, release = (
             pl.concat([half, *map(self._first_rows, tail.read())], how="diagonal_relaxed")

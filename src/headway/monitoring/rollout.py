@@ -123,7 +123,7 @@ class RolloutController:
             self.act(found, who=BY)
         except PointerMoved:  # another process was first: check again
             return self.step()
-        except Refused as error:  # it was changed since it was opened, so nothing went forward
+        except Refused as error:  # changed since it was opened, so the rollout did not advance
             found = found._replace(decision=self._damaged(error))
             self.act(found, who=BY)
         return found.decision
@@ -255,7 +255,7 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
     )
     if canary is None or assigned != traffic_assignment(
         rollout, 0
-    ):  # else a start that was killed had moved the pointer
+    ):  # otherwise a killed start had already moved the pointer
         reason, after = UpdateReason(who=who, why=why or "rollout", verdict=verdict), canary.number if canary else 0
         canary = register.point(f"{name}@canary", release, reason, after=after, deal=traffic_assignment(rollout, 0))
     rollout = replace(rollout, started_at=canary.at, stage_at=canary.at)
@@ -317,7 +317,7 @@ def _heads(project: Project) -> tuple[PointerUpdate | None, PointerUpdate | None
 
 
 def _matches_pointers(rollout: Rollout, live: PointerUpdate | None, canary: PointerUpdate | None) -> bool:
-    """Tell whether the pointers still carry a rollout that its record says is running."""
+    """Return whether the pointers still match a rollout that is recorded as running."""
     return [move.release if move else "" for move in (live, canary)] == [rollout.live, rollout.release]
 
 
@@ -350,7 +350,7 @@ class PairedTraffic:
         """Yield the new traffic: requests in the order of their answers, then those whose labels have arrived."""
         table = self._new.read()
         if self._rollout.share and not table.is_empty():
-            table = table.filter(pl.col("key") != "")  # live answers them all: chance did not assign them
+            table = table.filter(pl.col("key") != "")  # live answers all of them, so they are not randomized
         if not table.is_empty():
             yield self._requests(table)
         labeled = self._newly_labeled()
@@ -398,7 +398,7 @@ def _awaiting_label(table: pl.DataFrame, keys: Keys, canary: Bools, scores: list
 
 
 def _both_arms(table: pl.DataFrame, name: str) -> Floats:
-    """Return a number of both arms, float64 [n, 2], NaN if an arm was not asked."""
+    """Return a number of both arms, float64 [n, 2], NaN if an arm got no request."""
     return np.column_stack([_numbers(table, f"{arm}.{name}") for arm in ARMS])
 
 
@@ -466,7 +466,7 @@ def follow_rollout(
 
 
 def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
-    """Say that the live release gets no requests, and what to do; empty if it had one in the last `[rollout] quiet_s`.
+    """Return the message that live gets no requests, with a hint; empty if it had one in the last `[rollout] quiet_s`.
 
     `at` is a time with its zone.
     """
@@ -478,7 +478,7 @@ def idle_message(project: Project, rollout: Rollout, at: datetime) -> str:
 
 
 def _ignored_message(rollout: Rollout) -> str:
-    """Say why requests to live give no evidence on the release."""
+    """Return the reason why requests to live give no evidence on the release."""
     if rollout.share:
         return "requests have no key, and a canary is assigned by key: docs/serving.md shows how to send one"
     return "live answers without a shadow of this release: check the log of its server, such as for a release that does not verify"

@@ -9,7 +9,7 @@ from headway.monitoring.degradation import AUC_CHANGE, CALIBRATION_ERROR, COST, 
 
 NAMED_FEATURES = 3
 QUALITY_NOT_JUDGED = "O003"
-"""Code of the finding that says why labels that have arrived do not show the quality."""
+"""Code of the finding that gives the reason why the labels do not show the quality."""
 
 
 def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
@@ -23,7 +23,7 @@ def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
 
 
 def status_message(report: MonitoringReport, policy: RetrainSection, *, pending: bool = False) -> str:
-    """Say in one sentence what was found and what to do; `pending` means that a ticket was open already.
+    """Return the result and the next action in one sentence; `pending` means that a ticket was already open.
 
     Drift alone is never reported as degradation: what moved may not matter, and the relation may change without drift.
     """

@@ -88,7 +88,7 @@ def _prices(situation: RetrainingInputs) -> Iterator[str]:
 
 
 def _pays(situation: RetrainingInputs, policy: RetrainSection) -> bool | None:
-    """Tell whether a month's expected loss exceeds the cost of a training with all its seeds; None if unknown."""
+    """Return whether a month's expected loss exceeds the cost of a training with all its seeds; None if unknown."""
     if situation.expected_loss is None or situation.price_s is None:
         return None
     return situation.expected_loss.value > situation.price_s / HOUR_S * policy.hour_costs

@@ -103,7 +103,7 @@ class ModelRegistry:
         Raises
         ------
         PointerMoved
-            If another update came first; the message says where the pointer is.
+            If another update came first; the message names the current release of the pointer.
         Refused
             If the release does not verify, if its verdict is not pass, or if there is no verdict and the pointer never had
             this release.
@@ -127,7 +127,7 @@ class ModelRegistry:
     def back(self, address: str, *, who: str, why: str) -> PointerUpdate:
         """Point at the release before the current one; calling it twice returns to the current one.
 
-        Raises StoreError if there is no other.
+        Raises StoreError if there is no earlier release.
         """
         had = [entry.move.release for entry in self._links(address) if entry.address == address]
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
@@ -164,7 +164,7 @@ class ModelRegistry:
         return last.move
 
     def history(self, name: str = "", pointer: str = "") -> tuple[PointerUpdate, ...]:
-        """Return the updates of all pointers, or of a name, or of one pointer, oldest first, with the whole chain verified.
+        """Return the updates of all pointers, or of a name, or of one pointer, oldest first, after verifying the chain.
 
         Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is unknown.
         """
@@ -175,7 +175,7 @@ class ModelRegistry:
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
 
     def live_at(self, address: str, time: datetime) -> PointerUpdate | None:
-        """Return the update that a pointer was at at a time (local if it has no zone), or None before its first."""
+        """Return the update of a pointer in force at a time (local if it has no zone), or None before the first."""
         moves = (
             move for move in self.history(*_parse(address)) if datetime.fromisoformat(move.at) <= time.astimezone()
         )
@@ -185,7 +185,7 @@ class ModelRegistry:
         """Return the release at `name@pointer` or `name@<first 8 or more digits of its digest>`, with every byte verified.
 
         Raises Refused if anything between the trusted keys and the bytes differs from what was signed; StoreError, which
-        lists what there is, if there is no such release.
+        lists the known pointers or digests, if there is no such release.
         """
         name, at, selector = address.partition("@")
         if at and re.fullmatch(_NAME, name) and _DIGEST.fullmatch(selector):

@@ -32,7 +32,7 @@ def beside(trusted_keys: Path) -> Path:
 
 
 def recall(file: Path) -> dict[str, LastSeen]:
-    """Return what was seen, nothing at first; raises StoreError if the file is damaged, because then nothing is safe."""
+    """Return the updates seen so far, none at first; raises StoreError if the file is damaged."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, LastSeen])
     except FileNotFoundError:

@@ -212,7 +212,7 @@ def _with_message(rule_result: RuleResult) -> RuleResult:
     )
 
 
-# What is counted, out of what, and what a share of it is called.
+# Unit that is counted, and the event whose share is reported.
 SHARES = {
     "decision_churn": ("paired answers", "decisions flipped"),
     "error_rate": ("requests", "failed"),
@@ -302,7 +302,7 @@ _MASK = _KEY_SPACE - 1
 
 
 def assign_key(key: str, salt: str, share: float) -> bool:
-    """Tell whether a key is assigned to the release: with probability `share` over salts, independently of other keys.
+    """Return whether a key is assigned to the release: with probability `share` over salts, independently of other keys.
 
     Not for secrets: anyone who knows the salt can find keys of either arm.
 

@@ -23,7 +23,7 @@ _ASIDE = ".headway-{}.new"
 def write(path: Path, content: bytes, *, beside: Path | None = None) -> None:
     """Create or replace a file in one step, with its parent folders; raises StoreError if that fails.
 
-    The file is prepared in a folder `beside`, by default its own. Each write lists that folder, so it should be small.
+    The file is prepared in the folder `beside`, by default its own. Each write lists that folder, so it should be small.
     """
     fill(path, lambda file: file.write(content), beside=beside)
 

@@ -57,7 +57,7 @@ def written_ns(path: Path) -> int:
 
 def _let_go(path: Path) -> None:
     """Release the page cache of a segment: a log is read much later."""
-    with suppress(AttributeError, OSError):  # not every system has it, and it is advice
+    with suppress(AttributeError, OSError):  # only advice, and not available on every system
         file = os.open(path, os.O_RDONLY)
         try:
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -10,18 +10,18 @@ from headway.core.record import Record, about
 
 
 class AttackSection(Record, frozen=True, kw_only=True):
-    """What the audit `attack` may change in a row to flip its decision, and how hard it searches."""
+    """Search space and effort of the audit `attack`, which changes rows to flip their decisions."""
 
-    fixed: Annotated[tuple[str, ...], about("Features that nobody can change at will: they stay as they are.")] = ()
+    fixed: Annotated[tuple[str, ...], about("Features that an attacker cannot change.")] = ()
     bounds: Annotated[
         dict[str, tuple[float, float]],
-        about("Least and most to which a number may be changed, a line each; without one, those that were seen."),
+        about("Range [min, max] within which each numeric feature may be changed; by default the observed range."),
     ] = {}
-    columns: Annotated[int, Meta(description="Most features of a row that are changed at once.", ge=1)] = 2
+    columns: Annotated[int, Meta(description="Maximum features of a row changed at once.", ge=1)] = 2
     reach: Annotated[
-        float, Meta(description="Furthest that a number is moved, in interquartile ranges of its column.", gt=0)
+        float, Meta(description="Maximum change of a numeric feature, in interquartile ranges of its column.", gt=0)
     ] = 1.0
-    rows: Annotated[int, Meta(description="Rows that are attacked, spread over all groups.", ge=20)] = 1000
+    rows: Annotated[int, Meta(description="Rows to attack, spread over all groups.", ge=20)] = 1000
     queries: Annotated[
-        int, Meta(description="Decisions that each model is asked for, of each row, before it counts as held.", ge=20)
+        int, Meta(description="Maximum decisions per row and model; a row not flipped by then counts as robust.", ge=20)
     ] = 1000

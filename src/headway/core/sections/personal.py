@@ -1,4 +1,4 @@
-"""`[personal]`: handling of columns with personal data, and retention of log, labels and quarantine."""
+"""The section `[personal]` of headway.toml: personal data, and retention of log, labels and quarantine."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from headway.core.record import Record, about
 
 
 class PersonalSection(Record, frozen=True, kw_only=True):
-    """Handling of personal data; a name is a column, or a kind: email, phone, card, iban, national_id, ip."""
+    """Handling of personal data, by column or by kind: email, phone, card, iban, national_id, ip."""
 
-    drop: Annotated[tuple[str, ...], about("Columns or kinds that are left out when data is opened.")] = ()
+    drop: Annotated[tuple[str, ...], about("Columns or kinds to drop when data is loaded.")] = ()
     hash: Annotated[
         tuple[str, ...],
-        about("Columns or kinds of which a keyed hash is left: it joins and groups, and tells nothing."),
+        about("Columns or kinds to replace by a keyed hash, which still allows joins and groups."),
     ] = ()
-    keep: Annotated[dict[str, str], about("Columns or kinds that stay as they are, each with the reason why.")] = {}
-    key: Annotated[str, about("File of the key of the hashes, made when first needed; never in the store.")] = (
+    keep: Annotated[dict[str, str], about("Columns or kinds to keep unchanged, each with a reason.")] = {}
+    key: Annotated[str, about("File of the hash key, created on first use; it must lie outside the store.")] = (
         "~/.config/headway/personal.key"
     )
     retention: Annotated[
         str,
         Meta(
-            description="How long the log, labels and quarantine are kept: 90d, 12h; empty sets no end.",
+            description="Retention of the prediction log, labels and quarantine: 90d, 12h; empty: unlimited.",
             pattern=r"^(\d+[dhm])?$",
         ),
     ] = ""

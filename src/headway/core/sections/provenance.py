@@ -1,4 +1,4 @@
-"""`[provenance]`: who made the data, and from what."""
+"""The section `[provenance]` of headway.toml."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from typing import Annotated
 from headway.core.record import Record, about
 
 ENVIRONMENT = "environment"
-"""Lineage goes where the client of OpenLineage itself is told to."""
+"""Send lineage as the environment of the OpenLineage client configures it."""
 
 
 class ProvenanceSection(Record, frozen=True, kw_only=True):
-    """Who made the data, and from what; saved with each version of it, and shown in its Croissant card."""
+    """Origin of the data; saved with each data version, and exported in its Croissant card."""
 
-    creator: Annotated[str, about("Who made the data: a person or an organisation.")] = ""
-    made_from: Annotated[tuple[str, ...], about("What it was made from: names or URLs of other data.")] = ()
-    description: Annotated[str, about("What the data is, in a sentence or two.")] = ""
-    license: Annotated[str, about("Under what terms it may be used: a URL, or an SPDX name.")] = ""
-    cite_as: Annotated[str, about("How to cite it: a BibTeX entry, or a sentence.")] = ""
-    url: Annotated[str, about("Where it is described or had.")] = ""
-    published: Annotated[str, about("When it was published: 2024-03-31.")] = ""
+    creator: Annotated[str, about("Creator of the data: a person or an organization.")] = ""
+    made_from: Annotated[tuple[str, ...], about("Source data sets: names or URLs.")] = ()
+    description: Annotated[str, about("Description of the data, in a sentence or two.")] = ""
+    license: Annotated[str, about("License of the data: an SPDX identifier or a URL.")] = ""
+    cite_as: Annotated[str, about("Citation of the data: a BibTeX entry or a sentence.")] = ""
+    url: Annotated[str, about("URL of the description or the download of the data.")] = ""
+    published: Annotated[str, about("Date of publication, such as 2024-03-31.")] = ""
     lineage_to: Annotated[
         str,
-        about(
-            "Where lineage is sent: a URL that takes OpenLineage, or `environment`: as OPENLINEAGE_URL or its file say."
-        ),
+        about("OpenLineage URL, or `environment`: from OPENLINEAGE_URL or its file; empty: not sent automatically."),
     ] = ""

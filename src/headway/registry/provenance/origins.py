@@ -91,7 +91,7 @@ def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Map
 def _says(seen: Difference | None) -> str:
     if seen is None:
         return "the old version is not stored"
-    names = [f"{each.name} {each.change}" for each in seen.columns]
+    names = [f"{column.name} {column.change}" for column in seen.columns]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     rows = "" if seen.rows_removed is None else f"{seen.rows_removed:,} of {seen.rows[0]:,} rows gone, "
     rows += "" if seen.rows_added is None else f"{seen.rows_added:,} new; "

@@ -223,9 +223,9 @@ def _expect_next(move: PointerUpdate, last: Signed | None) -> None:
 
 def _where(**columns: str) -> tuple[str, tuple[str, ...]]:
     """Build the WHERE clause for the given columns; an empty value matches any."""
-    asked = {column: value for column, value in columns.items() if value}
-    clause = " AND ".join(f"{column} = ?" for column in asked)
-    return (f"WHERE {clause}" if asked else ""), tuple(asked.values())
+    wanted = {column: value for column, value in columns.items() if value}
+    clause = " AND ".join(f"{column} = ?" for column in wanted)
+    return (f"WHERE {clause}" if wanted else ""), tuple(wanted.values())
 
 
 plugin = Sqlite
