@@ -52,7 +52,7 @@ def diagnose_plugin(what: str) -> Diagnosis:
     """Load one plug-in (`KIND:NAME`): absent if its library is missing, broken if loading fails."""
     kind, _, name = what.partition(":")
     try:
-        getattr(plugins, f"load_{kind}")(name)
+        plugins.load(kind, name)
     except PluginError as error:
         return Diagnosis(
             what=what, health="absent", message=error.what.removeprefix(f"{kind} '{name}' "), hint=error.hint
