@@ -320,7 +320,10 @@ def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
             VotingClassifier([("a", LogisticRegression())]).fit([[0.0], [1.0]], [0, 1]),
             "has neither predict_proba nor decision_function",
         ),
-        (RandomForestClassifier(2).fit(np.eye(2), np.eye(2)), "neither a regressor nor a classifier of two or more classes"),
+        (
+            RandomForestClassifier(2).fit(np.eye(2), np.eye(2)),
+            "neither a regressor nor a classifier of two or more classes",
+        ),
     ],
 )
 def test_what_is_no_fitted_model_of_one_target_is_refused(model: Any, message: str) -> None:

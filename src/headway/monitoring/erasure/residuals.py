@@ -29,9 +29,9 @@ DATABASE = "state.sqlite"
 _COUNT = """
 import json, sys
 from pathlib import Path
-from headway.monitoring.erasure.files import holds
+from headway.monitoring.erasure.files import count_occurrences
 paths, keys = json.load(sys.stdin)
-print(json.dumps([[holds(Path(path), keys), holds(Path(path), keys, alone=True)] for path in paths]))
+print(json.dumps([[count_occurrences(Path(path), keys), count_occurrences(Path(path), keys, alone=True)] for path in paths]))
 """
 
 
