@@ -6,7 +6,6 @@ import ast
 import fnmatch
 import os
 import re
-import resource
 import subprocess
 import sys
 import tomllib
@@ -26,19 +25,16 @@ CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("
 BENCH_WORDS = {"--json", "machine", "rows", "name", "measured", "unit", "target", "ok", "against", "fell_short"}
 
 
-def imported_by(*command: str) -> set[str]:
-    """Return the libraries that a Python process imports."""
+def imported_modules(*command: str) -> set[str]:
+    """Return the modules that a Python process imports."""
     run = [sys.executable, "-X", "importtime", *command]
     times = subprocess.run(run, env=CLEAN, check=True, capture_output=True, text=True).stderr
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in times.split("\n") if "import time:" in line}
+    return {line.rpartition("|")[2].strip() for line in times.split("\n") if "import time:" in line}
 
 
-def taken_s() -> float:
-    """Seconds of processor time that `headway --help` takes."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([HEADWAY, "--help"], env=CLEAN, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+def imported_by(*command: str) -> set[str]:
+    """Return the libraries that a Python process imports."""
+    return {module.partition(".")[0] for module in imported_modules(*command)}
 
 
 def page(name: str) -> str:
@@ -69,10 +65,9 @@ def test_the_help_imports_no_numerical_library() -> None:
     assert imported_by(HEADWAY, "--help") & (HEAVY - {"msgspec"}) == set()
 
 
-@pytest.mark.slow
-def test_the_help_takes_less_than_a_third_of_a_second() -> None:
-    """Time of the processor: what one waits where nothing else runs. The clock would measure the others too."""
-    assert min(taken_s() for _ in range(5)) < 0.3
+def test_the_help_imports_few_modules() -> None:
+    """Bound the start of the command line by what it imports: time depends on the machine and on what else runs."""
+    assert len(imported_modules(HEADWAY, "--help")) <= 300
 
 
 def test_the_public_names_are_those_that_the_reference_lists() -> None:

@@ -59,7 +59,7 @@ class Distributions:
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     """Build the sdist of this repository, and the wheel from that sdist alone."""
-    place = tmp_path_factory.mktemp("shipped")
+    place = tmp_path_factory.mktemp("distributions")
     venv.create(place / "venv", with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(place / "venv"), "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), "setuptools"], check=True)
@@ -72,9 +72,9 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 
 @pytest.fixture(scope="module")
-def base(shipped: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def base(distributions: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Install the wheel without extras."""
-    return create(tmp_path_factory.mktemp("base"), str(shipped.wheel))
+    return create(tmp_path_factory.mktemp("base"), str(distributions.wheel))
 
 
 def packaged_files() -> set[str]:
@@ -83,32 +83,34 @@ def packaged_files() -> set[str]:
     return {path for path in own if path.endswith(".py") or any(fnmatch(path, f"headway/{data}") for data in DATA)}
 
 
-def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(shipped: Distributions) -> None:
-    names = {name for name in shipped.unpacked(shipped.wheel) if ".dist-info/" not in name}
+def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(distributions: Distributions) -> None:
+    names = {name for name in distributions.unpacked(distributions.wheel) if ".dist-info/" not in name}
     assert {name.rpartition(".")[2] for name in packaged_files()} >= {"py", "typed", "pyi", "toml", "html", "css"}
     assert packaged_files() <= names
     compiled = {name.partition(".")[0] for name in names - packaged_files()}
     assert compiled == (set(COMPILED) if shutil.which("cc") else set())
 
 
-def test_the_wheel_carries_the_licence_and_can_be_installed_by_every_python_from_3_11(shipped: Distributions) -> None:
-    files = shipped.unpacked(shipped.wheel)
+def test_the_wheel_carries_the_licence_and_can_be_installed_by_every_python_from_3_11(
+    distributions: Distributions,
+) -> None:
+    files = distributions.unpacked(distributions.wheel)
     (licence,) = (content for name, content in files.items() if name.endswith(".dist-info/licenses/LICENSE"))
     assert licence == (ROOT / "LICENSE").read_bytes()
-    assert "-cp311-abi3-" in shipped.wheel.name or shipped.wheel.name.endswith("-py3-none-any.whl")
+    assert "-cp311-abi3-" in distributions.wheel.name or distributions.wheel.name.endswith("-py3-none-any.whl")
 
 
-def test_the_sdist_holds_what_a_build_needs_and_no_test(shipped: Distributions) -> None:
-    names = set(shipped.unpacked(shipped.sdist))
+def test_the_sdist_holds_what_a_build_needs_and_no_test(distributions: Distributions) -> None:
+    names = set(distributions.unpacked(distributions.sdist))
     needed = {path for path in tracked() if path.startswith("src/")} | {"LICENSE", "README.md", "pyproject.toml"}
     assert needed <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/", "docs/")) or name.endswith(".pyc")]
 
 
-def test_no_distribution_names_a_folder_of_this_machine(shipped: Distributions) -> None:
-    places = [str(folder).encode() for folder in (ROOT, shipped.place)]
-    for file in (shipped.wheel, shipped.sdist):
-        files = shipped.unpacked(file).items()
+def test_no_distribution_names_a_folder_of_this_machine(distributions: Distributions) -> None:
+    places = [str(folder).encode() for folder in (ROOT, distributions.place)]
+    for file in (distributions.wheel, distributions.sdist):
+        files = distributions.unpacked(file).items()
         fail_with(f"{file.name}: {name}" for name, text in files if any(place in text for place in places))
 
 
@@ -156,8 +158,8 @@ def test_the_base_install_serves_a_release(base: Environment, tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_the_sdist_installs_without_a_compiler(shipped: Distributions, tmp_path: Path) -> None:
-    environment = create(tmp_path, str(shipped.sdist))
+def test_the_sdist_installs_without_a_compiler(distributions: Distributions, tmp_path: Path) -> None:
+    environment = create(tmp_path, str(distributions.sdist))
     ended = environment.run("headway", "doctor")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert not [*(environment.packages / "headway").rglob("*.so")]
@@ -171,16 +173,16 @@ def exists(python: str) -> bool:
 
 
 @pytest.mark.long
-def test_the_wheel_works_on_every_python_of_this_machine(shipped: Distributions, tmp_path: Path) -> None:
+def test_the_wheel_works_on_every_python_of_this_machine(distributions: Distributions, tmp_path: Path) -> None:
     modules = "\n".join(f"import {name.replace('/', '.')}" for name in COMPILED)
     for python in [name for name in PYTHONS if exists(name)] or [sys.executable]:
-        environment = create(tmp_path / Path(python).name, str(shipped.wheel), python=python)
+        environment = create(tmp_path / Path(python).name, str(distributions.wheel), python=python)
         assert environment.run("headway", "doctor").returncode == 0
         assert environment.run("python", "-c", modules).returncode == 0
 
 
 @pytest.mark.long
-def test_the_demo_runs_without_a_compiler(shipped: Distributions, tmp_path: Path) -> None:
-    ended = create(tmp_path, f"{shipped.wheel}[demo]").run("headway", "demo", timeout_s=900)
+def test_the_demo_runs_without_a_compiler(distributions: Distributions, tmp_path: Path) -> None:
+    ended = create(tmp_path, f"{distributions.wheel}[demo]").run("headway", "demo", timeout_s=900)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert (tmp_path / "headway-demo/report.html").is_file()
