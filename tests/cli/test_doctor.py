@@ -44,6 +44,16 @@ def project(folder: Path, toml: str = "") -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("asked", "health"), [(">=3.11", "well"), (">=3.9,<3.11", "broken"), (">=99.1", "broken"), ("", "well")]
+)
+def test_a_python_that_headway_does_not_support_is_broken(tmp_path, monkeypatch, asked, health):
+    monkeypatch.setattr(doctor.importlib.metadata, "metadata", lambda name: {"Requires-Python": asked})
+    sign = seen(doctor.diagnose_machine(tmp_path))["python"]
+    assert sign.health == health
+    assert sign.message.endswith(f"which needs Python {asked}") == (health == "broken")
+
+
 def test_the_features_that_engines_choose_their_code_by_are_named(tmp_path):
     sign = seen(doctor.diagnose_machine(system(tmp_path, proc__cpuinfo=CPUINFO)))["processor"]
     assert (sign.health, sign.message) == ("well", "Test CPU: avx2, fma, amx_int8")

@@ -86,7 +86,7 @@ def test_a_key_may_come_by_stdin_and_what_stays_is_said(tmp_path, capsys, monkey
     said = run(capsys, folder, "--stdin", "--who", "ann")
     assert "0 rows of the key with hash" in said and "by ann" in said and SECRET not in said
     assert "  no row matched\n  every file of the store was read afterwards: none contains the key\n" in said
-    assert "1 signed releases were made before: what a model learned of somebody stays in it" in said
+    assert "1 signed releases were made before: what a model learned from these rows stays in it until it is" in said
 
 
 def test_what_a_release_names_is_left_and_the_code_says_so(tmp_path, capsys):

@@ -145,6 +145,7 @@ def test_the_libraries_tell_nobody_that_they_were_imported(tmp_path):
     code = (
         "import sys\n"
         "from headway.core import plugins\n"
+        "from headway.optimization.context import load_transform\n"
         "plugins.load_engine('openvino'); load_transform('_nncf')\n"
         "import nncf, openvino\n"
         "print(sys.modules['openvino_telemetry'])"

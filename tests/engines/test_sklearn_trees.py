@@ -138,7 +138,7 @@ def test_a_refusal_names_the_cell_and_the_mend() -> None:
     with pytest.raises(EngineError, match="rejects inf in column 3") as infinite:
         check_rows(forest, rows)
     assert (missing.value.where, infinite.value.where) == ("row 2 of 3", "row 0 of 3")
-    assert "impute it" in missing.value.hint and "leave out" in infinite.value.hint
+    assert "impute it" in missing.value.hint and "drop such rows" in infinite.value.hint
 
 
 @pytest.mark.parametrize(

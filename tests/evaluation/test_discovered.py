@@ -163,7 +163,7 @@ def test_without_halves_or_large_slices_the_reason_is_given():
     with pytest.raises(NotApplicable, match="one group"):
         plugin(replace(subject, groups=np.zeros_like(subject.groups)))
     few = replace(subject, **{n: getattr(subject, n)[:50] for n in ("rows", "labels", "scores", "reference_scores")})
-    with pytest.raises(NotApplicable, match="no part has 30 of the"):
+    with pytest.raises(NotApplicable, match="no slice has 30 of the"):
         plugin(replace(few, groups=np.arange(50) // 5))
     with pytest.raises(NotApplicable, match="no column"):
         plugin(replace(subject, rows=np.zeros_like(subject.rows)))

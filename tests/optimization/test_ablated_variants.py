@@ -80,7 +80,8 @@ def test_each_layer_of_a_network_is_put_back_to_float32_alone(tmp_path, scales):
 def test_a_step_that_no_longer_applies_goes_with_the_part(context, model):
     cut = truncate.plugin(model, context)[0]
     name, variant = rebuild_without(
-        Component(name="some", instead=cut, rest=[Step(transform="recalibrate"), Step(transform="trees")]), context
+        Component(name="some", replacement=cut, later_steps=[Step(transform="recalibrate"), Step(transform="trees")]),
+        context,
     )
     assert name == "some + recalibrate"
     assert variant == trees.plugin(cut, context)[0]

@@ -73,17 +73,17 @@ ROLES = [
     (
         'time = "at"',
         'time = "hour"',
-        "time column 'hour' is no time: {hour} in row 1 at: column hour, Int64 try: a date",
+        "time column 'hour' is not a time: {hour} in row 1 at: column hour, Int64 try: a date",
     ),
     (
         'time = "at"',
         'time = "carrier"',
-        "time column 'carrier' is no time: '{first}' in row 1 at: column carrier, String",
+        "time column 'carrier' is not a time: '{first}' in row 1 at: column carrier, String",
     ),
     (
         'hour = "request"',
         'hour = "requst"',
-        'when \'requst\' is at: [data.known] hour = "requst" try: hour = "request"',
+        '\'requst\' is not a time at: [data.known] hour = "requst" try: hour = "request"',
     ),
     (LATE, 'target = "carrier"', "target 'carrier' is String, and task 'binary' needs a number at: values: "),
 ]
@@ -100,7 +100,7 @@ TABLES = {
     ),
     "no iso time": (
         with_column(at=COLUMN("at").dt.to_string("%d/%m/%Y")),
-        "time column 'at' is no time: '01/01/2013' in row 1",
+        "time column 'at' is not a time: '01/01/2013' in row 1",
     ),
     "text target": (
         with_column(late=YES_OR_NO),
@@ -166,7 +166,7 @@ def test_a_constant_target_of_a_regression_fails_the_check(told, tmp_path):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (pl.int_range(pl.len()), "every one of 7,200 rows is its own group in 'day': groups make no difference"),
+        (pl.int_range(pl.len()), "each of 7,200 rows is its own group in 'day': groups make no difference"),
         (pl.lit(1), "all rows are one group in 'day': no method gives a valid interval below 20"),
     ],
     ids=["of one", "all in one"],
@@ -181,10 +181,10 @@ def test_numbers_with_a_word_among_them_are_told_and_a_setting_mends_them(told, 
     mixed = with_column(wind=pl.when(COLUMN("hour") == 3).then(pl.lit("n/a")).otherwise(COLUMN("wind").cast(pl.String)))
     lay(tmp_path, mixed)
     _, shown = told("check")
-    assert "D008" in shown and "'wind' is read as text" in shown
+    assert "D008" in shown and "'wind' is read as strings" in shown
 
     lay(tmp_path, mixed, edits=((LATE, f'{LATE}\nmissing = ["n/a"]'),))
-    assert "'wind' is read as text" not in told("check")[1]
+    assert "'wind' is read as strings" not in told("check")[1]
 
 
 def test_a_target_of_two_texts_is_learned_from_once_its_positive_class_is_said(told, tmp_path):

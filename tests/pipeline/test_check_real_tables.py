@@ -47,7 +47,7 @@ FOUND = {
     "Weekly": {"note D001 column Today", "note D022 [split] test"},
     "Credit": {
         "note D022 [split] test",
-        "warn D020 [split] choose",
+        "warn D020 [split] validation",
         "warn D020 [split] test",
         "warn D031 [split] test",
     },

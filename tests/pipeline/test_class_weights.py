@@ -38,5 +38,5 @@ def test_the_model_says_one_half_on_average_over_classes_however_rare_one_is(tmp
 def test_a_target_without_classes_refuses_it(tmp_path):
     folder = projects.write(tmp_path, ALIKE.replace('target = "late"', 'target = "late"\ntask = "regression"'))
     project = open_project(folder)
-    with pytest.raises(ConfigError, match="no classes that could count alike"):
+    with pytest.raises(ConfigError, match="a target of task 'regression' has no classes to balance"):
         pipeline.train(project, pipeline.periods(project))

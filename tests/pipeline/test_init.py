@@ -48,7 +48,7 @@ def test_a_table_is_looked_at_and_its_project_runs_once_it_is_said_what_is_known
     found = config.load(folder).data
     assert (found.source, found.positive, found.time, found.groups) == ("../table.csv", "yes", "at", "day")
     code, out, _ = run("check", "--project", folder)
-    assert (code, "nobody says when 3 of 3 features are known" in out) == (cli.UNDECIDED, True)
+    assert (code, "it is not declared when 3 of 3 features are known" in out) == (cli.UNDECIDED, True)
 
     declare_every_feature_known(folder)
     for command in ("check", "optimize", "release"):

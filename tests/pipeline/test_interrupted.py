@@ -90,8 +90,8 @@ def expect_whole(folder: Path) -> None:
 def expect_told(message: str, words: Sequence[str], *, code: int) -> None:
     """The last lines say what became of it and how to go on; there is no traceback."""
     again = shlex.join(["headway", *words])
-    assert code == cli.INTERRUPTED and message.endswith(f"\n  to go on: {again}\n"), message
-    assert message.splitlines()[-2].startswith("stopped: ")
+    assert code == cli.INTERRUPTED and message.endswith(f"\n  to continue: {again}\n"), message
+    assert message.splitlines()[-2].startswith("interrupted: ")
     assert not any(line.startswith("Traceback") for line in message.splitlines()), message
 
 

@@ -97,7 +97,7 @@ def test_run_again_and_again_as_a_nightly_job_it_takes_a_step_each_time_and_trai
 
     assert codes[-1] == 0 and set(codes[:-1]) == {3}
     expect_renewed(open_project(folder))
-    assert "no ticket asks" in run(folder).stdout
+    assert "no open ticket asks for a retraining" in run(folder).stdout
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])

@@ -95,7 +95,7 @@ def test_followed_where_nobody_asks_the_rollout_is_left_as_it_stands(folder, tmp
 
 
 def test_days_that_live_learned_from_are_not_held_out(folder):
-    with pytest.raises(DataError, match="the live release learned from days up to 2013-02-10"):
+    with pytest.raises(DataError, match="the live release was trained on days up to 2013-02-10"):
         pipeline.retrain(open_project(folder), until=datetime(2013, 2, 20))
 
 
@@ -168,7 +168,7 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     rows = np.array([[8.0, 10.0, 1.0]])
 
     assert after.release.calibrator.shift == found.frontier.baseline.calibrator.shift != 0
-    assert after.answer(rows) == calibration_function(after.release.calibrator)(before.answer(rows))
+    assert after.predict(rows) == calibration_function(after.release.calibrator)(before.predict(rows))
     assert after.training == before.training
 
 

@@ -47,7 +47,7 @@ def test_a_start_tells_its_stages_who_began_it_that_nobody_asks_and_how_to_go_on
     words = ("rollout", "start", f"flights@{digest[7:19]}", "--project", opened.config.folder, "--who", "ada")
     code, out, _ = run(*words, "--shares", "0,0.2", "--min-requests", "300", "--at-most-hours", "6")
     assert code == cli.PASS and "starts with shadow, then canary 20 %, live" in out
-    assert "live has had no request yet" in out and "go on: headway rollout watch" in out
+    assert "live has had no request yet" in out and "next: headway rollout watch" in out
     begun = control.latest_rollout(opened)
     assert begun.by == "ada" and [stage.share for stage in begun.plan.stages] == [0.0, 0.2]
     assert {(stage.min_requests, stage.at_most_s) for stage in begun.plan.stages} == {(300, 21_600.0)}
@@ -61,14 +61,14 @@ def test_stages_that_are_no_stages_are_an_error_that_names_the_flag(run, project
     code, _, err = run(*start, "--shares", "0.5,0.1")
     assert code == cli.USAGE and "must rise" in err
     code, _, err = run("rollout", "status", "--project", opened.config.folder, "--shares", "0.5")
-    assert code == cli.USAGE and "fixed at its start" in err and control.latest_rollout(opened) is None
+    assert code == cli.USAGE and "the stages of a rollout are fixed when it starts" in err and control.latest_rollout(opened) is None
 
 
 def test_status_while_it_stays_is_undecided_though_all_rules_are_met(run, project):
     opened, digest = project
     control.start_rollout(opened, digest, who="ann")
     code, out, _ = run("rollout", "status", "--project", opened.config.folder)
-    assert code == cli.UNDECIDED and "shadow stays: no request has come" in out
+    assert code == cli.UNDECIDED and "shadow stays: no request has reached it yet" in out
     assert "headway serve flights@live" in out
 
 
@@ -101,7 +101,7 @@ def test_without_a_rollout_a_rollback_moves_live(run, project):
 @pytest.mark.parametrize("action", ["advance", "rollback"])
 def test_no_reason_is_no_action(run, project, action):
     code, _, err = run("rollout", action, "--project", project[0].config.folder)
-    assert code == cli.USAGE and "takes a reason" in err
+    assert code == cli.USAGE and f"{action} needs a reason for the history" in err
 
 
 def test_another_projects_name_is_an_error(run, project):

@@ -30,9 +30,9 @@ def folder(tmp_path_factory):
 
 def test_without_a_ticket_there_is_nothing_to_retrain_and_before_a_period_ends_nothing_to_watch(run, folder):
     code, out, _ = run("retrain", "--project", folder)
-    assert (code, "no ticket asks" in out) == (cli.PASS, True)
+    assert (code, "no open ticket asks for a retraining" in out) == (cli.PASS, True)
     code, out, _ = run("watch", "--project", folder, "--until", "2013-04-05")
-    assert (code, "no period has begun" in out) == (cli.UNDECIDED, True)
+    assert (code, "no window with at least 20 groups (such as days) has begun" in out) == (cli.UNDECIDED, True)
 
 
 def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, folder):
@@ -41,12 +41,12 @@ def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, fol
 
     code, out, _ = run("retrain", "--project", folder)
     assert code == cli.UNDECIDED and "3 seeds, about" in out and "headway retrain --mode auto" in out
-    assert "a pass begins a rollout beside live" in out
+    assert "if it passes, a canary rollout starts, and only its end makes the release live" in out
 
     code, out, _ = run("retrain", "--project", folder, "--mode", "auto", "--who", "ada")
     assert code == cli.UNDECIDED and "shown to be better than live" in out
     assert "rolling out: its rollout starts with shadow; live has had no request yet" in out
-    assert "headway serve small@live" in out and "--through live" in out and "go on: headway rollout watch" in out
+    assert "headway serve small@live" in out and "--through live" in out and "next: headway rollout watch" in out
 
     code, out, _ = run("retrain", "--project", folder)
     assert code == cli.UNDECIDED and "shadow stays: no request has reached it yet" in out
@@ -70,21 +70,21 @@ def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, fol
 def test_where_the_policy_says_live_a_pass_is_live_at_once(run, tmp_path):
     watched.released(watched.write(tmp_path, retrain=AT_ONCE, table=watched.turned()))
     run("watch", "--project", tmp_path)
-    assert "a pass makes it live at once" in run("retrain", "--project", tmp_path)[1]
+    assert "if it passes, it goes live at once" in run("retrain", "--project", tmp_path)[1]
 
     code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
     assert code == cli.PASS and "shown to be better than live" in out and "small@live is now release" in out
 
     run("rollout", "rollback", "--project", tmp_path, "--why", "callers complain")
     code, out, _ = run("retrain", "--project", tmp_path, "--mode", "auto")
-    assert code == cli.FAIL and "moved live back: callers complain" in out and "go on: headway rollout start" in out
+    assert code == cli.FAIL and "moved live back: callers complain" in out and "next: headway rollout start" in out
 
 
 def test_a_recalibration_goes_the_same_way_and_needs_no_ticket(run, tmp_path):
     watched.released(watched.write(tmp_path, retrain=RECALIBRATED, table=watched.turned()))
     code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path)
     assert code == cli.UNDECIDED and "log-odds shifted by" in out
-    assert "go on: headway retrain --recalibrate --mode auto" in out
+    assert "next: headway retrain --recalibrate --mode auto" in out
 
     code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path, "--mode", "auto", "--json")
     told = json.loads(out)

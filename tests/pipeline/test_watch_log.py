@@ -39,7 +39,7 @@ def test_what_was_served_is_what_the_model_read_and_what_callers_got(project):
 
     assert len(rows) == len(asked) == 900 and rows.run == 7
     assert rows.rows[:, 0].tolist() == asked["hour"].to_list()
-    assert np.abs(rows.scores - post.answer(rows.rows)[:, 0]).max() < 1e-12
+    assert np.abs(rows.scores - post.predict(rows.rows)[:, 0]).max() < 1e-12
 
 
 def test_without_labels_the_inputs_are_judged_and_the_feed_that_broke_is_named(project):
@@ -47,7 +47,7 @@ def test_without_labels_the_inputs_are_judged_and_the_feed_that_broke_is_named(p
 
     assert (sound.period, sound.n_rows, sound.n_labeled, sound.n_without_key) == ("2020-02", 435, 0, 29)
     assert not sound.drift.alarm and "no label has arrived yet" in sound.message
-    assert broken.drift.alarm and "when the release was judged: hour moved" in broken.message
+    assert broken.drift.alarm and "since the release was judged: hour moved" in broken.message
     assert [[each.question for each in watch.answers] for watch in (sound, broken)] == [["drift"], ["drift"]]
 
 
@@ -81,4 +81,4 @@ def test_the_command_tells_what_was_served_and_its_code_is_that_of_the_last_mont
         cli.main(["watch", "--project", str(project.config.folder), "--source", "log"])
     out = capsys.readouterr().out
 
-    assert ended.value.code == FAIL and "29 answers have no key" in out and "ranks worse" in out
+    assert ended.value.code == FAIL and "29 predictions have no key" in out and "ranks worse" in out

@@ -26,7 +26,7 @@ def test_categories_and_missing_values_are_sent_and_no_process_is_left(tmp_path)
     rows = np.array([[2.0, 1.0], [2.0, 2.0], [4.0, np.nan]])
     test = SelfTest(rows=((1.0, 1.0),), answers=((1.0,),))
     with temporary_server(Config(serve=ServeSection(workers=1)), blobs, Contract(), test, variant) as trial:
-        with closing(LoadGenerator(trial, [trial.request(rows)], lines=1)) as caller:
+        with closing(LoadGenerator(trial, [trial.request(rows)], connections=1)) as caller:
             (call,) = caller.open_loop([0.0]).calls
         np.testing.assert_array_equal(trial.answers(call.body), [1.5, 2.0, np.nan])
     with pytest.raises(ProcessLookupError):

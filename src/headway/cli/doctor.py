@@ -23,6 +23,7 @@ from typing import Literal
 
 import msgspec
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from rich.table import Table
 from rich.text import Text
 
@@ -160,9 +161,9 @@ def diagnose_machine(root: Path = Path("/")) -> list[Diagnosis]:
 
 def _python() -> Diagnosis:
     asked = importlib.metadata.metadata("headway")["Requires-Python"] or ""
-    low, high = (tuple(map(int, re.findall(rf"{sign}(\d+)\.(\d+)", asked)[0])) for sign in (">=", "<"))
     message = f"{platform.python_version()} at {sys.prefix}, headway {headway.__version__}"
-    if low <= sys.version_info[:2] < high:
+    # The bare numbers: a build may call itself 3.13.0+, which is no version.
+    if SpecifierSet(asked).contains(".".join(map(str, sys.version_info[:3]))):
         return Diagnosis(what="python", health="well", message=message)
     return Diagnosis(
         what="python", health="broken", message=f"{message}, which needs Python {asked}", hint="make a new environment"

@@ -46,13 +46,13 @@ def test_a_real_server_answers_all_right_and_its_processes_are_weighed(told):
     found = {each.name: each for each in told if not isinstance(each, NotApplicable)}
     assert found["load.failed"].value == 0 and found["load.failed"].n_rows > 100
     assert found["load.memory_mb"].value > found["load.memory_beside_mb"].value > 20
-    assert found["load.rows_per_s"].value > 1000 and found["load.rows_per_s"].n_groups == load.STRETCHES
+    assert found["load.rows_per_s"].value > 1000 and found["load.rows_per_s"].n_groups == load.BUCKETS
 
 
 def test_what_too_few_requests_say_is_left_out_with_the_number_that_is_needed(told):
     said = [each.what for each in told if isinstance(each, NotApplicable)]
     assert any(what.startswith("load.p99_ms needs 662 requests, there are 45") for what in said)
-    assert any(what.startswith("load.start_s is no claim") for what in said)
+    assert any(what.startswith("load.start_s needs 11 starts, there are ") for what in said)
 
 
 def test_wrong_answers_are_failures_and_have_no_latency(subject, tmp_path):
@@ -76,7 +76,7 @@ def test_a_variant_that_fails_its_self_test_is_not_served_and_the_reason_is_give
 
 
 def test_without_a_way_to_serve_or_a_row_there_is_no_load(subject, tmp_path):
-    with pytest.raises(NotApplicable, match="how the variant is served"):
+    with pytest.raises(NotApplicable, match="no server is known for the variant"):
         load.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=1.0))
     with pytest.raises(NotApplicable, match="no row"):
         load.plugin(replace(subject, rows=subject.rows[:0]), ground_in(tmp_path, budget_s=1.0))

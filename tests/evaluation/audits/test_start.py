@@ -41,7 +41,7 @@ def test_a_model_that_fails_in_the_process_is_an_error_with_its_last_line(subjec
     digest = Files(tmp_path).put(b"no echo")
     artifact = changed(subject.variant.artifact, digest=digest)
     broken = replace(subject, variant=changed(subject.variant, artifact=artifact))
-    with pytest.raises(EngineError, match=r"in a process of its own: .*not an echo model"):
+    with pytest.raises(EngineError, match=r"in a new process: .*not an echo model"):
         start.plugin(broken, AuditContext(blobs=Files(tmp_path), budget_s=60))
 
 

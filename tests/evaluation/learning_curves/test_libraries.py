@@ -146,13 +146,13 @@ def test_answers_that_are_not_probabilities_stop_the_evaluations_and_not_the_tra
     assert model.current_iteration() == 5
     curve.evaluate(9, lambda rows: np.full(len(rows), 2.0))
     assert not curve.due(10) and curve.record().reading.answer == "not drawn"
-    assert "no probabilities" in curve.record().reading.why
+    assert "answers from 2 to 2 are not probabilities" in curve.record().reading.why
     nothing = begun()
     assert nothing.record().reading.why == "no round was evaluated"
 
 
 @pytest.mark.parametrize(
-    ("answers", "why"), [(np.full(300, np.nan), "no numbers"), (np.ones((300, 2)), "answers for 2 classes")]
+    ("answers", "why"), [(np.full(300, np.nan), "answers are not finite"), (np.ones((300, 2)), "answers for 2 classes")]
 )
 def test_answers_of_the_wrong_shape_are_reported(answers: np.ndarray, why: str) -> None:
     curve = Curve(build_curve_data(X[300:], np.arange(300) % 3.0, None, task="multiclass"))

@@ -249,7 +249,7 @@ def test_where_nothing_was_seen_nothing_is_measured():
         (PROPORTION, [0, 0.5], "expected whole numbers from 0 to 1, met 0.5\n  at: row 1"),
         (UNIT_LOSS, [1.5], "expected numbers from 0 to 1, met 1.5\n  at: row 0"),
         (PAIRED_LOSS, [0, math.nan], "expected numbers from -1 to 1, met nan"),
-        (unpaired_difference(0.1), [1], "which side answered"),
+        (unpaired_difference(0.1), [1], "the arm that answered each request"),
     ],
 )
 def test_a_value_of_another_form_is_an_error_that_names_it(form, values, message):
@@ -260,7 +260,7 @@ def test_a_value_of_another_form_is_an_error_that_names_it(form, values, message
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_sides_are_not_compared_where_one_answers_all(share):
-    with pytest.raises(DataError, match="where both answer callers"):
+    with pytest.raises(DataError, match="both must answer callers"):
         unpaired_difference(share)
 
 

@@ -40,7 +40,7 @@ def test_later_days_that_are_like_those_before_are_no_change(tmp_path):
 def test_a_column_that_broke_in_later_days_is_found_and_named_with_its_bins(tmp_path):
     broken = pl.when(pl.col("at").dt.month() > 2).then(pl.col("wind") * 3).otherwise(pl.col("wind"))
     found, message = told(tmp_path, months_of(4).with_columns(broken))
-    assert len(message) == 1 and "shown of wind" in message[0]
+    assert len(message) == 1 and "shown for wind" in message[0]
     [shift] = found.shifts
     assert shift.column == "wind" and abs(sum(shift.now) - 1) < 1e-9 and len(shift.bins) == len(shift.before)
 

@@ -14,8 +14,8 @@ import pytest
 from tests.monitoring.rollout.served import Served
 
 from headway.core.errors import ConfigError, Refused, StoreError
+from headway.data.personal.policy import load_hash_key
 from headway.features.online import OnlineTable
-from headway.monitoring.erasure import erase as erasing
 from headway.monitoring.erasure import files
 from headway.monitoring.erasure.erase import ErasureRequest, erase, load_erasures
 from headway.monitoring.prediction_log import LabelReader, read_predictions
@@ -112,7 +112,7 @@ def test_the_proof_tells_what_went_and_not_who(world):
     assert (proof.who, proof.why, proof.number, len(proof.subject)) == ("ann", "a test", 1, 32)
     assert all(each.before != each.after for each in proof.erased)
     assert world.forget(key=SECRET).subject == proof.subject
-    assert proof.subject != erasing.open_key(world.project.config).hash(SECRET)
+    assert proof.subject != load_hash_key(world.project.config).hash(SECRET)
 
 
 def test_a_proof_that_is_taken_out_is_missed(world):
@@ -127,7 +127,7 @@ def test_a_proof_that_is_taken_out_is_missed(world):
 
 
 def test_a_key_that_was_hashed_when_data_was_opened_is_forgotten_by_its_raw_value(world):
-    hashed = erasing.open_key(world.project.config).hash("Ada Lovelace")
+    hashed = load_hash_key(world.project.config).hash("Ada Lovelace")
     traffic.save_labels(world.state, "flights", [traffic.Label(hashed, 1.0)], who="ann")
     assert world.forget(key="Ada Lovelace").rows == 1
     assert world.files_with(hashed) == []
@@ -169,7 +169,6 @@ from pathlib import Path
 from headway.registry.project import open_project
 from headway.monitoring.erasure import journal
 from headway.monitoring.erasure import files
-from headway.monitoring.erasure import erase as erasing
 from headway.storage import segments
 owner, name = {place}
 calls, real = [], getattr(owner, name)
@@ -244,9 +243,9 @@ def test_what_is_logged_while_it_waits_is_found_too(world):
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        ({}, "one of a key and an age"),
-        ({"key": "a", "older": "1d"}, "one of a key and an age"),
-        ({"older": "soon"}, "'soon' is no length of time"),
+        ({}, "give either a key or an age"),
+        ({"key": "a", "older": "1d"}, "give either a key or an age"),
+        ({"older": "soon"}, "'soon' is not a duration"),
         ({"older": "999999999d"}, "the age is out of range"),
         ({"older": "99999999999999d"}, "longer than time is counted"),
     ],
