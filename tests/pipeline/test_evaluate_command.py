@@ -33,7 +33,7 @@ def test_it_is_one_more_look_at_test(run, searched):
     before = pipeline.last_frontier(project).winner.verdict.test_evaluations
     shown = json.loads(run("evaluate", "--project", folder, "--audit", "start", "--json")[1])
     counted = (each["value"] for each in shown["evidence"]["measurements"] if each["name"] == "looks_at_test")
-    assert [shown["verdict"]["looks_at_test"], *counted] == [before + 1, before + 1]
+    assert [shown["verdict"]["test_evaluations"], *counted] == [before + 1, before + 1]
 
 
 def test_rows_that_are_not_those_of_the_search_are_refused(run, searched):
