@@ -66,7 +66,8 @@ def test_a_schema_becomes_the_contract_and_says_what_was_left(run, tmp_path):
     code, out, _ = run("contract", "import", "schema.json", "--project", folder)
     assert code == cli.PASS and "1 columns" in out and "column 'at' is of type any" in out
     assert (
-        "# not imported, a contract cannot express it: column 'at' is of type any" in (folder / "contract.toml").read_text()
+        "# not imported, a contract cannot express it: column 'at' is of type any"
+        in (folder / "contract.toml").read_text()
     )
     assert run("contract", "--project", folder)[0] == cli.FAIL
     assert run("contract", "import", "schema.json", "--project", folder)[0] == cli.USAGE

@@ -61,7 +61,11 @@ def test_stages_that_are_no_stages_are_an_error_that_names_the_flag(run, project
     code, _, err = run(*start, "--shares", "0.5,0.1")
     assert code == cli.USAGE and "must rise" in err
     code, _, err = run("rollout", "status", "--project", opened.config.folder, "--shares", "0.5")
-    assert code == cli.USAGE and "the stages of a rollout are fixed when it starts" in err and control.latest_rollout(opened) is None
+    assert (
+        code == cli.USAGE
+        and "the stages of a rollout are fixed when it starts" in err
+        and control.latest_rollout(opened) is None
+    )
 
 
 def test_status_while_it_stays_is_undecided_though_all_rules_are_met(run, project):

@@ -38,7 +38,10 @@ def test_a_world_that_stays_is_well_and_nothing_is_told_of_drift(stays):
 
     assert (april.period, april.status, april.n_rows, april.n_labeled) == ("2013-04", "healthy", 1800, 1800)
     assert not april.drift.alarm and april.drift_costs == ()
-    assert "no drift of the inputs is shown since the release was judged" in april.message and "no degradation is shown" in april.message
+    assert (
+        "no drift of the inputs is shown since the release was judged" in april.message
+        and "no degradation is shown" in april.message
+    )
 
 
 def test_a_world_that_turned_is_worse_with_what_moved_and_what_it_costs(turns):
@@ -158,7 +161,9 @@ def test_before_the_labels_have_had_their_time_only_the_inputs_are_judged_and_la
     watched.turned().write_parquet(folder / "table.parquet")
     (late,) = pipeline.watch(project, until=datetime(2013, 6, 1))
 
-    assert [each.question for each in early.answers] == ["drift"] and "quality is judged when all have had their time" in early.message
+    assert [each.question for each in early.answers] == [
+        "drift"
+    ] and "quality is judged when all have had their time" in early.message
     assert [each.question for each in late.answers] == ["drift", "harm"] and late.drift == early.drift
     assert [each.question for each in pipeline.watch(project, until=datetime(2013, 6, 1))[0].answers] == [
         "drift",
