@@ -134,7 +134,7 @@ def test_an_error_of_the_projects_own_code_is_told_whole_with_its_line(run, tmp_
     (folder / "mine.py").write_text("import json\ndef load():\n    return json.loads('nobody foresaw this')")
     code, _, err = run("check", "--project", folder)
     assert code == cli.USAGE
-    assert "JSONDecodeError" in err and f"the project's own code raised this\n  at: {folder}/mine.py:3" in err
+    assert "JSONDecodeError" in err and f"the project's own code raised this error\n  at: {folder}/mine.py:3" in err
 
 
 def test_an_error_nobody_foresaw_is_told_whole_and_called_a_defect(run, tmp_path, monkeypatch: pytest.MonkeyPatch):

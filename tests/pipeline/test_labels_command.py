@@ -44,7 +44,7 @@ def test_suspects_are_ranked_counted_and_kept(project, capsys):
 
 def test_a_person_reads_the_count_the_rows_and_the_command_that_sets_one_right(project, capsys):
     told = asked(capsys, "suspects", "--top", 3, "--project", project)
-    assert "labels of 7,200 look wrong" in told
+    assert "of 7,200 labels look wrong" in told
     assert told.count("  row ") == 3
     assert "headway labels correct --row" in told
 

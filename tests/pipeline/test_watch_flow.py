@@ -169,7 +169,7 @@ def test_before_the_labels_have_had_their_time_only_the_inputs_are_judged_and_la
         "drift",
         "harm",
     ]
-    assert len(project.state.records("monitoringreport", name="small")) == 2
+    assert len(project.state.records("monitoring_report", name="small")) == 2
 
 
 def test_a_period_that_is_not_over_is_shown_and_not_judged(stays):
