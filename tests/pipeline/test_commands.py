@@ -116,7 +116,7 @@ def test_config_says_why_a_setting_has_its_value(run, tmp_path: Path, monkeypatc
         [">", "environment", "HEADWAY_SERVE_PORT", "9000"],
         ["file", "headway.toml", "0"],
         ["default", "8080"],
-        ["TCP", "port;", "0", "takes", "a", "free", "one."],
+        ["TCP", "port", "of", "HTTP;", "0:", "any", "free", "port."],
     ]
     told = json.loads(run("config", "--project", folder, "--why", "serve.port", "--json")[1])["serve.port"]
     assert told["sources"] == {"environment": 9000, "file": 0, "default": 8080}
