@@ -68,7 +68,7 @@ def test_agreement_of_a_file_is_shown_kept_and_read_by_the_checks(project, capsy
     ]
     (tmp_path / "a.csv").write_text("\n".join(["key,who,label", *lines]))
     told = asked(capsys, "agree", tmp_path / "a.csv", "--project", project)
-    assert "2 annotators on 60 items" in told
+    assert "2 annotators, 60 items" in told
     assert "ada & bo" in told
     opened = open_project(project)
     codes = [each.code for each in pipeline.check(opened, open_dataset(opened.config))]
