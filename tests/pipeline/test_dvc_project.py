@@ -65,7 +65,7 @@ def test_what_was_kept_says_what_dvc_said(run, folder):
 
 @pytest.mark.slow
 def test_the_report_says_by_what_the_table_was_made(folder):
-    means = section(read_report_data(open_project(folder))).means
+    means = section(read_report_data(open_project(folder))).conclusions
     [told] = [line for line in means if line.startswith("DVC")]
     assert "by dvc.lock, made by its stage join. It was made by python join.py from raw.json." in told
 

@@ -31,7 +31,7 @@ def test_a_policy_that_asks_for_all_three_holds_and_says_by_which_rule(run, sear
     _, _, folder = searched
     code, found, err = drilled(run, folder, TOML + SMALL + RULES)
     assert code == cli.PASS, (err, found)
-    assert [each["ruling"]["rule"]["measure"] for each in found[:3]] == [
+    assert [each["rule_result"]["rule"]["measure"] for each in found[:3]] == [
         "probability_shift",
         "worst_slice.decision_churn",
         "missing.decision_churn",
