@@ -23,6 +23,16 @@ class Finalized:
         signal.raise_signal(signal.SIGINT)
 
 
+class Wrapped:
+    """Is interrupted in a finalizer of C code, which raises an error of its own in place of the interrupt."""
+
+    def __del__(self) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise SystemError("returned a result with an exception set") from interrupt
+
+
 class Broken:
     """Fails while Python lets go of it."""
 
@@ -37,9 +47,10 @@ def wait() -> None:
         pass
 
 
-def test_one_that_a_finalizer_drops_comes_again(capsys):
+@pytest.mark.parametrize("dropped", [Finalized, Wrapped])
+def test_an_interrupt_that_a_finalizer_drops_is_raised_again(capsys, dropped):
     with pytest.raises(KeyboardInterrupt), InterruptGuard():
-        Finalized()
+        dropped()
         wait()
     assert capsys.readouterr().err == ""
 

@@ -21,6 +21,7 @@ import pytest
 from tests.house.pages import SHELL, Block, blocks_of, pages_with
 from tests.house.source_tree import ROOT
 from tests.pipeline.projects import table
+from tests.pipeline.receiver import receiving
 
 pytestmark = pytest.mark.slow
 TUTORIAL = "docs/tutorial.md"
@@ -145,7 +146,8 @@ def test_the_tutorial_leads_to_a_live_release(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", OTHERS)
 def test_the_commands_of_a_page_run_from_top_to_bottom(page: str, reader: Path) -> None:
-    printed = run(page, reader, **FEW)
+    with receiving() as lineage:
+        printed = run(page, reader, **FEW, OPENLINEAGE_URL=lineage.url)
     check = doctest.OutputChecker()
     for block in (block for block in blocks_of(page) if block.language == "console"):
         for number, (command, shown) in enumerate(answered(block)):

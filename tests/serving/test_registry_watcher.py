@@ -265,8 +265,9 @@ def test_a_server_keeps_the_live_release_if_the_store_was_tampered_with(tmp_path
     project.register.point("flights@live", second, rollouts.UpdateReason(who="ann", why="x", verdict=verdict))
     (project.register.folder / "flights" / second.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
     line = process.stderr.readline()
-    while "the previous one stays" not in line and "is now release" not in line:
+    while "the previous one stays" not in line and "now serves release" not in line:
         line = process.stderr.readline()
+        assert line, "the server ended"
     answered = ask(port, [1, 3], columns="ab").value
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)

@@ -115,6 +115,13 @@ def _unexpected(error: Exception) -> str:
     return f"{trace}\nthis is a defect of headway: please report the lines above"
 
 
+def _is_interrupt(kind: type[BaseException], error: BaseException | None) -> bool:
+    """Return whether an error is an interrupt, or was raised by C code because of one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None or issubclass(kind, KeyboardInterrupt)
+
+
 class InterruptGuard:
     """Make Ctrl-C end a command even where a library swallows the interrupt.
 
@@ -147,7 +154,7 @@ class InterruptGuard:
 
     def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
         """Handle what Python cannot raise: an error in a finalizer, or in a callback of a library."""
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        if not _is_interrupt(unraisable.exc_type, unraisable.exc_value):
             self._hook(unraisable)
             return
         self._timers.append(threading.Timer(RAISE_AGAIN_S, _thread.interrupt_main))
