@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Settings for every test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 from hypothesis import settings
 
-# A busy machine is no finding: time is measured in bench/.
+# No deadline: a busy machine is not a failure, and bench/ measures time.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 

@@ -19,7 +19,7 @@ PAGE = ROOT / "docs/benchmarks.md"
 COLUMNS = ("name", "measured", "unit", "target", "ok", "against")
 HEAD = """# Benchmarks
 
-<!-- Written by `make bench`: every figure was measured by the file that is named beside it. -->
+<!-- Written by `make bench`: the file named in each section measured its figures. -->
 """
 
 

@@ -34,7 +34,7 @@ def main(pythons: list[str]) -> int:
         first = next(iter(found.values()), {})
         found[version] = _resolve(python, first) or _resolve(python, {})
         if not found[version]:
-            print(f"Python {version} finds no set of packages that fits: {FILE.name} is left as it was")
+            print(f"Python {version} finds no set of packages that fits: {FILE.name} is unchanged")
             return 1
     FILE.write_text(HEAD.format(", ".join(found)) + "\n".join(merge(found)) + "\n", encoding="utf-8")
     print(f"wrote {FILE.name}: {len(merge(found))} lines")
@@ -57,21 +57,21 @@ def merge(found: dict[str, Pins]) -> list[str]:
     return lines
 
 
-def _resolve(python: str, given: Pins) -> Pins:
-    """Return the versions that pip would install, or none if it cannot keep the given ones."""
+def _resolve(python: str, pins: Pins) -> Pins:
+    """Return the versions that pip would install, or none if it cannot keep these pins."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "given.txt").write_text("\n".join(merge({"": given})), encoding="utf-8")
-        _output(python, "-m", "venv", str(place / "venv"))
-        pip = [str(place / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        wanted = ["--report", str(place / "report.json"), "-c", str(place / "given.txt"), *WANTED]
-        if subprocess.run([*pip, *wanted], cwd=ROOT, check=False).returncode:
+        work = Path(folder)
+        (work / "pins.txt").write_text("\n".join(merge({"": pins})), encoding="utf-8")
+        _output(python, "-m", "venv", str(work / "venv"))
+        pip = [str(work / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        arguments = ["--report", str(work / "report.json"), "-c", str(work / "pins.txt"), *WANTED]
+        if subprocess.run([*pip, *arguments], cwd=ROOT, check=False).returncode:
             return {}
-        report = json.loads((place / "report.json").read_text(encoding="utf-8"))
+        report = json.loads((work / "report.json").read_text(encoding="utf-8"))
     chosen = (item["metadata"] for item in report["install"])
-    pins = {re.sub(r"[-_.]+", "-", item["name"]).lower(): item["version"] for item in chosen}
-    pins.pop("headway")
-    return pins
+    found = {re.sub(r"[-_.]+", "-", item["name"]).lower(): item["version"] for item in chosen}
+    found.pop("headway")
+    return found
 
 
 def _output(*command: str) -> str:

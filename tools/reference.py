@@ -1,7 +1,7 @@
 """Write docs/reference/ from the code: settings, plug-ins, commands, findings and the Python names.
 
 usage: python tools/reference.py [--check]
-`--check` writes nothing, and ends 1 if a page is not what the code says.
+`--check` writes nothing, and exits with 1 if a page is out of date.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ KINDS = {"D": "data", "V": "variant", "E": "evidence", "T": "threat", "S": "serv
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages, or say which are out of date."""
+    """Write the pages, or list those that are out of date."""
     pages = {f"{name}.md": page() for name, page in PAGES.items()}
     stale = [name for name, text in pages.items() if not _same(FOLDER / name, text)]
     if "--check" in arguments:
         for name in stale:
-            print(f"docs/reference/{name}:1: not what the code says\n  try: make docs")
+            print(f"docs/reference/{name}:1: out of date\n  try: make docs")
         return 1 if stale else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in stale:
         (FOLDER / name).write_text(pages[name], encoding="utf-8")
-    print(f"docs/reference: {len(stale)} of {len(pages)} pages written, the others were right")
+    print(f"docs/reference: {len(stale)} of {len(pages)} pages written, the others were up to date")
     return 0
 
 
 def settings() -> str:
-    """One table a section of headway.toml."""
+    """Return one table for each section of headway.toml."""
     parts = [
         "Every setting of `headway.toml`. Order: flag > environment (`HEADWAY_SECTION_FIELD`) > file > default;",
         "`headway config` shows what a project has, and who set it.",
@@ -61,7 +61,7 @@ def settings() -> str:
 
 
 def plug_ins() -> str:
-    """One table a kind of plug-in: those that come with headway."""
+    """Return one table for each kind of plug-in, with those that headway brings along."""
     parts = [
         "Kind = folder, name = file. A package of yours adds its own by an entry point of the group `headway.KIND`;",
         "`headway plugins` lists all that are installed.",
@@ -82,7 +82,7 @@ def plug_ins() -> str:
 
 
 def commands() -> str:
-    """What `--help` says, of headway and of each command."""
+    """Return what `--help` prints, for headway and each command."""
     parts = ["What `headway --help` and `headway COMMAND --help` print."]
     for name in ("", *map(command_name, plugins.names("command"))):
         parts += ["", f"## {f'headway {name}'.strip()}", "", "```text", _help([name] if name else []), "```"]
@@ -90,7 +90,7 @@ def commands() -> str:
 
 
 def findings() -> str:
-    """Every code that a finding can carry, with the docstring line that explains it."""
+    """Return every code of a finding, with the docstring line that explains it."""
     explained, used = _explained(), _used()
     unexplained = sorted(used.keys() - explained.keys())
     if unexplained:
@@ -98,7 +98,7 @@ def findings() -> str:
             f"{used[code]}: {code} has no docstring line that begins with '{code}: '" for code in unexplained
         )
         raise SystemExit(where)
-    parts = ["Codes are stable. A finding tells what was measured, the limit, and the mend."]
+    parts = ["Codes are stable. A finding shows the measured value, the limit, and a hint."]
     for letter, kind in KINDS.items():
         rows = [_row(code, *explained[code]) for code in sorted(explained) if code.startswith(letter)]
         parts += ["", f"## {letter}: {kind}", "", "| code | what | file |", "|---|---|---|", *rows] if rows else []
@@ -124,7 +124,7 @@ def _same(file: Path, text: str) -> bool:
 
 
 def _described(field: Any) -> Iterator[str]:
-    """Type, default and help of a field of a section."""
+    """Yield type, default and help of a field of a section."""
     default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     yield _type(field.type)
     yield f"`{msgspec.json.encode(default).decode()}`"
@@ -132,11 +132,11 @@ def _described(field: Any) -> Iterator[str]:
 
 
 def _records(kind: Any) -> Iterator[type[Record]]:
-    """The records in a type: Rule in `tuple[Rule, ...]`."""
+    """Yield the records in a type: Rule in `tuple[Rule, ...]`."""
     if isinstance(kind, type) and issubclass(kind, Record):
         yield kind
-    for each in get_args(kind):
-        yield from _records(each)
+    for choice in get_args(kind):
+        yield from _records(choice)
 
 
 def _fields(record: type[Record]) -> str:
@@ -145,10 +145,10 @@ def _fields(record: type[Record]) -> str:
 
 
 def _type(kind: Any) -> str:
-    """A type in words: `list of text`, `number or nothing`."""
+    """Return a type in words: `list of text`, `number or nothing`."""
     if get_origin(kind) is Annotated:
         return _type(get_args(kind)[0])
-    inner = [_type(each) for each in get_args(kind) if each is not Ellipsis]
+    inner = [_type(choice) for choice in get_args(kind) if choice is not Ellipsis]
     if isinstance(kind, types.UnionType) or get_origin(kind) is typing.Union:
         return " or ".join(inner)
     if get_origin(kind) is dict:
@@ -174,7 +174,7 @@ def _files() -> Iterator[tuple[str, ast.Module]]:
 
 
 def _explained() -> dict[str, tuple[str, str]]:
-    """Code -> what it says, and the file it comes from: any docstring line `CODE: text`."""
+    """Return the text and the file of each code, from docstring lines `CODE: text`."""
     found = {}
     for path, tree in _files():
         documented = (node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef))
@@ -185,7 +185,7 @@ def _explained() -> dict[str, tuple[str, str]]:
 
 
 def _used() -> dict[str, str]:
-    """Code -> `file:line` of a string that is it."""
+    """Return the `file:line` of a string with each code."""
     return {
         node.value: f"{path}:{node.lineno}"
         for path, tree in _files()

@@ -26,17 +26,19 @@ def main(extras: list[str]) -> int:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     shown = [name for name in settings["project"]["optional-dependencies"] if name not in NOT_SHOWN]
     print("| install | MB |\n|---|---|", flush=True)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         # setuptools would build in the source folder, and find there what an earlier build left.
-        elsewhere = Path(place, "setup.cfg")
-        elsewhere.write_text(f"[build]\nbuild_base = {place}/build\n", encoding="utf-8")
-        told = {**os.environ, "DIST_EXTRA_CONFIG": str(elsewhere)}
-        subprocess.run([*PIP, "wheel", "--quiet", "--no-deps", "--wheel-dir", place, str(ROOT)], check=True, env=told)
-        (wheel,) = Path(place).glob("*.whl")
+        elsewhere = Path(folder, "setup.cfg")
+        elsewhere.write_text(f"[build]\nbuild_base = {folder}/build\n", encoding="utf-8")
+        environment = {**os.environ, "DIST_EXTRA_CONFIG": str(elsewhere)}
+        subprocess.run(
+            [*PIP, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(ROOT)], check=True, env=environment
+        )
+        (wheel,) = Path(folder).glob("*.whl")
         for extra in extras or ["", *shown]:
-            asked = f"[{extra}]" if extra else ""
-            packages = installed(f"{wheel}{asked}", Path(place, extra or "base"))
-            print(f"| `headway{asked}` | {megabytes(packages):.0f} |", flush=True)
+            brackets = f"[{extra}]" if extra else ""
+            packages = installed(f"{wheel}{brackets}", Path(folder, extra or "base"))
+            print(f"| `headway{brackets}` | {megabytes(packages):.0f} |", flush=True)
     return 0
 
 
@@ -51,7 +53,7 @@ def installed(requirement: str, folder: Path) -> Path:
 
 def megabytes(folder: Path) -> float:
     """Return the size of all files in a folder, in MB of 10^6 bytes."""
-    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    files = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
     return sum(os.lstat(file).st_size for file in files) / MEGABYTE
 
 

@@ -17,7 +17,7 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_a_key_is_printed_once_and_listed_by_its_name_until_it_is_revoked(tmp_path, capsys):
+def test_a_key_is_printed_once_and_listed_by_name_until_it_is_revoked(tmp_path, capsys):
     (tmp_path / "headway.toml").touch()
     assert run(capsys, tmp_path) == "no API key exists\n  try: headway api-keys new NAME\n"
     key = run(capsys, tmp_path, "new", "billing", "--scope", "predict", "--scope", "label", "--per-s", "9").strip()
@@ -33,7 +33,7 @@ def test_a_key_is_printed_once_and_listed_by_its_name_until_it_is_revoked(tmp_pa
 
 def test_scripts_read_keys_as_json(tmp_path, capsys):
     (tmp_path / "headway.toml").touch()
-    made = json.loads(run(capsys, tmp_path, "new", "billing", "--json"))
-    assert made["name"] == "billing" and made["key"].startswith("hw_")
+    created = json.loads(run(capsys, tmp_path, "new", "billing", "--json"))
+    assert created["name"] == "billing" and created["key"].startswith("hw_")
     (known,) = json.loads(run(capsys, tmp_path, "--json"))["keys"].items()
     assert known[0] == "billing" and known[1]["scopes"] == ["predict"]

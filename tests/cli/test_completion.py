@@ -1,3 +1,5 @@
+"""The scripts for shell completion."""
+
 from __future__ import annotations
 
 import json
@@ -21,10 +23,10 @@ def completion(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def completed(script: Path, *words: str) -> list[str]:
-    """What bash offers for the last of these words, by the function that the script defines."""
+    """Return what bash offers for the last of these words with the function that the script defines."""
     line = shlex.join(words)
-    asks = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _headway; echo ${{COMPREPLY[@]}}"
-    return subprocess.run(["bash", "-c", asks], check=True, capture_output=True, text=True).stdout.split()
+    script_line = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _headway; echo ${{COMPREPLY[@]}}"
+    return subprocess.run(["bash", "-c", script_line], check=True, capture_output=True, text=True).stdout.split()
 
 
 def test_bash_completes_commands_options_and_choices(tmp_path, capsys):
@@ -42,7 +44,7 @@ def test_other_shells_get_a_script_that_lists_the_commands(shell, capsys):
     assert [name for name in plugins.names("command") if cli.command_name(name) not in completion(capsys, shell)] == []
 
 
-def test_it_is_put_where_bash_looks_with_a_line_in_its_startup_file(tmp_path, capsys, monkeypatch):
+def test_completion_is_installed_with_a_line_in_the_startup_file_of_bash(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     path = Path(json.loads(completion(capsys, "bash", "--install", "--json"))["path"])
 

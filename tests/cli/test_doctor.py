@@ -1,4 +1,4 @@
-"""The doctor looks at real processes, files and keys; what is broken is broken in the test's own folder."""
+"""The doctor diagnoses real processes, files and keys; a test breaks them in its own folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.registry.sign import create_publisher
 
 CPUINFO = "model name\t: Test CPU\nflags\t\t: fpu sse2 avx2 fma amx_int8\n"
 MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\n"
-# Libraries as they are on a machine where they are absent, broken, or built for another processor.
+# Libraries that are absent, broken, or built for another processor.
 LIBRARIES = {
     "polars": "raise ModuleNotFoundError(\"No module named 'polars'\", name='polars')",
     "lightgbm": "raise OSError('libgomp.so.1: cannot open shared object file')",
@@ -27,7 +27,7 @@ LIBRARIES = {
 
 
 def system(folder: Path, **files: str) -> Path:
-    """A root folder with some of the system's files; `__` stands for a slash, `_dot_` for a point."""
+    """Write a root folder with system files; in a name, `__` is a slash and `_dot_` a dot."""
     for name, text in files.items():
         path = folder / name.replace("__", "/").replace("_dot_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +35,8 @@ def system(folder: Path, **files: str) -> Path:
     return folder
 
 
-def seen(found: list[Diagnosis]) -> dict[str, Diagnosis]:
-    return {sign.what: sign for sign in found}
+def by_part(found: list[Diagnosis]) -> dict[str, Diagnosis]:
+    return {diagnosis.what: diagnosis for diagnosis in found}
 
 
 def project(folder: Path, toml: str = "") -> Path:
@@ -45,54 +45,54 @@ def project(folder: Path, toml: str = "") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("asked", "health"), [(">=3.11", "well"), (">=3.9,<3.11", "broken"), (">=99.1", "broken"), ("", "well")]
+    ("required", "health"), [(">=3.11", "well"), (">=3.9,<3.11", "broken"), (">=99.1", "broken"), ("", "well")]
 )
-def test_a_python_that_headway_does_not_support_is_broken(tmp_path, monkeypatch, asked, health):
-    monkeypatch.setattr(doctor.importlib.metadata, "metadata", lambda name: {"Requires-Python": asked})
-    sign = seen(doctor.diagnose_machine(tmp_path))["python"]
-    assert sign.health == health
-    assert sign.message.endswith(f"which needs Python {asked}") == (health == "broken")
+def test_a_python_that_headway_does_not_support_is_broken(tmp_path, monkeypatch, required, health):
+    monkeypatch.setattr(doctor.importlib.metadata, "metadata", lambda name: {"Requires-Python": required})
+    diagnosis = by_part(doctor.diagnose_machine(tmp_path))["python"]
+    assert diagnosis.health == health
+    assert diagnosis.message.endswith(f"which needs Python {required}") == (health == "broken")
 
 
-def test_the_features_that_engines_choose_their_code_by_are_named(tmp_path):
-    sign = seen(doctor.diagnose_machine(system(tmp_path, proc__cpuinfo=CPUINFO)))["processor"]
-    assert (sign.health, sign.message) == ("well", "Test CPU: avx2, fma, amx_int8")
+def test_the_processor_features_that_engines_use_are_listed(tmp_path):
+    diagnosis = by_part(doctor.diagnose_machine(system(tmp_path, proc__cpuinfo=CPUINFO)))["processor"]
+    assert (diagnosis.health, diagnosis.message) == ("well", "Test CPU: avx2, fma, amx_int8")
 
 
-def test_a_processor_without_avx2_is_told_what_follows(tmp_path):
-    sign = seen(doctor.diagnose_machine(system(tmp_path, proc__cpuinfo="flags : fpu sse2\n")))["processor"]
-    assert (sign.health, "lacks avx2" in sign.message, "rtcompat" in sign.hint) == ("note", True, True)
+def test_a_processor_without_avx2_is_noted_with_a_hint(tmp_path):
+    diagnosis = by_part(doctor.diagnose_machine(system(tmp_path, proc__cpuinfo="flags : fpu sse2\n")))["processor"]
+    assert (diagnosis.health, "lacks avx2" in diagnosis.message, "rtcompat" in diagnosis.hint) == ("note", True, True)
 
 
-def test_the_memory_and_the_limit_of_the_container_are_told(tmp_path):
-    there = system(tmp_path, proc__meminfo=MEMINFO)
-    assert seen(doctor.diagnose_machine(there))["memory"].message == "16.0 GiB, 8.0 GiB of them free"
+def test_the_memory_and_the_limit_of_the_container_are_shown(tmp_path):
+    folder = system(tmp_path, proc__meminfo=MEMINFO)
+    assert by_part(doctor.diagnose_machine(folder))["memory"].message == "16.0 GiB, 8.0 GiB of them free"
     limited = system(tmp_path, sys__fs__cgroup__memory_dot_max=f"{4 * 2**30}\n")
-    assert seen(doctor.diagnose_machine(limited))["memory"].message.endswith("the container may use 4.0 GiB")
+    assert by_part(doctor.diagnose_machine(limited))["memory"].message.endswith("the container may use 4.0 GiB")
 
 
-def test_a_quota_of_the_container_is_told(tmp_path):
-    found = seen(doctor.diagnose_machine(system(tmp_path, sys__fs__cgroup__cpu_dot_max="100000 100000")))["cores"]
+def test_the_cpu_quota_of_the_container_is_shown(tmp_path):
+    found = by_part(doctor.diagnose_machine(system(tmp_path, sys__fs__cgroup__cpu_dot_max="100000 100000")))["cores"]
     assert found.message.startswith(f"1 of {os.cpu_count()}") or os.cpu_count() == 1
 
 
-def test_a_system_whose_files_are_not_there_is_no_error(tmp_path):
-    found = seen(doctor.diagnose_machine(tmp_path))
+def test_a_system_without_proc_files_is_not_an_error(tmp_path):
+    found = by_part(doctor.diagnose_machine(tmp_path))
     assert found["memory"].message == "not known on this system"
     assert "features not known" in found["processor"].message
 
 
-def test_a_clock_that_is_years_behind_is_broken_and_a_slow_one_noted(tmp_path):
+def test_a_clock_that_is_years_behind_is_broken_and_a_slow_one_is_noted(tmp_path):
     slow = system(tmp_path, sys__devices__system__clocksource__clocksource0__current_clocksource="hpet\n")
     assert doctor.diagnose_clock(tmp_path, datetime(1970, 1, 2, tzinfo=UTC)).health == "broken"
     assert doctor.diagnose_clock(slow, datetime.now(UTC)).health == "note"
 
 
 @pytest.mark.slow
-def test_a_plugin_that_lacks_its_library_one_that_breaks_and_one_that_kills_are_told_apart(tmp_path, monkeypatch):
+def test_plugins_that_lack_a_library_fail_to_load_or_crash_are_distinguished(tmp_path, monkeypatch):
     system(tmp_path, **{f"{name}_dot_py": text for name, text in LIBRARIES.items()})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = seen(
+    found = by_part(
         load_plugins(["check:few_groups", "source:sqlite", "engine:onnxruntime", "engine:lightgbm", "state:sqlite"])
     )
 
@@ -103,9 +103,9 @@ def test_a_plugin_that_lacks_its_library_one_that_breaks_and_one_that_kills_are_
     assert [found[what].health for what in ("check:few_groups", "state:sqlite")] == ["well", "well"]
 
 
-def test_a_new_project_has_no_keys_and_a_state_that_can_be_written(tmp_path):
-    found = seen(doctor.diagnose_project(project(tmp_path)))
-    assert {what: sign.health for what, sign in found.items()} == {
+def test_a_new_project_has_no_keys_and_a_writable_state(tmp_path):
+    found = by_part(doctor.diagnose_project(project(tmp_path)))
+    assert {what: diagnosis.health for what, diagnosis in found.items()} == {
         "project": "well",
         "trusted keys": "note",
         "publisher key": "note",
@@ -114,27 +114,27 @@ def test_a_new_project_has_no_keys_and_a_state_that_can_be_written(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["headway.toml"]
 
 
-def test_a_key_that_others_can_read_is_broken_and_one_that_is_not_trusted_noted(tmp_path):
+def test_a_key_that_others_can_read_is_broken_and_an_untrusted_key_is_noted(tmp_path):
     key = create_publisher(project(tmp_path) / "publisher.pem").key
-    assert seen(doctor.diagnose_project(tmp_path))["publisher key"].message.startswith(key)
+    assert by_part(doctor.diagnose_project(tmp_path))["publisher key"].message.startswith(key)
 
     (tmp_path / "trusted_keys.txt").write_text(f"{key} ada\n")
-    assert seen(doctor.diagnose_project(tmp_path))["trusted keys"].health == "well"
+    assert by_part(doctor.diagnose_project(tmp_path))["trusted keys"].health == "well"
     (tmp_path / "trusted_keys.txt").write_text("ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= eve\n")
-    assert seen(doctor.diagnose_project(tmp_path))["publisher key"].message == f"{key} is not trusted here"
+    assert by_part(doctor.diagnose_project(tmp_path))["publisher key"].message == f"{key} is not trusted here"
     (tmp_path / "publisher.pem").chmod(0o644)
-    assert seen(doctor.diagnose_project(tmp_path))["publisher key"].hint.startswith("chmod 600")
+    assert by_part(doctor.diagnose_project(tmp_path))["publisher key"].hint.startswith("chmod 600")
     (tmp_path / "trusted_keys.txt").write_text("no key\n")
-    assert seen(doctor.diagnose_project(tmp_path))["trusted keys"].health == "broken"
+    assert by_part(doctor.diagnose_project(tmp_path))["trusted keys"].health == "broken"
 
 
 def test_a_state_that_cannot_be_written_or_read_is_broken(tmp_path):
-    found = seen(doctor.diagnose_project(project(tmp_path, '[project]\nstate = "headway.toml/state"')))["state"]
+    found = by_part(doctor.diagnose_project(project(tmp_path, '[project]\nstate = "headway.toml/state"')))["state"]
     assert (found.health, "Not a directory" in found.message) == ("broken", True)
 
     (project(tmp_path) / ".headway").mkdir()
     (tmp_path / ".headway/state.sqlite").write_text("no database" * 100)
-    assert "file is not a database" in seen(doctor.diagnose_project(tmp_path))["state"].message
+    assert "file is not a database" in by_part(doctor.diagnose_project(tmp_path))["state"].message
 
 
 def test_settings_that_are_wrong_are_broken(tmp_path):
@@ -143,16 +143,16 @@ def test_settings_that_are_wrong_are_broken(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_doctor_tells_all_it_saw_and_exits_1_where_something_needed_is_broken(tmp_path, capsys):
+def test_the_doctor_lists_all_diagnoses_and_exits_1_if_a_needed_part_is_broken(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["doctor", "--project", str(project(tmp_path, "[serve]\nprot = 1")), "--json"])
-    told = {sign["what"]: sign["health"] for sign in json.loads(capsys.readouterr().out)}
+    health_of = {diagnosis["what"]: diagnosis["health"] for diagnosis in json.loads(capsys.readouterr().out)}
     assert ended.value.code == cli.FAIL
-    assert {what for what, health in told.items() if health == "broken"} == {"project"}
-    assert {"python", "processor", "plug-ins engine", "extra lab"} <= set(told)
+    assert {what for what, health in health_of.items() if health == "broken"} == {"project"}
+    assert {"python", "processor", "plug-ins engine", "extra lab"} <= set(health_of)
 
 
-def test_the_doctor_itself_brings_no_library_that_computes():
+def test_the_doctor_imports_no_numerical_library():
     run = [sys.executable, "-X", "importtime", "-c", "from headway.cli.commands import doctor"]
     text = subprocess.run(run, check=True, capture_output=True, text=True).stderr
     assert "headway.cli.doctor" in text

@@ -1,4 +1,4 @@
-"""The command that forgets, by a key and by age, and beside a server that logs."""
+"""The command that erases personal data, by key, by age, and while a server logs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ROW = {name: [3.0] for name in "abc"}
 def run(capsys: pytest.CaptureFixture[str], folder: Path, *words: str, code: int = cli.PASS) -> str:
     with pytest.raises(SystemExit) as ended:
         cli.main(["erase", *words, "--project", str(folder)])
-    said = capsys.readouterr()
-    assert ended.value.code == code, said
-    return said.out + said.err
+    shown = capsys.readouterr()
+    assert ended.value.code == code, shown
+    return shown.out + shown.err
 
 
-def made(folder: Path) -> Path:
-    """A project named flights, whose key of hashes is its own."""
+def logging_project(folder: Path) -> Path:
+    """Write a project named flights with its own hash key."""
     project(folder)
     file = folder / "headway.toml"
     own = '[project]\nname = "flights"\n[personal]\nkey = "keys/hash.key"\n'
@@ -45,8 +45,8 @@ def with_bytes(folder: Path, key: str) -> list[str]:
     return subprocess.run(["grep", "-rlaF", key, str(folder)], capture_output=True, text=True).stdout.split()
 
 
-def asked(address: str, keys: list[str], until: threading.Event | None = None) -> int:
-    """Ask once with each key, or over and over until told to stop; gives how many answers came."""
+def answered(address: str, keys: list[str], until: threading.Event | None = None) -> int:
+    """Send one request for each key, or repeatedly until the event is set; return the number of answers."""
     count = 0
     with Client(address) as client:
         while not (until and until.is_set()):
@@ -58,44 +58,44 @@ def asked(address: str, keys: list[str], until: threading.Event | None = None) -
     return count
 
 
-def test_beside_a_server_that_logs_no_byte_of_the_key_is_left_and_no_other_row_is_lost(tmp_path, capsys):
-    folder = made(tmp_path)
+def test_erasing_while_a_server_logs_removes_every_byte_of_the_key_and_no_other_row(tmp_path, capsys):
+    folder = logging_project(tmp_path)
     server = started(folder, "flights@live")
     try:
         address = server.stdout.readline().split()[2]
-        mine, stop, others = asked(address, [SECRET] * 50), threading.Event(), []
-        caller = threading.Thread(target=lambda: others.append(asked(address, ["bob", "eve"], stop)))
+        own_rows, stop, others = answered(address, [SECRET] * 50), threading.Event(), []
+        caller = threading.Thread(target=lambda: others.append(answered(address, ["bob", "eve"], stop)))
         caller.start()
-        said = run(capsys, folder, SECRET, "--why", "asked", "--json")
+        output = run(capsys, folder, SECRET, "--why", "asked", "--json")
         stop.set()
         caller.join()
     finally:
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=20)
 
-    told = json.loads(said)
-    assert {each["place"]: each["rows"] for each in told["erased"]} == {"log/flights": mine}
-    assert (told["stays"], with_bytes(folder, SECRET)) == ([], [])
+    result = json.loads(output)
+    assert {erased["place"]: erased["rows"] for erased in result["erased"]} == {"log/flights": own_rows}
+    assert (result["stays"], with_bytes(folder, SECRET)) == ([], [])
     rows = [row for path in traffic.all_segments(folder / ".headway") for row in pl.read_ipc_stream(path)["key"]]
     assert others[0] > 100 and Counter(rows) == {"bob": others[0] // 2, "eve": others[0] // 2}
 
 
-def test_a_key_may_come_by_stdin_and_what_stays_is_said(tmp_path, capsys, monkeypatch):
-    folder = made(tmp_path)
+def test_a_key_is_read_from_stdin_and_residual_copies_are_reported(tmp_path, capsys, monkeypatch):
+    folder = logging_project(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
-    said = run(capsys, folder, "--stdin", "--who", "ann")
-    assert "0 rows of the key with hash" in said and "by ann" in said and SECRET not in said
-    assert "  no row matched\n  every file of the store was read afterwards: none contains the key\n" in said
-    assert "1 signed releases were made before: what a model learned from these rows stays in it until it is" in said
+    output = run(capsys, folder, "--stdin", "--who", "ann")
+    assert "0 rows of the key with hash" in output and "by ann" in output and SECRET not in output
+    assert "  no row matched\n  every file of the store was read afterwards: none contains the key\n" in output
+    assert "1 signed releases were made before: what a model learned from these rows stays in it until it is" in output
 
 
-def test_what_a_release_names_is_left_and_the_code_says_so(tmp_path, capsys):
-    said = run(capsys, made(tmp_path), "echo", code=cli.UNDECIDED)
-    assert "REMAINS" in said and "in releases: a signed release that can be rolled back to contains it" in said
+def test_a_key_that_a_release_contains_remains_and_the_exit_code_is_undecided(tmp_path, capsys):
+    output = run(capsys, logging_project(tmp_path), "echo", code=cli.UNDECIDED)
+    assert "REMAINS" in output and "in releases: a signed release that can be rolled back to contains it" in output
 
 
-def test_without_a_key_the_retention_of_the_project_says_how_old(tmp_path, capsys):
-    folder = made(tmp_path)
+def test_without_a_key_the_retention_of_the_project_sets_the_age(tmp_path, capsys):
+    folder = logging_project(tmp_path)
     assert "no key and no age is given, so nothing is erased" in run(capsys, folder, code=cli.USAGE)
     file = folder / "headway.toml"
     file.write_text(file.read_text().replace("[personal]", '[personal]\nretention = "90d"'))
@@ -103,5 +103,5 @@ def test_without_a_key_the_retention_of_the_project_says_how_old(tmp_path, capsy
     assert "1  20" in run(capsys, folder, "--proofs")
 
 
-def test_without_erasures_there_is_no_proof(tmp_path, capsys):
-    assert run(capsys, made(tmp_path), "--proofs") == "nothing has been erased\n"
+def test_proofs_are_empty_without_erasures(tmp_path, capsys):
+    assert run(capsys, logging_project(tmp_path), "--proofs") == "nothing has been erased\n"

@@ -1,4 +1,4 @@
-"""Ctrl-C is heard wherever it comes, and the command line is told of it as of nothing else."""
+"""Ctrl-C ends a command wherever it arrives, and no other error does."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LONGEST_S = 10.0
 
 
 class Finalized:
-    """Is interrupted while Python lets go of it, where nothing can be raised."""
+    """Raise SIGINT in a finalizer, where no exception can propagate."""
 
     def __del__(self) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
 class Wrapped:
-    """Is interrupted in a finalizer of C code, which raises an error of its own in place of the interrupt."""
+    """Raise an error in place of an interrupt, as C code does in a finalizer."""
 
     def __del__(self) -> None:
         try:
@@ -34,16 +34,16 @@ class Wrapped:
 
 
 class Broken:
-    """Fails while Python lets go of it."""
+    """Fail in a finalizer."""
 
     def __del__(self) -> None:
         raise ZeroDivisionError
 
 
 def wait() -> None:
-    """Work on, until the interrupt comes."""
-    until = time.monotonic() + LONGEST_S
-    while time.monotonic() < until:
+    """Run until the interrupt arrives."""
+    deadline = time.monotonic() + LONGEST_S
+    while time.monotonic() < deadline:
         pass
 
 
@@ -55,7 +55,7 @@ def test_an_interrupt_that_a_finalizer_drops_is_raised_again(capsys, dropped):
     assert capsys.readouterr().err == ""
 
 
-def test_one_that_was_dropped_at_the_end_does_not_come_later():
+def test_an_interrupt_that_was_dropped_at_the_end_is_not_raised_later():
     with InterruptGuard():
         Finalized()
     for thread in threading.enumerate():
@@ -64,7 +64,7 @@ def test_one_that_was_dropped_at_the_end_does_not_come_later():
     assert [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)] == []
 
 
-def test_an_error_that_a_library_makes_of_it_is_the_interrupt():
+def test_an_error_that_a_library_raises_on_an_interrupt_becomes_the_interrupt():
     with pytest.raises(KeyboardInterrupt) as raised, InterruptGuard():
         try:
             signal.raise_signal(signal.SIGINT)
@@ -73,39 +73,39 @@ def test_an_error_that_a_library_makes_of_it_is_the_interrupt():
     assert isinstance(raised.value.__cause__, DataError)
 
 
-def test_an_error_without_an_interrupt_is_itself():
+def test_an_error_without_an_interrupt_is_raised_unchanged():
     with pytest.raises(DataError), InterruptGuard():
         raise DataError("cannot be read")
 
 
-def test_what_else_a_finalizer_drops_is_told_as_ever(monkeypatch):
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+def test_other_errors_in_a_finalizer_reach_the_former_hook(monkeypatch):
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
     with InterruptGuard():
         Broken()
-    assert [each.exc_type for each in told] == [ZeroDivisionError]
+    assert [unraisable.exc_type for unraisable in dropped] == [ZeroDivisionError]
 
 
-def test_afterwards_all_is_as_it_was():
+def test_the_guard_restores_the_hook_and_the_handler():
     before = sys.unraisablehook, signal.getsignal(signal.SIGINT)
     with InterruptGuard():
         assert signal.getsignal(signal.SIGINT) != before[1]
     assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before
 
 
-def test_in_another_thread_it_listens_to_no_signal():
-    def within() -> None:
+def test_the_guard_installs_no_handler_in_another_thread():
+    def guard_in_thread() -> None:
         with InterruptGuard():
             found.append(signal.getsignal(signal.SIGINT))
 
     found: list[object] = []
-    thread = threading.Thread(target=within)
+    thread = threading.Thread(target=guard_in_thread)
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
 
 
-def test_a_command_that_is_interrupted_says_what_to_paste(capsys, monkeypatch):
+def test_an_interrupted_command_prints_how_to_continue(capsys, monkeypatch):
     monkeypatch.setattr(cli, "app", lambda: lambda _: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit) as ended:
         cli.main(["optimize", "--project", "my flights"])

@@ -1,4 +1,4 @@
-"""How far a file is scored is told in rows, speed and time left; what came of it in full."""
+"""Progress of scoring a file: rows, speed and time left; the summary at the end."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ TERMS = Terms(
 )
 
 
-def test_progress_is_told_by_what_this_run_did_and_what_is_left_of_the_file():
+def test_progress_shows_rows_speed_of_this_run_and_time_left():
     assert command.progress_line(HALF) == "600,000 rows, 100,000 rows/s, 6 s left"
 
 
-def test_minutes_and_refused_rows_are_told():
+def test_progress_shows_minutes_and_rejected_rows():
     late = Progress(rows=1000, refused=3, share=0.01, run_rows=1000, seconds=1.0)
     assert command.progress_line(late) == "1,000 rows, 1,000 rows/s, 1 min 39 s left, 3 rejected"
 
 
 @pytest.mark.parametrize("columns", [{}, {"(row)": 2, "size": 1}])
-def test_the_summary_tells_what_answered_and_what_was_refused(columns):
+def test_the_summary_shows_the_release_the_digest_and_the_rejected_rows(columns):
     receipt = Receipt(terms=TERMS, rows=1234, refused=len(columns), columns=columns, digest="sha256:2")
-    told = command.summarize(receipt, Path("scores.csv"))
-    assert told.startswith("1,234 rows of rows.csv scored by flights sha256:0a\nscores.csv has digest sha256:2")
-    wanted = "\n2 rows rejected, scored as null ((row) 2, size 1): scores.csv.refused.csv" if columns else ""
-    assert told.partition("sha256:2")[2] == wanted
+    summary = command.summarize(receipt, Path("scores.csv"))
+    assert summary.startswith("1,234 rows of rows.csv scored by flights sha256:0a\nscores.csv has digest sha256:2")
+    expected = "\n2 rows rejected, scored as null ((row) 2, size 1): scores.csv.refused.csv" if columns else ""
+    assert summary.partition("sha256:2")[2] == expected
 
 
 def test_a_pipe_gets_a_line_every_ten_seconds():
-    said: list[str] = []
-    hear = command.in_lines(said.append)
+    lines: list[str] = []
+    report = command.in_lines(lines.append)
     for second in range(35):
-        hear(Progress(rows=1, refused=0, share=0.5, run_rows=1, seconds=second))
-    assert len(said) == 3
+        report(Progress(rows=1, refused=0, share=0.5, run_rows=1, seconds=second))
+    assert len(lines) == 3
 
 
 def test_a_terminal_gets_a_bar(monkeypatch):

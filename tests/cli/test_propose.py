@@ -1,3 +1,5 @@
+"""Roles, periods and limits that `headway init` proposes for a table."""
+
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
@@ -13,18 +15,18 @@ ROWS = 4000
 
 
 def table(**columns: object) -> pl.DataFrame:
-    """100 days of 40 rows, hours and a carrier, and a target that follows the hour; more columns as they are given."""
+    """Return 100 days of 40 rows with hours, a carrier, a target that follows the hour, and the given columns."""
     draw = np.random.default_rng(0)
     hour = draw.integers(0, 24, ROWS)
     at = [datetime(2025, 1, 1) + timedelta(days=row // 40, hours=int(hour[row])) for row in range(ROWS)]
-    own = {
+    base = {
         "at": at,
-        "day": [moment.date() for moment in at],
+        "day": [time.date() for time in at],
         "hour": hour,
         "carrier": draw.choice(["AA", "B6", "UA"], ROWS),
         "late": (draw.random(ROWS) < hour / 30).astype(int),
     }
-    return pl.DataFrame({**own, **columns})
+    return pl.DataFrame({**base, **columns})
 
 
 def test_time_groups_slices_and_periods_are_found():
@@ -44,7 +46,7 @@ def test_time_groups_slices_and_periods_are_found():
     }
 
 
-def test_what_follows_the_outcome_is_suspected_with_the_finding():
+def test_columns_that_follow_the_outcome_are_suspected_with_the_finding():
     draw = np.random.default_rng(1)
     late = table()["late"].to_numpy()
     gaps = draw.random(ROWS) < 0.05
@@ -58,7 +60,7 @@ def test_what_follows_the_outcome_is_suspected_with_the_finding():
     assert found.features == ("hour", "carrier")
 
 
-def test_what_names_each_row_never_differs_or_is_no_number_is_left_out():
+def test_identifiers_constants_and_unsupported_types_are_ignored():
     odd = table(
         ticket=[f"T{row}" for row in range(ROWS)],
         number=range(ROWS),
@@ -79,13 +81,13 @@ def test_what_names_each_row_never_differs_or_is_no_number_is_left_out():
     )
 
 
-def test_rows_of_one_customer_share_fate_where_there_are_no_days():
+def test_rows_are_grouped_by_customer_without_a_date():
     by_customer = table(customer_id=[row % 200 for row in range(ROWS)]).drop("at", "day")
     found = propose_settings(by_customer, "late")
     assert (found.time, found.groups, found.split) == ("", "customer_id", {})
 
 
-def test_a_time_that_some_rows_lack_orders_nothing():
+def test_a_time_column_with_missing_values_is_not_used():
     gaps = table(at=[None, *table()["at"].to_list()[1:]])
     assert propose_settings(gaps, "late").time == "day"
 
@@ -101,12 +103,12 @@ def test_a_time_that_some_rows_lack_orders_nothing():
         ([1.5, 2.5, 3.5, 0.5], "regression", "", 0),
     ],
 )
-def test_the_target_tells_the_task(values, task, positive, classes):
+def test_the_task_follows_from_the_values_of_the_target(values, task, positive, classes):
     found = propose_settings(table(late=values * (ROWS // 4)), "late")
     assert (found.task, found.positive, found.numbers) == (task, positive, classes)
 
 
-def test_a_target_of_three_texts_has_its_classes_in_order():
+def test_a_target_of_three_strings_has_its_classes_in_order():
     found = propose_settings(table(late=["b", "c", "a", "a"] * (ROWS // 4)), "late")
     assert (found.task, found.classes, found.numbers) == ("multiclass", ("a", "b", "c"), 3)
 
@@ -124,7 +126,7 @@ def test_a_target_that_cannot_be_predicted_is_refused(values, message):
 
 
 @pytest.mark.parametrize(("target", "message"), [("", "no target is given"), ("lat", "no column 'lat' to predict")])
-def test_a_target_that_is_not_there_is_told_with_the_columns(target, message):
+def test_an_absent_target_is_an_error_that_lists_the_columns(target, message):
     with pytest.raises(
         ConfigError, match=f"{message}\n  at: columns: at, day, hour, carrier, late\n  try: --target COLUMN"
     ):

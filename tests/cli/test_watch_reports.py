@@ -35,7 +35,7 @@ JUDGED = replace(
     message="2013-07: it is well.",
     answers=(*JULY.answers, MonitoringAnswer(question="harm", level=0.009)),
 )
-GOING_ON = replace(
+OPEN = replace(
     JULY, period="2013-08", since="2013-08-01T00:00:00", is_complete=False, drift=None, answers=(), unknown=()
 )
 
@@ -47,50 +47,50 @@ def printed(found: list[MonitoringReport]) -> str:
     return capture.get()
 
 
-def followed(*looks: list[MonitoringReport]) -> tuple[list[list[str]], list[MonitoringReport]]:
-    """The periods that were told at each look that had news, and what was seen last; then somebody interrupts."""
+def followed(*polls: list[MonitoringReport]) -> tuple[list[list[str]], list[MonitoringReport]]:
+    """Return the messages shown at each poll with news, and the last reports; interrupt after the last poll."""
     shown: list[list[str]] = []
-    left = iter(looks)
+    remaining = iter(polls)
     waited: list[float] = []
 
     def wait(seconds: float) -> None:
         waited.append(seconds)
-        if len(waited) == len(looks):
+        if len(waited) == len(polls):
             raise KeyboardInterrupt
 
     last = follow_reports(
-        lambda: next(left), lambda news: shown.append([each.message for each in news]), interval_s=5, wait=wait
+        lambda: next(remaining), lambda news: shown.append([report.message for report in news]), interval_s=5, wait=wait
     )
-    assert waited == [5] * len(looks)
+    assert waited == [5] * len(polls)
     return shown, last
 
 
-def test_what_is_told_once_is_not_told_again_and_what_was_judged_meanwhile_is():
+def test_a_report_is_shown_once_and_again_after_it_was_judged():
     shown, last = followed([JULY], [JULY], [JUDGED], [JUDGED])
     assert shown == [[JULY.message], [JUDGED.message]] and last == [JUDGED]
 
 
-def test_only_the_period_that_is_new_is_told():
-    assert followed([JUDGED], [JUDGED, GOING_ON])[0] == [[JUDGED.message], [GOING_ON.message]]
+def test_only_the_new_window_is_shown():
+    assert followed([JUDGED], [JUDGED, OPEN])[0] == [[JUDGED.message], [OPEN.message]]
 
 
-def test_more_rows_of_a_period_that_goes_on_are_no_news_and_its_end_is():
-    more, ended = replace(GOING_ON, n_rows=950), replace(GOING_ON, is_complete=True, n_rows=1800)
-    assert len(followed([GOING_ON], [more], [ended])[0]) == 2
+def test_more_rows_of_an_open_window_are_not_shown_and_its_end_is():
+    more, ended = replace(OPEN, n_rows=950), replace(OPEN, is_complete=True, n_rows=1800)
+    assert len(followed([OPEN], [more], [ended])[0]) == 2
 
 
-def test_the_p_is_shown_beside_the_limit_that_it_had_to_be_below():
+def test_the_p_value_is_shown_with_its_limit():
     assert "no change shown" in printed([JULY]) and "p 0.400, limit 0.0130" in printed([JULY])
-    assert "not yet judged" in printed([GOING_ON])
+    assert "not yet judged" in printed([OPEN])
     assert "cannot say" in printed([replace(JULY, drift=None)])
 
 
-def test_an_estimate_that_could_not_be_made_is_missed_only_where_no_label_told():
+def test_a_missing_estimate_is_shown_only_while_no_labels_answer():
     assert ESTIMATE.message in printed([JULY])
     assert ESTIMATE.message not in printed([JUDGED])
 
 
-def test_without_a_period_it_says_what_it_waits_for():
+def test_without_a_window_the_message_names_what_is_missing():
     assert "no window with at least 20 groups (such as days) has begun" in printed([])
 
 
@@ -98,11 +98,11 @@ def test_without_a_period_it_says_what_it_waits_for():
     ("found", "code"),
     [
         ([], UNDECIDED),
-        ([GOING_ON], UNDECIDED),
-        ([replace(JUDGED, status="degraded"), GOING_ON], FAIL),
+        ([OPEN], UNDECIDED),
+        ([replace(JUDGED, status="degraded"), OPEN], FAIL),
         ([JUDGED], PASS),
     ],
-    ids=["none", "not over", "worse, then one that goes on", "healthy"],
+    ids=["none", "open", "degraded, then an open one", "healthy"],
 )
-def test_the_exit_code_is_that_of_the_last_period_that_is_over(found, code):
+def test_the_exit_code_is_that_of_the_last_complete_window(found, code):
     assert of_watches(found) == code

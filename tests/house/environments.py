@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tests.house.source_tree import ROOT, tracked
 
-# What a shell script may ask for; nothing here can compile.
+# Programs for shell scripts; none of them can compile.
 PROGRAMS = ("sh", "env", "cat", "uname", "id")
 COMPILERS = ("cc", "gcc", "c++", "g++", "clang", "x86_64-linux-gnu-gcc", "aarch64-linux-gnu-gcc")
-# Where pip finds packages, and how it reaches them, is the machine's.
-KEPT = re.compile(r"PIP_|SSL_|REQUESTS_|[a-z]+_proxy$|[A-Z]+_PROXY$")
+# The machine decides where pip finds packages and how it reaches them.
+PASSED = re.compile(r"PIP_|SSL_|REQUESTS_|[a-z]+_proxy$|[A-Z]+_PROXY$")
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Environment:
     @property
     def variables(self) -> dict[str, str]:
         """Return the environment variables of a process in this environment."""
-        kept = {name: value for name, value in os.environ.items() if KEPT.match(name)}
+        passed = {name: value for name, value in os.environ.items() if PASSED.match(name)}
         pins = {name: str(ROOT / "constraints.txt") for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")}
         path = os.pathsep.join([str(self.folder / "venv/bin"), str(self.folder / "bin")])
         none = dict.fromkeys(("CC", "CXX", "LDSHARED"), "/bin/false")
-        return {**kept, **pins, **none, "PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8"}
+        return {**passed, **pins, **none, "PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8"}
 
     @property
     def packages(self) -> Path:
@@ -45,8 +45,8 @@ class Environment:
     def run(self, *words: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a program that is installed here, in `folder`, and return how it ended."""
         command = [str(self.folder / "venv/bin" / str(words[0])), *map(str, words[1:])]
-        told = {"cwd": self.folder, "env": self.variables, "timeout": timeout_s}
-        return subprocess.run(command, check=False, capture_output=True, text=True, **told)
+        options = {"cwd": self.folder, "env": self.variables, "timeout": timeout_s}
+        return subprocess.run(command, check=False, capture_output=True, text=True, **options)
 
     @contextmanager
     def running(self, *words: object) -> Iterator[str]:

@@ -96,12 +96,12 @@ def claims(source: Source) -> Iterator[Claim]:
             and node.func.id in ("code_blocks", "pages_with")
         ):
             continue
-        given = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        under = [each.value.value for each in node.keywords if isinstance(each.value, ast.Constant)]
+        values = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+        under = [keyword.value.value for keyword in node.keywords if isinstance(keyword.value, ast.Constant)]
         if node.func.id == "pages_with":
-            yield Claim(source.path, tuple(given), *under)
-        elif len(given) == 2:
-            yield Claim(source.path, (given[1],), given[0])
+            yield Claim(source.path, tuple(values), *under)
+        elif len(values) == 2:
+            yield Claim(source.path, (values[1],), values[0])
 
 
 @functools.cache

@@ -18,17 +18,17 @@ def defined(file: Path) -> set[str]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    return names | {f"{each.name}.{node.name}" for each in classes for node in each.body if hasattr(node, "name")}
+    return names | {f"{class_.name}.{node.name}" for class_ in classes for node in class_.body if hasattr(node, "name")}
 
 
-def test_every_function_that_it_names_exists():
+def test_every_function_that_the_page_names_exists():
     named = re.findall(r"`([\w/]+\.py):([\w.]+)`", PAGE)
     missing = [f"{file}:{name}" for file, name in named if name not in defined(SRC / file)]
     assert len(named) > 20
     assert missing == []
 
 
-def test_it_lists_exactly_the_packages_that_exist():
+def test_the_page_lists_exactly_the_packages_that_exist():
     (folders,) = code_blocks("docs/architecture.md", "text")
     named = set(re.findall(r"^  ([\w]+)/ ", folders, re.MULTILINE))
     assert named == {path.name for path in SRC.iterdir() if path.is_dir() and path.name != "__pycache__"}

@@ -52,7 +52,7 @@ def test_no_file_names_a_path_of_one_machine_or_a_registry() -> None:
     fail_with(line for path, text in texts.items() for line in machine_paths(path, text))
 
 
-def test_test_files_have_names_of_their_own() -> None:
+def test_names_of_test_files_are_unique() -> None:
     paths = [PurePath(source.path) for source in sources("tests") if not source.path.endswith("/conftest.py")]
     count = Counter(path.name for path in paths)
     fail_with(f"{path}:1: another file has this name" for path in paths if count[path.name] > 1)

@@ -94,9 +94,9 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path)
 @pytest.mark.parametrize("path", pages_with("toml"))
 def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
     for block in (block for block in blocks_of(path) if block.language == "toml"):
-        said = tomllib.loads(block.text)
-        entry_points = said.get("project", {}).get("entry-points")
-        if "columns" in said:
+        settings = tomllib.loads(block.text)
+        entry_points = settings.get("project", {}).get("entry-points")
+        if "columns" in settings:
             (tmp_path / "contract.toml").write_text(block.text, encoding="utf-8")
             assert contract.load_contract(tmp_path / "contract.toml"), block.at
         elif entry_points:
@@ -132,7 +132,7 @@ def test_every_decision_has_the_parts_of_the_template() -> None:
     fail_with(
         f"{path}: no {part}"
         for path in decisions
-        for part in (each.format(PurePath(path).name[:4]) for each in parts)
+        for part in (pattern.format(PurePath(path).name[:4]) for pattern in parts)
         if not re.search(part, read(path), re.MULTILINE | re.IGNORECASE)
     )
 
@@ -165,7 +165,7 @@ def test_a_console_block_holds_commands_and_their_output() -> None:
     assert list(lines(block)) == [("a.md:4", ["headway", "gate"])]
 
 
-def test_a_block_is_named_by_the_text_before_it() -> None:
+def test_a_block_gets_the_file_name_in_the_text_before_it() -> None:
     page = "With this in `a.json`:\n\n```json\n1\n```\nIt is `b.json`, then:\n```json\n2\n```\n"
     assert [block.file for block in blocks("a.md", page)] == ["a.json", ""]
 

@@ -14,7 +14,7 @@ from headway.data.check import check_codes
 CODES = {name: check_codes(name)[0] for name in plugins.own("check")}
 
 
-def place(name: str) -> str:
+def path_of(name: str) -> str:
     """Return the path of a check in its folder: `split/duplicates`."""
     return f"{plugins.family('check', name)}/{name}"
 
@@ -26,13 +26,15 @@ def test_no_two_checks_share_a_code():
 def test_a_check_has_a_test_file_at_the_same_place():
     tests = {name: f"tests/data/checks/{plugins.family('check', name)}/test_{name}.py" for name in CODES}
     absent = {name: path for name, path in tests.items() if not (ROOT / path).exists()}
-    fail_with(f"src/headway/data/checks/{place(name)}.py: no {path}" for name, path in absent.items())
+    fail_with(f"src/headway/data/checks/{path_of(name)}.py: no {path}" for name, path in absent.items())
 
 
-def test_a_test_file_of_checks_is_of_one_check():
-    there = (path.relative_to(ROOT / "tests/data/checks") for path in (ROOT / "tests/data/checks").rglob("test_*.py"))
-    found = {f"{path.parent}/{path.stem.removeprefix('test_')}" for path in there}
-    fail_with(f"tests/data/checks: no check {path}" for path in sorted(found - {place(name) for name in CODES}))
+def test_a_test_file_in_the_folder_of_checks_belongs_to_one_check():
+    existing = (
+        path.relative_to(ROOT / "tests/data/checks") for path in (ROOT / "tests/data/checks").rglob("test_*.py")
+    )
+    found = {f"{path.parent}/{path.stem.removeprefix('test_')}" for path in existing}
+    fail_with(f"tests/data/checks: no check {path}" for path in sorted(found - {path_of(name) for name in CODES}))
 
 
 def test_a_check_returns_only_its_own_code():
@@ -50,4 +52,4 @@ def test_a_check_has_one_line_in_the_reference_of_findings():
 
 def test_a_guide_describes_each_check():
     pages = " ".join(read(path) for path in PAGES if re.fullmatch(r"docs/[\w-]+\.md", path))
-    fail_with(f"docs: no page tells of {code} ({place(name)})" for name, code in CODES.items() if code not in pages)
+    fail_with(f"docs: no page describes {code} ({path_of(name)})" for name, code in CODES.items() if code not in pages)

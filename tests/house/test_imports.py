@@ -96,17 +96,17 @@ LATE = {("core/plugins.py", "*"), ("__init__.py", "__getattr__")}
 
 def targets(source: Source, known: set[str]) -> Iterator[tuple[Import, str]]:
     """Yield each import of the package with the file it reaches."""
-    for each in imports(source):
-        if each.library == "headway":
-            longer = f"{each.module}.{each.name}"
-            yield each, longer if longer in known else each.module
+    for found in imports(source):
+        if found.library == "headway":
+            longer = f"{found.module}.{found.name}"
+            yield found, longer if longer in known else found.module
 
 
 def circles(files: Iterable[Source]) -> list[str]:
     """Return the files on an import cycle, each with an import that keeps it there."""
     files = list(files)
     known = {source.module for source in files}
-    arrows = {source.module: {target: each.at for each, target in targets(source, known)} for source in files}
+    arrows = {source.module: {target: found.at for found, target in targets(source, known)} for source in files}
     while idle := [name for name, to in arrows.items() if not _passed(name, to, arrows)]:
         arrows = {name: to for name, to in arrows.items() if name not in idle}
     return [f"{to[target]}: {name} -> {target}" for name, to in arrows.items() for target in to if target in arrows]
@@ -119,28 +119,30 @@ def _passed(name: str, to: dict[str, str], arrows: dict[str, dict[str, str]]) ->
 
 def misplaced(source: Source) -> list[str]:
     """Return libraries imported where they may not be; imports for type checkers alone are free."""
-    found = []
-    for each in imports(source):
-        if each.library in sys.stdlib_module_names or each.library == "headway" or each.typing:
+    wrong = []
+    for found in imports(source):
+        if found.library in sys.stdlib_module_names or found.library == "headway" or found.typing:
             continue
-        places = ALLOWED.get(each.library, ())
+        allowed = ALLOWED.get(found.library, ())
         heavy = (
             source.inner.startswith(LIGHT)
             and source.inner not in NUMERICAL
-            and each.library not in ("msgspec", "cyclopts", "rich")
+            and found.library not in ("msgspec", "cyclopts", "rich")
         )
-        if heavy or not source.inner.startswith(places):
-            found.append(f"{each.at}: {each.library} may be imported in {places or 'no file: add a row to the table'}")
-    return found
+        if heavy or not source.inner.startswith(allowed):
+            wrong.append(
+                f"{found.at}: {found.library} may be imported in {allowed or 'no file: add a row to the table'}"
+            )
+    return wrong
 
 
 def late(source: Source) -> list[str]:
     """Return imports inside functions."""
     free = {name for file, name in LATE if source.inner.endswith(file)}
     return [
-        f"{each.at}: imports in {each.local}()"
-        for each in imports(source)
-        if each.local and not free & {"*", each.local}
+        f"{found.at}: imports in {found.local}()"
+        for found in imports(source)
+        if found.local and not free & {"*", found.local}
     ]
 
 
@@ -162,7 +164,7 @@ def test_each_library_is_imported_only_where_the_table_allows() -> None:
 
 
 def test_every_row_of_the_table_is_used() -> None:
-    used = {each.library for source in sources("src") for each in imports(source)}
+    used = {found.library for source in sources("src") for found in imports(source)}
     assert ALLOWED.keys() - used == set()
 
 

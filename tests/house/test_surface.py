@@ -109,10 +109,10 @@ def test_every_command_is_documented() -> None:
 
 def test_every_hint_that_is_a_command_exists() -> None:
     hints = ((source, node.value) for source in sources("src") for node in ast.walk(source.tree) if is_hint(node))
-    told = [(source.at(text), re.match(r"headway ([\w-]+)", text.value)) for source, text in hints]
+    commands = [(source.at(text), re.match(r"headway ([\w-]+)", text.value)) for source, text in hints]
     fail_with(
         f"{at}: no command {word[1]}"
-        for at, word in told
+        for at, word in commands
         if word and word[1] not in map(command_name, plugins.names("command"))
     )
 
@@ -154,5 +154,9 @@ def requirements_of(extra: str, extras: dict[str, list[str]]) -> list[str]:
     found = []
     for line in extras[extra]:
         own = re.fullmatch(r"headway\[([\w,]+)\]", line)
-        found += [each for name in own[1].split(",") for each in requirements_of(name, extras)] if own else [line]
+        found += (
+            [requirement for name in own[1].split(",") for requirement in requirements_of(name, extras)]
+            if own
+            else [line]
+        )
     return found

@@ -34,7 +34,7 @@ def test_a_benchmark_becomes_a_table_with_its_machine(benchmarks: ModuleType, tm
     assert "Machine: cores 2." in text
 
 
-def test_a_benchmark_that_cannot_measure_stops_the_page(benchmarks: ModuleType, tmp_path: Path) -> None:
+def test_a_failing_benchmark_stops_the_page(benchmarks: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("raise SystemExit('no machine')", encoding="utf-8")
     with pytest.raises(subprocess.CalledProcessError):

@@ -1,6 +1,6 @@
 """The wheel and the sdist hold what is needed and nothing else, and the base install works.
 
-Everything is installed where no compiler is. The releases are made here: a server need not be able to make one.
+Everything is installed without a compiler. The releases are made here: a server need not be able to make one.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tests.house.source_tree import ROOT, fail_with, tracked
 pytestmark = pytest.mark.slow
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DATA = SETTINGS["tool"]["setuptools"]["package-data"]["headway"]
-# Built where a compiler is; without one it is left out, and the install goes on.
-COMPILED = [each["name"].replace(".", "/") for each in SETTINGS["tool"]["setuptools"].get("ext-modules", [])]
+# Built if there is a compiler; without one, the install skips it.
+COMPILED = [module["name"].replace(".", "/") for module in SETTINGS["tool"]["setuptools"].get("ext-modules", [])]
 BASE_MB = 250
 DOUBLE = 11  # of ONNX
 PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
@@ -40,11 +40,11 @@ PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
 
 @dataclass(frozen=True)
 class Distributions:
-    """A wheel and the sdist that it was built from; `place` is the folder of the build."""
+    """A wheel and the sdist that it was built from; `folder` is the folder of the build."""
 
     sdist: Path
     wheel: Path
-    place: Path
+    folder: Path
 
     def unpacked(self, file: Path) -> Mapping[str, bytes]:
         """Return each file of the wheel or the sdist; paths of the sdist without their first folder."""
@@ -53,22 +53,22 @@ class Distributions:
                 return {name: archive.read(name) for name in archive.namelist()}
         with tarfile.open(file) as archive:
             members = [member for member in archive.getmembers() if member.isfile()]
-            return {each.name.partition("/")[2]: archive.extractfile(each).read() for each in members}
+            return {member.name.partition("/")[2]: archive.extractfile(member).read() for member in members}
 
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     """Build the sdist of this repository, and the wheel from that sdist alone."""
-    place = tmp_path_factory.mktemp("distributions")
-    venv.create(place / "venv", with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--python", str(place / "venv"), "install", "--quiet", "--no-input"]
+    folder = tmp_path_factory.mktemp("distributions")
+    venv.create(folder / "venv", with_pip=False)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "venv"), "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), "setuptools"], check=True)
-    builder = [str(place / "venv/bin/python")]
-    sdist = build(copy_sources(place / "source"), place / "sdist", "sdist", builder=builder)
+    builder = [str(folder / "venv/bin/python")]
+    sdist = build(copy_sources(folder / "source"), folder / "sdist", "sdist", builder=builder)
     with tarfile.open(sdist) as archive:
-        archive.extractall(place / "unpacked", filter="data")
-    (source,) = (place / "unpacked").iterdir()
-    return Distributions(sdist, build(source, place / "wheel", "wheel", builder=builder), place)
+        archive.extractall(folder / "unpacked", filter="data")
+    (source,) = (folder / "unpacked").iterdir()
+    return Distributions(sdist, build(source, folder / "wheel", "wheel", builder=builder), folder)
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +108,10 @@ def test_the_sdist_holds_what_a_build_needs_and_no_test(distributions: Distribut
 
 
 def test_no_distribution_names_a_folder_of_this_machine(distributions: Distributions) -> None:
-    places = [str(folder).encode() for folder in (ROOT, distributions.place)]
+    folders = [str(folder).encode() for folder in (ROOT, distributions.folder)]
     for file in (distributions.wheel, distributions.sdist):
         files = distributions.unpacked(file).items()
-        fail_with(f"{file.name}: {name}" for name, text in files if any(place in text for place in places))
+        fail_with(f"{file.name}: {name}" for name, text in files if any(folder in text for folder in folders))
 
 
 @pytest.mark.long
@@ -127,8 +127,8 @@ def test_the_base_install_is_as_small_as_the_install_page_says(
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     megabytes = importlib.import_module("sizes").megabytes(base.packages)
-    (told,) = re.findall(r"^\| `headway` \|.*\| (\d+) MB \|$", read("docs/install.md"), re.MULTILINE)
-    assert megabytes <= BASE_MB and abs(megabytes - int(told)) <= 10
+    (stated,) = re.findall(r"^\| `headway` \|.*\| (\d+) MB \|$", read("docs/install.md"), re.MULTILINE)
+    assert megabytes <= BASE_MB and abs(megabytes - int(stated)) <= 10
 
 
 @pytest.mark.long
@@ -136,8 +136,8 @@ def test_the_base_install_scores_a_file_to_the_same_bytes(base: Environment, tmp
     settings = scoring_project(tmp_path / "project", content=softmax(3, DOUBLE), task="multiclass")
     rows = write_table(number_table(500), tmp_path / "rows.csv")
     score_file(settings, rows, tmp_path / "here.csv", "key")
-    given = ("--project", tmp_path / "project", "--keep", "key")
-    ended = base.run("headway", "predict", LIVE, rows, tmp_path / "there.csv", *given)
+    options = ("--project", tmp_path / "project", "--keep", "key")
+    ended = base.run("headway", "predict", LIVE, rows, tmp_path / "there.csv", *options)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
 
@@ -148,13 +148,13 @@ def test_the_base_install_serves_a_release(base: Environment, tmp_path: Path) ->
     rows = number_table(4)
     score_file(settings, write_table(rows, tmp_path / "rows.csv"), tmp_path / "here.csv")
     columns = [{"name": name, "shape": [4], "datatype": "FP64", "data": rows[name].to_list()} for name in "abc"]
-    with base.running("headway", "serve", LIVE, "--project", tmp_path / "project", "--port", "0") as told:
-        address = told.split()[2]
+    with base.running("headway", "serve", LIVE, "--project", tmp_path / "project", "--port", "0") as first_line:
+        address = first_line.split()[2]
         body = json.dumps({"inputs": columns}).encode()
         with urllib.request.urlopen(f"{address}/v2/models/flights/infer", body) as answer:
-            (given,) = json.load(answer)["outputs"]
+            (output,) = json.load(answer)["outputs"]
     scored = [line.split(",")[1:4] for line in (tmp_path / "here.csv").read_text().splitlines()[1:]]
-    assert given["data"] == [float(value) for row in scored for value in row]
+    assert output["data"] == [float(value) for row in scored for value in row]
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""A model that answers the mean of its row: the engine of the tests, installed like any package from outside."""
+"""The engine of the tests, installed like any third-party package: a model that returns the mean of its row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headway.core.record import Settings
 
 
 class Echo:
-    """Opens the bytes b"echo"; the answer to a row is the mean of its values, so a crossed answer shows."""
+    """Open the bytes b"echo"; the answer to a row is the mean of its values, so that swapped answers are noticed."""
 
     formats: ClassVar[tuple[str, ...]] = ("echo",)
     files: ClassVar[tuple[str, ...]] = (".echo",)

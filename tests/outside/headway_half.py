@@ -1,4 +1,4 @@
-"""Label an echo model as optimized: the transform of the tests, installed like any package from outside."""
+"""Label an echo model as optimized: the transform of the tests, installed like any third-party package."""
 
 from collections.abc import Sequence
 

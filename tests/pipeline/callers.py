@@ -1,4 +1,4 @@
-"""A server of a project in a process of its own, and callers who ask it all the time, each with a key of its own."""
+"""Run a server of a project in a separate process, with callers that send requests all the time, each with a new key."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from headway.serving.client import Client
 
 @dataclass
 class Callers:
-    """How many were answered and how many were not."""
+    """Callers of a server, with the number of requests that were answered and that failed."""
 
     answered: int = 0
     failed: int = 0
-    leaving: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
-    def ask(self, address: str) -> None:
-        """Ask until told to leave."""
+    def call(self, address: str) -> None:
+        """Send requests until `stopping` is set."""
         with Client(address) as client:
-            while not self.leaving.is_set():
+            while not self.stopping.is_set():
                 number = self.answered + self.failed
                 columns = {"hour": [number % 24], "wind": [float(number % 30)], "carrier": ["AA"]}
                 try:
@@ -36,18 +36,18 @@ class Callers:
 
 
 @contextmanager
-def asked(folder: Path) -> Iterator[Callers]:
-    """Serve `small@live` and let callers ask for as long as the block lasts."""
+def with_callers(folder: Path) -> Iterator[Callers]:
+    """Serve `small@live` and send requests for the duration of the block."""
     process = started(folder, "small@live")
     callers = Callers()
     try:
         address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-        thread = threading.Thread(target=callers.ask, args=[address])
+        thread = threading.Thread(target=callers.call, args=[address])
         thread.start()
         yield callers
-        callers.leaving.set()
+        callers.stopping.set()
         thread.join(30)
     finally:
-        callers.leaving.set()
+        callers.stopping.set()
         process.terminate()
         process.communicate(timeout=30)

@@ -15,7 +15,7 @@ from headway.registry.project import Project, open_project
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, SearchResult, Path]:
-    """A project whose variants were searched once."""
+    """Return a project with the result of one search."""
     folder = write(tmp_path_factory.mktemp("small"))
     project = open_project(folder)
     data = pipeline.periods(project)
@@ -23,16 +23,16 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, SearchR
 
 
 @pytest.fixture(scope="session")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with an open ticket, to be copied."""
-    folder = watched.write(tmp_path_factory.mktemp("asked"), table=watched.turned())
+def ticket_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with an open ticket, to be copied."""
+    folder = watched.write(tmp_path_factory.mktemp("ticket"), table=watched.shifted())
     pipeline.watch(watched.released(folder))
     return folder
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run one command; gives its exit code, what it printed, and what it complained of."""
+    """Return a function that runs one command and returns its exit code, stdout and stderr."""
 
     def _run(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

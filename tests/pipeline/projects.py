@@ -51,7 +51,7 @@ def train(rows, labels):
 
 
 def table() -> pl.DataFrame:
-    """7,200 rows; `late` follows hour and wind, with a shared effect of each day."""
+    """Return 7,200 rows; `late` follows hour and wind, with a shared effect of each day."""
     draw = np.random.default_rng(0)
     days, rows = 120, 60
     hour, wind = draw.integers(0, 24, days * rows), draw.gamma(2.0, 5.0, days * rows)
@@ -71,7 +71,7 @@ def table() -> pl.DataFrame:
 
 
 def write(folder: Path, toml: str = TOML) -> Path:
-    """The project in a folder."""
+    """Write the project into a folder."""
     table().write_parquet(folder / "table.parquet")
     (folder / "headway.toml").write_text(toml)
     (folder / "mine.py").write_text(TRAIN)

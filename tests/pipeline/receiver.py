@@ -1,4 +1,4 @@
-"""Who receives lineage: a real server of HTTP that keeps what it is sent."""
+"""A receiver of lineage: a real HTTP server that records what it is sent."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes events as a receiver of OpenLineage does; after `most` it answers 500."""
+    """Accept events as a receiver of OpenLineage does; after `limit` events, answer 500."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[str, dict[str, Any]]] = []
-        self.most = 10_000
-        super().__init__(("127.0.0.1", 0), _Taker)
+        self.received: list[tuple[str, dict[str, Any]]] = []
+        self.limit = 10_000
+        super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class _Taker(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        room = len(self.server.taken) < self.server.most
-        if room:
-            self.server.taken.append((self.path, json.loads(content)))
-        self.send_response(201 if room else 500)
+        accepted = len(self.server.received) < self.server.limit
+        if accepted:
+            self.server.received.append((self.path, json.loads(content)))
+        self.send_response(201 if accepted else 500)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver that listens as long as the block lasts."""
+def lineage_receiver() -> Iterator[Receiver]:
+    """Run a receiver for the duration of the block."""
     server = Receiver()
     serving = threading.Thread(target=server.serve_forever)
     serving.start()

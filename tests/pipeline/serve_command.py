@@ -1,4 +1,4 @@
-"""The `serve` command in a process of its own, as a person starts and stops it."""
+"""The `serve` command in a separate process, as a user starts and stops it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def served(*words: str, folder: Path) -> Iterator[str]:
-    """The first line that the command prints once it listens; the process is asked to stop, and must do so well."""
+    """Yield the first line that the command prints once it listens; then stop the process and check its exit code."""
     command = [sys.executable, "-m", "headway.cli", "serve", *words]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

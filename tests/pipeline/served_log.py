@@ -1,4 +1,4 @@
-"""A server's real log of the small project, put on the days of two months: in the second one, a feed broke."""
+"""A real server log of the small project, moved to the days of two months; in the second one, a feed is broken."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ BROKEN = date(2020, 3, 1)
 DAYS, A_DAY = 60, 15
 
 
-def asked() -> pl.DataFrame:
-    """What callers ask, 15 rows a day: rows of April by `day` since FIRST; from BROKEN on every hour is 0."""
+def requests() -> pl.DataFrame:
+    """Return the requests of callers, 15 rows a day: rows of April by day since FIRST; from BROKEN on, every hour is 0."""
     april = projects.table().filter(pl.col("at").dt.month() == 4)
-    each = april.group_by("day", maintain_order=True).head(2 * A_DAY)
-    place = pl.int_range(pl.len()).over("day")
-    rows = each.with_columns(served=(pl.col("day").dt.day() - 1) + 30 * (place // A_DAY), place=place % A_DAY)
+    days = april.group_by("day", maintain_order=True).head(2 * A_DAY)
+    number = pl.int_range(pl.len()).over("day")
+    rows = days.with_columns(served=(pl.col("day").dt.day() - 1) + 30 * (number // A_DAY), number=number % A_DAY)
     broken = pl.col("served") >= (BROKEN - FIRST).days
     hours = pl.when(broken).then(0).otherwise(pl.col("hour"))
-    key = pl.format("{}-{}", "served", "place")
+    key = pl.format("{}-{}", "served", "number")
     return rows.select("served", "wind", "carrier", "late", hour=hours, key=key).sort("served", maintain_order=True)
 
 
 def serve(project: Project, rows: pl.DataFrame) -> None:
-    """Let a server process answer each row as a request of its own; a key that is empty is not sent."""
+    """Send each row as one request to a server process; an empty key is not sent."""
     process = started(Path(project.config.folder), f"{project.name}@live")
     with Client(process.stdout.readline().split()[2]) as client:
         for row in rows.iter_rows(named=True):
@@ -45,21 +45,21 @@ def serve(project: Project, rows: pl.DataFrame) -> None:
 
 
 def put_on_days(project: Project, rows: pl.DataFrame) -> None:
-    """Write the log anew as if each request had come on its day, the others of the day an hour apart."""
+    """Rewrite the log as if each request had come on its day, one minute after the other."""
     name = project.name
     folder = traffic.log_folder(project.config.state, name, project.register.resolve(f"{name}@live").digest)
     paths = list(segments.segments(folder))
     table = pl.concat([pl.read_ipc_stream(path) for path in paths]).sort("request")
     start = datetime.combine(FIRST, datetime.min.time(), tzinfo=UTC)
     times = [start + timedelta(days=day, minutes=number % 1440) for number, day in enumerate(rows["served"])]
-    moved = table.with_columns(at_us=pl.Series([int(each.timestamp() * 1e6) for each in times]))
+    moved = table.with_columns(at_us=pl.Series([int(time.timestamp() * 1e6) for time in times]))
     for path in paths:
         path.unlink()
     segments.save(folder, {column.name: _values(column) for column in moved})
 
 
 def label(project: Project, rows: pl.DataFrame) -> None:
-    """What really came of these rows."""
+    """Save the true outcomes of these rows as labels."""
     labels = [Label(row["key"], float(row["late"])) for row in rows.iter_rows(named=True)]
     traffic.save_labels(project.config.state, project.name, labels, who="a test")
 

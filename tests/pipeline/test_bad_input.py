@@ -1,4 +1,4 @@
-"""What a person may get wrong in data and settings: the real command line tells what, where, and the mend."""
+"""Mistakes in data and settings: the command line shows what is wrong, where, and a hint."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ COLUMN = pl.col
 
 
 @pytest.fixture
-def told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Run one command on the small project; gives its exit code, and all that it printed, a space between words."""
+def run_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Return a function that runs one command on the small project and returns its exit code and its output on one line."""
 
-    def _told(*words: str) -> tuple[int, str]:
+    def _run(*words: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
             cli.main([*words, "--project", str(tmp_path)])
         shown = capsys.readouterr()
         return int(ended.value.code or 0), " ".join((shown.out + shown.err).split())
 
-    return _told
+    return _run
 
 
-def lay(folder: Path, changed: pl.DataFrame | None = None, *, edits: tuple[tuple[str, str], ...] = ()) -> None:
-    """The small project with another table, or with edits of its headway.toml."""
+def write_project(
+    folder: Path, changed: pl.DataFrame | None = None, *, edits: tuple[tuple[str, str], ...] = ()
+) -> None:
+    """Write the small project with another table, or with edits of its headway.toml."""
     toml = TOML
     for old, new in edits:
         assert old in toml
@@ -110,18 +112,18 @@ TABLES = {
 
 
 @pytest.mark.parametrize(("old", "new", "message"), SETTINGS)
-def test_a_setting_that_is_wrong_is_named_with_its_place(told, tmp_path, old, new, message):
-    lay(tmp_path, edits=((old, new),))
-    code, shown = told("optimize")
+def test_a_wrong_setting_is_named_with_its_location(run_command, tmp_path, old, new, message):
+    write_project(tmp_path, edits=((old, new),))
+    code, shown = run_command("optimize")
     assert message.format(folder=tmp_path) in shown
     assert code == cli.USAGE
 
 
 @pytest.mark.parametrize("command", ["check", "optimize"])
 @pytest.mark.parametrize(("old", "new", "message"), ROLES)
-def test_a_role_given_to_a_wrong_column_is_named_with_the_columns_there_are(told, tmp_path, command, old, new, message):
-    lay(tmp_path, edits=((old, new),))
-    code, shown = told(command)
+def test_a_role_of_a_wrong_column_is_an_error_that_lists_the_columns(run_command, tmp_path, command, old, new, message):
+    write_project(tmp_path, edits=((old, new),))
+    code, shown = run_command(command)
     columns = "table.parquet has: at, day, hour, wind, carrier, late"
     assert message.format(columns=columns, first=table()["carrier"][0], hour=table()["hour"][0]) in shown
     assert code == cli.USAGE
@@ -129,10 +131,10 @@ def test_a_role_given_to_a_wrong_column_is_named_with_the_columns_there_are(told
 
 @pytest.mark.parametrize("command", ["check", "optimize"])
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_that_cannot_be_used_is_refused_by_what_is_wrong_in_it(told, tmp_path, command, name):
+def test_an_unusable_table_is_refused_with_the_reason(run_command, tmp_path, command, name):
     changed, message = TABLES[name]
-    lay(tmp_path, changed)
-    code, shown = told(command)
+    write_project(tmp_path, changed)
+    code, shown = run_command(command)
     assert message in shown
     assert code == cli.USAGE
 
@@ -146,19 +148,17 @@ def test_a_table_that_cannot_be_used_is_refused_by_what_is_wrong_in_it(told, tmp
     ],
     ids=["one class", "other values", "no outcome"],
 )
-def test_a_target_that_nothing_can_be_learned_of_fails_the_check_and_is_not_trained_on(
-    told, tmp_path, changed, message
-):
-    lay(tmp_path, changed)
-    code, shown = told("check")
+def test_a_target_that_cannot_be_learned_fails_the_check_and_is_not_trained_on(run_command, tmp_path, changed, message):
+    write_project(tmp_path, changed)
+    code, shown = run_command("check")
     assert (code, "D007" in shown, message in shown) == (cli.FAIL, True, True)
-    code, shown = told("optimize")
+    code, shown = run_command("optimize")
     assert (code, "refused to train: D007" in shown) == (cli.USAGE, True)
 
 
-def test_a_constant_target_of_a_regression_fails_the_check(told, tmp_path):
-    lay(tmp_path, with_column(late=pl.lit(2.5)), edits=((LATE, f'{LATE}\ntask = "regression"'),))
-    code, shown = told("check")
+def test_a_constant_target_of_a_regression_fails_the_check(run_command, tmp_path):
+    write_project(tmp_path, with_column(late=pl.lit(2.5)), edits=((LATE, f'{LATE}\ntask = "regression"'),))
+    code, shown = run_command("check")
     assert "'late' has one value only: 2.5 (7,200 rows)" in shown
     assert code == cli.FAIL
 
@@ -171,48 +171,48 @@ def test_a_constant_target_of_a_regression_fails_the_check(told, tmp_path):
     ],
     ids=["of one", "all in one"],
 )
-def test_groups_that_carry_no_interval_leave_the_check_undecided(told, tmp_path, groups, message):
-    lay(tmp_path, with_column(day=groups))
-    code, shown = told("check")
+def test_groups_that_allow_no_interval_leave_the_check_undecided(run_command, tmp_path, groups, message):
+    write_project(tmp_path, with_column(day=groups))
+    code, shown = run_command("check")
     assert (code, "D006" in shown, message in shown) == (cli.UNDECIDED, True, True)
 
 
-def test_numbers_with_a_word_among_them_are_told_and_a_setting_mends_them(told, tmp_path):
+def test_numbers_with_a_word_among_them_are_reported_and_a_setting_fixes_them(run_command, tmp_path):
     mixed = with_column(wind=pl.when(COLUMN("hour") == 3).then(pl.lit("n/a")).otherwise(COLUMN("wind").cast(pl.String)))
-    lay(tmp_path, mixed)
-    _, shown = told("check")
+    write_project(tmp_path, mixed)
+    _, shown = run_command("check")
     assert "D008" in shown and "'wind' is read as strings" in shown
 
-    lay(tmp_path, mixed, edits=((LATE, f'{LATE}\nmissing = ["n/a"]'),))
-    assert "'wind' is read as strings" not in told("check")[1]
+    write_project(tmp_path, mixed, edits=((LATE, f'{LATE}\nmissing = ["n/a"]'),))
+    assert "'wind' is read as strings" not in run_command("check")[1]
 
 
-def test_a_target_of_two_texts_is_learned_from_once_its_positive_class_is_said(told, tmp_path):
-    lay(
+def test_a_target_of_two_strings_passes_once_its_positive_class_is_declared(run_command, tmp_path):
+    write_project(
         tmp_path,
         with_column(late=YES_OR_NO),
         edits=((LATE, f'{LATE}\npositive = "yes"'),),
     )
-    assert told("check")[0] == cli.PASS
+    assert run_command("check")[0] == cli.PASS
 
 
-def test_a_broken_csv_file_is_told_by_its_line(told, tmp_path):
-    lay(tmp_path, edits=(("table.parquet", "table.csv"),))
+def test_a_broken_csv_file_is_reported_with_the_line(run_command, tmp_path):
+    write_project(tmp_path, edits=(("table.parquet", "table.csv"),))
     (tmp_path / "table.csv").write_text("at,late\n2013-01-01,1\n2013-01-02,0,7\n")
-    code, shown = told("check")
+    code, shown = run_command("check")
     assert f"a row has 3 fields, where 'table.csv' names 2 columns: 2013-01-02,0,7 at: {tmp_path}/table.csv:3" in shown
     assert code == cli.USAGE
 
 
-def test_a_query_to_a_database_is_checked_as_any_table(told, tmp_path):
-    lay(tmp_path, edits=(("table.parquet", 'sqlite:///flights.db"\nquery = "SELECT * FROM flights'),))
+def test_a_database_query_is_checked_like_any_table(run_command, tmp_path):
+    write_project(tmp_path, edits=(("table.parquet", 'sqlite:///flights.db"\nquery = "SELECT * FROM flights'),))
     with closing(sqlite3.connect(tmp_path / "flights.db")) as database, database:
         rows = table().with_columns(COLUMN("at").cast(pl.String), COLUMN("day").cast(pl.String))
         database.execute("CREATE TABLE flights (at, day, hour INTEGER, wind REAL, carrier, late INTEGER)")
         database.executemany("INSERT INTO flights VALUES (?, ?, ?, ?, ?, ?)", rows.rows())
-    assert told("check")[0] == cli.PASS
+    assert run_command("check")[0] == cli.PASS
 
-    lay(tmp_path, edits=(("table.parquet", 'sqlite:///flights.db"\nquery = "SELECT * FROM fligths'),))
-    code, shown = told("check")
+    write_project(tmp_path, edits=(("table.parquet", 'sqlite:///flights.db"\nquery = "SELECT * FROM fligths'),))
+    code, shown = run_command("check")
     assert "SQLite refuses the query: no such table: fligths" in shown
     assert code == cli.USAGE

@@ -1,4 +1,4 @@
-"""`check` on a project whose server was really asked: requests that prove, that lack, and that are of another world."""
+"""`check` on a project with real requests: they prove a feature, lack one, or come from another distribution."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from tests.pipeline import projects, served_log, watched
 from headway.cli import main as cli
 
 pytestmark = pytest.mark.slow
-SILENT = watched.TOML.replace('hour = "request"\n', "").replace('wind = "request"\n', "")
+UNDECLARED = watched.TOML.replace('hour = "request"\n', "").replace('wind = "request"\n', "")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A project whose live release answered 900 requests over 60 days; in the later 30 every hour is 0."""
+    """Return a project whose live release answered 900 requests over 60 days; in the later 30 every hour is 0."""
     project = watched.released(watched.write(tmp_path_factory.mktemp("checked")))
-    rows = served_log.asked()
+    rows = served_log.requests()
     served_log.serve(project, rows)
     served_log.put_on_days(project, rows)
     assert rows["served"].max() == 59 and date(2020, 3, 1) == served_log.BROKEN
     return projects.Path(project.config.folder)
 
 
-def test_requests_of_another_world_are_found_as_such(run, folder):
+def test_requests_from_another_distribution_are_found(run, folder):
     code, out, _ = run("check", "--project", folder, "--json")
-    told = json.loads(out)
-    unlike = {found["code"]: found["message"] for found in told["findings"] if found["severity"] == "warn"}
+    result = json.loads(out)
+    warnings = {found["code"]: found["message"] for found in result["findings"] if found["severity"] == "warn"}
 
-    assert code == cli.PASS and set(unlike) >= {"D026", "D027"}
-    assert unlike["D026"].startswith("'hour' has other values in 900 requests than in 3,600 rows learned from")
-    assert "most of all hour" in unlike["D027"]
-    assert {kind["name"]: kind["answer"] for kind in told["leakage"]}["sampling bias"] == "found"
+    assert code == cli.PASS and set(warnings) >= {"D026", "D027"}
+    assert warnings["D026"].startswith("'hour' has other values in 900 requests than in 3,600 rows learned from")
+    assert "most of all hour" in warnings["D027"]
+    assert {kind["name"]: kind["answer"] for kind in result["leakage"]}["sampling bias"] == "found"
 
 
-def test_what_callers_sent_needs_no_declaration_and_what_the_live_model_never_read_does(run, folder):
-    (folder / "headway.toml").write_text(SILENT)
+def test_a_feature_in_the_requests_needs_no_declaration_and_an_unserved_one_does(run, folder):
+    (folder / "headway.toml").write_text(UNDECLARED)
     assert run("check", "--project", folder)[0] == cli.PASS
 
     projects.table().with_columns(landed=pl.col("hour") % 5).write_parquet(folder / "table.parquet")

@@ -1,4 +1,4 @@
-"""Every example that `--help` shows is run as it stands, in a folder with what it names."""
+"""Every example that `--help` shows runs unchanged, in a folder with the files that it names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.pipeline.projects import TOML, table, write
-from tests.pipeline.receiver import Receiver, receiving
+from tests.pipeline.receiver import Receiver, lineage_receiver
 from tests.pipeline.serve_command import served
 
 from headway.cli import main as cli
@@ -24,25 +24,25 @@ from headway.core import plugins
 pytestmark = pytest.mark.slow
 Shown = tuple[int, str, str]
 
-# What a person does first: they are examples themselves.
+# Commands that the others need; they are examples themselves.
 BEFORE = ("headway optimize --project headway-demo", 'headway release --project headway-demo --why "first release"')
 ALSO_BEFORE = {
     "rollout": (BEFORE[0], "headway rollout start flight-delays --project headway-demo"),
     "contract": ("headway contract discover --replace --project headway-demo",),
 }
-# What is timed runs on one core: threads of two processes that wait for each other make a search take minutes.
+# A search runs on one core: threads of two processes that wait for each other make it take minutes.
 ONE_CORE = """
 import os, sys
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
 from headway.cli import main as cli
 cli.main(sys.argv[1:])
 """
-# Exit codes that say that the command did its work; 0 where none is given.
+# Exit codes of a command that did its work; 0 for those that are not listed.
 DONE = {"contract": {cli.PASS, cli.FAIL}, "policy": {cli.PASS, cli.FAIL}, "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED}}
 
 
 def examples() -> list[str]:
-    """Each `Example: headway ...` of each command."""
+    """Return each `Example: headway ...` of each command."""
     manuals = (plugins.manual("command", name) for name in plugins.names("command"))
     return [line for manual in manuals for line in re.findall(r"^Example: (headway .*)$", manual, re.MULTILINE)]
 
@@ -52,29 +52,29 @@ RUN_HERE = [line for line in examples() if line.split()[1] not in ("demo", "serv
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    with receiving() as server:
+    with lineage_receiver() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Path:
-    """A folder with all that the examples name: a project with a live release, tables, a model file and labels."""
-    place = tmp_path_factory.mktemp("examples")
+def folder(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Path:
+    """Return a folder with all files of the examples: a project with a live release, tables, a model file and labels."""
+    folder = tmp_path_factory.mktemp("examples")
     rows = table().with_columns(date="day", key=pl.int_range(pl.len()).cast(pl.String))
     for name in ("flights.parquet", "table.parquet"):
-        rows.write_parquet(place / name)
+        rows.write_parquet(folder / name)
     numbers = rows.select("hour", "wind", "late", "date")
-    numbers.write_parquet(place / "rows.parquet")
-    (place / "labels.csv").write_text("key,label\n7,1\n8,0\n")
-    model(numbers).save_model(place / "model.txt")
-    rows.write_parquet(place / "old.parquet")
-    rows.head(1000).write_csv(place / "new.csv")
-    (place / "annotations.csv").write_text("key,who,label\n1,ann,1\n1,ben,1\n2,ann,0\n2,ben,1\n3,ann,0\n3,ben,0\n")
-    (place / "headway-demo").mkdir()
+    numbers.write_parquet(folder / "rows.parquet")
+    (folder / "labels.csv").write_text("key,label\n7,1\n8,0\n")
+    model(numbers).save_model(folder / "model.txt")
+    rows.write_parquet(folder / "old.parquet")
+    rows.head(1000).write_csv(folder / "new.csv")
+    (folder / "annotations.csv").write_text("key,who,label\n1,ann,1\n1,ben,1\n2,ann,0\n2,ben,1\n3,ann,0\n3,ben,0\n")
+    (folder / "headway-demo").mkdir()
     demo = TOML.replace('name = "small"', 'name = "flight-delays"')
     more = f'[evaluate]\nbudget_s = 2\n[provenance]\nlineage_to = "{receiver.url}"\n'
-    write(place / "headway-demo", demo + more)
-    return place
+    write(folder / "headway-demo", demo + more)
+    return folder
 
 
 def model(numbers: pl.DataFrame) -> lightgbm.Booster:
@@ -85,14 +85,14 @@ def model(numbers: pl.DataFrame) -> lightgbm.Booster:
 
 
 @pytest.fixture
-def run(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a line as a shell does; gives the exit code, what it printed and what it told."""
-    monkeypatch.chdir(place)
+def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Return a function that runs a line as a shell does and returns the exit code, stdout and stderr."""
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def _run(line: str) -> Shown:
         words = shlex.split(line)[1:]
-        for answer in place.glob("scores.parquet*"):  # that of another release may be there, which is refused
+        for answer in folder.glob("scores.parquet*"):  # the answers of another release would be refused
             answer.unlink()
         if words[0] == "optimize":
             ended = subprocess.run(
@@ -108,17 +108,17 @@ def run(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 @pytest.fixture(scope="module")
-def done() -> dict[str, Shown]:
-    """What was run, with what it showed."""
+def finished() -> dict[str, Shown]:
+    """Return the lines that were run, with their results."""
     return {}
 
 
 @pytest.fixture
-def released(done: dict[str, Shown], run) -> dict[str, Shown]:
-    """A search and a release of the project, done once for all examples."""
+def released(finished: dict[str, Shown], run) -> dict[str, Shown]:
+    """Search and release the project once for all examples."""
     for line in BEFORE:
-        done[line] = done.get(line) or run(line)
-    return done
+        finished[line] = finished.get(line) or run(line)
+    return finished
 
 
 @pytest.mark.parametrize("name", plugins.names("command"))
@@ -132,7 +132,7 @@ def test_the_help_of_a_command_shows_an_example(name: str, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("line", RUN_HERE)
-def test_an_example_does_what_it_says(released, run, line: str) -> None:
+def test_an_example_runs_with_the_expected_exit_code(released, run, line: str) -> None:
     name = line.split()[1]
     for before in ALSO_BEFORE.get(name, ()):
         code, out, err = run(before)
@@ -143,16 +143,16 @@ def test_an_example_does_what_it_says(released, run, line: str) -> None:
 
 
 ONCE = ("api-keys", "init", "optimize", "rollout")
-"""Commands that are not done twice, or not as soon."""
+"""Commands that cannot be repeated, or not immediately."""
 
 
 def again() -> list[str]:
-    """One example of each command, and of each command within it, that can be run a second time."""
+    """Return one example of each command and subcommand that can be run a second time."""
     lines = {}
     for line in RUN_HERE:
-        command, within = [*line.split(), ""][1:3]
-        if command not in ONCE and within != "correct":
-            lines[command, within if within.isalpha() else ""] = line
+        command, subcommand = [*line.split(), ""][1:3]
+        if command not in ONCE and subcommand != "correct":
+            lines[command, subcommand if subcommand.isalpha() else ""] = line
     return list(lines.values())
 
 
@@ -164,13 +164,13 @@ def test_an_example_with_json_prints_one_object_and_nothing_else(released, run, 
 
 
 @pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] == "serve"])
-def test_the_example_of_serve_listens_until_it_is_stopped(released, place: Path, line: str) -> None:
+def test_the_example_of_serve_listens_until_it_is_stopped(released, folder: Path, line: str) -> None:
     words = shlex.split(line)[2:]
     port = words.index("--port") + 1
-    with served(*words[:port], "0", *words[port + 1 :], folder=place) as told:
-        assert "serving flight-delays@live" in told
-    with served(*words[:port], "0", "--json", folder=place) as told:
-        assert "serving flight-delays@live" in json.loads(told)["message"]
+    with served(*words[:port], "0", *words[port + 1 :], folder=folder) as first_line:
+        assert "serving flight-delays@live" in first_line
+    with served(*words[:port], "0", "--json", folder=folder) as first_line:
+        assert "serving flight-delays@live" in json.loads(first_line)["message"]
 
 
 @pytest.mark.long

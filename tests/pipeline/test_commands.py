@@ -1,4 +1,4 @@
-"""The commands on a real project, as a person at the terminal and as a script see them."""
+"""The commands on a real project, as shown in a terminal and as read by a script."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.slow
 
 def test_check_passes_a_table_in_which_every_feature_is_declared(run, tmp_path):
     code, out, _ = run("check", "--project", write(tmp_path), "--json")
-    told = json.loads(out)
-    warned = {found["code"] for found in told["findings"] if found["severity"] != "note"}
+    result = json.loads(out)
+    warned = {found["code"] for found in result["findings"] if found["severity"] != "note"}
     assert (code, warned) == (cli.PASS, {"D031"})  # in 2,400 rows of test no carrier has the 1,000 that would judge it
-    assert len(told["leakage"]) == 8 and {kind["answer"] for kind in told["leakage"]} == {"clear"}
+    assert len(result["leakage"]) == 8 and {kind["answer"] for kind in result["leakage"]} == {"clear"}
 
 
 def test_check_fails_at_a_leak_and_is_undecided_about_an_undeclared_column(run, tmp_path):
@@ -38,13 +38,13 @@ def test_check_fails_at_a_leak_and_is_undecided_about_an_undeclared_column(run, 
     assert code == cli.FAIL and "leak" in out
 
 
-def test_optimize_prints_the_frontier_and_exits_by_the_verdict(run, tmp_path):
+def test_optimize_prints_the_search_result_and_exits_by_the_verdict(run, tmp_path):
     code, out, _ = run("optimize", "--project", write(tmp_path))
     assert code == cli.PASS
     assert "lightgbm (as it came)" in out and "onnxruntime" in out
 
 
-def test_gate_judges_by_the_policy_as_it_now_stands_and_runs_nothing(run, searched):
+def test_the_gate_judges_by_the_current_policy_and_runs_nothing(run, searched):
     _, _, folder = searched
     code, out, _ = run("gate", "--project", folder, "--json")
     assert (code, json.loads(out)["answer"]) == (cli.PASS, "pass")
@@ -56,7 +56,7 @@ def test_gate_judges_by_the_policy_as_it_now_stands_and_runs_nothing(run, search
     assert code == cli.FAIL and "outside the limit of 0" in out
 
 
-def test_what_did_not_pass_is_released_by_a_person_alone_who_says_why(run, tmp_path):
+def test_a_variant_that_did_not_pass_is_released_only_by_an_override_with_a_reason(run, tmp_path):
     folder = write(tmp_path, TOML.replace("at_most = 0.3", "at_most = 0.0"))
     run("optimize", "--project", folder)
     code, _, err = run("release", "--project", folder, "--who", "ada")
@@ -67,11 +67,11 @@ def test_what_did_not_pass_is_released_by_a_person_alone_who_says_why(run, tmp_p
     project = open_project(folder)
     verdict = project.register.resolve("small@live").release.verdict
     assert (verdict.by, verdict.why) == ("ada", "storm days")
-    assert [each.answer for each in verdict.rule_results] == ["pass", "fail"]
+    assert [rule_result.answer for rule_result in verdict.rule_results] == ["pass", "fail"]
     assert digest_of(written(verdict)) == move["verdict"]
 
 
-def test_release_verify_and_history_tell_one_story(run, searched):
+def test_release_verify_and_history_agree(run, searched):
     _, _, folder = searched
     assert run("release", "--project", folder, "--who", "ada", "--why", "first")[0] == cli.PASS
     verified = json.loads(run("verify", "small@live", "--project", folder, "--json")[1])
@@ -81,14 +81,14 @@ def test_release_verify_and_history_tell_one_story(run, searched):
     assert moves[-1]["answer"] == "pass"
 
 
-def test_history_says_what_was_live_at_a_time(run, searched):
+def test_history_shows_what_was_live_at_a_time(run, searched):
     project, frontier, folder = searched
     pipeline.release(project, frontier, who="ada")
     assert json.loads(run("history", "--project", folder, "--at", "2001-01-01", "--json")[1]) == []
     assert len(json.loads(run("history", "--project", folder, "--at", "2999-01-01", "--json")[1])) == 1
 
 
-def test_verify_names_the_file_that_is_not_as_it_was_signed(run, searched):
+def test_verify_names_the_file_that_differs_from_what_was_signed(run, searched):
     project, frontier, folder = searched
     digest = pipeline.release(project, frontier, who="ada").move.release.removeprefix("sha256:")
     extra = folder / ".headway/releases/small" / digest / "more.txt"
@@ -98,14 +98,14 @@ def test_verify_names_the_file_that_is_not_as_it_was_signed(run, searched):
     assert code == cli.FAIL and "more.txt" in err
 
 
-def test_config_says_who_set_a_value(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_config_shows_the_source_of_a_value(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = write(tmp_path)
     monkeypatch.setenv("HEADWAY_SERVE_HOST", "::1")
     assert "serve.host = '::1'  (environment)\n" in run("config", "--project", folder)[1]
     assert run("config", "--project", folder, "--why", "serve.prt")[0] == cli.USAGE
 
 
-def test_config_says_why_a_setting_has_its_value(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_config_explains_why_a_setting_has_its_value(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = write(tmp_path)
     monkeypatch.setenv("HEADWAY_SERVE_PORT", "9000")
     code, out, _ = run("config", "--project", folder, "--why", "serve.port")
@@ -118,8 +118,8 @@ def test_config_says_why_a_setting_has_its_value(run, tmp_path: Path, monkeypatc
         ["default", "8080"],
         ["TCP", "port", "of", "HTTP;", "0:", "any", "free", "port."],
     ]
-    told = json.loads(run("config", "--project", folder, "--why", "serve.port", "--json")[1])["serve.port"]
-    assert told["sources"] == {"environment": 9000, "file": 0, "default": 8080}
+    result = json.loads(run("config", "--project", folder, "--why", "serve.port", "--json")[1])["serve.port"]
+    assert result["sources"] == {"environment": 9000, "file": 0, "default": 8080}
 
 
 def test_config_shows_no_password(run, tmp_path: Path):
@@ -129,22 +129,24 @@ def test_config_shows_no_password(run, tmp_path: Path):
         assert (code, "s3cret" in out, "ada:***@db" in out) == (cli.PASS, False, True)
 
 
-def test_an_error_of_the_projects_own_code_is_told_whole_with_its_line(run, tmp_path):
+def test_an_error_in_the_project_code_is_printed_with_its_traceback_and_line(run, tmp_path):
     folder = write(tmp_path, TOML.replace("table.parquet", "mine:load"))
-    (folder / "mine.py").write_text("import json\ndef load():\n    return json.loads('nobody foresaw this')")
+    (folder / "mine.py").write_text("import json\ndef load():\n    return json.loads('not JSON')")
     code, _, err = run("check", "--project", folder)
     assert code == cli.USAGE
     assert "JSONDecodeError" in err and f"the project's own code raised this error\n  at: {folder}/mine.py:3" in err
 
 
-def test_an_error_nobody_foresaw_is_told_whole_and_called_a_defect(run, tmp_path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unexpected_error_is_printed_with_its_traceback_and_called_a_defect(
+    run, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(config, "FILE", None)
     code, _, err = run("check", "--project", tmp_path)
     assert code == cli.USAGE
     assert "TypeError" in err and "defect of headway" in err
 
 
-def test_a_command_whose_library_is_absent_says_what_brings_it():
+def test_a_command_whose_library_is_absent_names_the_extra_to_install():
     lacks = "import sys; sys.modules['polars'] = None; from headway.cli import main as cli; cli.main(['check'])"
     ended = subprocess.run([sys.executable, "-c", lacks], check=False, capture_output=True, text=True)
     assert ended.stderr == "this command needs 'polars'\n  try: pip install 'headway[lab]'\n"

@@ -1,4 +1,4 @@
-"""A contract from discovery to a server that refuses what people edited out, by the commands alone."""
+"""A contract from discovery to a server that rejects values outside it, by commands alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from headway.cli import main as cli
 pytestmark = pytest.mark.slow
 
 
-def asked(address: str, hour: int) -> int:
-    """The status that a server answers to a flight at that hour."""
+def status_of(address: str, hour: int) -> int:
+    """Return the HTTP status of a request for a flight at an hour."""
     columns = {"hour": [hour], "wind": [5.0], "carrier": ["AA"]}
     kinds = {"carrier": "BYTES"}
     inputs = [
@@ -32,10 +32,10 @@ def asked(address: str, hour: int) -> int:
 
 
 def statuses(folder) -> list[int]:
-    """What a server of the live release answers to the hours 5 and 15."""
+    """Return the statuses of a server of the live release for the hours 5 and 15."""
     with served("small@live", "--project", str(folder), folder=folder) as line:
         address = next(word for word in line.split() if word.startswith("http"))
-        return [asked(address.rstrip(",."), hour) for hour in (5, 15)]
+        return [status_of(address.rstrip(",."), hour) for hour in (5, 15)]
 
 
 def test_an_edited_contract_changes_what_checks_find_and_what_the_server_refuses(run, tmp_path):
@@ -59,7 +59,7 @@ def test_an_edited_contract_changes_what_checks_find_and_what_the_server_refuses
     assert statuses(folder) == [200, 422]
 
 
-def test_a_schema_becomes_the_contract_and_says_what_was_left(run, tmp_path):
+def test_a_schema_becomes_the_contract_and_lists_what_was_not_imported(run, tmp_path):
     folder = write(tmp_path)
     fields = [{"name": "hour", "type": "integer", "constraints": {"maximum": 12}}, {"name": "at", "type": "any"}]
     (folder / "schema.json").write_text(json.dumps({"fields": fields}))

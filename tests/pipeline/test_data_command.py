@@ -1,4 +1,4 @@
-"""`headway data` and the data that releases name, on a real project."""
+"""`headway data` and the data versions of releases, on a real project."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def folder(searched, tmp_path):
-    """A copy of the project whose variants were searched."""
+    """Return a copy of the project with a search result."""
     return shutil.copytree(searched[2], tmp_path / "copy")
 
 
-def changed(folder, **columns):
-    """The project's table with other values on the first of March, which is in choose."""
+def change_table(folder, **columns):
+    """Change values of the project's table on the first of March, which is in validation."""
     here = pl.col("day") == pl.date(2013, 3, 1)
     values = {name: pl.when(here).then(value).otherwise(pl.col(name)) for name, value in columns.items()}
     table().with_columns(**values).write_parquet(folder / "table.parquet")
 
 
-def test_training_keeps_what_each_period_was_once(searched):
+def test_training_saves_the_data_version_of_each_period_once(searched):
     project, frontier, _ = searched
     found = saved_versions(project)
 
-    assert [each.period for each in found] == ["train", "validation", "test"]
-    assert {each.period: each.digest for each in found} == frontier.baseline.data
+    assert [version.period for version in found] == ["train", "validation", "test"]
+    assert {version.period: version.digest for version in found} == frontier.baseline.data
     assert found[0].facts["source"] == "table.parquet" and found[0].facts["code"].startswith("sha256:")
     pipeline.train(project, pipeline.periods(project))
     assert len(saved_versions(project)) == 3
 
 
-def test_a_release_names_the_digests_of_its_data_in_history_too(run, folder):
+def test_a_release_and_its_history_name_the_digests_of_its_data(run, folder):
     run("release", "--project", folder, "--who", "ada")
     _, out, _ = run("history", "--project", folder)
     digests = open_project(folder).register.resolve("small@live").release.data
@@ -54,24 +54,24 @@ def test_a_release_names_the_digests_of_its_data_in_history_too(run, folder):
     assert all(f"{period} {digest[7:19]}" in out for period, digest in digests.items())
 
 
-def test_nothing_is_released_where_the_data_changed_but_by_a_person(run, folder):
-    changed(folder, wind=99.0)
+def test_changed_data_block_a_release_without_an_override(run, folder):
+    change_table(folder, wind=99.0)
     code, _, err = run("release", "--project", folder, "--who", "ada")
 
     assert code == cli.FAIL
     assert "nothing is released: the rows of validation have changed: 60 of 2,400 rows gone, 60 new" in err
     assert "columns: wind changed" in err and "headway data diff" in err
-    assert run("release", "--project", folder, "--who", "ada", "--override", "wind was mended")[0] == cli.PASS
+    assert run("release", "--project", folder, "--who", "ada", "--override", "wind was corrected")[0] == cli.PASS
     [move] = json.loads(run("history", "--project", folder, "--json")[1])
-    assert move["why"] == "override: wind was mended"
+    assert move["why"] == "override: wind was corrected"
 
 
-def test_rows_in_another_order_and_another_file_are_released(run, folder):
+def test_the_same_rows_in_another_order_and_file_are_released(run, folder):
     table().sample(fraction=1, shuffle=True, seed=1).write_parquet(folder / "table.parquet")
     assert run("release", "--project", folder, "--who", "ada")[0] == cli.PASS
 
 
-def test_a_change_of_data_that_were_not_kept_is_refused_as_well(folder):
+def test_a_change_from_a_version_that_is_not_stored_is_refused(folder):
     project = open_project(folder)
     frontier = pipeline.last_frontier(project)
     odd = dict.fromkeys(frontier.baseline.data, "sha256:0")
@@ -79,9 +79,9 @@ def test_a_change_of_data_that_were_not_kept_is_refused_as_well(folder):
         expect_unchanged(project, pipeline.periods(project), odd)
 
 
-def test_a_period_that_nothing_was_judged_on_may_change(folder):
+def test_a_period_that_no_verdict_used_may_change(folder):
     project = open_project(folder)
-    judged = {name: each for name, each in pipeline.last_frontier(project).baseline.data.items() if name != "train"}
+    judged = {name: digest for name, digest in pipeline.last_frontier(project).baseline.data.items() if name != "train"}
     data = pipeline.periods(project)
     train = replace(data["train"], table=data["train"].table.head(10))
     expect_unchanged(project, {**data, "train": train}, judged)
@@ -89,15 +89,15 @@ def test_a_period_that_nothing_was_judged_on_may_change(folder):
         expect_unchanged(project, {**data, "train": train}, pipeline.last_frontier(project).baseline.data)
 
 
-def test_diff_compares_a_version_that_was_kept_with_what_is_there_now(run, folder):
+def test_diff_compares_a_stored_version_with_the_current_data(run, folder):
     digest = saved_versions(open_project(folder))[1].digest[7:17]
     assert "hold the same 2,400 rows" in run("data", "diff", digest, "validation", "--project", folder)[1]
 
-    changed(folder, carrier=pl.lit("WN"))
+    change_table(folder, carrier=pl.lit("WN"))
     found = json.loads(run("data", "diff", digest, "validation", "--project", folder, "--json")[1])
 
     assert (found["rows_added"], found["rows_removed"]) == (60, 60)
-    assert [each["name"] for each in found["columns"]] == ["carrier"]
+    assert [column["name"] for column in found["columns"]] == ["carrier"]
     assert Difference(**{**found, "rows": tuple(found["rows"]), "columns": ()}).same is False
 
 
@@ -120,17 +120,17 @@ def test_diff_compares_two_files_without_a_project(run, tmp_path):
         (["diff", "gone.parquet", "train"], "no file 'gone.parquet'"),
     ],
 )
-def test_a_version_that_is_not_there_is_told_with_what_there_is(run, searched, words, message):
+def test_an_unknown_version_is_an_error_that_names_it(run, searched, words, message):
     code, _, err = run("data", *words, "--project", searched[2])
     assert code == cli.USAGE and message in err
 
 
-def test_list_shows_what_was_kept(run, searched):
+def test_list_shows_the_stored_versions(run, searched):
     assert "2,400 x 6" in run("data", "--project", searched[2])[1]
     assert len(json.loads(run("data", "list", "--project", searched[2], "--json")[1])["kept"]) == 3
 
 
-def test_the_card_names_files_columns_and_who_made_them(run, folder, tmp_path):
+def test_the_card_names_files_columns_and_the_creator(run, folder, tmp_path):
     toml = folder / "headway.toml"
     toml.write_text(toml.read_text() + '[provenance]\ncreator = "Ada"\nmade_from = ["the airport"]\n')
     run("data", "card", "--project", folder, "--out", tmp_path / "card.json")
@@ -149,7 +149,7 @@ def test_the_card_names_files_columns_and_who_made_them(run, folder, tmp_path):
     }
 
 
-def test_a_card_of_what_is_no_file_is_refused(run, folder):
+def test_a_card_of_a_source_that_is_not_a_file_is_refused(run, folder):
     toml = folder / "headway.toml"
     toml.write_text(toml.read_text().replace('"table.parquet"', '"made:made"'))
     (folder / "made.py").write_text("from tests.pipeline.projects import table as made")
@@ -157,15 +157,15 @@ def test_a_card_of_what_is_no_file_is_refused(run, folder):
     assert code == cli.USAGE and "Croissant describes files" in err
 
 
-def test_lineage_leads_from_the_data_to_what_is_live(run, folder):
+def test_lineage_links_the_data_to_the_live_release(run, folder):
     run("release", "--project", folder, "--who", "ada")
     _, out, _ = run("data", "lineage", "--project", folder)
     found = [json.loads(line) for line in out.splitlines()]
 
     assert found == events(open_project(folder))
-    assert [each["eventType"] for each in found] == ["START", "COMPLETE"] * 3
+    assert [event["eventType"] for event in found] == ["START", "COMPLETE"] * 3
     train, search, live = found[::2]
-    assert [each["name"] for each in train["inputs"]] == ["small.data.train", "small.data.validation"]
+    assert [dataset["name"] for dataset in train["inputs"]] == ["small.data.train", "small.data.validation"]
     assert {field["name"] for field in train["inputs"][0]["facets"]["schema"]["fields"]} == set(table().columns)
     assert search["inputs"][0] == train["outputs"][0] and live["inputs"][0] == search["outputs"][0]
     assert live["job"]["name"] == "small.release.live" and live["outputs"][0]["name"] == "small.live"

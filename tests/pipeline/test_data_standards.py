@@ -1,4 +1,4 @@
-"""The Croissant card and the lineage, read by the libraries of those who made the standards."""
+"""The Croissant card and the lineage, read by the reference libraries of the standards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headway.registry.provenance.lineage import events
 
 pytestmark = pytest.mark.long
 
-OF_CROISSANT = """
+CROISSANT_SCRIPT = """
 import json, sys, warnings
 import mlcroissant
 dataset = mlcroissant.Dataset(jsonld=sys.argv[1])
@@ -28,7 +28,7 @@ issues = dataset.metadata.ctx.issues
 rows = [list(map(str, row.values())) for row, _ in zip(dataset.records("rows"), range(3))]
 print(json.dumps({"errors": list(issues.errors), "warnings": list(issues.warnings), "rows": rows}))
 """
-OF_OPENLINEAGE = """
+OPENLINEAGE_SCRIPT = """
 import json, sys
 from openlineage.client.event_v2 import InputDataset, Job, JobEvent, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import datasource_dataset, dataset_version_dataset, schema_dataset, source_code_job
@@ -48,31 +48,31 @@ def facet(name, body):
     assert made._schemaURL == urls[1], (made._schemaURL, urls[1])
     return made
 def dataset(kind, body):
-    facets = {name: facet(name, each) for name, each in body["facets"].items()}
+    facets = {name: facet(name, value) for name, value in body["facets"].items()}
     return kind(namespace=body["namespace"], name=body["name"], facets=facets)
 for line in open(sys.argv[1]):
-    told = json.loads(line)
+    sent = json.loads(line)
     common = dict(
-        eventTime=told["eventTime"], producer=told["producer"], job=dataset(Job, told["job"]),
-        inputs=[dataset(InputDataset, each) for each in told["inputs"]],
-        outputs=[dataset(OutputDataset, each) for each in told["outputs"]],
+        eventTime=sent["eventTime"], producer=sent["producer"], job=dataset(Job, sent["job"]),
+        inputs=[dataset(InputDataset, body) for body in sent["inputs"]],
+        outputs=[dataset(OutputDataset, body) for body in sent["outputs"]],
     )
-    if "run" in told:
-        event = RunEvent(eventType=RunState[told["eventType"]], run=Run(runId=told["run"]["runId"]), **common)
+    if "run" in sent:
+        event = RunEvent(eventType=RunState[sent["eventType"]], run=Run(runId=sent["run"]["runId"]), **common)
     else:
         event = JobEvent(**common)
     again = json.loads(Serde.to_json(event))
-    assert again["schemaURL"] == told["schemaURL"]
-    for side in ("inputs", "outputs"):
-        names = [(each["name"], sorted(each["facets"])) for each in told[side]]
-        assert [(each["name"], sorted(each["facets"])) for each in again[side]] == names, (again[side], told[side])
-print("as it is")
+    assert again["schemaURL"] == sent["schemaURL"]
+    for ports in ("inputs", "outputs"):
+        names = [(body["name"], sorted(body["facets"])) for body in sent[ports]]
+        assert [(body["name"], sorted(body["facets"])) for body in again[ports]] == names, (again[ports], sent[ports])
+print("unchanged")
 """
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with both, which are too heavy for those who only work on headway."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Create an environment with both libraries, which are too large for the development install."""
     home = create(tmp_path_factory.mktemp("standards"), "mlcroissant[parquet]==1.1.1")
     pip = [sys.executable, "-m", "pip", "--python", str(home.folder / "venv"), "install", "--quiet", "--no-input"]
     subprocess.run([*pip, "openlineage-python==1.54.0"], check=True)
@@ -80,36 +80,36 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_mlcroissant_finds_no_fault_in_the_card_and_reads_the_rows_by_it(place: Environment, suffix: str):
+def test_mlcroissant_accepts_the_card_and_reads_the_rows_with_it(environment: Environment, suffix: str):
     about = '[provenance]\ncreator = "Ada"\nlicense = "CC0-1.0"\nurl = "https://example.org"\ndescription = "Rows."\n'
     about += 'published = "2024-03-31"\ncite_as = "Flights, 2013"\nmade_from = ["the airport"]\n'
-    folder = place.folder / suffix
+    folder = environment.folder / suffix
     folder.mkdir()
     write(folder, TOML.replace("table.parquet", f"table.{suffix}") + about)
     table().write_csv(folder / "table.csv")
     put(folder / "dvc.lock", lock_of(folder / f"table.{suffix}"))
     data_command.plugin("card", out=folder / "card.json", project=folder)
 
-    told = json.loads(_asked(place, OF_CROISSANT, folder / "card.json"))
+    result = json.loads(_run(environment, CROISSANT_SCRIPT, folder / "card.json"))
 
-    assert (told["errors"], told["warnings"]) == ([], [])
+    assert (result["errors"], result["warnings"]) == ([], [])
     assert "python join.py" in (folder / "card.json").read_text()
-    assert len(told["rows"]) == 3 and "2013-01-01" in told["rows"][0][0]
+    assert len(result["rows"]) == 3 and "2013-01-01" in result["rows"][0][0]
 
 
-def test_openlineage_makes_the_same_events_of_the_same_facts(place: Environment, tmp_path: Path):
+def test_openlineage_builds_the_same_events_from_the_same_facts(environment: Environment, tmp_path: Path):
     folder = write(begun(tmp_path))
     put(folder / "dvc.lock", lock_of(folder / "table.parquet"))
     project = open_project(folder)
     data = pipeline.periods(project)
     pipeline.release(project, pipeline.optimize(project, pipeline.train(project, data), data), who="ada")
-    (place.folder / "events.jsonl").write_text("\n".join(map(json.dumps, events(project))))
+    (environment.folder / "events.jsonl").write_text("\n".join(map(json.dumps, events(project))))
 
-    assert _asked(place, OF_OPENLINEAGE, place.folder / "events.jsonl").strip() == "as it is"
+    assert _run(environment, OPENLINEAGE_SCRIPT, environment.folder / "events.jsonl").strip() == "unchanged"
 
 
-def _asked(place: Environment, code: str, file: Path) -> str:
-    (place.folder / "ask.py").write_text(code)
-    ended = place.run("python", "ask.py", file)
+def _run(environment: Environment, code: str, file: Path) -> str:
+    (environment.folder / "ask.py").write_text(code)
+    ended = environment.run("python", "ask.py", file)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

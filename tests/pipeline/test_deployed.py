@@ -1,4 +1,4 @@
-"""What docs/serving.md says of containers and units: commands are run as they stand, files read by what reads them."""
+"""The container and systemd files of docs/serving.md: their commands run unchanged, and their readers accept them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ ORDER = ["FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "EXPOSE", "HEALTHCHECK
 PROBES = re.findall(r"\w+Probe: \{httpGet: \{path: (\S+), port: 8080\}", POD)
 
 
-def told(instruction: str) -> str:
-    """What the one instruction of this name says."""
+def argument_of(instruction: str) -> str:
+    """Return the argument of the only instruction with this name."""
     [found] = [rest for name, rest in INSTRUCTIONS if name == instruction]
     return str(found)
 
@@ -44,36 +44,36 @@ def port() -> int:
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Path:
-    """A project with a live release and a key, as the page has it."""
+def project_folder(tmp_path: Path) -> Path:
+    """Return a project with a live release and a key, as on the page."""
     project(tmp_path, release(name="deliveries"))
     create_key(tmp_path / "keys.toml", "billing", ["predict"])
     return tmp_path
 
 
 @pytest.fixture
-def copied(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the image holds, with the store as its volume."""
+def image_folder(project_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the content of the image, with the store as its volume."""
     folder = tmp_path_factory.mktemp("image")
-    *files, _ = told("COPY").split()
+    *files, _ = argument_of("COPY").split()
     for name in files:
-        shutil.copy(context / name, folder)
-    shutil.copytree(context / ".headway", folder / ".headway")
+        shutil.copy(project_folder / name, folder)
+    shutil.copytree(project_folder / ".headway", folder / ".headway")
     return folder
 
 
 @contextmanager
-def running(words: Sequence[str], folder: Path, port: int, **given: str) -> Iterator[subprocess.Popen[str]]:
-    """A command of the page that serves, once it listens."""
+def running(words: Sequence[str], folder: Path, port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command of the page that serves; yield its process once it listens."""
     found = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    around = {
+    environment = {
         **os.environ,
-        **given,
+        **variables,
         "PATH": found,
         "PYTHONPATH": str(TESTS / "outside"),
         "HEADWAY_SERVE_PORT": str(port),
     }
-    process = subprocess.Popen(words, cwd=folder, env=around, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None and "listening on" in process.stdout.readline()
         yield process
@@ -83,39 +83,39 @@ def running(words: Sequence[str], folder: Path, port: int, **given: str) -> Iter
 
 
 def is_healthy(port: int, words: Sequence[str]) -> bool:
-    """What the health check of the image says."""
+    """Return the result of the health check of the image."""
     check = [sys.executable if word == "python" else word.replace("8080", str(port)) for word in words]
     return subprocess.run(check, check=False, capture_output=True).returncode == 0
 
 
-def test_the_image_holds_no_key_that_signs_and_its_command_serves_until_it_is_told_to_leave(copied, port):
-    assert [name for name, _ in INSTRUCTIONS] == ORDER and told("RUN").split()[-1] == "headway"
-    assert not list(copied.glob("**/*.pem"))
-    words = json.loads(told("HEALTHCHECK").removeprefix("CMD "))
-    name, _, value = told("ENV").partition("=")
-    with running(json.loads(told("CMD")), copied, port, **{name: value}) as process:
+def test_the_image_holds_no_private_key_and_its_command_serves_until_sigterm(image_folder, port):
+    assert [name for name, _ in INSTRUCTIONS] == ORDER and argument_of("RUN").split()[-1] == "headway"
+    assert not list(image_folder.glob("**/*.pem"))
+    words = json.loads(argument_of("HEALTHCHECK").removeprefix("CMD "))
+    name, _, value = argument_of("ENV").partition("=")
+    with running(json.loads(argument_of("CMD")), image_folder, port, **{name: value}) as process:
         assert is_healthy(port, words)
     assert process.returncode == 0
     assert not is_healthy(port, words)
 
 
-def test_the_probes_of_the_pod_are_addresses_that_answer(copied, port):
+def test_the_probes_of_the_pod_return_200(image_folder, port):
     assert len(PROBES) == 2
-    with running(json.loads(told("CMD")), copied, port):
+    with running(json.loads(argument_of("CMD")), image_folder, port):
         for path in PROBES:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
                 line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 assert line.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_command_of_the_unit_serves_in_its_folder(context, port):
+def test_the_command_of_the_systemd_unit_serves_in_its_folder(project_folder, port):
     words = re.search(r"^ExecStart=/opt/headway/bin/(.+)$", UNIT, re.MULTILINE)[1].split()
-    with running(words, context, port) as process:
+    with running(words, project_folder, port) as process:
         pass
     assert process.returncode == 0
 
 
-def test_the_unit_is_one_and_shuts_the_server_in(tmp_path):
+def test_the_systemd_unit_is_valid_and_sandboxes_the_server(tmp_path):
     unit = tmp_path / "headway.service"
     unit.write_text(UNIT.replace("/opt/headway/bin/headway", str(Path(sys.executable).parent / "headway")))
     settings = configparser.ConfigParser(strict=True, interpolation=None)
@@ -123,7 +123,7 @@ def test_the_unit_is_one_and_shuts_the_server_in(tmp_path):
     settings.read_string(UNIT)
     assert set(settings) == {"DEFAULT", "Unit", "Service", "Install"}
     assert settings["Service"]["ReadWritePaths"] == settings["Service"]["WorkingDirectory"] + "/.headway"
-    # Where there is a systemd it has the last word: nothing that it does not know, and an exposure of 2 of 10 at most.
+    # If systemd is installed, it must know every setting and rate the exposure at most 2 of 10.
     for words in (
         (("verify",), ("security", "--offline=yes", "--threshold=20")) if shutil.which("systemd-analyze") else ()
     ):

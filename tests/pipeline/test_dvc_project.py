@@ -1,4 +1,4 @@
-"""A project whose table DVC tracks, from its check to what is told to others."""
+"""A project whose table DVC tracks, from its check to its card and lineage."""
 
 from __future__ import annotations
 
@@ -40,50 +40,50 @@ stages:
 
 
 def lock_of(file: Path) -> str:
-    """The `dvc.lock` that says how a table was made."""
+    """Return a `dvc.lock` that records how a table was made."""
     return LOCK.format(file.name, file_md5(file), file.stat().st_size)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of which DVC says how its table was made, and whose model was searched for."""
-    place = write(begun(tmp_path_factory.mktemp("dvc") / "small"))
-    put(place / "dvc.lock", lock_of(place / "table.parquet"))
-    project = open_project(place)
+    """Return a project with a search result, whose table DVC made."""
+    created = write(begun(tmp_path_factory.mktemp("dvc") / "small"))
+    put(created / "dvc.lock", lock_of(created / "table.parquet"))
+    project = open_project(created)
     data = pipeline.periods(project)
     pipeline.optimize(project, pipeline.train(project, data), data)
-    return place
+    return created
 
 
 @pytest.mark.slow
-def test_what_was_kept_says_what_dvc_said(run, folder):
-    kept = json.loads(run("data", "list", "--project", folder, "--json")[1])["kept"]
-    assert [each["tracked"][0]["stage"] for each in kept] == ["join"] * 3
+def test_the_stored_versions_name_the_dvc_stage(run, folder):
+    versions = json.loads(run("data", "list", "--project", folder, "--json")[1])["kept"]
+    assert [version["tracked"][0]["stage"] for version in versions] == ["join"] * 3
     shown = " ".join(run("data", "list", "--project", folder)[1].split())
     assert "DVC: table.parquet" in shown
 
 
 @pytest.mark.slow
-def test_the_report_says_by_what_the_table_was_made(folder):
-    means = section(read_report_data(open_project(folder))).conclusions
-    [told] = [line for line in means if line.startswith("DVC")]
-    assert "by dvc.lock, made by its stage join. It was made by python join.py from raw.json." in told
+def test_the_report_names_the_dvc_stage_of_the_table(folder):
+    conclusions = section(read_report_data(open_project(folder))).conclusions
+    [line] = [text for text in conclusions if text.startswith("DVC")]
+    assert "by dvc.lock, made by its stage join. It was made by python join.py from raw.json." in line
 
 
 @pytest.mark.slow
-def test_lineage_begins_with_what_dvc_recorded(folder):
-    stage, *cuts = [each for each in events(open_project(folder)) if "eventType" not in each]
+def test_lineage_begins_with_the_dvc_stage(folder):
+    stage, *cuts = [event for event in events(open_project(folder)) if "eventType" not in event]
     assert stage["schemaURL"].endswith("/JobEvent") and stage["job"]["name"] == "small.dvc.join"
     assert stage["job"]["facets"]["sourceCode"]["sourceCode"] == "python join.py"
-    assert [each["name"] for each in stage["inputs"]] == ["raw.json"]
-    assert [each["outputs"][0]["name"] for each in cuts] == [
+    assert [dataset["name"] for dataset in stage["inputs"]] == ["raw.json"]
+    assert [cut["outputs"][0]["name"] for cut in cuts] == [
         f"small.data.{name}" for name in ("train", "validation", "test")
     ]
-    assert all(each["inputs"] == stage["outputs"] for each in cuts)
+    assert all(cut["inputs"] == stage["outputs"] for cut in cuts)
 
 
 @pytest.mark.slow
-def test_the_card_says_of_what_and_by_what_it_was_made_while_that_holds(run, folder, tmp_path):
+def test_the_card_names_the_dvc_stage_only_if_the_table_matches_its_record(run, folder, tmp_path):
     run("data", "card", "--project", folder, "--out", tmp_path / "card.json")
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["prov:wasDerivedFrom"] == ["raw.json"]
@@ -94,49 +94,49 @@ def test_the_card_says_of_what_and_by_what_it_was_made_while_that_holds(run, fol
     run("data", "card", "--project", other, "--out", tmp_path / "card.json")
     assert not {"prov:wasDerivedFrom", "prov:wasGeneratedBy"} & json.loads((tmp_path / "card.json").read_text()).keys()
     found = json.loads(run("check", "--project", other, "--json")[1])["findings"]
-    assert [each["severity"] for each in found if each["code"] == "D066"] == ["warn"]
+    assert [finding["severity"] for finding in found if finding["code"] == "D066"] == ["warn"]
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """The command `dvc` in an environment of its own."""
+def dvc(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Return a function that runs `dvc` in a separate environment."""
     home: Environment = create(tmp_path_factory.mktemp("real"), "dvc==3.67.1")
 
     def run(*words: str, folder: Path) -> None:
-        told = {**home.variables, "PATH": f"{home.folder}/venv/bin{os.pathsep}{os.environ['PATH']}"}
-        subprocess.run(["dvc", *words], cwd=folder, env={**told, "DVC_NO_ANALYTICS": "1"}, check=True, timeout=300)
+        variables = {**home.variables, "PATH": f"{home.folder}/venv/bin{os.pathsep}{os.environ['PATH']}"}
+        subprocess.run(["dvc", *words], cwd=folder, env={**variables, "DVC_NO_ANALYTICS": "1"}, check=True, timeout=300)
 
     return run
 
 
 @pytest.mark.long
-def test_what_the_real_dvc_records_is_read_and_its_mends_mend(real, tmp_path):
+def test_records_of_the_real_dvc_are_read_and_its_commands_fix_a_mismatch(dvc, tmp_path):
     def opened(source: str) -> Dataset:
         (tmp_path / "headway.toml").write_text(TOML.replace("table.parquet", source))
         return open_dataset(open_project(tmp_path).config)
 
-    real("init", "--no-scm", "-q", folder=tmp_path)
+    dvc("init", "--no-scm", "-q", folder=tmp_path)
     rows = table()
     (tmp_path / "parts").mkdir()
     for number in range(2):
         rows.slice(number * 2000, 2000).write_parquet(tmp_path / f"parts/{number}.parquet")
     rows.write_parquet(tmp_path / "raw.parquet")
-    real("add", "-q", "parts", folder=tmp_path)
+    dvc("add", "-q", "parts", folder=tmp_path)
     stages = (
         "stages:\n  copy:\n    cmd: cp raw.parquet table.parquet\n    deps: [raw.parquet]\n    outs: [table.parquet]\n"
     )
     (tmp_path / "dvc.yaml").write_text(stages)
-    real("repro", "-q", folder=tmp_path)
+    dvc("repro", "-q", folder=tmp_path)
 
     for source in ("parts", "parts.dvc", "parts/*.parquet", "table.parquet"):
-        assert [each.unlike or each.unread for each in opened(source).tracked] == [""] * (
+        assert [origin.unlike or origin.unread for origin in opened(source).tracked] == [""] * (
             1 + (source[-1] == "t" and "*" in source)
         )
-    assert (told := opened("table.parquet").tracked[0]).stage == "copy" and told.made_from[0].name == "raw.parquet"
+    assert (origin := opened("table.parquet").tracked[0]).stage == "copy" and origin.made_from[0].name == "raw.parquet"
     (tmp_path / "parts/1.parquet").unlink()
     assert opened("parts").tracked[0].gone
-    real("checkout", "-q", "parts.dvc", folder=tmp_path)
+    dvc("checkout", "-q", "parts.dvc", folder=tmp_path)
     rows.head(3000).write_parquet(tmp_path / "table.parquet")
     assert opened("table.parquet").tracked[0].unlike
-    real("commit", "-f", "-q", "dvc.yaml:copy", folder=tmp_path)
+    dvc("commit", "-f", "-q", "dvc.yaml:copy", folder=tmp_path)
     assert [opened(source).tracked[0].unlike for source in ("parts", "table.parquet")] == ["", ""]

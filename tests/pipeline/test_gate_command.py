@@ -19,7 +19,7 @@ from headway.reporting.gates.formats import GATE_FORMATS
 
 pytestmark = pytest.mark.slow
 MACHINES = {
-    "as it is": {},
+    "this machine": {},
     "elsewhere": {"TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8", "COLUMNS": "300", "PYTHONHASHSEED": "7"},
     "bare": {"TZ": "UTC", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONHASHSEED": "8", "TERM": "dumb", "FORCE_COLOR": "1"},
 }
@@ -27,7 +27,7 @@ MACHINES = {
 
 @pytest.fixture
 def evidence(searched, tmp_path: Path) -> Path:
-    """A folder with the policy and the evidence of a search, and code that must not run; no data and no model."""
+    """Return a folder with the policy and the evidence of a search, and code that must not run; no data and no model."""
     _, _, folder = searched
     (tmp_path / ".headway").mkdir()
     for file in (folder / ".headway").glob("state.sqlite*"):
@@ -37,8 +37,8 @@ def evidence(searched, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fresh(words: list[str], folder: Path, **environment: str) -> bytes:
-    """What a command prints in a process of its own, which has imported nothing yet, in a folder."""
+def run_fresh(words: list[str], folder: Path, **environment: str) -> bytes:
+    """Return what a command prints in a fresh process, in a folder."""
     ended = subprocess.run(
         [sys.executable, "-c", f"from headway.cli import main as cli; cli.main({words})"],
         cwd=folder,
@@ -51,36 +51,39 @@ def fresh(words: list[str], folder: Path, **environment: str) -> bytes:
 
 
 def test_the_gate_and_the_card_run_no_code_and_need_no_data(evidence: Path) -> None:
-    assert b"pass: all 2 rules pass" in fresh(["gate"], evidence)
-    assert b"card.md" in fresh(["card", "--out", "card.md"], evidence)
+    assert b"pass: all 2 rules pass" in run_fresh(["gate"], evidence)
+    assert b"card.md" in run_fresh(["card", "--out", "card.md"], evidence)
     assert sorted(file.name for file in evidence.iterdir()) == [".headway", "card.md", "headway.toml", "mine.py"]
 
 
 def test_the_same_evidence_gives_the_same_bytes_on_every_machine(evidence: Path, tmp_path: Path) -> None:
     written: dict[str, set[bytes]] = {name: set() for name in (*GATE_FORMATS, "card", "printed")}
     formats = [word for name in GATE_FORMATS for word in ("--format", f"{name}=out/{name}")]
-    for place, environment in MACHINES.items():
-        folder = shutil.copytree(evidence, tmp_path / place, ignore=shutil.ignore_patterns(*MACHINES))
-        fresh(["gate", *formats], folder, **environment)
-        fresh(["card", "--out", "out/card"], folder, **environment)
-        written["printed"].add(fresh(["gate", "--format", "text", "--format", "json"], folder, **environment))
+    for machine, environment in MACHINES.items():
+        folder = shutil.copytree(evidence, tmp_path / machine, ignore=shutil.ignore_patterns(*MACHINES))
+        run_fresh(["gate", *formats], folder, **environment)
+        run_fresh(["card", "--out", "out/card"], folder, **environment)
+        written["printed"].add(run_fresh(["gate", "--format", "text", "--format", "json"], folder, **environment))
         for name in (*GATE_FORMATS, "card"):
             written[name].add((folder / "out" / name).read_bytes())
     assert {name: len(found) for name, found in written.items()} == dict.fromkeys(written, 1)
 
 
-def test_a_terminal_is_told_in_its_own_width(evidence: Path) -> None:
+def test_the_output_fits_the_width_of_the_terminal(evidence: Path) -> None:
     program = [sys.executable, "-c", "from headway.cli import main as cli; cli.main(['gate'])"]
     environment = {**os.environ, "COLUMNS": "70", "TERM": "xterm"}
     reader, terminal = pty.openpty()
-    with subprocess.Popen(program, cwd=evidence, env=environment, stdout=terminal) as asked, open(reader, "rb") as told:
+    with (
+        subprocess.Popen(program, cwd=evidence, env=environment, stdout=terminal) as process,
+        open(reader, "rb") as stream,
+    ):
         os.close(terminal)
         with pytest.raises(OSError, match="Input/output error"):
             shown = b""
             while True:
-                shown += told.read1()
+                shown += stream.read1()
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
-    assert (asked.returncode, any("pass: all 2 rules pass" in line for line in lines)) == (cli.PASS, True)
+    assert (process.returncode, any("pass: all 2 rules pass" in line for line in lines)) == (cli.PASS, True)
     assert max(map(len, lines)) <= 70 and b"\x1b[" in shown
 
 
@@ -116,12 +119,12 @@ def test_sarif_names_the_policy_from_where_the_gate_runs(run, evidence: Path, mo
         assert found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == uri
 
 
-def test_an_unknown_format_is_an_error_that_names_those_there_are(run, evidence: Path) -> None:
+def test_an_unknown_format_is_an_error_that_lists_the_formats(run, evidence: Path) -> None:
     code, _, err = run("gate", "--project", evidence, "--format", "xml")
     assert (code, "no format 'xml': there are text, json, junit" in err) == (cli.USAGE, True)
 
 
-def test_a_second_search_on_the_same_rows_is_warned_of(run, tmp_path: Path) -> None:
+def test_a_second_search_on_the_same_rows_gives_a_warning(run, tmp_path: Path) -> None:
     folder = write(tmp_path)
     for _ in range(2):
         run("optimize", "--project", folder)

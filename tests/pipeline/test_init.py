@@ -19,14 +19,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keys lie in the test's own folder, and a search has one transform."""
+def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep keys in the folder of the test, and search with one transform."""
     monkeypatch.setenv("HEADWAY_TRUST_PUBLISHER_KEY", str(tmp_path / "publisher.pem"))
     monkeypatch.setenv("HEADWAY_OPTIMIZE_TRANSFORMS", '["onnx"]')
     monkeypatch.setenv("HEADWAY_SERVE_PORT", "0")
 
 
-def test_a_project_of_made_up_deliveries_is_checked_searched_released_and_served(run, tmp_path):
+def test_the_sample_project_is_checked_optimized_released_and_served(run, tmp_path):
     folder = tmp_path / "parcels"
     code, out, _ = run("init", folder)
     assert (code, f"headway check --project {folder}" in out) == (cli.PASS, True)
@@ -38,7 +38,7 @@ def test_a_project_of_made_up_deliveries_is_checked_searched_released_and_served
         assert 0 < client.infer("parcels", row)[0, 0] < 1
 
 
-def test_a_table_is_looked_at_and_its_project_runs_once_it_is_said_what_is_known_when(run, tmp_path):
+def test_a_project_from_a_table_runs_once_its_features_are_declared(run, tmp_path):
     table().with_columns(late=pl.when(pl.col("late") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))).write_csv(
         tmp_path / "table.csv"
     )
@@ -56,13 +56,13 @@ def test_a_table_is_looked_at_and_its_project_runs_once_it_is_said_what_is_known
 
 
 def declare_every_feature_known(folder: Path) -> None:
-    """Take the mark of a comment from each feature, which is what a person would do."""
+    """Remove the comment mark of each feature, as a user would do."""
     file = folder / "headway.toml"
     lines = (line.removeprefix("# ") if '"request"' in line[-10:] else line for line in file.read_text().split("\n"))
     file.write_text("\n".join(lines))
 
 
-def test_a_target_of_three_texts_is_numbered_searched_released_and_answered_by_its_names(run, tmp_path):
+def test_a_target_of_three_strings_is_predicted_by_its_class_names(run, tmp_path):
     kind = pl.when(pl.col("late") == 0).then(pl.lit("punctual")).when(pl.col("hour") > 12).then(pl.lit("evening"))
     table().with_columns(kind=kind.otherwise(pl.lit("delayed"))).drop("late").write_parquet(tmp_path / "table.parquet")
     folder = tmp_path / "kinds"
@@ -79,7 +79,7 @@ def test_a_target_of_three_texts_is_numbered_searched_released_and_answered_by_i
     assert run("labels", "add", tmp_path / "labels.csv", "--project", folder)[0] == cli.PASS
 
 
-def test_nothing_is_written_over(run, tmp_path):
+def test_existing_files_are_not_overwritten(run, tmp_path):
     (tmp_path / "train.py").write_text("mine")
     code, _, err = run("init", tmp_path)
     assert (code, f"train.py is already here, and is not written over\n  at: {tmp_path}" in err) == (cli.USAGE, True)
@@ -94,12 +94,12 @@ def test_nothing_is_written_over(run, tmp_path):
         (["--from", "headway.toml", "--target", "late"], "cannot read 'headway.toml'"),
     ],
 )
-def test_what_cannot_be_begun_leaves_no_folder_behind(run, tmp_path, words, message):
+def test_a_failed_init_leaves_no_folder_behind(run, tmp_path, words, message):
     code, _, err = run("init", tmp_path / "new", *words)
     assert (code, message in err, (tmp_path / "new").exists()) == (cli.USAGE, True, False)
 
 
-def test_the_settings_say_what_each_is_for(run, tmp_path):
+def test_each_setting_has_a_line_of_help(run, tmp_path):
     assert json.loads(run("init", tmp_path / "a b", "--json")[1]).keys() == {
         str(tmp_path / "a b" / name) for name in ("headway.toml", "train.py", "deliveries.csv")
     }

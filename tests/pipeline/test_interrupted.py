@@ -1,7 +1,7 @@
-"""Ctrl-C ends a command soon, with a line that says how to go on; nothing is half-written, and no process is left.
+"""Ctrl-C ends a command soon, with a line that says how to continue; no partial file and no process remains.
 
-At random moments in processes that a stem forks (`tests.storage.stem`), and in real commands with all their processes,
-to which a terminal sends the signal.
+Interrupts come at random times in forked processes (`tests.storage.stem`), and from a terminal to real commands with
+all their processes.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ WORDS = {
 
 
 class Ready(NamedTuple):
-    """A command with a project that it is to work on, and where the copies of that are made."""
+    """A command, the project that it works on, and the folder of its copy."""
 
     words: tuple[str, ...]
     folder: Path
-    place: Path
+    copy: Path
 
 
 @pytest.fixture(params=WORDS)
 def ready(request: pytest.FixtureRequest, tmp_path: Path) -> Ready:
-    """A command that takes a while, and its project."""
-    folder, place = tmp_path / "ready", tmp_path / "place"
+    """Return a command that takes some time, and its project."""
+    folder, copy = tmp_path / "ready", tmp_path / "copy"
     if request.param == "retrain":
-        shutil.copytree(request.getfixturevalue("asked"), folder)
+        shutil.copytree(request.getfixturevalue("ticket_folder"), folder)
     else:
         folder.mkdir()
         {"labels": with_labels, "optimize": projects.write}[request.param](folder)
-    words = (str(place / word) if (folder / word).is_file() else word for word in WORDS[request.param])
-    return Ready((*words, "--project", str(place)), folder, place)
+    words = (str(copy / word) if (folder / word).is_file() else word for word in WORDS[request.param])
+    return Ready((*words, "--project", str(copy)), folder, copy)
 
 
 def with_labels(folder: Path) -> None:
-    """A project, and a file of labels."""
+    """Write a project and a file of labels."""
     rollouts.project(folder)
     table = pl.DataFrame({"key": [f"k{number}" for number in range(LABELS)], "label": [1.0] * LABELS})
     table.write_csv(folder / "labels.csv")
@@ -69,66 +69,66 @@ def with_labels(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[Stem]:
-    with stem("tests.pipeline.commanding:command") as child:
+    with stem("tests.pipeline.forked_commands:command") as child:
         yield child
 
 
-def expect_whole(folder: Path) -> None:
-    """The chain and every blob are whole, and labels are there all or none.
+def expect_intact(folder: Path) -> None:
+    """Check that the chain and every blob are intact, and that all labels or none were saved.
 
-    What lies aside, where it was just to be cleared away, is for the next one who writes there to sweep.
+    The next writer removes a temporary file that was about to be deleted.
     """
     project = open_project(folder)
     assert isinstance(project.register.history(), tuple)
     for path in (folder / ".headway/blobs").rglob("*"):
         assert path.is_dir() or digest_of(path.read_bytes()) == f"sha256:{path.parent.name}{path.name}"
-    kept = segments.segments(traffic.labels_folder(project.config.state, project.name))
-    assert [len(pl.read_ipc_stream(path)) for path in kept] in ([], [LABELS])
+    paths = segments.segments(traffic.labels_folder(project.config.state, project.name))
+    assert [len(pl.read_ipc_stream(path)) for path in paths] in ([], [LABELS])
     assert len(left_aside(folder)) <= 1
 
 
-def expect_told(message: str, words: Sequence[str], *, code: int) -> None:
-    """The last lines say what became of it and how to go on; there is no traceback."""
+def expect_interrupted(message: str, words: Sequence[str], *, code: int) -> None:
+    """Check that the last lines report the interrupt and how to continue, without a traceback."""
     again = shlex.join(["headway", *words])
     assert code == cli.INTERRUPTED and message.endswith(f"\n  to continue: {again}\n"), message
     assert message.splitlines()[-2].startswith("interrupted: ")
     assert not any(line.startswith("Traceback") for line in message.splitlines()), message
 
 
-def interrupted(child: Stem, ready: Ready, count: int) -> None:
-    """Interrupt a command so often at random moments of its time, each time from the start; then let it end."""
-    shutil.copytree(ready.folder, ready.place)
+def interrupt_repeatedly(child: Stem, ready: Ready, count: int) -> None:
+    """Interrupt a command `count` times at random times, each time from the start; then let it finish."""
+    shutil.copytree(ready.folder, ready.copy)
     undisturbed = child.run(*ready.words)
     assert undisturbed.code == cli.PASS, child.output.read_text()
 
-    def one(after_s: float) -> bool:
-        shutil.rmtree(ready.place)
-        shutil.copytree(ready.folder, ready.place)
+    def was_interrupted(after_s: float) -> bool:
+        shutil.rmtree(ready.copy)
+        shutil.copytree(ready.folder, ready.copy)
         ended = child.run(*ready.words, after_s=after_s, number=signal.SIGINT)
-        expect_whole(ready.place)
+        expect_intact(ready.copy)
         if ended.code == cli.PASS:
             return False
-        expect_told(child.output.read_text(), ready.words, code=ended.code)
+        expect_interrupted(child.output.read_text(), ready.words, code=ended.code)
         assert ended.seconds - after_s < SOON_S
         return True
 
-    kills(one, count, Moments((0.0, undisturbed.seconds), seed=count, follow=True))
+    kills(was_interrupted, count, Moments((0.0, undisturbed.seconds), seed=count, follow=True))
     assert child.run(*ready.words).code == cli.PASS
-    assert not left_aside(ready.place / ".headway")
+    assert not left_aside(ready.copy / ".headway")
 
 
 @pytest.mark.slow
-def test_interrupted_twice_at_random_it_says_so_and_leaves_nothing_half_written(child, ready):
-    interrupted(child, ready, 2)
+def test_two_random_interrupts_are_reported_and_leave_no_partial_files(child, ready):
+    interrupt_repeatedly(child, ready, 2)
 
 
 @pytest.mark.long
-def test_interrupted_10_times_at_random_it_says_so_and_leaves_nothing_half_written(child, ready):
-    interrupted(child, ready, 10)
+def test_10_random_interrupts_are_reported_and_leave_no_partial_files(child, ready):
+    interrupt_repeatedly(child, ready, 10)
 
 
 class Terminal:
-    """A process with a process group of its own, as a terminal has it before it."""
+    """A process in its own process group, like the foreground process of a terminal."""
 
     def __init__(self, command: list[str]) -> None:
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
@@ -140,25 +140,25 @@ class Terminal:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.said = ""
+        self.output = ""
 
-    def hear(self, text: str) -> None:
+    def wait_for(self, text: str) -> None:
         """Wait until a line with this text was printed."""
         assert self.process.stdout
         for line in self.process.stdout:
-            self.said += line
+            self.output += line
             if text in line:
                 return
-        raise AssertionError(self.said)
+        raise AssertionError(self.output)
 
     def children(self) -> list[str]:
-        """The processes that it began."""
+        """Return the ids of its child processes."""
         return Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
 
     def interrupt(self) -> int:
-        """Ctrl-C: all of the group get it; the exit code, once nobody of the group is left."""
+        """Send Ctrl-C to the process group; return the exit code once no process of the group is left."""
         os.killpg(self.process.pid, signal.SIGINT)
-        self.said += self.process.communicate(timeout=2 * SOON_S)[0]
+        self.output += self.process.communicate(timeout=2 * SOON_S)[0]
         with pytest.raises(ProcessLookupError):
             os.killpg(self.process.pid, 0)
         return self.process.returncode
@@ -166,65 +166,65 @@ class Terminal:
 
 @pytest.fixture
 def terminal() -> Iterator[Callable[..., Terminal]]:
-    """Begins commands; at the end nothing of them is left, whatever the test found."""
-    begun: list[Terminal] = []
+    """Return a function that starts commands; kill those that are left at the end of the test."""
+    terminals: list[Terminal] = []
 
-    def begin(*command: str) -> Terminal:
-        begun.append(Terminal(list(command)))
-        return begun[-1]
+    def start(*command: str) -> Terminal:
+        terminals.append(Terminal(list(command)))
+        return terminals[-1]
 
-    yield begin
-    for each in begun:
-        if each.process.poll() is None:
-            os.killpg(each.process.pid, signal.SIGKILL)
-            each.process.communicate()
+    yield start
+    for terminal in terminals:
+        if terminal.process.poll() is None:
+            os.killpg(terminal.process.pid, signal.SIGKILL)
+            terminal.process.communicate()
 
 
 @pytest.mark.slow
-def test_a_server_that_is_interrupted_answers_what_is_in_flight_and_says_that_the_log_is_on_disk(terminal, tmp_path):
+def test_an_interrupted_server_answers_requests_in_flight_and_reports_that_the_log_is_on_disk(terminal, tmp_path):
     rollouts.live(rollouts.project(tmp_path), rollouts.release())
     words = ["serve", "flights@live", "--project", str(tmp_path)]
     serve = terminal(HEADWAY, *words)
-    serve.hear("listening on ")
+    serve.wait_for("listening on ")
     code = serve.interrupt()
-    expect_told(serve.said, words, code=code)
-    assert "the prediction log is on disk" in serve.said
+    expect_interrupted(serve.output, words, code=code)
+    assert "the prediction log is on disk" in serve.output
 
 
 @pytest.mark.slow
-def test_a_rollout_that_is_no_longer_watched_stays_where_it_is(terminal, tmp_path):
+def test_a_rollout_keeps_its_stage_after_its_watch_is_interrupted(terminal, tmp_path):
     project = rollouts.project(tmp_path)
     rollouts.live(project, rollouts.release(made_at="May"))
     control.start_rollout(project, rollouts.publish(project, rollouts.release(made_at="June")), who="ann")
     words = ["rollout", "watch", "--project", str(tmp_path)]
     watch = terminal(HEADWAY, *words)
-    watch.hear("shadow")
+    watch.wait_for("shadow")
     code = watch.interrupt()
-    expect_told(watch.said, words, code=code)
+    expect_interrupted(watch.output, words, code=code)
     assert control.latest_rollout(project).standing == "running"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["as it begins", "as it serves"])
-def test_the_server_of_the_demo_ends_with_the_one_who_began_it_and_says_nothing(terminal, tmp_path, moment):
+@pytest.mark.parametrize("phase", ["starting", "serving"])
+def test_the_server_of_the_demo_ends_silently_with_its_parent(terminal, tmp_path, phase):
     rollouts.live(rollouts.project(tmp_path), rollouts.release())
-    demo = terminal(sys.executable, "-m", "tests.pipeline.commanding", str(tmp_path))
-    demo.hear("begins")
-    if moment == "as it serves":
-        demo.hear("http://")
-    began = time.monotonic()
-    while not demo.children() and time.monotonic() < began + SOON_S:
+    demo = terminal(sys.executable, "-m", "tests.pipeline.forked_commands", str(tmp_path))
+    demo.wait_for("begins")
+    if phase == "serving":
+        demo.wait_for("http://")
+    start = time.monotonic()
+    while not demo.children() and time.monotonic() < start + SOON_S:
         pass
     assert demo.children()
-    assert demo.interrupt() == 0 and demo.said.splitlines()[-1] == "interrupted", demo.said
+    assert demo.interrupt() == 0 and demo.output.splitlines()[-1] == "interrupted", demo.output
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("stage", ["3. Train", "7. Serve"])
-def test_the_demo_that_is_interrupted_says_so_and_leaves_no_process_and_a_whole_store(terminal, tmp_path, stage):
+def test_an_interrupted_demo_reports_it_and_leaves_no_process_and_an_intact_store(terminal, tmp_path, stage):
     words = ["demo", "--folder", str(tmp_path / "demo")]
     demo = terminal(HEADWAY, *words)
-    demo.hear(stage)
+    demo.wait_for(stage)
     code = demo.interrupt()
-    expect_told(demo.said, words, code=code)
-    expect_whole(tmp_path / "demo")
+    expect_interrupted(demo.output, words, code=code)
+    expect_intact(tmp_path / "demo")

@@ -1,4 +1,4 @@
-"""A project's own training draws its curve, if it takes one: kept, told, and no look at `test` is spent."""
+"""A training function that accepts a curve records it: the curve is saved and shown, without an evaluation of `test`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WATCHED = TRAIN.replace("labels):", "labels, *, curve=None):").replace("=40)", "
 
 
 def trained(folder: Path, train: str) -> tuple[Project, pipeline.Data]:
-    """A project whose model was trained by this code."""
+    """Return a project whose model was trained by this code."""
     (write(folder) / "mine.py").write_text(train)
     project = open_project(folder)
     data = pipeline.periods(project)
@@ -34,7 +34,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, pipeline
     return trained(tmp_path_factory.mktemp("watched"), WATCHED)
 
 
-def test_the_curve_is_kept_with_the_digests_of_rows_and_recipe(watched):
+def test_the_curve_is_saved_with_the_digests_of_rows_and_recipe(watched):
     project, data = watched
     [curve] = project.records(LearningCurve)
     assert (curve.held_out, curve.learned) == (
@@ -45,12 +45,12 @@ def test_the_curve_is_kept_with_the_digests_of_rows_and_recipe(watched):
     assert curve.rounds[-1].held_out[0].n_groups == data["validation"].table["day"].n_unique()
 
 
-def test_no_look_at_test_is_spent(watched):
+def test_the_test_set_is_not_evaluated(watched):
     project, data = watched
     assert project.state.looks("small", table_digest(data["test"].table)) == 0
 
 
-def test_history_and_report_say_what_it_showed(watched, capsys):
+def test_history_and_report_describe_the_curve(watched, capsys):
     project, _ = watched
     history.plugin(project=Path(project.config.folder))
     message = curves.describe_curve(curves.last_curve(project))
@@ -60,6 +60,6 @@ def test_history_and_report_say_what_it_showed(watched, capsys):
 
 
 @pytest.mark.parametrize("train", [TRAIN, TRAIN.replace("labels):", "labels, *, curve=None):")])
-def test_a_training_that_ignores_the_curve_works_and_none_is_kept(tmp_path, train):
+def test_a_training_that_ignores_the_curve_works_and_saves_none(tmp_path, train):
     project, _ = trained(tmp_path, train)
     assert curves.last_curve(project) is None

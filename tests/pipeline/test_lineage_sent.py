@@ -1,4 +1,4 @@
-"""Lineage sent by the client of OpenLineage to a server that receives, refuses, or is not there."""
+"""Lineage sent by the client of OpenLineage to a server that accepts, refuses, or does not exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pipeline.receiver import Receiver, receiving
+from tests.pipeline.receiver import Receiver, lineage_receiver
 
 from headway.cli import main as cli
 from headway.core.plugins import load_beside
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with receiving() as server:
+    with lineage_receiver() as server:
         yield server
 
 
 @pytest.fixture
 def folder(searched, tmp_path, monkeypatch) -> Path:
-    """A copy of the project whose variants were searched, in an environment that names no receiver."""
+    """Return a copy of the project with a search result, in an environment that names no receiver."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in [name for name in os.environ if name.startswith("OPENLINEAGE")]:
@@ -39,72 +39,74 @@ def folder(searched, tmp_path, monkeypatch) -> Path:
     return shutil.copytree(searched[2], tmp_path / "copy")
 
 
-def to(folder: Path, url: str) -> None:
-    """Let the project send its lineage there."""
+def send_lineage_to(folder: Path, url: str) -> None:
+    """Configure the receiver of the project's lineage."""
     toml = folder / "headway.toml"
     toml.write_text(f'{toml.read_text()}[provenance]\nlineage_to = "{url}"\n')
 
 
 def without_facets_of_the_client(event: dict[str, Any]) -> dict[str, Any]:
-    """An event but for what the client adds of itself: facets of the run, and empty ones of inputs and outputs."""
+    """Return an event without what the client adds: facets of the run, and empty ones of inputs and outputs."""
     run = {"run": {"runId": event["run"]["runId"]}} if "run" in event else {}
-    sides = {
-        side: [{name: each[name] for name in ("namespace", "name", "facets")} for each in event[side]]
-        for side in ("inputs", "outputs")
+    datasets = {
+        role: [{name: dataset[name] for name in ("namespace", "name", "facets")} for dataset in event[role]]
+        for role in ("inputs", "outputs")
     }
-    return {**event, **run, **sides}
+    return {**event, **run, **datasets}
 
 
-def test_every_event_is_taken_once_as_it_is_printed(run, folder, receiver):
-    to(folder, receiver.url)
+def test_every_event_is_sent_once_as_it_is_printed(run, folder, receiver):
+    send_lineage_to(folder, receiver.url)
     code, out, _ = run("data", "send", "--project", folder)
-    told = events(open_project(folder))
+    expected = events(open_project(folder))
 
-    assert (code, out) == (cli.PASS, f"{len(told)} events of lineage sent to {receiver.url}\n")
-    assert {path for path, _ in receiver.taken} == {"/api/v1/lineage"}
-    assert [without_facets_of_the_client(each) for _, each in receiver.taken] == [
-        without_facets_of_the_client(each) for each in told
+    assert (code, out) == (cli.PASS, f"{len(expected)} events of lineage sent to {receiver.url}\n")
+    assert {path for path, _ in receiver.received} == {"/api/v1/lineage"}
+    assert [without_facets_of_the_client(event) for _, event in receiver.received] == [
+        without_facets_of_the_client(event) for event in expected
     ]
     assert run("data", "send", "--project", folder)[1].startswith("0 events of lineage sent")
-    assert len(receiver.taken) == len(told) and len(deliveries(open_project(folder))) == 1
+    assert len(receiver.received) == len(expected) and len(deliveries(open_project(folder))) == 1
 
 
-def test_a_stage_of_dvc_is_taken_as_a_job_that_nobody_saw_run(receiver):
+def test_a_dvc_stage_is_sent_as_a_job_without_a_run(receiver):
     sender = load_beside("headway.registry.provenance.lineage", "openlineage", reads="a test")
     job = {"namespace": "headway", "name": "small.dvc.clean", "facets": {}}
     stage = {"eventTime": "2026-01-01T00:00:00Z", "producer": "https://x", "job": job, "inputs": [], "outputs": []}
     assert list(sender.emitted([stage], receiver.url)) == [stage]
-    [(_, taken)] = receiver.taken
-    assert "run" not in taken and taken["job"]["name"] == "small.dvc.clean"
+    [(_, event)] = receiver.received
+    assert "run" not in event and event["job"]["name"] == "small.dvc.clean"
 
 
-def test_the_environment_of_the_client_says_where_and_a_release_passes_its_own_on(run, folder, receiver, monkeypatch):
+def test_the_environment_of_the_client_names_the_receiver_and_a_release_sends_its_events(
+    run, folder, receiver, monkeypatch
+):
     monkeypatch.setenv("OPENLINEAGE_URL", receiver.url)
     monkeypatch.setenv("OPENLINEAGE_ENDPOINT", "here")
-    to(folder, "environment")
+    send_lineage_to(folder, "environment")
     code, _, err = run("release", "--project", folder, "--who", "ada")
 
     assert code == cli.PASS and "events of lineage sent to environment" in err
-    assert {path for path, _ in receiver.taken} == {"/here"}
-    assert receiver.taken[-1][1]["job"]["name"] == "small.release.live"
+    assert {path for path, _ in receiver.received} == {"/here"}
+    assert receiver.received[-1][1]["job"]["name"] == "small.release.live"
 
 
-def test_a_receiver_that_refuses_half_way_is_told_and_has_the_rest_the_next_time(run, folder, receiver):
-    to(folder, receiver.url)
-    receiver.most = 3
+def test_a_receiver_that_fails_halfway_gets_the_remaining_events_next_time(run, folder, receiver):
+    send_lineage_to(folder, receiver.url)
+    receiver.limit = 3
     code, out, _ = run("data", "send", "--project", folder, "--json")
     first = json.loads(out)
     assert code == cli.FAIL and (len(first["events"]), first["left"]) == (3, 1) and "500" in first["failed"]
 
-    receiver.most = 10_000
+    receiver.limit = 10_000
     assert run("data", "send", "--project", folder)[1].startswith("1 events of lineage sent")
-    assert len(receiver.taken) == 4
+    assert len(receiver.received) == 4
 
 
-def test_a_release_stands_though_nobody_receives(run, folder):
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-    to(folder, f"http://me:secret@127.0.0.1:{port}")
+def test_a_release_succeeds_without_a_receiver(run, folder):
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    send_lineage_to(folder, f"http://me:secret@127.0.0.1:{port}")
     code, out, err = run("release", "--project", folder, "--who", "ada")
 
     assert code == cli.PASS and "live" in out
@@ -112,10 +114,10 @@ def test_a_release_stands_though_nobody_receives(run, folder):
     assert "secret" not in out + err + deliveries(open_project(folder))[-1].failed
 
 
-def test_a_release_stands_without_the_client(run, folder, monkeypatch):
+def test_a_release_succeeds_without_the_client(run, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "openlineage.client", None)
     monkeypatch.delitem(sys.modules, "headway.registry.provenance._openlineage", raising=False)
-    to(folder, "http://127.0.0.1:9")
+    send_lineage_to(folder, "http://127.0.0.1:9")
     code, _, err = run("release", "--project", folder, "--who", "ada")
     assert code == cli.PASS
     assert "lineage was not sent: lineage that is sent needs 'openlineage'" in err
@@ -123,7 +125,7 @@ def test_a_release_stands_without_the_client(run, folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("where", "variables", "message"),
+    ("target", "variables", "message"),
     [
         ("environment", {}, "nothing says where lineage is sent"),
         ("environment", {"OPENLINEAGE_DISABLED": "true"}, "OpenLineage is switched off"),
@@ -131,9 +133,9 @@ def test_a_release_stands_without_the_client(run, folder, monkeypatch):
         ("nowhere", {}, "'nowhere' takes no lineage"),
     ],
 )
-def test_a_receiver_that_there_is_none_of_is_told_with_the_mend(run, folder, monkeypatch, where, variables, message):
+def test_a_missing_receiver_is_an_error_with_a_hint(run, folder, monkeypatch, target, variables, message):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    to(folder, where)
+    send_lineage_to(folder, target)
     code, _, err = run("data", "send", "--project", folder)
     assert code == cli.USAGE and message in err and "[provenance] lineage_to" in err

@@ -140,7 +140,7 @@ def test_the_rollout_that_was_running_has_the_terms_that_were_signed(project: Pr
     assert update.deal is not None and update.deal.terms == rollout.terms
 
 
-def test_what_was_erased_is_proven(project: Project) -> None:
+def test_the_proof_of_an_erasure_is_read(project: Project) -> None:
     [erasure] = load_erasures(project)
     assert erasure.rows == 2 and erasure.message
 
@@ -169,6 +169,6 @@ def test_renamed_settings_do_not_open_a_new_assessment(project: Project) -> None
     assert (now.number, now.why, now.settings) == (before.number, (), before.settings)
 
 
-def test_an_older_headway_would_be_told_to_upgrade(project: Project, folder: Path) -> None:
+def test_the_schema_version_makes_an_older_headway_ask_for_an_upgrade(project: Project, folder: Path) -> None:
     with closing(sqlite3.connect(folder / ".headway" / "state.sqlite")) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (3,)

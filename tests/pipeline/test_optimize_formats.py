@@ -1,4 +1,4 @@
-"""`headway optimize MODEL --data FILE --target COLUMN` without a project, on a file of each format that is taken."""
+"""`headway optimize MODEL --data FILE --target COLUMN` without a project, on a file of each format that it accepts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pickled(model, path: Path) -> None:
     path.write_bytes(pickle.dumps(model))
 
 
-# How a file of each format is written, and the engine that must win: the kernels, or one graph.
+# The writer of a file of each format, and the engine that must win: the tree kernels, or one ONNX graph.
 FILES = {
     "model.txt": (lambda p: fitted(LGBMClassifier(n_estimators=30, verbose=-1)).booster_.save_model(p), "trees"),
     "model.json": (lambda p: fitted(XGBClassifier(n_estimators=30)).save_model(p), "trees"),
@@ -65,13 +65,13 @@ def rows(tmp_path: Path) -> Path:
     return tmp_path / "rows.csv"
 
 
-IN_CI = ("model.txt", "model.cbm", "pipeline.joblib")  # a format of each way in; `make test-all` has the others
+IN_CI = ("model.txt", "model.cbm", "pipeline.joblib")  # one format of each importer; `make test-all` has the others
 
 
 @pytest.mark.parametrize(
     "name", [name if name in IN_CI else pytest.param(name, marks=pytest.mark.long) for name in FILES]
 )
-def test_a_model_file_is_searched_and_its_winner_is_faster_and_answers_alike(name, rows, run):
+def test_a_model_file_is_optimized_and_its_winner_gives_the_same_answers(name, rows, run):
     write, engine = FILES[name]
     write(rows.parent / name)
     trust = ["--trust"] if name.endswith((".pkl", ".joblib")) else []
@@ -80,12 +80,12 @@ def test_a_model_file_is_searched_and_its_winner_is_faster_and_answers_alike(nam
     )
     assert code in (cli.PASS, cli.UNDECIDED), err
     winner = json.loads(out)["winner"]
-    found = {each["name"]: each for each in winner["evidence"]["measurements"]}
+    found = {measurement["name"]: measurement for measurement in winner["evidence"]["measurements"]}
     assert winner["variant"]["engine"] == engine
     assert found["decision_churn"]["value"] <= 0.01
 
 
-def test_a_graph_is_searched_too(tmp_path, run):
+def test_an_onnx_graph_is_optimized(tmp_path, run):
     (tmp_path / "model.onnx").write_bytes(softmax(3, DOUBLE))
     table = pd.DataFrame(
         {"a": range(300), "b": [0.5, 1.5, 2.5] * 100, "c": [1.0, 0.0, 2.0] * 100, "y": [0, 1, 2] * 100}

@@ -1,4 +1,4 @@
-"""`headway retrain` from a ticket to a live release, by a canary on a server that callers ask all the time."""
+"""`headway retrain` from a ticket to a live release, through a canary on a server with constant requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 from tests.pipeline import watched
-from tests.pipeline.callers import asked
+from tests.pipeline.callers import with_callers
 
 from headway import pipeline
 from headway.core.record import read
@@ -37,15 +37,15 @@ LONGEST_S = 90.0
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory) -> Path:
-    """A project with an open ticket."""
-    folder = watched.write(tmp_path_factory.mktemp("ready"), retrain=SETTINGS, table=watched.turned())
+    """Return a project with an open ticket."""
+    folder = watched.write(tmp_path_factory.mktemp("ready"), retrain=SETTINGS, table=watched.shifted())
     pipeline.watch(watched.released(folder))
     return folder
 
 
 @pytest.fixture
 def folder(ready: Path, tmp_path: Path) -> Path:
-    """A copy of that project."""
+    """Return a copy of that project."""
     return Path(shutil.copytree(ready, tmp_path / "copy"))
 
 
@@ -54,17 +54,22 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own."""
+    """Run the real command in a separate process."""
     return subprocess.run(command(folder, *words), capture_output=True, text=True, timeout=LONGEST_S)
 
 
-def expect_renewed(project: Project) -> None:
-    """What was trained once is live by one canary, and nothing is left to do."""
+def expect_promoted(project: Project) -> None:
+    """Check that the model was trained once and is live after one canary, and that no ticket is open."""
     rollout = control.latest_rollout(project)
     moves = project.register.history("small")
     steps = [(move.pointer, move.deal.stage if move.deal else None, move.who) for move in moves[1:]]
     who = moves[1].who
-    assert [read(Training, each).seed for each in project.state.records("training", name="small")] == [None, 0, 1, 2]
+    assert [read(Training, training).seed for training in project.state.records("training", name="small")] == [
+        None,
+        0,
+        1,
+        2,
+    ]
     assert steps == [
         ("canary", 0, who),
         ("canary", 1, "rollout"),
@@ -75,35 +80,35 @@ def expect_renewed(project: Project) -> None:
     assert pipeline.ticket_of(project) is None
 
 
-def test_followed_it_goes_from_a_ticket_to_live_and_no_caller_meets_an_error(folder):
-    with asked(folder) as callers:
-        done = run(folder, "--follow", "--json", "--who", "ada")
+def test_follow_takes_a_ticket_to_a_live_release_without_a_failed_request(folder):
+    with with_callers(folder) as callers:
+        ended = run(folder, "--follow", "--json", "--who", "ada")
 
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["stands"], told["rollout"]["standing"], told["rollout"]["by"]) == ("live", "promoted", "ada")
-    assert "shadow goes on to canary 50 %" in done.stderr and "canary 50 % goes live" in done.stderr
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    assert (result["stands"], result["rollout"]["standing"], result["rollout"]["by"]) == ("live", "promoted", "ada")
+    assert "shadow goes on to canary 50 %" in ended.stderr and "canary 50 % goes live" in ended.stderr
     assert callers.failed == 0 and callers.answered > 100
-    expect_renewed(open_project(folder))
+    expect_promoted(open_project(folder))
 
 
 @pytest.mark.long
-def test_run_again_and_again_as_a_nightly_job_it_takes_a_step_each_time_and_trains_once(folder):
-    with asked(folder):
+def test_repeated_runs_advance_one_step_each_and_train_once(folder):
+    with with_callers(folder):
         codes = [run(folder).returncode]
         deadline = time.monotonic() + LONGEST_S
         while codes[-1] == 3 and time.monotonic() < deadline:
             codes.append(run(folder).returncode)
 
     assert codes[-1] == 0 and set(codes[:-1]) == {3}
-    expect_renewed(open_project(folder))
+    expect_promoted(open_project(folder))
     assert "no open ticket asks for a retraining" in run(folder).stdout
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
-def test_killed_at_any_moment_it_goes_on_to_the_same_end(folder, seed):
+def test_a_killed_retraining_resumes_to_the_same_result(folder, seed):
     draw = Random(seed)
-    with asked(folder):
+    with with_callers(folder):
         for _ in range(4):
             process = subprocess.Popen(
                 command(folder, "--follow"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -113,6 +118,6 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(folder, seed):
             except subprocess.TimeoutExpired:
                 process.kill()
             process.wait()
-        done = run(folder, "--follow")
-    assert done.returncode == 0, done.stderr
-    expect_renewed(open_project(folder))
+        ended = run(folder, "--follow")
+    assert ended.returncode == 0, ended.stderr
+    expect_promoted(open_project(folder))

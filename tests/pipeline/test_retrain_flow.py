@@ -1,4 +1,4 @@
-"""The live release trained anew and recalibrated, each judged against it."""
+"""Retraining and recalibration of the live release, each judged against it."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from headway.monitoring.retraining.comparison import promotion_rules, recalibrat
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
-KEPT = "[retrain]\njudged_days = 25\nrecalibrate_days = 20\n"
+RETRAIN = "[retrain]\njudged_days = 25\nrecalibrate_days = 20\n"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A project whose world turned in April, its release live and a ticket open."""
-    folder = watched.write(tmp_path_factory.mktemp("turned"), table=watched.turned())
+    """Return a project with a shift in April, a live release and an open ticket."""
+    folder = watched.write(tmp_path_factory.mktemp("shifted"), table=watched.shifted())
     pipeline.watch(watched.released(folder))
     return folder
 
 
-def test_it_learns_from_all_that_is_labelled_but_the_days_that_it_is_judged_on(folder):
+def test_retraining_learns_from_all_labeled_days_except_those_it_is_judged_on(folder):
     project = open_project(folder)
     found = pipeline.retrain(project)
-    kept = project.records(Training)
-    anew = [each for each in kept if each.seed is not None]
+    trainings = project.records(Training)
+    retrained = [training for training in trainings if training.seed is not None]
 
-    assert found.trainings == 3 and [each.seed for each in anew] == [0, 1, 2]
-    assert {each.since for each in anew} == {"2013-01-01"}
-    assert {each.until for each in anew} == {each.judged_since for each in anew}
-    assert anew[0].n_rows + found.frontier.winner.evidence.find("brier.drop").n_rows == 7200
+    assert found.trainings == 3 and [training.seed for training in retrained] == [0, 1, 2]
+    assert {training.since for training in retrained} == {"2013-01-01"}
+    assert {training.until for training in retrained} == {training.judged_since for training in retrained}
+    assert retrained[0].n_rows + found.frontier.winner.evidence.find("brier.drop").n_rows == 7200
 
 
-def test_it_is_judged_against_live_with_the_variance_of_seeds_in_the_interval(folder):
+def test_the_retrained_model_is_compared_with_live_over_several_seeds(folder):
     project = open_project(folder)
     found = pipeline.retrain(project)
     loss = found.frontier.winner.evidence.find("brier.drop")
@@ -57,7 +57,7 @@ def test_it_is_judged_against_live_with_the_variance_of_seeds_in_the_interval(fo
     ]
 
 
-def test_it_has_the_form_that_live_has(folder):
+def test_the_retrained_model_has_the_engine_and_steps_of_live(folder):
     project = open_project(folder)
     winner = pipeline.retrain(project).frontier.winner.variant
     live = open_deployed_release(project).release.variant
@@ -66,32 +66,32 @@ def test_it_has_the_form_that_live_has(folder):
     assert winner.artifact.digest != live.artifact.digest
 
 
-def test_done_again_nothing_is_trained_and_the_outcome_is_the_one_kept(folder):
+def test_a_repeated_retraining_trains_nothing_and_returns_the_saved_result(folder):
     project = open_project(folder)
-    told = []
+    messages = []
 
-    assert pipeline.retrain(project) == pipeline.retrain(project, callback=told.append)
-    assert [line[:4] for line in told] == ["D057"], "nobody checked these data, and nothing was trained"
+    assert pipeline.retrain(project) == pipeline.retrain(project, callback=messages.append)
+    assert [line[:4] for line in messages] == ["D057"], "these data were not checked, and nothing was trained"
 
 
-def test_what_passed_begins_a_rollout_of_the_release_that_was_judged(folder, tmp_path):
+def test_a_passed_retraining_starts_a_rollout_of_the_judged_release(folder, tmp_path):
     project = open_project(shutil.copytree(folder, tmp_path / "copy"))
-    begun = pipeline.renew(project, pipeline.retrain(project), who="ada")
-    shipped = project.register.resolve("small@canary").release
+    promotion = pipeline.renew(project, pipeline.retrain(project), who="ada")
+    canary = project.register.resolve("small@canary").release
 
-    assert begun.stands == "rolling out" and begun.rollout.live == open_deployed_release(project).digest
-    assert shipped.variant == pipeline.retrain(project).frontier.winner.variant
-    assert shipped.verdict == pipeline.retrain(project).frontier.winner.verdict and shipped.made_by == "ada"
+    assert promotion.stands == "rolling out" and promotion.rollout.live == open_deployed_release(project).digest
+    assert canary.variant == pipeline.retrain(project).frontier.winner.variant
+    assert canary.verdict == pipeline.retrain(project).frontier.winner.verdict and canary.made_by == "ada"
     assert pipeline.ticket_of(project) is not None
 
 
-def test_followed_where_nobody_asks_the_rollout_is_left_as_it_stands(folder, tmp_path):
+def test_follow_leaves_a_rollout_without_requests_at_its_stage(folder, tmp_path):
     project = open_project(shutil.copytree(folder, tmp_path / "copy"), flags={"rollout.quiet_s": "0.001"})
     pipeline.renew(project, pipeline.retrain(project), who="ada")
-    told: list[str] = []
-    left = pipeline.follow(project, callback=told.append, wait=lambda _: None)
+    messages: list[str] = []
+    promotion = pipeline.follow(project, callback=messages.append, wait=lambda _: None)
 
-    assert left.stands == "rolling out" and "headway serve small@live" in told[-1]
+    assert promotion.stands == "rolling out" and "headway serve small@live" in messages[-1]
 
 
 def test_days_that_live_learned_from_are_not_held_out(folder):
@@ -99,8 +99,8 @@ def test_days_that_live_learned_from_are_not_held_out(folder):
         pipeline.retrain(open_project(folder), until=datetime(2013, 2, 20))
 
 
-def test_a_training_that_takes_no_seed_is_told_how_to(folder, tmp_path):
-    watched.write(tmp_path, table=watched.turned())
+def test_a_training_without_a_seed_is_refused(folder, tmp_path):
+    watched.write(tmp_path, table=watched.shifted())
     (tmp_path / "mine.py").write_text(watched.projects.TRAIN)
     project = watched.released(tmp_path)
 
@@ -110,7 +110,7 @@ def test_a_training_that_takes_no_seed_is_told_how_to(folder, tmp_path):
     assert pipeline.retrain(open_project(tmp_path)).trainings == 1
 
 
-def test_the_rules_are_the_owners_or_the_relative_ones_and_a_brier_score_no_worse(folder):
+def test_the_promotion_rules_are_configured_or_the_relative_rules_and_a_brier_score_no_worse(folder):
     policy = open_project(folder).config.policy
     own = (Rule(measure="ece", at_most=0.2),)
 
@@ -122,8 +122,8 @@ def test_the_rules_are_the_owners_or_the_relative_ones_and_a_brier_score_no_wors
     assert [str(rule) for rule in recalibration_rules(policy).release] == ["brier.drop at most 0"]
 
 
-def test_recalibration_shifts_the_live_model_and_is_judged_day_by_day(folder):
-    (folder / "headway.toml").write_text(watched.TOML + KEPT)
+def test_recalibration_shifts_the_live_model_and_is_judged_by_day(folder):
+    (folder / "headway.toml").write_text(watched.TOML + RETRAIN)
     project = open_project(folder)
     live = open_deployed_release(project)
     found = pipeline.recalibrate(project)
@@ -131,35 +131,37 @@ def test_recalibration_shifts_the_live_model_and_is_judged_day_by_day(folder):
     assert found.frontier.winner.variant == live.release.variant
     assert found.frontier.baseline.calibrator.n_groups == 20
     assert found.frontier.winner.evidence.find("brier.drop").n_groups == 20
-    told: list[str] = []
-    assert pipeline.recalibrate(project, callback=told.append) == found
-    assert [line[:4] for line in told] == ["D057"], "nobody checked these data"
+    messages: list[str] = []
+    assert pipeline.recalibrate(project, callback=messages.append) == found
+    assert [line[:4] for line in messages] == ["D057"], "these data were not checked"
 
 
-def test_rows_that_live_learned_from_and_are_others_now_are_told_of(folder, tmp_path):
+def test_changed_training_rows_of_live_are_reported(folder, tmp_path):
     project = open_project(shutil.copytree(folder, tmp_path / "copy"))
     table = pl.read_parquet(project.config.folder + "/table.parquet")
     first = pl.int_range(pl.len()) < 60
     table.with_columns(late=pl.when(first).then(1 - pl.col("late")).otherwise("late")).write_parquet(
         project.config.folder + "/table.parquet"
     )
-    told: list[str] = []
-    (found,) = pipeline.retrain(project, callback=told.append).findings
+    messages: list[str] = []
+    (found,) = pipeline.retrain(project, callback=messages.append).findings
 
     assert (found.code, found.severity) == ("D065", "warn")
-    assert any(line.startswith("warn D065: ") for line in told)
+    assert any(line.startswith("warn D065: ") for line in messages)
 
 
-def test_rows_that_live_learned_from_and_are_gone_are_told_of(folder, tmp_path):
+def test_removed_training_rows_of_live_are_reported(folder, tmp_path):
     project = open_project(shutil.copytree(folder, tmp_path / "copy"))
     path = project.config.folder + "/table.parquet"
     pl.read_parquet(path).filter(pl.col("at") >= datetime(2013, 2, 10)).write_parquet(path)
-    assert [each.code for each in pipeline.retrain(project).findings] == ["D065"]
+    assert [finding.code for finding in pipeline.retrain(project).findings] == ["D065"]
 
 
 def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
-    watched.write(tmp_path, retrain=KEPT, table=watched.turned())
-    (tmp_path / "headway.toml").write_text(watched.TOML + KEPT + '[[policy.retrain]]\nmeasure = "ece"\nat_most = 1.0\n')
+    watched.write(tmp_path, retrain=RETRAIN, table=watched.shifted())
+    (tmp_path / "headway.toml").write_text(
+        watched.TOML + RETRAIN + '[[policy.retrain]]\nmeasure = "ece"\nat_most = 1.0\n'
+    )
     project = watched.released(tmp_path)
     before = open_deployed_release(project)
     found = pipeline.recalibrate(project)
@@ -173,7 +175,7 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
 
 
 @pytest.mark.parametrize(("days", "message"), [(3, "a shift needs 7 groups"), (20, "labeled groups have arrived")])
-def test_recalibration_says_what_it_lacks(folder, days, message):
+def test_recalibration_without_enough_groups_is_refused(folder, days, message):
     (folder / "headway.toml").write_text(watched.TOML + f"[retrain]\nrecalibrate_days = {days}\n")
     with pytest.raises(DataError, match=message):
         pipeline.recalibrate(open_project(folder), until=datetime(2013, 2, 20) if days > 7 else None)

@@ -1,8 +1,8 @@
-"""`headway retrain` killed by `kill -9` at random moments: started again, it ends as if nothing had happened.
+"""`headway retrain` killed by `kill -9` at random times: after a restart, it ends with the same result.
 
-Each run is a process of its own, forked by a stem (`tests.storage.stem`) that has lightgbm and the rest loaded, for their
-import takes longer than the retraining. Kills are drawn from the first change of a file to the end of an undisturbed
-run, one after the other in one project until a run gets to its end; only those count that found the process running.
+Each run is a separate process, forked by a parent (`tests.storage.stem`) that has lightgbm and the rest loaded, because
+their import takes longer than the retraining. Kill times are drawn from the first change of a file to the end of an
+undisturbed run, one after the other in one project until a run finishes; only kills of a running process count.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ THROUGH = {"canary": ("--through", "canary"), "live": ("--through", "live", "--w
 
 
 @dataclass
-class Lesson:
-    """A project that is to be trained anew, who does it, and how that ends where nobody disturbs it."""
+class RetrainingRun:
+    """A project to retrain, the process that does it, and the result of an undisturbed run."""
 
     child: Stem
     folder: Path
@@ -35,83 +35,83 @@ class Lesson:
     span_s: tuple[float, float]
 
     def run(self, folder: Path, after_s: float | None = None) -> Ended:
-        """Train a copy of the project anew."""
+        """Retrain a copy of the project."""
         return self.child.run("retrain", "--mode", "auto", *self.words, "--project", folder, after_s=after_s)
 
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[Stem]:
-    with stem("tests.pipeline.commanding:command") as child:
+    with stem("tests.pipeline.forked_commands:command") as child:
         yield child
 
 
 @pytest.fixture(params=THROUGH)
-def lesson(request: pytest.FixtureRequest, child: Stem, asked: Path, tmp_path: Path) -> Lesson:
-    """The project, to be made live by a canary or at once; measured once undisturbed."""
-    made = Lesson(child, asked, THROUGH[request.param], Ended(0, [], 0), "", (0, 0))
+def retraining(request: pytest.FixtureRequest, child: Stem, ticket_folder: Path, tmp_path: Path) -> RetrainingRun:
+    """Return the project, to be promoted by a canary or at once, with the measurements of one undisturbed run."""
+    measured = RetrainingRun(child, ticket_folder, THROUGH[request.param], Ended(0, [], 0), "", (0, 0))
     folder = tmp_path / "undisturbed"
-    shutil.copytree(asked, folder)
+    shutil.copytree(ticket_folder, folder)
     began = time.time()
-    made.undisturbed = made.run(folder)
+    measured.undisturbed = measured.run(folder)
     ended = time.time()
     changed = [path.stat().st_mtime for path in folder.rglob("*") if path.stat().st_mtime > began]
-    made.span_s = (made.undisturbed.seconds - (ended - min(changed)), made.undisturbed.seconds)
-    made.outcome = outcome(open_project(folder))
-    assert made.undisturbed.code in (0, 3), child.output.read_text()
-    return made
+    measured.span_s = (measured.undisturbed.seconds - (ended - min(changed)), measured.undisturbed.seconds)
+    measured.outcome = outcome(open_project(folder))
+    assert measured.undisturbed.code in (0, 3), child.output.read_text()
+    return measured
 
 
 def outcome(project: Project) -> str:
-    """The models that live and the canary are at, how often the pointers moved, and what was trained."""
-    places = []
+    """Return the models of live and canary, the number of pointer updates, and the seeds of the trainings as text."""
+    digests = []
     for move in (project.register.head(f"small@{pointer}") for pointer in ("live", "canary")):
         digest = move.release.removeprefix("sha256:") if move else ""
-        places.append(project.register.resolve(f"small@{digest}").release.variant.digest if digest else "nowhere")
-    seeds = [read(Training, each).seed for each in project.state.records("training", name="small")]
-    return f"{places} after {len(project.register.history())} moves, by trainings of seeds {seeds}"
+        digests.append(project.register.resolve(f"small@{digest}").release.variant.digest if digest else "none")
+    seeds = [read(Training, training).seed for training in project.state.records("training", name="small")]
+    return f"{digests} after {len(project.register.history())} moves, by trainings of seeds {seeds}"
 
 
-def expect_whole(folder: Path) -> None:
-    """A reader that knows nothing finds the chain and what live is at verified, and each model that was trained."""
+def expect_intact(folder: Path) -> None:
+    """Check that the chain and the live release verify, and that each trained model is stored."""
     project = open_project(folder)
     assert project.register.history() and project.register.resolve("small@live")
-    for each in project.state.records("training", name="small"):
-        assert project.blobs.get(read(Training, each).model.artifact.digest)
+    for training in project.state.records("training", name="small"):
+        assert project.blobs.get(read(Training, training).model.artifact.digest)
 
 
-def killed(lesson: Lesson, folder: Path, moments: Moments, most: int) -> int:
-    """Kill retrainings of one project until one ends or so many kills landed; let it end well; how many landed."""
-    shutil.copytree(lesson.folder, folder)
+def kill_until_done(retraining: RetrainingRun, folder: Path, kill_times: Moments, max_kills: int) -> int:
+    """Kill retrainings of one project until one ends or `max_kills` landed; return the number of kills that landed."""
+    shutil.copytree(retraining.folder, folder)
     landed = 0
-    ended = lesson.run(folder, moments.next())
+    ended = retraining.run(folder, kill_times.next())
     while ended.killed:
         landed += 1
-        moments.found(True)
-        expect_whole(folder)
-        ended = lesson.run(folder, moments.next() if landed < most else None)
-    moments.found(False)
-    assert ended.code == lesson.undisturbed.code, lesson.child.output.read_text()
-    assert outcome(open_project(folder)) == lesson.outcome
+        kill_times.found(True)
+        expect_intact(folder)
+        ended = retraining.run(folder, kill_times.next() if landed < max_kills else None)
+    kill_times.found(False)
+    assert ended.code == retraining.undisturbed.code, retraining.child.output.read_text()
+    assert outcome(open_project(folder)) == retraining.outcome
     assert not left_aside(folder / ".headway")
     return landed
 
 
-def run_again(lesson: Lesson, folder: Path, count: int) -> None:
-    """Kill so often in all, in projects one after the other; in a third of them one must find it running."""
-    moments, landed = Moments(lesson.span_s, seed=count, follow=True), 0
+def run_again(retraining: RetrainingRun, folder: Path, count: int) -> None:
+    """Kill `count` running retrainings, in at most three times as many projects."""
+    kill_times, landed = Moments(retraining.span_s, seed=count, follow=True), 0
     for number in range(3 * count):
-        landed += killed(lesson, folder / str(number), moments, count - landed)
+        landed += kill_until_done(retraining, folder / str(number), kill_times, count - landed)
         shutil.rmtree(folder / str(number))
         if landed == count:
             return
-    raise AssertionError(f"{landed} kills found it running, {count} had to")
+    raise AssertionError(f"{landed} kills found it running, {count} expected")
 
 
 @pytest.mark.slow
-def test_killed_6_times_in_two_ways_it_ends_as_if_nothing_had_happened(lesson, tmp_path):
-    run_again(lesson, tmp_path, 3)
+def test_6_kills_in_two_modes_do_not_change_the_result(retraining, tmp_path):
+    run_again(retraining, tmp_path, 3)
 
 
 @pytest.mark.long
-def test_killed_200_times_in_two_ways_it_ends_as_if_nothing_had_happened(lesson, tmp_path):
-    run_again(lesson, tmp_path, 100)
+def test_200_kills_in_two_modes_do_not_change_the_result(retraining, tmp_path):
+    run_again(retraining, tmp_path, 100)

@@ -1,4 +1,4 @@
-"""`headway watch` and `headway retrain`, as a person at the terminal and as a script see them."""
+"""`headway watch` and `headway retrain`, as shown in a terminal and as read by a script."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ at_most = 1.0
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A project whose world turned in April."""
-    folder = watched.write(tmp_path_factory.mktemp("turned"), table=watched.turned())
+    """Return a project with a shift in April."""
+    folder = watched.write(tmp_path_factory.mktemp("shifted"), table=watched.shifted())
     watched.released(folder)
     return folder
 
 
-def test_without_a_ticket_there_is_nothing_to_retrain_and_before_a_period_ends_nothing_to_watch(run, folder):
+def test_without_a_ticket_retrain_does_nothing_and_without_a_window_watch_is_undecided(run, folder):
     code, out, _ = run("retrain", "--project", folder)
     assert (code, "no open ticket asks for a retraining" in out) == (cli.PASS, True)
     code, out, _ = run("watch", "--project", folder, "--until", "2013-04-05")
     assert (code, "no window with at least 20 groups (such as days) has begun" in out) == (cli.UNDECIDED, True)
 
 
-def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, folder):
+def test_retrain_after_watch_starts_a_canary_that_an_operator_may_skip(run, folder):
     code, out, _ = run("watch", "--project", folder)
     assert code == cli.FAIL and "ranks worse" in out and "ticket: labeled rows grew" in out
 
@@ -46,8 +46,8 @@ def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, fol
     code, out, _ = run("retrain", "--project", folder, "--mode", "auto", "--who", "ada")
     assert code == cli.UNDECIDED and "shown to be better than live" in out
     assert "rolling out: its rollout starts with shadow; live has had no request yet" in out
-    told = " ".join(out.split())  # a terminal's lines end anywhere
-    assert "headway serve small@live" in told and "--through live" in told and "next: headway rollout watch" in told
+    text = " ".join(out.split())  # lines are wrapped to the terminal
+    assert "headway serve small@live" in text and "--through live" in text and "next: headway rollout watch" in text
 
     code, out, _ = run("retrain", "--project", folder)
     assert code == cli.UNDECIDED and "shadow stays: no request has reached it yet" in out
@@ -57,10 +57,15 @@ def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, fol
     code, out, _ = run(*at_once, "--why", "no server yet", "--who", "ada")
     assert code == cli.PASS and "live: promote by ada: no server yet" in out
 
-    told = json.loads(run("retrain", "--project", folder, "--json")[1])
-    assert (told["stands"], told["ticket"], told["retraining"], told["rollout"]) == ("nothing asked", None, None, None)
+    result = json.loads(run("retrain", "--project", folder, "--json")[1])
+    assert (result["stands"], result["ticket"], result["retraining"], result["rollout"]) == (
+        "nothing asked",
+        None,
+        None,
+        None,
+    )
     moves = json.loads(run("history", "--project", folder, "--json")[1])
-    assert [(each["pointer"], each["who"]) for each in moves] == [
+    assert [(move["pointer"], move["who"]) for move in moves] == [
         ("live", "ada"),
         ("canary", "ada"),
         ("live", "ada"),
@@ -68,8 +73,8 @@ def test_watch_then_retrain_begins_a_canary_and_a_person_may_do_without(run, fol
     ]
 
 
-def test_where_the_policy_says_live_a_pass_is_live_at_once(run, tmp_path):
-    watched.released(watched.write(tmp_path, retrain=AT_ONCE, table=watched.turned()))
+def test_through_live_promotes_a_passed_retraining_at_once(run, tmp_path):
+    watched.released(watched.write(tmp_path, retrain=AT_ONCE, table=watched.shifted()))
     run("watch", "--project", tmp_path)
     assert "if it passes, it goes live at once" in run("retrain", "--project", tmp_path)[1]
 
@@ -81,16 +86,16 @@ def test_where_the_policy_says_live_a_pass_is_live_at_once(run, tmp_path):
     assert code == cli.FAIL and "moved live back: callers complain" in out and "next: headway rollout start" in out
 
 
-def test_a_recalibration_goes_the_same_way_and_needs_no_ticket(run, tmp_path):
-    watched.released(watched.write(tmp_path, retrain=RECALIBRATED, table=watched.turned()))
+def test_a_recalibration_is_rolled_out_without_a_ticket(run, tmp_path):
+    watched.released(watched.write(tmp_path, retrain=RECALIBRATED, table=watched.shifted()))
     code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path)
     assert code == cli.UNDECIDED and "log-odds shifted by" in out
     assert "next: headway retrain --recalibrate --mode auto" in out
 
     code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path, "--mode", "auto", "--json")
-    told = json.loads(out)
-    assert (code, told["stands"], told["rollout"]["stage"]) == (cli.UNDECIDED, "rolling out", 0)
-    assert told["retraining"]["frontier"]["baseline"]["calibrator"]["shift"] != 0
+    result = json.loads(out)
+    assert (code, result["stands"], result["rollout"]["stage"]) == (cli.UNDECIDED, "rolling out", 0)
+    assert result["retraining"]["frontier"]["baseline"]["calibrator"]["shift"] != 0
 
 
 def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):
@@ -99,11 +104,11 @@ def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):
     (april,) = json.loads(out)
 
     assert (code, april["status"]) == (cli.PASS, "healthy")
-    assert all({"value", "low", "high", "n_groups"} <= each.keys() for each in april["quality"])
+    assert all({"value", "low", "high", "n_groups"} <= measurement.keys() for measurement in april["quality"])
 
 
 def test_a_retraining_that_is_not_shown_to_be_better_changes_nothing(run, tmp_path):
-    watched.write(tmp_path, table=watched.turned())
+    watched.write(tmp_path, table=watched.shifted())
     (tmp_path / "headway.toml").write_text(
         watched.TOML + watched.RETRAIN + '[[policy.retrain]]\nmeasure = "roc_auc"\nat_least = 0.999\n'
     )

@@ -1,4 +1,4 @@
-"""On real flights, by the demo's policy: what is wrong on purpose is refused for what is wrong with it, by name."""
+"""On real flights, the policy of the demo refuses each deliberately wrong model by the rule on its defect."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ CARRIER = "B6"
 
 @dataclass(frozen=True, slots=True)
 class Flights:
-    """The demo's project with a smaller model, and July and August as what variants of it are asked."""
+    """The demo's project with a smaller model, and an evaluation set of July and August."""
 
     project: Project
     baseline: Baseline
-    exam: EvaluationSet
+    evaluation_set: EvaluationSet
 
     def text(self) -> str:
         return self.project.blobs.get(self.baseline.model.artifact.digest).decode()
 
     def judged(self, text: str) -> EvaluatedVariant:
-        """The model with this text in place of its own, judged by the policy."""
+        """Return the variant with this model text, judged by the policy."""
         model = self.baseline.model
         digest = self.project.blobs.put(text.encode())
         artifact = Artifact(format=model.artifact.format, digest=digest, size_bytes=len(text))
         variant = replace(model, artifact=artifact, steps=(Step(transform="converted"),))
-        return pipeline.evaluate(self.project, variant, self.exam)
+        return pipeline.evaluate(self.project, variant, self.evaluation_set)
 
-    def won(self, judged: EvaluatedVariant) -> None:
-        """Let this be the winner of the last search, as a search by a policy that asks for nothing would leave it."""
+    def save_as_winner(self, judged: EvaluatedVariant) -> None:
+        """Save a variant as the winner of the last search, as a search without rules would do."""
         self.project.save(
             SearchResult(
                 name=self.project.name, baseline=self.baseline, judged=(judged,), winner=judged, at="2013-09-01"
@@ -71,8 +71,8 @@ def miscalibrated(flights: Flights) -> str:
 
 def with_a_broken_slice(flights: Flights) -> str:
     signature = flights.baseline.model.signature
-    place = signature.names.index("carrier")
-    return harmed(flights.text(), feature=place, code=signature.inputs[place].categories.index(CARRIER))
+    index = signature.names.index("carrier")
+    return harmed(flights.text(), feature=index, code=signature.inputs[index].categories.index(CARRIER))
 
 
 def with_missing_values_misrouted(flights: Flights) -> str:
@@ -80,30 +80,34 @@ def with_missing_values_misrouted(flights: Flights) -> str:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "measure", "part"),
+    ("edit", "measure", "part"),
     [
         (miscalibrated, "probability_shift", ""),
         (with_a_broken_slice, "worst_slice.decision_churn", f"carrier={CARRIER}"),
         (with_missing_values_misrouted, "missing.decision_churn", "rows without "),
     ],
 )
-def test_a_wrong_variant_is_refused_for_what_is_wrong_with_it(
-    run, flights: Flights, wrong: Callable[[Flights], str], measure: str, part: str
+def test_a_wrong_variant_is_refused_by_the_rule_on_its_defect(
+    run, flights: Flights, edit: Callable[[Flights], str], measure: str, part: str
 ) -> None:
-    flights.won(flights.judged(wrong(flights)))
+    flights.save_as_winner(flights.judged(edit(flights)))
     code, out, _ = run("gate", "--project", flights.project.config.folder, "--json")
-    rule_results = {each.rule.measure: each for each in msgspec.json.decode(out, type=Verdict).rule_results}
+    rule_results = {
+        rule_result.rule.measure: rule_result for rule_result in msgspec.json.decode(out, type=Verdict).rule_results
+    }
     assert (code, rule_results[measure].answer) == (cli.FAIL, "fail")
     assert f"{measure.removeprefix('worst_slice.')} {f'of {part}' if part else 'is'}" in rule_results[measure].message
 
 
-def test_calibration_alone_refuses_what_moves_no_rank_and_no_decision(flights: Flights) -> None:
+def test_only_calibration_refuses_a_variant_with_the_same_ranks_and_decisions(flights: Flights) -> None:
     rule_results = flights.judged(miscalibrated(flights)).verdict.rule_results
-    assert [each.rule.measure for each in rule_results if each.answer == "fail"] == ["probability_shift"]
+    assert [rule_result.rule.measure for rule_result in rule_results if rule_result.answer == "fail"] == [
+        "probability_shift"
+    ]
 
 
-def test_a_conversion_that_is_right_to_the_last_bits_is_not_refused(run, flights: Flights) -> None:
+def test_a_conversion_that_differs_in_the_last_bits_only_is_not_refused(run, flights: Flights) -> None:
     text = rounded(flights.text())
     assert text != flights.text()
-    flights.won(flights.judged(text))
+    flights.save_as_winner(flights.judged(text))
     assert run("gate", "--project", flights.project.config.folder)[0] == cli.PASS

@@ -1,4 +1,4 @@
-"""The small project of `projects`, live since March and with April to be watched; its training takes a seed."""
+"""The small project of `projects`, live since March, with April to be monitored; its training takes a seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAIN = projects.TRAIN.replace("(rows, labels)", "(rows, labels, *, seed=0)").re
 
 
 def write(folder: Path, *, retrain: str = RETRAIN, table: pl.DataFrame | None = None) -> Path:
-    """The project in a folder, its table another one if given."""
+    """Write the project into a folder, with another table if one is given."""
     projects.write(folder, TOML + retrain)
     (folder / "mine.py").write_text(TRAIN)
     if table is not None:
@@ -27,15 +27,15 @@ def write(folder: Path, *, retrain: str = RETRAIN, table: pl.DataFrame | None = 
 
 
 def released(folder: Path) -> Project:
-    """The project with its release live."""
+    """Return the project with a live release."""
     project = open_project(folder)
     data = pipeline.periods(project)
     pipeline.release(project, pipeline.optimize(project, pipeline.train(project, data), data), who="ada")
     return project
 
 
-def turned() -> pl.DataFrame:
-    """The table with a world that turned in April: what was late is in time, and all hours are early."""
+def shifted() -> pl.DataFrame:
+    """Return the table with a shift in April: labels are flipped, and hours are halved."""
     april = pl.col("at").dt.month() == 4
     return projects.table().with_columns(
         late=pl.when(april).then(1 - pl.col("late")).otherwise(pl.col("late")),

@@ -1,4 +1,4 @@
-"""LightGBM models that are wrong on purpose, each by an edit of its text as a careless conversion makes it."""
+"""Deliberately wrong LightGBM models, each by an edit of the model text that a careless conversion could make."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ CATEGORICAL, DEFAULT_LEFT, MISSING, NAN = 1, 2, 12, 8
 
 
 def rounded(text: str) -> str:
-    """Bit-near: every leaf in single precision, as a conversion to ONNX keeps it."""
+    """Round every leaf to single precision, as a conversion to ONNX does."""
     return _edited(text, "leaf_value", lambda value: repr(float(np.float32(value))))
 
 
 def sharpened(text: str, *, about: float) -> str:
-    """Miscalibrated: log odds half as far again from those of the threshold, so that no rank and no decision moves."""
+    """Miscalibrate the model: stretch log odds by half around the threshold, so that no rank and no decision changes."""
     odds = float(np.log(about / (1 - about)))
     first, rest = text.split("Tree=1\n", 1)
     trees = len(re.findall(r"^Tree=", text, re.MULTILINE))
@@ -49,21 +49,21 @@ def sharpened(text: str, *, about: float) -> str:
 
 
 def harmed(text: str, *, feature: int, code: int) -> str:
-    """One slice broken: one tree more, which answers rows of one category as if they were far likelier."""
+    """Break one slice: add a tree that raises the log odds of one category."""
     number = len(re.findall(r"^Tree=", text, re.MULTILINE))
     stump = STUMP.format(number=number, feature=feature, value=2.0, members=1 << code)
     return _unsized(text).replace("end of trees", f"{stump}end of trees")
 
 
 def misrouted(text: str) -> str:
-    """Missing values handled otherwise: where one went left, it goes right."""
+    """Send missing values right where they went left."""
 
-    def turned(value: str) -> str:
+    def flipped(value: str) -> str:
         bits = int(value)
         numeric = not bits & CATEGORICAL and bits & MISSING == NAN
         return str(bits ^ DEFAULT_LEFT if numeric else bits)
 
-    return _edited(text, "decision_type", turned)
+    return _edited(text, "decision_type", flipped)
 
 
 def _edited(text: str, field: str, change: Callable[[str], str]) -> str:
@@ -74,5 +74,5 @@ def _edited(text: str, field: str, change: Callable[[str], str]) -> str:
 
 
 def _unsized(text: str) -> str:
-    """Without the sizes of trees, which an edit makes wrong; LightGBM reads on without them."""
+    """Remove the sizes of trees, which an edit makes wrong; LightGBM does not need them."""
     return re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE)

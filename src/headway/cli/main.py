@@ -93,7 +93,7 @@ def _with_current_names(arguments: list[str], console: Console) -> list[str]:
         name, equals, value = argument.partition("=")
         current.append(f"{flags.get(name, name)}{equals}{value}")
     pairs = [(f"headway {command}", f"headway {' '.join(renamed)}")] if renamed != (command,) else []
-    pairs += [(old, new) for old, new in flags.items() if any(each.partition("=")[0] == old for each in rest)]
+    pairs += [(old, new) for old, new in flags.items() if any(argument.partition("=")[0] == old for argument in rest)]
     for old, new in pairs:
         console.print(f"warning: {old!r} is now {new!r}; the old spelling ends with the next version", markup=False)
     return current

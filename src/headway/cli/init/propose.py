@@ -153,7 +153,7 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
     for name in SUSPECTS:
         try:
             said = load_check(name)(CheckContext(dataset=dataset))
-            found |= {each.where.removeprefix("column "): f"{each.code}: {each.message}" for each in said}
+            found |= {finding.where.removeprefix("column "): f"{finding.code}: {finding.message}" for finding in said}
         except NotApplicable:
             continue
     return found

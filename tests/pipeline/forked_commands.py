@@ -1,4 +1,4 @@
-"""What is killed and interrupted: commands on a project. A stem that has their libraries loaded forks them."""
+"""Commands that tests kill and interrupt; a parent process that has their libraries loaded forks them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LOADED = (pipeline, lightgbm, onnx, onnxruntime)
 
 
 def command(say: Say, *words: str) -> None:
-    """`headway` with these words; says `ready` before it begins."""
+    """Run `headway` with these words; send `ready` before it starts."""
     say("ready")
     cli.main(words)
 
 
 def serve_as_the_demo_does(folder: Path) -> None:
-    """Print where a server of the demo listens, and wait for Ctrl-C, which is no error here."""
+    """Print the address of a server of the demo, and wait for Ctrl-C, which is expected."""
     sys.stdout.write("begins\n")
     try:
         with server(folder, "flights@live") as address:

@@ -1,3 +1,5 @@
+"""The pipeline functions on a real project: search, verdict, release, serve."""
+
 from __future__ import annotations
 
 import os
@@ -32,14 +34,14 @@ def test_the_winner_is_an_exact_variant_that_passes_every_rule(searched):
     assert frontier.winner.evidence.find("max_change").value <= 1e-6
 
 
-def test_choose_is_asked_the_relative_rules_only_and_test_all(searched):
+def test_validation_is_judged_by_the_relative_rules_and_test_by_all_rules(searched):
     _, frontier, _ = searched
 
     assert {str(r.rule.measure) for row in frontier.judged for r in row.verdict.rule_results} == {"roc_auc.drop"}
     assert [rule_result.rule.measure for rule_result in frontier.winner.verdict.rule_results] == ["roc_auc.drop", "ece"]
 
 
-def test_every_look_at_test_is_counted_and_said_in_the_verdict(searched):
+def test_the_verdict_counts_every_evaluation_of_the_test_set(searched):
     project, frontier, _ = searched
 
     assert (
@@ -47,27 +49,27 @@ def test_every_look_at_test_is_counted_and_said_in_the_verdict(searched):
     )
 
 
-def test_evidence_on_test_carries_how_often_it_was_looked_at_and_a_policy_may_ask_for_it(searched):
+def test_evidence_on_test_counts_its_evaluations_and_a_policy_may_limit_them(searched):
     _, frontier, _ = searched
     found = frontier.winner.evidence
-    policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=most),)) for most in (0, 100)]
+    policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=limit),)) for limit in (0, 100)]
 
     assert found.find("looks_at_test").value == frontier.winner.verdict.test_evaluations
     assert all(row.evidence.find("looks_at_test") is None for row in frontier.judged)
     assert [judge(found, policy).answer for policy in policies] == ["fail", "pass"]
 
 
-def test_what_was_found_is_kept_and_read_again(searched):
+def test_the_search_result_is_saved_and_loaded(searched):
     project, frontier, _ = searched
 
     assert pipeline.last_frontier(project) == frontier
 
 
-def test_a_release_is_served_with_the_answers_that_it_has_in_process(searched):
+def test_a_served_release_gives_the_same_predictions_as_in_process(searched):
     project, frontier, folder = searched
-    shipped = pipeline.release(project, frontier, who="ada")
+    released = pipeline.release(project, frontier, who="ada")
     rows = labeled_rows(pipeline.periods(project)["test"])
-    subject = compare_with_baseline(
+    comparison = compare_with_baseline(
         frontier.winner.variant, build_evaluation_set(frontier.baseline, rows, project.blobs), project.blobs
     )
 
@@ -75,34 +77,34 @@ def test_a_release_is_served_with_the_answers_that_it_has_in_process(searched):
         names = frontier.baseline.model.signature.names
         answers = client.infer("small", {name: rows.table[name].to_list()[:200] for name in names})
 
-    np.testing.assert_array_equal(answers, subject.scores[:200])
-    assert project.register.head("small@live") == shipped.move
+    np.testing.assert_array_equal(answers, comparison.scores[:200])
+    assert project.register.head("small@live") == released.move
 
 
-def test_a_server_refuses_a_release_of_which_one_byte_changed(searched):
+def test_a_server_refuses_a_release_with_one_changed_byte(searched):
     project, frontier, folder = searched
-    shipped = pipeline.release(project, frontier, who="ada")
-    model = folder / ".headway/releases/small" / shipped.move.release.removeprefix("sha256:") / "model.onnx"
-    whole = model.read_bytes()
-    model.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    released = pipeline.release(project, frontier, who="ada")
+    model = folder / ".headway/releases/small" / released.move.release.removeprefix("sha256:") / "model.onnx"
+    content = model.read_bytes()
+    model.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
 
-    done = subprocess.run(command("serve", "small@live", folder), capture_output=True, text=True, timeout=60)
-    model.write_bytes(whole)
+    ended = subprocess.run(command("serve", "small@live", folder), capture_output=True, text=True, timeout=60)
+    model.write_bytes(content)
 
-    assert done.returncode == 1
-    assert "model.onnx" in done.stderr
+    assert ended.returncode == 1
+    assert "model.onnx" in ended.stderr
 
 
-def test_a_search_leaves_found_parts_to_its_winner_unless_a_rule_asks_for_them(searched, tmp_path):
-    def found(judged):
-        return any(each.name.startswith("discovered.") for each in judged.evidence.measurements)
+def test_a_search_finds_slices_for_the_winner_only_unless_a_rule_needs_them(searched, tmp_path):
+    def has_found_slices(judged):
+        return any(measurement.name.startswith("discovered.") for measurement in judged.evidence.measurements)
 
     frontier = searched[1]
-    assert found(frontier.winner) and not any(found(row) for row in frontier.judged)
+    assert has_found_slices(frontier.winner) and not any(has_found_slices(row) for row in frontier.judged)
     rule = '[[policy.release]]\nmeasure = "worst_slice.discovered.brier.drop"\nat_most = 1.0\n'
     project = open_project(write(tmp_path, TOML + rule))
     data = pipeline.periods(project)
-    assert all(found(row) for row in pipeline.optimize(project, pipeline.train(project, data), data).judged)
+    assert all(has_found_slices(row) for row in pipeline.optimize(project, pipeline.train(project, data), data).judged)
 
 
 def test_nothing_is_released_unless_the_verdict_is_pass(searched):
@@ -113,7 +115,7 @@ def test_nothing_is_released_unless_the_verdict_is_pass(searched):
         pipeline.release(project, replace(frontier, winner=undecided), who="ada")
 
 
-def test_training_refuses_a_column_that_only_the_outcome_tells(searched):
+def test_training_refuses_a_column_that_is_known_only_after_the_outcome(searched):
     project, _, _ = searched
     data = pipeline.periods(project)
 
@@ -121,7 +123,7 @@ def test_training_refuses_a_column_that_only_the_outcome_tells(searched):
         pipeline.train(project, data, features=["hour", "late"])
 
 
-def test_training_refuses_where_a_check_says_stop(tmp_path):
+def test_training_refuses_if_a_check_stops_it(tmp_path):
     folder = write(tmp_path)
     leak = table().with_columns(leak=pl.col("late") * 2.0)
     leak.write_parquet(folder / "table.parquet")
@@ -131,7 +133,7 @@ def test_training_refuses_where_a_check_says_stop(tmp_path):
         pipeline.train(project, pipeline.periods(project))
 
 
-def test_a_model_file_is_taken_as_it_came(searched, tmp_path):
+def test_a_model_file_becomes_the_baseline_unchanged(searched, tmp_path):
     _, frontier, folder = searched
     project = open_project(write(tmp_path, TOML.replace('train = "mine:train"', 'file = "model.txt"')))
     blobs = open_project(folder).blobs
@@ -140,7 +142,7 @@ def test_a_model_file_is_taken_as_it_came(searched, tmp_path):
     assert pipeline.train(project, pipeline.periods(project)) == frontier.baseline
 
 
-def test_a_model_that_no_engine_takes_is_refused_with_the_engines_there_are(tmp_path):
+def test_a_model_that_no_engine_accepts_is_refused(tmp_path):
     folder = write(tmp_path)
     (folder / "mine.py").write_text("def train(rows, labels): return object()")
     project = open_project(folder)
@@ -149,7 +151,7 @@ def test_a_model_that_no_engine_takes_is_refused_with_the_engines_there_are(tmp_
         pipeline.train(project, pipeline.periods(project))
 
 
-def test_a_project_without_a_search_says_what_to_do(tmp_path):
+def test_a_project_without_a_search_has_no_search_result(tmp_path):
     with pytest.raises(StoreError, match="no variant was searched for yet"):
         pipeline.last_frontier(open_project(write(tmp_path)))
 
@@ -159,7 +161,7 @@ def command(name: str, reference: str, folder: Path) -> list[str]:
 
 
 class served:
-    """A server process of the project, for as long as the block lasts."""
+    """A server process of the project for the duration of the block."""
 
     def __init__(self, folder: Path) -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
