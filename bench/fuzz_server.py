@@ -35,7 +35,7 @@ from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
-from headway.serving.grpc._messages import INFERENCE
+from headway.serving.grpc._server import INFERENCE
 from serving.fuzz_requests import KINDS, good
 
 ROOT = Path(__file__).parent.parent

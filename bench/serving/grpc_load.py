@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from headway.serving.grpc._messages import INFERENCE
+from headway.serving.grpc._server import INFERENCE
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _CHANNELS = 4

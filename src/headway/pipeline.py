@@ -320,7 +320,7 @@ def release(
 
 def serve(config: Config, references: Sequence[str], *, callback: Callback = lambda _: None) -> None:
     """Verify the releases behind the references, load them, and answer requests until the process is stopped."""
-    process.serve(config, references, announce=callback)
+    process.serve(config, references, announce=lambda listening: callback(str(listening)))
 
 
 def predict(

@@ -144,10 +144,10 @@ def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no line of names"),
-        (b"\n1,2\n", "no line of names"),
-        (b"key;size;carrier\n1;2;3\n", "column 'size' is not there"),
-        (b"key,size,carrier,size\n1,2,3,4\n", "column 'size' is there 2 times"),
+        (b"", "no header"),
+        (b"\n1,2\n", "no header"),
+        (b"key;size;carrier\n1;2;3\n", "column 'size' is missing from the file"),
+        (b"key,size,carrier,size\n1,2,3,4\n", "column 'size' occurs 2 times"),
     ],
 )
 def test_a_line_of_names_that_cannot_be_used_is_told(content, message, tmp_path):
@@ -157,7 +157,7 @@ def test_a_line_of_names_that_cannot_be_used_is_told(content, message, tmp_path)
 
 
 def test_a_file_of_one_endless_line_is_told_and_not_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("headway.batch.formats.csv._MOST_LINE_BYTES", 1000)
+    monkeypatch.setattr("headway.batch.formats.csv._MAX_LINE_BYTES", 1000)
     (tmp_path / "rows.csv").write_bytes(b"key,size,carrier\n" + b"1,2,AA\r" * 1000)
     with pytest.raises(DataError, match="a line of more than"):
         list(CsvScan(tmp_path / "rows.csv", WANTED).chunks(0, 0))

@@ -70,7 +70,7 @@ def test_csv_shows_a_value_as_a_text_that_reads_back(name, tmp_path):
 @pytest.mark.parametrize("values", [[[1], [2], [3]], [b"a", b"b", b"c"], [None, None, None]])
 def test_a_column_that_is_not_copied_through_is_named_at_once(suffix, values, tmp_path):
     source = write_table(number_table(3).with_columns(odd=pl.Series(values)), tmp_path / f"rows{suffix}")
-    with pytest.raises(DataError, match=r"column 'odd' is .*, which is not copied through"):
+    with pytest.raises(DataError, match=r"column 'odd' is .*, which cannot be copied"):
         score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv", "odd")
 
 

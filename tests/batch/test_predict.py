@@ -140,7 +140,7 @@ def test_the_words_for_missing_of_the_project_are_missing_in_its_files(suffix, t
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
 def test_a_column_that_is_not_there_is_named_with_the_nearest_before_anything_is_written(suffix, tmp_path):
     source = write_table(number_table(3).rename({"b": "bb"}), tmp_path / f"rows{suffix}")
-    with pytest.raises(DataError, match="column 'b' is not there") as error:
+    with pytest.raises(DataError, match="column 'b' is missing from the file") as error:
         score_file(scoring_project(tmp_path), source, tmp_path / "scores.parquet")
     assert error.value.hint == "nearest: bb" and str(source) in error.value.where
     assert not list(tmp_path.glob("scores*"))
@@ -151,7 +151,7 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_before_anything_is
     ("table", "message"),
     [
         ({"size": ["one"], "carrier": ["AA"]}, "column 'size' is .*str.*, the model reads numbers"),
-        ({"size": [1.0], "carrier": [7]}, "column 'carrier' is (i|I)nt64, the model reads texts"),
+        ({"size": [1.0], "carrier": [7]}, "column 'carrier' is (i|I)nt64, the model reads strings"),
     ],
 )
 def test_a_column_of_another_type_ends_it_at_once(suffix, table, message, tmp_path):
@@ -163,7 +163,7 @@ def test_a_column_of_another_type_ends_it_at_once(suffix, table, message, tmp_pa
 def test_a_column_of_a_feature_view_is_read_from_the_file_and_asked_for_where_it_is_not_there(tmp_path):
     settings = scoring_project(tmp_path, views=(FeatureView(name="weather", table="weather", columns=("c",)),))
     assert score_file(settings, write_table(number_table(3), tmp_path / "whole.csv"), tmp_path / "scores.csv").rows == 3
-    with pytest.raises(DataError, match="column 'c' is not there") as error:
+    with pytest.raises(DataError, match="column 'c' is missing from the file") as error:
         score_file(settings, write_table(number_table(3).drop("c"), tmp_path / "rows.csv"), tmp_path / "others.csv")
     assert "it is of view 'weather'" in error.value.hint
 

@@ -77,7 +77,7 @@ def test_equal_columns_give_equal_bytes(name, tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_column_that_is_not_there_is_named(name, tmp_path):
     file = joined(name, tmp_path, [table(0, 3)])
-    with pytest.raises(DataError, match="column 'y' is not there"):
+    with pytest.raises(DataError, match="column 'y' is missing from the file"):
         plugins.load_format(name).scan(file, ScoringOptions(signature=Signature(inputs=(Field(name="y"),))))
 
 

@@ -17,7 +17,7 @@ ALLOWED = {
     "catboost": ("engines/catboost.py",),
     "cryptography": ("registry/sign.py",),
     "cyclopts": ("cli/",),
-    "google": ("serving/grpc/_messages.py",),
+    "google": ("serving/grpc/_server.py",),
     "grpc": ("serving/grpc/_server.py",),
     "httptools": ("serving/",),
     "jinja2": ("reporting/",),

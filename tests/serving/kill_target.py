@@ -27,8 +27,8 @@ def serve(say: Say, folder: str) -> None:
             assert plain.post(port, "/v2/models/flights/labels", label).status == 200
             say(key)
 
-    def announce(line: str) -> None:
-        port = int(line.split()[2].rpartition(":")[2])
+    def announce(listening: process.Listening) -> None:
+        port = int(listening.addresses[0].rpartition(":")[2])
         threading.Thread(target=call, args=(port,), daemon=True).start()
 
     process.serve(config.load(Path(folder)), ["flights@live"], announce=announce)

@@ -28,18 +28,15 @@ from headway.core.verdict import Verdict
 from headway.registry.bundle import Bundle
 from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
-from headway.serving.auth.authenticator import Authenticator
+from headway.serving.auth.authenticator import Authenticator, RateLimiter, shared_rate_limits
 from headway.serving.auth.keys import digest
-from headway.serving.auth.rate_limiter import RateLimiter, shared_rate_limits
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import ConnectionLimits
-from headway.serving.http.listener import Listener
+from headway.serving.http.listener import Listener, TlsContext, bind_sockets, socket_address
 from headway.serving.http.routes import LabelCollector, Routes
-from headway.serving.http.tls import TlsContext
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.repository import ModelRepository
-from headway.serving.workers import sockets
 
 TESTS = Path(__file__).parent.parent
 LIMITS = ConnectionLimits()
@@ -94,7 +91,7 @@ def started(folder: Path, *references: str, first: str = "") -> subprocess.Popen
     code = (
         f"{first}import sys; from pathlib import Path; from headway.core.config import load; "
         "from headway.serving.process import serve; "
-        "serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda line: print(line, flush=True))"
+        "serve(load(Path(sys.argv[1])), sys.argv[2:], announce=lambda listening: print(listening, flush=True))"
     )
     path = os.pathsep.join([str(TESTS / "outside"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
@@ -217,9 +214,9 @@ def serving(
 
     async def start(routes: Routes) -> Running:
         listener = Listener(routes, limits=limits, errors=plane.metrics.errors, tls=tls)
-        (bound,) = sockets.bind(host, 0, workers=1)
+        (bound,) = bind_sockets(host, 0, workers=1)
         await listener.open(bound)
-        return Running(sockets.address_of(bound, "https" if tls else "http"), loop, plane, listener)
+        return Running(socket_address(bound, "https" if tls else "http"), loop, plane, listener)
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -17,8 +17,7 @@ from running import MIXED, Running, loaded, open_authenticator, project, serving
 
 from headway.core.errors import ConfigError, DataError, StoreError
 from headway.serving.auth.keys import digest
-from headway.serving.grpc._messages import HEALTH, INFERENCE
-from headway.serving.grpc._server import GrpcInference, decode_request
+from headway.serving.grpc._server import HEALTH, INFERENCE, GrpcInference, decode_request
 from headway.serving.grpc.transport import open_grpc
 
 SERVICE, CHECK = "inference.GRPCInferenceService", "grpc.health.v1.Health/Check"

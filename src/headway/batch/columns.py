@@ -58,26 +58,30 @@ def new_refusal(row: int, column: str, value: str, reason: str) -> Refusal:
 
 
 def check_columns(names: Sequence[str], wanted: ScoringOptions, where: str) -> None:
-    """Raise DataError if a column that is needed is absent from the file, or there twice."""
+    """Raise DataError if a required column is missing from the file or occurs twice."""
     for name in wanted.names:
         if names.count(name) > 1:
-            raise DataError(f"column '{name}' is there {names.count(name)} times", where=where, hint="rename one")
+            raise DataError(f"column '{name}' occurs {names.count(name)} times", where=where, hint="rename one")
         if name not in names:
             raise DataError(
-                f"column '{name}' is not there",
-                where=f"{where}: {_listed(names)}",
+                f"column '{name}' is missing from the file",
+                where=f"{where}: {_join_names(names)}",
                 hint=_column_hint(name, names, wanted),
             )
 
 
 def _column_hint(name: str, names: Sequence[str], wanted: ScoringOptions) -> str:
     if name in wanted.views:
-        return f"join it to the file: it is of view '{wanted.views[name]}', and what is looked up is as of now"
+        return f"join it to the file: it belongs to view '{wanted.views[name]}', whose online table has only current values"
     near = difflib.get_close_matches(name, names, 1)
-    return f"nearest: {near[0]}" if near else "a file holds every column that the model reads, null where it is missing"
+    return (
+        f"nearest: {near[0]}"
+        if near
+        else "the file needs every column that the model reads, with null for missing values"
+    )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
 
 
@@ -86,8 +90,8 @@ _UNITS = {
     Type.DATE64: "ms",
     **dict.fromkeys((Type.TIME32, Type.TIME64, Type.TIMESTAMP, Type.DURATION), ""),
 }
-_OF_SECOND = {TimeUnit.SECOND: "s", TimeUnit.MILLI: "ms", TimeUnit.MICRO: "us", TimeUnit.NANO: "ns"}
-_OF_DAY = (Type.TIME32, Type.TIME64)
+_SECOND_UNITS = {TimeUnit.SECOND: "s", TimeUnit.MILLI: "ms", TimeUnit.MICRO: "us", TimeUnit.NANO: "ns"}
+_TIMES_OF_DAY = (Type.TIME32, Type.TIME64)
 TEXT = nanoarrow.large_string()
 _CHUNK_BYTES = 1 << 24
 _MAX_ROWS = 1 << 16
@@ -164,13 +168,13 @@ def format_values(column: Column) -> list[str]:
 
 def _format_times(column: Column) -> list[str]:
     schema, counts = nanoarrow.Schema(column.type), np.asarray(column.values, dtype=np.int64)
-    unit = _UNITS[schema.type] or _OF_SECOND[schema.unit]
+    unit = _UNITS[schema.type] or _SECOND_UNITS[schema.unit]
     if schema.type == Type.DURATION:
         digits = {"s": 0, "ms": 3, "us": 6, "ns": 9}[unit]
         spans = [Decimal(count).scaleb(-digits) for count in counts.tolist()]
         return [f"{'-' if span < 0 else ''}PT{abs(span):f}S" for span in spans]
     times: list[str] = np.datetime_as_string(counts.astype(f"M8[{unit}]")).tolist()
-    if schema.type in _OF_DAY:
+    if schema.type in _TIMES_OF_DAY:
         return [text.partition("T")[2] for text in times]
     return [f"{text}Z" for text in times] if schema.type == Type.TIMESTAMP and schema.timezone else times
 

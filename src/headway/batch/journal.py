@@ -51,7 +51,7 @@ class Terms(StoredRecord, frozen=True, kw_only=True):
 
 
 def describe_terms(bundle: Bundle, path: Path, wanted: ScoringOptions) -> Terms:
-    """Return the terms of scoring a file as it is now; raise DataError if there is no such file."""
+    """Return the terms of scoring a file as it is now; raise DataError if the file is missing."""
     try:
         if not path.is_file():
             raise DataError(f"no file '{path.name}'", where=str(path), hint="a parquet, csv or Arrow file on disk")
@@ -102,7 +102,7 @@ class Part(Record, frozen=True, kw_only=True):
 
 
 class Receipt(StoredRecord, frozen=True, kw_only=True):
-    """Result of a finished run; `digest` is that of `OUT`, `columns` counts refusals by column."""
+    """Result of a finished run; `digest` is that of the output, `columns` counts refusals by column."""
 
     terms: Terms
     rows: int
@@ -123,7 +123,7 @@ def load_receipt(out: Path, terms: Terms) -> Receipt | None:
     if not (file.is_file() and out.is_file()):
         return None
     receipt = record.read(Receipt, file.read_bytes())
-    hint = f"rm {quote(str(out))} {quote(str(file))}, or another name for the answer"
+    hint = f"rm {quote(str(out))} {quote(str(file))}, or choose another output file"
     if receipt.terms != terms:
         raise StoreError(
             f"'{out.name}' is the output of another run: {_format_differences(terms, receipt.terms)}", hint=hint

@@ -18,9 +18,9 @@ from headway.core.variant import Field
 from headway.data.matrix import matrix
 from headway.serving.protocol.tensors import BYTES
 
-_TEXTS = (pl.String, pl.Categorical, pl.Enum)
-_AT_ONCE = 8  # chunks that are decoded together: a slice decodes the pages at its two ends once more
-_COUNTED = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
+_STRING_TYPES = (pl.String, pl.Categorical, pl.Enum)
+_CHUNKS_PER_READ = 8  # decoded together, because a slice decodes the pages at its two ends again
+_TIME_TYPES = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 
 
 class PolarsScan:
@@ -42,8 +42,8 @@ class PolarsScan:
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
         rows = columns.chunk_rows(len(self._wanted.signature.inputs))
-        for begin in range(start, self._length, _AT_ONCE * rows):
-            yield from self._cut(self._collected(begin, _AT_ONCE * rows), begin, rows)
+        for begin in range(start, self._length, _CHUNKS_PER_READ * rows):
+            yield from self._cut(self._collected(begin, _CHUNKS_PER_READ * rows), begin, rows)
 
     def _collected(self, start: int, rows: int) -> pl.DataFrame:
         try:
@@ -77,7 +77,7 @@ def scan_arrow(path: Path) -> pl.LazyFrame:
 
 
 def read_plain_csv(content: bytes, names: Sequence[str], wanted: ScoringOptions, start: int) -> Chunk | None:
-    """Read csv lines without quotes and with one cell per column; None if the lines are not so."""
+    """Read csv lines without quotes and with one cell per column; None for other lines."""
     lines = content.count(b"\n")
     one_each = content.count(b",") == lines * (len(names) - 1) and content.count(b"\r") in (0, content.count(b"\r\n"))
     if len(names) < 2 or b'"' in content or not one_each or not content.endswith(b"\n"):
@@ -141,15 +141,18 @@ def passthrough_columns(frame: pl.DataFrame, wanted: ScoringOptions, where: str)
 
 
 def _column(series: pl.Series, where: str) -> Column:
-    if series.dtype in _TEXTS:
+    if series.dtype in _STRING_TYPES:
         return columns.string_column(series.cast(pl.String).to_list())
     if not (
-        series.dtype in _COUNTED or series.dtype.is_integer() or series.dtype.is_float() or series.dtype == pl.Boolean
+        series.dtype in _TIME_TYPES
+        or series.dtype.is_integer()
+        or series.dtype.is_float()
+        or series.dtype == pl.Boolean
     ):
         raise DataError(
-            f"column '{series.name}' is {series.dtype}, which is not copied through",
+            f"column '{series.name}' is {series.dtype}, which cannot be copied",
             where=where,
-            hint="keep numbers, texts, dates and times",
+            hint="keep numbers, strings, dates and times",
         )
     values = series.to_physical()
     missing = values.is_null().to_numpy() if values.null_count() else None
@@ -167,13 +170,17 @@ def _in(strings: pl.Series, words: Sequence[str]) -> pl.Series:
 
 def _expect_type(field: Field, dtype: pl.DataType, where: str) -> None:
     is_number = dtype.is_numeric() or dtype == pl.Boolean
-    is_text = dtype in _TEXTS
+    is_text = dtype in _STRING_TYPES
     if dtype != pl.Null and not (is_number if field.datatype != BYTES else is_text):
-        expected = "numbers" if field.datatype != BYTES else "texts"
+        expected = "numbers" if field.datatype != BYTES else "strings"
         raise DataError(
             f"column '{field.name}' is {dtype}, the model reads {expected}", where=where, hint=f"write it as {expected}"
         )
 
 
 def _unreadable(error: Exception, where: str) -> DataError:
-    return DataError(f"the file cannot be read: {error}", where=where, hint="is it what its name says, and whole?")
+    return DataError(
+        f"the file cannot be read: {error}",
+        where=where,
+        hint="is the file complete, and of the format that its suffix names?",
+    )

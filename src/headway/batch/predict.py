@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 BATCH_ROWS = 8192
-_ALSO_READ = {"arrows": "arrow", "ipc": "arrow", "feather": "arrow"}
+_INPUT_ALIASES = {"arrows": "arrow", "ipc": "arrow", "feather": "arrow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +64,8 @@ def predict(
 ) -> Receipt:
     """Score a file larger than memory; a run that was killed resumes after its last finished part.
 
-    The release is verified, and answers its self-test, before a row is read. A row that the release refuses is answered
-    by null, and listed in `OUT.refused.csv`.
+    The release is verified, and answers its self-test, before a row is read. A refused row is null in
+    the output, and listed in `OUT.refused.csv`.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def predict(
     Raises
     ------
     DataError
-        If a column is absent, or of another type than the model reads.
+        If a column is missing, or of another type than the model reads.
     StoreError
         If `out` was started with another release, file or options.
     """
     bundle = _bundle(config, reference)
-    reader, writer = _format(source, _ALSO_READ), _format(out, {})
+    reader, writer = _format(source, _INPUT_ALIASES), _format(out, {})
     wanted = _scoring_options(bundle.release, config, keep)
     terms = describe_terms(bundle, source, wanted)
     done = journal.load_receipt(out, terms)
@@ -114,17 +114,17 @@ class _Run:
 
     def go(self, scan: Scan, threads: int) -> None:
         """Score every row that is in no part yet, with a few chunks in memory at a time."""
-        with _pool(1) as keeper, _pool(threads) as askers:
+        with _pool(1) as writer_pool, _pool(threads) as engine_pool:
             waiting: deque[tuple[int, Future[None]]] = deque()
             for chunk in scan.chunks(self._journal.end, self._journal.position):
-                futures = [askers.submit(self._scorer.scores, rows) for rows in _batches(chunk.rows)]
-                waiting.append((len(chunk.rows), keeper.submit(self._keep, chunk, futures)))
+                futures = [engine_pool.submit(self._scorer.scores, rows) for rows in _batches(chunk.rows)]
+                waiting.append((len(chunk.rows), writer_pool.submit(self._write, chunk, futures)))
                 while sum(rows for rows, _ in waiting) - waiting[0][0] >= 2 * threads * BATCH_ROWS:
                     waiting.popleft()[1].result()
             for _, written in waiting:
                 written.result()
 
-    def _keep(self, chunk: Chunk, futures: Sequence[Future[tuple[Floats, RowErrors]]]) -> None:
+    def _write(self, chunk: Chunk, futures: Sequence[Future[tuple[Floats, RowErrors]]]) -> None:
         """Write the scores of a chunk as a part, once the engine has returned them."""
         if not futures:
             return
@@ -188,14 +188,14 @@ def _format(path: Path, others: Mapping[str, str]) -> Format:
     name = others.get(suffix, suffix)
     if name not in names("format"):
         known = ", ".join(f".{key}" for key in names("format"))
-        raise ConfigError(f"'{path.name}' is of no known format", where=f"known: {known}", hint="rename it")
+        raise ConfigError(f"'{path.name}' has an unknown format", where=f"known: {known}", hint="rename it")
     return load_format(name)
 
 
 def _workers(release: Release, threads: int) -> int:
     """Return how many threads run the engine: fewer if it has threads itself."""
     if threads < 0:
-        raise ConfigError(f"{threads} threads cannot score", hint="--threads 1 or more; 0 takes every core")
+        raise ConfigError(f"cannot score with {threads} threads", hint="--threads 1 or more; 0 takes every core")
     wanted = threads or cores()
     settings = {**getattr(load_engine(release.variant.engine), "defaults", {}), **release.variant.settings}
     own = int(settings.get("threads", 1)) or wanted
@@ -224,7 +224,7 @@ ROW = "row"
 _DECISION, _PREDICTION = "decision", "prediction"
 
 RowErrors = Mapping[int, str]
-"""Why a row has no answer, by its place among the rows that were asked."""
+"""Error of each row without a prediction, by its index among the scored rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

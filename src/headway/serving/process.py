@@ -6,18 +6,29 @@ import gc
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.threads import cores
+from headway.serving.http.listener import bind_sockets, close_sockets, socket_address
 from headway.serving.telemetry.logs import log_to_stderr
-from headway.serving.workers import sockets
 from headway.serving.workers.supervisor import Supervisor
 
 
-def serve(config: Config, references: Sequence[str], *, announce: Callable[[str], object]) -> signal.Signals:
+class Listening(NamedTuple):
+    """Addresses of a server whose workers all listen, HTTP first, and the releases that it serves."""
+
+    addresses: tuple[str, ...]
+    releases: str
+
+    def __str__(self) -> str:
+        return f"listening on {' and '.join(self.addresses)} serving {self.releases}"
+
+
+def serve(config: Config, references: Sequence[str], *, announce: Callable[[Listening], object]) -> signal.Signals:
     """Serve releases until SIGTERM or SIGINT, then answer what is in flight.
 
     It forks, so call it in the main thread of a process that has no other thread.
@@ -29,7 +40,7 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[str]
     references
         Releases as `name@pointer`, which is followed when it moves, or as `name@DIGEST`, which stays.
     announce
-        Takes one line when all workers listen.
+        Called once, when all workers listen.
 
     Returns
     -------
@@ -47,20 +58,20 @@ def serve(config: Config, references: Sequence[str], *, announce: Callable[[str]
     if len(names) < len(references) or not names:
         raise ConfigError(f"a server serves one release of each name, got: {', '.join(references) or 'none'}")
     settings = config.serve
-    bound = sockets.bind(settings.host, settings.port, workers=settings.workers or cores())
-    address = sockets.address_of(bound[0], "https" if settings.tls_certificate else "http")
+    bound = bind_sockets(settings.host, settings.port, workers=settings.workers or cores())
+    addresses = [socket_address(bound[0], "https" if settings.tls_certificate else "http")]
     reserved: list[socket.socket] = []
     if settings.grpc_port >= 0:  # reserves the port: gRPC opens its own sockets in each worker
-        (reserved,) = sockets.bind(settings.host, settings.grpc_port, workers=1, setting="grpc_port")
-        address = f"{address} and {sockets.address_of(reserved, 'grpc')}"
+        (reserved,) = bind_sockets(settings.host, settings.grpc_port, workers=1, setting="grpc_port")
+        addresses.append(socket_address(reserved, "grpc"))
         config = replace(config, serve=replace(settings, grpc_port=reserved[0].getsockname()[1]))
     gc.collect()
     gc.freeze()  # the memory of this process is shared by all workers until one of them writes to it
     try:
         with log_to_stderr(settings.log_format):
             return Supervisor(config, references, bound).run(
-                lambda deployed: announce(f"listening on {address} serving {deployed}")
+                lambda releases: announce(Listening(tuple(addresses), releases))
             )
     finally:
         gc.unfreeze()
-        sockets.close([*reserved, *(opened for own in bound for opened in own)])
+        close_sockets([*reserved, *(opened for own in bound for opened in own)])

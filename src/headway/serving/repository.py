@@ -71,7 +71,7 @@ class ModelRepository:
         return loaded + [ModelIndexEntry(name, "", "UNAVAILABLE", "unloaded") for name in unloaded]
 
     def request(self, name: str, *, load: bool) -> Future[None]:
-        """Start to load or unload a model for an operator; raises RequestError if there is no such model."""
+        """Start to load or unload a model for an operator; raises RequestError for an unknown model."""
         address = self._addresses.get(name)
         if address is None:
             raise RequestError(404, f"no model '{name}'", hint=f"available: {', '.join(self._addresses)}")

@@ -40,7 +40,7 @@ import msgspec
 from headway.core.config import Config
 from headway.serving import process
 config = msgspec.convert(arguments["config"], Config)
-process.serve(config, [arguments["reference"]], announce=lambda line: print(line, flush=True))
+process.serve(config, [arguments["reference"]], announce=lambda listening: print(listening.addresses[0], flush=True))
 """
 
 
@@ -82,8 +82,7 @@ def temporary_server(
             start_new_session=True,
         )
         try:
-            line = cast("IO[str]", process.stdout).readline()
-            address = urlsplit(next((word for word in line.split() if "://" in word), ""))
+            address = urlsplit(cast("IO[str]", process.stdout).readline().strip())
             if not address.port:
                 process.wait(STOPS_WITHIN_S)
                 output.seek(0)

@@ -154,7 +154,7 @@ def test_beyond_loopback_a_key_is_required_unless_configured_otherwise(file, sta
 
 def test_beyond_loopback_without_keys_the_server_does_not_start_and_gives_a_hint(file):
     create_key(file, "ann", ["operate"])
-    with pytest.raises(ConfigError, match="which other machines can reach, and there is no API key") as error:
+    with pytest.raises(ConfigError, match="which other machines can reach, without an API key") as error:
         open_authenticator(file, replace(OPEN, host="0.0.0.0"), loopback=False)
     assert "headway api-keys new NAME" in error.value.hint
 

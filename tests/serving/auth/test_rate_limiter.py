@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.serving.auth.rate_limiter import RateLimiter, rate_limit
+from headway.serving.auth.authenticator import RateLimiter, rate_limit
 
 S = 1_000_000_000
 

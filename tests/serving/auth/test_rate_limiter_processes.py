@@ -13,7 +13,7 @@ PER_S, BURST, SECONDS = 500, 40, 1.0
 WORKER = f"""
 import sys, time
 import numpy as np
-from headway.serving.auth.rate_limiter import RateLimiter, rate_limit
+from headway.serving.auth.authenticator import RateLimiter, rate_limit
 file, worker, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 limiter = RateLimiter(np.memmap(file, dtype=np.int64, mode="r+", shape=(workers, 2)), worker=worker)
 limit = rate_limit({PER_S}, {BURST})

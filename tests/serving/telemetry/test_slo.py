@@ -8,8 +8,7 @@ import re
 import pytest
 
 from headway.core.config import SloSection
-from headway.serving.telemetry.metrics import Metrics, RequestCounts
-from headway.serving.telemetry.slo import SAMPLE_S, ErrorBudget, track_objectives
+from headway.serving.telemetry.metrics import SAMPLE_S, ErrorBudget, Metrics, RequestCounts, track_objectives
 
 SLO = SloSection(p99_ms=5, availability=0.999)
 

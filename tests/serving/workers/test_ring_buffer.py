@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.serving.workers.ring_buffer import RingBuffer, WakeupPipe
+from headway.serving.workers.shared_memory import RingBuffer, WakeupPipe
 
 PAGE = mmap.PAGESIZE
 

@@ -42,8 +42,8 @@ _TIMES = {
     **dict.fromkeys((Type.DATE64, Type.TIME64, Type.TIMESTAMP, Type.DURATION), "i8"),
 }
 _STORED = _NUMBERS | _TIMES
-_TEXTS = frozenset({Type.STRING, Type.LARGE_STRING})
-_AS_A_STREAM = "frame.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())"
+_STRING_TYPES = frozenset({Type.STRING, Type.LARGE_STRING})
+_WRITE_STREAM = "frame.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())"
 
 
 class ArrowScan:
@@ -58,7 +58,7 @@ class ArrowScan:
         for field in wanted.signature.inputs:
             _expect_type(field, types[field.name], where)
         self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
-        self.kept: Mapping[str, Column] = {name: _none_of(types[name], where) for name in wanted.keep}
+        self.kept: Mapping[str, Column] = {name: _empty_column(types[name], where) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
@@ -87,8 +87,8 @@ class ArrowScan:
                 rows[:, index] = _floats(_column(arrays[field.name]))
             else:
                 words = self._wanted.missing
-                texts = [None if text in words else text for text in _texts(arrays[field.name])]
-                rows[:, index] = rank_categories(field, ranks, texts, start, refusals)
+                strings = [None if text in words else text for text in _strings(arrays[field.name])]
+                rows[:, index] = rank_categories(field, ranks, strings, start, refusals)
         held = {name: _column(arrays[name]) for name in self._wanted.keep}
         end = start + len(batch)
         return Chunk(start=start, rows=rows, kept=held, position=end, share=share, refusals=refusals)
@@ -104,7 +104,7 @@ class Arrow:
         if not is_file:
             return ArrowScan(path, wanted)
         if polars_reader is None:
-            raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), hint=_AS_A_STREAM)
+            raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), hint=_WRITE_STREAM)
         return polars_reader.PolarsScan(polars_reader.scan_arrow(path), wanted, path)
 
     def encode(self, columns_: Mapping[str, Column]) -> bytes:
@@ -162,7 +162,7 @@ def _stream(file: BinaryIO, path: Path) -> Any:
     try:
         return nanoarrow.c_array_stream(InputStream.from_readable(file))
     except RuntimeError as error:
-        hint = _AS_A_STREAM if "View" in str(error) else "is it an Arrow file, and whole?"
+        hint = _WRITE_STREAM if "View" in str(error) else "is it a complete Arrow file?"
         raise DataError(f"the file cannot be read: {error}", where=str(path), hint=hint) from error
 
 
@@ -179,7 +179,7 @@ def _next(stream: Any, path: Path) -> Any:
     except StopIteration:
         return None
     except RuntimeError as error:
-        hint = "is it whole? Compressed dictionaries are not read: write it with compression=None"
+        hint = "is the file complete? Compressed dictionaries are not supported: write it with compression=None"
         raise DataError(f"the file cannot be read: {error}", where=str(path), hint=hint) from error
 
 
@@ -190,8 +190,8 @@ def _value_type(schema: Any) -> Any:
 
 def _expect_type(field: Field, schema: Any, where: str) -> None:
     met = _value_type(schema).type
-    expected = "texts" if field.datatype == BYTES else "numbers"
-    if met != Type.NULL and met not in (_TEXTS if field.datatype == BYTES else _NUMBERS):
+    expected = "strings" if field.datatype == BYTES else "numbers"
+    if met != Type.NULL and met not in (_STRING_TYPES if field.datatype == BYTES else _NUMBERS):
         raise DataError(
             f"column '{field.name}' is {met.name.lower()}, the model reads {expected}",
             where=where,
@@ -199,24 +199,24 @@ def _expect_type(field: Field, schema: Any, where: str) -> None:
         )
 
 
-def _none_of(schema: Any, where: str) -> Column:
+def _empty_column(schema: Any, where: str) -> Column:
     """Return a column of that type without rows; raise DataError for a type that cannot be copied."""
     met = _value_type(schema).type
-    if met in _TEXTS:
+    if met in _STRING_TYPES:
         return columns.string_column([])
     if met not in _STORED or schema.type == Type.DICTIONARY:
         raise DataError(
-            f"column '{schema.name}' is {met.name.lower()}, which is not copied through",
+            f"column '{schema.name}' is {met.name.lower()}, which cannot be copied",
             where=where,
-            hint="keep numbers, texts, dates and times",
+            hint="keep numbers, strings, dates and times",
         )
     return Column(type=schema, values=np.empty(0, dtype=_STORED[met]))
 
 
 def _column(array: Any) -> Column:
     schema = nanoarrow.Schema(array.schema)
-    if _value_type(schema).type in _TEXTS:
-        return columns.string_column(_texts(array))
+    if _value_type(schema).type in _STRING_TYPES:
+        return columns.string_column(_strings(array))
     if schema.type == Type.NULL:
         return Column(type=nanoarrow.float64(), values=np.full(len(array), np.nan))
     validity, stored = nanoarrow.Array(array).buffers
@@ -232,9 +232,9 @@ def _bits(buffer: Any, rows: slice) -> Any:
     return bits[rows].astype(np.bool_)
 
 
-def _texts(array: Any) -> list[str | None]:
-    texts: list[str | None] = nanoarrow.Array(array).to_pylist()
-    return texts
+def _strings(array: Any) -> list[str | None]:
+    strings: list[str | None] = nanoarrow.Array(array).to_pylist()
+    return strings
 
 
 def _floats(column: Column) -> Floats:

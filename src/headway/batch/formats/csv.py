@@ -22,11 +22,11 @@ from headway.serving.protocol.tensors import category_codes
 
 try:
     from headway.batch import polars_reader
-except ModuleNotFoundError:  # without polars every line is read as those are that are not plain
+except ModuleNotFoundError:  # without polars all lines are read by the csv module
     polars_reader = None  # type: ignore[assignment]
 
 _BLOCK_BYTES = 1 << 23
-_MOST_LINE_BYTES = 1 << 26
+_MAX_LINE_BYTES = 1 << 26
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -58,7 +58,7 @@ class CsvScan:
         file.seek(position)
         block = file.read(_BLOCK_BYTES)
         if not block.endswith(b"\n"):
-            block += file.readline(_MOST_LINE_BYTES)
+            block += file.readline(_MAX_LINE_BYTES)
         position += len(block)
         ended = block if block.endswith(b"\n") else block + b"\n"
         chunk = polars_reader.read_plain_csv(ended, self._names, self._wanted, start)
@@ -70,7 +70,7 @@ class CsvScan:
         lines, refusals = _Lines(file, str(self._path)), list[Refusal]()
         records = list(self._records(lines, start, refusals))
         cells = dict(zip(self._names, zip(*records, strict=True), strict=True)) if records else {}
-        if lines.strange:
+        if lines.invalid:
             refusals += (
                 refusal for name in self._wanted.names for refusal in _not_utf8(name, cells.get(name, ()), start)
             )
@@ -86,12 +86,12 @@ class CsvScan:
         held = {
             name: columns.string_column([text or None for text in cells.get(name, ())]) for name in self._wanted.keep
         }
-        return Chunk(start=start, rows=rows, kept=held, position=position + lines.taken, share=0.0, refusals=refusals)
+        return Chunk(start=start, rows=rows, kept=held, position=position + lines.size, share=0.0, refusals=refusals)
 
     def _records(self, lines: _Lines, row: int, refusals: list[Refusal]) -> Iterator[list[str]]:
         """Yield the rows of a block, one cell per column; a malformed row is refused, and left empty."""
         reader, width = csv.reader(lines), len(self._names)
-        while lines.taken < _BLOCK_BYTES:
+        while lines.size < _BLOCK_BYTES:
             try:
                 record = next(reader, None)
             except csv.Error as error:
@@ -109,7 +109,7 @@ class CsvScan:
     def _complete(self, record: list[str], row: int, refusals: list[Refusal]) -> list[str]:
         """Return a row with too many or too few cells as an empty one; with one column, an empty line is an empty cell."""
         if record:
-            reason = f"{len(record)} cells, where {len(self._names)} columns are named"
+            reason = f"{len(record)} cells, the header has {len(self._names)}"
             refusals.append(new_refusal(row, "", ",".join(record).rstrip("\r\n"), reason))
         return [""] * len(self._names)
 
@@ -117,28 +117,28 @@ class CsvScan:
 class _Lines:
     """Lines of a file from its current position, with the number of bytes read and the last line.
 
-    `strange` is set by a line that is not UTF-8, `underscored` by one with an underscore.
+    `invalid` is set by a line that is not UTF-8, `underscored` by one with an underscore.
     """
 
     def __init__(self, file: BinaryIO, where: str) -> None:
         self._file, self._where = file, where
-        self.taken, self.last, self.strange, self.underscored = 0, "", False, False
+        self.size, self.last, self.invalid, self.underscored = 0, "", False, False
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._file.readline(_MOST_LINE_BYTES)
+        line = self._file.readline(_MAX_LINE_BYTES)
         if not line:
             raise StopIteration
-        if len(line) == _MOST_LINE_BYTES:
+        if len(line) == _MAX_LINE_BYTES:
             raise DataError("a line of more than 64 MiB", where=self._where, hint="end lines with \\n")
-        self.taken += len(line)
+        self.size += len(line)
         self.underscored |= b"_" in line
         try:
             self.last = line.decode()
         except UnicodeDecodeError:
-            self.strange, self.last = True, line.decode(errors="surrogateescape")
+            self.invalid, self.last = True, line.decode(errors="surrogateescape")
         return self.last
 
 
@@ -174,8 +174,8 @@ def _header(file: BinaryIO, where: str) -> tuple[list[str], int]:
     lines = _Lines(file, where)
     names = next(csv.reader(lines), [])
     if not names:
-        raise DataError("the file has no line of names", where=where, hint="name the columns in its first line")
-    return names, begin + lines.taken
+        raise DataError("the file has no header", where=where, hint="name the columns in its first line")
+    return names, begin + lines.size
 
 
 def _numbers(field: Field, strings: Sequence[str], start: int, refusals: list[Refusal], *, plain: bool) -> list[float]:

@@ -27,8 +27,8 @@ def plugin(*references: str, project: Path = Path("."), port: int | None = None,
         Print one JSON object for each line, the first once it listens.
     """
 
-    def announce(line: str) -> None:
-        print_result({"message": line}, line, json=json)
+    def announce(listening: process.Listening) -> None:
+        print_result({"message": str(listening)}, str(listening), json=json)
 
     flags = {} if port is None else {"serve.port": str(port)}
     settings = config.load(project, flags=flags)

@@ -3,6 +3,12 @@
 Every worker checks the key file again while requests arrive: a revoked key stops working a quarter of a second later,
 and no message between processes can be lost. A file that cannot be read, or is missing, changes nothing, so a typing
 error neither admits nor locks out anyone.
+
+Rate limits hold over all workers of a server. They are the virtual scheduling form of the generic cell rate algorithm
+(ITU-T I.371). For each key, every worker writes to its own row of shared memory the time at which the key will have its
+full burst again; the latest of these times is the state of the key. No lock is needed, the entry of a dead worker still
+counts, and a key that has been silent has its full burst. Two workers that accept a request of one key within the same
+microsecond count it once.
 """
 
 from __future__ import annotations
@@ -15,18 +21,62 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.sections.serve import ServeSection
-from headway.serving.auth.keys import ApiKey, digest, keys_file, read_keys
-from headway.serving.auth.rate_limiter import UNLIMITED, RateLimit, RateLimiter, rate_limit
+from headway.serving.auth.keys import MAX_KEYS, ApiKey, digest, keys_file, read_keys
 from headway.serving.protocol.errors import RequestError
+from headway.serving.workers.shared_memory import SharedTable
+
+if TYPE_CHECKING:
+    from headway.core.contracts import Ints
 
 RELOAD_NS = 250_000_000
 _MAX_CACHED = 4096
 _log = logging.getLogger(__name__)
+
+
+class RateLimit(NamedTuple):
+    """Mean interval between requests, and the burst tolerance, in nanoseconds; an interval of 0 means unlimited."""
+
+    interval_ns: int = 0
+    tolerance_ns: int = 0
+
+
+UNLIMITED = RateLimit()
+
+
+def rate_limit(per_s: float, burst: int) -> RateLimit:
+    """Return the limit for a rate per second and a burst; a burst of 0 allows the requests of one second at once."""
+    interval_ns = int(1e9 / per_s) if per_s else 0
+    return RateLimit(interval_ns, interval_ns * ((burst or max(1, int(min(per_s, 1e9)))) - 1))
+
+
+def shared_rate_limits(workers: int) -> Ints:
+    """Return the shared state of the limits, int64 [workers, keys]; column 0 is for callers without a key."""
+    return SharedTable(workers, MAX_KEYS + 1).table
+
+
+class RateLimiter:
+    """State of each key: `full_ns` int64 [workers, keys] is shared, and only the row of `worker` is written."""
+
+    def __init__(self, full_ns: Ints, *, worker: int = 0) -> None:
+        self._full_ns = full_ns
+        self._own = full_ns[worker]
+
+    def wait_ns(self, column: int, limit: RateLimit, *, now_ns: int) -> int:
+        """Count a request and return 0, or return the time until one is allowed.
+
+        `now_ns` is a time of the monotonic clock, which all workers share.
+        """
+        begins: int = max(now_ns, *self._full_ns[:, column].tolist())
+        early = begins - now_ns - limit.tolerance_ns
+        if early > 0:
+            return early
+        self._own[column] = begins + limit.interval_ns
+        return 0
 
 
 class NotAuthorized(RequestError):
@@ -59,7 +109,7 @@ class Authenticator:
         self._set_keys(read_keys(file))
         if not (self._open or any("predict" in caller.scopes for caller in self._callers.values())):
             raise ConfigError(
-                f"the server would listen on {settings.host}, which other machines can reach, and there is no API key",
+                f"the server would listen on {settings.host}, which other machines can reach, without an API key",
                 where=str(file),
                 hint="headway api-keys new NAME; or HEADWAY_SERVE_WITHOUT_KEYS=true behind an authenticating proxy",
             )

@@ -37,7 +37,7 @@ _HEAD = (
 
 
 class ApiKey(Record, frozen=True, kw_only=True):
-    """A key. `per_s` and `burst` limit its requests; 0 is the default of `[serve]`, inf is no limit.
+    """A key. `per_s` and `burst` limit its requests; 0 is the default of `[serve]`, inf means unlimited.
 
     A revoked key stays in the file, so that its name is not used again and the rate limiter's columns do not shift.
     """
@@ -63,7 +63,7 @@ def keys_file(config: Config) -> Path:
 
 
 def read_keys(file: Path) -> dict[str, ApiKey]:
-    """Return the keys by name, in the order of the file; none if there is no file. Raises ConfigError."""
+    """Return the keys by name, in the order of the file; empty if the file is missing. Raises ConfigError."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
         keys = msgspec.convert(tables, dict[str, ApiKey], strict=False)
@@ -111,7 +111,7 @@ def create_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float =
 
 
 def revoke_key(file: Path, name: str) -> ApiKey:
-    """Revoke a key; raises ConfigError, which lists the names, if there is no such key."""
+    """Revoke a key; raises ConfigError, which lists the names, for an unknown name."""
     with _locked(file):
         keys = read_keys(file)
         if name not in keys:

@@ -149,20 +149,20 @@ class AdaptiveBatcher:
         if self._rows <= limit and not self._has_deadlines:
             calls, self._waiting, self._rows = self._waiting, [], 0
             return calls
-        now, rows, taken = time.perf_counter_ns(), 0, 0
+        now, rows, removed = time.perf_counter_ns(), 0, 0
         calls = []
         for call in self._waiting:
             expired = 0 < call.deadline_ns < now
             if not expired and calls and rows + len(call.rows) > limit:
                 break
-            taken += 1
+            removed += 1
             self._rows -= len(call.rows)
             if expired:
                 self._refuse(self._model, call, _deadline_exceeded(call, now))
             else:
                 calls.append(call)
                 rows += len(call.rows)
-        del self._waiting[:taken]
+        del self._waiting[:removed]
         self._has_deadlines = any(call.deadline_ns for call in self._waiting)
         return calls
 

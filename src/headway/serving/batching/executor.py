@@ -46,7 +46,7 @@ class Call(Protocol):
         ...
 
     def fail(self, error: Exception) -> None:
-        """Take the reason why there is no answer."""
+        """Take the error of the request."""
         ...
 
 

@@ -1,15 +1,20 @@
-"""The HTTP listener: accepts connections, ends those that take too long, and drains them at the end."""
+"""The HTTP listener: binds sockets, loads the TLS certificate, accepts connections, and drains them at the end."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import logging
+import os
 import socket
+import ssl
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headway.core.config import Config
+from headway.core.errors import ConfigError
 from headway.serving.http.connection import Connection, ConnectionLimits, Request, ServerState
-from headway.serving.http.tls import TlsContext
-from headway.serving.workers.sockets import on_loopback
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
@@ -17,6 +22,155 @@ if TYPE_CHECKING:
 _SWEEP_S = 0.5
 _POLL_S = 0.005
 _BACKLOG = 1024
+_log = logging.getLogger(__name__)
+
+
+def bind_sockets(host: str, port: int, *, workers: int, setting: str = "port") -> list[list[socket.socket]]:
+    """Bind the sockets of each worker to the addresses of a host; they do not listen yet.
+
+    The kernel distributes connections between the workers. Port 0 takes a free one. The sockets outlive their worker: connections that wait in one are accepted by the next
+    worker. Raises ConfigError if the address is not available.
+    """
+    bound: list[list[socket.socket]] = [[] for _ in range(workers)]
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            number = str(address[0])
+            port = _available_port(family, number, port)
+            for sockets in bound:
+                sockets.append(_bind(family, (number, port), shared=True))
+    except OSError as error:
+        close_sockets([opened for sockets in bound for opened in sockets])
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            where=f"[serve] host, {setting}",
+            hint=f"HEADWAY_SERVE_{setting.upper()}=0 takes a free port",
+        ) from error
+    return bound
+
+
+def close_sockets(sockets: Sequence[socket.socket]) -> None:
+    """Close sockets."""
+    for opened in sockets:
+        opened.close()
+
+
+def socket_address(sockets: Sequence[socket.socket], scheme: str = "http") -> str:
+    """Return the address of the first socket as `http://HOST:PORT`."""
+    host, port = sockets[0].getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def on_loopback(sockets: Sequence[socket.socket]) -> bool:
+    """Return True if none of them can be reached from another machine."""
+    return all(ipaddress.ip_address(bound.getsockname()[0]).is_loopback for bound in sockets)
+
+
+def _available_port(family: int, host: str, port: int) -> int:
+    """Return the port, or a free one for 0; raises OSError if another server listens, which would get half the load."""
+    probe = _bind(family, (host, port), shared=False)
+    try:
+        return int(probe.getsockname()[1])
+    finally:
+        probe.close()
+
+
+def _bind(family: int, address: tuple[str, int], *, shared: bool) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class TlsContext:
+    """TLS context of new connections, TLS 1.2 or later; with `client_ca`, clients need a certificate that it signed.
+
+    `pem` is the key, the certificate and the client CA (or None), for a transport that has its own TLS.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        """Load the files; raises ConfigError if one of them is not valid."""
+        self._files = certificate, key
+        self._loaded = self._stats()
+        self.pem: tuple[bytes, bytes, bytes | None] = (b"", b"", None)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(["http/1.1"])
+        self._load()
+        if client_ca is not None:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            try:
+                self.context.load_verify_locations(client_ca)
+                self.pem = (*self.pem[:2], client_ca.read_bytes())
+            except (OSError, ssl.SSLError) as error:
+                raise _invalid(error, "tls_client_ca", client_ca) from error
+
+    def reload(self) -> None:
+        """Load the certificate again if its files have changed, for new connections; keep the old one if invalid."""
+        stats = self._stats()
+        if stats == self._loaded:
+            return
+        self._loaded = stats
+        try:
+            self._load()
+            _log.warning("reloaded the certificate from %s", self._files[0])
+        except ConfigError as error:
+            _log.error("kept the previous certificate: %s", error)
+
+    def _load(self) -> None:
+        try:
+            # Try it separately first: a certificate whose key is not there yet must not replace the one in use.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._files, password=_no_password)
+            self.context.load_cert_chain(*self._files, password=_no_password)
+            certificate, key = (file.read_bytes() for file in self._files)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise _invalid(error, "tls_certificate, tls_key", self._files[0]) from error
+        self.pem = (key, certificate, self.pem[2])
+
+    def _stats(self) -> list[tuple[int, int] | None]:
+        return [_stat(file) for file in self._files]
+
+
+def tls_from_config(config: Config) -> TlsContext | None:
+    """Return the TLS context of a project's server, or None without a certificate; raises ConfigError."""
+    settings = config.serve
+    if not settings.tls_certificate:
+        if settings.tls_key or settings.tls_client_ca:
+            raise ConfigError(
+                "a key or a client CA is set without a certificate", where="[serve]", hint="set tls_certificate too"
+            )
+        return None
+    certificate = config.path(settings.tls_certificate)
+    key = config.path(settings.tls_key) if settings.tls_key else certificate
+    return TlsContext(certificate, key, config.path(settings.tls_client_ca) if settings.tls_client_ca else None)
+
+
+def _no_password() -> str:
+    """Fail instead of prompting: a server has no terminal."""
+    raise ValueError("the key has a password")
+
+
+def _stat(file: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def _invalid(error: Exception, field: str, file: Path) -> ConfigError:
+    return ConfigError(
+        f"cannot use these files for TLS: {error}",
+        where=f"[serve] {field} = {file}",
+        hint="PEM files of a certificate and its key",
+    )
 
 
 class Listener:
@@ -45,7 +199,7 @@ class Listener:
         return self._state.draining
 
     async def open(self, sockets: Sequence[socket.socket]) -> None:
-        """Listen on sockets that are bound already (`workers.sockets.bind`)."""
+        """Listen on sockets that are bound already (`bind_sockets`)."""
         ports = [bound.getsockname()[1] for bound in sockets]
         self._state.accept_hosts(ports, loopback=on_loopback(sockets))
         self._servers = [

@@ -163,7 +163,7 @@ _PATTERNS = tuple((_pattern(route.path), route.endpoint, route.scope) for route 
 
 @lru_cache(maxsize=256)
 def match_route(url: bytes) -> RouteMatch:
-    """Match a request target in any form that HTTP allows; the endpoint is empty if there is no such path."""
+    """Match a request target in any form that HTTP allows; the endpoint of an unknown path is empty."""
     try:
         path = (httptools.parse_url(url).path or b"").decode("ascii")
     except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BYTES = "BYTES"
 UNSEEN_CATEGORY: float = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_5EED))[0]
-"""A category that training never saw: a NaN, so missing to a model, with bits that tell it from a missing value."""
+"""A category that training never saw: a NaN, so missing to a model, with bits that differ from those of a missing value."""
 _INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 _NUMBERS = _INTEGERS.union(_FLOATS, ["BOOL"])
@@ -201,8 +201,8 @@ def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
             tensors.append(_json_tensor(tensor))
             continue
         if size < 0 or start + size > len(raw):
-            left = len(raw) - start
-            raise DataError(f"input '{tensor.name}' has a binary_data_size of {size}, but {left} bytes are left")
+            remaining = len(raw) - start
+            raise DataError(f"input '{tensor.name}' has a binary_data_size of {size}, but {remaining} bytes are left")
         tensors.append(unpack_tensor(tensor, raw[start : start + size]))
         start += size
     if start != len(raw):

@@ -1,13 +1,21 @@
-"""Metrics of a server: counters in shared memory, updated once per batch, and their Prometheus text format."""
+"""Metrics of a server: counters in shared memory, updated once per batch, and their Prometheus text format.
+
+The service-level objectives of `[slo]` are error budgets with burn rates. A burn rate of 1 uses up a budget in exactly
+its period. The windows are those of the multi-window alerts in chapter 5 of Google's Site Reliability Workbook: page at
+14.4 over 1h and 5m, or at 6 over 6h and 30m.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from headway.core.config import SloSection
 from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
 
 if TYPE_CHECKING:
@@ -21,6 +29,52 @@ _MAX_OUTSIDE = 1_024  # columns with a value outside the contract, by model and 
 _NAME_BYTES = 200
 _STATUSES = 600
 ALIVE, WORKERS, LOGS = 0, 1, 2  # ready workers; restarted workers and log writers
+
+WINDOWS_S = {"5m": 300, "30m": 1800, "1h": 3600, "6h": 21_600}
+SAMPLE_S = 15.0
+_SLOW_SHARE = 0.01  # the share that a 99th percentile allows
+_LATENCY = "headway_request_seconds"
+_DROPPED = "headway_log_dropped_rows_total"
+_HELP_DROPPED = "Rows that the prediction log lost because its buffer or the disk was full."
+_CANARY = "headway_canary_errors_total"
+_HELP_CANARY = "Requests on which the canary failed and the live release answered."
+_REFUSED = "headway_pointer_refused"
+_OUTSIDE = "headway_outside_values_total"
+_RESTARTS = "headway_restarts_total"
+_US = 1000
+_TRITON, _MLSERVER = "nv_inference_", "model_infer_"
+_DURATION = "model_infer_request_duration"
+# Name, type, help, counter, and divisor. Names of Triton and MLServer have the labels that they have there.
+_OF_MODELS = (
+    ("headway_requests_total", "counter", "Infer requests answered.", "requests", 1),
+    ("headway_failed_requests_total", "counter", "Infer requests that failed in the model.", "failed", 1),
+    ("headway_refused_requests_total", "counter", "Infer requests refused because the queue was full.", "refused", 1),
+    ("headway_expired_requests_total", "counter", "Infer requests whose deadline passed in the queue.", "expired", 1),
+    ("headway_rows_total", "counter", "Rows answered.", "rows", 1),
+    (
+        "headway_engine_calls_total",
+        "counter",
+        "Engine calls; requests divided by calls is the mean batch size.",
+        "calls",
+        1,
+    ),
+    ("nv_inference_request_success", "counter", "As Triton: requests answered.", "requests", 1),
+    ("nv_inference_request_failure", "counter", "As Triton: requests that failed in the model.", "failed", 1),
+    ("nv_inference_count", "counter", "As Triton: rows answered.", "rows", 1),
+    ("nv_inference_exec_count", "counter", "As Triton: engine calls.", "calls", 1),
+    ("nv_inference_request_duration_us", "counter", "As Triton: request latency, us.", "latency_ns", _US),
+    ("nv_inference_queue_duration_us", "counter", "As Triton: time before the engine call, us.", "queue_ns", _US),
+    ("nv_inference_compute_infer_duration_us", "counter", "As Triton: time in the engine, us.", "engine_ns", _US),
+    (
+        "nv_inference_compute_output_duration_us",
+        "counter",
+        "As Triton: time after the engine call, us.",
+        "output_ns",
+        _US,
+    ),
+    ("model_infer_request_success_total", "counter", "As MLServer: requests answered.", "requests", 1),
+    ("model_infer_request_failure_total", "counter", "As MLServer: requests that failed in the model.", "failed", 1),
+)
 
 
 class RequestCounts(NamedTuple):
@@ -153,7 +207,7 @@ class Metrics:
         self.errors[status] += 1
 
     def outside(self, model: str, column: str, kind: str) -> None:
-        """Count a value outside the contract; a column for which there is no space is not counted."""
+        """Count a value outside the contract; columns beyond the space are not counted."""
         name = f"{model}\n{kind}\n{column}".encode()[:_NAME_BYTES].decode(errors="ignore")
         with suppress(IndexError):
             self._outside[name] += 1
@@ -223,50 +277,6 @@ class Metrics:
         yield f'{_RESTARTS}{{process="log"}} {logs}'
 
 
-_LATENCY = "headway_request_seconds"
-_DROPPED = "headway_log_dropped_rows_total"
-_HELP_DROPPED = "Rows that the prediction log lost because its buffer or the disk was full."
-_CANARY = "headway_canary_errors_total"
-_HELP_CANARY = "Requests on which the canary failed and the live release answered."
-_REFUSED = "headway_pointer_refused"
-_OUTSIDE = "headway_outside_values_total"
-_RESTARTS = "headway_restarts_total"
-_US = 1000
-_TRITON, _MLSERVER = "nv_inference_", "model_infer_"
-_DURATION = "model_infer_request_duration"
-# Name, type, help, counter, and divisor. Names of Triton and MLServer have the labels that they have there.
-_OF_MODELS = (
-    ("headway_requests_total", "counter", "Infer requests answered.", "requests", 1),
-    ("headway_failed_requests_total", "counter", "Infer requests that failed in the model.", "failed", 1),
-    ("headway_refused_requests_total", "counter", "Infer requests refused because the queue was full.", "refused", 1),
-    ("headway_expired_requests_total", "counter", "Infer requests whose deadline passed in the queue.", "expired", 1),
-    ("headway_rows_total", "counter", "Rows answered.", "rows", 1),
-    (
-        "headway_engine_calls_total",
-        "counter",
-        "Engine calls; requests divided by calls is the mean batch size.",
-        "calls",
-        1,
-    ),
-    ("nv_inference_request_success", "counter", "As Triton: requests answered.", "requests", 1),
-    ("nv_inference_request_failure", "counter", "As Triton: requests that failed in the model.", "failed", 1),
-    ("nv_inference_count", "counter", "As Triton: rows answered.", "rows", 1),
-    ("nv_inference_exec_count", "counter", "As Triton: engine calls.", "calls", 1),
-    ("nv_inference_request_duration_us", "counter", "As Triton: request latency, us.", "latency_ns", _US),
-    ("nv_inference_queue_duration_us", "counter", "As Triton: time before the engine call, us.", "queue_ns", _US),
-    ("nv_inference_compute_infer_duration_us", "counter", "As Triton: time in the engine, us.", "engine_ns", _US),
-    (
-        "nv_inference_compute_output_duration_us",
-        "counter",
-        "As Triton: time after the engine call, us.",
-        "output_ns",
-        _US,
-    ),
-    ("model_infer_request_success_total", "counter", "As MLServer: requests answered.", "requests", 1),
-    ("model_infer_request_failure_total", "counter", "As MLServer: requests that failed in the model.", "failed", 1),
-)
-
-
 def _sum(rows: Ints) -> ModelCounters:
     """Sum the counters of all rows, int64 [n, width]."""
     total = ModelCounters(rows.sum(axis=0))
@@ -302,3 +312,78 @@ def _histogram(label: str, counts: ModelCounters) -> list[str]:
         f"{_LATENCY}_sum{{{label}}} {counts.latency_ns / 1e9:.9f}",
         f"{_LATENCY}_count{{{label}}} {cumulative[-1]}",
     ]
+
+
+class Sample(NamedTuple):
+    """Request counts at a time of the loop's clock."""
+
+    at_s: float
+    counts: RequestCounts
+
+
+class ErrorBudget:
+    """Samples the request counts every 15 s, and keeps them for the longest window."""
+
+    def __init__(self, slo: SloSection, count: Callable[[], RequestCounts], *, now_s: float) -> None:
+        self._allowed = {"latency": _SLOW_SHARE, "availability": 1 - slo.availability}
+        self._count = count
+        self._samples = [Sample(now_s, count())]
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sample now, and regularly as long as the loop runs."""
+        self.sample(loop.time())
+        loop.call_later(SAMPLE_S, self.start, loop)
+
+    def sample(self, now_s: float) -> None:
+        """Store the counts, and drop samples that no window reaches."""
+        samples = self._samples
+        samples.append(Sample(now_s, self._count()))
+        del samples[: self._first_index(now_s, max(WINDOWS_S.values()))]
+
+    def lines(self, now_s: float) -> Iterator[str]:
+        """Yield the Prometheus text: requests and bad requests of each objective, and the burn rates."""
+        served = self._count()
+        families = (
+            ("headway_slo_requests_total", "counter", "Requests that an objective counts.", _counted(served)),
+            (
+                "headway_slo_bad_total",
+                "counter",
+                "Requests that miss an objective: slow ones, or 5xx and refused ones.",
+                _bad(served),
+            ),
+            ("headway_slo_allowed", "gauge", "Share of requests that may miss an objective.", self._allowed),
+        )
+        for name, kind, message, values in families:
+            yield from _family(name, kind, message)
+            yield from (f'{name}{{objective="{objective}"}} {value:.12g}' for objective, value in values.items())
+        yield from _family("headway_slo_burn", "gauge", "Burn rate of the error budget in a window.")
+        for window, seconds in WINDOWS_S.items():
+            for objective, burn in self._burns(served, self._samples[self._first_index(now_s, seconds)].counts):
+                yield f'headway_slo_burn{{objective="{objective}",window="{window}"}} {burn:.6g}'
+
+    def _first_index(self, now_s: float, seconds: float) -> int:
+        """Return the index of the last sample before a window, or of the first sample."""
+        return max(0, bisect_right(self._samples, now_s - seconds, key=lambda sample: sample.at_s) - 1)
+
+    def _burns(self, now: RequestCounts, then: RequestCounts) -> Iterator[tuple[str, float]]:
+        """Yield the burn rate of each objective; 0 without requests, or if nothing is allowed and nothing was bad."""
+        since = RequestCounts(*(after - before for after, before in zip(now, then, strict=True)))
+        counted, bad = _counted(since), _bad(since)
+        for objective, allowed in self._allowed.items():
+            share = bad[objective] / counted[objective] if counted[objective] else 0.0
+            yield objective, share / allowed if share and allowed else (float("inf") if share else 0.0)
+
+
+def track_objectives(slo: SloSection, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
+    """Add the objectives to the metrics, as long as the loop runs."""
+    budget = ErrorBudget(slo, lambda: metrics.request_counts(slo.p99_ms), now_s=loop.time())
+    budget.start(loop)
+    metrics.extra_lines = lambda: budget.lines(loop.time())
+
+
+def _counted(served: RequestCounts) -> dict[str, int]:
+    return {"latency": served.answered, "availability": served.answered + served.failed}
+
+
+def _bad(served: RequestCounts) -> dict[str, int]:
+    return {"latency": served.slow, "availability": served.failed}

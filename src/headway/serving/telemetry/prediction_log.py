@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from headway.serving.loading import LoadedModel
-from headway.serving.workers.ring_buffer import RingBuffer, WakeupPipe
+from headway.serving.workers.shared_memory import RingBuffer, WakeupPipe
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints

@@ -18,8 +18,7 @@ import numpy as np
 
 from headway.features.online import NEVER_US
 from headway.serving.telemetry.prediction_log import LogEntry, LogSource, decode_entry, read_source, source_of
-from headway.serving.workers.ring_buffer import RingBuffer, WakeupPipe
-from headway.serving.workers.shared_memory import SharedTable
+from headway.serving.workers.shared_memory import RingBuffer, SharedTable, WakeupPipe
 from headway.storage import atomic, segments, traffic
 
 if TYPE_CHECKING:

@@ -1,13 +1,18 @@
-"""Counters in memory shared by the processes of a server: each writes its own row, and a reader sums over all rows.
+"""Memory shared by the processes of a server: counters by row and name, and a ring buffer of records.
 
-The memory is created before the fork, and exists as long as any of them lives: the counts of a process outlive it, and
-the process that replaces it continues in the same row.
+The memory is created before the fork, and exists as long as any process lives. Each process writes its own row of
+counters, and a reader sums over all rows: the counts of a process outlive it, and the process that replaces it continues
+in the same row. In a ring buffer one process writes and another reads; neither waits, and either may die.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
+import threading
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +22,10 @@ if TYPE_CHECKING:
 
 _CELL_BYTES = 8
 _NAME_CELLS = 25  # 200 bytes: NAME@sha256:DIGEST has at most 136
+_HEAD, _TAIL, _PIECE_TABLE = 0, 1, 2
+_PAGE = mmap.PAGESIZE
+_PIECES = 64
+_RESIDENT_BYTES, _DUE_BYTES = 4 << 20, 1 << 20
 
 
 class SharedTable:
@@ -52,7 +61,7 @@ class NamedCounters:
         self._known: dict[tuple[int, str], Ints] = {}
 
     def of(self, row: int, name: str) -> Ints:
-        """Return the counters of a name in a row, zeros for a new name; raises IndexError if there is no space."""
+        """Return the counters of a name in a row, zeros for a new name; raises IndexError if the table is full."""
         counters = self._known.get((row, name))
         if counters is None:
             counters = self._known[row, name] = self._add(row, name)
@@ -139,3 +148,149 @@ class FlagMap(MutableMapping[str, bool]):
         return {
             name: bool((counters == 2).any()) for name, counters in self._counters.by_name().items() if counters.any()
         }
+
+
+class RingBuffer:
+    """Byte records between one writer and one reader; create it before forking.
+
+    `head` and `tail` count the bytes written and read since the beginning. A record is before the head only once it is
+    complete, and stays until `advance`, so a process that replaces a killed one continues where that one stopped.
+
+    The memory is divided into pieces, and new bytes go to the first free piece. With a reader that keeps up, both
+    processes use the same few pieces; memory beyond `resident_bytes` is returned to the system once it is read.
+    """
+
+    def __init__(self, size_bytes: int, *, resident_bytes: int = _RESIDENT_BYTES) -> None:
+        self._piece = max(1, size_bytes // _PIECES // _PAGE) * _PAGE
+        self._pieces = max(2, -(-size_bytes // self._piece))
+        self.size = self._pieces * self._piece
+        self._resident = resident_bytes // self._piece
+        self._due = min(_DUE_BYTES, self.size // 2)
+        header = -(-(_PIECE_TABLE + self._pieces) * _CELL_BYTES // _PAGE) * _PAGE
+        self._memory, self._first = mmap.mmap(-1, header + self.size), header
+        view = memoryview(self._memory)
+        self._header = view[:header].cast("q")
+        self._bytes = view[header:]
+        self._cells = self._bytes.cast("q")
+        self._fence = threading.Lock()
+
+    @property
+    def head(self) -> int:
+        """End of the bytes written."""
+        head = self._header[_HEAD]
+        with self._fence:  # a memory barrier, as in `put`: no processor reads a record before its head
+            return head
+
+    @property
+    def tail(self) -> int:
+        """Begin of the bytes not read yet."""
+        return self._header[_TAIL]
+
+    @property
+    def due(self) -> bool:
+        """True if it is time to read: 1 MiB is waiting, or half of a small ring."""
+        return self._header[_HEAD] - self._header[_TAIL] >= self._due
+
+    def put(self, *parts: bytes | memoryview) -> bool:
+        """Append a record made of parts; return False if it does not fit."""
+        head, length = self._header[_HEAD], sum(map(len, parts))
+        after = head + _cells_of(length)
+        if after - self._header[_TAIL] > self.size - self._piece:  # one piece must stay free
+            return False
+        self._assign_pieces(head, after)
+        self._cells[self._offset(head) // _CELL_BYTES] = length
+        position = head + _CELL_BYTES
+        for part in parts:
+            done = 0
+            while done < len(part):
+                offset = self._offset(position)
+                count = min(len(part) - done, self._piece - offset % self._piece)
+                self._bytes[offset : offset + count] = part[done : done + count]
+                done, position = done + count, position + count
+        with self._fence:  # a memory barrier: no processor shows the new head before the record
+            pass
+        self._header[_HEAD] = after
+        return True
+
+    def records(self, end: int) -> Iterator[bytes | memoryview]:
+        """Yield the records from the tail to an earlier head; views of the memory are valid until `advance`."""
+        position = self._header[_TAIL]
+        while position < end:
+            length = self._cells[self._offset(position) // _CELL_BYTES]
+            yield self._record(position + _CELL_BYTES, length)
+            position += _cells_of(length)
+
+    def reach(self, max_bytes: int) -> int:
+        """Return the end of the records within `max_bytes` of the tail, or of the first record if it is longer."""
+        position, head = self._header[_TAIL], self.head
+        limit = position + max_bytes
+        while position < head:
+            after = position + _cells_of(self._cells[self._offset(position) // _CELL_BYTES])
+            if after > limit and position > self._header[_TAIL]:
+                break
+            position = after
+        return position
+
+    def advance(self, end: int) -> None:
+        """Free the records before `end`, and return memory beyond the resident part to the system."""
+        for number in range(self._header[_TAIL] // self._piece, end // self._piece):
+            piece = self._header[_PIECE_TABLE + number % self._pieces]
+            if piece >= self._resident and hasattr(mmap, "MADV_REMOVE"):
+                with suppress(OSError):  # if it is not supported, the memory stays allocated
+                    self._memory.madvise(mmap.MADV_REMOVE, self._first + piece * self._piece, self._piece)
+        self._header[_TAIL] = end
+
+    def _offset(self, position: int) -> int:
+        """Return the offset in the memory of a position in the stream of bytes."""
+        number, within = divmod(position, self._piece)
+        return self._header[_PIECE_TABLE + number % self._pieces] * self._piece + within
+
+    def _assign_pieces(self, head: int, after: int) -> None:
+        """Assign a free piece to each that begins between two positions; not visible if the process dies now."""
+        first, last = -(-head // self._piece), (after - 1) // self._piece
+        for number in range(first, last + 1):
+            unread = range(self._header[_TAIL] // self._piece, number)
+            used = {self._header[_PIECE_TABLE + index % self._pieces] for index in unread}
+            free = next(piece for piece in range(self._pieces) if piece not in used)
+            self._header[_PIECE_TABLE + number % self._pieces] = free
+
+    def _record(self, position: int, length: int) -> bytes | memoryview:
+        offset = self._offset(position)
+        if offset % self._piece + length <= self._piece:
+            return self._bytes[offset : offset + length]
+        boundary = (position // self._piece + 1) * self._piece
+        ends = [position, *range(boundary, position + length, self._piece), position + length]
+        return b"".join(self._bytes[self._offset(a) : self._offset(a) + b - a] for a, b in pairwise(ends))
+
+
+class WakeupPipe:
+    """A pipe that wakes the reader; only the reader keeps the reading end, and it ends once all writers are gone."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
+
+    def wake(self) -> None:
+        """Wake the reader, which may be awake already."""
+        with suppress(BlockingIOError):
+            os.write(self._writer, b"!")
+
+    def drain(self) -> bool:
+        """Discard the wake-ups; return False once no writer is left."""
+        with suppress(BlockingIOError):
+            return bool(os.read(self.reader, 65_536))
+        return True
+
+    def keep_reader(self) -> None:
+        """Close the writing end, as the reader."""
+        os.close(self._writer)
+
+    def keep_writer(self) -> None:
+        """Close the reading end, as a writer."""
+        os.close(self.reader)
+
+
+def _cells_of(length: int) -> int:
+    """Return the bytes that a record occupies: its length, its content, and padding to the next cell."""
+    return _CELL_BYTES + -(-length // _CELL_BYTES) * _CELL_BYTES

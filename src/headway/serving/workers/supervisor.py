@@ -20,9 +20,10 @@ from typing import NoReturn
 
 from headway.core.config import Config
 from headway.core.errors import EngineError
-from headway.serving.auth.rate_limiter import shared_rate_limits
+from headway.serving.auth.authenticator import shared_rate_limits
+from headway.serving.http.listener import close_sockets
 from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
-from headway.serving.workers import sockets, worker
+from headway.serving.workers import worker
 from headway.serving.workers.channel import (
     Channel,
     CommandResult,
@@ -272,7 +273,7 @@ class Supervisor:
     def _stop(self) -> None:
         """Accept no more connections, let the workers answer what is in flight, and flush the log to disk."""
         self._stopping = True
-        sockets.close([opened for bound in self._bound for opened in bound])
+        close_sockets([opened for bound in self._bound for opened in bound])
         for slot in self._workers:
             if slot.child:
                 slot.child.channel.send(Shutdown())
@@ -305,4 +306,4 @@ class Supervisor:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup)
-            sockets.close([self._signal_reader, self._signal_writer])
+            close_sockets([self._signal_reader, self._signal_writer])

@@ -15,21 +15,18 @@ import uvloop
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.registry.model_registry import ModelRegistry
-from headway.serving.auth.authenticator import create_authenticator
-from headway.serving.auth.rate_limiter import RateLimiter
+from headway.serving.auth.authenticator import RateLimiter, create_authenticator
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext, open_grpc
 from headway.serving.http.connection import ConnectionLimits
-from headway.serving.http.listener import Listener
+from headway.serving.http.listener import Listener, tls_from_config
 from headway.serving.http.routes import LabelCollector, Routes
-from headway.serving.http.tls import tls_from_config
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
-from headway.serving.telemetry.metrics import Metrics, SharedMetrics
+from headway.serving.telemetry.metrics import Metrics, SharedMetrics, track_objectives
 from headway.serving.telemetry.prediction_log import PredictionLog
-from headway.serving.telemetry.slo import track_objectives
 from headway.serving.telemetry.tracing import trace_requests
 from headway.serving.workers.channel import (
     UNLOADED,

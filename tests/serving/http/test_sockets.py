@@ -7,19 +7,19 @@ import socket
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.serving.workers import sockets
+from headway.serving.http.listener import bind_sockets, close_sockets, on_loopback, socket_address
 
 
 @pytest.fixture
 def bound():
-    found = sockets.bind("127.0.0.1", 0, workers=3)
+    found = bind_sockets("127.0.0.1", 0, workers=3)
     yield found
-    sockets.close([each for own in found for each in own])
+    close_sockets([each for own in found for each in own])
 
 
 def test_each_worker_has_its_own_socket_at_one_address(bound):
     ports = {each.getsockname()[1] for own in bound for each in own}
-    assert len(ports) == 1 and sockets.address_of(bound[0]) == f"http://127.0.0.1:{ports.pop()}"
+    assert len(ports) == 1 and socket_address(bound[0]) == f"http://127.0.0.1:{ports.pop()}"
 
 
 def test_connections_wait_until_a_worker_accepts(bound):
@@ -39,17 +39,17 @@ def test_an_address_used_by_another_server_is_refused(bound):
     bound[0][0].listen()
     port = bound[0][0].getsockname()[1]
     with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}"):
-        sockets.bind("127.0.0.1", port, workers=1)
+        bind_sockets("127.0.0.1", port, workers=1)
 
 
 def test_bound_sockets_are_closed_if_a_later_one_fails():
     with pytest.raises(ConfigError, match="cannot listen on no such host:0"):
-        sockets.bind("no such host", 0, workers=2)
+        bind_sockets("no such host", 0, workers=2)
 
 
 def test_ipv6_is_in_brackets_and_a_wildcard_is_not_loopback():
-    (six,) = sockets.bind("::1", 0, workers=1)
-    (wild,) = sockets.bind("0.0.0.0", 0, workers=1)
-    assert sockets.address_of(six).startswith("http://[::1]:")
-    assert sockets.on_loopback(six) and not sockets.on_loopback(wild)
-    sockets.close([*six, *wild])
+    (six,) = bind_sockets("::1", 0, workers=1)
+    (wild,) = bind_sockets("0.0.0.0", 0, workers=1)
+    assert socket_address(six).startswith("http://[::1]:")
+    assert on_loopback(six) and not on_loopback(wild)
+    close_sockets([*six, *wild])
