@@ -85,7 +85,7 @@ def _opening(begun: Dataset, blobs: Blobs) -> Assessment:
         until=last_time(begun),
         columns={},
         settings={},
-        looked=(),
+        check_runs=(),
         findings=(),
         sample=blobs.put(encode_sample(draw_sample(begun))),
     )

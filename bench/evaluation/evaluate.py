@@ -30,7 +30,7 @@ def rows() -> Result:
         baseline = pipeline.train(project, data)
         found = pipeline.optimize(project, baseline, data)
         judged = pipeline.evaluate(project, baseline.model, build_evaluation_set(baseline, data["test"], project.blobs))
-        came = SearchResult(name=project.name, baseline=baseline, judged=(judged,), winner=judged)
+        came = SearchResult(name=project.name, baseline=baseline, evaluated=(judged,), winner=judged)
         seconds, said = _examined(project, found, data)
         longer, as_it_came = _examined(project, came, data)
     against = f"{found.winner.variant.name}, {said}"

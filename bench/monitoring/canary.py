@@ -60,7 +60,9 @@ def rows() -> list[Row]:
 def rollout(plan: Plan, stage: int = 0) -> Rollout:
     """A rollout by the rules there are without `[[policy.canary]]`, all of them on."""
     rules = (ERRORS, SLOW, FLIPS)
-    return Rollout(name="bench", release="r", live="l", salt="", rules=rules, later=(BRIER,), plan=plan, stage=stage)
+    return Rollout(
+        name="bench", release="r", live="l", salt="", rules=rules, delayed_rules=(BRIER,), plan=plan, stage=stage
+    )
 
 
 def harmed_at(followed: Rollout, seen: Traffic, told_at: rollouts.Floats | None = None) -> int:
@@ -71,12 +73,12 @@ def harmed_at(followed: Rollout, seen: Traffic, told_at: rollouts.Floats | None 
     tracks = start_stage_tracking(followed).tracks
     numbered = Traffic(keys=np.arange(len(seen.keys), dtype=np.uint64), canary=seen.canary, known=seen.known)
     found = []
-    for rule in (*followed.rules, *followed.later):
+    for rule in (*followed.rules, *followed.delayed_rules):
         observations = rollouts.select_observations(rule.measure, followed.share, seen)
         if not observations.values.any():
             continue
         came = rollouts.select_observations(rule.measure, followed.share, numbered).keys.astype(np.int64)
-        if rule in followed.later and told_at is not None:
+        if rule in followed.delayed_rules and told_at is not None:
             came = told_at[came]
         first = crossing(tracks[rule.measure], observations, rule.at_most or 0.0)
         found += [int(came[first]) + 1] if first >= 0 and came[first] < len(seen.keys) else []
@@ -129,7 +131,7 @@ def _chance(count: int, of: int, share: float) -> float:
 
 
 def _fails(followed: Rollout, watched: rollouts.StageTracker) -> bool:
-    limits = {rule.measure: rule.at_most or 0.0 for rule in (*followed.rules, *followed.later)}
+    limits = {rule.measure: rule.at_most or 0.0 for rule in (*followed.rules, *followed.delayed_rules)}
     return any(each.low > limits[each.name] for each in rollouts.measure_stage(watched))
 
 

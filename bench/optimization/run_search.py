@@ -73,13 +73,13 @@ def main() -> None:
 
 def of_int8(frontier: SearchResult) -> dict[str, str]:
     """Of each form in int8 that was judged, by its name, why it was refused; empty where it was not."""
-    judged = [each for each in frontier.judged if "int8" in each.variant.name]
+    judged = [each for each in frontier.evaluated if "int8" in each.variant.name]
     return {each.variant.name: "" if feasible(each.verdict) else frontier.reasons[each.variant.name] for each in judged}
 
 
 def fastest_batch(frontier: SearchResult) -> Variant:
     """The feasible variant that is fastest in batches; the model as it came where none is."""
-    judged = [each for each in frontier.judged if feasible(each.verdict)]
+    judged = [each for each in frontier.evaluated if feasible(each.verdict)]
     return max(judged, key=_batch, default=frontier.winner).variant
 
 

@@ -197,8 +197,8 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
     frontier = SearchResult(
         name=project.name,
         baseline=baseline,
-        judged=tuple(judged),
-        left=tuple(row for row in seen if screened_out(row)),
+        evaluated=tuple(judged),
+        screened_out=tuple(row for row in seen if screened_out(row)),
         winner=winner,
         reasons=search.explain_losses(seen, winner.variant, config.objective) | unseen,
         refusals=expansion.refusals,
@@ -437,7 +437,7 @@ def _exam(project: Project, baseline: Baseline, period: Dataset) -> EvaluationSe
 
 def _judged(project: Project, subject: Comparison, evidence: Evidence) -> EvaluatedVariant:
     """Judge evidence by the policy, and record how often its rows were evaluated where that is counted."""
-    looks = project.state.looks(project.name, evidence.dataset)
+    looks = project.state.test_evaluations(project.name, evidence.dataset)
     if looks:
         how = "judged looks at these rows so far, this one among them"
         counted = exact_measurement("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)

@@ -56,7 +56,7 @@ def read(content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch, reader: 
 def seen(chunk: Chunk) -> tuple[list[list[float | None]], list[str | None], set[tuple[int, str]]]:
     """What a chunk says: rows with None for missing, keys, and which cells are refused."""
     rows = [[None if np.isnan(value) else value for value in row] for row in chunk.rows.tolist()]
-    return rows, list(chunk.kept["key"].values), {(each.row, each.column) for each in chunk.refusals}
+    return rows, list(chunk.passthrough["key"].values), {(each.row, each.column) for each in chunk.refusals}
 
 
 def written(rows: Sequence[Sequence[str]], ending: str = "\n") -> bytes:

@@ -74,8 +74,8 @@ def test_erasing_while_a_server_logs_removes_every_byte_of_the_key_and_no_other_
         server.communicate(timeout=20)
 
     result = json.loads(output)
-    assert {erased["place"]: erased["rows"] for erased in result["erased"]} == {"log/flights": own_rows}
-    assert (result["stays"], with_bytes(folder, SECRET)) == ([], [])
+    assert {erased["location"]: erased["rows"] for erased in result["erased"]} == {"log/flights": own_rows}
+    assert (result["residuals"], with_bytes(folder, SECRET)) == ([], [])
     rows = [row for path in traffic.all_segments(folder / ".headway") for row in pl.read_ipc_stream(path)["key"]]
     assert others[0] > 100 and Counter(rows) == {"bob": others[0] // 2, "eve": others[0] // 2}
 

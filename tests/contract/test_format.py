@@ -53,7 +53,7 @@ def test_what_is_written_in_parts_is_read_in_their_order(name, sizes, tmp_path):
     assert np.array_equal(rows[:, 0], numbers / 3)
     assert np.array_equal(rows[:, 1], np.where(numbers % 5 == 0, np.nan, numbers), equal_nan=True)
     for name in WANTED.keep:
-        kept = [text for each in chunks for text in columns.format_values(each.kept[name])]
+        kept = [text for each in chunks for text in columns.format_values(each.passthrough[name])]
         assert kept == columns.format_values(table(0, sum(sizes))[name])
 
 

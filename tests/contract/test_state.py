@@ -41,9 +41,9 @@ def test_moves_are_kept_in_order_and_by_pointer(state: State) -> None:
     second = move(1, first, at="flights@canary")
     third = move(2, second)
     assert all(state.append(each) for each in (first, second, third))
-    assert state.moves() == state.moves("flights") == [first, second, third]
-    assert state.moves("flights", "live") == [first, third]
-    assert state.moves("hotels") == []
+    assert state.updates() == state.updates("flights") == [first, second, third]
+    assert state.updates("flights", "live") == [first, third]
+    assert state.updates("hotels") == []
     assert (state.last(), state.last("flights", "canary"), state.last("hotels")) == (third, second, None)
 
 
@@ -51,7 +51,7 @@ def test_a_move_whose_pointer_moved_first_is_told_where_to(state: State) -> None
     state.append(move(1, None, release="sha256:theirs"))
     with pytest.raises(PointerMoved, match=r"flights@live is at sha256:theirs by its move 1 \(ann: new\)"):
         state.append(move(1, None, release="sha256:ours"))
-    assert len(state.moves()) == 1
+    assert len(state.updates()) == 1
 
 
 def test_a_move_that_leaves_out_a_number_is_told_that_none_was_made(state: State) -> None:
@@ -63,7 +63,7 @@ def test_a_move_chained_to_what_is_no_longer_the_end_is_not_kept(state: State) -
     first = move(1, None)
     state.append(first)
     assert not state.append(move(1, None, at="flights@canary"))
-    assert state.moves() == [first]
+    assert state.updates() == [first]
 
 
 def test_what_is_no_move_is_refused(state: State) -> None:
@@ -116,10 +116,10 @@ def test_records_are_kept_once_by_kind_and_name_in_order(state: State) -> None:
 
 
 def test_every_look_at_test_is_counted_by_name_and_dataset(state: State) -> None:
-    assert state.looks("flights", "sha256:a") == 0
+    assert state.test_evaluations("flights", "sha256:a") == 0
     assert [state.count_evaluation("flights", "sha256:a") for _ in range(3)] == [1, 2, 3]
     assert state.count_evaluation("flights", "sha256:b") == state.count_evaluation("hotels", "sha256:a") == 1
-    assert state.looks("flights", "sha256:a") == 3
+    assert state.test_evaluations("flights", "sha256:a") == 3
 
 
 def test_what_was_kept_is_there_when_it_is_opened_again(kind: type[State], tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_what_was_kept_is_there_when_it_is_opened_again(kind: type[State], tmp_p
     state.close()
     state.close()
     again = kind(tmp_path)
-    assert again.moves() == [move(1, None)]
+    assert again.updates() == [move(1, None)]
     assert again.records("verdict") == [b"pass"]
-    assert again.looks("flights", "sha256:a") == 1
+    assert again.test_evaluations("flights", "sha256:a") == 1
     again.close()
 
 

@@ -20,17 +20,17 @@ def judged(variant: Variant) -> EvaluatedVariant:
 FRONTIER = SearchResult(
     name="m",
     baseline=Baseline(model=AS_IT_CAME),
-    judged=(judged(CUT), judged(AS_IT_CAME)),
+    evaluated=(judged(CUT), judged(AS_IT_CAME)),
     winner=judged(CUT),
 )
 
 
 def test_the_model_as_it_came_is_found_wherever_it_stands() -> None:
-    assert FRONTIER.origin.variant == AS_IT_CAME
+    assert FRONTIER.evaluated_baseline.variant == AS_IT_CAME
 
 
 def test_a_variant_is_found_by_its_digest() -> None:
-    assert FRONTIER.row(CUT.digest) is FRONTIER.judged[0]
+    assert FRONTIER.row(CUT.digest) is FRONTIER.evaluated[0]
 
 
 def test_a_digest_of_no_variant_finds_nothing() -> None:

@@ -201,7 +201,7 @@ def test_a_rollout_keeps_its_stage_after_its_watch_is_interrupted(terminal, tmp_
     watch.wait_for("shadow")
     code = watch.interrupt()
     expect_interrupted(watch.output, words, code=code)
-    assert control.latest_rollout(project).standing == "running"
+    assert control.latest_rollout(project).status == "running"
 
 
 @pytest.mark.slow

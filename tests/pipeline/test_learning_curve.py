@@ -47,7 +47,7 @@ def test_the_curve_is_saved_with_the_digests_of_rows_and_recipe(watched):
 
 def test_the_test_set_is_not_evaluated(watched):
     project, data = watched
-    assert project.state.looks("small", table_digest(data["test"].table)) == 0
+    assert project.state.test_evaluations("small", table_digest(data["test"].table)) == 0
 
 
 def test_history_and_report_describe_the_curve(watched, capsys):

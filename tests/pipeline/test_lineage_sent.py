@@ -96,7 +96,7 @@ def test_a_receiver_that_fails_halfway_gets_the_remaining_events_next_time(run, 
     receiver.limit = 3
     code, out, _ = run("data", "send", "--project", folder, "--json")
     first = json.loads(out)
-    assert code == cli.FAIL and (len(first["events"]), first["left"]) == (3, 1) and "500" in first["failed"]
+    assert code == cli.FAIL and (len(first["events"]), first["n_pending"]) == (3, 1) and "500" in first["failed"]
 
     receiver.limit = 10_000
     assert run("data", "send", "--project", folder)[1].startswith("1 events of lineage sent")

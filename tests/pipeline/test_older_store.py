@@ -137,7 +137,7 @@ def test_periods_and_measures_of_stored_evidence_have_todays_names(project: Proj
 def test_the_rollout_that_was_running_has_the_terms_that_were_signed(project: Project) -> None:
     [rollout] = project.records(Rollout)
     [update] = project.register.history("small", "canary")
-    assert update.deal is not None and update.deal.terms == rollout.terms
+    assert update.assignment is not None and update.assignment.terms == rollout.terms
 
 
 def test_the_proof_of_an_erasure_is_read(project: Project) -> None:

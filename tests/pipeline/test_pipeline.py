@@ -37,7 +37,7 @@ def test_the_winner_is_an_exact_variant_that_passes_every_rule(searched):
 def test_validation_is_judged_by_the_relative_rules_and_test_by_all_rules(searched):
     _, frontier, _ = searched
 
-    assert {str(r.rule.measure) for row in frontier.judged for r in row.verdict.rule_results} == {"roc_auc.drop"}
+    assert {str(r.rule.measure) for row in frontier.evaluated for r in row.verdict.rule_results} == {"roc_auc.drop"}
     assert [rule_result.rule.measure for rule_result in frontier.winner.verdict.rule_results] == ["roc_auc.drop", "ece"]
 
 
@@ -45,7 +45,9 @@ def test_the_verdict_counts_every_evaluation_of_the_test_set(searched):
     project, frontier, _ = searched
 
     assert (
-        frontier.winner.verdict.test_evaluations == project.state.looks("small", frontier.winner.evidence.dataset) >= 1
+        frontier.winner.verdict.test_evaluations
+        == project.state.test_evaluations("small", frontier.winner.evidence.dataset)
+        >= 1
     )
 
 
@@ -55,7 +57,7 @@ def test_evidence_on_test_counts_its_evaluations_and_a_policy_may_limit_them(sea
     policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=limit),)) for limit in (0, 100)]
 
     assert found.find("looks_at_test").value == frontier.winner.verdict.test_evaluations
-    assert all(row.evidence.find("looks_at_test") is None for row in frontier.judged)
+    assert all(row.evidence.find("looks_at_test") is None for row in frontier.evaluated)
     assert [judge(found, policy).answer for policy in policies] == ["fail", "pass"]
 
 
@@ -100,11 +102,13 @@ def test_a_search_finds_slices_for_the_winner_only_unless_a_rule_needs_them(sear
         return any(measurement.name.startswith("discovered.") for measurement in judged.evidence.measurements)
 
     frontier = searched[1]
-    assert has_found_slices(frontier.winner) and not any(has_found_slices(row) for row in frontier.judged)
+    assert has_found_slices(frontier.winner) and not any(has_found_slices(row) for row in frontier.evaluated)
     rule = '[[policy.release]]\nmeasure = "worst_slice.discovered.brier.drop"\nat_most = 1.0\n'
     project = open_project(write(tmp_path, TOML + rule))
     data = pipeline.periods(project)
-    assert all(has_found_slices(row) for row in pipeline.optimize(project, pipeline.train(project, data), data).judged)
+    assert all(
+        has_found_slices(row) for row in pipeline.optimize(project, pipeline.train(project, data), data).evaluated
+    )
 
 
 def test_nothing_is_released_unless_the_verdict_is_pass(searched):

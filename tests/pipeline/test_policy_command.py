@@ -44,15 +44,15 @@ def test_a_policy_with_a_gap_fails_with_the_missing_rule_as_hint(run, searched):
     _, _, folder = searched
     code, found, _ = run_policy_test(run, folder, TOML + SMALL)
     assert code == cli.FAIL
-    assert 'measure = "missing.decision_churn"' in found[2]["hint"] and not found[2]["held"]
+    assert 'measure = "missing.decision_churn"' in found[2]["hint"] and not found[2]["passed"]
     out = run("policy", "test", "--project", folder)[1]
-    assert "did not hold" in out and "no rule of the policy asks for this" in out
+    assert "failed" in out and "no rule of the policy asks for this" in out
 
 
 def test_a_policy_test_neither_evaluates_the_test_set_nor_saves_records(run, searched):
     project, frontier, folder = searched
     saved = {kind: len(project.state.records(kind)) for kind in ("evidence", "verdict", "frontier")}
-    evaluations = project.state.looks(project.name, frontier.winner.evidence.dataset)
+    evaluations = project.state.test_evaluations(project.name, frontier.winner.evidence.dataset)
     run_policy_test(run, folder, TOML + SMALL)
-    assert project.state.looks(project.name, frontier.winner.evidence.dataset) == evaluations
+    assert project.state.test_evaluations(project.name, frontier.winner.evidence.dataset) == evaluations
     assert {kind: len(project.state.records(kind)) for kind in saved} == saved

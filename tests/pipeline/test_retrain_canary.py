@@ -62,7 +62,7 @@ def expect_promoted(project: Project) -> None:
     """Check that the model was trained once and is live after one canary, and that no ticket is open."""
     rollout = control.latest_rollout(project)
     moves = project.register.history("small")
-    steps = [(move.pointer, move.deal.stage if move.deal else None, move.who) for move in moves[1:]]
+    steps = [(move.pointer, move.assignment.stage if move.assignment else None, move.who) for move in moves[1:]]
     who = moves[1].who
     assert [read(Training, training).seed for training in project.state.records("training", name="small")] == [
         None,
@@ -76,7 +76,7 @@ def expect_promoted(project: Project) -> None:
         ("live", None, "rollout"),
         ("canary", None, "rollout"),
     ]
-    assert rollout.standing == "promoted" and project.register.head("small@live").release == rollout.release
+    assert rollout.status == "promoted" and project.register.head("small@live").release == rollout.release
     assert pipeline.ticket_of(project) is None
 
 
@@ -86,7 +86,7 @@ def test_follow_takes_a_ticket_to_a_live_release_without_a_failed_request(folder
 
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout)
-    assert (result["stands"], result["rollout"]["standing"], result["rollout"]["by"]) == ("live", "promoted", "ada")
+    assert (result["status"], result["rollout"]["status"], result["rollout"]["by"]) == ("live", "promoted", "ada")
     assert "shadow goes on to canary 50 %" in ended.stderr and "canary 50 % goes live" in ended.stderr
     assert callers.failed == 0 and callers.answered > 100
     expect_promoted(open_project(folder))

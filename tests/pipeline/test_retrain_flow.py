@@ -41,17 +41,17 @@ def test_retraining_learns_from_all_labeled_days_except_those_it_is_judged_on(fo
     assert found.trainings == 3 and [training.seed for training in retrained] == [0, 1, 2]
     assert {training.since for training in retrained} == {"2013-01-01"}
     assert {training.until for training in retrained} == {training.judged_since for training in retrained}
-    assert retrained[0].n_rows + found.frontier.winner.evidence.find("brier.drop").n_rows == 7200
+    assert retrained[0].n_rows + found.search_result.winner.evidence.find("brier.drop").n_rows == 7200
 
 
 def test_the_retrained_model_is_compared_with_live_over_several_seeds(folder):
     project = open_project(folder)
     found = pipeline.retrain(project)
-    loss = found.frontier.winner.evidence.find("brier.drop")
+    loss = found.search_result.winner.evidence.find("brier.drop")
 
-    assert found.frontier.winner.evidence.reference == found.live == open_deployed_release(project).digest
+    assert found.search_result.winner.evidence.reference == found.live == open_deployed_release(project).digest
     assert "mean of 3 seeds" in loss.method
-    assert [rule_result.rule.measure for rule_result in found.frontier.winner.verdict.rule_results] == [
+    assert [rule_result.rule.measure for rule_result in found.search_result.winner.verdict.rule_results] == [
         "brier.drop",
         "roc_auc.drop",
     ]
@@ -59,7 +59,7 @@ def test_the_retrained_model_is_compared_with_live_over_several_seeds(folder):
 
 def test_the_retrained_model_has_the_engine_and_steps_of_live(folder):
     project = open_project(folder)
-    winner = pipeline.retrain(project).frontier.winner.variant
+    winner = pipeline.retrain(project).search_result.winner.variant
     live = open_deployed_release(project).release.variant
 
     assert (winner.engine, winner.steps) == (live.engine, live.steps)
@@ -79,9 +79,9 @@ def test_a_passed_retraining_starts_a_rollout_of_the_judged_release(folder, tmp_
     promotion = pipeline.renew(project, pipeline.retrain(project), who="ada")
     canary = project.register.resolve("small@canary").release
 
-    assert promotion.stands == "rolling out" and promotion.rollout.live == open_deployed_release(project).digest
-    assert canary.variant == pipeline.retrain(project).frontier.winner.variant
-    assert canary.verdict == pipeline.retrain(project).frontier.winner.verdict and canary.made_by == "ada"
+    assert promotion.status == "rolling out" and promotion.rollout.live == open_deployed_release(project).digest
+    assert canary.variant == pipeline.retrain(project).search_result.winner.variant
+    assert canary.verdict == pipeline.retrain(project).search_result.winner.verdict and canary.made_by == "ada"
     assert pipeline.ticket_of(project) is not None
 
 
@@ -91,7 +91,7 @@ def test_follow_leaves_a_rollout_without_requests_at_its_stage(folder, tmp_path)
     messages: list[str] = []
     promotion = pipeline.follow(project, callback=messages.append, wait=lambda _: None)
 
-    assert promotion.stands == "rolling out" and "headway serve small@live" in messages[-1]
+    assert promotion.status == "rolling out" and "headway serve small@live" in messages[-1]
 
 
 def test_days_that_live_learned_from_are_not_held_out(folder):
@@ -128,9 +128,9 @@ def test_recalibration_shifts_the_live_model_and_is_judged_by_day(folder):
     live = open_deployed_release(project)
     found = pipeline.recalibrate(project)
 
-    assert found.frontier.winner.variant == live.release.variant
-    assert found.frontier.baseline.calibrator.n_groups == 20
-    assert found.frontier.winner.evidence.find("brier.drop").n_groups == 20
+    assert found.search_result.winner.variant == live.release.variant
+    assert found.search_result.baseline.calibrator.n_groups == 20
+    assert found.search_result.winner.evidence.find("brier.drop").n_groups == 20
     messages: list[str] = []
     assert pipeline.recalibrate(project, callback=messages.append) == found
     assert [line[:4] for line in messages] == ["D057"], "these data were not checked"
@@ -165,11 +165,11 @@ def test_a_recalibrated_release_answers_with_its_shift(tmp_path):
     project = watched.released(tmp_path)
     before = open_deployed_release(project)
     found = pipeline.recalibrate(project)
-    pipeline.release(project, found.frontier, who="ada", why=found.message)
+    pipeline.release(project, found.search_result, who="ada", why=found.message)
     after = open_deployed_release(project)
     rows = np.array([[8.0, 10.0, 1.0]])
 
-    assert after.release.calibrator.shift == found.frontier.baseline.calibrator.shift != 0
+    assert after.release.calibrator.shift == found.search_result.baseline.calibrator.shift != 0
     assert after.predict(rows) == calibration_function(after.release.calibrator)(before.predict(rows))
     assert after.training == before.training
 

@@ -81,7 +81,7 @@ def test_watch_prints_each_change_on_stderr_and_the_result_on_stdout(run, projec
     control.start_rollout(opened, digest, who="ann")
     rollouts.live(opened, rollouts.release(made_at="3"))
     code, out, err = run("rollout", "watch", "--project", opened.config.folder, "--json")
-    assert (code, json.loads(out)["standing"]) == (cli.UNDECIDED, "inconclusive")
+    assert (code, json.loads(out)["status"]) == (cli.UNDECIDED, "inconclusive")
     assert re.fullmatch(r"\d\d:\d\d:\d\d flights@live moved to another release during the rollout\n", err)
 
 

@@ -58,8 +58,8 @@ def test_retrain_after_watch_starts_a_canary_that_an_operator_may_skip(run, fold
     assert code == cli.PASS and "live: promote by ada: no server yet" in out
 
     result = json.loads(run("retrain", "--project", folder, "--json")[1])
-    assert (result["stands"], result["ticket"], result["retraining"], result["rollout"]) == (
-        "nothing asked",
+    assert (result["status"], result["ticket"], result["retraining"], result["rollout"]) == (
+        "no proposal",
         None,
         None,
         None,
@@ -94,8 +94,8 @@ def test_a_recalibration_is_rolled_out_without_a_ticket(run, tmp_path):
 
     code, out, _ = run("retrain", "--recalibrate", "--project", tmp_path, "--mode", "auto", "--json")
     result = json.loads(out)
-    assert (code, result["stands"], result["rollout"]["stage"]) == (cli.UNDECIDED, "rolling out", 0)
-    assert result["retraining"]["frontier"]["baseline"]["calibrator"]["shift"] != 0
+    assert (code, result["status"], result["rollout"]["stage"]) == (cli.UNDECIDED, "rolling out", 0)
+    assert result["retraining"]["search_result"]["baseline"]["calibrator"]["shift"] != 0
 
 
 def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):

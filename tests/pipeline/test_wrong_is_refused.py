@@ -47,7 +47,7 @@ class Flights:
         """Save a variant as the winner of the last search, as a search without rules would do."""
         self.project.save(
             SearchResult(
-                name=self.project.name, baseline=self.baseline, judged=(judged,), winner=judged, at="2013-09-01"
+                name=self.project.name, baseline=self.baseline, evaluated=(judged,), winner=judged, at="2013-09-01"
             )
         )
 

@@ -55,5 +55,5 @@ def searched(project: Project) -> SearchResult:
     evidence = Evidence(subject=made.variant.digest, dataset="d", period="validation", machine=machine)
     judged = EvaluatedVariant(variant=made.variant, evidence=evidence, verdict=made.verdict)
     return SearchResult(
-        name=project.name, baseline=Baseline(model=made.variant), judged=(judged,), winner=judged, at="2013-10-01"
+        name=project.name, baseline=Baseline(model=made.variant), evaluated=(judged,), winner=judged, at="2013-10-01"
     )

@@ -41,7 +41,7 @@ def forget(folder: Path) -> None:
 
 @pytest.mark.parametrize("place", [1, 2, 3, 4])
 def test_an_edited_move_is_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
-    content = four.state.moves()[place - 1].content.replace(b'"who":"', b'"who":"not ')
+    content = four.state.updates()[place - 1].content.replace(b'"who":"', b'"who":"not ')
     spoil(four, "UPDATE moves SET content = ? WHERE place = ?", content, place)
     with pytest.raises(Refused, match=f"move {place} of the chain was changed after ed25519:"):
         register(tmp_path).history()
@@ -49,7 +49,7 @@ def test_an_edited_move_is_named(four: ModelRegistry, tmp_path: Path, place: int
 
 @pytest.mark.parametrize("place", [1, 2, 3, 4])
 def test_an_edited_signature_is_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
-    signature = four.state.moves()[place - 1].signature.replace(b'"signature":"', b'"signature":"AAAA')
+    signature = four.state.updates()[place - 1].signature.replace(b'"signature":"', b'"signature":"AAAA')
     spoil(four, "UPDATE moves SET signature = ? WHERE place = ?", signature, place)
     with pytest.raises(Refused, match=f"the signature of move {place} of the chain was changed"):
         register(tmp_path).history()
@@ -83,7 +83,7 @@ def test_moves_that_were_cut_off_are_told_by_who_saw_them(four: ModelRegistry, t
 def test_a_first_move_of_another_store_spliced_in_is_named(four: ModelRegistry, tmp_path: Path) -> None:
     other = register(tmp_path, store="other")
     other.point("hotels@live", other.publish(release("hotels"), FILES), passed())
-    (first,) = other.state.moves()
+    (first,) = other.state.updates()
     columns = "(name, pointer, number, content, signature)"
     spoil(four, f"INSERT INTO moves {columns} VALUES ('hotels', 'live', 1, ?, ?)", first.content, first.signature)
     with pytest.raises(Refused, match="move 5 of the chain is out of order"):
@@ -99,7 +99,7 @@ def test_a_move_that_is_no_move_is_named(four: ModelRegistry, tmp_path: Path) ->
 
 
 def test_a_signed_move_with_a_wrong_number_is_named(four: ModelRegistry, tmp_path: Path) -> None:
-    move = read(PointerUpdate, four.state.moves()[-1].content)
+    move = read(PointerUpdate, four.state.updates()[-1].content)
     signed = load_publisher(four.publisher_key).sign(write(changed(move, number=7)))
     spoil(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 4", signed.content, signed.signature)
     forget(tmp_path)
@@ -109,7 +109,7 @@ def test_a_signed_move_with_a_wrong_number_is_named(four: ModelRegistry, tmp_pat
 
 def test_a_move_by_an_unknown_key_is_not_followed(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> None:
     eve = create_publisher(tmp_path / "eve.pem")
-    last = ours.state.moves()[-1].content
+    last = ours.state.updates()[-1].content
     move = changed(read(PointerUpdate, last), number=3, release=two[0], previous=digest_of(last))
     assert ours.state.append(eve.sign(write(move)))
     for look in (ours.history, lambda: ours.resolve("flights@live")):
@@ -124,7 +124,7 @@ def test_a_pointer_is_followed_though_another_team_moved_its_own_since(
     ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     eve = create_publisher(tmp_path / "eve.pem")
-    last = ours.state.moves()[-1].content
+    last = ours.state.updates()[-1].content
     move = changed(read(PointerUpdate, last), name="hotels", number=1, previous=digest_of(last))
     assert ours.state.append(eve.sign(write(move)))
     assert ours.resolve("flights@live").digest == two[1]

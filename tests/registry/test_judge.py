@@ -121,7 +121,7 @@ def test_a_fact_is_compared_as_it_is():
 
 
 def test_an_anytime_interval_is_taken_as_it_is():
-    anytime = replace(seen(), looks="anytime", low=-0.01, high=0.004, se=None, dof=None)
+    anytime = replace(seen(), validity="anytime", low=-0.01, high=0.004, se=None, dof=None)
     assert rule_result(anytime, at_most()).answer == "pass"
     assert rule_result(replace(anytime, low=0.0051, high=0.02), at_most()).answer == "fail"
     open_yet = rule_result(replace(anytime, high=0.02), at_most())

@@ -99,14 +99,14 @@ def expect_taken_up(project: Project) -> None:
     Of a rollout that was killed before its record was kept, only its canary's move is there, with terms of its own.
     """
     last = control.latest_rollout(project)
-    if last is not None and last.standing == "running":
+    if last is not None and last.status == "running":
         control.step_rollout(project)
-    if (last := control.latest_rollout(project)) is not None and last.standing == "running":
+    if (last := control.latest_rollout(project)) is not None and last.status == "running":
         control.roll_back(project, who="bob", why="its process was killed")
     last = control.latest_rollout(project)
     live, canary = (project.register.head(f"flights@{pointer}") for pointer in ("live", "canary"))
-    assert live.release == (last.release if last.standing == "promoted" else last.live)
-    assert canary.deal is None or canary.deal.terms != last.terms or last.standing == "promoted"
+    assert live.release == (last.release if last.status == "promoted" else last.live)
+    assert canary.assignment is None or canary.assignment.terms != last.terms or last.status == "promoted"
 
 
 def killed_promoting(child: Stem, folder: Path, count: int, seed: int = 0) -> None:

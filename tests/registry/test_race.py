@@ -31,7 +31,7 @@ def test_a_move_of_another_pointer_in_between_is_chained_around(ours: ModelRegis
 
         def __init__(self) -> None:
             self.append = self.once
-            self.last, self.moves = ours.state.last, ours.state.moves
+            self.last, self.updates = ours.state.last, ours.state.updates
 
         def once(self, signed: object) -> bool:
             self.append = ours.state.append

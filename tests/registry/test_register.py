@@ -45,7 +45,7 @@ def test_a_move_says_who_why_when_and_by_which_verdict(ours: ModelRegistry) -> N
 
 def test_each_move_names_the_one_before_it_over_all_pointers(ours: ModelRegistry, two: tuple[str, str]) -> None:
     ours.point("flights@canary", two[0], passed())
-    kept = ours.state.moves()
+    kept = ours.state.updates()
     assert [move.previous for move in ours.history()] == ["", *(digest_of(each.content) for each in kept[:-1])]
     assert [move.number for move in ours.history()] == [1, 2, 1]
 

@@ -71,7 +71,7 @@ def test_a_loader_remembers_what_it_resolved_and_keeps_no_key(
     ours.publisher_key.unlink()
     ours.resolve("flights@live")
     met = seen.recall(seen.beside(ours.trusted_keys))
-    assert met == {"flights@live": seen.LastSeen(number=2, digest=digest_of(ours.state.moves()[-1].content))}
+    assert met == {"flights@live": seen.LastSeen(number=2, digest=digest_of(ours.state.updates()[-1].content))}
     assert not ours.publisher_key.exists()
 
 

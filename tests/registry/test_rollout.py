@@ -38,13 +38,18 @@ FLIPS = Rule(measure="decision_churn", at_most=0.05)
 BRIER = Rule(measure="brier.drop", at_most=0.005)
 
 
-def rollout(*rules, stage=1, later=(), **fields):
+def rollout(*rules, stage=1, delayed_rules=(), **fields):
     """A rollout that came to its stage at noon; one rule on flips unless told otherwise."""
-    fields = {"rules": rules or (FLIPS,), "later": later, "stage": stage, "stage_at": NOON.isoformat()} | fields
+    fields = {
+        "rules": rules or (FLIPS,),
+        "delayed_rules": delayed_rules,
+        "stage": stage,
+        "stage_at": NOON.isoformat(),
+    } | fields
     return Rollout(name="flights", release="sha256:new", live="sha256:old", salt="s", **fields)
 
 
-def seen(low, high, *, name="decision_churn", level=0.95, looks="anytime", rows=412, keys=96):
+def seen(low, high, *, name="decision_churn", level=0.95, validity="anytime", rows=412, keys=96):
     """A measurement whose value is in the middle of its bounds."""
     value = (low + high) / 2
     return Measurement(
@@ -56,7 +61,7 @@ def seen(low, high, *, name="decision_churn", level=0.95, looks="anytime", rows=
         n_rows=rows,
         n_groups=keys,
         level=level,
-        looks=looks,
+        validity=validity,
     )
 
 
@@ -112,14 +117,14 @@ def test_forward_needs_every_high_bound_within_its_limit(ends, stage, after_s):
     assert (decision.action == "roll back") == (bounds[0][0] > 0.05 or bounds[1][0] > 0.1)
 
 
-@pytest.mark.parametrize("wrong", [{"looks": "fixed"}, {"level": 0.9}])
+@pytest.mark.parametrize("wrong", [{"validity": "fixed"}, {"level": 0.9}])
 def test_a_measurement_that_is_not_good_at_every_look_is_no_evidence(wrong):
     for bounds in ((0.0, 0.01), (0.2, 0.3)):
         assert decided(rollout(), seen(*bounds, **wrong)).action == "stay"
 
 
 def test_a_later_rule_counts_once_it_is_measured():
-    of = rollout(later=(BRIER,))
+    of = rollout(delayed_rules=(BRIER,))
     flips, level = seen(0.01, 0.04), 0.95
     without = decided(of, flips)
     assert (without.action, len(without.verdict.rule_results)) == ("advance", 1)
@@ -129,7 +134,7 @@ def test_a_later_rule_counts_once_it_is_measured():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"release": "sha256:other"}, {"stage": 2}, {"standing": "rolled back"}, {"standing": "inconclusive"}]
+    "changes", [{"release": "sha256:other"}, {"stage": 2}, {"status": "rolled back"}, {"status": "inconclusive"}]
 )
 def test_evidence_on_something_else_or_after_the_end_is_refused(changes):
     evidence = stage_evidence(rollout(), [seen(0, 0.01)], machine=MACHINE, at=NOON)
@@ -243,7 +248,8 @@ def test_a_rule_that_can_never_be_decided_is_an_error(rule, message):
 def test_all_stages_and_rules_together_have_five_percent(shares):
     plan = Plan(stages=tuple(Stage(share=share) for share in shares))
     parts = [
-        stage_alpha(rollout(FLIPS, ERRORS, later=(BRIER,), plan=plan, stage=stage)) for stage in range(len(shares))
+        stage_alpha(rollout(FLIPS, ERRORS, delayed_rules=(BRIER,), plan=plan, stage=stage))
+        for stage in range(len(shares))
     ]
     assert 3 * sum(parts) == pytest.approx(0.05)
 
@@ -271,7 +277,7 @@ def test_advancing_begins_the_next_stage_anew():
 def test_a_rollout_that_ended_answers_no_caller(stage, low, high, standing):
     of = rollout(stage=stage)
     after = apply_decision(of, decided(of, seen(low, high), after_s=1e6), at=NOON)
-    assert (after.standing, after.share, after.stage) == (standing, 0.0, stage)
+    assert (after.status, after.share, after.stage) == (standing, 0.0, stage)
 
 
 def test_staying_changes_nothing():
@@ -295,5 +301,5 @@ def test_a_person_who_overrules_says_why():
 
 
 def test_a_rollout_comes_back_from_disk():
-    of = rollout(later=(BRIER,), by="Ada")
+    of = rollout(delayed_rules=(BRIER,), by="Ada")
     assert read(Rollout, write(of)) == of

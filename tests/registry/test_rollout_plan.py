@@ -47,7 +47,7 @@ def test_a_move_is_signed_with_the_share_the_salt_the_stage_and_the_terms():
 def test_a_rollout_begun_by_headway_0_1_keeps_its_signed_terms() -> None:
     rules = (Rule(measure="flipped_decisions", at_most=0.05), Rule(measure="error_rate.loss", at_most=0.005))
     later = (Rule(measure="brier.loss", at_most=0.005),)
-    begun = Rollout(name="m", release="sha256:a", live="sha256:b", salt="s", rules=rules, later=later)
+    begun = Rollout(name="m", release="sha256:a", live="sha256:b", salt="s", rules=rules, delayed_rules=later)
     rollout = read(Rollout, write(begun).replace(b'"version":2', b'"version":1'))
     assert [rule.measure for rule in rollout.rules] == ["decision_churn", "error_rate.drop"]
     assert rollout.terms == "sha256:f8626d7a07991614c9b20a0bf4b3bed34e14e0d920673431816bac314327e4b3"

@@ -95,9 +95,9 @@ def assessment(**changes: object) -> Assessment:
         "until": "2013-12-31T23:59:00",
         "columns": dict.fromkeys(("late", "seats", "wind_gust"), "Float64"),
         "settings": {},
-        "looked": LOOKED,
+        "check_runs": LOOKED,
         "findings": (TOLD, GAPS, SILENT, LEAK, BLIND),
-        "stretches": tuple(month(number, rows=28_000 - 900 * (number == 2)) for number in range(1, 13)),
+        "time_buckets": tuple(month(number, rows=28_000 - 900 * (number == 2)) for number in range(1, 13)),
         "parts": (part("train", 1, 4), part("validation", 5, 6), part("test", 7, 8), part("live", 9, 12)),
         "sample": "sha256:1",
     }
@@ -139,8 +139,8 @@ def first() -> AssessmentResult:
     """A first check of a table without time, groups or gaps, in which nothing was found."""
     bare = assessment(
         findings=(),
-        looked=tuple(replace(each, unjudged="") for each in LOOKED),
-        stretches=(),
+        check_runs=tuple(replace(each, unjudged="") for each in LOOKED),
+        time_buckets=(),
         parts=(),
         n_groups=0,
         until="",

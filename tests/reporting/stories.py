@@ -63,7 +63,7 @@ def evidence(of: Variant, *measurements: Measurement, period: str = "validation"
     )
 
 
-def verdict(of: Variant, measurements: tuple[Measurement, ...], *, looks: int = 0) -> Verdict:
+def verdict(of: Variant, measurements: tuple[Measurement, ...], *, test_evaluations: int = 0) -> Verdict:
     """A verdict by RULES over measurements; a rule whose interval straddles its limit is undecided."""
     by_name = {each.name: each for each in measurements if not each.slice}
     sliced = [each for each in measurements if each.name == "brier.drop" and each.slice]
@@ -73,7 +73,11 @@ def verdict(of: Variant, measurements: tuple[Measurement, ...], *, looks: int = 
     answers = {rule_result.answer for rule_result in rule_results}
     answer: Answer = "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
     return Verdict(
-        answer=answer, subject=of.digest, rule_results=rule_results, test_evaluations=looks, at="2026-11-24T15:00:00Z"
+        answer=answer,
+        subject=of.digest,
+        rule_results=rule_results,
+        test_evaluations=test_evaluations,
+        at="2026-11-24T15:00:00Z",
     )
 
 
@@ -116,7 +120,7 @@ def judged(
     return EvaluatedVariant(
         variant=of,
         evidence=evidence(of, *measurements, period=period),
-        verdict=verdict(of, measurements, looks=1 if period == "test" else 0),
+        verdict=verdict(of, measurements, test_evaluations=1 if period == "test" else 0),
     )
 
 

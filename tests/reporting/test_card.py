@@ -22,9 +22,9 @@ ORIGIN = STORY.frontier[0].variant
 FRONTIER = SearchResult(
     name="flights",
     baseline=Baseline(model=ORIGIN, threshold=0.31, costs=(1.0, 3.0), data=DIGESTS),
-    judged=STORY.frontier,
+    evaluated=STORY.frontier,
     winner=STORY.winner or STORY.frontier[0],
-    left=(judged(cut(30), us=20.0, loss=0.1, flips=0.2, change=0.5),),
+    screened_out=(judged(cut(30), us=20.0, loss=0.1, flips=0.2, change=0.5),),
     refusals=(Finding(code="V002", severity="undecided", message="quantize needs a network"),),
     at="2026-11-24T15:00:00Z",
 )
@@ -93,7 +93,7 @@ def test_no_measured_figure_stands_without_its_interval_or_its_rows() -> None:
 def test_a_card_without_release_training_or_slices_says_what_is_not_known() -> None:
     winner = replace(FRONTIER.winner, evidence=evidence(RELEASED, estimate("ece", 0.02, 0.01), period="test"))
     told = model_card(
-        replace(STORY, release="", as_it_came=None), replace(FRONTIER, winner=winner, judged=FRONTIER.judged[:1])
+        replace(STORY, release="", as_it_came=None), replace(FRONTIER, winner=winner, evaluated=FRONTIER.evaluated[:1])
     )
     assert "- Release: none: it is not released" in told
     assert "## Part by part" not in told and "what is not written here was not measured" in told

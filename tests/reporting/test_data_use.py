@@ -46,14 +46,14 @@ SEEN = Assessment(
     until="",
     columns=dict.fromkeys(("hour", "carrier", "day", "late", "tail", "arrived", "spare"), "f8"),
     settings={},
-    looked=(),
+    check_runs=(),
     findings=(SAYS,),
 )
 
 
 def erasure(number: int, **fields: object) -> Erasure:
     """One that was done, of ten rows."""
-    place = Erased(place="log/flights", rows=10, files=2, before="a", after="b")
+    place = Erased(location="log/flights", rows=10, files=2, before="a", after="b")
     done = Erasure(
         name="flights",
         number=number,
@@ -121,7 +121,7 @@ def test_before_a_check_it_says_that_nobody_looked(tmp_path):
             "On request 2 keys were forgotten, 30 rows in all, the last on 2026-11-27.",
         ),
         (
-            {"erasures": (erasure(1, subject="x", stays=(Residual(place="releases", times=1, why="signed"),)),)},
+            {"erasures": (erasure(1, subject="x", residuals=(Residual(location="releases", times=1, why="signed"),)),)},
             "the last on 2026-11-27; of 1 erasures something stays",
         ),
         ({"erasures": (erasure(1, older_than="2026-08-01"),)}, "For their age 10 rows were erased"),

@@ -81,7 +81,7 @@ def test_a_rollout_says_why_it_was_begun_where_it_stands_and_who_ended_it(projec
     year = read_monitoring_history(project)
     assert year is not None
     (trial,) = year.trials
-    assert (trial.aim, trial.rollout.standing, trial.at) == ("a faster one", "rolled back", ended.stage_at)
+    assert (trial.aim, trial.rollout.status, trial.at) == ("a faster one", "rolled back", ended.stage_at)
     assert trial.verdict is not None
     assert trial.verdict.by == "ada"
 
@@ -103,14 +103,14 @@ def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_
     project.register.back(f"{project.name}@live", who="bob", why="it was slower")
     year = read_monitoring_history(project)
     assert year is not None
-    assert [each.rollout.standing for each in year.trials] == ["promoted"]
+    assert [each.rollout.status for each in year.trials] == ["promoted"]
     assert [(each.move.release, each.move.who, each.back) for each in year.turns] == [(first, "bob", True)]
 
 
 def test_a_release_is_called_after_the_retraining_that_made_it(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     made = retraining()
-    verdict = made.frontier.winner.verdict
+    verdict = made.search_result.winner.verdict
     digest = rollouts.publish(project, rollouts.release(made_at="2", verdict=verdict))
     project.save(verdict)
     project.register.point(f"{project.name}@live", digest, UpdateReason(who="ann", why="better", verdict=verdict))
@@ -126,8 +126,10 @@ def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> 
     rollouts.live(project, rollouts.release(made_at="1"))
     for number in (2, 3):
         made = replace(retraining(), key=f"sha256:{number}", message=f"{number}")
-        verdict = replace(made.frontier.winner.verdict, why=f"{number}")
-        made = replace(made, frontier=replace(made.frontier, winner=replace(made.frontier.winner, verdict=verdict)))
+        verdict = replace(made.search_result.winner.verdict, why=f"{number}")
+        made = replace(
+            made, search_result=replace(made.search_result, winner=replace(made.search_result.winner, verdict=verdict))
+        )
         for record in (verdict, made):
             project.save(record)
         digest = rollouts.publish(project, rollouts.release(made_at=f"{number}", verdict=verdict))

@@ -193,9 +193,15 @@ def test_a_retraining_says_whether_it_is_better_and_on_how_many_rows(made: Any, 
 
 def test_a_retraining_without_rules_gives_the_reason() -> None:
     made = retraining()
-    bare = replace(made.frontier.winner, verdict=replace(made.frontier.winner.verdict, rule_results=(), why="no rule"))
+    bare = replace(
+        made.search_result.winner, verdict=replace(made.search_result.winner.verdict, rule_results=(), why="no rule")
+    )
     event = told(
-        learned=(DatedRetraining(at="2013-10", retraining=replace(made, frontier=replace(made.frontier, winner=bare))),)
+        learned=(
+            DatedRetraining(
+                at="2013-10", retraining=replace(made, search_result=replace(made.search_result, winner=bare))
+            ),
+        )
     )
     assert "Both" not in event.message
     assert event.detail.startswith("No rule. ")

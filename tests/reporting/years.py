@@ -64,7 +64,7 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
         salt=release[-8:],
         rules=(Rule(measure="decision_churn", at_most=0.05),),
         plan=Plan(stages=(Stage(share=share),)),
-        standing=standing,  # type: ignore[arg-type]
+        status=standing,  # type: ignore[arg-type]
         requests=3_030,
         of_release=597,
         started_at="2026-11-24T18:38:42+00:00",
@@ -102,8 +102,8 @@ def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
         name="flights",
         key="sha256:" + "c" * 64,
         live=FIRST,
-        frontier=SearchResult(
-            name="flights", baseline=Baseline(model=of), judged=(row,), winner=row, at="2026-11-24T18:39:11+00:00"
+        search_result=SearchResult(
+            name="flights", baseline=Baseline(model=of), evaluated=(row,), winner=row, at="2026-11-24T18:39:11+00:00"
         ),
         trainings=trainings,
         seconds=15.3,

@@ -107,7 +107,7 @@ def test_a_canary_pointer_without_a_running_rollout_adds_no_canary(followed):
     rollout = control.start_rollout(followed.project, second, who="ann")
     followed.project.register.withdraw("flights@canary", who="ann", why="half done")
     assert followed.look() is None
-    assert rollout.standing == "running"
+    assert rollout.status == "running"
 
 
 def test_a_tampered_release_is_logged_once_and_the_previous_one_stays(followed, caplog):

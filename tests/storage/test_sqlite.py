@@ -36,7 +36,7 @@ def test_a_state_of_the_first_format_is_brought_to_todays_with_its_rows(
             old.count_evaluation("f", "sha256:a")
         old.close()
     new = Sqlite(tmp_path)
-    assert new.moves() == [move(1, "")]
+    assert new.updates() == [move(1, "")]
     assert new.append(move(2, digest_of(move(1, "").content)))
     assert new.count_evaluation("f", "sha256:a") == 1
     new.close()
@@ -55,7 +55,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(StoreError, match="syntax error"):
             Sqlite(tmp_path)
     again = Sqlite(tmp_path)
-    assert again.moves() == [move(1, "")]
+    assert again.updates() == [move(1, "")]
     again.close()
 
 
@@ -130,7 +130,7 @@ def test_a_process_killed_while_it_appends_leaves_every_answered_move(tmp_path: 
         process.kill()
         told += [int(line) for line in process.stdout.read().splitlines()]
     state = Sqlite(tmp_path)
-    kept = len(state.moves())
+    kept = len(state.updates())
     assert kept in {told[-1], told[-1] + 1}
     assert state.count_evaluation("f", "sha256:a") == 1
     state.close()

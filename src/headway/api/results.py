@@ -136,7 +136,7 @@ class OptimizationResult(Result, Model):
     @property
     def table(self) -> list[dict[str, object]]:
         """One dict for each evaluated variant, fit for a dataframe: variant, verdict, each value, low and high."""
-        return [_row(variant) for variant in self.search.judged]
+        return [_row(variant) for variant in self.search.evaluated]
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the search as one self-contained HTML file.
@@ -155,8 +155,8 @@ class OptimizationResult(Result, Model):
             title=f"Faster variants of {self.search.name}",
             slice_rows=policy.slice_rows,
             slice_groups=policy.slice_groups,
-            frontier=self.search.judged,
-            left=self.search.left,
+            frontier=self.search.evaluated,
+            left=self.search.screened_out,
             reasons=self.search.reasons,
             refusals=self.search.refusals,
             winner=self.search.winner,
@@ -201,11 +201,11 @@ class OptimizationResult(Result, Model):
             *([f"in batches: {formatting.format_measurement(batches)}"] if batches else []),
             *([f"not optimized, still in Python: {'; '.join(self.native)}"] if self.native else []),
             *(f"{result.answer}: {result.message}" for result in self.verdict.rule_results),
-            *(finding.message for finding in self.search.origin.evidence.findings if finding.code == BUSY),
+            *(finding.message for finding in self.search.evaluated_baseline.evidence.findings if finding.code == BUSY),
         )
 
     def _table(self) -> Table:
-        return tables.tabulate_variants_briefly(self.search.judged, self.search.winner)
+        return tables.tabulate_variants_briefly(self.search.evaluated, self.search.winner)
 
 
 class EvaluationResult(Result):

@@ -34,7 +34,7 @@ class PolarsScan:
             for field in wanted.signature.inputs:
                 _expect_type(field, schema[field.name], self._where)
             self._frame, self._wanted = frame.select(wanted.names), wanted
-            self.kept = passthrough_columns(self._frame.slice(0, 0).collect(), wanted, self._where)
+            self.passthrough = passthrough_columns(self._frame.slice(0, 0).collect(), wanted, self._where)
             self._length = int(frame.select(pl.len()).collect().item())
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(error, self._where) from error
@@ -64,7 +64,7 @@ class PolarsScan:
         return Chunk(
             start=start,
             rows=matrix(frame, self._wanted.signature),
-            kept=held,
+            passthrough=held,
             position=end,
             share=end / self._length,
             refusals=refusals,
@@ -101,7 +101,9 @@ def _chunk_of_strings(frame: pl.DataFrame, wanted: ScoringOptions, start: int) -
     strings = (frame[field.name] for field in wanted.signature.inputs if field.datatype != BYTES)
     numbers = [_parse_numbers(item.set(_in(item, wanted.missing), None), start, refusals) for item in strings]
     frame = null_unknown_categories(frame.with_columns(numbers), wanted, start, refusals)
-    return Chunk(start=start, rows=matrix(frame, wanted.signature), kept=held, position=0, share=0.0, refusals=refusals)
+    return Chunk(
+        start=start, rows=matrix(frame, wanted.signature), passthrough=held, position=0, share=0.0, refusals=refusals
+    )
 
 
 def _parse_numbers(strings: pl.Series, start: int, refusals: list[Refusal]) -> pl.Series:

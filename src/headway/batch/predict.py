@@ -98,7 +98,7 @@ def predict(
         return done
     scorer = Scorer(release=bundle.release, engine=open_release(bundle))
     scan = reader.scan(source, wanted)
-    empty = scorer.empty(scan.kept)
+    empty = scorer.empty(scan.passthrough)
     with journal.open_journal(out, terms) as parts_journal:
         _Run(scorer, writer, parts_journal, callback).go(scan, _workers(bundle.release, threads))
         _expect_unchanged(terms, describe_terms(bundle, source, wanted))
@@ -267,13 +267,13 @@ class Scorer:
             missing = np.zeros(len(scores), dtype=np.bool_)
             missing[[row - chunk.start for row in refused]] = True
         numbers = Column(type=nanoarrow.int64(), values=np.arange(chunk.start, chunk.end, dtype=np.int64))
-        return {ROW: numbers, **chunk.kept, **_answers(self.release, scores, missing)}
+        return {ROW: numbers, **chunk.passthrough, **_answers(self.release, scores, missing)}
 
     def empty(self, copied: Mapping[str, Column]) -> dict[str, Column]:
         """Return the output columns without rows; raise DataError if a copied column has the name of one."""
         width = len(self.release.variant.signature.inputs)
         scores, _ = self._predict(np.empty((0, width)))
-        none = Chunk(start=0, rows=np.empty((0, width)), kept={}, position=0, share=0.0)
+        none = Chunk(start=0, rows=np.empty((0, width)), passthrough={}, position=0, share=0.0)
         own = self.answer(none, scores, set())
         for name in copied:
             if name in own:

@@ -305,7 +305,7 @@ def _count_moves(state: Path) -> str:
         return "nothing kept yet"
     opened = load_state("sqlite")(state)
     try:
-        return f"{len(opened.moves())} moves of pointers"
+        return f"{len(opened.updates())} moves of pointers"
     finally:
         opened.close()
 

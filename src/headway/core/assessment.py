@@ -88,6 +88,7 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     values of each column by group, with which later data are compared; only the run that opened the number has one.
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"looked": "check_runs", "stretches": "time_buckets"}
     migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _current_settings}
 
     name: str
@@ -102,9 +103,9 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     until: str
     columns: dict[str, str]
     settings: dict[str, str]
-    looked: tuple[CheckRun, ...]
+    check_runs: tuple[CheckRun, ...]
     findings: tuple[Finding, ...]
-    stretches: tuple[TimeBucket, ...] = ()
+    time_buckets: tuple[TimeBucket, ...] = ()
     parts: tuple[TimeBucket, ...] = ()
     why: tuple[Finding, ...] = ()
     tested: DriftTest = DriftTest()
@@ -122,4 +123,4 @@ class Assessment(StoredRecord, frozen=True, kw_only=True):
     @property
     def unjudged(self) -> tuple[CheckRun, ...]:
         """The checks that could not judge, and why."""
-        return tuple(finding for finding in self.looked if finding.unjudged)
+        return tuple(run for run in self.check_runs if run.unjudged)

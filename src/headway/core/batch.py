@@ -48,13 +48,13 @@ class Refusal:
 class Chunk:
     """Consecutive rows of a file from row `start` on, as a model reads them: float64 of shape (n, d) in C order.
 
-    A row in `refusals` holds NaN where it could not be read. `kept` are the columns that are copied through. The next
+    A row in `refusals` holds NaN where it could not be read. `passthrough` are the columns that are copied unchanged. The next
     chunk begins at `position`, in the format's own count; `share` in [0, 1] of the file has been read by then.
     """
 
     start: int
     rows: Floats
-    kept: Mapping[str, Column]
+    passthrough: Mapping[str, Column]
     position: int
     share: float
     refusals: Sequence[Refusal] = ()
@@ -84,11 +84,11 @@ class ScoringOptions:
 
 
 class Scan(Protocol):
-    """An opened file; `kept` are the columns that are copied through, without rows."""
+    """An opened file."""
 
     @property
-    def kept(self) -> Mapping[str, Column]:
-        """Columns to copy through, in their order and with the type of each chunk's, of length 0."""
+    def passthrough(self) -> Mapping[str, Column]:
+        """Columns to copy unchanged, in their order and with the type of each chunk's, of length 0."""
         ...
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:

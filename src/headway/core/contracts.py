@@ -144,12 +144,12 @@ class State(Protocol):
         """
         ...
 
-    def moves(self, name: str = "", pointer: str = "") -> list[Signed]:
+    def updates(self, name: str = "", pointer: str = "") -> list[Signed]:
         """Return the pointer updates, oldest first: all of the chain, or those of a name, or of a pointer."""
         ...
 
     def last(self, name: str = "", pointer: str = "") -> Signed | None:
-        """Return the last of `moves` without reading the others, or None."""
+        """Return the last of `updates` without reading the others, or None."""
         ...
 
     def save(self, kind: str, content: bytes, *, name: str) -> str:
@@ -168,7 +168,7 @@ class State(Protocol):
         """Count one more evaluation of the `test` period of a dataset (its digest); return how many there were."""
         ...
 
-    def looks(self, name: str, dataset: str) -> int:
+    def test_evaluations(self, name: str, dataset: str) -> int:
         """Return how often the `test` period of a dataset was evaluated for a name."""
         ...
 

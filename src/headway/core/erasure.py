@@ -15,7 +15,9 @@ class Erased(Record, frozen=True, kw_only=True):
     of the key can compare them with a backup.
     """
 
-    place: str
+    former_names: ClassVar[Mapping[str, str]] = {"place": "location"}
+
+    location: str
     rows: int
     files: int
     before: str
@@ -25,7 +27,9 @@ class Erased(Record, frozen=True, kw_only=True):
 class Residual(Record, frozen=True, kw_only=True):
     """A location in the store that still holds the bytes of the key, how often, and why."""
 
-    place: str
+    former_names: ClassVar[Mapping[str, str]] = {"place": "location"}
+
+    location: str
     times: int
     why: str
     is_other: bool = False
@@ -39,7 +43,7 @@ class Erasure(Record, frozen=True, kw_only=True):
     what models learned, signed releases, the source, copies.
     """
 
-    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message", "stays": "residuals"}
 
     name: str
     number: int
@@ -51,7 +55,7 @@ class Erasure(Record, frozen=True, kw_only=True):
     begun_at: str
     done_at: str
     erased: tuple[Erased, ...]
-    stays: tuple[Residual, ...] = ()
+    residuals: tuple[Residual, ...] = ()
     message: tuple[str, ...] = ()
 
     @property
@@ -60,9 +64,9 @@ class Erasure(Record, frozen=True, kw_only=True):
         return sum(part.rows for part in self.erased)
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """True if the key is nowhere left in the store; parts of other keys do not count."""
-        return all(part.is_other for part in self.stays)
+        return all(part.is_other for part in self.residuals)
 
 
 class ErasureProof(StoredRecord, frozen=True, kw_only=True):

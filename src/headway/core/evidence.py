@@ -79,10 +79,11 @@ class Measurement(Record, frozen=True, kw_only=True):
 
     `low` and `high` are the ends of the two-sided interval of `level`, clipped to `bounds`, the range of the measure; None
     if it is unbounded, or a fact. `se` and `dof` allow a one-sided bound of another level (Student t). A count or maximum
-    over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `looks` is `fixed` (valid for
-    one planned evaluation) or `anytime` (valid for any number of evaluations).
+    over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `validity` is `fixed` (the
+    interval is valid for one planned evaluation) or `anytime` (for any number of evaluations).
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"looks": "validity"}
     former_values: ClassVar[Mapping[str, FormerValues]] = {
         "name": current_measure,
         "slice": {"as it came": "baseline"},
@@ -98,7 +99,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     slice: str = ""
     unit: str = ""
     level: float = 0.95
-    looks: Literal["fixed", "anytime"] = "fixed"
+    validity: Literal["fixed", "anytime"] = "fixed"
     se: float | None = None
     dof: float | None = None
     bounds: tuple[float, float] | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from headway.core.evidence import Measurement
 from headway.core.record import Record, StoredRecord
@@ -12,12 +13,14 @@ from headway.core.record import Record, StoredRecord
 class Correction(StoredRecord, frozen=True, kw_only=True):
     """A corrected label, from old to new, for the rows of the source with this content (a digest).
 
-    Labels are coded as in the opened table: class codes, or numbers of a regression. `place` is the row's number from 1
-    at the time of the correction, for people; rows are identified by their content.
+    Labels are coded as in the opened table: class codes, or numbers of a regression. `row_number` counts
+    from 1 at the time of the correction, for people; rows are identified by their content.
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {"place": "row_number"}
+
     row: str
-    place: int
+    row_number: int
     old: float | None
     new: float
     who: str
@@ -28,25 +31,33 @@ class Correction(StoredRecord, frozen=True, kw_only=True):
 class Suspect(Record, frozen=True, kw_only=True):
     """A row, numbered from 1 in the opened table, whose label may be wrong, with the probability and a likelier label."""
 
+    former_names: ClassVar[Mapping[str, str]] = {
+        "given": "given_label",
+        "likely": "likely_label",
+        "chance": "probability",
+    }
+
     row: int
-    given: str
-    likely: str
-    chance: float
+    given_label: str
+    likely_label: str
+    probability: float
     group: str = ""
 
 
 class Suspects(StoredRecord, frozen=True, kw_only=True):
     """Labels of one dataset that may be wrong, the likeliest first, with their estimated number in total and by class.
 
-    `turned` holds, for each class, the shares of its rows that are labeled as each class.
+    Row i of `transition_matrix` holds the shares of the rows of true class i that are labeled as each class.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"turned": "transition_matrix"}
 
     name: str
     dataset: str
     count: Measurement
     by_class: tuple[Measurement, ...]
     classes: tuple[str, ...]
-    turned: tuple[tuple[float, ...], ...]
+    transition_matrix: tuple[tuple[float, ...], ...]
     rows: tuple[Suspect, ...]
     at: str = ""
 

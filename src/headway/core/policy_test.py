@@ -12,16 +12,22 @@ from headway.core.verdict import RuleResult, Verdict
 class PolicyTest(Record, frozen=True, kw_only=True):
     """One model that was broken, or copied, on purpose.
 
-    `what` was done to it, and `expects` is the expected answer of a policy. `rule_result` is the rule that decided, and
-    `held` is True if the policy answered as expected, for that reason. If the fault could not be made there is no
-    verdict, and `message` says why. `hint` is a rule that would detect it.
+    `what` was done to it, and `expected` is the answer that a policy should give. `rule_result` is the rule that decided,
+    and `passed` is True if the policy answered as expected, for that reason. If the fault could not be made there is no
+    verdict, and `message` gives the reason. `hint` is a rule that would detect it.
     """
 
-    former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint", "ruling": "rule_result"}
+    former_names: ClassVar[Mapping[str, str]] = {
+        "expects": "expected",
+        "held": "passed",
+        "says": "message",
+        "mend": "hint",
+        "ruling": "rule_result",
+    }
 
     what: str
-    expects: str
-    held: bool = True
+    expected: str
+    passed: bool = True
     verdict: Verdict | None = None
     rule_result: RuleResult | None = None
     message: str = ""

@@ -79,13 +79,14 @@ class Provenance(StoredRecord, frozen=True, kw_only=True):
 
 
 class LineageDelivery(StoredRecord, frozen=True, kw_only=True):
-    """Lineage events that a receiver accepted, by digest, and how many were `left`; `failed` says why."""
+    """Lineage events that a receiver accepted, by digest; `failed` is why `n_pending` were not sent."""
 
     former_kinds: ClassVar[tuple[str, ...]] = ("sent",)
+    former_names: ClassVar[Mapping[str, str]] = {"left": "n_pending"}
 
     to: str
     events: tuple[str, ...] = ()
-    left: int = 0
+    n_pending: int = 0
     failed: str = ""
     at: str = ""
 

@@ -97,11 +97,12 @@ class PointerUpdate(StoredRecord, frozen=True, kw_only=True):
 
     `number` counts the updates of this name and pointer from 1. `previous` is the digest of the update before it in the
     store's chain, over all names. `verdict` is the digest of the verdict it followed, empty for a rollback by hand;
-    `answer` is that verdict's, `override` if a person gave it. An empty `release` withdraws the pointer. `deal` is set
-    for a `canary`, so that servers assign keys by what is signed.
+    `answer` is that verdict's, `override` if a person gave it. An empty `release` withdraws the pointer. `assignment` is
+    set for a `canary`, so that servers assign keys by what is signed.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("move",)
+    former_names: ClassVar[Mapping[str, str]] = {"deal": "assignment"}
 
     name: str
     pointer: str
@@ -113,4 +114,4 @@ class PointerUpdate(StoredRecord, frozen=True, kw_only=True):
     why: str
     verdict: str = ""
     answer: str = ""
-    deal: TrafficAssignment | None = None
+    assignment: TrafficAssignment | None = None

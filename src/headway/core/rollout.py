@@ -48,19 +48,21 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     """A release compared with the live one: its stage, the rules it is judged by, and how it ended.
 
     `release` and `live` are digests; `salt` randomizes the assignment of keys. `rules` must pass for the next stage;
-    those of `later` count once they are measured, because labels may arrive after the rollout has ended. Both are fixed
+    those in `delayed_rules` count once they are measured, because labels may arrive after the rollout has ended. Both are fixed
     at the start, because they share one error rate. `requests` counts those of the stage, `of_release` the release's.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"later": "delayed_rules", "standing": "status"}
 
     name: str
     release: str
     live: str
     salt: str
     rules: tuple[Rule, ...]
-    later: tuple[Rule, ...] = ()
+    delayed_rules: tuple[Rule, ...] = ()
     plan: Plan = Plan()
     stage: int = 0
-    standing: RolloutStatus = "running"
+    status: RolloutStatus = "running"
     requests: int = 0
     of_release: int = 0
     started_at: str = ""
@@ -76,15 +78,17 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     @property
     def share(self) -> float:
         """Share of keys that the release answers now; 0 after the rollout has ended."""
-        return self.current.share if self.standing == "running" else 0.0
+        return self.current.share if self.status == "running" else 0.0
 
     @property
     def terms(self) -> str:
         """Digest of all that is fixed at the start; each update of its canary is signed with it."""
         stored = read(Rollout, write(self))  # as stored, an integer given for a float is a float
         # Rules use the original names of measures, so that a rollout begun by an earlier version keeps its terms.
-        rules, later = ([_as_first_named(rule) for rule in some] for some in (stored.rules, stored.later))
-        return digest_of(canonical([stored.name, stored.release, stored.live, stored.salt, rules, later, stored.plan]))
+        rules, delayed = ([_as_first_named(rule) for rule in some] for some in (stored.rules, stored.delayed_rules))
+        return digest_of(
+            canonical([stored.name, stored.release, stored.live, stored.salt, rules, delayed, stored.plan])
+        )
 
 
 def _as_first_named(rule: Rule) -> dict[str, object]:

@@ -35,27 +35,28 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
 class SearchResult(StoredRecord, frozen=True, kw_only=True):
     """Result of a search: variants evaluated on `validation`, and the winner evaluated on `test`.
 
-    Variants in `left` were only screened: their speed was measured, and they could not win or the time was used up.
+    Variants in `screened_out` were only screened: their speed was measured, and they could not win or the time was up.
     `reasons` maps the name of every other variant to why it lost; `self_test` holds rows with the winner's answers.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("frontier",)
+    former_names: ClassVar[Mapping[str, str]] = {"judged": "evaluated", "left": "screened_out"}
 
     name: str
     baseline: Baseline
-    judged: tuple[EvaluatedVariant, ...]
+    evaluated: tuple[EvaluatedVariant, ...]
     winner: EvaluatedVariant
-    left: tuple[EvaluatedVariant, ...] = ()
+    screened_out: tuple[EvaluatedVariant, ...] = ()
     reasons: dict[str, str] = {}
     refusals: tuple[Finding, ...] = ()
     self_test: SelfTest = SelfTest(rows=(), answers=())
     at: str = ""
 
     @property
-    def origin(self) -> EvaluatedVariant:
+    def evaluated_baseline(self) -> EvaluatedVariant:
         """The baseline, among the variants evaluated on `validation`."""
-        return next(row for row in self.judged if not row.variant.steps)
+        return next(row for row in self.evaluated if not row.variant.steps)
 
     def row(self, digest: str) -> EvaluatedVariant | None:
         """Return the variant of that digest, as evaluated on `validation`, or None."""
-        return next((row for row in self.judged if row.variant.digest == digest), None)
+        return next((row for row in self.evaluated if row.variant.digest == digest), None)

@@ -14,7 +14,7 @@ from headway.core.ticket import Ticket
 from headway.core.variant import Variant
 
 PromotionStatus = Literal[
-    "nothing asked", "suggested", "not better", "rolling out", "live", "taken back", "inconclusive"
+    "no proposal", "suggested", "not better", "rolling out", "live", "rolled back", "inconclusive"
 ]
 
 
@@ -44,12 +44,12 @@ class Retraining(StoredRecord, frozen=True, kw_only=True):
     after it is published. `findings` report changes in the data that live was trained on.
     """
 
-    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
+    former_names: ClassVar[Mapping[str, str]] = {"says": "message", "frontier": "search_result"}
 
     name: str
     key: str
     live: str
-    frontier: SearchResult
+    search_result: SearchResult
     ticket: Ticket | None = None
     trainings: int = 0
     seconds: float = 0.0
@@ -61,16 +61,21 @@ class Retraining(StoredRecord, frozen=True, kw_only=True):
 class Promotion(Record, frozen=True, kw_only=True):
     """Progress of replacing a live release by a retrained one, with the last step in a sentence.
 
-    `todo` is the next command. `ticket` is set while there is only a proposal; `retraining` is the result, `rollout` is
-    running or ended, and `move` made it live if that happened at once.
+    `ticket` is set while there is only a proposal; `retraining` is the result, `rollout` is running or ended, and `update`
+    made it live if that happened at once.
     """
 
-    former_names: ClassVar[Mapping[str, str]] = {"says": "message"}
+    former_names: ClassVar[Mapping[str, str]] = {
+        "stands": "status",
+        "says": "message",
+        "todo": "next_command",
+        "move": "update",
+    }
 
-    stands: PromotionStatus
+    status: PromotionStatus
     message: str
-    todo: str = ""
+    next_command: str = ""
     ticket: Ticket | None = None
     retraining: Retraining | None = None
     rollout: Rollout | None = None
-    move: PointerUpdate | None = None
+    update: PointerUpdate | None = None

@@ -168,14 +168,14 @@ class RolloutController:
     def _advance(self, found: RolloutCheck, who: str) -> PointerUpdate:
         """Move the canary to the next stage, unless a killed process did before it saved the record."""
         rollout, canary, stage = self.rollout, found.canary, self.rollout.stage + 1
-        if canary and canary.deal and canary.deal.stage >= stage:
+        if canary and canary.assignment and canary.assignment.stage >= stage:
             return canary
         return self.project.register.point(
             f"{rollout.name}@canary",
             rollout.release,
             UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict),
             after=canary.number if canary else 0,
-            deal=traffic_assignment(rollout, stage),
+            assignment=traffic_assignment(rollout, stage),
         )
 
     def _promote(self, found: RolloutCheck, who: str) -> None:
@@ -195,10 +195,10 @@ class RolloutController:
             return self._noted("roll back", f"it is not the canary any more, by {why}")
         if live is None or live.release != rollout.live:
             return self._noted("stop", f"{rollout.name}@live moved to another release during the rollout")
-        deal = canary.deal
-        if deal is None or deal.terms != rollout.terms or deal.stage < rollout.stage:
+        assignment = canary.assignment
+        if assignment is None or assignment.terms != rollout.terms or assignment.stage < rollout.stage:
             return self._noted("roll back", "the record of the rollout is not what was signed with its canary")
-        return self._noted("advance", canary.why) if deal.stage > rollout.stage else None
+        return self._noted("advance", canary.why) if assignment.stage > rollout.stage else None
 
     def _damaged(self, error: HeadwayError) -> Decision:
         """Roll back if the release does not verify; stop if it can no longer be compared with live."""
@@ -221,7 +221,7 @@ def latest_rollout(project: Project) -> Rollout | None:
 def require_running_rollout(project: Project) -> Rollout:
     """Return the running rollout; raises Refused if there is none."""
     last = latest_rollout(project)
-    if last is None or last.standing != "running":
+    if last is None or last.status != "running":
         raise Refused(f"no rollout of {project.name} is running", hint=START_HINT)
     return last
 
@@ -234,21 +234,21 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
     name, register = project.name, project.register
     last = latest_rollout(project)
     live, canary = _heads(project)
-    if last and last.standing == "running" and _matches_pointers(last, live, canary):
+    if last and last.status == "running" and _matches_pointers(last, live, canary):
         raise Refused(f"a rollout of {name} is running: {last.release} at {last.current.name}", hint="headway rollout")
     if live is None or live.release in ("", release):
         what = "nothing is" if live is None or not live.release else "this release is already"
         raise Refused(f"{what} live, so there is nothing to compare with", hint="headway release")
     verdict = register.resolve(f"{name}@{release.removeprefix('sha256:')}").release.verdict
     rules, later = rollout_rules(project.config.policy, verdict)
-    assigned = canary.deal if canary and canary.release == release else None
+    assigned = canary.assignment if canary and canary.release == release else None
     rollout = Rollout(
         name=name,
         release=release,
         live=live.release,
         salt=assigned.salt if assigned else secrets.token_hex(8),
         rules=rules,
-        later=later,
+        delayed_rules=later,
         plan=plan or plan_from_config(project.config.rollout),
         by=who,
         why=why,
@@ -257,7 +257,9 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
         rollout, 0
     ):  # otherwise a killed start had already moved the pointer
         reason, after = UpdateReason(who=who, why=why or "rollout", verdict=verdict), canary.number if canary else 0
-        canary = register.point(f"{name}@canary", release, reason, after=after, deal=traffic_assignment(rollout, 0))
+        canary = register.point(
+            f"{name}@canary", release, reason, after=after, assignment=traffic_assignment(rollout, 0)
+        )
     rollout = replace(rollout, started_at=canary.at, stage_at=canary.at)
     project.save(rollout)
     return rollout
@@ -290,7 +292,7 @@ def roll_back(project: Project, *, who: str, why: str) -> PointerUpdate:
     Raises Refused if the canary was withdrawn already, StoreError if live had no other release.
     """
     last = latest_rollout(project)
-    if last is None or last.standing != "running":
+    if last is None or last.status != "running":
         return project.register.back(f"{project.name}@live", who=who, why=why)
     move = project.register.withdraw(f"{project.name}@canary", who=who, why=why)
     decision = _decision_without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
@@ -451,12 +453,12 @@ def follow_rollout(
             decision = rolling.step()
         except Refused:
             last = latest_rollout(project)
-            if last is None or last.standing == "running":
+            if last is None or last.status == "running":
                 raise
-            callback(f"{last.current.name} was ended by another process: {last.standing}. {last.why}")
+            callback(f"{last.current.name} was ended by another process: {last.status}. {last.why}")
             return last
         reporter.of(rolling.rollout, decision)
-        if rolling.rollout.standing != "running":
+        if rolling.rollout.status != "running":
             return rolling.rollout
         if idle.begins(rolling.rollout):
             callback(idle_message(project, rolling.rollout, clock()) or _ignored_message(rolling.rollout))

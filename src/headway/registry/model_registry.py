@@ -89,7 +89,7 @@ class ModelRegistry:
         reason: UpdateReason,
         *,
         after: int | None = None,
-        deal: TrafficAssignment | None = None,
+        assignment: TrafficAssignment | None = None,
     ) -> PointerUpdate:
         """Point `name@pointer` at a release (its digest), signed and numbered; return the update.
 
@@ -97,7 +97,7 @@ class ModelRegistry:
         ----------
         after : int, optional
             Number of the last update that the caller saw, 0 for none; by default the last one.
-        deal : TrafficAssignment, optional
+        assignment : TrafficAssignment, optional
             Share of keys, for a canary.
 
         Raises
@@ -112,7 +112,9 @@ class ModelRegistry:
         before = [entry.move for entry in self._links(address) if entry.address == address]
         _expect_reason(reason, release, before)
         last = before[-1].number if before else 0
-        return self._move(address, release, reason, number=(last if after is None else after) + 1, deal=deal)
+        return self._move(
+            address, release, reason, number=(last if after is None else after) + 1, assignment=assignment
+        )
 
     def withdraw(self, address: str, *, who: str, why: str) -> PointerUpdate | None:
         """Withdraw a pointer, so that it points at no release, by a signed and numbered update; None if it already does.
@@ -136,7 +138,13 @@ class ModelRegistry:
         return self.point(address, before, UpdateReason(who=who, why=why))
 
     def _move(
-        self, address: str, release: str, reason: UpdateReason, *, number: int, deal: TrafficAssignment | None = None
+        self,
+        address: str,
+        release: str,
+        reason: UpdateReason,
+        *,
+        number: int,
+        assignment: TrafficAssignment | None = None,
     ) -> PointerUpdate:
         name, pointer = _parse(address)
         move = PointerUpdate(
@@ -150,7 +158,7 @@ class ModelRegistry:
             why=reason.why,
             verdict=digest_of(record.write(reason.verdict)) if reason.verdict else "",
             answer=_answer(reason.verdict) if reason.verdict else "",
-            deal=deal,
+            assignment=assignment,
         )
         return self._append(move, load_publisher(self.publisher_key))
 
@@ -169,7 +177,7 @@ class ModelRegistry:
         Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is unknown.
         """
         met = seen.recall(self._seen)
-        links = chain.audit(self.state.moves(), self._trusted())
+        links = chain.audit(self.state.updates(), self._trusted())
         seen.expect(met, links, file=self._seen)
         moves = (entry.move for entry in links)
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
@@ -193,7 +201,7 @@ class ModelRegistry:
         name, _ = _parse(address)
         move = self.head(address)
         if move is None:
-            known = ", ".join(sorted({entry.address for entry in chain.link(self.state.moves())}))
+            known = ", ".join(sorted({entry.address for entry in chain.link(self.state.updates())}))
             raise StoreError(f"no pointer {address}", where=f"known: {known or 'none'}", hint="headway release")
         if not move.release:
             raise StoreError(
@@ -211,7 +219,7 @@ class ModelRegistry:
     def _links(self, address: str) -> tuple[ChainEntry, ...]:
         """Return the chain, which must hold the last update of this pointer that was seen on this machine."""
         met = seen.recall(self._seen)
-        links = chain.link(self.state.moves())
+        links = chain.link(self.state.updates())
         seen.expect({known: one for known, one in met.items() if known == address}, links, file=self._seen)
         return links
 

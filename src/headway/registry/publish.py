@@ -94,4 +94,4 @@ def _release(frontier: SearchResult, contract: Contract, *, made_by: str) -> Rel
 
 
 def _why(frontier: SearchResult) -> str:
-    return f"fastest feasible of {len(frontier.judged)} variants: {frontier.winner.variant.name}"
+    return f"fastest feasible of {len(frontier.evaluated)} variants: {frontier.winner.variant.name}"

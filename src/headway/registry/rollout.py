@@ -91,7 +91,7 @@ def stage_alpha(rollout: Rollout) -> float:
     shares = [stage.share for stage in rollout.plan.stages]
     first = next((number for number, share in enumerate(shares) if share), 0)
     part = 1.0 if len(shares) == 1 else 0.5 if rollout.stage == first else 0.5 / (len(shares) - 1)
-    return ALPHA * part / len((*rollout.rules, *rollout.later))
+    return ALPHA * part / len((*rollout.rules, *rollout.delayed_rules))
 
 
 def traffic_assignment(rollout: Rollout, stage: int) -> TrafficAssignment:
@@ -103,7 +103,7 @@ def traffic_assignment(rollout: Rollout, stage: int) -> TrafficAssignment:
 
 def start_stage_tracking(rollout: Rollout) -> StageTracker:
     """Start the trackers of the current stage; every stage starts with new ones."""
-    measures = [rule.measure for rule in (*rollout.rules, *rollout.later)]
+    measures = [rule.measure for rule in (*rollout.rules, *rollout.delayed_rules)]
     return start_tracking(measures, share=rollout.current.share, alpha=stage_alpha(rollout))
 
 
@@ -134,11 +134,11 @@ def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
         measurement for measurement in evidence.measurements if _is_anytime_valid(measurement, stage_alpha(rollout))
     )
     seen = replace(evidence, measurements=usable)
-    later = [rule for rule in rollout.later if seen.find(rule.measure)]
+    later = [rule for rule in rollout.delayed_rules if seen.find(rule.measure)]
     verdict = judge(seen, PolicySection(release=(*rollout.rules, *later)))
     verdict = replace(verdict, rule_results=tuple(_with_message(rule_result) for rule_result in verdict.rule_results))
     action = _action(rollout, verdict)
-    unknown = [rule.measure for rule in rollout.later if rule not in later]
+    unknown = [rule.measure for rule in rollout.delayed_rules if rule not in later]
     return Decision(action=action, verdict=verdict, message=decision_message(action, rollout, verdict, unknown))
 
 
@@ -166,7 +166,7 @@ def apply_decision(rollout: Rollout, decision: Decision, *, at: datetime) -> Rol
     if decision.action == "advance":
         stage = rollout.stage + 1
         return replace(rollout, stage=stage, stage_at=stamp, requests=0, of_release=0, why=decision.message)
-    return replace(rollout, standing=_ENDS[decision.action], stage_at=stamp, why=decision.message)
+    return replace(rollout, status=_ENDS[decision.action], stage_at=stamp, why=decision.message)
 
 
 def _require_decidable(rule: Rule) -> Rule:
@@ -184,15 +184,15 @@ def _require_decidable(rule: Rule) -> Rule:
 
 
 def _require_matching(rollout: Rollout, evidence: Evidence) -> None:
-    if rollout.standing != "running":
-        raise Refused(f"the rollout of {rollout.name} has ended: {rollout.standing}", hint="start a new rollout")
+    if rollout.status != "running":
+        raise Refused(f"the rollout of {rollout.name} has ended: {rollout.status}", hint="start a new rollout")
     wanted, met = (rollout.release, rollout.current.name), (evidence.subject, evidence.period)
     if wanted != met:
         raise Refused(f"evidence on {met[0]} at {met[1]} cannot move a rollout of {wanted[0]} at {wanted[1]}")
 
 
 def _is_anytime_valid(measurement: Measurement, alpha: float) -> bool:
-    return measurement.looks == "anytime" and measurement.level >= 1 - alpha - ALPHA - _TOLERANCE
+    return measurement.validity == "anytime" and measurement.level >= 1 - alpha - ALPHA - _TOLERANCE
 
 
 def _action(rollout: Rollout, verdict: Verdict) -> Action:

@@ -53,14 +53,14 @@ def compare_with_limit(measurement: Measurement, limit: Limit, *, fewest_groups:
 
 def _too_few(measurement: Measurement, fewest_groups: int) -> bool:
     """Return True if there are too few groups for an interval; facts and anytime intervals need none."""
-    if measurement.looks == "anytime" or measurement.n_groups == 0:
+    if measurement.validity == "anytime" or measurement.n_groups == 0:
         return False
     return measurement.n_groups < fewest_groups or measurement.se is None or measurement.dof is None
 
 
 def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
     """Return the bounds (best, worst), mirrored so that less is better."""
-    if measurement.looks == "anytime" or measurement.se is None or measurement.dof is None:
+    if measurement.validity == "anytime" or measurement.se is None or measurement.dof is None:
         best, worst = sorted((limit.sign * measurement.low, limit.sign * measurement.high))
         return best, worst
     value = limit.sign * measurement.value

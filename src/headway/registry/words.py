@@ -30,10 +30,10 @@ def _seen(measurement: Measurement) -> str:
     of_slice = f" of {measurement.slice}" if measurement.slice else ""
     unit = f" {measurement.unit}" if measurement.unit else ""
     value = f"{measurement.name}{of_slice} is {measurement.value:.4g}{unit}"
-    if measurement.n_groups == 0 and measurement.looks == "fixed":
+    if measurement.n_groups == 0 and measurement.validity == "fixed":
         return f"{value} ({measurement.n_rows:,} rows)"
     counts = f"{measurement.n_rows:,} rows, {measurement.n_groups:,} groups"
-    if measurement.se is None and measurement.looks == "fixed":
+    if measurement.se is None and measurement.validity == "fixed":
         return f"{value} ({counts})"
     ends = f"{measurement.level * 100:.4g} % interval {measurement.low:.4g} to {measurement.high:.4g}"
     return f"{value} ({ends}; {counts})"
@@ -59,7 +59,7 @@ def _no_interval(weighed: LimitResult) -> str:
 
 def _needs(weighed: LimitResult) -> str:
     at_hand = weighed.measurement.n_groups
-    if weighed.measurement.looks == "anytime":
+    if weighed.measurement.validity == "anytime":
         return "more of the same would decide"
     if math.isinf(weighed.needed):
         return f"this cannot be decided on such data, not with {MAX_GROUPS_RATIO} times its {at_hand:,} groups"

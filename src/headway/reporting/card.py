@@ -27,7 +27,7 @@ def model_card(report: ReportData, frontier: SearchResult, training: Training | 
     `report` adds the release and the dates of each period, `training` the rows that the baseline was trained on.
     """
     case = gate_result(frontier, frontier.winner.verdict)
-    report = replace(report, winner=frontier.winner, frontier=frontier.judged, data={})
+    report = replace(report, winner=frontier.winner, frontier=frontier.evaluated, data={})
     found = build_sections(report)
     told = {
         "What it is": _what(report, frontier),
@@ -85,7 +85,7 @@ def _facts(facts: dict[str, str]) -> str:
 def _data(report: ReportData, frontier: SearchResult, training: Training | None) -> str:
     """Return a table of the periods: dates, digest of the rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
-    judged = {"validation": frontier.origin, frontier.winner.evidence.period: frontier.winner}
+    judged = {"validation": frontier.evaluated_baseline, frontier.winner.evidence.period: frontier.winner}
     counts = {name: formatting.format_basis(most) for name, row in judged.items() if (most := _most(row))}
     if training is not None:
         spans.setdefault("train", f"{training.since} to {training.until}")
@@ -120,16 +120,20 @@ def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
 
 def _refused(frontier: SearchResult) -> str:
     """List the variants that fail a rule against the baseline, with the reason, and the transforms that did not apply."""
-    refused = [row for row in frontier.judged if tables.baseline_answer(row.verdict) != "pass"]
+    refused = [row for row in frontier.evaluated if tables.baseline_answer(row.verdict) != "pass"]
     lines = [
         f"- {escape_markdown(row.variant.name)}: {escape_markdown(gate.verdict_reason(row.verdict))}" for row in refused
     ]
-    counted = f"{len(refused)} of {len(frontier.judged)} variants that were judged did not pass"
-    left = f"; {len(frontier.left)} more were left after a first look at their speed" if frontier.left else ""
+    counted = f"{len(refused)} of {len(frontier.evaluated)} variants that were judged did not pass"
+    left = (
+        f"; {len(frontier.screened_out)} more were left after a first look at their speed"
+        if frontier.screened_out
+        else ""
+    )
     parts = (
         f"{counted}{left}.",
         "\n".join(lines),
-        markdown_table(tables.tabulate_variants(frontier.judged, winner=frontier.winner)),
+        markdown_table(tables.tabulate_variants(frontier.evaluated, winner=frontier.winner)),
         markdown_table(tables.tabulate_findings(frontier.refusals)) if frontier.refusals else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)

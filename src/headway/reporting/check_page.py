@@ -125,13 +125,13 @@ def _changed(found: AssessmentResult) -> SummaryAnswer:
 def _seen(now: Assessment) -> SummaryAnswer:
     answer = f"{now.n_rows:,} rows, {len(now.columns)} columns"
     groups = f"{now.n_groups:,} groups. " if now.n_groups else "No groups: each row counts as independent. "
-    ends = [stretch.since[:10] for stretch in now.stretches[:1]] + [now.until[:10]] if now.stretches else []
+    ends = [stretch.since[:10] for stretch in now.time_buckets[:1]] + [now.until[:10]] if now.time_buckets else []
     times = f"From {' to '.join(ends)}. " if ends else ""
     return SummaryAnswer(question="What was looked at?", answer=answer, detail=f"{groups}{times}Source: {now.source}.")
 
 
 def _blind(now: Assessment) -> SummaryAnswer:
-    blind, count = len(now.unjudged), len(now.looked)
+    blind, count = len(now.unjudged), len(now.check_runs)
     question = "What could not be judged?"
     if not blind:
         return SummaryAnswer(question=question, answer=f"All {count} checks judged", style="pass")

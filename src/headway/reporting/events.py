@@ -52,7 +52,7 @@ def list_events(report: ReportData) -> tuple[Event, ...]:
     found = [
         *_watched(year.watches, groups),
         *((ticket.at, "", _ticket(ticket)) for ticket in year.tickets),
-        *((learned.at, learned.retraining.frontier.at, _learned(learned, groups)) for learned in year.learned),
+        *((learned.at, learned.retraining.search_result.at, _learned(learned, groups)) for learned in year.learned),
         *(
             (rollout_summary.at, rollout_summary.rollout.stage_at, _trial(rollout_summary, year))
             for rollout_summary in year.trials
@@ -154,14 +154,14 @@ def _ticket(ticket: Ticket) -> Event:
 
 def _learned(learned: DatedRetraining, groups: str) -> Event:
     found = learned.retraining
-    verdict = found.frontier.winner.verdict
+    verdict = found.search_result.winner.verdict
     seen = [
         rule_result.measurement
         for rule_result in verdict.rule_results
         if rule_result.measurement and not rule_result.measurement.slice
     ]
     basis = f" Both were judged on the same {formatting.format_basis(seen[0], groups)}." if seen else ""
-    took = f"{formatting.format_seconds(found.seconds)} in all; {found.frontier.winner.variant.name}."
+    took = f"{formatting.format_seconds(found.seconds)} in all; {found.search_result.winner.variant.name}."
     done = "Trained anew" if found.trainings else "Recalibrated"
     better = {"pass": "and shown to be better", "fail": "and not better", "undecided": "and not shown to be better"}
     return Event(
@@ -178,7 +178,7 @@ def _trial(trial: RolloutSummary, year: MonitoringHistory) -> Event:
     rollout = trial.rollout
     name = year.names.get(rollout.release, "")
     by = trial.verdict.by if trial.verdict else "judge"
-    what, does, kind, style = _ENDS[rollout.standing]
+    what, does, kind, style = _ENDS[rollout.status]
     after = f"After {rollout.requests:,} requests, {rollout.of_release:,} of them with an answer of its own, "
     told = (_beside(trial, year), trial.note, f"{after}{does.format(by='the judge' if by == 'judge' else by)}")
     return Event(
@@ -202,7 +202,7 @@ def _beside(trial: RolloutSummary, year: MonitoringHistory) -> str:
 
 def _reason(trial: RolloutSummary) -> str:
     """Return the broken rules that caused a rollback, with their figures."""
-    rule_results = trial.verdict.rule_results if trial.verdict and trial.rollout.standing == "rolled back" else ()
+    rule_results = trial.verdict.rule_results if trial.verdict and trial.rollout.status == "rolled back" else ()
     broken = [
         _broken(rule_result, rule_result.measurement)
         for rule_result in rule_results

@@ -46,13 +46,13 @@ def read_report_data(project: Project) -> ReportData:
         return ReportData(title=project.name, spans=spans, year=year, curve=curve)
     found, policy = frontiers[-1], project.config.policy
     measured = [record for record in read_records(project, Evidence) if not record.reference]
-    subjects = (found.winner.evidence.subject, found.origin.evidence.subject)
+    subjects = (found.winner.evidence.subject, found.evaluated_baseline.evidence.subject)
     return ReportData(
         title=project.name,
         slice_rows=policy.slice_rows,
         slice_groups=policy.slice_groups,
-        frontier=found.judged,
-        left=found.left,
+        frontier=found.evaluated,
+        left=found.screened_out,
         reasons=found.reasons,
         refusals=found.refusals,
         winner=found.winner,
@@ -90,7 +90,7 @@ def _of_origin(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | 
     """Return what was measured of the baseline on the rows that the winner was judged on."""
     judged = found.winner.evidence
     same = (evidence for evidence in measured if (evidence.period, evidence.dataset) == (judged.period, judged.dataset))
-    return next((evidence for evidence in same if evidence.subject == found.origin.evidence.subject), None)
+    return next((evidence for evidence in same if evidence.subject == found.evaluated_baseline.evidence.subject), None)
 
 
 def _spans(project: Project) -> tuple[SplitPeriod, ...]:
@@ -111,7 +111,7 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
     moves = [each for each in project.register.history(project.name) if _is_after(each.at, since)]
     stamps = {record.of: record for record in read_records(project, Stamp)}
     rollouts = [record for record in read_records(project, Rollout) if _is_after(record.started_at, since)]
-    retrainings = [record for record in read_records(project, Retraining) if _is_after(record.frontier.at, since)]
+    retrainings = [record for record in read_records(project, Retraining) if _is_after(record.search_result.at, since)]
     trials, learned = _rollouts(rollouts, read_records(project, Verdict), stamps), _learned(retrainings, stamps)
     lives = _live_spans([move for move in moves if move.pointer == "live"], trials)
     ever = {life.move.release for life in lives}
@@ -125,7 +125,7 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
         learned=learned,
         turns=tuple(LiveChange(at=life.at, move=life.move, back=life.back) for life in lives[1:] if not life.trial),
         names=_names(
-            lives, {release_of_verdict(each.retraining.frontier.winner.verdict, made): each for each in learned}
+            lives, {release_of_verdict(each.retraining.search_result.winner.verdict, made): each for each in learned}
         ),
         limits={"ece": project.config.retrain.ece_at_most},
     )
@@ -151,7 +151,7 @@ def _live_spans(moves: Sequence[PointerUpdate], trials: Sequence[RolloutSummary]
     promoted = {
         rollout_summary.rollout.release: rollout_summary.at
         for rollout_summary in trials
-        if rollout_summary.rollout.standing == "promoted"
+        if rollout_summary.rollout.status == "promoted"
     }
     found: list[_LiveSpan] = []
     for move in moves:
@@ -198,7 +198,7 @@ def _time(text: str) -> datetime:
 def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRetraining, ...]:
     """Return one retraining per key, as it was stored last."""
     last = {retraining.key: retraining for retraining in retrainings}
-    at = {key: stamps[key].at if key in stamps else each.frontier.at for key, each in last.items()}
+    at = {key: stamps[key].at if key in stamps else each.search_result.at for key, each in last.items()}
     return tuple(DatedRetraining(at=at[key], retraining=each) for key, each in last.items())
 
 

@@ -167,16 +167,16 @@ class RegistryWatcher:
     def _new_split(self, address: str, live: LoadedModel, state: PointerState) -> TrafficSplit:
         canary_address = f"{live.name}@{CANARY}"
         rollout = read(Rollout, state.rollout) if state.rollout else None
-        if rollout is None or rollout.standing != "running" or rollout.release == live.digest:
+        if rollout is None or rollout.status != "running" or rollout.release == live.digest:
             self._refused.pop(canary_address, None)
             return TrafficSplit(live=live)
         update = read(PointerUpdate, state.canary) if state.canary else None
         canary = self._resolve(canary_address) if update and update.release == rollout.release else None
         signed = self._register.head(canary_address) if canary else None
-        if canary is None or signed is None or signed.deal is None or signed.release != canary.digest:
+        if canary is None or signed is None or signed.assignment is None or signed.release != canary.digest:
             return TrafficSplit(live=live)
         # From the signed update: write access to the rollout record alone must not assign traffic to a canary.
-        assignment = signed.deal
+        assignment = signed.assignment
         return TrafficSplit(
             live=live, canary=canary, share=assignment.share, salt=assignment.salt, stage=assignment.stage
         )

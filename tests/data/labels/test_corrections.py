@@ -47,7 +47,7 @@ def test_it_keeps_who_when_old_new_and_why(tmp_path):
     old = small().table["late"][6]
     right(config, 7, str(1 - old))
     (kept,) = load_corrections(config)
-    assert (kept.place, kept.old, kept.new, kept.who, kept.why) == (7, old, 1 - old, "ada", "the tower says so")
+    assert (kept.row_number, kept.old, kept.new, kept.who, kept.why) == (7, old, 1 - old, "ada", "the tower says so")
     assert kept.at > "2020"
 
 

@@ -214,7 +214,7 @@ def test_a_measurement_has_its_requests_keys_and_level():
     found = measure_sequence(
         update_sequence(start_sequence(PROPORTION, alpha=0.01), seen([1, 0, 1, 0], keys=[7, 8, 7, 9])), "error_rate"
     )
-    assert (found.name, found.n_rows, found.n_groups, found.looks) == ("error_rate", 4, 3, "anytime")
+    assert (found.name, found.n_rows, found.n_groups, found.validity) == ("error_rate", 4, 3, "anytime")
     assert found.level == pytest.approx(0.94) and found.value == pytest.approx(1 / 3)
 
 

@@ -33,7 +33,7 @@ def assessment(**changes: object) -> Assessment:
         "until": "2013-01-31T12:00:00",
         "columns": {"hour": "Int64", "late": "Int8"},
         "settings": {"data.groups": '"day"'},
-        "looked": LOOKED,
+        "check_runs": LOOKED,
         "findings": (),
     }
     return Assessment(**{**plain, **changes})

@@ -53,5 +53,5 @@ def test_settings_of_the_checks_open_a_new_assessment(tmp_path):
 def test_what_a_check_could_not_judge_is_kept_with_the_reason(tmp_path):
     project, dataset = project_of(tmp_path, months_of(4))
     now = assess(project, dataset, who="ada").now
-    assert all(each.unjudged for each in now.unjudged) and len(now.unjudged) < len(now.looked)
+    assert all(each.unjudged for each in now.unjudged) and len(now.unjudged) < len(now.check_runs)
     assert all(each.code != "D000" for each in now.judged)

@@ -29,5 +29,5 @@ def test_a_finding_whose_number_moved_is_the_same_one():
 
 def test_a_finding_is_not_closed_by_a_check_that_could_not_judge():
     blind = (CheckRun(name="target_leak", code="D003", unjudged="no target"), LOOKED[1])
-    before, now = assessment(findings=(LEAK,)), assessment(looked=blind)
+    before, now = assessment(findings=(LEAK,)), assessment(check_runs=blind)
     assert (resolved_findings(before, now), unverified_findings(before, now)) == ([], [LEAK])

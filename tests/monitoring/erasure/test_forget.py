@@ -86,12 +86,12 @@ def test_no_byte_of_a_key_is_left_in_any_file_and_nobody_else_loses_a_row(world)
     assert world.files_with(SECRET) == []
     after = read_predictions(world.state, "flights", [world.first, world.second])
     assert after.equals(before.filter(pl.col("key") != SECRET))
-    assert {each.place: each.rows for each in found.erased} == {
+    assert {part.location: part.rows for part in found.erased} == {
         "labels/flights": 3,
         "log/flights": len(before) - len(after),
         "online/history": 1,
     }
-    assert found.is_whole and found.stays == ()
+    assert found.is_complete and found.residuals == ()
     labels = LabelReader(world.state, "flights").read()
     assert sorted(labels["key"]) == sorted(world.others)
     table = OnlineTable(traffic.online_folder(world.state), "history")
@@ -135,16 +135,16 @@ def test_a_key_that_was_hashed_when_data_was_opened_is_forgotten_by_its_raw_valu
 
 def test_a_key_that_is_part_of_another_leaves_that_one_alone(world):
     found = world.forget(key="k1")
-    assert found.rows > 0 and found.is_whole
-    assert {each.place for each in found.stays} >= {"online/history"}
+    assert found.rows > 0 and found.is_complete
+    assert {residual.location for residual in found.residuals} >= {"online/history"}
     assert "k11" in LabelReader(world.state, "flights").read()["key"].to_list()
     assert "k1" not in LabelReader(world.state, "flights").read()["key"].to_list()
 
 
 def test_what_a_signed_release_holds_of_a_key_is_said(world):
     found = world.forget(key="echo")
-    assert not found.is_whole
-    assert "releases" in {each.place for each in found.stays}
+    assert not found.is_complete
+    assert "releases" in {residual.location for residual in found.residuals}
     assert found.message[0].startswith("2 signed releases were made before")
 
 
@@ -156,7 +156,7 @@ def test_what_is_older_goes_and_what_is_younger_stays(world):
     old.write_bytes(young.read_bytes())
 
     found = world.forget(older="2d")
-    assert [(each.place, each.rows, each.files) for each in found.erased] == [("log/flights", rows, 1)]
+    assert [(part.location, part.rows, part.files) for part in found.erased] == [("log/flights", rows, 1)]
     assert list(segments.segments(folder)) == [young]
     assert world.forget(older="2d").erased == ()
 
@@ -236,7 +236,7 @@ def test_what_is_logged_while_it_waits_is_found_too(world):
         traffic.save_labels(world.state, "flights", [traffic.Label(SECRET, 0.0)], who="bob")
 
     found = erase(world.project, ErasureRequest(key=SECRET, who="ann"), wait=more)
-    assert {each.place: each.rows for each in found.erased}["labels/flights"] == 4
+    assert {each.location: each.rows for each in found.erased}["labels/flights"] == 4
     assert world.files_with(SECRET) == []
 
 

@@ -37,4 +37,4 @@ def test_a_lock_of_this_process_on_a_file_of_the_state_is_still_held(world):
         found = world.forget(key=SECRET)
         told = subprocess.run([sys.executable, "-c", TRY, os.fspath(path)], capture_output=True, text=True)
     assert told.stdout == "held\n", told.stderr
-    assert [each.place for each in found.stays] == ["state.sqlite"]
+    assert [residual.location for residual in found.residuals] == ["state.sqlite"]

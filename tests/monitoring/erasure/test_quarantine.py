@@ -35,8 +35,8 @@ def file(world):
 
 def test_rows_that_hold_the_key_in_any_column_go_and_are_counted(world, file):
     found = world.forget(key=SECRET)
-    assert {each.place: each.rows for each in found.erased}["quarantine/flights"] == 2
-    assert pl.read_parquet(file).equals(ROWS[[1, 3]]) and found.is_whole
+    assert {part.location: part.rows for part in found.erased}["quarantine/flights"] == 2
+    assert pl.read_parquet(file).equals(ROWS[[1, 3]]) and found.is_complete
 
 
 def test_a_key_that_is_a_number_in_the_table_is_found_as_it_is_written(world, file):
@@ -49,14 +49,16 @@ def test_a_file_written_before_the_time_goes_whole_and_a_later_one_stays(world, 
     ROWS.write_parquet(later)
     os.utime(file, ns=(0, 0))
     found = world.forget(older="1d")
-    assert {each.place: each.rows for each in found.erased} == {"quarantine/flights": 4}
+    assert {part.location: part.rows for part in found.erased} == {"quarantine/flights": 4}
     assert not file.exists() and pl.read_parquet(later).equals(ROWS)
 
 
 def test_what_came_into_quarantine_again_is_told_as_staying(world, file, monkeypatch):
     monkeypatch.setattr(files, "erase_quarantined", lambda path, keys: None)
     found = world.forget(key=SECRET)
-    assert [(each.place, each.times) for each in found.stays] == [("quarantine/flights", 2)] and not found.is_whole
+    assert [(residual.location, residual.times) for residual in found.residuals] == [
+        ("quarantine/flights", 2)
+    ] and not found.is_complete
 
 
 def test_a_file_that_cannot_be_read_ends_the_erasure_with_its_name(world, file):

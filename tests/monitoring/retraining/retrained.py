@@ -20,14 +20,14 @@ def outcome(project: Project, *, key: str = "first", answer: Answer = "pass") ->
     frontier = SearchResult(
         name=project.name,
         baseline=Baseline(model=made.variant),
-        judged=(),
+        evaluated=(),
         winner=EvaluatedVariant(variant=made.variant, evidence=evidence(made.variant.digest), verdict=verdict),
         self_test=made.self_test,
         at=key,
     )
     live = project.register.head(f"{project.name}@live")
     found = Retraining(
-        name=project.name, key=key, live=live.release if live else "", frontier=frontier, message="better"
+        name=project.name, key=key, live=live.release if live else "", search_result=frontier, message="better"
     )
     project.save(found)
     return found

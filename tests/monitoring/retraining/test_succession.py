@@ -57,7 +57,7 @@ def test_one_that_passed_is_published_and_begins_a_rollout_beside_live(make):
     project = make()
     begun = promotion.begin_promotion(project, outcome(project), who="ada")
 
-    assert (begun.stands, begun.todo) == ("rolling out", "headway rollout watch")
+    assert (begun.status, begun.next_command) == ("rolling out", "headway rollout watch")
     assert begun.rollout == control.latest_rollout(project) and begun.rollout.release == kept(project).release
     assert [stage.share for stage in begun.rollout.plan.stages] == [0.5]
     assert (begun.rollout.by, begun.rollout.why) == ("ada", "better")
@@ -69,7 +69,7 @@ def test_only_a_pass_begins_anything(make, answer):
     project = make()
     begun = promotion.begin_promotion(project, outcome(project, answer=answer), who="ada")
 
-    assert (begun.stands, begun.message) == ("not better", "better")
+    assert (begun.status, begun.message) == ("not better", "better")
     assert len(moves(project)) == 1 and not kept(project).release
 
 
@@ -95,20 +95,20 @@ def test_the_policy_may_make_it_live_at_once(make):
     found = outcome(project)
     begun = promotion.begin_promotion(project, found, who="ada")
 
-    assert (begun.stands, begun.move.who, begun.move.why, begun.move.answer) == ("live", "ada", "better", "pass")
-    assert begun.move == project.register.head("flights@live") and begun.move.release == kept(project).release
+    assert (begun.status, begun.update.who, begun.update.why, begun.update.answer) == ("live", "ada", "better", "pass")
+    assert begun.update == project.register.head("flights@live") and begun.update.release == kept(project).release
     assert control.latest_rollout(project) is None
-    assert promotion.begin_promotion(project, found, who="ada").stands == "live" and len(moves(project)) == 2
+    assert promotion.begin_promotion(project, found, who="ada").status == "live" and len(moves(project)) == 2
 
 
 def until_published(project: Project, found: Retraining) -> None:
     """What a run leaves that is killed once the release is on disk."""
-    publish(project, found.frontier, who="ada")
+    publish(project, found.search_result, who="ada")
 
 
 def until_it_is_known(project: Project, found: Retraining) -> None:
     """What a run leaves that is killed once it is kept which release it is."""
-    digest, _ = publish(project, found.frontier, who="ada")
+    digest, _ = publish(project, found.search_result, who="ada")
     project.save(replace(found, release=digest))
 
 
@@ -146,7 +146,7 @@ def test_killed_at_any_step_and_started_again_it_ends_alike(make, killed: Callab
     killed(project, found)
     begun = promotion.begin_promotion(project, found, who="ada")
 
-    assert begun.stands == "rolling out" and control.rollout_status(project).action == "stay"
+    assert begun.status == "rolling out" and control.rollout_status(project).action == "stay"
     assert begun.rollout.release == project.register.head("flights@canary").release
     assert [pointer for pointer, _ in moves(project)] == ["live", "canary"]
     assert promotion.begin_promotion(project, found, who="bob").rollout == begun.rollout
@@ -159,10 +159,10 @@ def test_what_was_taken_back_is_not_tried_again_unless_a_person_says_why(make):
     control.roll_back(project, who="bob", why="callers complain")
     again = promotion.begin_promotion(project, found, who="cron")
 
-    assert again.stands == "taken back" and "ended rolled back and is not started again automatically" in again.message
-    assert "bob: callers complain" in again.message and f"flights@{kept(project).release[7:19]}" in again.todo
+    assert again.status == "rolled back" and "ended rolled back and is not started again automatically" in again.message
+    assert "bob: callers complain" in again.message and f"flights@{kept(project).release[7:19]}" in again.next_command
     assert moves(project)[-1] == ("canary", "")
-    assert promotion.begin_promotion(project, found, who="ada", why="mended").stands == "rolling out"
+    assert promotion.begin_promotion(project, found, who="ada", why="mended").status == "rolling out"
 
 
 def test_what_was_live_and_taken_back_is_not_made_live_again_by_itself(make):
@@ -172,7 +172,7 @@ def test_what_was_live_and_taken_back_is_not_made_live_again_by_itself(make):
     project.register.back("flights@live", who="bob", why="slow")
     again = promotion.begin_promotion(project, found, who="cron")
 
-    assert again.stands == "taken back" and "bob moved live back: slow" in again.message
+    assert again.status == "rolled back" and "bob moved live back: slow" in again.message
     assert len(moves(project)) == 3
 
 
@@ -192,7 +192,7 @@ def test_a_rollout_of_another_release_is_waited_for_and_not_looked_at(make):
         promotion.follow_promotion(project, callback=print),
         promotion.promotion_status(project),
     ):
-        assert (found.stands, found.rollout, found.retraining) == ("rolling out", other, None)
+        assert (found.status, found.rollout, found.retraining) == ("rolling out", other, None)
     assert "started by ann" in promotion.check_promotion(project).message
     assert "started by ann" in promotion.force_promotion(project, who="ada", why="now").message
     with pytest.raises(Refused, match="a rollout of flights is running"):
@@ -202,10 +202,10 @@ def test_a_rollout_of_another_release_is_waited_for_and_not_looked_at(make):
 def test_a_look_goes_a_step_and_its_end_closes_the_matter(make):
     project = make()
     promotion.begin_promotion(project, outcome(project), who="ada")
-    assert promotion.check_promotion(project).stands == "rolling out"
+    assert promotion.check_promotion(project).status == "rolling out"
     project.register.withdraw("flights@canary", who="bob", why="no")
     ended = promotion.check_promotion(project)
-    assert (ended.stands, ended.todo, ended.retraining.key) == ("taken back", "", "first")
+    assert (ended.status, ended.next_command, ended.retraining.key) == ("rolled back", "", "first")
     assert promotion.running_rollout(project) is None
 
 
@@ -221,7 +221,7 @@ def test_a_person_makes_it_live_from_the_stage_it_stands_at(make):
     project = make()
     begun = promotion.begin_promotion(project, outcome(project), who="ada")
     done = promotion.force_promotion(project, who="ada", why="no server yet")
-    assert (done.stands, done.message) == ("live", "promote by ada: no server yet")
+    assert (done.status, done.message) == ("live", "promote by ada: no server yet")
     assert project.register.head("flights@live").release == begun.rollout.release
 
 
@@ -230,7 +230,7 @@ def test_followed_while_nobody_asks_it_is_left_running_with_what_to_do(make):
     promotion.begin_promotion(project, outcome(project), who="ada")
     said: list[str] = []
     left = promotion.follow_promotion(project, callback=said.append, wait=lambda _: None)
-    assert left.stands == "rolling out" and "canary 50 % stays: in 0.001 s no request gave evidence" in left.message
+    assert left.status == "rolling out" and "canary 50 % stays: in 0.001 s no request gave evidence" in left.message
     assert "headway serve flights@live" in said[-1] and "--through live" in left.message
 
 

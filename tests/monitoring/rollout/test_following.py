@@ -45,7 +45,7 @@ def test_each_change_is_told_once_until_the_end(served):
     time = Time(nothing, lambda: served.serve(10), nothing, lambda: served.serve(100, release=0.2))
     ended = follow_rollout(served.project, callback=said.append, wait=time.wait)
 
-    assert (ended.standing, time.waits, len(said)) == ("rolled back", 4, 3)
+    assert (ended.status, time.waits, len(said)) == ("rolled back", 4, 3)
     assert said[0] == "shadow stays: no request has reached it yet"
     assert said[1].startswith("shadow stays after 10 requests: error_rate.drop undecided")
     assert said[2].startswith("shadow is rolled back: of 110 paired answers")
@@ -55,7 +55,7 @@ def test_stages_are_told_as_they_are_reached(served):
     served.start()
     said: list[str] = []
     time = Time(lambda: served.serve(3000), lambda: served.serve(4000))
-    assert follow_rollout(served.project, callback=said.append, wait=time.wait).standing == "promoted"
+    assert follow_rollout(served.project, callback=said.append, wait=time.wait).status == "promoted"
     assert [line.partition(":")[0] for line in said] == [
         "shadow stays",
         "shadow goes on to canary 50 %",
@@ -77,9 +77,9 @@ def test_who_is_not_patient_leaves_it_as_it_stands_once_nobody_asks(served):
     said: list[str] = []
     time = Time()
     left = follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time, patient=False)
-    assert (left.standing, time.waits) == ("running", 300)
+    assert (left.status, time.waits) == ("running", 300)
     assert said[-1].startswith("live has had no request yet, and a rollout needs requests")
-    assert control.latest_rollout(served.project).standing == "running"
+    assert control.latest_rollout(served.project).status == "running"
 
 
 @pytest.mark.parametrize(("stage", "message"), [(0, "live answers without a shadow"), (1, "requests have no key")])
@@ -109,7 +109,7 @@ def test_another_who_ends_it_ends_the_watch_with_the_reason(served):
     said: list[str] = []
     time = Time(lambda: control.roll_back(served.project, who="bob", why="callers complain"))
     ended = follow_rollout(served.project, callback=said.append, wait=time.wait)
-    assert ended.standing == "rolled back" and said[-1].endswith("roll back by bob: callers complain")
+    assert ended.status == "rolled back" and said[-1].endswith("roll back by bob: callers complain")
 
 
 def test_pointers_that_cannot_be_moved_are_no_end(served):
@@ -118,7 +118,7 @@ def test_pointers_that_cannot_be_moved_are_no_end(served):
     seen.write_bytes(seen.read_bytes().replace(b'"number":1', b'"number":9'))
     with pytest.raises(Refused, match="replayed pointer flights@canary"):
         follow_rollout(served.project, callback=print)
-    assert control.latest_rollout(served.project).standing == "running"
+    assert control.latest_rollout(served.project).status == "running"
 
 
 def test_without_a_rollout_there_is_nothing_to_follow(served):
@@ -130,5 +130,5 @@ def test_a_stage_in_which_nothing_is_decided_ends_by_the_clock(served):
     served.start(Plan(stages=(Stage(share=0.5, at_most_s=60),)))
     time = Time()
     said: list[str] = []
-    assert follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time).standing == "inconclusive"
+    assert follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time).status == "inconclusive"
     assert 59 <= time.waits <= 61 and "ends inconclusive after 60 s: no request with a key" in said[-1]

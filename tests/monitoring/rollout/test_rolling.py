@@ -25,10 +25,10 @@ def test_what_is_shown_sound_goes_forward_stage_by_stage_and_becomes_live(served
     assert control.step_rollout(served.project).action == "advance"
     served.serve(4000)
     assert control.step_rollout(served.project).action == "promote"
-    assert control.latest_rollout(served.project).standing == "promoted"
+    assert control.latest_rollout(served.project).status == "promoted"
     canary = [("canary", "second"), ("canary", "second"), ("canary", "nothing")]
     assert served.moves() == [("live", "first"), *canary[:2], ("live", "second"), canary[2]]
-    assert [move.deal.share for move in served.project.register.history("flights", "canary")[:2]] == [0.0, 0.5]
+    assert [move.assignment.share for move in served.project.register.history("flights", "canary")[:2]] == [0.0, 0.5]
     move = served.project.register.head("flights@live")
     assert move.who == "rollout" and move.answer == "pass" and move.verdict
 
@@ -39,7 +39,7 @@ def test_decisions_that_flip_take_it_back_with_the_reason_in_words(served):
     decision = control.step_rollout(served.project)
     assert decision.action == "roll back" and "decisions flipped" in decision.message
     rollout = control.latest_rollout(served.project)
-    assert (rollout.standing, rollout.requests, rollout.of_release) == ("rolled back", 100, 100)
+    assert (rollout.status, rollout.requests, rollout.of_release) == ("rolled back", 100, 100)
     assert served.moves()[-1] == ("canary", "nothing")
     assert served.project.register.history()[-1].why == decision.message
     assert served.project.state.records("evidence") and served.project.state.records("verdict")
@@ -119,14 +119,14 @@ def test_a_person_may_go_forward_over_the_judge_and_that_is_kept(served):
     decision = control.advance_rollout(served.project, who="ann", why="seen enough")
     assert (decision.action, decision.verdict.by, decision.verdict.answer) == ("advance", "ann", "pass")
     control.advance_rollout(served.project, who="ann", why="still")
-    assert control.latest_rollout(served.project).standing == "promoted" and served.moves()[-2] == ("live", "second")
+    assert control.latest_rollout(served.project).status == "promoted" and served.moves()[-2] == ("live", "second")
 
 
 def test_a_person_may_make_it_live_from_any_stage_and_the_judge_is_overruled_by_name(served):
     served.start()
     decision = control.promote_rollout(served.project, who="ann", why="it cannot wait")
     assert (decision.action, decision.verdict.by) == ("promote", "ann")
-    assert control.latest_rollout(served.project).standing == "promoted"
+    assert control.latest_rollout(served.project).status == "promoted"
     assert served.moves()[2:] == [("live", "second"), ("canary", "nothing")]
 
 
@@ -162,7 +162,7 @@ def test_to_go_forward_takes_a_reason(served):
 def test_a_person_may_take_it_back_at_any_time(served):
     served.start()
     assert control.roll_back(served.project, who="bob", why="callers complain").release == ""
-    assert control.latest_rollout(served.project).standing == "rolled back"
+    assert control.latest_rollout(served.project).status == "rolled back"
     assert "bob: callers complain" in control.latest_rollout(served.project).why
 
 
@@ -171,7 +171,7 @@ def test_a_canary_that_was_withdrawn_already_is_told_and_the_rollout_ends(served
     served.project.register.withdraw("flights@canary", who="eve", why="by hand")
     with pytest.raises(Refused, match="was withdrawn already"):
         control.roll_back(served.project, who="bob", why="no")
-    assert control.latest_rollout(served.project).standing == "rolled back"
+    assert control.latest_rollout(served.project).status == "rolled back"
 
 
 def test_without_a_rollout_a_rollback_moves_live_to_what_it_was_before(served):
@@ -189,7 +189,7 @@ def test_a_second_rollout_waits_for_the_first(served):
         served.start()
     control.roll_back(served.project, who="bob", why="no")
     served.start()
-    assert control.latest_rollout(served.project).standing == "running"
+    assert control.latest_rollout(served.project).status == "running"
 
 
 def test_what_is_live_already_cannot_be_rolled_out(served):
@@ -216,7 +216,7 @@ def test_status_decides_and_does_nothing(served):
     served.start()
     served.serve(100, release=0.2)
     assert control.rollout_status(served.project).action == "roll back"
-    assert control.latest_rollout(served.project).standing == "running"
+    assert control.latest_rollout(served.project).status == "running"
 
 
 def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look(served):
@@ -225,7 +225,7 @@ def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look
     reason = UpdateReason(who="rollout", why="met", verdict=verdict)
     served.project.register.point("flights@live", served.second, reason)
     assert control.step_rollout(served.project).action == "promote"
-    assert control.latest_rollout(served.project).standing == "promoted"
+    assert control.latest_rollout(served.project).status == "promoted"
     assert served.moves()[2:] == [("live", "second"), ("canary", "nothing")]
 
 
@@ -261,7 +261,7 @@ def test_a_promotion_that_was_killed_before_the_record_is_finished_by_the_next_l
     moves = served.moves()
     assert moves[2:] == [("live", "second"), ("canary", "nothing")]
     assert control.step_rollout(served.project).action == "promote"
-    assert control.latest_rollout(served.project).standing == "promoted" and served.moves() == moves
+    assert control.latest_rollout(served.project).status == "promoted" and served.moves() == moves
 
 
 def test_a_rollback_that_was_killed_after_the_move_is_finished_by_the_next_look(served):
@@ -269,7 +269,7 @@ def test_a_rollback_that_was_killed_after_the_move_is_finished_by_the_next_look(
     served.project.register.withdraw("flights@canary", who="rollout", why="harm")
     decision = control.step_rollout(served.project)
     assert decision.action == "roll back" and "rollout: harm" in decision.message
-    assert control.latest_rollout(served.project).standing == "rolled back"
+    assert control.latest_rollout(served.project).status == "rolled back"
 
 
 def test_a_record_that_is_left_of_a_rollout_whose_canary_is_gone_is_no_bar_to_a_new_one(served):
@@ -283,7 +283,7 @@ def test_another_release_made_live_meanwhile_ends_it_inconclusive(served):
     served.start()
     rollouts.live(served.project, rollouts.release(made_at="3"))
     assert control.step_rollout(served.project).action == "stop"
-    assert control.latest_rollout(served.project).standing == "inconclusive"
+    assert control.latest_rollout(served.project).status == "inconclusive"
     assert served.project.register.head("flights@canary").release == ""
 
 

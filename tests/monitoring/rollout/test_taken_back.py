@@ -34,7 +34,7 @@ def test_a_canary_leaves_by_itself_if_its_files_or_those_of_live_are_damaged(ser
     served.model_of(getattr(served, damaged)).write_bytes(b"evil")
     control.step_rollout(served.project)
     ended = control.latest_rollout(served.project)
-    assert (ended.standing, served.moves()[-1]) == (standing, BACK) and message in ended.why
+    assert (ended.status, served.moves()[-1]) == (standing, BACK) and message in ended.why
 
 
 def test_a_canary_whose_folder_is_gone_leaves_by_itself(served):
@@ -60,7 +60,7 @@ def test_a_release_that_was_damaged_since_it_was_followed_does_not_go_forward(se
     served.model_of(served.second).write_bytes(b"evil")
     served.serve(3000)
     decision = step.step()
-    assert (decision.action, step.rollout.standing) == ("roll back", "rolled back")
+    assert (decision.action, step.rollout.status) == ("roll back", "rolled back")
     assert served.moves() == [("live", "first"), ("canary", "second"), BACK]
 
 
@@ -69,7 +69,7 @@ def test_a_person_takes_it_back_whatever_is_damaged(served):
     for digest in (served.first, served.second):
         served.model_of(digest).write_bytes(b"evil")
     assert control.roll_back(served.project, who="bob", why="no").release == ""
-    assert control.latest_rollout(served.project).standing == "rolled back"
+    assert control.latest_rollout(served.project).status == "rolled back"
 
 
 def test_a_person_does_not_send_a_damaged_release_forward(served):
@@ -122,7 +122,7 @@ def test_a_record_that_is_not_what_was_signed_takes_it_back(served, forged):
     served.serve(3000)
     forge(served, **forged)
     assert "not what was signed" in control.step_rollout(served.project).message
-    assert control.latest_rollout(served.project).standing == "rolled back" and served.moves()[-1] == BACK
+    assert control.latest_rollout(served.project).status == "rolled back" and served.moves()[-1] == BACK
 
 
 def test_a_record_that_claims_a_later_stage_than_was_signed_takes_it_back(served):
@@ -142,7 +142,7 @@ def test_a_step_forward_does_not_bring_back_what_a_person_took_back_meanwhile(se
     served.serve(3000)
 
     def clock() -> datetime:
-        if control.latest_rollout(served.project).standing == "running":
+        if control.latest_rollout(served.project).status == "running":
             served.project.register.withdraw("flights@canary", who="bob", why="no")
         return datetime.now(UTC)
 
@@ -177,5 +177,5 @@ def test_terms_are_the_same_of_a_record_in_memory_and_read_back(served):
 def test_terms_hold_what_is_fixed_at_the_start_and_nothing_else(served):
     served.start(rollouts.SHORT)
     begun = control.latest_rollout(served.project)
-    assert replace(begun, stage=1, requests=9, standing="promoted", why="seen").terms == begun.terms
+    assert replace(begun, stage=1, requests=9, status="promoted", why="seen").terms == begun.terms
     assert replace(begun, live="sha256:other").terms != begun.terms

@@ -46,26 +46,26 @@ def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Compari
     ]
     assert slice.what.endswith("carrier=UA") and slice.rule_result.measurement.slice == "carrier=UA"
     assert (copy.verdict.answer, copy.message, copy.rule_result) == ("pass", "every rule is met", None)
-    assert all(each.held for each in (sure, slice, missing, copy))
+    assert all(each.passed for each in (sure, slice, missing, copy))
 
 
 def test_what_cannot_be_tried_is_told_and_is_no_fault_of_the_policy(subject: Comparison) -> None:
     missing = drilled(subject, probability_shift=0.02)[2]
-    assert (missing.verdict, missing.held, missing.message) == (None, True, "no value is missing")
+    assert (missing.verdict, missing.passed, missing.message) == (None, True, "no value is missing")
 
 
 def test_a_policy_that_asks_for_nothing_of_the_kind_is_given_a_rule(subject: Comparison) -> None:
     _, slice, _, _ = drilled(subject, probability_shift=0.02)
-    assert not slice.held and slice.rule_result is None and slice.message == "no rule of the policy asks for this"
+    assert not slice.passed and slice.rule_result is None and slice.message == "no rule of the policy asks for this"
     assert slice.hint == '[[policy.release]]\nmeasure = "worst_slice.decision_churn"\nat_most = 0.1'
 
 
 def test_a_limit_that_is_too_wide_is_named_as_what_let_it_through(subject: Comparison) -> None:
     sure = drilled(subject, probability_shift=0.9)[0]
-    assert not sure.held and sure.rule_result.rule.measure == "probability_shift" and not sure.hint
+    assert not sure.passed and sure.rule_result.rule.measure == "probability_shift" and not sure.hint
 
 
 def test_a_winner_that_is_undecided_leaves_its_copy_undecided_and_that_holds(subject: Comparison) -> None:
     copy = drilled(subject, no__such__drop=0.1)[3]
-    assert (copy.expects, copy.verdict.answer, copy.held) == ("undecided", "undecided", True)
+    assert (copy.expected, copy.verdict.answer, copy.passed) == ("undecided", "undecided", True)
     assert copy.rule_result.rule.measure == "no.such.drop"

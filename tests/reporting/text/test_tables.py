@@ -88,8 +88,8 @@ def test_what_was_left_after_a_first_look_is_named_with_the_reason() -> None:
     found = SearchResult(
         name="flights",
         baseline=Baseline(model=judged[0].variant),
-        judged=tuple(judged),
-        left=(last,),
+        evaluated=tuple(judged),
+        screened_out=(last,),
         winner=judged[0],
         reasons={last.variant.name: "slower in a first look: 40 us against 2 us"},
     )

@@ -58,7 +58,7 @@ class ArrowScan:
         for field in wanted.signature.inputs:
             _expect_type(field, types[field.name], where)
         self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
-        self.kept: Mapping[str, Column] = {name: _empty_column(types[name], where) for name in wanted.keep}
+        self.passthrough: Mapping[str, Column] = {name: _empty_column(types[name], where) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
@@ -91,7 +91,7 @@ class ArrowScan:
                 rows[:, index] = rank_categories(field, ranks, strings, start, refusals)
         held = {name: _column(arrays[name]) for name in self._wanted.keep}
         end = start + len(batch)
-        return Chunk(start=start, rows=rows, kept=held, position=end, share=share, refusals=refusals)
+        return Chunk(start=start, rows=rows, passthrough=held, position=end, share=share, refusals=refusals)
 
 
 class Arrow:
@@ -140,17 +140,17 @@ def _first(pieces: Sequence[Chunk], start: int, max_rows: int) -> tuple[Chunk, l
     copied = {
         name: columns.concat_columns(
             [
-                columns.slice_column(piece.kept[name], part.start, part.stop)
+                columns.slice_column(piece.passthrough[name], part.start, part.stop)
                 for piece, part in zip(pieces, cuts, strict=True)
             ]
         )
-        for name in pieces[0].kept
+        for name in pieces[0].passthrough
     }
     rows = [piece.rows[part] for piece, part in zip(pieces, cuts, strict=True)]
     chunk = Chunk(
         start=start,
         rows=rows[0] if len(rows) == 1 else np.concatenate(rows),
-        kept=copied,
+        passthrough=copied,
         position=end,
         share=pieces[-1].share,
         refusals=[refusal for piece in pieces for refusal in piece.refusals if start <= refusal.row < end],

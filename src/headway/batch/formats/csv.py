@@ -40,7 +40,7 @@ class CsvScan:
             self._names, self._begin = _header(file, str(path))
         check_columns(self._names, wanted, str(path))
         self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
-        self.kept: Mapping[str, Column] = {name: columns.string_column([]) for name in wanted.keep}
+        self.passthrough: Mapping[str, Column] = {name: columns.string_column([]) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of about 8 MiB, cut at the end of a row."""
@@ -86,7 +86,9 @@ class CsvScan:
         held = {
             name: columns.string_column([text or None for text in cells.get(name, ())]) for name in self._wanted.keep
         }
-        return Chunk(start=start, rows=rows, kept=held, position=position + lines.size, share=0.0, refusals=refusals)
+        return Chunk(
+            start=start, rows=rows, passthrough=held, position=position + lines.size, share=0.0, refusals=refusals
+        )
 
     def _records(self, lines: _Lines, row: int, refusals: list[Refusal]) -> Iterator[list[str]]:
         """Yield the rows of a block, one cell per column; a malformed row is refused, and left empty."""

@@ -69,7 +69,7 @@ def plugin(
         )
     erasure = pipeline.forget(opened, ErasureRequest(key=key, older=older, who=who or getuser(), why=why))
     print_result(erasure, _describe(erasure), json=json)
-    return PASS if erasure.is_whole else UNDECIDED
+    return PASS if erasure.is_complete else UNDECIDED
 
 
 def _in_one_line(erasure: Erasure) -> str:
@@ -81,13 +81,15 @@ def _in_one_line(erasure: Erasure) -> str:
 def _describe(erasure: Erasure) -> str:
     """Return what was erased and what remains, one line per location."""
     lines = [_in_one_line(erasure)]
-    lines += [f"  {part.place}: erased {part.rows:,} rows from {part.files:,} files" for part in erasure.erased]
+    lines += [f"  {part.location}: erased {part.rows:,} rows from {part.files:,} files" for part in erasure.erased]
     if not erasure.erased:
         lines.append("  no row matched")
     if erasure.subject:
-        own = [rest for rest in erasure.stays if not rest.is_other]
-        lines += [f"  REMAINS {rest.times:,} times in {rest.place}: {rest.why}" for rest in own]
+        own = [rest for rest in erasure.residuals if not rest.is_other]
+        lines += [f"  REMAINS {rest.times:,} times in {rest.location}: {rest.why}" for rest in own]
         if not own:
             lines.append("  every file of the store was read afterwards: none contains the key")
-        lines += [f"  {rest.times:,} times in {rest.place}: {rest.why}" for rest in erasure.stays if rest.is_other]
+        lines += [
+            f"  {rest.times:,} times in {rest.location}: {rest.why}" for rest in erasure.residuals if rest.is_other
+        ]
     return "\n".join([*lines, *(f"  {line}" for line in erasure.message)])

@@ -40,7 +40,7 @@ def plugin(
     """
     opened = open_project(project)
     frontier = pipeline.last_frontier(opened)
-    looks = opened.state.looks(opened.name, frontier.winner.evidence.dataset)
+    looks = opened.state.test_evaluations(opened.name, frontier.winner.evidence.dataset)
     verdict = judge(frontier.winner.evidence, opened.config.policy, test_evaluations=looks)
     inside = not project.is_absolute() and ".." not in project.parts
     case = gate_result(frontier, verdict, (project / FILE).as_posix() if inside else FILE)

@@ -104,12 +104,12 @@ def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
         lines.append(f"  labelled {label}: {_count(measurement)} of {measurement.n_rows:,} ({share:.1%})")
     shown = result.rows[:top]
     lines += [
-        f"  row {suspect.row:>9,}  labelled {suspect.given}, more likely {suspect.likely}"
-        f"  {suspect.chance:.0%}  {suspect.group}"
+        f"  row {suspect.row:>9,}  labelled {suspect.given_label}, more likely {suspect.likely_label}"
+        f"  {suspect.probability:.0%}  {suspect.group}"
         for suspect in shown
     ]
     if shown:
-        lines.append(f"correct one: headway labels correct --row {shown[0].row} --to {shown[0].likely} --why ...")
+        lines.append(f"correct one: headway labels correct --row {shown[0].row} --to {shown[0].likely_label} --why ...")
     return result, lines
 
 
@@ -125,7 +125,7 @@ def _correct(project: Project, *, row: int, to: str, who: str, why: str) -> tupl
         )
     stored = add_correction(project.config, project.state, row=row, to=to, who=who, why=why)
     old, new = ("no label" if label is None else f"{label:g}" for label in (stored.old, stored.new))
-    return stored, [f"row {stored.place:,}: label {old} corrected to {new} by {stored.who}"]
+    return stored, [f"row {stored.row_number:,}: label {old} corrected to {new} by {stored.who}"]
 
 
 def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list[str]]:

@@ -43,7 +43,7 @@ def plugin(
     opened = open_project(project)
     results = pipeline.drill(opened, pipeline.last_frontier(opened), pipeline.periods(opened))
     print_result(results, _table(results), json=json)
-    return PASS if all(result.held for result in results) else FAIL
+    return PASS if all(result.passed for result in results) else FAIL
 
 
 def _table(results: Sequence[PolicyTest]) -> TerminalTable:
@@ -71,5 +71,5 @@ def _row(result: PolicyTest) -> tuple[Cell, ...]:
         if result.rule_result and result.rule_result.measurement
         else ()
     )
-    held = Line(text="held" if result.held else "did not hold", style="pass" if result.held else "fail")
-    return (change, (Line(text=VERDICT_MARKS[answer], style=answer),), deciding, measured, (held,), why)
+    outcome = Line(text="passed" if result.passed else "failed", style="pass" if result.passed else "fail")
+    return (change, (Line(text=VERDICT_MARKS[answer], style=answer),), deciding, measured, (outcome,), why)

@@ -22,12 +22,12 @@ from headway.reporting.console import print_result, print_status
 from headway.reporting.text.terminal import render_release, render_rules
 
 OF_STANDS: dict[PromotionStatus, int] = {
-    "nothing asked": PASS,
+    "no proposal": PASS,
     "suggested": UNDECIDED,
     "not better": FAIL,
     "rolling out": UNDECIDED,
     "live": PASS,
-    "taken back": FAIL,
+    "rolled back": FAIL,
     "inconclusive": UNDECIDED,
 }
 THROUGH = {
@@ -88,16 +88,16 @@ def plugin(
         renewal = _continue(opened, at_once=through == "live", follow=follow, who=who, why=why)
     else:
         renewal = _start(opened, recalibrate=recalibrate, until=until, who=who, why=why)
-        verdict = renewal.retraining.frontier.winner.verdict if renewal.retraining else None
+        verdict = renewal.retraining.search_result.winner.verdict if renewal.retraining else None
         if renewal.retraining and verdict:
             judged = [Text(renewal.retraining.message), render_rules(verdict)]
-        if renewal.stands == "rolling out" and follow:
+        if renewal.status == "rolling out" and follow:
             renewal = pipeline.follow(opened, callback=print_status)
-        if verdict and renewal.stands == "not better":
+        if verdict and renewal.status == "not better":
             code = OF_ANSWER[verdict.answer]
     send_lineage(opened)
     print_result(renewal, Group(*judged, *_status_lines(renewal)), json=json)
-    return OF_STANDS[renewal.stands] if code is None else code
+    return OF_STANDS[renewal.status] if code is None else code
 
 
 def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Promotion:
@@ -116,15 +116,15 @@ def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: 
         result = pipeline.recalibrate(project, until=until, callback=print_status)
         if not auto:
             todo = "headway retrain --recalibrate --mode auto"
-            return Promotion(stands="suggested", message="", todo=todo, retraining=result)
+            return Promotion(status="suggested", message="", next_command=todo, retraining=result)
         return pipeline.renew(project, result, who=who, why=why)
     ticket = pipeline.ticket_of(project)
     if ticket is None:
         message = "no open ticket asks for a retraining; headway watch opens tickets"
-        return Promotion(stands="nothing asked", message=message)
+        return Promotion(status="no proposal", message=message)
     if not auto:
         message = _suggestion(project, ticket)
-        return Promotion(stands="suggested", message=message, todo="headway retrain --mode auto", ticket=ticket)
+        return Promotion(status="suggested", message=message, next_command="headway retrain --mode auto", ticket=ticket)
     print_status(ticket.why)
     result = pipeline.retrain(project, until=until, callback=print_status)
     return pipeline.renew(project, result, who=who, why=why)
@@ -147,9 +147,9 @@ def _suggestion(project: Project, ticket: Ticket) -> str:
 
 def _status_lines(renewal: Promotion) -> list[Text]:
     """Return where the promotion stands, unless the retraining's own message said it, and the next command."""
-    if renewal.move:
-        return [render_release(renewal.move, key_created=False)]
+    if renewal.update:
+        return [render_release(renewal.update, key_created=False)]
     shown = renewal.retraining is not None and renewal.message == renewal.retraining.message
-    bare = renewal.stands in ("suggested", "nothing asked")
-    status = "" if shown else renewal.message if bare else f"{renewal.stands}: {renewal.message}"
-    return [Text(line) for line in (status, f"next: {renewal.todo}" if renewal.todo else "") if line]
+    bare = renewal.status in ("suggested", "no proposal")
+    status = "" if shown else renewal.message if bare else f"{renewal.status}: {renewal.message}"
+    return [Text(line) for line in (status, f"next: {renewal.next_command}" if renewal.next_command else "") if line]

@@ -129,7 +129,7 @@ def _start(project: Project, digest: str, *, who: str, why: str) -> RolloutResul
 def _status(project: Project) -> RolloutResult:
     """Return the decision that would be taken now; without a running rollout, how the last one ended."""
     last = control.latest_rollout(project)
-    if last is not None and last.standing != "running":
+    if last is not None and last.status != "running":
         return _of_rollout(last)
     result = _of_decision(control.rollout_status(project))
     quiet = idle_message(project, control.require_running_rollout(project), control.utc_now())
@@ -137,8 +137,8 @@ def _status(project: Project) -> RolloutResult:
 
 
 def _of_rollout(rollout: Rollout) -> RolloutResult:
-    text = f"{_title(rollout)}: {rollout.standing}. {rollout.why}"
-    return RolloutResult(rollout, text, OF_STANDING[rollout.standing])
+    text = f"{_title(rollout)}: {rollout.status}. {rollout.why}"
+    return RolloutResult(rollout, text, OF_STANDING[rollout.status])
 
 
 def _of_decision(decision: Decision) -> RolloutResult:

@@ -85,7 +85,7 @@ class RolloutRun(NamedTuple):
 def describe_rollback(flown: RolloutRun) -> str:
     """Describe the rollback in a sentence."""
     callers, rollout = flown.callers, flown.rollout
-    back = rollout.standing == "rolled back" and flown.requests < MOST_REQUESTS
+    back = rollout.status == "rolled back" and flown.requests < MOST_REQUESTS
     return (
         f"A new release looked its schedule up in a feed and took {rollout.current.share:.0%} of the callers. After "
         f"{callers.broken_at:,} requests the feed began to send its times in UTC. "

@@ -53,7 +53,7 @@ def add_correction(config: Config, state: State, *, row: int, to: str, who: str,
         raise DataError(f"row {row} has the label {to} already", where=f"column {name}")
     one = Correction(
         row=row_digests(raw[row - 1 : row])[0],
-        place=row,
+        row_number=row,
         old=old,
         new=new,
         who=who,

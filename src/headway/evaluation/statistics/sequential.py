@@ -247,7 +247,7 @@ def measure_sequence(track: ConfidenceSequence, name: str) -> Measurement | None
         n_rows=shown.n_rows,
         n_groups=shown.n_keys,
         level=1 - track.alpha - track.beta,
-        looks="anytime",
+        validity="anytime",
     )
 
 

@@ -91,9 +91,9 @@ def _run_checks(project: Project, context: CheckContext, who: str) -> Assessment
         until=last_time(dataset),
         columns={name: str(kind) for name, kind in dataset.table.schema.items()},
         settings=changes.check_settings(config),
-        looked=tuple(_check_runs(findings)),
+        check_runs=tuple(_check_runs(findings)),
         findings=tuple(findings),
-        stretches=time_buckets(dataset),
+        time_buckets=time_buckets(dataset),
         parts=split_buckets(dataset, context.periods),
     )
 
@@ -111,7 +111,7 @@ def _is_unchanged(before: Assessment, now: Assessment) -> bool:
     """Tell whether the same data give the same findings, with the same version of headway and the same settings."""
     return all(
         getattr(before, part) == getattr(now, part)
-        for part in ("dataset", "source", "columns", "settings", "headway", "looked", "findings")
+        for part in ("dataset", "source", "columns", "settings", "headway", "check_runs", "findings")
     )
 
 

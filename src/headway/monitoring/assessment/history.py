@@ -42,7 +42,7 @@ def new_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
 def resolved_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
     """Return the findings that are gone; not those whose check could not judge now, or did not run."""
     found = {_finding_key(finding) for finding in now.judged}
-    judged = {run.code for run in now.looked if not run.unjudged}
+    judged = {run.code for run in now.check_runs if not run.unjudged}
     return [
         finding
         for finding in (before.judged if before else ())
@@ -53,7 +53,7 @@ def resolved_findings(before: Assessment | None, now: Assessment) -> list[Findin
 def unverified_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
     """Return the earlier findings whose check could not judge now, so that they may still hold."""
     found = {_finding_key(finding) for finding in now.judged}
-    judged = {run.code for run in now.looked if not run.unjudged}
+    judged = {run.code for run in now.check_runs if not run.unjudged}
     return [
         finding
         for finding in (before.judged if before else ())

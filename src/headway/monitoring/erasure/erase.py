@@ -63,7 +63,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
             _erase_files(project, target, journal)
         resumed = replace(journal.header, older_than=header.older_than)
         erasure = _erasure_record(project, request, resumed, _erased_by_location(project, journal, secret))
-        erasure = replace(erasure, stays=find_residuals(project.config.state, target.keys) if target.keys else ())
+        erasure = replace(erasure, residuals=find_residuals(project.config.state, target.keys) if target.keys else ())
         save_proof(project, erasure, publisher)
         journal.end()
     return erasure
@@ -121,7 +121,9 @@ def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashK
         was = "".join(f"{file.path} {file.before}\n" for file in files)
         now = "".join(f"{file.path} {file_digest(project.config.state / file.path)}\n" for file in files)
         rows = sum(file.rows for file in files)
-        found.append(Erased(place=place, rows=rows, files=len(files), before=secret.hash(was), after=secret.hash(now)))
+        found.append(
+            Erased(location=place, rows=rows, files=len(files), before=secret.hash(was), after=secret.hash(now))
+        )
     return tuple(found)
 
 

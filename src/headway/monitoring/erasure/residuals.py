@@ -52,7 +52,7 @@ def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Residual]:
     run = subprocess.run([sys.executable, "-c", _COUNT], input=asked, check=True, stdout=subprocess.PIPE, text=True)
     counts: list[tuple[int, int]] = json.loads(run.stdout)
     return [
-        Residual(place=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
+        Residual(location=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
         for times, alone in counts
         if times
     ]
@@ -65,13 +65,13 @@ def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual 
     if not times:
         return None
     if packed:
-        return Residual(place="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
+        return Residual(location="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
     if path.suffix == segments.SUFFIX or parts[0] == "online":
         place, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
-        return Residual(place=place, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other)
+        return Residual(location=place, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other)
     if not files.count_occurrences(path, keys, alone=True):
-        return Residual(place=parts[0], times=times, why=PART_OF_WORD, is_other=True)
-    return Residual(place=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
+        return Residual(location=parts[0], times=times, why=PART_OF_WORD, is_other=True)
+    return Residual(location=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
 
 
 def _is_value(path: Path, keys: Sequence[str]) -> bool:
@@ -87,6 +87,8 @@ def _merge_residuals(found: Sequence[Residual]) -> list[Residual]:
     """Merge residuals of the same location and reason."""
     times: dict[tuple[str, str, bool], int] = {}
     for residual in found:
-        case = (residual.place, residual.why, residual.is_other)
+        case = (residual.location, residual.why, residual.is_other)
         times[case] = times.get(case, 0) + residual.times
-    return [Residual(place=place, times=n, why=why, is_other=is_other) for (place, why, is_other), n in times.items()]
+    return [
+        Residual(location=place, times=n, why=why, is_other=is_other) for (place, why, is_other), n in times.items()
+    ]

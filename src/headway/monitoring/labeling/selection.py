@@ -91,7 +91,7 @@ def find_suspects(dataset: Dataset, *, name: str, most: int = MAX_SUSPECTS) -> S
         count=_suspect_count("labels.wrong", noise, oof, index=-1),
         by_class=tuple(_suspect_count("labels.wrong", noise, oof, index=index) for index in range(len(oof.classes))),
         classes=oof.classes,
-        turned=tuple(tuple(map(float, line)) for line in noise.transition),
+        transition_matrix=tuple(tuple(map(float, line)) for line in noise.transition),
         rows=tuple(_suspect(dataset, noise, oof, int(row)) for row in order),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -120,8 +120,8 @@ def _suspect(dataset: Dataset, noise: LabelNoise, oof: OutOfFold, index: int) ->
     groups = dataset.roles.groups
     return Suspect(
         row=row + 1,
-        given=oof.classes[oof.labels[index]],
-        likely=oof.classes[noise.suggested[index]],
-        chance=float(noise.error_probability[index]),
+        given_label=oof.classes[oof.labels[index]],
+        likely_label=oof.classes[noise.suggested[index]],
+        probability=float(noise.error_probability[index]),
         group=str(dataset.table[groups][row]) if groups else "",
     )

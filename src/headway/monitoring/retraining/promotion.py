@@ -29,7 +29,7 @@ FOLLOW = "headway rollout watch"
 OUTCOMES: dict[RolloutStatus, PromotionStatus] = {
     "running": "rolling out",
     "promoted": "live",
-    "rolled back": "taken back",
+    "rolled back": "rolled back",
     "inconclusive": "inconclusive",
 }
 
@@ -43,12 +43,12 @@ def begin_promotion(project: Project, found: Retraining, *, who: str, why: str =
     Raises Refused if live is no longer the release that it was judged against, another rollout is running, or servers keep
     no log that a rollout could use.
     """
-    if found.frontier.winner.verdict.answer != "pass":
-        return Promotion(stands="not better", message=found.message, retraining=found)
+    if found.search_result.winner.verdict.answer != "pass":
+        return Promotion(status="not better", message=found.message, retraining=found)
     live = project.register.head(f"{project.name}@live")
     found = _publish_once(project, found, who)
     if live and live.release == found.release:
-        return Promotion(stands="live", message=f"it is live by {live.who}: {live.why}", retraining=found)
+        return Promotion(status="live", message=f"it is live by {live.who}: {live.why}", retraining=found)
     if live is None or live.release != found.live:
         raise Refused("live is not the release that this retraining was judged against", hint="headway retrain")
     tried = None if why else _previous_attempt(project, found)
@@ -62,7 +62,7 @@ def begin_promotion(project: Project, found: Retraining, *, who: str, why: str =
 def running_rollout(project: Project) -> Rollout | None:
     """Return the running rollout, of any release."""
     last = control.latest_rollout(project)
-    return last if last and last.standing == "running" else None
+    return last if last and last.status == "running" else None
 
 
 def promotion_status(project: Project) -> Promotion:
@@ -93,7 +93,7 @@ def follow_promotion(
         return check_promotion(project)
     last = follow_rollout(project, callback=callback, wait=wait, patient=False)
     quiet = f"{last.current.name} stays: in {project.config.rollout.quiet_s:g} s no request gave evidence"
-    return _promotion_of(project, last, quiet if last.standing == "running" else last.why)
+    return _promotion_of(project, last, quiet if last.status == "running" else last.why)
 
 
 def force_promotion(project: Project, *, who: str, why: str) -> Promotion:
@@ -110,16 +110,16 @@ def _publish_once(project: Project, found: Retraining, who: str) -> Retraining:
     stored = find_outcome(project, found.key)
     if stored and stored.release:
         return stored
-    digest, _ = publish(project, found.frontier, who=who)
+    digest, _ = publish(project, found.search_result, who=who)
     found = replace(found, release=digest)
     project.save(found)
     return found
 
 
 def _promote_at_once(project: Project, found: Retraining, live: PointerUpdate, reason: UpdateReason) -> Promotion:
-    reason = replace(reason, verdict=found.frontier.winner.verdict)
+    reason = replace(reason, verdict=found.search_result.winner.verdict)
     move = project.register.point(f"{project.name}@live", found.release, reason, after=live.number)
-    return Promotion(stands="live", message=f"it is live at once: {reason.why}", retraining=found, move=move)
+    return Promotion(status="live", message=f"it is live at once: {reason.why}", retraining=found, update=move)
 
 
 def _promote_by_rollout(project: Project, found: Retraining, *, who: str, why: str) -> Promotion:
@@ -142,13 +142,15 @@ def _previous_attempt(project: Project, found: Retraining) -> Promotion | None:
     again = f'headway rollout start {name}@{digest.removeprefix("sha256:")[:12]} --why "..."'
     if after:
         message = f"it was live until {after.at[:16]}, when {after.who} moved live back: {after.why}"
-        return Promotion(stands="taken back", message=message, todo=again, retraining=found)
+        return Promotion(status="rolled back", message=message, next_command=again, retraining=found)
     stored = reversed(project.records(Rollout))
     last = next((rollout for rollout in stored if rollout.release == digest), None)
-    if last is None or last.standing == "running":
+    if last is None or last.status == "running":
         return None
-    message = f"its rollout of {last.started_at[:16]} ended {last.standing} and is not started again automatically: {last.why}"
-    return Promotion(stands=OUTCOMES[last.standing], message=message, todo=again, retraining=found, rollout=last)
+    message = (
+        f"its rollout of {last.started_at[:16]} ended {last.status} and is not started again automatically: {last.why}"
+    )
+    return Promotion(status=OUTCOMES[last.status], message=message, next_command=again, retraining=found, rollout=last)
 
 
 def _retraining_of(project: Project, rollout: Rollout) -> Retraining | None:
@@ -159,8 +161,10 @@ def _retraining_of(project: Project, rollout: Rollout) -> Retraining | None:
 def _promotion_of(project: Project, rollout: Rollout, message: str) -> Promotion:
     """Return the state of a rollout; while it runs, with the command that follows it, and a note if there are no requests."""
     found = _retraining_of(project, rollout)
-    if rollout.standing != "running":
-        return Promotion(stands=OUTCOMES[rollout.standing], message=message, retraining=found, rollout=rollout)
+    if rollout.status != "running":
+        return Promotion(status=OUTCOMES[rollout.status], message=message, retraining=found, rollout=rollout)
     idle = idle_message(project, rollout, control.utc_now())
     more = f"; {idle}; without servers, {AT_ONCE} makes it live" if idle else ""
-    return Promotion(stands="rolling out", message=message + more, todo=FOLLOW, retraining=found, rollout=rollout)
+    return Promotion(
+        status="rolling out", message=message + more, next_command=FOLLOW, retraining=found, rollout=rollout
+    )

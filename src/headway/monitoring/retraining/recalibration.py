@@ -95,7 +95,7 @@ def recalibrate_release(project: Project, deployed: DeployedRelease, rolling: Ro
         name=project.name,
         key=key,
         live=deployed.digest,
-        frontier=frontier,
+        search_result=frontier,
         seconds=time.perf_counter() - began,
         message=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
         f"{frontier.winner.verdict.answer} against live",
@@ -118,7 +118,7 @@ def _frontier(project: Project, deployed: DeployedRelease, rolling: RollingRecal
     return SearchResult(
         name=project.name,
         baseline=baseline,
-        judged=(),
+        evaluated=(),
         winner=judge_against_live(
             project, variant, rolling.holdout.measure(subject), recalibration_rules(project.config.policy)
         ),

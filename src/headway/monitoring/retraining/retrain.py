@@ -129,7 +129,7 @@ def retrain(
         name=project.name,
         key=data.key,
         live=deployed.digest,
-        frontier=frontier,
+        search_result=frontier,
         ticket=ticket,
         trainings=len(trainings),
         seconds=time.perf_counter() - began,
@@ -206,7 +206,7 @@ def _frontier(
     return SearchResult(
         name=project.name,
         baseline=baseline,
-        judged=(rows[0],),
+        evaluated=(rows[0],),
         winner=rows[-1],
         self_test=record_self_test(
             shipped, holdout.subject(shipped, open_variant(shipped, project.blobs)).rows, project.blobs

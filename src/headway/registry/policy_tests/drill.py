@@ -73,18 +73,18 @@ def _broken(fault: _Fault, subject: Comparison, judged: Judge) -> PolicyTest:
     try:
         wrong, slice = fault.breaks(subject)
     except NotApplicable as error:
-        return PolicyTest(what=fault.what, expects=expects, message=error.what)
+        return PolicyTest(what=fault.what, expected=expects, message=error.what)
     what = f"{fault.what}, {slice}" if slice else fault.what
     verdict = judged(wrong)
     by = [result for result in verdict.rule_results if result.answer == "fail" and _shows(result, fault, slice)]
     if by:
-        return PolicyTest(what=what, expects=expects, verdict=verdict, rule_result=by[0], message=by[0].message)
+        return PolicyTest(what=what, expected=expects, verdict=verdict, rule_result=by[0], message=by[0].message)
     matching = [result for result in verdict.rule_results if result.rule.measure.startswith(fault.shown_by)]
     message = matching[0].message if matching else "no rule of the policy asks for this"
     rule_result = matching[0] if matching else None
     hint = "" if matching else fault.hint
     return PolicyTest(
-        what=what, expects=expects, held=False, verdict=verdict, rule_result=rule_result, message=message, hint=hint
+        what=what, expected=expects, passed=False, verdict=verdict, rule_result=rule_result, message=message, hint=hint
     )
 
 
@@ -102,8 +102,8 @@ def _copied(subject: Comparison, judged: Judge) -> PolicyTest:
     rule_result = failed[0] if failed else None
     return PolicyTest(
         what="a copy in single precision",
-        expects=own.answer,
-        held=held,
+        expected=own.answer,
+        passed=held,
         verdict=verdict,
         rule_result=rule_result,
         message=message,

@@ -34,7 +34,7 @@ def send(project: Project) -> LineageDelivery:
     except DataError as error:
         failed = error.what
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    sent = LineageDelivery(to=name, events=tuple(taken), left=len(fresh) - len(taken), failed=failed, at=now)
+    sent = LineageDelivery(to=name, events=tuple(taken), n_pending=len(fresh) - len(taken), failed=failed, at=now)
     if fresh:
         project.save(sent)
     return sent
@@ -48,6 +48,6 @@ def deliveries(project: Project) -> list[LineageDelivery]:
 def delivery_message(sent: LineageDelivery) -> str:
     """Return one line on a delivery."""
     if sent.failed:
-        left = f"{sent.left:,} events of lineage were not taken by {sent.to}: {sent.failed}"
+        left = f"{sent.n_pending:,} events of lineage were not taken by {sent.to}: {sent.failed}"
         return f"{left}; they are kept, and sent with the next; try: {MEND}"
     return f"{len(sent.events):,} events of lineage sent to {sent.to}"

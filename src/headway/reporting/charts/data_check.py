@@ -31,7 +31,7 @@ from headway.reporting.text.tables import Column, Line, Table, measurement_cell
 
 def buckets_of(found: Assessment) -> tuple[TimeBucket, ...]:
     """Return the time buckets of an assessment, or the parts of the split where rows have no time."""
-    return found.stretches or found.parts
+    return found.time_buckets or found.parts
 
 
 def bucket_name(stretch: TimeBucket) -> str:
@@ -54,10 +54,10 @@ BAND = 26
 
 def draw_rows(found: Assessment) -> RenderedChart | None:
     """Draw the number of rows over time; return None where rows have no time."""
-    if len(found.stretches) < 2:
+    if len(found.time_buckets) < 2:
         return None
-    least = min(found.stretches, key=lambda stretch: stretch.n_rows)
-    most = max(found.stretches, key=lambda stretch: stretch.n_rows)
+    least = min(found.time_buckets, key=lambda stretch: stretch.n_rows)
+    most = max(found.time_buckets, key=lambda stretch: stretch.n_rows)
     message = f"{found.n_rows:,} rows: from {least.n_rows:,} in {bucket_name(least)} to {most.n_rows:,} in {bucket_name(most)}"
     parts = "; ".join(f"{part.name} {part.n_rows:,} rows" for part in found.parts) or "no periods"
     return render_chart(
@@ -75,7 +75,7 @@ def draw_rows(found: Assessment) -> RenderedChart | None:
 
 
 def _rows_chart(found: Assessment, size: ChartSize) -> alt.VConcatChart:
-    stretches = found.stretches
+    stretches = found.time_buckets
     x = alt.X("from:Q").scale(domain=(0, len(stretches)), nice=False)
     bars = (
         alt.Chart(
@@ -98,13 +98,13 @@ def _rows_chart(found: Assessment, size: ChartSize) -> alt.VConcatChart:
 
 def _split_band(found: Assessment, size: ChartSize) -> list[alt.LayerChart]:
     """Return the periods of the split as boxes over the same axis."""
-    rows = [_split_box(part, found.stretches) for part in found.parts if part.since]
+    rows = [_split_box(part, found.time_buckets) for part in found.parts if part.since]
     if not rows:
         return []
-    wide = size.plot / len(found.stretches)
+    wide = size.plot / len(found.time_buckets)
     boxes = [{**row, "message": row["name"] if _fits(row, wide) else ""} for row in rows]
     base = alt.Chart(inline_data(boxes)).encode(
-        x=alt.X("from:Q").scale(domain=(0, len(found.stretches)), nice=False).axis(None), x2="to:Q"
+        x=alt.X("from:Q").scale(domain=(0, len(found.time_buckets)), nice=False).axis(None), x2="to:Q"
     )
     shown = base.mark_rect(fill=LIGHT["shade"], stroke=LIGHT["muted"], strokeWidth=1)
     text = alt.Chart(inline_data(boxes)).mark_text(fontSize=12).encode(x=alt.X("mid:Q"), text="message:N")
@@ -188,7 +188,7 @@ def _target_chart(found: Assessment, size: ChartSize) -> alt.LayerChart:
     bars = base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour)
     points = base.mark_point(size=60, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
     what, by = ("Mean of the target" if len(names) == 1 else "Share of each class"), "part of the split"
-    title = panel_title(wrap_parts([f"{what} by {'time' if found.stretches else by}"], size.width))
+    title = panel_title(wrap_parts([f"{what} by {'time' if found.time_buckets else by}"], size.width))
     return alt.layer(bars, points).properties(width=size.plot, height=180 if size.narrow else 220, title=title)
 
 
@@ -395,7 +395,7 @@ def _tabulate_rows(now: Assessment) -> Table:
             (Line(text=stretch.since[:16].replace("T", " ")),),
             (Line(text=stretch.until[:16].replace("T", " ")),),
         )
-        for stretch in (*now.parts, *now.stretches)
+        for stretch in (*now.parts, *now.time_buckets)
     )
     return Table(columns=_columns("Rows of", "Rows", "Groups", "First", "Last"), rows=rows)
 

@@ -86,7 +86,7 @@ def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
 
 def _blind(now: Assessment) -> list[Line]:
     """Return how many checks did not run, so that few findings are not mistaken for few problems."""
-    return [Line(text=f"{len(now.unjudged)} of {len(now.looked)} checks could not judge", style="quiet")] * bool(
+    return [Line(text=f"{len(now.unjudged)} of {len(now.check_runs)} checks could not judge", style="quiet")] * bool(
         now.unjudged
     )
 
@@ -122,7 +122,7 @@ def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
     installed = plugins.names("check")  # a stored assessment may name a check that has another name now
     titles = {
         looked.code: plugins.describe("check", looked.name).removeprefix(f"{looked.code}: ")
-        for looked in now.looked
+        for looked in now.check_runs
         if looked.name in installed
     }
     told = {judged.code for judged in now.judged}
@@ -130,7 +130,7 @@ def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
     findings = [_of_finding(judged, titles.get(judged.code, judged.code), data) for judged in now.judged]
     others = [
         _without_finding(looked, titles.get(looked.code, looked.code))
-        for looked in now.looked
+        for looked in now.check_runs
         if looked.unjudged or looked.code not in told
     ]
     return TestReport(

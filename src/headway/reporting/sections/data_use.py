@@ -60,7 +60,7 @@ def _forgotten(use: DataUse) -> tuple[str, ...]:
     lines = []
     if keys:
         people, rows = len({erasure.subject for erasure in keys}), sum(erasure.rows for erasure in keys)
-        still = sum(not erasure.is_whole for erasure in keys)
+        still = sum(not erasure.is_complete for erasure in keys)
         stays = f"; of {still:,} erasures something stays, which their proofs name" if still else ""
         last = keys[-1].done_at[:10]
         lines.append(f"On request {people:,} keys were forgotten, {rows:,} rows in all, the last on {last}{stays}.")

@@ -57,21 +57,23 @@ def render_variants(
 
 def render_search(frontier: SearchResult) -> Group:
     """Render the result of a search: its variants, and a line for each that was screened out."""
-    shown = render_variants(frontier.judged, frontier.winner, frontier.reasons)
-    head = [Line(text="Left after a first look at their speed")] if frontier.left else []
-    names = (row.variant.name for row in frontier.left)
+    shown = render_variants(frontier.evaluated, frontier.winner, frontier.reasons)
+    head = [Line(text="Left after a first look at their speed")] if frontier.screened_out else []
+    names = (row.variant.name for row in frontier.screened_out)
     lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", style="quiet") for name in names]
     return Group(shown, _text([*head, *lines]))
 
 
 def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> Group:
     """Render the variants, one line each, and the rows they were judged on."""
-    seen = frontier.origin.evidence.find("roc_auc")
-    basis = f"{len(frontier.judged)} variants" + (
+    seen = frontier.evaluated_baseline.evidence.find("roc_auc")
+    basis = f"{len(frontier.evaluated)} variants" + (
         f", judged on {formatting.format_basis(seen, groups)}" if seen else ""
     )
-    basis += f"; {len(frontier.left)} more left after a first look at their speed" if frontier.left else ""
-    return Group(Text(basis), TerminalTable(tables.tabulate_variants_briefly(frontier.judged, frontier.winner)))
+    basis += (
+        f"; {len(frontier.screened_out)} more left after a first look at their speed" if frontier.screened_out else ""
+    )
+    return Group(Text(basis), TerminalTable(tables.tabulate_variants_briefly(frontier.evaluated, frontier.winner)))
 
 
 def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:

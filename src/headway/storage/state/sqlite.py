@@ -101,12 +101,12 @@ class Sqlite:
             )
         return True
 
-    def moves(self, name: str = "", pointer: str = "") -> list[Signed]:
+    def updates(self, name: str = "", pointer: str = "") -> list[Signed]:
         """Return the pointer updates, oldest first: all of the chain, or those of a name, or of a pointer."""
         return self._signed(name, pointer, "ORDER BY place")
 
     def last(self, name: str = "", pointer: str = "") -> Signed | None:
-        """Return the last of `moves`, found by the index."""
+        """Return the last of `updates`, found by the index."""
         found = self._signed(name, pointer, "ORDER BY place DESC LIMIT 1")
         return found[0] if found else None
 
@@ -139,9 +139,9 @@ class Sqlite:
                 " ON CONFLICT (name, dataset) DO UPDATE SET count = count + 1",
                 (name, dataset),
             )
-            return self.looks(name, dataset)
+            return self.test_evaluations(name, dataset)
 
-    def looks(self, name: str, dataset: str) -> int:
+    def test_evaluations(self, name: str, dataset: str) -> int:
         """Return how often the `test` period of a dataset was evaluated for a name."""
         rows = self._rows("SELECT count FROM looks WHERE name = ? AND dataset = ?", (name, dataset))
         return int(rows[0][0]) if rows else 0
