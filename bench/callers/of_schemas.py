@@ -18,7 +18,7 @@ def of_pandera(rules, schema):
     columns = {}
     for name, rule in rules.items():
         checks = [pa.Check.isin(rule["values"])] if rule["values"] else []
-        checks += [pa.Check.ge(rule["lowest"]), pa.Check.le(rule["highest"])] if rule["lowest"] is not None else []
+        checks += [pa.Check.ge(rule["minimum"]), pa.Check.le(rule["maximum"])] if rule["minimum"] is not None else []
         columns[name] = pa.Column(schema[name], checks, nullable=rule["missing"] == 1)
     return pa.DataFrameSchema(columns)
 
@@ -27,11 +27,11 @@ def of_dataframely(rules, schema):
     """The same as a schema class of dataframely."""
     made = {}
     for name, rule in rules.items():
-        nullable, ends = rule["missing"] == 1, {"min": rule["lowest"], "max": rule["highest"]}
+        nullable, ends = rule["missing"] == 1, {"min": rule["minimum"], "max": rule["maximum"]}
         if rule["values"]:
             values = rule["values"]
             made[name] = dy.String(nullable=nullable, check=lambda column, values=values: column.is_in(values))
-        elif rule["type"] in ("whole", "number"):
+        elif rule["type"] in ("integer", "number"):
             made[name] = (dy.Float64 if schema[name].is_float() else dy.Int64)(nullable=nullable, **ends)
         else:
             made[name] = dy.Date(nullable=nullable) if rule["type"] == "date" else dy.Datetime(nullable=nullable)

@@ -81,15 +81,15 @@ def _table() -> pl.DataFrame:
 
 def _contract(table: pl.DataFrame) -> TableContract:
     """20 ends of ranges, the values of three texts, and five columns that no row may lack."""
-    types = {pl.Int64: "whole", pl.Float64: "number", pl.String: "text", pl.Date: "date"}
+    types = {pl.Int64: "integer", pl.Float64: "number", pl.String: "string", pl.Date: "date"}
     columns = {
-        name: ColumnContract(type=types.get(table.schema[name].base_type(), "time"), missing=0.0) for name in WHOLE
+        name: ColumnContract(type=types.get(table.schema[name].base_type(), "datetime"), missing=0.0) for name in WHOLE
     }
     for name in TEXTS:
-        columns[name] = ColumnContract(type="text", values=tuple(table[name].unique().sort()))
-    for name, (lowest, highest) in RANGES.items():
-        kind = types.get(table.schema[name].base_type(), "whole")
-        columns[name] = ColumnContract(type=kind, missing=1.0, lowest=lowest, highest=highest)
+        columns[name] = ColumnContract(type="string", values=tuple(table[name].unique().sort()))
+    for name, (minimum, maximum) in RANGES.items():
+        kind = types.get(table.schema[name].base_type(), "integer")
+        columns[name] = ColumnContract(type=kind, missing=1.0, minimum=minimum, maximum=maximum)
     return TableContract(columns=columns)
 
 
@@ -105,7 +105,7 @@ def _planted(contract: TableContract, table: pl.DataFrame) -> Iterator[tuple[str
     for name, terms in contract.columns.items():
         wrong = [None] if terms.missing == 0 else []
         wrong += ["?"] if terms.values else []
-        wrong += [end + step for end, step in ((terms.lowest, -1), (terms.highest, 1)) if end is not None]
+        wrong += [end + step for end, step in ((terms.minimum, -1), (terms.maximum, 1)) if end is not None]
         for value in wrong:
             put = pl.lit(value, dtype=pl.Float64 if table.schema[name].is_float() else None)
             yield name, table.with_columns(pl.when(last).then(put).otherwise(name).alias(name))
@@ -121,9 +121,9 @@ def _streamed() -> Row:
         table = {"key": key, "size": draw.random(LARGE), "kind": pl.Series(["a", "b", "c", "d"] * (LARGE // 4))}
         pl.DataFrame(table).write_parquet(file)
         columns = {
-            "key": ColumnContract(type="whole"),
-            "size": ColumnContract(type="number", lowest=0, highest=1),
-            "kind": ColumnContract(type="text", values=("a", "b", "c", "d")),
+            "key": ColumnContract(type="integer"),
+            "size": ColumnContract(type="number", minimum=0, maximum=1),
+            "kind": ColumnContract(type="string", values=("a", "b", "c", "d")),
         }
         save_contract(TableContract(columns=columns, unique=(("key",),)), project / "contract.toml", about=())
         (project / "headway.toml").write_text("")
@@ -169,4 +169,4 @@ def _plain(contract: TableContract) -> dict[str, dict[str, object]]:
 
 
 def _fields(terms: ColumnContract) -> dict[str, object]:
-    return {field: getattr(terms, field) for field in ("type", "missing", "lowest", "highest", "values")}
+    return {field: getattr(terms, field) for field in ("type", "missing", "minimum", "maximum", "values")}

@@ -23,7 +23,7 @@ from harness import Result, Row, shown
 from headway.core.dataset import Dataset
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext, load_check
-from headway.data.poisoning.label_flips import CodedColumn, code_columns
+from headway.data.matrix import CodedColumn, code_columns
 
 ROWS, SAMPLES, PLANTED, EACH = 60_000, 4, 8, 40
 SCREENS = ("flipped_labels", "backdoor", "influential_groups")

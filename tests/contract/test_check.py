@@ -21,7 +21,7 @@ from headway.data.split import split_dataset
 CHECKS = plugins.names("check")
 
 
-def survey() -> CheckContext:
+def context() -> CheckContext:
     """A small table cut into train, validation and test, of which callers asked the last rows."""
     dataset = small()
     features = dataset.features
@@ -43,7 +43,7 @@ def test_it_declares_its_code_and_its_first_line_begins_with_it(name):
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_gives_findings_of_its_own_code_or_says_that_it_cannot_judge(name):
     try:
-        findings = list(load_check(name)(survey()))
+        findings = list(load_check(name)(context()))
     except NotApplicable as reason:
         assert reason.what
     else:
@@ -52,7 +52,7 @@ def test_it_gives_findings_of_its_own_code_or_says_that_it_cannot_judge(name):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_leaves_the_table_as_it_was(name):
-    looked_at = survey()
+    looked_at = context()
     before = looked_at.dataset.table.clone()
     with suppress(NotApplicable):
         load_check(name)(looked_at)

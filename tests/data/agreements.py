@@ -14,6 +14,6 @@ from headway.data.context import CheckContext
 def held_to(folder: Path, contract: str, **columns: list[object]) -> CheckContext:
     """A table of these columns, whose contract says this, beyond a target of ones that is in both."""
     table = pl.DataFrame({**columns, "late": [1] * len(next(iter(columns.values())))})
-    (folder / "contract.toml").write_text(f'{contract}\n[columns.late]\ntype = "whole"\n')
+    (folder / "contract.toml").write_text(f'{contract}\n[columns.late]\ntype = "integer"\n')
     config = Config(folder=str(folder), data=DataSection(target="late"))
     return CheckContext(dataset=Dataset(name="held", table=table, roles=Roles(target="late")), config=config)

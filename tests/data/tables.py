@@ -59,18 +59,18 @@ def wide(rows: int = 2000, **roles: object) -> Dataset:
 
 
 def surveyed(dataset: Dataset, test: Dataset | None = None) -> CheckContext:
-    """A survey of a dataset that is cut in order of time; the test may be another."""
+    """A context of a dataset that is cut in order of time; the test may be another."""
     periods = split_dataset(dataset, SplitSection())
     return CheckContext(dataset=dataset, periods={**periods, "test": test} if test else periods)
 
 
-def message(check: Check, survey: CheckContext) -> list[str]:
+def message(check: Check, context: CheckContext) -> list[str]:
     """Severity and place of each finding of a check."""
-    return [f"{finding.severity} {finding.where}" for finding in check(survey)]
+    return [f"{finding.severity} {finding.where}" for finding in check(context)]
 
 
 def served(dataset: Dataset, rows: int = 2000, **columns: pl.Series) -> CheckContext:
-    """A survey of a dataset that is cut, and whose first rows callers asked in the next year, columns replaced."""
+    """A context of a dataset that is cut, and whose first rows callers asked in the next year, columns replaced."""
     asked = dataset.table.head(rows).select(dataset.features, **{ASKED_AT: pl.col("at").dt.offset_by("1y")})
     requests = asked.with_columns(**columns)
     detector = load_detector("group_permutation")

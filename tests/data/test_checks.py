@@ -39,5 +39,5 @@ def test_routes_of_the_flights_that_began_after_the_test_are_served_without_supp
     found = run_checks(CheckContext(dataset=dataset, periods=split_dataset(dataset, split)), families=["population"])
 
     message = " | ".join(f"{finding.code} {finding.message}" for finding in found)
-    assert "D032" in message and "carrier MQ and dest TPA (" in message and " served, 0 learned)" in message
+    assert "D032" in message and "carrier MQ and dest TPA (" in message and " served, 0 training)" in message
     assert "D031" in message and "OO (" in message and "D030" not in message

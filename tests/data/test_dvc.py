@@ -101,7 +101,7 @@ def test_a_folder_is_its_files_wherever_their_list_is_kept(tmp_path, cache):
         ("parts/deep/b.csv", f"md5:{md5('a' + chr(10) + '2' + chr(10))}") if cache else whole
     )
     put(tmp_path / "parts/deep/b.csv", "a\n9\n")
-    known = "1 of its files changed: deep/b.csv" if cache else "its files are others, by the digest of their list"
+    known = "1 of its files changed: deep/b.csv" if cache else "its files differ, by the digest of their list"
     assert told(tmp_path, "parts").unlike == known
 
 
@@ -113,11 +113,11 @@ def test_what_became_of_a_folder_is_told_file_by_file(tmp_path):
         put(tmp_path / f"parts/n{number}.csv", "a\n")
     found = told(tmp_path, "parts")
 
-    assert found.unlike == "1 of its files gone: a.csv; 4 of its files not recorded: n0.csv, n1.csv, n2.csv ..."
+    assert found.unlike == "1 of its files missing: a.csv; 4 of its files not recorded: n0.csv, n1.csv, n2.csv ..."
     assert found.gone
     assert told(tmp_path, "parts/n0.csv").unlike == "it is not among the files recorded"
     put(tmp_path / ".dvcignore", "n*\n")
-    assert told(tmp_path, "parts").unlike == "1 of its files gone: a.csv"
+    assert told(tmp_path, "parts").unlike == "1 of its files missing: a.csv"
 
 
 def test_a_list_that_is_not_that_of_its_digest_is_not_believed(tmp_path):
@@ -126,7 +126,7 @@ def test_a_list_that_is_not_that_of_its_digest_is_not_believed(tmp_path):
     put(tmp_path / ".dvc/cache" / digest[:2] / digest[2:], '[{"md5": "0", "relpath": "a.csv"}]')
     assert told(tmp_path, "parts").unlike == ""
     put(tmp_path / "parts/a.csv", "other")
-    assert told(tmp_path, "parts").unlike == "its files are others, by the digest of their list"
+    assert told(tmp_path, "parts").unlike == "its files differ, by the digest of their list"
 
 
 def test_files_of_a_folder_that_are_recorded_in_place_need_no_list(tmp_path):
@@ -147,7 +147,7 @@ def test_a_link_into_the_cache_is_known_by_where_it_stands(tmp_path):
     ("text", "why"),
     [
         ("outs: [", "cannot read 'flights.csv.dvc' of DVC: while parsing"),
-        ("- a\n", "it holds no mapping"),
+        ("- a\n", "it is not a mapping"),
         ("outs:\n- md5: 0\n", "are not in the format of DVC (KeyError('path'))"),
         ("outs: 3\n", "are not in the format of DVC"),
         ("[" * 3000, "cannot read 'flights.csv.dvc' of DVC"),

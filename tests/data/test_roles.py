@@ -6,7 +6,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import DataSection
 from headway.core.errors import ConfigError, DataError
-from headway.data.roles import apply_roles, check_columns, parse_roles
+from headway.data.roles import apply_roles, check_roles, parse_roles
 
 
 def prepared(table: pl.DataFrame, **data: object) -> pl.DataFrame:
@@ -23,9 +23,9 @@ def test_a_project_without_a_target_is_told_so():
 
 
 def test_a_time_of_knowing_that_means_nothing_is_not_taken_for_one_that_is_safe():
-    check_columns(small().table, small(known={"hour": "at", "carrier": "outcome"}).roles, name="small")
+    check_roles(small().table, small(known={"hour": "at", "carrier": "outcome"}).roles, name="small")
     with pytest.raises(DataError, match="'outcom' is") as caught:
-        check_columns(small().table, small(known={"hour": "outcom"}).roles, name="small")
+        check_roles(small().table, small(known={"hour": "outcom"}).roles, name="small")
     assert caught.value.hint.startswith('hour = "outcome"')
 
 
@@ -78,7 +78,7 @@ def test_a_class_becomes_its_place_among_those_declared(values):
 
 
 def test_a_class_that_is_not_declared_is_named_with_its_row_and_the_nearest():
-    with pytest.raises(DataError, match="holds 'setosaa', which is none of its classes") as caught:
+    with pytest.raises(DataError, match="holds 'setosaa', which is not among its classes") as caught:
         prepared(answers("setosa", "setosaa"), task="multiclass", classes=("setosa", "virginica"))
     assert "row 2" in caught.value.where and "'setosa' in place of it" in caught.value.hint
 

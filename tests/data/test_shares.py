@@ -64,7 +64,7 @@ def test_without_groups_each_row_is_its_own():
 @pytest.mark.parametrize("groups", [[0] * 100, [0] * 98 + [1, 2]])
 def test_groups_too_few_or_too_large_to_fill_each_period_are_refused(groups):
     with pytest.raises(
-        DataError, match=r"cut into train, validation, test: one of them would be empty\n  at: rows: 100 rows"
+        DataError, match=r"split into train, validation, test: one of them would be empty\n  at: rows: 100 rows"
     ):
         split_by_shares(dataset(groups, time=True), {"train": 1, "validation": 1, "test": 1})
 

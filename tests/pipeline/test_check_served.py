@@ -32,7 +32,7 @@ def test_requests_from_another_distribution_are_found(run, folder):
     warnings = {found["code"]: found["message"] for found in result["findings"] if found["severity"] == "warn"}
 
     assert code == cli.PASS and set(warnings) >= {"D026", "D027"}
-    assert warnings["D026"].startswith("'hour' has other values in 900 requests than in 3,600 rows learned from")
+    assert warnings["D026"].startswith("'hour' has other values in 900 requests than in 3,600 training rows")
     assert "most of all hour" in warnings["D027"]
     assert {kind["name"]: kind["answer"] for kind in result["leakage"]}["sampling bias"] == "found"
 

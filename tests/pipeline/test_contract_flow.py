@@ -44,13 +44,13 @@ def test_an_edited_contract_changes_what_checks_find_and_what_the_server_refuses
     toml.write_text(toml.read_text().replace("port = 0", 'port = 0\ncontract = "reject"'))
     assert run("contract", "discover", "--project", folder)[0] == cli.PASS
     file = folder / "contract.toml"
-    file.write_text(file.read_text().replace("highest = 62.7673", "highest = 99"))
+    file.write_text(file.read_text().replace("maximum = 62.7673", "maximum = 99"))
     assert run("contract", "--project", folder)[0] == cli.PASS
     run("optimize", "--project", folder)
     run("release", "--project", folder, "--who", "ada")
     assert statuses(folder) == [200, 200]
 
-    file.write_text(file.read_text().replace("highest = 26", "highest = 12"))
+    file.write_text(file.read_text().replace("maximum = 26", "maximum = 12"))
     code, out, _ = run("check", "--project", folder)
     assert code == cli.FAIL and "'hour' is above 12" in out
     code, out, _ = run("contract", "check", folder / "table.parquet", "--project", folder, "--json")

@@ -165,8 +165,10 @@ def test_periods_that_were_monitored_are_not_judged_again(project: Project) -> N
 def test_renamed_settings_do_not_open_a_new_assessment(project: Project) -> None:
     [before] = project.records(Assessment)
     data = pipeline.open_dataset(project.config)
-    now = pipeline.assess(project, data, who="ada").now  # a label was corrected after the first, so it is another one
+    with pytest.warns(RenamedWarning) as caught:
+        now = pipeline.assess(project, data, who="ada").now  # a label was corrected since, so it is another one
     assert (now.number, now.why, now.settings) == (before.number, (), before.settings)
+    assert any("contract.toml, columns.hour.type: 'whole' was renamed to 'integer'" in str(w.message) for w in caught)
 
 
 def test_the_schema_version_makes_an_older_headway_ask_for_an_upgrade(project: Project, folder: Path) -> None:

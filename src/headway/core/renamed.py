@@ -96,7 +96,7 @@ def current_form(value: Any, kind: Any, notice: Notice | None = None, *, where: 
             for index, item in enumerate(value)
         ]
     if isinstance(value, dict) and len(arguments) == 2:
-        return {key: current_form(item, arguments[1], notice, where=where) for key, item in value.items()}
+        return {key: current_form(item, arguments[1], notice, where=f"{where}.{key}") for key, item in value.items()}
     return value
 
 

@@ -16,12 +16,12 @@ from headway.data.context import CheckContext, load_check
 BEFORE_TRAINING = ("roles", "leakage", "personal")
 
 
-def run_checks(survey: CheckContext, *, families: Sequence[str] = ()) -> list[Finding]:
+def run_checks(context: CheckContext, *, families: Sequence[str] = ()) -> list[Finding]:
     """Run every check, or those of some families, and return their findings.
 
     Parameters
     ----------
-    survey : CheckContext
+    context : CheckContext
         The dataset, its periods and whatever else is known about it.
     families : sequence of str
         Families to run; empty for all. Checks of other packages have no family and always run.
@@ -33,7 +33,7 @@ def run_checks(survey: CheckContext, *, families: Sequence[str] = ()) -> list[Fi
     """
     selected = {*families, ""}
     names = [name for name in plugins.names("check") if not families or plugins.family("check", name) in selected]
-    return [finding for name in names for finding in _run(name, survey)]
+    return [finding for name in names for finding in _run(name, context)]
 
 
 def check_codes(name: str) -> tuple[str, ...]:
@@ -46,9 +46,9 @@ def unjudged_check(finding: Finding) -> str:
     return finding.plugin or finding.where.removeprefix("check ")
 
 
-def _run(name: str, survey: CheckContext) -> list[Finding]:
+def _run(name: str, context: CheckContext) -> list[Finding]:
     try:
-        return list(load_check(name)(survey))
+        return list(load_check(name)(context))
     except NotApplicable as error:
         return [
             Finding(

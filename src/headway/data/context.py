@@ -69,7 +69,7 @@ class CheckContext:
 class Check(Protocol):
     """Find problems in data."""
 
-    def __call__(self, survey: CheckContext) -> Sequence[Finding]:
+    def __call__(self, context: CheckContext) -> Sequence[Finding]:
         """Return findings of the check's code, none if all is well; change nothing.
 
         Raises

@@ -28,7 +28,7 @@ Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class DvcOutput:
     """An output of a stage: absolute path, kind and digest of its hash, and size.
 
     `md5-dos2unix` is the hash of DVC before 3.0, which normalizes the line ends of text. `files` maps paths
@@ -44,17 +44,17 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class DvcStage:
     """A stage of a record. A file added by `dvc add` has no name and no command."""
 
     record: Path
     name: str
     command: str
-    outs: tuple[Output, ...]
+    outs: tuple[DvcOutput, ...]
     made_from: tuple[Ingredient, ...]
 
 
-def read_stages(record: Path) -> list[Stage]:
+def read_stages(record: Path) -> list[DvcStage]:
     """Read the stages of a `.dvc` file or a `dvc.lock`.
 
     Raises
@@ -79,10 +79,10 @@ def read_stages(record: Path) -> list[Stage]:
         raise _invalid_record(record, "it has no valid stages") from error
 
 
-def _stage(record: Path, name: str, stage: Fields, folder: Path) -> Stage:
+def _stage(record: Path, name: str, stage: Fields, folder: Path) -> DvcStage:
     command = stage.get("cmd", "")
     try:
-        return Stage(
+        return DvcStage(
             record=record,
             name=name,
             command=without_password(command if isinstance(command, str) else " && ".join(command)),
@@ -93,10 +93,10 @@ def _stage(record: Path, name: str, stage: Fields, folder: Path) -> Stage:
         raise _invalid_record(record, f"outs and deps are not in the format of DVC ({error!r})") from error
 
 
-def _output(out: Fields, folder: Path) -> Output:
+def _output(out: Fields, folder: Path) -> DvcOutput:
     kind, digest = _hash(out)
     files = {entry["relpath"]: _hash(entry)[1] for entry in out.get("files", ())}
-    return Output(
+    return DvcOutput(
         path=Path(os.path.abspath(folder / str(out["path"]))),
         kind=kind,
         digest=digest,
@@ -137,7 +137,7 @@ def _load_yaml(record: Path) -> Fields:
     except (OSError, ValueError) as error:
         raise _invalid_record(record, str(error)) from error
     if not isinstance(content, dict):
-        raise _invalid_record(record, "it holds no mapping")
+        raise _invalid_record(record, "it is not a mapping")
     return content
 
 
@@ -145,7 +145,7 @@ def _invalid_record(record: Path, why: str) -> DataError:
     return DataError(f"cannot read '{record.name}' of DVC: {why}", where=str(record), hint="dvc status")
 
 
-def outputs_of(stages: Sequence[Stage]) -> Iterator[tuple[Stage, Output]]:
+def outputs_of(stages: Sequence[DvcStage]) -> Iterator[tuple[DvcStage, DvcOutput]]:
     """Iterate over all outputs, each with its stage."""
     return ((stage, out) for stage in stages for out in stage.outs)
 
@@ -165,7 +165,7 @@ class Mismatch(NamedTuple):
     gone: bool = False
 
 
-def compare_content(out: Output, path: Path, listed: Mapping[str, str]) -> Mismatch:
+def compare_content(out: DvcOutput, path: Path, listed: Mapping[str, str]) -> Mismatch:
     """Compare a path with its record.
 
     Parameters
@@ -194,11 +194,11 @@ def compare_content(out: Output, path: Path, listed: Mapping[str, str]) -> Misma
     if _manifest_digest(there) == out.digest:
         return Mismatch()
     if not listed:
-        return Mismatch("its files are others, by the digest of their list")
+        return Mismatch("its files differ, by the digest of their list")
     return Mismatch(_differences(there, listed, out), gone=bool(listed.keys() - there.keys()))
 
 
-def listed_files(out: Output) -> Mapping[str, str]:
+def listed_files(out: DvcOutput) -> Mapping[str, str]:
     """Return the recorded hash of each file of a folder, from the record or DVC's cache; empty if neither has it."""
     if out.files:
         return out.files
@@ -217,7 +217,7 @@ def _manifest(content: bytes, digest: str) -> Mapping[str, str]:
     return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
-def _compare_listed_file(path: Path, listed: Mapping[str, str], out: Output) -> str:
+def _compare_listed_file(path: Path, listed: Mapping[str, str], out: DvcOutput) -> str:
     name = path.relative_to(out.path).as_posix()
     return _compare_file(path, listed[name], kind=out.kind) if name in listed else "it is not among the files recorded"
 
@@ -230,9 +230,9 @@ def _compare_file(path: Path, digest: str, *, kind: str, size_bytes: int = 0) ->
     return "" if found == digest else f"it is md5:{found}"
 
 
-def _differences(there: Mapping[str, str], listed: Mapping[str, str], out: Output) -> str:
+def _differences(there: Mapping[str, str], listed: Mapping[str, str], out: DvcOutput) -> str:
     kinds = {
-        "gone": sorted(listed.keys() - there.keys()),
+        "missing": sorted(listed.keys() - there.keys()),
         "changed": sorted(name for name in listed.keys() & there.keys() if listed[name] != there[name]),
         # Files that `.dvcignore` excludes cannot be separated from new ones.
         "not recorded": sorted(there.keys() - listed.keys()) if not _has_ignore_file(out.path) else [],
@@ -298,7 +298,7 @@ def _cache_folders(path: Path) -> Iterator[Path]:
         yield folder / ".dvc/cache"
 
 
-Reader = Callable[[Path], list[Stage]]
+Reader = Callable[[Path], list[DvcStage]]
 
 
 def tracked_files(paths: Sequence[Path], folder: Path) -> tuple[Tracked, ...]:
@@ -324,7 +324,7 @@ def resolve_pointer(pointer: Path) -> Path:
     outs = [out for _, out in outputs_of(read_stages(_expect_pointer(pointer)))]
     if len(outs) != 1:
         names = ", ".join(out.path.name for out in outs) or "nothing"
-        raise DataError(f"'{pointer.name}' points to {names}", where=str(pointer), hint="name the one file to read")
+        raise DataError(f"'{pointer.name}' points to {names}", where=str(pointer), hint="give the path of one file")
     if not outs[0].path.exists():
         raise not_fetched_error(outs[0].path, pointer)
     return outs[0].path
@@ -372,11 +372,11 @@ def _track(path: Path, folder: Path, reader: Reader) -> Tracked | None:
     return None
 
 
-def _contains(out: Output, path: Path) -> bool:
+def _contains(out: DvcOutput, path: Path) -> bool:
     return path == out.path or out.path in path.parents
 
 
-def _compare(path: Path, stage: Stage, out: Output, folder: Path) -> Tracked:
+def _compare(path: Path, stage: DvcStage, out: DvcOutput, folder: Path) -> Tracked:
     listed = listed_files(out)
     name = path.relative_to(out.path).as_posix()
     digest = listed.get(name, "") if path != out.path and listed else out.digest

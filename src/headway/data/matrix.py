@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
+
+STRING_DTYPES = (pl.String, pl.Categorical, pl.Enum)
+
+
+def is_number_or_string(dtype: pl.DataType) -> bool:
+    """Return True for numbers, booleans and strings."""
+    return dtype.is_numeric() or dtype == pl.Boolean or dtype in STRING_DTYPES
 
 
 def dataset_signature(dataset: Dataset) -> Signature:
@@ -29,7 +40,7 @@ def dataset_signature(dataset: Dataset) -> Signature:
     )
 
 
-def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
+def matrix(table: pl.DataFrame, signature: Signature) -> Floats:
     """Encode a table in the order of a signature.
 
     Returns
@@ -50,7 +61,7 @@ def matrix(table: pl.DataFrame, signature: Signature) -> NDArray[np.float64]:
     return np.ascontiguousarray(np.column_stack(columns), dtype=np.float64)
 
 
-def unseen_rows(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
+def unseen_rows(table: pl.DataFrame, signature: Signature) -> Bools:
     """Return a mask, shape (n,), of the rows with a string that is not among the categories of its field."""
     found = np.zeros(len(table), dtype=np.bool_)
     for field in signature.inputs:
@@ -60,7 +71,7 @@ def unseen_rows(table: pl.DataFrame, signature: Signature) -> NDArray[np.bool_]:
     return found
 
 
-def target_values(dataset: Dataset) -> NDArray[np.float64]:
+def target_values(dataset: Dataset) -> Floats:
     """Return the target, float64 of shape (n,).
 
     Raises
@@ -71,7 +82,7 @@ def target_values(dataset: Dataset) -> NDArray[np.float64]:
     target = dataset.table[dataset.roles.target]
     if target.null_count():
         raise DataError(
-            f"{target.null_count()} rows have no '{target.name}'", where=dataset.name, hint="labelled rows only"
+            f"{target.null_count()} rows have no '{target.name}'", where=dataset.name, hint="labeled rows only"
         )
     values = target.cast(pl.Float64).to_numpy()
     if dataset.roles.task == "binary":
@@ -79,7 +90,7 @@ def target_values(dataset: Dataset) -> NDArray[np.float64]:
     return values
 
 
-def sample_weights(dataset: Dataset) -> NDArray[np.float64] | None:
+def sample_weights(dataset: Dataset) -> Floats | None:
     """Return the sample weights, float64 of shape (n,), or None if none are declared.
 
     Raises
@@ -95,19 +106,19 @@ def sample_weights(dataset: Dataset) -> NDArray[np.float64] | None:
         raise DataError(
             f"{len(wrong):,} weights are not above 0: row {wrong[0]} has {values[wrong[0]]}",
             where=f"{dataset.name}, column '{dataset.roles.sample_weight}'",
-            hint="leave out rows that do not count",
+            hint="remove rows that do not count",
         )
     return values
 
 
-def group_codes(dataset: Dataset) -> NDArray[np.int64]:
+def group_codes(dataset: Dataset) -> Ints:
     """Return group codes from 0 in order of value, int64 of shape (n,); without groups each row is its own."""
     if not dataset.roles.groups:
         return np.arange(len(dataset.table), dtype=np.int64)
     return dataset.table[dataset.roles.groups].rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
-def query_codes(dataset: Dataset) -> NDArray[np.int64] | None:
+def query_codes(dataset: Dataset) -> Ints | None:
     """Return the code of each row's query, int64 of shape (n,), or None for tasks without queries."""
     if not dataset.roles.query_id:
         return None
@@ -135,7 +146,7 @@ def month_column(dataset: Dataset) -> SliceColumn | None:
 def _field(column: pl.Series) -> Field:
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return Field(name=column.name)
-    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+    if column.dtype in STRING_DTYPES:
         return Field(
             name=column.name, datatype="BYTES", categories=tuple(column.drop_nulls().cast(pl.String).unique().sort())
         )
@@ -145,7 +156,7 @@ def _field(column: pl.Series) -> Field:
     )
 
 
-def _numbers(column: pl.Series, field: Field) -> NDArray[np.float64]:
+def _numbers(column: pl.Series, field: Field) -> Floats:
     if field.datatype != "BYTES":
         return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     texts = column.cast(pl.String)
@@ -154,7 +165,7 @@ def _numbers(column: pl.Series, field: Field) -> NDArray[np.float64]:
     if field.unseen == "refused" and unknown.any():
         raise DataError(
             f"column '{field.name}' holds {texts.filter(unknown)[0]!r}, a category that the model does not know",
-            hint=f"one of its {len(field.categories)} texts, or null where it is missing",
+            hint=f"one of its {len(field.categories)} categories, or null for a missing value",
         )
     if field.unseen == "other":
         ranks = ranks.set(unknown, float(len(field.categories)))
@@ -168,9 +179,50 @@ def _slice(column: pl.Series) -> SliceColumn:
     return SliceColumn(codes=codes, values=values)
 
 
-def _expect_two_classes(values: NDArray[np.float64], name: str) -> None:
+def _expect_two_classes(values: Floats, name: str) -> None:
     found = np.unique(values)
     if not set(found.tolist()) <= {0.0, 1.0}:
         raise DataError(f"target '{name}' has values {found[:5].tolist()}, expected 0 and 1", hint="positive = 1")
     if len(found) < 2:
-        raise DataError(f"target '{name}' has one class only: {found.tolist()}", hint="take a longer period")
+        raise DataError(f"target '{name}' has one class only: {found.tolist()}", hint="use a longer period")
+
+
+N_RANGES = 8
+MAX_CODES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CodedColumn:
+    """A column as a few codes, int64 of shape (n,), with the name of each code."""
+
+    name: str
+    codes: Ints
+    names: tuple[str, ...]
+
+
+def code_columns(table: pl.DataFrame, names: Sequence[str]) -> list[CodedColumn]:
+    """Encode columns with few values by value, and other numbers by quantile; rare values share a code."""
+    found = [_code_column(table[name]) for name in names if is_number_or_string(table.schema[name])]
+    return [column for column in found if len(column.names) > 1]
+
+
+def _code_column(column: pl.Series) -> CodedColumn:
+    name = column.name
+    few = column.n_unique() <= MAX_CODES
+    if column.dtype.is_numeric() and not few:
+        return _code_ranges(column.cast(pl.Float64))
+    texts = column.cast(pl.String).fill_null("missing")
+    frequent = texts.value_counts(sort=True)[name].head(MAX_CODES)
+    values = [*sorted(frequent.to_list()), *([] if few else ["another"])]
+    codes_of = {value: code for code, value in enumerate(values)}
+    codes = texts.replace_strict(codes_of, default=len(values) - 1, return_dtype=pl.Int64).to_numpy()
+    return CodedColumn(name=name, codes=codes, names=tuple(f"{name}={value}" for value in values))
+
+
+def _code_ranges(column: pl.Series) -> CodedColumn:
+    values = column.fill_null(float("nan")).to_numpy()
+    edges = np.unique(np.nanquantile(values, np.linspace(0, 1, N_RANGES + 1)))
+    codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    codes = np.where(np.isnan(values), len(edges) - 1, codes).astype(np.int64)
+    spans = [f"{column.name} {low:g} to {high:g}" for low, high in pairwise(edges)]
+    return CodedColumn(name=column.name, codes=codes, names=(*spans, f"{column.name} missing"))

@@ -16,7 +16,7 @@ from headway.data.labels.corrections import apply_corrections, load_corrections
 from headway.data.personal.policy import apply_personal_policy
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.read import read_table, resolve_path, source_files, unfetched_source_files
-from headway.data.roles import apply_roles, check_columns, parse_roles
+from headway.data.roles import apply_roles, check_roles, parse_roles
 
 
 def open_dataset(config: Config) -> Dataset:
@@ -31,13 +31,13 @@ def open_dataset(config: Config) -> Dataset:
     """
     roles = parse_roles(config.data)
     table = read_table(config)
-    check_columns(table, roles, name=config.data.name)
+    check_roles(table, roles, name=config.data.name)
     raw = table
     table, roles, done = apply_personal_policy(raw, roles, config)
     table, corrections = apply_corrections(apply_roles(table, config.data), raw, config, load_corrections(config))
     opened = make_dataset(table, roles, name=config.data.name)
     query = {"query": config.data.query} if config.data.query else {}
-    personal = {f"personal.{name}": way for name, way in done.items()}
+    personal = {f"personal.{name}": action for name, action in done.items()}
     return replace(
         opened, provenance={**opened.provenance, **query, **personal, **corrections}, tracked=_tracked_by_dvc(config)
     )
@@ -54,7 +54,7 @@ def load_snapshot(config: Config) -> pl.DataFrame | None:
 
 def make_dataset(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
     """Make a dataset of a polars table; raise DataError if it has no rows or lacks a column that a role names."""
-    check_columns(table, roles, name=name)
+    check_roles(table, roles, name=name)
     return Dataset(name=name, table=table, roles=roles, digest=table_digest(table), provenance={"source": name})
 
 

@@ -32,7 +32,7 @@ def read_csv(path: Path) -> pl.DataFrame:
         table = pl.read_csv(path, infer_schema_length=None)
     except pl.exceptions.NoDataError as error:
         raise DataError(
-            f"'{path.name}' is empty", where=str(path), hint="a line of names, then a line a row"
+            f"'{path.name}' is empty", where=str(path), hint="a header line, then a line per row"
         ) from error
     except pl.exceptions.PolarsError as error:
         raise _csv_error(path, str(error).partition("\n")[0]) from error
@@ -67,11 +67,11 @@ def _csv_error(path: Path, message: str) -> DataError:
         for row in reader:
             if len(row) > len(names):
                 what = f"a row has {len(row)} fields, where '{path.name}' names {len(names)} columns: {','.join(row)}"
-                return DataError(what, where=f"{path}:{reader.line_num}", hint="quote a text that holds a comma")
+                return DataError(what, where=f"{path}:{reader.line_num}", hint="quote a string that contains a comma")
     except csv.Error as error:
         what = f"cannot read '{path.name}': {error}"
         return DataError(
-            what, where=f"{path}:{reader.line_num}", hint='close the quote; a quote in a text is written ""'
+            what, where=f"{path}:{reader.line_num}", hint='close the quote; a quote within a string is written ""'
         )
     return DataError(f"cannot read '{path.name}': {message}", where=str(path), hint="is it a csv file?")
 
@@ -219,7 +219,7 @@ def _secrets(url: str) -> list[str]:
     written = [found[1]] if found else []
     if any(re.search(r"[@/?#\[\]\s]", password) for password in written):
         raise ConfigError(
-            "the password in the URL holds a character that means something else in a URL",
+            "the password in the URL contains a character with another meaning in URLs",
             where="[data] source",
             hint="write it percent-encoded: %40 for @, %2F for /, %23 for #, %3F for ?",
         )

@@ -42,7 +42,7 @@ MAX_CLASSES = 20
 ENTITY_NAME = re.compile(
     r"(?i)(^|_)(id|customer|client|user|patient|account|session|household|store|shop|device|vin)(_|$)"
 )
-"""What the name of a column says that names one of many things."""
+"""Matches the names of columns that identify entities."""
 
 
 def parse_roles(section: DataSection) -> Roles:
@@ -75,7 +75,7 @@ def parse_roles(section: DataSection) -> Roles:
     )
 
 
-def check_columns(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
+def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:
     """Raise DataError if the table has no rows, or lacks a column that a role names."""
     if table.is_empty():
         raise DataError(f"the table of '{name}' has no rows", where=name, hint="[data] source, or its query")
@@ -113,12 +113,12 @@ def apply_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
     table = table.with_columns(encode_target(table[section.target], section))
     if section.time:
         table = table.with_columns(_parse_time(table[section.time]))
-    for role, name in (("time", section.time), ("group", section.groups), ("list", section.query_id)):
+    for role, name in (("time", section.time), ("group", section.groups), ("query", section.query_id)):
         if name and table[name].null_count():
             raise DataError(
                 f"{table[name].null_count():,} of {len(table):,} rows have no {role} '{name}'",
                 where=f"row {_first_row(table[name].is_null())}",
-                hint=f"give each row its {role}, or leave those rows out of the source",
+                hint=f"add the {role} of each row, or remove those rows from the source",
             )
     return table
 
@@ -131,7 +131,7 @@ def _parse_time(column: pl.Series) -> pl.Series:
     raise DataError(
         f"time column '{column.name}' is not a time: {column[row - 1]!r} in row {row}",
         where=f"column {column.name}, {column.dtype}",
-        hint="a date or datetime column, or text such as 2024-03-31 or 2024-03-31T17:05, written alike in every row",
+        hint="a date or datetime column, or strings such as 2024-03-31 or 2024-03-31T17:05, in one format for all rows",
     )
 
 
@@ -158,7 +158,7 @@ def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
             "binary": f'[data] positive = "{(_distinct_values(column) or ["1"])[-1]}"',
             "multiclass": f"[data] classes = {json.dumps(sorted(_distinct_values(column))[:MAX_CLASSES], ensure_ascii=False)}",
             "regression": 'numbers, or task = "multiclass"',
-            "ranking": "numbers that say how relevant a row is: 0 for not at all",
+            "ranking": "numbers for the relevance of a row: 0 for not relevant",
         }[section.task]
         raise DataError(
             f"target '{column.name}' is {column.dtype}, and task '{section.task}' needs a number",
@@ -187,14 +187,14 @@ def _encode_binary(column: pl.Series, positive: str) -> pl.Series:
 
 def _encode_classes(column: pl.Series, classes: Sequence[str]) -> pl.Series:
     """Return the index of each value in the classes, null where missing."""
-    texts = column.cast(pl.Int64) if _is_whole(column) else column
+    texts = column.cast(pl.Int64) if _are_integers(column) else column
     texts = texts.cast(pl.String)
     unknown = texts.is_not_null() & ~texts.is_in(list(classes))
     if unknown.any():
         value = texts.filter(unknown)[0]
         near = difflib.get_close_matches(value, classes, 1)
         raise DataError(
-            f"target '{column.name}' holds '{value}', which is none of its classes",
+            f"target '{column.name}' holds '{value}', which is not among its classes",
             where=f"row {_first_row(unknown)}; classes: {', '.join(classes)}",
             hint=f"'{near[0]}' in place of it" if near else "add it to [data] classes, at the end",
         )
@@ -202,7 +202,7 @@ def _encode_classes(column: pl.Series, classes: Sequence[str]) -> pl.Series:
     return texts.replace_strict(indices, return_dtype=pl.Float64).alias(column.name)
 
 
-def _is_whole(column: pl.Series) -> bool:
+def _are_integers(column: pl.Series) -> bool:
     return column.dtype.is_float() and bool((column.drop_nulls() == column.drop_nulls().floor()).all())
 
 

@@ -63,11 +63,11 @@ def split_by_shares(dataset: Dataset, shares: Mapping[str, float]) -> dict[str, 
     edges = np.cumsum([0.0, *shares.values()]) / sum(shares.values())
     middles = (counts["rows"].cum_sum() - counts["rows"] / 2) / len(keys)
     period_of_group = np.clip(np.searchsorted(edges, middles.to_numpy(), side="right") - 1, 0, len(shares) - 1)
-    of_group = counts.select("key", pl.Series("place", period_of_group))
-    period_of_row = keys.join(of_group, on="key", how="left", maintain_order="left")["place"]
+    of_group = counts.select("key", pl.Series("period", period_of_group))
+    period_of_row = keys.join(of_group, on="key", how="left", maintain_order="left")["period"]
     if period_of_row.n_unique() < len(shares):
         raise DataError(
-            f"{len(counts)} groups cannot be cut into {', '.join(shares)}: one of them would be empty",
+            f"{len(counts)} groups cannot be split into {', '.join(shares)}: one of them would be empty",
             where=f"{dataset.name}: {len(keys):,} rows, groups '{dataset.roles.groups or 'none'}'",
             hint="more groups, or other [split] shares",
         )
@@ -84,8 +84,8 @@ def _keys(dataset: Dataset) -> pl.DataFrame:
     if time:
         return pl.DataFrame({"key": key, "order": dataset.table[time]})
     numbers = key.to_numpy()
-    drawn = np.random.default_rng(0).permutation(int(numbers.max()) + 1)
-    return pl.DataFrame({"key": key, "order": drawn[numbers]})
+    permutation = np.random.default_rng(0).permutation(int(numbers.max()) + 1)
+    return pl.DataFrame({"key": key, "order": permutation[numbers]})
 
 
 def select_period(dataset: Dataset, start: datetime, end: datetime, *, name: str) -> Dataset:
@@ -105,7 +105,7 @@ def time_span(dataset: Dataset) -> tuple[str, str]:
     times = dataset.table[dataset.roles.time].cast(pl.Datetime("us")).dt.replace_time_zone(None)
     first, last = times.min(), times.max()
     if not (isinstance(first, datetime) and isinstance(last, datetime)):
-        raise DataError(f"column '{times.name}' holds no time", where=dataset.name, hint="[data] time")
+        raise DataError(f"column '{times.name}' has no times", where=dataset.name, hint="[data] time")
     return first.isoformat(), (last + timedelta(microseconds=1)).isoformat()
 
 

@@ -17,11 +17,11 @@ from headway.data.contract.table_contract import load_contract
 CONTRACT = """
 unique = [["id"]]
 [columns.id]
-type = "whole"
+type = "integer"
 [columns.size]
 type = "number"
 missing = 1
-highest = 10
+maximum = 10
 [columns.on]
 type = "date"
 missing = 1
@@ -106,7 +106,7 @@ def test_a_contract_is_discovered_once_and_never_written_over_unasked(tmp_path, 
     (tmp_path / "contract.toml").unlink()
     ROWS.with_columns(late=pl.lit(1)).write_parquet(tmp_path / "table.parquet")
     path, contract = discover_project_contract(config)
-    assert load_contract(path) == contract and contract.columns["size"].highest == 2.65
+    assert load_contract(path) == contract and contract.columns["size"].maximum == 2.65
     with pytest.raises(ConfigError, match="may have been edited") as told:
         discover_project_contract(config)
     assert told.value.hint == "headway contract discover --replace"

@@ -19,23 +19,23 @@ from headway.data.split import split_dataset
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (pl.Series([0.0, 10.0]), ColumnContract(type="number", lowest=0.0, highest=11.0)),
-        (pl.Series([-10.0, 0.0]), ColumnContract(type="number", lowest=-11.0, highest=0.0)),
-        (pl.Series([1 / 3, 2 / 3]), ColumnContract(type="number", lowest=0.3, highest=0.7)),
-        (pl.Series([100 / 7, 123456.789]), ColumnContract(type="number", lowest=0.0, highest=135802.0)),
-        (pl.Series([1, 7]), ColumnContract(type="whole", lowest=1, highest=7)),
-        (pl.Series(range(100)), ColumnContract(type="whole", lowest=0, highest=109)),
+        (pl.Series([0.0, 10.0]), ColumnContract(type="number", minimum=0.0, maximum=11.0)),
+        (pl.Series([-10.0, 0.0]), ColumnContract(type="number", minimum=-11.0, maximum=0.0)),
+        (pl.Series([1 / 3, 2 / 3]), ColumnContract(type="number", minimum=0.3, maximum=0.7)),
+        (pl.Series([100 / 7, 123456.789]), ColumnContract(type="number", minimum=0.0, maximum=135802.0)),
+        (pl.Series([1, 7]), ColumnContract(type="integer", minimum=1, maximum=7)),
+        (pl.Series(range(100)), ColumnContract(type="integer", minimum=0, maximum=109)),
         (
             pl.Series([-0.5, float("inf"), float("nan")]),
-            ColumnContract(type="number", missing=1.0, lowest=-0.5, highest=-0.5),
+            ColumnContract(type="number", missing=1.0, minimum=-0.5, maximum=-0.5),
         ),
         (pl.Series([None, None], dtype=pl.Float64), ColumnContract(type="number", missing=1.0)),
-        (pl.Series(["a", "b"] * 4), ColumnContract(type="text", values=("a", "b"))),
-        (pl.Series(list("abcdefgh")), ColumnContract(type="text")),
-        (pl.Series(["a", "a"], dtype=pl.Categorical), ColumnContract(type="text", values=("a",))),
+        (pl.Series(["a", "b"] * 4), ColumnContract(type="string", values=("a", "b"))),
+        (pl.Series(list("abcdefgh")), ColumnContract(type="string")),
+        (pl.Series(["a", "a"], dtype=pl.Categorical), ColumnContract(type="string", values=("a",))),
         (pl.Series([True, False]), ColumnContract(type="boolean")),
         (pl.Series([date(2013, 1, 1)]), ColumnContract(type="date")),
-        (pl.Series([datetime(2013, 1, 1)]), ColumnContract(type="time")),
+        (pl.Series([datetime(2013, 1, 1)]), ColumnContract(type="datetime")),
         (pl.Series([[1]]), None),
     ],
 )
@@ -52,10 +52,10 @@ def test_rows_of_train_and_choose_alone_are_asked_and_the_target_may_be_absent()
     dataset = with_column(small(), hour=list(range(400)))
     config = Config(data=DataSection(target="late"))
     contract = discover_contract(dataset, split_dataset(dataset, config.split), config)
-    assert contract.columns["hour"] == ColumnContract(type="whole", lowest=0, highest=351)
-    assert contract.columns["late"] == ColumnContract(type="whole", optional=True, missing=0.07, lowest=0, highest=1)
+    assert contract.columns["hour"] == ColumnContract(type="integer", minimum=0, maximum=351)
+    assert contract.columns["late"] == ColumnContract(type="integer", optional=True, missing=0.07, minimum=0, maximum=1)
     assert contract.unique == (("hour",),)
-    assert discover_contract(dataset, {}, config).columns["hour"].highest == 439
+    assert discover_contract(dataset, {}, config).columns["hour"].maximum == 439
 
 
 def test_columns_that_opening_makes_anew_are_left_out():

@@ -22,8 +22,8 @@ def agreed(**columns: ColumnContract) -> Contract:
 
 
 def test_it_holds_the_columns_that_are_named_as_they_stand():
-    size = ColumnContract(type="number", lowest=0, highest=9)
-    kind = ColumnContract(type="text", missing=0.5, values=("a", "long", "new"), longest=2)
+    size = ColumnContract(type="number", minimum=0, maximum=9)
+    kind = ColumnContract(type="string", missing=0.5, values=("a", "long", "new"), max_length=2)
     assert agreed(size=size, kind=kind) == Contract(
         columns=(
             Bounds(name="size", lowest=0.0, highest=9.0, may_miss=False),
@@ -38,9 +38,9 @@ def test_it_holds_the_columns_that_are_named_as_they_stand():
     ("terms", "ends"),
     [
         (ColumnContract(type="boolean"), (0.0, 1.0)),
-        (ColumnContract(type="whole", values=(3, 1)), (1.0, 3.0)),
-        (ColumnContract(type="number", highest=4), (None, 4.0)),
-        (ColumnContract(type="date", lowest="2013-01-01"), (None, None)),
+        (ColumnContract(type="integer", values=(3, 1)), (1.0, 3.0)),
+        (ColumnContract(type="number", maximum=4), (None, 4.0)),
+        (ColumnContract(type="date", minimum="2013-01-01"), (None, None)),
     ],
 )
 def test_a_number_has_the_ends_that_were_agreed(terms, ends):
@@ -49,12 +49,12 @@ def test_a_number_has_the_ends_that_were_agreed(terms, ends):
 
 
 def test_a_text_of_which_nothing_was_agreed_is_any_that_the_model_knows():
-    for terms in (ColumnContract(type="text"), ColumnContract(type="whole")):
+    for terms in (ColumnContract(type="string"), ColumnContract(type="integer")):
         assert agreed(kind=terms).columns[0].categories == ("a", "b", "long")
 
 
 def test_a_range_that_is_open_at_one_end_is_held_at_the_other():
-    checker = InputValidator(agreed(size=ColumnContract(type="number", highest=4)), SIGNATURE)
+    checker = InputValidator(agreed(size=ColumnContract(type="number", maximum=4)), SIGNATURE)
     found = checker(np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]]))
     assert [(each.row, each.kind) for each in found] == [(1, "high")]
     assert str(found[0]) == "row 1: column 'size' is 5, outside -inf to 4"

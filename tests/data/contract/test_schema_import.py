@@ -66,11 +66,13 @@ class Rows(dy.Schema):
 def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
     said = from_frictionless(FIELDS)
     assert said.contract.columns == {
-        "id": ColumnContract(type="whole", lowest=1, highest=9),
-        "size": ColumnContract(type="number", highest=2.4999999999999996),
-        "kind": ColumnContract(type="text", missing=1.0, values=("a", "b"), shortest=1, longest=2, pattern="[ab]+"),
-        "on": ColumnContract(type="date", missing=1.0, lowest="2013-01-02"),
-        "mail": ColumnContract(type="text", missing=1.0),
+        "id": ColumnContract(type="integer", minimum=1, maximum=9),
+        "size": ColumnContract(type="number", maximum=2.4999999999999996),
+        "kind": ColumnContract(
+            type="string", missing=1.0, values=("a", "b"), min_length=1, max_length=2, pattern="[ab]+"
+        ),
+        "on": ColumnContract(type="date", missing=1.0, minimum="2013-01-02"),
+        "mail": ColumnContract(type="string", missing=1.0),
     }
     assert said.contract.unique == (("id",), ("kind", "on"), ("on",))
     assert said.unsupported == (
@@ -84,11 +86,11 @@ def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
 def test_a_schema_of_pandera_is_taken_as_an_object_and_as_json(tmp_path):
     said = from_pandera(SCHEMA)
     assert said.contract.columns == {
-        "id": ColumnContract(type="whole", lowest=1, highest=9),
-        "size": ColumnContract(type="number", missing=1.0, optional=True, lowest=0, highest=2.4999999999999996),
-        "kind": ColumnContract(type="text", values=("a", "b"), shortest=1, longest=2, pattern="(?:[ab])(?s:.*)"),
-        "on": ColumnContract(type="date", lowest="2013-01-01"),
-        "odd": ColumnContract(type="whole", lowest=1),
+        "id": ColumnContract(type="integer", minimum=1, maximum=9),
+        "size": ColumnContract(type="number", missing=1.0, optional=True, minimum=0, maximum=2.4999999999999996),
+        "kind": ColumnContract(type="string", values=("a", "b"), min_length=1, max_length=2, pattern="(?:[ab])(?s:.*)"),
+        "on": ColumnContract(type="date", minimum="2013-01-01"),
+        "odd": ColumnContract(type="integer", minimum=1),
     }
     assert said.contract.unique == (("kind", "on"), ("id",))
     assert said.unsupported == (
@@ -104,11 +106,11 @@ def test_a_schema_of_pandera_is_taken_as_an_object_and_as_json(tmp_path):
 def test_a_schema_of_dataframely_is_taken_with_its_key():
     said = from_dataframely(Rows)
     assert said.contract.columns == {
-        "id": ColumnContract(type="whole", lowest=1, highest=9),
-        "size": ColumnContract(type="number", missing=1.0, highest=2.4999999999999996),
-        "kind": ColumnContract(type="text", values=("a", "b")),
-        "code": ColumnContract(type="text", shortest=1, longest=9, pattern="(?s:.*)(?:b$)(?s:.*)"),
-        "odd": ColumnContract(type="whole"),
+        "id": ColumnContract(type="integer", minimum=1, maximum=9),
+        "size": ColumnContract(type="number", missing=1.0, maximum=2.4999999999999996),
+        "kind": ColumnContract(type="string", values=("a", "b")),
+        "code": ColumnContract(type="string", min_length=1, max_length=9, pattern="(?s:.*)(?:b$)(?s:.*)"),
+        "odd": ColumnContract(type="integer"),
     }
     assert said.contract.unique == (("id",),)
     assert said.unsupported == ("the table: rule small", "column 'odd': check", "column 'parts' is of type List")
@@ -133,7 +135,7 @@ def test_a_contract_says_of_rows_what_the_schema_says_that_it_came_from():
 def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
     (tmp_path / "mine.py").write_text(f"from {__name__} import Model, Rows, SCHEMA\ndef made():\n    return SCHEMA\n")
     (tmp_path / "package.json").write_text(json.dumps({"resources": [{"schema": FIELDS}]}))
-    assert import_schema(reference, tmp_path).contract.columns["id"].lowest == 1
+    assert import_schema(reference, tmp_path).contract.columns["id"].minimum == 1
 
 
 @pytest.mark.parametrize(

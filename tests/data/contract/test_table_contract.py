@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from headway.core.config import Config, DataSection
 from headway.core.errors import ConfigError
+from headway.core.renamed import RenamedWarning
 from headway.data.contract.table_contract import (
     ColumnContract,
     TableContract,
@@ -17,14 +18,14 @@ from headway.data.contract.table_contract import (
 
 WHOLE = TableContract(
     columns={
-        "size of it": ColumnContract(type="number", missing=0.25, lowest=-1.5, highest=1e-7),
+        "size of it": ColumnContract(type="number", missing=0.25, minimum=-1.5, maximum=1e-7),
         "kind": ColumnContract(
-            type="text", optional=True, values=("a", 'b"\\', "\x7fü\n"), pattern="[ab]+", shortest=1, longest=9
+            type="string", optional=True, values=("a", 'b"\\', "\x7fü\n"), pattern="[ab]+", min_length=1, max_length=9
         ),
-        "on": ColumnContract(type="date", highest="2013-12-31"),
-        "at": ColumnContract(type="time", lowest="2013-01-01T00:00:00"),
+        "on": ColumnContract(type="date", maximum="2013-12-31"),
+        "at": ColumnContract(type="datetime", minimum="2013-01-01T00:00:00"),
         "yes": ColumnContract(type="boolean", values=(True,)),
-        "n": ColumnContract(type="whole", values=(1, 2)),
+        "n": ColumnContract(type="integer", values=(1, 2)),
     },
     unique=(("kind", "on"),),
     relations=("n <= `size of it`",),
@@ -42,15 +43,32 @@ def test_a_contract_is_read_as_it_was_written(tmp_path):
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))
 )
 def test_any_name_and_any_number_can_be_written(tmp_path_factory, columns):
-    contract = TableContract(columns={name: ColumnContract(type="number", lowest=low) for name, low in columns.items()})
+    contract = TableContract(
+        columns={name: ColumnContract(type="number", minimum=low) for name, low in columns.items()}
+    )
     path = tmp_path_factory.mktemp("contract") / "contract.toml"
     assert load_contract(save_contract(contract, path, about=())) == contract
 
 
 def test_dates_may_be_written_as_toml_has_them(tmp_path):
     path = tmp_path / "contract.toml"
-    path.write_text('[columns.on]\ntype = "date"\nlowest = 2013-01-01\n')
-    assert load_contract(path).columns["on"].lowest == "2013-01-01"
+    path.write_text('[columns.on]\ntype = "date"\nminimum = 2013-01-01\n')
+    assert load_contract(path).columns["on"].minimum == "2013-01-01"
+
+
+def test_former_names_of_fields_and_types_are_accepted_with_a_warning(tmp_path):
+    path = tmp_path / "contract.toml"
+    path.write_text('[columns.x]\ntype = "whole"\nlowest = 1\nhighest = 2\n[columns.y]\ntype = "text"\nlongest = 3\n')
+    with pytest.warns(RenamedWarning) as caught:
+        contract = load_contract(path)
+    assert contract.columns == {
+        "x": ColumnContract(type="integer", minimum=1, maximum=2),
+        "y": ColumnContract(type="string", max_length=3),
+    }
+    renamed = [str(warning.message).partition(";")[0] for warning in caught]
+    assert "contract.toml, columns.x: 'lowest' was renamed to 'minimum'" in renamed
+    assert "contract.toml, columns.y.type: 'text' was renamed to 'string'" in renamed
+    assert len(renamed) == 5
 
 
 def test_a_project_without_a_file_has_no_contract(tmp_path):
@@ -63,27 +81,27 @@ def test_a_project_without_a_file_has_no_contract(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what", "hint"),
     [
-        ("[columns.x\n", "is no contract", ""),
+        ("[columns.x\n", "is not a valid contract", "docs/contract.md"),
         ('[columns.x]\ntype = "float"\n', "Invalid enum value 'float'", ""),
-        ('[columns.x]\ntype = "number"\nlowset = 1\n', "unknown field `lowset`", "lowest in place of lowset"),
-        ("uniqe = []\n", "unknown field `uniqe`", "unique in place of uniqe"),
+        ('[columns.x]\ntype = "number"\nminmum = 1\n', "unknown field 'minmum'", "minimum in place of minmum"),
+        ("uniqe = []\n", "unknown field 'uniqe'", "unique in place of uniqe"),
         ('[columns.x]\ntype = "number"\nmissing = 2\n', "<= 1", ""),
-        ('[columns.x]\ntype = "number"\nlowest = 3\nhighest = 2\n', "the lower bound is above", "exchange"),
-        ('[columns.x]\ntype = "text"\nshortest = 3\nlongest = 2\n', "the lower bound is above", "exchange"),
-        ('[columns.x]\ntype = "text"\nlowest = "a"\n', "a text has no range", "values"),
-        ('[columns.x]\ntype = "number"\nlowest = "a"\n', "'a' is not a number", "a number"),
-        ('[columns.x]\ntype = "date"\nlowest = "1.2.2013"\n', "'1.2.2013' is not a date", "2024-03-31"),
-        ('[columns.x]\ntype = "time"\nlowest = "2013-01-01T00:00Z"\n', "is not a time", "2024-03-31T17:05:00"),
+        ('[columns.x]\ntype = "number"\nminimum = 3\nmaximum = 2\n', "the lower bound is above", "exchange"),
+        ('[columns.x]\ntype = "string"\nmin_length = 3\nmax_length = 2\n', "the lower bound is above", "exchange"),
+        ('[columns.x]\ntype = "string"\nminimum = "a"\n', "a string has no range", "values"),
+        ('[columns.x]\ntype = "number"\nminimum = "a"\n', "'a' is not a number", "a number"),
+        ('[columns.x]\ntype = "date"\nminimum = "1.2.2013"\n', "'1.2.2013' is not a date", "2024-03-31"),
+        ('[columns.x]\ntype = "datetime"\nminimum = "2013-01-01T00:00Z"\n', "is not a datetime", "2024-03-31T17:05:00"),
         ('[columns.x]\ntype = "boolean"\nvalues = [1]\n', "1 is not a boolean", "a boolean"),
-        ('[columns.x]\ntype = "whole"\npattern = "a"\n', "a whole has no 'pattern'", 'type = "text"'),
-        ('[columns.x]\ntype = "text"\npattern = "(?=a)"\n', "is not a regular expression", "no look-around"),
-        ('unique = [["y"]]\n[columns.yy]\ntype = "text"\n', "'y' is not one of its columns", "yy"),
+        ('[columns.x]\ntype = "integer"\npattern = "a"\n', "an integer has no 'pattern'", 'type = "string"'),
+        ('[columns.x]\ntype = "string"\npattern = "(?=a)"\n', "is not a regular expression", "no look-around"),
+        ('unique = [["y"]]\n[columns.yy]\ntype = "string"\n', "'y' is not one of its columns", "yy"),
         ("unique = [[]]\n", "a key has no column", "name a column"),
         ('relations = ["x <= y"]\n', "'x' is not one of its columns", "name a column"),
         ('relations = ["x ~ y"]\n', "is not a relation", "a <= b"),
         (
-            'relations = ["x <= y"]\n[columns.x]\ntype = "text"\n[columns.y]\ntype = "whole"\n',
-            "this relation does not apply to number and text",
+            'relations = ["x <= y"]\n[columns.x]\ntype = "string"\n[columns.y]\ntype = "integer"\n',
+            "this relation does not apply to number and string",
             "numbers with numbers",
         ),
         (
@@ -103,6 +121,6 @@ def test_what_no_contract_can_say_is_told_with_its_place_and_the_mend(tmp_path, 
 
 def test_what_is_as_by_default_is_left_out():
     assert (
-        contract_to_toml(TableContract(columns={"a b": ColumnContract(type="whole")}))
-        == '\n[columns."a b"]\ntype = "whole"\nmissing = 0.0\n'
+        contract_to_toml(TableContract(columns={"a b": ColumnContract(type="integer")}))
+        == '\n[columns."a b"]\ntype = "integer"\nmissing = 0.0\n'
     )

@@ -17,13 +17,13 @@ from headway.data.contract.validation import REASON, ROW, failing_rows, passing_
 
 CONTRACT = TableContract(
     columns={
-        "id": ColumnContract(type="whole", missing=1),
-        "size": ColumnContract(type="number", lowest=0, highest=10.5),
-        "kind": ColumnContract(type="text", missing=1, values=("a", "b", "long"), longest=3, pattern="[a-z]*"),
-        "first": ColumnContract(type="whole", missing=1),
-        "last": ColumnContract(type="whole", missing=1),
-        "town": ColumnContract(type="text", missing=0.5),
-        "code": ColumnContract(type="text", missing=1),
+        "id": ColumnContract(type="integer", missing=1),
+        "size": ColumnContract(type="number", minimum=0, maximum=10.5),
+        "kind": ColumnContract(type="string", missing=1, values=("a", "b", "long"), max_length=3, pattern="[a-z]*"),
+        "first": ColumnContract(type="integer", missing=1),
+        "last": ColumnContract(type="integer", missing=1),
+        "town": ColumnContract(type="string", missing=0.5),
+        "code": ColumnContract(type="string", missing=1),
     },
     unique=(("id",), ("town", "code")),
     relations=("first <= last", "town -> code", "first + last == id"),
@@ -99,35 +99,35 @@ def one(
 @pytest.mark.parametrize(
     ("terms", "values", "reason", "rows"),
     [
-        (ColumnContract(type="whole"), [1.0, 2.5, -3.0, math.inf], "'x' is not an integer", (2, 4)),
-        (ColumnContract(type="whole"), ["1", "2.5", "two", "3e2"], "'x' is not an integer", (2, 3)),
+        (ColumnContract(type="integer"), [1.0, 2.5, -3.0, math.inf], "'x' is not an integer", (2, 4)),
+        (ColumnContract(type="integer"), ["1", "2.5", "two", "3e2"], "'x' is not an integer", (2, 3)),
         (ColumnContract(type="number"), ["1", "x", "nan", "1e5"], "'x' is not a number", (2, 3)),
-        (ColumnContract(type="number", highest=3), ["1", "9"], "'x' is above 3", (2,)),
+        (ColumnContract(type="number", maximum=3), ["1", "9"], "'x' is above 3", (2,)),
         (ColumnContract(type="number"), [date(2013, 1, 1)], "'x' is not a number", (1,)),
-        (ColumnContract(type="whole"), [date(2013, 1, 1)], "'x' is not an integer", (1,)),
+        (ColumnContract(type="integer"), [date(2013, 1, 1)], "'x' is not an integer", (1,)),
         (ColumnContract(type="number", values=(1, 2.5)), [1.0, 2.5, 2.0], "'x' is not one of 1, 2.5", (3,)),
-        (ColumnContract(type="whole", values=(1, 2, 3, 4)), [1, 7], "'x' is not one of 4 values", (2,)),
-        (ColumnContract(type="whole", lowest=1_000), [1, 2_000], "'x' is below 1,000", (1,)),
-        (ColumnContract(type="text"), [1, 2], "'x' is not a text", (1, 2)),
-        (ColumnContract(type="text", shortest=2), ["a", "ab", "äö"], "'x' is shorter than 2", (1,)),
+        (ColumnContract(type="integer", values=(1, 2, 3, 4)), [1, 7], "'x' is not one of 4 values", (2,)),
+        (ColumnContract(type="integer", minimum=1_000), [1, 2_000], "'x' is below 1,000", (1,)),
+        (ColumnContract(type="string"), [1, 2], "'x' is not a string", (1, 2)),
+        (ColumnContract(type="string", min_length=2), ["a", "ab", "äö"], "'x' is shorter than 2", (1,)),
         (ColumnContract(type="boolean"), ["True", "false", "yes"], "'x' is not a boolean", (3,)),
         (ColumnContract(type="boolean"), [0, 1, 2], "'x' is not a boolean", (3,)),
         (ColumnContract(type="boolean", values=(True,)), [True, False], "'x' is not one of True", (2,)),
         (ColumnContract(type="date"), ["2013-02-28", "2013-02-30", "03/04/2013"], "'x' is not a date", (2, 3)),
         (
-            ColumnContract(type="date", highest="2013-03-01"),
+            ColumnContract(type="date", maximum="2013-03-01"),
             [date(2013, 3, 1), date(2013, 3, 2)],
             "'x' is above 2013-03-01",
             (2,),
         ),
         (
-            ColumnContract(type="time"),
+            ColumnContract(type="datetime"),
             ["2013-02-28 17:05", "2013-02-28T17:05:01.5", "2013-02-28T17:05Z", "at 5"],
-            "'x' is not a time",
+            "'x' is not a datetime",
             (4,),
         ),
         (
-            ColumnContract(type="time", lowest="2013-03-01T00:00:00"),
+            ColumnContract(type="datetime", minimum="2013-03-01T00:00:00"),
             [date(2013, 3, 1), date(2013, 2, 1)],
             "'x' is below 2013-03-01 00:00:00",
             (2,),
@@ -139,20 +139,20 @@ def test_values_are_read_as_the_type_that_was_agreed(terms, values, reason, rows
 
 
 def test_a_whole_number_may_be_held_as_a_truth_value_and_nothing_is_of_every_type():
-    assert one(ColumnContract(type="whole", lowest=0, highest=1), [True, False]) == []
+    assert one(ColumnContract(type="integer", minimum=0, maximum=1), [True, False]) == []
     assert one(ColumnContract(type="date", missing=1), [None, None], pl.Null()) == []
-    assert one(ColumnContract(type="text", values=("a",)), ["a"], pl.Categorical()) == []
+    assert one(ColumnContract(type="string", values=("a",)), ["a"], pl.Categorical()) == []
 
 
 def test_a_share_of_missing_values_fails_the_table_and_no_row():
-    contract = TableContract(columns={"x": ColumnContract(type="whole", missing=0.5)})
+    contract = TableContract(columns={"x": ColumnContract(type="integer", missing=0.5)})
     held = validate_table(contract, pl.DataFrame({"x": [1, None, None]}))
     assert (held.violations[0].count, held.n_failing, len(failing_rows(held).collect())) == (2, 0, 0)
     assert validate_table(contract, pl.DataFrame({"x": [1, None]})).violations == ()
 
 
 def test_an_absent_column_is_told_unless_it_is_optional_and_an_unnamed_one_too():
-    columns = {"gone": ColumnContract(type="text"), "may": ColumnContract(type="text", optional=True)}
+    columns = {"gone": ColumnContract(type="string"), "may": ColumnContract(type="string", optional=True)}
     held = validate_table(TableContract(columns=columns, unique=(("gone",),)), pl.DataFrame({"new": [1]}))
     assert [(each.rule.code, each.rule.reason) for each in held.violations] == [("D010", "'gone' is absent")]
     assert (held.uncovered, held.n_failing) == (("new",), 0)
@@ -161,7 +161,7 @@ def test_an_absent_column_is_told_unless_it_is_optional_and_an_unnamed_one_too()
 def test_only_the_codes_that_are_asked_for_are_looked_at():
     table = pl.DataFrame({"first": [2, 2], "last": [1, 1]})
     contract = TableContract(
-        columns={"first": ColumnContract(type="whole", highest=1), "last": ColumnContract(type="whole")},
+        columns={"first": ColumnContract(type="integer", maximum=1), "last": ColumnContract(type="integer")},
         relations=("first <= last",),
     )
     assert [each.rule.code for each in validate_table(contract, table, codes=["D016"]).violations] == ["D016"]

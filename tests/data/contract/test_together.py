@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from headway.data.contract import validation as together
-from headway.data.contract.rules import KeyConstraint
-from headway.data.contract.validation import rows_violating_key, violates_key
+from headway.data.contract.validation import KeyConstraint, rows_violating_key, violates_key
 
 
 @pytest.mark.parametrize("rows_a_file", [1, 7, 1_000_000])

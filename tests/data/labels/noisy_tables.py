@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
+from headway.core.arrays import Floats, Ints
 from headway.core.dataset import Dataset, Roles
-from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold
+from headway.data.labels.out_of_fold import OutOfFold
 
 
 def turned(rows: int = 3000, share: float = 0.1, classes: int = 2, seed: int = 0) -> tuple[Dataset, Floats]:

@@ -85,7 +85,12 @@ def test_a_missing_label_can_be_given(tmp_path):
 
 @pytest.mark.parametrize(
     ("row", "to", "why"),
-    [(0, "1", "no row 0"), (401, "1", "no row 401"), (2, "7", "'7' is not a label"), (2, "same", "has the label")],
+    [
+        (0, "1", "row 0 does not exist"),
+        (401, "1", "row 401 does not exist"),
+        (2, "7", "'7' is not a label"),
+        (2, "same", "has the label"),
+    ],
 )
 def test_what_cannot_be_corrected_is_an_error(tmp_path, row, to, why):
     config = config_of(tmp_path, small().table)

@@ -5,14 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from headway.data.labels.out_of_fold import (
-    Floats,
-    Ints,
-    OutOfFold,
-    adjust_by_half_subgroups,
-    adjust_by_subgroups,
-    group_folds,
-)
+from headway.core.arrays import Floats, Ints
+from headway.data.labels.out_of_fold import OutOfFold, adjust_by_half_subgroups, adjust_by_subgroups, group_folds
 
 DRAW = np.random.default_rng(0)
 

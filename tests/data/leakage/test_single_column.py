@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headway.data.leakage.single_column import column_skill, target_columns
+from headway.data.checks.leakage.target_leak import column_skill, target_columns
 
 DRAW = np.random.default_rng(0)
 HUNDREDTHS = (DRAW.normal(size=3000) * 30).round() / 100

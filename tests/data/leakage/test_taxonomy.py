@@ -12,8 +12,8 @@ from headway.data.context import CheckContext
 from headway.data.leakage.taxonomy import LEAKAGE_CODES, summarize_leakage
 
 
-def answers(survey: CheckContext) -> dict[str, str]:
-    return {kind.name: kind.answer for kind in summarize_leakage(run_checks(survey))}
+def answers(context: CheckContext) -> dict[str, str]:
+    return {kind.name: kind.answer for kind in summarize_leakage(run_checks(context))}
 
 
 def test_every_check_of_leakage_belongs_to_a_kind_but_the_one_that_repeats_what_is_declared():

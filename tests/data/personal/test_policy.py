@@ -82,8 +82,8 @@ def test_the_hash_is_of_the_key_which_its_owner_alone_can_read(tmp_path):
         ({"drop": ("whom",)}, "'whom' is neither a column nor a kind.*\n.*\n  try: who in place of whom"),
         ({"drop": ("zzz",)}, "'zzz' is neither a column nor a kind.*\n.*\n  try: a column, or one of email"),
         ({"drop": ("who",), "hash": ("who",)}, "'who' is named twice"),
-        ({"keep": {"who": " "}}, "there is no reason to keep 'who'"),
-        ({"drop": ("late",)}, "'late' is the target, so it cannot go"),
+        ({"keep": {"who": " "}}, "the reason to keep 'who' is empty"),
+        ({"drop": ("late",)}, "'late' is the target, which cannot be dropped or hashed"),
         ({"drop": ("who",), "data": {"groups": "who"}}, "'who' is the groups.*\n.*\n  try: hash"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_policy_that_cannot_be_done_is_refused(tmp_path, section, message):
 
 
 def test_a_key_in_the_store_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="would lie in the store"):
+    with pytest.raises(ConfigError, match="would be in the store"):
         load_hash_key(config_of(tmp_path, key="state/personal.key"))
 
 

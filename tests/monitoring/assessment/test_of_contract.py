@@ -46,7 +46,7 @@ def test_the_same_again_is_no_news_and_another_contract_is(project):
     check(project)
     assert len(kept(project)) == 1
     path = project.config.path("contract.toml")
-    path.write_text(path.read_text().replace("highest = 26", "highest = 12"))
+    path.write_text(path.read_text().replace("maximum = 26", "maximum = 12"))
     check(project)
     first, second = kept(project)
 

@@ -247,7 +247,7 @@ def test_what_is_logged_while_it_waits_is_found_too(world):
         ({"key": "a", "older": "1d"}, "give either a key or an age"),
         ({"older": "soon"}, "'soon' is not a duration"),
         ({"older": "999999999d"}, "the age is out of range"),
-        ({"older": "99999999999999d"}, "longer than time is counted"),
+        ({"older": "99999999999999d"}, "too long a duration is counted"),
     ],
 )
 def test_an_order_that_says_nothing_clear_is_refused(world, order, message):

@@ -16,7 +16,7 @@ from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Finding
 from headway.core.record import Record
 from headway.data.context import CheckContext
-from headway.data.contract.discovery import discover_contract
+from headway.data.contract.discovery import discover_contract, rewritten_columns
 from headway.data.contract.table_contract import TableContract, load_project_contract, parse_relation, save_contract
 from headway.data.contract.validation import (
     RuleViolation,
@@ -64,7 +64,7 @@ def scan_file(path: Path, config: Config) -> pl.LazyFrame:
 
 def _scan_csv(path: Path, words: list[str]) -> pl.LazyFrame:
     if not path.stat().st_size:
-        raise DataError(f"'{path.name}' is empty", where=str(path), hint="a line of names, then a line a row")
+        raise DataError(f"'{path.name}' is empty", where=str(path), hint="a header line, then a line per row")
     return pl.scan_csv(path, infer_schema=False, null_values=words or None, glob=False)
 
 
@@ -75,23 +75,23 @@ def _is_ipc_file(path: Path) -> bool:
 
 
 MAX_NAMES = 5
-_HINT = "headway contract check, which puts those rows in quarantine; or correct the contract"
+_HINT = "headway contract check, which moves those rows to quarantine; or correct the contract"
 
 
-def contract_findings(survey: CheckContext, code: str) -> list[Finding]:
+def contract_findings(context: CheckContext, code: str) -> list[Finding]:
     """Return the findings of one code; none if the project has no contract."""
-    contract = load_project_contract(survey.config)
+    contract = load_project_contract(context.config)
     if contract is None:
         return []
-    held = validate_table(without_rewritten_columns(contract, survey.config), survey.dataset.table, codes=[code])
-    return to_findings(held, survey.config.data.contract)
+    result = validate_table(without_rewritten_columns(contract, context.config), context.dataset.table, codes=[code])
+    return to_findings(result, context.config.data.contract)
 
 
-def uncovered_columns(contract: TableContract, survey: CheckContext) -> list[Finding]:
+def uncovered_columns(contract: TableContract, context: CheckContext) -> list[Finding]:
     """Return a note on the columns of a table that its contract does not name."""
-    names = [name for name in survey.dataset.table.columns if name not in contract.columns]
-    gone = {*survey.config.personal.hash, survey.config.data.target}
-    return uncovered_finding([name for name in names if name not in gone], survey.config.data.contract)
+    excluded = {*contract.columns, *context.config.personal.hash, context.config.data.target}
+    names = [name for name in context.dataset.table.columns if name not in excluded]
+    return uncovered_finding(names, context.config.data.contract)
 
 
 def uncovered_finding(names: Sequence[str], file: str) -> list[Finding]:
@@ -104,22 +104,19 @@ def uncovered_finding(names: Sequence[str], file: str) -> list[Finding]:
     return [Finding(code="D010", severity="note", message=message, where=file, measured=float(len(names)), hint=hint)]
 
 
-def to_findings(held: ValidationResult, file: str) -> list[Finding]:
+def to_findings(result: ValidationResult, file: str) -> list[Finding]:
     """Return each violated rule as a finding."""
-    return [_finding(violation, held.n_rows, file) for violation in held.violations]
+    return [_finding(violation, result.n_rows, file) for violation in result.violations]
 
 
 def without_rewritten_columns(contract: TableContract, config: Config) -> TableContract:
     """Return the contract without the columns that `[data]` and `[personal]` change when data is opened."""
-    section, personal = config.data, config.personal
-    gone = {*personal.drop, *personal.hash}
-    if section.positive or section.classes or section.task == "embedding":
-        gone.add(section.target)
+    names = rewritten_columns(config)
     return replace(
         contract,
-        columns={name: terms for name, terms in contract.columns.items() if name not in gone},
-        unique=tuple(key for key in contract.unique if not gone.intersection(key)),
-        relations=tuple(text for text in contract.relations if not gone.intersection(parse_relation(text).columns)),
+        columns={name: terms for name, terms in contract.columns.items() if name not in names},
+        unique=tuple(key for key in contract.unique if not names.intersection(key)),
+        relations=tuple(text for text in contract.relations if not names.intersection(parse_relation(text).columns)),
     )
 
 
@@ -175,7 +172,7 @@ def discover_project_contract(config: Config, *, replace: bool = False) -> tuple
     ConfigError
         If the file exists and `replace` is False.
     """
-    _expect_free(config, replace=replace)
+    _expect_absent(config, replace=replace)
     dataset = open_dataset(config)
     try:
         periods = split_dataset(dataset, config.split, fitted=bool(config.model.file))
@@ -184,19 +181,19 @@ def discover_project_contract(config: Config, *, replace: bool = False) -> tuple
     contract = discover_contract(dataset, periods, config)
     rows = sum(len(periods[name].table) for name in ("train", "validation") if name in periods) or len(dataset.table)
     about = (
-        f"What the columns of '{config.project.name}' may be, as they were in {rows:,} rows of train and validation.",
-        "Edit it: checks hold the data to it, and a server each request from the next release on (docs/contract.md).",
+        f"Allowed values of the columns of '{config.project.name}', discovered in {rows:,} rows of train and validation.",
+        "Edit it: headway check validates the data, and the next release each request (docs/contract.md).",
     )
     return save_project_contract(contract, config, about=about, replace=replace), contract
 
 
 def save_project_contract(contract: TableContract, config: Config, *, about: Sequence[str], replace: bool) -> Path:
     """Write a contract to `[data] contract`; raise ConfigError if the file exists and `replace` is False."""
-    _expect_free(config, replace=replace)
+    _expect_absent(config, replace=replace)
     return save_contract(contract, config.path(config.data.contract), about=about)
 
 
-def _expect_free(config: Config, *, replace: bool) -> None:
+def _expect_absent(config: Config, *, replace: bool) -> None:
     path = config.path(config.data.contract)
     if path.exists() and not replace:
         hint = "headway contract discover --replace"
@@ -228,7 +225,7 @@ def check_contract(config: Config, file: Path | None = None, *, passed: Path | N
     contract = load_project_contract(config)
     if contract is None:
         hint = "headway contract discover"
-        raise ConfigError(f"there is no {config.data.contract}", where=str(config.folder), hint=hint)
+        raise ConfigError(f"no {config.data.contract} here", where=str(config.folder), hint=hint)
     table: Table
     if file is None:
         dataset = open_dataset(config)
@@ -239,17 +236,17 @@ def check_contract(config: Config, file: Path | None = None, *, passed: Path | N
         contract, source, content = without_rewritten_columns(contract, config), str(file), _file_digest(file)
     else:
         table, source, content = scan_file(file, config), str(file), _file_digest(file)
-    held = validate_table(contract, table)
+    result = validate_table(contract, table)
     name = config.data.contract
     return ContractReport(
         source=source,
         dataset=content,
-        n_rows=held.n_rows,
-        n_failing=held.n_failing,
-        n_rules=held.n_rules,
-        findings=(*to_findings(held, name), *uncovered_finding(held.uncovered, name)),
-        quarantine=_write_rows(failing_rows(held), quarantine_path(config, source)) if held.n_failing else "",
-        passed=_write_rows(passing_rows(held), passed) if passed else "",
+        n_rows=result.n_rows,
+        n_failing=result.n_failing,
+        n_rules=result.n_rules,
+        findings=(*to_findings(result, name), *uncovered_finding(result.uncovered, name)),
+        quarantine=_write_rows(failing_rows(result), quarantine_path(config, source)) if result.n_failing else "",
+        passed=_write_rows(passing_rows(result), passed) if passed else "",
     )
 
 

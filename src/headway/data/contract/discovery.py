@@ -8,20 +8,25 @@ from itertools import combinations, permutations
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.dataset import OUTCOME, Dataset
 from headway.core.errors import DataError
-from headway.data.contract.rules import STRING_DTYPES, SUM_TOLERANCE
 from headway.data.contract.table_contract import Bound, ColumnContract, ColumnType, Relation, TableContract
-from headway.data.contract.validation import validate_table
+from headway.data.contract.validation import SUM_TOLERANCE, validate_table
+from headway.data.matrix import STRING_DTYPES
 
 MAX_COLUMNS = 60
 MIN_PAIRS = 20
 SAMPLE_ROWS = 1_000
 BY_CHANCE = 0.9
 ROWS_PER_VALUE = 10
+MAX_VALUES = 50
+MAX_CODES = 20
+MIN_ROWS = 100
+MISSING_BLOCKS = 10
+_DIGITS = 6
 
 
 def find_relations(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> tuple[str, ...]:
@@ -42,25 +47,25 @@ def find_relations(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -
 
 
 def _orders(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
-    for kinds in (("number", "whole"), ("date",), ("time",)):
+    for kinds in (("number", "integer"), ("date",), ("datetime",)):
         names = [name for name, terms in columns.items() if terms.type in kinds]
         values = _floats(some, names)
         permutation = np.random.default_rng(0).permutation(len(values))
         for a, b in permutations(range(len(names)), 2):
-            left, right = values[:, a], values[:, b]
-            both = ~np.isnan(left) & ~np.isnan(right)
-            if both.sum() < MIN_PAIRS or not (left <= right)[both].all():
+            low, high = values[:, a], values[:, b]
+            both = ~np.isnan(low) & ~np.isnan(high)
+            if both.sum() < MIN_PAIRS or not (low <= high)[both].all():
                 continue
-            same = bool((left == right)[both].all())
-            if same and a < b and len(np.unique(left[both])) > 1:
+            same = bool((low == high)[both].all())
+            if same and a < b and len(np.unique(low[both])) > 1:
                 yield Relation(kind="==", left=(names[a],), right=names[b])
-            permuted = right[permutation]
-            if not same and (left <= permuted)[both & ~np.isnan(permuted)].mean() < BY_CHANCE:
+            permuted = high[permutation]
+            if not same and (low <= permuted)[both & ~np.isnan(permuted)].mean() < BY_CHANCE:
                 yield Relation(kind="<=", left=(names[a],), right=names[b])
 
 
 def _sums(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
-    names = [name for name, terms in columns.items() if terms.type in ("number", "whole")]
+    names = [name for name, terms in columns.items() if terms.type in ("number", "integer")]
     names = [name for name in names if some[name].drop_nulls().n_unique() > 1]
     values = _floats(some, names)
     for a, b in combinations(range(len(names)), 2):
@@ -73,21 +78,21 @@ def _sums(some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator
 
 
 def _dependencies(table: pl.DataFrame, some: pl.DataFrame, columns: Mapping[str, ColumnContract]) -> Iterator[Relation]:
-    named = [name for name, terms in columns.items() if terms.type != "time"]
+    named = [name for name, terms in columns.items() if terms.type != "datetime"]
     counts = {name: table[name].drop_nulls().n_unique() for name in named}
-    telling = [name_ for name_ in named if 1 < counts[name_] * ROWS_PER_VALUE <= len(table)]
-    telling = [name_ for name_ in telling if columns[name_].type not in ("number", "boolean")]
+    keys = [name for name in named if 1 < counts[name] * ROWS_PER_VALUE <= len(table)]
+    keys = [name for name in keys if columns[name].type not in ("number", "boolean")]
     for name in named:
         counted = table[name].drop_nulls().value_counts(sort=True)["count"]
         if len(counted) < 2 or counted[0] > BY_CHANCE * len(table):
             continue
-        for key in telling:
+        for key in keys:
             pairs = some.select(key, name).drop_nulls() if key != name else some.clear()
             if len(pairs) >= MIN_PAIRS and pairs.n_unique() == pairs[key].n_unique():
                 yield Relation(kind="->", left=(key,), right=name)
 
 
-def _floats(some: pl.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
+def _floats(some: pl.DataFrame, names: Sequence[str]) -> Floats:
     """Return columns as floats, shape (n, d), with NaN for missing values."""
     columns = [some[name].to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names]
     return np.column_stack(columns) if columns else np.empty((len(some), 0))
@@ -100,15 +105,8 @@ def _implied(relation: Relation, relations: Sequence[Relation]) -> bool:
     if relation.kind != "<=":
         return False
     orders = {(other.left[0], other.right) for other in relations if other.kind == "<="}
-    middles = {right for left, right in orders if left == relation.left[0]}
+    middles = {high for low, high in orders if low == relation.left[0]}
     return any((middle, relation.right) in orders for middle in middles - {relation.right})
-
-
-MAX_VALUES = 50
-MAX_CODES = 20
-MIN_ROWS = 100
-MISSING_BLOCKS = 10
-_DIGITS = 6
 
 
 def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: Config) -> TableContract:
@@ -121,12 +119,12 @@ def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: 
     """
     parts = [periods[name].table for name in ("train", "validation") if name in periods] or [dataset.table]
     table = pl.concat(parts)
-    left_out = {*config.personal.hash, *_rewritten_columns(config)}
+    excluded = rewritten_columns(config)
     later = {name for name, when in dataset.roles.known.items() if when == OUTCOME} | {dataset.roles.target}
     columns = {
         name: terms
         for name in table.columns
-        if name not in left_out
+        if name not in excluded
         if (terms := infer_column(table[name], margin=config.policy.contract_margin, optional=name in later))
         is not None
     }
@@ -144,30 +142,31 @@ def infer_column(column: pl.Series, *, margin: float, optional: bool = False) ->
         return None
     values = column.drop_nans() if column.dtype.is_float() else column
     values = values.drop_nulls()
-    lowest, highest = _range(values, margin) if kind in ("number", "whole") else (None, None)
+    minimum, maximum = _range(values, margin) if kind in ("number", "integer") else (None, None)
     return ColumnContract(
         type=kind,
         optional=optional,
         missing=_max_missing_share(column),
-        lowest=lowest,
-        highest=highest,
-        values=_allowed_values(values) if kind == "text" else (),
+        minimum=minimum,
+        maximum=maximum,
+        values=_allowed_values(values) if kind == "string" else (),
     )
 
 
-def _rewritten_columns(config: Config) -> set[str]:
-    """Return the target if opening the data encodes it as numbers."""
-    section = config.data
-    return {section.target} if section.positive or section.classes or section.task == "embedding" else set()
+def rewritten_columns(config: Config) -> set[str]:
+    """Return the columns that `[personal]` drops or hashes on opening, and the target if it is encoded as numbers."""
+    section, personal = config.data, config.personal
+    encoded = section.positive or section.classes or section.task == "embedding"
+    return {*personal.drop, *personal.hash, *([section.target] if encoded else [])}
 
 
 def _column_type(dtype: pl.DataType) -> ColumnType | None:
     if dtype.is_integer():
-        return "whole"
+        return "integer"
     if dtype.is_numeric():
         return "number"
-    names: dict[type[pl.DataType], ColumnType] = {pl.Boolean: "boolean", pl.Date: "date", pl.Datetime: "time"}
-    return "text" if dtype in STRING_DTYPES else names.get(dtype.base_type())
+    names: dict[type[pl.DataType], ColumnType] = {pl.Boolean: "boolean", pl.Date: "date", pl.Datetime: "datetime"}
+    return "string" if dtype in STRING_DTYPES else names.get(dtype.base_type())
 
 
 def _max_missing_share(column: pl.Series) -> float:
@@ -221,6 +220,6 @@ def _unique_columns(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) 
     if len(table) < MIN_ROWS:
         return ()
     complete = [
-        name for name, terms in columns.items() if terms.type in ("whole", "text", "time") and not terms.missing
+        name for name, terms in columns.items() if terms.type in ("integer", "string", "datetime") and not terms.missing
     ]
     return tuple((name,) for name in complete if table[name].n_unique() == len(table))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.contract.table_contract import Bound, ColumnContract, TableContract
 from headway.data.contract.validation import passing_rows, validate_table
 
-TEXT = "BYTES"
-_ANY = ColumnContract(type="text")
+_BYTES = "BYTES"
+_ANY = ColumnContract(type="string")
 
 
-def observed_contract(rows: NDArray[np.float64], signature: Signature, *, margin: float) -> Contract:
+def observed_contract(rows: Floats, signature: Signature, *, margin: float) -> Contract:
     """Return the ranges and categories observed in the rows.
 
     Parameters
@@ -44,10 +44,10 @@ def agreed_contract(contract: Contract, signature: Signature, agreed: TableContr
     return Contract(columns=columns, margin=0.0, n_rows=contract.n_rows)
 
 
-def _observed_bounds(column: NDArray[np.float64], field: Field) -> Bounds:
+def _observed_bounds(column: Floats, field: Field) -> Bounds:
     missing = float(np.isnan(column).mean()) if len(column) else 1.0
     seen = column[np.isfinite(column)]
-    if field.datatype == TEXT:
+    if field.datatype == _BYTES:
         ranks = np.unique(seen).astype(int)
         texts = tuple(field.categories[rank] for rank in ranks if rank < len(field.categories))
         return Bounds(name=field.name, categories=texts, missing=missing, may_miss=missing > 0)
@@ -57,7 +57,7 @@ def _observed_bounds(column: NDArray[np.float64], field: Field) -> Bounds:
 
 def _agreed_bounds(field: Field, terms: ColumnContract, *, missing: float) -> Bounds:
     may_miss = terms.missing > 0
-    if field.datatype == TEXT:
+    if field.datatype == _BYTES:
         return Bounds(name=field.name, categories=_allowed_categories(field, terms), missing=missing, may_miss=may_miss)
     lowest, highest = _numeric_range(terms)
     return Bounds(name=field.name, lowest=lowest, highest=highest, missing=missing, may_miss=may_miss)
@@ -66,7 +66,7 @@ def _agreed_bounds(field: Field, terms: ColumnContract, *, missing: float) -> Bo
 def _allowed_categories(field: Field, terms: ColumnContract) -> tuple[str, ...]:
     """Return the model's categories that satisfy the contract, by the same rules as for tables."""
     known = pl.DataFrame({field.name: field.categories}, schema={field.name: pl.String})
-    constraint = replace(terms, missing=1.0) if terms.type == "text" else _ANY
+    constraint = replace(terms, missing=1.0) if terms.type == "string" else _ANY
     contract = TableContract(columns={field.name: constraint})
     return tuple(passing_rows(validate_table(contract, known)).collect()[field.name])
 
@@ -77,7 +77,7 @@ def _numeric_range(terms: ColumnContract) -> tuple[float | None, float | None]:
     values = [_number(value) for value in terms.values]
     numbers = [value for value in values if value is not None]
     if not numbers:
-        return _number(terms.lowest), _number(terms.highest)
+        return _number(terms.minimum), _number(terms.maximum)
     return min(numbers), max(numbers)
 
 

@@ -49,10 +49,10 @@ def to_toml_value(value: object) -> object:
 def next_value(end: object, kind: ColumnType, *, up: bool) -> object:
     """Return the next value inside an exclusive bound.
 
-    >>> next_value(3, "whole", up=True)
+    >>> next_value(3, "integer", up=True)
     4
     """
-    if kind == "whole" and isinstance(end, int | float):
+    if kind == "integer" and isinstance(end, int | float):
         return math.floor(end) + 1 if up else math.ceil(end) - 1
     if kind == "number" and isinstance(end, int | float):
         return math.nextafter(float(end), math.inf if up else -math.inf)
@@ -76,19 +76,19 @@ def contains_pattern(pattern: str) -> str:
 
 
 _FRICTIONLESS_TYPES: dict[str, ColumnType] = {
-    "integer": "whole",
-    "year": "whole",
+    "integer": "integer",
+    "year": "integer",
     "number": "number",
-    "string": "text",
+    "string": "string",
     "boolean": "boolean",
     "date": "date",
-    "datetime": "time",
+    "datetime": "datetime",
 }
 _FRICTIONLESS_FIELDS = {
-    "minimum": "lowest",
-    "maximum": "highest",
-    "minLength": "shortest",
-    "maxLength": "longest",
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "minLength": "min_length",
+    "maxLength": "max_length",
     "pattern": "pattern",
 }
 _FRICTIONLESS_CONSTRAINTS = {
@@ -130,9 +130,9 @@ def _frictionless_fields(kind: ColumnType, constraints: Mapping[str, Any], *, ne
     fields: dict[str, object] = {"type": kind, "missing": 0.0 if needed or constraints.get("required") else 1.0}
     fields |= {_FRICTIONLESS_FIELDS[name]: value for name, value in constraints.items() if name in _FRICTIONLESS_FIELDS}
     if "exclusiveMinimum" in constraints:
-        fields["lowest"] = next_value(constraints["exclusiveMinimum"], kind, up=True)
+        fields["minimum"] = next_value(constraints["exclusiveMinimum"], kind, up=True)
     if "exclusiveMaximum" in constraints:
-        fields["highest"] = next_value(constraints["exclusiveMaximum"], kind, up=False)
+        fields["maximum"] = next_value(constraints["exclusiveMaximum"], kind, up=False)
     return fields | {"values": tuple(constraints.get("enum", ()))}
 
 
@@ -141,14 +141,14 @@ def _names(key: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
 
 
 _DATAFRAMELY_TYPES: tuple[tuple[str, ColumnType], ...] = (
-    (r"U?Int(eger|\d+)", "whole"),
+    (r"U?Int(eger|\d+)", "integer"),
     (r"Float\d*|Decimal", "number"),
-    (r"String|Enum|Categorical", "text"),
+    (r"String|Enum|Categorical", "string"),
     (r"Bool", "boolean"),
     (r"Date", "date"),
-    (r"Datetime", "time"),
+    (r"Datetime", "datetime"),
 )
-_DATAFRAMELY_FIELDS = {"min": "lowest", "max": "highest", "min_length": "shortest", "max_length": "longest"}
+_DATAFRAMELY_FIELDS = {"min": "minimum", "max": "maximum", "min_length": "min_length", "max_length": "max_length"}
 _DATAFRAMELY_VALUES = ("is_in", "categories")
 _DATAFRAMELY_UNSUPPORTED = ("check", "resolution")
 
@@ -182,9 +182,9 @@ def _dataframely_fields(column: Any, kind: ColumnType) -> dict[str, object]:
     fields: dict[str, object] = {"type": kind, "missing": 1.0 if column.nullable and not column.primary_key else 0.0}
     fields |= {ours: getattr(column, theirs, None) for theirs, ours in _DATAFRAMELY_FIELDS.items()}
     if (low := getattr(column, "min_exclusive", None)) is not None:
-        fields["lowest"] = next_value(low, kind, up=True)
+        fields["minimum"] = next_value(low, kind, up=True)
     if (high := getattr(column, "max_exclusive", None)) is not None:
-        fields["highest"] = next_value(high, kind, up=False)
+        fields["maximum"] = next_value(high, kind, up=False)
     for name in _DATAFRAMELY_VALUES:
         fields["values"] = fields.get("values") or tuple(getattr(column, name, None) or ())
     pattern = getattr(column, "regex", None)
@@ -192,12 +192,12 @@ def _dataframely_fields(column: Any, kind: ColumnType) -> dict[str, object]:
 
 
 _PANDERA_TYPES: tuple[tuple[str, ColumnType], ...] = (
-    (r"u?int\d*", "whole"),
+    (r"u?int\d*", "integer"),
     (r"float\d*|decimal.*", "number"),
-    (r"str|string.*|categorical.*|category|enum.*|object", "text"),
+    (r"str|string.*|categorical.*|category|enum.*|object", "string"),
     (r"bool(ean)?", "boolean"),
     (r"date", "date"),
-    (r"datetime.*|timestamp.*", "time"),
+    (r"datetime.*|timestamp.*", "datetime"),
 )
 _PANDERA_ATTRIBUTES = (
     "dtype",
@@ -213,10 +213,10 @@ _PANDERA_ATTRIBUTES = (
 )
 Fields = dict[str, object]
 _PANDERA_CHECKS: dict[str, Callable[[Mapping[str, Any], ColumnType], Fields]] = {
-    "greater_than_or_equal_to": lambda arguments, kind: {"lowest": arguments["min_value"]},
-    "less_than_or_equal_to": lambda arguments, kind: {"highest": arguments["max_value"]},
-    "greater_than": lambda arguments, kind: {"lowest": next_value(arguments["min_value"], kind, up=True)},
-    "less_than": lambda arguments, kind: {"highest": next_value(arguments["max_value"], kind, up=False)},
+    "greater_than_or_equal_to": lambda arguments, kind: {"minimum": arguments["min_value"]},
+    "less_than_or_equal_to": lambda arguments, kind: {"maximum": arguments["max_value"]},
+    "greater_than": lambda arguments, kind: {"minimum": next_value(arguments["min_value"], kind, up=True)},
+    "less_than": lambda arguments, kind: {"maximum": next_value(arguments["max_value"], kind, up=False)},
     "in_range": lambda arguments, kind: _pandera_range(arguments, kind),
     "isin": lambda arguments, kind: {"values": tuple(arguments["allowed_values"])},
     "equal_to": lambda arguments, kind: {"values": (arguments["value"],)},
@@ -234,7 +234,7 @@ _PANDERA_ARGUMENT = {
     "str_matches": "pattern",
     "str_contains": "pattern",
 }
-"""The name of what a check says, where JSON has it alone."""
+"""The argument of each check whose JSON is a single value."""
 
 
 def _is_pandera(schema: object) -> bool:
@@ -246,7 +246,7 @@ def from_pandera(schema: Any) -> ImportedSchema:
     """Import a pandera schema or model class."""
     schema = schema.to_schema() if hasattr(schema, "to_schema") else schema
     columns = {name: _pandera_column(column) for name, column in schema.columns.items()}
-    checks = [str(check.name or "a check of its own") for check in schema.checks]
+    checks = [str(check.name or "a custom check") for check in schema.checks]
     return _pandera_contract(columns, schema.unique, checks)
 
 
@@ -286,7 +286,7 @@ def _pandera_contract(columns: Mapping[str, dict[str, Any]], unique: Any, checks
 
 
 def _pandera_column(column: Any) -> dict[str, Any]:
-    checks = [(str(check.name or "a check of its own"), check.statistics) for check in column.checks]
+    checks = [(str(check.name or "a custom check"), check.statistics) for check in column.checks]
     plain = {name: getattr(column, name) for name in ("dtype", "nullable", "unique", "required", "regex")}
     return {**plain, "checks": checks}
 
@@ -316,14 +316,14 @@ def _pandera_range(arguments: Mapping[str, Any], kind: ColumnType) -> Fields:
     low, high = arguments["min_value"], arguments["max_value"]
     lowest = low if arguments.get("include_min", True) else next_value(low, kind, up=True)
     return {
-        "lowest": lowest,
-        "highest": high if arguments.get("include_max", True) else next_value(high, kind, up=False),
+        "minimum": lowest,
+        "maximum": high if arguments.get("include_max", True) else next_value(high, kind, up=False),
     }
 
 
 def _pandera_length(arguments: Mapping[str, Any]) -> Fields:
     exact = arguments.get("exact_value")
-    return {"shortest": exact or arguments.get("min_value"), "longest": exact or arguments.get("max_value")}
+    return {"min_length": exact or arguments.get("min_value"), "max_length": exact or arguments.get("max_value")}
 
 
 def _pattern_text(pattern: Any) -> str:

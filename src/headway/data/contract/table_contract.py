@@ -6,11 +6,11 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import polars as pl
@@ -18,32 +18,43 @@ from msgspec import Meta
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.record import Record
+from headway.core.record import FormerValues, Record
+from headway.core.renamed import current_form, warn_renamed
 from headway.storage.atomic import write
 
-ORDERED_TYPES = ("number", "whole", "date", "time")
-ColumnType = Literal["number", "whole", "text", "boolean", "date", "time"]
+ORDERED_TYPES = ("number", "integer", "date", "datetime")
+ColumnType = Literal["number", "integer", "string", "boolean", "date", "datetime"]
 Bound = int | float | str
-"""The end of a range; of dates and times as text in ISO 8601."""
+"""The end of a range; dates and times as strings in ISO 8601."""
 
 
 class ColumnContract(Record, frozen=True, kw_only=True):
     """Constraints on one column.
 
     `missing` is the largest allowed share of rows without a value, from 0 (none) to 1 (all). An `optional` column
-    may be absent from a table. `lowest`, `highest`, `shortest` and `longest` are inclusive. `pattern` is a
+    may be absent from a table. `minimum`, `maximum`, `min_length` and `max_length` are inclusive. `pattern` is a
     regular expression that must match the whole string; lengths are in characters.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {
+        "lowest": "minimum",
+        "highest": "maximum",
+        "shortest": "min_length",
+        "longest": "max_length",
+    }
+    former_values: ClassVar[Mapping[str, FormerValues]] = {
+        "type": {"whole": "integer", "text": "string", "time": "datetime"}
+    }
 
     type: ColumnType
     optional: bool = False
     missing: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    lowest: Bound | None = None
-    highest: Bound | None = None
+    minimum: Bound | None = None
+    maximum: Bound | None = None
     values: tuple[bool | Bound, ...] = ()
     pattern: str = ""
-    shortest: Annotated[int, Meta(ge=0)] | None = None
-    longest: Annotated[int, Meta(ge=0)] | None = None
+    min_length: Annotated[int, Meta(ge=0)] | None = None
+    max_length: Annotated[int, Meta(ge=0)] | None = None
 
 
 class TableContract(Record, frozen=True, kw_only=True):
@@ -116,8 +127,7 @@ def _unquote(name: str) -> str:
 
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-KINDS = {"number": "number", "whole": "number", "text": "text", "boolean": "boolean", "date": "date", "time": "time"}
-_OF_TEXT = ("pattern", "shortest", "longest")
+_STRING_FIELDS = ("pattern", "min_length", "max_length")
 
 
 def load_project_contract(config: Config) -> TableContract | None:
@@ -127,18 +137,41 @@ def load_project_contract(config: Config) -> TableContract | None:
 
 
 def load_contract(path: Path) -> TableContract:
-    """Load a contract from a file; raise ConfigError, naming file and column, if it is invalid."""
+    """Load a contract from a file; raise ConfigError, naming file and column, if it is invalid.
+
+    Former names of fields and types are accepted with a warning.
+    """
+
+    def notice(where: str, old: str, new: str) -> None:
+        warn_renamed(f"{path.name}, {where}", old, new)
+
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = current_form(tomllib.loads(path.read_text(encoding="utf-8")), TableContract, notice)
+        _expect_fields(values)
         found = msgspec.convert(_to_msgspec(values), TableContract)
         validate_contract(found)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(
-            f"'{path.name}' is no contract: {error}", where=str(path), hint=_nearest_field(str(error))
+            f"'{path.name}' is not a valid contract: {error}", where=str(path), hint="docs/contract.md lists the fields"
         ) from error
     except ConfigError as error:
         raise ConfigError(error.what, where=f"{path}, {error.where}", hint=error.hint) from error
     return found
+
+
+def _expect_fields(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError, with the nearest field, for a field that contracts do not have."""
+    columns = values.get("columns", {})
+    tables: list[tuple[str, Any, type[Record]]] = [("the top level", values, TableContract)]
+    if isinstance(columns, dict):
+        tables += [(f"[columns.{name}]", terms, ColumnContract) for name, terms in columns.items()]
+    for where, table, kind in tables:
+        fields = kind.__struct_fields__
+        unknown = [name for name in table if name not in fields] if isinstance(table, dict) else []
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], fields, 1)
+            hint = f"{near[0]} in place of {unknown[0]}" if near else f"one of {', '.join(fields)}"
+            raise ConfigError(f"unknown field '{unknown[0]}'", where=where, hint=hint)
 
 
 def save_contract(contract: TableContract, path: Path, *, about: Sequence[str]) -> Path:
@@ -168,10 +201,12 @@ def validate_contract(contract: TableContract) -> None:
     for text in contract.relations:
         relation, where = parse_relation(text), f"relations, {text!r}"
         _expect_named(relation.columns, contract, where=where)
-        kinds = {KINDS[contract.columns[name].type] for name in relation.columns}
-        able = {"+": {"number"}, "<": {"number", "date", "time"}, "<=": {"number", "date", "time"}}
-        if relation.kind != "->" and (len(kinds) > 1 or not kinds <= able.get(relation.kind, kinds)):
-            hint = "numbers with numbers, dates with dates, times with times"
+        types = (contract.columns[name].type for name in relation.columns)
+        kinds = {"number" if kind == "integer" else kind for kind in types}
+        ordered = {"number", "date", "datetime"}
+        supported = {"+": {"number"}, "<": ordered, "<=": ordered}.get(relation.kind, kinds)
+        if relation.kind != "->" and (len(kinds) > 1 or not kinds <= supported):
+            hint = "numbers with numbers, dates with dates, datetimes with datetimes"
             raise ConfigError(f"this relation does not apply to {' and '.join(sorted(kinds))}", where=where, hint=hint)
 
 
@@ -185,14 +220,16 @@ def _expect_named(names: Sequence[str], contract: TableContract, *, where: str) 
 
 def _expect_terms(name: str, terms: ColumnContract) -> None:
     where = f"[columns.{name}]"
-    ends = [parse_bound(terms, bound, where=where) for bound in (terms.lowest, terms.highest) if bound is not None]
-    if ends and terms.type not in ORDERED_TYPES:
-        raise ConfigError(f"a {terms.type} has no range", where=where, hint="values = [...], or another type")
-    if not pl.Series(ends, strict=False).is_sorted() or (terms.shortest or 0) > (terms.longest or terms.shortest or 0):
+    bounds = [parse_bound(terms, bound, where=where) for bound in (terms.minimum, terms.maximum) if bound is not None]
+    if bounds and terms.type not in ORDERED_TYPES:
+        raise ConfigError(f"{with_article(terms.type)} has no range", where=where, hint="values, or another type")
+    min_length = terms.min_length or 0
+    if not pl.Series(bounds, strict=False).is_sorted() or min_length > (terms.max_length or min_length):
         raise ConfigError("the lower bound is above the upper bound", where=where, hint="exchange the two")
-    of_text = [field for field in _OF_TEXT if getattr(terms, field) not in ("", None)]
-    if of_text and terms.type != "text":
-        raise ConfigError(f"a {terms.type} has no '{of_text[0]}'", where=where, hint='type = "text"')
+    fields = [field for field in _STRING_FIELDS if getattr(terms, field) not in ("", None)]
+    if fields and terms.type != "string":
+        message = f"{with_article(terms.type)} has no '{fields[0]}'"
+        raise ConfigError(message, where=where, hint='type = "string"')
     for value in terms.values:
         parse_bound(terms, value, where=f"{where} values")
     try:
@@ -209,16 +246,6 @@ def _to_msgspec(value: Any) -> Any:
     if isinstance(value, list):
         return [_to_msgspec(item) for item in value]
     return value.isoformat() if isinstance(value, date | datetime) else value
-
-
-def _nearest_field(message: str) -> str:
-    """The nearest field to one that there is not."""
-    found = re.search(r"unknown field `(\w+)`", message)
-    if not found:
-        return "docs/contract.md tells what it may say"
-    known = ColumnContract.__struct_fields__ if "$.columns" in message else TableContract.__struct_fields__
-    near = difflib.get_close_matches(found[1], known, 1)
-    return f"{near[0]} in place of {found[1]}" if near else f"one of {', '.join(known)}"
 
 
 def _column_lines(terms: ColumnContract) -> list[str]:
@@ -242,23 +269,29 @@ def parse_bound(
     terms: ColumnContract, value: bool | Bound, *, where: str
 ) -> bool | int | float | str | date | datetime:
     """Convert a value of the contract to the type of its column; raise ConfigError if it does not fit."""
-    if terms.type in ("number", "whole") and isinstance(value, int | float) and not isinstance(value, bool):
+    if terms.type in ("number", "integer") and isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    if terms.type == "text" and isinstance(value, str):
+    if terms.type == "string" and isinstance(value, str):
         return value
     if terms.type == "boolean" and isinstance(value, bool):
         return value
-    if terms.type in ("date", "time") and isinstance(value, str):
+    if terms.type in ("date", "datetime") and isinstance(value, str):
         try:
-            return date.fromisoformat(value) if terms.type == "date" else _parse_time(value)
+            return date.fromisoformat(value) if terms.type == "date" else _parse_datetime(value)
         except ValueError:
             pass
-    form = {"date": "2024-03-31, as text", "time": "2024-03-31T17:05:00, as text"}.get(terms.type, f"a {terms.type}")
-    raise ConfigError(f"{value!r} is not a {terms.type}", where=where, hint=form)
+    expected = with_article(terms.type)
+    examples = {"date": '"2024-03-31"', "datetime": '"2024-03-31T17:05:00", without a time zone'}
+    raise ConfigError(f"{value!r} is not {expected}", where=where, hint=examples.get(terms.type, expected))
 
 
-def _parse_time(text: str) -> datetime:
+def _parse_datetime(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is not None:
-        raise ValueError("times have no zone here")
+        raise ValueError("a bound has no time zone")
     return found
+
+
+def with_article(type_name: ColumnType) -> str:
+    """Return the name of a type with its article: `an integer`, `a date`."""
+    return f"an {type_name}" if type_name == "integer" else f"a {type_name}"

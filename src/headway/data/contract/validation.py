@@ -8,9 +8,10 @@ memory at a time. A collision is expected once in 10^20 tables of ten million ro
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,13 +19,255 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.core.arrays import Bools
 from headway.core.errors import DataError
-from headway.data.contract.rules import KeyConstraint, Rule, compile_rules, uncovered
-from headway.data.contract.table_contract import TableContract
+from headway.data.contract.table_contract import (
+    ColumnContract,
+    Relation,
+    TableContract,
+    parse_bound,
+    parse_relation,
+    with_article,
+)
+from headway.data.matrix import STRING_DTYPES
 
 ROWS_PER_FILE = 1_000_000
+MAX_LISTED = 3
+MAX_EXAMPLES = 3
+SUM_TOLERANCE = 1e-9
+"""Largest allowed error of a sum of floats, as a share of it."""
+ROW = "headway.row"
+REASON = "headway.reason"
+FAILS = "headway.fails"
+Table = pl.DataFrame | pl.LazyFrame
 _BATCH_ROWS = 100_000
 _ROW = np.dtype([("key", "<u8"), ("key_too", "<u8"), ("determines", "<u8"), ("row", "<u8")])
+
+
+def has_value(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Return an expression that is true where a column is neither null nor NaN."""
+    there = pl.col(name).is_not_null()
+    return there & pl.col(name).is_not_nan() if dtype.is_float() else there
+
+
+def as_type(name: str, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr | None:
+    """Convert a column to the type of its contract, null where a value does not convert.
+
+    Returns
+    -------
+    polars.Expr or None
+        None if no value of this dtype can have the type.
+    """
+    column = pl.col(name)
+    if dtype == pl.Null:
+        return column
+    if terms.type in ("number", "integer"):
+        return _as_numbers(column, dtype)
+    if terms.type == "string":
+        return column if dtype == pl.String else column.cast(pl.String) if dtype in STRING_DTYPES else None
+    if terms.type == "boolean":
+        return _as_booleans(column, dtype)
+    return _as_times(column, dtype, terms.type)
+
+
+def compares_as_float(dtype: pl.DataType, terms: ColumnContract) -> bool:
+    """Return True if the values of a column are compared as floats."""
+    return dtype.is_float() or (terms.type in ("number", "integer") and dtype in STRING_DTYPES)
+
+
+def _as_numbers(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    if dtype.is_numeric():
+        return column
+    if dtype == pl.Boolean:
+        return column.cast(pl.Int8)
+    return column.cast(pl.String).cast(pl.Float64, strict=False).fill_nan(None) if dtype in STRING_DTYPES else None
+
+
+def _as_booleans(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    if dtype == pl.Boolean:
+        return column
+    if dtype.is_numeric():
+        return pl.when(column == 1).then(True).when(column == 0).then(False)
+    words = column.cast(pl.String).str.to_lowercase()
+    return pl.when(words == "true").then(True).when(words == "false").then(False) if dtype in STRING_DTYPES else None
+
+
+def _as_times(column: pl.Expr, dtype: pl.DataType, kind: str) -> pl.Expr | None:
+    """Convert to dates, or to datetimes in microseconds without a time zone."""
+    if dtype in STRING_DTYPES:
+        texts = column.cast(pl.String)
+        if kind == "date":
+            return texts.str.to_date("%Y-%m-%d", strict=False)
+        padded = texts.str.replace(" ", "T", literal=True).str.replace(r"^(.{16})($|Z|[+-])", "${1}:00${2}")
+        local = padded.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+        zoned = padded.str.to_datetime("%+", time_unit="us", strict=False).dt.convert_time_zone("UTC")
+        return pl.coalesce(local, zoned.dt.replace_time_zone(None))
+    if kind == "date":
+        return column if dtype == pl.Date else None
+    return column.cast(pl.Datetime("us")).dt.replace_time_zone(None) if dtype in (pl.Date, pl.Datetime) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyConstraint:
+    """A rule across rows: no two rows share `key`, or rows that share it are equal in `determines`."""
+
+    key: tuple[pl.Expr, ...]
+    determines: pl.Expr | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractRule:
+    """A compiled rule: its code, its columns and the reason shown for a failing row.
+
+    `violated` is true where a row violates the rule; `key_constraint` is set instead for rules across rows.
+    `limit` is the largest allowed share of violating rows. A rule with neither is violated by the whole table.
+    """
+
+    code: str
+    columns: tuple[str, ...]
+    reason: str
+    violated: pl.Expr | None = None
+    key_constraint: KeyConstraint | None = None
+    shown: pl.Expr | None = None
+    limit: float = 0.0
+
+    @property
+    def fails_rows(self) -> bool:
+        """Return True if single rows fail, and not the table as a whole."""
+        return self.limit == 0 and (self.violated is not None or self.key_constraint is not None)
+
+
+def compile_rules(contract: TableContract, schema: pl.Schema) -> list[ContractRule]:
+    """Compile a contract for a table schema, in the order of the contract's columns."""
+    rules = [rule for name, terms in contract.columns.items() for rule in _column_rules(name, terms, schema)]
+    found = {name: as_type(name, schema[name], terms) for name, terms in contract.columns.items() if name in schema}
+    values = {name: value for name, value in found.items() if value is not None}
+    keys = {name: _comparable(value, schema[name], contract.columns[name]) for name, value in values.items()}
+    for key in contract.unique:
+        if keys.keys() >= set(key):
+            key_constraint = KeyConstraint(key=tuple(keys[name] for name in key))
+            named = ", ".join(f"'{name}'" for name in key)
+            rules.append(
+                ContractRule(
+                    code="D015",
+                    columns=key,
+                    reason=f"key {named} occurs more than once",
+                    key_constraint=key_constraint,
+                )
+            )
+    for relation in map(parse_relation, contract.relations):
+        if keys.keys() >= set(relation.columns):
+            rules.append(_relation_rule(relation, keys))
+    return rules
+
+
+def uncovered(contract: TableContract, schema: pl.Schema) -> list[str]:
+    """Return the columns of a table that its contract does not name."""
+    return [name for name in schema if name not in contract.columns]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TypedColumn:
+    """A column with its values converted to the type of the contract."""
+
+    name: str
+    terms: ColumnContract
+    dtype: pl.DataType
+    value: pl.Expr
+    there: pl.Expr
+
+    def rule(self, code: str, message: str, violated: pl.Expr) -> ContractRule:
+        shown = pl.col(self.name)
+        return ContractRule(
+            code=code, columns=(self.name,), reason=f"'{self.name}' {message}", violated=violated, shown=shown
+        )
+
+
+def _column_rules(name: str, terms: ColumnContract, schema: pl.Schema) -> Iterator[ContractRule]:
+    if name not in schema:
+        if not terms.optional:
+            yield ContractRule(code="D010", columns=(name,), reason=f"'{name}' is absent")
+        return
+    there, value = has_value(name, schema[name]), as_type(name, schema[name], terms)
+    if terms.missing < 1:
+        reason = f"'{name}' is missing"
+        yield ContractRule(code="D011", columns=(name,), reason=reason, violated=~there, limit=terms.missing)
+    if value is None:
+        reason = f"'{name}' is not {with_article(terms.type)}"
+        yield ContractRule(code="D010", columns=(name,), reason=reason, violated=there, shown=pl.col(name))
+        return
+    column = _TypedColumn(name=name, terms=terms, dtype=schema[name], value=value, there=there)
+    for rules in (_type_rules, _range_rules, _value_rules, _format_rules):
+        yield from rules(column)
+
+
+def _type_rules(column: _TypedColumn) -> Iterator[ContractRule]:
+    """Yield a rule for values that do not have the type of the contract."""
+    value, dtype, terms = column.value, column.dtype, column.terms
+    if terms.type == "integer" and (dtype.is_float() or dtype.is_decimal() or dtype in STRING_DTYPES):
+        wrong = value.is_null() | (value != value.floor())
+        wrong = wrong if dtype.is_decimal() else wrong | value.is_infinite()
+        yield column.rule("D010", "is not an integer", wrong & column.there)
+    elif (dtype in STRING_DTYPES and terms.type != "string") or (dtype.is_numeric() and terms.type == "boolean"):
+        yield column.rule("D010", f"is not a {terms.type}", value.is_null() & column.there)
+
+
+def _range_rules(column: _TypedColumn) -> Iterator[ContractRule]:
+    value, terms = column.value, column.terms
+    counts = column.there if column.dtype.is_float() else None  # polars orders NaN above all numbers
+    for bound, message in ((terms.minimum, "below"), (terms.maximum, "above")):
+        if bound is not None:
+            end = parse_bound(terms, bound, where=column.name)
+            violated = value < end if message == "below" else value > end
+            shown = f"{end:,}" if isinstance(end, int) else str(end)
+            yield column.rule("D012", f"is {message} {shown}", violated if counts is None else violated & counts)
+
+
+def _value_rules(column: _TypedColumn) -> Iterator[ContractRule]:
+    if not column.terms.values:
+        return
+    allowed = [parse_bound(column.terms, value_, where=column.name) for value_ in column.terms.values]
+    numbers = column.terms.type in ("number", "integer")
+    known = pl.Series(allowed, dtype=pl.Float64) if numbers else pl.Series(allowed)
+    value = column.value.cast(pl.Float64) if numbers else column.value
+    message = (
+        f"is not one of {', '.join(map(str, allowed))}"
+        if len(allowed) <= MAX_LISTED
+        else f"is not one of {len(allowed):,} values"
+    )
+    yield column.rule("D013", message, ~value.is_in(known.implode()) & column.there)
+
+
+def _format_rules(column: _TypedColumn) -> Iterator[ContractRule]:
+    value, terms = column.value, column.terms
+    if terms.pattern:
+        fits = value.str.contains(f"^(?:{terms.pattern})$")
+        yield column.rule("D014", f"does not match {terms.pattern}", ~fits)
+    if terms.min_length is not None:
+        yield column.rule("D014", f"is shorter than {terms.min_length}", value.str.len_chars() < terms.min_length)
+    if terms.max_length is not None:
+        yield column.rule("D014", f"is longer than {terms.max_length}", value.str.len_chars() > terms.max_length)
+
+
+def _comparable(value: pl.Expr, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr:
+    """Map NaN to null and -0.0 to 0.0, so that equal values have equal bits."""
+    return (value + 0.0).fill_nan(None) if compares_as_float(dtype, terms) else value
+
+
+def _relation_rule(relation: Relation, values: Mapping[str, pl.Expr]) -> ContractRule:
+    left, right = [values[name] for name in relation.left], values[relation.right]
+    rule = partial(ContractRule, code="D016", columns=relation.columns, reason=f"not {relation}")
+    if relation.kind == "->":
+        return rule(key_constraint=KeyConstraint(key=tuple(left), determines=right))
+    if relation.kind == "+":
+        return rule(violated=~_is_close(left[0].cast(pl.Float64) + left[1].cast(pl.Float64), right.cast(pl.Float64)))
+    violated = {"<=": left[0] > right, "<": left[0] >= right, "==": left[0] != right}[relation.kind]
+    return rule(violated=violated)
+
+
+def _is_close(total: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Return an expression that is true where two floats are equal up to rounding."""
+    return (total == right) | ((total - right).abs() <= SUM_TOLERANCE * pl.max_horizontal(right.abs(), 1.0))
 
 
 def violates_key(constraint: KeyConstraint) -> pl.Expr:
@@ -36,7 +279,7 @@ def violates_key(constraint: KeyConstraint) -> pl.Expr:
     return complete & (constraint.determines.min() != constraint.determines.max()).over(complete, *key)
 
 
-def rows_violating_key(frame: pl.LazyFrame, constraint: KeyConstraint, *, n_rows: int) -> NDArray[np.bool_]:
+def rows_violating_key(frame: pl.LazyFrame, constraint: KeyConstraint, *, n_rows: int) -> Bools:
     """Return a mask, shape (n,), of the rows that violate a constraint, for a table of any size.
 
     Temporary files take 32 bytes per row.
@@ -61,7 +304,7 @@ def _hashed(frame: pl.LazyFrame, constraint: KeyConstraint) -> pl.LazyFrame:
     determines = pl.lit(0, dtype=pl.UInt64) if constraint.determines is None else constraint.determines.hash(seed=3)
     names = {"key": key.hash(seed=1), "key_too": key.hash(seed=2), "determines": determines}
     row = pl.int_range(pl.len(), dtype=pl.UInt64)
-    return frame.select(**names, row=row, whole=_is_complete(constraint))
+    return frame.select(**names, row=row, complete=_is_complete(constraint))
 
 
 def _spill(frame: pl.LazyFrame, files: list[Path]) -> None:
@@ -71,7 +314,7 @@ def _spill(frame: pl.LazyFrame, files: list[Path]) -> None:
             rows = np.empty(len(batch), dtype=_ROW)
             for name in _ROW.names or ():
                 rows[name] = batch[name].to_numpy()
-            rows = rows[batch["whole"].to_numpy()]
+            rows = rows[batch["complete"].to_numpy()]
             bucket = rows["key"] % len(files)
             for number, file in enumerate(opened):
                 rows[bucket == number].tofile(file)
@@ -94,18 +337,11 @@ def _violations_in_file(file: Path, *, determines: bool) -> NDArray[np.uint64]:
     return found
 
 
-ROW = "headway.row"
-REASON = "headway.reason"
-FAILS = "headway.fails"
-MAX_EXAMPLES = 3
-Table = pl.DataFrame | pl.LazyFrame
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleViolation:
     """A violated rule: the number of rows, and the row numbers (from 1) and values of the first ones."""
 
-    rule: Rule
+    rule: ContractRule
     count: int
     rows: tuple[int, ...] = ()
     values: tuple[object, ...] = ()
@@ -148,7 +384,9 @@ def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str
         return _validate(contract, table, codes)
     except (pl.exceptions.PolarsError, OSError) as error:
         message = str(error).partition("\n")[0]
-        raise DataError(f"the table cannot be read: {message}", hint="is it what its name says, and whole?") from error
+        raise DataError(
+            f"the table cannot be read: {message}", hint="is the file complete and of the type of its name?"
+        ) from error
 
 
 def failing_rows(held: ValidationResult) -> pl.LazyFrame:
@@ -168,7 +406,7 @@ def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> Va
     schema = table.collect_schema()
     reserved = {ROW, REASON} & set(schema)
     if reserved:
-        raise DataError(f"a column is named '{reserved.pop()}', as headway names one of its own", hint="rename it")
+        raise DataError(f"a column is named '{reserved.pop()}', which headway reserves", hint="rename it")
     rules = [rule for rule in compile_rules(contract, schema) if not codes or rule.code in codes]
     frame, marks = table.lazy().with_row_index(ROW), _violation_masks(rules, table)
     rows = {index: mark for index, mark in marks.items() if rules[index].fails_rows}
@@ -195,7 +433,7 @@ def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> Va
     )
 
 
-def _violation_masks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
+def _violation_masks(rules: Sequence[ContractRule], table: Table) -> dict[int, pl.Expr]:
     """Return the mask of each rule by its index; for a lazy frame, keys are checked first, in a stream."""
     marks = {index: rule.violated for index, rule in enumerate(rules) if rule.violated is not None}
     key_constraint = {index: rule.key_constraint for index, rule in enumerate(rules) if rule.key_constraint is not None}
@@ -208,7 +446,7 @@ def _violation_masks(rules: Sequence[Rule], table: Table) -> dict[int, pl.Expr]:
     }
 
 
-def _row_mask(rows: NDArray[np.bool_]) -> pl.Expr:
+def _row_mask(rows: Bools) -> pl.Expr:
     """Return an expression that looks row numbers up in a mask of shape (n,)."""
 
     def among(numbers: pl.Series) -> pl.Series:
@@ -225,17 +463,17 @@ def _engine(table: Table) -> Literal["in-memory", "streaming"]:
     return "in-memory" if isinstance(table, pl.DataFrame) else "streaming"
 
 
-def _is_violated(rule: Rule, count: int | None, n_rows: int) -> bool:
+def _is_violated(rule: ContractRule, count: int | None, n_rows: int) -> bool:
     return count is None or count > rule.limit * n_rows
 
 
-def _first_violations(frame: pl.LazyFrame, rule: Rule, mark: pl.Expr | None) -> pl.LazyFrame:
+def _first_violations(frame: pl.LazyFrame, rule: ContractRule, mark: pl.Expr | None) -> pl.LazyFrame:
     """Return the first rows that violate a rule, with their values."""
     shown = (pl.lit(None) if rule.shown is None else rule.shown).alias(FAILS)
     return frame.filter(pl.lit(False) if mark is None else mark).select(ROW, shown).head(MAX_EXAMPLES)
 
 
-def _violation(rule: Rule, count: int, rows: pl.DataFrame) -> RuleViolation:
+def _violation(rule: ContractRule, count: int, rows: pl.DataFrame) -> RuleViolation:
     numbers = tuple(number + 1 for number in rows[ROW])
     return RuleViolation(
         rule=rule, count=count, rows=numbers, values=tuple(rows[FAILS]) if rule.shown is not None else ()

@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from headway.data.labels.out_of_fold import Floats, Ints
+from headway.core.arrays import Floats, Ints
 
 POOL_FACTOR = 5
-"""How many times the rows asked for are looked at, the least certain first."""
+"""Size of the pool of least certain rows, as a multiple of the requested rows."""
 GROUP_FACTOR = 3
-"""How many times its even share a group may give at the most."""
+"""The most rows that one group may provide, as a multiple of its even share."""
 OUTLIER_SHARE = 0.05
-"""The share of rows least like all others, which are left out: they would teach of themselves alone."""
+"""Share of the rows that are least similar to all others, which are excluded as outliers."""
 
 
 def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count: int) -> Ints:

@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from headway.data.labels.out_of_fold import Floats, Ints
+from headway.core.arrays import Floats, Ints
 
 Level = Literal["nominal", "ordinal", "interval"]
 MISSING_LABEL = -1
-"""What stands in place of the label that an annotator did not give."""
+"""Code of a label that an annotator did not give."""
 
 
 def pair_tables(first: Ints, second: Ints, n_classes: int) -> Floats:

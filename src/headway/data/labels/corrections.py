@@ -37,11 +37,11 @@ def add_correction(config: Config, state: State, *, row: int, to: str, who: str,
     Raises
     ------
     DataError
-        If there is no such row or label, the reason is empty, or nothing would change.
+        If the row or label does not exist, the reason is empty, or the label is the same.
     """
     raw = read_table(config)
     if not 1 <= row <= len(raw):
-        raise DataError(f"there is no row {row}", where=f"{len(raw):,} rows", hint="headway labels suspects")
+        raise DataError(f"row {row} does not exist", where=f"{len(raw):,} rows", hint="headway labels suspects")
     if not why.strip():
         raise DataError("a correction needs a reason", hint='--why "..."')
     name = config.data.target
@@ -90,7 +90,7 @@ def apply_corrections(
         The same rows as the source has them, by which a correction finds its row.
     config : Config
         The project.
-    kept : sequence of Correction
+    corrections : sequence of Correction
         The corrections; the last one of a row applies.
 
     Returns
@@ -100,14 +100,16 @@ def apply_corrections(
     """
     if not corrections:
         return table, {}
-    last = {digest.row: digest.new for digest in corrections}
+    last = {correction.row: correction.new for correction in corrections}
     matches = [(index, digest) for index, digest in enumerate(row_digests(raw)) if digest in last]
     target = table[config.data.target]
     kind = target.dtype if all(value.is_integer() for value in last.values()) else pl.Float64
     new = pl.Series([last[digest] for _, digest in matches], dtype=pl.Float64).cast(kind)
     corrected = target.cast(kind).scatter([index for index, _ in matches], new)
     lost = len(last) - len({digest for _, digest in matches})
-    done = {"labels.corrected": f"{len(matches)} rows by {', '.join(sorted({digest.who for digest in corrections}))}"}
+    done = {
+        "labels.corrected": f"{len(matches)} rows by {', '.join(sorted({correction.who for correction in corrections}))}"
+    }
     return table.with_columns(corrected), {**done, **({"labels.lost": f"{lost} corrections"} if lost else {})}
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from headway.core.arrays import Floats, Ints
 from headway.core.numerics import softmax
-from headway.data.labels.out_of_fold import Floats, Ints, OutOfFold, log_loss
+from headway.data.labels.out_of_fold import OutOfFold, mean_log_loss
 
 MIN_ANCHORS = 200
-"""Or half of a class that is smaller: of fewer rows, some are right by luck."""
+"""Or half of a smaller class; with fewer rows, purity is too uncertain."""
 PRIOR_ROWS = 20
 _ANCHOR_SHARES = np.geomspace(0.01, 1.0, 21)
 BLOCKS = 20
@@ -77,7 +78,7 @@ def temperature_scaled(oof: OutOfFold) -> OutOfFold:
     """Return the probabilities calibrated by temperature scaling (Guo et al. 2017)."""
     logs = np.log(np.clip(oof.probabilities, 1e-6, 1.0))
     sample = np.random.default_rng(0).permutation(len(logs))[:20_000]
-    losses = [log_loss(softmax(logs[sample] / temperature), oof.labels[sample]) for temperature in _TEMPERATURES]
+    losses = [mean_log_loss(softmax(logs[sample] / temperature), oof.labels[sample]) for temperature in _TEMPERATURES]
     return replace(oof, probabilities=softmax(logs / _TEMPERATURES[int(np.argmin(losses))]))
 
 

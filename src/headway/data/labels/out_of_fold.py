@@ -13,15 +13,12 @@ import lightgbm
 import numpy as np
 import polars as pl
 from msgspec.structs import replace as changed
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.core.variant import Signature
 from headway.data.matrix import dataset_signature, matrix
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 FOLDS = 5
 PRIOR_STRENGTHS = (20.0, 100.0, 500.0)
@@ -111,16 +108,16 @@ def _adjusted(oof: OutOfFold, parts: Sequence[Ints], rest: Callable[[Floats, Int
     found = oof.probabilities
     for part in parts:
         seen, expected = (rest(candidate, part) for candidate in (held, found))
-        ways = [found]
+        candidates = [found]
         for strength in PRIOR_STRENGTHS:
             usual = held.mean(axis=0) * strength
             moved = found * (seen + usual) / (expected + usual)
-            ways.append(moved / moved.sum(axis=1, keepdims=True))
-        found = min(ways, key=lambda candidate: log_loss(candidate, oof.labels))
+            candidates.append(moved / moved.sum(axis=1, keepdims=True))
+        found = min(candidates, key=lambda candidate: mean_log_loss(candidate, oof.labels))
     return found
 
 
-def log_loss(probabilities: Floats, labels: Ints) -> float:
+def mean_log_loss(probabilities: Floats, labels: Ints) -> float:
     """Compute the mean log loss of labels, shape (n,), under probabilities, shape (n, k)."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
@@ -134,7 +131,7 @@ def _sum_of_others(values: Floats, part: Ints) -> Floats:
 
 BINS, QUARTERS = 63, 4
 SCREENING_ROWS = 60_000
-"""About how many rows a check uses."""
+"""Approximate number of rows that a check uses."""
 LARGE_TABLE_ROWS, LARGE_TABLE_FOLDS = 50_000, 3
 """Tables of this size use fewer folds: two thirds of the rows train as well, at half the cost."""
 MIN_ROWS = 50
@@ -173,9 +170,9 @@ def out_of_fold(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> 
     cached = _last.get(shape)
     if cached and cached[0]() is dataset.table and cached[1] == rows:
         return cached[2]
-    learned = cross_fit(dataset, rows=rows, shape=shape)
-    _last[shape] = (weakref.ref(dataset.table), rows, learned)
-    return learned
+    oof = cross_fit(dataset, rows=rows, shape=shape)
+    _last[shape] = (weakref.ref(dataset.table), rows, oof)
+    return oof
 
 
 def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> OutOfFold:
@@ -196,7 +193,7 @@ def cross_fit(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> Ou
 def prepare_learner(dataset: Dataset, *, rows: int = 0, shape: TreeShape = FULL) -> tuple[OutOfFold, Learner]:
     """Return the labeled rows, with zero probabilities, and a learner for them; raise as `out_of_fold`."""
     if dataset.roles.task not in ("binary", "multiclass"):
-        raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so labels are neither right nor wrong")
+        raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so no label is wrong")
     known, groups = labeled_indices(dataset, max_rows=rows)
     table = dataset.table[known]
     classes, labels = _encode_classes(table[dataset.roles.target])
@@ -245,13 +242,13 @@ class Learner:
         )
         self._binned = binned.construct()
 
-    def fit(self, chosen: NDArray[np.bool_]) -> Learner:
+    def fit(self, chosen: Bools) -> Learner:
         """Train a model on the chosen rows."""
         rows = self._binned.subset(np.flatnonzero(chosen).tolist())
         self._model = lightgbm.train(self._settings, rows, num_boost_round=self._trees)
         return self
 
-    def predict_proba(self, chosen: NDArray[np.bool_]) -> Floats:
+    def predict_proba(self, chosen: Bools) -> Floats:
         """Predict class probabilities of the chosen rows with the last model, shape (m, k)."""
         found = np.asarray(self._model.predict(self._rows[chosen], num_threads=1), dtype=np.float64)
         return np.column_stack([1 - found, found]) if found.ndim == 1 else found

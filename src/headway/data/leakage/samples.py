@@ -4,56 +4,60 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from headway.core.arrays import Ints
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
 from headway.data.context import CheckContext, Window, Windows
-from headway.data.matrix import group_codes, matrix
+from headway.data.matrix import STRING_DTYPES, group_codes, is_number_or_string, matrix
 
 BEFORE_TEST = ("train", "validation")
-
-
-def train_and_test(survey: CheckContext) -> tuple[Dataset, Dataset]:
-    """Return the rows used for training and model selection, and the test; raise NotApplicable without both."""
-    test = survey.periods.get("test")
-    if test is None or not any(name in survey.periods for name in BEFORE_TEST):
-        raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
-    return training_rows(survey), test
-
-
-def training_rows(survey: CheckContext) -> Dataset:
-    """Return the rows used for training and model selection; the whole dataset if it is not split."""
-    seen = [survey.periods[name] for name in BEFORE_TEST if name in survey.periods]
-    if not seen:
-        return survey.dataset
-    return replace(seen[0], name="train", table=pl.concat([period.table for period in seen]))
-
-
 MIN_REQUESTS = 100
 MAX_CATEGORIES = 200
 DAYS_PER_RUN = 7
 ALPHA = 0.05
-_TEXT = (pl.String, pl.Categorical, pl.Enum)
 
 
-def request_rows(survey: CheckContext) -> pl.DataFrame:
-    """Return the rows that the live release was asked; raise NotApplicable below 100 requests."""
-    found = survey.requests()
+def train_and_test(context: CheckContext) -> tuple[Dataset, Dataset]:
+    """Return the rows used for training and model selection, and the test; raise NotApplicable without both."""
+    test = context.periods.get("test")
+    if test is None or not any(name in context.periods for name in BEFORE_TEST):
+        raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
+    return training_rows(context), test
+
+
+def train_and_test_features(context: CheckContext) -> tuple[Dataset, Dataset]:
+    """Return training and test rows; raise NotApplicable without both, or without a feature."""
+    train, test = train_and_test(context)
+    if not train.features:
+        raise NotApplicable("no feature is left to compare rows by", hint="[data] ignore")
+    return train, test
+
+
+def training_rows(context: CheckContext) -> Dataset:
+    """Return the rows used for training and model selection; the whole dataset if it is not split."""
+    seen = [context.periods[name] for name in BEFORE_TEST if name in context.periods]
+    if not seen:
+        return context.dataset
+    return replace(seen[0], name="train", table=pl.concat([period.table for period in seen]))
+
+
+def request_rows(context: CheckContext) -> pl.DataFrame:
+    """Return the rows of the requests to the live release; raise NotApplicable below 100 requests."""
+    found = context.requests()
     if found is None or len(found) < MIN_REQUESTS:
         count = 0 if found is None else len(found)
         raise NotApplicable(
             f"the log has {count} requests, and {MIN_REQUESTS} are needed to compare",
-            hint="headway serve, send it requests, then check again",
+            hint="headway serve, send requests, then check again",
         )
     return found
 
 
-def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
+def served_rows(context: CheckContext) -> tuple[str, pl.DataFrame]:
     """Return the requests, else the period `live`, else the test, with the name of that sample.
 
     Raises
@@ -61,13 +65,13 @@ def served_rows(survey: CheckContext) -> tuple[str, pl.DataFrame]:
     NotApplicable
         If there is none of them.
     """
-    requests = survey.requests()
+    requests = context.requests()
     if requests is not None and len(requests) >= MIN_REQUESTS:
         return "requests", requests
-    name = next((period for period in ("live", "test") if period in survey.periods), "")
+    name = next((period for period in ("live", "test") if period in context.periods), "")
     if not name:
         raise NotApplicable("no row is served or held out", hint="[split] train, validation and test")
-    return name, survey.periods[name].table
+    return name, context.periods[name].table
 
 
 def filled_share(column: pl.Series) -> float:
@@ -96,7 +100,7 @@ def feature_distances(drift: Drift) -> dict[str, float]:
     }
 
 
-def compare_with_requests(survey: CheckContext, dataset: Dataset, requests: pl.DataFrame) -> Drift:
+def compare_with_requests(context: CheckContext, dataset: Dataset, requests: pl.DataFrame) -> Drift:
     """Test whether requests come from the distribution of a dataset, over their common features.
 
     Days are the groups, in runs of a week, if rows have a time. Strings with more than 200 values are left out.
@@ -104,12 +108,14 @@ def compare_with_requests(survey: CheckContext, dataset: Dataset, requests: pl.D
     Raises
     ------
     NotApplicable
-        If there is no detector, no request time, or too few groups.
+        If there are no detector, no request times, or too few groups.
     """
-    if survey.detector is None or ASKED_AT not in requests.columns:
-        raise NotApplicable("the requests have no time, or there is no detector to compare them")
+    if context.detector is None or ASKED_AT not in requests.columns:
+        raise NotApplicable("the requests have no time, or no drift detector is installed")
     names = [
-        name for name in dataset.features if name in requests.columns and _is_supported(dataset.table.schema[name])
+        name
+        for name in dataset.features
+        if name in requests.columns and is_number_or_string(dataset.table.schema[name])
     ]
     both = pl.concat([_as_numbers_or_strings(item, names) for item in (dataset.table, requests)])
     fields = [_field(both[name]) for name in names]
@@ -127,15 +133,11 @@ def compare_with_requests(survey: CheckContext, dataset: Dataset, requests: pl.D
         run=DAYS_PER_RUN if timed else 1,
         alpha=ALPHA,
     )
-    return survey.detector(windows)
-
-
-def _is_supported(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype == pl.Boolean or dtype in _TEXT
+    return context.detector(windows)
 
 
 def _as_numbers_or_strings(table: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    texts = [table.schema[name] in _TEXT for name in names]
+    texts = [table.schema[name] in STRING_DTYPES for name in names]
     casts = zip(names, texts, strict=True)
     return table.select(pl.col(name).cast(pl.String if text else pl.Float64) for name, text in casts)
 
@@ -146,6 +148,6 @@ def _field(column: pl.Series) -> Field:
     return Field(name=column.name, datatype="BYTES", categories=tuple(column.drop_nulls().unique().sort()))
 
 
-def _day_numbers(times: pl.Series) -> NDArray[np.int64]:
+def _day_numbers(times: pl.Series) -> Ints:
     """Return the days since 1970."""
     return times.cast(pl.Date).to_physical().cast(pl.Int64).to_numpy()

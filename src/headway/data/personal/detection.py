@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools
+from headway.data.matrix import STRING_DTYPES
 from headway.data.personal import checksums
 
 KINDS = ("email", "iban", "card", "national_id", "ip", "phone")
-"""In the order in which they claim what is written: no digit is part of two."""
+"""In order of precedence: a digit belongs to the first kind that matches it."""
 Valid = Callable[[str], bool]
 BEFORE = "(?:^|[^0-9A-Za-z_@])"
-"""What may stand before most of what is looked for, as far as Rust, which looks at nothing behind it, can ask."""
+"""What may precede most kinds, as a Rust pattern, which has no look-behind."""
 _OCTETS = frozenset(map(str, range(256)))
 _NETWORK = re.compile(r"4|5[0-8]|2[2-7]|3[0-9]|6[0-9]|9|18|21")
 
@@ -149,7 +150,7 @@ _PATTERNS = (
         BEFORE + r"[A-Z]{2}\d\d(?: ?[0-9A-Z]{4}){2}",
     ),
     _pattern_by_first("card", "[1-69]", r"\d{3}(?:[ -]?\d){8,15}", _card, BEFORE + r"[1-69]\d{3}(?:[ -]?\d){8}"),
-    # of the United States, where areas 000, 666 and 9xx were never given out
+    # Of the United States, where the areas 000, 666 and 9xx were never assigned.
     _bounded_pattern(
         "national_id",
         r"(?!000|666|9)\d{3}([- ])(?!00)\d\d\1(?!0000)\d{4}",
@@ -246,11 +247,14 @@ MAX_VALUES = 100_000
 MIN_BARE = 20
 HALF = 0.5
 _PREFILTERS = tuple(dict.fromkeys(form.needs for form in IN_TEXT))
-_SHARES_PREFIX = tuple(each.startswith(BEFORE) for each in _PREFILTERS)
+_SHARES_PREFIX = tuple(pattern.startswith(BEFORE) for pattern in _PREFILTERS)
 _ANY_WITH_PREFIX = (
-    BEFORE + "(?:" + "|".join(each.removeprefix(BEFORE) for each in _PREFILTERS if each.startswith(BEFORE)) + ")"
+    BEFORE
+    + "(?:"
+    + "|".join(pattern.removeprefix(BEFORE) for pattern in _PREFILTERS if pattern.startswith(BEFORE))
+    + ")"
 )
-"""All needs of one beginning at once: a scan of them takes as long as that of one, and most lines have none."""
+"""All prefilters with that prefix: one scan for all takes as long as for one, and most lines match none."""
 _ANY = r"[0-9@]|:[0-9A-Fa-f]{0,4}:|[A-Z]{6}"
 _DIGITS = r"^\s*\d(?: ?\d){8,18}\s*$"
 _MIN_ID = 100_000_000
@@ -259,25 +263,25 @@ _MIN_ID = 100_000_000
 class PersonalData(NamedTuple):
     """One kind of personal data in a column: the number of unique values that contain it, of `searched` values.
 
-    `wholes` of them contain nothing else. `like` is one of them, masked.
+    `whole_values` of them contain nothing else. `example` is one of them, masked.
     """
 
     column: str
     kind: str
     values: int
-    wholes: int
-    looked_at: int
-    like: str
+    whole_values: int
+    searched: int
+    example: str
 
     @property
     def is_the_column(self) -> bool:
         """True if most values are personal data and nothing else."""
-        return self.wholes >= HALF * self.looked_at
+        return self.whole_values >= HALF * self.searched
 
 
-def find_personal_data(table: pl.DataFrame, *, but: Collection[str] = ()) -> list[PersonalData]:
-    """Search every string or integer column, except those named, in at most 100,000 values each."""
-    return [found for column in table.columns if column not in but for found in find_in_column(table[column])]
+def find_personal_data(table: pl.DataFrame, *, exclude: Collection[str] = ()) -> list[PersonalData]:
+    """Search every string or integer column that is not excluded, in at most 100,000 values each."""
+    return [found for column in table.columns if column not in exclude for found in find_in_column(table[column])]
 
 
 def find_in_column(column: pl.Series) -> list[PersonalData]:
@@ -285,14 +289,15 @@ def find_in_column(column: pl.Series) -> list[PersonalData]:
     if not _is_searched(column):
         return []
     values = unique_values(column)
-    counts, wholes, like = Counter[str](), Counter[str](), dict[str, str]()
+    counts, whole_values, examples = Counter[str](), Counter[str](), dict[str, str]()
     for kind, text, is_whole in _hits(values):
         counts[kind] += 1
-        wholes[kind] += is_whole
-        if kind not in like:
-            like[kind] = mask_value(text)
+        whole_values[kind] += is_whole
+        if kind not in examples:
+            examples[kind] = mask_value(text)
     return [
-        PersonalData(column.name, kind, counts[kind], wholes[kind], len(values), like[kind]) for kind in sorted(counts)
+        PersonalData(column.name, kind, counts[kind], whole_values[kind], len(values), examples[kind])
+        for kind in sorted(counts)
     ]
 
 
@@ -300,7 +305,7 @@ def _is_searched(column: pl.Series) -> bool:
     """Return True for strings, and for integers as long as an ID."""
     if column.dtype.is_integer():
         return not column.is_empty() and bool((column.max() or 0) >= _MIN_ID)  # type: ignore[operator]
-    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+    return column.dtype in STRING_DTYPES
 
 
 def unique_values(column: pl.Series) -> pl.Series:
@@ -354,7 +359,7 @@ def _candidate_lines(values: pl.Series) -> Iterator[tuple[int, str, int, tuple[P
         yield of, text, length, _patterns_for(needs.tobytes())
 
 
-def _prefilter_matches(texts: pl.Series) -> NDArray[np.bool_]:
+def _prefilter_matches(texts: pl.Series) -> Bools:
     """Return which prefilters each string matches, bool of shape (n, prefilters)."""
     may = np.zeros((len(texts), len(_PREFILTERS)), dtype=np.bool_)
     with_prefix = texts.str.contains(_ANY_WITH_PREFIX).to_numpy()

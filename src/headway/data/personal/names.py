@@ -12,7 +12,7 @@ from typing import NamedTuple
 from headway.core.plugins import load_beside
 
 MAY_BE_NAME = r"[A-Z][a-z]+-?[A-Za-z]*(?: [A-Z]\.?)? (?:Mc|Mac|O')?[A-Z][a-z]|(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? [A-Z]"
-"""What every text with a name has, in the words of Rust."""
+"""Rust pattern that every text with a name matches."""
 _WORD = r"[A-Z][a-zà-öø-ÿ]+(?:-[A-Z][a-zà-öø-ÿ]+)?"
 _SURNAME = rf"(?:Mc|Mac|O')?{_WORD}"
 _PAIR = re.compile(rf"(?<![\w'])({_WORD})(?: [A-Z]\.?)? (?:({_WORD}) )?({_SURNAME})(?![\w'])")

@@ -25,10 +25,10 @@ _LENGTH = re.compile(r"([1-9]\d*)([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def parse_duration(text: str, *, where: str = "[personal] retention") -> timedelta:
-    """Parse a duration such as `90d`, `12h` or `30m`; raise ConfigError if it is invalid.
+def parse_age(text: str, *, where: str = "[personal] retention") -> timedelta:
+    """Parse an age such as `90d`, `12h` or `30m`; raise ConfigError if it is invalid.
 
-    >>> parse_duration("12h")
+    >>> parse_age("12h")
     datetime.timedelta(seconds=43200)
     """
     found = _LENGTH.fullmatch(text)
@@ -37,7 +37,7 @@ def parse_duration(text: str, *, where: str = "[personal] retention") -> timedel
     try:
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
     except OverflowError as error:
-        raise ConfigError(f"{text!r} is longer than time is counted", where=where, hint="90d") from error
+        raise ConfigError(f"{text!r} is too long a duration", where=where, hint="90d") from error
 
 
 _BYTES = 32
@@ -68,7 +68,7 @@ def load_hash_key(config: Config) -> HashKey:
     if file.resolve().is_relative_to(config.state.resolve()):
         where = "[personal] key"
         raise ConfigError(
-            "the key of the hashes would lie in the store that it protects", where=where, hint="another folder"
+            "the key of the hashes would be in the store that it protects", where=where, hint="another folder"
         )
     try:
         if not file.exists():
@@ -115,29 +115,30 @@ def apply_personal_policy(
     if not by_name:
         return table, roles, {}
     in_text: dict[str, dict[str, str]] = {}
-    ways = {name: way for name, way in by_name.items() if name in table.columns}
+    actions = {name: action for name, action in by_name.items() if name in table.columns}
     for found in _find_kinds(table, by_name):
-        way = by_name[found.kind]
+        action = by_name[found.kind]
         if found.is_the_column:
-            ways.setdefault(found.column, way)
-        elif found.column not in ways:
-            in_text.setdefault(found.column, {})[found.kind] = way
-    _check_roles_survive(ways, roles)
+            actions.setdefault(found.column, action)
+        elif found.column not in actions:
+            in_text.setdefault(found.column, {})[found.kind] = action
+    _check_roles_survive(actions, roles)
     hashed = load_hash_key(config).hash if HASH in by_name.values() else str
-    dropped = [name for name, way in ways.items() if way == DROP]
-    columns = [_hash_column(table[name], hashed) for name, way in ways.items() if way == HASH]
-    columns += [_replace_in_column(table[name], kinds, hashed) for name, kinds in in_text.items() if name not in ways]
-    done = ways | {name: _describe_replacements(kinds) for name, kinds in in_text.items() if name not in ways}
-    return table.with_columns(columns).drop(dropped), _remaining_roles(roles, ways), done
+    dropped = [name for name, action in actions.items() if action == DROP]
+    columns = [_hash_column(table[name], hashed) for name, action in actions.items() if action == HASH]
+    in_text = {name: kinds for name, kinds in in_text.items() if name not in actions}
+    columns += [_replace_in_column(table[name], kinds, hashed) for name, kinds in in_text.items()]
+    done = actions | {name: _describe_replacements(kinds) for name, kinds in in_text.items()}
+    return table.with_columns(columns).drop(dropped), _remaining_roles(roles, actions), done
 
 
 def personal_policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
     """Return the action for each name in `[personal]`: `drop`, `hash` or `keep`."""
     section = config.personal
-    actions = [(name, way) for way in (DROP, HASH, KEEP) for name in getattr(section, way)]
+    actions = [(name, action) for action in (DROP, HASH, KEEP) for name in getattr(section, action)]
     names = [name for name, _ in actions]
-    for name, way in actions:
-        where = f"[personal] {way}"
+    for name, action in actions:
+        where = f"[personal] {action}"
         if names.count(name) > 1:
             raise ConfigError(f"'{name}' is named twice", where=where, hint="one of drop, hash and keep")
         if name not in columns and name not in KINDS:
@@ -147,33 +148,33 @@ def personal_policy(config: Config, columns: Sequence[str]) -> dict[str, str]:
     for name, reason in section.keep.items():
         if not reason.strip():
             hint = f'{name} = "why it must stay"'
-            raise ConfigError(f"there is no reason to keep '{name}'", where="[personal.keep]", hint=hint)
+            raise ConfigError(f"the reason to keep '{name}' is empty", where="[personal.keep]", hint=hint)
     return dict(actions)
 
 
 def _find_kinds(table: pl.DataFrame, by_name: Mapping[str, str]) -> list[PersonalData]:
     """Find the kinds to drop or hash in columns that `[personal]` does not name."""
-    kinds = {name for name, way in by_name.items() if name not in table.columns and way != KEEP}
+    kinds = {name for name, action in by_name.items() if name not in table.columns and action != KEEP}
     if not kinds:
         return []
     columns = [name for name in table.columns if name not in by_name]
     return [found for name in columns for found in find_in_column(table[name]) if found.kind in kinds]
 
 
-def _check_roles_survive(ways: Mapping[str, str], roles: Roles) -> None:
+def _check_roles_survive(actions: Mapping[str, str], roles: Roles) -> None:
     for role in _SINGLE_ROLES:
         name = getattr(roles, role)
-        way = ways.get(name, KEEP)
-        if way == DROP or (way == HASH and role not in _GROUPING):
+        action = actions.get(name, KEEP)
+        if action == DROP or (action == HASH and role not in _GROUPING):
             hint = f'hash = ["{name}"]' if role in _GROUPING else f'[personal.keep] {name} = "WHY"'
-            what = f"'{name}' is the {role}, so it cannot go"
-            raise ConfigError(what, where=f"[personal] {way}", hint=hint)
+            what = f"'{name}' is the {role}, which cannot be dropped{'' if role in _GROUPING else ' or hashed'}"
+            raise ConfigError(what, where=f"[personal] {action}", hint=hint)
 
 
-def _remaining_roles(roles: Roles, ways: Mapping[str, str]) -> Roles:
-    dropped = {name for name, way in ways.items() if way == DROP}
+def _remaining_roles(roles: Roles, actions: Mapping[str, str]) -> Roles:
+    dropped = {name for name, action in actions.items() if action == DROP}
     used = {roles.groups, roles.query_id, *roles.slices, *roles.sensitive_features}
-    hashed = [name for name, way in ways.items() if way == HASH and name not in {*used, *roles.ignore}]
+    hashed = [name for name, action in actions.items() if action == HASH and name not in {*used, *roles.ignore}]
     return replace(
         roles,
         slices=tuple(name for name in roles.slices if name not in dropped),
@@ -205,4 +206,4 @@ def _map_values(column: pl.Series, put: Hashing) -> pl.Series:
 
 
 def _describe_replacements(kinds: Mapping[str, str]) -> str:
-    return ", ".join(f"{kind} in its texts: {way}" for kind, way in sorted(kinds.items()))
+    return ", ".join(f"{kind} in its texts: {action}" for kind, action in sorted(kinds.items()))

@@ -92,8 +92,8 @@ def _ingredients(dataset: Dataset) -> list[str]:
 
 def _dropped(dataset: Dataset) -> set[str]:
     """Return the columns that `[personal]` dropped."""
-    actions = {key.removeprefix("personal."): way for key, way in dataset.provenance.items()}
-    return {name for name, way in actions.items() if way == "drop"}
+    actions = {key.removeprefix("personal."): action for key, action in dataset.provenance.items()}
+    return {name for name, action in actions.items() if action == "drop"}
 
 
 def _name(number: int, files: Sequence[Path]) -> str:

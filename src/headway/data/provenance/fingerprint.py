@@ -24,19 +24,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.core.arrays import Bools
 from headway.core.errors import DataError
 
 Words = NDArray[np.uint64]
-Bools = NDArray[np.bool_]
 ColumnKind = Literal["number", "time", "instant", "text", "missing"]
 CellWords = tuple[list[Words], Bools | None]
-"""Arrays of words of some cells, the later ones 0 where the first says all; and which cells are missing, if any is."""
+"""Arrays of words of some cells (further ones are 0 where the first is enough), and a mask of missing cells, if any."""
 
 ALL = slice(None)
 MISSING = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-"""The first word of a missing cell: no number, no time and no length of a text is that."""
-_INLINE = 12  # bytes of a text that its Arrow view holds whole
-_EXACT = 2**53  # whole numbers up to it are floats exactly
+"""The first word of a missing cell; no number, time or text length has this value."""
+_INLINE = 12  # bytes of a string that its Arrow view contains
+_EXACT = 2**53  # integers up to this are exact floats
 _DAY_US = 86_400_000_000
 _SHORT_DECIMAL = 15  # digits that a float64 keeps
 
@@ -192,7 +192,7 @@ _READERS = {"number": _number_words, "text": _text_words}
 
 
 FINGERPRINT_VERSION = 1
-"""Counts the changes of the form: fingerprints of two versions are not compared."""
+"""Version of the form: fingerprints of two versions are not compared."""
 _SEED = b"headway fingerprint 1"
 _BLOCK = 1 << 15  # rows whose hashes stay in the cache of a core
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # those of SplitMix64
@@ -208,7 +208,7 @@ class Fingerprint:
     rows: Words
 
     @property
-    def whole(self) -> str:
+    def total(self) -> str:
         """Sum over all rows: equal for tables with the same rows in any order."""
         return _hex(self.rows.sum(dtype=np.uint64))
 
@@ -219,7 +219,7 @@ def fingerprint_table(table: pl.DataFrame) -> Fingerprint:
     >>> one, other = pl.DataFrame({"a": [1, 2], "b": ["x", None]}), pl.DataFrame({"b": [None, "x"], "a": [2.0, 1.0]})
     >>> fingerprint_table(one).columns == fingerprint_table(other).columns
     True
-    >>> fingerprint_table(one).whole == fingerprint_table(other).whole
+    >>> fingerprint_table(one).total == fingerprint_table(other).total
     True
     """
     return fingerprint_columns(canonical_columns(table), len(table))

@@ -21,7 +21,7 @@ from headway.data.provenance.fingerprint import (
 )
 
 SAMPLE = 20_000
-"""Rows by which values are compared: those of the least fingerprints, so that equal rows are sampled alike."""
+"""Number of rows whose values are compared: those with the smallest fingerprints, so that equal rows are sampled equally."""
 LEVELS, BUCKETS = 101, 64
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -73,7 +73,7 @@ def _column_print(column: CanonicalColumn, cells: str, sample: NDArray[np.intp])
     return replace(summary, knots=tuple(finite.tolist()))
 
 
-_KS_1_PERCENT = 1.63  # the distance of Kolmogorov and Smirnov that chance passes once in a hundred, by the root of n
+_KS_1_PERCENT = 1.63  # Kolmogorov-Smirnov distance times sqrt(n) that is exceeded with probability 1 %
 _TV_1_PERCENT = 0.5 * math.sqrt(BUCKETS) + math.sqrt(math.log(100) / 2)  # mean of a total variation, and McDiarmid
 
 

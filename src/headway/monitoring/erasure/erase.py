@@ -21,7 +21,7 @@ from headway.core.erasure import Erased, Erasure, ErasureProof
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
 from headway.core.record import canonical, digest_of, kind_of, read
 from headway.core.renamed import current_form
-from headway.data.personal.policy import HashKey, load_hash_key, parse_duration
+from headway.data.personal.policy import HashKey, load_hash_key, parse_age
 from headway.monitoring.erasure import files
 from headway.monitoring.erasure.files import ErasureTarget, file_digest
 from headway.monitoring.erasure.journal import ErasureJournal, JournalHeader, open_journal
@@ -86,7 +86,7 @@ def _target_of(request: ErasureRequest, secret: HashKey) -> tuple[ErasureTarget,
     if request.key:
         header = JournalHeader(subject=erasure_subject(request.key, secret), older_than="", begun_at=now.isoformat())
         return ErasureTarget(keys=(request.key, secret.hash(request.key))), header
-    until = _cutoff(now, parse_duration(request.older, where="--older"))
+    until = _cutoff(now, parse_age(request.older, where="--older"))
     header = JournalHeader(subject="", older_than=until.isoformat(timespec="seconds"), begun_at=now.isoformat())
     return ErasureTarget(before_ns=int(until.timestamp()) * 1_000_000_000), header
 

@@ -13,13 +13,13 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats, Ints
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.labeling import Agreement, Labeling
 from headway.core.record import read
 from headway.data.labels import agreement
 from headway.data.labels.agreement import MISSING_LABEL, Level
-from headway.data.labels.out_of_fold import Floats, Ints
 from headway.data.read import read_file
 from headway.evaluation.statistics.intervals import CHANGE, Sample, jackknife_interval
 from headway.monitoring.labeling.delays import label_delays

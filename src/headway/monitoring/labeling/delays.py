@@ -6,18 +6,15 @@ import time
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays
-from headway.data.labels.out_of_fold import Floats
 from headway.evaluation.statistics.intervals import SHARE, Sample, exact_measurement, ratio_of_sums, t_interval
 from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
 from headway.monitoring.scored_rows import day_numbers, parse_delay
 from headway.registry.project import Project
 from headway.storage import traffic
-
-Bools = NDArray[np.bool_]
 
 SHARES = (0.5, 0.9, 0.99)
 METHOD = "Kaplan and Meier (1958): a request still without label has waited so long at the least"

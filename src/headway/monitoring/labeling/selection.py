@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
+from headway.core.arrays import Floats
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.labeling import LabelRequest, Suspect, Suspects
 from headway.data.labels.active_learning import next_rows_to_label
 from headway.data.labels.noise import BLOCKS, LabelNoise, estimate_noise
-from headway.data.labels.out_of_fold import Floats, OutOfFold, out_of_fold
+from headway.data.labels.out_of_fold import OutOfFold, out_of_fold
 from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
 from headway.monitoring.prediction_log import LabelReader, read_predictions
 from headway.monitoring.scored_rows import day_numbers

@@ -8,7 +8,7 @@ from headway.data.context import CheckContext
 
 
 def test_texts_of_another_form_or_length_are_shown(tmp_path):
-    contract = '[columns.a]\ntype = "text"\npattern = "N\\\\d+"\nlongest = 4'
+    contract = '[columns.a]\ntype = "string"\npattern = "N\\\\d+"\nmax_length = 4'
     form, length = plugin(held_to(tmp_path, contract, a=["N1", "xN1", "N12345"]))
     assert (form.code, form.severity, form.where) == ("D014", "stop", "row 2: xN1")
     assert form.message == r"'a' does not match N\d+: 1 of 3 rows"

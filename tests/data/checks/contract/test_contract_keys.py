@@ -8,7 +8,7 @@ from headway.data.context import CheckContext
 
 
 def test_all_rows_that_share_a_key_are_counted(tmp_path):
-    contract = 'unique = [["a", "b"]]\n[columns.a]\ntype = "whole"\n[columns.b]\ntype = "text"'
+    contract = 'unique = [["a", "b"]]\n[columns.a]\ntype = "integer"\n[columns.b]\ntype = "string"'
     [found] = plugin(held_to(tmp_path, contract, a=[1, 1, 1, 2], b=["x", "y", "x", "x"]))
     assert (found.code, found.severity) == ("D015", "stop")
     assert (found.message, found.where) == ("key 'a', 'b' occurs more than once: 2 of 4 rows", "row 1, 3")

@@ -8,7 +8,7 @@ from headway.data.context import CheckContext
 
 
 def test_a_value_that_no_row_may_lack_stops_and_a_share_that_is_too_large_warns(tmp_path):
-    contract = '[columns.a]\ntype = "whole"\n[columns.b]\ntype = "whole"\nmissing = 0.5'
+    contract = '[columns.a]\ntype = "integer"\n[columns.b]\ntype = "integer"\nmissing = 0.5'
     never, often = plugin(held_to(tmp_path, contract, a=[1, None, 3], b=[None, None, 3]))
     assert (never.code, never.severity, never.message) == ("D011", "stop", "'a' is missing: 1 of 3 rows")
     assert (never.where, never.measured, never.limit) == ("row 2", 1 / 3, 0.0)
@@ -17,7 +17,7 @@ def test_a_value_that_no_row_may_lack_stops_and_a_share_that_is_too_large_warns(
 
 
 def test_values_that_may_be_missing_are_no_finding(tmp_path):
-    assert plugin(held_to(tmp_path, '[columns.a]\ntype = "whole"\nmissing = 0.5', a=[1, None])) == []
+    assert plugin(held_to(tmp_path, '[columns.a]\ntype = "integer"\nmissing = 0.5', a=[1, None])) == []
 
 
 def test_without_a_contract_it_finds_nothing_and_contract_columns_reports_it():

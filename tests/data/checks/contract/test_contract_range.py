@@ -8,7 +8,9 @@ from headway.data.context import CheckContext
 
 
 def test_numbers_and_dates_outside_their_range_are_counted_and_shown(tmp_path):
-    contract = '[columns.a]\ntype = "whole"\nlowest = 1\nhighest = 2\n[columns.on]\ntype = "date"\nhighest = 2013-01-31'
+    contract = (
+        '[columns.a]\ntype = "integer"\nminimum = 1\nmaximum = 2\n[columns.on]\ntype = "date"\nmaximum = 2013-01-31'
+    )
     found = plugin(held_to(tmp_path, contract, a=[0, 2, 3], on=["2013-01-31", "2013-02-01", "2014-01-01"]))
     assert [(each.code, each.severity, each.message, each.where) for each in found] == [
         ("D012", "stop", "'a' is below 1: 1 of 3 rows", "row 1: 0"),

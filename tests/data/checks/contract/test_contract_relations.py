@@ -8,8 +8,8 @@ from headway.data.context import CheckContext
 
 
 def test_rows_that_break_a_relation_are_counted(tmp_path):
-    contract = 'relations = ["a <= b", "c -> a"]\n[columns.a]\ntype = "whole"\n[columns.b]\ntype = "whole"'
-    contract += '\n[columns.c]\ntype = "text"'
+    contract = 'relations = ["a <= b", "c -> a"]\n[columns.a]\ntype = "integer"\n[columns.b]\ntype = "integer"'
+    contract += '\n[columns.c]\ntype = "string"'
     order, told = plugin(held_to(tmp_path, contract, a=[1, 5, 3], b=[2, 4, 3], c=["x", "y", "y"]))
     assert (order.code, order.severity, order.message, order.where) == (
         "D016",

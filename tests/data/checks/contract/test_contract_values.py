@@ -8,7 +8,7 @@ from headway.data.context import CheckContext
 
 
 def test_values_that_are_none_of_those_agreed_are_shown(tmp_path):
-    [found] = plugin(held_to(tmp_path, '[columns.a]\ntype = "text"\nvalues = ["x", "y"]', a=["x", "z", "y"]))
+    [found] = plugin(held_to(tmp_path, '[columns.a]\ntype = "string"\nvalues = ["x", "y"]', a=["x", "z", "y"]))
     assert (found.code, found.severity, found.message) == ("D013", "stop", "'a' is not one of x, y: 1 of 3 rows")
     assert (found.where, found.measured) == ("row 2: z", 1 / 3)
 

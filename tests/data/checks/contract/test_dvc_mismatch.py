@@ -13,7 +13,7 @@ from headway.data.context import CheckContext
 
 POINTER = Tracked(path="a.csv", record="a.csv.dvc", digest="md5:1")
 STAGE = Tracked(path="b.csv", record="../dvc.lock", stage="prepare", digest="md5:2")
-UNREAD = Tracked(path="c.csv", record="c.csv.dvc", unread="it holds no mapping")
+UNREAD = Tracked(path="c.csv", record="c.csv.dvc", unread="it is not a mapping")
 
 
 def found(*tracked: Tracked) -> list[Finding]:
@@ -37,7 +37,7 @@ def test_rows_that_nobody_fetched_stop():
 
 
 def test_a_record_that_could_not_be_read_never_reads_as_passed():
-    with pytest.raises(NotApplicable, match=r"c\.csv\.dvc was not read: it holds no mapping"):
+    with pytest.raises(NotApplicable, match=r"c\.csv\.dvc was not read: it is not a mapping"):
         found(UNREAD)
     [one] = found(POINTER, UNREAD)
     assert (one.severity, one.where) == ("undecided", "c.csv")

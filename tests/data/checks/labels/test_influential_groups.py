@@ -54,5 +54,5 @@ def test_a_day_whose_labels_are_turned_stands_out_and_says_how_seldom_a_clean_on
 
 
 def test_without_groups_or_slices_it_cannot_judge():
-    with pytest.raises(NotApplicable, match="no groups, slices or people"):
+    with pytest.raises(NotApplicable, match="no groups, slices or sensitive features"):
         plugin(CheckContext(dataset=wide()))

@@ -15,7 +15,7 @@ AT = wide().table["at"]
 
 
 def timed(seen: pl.Series, **roles: object) -> CheckContext:
-    """A survey of rows whose first number was known when it was seen."""
+    """A context of rows whose first number was known when it was seen."""
     declared = {"known": {"x0": "seen"}, "ignore": ("seen",), **roles}
     dataset = with_column(wide(), seen=seen)
     return CheckContext(dataset=Dataset(name="timed", table=dataset.table, roles=wide(**declared).roles))
@@ -53,5 +53,5 @@ def test_times_that_cannot_be_compared_are_undecided(seen):
 def test_without_a_time_of_the_rows_or_of_a_column_there_is_nothing_to_compare():
     with pytest.raises(NotApplicable, match="no feature has a time"):
         plugin(CheckContext(dataset=wide(known={"x0": "request", "x1": "outcome"})))
-    with pytest.raises(NotApplicable, match="when the decision is"):
+    with pytest.raises(NotApplicable, match="the time of the decision"):
         plugin(timed(AT, time="", ignore=("seen", "at")))

@@ -14,11 +14,11 @@ from headway.data.context import CheckContext
 LONG = wide(6000)
 
 
-def without(survey: CheckContext, *names: str) -> CheckContext:
-    """The survey with requests that lack columns."""
-    asked = survey.requests()
+def without(context: CheckContext, *names: str) -> CheckContext:
+    """The context with requests that lack columns."""
+    asked = context.requests()
     assert asked is not None
-    return replace(survey, requests=lambda: asked.drop(names))
+    return replace(context, requests=lambda: asked.drop(names))
 
 
 def test_requests_of_the_same_values_are_no_finding():

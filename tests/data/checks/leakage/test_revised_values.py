@@ -18,7 +18,7 @@ NAMED = with_column(wide(), row=list(range(2000)))
 
 
 def revised(folder: Path, now: Dataset = NAMED, *, key: str = "row", **then: pl.Series | list[object]) -> CheckContext:
-    """A survey of rows, and how some of their columns were before."""
+    """A context of rows, and how some of their columns were before."""
     with_column(now, **then).table.write_parquet(folder / "then.parquet")
     section = DataSection(source="now.parquet", target="late", snapshot="then.parquet", key=key)
     return CheckContext(dataset=now, config=Config(data=section, folder=str(folder)))
@@ -60,9 +60,9 @@ def test_without_a_snapshot_or_rows_in_both_it_cannot_judge(tmp_path):
 
 
 def test_a_key_that_is_absent_or_names_several_rows_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="no column 'name' names the rows"):
+    with pytest.raises(DataError, match="no column 'name' identifies the rows"):
         plugin(revised(tmp_path, key="name"))
-    with pytest.raises(DataError, match=r"1,999 rows have a 'row'"):
+    with pytest.raises(DataError, match=r"1,999 rows share their 'row'"):
         plugin(revised(tmp_path, row=[1] * 2000))
 
 
@@ -75,10 +75,10 @@ def test_of_the_flights_what_was_written_after_landing_stops_and_nothing_else(tm
     then.write_parquet(tmp_path / "then.parquet")
     section = DataSection(source="now.parquet", target="late", snapshot="then.parquet", key="row")
     roles = Roles(target="late", time="departs_at", groups="date")
-    survey = CheckContext(
+    context = CheckContext(
         dataset=Dataset(name="flights", table=now, roles=roles), config=Config(data=section, folder=str(tmp_path))
     )
-    found = plugin(survey)
+    found = plugin(context)
 
     assert [each.where for each in found] == [f"column {name}" for name in flights.OUTCOME]
     assert {each.severity for each in found} == {"stop"} and min(each.measured for each in found) > 0.99

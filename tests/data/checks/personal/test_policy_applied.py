@@ -18,9 +18,9 @@ def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
 
     assert [each.message for each in found] == [
         "'who' is kept (email in 1 of 1 values): answers go there",
-        "'hour' is kept (nothing is found in it by pattern): so",
-        "'name' was dropped when it was opened",
-        "'id' is a keyed hash: it groups, and is no feature",
+        "'hour' is kept (no pattern matches): so",
+        "'name' was dropped when the data was opened",
+        "'id' is a keyed hash, which can be grouped by but is not a feature",
     ]
 
 

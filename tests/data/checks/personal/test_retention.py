@@ -35,13 +35,13 @@ def test_what_is_kept_too_long_is_told_with_the_command_that_ends_it(tmp_path):
 
 
 def test_rows_in_quarantine_are_kept_too_long_as_well(tmp_path):
-    survey = surveyed(tmp_path)
+    context = surveyed(tmp_path)
     for age in (1, 100):
         path = tmp_path / f".headway/quarantine/flights/{age}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         small().table.write_parquet(path)
         os.utime(path, (time.time() - age * 86_400,) * 2)
-    (found,) = plugin(survey)
+    (found,) = plugin(context)
     assert (found.where, round(found.measured)) == ("quarantine/flights", 100)
     assert found.message.startswith("quarantine/flights has 1 files older than 90d")
 
@@ -59,5 +59,5 @@ def test_without_a_limit_it_says_that_it_cannot_judge(tmp_path):
 
 @pytest.mark.parametrize("said", ["0d", "90", "9999999999999d"])
 def test_a_limit_that_is_no_length_of_time_is_refused(tmp_path, said):
-    with pytest.raises(ConfigError, match=r"is not a duration|longer than time"):
+    with pytest.raises(ConfigError, match=r"is not a duration|too long a duration"):
         plugin(surveyed(tmp_path, 1, retention=said))

@@ -31,7 +31,7 @@ def test_values_beyond_all_that_was_learned_from_are_a_warning_with_place_and_co
 
     assert (finding.severity, finding.where, finding.measured) == ("warn", "requests", 0.05)
     assert "300 of 6,000 rows of requests (5.0%)" in finding.message
-    assert "x1 above 3." in finding.message and "(300 served, 0 learned)" in finding.message
+    assert "x1 above 3." in finding.message and "(300 served, 0 training)" in finding.message
 
 
 def test_two_values_that_were_never_seen_together_are_named_as_a_pair():
@@ -41,23 +41,23 @@ def test_two_values_that_were_never_seen_together_are_named_as_a_pair():
     [finding] = plugin(served(dataset, 6000, carrier=mixed))
 
     assert finding.severity == "warn" and finding.measured is not None and finding.measured > 0.4
-    assert "x0" in finding.message and " and carrier " in finding.message and "0 learned" in finding.message
+    assert "x0" in finding.message and " and carrier " in finding.message and "0 training" in finding.message
 
 
 def test_a_text_that_came_new_or_a_value_that_is_missing_is_a_region():
     new = pl.Series(["ZZ" if row % 100 == 0 else "UA" for row in range(6000)])
-    assert "carrier ZZ (60 served, 0 learned)" in plugin(served(LONG, 6000, carrier=new))[0].message
+    assert "carrier ZZ (60 served, 0 training)" in plugin(served(LONG, 6000, carrier=new))[0].message
     absent = LONG.table["x2"].scatter(range(0, 6000, 150), None)
     [finding] = plugin(served(LONG, 6000, x2=absent))
-    assert finding.severity == "note" and "x2 missing (40 served, 0 learned)" in finding.message
+    assert finding.severity == "note" and "x2 missing (40 served, 0 training)" in finding.message
 
 
 def test_rows_of_one_storm_alone_are_no_region():
-    survey = served(LONG, 6000, x1=moved(20, 9.0))
-    asked = survey.requests()
+    context = served(LONG, 6000, x1=moved(20, 9.0))
+    asked = context.requests()
     assert asked is not None
     one_day = asked.with_columns(pl.lit(asked[ASKED_AT][0]).alias(ASKED_AT))
-    assert plugin(replace(survey, requests=lambda: one_day)) == []
+    assert plugin(replace(context, requests=lambda: one_day)) == []
 
 
 def test_rows_without_a_time_count_each_by_itself_and_an_empty_column_has_no_bins():

@@ -14,9 +14,9 @@ from headway.data.context import CheckContext
 FEW = Config(policy=PolicySection(slice_rows=100))
 
 
-def sliced(survey: CheckContext) -> CheckContext:
-    """The survey with slices that 100 rows judge."""
-    return replace(survey, config=FEW)
+def sliced(context: CheckContext) -> CheckContext:
+    """The context with slices that 100 rows judge."""
+    return replace(context, config=FEW)
 
 
 def test_values_that_are_learned_from_and_tested_often_are_no_finding():
@@ -29,8 +29,8 @@ def test_values_that_are_served_and_were_never_learned_from_are_a_warning_with_t
 
     assert (finding.severity, finding.where, finding.measured) == ("warn", "column carrier", 0.05)
     assert finding.message == (
-        "100 of 2,000 rows of requests (5.0%) have a 'carrier' whose rows were learned from fewer than 20 times: "
-        "HA (90 served, 0 learned), OO (10 served, 0 learned)"
+        "100 of 2,000 rows of requests (5.0%) have a 'carrier' with fewer than 20 training rows: "
+        "HA (90 served, 0 training), OO (10 served, 0 training)"
     )
 
 
@@ -40,10 +40,10 @@ def test_few_such_rows_are_a_note():
 
 
 def test_values_too_few_in_the_test_to_be_judged_are_told_with_how_many_there_are():
-    survey = replace(surveyed(wide(slices=("carrier",))), config=Config(policy=PolicySection(slice_rows=399)))
-    [finding] = plugin(survey)
+    context = replace(surveyed(wide(slices=("carrier",))), config=Config(policy=PolicySection(slice_rows=399)))
+    [finding] = plugin(context)
 
-    assert "(100.0%) have a 'carrier' whose rows are fewer than 399 times in the test" in finding.message
+    assert "(100.0%) have a 'carrier' with fewer than 399 test rows" in finding.message
     assert (finding.severity, finding.where) == ("warn", "column carrier")
 
 
@@ -51,7 +51,7 @@ def test_a_test_shorter_than_a_slice_must_be_is_told_once_and_not_of_each_column
     dataset = with_column(wide(slices=("carrier",), sensitive_features=("sex",)), sex=["f", "m"] * 1000)
     [finding] = plugin(surveyed(dataset))
 
-    assert finding.message == "the test has 400 rows and a slice is judged from 1,000 on: no slice will be judged"
+    assert finding.message == "the test has 400 rows and a slice needs 1,000: no slice will be evaluated"
     assert (finding.severity, finding.measured, finding.limit) == ("warn", 400, 1000)
 
 
@@ -63,7 +63,7 @@ def test_more_values_than_can_be_named_are_counted():
 def test_people_are_slices_too_and_without_either_it_cannot_judge():
     dataset = with_column(wide(sensitive_features=("sex",)), sex=["f", "m"] * 1000)
     assert message(plugin, sliced(surveyed(dataset))) == []
-    with pytest.raises(NotApplicable, match="no slice is declared"):
+    with pytest.raises(NotApplicable, match="none of the declared slices"):
         plugin(surveyed(wide()))
     with pytest.raises(NotApplicable, match="no rows are held out"):
         plugin(CheckContext(dataset=wide()))

@@ -23,7 +23,7 @@ def test_rows_of_the_test_that_were_learned_from_are_counted():
 
     assert (finding.severity, finding.measured, finding.limit) == ("warn", 30 / 400, 0.01)
     assert finding.message == (
-        "30 of 400 test rows (7.5%) are equal in every feature to rows learned from, "
+        "30 of 400 test rows (7.5%) are equal in every feature to training rows, "
         "and so are their outcomes (kappa 1.00): they are copies"
     )
 
@@ -37,8 +37,8 @@ def test_rows_of_few_coarse_columns_are_alike_and_not_copies():
     [finding] = plugin(surveyed(small()))
 
     assert finding.severity == "note"
-    assert finding.message.endswith("of copies 0.9 or more): they are alike, and not copied")
-    assert finding.hint.startswith("nothing, unless")
+    assert finding.message.endswith("of copies 0.9 or more): they are similar, not copied")
+    assert finding.hint.startswith("none, unless")
 
 
 def test_copies_without_an_outcome_are_copies_too():

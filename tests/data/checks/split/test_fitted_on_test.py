@@ -33,7 +33,7 @@ def test_gaps_filled_with_the_mean_of_all_rows_are_found():
     gaps = wide().table["x1"].set(pl.Series([row % 10 == 0 for row in range(2000)]), None)
     [finding] = plugin(surveyed(with_column(wide(), filled=gaps.fill_null(gaps.mean()))))
 
-    assert finding.message == "'filled' was filled with its mean over all rows, including the test"
+    assert finding.message == "'filled' was imputed with its mean over all rows, including the test"
     assert message(plugin, surveyed(with_column(wide(), filled=gaps.fill_null(gaps.head(LEARNED).mean())))) == []
 
 

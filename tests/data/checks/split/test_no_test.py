@@ -15,5 +15,5 @@ def test_periods_that_are_absent_or_too_short_to_judge_a_model_are_named():
 
 
 def test_rows_that_are_not_cut_have_no_test():
-    with pytest.raises(NotApplicable, match="not cut"):
+    with pytest.raises(NotApplicable, match="not split"):
         plugin(CheckContext(dataset=small()))

@@ -31,5 +31,5 @@ def test_columns_that_name_things_are_a_note():
 
 
 def test_categories_and_plain_numbers_name_nothing():
-    with pytest.raises(NotApplicable, match="no column names things"):
+    with pytest.raises(NotApplicable, match="no column names entities"):
         plugin(surveyed(with_column(wide(), minute=PLANES.tolist())))

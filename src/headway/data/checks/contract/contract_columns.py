@@ -11,7 +11,7 @@ from headway.data.contract.table_contract import load_project_contract
 CODES = ("D010",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a `stop` per missing or mistyped column, and a `note` on columns that the contract does not name.
 
     Raises
@@ -19,11 +19,11 @@ def plugin(survey: CheckContext) -> list[Finding]:
     NotApplicable
         If the project has no contract. The other checks of the family then return nothing.
     """
-    contract = load_project_contract(survey.config)
+    contract = load_project_contract(context.config)
     if contract is None:
-        file = survey.config.data.contract
+        file = context.config.data.contract
         raise NotApplicable(
-            f"there is no {file}: types, ranges, values, keys and relations are not checked",
+            f"no {file}: types, ranges, values, keys and relations are not checked",
             hint="headway contract discover",
         )
-    return [*contract_findings(survey, "D010"), *uncovered_columns(contract, survey)]
+    return [*contract_findings(context, "D010"), *uncovered_columns(contract, context)]

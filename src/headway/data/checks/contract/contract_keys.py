@@ -9,6 +9,6 @@ from headway.data.contract.check import contract_findings
 CODES = ("D015",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per key. All rows that share a key count, since none of them is known to be right."""
-    return contract_findings(survey, "D015")
+    return contract_findings(context, "D015")

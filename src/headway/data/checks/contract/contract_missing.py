@@ -9,6 +9,6 @@ from headway.data.contract.check import contract_findings
 CODES = ("D011",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a `stop` where no value may be missing, and a `warn` where the allowed share is exceeded."""
-    return contract_findings(survey, "D011")
+    return contract_findings(context, "D011")

@@ -9,6 +9,6 @@ from headway.data.contract.check import contract_findings
 CODES = ("D016",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per relation. For `a -> b`, all rows of an `a` with several values of `b` count."""
-    return contract_findings(survey, "D016")
+    return contract_findings(context, "D016")

@@ -9,6 +9,6 @@ from headway.data.contract.check import contract_findings
 CODES = ("D013",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per column; `measured` is the share of rows."""
-    return contract_findings(survey, "D013")
+    return contract_findings(context, "D013")

@@ -11,7 +11,7 @@ from headway.data.dvc import LOCK, PIPELINE
 CODES = ("D066",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per file or folder: `stop` if rows may be missing, else `warn`.
 
     Data that DVC does not track has no finding.
@@ -21,7 +21,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     NotApplicable
         If none of the DVC records can be read.
     """
-    files = survey.dataset.tracked
+    files = context.dataset.tracked
     unread = [tracked for tracked in files if tracked.unread]
     if unread and len(unread) == len(files):
         raise NotApplicable(f"the DVC record of {unread[0].path} cannot be read: {unread[0]}")

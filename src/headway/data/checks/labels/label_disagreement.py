@@ -9,12 +9,12 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 
 CODES = ("D036",)
-FEWEST_ALIKE = 20
-LEAST_ALPHA = 0.667
-"""Below it Krippendorff (2004) would draw no conclusion, not even a tentative one."""
+MIN_EQUAL_ROWS = 20
+MIN_ALPHA = 0.667
+"""Below this, Krippendorff (2004) draws no conclusion, not even a tentative one."""
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a note on contradicting rows, and a finding on the last `headway labels agree`.
 
     Among rows that are equal in every feature, those with a rarer label contradict the others. This is a note:
@@ -22,47 +22,47 @@ def plugin(survey: CheckContext) -> list[Finding]:
     interval ends below
     0.667, and is undecided if the interval contains it.
     """
-    dataset = survey.dataset
+    dataset = context.dataset
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"task '{dataset.roles.task}' has no classes, so labels cannot contradict each other")
-    agreement = survey.labeling.agreement()
+    agreement = context.labeling.agreement()
     alpha = agreement.find("agreement.krippendorff") if agreement else None
-    found = _contradictions(survey)
-    if alpha is None or alpha.low >= LEAST_ALPHA:
+    found = _contradictions(context)
+    if alpha is None or alpha.low >= MIN_ALPHA:
         return found
-    below = alpha.high < LEAST_ALPHA
+    below = alpha.high < MIN_ALPHA
     return [
         *found,
         Finding(
             code="D036",
             severity="warn" if below else "undecided",
             message=f"annotators agree by an alpha of {alpha.value:.2f} [{alpha.low:.2f}, {alpha.high:.2f}]"
-            f" on {alpha.n_rows:,} items: {'too little to build on' if below else 'more items would decide'}",
+            f" on {alpha.n_rows:,} items: {'too little for a conclusion' if below else 'more items would decide'}",
             where=agreement.source if agreement else "",
             measured=alpha.value,
-            limit=LEAST_ALPHA,
+            limit=MIN_ALPHA,
             hint="headway labels agree FILE shows which pair; write down how to label, then label again",
         ),
     ]
 
 
-def _contradictions(survey: CheckContext) -> list[Finding]:
-    dataset = survey.dataset
+def _contradictions(context: CheckContext) -> list[Finding]:
+    dataset = context.dataset
     target = dataset.roles.target
     known = dataset.table.filter(pl.col(target).is_not_null()).select(*dataset.features, target)
-    of_label = known.group_by(known.columns).agg(alike=pl.len())
-    twins = of_label.group_by(dataset.features).agg(pl.col("alike").sum(), most=pl.col("alike").max())
-    twins = twins.filter(pl.col("alike") > 1)
-    rows, against = int(twins["alike"].sum()), int((twins["alike"] - twins["most"]).sum())
-    if rows < FEWEST_ALIKE or not against:
+    of_label = known.group_by(known.columns).agg(equal=pl.len())
+    equal = of_label.group_by(dataset.features).agg(pl.col("equal").sum(), majority=pl.col("equal").max())
+    equal = equal.filter(pl.col("equal") > 1)
+    rows, against = int(equal["equal"].sum()), int((equal["equal"] - equal["majority"]).sum())
+    if rows < MIN_EQUAL_ROWS or not against:
         return []
     share = against / rows
     return [
         Finding(
             code="D036",
             severity="note",
-            message=f"{against:,} of {rows:,} rows that have a twin in every feature have another label than most of"
-            f" their twins ({share:.1%}): no model can be right about both",
+            message=f"{against:,} of {rows:,} rows that equal another row in every feature have another label than most"
+            f" of their equals ({share:.1%}): no model can be right about both",
             where=f"column {target}",
             measured=share,
             hint="headway labels suspects, or add a feature that separates such rows",

@@ -10,12 +10,12 @@ CODES = ("D037",)
 LIMIT = 0.05
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding on the share of requests without a label after the declared delay.
 
     It warns if the whole interval is above 5 %, and is undecided if the interval contains 5 %.
     """
-    delays = survey.labeling.delays()
+    delays = context.labeling.delays()
     if delays is None:
         raise NotApplicable(
             "the live release has answered no request that can get a label", hint="headway serve NAME@live"
@@ -36,6 +36,6 @@ def plugin(survey: CheckContext) -> list[Finding]:
             where="[data] label_delay",
             measured=late.value,
             limit=LIMIT,
-            hint="headway labels delay shows the quantiles; [data] label_delay to what holds",
+            hint="headway labels delay shows the quantiles; set [data] label_delay to one of them",
         )
     ]

@@ -16,7 +16,7 @@ MIN_EXPLAINED = 0.2
 """Smallest pseudo R squared with which a surprising label counts as an error."""
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding on the share of wrong labels if its interval starts above 0.1 %; above 5 % it warns.
 
     At most about 60,000 rows, in whole groups, are used.
@@ -27,7 +27,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
         If the features explain less than a fifth of the target (McFadden's pseudo R squared). Unpredictable
         labels then look like wrong ones.
     """
-    oof = out_of_fold(survey.dataset, rows=SCREENING_ROWS)
+    oof = out_of_fold(context.dataset, rows=SCREENING_ROWS)
     if (explained := _explained(oof)) < MIN_EXPLAINED:
         raise NotApplicable(
             f"the features explain {max(0.0, explained):.1%} of the target (pseudo R squared), and {MIN_EXPLAINED:.0%} are needed"
@@ -49,8 +49,8 @@ def plugin(survey: CheckContext) -> list[Finding]:
             code="D035",
             severity="warn" if low > LIMIT else "note",
             message=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {oof.n_groups:,} groups), most"
-            f" often those that say '{oof.classes[worst]}'",
-            where=f"column {survey.dataset.roles.target}",
+            f" often those of class '{oof.classes[worst]}'",
+            where=f"column {context.dataset.roles.target}",
             measured=share,
             limit=LIMIT,
             hint="headway labels suspects",

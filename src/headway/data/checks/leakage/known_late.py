@@ -18,20 +18,20 @@ LIMIT = 0.01
 _BEFORE = re.compile(r"^(\d+) ?(m|h|d)\w* before (\w+)$")
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per `[data.known] COLUMN = "TIME"` with the share of rows whose value came after the decision.
 
     The decision is `[data] decision` if it reads `2h before COLUMN` (m, h, d), else the column `time`. Above 1 %
     it is a `stop`; it is undecided if the two times cannot be compared. This finds joins that look into the
     future.
     """
-    dataset = survey.dataset
+    dataset = context.dataset
     timed = {name: when for name, when in dataset.roles.known.items() if when not in (REQUEST, OUTCOME)}
     timed = {name: when for name, when in timed.items() if name in dataset.features}
     if not timed:
         raise NotApplicable("no feature has a time at which it was known", hint='[data.known] COLUMN = "TIME"')
     if not dataset.roles.time:
-        raise NotApplicable("no column says when the decision is", hint='[data] time = "COLUMN"')
+        raise NotApplicable("no column has the time of the decision", hint='[data] time = "COLUMN"')
     decision = _decision(dataset)
     found = [_finding(name, _read(dataset.table[when]), decision) for name, when in timed.items()]
     return [finding for finding in found if finding.measured or finding.severity == "undecided"]
@@ -57,11 +57,11 @@ def _finding(name: str, known: pl.Series, decision: pl.Series) -> Finding:
     message = (
         f"'{name}' came later than the decision in {late:,} of {len(known):,} rows ({share:.1%}), by '{known.name}'"
     )
-    unlike = f"'{known.name}' is {known.dtype}, and the decision {decision.dtype}: the two cannot be compared"
+    reason = f"'{known.name}' is {known.dtype}, and the decision {decision.dtype}: the two cannot be compared"
     return Finding(
         code="D025",
         severity="undecided" if not comparable else "stop" if share > LIMIT else "warn",
-        message=message if comparable else f"'{name}': {unlike}",
+        message=message if comparable else f"'{name}': {reason}",
         where=f"column {name}",
         measured=share if comparable else None,
         limit=LIMIT,

@@ -11,26 +11,28 @@ from headway.data.context import CheckContext
 from headway.data.roles import known_line
 
 CODES = ("D002",)
-FEWEST_ROWS = 20
+MIN_ROWS = 20
 LIMIT = 0.8
 RATIO = 20
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per feature whose missing values follow those of the target.
 
     `measured` is the share of rows without an outcome in which the column is missing too. It must be at least 0.8
     and 20 times the share among rows with an outcome. This finds columns that predict little, such as the air
     time of a flight.
     """
-    dataset = survey.dataset
+    dataset = context.dataset
     absent = dataset.table[dataset.roles.target].is_null()
     if not absent.any():
-        raise NotApplicable("every row has an outcome: there are no gaps to compare")
-    if absent.sum() < FEWEST_ROWS:
-        raise NotApplicable(f"only {absent.sum()} rows have no outcome; {FEWEST_ROWS} are needed to compare gaps")
+        raise NotApplicable("every row has an outcome: missing values cannot be compared")
+    if absent.sum() < MIN_ROWS:
+        raise NotApplicable(
+            f"only {absent.sum()} rows have no outcome; {MIN_ROWS} are needed to compare missing values"
+        )
     if absent.all():
-        raise NotApplicable("no row has an outcome to compare gaps with")
+        raise NotApplicable("no row has an outcome: missing values cannot be compared")
     without, within = _missing_shares(dataset, absent), _missing_shares(dataset, ~absent)
     suspects = [name for name in without if without[name] >= LIMIT and without[name] >= RATIO * within[name]]
     rows = int(absent.sum())

@@ -10,9 +10,9 @@ from headway.data.roles import known_line
 CODES = ("D001",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a note per excluded column."""
-    dataset = survey.dataset
+    dataset = context.dataset
     after = [column for column, when in dataset.roles.known.items() if when == OUTCOME]
     return [
         Finding(

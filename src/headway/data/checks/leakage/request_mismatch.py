@@ -20,10 +20,10 @@ from headway.data.roles import known_line
 
 CODES = ("D026",)
 FILLED = 0.05
-FAR = 0.1
+MIN_DISTANCE = 0.1
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Compare the features of the table with at least 100 requests.
 
     A feature filled in more than 5 % of the table and in no request is a `stop`, or a warning if it is declared.
@@ -31,19 +31,20 @@ def plugin(survey: CheckContext) -> list[Finding]:
     the detector is significant at 5 % over all features and the distributions differ by more than 0.1 (triangular
     discrimination). If the detector cannot judge, a note says why.
     """
-    requests = request_rows(survey)
-    hard = [moved for name in survey.dataset.features if (moved := _absence(survey, name, requests))]
-    reported = {finding.where for finding in hard}
+    requests = request_rows(context)
+    absent = [finding for name in context.dataset.features if (finding := _absence(context, name, requests))]
+    reported = {finding.where for finding in absent}
     try:
-        return hard + [moved for moved in _shifted_features(survey, requests) if moved.where not in reported]
+        shifted = _shifted_features(context, requests)
     except NotApplicable as reason:
         message = f"{len(requests):,} requests cannot be compared with the values of the table: {reason.what}"
-        return [*hard, Finding(code="D026", severity="note", message=message, where="requests", hint=reason.hint)]
+        return [*absent, Finding(code="D026", severity="note", message=message, where="requests", hint=reason.hint)]
+    return absent + [finding for finding in shifted if finding.where not in reported]
 
 
-def _absence(survey: CheckContext, name: str, requests: pl.DataFrame) -> Finding | None:
+def _absence(context: CheckContext, name: str, requests: pl.DataFrame) -> Finding | None:
     """Return a finding if a feature is absent from requests or never filled in them."""
-    dataset, count = survey.dataset, len(requests)
+    dataset, count = context.dataset, len(requests)
     declared = name in dataset.roles.known
     if name not in requests.columns:
         message = f"'{name}' is in none of {count:,} requests: no live model reads it, so its availability is unproven"
@@ -70,22 +71,22 @@ def _absence(survey: CheckContext, name: str, requests: pl.DataFrame) -> Finding
     )
 
 
-def _shifted_features(survey: CheckContext, requests: pl.DataFrame) -> list[Finding]:
+def _shifted_features(context: CheckContext, requests: pl.DataFrame) -> list[Finding]:
     """Return a finding per feature whose distribution differs between training rows and requests."""
-    learned = training_rows(survey)
-    drift = compare_with_requests(survey, learned, requests)
-    far = feature_distances(drift)
+    train = training_rows(context)
+    drift = compare_with_requests(context, train, requests)
+    distances = feature_distances(drift)
     return [
         Finding(
             code="D026",
             severity="warn",
-            message=f"'{name}' has other values in {len(requests):,} requests than in {len(learned.table):,} rows learned "
-            f"from: shares are {far[name]:.2f} apart, at a chance of {ALPHA:.0%} over all features",
+            message=f"'{name}' has other values in {len(requests):,} requests than in {len(train.table):,} training "
+            f"rows: the distributions differ by {distances[name]:.2f}, at a significance of {ALPHA:.0%} over all features",
             where=f"column {name}",
-            measured=far[name],
-            limit=FAR,
+            measured=distances[name],
+            limit=MIN_DISTANCE,
             hint="repair the changed source, or retrain if the population changed; headway watch shows since when",
         )
         for name in drifted_features(drift)
-        if far[name] > FAR
+        if distances[name] > MIN_DISTANCE
     ]

@@ -12,11 +12,11 @@ from headway.data.roles import known_line
 
 CODES = ("D033",)
 LIMIT = 0.01
-FEWEST = 100
+MIN_ROWS = 100
 _THEN = "__then."
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per feature that differs from `[data] snapshot`, with rows matched by `key`.
 
     If at least 100 rows got their outcome after the snapshot, only they count; else all common rows. Above 1 % it
@@ -26,15 +26,15 @@ def plugin(survey: CheckContext) -> list[Finding]:
     Raises
     ------
     NotApplicable
-        If there is no snapshot, or fewer than 100 common rows.
+        If no snapshot is declared, or fewer than 100 rows are in both.
     DataError
         If the key is missing or not unique.
     """
-    snapshot = load_snapshot(survey.config)
+    snapshot = load_snapshot(context.config)
     if snapshot is None:
-        hint = '[data] snapshot = "FILE" and key = "COLUMN": the table as it was when decisions were due'
+        hint = '[data] snapshot = "FILE" and key = "COLUMN": the table as it was at the decisions'
         raise NotApplicable("no earlier version of the rows is declared", hint=hint)
-    dataset, key = survey.dataset, survey.config.data.key
+    dataset, key = context.dataset, context.config.data.key
     for table in (dataset.table, snapshot):
         _expect_key(table, key)
     target = dataset.roles.target
@@ -42,32 +42,32 @@ def plugin(survey: CheckContext) -> list[Finding]:
     shared = [name for name in (*names, target) if name in snapshot.columns]
     then = snapshot.select(key, *(pl.col(name).alias(_THEN + name) for name in shared))
     both = dataset.table.select(key, *names, target).join(then, on=key, how="inner")
-    rows = _come_since(both, target)
-    if len(rows) < FEWEST:
-        raise NotApplicable(f"{len(rows)} rows are in the table and in its snapshot; {FEWEST} are needed")
+    rows = _labeled_since(both, target)
+    if len(rows) < MIN_ROWS:
+        raise NotApplicable(f"{len(rows)} rows are in the table and in its snapshot; {MIN_ROWS} are needed")
     return [finding for name in names if (finding := _finding(rows, name, declared=name in dataset.roles.known))]
 
 
 def _expect_key(table: pl.DataFrame, key: str) -> None:
     if key not in table.columns:
         raise DataError(
-            f"no column '{key}' names the rows of the table and of its snapshot",
+            f"no column '{key}' identifies the rows of the table and of its snapshot",
             where="[data] key",
             hint=f"one of: {', '.join(table.columns)}",
         )
     twice = len(table) - table[key].n_unique()
     if twice:
         raise DataError(
-            f"{twice:,} rows have a '{key}' that another row has", where="[data] key", hint="a column that names a row"
+            f"{twice:,} rows share their '{key}' with another row", where="[data] key", hint="a column of unique values"
         )
 
 
-def _come_since(both: pl.DataFrame, target: str) -> pl.DataFrame:
+def _labeled_since(both: pl.DataFrame, target: str) -> pl.DataFrame:
     """Return the rows whose outcome came after the snapshot; all rows if there are too few."""
     if _THEN + target not in both.columns:
         return both
     since = both.filter(pl.col(target).is_not_null() & pl.col(_THEN + target).is_null())
-    return since if len(since) >= FEWEST else both
+    return since if len(since) >= MIN_ROWS else both
 
 
 def _finding(rows: pl.DataFrame, name: str, *, declared: bool) -> Finding | None:

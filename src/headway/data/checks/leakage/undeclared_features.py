@@ -9,21 +9,20 @@ from headway.data.leakage.samples import filled_share, request_rows
 from headway.data.roles import known_line
 
 CODES = ("D005",)
-LESS = 0.8
-
+MIN_FILLED_RATIO = 0.8
 NAMED = 10
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return one undecided finding that lists the features.
 
     A feature that callers fill at least four fifths as often as the table, in 100 requests or more, is known at
     the request and needs no declaration.
     """
-    dataset = survey.dataset
-    silent = [name for name in dataset.features if name not in dataset.roles.known]
-    shown = _shown(survey, silent)
-    unknown = [name for name in silent if name not in shown]
+    dataset = context.dataset
+    undeclared = [name for name in dataset.features if name not in dataset.roles.known]
+    shown = _shown(context, undeclared)
+    unknown = [name for name in undeclared if name not in shown]
     if not unknown:
         return []
     proven = f" ({len(shown)} more are shown by requests)" if shown else ""
@@ -36,7 +35,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
             where="[data.known]",
             measured=float(len(unknown)),
             limit=0.0,
-            hint=f'{known_line(unknown[0], "request")} (or "outcome", or the name of a time column), a line each,'
+            hint=f'{known_line(unknown[0], "request")} (or "outcome", or the name of a time column), one line each,'
             " in headway.toml",
         )
     ]
@@ -47,17 +46,17 @@ def _named(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _shown(survey: CheckContext, names: list[str]) -> list[str]:
+def _shown(context: CheckContext, names: list[str]) -> list[str]:
     """Return the features that callers send."""
     try:
-        requests = request_rows(survey) if names else None
+        requests = request_rows(context) if names else None
     except NotApplicable:
         return []
     if requests is None:
         return []
-    table = survey.dataset.table
+    table = context.dataset.table
     return [
         name
         for name in names
-        if name in requests.columns and filled_share(requests[name]) > LESS * filled_share(table[name])
+        if name in requests.columns and filled_share(requests[name]) > MIN_FILLED_RATIO * filled_share(table[name])
     ]

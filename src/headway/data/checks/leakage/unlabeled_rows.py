@@ -12,9 +12,9 @@ CODES = ("D004",)
 LIMIT = 0.01
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding with the share of rows without an outcome and its largest value among groups."""
-    dataset = survey.dataset
+    dataset = context.dataset
     absent = dataset.table[dataset.roles.target].is_null()
     if not absent.any():
         return []

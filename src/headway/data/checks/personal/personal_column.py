@@ -10,14 +10,14 @@ CODES = ("D050",)
 SURE = frozenset({"email", "card", "iban", "national_id"})
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per column where most unique values are one kind of personal data and nothing else.
 
     E-mail addresses and numbers with a check digit are a `stop`. Phone numbers and IP addresses are undecided,
     since other numbers have the same format.
     """
-    section = survey.config.personal
-    found = find_personal_data(survey.dataset.table, but={*section.keep, *section.hash})
+    section = context.config.personal
+    found = find_personal_data(context.dataset.table, exclude={*section.keep, *section.hash})
     return [_finding(match) for match in found if match.is_the_column and match.kind not in section.keep]
 
 
@@ -25,9 +25,9 @@ def _finding(found: PersonalData) -> Finding:
     return Finding(
         code="D050",
         severity="stop" if found.kind in SURE else "undecided",
-        message=f"'{found.column}' is {found.kind}: {found.wholes:,} of {found.looked_at:,} values, such as {found.like}",
+        message=f"'{found.column}' is {found.kind}: {found.whole_values:,} of {found.searched:,} values, such as {found.example}",
         where=f"column {found.column}",
-        measured=found.wholes / found.looked_at,
+        measured=found.whole_values / found.searched,
         limit=HALF,
         hint=f'[personal] drop = ["{found.column}"], or hash, or [personal.keep] {found.column} = "WHY"',
     )

@@ -10,24 +10,26 @@ CODES = ("D052",)
 _DONE = "personal."
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a note per column, including kept columns in which nothing personal is found."""
-    done = {name.removeprefix(_DONE): way for name, way in survey.dataset.provenance.items() if name.startswith(_DONE)}
-    return [_finding(survey, column, way) for column, way in done.items()]
+    provenance = context.dataset.provenance
+    actions = {name.removeprefix(_DONE): action for name, action in provenance.items() if name.startswith(_DONE)}
+    return [_finding(context, column, action) for column, action in actions.items()]
 
 
-def _finding(survey: CheckContext, column: str, way: str) -> Finding:
-    message = {"drop": "was dropped when it was opened", "hash": "is a keyed hash: it groups, and is no feature"}.get(
-        way
-    )
-    if way == "keep":
-        found = find_personal_data(survey.dataset.table.select(column))
-        kinds = ", ".join(f"{match.kind} in {match.values:,} of {match.looked_at:,} values" for match in found)
-        message = f"is kept ({kinds or 'nothing is found in it by pattern'}): {survey.config.personal.keep[column]}"
+def _finding(context: CheckContext, column: str, action: str) -> Finding:
+    message = {
+        "drop": "was dropped when the data was opened",
+        "hash": "is a keyed hash, which can be grouped by but is not a feature",
+    }.get(action)
+    if action == "keep":
+        found = find_personal_data(context.dataset.table.select(column))
+        kinds = ", ".join(f"{match.kind} in {match.values:,} of {match.searched:,} values" for match in found)
+        message = f"is kept ({kinds or 'no pattern matches'}): {context.config.personal.keep[column]}"
     return Finding(
         code="D052",
         severity="note",
-        message=f"'{column}' {message or f'was changed: {way}'}",
+        message=f"'{column}' {message or f'was changed: {action}'}",
         where=f"column {column}",
-        hint="nothing, if that is what [personal] in headway.toml shall say",
+        hint="none, if [personal] in headway.toml is as intended",
     )

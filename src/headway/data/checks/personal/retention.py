@@ -9,14 +9,14 @@ from itertools import groupby
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
-from headway.data.personal.policy import parse_duration
+from headway.data.personal.policy import parse_age
 from headway.storage import quarantined, segments, traffic
 
 CODES = ("D053",)
 DAY_S = 86_400
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per log, for the labels and for the quarantine, if it has older files.
 
     Raises
@@ -24,7 +24,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
     NotApplicable
         If data is stored and no limit is declared.
     """
-    state, limit_text = survey.config.state, survey.config.personal.retention
+    state, limit_text = context.config.state, context.config.personal.retention
     written = {path: segments.written_ns(path) for path in traffic.all_segments(state)}
     written |= {path: quarantined.written_ns(path) for path in quarantined.files(state)}
     if not written:
@@ -33,7 +33,7 @@ def plugin(survey: CheckContext) -> list[Finding]:
         raise NotApplicable(
             "no retention is declared for log, labels and quarantined rows", hint='[personal] retention = "90d"'
         )
-    limit, now = parse_duration(limit_text).total_seconds(), time.time()
+    limit, now = parse_age(limit_text).total_seconds(), time.time()
     old = [path for path, written in written.items() if now - written / 1e9 > limit]
     folders = groupby(old, key=lambda path: "/".join(path.relative_to(state).parts[:2]))
     return [

@@ -12,18 +12,18 @@ from headway.data.context import CheckContext
 
 CODES = ("D030",)
 RARE = 0.2
-FEWEST = 50
-JUDGED = ("validation", "test")
+MIN_ROWS = 50
+EVALUATED = ("validation", "test")
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding on the rarest class if it has less than a fifth of an equal share (a tenth of two classes).
 
     It is a note, and a warning if the class has fewer than 50 rows in `validation` or `test`: with 50 rows the
-    recall is known to 14 percentage points at best. Rarity itself is no error. The audit `imbalance` of `headway
+    recall is known to 14 percentage points at best. Rarity itself is not an error. The audit `imbalance` of `headway
     evaluate` measures whether class weights help, and the costs of `[model]` set the threshold.
     """
-    dataset = survey.dataset
+    dataset = context.dataset
     target = dataset.roles.target
     if dataset.roles.task not in ("binary", "multiclass"):
         raise NotApplicable(f"a target of task '{dataset.roles.task}' has no classes")
@@ -35,9 +35,9 @@ def plugin(survey: CheckContext) -> list[Finding]:
     share = rows / known
     if share >= RARE / len(counts):
         return []
-    held_out = {name: _of(survey, name, rarest) for name in JUDGED if name in survey.periods}
-    few = {name: of for name, (of, _) in held_out.items() if of < FEWEST}
-    parts = {name: _of(survey, name, rarest) for name in survey.periods}
+    held_out = {name: _of(context, name, rarest) for name in EVALUATED if name in context.periods}
+    few = {name: of for name, (of, _) in held_out.items() if of < MIN_ROWS}
+    parts = {name: _of(context, name, rarest) for name in context.periods}
     shares = ", ".join(f"{name} {of / max(1, among):.1%} of {among:,}" for name, (of, among) in parts.items())
     fewest = min(few.values(), default=0)
     half = f"; a recall from {fewest} rows is known to {_half(fewest):.0%} at best" if few else ""
@@ -57,9 +57,9 @@ def plugin(survey: CheckContext) -> list[Finding]:
     ]
 
 
-def _of(survey: CheckContext, name: str, value: float) -> tuple[int, int]:
+def _of(context: CheckContext, name: str, value: float) -> tuple[int, int]:
     """Return the number of rows of a class in a period, and of rows with an outcome."""
-    outcomes = survey.periods[name].table[survey.dataset.roles.target].drop_nulls().cast(pl.Float64)
+    outcomes = context.periods[name].table[context.dataset.roles.target].drop_nulls().cast(pl.Float64)
     return int((outcomes == float(value)).sum()), len(outcomes)
 
 

@@ -12,38 +12,38 @@ from headway.data.context import CheckContext
 from headway.data.leakage.samples import served_rows, train_and_test
 
 CODES = ("D031",)
-LEARNED = 20
+MIN_TRAINING_ROWS = 20
 LIMIT = 0.01
 NAMED = 4
-_LONGER = "a longer test, a lower [policy] slice_rows (wider intervals), or judge these values by hand"
-_COUNTS = ("served", "learned", "tested")
+_LONGER = "a longer test, a lower [policy] slice_rows (wider intervals), or a review of these values by hand"
+_COUNTS = ("served", "training", "tested")
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return findings per slice and sensitive column on served values with little training or test data.
 
     A value needs 20 training rows, and `[policy] slice_rows` test rows. Served rows are the requests, else the
     period `live`, else the test. Above 1 % of the served rows it is a warning, else a note. A test shorter than a
     slice is reported once.
     """
-    learned, test = train_and_test(survey)
-    where, rows = served_rows(survey)
-    roles = survey.dataset.roles
+    train, test = train_and_test(context)
+    where, rows = served_rows(context)
+    roles = context.dataset.roles
     names = list(dict.fromkeys((*roles.slices, *roles.sensitive_features)))
     names = [name for name in names if name in rows.columns]
     if not names:
-        raise NotApplicable("no slice is declared that served rows have", hint='[data] slices = ["COLUMN"]')
-    needed = survey.config.policy.slice_rows
+        raise NotApplicable("the served rows have none of the declared slices", hint='[data] slices = ["COLUMN"]')
+    needed = context.config.policy.slice_rows
     found = _short(len(test.table), needed)
     for name in names:
-        counts = _counts(name, [rows, learned.table, test.table])
-        unlearned = counts.filter(pl.col("learned") < LEARNED)
-        unjudged = counts.filter((pl.col("learned") >= LEARNED) & (pl.col("tested") < needed))
-        more = f"were learned from fewer than {LEARNED} times", "collect rows of them, or refuse them at the request"
-        less = f"are fewer than {needed:,} times in the test", _LONGER
-        found += _finding(name, (where, len(rows)), unlearned, "learned", more)
+        counts = _counts(name, [rows, train.table, test.table])
+        untrained = counts.filter(pl.col("training") < MIN_TRAINING_ROWS)
+        untested = counts.filter((pl.col("training") >= MIN_TRAINING_ROWS) & (pl.col("tested") < needed))
+        more = f"with fewer than {MIN_TRAINING_ROWS} training rows", "collect such rows, or reject such requests"
+        less = f"with fewer than {needed:,} test rows", _LONGER
+        found += _finding(name, (where, len(rows)), untrained, "training", more)
         if len(test.table) >= needed:
-            found += _finding(name, (where, len(rows)), unjudged, "tested", less)
+            found += _finding(name, (where, len(rows)), untested, "tested", less)
     return found
 
 
@@ -54,7 +54,7 @@ def _short(tested: int, needed: int) -> list[Finding]:
         Finding(
             code="D031",
             severity="warn",
-            message=f"the test has {tested:,} rows and a slice is judged from {needed:,} on: no slice will be judged",
+            message=f"the test has {tested:,} rows and a slice needs {needed:,}: no slice will be evaluated",
             where="[split] test",
             measured=float(tested),
             limit=float(needed),
@@ -70,7 +70,7 @@ def _counts(name: str, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
         for table, count in zip(tables, _COUNTS, strict=True)
     ]
     joined = of[0].join(of[1], on=name, how="left").join(of[2], on=name, how="left")
-    return joined.with_columns(pl.col("learned", "tested").fill_null(0)).sort(
+    return joined.with_columns(pl.col("training", "tested").fill_null(0)).sort(
         ["served", name], descending=[True, False]
     )
 
@@ -89,7 +89,7 @@ def _finding(
         Finding(
             code="D031",
             severity="warn" if share > LIMIT else "note",
-            message=f"{rows:,} of {total:,} rows of {where} ({share:.1%}) have a '{name}' whose rows {words[0]}: "
+            message=f"{rows:,} of {total:,} rows of {where} ({share:.1%}) have a '{name}' {words[0]}: "
             + ", ".join([*named, *more]),
             where=f"column {name}",
             measured=share,

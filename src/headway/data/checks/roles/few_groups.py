@@ -10,9 +10,9 @@ CODES = ("D006",)
 LIMIT = 20
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding if there are fewer than 20 groups, or as many groups as rows."""
-    dataset = survey.dataset
+    dataset = context.dataset
     column = dataset.roles.groups
     if not column:
         raise NotApplicable("no groups are declared: every row counts as independent", hint='[data] groups = "COLUMN"')

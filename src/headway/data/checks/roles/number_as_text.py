@@ -11,12 +11,12 @@ CODES = ("D008",)
 LIMIT = 0.5
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per string feature where more than half of the values, but not all, are numbers.
 
     A model would read such a column as categories. `measured` is the share of numbers.
     """
-    dataset = survey.dataset
+    dataset = context.dataset
     texts = (dataset.table[name] for name in dataset.features if dataset.table.schema[name] == pl.String)
     return [finding for column in texts for finding in _mixed(column)]
 

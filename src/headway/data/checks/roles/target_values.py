@@ -11,9 +11,9 @@ CODES = ("D007",)
 SHOWN = 5
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return at most one finding; `measured` is the number of distinct values."""
-    dataset = survey.dataset
+    dataset = context.dataset
     name, task = dataset.roles.target, dataset.roles.task
     known = dataset.table[name].drop_nulls()
     counts = known.cast(pl.String).value_counts(sort=True)

@@ -6,20 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
 from headway.data.leakage.samples import train_and_test
+from headway.data.matrix import STRING_DTYPES
 
 CODES = ("D021",)
 EXACT = 0.01
 SAME = 1e-9
 FILLED = 0.001
-FEWEST_FILLED = 10
-FEWEST_VALUES = 5
+MIN_FILLED = 10
+MIN_VALUES = 5
 AGREE = 0.9
 NEAR_MEAN = 0.2
 _MEAN, _ROWS = "__mean", "__rows"
@@ -40,7 +41,7 @@ def mean_filled_columns(table: pl.DataFrame, names: list[str]) -> set[str]:
     means = _row(table, [pl.col(name).mean() for name in names])
     near = [(pl.col(name) - mean).abs() <= SAME * abs(mean) for name, mean in zip(names, means, strict=True)]
     counts = _row(table, [match.sum().alias(name) for name, match in zip(names, near, strict=True)])
-    often = (counts >= FEWEST_FILLED) & (counts > FILLED * len(table))
+    often = (counts >= MIN_FILLED) & (counts > FILLED * len(table))
     broken = np.abs(means - np.round(means)) > SAME * np.abs(means)
     return {name for name, found in zip(names, often & broken, strict=True) if found}
 
@@ -50,12 +51,12 @@ def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
     target, table = pl.col(dataset.roles.target).cast(pl.Float64), dataset.table
     overall, *own = _row(table, [target.mean(), *(pl.col(name).mean() for name in names)])
     names = [name for name, mean in zip(names, own, strict=True) if abs(mean - overall) < NEAR_MEAN * abs(overall)]
-    texts = [name for name in dataset.features if table.schema[name] in (pl.String, pl.Categorical, pl.Enum)]
+    texts = [name for name in dataset.features if table.schema[name] in STRING_DTYPES]
     found: set[str] = set()
     for text in texts if names else ():
         means = table.group_by(text).agg(target.mean().alias(_MEAN), pl.len().alias(_ROWS), pl.col(names).first())
         means = means.filter((pl.col(_ROWS) > 1) & pl.col(_MEAN).is_not_null())
-        if len(means) < FEWEST_VALUES:
+        if len(means) < MIN_VALUES:
             continue
         near = [((pl.col(name) - pl.col(_MEAN)).abs() <= 1e-6 * pl.col(_MEAN).abs()).mean() for name in names]
         shares = _row(means, near)
@@ -63,27 +64,27 @@ def target_encoded_columns(dataset: Dataset, names: list[str]) -> set[str]:
     return found
 
 
-def _row(table: pl.DataFrame, expressions: list[pl.Expr]) -> NDArray[np.float64]:
+def _row(table: pl.DataFrame, expressions: list[pl.Expr]) -> Floats:
     """Evaluate one number per expression, NaN if there is none."""
     numbered = [expression.cast(pl.Float64).alias(str(index)) for index, expression in enumerate(expressions)]
     return np.array(table.select(numbered).row(0), dtype=np.float64)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a warning per feature whose statistics are exact over all rows and not over the training rows.
 
     Checked are mean 0 with deviation 1, a recurring value equal to the mean, and the target's mean per string.
     "All rows" is the table, its rows with an outcome, or the periods up to the test. Standardization does little
     harm to trees; target encoding does.
     """
-    learned, test = train_and_test(survey)
-    names = [name for name in learned.features if learned.table.schema[name].is_float()]
+    train, test = train_and_test(context)
+    names = [name for name in train.features if train.table.schema[name].is_float()]
     if not names:
-        raise NotApplicable("no feature is a number with a fraction: nothing was standardised or filled")
-    until_test = replace(learned, table=pl.concat([learned.table, test.table]))
-    found = _traces((survey.dataset, until_test), names)
+        raise NotApplicable("no feature is a number with a fraction: none was standardized or imputed")
+    until_test = replace(train, table=pl.concat([train.table, test.table]))
+    found = _traces((context.dataset, until_test), names)
     if found:
-        found -= _traces((learned, survey.periods.get("train", learned)), sorted({name for name, _ in found}))
+        found -= _traces((train, context.periods.get("train", train)), sorted({name for name, _ in found}))
     return [_finding(name, how) for name, how in sorted(found)]
 
 
@@ -93,8 +94,8 @@ def _traces(datasets: tuple[Dataset, Dataset], names: list[str]) -> set[tuple[st
     for dataset in datasets:
         table, target = dataset.table.select(names), dataset.table[dataset.roles.target]
         for rows in (table, table.filter(target.is_not_null())):
-            found |= {(name, "standardised") for name in standardized_columns(rows, names)}
-            found |= {(name, "filled with its mean") for name in mean_filled_columns(rows, names)}
+            found |= {(name, "standardized") for name in standardized_columns(rows, names)}
+            found |= {(name, "imputed with its mean") for name in mean_filled_columns(rows, names)}
         found |= {(name, f"encoded by the mean of '{target.name}'") for name in target_encoded_columns(dataset, names)}
     return found
 

@@ -8,26 +8,27 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
 from headway.data.context import CheckContext
-from headway.data.leakage.duplicates import copy_findings, count_copies, match_rows, row_hashes, train_and_test_features
+from headway.data.leakage.samples import train_and_test_features
 
 CODES = ("D024",)
 BANDS = 5
-FEWEST_FEATURES = 5
+MIN_FEATURES = 5
 STEPS, SAMPLE = 50, 10_000
 MIDDLE = (0.05, 0.95)
 LONG_TEXT = 20
 NO_WORD = r"[\W_]+"
 FARTHEST = 2.0**52
 Codes = NDArray[np.uint64]
-Floats = NDArray[np.float64]
 Band = Mapping[str, tuple[float, np.uint64]]
-"""Columns that are compared, each with where its steps begin and what its number is multiplied by."""
+"""Compared column -> the offset of its rounding edges and the factor of its hash."""
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return at most one finding on rows that agree, rounded, in four fifths of the features, but not in all exactly.
 
     Numbers are rounded to 1/50 of the central 90 % of the training rows; long strings are reduced to letters.
@@ -35,20 +36,18 @@ def plugin(survey: CheckContext) -> list[Finding]:
     between bands, so that most jittered pairs match in at least one. The count is a lower bound. Severity is as
     for D023.
     """
-    learned, test = train_and_test_features(survey)
-    names = learned.features
-    if len(names) < FEWEST_FEATURES:
-        raise NotApplicable(
-            f"rows of {len(names)} features are near each other by chance; {FEWEST_FEATURES} are needed"
-        )
-    tables = (learned.table.select(names), test.table.select(names))
+    train, test = train_and_test_features(context)
+    names = train.features
+    if len(names) < MIN_FEATURES:
+        raise NotApplicable(f"rows of {len(names)} features are similar by chance; {MIN_FEATURES} are needed")
+    tables = (train.table.select(names), test.table.select(names))
     sample = tables[0].gather_every(max(1, len(tables[0]) // SAMPLE))
     steps, bands = _steps(sample), _bands(names)
     keys = [_keys(_coded(table, steps, _long_texts(sample)), bands) for table in tables]
     near = match_rows(*keys)
     apart = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
     return copy_findings(
-        count_copies(learned, test, apart), code="D024", how="equal in four fifths of the features, rounded,"
+        count_copies(train, test, apart), code="D024", how="equal in four fifths of the features, rounded,"
     )
 
 

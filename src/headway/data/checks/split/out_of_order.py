@@ -14,19 +14,19 @@ from headway.data.parsing import parse_date_column
 CODES = ("D028",)
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a warning with the share of training rows that are later than the first test row, by the column `time`.
 
     Without a declared time, the first date or datetime column is used: dated rows were then split at random.
     """
-    learned, test = train_and_test(survey)
-    time = learned.roles.time or _dates(learned)
-    first = _moments(test, time).min()
-    later = int((_moments(learned, time) > first).sum())
+    train, test = train_and_test(context)
+    time = train.roles.time or _date_column(train)
+    first = _datetimes(test, time).min()
+    later = int((_datetimes(train, time) > first).sum())
     if not later:
         return []
-    share = later / len(learned.table)
-    drawn = "" if learned.roles.time else "; it is not declared, so the split was random"
+    share = later / len(train.table)
+    drawn = "" if train.roles.time else "; it is not declared, so the split was random"
     return [
         Finding(
             code="D028",
@@ -35,12 +35,12 @@ def plugin(survey: CheckContext) -> list[Finding]:
             where="[split]",
             measured=share,
             limit=0.0,
-            hint=f'[data] time = "{time}", or consecutive periods: a model predicts its future',
+            hint=f'[data] time = "{time}", or consecutive periods: a model predicts the future',
         )
     ]
 
 
-def _dates(dataset: Dataset) -> str:
+def _date_column(dataset: Dataset) -> str:
     columns = (column for column in dataset.table.iter_columns() if column.name != dataset.roles.target)
     found = next((column.name for column in columns if _read(column).dtype in (pl.Date, pl.Datetime)), "")
     if not found:
@@ -48,7 +48,7 @@ def _dates(dataset: Dataset) -> str:
     return found
 
 
-def _moments(dataset: Dataset, time: str) -> pl.Series:
+def _datetimes(dataset: Dataset, time: str) -> pl.Series:
     times = _read(dataset.table[time])
     return times.cast(pl.Datetime("us")).dt.replace_time_zone(None)
 

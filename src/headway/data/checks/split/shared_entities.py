@@ -12,10 +12,10 @@ from headway.data.leakage.samples import train_and_test
 from headway.data.roles import ENTITY_NAME
 
 CODES = ("D029",)
-FEWEST = 100
+MIN_VALUES = 100
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a warning for declared groups in both periods, and a note for other columns that name entities.
 
     `measured` is the share of test rows whose group or entity has training rows. A column names entities if it
@@ -23,32 +23,32 @@ def plugin(survey: CheckContext) -> list[Finding]:
     100 values, more than sqrt(n) and at most n/2, and holds strings, or integers with a name such as `customer_id`. It is
     a note since a model may serve known or new entities.
     """
-    learned, test = train_and_test(survey)
-    declared = [learned.roles.groups] if learned.roles.groups else []
-    named = [name for name in learned.table.columns if name not in declared and _names_things(learned, name)]
+    train, test = train_and_test(context)
+    declared = [train.roles.groups] if train.roles.groups else []
+    named = [name for name in train.table.columns if name not in declared and _names_entities(train, name)]
     if not declared and not named:
-        raise NotApplicable("no groups are declared, and no column names things", hint='[data] groups = "COLUMN"')
-    found = [_finding(learned, test, name, declared=name in declared) for name in (*declared, *named)]
+        raise NotApplicable("no groups are declared, and no column names entities", hint='[data] groups = "COLUMN"')
+    found = [_finding(train, test, name, declared=name in declared) for name in (*declared, *named)]
     return [finding for finding in found if finding.measured]
 
 
-def _names_things(dataset: Dataset, name: str) -> bool:
+def _names_entities(dataset: Dataset, name: str) -> bool:
     column = dataset.table[name]
     if name in (dataset.roles.target, dataset.roles.time):
         return False
     if column.dtype != pl.String and not (column.dtype.is_integer() and ENTITY_NAME.search(name)):
         return False
     count = column.n_unique()
-    return bool(max(FEWEST, len(column) ** 0.5) <= count <= len(column) / 2)
+    return bool(max(MIN_VALUES, len(column) ** 0.5) <= count <= len(column) / 2)
 
 
-def _finding(learned: Dataset, test: Dataset, name: str, *, declared: bool) -> Finding:
+def _finding(train: Dataset, test: Dataset, name: str, *, declared: bool) -> Finding:
     values = test.table[name].drop_nulls()
-    shared = int(values.is_in(learned.table[name].drop_nulls().unique().implode()).sum())
+    shared = int(values.is_in(train.table[name].drop_nulls().unique().implode()).sum())
     share = shared / len(test.table)
-    things = "groups" if declared else "things"
-    message = f"{shared:,} of {len(test.table):,} test rows ({share:.1%}) are of {things} in '{name}' learned from"
-    apart = "[split] shares, which keep groups whole" if declared else f'[data] groups = "{name}"'
+    kind = "a group" if declared else "an entity"
+    message = f"{shared:,} of {len(test.table):,} test rows ({share:.1%}) have {kind} of '{name}' with training rows"
+    separate = "[split] shares, which do not split groups" if declared else f'[data] groups = "{name}"'
     return Finding(
         code="D029",
         severity="warn" if declared else "note",
@@ -56,5 +56,5 @@ def _finding(learned: Dataset, test: Dataset, name: str, *, declared: bool) -> F
         where=f"column {name}",
         measured=share,
         limit=0.0,
-        hint=f"if it is to serve new ones: {apart}",
+        hint=f"if the model will serve new ones: {separate}",
     )

@@ -11,17 +11,17 @@ CODES = ("D027",)
 NAMED = 3
 
 
-def plugin(survey: CheckContext) -> list[Finding]:
+def plugin(context: CheckContext) -> list[Finding]:
     """Return a warning if the detector separates the rows of `test` from the requests at a significance of 5 %.
 
     Days are permuted in runs of a week, which needs eight weeks in total. Test metrics then describe other rows
     than those served; metrics by slice, or weighted ones, may still hold.
     """
-    test = survey.periods.get("test")
+    test = context.periods.get("test")
     if test is None:
         raise NotApplicable("no rows are held out to compare with", hint="[split] train, validation and test")
-    requests = request_rows(survey)
-    drift = compare_with_requests(survey, test, requests)
+    requests = request_rows(context)
+    drift = compare_with_requests(context, test, requests)
     if not drift.alarm:
         return []
     overall = next(
