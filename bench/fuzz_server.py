@@ -33,8 +33,8 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.sign import init_keys
 from headway.serving.grpc._server import INFERENCE
 from serving.fuzz_requests import KINDS, good
 

@@ -45,7 +45,9 @@ def _examined(project: Project, frontier: SearchResult, data: pipeline.Data) -> 
     audits = AUDITS or [name for name in plugins.names("audit") if name not in LEFT_OUT]
     told: list[tuple[str, float]] = []
     began = perf_counter()
-    pipeline.examine(project, frontier, data, audits=audits, callback=lambda part: told.append((part, perf_counter())))
+    pipeline.audit_winner(
+        project, frontier, data, audits=audits, callback=lambda part: told.append((part, perf_counter()))
+    )
     return perf_counter() - began, _slowest(told, perf_counter())
 
 

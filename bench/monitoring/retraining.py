@@ -21,7 +21,7 @@ from headway.evaluation.metrics.calibration import BINS
 from headway.evaluation.statistics.intervals import SHARE, Sample, jackknife_interval, ratio_of_sums, student_quantile
 from headway.evaluation.statistics.tables import BinaryAnswers, bin_table, expected_calibration_error, tally
 from headway.monitoring.retraining.recalibration import fit_rolling_calibrator
-from headway.monitoring.trigger import RetrainingInputs, propose_retraining
+from headway.monitoring.status import propose_retraining
 from monitoring.flight_year import FIRST_TRAINED_TO, Year
 
 POLICY = RetrainSection()
@@ -110,14 +110,15 @@ class Replay:
         """Which training answers each month if the policy decides at each month's end; it sees seed 0 alone."""
         plan = {LIVE[0]: FIRST_TRAINED_TO}
         for month in LIVE[:-1]:
-            situation = RetrainingInputs(
+            ticket = propose_retraining(
+                POLICY,
                 name="flights",
                 release=f"trained to {plan[month]}",
                 rows_trained=int((self.known & (self.year.month <= plan[month])).sum()),
                 rows_labeled=int((self.known & (self.year.month <= month)).sum()),
                 calibration=self.calibration(plan, month),
             )
-            plan[month + 1] = month if propose_retraining(situation, POLICY) else plan[month]
+            plan[month + 1] = month if ticket else plan[month]
         return plan
 
     def calibration(self, plan: Schedule, month: int) -> Measurement:

@@ -92,7 +92,7 @@ def measure_rollback(folder: Path) -> tuple[float, int, int]:
     header = f"Authorization: Bearer {new_caller(folder)}"
     opened = open_project(folder)
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
-        stack.callback(opened.register.state.close)
+        stack.callback(opened.registry.state.close)
         stack.callback(opened.state.close)
         second = _publish_second(opened)
         ports = [stack.enter_context(started(ours(folder, NAME), asks=READY)).port for _ in range(SERVERS)]
@@ -110,10 +110,10 @@ def measure_rollback(folder: Path) -> tuple[float, int, int]:
 
 def _publish_second(opened: Project) -> str:
     """Publish the same model as a second release and point live at it; return its digest."""
-    first = opened.register.resolve(f"{NAME}@live")
+    first = opened.registry.resolve(f"{NAME}@live")
     again = replace(first.release, made_at="again")
-    digest = opened.register.publish(again, dict(first.files))
-    opened.register.point(f"{NAME}@live", digest, UpdateReason(who="benchmark", why="again", verdict=again.verdict))
+    digest = opened.registry.publish(again, dict(first.files))
+    opened.registry.point(f"{NAME}@live", digest, UpdateReason(who="benchmark", why="again", verdict=again.verdict))
     return digest
 
 

@@ -27,8 +27,8 @@ from headway.data.contract.release import observed_contract
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.forest_onnx import forest_to_onnx
-from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.sign import init_keys
 from headway.serving.auth.keys import create_key
 from serving.load import Case
 from tiny import is_tiny

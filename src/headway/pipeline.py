@@ -20,12 +20,13 @@ from headway.batch.journal import Receipt
 from headway.batch.predict import Progress
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.contracts import LabeledData
+from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, StoreError
 from headway.core.evidence import Evidence, Finding
 from headway.core.policy_test import PolicyTest
+from headway.core.release import Release
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.ticket import Ticket
 from headway.core.training import Promotion, Retraining
@@ -58,17 +59,17 @@ from headway.monitoring.assessment.history import open_assessed_dataset
 from headway.monitoring.budget import Budget
 from headway.monitoring.deployed_release import open_deployed_release, pending_ticket
 from headway.monitoring.erasure import erase as erasing
-from headway.monitoring.erasure.erase import ErasureRequest as Forgotten
+from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
-from headway.monitoring.windows import WindowOptions, monitoring_windows
-from headway.optimization import search
-from headway.optimization import training as training
+from headway.monitoring.windows import monitoring_windows
+from headway.optimization import search, training
 from headway.optimization.context import TransformContext
-from headway.optimization.importers import models as adopting
+from headway.optimization.importers import models as importing
 from headway.optimization.screening import TimeBudget, screen_candidates, screened_out
 from headway.registry import judge as judging
-from headway.registry.policy_tests import drill as drilling
+from headway.registry.bundle import open_release
+from headway.registry.policy_tests import run_policy_tests
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 from headway.registry.publish import PublishedRelease, release_winner
@@ -134,7 +135,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
     """
     config = project.config
     if config.model.file:
-        return import_model(project, adopting.open_model_file(config.path(config.model.file), trust=trust), data)
+        return import_model(project, importing.open_model_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["validation"])
     model = training.train(config, data["train"], project.blobs, features=features, curve=curve.begin)
@@ -156,7 +157,7 @@ def import_model(project: Project, model: object, data: Data) -> Baseline:
         Fitted model.
     """
     all_rows = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
-    return _baseline(project, adopting.import_baseline(model, all_rows, project.blobs), data)
+    return _baseline(project, importing.import_baseline(model, all_rows, project.blobs), data)
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> SearchResult:
@@ -177,36 +178,36 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
         All variants with their evidence, and the winner; the baseline wins if no variant is better.
     """
     config = project.config.optimize
-    budget, evaluation_set = TimeBudget(config.budget_s), _exam(project, baseline, data["validation"])
-    expansion = search.generate_candidates(
-        baseline.model, _bench(project, baseline, evaluation_set, data), config.transforms, budget=budget
+    budget, evaluation_set = TimeBudget(config.budget_s), _evaluation_set(project, baseline, data["validation"])
+    candidates = search.generate_candidates(
+        baseline.model, _transform_context(project, baseline, evaluation_set, data), config.transforms, budget=budget
     )
-    seen = screen_candidates(
-        expansion.variants,
+    screened = screen_candidates(
+        candidates.variants,
         config.objective,
         measure_speed=lambda variant: _measure_speed(project, variant, evaluation_set),
-        evaluate=lambda variant: evaluate(project, variant, evaluation_set, probes=_probes(project)),
+        evaluate=lambda variant: evaluate(project, variant, evaluation_set, metrics=_metrics(project)),
         budget=budget,
         callback=callback,
     )
-    judged = [row for row in seen if not screened_out(row)]
-    looked_at = {row.variant.digest for row in seen}
-    late = (variant for variant in expansion.variants if variant.digest not in looked_at)
-    unseen = {variant.name: f"{budget} was used up before its speed was measured" for variant in late}
-    winner = _winner(project, judged, _exam(project, baseline, data["test"]))
-    frontier = SearchResult(
+    judged = [row for row in screened if not screened_out(row)]
+    timed = {row.variant.digest for row in screened}
+    untimed = (variant for variant in candidates.variants if variant.digest not in timed)
+    not_screened = {variant.name: f"{budget} was used up before its speed was measured" for variant in untimed}
+    winner = _winner(project, judged, _evaluation_set(project, baseline, data["test"]))
+    result = SearchResult(
         name=project.name,
         baseline=baseline,
         evaluated=tuple(judged),
-        screened_out=tuple(row for row in seen if screened_out(row)),
+        screened_out=tuple(row for row in screened if screened_out(row)),
         winner=winner,
-        reasons=search.explain_losses(seen, winner.variant, config.objective) | unseen,
-        refusals=expansion.refusals,
+        reasons=search.explain_losses(screened, winner.variant, config.objective) | not_screened,
+        refusals=candidates.refusals,
         self_test=record_self_test(winner.variant, evaluation_set.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    project.save(frontier)
-    return frontier
+    project.save(result)
+    return result
 
 
 def evaluate(
@@ -215,7 +216,7 @@ def evaluate(
     evaluation_set: EvaluationSet,
     *,
     view: Dataset | None = None,
-    probes: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> EvaluatedVariant:
     """Measure a variant against the baseline and judge it by the project's policy.
 
@@ -225,19 +226,39 @@ def evaluate(
     ----------
     view : Dataset, optional
         Other features of the same rows, for a variant that reads them.
-    probes : sequence of str
+    metrics : sequence of str
         Metrics to compute; all but those of speed if empty.
     """
-    names = probes or [name for name in plugins.names("metric") if name not in SPEED]
+    names = metrics or [name for name in plugins.names("metric") if name not in SPEED]
     subject = compare_with_baseline(variant, evaluation_set, project.blobs, view=view)
     return _judged(
         project, subject, measure(subject, names, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)
     )
 
 
-def examine(
+def evaluate_model(project: Project, model: object, rows: Dataset) -> EvaluatedVariant:
+    """Evaluate a model that was fitted elsewhere on labeled rows, with every metric."""
+    baseline = import_model(project, model, {"validation": rows})
+    evaluation_set = build_evaluation_set(baseline, rows, project.blobs)
+    return evaluate(project, baseline.model, evaluation_set, metrics=plugins.names("metric"))
+
+
+def compare_models(project: Project, model: object, other: object, rows: Dataset) -> EvaluatedVariant:
+    """Compare another model with a model, both fitted elsewhere, on the same labeled rows, and judge the difference."""
+    baseline = import_model(project, model, {"validation": rows})
+    variant = importing.import_baseline(other, rows, project.blobs)
+    evaluation_set = build_evaluation_set(baseline, rows, project.blobs)
+    return evaluate(project, variant, evaluation_set, view=rows, metrics=plugins.names("metric"))
+
+
+def open_winner(project: Project, result: SearchResult) -> Engine:
+    """Open the winner of a search with its engine."""
+    return open_variant(result.winner.variant, project.blobs)
+
+
+def audit_winner(
     project: Project,
-    frontier: SearchResult,
+    result: SearchResult,
     data: Data,
     *,
     audits: Sequence[str] = (),
@@ -259,50 +280,49 @@ def examine(
     DataError
         If the rows of `test` are not those that the search was evaluated on.
     """
-    evaluation_set = _exam(project, frontier.baseline, data["test"])
-    if evaluation_set.dataset != frontier.winner.evidence.dataset:
+    evaluation_set = _evaluation_set(project, result.baseline, data["test"])
+    if evaluation_set.dataset != result.winner.evidence.dataset:
         raise DataError(
             "the rows of test are not those that the last search was judged on",
-            where=f"digest {evaluation_set.dataset}, of the search {frontier.winner.evidence.dataset}",
+            where=f"digest {evaluation_set.dataset}, of the search {result.winner.evidence.dataset}",
             hint="headway optimize",
         )
     project.state.count_evaluation(project.name, evaluation_set.dataset)
-    served = partial(temporary_server, project.config, project.blobs, frontier.baseline.contract, frontier.self_test)
-    context = replace(_ground(project, frontier, data), serve=served)
+    served = partial(temporary_server, project.config, project.blobs, result.baseline.contract, result.self_test)
+    context = replace(_audit_context(project, result, data), serve=served)
     chosen = Audits(names=audits or plugins.names("audit"), context=context, callback=callback)
-    subject, probes = (
-        compare_with_baseline(frontier.winner.variant, evaluation_set, project.blobs),
-        plugins.names("metric"),
-    )
+    subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
     evidence = measure(
-        subject, probes, dataset_digest=evaluation_set.dataset, period=evaluation_set.period, audits=chosen
+        subject,
+        plugins.names("metric"),
+        dataset_digest=evaluation_set.dataset,
+        period=evaluation_set.period,
+        audits=chosen,
     )
-    found = replaced(frontier, winner=_judged(project, subject, evidence))
+    found = replaced(result, winner=_judged(project, subject, evidence))
     project.save(found)
     return found
 
 
-def drill(project: Project, frontier: SearchResult, data: Data) -> list[PolicyTest]:
+def test_policy(project: Project, result: SearchResult, data: Data) -> list[PolicyTest]:
     """Test the policy on copies of the winner that were broken on purpose.
 
     It uses `validation`, where evaluations are not counted.
     """
-    evaluation_set = _exam(project, frontier.baseline, data["validation"])
-    subject = compare_with_baseline(frontier.winner.variant, evaluation_set, project.blobs)
-    probes = [name for name in _probes(project) if name not in SPEED]
-    return drilling.drill(
-        subject, project.config.policy, probes=probes, dataset=evaluation_set.dataset, period=evaluation_set.period
+    evaluation_set = _evaluation_set(project, result.baseline, data["validation"])
+    subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
+    metrics = [name for name in _metrics(project) if name not in SPEED]
+    return run_policy_tests(
+        subject, project.config.policy, metrics=metrics, dataset=evaluation_set.dataset, period=evaluation_set.period
     )
 
 
-def expect_unchanged(project: Project, frontier: SearchResult) -> None:
+def expect_unchanged(project: Project, result: SearchResult) -> None:
     """Raise Refused if the rows of the project's periods are no longer those that the winner was evaluated on."""
-    origins.expect_unchanged(project, periods(project), frontier.baseline.data)
+    origins.expect_unchanged(project, periods(project), result.baseline.data)
 
 
-def release(
-    project: Project, frontier: SearchResult, *, who: str, why: str = "", override: str = ""
-) -> PublishedRelease:
+def release(project: Project, result: SearchResult, *, who: str, why: str = "", override: str = "") -> PublishedRelease:
     """Sign the winner with its evidence and point `live` at it.
 
     Parameters
@@ -313,9 +333,23 @@ def release(
     Raises
     ------
     Refused
-        If the verdict is not pass and there is no override.
+        If the verdict is not pass and was not overridden.
     """
-    return release_winner(project, frontier, who=who, why=why, override=override)
+    return release_winner(project, result, who=who, why=why, override=override)
+
+
+def load(project: Project, reference: str) -> tuple[Release, Engine]:
+    """Open a release with its engine, after its signature is verified and its self-test has passed.
+
+    Raises
+    ------
+    Refused
+        If the release does not verify.
+    StoreError
+        If the reference names no release.
+    """
+    bundle = project.registry.resolve(reference)
+    return bundle.release, open_release(bundle)
 
 
 def serve(config: Config, references: Sequence[str], *, callback: Callback = lambda _: None) -> None:
@@ -359,11 +393,13 @@ def watch(
     source : {"table", "log"}
         Whether rows come from the project's table or from the prediction log.
     """
-    deployed, ticket, found = open_deployed_release(project), ticket_of(project), []
-    look = WindowOptions(now=datetime.now(UTC).replace(tzinfo=None), until=until, every=every, source=source)
+    deployed, ticket, found = open_deployed_release(project), open_ticket(project), []
     reports = project.records(MonitoringReport)
     context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(reports), source=source)
-    for window in monitoring_windows(deployed, open_assessed_dataset(project, callback), project.config, look):
+    dataset, now = open_assessed_dataset(project, callback), datetime.now(UTC).replace(tzinfo=None)
+    for window in monitoring_windows(
+        deployed, dataset, project.config, now=now, until=until, every=every, source=source
+    ):
         seen = monitor.monitor_window(context, window, pending=ticket)
         ticket = ticket or seen.report.ticket
         for record in (seen.evidence, seen.report.ticket, seen.report) if seen.is_new else (seen.report.ticket,):
@@ -375,19 +411,19 @@ def watch(
     return found
 
 
-def ticket_of(project: Project) -> Ticket | None:
+def open_ticket(project: Project) -> Ticket | None:
     """Return the open ticket on the live release, or None."""
     return pending_ticket(project, open_deployed_release(project))
 
 
 def retrain(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
-    """Retrain the live release and judge the new one against it; `renew` promotes it.
+    """Retrain the live release and judge the new one against it; `promote` makes it live.
 
     A run that was killed resumes after the last training that finished.
     """
     deployed = open_deployed_release(project)
-    lesson = retraining.prepare_retraining(project, deployed, open_assessed_dataset(project, callback), until)
-    return retraining.retrain(project, deployed, lesson, ticket=pending_ticket(project, deployed), callback=callback)
+    data = retraining.prepare_retraining(project, deployed, open_assessed_dataset(project, callback), until)
+    return retraining.retrain(project, deployed, data, ticket=pending_ticket(project, deployed), callback=callback)
 
 
 def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
@@ -400,7 +436,7 @@ def recalibrate(project: Project, *, until: datetime | None = None, callback: Ca
     )
 
 
-def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Promotion:
+def promote(project: Project, found: Retraining, *, who: str, why: str = "") -> Promotion:
     """Promote a retraining or recalibration that passed, by a rollout or at once, depending on `[retrain] through`.
 
     A run that was killed resumes from the saved records.
@@ -413,17 +449,19 @@ def renew(project: Project, found: Retraining, *, who: str, why: str = "") -> Pr
     return promotion.begin_promotion(project, found, who=who, why=why)
 
 
-def follow(project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep) -> Promotion:
+def follow_promotion(
+    project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep
+) -> Promotion:
     """Follow the rollout of a retraining until it ends or no more requests come; `wait` is called between two evaluations."""
     return promotion.follow_promotion(project, callback=callback, wait=wait)
 
 
-def forget(project: Project, order: Forgotten) -> Erasure:
+def erase(project: Project, request: ErasureRequest) -> Erasure:
     """Erase the rows of one key, or those older than a time, from log, labels and features, with a signed proof."""
-    return erasing.erase(project, order)
+    return erasing.erase(project, request)
 
 
-def last_frontier(project: Project) -> SearchResult:
+def last_search(project: Project) -> SearchResult:
     """Return the result of the last search; raises StoreError if there was none."""
     found = project.latest(SearchResult)
     if found is None:
@@ -431,21 +469,21 @@ def last_frontier(project: Project) -> SearchResult:
     return found
 
 
-def _exam(project: Project, baseline: Baseline, period: Dataset) -> EvaluationSet:
+def _evaluation_set(project: Project, baseline: Baseline, period: Dataset) -> EvaluationSet:
     return build_evaluation_set(baseline, period, project.blobs, price=project.config.cost)
 
 
 def _judged(project: Project, subject: Comparison, evidence: Evidence) -> EvaluatedVariant:
     """Judge evidence by the policy, and record how often its rows were evaluated where that is counted."""
-    looks = project.state.test_evaluations(project.name, evidence.dataset)
-    if looks:
-        how = "judged looks at these rows so far, this one among them"
-        counted = exact_measurement("looks_at_test", float(looks), n_rows=len(subject.labels), method=how)
+    evaluations = project.state.test_evaluations(project.name, evidence.dataset)
+    if evaluations:
+        how = "evaluations of these rows so far, this one included"
+        counted = exact_measurement("test_evaluations", float(evaluations), n_rows=len(subject.labels), method=how)
         evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
     policy = (
         judging.relative_policy(project.config.policy) if evidence.period == "validation" else project.config.policy
     )
-    verdict = judging.judge(evidence, policy, test_evaluations=looks)
+    verdict = judging.judge(evidence, policy, test_evaluations=evaluations)
     project.save(evidence)
     project.save(verdict)
     return EvaluatedVariant(variant=subject.variant, evidence=evidence, verdict=verdict)
@@ -470,19 +508,23 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     return baseline
 
 
-def _ground(project: Project, frontier: SearchResult, data: Data) -> AuditContext:
+def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditContext:
     """Build the context of audits: how the model is trained, and what the transforms of the winner worked with."""
-    baseline, signature = frontier.baseline, frontier.winner.variant.signature
+    baseline, signature = result.baseline, result.winner.variant.signature
     return replace(
         build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]),
         origin=baseline.model,
-        bench=lambda: _bench(project, baseline, _exam(project, baseline, data["validation"]), data),
+        bench=lambda: _transform_context(
+            project, baseline, _evaluation_set(project, baseline, data["validation"]), data
+        ),
         calibrator=baseline.calibrator,
         views=baseline.views,
     )
 
 
-def _bench(project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data) -> TransformContext:
+def _transform_context(
+    project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data
+) -> TransformContext:
     """Build the context of transforms: the rows of `validation`, and those of `train` on demand."""
     validation = LabeledData(
         rows=evaluation_set.rows,
@@ -508,7 +550,7 @@ def _measure_speed(project: Project, variant: Variant, evaluation_set: Evaluatio
     return EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
 
 
-def _probes(project: Project) -> list[str]:
+def _metrics(project: Project) -> list[str]:
     """Return the metrics that a search computes for every variant."""
     rules = [rule.measure.split(".") for rule in project.config.policy.release]
     return [name for name in plugins.names("metric") if name not in OF_WINNER or any(name in parts for parts in rules)]

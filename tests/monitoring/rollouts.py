@@ -12,9 +12,9 @@ from headway.core.release import Release, SelfTest
 from headway.core.rollout import Plan, Stage
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Rule, RuleResult, Verdict
-from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
+from headway.registry.sign import init_keys
 
 TOML = """
 [project]
@@ -49,17 +49,17 @@ def project(folder: Path, *, toml: str = TOML) -> Project:
     """A project with its keys, and nothing released."""
     (folder / "headway.toml").write_text(toml)
     opened = open_project(folder)
-    init_keys(opened.register.publisher_key, opened.register.trusted_keys, comment="a test")
+    init_keys(opened.registry.publisher_key, opened.registry.trusted_keys, comment="a test")
     return opened
 
 
 def publish(opened: Project, made: Release) -> str:
     """Keep a release; returns its digest."""
-    return opened.register.publish(made, {"model.echo": b"echo"})
+    return opened.registry.publish(made, {"model.echo": b"echo"})
 
 
 def live(opened: Project, made: Release) -> str:
     """Publish a release and make it live."""
     digest = publish(opened, made)
-    opened.register.point("flights@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
+    opened.registry.point("flights@live", digest, UpdateReason(who="ann", why="a test", verdict=made.verdict))
     return digest

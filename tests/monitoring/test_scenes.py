@@ -22,10 +22,10 @@ from headway.monitoring.budget import WEALTH, Budget, lord_level
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.monitor import MonitoringContext, monitor_window
 from headway.monitoring.scored_rows import parse_delay, score_rows
-from headway.monitoring.windows import WindowOptions, monitoring_windows
+from headway.monitoring.windows import monitoring_windows
 
 FIRST = datetime(2020, 1, 1)
-NOW = WindowOptions(now=datetime(2021, 1, 1))
+NOW = datetime(2021, 1, 1)
 
 
 def dataset(*, days: int = 91, groups: str = "day", **columns: pl.Series) -> Dataset:
@@ -59,7 +59,7 @@ def deployed(task: str = "regression") -> DeployedRelease:
 
 
 def test_each_month_after_the_judge_stands_beside_it_and_knows_what_was_labelled_before():
-    february, march = monitoring_windows(deployed(), dataset(), Config(), NOW)
+    february, march = monitoring_windows(deployed(), dataset(), Config(), now=NOW)
     assert [(each.name, each.since, each.over, each.due) for each in (february, march)] == [
         ("2020-02", datetime(2020, 2, 1), True, True),
         ("2020-03", datetime(2020, 3, 1), True, True),
@@ -71,9 +71,7 @@ def test_each_month_after_the_judge_stands_beside_it_and_knows_what_was_labelled
 
 def test_a_period_is_due_only_when_its_labels_have_had_their_time():
     config = Config(data=DataSection(label_delay="10d"))
-    february, march = monitoring_windows(
-        deployed(), dataset(), config, WindowOptions(now=NOW.now, until=datetime(2020, 4, 5))
-    )
+    february, march = monitoring_windows(deployed(), dataset(), config, now=NOW, until=datetime(2020, 4, 5))
     assert [(each.over, each.due) for each in (february, march)] == [(True, True), (True, False)]
     assert np.isnan(march.current.labels).sum() == 5 * 20 + 19  # from the second row of March 26 on
 
@@ -82,12 +80,12 @@ def test_without_a_row_there_is_no_period():
     made = deployed()
     training = replace(made.training, until="2025-01-01", judged_until="2025-02-01")
     learned_all = dataclasses.replace(made, training=training)
-    assert list(monitoring_windows(learned_all, dataset(), Config(), NOW)) == []
+    assert list(monitoring_windows(learned_all, dataset(), Config(), now=NOW)) == []
 
 
 def test_of_another_task_the_inputs_are_watched_and_quality_says_why_it_is_not():
     context = MonitoringContext(deployed=deployed(), config=Config(), budget=Budget([]))
-    february = monitor_window(context, next(monitoring_windows(context.deployed, dataset(), Config(), NOW))).report
+    february = monitor_window(context, next(monitoring_windows(context.deployed, dataset(), Config(), now=NOW))).report
     assert [each.question for each in february.answers] == ["drift"] and february.status == "unknown"
     assert (
         "quality could not be judged: monitoring of quality supports the task 'binary', not 'regression'"
@@ -99,7 +97,7 @@ def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
     broken = pl.Series([10.0 * (row >= 31 * 20) for row in range(91 * 20)])
     context = MonitoringContext(deployed=deployed(), config=Config(), budget=Budget([]))
     february = monitor_window(
-        context, next(monitoring_windows(context.deployed, dataset(a=broken), Config(), NOW))
+        context, next(monitoring_windows(context.deployed, dataset(a=broken), Config(), now=NOW))
     ).report
     (asked,) = february.answers
     assert asked.level == lord_level([], WEALTH["drift"]) and asked.shown == ("drift.p",)
@@ -109,7 +107,7 @@ def test_inputs_are_asked_at_the_chance_that_the_budget_gives():
 def test_a_ticket_is_told_of_no_period_before_it_was_opened():
     config = Config(retrain=RetrainSection(rows_grown=1.5))
     context = MonitoringContext(deployed=deployed(), config=config, budget=Budget([]))
-    february, march = monitoring_windows(context.deployed, dataset(), config, NOW)
+    february, march = monitoring_windows(context.deployed, dataset(), config, now=NOW)
     ticket = monitor_window(context, march).report.ticket
     assert ticket.reasons == ("rows",)
     told = [monitor_window(context, each, pending=ticket).report.message for each in (february, march)]

@@ -29,12 +29,12 @@ def project(tmp_path):
     rollouts.live(opened, rollouts.release())
     yield opened
     opened.state.close()
-    opened.register.state.close()
+    opened.registry.state.close()
 
 
 def log(project, *said: tuple[str, int, float | None]) -> None:
     """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
-    release = load_model(project.register.resolve("flights@live"))
+    release = load_model(project.registry.resolve("flights@live"))
     kept = FlushedLog(project.config.state)
     for number, (key, answered, value) in enumerate(said):
         rows = None if value is None else np.array([[value, value]])
@@ -58,7 +58,7 @@ def log(project, *said: tuple[str, int, float | None]) -> None:
 
 
 def read(project):
-    release = project.register.resolve("flights@live")
+    release = project.registry.resolve("flights@live")
     return logged_rows(
         project.config.state, dataclasses.replace(deployed(), release=release.release, digest=release.digest)
     )
@@ -97,7 +97,7 @@ def test_where_nobody_was_answered_it_says_how_to_serve(project):
 def test_requests_are_the_rows_that_live_was_asked_a_column_a_feature_and_when(project):
     log(project, ("a", 1, 0.25), ("b", 0, 0.75))
 
-    names = list(project.register.resolve("flights@live").release.variant.signature.names)
+    names = list(project.registry.resolve("flights@live").release.variant.signature.names)
     asked = logged_requests(project)
 
     assert asked is not None
@@ -115,4 +115,4 @@ def test_there_are_no_requests_where_nobody_asked_or_nothing_is_live(project, tm
     assert logged_requests(unreleased) is None
 
     unreleased.state.close()
-    unreleased.register.state.close()
+    unreleased.registry.state.close()

@@ -47,7 +47,7 @@ def serve(project: Project, rows: pl.DataFrame) -> None:
 def put_on_days(project: Project, rows: pl.DataFrame) -> None:
     """Rewrite the log as if each request had come on its day, one minute after the other."""
     name = project.name
-    folder = traffic.log_folder(project.config.state, name, project.register.resolve(f"{name}@live").digest)
+    folder = traffic.log_folder(project.config.state, name, project.registry.resolve(f"{name}@live").digest)
     paths = list(segments.segments(folder))
     table = pl.concat([pl.read_ipc_stream(path) for path in paths]).sort("request")
     start = datetime.combine(FIRST, datetime.min.time(), tzinfo=UTC)

@@ -65,7 +65,7 @@ def test_a_variant_that_did_not_pass_is_released_only_by_an_override_with_a_reas
     [move] = json.loads(run("history", "--project", folder, "--json")[1])
     assert (move["answer"], move["who"], move["why"]) == ("override", "ada", "override: storm days")
     project = open_project(folder)
-    verdict = project.register.resolve("small@live").release.verdict
+    verdict = project.registry.resolve("small@live").release.verdict
     assert (verdict.by, verdict.why) == ("ada", "storm days")
     assert [rule_result.answer for rule_result in verdict.rule_results] == ["pass", "fail"]
     assert digest_of(written(verdict)) == move["verdict"]

@@ -48,7 +48,7 @@ def test_training_saves_the_data_version_of_each_period_once(searched):
 def test_a_release_and_its_history_name_the_digests_of_its_data(run, folder):
     run("release", "--project", folder, "--who", "ada")
     _, out, _ = run("history", "--project", folder)
-    digests = open_project(folder).register.resolve("small@live").release.data
+    digests = open_project(folder).registry.resolve("small@live").release.data
 
     assert set(digests) == {"train", "validation", "test"}
     assert all(f"{period} {digest[7:19]}" in out for period, digest in digests.items())
@@ -73,7 +73,7 @@ def test_the_same_rows_in_another_order_and_file_are_released(run, folder):
 
 def test_a_change_from_a_version_that_is_not_stored_is_refused(folder):
     project = open_project(folder)
-    frontier = pipeline.last_frontier(project)
+    frontier = pipeline.last_search(project)
     odd = dict.fromkeys(frontier.baseline.data, "sha256:0")
     with pytest.raises(Refused, match="the old version is not stored"):
         expect_unchanged(project, pipeline.periods(project), odd)
@@ -81,12 +81,12 @@ def test_a_change_from_a_version_that_is_not_stored_is_refused(folder):
 
 def test_a_period_that_no_verdict_used_may_change(folder):
     project = open_project(folder)
-    judged = {name: digest for name, digest in pipeline.last_frontier(project).baseline.data.items() if name != "train"}
+    judged = {name: digest for name, digest in pipeline.last_search(project).baseline.data.items() if name != "train"}
     data = pipeline.periods(project)
     train = replace(data["train"], table=data["train"].table.head(10))
     expect_unchanged(project, {**data, "train": train}, judged)
     with pytest.raises(Refused, match="the rows of train have changed: 2,390 of 2,400 rows gone, 0 new"):
-        expect_unchanged(project, {**data, "train": train}, pipeline.last_frontier(project).baseline.data)
+        expect_unchanged(project, {**data, "train": train}, pipeline.last_search(project).baseline.data)
 
 
 def test_diff_compares_a_stored_version_with_the_current_data(run, folder):

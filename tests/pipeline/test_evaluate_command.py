@@ -25,17 +25,17 @@ def test_a_rule_on_an_audit_measure_is_undecided_until_the_winner_is_evaluated(r
     assert code == cli.PASS, err
     assert "start.seconds" in out and "audit start" in out
     assert run("gate", "--project", folder)[0] == cli.PASS
-    assert pipeline.last_frontier(project).winner.evidence.find("start.memory_mb").value > 0
+    assert pipeline.last_search(project).winner.evidence.find("start.memory_mb").value > 0
 
 
 def test_evaluate_counts_one_more_evaluation_of_the_test_set(run, searched):
     project, _, folder = searched
-    before = pipeline.last_frontier(project).winner.verdict.test_evaluations
+    before = pipeline.last_search(project).winner.verdict.test_evaluations
     shown = json.loads(run("evaluate", "--project", folder, "--audit", "start", "--json")[1])
     counted = (
         measurement["value"]
         for measurement in shown["evidence"]["measurements"]
-        if measurement["name"] == "looks_at_test"
+        if measurement["name"] == "test_evaluations"
     )
     assert [shown["verdict"]["test_evaluations"], *counted] == [before + 1, before + 1]
 
@@ -54,7 +54,7 @@ def test_a_rule_on_missing_values_holds_for_every_feature_relative_to_the_baseli
     code, out, err = run("evaluate", "--project", folder, "--audit", "robustness")
     assert code == cli.PASS, err
     assert "robustness.missing.drop" in out and "A value is missing" in out and "worst of 4" in out
-    evidence = pipeline.last_frontier(project).winner.evidence
+    evidence = pipeline.last_search(project).winner.evidence
     assert evidence.find("robustness.missing.excess", "hour").low > 0
     assert evidence.find("robustness.missing.drop", "wind").high < 1e-12
 
@@ -66,7 +66,7 @@ def test_an_exact_variant_is_attacked_as_easily_as_the_baseline_and_fixed_featur
     code, out, err = run("evaluate", "--project", folder, "--audit", "attack", "--budget", "10m")
     assert code == cli.PASS, err
     assert "Who changes" in out and "changed alone" in out
-    evidence = pipeline.last_frontier(project).winner.evidence
+    evidence = pipeline.last_search(project).winner.evidence
     assert evidence.find("attack.column.success", "wind").low > 0
     assert evidence.find("attack.column.success", "hour") is None
     assert evidence.find("attack.success.drop").high == 0

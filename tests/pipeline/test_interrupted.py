@@ -79,7 +79,7 @@ def expect_intact(folder: Path) -> None:
     The next writer removes a temporary file that was about to be deleted.
     """
     project = open_project(folder)
-    assert isinstance(project.register.history(), tuple)
+    assert isinstance(project.registry.history(), tuple)
     for path in (folder / ".headway/blobs").rglob("*"):
         assert path.is_dir() or digest_of(path.read_bytes()) == f"sha256:{path.parent.name}{path.name}"
     paths = segments.segments(traffic.labels_folder(project.config.state, project.name))

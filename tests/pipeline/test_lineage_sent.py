@@ -17,8 +17,7 @@ from tests.pipeline.receiver import Receiver, lineage_receiver
 from headway.cli import main as cli
 from headway.core.plugins import load_beside
 from headway.registry.project import open_project
-from headway.registry.provenance.lineage import events
-from headway.registry.provenance.sending import deliveries
+from headway.registry.provenance.lineage import deliveries, events
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +109,7 @@ def test_a_release_succeeds_without_a_receiver(run, folder):
     code, out, err = run("release", "--project", folder, "--who", "ada")
 
     assert code == cli.PASS and "live" in out
-    assert "6 events of lineage were not taken by http://me:***@127.0.0.1" in err and "headway data send" in err
+    assert "6 events of lineage were not accepted by http://me:***@127.0.0.1" in err and "headway data send" in err
     assert "secret" not in out + err + deliveries(open_project(folder))[-1].failed
 
 
@@ -127,10 +126,10 @@ def test_a_release_succeeds_without_the_client(run, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("target", "variables", "message"),
     [
-        ("environment", {}, "nothing says where lineage is sent"),
+        ("environment", {}, "no receiver of lineage is set"),
         ("environment", {"OPENLINEAGE_DISABLED": "true"}, "OpenLineage is switched off"),
         ("environment", {"OPENLINEAGE__TRANSPORT__TYPE": "strange"}, "OpenLineage cannot be set up"),
-        ("nowhere", {}, "'nowhere' takes no lineage"),
+        ("nowhere", {}, "'nowhere' does not accept lineage"),
     ],
 )
 def test_a_missing_receiver_is_an_error_with_a_hint(run, folder, monkeypatch, target, variables, message):

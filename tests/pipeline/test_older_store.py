@@ -34,7 +34,7 @@ from headway.core.training import Retraining, Training
 from headway.core.verdict import Verdict
 from headway.core.watch import MonitoringReport
 from headway.monitoring.erasure.erase import load_erasures
-from headway.registry.open import open_release
+from headway.registry.bundle import open_release
 from headway.registry.project import Project, open_project
 from headway.storage import segments, traffic
 
@@ -85,16 +85,16 @@ def test_each_old_setting_is_accepted_with_a_warning_that_names_the_new_one(fold
 
 
 def test_the_history_and_the_live_release_are_verified(project: Project) -> None:
-    history = project.register.history()
+    history = project.registry.history()
     assert [(update.pointer, update.who) for update in history] == [("live", "ada"), ("canary", "root")]
     for update in history:
-        bundle = project.register.resolve(f"small@{update.release}")
+        bundle = project.registry.resolve(f"small@{update.release}")
         assert bundle.digest == update.release and set(bundle.release.data) == {"train", "validation", "test"}
         assert {result.rule.measure for result in bundle.release.verdict.rule_results} >= {"roc_auc.drop", "ece"}
 
 
 def test_the_live_release_answers_as_it_did(project: Project, folder: Path) -> None:
-    bundle = project.register.resolve("small@live")
+    bundle = project.registry.resolve("small@live")
     engine, categories = open_release(bundle), bundle.release.variant.signature.inputs[2].categories
     for columns, answers in json.loads((folder / "answers.json").read_text()):
         wind = columns["wind"][0]
@@ -136,7 +136,7 @@ def test_periods_and_measures_of_stored_evidence_have_todays_names(project: Proj
 
 def test_the_rollout_that_was_running_has_the_terms_that_were_signed(project: Project) -> None:
     [rollout] = project.records(Rollout)
-    [update] = project.register.history("small", "canary")
+    [update] = project.registry.history("small", "canary")
     assert update.assignment is not None and update.assignment.terms == rollout.terms
 
 
@@ -147,7 +147,7 @@ def test_the_proof_of_an_erasure_is_read(project: Project) -> None:
 
 def test_log_and_labels_are_read(project: Project) -> None:
     state = project.config.state
-    folder = traffic.log_folder(state, "small", project.register.resolve("small@live").digest)
+    folder = traffic.log_folder(state, "small", project.registry.resolve("small@live").digest)
     log = pl.concat([pl.read_ipc_stream(path) for path in segments.segments(folder)])
     labels = pl.concat([pl.read_ipc_stream(path) for path in segments.segments(traffic.labels_folder(state, "small"))])
     assert len(log) == len(labels) == 39 and "customer-7" not in log["key"].to_list()

@@ -64,7 +64,7 @@ def test_evidence_on_test_counts_its_evaluations_and_a_policy_may_limit_them(sea
 def test_the_search_result_is_saved_and_loaded(searched):
     project, frontier, _ = searched
 
-    assert pipeline.last_frontier(project) == frontier
+    assert pipeline.last_search(project) == frontier
 
 
 def test_a_served_release_gives_the_same_predictions_as_in_process(searched):
@@ -80,7 +80,7 @@ def test_a_served_release_gives_the_same_predictions_as_in_process(searched):
         answers = client.infer("small", {name: rows.table[name].to_list()[:200] for name in names})
 
     np.testing.assert_array_equal(answers, comparison.scores[:200])
-    assert project.register.head("small@live") == released.move
+    assert project.registry.head("small@live") == released.move
 
 
 def test_a_server_refuses_a_release_with_one_changed_byte(searched):
@@ -157,7 +157,7 @@ def test_a_model_that_no_engine_accepts_is_refused(tmp_path):
 
 def test_a_project_without_a_search_has_no_search_result(tmp_path):
     with pytest.raises(StoreError, match="no variant was searched for yet"):
-        pipeline.last_frontier(open_project(write(tmp_path)))
+        pipeline.last_search(open_project(write(tmp_path)))
 
 
 def command(name: str, reference: str, folder: Path) -> list[str]:

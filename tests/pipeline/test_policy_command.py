@@ -37,7 +37,7 @@ def test_a_policy_with_all_three_rules_holds_and_names_the_rule_of_each(run, sea
         "missing.decision_churn",
     ]
     assert [case["verdict"]["answer"] for case in found] == ["fail", "fail", "fail", "pass"]
-    assert found[1]["what"].startswith("every decision turned in one slice, carrier=")
+    assert found[1]["what"].startswith("every decision flipped in one slice, carrier=")
 
 
 def test_a_policy_with_a_gap_fails_with_the_missing_rule_as_hint(run, searched):
@@ -51,7 +51,7 @@ def test_a_policy_with_a_gap_fails_with_the_missing_rule_as_hint(run, searched):
 
 def test_a_policy_test_neither_evaluates_the_test_set_nor_saves_records(run, searched):
     project, frontier, folder = searched
-    saved = {kind: len(project.state.records(kind)) for kind in ("evidence", "verdict", "frontier")}
+    saved = {kind: len(project.state.records(kind)) for kind in ("evidence", "verdict", "search_result")}
     evaluations = project.state.test_evaluations(project.name, frontier.winner.evidence.dataset)
     run_policy_test(run, folder, TOML + SMALL)
     assert project.state.test_evaluations(project.name, frontier.winner.evidence.dataset) == evaluations

@@ -61,7 +61,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def expect_promoted(project: Project) -> None:
     """Check that the model was trained once and is live after one canary, and that no ticket is open."""
     rollout = control.latest_rollout(project)
-    moves = project.register.history("small")
+    moves = project.registry.history("small")
     steps = [(move.pointer, move.assignment.stage if move.assignment else None, move.who) for move in moves[1:]]
     who = moves[1].who
     assert [read(Training, training).seed for training in project.state.records("training", name="small")] == [
@@ -76,8 +76,8 @@ def expect_promoted(project: Project) -> None:
         ("live", None, "rollout"),
         ("canary", None, "rollout"),
     ]
-    assert rollout.status == "promoted" and project.register.head("small@live").release == rollout.release
-    assert pipeline.ticket_of(project) is None
+    assert rollout.status == "promoted" and project.registry.head("small@live").release == rollout.release
+    assert pipeline.open_ticket(project) is None
 
 
 def test_follow_takes_a_ticket_to_a_live_release_without_a_failed_request(folder):

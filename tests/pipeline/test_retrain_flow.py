@@ -76,20 +76,20 @@ def test_a_repeated_retraining_trains_nothing_and_returns_the_saved_result(folde
 
 def test_a_passed_retraining_starts_a_rollout_of_the_judged_release(folder, tmp_path):
     project = open_project(shutil.copytree(folder, tmp_path / "copy"))
-    promotion = pipeline.renew(project, pipeline.retrain(project), who="ada")
-    canary = project.register.resolve("small@canary").release
+    promotion = pipeline.promote(project, pipeline.retrain(project), who="ada")
+    canary = project.registry.resolve("small@canary").release
 
     assert promotion.status == "rolling out" and promotion.rollout.live == open_deployed_release(project).digest
     assert canary.variant == pipeline.retrain(project).search_result.winner.variant
     assert canary.verdict == pipeline.retrain(project).search_result.winner.verdict and canary.made_by == "ada"
-    assert pipeline.ticket_of(project) is not None
+    assert pipeline.open_ticket(project) is not None
 
 
 def test_follow_leaves_a_rollout_without_requests_at_its_stage(folder, tmp_path):
     project = open_project(shutil.copytree(folder, tmp_path / "copy"), flags={"rollout.quiet_s": "0.001"})
-    pipeline.renew(project, pipeline.retrain(project), who="ada")
+    pipeline.promote(project, pipeline.retrain(project), who="ada")
     messages: list[str] = []
-    promotion = pipeline.follow(project, callback=messages.append, wait=lambda _: None)
+    promotion = pipeline.follow_promotion(project, callback=messages.append, wait=lambda _: None)
 
     assert promotion.status == "rolling out" and "headway serve small@live" in messages[-1]
 

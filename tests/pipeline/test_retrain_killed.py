@@ -64,17 +64,17 @@ def retraining(request: pytest.FixtureRequest, child: Stem, ticket_folder: Path,
 def outcome(project: Project) -> str:
     """Return the models of live and canary, the number of pointer updates, and the seeds of the trainings as text."""
     digests = []
-    for move in (project.register.head(f"small@{pointer}") for pointer in ("live", "canary")):
+    for move in (project.registry.head(f"small@{pointer}") for pointer in ("live", "canary")):
         digest = move.release.removeprefix("sha256:") if move else ""
-        digests.append(project.register.resolve(f"small@{digest}").release.variant.digest if digest else "none")
+        digests.append(project.registry.resolve(f"small@{digest}").release.variant.digest if digest else "none")
     seeds = [read(Training, training).seed for training in project.state.records("training", name="small")]
-    return f"{digests} after {len(project.register.history())} moves, by trainings of seeds {seeds}"
+    return f"{digests} after {len(project.registry.history())} moves, by trainings of seeds {seeds}"
 
 
 def expect_intact(folder: Path) -> None:
     """Check that the chain and the live release verify, and that each trained model is stored."""
     project = open_project(folder)
-    assert project.register.history() and project.register.resolve("small@live")
+    assert project.registry.history() and project.registry.resolve("small@live")
     for training in project.state.records("training", name="small"):
         assert project.blobs.get(read(Training, training).model.artifact.digest)
 

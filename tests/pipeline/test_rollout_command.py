@@ -23,7 +23,7 @@ def project(tmp_path):
     rollouts.live(opened, rollouts.release(made_at="1"))
     yield opened, rollouts.publish(opened, rollouts.release(made_at="2"))
     opened.state.close()
-    opened.register.state.close()
+    opened.registry.state.close()
 
 
 def test_a_rollout_is_started_stays_advances_and_is_rolled_back(run, project):
@@ -88,10 +88,10 @@ def test_watch_prints_each_change_on_stderr_and_the_result_on_stdout(run, projec
 def test_watch_exits_1_and_withdraws_a_canary_whose_files_changed(run, project):
     opened, digest = project
     control.start_rollout(opened, digest, who="ann")
-    next(opened.register.folder.glob(f"flights/{digest[7:]}/model.echo")).write_bytes(b"evil")
+    next(opened.registry.folder.glob(f"flights/{digest[7:]}/model.echo")).write_bytes(b"evil")
     code, out, err = run("rollout", "watch", "--project", opened.config.folder)
     assert code == cli.FAIL and "rolled back" in out and "model.echo was changed" in err
-    assert opened.register.head("flights@canary").release == ""
+    assert opened.registry.head("flights@canary").release == ""
 
 
 def test_without_a_rollout_a_rollback_moves_live(run, project):

@@ -89,7 +89,7 @@ def test_a_rule_that_compares_with_another_model_is_refused_as_a_watch_rule(stab
 
 def test_the_policy_opens_one_ticket_with_its_price_and_its_evidence(shifted):
     opened = [report.ticket for report in pipeline.watch(shifted) if report.ticket]
-    ticket = pipeline.ticket_of(shifted)
+    ticket = pipeline.open_ticket(shifted)
     saved = shifted.state.records("ticket", name="small")
 
     assert (opened in ([], [ticket])) and len(saved) == 1

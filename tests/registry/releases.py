@@ -9,8 +9,8 @@ from headway.core.record import digest_of
 from headway.core.release import Release
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.sign import init_keys
 from headway.storage.state.sqlite import Sqlite
 
 FILES = {"model.echo": b"echo", "notes.txt": b"as measured"}

@@ -38,7 +38,7 @@ def promote(say: Say, folder: str, times: str) -> None:
     project.blobs.put(b"echo")
     two = [rollouts.publish(project, rollouts.release(made_at=when)) for when in ("May", "June")]
     for _ in range(int(times)):
-        live = project.register.head("flights@live")
+        live = project.registry.head("flights@live")
         digest = two[live is not None and live.release == two[0]]
         control.start_rollout(project, digest, plan=rollouts.SHORT, who="ann")
         for _ in rollouts.SHORT.stages:

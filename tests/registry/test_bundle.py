@@ -72,7 +72,7 @@ def test_one_changed_byte_is_refused_and_its_file_named(
     changed[place % len(content)] ^= change
     path.write_bytes(changed)
     try:
-        with pytest.raises(Refused, match=SAYS.get(name, f"{name} was changed: signed was sha256:")):
+        with pytest.raises(Refused, match=SAYS.get(name, f"{name} was changed: expected sha256:")):
             open_bundle(mutable, trusted)
     finally:
         path.write_bytes(content)

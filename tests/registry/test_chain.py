@@ -14,7 +14,7 @@ from releases import BACK, FILES, passed, register, release
 from headway.core.errors import HeadwayError, Refused
 from headway.core.record import digest_of, read, write
 from headway.core.release import PointerUpdate
-from headway.registry import rollback_protection as seen
+from headway.registry import chain
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import create_publisher, load_publisher
 from headway.storage.state.sqlite import FILE
@@ -36,7 +36,7 @@ def four(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> ModelRegi
 
 
 def forget(folder: Path) -> None:
-    seen.beside(folder / "trust" / "trusted_keys.txt").unlink()
+    chain.last_seen_file(folder / "trust" / "trusted_keys.txt").unlink()
 
 
 @pytest.mark.parametrize("place", [1, 2, 3, 4])
@@ -117,7 +117,7 @@ def test_a_move_by_an_unknown_key_is_not_followed(ours: ModelRegistry, two: tupl
             Refused, match=f"move 3 of the chain is signed by {re.escape(eve.key)}, which is not trusted"
         ):
             look()
-    assert seen.recall(seen.beside(ours.trusted_keys))["flights@live"].number == 2
+    assert chain.load_last_seen(chain.last_seen_file(ours.trusted_keys))["flights@live"].number == 2
 
 
 def test_a_pointer_is_followed_though_another_team_moved_its_own_since(

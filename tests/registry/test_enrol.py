@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.registry.key_setup import KeySetup, init_keys
-from headway.registry.sign import create_publisher, load_publisher, load_trusted
+from headway.registry.sign import KeySetup, create_publisher, init_keys, load_publisher, load_trusted
 
 
 def test_a_fresh_machine_gets_a_key_and_trusts_it(tmp_path: Path) -> None:

@@ -159,11 +159,12 @@ def test_all_rules_must_pass():
 
 
 def test_missing_evidence_is_undecided_and_says_which_probe_did_not_run():
-    finding = Finding(code="E001", severity="undecided", message="probe 'calibration' did not run: no labels")
+    message = "metric 'calibration' did not run: no labels"
+    finding = Finding(code="E001", severity="undecided", message=message, plugin="calibration")
     verdict = judge(evidence(seen(), findings=(finding,)), policy(at_most(), at_most("ece", 0.05)))
     assert verdict.answer == "undecided"
     assert verdict.rule_results[1].message == (
-        "ece was not measured, so it cannot be judged (probe 'calibration' did not run: no labels)"
+        "ece was not measured, so it cannot be judged (metric 'calibration' did not run: no labels)"
     )
 
 

@@ -24,7 +24,7 @@ PLACES = 4  # where files are made ready: the state, the blobs, the releases of 
 
 def made_live(project: Project) -> list[str]:
     """Every release that was made live, in order, by a chain of moves of which every signature is verified."""
-    return [move.release for move in project.register.history("flights", "live")]
+    return [move.release for move in project.registry.history("flights", "live")]
 
 
 def expect_old_or_new(folder: Path, before: list[str], said: list[str]) -> list[str]:
@@ -36,7 +36,7 @@ def expect_old_or_new(folder: Path, before: list[str], said: list[str]) -> list[
     live = made_live(project)
     assert live[: len(acknowledged)] == acknowledged and len(live) - len(acknowledged) in (0, 1)
     if live:
-        bundle = project.register.resolve("flights@live")
+        bundle = project.registry.resolve("flights@live")
         assert bundle.digest == live[-1]
         assert project.blobs.get(bundle.release.variant.artifact.digest) == bundle.model
     assert len(left_aside(folder)) <= PLACES
@@ -67,7 +67,7 @@ def killed_releasing(child: Stem, folder: Path, count: int, seed: int = 0) -> No
     child.whole(folder, 1)
     project = open_project(folder)
     for place in (project.config.state / "releases/flights").iterdir():
-        assert project.register.resolve(f"flights@{place.name}").digest == f"sha256:{place.name}"
+        assert project.registry.resolve(f"flights@{place.name}").digest == f"sha256:{place.name}"
     assert not left_aside(folder)
 
 
@@ -104,7 +104,7 @@ def expect_taken_up(project: Project) -> None:
     if (last := control.latest_rollout(project)) is not None and last.status == "running":
         control.roll_back(project, who="bob", why="its process was killed")
     last = control.latest_rollout(project)
-    live, canary = (project.register.head(f"flights@{pointer}") for pointer in ("live", "canary"))
+    live, canary = (project.registry.head(f"flights@{pointer}") for pointer in ("live", "canary"))
     assert live.release == (last.release if last.status == "promoted" else last.live)
     assert canary.assignment is None or canary.assignment.terms != last.terms or last.status == "promoted"
 

@@ -122,14 +122,14 @@ def test_a_pointer_that_is_not_there_lists_those_there_are(ours: ModelRegistry) 
     "address", ["flights", "@live", "flights@", "flights@Live", "../x@live", "a@b@c", "f@deadbeef"]
 )
 def test_what_is_no_pointer_is_not_moved(ours: ModelRegistry, address: str) -> None:
-    with pytest.raises(StoreError, match=f"'{address}' is no pointer"):
+    with pytest.raises(StoreError, match=f"'{address}' is not a pointer"):
         ours.point(address, "sha256:" + "0" * 64, passed())
 
 
 def test_a_name_that_is_no_folder_name_is_not_published(ours: ModelRegistry) -> None:
-    with pytest.raises(StoreError, match=r"'\.\./evil' .* is no name and digest of a release"):
+    with pytest.raises(StoreError, match=r"'\.\./evil' .* are not the name and digest of a release"):
         ours.publish(release("../evil"), FILES)
-    with pytest.raises(StoreError, match="'r' is no name and digest of a release"):
+    with pytest.raises(StoreError, match="'r' are not the name and digest of a release"):
         ours.point("flights@live", "r", passed())
 
 

@@ -11,7 +11,7 @@ from releases import BACK, FILES, register, release
 
 from headway.core.errors import ConfigError, Refused
 from headway.core.record import digest_of
-from headway.registry import rollback_protection as seen
+from headway.registry import chain
 from headway.registry.model_registry import ModelRegistry
 
 
@@ -52,26 +52,26 @@ def test_another_move_of_the_same_number_is_refused_as_replayed(
     ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     copy_store(tmp_path, to="fork")
-    memory = seen.beside(ours.trusted_keys).read_bytes()
+    memory = chain.last_seen_file(ours.trusted_keys).read_bytes()
     ours.point("flights@live", two[0], BACK)
     ours.state.close()
-    newer = seen.beside(ours.trusted_keys).read_bytes()
+    newer = chain.last_seen_file(ours.trusted_keys).read_bytes()
     put_back(tmp_path, "fork")
-    seen.beside(ours.trusted_keys).write_bytes(memory)
+    chain.last_seen_file(ours.trusted_keys).write_bytes(memory)
     fork = register(tmp_path)
     fork.point("flights@live", two[1], BACK)
-    seen.beside(ours.trusted_keys).write_bytes(newer)
-    replayed(lambda: fork.resolve("flights@live"), "move 3 was seen here before, and another move stands there")
+    chain.last_seen_file(ours.trusted_keys).write_bytes(newer)
+    replayed(lambda: fork.resolve("flights@live"), "move 3 was seen here before, and there is another move")
 
 
 def test_a_loader_remembers_what_it_resolved_and_keeps_no_key(
     ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
-    seen.beside(ours.trusted_keys).unlink()
+    chain.last_seen_file(ours.trusted_keys).unlink()
     ours.publisher_key.unlink()
     ours.resolve("flights@live")
-    met = seen.recall(seen.beside(ours.trusted_keys))
-    assert met == {"flights@live": seen.LastSeen(number=2, digest=digest_of(ours.state.updates()[-1].content))}
+    met = chain.load_last_seen(chain.last_seen_file(ours.trusted_keys))
+    assert met == {"flights@live": chain.LastSeen(number=2, digest=digest_of(ours.state.updates()[-1].content))}
     assert not ours.publisher_key.exists()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headway.core.errors import StoreError
-from headway.registry.rollback_protection import LastSeen, beside, recall, remember
+from headway.registry.chain import LastSeen, last_seen_file, load_last_seen, save_last_seen
 
 
 def met(number: int) -> LastSeen:
@@ -16,15 +16,15 @@ def met(number: int) -> LastSeen:
 
 
 def test_the_memory_lies_beside_the_trusted_keys() -> None:
-    assert beside(Path("/etc/headway/trusted_keys.txt")) == Path("/etc/headway/trusted_keys.seen.json")
+    assert last_seen_file(Path("/etc/headway/trusted_keys.txt")) == Path("/etc/headway/trusted_keys.seen.json")
 
 
 def test_only_a_higher_move_replaces_what_was_met(tmp_path: Path) -> None:
     file = tmp_path / "seen.json"
     for number in (2, 3, 1):
-        remember(file, "flights@live", met(number))
-    remember(file, "flights@canary", met(1))
-    assert recall(file) == {"flights@live": met(3), "flights@canary": met(1)}
+        save_last_seen(file, "flights@live", met(number))
+    save_last_seen(file, "flights@canary", met(1))
+    assert load_last_seen(file) == {"flights@live": met(3), "flights@canary": met(1)}
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -35,21 +35,21 @@ def test_nothing_is_lost_when_many_remember_at_once(tmp_path: Path) -> None:
     def run(one: int) -> None:
         gate.wait()
         for number in range(1, 6):
-            remember(file, f"model{one}@live", met(number))
-            remember(file, "shared@live", met(10 * number + one))
+            save_last_seen(file, f"model{one}@live", met(number))
+            save_last_seen(file, "shared@live", met(10 * number + one))
 
     threads = [threading.Thread(target=run, args=(one,)) for one in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert recall(file) == {**{f"model{one}@live": met(5) for one in range(8)}, "shared@live": met(57)}
+    assert load_last_seen(file) == {**{f"model{one}@live": met(5) for one in range(8)}, "shared@live": met(57)}
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"a":1}', b'{"\xe4":{"number":1,"digest":""}}'])
 def test_a_memory_that_cannot_be_understood_is_no_empty_one(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "seen.json").write_bytes(content)
-    with pytest.raises(StoreError, match="the memory of pointers cannot be read") as caught:
-        remember(tmp_path / "seen.json", "flights@live", met(1))
+    with pytest.raises(StoreError, match="the last seen updates cannot be read") as caught:
+        save_last_seen(tmp_path / "seen.json", "flights@live", met(1))
     assert caught.value.where == str(tmp_path / "seen.json")
     assert (tmp_path / "seen.json").read_bytes() == content

@@ -88,7 +88,7 @@ def test_a_key_behind_a_password_is_refused(tmp_path: Path, ann: Publisher) -> N
 
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     curve = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with pytest.raises(ConfigError, match="the publisher key is no Ed25519 key"):
+    with pytest.raises(ConfigError, match="the publisher key is not an Ed25519 key"):
         load_publisher(pem_file(tmp_path, curve))
 
 
@@ -168,7 +168,7 @@ def test_an_absent_trusted_list_trusts_nobody(tmp_path: Path) -> None:
 def test_a_line_that_is_no_key_is_named_by_file_and_line(tmp_path: Path, line: str) -> None:
     file = tmp_path / "trusted_keys.txt"
     file.write_text(f"\n{line} comment\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=f"{line!r} is no key") as caught:
+    with pytest.raises(ConfigError, match=f"{line!r} is not a key") as caught:
         load_trusted(file)
     assert caught.value.where == f"{file}:2"
 

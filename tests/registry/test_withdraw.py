@@ -24,7 +24,7 @@ def test_a_withdrawn_pointer_resolves_to_nothing_and_says_who_withdrew_it(books)
     move = books.withdraw(AT, who="bob", why="harm")
     assert (move.release, move.number, move.verdict, move.answer) == ("", 2, "", "")
     assert books.head(AT) == move and books.history()[-1] == move
-    with pytest.raises(StoreError, match="stands at no release") as told:
+    with pytest.raises(StoreError, match="points at no release") as told:
         books.resolve(AT)
     assert "bob: harm" in told.value.where
 
@@ -41,7 +41,7 @@ def test_a_withdrawn_pointer_may_move_again_and_needs_no_verdict_to_go_back(book
     first = books.publish(release(), FILES)
     books.point(AT, first, passed())
     books.withdraw(AT, who="bob", why="harm")
-    assert books.back(AT, who="bob", why="it was not its fault").release == first
+    assert books.roll_back(AT, who="bob", why="it was not its fault").release == first
     assert books.resolve(AT).digest == first
 
 
@@ -62,15 +62,15 @@ def test_back_is_there_and_back_again(books):
     first, second = (books.publish(release(made_at=at), FILES) for at in ("1", "2"))
     for digest in (first, second):
         books.point("flights@live", digest, passed())
-    assert books.back("flights@live", who="bob", why="slow").release == first
-    assert books.back("flights@live", who="bob", why="no").release == second
+    assert books.roll_back("flights@live", who="bob", why="slow").release == first
+    assert books.roll_back("flights@live", who="bob", why="no").release == second
 
 
 def test_a_pointer_that_had_one_release_has_none_to_go_back_to(books):
     books.point("flights@live", books.publish(release(), FILES), passed())
     for address in ("flights@live", AT):
         with pytest.raises(StoreError, match="no other release"):
-            books.back(address, who="bob", why="slow")
+            books.roll_back(address, who="bob", why="slow")
 
 
 def test_back_to_what_was_tampered_with_is_refused(books):
@@ -79,5 +79,5 @@ def test_back_to_what_was_tampered_with_is_refused(books):
         books.point("flights@live", digest, passed())
     (books.folder / "flights" / first[7:] / "notes.txt").write_bytes(b"other")
     with pytest.raises(Refused, match="was changed"):
-        books.back("flights@live", who="bob", why="slow")
+        books.roll_back("flights@live", who="bob", why="slow")
     assert books.head("flights@live").release == second

@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     opened = rollouts.project(tmp_path)
     yield opened
     opened.state.close()
-    opened.register.state.close()
+    opened.registry.state.close()
 
 
 def rolled_back(project: Project, made_at: str) -> control.Rollout:
@@ -100,7 +100,7 @@ def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_
     digest = rollouts.publish(project, rollouts.release(made_at="2"))
     control.start_rollout(project, digest, plan=ONE, who="ann")
     control.advance_rollout(project, who="ada", why="seen enough")
-    project.register.back(f"{project.name}@live", who="bob", why="it was slower")
+    project.registry.roll_back(f"{project.name}@live", who="bob", why="it was slower")
     year = read_monitoring_history(project)
     assert year is not None
     assert [each.rollout.status for each in year.trials] == ["promoted"]
@@ -113,7 +113,7 @@ def test_a_release_is_called_after_the_retraining_that_made_it(project: Project)
     verdict = made.search_result.winner.verdict
     digest = rollouts.publish(project, rollouts.release(made_at="2", verdict=verdict))
     project.save(verdict)
-    project.register.point(f"{project.name}@live", digest, UpdateReason(who="ann", why="better", verdict=verdict))
+    project.registry.point(f"{project.name}@live", digest, UpdateReason(who="ann", why="better", verdict=verdict))
     project.save(made)
     project.save(Stamp(name=project.name, of=made.key, at="2013-10"))
     year = read_monitoring_history(project)
@@ -133,7 +133,7 @@ def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> 
         for record in (verdict, made):
             project.save(record)
         digest = rollouts.publish(project, rollouts.release(made_at=f"{number}", verdict=verdict))
-        project.register.point(f"{project.name}@live", digest, UpdateReason(who="ann", why="better", verdict=verdict))
+        project.registry.point(f"{project.name}@live", digest, UpdateReason(who="ann", why="better", verdict=verdict))
     year = read_monitoring_history(project)
     assert year is not None
     assert list(year.names.values())[1:] == ["retrained in November", "retrained in November, release 3"]
@@ -173,4 +173,4 @@ def test_the_report_of_ones_own_project_shows_its_release_and_what_was_watched(
     assert "Is it well?" in page
     assert "April 2013" in page
     project.state.close()
-    project.register.state.close()
+    project.registry.state.close()

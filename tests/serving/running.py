@@ -26,8 +26,8 @@ from headway.core.sections.serve import ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.bundle import Bundle
-from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry, UpdateReason
+from headway.registry.sign import init_keys
 from headway.serving.auth.authenticator import Authenticator, RateLimiter, shared_rate_limits
 from headway.serving.auth.keys import digest
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings

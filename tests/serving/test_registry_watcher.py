@@ -38,9 +38,9 @@ class Followed:
         self.refused: dict[str, bool] = {}
         online = traffic.online_folder(self.project.config.state)
         self.watcher = RegistryWatcher(
-            self.project.register, online=online, on_change=self.splits.append, refused=self.refused
+            self.project.registry, online=online, on_change=self.splits.append, refused=self.refused
         )
-        release = load_model(self.project.register.resolve("flights@live"), online)
+        release = load_model(self.project.registry.resolve("flights@live"), online)
         self.watcher._splits = {"flights@live": TrafficSplit(live=release)}
         self.watcher._loaded = {release.digest: release}
 
@@ -56,7 +56,7 @@ def followed(tmp_path):
     made = Followed(tmp_path)
     yield made
     made.project.state.close()
-    made.project.register.state.close()
+    made.project.registry.state.close()
 
 
 def test_a_poll_without_a_change_sets_no_split(followed):
@@ -68,7 +68,7 @@ def test_an_update_of_live_includes_its_threshold_and_the_previous_release_stays
     split = followed.look()
     assert (split.live.digest, split.live.threshold) == (second, 0.9)
     old = followed.watcher._loaded[followed.first]
-    followed.project.register.back("flights@live", who="ann", why="back")
+    followed.project.registry.roll_back("flights@live", who="ann", why="back")
     assert followed.look().live is old
 
 
@@ -98,21 +98,21 @@ def test_a_canary_update_without_a_traffic_assignment_adds_no_canary(followed):
     second = rollouts.publish(followed.project, made)
     control.start_rollout(followed.project, second, who="ann")
     reason = rollouts.UpdateReason(who="ann", why="by hand", verdict=made.verdict)
-    followed.project.register.point("flights@canary", second, reason)
+    followed.project.registry.point("flights@canary", second, reason)
     assert followed.look() is None
 
 
 def test_a_canary_pointer_without_a_running_rollout_adds_no_canary(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, who="ann")
-    followed.project.register.withdraw("flights@canary", who="ann", why="half done")
+    followed.project.registry.withdraw("flights@canary", who="ann", why="half done")
     assert followed.look() is None
     assert rollout.status == "running"
 
 
 def test_a_tampered_release_is_logged_once_and_the_previous_one_stays(followed, caplog):
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
-    model = followed.project.register.folder / "flights" / second.removeprefix("sha256:") / "model.echo"
+    model = followed.project.registry.folder / "flights" / second.removeprefix("sha256:") / "model.echo"
     model.write_bytes(b"evil")
     assert followed.look() is None and followed.look() is None
     assert followed.refused == {"flights@live": True}
@@ -125,7 +125,7 @@ def test_a_tampered_release_is_logged_once_and_the_previous_one_stays(followed, 
 
 def model_of(followed, digest):
     """Return the model file of a release."""
-    return followed.project.register.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
+    return followed.project.registry.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
 
 
 def test_a_tampered_canary_is_not_added_and_does_not_block_live(followed):
@@ -136,7 +136,7 @@ def test_a_tampered_canary_is_not_added_and_does_not_block_live(followed):
     model_of(followed, third).write_bytes(b"evil")
     assert followed.look() is None
     assert followed.refused == {"flights@live": False, "flights@canary": True}
-    followed.project.register.back("flights@live", who="ann", why="slow")
+    followed.project.registry.roll_back("flights@live", who="ann", why="slow")
     assert followed.look() == TrafficSplit(live=followed.watcher._loaded[followed.first]) and second != followed.first
     control.roll_back(followed.project, who="ann", why="it does not verify")
     followed.look()
@@ -148,13 +148,13 @@ def test_a_canary_ends_even_if_the_live_release_was_tampered_with(followed):
     control.start_rollout(followed.project, second, who="ann")
     live = followed.look().live
     model_of(followed, followed.first).write_bytes(b"evil")
-    followed.project.register.withdraw("flights@canary", who="ann", why="harm")
+    followed.project.registry.withdraw("flights@canary", who="ann", why="harm")
     assert followed.look() == TrafficSplit(live=live)
     assert followed.refused == {"flights@live": True, "flights@canary": False}
 
 
 def test_an_unreadable_state_changes_nothing(followed, caplog):
-    followed.project.register.state.close()
+    followed.project.registry.state.close()
     assert followed.look() is None and followed.refused == {"flights@live": True}
     assert "cannot be read" in caplog.text
 
@@ -180,7 +180,7 @@ def test_a_pointer_other_than_live_is_watched_and_has_no_canary(followed):
     made = rollouts.release(made_at="2")
     second = rollouts.publish(followed.project, made)
     reason = rollouts.UpdateReason(who="ann", why="try", verdict=made.verdict)
-    followed.project.register.point("flights@staging", second, reason)
+    followed.project.registry.point("flights@staging", second, reason)
     assert followed.look().live.digest == second
 
 
@@ -251,7 +251,7 @@ def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_
         assert process.returncode == 0
     assert took < 1 and callers.failed == [] and callers.answers > 50
     project.state.close()
-    project.register.state.close()
+    project.registry.state.close()
 
 
 @pytest.mark.slow
@@ -262,8 +262,8 @@ def test_a_server_keeps_the_live_release_if_the_store_was_tampered_with(tmp_path
     port = int(process.stdout.readline().split()[2].rpartition(":")[2])
     second = rollouts.publish(project, rollouts.release(made_at="2"))
     verdict = rollouts.release().verdict
-    project.register.point("flights@live", second, rollouts.UpdateReason(who="ann", why="x", verdict=verdict))
-    (project.register.folder / "flights" / second.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
+    project.registry.point("flights@live", second, rollouts.UpdateReason(who="ann", why="x", verdict=verdict))
+    (project.registry.folder / "flights" / second.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
     line = process.stderr.readline()
     while "the previous one stays" not in line and "now serves release" not in line:
         line = process.stderr.readline()
@@ -272,7 +272,7 @@ def test_a_server_keeps_the_live_release_if_the_store_was_tampered_with(tmp_path
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     project.state.close()
-    project.register.state.close()
+    project.registry.state.close()
     assert answered == 2.0
 
 

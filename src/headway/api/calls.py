@@ -11,11 +11,7 @@ from headway.api.in_memory_project import create_project, open_model
 from headway.api.learning_curve import LearningCurveRecorder, start_curve
 from headway.api.model import Model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
-from headway.core import plugins
 from headway.core.renamed import renamed_arguments
-from headway.evaluation.comparison import build_evaluation_set, open_variant
-from headway.optimization.importers.models import import_baseline
-from headway.registry.open import open_release
 from headway.registry.project import open_project
 from headway.reporting.console import progress
 
@@ -131,7 +127,7 @@ def optimize(
         search = pipeline.optimize(
             memory.project, pipeline.import_model(memory.project, memory.imported, data), data, callback=report
         )
-    engine = open_variant(search.winner.variant, memory.project.blobs)
+    engine = pipeline.open_winner(memory.project, search)
     return OptimizationResult(search, engine, memory, threshold=None if costs is None else search.baseline.threshold)
 
 
@@ -212,10 +208,7 @@ def evaluate(
         folder=folder,
         trust=trust,
     )
-    baseline = pipeline.import_model(memory.project, memory.imported, {"validation": memory.rows})
-    evaluation_set = build_evaluation_set(baseline, memory.rows, memory.project.blobs)
-    judged = pipeline.evaluate(memory.project, baseline.model, evaluation_set, probes=plugins.names("metric"))
-    return EvaluationResult(judged.evidence)
+    return EvaluationResult(pipeline.evaluate_model(memory.project, memory.imported, memory.rows).evidence)
 
 
 @renamed_arguments(lists="query_id", weight="sample_weight")
@@ -302,12 +295,8 @@ def compare(
         trust=trust,
         drops_only=True,
     )
-    baseline = pipeline.import_model(memory.project, memory.imported, {"validation": memory.rows})
-    evaluation_set = build_evaluation_set(baseline, memory.rows, memory.project.blobs)
-    variant = import_baseline(open_model(other, trust=trust), memory.rows, memory.project.blobs)
-    return ComparisonResult(
-        pipeline.evaluate(memory.project, variant, evaluation_set, view=memory.rows, probes=plugins.names("metric"))
-    )
+    candidate = open_model(other, trust=trust)
+    return ComparisonResult(pipeline.compare_models(memory.project, memory.imported, candidate, memory.rows))
 
 
 @renamed_arguments(weight="sample_weight", learned="training_data")
@@ -337,7 +326,7 @@ def learning_curve(
     sample_weight : array-like of shape (n,), optional
         Weight of each row in the error.
     training_data : tuple (X, y) or (X, y, groups), optional
-        Rows that the model is trained on; with them overfitting can be told from a plain rise of the error.
+        Rows that the model is trained on; with them overfitting is distinguished from a plain rise of the error.
     task : {"binary", "multiclass", "regression"}, optional
         Inferred from `y` if not given.
     every : int, optional
@@ -375,7 +364,5 @@ def load(reference: str, *, project: str | Path = ".") -> Model:
     StoreError
         If the reference names no release.
     """
-    opened = open_project(Path(project))
-    bundle = opened.register.resolve(reference)
-    release = bundle.release
-    return Model(release.variant, open_release(bundle), threshold=release.threshold, calibrator=release.calibrator)
+    release, engine = pipeline.load(open_project(Path(project)), reference)
+    return Model(release.variant, engine, threshold=release.threshold, calibrator=release.calibrator)

@@ -25,9 +25,8 @@ from headway.core.plugins import load_engine, load_format, names
 from headway.core.release import Release
 from headway.core.threads import cores
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
-from headway.registry.bundle import Bundle
+from headway.registry.bundle import Bundle, open_release
 from headway.registry.model_registry import ModelRegistry
-from headway.registry.open import open_release
 
 if TYPE_CHECKING:
     from headway.core.batch import Flags, Floats

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.errors import HeadwayError
 from headway.registry.project import Project
-from headway.registry.provenance.sending import delivery_message, send
+from headway.registry.provenance.lineage import delivery_message, send
 from headway.reporting.console import print_status
 
 

@@ -70,11 +70,11 @@ def measure(
         try:
             found = ask()
         except NotApplicable as error:
-            findings.append(_not_run(f"{kind} '{name}' did not run", error))
+            findings.append(_not_run(kind, name, "did not run", error))
         else:
             measurements += (result for result in found if isinstance(result, Measurement))
             reasons = (result for result in found if isinstance(result, NotApplicable))
-            findings += (_not_run(f"{kind} '{name}' did not measure all", reason) for reason in reasons)
+            findings += (_not_run(kind, name, "did not measure all", reason) for reason in reasons)
     findings += [*ablation_findings(measurements), *imbalance_findings(measurements)]
     return build_evidence(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 
@@ -101,8 +101,9 @@ def build_evidence(
     )
 
 
-def _not_run(what: str, why: NotApplicable) -> Finding:
-    return Finding(code=NOT_RUN, severity="undecided", message=f"{what}: {why.what}", where=why.where, hint=why.hint)
+def _not_run(kind: str, name: str, what: str, why: NotApplicable) -> Finding:
+    message = f"{kind} '{name}' {what}: {why.what}"
+    return Finding(code=NOT_RUN, severity="undecided", message=message, where=why.where, hint=why.hint, plugin=name)
 
 
 def _busy(machine: Machine) -> list[Finding]:

@@ -26,8 +26,7 @@ from headway.evaluation.statistics.intervals import (
     t_interval,
 )
 from headway.evaluation.statistics.tables import bin_table, binary_answers, tally
-from headway.registry.judge import judge
-from headway.registry.weigh import Limit, compare_with_limit
+from headway.registry.judge import Limit, compare_with_limit, judge
 
 AUC_CHANGE, CALIBRATION_ERROR, COST = "roc_auc.change", "ece.split", "cost"
 N_TESTS = 3

@@ -43,7 +43,7 @@ class DeployedRelease:
 
 def open_deployed_release(project: Project, pointer: str = "live") -> DeployedRelease:
     """Open the release of a pointer; raises StoreError if there is none, Refused if it does not verify."""
-    bundle = project.register.resolve(f"{project.name}@{pointer}")
+    bundle = project.registry.resolve(f"{project.name}@{pointer}")
     variant = bundle.release.variant
     return DeployedRelease(
         release=bundle.release,

@@ -44,7 +44,6 @@ from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.drift import rank_drift_costs
 from headway.monitoring.performance_estimation import estimate_performance
 from headway.monitoring.scored_rows import ScoredRows, count_without_key, release_comparison
-from headway.monitoring.trigger import RetrainingInputs, propose_retraining
 from headway.monitoring.windows import MonitoringWindow, end_time
 
 PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE = "O002", "O004"
@@ -162,19 +161,22 @@ def _with_status(
     """Add the status, the message, and a ticket if the policy opens one."""
     config, answer = context.config, report.reply("harm")
     report = replace(report, status=status.monitoring_status(report), ticket=None)
-    inputs = RetrainingInputs(
-        name=report.name,
-        release=report.release,
-        rows_trained=context.deployed.training.n_rows,
-        rows_labeled=window.n_known,
-        calibration=report.find("ece"),
-        off=bool(answer and CALIBRATION_ERROR in answer.shown),
-        expected_loss=report.cost,
-        price_s=context.deployed.training.seconds * config.retrain.seeds,
-        evidence=(report.evidence,) if report.evidence else (),
-        at=report.at,
-    )
-    ticket = propose_retraining(inputs, config.retrain, pending=pending) if report.n_labeled else None
+    ticket = None
+    if report.n_labeled:
+        ticket = status.propose_retraining(
+            config.retrain,
+            name=report.name,
+            release=report.release,
+            rows_trained=context.deployed.training.n_rows,
+            rows_labeled=window.n_known,
+            calibration=report.find("ece"),
+            calibration_failed=bool(answer and CALIBRATION_ERROR in answer.shown),
+            expected_loss=report.cost,
+            price_s=context.deployed.training.seconds * config.retrain.seeds,
+            evidence=(report.evidence,) if report.evidence else (),
+            at=report.at,
+            pending=pending,
+        )
     report = replace(report, ticket=ticket)
     is_open = pending is not None and pending.at <= report.at
     return replace(report, message=status.status_message(report, config.retrain, pending=is_open))

@@ -148,7 +148,7 @@ class RolloutController:
         self.rollout, self._watch, self._paired = rollout, start_stage_tracking(rollout), None
 
     def _opened(self, digest: str) -> Release:
-        return self.project.register.resolve(f"{self.rollout.name}@{digest.removeprefix('sha256:')}").release
+        return self.project.registry.resolve(f"{self.rollout.name}@{digest.removeprefix('sha256:')}").release
 
     def _catch_up(self) -> None:
         """Start over with the stage if another process moved the rollout on."""
@@ -162,7 +162,7 @@ class RolloutController:
             return datetime.fromisoformat(self._advance(found, who).at)
         if found.decision.action == "promote":
             self._promote(found, who)
-        self.project.register.withdraw(f"{self.rollout.name}@canary", who=who, why=found.decision.message)
+        self.project.registry.withdraw(f"{self.rollout.name}@canary", who=who, why=found.decision.message)
         return self.clock()
 
     def _advance(self, found: RolloutCheck, who: str) -> PointerUpdate:
@@ -170,7 +170,7 @@ class RolloutController:
         rollout, canary, stage = self.rollout, found.canary, self.rollout.stage + 1
         if canary and canary.assignment and canary.assignment.stage >= stage:
             return canary
-        return self.project.register.point(
+        return self.project.registry.point(
             f"{rollout.name}@canary",
             rollout.release,
             UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict),
@@ -183,7 +183,7 @@ class RolloutController:
         if live is None or live.release != rollout.release:
             reason = UpdateReason(who=who, why=found.decision.message, verdict=found.decision.verdict)
             after = live.number if live else 0
-            self.project.register.point(f"{rollout.name}@live", rollout.release, reason, after=after)
+            self.project.registry.point(f"{rollout.name}@live", rollout.release, reason, after=after)
 
     def _unfinished(self, live: PointerUpdate | None, canary: PointerUpdate | None) -> Decision | None:
         """Return the decision that the pointers show and the record does not: a half-done step, or another live release."""
@@ -231,7 +231,7 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
 
     Raises Refused if a rollout is running, nothing or this release is live, or its verdict is not pass.
     """
-    name, register = project.name, project.register
+    name, register = project.name, project.registry
     last = latest_rollout(project)
     live, canary = _heads(project)
     if last and last.status == "running" and _matches_pointers(last, live, canary):
@@ -293,8 +293,8 @@ def roll_back(project: Project, *, who: str, why: str) -> PointerUpdate:
     """
     last = latest_rollout(project)
     if last is None or last.status != "running":
-        return project.register.back(f"{project.name}@live", who=who, why=why)
-    move = project.register.withdraw(f"{project.name}@canary", who=who, why=why)
+        return project.registry.roll_back(f"{project.name}@live", who=who, why=why)
+    move = project.registry.withdraw(f"{project.name}@canary", who=who, why=why)
     decision = _decision_without_judge(last, "roll back", message=f"roll back by {who}: {why}", by=who, at=utc_now())
     project.save(decision.verdict)
     project.save(apply_decision(last, decision, at=utc_now()))
@@ -314,7 +314,7 @@ def _overrule(rolling: RolloutController, step: Action, *, who: str, why: str) -
 
 def _heads(project: Project) -> tuple[PointerUpdate | None, PointerUpdate | None]:
     """Return the verified updates that `live` and `canary` stand at."""
-    live, canary = (project.register.head(f"{project.name}@{pointer}") for pointer in ("live", "canary"))
+    live, canary = (project.registry.head(f"{project.name}@{pointer}") for pointer in ("live", "canary"))
     return live, canary
 
 

@@ -265,7 +265,7 @@ def logged_requests(project: Project) -> pl.DataFrame | None:
     """
     if project.state.last(project.name, "live") is None:
         return None
-    bundle = project.register.resolve(f"{project.name}@live")
+    bundle = project.registry.resolve(f"{project.name}@live")
     logged = read_predictions(project.config.state, project.name, [bundle.digest])
     features = [_request_column(field) for field in bundle.release.variant.signature.inputs]
     when = pl.col("at_us").cast(pl.Datetime("us")).alias(ASKED_AT)

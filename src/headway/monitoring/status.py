@@ -1,13 +1,22 @@
-"""Status of a monitoring report, and its message."""
+"""Status of a monitoring report, its message, and the retraining ticket that it may open.
+
+A ticket needs a reason: labeled rows have grown by half, or calibration is shown to fail. It names the reasons and their
+evidence, and compares the cost of waiting with the cost of training. Whether a person or headway acts on it is the
+policy's `mode`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from headway.core.evidence import Measurement
 from headway.core.sections.retrain import RetrainSection
+from headway.core.ticket import Reason, Ticket
 from headway.core.watch import MonitoringReport, MonitoringStatus
 from headway.monitoring.degradation import AUC_CHANGE, CALIBRATION_ERROR, COST, exceeds, format_amount
 
 NAMED_FEATURES = 3
+HOUR_S = 3600.0
 QUALITY_NOT_JUDGED = "O003"
 """Code of the finding that gives the reason why the labels do not show the quality."""
 
@@ -124,3 +133,77 @@ def _error_when_judged(report: MonitoringReport, error: Measurement) -> str:
 
 def _join(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def propose_retraining(
+    policy: RetrainSection,
+    *,
+    name: str,
+    release: str,
+    rows_trained: int,
+    rows_labeled: int,
+    calibration: Measurement | None = None,
+    calibration_failed: bool = False,
+    expected_loss: Measurement | None = None,
+    price_s: float | None = None,
+    evidence: Sequence[str] = (),
+    at: str = "",
+    pending: Ticket | None = None,
+) -> Ticket | None:
+    """Return a ticket if the policy gives a reason to retrain, None if it gives none or a ticket is pending.
+
+    Parameters
+    ----------
+    rows_trained, rows_labeled : int
+        Number of rows that the release was trained on, and of rows that are labeled by now.
+    calibration : Measurement, optional
+        The `ece` of its predictions on the last labeled period.
+    calibration_failed : bool
+        Whether the predictions are shown to be off by more than the policy allows.
+    expected_loss : Measurement, optional
+        See `monitoring.degradation.expected_loss`.
+    price_s : float, optional
+        Time of a training with all its seeds.
+    evidence : sequence of str
+        Digests of evidence.
+    at : str
+        Time in ISO 8601.
+    """
+    if pending is not None and pending.release == release:
+        return None
+    reasons: dict[Reason, str] = {}
+    growth = rows_labeled / max(rows_trained, 1) - 1
+    if growth >= policy.rows_grown:
+        reasons["rows"] = f"labeled rows grew by {growth:.0%}, from {rows_trained:,} to {rows_labeled:,}"
+    if calibration is not None and calibration_failed:
+        reasons["calibration"] = (
+            f"the calibration error is {calibration.value:.3f} [{calibration.low:.3f}, {calibration.high:.3f}] on "
+            f"{calibration.n_rows:,} rows of {calibration.n_groups} groups, shown to be above {policy.ece_at_most:g}"
+        )
+    if not reasons:
+        return None
+    pays = None
+    if expected_loss is not None and price_s is not None:
+        pays = expected_loss.value > price_s / HOUR_S * policy.hour_costs
+    return Ticket(
+        name=name,
+        release=release,
+        reasons=tuple(reasons),
+        why="; ".join([*reasons.values(), *_costs_of_waiting(expected_loss, price_s)]),
+        evidence=tuple(evidence),
+        expected_loss=expected_loss,
+        price_s=price_s,
+        pays=pays,
+        acts=policy.mode == "auto",
+        at=at,
+    )
+
+
+def _costs_of_waiting(loss: Measurement | None, price_s: float | None) -> Iterator[str]:
+    if loss is not None:
+        word, sign = ("less", -1) if loss.high < 0 else ("more", 1)
+        low, high = sorted((sign * loss.low, sign * loss.high))
+        price = f"{format_amount(sign * loss.value)} [{format_amount(low)}, {format_amount(high)}]"
+        yield f"its decisions are estimated to cost {price} a month {word} than when it was judged"
+    if price_s is not None:
+        yield f"a training takes about {price_s:,.0f} s"

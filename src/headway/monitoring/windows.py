@@ -19,19 +19,6 @@ from headway.monitoring.scored_rows import ScoredRows, calendar_windows, logged_
 Span = tuple[datetime, datetime]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowOptions:
-    """Rows of the table or of the log, as they were at `until`, in periods of a length (`1mo`).
-
-    Without `until`, rows are as of `now` (UTC), and all rows of the table.
-    """
-
-    now: datetime
-    until: datetime | None = None
-    every: str = "1mo"
-    source: RowSource = "table"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MonitoringWindow:
     """A period to monitor, with the rows it is compared with, as they were at a time.
@@ -100,21 +87,38 @@ class MonitoringWindow:
 
 
 def monitoring_windows(
-    deployed: DeployedRelease, dataset: Dataset, config: Config, options: WindowOptions
+    deployed: DeployedRelease,
+    dataset: Dataset,
+    config: Config,
+    *,
+    now: datetime,
+    until: datetime | None = None,
+    every: str = "1mo",
+    source: RowSource = "table",
 ) -> Iterator[MonitoringWindow]:
     """Yield each period since the release was judged, as of the arrival of its last label, or as of now.
 
     Labels of the log arrive at any time, so that each period of the log is as of now. A period that has not ended is
     skipped unless it has 20 groups. Rows are scored once for all periods.
+
+    Parameters
+    ----------
+    now : datetime
+        The time, UTC without zone.
+    until : datetime, optional
+        Rows are as they were at this time; by default as of `now`, with all rows of the table.
+    every : str
+        Length of a period, such as `1mo` or `14d`.
+    source : {"table", "log"}
     """
     delay = parse_delay(config.data.label_delay)
     base = score_rows(deployed, dataset, since=deployed.trained_until, delay=delay)
-    of_log = options.source == "log"
+    of_log = source == "log"
     rows = logged_rows(config.state, deployed) if of_log else base
-    until = options.until or (options.now if of_log else max(options.now, end_time(rows) + delay))
+    until = until or (now if of_log else max(now, end_time(rows) + delay))
     rows = rows.between(deployed.trained_until, until)
     base = base.between(deployed.trained_until, deployed.judged[1]).by_day() if of_log else rows
-    since, spans = deployed.judged[1], [(start, stop) for start, stop, _ in calendar_windows(rows, every=options.every)]
+    since, spans = deployed.judged[1], [(start, stop) for start, stop, _ in calendar_windows(rows, every=every)]
     for start, stop in spans:
         begin = max(start, since)
         part = rows.between(begin, min(stop, until))
@@ -123,7 +127,7 @@ def monitoring_windows(
         at = until if of_log else min(stop + delay, until)
         then = rows.as_of(at)
         yield MonitoringWindow(
-            name=f"{begin:%Y-%m}" if options.every == "1mo" else f"{begin:%Y-%m-%d}",
+            name=f"{begin:%Y-%m}" if every == "1mo" else f"{begin:%Y-%m-%d}",
             since=begin,
             until=min(stop, until),
             at=at,

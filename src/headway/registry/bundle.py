@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 from msgspec.structs import replace
 
 from headway.core import record
-from headway.core.contracts import Signed
+from headway.core.arrays import Floats
+from headway.core.contracts import Engine, Signed
 from headway.core.errors import Refused, StoreError
+from headway.core.plugins import load_engine
 from headway.core.record import digest_of
-from headway.core.release import Release
-from headway.registry.sign import MEND_COPY, Publisher, Trusted, verify
+from headway.core.release import Release, SelfTest
+from headway.registry.sign import COPY_HINT, Publisher, Trusted, verify
 from headway.storage import atomic
 
 RELEASE = "release.json"
@@ -98,10 +101,10 @@ def _move(new: Path, folder: Path, sealed: SignedRelease) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-        _mend(new, folder, sealed)
+        _repair(new, folder, sealed)
 
 
-def _mend(new: Path, folder: Path, sealed: SignedRelease) -> None:
+def _repair(new: Path, folder: Path, sealed: SignedRelease) -> None:
     """Replace the files that differ in a folder of the same release."""
     if _content(folder / RELEASE) != sealed.contents[RELEASE]:
         raise StoreError("this folder holds something else", where=str(folder), hint="write to a new one") from None
@@ -146,7 +149,7 @@ def _expect_listed(there: Mapping[str, bool], release: Release, folder: Path) ->
         _expect_file(there, name, folder)
     extra = sorted(there.keys() - release.files.keys() - {RELEASE, SEAL})
     if extra:
-        raise Refused(f"{extra[0]!r} is not a file of this release", where=str(folder), hint=MEND_COPY)
+        raise Refused(f"{extra[0]!r} is not a file of this release", where=str(folder), hint=COPY_HINT)
 
 
 def _expect_plain(name: str) -> None:
@@ -156,17 +159,17 @@ def _expect_plain(name: str) -> None:
 
 def _expect_file(there: Mapping[str, bool], name: str, folder: Path) -> None:
     if name not in there:
-        raise Refused(f"{name} is missing", where=str(folder), hint=MEND_COPY)
+        raise Refused(f"{name} is missing", where=str(folder), hint=COPY_HINT)
     if not there[name]:
-        raise Refused(f"{name} is a link or a folder, not a file", where=str(folder), hint=MEND_COPY)
+        raise Refused(f"{name} is a link or a folder, not a file", where=str(folder), hint=COPY_HINT)
 
 
 def _verified(path: Path, digest: str) -> bytes:
     content = _bytes(path)
-    met = digest_of(content)
-    if met != digest:
+    found = digest_of(content)
+    if found != digest:
         raise Refused(
-            f"{path.name} was changed: signed was {digest}, met {met}", where=str(path.parent), hint=MEND_COPY
+            f"{path.name} was changed: expected {digest}, found {found}", where=str(path.parent), hint=COPY_HINT
         )
     return content
 
@@ -176,5 +179,54 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Refused(
-            f"{path.name} cannot be read: {error.strerror}", where=str(path.parent), hint=MEND_COPY
+            f"{path.name} cannot be read: {error.strerror}", where=str(path.parent), hint=COPY_HINT
         ) from error
+
+
+def open_release(bundle: Bundle) -> Engine:
+    """Open the engine of a verified release, and check that it passes its self-test.
+
+    The self-test runs only the engine, on complete rows and before the calibrator, because another machine or library
+    can change nothing else. Raises Refused if an answer differs from the recorded one, if there is no self-test, or if the
+    calibrator does not fit the task.
+    """
+    release, variant = bundle.release, bundle.release.variant
+    engine = load_engine(variant.engine)(bundle.model, variant.settings)
+    _run_self_test(engine, release.self_test, where=f"{release.name} {bundle.digest}")
+    _expect_probability(release)
+    return engine
+
+
+def _expect_probability(release: Release) -> None:
+    variant = release.variant
+    if release.calibrator and variant.task != "binary":
+        raise Refused(
+            f"the release of a {variant.task} model has a calibrator, which corrects only a single probability"
+        )
+
+
+def _run_self_test(engine: Engine, test: SelfTest, *, where: str) -> None:
+    """Check all rows at once and each alone, because traffic decides the batch size."""
+    if not test.rows:
+        raise Refused("the release has no self-test, so its answers cannot be verified on this machine", where=where)
+    rows = np.array(test.rows, dtype=np.float64)
+    expected = np.array(test.answers, dtype=np.float64)
+    alone = np.concatenate([engine.predict(rows[i : i + 1]) for i in range(len(rows))])
+    for answers, how in ((engine.predict(rows), "together"), (alone, "one by one")):
+        off = _off(answers, expected)
+        if not off <= test.tolerance:
+            raise Refused(
+                f"the release fails its self-test: {len(rows)} rows {how} are off by up to {off:g}, "
+                f"more than {test.tolerance:g}",
+                where=where,
+                hint="it was made on another machine or library: release it again from here, or serve it there",
+            )
+
+
+def _off(answers: Floats, expected: Floats) -> float:
+    """Return the largest difference; infinite if the shapes differ, and NaN equals only NaN."""
+    if answers.shape != expected.shape:
+        return float("inf")
+    same = (answers == expected) | (np.isnan(answers) & np.isnan(expected))
+    off = np.where(same, 0.0, np.abs(answers - expected))
+    return float(np.nan_to_num(off, nan=np.inf).max())

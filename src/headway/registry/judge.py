@@ -9,18 +9,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from headway.core.config import FILE, PolicySection
 from headway.core.errors import ConfigError, HeadwayError
-from headway.core.evidence import Evidence
+from headway.core.evidence import Evidence, Measurement
 from headway.core.verdict import Answer, Rule, RuleResult, Verdict
-from headway.registry.weigh import Limit, LimitResult, compare_with_limit
-from headway.registry.words import missing, sentence
+from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed
+from headway.evaluation.statistics.intervals import student_quantile
 
 ALPHA = 0.05
+CONFIDENCE = 0.95
 SLICES = "worst_slice."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A limit: at most `value`, or at least if `sign` is -1; `alpha` is the error rate allowed for a fail."""
+
+    value: float
+    sign: int
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitResult:
+    """The answer for one measurement, with its one-sided bounds on the harmful (`worst`) and the good (`best`) side.
+
+    Both are None if the groups give no interval. `needed` is the number of groups that would decide with 90 % power if
+    the measured value is true; infinite if more data of this kind would not help.
+    """
+
+    measurement: Measurement
+    answer: Answer
+    best: float | None = None
+    worst: float | None = None
+    needed: float = math.inf
 
 
 def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 0, alpha: float = ALPHA) -> Verdict:
@@ -44,12 +70,12 @@ def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 
         If a rule has no limit, or two.
     """
     rules = policy.release
-    rule_results = tuple(_ruling(rule, evidence, policy, alpha / len(rules)) for rule in rules)
-    why = "" if rule_results else f"the policy has no rule, so nothing can pass: add [[policy.release]] to {FILE}"
+    results = tuple(_judge_rule(rule, evidence, policy, alpha / len(rules)) for rule in rules)
+    why = "" if results else f"the policy has no rule, so nothing can pass: add [[policy.release]] to {FILE}"
     return Verdict(
-        answer=_together([rule_result.answer for rule_result in rule_results]),
+        answer=_combine([result.answer for result in results]),
         subject=evidence.subject,
-        rule_results=rule_results,
+        rule_results=results,
         test_evaluations=test_evaluations,
         at=evidence.at,
         why=why,
@@ -64,8 +90,8 @@ def relative_policy(policy: PolicySection) -> PolicySection:
 
 def feasible(verdict: Verdict) -> bool:
     """Return True if there are rules and every relative one passes."""
-    relative = [rule_result for rule_result in verdict.rule_results if rule_result.rule.relative]
-    return bool(verdict.rule_results) and all(rule_result.answer == "pass" for rule_result in relative)
+    relative = [result for result in verdict.rule_results if result.rule.relative]
+    return bool(verdict.rule_results) and all(result.answer == "pass" for result in relative)
 
 
 def releasable(verdict: Verdict) -> bool:
@@ -83,23 +109,36 @@ def override_verdict(verdict: Verdict, *, who: str, why: str, at: str) -> Verdic
     return replace(verdict, answer="pass", by=who, why=why, at=at)
 
 
-def _together(answers: Sequence[Answer]) -> Answer:
+def compare_with_limit(measurement: Measurement, limit: Limit, *, fewest_groups: int) -> LimitResult:
+    """Pass if the 5 % bound is inside the limit, fail if the bound at its alpha is outside, else undecided."""
+    if _has_too_few_groups(measurement, fewest_groups):
+        needed = fewest_groups if measurement.n_groups < fewest_groups else math.inf
+        return LimitResult(measurement=measurement, answer="undecided", needed=needed)
+    best, worst = _bounds(measurement, limit)
+    at = limit.sign * limit.value
+    answer: Answer = "pass" if worst <= at else "fail" if best > at else "undecided"
+    needed = _needed_groups(measurement, limit) if answer == "undecided" else measurement.n_groups
+    return LimitResult(
+        measurement=measurement, answer=answer, best=limit.sign * best, worst=limit.sign * worst, needed=needed
+    )
+
+
+def _combine(answers: Sequence[Answer]) -> Answer:
     if "fail" in answers:
         return "fail"
     return "pass" if answers and all(answer == "pass" for answer in answers) else "undecided"
 
 
-def _ruling(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float) -> RuleResult:
+def _judge_rule(rule: Rule, evidence: Evidence, policy: PolicySection, alpha: float) -> RuleResult:
     limit = _limit(rule, alpha)
-    if rule.measure.startswith(SLICES):
-        return _on_slices(rule, limit, evidence, policy)
     measurement = evidence.find(rule.measure)
-    if measurement is None and any(found.name == rule.measure for found in evidence.measurements):
-        return _on_slices(rule, limit, evidence, policy)
+    only_slices = measurement is None and any(found.name == rule.measure for found in evidence.measurements)
+    if rule.measure.startswith(SLICES) or only_slices:
+        return _judge_slices(rule, limit, evidence, policy)
     if measurement is None:
-        return RuleResult(rule=rule, answer="undecided", message=missing(rule.measure, evidence))
-    weighed = compare_with_limit(measurement, limit, fewest_groups=policy.slice_groups)
-    return _written(rule, weighed, sentence(weighed, rule))
+        return RuleResult(rule=rule, answer="undecided", message=_missing_message(rule.measure, evidence))
+    result = compare_with_limit(measurement, limit, fewest_groups=policy.slice_groups)
+    return _rule_result(rule, result, _limit_message(result, rule))
 
 
 def _limit(rule: Rule, alpha: float) -> Limit:
@@ -114,7 +153,7 @@ def _limit(rule: Rule, alpha: float) -> Limit:
     )
 
 
-def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySection) -> RuleResult:
+def _judge_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySection) -> RuleResult:
     """Fail if harm is shown in a slice, pass if every slice with enough rows is shown within the limit.
 
     Measures that exist only for parts, such as gaps between sensitive groups, are judged in the same way.
@@ -123,32 +162,112 @@ def _on_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySecti
     found = [part for part in evidence.measurements if part.name == name and part.slice]
     judged = [part for part in found if part.n_rows >= policy.slice_rows and part.n_groups >= policy.slice_groups]
     if not found:
-        return RuleResult(rule=rule, answer="undecided", message=missing(f"{name} by slice", evidence))
+        return RuleResult(rule=rule, answer="undecided", message=_missing_message(f"{name} by slice", evidence))
     small = f"{len(found) - len(judged)} have less than {policy.slice_rows:,} rows or {policy.slice_groups} groups"
     if not judged:
         return RuleResult(rule=rule, answer="undecided", message=f"none of {len(found)} slices can be judged: {small}")
     shared = Limit(value=limit.value, sign=limit.sign, alpha=limit.alpha / len(judged))
-    weighed = [compare_with_limit(part, shared, fewest_groups=policy.slice_groups) for part in judged]
-    answer = _together([result.answer for result in weighed])
-    worst = max((result for result in weighed if result.answer == answer), key=lambda result: _harm(result, limit))
-    message = f"the worst of {len(judged)} slices: {sentence(worst, rule)}"
-    return _written(rule, worst, message if len(found) == len(judged) else f"{message} (not judged: {small})")
+    results = [compare_with_limit(part, shared, fewest_groups=policy.slice_groups) for part in judged]
+    answer = _combine([result.answer for result in results])
+    worst = max((result for result in results if result.answer == answer), key=lambda result: _harm(result, limit))
+    message = f"the worst of {len(judged)} slices: {_limit_message(worst, rule)}"
+    return _rule_result(rule, worst, message if len(found) == len(judged) else f"{message} (not judged: {small})")
 
 
-def _harm(weighed: LimitResult, limit: Limit) -> float:
+def _harm(result: LimitResult, limit: Limit) -> float:
     """Return the sort key of slices with the same answer: certainty of harm, groups needed, or distance to the limit."""
-    if weighed.answer == "undecided":
-        return weighed.needed
-    bound = weighed.best if weighed.answer == "fail" else weighed.worst
-    return limit.sign * (bound if bound is not None else weighed.measurement.value)
+    if result.answer == "undecided":
+        return result.needed
+    bound = result.best if result.answer == "fail" else result.worst
+    return limit.sign * (bound if bound is not None else result.measurement.value)
 
 
-def _written(rule: Rule, weighed: LimitResult, message: str) -> RuleResult:
+def _rule_result(rule: Rule, result: LimitResult, message: str) -> RuleResult:
     return RuleResult(
         rule=rule,
-        answer=weighed.answer,
+        answer=result.answer,
         message=message,
-        measurement=weighed.measurement,
-        bound=weighed.best if weighed.answer == "fail" else weighed.worst,
-        groups_needed=int(weighed.needed) if weighed.answer == "undecided" and math.isfinite(weighed.needed) else None,
+        measurement=result.measurement,
+        bound=result.best if result.answer == "fail" else result.worst,
+        groups_needed=int(result.needed) if result.answer == "undecided" and math.isfinite(result.needed) else None,
     )
+
+
+def _has_too_few_groups(measurement: Measurement, fewest_groups: int) -> bool:
+    """Return True if there are too few groups for an interval; facts and anytime intervals need none."""
+    if measurement.validity == "anytime" or measurement.n_groups == 0:
+        return False
+    return measurement.n_groups < fewest_groups or measurement.se is None or measurement.dof is None
+
+
+def _bounds(measurement: Measurement, limit: Limit) -> tuple[float, float]:
+    """Return the bounds (best, worst), mirrored so that less is better."""
+    if measurement.validity == "anytime" or measurement.se is None or measurement.dof is None:
+        best, worst = sorted((limit.sign * measurement.low, limit.sign * measurement.high))
+        return best, worst
+    value = limit.sign * measurement.value
+    outside = student_quantile(1 - limit.alpha, measurement.dof) * measurement.se
+    inside = student_quantile(CONFIDENCE, measurement.dof) * measurement.se
+    return value - outside, value + inside
+
+
+def _needed_groups(measurement: Measurement, limit: Limit) -> float:
+    """Return the number of groups that would show the measured value; infinite beyond ten times those at hand."""
+    gap = limit.sign * (limit.value - measurement.value)
+    return groups_needed(measurement, gap, 1 - CONFIDENCE if gap > 0 else limit.alpha)
+
+
+def _missing_message(name: str, evidence: Evidence) -> str:
+    """Return the message for a measure that the evidence lacks, with what did not run: its own metric, or else all."""
+    not_run = [finding for finding in evidence.findings if finding.severity == "undecided"]
+    own = [finding for finding in not_run if finding.plugin == name.partition(".")[0]]
+    reasons = "; ".join(finding.message for finding in own or not_run)
+    return f"{name} was not measured, so it cannot be judged" + (f" ({reasons})" if reasons else "")
+
+
+def _limit_message(result: LimitResult, rule: Rule) -> str:
+    """Return the message for one measurement: value, interval, rows and groups, the limit, and what would decide.
+
+    Such as `ece is 0.03 (95 % interval 0.02 to 0.04; 9,000 rows, 61 groups): at most 0.038, within the limit of 0.05`.
+    """
+    return f"{_format_measurement(result.measurement)}: {_format_answer(result, rule)}"
+
+
+def _format_measurement(measurement: Measurement) -> str:
+    of_slice = f" of {measurement.slice}" if measurement.slice else ""
+    unit = f" {measurement.unit}" if measurement.unit else ""
+    value = f"{measurement.name}{of_slice} is {measurement.value:.4g}{unit}"
+    if measurement.n_groups == 0 and measurement.validity == "fixed":
+        return f"{value} ({measurement.n_rows:,} rows)"
+    counts = f"{measurement.n_rows:,} rows, {measurement.n_groups:,} groups"
+    if measurement.se is None and measurement.validity == "fixed":
+        return f"{value} ({counts})"
+    ends = f"{measurement.level * 100:.4g} % interval {measurement.low:.4g} to {measurement.high:.4g}"
+    return f"{value} ({ends}; {counts})"
+
+
+def _format_answer(result: LimitResult, rule: Rule) -> str:
+    limit = f"the limit of {rule.at_most if rule.at_most is not None else rule.at_least:g}"
+    if result.best is None or result.worst is None:
+        return f"{_no_interval_message(result)}, so {limit} cannot be judged"
+    word, opposite = ("at most", "at least") if rule.at_most is not None else ("at least", "at most")
+    if result.answer == "pass":
+        return f"{word} {result.worst:.4g}, within {limit}"
+    if result.answer == "fail":
+        return f"{opposite} {result.best:.4g}, outside {limit}"
+    return f"it may be {result.worst:.4g}, outside {limit}; {_needed_message(result)}"
+
+
+def _no_interval_message(result: LimitResult) -> str:
+    if math.isinf(result.needed):
+        return "these groups give no interval"
+    return f"too few groups for an interval, at least {result.needed:,.0f} are needed"
+
+
+def _needed_message(result: LimitResult) -> str:
+    n_groups = result.measurement.n_groups
+    if result.measurement.validity == "anytime":
+        return "more of the same would decide"
+    if math.isinf(result.needed):
+        return f"this cannot be decided on such data, not with {MAX_GROUPS_RATIO} times its {n_groups:,} groups"
+    return f"about {result.needed:,.0f} groups would decide, {n_groups:,} are at hand"

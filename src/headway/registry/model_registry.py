@@ -19,10 +19,9 @@ from headway.core.record import Record, digest_of
 from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
 from headway.registry import chain
-from headway.registry import rollback_protection as seen
 from headway.registry.bundle import Bundle, open_bundle, save_bundle, sign_release
 from headway.registry.chain import ChainEntry
-from headway.registry.sign import MEND_COPY, Publisher, Trusted, load_publisher, load_trusted
+from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
@@ -62,7 +61,7 @@ class ModelRegistry:
         for field, path in (("trusted_keys", trusted_keys), ("publisher_key", publisher_key)):
             if path.resolve().is_relative_to(config.state.resolve()):
                 raise ConfigError(
-                    f"[trust] {field} lies in the store: who can change the one could change the other",
+                    f"[trust] {field} lies in the store, so that one person could change both",
                     where=str(path),
                     hint="keep it elsewhere",
                 )
@@ -79,7 +78,7 @@ class ModelRegistry:
         Publishing the same release again repairs what differs, such as a signature by a former key.
         """
         sealed = sign_release(release, files, load_publisher(self.publisher_key))
-        save_bundle(self._place(release.name, sealed.digest), sealed)
+        save_bundle(self._folder(release.name, sealed.digest), sealed)
         return sealed.digest
 
     def point(
@@ -105,8 +104,8 @@ class ModelRegistry:
         PointerMoved
             If another update came first; the message names the current release of the pointer.
         Refused
-            If the release does not verify, if its verdict is not pass, or if there is no verdict and the pointer never had
-            this release.
+            If the release does not verify, if its verdict is not pass, or if the verdict is missing and the pointer never
+            had this release.
         """
         self._open(_parse(address)[0], release)
         before = [entry.move for entry in self._links(address) if entry.address == address]
@@ -126,10 +125,10 @@ class ModelRegistry:
             return None
         return self._move(address, "", UpdateReason(who=who, why=why), number=links[-1].move.number + 1)
 
-    def back(self, address: str, *, who: str, why: str) -> PointerUpdate:
+    def roll_back(self, address: str, *, who: str, why: str) -> PointerUpdate:
         """Point at the release before the current one; calling it twice returns to the current one.
 
-        Raises StoreError if there is no earlier release.
+        Raises StoreError if the pointer had no other release.
         """
         had = [entry.move.release for entry in self._links(address) if entry.address == address]
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
@@ -168,7 +167,8 @@ class ModelRegistry:
         if last is None:
             return None
         last.verify(self._trusted())
-        seen.remember(self._seen, address, seen.LastSeen(number=last.move.number, digest=last.digest))
+        seen = chain.LastSeen(number=last.move.number, digest=last.digest)
+        chain.save_last_seen(self._seen_file, address, seen)
         return last.move
 
     def history(self, name: str = "", pointer: str = "") -> tuple[PointerUpdate, ...]:
@@ -176,9 +176,9 @@ class ModelRegistry:
 
         Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is unknown.
         """
-        met = seen.recall(self._seen)
+        seen = chain.load_last_seen(self._seen_file)
         links = chain.audit(self.state.updates(), self._trusted())
-        seen.expect(met, links, file=self._seen)
+        chain.require_last_seen(seen, links, file=self._seen_file)
         moves = (entry.move for entry in links)
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
 
@@ -193,7 +193,7 @@ class ModelRegistry:
         """Return the release at `name@pointer` or `name@<first 8 or more digits of its digest>`, with every byte verified.
 
         Raises Refused if anything between the trusted keys and the bytes differs from what was signed; StoreError, which
-        lists the known pointers or digests, if there is no such release.
+        lists the known pointers or digests, if the release does not exist.
         """
         name, at, selector = address.partition("@")
         if at and re.fullmatch(_NAME, name) and _DIGEST.fullmatch(selector):
@@ -205,43 +205,44 @@ class ModelRegistry:
             raise StoreError(f"no pointer {address}", where=f"known: {known or 'none'}", hint="headway release")
         if not move.release:
             raise StoreError(
-                f"{address} stands at no release", where=f"withdrawn at {move.at} by {move.who}: {move.why}"
+                f"{address} points at no release", where=f"withdrawn at {move.at} by {move.who}: {move.why}"
             )
         return self._open(name, move.release)
 
     @property
-    def _seen(self) -> Path:
-        return seen.beside(self.trusted_keys)
+    def _seen_file(self) -> Path:
+        return chain.last_seen_file(self.trusted_keys)
 
     def _trusted(self) -> Trusted:
         return load_trusted(self.trusted_keys)
 
     def _links(self, address: str) -> tuple[ChainEntry, ...]:
         """Return the chain, which must hold the last update of this pointer that was seen on this machine."""
-        met = seen.recall(self._seen)
+        seen = chain.load_last_seen(self._seen_file)
         links = chain.link(self.state.updates())
-        seen.expect({known: one for known, one in met.items() if known == address}, links, file=self._seen)
+        own = {known: last for known, last in seen.items() if known == address}
+        chain.require_last_seen(own, links, file=self._seen_file)
         return links
 
     def _append(self, move: PointerUpdate, publisher: Publisher) -> PointerUpdate:
-        """Append an update to the chain, again if another pointer was updated in between; then remember it."""
+        """Append an update to the chain, again if another pointer was updated in between; then save it as seen."""
         appended = False
         while not appended:
             end = self.state.last()
             move = replace(move, previous=digest_of(end.content) if end else "")
             signed = publisher.sign(record.write(move))
             appended = self.state.append(signed)
-        met = seen.LastSeen(number=move.number, digest=digest_of(signed.content))
-        seen.remember(self._seen, f"{move.name}@{move.pointer}", met)
+        seen = chain.LastSeen(number=move.number, digest=digest_of(signed.content))
+        chain.save_last_seen(self._seen_file, f"{move.name}@{move.pointer}", seen)
         return move
 
     def _open(self, name: str, digest: str) -> Bundle:
         """Open the release of that name and digest, verified; raises Refused if its folder holds another."""
-        place = self._place(name, digest)
-        bundle = open_bundle(place, self._trusted())
+        folder = self._folder(name, digest)
+        bundle = open_bundle(folder, self._trusted())
         if (bundle.release.name, bundle.digest) != (name, digest):
             met = f"{bundle.release.name} {bundle.digest}"
-            raise Refused(f"the folder of {name} {digest} holds {met}", where=str(place), hint=MEND_COPY)
+            raise Refused(f"the folder of {name} {digest} holds {met}", where=str(folder), hint=COPY_HINT)
         return bundle
 
     def _find(self, name: str, prefix: str) -> str:
@@ -255,10 +256,10 @@ class ModelRegistry:
             )
         return f"sha256:{found[0]}"
 
-    def _place(self, name: str, digest: str) -> Path:
+    def _folder(self, name: str, digest: str) -> Path:
         match = _DIGEST.fullmatch(digest)
         if not re.fullmatch(_NAME, name) or match is None:
-            raise StoreError(f"{name!r} {digest!r} is no name and digest of a release")
+            raise StoreError(f"{name!r} {digest!r} are not the name and digest of a release")
         return self.folder / name / match[1]
 
 
@@ -270,7 +271,7 @@ def _answer(verdict: Verdict) -> str:
 def _parse(address: str) -> tuple[str, str]:
     match = re.fullmatch(f"({_NAME})@({_POINTER})", address)
     if match is None or _DIGEST.fullmatch(match[2]):
-        raise StoreError(f"{address!r} is no pointer", hint="name@pointer in small letters, such as flights@live")
+        raise StoreError(f"{address!r} is not a pointer", hint="name@pointer in small letters, such as flights@live")
     return match[1], match[2]
 
 

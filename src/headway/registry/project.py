@@ -20,7 +20,7 @@ class Project:
     config: Config
     blobs: Blobs
     state: State
-    register: ModelRegistry
+    registry: ModelRegistry
 
     @property
     def name(self) -> str:
@@ -52,5 +52,5 @@ def project_of(config: Config) -> Project:
         config=config,
         blobs=load_blobs("files")(config.state / "blobs"),
         state=load_state("sqlite")(config.state),
-        register=ModelRegistry.from_config(config),
+        registry=ModelRegistry.from_config(config),
     )

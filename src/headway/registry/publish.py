@@ -11,54 +11,54 @@ from headway.core.search_result import SearchResult
 from headway.core.verdict import Verdict
 from headway.data.contract.release import agreed_contract
 from headway.data.contract.table_contract import load_project_contract
-from headway.registry.judge import override_verdict as overruled
-from headway.registry.key_setup import KeySetup, init_keys
+from headway.registry.judge import override_verdict
 from headway.registry.model_registry import UpdateReason, now
 from headway.registry.project import Project
+from headway.registry.sign import KeySetup, init_keys
 
 
 class PublishedRelease(Record, frozen=True, kw_only=True):
     """The update that made a release live, and what was done to set up keys on this machine."""
 
     move: PointerUpdate
-    enrolment: KeySetup
+    key_setup: KeySetup
 
 
 def release_winner(
-    project: Project, frontier: SearchResult, *, who: str, why: str = "", override: str = ""
+    project: Project, search: SearchResult, *, who: str, why: str = "", override: str = ""
 ) -> PublishedRelease:
     """Publish the winner of a search and point `live` at it.
 
     Raises Refused if its verdict is not pass. `override` is the reason of a person who releases it nevertheless; it is
     signed together with the judge's own answers.
     """
-    if override and frontier.winner.verdict.answer != "pass":
-        verdict = overruled(frontier.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
+    if override and search.winner.verdict.answer != "pass":
+        verdict = override_verdict(search.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
         project.save(verdict)
-        frontier = replace(frontier, winner=replace(frontier.winner, verdict=verdict))
-    digest, enrolment = publish(project, frontier, who=who)
+        search = replace(search, winner=replace(search.winner, verdict=verdict))
+    digest, key_setup = publish(project, search, who=who)
     reason = UpdateReason(
-        who=who, why=why or (f"override: {override}" if override else _why(frontier)), verdict=frontier.winner.verdict
+        who=who, why=why or (f"override: {override}" if override else _why(search)), verdict=search.winner.verdict
     )
-    return PublishedRelease(move=project.register.point(f"{project.name}@live", digest, reason), enrolment=enrolment)
+    return PublishedRelease(move=project.registry.point(f"{project.name}@live", digest, reason), key_setup=key_setup)
 
 
-def publish(project: Project, frontier: SearchResult, *, who: str) -> tuple[str, KeySetup]:
+def publish(project: Project, search: SearchResult, *, who: str) -> tuple[str, KeySetup]:
     """Sign and save the winner of a search without moving a pointer; return its digest, with which a rollout starts.
 
     Raises Refused if its verdict is not pass.
     """
-    winner = frontier.winner
+    winner = search.winner
     _expect_pass(winner.verdict, winner.variant.name)
-    enrolment = init_keys(project.register.publisher_key, project.register.trusted_keys, comment=who)
+    key_setup = init_keys(project.registry.publisher_key, project.registry.trusted_keys, comment=who)
     files = {f"model.{winner.variant.artifact.format}": project.blobs.get(winner.variant.artifact.digest)}
-    return project.register.publish(_release(frontier, _contract(project, frontier), made_by=who), files), enrolment
+    return project.registry.publish(_release(search, _contract(project, search), made_by=who), files), key_setup
 
 
-def _contract(project: Project, frontier: SearchResult) -> Contract:
+def _contract(project: Project, search: SearchResult) -> Contract:
     """Return the project's current contract; without one, the ranges of the model's columns in its data."""
-    agreed, contract = load_project_contract(project.config), frontier.baseline.contract
-    return agreed_contract(contract, frontier.winner.variant.signature, agreed) if agreed else contract
+    agreed, contract = load_project_contract(project.config), search.baseline.contract
+    return agreed_contract(contract, search.winner.variant.signature, agreed) if agreed else contract
 
 
 def _expect_pass(verdict: Verdict, name: str) -> None:
@@ -68,30 +68,30 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
             where="; ".join(
                 rule_result.message for rule_result in verdict.rule_results if rule_result.answer != "pass"
             ),
-            hint="headway optimize on more data, or with another policy under [[policy.release]]; a person may answer "
-            'for it: headway release --override "WHY"',
+            hint="headway optimize on more data, or with another policy under [[policy.release]]; to release "
+            'it nevertheless: headway release --override "WHY"',
         )
 
 
-def _release(frontier: SearchResult, contract: Contract, *, made_by: str) -> Release:
+def _release(search: SearchResult, contract: Contract, *, made_by: str) -> Release:
     """Build the record of a release; `made_at` is the time of the search, so one search gives one release."""
-    winner = frontier.winner
-    searched = frontier.row(winner.variant.digest)
+    winner = search.winner
+    searched = search.row(winner.variant.digest)
     return Release(
-        name=frontier.name,
+        name=search.name,
         variant=winner.variant,
         evidence=(*([searched.evidence] if searched else []), winner.evidence),
         verdict=winner.verdict,
-        threshold=frontier.baseline.threshold,
-        calibrator=frontier.baseline.calibrator,
+        threshold=search.baseline.threshold,
+        calibrator=search.baseline.calibrator,
         contract=contract,
-        views=frontier.baseline.views,
-        data=frontier.baseline.data,
-        self_test=frontier.self_test,
-        made_at=frontier.at,
+        views=search.baseline.views,
+        data=search.baseline.data,
+        self_test=search.self_test,
+        made_at=search.at,
         made_by=made_by,
     )
 
 
-def _why(frontier: SearchResult) -> str:
-    return f"fastest feasible of {len(frontier.evaluated)} variants: {frontier.winner.variant.name}"
+def _why(search: SearchResult) -> str:
+    return f"fastest feasible of {len(search.evaluated)} variants: {search.winner.variant.name}"

@@ -29,7 +29,7 @@ from headway.core.errors import ConfigError, Refused
 from headway.core.record import Record, canonical, digest_of
 from headway.storage import atomic
 
-MEND_COPY = "do not use this copy: take it again from where it was published"
+COPY_HINT = "do not use this copy: take it again from where it was published"
 _KEY = re.compile(r"ed25519:([A-Za-z0-9+/]{43}=)")
 _OTHERS = 0o077 if os.name == "posix" else 0
 
@@ -108,7 +108,7 @@ def _private(pem: bytes, file: Path) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"the publisher key cannot be opened: {error}", where=str(file)) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError("the publisher key is no Ed25519 key", where=str(file))
+        raise ConfigError("the publisher key is not an Ed25519 key", where=str(file))
     return key
 
 
@@ -133,7 +133,7 @@ def _public(key: str, *, where: str) -> Ed25519PublicKey:
     text = _KEY.fullmatch(key)
     raw = base64.b64decode(text[1]) if text else b""
     if text is None or base64.b64encode(raw).decode() != text[1]:
-        raise ConfigError(f"{key!r} is no key", where=where, hint="ed25519:<base64 of the raw public key> <comment>")
+        raise ConfigError(f"{key!r} is not a key", where=where, hint="ed25519:<base64 of the raw public key> <comment>")
     return Ed25519PublicKey.from_public_bytes(raw)
 
 
@@ -152,7 +152,7 @@ def verify(signed: Signed, trusted: Trusted, *, subject: str, where: str = "") -
     same = digest_of(signed.content) == seal.digest
     good = _good(seal, signed.content)
     if not same and not good:
-        raise Refused(f"{subject} was changed after {seal.key} signed it", where=where, hint=MEND_COPY)
+        raise Refused(f"{subject} was changed after {seal.key} signed it", where=where, hint=COPY_HINT)
     if not (same and good):
         raise _broken(subject, where)
     return seal.key
@@ -181,4 +181,43 @@ def _good(seal: SignatureRecord, content: bytes) -> bool:
 
 
 def _broken(subject: str, where: str) -> Refused:
-    return Refused(f"the signature of {subject} was changed", where=where, hint=MEND_COPY)
+    return Refused(f"the signature of {subject} was changed", where=where, hint=COPY_HINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySetup:
+    """The publisher's public key, whether it was created, and whether it was added to the trusted keys."""
+
+    key: str
+    created: bool
+    pinned: bool
+
+
+def init_keys(publisher_key: Path, trusted_keys: Path, *, comment: str) -> KeySetup:
+    """Set up the keys of a machine for its first release: create the publisher key, and pin it as trusted.
+
+    A trusted list that already holds keys is never extended; ConfigError gives the line to add.
+    """
+    atomic.sweep(publisher_key.parent)
+    created = not publisher_key.exists()
+    publisher = create_publisher(publisher_key) if created else load_publisher(publisher_key)
+    trusted = load_trusted(trusted_keys)
+    line = f"{publisher.key} {comment}"
+    if trusted.keys and publisher.key not in trusted.keys:
+        raise ConfigError(
+            f"the publisher key of this machine, {publisher.key}, is not trusted here",
+            where=str(trusted_keys),
+            hint=f"ask the owner of that list to add the line: {line}",
+        )
+    if not trusted.keys:
+        _pin(trusted_keys, line)
+    return KeySetup(key=publisher.key, created=created, pinned=not trusted.keys)
+
+
+def _pin(file: Path, line: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as keys:
+            keys.write(f"\n{line}\n" if file.stat().st_size else f"{line}\n")
+    except OSError as error:
+        raise ConfigError(f"cannot pin the publisher key: {error.strerror}", where=str(file)) from error

@@ -76,7 +76,7 @@ def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[Tracked, ...]:
 
 def _last_release(project: Project, frontiers: Sequence[SearchResult]) -> str:
     """Return the release made from the last winner if it ever went live; it may have been evaluated since."""
-    moves = project.register.history(project.name)
+    moves = project.registry.history(project.name)
     made, live = released_verdicts(project, moves), {move.release for move in moves if move.pointer == "live"}
     last = frontiers[-1].winner.evidence
     same = [frontier.winner for frontier in frontiers if frontier.winner.evidence.subject == last.subject]
@@ -108,7 +108,7 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
     `since` leaves out what was done before that time, such as an earlier run of the demo. Raise Refused where pointer
     updates were tampered with.
     """
-    moves = [each for each in project.register.history(project.name) if _is_after(each.at, since)]
+    moves = [each for each in project.registry.history(project.name) if _is_after(each.at, since)]
     stamps = {record.of: record for record in read_records(project, Stamp)}
     rollouts = [record for record in read_records(project, Rollout) if _is_after(record.started_at, since)]
     retrainings = [record for record in read_records(project, Retraining) if _is_after(record.search_result.at, since)]

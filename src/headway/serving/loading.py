@@ -11,8 +11,7 @@ import numpy as np
 
 from headway.core.record import Scalar
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
-from headway.registry.bundle import Bundle
-from headway.registry.open import open_release
+from headway.registry.bundle import Bundle, open_release
 from headway.serving.batching.validation import InputValidator
 from headway.serving.protocol.open_inference import RequestReader, ResponseWriter, describe_model
 from headway.serving.routing.online_features import OnlineFeatures

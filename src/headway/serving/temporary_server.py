@@ -25,8 +25,8 @@ from headway.core.sections.serve import ServeSection
 from headway.core.trial import Trial
 from headway.core.variant import Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.registry.key_setup import init_keys
 from headway.registry.model_registry import ModelRegistry
+from headway.registry.sign import init_keys
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats

@@ -120,7 +120,7 @@ def test_a_proof_that_is_taken_out_is_missed(world):
         world.forget(key=SECRET)
     world.project.state._db.execute(
         "DELETE FROM records WHERE place IN (SELECT place FROM records WHERE kind ="
-        " 'erasureproof' ORDER BY place LIMIT 1 OFFSET 1)"
+        " 'erasure_proof' ORDER BY place LIMIT 1 OFFSET 1)"
     )
     with pytest.raises(Refused, match="erasure 2 of flights does not follow"):
         load_erasures(world.project)
@@ -167,7 +167,7 @@ def killed_in(folder: Path, place: str) -> None:
 import os, signal
 from pathlib import Path
 from headway.registry.project import open_project
-from headway.monitoring.erasure import journal
+from headway.monitoring.erasure import erase as erasing
 from headway.monitoring.erasure import files
 from headway.storage import segments
 owner, name = {place}
@@ -191,10 +191,10 @@ erasing.erase(open_project(Path({str(folder)!r})), order, wait=lambda _: None)
     "place",
     [
         "(files, 'erase_rows')",
-        "(journal.ErasureJournal, 'note')",
-        "(segments, 'keep')",
+        "(erasing.ErasureJournal, 'note')",
+        "(segments, 'save')",
         "(erasing, 'save_proof')",
-        "(journal.ErasureJournal, 'end')",
+        "(erasing.ErasureJournal, 'end')",
     ],
 )
 def test_a_process_that_is_killed_loses_nobody_elses_rows_and_the_next_one_finishes(world, tmp_path, place):
@@ -215,7 +215,7 @@ def test_an_erasure_that_is_not_done_is_finished_before_another(world, monkeypat
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(files, "erase", full)
+        patched.setattr(files, "erase_rows", full)
         with pytest.raises(StoreError, match="the disk is full"):
             world.forget(key=SECRET)
     with pytest.raises(StoreError, match="of another key, was started at"):
@@ -256,7 +256,7 @@ def test_an_order_that_says_nothing_clear_is_refused(world, order, message):
 
 
 def test_without_the_publishers_key_nothing_is_touched(world):
-    os.unlink(world.project.register.publisher_key)
+    os.unlink(world.project.registry.publisher_key)
     with pytest.raises(ConfigError, match="no publisher key"):
         world.forget(key=SECRET)
     assert world.files_with(SECRET)

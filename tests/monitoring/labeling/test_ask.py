@@ -19,12 +19,12 @@ def project(tmp_path):
     rollouts.live(opened, rollouts.release())
     yield opened
     opened.state.close()
-    opened.register.state.close()
+    opened.registry.state.close()
 
 
 def log(project, scores: list[float], keys: list[str] | None = None) -> None:
     """Requests a minute apart, answered with these scores."""
-    bundle = project.register.resolve("flights@live")
+    bundle = project.registry.resolve("flights@live")
     count = len(scores)
     one = np.ones(count, dtype=np.int64)
     columns = dict.fromkeys(("request", "stage", "answered"), one)

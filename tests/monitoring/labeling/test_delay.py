@@ -19,14 +19,14 @@ def project(tmp_path):
     rollouts.live(opened, rollouts.release())
     yield opened
     opened.state.close()
-    opened.register.state.close()
+    opened.registry.state.close()
 
 
 def log(project, days: int, waits_us: list[int | None]) -> None:
     """So many requests a day, each with a label after its wait, or none."""
     keys = [f"{day}-{place}" for day in range(days) for place in range(len(waits_us))]
     at = np.array([START_US + day * DAY_US for day in range(days) for _ in waits_us])
-    digest = project.register.resolve("flights@live").digest
+    digest = project.registry.resolve("flights@live").digest
     count = len(keys)
     one = np.ones(count, dtype=np.int64)
     columns = dict.fromkeys(("request", "stage", "answered"), one)
@@ -45,7 +45,7 @@ def log(project, days: int, waits_us: list[int | None]) -> None:
 
 def declared(project, delay: str):
     config = config_of(project.config, delay)
-    return type(project)(config=config, blobs=project.blobs, state=project.state, register=project.register)
+    return type(project)(config=config, blobs=project.blobs, state=project.state, registry=project.registry)
 
 
 def config_of(config, delay):
@@ -83,7 +83,7 @@ def test_without_a_live_release_there_are_none(tmp_path):
     opened = rollouts.project(tmp_path)
     assert label_delays(opened) is None
     opened.state.close()
-    opened.register.state.close()
+    opened.registry.state.close()
 
 
 def test_half_is_reached_where_half_have_come_though_others_still_wait():

@@ -25,7 +25,7 @@ def outcome(project: Project, *, key: str = "first", answer: Answer = "pass") ->
         self_test=made.self_test,
         at=key,
     )
-    live = project.register.head(f"{project.name}@live")
+    live = project.registry.head(f"{project.name}@live")
     found = Retraining(
         name=project.name, key=key, live=live.release if live else "", search_result=frontier, message="better"
     )

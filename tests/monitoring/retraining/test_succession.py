@@ -39,12 +39,12 @@ def make(tmp_path):
     yield _make
     for each in opened:
         each.state.close()
-        each.register.state.close()
+        each.registry.state.close()
 
 
 def moves(project: Project) -> list[tuple[str, str]]:
     """Each move: its pointer, and the first digits of the release."""
-    return [(move.pointer, move.release[7:19]) for move in project.register.history()]
+    return [(move.pointer, move.release[7:19]) for move in project.registry.history()]
 
 
 def kept(project: Project, key: str = "first") -> Retraining:
@@ -87,7 +87,7 @@ def test_where_servers_keep_no_log_no_canary_is_begun(make):
         promotion.begin_promotion(quiet, outcome(project), who="ada")
     assert "--through live" in told.value.hint and len(moves(project)) == 1
     quiet.state.close()
-    quiet.register.state.close()
+    quiet.registry.state.close()
 
 
 def test_the_policy_may_make_it_live_at_once(make):
@@ -96,7 +96,7 @@ def test_the_policy_may_make_it_live_at_once(make):
     begun = promotion.begin_promotion(project, found, who="ada")
 
     assert (begun.status, begun.update.who, begun.update.why, begun.update.answer) == ("live", "ada", "better", "pass")
-    assert begun.update == project.register.head("flights@live") and begun.update.release == kept(project).release
+    assert begun.update == project.registry.head("flights@live") and begun.update.release == kept(project).release
     assert control.latest_rollout(project) is None
     assert promotion.begin_promotion(project, found, who="ada").status == "live" and len(moves(project)) == 2
 
@@ -147,7 +147,7 @@ def test_killed_at_any_step_and_started_again_it_ends_alike(make, killed: Callab
     begun = promotion.begin_promotion(project, found, who="ada")
 
     assert begun.status == "rolling out" and control.rollout_status(project).action == "stay"
-    assert begun.rollout.release == project.register.head("flights@canary").release
+    assert begun.rollout.release == project.registry.head("flights@canary").release
     assert [pointer for pointer, _ in moves(project)] == ["live", "canary"]
     assert promotion.begin_promotion(project, found, who="bob").rollout == begun.rollout
 
@@ -169,7 +169,7 @@ def test_what_was_live_and_taken_back_is_not_made_live_again_by_itself(make):
     project = make(AT_ONCE)
     found = outcome(project)
     promotion.begin_promotion(project, found, who="ada")
-    project.register.back("flights@live", who="bob", why="slow")
+    project.registry.roll_back("flights@live", who="bob", why="slow")
     again = promotion.begin_promotion(project, found, who="cron")
 
     assert again.status == "rolled back" and "bob moved live back: slow" in again.message
@@ -203,7 +203,7 @@ def test_a_look_goes_a_step_and_its_end_closes_the_matter(make):
     project = make()
     promotion.begin_promotion(project, outcome(project), who="ada")
     assert promotion.check_promotion(project).status == "rolling out"
-    project.register.withdraw("flights@canary", who="bob", why="no")
+    project.registry.withdraw("flights@canary", who="bob", why="no")
     ended = promotion.check_promotion(project)
     assert (ended.status, ended.next_command, ended.retraining.key) == ("rolled back", "", "first")
     assert promotion.running_rollout(project) is None
@@ -212,7 +212,7 @@ def test_a_look_goes_a_step_and_its_end_closes_the_matter(make):
 def test_seen_does_nothing(make):
     project = make()
     promotion.begin_promotion(project, outcome(project), who="ada")
-    project.register.withdraw("flights@canary", who="bob", why="no")
+    project.registry.withdraw("flights@canary", who="bob", why="no")
     assert "not the canary any more" in promotion.promotion_status(project).message
     assert promotion.running_rollout(project) is not None
 
@@ -222,7 +222,7 @@ def test_a_person_makes_it_live_from_the_stage_it_stands_at(make):
     begun = promotion.begin_promotion(project, outcome(project), who="ada")
     done = promotion.force_promotion(project, who="ada", why="no server yet")
     assert (done.status, done.message) == ("live", "promote by ada: no server yet")
-    assert project.register.head("flights@live").release == begun.rollout.release
+    assert project.registry.head("flights@live").release == begun.rollout.release
 
 
 def test_followed_while_nobody_asks_it_is_left_running_with_what_to_do(make):

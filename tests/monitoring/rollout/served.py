@@ -26,7 +26,7 @@ class Served:
         self.first = rollouts.live(self.project, rollouts.release(made_at="1", rules=rules))
         self.second = rollouts.publish(self.project, rollouts.release(made_at="2", rules=rules, **fields))
         self.opened = [
-            load_model(self.project.register.resolve(f"flights@{each[7:]}")) for each in (self.first, self.second)
+            load_model(self.project.registry.resolve(f"flights@{each[7:]}")) for each in (self.first, self.second)
         ]
         self.keys = 0
 
@@ -70,13 +70,13 @@ class Served:
     def moves(self) -> list[tuple[str, str]]:
         """Every move: the pointer, and whether to `first`, `second` or nothing."""
         names = {self.first: "first", self.second: "second", "": "nothing"}
-        return [(move.pointer, names[move.release]) for move in self.project.register.history()]
+        return [(move.pointer, names[move.release]) for move in self.project.registry.history()]
 
     def model_of(self, digest: str) -> Path:
         """The file of a release's model."""
-        return self.project.register.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
+        return self.project.registry.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
 
     def close(self) -> None:
         """Let go of the state."""
         self.project.state.close()
-        self.project.register.state.close()
+        self.project.registry.state.close()

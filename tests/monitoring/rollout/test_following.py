@@ -114,7 +114,7 @@ def test_another_who_ends_it_ends_the_watch_with_the_reason(served):
 
 def test_pointers_that_cannot_be_moved_are_no_end(served):
     served.start()
-    seen = served.project.register.trusted_keys.with_suffix(".seen.json")
+    seen = served.project.registry.trusted_keys.with_suffix(".seen.json")
     seen.write_bytes(seen.read_bytes().replace(b'"number":1', b'"number":9'))
     with pytest.raises(Refused, match="replayed pointer flights@canary"):
         follow_rollout(served.project, callback=print)

@@ -28,8 +28,8 @@ def test_what_is_shown_sound_goes_forward_stage_by_stage_and_becomes_live(served
     assert control.latest_rollout(served.project).status == "promoted"
     canary = [("canary", "second"), ("canary", "second"), ("canary", "nothing")]
     assert served.moves() == [("live", "first"), *canary[:2], ("live", "second"), canary[2]]
-    assert [move.assignment.share for move in served.project.register.history("flights", "canary")[:2]] == [0.0, 0.5]
-    move = served.project.register.head("flights@live")
+    assert [move.assignment.share for move in served.project.registry.history("flights", "canary")[:2]] == [0.0, 0.5]
+    move = served.project.registry.head("flights@live")
     assert move.who == "rollout" and move.answer == "pass" and move.verdict
 
 
@@ -41,7 +41,7 @@ def test_decisions_that_flip_take_it_back_with_the_reason_in_words(served):
     rollout = control.latest_rollout(served.project)
     assert (rollout.status, rollout.requests, rollout.of_release) == ("rolled back", 100, 100)
     assert served.moves()[-1] == ("canary", "nothing")
-    assert served.project.register.history()[-1].why == decision.message
+    assert served.project.registry.history()[-1].why == decision.message
     assert served.project.state.records("evidence") and served.project.state.records("verdict")
 
 
@@ -140,7 +140,7 @@ def test_without_another_plan_the_stages_are_those_of_the_project(tmp_path):
         (0.3, 70, 7200.0),
     ]
     project.state.close()
-    project.register.state.close()
+    project.registry.state.close()
 
 
 def test_a_stage_waits_for_the_requests_that_it_asks_for_though_all_rules_are_met(served):
@@ -168,7 +168,7 @@ def test_a_person_may_take_it_back_at_any_time(served):
 
 def test_a_canary_that_was_withdrawn_already_is_told_and_the_rollout_ends(served):
     served.start()
-    served.project.register.withdraw("flights@canary", who="eve", why="by hand")
+    served.project.registry.withdraw("flights@canary", who="eve", why="by hand")
     with pytest.raises(Refused, match="was withdrawn already"):
         control.roll_back(served.project, who="bob", why="no")
     assert control.latest_rollout(served.project).status == "rolled back"
@@ -203,7 +203,7 @@ def test_without_a_live_release_there_is_nothing_to_compare_with(tmp_path):
     with pytest.raises(Refused, match="nothing is live"):
         control.start_rollout(project, digest, who="ann")
     project.state.close()
-    project.register.state.close()
+    project.registry.state.close()
 
 
 @pytest.mark.parametrize("act", [control.step_rollout, control.rollout_status])
@@ -223,7 +223,7 @@ def test_a_promotion_that_was_killed_after_the_move_is_finished_by_the_next_look
     served.start()
     verdict = rollouts.release().verdict
     reason = UpdateReason(who="rollout", why="met", verdict=verdict)
-    served.project.register.point("flights@live", served.second, reason)
+    served.project.registry.point("flights@live", served.second, reason)
     assert control.step_rollout(served.project).action == "promote"
     assert control.latest_rollout(served.project).status == "promoted"
     assert served.moves()[2:] == [("live", "second"), ("canary", "nothing")]
@@ -266,7 +266,7 @@ def test_a_promotion_that_was_killed_before_the_record_is_finished_by_the_next_l
 
 def test_a_rollback_that_was_killed_after_the_move_is_finished_by_the_next_look(served):
     served.start()
-    served.project.register.withdraw("flights@canary", who="rollout", why="harm")
+    served.project.registry.withdraw("flights@canary", who="rollout", why="harm")
     decision = control.step_rollout(served.project)
     assert decision.action == "roll back" and "rollout: harm" in decision.message
     assert control.latest_rollout(served.project).status == "rolled back"
@@ -274,7 +274,7 @@ def test_a_rollback_that_was_killed_after_the_move_is_finished_by_the_next_look(
 
 def test_a_record_that_is_left_of_a_rollout_whose_canary_is_gone_is_no_bar_to_a_new_one(served):
     served.start()
-    served.project.register.withdraw("flights@canary", who="rollout", why="harm")
+    served.project.registry.withdraw("flights@canary", who="rollout", why="harm")
     served.start()
     assert served.moves()[-1] == ("canary", "second")
 
@@ -284,7 +284,7 @@ def test_another_release_made_live_meanwhile_ends_it_inconclusive(served):
     rollouts.live(served.project, rollouts.release(made_at="3"))
     assert control.step_rollout(served.project).action == "stop"
     assert control.latest_rollout(served.project).status == "inconclusive"
-    assert served.project.register.head("flights@canary").release == ""
+    assert served.project.registry.head("flights@canary").release == ""
 
 
 def test_one_who_follows_sees_what_another_did_and_stops_at_the_end(served):

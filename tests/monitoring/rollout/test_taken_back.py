@@ -82,7 +82,7 @@ def test_a_person_does_not_send_a_damaged_release_forward(served):
 
 def test_a_live_pointer_that_does_not_verify_stops_the_rollout(served):
     served.start()
-    seen = served.project.register.trusted_keys.with_suffix(".seen.json")
+    seen = served.project.registry.trusted_keys.with_suffix(".seen.json")
     met = seen.read_bytes()
     seen.write_bytes(met.replace(b'"number":1', b'"number":9', 1))
     found = RolloutController(served.project, control.latest_rollout(served.project)).find()
@@ -143,7 +143,7 @@ def test_a_step_forward_does_not_bring_back_what_a_person_took_back_meanwhile(se
 
     def clock() -> datetime:
         if control.latest_rollout(served.project).status == "running":
-            served.project.register.withdraw("flights@canary", who="bob", why="no")
+            served.project.registry.withdraw("flights@canary", who="bob", why="no")
         return datetime.now(UTC)
 
     step = RolloutController(served.project, control.latest_rollout(served.project), clock=clock)

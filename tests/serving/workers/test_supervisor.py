@@ -153,7 +153,7 @@ def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tm
         served.shut_down()
     assert took < 1 and callers.failed == []
     made.state.close()
-    made.register.state.close()
+    made.registry.state.close()
 
 
 def test_a_restarted_worker_serves_the_deployed_releases_even_if_a_pointer_does_not_verify(tmp_path):
@@ -166,14 +166,14 @@ def test_a_restarted_worker_serves_the_deployed_releases_even_if_a_pointer_does_
         (worker,) = served.workers
         os.kill(worker, signal.SIGSTOP)
         third = rollouts.live(made, rollouts.release(made_at="3"))
-        (made.register.folder / "flights" / third.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
+        (made.registry.folder / "flights" / third.removeprefix("sha256:") / "model.echo").write_bytes(b"evil")
         os.kill(worker, signal.SIGCONT)
         refused = 'headway_pointer_refused{pointer="flights@live"}'
         until(lambda: served.count(refused) == 1)
         served.kill(worker)
         assert version in served.ask("/v2/models/flights").text and served.count(refused) == 1
     made.state.close()
-    made.register.state.close()
+    made.registry.state.close()
 
 
 def test_a_worker_that_fails_at_start_ends_the_server_with_its_error(tmp_path):

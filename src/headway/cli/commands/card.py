@@ -27,7 +27,7 @@ def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json
         Print one JSON object.
     """
     opened = open_project(project)
-    frontier = pipeline.last_frontier(opened)
+    frontier = pipeline.last_search(opened)
     learned = [
         record for record in read_records(opened, Training) if record.dataset == frontier.baseline.data.get("train")
     ]

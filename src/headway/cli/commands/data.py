@@ -20,8 +20,7 @@ from headway.data.read import read_file, source_files
 from headway.data.split import split_dataset
 from headway.registry.project import open_project
 from headway.registry.provenance import origins
-from headway.registry.provenance.lineage import events
-from headway.registry.provenance.sending import delivery_message, send
+from headway.registry.provenance.lineage import delivery_message, events, send
 from headway.reporting.console import print_result, print_text, write_atomically
 from headway.reporting.text import formatting
 from headway.reporting.text.formatting import one_line

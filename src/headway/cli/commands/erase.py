@@ -67,7 +67,7 @@ def plugin(
             where="[personal] retention is empty",
             hint="headway erase KEY",
         )
-    erasure = pipeline.forget(opened, ErasureRequest(key=key, older=older, who=who or getuser(), why=why))
+    erasure = pipeline.erase(opened, ErasureRequest(key=key, older=older, who=who or getuser(), why=why))
     print_result(erasure, _describe(erasure), json=json)
     return PASS if erasure.is_complete else UNDECIDED
 

@@ -40,8 +40,8 @@ def plugin(
     """
     opened = open_project(project, flags={"evaluate.budget_s": str(parse_duration(budget))} if budget else {})
     callback = (lambda _: None) if json else make_console().print
-    found = pipeline.examine(
-        opened, pipeline.last_frontier(opened), pipeline.periods(opened), audits=audit, callback=callback
+    found = pipeline.audit_winner(
+        opened, pipeline.last_search(opened), pipeline.periods(opened), audits=audit, callback=callback
     )
     print_result(found.winner, render_evaluation(found.winner), json=json)
     return OF_ANSWER[found.winner.verdict.answer]

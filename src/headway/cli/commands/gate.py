@@ -39,7 +39,7 @@ def plugin(
         Print one JSON object.
     """
     opened = open_project(project)
-    frontier = pipeline.last_frontier(opened)
+    frontier = pipeline.last_search(opened)
     looks = opened.state.test_evaluations(opened.name, frontier.winner.evidence.dataset)
     verdict = judge(frontier.winner.evidence, opened.config.policy, test_evaluations=looks)
     inside = not project.is_absolute() and ".." not in project.parts

@@ -34,7 +34,7 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
         Print one JSON object.
     """
     opened = open_project(project)
-    register = opened.register
+    register = opened.registry
     found = (register.live_at(f"{opened.name}@live", at),) if at else register.history(opened.name)
     moves, curve = [move for move in found if move], None if at else curves.last_curve(opened)
     learned = [f"Last training: {curves.describe_curve(curve)}"] if curve else []

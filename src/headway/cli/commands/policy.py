@@ -41,7 +41,7 @@ def plugin(
         Print one JSON object.
     """
     opened = open_project(project)
-    results = pipeline.drill(opened, pipeline.last_frontier(opened), pipeline.periods(opened))
+    results = pipeline.test_policy(opened, pipeline.last_search(opened), pipeline.periods(opened))
     print_result(results, _table(results), json=json)
     return PASS if all(result.passed for result in results) else FAIL
 

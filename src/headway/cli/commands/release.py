@@ -32,9 +32,9 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
         Print one JSON object.
     """
     opened = open_project(project)
-    frontier = pipeline.last_frontier(opened)
+    frontier = pipeline.last_search(opened)
     if not override:
         pipeline.expect_unchanged(opened, frontier)
     shipped = pipeline.release(opened, frontier, who=who or getuser(), why=why, override=override)
     send_lineage(opened)
-    print_result(shipped, render_release(shipped.move, shipped.enrolment.created), json=json)
+    print_result(shipped, render_release(shipped.move, shipped.key_setup.created), json=json)

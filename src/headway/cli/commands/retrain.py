@@ -92,7 +92,7 @@ def plugin(
         if renewal.retraining and verdict:
             judged = [Text(renewal.retraining.message), render_rules(verdict)]
         if renewal.status == "rolling out" and follow:
-            renewal = pipeline.follow(opened, callback=print_status)
+            renewal = pipeline.follow_promotion(opened, callback=print_status)
         if verdict and renewal.status == "not better":
             code = OF_ANSWER[verdict.answer]
     send_lineage(opened)
@@ -106,7 +106,7 @@ def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: s
         return promotion.promotion_status(project)
     if at_once:
         return promotion.force_promotion(project, who=who, why=why)
-    return pipeline.follow(project, callback=print_status) if follow else promotion.check_promotion(project)
+    return pipeline.follow_promotion(project, callback=print_status) if follow else promotion.check_promotion(project)
 
 
 def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: str, why: str) -> Promotion:
@@ -117,8 +117,8 @@ def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: 
         if not auto:
             todo = "headway retrain --recalibrate --mode auto"
             return Promotion(status="suggested", message="", next_command=todo, retraining=result)
-        return pipeline.renew(project, result, who=who, why=why)
-    ticket = pipeline.ticket_of(project)
+        return pipeline.promote(project, result, who=who, why=why)
+    ticket = pipeline.open_ticket(project)
     if ticket is None:
         message = "no open ticket asks for a retraining; headway watch opens tickets"
         return Promotion(status="no proposal", message=message)
@@ -127,7 +127,7 @@ def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: 
         return Promotion(status="suggested", message=message, next_command="headway retrain --mode auto", ticket=ticket)
     print_status(ticket.why)
     result = pipeline.retrain(project, until=until, callback=print_status)
-    return pipeline.renew(project, result, who=who, why=why)
+    return pipeline.promote(project, result, who=who, why=why)
 
 
 def _suggestion(project: Project, ticket: Ticket) -> str:

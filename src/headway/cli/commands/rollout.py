@@ -113,9 +113,9 @@ def plugin(
 def _start(project: Project, digest: str, *, who: str, why: str) -> RolloutResult:
     """Start with a digest or its first digits; without one, publish the winner of the last search first."""
     if digest:
-        digest = project.register.resolve(f"{project.name}@{digest}").digest
+        digest = project.registry.resolve(f"{project.name}@{digest}").digest
     else:
-        digest, _ = publish(project, pipeline.last_frontier(project), who=who)
+        digest, _ = publish(project, pipeline.last_search(project), who=who)
     rollout = control.start_rollout(project, digest, who=who, why=why)
     first, *others = [stage.name for stage in rollout.plan.stages]
     lines = [

@@ -97,8 +97,8 @@ def describe_rollback(flown: RolloutRun) -> str:
 
 def release_with_feed(project: Project, *, who: str) -> str:
     """Publish the released variant again, with its schedule read from a feed."""
-    bundle = project.register.resolve(f"{project.name}@live")
-    return project.register.publish(replace(bundle.release, views=(VIEW,), made_by=who), bundle.files)
+    bundle = project.registry.resolve(f"{project.name}@live")
+    return project.registry.publish(replace(bundle.release, views=(VIEW,), made_by=who), bundle.files)
 
 
 def fill_feed(project: Project, table: pl.DataFrame, wrong: pl.DataFrame) -> None:
@@ -165,13 +165,15 @@ def retrain_and_roll_out(project: Project, live: Dataset, reporter: StageReporte
     found = pipeline.retrain(project, until=KNOWN_BY, callback=reporter.show)
     reporter.show(found.message)
     _stamp(project, found.key, at="2013-10")
-    begun = pipeline.renew(project, found, who=getuser())
+    begun = pipeline.promote(project, found, who=getuser())
     if begun.rollout is None:
         return
     reporter.show(begun.message)
     rollout, november = begun.rollout, _flights(live, 11).select(_inputs(project))
     flown = run_rollout(
-        project, november, lambda wait: pipeline.follow(project, callback=reporter.show, wait=wait).rollout or rollout
+        project,
+        november,
+        lambda wait: pipeline.follow_promotion(project, callback=reporter.show, wait=wait).rollout or rollout,
     )
     _stamp(project, flown.rollout.salt, at="2013-11")
     reporter.show(
@@ -186,7 +188,7 @@ def _stamp(project: Project, of: str, *, at: str, note: str = "") -> None:
 
 
 def _inputs(project: Project) -> list[str]:
-    return list(project.register.resolve(f"{project.name}@live").release.variant.signature.names)
+    return list(project.registry.resolve(f"{project.name}@live").release.variant.signature.names)
 
 
 def _flights(period: Dataset, month: int) -> pl.DataFrame:

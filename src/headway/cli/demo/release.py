@@ -70,7 +70,7 @@ def train_and_release(
         reporter.show(terminal.render_rules(frontier.winner.verdict, groups="days"))
     with reporter.stage("Release the winner, signed"):
         shipped = pipeline.release(project, frontier, who=getuser())
-        reporter.show(terminal.render_release(shipped.move, shipped.enrolment.created))
+        reporter.show(terminal.render_release(shipped.move, shipped.key_setup.created))
     policy = project.config.policy
     return frontier, ReportData(
         title="Will a flight from New York arrive more than 15 minutes late?",
@@ -89,7 +89,7 @@ def train_and_release(
         data_use=read_data_use(project, frontier.winner.variant.signature.names),
         data=frontier.baseline.data,
         release=shipped.move.release,
-        key=shipped.enrolment.key,
+        key=shipped.key_setup.key,
     )
 
 

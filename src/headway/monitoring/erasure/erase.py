@@ -52,7 +52,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     flushed their log buffers. Raises ConfigError without a publisher key, and StoreError while another erasure is not done.
     """
     _require_one_criterion(request)
-    publisher, secret = load_publisher(project.register.publisher_key), load_hash_key(project.config)
+    publisher, secret = load_publisher(project.registry.publisher_key), load_hash_key(project.config)
     target, header = _target_of(request, secret)
     with open_journal(project.config.state, header) as journal:
         if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
@@ -165,7 +165,7 @@ def save_proof(project: Project, erasure: Erasure, publisher: Publisher) -> None
 
 def load_erasures(project: Project) -> list[Erasure]:
     """Return every erasure of a project, oldest first; raises Refused for one that was changed, or if one is missing."""
-    trusted, found, before = load_trusted(project.register.trusted_keys), list[Erasure](), ""
+    trusted, found, before = load_trusted(project.registry.trusted_keys), list[Erasure](), ""
     for number, content in enumerate(project.state.records(KIND, name=project.name), 1):
         proof, subject = read(ErasureProof, content), f"erasure {number} of {project.name}"
         signed = Signed(content=proof.content.encode(), signature=proof.signature.encode())

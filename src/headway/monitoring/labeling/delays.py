@@ -24,7 +24,7 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
     """Measure the label delays of the live release's predictions; None if it has answered no request with a key."""
     if project.state.last(project.name, "live") is None:
         return None
-    digest = project.register.resolve(f"{project.name}@live").digest
+    digest = project.registry.resolve(f"{project.name}@live").digest
     logged = read_predictions(project.config.state, project.name, [digest])
     if logged.is_empty():
         return None

@@ -32,7 +32,7 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     the predictions are not class probabilities.
     """
     name, state = project.name, project.config.state
-    bundle = project.register.resolve(f"{name}@live")
+    bundle = project.registry.resolve(f"{name}@live")
     variant = bundle.release.variant
     if variant.task not in ("binary", "multiclass"):
         raise DataError(

@@ -45,7 +45,7 @@ def begin_promotion(project: Project, found: Retraining, *, who: str, why: str =
     """
     if found.search_result.winner.verdict.answer != "pass":
         return Promotion(status="not better", message=found.message, retraining=found)
-    live = project.register.head(f"{project.name}@live")
+    live = project.registry.head(f"{project.name}@live")
     found = _publish_once(project, found, who)
     if live and live.release == found.release:
         return Promotion(status="live", message=f"it is live by {live.who}: {live.why}", retraining=found)
@@ -118,7 +118,7 @@ def _publish_once(project: Project, found: Retraining, who: str) -> Retraining:
 
 def _promote_at_once(project: Project, found: Retraining, live: PointerUpdate, reason: UpdateReason) -> Promotion:
     reason = replace(reason, verdict=found.search_result.winner.verdict)
-    move = project.register.point(f"{project.name}@live", found.release, reason, after=live.number)
+    move = project.registry.point(f"{project.name}@live", found.release, reason, after=live.number)
     return Promotion(status="live", message=f"it is live at once: {reason.why}", retraining=found, update=move)
 
 
@@ -137,7 +137,7 @@ def _promote_by_rollout(project: Project, found: Retraining, *, who: str, why: s
 def _previous_attempt(project: Project, found: Retraining) -> Promotion | None:
     """Return how this release fared before, None if it is new."""
     name, digest = project.name, found.release
-    moves = project.register.history(name, LIVE)
+    moves = project.registry.history(name, LIVE)
     after = next((later for had, later in pairwise(moves) if had.release == digest), None)
     again = f'headway rollout start {name}@{digest.removeprefix("sha256:")[:12]} --why "..."'
     if after:

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 def emitted(events: Sequence[Json], to: str) -> Iterator[Json]:
     """Yield each event after the receiver accepted it; `to` is its URL, or `environment` for the client's own setting.
 
-    Raises ConfigError if there is no receiver, DataError if an event is not accepted.
+    Raises ConfigError without a receiver, DataError if an event is not accepted.
     """
     client = _client(to)
     try:
@@ -42,13 +42,15 @@ def _client(to: str) -> OpenLineageClient:
         try:
             return OpenLineageClient(transport=HttpTransport(HttpConfig.from_dict(settings)), config=_AS_THEY_ARE)
         except _FAILURES as error:
-            raise _nowhere(f"'{without_password(to)}' takes no lineage: {without_password(str(error))}") from error
+            raise _nowhere(
+                f"'{without_password(to)}' does not accept lineage: {without_password(str(error))}"
+            ) from error
     try:
         client = OpenLineageClient(config=_AS_THEY_ARE)
     except _FAILURES as error:
         raise _nowhere(f"OpenLineage cannot be set up: {without_password(str(error))}") from error
     if client.transport.kind == "console" and not client.config.transport:
-        raise _nowhere("nothing says where lineage is sent")
+        raise _nowhere("no receiver of lineage is set")
     if client.transport.kind == "noop":
         raise _nowhere("OpenLineage is switched off")
     return client

@@ -65,7 +65,7 @@ def changed_rows(project: Project, dataset: Dataset, digest: str) -> Finding | N
     return Finding(
         code="D065",
         severity="warn",
-        message=f"the rows of {dataset.name} have changed: {_says(seen)}",
+        message=f"the rows of {dataset.name} have changed: {_describe_change(seen)}",
         where=f"digest {now.digest}, was {digest}",
         measured=None if gone is None or seen is None else gone / max(1, seen.rows[0]),
         limit=0.0,
@@ -83,12 +83,12 @@ def expect_unchanged(project: Project, data: Mapping[str, Dataset], digests: Map
             raise Refused(
                 f"nothing is released: {found.message}",
                 where=found.where,
-                hint=f"headway optimize, to judge on what the rows are now; what changed: {found.hint}; a person may "
-                'answer for it: headway release --override "WHY"',
+                hint=f"headway optimize, to judge on what the rows are now; what changed: {found.hint}; to release "
+                'it nevertheless: headway release --override "WHY"',
             )
 
 
-def _says(seen: Difference | None) -> str:
+def _describe_change(seen: Difference | None) -> str:
     if seen is None:
         return "the old version is not stored"
     names = [f"{column.name} {column.change}" for column in seen.columns]
@@ -109,7 +109,7 @@ def _provenance(project: Project, version: DataVersion, dataset: Dataset, code: 
         columns=version.columns,
         rows=project.blobs.put(version.rows.astype("<u8").tobytes()),
         form=fingerprint.FINGERPRINT_VERSION,
-        facts={name: text for name, text in facts.items() if text},
+        facts={name: value for name, value in facts.items() if value},
         tracked=dataset.tracked,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

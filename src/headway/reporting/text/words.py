@@ -180,7 +180,7 @@ _NAMES |= {
     "load.failed": ("Requests without a right answer", ""),
 }
 _NAMES |= {
-    "looks_at_test": (
+    "test_evaluations": (
         "Judged looks at the test set",
         "This one among them; from the second on its rows were used to choose, and flatter what was chosen.",
     ),

@@ -12,9 +12,9 @@ from headway.core.config import PolicySection
 from headway.core.contracts import SliceColumn
 from headway.core.verdict import Rule
 from headway.evaluation.context import Comparison
-from headway.registry.policy_tests.drill import drill
+from headway.registry.policy_tests import run_policy_tests
 
-PROBES = ("parity", "quality", "calibration", "slices", "missing")
+METRICS = ("parity", "quality", "calibration", "slices", "missing")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def without_values(subject: Comparison) -> Comparison:
 def drilled(subject: Comparison, **limits: float):
     rules = tuple(Rule(measure=name.replace("__", "."), at_most=most) for name, most in limits.items())
     policy = PolicySection(release=rules, slice_rows=200)
-    return drill(subject, policy, probes=PROBES, dataset="sha256:0", period="validation")
+    return run_policy_tests(subject, policy, metrics=METRICS, dataset="sha256:0", period="validation")
 
 
 def test_each_is_refused_by_the_rule_on_it_and_the_copy_by_none(subject: Comparison) -> None:

@@ -12,7 +12,7 @@ from tests.evaluation.conftest import days, subject_from
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.evaluation.quality.row_errors import decide_class
-from headway.registry.policy_tests import broken
+from headway.registry import policy_tests
 
 
 def decisions(subject):
@@ -33,7 +33,7 @@ def of_classes(subject):
 
 
 def test_sharpened_probabilities_keep_every_rank_and_decision_and_lie_further_out(subject):
-    found = broken.sharpened(subject)
+    found = policy_tests.sharpen_probabilities(subject)
     np.testing.assert_array_equal(np.argsort(found.scores[:, 0]), np.argsort(subject.scores[:, 0]))
     np.testing.assert_array_equal(decisions(found), decisions(subject))
     far, near = (np.abs(each.scores - subject.threshold).mean() for each in (found, subject))
@@ -42,7 +42,7 @@ def test_sharpened_probabilities_keep_every_rank_and_decision_and_lie_further_ou
 
 def test_sharpened_classes_sum_to_one_and_keep_the_most_probable(subject):
     several = of_classes(subject)
-    found = broken.sharpened(several)
+    found = policy_tests.sharpen_probabilities(several)
     np.testing.assert_allclose(found.scores.sum(1), 1)
     np.testing.assert_array_equal(decisions(found), decisions(several))
 
@@ -50,7 +50,7 @@ def test_sharpened_classes_sum_to_one_and_keep_the_most_probable(subject):
 @pytest.mark.parametrize("form", [lambda subject: subject, of_classes], ids=["binary", "several"])
 def test_every_decision_of_one_supported_slice_is_turned_and_none_elsewhere(subject, form):
     asked = form(subject)
-    found, name = broken.harmed(asked, rows=100, groups=20)
+    found, name = policy_tests.flip_smallest_slice(asked, rows=100, groups=20)
     column = asked.slices["part"]
     inside = column.codes == column.values.index(name.removeprefix("part="))
     np.testing.assert_array_equal(decisions(found) != decisions(asked), inside)
@@ -61,24 +61,30 @@ def test_missing_values_are_read_as_that_number_which_changes_most_decisions(sub
     rows = subject.rows.copy()
     rows[::5] = np.nan
     lacking = replace(subject, rows=rows, scores=np.nan_to_num(rows, nan=0.2))
-    found = broken.misread(lacking)
+    found = policy_tests.fill_missing_values(lacking)
     turned = decisions(found) != decisions(lacking)
     assert turned[::5].all() and turned.sum() == len(rows[::5])
 
 
 def test_a_copy_in_single_precision_is_within_its_rounding(subject):
-    found = broken.rounded(subject)
+    found = policy_tests.round_to_float32(subject)
     assert 0 < np.abs(found.scores - subject.scores).max() < 1e-7
 
 
 @pytest.mark.parametrize(
     ("breaks", "message"),
     [
-        (lambda subject: broken.misread(subject), "no value is missing"),
-        (lambda subject: broken.misread(lacking_what_nobody_reads(subject)), "no decision hangs on how"),
-        (lambda subject: broken.harmed(subject, rows=10**6, groups=20), "no slice has 1,000,000 rows"),
-        (lambda subject: broken.sharpened(of_numbers(subject)), "are no probabilities"),
-        (lambda subject: broken.misread(of_numbers(subject)), "makes no decision"),
+        (lambda subject: policy_tests.fill_missing_values(subject), "no value is missing"),
+        (
+            lambda subject: policy_tests.fill_missing_values(lacking_what_nobody_reads(subject)),
+            "no decision depends on how",
+        ),
+        (
+            lambda subject: policy_tests.flip_smallest_slice(subject, rows=10**6, groups=20),
+            "no slice has 1,000,000 rows",
+        ),
+        (lambda subject: policy_tests.sharpen_probabilities(of_numbers(subject)), "are not probabilities"),
+        (lambda subject: policy_tests.fill_missing_values(of_numbers(subject)), "makes no decisions"),
     ],
 )
 def test_what_cannot_be_broken_is_said(subject, breaks, message):
