@@ -23,7 +23,7 @@ from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
-from headway.core.errors import DataError, StoreError
+from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Evidence, Finding
 from headway.core.policy_test import PolicyTest
 from headway.core.release import Release
@@ -71,7 +71,7 @@ from headway.registry import judge as judging
 from headway.registry.bundle import open_release
 from headway.registry.policy_tests import run_policy_tests
 from headway.registry.project import Project
-from headway.registry.provenance import origins
+from headway.registry.provenance import lineage, origins
 from headway.registry.publish import PublishedRelease, release_winner
 from headway.serving import process
 from headway.serving.temporary_server import temporary_server
@@ -350,6 +350,19 @@ def load(project: Project, reference: str) -> tuple[Release, Engine]:
     """
     bundle = project.registry.resolve(reference)
     return bundle.release, open_release(bundle)
+
+
+def send_lineage(project: Project, *, callback: Callback) -> None:
+    """Send new lineage events if `[provenance] lineage_to` names a receiver.
+
+    A delivery that fails is reported to `callback`, and the events are sent next time.
+    """
+    if not project.config.provenance.lineage_to:
+        return
+    try:
+        callback(lineage.delivery_message(lineage.send(project)))
+    except HeadwayError as error:
+        callback(f"lineage was not sent: {error}")
 
 
 def serve(config: Config, references: Sequence[str], *, callback: Callback = lambda _: None) -> None:

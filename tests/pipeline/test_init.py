@@ -82,14 +82,14 @@ def test_a_target_of_three_strings_is_predicted_by_its_class_names(run, tmp_path
 def test_existing_files_are_not_overwritten(run, tmp_path):
     (tmp_path / "train.py").write_text("mine")
     code, _, err = run("init", tmp_path)
-    assert (code, f"train.py is already here, and is not written over\n  at: {tmp_path}" in err) == (cli.USAGE, True)
+    assert (code, f"train.py already exists and is not overwritten\n  at: {tmp_path}" in err) == (cli.USAGE, True)
     assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--target", "late"], "a target is given and no table"),
+        (["--target", "late"], "--target is given without a table"),
         (["--from", "none.csv", "--target", "late"], "no file 'none.csv'"),
         (["--from", "headway.toml", "--target", "late"], "cannot read 'headway.toml'"),
     ],

@@ -31,7 +31,7 @@ FORMER_COMMANDS: dict[str, tuple[str, ...]] = {
     "forget": ("erase",),
     "key": ("api-keys",),
 }
-"""Commands of the version before, which work for one more version, and what they are called now."""
+"""Former commands, which work for one more version, with their current names."""
 FORMER_FLAGS: dict[str, dict[str, str]] = {"watch": {"--period": "--interval"}}
 RAISE_AGAIN_S = 0.05
 
@@ -58,7 +58,7 @@ def command_name(plugin: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code; an error is printed in three parts, never as a bare traceback."""
+    """Run one command and exit with its code; an error is printed as message, location and hint, without a traceback."""
     sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

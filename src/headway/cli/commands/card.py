@@ -1,4 +1,4 @@
-"""Write the model card of the last search: what the winner is, what it was judged on, and what was found."""
+"""Write the model card of the last search: the winner, its evaluation data, and the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headway.reporting.read_report_data import read_records, read_report_data
 
 
 def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json: bool = False) -> None:
-    """Write one Markdown file; nothing is measured again, and no code of the project is run.
+    """Write one Markdown file from stored evidence; nothing is measured, and no code of the project runs.
 
     Example: headway card --project headway-demo --out MODEL_CARD.md
 
@@ -22,18 +22,14 @@ def plugin(*, project: Path = Path("."), out: Path = Path("MODEL_CARD.md"), json
     project
         Folder with headway.toml.
     out
-        The file to write; one that is there is replaced.
+        The file to write; an existing file is replaced.
     json
         Print one JSON object.
     """
     opened = open_project(project)
     frontier = pipeline.last_search(opened)
-    learned = [
-        record for record in read_records(opened, Training) if record.dataset == frontier.baseline.data.get("train")
-    ]
-    path = str(
-        write_atomically(
-            model_card(read_report_data(opened), frontier, learned[-1] if learned else None), out
-        ).resolve()
-    )
+    rows = frontier.baseline.data.get("train")
+    trainings = [record for record in read_records(opened, Training) if record.dataset == rows]
+    card = model_card(read_report_data(opened), frontier, trainings[-1] if trainings else None)
+    path = str(write_atomically(card, out).resolve())
     print_result({"card": path}, path, json=json)

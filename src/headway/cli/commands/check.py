@@ -29,7 +29,7 @@ def plugin(
     project: Path = Path("."),
     json: bool = False,
 ) -> int:
-    """Check the data of a project and store the result. Exit 1 if a finding says stop, 3 undecided, else 0.
+    """Check the data of a project and store the result. Exit 1 if a finding has severity stop, 3 undecided, else 0.
 
     Below the findings, each of the eight kinds of leakage is reported as found, undecided, clear or not applicable,
     with the reason. The result is stored as an assessment. Unchanged data belong to the last assessment; another

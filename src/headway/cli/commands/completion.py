@@ -12,7 +12,7 @@ from headway.reporting.console import print_result
 def plugin(
     shell: Literal["bash", "zsh", "fish", "powershell"] = "bash", *, install: bool = False, json: bool = False
 ) -> None:
-    """Print the script that makes a shell complete `headway`; a new shell reads it once it is installed.
+    """Print the script that completes `headway` in a shell, or install it for new shells.
 
     Example: headway completion bash
     Example: headway completion zsh --install
@@ -20,7 +20,7 @@ def plugin(
     Parameters
     ----------
     shell
-        Which shell.
+        The shell to complete in.
     install
         Put the script where the shell looks, with a line in its startup file, instead of printing it.
     json
@@ -31,4 +31,4 @@ def plugin(
     if json:
         print_result({"shell": shell, "path": path, "script": script}, "", json=True)
     else:
-        sys.stdout.write(f"{path}\n" if install else script)  # as it is: a console would fold its lines
+        sys.stdout.write(f"{path}\n" if install else script)  # unchanged: a console would wrap its lines

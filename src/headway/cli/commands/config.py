@@ -1,4 +1,4 @@
-"""Show the settings of a project: each value, who set it, and for one setting what each source says."""
+"""Show the settings of a project: each value with its source, and for one setting the value of each source."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _all_settings(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def _lines(setting: str, shown: Mapping[str, Any]) -> list[str]:
-    """Return the line of a setting; where its sources are known, also a line for each source and the help."""
+    """Return the line of a setting; if its sources are shown, also a line for each source and the help."""
     first = f"{setting} = {shown['value']!r}  ({shown['from']})"
     if "sources" not in shown:
         return [first]

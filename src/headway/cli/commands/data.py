@@ -88,15 +88,15 @@ def plugin(
         print_result(sent, delivery_message(sent), json=json)
         return FAIL if sent.failed else PASS
     else:
-        kept = origins.saved_versions(opened)
-        print_result({"kept": kept}, _versions_table(kept) if kept else "no version is stored yet", json=json)
+        stored = origins.saved_versions(opened)
+        print_result({"kept": stored}, _versions_table(stored) if stored else "no version is stored yet", json=json)
     return PASS
 
 
-def _versions_table(kept: Sequence[Provenance]) -> TerminalTable:
+def _versions_table(stored: Sequence[Provenance]) -> TerminalTable:
     titles = ("Digest", "Period", "Rows", "Stored (UTC)", "Source")
     columns = tuple(Column(title=title, folds=title == "Source") for title in titles)
-    return TerminalTable(Table(columns=columns, rows=tuple(map(_version_row, kept))))
+    return TerminalTable(Table(columns=columns, rows=tuple(map(_version_row, stored))))
 
 
 def _version_row(version: Provenance) -> tuple[Cell, ...]:
@@ -118,7 +118,7 @@ def _version_row(version: Provenance) -> tuple[Cell, ...]:
 
 
 def difference_table(found: Difference) -> RenderableType:
-    """Return what changed between two versions: a line on the rows and a table of the columns."""
+    """Return the changes between two versions: a line on the rows and a table of the columns."""
     if found.same:
         return Text(f"{found.before} and {found.after} hold the same {found.rows[0]:,} rows")
     if found.rows_added is None or found.rows_removed is None:

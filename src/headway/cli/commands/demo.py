@@ -1,4 +1,4 @@
-"""Run the whole road on real flights: check, train, optimize, judge, release, refuse, serve, report."""
+"""Run all steps on real flights: check, train, optimize, judge, release, refuse, serve, report."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from headway.reporting.console import print_result
 
 
 def plugin(*, folder: Path = Path("headway-demo"), json: bool = False) -> None:
-    """Run the demo in a folder of its own; the last line is the path of its report.
+    """Run the demo in a new folder; the last line is the path of its report.
 
     Example: headway demo --folder headway-demo
 
     Parameters
     ----------
     folder
-        Where the demo's project and report are written; run again, it goes on from there.
+        Folder of the demo's project and report; another run continues from there.
     json
-        Print one JSON object, the path of the report; the rest is told on stderr.
+        Print one JSON object, the path of the report; progress is printed on stderr.
     """
     if json:
         print_result({"report": str(run(folder, screen=Console(stderr=True)).resolve())}, "", json=True)

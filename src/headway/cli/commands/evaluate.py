@@ -1,4 +1,4 @@
-"""Examine the winner of the last search whole: every probe and every audit, judged by the policy."""
+"""Evaluate the winner of the last search with every metric and audit, judged by the policy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plugin(
     budget: str = "",
     json: bool = False,
 ) -> int:
-    """Measure all that can be measured of what is to be released. Exit 0 pass, 1 fail, 3 undecided.
+    """Compute all metrics and audits of the last winner. Exit 0 pass, 1 fail, 3 undecided.
 
     Example: headway evaluate --project headway-demo
     Example: headway evaluate --project headway-demo --audit start --budget 30s
@@ -32,9 +32,9 @@ def plugin(
     project
         Folder with headway.toml.
     audit
-        An audit to run (`headway plugins` lists them); may be given many times. Without it, all of them.
+        An audit to run (`headway plugins` lists them); may be repeated; default: all audits.
     budget
-        Longest time that one audit may take (30s, 5m), in place of [evaluate] budget_s.
+        Longest time of one audit (30s, 5m), in place of [evaluate] budget_s.
     json
         Print one JSON object.
     """

@@ -1,4 +1,4 @@
-"""Judge the winner of the last search by the policy as it now stands."""
+"""Judge the winner of the last search by the current policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def plugin(
     format: Annotated[tuple[str, ...], Parameter(negative=())] = ("text",),
     json: bool = False,
 ) -> int:
-    """Judge the evidence on the last winner; nothing is run. Exit 0 pass, 1 fail, 3 undecided.
+    """Judge the stored evidence on the last winner; nothing is measured. Exit 0 pass, 1 fail, 3 undecided.
 
     Example: headway gate --project headway-demo
     Example: headway gate --project headway-demo --format text --format junit=gate.xml --format sarif=gate.sarif
@@ -34,15 +34,15 @@ def plugin(
         Folder with headway.toml.
     format
         `text`, `json`, `junit`, `sarif`, `markdown` (the body of a comment on a pull request) or `github` (summary and
-        outputs of the step): printed, or written with `=FILE`. May be given many times.
+        outputs of the step): printed, or written with `=FILE`. May be repeated.
     json
         Print one JSON object.
     """
     opened = open_project(project)
     frontier = pipeline.last_search(opened)
-    looks = opened.state.test_evaluations(opened.name, frontier.winner.evidence.dataset)
-    verdict = judge(frontier.winner.evidence, opened.config.policy, test_evaluations=looks)
+    evaluations = opened.state.test_evaluations(opened.name, frontier.winner.evidence.dataset)
+    verdict = judge(frontier.winner.evidence, opened.config.policy, test_evaluations=evaluations)
     inside = not project.is_absolute() and ".." not in project.parts
-    case = gate_result(frontier, verdict, (project / FILE).as_posix() if inside else FILE)
-    write_reports(case, ["json"] if json else format, os.environ, GATE)
+    result = gate_result(frontier, verdict, (project / FILE).as_posix() if inside else FILE)
+    write_reports(result, ["json"] if json else format, os.environ, GATE)
     return OF_ANSWER[verdict.answer]

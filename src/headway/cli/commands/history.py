@@ -19,8 +19,8 @@ from headway.reporting.text.terminal import render_history
 def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool = False) -> None:
     """Show every update of the project's pointers, or the one that was live at a time; the hash chain is verified first.
 
-    Below the table: the data digests that each release was trained and judged on, and what the learning curve of the
-    last training showed.
+    Below the table: the data digests that each release was trained and judged on, and the learning curve of the last
+    training.
 
     Example: headway history --project headway-demo
 
@@ -29,7 +29,7 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
     project
         Folder with headway.toml.
     at
-        A time, such as 2026-11-24T12:00: show only what was live then.
+        A time, such as 2026-11-24T12:00: show only the release that was live then.
     json
         Print one JSON object.
     """

@@ -1,14 +1,36 @@
-"""Make a small project that runs: of a table, whose columns are looked at, or of made-up deliveries."""
+"""Create a project that runs: from a table, whose column roles are proposed, or with sample data."""
 
 from __future__ import annotations
 
+import json as jsonlib
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import polars as pl
 from cyclopts import Parameter
 
-from headway.cli.init.project import create_project
+from headway.api.in_memory_project import default_policy
+from headway.core import config
+from headway.core.dataset import REQUEST
+from headway.core.errors import ConfigError, StoreError
+from headway.data.parsing import parse_dates
+from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
+from headway.data.read import read_file
+from headway.data.roles import toml_key
 from headway.reporting.console import print_result
+
+DAYS, ROWS_PER_DAY = 120, 60
+DEPOTS = ("north", "river", "south")
+TEMPLATE = Path(__file__).parent.parent / "templates/train.py"
+SAMPLE = "deliveries.csv"
+HEAD = "# A headway project; `headway config` shows every setting.\n"
+ASK = '# For each column: "request" if it is known when a prediction is requested, "outcome" if only afterwards.\n'
+KNOWN = "# When each column is known; `headway check` is undecided until each column is declared.\n"
 
 
 def plugin(
@@ -18,7 +40,7 @@ def plugin(
     target: str = "",
     json: bool = False,
 ) -> None:
-    """Write headway.toml and train.py, and without a table one to begin with; nothing is written over.
+    """Write headway.toml and train.py, and sample data if no table is given; no file is overwritten.
 
     Example: headway init deliveries
     Example: headway init flights --from table.parquet --target late
@@ -26,22 +48,165 @@ def plugin(
     Parameters
     ----------
     folder
-        Where the project is made.
+        Where the project is created.
     table
-        A parquet, csv or Arrow file: what its columns are for is proposed, for you to correct.
+        A parquet, csv or Arrow file. The roles of its columns are proposed, for you to correct.
     target
         The column of that file to predict.
     json
         Print one JSON object.
     """
-    written = create_project(folder, table, target)
-    lines = [f"{folder / name}: {what}" for name, what in written.items()]
-    print_result(
-        {str(folder / name): what for name, what in written.items()}, "\n".join([*lines, _next(folder)]), json=json
-    )
+    written = {str(folder / name): what for name, what in create_project(folder, table, target).items()}
+    option = "" if folder == Path(".") else f" --project {folder}"
+    lines = [f"{file}: {what}" for file, what in written.items()]
+    lines.append("next: read headway.toml, then")
+    lines += [f"  headway {command}{option}" for command in ("check", "optimize", "release")]
+    print_result(written, "\n".join(lines), json=json)
 
 
-def _next(folder: Path) -> str:
-    """The words with which one goes on."""
-    where = "" if folder == Path(".") else f" --project {folder}"
-    return f"next: read headway.toml, then\n  headway check{where}\n  headway optimize{where}\n  headway release{where}"
+def create_project(folder: Path, source: Path | None, target: str) -> dict[str, str]:
+    """Create a project in a folder, from a table or with sample data; return a description of each file by name.
+
+    Raise ConfigError if one of the files exists; then nothing is written.
+    """
+    if source is None:
+        if target:
+            raise ConfigError(
+                "--target is given without a table", where=f"--target {target}", hint="--from table.parquet"
+            )
+        table, name, target = sample_deliveries(), SAMPLE, "late"
+    else:
+        table, name = parse_dates(read_file(source)), os.path.relpath(source, folder)
+    proposal = propose_settings(table, target)
+    limits = default_policy(proposal.roles, table, judged=1 - max(SPLIT_SHARES))
+    files = {
+        config.FILE: _toml(_name(folder, proposal), name, proposal, limits, declared=source is None),
+        "train.py": _train(proposal),
+    }
+    if source is None:
+        files[SAMPLE] = table.write_csv()
+    _write(folder, files)
+    descriptions = {
+        config.FILE: "the settings, each with its help",
+        "train.py": "the model, LightGBM",
+        SAMPLE: "7,200 synthetic rows",
+    }
+    return {name: descriptions[name] for name in files}
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    existing = [name for name in files if (folder / name).exists()]
+    if existing:
+        raise ConfigError(
+            f"{', '.join(existing)} already exists and is not overwritten",
+            where=str(folder.resolve()),
+            hint="headway init ANOTHER_FOLDER",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            with (folder / name).open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise StoreError(f"cannot write the project: {error.strerror}", where=str(folder)) from error
+
+
+def _name(folder: Path, proposal: Proposal) -> str:
+    """Return the folder's name as a valid release name, else that of the target."""
+    for text in (folder.resolve().name, proposal.target):
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._")[:64]
+        if name:
+            return name
+    return "model"
+
+
+def _train(proposal: Proposal) -> str:
+    """Return train.py with the categorical columns and the objective of this table."""
+    classes = {"num_class": proposal.n_classes} if proposal.task == "multiclass" else {}
+    objective = {"objective": proposal.task, **classes}
+    text = TEMPLATE.read_text(encoding="utf-8")
+    text = text.replace("CATEGORIES: tuple[str, ...] = ()", f"CATEGORIES: tuple[str, ...] = {proposal.categories!r}")
+    return text.replace('OBJECTIVE = {"objective": "binary"}', f"OBJECTIVE = {jsonlib.dumps(objective)}")
+
+
+def _toml(name: str, source: str, proposal: Proposal, limits: Mapping[str, float], *, declared: bool) -> str:
+    """Return headway.toml; `declared` marks every feature as known at request time."""
+    data = {
+        "source": source,
+        "task": proposal.task,
+        "target": proposal.target,
+        "positive": proposal.positive,
+        "classes": list(proposal.classes),
+        "time": proposal.time,
+        "groups": proposal.groups,
+        "slices": list(proposal.slices),
+        "ignore": list(proposal.ignore),
+    }
+    parts = [
+        HEAD,
+        _section("project", {"name": name}),
+        _section("data", {field: value for field, value in data.items() if value}),
+        _known(proposal, declared=declared),
+        _section("split", {period: list(bounds) for period, bounds in proposal.split.items()}),
+        _section("model", {"train": "train:train"}),
+        *(_rule(measure, limit) for measure, limit in limits.items()),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _section(name: str, fields: Mapping[str, object]) -> str:
+    lines = [f"# {config.described(f'{name}.{field}')}\n{field} = {_value(value)}\n" for field, value in fields.items()]
+    return f"[{name}]\n{''.join(lines)}" if lines else ""
+
+
+def _known(proposal: Proposal, *, declared: bool) -> str:
+    after = [f'# {why}\n{toml_key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
+    mark = "" if declared else "# "
+    before = [f'{mark}{toml_key(name)} = "{REQUEST}"\n' for name in proposal.features]
+    return f"[data.known]\n{KNOWN}{'' if declared else ASK}{''.join([*after, *before])}"
+
+
+def _rule(measure: str, limit: float) -> str:
+    return f'[[policy.release]]\nmeasure = "{measure}"\nat_most = {limit}\n'
+
+
+def _value(value: object) -> str:
+    """Return a string or a list of strings as TOML, which is written like JSON."""
+    return jsonlib.dumps(value, ensure_ascii=False)
+
+
+def sample_deliveries() -> pl.DataFrame:
+    """Return 7,200 synthetic deliveries of 120 days.
+
+    Rain and long distances increase the risk of a late delivery; 4 % of the rain values are missing.
+    """
+    draw = np.random.default_rng(7)
+    rows = DAYS * ROWS_PER_DAY
+    day = np.repeat(np.arange(DAYS), ROWS_PER_DAY)
+    minute = draw.integers(7 * 60, 20 * 60, rows)
+    depot = draw.integers(0, len(DEPOTS), rows)
+    distance_km = draw.gamma(2.0, 6.0, rows) + 2 * depot
+    parcels = draw.poisson(4, rows) + 1
+    rain_mm = np.maximum(0, draw.normal(-1, 3, DAYS))[day] * draw.uniform(0.5, 1.5, rows)
+    traffic = draw.normal(0, 0.6, DAYS)[day] + (np.abs(minute - 17 * 60) < 90)
+    strain = distance_km / 9 + rain_mm / 3 + parcels / 8 + traffic - 4
+    late = draw.random(rows) < 1 / (1 + np.exp(-strain))
+    start = datetime(2025, 1, 1)
+    at = [
+        start + timedelta(days=int(number), minutes=int(minutes)) for number, minutes in zip(day, minute, strict=True)
+    ]
+    return pl.DataFrame(
+        {
+            "ordered_at": at,
+            "day": [time.date() for time in at],
+            "minute": minute,
+            "depot": [DEPOTS[number] for number in depot],
+            "distance_km": np.round(distance_km, 1),
+            "parcels": parcels,
+            "rain_mm": [
+                None if missing else round(rain, 1)
+                for rain, missing in zip(rain_mm, draw.random(rows) < 0.04, strict=True)
+            ],
+            "late": late.astype(np.int8),
+        }
+    ).sort("ordered_at")

@@ -130,7 +130,7 @@ def _correct(project: Project, *, row: int, to: str, who: str, why: str) -> tupl
 
 def _agree(project: Project, file: Path | None, level: Level) -> tuple[Any, list[str]]:
     table = read_annotations(file) if file else stored_annotations(project.config.state, project.name)
-    result = measure_agreement(table, name=project.name, source=str(file or "labels that were kept"), level=level)
+    result = measure_agreement(table, name=project.name, source=str(file or "stored labels"), level=level)
     project.save(result)
     first = result.measurements[0]
     head = (

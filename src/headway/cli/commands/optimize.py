@@ -14,13 +14,12 @@ from headway import pipeline
 from headway.api.calls import optimize
 from headway.api.results import OptimizationResult
 from headway.cli.exit_codes import OF_ANSWER
-from headway.cli.lineage import send_lineage
 from headway.core.config import Config, DataSection, without_password
 from headway.core.errors import ConfigError
 from headway.core.search_result import SearchResult
 from headway.data.read import read_table
 from headway.registry.project import open_project
-from headway.reporting.console import make_console, print_result
+from headway.reporting.console import make_console, print_result, print_status
 from headway.reporting.text.formatting import parse_duration
 from headway.reporting.text.terminal import render_search
 
@@ -82,7 +81,7 @@ def plugin(
         frontier = pipeline.optimize(
             opened, pipeline.train(opened, periods, trust=trust), periods, callback=on_progress
         )
-        send_lineage(opened)
+        pipeline.send_lineage(opened, callback=print_status)
         text: RenderableType = render_search(frontier)
     else:
         run = partial(

@@ -1,4 +1,4 @@
-"""List every plug-in there is, by kind, with its line."""
+"""List every installed plug-in by kind, with its description."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from headway.reporting.console import print_result
 
 
 def plugin(*, json: bool = False) -> None:
-    """List every plug-in there is, by kind, with its line; no library is imported for it.
+    """List every installed plug-in by kind, with its description; no library is imported.
 
     Example: headway plugins
 

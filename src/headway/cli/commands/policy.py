@@ -22,11 +22,11 @@ def plugin(
     project: Path = Path("."),
     json: bool = False,
 ) -> int:
-    """Judge three broken copies of the winner and one exact copy. Exit 0 each is judged as expected, 1 not.
+    """Judge three broken copies of the winner and one exact copy. Exit 0 if each is judged as expected, else 1.
 
     The broken copies have overconfident probabilities, inverted decisions on one slice, and missing values read as
-    numbers; a rule on exactly that must fail each of them. The exact copy in single precision must be answered as the
-    winner is. The test runs on the validation period, where evaluations are not counted, and stores nothing. A copy
+    numbers; a rule on exactly that must fail each of them. The exact copy in single precision must get the verdict of
+    the winner. The test runs on the validation period, where evaluations are not counted, and stores nothing. A copy
     that cannot be made is reported as not tested and does not count against the policy.
 
     Example: headway policy test --project headway-demo

@@ -6,9 +6,8 @@ from getpass import getuser
 from pathlib import Path
 
 from headway import pipeline
-from headway.cli.lineage import send_lineage
 from headway.registry.project import open_project
-from headway.reporting.console import print_result
+from headway.reporting.console import print_result, print_status
 from headway.reporting.text.terminal import render_release
 
 
@@ -23,11 +22,11 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
     project
         Folder with headway.toml.
     who
-        Who releases; the name of the user where it is not given.
+        Who releases; default: the name of the user.
     why
-        Why, for the history.
+        Reason, for the history.
     override
-        Why a person answers for a winner whose verdict is not pass; signed with who, when and what the judge said.
+        Reason to release a winner whose verdict is not pass; signed with who, when and the verdict.
     json
         Print one JSON object.
     """
@@ -35,6 +34,6 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
     frontier = pipeline.last_search(opened)
     if not override:
         pipeline.expect_unchanged(opened, frontier)
-    shipped = pipeline.release(opened, frontier, who=who or getuser(), why=why, override=override)
-    send_lineage(opened)
-    print_result(shipped, render_release(shipped.move, shipped.key_setup.created), json=json)
+    published = pipeline.release(opened, frontier, who=who or getuser(), why=why, override=override)
+    pipeline.send_lineage(opened, callback=print_status)
+    print_result(published, render_release(published.move, published.key_setup.created), json=json)

@@ -1,4 +1,4 @@
-"""Write the report of a project from what its store keeps: the last search, the release, and the year since."""
+"""Write the report of a project from its stored records: the last search, the release, and the monitoring since."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headway.reporting.read_report_data import read_report_data
 
 
 def plugin(*, project: Path = Path("."), out: Path = Path("report.html"), json: bool = False) -> None:
-    """Write one HTML file that needs no other; nothing is measured again.
+    """Write one self-contained HTML file; nothing is measured again.
 
     Example: headway report --project headway-demo --out year.html
 
@@ -20,7 +20,7 @@ def plugin(*, project: Path = Path("."), out: Path = Path("report.html"), json: 
     project
         Folder with headway.toml.
     out
-        The file to write; one that is there is replaced.
+        The file to write; an existing file is replaced.
     json
         Print one JSON object.
     """

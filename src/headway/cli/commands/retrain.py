@@ -12,7 +12,6 @@ from rich.text import Text
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, OF_ANSWER, PASS, UNDECIDED
-from headway.cli.lineage import send_lineage
 from headway.core.errors import ConfigError
 from headway.core.ticket import Ticket
 from headway.core.training import Promotion, PromotionStatus
@@ -95,7 +94,7 @@ def plugin(
             renewal = pipeline.follow_promotion(opened, callback=print_status)
         if verdict and renewal.status == "not better":
             code = OF_ANSWER[verdict.answer]
-    send_lineage(opened)
+    pipeline.send_lineage(opened, callback=print_status)
     print_result(renewal, Group(*judged, *_status_lines(renewal)), json=json)
     return OF_STANDS[renewal.status] if code is None else code
 

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
-from headway.cli.lineage import send_lineage
 from headway.core.errors import ConfigError
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Action, Decision, Rollout, RolloutStatus
@@ -105,7 +104,7 @@ def plugin(
         "rollback": lambda: _of_move(control.roll_back(opened, who=who, why=why)),
     }
     result = run[action]()
-    send_lineage(opened)
+    pipeline.send_lineage(opened, callback=print_status)
     print_result(result.record, result.text, json=json)
     return result.code
 

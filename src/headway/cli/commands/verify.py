@@ -10,7 +10,7 @@ from headway.reporting.console import print_result
 
 
 def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> None:
-    """Verify a release; exit 1 says which file, key or move is not as it was signed.
+    """Verify a release; exit 1 if a file, key or pointer update differs from what was signed.
 
     Example: headway verify flight-delays@live --project headway-demo
 
@@ -26,7 +26,7 @@ def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> 
     register = ModelRegistry.from_config(config.load(project))
     bundle = register.resolve(reference)
     moves = register.history(bundle.release.name)
-    told = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(moves)}
+    result = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(moves)}
     counted = f"{len(bundle.files)} files and {len(moves)} moves verified"
     lines = f"{reference} is {bundle.digest}\nsigned by {bundle.key}\n{counted}"
-    print_result(told, lines, json=json)
+    print_result(result, lines, json=json)

@@ -20,14 +20,14 @@ from headway.reporting.text import formatting
 from headway.reporting.text.tables import Cell, Column, Line, Style, Table, measurement_cell
 from headway.reporting.text.terminal import TerminalTable
 
-MOODS: dict[MonitoringStatus, Style] = {
+STYLES: dict[MonitoringStatus, Style] = {
     "healthy": "pass",
     "drifted": "plain",
     "degraded": "fail",
     "unknown": "undecided",
 }
 MEASURES = {"roc_auc": "AUC", "brier": "Brier", "ece": "ECE", "roc_auc.estimated": "AUC, estimated before labels"}
-NOTHING = "no window with at least 20 groups (such as days) has begun since the live release was judged"
+NO_WINDOW = "no window with at least 20 groups (such as days) has begun since the live release was judged"
 
 
 def plugin(
@@ -40,7 +40,7 @@ def plugin(
     project: Path = Path("."),
     json: bool = False,
 ) -> int:
-    """Report on each window since the live release was judged. Exit 0 fine, 1 the last one is worse, 3 unknown.
+    """Report on each window since the live release was judged. Exit 0 not degraded, 1 the last one is degraded, 3 unknown.
 
     Example: headway watch --project headway-demo --until 2013-10-02
 
@@ -59,7 +59,7 @@ def plugin(
     project
         Folder with headway.toml.
     json
-        Print one JSON object; with --follow, one for each report that has news.
+        Print one JSON object; with --follow, one for each new report.
     """
     opened = open_project(project)
 
@@ -109,7 +109,7 @@ def _state(watch: MonitoringReport) -> object:
 def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
     """Return a table of the windows with their measures, a sentence on each, and what could not be answered."""
     if not found:
-        return Text(NOTHING)
+        return Text(NO_WINDOW)
     titles = ("Window", "Status", "Rows", "Inputs", *MEASURES.values(), "Cost against when judged")
     table = Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(map(_row, found)))
     sentences = [Text(watch.message) for watch in found]
@@ -127,7 +127,7 @@ def _unknown(watch: MonitoringReport) -> list[str]:
 def _row(watch: MonitoringReport) -> tuple[Cell, ...]:
     return (
         (Line(text=watch.period),),
-        (Line(text=watch.status, style=MOODS[watch.status]),),
+        (Line(text=watch.status, style=STYLES[watch.status]),),
         (Line(text=f"{watch.n_rows:,}"), Line(text=f"{watch.n_labeled:,} labelled", style="quiet")),
         _drift(watch),
         *(measurement_cell(watch.find(name)) for name in MEASURES),

@@ -26,14 +26,14 @@ def load() -> pl.DataFrame:
 
 
 def load_utc() -> pl.DataFrame:
-    """Return the same flights with scheduled times in UTC: wrong on purpose, as a careless caller sends them."""
+    """Return the same flights with scheduled times in UTC: deliberately wrong, as a careless caller might send them."""
     return _with_features(zone="UTC")
 
 
 def _with_features(*, zone: str) -> pl.DataFrame:
     flights = _flights()
-    seen = join_asof(flights, _weather(), on=("decides_at", "observed_at"), by="origin", tolerance="6h")
-    joined = seen.join(_planes(), on="tailnum", how="left", maintain_order="left")
+    with_weather = join_asof(flights, _weather(), on=("decides_at", "observed_at"), by="origin", tolerance="6h")
+    joined = with_weather.join(_planes(), on="tailnum", how="left", maintain_order="left")
     departs = pl.col("departs_at_utc").dt.convert_time_zone(zone)
     shift = (departs.dt.replace_time_zone(None) - pl.col("departs_at")).dt.total_minutes()
     return joined.select(

@@ -34,18 +34,18 @@ def server(folder: Path, reference: str) -> Iterator[str]:
     command = [sys.executable, "-m", "headway.cli", "serve", reference, "--project", str(folder), "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with ExitStack() as ended:
-        with _undisturbed():
+        with _without_interrupts():
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
             ended.callback(_stop, process)
         yield _address(process)
 
 
-def replay(address: str, name: str, table: pl.DataFrame, subject: Comparison) -> Replay:
+def replay(address: str, name: str, table: pl.DataFrame, comparison: Comparison) -> Replay:
     """Send each row of the table as a request and compare its answer with the release and the baseline.
 
-    `subject` holds the answers computed in process on the same rows, in the same order.
+    `comparison` holds the answers computed in process on the same rows, in the same order.
     """
-    columns = _columns(table, subject.variant.signature)
+    columns = _columns(table, comparison.variant.signature)
     answers = np.full(len(table), np.nan)
     times_ms = np.empty(len(table))
     failures = 0
@@ -63,9 +63,9 @@ def replay(address: str, name: str, table: pl.DataFrame, subject: Comparison) ->
         period=str(table["date"][0])[:7],
         requests=len(table),
         rows=len(table),
-        mismatches=int((np.abs(answers - subject.scores[:, 0]) > TOLERANCE)[answered].sum()),
+        mismatches=int((np.abs(answers - comparison.scores[:, 0]) > TOLERANCE)[answered].sum()),
         failures=failures,
-        largest_difference=float(np.abs(answers - subject.reference_scores[:, 0])[answered].max()),
+        largest_difference=float(np.abs(answers - comparison.reference_scores[:, 0])[answered].max()),
         seconds=time.perf_counter() - began,
         p50=_quantile(times_ms, 0.5),
         p99=_quantile(times_ms, 0.99),
@@ -73,7 +73,7 @@ def replay(address: str, name: str, table: pl.DataFrame, subject: Comparison) ->
 
 
 def _columns(table: pl.DataFrame, signature: Signature) -> dict[str, list[object]]:
-    """Return what a caller has: one list per column, strings for categories, None for missing values."""
+    """Return one list per column, with strings for categories and None for missing values."""
     return {name: table[name].to_list() for name in signature.names}
 
 
@@ -81,7 +81,7 @@ def _quantile(times_ms: NDArray[np.float64], share: float) -> Measurement:
     """Return a quantile of request times with the distribution-free interval of its order statistics."""
     ordered, n = np.sort(times_ms), len(times_ms)
     spread = 1.96 * (n * share * (1 - share)) ** 0.5
-    low, high = (int(np.clip(n * share + side * spread, 0, n - 1)) for side in (-1, 1))
+    low, high = (int(np.clip(n * share + sign * spread, 0, n - 1)) for sign in (-1, 1))
     return Measurement(
         name=f"request.p{share * 100:.0f}",
         value=float(np.quantile(ordered, share)),
@@ -94,17 +94,17 @@ def _quantile(times_ms: NDArray[np.float64], share: float) -> Measurement:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _without_interrupts() -> Iterator[None]:
     """Defer Ctrl-C until the end; a process started within inherits the mask and ignores it."""
-    came: list[int] = []
-    told = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    received: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-        signal.signal(signal.SIGINT, told)
-    if came:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if received:
         signal.raise_signal(signal.SIGINT)
 
 
@@ -125,6 +125,6 @@ def _address(process: subprocess.Popen[str]) -> str:
     words = [word for word in line.split() if word.startswith("http://")]
     if not words:
         raise StoreError(
-            "the server did not start", where=line.strip() or "no word from it", hint="see its message above"
+            "the server did not start", where=line.strip() or "it printed no line", hint="see its message above"
         )
     return words[0]

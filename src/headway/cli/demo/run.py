@@ -1,26 +1,63 @@
-"""Run the demo: the main job of headway from end to end on real flights."""
+"""Run the demo on real flights: train, search, release, serve, roll back, monitor and retrain."""
 
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import polars as pl
 from msgspec.structs import replace
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from headway import pipeline
-from headway.cli.demo import monitoring, release
-from headway.cli.demo.release import StageReporter
+from headway.cli.demo import flights
+from headway.cli.demo.replay import replay, server
+from headway.core.dataset import Dataset
+from headway.core.errors import DataError, HeadwayError
+from headway.core.evidence import Evidence, Finding
+from headway.core.release import FeatureView
+from headway.core.rollout import Plan, Rollout
+from headway.core.rollout import Stage as RolloutStage
+from headway.core.search_result import Baseline, SearchResult
+from headway.core.variant import Step
+from headway.data.open import make_dataset
+from headway.data.split import labeled_rows, split_dataset
+from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
 from headway.evaluation.measure import this_machine
+from headway.features.online import OnlineTable
+from headway.monitoring import rollout as control
+from headway.monitoring.rollout import follow_rollout
 from headway.registry.project import Project, open_project
 from headway.reporting.console import make_console
 from headway.reporting.page import write_report
-from headway.reporting.read_report_data import read_monitoring_history
+from headway.reporting.read_report_data import read_data_use, read_monitoring_history
+from headway.reporting.report_data import RefusedVariant, Replay, ReportData, SplitPeriod, Stage, Stamp
 from headway.reporting.text import terminal
+from headway.serving.client import Client
+from headway.storage import traffic
 
 FILES = ("headway.toml", "flights.py", "train.py")
 HERE = Path(__file__).parent
+VIEW = FeatureView(name="schedule", table="schedule_feed", columns=("dep_minute", "arr_minute", "weekday"))
+SOUND_REQUESTS = 1_500
+AFTER_REQUESTS = 500
+MAX_REQUESTS = 8_000
+REQUESTS_PER_DECISION = 25
+Wait = Callable[[float], object]
+FEED = Plan(stages=(RolloutStage(share=0.2),))
+KNOWN_BY = datetime(2013, 10, 1)
+RETRAINED_AT = datetime(2013, 11, 1)
+LEAD = (
+    "A model was trained on January to April of 2013. headway searched a faster variant, showed on days that the model "
+    "had not seen that it is as accurate, signed it, served it, and sent a month of flights to the server.",
+)
 
 
 def run(folder: Path, *, screen: Console | None = None) -> Path:
@@ -29,23 +66,25 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
     project = _project(folder)
     with reporter.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
         data = pipeline.periods(project)
-    frontier, report = release.train_and_release(project, data, reporter)
-    with reporter.stage("Refuse a variant that is wrong on purpose: scheduled times taken in UTC"):
-        wrong = release.judge_wrong_times(project, frontier.baseline, data["test"])
+    frontier, report = train_and_release(project, data, reporter)
+    with reporter.stage("Refuse a deliberately wrong variant: scheduled times in UTC"):
+        wrong = judge_wrong_times(project, frontier.baseline, data["test"])
         reporter.show(terminal.render_rules(wrong.judged.verdict, groups="days"))
-    with reporter.stage("Serve the release in a process of its own, and replay September over HTTP"):
-        replayed = release.replay_september(project, frontier, data["live"])
+    with reporter.stage("Serve the release in a separate process, and replay September over HTTP"):
+        replayed = replay_september(project, frontier, data["live"])
         reporter.show(terminal.render_replay(replayed))
     with reporter.stage("Give a new release a share of October's traffic, and break its feed"):
-        monitoring.roll_back_broken_feed(project, data["live"], reporter)
+        roll_back_broken_feed(project, data["live"], reporter)
     with reporter.stage("Measure the year, month by month"):
-        months = release.evaluate_months(project, frontier, data)
-    with reporter.stage("Watch September and October as their labels come"):
-        monitoring.report_windows(project, reporter, until=monitoring.CHANGED)
-    with reporter.stage("Train anew on what was known by October, judge it against live, give it half of November"):
-        monitoring.retrain_and_roll_out(project, data["live"], reporter)
-    with reporter.stage("Watch November and December of what is live then"):
-        monitoring.report_windows(project, reporter, since=f"{monitoring.CHANGED:%Y-%m}")
+        months = evaluate_months(project, frontier, data)
+    with reporter.stage("Monitor September and October as their labels arrive"):
+        report_windows(project, reporter, until=RETRAINED_AT)
+    with reporter.stage(
+        "Retrain on labels known by October, judge it against live, and give it half of November's traffic"
+    ):
+        retrain_and_roll_out(project, data["live"], reporter)
+    with reporter.stage("Monitor November and December"):
+        report_windows(project, reporter, since=f"{RETRAINED_AT:%Y-%m}")
     report = replace(
         report,
         refused=wrong,
@@ -67,3 +106,281 @@ def _project(folder: Path) -> Project:
     for name in FILES:
         shutil.copyfile(HERE / name, folder / name)
     return open_project(folder)
+
+
+class StageReporter:
+    """Print the progress of a run and record how long each stage took."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.stages: list[Stage] = []
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """Print the title of a stage when it begins and its seconds when it ends."""
+        self._console.rule(f"{len(self.stages) + 1}. {title}", align="left")
+        began = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
+        self.stages.append(Stage(name=title, seconds=seconds))
+        self._console.print(f"{seconds:.1f} s")
+
+    def show(self, what: RenderableType) -> None:
+        """Print a line of progress or a table."""
+        self._console.print(what)
+
+
+def train_and_release(
+    project: Project, data: pipeline.Data, reporter: StageReporter
+) -> tuple[SearchResult, ReportData]:
+    """Check, train, optimize, judge and release; return the search result and the report's data so far."""
+    with reporter.stage("Check the data, and refuse to learn from columns that are known only after the outcome"):
+        findings = _check(project, data, reporter)
+    with reporter.stage("Train on January to April"):
+        baseline = pipeline.train(project, data)
+    with reporter.stage("Search faster variants; judge each on May and June, the winner once on July and August"):
+        frontier = pipeline.optimize(project, baseline, data, callback=reporter.show)
+        reporter.show(terminal.render_search_briefly(frontier, groups="days"))
+        reporter.show(terminal.render_rules(frontier.winner.verdict, groups="days"))
+    with reporter.stage("Release the winner, signed"):
+        published = pipeline.release(project, frontier, who=getuser())
+        reporter.show(terminal.render_release(published.move, published.key_setup.created))
+    policy = project.config.policy
+    return frontier, ReportData(
+        title="Will a flight from New York arrive more than 15 minutes late?",
+        lead=LEAD,
+        groups="days",
+        slice_rows=policy.slice_rows,
+        slice_groups=policy.slice_groups,
+        findings=tuple(findings),
+        frontier=frontier.evaluated,
+        left=frontier.screened_out,
+        reasons=frontier.reasons,
+        refusals=frontier.refusals,
+        winner=frontier.winner,
+        as_it_came=_evaluate_baseline(project, frontier, data["test"]),
+        spans=_spans(project),
+        data_use=read_data_use(project, frontier.winner.variant.signature.names),
+        data=frontier.baseline.data,
+        release=published.move.release,
+        key=published.key_setup.key,
+    )
+
+
+def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> RefusedVariant:
+    """Judge the baseline on the test period with a feature view whose scheduled times are in UTC."""
+    view = split_dataset(with_utc_times(test), project.config.split)["test"]
+    variant = baseline.model.with_step(Step(transform="view", settings={"source": "flights:load_utc"}))
+    judged = pipeline.evaluate(project, variant, build_evaluation_set(baseline, test, project.blobs), view=view)
+    return RefusedVariant(title="Scheduled times taken in UTC", judged=judged)
+
+
+def replay_september(project: Project, frontier: SearchResult, live: Dataset) -> Replay:
+    """Replay September flight by flight over HTTP to a server in its own process."""
+    september = labeled_rows(select_month(live, 9))
+    comparison = compare_with_baseline(
+        frontier.winner.variant, build_evaluation_set(frontier.baseline, september, project.blobs), project.blobs
+    )
+    with server(Path(project.config.folder), f"{project.name}@live") as address:
+        return replay(address, project.name, september.table, comparison)
+
+
+def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[Evidence, ...]:
+    """Evaluate the released variant and the baseline on each month of the year."""
+    found = []
+    for period in data.values():
+        for number in sorted(period.table["departs_at"].dt.month().unique()):
+            evaluation_set = build_evaluation_set(frontier.baseline, select_month(period, number), project.blobs)
+            for variant in (frontier.winner.variant, frontier.baseline.model):
+                found.append(pipeline.evaluate(project, variant, evaluation_set).evidence)
+    return tuple(found)
+
+
+def with_utc_times(right: Dataset) -> Dataset:
+    """Return the same flights with scheduled times in UTC."""
+    return make_dataset(flights.load_utc(), right.roles, name="flights:load_utc")
+
+
+def select_month(dataset: Dataset, number: int) -> Dataset:
+    """Return the flights of one month, named after it."""
+    rows = dataset.table.filter(pl.col("departs_at").dt.month() == number)
+    return Dataset(name=f"2013-{number:02}", table=rows, roles=dataset.roles, digest=dataset.digest)
+
+
+def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> list[Finding]:
+    """Return the findings on all flights, and show that training on every column is refused."""
+    flights_2013 = make_dataset(
+        pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights"
+    )
+    findings = pipeline.assess(project, flights_2013, who=getuser()).now.findings
+    reporter.show(terminal.render_findings(findings))
+    try:
+        pipeline.train(project, data, features=[*data["train"].table.columns])
+    except DataError as refusal:
+        reporter.show(str(refusal))
+    return list(findings)
+
+
+def _evaluate_baseline(project: Project, frontier: SearchResult, test: Dataset) -> Evidence:
+    evaluation_set = build_evaluation_set(frontier.baseline, test, project.blobs)
+    return pipeline.evaluate(project, frontier.baseline.model, evaluation_set).evidence
+
+
+def _spans(project: Project) -> tuple[SplitPeriod, ...]:
+    split = project.config.split
+    named = {"train": split.train, "validation": split.validation, "test": split.test, "live": split.live}
+    return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items())
+
+
+class Callers:
+    """Send flights one by one over HTTP, each from its own caller, while a rollout runs."""
+
+    def __init__(self, project: Project, client: Client, table: pl.DataFrame, *, broken_at: int) -> None:
+        self.sent = self.failed = 0
+        self.broken_at, self.broke = broken_at, time.monotonic()
+        self._project, self._client = project, client
+        self._columns = {name: table[name].to_list() for name in table.columns}
+        self._keys = keys_of(table)
+
+    @property
+    def failures(self) -> str:
+        """Number of failed requests, as text."""
+        return f"{self.failed} of {self.sent:,} requests failed"
+
+    def send_between(self, _: float) -> None:
+        """Send the flights between two decisions; after the last flight, end the rollout."""
+        if self.sent < MAX_REQUESTS:
+            self.send(REQUESTS_PER_DECISION)
+        else:
+            control.roll_back(
+                self._project, who="the demo", why="all flights were sent, and the rollout is still undecided"
+            )
+
+    def send(self, count: int) -> None:
+        """Send the next flights."""
+        for row in range(self.sent, self.sent + count):
+            if row == self.broken_at:
+                self.broke = time.monotonic()
+            self.sent += 1
+            try:
+                rows = {name: values[row : row + 1] for name, values in self._columns.items()}
+                self._client.infer(self._project.name, rows, key=self._keys[row])
+            except HeadwayError:
+                self.failed += 1
+
+
+class RolloutRun(NamedTuple):
+    """The end of a rollout: number of requests, and seconds since its feed broke."""
+
+    rollout: Rollout
+    callers: Callers
+    requests: int
+    seconds: float
+
+
+def describe_rollback(rollout_run: RolloutRun) -> str:
+    """Describe the rollback in a sentence."""
+    callers, rollout = rollout_run.callers, rollout_run.rollout
+    rolled_back = rollout.status == "rolled back" and rollout_run.requests < MAX_REQUESTS
+    return (
+        f"A new release read its schedule from a feed and received {rollout.current.share:.0%} of the callers. After "
+        f"{callers.broken_at:,} requests the feed began to send its times in UTC. "
+        f"{rollout_run.requests - callers.broken_at:,} requests and {rollout_run.seconds:.1f} s later "
+        f"({rollout.of_release:,} requests of the new release in all) it was "
+        f"{'rolled back automatically' if rolled_back else 'still there'}; {callers.failures}. Reason: {rollout.why}"
+    )
+
+
+def release_with_feed(project: Project, *, who: str) -> str:
+    """Publish the released variant again, with its schedule read from a feed."""
+    bundle = project.registry.resolve(f"{project.name}@live")
+    return project.registry.publish(replace(bundle.release, views=(VIEW,), made_by=who), bundle.files)
+
+
+def fill_feed(project: Project, table: pl.DataFrame, wrong: pl.DataFrame) -> None:
+    """Fill the feed: correct for the first flights, in UTC after `SOUND_REQUESTS`."""
+    right = pl.concat([table.head(SOUND_REQUESTS), wrong.slice(SOUND_REQUESTS)])
+    values = right.select(VIEW.columns).cast(pl.Float64).to_numpy()
+    feed = OnlineTable(traffic.online_folder(project.config.state), VIEW.table)
+    feed.put(keys_of(table), np.ascontiguousarray(values), np.full(len(table), time.time_ns() // 1000))
+    feed.close()
+
+
+def keys_of(table: pl.DataFrame) -> list[str]:
+    """Return a key per flight, shared by callers and feed."""
+    return [f"flight-{number}" for number in range(len(table))]
+
+
+def run_rollout(
+    project: Project, table: pl.DataFrame, follow: Callable[[Wait], Rollout], *, broken_at: int = 0
+) -> RolloutRun:
+    """Follow the running rollout to its end, with flights between decisions and some after it."""
+    with server(Path(project.config.folder), f"{project.name}@live") as address, Client(address) as client:
+        callers = Callers(project, client, table, broken_at=broken_at)
+        ended = follow(callers.send_between)
+        rollout_run = RolloutRun(ended, callers, requests=callers.sent, seconds=time.monotonic() - callers.broke)
+        callers.send(AFTER_REQUESTS)
+    return rollout_run
+
+
+def roll_back_broken_feed(project: Project, live: Dataset, reporter: StageReporter) -> None:
+    """Roll out a sound release in October, break its feed, and let the judge roll it back."""
+    names = _inputs(project)
+    utc = split_dataset(with_utc_times(live), project.config.split)["live"]
+    right, wrong = (_flights(period, 10).select(names) for period in (live, utc))
+    fill_feed(project, right, wrong)
+    digest = release_with_feed(project, who=getuser())
+    control.start_rollout(project, digest, plan=FEED, who=getuser(), why="reads the schedule from a feed")
+    rollout_run = run_rollout(
+        project,
+        right,
+        lambda wait: follow_rollout(project, callback=reporter.show, wait=wait),
+        broken_at=SOUND_REQUESTS,
+    )
+    note = f"After {SOUND_REQUESTS:,} requests its feed began to send its times in UTC."
+    _stamp(project, rollout_run.rollout.salt, at="2013-10", note=note)
+    reporter.show(describe_rollback(rollout_run))
+
+
+def report_windows(
+    project: Project, reporter: StageReporter, *, since: str = "", until: datetime | None = None
+) -> None:
+    """Report on the live release month by month from `since`, as its labels arrived: drift, quality and tickets."""
+    for report in pipeline.watch(project, until=until):
+        if report.period >= since:
+            reporter.show(report.message)
+
+
+def retrain_and_roll_out(project: Project, live: Dataset, reporter: StageReporter) -> None:
+    """Retrain on what was labelled by October, judge it against live, and promote it through a canary rollout."""
+    retraining = pipeline.retrain(project, until=KNOWN_BY, callback=reporter.show)
+    reporter.show(retraining.message)
+    _stamp(project, retraining.key, at="2013-10")
+    promotion = pipeline.promote(project, retraining, who=getuser())
+    if promotion.rollout is None:
+        return
+    reporter.show(promotion.message)
+    rollout, november = promotion.rollout, _flights(live, 11).select(_inputs(project))
+    rollout_run = run_rollout(
+        project,
+        november,
+        lambda wait: pipeline.follow_promotion(project, callback=reporter.show, wait=wait).rollout or rollout,
+    )
+    _stamp(project, rollout_run.rollout.salt, at="2013-11")
+    reporter.show(
+        f"It received half of the callers for {rollout_run.requests:,} requests; {rollout_run.callers.failures}. "
+        f"{rollout_run.rollout.why}"
+    )
+
+
+def _stamp(project: Project, of: str, *, at: str, note: str = "") -> None:
+    """Store when something happened in the time of the flights; the clock shows when the demo ran."""
+    project.save(Stamp(name=project.name, of=of, at=at, note=note))
+
+
+def _inputs(project: Project) -> list[str]:
+    return list(project.registry.resolve(f"{project.name}@live").release.variant.signature.names)
+
+
+def _flights(period: Dataset, month: int) -> pl.DataFrame:
+    return labeled_rows(select_month(period, month)).table.sort("departs_at", maintain_order=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 def train(rows: pl.DataFrame, labels: NDArray[np.float64], *, seed: int = 0) -> lightgbm.Booster:
     """Train on rows of numbers (categories as ranks, in columns named by the signature) and labels."""
-    texts = [name for name in ("carrier", "origin", "dest") if name in rows.columns]
-    data = lightgbm.Dataset(rows.to_numpy(), labels, feature_name=rows.columns, categorical_feature=texts)
+    categorical = [name for name in ("carrier", "origin", "dest") if name in rows.columns]
+    data = lightgbm.Dataset(rows.to_numpy(), labels, feature_name=rows.columns, categorical_feature=categorical)
     return lightgbm.train(
         {
             "objective": "binary",

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headway.cli.init.propose import propose_settings
 from headway.core.errors import ConfigError, DataError
+from headway.data.propose import propose_settings
 
 ROWS = 4000
 
@@ -105,19 +105,19 @@ def test_a_time_column_with_missing_values_is_not_used():
 )
 def test_the_task_follows_from_the_values_of_the_target(values, task, positive, classes):
     found = propose_settings(table(late=values * (ROWS // 4)), "late")
-    assert (found.task, found.positive, found.numbers) == (task, positive, classes)
+    assert (found.task, found.positive, found.n_classes) == (task, positive, classes)
 
 
 def test_a_target_of_three_strings_has_its_classes_in_order():
     found = propose_settings(table(late=["b", "c", "a", "a"] * (ROWS // 4)), "late")
-    assert (found.task, found.classes, found.numbers) == ("multiclass", ("a", "b", "c"), 3)
+    assert (found.task, found.classes, found.n_classes) == ("multiclass", ("a", "b", "c"), 3)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ([1] * ROWS, "'late' has 1 values"),
-        ([f"text {row}" for row in range(ROWS)], "4,000 different texts\n  try: another"),
+        ([f"text {row}" for row in range(ROWS)], "4,000 different strings\n  try: another"),
     ],
 )
 def test_a_target_that_cannot_be_predicted_is_refused(values, message):

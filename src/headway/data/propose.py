@@ -1,32 +1,41 @@
-"""Propose the role of each column of a table; a person corrects it, because no table tells what is known when."""
+"""Propose the role of each column of a table; a user corrects it, because a table does not show when a column is known."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import date, timedelta
 
 import polars as pl
-from msgspec.structs import replace
 
-from headway.api.in_memory_project import default_policy
 from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.record import Record
 from headway.data.context import CheckContext, load_check
 from headway.data.roles import ENTITY_NAME, MAX_CLASSES
 
-FEWEST_GROUPS = 20
-MOST_SLICES = 3
-PARTS = (0.6, 0.8)
-"""Where, in order of time, the rows to train on end, and those to choose by."""
+MIN_GROUPS = 20
+MAX_SLICES = 3
+SPLIT_SHARES = (0.6, 0.8)
+"""Shares of the rows, in order of time, at which the train and the validation period end."""
 SUSPECTS = ("missing_with_outcome", "target_leak")
 
 
 class Proposal(Record, frozen=True, kw_only=True):
-    """The fields of `[data]` and `[split]` as they are proposed; `outcome` says of a column why it is suspected.
+    """The proposed fields of `[data]` and `[split]`, for a user to correct.
 
-    A target of classes has `numbers` of them, and where they are texts these are `classes`; `features` are the columns
-    that are left for the model, of which nobody said yet when they are known; `limits` are what is asked of a variant.
+    Attributes
+    ----------
+    outcome : dict of str to str
+        Columns that look as if they were written after the outcome, with the finding on each.
+    features : tuple of str
+        Columns that are left for the model. It is not declared yet when they are known.
+    categories : tuple of str
+        The features that hold strings.
+    classes : tuple of str
+        Sorted classes of a multiclass target of strings; empty if they are numbers.
+    n_classes : int
+        Number of classes; 0 for a regression.
     """
 
     target: str
@@ -38,24 +47,36 @@ class Proposal(Record, frozen=True, kw_only=True):
     ignore: tuple[str, ...] = ()
     outcome: dict[str, str] = {}
     features: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    numbers: int = 0
+    n_classes: int = 0
     split: dict[str, tuple[str, str]] = {}
-    limits: dict[str, float] = {}
+
+    @property
+    def roles(self) -> Roles:
+        """Return the roles that a project with these settings has."""
+        return Roles(
+            target=self.target,
+            task=self.task,
+            time=self.time,
+            groups=self.groups,
+            slices=self.slices,
+            ignore=self.ignore,
+            known=dict.fromkeys(self.outcome, OUTCOME),
+        )
 
 
 def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
     """Return the proposed role of each column for predicting `target`.
 
-    Raise ConfigError if there is no such column, and DataError if it cannot be predicted.
+    Raise ConfigError if the table has no column of this name, and DataError if it cannot be predicted.
     """
     if target not in table.columns:
         where = f"columns: {', '.join(table.columns)}"
         raise ConfigError(
             f"no column '{target}' to predict" if target else "no target is given", where=where, hint="--target COLUMN"
         )
-    task, positive, numbers = _task(table[target].drop_nulls())
+    task, positive, n_classes = _task(table[target].drop_nulls())
     others = [column for column in table.iter_columns() if column.name != target]
     time = _time(others)
     groups = _groups(others)
@@ -64,8 +85,8 @@ def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
     features = [column for column in rest if column.name not in ignore]
     roles = Roles(target=target, task=task, time=time, groups=groups, ignore=ignore)
     outcome = _suspects(table, roles, positive)
-    kept = [column for column in features if column.name not in outcome]
-    slices = tuple(column.name for column in kept if _is_slice(column))[:MOST_SLICES]
+    usable = [column for column in features if column.name not in outcome]
+    slices = tuple(column.name for column in usable if _is_slice(column))[:MAX_SLICES]
     return Proposal(
         target=target,
         task=task,
@@ -75,14 +96,11 @@ def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
         slices=slices,
         ignore=ignore,
         outcome=outcome,
-        features=tuple(column.name for column in kept),
-        texts=tuple(column.name for column in kept if column.dtype == pl.String),
+        features=tuple(column.name for column in usable),
+        categories=tuple(column.name for column in usable if column.dtype == pl.String),
         classes=_classes(table[target]) if task == "multiclass" else (),
-        numbers=numbers,
+        n_classes=n_classes,
         split=_split(table[time]) if time else {},
-        limits=default_policy(
-            replace(roles, slices=slices, known=dict.fromkeys(outcome, OUTCOME)), table, judged=1 - max(PARTS)
-        ),
     )
 
 
@@ -90,19 +108,17 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
     """Return the task of a target, its positive class if that is not 1, and the number of classes."""
     counts = values.cast(pl.String).value_counts(sort=True)[values.name].to_list()
     if len(counts) < 2:
-        raise DataError(
-            f"'{values.name}' has {len(counts)} values: nothing can be learned of it", hint="another --target"
-        )
+        raise DataError(f"'{values.name}' has {len(counts)} values: nothing to learn", hint="another --target")
     number = values.dtype.is_numeric()
     if (number and set(values.unique()) <= {0, 1}) or values.dtype == pl.Boolean:
         return "binary", "", 2
     if len(counts) == 2:
         return "binary", counts[1], 2
-    whole = number and bool((values == values.floor()).all()) if values.dtype.is_float() else number
-    if number and not (whole and len(counts) <= MAX_CLASSES and values.min() == 0):
+    integers = number and bool((values == values.floor()).all()) if values.dtype.is_float() else number
+    if number and not (integers and len(counts) <= MAX_CLASSES and values.min() == 0):
         return "regression", "", 0
     if not number and len(counts) > MAX_CLASSES:
-        raise DataError(f"'{values.name}' has {len(counts):,} different texts", hint="another --target")
+        raise DataError(f"'{values.name}' has {len(counts):,} different strings", hint="another --target")
     return "multiclass", "", len(counts)
 
 
@@ -114,7 +130,9 @@ def _classes(target: pl.Series) -> tuple[str, ...]:
 def _time(columns: Sequence[pl.Series]) -> str:
     """Return the first complete column of times, else of dates."""
     kinds = (pl.Datetime, pl.Date)
-    return next((column.name for kind in kinds for column in columns if column.dtype == kind and _whole(column)), "")
+    return next(
+        (column.name for kind in kinds for column in columns if column.dtype == kind and _is_complete(column)), ""
+    )
 
 
 def _groups(columns: Sequence[pl.Series]) -> str:
@@ -124,7 +142,7 @@ def _groups(columns: Sequence[pl.Series]) -> str:
     shared = (
         column.name
         for column in (*days, *entities)
-        if _whole(column) and FEWEST_GROUPS <= column.n_unique() <= len(column) / 2
+        if _is_complete(column) and MIN_GROUPS <= column.n_unique() <= len(column) / 2
     )
     return next(shared, "")
 
@@ -134,10 +152,10 @@ def _is_feature(column: pl.Series) -> bool:
     count = column.drop_nulls().n_unique()
     if count < 2 or not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
         return False
-    names_each = count > len(column) / 2 and (
+    is_identifier = count > len(column) / 2 and (
         column.dtype == pl.String or (column.dtype.is_integer() and count == len(column))
     )
-    return not (names_each or (ENTITY_NAME.search(column.name) and column.dtype.is_integer()))
+    return not (is_identifier or (ENTITY_NAME.search(column.name) and column.dtype.is_integer()))
 
 
 def _is_slice(column: pl.Series) -> bool:
@@ -145,15 +163,17 @@ def _is_slice(column: pl.Series) -> bool:
 
 
 def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str]:
-    """Return the columns that look as if they were written after the outcome, each with its finding."""
+    """Return the columns that look as if they were written after the outcome, with the finding on each."""
     target = pl.col(roles.target)
     coded = (target.cast(pl.String) == positive).cast(pl.Int8) if positive else target
     dataset = Dataset(name="table", table=table.with_columns(coded), roles=roles)
     found: dict[str, str] = {}
     for name in SUSPECTS:
         try:
-            said = load_check(name)(CheckContext(dataset=dataset))
-            found |= {finding.where.removeprefix("column "): f"{finding.code}: {finding.message}" for finding in said}
+            findings = load_check(name)(CheckContext(dataset=dataset))
+            found |= {
+                finding.where.removeprefix("column "): f"{finding.code}: {finding.message}" for finding in findings
+            }
         except NotApplicable:
             continue
     return found
@@ -162,12 +182,12 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
 def _split(time: pl.Series) -> dict[str, tuple[str, str]]:
     """Split by whole days: the first 60 % of the rows for training, 20 % for validation, the rest for testing."""
     days = time.cast(pl.Date).sort()
-    edges = [days[0], *(days[int(len(days) * part)] for part in PARTS), days[-1] + timedelta(days=1)]
+    edges = [days[0], *(days[int(len(days) * part)] for part in SPLIT_SHARES), days[-1] + timedelta(days=1)]
     if len(set(edges)) < len(edges):
         return {}
-    texts = [edge.isoformat() for edge in edges if isinstance(edge, date)]
-    return {name: (texts[place], texts[place + 1]) for place, name in enumerate(("train", "validation", "test"))}
+    dates = [edge.isoformat() for edge in edges if isinstance(edge, date)]
+    return dict(zip(("train", "validation", "test"), itertools.pairwise(dates), strict=True))
 
 
-def _whole(column: pl.Series) -> bool:
+def _is_complete(column: pl.Series) -> bool:
     return column.null_count() == 0
