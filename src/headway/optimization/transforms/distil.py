@@ -1,7 +1,7 @@
 """Distil a model into a smaller booster, and train the same booster on the labels for comparison.
 
 The second shows whether the model taught anything: on the flights data a student trained on hard labels did as well as
-a distilled one (docs/decisions/0023-students-and-second-thoughts.md).
+a distilled one (docs/decisions/0023-transforms-that-change-a-model.md).
 """
 
 from __future__ import annotations
