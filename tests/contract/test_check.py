@@ -1,4 +1,4 @@
-"""What every check installed must do."""
+"""Test every installed check."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from headway.data.split import split_dataset
 CHECKS = plugins.names("check")
 
 
-def context() -> CheckContext:
-    """A small table cut into train, validation and test, of which callers asked the last rows."""
+def check_context() -> CheckContext:
+    """Return the context of a small split table whose last rows are requests."""
     dataset = small()
     features = dataset.features
-    asked = dataset.table.select(features).tail(100)
-    return CheckContext(dataset=dataset, periods=split_dataset(dataset, SplitSection()), requests=lambda: asked)
+    requests = dataset.table.select(features).tail(100)
+    return CheckContext(dataset=dataset, periods=split_dataset(dataset, SplitSection()), requests=lambda: requests)
 
 
-def test_no_two_have_one_name_whatever_their_family():
+def test_names_are_unique_across_families():
     folder = Path(headway.__file__).parent / "data" / "checks"
     assert sorted(path.stem for path in folder.glob("*/*.py")) == sorted(set(CHECKS))
 
@@ -41,9 +41,9 @@ def test_it_declares_its_code_and_its_first_line_begins_with_it(name):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_it_gives_findings_of_its_own_code_or_says_that_it_cannot_judge(name):
+def test_it_returns_findings_of_its_own_code_or_cannot_judge(name):
     try:
-        findings = list(load_check(name)(context()))
+        findings = list(load_check(name)(check_context()))
     except NotApplicable as reason:
         assert reason.what
     else:
@@ -51,9 +51,9 @@ def test_it_gives_findings_of_its_own_code_or_says_that_it_cannot_judge(name):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_it_leaves_the_table_as_it_was(name):
-    looked_at = context()
-    before = looked_at.dataset.table.clone()
+def test_it_does_not_change_the_table(name):
+    context = check_context()
+    before = context.dataset.table.clone()
     with suppress(NotApplicable):
-        load_check(name)(looked_at)
-    assert looked_at.dataset.table.equals(before)
+        load_check(name)(context)
+    assert context.dataset.table.equals(before)

@@ -1,4 +1,4 @@
-"""What every detector must keep, own or from outside: one alarm, a p of its own, and silence where nothing changed."""
+"""Test every installed detector: one alarm, a p-value per feature, and no alarm without a change."""
 
 from __future__ import annotations
 
@@ -24,29 +24,30 @@ def pair(*, count: int = 60, by: float = 0.0) -> Windows:
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_its_first_line_begins_with_its_code(name):
-    assert re.match(r"O\d{3}: .{20}", plugins.describe("detector", name))
+def test_it_declares_its_code_and_its_first_line_begins_with_it(name):
+    [code] = plugins.declaration("detector", name, "CODES")
+    assert re.fullmatch(r"O\d{3}", code) and plugins.describe("detector", name).startswith(f"{code}: ")
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_it_finds_a_feature_that_broke_and_is_silent_without_a_change(name):
+def test_it_finds_a_shifted_feature_and_nothing_without_a_shift(name):
     detector = load_detector(name)
-    broken, still = detector(pair(by=10.0)), detector(pair())
-    assert broken.alarm and any("x1" in finding.where for finding in broken.findings)
-    assert not still.alarm and not still.findings
+    shifted, unchanged = detector(pair(by=10.0)), detector(pair())
+    assert shifted.alarm and any("x1" in finding.where for finding in shifted.findings)
+    assert not unchanged.alarm and not unchanged.findings
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_all_features_are_measured_and_findings_carry_its_code(name):
     drift = load_detector(name)(pair(by=10.0))
-    found = {each.slice: each for each in drift.measurements if each.name == "drift.p"}
+    found = {measurement.slice: measurement for measurement in drift.measurements if measurement.name == "drift.p"}
     assert set(found) == {"", "x0", "x1", "x2"}
-    assert all(0 < each.value <= 1 and each.n_rows == 2400 for each in found.values())
-    assert {finding.code for finding in drift.findings} == {plugins.describe("detector", name)[:4]}
+    assert all(0 < measurement.value <= 1 and measurement.n_rows == 2400 for measurement in found.values())
+    assert {finding.code for finding in drift.findings} == set(plugins.declaration("detector", name, "CODES"))
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_same_windows_give_the_same_answer_and_are_left_as_they_were(name):
+def test_equal_windows_give_equal_answers_and_stay_unchanged(name):
     windows = pair(by=1.0)
     before = [window.rows.copy() for window in (windows.before, windows.after)]
     assert load_detector(name)(windows) == load_detector(name)(windows)
@@ -55,13 +56,13 @@ def test_the_same_windows_give_the_same_answer_and_are_left_as_they_were(name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_too_few_groups_are_refused_in_words(name):
+def test_too_few_groups_are_refused_with_a_reason(name):
     with pytest.raises(NotApplicable, match="groups"):
         load_detector(name)(pair(count=6))
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_what_it_found_can_be_kept_as_evidence(name):
+def test_its_results_can_be_stored_as_evidence(name):
     drift = load_detector(name)(pair(by=10.0))
     evidence = Evidence(
         subject="",

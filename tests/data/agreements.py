@@ -1,4 +1,4 @@
-"""Small tables with a contract beside them, for the checks that hold one to the other."""
+"""Small tables with a contract, for the contract checks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from headway.core.dataset import Dataset, Roles
 from headway.data.context import CheckContext
 
 
-def held_to(folder: Path, contract: str, **columns: list[object]) -> CheckContext:
-    """A table of these columns, whose contract says this, beyond a target of ones that is in both."""
+def table_with_contract(folder: Path, contract: str, **columns: list[object]) -> CheckContext:
+    """Return the context of a table with these columns, a target of ones and a contract file."""
     table = pl.DataFrame({**columns, "late": [1] * len(next(iter(columns.values())))})
     (folder / "contract.toml").write_text(f'{contract}\n[columns.late]\ntype = "integer"\n')
     config = Config(folder=str(folder), data=DataSection(target="late"))
-    return CheckContext(dataset=Dataset(name="held", table=table, roles=Roles(target="late")), config=config)
+    return CheckContext(dataset=Dataset(name="small", table=table, roles=Roles(target="late")), config=config)

@@ -1,4 +1,4 @@
-"""Folders with files as DVC 3.67 writes them, made here as text; `test_real_dvc.py` asks the command itself."""
+"""Folders with files as DVC 3.67 writes them; `test_real_dvc.py` runs the command itself."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def md5(content: str | bytes) -> str:
     return hashlib.md5(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def begun(folder: Path) -> Path:
-    """A folder in which `dvc init` was said."""
+def dvc_init(folder: Path) -> Path:
+    """Create a folder as `dvc init` does."""
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc/config").write_text("")
     return folder
 
 
-def put(file: Path, content: str) -> Path:
+def write_file(file: Path, content: str) -> Path:
     """A file with a content, its folder made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content.encode())
@@ -29,34 +29,34 @@ def put(file: Path, content: str) -> Path:
 
 
 def pointer(file: Path, content: str, *, head: str = "") -> Path:
-    """The `.dvc` file that `dvc add` writes beside a file of that content, which need not be there."""
+    """Write the `.dvc` file of `dvc add` for that content; the file itself need not exist."""
     text = f"{head}outs:\n- md5: {md5(content)}\n  size: {len(content.encode())}\n  hash: md5\n  path: {file.name}\n"
-    return put(file.with_name(f"{file.name}.dvc"), text)
+    return write_file(file.with_name(f"{file.name}.dvc"), text)
 
 
 def listing(files: dict[str, str]) -> tuple[bytes, str]:
-    """The list that DVC keeps of the files of a folder, and its digest."""
+    """Return the list that DVC stores of the files of a folder, and its digest."""
     rows = [{"md5": md5(text), "relpath": name} for name, text in sorted(files.items())]
     content = json.dumps(rows).encode()
     return content, f"{md5(content)}.dir"
 
 
 def folder_pointer(folder: Path, files: dict[str, str], *, cache: Path | None = None) -> str:
-    """A folder with files, the `.dvc` file beside it, and in the cache the list; gives the digest."""
+    """Write a folder with files, its `.dvc` file, and the list in the cache; return the digest."""
     for name, text in files.items():
-        put(folder / name, text)
+        write_file(folder / name, text)
     content, digest = listing(files)
     size = sum(len(text) for text in files.values())
-    told = f"outs:\n- md5: {digest}\n  size: {size}\n  nfiles: {len(files)}\n  hash: md5\n  path: {folder.name}\n"
-    put(folder.with_name(f"{folder.name}.dvc"), told)
+    record = f"outs:\n- md5: {digest}\n  size: {size}\n  nfiles: {len(files)}\n  hash: md5\n  path: {folder.name}\n"
+    write_file(folder.with_name(f"{folder.name}.dvc"), record)
     if cache is not None:
-        put(cache / digest[:2] / digest[2:], content.decode())
+        write_file(cache / digest[:2] / digest[2:], content.decode())
     return digest
 
 
 def lock(folder: Path, stages: str) -> Path:
     """A `dvc.lock` with these stages."""
-    return put(folder / "dvc.lock", f"schema: '2.0'\nstages:\n{stages}")
+    return write_file(folder / "dvc.lock", f"schema: '2.0'\nstages:\n{stages}")
 
 
 def made(content: str, *, name: str = "prepare", path: str = "flights.csv") -> str:

@@ -15,7 +15,7 @@ USER, PASSWORD = "ada", "s3cr@t"
 
 
 def programs() -> Path:
-    """Where its programs are; their absence fails the test, for a database nobody asked is not known to answer."""
+    """Return the folder of its programs; the test fails without them, since it needs a real server."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")
     assert found or on_path, "no PostgreSQL on this machine\n  try: apt-get install postgresql"

@@ -1,4 +1,4 @@
-"""Small dated tables for the tests of data, and how checks are asked about them."""
+"""Small dated tables for the tests of data, and contexts for checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def small(**roles: object) -> Dataset:
     table = pl.DataFrame(
         {
             "at": at,
-            "day": [moment.date() for moment in at],
+            "day": [time.date() for time in at],
             "hour": hour,
             "carrier": draw.choice(["AA", "UA", None], 400).tolist(),
             "late": [None if row % 20 == 0 else int(late[row]) for row in range(400)],
@@ -47,10 +47,10 @@ def with_column(dataset: Dataset, **columns: pl.Series | list[object]) -> Datase
 
 
 def wide(rows: int = 2000, **roles: object) -> Dataset:
-    """Rows of six independent numbers and a text, two an hour, cut nowhere; `late` follows the first number weakly."""
+    """Return rows of six independent numbers and a string, two per hour; `late` depends weakly on the first number."""
     draw = np.random.default_rng(1)
     values = draw.normal(size=(rows, 6)).round(4)
-    table = pl.DataFrame({f"x{place}": values[:, place] for place in range(6)}).with_columns(
+    table = pl.DataFrame({f"x{index}": values[:, index] for index in range(6)}).with_columns(
         at=pl.Series([datetime(2013, 1, 1) + timedelta(minutes=30 * row) for row in range(rows)]),
         carrier=pl.Series(draw.choice(["AA", "UA", "B6"], rows).tolist()),
         late=pl.Series((values[:, 0] + 2 * draw.normal(size=rows) > 0).astype(int)),
@@ -58,20 +58,20 @@ def wide(rows: int = 2000, **roles: object) -> Dataset:
     return Dataset(name="wide", table=table, roles=Roles(**{"target": "late", "time": "at", **roles}))
 
 
-def surveyed(dataset: Dataset, test: Dataset | None = None) -> CheckContext:
-    """A context of a dataset that is cut in order of time; the test may be another."""
+def split_context(dataset: Dataset, test: Dataset | None = None) -> CheckContext:
+    """Return the context of a dataset split in time order; the test may be another."""
     periods = split_dataset(dataset, SplitSection())
     return CheckContext(dataset=dataset, periods={**periods, "test": test} if test else periods)
 
 
 def message(check: Check, context: CheckContext) -> list[str]:
-    """Severity and place of each finding of a check."""
+    """Return severity and location of each finding of a check."""
     return [f"{finding.severity} {finding.where}" for finding in check(context)]
 
 
-def served(dataset: Dataset, rows: int = 2000, **columns: pl.Series) -> CheckContext:
-    """A context of a dataset that is cut, and whose first rows callers asked in the next year, columns replaced."""
-    asked = dataset.table.head(rows).select(dataset.features, **{ASKED_AT: pl.col("at").dt.offset_by("1y")})
-    requests = asked.with_columns(**columns)
+def served_context(dataset: Dataset, rows: int = 2000, **columns: pl.Series) -> CheckContext:
+    """Return the context of a split dataset whose first rows are requests of the next year, with columns replaced."""
+    rows_of_requests = dataset.table.head(rows).select(dataset.features, **{ASKED_AT: pl.col("at").dt.offset_by("1y")})
+    requests = rows_of_requests.with_columns(**columns)
     detector = load_detector("group_permutation")
-    return replace(surveyed(dataset), requests=lambda: requests, detector=detector)
+    return replace(split_context(dataset), requests=lambda: requests, detector=detector)

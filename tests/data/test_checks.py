@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow
 OUTCOME = {"dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"}
 
 
-def test_a_check_that_could_not_judge_says_so():
+def test_a_check_that_cannot_judge_yields_a_finding():
     message = [finding.message for finding in run_checks(CheckContext(dataset=small(groups="")), families=["roles"])]
     assert message == ["check 'few_groups' did not run: no groups are declared: every row counts as independent"]
 
 
 @pytest.mark.slow
-def test_every_outcome_column_of_the_flights_is_found_without_being_declared_and_no_other():
+def test_exactly_the_outcome_columns_of_the_flights_are_found():
     roles = Roles(target="late", time="departs_at", groups="date")
     dataset = Dataset(name="flights", table=flights.load(), roles=roles)
     stops = [f for f in run_checks(CheckContext(dataset=dataset)) if f.severity == "stop"]
@@ -30,7 +30,7 @@ def test_every_outcome_column_of_the_flights_is_found_without_being_declared_and
 
 
 @pytest.mark.slow
-def test_routes_of_the_flights_that_began_after_the_test_are_served_without_support():
+def test_routes_that_began_after_the_test_have_no_support():
     roles = Roles(target="late", time="departs_at", groups="date", slices=("carrier",))
     table = flights.load().drop(*OUTCOME)
     dataset = Dataset(name="flights", table=table, roles=roles)

@@ -15,7 +15,7 @@ def csv(folder: Path, content: str | bytes) -> Path:
     return folder / "t.csv"
 
 
-def test_numbers_texts_and_iso_times_are_told_apart(tmp_path):
+def test_numbers_strings_and_iso_times_are_distinguished(tmp_path):
     table = read_csv(csv(tmp_path, "a,b,day,at,zoned\n1,x,2024-03-31,2024-03-31 17:05,2024-03-31T17:05:00+02:00\n"))
     assert table.row(0) == (
         1,
@@ -26,7 +26,7 @@ def test_numbers_texts_and_iso_times_are_told_apart(tmp_path):
     )
 
 
-def test_a_date_that_is_two_days_in_two_countries_stays_a_text(tmp_path):
+def test_an_ambiguous_date_stays_a_string(tmp_path):
     assert read_csv(csv(tmp_path, "at\n01/02/2024\n"))["at"].dtype == pl.String
 
 
@@ -40,7 +40,7 @@ def test_a_date_that_is_two_days_in_two_countries_stays_a_text(tmp_path):
         ("a;b\n1;2\n", "'t.csv' separates fields by ';'", 1),
     ],
 )
-def test_what_is_wrong_with_a_csv_file_is_told_by_its_line(tmp_path, content, message, line):
+def test_an_error_in_a_csv_file_names_its_line(tmp_path, content, message, line):
     with pytest.raises(DataError) as caught:
         read_csv(csv(tmp_path, content))
     assert message in caught.value.what

@@ -1,4 +1,4 @@
-"""A project whose data DVC tracks: what is read, what is said of it, and what is found."""
+"""Open a project whose data DVC tracks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.data.dvc_folders import FLIGHTS, begun, folder_pointer, lock, made, pointer, put
+from tests.data.dvc_folders import FLIGHTS, dvc_init, folder_pointer, lock, made, pointer, write_file
 
 from headway.core.config import Config, DataSection
 from headway.core.dataset import Dataset
@@ -30,30 +30,30 @@ def without_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "headway.data._dvc_yaml", raising=False)
 
 
-def test_a_dataset_carries_what_dvc_says_of_its_file(tmp_path):
-    put(begun(tmp_path) / "flights.csv", FLIGHTS)
+def test_a_dataset_has_the_dvc_record_of_its_file(tmp_path):
+    write_file(dvc_init(tmp_path) / "flights.csv", FLIGHTS)
     lock(tmp_path, made(FLIGHTS))
-    [told] = opened(tmp_path, "flights.csv").tracked
-    assert (told.stage, told.unlike) == ("prepare", "")
+    [tracked] = opened(tmp_path, "flights.csv").tracked
+    assert (tracked.stage, tracked.unlike) == ("prepare", "")
 
 
 @pytest.mark.parametrize("suffix", ["", ".dvc"])
-def test_a_pointer_reads_as_the_file_or_the_folder_that_it_points_to(tmp_path, suffix):
-    pointer(put(begun(tmp_path) / "flights.csv", FLIGHTS), FLIGHTS)
+def test_a_pointer_is_read_as_its_file_or_folder(tmp_path, suffix):
+    pointer(write_file(dvc_init(tmp_path) / "flights.csv", FLIGHTS), FLIGHTS)
     folder_pointer(tmp_path / "parts", {"a.csv": FLIGHTS, "b.csv": FLIGHTS})
     one, many = opened(tmp_path, f"flights.csv{suffix}"), opened(tmp_path, f"parts{suffix}")
 
     assert (len(one.table), len(many.table)) == (28, 56)
-    assert [each.path for each in (*one.tracked, *many.tracked)] == ["flights.csv", "parts"]
+    assert [tracked_file.path for tracked_file in (*one.tracked, *many.tracked)] == ["flights.csv", "parts"]
     assert len(scan_file(tmp_path / f"flights.csv{suffix}", config(tmp_path, "x")).collect()) == 28
 
 
 @pytest.mark.parametrize("source", ["flights.csv", "flights.csv.dvc"])
-def test_data_that_nobody_fetched_are_asked_for(tmp_path, source):
-    told = pointer(begun(tmp_path) / "flights.csv", FLIGHTS)
+def test_data_that_was_not_fetched_is_an_error_with_the_dvc_command(tmp_path, source):
+    record = pointer(dvc_init(tmp_path) / "flights.csv", FLIGHTS)
     with pytest.raises(DataError, match=r"'flights\.csv' is not here, only its record") as error:
         opened(tmp_path, source)
-    assert (error.value.where, error.value.hint) == (str(told), f"dvc pull {told}")
+    assert (error.value.where, error.value.hint) == (str(record), f"dvc pull {record}")
 
 
 @pytest.mark.parametrize(
@@ -63,48 +63,48 @@ def test_data_that_nobody_fetched_are_asked_for(tmp_path, source):
         ("deps: []\n", "points to nothing"),
     ],
 )
-def test_a_pointer_to_anything_but_one_thing_is_refused(tmp_path, text, message):
-    put(tmp_path / "flights.csv.dvc", text)
+def test_a_pointer_to_no_or_several_files_is_refused(tmp_path, text, message):
+    write_file(tmp_path / "flights.csv.dvc", text)
     with pytest.raises(DataError, match=message):
         opened(tmp_path, "flights.csv.dvc")
 
 
-def test_a_pointer_that_is_not_there_is_no_file(tmp_path):
+def test_a_missing_pointer_is_a_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"no file 'flights\.csv\.dvc'"):
         opened(tmp_path, "flights.csv.dvc")
 
 
 @pytest.mark.parametrize("source", ["parts", "parts/f*.csv"])
-def test_files_of_a_folder_that_nobody_fetched_are_told(tmp_path, source):
-    begun(tmp_path)
+def test_files_of_a_folder_that_were_not_fetched_are_reported(tmp_path, source):
+    dvc_init(tmp_path)
     for name in ("f1.csv", "f2.csv"):
-        pointer(put(tmp_path / "parts" / name, FLIGHTS), FLIGHTS)
+        pointer(write_file(tmp_path / "parts" / name, FLIGHTS), FLIGHTS)
     pointer(tmp_path / "parts/f3.csv", FLIGHTS)
     pointer(tmp_path / "parts/f3.txt", FLIGHTS)
-    told = opened(tmp_path, source).tracked
+    tracked = opened(tmp_path, source).tracked
 
-    assert [(each.path, each.gone) for each in told] == [
+    assert [(tracked_file.path, tracked_file.gone) for tracked_file in tracked] == [
         ("parts/f1.csv", False),
         ("parts/f2.csv", False),
         ("parts/f3.csv", True),
     ]
 
 
-def test_without_its_reader_the_data_is_opened_and_the_record_said_to_be_unread(tmp_path, without_yaml):
-    pointer(put(tmp_path / "flights.csv", FLIGHTS), FLIGHTS)
-    [told] = opened(tmp_path, "flights.csv").tracked
-    assert told.unread == "'flights.csv.dvc', a file of DVC, needs 'yaml': pip install 'headway[dvc]'"
+def test_without_pyyaml_the_data_is_opened_and_the_record_is_reported_as_unread(tmp_path, without_yaml):
+    pointer(write_file(tmp_path / "flights.csv", FLIGHTS), FLIGHTS)
+    [tracked] = opened(tmp_path, "flights.csv").tracked
+    assert tracked.unread == "'flights.csv.dvc', a file of DVC, needs 'yaml': pip install 'headway[dvc]'"
 
 
-def test_without_its_reader_a_pointer_cannot_be_followed(tmp_path, without_yaml):
-    pointer(put(tmp_path / "flights.csv", FLIGHTS), FLIGHTS)
+def test_without_pyyaml_a_pointer_cannot_be_followed(tmp_path, without_yaml):
+    pointer(write_file(tmp_path / "flights.csv", FLIGHTS), FLIGHTS)
     with pytest.raises(PluginError, match=r"needs 'yaml'\n  try: pip install 'headway\[dvc\]'"):
         opened(tmp_path, "flights.csv.dvc")
 
 
-def test_a_function_and_a_file_that_nobody_tracks_have_nothing_said_of_them(tmp_path):
-    put(tmp_path / "flights.csv", FLIGHTS)
-    put(
+def test_functions_and_untracked_files_have_no_dvc_record(tmp_path):
+    write_file(tmp_path / "flights.csv", FLIGHTS)
+    write_file(
         tmp_path / "made_here.py",
         "import polars as pl\ndef rows():\n    return pl.read_csv('FILE')\n".replace(
             "FILE", str(tmp_path / "flights.csv")

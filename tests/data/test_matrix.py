@@ -21,7 +21,7 @@ from headway.data.matrix import (
 from headway.data.split import labeled_rows
 
 
-def test_the_signature_holds_what_is_known_in_time_with_the_texts_seen():
+def test_the_signature_has_the_features_with_their_categories():
     signature = dataset_signature(small())
 
     assert signature.inputs == (
@@ -30,11 +30,11 @@ def test_the_signature_holds_what_is_known_in_time_with_the_texts_seen():
     )
 
 
-def test_an_outcome_column_is_no_input():
+def test_an_outcome_column_is_not_an_input():
     assert "hour" not in dataset_signature(small(known={"hour": "outcome"})).names
 
 
-def test_a_text_becomes_its_rank_and_a_null_or_unseen_text_becomes_missing():
+def test_a_string_becomes_its_rank_and_a_null_or_unseen_string_becomes_missing():
     signature = Signature(inputs=(Field(name="carrier", datatype="BYTES", categories=("AA", "UA")),))
     rows = matrix(pl.DataFrame({"carrier": ["UA", "AA", None, "ZZ"]}), signature)
 
@@ -47,7 +47,7 @@ def test_a_column_that_is_absent_is_named():
         matrix(small().table.drop("carrier"), dataset_signature(small()))
 
 
-def test_a_column_that_is_neither_number_nor_text_is_named():
+def test_a_column_that_is_neither_number_nor_string_is_named():
     with pytest.raises(DataError, match="'when' is Date: neither number nor text"):
         dataset_signature(with_column(small(), when=small().table["day"]))
 
@@ -57,7 +57,7 @@ def test_a_table_with_no_feature_left_is_refused():
         dataset_signature(small(ignore=("hour", "carrier")))
 
 
-def test_labels_with_a_gap_are_refused():
+def test_missing_labels_are_refused():
     with pytest.raises(DataError, match="20 rows have no 'late'"):
         target_values(small())
 
@@ -87,16 +87,16 @@ def test_a_slice_names_its_values_and_the_missing():
     assert np.bincount(column.codes).sum() == 400
 
 
-def test_groups_of_people_are_the_values_of_their_column():
+def test_sensitive_groups_are_the_values_of_their_column():
     assert sensitive_columns(small(sensitive_features=("carrier",)))["carrier"].values == ("AA", "UA", "missing")
 
 
-def test_months_are_those_of_the_time_in_their_order_and_none_without_a_time():
+def test_months_are_in_time_order_and_need_a_time():
     dataset = with_column(small(time="at"), at=pl.Series([datetime(2013, 1 + row // 300, 5) for row in range(400)]))
     assert month_column(dataset).values == ("2013-01", "2013-02")
     assert np.bincount(month_column(dataset).codes).tolist() == [300, 100]
     assert month_column(small(time="")) is None
 
 
-def test_labels_are_the_target_of_the_labelled_rows():
+def test_labels_are_the_target_of_the_labeled_rows():
     assert target_values(labeled_rows(small())).shape == (380,)

@@ -16,26 +16,26 @@ def config_of(folder: Path, source: str, **data: object) -> Config:
     return Config(folder=str(folder), data=DataSection(source=source, **{"target": "late", "time": "at", **data}))
 
 
-def test_a_dataset_says_where_it_came_from(tmp_path):
+def test_a_dataset_names_its_source(tmp_path):
     small().table.write_parquet(tmp_path / "t.parquet")
     dataset = open_dataset(config_of(tmp_path, "t.parquet"))
 
     assert (dataset.name, dataset.provenance) == ("t.parquet", {"source": "t.parquet"})
 
 
-def test_a_time_is_read_from_text_in_any_source(tmp_path):
+def test_a_time_is_parsed_from_strings_in_any_source(tmp_path):
     small().table.with_columns(pl.col("at").dt.to_string("%Y-%m-%d %H:%M")).write_parquet(tmp_path / "t.parquet")
     assert open_dataset(config_of(tmp_path, "t.parquet")).table["at"].equals(small().table["at"])
 
 
-def test_a_declared_column_that_is_absent_is_named_with_the_nearest_there_is():
+def test_a_missing_declared_column_is_named_with_the_nearest_column():
     with pytest.raises(
         DataError, match=r"lacks: carier\n  at: small has: at, day.*\n  try: carrier in place of carier"
     ):
         make_dataset(small().table, small(slices=("carier",)).roles, name="small")
 
 
-def test_a_column_of_people_must_be_there():
+def test_a_sensitive_column_must_exist():
     with pytest.raises(DataError, match="lacks: gender"):
         make_dataset(small().table, small(sensitive_features=("gender",)).roles, name="small")
 

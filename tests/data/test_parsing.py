@@ -12,7 +12,7 @@ def text(*values: str | None) -> pl.Series:
     return pl.Series("at", values, dtype=pl.String)
 
 
-def test_texts_that_are_iso_8601_throughout_become_dates_or_times():
+def test_strings_that_are_all_iso_8601_become_dates_or_times():
     assert parse_date_column(text("2024-03-31", None)).to_list() == [date(2024, 3, 31), None]
     assert parse_date_column(text("2024-03-31 17:05", "2024-03-31T17:05:00.5")).to_list() == [
         datetime(2024, 3, 31, 17, 5),
@@ -20,7 +20,7 @@ def test_texts_that_are_iso_8601_throughout_become_dates_or_times():
     ]
 
 
-def test_times_of_several_zones_become_times_of_one():
+def test_times_of_several_zones_become_utc():
     found = parse_date_column(text("2024-03-31T17:05Z", "2024-03-31T19:05:00+0200"))
     assert found.n_unique() == 1
 
@@ -34,15 +34,15 @@ def test_times_of_several_zones_become_times_of_one():
         (("20240331", "2024-03-31"), 0),
     ],
 )
-def test_one_value_that_is_no_date_leaves_the_column_as_it_was_and_can_be_found(values, row):
+def test_one_invalid_date_leaves_the_column_unchanged_and_is_located(values, row):
     assert parse_date_column(text(*values)).dtype == pl.String
     assert unparsed_dates(text(*values)).arg_max() == row
 
 
-def test_a_column_of_nothing_stays_as_it_was():
+def test_a_column_of_nulls_stays_unchanged():
     assert parse_date_column(text(None, None)).dtype == pl.String
 
 
-def test_a_word_for_missing_leaves_a_text_a_text_and_an_empty_column_empty():
+def test_words_for_missing_values_become_null():
     table = replace_missing(pl.DataFrame({"a": ["NA", "x"], "b": ["NA", "NA"], "c": [1, 2]}), ["NA"])
     assert table.to_dict(as_series=False) == {"a": [None, "x"], "b": [None, None], "c": [1, 2]}

@@ -93,21 +93,21 @@ def test_nothing_can_be_written(address):
         ("SET TIME ZONE 'UTC'", "gives no table"),
     ],
 )
-def test_a_query_that_gives_no_table_is_told_why(address, query, message):
+def test_a_query_without_a_table_is_an_error_with_the_reason(address, query, message):
     with pytest.raises(DataError, match=re.escape(message)):
         ask(address, query)
 
 
 @pytest.mark.parametrize(
-    ("password", "place", "message"),
+    ("password", "server_address", "message"),
     [
         (":wr0ng", "", "password authentication failed"),
         (":s3cr%40t", "nowhere", "cannot reach PostgreSQL"),
         (":s3cr%40t", "127.0.0.1:1", "cannot reach PostgreSQL: .*refused"),
     ],
 )
-def test_a_server_that_does_not_let_one_in_is_told_without_the_password(address, password, place, message):
+def test_a_refused_connection_is_an_error_without_the_password(address, password, server_address, message):
     with pytest.raises(DataError, match=message) as caught:
-        ask(place or address, "SELECT 1", password)
+        ask(server_address or address, "SELECT 1", password)
     assert "s3cr" not in str(caught.value) and "wr0ng" not in str(caught.value)
     assert caught.value.where.startswith(f"postgresql://{USER}:***@")

@@ -39,7 +39,7 @@ def test_an_arrow_stream_is_read_as_well_as_a_file(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("source", ["parts", "parts/", "parts/*.parquet"])
-def test_the_files_of_a_folder_or_a_pattern_lie_one_below_the_other_in_order_of_name(tmp_path, source):
+def test_files_of_a_folder_or_pattern_are_concatenated_by_name(tmp_path, source):
     (tmp_path / "parts").mkdir()
     for name, rows in (("b", [3]), ("a", [1, 2])):
         pl.DataFrame({"x": rows}).write_parquet(tmp_path / f"parts/{name}.parquet")
@@ -64,12 +64,12 @@ def test_a_function_of_the_project_gives_the_table(tmp_path):
     assert read(folder, "mine:load")["late"].to_list() == [0, 1]
 
 
-def test_any_table_that_speaks_arrow_will_do(tmp_path):
+def test_any_arrow_table_is_accepted(tmp_path):
     folder = write(tmp_path, "mine.py", "import pandas\ndef load(): return pandas.DataFrame({'late': [0, 1]})")
     assert read(folder, "mine:load")["late"].to_list() == [0, 1]
 
 
-def test_a_function_that_gives_no_table_is_named(tmp_path):
+def test_a_function_that_returns_no_table_is_named(tmp_path):
     with pytest.raises(DataError, match="mine:load gave int, not a table"):
         read(write(tmp_path, "mine.py", "def load(): return 3"), "mine:load")
 
@@ -80,7 +80,7 @@ def test_a_file_that_is_absent_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
-def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path, suffix):
+def test_a_file_in_another_format_than_its_suffix_is_named(tmp_path, suffix):
     with pytest.raises(DataError, match=rf"cannot read 't\.{suffix}'.*\n.*\n  try: is it a {suffix} file"):
         read(write(tmp_path, f"t.{suffix}", "nothing of the kind"), f"t.{suffix}")
 
@@ -94,12 +94,12 @@ def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path, suffix):
         ("sqlite:///t.db", "", "a database needs a query"),
     ],
 )
-def test_a_source_that_cannot_be_is_refused(tmp_path, source, query, message):
+def test_an_invalid_source_is_refused(tmp_path, source, query, message):
     with pytest.raises(ConfigError, match=message):
         read(tmp_path, source, query=query)
 
 
-def test_a_database_that_no_file_of_sources_reads_is_named_with_those_there_are(tmp_path):
+def test_an_unknown_database_is_named_with_the_known_ones(tmp_path):
     with pytest.raises(PluginError, match="no source named 'mysql'\n  at: known: postgresql, sqlite"):
         read(tmp_path, "mysql://ada:secret@db/flights", query="SELECT 1")
 
@@ -120,13 +120,13 @@ def test_no_error_shows_the_password_of_a_url(tmp_path, url, secret):
 
 
 @pytest.mark.parametrize("password", ["s3c@r3t", "s3c/r3t", "s3c#r3t", "s3c?r3t"])
-def test_a_password_that_a_driver_would_take_for_a_part_of_the_address_is_not_given_to_it(tmp_path, password):
+def test_a_password_with_special_characters_of_urls_is_refused(tmp_path, password):
     with pytest.raises(ConfigError, match="%40 for @") as caught:
         read(tmp_path, f"postgresql://ada:{password}@127.0.0.1/flights", query="SELECT 1")
     assert "r3t" not in str(caught.value)
 
 
-def test_a_word_for_missing_is_no_value_in_any_source(tmp_path):
+def test_words_for_missing_values_apply_to_any_source(tmp_path):
     pl.DataFrame({"wind": ["1", "NA", "2.5"], "carrier": ["NA", "AA", "x"]}).write_parquet(tmp_path / "t.parquet")
     table = read(tmp_path, "t.parquet", missing=("NA",))
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import tomllib
+
 import polars as pl
 import pytest
 from tests.data.tables import small, with_column
 
 from headway.core.config import DataSection
 from headway.core.errors import ConfigError, DataError
-from headway.data.roles import apply_roles, check_roles, parse_roles
+from headway.data.roles import apply_roles, check_roles, known_line, parse_roles
 
 
 def prepared(table: pl.DataFrame, **data: object) -> pl.DataFrame:
@@ -17,19 +19,19 @@ def answers(*values: object) -> pl.DataFrame:
     return pl.DataFrame({"late": values}, strict=False)
 
 
-def test_a_project_without_a_target_is_told_so():
+def test_a_project_without_a_target_is_an_error():
     with pytest.raises(ConfigError, match="no target"):
         parse_roles(DataSection())
 
 
-def test_a_time_of_knowing_that_means_nothing_is_not_taken_for_one_that_is_safe():
+def test_an_unknown_time_of_a_column_is_an_error():
     check_roles(small().table, small(known={"hour": "at", "carrier": "outcome"}).roles, name="small")
     with pytest.raises(DataError, match="'outcom' is") as caught:
         check_roles(small().table, small(known={"hour": "outcom"}).roles, name="small")
     assert caught.value.hint.startswith('hour = "outcome"')
 
 
-def test_a_task_that_there_is_not_is_told_with_the_nearest():
+def test_an_unknown_task_is_an_error_with_the_nearest():
     with pytest.raises(ConfigError, match="no task 'binray'") as caught:
         parse_roles(DataSection(target="late", task="binray"))
     assert caught.value.hint == 'task = "binary"'
@@ -38,19 +40,19 @@ def test_a_task_that_there_is_not_is_told_with_the_nearest():
 @pytest.mark.parametrize(
     ("values", "positive"), [(("no", "yes", None), "yes"), ((1, 2, None), "2"), ((False, True, None), "true")]
 )
-def test_the_positive_class_becomes_1_any_other_value_0_and_a_gap_stays_one(values, positive):
+def test_the_positive_class_becomes_1_others_0_and_missing_stays_missing(values, positive):
     assert prepared(answers(*values), positive=positive)["late"].to_list() == [0, 1, None]
 
 
 @pytest.mark.parametrize("values", [("no", "yes"), (1, 2)])
-def test_a_positive_class_that_never_occurs_is_told_with_the_values_there_are(values):
+def test_a_positive_class_that_never_occurs_is_an_error_with_the_values(values):
     with pytest.raises(
         DataError, match=r"target 'late' is never 'yess'\n  at: values: (no, yes|yes, no|1.0, 2.0|2.0, 1.0)"
     ):
         prepared(answers(*values), positive="yess")
 
 
-def test_a_target_of_text_is_told_how_to_be_one_of_numbers():
+def test_a_string_target_is_an_error_with_the_positive_class_as_hint():
     with pytest.raises(DataError) as caught:
         prepared(answers("no", "no", "yes"))
     assert str(caught.value) == (
@@ -64,14 +66,14 @@ def test_a_target_of_text_is_told_how_to_be_one_of_numbers():
     ("task", "hint"),
     [("regression", 'numbers, or task = "multiclass"'), ("multiclass", '[data] classes = ["a", "b", "c"]')],
 )
-def test_a_target_of_texts_is_told_what_would_make_it_one_of_numbers(task, hint):
+def test_a_string_target_of_other_tasks_is_an_error_with_a_hint(task, hint):
     with pytest.raises(DataError, match=f"task '{task}' needs a number") as caught:
         prepared(answers("c", "b", "a"), task=task)
     assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("values", [("c", "a", None, "b"), (30, 10, None, 20), (30.0, 10.0, None, 20.0)])
-def test_a_class_becomes_its_place_among_those_declared(values):
+def test_a_class_becomes_its_index_among_the_declared_ones(values):
     classes = ("a", "b", "c") if "a" in values else ("10", "20", "30")
     found = prepared(answers(*values), task="multiclass", classes=classes)
     assert found["late"].to_list() == [2.0, 0.0, None, 1.0]
@@ -108,7 +110,7 @@ def test_a_nan_in_the_target_is_a_row_without_an_outcome():
         (["01/02/2013"] * 400, "not a time: '01/02/2013' in row 1"),
     ],
 )
-def test_a_time_column_that_is_no_time_is_told_with_the_value_and_the_row(values, message):
+def test_an_invalid_time_is_an_error_with_the_value_and_the_row(values, message):
     with pytest.raises(DataError) as caught:
         prepared(with_column(small(), at=values).table, time="at")
     assert message in str(caught.value)
@@ -130,7 +132,12 @@ def test_a_ranking_without_queries_is_an_error_and_a_query_is_a_group():
     assert (roles.query_id, roles.groups) == ("query", "query") and "query" in roles.not_features
 
 
-def test_kinds_of_an_embedding_may_be_texts():
+def test_classes_of_an_embedding_may_be_strings():
     table = pl.DataFrame({"kind": ["b", "a", None, "b"]})
     found = apply_roles(table, DataSection(target="kind", task="embedding"))
     assert found["kind"].to_list() == [1.0, 0.0, None, 1.0]
+
+
+@pytest.mark.parametrize("name", ["hour", "mean area", 'said "so"', "größe", "a.b", ""])
+def test_the_line_is_toml_for_any_name(name):
+    assert tomllib.loads(known_line(name, "request").replace("] ", "]\n", 1)) == {"data": {"known": {name: "request"}}}

@@ -33,23 +33,23 @@ def test_every_row_is_in_one_period_and_no_group_in_two(groups):
     assert sum(map(len, days)) == len(set.union(*days))
 
 
-def test_periods_have_about_the_shares_that_were_asked():
+def test_periods_have_about_the_requested_shares():
     parts = split_dataset(dataset([row // 10 for row in range(1000)]), SplitSection(shares=(0.5, 0.3, 0.2)))
     assert {name: len(part.table) for name, part in parts.items()} == {"train": 500, "validation": 300, "test": 200}
 
 
-def test_a_model_that_was_fitted_elsewhere_has_no_use_for_train():
+def test_a_fitted_model_needs_no_train_period():
     parts = split_dataset(dataset([row // 10 for row in range(1000)]), SplitSection(), fitted=True)
     assert {name: len(part.table) for name, part in parts.items()} == {"validation": 500, "test": 500}
 
 
-def test_with_a_time_no_row_of_a_period_is_later_than_one_of_the_next():
+def test_with_a_time_periods_are_in_time_order():
     parts = split_dataset(dataset([day * 7 % 50 for day in range(200)], time=True), SplitSection())
     ends = [(part.table["at"].min(), part.table["at"].max()) for part in parts.values()]
     assert ends[0][1] < ends[1][0] and ends[1][1] < ends[2][0]
 
 
-def test_without_a_time_groups_are_drawn_and_the_same_ones_each_time():
+def test_without_a_time_groups_are_drawn_reproducibly():
     table = dataset([row // 10 for row in range(1000)])
     days = list(split_by_shares(table, {"validation": 1, "test": 1})["validation"].table["day"].unique().sort())
     assert days == list(split_by_shares(table, {"validation": 1, "test": 1})["validation"].table["day"].unique().sort())
@@ -62,7 +62,7 @@ def test_without_groups_each_row_is_its_own():
 
 
 @pytest.mark.parametrize("groups", [[0] * 100, [0] * 98 + [1, 2]])
-def test_groups_too_few_or_too_large_to_fill_each_period_are_refused(groups):
+def test_too_few_or_too_large_groups_are_refused(groups):
     with pytest.raises(
         DataError, match=r"split into train, validation, test: one of them would be empty\n  at: rows: 100 rows"
     ):

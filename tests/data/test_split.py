@@ -21,7 +21,7 @@ def test_a_period_holds_the_rows_from_its_start_to_just_before_its_end():
     assert periods["validation"].table["at"].min() >= datetime(2013, 1, 11)
 
 
-def test_labelled_leaves_out_the_rows_without_an_outcome():
+def test_labeled_rows_have_an_outcome():
     assert labeled_rows(small()).table["late"].null_count() == 0
 
 
@@ -46,7 +46,7 @@ def test_a_period_without_rows_is_refused():
         split_dataset(small(), SplitSection(test=("2015-01-01", "2015-02-01")))
 
 
-def test_a_time_column_that_is_no_time_is_refused():
+def test_a_time_column_without_times_is_refused():
     wrong = with_column(small(), at=["yesterday"] * 400)
     with pytest.raises(DataError, match="time column 'at' is not a time"):
         split_dataset(wrong, SplitSection(train=JANUARY))

@@ -28,7 +28,7 @@ def ask(folder: Path, query: str, url: str = "sqlite:///flights.db"):
     return plugin(url, query, folder=folder)
 
 
-def test_a_query_gives_a_table_with_dates_and_gaps(folder):
+def test_a_query_gives_a_table_with_dates_and_missing_values(folder):
     table = ask(folder, "SELECT at, day, carrier, wind, late FROM flights")
     assert table.rows() == [
         (datetime(2013, 1, 1, 5, 15), date(2013, 1, 1), "UA", 12.0, 0),
@@ -36,7 +36,7 @@ def test_a_query_gives_a_table_with_dates_and_gaps(folder):
     ]
 
 
-def test_whole_and_broken_numbers_in_one_column_are_numbers(folder):
+def test_integers_and_floats_in_one_column_are_numbers(folder):
     table = ask(folder, "SELECT 1 AS x UNION ALL SELECT 2.5 UNION ALL SELECT NULL")
     assert sorted(table["x"].drop_nulls()) == [1.0, 2.5]
 
@@ -67,7 +67,7 @@ def test_nothing_can_be_written(folder):
         ("", "gives no table"),
     ],
 )
-def test_a_query_that_gives_no_table_is_told_why(folder, query, message):
+def test_a_query_without_a_table_is_an_error_with_the_reason(folder, query, message):
     with pytest.raises(DataError, match=message):
         ask(folder, query)
 
@@ -80,13 +80,13 @@ def test_a_query_that_gives_no_table_is_told_why(folder, query, message):
         ("sqlite:///", "no file"),
     ],
 )
-def test_a_file_that_is_not_there_is_named_and_not_made(folder, url, message):
+def test_a_missing_file_is_named_and_not_created(folder, url, message):
     with pytest.raises(DataError, match=message):
         ask(folder, "SELECT 1", url)
     assert [path.name for path in folder.iterdir()] == ["flights.db"]
 
 
-def test_a_file_that_is_no_database_is_named(folder):
+def test_a_file_that_is_not_a_database_is_named(folder):
     (folder / "text.db").write_text("no database" * 100)
     with pytest.raises(DataError, match="file is not a database"):
         ask(folder, "SELECT * FROM x", "sqlite:///text.db")

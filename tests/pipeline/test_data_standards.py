@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.data.dvc_folders import begun, put
+from tests.data.dvc_folders import dvc_init, write_file
 from tests.house.environments import Environment, create
 from tests.pipeline.projects import TOML, table, write
 from tests.pipeline.test_dvc_project import lock_of
@@ -87,7 +87,7 @@ def test_mlcroissant_accepts_the_card_and_reads_the_rows_with_it(environment: En
     folder.mkdir()
     write(folder, TOML.replace("table.parquet", f"table.{suffix}") + about)
     table().write_csv(folder / "table.csv")
-    put(folder / "dvc.lock", lock_of(folder / f"table.{suffix}"))
+    write_file(folder / "dvc.lock", lock_of(folder / f"table.{suffix}"))
     data_command.plugin("card", out=folder / "card.json", project=folder)
 
     result = json.loads(_run(environment, CROISSANT_SCRIPT, folder / "card.json"))
@@ -98,8 +98,8 @@ def test_mlcroissant_accepts_the_card_and_reads_the_rows_with_it(environment: En
 
 
 def test_openlineage_builds_the_same_events_from_the_same_facts(environment: Environment, tmp_path: Path):
-    folder = write(begun(tmp_path))
-    put(folder / "dvc.lock", lock_of(folder / "table.parquet"))
+    folder = write(dvc_init(tmp_path))
+    write_file(folder / "dvc.lock", lock_of(folder / "table.parquet"))
     project = open_project(folder)
     data = pipeline.periods(project)
     pipeline.release(project, pipeline.optimize(project, pipeline.train(project, data), data), who="ada")

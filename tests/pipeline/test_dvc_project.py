@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.data.dvc_folders import begun, put
+from tests.data.dvc_folders import dvc_init, write_file
 from tests.house.environments import Environment, create
 from tests.pipeline.projects import TOML, table, write
 
@@ -47,8 +47,8 @@ def lock_of(file: Path) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project with a search result, whose table DVC made."""
-    created = write(begun(tmp_path_factory.mktemp("dvc") / "small"))
-    put(created / "dvc.lock", lock_of(created / "table.parquet"))
+    created = write(dvc_init(tmp_path_factory.mktemp("dvc") / "small"))
+    write_file(created / "dvc.lock", lock_of(created / "table.parquet"))
     project = open_project(created)
     data = pipeline.periods(project)
     pipeline.optimize(project, pipeline.train(project, data), data)
@@ -89,8 +89,8 @@ def test_the_card_names_the_dvc_stage_only_if_the_table_matches_its_record(run, 
     assert card["prov:wasDerivedFrom"] == ["raw.json"]
     assert card["prov:wasGeneratedBy"] == ["python join.py (DVC, stage join)"]
 
-    other = write(begun(tmp_path / "other"))
-    put(other / "dvc.lock", LOCK.format("table.parquet", "0" * 32, 1))
+    other = write(dvc_init(tmp_path / "other"))
+    write_file(other / "dvc.lock", LOCK.format("table.parquet", "0" * 32, 1))
     run("data", "card", "--project", other, "--out", tmp_path / "card.json")
     assert not {"prov:wasDerivedFrom", "prov:wasGeneratedBy"} & json.loads((tmp_path / "card.json").read_text()).keys()
     found = json.loads(run("check", "--project", other, "--json")[1])["findings"]

@@ -1,4 +1,4 @@
-"""A project's table and files of any kind held to its contract: what fails is kept with the reasons."""
+"""Check a project's table and files against its contract; failing rows go to quarantine with the reasons."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def written(folder: Path, suffix: str) -> Path:
-    """The rows as a file of a kind; texts mean a missing value where the kind has texts alone."""
+    """Write the rows to a file of that format; in csv, a missing value is a word."""
     path, dated = folder / f"rows{suffix}", ROWS.with_columns(pl.col("on").str.to_date())
     if suffix == ".csv":
         ROWS.write_csv(path, null_value="n/a")
@@ -56,25 +56,25 @@ def written(folder: Path, suffix: str) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow", ".arrows"])
-def test_rows_that_fail_are_kept_with_the_reasons_and_the_others_can_be_had(tmp_path, config, suffix):
+def test_failing_rows_go_to_quarantine_and_passing_rows_to_a_file(tmp_path, config, suffix):
     found = check_contract(config, written(tmp_path, suffix), passed=tmp_path / "out/passed.parquet")
-    kept = pl.read_parquet(found.quarantine)
+    quarantined = pl.read_parquet(found.quarantine)
     assert (found.n_rows, found.n_failing) == (4, 3)
-    assert dict(zip(kept["headway.row"], kept["headway.reason"], strict=True)) == REASONS
-    assert kept["size"].cast(pl.Float64).to_list() == [None, 2.5, 99.0]
+    assert dict(zip(quarantined["headway.row"], quarantined["headway.reason"], strict=True)) == REASONS
+    assert quarantined["size"].cast(pl.Float64).to_list() == [None, 2.5, 99.0]
     assert Path(found.quarantine).parent == tmp_path / ".headway/quarantine/model"
     assert pl.read_parquet(found.passed)["id"].cast(pl.Int64).to_list() == [1]
     assert {finding.code for finding in found.findings} == {"D012", "D015"}
 
 
-def test_where_every_row_passes_nothing_is_put_in_quarantine(tmp_path, config):
+def test_nothing_is_quarantined_if_every_row_passes(tmp_path, config):
     ROWS.head(1).write_parquet(tmp_path / "one.parquet")
     found = check_contract(config, tmp_path / "one.parquet")
     assert (found.quarantine, found.passed, found.n_failing) == ("", "", 0)
     assert not (tmp_path / ".headway").exists()
 
 
-def test_without_a_file_the_table_of_the_project_is_held_to_it(tmp_path, config):
+def test_without_a_file_the_projects_table_is_checked(tmp_path, config):
     table = ROWS.with_columns(late=pl.Series(["no", "yes", "no", "no"]))
     table.write_parquet(tmp_path / "table.parquet")
     config = replace(config, data=replace(config.data, positive="yes"))
@@ -83,31 +83,31 @@ def test_without_a_file_the_table_of_the_project_is_held_to_it(tmp_path, config)
     assert pl.read_parquet(found.quarantine)["late"].to_list() == [1, 0, 0]
 
 
-def test_personal_data_that_is_dropped_does_not_come_into_quarantine(tmp_path, config):
+def test_dropped_personal_data_is_not_quarantined(tmp_path, config):
     ROWS.with_columns(mail=pl.lit("ada@example.org")).write_parquet(tmp_path / "rows.parquet")
     config = replace(config, personal=PersonalSection(drop=("mail",)), data=DataSection(target="id"))
     found = check_contract(config, tmp_path / "rows.parquet")
     assert (found.n_failing, pl.read_parquet(found.quarantine).columns[2:]) == (3, ["id", "size", "on"])
 
 
-def test_what_cannot_be_read_is_told_with_the_mend(tmp_path, config):
+def test_an_unreadable_file_is_an_error_with_a_hint(tmp_path, config):
     (tmp_path / "empty.csv").touch()
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     for name, message in (("absent.csv", "no file"), ("empty.csv", "is empty"), ("torn.parquet", "cannot be read")):
         with pytest.raises(DataError, match=message):
             check_contract(config, tmp_path / name)
     (tmp_path / "contract.toml").unlink()
-    with pytest.raises(ConfigError, match=r"no contract\.toml") as told:
+    with pytest.raises(ConfigError, match=r"no contract\.toml") as error:
         check_contract(config)
-    assert told.value.hint == "headway contract discover"
+    assert error.value.hint == "headway contract discover"
 
 
-def test_a_contract_is_discovered_once_and_never_written_over_unasked(tmp_path, config):
+def test_a_discovered_contract_is_not_overwritten_without_replace(tmp_path, config):
     (tmp_path / "contract.toml").unlink()
     ROWS.with_columns(late=pl.lit(1)).write_parquet(tmp_path / "table.parquet")
     path, contract = discover_project_contract(config)
     assert load_contract(path) == contract and contract.columns["size"].maximum == 2.65
-    with pytest.raises(ConfigError, match="may have been edited") as told:
+    with pytest.raises(ConfigError, match="may have been edited") as error:
         discover_project_contract(config)
-    assert told.value.hint == "headway contract discover --replace"
+    assert error.value.hint == "headway contract discover --replace"
     assert discover_project_contract(config, replace=True) == (path, contract)

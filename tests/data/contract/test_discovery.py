@@ -39,16 +39,16 @@ from headway.data.split import split_dataset
         (pl.Series([[1]]), None),
     ],
 )
-def test_a_column_may_be_what_it_was_and_a_number_a_tenth_of_its_range_beyond(values, expected):
+def test_a_column_gets_its_values_and_a_number_a_margin_of_a_tenth(values, expected):
     assert infer_column(values, margin=0.1) == expected
 
 
-def test_a_column_may_be_missing_as_often_as_in_the_tenth_where_it_was_most():
+def test_the_missing_share_is_that_of_the_tenth_with_the_most_missing_values():
     values = [1.0] * 90 + [None] * 3 + [1.0] * 7
     assert infer_column(pl.Series(values), margin=0.1).missing == 0.3
 
 
-def test_rows_of_train_and_choose_alone_are_asked_and_the_target_may_be_absent():
+def test_only_train_and_validation_are_read_and_the_target_is_optional():
     dataset = with_column(small(), hour=list(range(400)))
     config = Config(data=DataSection(target="late"))
     contract = discover_contract(dataset, split_dataset(dataset, config.split), config)
@@ -58,12 +58,12 @@ def test_rows_of_train_and_choose_alone_are_asked_and_the_target_may_be_absent()
     assert discover_contract(dataset, {}, config).columns["hour"].maximum == 439
 
 
-def test_columns_that_opening_makes_anew_are_left_out():
+def test_columns_rewritten_on_opening_are_left_out():
     config = Config(data=DataSection(target="late", positive="yes"), personal=PersonalSection(hash=("carrier",)))
     assert set(discover_contract(small(), {}, config).columns) == {"at", "day", "hour"}
 
 
-def test_a_table_of_nothing_that_a_contract_knows_is_refused():
+def test_a_table_without_supported_columns_is_refused():
     dataset = with_column(small(), late=[[1]] * 400)
     config = Config(data=DataSection(target="late"))
     table = dataset.table.select("late")
@@ -71,25 +71,26 @@ def test_a_table_of_nothing_that_a_contract_knows_is_refused():
         discover_contract(type(dataset)(name="x", table=table, roles=dataset.roles), {}, config)
 
 
-def a_table() -> pl.DataFrame:
-    """Starts and ends, parts and their sum, towns and their zones; and numbers that go together by chance alone."""
+def table_with_relations() -> pl.DataFrame:
+    """Return starts and ends, parts and their sum, towns and their zones, and unrelated numbers."""
     draw = np.random.default_rng(0)
     rows = 2_000
-    start = [datetime(2013, 1, 1) + timedelta(hours=int(each)) for each in draw.integers(0, 9_000, rows)]
+    start = [datetime(2013, 1, 1) + timedelta(hours=int(hours)) for hours in draw.integers(0, 9_000, rows)]
     net, tax = draw.random(rows).round(3), draw.random(rows).round(3)
     town = draw.integers(0, 40, rows)
     return pl.DataFrame(
         {
             "start": start,
-            "mid": [each + timedelta(hours=1) for each in start],
+            "mid": [time + timedelta(hours=1) for time in start],
             "end": [
-                each + timedelta(hours=int(more)) for each, more in zip(start, draw.integers(1, 90, rows), strict=True)
+                time + timedelta(hours=int(hours))
+                for time, hours in zip(start, draw.integers(1, 90, rows), strict=True)
             ],
             "net": net,
             "tax": tax,
             "gross": net + tax,
-            "again": net,
-            "town": [f"town {each}" for each in town],
+            "copy": net,
+            "town": [f"town {number}" for number in town],
             "zone": town % 7,
             "far": draw.integers(5_000, 9_000, rows),
             "free": draw.choice(["a", "b", "c"], rows),
@@ -102,34 +103,34 @@ def columns_of(table: pl.DataFrame) -> dict[str, ColumnContract]:
     return {name: infer_column(table[name], margin=0.1) for name in table.columns}
 
 
-def test_relations_that_chance_would_not_bring_are_told_and_no_others():
-    table = a_table()
+def test_only_relations_that_are_not_due_to_chance_are_found():
+    table = table_with_relations()
     assert set(find_relations(table, columns_of(table))) == {
         "start <= mid",
         "mid <= end",
         "net <= gross",
         "tax <= gross",
-        "net == again",
-        "again <= gross",
+        "net == copy",
+        "copy <= gross",
         "net + tax == gross",
-        "tax + again == gross",
+        "tax + copy == gross",
         "town -> zone",
     }
 
 
-def test_a_relation_that_one_row_breaks_is_not_told():
-    table = a_table()
+def test_a_relation_violated_by_one_row_is_not_found():
+    table = table_with_relations()
     row = pl.int_range(pl.len()) == 1_234
     torn = table.with_columns(
         end=pl.when(row).then(datetime(2000, 1, 1)).otherwise("end"),
         zone=pl.when(row).then(99).otherwise("zone"),
         gross=pl.when(row).then(-1.0).otherwise("gross"),
     )
-    assert find_relations(torn, columns_of(torn)) == ("net == again", "start <= mid")
+    assert find_relations(torn, columns_of(torn)) == ("net == copy", "start <= mid")
 
 
-def test_what_was_discovered_holds_of_the_rows_it_was_discovered_in():
+def test_a_discovered_contract_holds_for_its_own_rows():
     dataset = small()
-    dataset = type(dataset)(name="t", table=a_table().with_columns(late=pl.lit(1)), roles=dataset.roles)
+    dataset = type(dataset)(name="t", table=table_with_relations().with_columns(late=pl.lit(1)), roles=dataset.roles)
     config = Config(data=DataSection(target="late"))
     assert validate_table(discover_contract(dataset, {}, config), dataset.table).violations == ()

@@ -1,4 +1,4 @@
-"""A contract that people edited is the one that a server holds requests to."""
+"""A server validates requests by the edited contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def agreed(**columns: ColumnContract) -> Contract:
     return agreed_contract(SEEN, SIGNATURE, TableContract(columns=columns))
 
 
-def test_it_holds_the_columns_that_are_named_as_they_stand():
+def test_named_columns_get_the_rules_of_the_file():
     size = ColumnContract(type="number", minimum=0, maximum=9)
     kind = ColumnContract(type="string", missing=0.5, values=("a", "long", "new"), max_length=2)
     assert agreed(size=size, kind=kind) == Contract(
@@ -43,18 +43,18 @@ def test_it_holds_the_columns_that_are_named_as_they_stand():
         (ColumnContract(type="date", minimum="2013-01-01"), (None, None)),
     ],
 )
-def test_a_number_has_the_ends_that_were_agreed(terms, ends):
+def test_a_number_has_the_range_of_the_contract(terms, ends):
     (column,) = agreed(size=terms).columns
     assert (column.lowest, column.highest) == ends
 
 
-def test_a_text_of_which_nothing_was_agreed_is_any_that_the_model_knows():
+def test_a_string_without_rules_may_be_any_category_of_the_model():
     for terms in (ColumnContract(type="string"), ColumnContract(type="integer")):
         assert agreed(kind=terms).columns[0].categories == ("a", "b", "long")
 
 
-def test_a_range_that_is_open_at_one_end_is_held_at_the_other():
-    checker = InputValidator(agreed(size=ColumnContract(type="number", maximum=4)), SIGNATURE)
-    found = checker(np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]]))
-    assert [(each.row, each.kind) for each in found] == [(1, "high")]
+def test_a_range_with_one_bound_is_validated_at_that_bound():
+    validator = InputValidator(agreed(size=ColumnContract(type="number", maximum=4)), SIGNATURE)
+    found = validator(np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]]))
+    assert [(violation.row, violation.kind) for violation in found] == [(1, "high")]
     assert str(found[0]) == "row 1: column 'size' is 5, outside -inf to 4"

@@ -1,4 +1,4 @@
-"""Schemas of other tools as contracts, asked of the tools themselves: what they say holds, and what is left is told."""
+"""Import schemas of other tools as contracts, and compare with the tools themselves."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Rows(dy.Schema):
         return pl.col("id") < 5
 
 
-def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
-    said = from_frictionless(FIELDS)
-    assert said.contract.columns == {
+def test_a_table_schema_is_imported_with_its_keys_and_the_rest_is_reported():
+    imported = from_frictionless(FIELDS)
+    assert imported.contract.columns == {
         "id": ColumnContract(type="integer", minimum=1, maximum=9),
         "size": ColumnContract(type="number", maximum=2.4999999999999996),
         "kind": ColumnContract(
@@ -74,8 +74,8 @@ def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
         "on": ColumnContract(type="date", missing=1.0, minimum="2013-01-02"),
         "mail": ColumnContract(type="string", missing=1.0),
     }
-    assert said.contract.unique == (("id",), ("kind", "on"), ("on",))
-    assert said.unsupported == (
+    assert imported.contract.unique == (("id",), ("kind", "on"), ("on",))
+    assert imported.unsupported == (
         "column 'mail': jsonSchema",
         "column 'mail': format email",
         "column 'where' is of type geopoint",
@@ -83,17 +83,17 @@ def test_a_table_schema_is_taken_with_its_keys_and_what_is_left_is_told():
     )
 
 
-def test_a_schema_of_pandera_is_taken_as_an_object_and_as_json(tmp_path):
-    said = from_pandera(SCHEMA)
-    assert said.contract.columns == {
+def test_a_schema_of_pandera_is_imported_as_an_object_and_as_json(tmp_path):
+    imported = from_pandera(SCHEMA)
+    assert imported.contract.columns == {
         "id": ColumnContract(type="integer", minimum=1, maximum=9),
         "size": ColumnContract(type="number", missing=1.0, optional=True, minimum=0, maximum=2.4999999999999996),
         "kind": ColumnContract(type="string", values=("a", "b"), min_length=1, max_length=2, pattern="(?:[ab])(?s:.*)"),
         "on": ColumnContract(type="date", minimum="2013-01-01"),
         "odd": ColumnContract(type="integer", minimum=1),
     }
-    assert said.contract.unique == (("kind", "on"), ("id",))
-    assert said.unsupported == (
+    assert imported.contract.unique == (("kind", "on"), ("id",))
+    assert imported.unsupported == (
         "column 'odd': greater_than_or_equal_to",
         "column 'odd': not_equal_to",
         "column 'x_.*': names by pattern",
@@ -103,36 +103,36 @@ def test_a_schema_of_pandera_is_taken_as_an_object_and_as_json(tmp_path):
     assert import_schema("schema.json", tmp_path).contract == from_pandera(plain).contract
 
 
-def test_a_schema_of_dataframely_is_taken_with_its_key():
-    said = from_dataframely(Rows)
-    assert said.contract.columns == {
+def test_a_schema_of_dataframely_is_imported_with_its_key():
+    imported = from_dataframely(Rows)
+    assert imported.contract.columns == {
         "id": ColumnContract(type="integer", minimum=1, maximum=9),
         "size": ColumnContract(type="number", missing=1.0, maximum=2.4999999999999996),
         "kind": ColumnContract(type="string", values=("a", "b")),
         "code": ColumnContract(type="string", min_length=1, max_length=9, pattern="(?s:.*)(?:b$)(?s:.*)"),
         "odd": ColumnContract(type="integer"),
     }
-    assert said.contract.unique == (("id",),)
-    assert said.unsupported == ("the table: rule small", "column 'odd': check", "column 'parts' is of type List")
+    assert imported.contract.unique == (("id",),)
+    assert imported.unsupported == ("the table: rule small", "column 'odd': check", "column 'parts' is of type List")
 
 
-def test_a_contract_says_of_rows_what_the_schema_says_that_it_came_from():
+def test_a_contract_and_its_schema_reject_the_same_rows():
     rows = pl.DataFrame({"id": [1, 0, 9, 10], "kind": ["a", "b", "abc", "c"], "size": [0.0, 2.5, -1.0, None]})
     schema = pa.DataFrameSchema({name: SCHEMA.columns[name] for name in rows.columns})
-    with pytest.raises(pa.errors.SchemaErrors) as told:
+    with pytest.raises(pa.errors.SchemaErrors) as error:
         schema.validate(rows, lazy=True)
     theirs = {
-        (each["column"], row)
-        for each in told.value.failure_cases.iter_rows(named=True)
-        if (row := each["index"]) is not None
+        (failure["column"], row)
+        for failure in error.value.failure_cases.iter_rows(named=True)
+        if (row := failure["index"]) is not None
     }
-    held = validate_table(from_pandera(schema).contract, rows)
-    ours = {(each.rule.columns[0], row - 1) for each in held.violations for row in each.rows}
+    result = validate_table(from_pandera(schema).contract, rows)
+    ours = {(violation.rule.columns[0], row - 1) for violation in result.violations for row in violation.rows}
     assert ours == theirs
 
 
 @pytest.mark.parametrize("reference", ["mine:Rows", "mine:SCHEMA", "mine:Model", "mine:made", "package.json"])
-def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
+def test_a_schema_is_imported_by_name_or_file(tmp_path, reference):
     (tmp_path / "mine.py").write_text(f"from {__name__} import Model, Rows, SCHEMA\ndef made():\n    return SCHEMA\n")
     (tmp_path / "package.json").write_text(json.dumps({"resources": [{"schema": FIELDS}]}))
     assert import_schema(reference, tmp_path).contract.columns["id"].minimum == 1
@@ -149,7 +149,7 @@ def test_a_schema_is_read_by_its_name_or_file(tmp_path, reference):
         ("wrong.json", '{"fields": [{"name": "a", "constraints": {"minLength": "x"}}]}', "a contract cannot express"),
     ],
 )
-def test_what_is_no_schema_is_told(tmp_path: Path, reference, content, message):
+def test_anything_but_a_schema_is_an_error(tmp_path: Path, reference, content, message):
     if content is not None:
         (tmp_path / reference).write_text(content)
     (tmp_path / "odd.py").write_text("value = 1\n")

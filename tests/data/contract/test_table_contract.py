@@ -50,7 +50,7 @@ def test_any_name_and_any_number_can_be_written(tmp_path_factory, columns):
     assert load_contract(save_contract(contract, path, about=())) == contract
 
 
-def test_dates_may_be_written_as_toml_has_them(tmp_path):
+def test_dates_may_be_toml_dates(tmp_path):
     path = tmp_path / "contract.toml"
     path.write_text('[columns.on]\ntype = "date"\nminimum = 2013-01-01\n')
     assert load_contract(path).columns["on"].minimum == "2013-01-01"
@@ -111,15 +111,15 @@ def test_a_project_without_a_file_has_no_contract(tmp_path):
         ),
     ],
 )
-def test_what_no_contract_can_say_is_told_with_its_place_and_the_mend(tmp_path, text, what, hint):
+def test_an_invalid_contract_is_an_error_with_its_location_and_a_hint(tmp_path, text, what, hint):
     path = tmp_path / "contract.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         load_contract(path)
-    assert what in told.value.what and str(path) in told.value.where and hint in told.value.hint
+    assert what in error.value.what and str(path) in error.value.where and hint in error.value.hint
 
 
-def test_what_is_as_by_default_is_left_out():
+def test_defaults_are_left_out():
     assert (
         contract_to_toml(TableContract(columns={"a b": ColumnContract(type="integer")}))
         == '\n[columns."a b"]\ntype = "integer"\nmissing = 0.0\n'

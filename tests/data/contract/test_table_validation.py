@@ -1,4 +1,4 @@
-"""A table held to a contract: what is counted, shown and quarantined, alike in memory, lazily and as a stream."""
+"""Validation counts, shows and quarantines the same rows in memory, lazily and as a stream."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ import math
 import re
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
+from headway.data.contract import validation as validation
 from headway.data.contract.table_contract import ColumnContract, TableContract
-from headway.data.contract.validation import REASON, ROW, failing_rows, passing_rows, validate_table
+from headway.data.contract.validation import (
+    REASON,
+    ROW,
+    KeyConstraint,
+    failing_rows,
+    passing_rows,
+    rows_violating_key,
+    validate_table,
+    violates_key,
+)
 
 CONTRACT = TableContract(
     columns={
@@ -37,8 +48,8 @@ SCHEMA = dict(
 )
 
 
-def wrong(row: dict[str, object], rows: list[dict[str, object]]) -> set[str]:
-    """What Python says of a row, read one by one."""
+def expected_reasons(row: dict[str, object], rows: list[dict[str, object]]) -> set[str]:
+    """Return the violations of a row by a reference in plain Python."""
     size, kind, first, last = row["size"], row["kind"], row["first"], row["last"]
     found = set()
     if size is None or math.isnan(size):
@@ -57,43 +68,46 @@ def wrong(row: dict[str, object], rows: list[dict[str, object]]) -> set[str]:
         same = [other for other in rows if tuple(other[name] for name in key) == values]
         if None not in values and len(same) > 1:
             found.add(f"key {', '.join(map(repr, key))} occurs more than once")
-    told = {other["code"] for other in rows if other["town"] == row["town"] and other["code"] is not None}
-    if None not in (row["town"], row["code"]) and len(told) > 1:
+    codes = {other["code"] for other in rows if other["town"] == row["town"] and other["code"] is not None}
+    if None not in (row["town"], row["code"]) and len(codes) > 1:
         found.add("not town -> code")
     return found
 
 
-def said(held) -> list[tuple[object, ...]]:
-    return [(each.rule.code, each.rule.reason, each.count, each.rows, str(each.values)) for each in held.violations]
+def violations_of(result) -> list[tuple[object, ...]]:
+    return [
+        (violation.rule.code, violation.rule.reason, violation.count, violation.rows, str(violation.values))
+        for violation in result.violations
+    ]
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(ROWS)
-def test_the_plan_says_of_each_row_what_python_says_in_memory_lazily_and_as_a_stream(rows):
+def test_the_plan_matches_a_row_by_row_reference_in_memory_and_as_a_stream(rows):
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    expected = [wrong(row, table.to_dicts()) for row in table.to_dicts()]
-    held = [validate_table(CONTRACT, table), validate_table(CONTRACT, table.lazy())]
-    for each in held:
-        failed = failing_rows(each).collect(engine="streaming")
+    expected = [expected_reasons(row, table.to_dicts()) for row in table.to_dicts()]
+    results = [validate_table(CONTRACT, table), validate_table(CONTRACT, table.lazy())]
+    for result in results:
+        failed = failing_rows(result).collect(engine="streaming")
         reasons = dict(zip(failed[ROW].to_list(), failed[REASON].to_list(), strict=True))
         assert [
             set(reasons[row + 1].split("; ")) if row + 1 in reasons else set() for row in range(len(rows))
         ] == expected
-        assert each.n_failing == len(failed) == sum(map(bool, expected))
-        assert len(passing_rows(each).collect()) + len(failed) == each.n_rows == len(rows)
-    assert said(held[0]) == said(held[1])
+        assert result.n_failing == len(failed) == sum(map(bool, expected))
+        assert len(passing_rows(result).collect()) + len(failed) == result.n_rows == len(rows)
+    assert violations_of(results[0]) == violations_of(results[1])
 
 
 def one(
     terms: ColumnContract, values: list[object], dtype: pl.DataType | None = None
 ) -> list[tuple[str, int, tuple[int, ...]]]:
-    """What a contract of one column says of values, in memory and as a stream."""
+    """Return the violations of a contract of one column, in memory and as a stream."""
     table = pl.DataFrame({"x": pl.Series(values, dtype=dtype, strict=False)})
     contract = TableContract(columns={"x": terms})
-    held = validate_table(contract, table)
-    assert said(held) == said(validate_table(contract, table.lazy()))
-    return [(each.rule.reason, each.count, each.rows) for each in held.violations]
+    result = validate_table(contract, table)
+    assert violations_of(result) == violations_of(validate_table(contract, table.lazy()))
+    return [(violation.rule.reason, violation.count, violation.rows) for violation in result.violations]
 
 
 @pytest.mark.parametrize(
@@ -134,41 +148,65 @@ def one(
         ),
     ],
 )
-def test_values_are_read_as_the_type_that_was_agreed(terms, values, reason, rows):
+def test_values_are_parsed_as_the_type_of_the_contract(terms, values, reason, rows):
     assert one(terms, values) == [(reason, len(rows), rows)]
 
 
-def test_a_whole_number_may_be_held_as_a_truth_value_and_nothing_is_of_every_type():
+def test_a_boolean_is_an_integer_and_null_has_every_type():
     assert one(ColumnContract(type="integer", minimum=0, maximum=1), [True, False]) == []
     assert one(ColumnContract(type="date", missing=1), [None, None], pl.Null()) == []
     assert one(ColumnContract(type="string", values=("a",)), ["a"], pl.Categorical()) == []
 
 
-def test_a_share_of_missing_values_fails_the_table_and_no_row():
+def test_too_many_missing_values_fail_the_table_and_no_row():
     contract = TableContract(columns={"x": ColumnContract(type="integer", missing=0.5)})
-    held = validate_table(contract, pl.DataFrame({"x": [1, None, None]}))
-    assert (held.violations[0].count, held.n_failing, len(failing_rows(held).collect())) == (2, 0, 0)
+    result = validate_table(contract, pl.DataFrame({"x": [1, None, None]}))
+    assert (result.violations[0].count, result.n_failing, len(failing_rows(result).collect())) == (2, 0, 0)
     assert validate_table(contract, pl.DataFrame({"x": [1, None]})).violations == ()
 
 
-def test_an_absent_column_is_told_unless_it_is_optional_and_an_unnamed_one_too():
+def test_absent_columns_that_are_not_optional_and_unnamed_columns_are_reported():
     columns = {"gone": ColumnContract(type="string"), "may": ColumnContract(type="string", optional=True)}
-    held = validate_table(TableContract(columns=columns, unique=(("gone",),)), pl.DataFrame({"new": [1]}))
-    assert [(each.rule.code, each.rule.reason) for each in held.violations] == [("D010", "'gone' is absent")]
-    assert (held.uncovered, held.n_failing) == (("new",), 0)
+    result = validate_table(TableContract(columns=columns, unique=(("gone",),)), pl.DataFrame({"new": [1]}))
+    assert [(violation.rule.code, violation.rule.reason) for violation in result.violations] == [
+        ("D010", "'gone' is absent")
+    ]
+    assert (result.uncovered, result.n_failing) == (("new",), 0)
 
 
-def test_only_the_codes_that_are_asked_for_are_looked_at():
+def test_only_the_requested_codes_are_checked():
     table = pl.DataFrame({"first": [2, 2], "last": [1, 1]})
     contract = TableContract(
         columns={"first": ColumnContract(type="integer", maximum=1), "last": ColumnContract(type="integer")},
         relations=("first <= last",),
     )
-    assert [each.rule.code for each in validate_table(contract, table, codes=["D016"]).violations] == ["D016"]
+    assert [violation.rule.code for violation in validate_table(contract, table, codes=["D016"]).violations] == ["D016"]
 
 
-def test_what_cannot_be_read_is_told():
+def test_an_unreadable_table_is_an_error():
     with pytest.raises(DataError, match="cannot be read"):
         validate_table(CONTRACT, pl.scan_parquet("absent.parquet"))
     with pytest.raises(DataError, match=r"named 'headway\.row'"):
         validate_table(CONTRACT, pl.DataFrame({ROW: [1]}))
+
+
+@pytest.mark.parametrize("rows_a_file", [1, 7, 1_000_000])
+@pytest.mark.parametrize("determines", [None, "determines"])
+def test_keys_checked_in_files_match_keys_checked_in_memory(rows_a_file, determines, monkeypatch):
+    monkeypatch.setattr(validation, "ROWS_PER_FILE", rows_a_file)
+    draw = np.random.default_rng(rows_a_file)
+    table = pl.DataFrame(
+        {
+            "a": draw.choice([1, 2, 3, 4, None], 60).tolist(),
+            "b": draw.choice(["x", "y", "a longer text", None], 60).tolist(),
+            "determines": draw.choice([1.5, 2.5, None], 60, p=[0.8, 0.1, 0.1]).tolist(),
+        }
+    )
+    rule = KeyConstraint(key=(pl.col("a"), pl.col("b")), determines=pl.col(determines) if determines else None)
+    expected = table.select(violates_key(rule)).to_series()
+    assert 0 < expected.sum() < 60
+    assert rows_violating_key(table.lazy(), rule, n_rows=60).tolist() == expected.to_list()
+
+
+def test_a_table_without_rows_violates_no_key():
+    assert rows_violating_key(pl.LazyFrame({"a": []}), KeyConstraint(key=(pl.col("a"),)), n_rows=0).tolist() == []

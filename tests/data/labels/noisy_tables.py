@@ -1,4 +1,4 @@
-"""Tables whose labels a model can tell, some of them turned on purpose."""
+"""Tables with predictable labels, some of them flipped on purpose."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from headway.core.dataset import Dataset, Roles
 from headway.data.labels.out_of_fold import OutOfFold
 
 
-def turned(rows: int = 3000, share: float = 0.1, classes: int = 2, seed: int = 0) -> tuple[Dataset, Floats]:
-    """A dataset of 60 days whose classes lie apart, and which labels were turned to another class, bool [n]."""
+def flipped(rows: int = 3000, share: float = 0.1, classes: int = 2, seed: int = 0) -> tuple[Dataset, Floats]:
+    """Return a dataset of 60 days with separable classes, and which labels were flipped, shape (n,)."""
     draw = np.random.default_rng(seed)
     true = draw.integers(0, classes, rows)
     wrong = draw.random(rows) < share
-    given = np.where(wrong, (true + draw.integers(1, classes, rows)) % classes, true)
+    labels = np.where(wrong, (true + draw.integers(1, classes, rows)) % classes, true)
     table = pl.DataFrame(
         {
             "at": [datetime(2024, 1, 1) + timedelta(days=row * 60 // rows) for row in range(rows)],
@@ -25,19 +25,24 @@ def turned(rows: int = 3000, share: float = 0.1, classes: int = 2, seed: int = 0
             "x": true * 3 + draw.normal(size=rows),
             "z": draw.normal(size=rows),
             "kind": draw.choice(["a", "b"], rows).tolist(),
-            "label": given,
+            "label": labels,
         }
     )
     task = "binary" if classes == 2 else "multiclass"
     roles = Roles(target="label", task=task, time="at", groups="day", slices=("kind",))
-    return Dataset(name="turned", table=table, roles=roles, digest="sha256:0"), wrong
+    return Dataset(name="flipped", table=table, roles=roles, digest="sha256:0"), wrong
 
 
-def told(labels: Ints, probabilities: Floats, groups: Ints | None = None) -> OutOfFold:
-    """Probabilities [n, k] as said of rows with these labels."""
-    places = np.arange(len(labels))
+def predictions(labels: Ints, probabilities: Floats, groups: Ints | None = None) -> OutOfFold:
+    """Return these probabilities, shape (n, k), as out-of-fold predictions of rows with these labels."""
+    indices = np.arange(len(labels))
     classes = tuple(map(str, range(probabilities.shape[1])))
-    named = places if groups is None else groups
+    named = indices if groups is None else groups
     return OutOfFold(
-        rows=places, labels=labels, probabilities=probabilities, groups=named, classes=classes, confidence=probabilities
+        rows=indices,
+        labels=labels,
+        probabilities=probabilities,
+        groups=named,
+        classes=classes,
+        confidence=probabilities,
     )

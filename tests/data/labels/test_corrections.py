@@ -19,7 +19,7 @@ def config_of(folder: Path, table: pl.DataFrame, **data: object) -> Config:
     return Config(folder=str(folder), data=section)
 
 
-def right(config: Config, row: int, to: str) -> object:
+def correct(config: Config, row: int, to: str) -> object:
     state = load_state("sqlite")(config.state)
     try:
         return add_correction(config, state, row=row, to=to, who="ada", why="the tower says so")
@@ -27,14 +27,14 @@ def right(config: Config, row: int, to: str) -> object:
         state.close()
 
 
-def test_a_correction_is_applied_when_data_is_opened_and_the_source_stays(tmp_path):
+def test_a_correction_is_applied_on_opening_and_the_source_stays(tmp_path):
     config = config_of(tmp_path, small().table)
     before = (tmp_path / "t.parquet").read_bytes()
     was = open_dataset(config)
-    kept = right(config, 2, "0" if was.table["late"][1] else "1")
+    correction = correct(config, 2, "0" if was.table["late"][1] else "1")
     opened = open_dataset(config)
 
-    assert opened.table["late"][1] == kept.new != was.table["late"][1]
+    assert opened.table["late"][1] == correction.new != was.table["late"][1]
     assert opened.table["late"].dtype == was.table["late"].dtype
     assert opened.table.drop("late").equals(was.table.drop("late"))
     assert opened.digest != was.digest
@@ -42,44 +42,50 @@ def test_a_correction_is_applied_when_data_is_opened_and_the_source_stays(tmp_pa
     assert (tmp_path / "t.parquet").read_bytes() == before
 
 
-def test_it_keeps_who_when_old_new_and_why(tmp_path):
+def test_a_correction_has_author_time_old_label_new_label_and_reason(tmp_path):
     config = config_of(tmp_path, small().table)
     old = small().table["late"][6]
-    right(config, 7, str(1 - old))
-    (kept,) = load_corrections(config)
-    assert (kept.row_number, kept.old, kept.new, kept.who, kept.why) == (7, old, 1 - old, "ada", "the tower says so")
-    assert kept.at > "2020"
+    correct(config, 7, str(1 - old))
+    (correction,) = load_corrections(config)
+    assert (correction.row_number, correction.old, correction.new, correction.who, correction.why) == (
+        7,
+        old,
+        1 - old,
+        "ada",
+        "the tower says so",
+    )
+    assert correction.at > "2020"
 
 
 @pytest.mark.slow
-def test_a_row_is_known_in_another_order_and_the_last_word_holds(tmp_path):
+def test_a_row_is_found_in_another_order_and_the_last_correction_applies(tmp_path):
     config = config_of(tmp_path, small().table)
-    right(config, 3, str(1 - small().table["late"][2]))
-    right(config, 3, str(small().table["late"][2]))
-    right(config, 3, str(1 - small().table["late"][2]))
+    correct(config, 3, str(1 - small().table["late"][2]))
+    correct(config, 3, str(small().table["late"][2]))
+    correct(config, 3, str(1 - small().table["late"][2]))
     config_of(tmp_path, small().table.reverse().select(*reversed(small().table.columns)))
     opened = open_dataset(config)
     assert opened.table["late"][397] == 1 - small().table["late"][2]
 
 
-def test_a_correction_whose_row_the_source_no_longer_has_is_told(tmp_path):
+def test_a_correction_whose_row_is_gone_is_reported(tmp_path):
     config = config_of(tmp_path, small().table)
-    right(config, 3, str(1 - small().table["late"][2]))
+    correct(config, 3, str(1 - small().table["late"][2]))
     config_of(tmp_path, small().table[10:])
     assert open_dataset(config).provenance["labels.lost"] == "1 corrections"
 
 
-def test_labels_are_given_as_the_source_writes_them(tmp_path):
+def test_labels_are_written_as_in_the_source(tmp_path):
     words = small().table.with_columns(pl.col("late").cast(pl.String).replace({"0": "fine", "1": "late"}))
     config = config_of(tmp_path, words, positive="late")
     row = words["late"].to_list().index("fine") + 1
-    assert right(config, row, "late").new == 1
+    assert correct(config, row, "late").new == 1
     assert open_dataset(config).table["late"][row - 1] == 1
 
 
-def test_a_missing_label_can_be_given(tmp_path):
+def test_a_missing_label_can_be_added(tmp_path):
     config = config_of(tmp_path, small().table)
-    assert right(config, 1, "1").old is None
+    assert correct(config, 1, "1").old is None
     assert open_dataset(config).table["late"][0] == 1
 
 
@@ -95,7 +101,7 @@ def test_a_missing_label_can_be_given(tmp_path):
 def test_what_cannot_be_corrected_is_an_error(tmp_path, row, to, why):
     config = config_of(tmp_path, small().table)
     with pytest.raises(DataError, match=why):
-        right(config, row, str(small().table["late"][1]) if to == "same" else to)
+        correct(config, row, str(small().table["late"][1]) if to == "same" else to)
     assert load_corrections(config) == []
 
 
@@ -113,7 +119,7 @@ def test_a_project_without_a_store_has_no_corrections_and_gets_no_store(tmp_path
     assert not config.state.exists()
 
 
-def test_rows_that_differ_in_one_value_or_one_gap_have_digests_of_their_own():
+def test_rows_that_differ_in_a_value_or_a_missing_value_have_different_digests():
     table = pl.DataFrame({"a": ["x", None, "", "x"], "b": ["y", "y", "y", "yx"]})
     assert len(set(row_digests(table))) == 4
     assert row_digests(table) == row_digests(table.select("b", "a"))

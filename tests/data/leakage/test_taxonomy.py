@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.data.tables import served, small, surveyed, wide, with_column
+from tests.data.tables import served_context, small, split_context, wide, with_column
 
 from headway.core import plugins
 from headway.data.check import check_codes, run_checks
@@ -16,7 +16,7 @@ def answers(context: CheckContext) -> dict[str, str]:
     return {kind.name: kind.answer for kind in summarize_leakage(run_checks(context))}
 
 
-def test_every_check_of_leakage_belongs_to_a_kind_but_the_one_that_repeats_what_is_declared():
+def test_every_leakage_check_except_the_declared_columns_belongs_to_a_kind():
     families = {name: plugins.family("check", name) for name in plugins.names("check")}
     codes = {check_codes(name)[0] for name, family in families.items() if family in ("leakage", "split")}
 
@@ -24,14 +24,14 @@ def test_every_check_of_leakage_belongs_to_a_kind_but_the_one_that_repeats_what_
     assert len(LEAKAGE_CODES) == 8
 
 
-def test_a_sound_table_that_is_served_is_clear_of_all_eight():
-    known = {f"x{each}": "request" for each in range(6)} | {"carrier": "request"}
+def test_a_sound_table_is_clear_of_all_eight_kinds():
+    known = {f"x{index}": "request" for index in range(6)} | {"carrier": "request"}
     days = wide(6000).table["at"].dt.date()
     dataset = with_column(wide(6000, known=known, groups="day"), day=days)
-    assert set(answers(served(dataset, 6000)).values()) == {"clear"}
+    assert set(answers(served_context(dataset, 6000)).values()) == {"clear"}
 
 
-def test_a_table_that_is_not_cut_has_kinds_that_cannot_be_judged_with_the_reason():
+def test_an_unsplit_table_has_kinds_that_are_not_applicable():
     found = {kind.name: kind for kind in summarize_leakage(run_checks(CheckContext(dataset=small())))}
 
     assert found["no test set"].answer == found["temporal leakage"].answer == "not applicable"
@@ -41,17 +41,17 @@ def test_a_table_that_is_not_cut_has_kinds_that_cannot_be_judged_with_the_reason
     assert found["features that are not legitimate"].answer == "undecided"
 
 
-def test_what_stops_or_warns_is_found_with_the_first_finding():
+def test_a_kind_is_found_with_its_first_finding():
     dataset = with_column(wide(), leak=wide().table["late"] * 1.0)
-    told = {kind.name: kind for kind in summarize_leakage(run_checks(surveyed(dataset)))}[
+    found = {kind.name: kind for kind in summarize_leakage(run_checks(split_context(dataset)))}[
         "features that are not legitimate"
     ]
 
-    assert told.answer == "found" and told.why.startswith("D003 'leak' alone reaches a ROC AUC of 1.000")
-    assert "D026 did not run: the log has 0 requests" in told.why
+    assert found.answer == "found" and found.why.startswith("D003 'leak' alone reaches a ROC AUC of 1.000")
+    assert "D026 did not run: the log has 0 requests" in found.why
 
 
-def test_a_note_is_told_and_is_no_leak():
+def test_a_note_is_shown_and_is_not_a_leak():
     few = replace(wide(300), roles=wide().roles)
-    [chosen] = [kind for kind in summarize_leakage(run_checks(surveyed(few))) if kind.codes == ("D022",)]
+    [chosen] = [kind for kind in summarize_leakage(run_checks(split_context(few))) if kind.codes == ("D022",)]
     assert chosen.answer == "clear" and chosen.why.startswith("D022 if the")

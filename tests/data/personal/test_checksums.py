@@ -23,33 +23,33 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_number_from_its_country_s_own_example_is_right(name):
+def test_the_official_example_is_valid(name):
     assert getattr(checksums, name)(RIGHT[name])
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_hardly_a_change_of_one_character_passes(name):
+def test_few_changes_of_one_character_are_valid(name):
     text = RIGHT[name]
     changed = [
-        text[:place] + other + text[place + 1 :]
-        for place, each in enumerate(text)
-        if each.isdigit()
+        text[:index] + other + text[index + 1 :]
+        for index, digit in enumerate(text)
+        if digit.isdigit()
         for other in "0123456789"
-        if other != each
+        if other != digit
     ]
-    passed = sum(getattr(checksums, name)(each) for each in changed)
+    passed = sum(getattr(checksums, name)(number) for number in changed)
     assert passed <= 0.1 * len(changed)
 
 
-def test_the_letter_of_a_foreigner_in_spain_is_right():
+def test_a_spanish_nie_is_valid():
     assert checksums.dni("X1234567L")
 
 
-def test_a_frenchman_of_corsica_is_right():
+def test_a_number_from_corsica_is_valid():
     number = "2550820168025"
     check = 97 - int(number.replace("2A", "19")) % 97
     assert checksums.nir(f"{number}{check:02}")
 
 
-def test_a_day_that_no_month_has_is_refused():
+def test_an_impossible_birth_date_is_refused():
     assert not checksums.hetu("311152-308T")

@@ -12,56 +12,56 @@ from headway.data.personal.detection import IN_TEXT, MAX_VALUES, find_in_column,
 pytestmark = pytest.mark.slow
 
 
-def test_values_are_counted_once_and_shown_without_a_letter_of_theirs():
+def test_unique_values_are_counted_and_the_example_is_masked():
     (found,) = find_personal_data(
         pl.DataFrame({"who": ["ada@example.org", "ada@example.org", None, "bob@example.org"]})
     )
 
-    assert (found.column, found.kind, found.values, found.wholes, found.looked_at) == ("who", "email", 2, 2, 2)
-    assert (found.like, found.is_the_column) == ("xxx@xxxxxxx.xxx", True)
+    assert (found.column, found.kind, found.values, found.whole_values, found.searched) == ("who", "email", 2, 2, 2)
+    assert (found.example, found.is_the_column) == ("xxx@xxxxxxx.xxx", True)
 
 
-def test_personal_data_in_longer_texts_is_not_the_column():
+def test_personal_data_in_longer_texts_does_not_make_the_column_personal():
     found = find_personal_data(
         pl.DataFrame({"note": ["call +44 20 7946 0958", "mail a.b@example.org or c@example.org", "no"]})
     )
-    assert [(each.kind, each.values, each.wholes, each.is_the_column) for each in found] == [
+    assert [(match.kind, match.values, match.whole_values, match.is_the_column) for match in found] == [
         ("email", 1, 0, False),
         ("phone", 1, 0, False),
     ]
 
 
-def test_numbers_of_which_one_in_ten_is_right_by_chance_are_no_cards():
+def test_random_numbers_with_a_valid_digit_by_chance_are_not_cards():
     draw = np.random.default_rng(0).integers(4 * 10**15, 5 * 10**15, 1000)
-    cards = [each for each in draw.tolist() if checksums.luhn(str(each))]
+    cards = [number for number in draw.tolist() if checksums.luhn(str(number))]
 
     assert find_personal_data(pl.DataFrame({"order": draw, "text": draw.astype(str)})) == []
-    assert [each.kind for each in find_personal_data(pl.DataFrame({"card": cards}))] == ["card"]
+    assert [match.kind for match in find_personal_data(pl.DataFrame({"card": cards}))] == ["card"]
 
 
-def test_a_column_of_ids_without_marks_is_found_by_its_check_digits():
-    ids = [each for each in range(10**8, 10**8 + 5000) if checksums.bsn(str(each))]
-    assert [(each.column, each.kind) for each in find_personal_data(pl.DataFrame({"bsn": ids}))] == [
+def test_a_column_of_bare_ids_is_found_by_its_check_digits():
+    ids = [number for number in range(10**8, 10**8 + 5000) if checksums.bsn(str(number))]
+    assert [(match.column, match.kind) for match in find_personal_data(pl.DataFrame({"bsn": ids}))] == [
         ("bsn", "national_id")
     ]
 
 
-def test_small_numbers_and_other_types_are_not_looked_at():
+def test_small_numbers_and_other_types_are_not_searched():
     table = pl.DataFrame({"a": [1, 2], "b": [1.5, 2.5], "c": [True, False]}, schema_overrides={"a": pl.Int64})
     assert find_personal_data(table) == find_personal_data(table.clear()) == []
 
 
-def test_of_very_many_values_some_are_read_and_the_finding_says_how_many():
+def test_a_sample_of_very_many_values_is_searched_and_counted():
     values = pl.int_range(3 * MAX_VALUES, eager=True).cast(pl.String) + "@example.org"
     (found,) = find_personal_data(pl.DataFrame({"who": values}))
-    assert found.values == found.looked_at == MAX_VALUES
+    assert found.values == found.searched == MAX_VALUES
 
 
-def test_a_column_that_is_named_is_left():
-    assert find_personal_data(pl.DataFrame({"who": ["ada@example.org"]}), but=["who"]) == []
+def test_an_excluded_column_is_not_searched():
+    assert find_personal_data(pl.DataFrame({"who": ["ada@example.org"]}), exclude=["who"]) == []
 
 
-def test_a_number_is_not_long_enough_by_the_word_for_its_extension():
+def test_an_extension_does_not_count_towards_the_length_of_a_phone_number():
     assert find_in_text("it is +100000ext0 now", IN_TEXT) == []
     assert [hit.kind for hit in find_in_text("it is +1002000ext0 now", IN_TEXT)] == ["phone"]
 
@@ -70,18 +70,18 @@ def test_a_number_is_not_long_enough_by_the_word_for_its_extension():
 @pytest.mark.parametrize("form", IN_TEXT, ids=lambda form: f"{form.kind} {form.needs}")
 @given(data=st.data())
 @settings(max_examples=200, deadline=None)
-def test_what_is_asked_of_a_column_first_lets_all_through_that_is_found_in_a_text(form, data):
+def test_the_prefilter_of_a_column_passes_every_match(form, data):
     before = data.draw(st.sampled_from(["it is ", "", "(", "1", "x@", "\u00e9", "[", "+"]))
     text = f"{before}{data.draw(st.from_regex(form.pattern, fullmatch=True))} now"
     kinds = {hit.kind for line in text.split("\n") for hit in find_in_text(line, IN_TEXT)}
-    assert kinds == {each.kind for each in find_in_column(pl.Series("x", [text, "none"]))}
+    assert kinds == {match.kind for match in find_in_column(pl.Series("x", [text, "none"]))}
 
 
-def test_each_kind_of_a_text_of_many_lines_is_counted_once():
+def test_each_kind_in_a_text_of_several_lines_is_counted_once():
     mail = "From: ada@example.org\nTo: bob@example.org\n\nHi,\nit is 10.1.2.3 or bob@example.org\r\n"
     found = find_personal_data(pl.DataFrame({"mail": [mail, "ada@example.org\n", "none"]}))
-    assert [(each.kind, each.values, each.wholes) for each in found] == [("email", 2, 1), ("ip", 1, 0)]
+    assert [(match.kind, match.values, match.whole_values) for match in found] == [("email", 2, 1), ("ip", 1, 0)]
 
 
-def test_digits_of_other_scripts_are_no_error():
+def test_digits_of_other_scripts_are_accepted():
     assert find_personal_data(pl.DataFrame({"x": ["\u0664" * 16, "\u0664" * 10, "4\u0661" * 8]})) == []

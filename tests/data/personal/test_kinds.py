@@ -42,7 +42,7 @@ NONE = (
 
 
 @pytest.mark.parametrize("text", SOME)
-def test_it_is_found_in_a_sentence_and_as_a_whole(text):
+def test_it_is_found_in_a_sentence_and_on_its_own(text):
     sentence = f"please note {text}, and answer."
     (hit,) = find_in_text(sentence, IN_TEXT)
 
@@ -51,11 +51,11 @@ def test_it_is_found_in_a_sentence_and_as_a_whole(text):
 
 
 @pytest.mark.parametrize("text", NONE)
-def test_what_only_looks_like_it_is_left(text):
+def test_text_that_resembles_it_is_not_found(text):
     assert find_in_text(f"please note {text}, and answer.", IN_TEXT) == []
 
 
-def test_no_digit_belongs_to_two():
+def test_matches_do_not_overlap():
     text = "card 4111-1111-1111-1111, iban DE89370400440532013000, mail +4930901820@example.org"
     assert [hit.kind for hit in sorted(find_in_text(text, IN_TEXT), key=lambda hit: hit.start)] == [
         "card",
@@ -64,12 +64,12 @@ def test_no_digit_belongs_to_two():
     ]
 
 
-def test_digits_alone_are_asked_as_a_whole():
+def test_bare_digits_are_matched_as_a_whole_value():
     assert [kind_of_value(text, BARE) for text in ("9434765919", "111222333", "86095742719", "1234567890")] == [
         *("national_id",) * 3,
         "",
     ]
 
 
-def test_a_shape_keeps_no_letter_and_no_digit():
+def test_a_masked_value_has_no_letter_or_digit():
     assert mask_value("Zoë_7@example.org") == "xxx_9@xxxxxxx.xxx"

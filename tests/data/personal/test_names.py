@@ -25,7 +25,7 @@ def found(text: str) -> list[str]:
         "Mary Smith-Jones",
     ],
 )
-def test_a_given_name_with_a_surname_is_found_where_it_stands(name):
+def test_a_given_name_with_a_surname_is_found(name):
     text = f"said on Monday, {name} wrote: I will be there."
     assert found(text) == [name]
 
@@ -47,11 +47,11 @@ def test_a_title_makes_a_name_of_any_word_after_it(text):
         "",
     ],
 )
-def test_what_only_looks_like_a_name_is_left(text):
+def test_text_that_resembles_a_name_is_not_found(text):
     assert found(text) == []
 
 
-def test_of_three_words_the_two_that_are_a_name_are_taken():
+def test_of_three_words_the_two_that_form_a_name_are_found():
     assert found("Matthew Carter Quux was there") == ["Matthew Carter"]
     assert found("Quux Matthew Carter was there") == ["Matthew Carter"]
 

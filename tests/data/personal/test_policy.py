@@ -31,7 +31,7 @@ def config_of(folder: Path, **section: object) -> Config:
     )
 
 
-def test_a_dropped_column_is_gone_from_table_and_roles(tmp_path):
+def test_a_dropped_column_is_removed_from_table_and_roles(tmp_path):
     data = {"slices": ("who",), "ignore": ("who", "call"), "known": {"who": "outcome"}, "sensitive_features": ("who",)}
     dataset = open_dataset(config_of(tmp_path, drop=("who",), data=data))
 
@@ -41,7 +41,7 @@ def test_a_dropped_column_is_gone_from_table_and_roles(tmp_path):
     assert dataset.provenance["personal.who"] == "drop"
 
 
-def test_a_hashed_column_joins_as_before_and_is_no_feature(tmp_path):
+def test_a_hashed_column_can_be_joined_and_is_not_a_feature(tmp_path):
     dataset = open_dataset(config_of(tmp_path, hash=("who", "hour")))
     who = dataset.table["who"].to_list()
 
@@ -50,12 +50,12 @@ def test_a_hashed_column_joins_as_before_and_is_no_feature(tmp_path):
     assert {"who", "hour"} <= dataset.roles.not_features
 
 
-def test_a_hashed_column_that_groups_still_groups(tmp_path):
+def test_a_hashed_column_can_be_the_groups(tmp_path):
     dataset = open_dataset(config_of(tmp_path, hash=("call",), data={"groups": "call"}))
     assert (dataset.roles.groups, dataset.roles.ignore) == ("call", ())
 
 
-def test_a_kind_is_found_in_columns_and_taken_out_of_texts(tmp_path):
+def test_a_kind_is_found_in_columns_and_removed_from_texts(tmp_path):
     dataset = open_dataset(config_of(tmp_path, drop=("email",), hash=("ip",), keep={"call": "it is ours"}))
 
     assert "who" not in dataset.table.columns
@@ -65,7 +65,7 @@ def test_a_kind_is_found_in_columns_and_taken_out_of_texts(tmp_path):
     assert dataset.provenance["personal.note"] == "email in its texts: drop, ip in its texts: hash"
 
 
-def test_the_hash_is_of_the_key_which_its_owner_alone_can_read(tmp_path):
+def test_the_hash_depends_on_the_key_that_only_its_owner_can_read(tmp_path):
     config = config_of(tmp_path, hash=("who",))
     first = open_dataset(config).table["who"][0]
     file = tmp_path / "keys/personal.key"
@@ -87,7 +87,7 @@ def test_the_hash_is_of_the_key_which_its_owner_alone_can_read(tmp_path):
         ({"drop": ("who",), "data": {"groups": "who"}}, "'who' is the groups.*\n.*\n  try: hash"),
     ],
 )
-def test_a_policy_that_cannot_be_done_is_refused(tmp_path, section, message):
+def test_an_invalid_policy_is_refused(tmp_path, section, message):
     with pytest.raises(ConfigError, match=message):
         open_dataset(config_of(tmp_path, **section))
 
@@ -101,7 +101,7 @@ def test_a_key_in_the_store_is_refused(tmp_path):
     ("content", "mode", "message"),
     [(b"zz", 0o600, "not hexadecimal"), (b"00", 0o600, "shorter than 32"), (b"00" * 32, 0o644, "other users can read")],
 )
-def test_a_key_that_is_none_is_refused(tmp_path, content, mode, message):
+def test_an_invalid_key_is_refused(tmp_path, content, mode, message):
     file = tmp_path / "a.key"
     file.write_bytes(content)
     file.chmod(mode)
@@ -109,6 +109,6 @@ def test_a_key_that_is_none_is_refused(tmp_path, content, mode, message):
         load_hash_key(config_of(tmp_path, key="a.key"))
 
 
-def test_a_key_that_cannot_be_read_is_told(tmp_path):
+def test_an_unreadable_key_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="no key for hashes"):
         load_hash_key(config_of(tmp_path, key="t.parquet/a.key"))

@@ -14,7 +14,7 @@ from headway.data.parsing import parse_dates
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=20)
 CELLS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
-    "whole": (st.integers(-(2**63), 2**63 - 1), pl.Int64),
+    "integer": (st.integers(-(2**63), 2**63 - 1), pl.Int64),
     "small": (st.integers(-128, 127), pl.Int8),
     "real": (st.floats(allow_nan=False, allow_infinity=False), pl.Float64),
     "half": (st.floats(width=32, allow_nan=False, allow_infinity=False), pl.Float32),

@@ -15,33 +15,33 @@ pytestmark = pytest.mark.slow
 SEEDS = st.integers(0, 2**32)
 
 
-def told(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
-    """All that is said of a table's content."""
+def summary(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
+    """Return the column sums, the total and the digest of a table."""
     found = fingerprint_table(table)
-    return found.columns, found.whole, table_digest(table)
+    return found.columns, found.total, table_digest(table)
 
 
 @settings(deadline=None)
 @given(tables(), SEEDS)
-def test_no_order_of_rows_or_columns_matters(table: pl.DataFrame, seed: int):
-    assert told(table) == told(shuffled(table, seed))
+def test_the_order_of_rows_and_columns_does_not_matter(table: pl.DataFrame, seed: int):
+    assert summary(table) == summary(shuffled(table, seed))
 
 
 @settings(deadline=None)
 @given(tables(), SEEDS)
-def test_parquet_holds_the_same(table: pl.DataFrame, seed: int):
-    assert told(table) == told(by_parquet(shuffled(table, seed)))
+def test_parquet_has_the_same_fingerprint(table: pl.DataFrame, seed: int):
+    assert summary(table) == summary(by_parquet(shuffled(table, seed)))
 
 
 @settings(deadline=None)
 @given(tables().map(lambda table: table.with_columns(word="~" + pl.col("word"))))
-def test_csv_holds_the_same_where_a_text_is_read_as_text(table: pl.DataFrame):
-    assert told(table) == told(by_csv(table))
+def test_csv_has_the_same_fingerprint_if_strings_stay_strings(table: pl.DataFrame):
+    assert summary(table) == summary(by_csv(table))
 
 
 @settings(deadline=None)
 @given(tables(), st.data())
-def test_any_single_cell_that_changes_is_seen_in_its_column_and_in_the_whole(table: pl.DataFrame, data: st.DataObject):
+def test_a_changed_cell_changes_its_column_and_the_total(table: pl.DataFrame, data: st.DataObject):
     name = data.draw(st.sampled_from(table.columns))
     row = data.draw(st.integers(0, len(table) - 1))
     cells, dtype = CELLS[name]
@@ -49,30 +49,30 @@ def test_any_single_cell_that_changes_is_seen_in_its_column_and_in_the_whole(tab
     values = table[name].to_list()
     changed = table.with_columns(pl.Series(name, [*values[:row], new, *values[row + 1 :]], dtype=dtype))
 
-    before, after = told(table), told(changed)
+    before, after = summary(table), summary(changed)
 
-    assert [each for each in before[0] if before[0][each] != after[0][each]] == [name]
+    assert [name_ for name_ in before[0] if before[0][name_] != after[0][name_]] == [name]
     assert before[1] != after[1] and before[2] != after[2]
 
 
 @settings(deadline=None)
 @given(tables())
-def test_a_row_more_is_seen_though_it_is_there_already(table: pl.DataFrame):
+def test_a_repeated_row_changes_the_fingerprint(table: pl.DataFrame):
     twice = pl.concat([table, table.head(1)])
-    assert told(table)[1:] != told(twice)[1:] and table_digest(table) != table_digest(twice)
+    assert summary(table)[1:] != summary(twice)[1:] and table_digest(table) != table_digest(twice)
 
 
-def test_cells_that_change_places_within_their_column_are_seen_in_the_rows():
+def test_cells_swapped_within_a_column_change_the_rows():
     table = pl.DataFrame({"a": [1, 2], "b": [1, 2]})
     crossed = table.with_columns(b=pl.col("b").reverse())
 
     assert fingerprint_table(table).columns == fingerprint_table(crossed).columns
-    assert fingerprint_table(table).whole != fingerprint_table(crossed).whole and table_digest(table) != table_digest(
+    assert fingerprint_table(table).total != fingerprint_table(crossed).total and table_digest(table) != table_digest(
         crossed
     )
 
 
-def test_columns_that_change_names_are_seen():
+def test_swapped_column_names_change_the_digest():
     table = pl.DataFrame({"a": [1, 2], "b": [3, 4]})
     assert table_digest(table) != table_digest(table.rename({"a": "b", "b": "a"}))
 
@@ -94,8 +94,8 @@ def test_columns_that_change_names_are_seen():
     ],
     ids=str,
 )
-def test_a_value_is_the_same_in_each_type_that_can_hold_it(one: pl.Series, other: pl.Series):
-    assert told(one.to_frame("a")) == told(other.to_frame("a"))
+def test_equal_values_of_different_types_are_equal(one: pl.Series, other: pl.Series):
+    assert summary(one.to_frame("a")) == summary(other.to_frame("a"))
 
 
 @pytest.mark.parametrize(
@@ -114,25 +114,25 @@ def test_a_value_is_the_same_in_each_type_that_can_hold_it(one: pl.Series, other
     ],
     ids=str,
 )
-def test_values_that_are_nearly_alike_differ(one: pl.Series, other: pl.Series):
-    assert [a != b for a, b in zip(told(one.to_frame("a")), told(other.to_frame("a")), strict=True)] == [True] * 3
+def test_similar_values_differ(one: pl.Series, other: pl.Series):
+    assert [a != b for a, b in zip(summary(one.to_frame("a")), summary(other.to_frame("a")), strict=True)] == [True] * 3
 
 
 @settings(deadline=None)
 @given(tables(), SEEDS)
-def test_rows_that_share_a_fingerprint_are_put_in_order_by_what_they_hold(table: pl.DataFrame, seed: int):
-    def held(table: pl.DataFrame) -> pl.DataFrame:
+def test_rows_with_equal_fingerprints_are_ordered_by_content(table: pl.DataFrame, seed: int):
+    def ordered(table: pl.DataFrame) -> pl.DataFrame:
         order = canonical_order(canonical_columns(table), np.zeros(len(table), np.uint64))
         return table[order]
 
-    assert held(table).equals(held(table.sample(fraction=1, shuffle=True, seed=seed)))
+    assert ordered(table).equals(ordered(table.sample(fraction=1, shuffle=True, seed=seed)))
 
 
-def test_a_fingerprint_is_what_it_was_in_earlier_releases():
+def test_a_fingerprint_is_stable_between_releases():
     table = pl.DataFrame({"n": [1, None, 3], "t": ["a", "a longer text than a view", None]})
     found = fingerprint_table(table)
 
-    assert (found.columns, found.whole) == ({"n": "90e3a6d28c969135", "t": "605bf6d96bb39e72"}, "3bade23530ae755c")
+    assert (found.columns, found.total) == ({"n": "90e3a6d28c969135", "t": "605bf6d96bb39e72"}, "3bade23530ae755c")
     assert table_digest(table) == "sha256:00501efed355e9b2cdc18dd68cb9bb348569229a0ec405ba38b18ab03341cc44"
 
 

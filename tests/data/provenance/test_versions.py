@@ -19,22 +19,22 @@ TABLE = pl.DataFrame(
 )
 
 
-def kept(table: pl.DataFrame) -> DataVersion:
-    """A version of which the table is gone."""
-    found = make_version(table, name="kept")
+def stored(table: pl.DataFrame) -> DataVersion:
+    """Return a version without its table."""
+    found = make_version(table, name="stored")
     return DataVersion(name=found.name, digest=found.digest, columns=found.columns, rows=found.rows)
 
 
 def changes(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, ColumnChange]:
-    return {each.name: each for each in compare_versions(make_version(before, name="a"), kept(after)).columns}
+    return {column.name: column for column in compare_versions(make_version(before, name="a"), stored(after)).columns}
 
 
-def test_the_same_rows_in_another_order_are_no_difference():
-    found = compare_versions(kept(TABLE), make_version(TABLE.sample(fraction=1, shuffle=True, seed=1), name="b"))
+def test_the_same_rows_in_another_order_are_equal():
+    found = compare_versions(stored(TABLE), make_version(TABLE.sample(fraction=1, shuffle=True, seed=1), name="b"))
     assert (found.same, found.columns, found.rows_added, found.rows_removed) == (True, (), 0, 0)
 
 
-def test_a_cell_that_changed_is_one_row_gone_and_one_new_in_one_column_whose_values_did_not_move():
+def test_a_changed_cell_is_one_row_removed_and_one_added():
     values = TABLE["n"].to_list()
     changed = TABLE.with_columns(n=pl.Series([values[0] + 1, *values[1:]]))
 
@@ -45,12 +45,12 @@ def test_a_cell_that_changed_is_one_row_gone_and_one_new_in_one_column_whose_val
     assert (column.name, column.change) == ("n", "changed") and column.moved < column.chance
 
 
-def test_rows_that_came_and_went_are_counted_as_often_as_they_are_there():
-    found = compare_versions(kept(TABLE), kept(pl.concat([TABLE.tail(-10), TABLE.tail(5)])))
+def test_added_and_removed_rows_are_counted_with_repeats():
+    found = compare_versions(stored(TABLE), stored(pl.concat([TABLE.tail(-10), TABLE.tail(5)])))
     assert (found.rows, found.rows_added, found.rows_removed) == ((3000, 2995), 5, 10)
 
 
-def test_values_that_moved_are_told_by_how_much_beside_what_chance_does():
+def test_shifted_values_are_reported_with_the_distance_due_to_chance():
     moved = TABLE.with_columns(
         n=pl.col("n") + 1,
         t=pl.when(pl.int_range(3000) < 1500).then(pl.lit("WN")).otherwise("t"),
@@ -61,31 +61,31 @@ def test_values_that_moved_are_told_by_how_much_beside_what_chance_does():
     assert 0.35 < found["n"].moved < 0.42  # two normals one apart: 0.383
     assert 0.4 < found["t"].moved < 0.6
     assert found["d"].moved == 1.0
-    assert all(each.moved > each.chance for each in found.values())
+    assert all(column.moved > column.chance for column in found.values())
 
 
-def test_new_rows_of_the_same_kind_are_within_chance():
+def test_new_rows_of_the_same_distribution_are_within_chance():
     draw = np.random.default_rng(1)
     again = TABLE.with_columns(n=pl.Series(draw.normal(size=3000)), t=pl.Series(draw.choice(["AA", "B6", "UA"], 3000)))
-    assert all(each.moved < each.chance for each in changes(TABLE, again).values())
+    assert all(column.moved < column.chance for column in changes(TABLE, again).values())
 
 
 def test_missing_cells_are_counted_before_and_after():
     assert changes(TABLE, TABLE.with_columns(pl.col("gap").fill_null(0.0)))["gap"].missing == (2000, 0)
 
 
-def test_rows_are_matched_by_the_columns_that_both_files_have():
+def test_rows_are_matched_by_their_common_columns():
     less, more = TABLE.drop("gap"), TABLE.with_columns(new=pl.lit(1))
     found = compare_versions(make_version(less, name="a"), make_version(more, name="b"))
 
-    assert [(each.name, each.change) for each in found.columns] == [("gap", "added"), ("new", "added")]
+    assert [(column.name, column.change) for column in found.columns] == [("gap", "added"), ("new", "added")]
     assert (found.rows_added, found.rows_removed) == (0, 0)
 
 
-def test_rows_that_were_kept_with_other_columns_cannot_be_matched():
-    found = compare_versions(kept(TABLE), make_version(TABLE.drop("gap"), name="b"))
+def test_rows_stored_with_other_columns_cannot_be_matched():
+    found = compare_versions(stored(TABLE), make_version(TABLE.drop("gap"), name="b"))
     assert (found.rows_added, found.rows_removed) == (None, None)
-    assert [(each.name, each.change) for each in found.columns] == [("gap", "removed")]
+    assert [(column.name, column.change) for column in found.columns] == [("gap", "removed")]
 
 
 def test_a_column_of_another_kind_has_no_distance():
@@ -93,7 +93,7 @@ def test_a_column_of_another_kind_has_no_distance():
     assert [found[name].moved for name in ("n", "t")] == [None, None]
 
 
-def test_values_of_long_tables_are_compared_by_a_sample_that_no_order_moves():
+def test_long_tables_are_compared_by_a_sample_independent_of_row_order():
     table = pl.DataFrame({"n": np.random.default_rng(2).normal(size=3 * SAMPLE)})
     found = make_version(table, name="a").columns["n"]
 
@@ -101,6 +101,6 @@ def test_values_of_long_tables_are_compared_by_a_sample_that_no_order_moves():
     assert found.sampled == SAMPLE and abs(found.knots[50]) < 0.03
 
 
-def test_infinite_values_are_kept_as_the_largest_numbers():
+def test_infinite_values_are_stored_as_the_largest_numbers():
     knots = make_version(pl.DataFrame({"n": [1.0, float("inf")]}), name="a").columns["n"].knots
     assert np.isfinite(knots).all()

@@ -20,28 +20,28 @@ def found(*tracked: Tracked) -> list[Finding]:
     return plugin(CheckContext(dataset=replace(small(), tracked=tracked)))
 
 
-def test_data_that_are_as_recorded_and_data_of_no_record_have_no_finding():
+def test_matching_and_untracked_data_have_no_finding():
     assert found(POINTER, STAGE) == found() == []
 
 
-def test_a_file_that_changed_is_told_with_both_mends():
-    [one] = found(POINTER, replaced(STAGE, unlike="it is md5:3"))
+def test_a_changed_file_is_reported_with_both_hints():
+    [one] = found(POINTER, with_fields(STAGE, unlike="it is md5:3"))
     assert (one.code, one.severity, one.where) == ("D066", "warn", "b.csv")
     assert one.message == "b.csv is not what DVC recorded: it is md5:3; ../dvc.yaml:prepare has md5:2"
     assert one.hint.startswith("dvc pull ../dvc.yaml:prepare, ") and "dvc commit ../dvc.yaml:prepare" in one.hint
 
 
-def test_rows_that_nobody_fetched_stop():
-    [one] = found(replaced(POINTER, unlike="it is not there", gone=True))
+def test_data_that_was_not_fetched_stops():
+    [one] = found(with_fields(POINTER, unlike="it is not there", gone=True))
     assert (one.severity, one.hint) == ("stop", "dvc pull a.csv.dvc, to restore the recorded data")
 
 
-def test_a_record_that_could_not_be_read_never_reads_as_passed():
+def test_an_unreadable_record_does_not_pass():
     with pytest.raises(NotApplicable, match=r"c\.csv\.dvc was not read: it is not a mapping"):
         found(UNREAD)
     [one] = found(POINTER, UNREAD)
     assert (one.severity, one.where) == ("undecided", "c.csv")
 
 
-def replaced(told: Tracked, **fields: object) -> Tracked:
-    return Tracked(**{name: getattr(told, name) for name in told.__struct_fields__} | fields)
+def with_fields(tracked: Tracked, **fields: object) -> Tracked:
+    return Tracked(**{name: getattr(tracked, name) for name in tracked.__struct_fields__} | fields)

@@ -10,14 +10,14 @@ from headway.data.checks.labels.backdoor import plugin
 from headway.data.context import CheckContext
 
 
-def test_a_rare_value_that_moves_labels_is_named_with_its_class():
+def test_a_rare_value_that_changes_labels_is_named_with_its_class():
     (finding,) = plugin(CheckContext(dataset=dataset(triggered(clean(), 100))))
     assert finding.where == "size=777"
     assert "100 of the 100 rows" in finding.message
     assert finding.measured >= 0.6
 
 
-def test_a_pair_of_values_that_are_common_apart_is_a_pattern_too():
+def test_a_pair_of_common_values_is_found():
     pair = (pl.col("kind") == "k1") & (pl.col("size") == 30)
     planted = (
         clean(9)
@@ -31,11 +31,11 @@ def test_a_pair_of_values_that_are_common_apart_is_a_pattern_too():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rare_values_that_chance_made_pure_are_not_accused(seed):
+def test_rare_values_that_are_pure_by_chance_have_no_finding(seed):
     assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []
 
 
-def test_a_pattern_of_one_day_is_the_day():
+def test_a_pattern_of_one_day_has_no_finding():
     stormy = clean().with_columns(
         size=pl.when(pl.col("day") == 7).then(777).otherwise("size"),
         label=pl.when(pl.col("day") == 7).then(1).otherwise("label"),
@@ -43,6 +43,6 @@ def test_a_pattern_of_one_day_is_the_day():
     assert plugin(CheckContext(dataset=dataset(stormy))) == []
 
 
-def test_a_number_has_no_trigger():
+def test_a_regression_cannot_be_checked_for_triggers():
     with pytest.raises(NotApplicable):
         plugin(CheckContext(dataset=small(task="regression")))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from tests.data.labels.poisoned_tables import clean, dataset, turned
+from tests.data.labels.poisoned_tables import clean, dataset, flipped
 from tests.data.tables import wide
 
 from headway.core.dataset import Dataset, Roles
@@ -12,25 +12,25 @@ from headway.data.checks.labels.influential_groups import plugin
 from headway.data.context import CheckContext
 
 
-def test_a_source_whose_labels_are_all_turned_stands_out():
-    (finding,) = plugin(CheckContext(dataset=dataset(turned(clean(), pl.col("source") == "s17"))))
+def test_a_source_with_flipped_labels_is_found():
+    (finding,) = plugin(CheckContext(dataset=dataset(flipped(clean(), pl.col("source") == "s17"))))
     assert finding.where == "source = s17"
     assert "deviations" in finding.message
 
 
 def test_a_second_such_source_does_not_hide_the_first():
-    found = plugin(CheckContext(dataset=dataset(turned(clean(), pl.col("source").is_in(["s17", "s42"])))))
-    assert "source = s17" in {each.where for each in found}
+    found = plugin(CheckContext(dataset=dataset(flipped(clean(), pl.col("source").is_in(["s17", "s42"])))))
+    assert "source = s17" in {finding.where for finding in found}
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_sources_that_differ_by_chance_do_not(seed):
+def test_sources_that_differ_by_chance_have_no_finding(seed):
     assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []
 
 
 @pytest.mark.parametrize("seed", [17, 26, 31])
-def test_a_clean_day_whose_values_hardly_another_day_has_does_not(seed):
-    """Ranges of a column that rises from day to day hold few days each, so that one day moves a model far."""
+def test_a_clean_day_with_rare_values_has_no_finding(seed):
+    """Ranges of a column that rises from day to day hold few days finding, so that one day moves a model far."""
     draw = np.random.default_rng(seed)
     day = np.repeat(np.arange(60), 60)
     hour, wind = draw.integers(0, 24, len(day)), draw.gamma(2.0, 5.0, len(day))
@@ -44,8 +44,8 @@ def test_a_clean_day_whose_values_hardly_another_day_has_does_not(seed):
     )
 
 
-def test_a_day_whose_labels_are_turned_stands_out_and_says_how_seldom_a_clean_one_would():
-    table = turned(clean(), pl.col("day") == 17)
+def test_a_day_with_flipped_labels_is_found_with_the_probability_by_chance():
+    table = flipped(clean(), pl.col("day") == 17)
     (finding,) = plugin(
         CheckContext(dataset=Dataset(name="day", table=table, roles=Roles(target="label", groups="day")))
     )
@@ -53,6 +53,6 @@ def test_a_day_whose_labels_are_turned_stands_out_and_says_how_seldom_a_clean_on
     assert "0.5% of tables at most" in finding.message
 
 
-def test_without_groups_or_slices_it_cannot_judge():
+def test_it_cannot_judge_without_groups_or_slices():
     with pytest.raises(NotApplicable, match="no groups, slices or sensitive features"):
         plugin(CheckContext(dataset=wide()))

@@ -13,28 +13,28 @@ from headway.data.context import CheckContext
 
 def measured(low: float, high: float) -> Labeling:
     alpha = Measurement(name="agreement.krippendorff", value=0.5, low=low, high=high, method="", n_rows=100)
-    kept = Agreement(name="n", source="a.csv", annotators=("x", "y"), measurements=(alpha,))
-    return Labeling(agreement=lambda: kept)
+    agreement = Agreement(name="n", source="a.csv", annotators=("x", "y"), measurements=(alpha,))
+    return Labeling(agreement=lambda: agreement)
 
 
-def test_rows_alike_in_every_feature_with_other_labels_are_counted():
+def test_equal_rows_with_different_labels_are_counted():
     draw = np.random.default_rng(0)
-    few = with_column(wide(), **{f"x{place}": draw.integers(0, 2, 2000) for place in range(6)})
+    few = with_column(wide(), **{f"x{index}": draw.integers(0, 2, 2000) for index in range(6)})
     finding, *_ = plugin(CheckContext(dataset=few))
     assert finding.severity == "note"
     assert 0.2 < finding.measured < 0.6
 
 
-def test_rows_that_all_differ_contradict_nobody():
+def test_distinct_rows_have_no_finding():
     assert plugin(CheckContext(dataset=wide())) == []
 
 
 @pytest.mark.parametrize(("low", "high", "severity"), [(0.4, 0.6, ["warn"]), (0.6, 0.7, ["undecided"]), (0.7, 0.9, [])])
-def test_the_agreement_that_was_measured_last_is_held_to_krippendorffs_limit(low, high, severity):
+def test_the_last_agreement_is_compared_with_krippendorffs_limit(low, high, severity):
     found = plugin(CheckContext(dataset=wide(), labeling=measured(low, high)))
-    assert [each.severity for each in found] == severity
+    assert [finding.severity for finding in found] == severity
 
 
-def test_numbers_do_not_contradict():
+def test_a_regression_cannot_be_checked_for_disagreement():
     with pytest.raises(NotApplicable):
         plugin(CheckContext(dataset=small(task="regression")))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.data.labels.noisy_tables import turned
+from tests.data.labels.noisy_tables import flipped
 from tests.data.tables import message, small, wide, with_column
 
 from headway.core.errors import NotApplicable
@@ -10,8 +10,8 @@ from headway.data.checks.labels.noisy_labels import plugin
 from headway.data.context import CheckContext
 
 
-def test_a_tenth_of_turned_labels_warns_with_share_and_interval():
-    dataset, _ = turned()
+def test_ten_percent_of_flipped_labels_warn_with_share_and_interval():
+    dataset, _ = flipped()
     (finding,) = plugin(CheckContext(dataset=dataset))
     assert finding.severity == "warn"
     assert finding.measured == pytest.approx(0.1, abs=0.03)
@@ -19,17 +19,17 @@ def test_a_tenth_of_turned_labels_warns_with_share_and_interval():
     assert "3,000 rows, 60 groups" in finding.message
 
 
-def test_labels_that_stand_are_no_warning():
-    dataset, _ = turned(share=0.0)
+def test_correct_labels_are_not_a_warning():
+    dataset, _ = flipped(share=0.0)
     assert "warn" not in " ".join(message(plugin, CheckContext(dataset=dataset)))
 
 
-def test_a_number_has_no_wrong_class():
+def test_a_regression_cannot_be_checked_for_wrong_classes():
     with pytest.raises(NotApplicable):
         plugin(CheckContext(dataset=small(task="regression")))
 
 
-def test_of_a_target_that_is_chance_it_does_not_judge_and_says_how_much_is_known():
+def test_it_cannot_judge_a_random_target_and_reports_the_explained_share():
     draw = np.random.default_rng(0)
     dataset = with_column(wide(), late=draw.integers(0, 2, 2000))
     with pytest.raises(NotApplicable, match=r"the features explain 0\.0% of the target .*, and 20% are needed"):
@@ -37,6 +37,6 @@ def test_of_a_target_that_is_chance_it_does_not_judge_and_says_how_much_is_known
 
 
 def test_a_column_of_dates_is_left_out():
-    dataset, _ = turned()
+    dataset, _ = flipped()
     dated = with_column(dataset, seen=dataset.table["at"].dt.date())
     assert message(plugin, CheckContext(dataset=dated)) == ["warn column label"]

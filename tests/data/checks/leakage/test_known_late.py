@@ -21,7 +21,7 @@ def timed(seen: pl.Series, **roles: object) -> CheckContext:
     return CheckContext(dataset=Dataset(name="timed", table=dataset.table, roles=wide(**declared).roles))
 
 
-def test_a_column_that_came_after_the_decision_stops():
+def test_a_column_known_after_the_decision_stops():
     [finding] = plugin(timed(AT + timedelta(minutes=1)))
 
     assert (finding.severity, finding.measured) == ("stop", 1.0)
@@ -40,7 +40,7 @@ def test_the_decision_may_be_hours_before_a_column():
     assert message(plugin, timed(AT, decision="when the customer calls")) == []
 
 
-def test_texts_and_dates_are_times_too():
+def test_strings_and_dates_are_parsed_as_times():
     assert message(plugin, timed(AT.dt.strftime("%Y-%m-%d"))) == []
     assert message(plugin, timed((AT.dt.date() + timedelta(days=2)).alias("seen"))) == ["stop column x0"]
 
@@ -50,7 +50,7 @@ def test_times_that_cannot_be_compared_are_undecided(seen):
     assert message(plugin, timed(seen)) == ["undecided column x0"]
 
 
-def test_without_a_time_of_the_rows_or_of_a_column_there_is_nothing_to_compare():
+def test_it_cannot_judge_without_the_time_of_a_row_or_column():
     with pytest.raises(NotApplicable, match="no feature has a time"):
         plugin(CheckContext(dataset=wide(known={"x0": "request", "x1": "outcome"})))
     with pytest.raises(NotApplicable, match="the time of the decision"):

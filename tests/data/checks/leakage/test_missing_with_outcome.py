@@ -8,11 +8,11 @@ from headway.data.checks.leakage.missing_with_outcome import plugin
 from headway.data.context import CheckContext
 
 
-def test_a_column_whose_gaps_follow_those_of_the_target_stops():
+def test_a_column_missing_with_the_target_stops():
     assert message(plugin, CheckContext(dataset=with_gaps())) == ["stop column landed"]
 
 
-def test_it_is_a_warning_where_somebody_says_that_the_column_is_known_at_request():
+def test_a_column_declared_as_known_at_the_request_warns():
     assert message(plugin, CheckContext(dataset=with_gaps(known={"landed": "request"}))) == ["warn column landed"]
 
 
@@ -24,6 +24,6 @@ def test_it_is_a_warning_where_somebody_says_that_the_column_is_known_at_request
         ([None] * 400, "no row has"),
     ],
 )
-def test_gaps_are_not_compared_unless_some_rows_have_an_outcome_and_some_have_none(late, why):
+def test_it_cannot_judge_unless_some_rows_have_an_outcome_and_some_have_none(late, why):
     with pytest.raises(NotApplicable, match=why):
         plugin(CheckContext(dataset=with_column(small(), late=late)))

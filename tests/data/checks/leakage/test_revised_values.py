@@ -24,7 +24,7 @@ def revised(folder: Path, now: Dataset = NAMED, *, key: str = "row", **then: pl.
     return CheckContext(dataset=now, config=Config(data=section, folder=str(folder)))
 
 
-def test_a_column_that_was_filled_or_set_anew_later_stops_with_how_often(tmp_path):
+def test_a_column_filled_or_changed_later_stops_with_the_counts(tmp_path):
     before = NAMED.table["x1"].scatter(range(0, 2000, 20), None).scatter(range(1, 2000, 40), 0.5)
     [finding] = plugin(revised(tmp_path, x1=before))
 
@@ -32,7 +32,7 @@ def test_a_column_that_was_filled_or_set_anew_later_stops_with_how_often(tmp_pat
     assert finding.message == "'x1' changed in 150 of 2,000 rows (7.5%) since the snapshot: 100 were filled, 50 changed"
 
 
-def test_a_declared_column_warns_a_few_corrections_are_a_note_and_none_is_no_finding(tmp_path):
+def test_a_declared_column_warns_and_few_corrections_are_a_note(tmp_path):
     declared = Dataset(name="d", table=NAMED.table, roles=wide(known={"carrier": "request"}).roles)
     before = NAMED.table["carrier"].scatter(range(0, 2000, 20), "HA")
     assert message(plugin, revised(tmp_path, declared, carrier=before)) == ["warn column carrier"]
@@ -40,26 +40,26 @@ def test_a_declared_column_warns_a_few_corrections_are_a_note_and_none_is_no_fin
     assert message(plugin, revised(tmp_path)) == []
 
 
-def test_rows_whose_outcome_came_since_are_those_that_count(tmp_path):
+def test_only_rows_labeled_since_the_snapshot_count(tmp_path):
     open_then = NAMED.table["late"].scatter(range(1800, 2000), None)
     before = NAMED.table["x1"].scatter(range(1800, 1850), None)
     [finding] = plugin(revised(tmp_path, late=open_then, x1=before))
     assert "changed in 50 of 200 rows (25.0%)" in finding.message
 
 
-def test_whole_numbers_and_fractions_of_one_value_are_the_same(tmp_path):
+def test_integers_and_floats_of_equal_value_are_equal(tmp_path):
     counted = with_column(NAMED, seats=[150] * 2000)
     assert message(plugin, revised(tmp_path, counted, seats=[150.0] * 2000)) == []
 
 
-def test_without_a_snapshot_or_rows_in_both_it_cannot_judge(tmp_path):
+def test_it_cannot_judge_without_a_snapshot_or_common_rows(tmp_path):
     with pytest.raises(NotApplicable, match="no earlier version"):
         plugin(CheckContext(dataset=small()))
     with pytest.raises(NotApplicable, match="0 rows are in the table and in its snapshot"):
         plugin(revised(tmp_path, row=list(range(5000, 7000))))
 
 
-def test_a_key_that_is_absent_or_names_several_rows_is_an_error(tmp_path):
+def test_a_missing_or_repeated_key_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no column 'name' identifies the rows"):
         plugin(revised(tmp_path, key="name"))
     with pytest.raises(DataError, match=r"1,999 rows share their 'row'"):
@@ -67,7 +67,7 @@ def test_a_key_that_is_absent_or_names_several_rows_is_an_error(tmp_path):
 
 
 @pytest.mark.slow
-def test_of_the_flights_what_was_written_after_landing_stops_and_nothing_else(tmp_path):
+def test_only_the_columns_written_after_landing_stop(tmp_path):
     """As of July the flights of later days were planned and not flown: real rows, whose outcome came since."""
     now = flights.load().with_row_index("row")
     flown = pl.col("departs_at") < datetime(2013, 7, 1)
@@ -80,5 +80,5 @@ def test_of_the_flights_what_was_written_after_landing_stops_and_nothing_else(tm
     )
     found = plugin(context)
 
-    assert [each.where for each in found] == [f"column {name}" for name in flights.OUTCOME]
-    assert {each.severity for each in found} == {"stop"} and min(each.measured for each in found) > 0.99
+    assert [finding.where for finding in found] == [f"column {name}" for name in flights.OUTCOME]
+    assert {finding.severity for finding in found} == {"stop"} and min(finding.measured for finding in found) > 0.99

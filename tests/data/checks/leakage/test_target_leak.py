@@ -23,28 +23,28 @@ def test_a_number_that_orders_the_outcomes_stops():
     assert found(small(known={"leak": "request"}), leak=leak) == ["warn column leak"]
 
 
-def test_a_text_that_maps_to_the_outcome_stops():
+def test_a_string_that_maps_to_the_outcome_stops():
     late = small().table["late"].cast(pl.String).replace({"0": "fine", "1": "sorry"})
     assert found(small(), note=late) == ["stop column note"]
 
 
-def test_a_number_that_tells_the_outcome_in_no_order_stops():
+def test_a_number_that_predicts_the_outcome_without_order_stops():
     code = wide().table["late"] + 2 * pl.Series(DRAW.integers(0, 3, 2000))
     assert found(wide(), code=code) == ["stop column code"]
 
 
-def test_a_class_of_several_is_told_by_a_column_that_names_it():
+def test_a_column_that_names_the_class_stops():
     classes = pl.Series(DRAW.integers(0, 3, 2000))
     assert found(wide(task="multiclass"), late=classes, name=classes.cast(pl.String)) == ["stop column name"]
 
 
-def test_the_same_number_in_another_unit_is_told_and_an_honest_one_is_not():
+def test_the_target_in_another_unit_stops_and_its_inputs_do_not():
     dataset = wide(task="regression")
     y = dataset.table["x0"] * 3 + dataset.table["x1"]
     assert found(dataset, late=y, euros=y * 0.9 + 1) == ["stop column euros"]
 
 
-def test_texts_that_hardly_repeat_are_not_judged():
+def test_strings_that_hardly_repeat_are_not_judged():
     assert found(wide(), name=[f"row {row}" for row in range(2000)]) == []
 
 
@@ -57,6 +57,6 @@ def test_texts_that_hardly_repeat_are_not_judged():
         ("multiclass", list(range(400)), "more than 50 classes"),
     ],
 )
-def test_it_says_what_it_cannot_judge(task, late, why):
+def test_it_reports_what_it_cannot_judge(task, late, why):
     with pytest.raises(NotApplicable, match=why):
         plugin(CheckContext(dataset=with_column(small(task=task), late=late)))

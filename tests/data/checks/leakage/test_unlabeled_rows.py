@@ -13,7 +13,7 @@ def test_rows_without_an_outcome_are_counted_and_the_worst_group_named():
     assert "by day the share runs up to 10%" in finding.message
 
 
-def test_it_is_a_note_below_one_percent_and_silent_without_gaps():
+def test_it_is_a_note_below_one_percent_and_nothing_without_missing_outcomes():
     late = [None, *[0, 1] * 199, 1]
     assert message(plugin, CheckContext(dataset=with_column(small(groups=""), late=late))) == ["note column late"]
     assert message(plugin, CheckContext(dataset=with_column(small(), late=[0, 1] * 200))) == []

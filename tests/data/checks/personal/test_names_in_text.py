@@ -15,24 +15,24 @@ NOTES = [f"ticket {row}" for row in range(398)] + ["call John Smith back", "as M
 DATASET = with_column(small(), note=NOTES)
 
 
-def test_a_column_of_notes_is_undecided_with_its_count_and_no_letter_of_a_name():
+def test_a_column_of_notes_is_undecided_with_its_count_and_a_masked_name():
     (found,) = plugin(CheckContext(dataset=DATASET))
 
     assert (found.code, found.severity, found.measured) == ("D054", "undecided", 2 / 400)
     assert found.message == "'note' holds names of people in 2 of 400 values, such as xxxx xxxxx"
 
 
-def test_a_kept_column_and_a_table_without_names_are_silent():
-    kept = PersonalSection(keep={"note": "read by the help desk alone"})
+def test_kept_columns_and_tables_without_names_have_no_finding():
+    section = PersonalSection(keep={"note": "read by the help desk alone"})
     assert (
-        plugin(CheckContext(dataset=DATASET, config=Config(personal=kept)))
+        plugin(CheckContext(dataset=DATASET, config=Config(personal=section)))
         == plugin(CheckContext(dataset=small()))
         == []
     )
     assert plugin(CheckContext(dataset=with_column(small(), note=["New York"] * 400))) == []
 
 
-def test_without_the_lists_it_did_not_run(monkeypatch):
+def test_it_cannot_judge_without_the_lists_of_names(monkeypatch):
     monkeypatch.setitem(sys.modules, "names", None)
     monkeypatch.delitem(sys.modules, "headway.data.personal._names", raising=False)
     with pytest.raises(NotApplicable, match="finding names of people in texts needs 'names'"):

@@ -15,17 +15,17 @@ DATASET = with_column(
 
 
 def test_addresses_stop_and_phone_numbers_are_undecided():
-    assert [(each.where, each.severity) for each in plugin(CheckContext(dataset=DATASET))] == [
+    assert [(finding.where, finding.severity) for finding in plugin(CheckContext(dataset=DATASET))] == [
         ("column who", "stop"),
         ("column call", "undecided"),
     ]
 
 
-def test_no_value_stands_in_the_finding():
+def test_the_finding_contains_no_value():
     message = plugin(CheckContext(dataset=DATASET))[0].message
     assert message == "'who' is email: 400 of 400 values, such as xxxx9@xxxxxxx.xxx"
 
 
-def test_what_is_kept_by_name_or_kind_is_silent():
+def test_columns_and_kinds_that_are_kept_have_no_finding():
     section = PersonalSection(keep={"who": "answers go there", "phone": "ours"})
     assert plugin(CheckContext(dataset=DATASET, config=Config(personal=section))) == []

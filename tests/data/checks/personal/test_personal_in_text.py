@@ -18,6 +18,6 @@ def test_a_column_of_notes_is_undecided_with_its_counts():
     assert "email in 2 (such as xxx@xxxxxxx.xxx), ip in 1 (such as 999.999.99.9)" in found.message
 
 
-def test_a_kept_column_is_silent():
+def test_a_kept_column_has_no_finding():
     section = PersonalSection(keep={"note": "read by the help desk alone"})
     assert plugin(CheckContext(dataset=DATASET, config=Config(personal=section))) == []

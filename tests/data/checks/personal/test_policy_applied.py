@@ -10,13 +10,13 @@ from headway.data.checks.personal.policy_applied import plugin
 from headway.data.context import CheckContext
 
 
-def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
+def test_actions_are_listed_with_the_reason_of_kept_columns():
     done = {"personal.who": "keep", "personal.hour": "keep", "personal.name": "drop", "personal.id": "hash"}
     dataset = replace(with_column(small(), who=["ada@example.org"] * 400), provenance=done)
     keep = {"who": "answers go there", "hour": "so"}
     found = plugin(CheckContext(dataset=dataset, config=Config(personal=PersonalSection(keep=keep))))
 
-    assert [each.message for each in found] == [
+    assert [finding.message for finding in found] == [
         "'who' is kept (email in 1 of 1 values): answers go there",
         "'hour' is kept (no pattern matches): so",
         "'name' was dropped when the data was opened",
@@ -24,6 +24,6 @@ def test_what_was_done_is_told_with_the_reason_of_what_is_kept():
     ]
 
 
-def test_texts_that_were_changed_are_told():
+def test_changed_texts_are_listed():
     dataset = replace(small(), provenance={"personal.carrier": "email in its texts: drop"})
     assert plugin(CheckContext(dataset=dataset))[0].message == "'carrier' was changed: email in its texts: drop"

@@ -18,7 +18,7 @@ from headway.storage import segments
 DAY_NS = 86_400 * 10**9
 
 
-def surveyed(folder: Path, *ages_days: float, retention: str = "90d") -> CheckContext:
+def context_of_logs(folder: Path, *ages_days: float, retention: str = "90d") -> CheckContext:
     """A project whose log has a segment of each age."""
     for age in ages_days:
         name = f"{time.time_ns() - int(age * DAY_NS):020}-1-0.arrow"
@@ -27,15 +27,15 @@ def surveyed(folder: Path, *ages_days: float, retention: str = "90d") -> CheckCo
     return CheckContext(dataset=small(), config=config)
 
 
-def test_what_is_kept_too_long_is_told_with_the_command_that_ends_it(tmp_path):
-    (found,) = plugin(surveyed(tmp_path, 1, 89, 91, 200))
+def test_logs_older_than_the_retention_warn_with_the_command_to_erase_them(tmp_path):
+    (found,) = plugin(context_of_logs(tmp_path, 1, 89, 91, 200))
     assert (found.code, found.severity, found.where, found.hint) == ("D053", "warn", "log/flights", "headway erase")
     assert found.message.startswith("log/flights has 2 files older than 90d, the oldest of ")
     assert (round(found.measured), found.limit) == (200, 90)
 
 
-def test_rows_in_quarantine_are_kept_too_long_as_well(tmp_path):
-    context = surveyed(tmp_path)
+def test_rows_in_quarantine_older_than_the_retention_warn(tmp_path):
+    context = context_of_logs(tmp_path)
     for age in (1, 100):
         path = tmp_path / f".headway/quarantine/flights/{age}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,18 +46,18 @@ def test_rows_in_quarantine_are_kept_too_long_as_well(tmp_path):
     assert found.message.startswith("quarantine/flights has 1 files older than 90d")
 
 
-def test_nothing_is_told_where_all_is_young_enough_or_nothing_is_kept(tmp_path):
-    assert plugin(surveyed(tmp_path, retention="")) == []
-    assert plugin(surveyed(tmp_path, 1, 89)) == []
+def test_young_or_absent_files_have_no_finding(tmp_path):
+    assert plugin(context_of_logs(tmp_path, retention="")) == []
+    assert plugin(context_of_logs(tmp_path, 1, 89)) == []
 
 
-def test_without_a_limit_it_says_that_it_cannot_judge(tmp_path):
+def test_it_cannot_judge_without_a_limit(tmp_path):
     with pytest.raises(NotApplicable, match="no retention is declared") as reason:
-        plugin(surveyed(tmp_path, 1, retention=""))
+        plugin(context_of_logs(tmp_path, 1, retention=""))
     assert reason.value.hint == '[personal] retention = "90d"'
 
 
-@pytest.mark.parametrize("said", ["0d", "90", "9999999999999d"])
-def test_a_limit_that_is_no_length_of_time_is_refused(tmp_path, said):
+@pytest.mark.parametrize("duration", ["0d", "90", "9999999999999d"])
+def test_a_limit_that_is_not_a_duration_is_refused(tmp_path, duration):
     with pytest.raises(ConfigError, match=r"is not a duration|too long a duration"):
-        plugin(surveyed(tmp_path, 1, retention=said))
+        plugin(context_of_logs(tmp_path, 1, retention=duration))

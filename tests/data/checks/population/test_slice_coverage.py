@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from tests.data.tables import message, served, surveyed, wide, with_column
+from tests.data.tables import message, served_context, split_context, wide, with_column
 
 from headway.core.config import Config, PolicySection
 from headway.core.errors import NotApplicable
@@ -19,13 +19,13 @@ def sliced(context: CheckContext) -> CheckContext:
     return replace(context, config=FEW)
 
 
-def test_values_that_are_learned_from_and_tested_often_are_no_finding():
-    assert message(plugin, sliced(surveyed(wide(slices=("carrier",))))) == []
+def test_values_with_enough_training_and_test_rows_have_no_finding():
+    assert message(plugin, sliced(split_context(wide(slices=("carrier",))))) == []
 
 
-def test_values_that_are_served_and_were_never_learned_from_are_a_warning_with_their_counts():
-    asked = pl.Series(["UA"] * 1900 + ["HA"] * 90 + ["OO"] * 10)
-    [finding] = plugin(sliced(served(wide(slices=("carrier",)), carrier=asked)))
+def test_served_values_without_training_rows_warn_with_their_counts():
+    carriers = pl.Series(["UA"] * 1900 + ["HA"] * 90 + ["OO"] * 10)
+    [finding] = plugin(sliced(served_context(wide(slices=("carrier",)), carrier=carriers)))
 
     assert (finding.severity, finding.where, finding.measured) == ("warn", "column carrier", 0.05)
     assert finding.message == (
@@ -35,21 +35,23 @@ def test_values_that_are_served_and_were_never_learned_from_are_a_warning_with_t
 
 
 def test_few_such_rows_are_a_note():
-    asked = pl.Series(["UA"] * 1990 + ["HA"] * 10)
-    assert message(plugin, sliced(served(wide(slices=("carrier",)), carrier=asked))) == ["note column carrier"]
+    carriers = pl.Series(["UA"] * 1990 + ["HA"] * 10)
+    assert message(plugin, sliced(served_context(wide(slices=("carrier",)), carrier=carriers))) == [
+        "note column carrier"
+    ]
 
 
-def test_values_too_few_in_the_test_to_be_judged_are_told_with_how_many_there_are():
-    context = replace(surveyed(wide(slices=("carrier",))), config=Config(policy=PolicySection(slice_rows=399)))
+def test_values_with_too_few_test_rows_warn_with_their_counts():
+    context = replace(split_context(wide(slices=("carrier",))), config=Config(policy=PolicySection(slice_rows=399)))
     [finding] = plugin(context)
 
     assert "(100.0%) have a 'carrier' with fewer than 399 test rows" in finding.message
     assert (finding.severity, finding.where) == ("warn", "column carrier")
 
 
-def test_a_test_shorter_than_a_slice_must_be_is_told_once_and_not_of_each_column():
+def test_a_test_shorter_than_a_slice_is_reported_once():
     dataset = with_column(wide(slices=("carrier",), sensitive_features=("sex",)), sex=["f", "m"] * 1000)
-    [finding] = plugin(surveyed(dataset))
+    [finding] = plugin(split_context(dataset))
 
     assert finding.message == "the test has 400 rows and a slice needs 1,000: no slice will be evaluated"
     assert (finding.severity, finding.measured, finding.limit) == ("warn", 400, 1000)
@@ -57,13 +59,13 @@ def test_a_test_shorter_than_a_slice_must_be_is_told_once_and_not_of_each_column
 
 def test_more_values_than_can_be_named_are_counted():
     codes = pl.Series([f"H{row % 7}" for row in range(2000)])
-    assert plugin(sliced(served(wide(slices=("carrier",)), carrier=codes)))[0].message.endswith(", 3 more")
+    assert plugin(sliced(served_context(wide(slices=("carrier",)), carrier=codes)))[0].message.endswith(", 3 more")
 
 
-def test_people_are_slices_too_and_without_either_it_cannot_judge():
+def test_sensitive_features_are_slices_and_it_cannot_judge_without_either():
     dataset = with_column(wide(sensitive_features=("sex",)), sex=["f", "m"] * 1000)
-    assert message(plugin, sliced(surveyed(dataset))) == []
+    assert message(plugin, sliced(split_context(dataset))) == []
     with pytest.raises(NotApplicable, match="none of the declared slices"):
-        plugin(surveyed(wide()))
+        plugin(split_context(wide()))
     with pytest.raises(NotApplicable, match="no rows are held out"):
         plugin(CheckContext(dataset=wide()))

@@ -13,14 +13,14 @@ def test_fewer_than_twenty_groups_are_undecided():
     assert message(plugin, CheckContext(dataset=small())) == []
 
 
-def test_it_says_that_all_rows_are_one_group_or_each_its_own():
+def test_the_message_distinguishes_one_group_and_a_group_per_row():
     [one] = plugin(CheckContext(dataset=with_column(small(), day=[1] * 400)))
-    [each] = plugin(CheckContext(dataset=with_column(small(), day=list(range(400)))))
+    [distinct] = plugin(CheckContext(dataset=with_column(small(), day=list(range(400)))))
 
     assert one.message == "all rows are one group in 'day': no method gives a valid interval below 20"
-    assert each.message == "each of 400 rows is its own group in 'day': groups make no difference"
+    assert distinct.message == "each of 400 rows is its own group in 'day': groups make no difference"
 
 
-def test_without_declared_groups_there_is_nothing_to_count():
+def test_it_cannot_judge_without_declared_groups():
     with pytest.raises(NotApplicable, match="no groups are declared"):
         plugin(CheckContext(dataset=small(groups="")))

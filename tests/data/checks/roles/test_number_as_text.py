@@ -20,11 +20,11 @@ def test_a_column_of_numbers_with_one_word_in_it_is_named_with_its_row():
     assert (finding.severity, finding.code) == ("warn", "D008")
 
 
-def test_a_text_a_code_of_digits_and_an_empty_column_are_left_alone():
+def test_strings_numeric_codes_and_empty_columns_have_no_finding():
     assert found(["low", "high"] * 200) == []
     assert found(["007", "12"] * 200) == []
     assert found([None] * 400) == []
 
 
-def test_a_column_that_is_no_feature_is_left_alone():
+def test_a_column_that_is_not_a_feature_has_no_finding():
     assert found(["1"] * 399 + ["n/a"], ignore=("wind",)) == []

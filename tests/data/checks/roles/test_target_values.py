@@ -12,7 +12,7 @@ def found(values: list[object], **roles: object) -> list[Finding]:
     return plugin(CheckContext(dataset=with_column(small(**roles), late=values)))
 
 
-def test_a_target_of_two_classes_is_well_and_so_is_one_with_gaps():
+def test_a_binary_target_may_have_missing_values():
     assert found([0, 1] * 200) == []
     assert found([False, True] * 200) == []
     assert plugin(CheckContext(dataset=small())) == []
@@ -34,17 +34,17 @@ def test_a_target_of_two_classes_is_well_and_so_is_one_with_gaps():
         ("binary", [0, 1, 2, 3] * 100, "'late' has 4 values where a binary target has 0 and 1"),
     ],
 )
-def test_a_target_that_nothing_can_be_learned_of_stops(task, values, message):
+def test_a_target_that_cannot_be_learned_stops(task, values, message):
     [finding] = found(values, task=task)
     assert finding.message.startswith(message)
     assert (finding.severity, finding.where, finding.code) == ("stop", "column late", "D007")
 
 
-def test_two_other_values_are_told_how_to_become_0_and_1():
+def test_the_hint_for_two_other_values_is_the_positive_class():
     assert found([1] * 300 + [2] * 100)[0].hint == '[data] positive = "2"'
 
 
-def test_classes_that_do_not_count_from_0_are_told_how_to_be_declared():
+def test_the_hint_for_classes_not_numbered_from_0_is_a_list_of_classes():
     assert found([1, 2, 3, 3] * 100, task="multiclass")[0].hint == '[data] classes = ["1", "2", "3"]'
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.data.tables import message, small, surveyed, wide, with_column
+from tests.data.tables import message, small, split_context, wide, with_column
 
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
@@ -15,10 +15,10 @@ def with_copies(dataset: Dataset, count: int) -> CheckContext:
     last = dataset.table.tail(count).select("at")
     copies = dataset.table.head(count).drop("at").hstack(last).select(dataset.table.columns)
     table = pl.concat([dataset.table.head(-count), copies])
-    return surveyed(Dataset(name="copied", table=table, roles=dataset.roles))
+    return split_context(Dataset(name="copied", table=table, roles=dataset.roles))
 
 
-def test_rows_of_the_test_that_were_learned_from_are_counted():
+def test_test_rows_that_are_also_training_rows_are_counted():
     [finding] = plugin(with_copies(wide(), 30))
 
     assert (finding.severity, finding.measured, finding.limit) == ("warn", 30 / 400, 0.01)
@@ -28,13 +28,13 @@ def test_rows_of_the_test_that_were_learned_from_are_counted():
     )
 
 
-def test_few_copies_are_a_note_and_none_is_no_finding():
+def test_few_copies_are_a_note():
     assert message(plugin, with_copies(wide(), 3)) == ["note [split] test"]
-    assert message(plugin, surveyed(wide())) == []
+    assert message(plugin, split_context(wide())) == []
 
 
-def test_rows_of_few_coarse_columns_are_alike_and_not_copies():
-    [finding] = plugin(surveyed(small()))
+def test_rows_of_few_coarse_columns_are_similar_and_not_copies():
+    [finding] = plugin(split_context(small()))
 
     assert finding.severity == "note"
     assert finding.message.endswith("of copies 0.9 or more): they are similar, not copied")
@@ -51,14 +51,14 @@ def test_copies_of_a_regression_have_nearly_the_same_number():
     assert message(plugin, with_copies(dataset, 30)) == ["warn [split] test"]
 
 
-def test_categories_of_two_tables_are_compared_as_texts():
+def test_categories_of_two_tables_are_compared_as_strings():
     dataset = wide()
     coded = with_column(dataset, carrier=dataset.table["carrier"].cast(pl.Categorical))
     assert message(plugin, with_copies(coded, 30)) == ["warn [split] test"]
 
 
-def test_without_a_test_or_a_feature_there_is_nothing_to_compare():
+def test_it_cannot_judge_without_a_test_or_a_feature():
     with pytest.raises(NotApplicable, match="no rows are held out"):
         plugin(CheckContext(dataset=small()))
     with pytest.raises(NotApplicable, match="no feature is left"):
-        plugin(surveyed(small(ignore=("hour", "carrier"))))
+        plugin(split_context(small(ignore=("hour", "carrier"))))

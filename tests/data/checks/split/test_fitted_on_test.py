@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from tests.data.tables import message, small, surveyed, wide, with_column
+from tests.data.tables import message, small, split_context, wide, with_column
 
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
@@ -23,33 +23,33 @@ def encoded(dataset: Dataset, rows: int) -> pl.Series:
     return dataset.table.join(means, on="place", how="left", maintain_order="left")["mean"]
 
 
-def test_a_column_standardised_over_all_rows_is_found_and_one_over_those_learned_from_is_not():
-    assert message(plugin, surveyed(with_column(wide(), z=scaled(wide(), 2000)))) == ["warn column z"]
-    assert message(plugin, surveyed(with_column(wide(), z=scaled(wide(), LEARNED)))) == []
-    assert message(plugin, surveyed(with_column(wide(), z=scaled(wide(), 1200)))) == []
+def test_a_column_standardized_over_all_rows_is_found_and_one_over_training_rows_is_not():
+    assert message(plugin, split_context(with_column(wide(), z=scaled(wide(), 2000)))) == ["warn column z"]
+    assert message(plugin, split_context(with_column(wide(), z=scaled(wide(), LEARNED)))) == []
+    assert message(plugin, split_context(with_column(wide(), z=scaled(wide(), 1200)))) == []
 
 
-def test_gaps_filled_with_the_mean_of_all_rows_are_found():
+def test_values_imputed_with_the_mean_of_all_rows_are_found():
     gaps = wide().table["x1"].set(pl.Series([row % 10 == 0 for row in range(2000)]), None)
-    [finding] = plugin(surveyed(with_column(wide(), filled=gaps.fill_null(gaps.mean()))))
+    [finding] = plugin(split_context(with_column(wide(), filled=gaps.fill_null(gaps.mean()))))
 
     assert finding.message == "'filled' was imputed with its mean over all rows, including the test"
-    assert message(plugin, surveyed(with_column(wide(), filled=gaps.fill_null(gaps.head(LEARNED).mean())))) == []
+    assert message(plugin, split_context(with_column(wide(), filled=gaps.fill_null(gaps.head(LEARNED).mean())))) == []
 
 
-def test_texts_encoded_by_the_target_of_all_rows_are_found():
+def test_strings_encoded_by_the_target_of_all_rows_are_found():
     dataset = with_column(wide(), place=[f"p{row * 7 % 40}" for row in range(2000)])
 
-    [finding] = plugin(surveyed(with_column(dataset, rate=encoded(dataset, 2000))))
+    [finding] = plugin(split_context(with_column(dataset, rate=encoded(dataset, 2000))))
     assert finding.message.startswith("'rate' was encoded by the mean of 'late'")
-    assert message(plugin, surveyed(with_column(dataset, rate=encoded(dataset, LEARNED)))) == []
+    assert message(plugin, split_context(with_column(dataset, rate=encoded(dataset, LEARNED)))) == []
 
 
-def test_texts_of_few_values_are_no_trace_of_an_encoding():
+def test_strings_of_few_values_are_not_evidence_of_an_encoding():
     dataset = with_column(wide(), place=[f"p{row % 2}" for row in range(2000)])
-    assert message(plugin, surveyed(with_column(dataset, rate=encoded(dataset, 2000)))) == []
+    assert message(plugin, split_context(with_column(dataset, rate=encoded(dataset, 2000)))) == []
 
 
-def test_whole_numbers_were_not_fitted():
+def test_it_cannot_judge_integers():
     with pytest.raises(NotApplicable, match="number with a fraction"):
-        plugin(surveyed(small()))
+        plugin(split_context(small()))

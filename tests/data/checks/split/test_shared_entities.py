@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.data.tables import message, surveyed, wide, with_column
+from tests.data.tables import message, split_context, wide, with_column
 
 from headway.core.config import SplitSection
 from headway.core.errors import NotApplicable
@@ -16,20 +16,20 @@ BY_DATE = SplitSection(
 )
 
 
-def test_declared_groups_on_both_sides_of_the_test_are_a_warning():
+def test_declared_groups_in_training_and_test_are_a_warning():
     dataset = with_column(wide(groups="plane"), plane=PLANES.tolist())
     [finding] = plugin(CheckContext(dataset=dataset, periods=split_dataset(dataset, BY_DATE)))
 
     assert (finding.severity, finding.where) == ("warn", "column plane")
     assert finding.measured > 0.9
-    assert message(plugin, surveyed(dataset)) == []
+    assert message(plugin, split_context(dataset)) == []
 
 
-def test_columns_that_name_things_are_a_note():
+def test_columns_that_name_entities_are_a_note():
     dataset = with_column(wide(), tail=[f"N{plane}" for plane in PLANES], plane_id=PLANES.tolist())
-    assert message(plugin, surveyed(dataset)) == ["note column tail", "note column plane_id"]
+    assert message(plugin, split_context(dataset)) == ["note column tail", "note column plane_id"]
 
 
-def test_categories_and_plain_numbers_name_nothing():
+def test_categories_and_plain_numbers_are_not_entities():
     with pytest.raises(NotApplicable, match="no column names entities"):
-        plugin(surveyed(with_column(wide(), minute=PLANES.tolist())))
+        plugin(split_context(with_column(wide(), minute=PLANES.tolist())))
