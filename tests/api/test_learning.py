@@ -27,9 +27,11 @@ def learned(**options: object) -> object:
     return curve
 
 
-def test_a_model_that_learns_too_long_is_told_to_memorise(tmp_path):
+def test_a_model_that_learns_too_long_is_reported_to_overfit(tmp_path):
     curve = learned()
-    assert str(curve).startswith("It memorises: since round") and "looks took" in str(curve)
+    assert str(curve).startswith(
+        "Overfitting: the held-out error has increased since round"
+    ) and "evaluations took" in str(curve)
     assert "Learning curve" in curve._repr_html_()
     digest = curve.save(write(tmp_path))
     assert digest.startswith("sha256:") and curve.record().held_out != curve.record().learned
@@ -58,11 +60,23 @@ def test_an_option_that_there_is_not_is_refused():
             Reading(answer="flat", since=120),
             "flat since round 120 (stopping there is shown to cost less than 1 % of it)",
         ),
-        (Reading(answer="learning", since=80, low=-0.03, high=-0.01), "went on falling, by 0.010 to 0.030 (log loss)"),
-        (Reading(answer="memorises", since=40, low=0.01, high=0.03), "grew by 0.010 to 0.030 (log loss). Stop near"),
-        (Reading(answer="worsens", since=40, low=0.01, high=0.03), "More rounds do harm: since round 40"),
+        (
+            Reading(answer="learning", since=80, low=-0.03, high=-0.01),
+            "until the last round, by 0.010 to 0.030 (log loss). More",
+        ),
+        (
+            Reading(answer="memorises", since=40, low=0.01, high=0.03),
+            "by 0.010 to 0.030 (log loss), while the training error decreased. Stop near",
+        ),
+        (
+            Reading(answer="worsens", since=40, low=0.01, high=0.03),
+            "Too many rounds: the held-out error has increased since round 40",
+        ),
         (Reading(answer="undecided", since=40, low=-0.01, high=0.03), "changed by -0.010 to 0.030"),
-        (Reading(answer="undecided", why="12 groups are too few: 20 at least"), "cannot be told: 12 groups"),
+        (
+            Reading(answer="undecided", why="12 groups are too few: 20 at least"),
+            "whether more rounds would help: 12 groups",
+        ),
         (Reading(answer="not drawn", why="answers are not finite"), "No learning curve was drawn: answers are not"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What every section of report and card must do."""
+"""The contract of every section of report and card."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections, load_section
 
 SECTIONS = plugins.names("section")
-HELD = build_sections(replace(examined(), data_use=USE))
+BUILT = build_sections(replace(examined(), data_use=USE))
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_it_is_silent_where_nothing_was_measured(name: str) -> None:
+def test_a_section_is_absent_without_measurements(name: str) -> None:
     assert load_section(name)(ReportData(title="nothing")) is None
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_it_is_there_where_its_measurements_are_and_says_what_they_mean(name: str) -> None:
-    section = HELD[name]
+def test_a_section_has_conclusions_and_numbers(name: str) -> None:
+    section = BUILT[name]
     assert isinstance(section, Section)
     assert section.conclusions and section.table.rows
     assert all(re.search(r"[.:]$", line) for line in (section.lead, *section.conclusions))
@@ -32,11 +32,11 @@ def test_it_is_there_where_its_measurements_are_and_says_what_they_mean(name: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SECTIONS)
-def test_its_picture_bears_its_name_and_a_text_for_who_cannot_see_it(name: str) -> None:
-    drawn = HELD[name].picture()
+def test_its_chart_has_its_name_and_a_text_alternative(name: str) -> None:
+    drawn = BUILT[name].picture()
     assert drawn is None or (drawn.name == name and len(drawn.alt) > 40 and drawn.reading)
 
 
-def test_no_two_stand_in_one_place() -> None:
-    places = [section.place for section in HELD.values()]
-    assert len(set(places)) == len(places) and places == sorted(places)
+def test_sections_have_a_unique_order() -> None:
+    orders = [section.order for section in BUILT.values()]
+    assert len(set(orders)) == len(orders) and orders == sorted(orders)

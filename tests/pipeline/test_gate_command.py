@@ -121,11 +121,11 @@ def test_sarif_names_the_policy_from_where_the_gate_runs(run, evidence: Path, mo
 
 def test_an_unknown_format_is_an_error_that_lists_the_formats(run, evidence: Path) -> None:
     code, _, err = run("gate", "--project", evidence, "--format", "xml")
-    assert (code, "no format 'xml': there are text, json, junit" in err) == (cli.USAGE, True)
+    assert (code, "unknown format 'xml'; known: text, json, junit" in err) == (cli.USAGE, True)
 
 
 def test_a_second_search_on_the_same_rows_gives_a_warning(run, tmp_path: Path) -> None:
     folder = write(tmp_path)
     for _ in range(2):
         run("optimize", "--project", folder)
-    assert "the test set was judged on 2 times" in run("gate", "--project", folder)[1]
+    assert "the test set was evaluated 2 times" in run("gate", "--project", folder)[1]

@@ -56,7 +56,7 @@ def test_history_and_report_describe_the_curve(watched, capsys):
     message = curves.describe_curve(curves.last_curve(project))
     assert message in " ".join(capsys.readouterr().out.split())
     page = render_report(read_report_data(project))
-    assert "How it learned" in page and message.partition(" (")[0] in page and "Rounds of training" in page
+    assert "Learning curve" in page and message.partition(" (")[0] in page and "Rounds of training" in page
 
 
 @pytest.mark.parametrize("train", [TRAIN, TRAIN.replace("labels):", "labels, *, curve=None):")])

@@ -1,4 +1,4 @@
-"""Assessments as a report shows them: a year of months with a gap, a leak that came and went, columns that moved."""
+"""Assessments for a report: months with a gap, a leak that appears and is resolved, and columns that shift."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LEAK = Finding(
     limit=0.85,
     hint='[data.known] air_time = "outcome", or "request" if it is honest (then this is a warning)',
 )
-SILENT = Finding(
+UNDECLARED = Finding(
     code="D005",
     severity="undecided",
-    message="nobody says when 2 of 20 features are known: seats, engines",
+    message="it is not declared when 2 of 20 features are known: seats, engines",
     where="[data.known]",
     measured=2.0,
     limit=0.0,
@@ -30,10 +30,10 @@ SILENT = Finding(
 GAPS = Finding(
     code="D004", severity="warn", message="9,430 of 336,776 rows (2.8%) have no outcome", where="column late"
 )
-TOLD = Finding(
+OUTCOME = Finding(
     code="D001", severity="note", message="'arr_delay' is known only after the outcome", where="column arr_delay"
 )
-BLIND = Finding(
+NOT_RUN = Finding(
     code="D000",
     severity="note",
     message="check 'few_groups' did not run: no groups are declared",
@@ -42,12 +42,12 @@ BLIND = Finding(
     plugin="few_groups",
     reason="no groups are declared",
 )
-LOOKED = (
+RUNS = (
     CheckRun(name="target_leak", code="D003"),
     CheckRun(name="undeclared_features", code="D005"),
     CheckRun(name="unlabeled_rows", code="D004"),
     CheckRun(name="outcome_columns", code="D001"),
-    CheckRun(name="few_groups", code="D006", unjudged=BLIND.message),
+    CheckRun(name="few_groups", code="D006", unjudged=NOT_RUN.message),
     CheckRun(name="target_values", code="D007"),
 )
 MOVED = Finding(
@@ -95,8 +95,8 @@ def assessment(**changes: object) -> Assessment:
         "until": "2013-12-31T23:59:00",
         "columns": dict.fromkeys(("late", "seats", "wind_gust"), "Float64"),
         "settings": {},
-        "check_runs": LOOKED,
-        "findings": (TOLD, GAPS, SILENT, LEAK, BLIND),
+        "check_runs": RUNS,
+        "findings": (OUTCOME, GAPS, UNDECLARED, LEAK, NOT_RUN),
         "time_buckets": tuple(month(number, rows=28_000 - 900 * (number == 2)) for number in range(1, 13)),
         "parts": (part("train", 1, 4), part("validation", 5, 6), part("test", 7, 8), part("live", 9, 12)),
         "sample": "sha256:1",
@@ -120,14 +120,14 @@ SHIFTS = (
         now=(0.1, 0.3, 0.6),
     ),
 )
-FIRST = assessment(at="2026-09-01T10:00:00+00:00", findings=(TOLD, GAPS, BLIND))
-SECOND = assessment(at="2026-10-01T10:00:00+00:00", findings=(TOLD, SILENT, GAPS, BLIND), sample="")
+FIRST = assessment(at="2026-09-01T10:00:00+00:00", findings=(OUTCOME, GAPS, NOT_RUN))
+SECOND = assessment(at="2026-10-01T10:00:00+00:00", findings=(OUTCOME, UNDECLARED, GAPS, NOT_RUN), sample="")
 THIRD = assessment(
     number=2,
     why=(MOVED,),
     tested=DriftTest(count=0, message="p 0.001, limit 0.025", p=0.001, level=0.025, shifts=SHIFTS),
 )
-KEPT = (FIRST, SECOND, THIRD)
+STORED = (FIRST, SECOND, THIRD)
 
 
 def assessed() -> AssessmentResult:
@@ -139,7 +139,7 @@ def first() -> AssessmentResult:
     """A first check of a table without time, groups or gaps, in which nothing was found."""
     bare = assessment(
         findings=(),
-        check_runs=tuple(replace(each, unjudged="") for each in LOOKED),
+        check_runs=tuple(replace(run, unjudged="") for run in RUNS),
         time_buckets=(),
         parts=(),
         n_groups=0,

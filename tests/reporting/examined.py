@@ -1,4 +1,4 @@
-"""What `headway evaluate` finds of the flights' winner: gaps between people, found parts, features, sets, a start."""
+"""Report data of an evaluation of the flights' winner with every audit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BUSY = Finding(code="E002", severity="note", message="the machine was busy durin
 
 
 def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY)) -> ReportData:
-    """The flights, whose winner was examined whole; `more` is measured beside."""
+    """Return the flights, whose winner was evaluated with every audit; `more` are additional measurements."""
     report = flights()
     assert report.winner is not None
     evidence = report.winner.evidence
-    held = (
+    measurements = (
         *evidence.measurements,
         *people(),
         *discovered(),
@@ -39,12 +39,12 @@ def examined(*more: Measurement, findings: tuple[Finding, ...] = (SILENT, BUSY))
         *treated(),
         *more,
     )
-    winner = replace(report.winner, evidence=replace(evidence, measurements=held, findings=findings))
+    winner = replace(report.winner, evidence=replace(evidence, measurements=measurements, findings=findings))
     return replace(report, winner=winner, curve=curve(), data={"train": f"sha256:{1:064x}", "test": f"sha256:{2:064x}"})
 
 
 def only(*measurements: Measurement, **changes: object) -> ReportData:
-    """The flights, of whose winner this alone was measured."""
+    """Return the flights with only these measurements of the winner."""
     report = flights()
     assert report.winner is not None
     evidence = replace(report.winner.evidence, measurements=measurements)
@@ -53,7 +53,7 @@ def only(*measurements: Measurement, **changes: object) -> ReportData:
 
 
 def people() -> tuple[Measurement, ...]:
-    """Gaps of two groups of people, one of them shown to be there, and of a third that is too small."""
+    """Return gaps of two groups of people, one of them shown, and of a third that is too small."""
     gaps = {"bias.tpr_gap": 0.06, "bias.fpr_gap": 0.01, "bias.selection_gap": 0.02, "bias.calibration_gap": 0.008}
     shown = [
         estimate(name, gap, 0.015, slice=f"gender={who}", rows=20_000) for name, gap in gaps.items() for who in "FM"
@@ -62,7 +62,7 @@ def people() -> tuple[Measurement, ...]:
 
 
 def discovered() -> tuple[Measurement, ...]:
-    """Two parts on which it errs more, and one on which nothing is lost."""
+    """Return two slices with a larger error, and one without a loss."""
     return (
         estimate("discovered.brier.excess", 0.06, 0.02, slice="dep_minute 1100-1439, carrier=EV", rows=5_600),
         estimate("discovered.brier.excess", 0.03, 0.04, slice="wind_speed 12.7-25.3", rows=7_700),
@@ -73,7 +73,7 @@ def discovered() -> tuple[Measurement, ...]:
 
 
 def features() -> tuple[Measurement, ...]:
-    """The worth of features: one needed, one useless, one harmful, one that there was no time for."""
+    """Return an ablation of features: one useful, one useless, one harmful, one undecided."""
     return (
         estimate("ablation.masked.brier.drop", 0.023, 0.008, slice="dep_minute"),
         estimate("ablation.masked.brier.drop", 0.0001, 0.0002, slice="seats"),
@@ -90,7 +90,7 @@ def features() -> tuple[Measurement, ...]:
 
 
 def biased() -> tuple[Measurement, ...]:
-    """What is observed less what is said of three slices: more, less, and nothing that is shown."""
+    """Return observed minus predicted of three slices: above 0, below 0, and undecided."""
     return tuple(
         estimate("calibration.bias", value, 0.01, slice=f"origin={name}", rows=19_000)
         for name, value in (("EWR", 0.05), ("JFK", -0.04), ("LGA", 0.002))
@@ -98,7 +98,7 @@ def biased() -> tuple[Measurement, ...]:
 
 
 def faults() -> tuple[Measurement, ...]:
-    """What faults of the inputs cost: one shown to, one not, and a month."""
+    """Return the cost of corruptions: one shown, one not, and a month."""
     return (
         estimate("robustness.unit.excess", 0.05, 0.01, slice="wind_speed x 0.45"),
         estimate("robustness.unit.drop", 0.0002, 0.0004, slice="wind_speed x 0.45"),
@@ -108,7 +108,7 @@ def faults() -> tuple[Measurement, ...]:
 
 
 def attacked() -> tuple[Measurement, ...]:
-    """An attack that turns a fifth of the decisions, mostly through one column, as it does of the model as it came."""
+    """Return an attack that flips a fifth of the decisions, mostly through one column, as for the baseline."""
     return (
         estimate("attack.success", 0.2, 0.03, rows=995),
         estimate("attack.success.drop", 0.001, 0.004, rows=995),
@@ -122,7 +122,7 @@ def attacked() -> tuple[Measurement, ...]:
 
 
 def components() -> tuple[Measurement, ...]:
-    """What two steps and a calibrator buy: one speed, one nothing, and one does harm."""
+    """Return an ablation of two steps and a calibrator: one useful, one useless, one harmful."""
     return (
         *(estimate("components.brier.drop", 0.0, 0.0001, slice=name) for name in ("trees", "threads")),
         estimate("components.brier.drop", -0.002, 0.001, slice="calibrator"),
@@ -134,7 +134,7 @@ def components() -> tuple[Measurement, ...]:
 
 
 def loaded() -> tuple[Measurement, ...]:
-    """A server under load, in which nothing failed."""
+    """Return a load test without failures."""
     times = {"load.alone.p50_ms": 0.2, "load.p50_ms": 0.3, "load.p99_ms": 1.4, "load.bursts.p99_ms": 4.0}
     return (
         *(replace(estimate(name, value, value / 10, rows=9_000), unit="ms") for name, value in times.items()),
@@ -145,8 +145,8 @@ def loaded() -> tuple[Measurement, ...]:
 
 
 def curve() -> LearningCurve:
-    """A training of two looks, of which nothing more can be told."""
-    looks = [
+    """Return a learning curve of two evaluations."""
+    rounds = [
         Round(
             number=number, held_out=(estimate("log_loss", error, 0.02),), learned=(estimate("log_loss", error, 0.01),)
         )
@@ -156,7 +156,7 @@ def curve() -> LearningCurve:
     return LearningCurve(
         library="lightgbm",
         error="log_loss",
-        rounds=tuple(looks),
+        rounds=tuple(rounds),
         reading=reading,
         held_out="sha256:0",
         seconds=9.0,
@@ -165,7 +165,7 @@ def curve() -> LearningCurve:
 
 
 def sets() -> tuple[Measurement, ...]:
-    """Sets that hold what they promise over all, and not in one month."""
+    """Return prediction sets with the promised coverage overall, but not in one month."""
     return (
         estimate("conformal.coverage", 0.895, 0.015),
         estimate("conformal.coverage", 0.93, 0.02, slice="month=2013-07"),
@@ -176,7 +176,7 @@ def sets() -> tuple[Measurement, ...]:
 
 
 def treated() -> tuple[Measurement, ...]:
-    """A rare class: weights find more and cost more, set back they cost less, and the rest is not shown to matter."""
+    """Return treatments of a rare class: weights cost more, corrected weights less, the others are undecided."""
     costs = {"weights": 0.33, "weights, corrected": -0.06, "prior of the rows": -0.01, "threshold 0.5": 0.02}
     recalls = {"baseline": 0.46, "weights": 0.99, "weights, corrected": 0.44, "prior of the rows": 0.42}
     return (
@@ -189,7 +189,7 @@ def treated() -> tuple[Measurement, ...]:
 
 
 def started() -> tuple[Measurement, ...]:
-    """Time and memory of twenty starts."""
+    """Return time and memory of twenty starts."""
     return (
         replace(estimate("start.seconds", 0.28, 0.01, rows=20), unit="s", n_groups=20),
         replace(estimate("start.memory_mb", 37.0, 0.2, rows=20), unit="MB", n_groups=20),

@@ -21,9 +21,9 @@ def seen(*, loss: float = 0.0, half: float = 0.001, ece: float = 0.02) -> Eviden
     return evidence(RELEASED, estimate("roc_auc.drop", loss, half), estimate("ece", ece, 0.01), period="test")
 
 
-def case(of: Evidence, policy: PolicySection = POLICY, *, test_evaluations: int = 1) -> GateResult:
-    """What the gate tells of this evidence."""
-    verdict = judge(of, policy, test_evaluations=test_evaluations)
+def case(of: Evidence, policy: PolicySection = POLICY, *, looks: int = 1) -> GateResult:
+    """Return the result of the gate for this evidence."""
+    verdict = judge(of, policy, test_evaluations=looks)
     return GateResult(project="flights", variant=RELEASED.name, verdict=verdict, evidence=of, speed=SPEED)
 
 
@@ -44,7 +44,7 @@ CASES = {
     "without rules": WITHOUT_RULES,
     "overruled": OVERRULED,
     "overruled without rules": overruled(WITHOUT_RULES),
-    "looked at thrice": case(seen(), test_evaluations=3),
+    "evaluated three times": case(seen(), looks=3),
 }
 
 HOSTILE = st.text(max_size=12) | st.sampled_from(
@@ -64,7 +64,7 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
 
 @st.composite
 def hostile_cases(draw: st.DrawFn) -> GateResult:
-    """A case of which every text is whatever somebody may have put into a table, a policy or a name."""
+    """Return a case with arbitrary texts, as a table, a policy or a name may hold them."""
     answers = st.sampled_from(("pass", "fail", "undecided"))
     found = draw(st.lists(st.tuples(answers, HOSTILE, HOSTILE, HOSTILE), max_size=3))
     rule_results = tuple(

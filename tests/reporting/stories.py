@@ -1,4 +1,4 @@
-"""Stories of real core records with plausible figures, for the tests of tables and report."""
+"""Report data with plausible figures, for the tests of tables and report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CARRIERS = ("9E", "AA", "B6", "DL", "EV", "F9", "FL", "MQ", "UA", "US", "VX", "W
 def estimate(
     name: str, value: float, half: float, *, slice: str = "", unit: str = "", rows: int = 58_665
 ) -> Measurement:
-    """A measurement with an interval of that half width over 62 days."""
+    """Return a measurement with an interval of that half width over 62 days."""
     return Measurement(
         name=name,
         value=value,
@@ -63,25 +63,25 @@ def evidence(of: Variant, *measurements: Measurement, period: str = "validation"
     )
 
 
-def verdict(of: Variant, measurements: tuple[Measurement, ...], *, test_evaluations: int = 0) -> Verdict:
+def verdict(of: Variant, measurements: tuple[Measurement, ...], *, evaluations: int = 0) -> Verdict:
     """A verdict by RULES over measurements; a rule whose interval straddles its limit is undecided."""
-    by_name = {each.name: each for each in measurements if not each.slice}
-    sliced = [each for each in measurements if each.name == "brier.drop" and each.slice]
+    by_name = {seen.name: seen for seen in measurements if not seen.slice}
+    sliced = [seen for seen in measurements if seen.name == "brier.drop" and seen.slice]
     if sliced:
-        by_name["worst_slice.brier.drop"] = max(sliced, key=lambda each: each.value)
-    rule_results = tuple(_ruling(rule, by_name.get(rule.measure)) for rule in RULES)
+        by_name["worst_slice.brier.drop"] = max(sliced, key=lambda seen: seen.value)
+    rule_results = tuple(_rule_result(rule, by_name.get(rule.measure)) for rule in RULES)
     answers = {rule_result.answer for rule_result in rule_results}
     answer: Answer = "fail" if "fail" in answers else "undecided" if "undecided" in answers else "pass"
     return Verdict(
         answer=answer,
         subject=of.digest,
         rule_results=rule_results,
-        test_evaluations=test_evaluations,
+        test_evaluations=evaluations,
         at="2026-11-24T15:00:00Z",
     )
 
 
-def _ruling(rule: Rule, measurement: Measurement | None) -> RuleResult:
+def _rule_result(rule: Rule, measurement: Measurement | None) -> RuleResult:
     if measurement is None:
         return RuleResult(rule=rule, answer="undecided", message=f"no evidence on {rule.measure}")
     limit = rule.at_most or 0.0
@@ -120,7 +120,7 @@ def judged(
     return EvaluatedVariant(
         variant=of,
         evidence=evidence(of, *measurements, period=period),
-        verdict=verdict(of, measurements, test_evaluations=1 if period == "test" else 0),
+        verdict=verdict(of, measurements, evaluations=1 if period == "test" else 0),
     )
 
 
@@ -128,10 +128,10 @@ def reliability(tilt: float, *, bins: int = 10) -> tuple[Measurement, ...]:
     """A reliability curve that leaves the diagonal by `tilt` at the top; the counts fall with the probability."""
     pairs = []
     for number in range(1, bins + 1):
-        said, rows = (number - 0.5) / bins * 0.75, round(14_000 * 0.72 ** (number - 1))
+        predicted, rows = (number - 0.5) / bins * 0.75, round(14_000 * 0.72 ** (number - 1))
         half = 0.008 + 0.004 * number
-        pairs.append(fact("reliability.predicted", said, slice=f"bin {number}", rows=rows))
-        pairs.append(estimate("reliability", said * (1 - tilt) + 0.012, half, slice=f"bin {number}", rows=rows))
+        pairs.append(fact("reliability.predicted", predicted, slice=f"bin {number}", rows=rows))
+        pairs.append(estimate("reliability", predicted * (1 - tilt) + 0.012, half, slice=f"bin {number}", rows=rows))
     return tuple(pairs)
 
 
@@ -145,7 +145,7 @@ def slices(worst: float) -> tuple[Measurement, ...]:
 
 
 def months() -> tuple[tuple[Evidence, ...], Variant, Variant]:
-    """A year of evidence on the model as it came and on 200 of its trees in ONNX Runtime."""
+    """Return a year of evidence on the baseline and on 200 of its trees in ONNX Runtime."""
     came, live = variant(), RELEASED
     auc = (0.79, 0.78, 0.77, 0.78, 0.742, 0.739, 0.70, 0.69, 0.671, 0.70, 0.706, 0.69)
     ece = (0.006, 0.008, 0.005, 0.007, 0.03, 0.048, 0.036, 0.022, 0.133, 0.071, 0.02, 0.082)
@@ -192,7 +192,7 @@ def frontier() -> tuple[EvaluatedVariant, ...]:
 
 
 def findings() -> tuple[Finding, ...]:
-    """What the checks of the flights say."""
+    """Return the findings of the checks on the flights."""
     return (
         Finding(code="D014", severity="note", message="the share of positives is 0.214 in train", measured=0.214),
         Finding(
@@ -247,26 +247,26 @@ def refused() -> RefusedVariant:
 
 
 def reasons(rows: tuple[EvaluatedVariant, ...]) -> dict[str, str]:
-    """Why each variant but the released one lost."""
+    """Return the reason why each variant but the released one lost."""
     message = {"pass": "slower than the released variant", "fail": "changes more decisions than the limit allows"}
     lost = (row for row in rows if row.variant.digest != RELEASED.digest)
     return {row.variant.name: message.get(row.verdict.answer, "not decided on these days") for row in lost}
 
 
 def flights() -> ReportData:
-    """The demo's whole story."""
+    """Return the complete report data of the demo."""
     year, came, live = months()
     stages = {"load and join": 1.52, "check": 0.61, "train": 1.8, "search": 41.3, "release": 0.09, "replay": 19.6}
     return ReportData(
         title="Will a flight from New York arrive late?",
-        lead=("headway looked for a faster form of a model, proved that it is still right, and released it.",),
+        lead=("headway searched for a faster variant of a model, evaluated it, and released it.",),
         groups="days",
         findings=findings(),
         frontier=frontier(),
         reasons=reasons(frontier()),
         refusals=(Finding(code="V002", severity="undecided", message="quantize needs a network, this is an ensemble"),),
         winner=judged(live, us=31.2, loss=-0.0029, flips=0.037, change=0.10, period="test"),
-        as_it_came=evidence(came, *reliability(0.1), estimate("ece", 0.027, 0.02), period="test"),
+        baseline_evidence=evidence(came, *reliability(0.1), estimate("ece", 0.027, 0.02), period="test"),
         refused=refused(),
         months=year,
         spans=spans(),
@@ -279,5 +279,5 @@ def flights() -> ReportData:
 
 
 def own_project() -> ReportData:
-    """A project in which the model as it came was judged, and nothing else is known."""
+    """Return a project in which only the baseline was evaluated."""
     return ReportData(title="churn", frontier=(judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0),))

@@ -6,9 +6,9 @@ from headway.reporting.console import print_result
 
 
 def test_json_comes_out_as_it_went_in(capsys):
-    told = {"text": "a :x: [red]é[/red] " + "long " * 100}
-    print_result(told, "", json=True)
-    assert json.loads(capsys.readouterr().out) == told
+    value = {"text": "a :x: [red]é[/red] " + "long " * 100}
+    print_result(value, "", json=True)
+    assert json.loads(capsys.readouterr().out) == value
 
 
 def test_a_text_is_not_taken_for_markup_or_for_a_picture(capsys):

@@ -1,4 +1,4 @@
-"""The gate's reports: undecided never reads as passed, texts stay texts, and the same case gives the same bytes."""
+"""Reports of the gate: undecided never counts as passed, texts are escaped, the same case gives the same bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from headway.reporting.text.formatting import UNPRINTABLE, one_line
 
 READER = MarkdownIt("commonmark").enable("table")
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
-# The parts of the standard that these files use; what is not named here may not be there.
+# The parts of the standard that these files use; no others may occur.
 SARIF = {
     "type": "object",
     "required": ["$schema", "version", "runs"],
@@ -85,7 +85,7 @@ SARIF = {
 
 
 def listed(case: GateResult) -> list[list[str]]:
-    """What stands in each test case of the JUnit file."""
+    """Return the elements of each test case of the JUnit file."""
     return [
         [child.tag for child in test] for test in ElementTree.fromstring(test_report.gate_junit(case)).iter("testcase")
     ]
@@ -96,7 +96,7 @@ def results_of(case: GateResult) -> list[dict[str, object]]:
 
 
 def as_read(message: str) -> str:
-    """What a reader of SARIF shows for a message: placeholders and links undone."""
+    """Return a message as a SARIF viewer shows it, with placeholders and links unescaped."""
     undone = re.sub(r"(\\*)\\\]\(", lambda found: f"{found[1][: len(found[1]) // 2]}](", message)
     return undone.replace("{{", "{").replace("}}", "}")
 
@@ -112,16 +112,16 @@ def as_read(message: str) -> str:
     ],
     ids=["pass", "fail", "undecided", "without rules", "overruled"],
 )
-def test_junit_has_a_test_a_rule_and_undecided_is_an_error(case: GateResult, found: list[list[str]]) -> None:
+def test_junit_has_a_test_for_each_rule_and_undecided_is_an_error(case: GateResult, found: list[list[str]]) -> None:
     assert listed(case) == found
     top = ElementTree.fromstring(test_report.gate_junit(case))
-    counted = {tag: sum([tag] == each for each in found) for tag in ("failure", "error", "skipped")}
+    counted = {tag: sum([tag] == kinds for kinds in found) for tag in ("failure", "error", "skipped")}
     assert [top.get(name) for name in ("tests", "failures", "errors", "skipped")] == [
         *map(str, (len(found), *counted.values()))
     ]
 
 
-def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
+def test_junit_has_the_message_of_the_rule_and_the_limit() -> None:
     [first, _] = ElementTree.fromstring(test_report.gate_junit(FAIL)).iter("failure")
     assert first.get("message") == FAIL.verdict.rule_results[0].message
     assert "limit: at most 0.005" in str(first.text)
@@ -136,14 +136,14 @@ def test_junit_tells_the_judges_sentence_and_the_limit() -> None:
         (WITHOUT_RULES, ["warning"]),
         (OVERRULED, ["note", "note"]),
         (CASES["overruled without rules"], ["note"]),
-        (CASES["looked at thrice"], ["note"]),
+        (CASES["evaluated three times"], ["note"]),
     ],
 )
 def test_sarif_has_a_result_for_each_rule_that_did_not_pass(case: GateResult, levels: list[str]) -> None:
     assert [found["level"] for found in results_of(case)] == levels
 
 
-def test_an_override_is_told_with_who_and_why_in_every_format() -> None:
+def test_every_format_shows_who_overrode_the_verdict_and_why() -> None:
     for name, report in GATE_FORMATS.items():
         assert "ada" in report(OVERRULED) and "storm days" in report(OVERRULED), name
     [accepted] = results_of(OVERRULED)[0]["suppressions"]
@@ -151,13 +151,13 @@ def test_an_override_is_told_with_who_and_why_in_every_format() -> None:
 
 
 @pytest.mark.parametrize("name", ["text", "junit", "sarif", "markdown", "github"])
-def test_a_test_set_that_was_looked_at_more_than_once_is_warned_of(name: str) -> None:
-    assert "judged on 3 times, so it was used to choose" in GATE_FORMATS[name](CASES["looked at thrice"])
-    assert "used to choose" not in GATE_FORMATS[name](PASS)
+def test_repeated_evaluations_of_the_test_set_give_a_warning(name: str) -> None:
+    assert "evaluated 3 times, so it was used for selection" in GATE_FORMATS[name](CASES["evaluated three times"])
+    assert "used for selection" not in GATE_FORMATS[name](PASS)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: GateResult) -> None:
+def test_markdown_has_a_row_for_each_rule_with_interval_limit_and_answer(case: GateResult) -> None:
     report = gate.gate_markdown(case)
     rows = re.findall(r"^\| \*\*.*$", report, re.MULTILINE)
     assert len(rows) == len(case.verdict.rule_results)
@@ -168,48 +168,50 @@ def test_markdown_has_a_row_a_rule_with_interval_limit_and_answer(case: GateResu
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_sarif_has_the_parts_that_the_standard_asks_for(case: GateResult) -> None:
+def test_sarif_is_valid(case: GateResult) -> None:
     jsonschema.validate(json.loads(test_report.gate_sarif(case)), SARIF)
 
 
 @given(hostile_cases())
-def test_any_text_stays_a_text_in_xml(case: GateResult) -> None:
+def test_any_text_is_escaped_in_xml(case: GateResult) -> None:
     written = test_report.gate_junit(case)
     top = ElementTree.fromstring(written)
     names = [test.get("name") for test in top.iter("testcase")]
-    assert names == [one_line(str(each.rule)) for each in case.verdict.rule_results] or not case.verdict.rule_results
-    assert {each.tag for each in top.iter()} <= {
+    assert (
+        names == [one_line(str(result.rule)) for result in case.verdict.rule_results] or not case.verdict.rule_results
+    )
+    assert {element.tag for element in top.iter()} <= {
         *("testsuites", "testsuite", "properties", "property", "testcase"),
         *("failure", "error", "skipped", "system-out", "system-err"),
     }
-    said = {each.get("message") or each.text for test in top.iter("testcase") for each in test}
-    told = [one_line(each.message) for each in case.verdict.rule_results if each.answer != "pass"]
-    assert all(any(each in str(one) for one in said) for each in told)
+    texts = {child.get("message") or child.text for test in top.iter("testcase") for child in test}
+    messages = [one_line(result.message) for result in case.verdict.rule_results if result.answer != "pass"]
+    assert all(any(message in str(text) for text in texts) for message in messages)
     assert not UNPRINTABLE.search(written.replace("\n", ""))
 
 
 @pytest.mark.slow
 @given(hostile_cases())
-def test_any_text_stays_a_text_in_sarif(case: GateResult) -> None:
-    whole = json.loads(test_report.gate_sarif(case))
-    jsonschema.validate(whole, SARIF)
-    said = [str(found["message"]["text"]) for found in whole["runs"][0]["results"]]
-    for rule_result, message in zip(failed_rules(case.verdict), said, strict=False):
+def test_any_text_is_escaped_in_sarif(case: GateResult) -> None:
+    log = json.loads(test_report.gate_sarif(case))
+    jsonschema.validate(log, SARIF)
+    texts = [str(found["message"]["text"]) for found in log["runs"][0]["results"]]
+    for rule_result, message in zip(failed_rules(case.verdict), texts, strict=False):
         assert as_read(message) == one_line(f"{rule_result.answer}: {rule_result.message}")
         assert all(len(run) % 2 == 0 for run in re.findall(r"\{+|\}+", message))
 
 
 @given(hostile_cases())
-def test_any_text_stays_a_text_in_markdown(case: GateResult) -> None:
+def test_any_text_is_escaped_in_markdown(case: GateResult) -> None:
     tokens = READER.parse(gate.gate_markdown(case))
     inline = [child for token in tokens for child in token.children or ()]
-    assert {each.type for each in inline} <= {"text", "strong_open", "strong_close", "html_inline", "softbreak"}
-    assert {each.content for each in inline if each.type == "html_inline"} <= {"<!-- -->", "<br>"}
+    assert {child.type for child in inline} <= {"text", "strong_open", "strong_close", "html_inline", "softbreak"}
+    assert {child.content for child in inline if child.type == "html_inline"} <= {"<!-- -->", "<br>"}
     assert {token.type.removesuffix("_open").removesuffix("_close") for token in tokens} <= {
         *("heading", "paragraph", "inline", "table", "thead", "tbody", "tr", "th", "td"),
     }
-    shown = "".join(each.content for each in inline if each.type == "text")
-    assert all(one_line(each.message) in shown for each in case.verdict.rule_results)
+    shown = "".join(child.content for child in inline if child.type == "text")
+    assert all(one_line(result.message) in shown for result in case.verdict.rule_results)
 
 
 @given(hostile_cases())
@@ -219,7 +221,7 @@ def test_no_text_adds_an_output_to_github(case: GateResult) -> None:
 
 
 @given(hostile_cases())
-def test_no_text_reaches_a_terminal_as_a_command_to_it(case: GateResult) -> None:
+def test_no_text_reaches_a_terminal_as_a_control_sequence(case: GateResult) -> None:
     last = gate.gate_text(case).split("\n\n")[-1]
     assert not UNPRINTABLE.search(last.replace("\n", ""))
 
@@ -236,7 +238,7 @@ def test_a_case_gives_the_same_text_in_any_zone_and_width(
     assert first.endswith("\n") and "\r" not in first
 
 
-def test_reports_are_printed_or_written_in_the_formats_that_are_asked_for(
+def test_reports_are_printed_or_written_in_the_requested_formats(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     write_reports(FAIL, ["markdown", f"junit={tmp_path / 'new/gate.xml'}"], {}, GATE)
@@ -261,7 +263,7 @@ def test_github_appends_to_the_files_it_names_and_is_printed_elsewhere(
     assert capsysbinary.readouterr().out.decode() == gate.gate_markdown(UNDECIDED)
 
 
-def test_an_unknown_format_is_named_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no format 'junitt': there are text, json, junit, sarif, markdown, github"):
+def test_an_unknown_format_is_rejected_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown format 'junitt'; known: text, json, junit, sarif, markdown, github"):
         write_reports(PASS, [f"junit={tmp_path / 'gate.xml'}", "junitt"], {}, GATE)
     assert not list(tmp_path.iterdir())

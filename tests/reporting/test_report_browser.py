@@ -1,4 +1,4 @@
-"""The report in a real browser: every picture is there, nothing is asked for, nothing overflows or is too pale."""
+"""The report in a real browser: charts are drawn, nothing is loaded, nothing overflows, contrasts are sufficient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from examined import examined
 from playwright.sync_api import Browser, Page, sync_playwright
 from stories import flights, own_project
-from tests.reporting.assessed import KEPT, assessed
+from tests.reporting.assessed import STORED, assessed
 from years import lived, renewed
 
 from headway.reporting.check_page import write_check_report as write_check
@@ -66,7 +66,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
 def chromium() -> str:
-    """Where the browser is; its absence fails the test, for a report nobody opened is not known to open."""
+    """Return the path of the browser; the test fails without one, because an unopened report is untested."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert found, "no chromium on this machine\n  try: apt-get install chromium"
     return found
@@ -89,8 +89,8 @@ def axe() -> str:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
-    told = {name: write_report(report(), folder / f"{name}.html") for name, report in REPORTS.items()}
-    return {**told, "check": write_check(assessed(), KEPT, folder / "check.html")}
+    written = {name: write_report(report(), folder / f"{name}.html") for name, report in REPORTS.items()}
+    return {**written, "check": write_check(assessed(), STORED, folder / "check.html")}
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +99,15 @@ def report(reports: dict[str, Path]) -> Path:
 
 
 class Opened:
-    """A page with what it said on the console and what it asked for."""
+    """A page with its console messages and its requests."""
 
     def __init__(self, browser: Browser, path: Path, *, width: int, scheme: str = "light") -> None:
         self.page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.messages: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
 
 
@@ -118,7 +118,7 @@ def opened(request: pytest.FixtureRequest, browser: Browser, report: Path) -> It
     found.page.close()
 
 
-def test_every_picture_is_there_and_has_a_size(opened: Opened) -> None:
+def test_every_chart_is_visible_and_has_a_size(opened: Opened) -> None:
     for name in PICTURES:
         shown = opened.page.locator(f"#{name} svg").filter(visible=True)
         assert shown.count() == 1
@@ -129,17 +129,17 @@ def test_every_picture_is_there_and_has_a_size(opened: Opened) -> None:
         assert shown.locator("path, line, text").count() > 20
 
 
-def test_every_picture_has_a_name_for_who_cannot_see_it(opened: Opened) -> None:
+def test_every_chart_has_a_text_alternative(opened: Opened) -> None:
     for name in PICTURES:
         assert opened.page.get_by_role("img").and_(opened.page.locator(f"#{name} svg")).count() == 1
     names = opened.page.locator("figure svg").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
     assert all(len(name) > 40 for name in names)
 
 
-def test_the_page_says_nothing_on_the_console_and_asks_for_no_other_file(opened: Opened, report: Path) -> None:
+def test_the_page_logs_nothing_and_loads_no_other_file(opened: Opened, report: Path) -> None:
     opened.page.wait_for_load_state("networkidle")
-    assert opened.said == []
-    assert opened.asked == [report.as_uri()]
+    assert opened.messages == []
+    assert opened.requests == [report.as_uri()]
 
 
 def test_nothing_overflows_the_width_of_the_page(opened: Opened) -> None:
@@ -150,13 +150,13 @@ def test_nothing_overflows_the_width_of_the_page(opened: Opened) -> None:
     assert opened.page.locator(".scroll").evaluate_all(wide) == []
 
 
-def test_no_text_of_a_picture_lies_on_another(opened: Opened) -> None:
+def test_texts_of_a_chart_do_not_overlap(opened: Opened) -> None:
     assert {name: opened.page.evaluate(OVERLAPS, name) for name in PICTURES} == {name: [] for name in PICTURES}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_of_a_check_fits_its_page_and_can_be_read(
+def test_the_report_of_a_check_fits_its_page_and_is_readable(
     browser: Browser, reports: dict[str, Path], width: int, scheme: str
 ) -> None:
     opened = Opened(browser, reports["check"], width=width, scheme=scheme)
@@ -166,12 +166,12 @@ def test_the_report_of_a_check_fits_its_page_and_can_be_read(
     assert {name: opened.page.evaluate(OVERLAPS, name) for name in names} == {name: [] for name in names}
     assert [(text, round(ratio, 2)) for text, ratio in opened.page.evaluate(CONTRASTS) if ratio < 4.5] == []
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert opened.said == []
+    assert opened.messages == []
     opened.page.close()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_an_examination_fits_its_page_and_its_pictures_can_be_read(
+def test_the_report_of_an_evaluation_fits_its_page_and_is_readable(
     browser: Browser, reports: dict[str, Path], width: int
 ) -> None:
     opened = Opened(browser, reports["evaluate"], width=width)
@@ -182,12 +182,12 @@ def test_an_examination_fits_its_page_and_its_pictures_can_be_read(
     opened.page.close()
 
 
-def test_the_texts_of_pictures_are_no_smaller_than_11_pixels(opened: Opened) -> None:
+def test_texts_of_charts_have_at_least_11_pixels(opened: Opened) -> None:
     size = "all => all.filter(e => e.getClientRects().length).map(e => parseFloat(getComputedStyle(e).fontSize))"
     assert min(opened.page.locator("svg text").evaluate_all(size)) >= 11
 
 
-def test_the_first_screen_holds_the_six_answers(browser: Browser, report: Path) -> None:
+def test_the_first_screen_holds_six_answers(browser: Browser, report: Path) -> None:
     opened = Opened(browser, report, width=1280)
     answers = opened.page.locator(".reply")
     assert answers.count() == 6
@@ -198,14 +198,14 @@ def test_the_first_screen_holds_the_six_answers(browser: Browser, report: Path) 
 
 
 @pytest.mark.parametrize("text", ["31.2 µs", "× 8.40", "0.076", "27,122", "0.135 [0.100, 0.170]"])
-def test_the_key_numbers_can_be_read(opened: Opened, text: str) -> None:
+def test_the_key_numbers_are_shown(opened: Opened, text: str) -> None:
     seen = opened.page.inner_text("body").replace("\u00a0", " ").replace("\u202f", " ")
     assert text in seen
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_text_stands_out_from_its_ground(browser: Browser, report: Path, width: int, scheme: str) -> None:
+def test_every_text_has_enough_contrast(browser: Browser, report: Path, width: int, scheme: str) -> None:
     opened = Opened(browser, report, width=width, scheme=scheme)
     opened.page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
     found = opened.page.evaluate(CONTRASTS)
@@ -227,7 +227,7 @@ def test_every_text_stands_out_from_its_ground(browser: Browser, report: Path, w
         ("check", 390, "dark"),
     ],
 )
-def test_nobody_is_shut_out(browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:
+def test_the_page_is_accessible(browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str) -> None:
     opened = Opened(browser, reports[name], width=width, scheme=scheme)
     opened.page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
     opened.page.evaluate(axe())
@@ -236,7 +236,7 @@ def test_nobody_is_shut_out(browser: Browser, reports: dict[str, Path], name: st
     assert found == []
 
 
-def test_dark_is_dark_for_the_pictures_too(browser: Browser, report: Path) -> None:
+def test_charts_follow_the_dark_theme(browser: Browser, report: Path) -> None:
     fill = "getComputedStyle(document.querySelector('#frontier svg text')).fill"
     light, dark = (Opened(browser, report, width=1280, scheme=scheme) for scheme in ("light", "dark"))
     assert light.page.evaluate(fill) != dark.page.evaluate(fill)
@@ -244,7 +244,7 @@ def test_dark_is_dark_for_the_pictures_too(browser: Browser, report: Path) -> No
     dark.page.close()
 
 
-def test_in_print_the_wide_pictures_stand_on_white(browser: Browser, report: Path) -> None:
+def test_print_has_wide_charts_on_white(browser: Browser, report: Path) -> None:
     opened = Opened(browser, report, width=390, scheme="dark")
     opened.page.emulate_media(media="print")
     assert opened.page.locator("#frontier .wide svg").is_visible()
@@ -254,9 +254,9 @@ def test_in_print_the_wide_pictures_stand_on_white(browser: Browser, report: Pat
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_report_of_ones_own_project_opens_as_well(browser: Browser, tmp_path: Path, width: int) -> None:
+def test_a_report_of_a_small_project_opens(browser: Browser, tmp_path: Path, width: int) -> None:
     opened = Opened(browser, write_report(own_project(), tmp_path / "own.html"), width=width)
-    assert opened.said == []
+    assert opened.messages == []
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.page.locator("svg").count() == 0
     opened.page.close()

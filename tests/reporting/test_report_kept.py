@@ -1,4 +1,4 @@
-"""The year and the story are read back from the records of a real store, and nothing else is told."""
+"""The data of a report are read back from the records of a real store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def rolled_back(project: Project, made_at: str) -> control.Rollout:
-    """A rollout that ada took back."""
+    """Return a rollout that ada rolled back."""
     digest = rollouts.publish(project, rollouts.release(made_at=made_at))
     control.start_rollout(project, digest, plan=ONE, who="ann", why="a faster one")
     control.roll_back(project, who="ada", why="callers complain")
@@ -44,17 +44,17 @@ def rolled_back(project: Project, made_at: str) -> control.Rollout:
     return last
 
 
-def test_a_project_without_records_has_no_year(project: Project) -> None:
+def test_a_project_without_records_has_no_history(project: Project) -> None:
     assert read_monitoring_history(project) is None
     assert read_report_data(project).year is None
 
 
-def test_a_release_that_only_went_live_has_no_year_yet(project: Project) -> None:
+def test_a_release_that_only_went_live_has_no_history(project: Project) -> None:
     rollouts.live(project, rollouts.release())
     assert read_monitoring_history(project) is None
 
 
-def test_of_a_period_the_last_watch_of_what_was_live_in_it_counts(project: Project) -> None:
+def test_the_last_report_on_the_live_release_counts_for_a_period(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     second = rollouts.live(project, rollouts.release(made_at="2"))
     for seen in (
@@ -68,14 +68,14 @@ def test_of_a_period_the_last_watch_of_what_was_live_in_it_counts(project: Proje
     year = read_monitoring_history(project)
     assert year is not None
     # both moves were made today, long after these months: the first release stands for what came before
-    assert [(each.period, each.release, each.status) for each in year.watches] == [
+    assert [(report.period, report.release, report.status) for report in year.watches] == [
         ("2013-09", first, "degraded"),
         ("2013-10", second, "drifted"),
     ]
     assert year.names == {first: "first release", second: "release 2"}
 
 
-def test_a_rollout_says_why_it_was_begun_where_it_stands_and_who_ended_it(project: Project) -> None:
+def test_a_rollout_has_its_reason_its_status_and_who_ended_it(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     ended = rolled_back(project, "2")
     year = read_monitoring_history(project)
@@ -86,7 +86,7 @@ def test_a_rollout_says_why_it_was_begun_where_it_stands_and_who_ended_it(projec
     assert trial.verdict.by == "ada"
 
 
-def test_a_stamp_says_when_it_was_by_the_time_of_the_data_and_what_no_record_knows(project: Project) -> None:
+def test_a_stamp_gives_the_time_in_the_data_and_a_note(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     ended = rolled_back(project, "2")
     project.save(Stamp(name=project.name, of=ended.salt, at="2013-10", note="Its feed broke."))
@@ -95,7 +95,7 @@ def test_a_stamp_says_when_it_was_by_the_time_of_the_data_and_what_no_record_kno
     assert "Its feed broke." in event.message
 
 
-def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_one(project: Project) -> None:
+def test_a_promotion_by_a_rollout_is_not_a_live_change_and_a_rollback_is(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     digest = rollouts.publish(project, rollouts.release(made_at="2"))
     control.start_rollout(project, digest, plan=ONE, who="ann")
@@ -103,11 +103,11 @@ def test_a_release_that_a_rollout_promoted_is_no_move_by_hand_and_a_way_back_is_
     project.registry.roll_back(f"{project.name}@live", who="bob", why="it was slower")
     year = read_monitoring_history(project)
     assert year is not None
-    assert [each.rollout.status for each in year.trials] == ["promoted"]
-    assert [(each.move.release, each.move.who, each.back) for each in year.turns] == [(first, "bob", True)]
+    assert [summary.rollout.status for summary in year.trials] == ["promoted"]
+    assert [(change.move.release, change.move.who, change.back) for change in year.turns] == [(first, "bob", True)]
 
 
-def test_a_release_is_called_after_the_retraining_that_made_it(project: Project) -> None:
+def test_a_release_is_named_after_its_retraining(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     made = retraining()
     verdict = made.search_result.winner.verdict
@@ -119,10 +119,10 @@ def test_a_release_is_called_after_the_retraining_that_made_it(project: Project)
     year = read_monitoring_history(project)
     assert year is not None
     assert year.names == {first: "first release", digest: "retrained in October"}
-    assert [each.at for each in year.learned] == ["2013-10"]
+    assert [dated.at for dated in year.learned] == ["2013-10"]
 
 
-def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> None:
+def test_two_releases_of_one_month_have_different_names(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     for number in (2, 3):
         made = replace(retraining(), key=f"sha256:{number}", message=f"{number}")
@@ -139,7 +139,7 @@ def test_two_releases_of_one_month_have_names_of_their_own(project: Project) -> 
     assert list(year.names.values())[1:] == ["retrained in November", "retrained in November, release 3"]
 
 
-def test_what_was_done_before_a_time_is_left_out(project: Project) -> None:
+def test_records_before_a_time_are_left_out(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     rolled_back(project, "2")
     assert read_monitoring_history(project, since=datetime.now(UTC) + timedelta(hours=1)) is None
@@ -152,25 +152,23 @@ def test_a_ticket_on_a_release_that_was_never_live_is_left_out(project: Project)
         project.save(ticket(release=release))
     year = read_monitoring_history(project)
     assert year is not None
-    assert [each.release for each in year.tickets] == [first]
+    assert [found.release for found in year.tickets] == [first]
 
 
 @pytest.mark.slow
-def test_the_report_of_ones_own_project_shows_its_release_and_what_was_watched(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    project = watched.released(watched.write(tmp_path, table=watched.shifted()))
+def test_the_report_shows_the_release_and_its_monitoring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = watched.released(watched.write(tmp_path, table=watched.turned()))
     assert read_report_data(project).year is None
     pipeline.watch(project)
     report = read_report_data(project)
     assert report.release
     assert report.year is not None
-    assert [each.period for each in report.year.watches] == ["2013-04"]
+    assert [window.period for window in report.year.watches] == ["2013-04"]
     with pytest.raises(SystemExit) as ended:
         cli.main(["report", "--project", str(tmp_path), "--out", str(tmp_path / "a/report.html"), "--json"])
     assert ended.value.code == cli.PASS
     page = Path(json.loads(capsys.readouterr().out)["report"]).read_text(encoding="utf-8")
-    assert "Is it well?" in page
+    assert "Is it healthy?" in page
     assert "April 2013" in page
     project.state.close()
     project.registry.state.close()

@@ -1,4 +1,4 @@
-"""The page is one file that asks for nothing, says what the story holds, and is silent about the rest."""
+"""The page is one file that loads nothing and shows what the report data hold."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from headway.reporting.report_data import MonitoringHistory, ReportData, Stage
 
 pytestmark = pytest.mark.slow
 
-EVERY = ("variants", "verdict", "refused", "quality", "events", "replay", "data", "run")
+PARTS = ("variants", "verdict", "refused", "quality", "events", "replay", "data", "run")
 
 
 class Outline(HTMLParser):
-    """Tags, headings, ids and outside addresses of a page."""
+    """Tags, headings, ids and external addresses of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -51,15 +51,15 @@ def page() -> str:
 
 
 @pytest.mark.slow
-def test_the_whole_page_has_every_section_and_picture(page: str) -> None:
+def test_a_complete_page_has_every_section_and_chart(page: str) -> None:
     ids = Outline(page).ids
-    assert [name for name in EVERY if name not in ids] == []
+    assert [name for name in PARTS if name not in ids] == []
     assert {"frontier", "reliability", "slices", "year"} <= set(ids)
     assert len(ids) == len(set(ids))
 
 
 @pytest.mark.slow
-def test_the_page_runs_no_script_and_asks_for_nothing(page: str) -> None:
+def test_the_page_runs_no_script_and_loads_nothing(page: str) -> None:
     outline = Outline(page)
     assert not {"script", "iframe", "img", "object", "embed", "form"} & set(outline.tags)
     assert [address for address in outline.addresses if not address.startswith(("data:", "#"))] == []
@@ -87,28 +87,28 @@ def test_headings_are_in_order(page: str) -> None:
         "quantize needs a network",
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "Intel Xeon Platinum 8481C, 2 cores",
-        "This period was looked at once",
-        "99 of 100 requests took at most",
+        "The test set was evaluated once",
+        "99th percentile of the request time",
     ],
 )
-def test_the_page_says(page: str, text: str) -> None:
+def test_the_page_contains(page: str, text: str) -> None:
     plain = re.sub(r"[\u00a0\u202f]", " ", page).replace("&#39;", "'")
     assert text in plain
 
 
-def test_a_bare_story_is_a_page_without_sections() -> None:
+def test_empty_report_data_give_a_page_without_sections() -> None:
     outline = Outline(render_report(ReportData(title="empty")))
     assert outline.headings == [1]
     assert not {"section", "table", "svg", "dl"} & set(outline.tags)
 
 
-def test_ones_own_project_is_a_page_with_what_it_has() -> None:
+def test_a_small_project_has_only_its_parts() -> None:
     page = render_report(own_project())
     assert Outline(page).ids == ["variants"]
     assert "Nothing was released" in page
 
 
-def test_a_story_of_findings_and_stages_alone_is_a_page() -> None:
+def test_findings_and_stages_alone_give_a_page() -> None:
     finding = Finding(code="D001", severity="note", message="all is well")
     page = render_report(ReportData(title="data", findings=(finding,), stages=(Stage(name="check", seconds=0.5),)))
     assert Outline(page).ids == ["data", "run"]
@@ -116,70 +116,70 @@ def test_a_story_of_findings_and_stages_alone_is_a_page() -> None:
 
 
 @pytest.mark.slow
-def test_the_year_comes_first_and_a_story_without_one_shows_nothing_of_it(page: str) -> None:
-    assert [each for each in Outline(page).ids if each in EVERY][:2] == ["quality", "events"]
+def test_monitoring_comes_first_and_is_absent_without_a_history(page: str) -> None:
+    assert [name for name in Outline(page).ids if name in PARTS][:2] == ["quality", "events"]
     assert not {"quality", "events", "year"} & set(Outline(render_report(own_project())).ids)
 
 
-def test_a_project_of_which_nothing_is_known_but_one_period_shows_its_moments_without_a_picture() -> None:
+def test_one_monitored_period_shows_its_events_without_a_chart() -> None:
     page = render_report(watched_only(watch(9)))
     assert {"quality", "events"} <= set(Outline(page).ids)
     assert "svg" in Outline(page).tags
     assert "<figure" not in page
 
 
-def test_a_moment_has_its_number_its_time_and_a_detail_in_smaller_type() -> None:
+def test_an_event_has_its_number_its_time_and_a_detail() -> None:
     page = render_report(ReportData(title="x", year=MonitoringHistory(tickets=(ticket(),))))
     assert "<b>1</b></span>" in page
     assert '<time datetime="2013-10-02">2 October 2013</time>' in page
     assert '<p class="engineer">Labeled rows grew by 132%' in page
 
 
-def test_a_persons_override_is_told_with_who_when_and_why() -> None:
+def test_an_override_shows_who_when_and_why() -> None:
     winner = replace(refused().judged, verdict=replace(refused().judged.verdict, by="ada", why="a rehearsal"))
     page = render_report(
         ReportData(title="x", winner=replace(winner, evidence=replace(winner.evidence, measurements=())))
     )
-    assert "A person answers for this verdict: ada, 2026-11-24T15:00:00Z: a rehearsal" in page
+    assert "Passed by ada on 2026-11-24T15:00:00Z, not by the policy: a rehearsal" in page
 
 
-def test_more_looks_than_one_are_counted() -> None:
+def test_repeated_evaluations_are_counted() -> None:
     verdict = replace(refused().judged.verdict, test_evaluations=3, rule_results=())
     bare = replace(refused().judged, verdict=verdict)
     page = render_report(ReportData(title="x", winner=replace(bare, evidence=replace(bare.evidence, measurements=()))))
-    assert "looked at 3 times" in page
+    assert "evaluated 3 times" in page
 
 
-def test_what_comes_from_a_table_stays_text() -> None:
+def test_texts_from_a_table_are_escaped() -> None:
     bad = "<script>alert('x')</script>"
     finding = Finding(code="D001", severity="warn", message=bad, where=bad, hint=bad)
     page = render_report(ReportData(title=bad, lead=(bad,), findings=(finding,), key=bad))
     assert "<script" not in page.replace("&lt;script", "")
 
 
-def test_writing_makes_the_folder_and_leaves_nothing_beside(tmp_path: Path) -> None:
+def test_writing_makes_the_folder_and_leaves_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "a" / "report.html"
     write_report(ReportData(title="first"), path)
     assert write_report(ReportData(title="second"), path) == path
     assert "second" in path.read_text(encoding="utf-8")
-    assert [each.name for each in path.parent.iterdir()] == ["report.html"]
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 
-def test_both_themes_have_every_colour_and_no_two_pictures_colours_are_one() -> None:
+def test_both_themes_have_the_same_colours_and_no_colour_twice() -> None:
     assert theme.LIGHT.keys() == theme.DARK.keys()
     assert len(set(theme.LIGHT.values())) == len(theme.LIGHT)
 
 
-def test_what_was_left_after_a_first_look_is_counted_and_named_with_its_reason() -> None:
+def test_screened_out_variants_are_counted_and_listed_with_their_reason() -> None:
     report = lived()
     *judged, last = report.frontier
     why = {last.variant.name: "slower in a first look: 40 us against <2> us"}
-    text = render_report(replace(report, frontier=tuple(judged), left=(last,), reasons=why))
-    assert "For 1 more a first look at their speed was enough" in text
+    text = render_report(replace(report, frontier=tuple(judged), screened_out=(last,), reasons=why))
+    assert "1 more were only timed" in text
     assert f"{last.variant.name}: slower in a first look: 40 us against &lt;2&gt; us" in text
 
 
-def test_parts_that_were_found_and_gaps_between_people_have_tables() -> None:
+def test_discovered_slices_and_fairness_gaps_have_tables() -> None:
     found = (
         estimate("discovered.brier.excess", 0.05, 0.01, slice="carrier=EV & hour 18-20", rows=2000),
         estimate("discovered.brier.drop", 0.002, 0.001, slice="seats missing", rows=20),
@@ -190,5 +190,7 @@ def test_parts_that_were_found_and_gaps_between_people_have_tables() -> None:
     of_winner = replace(winner, evidence=replace(winner.evidence, measurements=found))
     page = render_report(ReportData(title="own", winner=of_winner))
     assert {"discovered", "people"} <= set(Outline(page).ids)
-    assert all(text in page for text in ("carrier=EV &amp; hour 18-20", "Found part: excess in Brier", "Gap in true"))
-    assert "seats missing" not in page and "One more rests on fewer than 1,000 rows or 20 groups" in page
+    assert all(
+        text in page for text in ("carrier=EV &amp; hour 18-20", "Discovered slice: excess in Brier", "Gap in the true")
+    )
+    assert "seats missing" not in page and "1 more slice has fewer than 1,000 rows or 20 groups" in page

@@ -148,19 +148,19 @@ def test_the_axis_of_time_names_as_many_times_as_there_is_room_for(
     assert not set(hidden) & set(texts(picture.narrow))
 
 
-def test_reliability_says_how_far_words_and_facts_differ(drawn: dict[str, RenderedChart]) -> None:
-    assert drawn["reliability"].title == "What is said and what happens differ by 0.025 [0.005, 0.045] on average"
-    assert {"released", "model as it came", "Rows"} <= set(texts(drawn["reliability"].wide))
+def test_reliability_shows_the_calibration_error(drawn: dict[str, RenderedChart]) -> None:
+    assert drawn["reliability"].title == "Predicted and observed differ by 0.025 [0.005, 0.045] on average"
+    assert {"released", "baseline", "Rows"} <= set(texts(drawn["reliability"].wide))
 
 
-def test_reliability_without_the_model_as_it_came_or_ece_shows_the_winner_alone() -> None:
-    bins = [each for each in STORY.winner.evidence.measurements if each.name.startswith("reliability")]  # type: ignore[union-attr]
-    alone = replace(winner(*bins), as_it_came=None, release="")
+def test_reliability_without_baseline_and_ece_shows_the_winner_alone() -> None:
+    bins = [seen for seen in STORY.winner.evidence.measurements if seen.name.startswith("reliability")]  # type: ignore[union-attr]
+    alone = replace(winner(*bins), baseline_evidence=None, release="")
     picture = reliability.draw_reliability(alone)
     assert picture is not None
-    assert picture.title == "What is said, and what happens"
+    assert picture.title == "Predicted and observed"
     assert "chosen" in texts(picture.wide)
-    assert "model as it came" not in texts(picture.wide)
+    assert "baseline" not in texts(picture.wide)
 
 
 def test_reliability_draws_a_bin_of_too_few_groups_without_its_band() -> None:
@@ -182,7 +182,7 @@ def test_reliability_draws_a_bin_of_too_few_groups_without_its_band() -> None:
 
 
 def test_slices_show_the_worst_with_the_limit_rows_and_days(drawn: dict[str, RenderedChart]) -> None:
-    assert drawn["slices"].title.startswith("None of 15 slices is harmed beyond the limit; nearest to it is carrier=9E")
+    assert drawn["slices"].title.startswith("None of 15 slices is beyond the limit; nearest to it is carrier=9E")
     assert {"carrier=9E", "limit 0.005", "rows / days", "1,130 / 62"} <= set(texts(drawn["slices"].wide))
     assert "The 14 worst of 15 slices are shown." in drawn["slices"].reading
 
@@ -196,36 +196,36 @@ def test_slices_too_small_to_be_judged_are_counted_and_not_shown() -> None:
     assert "origin=LGA" not in texts(picture.wide)
     section = slices.plugin(report)
     assert section is not None
-    assert section.conclusions[-1] == "2 more rest on fewer than 1,000 rows or 20 days, and cannot be judged."
+    assert section.conclusions[-1] == "2 more slices have fewer than 1,000 rows or 20 days and cannot be judged."
 
 
 @pytest.mark.parametrize(
     ("answer", "title"),
-    [("fail", "Of 2 slices at least one is harmed"), ("undecided", "For some of 2 slices the data cannot tell")],
+    [("fail", "Of 2 slices, at least one is beyond the limit"), ("undecided", "Some of 2 slices are undecided")],
 )
-def test_slices_are_told_as_they_were_judged(answer: str, title: str) -> None:
+def test_slices_have_a_title_for_each_answer(answer: str, title: str) -> None:
     named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
     rule_result = RuleResult(rule=Rule(measure="worst_slice.brier.drop", at_most=0.005), answer=answer, message="")  # type: ignore[arg-type]
     report = winner(*named)
     assert report.winner is not None
-    told = replace(report.winner, verdict=replace(report.winner.verdict, rule_results=(rule_result,)))
-    picture = sliced(replace(report, winner=told))
+    judged_so = replace(report.winner, verdict=replace(report.winner.verdict, rule_results=(rule_result,)))
+    picture = sliced(replace(report, winner=judged_so))
     assert picture is not None
     assert picture.title.startswith(title)
 
 
-def test_slices_without_a_rule_are_told_without_a_limit() -> None:
+def test_slices_without_a_rule_have_no_limit() -> None:
     named = [estimate("brier.drop", 0.01 * n, 0.0005, slice=f"origin={n}", rows=2000) for n in range(2)]
     report = winner(*named)
     assert report.winner is not None
     plain = replace(report, winner=replace(report.winner, verdict=replace(report.winner.verdict, rule_results=())))
     picture = sliced(plain)
     assert picture is not None
-    assert picture.title.startswith("2 slices against the model as it came; the worst is origin=1")
+    assert picture.title.startswith("2 slices compared with the baseline; the worst is origin=1")
     assert not [text for text in texts(picture.wide) if text.startswith("limit")]
 
 
-def test_the_model_as_it_came_has_no_slices_to_lose() -> None:
+def test_the_baseline_has_no_section_on_slices() -> None:
     came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
     assert sliced(replace(STORY, winner=came)) is None
     assert sliced(own_project()) is None

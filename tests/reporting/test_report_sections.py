@@ -1,4 +1,4 @@
-"""Sections say what the ends of intervals bear out, claim only what holds at once, and never pass silence for well."""
+"""Sections state what the intervals support, correct for several comparisons, and count what was not measured."""
 
 from __future__ import annotations
 
@@ -10,43 +10,51 @@ from stories import estimate, fact, flights
 from tests.reporting.examined import BUSY, SILENT, examined, features, only, people, sets
 
 from headway.core.evidence import Measurement
-from headway.reporting import statements as meaning
 from headway.reporting.page import render_report
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
+from headway.reporting.section import (
+    Section,
+    build_sections,
+    not_run_findings,
+    other_findings,
+    other_measurements,
+    shown_above,
+    shown_below,
+)
+from headway.reporting.text import formatting
 
 pytestmark = pytest.mark.slow
 
-HELD = build_sections(examined())
+SECTIONS = build_sections(examined())
 
 
-def told(report: ReportData, name: str) -> str:
-    """What a section says, as one text."""
+def conclusions(report: ReportData, name: str) -> str:
+    """Return the conclusions of a section as one text."""
     return " ".join(build_sections(report)[name].conclusions)
 
 
 def unknown(measurement: Measurement) -> Measurement:
-    """The same of too few groups: the whole range of the measure."""
+    """Return the measurement as of too few groups: its interval is the full range of the measure."""
     return replace(measurement, low=0.0, high=1.0, se=None, dof=None)
 
 
-def test_sections_stand_in_order_and_only_those_that_have_something_to_say() -> None:
-    assert list(HELD)[:3] == ["speed", "quality", "reliability"]
+def test_sections_are_in_order_and_only_those_with_measurements() -> None:
+    assert list(SECTIONS)[:3] == ["speed", "quality", "reliability"]
     assert list(build_sections(only(*people()))) == ["people"]
     assert build_sections(ReportData(title="nothing")) == {}
 
 
-def test_of_many_intervals_fewer_are_beyond_a_limit_than_each_by_itself() -> None:
+def test_intervals_are_corrected_for_the_number_of_comparisons() -> None:
     alone = [estimate("bias.tpr_gap", 0.0105, 0.01)]
-    assert meaning.shown_above(alone) == alone
-    assert meaning.shown_above([*alone * 12]) == []
-    assert meaning.shown_below([estimate("x", -0.03, 0.01)] * 3) == [estimate("x", -0.03, 0.01)] * 3
+    assert shown_above(alone) == alone
+    assert shown_above([*alone * 12]) == []
+    assert shown_below([estimate("x", -0.03, 0.01)] * 3) == [estimate("x", -0.03, 0.01)] * 3
 
 
-def test_a_fact_and_an_interval_of_few_groups_are_taken_as_they_are() -> None:
-    assert meaning.shown_above([fact("max_change", 0.2)] * 2, 0.1) == [fact("max_change", 0.2)] * 2
+def test_facts_are_not_corrected_and_intervals_of_few_groups_show_nothing() -> None:
+    assert shown_above([fact("max_change", 0.2)] * 2, 0.1) == [fact("max_change", 0.2)] * 2
     few = replace(estimate("x", 0.5, 0.1), dof=2.0)
-    assert meaning.shown_above([few] * 2) == []
+    assert shown_above([few] * 2) == []
 
 
 @pytest.mark.parametrize(
@@ -54,272 +62,283 @@ def test_a_fact_and_an_interval_of_few_groups_are_taken_as_they_are() -> None:
     [(["a"], "a"), (["a", "b"], "a and b"), (list("abcdefg"), "a, b, c, d, e and 2 more"), ([], "")],
 )
 def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -> None:
-    assert meaning.join_names(names) == message
+    assert formatting.join_names(names) == message
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("speed", "One row is answered in 30.6 to 31.8 us; the model as it came takes 257 to 267 us."),
-        ("speed", "For one row it is 8.23 to 8.57 times as fast."),
-        ("speed", "A process that is begun gives its first answer after 0.270 to 0.290 s."),
-        ("quality", "Of 100 pairs of a case that happens and one that does not, it ranks 66.8 to 73.0 right"),
-        ("quality", "It is shown to rank better than the model as it came."),
-        ("reliability", "off by 0.5 to 4.5 points of 100 on average, less than the 5 that the policy allows."),
-        ("parity", "Over 58,665 rows no answer moved by more than 0.100."),
-        ("parity", "Of 100 decisions, 3.29 to 4.11 become another than they were with it."),
-        ("slices", "even the least sure, carrier=9E, loses at most 0.00243"),
-        ("slices", "More happens than is said where origin=EWR (by 4.0 to 6.0 of 100)."),
-        ("slices", "Less happens than is said where origin=JFK (by 3.0 to 5.0 of 100)."),
-        ("conformal", "Of 100 sets, 88.0 to 91.0 held the truth, which agrees with the 90 that were promised."),
-        ("conformal", "less often than promised in August 2013."),
-        ("conformal", "30 to 50 of 100 sets say both yes and no"),
-        ("discovered", "err more than elsewhere where dep_minute 1100-1439, carrier=EV (by 0.040 to 0.080 in Brier)."),
-        ("discovered", "for the least sure the loss could be 0.00250."),
-        ("people", "gender=F is shown to differ: of 100 people for whom yes is right, 4.5 to 7.5 more or fewer get"),
-        ("people", "none can be told from no difference"),
-        ("people", "One more rests on fewer than 1,000 rows or 20 days"),
-        ("load", "With bursts, 99 of 100 requests are answered within 4.40 ms."),
-        ("load", "Not one of 27,000 requests failed or was answered wrong."),
-        ("load", "All its processes hold 90.0 MB together."),
-        ("robustness", "1 of 3 faults are shown to make it err more; the worst is wind_speed x 0.45, a value is in"),
-        ("robustness", "its error grows by 0.040 to 0.060."),
-        ("robustness", "On no fault is it shown to err more than the model as it came; for the least sure"),
-        ("attack", "So 17.0 to 23.0 of 100 decisions can be turned; who looks longer may turn more, never fewer."),
+        ("speed", "One row takes 30.6 to 31.8 us; the baseline takes 257 to 267 us."),
+        ("speed", "For one row, it is 8.23 to 8.57 times as fast as the baseline."),
+        ("speed", "A new process gives its first prediction after 0.270 to 0.290 s."),
+        ("quality", "It ranks 66.8 to 73.0 of 100 pairs of a positive and a negative correctly"),
+        ("quality", "It is shown to rank better than the baseline."),
+        ("reliability", "off by 0.5 to 4.5 percentage points on average, less than the limit of 5."),
+        ("parity", "No prediction of 58,665 rows changes by more than 0.100."),
+        ("parity", "3.29 to 4.11 of 100 decisions change."),
+        ("slices", "even the least certain one, carrier=9E, loses at most 0.00243"),
+        ("slices", "Positives are more frequent than predicted where origin=EWR (by 4.0 to 6.0 of 100)."),
+        ("slices", "Positives are less frequent than predicted where origin=JFK (by 3.0 to 5.0 of 100)."),
+        ("conformal", "The coverage is 88.0 to 91.0 %, which agrees with the promised 90 %."),
+        ("conformal", "The coverage is below the promise in August 2013."),
+        ("conformal", "30 to 50 of 100 sets hold both classes"),
+        ("discovered", "larger than elsewhere where dep_minute 1100-1439, carrier=EV (by 0.040 to 0.080 in Brier)."),
+        ("discovered", "a loss of up to 0.00250 is not excluded."),
+        ("people", "gender=F is shown to differ: gap in the true positive rate 4.5 to 7.5 of 100."),
+        ("people", "not show a difference; the largest that is not excluded is"),
+        ("people", "1 more slice has fewer than 1,000 rows or 20 days"),
+        ("load", "With bursts, 99 % of the requests are answered within 4.40 ms."),
+        ("load", "None of 27,000 requests failed or got a wrong answer."),
+        ("load", "All processes of the server use 90.0 MB of memory."),
+        (
+            "robustness",
+            "1 of 3 corruptions are shown to increase the error; the worst is wind_speed x 0.45, value in another unit",
+        ),
+        ("robustness", "the error increases by 0.040 to 0.060."),
+        ("robustness", "It is not shown to be less robust than the baseline to any corruption; a loss of up to"),
+        ("attack", "The attack flips 17.0 to 23.0 of 100 decisions. A longer attack may flip more, never fewer."),
         (
             "attack",
-            "take a change of one column at most; the number that moves most moves by 0.31 to 0.52 interquartile",
+            "changes one column; its largest change of a number is 0.31 to 0.52 interquartile",
         ),
-        ("attack", "The easiest way leads through dep_minute: alone it turns 9.0 to 13.0 of 100."),
-        ("attack", "not shown to be easier to turn than the model as it came; if it is, then by 0.500 of 100 at most."),
-        ("imbalance", "The right answer is yes in 4.5 to 6.5 of 100 cases."),
-        ("imbalance", "Decisions cost less with 'weights, corrected'; decisions cost more with 'weights'."),
-        ("imbalance", "Weights find more of what is rare (99 instead of 46 of 100 cases)"),
-        ("imbalance", "None is shown to rank cases better or worse"),
-        ("components", "Shown to be worth its place: trees."),
-        ("components", "Better left out, for something is worse with it and nothing better: calibrator."),
-        ("components", "Of no use, for nothing that counts changes without it: threads."),
-        ("ablation", "It needs dep_minute most: without it, its error grows by 0.015 to 0.031."),
-        ("ablation", "It is shown to be better without noise: leave it out, and train anew."),
-        ("ablation", "Its error hardly changes without seats"),
-        ("ablation", "visib may do harm, and that is not decided"),
+        ("attack", "The weakest column is dep_minute: changed alone, it flips 9.0 to 13.0 of 100 decisions."),
+        ("attack", "not shown to be less robust than the baseline; the difference is at most 0.500 of 100 decisions."),
+        ("imbalance", "The positive class is 4.5 to 6.5 of 100 rows."),
+        (
+            "imbalance",
+            "The cost of decisions is lower with 'weights, corrected'; the cost of decisions is higher with 'weights'.",
+        ),
+        ("imbalance", "Weights increase the recall from 46 to 99 %"),
+        ("imbalance", "No treatment is shown to change the ranking"),
+        ("components", "Shown to be useful: trees."),
+        ("components", "Harmful (something is worse with it, nothing is better): calibrator."),
+        ("components", "Useless (nothing that counts changes without it): threads."),
+        ("ablation", "dep_minute matters most: without it, the error increases by 0.015 to 0.031."),
+        ("ablation", "The model is shown to be better without noise: remove it and retrain."),
+        ("ablation", "The error hardly changes without seats"),
+        ("ablation", "visib may be harmful; this is undecided"),
     ],
 )
-def test_a_section_says_what_its_intervals_bear_out(name: str, message: str) -> None:
-    assert message in " ".join(HELD[name].conclusions)
+def test_a_section_concludes_what_its_intervals_support(name: str, message: str) -> None:
+    assert message in " ".join(SECTIONS[name].conclusions)
 
 
-def test_where_no_feature_does_harm_that_is_said() -> None:
-    assert "No feature is shown to do harm." in told(only(*features()[:1]), "ablation")
+def test_without_a_harmful_feature_the_section_says_so() -> None:
+    assert "No feature is shown to be harmful." in conclusions(only(*features()[:1]), "ablation")
 
 
-def test_where_no_treatment_of_a_rare_class_matters_it_says_to_leave_it() -> None:
+def test_imbalance_without_effect_needs_no_treatment() -> None:
     found = [
         estimate("imbalance.base_rate", 0.95, 0.01),
         *(estimate("imbalance.cost.drop", 0.01, 0.05, slice=name) for name in ("weights", "threshold 0.5")),
         estimate("imbalance.recall.drop", 0.0, 0.1, slice="weights"),
         estimate("imbalance.roc_auc.drop", 0.1, 0.01, slice="weights"),
     ]
-    assert told(only(*found), "imbalance") == (
-        "The right answer is no in 4.0 to 6.0 of 100 cases. "
-        "No treatment is shown to change what decisions cost: leave the classes as they are."
+    assert conclusions(only(*found), "imbalance") == (
+        "The negative class is 4.0 to 6.0 of 100 rows. "
+        "No treatment is shown to change the cost of decisions: none is needed."
     )
 
 
-def test_a_class_that_is_not_rare_has_no_section() -> None:
+def test_balanced_classes_have_no_imbalance_section() -> None:
     assert "imbalance" not in build_sections(only(estimate("imbalance.base_rate", 0.4, 0.01)))
 
 
 @pytest.mark.parametrize(
     ("coverage", "message"),
     [
-        (estimate("conformal.coverage", 0.85, 0.02), "fewer than the 90 that were promised"),
-        (estimate("conformal.coverage", 0.95, 0.02), "they are larger than they need be"),
-        (unknown(estimate("conformal.coverage", 0.85, 0.02)), "cannot be said"),
+        (estimate("conformal.coverage", 0.85, 0.02), "below the promised 90 %"),
+        (estimate("conformal.coverage", 0.95, 0.02), "the sets are larger than needed"),
+        (unknown(estimate("conformal.coverage", 0.85, 0.02)), "cannot be estimated"),
     ],
 )
-def test_sets_are_held_to_their_promise(coverage: Measurement, message: str) -> None:
-    assert message in told(only(coverage), "conformal")
+def test_coverage_is_compared_with_the_promise(coverage: Measurement, message: str) -> None:
+    assert message in conclusions(only(coverage), "conformal")
     assert build_sections(only(coverage))["conformal"].picture() is None
 
 
-def test_sets_of_numbers_are_told_by_their_width_and_those_of_classes_by_their_size() -> None:
+def test_intervals_have_a_width_and_sets_of_classes_a_size() -> None:
     held, wide = sets()[0], replace(estimate("conformal.width", 12.0, 1.0), unit="min")
-    assert "The intervals are 11.0 min to 13.0 min wide" in told(only(held, wide), "conformal").replace(
+    assert "The intervals are 11.0 min to 13.0 min wide" in conclusions(only(held, wide), "conformal").replace(
         "11.0 to", "11.0 min to"
     )
-    assert "A set holds 0.95 to 1.15 answers" in told(only(held, estimate("conformal.size", 1.05, 0.1)), "conformal")
+    assert "A set holds 0.95 to 1.15 classes" in conclusions(
+        only(held, estimate("conformal.size", 1.05, 0.1)), "conformal"
+    )
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [("fail", "more than the 5 that the policy allows"), ("undecided", "the data cannot tell whether")],
+    [("fail", "more than the limit of 5"), ("undecided", "it is undecided whether")],
 )
-def test_reliability_follows_the_judge(answer: str, message: str) -> None:
+def test_calibration_follows_the_verdict(answer: str, message: str) -> None:
     report = flights()
     assert report.winner is not None
-    rule_results = tuple(replace(each, answer=answer) for each in report.winner.verdict.rule_results)
+    rule_results = tuple(replace(result, answer=answer) for result in report.winner.verdict.rule_results)
     winner = replace(report.winner, verdict=replace(report.winner.verdict, rule_results=rule_results))
-    assert message in told(replace(report, winner=winner), "reliability")
-    assert "limit" not in told(
+    assert message in conclusions(replace(report, winner=winner), "reliability")
+    assert "limit" not in conclusions(
         replace(report, winner=replace(winner, verdict=replace(winner.verdict, rule_results=()))), "reliability"
     )
 
 
-def test_reliability_without_a_sure_error_says_so() -> None:
-    bins = [each for each in examined().winner.evidence.measurements if each.name.startswith("reliability")]  # type: ignore[union-attr]
-    assert "cannot be said" in told(only(*bins), "reliability")
+def test_calibration_without_an_interval_cannot_be_estimated() -> None:
+    bins = [seen for seen in examined().winner.evidence.measurements if seen.name.startswith("reliability")]  # type: ignore[union-attr]
+    assert "cannot be estimated" in conclusions(only(*bins), "reliability")
 
 
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        (fact("roc_auc.drop", 0.0), "It ranks as the model as it came does."),
+        (fact("roc_auc.drop", 0.0), "It ranks exactly like the baseline."),
         (estimate("roc_auc.drop", 0.02, 0.01), "shown to rank worse"),
-        (estimate("roc_auc.drop", 0.001, 0.003), "is not shown; if it does, then by 0.00400 at most."),
+        (
+            estimate("roc_auc.drop", 0.001, 0.003),
+            "not shown to rank worse than the baseline; the loss is at most 0.00400.",
+        ),
     ],
 )
-def test_ranking_is_told_beside_the_model_as_it_came(lost: Measurement, message: str) -> None:
-    assert message in told(only(estimate("roc_auc", 0.7, 0.03), lost), "quality")
+def test_ranking_is_compared_with_the_baseline(lost: Measurement, message: str) -> None:
+    assert message in conclusions(only(estimate("roc_auc", 0.7, 0.03), lost), "quality")
 
 
-def test_quality_of_a_regression_and_of_too_few_groups_is_told() -> None:
-    assert "It is off by 9.0 to 11.0" in told(only(estimate("rmse", 10.0, 1.0)), "quality")
-    assert "nothing can be said for sure" in told(only(unknown(estimate("brier", 0.2, 0.1))), "quality")
+def test_quality_of_a_regression_and_of_too_few_groups() -> None:
+    assert "The root mean squared error (RMSE) is 9.0 to 11.0" in conclusions(
+        only(estimate("rmse", 10.0, 1.0)), "quality"
+    )
+    assert "too few groups of dependent rows" in conclusions(only(unknown(estimate("brier", 0.2, 0.1))), "quality")
 
 
 @pytest.mark.parametrize(
-    ("speedup", "message"), [(0.5, "it is slower than the model as it came"), (1.0, "no difference of speed is shown")]
+    ("speedup", "message"), [(0.5, "it is slower than the baseline"), (1.0, "no difference in speed is shown")]
 )
-def test_what_is_not_faster_is_not_called_so(speedup: float, message: str) -> None:
-    assert message in told(
+def test_a_variant_that_is_not_faster_is_not_called_faster(speedup: float, message: str) -> None:
+    assert message in conclusions(
         only(estimate("latency.speedup", speedup, 0.1), estimate("throughput.speedup", 1.0, 0.1)), "speed"
     )
 
 
-def test_what_too_few_starts_say_is_told_without_an_interval() -> None:
+def test_too_few_starts_give_a_value_without_an_interval() -> None:
     start = replace(estimate("start.seconds", 1.45, 0.1), unit="s", low=0.0, high=math.inf, se=None)
-    assert "after about 1.45 s (of so few no interval can be given)" in told(only(start), "speed")
+    assert "after about 1.45 s (too few groups for an interval)" in conclusions(only(start), "speed")
 
 
-def test_a_machine_that_was_busy_is_told_beside_its_times() -> None:
+def test_a_busy_machine_is_reported_with_the_times() -> None:
     report = only(estimate("latency.speedup", 2.0, 0.1))
     assert report.winner is not None
     busy = replace(report.winner, evidence=replace(report.winner.evidence, findings=(BUSY,)))
-    assert "take these figures with care" in told(replace(report, winner=busy), "speed")
-    assert "take these figures with care" not in told(report, "speed")
+    assert "The machine was busy during the timing" in conclusions(replace(report, winner=busy), "speed")
+    assert "The machine was busy during the timing" not in conclusions(report, "speed")
 
 
-def test_parity_to_the_bit_is_told_as_a_count_of_rows() -> None:
-    said = told(only(fact("max_change", 0.0), fact("decision_churn", 0.0)), "parity")
-    assert "but for the rounding of a computer" in said and "Not one of 58,665 decisions became another." in said
+def test_exact_parity_is_a_count_of_rows() -> None:
+    text = conclusions(only(fact("max_change", 0.0), fact("decision_churn", 0.0)), "parity")
+    assert "beyond rounding" in text and "None of 58,665 decisions changes." in text
 
 
-def test_flips_near_the_threshold_and_losses_where_a_value_is_missing_are_told() -> None:
+def test_changes_near_the_threshold_and_losses_on_missing_values() -> None:
     near = estimate("decision_churn.near", 0.2, 0.05)
     lost = estimate("missing.brier.drop", 0.02, 0.005, slice="rows without seats", rows=9_000)
     small = estimate("missing.brier.drop", 0.2, 0.005, slice="rows without engines", rows=9)
-    said = told(only(fact("max_change", 0.1), near, lost, small), "parity")
-    assert "Of those nearest to the threshold, 15.0 to 25.0 of 100 do." in said
-    assert "It is shown to lose on rows without seats." in said
+    text = conclusions(only(fact("max_change", 0.1), near, lost, small), "parity")
+    assert "Near the threshold, 15.0 to 25.0 of 100 decisions change." in text
+    assert "It is shown to be worse than the baseline on rows without seats." in text
 
 
-def test_no_gap_that_is_shown_is_no_proof_that_there_is_none() -> None:
-    said = told(only(estimate("bias.tpr_gap", 0.01, 0.02, slice="gender=F")), "people")
-    assert "That is no proof that all are." in said and "it could be as much as 3.00 of 100" in said
+def test_no_shown_gap_does_not_prove_equal_treatment() -> None:
+    text = conclusions(only(estimate("bias.tpr_gap", 0.01, 0.02, slice="gender=F")), "people")
+    assert "This does not prove equal treatment." in text and "not excluded is 3.00 of 100" in text
     mean = replace(estimate("bias.error_gap", 4.0, 1.0, slice="gender=F"))
-    assert "its mean error is off by 3.0 to 5.0" in told(only(mean), "people")
-    assert "5.00 of mean error" in told(only(replace(mean, value=1.0, low=-3.0, se=2.0)), "people")
+    assert "gap in the mean error 3.0 to 5.0" in conclusions(only(mean), "people")
+    assert "5.00 (gap in the mean error" in conclusions(only(replace(mean, value=1.0, low=-3.0, se=2.0)), "people")
 
 
-def test_parts_that_are_all_too_small_are_counted_and_nothing_is_drawn() -> None:
+def test_slices_that_are_all_too_small_are_counted_and_not_drawn() -> None:
     small = (
         replace(people()[0], n_rows=40),
         replace(estimate("discovered.brier.excess", 0.1, 0.1, slice="a=1"), n_rows=40),
     )
     for name in ("people", "discovered"):
         section = build_sections(only(*small))[name]
-        assert section.conclusions == ("One more rests on fewer than 1,000 rows or 20 days, and cannot be judged.",)
+        assert section.conclusions == ("1 more slice has fewer than 1,000 rows or 20 days and cannot be judged.",)
         assert section.picture() is None and not section.table.rows
     assert "cannot be judged" in render_report(only(*small))
 
 
-def test_found_parts_that_are_not_worse_are_told_so() -> None:
+def test_discovered_slices_that_are_not_worse() -> None:
     same = fact("discovered.brier.drop", 0.0, slice="a=1"), estimate("discovered.brier.excess", 0.0, 0.1, slice="a=1")
-    said = told(only(*same), "discovered")
-    assert "No combination is shown to be one on which the model errs more" in said and "is anything lost" in said
-    harmed = told(only(estimate("discovered.mse.drop", 0.1, 0.02, slice="a=1")), "discovered")
-    assert "It is shown to be worse than the model as it came where a=1" in harmed
+    text = conclusions(only(*same), "discovered")
+    assert "On no slice is the error shown to be larger" in text and "No slice loses anything" in text
+    harmed = conclusions(only(estimate("discovered.mse.drop", 0.1, 0.02, slice="a=1")), "discovered")
+    assert "The model is shown to be worse than the baseline where a=1" in harmed
 
 
-def test_faults_that_cost_nothing_or_that_the_model_as_it_came_stands_better_are_told_so() -> None:
+def test_corruptions_without_cost_and_compared_with_the_baseline() -> None:
     mild = (
         estimate("robustness.noise.excess", 0.0, 0.01, slice="temp"),
         fact("robustness.noise.drop", 0.0, slice="temp"),
     )
-    said = told(only(*mild), "robustness")
-    assert "No fault that was tried is shown" in said and "exactly as the model as it came does" in said
+    text = conclusions(only(*mild), "robustness")
+    assert "No corruption is shown" in text and "exactly as robust as the baseline to every corruption" in text
     worse = estimate("robustness.noise.drop", 0.1, 0.01, slice="temp")
-    assert "stand it worse than the model as it came: temp, a value is noisy." in told(only(worse), "robustness")
+    assert "less robust than the baseline to: temp, noise added." in conclusions(only(worse), "robustness")
     assert build_sections(only(unknown(worse)))["robustness"].conclusions == ()
 
 
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        (fact("attack.success.drop", 0.0), "It holds exactly as the model as it came does."),
+        (fact("attack.success.drop", 0.0), "It is exactly as robust as the baseline."),
         (
             estimate("attack.success.drop", 0.04, 0.01),
-            "shown to be easier to turn than the model as it came, by 3.0 to",
+            "shown to be less robust than the baseline, by 3.0 to",
         ),
-        (estimate("attack.success.drop", -0.04, 0.01), "It is shown to be harder to turn than the model as it came."),
+        (estimate("attack.success.drop", -0.04, 0.01), "It is shown to be more robust than the baseline."),
     ],
 )
-def test_an_attack_is_told_beside_the_same_on_the_model_as_it_came(lost: Measurement, message: str) -> None:
+def test_an_attack_is_compared_with_that_on_the_baseline(lost: Measurement, message: str) -> None:
     section = build_sections(only(fact("attack.success", 0.0, rows=995), lost))["attack"]
     assert message in " ".join(section.conclusions) and section.picture() is None
-    assert (
-        section.conclusions[0] == "Of 995 rows not one decision could be turned, which does not show that none can be."
-    )
+    assert section.conclusions[0] == "No decision of 995 rows was flipped. This does not show that none can be."
 
 
-def test_an_attack_on_too_few_groups_says_nothing_of_how_many() -> None:
-    assert "the groups are too few" in told(only(unknown(estimate("attack.success", 0.2, 0.1))), "attack")
+def test_an_attack_on_too_few_groups_has_no_estimate() -> None:
+    assert "there are too few groups" in conclusions(only(unknown(estimate("attack.success", 0.2, 0.1))), "attack")
 
 
 def test_requests_that_failed_are_counted() -> None:
     failed = build_sections(only(fact("load.failed", 3.0, rows=900)))["load"]
-    assert failed.conclusions == ("3 of 900 requests failed or were answered wrong.",) and failed.picture() is None
+    assert failed.conclusions == ("3 of 900 requests failed or got a wrong answer.",) and failed.picture() is None
 
 
-def test_a_part_of_which_nothing_was_measured_is_told_as_unsettled() -> None:
+def test_a_component_without_measurements_is_undecided() -> None:
     section = build_sections(only(fact("components.unsettled", 1.0, slice="quantise")))["components"]
-    assert section.conclusions == ("It cannot be told what this is worth: quantise.",) and section.picture() is None
+    assert section.conclusions == ("Undecided: quantise.",) and section.picture() is None
 
 
-def test_what_did_not_run_is_listed_and_does_not_read_as_well() -> None:
+def test_metrics_that_did_not_run_are_listed_and_do_not_count_as_passed() -> None:
     report = examined()
     assert not_run_findings(report) == (SILENT,) and other_findings(report) == (BUSY,)
     page = render_report(report)
-    assert "What could not be measured" in page and "does not mean that all is well" in page
+    assert "Not measured</h2>" in page and "They do not count as passed." in page
     assert "audit &#39;load&#39; did not run" in page and "the machine was busy" in page
-    assert "What could not be measured" not in render_report(flights())
+    assert "Not measured</h2>" not in render_report(flights())
 
 
-def test_what_no_section_tells_of_is_in_the_numbers() -> None:
+def test_measurements_without_a_section_are_in_the_table() -> None:
     odd = fact("threshold", 0.3)
     report = examined(odd)
-    assert other_measurements(report, HELD) == (odd,)
-    assert "Threshold of a yes" in render_report(report)
+    assert other_measurements(report, SECTIONS) == (odd,)
+    assert "Decision threshold" in render_report(report)
 
 
-def test_every_section_is_a_link_at_the_top_of_the_page() -> None:
+def test_every_section_has_a_link_at_the_top_of_the_page() -> None:
     page = render_report(examined())
-    assert all(f'<a href="#about-{name}">' in page and f'<h2 id="about-{name}">' in page for name in HELD)
+    assert all(f'<a href="#about-{name}">' in page and f'<h2 id="about-{name}">' in page for name in SECTIONS)
 
 
 def test_a_measure_of_unknown_size_is_drawn_without_a_line() -> None:
-    found = [unknown(each) for each in people()[:2]]
+    found = [unknown(measurement) for measurement in people()[:2]]
     section = build_sections(only(*found, people()[2]))["people"]
     assert isinstance(section, Section) and section.picture() is not None
     assert not math.isnan(found[0].value)

@@ -9,7 +9,7 @@ import pytest
 from stories import RELEASED, estimate, evidence, flights, own_project
 from years import ABSTAINS, FIRST, lived, quality, ticket, watch, watched_only
 
-from headway.reporting import periods
+from headway.reporting import report_data
 from headway.reporting.charts import timeline
 from headway.reporting.charts.theme import NARROW, WIDE, ChartSize, RenderedChart
 from headway.reporting.events import list_events
@@ -40,7 +40,7 @@ def test_the_title_says_which_live_period_was_worst_and_that_its_whole_interval_
 def test_months_without_a_year_are_drawn_without_marks_and_without_anything_live() -> None:
     picture = drawn(flights())
     assert picture.title.startswith("The probabilities were furthest off in September 2013")
-    assert {"learned from", "chosen on", "judged on", "measured before it was live"} <= set(texts(picture.wide))
+    assert {"train", "validate", "test", "measured before it was live"} <= set(texts(picture.wide))
     assert not {"measured while live", "What happened", "1"} & set(texts(picture.wide))
 
 
@@ -48,7 +48,7 @@ def test_months_without_a_year_are_drawn_without_marks_and_without_anything_live
 def test_every_moment_has_its_number_in_the_picture_and_its_kind_in_the_key(side: str) -> None:
     found = texts(getattr(drawn(lived()), side))
     assert {str(number) for number in range(1, 8)} <= set(found)
-    kinds = {"drift found", "found worse", "taken back", "ticket opened", "trained anew", "made live"}
+    kinds = {"drift found", "found worse", "rolled back", "ticket opened", "retrained", "made live"}
     assert kinds <= set(found)
     assert "other" not in found
 
@@ -56,7 +56,7 @@ def test_every_moment_has_its_number_in_the_picture_and_its_kind_in_the_key(side
 def test_the_text_alternative_tells_what_was_live_and_each_mark() -> None:
     alt = drawn(lived()).alt
     assert "first release from September 2013 to October 2013. retrained in October from November 2013" in alt
-    assert "Marks: 1 Drift found, and it was worse than when it was judged, September 2013; 2 A ticket" in alt
+    assert "Marks: 1 Drift and degradation found, September 2013; 2 A ticket" in alt
 
 
 def test_what_was_live_stands_in_the_band_in_words_where_they_fit_and_else_by_a_letter() -> None:
@@ -159,12 +159,12 @@ def test_what_happened_at_another_time_is_not_drawn_among_the_months() -> None:
         tickets=(ticket(at="2026-11-24"),),
     )
     assert "ticket opened" not in texts(drawn(ReportData(title="", year=late)).wide)
-    assert "Marks: 1 A ticket was opened" in drawn(ReportData(title="", year=late)).alt
+    assert "Marks: 1 A ticket proposes to retrain" in drawn(ReportData(title="", year=late)).alt
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_marks_of_one_time_lie_over_each_other_and_never_on_each_other(size: ChartSize) -> None:
-    over = periods.list_periods(lived())
+    over = report_data.list_periods(lived())
     (lane,) = timeline.event_marks(list_events(lived()), over, size)
     (rows,) = [rows for rows in lane.to_dict()["datasets"].values() if rows and "level" in rows[0]]
     assert [row["number"] for row in rows] == [str(number) for number in range(1, 8)]

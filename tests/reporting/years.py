@@ -37,7 +37,7 @@ def watch(
         n_rows=27_574,
         n_labeled=27_010,
         status=status,
-        message=f"{period}: the inputs are not what they were, most of all seats; a ticket proposes to train it anew.",
+        message=f"{period}: the inputs are not what they were, most of all seats; a ticket proposes to retrain it.",
         drift=Drift(alarm=True, measurements=(fact("drift.p", 0.001),)),
         quality=tuple(each for each in parts if not each.name.endswith(".estimated")),
         estimated=tuple(each for each in parts if each.name.endswith(".estimated")),
@@ -55,7 +55,7 @@ def quality(auc: float, ece: float, half: float = 0.035) -> tuple[Measurement, M
     return estimate("roc_auc", auc, 0.05, rows=27_010), estimate("ece", ece, half, rows=27_010)
 
 
-def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
+def rollout(release: str, status: str, *, share: float = 0.2) -> Rollout:
     """A rollout of one stage that has ended, or not."""
     return Rollout(
         name="flights",
@@ -64,7 +64,7 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
         salt=release[-8:],
         rules=(Rule(measure="decision_churn", at_most=0.05),),
         plan=Plan(stages=(Stage(share=share),)),
-        status=standing,  # type: ignore[arg-type]
+        status=status,  # type: ignore[arg-type]
         requests=3_030,
         of_release=597,
         started_at="2026-11-24T18:38:42+00:00",
@@ -74,7 +74,7 @@ def rollout(release: str, standing: str, *, share: float = 0.2) -> Rollout:
 
 
 def flips(answer: str = "fail") -> Verdict:
-    """What the judge said of the traffic of a release."""
+    """Return the verdict on the traffic of a release."""
     seen = estimate("decision_churn", 0.34, 0.17, rows=97)
     rule_result = RuleResult(
         rule=Rule(measure="decision_churn", at_most=0.05), answer=answer, message="", measurement=seen
@@ -82,7 +82,7 @@ def flips(answer: str = "fail") -> Verdict:
     return Verdict(answer=answer, subject=FEED, rule_results=(rule_result,), at="2026-11-24T18:38:43+00:00")  # type: ignore[arg-type]
 
 
-def taken_back() -> RolloutSummary:
+def rolled_back() -> RolloutSummary:
     """A release whose feed broke."""
     return RolloutSummary(
         at="2013-10",
@@ -94,7 +94,7 @@ def taken_back() -> RolloutSummary:
 
 
 def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
-    """A model trained anew, judged by Brier score against the live one on 28 days."""
+    """Return a retraining, compared with the live release by Brier score on 28 days."""
     of = cut(150)
     found = (estimate("brier.drop", loss, 0.005, rows=25_312),)
     row = EvaluatedVariant(variant=of, evidence=evidence(of, *found, period="test"), verdict=_better(loss, found[0]))
@@ -108,6 +108,7 @@ def retraining(*, trainings: int = 3, loss: float = -0.02) -> Retraining:
         trainings=trainings,
         seconds=15.3,
         message="retrained on 218,439 rows before 2013-09-02: shown to be better than live",
+        release=SECOND,
     )
 
 
@@ -148,7 +149,7 @@ def turn(release: str, *, back: bool = False) -> LiveChange:
 
 def year() -> MonitoringHistory:
     """A release that got worse in September, what was done, and the one that took its place in November."""
-    anew = RolloutSummary(
+    retrained = RolloutSummary(
         at="2013-11",
         rollout=rollout(SECOND, "promoted", share=0.5),
         aim=retraining().message,
@@ -163,7 +164,7 @@ def year() -> MonitoringHistory:
             watch(12, SECOND, "degraded", *quality(0.70, 0.08), cost=cost),
         ),
         tickets=(ticket(),),
-        trials=(taken_back(), anew),
+        trials=(rolled_back(), retrained),
         learned=(DatedRetraining(at="2013-10", retraining=retraining()),),
         names=NAMES,
         limits={"ece": 0.05},
@@ -181,7 +182,7 @@ def watched_only(*watches: MonitoringReport) -> ReportData:
 
 
 def renewed() -> ReportData:
-    """What a retraining found: the variants of the model trained anew, its winner against live, and its year."""
+    """Return the result of a retraining: its variants, its winner against live, and its history."""
     found = DatedRetraining(at="2013-10", retraining=retraining())
     return replace(
         flights(), months=(), replay=None, refused=None, year=MonitoringHistory(learned=(found,), tickets=(ticket(),))

@@ -156,7 +156,7 @@ class OptimizationResult(Result, Model):
             slice_rows=policy.slice_rows,
             slice_groups=policy.slice_groups,
             frontier=self.search.evaluated,
-            left=self.search.screened_out,
+            screened_out=self.search.screened_out,
             reasons=self.search.reasons,
             refusals=self.search.refusals,
             winner=self.search.winner,

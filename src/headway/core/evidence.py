@@ -129,6 +129,11 @@ class Finding(Record, frozen=True, kw_only=True):
     plugin: str = ""
     reason: str = ""
 
+    @property
+    def column(self) -> str:
+        """The column that it is about; empty for other places."""
+        return self.where.removeprefix("column ") if self.where.startswith("column ") else ""
+
 
 class Machine(Record, frozen=True, kw_only=True):
     """The machine that a measurement was made on."""

@@ -1,8 +1,8 @@
-"""Model card in Markdown: what the model is, what it was judged on and what was found, with intervals and counts."""
+"""Model card in Markdown: the model, its evaluation data and all measurements, with intervals and counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, build_sections, not_run_findings, other_findings, other_measurements
 from headway.reporting.text import formatting, tables
 from headway.reporting.text.markdown import escape_markdown, markdown_table
-from headway.reporting.text.tables import Cell, Column, Line, Table
+from headway.reporting.text.tables import make_table, text_cell
 
 PERIODS = ("train", "validation", "test", "live")
 
@@ -29,19 +29,19 @@ def model_card(report: ReportData, frontier: SearchResult, training: Training | 
     case = gate_result(frontier, frontier.winner.verdict)
     report = replace(report, winner=frontier.winner, frontier=frontier.evaluated, data={})
     found = build_sections(report)
-    told = {
-        "What it is": _what(report, frontier),
-        "What it learned from and was judged on": _data(report, frontier, training),
+    parts = {
+        "Model": _model(report, frontier),
+        "Training and evaluation data": _data(report, frontier, training),
         "Verdict": _verdict(frontier.winner, gate.describe_judged_rows(case)),
         **{section.title: _section(section) for section in found.values()},
-        "What else was measured": _sheet_of(other_measurements(report, found), report.groups),
-        "What could not be measured": _findings(not_run_findings(report)),
-        "What was found while it was measured": _findings(other_findings(report)),
-        "What was refused": _refused(frontier),
+        "Other measurements": _measurements(other_measurements(report, found), report.groups),
+        "Not measured": _findings(not_run_findings(report)),
+        "Findings of the evaluation": _findings(other_findings(report)),
+        "Other variants": _others(frontier),
     }
-    head = f"# Model card: {escape_markdown(frontier.name)}\n\nFigures in brackets are the ends of 95 % intervals"
-    lead = f"{head}; what is not written here was not measured.\n"
-    return lead + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in told.items() if text)
+    head = f"# Model card: {escape_markdown(frontier.name)}\n\nNumbers in brackets are 95 % intervals"
+    lead = f"{head}. Everything that was measured is listed.\n"
+    return lead + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in parts.items() if text)
 
 
 def _section(section: Section) -> str:
@@ -50,7 +50,7 @@ def _section(section: Section) -> str:
     return "\n\n".join(part for part in (escape_markdown(section.lead), lines, table) if part)
 
 
-def _sheet_of(found: Sequence[Measurement], groups: str) -> str:
+def _measurements(found: Sequence[Measurement], groups: str) -> str:
     return markdown_table(tables.tabulate_measurements(found, groups=groups)) if found else ""
 
 
@@ -58,23 +58,25 @@ def _findings(found: Sequence[Finding]) -> str:
     return markdown_table(tables.tabulate_findings(found)) if found else ""
 
 
-def _what(report: ReportData, frontier: SearchResult) -> str:
+def _model(report: ReportData, frontier: SearchResult) -> str:
     variant, baseline = frontier.winner.variant, frontier.baseline
     calibrator = baseline.calibrator
     facts = {
-        "Form": variant.name,
-        "Made by": ", then ".join(map(str, variant.steps)) or "nothing: it is the model as it came",
+        "Variant": variant.name,
+        "Steps": ", then ".join(map(str, variant.steps)) or "none: it is the baseline",
         "Predicts": f"{variant.signature.output} ({variant.task})",
         "Inputs": ", ".join(variant.signature.names),
         "Model file": f"{variant.artifact.format}, {variant.artifact.size_bytes:,} bytes, {variant.artifact.digest}",
-        "Variant": variant.digest,
-        "Release": report.release or "none: it is not released",
+        "Digest": variant.digest,
+        "Release": report.release or "not released",
         "Calibrator": f"{calibrator}, from {calibrator.n_rows:,} rows" if calibrator else "",
         "Searched": frontier.at,
     }
     if variant.task == "binary":
-        alarm, miss = baseline.costs
-        facts["Says yes"] = f"from {baseline.threshold:.6g} up (a false alarm costs {alarm:g}, a miss {miss:g})"
+        positive, negative = baseline.costs
+        facts["Decision threshold"] = (
+            f"{baseline.threshold:.6g} (a false positive costs {positive:g}, a false negative {negative:g})"
+        )
     return _facts(facts)
 
 
@@ -86,17 +88,17 @@ def _data(report: ReportData, frontier: SearchResult, training: Training | None)
     """Return a table of the periods: dates, digest of the rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
     judged = {"validation": frontier.evaluated_baseline, frontier.winner.evidence.period: frontier.winner}
-    counts = {name: formatting.format_basis(most) for name, row in judged.items() if (most := _most(row))}
+    counts = {name: formatting.format_basis(largest) for name, row in judged.items() if (largest := _largest(row))}
     if training is not None:
         spans.setdefault("train", f"{training.since} to {training.until}")
         counts["train"] = f"{training.n_rows:,} rows"
     digests = frontier.baseline.data
     names = sorted(digests, key=lambda name: (PERIODS.index(name) if name in PERIODS else len(PERIODS), name))
-    rows = ((name, spans.get(name, ""), counts.get(name, ""), digests[name]) for name in names)
-    return markdown_table(_sheet(("Period", "From, to before", "Rows", "Digest"), (_cells(*row) for row in rows)))
+    rows = (tuple(map(text_cell, (name, spans.get(name, ""), counts.get(name, ""), digests[name]))) for name in names)
+    return markdown_table(make_table(("Period", "From, to before", "Rows", "Digest"), rows))
 
 
-def _most(row: EvaluatedVariant) -> Measurement | None:
+def _largest(row: EvaluatedVariant) -> Measurement | None:
     """Return the measurement with the most rows, timings excluded."""
     found = [
         measurement
@@ -118,30 +120,18 @@ def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
     return "\n\n".join(part.rstrip() for part in parts if part)
 
 
-def _refused(frontier: SearchResult) -> str:
+def _others(frontier: SearchResult) -> str:
     """List the variants that fail a rule against the baseline, with the reason, and the transforms that did not apply."""
-    refused = [row for row in frontier.evaluated if tables.baseline_answer(row.verdict) != "pass"]
+    failed = [row for row in frontier.evaluated if tables.baseline_answer(row.verdict) != "pass"]
     lines = [
-        f"- {escape_markdown(row.variant.name)}: {escape_markdown(gate.verdict_reason(row.verdict))}" for row in refused
+        f"- {escape_markdown(row.variant.name)}: {escape_markdown(gate.verdict_reason(row.verdict))}" for row in failed
     ]
-    counted = f"{len(refused)} of {len(frontier.evaluated)} variants that were judged did not pass"
-    left = (
-        f"; {len(frontier.screened_out)} more were left after a first look at their speed"
-        if frontier.screened_out
-        else ""
-    )
+    counted = f"{len(failed)} of {len(frontier.evaluated)} evaluated variants did not pass"
+    screened = f"; {len(frontier.screened_out)} more were screened out by their speed" if frontier.screened_out else ""
     parts = (
-        f"{counted}{left}.",
+        f"{counted}{screened}.",
         "\n".join(lines),
         markdown_table(tables.tabulate_variants(frontier.evaluated, winner=frontier.winner)),
         markdown_table(tables.tabulate_findings(frontier.refusals)) if frontier.refusals else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)
-
-
-def _cells(*texts: str) -> tuple[Cell, ...]:
-    return tuple((Line(text=text),) for text in texts)
-
-
-def _sheet(titles: Sequence[str], rows: Iterable[tuple[Cell, ...]]) -> Table:
-    return Table(columns=tuple(Column(title=title) for title in titles), rows=tuple(rows))

@@ -31,9 +31,9 @@ def print_text(text: str) -> None:
 def write_atomically(text: str, path: Path) -> Path:
     """Write a text to `path` in UTF-8, completely or not at all; create the folder and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    beside.replace(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
     return path
 
 
@@ -50,10 +50,10 @@ def print_status(line: str) -> None:
 
 
 @contextmanager
-def progress(tell: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
+def progress(callback: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
     """Yield a progress callback: the given one, else a line of the terminal that is cleared at the end."""
-    if tell is not None:
-        yield tell
+    if callback is not None:
+        yield callback
         return
     terminal = Console(stderr=True, highlight=False, markup=False)
     with terminal.status("headway", spinner="line") as status:

@@ -9,7 +9,6 @@ from pathlib import Path
 import jinja2
 
 import headway
-from headway.reporting import details, periods
 from headway.reporting.charts import pareto, theme, timeline
 from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.console import write_atomically
@@ -36,19 +35,18 @@ def render_report(report: ReportData) -> str:
         kind="report",
         title=report.title,
         lead=report.lead,
-        footing=f"Those of quality count whole {report.groups}, not single rows, for rows of one share their fate; "
-        "those of time count rounds of timing.",
+        footing=f"Intervals of quality are based on {report.groups}, because rows of one group are dependent; those of "
+        "time are based on rounds of timing.",
         replies=summary_answers(report),
         report=report,
         sections=found,
         pictures=report_charts(report, found),
         conclusions={"frontier": pareto.pareto_conclusions(report), "year": timeline.timeline_conclusions(report)},
         unmeasured=not_run_findings(report),
-        untold=other_measurements(report, found),
+        others=other_measurements(report, found),
         warned=other_findings(report),
         events=list_events(report),
         tables=tables,
-        details=details,
         describe_replay=describe_replay,
     )
 
@@ -66,11 +64,8 @@ def render_page(body: str, **parts: object) -> str:
 def report_charts(report: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
     """Return the charts of a report by name: the Pareto front, the timeline, and those of the sections in `found`."""
     drawn = {"frontier": pareto.draw_pareto(report), "year": timeline.draw_timeline(report)}
-    drawn |= {
-        name: build_section.picture()
-        for name, build_section in (build_sections(report) if found is None else found).items()
-    }
-    return {name: each for name, each in drawn.items() if each is not None}
+    drawn |= {name: section.picture() for name, section in (build_sections(report) if found is None else found).items()}
+    return {name: chart for name, chart in drawn.items() if chart is not None}
 
 
 def table_of_contents(main: str) -> list[tuple[str, str]]:
@@ -92,7 +87,7 @@ def _environment() -> jinja2.Environment:
         "measured": formatting.format_measurement,
         "number": formatting.format_number,
         "meaning": words.measure_meaning,
-        "date": periods.period_name,
+        "date": formatting.period_name,
         "badge": timeline.event_badge,
         "contents": table_of_contents,
     }

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from headway.core.assessment import Assessment
-from headway.core.config import Config
 from headway.core.dataset import OUTCOME, Roles
 from headway.core.evidence import Evidence
 from headway.core.provenance import Provenance, Tracked
@@ -23,7 +22,6 @@ from headway.core.watch import MonitoringReport
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.project import Project
-from headway.reporting import periods
 from headway.reporting.report_data import (
     ColumnUse,
     DataUse,
@@ -35,7 +33,7 @@ from headway.reporting.report_data import (
     SplitPeriod,
     Stamp,
 )
-from headway.reporting.text import curves
+from headway.reporting.text import curves, formatting
 
 
 def read_report_data(project: Project) -> ReportData:
@@ -52,12 +50,14 @@ def read_report_data(project: Project) -> ReportData:
         slice_rows=policy.slice_rows,
         slice_groups=policy.slice_groups,
         frontier=found.evaluated,
-        left=found.screened_out,
+        screened_out=found.screened_out,
         reasons=found.reasons,
         refusals=found.refusals,
         winner=found.winner,
-        as_it_came=_of_origin(found, measured),
-        months=tuple(record for record in measured if record.subject in subjects and periods.is_dated(record.period)),
+        baseline_evidence=_baseline_evidence(found, measured),
+        months=tuple(
+            record for record in measured if record.subject in subjects and formatting.is_dated(record.period)
+        ),
         spans=spans,
         data=found.baseline.data,
         tracked=_dvc_files(project, found.baseline.data.values()),
@@ -71,7 +71,7 @@ def read_report_data(project: Project) -> ReportData:
 def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[Tracked, ...]:
     """Return the DVC records of the files behind the data of these digests."""
     known = {record.digest: record.tracked for record in read_records(project, Provenance)}
-    return tuple(dict.fromkeys(each for digest in digests for each in known.get(digest, ())))
+    return tuple(dict.fromkeys(file for digest in digests for file in known.get(digest, ())))
 
 
 def _last_release(project: Project, frontiers: Sequence[SearchResult]) -> str:
@@ -81,12 +81,12 @@ def _last_release(project: Project, frontiers: Sequence[SearchResult]) -> str:
     last = frontiers[-1].winner.evidence
     same = [frontier.winner for frontier in frontiers if frontier.winner.evidence.subject == last.subject]
     digests = (
-        release_of_verdict(each.verdict, made) for each in reversed(same) if each.evidence.dataset == last.dataset
+        release_of_verdict(winner.verdict, made) for winner in reversed(same) if winner.evidence.dataset == last.dataset
     )
     return next((digest for digest in digests if digest in live), "")
 
 
-def _of_origin(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | None:
+def _baseline_evidence(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | None:
     """Return what was measured of the baseline on the rows that the winner was judged on."""
     judged = found.winner.evidence
     same = (evidence for evidence in measured if (evidence.period, evidence.dataset) == (judged.period, judged.dataset))
@@ -108,7 +108,7 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
     `since` leaves out what was done before that time, such as an earlier run of the demo. Raise Refused where pointer
     updates were tampered with.
     """
-    moves = [each for each in project.registry.history(project.name) if _is_after(each.at, since)]
+    moves = [move for move in project.registry.history(project.name) if _is_after(move.at, since)]
     stamps = {record.of: record for record in read_records(project, Stamp)}
     rollouts = [record for record in read_records(project, Rollout) if _is_after(record.started_at, since)]
     retrainings = [record for record in read_records(project, Retraining) if _is_after(record.search_result.at, since)]
@@ -125,7 +125,7 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
         learned=learned,
         turns=tuple(LiveChange(at=life.at, move=life.move, back=life.back) for life in lives[1:] if not life.trial),
         names=_names(
-            lives, {release_of_verdict(each.retraining.search_result.winner.verdict, made): each for each in learned}
+            lives, {release_of_verdict(dated.retraining.search_result.winner.verdict, made): dated for dated in learned}
         ),
         limits={"ece": project.config.retrain.ece_at_most},
     )
@@ -198,8 +198,8 @@ def _time(text: str) -> datetime:
 def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRetraining, ...]:
     """Return one retraining per key, as it was stored last."""
     last = {retraining.key: retraining for retraining in retrainings}
-    at = {key: stamps[key].at if key in stamps else each.search_result.at for key, each in last.items()}
-    return tuple(DatedRetraining(at=at[key], retraining=each) for key, each in last.items())
+    at = {key: stamps[key].at if key in stamps else retraining.search_result.at for key, retraining in last.items()}
+    return tuple(DatedRetraining(at=at[key], retraining=retraining) for key, retraining in last.items())
 
 
 def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[_LiveSpan]) -> tuple[MonitoringReport, ...]:
@@ -258,15 +258,15 @@ def release_of_verdict(verdict: Verdict, made: Sequence[tuple[Verdict, str]]) ->
 
 
 PERSONAL = ("D050", "D051", "D052", "D054")
-NOT_READ = "nothing: it is opened, and not read"
+NOT_READ = "none: the model does not read it"
 _ROLES = {
-    "target": "what is predicted",
-    "time": "the order of rows in time, and the periods",
-    "groups": "rows that share fate, for intervals",
-    "query_id": "rows that a ranking puts in order",
-    "sample_weight": "how much a row counts",
-    "slices": "parts that are judged one by one",
-    "sensitive_features": "groups of people, between whom gaps are measured",
+    "target": "target",
+    "time": "time of a row, for the periods",
+    "groups": "groups of dependent rows, for intervals",
+    "query_id": "query of a ranking",
+    "sample_weight": "weight of a row",
+    "slices": "slices that are judged separately",
+    "sensitive_features": "groups of people, for fairness",
 }
 
 
@@ -279,17 +279,20 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
     if not config.data.target:
         return None
     seen = [record for record in read_records(project, Assessment) if record.name == project.name][-1:]
-    roles, told = parse_roles(config.data), _personal_findings(seen[-1]) if seen else {}
+    roles, personal = parse_roles(config.data), _personal_findings(seen[-1]) if seen else {}
     opened = list(seen[-1].columns) if seen else []
-    names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *told])
+    names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *personal])
     columns = (
-        _column_use(name, roles, read, told) for name in names if name in opened or _is_column(name, config, told)
+        _column_use(name, roles, read, personal)
+        for name in names
+        # `[personal] drop` may name a kind of data instead of a column.
+        if name in opened or name in personal or name not in config.personal.drop
     )
     return DataUse(
         source=config.data.source,
         columns=tuple(columns),
         n_read=len(read),
-        looked_at=seen[-1].at if seen else "",
+        checked_at=seen[-1].at if seen else "",
         retention=config.personal.retention,
         erasures=tuple(load_erasures(project)),
     )
@@ -297,12 +300,11 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
 
 def _personal_findings(seen: Assessment) -> dict[str, str]:
     """Return the findings on personal data in each column."""
-    told: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for finding in seen.findings:
-        column = finding.where.removeprefix("column ")
-        if finding.code in PERSONAL and column != finding.where:
-            told.setdefault(column, []).append(finding.message.removeprefix(f"'{column}' "))
-    return {column: "; ".join(message) for column, message in told.items()}
+        if finding.code in PERSONAL and (column := finding.column):
+            found.setdefault(column, []).append(finding.message)
+    return {column: "; ".join(messages) for column, messages in found.items()}
 
 
 def _named(roles: Roles) -> list[str]:
@@ -310,19 +312,14 @@ def _named(roles: Roles) -> list[str]:
     return [name for name in (*single, *roles.slices, *roles.sensitive_features, *roles.known, *roles.ignore) if name]
 
 
-def _is_column(name: str, config: Config, told: Collection[str]) -> bool:
-    """Return whether a name is a column even if no opened table has it: `[personal] drop` may name a kind instead."""
-    return name in told or name not in config.personal.drop
-
-
-def _column_use(name: str, roles: Roles, read: Collection[str], told: dict[str, str]) -> ColumnUse:
+def _column_use(name: str, roles: Roles, read: Collection[str], personal: dict[str, str]) -> ColumnUse:
     uses = ["read by the model"] if name in read else []
     for role, message in _ROLES.items():
         value = getattr(roles, role)
         if name == value or (isinstance(value, tuple) and name in value):
             uses.append(message)
     if roles.known.get(name) == OUTCOME:
-        uses.append("nothing: it is known only after the outcome")
+        uses.append("none: it is known only after the outcome")
     elif name in roles.ignore:
-        uses.append("nothing: it is ignored")
-    return ColumnUse(name=name, purpose=", ".join(uses) or NOT_READ, personal=told.get(name, ""))
+        uses.append("none: it is ignored")
+    return ColumnUse(name=name, purpose=", ".join(uses) or NOT_READ, personal=personal.get(name, ""))

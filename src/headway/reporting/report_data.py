@@ -1,7 +1,11 @@
-"""Data of a report: one record in which every field but the title may be absent."""
+"""Data of a report: one record in which every field but the title may be absent, and the periods that it covers."""
 
 from __future__ import annotations
 
+import calendar
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 
 from headway.core.erasure import Erasure
@@ -15,7 +19,7 @@ from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.core.watch import MonitoringReport
-from headway.reporting.text import formatting
+from headway.reporting.text import formatting, words
 
 
 class SplitPeriod(Record, frozen=True, kw_only=True):
@@ -68,18 +72,18 @@ class ColumnUse(Record, frozen=True, kw_only=True):
 class DataUse(Record, frozen=True, kw_only=True):
     """How the data of a source are used, how long served data are kept, and what was erased.
 
-    `looked_at` is when checks last searched for personal data (ISO 8601), `n_read` how many columns the model reads.
+    `checked_at` is when checks last searched for personal data (ISO 8601), `n_read` how many columns the model reads.
     """
 
     source: str
     columns: tuple[ColumnUse, ...]
     n_read: int
-    looked_at: str = ""
+    checked_at: str = ""
     retention: str = ""
     erasures: tuple[Erasure, ...] = ()
 
 
-EventKind = Literal["drift", "worse", "taken back", "ticket", "retrained", "live", "other"]
+EventKind = Literal["drift", "worse", "rolled back", "ticket", "retrained", "live", "other"]
 EventStyle = Literal["pass", "fail", "note"]
 
 
@@ -98,7 +102,7 @@ class Event(Record, frozen=True, kw_only=True):
 
 
 class RefusedVariant(Record, frozen=True, kw_only=True):
-    """A variant that is wrong on purpose, and what is wrong about it."""
+    """A variant that is wrong on purpose to test the policy, and what is wrong about it."""
 
     title: str
     judged: EvaluatedVariant
@@ -108,7 +112,7 @@ class Stamp(StoredRecord, frozen=True, kw_only=True):
     """When something happened in the time of the data, stored by programs that replay old data.
 
     `of` is the salt of the rollout or the key of the retraining; `at` is ISO 8601, a month (`2013-10`) or finer. `note`
-    states what no other record knows, such as how a feed was broken.
+    states what no other record knows, such as how a data feed was broken.
     """
 
     name: str
@@ -143,7 +147,7 @@ class LiveChange(Record, frozen=True, kw_only=True):
 
 
 class MonitoringHistory(Record, frozen=True, kw_only=True):
-    """What was seen of the live releases and what was done about it; each part may be empty.
+    """Monitoring reports on the live releases, and the tickets, retrainings and rollouts since; each part may be empty.
 
     `watches` holds one report per period on the release that was live in it, oldest first. `names` gives each live release
     a name (`first release`); `limits` are those of `[retrain]` by measure.
@@ -160,16 +164,16 @@ class MonitoringHistory(Record, frozen=True, kw_only=True):
     @property
     def retrained(self) -> tuple[Retraining, ...]:
         """Retrainings without their times."""
-        return tuple(each.retraining for each in self.learned)
+        return tuple(dated.retraining for dated in self.learned)
 
 
 class ReportData(Record, frozen=True, kw_only=True):
     """Everything a report can show; it shows what is present.
 
     `frontier` holds the variants as judged on the validation period, `winner` the released one as judged on the test
-    period, `as_it_came` the baseline on the same rows as `winner`. `left` are variants that were screened out, `reasons`
+    period, `baseline_evidence` the baseline on the same rows as `winner`. `screened_out` are variants that were only timed, `reasons`
     why each variant was not released, `refusals` the transforms that did not apply. `months` holds evidence by period on
-    the released variant and on the baseline: `Evidence.subject` tells which, `Evidence.period` is the label. `groups` is
+    the released variant and on the baseline: `Evidence.subject` is the variant, `Evidence.period` the label. `groups` is
     the word for dependent rows (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not
     shown. `release` is a digest and `key` names the publisher's key; without `release` the winner is not released. `data`
     is the digest of each period, `tracked` what DVC recorded of its files.
@@ -182,11 +186,11 @@ class ReportData(Record, frozen=True, kw_only=True):
     slice_groups: int = 20
     findings: tuple[Finding, ...] = ()
     frontier: tuple[EvaluatedVariant, ...] = ()
-    left: tuple[EvaluatedVariant, ...] = ()
+    screened_out: tuple[EvaluatedVariant, ...] = ()
     reasons: dict[str, str] = {}
     refusals: tuple[Finding, ...] = ()
     winner: EvaluatedVariant | None = None
-    as_it_came: Evidence | None = None
+    baseline_evidence: Evidence | None = None
     refused: RefusedVariant | None = None
     months: tuple[Evidence, ...] = ()
     spans: tuple[SplitPeriod, ...] = ()
@@ -207,7 +211,7 @@ class ReportData(Record, frozen=True, kw_only=True):
         return "released" if self.release else "chosen"
 
     @property
-    def origin(self) -> EvaluatedVariant | None:
+    def baseline(self) -> EvaluatedVariant | None:
         """The baseline among the variants."""
         return next((judged for judged in self.frontier if not judged.variant.steps), None)
 
@@ -220,9 +224,130 @@ class ReportData(Record, frozen=True, kw_only=True):
         if self.winner is None:
             return None
         searched = [judged.evidence for judged in self.frontier if self.is_winner(judged)]
-        held = (
+        sources = (
             (*searched, self.winner.evidence)
             if name.startswith(formatting.TIMED)
             else (self.winner.evidence, *searched)
         )
-        return next((found for evidence in held if (found := evidence.find(name))), None)
+        return next((found for evidence in sources if (found := evidence.find(name))), None)
+
+
+ESTIMATED = ".estimated"
+_USES = {"train": "train", "validation": "validate", "test": "test"}
+
+
+class Period(Record, frozen=True, kw_only=True):
+    """One period: what was measured once its labels had arrived, and what was estimated before.
+
+    `watch` is None before a release was live.
+    """
+
+    label: str
+    since: datetime | None = None
+    until: datetime | None = None
+    measured: tuple[Measurement, ...] = ()
+    watch: MonitoringReport | None = None
+
+    def find(self, measure: str) -> Measurement | None:
+        """Return what was measured over all rows, if it has an interval."""
+        return _sure(self.measured, measure)
+
+    def estimate(self, measure: str) -> Measurement | None:
+        """Return the estimate of a measure before labels arrived, if it has an interval."""
+        return _sure(self.watch.estimated, measure + ESTIMATED) if self.watch else None
+
+
+def list_periods(report: ReportData) -> tuple[Period, ...]:
+    """Return the periods in order: those that were monitored, and those measured on the released variant."""
+    found = {
+        evidence.period: _before(evidence)
+        for evidence in reversed(report.months)
+        if evidence.subject == released_subject(report)
+    }
+    found |= {watch.period: _seen(watch) for watch in (report.year.watches if report.year else ())}
+    return tuple(found[label] for label in sorted(found))
+
+
+def charted_measures(report: ReportData) -> list[str]:
+    """Return the measures of the timeline: AUC, and the first error that was measured or else estimated."""
+    found = list_periods(report)
+    known = {name for name in words.QUALITY if any(period.find(name) for period in found)}
+    estimated = {name for name in words.QUALITY if any(period.estimate(name) for period in found)}
+    ranks = [name for name in ("roc_auc",) if name in known | estimated]
+    errors = ("ece", "brier", "log_loss", "rmse", "mae")
+    return [*ranks, *[name for few in (known, estimated) for name in errors if name in few][:1]]
+
+
+def monthly_measures(report: ReportData) -> list[str]:
+    """Return up to three measures that some month holds."""
+    return [name for name in words.QUALITY if any(evidence.find(name) for evidence in report.months)][:3]
+
+
+def month_labels(report: ReportData) -> list[str]:
+    """Return the labels of the months with evidence, in order."""
+    return sorted({evidence.period for evidence in report.months})
+
+
+def released_subject(report: ReportData) -> str:
+    """Return the subject of the released variant: the winner's, else the only one; empty for none."""
+    if report.winner:
+        return report.winner.evidence.subject
+    return report.months[0].subject if report.months else ""
+
+
+def month_measurement(report: ReportData, label: str, measure: str, *, live: bool = True) -> Measurement | None:
+    """Return a measurement of a month on the released variant, or on the other one with `live=False`."""
+    same = (
+        evidence
+        for evidence in report.months
+        if evidence.period == label and (evidence.subject == released_subject(report)) is live
+    )
+    return next((found for evidence in same if (found := evidence.find(measure))), None)
+
+
+def split_period_of(report: ReportData, label: str) -> str:
+    """Return the period of the split that a month lies in; empty where there is none."""
+    return next((span.name for span in report.spans if span.holds(label)), "")
+
+
+def describe_use(report: ReportData, label: str) -> str:
+    """Return what a month was used for before a release was live; empty for other months."""
+    return _USES.get(split_period_of(report, label), "")
+
+
+def axis_position(found: Sequence[Period], at: str) -> float | None:
+    """Return the position of a time on an axis where each period is 1 wide; None outside all periods.
+
+    A month alone (`2013-10`) counts as its middle.
+    """
+    time = datetime.fromisoformat(at if len(at) > 7 else f"{at}-15T12:00").replace(tzinfo=None)
+    for index, period in enumerate(found):
+        if period.since and period.until and period.since <= time < period.until:
+            return index + (time - period.since) / (period.until - period.since)
+    return None
+
+
+def _seen(watch: MonitoringReport) -> Period:
+    since, until = (datetime.fromisoformat(time).replace(tzinfo=None) for time in (watch.since, watch.until))
+    return Period(label=watch.period, since=since, until=until, measured=watch.quality, watch=watch)
+
+
+def _before(evidence: Evidence) -> Period:
+    """Return a period that has only evidence; its bounds are known if it is a month."""
+    since = until = None
+    if formatting.is_dated(evidence.period) and len(evidence.period) == 7:
+        since = datetime.fromisoformat(f"{evidence.period}-01")
+        until = since + timedelta(days=calendar.monthrange(since.year, since.month)[1])
+    return Period(label=evidence.period, since=since, until=until, measured=evidence.measurements)
+
+
+def _sure(found: Sequence[Measurement], name: str) -> Measurement | None:
+    of_all = (measurement for measurement in found if measurement.name == name and not measurement.slice)
+    return next(
+        (
+            measurement
+            for measurement in of_all
+            if math.isfinite(measurement.value) and formatting.has_interval(measurement)
+        ),
+        None,
+    )

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from headway.core import plugins
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
-from headway.reporting.charts.theme import RenderedChart
+from headway.evaluation.statistics.intervals import student_quantile
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
+from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
 from headway.reporting.report_data import ReportData
 from headway.reporting.text.tables import Table
 
 NOT_RUN = "E001"
+ALPHA = 0.05
+_MIN_DOF = 3
+"""Degrees of freedom from which quantiles are known; below, nothing is claimed of several intervals together."""
 
 
 class Section(Record, frozen=True, kw_only=True):
     """One subject of the report, in sentences and in numbers.
 
-    Sections are ordered by `place`. `prefixes` are the beginnings of the measure names it covers. `lead` says what was
+    Sections are sorted by `order`. `prefixes` are the beginnings of the measure names it covers. `lead` says what was
     done. `conclusions` are sentences that the intervals support, whatever the point estimate says. `picture` draws only
     when it is called, because a card has no charts.
     """
 
     title: str
-    place: int
+    order: int
     prefixes: tuple[str, ...]
     lead: str
     conclusions: tuple[str, ...]
@@ -40,18 +46,31 @@ def load_section(name: str) -> Callable[[ReportData], Section | None]:
 def build_sections(report: ReportData) -> dict[str, Section]:
     """Return the sections that this report has measurements for, by name, in reading order."""
     found = {name: load_section(name)(report) for name in plugins.names("section")}
-    held = {name: section for name, section in found.items() if section is not None}
-    return dict(sorted(held.items(), key=lambda named: named[1].place))
+    present = {name: section for name, section in found.items() if section is not None}
+    return dict(sorted(present.items(), key=lambda named: named[1].order))
+
+
+def winner_measurement(report: ReportData, name: str) -> Measurement | None:
+    """Return the winner's measurement of that name over all rows."""
+    return report.winner.evidence.find(name) if report.winner else None
 
 
 def winner_measurements(report: ReportData, *names: str) -> tuple[Measurement, ...]:
-    """Return the winner's measurements with these names, over all rows and by part."""
-    held = report.winner.evidence.measurements if report.winner else ()
-    return tuple(measurement for measurement in held if measurement.name in names)
+    """Return the winner's measurements with these names, over all rows and by slice."""
+    return tuple(measurement for measurement in _measurements(report) if measurement.name in names)
 
 
-def with_enough_rows(report: ReportData, found: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
-    """Return the measurements of parts with enough rows and groups to be judged."""
+def measurements_with_prefix(report: ReportData, *prefixes: str) -> tuple[Measurement, ...]:
+    """Return the winner's measurements whose names begin with one of the prefixes, over all rows and by slice."""
+    return tuple(measurement for measurement in _measurements(report) if measurement.name.startswith(prefixes))
+
+
+def _measurements(report: ReportData) -> tuple[Measurement, ...]:
+    return report.winner.evidence.measurements if report.winner else ()
+
+
+def with_enough_rows(report: ReportData, found: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """Return the measurements of slices with enough rows and groups to be judged."""
     return tuple(
         measurement
         for measurement in found
@@ -59,22 +78,82 @@ def with_enough_rows(report: ReportData, found: tuple[Measurement, ...]) -> tupl
     )
 
 
+def count_small_slices(report: ReportData, count: int) -> list[str]:
+    """Return a sentence on slices with too few rows or groups to judge; empty where there are none."""
+    limits = f"fewer than {report.slice_rows:,} rows or {report.slice_groups} {report.groups}"
+    rest = "1 more slice has" if count == 1 else f"{count} more slices have"
+    return [f"{rest} {limits} and cannot be judged."] if count else []
+
+
 def other_measurements(report: ReportData, found: Mapping[str, Section]) -> tuple[Measurement, ...]:
     """Return what was measured over all rows and no section covers."""
-    told = tuple(name for section in found.values() for name in section.prefixes)
-    held = report.winner.evidence.measurements if report.winner else ()
-    return tuple(measurement for measurement in held if not measurement.slice and not measurement.name.startswith(told))
+    covered = tuple(prefix for section in found.values() for prefix in section.prefixes)
+    return tuple(
+        measurement
+        for measurement in _measurements(report)
+        if not measurement.slice and not measurement.name.startswith(covered)
+    )
 
 
 def not_run_findings(report: ReportData) -> tuple[Finding, ...]:
     """Return the findings on metrics and audits that could not run; they never count as passed."""
-    return tuple(finding for finding in _found(report) if finding.code == NOT_RUN)
+    return tuple(finding for finding in _findings(report) if finding.code == NOT_RUN)
 
 
 def other_findings(report: ReportData) -> tuple[Finding, ...]:
     """Return the other findings of metrics and audits on the winner."""
-    return tuple(finding for finding in _found(report) if finding.code != NOT_RUN)
+    return tuple(finding for finding in _findings(report) if finding.code != NOT_RUN)
 
 
-def _found(report: ReportData) -> tuple[Finding, ...]:
+def _findings(report: ReportData) -> tuple[Finding, ...]:
     return report.winner.evidence.findings if report.winner else ()
+
+
+def shown_above(found: Sequence[Measurement], limit: float = 0.0) -> list[Measurement]:
+    """Return the measurements above a limit; with 95 % confidence all of them are, however many were compared."""
+    return [measurement for measurement in found if _joint_interval(measurement, len(found))[0] > limit]
+
+
+def shown_below(found: Sequence[Measurement], limit: float = 0.0) -> list[Measurement]:
+    """Return the measurements below a limit, in the same sense."""
+    return [measurement for measurement in found if _joint_interval(measurement, len(found))[1] < limit]
+
+
+def _joint_interval(seen: Measurement, count: int) -> tuple[float, float]:
+    """Return the interval widened so that all `count` hold at once (Bonferroni, Student t)."""
+    if seen.se is None or seen.dof is None or count < 2:
+        return (seen.low, seen.high)
+    if seen.dof < _MIN_DOF:
+        return (-math.inf, math.inf)
+    reach = student_quantile(1 - ALPHA / (2 * count), seen.dof) * seen.se
+    return min(seen.low, seen.value - reach), max(seen.high, seen.value + reach)
+
+
+CROSS = "A cross marks a value that is shown to be above 0, corrected for all comparisons."
+
+
+def interval_rows(
+    found: Sequence[Measurement], shown: Collection[Measurement] = (), *, counts: bool = False
+) -> tuple[IntervalRow, ...]:
+    """Return a row of a chart per measurement, named by its slice; those in `shown` are marked.
+
+    `counts` adds the rows and groups of each measurement as a note.
+    """
+    return tuple(
+        IntervalRow(
+            name=measurement.slice,
+            seen=measurement,
+            note=f"{measurement.n_rows:,} / {measurement.n_groups:,}" if counts else "",
+            style="fail" if measurement in shown else "live",
+        )
+        for measurement in found
+    )
+
+
+def draw_intervals(
+    name: str, title: str, panels: Sequence[IntervalPanel], *, reading: Sequence[str], alt: str = ""
+) -> RenderedChart:
+    """Draw intervals; `reading` explains the chart, `alt` is added to the title in the text alternative."""
+    return render_chart(
+        intervals_chart(panels), name=name, title=title, alt=f"{title}{alt}. {SEE_TABLE}", reading=tuple(reading)
+    )

@@ -1,4 +1,4 @@
-"""Summary at the top of a report: what is live, is it right, how much faster, what was refused."""
+"""Summary at the top of a report: what is live, does it meet the policy, how much faster is it, what was rejected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
 from headway.core.watch import MonitoringReport, MonitoringStatus
-from headway.reporting import periods
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData
 from headway.reporting.text import formatting, words
 
@@ -26,29 +25,36 @@ class SummaryAnswer(Record, frozen=True, kw_only=True):
     style: SummaryStyle = "plain"
 
 
-_WELL: dict[MonitoringStatus, tuple[str, SummaryStyle]] = {
-    "healthy": ("Yes: no harm is shown", "pass"),
-    "drifted": ("No harm is shown, but the inputs changed", "plain"),
-    "degraded": ("No: worse than when it was judged", "fail"),
-    "unknown": ("That cannot be said yet", "undecided"),
+_STATUS: dict[MonitoringStatus, tuple[str, SummaryStyle]] = {
+    "healthy": ("Yes: no degradation is shown", "pass"),
+    "drifted": ("No degradation is shown, but the inputs have drifted", "plain"),
+    "degraded": ("No: worse than in its evaluation", "fail"),
+    "unknown": ("Unknown", "undecided"),
 }
 
 
 def summary_answers(report: ReportData) -> tuple[SummaryAnswer, ...]:
     """Return the answers that this report can give, in reading order."""
-    given = (_now(report), _well(report), _live(report), _right(report), _faster(report), _refused(report.refused))
-    return tuple(reply for reply in given if reply is not None)
+    answers = (
+        _live(report),
+        _healthy(report),
+        _released(report),
+        _meets_policy(report),
+        _faster(report),
+        _rejected(report.refused),
+    )
+    return tuple(answer for answer in answers if answer is not None)
 
 
 def describe_replay(replay: Replay) -> str:
-    """Describe what the replay over HTTP showed."""
+    """Describe the result of the replay over HTTP."""
     sent = (
-        f"{replay.rows:,} rows of {periods.period_name(replay.period)} were sent in {replay.requests:,} requests, "
+        f"{replay.rows:,} rows of {formatting.period_name(replay.period)} were sent in {replay.requests:,} requests, "
         f"which took {formatting.format_seconds(replay.seconds)}"
     )
-    if _spoilt(replay):
-        return f"{sent}. {_altered(replay)}."
-    return f"{sent}. Every answer was the one that the release itself computes, and no request failed."
+    if _is_altered(replay):
+        return f"{sent}. {_alterations(replay)}."
+    return f"{sent}. Every prediction equals that of the release in process, and no request failed."
 
 
 def _seen(report: ReportData) -> MonitoringReport | None:
@@ -57,84 +63,84 @@ def _seen(report: ReportData) -> MonitoringReport | None:
     return next((watch for watch in reversed(watches) if watch.is_complete), watches[-1] if watches else None)
 
 
-def _now(report: ReportData) -> SummaryAnswer | None:
+def _live(report: ReportData) -> SummaryAnswer | None:
     seen = _seen(report)
     if report.year is None or seen is None:
         return None
     name = report.year.names.get(seen.release, "a release")
     first = next(watch for watch in report.year.watches if watch.release == seen.release)
-    detail = f"Watched since {periods.period_name(first.period)}. Release {formatting.short_digest(seen.release)}."
+    detail = f"Monitored since {formatting.period_name(first.period)}. Release {formatting.short_digest(seen.release)}."
     return SummaryAnswer(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
 
 
-def _well(report: ReportData) -> SummaryAnswer | None:
+def _healthy(report: ReportData) -> SummaryAnswer | None:
     seen = _seen(report)
     if seen is None:
         return None
-    answer, style = _WELL[seen.status]
-    known = f", {seen.n_labeled:,} with a known outcome" if seen.n_labeled else ""
-    parts = [f"Seen in {periods.period_name(seen.period)} on {seen.n_rows:,} rows{known}."]
+    answer, style = _STATUS[seen.status]
+    labeled = f", {seen.n_labeled:,} of them labeled" if seen.n_labeled else ""
+    parts = [f"In {formatting.period_name(seen.period)}, on {seen.n_rows:,} rows{labeled}."]
     error, cost = seen.find("ece"), seen.cost
     if error is not None and formatting.has_interval(error):
-        parts.append(f"Its probabilities were off by {formatting.format_measurement(error)} on average.")
+        parts.append(f"Calibration error {formatting.format_measurement(error)}.")
     if cost is not None and formatting.has_interval(cost):
-        parts.append(f"Cost a month against when judged: {formatting.format_measurement(replace(cost, unit=''))}.")
-    return SummaryAnswer(question="Is it well?", answer=answer, detail=" ".join(parts), style=style)
+        parts.append(f"Additional cost per month {formatting.format_measurement(replace(cost, unit=''))}.")
+    return SummaryAnswer(question="Is it healthy?", answer=answer, detail=" ".join(parts), style=style)
 
 
-def _live(report: ReportData) -> SummaryAnswer | None:
+def _released(report: ReportData) -> SummaryAnswer | None:
     if report.winner is None:
-        return _nothing_live(report) if report.frontier else None
+        return _nothing_released(report) if report.frontier else None
     name = report.winner.variant.name
     if report.release:
         key = f", signed with the key {formatting.short_digest(report.key)}" if report.key else ""
-        detail = f"{_made(report.winner.variant)} Release {formatting.short_digest(report.release)}{key}."
-        first = "What was released first?" if _seen(report) else "What was released?"
-        return SummaryAnswer(question=first, answer=name, detail=detail, style="pass")
-    detail = f"{_made(report.winner.variant)} It is not released."
+        detail = f"{_steps_of(report.winner.variant)} Release {formatting.short_digest(report.release)}{key}."
+        question = "What was released first?" if _seen(report) else "What was released?"
+        return SummaryAnswer(question=question, answer=name, detail=detail, style="pass")
+    detail = f"{_steps_of(report.winner.variant)} It is not released."
     return SummaryAnswer(question="What was chosen?", answer=name, detail=detail)
 
 
-def _made(variant: Variant) -> str:
+def _steps_of(variant: Variant) -> str:
     if not variant.steps:
-        return "The model as it came, unchanged."
-    return f"The model as it came, in another form: {', then '.join(map(str, variant.steps))}."
+        return "The baseline, unchanged."
+    return f"Steps: {', then '.join(map(str, variant.steps))}."
 
 
-def _nothing_live(report: ReportData) -> SummaryAnswer:
+def _nothing_released(report: ReportData) -> SummaryAnswer:
     passing = sum(judged.verdict.answer == "pass" for judged in report.frontier)
     detail = (
-        f"{passing} of {len(report.frontier)} variants meet every rule on the period that the search looked at."
+        f"{passing} of {len(report.frontier)} variants meet every rule on the validation period."
         if passing
         else "No variant meets every rule of the policy."
     )
     return SummaryAnswer(question="What was released?", answer="Nothing was released", detail=detail, style="undecided")
 
 
-def _right(report: ReportData) -> SummaryAnswer | None:
+def _meets_policy(report: ReportData) -> SummaryAnswer | None:
     if report.winner is None:
         return None
     verdict = report.winner.verdict
     count = len(verdict.rule_results)
     answers: dict[Answer, str] = {
-        "pass": f"Yes: it meets all {count} rules" if count > 1 else "Yes: it meets its rule",
-        "fail": "No: it breaks a rule",
-        "undecided": "Not shown yet",
+        "pass": f"Yes: all {count} rules pass" if count > 1 else "Yes: its rule passes",
+        "fail": "No: a rule fails",
+        "undecided": "Undecided",
     }
-    parts = (_judged_on(verdict, report.groups), _over_http(report.replay) if report.replay else "")
-    altered = report.replay is not None and _spoilt(report.replay)
+    parts = (_basis(verdict, report.groups), _over_http(report.replay) if report.replay else "")
+    altered = report.replay is not None and _is_altered(report.replay)
     return SummaryAnswer(
-        question="Was it right when judged?" if _seen(report) else "Is it right?",
-        answer="No: it was not served as it was judged" if altered else answers[verdict.answer],
+        question="Did it meet the policy?" if _seen(report) else "Does it meet the policy?",
+        answer="No: the served predictions differ" if altered else answers[verdict.answer],
         detail=" ".join(part for part in parts if part),
         style="fail" if altered else verdict.answer,
     )
 
 
-def _judged_on(verdict: Verdict, groups: str) -> str:
+def _basis(verdict: Verdict, groups: str) -> str:
     """Return how many rows the verdict rests on, or what speaks against the variant."""
     if verdict.answer != "pass":
-        return " ".join(part for part in (_against(verdict), _used_to_choose(verdict)) if part)
+        return " ".join(part for part in (_reason(verdict), _reused(verdict)) if part)
     seen = [
         rule_result.measurement
         for rule_result in verdict.rule_results
@@ -142,21 +148,20 @@ def _judged_on(verdict: Verdict, groups: str) -> str:
     ]
     if not seen:
         return ""
-    most = max(seen, key=lambda measurement: measurement.n_rows)
-    rows = f"Judged on {formatting.format_basis(most, groups)}"
+    largest = max(seen, key=lambda measurement: measurement.n_rows)
+    rows = f"Evaluated on {formatting.format_basis(largest, groups)}"
     if verdict.test_evaluations > 1:
-        chose = f"they were looked at {verdict.test_evaluations} times, so they were used to choose"
-        return f"{rows} that the training had not seen; {chose}: their figures flatter what was chosen."
-    return f"{rows} that neither the training nor the search had seen."
+        return f"{rows} that were not used for training. {_reused(verdict)}"
+    return f"{rows} that were not used for training or the search."
 
 
-def _used_to_choose(verdict: Verdict) -> str:
+def _reused(verdict: Verdict) -> str:
     """Return a sentence on rows that were evaluated before: they make the figures optimistic."""
     count = verdict.test_evaluations
-    return f"Its rows were looked at {count} times, so they were used to choose." if count > 1 else ""
+    return f"The test set was evaluated {count} times: test metrics are optimistic." if count > 1 else ""
 
 
-def _against(verdict: Verdict) -> str:
+def _reason(verdict: Verdict) -> str:
     """Return the first rule that is broken or undecided, with numbers, and how many there are."""
     broken = [rule_result for rule_result in verdict.rule_results if rule_result.answer == verdict.answer]
     if not broken:
@@ -168,24 +173,24 @@ def _against(verdict: Verdict) -> str:
         if first.answer == "fail"
         else f"{message[:1].upper()}{message[1:]}"
     )
-    word = "broken" if verdict.answer == "fail" else "undecided"
-    return (
-        f"{sentence}. {len(broken)} of {len(verdict.rule_results)} rules {'is' if len(broken) == 1 else 'are'} {word}."
-    )
+    word = "fail" if verdict.answer == "fail" else "are undecided"
+    if len(broken) == 1:
+        word = "fails" if verdict.answer == "fail" else "is undecided"
+    return f"{sentence}. {len(broken)} of {len(verdict.rule_results)} rules {word}."
 
 
 def _over_http(replay: Replay) -> str:
-    if _spoilt(replay):
-        return f"Over HTTP, {_altered(replay)}."
-    return f"Over HTTP all {replay.rows:,} answers of {periods.period_name(replay.period)} came back unaltered."
+    if _is_altered(replay):
+        return f"Over HTTP, {_alterations(replay)}."
+    return f"Over HTTP, all {replay.rows:,} predictions of {formatting.period_name(replay.period)} were identical."
 
 
-def _spoilt(replay: Replay) -> bool:
+def _is_altered(replay: Replay) -> bool:
     return replay.mismatches + replay.failures > 0
 
 
-def _altered(replay: Replay) -> str:
-    answers = f"{replay.mismatches:,} of {replay.rows:,} answers were not those that the release itself computes"
+def _alterations(replay: Replay) -> str:
+    answers = f"{replay.mismatches:,} of {replay.rows:,} predictions differ from those of the release in process"
     requests = f"{replay.failures:,} of {replay.requests:,} requests failed"
     return " and ".join(text for text, count in ((answers, replay.mismatches), (requests, replay.failures)) if count)
 
@@ -194,7 +199,7 @@ def _faster(report: ReportData) -> SummaryAnswer | None:
     speedup, now = report.of_winner("latency.speedup"), report.of_winner("latency.one_row")
     if speedup is None:
         return None
-    before = report.origin.evidence.find("latency.one_row") if report.origin else None
+    before = report.baseline.evidence.find("latency.one_row") if report.baseline else None
     parts = [f"One row takes {formatting.format_measurement(now)}" if now else ""]
     parts += [f"instead of {formatting.format_measurement(before)}" if now and before else ""]
     batch = report.of_winner("throughput.speedup")
@@ -208,13 +213,13 @@ def _faster(report: ReportData) -> SummaryAnswer | None:
     )
 
 
-def _refused(wrong: RefusedVariant | None) -> SummaryAnswer | None:
+def _rejected(wrong: RefusedVariant | None) -> SummaryAnswer | None:
     if wrong is None:
         return None
     verdict = wrong.judged.verdict
     if verdict.answer == "pass":
-        answer = f"No: the judge passed “{wrong.title}”"
-        return SummaryAnswer(question="Was the wrong variant refused?", answer=answer, style="fail")
+        answer = f"No: “{wrong.title}” passed"
+        return SummaryAnswer(question="Was the wrong variant rejected?", answer=answer, style="fail")
     return SummaryAnswer(
-        question="What was refused?", answer=wrong.title, detail=_against(verdict), style=verdict.answer
+        question="What was rejected?", answer=wrong.title, detail=_reason(verdict), style=verdict.answer
     )

@@ -1,4 +1,4 @@
-"""A length of time is read as people write it, and what is none is told with examples."""
+"""Durations are parsed as people write them; an invalid one is rejected with examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_a_length_of_time_is_read_in_seconds(text, found):
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5s", "5 days", "1e3"])
-def test_what_is_no_length_of_time_is_refused_with_examples(text):
-    with pytest.raises(ConfigError, match="is no length of time") as refusal:
+def test_an_invalid_duration_is_rejected_with_examples(text):
+    with pytest.raises(ConfigError, match="is not a duration") as refusal:
         parse_duration(text)
     assert refusal.value.hint == "60s, 5m, or 1h"

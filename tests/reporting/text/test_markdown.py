@@ -56,7 +56,7 @@ def test_the_lines_of_a_cell_and_the_notes_of_a_sheet_are_in_its_row() -> None:
         ("$x$", r"\$x\$"),
     ],
 )
-def test_nobody_is_told_and_nothing_is_linked_or_drawn(text: str, written: str) -> None:
+def test_mentions_links_and_emojis_are_escaped(text: str, written: str) -> None:
     assert escape_markdown(text) == written
 
 

@@ -83,7 +83,7 @@ def test_a_frontier_says_what_the_issue_asks_for() -> None:
     assert "Why it lost" in text
 
 
-def test_what_was_left_after_a_first_look_is_named_with_the_reason() -> None:
+def test_screened_out_variants_are_named_with_the_reason() -> None:
     *judged, last = STORY.frontier
     found = SearchResult(
         name="flights",
@@ -95,10 +95,10 @@ def test_what_was_left_after_a_first_look_is_named_with_the_reason() -> None:
     )
     text = printed(terminal.render_search(found), 160)
     assert f"{last.variant.name}: slower in a first look: 40 us against 2 us" in text
-    assert "1 more left" in printed(terminal.render_search_briefly(found), 160)
+    assert "1 more screened out" in printed(terminal.render_search_briefly(found), 160)
 
 
-def test_the_winner_is_marked_and_the_reader_of_a_pipe_gets_plain_letters() -> None:
+def test_the_winner_is_highlighted_and_a_pipe_gets_no_colours() -> None:
     table = terminal.render_variants(STORY.frontier, STORY.winner, STORY.reasons)
     assert SHEETS["frontier"].chosen == 6
     assert "\x1b[" in printed(table, 120, terminal=True)
@@ -115,24 +115,24 @@ def test_a_frontier_has_only_columns_that_were_measured() -> None:
         "#",
         "Variant",
         "Verdict",
-        "Brier lost, worst slice",
+        "Loss in Brier, worst slice",
     ]
 
 
-def test_a_measure_that_one_variant_lacks_is_said_to_be_missing() -> None:
+def test_a_missing_measure_of_one_variant_is_shown_as_not_measured() -> None:
     rows = STORY.frontier
     lacking = replace(rows[1], evidence=replace(rows[1].evidence, measurements=rows[1].evidence.measurements[1:]))
     assert tables.tabulate_variants([rows[0], lacking]).rows[1][3][0].text == "not measured"
 
 
-def test_a_ruling_shows_number_interval_rows_and_groups() -> None:
+def test_a_rule_result_shows_number_interval_rows_and_groups() -> None:
     text = printed(terminal.render_rules(refused().judged.verdict, groups="days"), 120)
     assert "✗ fail" in text
     assert "58,665 rows, 62 days" in text
     assert "at most 5 %" in text
 
 
-def test_findings_come_the_gravest_first() -> None:
+def test_findings_are_sorted_by_severity() -> None:
     codes = [row[0][0].text for row in tables.tabulate_findings(findings()).rows]
     assert codes == ["D003", "D011", "D020", "D014"]
     text = printed(terminal.render_findings(findings()), 120)
@@ -142,20 +142,20 @@ def test_findings_come_the_gravest_first() -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_summary_answers_four_questions(width: int) -> None:
     text = printed(terminal.render_summary(STORY), width)
-    for question in ("What was released?", "Is it right?", "How much faster?", "What was refused?"):
+    for question in ("What was released?", "Does it meet the policy?", "How much faster?", "What was rejected?"):
         assert question in text
     assert "x 8.40 [8.23, 8.57]" in text
 
 
-def test_a_replay_is_told_with_its_times() -> None:
+def test_a_replay_is_rendered_with_its_times() -> None:
     text = printed(terminal.render_replay(replay()), 160)
     assert "27,122 rows" in text
     assert "0.0978" in text
     assert "1.31 ms [1.22, 1.40]" in text
-    assert "took at most" not in printed(terminal.render_replay(replace(replay(), p50=None, p99=None)), 160)
+    assert "request time" not in printed(terminal.render_replay(replace(replay(), p50=None, p99=None)), 160)
 
 
-def test_a_release_is_told_with_its_pointer_and_a_new_key() -> None:
+def test_a_release_is_rendered_with_its_pointer_and_a_new_key() -> None:
     move = PointerUpdate(
         name="flights",
         pointer="live",
@@ -168,7 +168,7 @@ def test_a_release_is_told_with_its_pointer_and_a_new_key() -> None:
     )
     text = printed(terminal.render_release(move, True), 120)
     assert "flights@live is now release 9f86d081884c" in text
-    assert "publisher key was made" in text
+    assert "publisher key was created" in text
     assert "publisher key" not in printed(terminal.render_release(move, False), 120)
     assert "by hand" in printed(terminal.render_history([move]), 160)
 
@@ -180,10 +180,11 @@ def test_reasons_of_the_demo_reach_the_table() -> None:
         assert text.count("slower than the released variant") == 5
 
 
-def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ() -> None:
+def test_a_verdict_shows_the_relative_rules_and_all_rules_if_they_differ() -> None:
     row = own_project().frontier[0]
     broken = [
-        replace(each, answer="undecided") if each.rule.measure == "ece" else each for each in row.verdict.rule_results
+        replace(result, answer="undecided") if result.rule.measure == "ece" else result
+        for result in row.verdict.rule_results
     ]
     verdict = replace(row.verdict, answer="undecided", rule_results=tuple(broken))
     cell = tables.tabulate_variants([replace(row, verdict=verdict)]).rows[0][2]
@@ -192,27 +193,29 @@ def test_a_verdict_is_shown_against_the_model_and_on_all_rules_where_they_differ
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"), [(("pass", "fail"), "fail"), (("pass", "undecided"), "undecided"), (("pass",), "pass")]
+    ("answers", "expected"), [(("pass", "fail"), "fail"), (("pass", "undecided"), "undecided"), (("pass",), "pass")]
 )
-def test_a_variant_harms_as_soon_as_one_rule_against_the_model_says_so(answers: tuple[Answer, ...], told: str) -> None:
+def test_one_failed_relative_rule_is_enough_to_fail(answers: tuple[Answer, ...], expected: str) -> None:
     rule_results = [RuleResult(rule=RULES[0], answer=answer, message="") for answer in answers]
     absolute = RuleResult(rule=RULES[3], answer="fail", message="")
-    assert tables.baseline_answer(Verdict(answer="fail", subject="", rule_results=(*rule_results, absolute))) == told
+    assert (
+        tables.baseline_answer(Verdict(answer="fail", subject="", rule_results=(*rule_results, absolute))) == expected
+    )
 
 
-def test_without_rules_against_the_model_the_verdict_itself_is_told() -> None:
+def test_without_relative_rules_the_verdict_is_used() -> None:
     assert tables.baseline_answer(Verdict(answer="undecided", subject="")) == "undecided"
 
 
-def test_what_is_measured_without_each_part_is_a_row_of_its_own_with_the_word_that_is_shown() -> None:
+def test_an_ablation_table_has_a_row_for_each_component_with_its_conclusion() -> None:
     table = tables.tabulate_ablation(TAKEN_APART, "components")
     assert [column.title for column in table.columns] == [
-        "Part",
-        "Error more without it",
-        "Time for one row without it",
-        "Shown",
+        "Component",
+        "Increase of the error without it",
+        "Latency of one row without it",
+        "Conclusion",
     ]
     assert [[cell[0].text if cell else "" for cell in row] for row in table.rows] == [
         ["fold", "0.0120", "x 1.31", ""],
-        ["calibrator", "-0.0200", "", "harms"],
+        ["calibrator", "-0.0200", "", "harmful"],
     ]

@@ -1,4 +1,4 @@
-"""Measures have names and meanings that need no statistics; one not known keeps its own name."""
+"""Titles, symbols and explanations of measures; an unknown measure keeps its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headway.reporting.text import words
         ("roc_auc", "Ranking (AUC)", "AUC"),
         ("brier.drop", "Loss in Brier", "Brier"),
         ("worst_slice.brier.drop", "Worst slice: loss in Brier", "Brier"),
-        ("latency.one_row", "Time for one row", "Time for one row"),
+        ("latency.one_row", "Latency of one row", "Latency of one row"),
         ("pinball", "pinball", "pinball"),
     ],
 )
@@ -25,12 +25,12 @@ def test_a_measure_has_a_title_and_a_symbol(measure: str, title: str, symbol: st
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.measure)
-def test_every_rule_of_the_demo_can_be_explained_in_a_sentence(rule: Rule) -> None:
+def test_every_rule_of_the_demo_has_an_explanation(rule: Rule) -> None:
     assert words.measure_meaning(rule.measure).endswith(".")
     assert "rule on" not in words.describe_violation(rule.measure)
 
 
-def test_a_measure_not_known_has_no_meaning_and_a_plain_harm() -> None:
+def test_an_unknown_measure_has_no_meaning_and_a_generic_violation() -> None:
     assert words.measure_meaning("pinball") == ""
     assert words.describe_violation("pinball") == "It breaks the rule on pinball"
 
@@ -47,7 +47,7 @@ def test_a_limit_is_written_in_the_unit_of_its_measure(rule: Rule, text: str) ->
     assert words.rule_limit(rule) == text
 
 
-def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
+def test_a_rule_result_has_slice_number_and_limit() -> None:
     rule = Rule(measure="worst_slice.brier.drop", at_most=0.005)
     rule_result = RuleResult(
         rule=rule, answer="fail", message="", measurement=estimate("brier.drop", 0.02, 0.004, slice="carrier=F9")
@@ -58,6 +58,6 @@ def test_a_ruling_is_told_with_slice_number_and_limit() -> None:
     )
 
 
-def test_a_ruling_without_a_measurement_is_told_in_the_judges_words() -> None:
+def test_a_rule_result_without_a_measurement_has_its_message() -> None:
     rule_result = RuleResult(rule=RULES[3], answer="undecided", message="ece was not measured")
     assert words.describe_rule_result(rule_result) == "calibration error (ECE): ece was not measured"

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from headway.core.assessment import Assessment, Shift, TimeBucket
 from headway.core.evidence import Measurement
-from headway.reporting import periods
 from headway.reporting.charts.theme import (
     LETTER,
     LIGHT,
@@ -36,7 +35,7 @@ def buckets_of(found: Assessment) -> tuple[TimeBucket, ...]:
 
 def bucket_name(stretch: TimeBucket) -> str:
     """Return the name of a bucket: `September 2013`, or the part of the split."""
-    return periods.period_name(stretch.name) if periods.is_dated(stretch.name) else stretch.name
+    return formatting.period_name(stretch.name) if formatting.is_dated(stretch.name) else stretch.name
 
 
 def format_share(value: float) -> str:

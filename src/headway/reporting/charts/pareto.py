@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.verdict import EvaluatedVariant, Rule
-from headway.reporting import statements as meaning
 from headway.reporting.charts.theme import (
     ANSWERS,
     LIGHT,
@@ -328,7 +327,7 @@ def pareto_conclusions(report: ReportData) -> tuple[str, ...]:
 
 
 def _times(speedup: Measurement) -> str:
-    return meaning.describe_interval(replace(speedup, unit=""))
+    return formatting.describe_interval(replace(speedup, unit=""))
 
 
 def charted_loss(report: ReportData) -> str:

@@ -14,7 +14,7 @@ import vl_convert
 
 from headway.core.record import Record
 from headway.core.verdict import Answer
-from headway.reporting import periods
+from headway.reporting.text import formatting
 
 LIGHT = {
     "ink": "#18202a",
@@ -235,7 +235,7 @@ def periods_axis(labels: Sequence[str], size: ChartSize, *, shown: bool = True) 
 
 def short_label(label: str) -> str:
     """Return the first letters of a month, or a day without its year; other labels are unchanged."""
-    if not periods.is_dated(label):
+    if not formatting.is_dated(label):
         return label
-    name = periods.period_name(label).rpartition(" ")[0]
+    name = formatting.period_name(label).rpartition(" ")[0]
     return name[:3] if len(label) == 7 else label[5:]

@@ -9,8 +9,7 @@ from string import ascii_uppercase
 import altair as alt
 
 from headway.core.record import Record
-from headway.reporting import periods
-from headway.reporting import statements as meaning
+from headway.reporting import report_data
 from headway.reporting.charts.theme import (
     LETTER,
     LIGHT,
@@ -25,8 +24,8 @@ from headway.reporting.charts.theme import (
     wrap_parts,
 )
 from headway.reporting.events import list_events
-from headway.reporting.periods import Period
-from headway.reporting.report_data import Event, EventKind, ReportData
+from headway.reporting.report_data import Event, EventKind, Period, ReportData
+from headway.reporting.section import shown_above
 from headway.reporting.text import formatting, words
 
 BADGE, STEP = 20, 27
@@ -35,16 +34,16 @@ BADGE, STEP = 20, 27
 NAMES: dict[EventKind, str] = {
     "drift": "drift found",
     "worse": "found worse",
-    "taken back": "taken back",
+    "rolled back": "rolled back",
     "ticket": "ticket opened",
-    "retrained": "trained anew",
+    "retrained": "retrained",
     "live": "made live",
     "other": "other",
 }
 _PATHS: dict[EventKind, str] = {
     "drift": "M0,-1.3L1.3,0.9L-1.3,0.9Z",
     "worse": "M0,1.3L1.3,-0.9L-1.3,-0.9Z",
-    "taken back": "M-0.95,-0.95L0.95,-0.95L0.95,0.95L-0.95,0.95Z",
+    "rolled back": "M-0.95,-0.95L0.95,-0.95L0.95,0.95L-0.95,0.95Z",
     "ticket": "M0,-1.3L1.3,0L0,1.3L-1.3,0Z",
     "retrained": "M1.05,0A1.05,1.05,0,1,1,-1.05,0A1.05,1.05,0,1,1,1.05,0Z",
     "live": "M0,-1.2L1.15,-0.35L0.75,1L-0.75,1L-1.15,-0.35Z",
@@ -53,7 +52,7 @@ _PATHS: dict[EventKind, str] = {
 _COLOURS: dict[EventKind, str] = {
     "drift": LIGHT["undecided"],
     "worse": LIGHT["fail"],
-    "taken back": LIGHT["fail"],
+    "rolled back": LIGHT["fail"],
     "ticket": LIGHT["undecided"],
     "retrained": LIGHT["live"],
     "live": LIGHT["pass"],
@@ -77,7 +76,7 @@ def event_badge(kind: EventKind) -> str:
 
 def event_marks(found: Sequence[Event], over: Sequence[Period], size: ChartSize) -> list[alt.LayerChart]:
     """Return a lane of marks over the periods; events outside all periods appear in the list only."""
-    placed = [(number, each, periods.axis_position(over, each.at)) for number, each in numbered_events(found)]
+    placed = [(number, each, report_data.axis_position(over, each.at)) for number, each in numbered_events(found)]
     rows = _levelled([(number, each, at) for number, each, at in placed if at is not None], size.plot / len(over))
     if not rows:
         return []
@@ -140,7 +139,7 @@ def _live_name(report: ReportData, period: Period) -> tuple[str, bool]:
     if period.watch is not None:
         names = report.year.names if report.year else {}
         return names.get(period.watch.release, "live"), True
-    return periods.describe_use(report, period.label), False
+    return report_data.describe_use(report, period.label), False
 
 
 def live_band(found: Sequence[LiveSpan], count: int, size: ChartSize) -> list[alt.LayerChart]:
@@ -184,8 +183,8 @@ _SERIES = {MEASURED: "circle", BEFORE: "square", GUESSED: "diamond"}
 
 def draw_timeline(report: ReportData) -> RenderedChart | None:
     """Draw two measures over the periods with live releases and events; return None for fewer than two periods."""
-    found = periods.list_periods(report)
-    measures = periods.charted_measures(report)
+    found = report_data.list_periods(report)
+    measures = report_data.charted_measures(report)
     if len(found) < 2 or not measures:
         return None
     return render_chart(
@@ -199,8 +198,8 @@ def draw_timeline(report: ReportData) -> RenderedChart | None:
 
 def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
     """Return what the intervals of the periods support: where the limit is exceeded, or how large the error could be."""
-    found = periods.list_periods(report)
-    measures = periods.charted_measures(report)
+    found = report_data.list_periods(report)
+    measures = report_data.charted_measures(report)
     known = {period.label: seen for period in _live(found) for name in measures[-1:] if (seen := period.find(name))}
     if not known:
         return ()
@@ -208,11 +207,11 @@ def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
     name = words.measure_name(measure)
     if limit is None or measure not in words.LOWER_IS_BETTER:
         label, worst = max(known.items(), key=lambda pair: pair[1].high)
-        return (f"In {periods.period_name(label)} its {name} was {meaning.describe_interval(worst)}.",)
-    beyond = meaning.shown_above(tuple(known.values()), limit)
-    named = [periods.period_name(label) for label, seen in known.items() if seen in beyond]
+        return (f"In {formatting.period_name(label)} its {name} was {formatting.describe_interval(worst)}.",)
+    beyond = shown_above(tuple(known.values()), limit)
+    named = [formatting.period_name(label) for label, seen in known.items() if seen in beyond]
     if named:
-        return (f"In {meaning.join_names(named)} its {name} is shown to be above {limit:g}, which is the limit.",)
+        return (f"In {formatting.join_names(named)} its {name} is shown to be above {limit:g}, which is the limit.",)
     most = max(seen.high for seen in known.values())
     sure = (
         "and it stayed within the limit"
@@ -246,26 +245,27 @@ def _title(report: ReportData, found: Sequence[Period], measures: Sequence[str])
     over = f", all of it above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
     if measure == "ece":
         off = f"by {formatting.format_measurement(worst)} on average{over}"
-        return f"The probabilities were furthest off in {periods.period_name(label)}: {off}"
-    return f"{words.measure_title(measure)} was worst in {periods.period_name(label)}: {formatting.format_measurement(worst)}{over}"
+        return f"The probabilities were furthest off in {formatting.period_name(label)}: {off}"
+    return f"{words.measure_title(measure)} was worst in {formatting.period_name(label)}: {formatting.format_measurement(worst)}{over}"
 
 
 def _alt(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
     parts = []
     for measure in measures:
         known = [
-            f"{formatting.format_measurement(seen)} in {periods.period_name(period.label)}"
+            f"{formatting.format_measurement(seen)} in {formatting.period_name(period.label)}"
             for period in found
             if (seen := period.find(measure))
         ]
         if known:
             parts.append(f"{words.measure_title(measure)}: {' to '.join(dict.fromkeys((known[0], known[-1])))}.")
     parts += [
-        f"{run.name} from {periods.period_name(run.first)} to {periods.period_name(run.last)}."
+        f"{run.name} from {formatting.period_name(run.first)} to {formatting.period_name(run.last)}."
         for run in live_spans(report, found)
     ]
     marked = [
-        f"{number} {each.what}, {periods.period_name(each.at)}" for number, each in numbered_events(list_events(report))
+        f"{number} {each.what}, {formatting.period_name(each.at)}"
+        for number, each in numbered_events(list_events(report))
     ]
     parts += [f"Marks: {'; '.join(marked)}."] if marked else []
     return " ".join((*parts, SEE_TABLE))

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import msgspec
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from headway.core import plugins
 from headway.core.assessment import Assessment, CheckRun
 from headway.core.config import FILE
 from headway.core.evidence import Finding
+from headway.core.verdict import Answer as VerdictAnswer
 from headway.data.leakage.taxonomy import summarize_leakage
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.monitoring.assessment.history import new_findings, resolved_findings, unverified_findings
-from headway.reporting.gates.gate import WIDTH
+from headway.reporting.gates.gate import plain_text
 from headway.reporting.gates.test_report import Answer, TestCase, TestReport
 from headway.reporting.text import formatting, tables
 from headway.reporting.text.formatting import one_line
 from headway.reporting.text.markdown import escape_markdown, markdown_table
-from headway.reporting.text.tables import Column, Line, Table
+from headway.reporting.text.tables import Cell, Line, Table, make_table, text_cell
 from headway.reporting.text.terminal import TerminalTable, render_check
 
-GRAVE = ("stop", "undecided", "warn", "note")
-NOTHING = "no assessment was kept yet\n  try: headway check"
-NAMED = 3
+ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": "warn", "note": "note"}
+NOTHING = "no assessment is stored yet\n  try: headway check"
+MAX_NAMED = 3
 
 
 def render_assessment(found: AssessmentResult) -> RenderableType:
@@ -46,7 +45,7 @@ def describe_changes(found: AssessmentResult) -> list[str]:
     now, before = found.now, found.before
     if found.same:
         return [
-            f"the same as of {now.at}: the data, the settings and all findings are those of assessment {now.number}"
+            f"no change since {now.at}: the data, the settings and all findings are those of assessment {now.number}"
         ]
     head = f"assessment {now.number} of {now.name}, {now.n_rows:,} rows, by {now.by}"
     if before is None:
@@ -55,83 +54,80 @@ def describe_changes(found: AssessmentResult) -> list[str]:
         return [
             f"{head}, opened because:",
             *(f"  {finding.code} {finding.message}" for finding in now.why),
-            *_turns(before, now),
+            *_finding_changes(before, now),
         ]
     grown = now.n_rows - before.n_rows
     rows = f", {abs(grown):,} rows {'more' if grown > 0 else 'fewer'}" if grown else ""
     tested = [f"distributions: {now.tested.message}"] if now.tested.message else []
-    return [f"{head}: again, after {before.at}{rows}", *tested, *_turns(before, now)]
+    return [f"{head}: again, after {before.at}{rows}", *tested, *_finding_changes(before, now)]
 
 
-def render_assessments(kept: Sequence[Assessment]) -> RenderableType:
+def render_assessments(stored: Sequence[Assessment]) -> RenderableType:
     """Render the stored assessments with their findings by severity and what changed."""
-    return TerminalTable(tabulate_assessments(kept)) if kept else Text(NOTHING)
+    return TerminalTable(tabulate_assessments(stored)) if stored else Text(NOTHING)
 
 
-def tabulate_assessments(kept: Sequence[Assessment]) -> Table:
+def tabulate_assessments(stored: Sequence[Assessment]) -> Table:
     """Tabulate the stored assessments, one per row, oldest first."""
-    rows = tuple(
+    rows = (
         (
             (Line(text=assessment.at[:16].replace("T", " ")), Line(text=f"by {assessment.by}", style="quiet")),
-            (Line(text=str(assessment.number), style="strong" if assessment.why or before is None else "plain"),),
-            (Line(text=f"{assessment.n_rows:,}"),),
-            *((Line(text=str(assessment.count(grave))),) for grave in GRAVE),
-            (*(Line(text=one_line(line)) for line in _changes(before, assessment)), *_blind(assessment)),
+            text_cell(str(assessment.number), "strong" if assessment.why or before is None else "plain"),
+            text_cell(f"{assessment.n_rows:,}"),
+            *(text_cell(str(assessment.count(severity))) for severity in ANSWERS),
+            (*(Line(text=one_line(line)) for line in _changes(before, assessment)), *_not_run(assessment)),
         )
-        for before, assessment in zip([None, *kept], kept, strict=False)
+        for before, assessment in zip([None, *stored], stored, strict=False)
     )
-    titles = ("When (UTC)", "No.", "Rows", *(each.capitalize() for each in GRAVE), "What changed")
-    return Table(columns=tuple(Column(title=title, folds=title == "What changed") for title in titles), rows=rows)
+    titles = ("When (UTC)", "No.", "Rows", *map(str.capitalize, ANSWERS), "Changes")
+    return make_table(titles, rows, folds=("Changes",))
 
 
-def _blind(now: Assessment) -> list[Line]:
+def _not_run(now: Assessment) -> Cell:
     """Return how many checks did not run, so that few findings are not mistaken for few problems."""
-    return [Line(text=f"{len(now.unjudged)} of {len(now.check_runs)} checks could not judge", style="quiet")] * bool(
-        now.unjudged
+    return (
+        text_cell(f"{len(now.unjudged)} of {len(now.check_runs)} checks did not run", "quiet") if now.unjudged else ()
     )
 
 
 def _changes(before: Assessment | None, now: Assessment) -> list[str]:
     if before is None:
         return ["the first"]
-    return [*(f"{finding.code} {finding.message}" for finding in now.why), *_turns(before, now)] or ["as before"]
+    return [*(f"{finding.code} {finding.message}" for finding in now.why), *_finding_changes(before, now)] or [
+        "no change"
+    ]
 
 
-def _turns(before: Assessment, now: Assessment) -> list[str]:
-    """Return the findings that were opened, closed or are no longer judged, one line each."""
-    told = (
-        ("opened", new_findings(before, now)),
-        ("closed", resolved_findings(before, now)),
-        ("no longer judged", unverified_findings(before, now)),
+def _finding_changes(before: Assessment, now: Assessment) -> list[str]:
+    """Return the findings that are new, resolved or no longer checked, one line each."""
+    changes = (
+        ("new", new_findings(before, now)),
+        ("resolved", resolved_findings(before, now)),
+        ("no longer checked", unverified_findings(before, now)),
     )
-    return [f"{word}: {_named(found)}" for word, found in told if found]
+    return [f"{word}: {_named(found)}" for word, found in changes if found]
 
 
 def _named(found: Sequence[Finding]) -> str:
-    some = ", ".join(f"{finding.code} {finding.severity} {finding.where}" for finding in found[:NAMED])
-    return some + (f" and {formatting.format_number(len(found) - NAMED)} more" if len(found) > NAMED else "")
-
-
-_COLUMN = "column "
-ANSWERS: dict[str, Answer] = {"stop": "fail", "undecided": "undecided", "warn": "warn", "note": "note"}
+    some = ", ".join(f"{finding.code} {finding.severity} {finding.where}" for finding in found[:MAX_NAMED])
+    return some + (f" and {formatting.format_number(len(found) - MAX_NAMED)} more" if len(found) > MAX_NAMED else "")
 
 
 def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
     """Return the test report of a check: each finding, each check without one, and each that did not run."""
     now = found.now
-    installed = plugins.names("check")  # a stored assessment may name a check that has another name now
     titles = {
-        looked.code: plugins.describe("check", looked.name).removeprefix(f"{looked.code}: ")
-        for looked in now.check_runs
-        if looked.name in installed
+        run.code: title
+        for run in now.check_runs
+        if (title := tables.describe_check(run.name).removeprefix(f"{run.code}: "))
     }
-    told = {judged.code for judged in now.judged}
+    reported = {judged.code for judged in now.judged}
     data = _file(now.source)
     findings = [_of_finding(judged, titles.get(judged.code, judged.code), data) for judged in now.judged]
     others = [
-        _without_finding(looked, titles.get(looked.code, looked.code))
-        for looked in now.check_runs
-        if looked.unjudged or looked.code not in told
+        _without_finding(run, titles.get(run.code, run.code))
+        for run in now.check_runs
+        if run.unjudged or run.code not in reported
     ]
     return TestReport(
         of="check",
@@ -150,7 +146,7 @@ def check_test_report(found: AssessmentResult, where: str = FILE) -> TestReport:
     )
 
 
-def check_answer(found: AssessmentResult) -> str:
+def check_answer(found: AssessmentResult) -> VerdictAnswer:
     """Return `fail` if a finding says stop, `undecided` if one is undecided, else `pass`."""
     now = found.now
     return "fail" if now.count("stop") else "undecided" if now.count("undecided") else "pass"
@@ -159,41 +155,33 @@ def check_answer(found: AssessmentResult) -> str:
 def check_markdown(found: AssessmentResult) -> str:
     """Return the check as Markdown: the answer, what changed, and the findings, most severe first."""
     now = found.now
-    marked = {
-        "pass": tables.VERDICT_MARKS["pass"],
-        "fail": tables.VERDICT_MARKS["fail"],
-        "undecided": tables.VERDICT_MARKS["undecided"],
-    }
-    silent = [each.name for each in now.unjudged]
+    not_run = ", ".join(run.name for run in now.unjudged)
     parts = (
-        f"## headway check on {escape_markdown(now.name)}: {marked[check_answer(found)]}",
+        f"## headway check on {escape_markdown(now.name)}: {tables.VERDICT_MARKS[check_answer(found)]}",
         "\n".join(f"{escape_markdown(line.strip())}." for line in describe_stored_changes(found)),
         markdown_table(tables.tabulate_findings(now.judged)).rstrip("\n")
         if now.judged
-        else "No check that could judge found anything.",
-        f"Could not judge: {escape_markdown(', '.join(silent))}. None of these reads as passed." if silent else "",
+        else "No check found a problem.",
+        f"Did not run: {escape_markdown(not_run)}. These checks do not count as passed." if not_run else "",
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def check_text(found: AssessmentResult) -> str:
     """Return the findings as text without colours."""
-    file = io.StringIO()
-    console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
-    console.print(render_assessment(found))
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    return plain_text(render_assessment(found))
 
 
 def check_json(found: AssessmentResult) -> str:
     """Return findings, leakage by kind and the assessment's number as JSON, as `--json` prints them."""
     now = found.now
-    told = {
+    result = {
         "findings": now.findings,
         "leakage": summarize_leakage(now.findings),
         "assessment": now.number,
         "at": now.at,
     }
-    return f"{msgspec.json.encode(told).decode()}\n"
+    return f"{msgspec.json.encode(result).decode()}\n"
 
 
 def check_outputs(found: AssessmentResult) -> dict[str, str]:
@@ -207,12 +195,12 @@ def check_outputs(found: AssessmentResult) -> dict[str, str]:
     }
 
 
-def _without_finding(looked: CheckRun, title: str) -> TestCase:
+def _without_finding(run: CheckRun, title: str) -> TestCase:
     """Return the test case of a check that found nothing or did not run."""
-    name = f"{looked.code} {looked.name}"
-    answer: Answer = "unjudged" if looked.unjudged else "pass"
-    message = looked.unjudged or "nothing was found"
-    return TestCase(rule=looked.code, title=title, name=name, answer=answer, message=message, key=name)
+    name = f"{run.code} {run.name}"
+    answer: Answer = "unjudged" if run.unjudged else "pass"
+    message = run.unjudged or "nothing was found"
+    return TestCase(rule=run.code, title=title, name=name, answer=answer, message=message, key=name)
 
 
 def _file(source: str) -> str:
@@ -234,6 +222,6 @@ def _of_finding(found: Finding, title: str, data: str) -> TestCase:
         message=f"{found.message}{hint}",
         detail=f"{measured}{found.where}",
         key=f"{found.code} {found.where}",
-        column=(column := found.where.removeprefix(_COLUMN) if found.where.startswith(_COLUMN) else ""),
-        file=data if column else "",
+        column=found.column,
+        file=data if found.column else "",
     )

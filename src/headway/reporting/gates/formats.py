@@ -40,7 +40,7 @@ GATE_FORMATS: dict[str, Callable[[GateResult], str]] = {
     "junit": test_report.gate_junit,
     "sarif": test_report.gate_sarif,
     "markdown": gate.gate_markdown,
-    "github": gate.gate_summary,
+    "github": gate.gate_markdown,
 }
 CHECK_FORMATS: dict[str, Callable[[AssessmentResult], str]] = {
     "text": check.check_text,
@@ -55,26 +55,26 @@ CHECK = ReportFormats(formats=CHECK_FORMATS, terminal=check.render_assessment, o
 
 
 def write_reports(
-    case: ResultT, asked: Sequence[str], environment: Mapping[str, str], desk: ReportFormats[ResultT]
+    case: ResultT, wanted: Sequence[str], environment: Mapping[str, str], command: ReportFormats[ResultT]
 ) -> None:
     """Write a result in each requested format: `NAME` prints it, `NAME=FILE` writes it.
 
     `github` goes to the files that the environment names, and is printed where it names none. Raise ConfigError for an
     unknown format before anything is written.
     """
-    formats = desk.formats
-    wanted = [(_known(name, formats), file) for name, _, file in (name.partition("=") for name in asked)]
-    for name, file in wanted:
+    formats = command.formats
+    outputs = [(_known(name, formats), file) for name, _, file in (name.partition("=") for name in wanted)]
+    for name, file in outputs:
         if file:
             write_atomically(formats[name](case), Path(file))
         elif name == "text" and sys.stdout.isatty():
-            make_console().print(desk.terminal(case))
-        elif not (name == "github" and gate.publish_to_github(formats[name](case), desk.outputs(case), environment)):
+            make_console().print(command.terminal(case))
+        elif not (name == "github" and gate.publish_to_github(formats[name](case), command.outputs(case), environment)):
             print_text(formats[name](case))
 
 
 def _known(name: str, formats: Mapping[str, object]) -> str:
     if name not in formats:
         known = ", ".join(formats)
-        raise ConfigError(f"no format {name!r}: there are {known}", where="--format", hint="--format junit=gate.xml")
+        raise ConfigError(f"unknown format {name!r}; known: {known}", where="--format", hint="--format junit=gate.xml")
     return name

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from headway.core.config import FILE
@@ -43,14 +43,14 @@ def gate_result(frontier: SearchResult, verdict: Verdict, where: str = FILE) -> 
     """Return the gate result of a search's winner; its speed was measured during the search."""
     winner = frontier.winner
     searched = frontier.row(winner.variant.digest)
-    seen = [winner.evidence, *([searched.evidence] if searched else [])]
-    found = (next((held for each in seen if (held := each.find(name))), None) for name in SPEEDS)
+    measured = [winner.evidence, *([searched.evidence] if searched else [])]
+    found = (next((seen for evidence in measured if (seen := evidence.find(name))), None) for name in SPEEDS)
     return GateResult(
         project=frontier.name,
         variant=winner.variant.name,
         verdict=verdict,
         evidence=winner.evidence,
-        speed=tuple(each for each in found if each),
+        speed=tuple(measurement for measurement in found if measurement),
         where=where,
     )
 
@@ -67,40 +67,41 @@ def failed_rules(verdict: Verdict) -> tuple[RuleResult, ...]:
 
 def verdict_reason(verdict: Verdict) -> str:
     """Return the reason of a verdict as a clause without full stop: the first rule that did not pass."""
-    count, spoke = len(verdict.rule_results), failed_rules(verdict)
+    count, failed = len(verdict.rule_results), failed_rules(verdict)
     if verdict.overridden:
-        judged = f" ({len(spoke)} of {count} rules did not pass: {spoke[0].message})" if spoke else ""
-        return f"passed by {verdict.by} at {verdict.at}, and not by the judge: {verdict.why}{judged}"
-    if not spoke:
-        return verdict.why or (f"all {count} rules pass" if count > 1 else "its one rule passes")
-    return spoke[0].message + (f" (and {len(spoke) - 1} more of {count} rules did not pass)" if len(spoke) > 1 else "")
+        rules = f" ({len(failed)} of {count} rules did not pass: {failed[0].message})" if failed else ""
+        return f"passed by {verdict.by} at {verdict.at}, not by the policy: {verdict.why}{rules}"
+    if not failed:
+        return verdict.why or (f"all {count} rules pass" if count > 1 else "its only rule passes")
+    more = f" (and {len(failed) - 1} more of {count} rules did not pass)" if len(failed) > 1 else ""
+    return f"{failed[0].message}{more}"
 
 
 def describe_speed(case: GateResult) -> str:
     """Describe how much faster than the baseline the winner is, what it costs, and the rows behind that."""
-    said = (
+    figures = (
         f"{words.measure_name(measurement.name)} {formatting.format_measurement(measurement)} ({formatting.format_basis(measurement)})"
         for measurement in case.speed
     )
-    return "; ".join((case.variant, *said))
+    return "; ".join((case.variant, *figures))
 
 
 def describe_judged_rows(case: GateResult) -> str:
-    """Describe the judged rows by count, period and digest."""
+    """Describe the evaluated rows by count, period and digest."""
     seen = [
         rule_result.measurement
         for rule_result in case.verdict.rule_results
         if rule_result.measurement and not rule_result.measurement.slice
     ]
-    basis = formatting.format_basis(max(seen, key=lambda each: each.n_rows)) if seen else "no row"
-    return f"judged on {basis} of {case.evidence.period} ({formatting.short_digest(case.evidence.dataset)})"
+    basis = formatting.format_basis(max(seen, key=lambda measurement: measurement.n_rows)) if seen else "no row"
+    return f"evaluated on {basis} of {case.evidence.period} ({formatting.short_digest(case.evidence.dataset)})"
 
 
 def describe_evaluations(verdict: Verdict) -> str:
     """Describe how often these rows were evaluated for a verdict."""
     count = verdict.test_evaluations
-    times = {0: "no judged look at these rows is counted", 1: "these rows were looked at once"}
-    return times.get(count, f"these rows were looked at {count:,} times")
+    times = {0: "no evaluation of these rows is counted", 1: "these rows were evaluated once"}
+    return times.get(count, f"these rows were evaluated {count:,} times")
 
 
 def reuse_warning(verdict: Verdict) -> str:
@@ -108,13 +109,13 @@ def reuse_warning(verdict: Verdict) -> str:
     if verdict.test_evaluations <= 1:
         return ""
     return (
-        f"the test set was judged on {verdict.test_evaluations:,} times, so it was used to choose: its figures flatter "
-        "what was chosen, and the next verdict needs rows that nobody has looked at"
+        f"the test set was evaluated {verdict.test_evaluations:,} times, so it was used for selection: test metrics are "
+        "optimistic, and the next verdict needs rows that were never evaluated"
     )
 
 
 WIDTH = 200
-"""Letters of a line where no terminal says how many there are."""
+"""Characters of a line if the output is not a terminal."""
 
 
 def render_gate(case: GateResult) -> Group:
@@ -132,10 +133,15 @@ def render_gate(case: GateResult) -> Group:
 
 def gate_text(case: GateResult) -> str:
     """Return the gate's result as text without colours, with lines up to `WIDTH` characters."""
+    return plain_text(render_gate(case))
+
+
+def plain_text(rendered: RenderableType) -> str:
+    """Return what a terminal would show, without colours, with lines up to `WIDTH` characters."""
     file = io.StringIO()
-    # Without a height too, a terminal that can do little is 80 letters wide, whatever its width is said to be.
+    # Without a height, rich assumes 80 characters for a dumb terminal and ignores the width.
     console = Console(file=file, width=WIDTH, height=25, color_system=None, highlight=False, legacy_windows=False)
-    console.print(render_gate(case))
+    console.print(rendered)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
@@ -155,11 +161,6 @@ def gate_markdown(case: GateResult) -> str:
 
 
 SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
-
-
-def gate_summary(case: GateResult) -> str:
-    """Return the step summary for GitHub Actions."""
-    return gate_markdown(case)
 
 
 def gate_outputs(case: GateResult) -> dict[str, str]:

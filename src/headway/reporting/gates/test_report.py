@@ -19,15 +19,15 @@ from headway.reporting.text import formatting, words
 from headway.reporting.text.formatting import one_line
 
 Answer = Literal["pass", "fail", "undecided", "warn", "note", "unjudged"]
-NO_RULE, LOOKS = "policy", "looks_at_test"
-TITLES = {NO_RULE: "The policy has rules", LOOKS: "The test set was looked at once"}
+NO_RULE, EVALUATIONS = "policy", "looks_at_test"
+TITLES = {NO_RULE: "The policy has rules", EVALUATIONS: "The test set was evaluated once"}
 
 
 class TestCase(Record, frozen=True, kw_only=True):
     """A rule with its answer, or a check with its finding.
 
     `rule` is its id in code scanning, `title` and `meaning` explain it, `name` is that of the test. `key` identifies the
-    case across runs. `accepted` is why a person passed it. `column` is the column it is about, and `file` the file with
+    case across runs. `accepted` is the reason why a person passed it. `column` is the column it is about, and `file` the file with
     that column where it is not the report's.
     """
 
@@ -63,33 +63,40 @@ class TestReport(Record, frozen=True, kw_only=True):
 
 
 def gate_test_report(case: GateResult) -> TestReport:
-    """Return the test report of the gate: one case per rule, or one that says that the policy has no rules."""
+    """Return the test report of the gate: one case per rule, or one for a policy without rules."""
     verdict, warning = case.verdict, gate.reuse_warning(case.verdict)
-    looked = TestCase(rule=LOOKS, title=TITLES[LOOKS], name=LOOKS, answer="note", message=warning, key=LOOKS)
+    reuse = TestCase(
+        rule=EVALUATIONS,
+        title=TITLES[EVALUATIONS],
+        name=EVALUATIONS,
+        answer="note",
+        message=warning,
+        key=EVALUATIONS,
+    )
     return TestReport(
         of="gate",
         project=case.project,
         answer=verdict.answer,
-        entries=tuple(_of_ruling(verdict, rule_result) for rule_result in verdict.rule_results)
-        or (_without_rules(verdict),),
-        aside=(looked,) if warning else (),
+        entries=tuple(_rule_case(verdict, rule_result) for rule_result in verdict.rule_results)
+        or (_no_rules_case(verdict),),
+        aside=(reuse,) if warning else (),
         properties={
             "verdict": verdict.answer,
             "variant": case.variant,
             "subject": verdict.subject,
             "dataset": case.evidence.dataset,
             "period": case.evidence.period,
-            "looks_at_test": str(verdict.test_evaluations),
+            EVALUATIONS: str(verdict.test_evaluations),
             **{measurement.name: formatting.format_measurement(measurement) for measurement in case.speed},
         },
-        facts={"verdict": verdict.answer, "looks_at_test": verdict.test_evaluations},
+        facts={"verdict": verdict.answer, EVALUATIONS: verdict.test_evaluations},
         summary=f"{gate.verdict_reason(verdict)}; {gate.describe_evaluations(verdict)}",
         warning=warning,
         where=case.where,
     )
 
 
-def _of_ruling(verdict: Verdict, rule_result: RuleResult) -> TestCase:
+def _rule_case(verdict: Verdict, rule_result: RuleResult) -> TestCase:
     measure = rule_result.rule.measure
     return TestCase(
         rule=one_line(measure) or "-",
@@ -104,7 +111,7 @@ def _of_ruling(verdict: Verdict, rule_result: RuleResult) -> TestCase:
     )
 
 
-def _without_rules(verdict: Verdict) -> TestCase:
+def _no_rules_case(verdict: Verdict) -> TestCase:
     reason = gate.verdict_reason(verdict)
     return TestCase(
         rule=NO_RULE,
@@ -127,38 +134,38 @@ def gate_junit(case: GateResult) -> str:
     return to_junit(gate_test_report(case))
 
 
-def to_junit(bulletin: TestReport) -> str:
+def to_junit(report: TestReport) -> str:
     """Return a test report as JUnit XML, without time, host or duration."""
-    tests = [_junit_test(bulletin, entry) for entry in bulletin.entries]
+    tests = [_junit_test(report, entry) for entry in report.entries]
     kinds = Counter(child.tag for test in tests for child in test)
     counts = {"tests": str(len(tests)), **{name: str(kinds[kind]) for kind, name in COUNTED.items()}}
-    title = f"headway {bulletin.of}"
+    title = f"headway {report.of}"
     top = Element("testsuites", {"name": title, **counts})
-    suite = SubElement(top, "testsuite", {"name": f"{title}: {one_line(bulletin.project)}", **counts})
-    suite.append(_junit_properties(bulletin))
+    suite = SubElement(top, "testsuite", {"name": f"{title}: {one_line(report.project)}", **counts})
+    suite.append(_junit_properties(report))
     suite.extend(tests)
-    SubElement(suite, "system-out").text = one_line(bulletin.summary)
-    if bulletin.warning:
-        SubElement(suite, "system-err").text = f"warning: {bulletin.warning}"
+    SubElement(suite, "system-out").text = one_line(report.summary)
+    if report.warning:
+        SubElement(suite, "system-err").text = f"warning: {report.warning}"
     ElementTree.indent(top)
     content: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
     return f"{content.decode()}\n"
 
 
-def _junit_properties(bulletin: TestReport) -> Element:
+def _junit_properties(report: TestReport) -> Element:
     properties = Element("properties")
-    for name, value in bulletin.properties.items():
+    for name, value in report.properties.items():
         SubElement(properties, "property", name=name, value=one_line(value))
     return properties
 
 
-def _junit_test(bulletin: TestReport, entry: TestCase) -> Element:
-    test = Element("testcase", classname=f"headway.{one_line(bulletin.project)}", name=one_line(entry.name))
+def _junit_test(report: TestReport, entry: TestCase) -> Element:
+    test = Element("testcase", classname=f"headway.{one_line(report.project)}", name=one_line(entry.name))
     kind, message = JUNIT_KINDS.get(entry.answer, SILENT), one_line(entry.message)
     if kind == SILENT:
         SubElement(test, kind).text = message if entry.answer == "pass" else f"{entry.answer}: {message}"
     elif entry.accepted:
-        judged = "" if entry.accepted == entry.message else f"; the judge: {message}"
+        judged = "" if entry.accepted == entry.message else f"; the policy: {message}"
         SubElement(test, "skipped", message=one_line(f"{entry.accepted}{judged}"))
     elif kind == "skipped":
         SubElement(test, kind, message=message)
@@ -175,7 +182,7 @@ SARIF_LEVELS: dict[Answer, str] = {
     "note": "note",
     "unjudged": "note",
 }
-"""The gravest first."""
+"""Most severe first."""
 
 
 def gate_sarif(case: GateResult) -> str:
@@ -183,21 +190,21 @@ def gate_sarif(case: GateResult) -> str:
     return to_sarif(gate_test_report(case))
 
 
-def to_sarif(bulletin: TestReport) -> str:
+def to_sarif(report: TestReport) -> str:
     """Return a test report as SARIF JSON; its texts have neither links nor placeholders."""
-    every = (*bulletin.entries, *bulletin.aside)
-    found = [entry for answer in SARIF_LEVELS for entry in every if entry.answer == answer]
-    rules = {entry.rule: entry for entry in reversed(every)}
-    names = list(dict.fromkeys(entry.rule for entry in every))
+    cases = (*report.entries, *report.aside)
+    found = [entry for answer in SARIF_LEVELS for entry in cases if entry.answer == answer]
+    rules = {entry.rule: entry for entry in reversed(cases)}
+    names = list(dict.fromkeys(entry.rule for entry in cases))
     run = {
         "tool": {"driver": {"name": "headway", "rules": [_sarif_rule(rules[name]) for name in names]}},
-        "automationDetails": {"id": f"headway-{bulletin.of}/{one_line(bulletin.project)}/"},
+        "automationDetails": {"id": f"headway-{report.of}/{one_line(report.project)}/"},
         "columnKind": "unicodeCodePoints",
-        "properties": bulletin.facts,
-        "results": [_sarif_result(each, names.index(each.rule), bulletin.where) for each in found],
+        "properties": report.facts,
+        "results": [_sarif_result(entry, names.index(entry.rule), report.where) for entry in found],
     }
-    whole = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+    log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+    return msgspec.json.format(msgspec.json.encode(log), indent=2).decode() + "\n"
 
 
 def sarif_text(text: str) -> str:

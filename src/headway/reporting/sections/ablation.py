@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, winner_measurements
+from headway.reporting.section import Section, draw_intervals, shown_above, winner_measurements
 from headway.reporting.text import formatting, tables
 
 _MASKED = ("ablation.masked.brier.drop", "ablation.masked.mse.drop", "ablation.masked.log_loss.drop")
 _RETRAINED = ("ablation.retrained.brier.drop", "ablation.retrained.mse.drop", "ablation.retrained.log_loss.drop")
-MOST = 20
-"""Features that are drawn: the most needed ones, and all that are harmful."""
+MAX_ROWS = 20
+"""Features that are drawn: the most important ones, and all that are harmful."""
 
 
 def plugin(report: ReportData) -> Section | None:
@@ -23,30 +22,32 @@ def plugin(report: ReportData) -> Section | None:
         return None
     masked = tuple(sorted(masked, key=lambda measurement: -measurement.value))
     return Section(
-        title="What each feature is worth",
-        place=40,
+        title="Feature ablation",
+        order=40,
         prefixes=("ablation.",),
-        lead="Each feature was given the values of other rows, so that it says nothing of its own. Where that did not "
-        "settle its worth, the model was trained anew without it, with several seeds.",
-        conclusions=tuple(_means(report, masked)),
+        lead="Each feature was masked with its values from other rows. Where that did not decide whether the feature is "
+        "useful, the model was retrained without it, with several seeds.",
+        conclusions=tuple(_conclusions(report, masked)),
         table=tables.tabulate_ablation(report.winner.evidence.measurements, "ablation"),
         picture=lambda: _picture(masked, retrained, _named(report, "ablation.harmful")),
     )
 
 
-def _means(report: ReportData, masked: tuple[Measurement, ...]) -> list[str]:
-    needed = [measurement for measurement in masked if measurement in meaning.shown_above(masked)]
+def _conclusions(report: ReportData, masked: tuple[Measurement, ...]) -> list[str]:
+    important = [measurement for measurement in masked if measurement in shown_above(masked)]
     lines = []
-    if needed:
-        error = meaning.describe_interval(needed[0])
-        lines.append(f"It needs {needed[0].slice} most: without it, its error grows by {error}.")
+    if important:
+        error = formatting.describe_interval(important[0])
+        lines.append(f"{important[0].slice} matters most: without it, the error increases by {error}.")
     harmful = _named(report, "ablation.harmful")
-    better = f"It is shown to be better without {meaning.join_names(harmful)}: leave it out, and train anew."
-    lines.append(better if harmful else "No feature is shown to do harm.")
+    better = f"The model is shown to be better without {formatting.join_names(harmful)}: remove it and retrain."
+    lines.append(better if harmful else "No feature is shown to be harmful.")
     if useless := _named(report, "ablation.useless"):
-        lines.append(f"Its error hardly changes without {meaning.join_names(useless)}: what that costs can be saved.")
+        lines.append(
+            f"The error hardly changes without {formatting.join_names(useless)}: the cost of these features can be saved."
+        )
     lines += [
-        f"{measurement.slice} may do harm, and that is not decided: {measurement.method}."
+        f"{measurement.slice} may be harmful; this is undecided: {measurement.method}."
         for measurement in winner_measurements(report, "ablation.unsettled")
         if measurement.slice
     ]
@@ -58,24 +59,22 @@ def _named(report: ReportData, name: str) -> list[str]:
 
 
 def _picture(masked: tuple[Measurement, ...], retrained: tuple[Measurement, ...], harmful: list[str]) -> RenderedChart:
-    heads = {"With the values of other rows": masked, "Trained without it": retrained}
+    heads = {"Masked with values of other rows": masked, "Retrained without the feature": retrained}
     panels = [
-        IntervalPanel(title=head, axis="how much the error grows", spans=_spans(found, harmful))
+        IntervalPanel(title=head, axis="increase of the error", spans=_spans(found, harmful))
         for head, found in heads.items()
         if found
     ]
-    needed = len(meaning.shown_above(masked))
-    title = f"{needed} of {len(masked)} features are shown to be needed"
-    more = (f"The {MOST} most needed of {len(masked)} are drawn, and those that do harm.",)
-    return render_chart(
-        intervals_chart(panels),
-        name="ablation",
-        title=title,
-        alt=f"{title}; the first is {masked[0].slice} with {formatting.format_measurement(masked[0])}. {SEE_TABLE}",
+    more = (f"Drawn are the {MAX_ROWS} most important of {len(masked)} features, and the harmful ones.",)
+    return draw_intervals(
+        "ablation",
+        f"{len(shown_above(masked))} of {len(masked)} features are shown to be useful",
+        panels,
+        alt=f"; the first is {masked[0].slice} with {formatting.format_measurement(masked[0])}",
         reading=(
-            "Further right, the model needs it more. A line that reaches 0 may be worth nothing; one wholly left of it "
-            "does harm, and has a cross.",
-            *(more if len(masked) > MOST else ()),
+            "Further right, the feature is more important. A line that reaches 0 may be useless. A line left of 0 is "
+            "harmful and has a cross.",
+            *(more if len(masked) > MAX_ROWS else ()),
         ),
     )
 
@@ -84,5 +83,5 @@ def _spans(found: tuple[Measurement, ...], harmful: list[str]) -> tuple[Interval
     return tuple(
         IntervalRow(name=measurement.slice, seen=measurement, style="fail" if measurement.slice in harmful else "live")
         for number, measurement in enumerate(found)
-        if number < MOST or measurement.slice in harmful
+        if number < MAX_ROWS or measurement.slice in harmful
     )

@@ -1,102 +1,96 @@
-"""Decision-based attacks: how often a small change turns a decision, through which columns, and how far."""
+"""Decision-based attacks: how often a small change flips a decision, through which columns, and how far."""
 
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, winner_measurements
-from headway.reporting.text import formatting
+from headway.reporting.section import (
+    CROSS,
+    Section,
+    draw_intervals,
+    interval_rows,
+    measurements_with_prefix,
+    shown_above,
+    winner_measurement,
+    winner_measurements,
+)
+from headway.reporting.text import formatting, tables
 
-_BEGINS, _SUCCESS, _LOSS = "attack.", "attack.success", "attack.success.drop"
-_COLUMN, _TAKES, _REACH = "attack.column.success", "attack.columns", "attack.reach"
-MOST = 8
-"""Columns that are drawn: those that turn most decisions by themselves."""
+_PREFIX = "attack."
+MAX_ROWS = 8
+"""Columns that are drawn: those that flip most decisions by themselves."""
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on attacks; None where the audit did not run."""
-    whole = [measurement for measurement in winner_measurements(report, _SUCCESS) if not measurement.slice]
-    if not whole:
+    success = winner_measurement(report, "attack.success")
+    if success is None:
         return None
-    columns = sorted(winner_measurements(report, _COLUMN), key=lambda measurement: -measurement.value)
-    held = report.winner.evidence.measurements if report.winner else ()
+    columns = sorted(winner_measurements(report, "attack.column.success"), key=lambda measurement: -measurement.value)
     return Section(
-        title="When somebody wants another decision",
-        place=36,
-        prefixes=(_BEGINS,),
-        lead="For rows of every group, a small change was sought that turns the decision, by somebody who can ask for "
-        "decisions and sees nothing else. What is declared fixed was left alone, and what has bounds kept within them.",
-        conclusions=(*_turned(whole[0]), *_takes(report), *_easiest(columns), *_beside(report)),
-        table=details.tabulate_parts(
-            tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS)), report.groups
-        ),
+        title="Adversarial robustness",
+        order=36,
+        prefixes=(_PREFIX,),
+        lead="For rows of every group, the audit searched for a small change that flips the decision. The attacker sees "
+        "decisions only. Columns declared fixed were not changed, and bounds were respected.",
+        conclusions=(*_flipped(success), *_change(report), *_weakest(columns), *_against_baseline(report)),
+        table=tables.tabulate_parts(measurements_with_prefix(report, _PREFIX), report.groups),
         picture=lambda: _picture(columns) if columns else None,
     )
 
 
-def _turned(seen: Measurement) -> list[str]:
-    if seen.high < formatting.ROUNDING:
-        return [f"Of {seen.n_rows:,} rows not one decision could be turned, which does not show that none can be."]
-    if not formatting.has_interval(seen):
-        return ["How many decisions can be turned cannot be said: the groups are too few for an interval."]
+def _flipped(success: Measurement) -> list[str]:
+    if success.high < formatting.ROUNDING:
+        return [f"No decision of {success.n_rows:,} rows was flipped. This does not show that none can be."]
+    if not formatting.has_interval(success):
+        return ["The share of decisions that can be flipped cannot be estimated: there are too few groups."]
+    share = formatting.describe_percentage(success)
+    return [f"The attack flips {share} decisions. A longer attack may flip more, never fewer."]
+
+
+def _change(report: ReportData) -> list[str]:
+    columns, reach = winner_measurement(report, "attack.columns"), winner_measurement(report, "attack.reach")
+    if columns is None or reach is None:
+        return []
+    change = "one column" if columns.value < 2 else f"{formatting.format_number(columns.value)} columns"
+    moved = f"its largest change of a number is {formatting.describe_interval(reach)} interquartile ranges"
+    return [f"The median flip changes {change}; {moved}."]
+
+
+def _weakest(columns: list[Measurement]) -> list[str]:
     return [
-        f"So {meaning.describe_percentage(seen)} decisions can be turned; who looks longer may turn more, never fewer."
+        f"The weakest column is {worst.slice}: changed alone, it flips {formatting.describe_percentage(worst)} decisions."
+        for worst in shown_above(columns)[:1]
     ]
 
 
-def _takes(report: ReportData) -> list[str]:
-    takes, reach = winner_measurements(report, _TAKES), winner_measurements(report, _REACH)
-    if not takes or not reach:
+def _against_baseline(report: ReportData) -> list[str]:
+    lost = winner_measurement(report, "attack.success.drop")
+    if lost is None or not formatting.has_interval(lost):
         return []
-    change = "one column" if takes[0].value < 2 else f"{formatting.format_number(takes[0].value)} columns"
-    how = f"the number that moves most moves by {meaning.describe_interval(reach[0])} interquartile ranges"
-    return [f"Half of those that are turned take a change of {change} at most; {how}."]
-
-
-def _easiest(columns: list[Measurement]) -> list[str]:
-    shown = meaning.shown_above(columns)
-    if not shown:
-        return []
-    worst = shown[0]
-    return [f"The easiest way leads through {worst.slice}: alone it turns {meaning.describe_percentage(worst)}."]
-
-
-def _beside(report: ReportData) -> list[str]:
-    whole = [measurement for measurement in winner_measurements(report, _LOSS) if not measurement.slice]
-    if not whole or not formatting.has_interval(whole[0]):
-        return []
-    (lost,) = whole
     if max(abs(lost.low), lost.high) < formatting.ROUNDING:
-        return ["It holds exactly as the model as it came does."]
+        return ["It is exactly as robust as the baseline."]
     if lost.low > 0:
-        return [
-            f"It is shown to be easier to turn than the model as it came, by {meaning.describe_percentage(lost)} decisions."
-        ]
+        share = formatting.describe_percentage(lost)
+        return [f"It is shown to be less robust than the baseline, by {share} decisions."]
     if lost.high < 0:
-        return ["It is shown to be harder to turn than the model as it came."]
-    most = formatting.format_number(lost.high * 100)
-    return [f"It is not shown to be easier to turn than the model as it came; if it is, then by {most} of 100 at most."]
+        return ["It is shown to be more robust than the baseline."]
+    bound = formatting.format_number(lost.high * 100)
+    return [f"It is not shown to be less robust than the baseline; the difference is at most {bound} of 100 decisions."]
 
 
 def _picture(columns: list[Measurement]) -> RenderedChart:
-    shown = meaning.shown_above(columns)
-    spans = tuple(
-        IntervalRow(name=measurement.slice, seen=measurement, style="fail" if measurement in shown else "live")
-        for measurement in columns[:MOST]
-    )
-    title = f"{len(shown)} of {len(columns)} columns are shown to turn decisions by themselves"
-    return render_chart(
-        intervals_chart([IntervalPanel(axis="share of decisions that it turns alone", spans=spans)]),
-        name="attack",
-        title=title,
-        alt=f"{title}. {SEE_TABLE}",
+    shown = shown_above(columns)
+    spans = interval_rows(columns[:MAX_ROWS], shown)
+    return draw_intervals(
+        "attack",
+        f"{len(shown)} of {len(columns)} columns are shown to flip decisions when changed alone",
+        [IntervalPanel(axis="share of decisions flipped by this column alone", spans=spans)],
         reading=(
-            "Each line is a column; further right, more decisions are turned by changing it alone.",
-            f"The {MOST} that turn most are drawn.",
-            "A cross marks what is shown to be above 0, of all columns together.",
+            "Each line is a column; further right, changing it alone flips more decisions.",
+            f"Drawn are the {MAX_ROWS} columns that flip most.",
+            CROSS,
         ),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from headway.reporting.report_data import ColumnUse, DataUse, ReportData
 from headway.reporting.section import Section
-from headway.reporting.text.tables import Cell, Column, Line, Table
+from headway.reporting.text.tables import Cell, make_table, text_cell
 
-NOT_FOUND = "Names and addresses of people have no form by which all are found: what is not declared may not be told."
-TITLES = {"Column": False, "Used for": True, "Of people": True}
+NOT_FOUND = "Names and addresses have no fixed format: undeclared ones may be missed."
+TITLES = ("Column", "Used for", "Personal data")
 
 
 def plugin(report: ReportData) -> Section | None:
@@ -16,55 +16,56 @@ def plugin(report: ReportData) -> Section | None:
     if use is None:
         return None
     return Section(
-        title="What data is used for",
-        place=50,
+        title="Use of the data",
+        order=50,
         prefixes=(),
-        lead=f"Each column of {use.source or 'the data'} with its use, as declared in headway.toml and as the model "
-        "reads it, and what the checks found of people in it, by form and check digit.",
-        conclusions=(_read(use), *_personal(use), _kept(use), *_forgotten(use)),
-        table=Table(
-            columns=tuple(Column(title=title, folds=folds) for title, folds in TITLES.items()),
-            rows=tuple(map(_row, use.columns)),
+        lead=f"Each column of {use.source or 'the data'}: its use, as declared in headway.toml and read by the model, and "
+        "the personal data that checks found by format and check digit.",
+        conclusions=(
+            f"The model reads {use.n_read:,} of {len(use.columns):,} columns.",
+            *_personal(use),
+            _retention(use),
+            *_erasures(use),
         ),
+        table=make_table(TITLES, map(_row, use.columns), folds=TITLES[1:]),
     )
 
 
 def _row(column: ColumnUse) -> tuple[Cell, ...]:
-    people = Line(text=column.personal) if column.personal else Line(text="nothing found", style="quiet")
-    return (Line(text=column.name, style="strong"),), (Line(text=column.purpose),), (people,)
-
-
-def _read(use: DataUse) -> str:
-    return f"The model reads {use.n_read:,} of {len(use.columns):,} columns."
+    personal = text_cell(column.personal) if column.personal else text_cell("none found", "quiet")
+    return text_cell(column.name, "strong"), text_cell(column.purpose), personal
 
 
 def _personal(use: DataUse) -> tuple[str, ...]:
-    if not use.looked_at:
-        return ("Nobody has looked for personal data in it yet: headway check.",)
-    found, day = [column.name for column in use.columns if column.personal], use.looked_at[:10]
+    if not use.checked_at:
+        return ("The data has not been checked for personal data yet; try: headway check.",)
+    found, day = [column.name for column in use.columns if column.personal], use.checked_at[:10]
     if not found:
-        return (f"When it was looked at on {day}, no personal data was found by form.", NOT_FOUND)
-    return (f"On {day} personal data was found or declared in {len(found):,} columns: {', '.join(found)}.", NOT_FOUND)
+        return (f"The check on {day} found no personal data by format.", NOT_FOUND)
+    return (
+        f"The check on {day} found or knew personal data in {len(found):,} columns: {', '.join(found)}.",
+        NOT_FOUND,
+    )
 
 
-def _kept(use: DataUse) -> str:
+def _retention(use: DataUse) -> str:
     if use.retention:
-        return f"What is served, and its labels, are kept for {use.retention}; headway erase ends it."
-    return "Nobody has set an end to how long what is served, and its labels, are kept."
+        return f"Prediction logs and labels are kept for {use.retention}; headway erase deletes older ones."
+    return "No retention period is set for prediction logs and labels."
 
 
-def _forgotten(use: DataUse) -> tuple[str, ...]:
+def _erasures(use: DataUse) -> tuple[str, ...]:
     """Return how often rows were erased; each proof was verified."""
-    keys = [erasure for erasure in use.erasures if erasure.subject]
-    aged = [erasure for erasure in use.erasures if erasure.older_than]
+    by_subject = [erasure for erasure in use.erasures if erasure.subject]
+    by_age = [erasure for erasure in use.erasures if erasure.older_than]
     lines = []
-    if keys:
-        people, rows = len({erasure.subject for erasure in keys}), sum(erasure.rows for erasure in keys)
-        still = sum(not erasure.is_complete for erasure in keys)
-        stays = f"; of {still:,} erasures something stays, which their proofs name" if still else ""
-        last = keys[-1].done_at[:10]
-        lines.append(f"On request {people:,} keys were forgotten, {rows:,} rows in all, the last on {last}{stays}.")
-    if aged:
-        rows, last = sum(erasure.rows for erasure in aged), aged[-1].done_at[:10]
-        lines.append(f"For their age {rows:,} rows were erased, the last time on {last}.")
-    return tuple(lines) or ("Nobody was forgotten yet.",)
+    if by_subject:
+        people, rows = len({erasure.subject for erasure in by_subject}), sum(erasure.rows for erasure in by_subject)
+        partial = sum(not erasure.is_complete for erasure in by_subject)
+        residual = f"; {partial:,} erasures left data that their proofs name" if partial else ""
+        last = by_subject[-1].done_at[:10]
+        lines.append(f"On request, {people:,} keys with {rows:,} rows were erased, the last on {last}{residual}.")
+    if by_age:
+        rows, last = sum(erasure.rows for erasure in by_age), by_age[-1].done_at[:10]
+        lines.append(f"Because of their age, {rows:,} rows were erased, the last time on {last}.")
+    return tuple(lines) or ("Nothing has been erased yet.",)

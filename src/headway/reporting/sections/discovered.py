@@ -3,113 +3,94 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, winner_measurements, with_enough_rows
-from headway.reporting.text import formatting, words
+from headway.reporting.section import (
+    CROSS,
+    Section,
+    count_small_slices,
+    draw_intervals,
+    interval_rows,
+    shown_above,
+    winner_measurements,
+    with_enough_rows,
+)
+from headway.reporting.text import formatting, tables, words
 
 _EXCESS = ("discovered.brier.excess", "discovered.mse.excess")
 _LOSS = ("discovered.brier.drop", "discovered.mse.drop")
-_HEADS = {
-    "excess": "How much more it errs there than on all other rows",
-    "drop": "How much more it errs there than the model as it came",
-}
+_HEADS = {"excess": "Error minus that on all other rows", "drop": "Error minus that of the baseline on the same rows"}
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on discovered slices; None where the search for them did not run."""
-    every = winner_measurements(report, *_EXCESS, *_LOSS)
-    found = with_enough_rows(report, every)
-    if not every:
+    measured = winner_measurements(report, *_EXCESS, *_LOSS)
+    found = with_enough_rows(report, measured)
+    if not measured:
         return None
     return Section(
-        title="Parts of the rows that nobody named",
-        place=25,
+        title="Discovered slices",
+        order=25,
         prefixes=("discovered.",),
-        lead=f"All combinations of two or three columns{_compared(report)} were looked at on one half of the "
-        f"{report.groups}; the worst of them are measured here on the other half, so that the figures are not "
-        "those of the luckiest find.",
-        conclusions=(*_means(found), *details.count_small_parts(report, len(every) - len(found))),
-        table=details.tabulate_parts(found, report.groups),
+        lead=f"All combinations of two or three columns{_compared(report)} were compared on one half of the "
+        f"{report.groups}. The worst are measured here on the other half, so that the figures are not optimistic.",
+        conclusions=(*_conclusions(found), *count_small_slices(report, len(measured) - len(found))),
+        table=tables.tabulate_parts(found, report.groups),
         picture=lambda: _picture(report, found) if found else None,
     )
 
 
 def _compared(report: ReportData) -> str:
     counted = winner_measurements(report, "discovered.compared")
-    return f" ({counted[0].value:,.0f} of them large enough)" if counted else ""
+    return f" ({counted[0].value:,.0f} with enough rows)" if counted else ""
 
 
-def _means(found: tuple[Measurement, ...]) -> list[str]:
-    excess, loss = (
-        tuple(measurement for measurement in found if measurement.name in names) for names in (_EXCESS, _LOSS)
-    )
+def _conclusions(found: tuple[Measurement, ...]) -> list[str]:
+    excess, loss = ([measurement for measurement in found if measurement.name in names] for names in (_EXCESS, _LOSS))
     lines = []
-    if worse := meaning.shown_above(excess):
-        lines.append(
-            f"The model is shown to err more than elsewhere where {_each(worse)}. Who decides on such rows should know."
-        )
+    if worse := shown_above(excess):
+        lines.append(f"The error is shown to be larger than elsewhere where {_listed(worse)}.")
     elif excess:
-        lines.append("No combination is shown to be one on which the model errs more than elsewhere.")
-    if harmed := meaning.shown_above(loss):
-        lines.append(f"It is shown to be worse than the model as it came where {_each(harmed)}.")
+        lines.append("On no slice is the error shown to be larger than elsewhere.")
+    if harmed := shown_above(loss):
+        lines.append(f"The model is shown to be worse than the baseline where {_listed(harmed)}.")
     elif loss and all(map(formatting.has_interval, loss)):
-        least_sure = max(loss, key=lambda measurement: measurement.high)
+        bound = max(measurement.high for measurement in loss)
         lines.append(
-            "No combination is shown to be harmed by the change of form; for the least sure the loss could be "
-            f"{formatting.format_number(least_sure.high)}."
-            if least_sure.high > formatting.ROUNDING
-            else "On none of them is anything lost against the model as it came."
+            f"No slice is shown to be worse than with the baseline; a loss of up to {formatting.format_number(bound)} is "
+            "not excluded."
+            if bound > formatting.ROUNDING
+            else "No slice loses anything compared with the baseline."
         )
     return lines
 
 
-def _each(found: list[Measurement]) -> str:
+def _listed(found: list[Measurement]) -> str:
     return "; where ".join(
-        f"{measurement.slice} (by {meaning.describe_interval(measurement)} in {words.measure_symbol(measurement.name.removesuffix('.excess'))})"
+        f"{measurement.slice} (by {formatting.describe_interval(measurement)} in "
+        f"{words.measure_symbol(measurement.name.removesuffix('.excess'))})"
         for measurement in found
     )
 
 
 def _picture(report: ReportData, found: tuple[Measurement, ...]) -> RenderedChart:
-    kinds = {kind: tuple(measurement for measurement in found if measurement.name.endswith(kind)) for kind in _HEADS}
+    kinds = {kind: [measurement for measurement in found if measurement.name.endswith(kind)] for kind in _HEADS}
     panels = [
         IntervalPanel(
             title=_HEADS[kind],
             axis=words.measure_title(same[0].name),
-            spans=_spans(same),
+            spans=interval_rows(same, shown_above(same), counts=True),
             notes=f"rows / {report.groups}",
         )
         for kind, same in kinds.items()
         if same
     ]
     worst = max(kinds["excess"] or found, key=lambda kind: kind.low if formatting.has_interval(kind) else -1.0)
-    title = (
-        f"Where it errs most: {worst.slice}, {words.measure_name(worst.name)} {formatting.format_measurement(worst)}"
-    )
-    return render_chart(
-        intervals_chart(panels),
-        name="discovered",
-        title=title,
-        alt=f"{len(found)} combinations of columns. {title}. {SEE_TABLE}",
-        reading=(
-            "Each line is a part of the rows that a combination of columns cuts out; further right is worse.",
-            "A cross marks what is shown to be above 0, of all those that were looked at together.",
-        ),
-    )
-
-
-def _spans(found: tuple[Measurement, ...]) -> tuple[IntervalRow, ...]:
-    shown = meaning.shown_above(found)
-    return tuple(
-        IntervalRow(
-            name=measurement.slice,
-            seen=measurement,
-            note=f"{measurement.n_rows:,} / {measurement.n_groups:,}",
-            style="fail" if measurement in shown else "live",
-        )
-        for measurement in found
+    return draw_intervals(
+        "discovered",
+        f"Largest error: {worst.slice}, {words.measure_name(worst.name)} {formatting.format_measurement(worst)}",
+        panels,
+        alt=f"; {len(found)} slices",
+        reading=("Each line is a slice defined by a combination of columns; further right is worse.", CROSS),
     )

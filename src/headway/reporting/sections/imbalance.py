@@ -2,162 +2,141 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, winner_measurements
-from headway.reporting.text import formatting, words
-from headway.reporting.text.tables import Column, Line, Table, measurement_cell
-
-_BEGINS, _COST, _RECALL, _AUC = (
-    "imbalance.",
-    "imbalance.cost.drop",
-    "imbalance.recall.drop",
-    "imbalance.roc_auc.drop",
+from headway.reporting.section import (
+    Section,
+    draw_intervals,
+    interval_rows,
+    measurements_with_prefix,
+    shown_above,
+    shown_below,
+    winner_measurement,
+    winner_measurements,
 )
-_SHOWN = (
+from headway.reporting.text import formatting, words
+from headway.reporting.text.tables import Table, make_table, measurement_cell, text_cell
+
+_PREFIX, _COST, _RECALL = "imbalance.", "imbalance.cost.drop", "imbalance.recall"
+_COLUMNS = (
     "imbalance.cost",
     _COST,
-    "imbalance.recall",
-    "imbalance.false_positive_rate",
-    "imbalance.brier",
-    "imbalance.roc_auc",
+    _RECALL,
+    *(f"imbalance.{name}" for name in ("false_positive_rate", "brier", "roc_auc")),
 )
 _BASELINE = "baseline"
-_SAID = {
-    _BASELINE: "nothing done",
-    "weights": "the rare class counts as much as the other",
-    "weights, corrected": "the same, with its probabilities set back",
-    "prior of the rows": "probabilities set to how often these rows are of it",
-    "threshold 0.5": "yes is said from one half on",
+_TREATMENTS = {
+    _BASELINE: "no treatment",
+    "weights": "both classes have the same total weight",
+    "weights, corrected": "the same, with the probabilities corrected for the weights",
+    "prior of the rows": "probabilities adjusted to the class frequencies of these rows",
+    "threshold 0.5": "positive from a probability of 0.5",
 }
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on class imbalance; None where no class is rare or the model could not be retrained."""
-    costs = winner_measurements(report, _COST)
-    rate = next(
-        (measurement for measurement in winner_measurements(report, "imbalance.base_rate") if not measurement.slice),
-        None,
-    )
+    costs, rate = winner_measurements(report, _COST), winner_measurement(report, "imbalance.base_rate")
     if not costs or rate is None:
         return None
-    held = report.winner.evidence.measurements if report.winner else ()
-    found = tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS) and measurement.slice)
+    found = [measurement for measurement in measurements_with_prefix(report, _PREFIX) if measurement.slice]
     return Section(
-        title="When yes or no is rare",
-        place=27,
-        prefixes=(_BEGINS,),
-        lead="A model learns little of what is rare. Four usual treatments were tried on the same rows, each beside "
-        "doing nothing; what a wrong decision costs is what the project says.",
-        conclusions=(f"{_rate(rate)}.", _cheaper(costs), *_moves(report), *_ranks(report)),
-        table=_sheet(found, report.groups),
+        title="Class imbalance",
+        order=27,
+        prefixes=(_PREFIX,),
+        lead="Four common treatments of a rare class were compared with no treatment on the same rows, with the costs of "
+        "wrong decisions that the project declares.",
+        conclusions=(_frequency(rate), _cheaper(costs), *_recall(report), *_ranking(report)),
+        table=_table(found, report.groups),
         picture=lambda: _picture(report, costs),
     )
 
 
-def _sheet(found: tuple[Measurement, ...], groups: str) -> Table:
-    """Tabulate the treatments with their results and the cost against no treatment."""
-    by_name = {(measurement.name, measurement.slice): measurement for measurement in found}
-    rows = tuple(
+def _table(found: Sequence[Measurement], groups: str) -> Table:
+    """Tabulate the treatments with their results and the cost compared with no treatment."""
+    by_name = {(measurement.name, measurement.slice): replace(measurement, slice="") for measurement in found}
+    rows = (
         (
-            (Line(text=name, style="strong"),),
-            *(measurement_cell(_bare(by_name.get((measure, name))), groups=groups) for measure in _SHOWN),
+            text_cell(name, "strong"),
+            *(measurement_cell(by_name.get((measure, name)), groups=groups) for measure in _COLUMNS),
         )
         for name in dict.fromkeys(measurement.slice for measurement in found)
     )
-    titles = ("What was done", *map(words.measure_title, _SHOWN))
-    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
+    return make_table(("Treatment", *map(words.measure_title, _COLUMNS)), rows)
 
 
-def _bare(seen: Measurement | None) -> Measurement | None:
-    return None if seen is None else replace(seen, slice="")
-
-
-def _rate(rate: Measurement) -> str:
-    message, share = ("yes", rate) if rate.value < 0.5 else ("no", _rest(rate))
-    return f"The right answer is {message} in {meaning.describe_percentage(share)} cases"
-
-
-def _rest(rate: Measurement) -> Measurement:
-    """Return the share of the other class."""
-    return replace(rate, value=1 - rate.value, low=1 - rate.high, high=1 - rate.low)
+def _frequency(rate: Measurement) -> str:
+    name, share = "positive", rate
+    if rate.value >= 0.5:
+        name, share = "negative", replace(rate, value=1 - rate.value, low=1 - rate.high, high=1 - rate.low)
+    return f"The {name} class is {formatting.describe_percentage(share)} rows."
 
 
 def _cheaper(costs: tuple[Measurement, ...]) -> str:
     """Return which treatments change the cost of decisions, corrected for comparing several."""
-    better = [measurement for measurement in meaning.shown_below(costs) if formatting.has_interval(measurement)]
-    worse = [measurement for measurement in meaning.shown_above(costs) if formatting.has_interval(measurement)]
-    said = []
-    if better:
-        said.append(f"decisions cost less with {_listed(better)}")
-    if worse:
-        said.append(f"decisions cost more with {_listed(worse)}")
-    if not said:
-        return "No treatment is shown to change what decisions cost: leave the classes as they are."
-    rest = "" if better else "; leave the classes as they are"
-    text = f"{'; '.join(said)}{rest}."
-    return text[:1].upper() + text[1:]
-
-
-def _listed(found: list[Measurement]) -> str:
-    return meaning.join_names([f"'{measurement.slice}'" for measurement in found])
-
-
-def _moves(report: ReportData) -> list[str]:
-    """Return what class weights do to recall."""
-    lost = next(
-        (measurement for measurement in winner_measurements(report, _RECALL) if measurement.slice == "weights"), None
+    better, worse = (
+        [f"'{measurement.slice}'" for measurement in shown if formatting.has_interval(measurement)]
+        for shown in (shown_below(costs), shown_above(costs))
     )
-    if lost is None or lost not in meaning.shown_below([lost]):
-        return []
-    ends = {measurement.slice: measurement for measurement in winner_measurements(report, "imbalance.recall")}
-    before, after = (f"{ends[name].value * 100:.0f}" for name in (_BASELINE, "weights"))
-    return [
-        f"Weights find more of what is rare ({after} instead of {before} of 100 cases); a lower threshold does so too."
+    if not better and not worse:
+        return "No treatment is shown to change the cost of decisions: none is needed."
+    parts = [
+        f"the cost of decisions is {word} with {formatting.join_names(names)}"
+        for word, names in (("lower", better), ("higher", worse))
+        if names
     ]
+    text = "; ".join([*parts, *([] if better else ["no treatment is needed"])])
+    return f"{text[:1].upper()}{text[1:]}."
 
 
-def _ranks(report: ReportData) -> list[str]:
-    lost = winner_measurements(report, _AUC)
-    if not lost or meaning.shown_below(lost) or meaning.shown_above(lost):
+def _recall(report: ReportData) -> list[str]:
+    """Return what class weights do to recall."""
+    lost = [
+        measurement for measurement in winner_measurements(report, f"{_RECALL}.drop") if measurement.slice == "weights"
+    ]
+    if not shown_below(lost[:1]):
         return []
-    return ["None is shown to rank cases better or worse: they move where yes begins, and not what is known."]
+    recalls = {measurement.slice: measurement.value for measurement in winner_measurements(report, _RECALL)}
+    before, after = (f"{recalls[name] * 100:.0f}" for name in (_BASELINE, "weights"))
+    return [f"Weights increase the recall from {before} to {after} %; a lower threshold does so too."]
+
+
+def _ranking(report: ReportData) -> list[str]:
+    lost = winner_measurements(report, "imbalance.roc_auc.drop")
+    if not lost or shown_below(lost) or shown_above(lost):
+        return []
+    return ["No treatment is shown to change the ranking: treatments move the threshold only."]
 
 
 def _picture(report: ReportData, costs: tuple[Measurement, ...]) -> RenderedChart:
-    shown = len(meaning.shown_above(costs)) + len(meaning.shown_below(costs))
-    title = f"{shown} of {len(costs)} treatments are shown to change what a decision costs"
-    worse = meaning.shown_above(costs)
+    worse = shown_above(costs)
     panels = [
         IntervalPanel(
-            title="What a decision costs more",
-            axis="left of 0 it costs less than doing nothing",
-            spans=tuple(_span(measurement, worse) for measurement in costs),
+            title="Cost of a decision",
+            axis="left of 0, it is cheaper than no treatment",
+            spans=interval_rows(costs, worse),
         ),
         IntervalPanel(
-            title="Found of 100 that are rare",
-            axis="of 100 cases, so many are found",
-            spans=tuple(_span(measurement, ()) for measurement in winner_measurements(report, "imbalance.recall")),
+            title="Recall",
+            axis="% of the rare class",
+            spans=interval_rows(winner_measurements(report, _RECALL)),
             marks=(),
             scale=100.0,
         ),
     ]
-    return render_chart(
-        intervals_chart(panels),
-        name="imbalance",
-        title=title,
-        alt=f"{title}; below, how many of the rare cases each finds. {SEE_TABLE}",
+    return draw_intervals(
+        "imbalance",
+        f"{len(worse) + len(shown_below(costs))} of {len(costs)} treatments are shown to change the cost of a decision",
+        panels,
+        alt="; below, the recall of each",
         reading=(
-            *(f"{name}: {message}." for name, message in _SAID.items()),
-            "A cross marks what is shown to cost more, of all that were tried together.",
+            *(f"{name}: {message}." for name, message in _TREATMENTS.items()),
+            "A cross marks a treatment that is shown to cost more, corrected for all comparisons.",
         ),
     )
-
-
-def _span(seen: Measurement, worse: tuple[Measurement, ...] | list[Measurement]) -> IntervalRow:
-    return IntervalRow(name=seen.slice, seen=seen, style="fail" if seen in worse else "live")

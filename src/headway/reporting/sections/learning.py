@@ -1,4 +1,4 @@
-"""Learning curve: the error by training round, on training rows and on rows held out."""
+"""Learning curve: the error by training round, on training rows and on held-out rows."""
 
 from __future__ import annotations
 
@@ -27,41 +27,40 @@ def plugin(report: ReportData) -> Section | None:
     if curve is None:
         return None
     return Section(
-        title="How it learned",
-        place=45,
+        title="Learning curve",
+        order=45,
         prefixes=(),
-        lead=f"After some rounds of its training the model was asked about rows that it learned from, and about rows "
-        f"held out{_rested(curve)}. Rows of the test were not looked at. {curves.describe_cost(curve)}",
+        lead=f"During training, the model was evaluated on training rows and on held-out rows{_basis(curve)}. The test set "
+        f"was not used. {curves.describe_cost(curve)}",
         conclusions=(curves.describe_curve(curve),),
         table=curves.tabulate_curve(curve),
         picture=lambda: draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
     )
 
 
-def _rested(curve: LearningCurve) -> str:
+def _basis(curve: LearningCurve) -> str:
     if not curve.rounds:
         return ""
     seen = curve.rounds[-1].held_out[0]
     return f" ({seen.n_rows:,} rows, {seen.n_groups:,} groups)"
 
 
-_HELD_OUT, _LEARNED = "rows held out", "rows learned from"
+_HELD_OUT, _TRAINING = "held-out rows", "training rows"
 
 
 def draw_learning_curve(curve: LearningCurve) -> RenderedChart:
-    """Draw the curve of the measure that its sentence is about."""
+    """Draw the error on training rows and on held-out rows by round."""
     first, last = (formatting.format_measurement(round.held_out[0]) for round in (curve.rounds[0], curve.rounds[-1]))
-    ends = f"held out, it went from {first} after round {curve.rounds[0].number} to {last} after the last"
+    ends = f"on held-out rows from {first} after round {curve.rounds[0].number} to {last} after the last"
     return render_chart(
         lambda size: _chart(curve, size),
         name="learning",
-        title=curves.describe_curve(curve).partition(" (")[0].partition(". ")[0],
+        title=curves.curve_title(curve),
         alt=f"{words.measure_title(curve.error)} by round: {ends}, {curve.rounds[-1].number}. {SEE_TABLE}",
         reading=(
-            "From left to right the model learns longer; lower is better. The bands are 95 % intervals of each look "
-            "by itself.",
-            "Where the line of rows held out turns up while the other falls, it learns by heart. The sentence compares "
-            "the same rows at two rounds, which is surer than the bands.",
+            "Lower is better. The bands are 95 % intervals of each evaluation on its own.",
+            "Where the held-out error rises while the training error falls, the model overfits. The sentence compares "
+            "the same rows at two rounds, which is more precise than the bands.",
         ),
     )
 
@@ -70,10 +69,10 @@ def _chart(curve: LearningCurve, size: ChartSize) -> alt.LayerChart:
     rows = [
         _point(round.number, name, seen)
         for round in curve.rounds
-        for name, learned in ((_HELD_OUT, False), (_LEARNED, True))
+        for name, learned in ((_HELD_OUT, False), (_TRAINING, True))
         if (seen := round.error(curve.error, learned=learned))
     ]
-    names = [name for name in (_HELD_OUT, _LEARNED) if any(row["series"] == name for row in rows)]
+    names = [name for name in (_HELD_OUT, _TRAINING) if any(row["series"] == name for row in rows)]
     tops = [float(str(row[end])) for row in rows for end in ("low", "high")]
     y = (
         alt.Y("value:Q")

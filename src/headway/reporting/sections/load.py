@@ -1,92 +1,81 @@
-"""Load test of a server: one caller, steady rate, bursts and ramp; start time, batches and memory."""
+"""Load test of a server: one client, steady rate, bursts and ramp; start time, batches and memory."""
 
 from __future__ import annotations
 
-from headway.core.evidence import Measurement
-from headway.reporting import details
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
-from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section
-from headway.reporting.text import formatting
+from collections.abc import Mapping
 
+from headway.core.evidence import Measurement
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow
+from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.report_data import ReportData
+from headway.reporting.section import Section, draw_intervals, measurements_with_prefix
+from headway.reporting.text import formatting, tables
+
+_PREFIX = "load."
 _SHAPES = {
-    "load.alone": "one caller alone",
+    "load.alone": "one client",
     "load": "a steady rate",
     "load.bursts": "bursts",
-    "load.ramp": "a rate that grows",
+    "load.ramp": "a growing rate",
 }
-_HALF, _SLOW = ".p50_ms", ".p99_ms"
+_SIZES = {
+    "load.rows_per_s": "The throughput over HTTP, in batches, is {}.",
+    "load.start_s": "A new server process gives its first right answer after {}.",
+    "load.memory_mb": "All processes of the server use {} of memory.",
+}
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on the load test; None where the audit did not run."""
-    held = report.winner.evidence.measurements if report.winner else ()
     found = {
         measurement.name: measurement
-        for measurement in held
-        if measurement.name.startswith("load.") and not measurement.slice
+        for measurement in measurements_with_prefix(report, _PREFIX)
+        if not measurement.slice
     }
     if not found:
         return None
+    times = _times(found)
     return Section(
-        title="Under load",
-        place=13,
-        prefixes=("load.",),
-        lead="A server of it was asked over HTTP by callers who do not wait for each other; every answer was compared.",
-        conclusions=tuple(_means(found)),
-        table=details.tabulate_against_baseline(tuple(found.values()), None, "stretches"),
-        picture=lambda: _picture(found) if len(_times(found)) > 1 else None,
+        title="Load test",
+        order=13,
+        prefixes=(_PREFIX,),
+        lead="Clients sent requests over HTTP without waiting for each other, and every answer was compared.",
+        conclusions=tuple(_conclusions(found)),
+        table=tables.tabulate_against_baseline(tuple(found.values()), None, "intervals of time"),
+        picture=lambda: _picture(times) if len(times) > 1 else None,
     )
 
 
-def _means(found: dict[str, Measurement]) -> list[str]:
-    lines = []
-    for shape, message in _SHAPES.items():
-        slow = found.get(f"{shape}{_SLOW}")
-        if slow and formatting.has_interval(slow):
-            lines.append(
-                f"With {message}, 99 of 100 requests are answered within {formatting.format_number(slow.high)} ms."
-            )
+def _conclusions(found: Mapping[str, Measurement]) -> list[str]:
+    known = {name: measurement for name, measurement in found.items() if formatting.has_interval(measurement)}
+    lines = [
+        f"With {shape}, 99 % of the requests are answered within {formatting.format_number(known[name].high)} ms."
+        for prefix, shape in _SHAPES.items()
+        if (name := f"{prefix}.p99_ms") in known
+    ]
     if failed := found.get("load.failed"):
-        none = f"Not one of {failed.n_rows:,} requests failed or was answered wrong."
-        some = f"{failed.value:,.0f} of {failed.n_rows:,} requests failed or were answered wrong."
-        lines.append(some if failed.value else none)
-    return [*lines, *_sizes(found)]
+        count = f"{failed.value:,.0f}" if failed.value else "None"
+        lines.append(f"{count} of {failed.n_rows:,} requests failed or got a wrong answer.")
+    sizes = (
+        message.format(formatting.describe_interval(known[name])) for name, message in _SIZES.items() if name in known
+    )
+    return [*lines, *sizes]
 
 
-def _sizes(found: dict[str, Measurement]) -> list[str]:
-    said = {
-        "load.rows_per_s": "In batches it answers {} as it is served.",
-        "load.start_s": "A server that is begun gives its first right answer after {}.",
-        "load.memory_mb": "All its processes hold {} together.",
-    }
-    known = {name: found[name] for name in said if name in found and formatting.has_interval(found[name])}
-    return [said[name].format(meaning.describe_interval(measurement)) for name, measurement in known.items()]
+def _times(found: Mapping[str, Measurement]) -> tuple[IntervalRow, ...]:
+    return tuple(
+        IntervalRow(name=f"{shape}, {share}", seen=measurement)
+        for prefix, shape in _SHAPES.items()
+        for end, share in ((".p50_ms", "median"), (".p99_ms", "99th percentile"))
+        if (measurement := found.get(f"{prefix}{end}")) and measurement.low > 0 and formatting.has_interval(measurement)
+    )
 
 
-def _times(found: dict[str, Measurement]) -> list[tuple[str, Measurement]]:
-    named = [
-        (f"{message}, {share}", found.get(f"{shape}{end}"))
-        for shape, message in _SHAPES.items()
-        for end, share in ((_HALF, "half"), (_SLOW, "99 of 100"))
-    ]
-    return [
-        (name, measurement)
-        for name, measurement in named
-        if measurement is not None and measurement.low > 0 and formatting.has_interval(measurement)
-    ]
-
-
-def _picture(found: dict[str, Measurement]) -> RenderedChart:
-    spans = tuple(IntervalRow(name=name, seen=measurement) for name, measurement in _times(found))
-    slowest = max(spans, key=lambda time: time.seen.high)
-    title = f"The slowest: {slowest.name} of the requests within {formatting.format_measurement(slowest.seen)}"
-    return render_chart(
-        intervals_chart([IntervalPanel(axis="milliseconds (log scale)", spans=spans, marks=(), log=True)]),
-        name="load",
-        title=title,
-        alt=f"Times of requests. {title}. {SEE_TABLE}",
-        reading=("Each line is the time within which half, or 99 of 100, of the requests are answered.",),
+def _picture(times: tuple[IntervalRow, ...]) -> RenderedChart:
+    slowest = max(times, key=lambda time: time.seen.high)
+    return draw_intervals(
+        "load",
+        f"Longest request time: {slowest.name}, {formatting.format_measurement(slowest.seen)}",
+        [IntervalPanel(axis="milliseconds (log scale)", spans=times, marks=(), log=True)],
+        reading=("Each line is the median or the 99th percentile of the request time.",),
     )

@@ -7,9 +7,9 @@ from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
 from headway.reporting.text import formatting
 from headway.reporting.text.formatting import one_line
-from headway.reporting.text.tables import Column, Line, Table
+from headway.reporting.text.tables import make_table, text_cell
 
-NAMED = 5
+MAX_FILES = 5
 
 
 def plugin(report: ReportData) -> Section | None:
@@ -17,41 +17,40 @@ def plugin(report: ReportData) -> Section | None:
     if not report.data:
         return None
     spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
-    rows = tuple(
-        ((Line(text=name),), (Line(text=spans.get(name, "")),), (Line(text=formatting.short_digest(digest)),))
+    rows = (
+        (text_cell(name), text_cell(spans.get(name, "")), text_cell(formatting.short_digest(digest)))
         for name, digest in report.data.items()
     )
-    titles = ("Period", "From, to before", "Digest")
     return Section(
-        title="Which data",
-        place=90,
+        title="Data provenance",
+        order=90,
         prefixes=(),
-        lead="The rows of each period are known by a digest of their content, which no order and no file format moves. "
-        "A release is signed with these digests; the command headway data tells what has changed since.",
-        conclusions=(*_means(report.data), *_by_dvc(report.tracked)),
-        table=Table(columns=tuple(Column(title=title) for title in titles), rows=rows),
+        lead="A digest of its content identifies the rows of each period, whatever their order and file format. A release "
+        "is signed with these digests; the command headway data shows what has changed since.",
+        conclusions=(*_separation(report.data), *_by_dvc(report.tracked)),
+        table=make_table(("Period", "From, to before", "Digest"), rows),
     )
 
 
-def _by_dvc(told: tuple[Tracked, ...]) -> list[str]:
+def _by_dvc(found: tuple[Tracked, ...]) -> list[str]:
     """Return what DVC recorded of the files at training time, the first ones by name."""
     lines = []
-    for tracked in told[:NAMED]:
+    for tracked in found[:MAX_FILES]:
         parts = ", ".join(part.name for part in tracked.made_from)
         made = (
-            f" It was made by {one_line(tracked.command)}" + (f" from {parts}." if parts else ".")
+            f" It was made by {one_line(tracked.command)}{f' from {parts}' if parts else ''}."
             if tracked.command
             else ""
         )
         lines.append(f"DVC: {one_line(str(tracked))}.{made}")
-    more = len(told) - NAMED
-    return [*lines, f"DVC tracks {more:,} more of its files."] if more > 0 else lines
+    more = len(found) - MAX_FILES
+    return [*lines, f"DVC tracks {more:,} more files."] if more > 0 else lines
 
 
-def _means(data: dict[str, str]) -> list[str]:
-    learned, judged = data.get("train"), data.get("test")
-    if learned is None or judged is None:
+def _separation(data: dict[str, str]) -> list[str]:
+    train, test = data.get("train"), data.get("test")
+    if train is None or test is None:
         return []
-    if learned == judged:
-        return ["The test is the very rows that the model learned from: it judges nothing."]
-    return ["The test as a whole is not what the model learned from; a check of the data finds rows of both."]
+    if train == test:
+        return ["The test set is the training set: its figures are worthless."]
+    return ["The test set differs from the training set; headway check finds rows that are in both."]

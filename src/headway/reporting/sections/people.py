@@ -5,111 +5,92 @@ from __future__ import annotations
 from itertools import groupby
 
 from headway.core.evidence import Measurement
-from headway.reporting import details
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, winner_measurements, with_enough_rows
-from headway.reporting.text import formatting, words
+from headway.reporting.section import (
+    Section,
+    count_small_slices,
+    draw_intervals,
+    interval_rows,
+    measurements_with_prefix,
+    shown_above,
+    winner_measurements,
+    with_enough_rows,
+)
+from headway.reporting.text import formatting, tables, words
 
-_SHARES = {
-    "bias.tpr_gap": "of 100 people for whom yes is right, this many more or fewer get a yes than among the others",
-    "bias.fpr_gap": "of 100 people for whom yes is wrong, this many more or fewer get a yes than among the others",
-    "bias.selection_gap": "of 100 people, this many more or fewer get a yes than among the others",
-    "bias.calibration_gap": "what is said is this many of 100 further from what happens than for the others",
-    "bias.ece_gap": "the error of what is said differs by this many of 100 from that for the others",
-}
 _ERROR = "bias.error_gap"
+_GAPS = (*(f"bias.{name}_gap" for name in ("tpr", "fpr", "selection", "calibration", "ece")), _ERROR)
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on groups of people that are large enough; None where no gap was measured."""
-    every = winner_measurements(report, *_SHARES, _ERROR)
-    found = with_enough_rows(report, every)
-    if not every:
+    measured = winner_measurements(report, *_GAPS)
+    found = with_enough_rows(report, measured)
+    if not measured:
         return None
+    # The gaps and the rates behind them, by group.
+    rates = sorted(measurements_with_prefix(report, "bias."), key=lambda measurement: measurement.slice)
     return Section(
-        title="Between groups of people",
-        place=30,
+        title="Fairness",
+        order=30,
         prefixes=("bias.",),
-        lead="Each group of people that the project names is compared with all the others, by the decisions at the "
-        "threshold and by what is said against what happens. 0 is no difference.",
-        conclusions=(*_means(found), *details.count_small_parts(report, len(every) - len(found))),
-        table=details.tabulate_parts(with_enough_rows(report, _told(report)), report.groups, first="People"),
+        lead="Each group of people that the project declares is compared with all others, by its decisions at the "
+        "threshold and by its calibration. 0 means equal.",
+        conclusions=(*_conclusions(found), *count_small_slices(report, len(measured) - len(found))),
+        table=tables.tabulate_parts(with_enough_rows(report, rates), report.groups, first="Group"),
         picture=lambda: _picture(found) if found else None,
     )
 
 
-def _told(report: ReportData) -> tuple[Measurement, ...]:
-    """Return the gaps and the rates behind them, group by group."""
-    held = report.winner.evidence.measurements if report.winner else ()
-    return tuple(
-        sorted(
-            (measurement for measurement in held if measurement.name.startswith("bias.")),
-            key=lambda measurement: measurement.slice,
-        )
-    )
-
-
-def _means(found: tuple[Measurement, ...]) -> list[str]:
+def _conclusions(found: tuple[Measurement, ...]) -> list[str]:
     """Return a sentence per gap that is shown, then how large any other gap could still be."""
-    shown = meaning.shown_above(found)
-    open_ = [measurement for measurement in found if measurement not in shown and formatting.has_interval(measurement)]
     if not found:
         return []
-    lines = [f"{measurement.slice} is shown to differ: {_size(measurement)}." for measurement in shown]
+    shown = shown_above(found)
+    others = [measurement for measurement in found if measurement not in shown and formatting.has_interval(measurement)]
+    lines = [f"{gap.slice} is shown to differ: {words.measure_name(gap.name)} {_size(gap)}." for gap in shown]
     if not shown:
-        lines = ["No group of people is shown to be treated otherwise than the others. That is no proof that all are."]
-    if open_:
-        worst = max(open_, key=lambda measurement: measurement.high)
-        rest = "the other" if shown else "the"
+        lines = ["No group is shown to be treated differently from the others. This does not prove equal treatment."]
+    if others:
+        worst = max(others, key=lambda measurement: measurement.high)
+        count = f"{len(others)} {'other comparisons' if shown else 'comparisons'}"
         lines.append(
-            f"Of {rest} {len(open_)} comparisons none can be told from no difference; the least sure is that of "
-            f"{worst.slice}: it could be as much as {_most(worst)}."
+            f"{count} {'does' if len(others) == 1 else 'do'} not show a difference; the largest that is not excluded is "
+            f"{_bound(worst)} ({words.measure_name(worst.name)}, {worst.slice})."
         )
     return lines
 
 
-def _size(seen: Measurement) -> str:
-    if seen.name == _ERROR:
-        return f"its mean error is off by {meaning.describe_interval(seen)} from theirs"
-    return _SHARES[seen.name].replace("this many", meaning.describe_interval(seen, scale=100.0))
+def _size(gap: Measurement) -> str:
+    return formatting.describe_interval(gap) if gap.name == _ERROR else formatting.describe_percentage(gap)
 
 
-def _most(seen: Measurement) -> str:
-    if seen.name == _ERROR:
-        return f"{formatting.format_number(seen.high)} of mean error"
-    return f"{formatting.format_number(seen.high * 100)} of 100 ({words.measure_name(seen.name)})"
+def _bound(gap: Measurement) -> str:
+    error = gap.name == _ERROR
+    return formatting.format_number(gap.high) if error else f"{formatting.format_number(gap.high * 100)} of 100"
 
 
 def _picture(found: tuple[Measurement, ...]) -> RenderedChart:
-    shown = meaning.shown_above(found)
+    shown = shown_above(found)
     ordered = sorted(found, key=lambda measurement: measurement.name)
     panels = [
-        _panel(name, tuple(same), shown) for name, same in groupby(ordered, key=lambda measurement: measurement.name)
+        IntervalPanel(
+            title=words.measure_title(name),
+            axis="mean error" if name == _ERROR else "of 100",
+            scale=1.0 if name == _ERROR else 100.0,
+            spans=interval_rows(list(same), shown),
+        )
+        for name, same in groupby(ordered, key=lambda measurement: measurement.name)
     ]
-    count = f"{len(shown)} of {len(found)} gaps between groups of people are shown to be there"
-    return render_chart(
-        intervals_chart(panels),
-        name="people",
-        title=count,
-        alt=f"{count}: {', '.join(measurement.slice for measurement in shown) or 'none'}. {SEE_TABLE}",
+    return draw_intervals(
+        "people",
+        f"{len(shown)} of {len(found)} gaps between groups of people are shown to exist",
+        panels,
+        alt=f": {', '.join(measurement.slice for measurement in shown) or 'none'}",
         reading=(
-            "Each line is a group of people against all the others. A line that reaches 0 may be no difference at all.",
-            "A cross marks a gap that is shown to be there, of all those that were looked at together.",
-        ),
-    )
-
-
-def _panel(name: str, found: tuple[Measurement, ...], shown: list[Measurement]) -> IntervalPanel:
-    share = name != _ERROR
-    return IntervalPanel(
-        title=words.measure_title(name),
-        axis="of 100" if share else "mean error",
-        scale=100.0 if share else 1.0,
-        spans=tuple(
-            IntervalRow(name=measurement.slice, seen=measurement, style="fail" if measurement in shown else "live")
-            for measurement in found
+            "Each line compares a group of people with all others. A line that reaches 0 may be no difference.",
+            "A cross marks a gap that is shown to exist, corrected for all comparisons.",
         ),
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details
-from headway.reporting import statements as meaning
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section, winner_measurements
-from headway.reporting.text import formatting, words
+from headway.reporting.section import Section, measurements_with_prefix, winner_measurement
+from headway.reporting.text import formatting, tables, words
 
-_NAMES = (
+_PREFIXES = (
     *words.QUALITY,
     *("average_precision", "accuracy", "top3_accuracy", "f1", "macro_f1", "mean_error", "r2", "ndcg10", "mrr", "map"),
     *("base_rate", "cost", "recall", "precision", "false_positive_rate"),
@@ -18,44 +16,46 @@ _NAMES = (
 
 def plugin(report: ReportData) -> Section | None:
     """Return the measures of quality over all judged rows; None where none was measured."""
-    held = report.winner.evidence.measurements if report.winner else ()
-    whole = (measurement for measurement in held if measurement.name.startswith(_NAMES) and not measurement.slice)
-    found = tuple(measurement for measurement in whole if not measurement.name.startswith(formatting.TIMED))
+    found = [
+        measurement
+        for measurement in measurements_with_prefix(report, *_PREFIXES)
+        if not measurement.slice and not measurement.name.startswith(formatting.TIMED)
+    ]
     if not found or report.winner is None:
         return None
     return Section(
-        title="How good it is",
-        place=11,
-        prefixes=_NAMES,
+        title="Model quality",
+        order=11,
+        prefixes=_PREFIXES,
         lead=f"Measured on the rows of “{report.winner.evidence.period}”.",
-        conclusions=tuple(_means(report, found)),
-        table=details.tabulate_against_baseline(found, report.as_it_came, report.groups),
+        conclusions=tuple(_conclusions(report, found)),
+        table=tables.tabulate_against_baseline(found, report.baseline_evidence, report.groups),
     )
 
 
-def _means(report: ReportData, found: tuple[Measurement, ...]) -> list[str]:
-    lines = [text for measurement in found if formatting.has_interval(measurement) and (text := _said(measurement))]
-    lost = winner_measurements(report, "roc_auc.drop")
-    if lost and formatting.has_interval(lost[0]) and report.winner and report.winner.variant.steps:
-        lines.append(_against(lost[0]))
-    return lines or ["On so few rows that share fate nothing can be said for sure."]
+def _conclusions(report: ReportData, found: list[Measurement]) -> list[str]:
+    lines = [text for seen in found if formatting.has_interval(seen) and (text := _sentence(seen))]
+    lost = winner_measurement(report, "roc_auc.drop")
+    if lost and formatting.has_interval(lost) and report.winner and report.winner.variant.steps:
+        lines.append(_against_baseline(lost))
+    return lines or ["There are too few groups of dependent rows for an interval."]
 
 
-def _said(seen: Measurement) -> str:
+def _sentence(seen: Measurement) -> str:
     if seen.name == "roc_auc":
-        pairs = meaning.describe_interval(seen, scale=100.0)
-        return f"Of 100 pairs of a case that happens and one that does not, it ranks {pairs} right; 50 would be chance."
+        return f"It ranks {formatting.describe_percentage(seen)} pairs of a positive and a negative correctly (AUC); 50 is chance."
     if seen.name in ("rmse", "mae"):
-        return f"It is off by {meaning.describe_interval(seen)} ({words.measure_name(seen.name)})."
+        return f"The {words.measure_name(seen.name)} is {formatting.describe_interval(seen)}."
     return ""
 
 
-def _against(lost: Measurement) -> str:
+def _against_baseline(lost: Measurement) -> str:
     if lost.low == lost.high == 0:
-        return "It ranks as the model as it came does."
+        return "It ranks exactly like the baseline."
     if lost.low > 0:
-        return "It is shown to rank worse than the model as it came."
+        return "It is shown to rank worse than the baseline."
     if lost.high < 0:
-        return "It is shown to rank better than the model as it came."
-    most = formatting.format_number(lost.high)
-    return f"That it ranks worse than the model as it came is not shown; if it does, then by {most} at most."
+        return "It is shown to rank better than the baseline."
+    return (
+        f"It is not shown to rank worse than the baseline; the loss is at most {formatting.format_number(lost.high)}."
+    )

@@ -3,105 +3,97 @@
 from __future__ import annotations
 
 from headway.core.evidence import Measurement
-from headway.reporting import details, periods
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section
-from headway.reporting.text import formatting, words
+from headway.reporting.section import CROSS, Section, draw_intervals, measurements_with_prefix, shown_above
+from headway.reporting.text import formatting, tables, words
 
-_BEGINS, _EXCESS, _LOSS = "robustness.", ".excess", ".drop"
-MOST = 5
-"""Alterations of a kind that are drawn: those that cost most."""
+_PREFIX, _EXCESS, _LOSS = "robustness.", ".excess", ".drop"
+MAX_ROWS = 5
+"""Corruptions of a kind that are drawn: those that cost most."""
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on corrupted inputs; None where the audit did not run."""
-    held = report.winner.evidence.measurements if report.winner else ()
-    found = tuple(measurement for measurement in held if measurement.name.startswith(_BEGINS) and measurement.slice)
+    found = [measurement for measurement in measurements_with_prefix(report, _PREFIX) if measurement.slice]
     if not found:
         return None
     excess, lost = (
-        tuple(measurement for measurement in found if measurement.name.endswith(end)) for end in (_EXCESS, _LOSS)
+        [measurement for measurement in found if measurement.name.endswith(end)] for end in (_EXCESS, _LOSS)
     )
     return Section(
-        title="When inputs go wrong",
-        place=35,
-        prefixes=(_BEGINS,),
-        lead="The inputs were spoilt on purpose, one kind of fault after the other, and put to this form and to the "
-        "model as it came.",
-        conclusions=(*_cost(excess), *_beside(lost)),
-        table=details.tabulate_parts(found, report.groups, first="What befell the rows"),
+        title="Robustness to corrupted inputs",
+        order=35,
+        prefixes=(_PREFIX,),
+        lead="The inputs were corrupted, one kind of corruption at a time, for this variant and for the baseline.",
+        conclusions=(*_cost(excess), *_against_baseline(lost)),
+        table=tables.tabulate_parts(found, report.groups, first="Corruption"),
         picture=lambda: _picture(excess) if excess else None,
     )
 
 
-def _cost(excess: tuple[Measurement, ...]) -> list[str]:
+def _cost(excess: list[Measurement]) -> list[str]:
     """Return the corruption that is shown to cost most, of all that were tried."""
-    shown = sorted(meaning.shown_above(excess), key=lambda measurement: -measurement.low)
+    shown = sorted(shown_above(excess), key=lambda measurement: -measurement.low)
     if not shown:
-        return ["No fault that was tried is shown to make it err more."] if excess else []
+        return ["No corruption is shown to increase the error."] if excess else []
     worst = shown[0]
-    more = f"{len(shown)} of {len(excess)} faults are shown to make it err more"
-    return [f"{more}; the worst is {_said(worst)}: its error grows by {meaning.describe_interval(worst)}."]
+    return [
+        f"{len(shown)} of {len(excess)} corruptions are shown to increase the error; the worst is {_named(worst)}: the "
+        f"error increases by {formatting.describe_interval(worst)}."
+    ]
 
 
-def _beside(lost: tuple[Measurement, ...]) -> list[str]:
-    worse = [_said(measurement) for measurement in meaning.shown_above(lost)]
-    if worse:
-        return [f"It is shown to stand it worse than the model as it came: {meaning.join_names(worse)}."]
+def _against_baseline(lost: list[Measurement]) -> list[str]:
+    if worse := [_named(measurement) for measurement in shown_above(lost)]:
+        return [f"It is shown to be less robust than the baseline to: {formatting.join_names(worse)}."]
     known = [measurement for measurement in lost if formatting.has_interval(measurement)]
     if not known:
         return []
-    most = max(known, key=lambda measurement: measurement.high)
-    if most.high < formatting.ROUNDING:
-        return ["It stands every fault exactly as the model as it came does."]
+    largest = max(known, key=lambda measurement: measurement.high)
+    if largest.high < formatting.ROUNDING:
+        return ["It is exactly as robust as the baseline to every corruption."]
     return [
-        "On no fault is it shown to err more than the model as it came; for the least sure "
-        f"({_said(most)}) it could be {formatting.format_number(most.high)}."
+        "It is not shown to be less robust than the baseline to any corruption; a loss of up to "
+        f"{formatting.format_number(largest.high)} ({_named(largest)}) is not excluded."
     ]
 
 
 def _kind(seen: Measurement) -> str:
-    return seen.name.removeprefix(_BEGINS).partition(".")[0]
+    return seen.name.removeprefix(_PREFIX).partition(".")[0]
 
 
-def _said(seen: Measurement) -> str:
+def _column(seen: Measurement) -> str:
+    return formatting.period_name(seen.slice.removeprefix("month="))
+
+
+def _named(seen: Measurement) -> str:
     kind = words.CORRUPTIONS.get(_kind(seen), _kind(seen))
-    return f"{periods.period_name(seen.slice.removeprefix('month='))}, {kind[:1].lower()}{kind[1:]}"
+    return f"{_column(seen)}, {kind[:1].lower()}{kind[1:]}"
 
 
-def _picture(excess: tuple[Measurement, ...]) -> RenderedChart:
-    shown = meaning.shown_above(excess)
-    by_kind = {
-        kind: [measurement for measurement in excess if _kind(measurement) == kind]
-        for kind in dict.fromkeys(map(_kind, excess))
-    }
-    panels = [
-        IntervalPanel(
-            title=words.CORRUPTIONS.get(kind, kind), axis="how much the error grows", spans=_spans(found, shown)
+def _picture(excess: list[Measurement]) -> RenderedChart:
+    shown = shown_above(excess)
+    panels = []
+    for kind in dict.fromkeys(map(_kind, excess)):
+        worst = sorted(
+            (measurement for measurement in excess if _kind(measurement) == kind),
+            key=lambda measurement: -measurement.value,
         )
-        for kind, found in by_kind.items()
-    ]
-    title = f"{len(shown)} of {len(excess)} faults of the inputs are shown to cost something"
-    return render_chart(
-        intervals_chart(panels),
-        name="robustness",
-        title=title,
-        alt=f"{title}, of {len(panels)} kinds. {SEE_TABLE}",
+        spans = tuple(
+            IntervalRow(name=_column(measurement), seen=measurement, style="fail" if measurement in shown else "live")
+            for measurement in worst[:MAX_ROWS]
+        )
+        panels.append(IntervalPanel(title=words.CORRUPTIONS.get(kind, kind), axis="increase of the error", spans=spans))
+    return draw_intervals(
+        "robustness",
+        f"{len(shown)} of {len(excess)} corruptions of the inputs are shown to increase the error",
+        panels,
+        alt=f", of {len(panels)} kinds",
         reading=(
-            "Each line is a fault of the inputs; further right, the model errs more. Each kind has an axis of its own.",
-            f"Of each kind the {MOST} that cost most are drawn.",
-            "A cross marks what is shown to be above 0, of all that were looked at together.",
+            "Each line is a corruption; further right, the error increases more. Each kind has its own axis.",
+            f"Of each kind, the {MAX_ROWS} that cost most are drawn.",
+            CROSS,
         ),
-    )
-
-
-def _spans(found: list[Measurement], shown: list[Measurement]) -> tuple[IntervalRow, ...]:
-    worst = sorted(found, key=lambda measurement: -measurement.value)[:MOST]
-    names = (periods.period_name(measurement.slice.removeprefix("month=")) for measurement in worst)
-    return tuple(
-        IntervalRow(name=name, seen=measurement, style="fail" if measurement in shown else "live")
-        for name, measurement in zip(names, worst, strict=True)
     )

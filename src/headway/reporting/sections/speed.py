@@ -6,97 +6,91 @@ from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.evaluation.measure import BUSY
-from headway.reporting import details
-from headway.reporting import statements as meaning
-from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine, intervals_chart
-from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_chart
+from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine
+from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
-from headway.reporting.section import Section
-from headway.reporting.text import formatting
+from headway.reporting.section import Section, draw_intervals
+from headway.reporting.text import formatting, tables
 
 _TIMED = (*formatting.TIMED, "start.")
-_FASTER = {"latency.speedup": "one row", "throughput.speedup": "batches"}
+_SPEEDUPS = {"latency.speedup": "one row", "throughput.speedup": "batches"}
 
 
 def plugin(report: ReportData) -> Section | None:
     """Return the section on speed of the winner and the baseline; None where it was not timed."""
     if report.winner is None:
         return None
-    looks = [*(judged.evidence for judged in report.frontier if report.is_winner(judged)), report.winner.evidence]
-    held = [measurement for evidence in looks for measurement in evidence.measurements if _timed(measurement)]
-    if not held:
-        return None
-    found = {name: seen for name in dict.fromkeys(look.name for look in held) if (seen := report.of_winner(name))}
-    came = report.origin.evidence if report.origin else None
-    faster = {name: found[name] for name in _FASTER if name in found and report.winner.variant.steps}
-    return Section(
-        title="How fast it answers",
-        place=10,
-        prefixes=_TIMED,
-        lead=f"{_machine(looks[0].machine)} It and the model as it came were timed in turns, side by side, so that "
-        "what slowed the machine slowed both.",
-        conclusions=(*_means(found, came), *_busy(looks[0])),
-        table=details.tabulate_against_baseline(tuple(found.values()), came, report.groups),
-        picture=lambda: _picture(faster) if faster else None,
+    timed = [*(judged.evidence for judged in report.frontier if report.is_winner(judged)), report.winner.evidence]
+    names = dict.fromkeys(
+        measurement.name
+        for evidence in timed
+        for measurement in evidence.measurements
+        if measurement.name.startswith(_TIMED) and not measurement.slice
     )
-
-
-def _timed(seen: Measurement) -> bool:
-    return seen.name.startswith(_TIMED) and not seen.slice
+    if not names:
+        return None
+    found = {name: seen for name in names if (seen := report.of_winner(name))}
+    baseline = report.baseline.evidence if report.baseline else None
+    speedups = {name: found[name] for name in _SPEEDUPS if name in found and report.winner.variant.steps}
+    return Section(
+        title="Speed",
+        order=10,
+        prefixes=_TIMED,
+        lead=f"{_machine(timed[0].machine)} This variant and the baseline were timed in turns, so that other load on the "
+        "machine slowed both.",
+        conclusions=(*_conclusions(found, baseline), *_busy(timed[0])),
+        table=tables.tabulate_against_baseline(tuple(found.values()), baseline, report.groups),
+        picture=lambda: _picture(speedups) if speedups else None,
+    )
 
 
 def _busy(evidence: Evidence) -> list[str]:
     busy = any(finding.code == BUSY for finding in evidence.findings)
-    return ["The machine had other work while it was timed: take these figures with care."] if busy else []
+    return ["The machine was busy during the timing: these figures are less reliable."] if busy else []
 
 
 def _machine(machine: Machine) -> str:
     return f"Measured on {machine.cpu}, {machine.cores} core{'s' if machine.cores > 1 else ''}."
 
 
-def _means(found: dict[str, Measurement], came: Evidence | None) -> list[str]:
+def _conclusions(found: dict[str, Measurement], baseline: Evidence | None) -> list[str]:
     lines = []
     if one := found.get("latency.one_row"):
-        was = came.find(one.name) if came else None
-        beside = (
-            f"; the model as it came takes {meaning.describe_interval(was)}"
-            if was and formatting.has_interval(was)
-            else ""
-        )
-        lines.append(f"One row is answered in {meaning.describe_interval(one)}{beside}.")
-    for name, what in _FASTER.items():
+        before = baseline.find(one.name) if baseline else None
+        known = before is not None and formatting.has_interval(before)
+        compared = f"; the baseline takes {formatting.describe_interval(before)}" if before and known else ""
+        lines.append(f"One row takes {formatting.describe_interval(one)}{compared}.")
+    for name, unit in _SPEEDUPS.items():
         if (seen := found.get(name)) and formatting.has_interval(seen):
-            lines.append(_faster("For one row" if what == "one row" else "In batches", seen))
+            lines.append(_speedup("For one row" if unit == "one row" else "In batches", seen))
     if cost := found.get("cost.per_million.one_row") or found.get("cost.cpu_s.one_row"):
-        what = "cost" if cost.unit != "s" else "take a core"
-        lines.append(f"A million rows, one by one, {what} {meaning.describe_interval(cost)}.")
+        verb = "cost" if cost.unit != "s" else "take"
+        cpu = "" if cost.unit != "s" else " of CPU time"
+        lines.append(f"A million rows, one by one, {verb} {formatting.describe_interval(cost)}{cpu}.")
     if start := found.get("start.seconds"):
-        lines.append(f"A process that is begun gives its first answer after {meaning.describe_interval(start)}.")
+        lines.append(f"A new process gives its first prediction after {formatting.describe_interval(start)}.")
     if memory := found.get("start.memory_mb"):
-        lines.append(f"It holds {meaning.describe_interval(memory)} of memory then.")
+        lines.append(f"It then uses {formatting.describe_interval(memory)} of memory.")
     return lines
 
 
-def _faster(what: str, seen: Measurement) -> str:
+def _speedup(rows: str, seen: Measurement) -> str:
     if seen.low > 1:
-        return f"{what} it is {meaning.describe_interval(replace(seen, unit=''))} times as fast."
-    if seen.high < 1:
-        return f"{what} it is slower than the model as it came."
-    return f"{what} no difference of speed is shown."
+        return f"{rows}, it is {formatting.describe_interval(replace(seen, unit=''))} times as fast as the baseline."
+    return f"{rows}, it is slower than the baseline." if seen.high < 1 else f"{rows}, no difference in speed is shown."
 
 
-def _picture(faster: dict[str, Measurement]) -> RenderedChart:
-    told = " and ".join(f"{formatting.format_measurement(seen)} for {_FASTER[name]}" for name, seen in faster.items())
+def _picture(speedups: dict[str, Measurement]) -> RenderedChart:
     panel = IntervalPanel(
-        axis="times as fast as the model as it came",
-        spans=tuple(IntervalRow(name=_FASTER[name], seen=seen) for name, seen in faster.items()),
-        marks=(ReferenceLine(at=1.0, message="as it came"),),
+        axis="times as fast as the baseline",
+        spans=tuple(IntervalRow(name=_SPEEDUPS[name], seen=seen) for name, seen in speedups.items()),
+        marks=(ReferenceLine(at=1.0, message="baseline"),),
         log=True,
     )
-    return render_chart(
-        intervals_chart([panel]),
-        name="speed",
-        title=f"Faster: {told}",
-        alt=f"Faster: {told}. {SEE_TABLE}",
-        reading=("Right of the upright line is faster, left of it slower. Equal distances are equal ratios.",),
+    values = (f"{formatting.format_measurement(seen)} for {_SPEEDUPS[name]}" for name, seen in speedups.items())
+    return draw_intervals(
+        "speed",
+        f"Speedup: {' and '.join(values)}",
+        [panel],
+        reading=("Right of the vertical line is faster, left of it slower. Equal distances are equal ratios.",),
     )

@@ -7,7 +7,7 @@ from headway.core.record import read
 from headway.evaluation.learning_curves.recorder import MARGIN
 from headway.registry.project import Project
 from headway.reporting.text import formatting, words
-from headway.reporting.text.tables import Column, Line, Table, measurement_cell
+from headway.reporting.text.tables import Cell, Table, make_table, measurement_cell, text_cell
 
 
 def last_curve(project: Project) -> LearningCurve | None:
@@ -16,46 +16,53 @@ def last_curve(project: Project) -> LearningCurve | None:
     return read(LearningCurve, content) if content else None
 
 
-def describe_curve(curve: LearningCurve) -> str:
-    """Return what a learning curve shows, in a sentence."""
+def curve_title(curve: LearningCurve) -> str:
+    """Return what a learning curve shows, in a clause."""
     seen = curve.reading
     return {
-        "flat": f"More rounds would not help: the held-out error has been flat since round {seen.since} (stopping "
-        f"there is shown to cost less than {MARGIN * 100:.0f} % of it).",
-        "learning": f"It was still learning: from round {seen.since} to the last, the held-out error went on falling, "
-        f"by {_by(curve, falls=True)}. More rounds may help.",
-        "memorises": f"It memorises: since round {seen.since} it goes on getting better on rows that it learned from, "
-        f"while its error on rows that it has not seen grew by {_by(curve)}. Stop near round {seen.since}.",
-        "worsens": f"More rounds do harm: since round {seen.since} the held-out error grew by {_by(curve)}. "
-        f"Stop near round {seen.since}.",
-        "undecided": f"Whether more rounds would help cannot be told: {seen.why or _open(curve)}.",
-        "not drawn": f"No learning curve was drawn: {seen.why}.",
+        "flat": f"More rounds would not help: the held-out error has been flat since round {seen.since}",
+        "learning": f"Still learning: the held-out error decreased until the last round, by {_by(curve, falls=True)}",
+        "memorises": f"Overfitting: the held-out error has increased since round {seen.since}, by {_by(curve)}",
+        "worsens": f"Too many rounds: the held-out error has increased since round {seen.since}, by {_by(curve)}",
+        "undecided": "It is undecided whether more rounds would help",
+        "not drawn": "No learning curve was drawn",
     }[seen.answer]
+
+
+def describe_curve(curve: LearningCurve) -> str:
+    """Return what a learning curve shows and what to do, in sentences."""
+    seen = curve.reading
+    more = {
+        "flat": f" (stopping there is shown to cost less than {MARGIN * 100:.0f} % of it).",
+        "learning": ". More rounds may help.",
+        "memorises": f", while the training error decreased. Stop near round {seen.since}.",
+        "worsens": f". Stop near round {seen.since}.",
+        "undecided": f": {seen.why or _open(curve)}.",
+        "not drawn": f": {seen.why}.",
+    }[seen.answer]
+    return f"{curve_title(curve)}{more}"
 
 
 def describe_cost(curve: LearningCurve) -> str:
     """Return how long the evaluations took, compared with the training."""
-    looks = f"{len(curve.rounds)} looks took {formatting.format_seconds(curve.spent)}"
-    return f"{looks} beside {formatting.format_seconds(curve.seconds)} of training." if curve.seconds else f"{looks}."
+    cost = f"{len(curve.rounds)} evaluations took {formatting.format_seconds(curve.spent)}"
+    return f"{cost}; the training took {formatting.format_seconds(curve.seconds)}." if curve.seconds else f"{cost}."
 
 
 def tabulate_curve(curve: LearningCurve, groups: str = "") -> Table:
     """Tabulate every evaluation: round, seconds so far, and each measure on held-out and training rows."""
     names = tuple(measurement.name for measurement in curve.rounds[0].held_out) if curve.rounds else ()
-    heads = [f"{words.measure_symbol(name)}, {part}" for name in names for part in ("held out", "learned from")]
-    return Table(
-        columns=tuple(Column(title=title) for title in ("Round", "Seconds", *heads)),
-        rows=tuple(_row(round, names, groups) for round in curve.rounds),
-    )
+    heads = [f"{words.measure_symbol(name)}, {part}" for name in names for part in ("held out", "training")]
+    return make_table(("Round", "Seconds", *heads), (_row(round, names, groups) for round in curve.rounds))
 
 
-def _row(seen: Round, names: tuple[str, ...], groups: str) -> tuple[tuple[Line, ...], ...]:
+def _row(seen: Round, names: tuple[str, ...], groups: str) -> tuple[Cell, ...]:
     seconds = "not timed" if seen.seconds is None else formatting.format_seconds(seen.seconds)
-    sides = [seen.error(name, learned=learned) for name in names for learned in (False, True)]
+    errors = (seen.error(name, learned=learned) for name in names for learned in (False, True))
     return (
-        (Line(text=str(seen.number)),),
-        (Line(text=seconds, style="quiet"),),
-        *(measurement_cell(side, groups=groups) for side in sides),
+        text_cell(str(seen.number)),
+        text_cell(seconds, "quiet"),
+        *(measurement_cell(error, groups=groups) for error in errors),
     )
 
 

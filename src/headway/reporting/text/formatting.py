@@ -1,9 +1,11 @@
-"""Format numbers, intervals, durations and lines, with no more digits than the data support."""
+"""Format numbers, intervals, dates, durations and lines, with no more digits than the data support."""
 
 from __future__ import annotations
 
+import calendar
 import math
 import re
+from collections.abc import Sequence
 
 from headway.core.errors import ConfigError
 from headway.core.evidence import Measurement
@@ -20,8 +22,8 @@ SHARES = frozenset(
 )
 TIMED = ("latency.", "throughput.", "cost.cpu_s.", "cost.per_million.")
 TINY, ROUNDING = 1e-4, 1e-12
-_WHOLE = ((0.0, 1.0), (-1.0, 1.0))
-_ENDLESS = 1e300
+_FULL_RANGES = ((0.0, 1.0), (-1.0, 1.0))
+_UNBOUNDED = 1e300
 
 
 def format_number(value: float, *, width: float = 0.0) -> str:
@@ -37,7 +39,7 @@ def format_number(value: float, *, width: float = 0.0) -> str:
         return "not known"
     if value != 0 and max(abs(value), width) < TINY:
         return _exponent(value)
-    return _rounded(value, _decimals(value, width, most=3 if abs(value) >= 1 else 0))
+    return _rounded(value, _decimals(value, width, max_digits=3 if abs(value) >= 1 else 0))
 
 
 def format_measurement(measurement: Measurement) -> str:
@@ -52,8 +54,8 @@ def format_measurement(measurement: Measurement) -> str:
 def has_interval(measurement: Measurement) -> bool:
     """Return whether the data give an interval; one that spans the whole range of the measure, for lack of groups, is none."""
     ends = (measurement.low, measurement.high)
-    endless = not all(abs(end) < _ENDLESS for end in ends)
-    return not (endless or (measurement.se is None and ends in _WHOLE))
+    unbounded = not all(abs(end) < _UNBOUNDED for end in ends)
+    return not (unbounded or (measurement.se is None and ends in _FULL_RANGES))
 
 
 def format_value(measurement: Measurement) -> str:
@@ -62,7 +64,9 @@ def format_value(measurement: Measurement) -> str:
     value, width = measurement.value * scale, _width(measurement) * scale
     tiny = not math.isfinite(value) or (value != 0 and max(abs(value), width) < TINY)
     text = (
-        format_number(value, width=width) if tiny else _rounded(value, _decimals(value, width, most=_most(measurement)))
+        format_number(value, width=width)
+        if tiny
+        else _rounded(value, _decimals(value, width, max_digits=_max_digits(measurement)))
     )
     if not math.isfinite(value):
         return text
@@ -86,7 +90,7 @@ def format_interval(measurement: Measurement) -> str:
         return ""
     if largest < TINY:
         return "[" + ", ".join(_exponent(end) for end in ends) + "]"
-    decimals = _decimals(measurement.value * scale, width * scale, most=_most(measurement))
+    decimals = _decimals(measurement.value * scale, width * scale, max_digits=_max_digits(measurement))
     return "[" + ", ".join(_rounded(end, decimals) for end in ends) + "]"
 
 
@@ -133,6 +137,43 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.)\]-])-(?=\d)", "−", text)
 
 
+def period_name(label: str) -> str:
+    """Return a month or a day in words: `September 2013`, `2 September 2013`; other labels are unchanged."""
+    month = label[5:7]
+    if not is_dated(label[:10]) or not 1 <= int(month) <= 12:
+        return label
+    name = f"{calendar.month_name[int(month)]} {label[:4]}"
+    return f"{int(label[8:10])} {name}" if label[8:10] else name
+
+
+def is_dated(label: str) -> bool:
+    """Return whether a label is a month or a day: `2013-09`, `2013-09-02`."""
+    return _DATED.fullmatch(label) is not None
+
+
+def describe_interval(seen: Measurement, *, scale: float = 1.0) -> str:
+    """Describe the ends of an interval with unit: `3 to 8`, a fact: `3`; `about 3 (too few groups ...)` without one."""
+    if not has_interval(seen):
+        return f"about {format_value(seen)} (too few groups for an interval)"
+    width = (seen.high - seen.low) * scale
+    low, high = (format_number(end * scale, width=width) for end in (seen.low, seen.high))
+    unit = f" {seen.unit}" if seen.unit else ""
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def describe_percentage(seen: Measurement) -> str:
+    """Describe a share by the ends of its interval: `3 to 8 of 100`."""
+    return f"{describe_interval(seen, scale=100.0)} of 100"
+
+
+def join_names(names: Sequence[str], *, limit: int = 5) -> str:
+    """Join names in a sentence and count those beyond the first few: `a, b and 3 more`."""
+    shown, more = names[:limit], len(names) - limit
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
 def _width(measurement: Measurement) -> float:
     return measurement.high - measurement.low if has_interval(measurement) else 0.0
 
@@ -148,18 +189,18 @@ def _scale(measurement: Measurement) -> tuple[float, str]:
     return (1e-3, "k ") if abs(measurement.value) >= 1e4 else (1.0, "")
 
 
-def _most(measurement: Measurement) -> int:
+def _max_digits(measurement: Measurement) -> int:
     """Return the maximum of significant digits; 0 means as many as the width supports."""
     return 3 if measurement.unit or abs(measurement.value) >= 1 else 0
 
 
-def _decimals(value: float, width: float, *, most: int) -> int:
+def _decimals(value: float, width: float, *, max_digits: int) -> int:
     """Return the digits after the point, negative where digits before it are rounded."""
     size = math.floor(math.log10(abs(value))) if value else 0
     if width <= 0:
         return max(0, 2 - size) if value else 0
     wanted = 1 - math.floor(math.log10(width))
-    return min(wanted, most - 1 - size) if most and value else wanted
+    return min(wanted, max_digits - 1 - size) if max_digits and value else wanted
 
 
 def _rounded(value: float, decimals: int) -> str:
@@ -179,18 +220,19 @@ def _is_share(measure: str) -> bool:
     return measure.rpartition(".")[2] in SHARES
 
 
+_DATED = re.compile(r"\d{4}-\d\d(-\d\d)?")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of a duration; raise ConfigError with examples if it is none.
+    """Return the seconds of a duration; raise ConfigError with examples if it is invalid.
 
     >>> parse_duration("90"), parse_duration("60s"), parse_duration("1.5m")
     (90.0, 60.0, 90.0)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if not found:
-        raise ConfigError(f"{text!r} is no length of time", hint="60s, 5m, or 1h")
+        raise ConfigError(f"{text!r} is not a duration", hint="60s, 5m, or 1h")
     return float(found[1]) * _SECONDS[found[2]]
 
 

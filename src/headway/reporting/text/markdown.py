@@ -10,7 +10,7 @@ from headway.reporting.text.tables import Cell, Line, Table
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BEGINS = re.compile(r"^(\d*)([-+=.)#])(?=[\s=#-]|$)")
-# A name after @ would be told by mail, `#12` would be a link, `:x:` a picture: an empty comment parts them, unseen.
+# `@name` would notify a person, `#12` would be a link, `:x:` an emoji: an invisible comment separates the characters.
 _JOINED = re.compile(r"[@#!](?=\w)|:(?=//|[\w+-]*[a-z][\w+-]*:)|\bwww(?=\.)", re.IGNORECASE)
 
 

@@ -1,28 +1,31 @@
-"""Tables as records, built once and laid out by terminal, report and card."""
+"""Tables as records: built once, laid out by terminal, report and card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
 
 from headway.core import plugins
 from headway.core.assessment import UNJUDGED
-from headway.core.evidence import Finding, Measurement
+from headway.core.errors import PluginError
+from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
 from headway.core.verdict import Answer, EvaluatedVariant, Verdict
 from headway.data.check import unjudged_check
 from headway.data.leakage.taxonomy import LeakageKind
+from headway.reporting import report_data
+from headway.reporting.report_data import Period, ReportData, Stage
 from headway.reporting.text import formatting, words
 from headway.reporting.text.formatting import one_line
 
 Style = Answer | Literal["plain", "quiet", "strong"]
 VERDICT_MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
-_SAID = {"harmful": "harms", "nothing": "buys nothing", "useless": "does nothing", "unsettled": "not decided"}
-KIND_MOODS: dict[str, Style] = {"found": "fail", "undecided": "undecided", "clear": "pass", "not applicable": "quiet"}
+KIND_STYLES: dict[str, Style] = {"found": "fail", "undecided": "undecided", "clear": "pass", "not applicable": "quiet"}
 SEVERITIES: dict[str, Style] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
+_CONCLUSIONS = {"harmful": "harmful", "nothing": "useless", "useless": "useless", "unsettled": "undecided"}
 
 
 class Line(Record, frozen=True, kw_only=True):
@@ -46,13 +49,36 @@ class Table(Record, frozen=True, kw_only=True):
     """A table: columns and rows of cells; `chosen` is the highlighted row, or -1.
 
     The first column is the key that identifies rows when the others do not fit side by side. `notes` are sentences on the
-    rows, one per row or none; an empty string is no note.
+    rows, one per row or none at all; an empty string stands for a row without a note.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     chosen: int = -1
     notes: tuple[str, ...] = ()
+
+
+def make_table(
+    titles: Sequence[str],
+    rows: Iterable[tuple[Cell, ...]],
+    *,
+    folds: Collection[str] = (),
+    chosen: int = -1,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """Return a table with these column titles; the text of the columns in `folds` may be wrapped."""
+    columns = tuple(Column(title=title, folds=title in folds) for title in titles)
+    return Table(columns=columns, rows=tuple(rows), chosen=chosen, notes=notes)
+
+
+def text_cell(text: str, style: Style = "plain") -> Cell:
+    """Return a cell of one line."""
+    return (Line(text=text, style=style),)
+
+
+def measure_cell(measure: str) -> Cell:
+    """Return a cell with the title of a measure above its name."""
+    return Line(text=words.measure_title(measure), style="strong"), Line(text=measure, style="quiet")
 
 
 def baseline_answer(verdict: Verdict) -> Answer:
@@ -73,192 +99,184 @@ def tabulate_variants(
     reasons: Mapping[str, str] | None = None,
 ) -> Table:
     """Tabulate the variants: verdict, speed, quality, distance from the baseline, and why each lost."""
-    won = winner.variant.digest if winner else ""
     shown = [name for name in _MEASURES if any(_measured(row, name) for row in judged)]
-    rows = tuple(
+    chosen = _index_of(judged, winner)
+    rows = (
         (
-            (Line(text=str(number)),),
-            (Line(text=row.variant.name, style="strong" if row.variant.digest == won else "plain"),),
+            text_cell(str(index + 1)),
+            text_cell(row.variant.name, "strong" if index == chosen else "plain"),
             _verdict(row.verdict),
             *(measurement_cell(_measured(row, name)) for name in shown),
         )
-        for number, row in enumerate(judged, start=1)
+        for index, row in enumerate(judged)
     )
-    columns = (
-        Column(title="#"),
-        Column(title="Variant", folds=True),
-        Column(title="Verdict"),
-        *(Column(title=_MEASURES[name]) for name in shown),
-    )
-    chosen = next((index for index, row in enumerate(judged) if row.variant.digest == won), -1)
+    titles = ("#", "Variant", "Verdict", *(_MEASURES[name] for name in shown))
     notes = tuple((reasons or {}).get(row.variant.name, "") for row in judged)
-    return Table(columns=columns, rows=rows, chosen=chosen, notes=notes)
+    return make_table(titles, rows, folds=("Variant",), chosen=chosen, notes=notes)
 
 
 def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
     """Tabulate the variants, one line each: name, verdict, and the deciding figures."""
-    rows = tuple(
+    rows = (
         (
-            (Line(text=str(number)),),
-            (Line(text=row.variant.name),),
-            (Line(text=VERDICT_MARKS[baseline_answer(row.verdict)], style=baseline_answer(row.verdict)),),
+            text_cell(str(number)),
+            text_cell(row.variant.name),
+            text_cell(VERDICT_MARKS[baseline_answer(row.verdict)], baseline_answer(row.verdict)),
             *(_on_one_line(measurement_cell(_measured(row, name))) for name in _BRIEF),
         )
         for number, row in enumerate(judged, start=1)
     )
-    titles = ("#", "Variant", "Verdict", *_BRIEF.values())
-    chosen = next((index for index, row in enumerate(judged) if row.variant.digest == winner.variant.digest), -1)
-    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows, chosen=chosen)
+    return make_table(("#", "Variant", "Verdict", *_BRIEF.values()), rows, chosen=_index_of(judged, winner))
+
+
+def _index_of(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant | None) -> int:
+    digests = [row.variant.digest for row in judged]
+    return digests.index(winner.variant.digest) if winner and winner.variant.digest in digests else -1
 
 
 def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
     """Tabulate a verdict rule by rule: measurement, limit, answer and explanation."""
-    rows = tuple(
+    rows = (
         (
-            (
-                Line(text=words.measure_title(rule_result.rule.measure), style="strong"),
-                Line(text=rule_result.rule.measure, style="quiet"),
-            ),
+            measure_cell(rule_result.rule.measure),
             measurement_cell(rule_result.measurement, groups=groups),
-            (Line(text=words.rule_limit(rule_result.rule)),),
-            (Line(text=VERDICT_MARKS[rule_result.answer], style=rule_result.answer),),
-            (Line(text=rule_result.message, style="quiet"),),
+            text_cell(words.rule_limit(rule_result.rule)),
+            text_cell(VERDICT_MARKS[rule_result.answer], rule_result.answer),
+            text_cell(rule_result.message, "quiet"),
         )
         for rule_result in verdict.rule_results
     )
-    titles = (("Rule", True), ("Measured", False), ("Limit", False), ("Answer", False), ("In the judge's words", True))
-    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return make_table(("Rule", "Measured", "Limit", "Answer", "Explanation"), rows, folds=("Rule", "Explanation"))
 
 
 def tabulate_findings(found: Sequence[Finding]) -> Table:
     """Tabulate findings, most severe first: severity, what and where, the number with its limit, and the hint."""
-    rows = tuple(
+    rows = (
         (
-            (Line(text=each.code, style="quiet"),),
-            (Line(text=each.severity, style=SEVERITIES[each.severity]),),
+            text_cell(finding.code, "quiet"),
+            text_cell(finding.severity, SEVERITIES[finding.severity]),
             (
-                Line(text=one_line(each.message)),
-                *((Line(text=one_line(each.where), style="quiet"),) if each.where else ()),
+                Line(text=one_line(finding.message)),
+                *((Line(text=one_line(finding.where), style="quiet"),) if finding.where else ()),
             ),
-            _against_limit(each),
-            (Line(text=one_line(each.hint), style="quiet"),),
+            _against_limit(finding),
+            text_cell(one_line(finding.hint), "quiet"),
         )
-        for each in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
+        for finding in sorted(found, key=lambda finding: list(SEVERITIES).index(finding.severity))
     )
-    titles = (("Code", False), ("Severity", False), ("Finding", True), ("Measured", False), ("What to do", True))
-    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return make_table(("Code", "Severity", "Finding", "Measured", "What to do"), rows, folds=("Finding", "What to do"))
 
 
 def tabulate_checks_not_run(found: Sequence[Finding]) -> Table:
     """Tabulate the checks that did not run: what each looks for, why it did not run, and what would let it run."""
-    blind = [finding for finding in found if finding.code == UNJUDGED]
-    rows = tuple(
+    rows = (
         (
-            _looks_for(unjudged_check(finding)),
-            (Line(text=one_line(finding.reason or finding.message)),),
-            (Line(text=one_line(finding.hint or "nothing, as the data are"), style="quiet"),),
+            _check_cell(unjudged_check(finding)),
+            text_cell(one_line(finding.reason or finding.message)),
+            text_cell(one_line(finding.hint or "nothing, with these data"), "quiet"),
         )
-        for finding in sorted(blind, key=lambda finding: not finding.hint)
+        for finding in sorted(found, key=lambda finding: not finding.hint)
+        if finding.code == UNJUDGED
     )
-    titles = ("Not judged", "Why", "What to do")
-    return Table(columns=tuple(Column(title=title, folds=True) for title in titles), rows=rows)
+    titles = ("Check", "Why it did not run", "What to do")
+    return make_table(titles, rows, folds=titles)
 
 
-def _looks_for(check: str) -> Cell:
+def _check_cell(check: str) -> Cell:
     """Return the name of a check, with what it looks for if it is installed."""
-    name = Line(text=one_line(check), style="strong")
-    if check not in plugins.names("check"):
-        return (name,)
-    return (name, Line(text=one_line(plugins.describe("check", check).rstrip(".")), style="quiet"))
+    description = describe_check(check).rstrip(".")
+    under = (Line(text=one_line(description), style="quiet"),) if description else ()
+    return (Line(text=one_line(check), style="strong"), *under)
+
+
+def describe_check(check: str) -> str:
+    """Return what a check looks for; empty if it is not installed: a stored assessment may name any check."""
+    try:
+        return plugins.describe("check", check) if check in plugins.names("check") else ""
+    except (PluginError, ImportError):  # registered by a package whose module is gone
+        return ""
 
 
 def tabulate_leakage(found: Sequence[LeakageKind]) -> Table:
     """Tabulate the eight kinds of leakage, each with its answer and the reason."""
-    rows = tuple(
+    rows = (
         (
-            (Line(text=kind.name, style="strong"),),
-            (Line(text=kind.answer, style=KIND_MOODS[kind.answer]),),
-            (Line(text=one_line(kind.why)),),
+            text_cell(kind.name, "strong"),
+            text_cell(kind.answer, KIND_STYLES[kind.answer]),
+            text_cell(one_line(kind.why)),
         )
         for kind in found
     )
-    titles = (("Kind of leakage", True), ("Answer", False), ("Why", True))
-    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return make_table(("Kind of leakage", "Answer", "Why"), rows, folds=("Kind of leakage", "Why"))
 
 
 def tabulate_measurements(found: Sequence[Measurement], *, groups: str = "groups") -> Table:
     """Tabulate measurements with interval, rows and groups."""
-    rows = tuple(
+    rows = (
         (
-            (
-                Line(text=words.measure_title(measurement.name), style="strong"),
-                Line(text=measurement.name, style="quiet"),
-            ),
-            (Line(text=formatting.format_measurement(measurement)),),
-            (Line(text=formatting.format_basis(measurement, groups), style="quiet"),),
+            measure_cell(measurement.name),
+            text_cell(formatting.format_measurement(measurement)),
+            text_cell(formatting.format_basis(measurement, groups), "quiet"),
         )
         for measurement in found
     )
-    titles = (("Measure", True), ("Measured", False), ("On", False))
-    return Table(columns=tuple(Column(title=title, folds=folds) for title, folds in titles), rows=rows)
+    return make_table(("Measure", "Measured", "On"), rows, folds=("Measure",))
 
 
 def tabulate_ablation(found: Sequence[Measurement], audit: str) -> Table:
-    """Tabulate what an audit measured without each part or feature, and its conclusion."""
-    own = [measurement for measurement in found if measurement.name.startswith(f"{audit}.") and measurement.slice]
-    shown = {
-        (measurement.name, measurement.slice): measurement
-        for measurement in own
-        if measurement.name.removeprefix(f"{audit}.") not in _SAID
-    }
-    said = {
-        measurement.slice: _SAID[word]
-        for measurement in own
-        if (word := measurement.name.removeprefix(f"{audit}.")) in _SAID
-    }
-    names = list(dict.fromkeys(name for name, _ in shown))
-    rows = tuple(
+    """Tabulate what an audit measured without each component or feature, and its conclusion."""
+    measured: dict[tuple[str, str], Measurement] = {}
+    conclusions: dict[str, str] = {}
+    for measurement in found:
+        if measurement.name.startswith(f"{audit}.") and measurement.slice:
+            conclusion = _CONCLUSIONS.get(measurement.name.removeprefix(f"{audit}."))
+            conclusions.setdefault(measurement.slice, "")
+            if conclusion is None:
+                measured[measurement.name, measurement.slice] = measurement
+            else:
+                conclusions[measurement.slice] = conclusion
+    names = list(dict.fromkeys(name for name, _ in measured))
+    rows = (
         (
-            (Line(text=part, style="strong"),),
-            *(_of_part(shown.get((name, part))) for name in names),
-            (Line(text=said.get(part, ""), style="undecided"),),
+            text_cell(part, "strong"),
+            *(_bare_cell(measured[name, part]) if (name, part) in measured else () for name in names),
+            text_cell(conclusion, "undecided"),
         )
-        for part in dict.fromkeys(measurement.slice for measurement in own)
+        for part, conclusion in conclusions.items()
     )
-    titles = [Column(title=words.measure_title(name)) for name in names]
-    return Table(columns=(Column(title="Part", folds=True), *titles, Column(title="Shown")), rows=rows)
-
-
-def _of_part(measured: Measurement | None) -> Cell:
-    """Return the cell of a part that its row already names; empty where it was not measured."""
-    return () if measured is None else measurement_cell(replace(measured, slice=""))
+    first = "Feature" if audit == "ablation" else "Component"
+    return make_table((first, *map(words.measure_title, names), "Conclusion"), rows, folds=(first,))
 
 
 def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
     """Tabulate pointer updates, oldest first: time, pointer, release, who, verdict and why."""
-    rows = tuple(
+    rows = (
         (
-            (Line(text=move.at),),
-            (Line(text=f"{move.name}@{move.pointer} {move.number}"),),
-            (Line(text=formatting.short_digest(move.release) or "withdrawn"),),
-            (Line(text=move.who),),
-            (Line(text=move.answer or "by hand", style="plain"),),
-            (Line(text=move.why),),
+            text_cell(move.at),
+            text_cell(f"{move.name}@{move.pointer} {move.number}"),
+            text_cell(formatting.short_digest(move.release) or "withdrawn"),
+            text_cell(move.who),
+            text_cell(move.answer or "by hand"),
+            text_cell(move.why),
         )
         for move in moves
     )
-    titles = ("When (UTC)", "Pointer, move", "Release", "Who", "Verdict", "Why")
-    return Table(columns=tuple(Column(title=title, folds=title == "Why") for title in titles), rows=rows)
+    return make_table(("When (UTC)", "Pointer, update", "Release", "Who", "Verdict", "Why"), rows, folds=("Why",))
 
 
 def measurement_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
     """Return a measurement as a cell: value, then interval or rows; `groups` asks for both."""
     if measurement is None:
-        return (Line(text="not measured", style="quiet"),)
+        return text_cell("not measured", "quiet")
     interval, basis = formatting.format_interval(measurement), formatting.format_basis(measurement, groups or "groups")
     under = [interval, measurement.slice, basis if groups else "" if interval else f"{measurement.n_rows:,} rows"]
     quiet = (Line(text=text, style="quiet") for text in under if text)
     return (Line(text=formatting.format_value(measurement)), *quiet)
+
+
+def _bare_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
+    """Return the cell of a measurement whose slice its row already names."""
+    return measurement_cell(replace(measurement, slice="") if measurement else None, groups=groups)
 
 
 _WORST = "worst_slice."
@@ -266,12 +284,12 @@ _MEASURES = {
     "latency.one_row": "One row",
     "latency.speedup": "Speedup",
     "throughput.batch": "Batch",
-    "cost.per_million.one_row": "Cost a million",
-    "cost.cpu_s.one_row": "CPU s a million",
+    "cost.per_million.one_row": "Cost per million",
+    "cost.cpu_s.one_row": "CPU s per million",
     **{name: words.measure_symbol(name) for name in ("roc_auc", "brier", "ece", "rmse")},
-    "roc_auc.drop": "AUC lost",
-    "rmse.drop": "RMSE lost",
-    f"{_WORST}brier.drop": "Brier lost, worst slice",
+    "roc_auc.drop": "Loss in AUC",
+    "rmse.drop": "Loss in RMSE",
+    f"{_WORST}brier.drop": "Loss in Brier, worst slice",
     "decision_churn": "Decisions changed",
     "max_change": "Largest change",
 }
@@ -302,20 +320,20 @@ def _measured(row: EvaluatedVariant, name: str) -> Measurement | None:
 def _verdict(verdict: Verdict) -> Cell:
     """Return the answer against the baseline, and below it that of all rules where they differ."""
     answer = baseline_answer(verdict)
-    every = ("all rules:", verdict.answer) if verdict.answer != answer else ()
-    return (Line(text=VERDICT_MARKS[answer], style=answer), *(Line(text=text, style="quiet") for text in every))
+    overall = ("all rules:", verdict.answer) if verdict.answer != answer else ()
+    return (Line(text=VERDICT_MARKS[answer], style=answer), *(Line(text=text, style="quiet") for text in overall))
 
 
 def _against_limit(finding: Finding) -> Cell:
     if finding.measured is None:
-        return (Line(text="no number", style="quiet"),)
+        return text_cell("no number", "quiet")
     limit = (Line(text=f"limit {finding.limit:g}", style="quiet"),) if finding.limit is not None else ()
-    whole = float(finding.measured).is_integer() and abs(finding.measured) >= 1
-    text = f"{finding.measured:,.0f}" if whole else formatting.format_number(finding.measured)
+    counted = float(finding.measured).is_integer() and abs(finding.measured) >= 1
+    text = f"{finding.measured:,.0f}" if counted else formatting.format_number(finding.measured)
     return (Line(text=text), *limit)
 
 
-MOST = 5
+MAX_COLUMNS = 5
 """Columns of an attack that are shown."""
 
 
@@ -329,33 +347,169 @@ def corruption_measurements(found: Sequence[Measurement], kind: str, name: str) 
 
 def tabulate_corruptions(found: Sequence[Measurement]) -> Table:
     """Tabulate each kind of corruption: the most costly one, and the worst one compared with the baseline."""
-    told = [kind for kind in words.CORRUPTIONS if corruption_measurements(found, kind, "excess")]
-    rows = tuple(_line(found, kind) for kind in told)
-    titles = ("What goes wrong", "Error added, at most", "Decisions it changes", "Error beside the model as it came")
-    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
+    kinds = (kind for kind in words.CORRUPTIONS if corruption_measurements(found, kind, "excess"))
+    titles = ("Corruption", "Increase of the error, at most", "Decisions changed", "Error compared with the baseline")
+    return make_table(titles, (_corruption_row(found, kind) for kind in kinds))
 
 
-def tabulate_attack(found: Sequence[Measurement]) -> Table:
-    """Tabulate the columns through which decisions are turned most easily, easiest first."""
-    alone = [measurement for measurement in found if measurement.name == "attack.column.success"]
-    easiest = sorted(alone, key=lambda measurement: -measurement.value)[:MOST]
-    beside = {
-        measurement.slice: measurement for measurement in found if measurement.name == "attack.column.success.drop"
-    }
-    rows = tuple(
-        (
-            (Line(text=measurement.slice), Line(text="changed alone", style="quiet")),
-            measurement_cell(replace(measurement, slice="")),
-            measurement_cell(replace(beside[measurement.slice], slice="")) if measurement.slice in beside else (),
-        )
-        for measurement in easiest
-    )
-    titles = ("Who changes", "Decisions that it turns", "Beside the model as it came")
-    return Table(columns=tuple(Column(title=title) for title in titles), rows=rows)
-
-
-def _line(found: Sequence[Measurement], kind: str) -> tuple[Cell, ...]:
+def _corruption_row(found: Sequence[Measurement], kind: str) -> tuple[Cell, ...]:
     added = corruption_measurements(found, kind, "excess")
     kinds = (Line(text=words.CORRUPTIONS[kind]), Line(text=f"worst of {len(added)}", style="quiet"))
     others = (corruption_measurements(found, kind, name) for name in ("changed_decisions", "drop"))
     return (kinds, measurement_cell(added[0]), *(measurement_cell(other[0]) if other else () for other in others))
+
+
+def tabulate_attack(found: Sequence[Measurement]) -> Table:
+    """Tabulate the columns through which decisions are flipped most easily, easiest first."""
+    alone = [measurement for measurement in found if measurement.name == "attack.column.success"]
+    losses = {
+        measurement.slice: measurement for measurement in found if measurement.name == "attack.column.success.drop"
+    }
+    rows = (
+        (
+            (Line(text=measurement.slice), Line(text="changed alone", style="quiet")),
+            _bare_cell(measurement),
+            _bare_cell(losses[measurement.slice]) if measurement.slice in losses else (),
+        )
+        for measurement in sorted(alone, key=lambda measurement: -measurement.value)[:MAX_COLUMNS]
+    )
+    return make_table(("Column", "Decisions flipped", "Compared with the baseline"), rows)
+
+
+def tabulate_months(report: ReportData) -> Table:
+    """Tabulate the measures by month, for the winner and, where measured, the baseline."""
+    months = report_data.month_labels(report)
+    series = [
+        (measure, live)
+        for measure in report_data.monthly_measures(report)
+        for live in (True, False)
+        if any(report_data.month_measurement(report, label, measure, live=live) for label in months)
+    ]
+    titles = [f"{words.measure_symbol(measure)}, {report.word if live else 'baseline'}" for measure, live in series]
+    rows = (
+        (
+            _month(report, label),
+            *(
+                measurement_cell(report_data.month_measurement(report, label, measure, live=live))
+                for measure, live in series
+            ),
+        )
+        for label in months
+    )
+    return make_table(("Month", *titles), rows)
+
+
+def _month(report: ReportData, label: str) -> Cell:
+    name = Line(text=formatting.period_name(label))
+    span = report_data.split_period_of(report, label)
+    return (name, Line(text=span, style="quiet")) if span else (name,)
+
+
+def tabulate_windows(report: ReportData) -> Table:
+    """Tabulate each period: the live release, rows, measured and estimated quality, and drift."""
+    found = report_data.list_periods(report)
+    measures = [
+        name
+        for name in ("roc_auc", "ece", "brier")
+        if any(period.find(name) or period.estimate(name) for period in found)
+    ]
+    estimated = [name for name in measures if any(period.estimate(name) for period in found)]
+    rows = (
+        (
+            text_cell(formatting.period_name(period.label)),
+            *_window_cells(report, period),
+            *(_known_cell(period.find(name)) for name in measures),
+            *(_known_cell(period.estimate(name)) if period.watch else () for name in estimated),
+        )
+        for period in found
+    )
+    titles = ("Period", "Live", "Rows", "Inputs", *map(words.measure_symbol, measures))
+    return make_table((*titles, *(f"{words.measure_symbol(name)} before labels" for name in estimated)), rows)
+
+
+def _window_cells(report: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
+    """Return three cells: the live release (or the period's use before), the rows with known outcome, and drift."""
+    seen = period.watch
+    if seen is None:
+        count = max((measurement.n_rows for measurement in period.measured), default=0)
+        return text_cell(report_data.describe_use(report, period.label), "quiet"), text_cell(f"{count:,}"), ()
+    name = report.year.names.get(seen.release, "") if report.year else ""
+    live = (Line(text=name or "live"), Line(text=formatting.short_digest(seen.release), style="quiet"))
+    rows = (Line(text=f"{seen.n_rows:,}"), Line(text=f"{seen.n_labeled:,} labeled", style="quiet"))
+    if seen.drift is None:
+        return live, rows, text_cell("unknown" if seen.is_complete else "not over yet", "quiet")
+    p = next(
+        measurement.value
+        for measurement in seen.drift.measurements
+        if measurement.name == "drift.p" and not measurement.slice
+    )
+    moved = Line(text="drift", style="undecided") if seen.drift.alarm else Line(text="no drift shown")
+    return live, rows, (moved, Line(text=f"p {p:.2g}", style="quiet"))
+
+
+def _known_cell(found: Measurement | None) -> Cell:
+    return measurement_cell(found) if found else text_cell("unknown", "quiet")
+
+
+def tabulate_reliability(evidence: Evidence) -> Table:
+    """Tabulate the reliability curve: predicted probability and observed share with its interval."""
+    rows = (
+        (
+            text_cell(seen.slice.removeprefix("bin ")),
+            _bare_cell(evidence.find("reliability.predicted", seen.slice)),
+            _bare_cell(seen),
+            text_cell(f"{seen.n_rows:,}"),
+        )
+        for seen in evidence.measurements
+        if seen.name == "reliability"
+    )
+    return make_table(("Bin", "Predicted, mean", "Observed", "Rows"), rows)
+
+
+def tabulate_slices(found: Sequence[Measurement], groups: str) -> Table:
+    """Tabulate the loss of each slice with its rows and groups."""
+    rows = (
+        (
+            text_cell(measurement.slice),
+            _bare_cell(measurement),
+            text_cell(f"{measurement.n_rows:,}"),
+            text_cell(f"{measurement.n_groups:,}"),
+        )
+        for measurement in found
+    )
+    loss = words.measure_title(found[0].name) if found else "Loss"
+    return make_table(("Slice", loss, "Rows", groups.capitalize()), rows)
+
+
+def tabulate_parts(found: Sequence[Measurement], groups: str, *, first: str = "Slice") -> Table:
+    """Tabulate measurements by slice, with rows and groups; the slice of all rows is called `all`."""
+    rows = (
+        (
+            text_cell(measurement.slice or "all"),
+            text_cell(words.measure_title(measurement.name)),
+            _bare_cell(measurement, groups=groups),
+        )
+        for measurement in found
+    )
+    return make_table((first, "Measure", "Measured"), rows)
+
+
+def tabulate_against_baseline(found: Sequence[Measurement], baseline: Evidence | None, groups: str) -> Table:
+    """Tabulate measurements of the winner next to those of the baseline where there are any."""
+    others = () if baseline is None else (baseline,)
+    rows = (
+        (
+            measure_cell(measurement.name),
+            measurement_cell(measurement, groups=groups),
+            *(measurement_cell(other.find(measurement.name), groups=groups) for other in others),
+        )
+        for measurement in found
+    )
+    return make_table(("Measure", "This model", "Baseline")[: 2 + len(others)], rows)
+
+
+def tabulate_stages(found: Sequence[Stage]) -> Table:
+    """Tabulate the time of each stage, and the total."""
+    total = Stage(name="all", seconds=sum(stage.seconds for stage in found))
+    rows = ((text_cell(stage.name), text_cell(formatting.format_number(stage.seconds))) for stage in (*found, total))
+    return make_table(("Stage", "Seconds"), rows, folds=("Stage",), chosen=len(found))

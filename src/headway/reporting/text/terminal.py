@@ -18,13 +18,13 @@ from headway.data.leakage.taxonomy import summarize_leakage
 from headway.reporting.report_data import Replay, ReportData
 from headway.reporting.summary import describe_replay, summary_answers
 from headway.reporting.text import formatting, tables, words
-from headway.reporting.text.tables import Column, Line, Style, Table
+from headway.reporting.text.tables import Column, Line, Style, Table, text_cell
 
 FOLDED = 22
-"""Letters to which a text may be folded; where even that does not fit, columns go on below."""
+"""Minimum width of a text column in characters; if that does not fit, columns continue below."""
 GAP = 2
-"""Letters between two columns; one of them is the table's own line, which is blank."""
-_WITHOUT = ("components", "ablation")
+"""Characters between two columns, one of which is the table's own line, which is blank."""
+_ABLATIONS = ("components", "ablation")
 _STYLES: dict[Style, str] = {
     "pass": "green",
     "fail": "red",
@@ -58,21 +58,19 @@ def render_variants(
 def render_search(frontier: SearchResult) -> Group:
     """Render the result of a search: its variants, and a line for each that was screened out."""
     shown = render_variants(frontier.evaluated, frontier.winner, frontier.reasons)
-    head = [Line(text="Left after a first look at their speed")] if frontier.screened_out else []
+    head = [Line(text="Screened out by their speed")] if frontier.screened_out else []
     names = (row.variant.name for row in frontier.screened_out)
     lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", style="quiet") for name in names]
     return Group(shown, _text([*head, *lines]))
 
 
 def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> Group:
-    """Render the variants, one line each, and the rows they were judged on."""
+    """Render the variants, one line each, and the rows they were evaluated on."""
     seen = frontier.evaluated_baseline.evidence.find("roc_auc")
     basis = f"{len(frontier.evaluated)} variants" + (
-        f", judged on {formatting.format_basis(seen, groups)}" if seen else ""
+        f", evaluated on {formatting.format_basis(seen, groups)}" if seen else ""
     )
-    basis += (
-        f"; {len(frontier.screened_out)} more left after a first look at their speed" if frontier.screened_out else ""
-    )
+    basis += f"; {len(frontier.screened_out)} more screened out by their speed" if frontier.screened_out else ""
     return Group(Text(basis), TerminalTable(tables.tabulate_variants_briefly(frontier.evaluated, frontier.winner)))
 
 
@@ -84,20 +82,20 @@ def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:
 def render_evaluation(judged: EvaluatedVariant) -> Group:
     """Render an evaluation: verdict, measurements over all rows and by part, and findings."""
     evidence = judged.evidence
-    whole = [measurement for measurement in evidence.measurements if not measurement.slice]
-    parts = len(evidence.measurements) - len(whole)
+    overall = [measurement for measurement in evidence.measurements if not measurement.slice]
+    parts = len(evidence.measurements) - len(overall)
     found = [render_findings(evidence.findings)] if evidence.findings else []
-    parts_tables = (tables.tabulate_ablation(evidence.measurements, audit) for audit in _WITHOUT)
-    taken_apart = [TerminalTable(table) for table in parts_tables if table.rows]
-    more = [Text(f"{parts} more of slices and bins: headway report, or --json")] if parts else []
-    stressed = (told(evidence.measurements) for told in (tables.tabulate_corruptions, tables.tabulate_attack))
-    faults = [TerminalTable(table) for table in stressed if table.rows]
+    parts_tables = (tables.tabulate_ablation(evidence.measurements, audit) for audit in _ABLATIONS)
+    ablations = [TerminalTable(table) for table in parts_tables if table.rows]
+    more = [Text(f"{parts} more by slice and bin: headway report, or --json")] if parts else []
+    stress_tables = (tables.tabulate_corruptions(evidence.measurements), tables.tabulate_attack(evidence.measurements))
+    stress = [TerminalTable(table) for table in stress_tables if table.rows]
     return Group(
         render_rules(judged.verdict),
-        TerminalTable(tables.tabulate_measurements(whole)),
-        *faults,
+        TerminalTable(tables.tabulate_measurements(overall)),
+        *stress,
         *more,
-        *taken_apart,
+        *ablations,
         *found,
     )
 
@@ -109,18 +107,18 @@ def render_findings(found: Sequence[Finding]) -> TerminalTable:
 
 def render_check(found: Sequence[Finding]) -> Group:
     """Render findings, checks that did not run, and the eight kinds of leakage."""
-    silent = tables.tabulate_checks_not_run(found)
+    not_run = tables.tabulate_checks_not_run(found)
     judged = [finding for finding in found if finding.code != UNJUDGED]
     parts = [
         render_findings(judged),
-        *([TerminalTable(silent)] if silent.rows else []),
+        *([TerminalTable(not_run)] if not_run.rows else []),
         TerminalTable(tables.tabulate_leakage(summarize_leakage(found))),
     ]
     return Group(*parts)
 
 
 def render_summary(report: ReportData) -> RichTable:
-    """Render the answers at the top of a report: what is live, is it right, how much faster, what was refused."""
+    """Render the answers at the top of a report: what is live, does it meet the policy, how much faster is it."""
     rich_table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 1, 0))
     rich_table.add_column(no_wrap=True)
     rich_table.add_column(overflow="fold")
@@ -134,11 +132,11 @@ def render_replay(replay: Replay) -> Text:
     """Render the result of a replay over HTTP: sentences, the largest difference and request times."""
     lines = [
         Line(text=describe_replay(replay)),
-        Line(text=f"largest distance from the model as it came: {formatting.format_number(replay.largest_difference)}"),
+        Line(text=f"largest difference from the baseline: {formatting.format_number(replay.largest_difference)}"),
         *(
-            Line(text=f"{words.measure_title(each.name)}: {formatting.format_measurement(each)}")
-            for each in (replay.p50, replay.p99)
-            if each is not None
+            Line(text=f"{words.measure_title(time.name)}: {formatting.format_measurement(time)}")
+            for time in (replay.p50, replay.p99)
+            if time is not None
         ),
     ]
     return _text(lines)
@@ -148,8 +146,8 @@ def render_release(move: PointerUpdate, key_created: bool) -> Text:
     """Render a release: the pointer update with its number and reason, and a new key if one was created."""
     lines = [
         Line(text=f"{move.name}@{move.pointer} is now release {formatting.short_digest(move.release)}", style="strong"),
-        Line(text=f"move {move.number} of this pointer, by {move.who}: {move.why}"),
-        Line(text="a publisher key was made on this machine, and pinned as trusted" if key_created else ""),
+        Line(text=f"update {move.number} of this pointer, by {move.who}: {move.why}"),
+        Line(text="a publisher key was created on this machine and pinned as trusted" if key_created else ""),
     ]
     return _text(lines)
 
@@ -161,17 +159,17 @@ def render_history(moves: Sequence[PointerUpdate]) -> TerminalTable:
 
 def _blocks(table: Table, width: int) -> Iterator[list[int]]:
     """Yield the columns of each block; every column after the key starts a new block when it no longer fits."""
-    needed = [_least(table, index) + GAP for index in range(len(table.columns))]
+    needed = [_min_width(table, index) + GAP for index in range(len(table.columns))]
     block = [0]
     for index in range(1, len(needed)):
-        if len(block) > 1 and sum(needed[each] for each in (*block, index)) > width:
+        if len(block) > 1 and sum(needed[shown] for shown in (*block, index)) > width:
             yield block
             block = [0]
         block.append(index)
     yield block
 
 
-def _least(table: Table, index: int) -> int:
+def _min_width(table: Table, index: int) -> int:
     """Return the minimum width of a column that keeps its numbers whole."""
     column = table.columns[index]
     texts = [line.text for row in table.rows for line in row[index]]
@@ -181,17 +179,15 @@ def _least(table: Table, index: int) -> int:
 
 def _of_notes(table: Table) -> Table:
     """Return the notes of a table as a table of their own, under the same keys."""
-    noted = [
-        (row[0], (Line(text=note, style="quiet"),)) for row, note in zip(table.rows, table.notes, strict=True) if note
-    ]
-    return Table(columns=(table.columns[0], Column(title="Why it lost", folds=True)), rows=tuple(noted))
+    rows = tuple((row[0], text_cell(note, "quiet")) for row, note in zip(table.rows, table.notes, strict=True) if note)
+    return Table(columns=(table.columns[0], Column(title="Why it lost", folds=True)), rows=rows)
 
 
 def _table(table: Table, columns: Sequence[int]) -> RichTable:
     rich_table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for index in columns:
-        column, least = table.columns[index], _least(table, index)
-        rich_table.add_column(Text(column.title), overflow="fold", min_width=least, vertical="top")
+        width = _min_width(table, index)
+        rich_table.add_column(Text(table.columns[index].title), overflow="fold", min_width=width, vertical="top")
     for number, row in enumerate(table.rows):
         style = "on grey15" if number == table.chosen else ""
         rich_table.add_row(*(_text(row[index]) for index in columns), style=style)

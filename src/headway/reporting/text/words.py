@@ -1,4 +1,4 @@
-"""Titles and explanations of measures, in words that need no statistics."""
+"""Titles, short names and explanations of measures, for readers who are not statisticians."""
 
 from __future__ import annotations
 
@@ -11,240 +11,242 @@ LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
 ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
 
 CORRUPTIONS = {
-    "missing": "A value is missing",
-    "unseen": "A category was never seen",
-    "stale": "A value is that of the group before",
-    "swapped": "Two columns are swapped",
-    "noise": "A value is noisy",
-    "unit": "A value is in another unit",
-    "months": "A month against all others",
+    "missing": "Missing value",
+    "unseen": "Unseen category",
+    "stale": "Value of the previous group",
+    "swapped": "Two columns swapped",
+    "noise": "Noise added",
+    "unit": "Value in another unit",
+    "months": "One month against all others",
 }
+# Short names; a measure that is not listed is called by its title.
+_SYMBOLS = {
+    "roc_auc": "AUC",
+    "brier": "Brier",
+    "log_loss": "log loss",
+    "average_precision": "AP",
+    "accuracy": "accuracy",
+    "top3_accuracy": "top 3",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "recall": "recall",
+    "precision": "precision",
+    "false_positive_rate": "false positive rate",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R2",
+    "ndcg10": "NDCG",
+    "mrr": "MRR",
+    "map": "MAP",
+    "recall1": "recall at 1",
+    "ece": "ECE",
+    "bias.ece": "ECE",
+    "bias.ece_gap": "ECE",
+    "calibration.ece": "ECE",
+    "cost": "cost",
+    "imbalance.roc_auc": "ROC AUC",
+    "imbalance.brier": "Brier",
+}
+_PERCENTILES = {"50": "Median", "90": "90th percentile", "99": "99th percentile", "999": "99.9th percentile"}
+_WITHOUT = "Without the component, divided by with it; above 1 the component saves time."
+_MORE = "Increase of the error without it; below 0 the model is better without it."
+_IMBALANCE = {
+    "roc_auc": "Ranking (ROC AUC)",
+    "brier": "Error of the probabilities (Brier)",
+    "cost": "Cost of a decision",
+    "recall": "Recall",
+    "false_positive_rate": "False positive rate",
+}
+# Title and explanation of each measure.
 _NAMES: dict[str, tuple[str, str]] = {
     "roc_auc": (
         "Ranking (AUC)",
-        "How often a case that happens is scored above one that does not; 0.5 is chance, 1 is perfect.",
+        "Probability that a random positive is scored above a random negative; 0.5 is chance, 1 is perfect.",
     ),
-    "brier": ("Error of the probabilities (Brier)", "Mean squared distance from what happened; lower is better."),
-    "log_loss": ("Surprise (log loss)", "How surprised the model is by what happens; lower is better."),
+    "brier": (
+        "Error of the probabilities (Brier)",
+        "Mean squared distance of the probability from the outcome; lower is better.",
+    ),
+    "log_loss": ("Log loss", "Mean negative log-likelihood of the outcomes; lower is better."),
     "average_precision": (
-        "Precision over all thresholds (AP)",
-        "How many of the cases ranked above a positive are positive too, on average; 1 is perfect.",
+        "Average precision (AP)",
+        "Precision averaged over all thresholds, weighted by the increase in recall; 1 is perfect.",
     ),
-    "accuracy": ("Right answers (accuracy)", "Share of rows on which the decision, or the class named, is right."),
-    "top3_accuracy": ("Right among three (top 3)", "How often the true class is among the three most probable."),
-    "f1": ("Precision and recall as one (F1)", "Their harmonic mean at the threshold; 1 is perfect."),
-    "macro_f1": ("F1 over classes (macro F1)", "Precision and recall as one, each class counting alike; 1 is perfect."),
-    "recall": ("Positives that are found (recall)", "Of the cases that happen, the share that gets a yes."),
-    "precision": ("Alarms that are true (precision)", "Of the cases that get a yes, the share that happens."),
-    "false_positive_rate": (
-        "False alarms (false positive rate)",
-        "Of the cases that do not happen, the share that gets a yes.",
-    ),
+    "accuracy": ("Accuracy", "Share of rows with the right class."),
+    "top3_accuracy": ("Top-3 accuracy", "Share of rows whose class is among the three most probable ones."),
+    "f1": ("F1", "Harmonic mean of precision and recall at the threshold; 1 is perfect."),
+    "macro_f1": ("Macro F1", "Mean F1 over the classes, each with the same weight; 1 is perfect."),
+    "recall": ("Recall", "Share of the positives that are predicted positive."),
+    "precision": ("Precision", "Share of the predicted positives that are positive."),
+    "false_positive_rate": ("False positive rate", "Share of the negatives that are predicted positive."),
     "rmse": (
-        "Typical error (RMSE)",
-        "Root of the mean squared error, in units of the target; large errors weigh more.",
+        "Root mean squared error (RMSE)",
+        "In units of the target; large errors weigh more.",
     ),
-    "mae": ("Mean error without sign (MAE)", "How far an answer lies from the truth, in units of the target."),
-    "mean_error": ("Mean error with sign", "How much more is said than comes true; 0 where errors cancel."),
-    "r2": ("Share of variance explained (R2)", "1 is perfect, 0 no better than to say the mean of all."),
+    "mae": ("Mean absolute error (MAE)", "In units of the target."),
+    "mean_error": ("Mean error", "Mean of prediction minus target; 0 where errors cancel."),
+    "r2": ("Explained variance (R2)", "1 is perfect; 0 is as good as predicting the mean."),
     "ndcg10": (
-        "Order of the first ten (NDCG)",
-        "How near the first ten places of a list are to the best order; 1 is perfect.",
+        "Ranking of the first ten (NDCG)",
+        "Discounted gain of the first ten rows of a list; 1 is the best order.",
     ),
-    "mrr": ("Place of the first that is relevant (MRR)", "One by its place, on average; 1 is first everywhere."),
-    "map": (
-        "Relevant before others (MAP)",
-        "Share of relevant rows down to each relevant one; 1 is perfect.",
-    ),
-    "recall1": ("Nearest is of the same kind (recall at 1)", "How often the nearest other row has the same label."),
-    "recall10": ("One of ten is of the same kind", "How often one of the ten nearest rows has the same label."),
+    "mrr": ("Mean reciprocal rank (MRR)", "Mean of 1 / rank of the first relevant row; 1 is first in every list."),
+    "map": ("Mean average precision (MAP)", "Precision at each relevant row, averaged; 1 is perfect."),
+    "recall1": ("Recall at 1", "Share of rows whose nearest neighbour has the same label."),
+    "recall10": ("Recall at 10", "Share of rows with the same label among their ten nearest neighbours."),
     "ece": (
         "Calibration error (ECE)",
-        "How far, on average, the probability that is said lies from the share that is observed; lower is better.",
+        "Mean distance of the predicted probability from the observed share; lower is better.",
     ),
     "probability_shift": (
-        "Probabilities moved",
-        "How far, on average, what is said lies from what the model as it came says; lower is better.",
+        "Shift of the probabilities",
+        "Mean distance of the probability from that of the baseline; lower is better.",
     ),
-    "base_rate": ("Share of positives", "How often the predicted event happens at all."),
-    "max_change": ("Largest change of a probability", "The one row on which the answer moved most."),
-    "decision_churn": ("Decisions changed", "Share of rows on which yes became no, or no became yes."),
+    "base_rate": ("Share of positives", "Share of rows with a positive outcome."),
+    "max_change": ("Largest change of a probability", "The largest change of any single row."),
+    "decision_churn": ("Decisions changed", "Share of rows whose decision differs from that of the baseline."),
     "decision_churn.near": (
         "Decisions changed near the threshold",
-        "The same, of the tenth of the rows whose score the model as it came put nearest to the threshold.",
+        "Of the tenth of the rows whose baseline score is nearest to the threshold.",
     ),
-    "change.p50": ("Half of the answers moved at most", "The median change of an answer."),
-    "change.p90": ("9 of 10 answers moved at most", "One answer in ten moved further."),
-    "change.p99": ("99 of 100 answers moved at most", "One answer in a hundred moved further."),
-    "change.p999": ("999 of 1,000 answers moved at most", "One answer in a thousand moved further."),
-    "latency.one_row": ("Time for one row", "From a row in memory to its answer, in microseconds."),
-    "latency.speedup": ("Faster for one row", "Time of the model as it came divided by the time of this variant."),
-    "throughput.batch": ("Rows a second in batches", "How many rows are answered in a second, many at a time."),
-    "throughput.speedup": (
-        "Faster in batches",
-        "Rows a second of this variant divided by those of the model as it came.",
+    **{f"change.p{share}": (f"Change of a prediction, {name.lower()}", "") for share, name in _PERCENTILES.items()},
+    "cost": (
+        "Cost of a decision",
+        "Mean cost of a row, with the declared costs of false positives and false negatives.",
     ),
-}
-_NAMES |= {
-    "bias.tpr": ("Found among those who should be", ""),
-    "bias.fpr": ("Yes among those for whom it is wrong", ""),
-    "bias.selection": ("Share of yes", ""),
-    "bias.calibration": ("Observed less said", ""),
-    "bias.ece": ("Calibration error (ECE)", ""),
-    "bias.error": ("Mean error", ""),
-    "bias.tpr_gap": ("Gap in true positives", "Of the people who should be found, how many more of the others are."),
-    "bias.fpr_gap": ("Gap in false positives", "Of the people for whom it is wrong, how many more of the others are."),
-    "bias.selection_gap": ("Gap in yes", "How much more often people of one kind get a yes than the others."),
-    "bias.calibration_gap": ("Gap in what is said", "How much further what is said lies from what is observed."),
-    "bias.ece_gap": ("Gap in calibration error (ECE)", "How much worse probabilities are to be taken at their word."),
-    "bias.error_gap": ("Gap in mean error", "How much more is said for people of one kind than for the others."),
-}
-_NAMES |= {
-    "brier.miscalibration": (
-        "Of the Brier score, miscalibration",
-        "What the best repair of the probabilities would take off it; noise alone lifts it a little above 0.",
-    ),
-    "brier.discrimination": (
-        "Of the Brier score, discrimination",
-        "What is gained over saying the mean of all to everybody, once the probabilities are repaired; more is better.",
-    ),
-    "brier.uncertainty": (
-        "Of the Brier score, uncertainty",
-        "The Brier score of who says the mean of all to everybody.",
-    ),
-    "calibration.bias": ("Observed less said", "How much more often it happens than is said, on average; 0 is best."),
-    "calibration.ece": (
-        "Calibration error of a slice (ECE)",
-        "The calibration error, of a part of the rows by 5 bins.",
-    ),
+    "threshold": ("Decision threshold", "Rows with this probability or a higher one are predicted positive."),
+    # Speed, memory and cost
+    "latency.one_row": ("Latency of one row", "From a row in memory to its prediction, in microseconds."),
+    "latency.speedup": ("Speedup for one row", "Latency of the baseline divided by that of this variant."),
+    "throughput.batch": ("Throughput in batches", "Rows per second."),
+    "throughput.speedup": ("Speedup in batches", "Throughput of this variant divided by that of the baseline."),
     "cost.per_million.one_row": ("Cost of a million rows, one by one", "Of the model alone, at the declared price."),
     "cost.per_million.batch": ("Cost of a million rows, in batches", "Of the model alone, at the declared price."),
-    "cost.cpu_s.one_row": ("CPU seconds of a million rows, one by one", "How long cores work for them, all threads."),
-    "cost.cpu_s.batch": ("CPU seconds of a million rows, in batches", "How long cores work for them, all threads."),
-}
-_NAMES |= {
-    "load.p50_ms": ("Served: half of the requests took at most", "From when a request was due, at a steady rate."),
-    "load.p99_ms": ("Served: 99 of 100 requests took at most", "From when a request was due, at a steady rate."),
-    "load.start_s": ("A server's start", "From a new process to its first right answer, in half of the starts."),
-    "load.rows_per_s": ("Rows a second, served in batches", "Asked over HTTP, by two callers for each core."),
-    "load.memory_mb": ("Memory of the server", "What all its processes hold together, after the load."),
-    "load.failed": ("Requests that failed", "Refused, answered wrong, or not at all, in all runs of the load."),
-}
-_NAMES |= {
-    "request.p50": ("Half of the requests took at most", ""),
-    "request.p99": ("99 of 100 requests took at most", ""),
-}
-_NAMES |= {
-    "change.p50": ("Change of half of the answers, at most", ""),
-    "change.p90": ("Change of 90 of 100 answers, at most", ""),
-    "change.p99": ("Change of 99 of 100 answers, at most", ""),
-    "change.p999": ("Change of 999 of 1,000 answers, at most", ""),
-    "decision_churn.near": ("Decisions changed near the threshold", "Of the tenth nearest to deciding otherwise."),
+    "cost.cpu_s.one_row": ("CPU seconds of a million rows, one by one", "CPU time of all threads."),
+    "cost.cpu_s.batch": ("CPU seconds of a million rows, in batches", "CPU time of all threads."),
+    "start.seconds": ("Cold start", "From the start of a process to its first prediction."),
+    "start.memory_mb": ("Memory of a process", "Resident memory after the first prediction."),
+    "request.p50": ("Median request time", ""),
+    "request.p99": ("99th percentile of the request time", ""),
+    **{
+        f"{shape}.p{share}_ms": (f"Request time {how}, {_PERCENTILES[share].lower()}", "")
+        for share in ("50", "99")
+        for shape, how in {
+            "load.alone": "with one client",
+            "load": "at a steady rate",
+            "load.bursts": "in bursts",
+            "load.ramp": "at a growing rate",
+        }.items()
+    },
+    "load.start_s": ("Start of the server", "From the start of a process to its first right answer over HTTP."),
+    "load.rows_per_s": ("Throughput of the server, in batches", "Rows per second over HTTP."),
+    "load.memory_mb": ("Memory of the server", "Of all its processes."),
+    "load.memory_beside_mb": ("Memory of the server without the model file", ""),
+    "load.failed": ("Failed requests", "Requests without a right answer."),
+    # Fairness, calibration and conformal prediction
+    "bias.tpr": ("True positive rate", ""),
+    "bias.fpr": ("False positive rate", ""),
+    "bias.selection": ("Selection rate", ""),
+    "bias.calibration": ("Observed minus predicted", ""),
+    "bias.ece": ("Calibration error (ECE)", ""),
+    "bias.error": ("Mean error", ""),
+    "bias.tpr_gap": ("Gap in the true positive rate", "Difference of this group from all others (equal opportunity)."),
+    "bias.fpr_gap": ("Gap in the false positive rate", "Difference of this group from all others."),
+    "bias.selection_gap": (
+        "Gap in the selection rate",
+        "Difference of this group from all others (demographic parity).",
+    ),
+    "bias.calibration_gap": ("Gap in calibration", "Observed minus predicted, compared with all others."),
+    "bias.ece_gap": ("Gap in the calibration error (ECE)", "Difference of this group from all others."),
+    "bias.error_gap": ("Gap in the mean error", "Difference of this group from all others."),
+    "brier.miscalibration": (
+        "Brier score, miscalibration",
+        "What the best recalibration would take off the score; noise alone makes it a little larger than 0.",
+    ),
+    "brier.discrimination": (
+        "Brier score, discrimination",
+        "Gain over predicting the mean for every row, once recalibrated; higher is better.",
+    ),
+    "brier.uncertainty": ("Brier score, uncertainty", "The score of predicting the mean for every row."),
+    "calibration.bias": ("Observed minus predicted", "Above 0 the event is more frequent than predicted."),
+    "calibration.ece": ("Calibration error (ECE)", "By 5 bins, because a slice has fewer rows."),
+    "conformal.coverage": ("Coverage", "Share of rows whose prediction set holds the true value."),
+    "conformal.size": ("Size of a prediction set", "Mean number of classes in a set; 1 is certain."),
+    "conformal.width": ("Width of an interval", "Mean distance of its ends."),
+    "conformal.endless": ("Unbounded intervals", "Because the previous ones missed too often."),
+    # Slices, missing values and corrupted inputs
+    "discovered.compared": ("Slices compared", "Combinations of columns with enough rows."),
+    "discovered.confirmed": ("Slices confirmed to be worse", "Found on one half of the rows, confirmed on the other."),
     "missing.decision_churn": ("Decisions changed where a value is missing", ""),
     "missing.brier.drop": ("Loss in Brier where a value is missing", ""),
     "missing.mse.drop": ("Loss in squared error where a value is missing", ""),
-    "calibration.bias": ("Observed less said", "Above 0 it happens more often than is said."),
-    "calibration.ece": ("Calibration error (ECE)", "By 5 bins, for a part has fewer rows."),
-    "conformal.width": ("Width of an interval", "From the least to the most that is held possible."),
-    "conformal.endless": ("Intervals without an end", "Since the last ones missed too often."),
-    "start.seconds": ("Time from nothing to the first answer", "A process is begun, opens the model, and answers."),
-    "start.memory_mb": ("Memory that its process holds", "All of it, once it has answered."),
-    "conformal.coverage": ("Sets that hold the truth", "How often the truth is in the set that is said."),
-    "conformal.size": ("Answers in a set", "How many answers a set holds on average; 1 is sure."),
-    "discovered.compared": ("Combinations that were compared", "Those of columns that are large enough."),
-    "discovered.confirmed": ("Combinations that are worse for sure", "Found on one half, confirmed on the other."),
-    "cost": ("Cost of the decisions (cost)", "Of a row, on average, by the costs of a false alarm and of a miss."),
-    "threshold": ("Threshold of a yes", "From which probability on the answer is yes."),
-}
-_NAMES |= {
-    "excess": ("Error added", "How much more the model errs then than on the rows as they are, or in other months."),
-    "drop": ("Error beside the model as it came", "How much more it errs than the model as it came, on the same rows."),
-    "roc_auc.decrease": ("AUC lost to it", "How much worse the model ranks then than on the rows as they are."),
-    "changed_decisions": ("Decisions that it changes", "Share of rows on which the model decides otherwise then."),
-}
-_NAMES |= {
-    f"{shape}.p{share}_ms": (f"{message} of the requests took at most, {how}", "")
-    for share, message in {"50": "Half", "99": "99 of 100"}.items()
-    for shape, how in {
-        "load.alone": "one caller alone",
-        "load": "at a steady rate",
-        "load.bursts": "in bursts",
-        "load.ramp": "at a rate that grows",
-    }.items()
-}
-_NAMES |= {
-    "load.start_s": ("Time from nothing to the first right answer over HTTP", ""),
-    "load.rows_per_s": ("Rows a second as it is served, in batches", ""),
-    "load.memory_mb": ("Memory of all processes of its server", ""),
-    "load.memory_beside_mb": ("The same without the file of the model", ""),
-    "load.failed": ("Requests without a right answer", ""),
-}
-_NAMES |= {
-    "test_evaluations": (
-        "Judged looks at the test set",
-        "This one among them; from the second on its rows were used to choose, and flatter what was chosen.",
+    "excess": ("Increase of the error", "Error on these rows minus that on the original rows, or in other months."),
+    "drop": ("Error compared with the baseline", "Error minus that of the baseline, on the same rows."),
+    "roc_auc.decrease": ("Decrease of the AUC", "AUC on the original rows minus that on these rows."),
+    "changed_decisions": ("Decisions changed", "Share of rows whose decision changes."),
+    # Attacks
+    "attack.success": (
+        "Decisions flipped by an attack",
+        "By a small change of a row; the attacker sees decisions only.",
     ),
-    "attack.success": ("Decisions that can be turned", "By a small change of a row, by who sees decisions alone."),
     "attack.success.drop": (
-        "More easily turned than the model as it came",
-        "How many more decisions of 1 are turned, by the same attack on the same rows; below 0 it holds better.",
+        "Decisions flipped by an attack, compared with the baseline",
+        "Share minus that of the baseline, for the same attack on the same rows; below 0 is more robust.",
     ),
-    "attack.column.success": ("Decisions that a column turns alone", "The easiest way in is the largest of these."),
-    "attack.column.success.drop": ("More easily turned by a column alone", "Beside the model as it came."),
-    "attack.columns": ("Columns that a turn takes", "Half of the decisions that are turned take so many at most."),
-    "attack.reach": ("How far a turn moves a number", "In interquartile ranges of its column, in half of the turns."),
-    "attack.queries": ("Decisions asked for, of a row", "How long was looked for a way to turn it."),
-}
-_BEGINNINGS = {
-    "worst_slice.": "Worst slice: ",
-    "discovered.": "Found part: ",
-    "missing.": "Rows that lack a value: ",
-    **{f"robustness.{kind}.": f"{message}: " for kind, message in CORRUPTIONS.items()},
-}
-_WITHOUT = "Without the part, divided by with it; above 1 the part saves."
-_MORE = "How much more the answers err; below 0 they are better without."
-_TREATED = {
-    "roc_auc": "Ranking (ROC AUC)",
-    "brier": "Distance from the truth (Brier)",
-    "cost": "Cost of a decision",
-    "recall": "Share found of those for whom yes is right",
-    "false_positive_rate": "Share said yes to of the others",
-}
-_NAMES |= {
-    **{f"components.{error}.drop": ("Error more without it", _MORE) for error in ("brier", "mse")},
-    "components.latency.speedup": ("Time for one row without it", _WITHOUT),
-    "components.latency.p99.speedup": ("Slowest of 100 without it", _WITHOUT),
-    "components.throughput.speedup": ("Time for a batch without it", _WITHOUT),
-    "components.cost.one_row.ratio": ("CPU for one row without it", _WITHOUT),
-    "components.cost.batch.ratio": ("CPU for a batch without it", _WITHOUT),
-    "components.harmful": ("Parts that do harm", "They make something worse, and nothing better."),
-    "components.nothing": ("Parts that buy nothing", "Without them no error, time or cost changes that counts."),
-    "components.unsettled": ("Parts not decided", "More groups, rounds or time would tell."),
-    **{f"ablation.masked.{error}.drop": ("Error more when masked", _MORE) for error in ("brier", "mse")},
-    **{f"ablation.retrained.{error}.drop": ("Error more, trained without", _MORE) for error in ("brier", "mse")},
-    "ablation.harmful": ("Features that do harm", "A model that is trained without them errs less."),
-    "ablation.useless": ("Features that do nothing", "This model answers as well when they are masked."),
-    "ablation.unsettled": ("Features not decided", "They may do harm; more groups, seeds or time would tell."),
-    "ablation.trainings": ("Models trained to tell", ""),
+    "attack.column.success": ("Decisions flipped by one column", "The largest of these is the weakest point."),
+    "attack.column.success.drop": ("Decisions flipped by one column", "Compared with the baseline."),
+    "attack.columns": ("Columns changed for a flip", "Median over the decisions that were flipped."),
+    "attack.reach": ("Change of a number for a flip", "Median, in interquartile ranges of the column."),
+    "attack.queries": ("Queries per row", "Decisions that the attack asked for."),
+    # Ablation and class imbalance
+    **{f"components.{error}.drop": ("Increase of the error without it", _MORE) for error in ("brier", "mse")},
+    "components.latency.speedup": ("Latency of one row without it", _WITHOUT),
+    "components.latency.p99.speedup": ("99th percentile of the latency without it", _WITHOUT),
+    "components.throughput.speedup": ("Time of a batch without it", _WITHOUT),
+    "components.cost.one_row.ratio": ("CPU time of one row without it", _WITHOUT),
+    "components.cost.batch.ratio": ("CPU time of a batch without it", _WITHOUT),
+    "components.harmful": ("Harmful components", "Something is worse with them, and nothing is better."),
+    "components.nothing": ("Useless components", "Without them no error, time or cost changes noticeably."),
+    "components.unsettled": ("Undecided components", "More groups, rounds or time could decide."),
+    **{f"ablation.masked.{error}.drop": ("Increase of the error, masked", _MORE) for error in ("brier", "mse")},
+    **{
+        f"ablation.retrained.{error}.drop": ("Increase of the error, retrained without", _MORE)
+        for error in ("brier", "mse")
+    },
+    "ablation.harmful": ("Harmful features", "A model retrained without them has a smaller error."),
+    "ablation.useless": ("Useless features", "The model predicts as well when they are masked."),
+    "ablation.unsettled": ("Undecided features", "They may be harmful; more groups, seeds or time could decide."),
+    "ablation.trainings": ("Models trained", ""),
     "imbalance.base_rate": ("Share of positives", ""),
     **{
         f"imbalance.{name}{end}": (f"{title}{more}", "")
-        for name, title in _TREATED.items()
-        for end, more in (("", ""), (".drop", ", lost by the treatment"))
+        for name, title in _IMBALANCE.items()
+        for end, more in (("", ""), (".drop", ", compared with no treatment"))
     },
+    "looks_at_test": (
+        "Evaluations of the test set",
+        "Including this one. After the first, the rows were used for selection and the figures are optimistic.",
+    ),
 }
-_HARMS = {
-    "roc_auc.drop": "It ranks worse than the model as it came",
-    "brier.drop": "Its probabilities are further from the truth than those of the model as it came",
-    "decision_churn": "It changes more decisions than is allowed",
-    "max_change": "It moves a single probability further than is allowed",
-    "ece": "Its probabilities cannot be taken at their word",
-    "ece.drop": "Its probabilities can be taken at their word less than those of the model as it came",
-    "probability_shift": "What it says is not what the model as it came says",
-    "attack.success": "Its decisions can be turned more often than is allowed",
-    "attack.success.drop": "Its decisions are turned more easily than those of the model as it came",
+_PREFIXES = {
+    "worst_slice.": "Worst slice: ",
+    "discovered.": "Discovered slice: ",
+    "missing.": "Rows with a missing value: ",
+    **{f"robustness.{kind}.": f"{message}: " for kind, message in CORRUPTIONS.items()},
+}
+_PROPER_NAMES = ("Brier", "CPU", "F1")
+_VIOLATIONS = {
+    "roc_auc.drop": "It ranks worse than the baseline",
+    "brier.drop": "Its probabilities are less accurate than those of the baseline",
+    "decision_churn": "It changes more decisions than allowed",
+    "max_change": "It changes a single probability by more than allowed",
+    "ece": "Its probabilities are miscalibrated",
+    "ece.drop": "Its probabilities are less calibrated than those of the baseline",
+    "probability_shift": "Its probabilities differ from those of the baseline by more than allowed",
+    "attack.success": "Its decisions can be flipped more often than allowed",
+    "attack.success.drop": "Its decisions can be flipped more easily than those of the baseline",
     **{
-        f"robustness.{kind}.{name}": f"It stands wrong inputs worse than the model as it came ({message.lower()})"
+        f"robustness.{kind}.{name}": f"It is less robust to corrupted inputs than the baseline ({message.lower()})"
         for kind, message in CORRUPTIONS.items()
         for name in ("drop", "decision_churn")
     },
@@ -255,63 +257,62 @@ def measure_title(measure: str) -> str:
     """Return a measure's title, such as `Ranking (AUC)`; an unknown measure keeps its name.
 
     >>> measure_title("roc_auc.drop"), measure_title("worst_slice.brier.drop"), measure_title("discovered.brier.excess")
-    ('Loss in AUC', 'Worst slice: loss in Brier', 'Found part: excess in Brier')
+    ('Loss in AUC', 'Worst slice: loss in Brier', 'Discovered slice: excess in Brier')
     """
     if measure in _NAMES:
         return _NAMES[measure][0]
-    for beginning, message in _BEGINNINGS.items():
-        if measure.startswith(beginning):
-            return message + measure_name(measure.removeprefix(beginning))
+    if prefix := _prefix(measure):
+        return _PREFIXES[prefix] + measure_name(measure.removeprefix(prefix))
     if measure.endswith(".drop"):
         return f"Loss in {measure_symbol(measure)}"
     if measure.endswith(".lag1"):
-        return f"Likeness of neighbours in {measure_symbol(measure.removesuffix('.lag1'))}"
+        return f"Autocorrelation of groups in {measure_symbol(measure.removesuffix('.lag1'))}"
     if measure.endswith(".excess"):
         return f"Excess in {measure_symbol(measure.removesuffix('.excess'))}"
     return measure
 
 
+def _prefix(measure: str) -> str:
+    return next((prefix for prefix in _PREFIXES if measure.startswith(prefix)), "")
+
+
 def measure_name(measure: str) -> str:
     """Return a measure's name within a sentence: `ranking (AUC)`, `loss in Brier`."""
     name = measure_title(measure)
-    return name if name == measure else name[:1].lower() + name[1:]
+    return name if name == measure or name.startswith(_PROPER_NAMES) else name[:1].lower() + name[1:]
 
 
 def measure_symbol(measure: str) -> str:
-    """Return the short name of a measure, such as `AUC`; else its own name."""
-    name = measure_title(measure.removesuffix(".drop"))
-    return name.partition("(")[2].partition(")")[0] or name
+    """Return the short name of a measure, such as `AUC`, or else its title."""
+    measure = measure.removesuffix(".drop")
+    return _SYMBOLS.get(measure) or _SYMBOLS.get(measure.removeprefix(_prefix(measure))) or measure_title(measure)
 
 
 def measure_meaning(measure: str) -> str:
     """Return one sentence on what a measure means; empty if it is unknown."""
-    if measure.startswith("worst_slice."):
-        return "The same, on the part of the rows where it is worst. " + measure_meaning(
-            measure.removeprefix("worst_slice.")
-        )
     if measure in _NAMES:
         return _NAMES[measure][1]
-    beginning = next((each for each in _BEGINNINGS if measure.startswith(each)), "")
-    if beginning:
-        return measure_meaning(measure.removeprefix(beginning))
+    if prefix := _prefix(measure):
+        worst = "On the slice where it is worst. " if prefix == "worst_slice." else ""
+        return worst + measure_meaning(measure.removeprefix(prefix))
     if measure.endswith(".lag1"):
-        return "How much a group of rows is like the one before it; intervals are wider where it is."
+        return "Correlation of a group of rows with the previous one; it widens the intervals."
     if measure.endswith(".excess"):
-        return "How much more the model errs there than on all other rows."
+        return "Error on these rows minus that on all other rows."
     if measure.endswith(".drop"):
-        return "How much worse than the model as it came, on the same rows; below 0 is better."
+        return "Loss compared with the baseline, on the same rows; below 0 is better."
     return ""
 
 
 def describe_violation(measure: str) -> str:
     """Describe what is wrong with a variant that breaks a rule on this measure, without full stop."""
     if measure == "worst_slice.decision_churn":
-        return "On a part of the rows it changes more decisions than is allowed"
+        return "On one slice it changes more decisions than allowed"
     if measure.startswith("worst_slice."):
-        return "On a part of the rows it is worse than the model as it came"
+        return "On one slice it is worse than the baseline"
     if measure.startswith("missing."):
-        return "On rows that lack a value it answers otherwise than the model as it came"
-    return _HARMS.get(measure, f"It breaks the rule on {measure_name(measure)}")
+        return "On rows with a missing value it differs from the baseline"
+    return _VIOLATIONS.get(measure, f"It breaks the rule on {measure_name(measure)}")
 
 
 def rule_limit(rule: Rule) -> str:
