@@ -138,7 +138,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
         return import_model(project, importing.open_model_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
     curve = ProjectCurve(data["train"], data["validation"])
-    model = training.train(config, data["train"], project.blobs, features=features, curve=curve.begin)
+    model = training.train_model(config, data["train"], project.blobs, features=features, curve=curve.begin)
     seconds = time.perf_counter() - began - curve.spent
     baseline = _baseline(project, model, data)
     if (seen := curve.record()) is not None:

@@ -12,7 +12,7 @@ from tests.engines.forest_walk import answers
 from headway.core.plugins import load_engine
 from headway.engines.formats.trees import accepted_rows
 from headway.engines.sklearn import Sklearn
-from headway.optimization.edge_cases import edge_rows
+from headway.optimization.parity import edge_rows
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.engines.formats.trees import Forest, Link, Precision, Tree
-from headway.optimization.edge_cases import edge_rows
+from headway.optimization.parity import edge_rows
 
 Floats = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from headway.core.variant import Field, Signature
 from headway.data.matrix import dataset_signature, matrix
 from headway.engines.formats.trees import accepted_rows
 from headway.engines.sklearn import Sklearn
-from headway.optimization.edge_cases import edge_rows
+from headway.optimization.parity import edge_rows
 
 pytestmark = pytest.mark.slow
 

@@ -32,7 +32,7 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, accepted_rows
 from headway.engines.sklearn import Sklearn
 from headway.optimization.context import TransformContext
-from headway.optimization.edge_cases import clip_to_known_ranks, edge_rows
+from headway.optimization.parity import clip_to_known_ranks, edge_rows
 from headway.optimization.transforms import trees
 from headway.optimization.transforms.onnx import plugin
 

@@ -14,8 +14,8 @@ from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.engines.xgboost import Xgboost
-from headway.optimization.edge_cases import edge_rows
 from headway.optimization.forest_onnx import forest_to_onnx
+from headway.optimization.parity import edge_rows
 
 RELEASES = (
     "xgboost==1.7.6",

@@ -55,7 +55,6 @@ ALLOWED = {
         "optimization/forest_onnx.py",
         "optimization/transforms/",
         "optimization/quantization/",
-        "optimization/graph_rewriting.py",
         "optimization/lowering/",
     ),
     "onnxruntime": ("engines/onnxruntime.py", "optimization/quantization/"),

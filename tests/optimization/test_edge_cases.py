@@ -7,8 +7,8 @@ from tests.engines.boosters import table, text
 
 from headway.engines.formats.trees import OVERFLOW, ZERO_THRESHOLD, Forest, accepted_rows, constant_tree
 from headway.engines.lightgbm import Lightgbm
-from headway.optimization import edge_cases
-from headway.optimization.edge_cases import edge_rows
+from headway.optimization import parity
+from headway.optimization.parity import edge_rows
 
 
 def test_every_threshold_and_its_neighbours_stand_in_the_rows() -> None:
@@ -46,8 +46,8 @@ def test_without_a_sample_the_rows_are_edges_and_zeros() -> None:
 
 
 def test_of_too_many_edges_some_are_drawn(monkeypatch) -> None:
-    monkeypatch.setattr(edge_cases, "MAX_EDGES", 16)
-    assert edge_rows(Lightgbm.forest(text().encode()), table()).shape == (16 * 2 * edge_cases.ROUNDS, 4)
+    monkeypatch.setattr(parity, "MAX_EDGES", 16)
+    assert edge_rows(Lightgbm.forest(text().encode()), table()).shape == (16 * 2 * parity.ROUNDS, 4)
 
 
 def test_categorical_columns_are_those_that_a_tree_reads_so() -> None:

@@ -15,8 +15,8 @@ from tests.optimization.networks import context_of, image_network, image_rows, n
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.onnxruntime import OnnxRuntime
 from headway.optimization.context import TransformContext
-from headway.optimization.graph_rewriting import fold_graph
 from headway.optimization.transforms import fold
+from headway.optimization.transforms.fold import fold_graph
 
 STRANGE = np.array([np.nan, np.inf, -np.inf, 0.0, 2.0, -7.0, 3e38, -3e38, 1e300])
 

@@ -38,8 +38,8 @@ from headway.engines.formats.trees import Forest, Tree, accepted_rows, constant_
 from headway.engines.sklearn import Sklearn
 from headway.engines.xgboost import Xgboost
 from headway.optimization.context import TransformContext
-from headway.optimization.edge_cases import edge_rows
 from headway.optimization.forest_onnx import forest_to_onnx
+from headway.optimization.parity import edge_rows
 from headway.optimization.transforms.onnx import plugin
 
 pytestmark = pytest.mark.slow

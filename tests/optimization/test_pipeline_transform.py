@@ -202,7 +202,7 @@ def test_a_row_that_the_library_refuses_is_refused(row: list[float], context: Tr
             ),
             "KNeighborsClassifier",
         ),
-        (lambda: ends(beside(filled(PowerTransformer(), PowerTransformer()))), "PowerTransformer behind"),
+        (lambda: ends(beside(filled(PowerTransformer(), PowerTransformer()))), "PowerTransformer after"),
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )

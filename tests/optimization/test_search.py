@@ -99,7 +99,7 @@ def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(
 
     monkeypatch.setattr(search, "load_transform", lambda name: broken)
     [warning] = search.generate_candidates(baseline_of(text(trees=2), context), context, ["trees"]).refusals
-    assert warning.severity == "warn" and warning.message == "trees raised KeyError: 'no such thing'"
+    assert warning.severity == "warn" and warning.message == "trees: raised KeyError: 'no such thing'"
     assert "test_search.py:" in warning.where and "[optimize] transforms" in warning.hint
 
 

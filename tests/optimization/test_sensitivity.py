@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headway.optimization.quantization.int8 import AnswerShift, Layers, answer_shift, select_layers
 from headway.optimization.quantization.networks import calibration_rows
-from headway.optimization.quantization.sensitivity import AnswerShift, Layers, answer_shift, select_layers
 
 COST = {"a": 0.002, "b": 0.3, "c": 0.001, "d": 0.02}
 

@@ -16,7 +16,7 @@ from headway import pipeline
 from headway.api.in_memory_project import InMemoryProject
 from headway.api.model import Floats, Model
 from headway.core.contracts import Engine
-from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.evidence import Evidence, Measurement
 from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
 from headway.core.search_result import SearchResult
@@ -131,7 +131,7 @@ class OptimizationResult(Result, Model):
     @property
     def why(self) -> dict[str, str]:
         """One sentence for each other variant, and each transform that did not apply, on why it was not chosen."""
-        return {**self.search.reasons, **dict(map(_refusal, self.search.refusals))}
+        return self.search.reasons | {finding.plugin: finding.reason for finding in self.search.refusals}
 
     @property
     def table(self) -> list[dict[str, object]]:
@@ -275,12 +275,6 @@ def find_measurement(evidence: Evidence, name: str) -> Measurement:
         names = ", ".join(dict.fromkeys(found.name for found in evidence.measurements))
         raise KeyError(f"{name!r} was not measured; measured: {names}")
     return measurement
-
-
-def _refusal(finding: Finding) -> tuple[str, str]:
-    """Return the transform that gave no variant, and why."""
-    name, _, message = finding.message.partition(": ")
-    return name, message
 
 
 def _format_speedup(speedup: Measurement | None) -> str:

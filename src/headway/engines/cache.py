@@ -5,15 +5,11 @@ from __future__ import annotations
 from threading import Lock
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.engines.formats.nested import REBUILD_HINT, open_models
-
-Floats = NDArray[np.float64]
 
 
 class Cache:

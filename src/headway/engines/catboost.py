@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import catboost
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
@@ -29,8 +29,6 @@ from headway.engines.formats.catboost import (
     read_catboost,
 )
 from headway.engines.formats.trees import Forest
-
-Floats = NDArray[np.float64]
 
 _NOT_SYMMETRIC = "its trees are not symmetric, and CatBoost truncates no others"
 
@@ -140,7 +138,7 @@ def _describe_model(content: bytes, model: catboost.CatBoost) -> ImportedModel:
         width=found.width,
         names=found.names if named else (),
         task=task if found.loss else "",
-        classes=tuple(str(each) for each in model.classes_),
+        classes=tuple(str(name) for name in model.classes_),
     )
 
 

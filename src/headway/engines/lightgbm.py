@@ -9,16 +9,14 @@ from typing import ClassVar
 
 import lightgbm
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
 from headway.engines.formats.lightgbm import LightgbmModel, lightgbm_forest, read_lightgbm
 from headway.engines.formats.trees import Forest
-
-Floats = NDArray[np.float64]
 
 _TASKS = {
     "binary": "binary",
@@ -58,7 +56,7 @@ class Lightgbm:
         if isinstance(model, lightgbm.LGBMModel):
             if not model.__sklearn_is_fitted__():
                 raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
-            classes = tuple(str(each) for each in getattr(model, "classes_", ()))
+            classes = tuple(str(name) for name in getattr(model, "classes_", ()))
             model = model.booster_
         if not isinstance(model, lightgbm.Booster):
             raise NotApplicable(f"a {type(model).__name__} is not a model of LightGBM")

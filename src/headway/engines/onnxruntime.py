@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
@@ -27,7 +27,6 @@ from headway.engines.formats.onnx_ports import (
     score_output,
 )
 
-Floats = NDArray[np.float64]
 _FATAL_ONLY = 4
 _KINDS: list[type[Exception]] = [
     kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
@@ -52,11 +51,11 @@ class OnnxRuntime:
         session = _create_session(content, threads_of(settings, engine="onnxruntime", default=1))
         self._feeds, self._output = graph_inputs(session.get_inputs()), score_output(session.get_outputs())
         self.width, self.names = self._feeds.width, self._feeds.names
-        # The session under the session: `InferenceSession.run` checks its arguments in Python first, which costs 1.5 to
-        # 2 of the 24 us of one row (300 trees, order of turns drawn); here they were checked when the graph was opened.
+        # The inner session: `InferenceSession.run` validates its arguments in Python first, which costs 1.5 to 2 of the
+        # 24 us of one row (300 trees, randomized order); here they were checked when the graph was opened.
         self._session = getattr(session, "_sess", session)
         self._table = self._feeds.table
-        classes, self._columns = self._asked_once()
+        classes, self._columns = self._probe()
         self.classes, self._first = classes, 1 if self._columns == 2 else 0
 
     @classmethod
@@ -78,7 +77,7 @@ class OnnxRuntime:
         """
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self.width}]")
-        if self._table:  # the short way: what the long one adds is a tenth of the time of a row through a small net
+        if self._table:  # a shortcut: the general path adds a tenth to the time of one row through a small network
             with np.errstate(over="ignore"):
                 answer = score_array(self._run({self._table[0]: rows.astype(self._table[1], copy=False)}))
         else:
@@ -86,10 +85,10 @@ class OnnxRuntime:
             answer = answers[0] if len(answers) == 1 else np.concatenate(answers)
         return answer.reshape(len(rows), self._columns)[:, self._first :].astype(np.float64, copy=False)
 
-    def _asked_once(self) -> tuple[tuple[str, ...], int]:
+    def _probe(self) -> tuple[tuple[str, ...], int]:
         """Run one row; return the classes that the graph names, and the number of columns of an answer."""
         [(feed, _)] = self._feeds.batches(np.zeros((1, self.width)))
-        answer, rows = self._run(feed), self._feeds.fixed or 1
+        answer, rows = self._run(feed), self._feeds.batch_size or 1
         size = score_array(answer).size
         if not size or size % rows:
             raise EngineError(

@@ -10,13 +10,12 @@ import io
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from headway.core.arrays import Floats
 
 # Without this the library sends telemetry on import, and stores an id in the home folder.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -27,9 +26,7 @@ from headway.core.contracts import ImportedModel  # noqa: E402
 from headway.core.errors import EngineError, NotApplicable  # noqa: E402
 from headway.core.record import Settings  # noqa: E402
 from headway.core.threads import threads_of  # noqa: E402
-from headway.engines.formats.onnx_ports import GraphInputs, graph_inputs, score_output  # noqa: E402
-
-Floats = NDArray[np.float64]
+from headway.engines.formats.onnx_ports import GraphInputs, PortInfo, graph_inputs, score_output  # noqa: E402
 
 IMPORTS_MODELS = False  # a transform writes what it opens
 
@@ -54,16 +51,16 @@ class OpenVino:
         threads = threads_of(
             {key: value for key, value in settings.items() if key != "precision"}, engine="openvino", default=1
         )
-        wanted = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
-            self._compiled = _CORE.compile_model(_read_archive(content), "CPU", wanted)
+            self._compiled = _CORE.compile_model(_read_archive(content), "CPU", options)
             self._feeds = self.feeds(self._compiled)
-            outputs = [_port(each) for each in self._compiled.outputs]
+            outputs = [_port(port) for port in self._compiled.outputs]
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
-        self._output = [each.name for each in outputs].index(score_output(outputs))
+        self._output = [port.name for port in outputs].index(score_output(outputs))
         self._idle: list[Any] = []  # a request answers one thread at a time; list.pop and append are atomic
-        answer = self._asked(np.zeros((self._feeds.fixed or 1, self._feeds.width)))
+        answer = self._infer(np.zeros((self._feeds.batch_size or 1, self._feeds.width)))
         self._columns = answer.size // len(answer)
         self._first = 1 if self._columns == 2 else 0
 
@@ -100,7 +97,7 @@ class OpenVino:
     @classmethod
     def feeds(cls, model: Any) -> GraphInputs:
         """Return the inputs of a model of the library, compiled or not."""
-        return graph_inputs([_port(each) for each in model.inputs])
+        return graph_inputs([_port(port) for port in model.inputs])
 
     @classmethod
     def precisions(cls) -> tuple[str, ...]:
@@ -116,9 +113,9 @@ class OpenVino:
         """
         if rows.ndim != 2 or rows.shape[1] != self._feeds.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._feeds.width}]")
-        return self._asked(rows).reshape(len(rows), self._columns)[:, self._first :]
+        return self._infer(rows).reshape(len(rows), self._columns)[:, self._first :]
 
-    def _asked(self, rows: Floats) -> Floats:
+    def _infer(self, rows: Floats) -> Floats:
         request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
         answers = []
         try:
@@ -131,19 +128,10 @@ class OpenVino:
         return answers[0] if len(answers) == 1 else np.concatenate(answers)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Port:
-    """An input or output in the terms of ONNX Runtime."""
-
-    name: str
-    type: str
-    shape: Sequence[int | str | None]
-
-
-def _port(port: Any) -> _Port:
-    shape = [None if each.is_dynamic else each.get_length() for each in port.get_partial_shape()]
+def _port(port: Any) -> PortInfo:
+    shape = [None if dim.is_dynamic else dim.get_length() for dim in port.get_partial_shape()]
     kind = port.get_element_type().get_type_name()
-    return _Port(name=port.get_any_name(), type=_TYPES.get(kind, kind), shape=shape)
+    return PortInfo(name=port.get_any_name(), type=_TYPES.get(kind, kind), shape=shape)
 
 
 def _precision_hint(settings: Settings) -> str:

@@ -2,10 +2,10 @@
 
 Settings: `threads` (>= 1: that many where an estimator has `n_jobs`; absent leaves them as they were fitted).
 
-A row brings numbers, and texts as ranks. A pipeline that picks columns by name is given a pandas table with the texts
-themselves, any other a float64 array. A classifier without predict_proba answers the logistic of its
-decision_function: decisions are the same, the numbers are no calibrated probabilities. An IsolationForest answers its
-score_samples, the lower the stranger, and is judged as a regressor is.
+A row holds numbers, and categories as ranks. A pipeline that selects columns by name receives a pandas dataframe with the
+categories themselves, any other a float64 array. A classifier without predict_proba answers the sigmoid or softmax of its
+decision_function: decisions are the same, but the scores are not calibrated probabilities. An IsolationForest answers its
+score_samples (lower is more anomalous), and is evaluated as a regressor.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.core.numerics import sigmoid, softmax
@@ -48,8 +49,6 @@ from headway.engines.estimators.skops_file import ModelColumns
 from headway.engines.estimators.text_columns import TextColumn, read_text_columns
 from headway.engines.formats.graph import Graph
 from headway.engines.formats.trees import Forest
-
-Floats = NDArray[np.float64]
 
 MAX_CATEGORIES = 1_000
 _FAILURES = (ArithmeticError, AttributeError, LookupError, NotFittedError, RuntimeError, TypeError, ValueError)
@@ -90,9 +89,9 @@ class Sklearn:
         own = custom_code(model)
         if own:
             raise EngineError(
-                f"a {type(model).__name__} with Python of its own, which cannot be kept as data",
+                f"a {type(model).__name__} holds custom Python code, which cannot be stored as data",
                 where="; ".join(own[:5]),
-                hint="headway.optimize(model, X, y) keeps that part as it is, and optimizes the model behind it",
+                hint="headway.optimize(model, X, y) leaves that part unchanged, and optimizes the model after it",
             )
         return _describe_model(model, skops_file.write_skops(wrap_inner_models(model)))
 
@@ -105,7 +104,9 @@ class Sklearn:
         opened = skops_file.read_skops(content)
         found = read_text_columns(opened.model, len(signature.inputs))
         inputs = tuple(_bind_field(field, found.get(index)) for index, field in enumerate(signature.inputs))
-        columns = ModelColumns(inputs=inputs, none=frozenset(index for index, reading in found.items() if reading.none))
+        columns = ModelColumns(
+            inputs=inputs, none_columns=frozenset(index for index, reading in found.items() if reading.missing_is_none)
+        )
         return skops_file.with_columns(content, columns), replace(signature, inputs=inputs)
 
     @classmethod
@@ -122,7 +123,7 @@ class Sklearn:
             finally:
                 if (
                     model is None or root_package(model) not in EXTERNAL_LIBRARIES
-                ):  # a booster keeps no more of it than its classes
+                ):  # a booster stores only its classes in scikit-learn objects
                     check_sklearn_version(skops_file.sklearn_version(warned) or made_by)
         return model
 
@@ -178,7 +179,7 @@ class Sklearn:
 
 
 def _damaged_model(error: Exception) -> EngineError:
-    return EngineError(f"the skops file holds no whole model: {error}", hint="skops.io.dump(model, 'model.skops')")
+    return EngineError(f"the skops file is not a complete model: {error}", hint="skops.io.dump(model, 'model.skops')")
 
 
 def _import_file(file: ModelFile) -> ImportedModel:
@@ -201,7 +202,7 @@ def check_sklearn_version(made_by: str) -> None:
     if made_by and made_by.split(".")[:2] != sklearn.__version__.split(".")[:2]:
         raise EngineError(
             f"this model was made by scikit-learn {made_by}, and {sklearn.__version__} is installed here",
-            where="another release may answer otherwise, or fail",
+            where="another version may predict differently, or fail",
             hint=f"pip install scikit-learn=={made_by}",
         )
 
@@ -216,7 +217,7 @@ def _check_fitted(model: Any) -> None:
 def _describe_model(model: Any, content: bytes) -> ImportedModel:
     """Return the estimator's columns, task and classes."""
     _, outputs = _score_function(model)
-    classes = tuple(str(each) for each in model.classes_) if is_classifier(model) else ()
+    classes = tuple(str(name) for name in model.classes_) if is_classifier(model) else ()
     task = "regression" if not classes else "binary" if outputs == 1 else "multiclass"
     names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
     return ImportedModel(content=content, width=_width(model), names=names, task=task, classes=classes)
@@ -226,7 +227,7 @@ def _width(model: Any) -> int:
     width = getattr(model, "n_features_in_", None)
     if not isinstance(width, int | np.integer) or width < 1:
         raise EngineError(
-            f"a {type(model).__name__} does not say how many columns it reads", hint="fit it on a table [n, d]"
+            f"a {type(model).__name__} does not declare how many columns it reads", hint="fit it on a table [n, d]"
         )
     return int(width)
 
@@ -241,7 +242,7 @@ def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
         raise EngineError(
             f"a {type(model).__name__} is neither a regressor nor a classifier of two or more classes",
-            hint="give a fitted classifier or regressor with one target",
+            hint="pass a fitted classifier or regressor with one target",
         )
     outputs = 1 if len(classes) == 2 else len(classes)
     if hasattr(model, "predict_proba"):
@@ -261,22 +262,26 @@ def _decision_scores(decision: Floats) -> Floats:
 
 def _bind_field(field: Field, reading: TextColumn | None) -> Field:
     """Return a column with the categories that the model learned, and its treatment of unseen ones."""
-    if reading is not None and reading.texts and not _is_text(field):
+    if reading is not None and reading.categories and not _is_text(field):
         raise DataError(
-            f"the model reads texts in column '{field.name}', {min(reading.texts)!r} and others, not numbers",
-            hint="give the column as the model was fitted on it",
+            f"the model reads strings in column '{field.name}', such as {min(reading.categories)!r}, not numbers",
+            hint="pass the column as the model was fitted on it",
         )
     if not _is_text(field):
         return field
     if reading is None:
         return replace(field, unseen="other")
-    texts = reading.texts | set(field.categories) if reading.whole or not reading.texts else reading.texts
-    if len(texts) > MAX_CATEGORIES and reading.whole:
+    texts = (
+        reading.categories | set(field.categories)
+        if reading.reads_text or not reading.categories
+        else reading.categories
+    )
+    if len(texts) > MAX_CATEGORIES and reading.reads_text:
         raise EngineError(
-            f"column '{field.name}' is free text ({len(texts):,} texts), and the model reads what each text says",
-            hint="make numbers of it before the model: a text is known here by its place among those that were seen",
+            f"column '{field.name}' is free text ({len(texts):,} strings), and the model reads the strings themselves",
+            hint="convert it to numbers before the model: headway passes a string as its rank among those in the data",
         )
-    refused = reading.whole or reading.refuses
+    refused = reading.reads_text or reading.rejects_unseen
     return replace(field, categories=tuple(sorted(texts)), unseen="refused" if refused else "other")
 
 
@@ -285,14 +290,16 @@ def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats
     texts = columns is not None and any(map(_is_text, columns.inputs))
     names = getattr(model, "feature_names_in_", None)
     if not texts and (names is None or not _picks_by_name(model)):
-        for _, each in walk_objects(model):
-            getattr(each, "__dict__", {}).pop("feature_names_in_", None)  # else every call warns that it got no names
+        for _, part in walk_objects(model):
+            getattr(part, "__dict__", {}).pop(
+                "feature_names_in_", None
+            )  # else every call warns about missing feature names
         return lambda rows: rows
     header = pd.Index(range(_width(model)) if names is None else names)
     if columns is None:
         return lambda rows: pd.DataFrame(rows, columns=header)
     lookups = [
-        (index, category_values(field, None if index in columns.none else math.nan))
+        (index, category_values(field, None if index in columns.none_columns else math.nan))
         for index, field in enumerate(columns.inputs)
         if _is_text(field)
     ]
@@ -309,9 +316,9 @@ def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats
 def _picks_by_name(model: Any) -> bool:
     """Return whether some part of a model may select columns by name."""
     return any(
-        isinstance(each, ColumnTransformer | FunctionTransformer) or "_sklearn_output_config" in vars(each)
-        for _, each in walk_objects(model)
-        if isinstance(each, BaseEstimator)
+        isinstance(part, ColumnTransformer | FunctionTransformer) or "_sklearn_output_config" in vars(part)
+        for _, part in walk_objects(model)
+        if isinstance(part, BaseEstimator)
     )
 
 
@@ -323,15 +330,15 @@ def _decode_ranks(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
     """Return the category of each rank; other numbers become the placeholder for unseen categories."""
     missing, other = len(lookup) - 1, len(lookup) - 2
     known = (ranks >= 0) & (ranks < other) & (ranks == np.trunc(ranks))
-    whole = np.where(known, ranks, np.where(np.isnan(ranks), missing, other))
-    texts: NDArray[Any] = lookup[whole.astype(np.intp)]
+    index = np.where(known, ranks, np.where(np.isnan(ranks), missing, other))
+    texts: NDArray[Any] = lookup[index.astype(np.intp)]
     return texts
 
 
 def _set_threads(model: Any, threads: int) -> None:
-    for _, each in walk_objects(model) if threads else ():
-        if isinstance(each, BaseEstimator) and "n_jobs" in vars(each):
-            each.n_jobs = threads
+    for _, part in walk_objects(model) if threads else ():
+        if isinstance(part, BaseEstimator) and "n_jobs" in vars(part):
+            part.n_jobs = threads
 
 
 plugin = Sklearn

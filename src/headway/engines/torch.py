@@ -16,14 +16,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from headway.core import plugins
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
-
-Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-5
 _ROWS = 256
@@ -100,7 +98,7 @@ def _check_inputs(program: torch.export.ExportedProgram) -> None:
     """Raise EngineError unless the program reads one table with a dynamic number of rows."""
     names = program.graph_signature.user_inputs
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    shapes = [tuple(getattr(each, "shape", ())) for each in inputs]
+    shapes = [tuple(getattr(value, "shape", ())) for value in inputs]
     if len(shapes) != 1 or len(shapes[0]) != 2 or isinstance(shapes[0][0], int):
         raise EngineError(
             "the exported program does not read one table [any, d]",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
@@ -25,7 +25,6 @@ except ImportError as error:
         "--no-binary headway headway",
     ) from error
 
-Floats = NDArray[np.float64]
 
 IMPORTS_MODELS = False  # a transform writes what it opens
 

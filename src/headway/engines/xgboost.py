@@ -14,6 +14,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
@@ -21,8 +22,6 @@ from headway.core.threads import threads_of
 from headway.core.variant import Signature
 from headway.engines.formats.trees import Forest
 from headway.engines.formats.xgboost import OBJECTIVES, XgboostModel, is_xgboost, read_xgboost, xgboost_forest
-
-Floats = NDArray[np.float64]
 
 
 class Xgboost:
@@ -127,7 +126,7 @@ def _import_estimator(model: xgboost.XGBModel) -> ImportedModel:
     found = read_xgboost(bytes(model.get_booster().save_raw("ubj")))
     best = getattr(model, "best_iteration", None)  # absent where nothing stopped early
     missing = math.nan if model.missing is None else float(model.missing)
-    classes = tuple(str(each) for each in getattr(model, "classes_", ()))
+    classes = tuple(str(name) for name in getattr(model, "classes_", ()))
     best_rounds = 0 if best is None or found.weights is not None else best + 1
     return _describe_model(replace(found, missing=missing, best_rounds=best_rounds), classes)
 

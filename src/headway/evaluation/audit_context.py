@@ -14,7 +14,7 @@ from headway.data.matrix import group_codes, matrix, month_column, sample_weight
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import open_variant
 from headway.evaluation.context import AuditContext
-from headway.optimization.training import accepts_seed, train
+from headway.optimization.training import accepts_seed, train_model
 
 Data = Mapping[str, Dataset]
 
@@ -32,10 +32,10 @@ def build_audit_context(
     """
 
     def learn(features: Sequence[str], seed: int) -> Engine:
-        return open_variant(train(config, data["train"], blobs, features=features, seed=seed), blobs)
+        return open_variant(train_model(config, data["train"], blobs, features=features, seed=seed), blobs)
 
     def weigh(alike: bool, seed: int) -> Engine:
-        model = train(config, data["train"], blobs, features=signature.names, seed=seed, balanced=alike)
+        model = train_model(config, data["train"], blobs, features=signature.names, seed=seed, balanced=alike)
         return open_variant(model, blobs)
 
     return AuditContext(

@@ -9,14 +9,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headway.core.arrays import Floats, Ints
 from headway.core.errors import DataError, StoreError
-
-if TYPE_CHECKING:
-    from headway.core.contracts import Floats, Ints
 
 NEVER_US = -1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

@@ -17,11 +17,11 @@ from headway.optimization.context import TransformContext
 from headway.optimization.quantization.int8 import (
     CalibratedNetwork,
     calibrate_network,
+    group_neighbors,
     quantize_by_row,
     quantize_layers,
 )
 from headway.optimization.quantization.networks import calibration_rows, float_layers, load_network, rows_with_answers
-from headway.optimization.quantization.sensitivity import group_neighbors
 from headway.optimization.search import apply_transform
 
 _INT8: Mapping[object, Callable[[CalibratedNetwork, Sequence[str]], bytes]] = {

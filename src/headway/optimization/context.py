@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from headway.core import plugins
+from headway.core.arrays import Floats
 from headway.core.contracts import Blobs, LabeledData, no_training_rows
 from headway.core.variant import Artifact, Variant
-
-if TYPE_CHECKING:
-    from headway.core.contracts import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Signature
 from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, constant_tree
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _AT_MOST, _MEMBER, _SUM = 0, 6, 1  # codes of the operator: x <= split, x in set, trees are added
 _NEVER_TRUE = -(2**31 - 1)  # a set must have a member; only texts, whose ranks count from 0, have sets without one
@@ -116,7 +114,7 @@ def _without_zeros(forest: Forest, ready: str) -> tuple[list[NodeProto], list[Te
     return nodes, [_named("zero", dtype(ZERO_THRESHOLD)), _named("gap", dtype(np.nan)), zeros]
 
 
-def _mask(forest: Forest, columns: Sequence[int]) -> NDArray[np.bool_]:
+def _mask(forest: Forest, columns: Sequence[int]) -> Bools:
     return np.isin(np.arange(forest.width), columns)[None, :]
 
 

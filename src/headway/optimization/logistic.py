@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.numerics import sigmoid
-
-Floats = NDArray[np.float64]
 
 _STEPS = 50
 

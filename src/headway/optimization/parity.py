@@ -1,19 +1,133 @@
-"""Parity between a model and its new form: every answer agrees to 1e-6, on the sample and on edge cases."""
+"""Parity between a model and its new form: every answer agrees to 1e-6, on the sample and on edge cases.
+
+Edge cases are rows at the thresholds of trees, with missing and infinite values, and with unknown categories.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
-from headway.core.variant import NUMBERS, Variant
-from headway.engines.formats.trees import Forest, accepted_rows
-from headway.optimization.edge_cases import edge_rows
+from headway.core.variant import NUMBERS, Signature, Variant
+from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, accepted_rows
 
-Floats = NDArray[np.float64]
+ROUNDS = 4
+MAX_EDGES = 4096
+_ANYWHERE = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 2.0**24 + 1, -(2.0**24) - 1, 1e300, -1e300])
+_AROUND_A_CATEGORY = np.array([-0.5, 0.0, 0.5, 1.0])
+
+
+def edge_rows(forest: Forest, sample: Floats) -> Floats:
+    """Make rows in which about half of the values are edges of their column and the rest come from `sample`.
+
+    Every edge appears in four rows. A column with more than 4,096 edges contributes that many, drawn at random with a fixed
+    seed. No row is one that the forest's library refuses.
+
+    Parameters
+    ----------
+    forest
+        Forest whose thresholds and category sets are the edges.
+    sample : ndarray of shape (n, d)
+        Rows to take the remaining values from.
+
+    Returns
+    -------
+    ndarray of shape (m, d), float64
+    """
+    random = np.random.default_rng(0)
+    columns = [_edges(forest, column, random) for column in range(forest.width)]
+    height = max(len(edges) for edges in columns)
+    sample = sample[accepted_rows(forest, sample)]
+    base = sample if len(sample) else np.zeros((1, forest.width))
+    return np.concatenate([_edge_batch(columns, base, height, random) for _ in range(ROUNDS)])
+
+
+def _edge_batch(columns: list[Floats], base: Floats, height: int, random: np.random.Generator) -> Floats:
+    """Make 2 * height rows with each edge once, in one of two rows that share their values from the sample."""
+    edges = np.column_stack([random.permutation(np.resize(column, height)) for column in columns])
+    from_sample = base[random.integers(len(base), size=height)]
+    half = random.random(edges.shape) < 0.5
+    return np.concatenate([np.where(half, edges, from_sample), np.where(half, from_sample, edges)])
+
+
+def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
+    at = np.unique(np.concatenate([_ANYWHERE[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
+    members = np.unique(np.concatenate([_ANYWHERE[:0], *(_members(tree, column) for tree in forest.trees)]))
+    steps = [_neighbors(at), _float32_neighbors(at)] if forest.input_dtype == "float32" else [_neighbors(at)]
+    missing = [] if np.isnan(forest.missing) else [forest.missing]
+    around = np.add.outer(members, _AROUND_A_CATEGORY).ravel()
+    small = (
+        [_neighbors(np.array([-ZERO_THRESHOLD, ZERO_THRESHOLD])), [-ZERO_THRESHOLD, ZERO_THRESHOLD]]
+        if column in forest.zero_as_missing
+        else []
+    )
+    found = _routable(forest, column, np.concatenate([at, *steps, around, missing, *small, _ANYWHERE]))
+    return found if len(found) <= MAX_EDGES else random.choice(found, MAX_EDGES, replace=False)
+
+
+def _routable(forest: Forest, column: int, edges: Floats) -> Floats:
+    """Return the edges that the column's library accepts, and the largest numbers it accepts."""
+    if column in forest.finite_columns:
+        largest = np.nextafter(forest.magnitude_limit, 0)
+        edges = np.append(edges[~(np.abs(edges) > largest)], [-largest, largest])
+    return edges[~np.isnan(edges)] if column in forest.required_columns else edges
+
+
+def _neighbors(at: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # the next number above the largest is infinity
+        return np.nextafter(at[:, None], [-np.inf, np.inf]).ravel()
+
+
+def _float32_neighbors(at: Floats) -> Floats:
+    """Return the next float32 numbers, and the midpoints, which round to either side."""
+    with np.errstate(over="ignore"):
+        steps = np.nextafter(at.astype(np.float32)[:, None], np.array([-np.inf, np.inf], np.float32)).astype(np.float64)
+        half = (at[:, None] + steps) / 2
+    return np.concatenate([steps.ravel(), half.ravel(), _neighbors(half.ravel())])
+
+
+def _thresholds(tree: Tree, column: int) -> Floats:
+    thresholds: Floats = tree.threshold[(tree.feature == column) & ~tree.categorical]
+    return thresholds
+
+
+def _members(tree: Tree, column: int) -> Floats:
+    numbers = tree.threshold[(tree.feature == column) & tree.categorical].astype(np.int64)
+    return np.concatenate([_ANYWHERE[:0], *(tree.sets[number] for number in numbers)])
+
+
+_EDGE_VALUES = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
+
+
+def add_edge_cases(rows: Floats) -> Floats:
+    """Append one row for each column and each edge value: missing, infinite, zero, negative and very large."""
+    base = np.nan_to_num(rows[:1]) if len(rows) else np.zeros((1, rows.shape[1]))
+    made = np.repeat(base, rows.shape[1] * len(_EDGE_VALUES), axis=0)
+    for number, row in enumerate(made):
+        row[number % rows.shape[1]] = _EDGE_VALUES[number // rows.shape[1]]
+    return np.concatenate([rows, made])
+
+
+def clip_to_known_ranks(rows: Floats, signature: Signature) -> Floats:
+    """Replace each number in a string column that is not the rank of a category by one that is; keep missing values."""
+    found = rows.copy()
+    for index, field in enumerate(signature.inputs):
+        if field.datatype == "BYTES":
+            ranks = len(field.categories) + (field.unseen == "other")
+            found[:, index] = _wrap_ranks(rows[:, index], ranks)
+    return found
+
+
+def _wrap_ranks(values: Floats, count: int) -> Floats:
+    if not count:
+        return np.full(len(values), np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isnan(values), np.nan, np.nan_to_num(np.abs(np.trunc(values)) % count))
+
 
 TOLERANCE = 1e-6
 _SAMPLE_ROWS = 5_000

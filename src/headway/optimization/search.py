@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable, PluginError
@@ -185,9 +186,8 @@ def _distance(variant: Variant) -> tuple[int, int]:
 
 
 def _not_tried(name: str, variant: Variant, budget: TimeBudget) -> Finding:
-    message = f"{name}: not tried, as half of {budget} was used up"
-    hint = "headway optimize --budget 10m"
-    return Finding(code=NOT_TRIED, severity="note", message=message, where=variant.name, hint=hint)
+    reason = f"not tried, as half of {budget} was used up"
+    return _finding(name, reason, code=NOT_TRIED, where=variant.name, hint="headway optimize --budget 10m")
 
 
 def apply_transform(name: str, variant: Variant, context: TransformContext) -> Sequence[Variant] | Finding:
@@ -195,20 +195,24 @@ def apply_transform(name: str, variant: Variant, context: TransformContext) -> S
     try:
         return load_transform(name)(variant, context)
     except NotApplicable as reason:
-        return Finding(
-            code=CODE, severity="note", message=f"{name}: {reason.what}", where=variant.name, hint=reason.hint
-        )
+        return _finding(name, reason.what, where=variant.name, hint=reason.hint)
     except (EngineError, PluginError) as error:
         if name not in plugins.names("transform"):
             raise
         where = ", ".join(filter(None, (variant.name, error.where)))
-        return Finding(code=CODE, severity="warn", message=f"{name}: {error.what}", where=where, hint=error.hint)
+        return _finding(name, error.what, severity="warn", where=where, hint=error.hint)
     except _PLUGIN_FAILURES as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{name} raised {type(error).__name__}: {error}"
         where = f"{variant.name}, {frame.filename}:{frame.lineno}"
         hint = f"leave {name} out: [optimize] transforms"
-        return Finding(code=CODE, severity="warn", message=message, where=where, hint=hint)
+        return _finding(name, f"raised {type(error).__name__}: {error}", severity="warn", where=where, hint=hint)
+
+
+def _finding(
+    name: str, reason: str, *, where: str, hint: str, code: str = CODE, severity: Literal["warn", "note"] = "note"
+) -> Finding:
+    message = f"{name}: {reason}"
+    return Finding(code=code, severity=severity, message=message, where=where, hint=hint, plugin=name, reason=reason)
 
 
 def _format_rule_result(rule_result: RuleResult) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from headway.core import plugins
+from headway.core.arrays import Floats, Ints
 from headway.core.config import Config
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset
@@ -27,10 +27,8 @@ from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.split import labeled_rows, time_span
 from headway.optimization.importers.models import import_baseline
 
-Floats = NDArray[np.float64]
 
-
-def train(
+def train_model(
     config: Config,
     dataset: Dataset,
     blobs: Blobs,
@@ -181,9 +179,6 @@ def _check_before_training(config: Config, dataset: Dataset, features: Sequence[
 def _select_inputs(signature: Signature, features: Sequence[str]) -> Signature:
     inputs = tuple(field for field in signature.inputs if not features or field.name in features)
     return replace(signature, inputs=inputs)
-
-
-Ints = NDArray[np.int64]
 
 
 def balanced_weights(labels: Floats) -> Floats:

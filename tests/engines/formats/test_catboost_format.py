@@ -14,10 +14,10 @@ from tests.engines.catboosters import cbm
 
 from headway.core.errors import EngineError
 from headway.engines.catboost import Catboost
-from headway.engines.formats.catboost import Table, is_catboost, read_catboost, root_table
+from headway.engines.formats.catboost import FlatTable, is_catboost, read_catboost, root_table
 
 
-def core(content: bytes) -> Table:
+def core(content: bytes) -> FlatTable:
     return root_table(content[8 : 8 + int.from_bytes(content[4:8], "little")])
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engines.xgboosters import ubj
 
-from headway.engines.formats.ubjson import MAX_DEPTH, Section, decode_ubjson, encode_ubjson
+from headway.engines.formats.ubjson import MAX_DEPTH, DocumentSection, decode_ubjson, encode_ubjson
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(),
@@ -73,7 +73,7 @@ def test_any_bytes_decode_or_are_rejected(content: bytes) -> None:
         assert "byte" in str(refusal)
 
 
-SECTION = Section(
+SECTION = DocumentSection(
     {
         "text": "a",
         "count": "12",
@@ -115,7 +115,7 @@ def test_a_field_is_returned_in_the_requested_type() -> None:
         (lambda: SECTION.floats("text"), r"file\.text: not a list of numbers"),
         (lambda: SECTION.ints("array", 3), r"file\.array: 2 numbers, expected 3"),
         (lambda: SECTION.section("inner").strings(), r"file\.inner\.deep: not a string"),
-        (lambda: Section([]), "the document: not a mapping"),
+        (lambda: DocumentSection([]), "the document: not a mapping"),
     ],
 )
 def test_a_field_of_another_type_is_rejected_with_its_path(ask: Callable[[], object], message: str) -> None:

@@ -17,8 +17,8 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines import _dense
 from headway.engines.compiled.artifact import LEVELS
 from headway.engines.dense import Dense
-from headway.optimization.graph_rewriting import fold_graph
 from headway.optimization.lowering.lower import lower_graph
+from headway.optimization.transforms.fold import fold_graph
 
 pytestmark = pytest.mark.slow
 

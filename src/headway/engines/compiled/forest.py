@@ -14,13 +14,12 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.engines.compiled.artifact import pack_arrays, unpack_arrays
 from headway.engines.formats.trees import Forest, Link, Tree
 
 Array = NDArray[Any]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 PLANE_THRESHOLDS, MAX_PLANES, MAX_LEAVES = 254, 256, 256
 MAX_RANKS = 65_535
@@ -53,14 +52,14 @@ def compile_forest(forest: Forest) -> bytes:
     if np.any(np.isnan(threshold)):
         raise NotApplicable("a threshold of its trees is NaN, and no value is above or below that")
     sets = [tree.sets[int(number)] for tree in trees for number in tree.threshold[tree.categorical]]
-    columns, asked = _columns(forest, feature, categorical)
-    columns = _with_tables(columns, asked, threshold, sets, categorical)
-    rank = _ranks(columns, asked, threshold, categorical)
-    interval = _fits_in_bytes(columns, asked, rank, missing_left, trees)
+    columns, node_column = _columns(forest, feature, categorical)
+    columns = _with_tables(columns, node_column, threshold, sets, categorical)
+    rank = _ranks(columns, node_column, threshold, categorical)
+    interval = _fits_in_bytes(columns, node_column, rank, missing_left, trees)
     longest = max((len(table) for table in columns.tables), default=0)
     ordered = forest.input_dtype == "float32" and not interval and longest > MAX_RANKS
     key = np.where(categorical, np.cumsum(categorical) - 1, _float32_order(threshold) if ordered else rank)
-    members = _member_ranks(columns, asked[categorical], sets)
+    members = _member_ranks(columns, node_column[categorical], sets)
     numbers = [
         *(
             forest.width,
@@ -84,7 +83,7 @@ def compile_forest(forest: Forest) -> bytes:
         _offsets([tree.leaf.size for tree in trees]),
         _offsets([len(tree.outputs) for tree in trees]),
         np.array([output for tree in trees for output in tree.outputs]),
-        asked,
+        node_column,
         key,
         _concatenate([tree.left for tree in trees], np.int64),
         _concatenate([tree.right for tree in trees], np.int64),
@@ -108,13 +107,13 @@ def _offsets(lengths: Sequence[int]) -> Ints:
     return np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))]).astype(np.int64)
 
 
-def _columns(forest: Forest, feature: Ints, categorical: NDArray[np.bool_]) -> tuple[KernelColumns, Ints]:
+def _columns(forest: Forest, feature: Ints, categorical: Bools) -> tuple[KernelColumns, Ints]:
     """Return the columns that nodes read or that are checked, and the column number of each node.
 
     A column that some nodes read as a number and others as a category counts as two.
     """
     watched = np.array([*forest.finite_columns, *forest.required_columns], np.int64)
-    names, asked = np.unique(np.concatenate([2 * feature + categorical, 2 * watched]), return_inverse=True)
+    names, node_column = np.unique(np.concatenate([2 * feature + categorical, 2 * watched]), return_inverse=True)
     index = names // 2
     kind = CATEGORICAL * (names % 2)
     for columns, flag in (
@@ -123,14 +122,14 @@ def _columns(forest: Forest, feature: Ints, categorical: NDArray[np.bool_]) -> t
         (forest.required_columns, IS_PRESENT),
     ):
         kind = kind + flag * np.isin(index, np.array(columns, np.int64))
-    return KernelColumns(index=index, kind=kind, tables=()), asked[: len(feature)].astype(np.int64)
+    return KernelColumns(index=index, kind=kind, tables=()), node_column[: len(feature)].astype(np.int64)
 
 
 def _with_tables(
-    columns: KernelColumns, asked: Ints, threshold: Floats, sets: Sequence[Ints], categorical: NDArray[np.bool_]
+    columns: KernelColumns, node_column: Ints, threshold: Floats, sets: Sequence[Ints], categorical: Bools
 ) -> KernelColumns:
-    order = np.argsort(asked, kind="stable")
-    ends = np.searchsorted(asked[order], np.arange(len(columns.index) + 1))
+    order = np.argsort(node_column, kind="stable")
+    ends = np.searchsorted(node_column[order], np.arange(len(columns.index) + 1))
     number = np.cumsum(categorical) - 1
     tables: list[Floats] = []
     for column, kind in enumerate(columns.kind.tolist()):
@@ -140,34 +139,34 @@ def _with_tables(
     return KernelColumns(index=columns.index, kind=columns.kind, tables=tables)
 
 
-def _ranks(columns: KernelColumns, asked: Ints, threshold: Floats, categorical: NDArray[np.bool_]) -> Ints:
+def _ranks(columns: KernelColumns, node_column: Ints, threshold: Floats, categorical: Bools) -> Ints:
     """Return the rank of each node's threshold in the table of its column; 0 for categorical nodes."""
-    rank = np.zeros(len(asked), np.int64)
-    order = np.argsort(asked, kind="stable")
-    ends = np.searchsorted(asked[order], np.arange(len(columns.index) + 1))
+    rank = np.zeros(len(node_column), np.int64)
+    order = np.argsort(node_column, kind="stable")
+    ends = np.searchsorted(node_column[order], np.arange(len(columns.index) + 1))
     for column, table in enumerate(columns.tables):
         nodes = order[ends[column] : ends[column + 1]]
         rank[nodes] = np.where(categorical[nodes], 0, np.searchsorted(table, threshold[nodes]))
     return rank
 
 
-def _member_ranks(columns: KernelColumns, asked: Ints, sets: Sequence[Ints]) -> list[Ints]:
+def _member_ranks(columns: KernelColumns, node_column: Ints, sets: Sequence[Ints]) -> list[Ints]:
     """Return the members of each set as ranks in the table of their column."""
-    tables = (columns.tables[index] for index in asked.tolist())
+    tables = (columns.tables[index] for index in node_column.tolist())
     return [np.searchsorted(table, members) for table, members in zip(tables, sets, strict=True)]
 
 
 def _fits_in_bytes(
-    columns: KernelColumns, asked: Ints, rank: Ints, missing_left: NDArray[np.bool_], trees: Sequence[Tree]
+    columns: KernelColumns, node_column: Ints, rank: Ints, missing_left: Bools, trees: Sequence[Tree]
 ) -> bool:
     """Return whether one byte can number the leaves of every tree, the categories of a column, and the planes of codes."""
     if max((len(tree.leaf) for tree in trees), default=0) > MAX_LEAVES:
         return False
     categorical = (columns.kind & CATEGORICAL).astype(bool)
-    most = max((len(columns.tables[column]) for column in np.flatnonzero(categorical).tolist()), default=0)
-    side = np.where(categorical[asked], 0, missing_left)
-    planes = np.unique(np.column_stack([asked, rank // PLANE_THRESHOLDS, side]), axis=0)
-    return most <= PLANE_THRESHOLDS and len(planes) <= MAX_PLANES and len(columns.index) <= MAX_PLANES
+    max_categories = max((len(columns.tables[column]) for column in np.flatnonzero(categorical).tolist()), default=0)
+    missing_side = np.where(categorical[node_column], 0, missing_left)
+    planes = np.unique(np.column_stack([node_column, rank // PLANE_THRESHOLDS, missing_side]), axis=0)
+    return max_categories <= PLANE_THRESHOLDS and len(planes) <= MAX_PLANES and len(columns.index) <= MAX_PLANES
 
 
 def _float32_order(threshold: Floats) -> Ints:

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from headway.core import plugins
+from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
 from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, root_package, walk_objects
-
-Floats = NDArray[np.float64]
 
 
 class InnerModel(BaseEstimator):  # type: ignore[misc]

@@ -96,12 +96,12 @@ def root_package(value: object) -> str:
 def _children(here: NestedObject) -> Iterator[NestedObject]:
     path, value = here
     if isinstance(value, dict):
-        yield from (NestedObject(f"{path}[{key!r}]", each) for key, each in value.items())
+        yield from (NestedObject(f"{path}[{key!r}]", item) for key, item in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from (_list_item(path, number, each) for number, each in enumerate(value))
+        yield from (_list_item(path, number, item) for number, item in enumerate(value))
     elif isinstance(value, np.ndarray):
         if value.dtype == object:
-            yield from (NestedObject(f"{path}[{number}]", each) for number, each in enumerate(value.flat))
+            yield from (NestedObject(f"{path}[{number}]", item) for number, item in enumerate(value.flat))
     elif isinstance(value, functools.partial):
         yield from (
             NestedObject(f"{path}.func", value.func),
@@ -112,11 +112,11 @@ def _children(here: NestedObject) -> Iterator[NestedObject]:
         # The state of an estimator, without functions that it creates again when it is opened.
         inner = value.__getstate__() if root_package(value) == "sklearn" else getattr(value, "__dict__", {})
         inner = inner if isinstance(inner, dict) else {}
-        yield from (NestedObject(f"{path}.{key}" if path else key, each) for key, each in inner.items())
+        yield from (NestedObject(f"{path}.{key}" if path else key, item) for key, item in inner.items())
 
 
-def _list_item(path: str, number: int, each: object) -> NestedObject:
+def _list_item(path: str, number: int, item: object) -> NestedObject:
     """Return an item of a list; a tuple that starts with a string, as a step does, is named by it."""
-    if isinstance(each, tuple) and len(each) > 1 and isinstance(each[0], str):
-        return NestedObject(f"{path}[{each[0]!r}]", each[1] if len(each) == 2 else each[1:])
-    return NestedObject(f"{path}[{number}]", each)
+    if isinstance(item, tuple) and len(item) > 1 and isinstance(item[0], str):
+        return NestedObject(f"{path}[{item[0]!r}]", item[1] if len(item) == 2 else item[1:])
+    return NestedObject(f"{path}[{number}]", item)

@@ -48,7 +48,7 @@ _FAILURES = (
     zipfile.BadZipFile,
     zlib.error,
 )
-# Classes that fitted estimators hold and skops does not list: what it calls unsafe of them, `_expect_sound` looks at.
+# Classes that fitted estimators hold and skops does not list; `_faults` checks those that index memory.
 SAFE_CLASSES = frozenset(
     {
         "functools.partial",
@@ -84,10 +84,10 @@ SAFE_CLASSES = frozenset(
 
 
 class ModelColumns(Record, frozen=True, kw_only=True):
-    """The columns of a row as the model receives them; a missing string is None in the columns of `none`, else NaN."""
+    """The columns of a row as the model receives them; a missing string is None in `none_columns`, else NaN."""
 
     inputs: tuple[Field, ...]
-    none: frozenset[int] = frozenset()
+    none_columns: frozenset[int] = msgspec.field(default=frozenset(), name="none")
 
 
 class SkopsModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,11 +105,11 @@ def write_skops(model: object) -> bytes:
     """
     try:
         content = skops.dumps(model)
-        strange = sorted(set(skops.get_untrusted_types(data=content)) - SAFE_CLASSES - SAFE_FUNCTIONS)
+        unknown = sorted(set(skops.get_untrusted_types(data=content)) - SAFE_CLASSES - SAFE_FUNCTIONS)
     except (UnsupportedTypeException, *_FAILURES) as error:
-        raise EngineError(f"a {type(model).__name__} cannot be kept as data: {error}") from error
-    if strange:
-        raise _untrusted(strange)
+        raise EngineError(f"a {type(model).__name__} cannot be stored as data: {error}") from error
+    if unknown:
+        raise _untrusted(unknown)
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         return _canonical({name: file.read(name) for name in file.namelist()})
 
@@ -128,8 +128,8 @@ def read_skops(content: bytes) -> SkopsModel:
             warnings.simplefilter("always")
             model = skops.loads(content, trusted=sorted(SAFE_CLASSES | SAFE_FUNCTIONS))
         with zipfile.ZipFile(io.BytesIO(content)) as file:
-            kept = file.read(_COLUMNS) if _COLUMNS in file.namelist() else None
-        columns = msgspec.json.decode(kept, type=ModelColumns) if kept else None
+            stored = file.read(_COLUMNS) if _COLUMNS in file.namelist() else None
+        columns = msgspec.json.decode(stored, type=ModelColumns) if stored else None
         for fault in _faults(model):
             raise ValueError(fault)
     except UntrustedTypesFoundException as error:
@@ -143,14 +143,14 @@ def read_skops(content: bytes) -> SkopsModel:
 
 def sklearn_version(warned: Iterable[warnings.WarningMessage]) -> str:
     """Return the scikit-learn version that wrote a model, from the warnings of opening it; empty if it is the installed one."""
-    versions = (each.message for each in warned if isinstance(each.message, InconsistentVersionWarning))
-    return next((str(each.original_sklearn_version) for each in versions), "")
+    messages = (warning.message for warning in warned if isinstance(warning.message, InconsistentVersionWarning))
+    return next((str(message.original_sklearn_version) for message in messages), "")
 
 
 def _untrusted(types: list[str]) -> EngineError:
     return EngineError(
-        f"the model holds {', '.join(types)}, which no file that is data can hold",
-        hint="keep that part outside: give the estimator behind it, with the rows as that part makes them",
+        f"the model holds {', '.join(types)}, which a data-only file cannot hold",
+        hint="leave that part out: import the estimator after it, with the rows that the part returns",
     )
 
 
@@ -170,7 +170,7 @@ def _canonical(entries: dict[str, bytes]) -> bytes:
             if isinstance(here.get("file"), str):
                 here["file"] = names.setdefault(here["file"], f"{len(names)}{Path(here['file']).suffix}")
             waiting += here.values()
-    arrays = {given: entries[name] for name, given in names.items()}
+    arrays = {new: entries[old] for old, new in names.items()}
     return _zipped({**arrays, "schema.json": json.dumps(schema, separators=(",", ":")).encode()})
 
 
@@ -220,16 +220,16 @@ def _predictor_faults(predictor: Any, width: object, path: str) -> Iterator[str]
     sets = inner["bitset_idx"][inner["is_categorical"].astype(bool)].astype(np.int64)
     known = min(len(predictor.raw_left_cat_bitsets), len(predictor.binned_left_cat_bitsets))
     if len(sets) and sets.max() >= known:
-        yield f"{path}: a tree asks for a set of categories that is not there"
+        yield f"{path}: a tree reads a category set that does not exist"
     yield from _node_faults(at, ends, inner["feature_idx"].astype(np.int64), (len(nodes), int(str(width))), path)
 
 
 def _node_faults(at: Any, ends: Any, feature: Any, limits: tuple[int, int], path: str) -> Iterator[str]:
     """Check that children come after their parent, so that every path ends; `limits` are the counts of nodes and columns."""
     if not limits[0] or np.any(ends <= at[:, None]) or np.any(ends >= limits[0]):
-        yield f"{path}: a tree whose nodes point at none"
+        yield f"{path}: a tree with a node that does not exist"
     if np.any(feature < 0) or np.any(feature >= limits[1]):
-        yield f"{path}: a tree that asks for a column which is not there"
+        yield f"{path}: a tree that reads a column which does not exist"
 
 
 def _neighbour_faults(tree: Any, path: str) -> Iterator[str]:
@@ -237,4 +237,4 @@ def _neighbour_faults(tree: Any, path: str) -> Iterator[str]:
     inside = (order >= 0) & (order < len(data))
     spans = (nodes["idx_start"] >= 0) & (nodes["idx_start"] <= nodes["idx_end"]) & (nodes["idx_end"] <= len(order))
     if not inside.all() or not spans.all():
-        yield f"{path}: a tree of neighbours that points at none"
+        yield f"{path}: a neighbour tree that points outside its data"

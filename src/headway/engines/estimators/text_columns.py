@@ -22,7 +22,7 @@ from headway.core.errors import EngineError
 ColumnIndices = Sequence[int | None]
 _ENCODERS = (OneHotEncoder, OrdinalEncoder, TargetEncoder)
 _PARTS = ("_preprocessor", "estimators_", "calibrated_classifiers_", "estimator_", "regressor_")
-_HOLDERS = ("_CalibratedClassifier", "FrozenEstimator")  # these hold a fitted estimator by the name of a plain setting
+_HOLDERS = ("_CalibratedClassifier", "FrozenEstimator")  # these store a fitted estimator under the name of a parameter
 
 
 @dataclass(slots=True)
@@ -41,10 +41,10 @@ class TextColumn:
         A missing string was None, and not NaN, when the encoder was fitted.
     """
 
-    texts: set[str] = field(default_factory=set)
-    refuses: bool = False
-    whole: bool = False
-    none: bool = False
+    categories: set[str] = field(default_factory=set)
+    rejects_unseen: bool = False
+    reads_text: bool = False
+    missing_is_none: bool = False
 
 
 TextColumns = dict[int, TextColumn]
@@ -60,20 +60,20 @@ def read_text_columns(model: object, width: int) -> TextColumns:
 def _visit(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
     """Record what an estimator and its parts read; `indices` maps its inputs to the columns of the row."""
     if isinstance(step, Pipeline):
-        for _, each in step.steps:
-            _visit(each, indices, found)
-            indices = _passed_through(each, indices)
+        for _, part in step.steps:
+            _visit(part, indices, found)
+            indices = _passed_through(part, indices)
     elif isinstance(step, FeatureUnion):
-        for _, each in step.transformer_list:
-            _visit(each, indices, found)
+        for _, part in step.transformer_list:
+            _visit(part, indices, found)
     elif isinstance(step, ColumnTransformer):
-        for _, each, inputs in _blocks(step, indices):
-            _visit(each, inputs, found)
+        for _, transformer, inputs in _blocks(step, indices):
+            _visit(transformer, inputs, found)
     elif isinstance(step, _ENCODERS):
-        _note_encoder(step, indices, found)
+        _record_encoder(step, indices, found)
     elif isinstance(step, CountVectorizer | HashingVectorizer):
         for index in indices:
-            _column_at(index, found).whole = True
+            _column_at(index, found).reads_text = True
     else:
         _visit_parts(step, indices, found)
 
@@ -82,29 +82,34 @@ def _visit_parts(step: Any, indices: ColumnIndices, found: TextColumns) -> None:
     """Visit the estimators inside; an estimator without parts may read the strings of its columns."""
     names = (*_PARTS, "estimator") if type(step).__name__ in _HOLDERS else _PARTS
     parts = [getattr(step, name) for name in names if name in getattr(step, "__dict__", {})]
-    inner = [each for part in parts for each in (part if isinstance(part, list) else [part]) if each is not None]
-    for each in inner:
-        _visit(each, indices, found)
+    inner = [
+        estimator
+        for part in parts
+        for estimator in (part if isinstance(part, list) else [part])
+        if estimator is not None
+    ]
+    for estimator in inner:
+        _visit(estimator, indices, found)
     if not inner and not isinstance(step, SimpleImputer) and not _is_identity(step):
         for index in indices:
-            _column_at(index, found).whole = True
+            _column_at(index, found).reads_text = True
 
 
-def _note_encoder(encoder: Any, indices: ColumnIndices, found: TextColumns) -> None:
-    refuses = getattr(encoder, "handle_unknown", "ignore") == "error"
+def _record_encoder(encoder: Any, indices: ColumnIndices, found: TextColumns) -> None:
+    rejects_unseen = getattr(encoder, "handle_unknown", "ignore") == "error"
     for index, categories in zip(indices, getattr(encoder, "categories_", ()), strict=False):
         reading = _column_at(index, found)
-        known = [each for each in categories.tolist() if each is not None and each == each]
-        texts = {str(each) for each in known if isinstance(each, str)}
+        known = [category for category in categories.tolist() if category is not None and category == category]
+        texts = {str(category) for category in known if isinstance(category, str)}
         if categories.dtype == object and len(texts) < len(known):
             what = "texts and numbers" if texts else "numbers in a column of objects"
             raise EngineError(
                 f"{type(encoder).__name__} learned {what}: {known[0]!r}, {known[-1]!r}",
-                hint="make that column all text, or of a type of numbers, before the encoder is fitted",
+                hint="convert the column to strings or to a numeric dtype before fitting the encoder",
             )
-        reading.texts |= texts
-        reading.refuses |= refuses and bool(texts)
-        reading.none |= any(each is None for each in categories.tolist())
+        reading.categories |= texts
+        reading.rejects_unseen |= rejects_unseen and bool(texts)
+        reading.missing_is_none |= any(category is None for category in categories.tolist())
 
 
 def _column_at(index: int | None, found: TextColumns) -> TextColumn:
@@ -115,9 +120,9 @@ def _blocks(transformer: Any, indices: ColumnIndices) -> list[tuple[str, Any, li
     """Return name, transformer and inputs of each block that is not dropped."""
     inputs = transformer._transformer_to_input_indices
     return [
-        (name, each, [indices[int(number)] if int(number) < len(indices) else None for number in inputs[name]])
-        for name, each, _ in transformer.transformers_
-        if name in inputs and not (isinstance(each, str) and each == "drop")
+        (name, block, [indices[int(number)] if int(number) < len(indices) else None for number in inputs[name]])
+        for name, block, _ in transformer.transformers_
+        if name in inputs and not (isinstance(block, str) and block == "drop")
     ]
 
 
@@ -128,8 +133,8 @@ def _passed_through(step: Any, indices: ColumnIndices) -> ColumnIndices:
     if isinstance(step, SelectorMixin):
         return [indices[int(number)] for number in step.get_support(indices=True) if number < len(indices)]
     if isinstance(step, Pipeline):
-        for _, each in step.steps:
-            indices = _passed_through(each, indices)
+        for _, part in step.steps:
+            indices = _passed_through(part, indices)
         return indices
     if isinstance(step, ColumnTransformer):
         return _passed_through_blocks(step, indices)
@@ -139,9 +144,9 @@ def _passed_through(step: Any, indices: ColumnIndices) -> ColumnIndices:
 def _passed_through_blocks(transformer: Any, indices: ColumnIndices) -> ColumnIndices:
     """Return the columns that the blocks pass through, in order; None where a block makes new values."""
     found: list[int | None] = []
-    for name, each, inputs in _blocks(transformer, indices):
+    for name, block, inputs in _blocks(transformer, indices):
         span = transformer.output_indices_[name]
-        outputs = list(_passed_through(each, inputs))[: span.stop - span.start]
+        outputs = list(_passed_through(block, inputs))[: span.stop - span.start]
         found += [*outputs, *[None] * (span.stop - span.start - len(outputs))]
     return found
 
@@ -150,7 +155,7 @@ def imputed_columns(imputer: Any) -> list[int]:
     """Return the columns that an imputer keeps: without keep_empty_features, those in which it saw a value."""
     if imputer.keep_empty_features or imputer.strategy == "constant":
         return list(range(imputer.n_features_in_))
-    empty = [isinstance(each, float) and np.isnan(each) for each in imputer.statistics_.tolist()]
+    empty = [isinstance(fill, float) and np.isnan(fill) for fill in imputer.statistics_.tolist()]
     return [number for number, is_empty in enumerate(empty) if not is_empty]
 
 

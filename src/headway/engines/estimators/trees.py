@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor, IsolationForest
@@ -23,14 +22,13 @@ from sklearn.ensemble._iforest import _average_path_length
 from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field
 from headway.engines.estimators.inner import InnerModel
 from headway.engines.estimators.skops_file import ModelColumns
 from headway.engines.formats.trees import Forest, Link, Tree, TreeEngine
-
-Floats = NDArray[np.float64]
 
 _FORESTS = (ForestClassifier, ForestRegressor, IsolationForest)
 _CONSTANT = ("prior", "constant", "mean", "median", "quantile", "most_frequent")
@@ -79,7 +77,7 @@ def truncate_estimator(model: Any, count: int) -> None:
 def _check_tree_model(model: Any) -> None:
     name = type(model).__name__
     if isinstance(model, AdaBoostClassifier | AdaBoostRegressor):
-        raise NotApplicable(f"a {name} lets its trees vote, and adds no leaves up")
+        raise NotApplicable(f"a {name} lets its trees vote, and does not sum leaves")
     if not isinstance(model, (BaseDecisionTree, BaseGradientBoosting, *_FORESTS)):
         raise NotApplicable(f"a {name} is not made of trees whose leaves are added up")
     if getattr(model, "n_outputs_", 1) > 1:
@@ -95,7 +93,7 @@ def _averaged_forest(model: Any, estimators: Sequence[Any]) -> Forest:
     takes_missing = bool(estimators[0]._support_missing_values(np.zeros((1, width))))
     return Forest(
         width=width,
-        trees=tuple(_tree(each, each.tree_.value[:, 0, wanted] / len(estimators), outputs) for each in estimators),
+        trees=tuple(_tree(tree, tree.tree_.value[:, 0, wanted] / len(estimators), outputs) for tree in estimators),
         base=np.zeros(len(outputs)),
         input_dtype="float32",
         finite_columns=tuple(range(width)),
@@ -115,9 +113,9 @@ def _boosted_forest(model: Any) -> Forest:
     return Forest(
         width=width,
         trees=tuple(
-            _tree(each, each.tree_.value[:, 0, :1] * scale, (output,))
+            _tree(tree, tree.tree_.value[:, 0, :1] * scale, (output,))
             for stage in model.estimators_
-            for output, each in enumerate(stage)
+            for output, tree in enumerate(stage)
         ),
         base=np.ravel(model._raw_predict_init(np.zeros((1, width)))) * slope,
         link=link,
@@ -129,10 +127,10 @@ def _boosted_forest(model: Any) -> Forest:
 
 def _isolation_forest(model: Any) -> Forest:
     """Convert an isolation forest, whose trees add up depths."""
-    every = tuple(range(int(model.n_features_in_)))
+    columns = tuple(range(int(model.n_features_in_)))
     expected = len(model.estimators_) * float(_average_path_length([model._max_samples])[0])
     trees = []
-    for each, features, steps, rest in zip(
+    for tree, features, steps, rest in zip(
         model.estimators_,
         model.estimators_features_,
         model._decision_path_lengths,
@@ -140,15 +138,15 @@ def _isolation_forest(model: Any) -> Forest:
         strict=True,
     ):
         depth = (steps + rest - 1.0)[:, None] / expected if expected else np.zeros((len(steps), 1))
-        trees.append(_tree(each, depth, features=np.asarray(features, np.int64)))
+        trees.append(_tree(tree, depth, features=np.asarray(features, np.int64)))
     return Forest(
-        width=len(every),
+        width=len(columns),
         trees=tuple(trees),
         base=np.array([0.0 if expected else 1.0]),  # the expected depth of a single row is undefined
         link="isolation",
         input_dtype="float32",
-        finite_columns=() if _accepts(model, np.inf) else every,
-        required_columns=() if _accepts(model, np.nan) else every,
+        finite_columns=() if _accepts(model, np.inf) else columns,
+        required_columns=() if _accepts(model, np.nan) else columns,
     )
 
 
@@ -160,9 +158,7 @@ def _accepts(model: Any, value: float) -> bool:
     return True
 
 
-def _tree(
-    estimator: Any, leaf: Floats, outputs: tuple[int, ...] = (0,), features: NDArray[np.int64] | None = None
-) -> Tree:
+def _tree(estimator: Any, leaf: Floats, outputs: tuple[int, ...] = (0,), features: Ints | None = None) -> Tree:
     """Convert one tree; `leaf` [nodes, c] covers all nodes, `features` maps the tree's columns to those of a row."""
     nodes = estimator.tree_.__getstate__()["nodes"]
     inner = nodes["left_child"] >= 0
@@ -181,14 +177,11 @@ def _tree(
     )
 
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
 _MAX_CODES = 256
 _HIST_LINKS: dict[str, Link] = {"IdentityLink": "identity", "LogLink": "exp"}
 
 
-class CategoryCodes(NamedTuple):
+class EncoderCodes(NamedTuple):
     """The value in a row of each code of a column, int64 [c], whether no row can hold it, and the code of None or -1."""
 
     value: Ints
@@ -200,7 +193,7 @@ class HistColumns(NamedTuple):
     """For each column as the trees number them, its position in a row, and the codes of those that are categorical."""
 
     position: Ints
-    codes: dict[int, CategoryCodes]
+    codes: dict[int, EncoderCodes]
 
 
 def hist_forest(model: Any, columns: ModelColumns | None) -> Forest:
@@ -251,19 +244,21 @@ def _hist_columns(model: Any, inputs: tuple[Field, ...]) -> HistColumns:
     return HistColumns(indices, codes)
 
 
-def _category_codes(learned: list[Any], field: Field | None) -> CategoryCodes:
+def _category_codes(learned: list[Any], field: Field | None) -> EncoderCodes:
     """Return the codes of the categories that an encoder learned; NaN, which comes last, has none."""
-    known = [each for each in learned if each is None or each == each]
+    known = [category for category in learned if category is None or category == category]
     if field is not None and field.datatype == "BYTES":
         rank = {text: number for number, text in enumerate(field.categories)}
-        if any(not isinstance(each, str) for each in known if each is not None):
+        if any(not isinstance(category, str) for category in known if category is not None):
             raise NotApplicable(f"it learned numbers in column '{field.name}', which is text")
-        value = np.array([rank.get(each, -1) for each in known], np.int64)
-        return CategoryCodes(value, value < 0, known.index(None) if None in known else -1)
-    if any(isinstance(each, str | None) or each != int(each) for each in known):
-        strange = next(each for each in known if isinstance(each, str | None) or each != int(each))
-        raise NotApplicable(f"one of its categories is {strange!r}, which is not an integer")
-    return CategoryCodes(np.array([int(each) for each in known], np.int64), np.zeros(len(known), bool), -1)
+        value = np.array([rank.get(category, -1) for category in known], np.int64)
+        return EncoderCodes(value, value < 0, known.index(None) if None in known else -1)
+    if any(isinstance(category, str | None) or category != int(category) for category in known):
+        unsupported = next(
+            category for category in known if isinstance(category, str | None) or category != int(category)
+        )
+        raise NotApplicable(f"one of its categories is {unsupported!r}, which is not an integer")
+    return EncoderCodes(np.array([int(category) for category in known], np.int64), np.zeros(len(known), bool), -1)
 
 
 def _hist_tree(predictor: Any, columns: HistColumns, *, output: int) -> Tree:
@@ -310,7 +305,7 @@ _TREES = (BaseDecisionTree, BaseGradientBoosting, BaseHistGradientBoosting, Fore
 
 def flat_steps(model: Pipeline) -> list[Any]:
     """Return the steps of a pipeline, with nested pipelines expanded."""
-    return [each for _, step in model.steps for each in (flat_steps(step) if isinstance(step, Pipeline) else [step])]
+    return [inner for _, step in model.steps for inner in (flat_steps(step) if isinstance(step, Pipeline) else [step])]
 
 
 def final_step(model: Any) -> Any:

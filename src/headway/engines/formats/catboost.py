@@ -16,12 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import EngineError
 from headway.engines.formats.trees import Forest, Link, Tree
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 _MAGIC, _FORM = b"CBM1", "FlabuffersModel_v1"
 _MAX_DEPTH, _MAX_COLUMNS = 16, 2**20
@@ -46,7 +43,7 @@ class CatboostModel:
     loss: str
     scale: float
     bias: Floats
-    missing_right: NDArray[np.bool_]
+    missing_right: Bools
     sizes: Ints
     feature: Ints
     border: Floats
@@ -88,7 +85,7 @@ def _require(holds: bool | np.bool_, reason: str) -> None:
         raise ValueError(reason)
 
 
-def _core(content: bytes) -> Table:
+def _core(content: bytes) -> FlatTable:
     _require(content.startswith(_MAGIC), "they do not start with 'CBM1'")
     size = int.from_bytes(content[4:8], "little")
     _require(len(content) >= 12 and 8 + size <= len(content), "truncated")
@@ -97,7 +94,7 @@ def _core(content: bytes) -> Table:
     return core
 
 
-def _model(core: Table) -> CatboostModel:
+def _model(core: FlatTable) -> CatboostModel:
     trees = core.table(1)
     if trees is None:
         raise ValueError("no trees")
@@ -129,7 +126,7 @@ def _model(core: Table) -> CatboostModel:
     return model
 
 
-def _check_numeric(core: Table, trees: Table) -> None:
+def _check_numeric(core: FlatTable, trees: FlatTable) -> None:
     for field, kind in _OTHER_COLUMNS.items():
         if found := trees.tables(field):
             columns = ", ".join(str(column.string(2) or column.integer(1, "<i", -1)) for column in found[:5])
@@ -152,14 +149,14 @@ def _loss(info: Mapping[str, str]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _bias(trees: Table, outputs: int) -> Floats:
+def _bias(trees: FlatTable, outputs: int) -> Floats:
     several = trees.array(16, np.float64).astype(np.float64)
     bias = several if len(several) else np.full(outputs, trees.number(15, "<d", 0.0))
     _require(len(bias) == outputs and np.all(np.isfinite(bias)), "the bias is not a number for each output")
     return bias
 
 
-def _splits(trees: Table, features: list[Table]) -> tuple[Ints, Floats]:
+def _splits(trees: FlatTable, features: list[FlatTable]) -> tuple[Ints, Floats]:
     """Return column and border of each split; the file numbers all borders, column by column."""
     with np.errstate(invalid="ignore"):  # a signalling NaN in an altered file; non-finite borders are rejected below
         borders = [column.array(3, np.float32).astype(np.float64) for column in features]
@@ -174,7 +171,7 @@ def _splits(trees: Table, features: list[Table]) -> tuple[Ints, Floats]:
     return column[number], np.concatenate(borders)[number]
 
 
-def _sizes(trees: Table, splits: int) -> Ints:
+def _sizes(trees: FlatTable, splits: int) -> Ints:
     sizes, starts = (trees.array(field, np.int32).astype(np.int64) for field in (2, 3))
     _require(len(sizes) > 0, "no trees")
     _require(np.all(sizes >= 0) and sizes.sum() == splits, "splits without a tree")
@@ -182,7 +179,7 @@ def _sizes(trees: Table, splits: int) -> Ints:
     return sizes
 
 
-def _leaves(trees: Table, outputs: int) -> Floats:
+def _leaves(trees: FlatTable, outputs: int) -> Floats:
     values, weights = trees.array(8, np.float64).astype(np.float64), trees.array(9, np.float64)
     _require(len(values) % outputs == 0 and np.all(np.isfinite(values)), "a leaf that is not a number for each output")
     _require(len(weights) in (0, len(values) // outputs), "weights without leaves")
@@ -289,13 +286,13 @@ def _tree(model: CatboostModel, split: Ints, *, left: Ints, right: Ints, leaf: F
     )
 
 
-def root_table(content: bytes) -> Table:
+def root_table(content: bytes) -> FlatTable:
     """Return the root table of a FlatBuffer; this and every field access raise ValueError outside the bytes."""
-    return Table(content, _offset(content, 0))
+    return FlatTable(content, _offset(content, 0))
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FlatTable:
     """A table at a position of a FlatBuffer, whose fields are known by their index in the schema.
 
     Numbers are little-endian. A table starts with the distance back to its vtable, which holds the offset of each field;
@@ -315,10 +312,10 @@ class Table:
         at = self._find(field)
         return absent if at is None else int(_unpack(self.content, form, at))
 
-    def table(self, field: int) -> Table | None:
+    def table(self, field: int) -> FlatTable | None:
         """Return a field that is a table."""
         at = self._find(field)
-        return None if at is None else Table(self.content, _offset(self.content, at))
+        return None if at is None else FlatTable(self.content, _offset(self.content, at))
 
     def string(self, field: int) -> str:
         """Return a string field."""
@@ -336,7 +333,7 @@ class Table:
             raise ValueError(f"byte {start}: truncated, {count} numbers expected")
         return np.frombuffer(self.content, little, count, start)
 
-    def tables(self, field: int) -> list[Table]:
+    def tables(self, field: int) -> list[FlatTable]:
         """Return a field that is a vector of tables."""
         at = self._find(field)
         if at is None:
@@ -344,7 +341,7 @@ class Table:
         start, count = self._vector(at)
         if count * 4 > len(self.content) - start:
             raise ValueError(f"byte {start}: truncated, {count} tables expected")
-        return [Table(self.content, _offset(self.content, start + 4 * number)) for number in range(count)]
+        return [FlatTable(self.content, _offset(self.content, start + 4 * number)) for number in range(count)]
 
     def _vector(self, at: int) -> tuple[int, int]:
         start = _offset(self.content, at)

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.engines.formats.trees import Forest
 
-Floats = NDArray[np.float64]
 Attribute = int | float | str
 
 ROWS, SCORES = "rows", "scores"

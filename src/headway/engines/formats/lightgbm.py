@@ -14,14 +14,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Link, Tree
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 _END = "\nend of trees\n"
 _PANDAS = "pandas_categorical:"

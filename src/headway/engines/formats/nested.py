@@ -39,7 +39,7 @@ def open_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[Engi
     """Return the header and the opened models; raise EngineError if their number differs or one cannot be opened."""
     header, contents = split_models(content, models=models)
     opened = zip(header.models, contents, strict=True)
-    return header, [load_engine(each.engine)(inside, each.settings) for each, inside in opened]
+    return header, [load_engine(model.engine)(inside, model.settings) for model, inside in opened]
 
 
 def split_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[bytes]]:
@@ -49,9 +49,9 @@ def split_models(content: bytes, *, models: int) -> tuple[NestedHeader, list[byt
         if not content.startswith(_MAGIC) or not newline:
             raise ValueError("unknown header")
         header = msgspec.json.decode(head, type=NestedHeader)
-        if len(header.models) != models or sum(each.size_bytes for each in header.models) != len(rest):
+        if len(header.models) != models or sum(model.size_bytes for model in header.models) != len(rest):
             raise ValueError(f"{len(rest):,} bytes follow its header, and {len(header.models)} models")
     except (ValueError, msgspec.MsgspecError) as error:
         raise EngineError(f"these bytes are not a complete artifact of models: {error}", hint=REBUILD_HINT) from error
-    ends = accumulate(each.size_bytes for each in header.models)
-    return header, [rest[end - each.size_bytes : end] for each, end in zip(header.models, ends, strict=True)]
+    ends = accumulate(model.size_bytes for model in header.models)
+    return header, [rest[end - model.size_bytes : end] for model, end in zip(header.models, ends, strict=True)]

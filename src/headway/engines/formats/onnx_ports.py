@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.errors import EngineError
 
-Floats = NDArray[np.float64]
 Array = NDArray[np.generic]
 Answer = Array | list[dict[int | str, float]]
 
@@ -39,6 +39,15 @@ class Port(Protocol):
     shape: Sequence[int | str | None]
 
 
+@dataclass(slots=True, kw_only=True)
+class PortInfo:
+    """A `Port` that is made from the description of another library."""
+
+    name: str
+    type: str
+    shape: Sequence[int | str | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphInput:
     """An input that reads the columns `start` to `stop` of a row, without the second axis if `is_flat`.
@@ -48,18 +57,18 @@ class GraphInput:
 
     name: str
     dtype: type[np.generic]
-    first: int
-    last: int
-    flat: bool
-    most: float
+    start: int
+    stop: int
+    is_flat: bool
+    max_integer: float
 
-    def of(self, rows: Floats) -> Array:
+    def select(self, rows: Floats) -> Array:
         """Return the array for this input; raise EngineError if it reads integers and a value is not one."""
-        part = rows[:, self.first] if self.flat else rows[:, self.first : self.last]
-        if self.most and not np.all((np.abs(part) <= self.most) & (np.trunc(part) == part)):
+        part = rows[:, self.start] if self.is_flat else rows[:, self.start : self.stop]
+        if self.max_integer and not np.all((np.abs(part) <= self.max_integer) & (np.trunc(part) == part)):
             raise EngineError(
-                f"input {self.name!r} reads whole numbers, and a row has none there",
-                hint="fill what is missing, or convert the model with a float input",
+                f"input {self.name!r} reads integers, and a row has another value there",
+                hint="impute missing values, or convert the model with a float input",
             )
         with np.errstate(over="ignore"):  # a value beyond float32 is infinite to the graph, as it was to the library
             return np.ascontiguousarray(part, self.dtype)
@@ -70,61 +79,70 @@ class GraphInputs:
     """The inputs of a graph; `batch_size` is the only number of rows that it accepts, or 0 if it accepts any."""
 
     inputs: tuple[GraphInput, ...]
-    fixed: int
+    batch_size: int
 
     @property
     def width(self) -> int:
         """Number of columns of a row."""
-        return self.inputs[-1].last
+        return self.inputs[-1].stop
 
     @property
     def names(self) -> tuple[str, ...]:
         """Column names, if each column is an input of its own."""
         alone = len(self.inputs) == self.width > 1
-        return tuple(each.name for each in self.inputs) if alone else ()
+        return tuple(port.name for port in self.inputs) if alone else ()
 
     @property
     def table(self) -> tuple[str, type[np.generic]] | None:
         """Name and dtype of the only input, if it reads whole rows of any number and is not an integer input."""
         first = self.inputs[0]
-        whole = len(self.inputs) == 1 and not (first.flat or first.most or self.fixed)
-        return (first.name, first.dtype) if whole else None
+        is_table = len(self.inputs) == 1 and not (first.is_flat or first.max_integer or self.batch_size)
+        return (first.name, first.dtype) if is_table else None
 
     def batches(self, rows: Floats) -> list[tuple[Mapping[str, Array], int]]:
         """Return the feeds of the graph with the number of valid rows in each; a fixed batch size is padded with zeros."""
-        if not self.fixed:
-            return [({each.name: each.of(rows) for each in self.inputs}, len(rows))]
-        count = max(-(-len(rows) // self.fixed), 1)
-        filled = np.zeros((count * self.fixed, self.width))
+        if not self.batch_size:
+            return [({port.name: port.select(rows) for port in self.inputs}, len(rows))]
+        count = max(-(-len(rows) // self.batch_size), 1)
+        filled = np.zeros((count * self.batch_size, self.width))
         filled[: len(rows)] = rows
         return [
-            ({each.name: each.of(some) for each in self.inputs}, min(len(rows) - number * self.fixed, self.fixed))
+            (
+                {port.name: port.select(some) for port in self.inputs},
+                min(len(rows) - number * self.batch_size, self.batch_size),
+            )
             for number, some in enumerate(np.split(filled, count))
         ]
 
 
 def graph_inputs(inputs: Sequence[Port]) -> GraphInputs:
     """Assign columns to inputs in order; raise EngineError if the inputs do not form a numeric table."""
-    texts = [each.name for each in inputs if each.type == "tensor(string)"]
-    if texts:
+    strings = [port.name for port in inputs if port.type == "tensor(string)"]
+    if strings:
         raise EngineError(
-            f"the graph reads texts ({', '.join(texts)}), and does not say which",
+            f"the graph reads strings ({', '.join(strings)}), and does not list the categories",
             where=_describe_ports("inputs", inputs),
-            hint="give headway the fitted scikit-learn pipeline in place of its graph, or encode the texts before it",
+            hint="import the fitted scikit-learn pipeline instead of its graph, or encode the strings before the graph",
         )
     found: list[GraphInput] = []
     for port in inputs:
         if port.type not in _DTYPES or len(port.shape) not in (1, 2) or not _width(port):
             raise _not_a_table(inputs)
-        first = found[-1].last if found else 0
-        flat = len(port.shape) == 1
-        dtype, last = _DTYPES[port.type], first + _width(port)
-        most = _MAX_INTEGER.get(port.type, 0.0)
-        found.append(GraphInput(name=port.name, dtype=dtype, first=first, last=last, flat=flat, most=most))
+        start = found[-1].stop if found else 0
+        found.append(
+            GraphInput(
+                name=port.name,
+                dtype=_DTYPES[port.type],
+                start=start,
+                stop=start + _width(port),
+                is_flat=len(port.shape) == 1,
+                max_integer=_MAX_INTEGER.get(port.type, 0.0),
+            )
+        )
     counts = {port.shape[0] if isinstance(port.shape[0], int) else 0 for port in inputs}
     if len(counts) != 1:
         raise _not_a_table(inputs)
-    return GraphInputs(inputs=tuple(found), fixed=counts.pop())
+    return GraphInputs(inputs=tuple(found), batch_size=counts.pop())
 
 
 def _width(port: Port) -> int:
@@ -144,12 +162,12 @@ def _not_a_table(inputs: Sequence[Port]) -> EngineError:
 def score_output(outputs: Sequence[Port]) -> str:
     """Return the name of the output with scores: the only float output, else the only dictionary, else "probabilities"."""
     for kinds in (_FLOATS, _DICTIONARIES):
-        names = [each.name for each in outputs if each.type in kinds]
+        names = [port.name for port in outputs if port.type in kinds]
         named = [name for name in names if "prob" in name.lower()]
         if len(named) == 1 or len(names) == 1:
             return (named if len(named) == 1 else names)[0]
     raise EngineError(
-        "the graph has no one output of scores",
+        "the graph does not have exactly one output of scores",
         where=_describe_ports("outputs", outputs),
         hint="convert with zipmap=False, and call the output 'probabilities'",
     )
@@ -164,8 +182,8 @@ def score_array(answer: Answer) -> Array:
 
 def output_classes(answer: Answer) -> tuple[str, ...]:
     """Return the classes that dictionaries name, in order; empty for an array."""
-    return () if isinstance(answer, np.ndarray) else tuple(str(each) for each in answer[0])
+    return () if isinstance(answer, np.ndarray) else tuple(str(name) for name in answer[0])
 
 
 def _describe_ports(what: str, ports: Sequence[Port]) -> str:
-    return f"its {what}: " + (", ".join(f"{each.name} {each.type} {each.shape}" for each in ports) or "none")
+    return f"its {what}: " + (", ".join(f"{port.name} {port.type} {port.shape}" for port in ports) or "none")

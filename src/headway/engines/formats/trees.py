@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import EngineError
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Precision = Literal["float32", "float64"]
 # `isolation` maps a sum x to -2 ** -x, the score of an isolation forest.
 Link = Literal["identity", "sigmoid", "softmax", "exp", "softplus", "signed square", "positive", "isolation"]

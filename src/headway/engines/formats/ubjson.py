@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats, Ints
+
 Array = NDArray[np.generic]
 Value = None | bool | int | float | str | Array | list["Value"] | dict[str, "Value"]
 # `Writable` accepts what `Value` does, with any kind of sequence or mapping.
@@ -132,11 +134,7 @@ class _Reader:
         return found
 
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-class Section:
+class DocumentSection:
     """A mapping in a decoded document that knows its path; every method raises ValueError that names the field."""
 
     def __init__(self, value: object, where: str = "") -> None:
@@ -154,13 +152,13 @@ class Section:
         """Return whether there is such a field."""
         return key in self._fields
 
-    def sections(self) -> dict[str, Section]:
+    def sections(self) -> dict[str, DocumentSection]:
         """Return the fields that are mappings."""
         return {key: self.section(key) for key, value in self._fields.items() if isinstance(value, dict)}
 
-    def section(self, key: str) -> Section:
+    def section(self, key: str) -> DocumentSection:
         """Return a field that is a mapping."""
-        return Section(self._field(key), f"{self._prefix}{key}")
+        return DocumentSection(self._field(key), f"{self._prefix}{key}")
 
     def list(self, key: str) -> list[object]:
         """Return a field that is a list."""

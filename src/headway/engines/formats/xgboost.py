@@ -20,13 +20,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.trees import Forest, Link, Tree
-from headway.engines.formats.ubjson import Section, Writable, decode_ubjson, encode_ubjson
+from headway.engines.formats.ubjson import DocumentSection, Writable, decode_ubjson, encode_ubjson
 
-Ints = NDArray[np.int64]
 Floats32 = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 
 MISSING, CATEGORIES = "headway_missing", "headway_categories"
 
@@ -213,8 +212,6 @@ def _scatter(values: NDArray[np.generic], inner: Bools) -> NDArray[np.generic]:
     return found
 
 
-Floats = NDArray[np.float64]
-
 _MAX_CATEGORIES = 2**24  # what float32 counts without a gap
 _MAX_COLUMNS, _MAX_OUTPUTS = 2**20, 2**16
 _PARAMETER = re.compile(r"[\w.,\[\]+ -]{0,400}")
@@ -243,7 +240,7 @@ def read_xgboost(content: bytes) -> XgboostModel:
             hint="xgboost.Booster(model_file='old.model').save_model('model.ubj'), with an XGBoost before 3.1",
         )
     try:
-        return _read_model(Section(_decoded(content)))
+        return _read_model(DocumentSection(_decoded(content)))
     except ValueError as error:
         hint = "booster.save_model('model.ubj')"
         raise EngineError(f"these bytes are not an XGBoost model: {error}", hint=hint) from error
@@ -258,7 +255,7 @@ def _decoded(content: bytes) -> object:
         raise ValueError("nested too deep") from error
 
 
-def _read_model(top: Section) -> XgboostModel:
+def _read_model(top: DocumentSection) -> XgboostModel:
     learner = top.section("learner")
     parameters, objective, attributes = (
         learner.section(key) for key in ("learner_model_param", "objective", "attributes")
@@ -282,7 +279,7 @@ def _read_model(top: Section) -> XgboostModel:
     return _read_boosted(model, booster, best_rounds=_best_rounds(attributes))
 
 
-def _read_sizes(parameters: Section) -> tuple[int, int]:
+def _read_sizes(parameters: DocumentSection) -> tuple[int, int]:
     """Return the number of columns of a row and of an answer."""
     width = parameters.integer("num_feature", 1, _MAX_COLUMNS)
     classes = parameters.integer("num_class", 0, _MAX_OUTPUTS)
@@ -296,7 +293,7 @@ def _read_sizes(parameters: Section) -> tuple[int, int]:
     return width, max(classes, 1)
 
 
-def _read_objective(objective: Section, outputs: int) -> str:
+def _read_objective(objective: DocumentSection, outputs: int) -> str:
     """Return the current name of the objective; classes are answered by their probabilities, as an estimator does."""
     name = objective.string("name")
     name = _CURRENT_NAMES.get(name, name)
@@ -305,7 +302,7 @@ def _read_objective(objective: Section, outputs: int) -> str:
     return name
 
 
-def _objective_parameters(objective: Section) -> dict[str, dict[str, str]]:
+def _objective_parameters(objective: DocumentSection) -> dict[str, dict[str, str]]:
     """Return the parameters of the objective that are strings; the others belong to training."""
     found = {key: section.strings() for key, section in objective.sections().items()}
     for key, values in found.items():
@@ -314,7 +311,7 @@ def _objective_parameters(objective: Section) -> dict[str, dict[str, str]]:
     return found
 
 
-def _read_base_score(parameters: Section, outputs: int) -> tuple[float, ...]:
+def _read_base_score(parameters: DocumentSection, outputs: int) -> tuple[float, ...]:
     """Return one base score, or one per output: a number before XGBoost 3.1, a list since then."""
     texts = parameters.string("base_score").removeprefix("[").removesuffix("]").split(",")
     parameters.require(len(texts) in (1, outputs), f"{len(texts)} base scores for {outputs} outputs")
@@ -324,33 +321,33 @@ def _read_base_score(parameters: Section, outputs: int) -> tuple[float, ...]:
     return tuple(numbers.astype(np.float32).astype(np.float64).tolist())
 
 
-def _read_columns(learner: Section, key: str, width: int) -> tuple[str, ...]:
+def _read_columns(learner: DocumentSection, key: str, width: int) -> tuple[str, ...]:
     found = learner.list(key) if learner.has(key) else []
     texts = tuple(value for value in found if isinstance(value, str))
     learner.require(len(texts) == len(found) and len(texts) in (0, width), f"{key!r} does not name {width} columns")
     return texts
 
 
-def _read_float(section: Section, key: str) -> float:
+def _read_float(section: DocumentSection, key: str) -> float:
     text = section.string(key)
     section.require(_FLOAT.fullmatch(text) is not None or text in ("inf", "-inf"), f"{key} is {text!r:.60}")
     return float(text)
 
 
-def _best_rounds(attributes: Section) -> int:
+def _best_rounds(attributes: DocumentSection) -> int:
     """Return the rounds that an estimator predicts with, 0 for all; a plain Booster always predicts with all."""
     if not (attributes.has("scikit_learn") and attributes.has("best_iteration")):
         return 0
     return attributes.integer("best_iteration", 0, 2**31) + 1
 
 
-def _read_linear(model: XgboostModel, section: Section) -> XgboostModel:
+def _read_linear(model: XgboostModel, section: DocumentSection) -> XgboostModel:
     weights = section.floats("weights", (model.width + 1) * model.outputs)
     section.require(bool(np.all(np.isfinite(weights))), "a weight that is not finite")
     return replace(model, weights=weights.astype(np.float32))
 
 
-def _read_boosted(model: XgboostModel, booster: Section, *, best_rounds: int) -> XgboostModel:
+def _read_boosted(model: XgboostModel, booster: DocumentSection, *, best_rounds: int) -> XgboostModel:
     name = booster.string("name")
     booster.require(name in ("gbtree", "dart"), f"unknown booster {name!r:.60}")
     section = (booster.section("gbtree") if name == "dart" else booster).section("model")
@@ -359,7 +356,7 @@ def _read_boosted(model: XgboostModel, booster: Section, *, best_rounds: int) ->
     outputs, weights = section.ints("tree_info", len(listed)), _tree_weights(booster, section, len(listed))
     section.require(bool(np.all((outputs >= 0) & (outputs < model.outputs))), "a tree without an output")
     trees = tuple(
-        _read_tree(Section(tree, f"tree {number}"), model.width, weights[number], int(outputs[number]))
+        _read_tree(DocumentSection(tree, f"tree {number}"), model.width, weights[number], int(outputs[number]))
         for number, tree in enumerate(listed)
     )
     bounds = _round_bounds(section, len(trees), int(outputs.max()) + 1)
@@ -368,7 +365,7 @@ def _read_boosted(model: XgboostModel, booster: Section, *, best_rounds: int) ->
     return replace(model, trees=trees, bounds=bounds, categories=categories, best_rounds=best_rounds)
 
 
-def _tree_weights(booster: Section, section: Section, size: int) -> Floats:
+def _tree_weights(booster: DocumentSection, section: DocumentSection, size: int) -> Floats:
     """Return the factor of the leaves of each tree: DART's weights, which moved into the model section in 3.4."""
     holder = next((part for part in (booster, section) if part.has("weight_drop")), None)
     weights = holder.floats("weight_drop") if holder else np.ones(0)
@@ -376,7 +373,7 @@ def _tree_weights(booster: Section, section: Section, size: int) -> Floats:
     return np.concatenate([weights, np.ones(size - len(weights))])
 
 
-def _round_bounds(section: Section, size: int, groups: int) -> tuple[int, ...]:
+def _round_bounds(section: DocumentSection, size: int, groups: int) -> tuple[int, ...]:
     """Return the number of trees before each round and after the last; before XGBoost 2.0 all rounds have one size."""
     if section.has("iteration_indptr"):
         bounds = section.ints("iteration_indptr")
@@ -388,7 +385,7 @@ def _round_bounds(section: Section, size: int, groups: int) -> tuple[int, ...]:
     return tuple(bounds.tolist())
 
 
-def _read_tree(section: Section, width: int, weight: float, output: int) -> Tree:
+def _read_tree(section: DocumentSection, width: int, weight: float, output: int) -> Tree:
     param = section.section("tree_param")
     size = param.integer("num_nodes", 1, 2**30)
     param.require(param.integer("size_leaf_vector", 0, 2**30) < 2, "leaves with several outputs (multi_output_tree)")
@@ -418,7 +415,7 @@ def _read_tree(section: Section, width: int, weight: float, output: int) -> Tree
     )
 
 
-def _breadth_first(section: Section, left: Ints, right: Ints) -> Ints:
+def _breadth_first(section: DocumentSection, left: Ints, right: Ints) -> Ints:
     """Return the nodes that can be reached from the root, by depth, siblings together; pruned nodes cannot."""
     size = len(left)
     section.require(bool(np.all((left >= -1) & (left < size) & (right < size))), "a child that does not exist")
@@ -435,7 +432,7 @@ def _breadth_first(section: Section, left: Ints, right: Ints) -> Ints:
     return np.concatenate(levels)
 
 
-def _read_sets(section: Section, size: int) -> dict[int, Ints]:
+def _read_sets(section: DocumentSection, size: int) -> dict[int, Ints]:
     """Return, for each node that splits by categories, the categories that go right."""
     nodes, members = section.ints("categories_nodes"), section.ints("categories")
     starts, sizes = (section.ints(f"categories_{key}", len(nodes)) for key in ("segments", "sizes"))
@@ -445,19 +442,19 @@ def _read_sets(section: Section, size: int) -> dict[int, Ints]:
     return {int(n): np.unique(members[s : s + size]) for n, s, size in zip(nodes, starts, sizes, strict=True)}
 
 
-def _read_categories(section: Section, model: XgboostModel) -> dict[int, tuple[str, ...]]:
+def _read_categories(section: DocumentSection, model: XgboostModel) -> dict[int, tuple[str, ...]]:
     """Return the category names of each categorical column, in order; XGBoost stores them since 3.1."""
     columns = section.list("enc")
     section.require(len(columns) in (0, model.width), f"categories of {len(columns)} columns")
     complete = model.version >= _COMPLETE_NAMES_SINCE
     named = {
-        number: _category_names(Section(column, f"cats.enc {number}"), complete)
+        number: _category_names(DocumentSection(column, f"cats.enc {number}"), complete)
         for number, column in enumerate(columns)
     }
     return {number: names for number, names in named.items() if names}
 
 
-def _stored_categories(attributes: Section, width: int) -> dict[int, tuple[str, ...]]:
+def _stored_categories(attributes: DocumentSection, width: int) -> dict[int, tuple[str, ...]]:
     """Return the category names that `XgboostModel.content` wrote."""
     try:
         found = msgspec.json.decode(attributes.string(CATEGORIES), type=dict[int, tuple[str, ...]])
@@ -467,7 +464,7 @@ def _stored_categories(attributes: Section, width: int) -> dict[int, tuple[str, 
     return found
 
 
-def _category_names(section: Section, complete: bool) -> tuple[str, ...]:
+def _category_names(section: DocumentSection, complete: bool) -> tuple[str, ...]:
     """Return the names of a column's categories: strings in one buffer with offsets, or numbers.
 
     Unless `complete`, non-ASCII strings were cut at a count of characters in place of bytes, and are left out.

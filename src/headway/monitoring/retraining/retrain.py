@@ -38,7 +38,7 @@ from headway.monitoring.retraining.comparison import (
 )
 from headway.optimization import search
 from headway.optimization.context import TransformContext
-from headway.optimization.training import recipe_digest, train
+from headway.optimization.training import recipe_digest, train_model
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 
@@ -165,7 +165,7 @@ def _training(project: Project, deployed: DeployedRelease, data: RetrainingData,
             return stored
     began = time.perf_counter()
     names = deployed.release.variant.signature.names
-    model = train(project.config, data.rows, project.blobs, features=names, seed=seed)
+    model = train_model(project.config, data.rows, project.blobs, features=names, seed=seed)
     made = Training(
         dataset=dataset,
         recipe=data.recipe,

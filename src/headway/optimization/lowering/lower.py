@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from headway.core.errors import NotApplicable
 from headway.engines.compiled.program import write_program
-from headway.engines.formats.onnx_ports import graph_inputs, score_output
+from headway.engines.formats.onnx_ports import PortInfo, graph_inputs, score_output
 from headway.optimization.lowering import numeric_ops, shape_ops
 from headway.optimization.lowering.program import Constant, Emitter, Kind, Node, ProgramWriter, Rows, Span, Value
 
@@ -32,15 +31,6 @@ _EVALUATOR_FAILURES = (
     TypeError,
     ValueError,
 )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Port:
-    """Input or output of a graph, in the form that `onnx_ports` reads."""
-
-    name: str
-    type: str
-    shape: Sequence[int | str | None]
 
 
 def lower_graph(content: bytes) -> bytes:
@@ -68,13 +58,13 @@ def lower_graph(content: bytes) -> bytes:
     }
     inputs = graph_inputs([_port(port) for port in graph.input if port.name not in values])
     output = score_output([_port(port) for port in graph.output])
-    if inputs.fixed or any(port.most for port in inputs.inputs):
+    if inputs.batch_size or any(port.max_integer for port in inputs.inputs):
         raise NotApplicable("engine 'dense' requires a variable batch size and float inputs")
     program = ProgramWriter(width=inputs.width)
     for port in inputs.inputs:
-        shape = () if port.flat else (port.last - port.first,)
+        shape = () if port.is_flat else (port.stop - port.start,)
         kind: Kind = "double" if port.dtype is np.float64 else "float"
-        values[port.name] = Rows(span=Span(0, port.first), shape=shape, kind=kind)
+        values[port.name] = Rows(span=Span(0, port.start), shape=shape, kind=kind)
     for node in _needed_nodes(graph.node, output):
         made = _lower_node(node, values, program, model.opset_import)
         values |= {name: value for name, value in zip(node.output, made, strict=False) if name}
@@ -86,12 +76,12 @@ def lower_graph(content: bytes) -> bytes:
     return write_program(program.written(span, answer.size - first))
 
 
-def _port(value: Any) -> _Port:
+def _port(value: Any) -> PortInfo:
     if not value.type.HasField("tensor_type"):
-        return _Port(name=value.name, type=_PAIRS, shape=())
+        return PortInfo(name=value.name, type=_PAIRS, shape=())
     kind = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
-    return _Port(name=value.name, type=_TYPES.get(kind.elem_type, ""), shape=shape)
+    return PortInfo(name=value.name, type=_TYPES.get(kind.elem_type, ""), shape=shape)
 
 
 def _needed_nodes(nodes: Any, output: str) -> list[Any]:

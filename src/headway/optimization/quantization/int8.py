@@ -1,4 +1,4 @@
-"""Quantize layers of an ONNX graph to int8 with ONNX Runtime, with static or per-row scales."""
+"""Quantize layers of an ONNX graph to int8 with ONNX Runtime, and select the layers that move answers least."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,15 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from headway.core.arrays import Floats
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.formats.onnx_ports import Array, graph_inputs
 from headway.optimization.quantization.networks import LAYERS, Network, name_nodes
-
-Floats = NDArray[np.float64]
 
 _BATCH = 100
 _FATAL_ONLY, _WARNINGS = 4, 2
@@ -58,7 +57,7 @@ def calibrate_network(net: Network, rows: Floats) -> CalibratedNetwork:
         onnx.save(net.graph, came)
         quant_pre_process(came, ready, skip_symbolic_shape=True)
         found = name_nodes(onnx.load(ready))
-        reader = _Rows(found.graph.SerializeToString(), rows)
+        reader = _RowReader(found.graph.SerializeToString(), rows)
         _run_quantizer(found, list(found.layers), folder, reader)
         return CalibratedNetwork(net=found, ranges=ranges.read_bytes())
 
@@ -89,7 +88,7 @@ def _run_quantizer(net: Network, layers: Sequence[str], folder: Path, reader: Ca
     return content
 
 
-class _Rows(CalibrationDataReader):  # type: ignore[misc]
+class _RowReader(CalibrationDataReader):  # type: ignore[misc]
     """Feeds rows to the library, split as the inputs of the graph read them."""
 
     def __init__(self, content: bytes, rows: Floats) -> None:
@@ -193,3 +192,80 @@ def _dynamic_nodes(node: Any, kind: str) -> list[Any]:
         make("QuantizeLinear", [f"{at}_scaled", "headway_one", f"headway_zero_{kind}"], [rounded]),
         make("Identity", [f"headway_zero_{kind}"], [zero]),
     ]
+
+
+Layers = tuple[str, ...]
+
+_GROUPS = 24
+_TAIL = 0.999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class AnswerShift:
+    """Changes of the answers on the sample: the maximum, and the bound that 999 of 1,000 rows keep."""
+
+    max: float
+    tail: float
+
+
+def answer_shift(expected: Floats, found: Floats, *, scale: float = 1.0) -> AnswerShift:
+    """Return the changes of answers (n, k) as shares of `scale`; a number that became NaN is an infinite change.
+
+    >>> answer_shift(np.array([[0.5], [0.5]]), np.array([[0.5], [0.75]])).max
+    0.25
+    """
+    same = (expected == found) | (np.isnan(expected) & np.isnan(found))
+    with np.errstate(invalid="ignore"):
+        change = np.where(same, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1)
+    # The value of a row, and none between two: between two infinities there is none.
+    return AnswerShift(max=float(change.max()) / scale, tail=float(np.quantile(change, _TAIL, method="higher")) / scale)
+
+
+def select_layers(layers: Layers, moved: Callable[[Layers], AnswerShift], limits: Sequence[float]) -> list[Layers]:
+    """Return all layers, and for each limit the largest set whose maximal change stays below it.
+
+    Layers are added from the least to the most sensitive. If there are more than 24, adjacent layers are grouped.
+
+    Parameters
+    ----------
+    layers
+        Names in the order of the graph.
+    moved
+        Measures the changes that a set of layers causes.
+    limits
+        Limits of the maximal change.
+
+    Returns
+    -------
+    list of tuple of str
+        Distinct sets; none is empty.
+    """
+    groups = group_neighbors(layers)
+    alone = {group: moved(group) for group in groups}
+    ranked = sorted(groups, key=lambda group: alone[group])
+    steps = [_in_order(layers, ranked[: number + 1]) for number in range(len(ranked))]
+    known = alone | {steps[0]: alone[ranked[0]]}
+    sets = [steps[-1]]
+    for limit in limits:
+        count = bisect_left(steps, True, key=lambda subset: _measure_once(subset, moved, known).max >= limit)
+        sets += steps[count - 1 : count] if count else []
+    return list(dict.fromkeys(sets))
+
+
+def group_neighbors(layers: Layers) -> list[Layers]:
+    """Group adjacent layers into at most 24 groups."""
+    return [tuple(str(name) for name in subset) for subset in np.array_split(layers, min(_GROUPS, len(layers)))]
+
+
+def _measure_once(
+    subset: Layers, moved: Callable[[Layers], AnswerShift], known: dict[Layers, AnswerShift]
+) -> AnswerShift:
+    """Return the changes that a set causes, measured once."""
+    if subset not in known:
+        known[subset] = moved(subset)
+    return known[subset]
+
+
+def _in_order(layers: Layers, groups: Sequence[Layers]) -> Layers:
+    chosen = {name for group in groups for name in group}
+    return tuple(name for name in layers if name in chosen)

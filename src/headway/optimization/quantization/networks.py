@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, version_converter
 
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
 
@@ -145,8 +145,6 @@ def _product(sizes: Any) -> int:
     return result
 
 
-Floats = NDArray[np.float64]
-
 _MAX_ROWS, _MIN_ROWS = 5_000, 32
 _WORK = 5_000_000_000  # multiplications: half a second of one core
 _MAX_COLUMNS = 256
@@ -181,7 +179,7 @@ def rows_with_answers(engine: Engine, rows: Floats) -> tuple[Floats, Floats]:
     return rows[known], answers[known]
 
 
-def _extremes(sample: Floats) -> NDArray[np.int64]:
+def _extremes(sample: Floats) -> Ints:
     finite = np.isfinite(sample)
     lowest = np.where(finite, sample, np.inf).argmin(axis=0)
     highest = np.where(finite, sample, -np.inf).argmax(axis=0)

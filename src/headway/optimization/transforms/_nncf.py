@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.errors import EngineError
 from headway.core.plugins import load_engine
 from headway.core.variant import Variant
@@ -26,8 +26,6 @@ ENGINE: Any = load_engine("openvino")
 
 import nncf  # noqa: E402
 import openvino  # noqa: E402
-
-Floats = NDArray[np.float64]
 
 _MOST_ROWS = 1_000
 # What is looked up in tables costs nothing to speak of, and NNCF 3.4 breaks (KeyError) on the positions of a BERT.

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -20,7 +20,6 @@ from headway.optimization.context import TransformContext
 STAGE = "execution"
 KEEPS_ANSWERS = True
 
-Floats = NDArray[np.float64]
 
 SIZES = (1_000, 10_000, 100_000)
 MIN_HIT_RATE = 0.2

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine, LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -21,7 +21,6 @@ from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
 
-Floats = NDArray[np.float64]
 
 MAX_DISAGREEMENT = 0.005
 """The most decisions that may change, as a share of the rows."""
@@ -113,7 +112,7 @@ def narrowest_band(quick: Floats, full: Floats, data: LabeledData, threshold: fl
     return None
 
 
-def _row_masks(data: LabeledData) -> list[NDArray[np.bool_]]:
+def _row_masks(data: LabeledData) -> list[Bools]:
     """Return masks of all rows, and of each slice with enough rows and groups."""
     parts = [np.ones(len(data.rows), bool)]
     for column in data.slices.values():
@@ -125,7 +124,7 @@ def _row_masks(data: LabeledData) -> list[NDArray[np.bool_]]:
     ]
 
 
-def _error_upper_bound(wrong: NDArray[np.bool_], groups: NDArray[np.int64], level: float) -> float:
+def _error_upper_bound(wrong: Bools, groups: Ints, level: float) -> float:
     """Return an upper bound of the share of wrong rows (n,): a linearized ratio over whole groups, at `level` errors."""
     _, index, rows = np.unique(groups, return_inverse=True, return_counts=True)
     if len(rows) < 2:

@@ -8,9 +8,8 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.optimization.context import TransformContext
-from headway.optimization.edge_cases import add_edge_cases
 from headway.optimization.lowering.lower import lower_graph
-from headway.optimization.parity import check_parity, predict_or_nan
+from headway.optimization.parity import add_edge_cases, check_parity, predict_or_nan
 from headway.optimization.quantization.networks import calibration_rows, load_network
 
 STAGE = "lower"

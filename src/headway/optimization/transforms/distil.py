@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightgbm
-import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -21,7 +20,6 @@ from headway.optimization.context import TransformContext
 
 STAGE = "train"
 
-Floats = NDArray[np.float64]
 
 STUDENTS = ((100, 31), (30, 15))
 _OBJECTIVES = {("binary", "model"): "cross_entropy", ("binary", "labels"): "binary"}

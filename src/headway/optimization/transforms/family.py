@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightgbm
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -29,7 +27,6 @@ from headway.optimization.context import TransformContext
 STAGE = "train"
 REQUIRES = ("model_families",)
 
-Floats = NDArray[np.float64]
 
 _TREES, _LEAVES, _ROWS_OF_A_LEAF = 300, 31, 20
 _FOREST = {"n_estimators": 100, "min_samples_leaf": _ROWS_OF_A_LEAF, "random_state": 0}

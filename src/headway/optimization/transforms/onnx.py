@@ -13,9 +13,8 @@ from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.formats.trees import TreeEngine
 from headway.optimization.context import TransformContext
-from headway.optimization.edge_cases import clip_to_known_ranks
 from headway.optimization.forest_onnx import columns_to_truncate, forest_to_onnx
-from headway.optimization.parity import check_parity, parity_rows, predict_both
+from headway.optimization.parity import check_parity, clip_to_known_ranks, parity_rows, predict_both
 
 STAGE = "export"
 KEEPS_ANSWERS = True

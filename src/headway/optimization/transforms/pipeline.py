@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, load_from_string, numpy_helper
 
+from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -19,15 +19,13 @@ from headway.core.variant import Field, Signature, Step, Variant
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Graph, GraphEngine
 from headway.engines.formats.trees import Forest
 from headway.optimization.context import TransformContext
-from headway.optimization.edge_cases import clip_to_known_ranks, edge_rows
 from headway.optimization.forest_onnx import columns_to_truncate
 from headway.optimization.forest_onnx import forest_to_onnx as write_forest
-from headway.optimization.parity import check_parity, predict_or_nan
+from headway.optimization.parity import check_parity, clip_to_known_ranks, edge_rows, predict_or_nan
 
 STAGE = "export"
 KEEPS_ANSWERS = True
 
-Floats = NDArray[np.float64]
 
 _SAMPLE_ROWS = 5_000
 _MIXED_ROWS = 400

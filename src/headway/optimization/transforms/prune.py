@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
@@ -55,9 +55,6 @@ def _as_variant(variant: Variant, share: float, forest: Forest, context: Transfo
     artifact = context.save(compile_forest(forest), "forest")
     return variant.remade(step, artifact, engine="trees")
 
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _ROUNDING = 1e-12
 _UNSEEN = 1e-3  # rows that a leaf counts for which none of the sample reaches
@@ -159,7 +156,7 @@ def _costs(tree: Tree, counts: Floats) -> Floats:
     return cost
 
 
-def _replace_subtrees(tree: Tree, counts: Floats, leaf_now: NDArray[np.bool_]) -> Tree:
+def _replace_subtrees(tree: Tree, counts: Floats, leaf_now: Bools) -> Tree:
     """Return the tree with these nodes as leaves, and the nodes below them removed."""
     if not len(tree.feature):
         return tree

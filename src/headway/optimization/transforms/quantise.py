@@ -7,20 +7,26 @@ from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import NUMBERS, Artifact, Step, Variant
 from headway.optimization.context import TransformContext
-from headway.optimization.quantization.int8 import calibrate_network, quantize_by_row, quantize_layers
+from headway.optimization.quantization.int8 import (
+    AnswerShift,
+    Layers,
+    answer_shift,
+    calibrate_network,
+    quantize_by_row,
+    quantize_layers,
+    select_layers,
+)
 from headway.optimization.quantization.networks import calibration_rows, load_network, rows_with_answers
-from headway.optimization.quantization.sensitivity import AnswerShift, Layers, answer_shift, select_layers
 
 STAGE = "lower"
 
-Floats = NDArray[np.float64]
 
 Make = Callable[[Layers], bytes]
 

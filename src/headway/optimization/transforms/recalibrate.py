@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.numerics import sigmoid
@@ -20,7 +20,6 @@ from headway.optimization.logistic import fit_logistic, platt_targets
 
 STAGE = "restructure"
 
-Floats = NDArray[np.float64]
 
 _TINY = 1e-12
 _MIN_ROWS = 1_000

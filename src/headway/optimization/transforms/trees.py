@@ -10,8 +10,7 @@ from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import TreeEngine
 from headway.optimization.context import TransformContext
-from headway.optimization.edge_cases import clip_to_known_ranks
-from headway.optimization.parity import check_parity, parity_rows, predict_both
+from headway.optimization.parity import check_parity, clip_to_known_ranks, parity_rows, predict_both
 
 STAGE = "restructure"
 KEEPS_ANSWERS = True

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.variant import Field
 from headway.engines.estimators.skops_file import ModelColumns
 
-Floats = NDArray[np.float64]
 Values = NDArray[Any]
 Function = Callable[[Floats], Floats]
 
@@ -110,7 +110,7 @@ def input_features(width: int, columns: ModelColumns | None) -> list[Feature]:
     if columns is None:
         return [numeric_input(column) for column in range(width)]
     return [
-        TableFeature(column=index, values=category_values(field, None if index in columns.none else math.nan))
+        TableFeature(column=index, values=category_values(field, None if index in columns.none_columns else math.nan))
         if field.datatype == "BYTES"
         else numeric_input(index)
         for index, field in enumerate(columns.inputs)
@@ -170,7 +170,7 @@ def is_table(feature: Feature) -> bool:
 def apply_to_table(feature: Feature, exact: Function) -> Feature:
     """Apply a function to every value of a feature that `is_table`; rejected values stay rejected."""
     if isinstance(feature, NumericFeature):
-        offset, missing = (float(each) for each in exact(np.array([feature.offset, feature.missing])))
+        offset, missing = (float(number) for number in exact(np.array([feature.offset, feature.missing])))
         return replace(
             feature, offset=offset, missing=missing, function=compose(feature.function, exact), requires_finite=True
         )
@@ -190,19 +190,17 @@ def numeric_values(feature: TableFeature) -> Floats:
     """Return the values of a table as numbers; strings become NaN, which models of numbers reject."""
     if feature.values.dtype != object:
         return feature.values
-    return np.array([math.nan if isinstance(each, str) or each is None else float(each) for each in feature.values])
+    return np.array([math.nan if isinstance(value, str) or value is None else float(value) for value in feature.values])
 
 
 def same_column(features: Sequence[Feature]) -> bool:
     """Return whether all features are tables of one column, so that any step over them is a table again."""
-    return all(isinstance(each, TableFeature) and each.column == features[0].column for each in features)  # type: ignore[union-attr]
+    return all(isinstance(feature, TableFeature) and feature.column == features[0].column for feature in features)  # type: ignore[union-attr]
 
 
 def _identity(x: Floats) -> Floats:
     return x
 
-
-Ints = NDArray[np.int64]
 
 _LARGEST = float(np.finfo(np.float64).max)
 _SIGN = np.int64(np.iinfo(np.int64).min)
@@ -225,7 +223,7 @@ def _bisect(function: Function, values: Floats, *, above: bool) -> Floats:
     """Bisect all float64 in the order of their bits: 64 evaluations for all values at once."""
     low, high = (np.full(len(values), _float_order(np.array([end]))[0]) for end in (-_LARGEST, _LARGEST))
 
-    def passed(indices: Ints) -> NDArray[np.bool_]:
+    def passed(indices: Ints) -> Bools:
         found = function(_float_at(indices))
         return found > values if above else found >= values
 
@@ -351,11 +349,11 @@ def _box_cox(power: float, line: tuple[float, float]) -> tuple[tuple[Term, ...],
 def _yeo_johnson(power: float, line: tuple[float, float]) -> tuple[tuple[Term, ...], float]:
     """Return the two halves of the curve, each of which is constant on the other side of 0."""
     found, offset = [], 0.0
-    for sign, side, exponent in ((1.0, "up", power), (-1.0, "down", 2 - power)):
+    for sign, direction, exponent in ((1.0, "up", power), (-1.0, "down", 2 - power)):
         if abs(exponent) < _NO_POWER:
-            found.append(Term(kind=f"log {side}", weight=sign, constants=line))
+            found.append(Term(kind=f"log {direction}", weight=sign, constants=line))
         else:
-            found.append(Term(kind=f"pow {side}", weight=sign / exponent, constants=(*line, exponent)))
+            found.append(Term(kind=f"pow {direction}", weight=sign / exponent, constants=(*line, exponent)))
             offset -= sign / exponent
     return tuple(found), offset
 

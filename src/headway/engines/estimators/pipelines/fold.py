@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, PolynomialFeatures
 
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.engines.estimators import trees
 from headway.engines.estimators.inner import InnerModel
@@ -40,10 +40,6 @@ from headway.engines.estimators.pipelines.steps import transform_features
 from headway.engines.estimators.skops_file import ModelColumns
 from headway.engines.estimators.trees import flat_steps, model_forest
 from headway.engines.formats.trees import OVERFLOW, Forest, Precision, Tree
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _MIXING = (PCA, PolynomialFeatures, TruncatedSVD)
 _FLOATS = {"float32": np.float32, "float64": np.float64}
@@ -89,15 +85,15 @@ def fold_pipeline(model: Pipeline, width: int, columns: ModelColumns | None) -> 
     inner = model_forest(steps[-1])
     features: list[Feature] = input_features(width, columns)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a step that is asked for single values is given them without names
+        warnings.simplefilter("ignore")  # steps are called with single values, without column names
         seen = list(features)
         for step in steps[:-1]:
             features = transform_features(step, features, GraphBuilder(width))
             seen += features
         if isinstance(steps[-1], InnerModel) and np.isnan(steps[-1].absent) and _is_sparse(steps[:-1]):
             features = [_without_zeros(feature) for feature in features]
-        mixed = [type(each).__name__ for _, each in walk_objects(steps[:-1]) if isinstance(each, _MIXING)]
-        if any(isinstance(each, ArrayFeature) for each in features):
+        mixed = [type(part).__name__ for _, part in walk_objects(steps[:-1]) if isinstance(part, _MIXING)]
+        if any(isinstance(feature, ArrayFeature) for feature in features):
             raise NotApplicable(f"{mixed[0] if mixed else 'a step'} before its trees mixes columns")
         return _fold_checked(inner, features, seen, width)
 
@@ -108,17 +104,17 @@ def fold_features(model: Any, features: Sequence[Feature], width: int) -> Forest
     Raises NotApplicable if a feature depends on several columns, or if the model has no trees.
     """
     if isinstance(model, InnerModel) and np.isnan(model.absent):
-        raise NotApplicable(f"a model of {model.engine} inside an ensemble may be given sparse rows")
-    if any(isinstance(each, ArrayFeature) for each in features):
-        raise NotApplicable(f"{type(model).__name__} behind a step or model that mixes columns")
+        raise NotApplicable(f"a model of {model.engine} inside an ensemble may receive sparse rows")
+    if any(isinstance(feature, ArrayFeature) for feature in features):
+        raise NotApplicable(f"{type(model).__name__} after a step or model that mixes columns")
     return _fold_checked(model_forest(model), features, features, width)
 
 
 def _fold_checked(inner: Forest, features: Sequence[Feature], seen: Sequence[Feature], width: int) -> Forest:
     if len(features) != inner.width or not np.isnan(inner.missing) or inner.zero_as_missing:
-        raise NotApplicable("its trees take other numbers than NaN for missing, and steps stand before them")
+        raise NotApplicable("its trees treat another value than NaN as missing, and steps precede them")
     folded = _fold_splits(inner, features, width)
-    finite, present = _refused_columns(inner, features, seen)
+    finite, present = _rejecting_columns(inner, features, seen)
     reach = _max_magnitude(inner, features, seen) if folded.input_dtype == "float64" else np.inf
     return replace(folded, finite_columns=finite, required_columns=present, max_magnitude=reach)
 
@@ -133,9 +129,9 @@ def _is_sparse(steps: Sequence[Any]) -> bool:
         if isinstance(step, KBinsDiscretizer):
             return bool(step.encode == "onehot")
         if isinstance(step, FeatureUnion):
-            return any(_is_sparse([each]) for _, each in step.transformer_list)
+            return any(_is_sparse([inner]) for _, inner in step.transformer_list)
         if isinstance(step, Pipeline):
-            return _is_sparse([each for _, each in step.steps])
+            return _is_sparse([inner for _, inner in step.steps])
         if isinstance(step, CountVectorizer | PCA | TruncatedSVD):
             return isinstance(step, CountVectorizer)
     return False
@@ -147,7 +143,7 @@ def _without_zeros(feature: Feature) -> Feature:
         values = numeric_values(feature)
         return replace(feature, values=np.where(values == 0, np.nan, values))
     if not isinstance(feature, NumericFeature) or any(term.kind == "x" for term in feature.terms):
-        raise NotApplicable("a number that is 0 is missing in the sparse rows that its trees are given")
+        raise NotApplicable("a number that is 0 is missing in the sparse rows that its trees read")
     first, missing = feature.function, np.nan if feature.missing == 0 else feature.missing
 
     def function(x: Floats) -> Floats:
@@ -159,11 +155,11 @@ def _without_zeros(feature: Feature) -> Feature:
 
 def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Forest:
     splits, starts = _all_splits(inner)
-    plain = [each for each in features if isinstance(each, NumericFeature) and not _is_encoded(each)]
+    plain = [feature for feature in features if isinstance(feature, NumericFeature) and not _is_encoded(feature)]
     precision: Precision = inner.input_dtype if all(map(_is_identity, features)) else "float64"
-    exact, asked = False, splits.feature.copy()
+    exact, feature_index = False, splits.feature.copy()
     for index, feature in enumerate(features):
-        at = np.flatnonzero(asked == index)
+        at = np.flatnonzero(feature_index == index)
         splits.feature[at] = _column(feature)
         if isinstance(feature, TableFeature):
             exact = True
@@ -173,10 +169,10 @@ def _fold_splits(inner: Forest, features: Sequence[Feature], width: int) -> Fore
             _fold_encoded(splits, at, inner, feature)
         elif isinstance(feature, NumericFeature):
             _fold_number(splits, at, inner, feature)
-    _check_column_kinds(splits, {each.column for each in features if isinstance(each, NumericFeature)})
-    left = {_column(features[index]) for index in inner.categorical} & {each.column for each in plain}
-    if exact and left and inner.category_cast != "exact":
-        raise NotApplicable("its trees read both raw categories and those of an encoder")
+    _check_column_kinds(splits, {feature.column for feature in features if isinstance(feature, NumericFeature)})
+    mixed = {_column(features[index]) for index in inner.categorical} & {feature.column for feature in plain}
+    if exact and mixed and inner.category_cast != "exact":
+        raise NotApplicable("its trees read both raw and encoded categories")
     return replace(
         inner,
         width=width,
@@ -237,7 +233,9 @@ def _fold_number(splits: Splits, at: Ints, inner: Forest, feature: NumericFeatur
     for term in feature.terms:
         if term.weight < 0 or term.kind not in _MONOTONE:
             name = _NONMONOTONE.get(term.kind, "a step")
-            raise NotApplicable(f"{name} before its trees bends a number, so that a split of it is none of the column")
+            raise NotApplicable(
+                f"{name} before its trees is not monotone, so a split of its output is not a split of the column"
+            )
 
     def function(x: Floats) -> Floats:
         with np.errstate(over="ignore"):
@@ -252,12 +250,12 @@ def _fold_encoded(splits: Splits, at: Ints, inner: Forest, feature: NumericFeatu
     """Turn splits of an encoded number into sets of numbers that go another way than an unknown number."""
     known = np.unique([at for term in feature.terms for at in term.constants[2:]])
     if any(term.kind not in ("=", "in") for term in feature.terms) or (known != np.trunc(known)).any():
-        raise NotApplicable("an encoder before its trees reads numbers that are no whole ones")
-    said = feature.function(np.append(known, np.abs(known).max() + 1.5))
-    if np.isinf(said[-1]):
-        raise NotApplicable("an encoder before its trees refuses a number that it does not know")
+        raise NotApplicable("an encoder before its trees reads numbers that are not integers")
+    encoded = feature.function(np.append(known, np.abs(known).max() + 1.5))
+    if np.isinf(encoded[-1]):
+        raise NotApplicable("an encoder before its trees rejects unknown numbers")
     _fold_sets(
-        splits, at, inner, MemberValues(known.astype(np.int64), said[:-1], said[-1:], np.array([feature.missing]))
+        splits, at, inner, MemberValues(known.astype(np.int64), encoded[:-1], encoded[-1:], np.array([feature.missing]))
     )
 
 
@@ -267,18 +265,18 @@ def _fold_texts(splits: Splits, at: Ints, inner: Forest, values: Floats) -> None
     A missing value then never goes left, which ONNX Runtime gets wrong when one set follows another.
     """
     missing = values[-1:]
-    known = np.where(np.isinf(values[:-1]), missing, values[:-1])  # what is refused goes where it costs no place
+    known = np.where(np.isinf(values[:-1]), missing, values[:-1])  # a rejected category goes where it needs no entry
     _fold_sets(splits, at, inner, MemberValues(np.arange(len(known)), known, missing, missing))
 
 
-def _fold_sets(splits: Splits, at: Ints, inner: Forest, said: MemberValues) -> None:
-    if inner.required_columns and np.isnan(said.values).any():
-        raise NotApplicable("its trees refuse what an encoder makes of a text or number that it did not learn")
+def _fold_sets(splits: Splits, at: Ints, inner: Forest, encoded: MemberValues) -> None:
+    if inner.required_columns and np.isnan(encoded.values).any():
+        raise NotApplicable("its trees reject the output of an encoder for an unseen category")
     for nodes in _equal_nodes(splits, at):
-        values, default, missing = (_goes_left(values, splits, nodes[0], inner) for values in said[1:])
+        values, default, missing = (_goes_left(values, splits, nodes[0], inner) for values in encoded[1:])
         splits.categorical[nodes] = True
         splits.threshold[nodes] = len(splits.sets)
-        splits.sets.append(said.members[values != default])
+        splits.sets.append(encoded.members[values != default])
         splits.swapped[nodes] = default[0]
         splits.missing_left[nodes] = missing[0] != default[0]
 
@@ -297,11 +295,13 @@ def _equal_nodes(splits: Splits, at: Ints) -> list[Ints]:
 def _goes_left(values: Floats, splits: Splits, node: int, inner: Forest) -> Bools:
     """Return where the trees send transformed values at one node."""
     if splits.categorical[node]:
-        whole = np.floor(values) if inner.category_cast == "floored" else np.trunc(values)
-        left = np.isin(values if inner.category_cast == "exact" else whole, splits.sets[int(splits.threshold[node])])
+        integers = np.floor(values) if inner.category_cast == "floored" else np.trunc(values)
+        goes_left = np.isin(
+            values if inner.category_cast == "exact" else integers, splits.sets[int(splits.threshold[node])]
+        )
     else:
-        left = values.astype(_FLOATS[inner.input_dtype]) <= splits.threshold[node]
-    return np.where(np.isnan(values), splits.missing_left[node], left)
+        goes_left = values.astype(_FLOATS[inner.input_dtype]) <= splits.threshold[node]
+    return np.where(np.isnan(values), splits.missing_left[node], goes_left)
 
 
 def _check_column_kinds(splits: Splits, numbers: set[int]) -> None:
@@ -311,15 +311,19 @@ def _check_column_kinds(splits: Splits, numbers: set[int]) -> None:
         raise NotApplicable(f"column {min(both & numbers)} is read as a number and, by an encoder, as a category")
 
 
-def _refused_columns(
+def _rejecting_columns(
     inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the columns in which the trees, or a step before them, reject infinite values, and those for missing values."""
-    finite = {each.column for each in seen if isinstance(each, NumericFeature) and each.requires_finite}
+    finite = {feature.column for feature in seen if isinstance(feature, NumericFeature) and feature.requires_finite}
     finite |= {
         _column(features[index]) for index in inner.finite_columns if isinstance(features[index], NumericFeature)
     }
-    present = {_column(each) for each in seen if not isinstance(each, ArrayFeature) and np.isinf(_missing_value(each))}
+    present = {
+        _column(feature)
+        for feature in seen
+        if not isinstance(feature, ArrayFeature) and np.isinf(_missing_value(feature))
+    }
     present |= {
         _column(features[index]) for index in inner.required_columns if np.isnan(_missing_value(features[index]))
     }

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
@@ -46,26 +45,25 @@ from headway.engines.estimators.pipelines.features import (
     compare_feature,
     input_features,
 )
-from headway.engines.estimators.pipelines.graph_builder import TERMS, GraphBuilder, Tensor
+from headway.engines.estimators.pipelines.graph_builder import TERMS, GraphArray, GraphBuilder
 from headway.engines.estimators.pipelines.steps import transform_features
 from headway.engines.estimators.skops_file import ModelColumns
 from headway.engines.estimators.trees import final_step, is_tree_model
 from headway.engines.formats.graph import Graph
 
-Floats = NDArray[np.float64]
 Features = list[Feature]
 
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "softmax": "Softmax", "exp": "Exp"}
 
 
-def linear_decision(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def linear_decision(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the decision_function of a linear classifier."""
     if not isinstance(model, LinearClassifierMixin):
         raise _not_supported(model)
     return builder.linear(features, np.asarray(model.coef_).T, np.ravel(model.intercept_))
 
 
-def model_probability(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def model_probability(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit predict_proba; for a classifier without it, the sigmoid or softmax of its decision_function."""
     for kind, read in _FINAL_CLASSIFIERS:
         if isinstance(model, kind):
@@ -73,7 +71,7 @@ def model_probability(model: Any, features: Features, builder: GraphBuilder) -> 
     raise _not_supported(model)
 
 
-def model_prediction(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def model_prediction(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the predictions [n, 1] of a regressor."""
     if isinstance(model, MLPRegressor):
         return _perceptron(model, features, builder)
@@ -85,48 +83,48 @@ def model_prediction(model: Any, features: Features, builder: GraphBuilder) -> T
     raise _not_supported(model)
 
 
-def sigmoid_or_softmax(found: Tensor, builder: GraphBuilder) -> Tensor:
+def sigmoid_or_softmax(found: GraphArray, builder: GraphBuilder) -> GraphArray:
     """Emit the sigmoid of one column, or the softmax of several."""
     kind = builder.emitter.emit("Sigmoid", found.name) if found.width == 1 else builder.emitter.softmax(found.name)
-    return Tensor(kind, found.width)
+    return GraphArray(kind, found.width)
 
 
 def _not_supported(model: Any) -> NotApplicable:
     return NotApplicable(f"{type(model).__name__} is not written as a graph")
 
 
-def _decision_probability(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _decision_probability(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the sigmoid of the decision, as the engine answers for classifiers without probabilities."""
     return sigmoid_or_softmax(linear_decision(model, features, builder), builder)
 
 
-def _logistic_regression(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _logistic_regression(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the sigmoid or softmax of the decision, or the forms of scikit-learn before 1.8."""
     found, form = linear_decision(model, features, builder), getattr(model, "multi_class", "")
     if found.width == 1 and form == "multinomial":  # the softmax of -x and x
-        return Tensor(builder.emitter.emit("Sigmoid", builder.emitter.emit("Add", found.name, found.name)), 1)
+        return GraphArray(builder.emitter.emit("Sigmoid", builder.emitter.emit("Add", found.name, found.name)), 1)
     if found.width > 1 and (form == "ovr" or model.solver == "liblinear"):
         return builder.emitter.normalize_rows(
-            Tensor(builder.emitter.emit("Sigmoid", found.name), found.width), 1 / found.width
+            GraphArray(builder.emitter.emit("Sigmoid", found.name), found.width), 1 / found.width
         )
     return sigmoid_or_softmax(found, builder)
 
 
-def _sgd_classifier(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _sgd_classifier(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit one score per class, normalized to sum to 1."""
     found, emitter = linear_decision(model, features, builder), builder.emitter
     if model.loss == "log_loss":
-        each = emitter.emit("Sigmoid", found.name)
+        scores = emitter.emit("Sigmoid", found.name)
     elif model.loss == "modified_huber":
         clipped = emitter.emit("Clip", found.name, emitter.constant(-1.0), emitter.constant(1.0))
-        each = emitter.emit("Mul", emitter.emit("Add", clipped, emitter.constant(1.0)), emitter.constant(0.5))
+        scores = emitter.emit("Mul", emitter.emit("Add", clipped, emitter.constant(1.0)), emitter.constant(0.5))
     else:
         return _decision_probability(model, features, builder)
-    shares = Tensor(each, found.width)
+    shares = GraphArray(scores, found.width)
     return shares if found.width == 1 else emitter.normalize_rows(shares, 1 / found.width)
 
 
-def _discrete_naive_bayes(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _discrete_naive_bayes(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit naive Bayes over counts: one sum per class, or the difference of two."""
     weights = model.feature_log_prob_.T
     bias = np.zeros(weights.shape[1]) if isinstance(model, ComplementNB) else model.class_log_prior_
@@ -134,13 +132,13 @@ def _discrete_naive_bayes(model: Any, features: Features, builder: GraphBuilder)
         absent = np.log(1 - np.exp(model.feature_log_prob_))
         weights, bias = (model.feature_log_prob_ - absent).T, bias + absent.sum(axis=1)
         if model.binarize is not None:
-            features = [compare_feature(each, model.binarize, ">") for each in features]
+            features = [compare_feature(feature, model.binarize, ">") for feature in features]
     if weights.shape[1] == 2:
         weights, bias = weights[:, 1:] - weights[:, :1], bias[1:] - bias[:1]
     return sigmoid_or_softmax(builder.linear(features, weights, bias), builder)
 
 
-def _gaussian_naive_bayes(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _gaussian_naive_bayes(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit naive Bayes over normal columns: squared distances from the mean of each class."""
     dense, emitter = builder.dense(features), builder.emitter
     scores = []
@@ -149,24 +147,26 @@ def _gaussian_naive_bayes(model: Any, features: Features, builder: GraphBuilder)
         squares = emitter.emit("Mul", apart, apart)
         score = emitter.emit("MatMul", squares, emitter.constant((-0.5 / var)[:, None]))
         start = np.log(prior) - 0.5 * np.sum(np.log(2.0 * np.pi * var))
-        scores.append(Tensor(emitter.emit("Add", score, emitter.constant(np.array([start]))), 1))
+        scores.append(GraphArray(emitter.emit("Add", score, emitter.constant(np.array([start]))), 1))
     if len(scores) == 2:
-        return sigmoid_or_softmax(Tensor(emitter.emit("Sub", scores[1].name, scores[0].name), 1), builder)
+        return sigmoid_or_softmax(GraphArray(emitter.emit("Sub", scores[1].name, scores[0].name), 1), builder)
     return sigmoid_or_softmax(emitter.concat(scores), builder)
 
 
-def _perceptron(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _perceptron(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit the layers of a multi-layer perceptron; the first layer reads the features directly."""
     emitter, layers = builder.emitter, list(zip(model.coefs_, model.intercepts_, strict=True))
     found = builder.linear(features, *layers[0])
     for weights, bias in layers[1:]:
         found = _activate(found, model.activation, builder)
         product = emitter.emit("MatMul", found.name, emitter.constant(np.asarray(weights, np.float64)))
-        found = Tensor(emitter.emit("Add", product, emitter.constant(np.asarray(bias, np.float64))), weights.shape[1])
+        found = GraphArray(
+            emitter.emit("Add", product, emitter.constant(np.asarray(bias, np.float64))), weights.shape[1]
+        )
     return _activate(found, model.out_activation_, builder)
 
 
-def _activate(found: Tensor, kind: str, builder: GraphBuilder) -> Tensor:
+def _activate(found: GraphArray, kind: str, builder: GraphBuilder) -> GraphArray:
     if kind == "identity":
         return found
     made = (
@@ -174,20 +174,20 @@ def _activate(found: Tensor, kind: str, builder: GraphBuilder) -> Tensor:
         if kind == "softmax"
         else builder.emitter.emit(_ACTIVATIONS[kind], found.name)
     )
-    return Tensor(made, found.width)
+    return GraphArray(made, found.width)
 
 
-def _apply_inverse_link(model: Any, raw: Tensor, builder: GraphBuilder) -> Tensor:
+def _apply_inverse_link(model: Any, raw: GraphArray, builder: GraphBuilder) -> GraphArray:
     """Emit the inverse link of a generalized linear model."""
     link = type(model._base_loss.link).__name__
     if link == "IdentityLink":
         return raw
     if link == "LogLink":
-        return Tensor(builder.emitter.emit("Exp", raw.name), 1)
+        return GraphArray(builder.emitter.emit("Exp", raw.name), 1)
     raise NotApplicable(f"{type(model).__name__} with {link} is not written as a graph")
 
 
-ModelReader = Callable[[Any, Features, GraphBuilder], Tensor]
+ModelReader = Callable[[Any, Features, GraphBuilder], GraphArray]
 # In this order: a class before those that it derives from.
 _FINAL_CLASSIFIERS: tuple[tuple[type, ModelReader], ...] = (
     (SGDClassifier, _sgd_classifier),
@@ -201,7 +201,7 @@ _FINAL_CLASSIFIERS: tuple[tuple[type, ModelReader], ...] = (
 )
 
 
-def array_features(found: Tensor) -> Features:
+def array_features(found: GraphArray) -> Features:
     """Return the columns of an array as features."""
     return [ArrayFeature(array=found.name, index=index, width=found.width) for index in range(found.width)]
 
@@ -217,26 +217,26 @@ def pipeline_graph(model: Any, width: int, columns: ModelColumns | None) -> Grap
         return builder.finish(_scores(model, input_features(width, columns), builder))
 
 
-def _scores(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _scores(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     last = final_step(model)
     if is_tree_model(last):
         raise NotApplicable(f"{type(last).__name__} is compiled as trees, with the steps before it")
     return (_prediction if is_regressor(model) else _probability)(model, features, builder)
 
 
-def _probability(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _probability(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     return _read_through(
         model, features, builder, _probability, _CLASSIFIERS.get(type(model), _forest_or(model_probability))
     )
 
 
-def _prediction(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _prediction(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     return _read_through(
         model, features, builder, _prediction, _REGRESSORS.get(type(model), _forest_or(model_prediction))
     )
 
 
-def _decision(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _decision(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     stacks = {StackingClassifier: partial(_stacking, final=_decision)}
     return _read_through(
         model, features, builder, _decision, stacks.get(type(model), _forest_or(linear_decision, raw=True))
@@ -245,7 +245,7 @@ def _decision(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
 
 def _read_through(
     model: Any, features: Features, builder: GraphBuilder, again: ModelReader, last: ModelReader
-) -> Tensor:
+) -> GraphArray:
     """Unwrap pipelines and meta-estimators, then compile the model inside with `last`."""
     if isinstance(model, Pipeline):
         for _, step in model.steps[:-1]:
@@ -263,7 +263,7 @@ def _read_through(
 def _forest_or(read: ModelReader, *, raw: bool = False) -> ModelReader:
     """Compile a tree model to a forest over the row, without its link if `raw`; compile any other model with `read`."""
 
-    def either(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+    def either(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
         if not is_tree_model(model):
             return read(model, features, builder)
         forest = fold.fold_features(model, features, builder.width)
@@ -274,53 +274,62 @@ def _forest_or(read: ModelReader, *, raw: bool = False) -> ModelReader:
     return either
 
 
-def _average(found: list[Tensor], weights: Any, builder: GraphBuilder) -> Tensor:
+def _average(found: list[GraphArray], weights: Any, builder: GraphBuilder) -> GraphArray:
     """Emit the weighted mean of answers of equal shape."""
     shares = np.full(len(found), 1 / len(found)) if weights is None else np.asarray(weights, float) / np.sum(weights)
-    whole, width = builder.emitter.concat(found), found[0].width
+    joined, width = builder.emitter.concat(found), found[0].width
     matrix = np.vstack([share * np.eye(width) for share in shares])
-    return Tensor(builder.emitter.emit("MatMul", whole.name, builder.emitter.constant(matrix)), width)
+    return GraphArray(builder.emitter.emit("MatMul", joined.name, builder.emitter.constant(matrix)), width)
 
 
-def _soft_vote(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _soft_vote(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     return _average(
-        [_probability(each, features, builder) for each in model.estimators_], model._weights_not_none, builder
+        [_probability(estimator, features, builder) for estimator in model.estimators_],
+        model._weights_not_none,
+        builder,
     )
 
 
-def _voting_regressor(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _voting_regressor(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     return _average(
-        [_prediction(each, features, builder) for each in model.estimators_], model._weights_not_none, builder
+        [_prediction(estimator, features, builder) for estimator in model.estimators_], model._weights_not_none, builder
     )
 
 
-def _bagging(model: Any, features: Features, builder: GraphBuilder, *, read: ModelReader) -> Tensor:
+def _bagging(model: Any, features: Features, builder: GraphBuilder, *, read: ModelReader) -> GraphArray:
     """Emit the mean of estimators that each read some of the features."""
-    if any(len(getattr(each, "classes_", ())) != len(getattr(model, "classes_", ())) for each in model.estimators_):
+    if any(
+        len(getattr(estimator, "classes_", ())) != len(getattr(model, "classes_", ()))
+        for estimator in model.estimators_
+    ):
         raise NotApplicable(f"{type(model).__name__} with a part that saw fewer classes is not written as a graph")
     parts = [
-        read(each, [features[int(index)] for index in indices], builder)
-        for each, indices in zip(model.estimators_, model.estimators_features_, strict=True)
+        read(estimator, [features[int(index)] for index in indices], builder)
+        for estimator, indices in zip(model.estimators_, model.estimators_features_, strict=True)
     ]
     return _average(parts, None, builder)
 
 
-def _stacking(model: Any, features: Features, builder: GraphBuilder, *, final: ModelReader) -> Tensor:
+def _stacking(model: Any, features: Features, builder: GraphBuilder, *, final: ModelReader) -> GraphArray:
     """Emit the final estimator over the answers of the first layer, followed by the row's features if it passes them through."""
     methods = {"predict_proba": _probability, "decision_function": _decision}
     found: Features = []
-    for each, method in zip(model.estimators_, model.stack_method_, strict=True):
-        if method == "predict" and not is_regressor(each):
-            raise NotApplicable(f"a stack of the classes that {type(each).__name__} predicts is not written as a graph")
-        found += array_features(methods.get(method, _prediction)(each, features, builder))
+    for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):
+        if method == "predict" and not is_regressor(estimator):
+            raise NotApplicable(
+                f"a stack of the classes that {type(estimator).__name__} predicts is not written as a graph"
+            )
+        found += array_features(methods.get(method, _prediction)(estimator, features, builder))
     return final(model.final_estimator_, found + (features if model.passthrough else []), builder)
 
 
-def _calibration(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
-    return _average([_calibrate_one(each, features, builder) for each in model.calibrated_classifiers_], None, builder)
+def _calibration(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+    return _average(
+        [_calibrate_one(classifier, features, builder) for classifier in model.calibrated_classifiers_], None, builder
+    )
 
 
-def _calibrate_one(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _calibrate_one(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     by_decision = hasattr(model.estimator, "decision_function")
     found, emitter = (_decision if by_decision else _probability)(model.estimator, features, builder), builder.emitter
     if model.method == "temperature":
@@ -331,68 +340,72 @@ def _calibrate_one(model: Any, features: Features, builder: GraphBuilder) -> Ten
     return made if found.width == 1 else emitter.normalize_rows(made, 1 / made.width)
 
 
-def _temperature_scaling(beta: float, found: Tensor, by_decision: bool, builder: GraphBuilder) -> Tensor:
+def _temperature_scaling(beta: float, found: GraphArray, by_decision: bool, builder: GraphBuilder) -> GraphArray:
     """Emit the softmax of scaled decisions or log-probabilities, or the sigmoid of a single decision."""
     emitter = builder.emitter
     if not by_decision:
         if found.width == 1:
-            found = emitter.concat([Tensor(emitter.emit("Sub", emitter.constant(1.0), found.name), 1), found])
+            found = emitter.concat([GraphArray(emitter.emit("Sub", emitter.constant(1.0), found.name), 1), found])
         logs = emitter.emit("Log", emitter.emit("Add", found.name, emitter.constant(_LOG_EPSILON)))
         both = emitter.softmax(emitter.emit("Mul", logs, emitter.constant(beta)))
-        return Tensor(emitter.select(both, [1]), 1) if found.width == 2 else Tensor(both, found.width)
+        return GraphArray(emitter.select(both, [1]), 1) if found.width == 2 else GraphArray(both, found.width)
     scaled = emitter.emit("Mul", found.name, emitter.constant(beta if found.width > 1 else 2 * beta))
-    return sigmoid_or_softmax(Tensor(scaled, found.width), builder)
+    return sigmoid_or_softmax(GraphArray(scaled, found.width), builder)
 
 
-def _platt_scaling(model: Any, found: Tensor, builder: GraphBuilder) -> Tensor:
-    slopes, shifts = (np.array([getattr(each, name) for each in model.calibrators]) for name in ("a_", "b_"))
+def _platt_scaling(model: Any, found: GraphArray, builder: GraphBuilder) -> GraphArray:
+    slopes, shifts = (
+        np.array([getattr(calibrator, name) for calibrator in model.calibrators]) for name in ("a_", "b_")
+    )
     scaled = builder.emitter.emit("Mul", found.name, builder.emitter.constant(-slopes))
-    return Tensor(
+    return GraphArray(
         builder.emitter.emit("Sigmoid", builder.emitter.emit("Add", scaled, builder.emitter.constant(-shifts))),
         found.width,
     )
 
 
-def _isotonic(model: Any, found: Tensor, builder: GraphBuilder) -> Tensor:
+def _isotonic(model: Any, found: GraphArray, builder: GraphBuilder) -> GraphArray:
     """Emit isotonic calibration: a piecewise linear curve as the sum of the rises of its pieces."""
     return builder.emitter.concat(
         [
             _piecewise_linear(
-                each, builder.emitter.select(found.name, [index]) if found.width > 1 else found.name, builder
+                calibrator, builder.emitter.select(found.name, [index]) if found.width > 1 else found.name, builder
             )
-            for index, each in enumerate(model.calibrators)
+            for index, calibrator in enumerate(model.calibrators)
         ]
     )
 
 
-def _piecewise_linear(curve: Any, x: str, builder: GraphBuilder) -> Tensor:
-    at, height = (np.asarray(each, np.float64) for each in (curve.X_thresholds_, curve.y_thresholds_))
+def _piecewise_linear(curve: Any, x: str, builder: GraphBuilder) -> GraphArray:
+    at, height = (np.asarray(array, np.float64) for array in (curve.X_thresholds_, curve.y_thresholds_))
     emitter = builder.emitter
     if len(at) == 1:
-        return Tensor(emitter.emit("Add", emitter.emit("Mul", x, emitter.constant(0.0)), emitter.constant(height)), 1)
+        return GraphArray(
+            emitter.emit("Add", emitter.emit("Mul", x, emitter.constant(0.0)), emitter.constant(height)), 1
+        )
     inside = TERMS["clip"](emitter, x, np.column_stack([at[:-1], at[1:]]))
     rises = (np.diff(height) / np.diff(at))[:, None]
     risen = emitter.emit("MatMul", emitter.emit("Sub", inside, emitter.constant(at[:-1])), emitter.constant(rises))
-    return Tensor(emitter.emit("Add", risen, emitter.constant(height[:1])), 1)
+    return GraphArray(emitter.emit("Add", risen, emitter.constant(height[:1])), 1)
 
 
-def _one_vs_rest(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
-    found = builder.emitter.concat([_probability(each, features, builder) for each in model.estimators_])
+def _one_vs_rest(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
+    found = builder.emitter.concat([_probability(estimator, features, builder) for estimator in model.estimators_])
     return found if found.width == 1 else builder.emitter.normalize_rows(found, 0.0)
 
 
-def _transformed_target(model: Any, features: Features, builder: GraphBuilder) -> Tensor:
+def _transformed_target(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     """Emit a regressor of a transformed target, with the inverse transform."""
     found, back, emitter = _prediction(model.regressor_, features, builder), model.transformer_, builder.emitter
     if isinstance(back, StandardScaler):
-        scale, mean = (1.0 if each is None else each for each in (back.scale_, back.mean_))
-        return Tensor(
+        scale, mean = (1.0 if value is None else value for value in (back.scale_, back.mean_))
+        return GraphArray(
             emitter.emit("Add", emitter.emit("Mul", found.name, emitter.constant(scale)), emitter.constant(mean)), 1
         )
     name = getattr(getattr(back, "inverse_func", None), "__name__", "")
     if not (isinstance(back, FunctionTransformer) and isinstance(back.inverse_func, np.ufunc) and name in UFUNC_TERMS):
         raise NotApplicable(f"TransformedTargetRegressor with {name or type(back).__name__} is not written as a graph")
-    return Tensor(TERMS[UFUNC_TERMS[name]](emitter, found.name, np.zeros((1, 0))), 1)
+    return GraphArray(TERMS[UFUNC_TERMS[name]](emitter, found.name, np.zeros((1, 0))), 1)
 
 
 _CLASSIFIERS: dict[type, ModelReader] = {

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.engines.estimators.pipelines.features import (
     NO_COLUMN,
@@ -30,12 +31,10 @@ from headway.engines.estimators.pipelines.features import (
 from headway.engines.formats.graph import FOREST, ROWS, SCORES, Attribute, Graph, Operation
 from headway.engines.formats.trees import Forest
 
-Floats = NDArray[np.float64]
-
 DOUBLE, INT64 = 11, 7
 
 
-class Tensor(NamedTuple):
+class GraphArray(NamedTuple):
     """The name of an array [n, width] that operations make."""
 
     name: str
@@ -43,7 +42,7 @@ class Tensor(NamedTuple):
 
 
 @dataclass(slots=True)
-class Emitter:
+class GraphEmitter:
     """Operations in order, with their constants and forests."""
 
     operations: list[Operation] = field(default_factory=list)
@@ -63,11 +62,11 @@ class Emitter:
         self.constants[name] = np.asarray(value)
         return name
 
-    def add_forest(self, forest: Forest) -> Tensor:
+    def add_forest(self, forest: Forest) -> GraphArray:
         """Append the evaluation of a forest over the row."""
         name = self.emit(FOREST, ROWS)
         self.forests[name] = forest
-        return Tensor(name, forest.outputs)
+        return GraphArray(name, forest.outputs)
 
     def rename_outputs(self, *names: str) -> None:
         """Rename the outputs of the last operation."""
@@ -77,7 +76,7 @@ class Emitter:
         """Select columns of an array, with a slice if they are contiguous."""
         indices = np.asarray(indices, np.int64)
         if np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
-            bounds = [self.constant(np.array([each])) for each in (indices[0], indices[0] + len(indices), 1)]
+            bounds = [self.constant(np.array([bound])) for bound in (indices[0], indices[0] + len(indices), 1)]
             return self.emit("Slice", array, *bounds)
         return self.emit("Gather", array, self.constant(indices), attributes={"axis": 1})
 
@@ -85,12 +84,12 @@ class Emitter:
         """Emit the sum of each row [n, 1]."""
         return self.emit("ReduceSum", array, self.constant(np.array([1])), attributes={"keepdims": 1})
 
-    def concat(self, arrays: list[Tensor]) -> Tensor:
+    def concat(self, arrays: list[GraphArray]) -> GraphArray:
         """Concatenate arrays along columns."""
         if len(arrays) == 1:
             return arrays[0]
-        name = self.emit("Concat", *(each.name for each in arrays), attributes={"axis": 1})
-        return Tensor(name, sum(each.width for each in arrays))
+        name = self.emit("Concat", *(array.name for array in arrays), attributes={"axis": 1})
+        return GraphArray(name, sum(array.width for array in arrays))
 
     def softmax(self, array: str) -> str:
         """Emit the softmax of each row."""
@@ -100,15 +99,15 @@ class Emitter:
         """Convert booleans to 1 and 0."""
         return self.emit("Cast", array, attributes={"to": DOUBLE})
 
-    def normalize_rows(self, array: Tensor, nothing: float) -> Tensor:
+    def normalize_rows(self, array: GraphArray, default: float) -> GraphArray:
         """Divide each row by its sum; a row whose sum is 0 gets `default` everywhere."""
         sums = self.row_sum(array.name)
         shares = self.emit("Div", array.name, sums)
         empty = self.emit("Equal", sums, self.constant(0.0))
-        return Tensor(self.emit("Where", empty, self.constant(nothing), shares), array.width)
+        return GraphArray(self.emit("Where", empty, self.constant(default), shares), array.width)
 
 
-TermWriter = Callable[[Emitter, str, Floats], str]
+TermWriter = Callable[[GraphEmitter, str, Floats], str]
 
 
 def _compared(kind: str) -> TermWriter:
@@ -116,7 +115,7 @@ def _compared(kind: str) -> TermWriter:
 
 
 def _unary(*kinds: str) -> TermWriter:
-    def write(emitter: Emitter, z: str, _: Floats) -> str:
+    def write(emitter: GraphEmitter, z: str, _: Floats) -> str:
         for kind in kinds:
             z = emitter.emit(kind, z)
         return z
@@ -124,20 +123,20 @@ def _unary(*kinds: str) -> TermWriter:
     return write
 
 
-def _clipped(emitter: Emitter, z: str, c: Floats) -> str:
+def _clipped(emitter: GraphEmitter, z: str, c: Floats) -> str:
     return emitter.emit("Min", emitter.emit("Max", z, emitter.constant(c[:, 0])), emitter.constant(c[:, 1]))
 
 
-def _power(emitter: Emitter, z: str, c: Floats) -> str:
+def _power(emitter: GraphEmitter, z: str, c: Floats) -> str:
     return emitter.emit("Pow", z, emitter.constant(c[:, 0]))
 
 
 def _one_plus_positive_part(sign: float) -> TermWriter:
     """Return a writer of 1 + max(z, 0), or of 1 + max(-z, 0)."""
 
-    def write(emitter: Emitter, z: str, _: Floats) -> str:
-        side = z if sign > 0 else emitter.emit("Neg", z)
-        return emitter.emit("Add", emitter.emit("Max", side, emitter.constant(0.0)), emitter.constant(1.0))
+    def write(emitter: GraphEmitter, z: str, _: Floats) -> str:
+        signed = z if sign > 0 else emitter.emit("Neg", z)
+        return emitter.emit("Add", emitter.emit("Max", signed, emitter.constant(0.0)), emitter.constant(1.0))
 
     return write
 
@@ -190,34 +189,34 @@ class GraphBuilder:
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self.emitter = Emitter()
-        self._pile = _LinearRequests()
+        self.emitter = GraphEmitter()
+        self._requests = _LinearRequests()
 
-    def linear(self, features: Sequence[Feature], weights: Floats, bias: Floats) -> Tensor:
+    def linear(self, features: Sequence[Feature], weights: Floats, bias: Floats) -> GraphArray:
         """Emit features @ weights + bias; weights [features, k], bias [k]."""
         weights = np.asarray(weights, np.float64).reshape(len(features), -1)
         bias = np.broadcast_to(np.asarray(bias, np.float64), weights.shape[1:]).copy()
         parts, shift = self._computed(features, weights)
-        if all(isinstance(each, ArrayFeature) for each in features):
+        if all(isinstance(feature, ArrayFeature) for feature in features):
             parts.append(self.emitter.constant(bias + shift))
         else:
             parts.append(self._of_row(features, weights, bias + shift))
-        return Tensor(add_all(self.emitter, parts), weights.shape[1])
+        return GraphArray(add_all(self.emitter, parts), weights.shape[1])
 
-    def dense(self, features: Sequence[Feature]) -> Tensor:
+    def dense(self, features: Sequence[Feature]) -> GraphArray:
         """Emit the features themselves [n, features]."""
         return self.linear(features, np.eye(len(features)), np.zeros(len(features)))
 
-    def finish(self, scores: Tensor) -> Graph:
+    def finish(self, scores: GraphArray) -> Graph:
         """Return the graph whose answer is `scores`."""
-        front = _InputStage(self._pile, self.width)
+        front = _InputStage(self._requests, self.width)
         rest, self.emitter.operations = self.emitter.operations, []
         if front.columns:
             front.write(self.emitter)
-            self.emitter.rename_outputs(*map(self._request, range(len(self._pile.bias))))
-        elif self._pile.bias or not self.emitter.forests:
-            raise NotApplicable("the model, or a part of it, reads no column of a row")
-        operations = [_renamed(each, scores.name) for each in (*self.emitter.operations, *rest)]
+            self.emitter.rename_outputs(*map(self._request, range(len(self._requests.bias))))
+        elif self._requests.bias or not self.emitter.forests:
+            raise NotApplicable("the model, or a part of it, does not read a column")
+        operations = [_renamed(operation, scores.name) for operation in (*self.emitter.operations, *rest)]
         return Graph(
             width=self.width,
             outputs=scores.width,
@@ -231,25 +230,25 @@ class GraphBuilder:
         """Emit sums over arrays of earlier operations, and return them with the sum of their shifts."""
         found: dict[tuple[str, int], Floats] = {}
         shift = np.zeros(weights.shape[1])
-        for each, weight in zip(features, weights, strict=True):
-            if isinstance(each, ArrayFeature):
-                key = (each.array, each.width)
-                found.setdefault(key, np.zeros((each.width, len(weight))))[each.index] += each.slope * weight
-                shift += each.shift * weight
+        for feature, weight in zip(features, weights, strict=True):
+            if isinstance(feature, ArrayFeature):
+                key = (feature.array, feature.width)
+                found.setdefault(key, np.zeros((feature.width, len(weight))))[feature.index] += feature.slope * weight
+                shift += feature.shift * weight
         return [
             self.emitter.emit("MatMul", name, self.emitter.constant(matrix)) for (name, _), matrix in found.items()
         ], shift
 
     def _of_row(self, features: Sequence[Feature], weights: Floats, bias: Floats) -> str:
-        start = self._pile.width
+        start = self._requests.width
         span = slice(start, start + len(bias))
-        self._pile.bias.append(bias)
-        for each, weight in zip(features, weights, strict=True):
-            if isinstance(each, NumericFeature):
-                self._pile.numbers.append((each, span, weight))
-            elif isinstance(each, TableFeature):
-                self._pile.lookups.append((each, span, weight))
-        return self._request(len(self._pile.bias) - 1)
+        self._requests.bias.append(bias)
+        for feature, weight in zip(features, weights, strict=True):
+            if isinstance(feature, NumericFeature):
+                self._requests.numbers.append((feature, span, weight))
+            elif isinstance(feature, TableFeature):
+                self._requests.lookups.append((feature, span, weight))
+        return self._request(len(self._requests.bias) - 1)
 
     @staticmethod
     def _request(number: int) -> str:
@@ -259,17 +258,17 @@ class GraphBuilder:
 class _InputStage:
     """The operations from a row to all requested sums."""
 
-    def __init__(self, pile: _LinearRequests, width: int) -> None:
-        self.pile = pile
-        self.numbers = sorted({each.column for each, _, _ in pile.numbers} - {NO_COLUMN})
-        self.texts = sorted({each.column for each, _, _ in pile.lookups})
+    def __init__(self, requests: _LinearRequests, width: int) -> None:
+        self.requests = requests
+        self.numbers = sorted({feature.column for feature, _, _ in requests.numbers} - {NO_COLUMN})
+        self.texts = sorted({feature.column for feature, _, _ in requests.lookups})
         used = sorted({*self.numbers, *self.texts})
         self.columns = used if len(used) == width else [*self.numbers, *self.texts]
         self.gathered = len(used) < width
         self.index = {column: index for index, column in enumerate(self.columns)}
         self.input_width = width
 
-    def write(self, emitter: Emitter) -> None:
+    def write(self, emitter: GraphEmitter) -> None:
         """Emit the operations; the last one has one output per request."""
         rows = emitter.select(ROWS, self.columns) if self.gathered else ROWS
         empty = emitter.emit("IsNaN", rows) if np.isfinite(self.fill).any() else ""
@@ -278,20 +277,20 @@ class _InputStage:
         if not self.texts:
             parts.append(emitter.constant(self._bias()))
         sums = add_all(emitter, parts)
-        if self.numbers:  # an infinite sum, of a row that the library refuses, becomes NaN; others stay as they are
+        if self.numbers:  # an infinite sum marks a row that the library rejects, and becomes NaN
             emitter.emit("Mod", sums, emitter.constant(_LARGE), attributes={"fmod": 1})
-        if len(self.pile.bias) > 1:
-            sizes = np.array([len(each) for each in self.pile.bias])
+        if len(self.requests.bias) > 1:
+            sizes = np.array([len(bias) for bias in self.requests.bias])
             emitter.emit("Split", emitter.operations[-1].outputs[0], emitter.constant(sizes), attributes={"axis": 1})
 
     def edges(self) -> tuple[Floats, ...]:
         """Return, for each column of a row, the numbers at which a term may jump."""
         found: dict[int, list[float]] = defaultdict(list)
-        for each, _, _ in self.pile.numbers:
-            for term in each.terms:
+        for feature, _, _ in self.requests.numbers:
+            for term in feature.terms:
                 if term.kind in STEP_TERMS:
                     slope, shift, *at = term.constants
-                    found[each.column] += [(value - shift) / slope for value in at]
+                    found[feature.column] += [(value - shift) / slope for value in at]
         return tuple(np.unique(np.array(found[column], np.float64)) for column in range(self.input_width))
 
     @cached_property
@@ -299,63 +298,67 @@ class _InputStage:
         """Replacement of a missing value for each column that is read; NaN where missing rows are rejected."""
         fill = np.full(len(self.columns), np.nan)
         for column in self.numbers:
-            features = [each for each, _, _ in self.pile.numbers if each.column == column]
-            if all(np.isfinite(each.missing) for each in features):
-                stand_ins = [each.fill_value for each in features if each.terms and np.isfinite(each.fill_value)]
+            features = [feature for feature, _, _ in self.requests.numbers if feature.column == column]
+            if all(np.isfinite(feature.missing) for feature in features):
+                stand_ins = [
+                    feature.fill_value for feature in features if feature.terms and np.isfinite(feature.fill_value)
+                ]
                 fill[self.index[column]] = stand_ins[0] if stand_ins else 0.0
         for column in self.texts:
             fill[self.index[column]] = self._missing_code(column)
         return fill
 
     def _bias(self) -> Floats:
-        bias = np.concatenate(self.pile.bias)
-        for each, span, weight in self.pile.numbers:
-            bias[span] += each.offset * weight
+        bias = np.concatenate(self.requests.bias)
+        for feature, span, weight in self.requests.numbers:
+            bias[span] += feature.offset * weight
         return bias
 
-    def _products(self, emitter: Emitter, ready: str, empty: str) -> list[str]:
+    def _products(self, emitter: GraphEmitter, ready: str, empty: str) -> list[str]:
         """Emit numbers times their weights, and the weights of missing values."""
         if not self.numbers:
             return []
-        weights, absent = np.zeros((2, len(self.columns), self.pile.width))
-        for each, span, weight in self.pile.numbers:
-            if each.column != NO_COLUMN:
-                index = self.index[each.column]
-                weights[index, span] += sum(term.weight for term in each.terms if term.kind == "x") * weight
-                absent[index, span] += _missing_weight(each, self.fill[index]) * weight
+        weights, absent = np.zeros((2, len(self.columns), self.requests.width))
+        for feature, span, weight in self.requests.numbers:
+            if feature.column != NO_COLUMN:
+                index = self.index[feature.column]
+                weights[index, span] += sum(term.weight for term in feature.terms if term.kind == "x") * weight
+                absent[index, span] += _missing_weight(feature, self.fill[index]) * weight
         parts = [emitter.emit("MatMul", ready, emitter.constant(weights))]
         if absent.any():
             parts.append(emitter.emit("MatMul", emitter.to_float(empty), emitter.constant(absent)))
         return parts
 
-    def _terms(self, emitter: Emitter, ready: str) -> list[str]:
+    def _terms(self, emitter: GraphEmitter, ready: str) -> list[str]:
         blocks: dict[str, list[tuple[int, Term, slice, Floats]]] = defaultdict(list)
-        for each, span, weight in self.pile.numbers:
-            for term in each.terms:
+        for feature, span, weight in self.requests.numbers:
+            for term in feature.terms:
                 if term.kind != "x":
-                    blocks[term.kind].append((self.index[each.column], term, span, weight))
+                    blocks[term.kind].append((self.index[feature.column], term, span, weight))
         return [self._block(emitter, ready, kind, block) for kind, block in sorted(blocks.items())]
 
-    def _block(self, emitter: Emitter, ready: str, kind: str, block: list[tuple[int, Term, slice, Floats]]) -> str:
+    def _block(self, emitter: GraphEmitter, ready: str, kind: str, block: list[tuple[int, Term, slice, Floats]]) -> str:
         """Emit all terms of a kind at once; equal terms are written once."""
-        alike: dict[tuple[int, tuple[float, ...]], Floats] = {}
+        merged: dict[tuple[int, tuple[float, ...]], Floats] = {}
         for index, term, span, weight in block:
-            total = alike.setdefault((index, term.constants), np.zeros(self.pile.width))
+            total = merged.setdefault((index, term.constants), np.zeros(self.requests.width))
             total[span] += term.weight * weight
-        weights = np.array(list(alike.values()))
+        weights = np.array(list(merged.values()))
         if kind == "in":
-            return _only_known(emitter, ready, list(alike), weights)
-        z, constants = _shifted_columns(emitter, ready, [index for index, _ in alike], [given for _, given in alike])
+            return _only_known(emitter, ready, list(merged), weights)
+        z, constants = _shifted_columns(
+            emitter, ready, [index for index, _ in merged], [constants for _, constants in merged]
+        )
         return emitter.emit("MatMul", TERMS[kind](emitter, z, constants), emitter.constant(weights))
 
-    def _lookups(self, emitter: Emitter, ready: str) -> list[str]:
+    def _lookups(self, emitter: GraphEmitter, ready: str) -> list[str]:
         """Emit the sum of the table entries of all categorical columns."""
         if not self.texts:
             return []
         tables = self._tables()
         tables[0] += self._bias()
         ranks = emitter.select(ready, [self.index[column] for column in self.texts])
-        if self.pile.width == 1:
+        if self.requests.width == 1:
             return [self._of_one_output(emitter, ranks, tables)]
         last = np.array([len(table) - 1 for table in tables])
         known = emitter.emit(
@@ -367,7 +370,7 @@ class _InputStage:
         found = emitter.emit("Gather", emitter.constant(np.concatenate(tables)), codes, attributes={"axis": 0})
         return [emitter.emit("ReduceSum", found, emitter.constant(np.array([1])), attributes={"keepdims": 0})]
 
-    def _of_one_output(self, emitter: Emitter, ranks: str, tables: list[Floats]) -> str:
+    def _of_one_output(self, emitter: GraphEmitter, ranks: str, tables: list[Floats]) -> str:
         """Look up in tables padded to one length: the entry of unseen categories is repeated before that of missing values."""
         height = max(map(len, tables))
         padded = [np.concatenate([t[:-1], np.repeat(t[-2:-1], height - len(t), axis=0), t[-1:]]) for t in tables]
@@ -379,37 +382,37 @@ class _InputStage:
     def _tables(self) -> list[Floats]:
         """Return, for each categorical column, what each of its values adds to each sum [ranks + 2, width]."""
         groups: dict[tuple[int, int], list[tuple[TableFeature, slice, Floats]]] = defaultdict(list)
-        for found in self.pile.lookups:
+        for found in self.requests.lookups:
             groups[found[0].column, found[1].start].append(found)
-        tables = {column: np.zeros((self._height(column), self.pile.width)) for column in self.texts}
+        tables = {column: np.zeros((self._height(column), self.requests.width)) for column in self.texts}
         for (column, _), group in groups.items():
-            values = np.column_stack([numeric_values(each) for each, _, _ in group])
+            values = np.column_stack([numeric_values(feature) for feature, _, _ in group])
             values[np.isinf(values)] = np.nan
             tables[column][:, group[0][1]] += values @ np.array([weight for _, _, weight in group])
         return [tables[column] for column in self.texts]
 
     def _height(self, column: int) -> int:
-        return next(len(each.values) for each, _, _ in self.pile.lookups if each.column == column)
+        return next(len(feature.values) for feature, _, _ in self.requests.lookups if feature.column == column)
 
     def _missing_code(self, column: int) -> int:
         """Return the rank of a missing value: the last row of its table, or of the longest table for a single output."""
-        columns = self.texts if self.pile.width == 1 else [column]
+        columns = self.texts if self.requests.width == 1 else [column]
         return max(map(self._height, columns)) - 1
 
 
-def add_all(emitter: Emitter, parts: list[str]) -> str:
+def add_all(emitter: GraphEmitter, parts: list[str]) -> str:
     """Emit the sum of several arrays."""
-    whole = parts[0]
+    total = parts[0]
     for part in parts[1:]:
-        whole = emitter.emit("Add", whole, part)
-    return whole
+        total = emitter.emit("Add", total, part)
+    return total
 
 
 def _renamed(operation: Operation, scores: str) -> Operation:
     """Rename the array of that name to `scores`."""
 
     def named(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(SCORES if each == scores else each for each in names)
+        return tuple(SCORES if name == scores else name for name in names)
 
     return replace(operation, inputs=named(operation.inputs), outputs=named(operation.outputs))
 
@@ -424,10 +427,10 @@ def _missing_weight(feature: NumericFeature, fill: float) -> float:
 
 
 def _shifted_columns(
-    emitter: Emitter, ready: str, indices: list[int], given: list[tuple[float, ...]]
+    emitter: GraphEmitter, ready: str, indices: list[int], terms: list[tuple[float, ...]]
 ) -> tuple[str, Floats]:
     """Emit slope * x + shift for the column of each term, and return the remaining constants."""
-    constants = np.array(given)
+    constants = np.array(terms)
     z = emitter.select(ready, indices)
     if (constants[:, 0] != 1).any():
         z = emitter.emit("Mul", z, emitter.constant(constants[:, 0]))
@@ -436,11 +439,11 @@ def _shifted_columns(
     return z, constants[:, 2:]
 
 
-def _only_known(emitter: Emitter, ready: str, terms: list[tuple[int, tuple[float, ...]]], weights: Floats) -> str:
+def _only_known(emitter: GraphEmitter, ready: str, terms: list[tuple[int, tuple[float, ...]]], weights: Floats) -> str:
     """Emit 0 for the numbers that a column knows, and an infinite sum for others."""
-    flat = [(index, (*given[:2], value)) for index, given in terms for value in given[2:]]
-    z, constants = _shifted_columns(emitter, ready, [index for index, _ in flat], [given for _, given in flat])
-    owner = np.repeat(np.arange(len(terms)), [len(given) - 2 for _, given in terms])
+    flat = [(index, (*constants[:2], value)) for index, constants in terms for value in constants[2:]]
+    z, constants = _shifted_columns(emitter, ready, [index for index, _ in flat], [constants for _, constants in flat])
+    owner = np.repeat(np.arange(len(terms)), [len(known) - 2 for _, known in terms])
     equal = emitter.to_float(emitter.emit("Equal", z, emitter.constant(constants[:, 0])))
     found = emitter.emit("MatMul", equal, emitter.constant(np.eye(len(terms))[owner]))
     return emitter.emit("MatMul", emitter.emit("Log", found), emitter.constant(np.where(weights == 0, 1.0, weights)))

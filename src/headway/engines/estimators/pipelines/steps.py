@@ -1,6 +1,6 @@
 """Compile fitted transformers: from the features that a step reads to those that it makes.
 
-Encoders are evaluated value by value: the library itself says what each category of a column becomes.
+Encoders are evaluated value by value: the library encodes each category of a column.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
+from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.engines.estimators.pipelines.features import (
     UFUNC_TERMS,
@@ -57,7 +58,6 @@ from headway.engines.estimators.pipelines.features import (
 from headway.engines.estimators.pipelines.graph_builder import GraphBuilder
 from headway.engines.estimators.text_columns import imputed_columns
 
-Floats = NDArray[np.float64]
 Values = NDArray[Any]
 _MAX_VALUES = 20_000_000
 _VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -84,11 +84,11 @@ def tabulate_step(step: Any, features: Sequence[Feature]) -> list[Feature]:
     texts = isinstance(step, CountVectorizer | HashingVectorizer)
     first = features[0]
     assert isinstance(first, TableFeature)
-    table = first.values if texts else np.column_stack([numeric_values(each) for each in features])  # type: ignore[arg-type]
+    table = first.values if texts else np.column_stack([numeric_values(feature) for feature in features])  # type: ignore[arg-type]
     made = evaluate_values(lambda some: _dense(step.transform(some)), table)
     if texts:
-        made[~np.array([isinstance(each, str) for each in first.values])] = np.inf
-        made[-2] = np.inf  # what another text says is in no table, and such a row is refused before it comes here
+        made[~np.array([isinstance(value, str) for value in first.values])] = np.inf
+        made[-2] = np.inf  # no table has the vector of an unseen text, and such a row is rejected earlier
     return [TableFeature(column=first.column, values=column) for column in made.T]
 
 
@@ -132,7 +132,7 @@ def _output_counts(step: Any, inputs: int) -> list[int]:
 
 def _probe_table(step: Any, index: int, values: Values) -> Values:
     """Build rows [m, inputs] in which one column takes values, and the others a category that the encoder knows."""
-    kind = object if any(each.dtype.kind not in "biuf" for each in step.categories_) else np.float64
+    kind = object if any(known.dtype.kind not in "biuf" for known in step.categories_) else np.float64
     table = np.empty((len(values), len(step.categories_)), kind)
     for column, categories in enumerate(step.categories_):
         table[:, column] = categories[0]
@@ -162,7 +162,7 @@ def _encode_feature(
     if is_table(feature):
         return [apply_to_table(feature, lambda x, index=index: answer(x)[:, index]) for index in range(outputs)]  # type: ignore[misc]
     if not isinstance(feature, NumericFeature) or feature.line != (1.0, 0.0):
-        raise NotApplicable("an encoder of numbers behind a step that changes them is not written as a graph")
+        raise NotApplicable("an encoder of numbers after a step that changes them cannot be compiled")
     return _encode_number(answer, categories, feature, outputs)
 
 
@@ -170,24 +170,26 @@ def _encode_number(
     answer: Callable[[Values], Floats], categories: Values, feature: NumericFeature, outputs: int
 ) -> list[Feature]:
     """Return steps at the numbers that an encoder knows, relative to its output for any other number."""
-    known = np.array([each for each in categories.tolist() if each is not None and each == each], np.float64)
+    known = np.array(
+        [category for category in categories.tolist() if category is not None and category == category], np.float64
+    )
     unseen = float(np.max(known, initial=0.0)) + 1.5
-    said = _broadcast(answer(np.array([*known, unseen, feature.missing])), outputs)
-    refuses = not np.isfinite(said[-2]).all()
-    base = np.zeros(outputs) if refuses else said[-2]
+    encoded = _broadcast(answer(np.array([*known, unseen, feature.missing])), outputs)
+    refuses = not np.isfinite(encoded[-2]).all()
+    base = np.zeros(outputs) if refuses else encoded[-2]
     guard = (Term(kind="in", constants=(1.0, 0.0, *known)),) if refuses else ()
 
     def one(index: int) -> NumericFeature:
         jumps = [
             Term(kind="=", weight=float(height), constants=(1.0, 0.0, float(at)))
-            for at, height in zip(known, said[:-2, index] - base[index], strict=True)
+            for at, height in zip(known, encoded[:-2, index] - base[index], strict=True)
             if height
         ]
         return replace(
             feature,
             terms=(*jumps, *guard),
             offset=float(base[index]),
-            missing=float(said[-1, index]),
+            missing=float(encoded[-1, index]),
             function=lambda x: answer(feature.function(x))[:, index],
             requires_finite=True,
         )
@@ -250,30 +252,30 @@ def _step_name(step: Any) -> str:
 
 
 def _pipeline(step: Any, features: Features, builder: GraphBuilder) -> Features:
-    for _, each in step.steps:
-        features = transform_features(each, features, builder)
+    for _, inner in step.steps:
+        features = transform_features(inner, features, builder)
     return features
 
 
 def _union(step: Any, features: Features, builder: GraphBuilder) -> Features:
     weights, found = step.transformer_weights or {}, []
-    for name, each in step.transformer_list:
-        if isinstance(each, str) and each == "drop":
+    for name, transformer in step.transformer_list:
+        if isinstance(transformer, str) and transformer == "drop":
             continue
         weight = float(weights.get(name, 1.0))
-        made = transform_features(each, features, builder)
+        made = transform_features(transformer, features, builder)
         found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
     return found
 
 
 def _columns(step: Any, features: Features, builder: GraphBuilder) -> Features:
     inputs, weights, found = step._transformer_to_input_indices, step.transformer_weights or {}, []
-    for name, each, _ in step.transformers_:
+    for name, transformer, _ in step.transformers_:
         indices = inputs.get(name, ())
-        if len(indices) == 0 or (isinstance(each, str) and each == "drop"):
+        if len(indices) == 0 or (isinstance(transformer, str) and transformer == "drop"):
             continue
         weight = float(weights.get(name, 1.0))
-        made = transform_features(each, [features[int(index)] for index in indices], builder)
+        made = transform_features(transformer, [features[int(index)] for index in indices], builder)
         found += made if weight == 1 else [affine_feature(one, weight, 0.0, _times(weight)) for one in made]
     return found
 
@@ -288,8 +290,8 @@ def _scale_features(step: Any, features: Features, _: GraphBuilder) -> Features:
     many = len(features)
     centres, scales = (np.zeros(many) if centre is None else centre), (np.ones(many) if scale is None else scale)
     return [
-        affine_feature(each, 1 / float(size), -float(middle) / float(size), _scaling(middle, size))
-        for each, middle, size in zip(features, centres, scales, strict=True)
+        affine_feature(feature, 1 / float(size), -float(middle) / float(size), _scaling(middle, size))
+        for feature, middle, size in zip(features, centres, scales, strict=True)
     ]
 
 
@@ -307,13 +309,13 @@ def _scaling(middle: float, size: float) -> Callable[[Any], Any]:
 
 def _min_max(step: Any, features: Features, _: GraphBuilder) -> Features:
     found = [
-        affine_feature(each, float(slope), float(shift), _line(slope, shift))
-        for each, slope, shift in zip(features, step.scale_, step.min_, strict=True)
+        affine_feature(feature, float(slope), float(shift), _line(slope, shift))
+        for feature, slope, shift in zip(features, step.scale_, step.min_, strict=True)
     ]
     if not step.clip:
         return found
     low, high = map(float, step.feature_range)
-    return [apply_function(each, "clip", (low, high), lambda x: np.clip(x, low, high), step) for each in found]
+    return [apply_function(feature, "clip", (low, high), lambda x: np.clip(x, low, high), step) for feature in found]
 
 
 def _line(slope: float, shift: float) -> Callable[[Any], Any]:
@@ -330,7 +332,7 @@ def _impute_feature(step: Any, feature: Feature, value: Any) -> Feature:
     gap = step.missing_values
     if isinstance(feature, TableFeature):
         values = feature.values.copy()
-        values[[_is_gap(each, gap) for each in feature.values.tolist()]] = value
+        values[[_is_gap(cell, gap) for cell in feature.values.tolist()]] = value
         return replace(feature, values=values)
     if isinstance(value, float) and np.isnan(value):
         return constant_feature(0.0)
@@ -345,7 +347,7 @@ def _is_gap(value: Any, gap: Any) -> bool:
 
 def _fill_missing(feature: Feature, value: float) -> Feature:
     if not isinstance(feature, NumericFeature):
-        return feature  # no array that operations make has gaps
+        return feature  # computed arrays have no missing values
     if not np.isnan(feature.missing):
         return affine_number(feature, 1.0, 0.0, _unchanged)
     line = feature.line
@@ -363,7 +365,7 @@ def _indicate_missing(step: Any, features: Features, _: GraphBuilder) -> Feature
 
 def _missing_indicator(feature: Feature, gap: Any) -> Feature:
     if isinstance(feature, TableFeature):
-        return replace(feature, values=np.array([float(_is_gap(each, gap)) for each in feature.values.tolist()]))
+        return replace(feature, values=np.array([float(_is_gap(cell, gap)) for cell in feature.values.tolist()]))
     if not isinstance(feature, NumericFeature):
         return constant_feature(0.0)
     if not _is_gap(np.nan, gap):
@@ -390,8 +392,10 @@ def _multiply(step: Any, features: Features, builder: GraphBuilder) -> Features:
     emitter, powers = builder.emitter, step.powers_
     dense = builder.linear(features, np.eye(len(features), len(features) + 1), np.eye(len(features) + 1)[-1])
     factors = [np.repeat(np.arange(len(row)), row).tolist() for row in powers]
-    most = max(map(len, factors))
-    picked = [[(row[number] if number < len(row) else len(features)) for row in factors] for number in range(most)]
+    max_factors = max(map(len, factors))
+    picked = [
+        [(row[number] if number < len(row) else len(features)) for row in factors] for number in range(max_factors)
+    ]
     product = emitter.select(dense.name, picked[0])
     for indices in picked[1:]:
         product = emitter.emit("Mul", product, emitter.select(dense.name, indices))
@@ -406,11 +410,11 @@ def _function(step: Any, features: Features, _: GraphBuilder) -> Features:
         if features and same_column(features):
             return tabulate_step(step, features)
         raise NotApplicable(f"{_step_name(step)} is not written as a graph")
-    return [apply_function(each, kind, (), step.func, step) for each in features]
+    return [apply_function(feature, kind, (), step.func, step) for feature in features]
 
 
 _READERS: dict[type, TransformReader] = {
-    Binarizer: lambda step, features, _: [compare_feature(each, step.threshold, ">") for each in features],
+    Binarizer: lambda step, features, _: [compare_feature(feature, step.threshold, ">") for feature in features],
     ColumnTransformer: _columns,
     FeatureUnion: _union,
     FunctionTransformer: _function,
@@ -430,5 +434,5 @@ _READERS: dict[type, TransformReader] = {
     TargetEncoder: lambda step, features, _: encode_features(step, features),
     TruncatedSVD: _project,
 }
-# Of the tables of one column, these make one array that all outputs need: a table made by the library itself is better.
+# These make one array that all outputs need; for tables of one column, a table made by the library is better.
 _BY_FEATURE = (PCA, PolynomialFeatures, TruncatedSVD)
