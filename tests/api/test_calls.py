@@ -176,7 +176,7 @@ def test_labels_of_another_length_are_refused_by_both_counts(model):
 
 
 def test_an_object_that_is_no_model_is_refused_with_the_engines_there_are():
-    with pytest.raises(EngineError, match=r"no engine takes a builtins\.dict\n  at: .*lightgbm: "):
+    with pytest.raises(EngineError, match=r"no engine imports a builtins\.dict\n  at: .*lightgbm: "):
         hw.optimize({}, NEW.rows, NEW.late)
 
 
@@ -219,5 +219,5 @@ def test_python_of_ones_own_around_a_model_is_named_and_kept(model):
     best = hw.optimize(whole, rows, NEW.late, groups=NEW.days, transforms=["onnx"])
     assert best.variant.engine == "onnxruntime" and any("InCelsius" in part for part in best.native)
     assert np.allclose(best.predict_proba(rows), whole.predict_proba(rows), rtol=0, atol=1e-12)
-    with pytest.raises(Refused, match="Python of its own"):
+    with pytest.raises(Refused, match="custom Python code"):
         best.release()

@@ -48,7 +48,7 @@ def table(rows: int = 400, seed: int = 0) -> Floats:
 
 
 def targets(rows: Floats, objective: str) -> Floats:
-    """A target that every column of the table tells something of, in the range of the objective."""
+    """A target that depends on every column of the table, in the range of the objective."""
     score = rows[:, 2] + np.nan_to_num(rows[:, 1]) + 2 * (rows[:, 0] % 3) + (rows[:, 3] > 2**32)
     return in_range(score - 2, objective)
 
@@ -72,11 +72,16 @@ def booster(objective: str = "binary", trees: int = 7, **parameters: object) -> 
         parameters["num_class"] = 3
     categorical = [] if parameters.get("linear_tree") else [0]
     groups = [100] * 4 if objective in ("lambdarank", "rank_xendcg") else None
-    given = {**QUIET, "objective": objective, **parameters}
+    params = {**QUIET, "objective": objective, **parameters}
     data = lightgbm.Dataset(
-        rows, targets(rows, objective), group=groups, categorical_feature=categorical, params=given, free_raw_data=False
+        rows,
+        targets(rows, objective),
+        group=groups,
+        categorical_feature=categorical,
+        params=params,
+        free_raw_data=False,
     )
-    return lightgbm.train(given, data, trees)
+    return lightgbm.train(params, data, trees)
 
 
 def text(objective: str = "binary", trees: int = 7, **parameters: object) -> str:

@@ -39,10 +39,10 @@ def model(loss: str = "Logloss", trees: int = 7, **parameters: object) -> catboo
     """A fitted classifier or regressor of a few small trees, as its users make it."""
     classifies = loss in ("Logloss", "CrossEntropy") or loss.startswith("MultiClass")
     kind = catboost.CatBoostClassifier if classifies else catboost.CatBoostRegressor
-    given = {"iterations": trees, "depth": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
-    given |= {"loss_function": loss} | parameters
+    params = {"iterations": trees, "depth": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    params |= {"loss_function": loss} | parameters
     ranks = loss == "QueryRMSE"
-    made = catboost.CatBoost(given) if ranks else kind(**given)
+    made = catboost.CatBoost(params) if ranks else kind(**params)
     return made.fit(catboost.Pool(table(), target(loss), group_id=np.repeat([0, 1], 200) if ranks else None))
 
 

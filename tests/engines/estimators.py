@@ -40,8 +40,8 @@ def frame(rows: int = 400, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def strange(rows: int = 60) -> pd.DataFrame:
-    """Rows with texts that nobody learned, and with gaps where there were none."""
+def unseen_rows(rows: int = 60) -> pd.DataFrame:
+    """Rows with unseen strings, and with missing values in columns that had none."""
     table = frame(rows, seed=1)
     table.loc[::3, "carrier"] = "ZZ"
     table.loc[::4, "city"] = "Rome"
@@ -50,14 +50,14 @@ def strange(rows: int = 60) -> pd.DataFrame:
 
 
 def target(table: pd.DataFrame, classes: int = 2) -> np.ndarray:
-    """Classes that every column tells something of."""
+    """Classes that depend on every column."""
     score = table["age"] / 40 + np.nan_to_num(table["income"]) + (table["carrier"] == "AA") + (table["city"] == "Oslo")
     return np.digitize(score, np.quantile(score, np.linspace(0, 1, classes + 1)[1:-1]))
 
 
-def encoded(unknown: str = "ignore", **given: Any) -> ColumnTransformer:
-    """Imputed and scaled numbers beside imputed and one-hot texts."""
-    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown=unknown, **given))
+def encoded(unknown: str = "ignore", **options: Any) -> ColumnTransformer:
+    """Imputed and scaled numbers, and imputed and one-hot encoded strings."""
+    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown=unknown, **options))
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     return ColumnTransformer([("numbers", numbers, NUMBERS), ("texts", texts, TEXTS)])
 
@@ -95,6 +95,6 @@ def calibrated() -> CalibratedClassifierCV:
 
 def dataset(table: pd.DataFrame, *, task: str = "binary", classes: int = 2) -> Dataset:
     """The table as headway reads it, with its target."""
-    columns = [pl.Series(name, [None if each != each else each for each in table[name]]) for name in table.columns]
-    whole = pl.DataFrame(columns).with_columns(y=pl.Series(target(table, classes)))
-    return Dataset(name="people", table=whole, roles=Roles(target="y", task=task))
+    columns = [pl.Series(name, [None if cell != cell else cell for cell in table[name]]) for name in table.columns]
+    frame_with_target = pl.DataFrame(columns).with_columns(y=pl.Series(target(table, classes)))
+    return Dataset(name="people", table=frame_with_target, roles=Roles(target="y", task=task))

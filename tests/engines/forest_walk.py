@@ -39,20 +39,22 @@ def answers(forest: Forest, rows: Floats) -> Floats:
         return np.asarray(LINKS[forest.link](sums), np.float64)
 
 
-def _leaves(tree: Tree, cells: Floats, whole: str) -> NDArray[np.int64]:
+def _leaves(tree: Tree, cells: Floats, category_cast: str) -> NDArray[np.int64]:
     """The leaf in which each row ends."""
     node = np.full(len(cells), 0 if len(tree.feature) else ~0)
     while (inside := np.flatnonzero(node >= 0)).size:
         here = node[inside]
         value = cells[inside, tree.feature[here]]
-        left = value <= tree.threshold[here]
+        goes_left = value <= tree.threshold[here]
         for number in np.unique(here[tree.categorical[here]]):
-            asked = here == number
-            left[asked] = np.isin(_category(value[asked], whole), tree.sets[int(tree.threshold[number])])
-        left = np.where(np.isnan(value), tree.missing_left[here], left)
-        node[inside] = np.where(left, tree.left[here], tree.right[here])
+            at_node = here == number
+            goes_left[at_node] = np.isin(
+                _category(value[at_node], category_cast), tree.sets[int(tree.threshold[number])]
+            )
+        goes_left = np.where(np.isnan(value), tree.missing_left[here], goes_left)
+        node[inside] = np.where(goes_left, tree.left[here], tree.right[here])
     return ~node
 
 
-def _category(value: Floats, whole: str) -> Floats:
-    return {"truncated": np.trunc, "floored": np.floor, "exact": np.asarray}[whole](value)
+def _category(value: Floats, category_cast: str) -> Floats:
+    return {"truncated": np.trunc, "floored": np.floor, "exact": np.asarray}[category_cast](value)

@@ -17,7 +17,7 @@ from headway.optimization.parity import edge_rows
 Floats = NDArray[np.float64]
 
 
-def whole(rows: int = 400) -> Floats:
+def complete_rows(rows: int = 400) -> Floats:
     """The table with its gaps filled."""
     return np.nan_to_num(table(rows), nan=-1.0)
 
@@ -35,10 +35,10 @@ def hard(name: str, content: bytes, rows: Floats) -> Floats:
 
 def moved(name: str, content: bytes, rows: Floats) -> float:
     """How far the forest's answers are from the library's on hard rows, relative where those exceed 1."""
-    every = hard(name, content, rows)
+    hard_rows = hard(name, content, rows)
     engine = load_engine(name)
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
-        expected = engine(content, {"threads": 1}).predict(every)
+        expected = engine(content, {"threads": 1}).predict(hard_rows)
     assert np.ptp(expected) > 0 and np.isfinite(expected).all()
-    found = answers(engine.forest(content), every)
+    found = answers(engine.forest(content), hard_rows)
     return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))

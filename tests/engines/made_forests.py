@@ -79,15 +79,15 @@ def _tree(shape: Shape, number: int, values: Floats, random: np.random.Generator
 
 def _grown(m: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Children of m nodes: each node after the first takes a free side of one before it, what is left are leaves."""
-    sides = np.full((m, 2), m + 1)
+    children = np.full((m, 2), m + 1)
     free = [(0, 0), (0, 1)] if m else []
     for node in range(1, m):
-        parent, side = free.pop(int(random.integers(len(free))))
-        sides[parent, side] = node
+        parent, branch = free.pop(int(random.integers(len(free))))
+        children[parent, branch] = node
         free += [(node, 0), (node, 1)]
-    for leaf, (parent, side) in enumerate(random.permutation(np.array(free)).tolist() if free else []):
-        sides[parent, side] = ~leaf
-    return sides[:, 0].astype(np.int64), sides[:, 1].astype(np.int64)
+    for leaf, (parent, branch) in enumerate(random.permutation(np.array(free)).tolist() if free else []):
+        children[parent, branch] = ~leaf
+    return children[:, 0].astype(np.int64), children[:, 1].astype(np.int64)
 
 
 def rows_for(forest: Forest, count: int, seed: int = 0) -> Floats:
@@ -95,5 +95,5 @@ def rows_for(forest: Forest, count: int, seed: int = 0) -> Floats:
     random = np.random.default_rng(seed)
     sample = np.round(random.normal(size=(50, forest.width)) * 3, 2)
     sample[random.random(sample.shape) < 0.1] = np.nan
-    every = edge_rows(forest, sample)
-    return np.ascontiguousarray(every[random.integers(len(every), size=count)])
+    edges = edge_rows(forest, sample)
+    return np.ascontiguousarray(edges[random.integers(len(edges), size=count)])

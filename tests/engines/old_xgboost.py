@@ -55,7 +55,7 @@ def booster(objective: str, kind: str, rows: np.ndarray) -> tuple[xgboost.Booste
         data.set_float_info("label_lower_bound", np.exp(score))
         data.set_float_info("label_upper_bound", np.exp(score) + 1)
     classes = {"num_class": 3} if objective.startswith("multi") else {}
-    asked = {
+    params = {
         "objective": objective,
         "max_depth": 4,
         "max_cat_to_onehot": 2,
@@ -63,7 +63,7 @@ def booster(objective: str, kind: str, rows: np.ndarray) -> tuple[xgboost.Booste
         "verbosity": 0,
         "nthread": 1,
     }
-    return xgboost.train({**asked, **classes, **KINDS[kind]}, data, 20), data
+    return xgboost.train({**params, **classes, **KINDS[kind]}, data, 20), data
 
 
 def main(folder: Path) -> None:
@@ -83,7 +83,7 @@ def main(folder: Path) -> None:
     model.save_model(folder / "stopped.json")
     model.save_model(folder / "stopped.ubj")
     answers["stopped"] = model.predict(data, iteration_range=(0, STOPPED))
-    release = tuple(int(each) for each in xgboost.__version__.split(".")[:2])
+    release = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
     if release < (3, 1):
         suffix = "model" if release < (2, 1) else "deprecated"
         booster("binary:logistic", "pruned", table())[0].save_model(folder / f"binary.{suffix}")

@@ -39,21 +39,25 @@ def bench(tmp_path: Path) -> TransformContext:
 
 
 def by_precision(variant: Variant, bench: TransformContext) -> dict[object, Variant]:
-    return {each.settings["precision"]: each for made in (openvino, nncf) for each in made.plugin(variant, bench)}
+    return {
+        candidate.settings["precision"]: candidate
+        for made in (openvino, nncf)
+        for candidate in made.plugin(variant, bench)
+    }
 
 
-def moved(variant: Variant, bench: TransformContext, content: bytes, asked: np.ndarray) -> float:
-    return float(np.abs(opened(variant, bench).predict(asked) - OnnxRuntime(content, {}).predict(asked)).max())
+def moved(variant: Variant, bench: TransformContext, content: bytes, rows: np.ndarray) -> float:
+    return float(np.abs(opened(variant, bench).predict(rows) - OnnxRuntime(content, {}).predict(rows)).max())
 
 
 @pytest.mark.parametrize("content", [tabular_network(), softmax(2), softmax(3), softmax(3, DOUBLE), total()])
-def test_in_float32_it_answers_as_onnx_runtime_does(content):
-    asked = LATER[:, : OnnxRuntime(content, {}).width]
-    found, expected = OpenVino(OpenVino.converted(content), {}).predict(asked), OnnxRuntime(content, {}).predict(asked)
+def test_in_float32_it_predicts_as_onnx_runtime(content):
+    rows = LATER[:, : OnnxRuntime(content, {}).width]
+    found, expected = OpenVino(OpenVino.converted(content), {}).predict(rows), OnnxRuntime(content, {}).predict(rows)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
 
 
-def test_every_precision_that_the_cpu_has_is_offered_and_float32_moves_nothing(bench):
+def test_every_precision_of_the_cpu_is_offered_and_float32_changes_nothing(bench):
     variants = by_precision(network_variant(tabular_network(), bench), bench)
     assert list(variants) in (["f32", "int8"], ["f32", "bf16", "int8", "int8-bf16"])
     assert variants["int8"].name == "openvino · nncf(precision=int8) · precision=int8"
@@ -61,7 +65,7 @@ def test_every_precision_that_the_cpu_has_is_offered_and_float32_moves_nothing(b
     assert moved(variants["int8"], bench, tabular_network(), LATER) > 1e-3
 
 
-def test_int8_of_convolutions_keeps_their_answers_near(tmp_path):
+def test_int8_convolutions_change_answers_little(tmp_path):
     bench = context_of(tmp_path, image_rows())
     assert (
         moved(
@@ -75,31 +79,34 @@ def test_int8_of_convolutions_keeps_their_answers_near(tmp_path):
 
 
 def test_layers_that_quantise_left_in_float32_stay_so(bench):
-    [kept] = [
-        each
-        for each in quantise.plugin(network_variant(tabular_network(), bench), bench)
-        if "3 of 4, scales=static" in each.name
+    [quantised] = [
+        candidate
+        for candidate in quantise.plugin(network_variant(tabular_network(), bench), bench)
+        if "3 of 4, scales=static" in candidate.name
     ]
-    [variant] = [each for each in openvino.plugin(kept, bench) if each.settings["precision"] == "int8"]
+    [variant] = [
+        candidate for candidate in openvino.plugin(quantised, bench) if candidate.settings["precision"] == "int8"
+    ]
     assert variant.name == "openvino · quantise(int8=3 of 4, scales=static) · precision=int8"
     assert moved(variant, bench, tabular_network(), LATER) < 0.05
 
 
-def test_layers_that_are_in_int8_already_are_left_as_they_are(bench):
+def test_layers_already_in_int8_are_not_changed(bench):
     with pytest.raises(NotApplicable, match="in int8 already"):
         nncf.plugin(quantise.plugin(network_variant(tabular_network(), bench), bench)[0], bench)
 
 
 def test_without_rows_nothing_is_calibrated(bench):
     empty = TransformContext(blobs=bench.blobs, sample=bench.sample[:0])
-    assert [each.settings["precision"] for each in openvino.plugin(network_variant(tabular_network(), bench), empty)][
-        :1
-    ] == ["f32"]
+    assert [
+        candidate.settings["precision"]
+        for candidate in openvino.plugin(network_variant(tabular_network(), bench), empty)
+    ][:1] == ["f32"]
     with pytest.raises(NotApplicable, match="no rows to calibrate"):
         nncf.plugin(network_variant(tabular_network(), bench), empty)
 
 
-def test_no_rows_get_no_answers_and_rows_of_another_width_are_refused():
+def test_an_empty_batch_is_accepted_and_rows_of_another_width_are_refused():
     engine = OpenVino(OpenVino.converted(softmax(3)), {})
     assert engine.predict(np.zeros((0, 3))).shape == (0, 3)
     with pytest.raises(EngineError, match=r"\[n, 3\]"):
@@ -114,7 +121,7 @@ def test_a_setting_that_it_does_not_have_is_refused(settings, message):
         OpenVino(OpenVino.converted(softmax(3)), settings)
 
 
-def test_a_pack_whose_files_are_compressed_is_refused():
+def test_an_archive_with_compressed_files_is_refused():
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as pack:
         pack.writestr("model.xml", b"<net/>" * 100)
@@ -123,7 +130,7 @@ def test_a_pack_whose_files_are_compressed_is_refused():
         OpenVino(content.getvalue(), {})
 
 
-def test_a_pack_of_another_graph_is_refused():
+def test_an_archive_without_a_graph_is_refused():
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as pack:
         pack.writestr("model.xml", b"<net/>")
@@ -133,15 +140,15 @@ def test_a_pack_of_another_graph_is_refused():
     assert refusal.value.hint
 
 
-def test_the_libraries_say_nothing_and_leave_no_file(bench, tmp_path, monkeypatch, capfd, caplog):
-    place = tmp_path / "place"
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+def test_the_libraries_print_nothing_and_leave_no_file(bench, tmp_path, monkeypatch, capfd, caplog):
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     by_precision(network_variant(tabular_network(), bench), bench)
-    assert capfd.readouterr() == ("", "") and not caplog.records and not list(place.iterdir())
+    assert capfd.readouterr() == ("", "") and not caplog.records and not list(folder.iterdir())
 
 
-def test_the_libraries_tell_nobody_that_they_were_imported(tmp_path):
+def test_the_libraries_send_no_telemetry_on_import(tmp_path):
     code = (
         "import sys\n"
         "from headway.core import plugins\n"
@@ -150,6 +157,6 @@ def test_the_libraries_tell_nobody_that_they_were_imported(tmp_path):
         "import nncf, openvino\n"
         "print(sys.modules['openvino_telemetry'])"
     )
-    told = os.environ | {"HOME": str(tmp_path)}
-    run = subprocess.run([sys.executable, "-c", code], env=told, check=True, capture_output=True, text=True)
+    environment = os.environ | {"HOME": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "None" and not (tmp_path / "intel").exists()

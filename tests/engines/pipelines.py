@@ -73,8 +73,8 @@ def texts(step: Any) -> Any:
     return make_pipeline(SimpleImputer(strategy="most_frequent"), step)
 
 
-def beside(numbers: Any, encoder: Any | None = None) -> Any:
-    """A transformer of the numbers beside one of the texts."""
+def with_categories(numbers: Any, encoder: Any | None = None) -> Any:
+    """A transformer of the numbers, and one of the strings."""
     return make_column_transformer((numbers, NUMBERS), (encoder or ONE_HOT, TEXTS))
 
 
@@ -99,32 +99,34 @@ def bins(encode: str = "onehot") -> Any:
 
 STEPS: dict[str, Any] = {
     "the usual ones": encoded,
-    "imputer with indicator": lambda: beside(make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())),
-    "indicator beside": lambda: beside(GAPS),
-    "constant fill": lambda: beside(make_pipeline(MINUS_SEVEN, StandardScaler())),
-    "fill for a number": lambda: beside(make_pipeline(SimpleImputer(), NOT_FORTY)),
-    "min max": lambda: beside(filled(MinMaxScaler())),
-    "min max with clip": lambda: beside(filled(MinMaxScaler((0.2, 0.7), clip=True))),
-    "max abs": lambda: beside(filled(MaxAbsScaler())),
-    "robust": lambda: beside(filled(RobustScaler())),
-    "scaled, then filled": lambda: beside(make_pipeline(StandardScaler(), SimpleImputer())),
-    "power": lambda: beside(filled(PowerTransformer())),
-    "scaled, then power": lambda: beside(filled(StandardScaler(), PowerTransformer(standardize=False))),
-    "bins": lambda: beside(filled(bins("ordinal"))),
-    "scaled, then bins": lambda: beside(filled(StandardScaler(), bins("ordinal"))),
-    "one-hot bins": lambda: beside(filled(bins())),
-    "above": lambda: beside(filled(StandardScaler(), Binarizer())),
-    "numbers one-hot": lambda: beside(filled(OneHotEncoder(handle_unknown="ignore", max_categories=12))),
+    "imputer with indicator": lambda: with_categories(
+        make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
+    ),
+    "indicator alone": lambda: with_categories(GAPS),
+    "constant fill": lambda: with_categories(make_pipeline(MINUS_SEVEN, StandardScaler())),
+    "fill for a number": lambda: with_categories(make_pipeline(SimpleImputer(), NOT_FORTY)),
+    "min max": lambda: with_categories(filled(MinMaxScaler())),
+    "min max with clip": lambda: with_categories(filled(MinMaxScaler((0.2, 0.7), clip=True))),
+    "max abs": lambda: with_categories(filled(MaxAbsScaler())),
+    "robust": lambda: with_categories(filled(RobustScaler())),
+    "scaled, then filled": lambda: with_categories(make_pipeline(StandardScaler(), SimpleImputer())),
+    "power": lambda: with_categories(filled(PowerTransformer())),
+    "scaled, then power": lambda: with_categories(filled(StandardScaler(), PowerTransformer(standardize=False))),
+    "bins": lambda: with_categories(filled(bins("ordinal"))),
+    "scaled, then bins": lambda: with_categories(filled(StandardScaler(), bins("ordinal"))),
+    "one-hot bins": lambda: with_categories(filled(bins())),
+    "above": lambda: with_categories(filled(StandardScaler(), Binarizer())),
+    "numbers one-hot": lambda: with_categories(filled(OneHotEncoder(handle_unknown="ignore", max_categories=12))),
     "numbers one-hot, no others": lambda: make_column_transformer((OneHotEncoder(), ["age"]), (ONE_HOT, TEXTS)),
-    "products": lambda: beside(filled(StandardScaler(), PolynomialFeatures(3))),
+    "products": lambda: with_categories(filled(StandardScaler(), PolynomialFeatures(3))),
     "components": lambda: make_pipeline(encoded(), PCA(4, whiten=True)),
     "selected": lambda: make_pipeline(encoded(), SelectKBest(k=6)),
     "scaled behind": lambda: make_pipeline(encoded(), StandardScaler(with_mean=False)),
-    "ordinal": lambda: beside(SCALED, RANKS),
-    "target": lambda: beside(SCALED, TargetEncoder(cv=2, random_state=0)),
-    "one-hot less one": lambda: beside(SCALED, texts(OneHotEncoder(drop="first", handle_unknown="ignore"))),
-    "frequent": lambda: beside(SCALED, OneHotEncoder(min_frequency=130, handle_unknown="infrequent_if_exist")),
-    "one-hot that refuses": lambda: beside(SCALED, OneHotEncoder()),
+    "ordinal": lambda: with_categories(SCALED, RANKS),
+    "target": lambda: with_categories(SCALED, TargetEncoder(cv=2, random_state=0)),
+    "one-hot less one": lambda: with_categories(SCALED, texts(OneHotEncoder(drop="first", handle_unknown="ignore"))),
+    "frequent": lambda: with_categories(SCALED, OneHotEncoder(min_frequency=130, handle_unknown="infrequent_if_exist")),
+    "one-hot that refuses": lambda: with_categories(SCALED, OneHotEncoder()),
     "texts alone": lambda: make_column_transformer((OneHotEncoder(handle_unknown="ignore"), TEXTS)),
     "one text alone": lambda: make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"])),
     "words": lambda: make_column_transformer((SCALED, NUMBERS), (WORDS, "carrier")),

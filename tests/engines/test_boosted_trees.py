@@ -40,10 +40,10 @@ def tiny(rows: int = 400) -> np.ndarray:
 
 
 def zero_is_missing(objective: str = "regression", **parameters: object) -> bytes:
-    given = {**QUIET, "objective": objective, "zero_as_missing": True, **parameters}
-    given |= {"num_class": 3} if objective.startswith("multi") else {}
-    data = lightgbm.Dataset(tiny(), targets(table(), objective), categorical_feature=[0], params=given)
-    return str(lightgbm.train(given, data, 9).model_to_string()).encode()
+    params = {**QUIET, "objective": objective, "zero_as_missing": True, **parameters}
+    params |= {"num_class": 3} if objective.startswith("multi") else {}
+    data = lightgbm.Dataset(tiny(), targets(table(), objective), categorical_feature=[0], params=params)
+    return str(lightgbm.train(params, data, 9).model_to_string()).encode()
 
 
 @pytest.mark.parametrize("objective", boosters.OBJECTIVES)
@@ -70,13 +70,15 @@ def test_every_kind_of_tree_of_lightgbm_is_exact(objective: str, parameters: Par
 
 
 @pytest.mark.parametrize("objective", ["binary", "multiclass", "regression"])
-def test_zero_is_missing_where_lightgbm_was_told_so(objective: str) -> None:
+def test_zero_is_missing_with_zero_as_missing(objective: str) -> None:
     content = zero_is_missing(objective)
     forest = Lightgbm.forest(content)
     assert forest.zero_as_missing and 0 not in forest.zero_as_missing
     assert moved("lightgbm", content, tiny()) < 1e-14
-    every = hard("lightgbm", content, tiny())
-    assert not np.allclose(answers(dataclasses.replace(forest, zero_as_missing=()), every), answers(forest, every))
+    hard_rows = hard("lightgbm", content, tiny())
+    assert not np.allclose(
+        answers(dataclasses.replace(forest, zero_as_missing=()), hard_rows), answers(forest, hard_rows)
+    )
 
 
 def test_zero_that_is_missing_in_some_splits_of_a_column_does_not_apply() -> None:
@@ -125,7 +127,7 @@ def test_a_value_that_counts_as_missing_is_missing(missing: float) -> None:
     assert Xgboost.forest(content).missing == np.float32(missing) and moved("xgboost", content, rows) < FLOAT32
 
 
-def test_a_dense_zero_and_a_cell_that_a_sparse_row_leaves_out_are_kept_apart() -> None:
+def test_a_dense_zero_differs_from_an_absent_cell_of_a_sparse_row() -> None:
     rows = np.where(np.random.default_rng(0).random((300, 3)) < 0.5, 0.0, 1.0)
     sparse = xgboost.DMatrix(csr_matrix(rows), rows[:, 0] + 2 * rows[:, 1])
     model = xgboost.train({"objective": "reg:squarederror", "nthread": 1, "max_depth": 3}, sparse, 5)
@@ -142,9 +144,9 @@ def test_a_linear_booster_does_not_apply() -> None:
         Xgboost.forest(ubj("reg:squarederror", booster="gblinear", categorical=False))
 
 
-def test_leaves_of_several_outputs_are_refused_by_their_name() -> None:
-    given = {"objective": "multi:softprob", "num_class": 3, "multi_strategy": "multi_output_tree", "nthread": 1}
-    model = xgboost.train(given, xgboost.DMatrix(table(), targets(table(), "multiclass")), 2)
+def test_leaves_with_several_outputs_are_refused_by_name() -> None:
+    params = {"objective": "multi:softprob", "num_class": 3, "multi_strategy": "multi_output_tree", "nthread": 1}
+    model = xgboost.train(params, xgboost.DMatrix(table(), targets(table(), "multiclass")), 2)
     with pytest.raises(EngineError, match="multi_output_tree"):
         Xgboost.forest(bytes(model.save_raw("ubj")))
 
@@ -191,7 +193,7 @@ def test_models_of_lightgbm_with_zero_as_missing_are_exact(
     given_to = {**QUIET, "objective": objective, "num_leaves": leaves, "zero_as_missing": True}
     given_to |= {"num_class": 3} if objective == "multiclass" else {}
     goal = boosters.in_range(np.nan_to_num(rows).sum(axis=1) + random.normal(size=250), objective)
-    categorical = [place for place, kind in enumerate(kinds) if kind == "category"]
+    categorical = [index for index, kind in enumerate(kinds) if kind == "category"]
     data = lightgbm.Dataset(rows, goal, categorical_feature=categorical, params=given_to)
     content = str(lightgbm.train(given_to, data, 4).model_to_string()).encode()
     assert moved("lightgbm", content, rows) < 1e-14

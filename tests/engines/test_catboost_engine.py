@@ -31,7 +31,7 @@ def furthest(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_it_answers_as_the_library_does(loss: str) -> None:
+def test_it_predicts_as_the_library(loss: str) -> None:
     found = Catboost(Catboost.import_model(model(loss)).content, {}).predict(table())
     assert found.shape == (400, 3 if loss.startswith("MultiClass") else 1) and found.dtype == np.float64
     assert furthest(found, expected(model(loss))) == 0
@@ -39,7 +39,7 @@ def test_it_answers_as_the_library_does(loss: str) -> None:
 
 @pytest.mark.parametrize("policy", ["Depthwise", "Lossguide"])
 @pytest.mark.parametrize("loss", ["Logloss", "MultiClass", "RMSE"])
-def test_trees_that_are_not_symmetric_answer_as_the_library_does(loss: str, policy: str) -> None:
+def test_asymmetric_trees_predict_as_the_library(loss: str, policy: str) -> None:
     content = Catboost.import_model(model(loss, grow_policy=policy)).content
     assert furthest(Catboost(content, {}).predict(table()), expected(model(loss, grow_policy=policy))) == 0
 
@@ -50,7 +50,7 @@ def test_a_file_answers_as_the_model_that_wrote_it() -> None:
     assert furthest(Catboost(adopted.content, {}).predict(table()), expected(model())) == 0
 
 
-def test_what_a_model_says_of_itself_is_told() -> None:
+def test_the_metadata_of_a_model_is_imported() -> None:
     frame = pd.DataFrame(table(), columns=list("abcd"))
     fitted = catboost.CatBoostClassifier(**QUIET).fit(frame, np.where(LABELS, "yes", "no"))
     adopted = Catboost.import_model(fitted)
@@ -66,27 +66,27 @@ def test_the_task_is_that_of_the_loss(loss: str, task: str) -> None:
     assert Catboost.import_model(model(loss)).task == task
 
 
-def test_names_that_only_count_say_nothing() -> None:
+def test_names_that_only_count_columns_are_left_out() -> None:
     assert Catboost.import_model(model()).names == ()
 
 
 @pytest.mark.parametrize("kind", ["categorical", "text", "embedding"])
-def test_columns_that_are_no_numbers_are_refused_by_name(kind: str) -> None:
+def test_columns_that_are_not_numeric_are_refused_by_name(kind: str) -> None:
     cells = table()[:80, 2].tolist()
     columns = {
-        "categorical": [f"k{place % 3}" for place in range(80)],
-        "text": ["late again" if place % 3 else "in time" for place in range(80)],
-        "embedding": [[float(place % 3), 1.0] for place in range(80)],
+        "categorical": [f"k{index % 3}" for index in range(80)],
+        "text": ["late again" if index % 3 else "in time" for index in range(80)],
+        "embedding": [[float(index % 3), 1.0] for index in range(80)],
     }
     frame = pd.DataFrame({"plane": columns[kind], "number": cells})
-    given = {f"{'cat' if kind == 'categorical' else kind}_features": ["plane"]}
-    fitted = catboost.CatBoostClassifier(**QUIET, **given).fit(frame, LABELS[:80])
+    columns = {f"{'cat' if kind == 'categorical' else kind}_features": ["plane"]}
+    fitted = catboost.CatBoostClassifier(**QUIET, **columns).fit(frame, LABELS[:80])
     with pytest.raises(EngineError, match=f"1 {kind} columns") as refusal:
         Catboost.import_model(fitted)
     assert "plane" in refusal.value.where and "_features" in refusal.value.hint
 
 
-def test_a_text_where_the_model_reads_numbers_is_refused() -> None:
+def test_a_categorical_column_where_the_model_reads_numbers_is_refused() -> None:
     names = ("carrier", "gap", "number", "id")
     numbers = Signature(inputs=tuple(Field(name=name) for name in names))
     texts = Signature(inputs=(Field(name="carrier", datatype="BYTES"), *numbers.inputs[1:]))
@@ -97,7 +97,7 @@ def test_a_text_where_the_model_reads_numbers_is_refused() -> None:
 
 
 @pytest.mark.parametrize("loss", ["RMSEWithUncertainty", "MultiQuantile:alpha=0.2,0.8"])
-def test_several_answers_at_once_are_refused_by_name(loss: str) -> None:
+def test_several_outputs_are_refused_by_name(loss: str) -> None:
     with pytest.raises(EngineError, match="returns 2 outputs") as refusal:
         Catboost.import_model(model(loss))
     assert "each target" in refusal.value.hint
@@ -109,12 +109,12 @@ def test_the_number_of_threads_changes_no_answer(threads: dict[str, int]) -> Non
 
 
 @pytest.mark.parametrize("threads", [-1, True, 1.5, "2"])
-def test_a_number_of_threads_that_is_none_is_refused(threads: object) -> None:
+def test_an_invalid_number_of_threads_is_refused(threads: object) -> None:
     with pytest.raises(EngineError, match="'threads'"):
         Catboost(cbm(), {"threads": threads})
 
 
-def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
+def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
     with pytest.raises(EngineError, match="no setting 'spin'") as refusal:
         Catboost(cbm(), {"spin": True})
     assert refusal.value.hint == "threads"
@@ -130,13 +130,13 @@ def test_the_order_of_rows_in_memory_changes_no_answer() -> None:
     assert np.array_equal(Catboost(cbm(), {}).predict(np.asfortranarray(table())), Catboost(cbm(), {}).predict(table()))
 
 
-def test_a_model_that_is_not_fitted_is_refused_with_the_mend() -> None:
+def test_an_unfitted_model_is_refused_with_a_hint() -> None:
     with pytest.raises(EngineError, match="CatBoostClassifier is not fitted") as refusal:
         Catboost.import_model(catboost.CatBoostClassifier())
     assert refusal.value.hint == "model.fit(X, y)"
 
 
-def test_its_json_is_refused_with_the_mend(tmp_path) -> None:
+def test_catboost_json_is_refused_with_a_hint(tmp_path) -> None:
     model().save_model(str(tmp_path / "model.json"), format="json")
     with pytest.raises(EngineError, match="JSON format is not supported") as refusal:
         Catboost.import_model(ModelFile(content=(tmp_path / "model.json").read_bytes(), suffix=".json"))
@@ -150,7 +150,7 @@ def test_a_file_of_another_library_does_not_apply(suffix: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ["Logloss", "MultiClass"])
-def test_the_first_trees_answer_as_the_library_does_with_so_many(loss: str) -> None:
+def test_the_first_trees_predict_as_the_library_with_that_many(loss: str) -> None:
     content = Catboost.truncate(cbm(loss), 3)
     wanted = model(loss).predict(table(), prediction_type="Probability", ntree_end=3)
     found = Catboost(content, {}).predict(table())
@@ -158,12 +158,12 @@ def test_the_first_trees_answer_as_the_library_does_with_so_many(loss: str) -> N
     assert furthest(found, wanted[:, -found.shape[1] :]) < 1e-15
 
 
-def test_trees_that_are_not_symmetric_are_not_cut() -> None:
+def test_asymmetric_trees_are_not_truncated() -> None:
     with pytest.raises(NotApplicable, match="not symmetric"):
         Catboost.rounds(cbm(grow_policy="Depthwise"))
 
 
-def test_trees_without_a_split_answer_as_the_library_does() -> None:
+def test_trees_without_a_split_predict_as_the_library() -> None:
     fitted = model("RMSE", grow_policy="Depthwise", min_data_in_leaf=1000)
     content = Catboost.import_model(fitted).content
     assert {len(tree.leaf) for tree in Catboost.forest(content).trees} == {1}

@@ -22,9 +22,9 @@ SHAPE = Shape(looked=2, numbers=3, layers=(40, 9), between="Elu", outputs=5, nor
 CONTENT = lower_graph(random_network(SHAPE))
 
 
-def program(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, output_offset: int = 16, **given) -> bytes:
+def program(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, output_offset: int = 16, **arrays) -> bytes:
     """A tape of these steps over a row of three numbers."""
-    made = {"width": 3, "outputs": 3, "indices": np.arange(3), "pool": np.array(pool), **given}
+    made = {"width": 3, "outputs": 3, "indices": np.arange(3), "pool": np.array(pool), **arrays}
     return write_program(Program(size=size, output_offset=output_offset, steps=np.array(steps).reshape(-1, 8), **made))
 
 
@@ -73,7 +73,7 @@ def test_a_handwritten_program_computes_its_steps():
         program(outputs=2**40),
     ],
 )
-def test_a_step_beside_its_file_or_pool_is_refused_with_the_mend(content):
+def test_a_step_outside_the_buffer_or_pool_is_refused_with_a_hint(content):
     with pytest.raises(EngineError, match="the program of the network is invalid") as refusal:
         Dense(content, {})
     assert refusal.value.hint
@@ -104,7 +104,7 @@ def test_rows_of_another_width_are_refused():
         Dense(CONTENT, {}).predict(np.zeros((2, 4)))
 
 
-def test_rows_that_lie_crosswise_in_memory_are_read_as_what_they_are():
+def test_rows_in_column_major_memory_are_read_correctly():
     rows, engine = rows_for(SHAPE, 50), Dense(CONTENT, {})
     assert np.array_equal(engine.predict(np.asfortranarray(rows)), engine.predict(rows))
 

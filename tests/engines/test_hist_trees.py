@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from tests.engines.boosters import table, targets
-from tests.engines.estimators import TEXTS, dataset, frame, strange, target
+from tests.engines.estimators import TEXTS, dataset, frame, target, unseen_rows
 from tests.engines.forest_walk import answers
 from tests.engines.forests import fitted, moved
 from threadpoolctl import threadpool_limits
@@ -52,44 +52,46 @@ def bound(model: Any, rows: pd.DataFrame) -> tuple[bytes, Signature]:
     return Sklearn.bind(Sklearn.import_model(model).content, dataset_signature(dataset(rows)))
 
 
-def fitted_on(rows: pd.DataFrame, classes: int = 2, **given: Any) -> HistGradientBoostingClassifier:
-    model = HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=5, **given)
+def fitted_on(rows: pd.DataFrame, classes: int = 2, **parameters: Any) -> HistGradientBoostingClassifier:
+    model = HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=5, **parameters)
     return model.fit(rows, target(frame(), classes))
 
 
 @pytest.mark.parametrize("categorical", [None, [0], [0, 2]], ids=str)
-@pytest.mark.parametrize(("kind", "given", "target"), NUMBERS, ids=str)
+@pytest.mark.parametrize(("kind", "parameters", "target"), NUMBERS, ids=str)
 def test_it_is_exact_with_numbers_and_with_numbers_that_are_categories(
-    kind: type, given: Parameters, target: str, categorical: list[int] | None
+    kind: type, parameters: Parameters, target: str, categorical: list[int] | None
 ) -> None:
     """F2 and F3 of the research page: a converter fails on it, or is wrong on 89 % of rows with categories."""
     rows = table()
     rows[:, 2] = np.round(rows[:, 2])  # whole numbers, some below zero
-    model = kind(max_iter=8, min_samples_leaf=5, categorical_features=categorical, **given)
+    model = kind(max_iter=8, min_samples_leaf=5, categorical_features=categorical, **parameters)
     assert moved("sklearn", fitted(model, rows, target), rows) < 1e-14
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("dtypes", [False, True], ids=["by name", "from dtype"])
-def test_texts_are_read_by_their_ranks(classes: int, dtypes: bool) -> None:
+def test_strings_are_read_by_their_ranks(classes: int, dtypes: bool) -> None:
     """F4 of the research page: an importer is off on texts that were not seen, and on gaps."""
     rows = frame().astype(dict.fromkeys(TEXTS, "category")) if dtypes else frame()
     content, signature = bound(
         fitted_on(rows, classes, categorical_features="from_dtype" if dtypes else TEXTS), frame()
     )
-    sample = np.concatenate([matrix(dataset(each, classes=classes).table, signature) for each in (frame(), strange())])
+    sample = np.concatenate(
+        [matrix(dataset(rows, classes=classes).table, signature) for rows in (frame(), unseen_rows())]
+    )
     forest = Sklearn.forest(content)
     assert forest.categorical == [0, 2] and forest.finite_columns == ()
     assert moved("sklearn", content, sample) < 1e-14
 
 
 @pytest.mark.parametrize("missing", [None, np.nan], ids=["None", "NaN"])
-def test_a_missing_text_goes_where_the_encoder_put_it(missing: object) -> None:
+def test_a_missing_string_goes_where_the_encoder_put_it(missing: object) -> None:
     """None is a category of its own, and goes where its code goes; NaN goes where missing goes."""
     rows = frame()
-    rows["city"] = pd.Series([missing if each != each else each for each in rows["city"]], dtype=object)
+    rows["city"] = pd.Series([missing if cell != cell else cell for cell in rows["city"]], dtype=object)
     rows = rows[["city"]]
-    score = np.array([each != each or each is None or each == "Oslo" for each in rows["city"]])
+    score = np.array([cell != cell or cell is None or cell == "Oslo" for cell in rows["city"]])
     model = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=2, categorical_features=["city"])
     content = Sklearn.import_model(model.fit(rows, score)).content
     content, signature = Sklearn.bind(
@@ -115,18 +117,18 @@ def test_the_ranks_of_a_wider_table_are_not_the_codes_of_the_encoder() -> None:
     )
     columns = Sklearn.bind(content, Signature(inputs=inputs))[1].inputs
     assert columns[0].categories == ("AA", "DL", "UA")
-    kept = Sklearn.bind(content, Signature(inputs=inputs))[0]
-    rows = matrix(dataset(strange()).table, Signature(inputs=columns))
+    bound = Sklearn.bind(content, Signature(inputs=inputs))[0]
+    rows = matrix(dataset(unseen_rows()).table, Signature(inputs=columns))
     np.testing.assert_allclose(
-        answers(Sklearn.forest(kept), rows), model.predict_proba(strange())[:, 1:], rtol=0, atol=1e-15
+        answers(Sklearn.forest(bound), rows), model.predict_proba(unseen_rows())[:, 1:], rtol=0, atol=1e-15
     )
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_an_infinite_category_is_refused_as_the_library_refuses_it_and_another_infinity_is_not(named: bool) -> None:
+def test_an_infinite_category_is_rejected_as_by_the_library_and_other_infinities_are_not(named: bool) -> None:
     model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[0])
-    given = pd.DataFrame(table(), columns=list("abcd")) if named else table()
-    content = Sklearn.import_model(model.fit(given, targets(table(), "binary"))).content
+    rows = pd.DataFrame(table(), columns=list("abcd")) if named else table()
+    content = Sklearn.import_model(model.fit(rows, targets(table(), "binary"))).content
     rows = table(4)
     rows[1, 0], rows[2, 1] = np.inf, np.inf
     assert Sklearn.forest(content).finite_columns == (0,)
@@ -149,7 +151,7 @@ def fitted_numbers(rows: np.ndarray, categorical: list[int]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["truths", "whole numbers"])
-def test_truths_and_numbers_of_a_dataframe_are_categories(kind: str) -> None:
+def test_booleans_and_numbers_of_a_dataframe_are_categories(kind: str) -> None:
     column = frame()["age"] > 50 if kind == "truths" else (frame()["age"] // 10 - 4).astype("category")
     rows = frame().assign(city=column)[["city", "income"]]
     categorical = ["city"] if kind == "truths" else "from_dtype"
@@ -159,28 +161,28 @@ def test_truths_and_numbers_of_a_dataframe_are_categories(kind: str) -> None:
     assert moved("sklearn", Sklearn.import_model(model).content, sample) < 1e-14
 
 
-def test_a_text_in_a_column_of_numbers_does_not_apply() -> None:
+def test_a_string_in_a_column_of_numbers_does_not_apply() -> None:
     content = fitted(HistGradientBoostingClassifier(max_iter=2), table(), "binary")
     inputs = (Field(name="a", datatype="BYTES", categories=("x",)), *(Field(name=name) for name in "bcd"))
-    with pytest.raises(NotApplicable, match="texts of column 'a' as numbers"):
+    with pytest.raises(NotApplicable, match="strings of column 'a' as numbers"):
         Sklearn.forest(Sklearn.bind(content, Signature(inputs=inputs))[0])
 
 
-def test_a_text_in_a_column_of_numbers_that_are_categories_does_not_apply() -> None:
+def test_a_string_in_a_column_of_numeric_categories_does_not_apply() -> None:
     content = fitted_numbers(np.round(table()[:, :2]), [0])
     inputs = (Field(name="a", datatype="BYTES", categories=("x",)), Field(name="b"))
-    with pytest.raises(NotApplicable, match="it learned numbers in column 'a', which is text"):
+    with pytest.raises(NotApplicable, match="it learned numbers in column 'a', which holds strings"):
         Sklearn.forest(Sklearn.bind(content, Signature(inputs=inputs))[0])
 
 
-def test_the_first_rounds_are_its_stage_and_keep_the_texts() -> None:
+def test_the_first_rounds_equal_the_stage_and_keep_the_categories() -> None:
     model = fitted_on(frame(), categorical_features=TEXTS)
     content, signature = bound(model, frame())
     shorter = Sklearn.truncate(content, 3)
-    stage = list(model.staged_predict_proba(strange()))[2][:, 1:]
+    stage = list(model.staged_predict_proba(unseen_rows()))[2][:, 1:]
     assert (Sklearn.rounds(content), Sklearn.rounds(shorter)) == (8, 3)
     np.testing.assert_allclose(
-        Sklearn(shorter, {}).predict(matrix(dataset(strange()).table, signature)), stage, rtol=0, atol=1e-15
+        Sklearn(shorter, {}).predict(matrix(dataset(unseen_rows()).table, signature)), stage, rtol=0, atol=1e-15
     )
 
 

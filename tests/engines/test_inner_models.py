@@ -39,7 +39,7 @@ REGRESSORS = [
 
 
 @pytest.mark.parametrize("model", REGRESSORS, ids=lambda model: type(model).__name__)
-def test_a_regressor_behind_sparse_columns_answers_as_it_did(model: Any) -> None:
+def test_a_regressor_after_sparse_columns_predicts_the_same(model: Any) -> None:
     columns = make_union(OneHotEncoder(handle_unknown="ignore"), StandardScaler())
     pipeline = make_pipeline(columns, model).fit(ROWS, ROWS[:, 2])
     np.testing.assert_allclose(answered(pipeline)[:, 0], pipeline.predict(ROWS), rtol=0, atol=1e-6)
@@ -54,30 +54,30 @@ CLASSIFIERS = [
 
 @pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize("objective", ["binary", "multiclass"])
-def test_a_calibrated_classifier_is_given_what_it_was_calibrated_on(model: Any, objective: str) -> None:
+def test_a_calibrated_classifier_receives_the_margins_that_it_was_calibrated_on(model: Any, objective: str) -> None:
     calibrated = CalibratedClassifierCV(model, cv=2).fit(ROWS, targets(table(), objective).astype(int))
     expected = calibrated.predict_proba(ROWS)
     np.testing.assert_allclose(answered(calibrated), expected[:, -answered(calibrated).shape[1] :], atol=1e-6)
 
 
-def test_the_most_probable_class_is_what_the_model_itself_says() -> None:
+def test_the_most_probable_class_equals_that_of_the_model() -> None:
     labels = np.array(["no", "so", "yes"])[targets(table(), "multiclass").astype(int)]
     model = make_pipeline(StandardScaler(), lightgbm.LGBMClassifier(verbose=-1, **QUIET)).fit(ROWS, labels)
     assert np.array_equal(wrap_inner_models(model).predict(ROWS), model.predict(ROWS))
 
 
-def test_one_against_the_rest_holds_a_model_for_each_class() -> None:
+def test_one_vs_rest_has_a_model_for_each_class() -> None:
     model = OneVsRestClassifier(lightgbm.LGBMClassifier(verbose=-1, **QUIET))
     model.fit(ROWS, targets(table(), "multiclass").astype(int))
     np.testing.assert_allclose(answered(model), model.predict_proba(ROWS), rtol=0, atol=1e-12)
 
 
-def test_it_is_not_fitted_again() -> None:
-    with pytest.raises(EngineError, match="a model of lightgbm inside another cannot be fitted again"):
+def test_it_cannot_be_refitted() -> None:
+    with pytest.raises(EngineError, match="a model of lightgbm inside another cannot be refitted"):
         InnerClassifier(engine="lightgbm").fit(ROWS)
 
 
-def test_margins_that_cannot_be_told_are_refused() -> None:
+def test_margins_that_cannot_be_computed_are_refused() -> None:
     class Margins(xgboost.XGBClassifier):
         __module__ = "xgboost.sklearn"
 
@@ -89,7 +89,7 @@ def test_margins_that_cannot_be_told_are_refused() -> None:
         Sklearn.import_model(model)
 
 
-def test_an_estimator_that_skops_does_not_keep_is_named() -> None:
+def test_an_estimator_that_skops_cannot_store_is_named() -> None:
     model = make_pipeline(Birch(n_clusters=2), Ridge()).fit(np.eye(3), [0, 1, 2])
-    with pytest.raises(EngineError, match=r"cannot be kept as data: Objects of type Birch"):
+    with pytest.raises(EngineError, match=r"cannot be stored as data: Objects of type Birch"):
         Sklearn.import_model(model)

@@ -23,13 +23,13 @@ def expected_softmax(classes: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [(FLOAT, 1e-6), (DOUBLE, 1e-14)])
-def test_of_two_classes_it_answers_the_second_in_float64(kind: int, tolerance: float) -> None:
+def test_the_second_of_two_classes_is_returned_in_float64(kind: int, tolerance: float) -> None:
     found = OnnxRuntime(softmax(2, kind), {}).predict(ROWS)
     assert found.dtype == np.float64 and found.shape == (5, 1)
     assert np.allclose(found, expected_softmax(2)[:, 1:], rtol=0, atol=tolerance)
 
 
-def test_of_more_classes_it_answers_all() -> None:
+def test_several_classes_are_all_returned() -> None:
     assert np.allclose(OnnxRuntime(softmax(3), {}).predict(ROWS), expected_softmax(3), rtol=0, atol=1e-6)
 
 
@@ -44,7 +44,7 @@ def test_the_order_of_rows_in_memory_changes_no_answer(rows: np.ndarray) -> None
     assert np.allclose(OnnxRuntime(total(), {}).predict(rows)[:, 0], rows.sum(axis=1, dtype=np.float64), rtol=1e-6)
 
 
-def test_beyond_float32_is_infinite_to_a_graph_of_float32() -> None:
+def test_values_beyond_float32_are_infinite_in_a_float32_graph() -> None:
     assert OnnxRuntime(total(FLOAT), {}).predict(np.full((1, 3), 1e300))[0, 0] == np.inf
 
 
@@ -55,7 +55,7 @@ def test_rows_of_another_shape_are_refused(rows: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("threads", [-1, True, 1.5, "2"])
-def test_a_thread_count_that_is_none_is_refused(threads: object) -> None:
+def test_an_invalid_thread_count_is_refused(threads: object) -> None:
     with pytest.raises(EngineError, match="'threads'"):
         OnnxRuntime(total(), {"threads": threads})
 
@@ -78,21 +78,24 @@ TABLE: Port = ("y", DOUBLE, [None, 3])
         (total(shape=(None, None)), "a table of numbers"),
         (total(shape=(None, 3, 1)), "a table of numbers"),
         (graph(identity("y"), [("x", BOOL, [None, 3])], [("y", BOOL, [None, 3])]), "a table of numbers"),
-        (graph(identity("y"), [("x", STRING, [None, 1])], [("y", STRING, [None, 1])]), r"reads texts \(x\)"),
+        (graph(identity("y"), [("x", STRING, [None, 1])], [("y", STRING, [None, 1])]), r"reads strings \(x\)"),
         (graph(identity("y"), [("x", DOUBLE, [None, 3]), ("z", DOUBLE, [4, 3])], [TABLE]), "a table of numbers"),
-        (graph(identity("y"), [("x", INT64, [None, 3])], [("y", INT64, [None, 3])]), "no one output"),
-        (graph(identity("y", "z"), [("x", DOUBLE, [None, 3])], [TABLE, ("z", DOUBLE, [None, 3])]), "no one output"),
+        (graph(identity("y"), [("x", INT64, [None, 3])], [("y", INT64, [None, 3])]), "not have exactly one output"),
+        (
+            graph(identity("y", "z"), [("x", DOUBLE, [None, 3])], [TABLE, ("z", DOUBLE, [None, 3])]),
+            "not have exactly one output",
+        ),
     ],
     ids=["open width", "three axes", "truths", "texts", "two numbers of rows", "labels alone", "two outputs"],
 )
-def test_a_graph_that_reads_or_answers_otherwise_is_refused_with_its_ports(content: bytes, message: str) -> None:
+def test_a_graph_with_unsupported_inputs_or_outputs_is_refused_with_its_ports(content: bytes, message: str) -> None:
     with pytest.raises(EngineError, match=message) as refusal:
         OnnxRuntime(content, {})
     assert "x tensor" in refusal.value.where or "y tensor" in refusal.value.where
     assert refusal.value.hint
 
 
-def test_a_graph_that_answers_nothing_is_refused() -> None:
+def test_a_graph_with_an_empty_output_is_refused() -> None:
     nothing = helper.make_node("Gather", ["x", "none"], ["y"], axis=1)
     content = graph(
         [nothing], [("x", DOUBLE, [None, 3])], [("y", DOUBLE, [None, 0])], {"none": np.zeros(0, dtype=np.int64)}
@@ -111,11 +114,11 @@ def test_a_graph_of_a_fixed_number_of_rows_answers_any_number(count: int) -> Non
 def columns(kinds: dict[str, int], *, flat: bool = False) -> bytes:
     """A graph with an input for each column, whose answer is a number with a digit for each."""
     shape: list[int | str | None] = [None] if flat else [None, 1]
-    places = {name: 10.0**place for place, name in enumerate(kinds)}
+    exponents = {name: 10.0**exponent for exponent, name in enumerate(kinds)}
     nodes = [helper.make_node("Cast", [name], [f"{name}_double"], to=DOUBLE) for name in kinds]
     nodes += [helper.make_node("Mul", [f"{name}_double", f"{name}_place"], [f"{name}_digit"]) for name in kinds]
     nodes.append(helper.make_node("Sum", [f"{name}_digit" for name in kinds], ["y"]))
-    constants = {f"{name}_place": np.array([place]) for name, place in places.items()}
+    constants = {f"{name}_place": np.array([exponent]) for name, exponent in exponents.items()}
     return graph(nodes, [(name, kind, shape) for name, kind in kinds.items()], [("y", DOUBLE, shape)], constants)
 
 
@@ -135,12 +138,12 @@ def test_several_tables_share_the_columns_and_name_none() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.5, 2.0**60])
-def test_where_whole_numbers_are_read_nothing_else_is_taken(value: float) -> None:
+def test_an_integer_input_accepts_only_integers(value: float) -> None:
     engine = OnnxRuntime(columns({"age": INT64, "price": FLOAT}), {})
-    with pytest.raises(EngineError, match="input 'age' reads whole numbers") as refusal:
+    with pytest.raises(EngineError, match="input 'age' reads integers") as refusal:
         engine.predict(np.array([[1.0, 0.5], [value, 0.5]]))
     assert refusal.value.hint
-    with pytest.raises(EngineError, match="input 'n' reads whole numbers"):
+    with pytest.raises(EngineError, match="input 'n' reads integers"):
         OnnxRuntime(columns({"n": INT32, "m": INT32}), {}).predict(np.array([[2.0**31, 0.0]]))
 
 
@@ -153,8 +156,8 @@ def dictionaries(classes: list[int] | list[str]) -> bytes:
     label = helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0)
     outputs: list[Port] = [("label", INT64, [None]), ("probabilities", FLOAT, [None, len(classes)])]
     made = onnx.load_from_string(graph([softmax_of_it, zipmap, label], [("x", FLOAT, [None, len(classes)])], outputs))
-    each = helper.make_map_type_proto(kind, helper.make_tensor_type_proto(FLOAT, []))
-    made.graph.output[1].CopyFrom(helper.make_value_info("probabilities", helper.make_sequence_type_proto(each)))
+    kind_of_map = helper.make_map_type_proto(kind, helper.make_tensor_type_proto(FLOAT, []))
+    made.graph.output[1].CopyFrom(helper.make_value_info("probabilities", helper.make_sequence_type_proto(kind_of_map)))
     return bytes(made.SerializeToString())
 
 
@@ -163,10 +166,10 @@ def test_dictionaries_of_a_classifier_are_read_as_columns_and_name_the_classes(c
     content = dictionaries(classes)
     expected = np.exp(ROWS) / np.exp(ROWS).sum(axis=1, keepdims=True)
     assert np.allclose(OnnxRuntime(content, {}).predict(ROWS), expected, atol=1e-6)
-    assert OnnxRuntime.import_model(onnx.load_from_string(content)).classes == tuple(str(each) for each in classes)
+    assert OnnxRuntime.import_model(onnx.load_from_string(content)).classes == tuple(str(name) for name in classes)
 
 
-def test_of_dictionaries_of_two_classes_the_second_is_answered() -> None:
+def test_dictionaries_of_two_classes_return_the_second() -> None:
     engine = OnnxRuntime(dictionaries(["no", "yes"]), {})
     rows = ROWS[:, :2]
     assert np.allclose(engine.predict(rows)[:, 0], 1 / (1 + np.exp(rows[:, 0] - rows[:, 1])), atol=1e-6)
@@ -174,7 +177,7 @@ def test_of_dictionaries_of_two_classes_the_second_is_answered() -> None:
 
 
 def old(version: int) -> bytes:
-    """A graph as exporters wrote it in 2017: its addition is told to broadcast."""
+    """A graph as exporters wrote it in 2017: its addition has an attribute to broadcast."""
     add = helper.make_node("Add", ["x", "b"], ["y"], broadcast=1, axis=1)
     made = onnx.load_from_string(graph([add], [("x", FLOAT, [None, 3])], [("y", FLOAT, [None, 3])]))
     made.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, dtype=np.float32), "b"))
@@ -185,14 +188,14 @@ def old(version: int) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def test_an_opset_that_is_no_longer_run_is_refused_with_the_way_up() -> None:
+def test_an_unsupported_opset_is_refused_with_a_hint_to_convert() -> None:
     with pytest.raises(EngineError, match="opset 7 and later") as refusal:
         OnnxRuntime(old(6), {})
     assert "version_converter" in refusal.value.hint
 
 
 @pytest.mark.parametrize("version", [7, 9, 13])
-def test_opsets_since_the_seventh_are_run_as_they_are(version: int) -> None:
+def test_opsets_from_7_on_run_unchanged(version: int) -> None:
     made = onnx.load_from_string(total(FLOAT))
     made.graph.node[0].CopyFrom(helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=0))
     del made.graph.initializer[:], made.opset_import[:]
@@ -201,7 +204,7 @@ def test_opsets_since_the_seventh_are_run_as_they_are(version: int) -> None:
     assert np.allclose(OnnxRuntime(made.SerializeToString(), {}).predict(ROWS)[:, 0], ROWS.mean(axis=1), atol=1e-6)
 
 
-def test_a_graph_of_the_future_is_refused_with_the_way_to_it() -> None:
+def test_a_graph_of_a_newer_version_is_refused_with_a_hint_to_upgrade() -> None:
     made = onnx.load_from_string(total())
     made.ir_version = 99
     with pytest.raises(EngineError, match="newer than ONNX Runtime") as refusal:
@@ -222,13 +225,13 @@ def test_a_graph_that_fails_on_a_row_is_an_engine_error() -> None:
         engine.predict(np.array([[3.0]]))
 
 
-def test_a_model_of_onnx_is_adopted() -> None:
+def test_an_onnx_model_is_imported() -> None:
     model = onnx.load_from_string(softmax(2))
     assert OnnxRuntime(OnnxRuntime.import_model(model).content, {}).predict(ROWS).shape == (5, 1)
 
 
 @pytest.mark.parametrize("model", [None, b"onnx", "model.onnx", type("ModelProto", (), {})()])
-def test_what_is_no_graph_does_not_apply(model: object) -> None:
+def test_anything_but_a_graph_does_not_apply(model: object) -> None:
     with pytest.raises(NotApplicable, match="not an ONNX model"):
         OnnxRuntime.import_model(model)
 
@@ -238,12 +241,12 @@ def test_what_is_no_graph_does_not_apply(model: object) -> None:
 @given(
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=0, max_size=4)), min_size=1, max_size=3)
 )
-def test_altered_graphs_are_refused_or_answer_in_silence(
+def test_altered_graphs_are_refused_or_predict_without_output(
     capfd: pytest.CaptureFixture[str], changes: list[tuple[float, bytes]]
 ) -> None:
     content = softmax(3)
-    for place, part in changes:
-        at = int(place * len(content))
+    for share, part in changes:
+        at = int(share * len(content))
         content = content[:at] + part + content[at + 1 :]
     try:
         assert len(OnnxRuntime(content, {}).predict(ROWS)) == 5

@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 from tests.engines.estimators import NUMBERS, TEXTS, fitted, frame, target
-from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, beside, bins, filled, variant_of
+from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, bins, filled, variant_of, with_categories
 from tests.optimization.contexts import context_in, opened
 
 from headway.core.contracts import Engine
@@ -48,7 +48,7 @@ FOLDED = (
     *("the usual ones", "imputer with indicator", "min max with clip", "robust", "bins", "scaled, then bins", "above"),
     *("selected", "ordinal", "target", "one-hot less one", "frequent", "one-hot that refuses", "numbers as they are"),
 )
-# What a library says of a small table, or of names that a table had and an array has not, is no matter here.
+# Warnings of the libraries about small tables and absent feature names are expected.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:::sklearn"),
@@ -85,13 +85,13 @@ def test_every_step_folds_into_splits_of_its_column(name: str, steps: str, bench
     assert plugin(model, bench_on(bench, model))
 
 
-def test_a_sparse_row_leaves_zeros_out_and_xgboost_takes_them_for_missing(bench: TransformContext) -> None:
+def test_xgboost_treats_the_absent_zeros_of_a_sparse_row_as_missing(bench: TransformContext) -> None:
     steps = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), TEXTS), sparse_threshold=1)
     model = variant_of(fitted(make_pipeline(steps, MODELS["xgboost"]())), bench)
     assert plugin(model, bench_on(bench, model))
 
 
-def test_a_regressor_over_whole_numbers_one_hot_is_sets_of_them(bench: TransformContext) -> None:
+def test_a_regressor_over_one_hot_integers_becomes_sets_of_integers(bench: TransformContext) -> None:
     people = frame()
     people["age"] = people["age"] // 10
     ages = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
@@ -113,25 +113,27 @@ def _leaf(tree: Any, row: np.ndarray) -> float:
     node = 0
     while node >= 0:
         x, at = row[tree.feature[node]], tree.threshold[node]
-        left = x in tree.sets[int(at)] if tree.categorical[node] else x <= at
-        left = tree.missing_left[node] if np.isnan(x) else left
-        node = tree.left[node] if left else tree.right[node]
+        goes_left = x in tree.sets[int(at)] if tree.categorical[node] else x <= at
+        goes_left = tree.missing_left[node] if np.isnan(x) else goes_left
+        node = tree.left[node] if goes_left else tree.right[node]
     return float(tree.leaf[~node, 0])
 
 
-def as_categories(model: Any, **given: Any) -> Any:
-    """Ranks of texts that the model is told to read as categories, beside numbers as they are."""
+def as_categories(model: Any, **options: Any) -> Any:
+    """Ranks of strings that the model reads as categories, and unchanged numbers."""
     ranks = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    return fitted_with(make_pipeline(make_column_transformer((ranks, TEXTS), ("passthrough", NUMBERS)), model), **given)
+    return fitted_with(
+        make_pipeline(make_column_transformer((ranks, TEXTS), ("passthrough", NUMBERS)), model), **options
+    )
 
 
-def fitted_with(model: Any, **given: Any) -> Any:
+def fitted_with(model: Any, **options: Any) -> Any:
     people = frame()
-    return model.fit(people, target(people), **given)
+    return model.fit(people, target(people), **options)
 
 
 @pytest.mark.parametrize("name", ["histogram", "lightgbm"])
-def test_ranks_that_the_trees_read_as_categories_are_sets_of_texts(name: str, bench: TransformContext) -> None:
+def test_ranks_that_trees_read_as_categories_become_sets_of_strings(name: str, bench: TransformContext) -> None:
     if name == "histogram":
         model = as_categories(HistGradientBoostingClassifier(max_iter=12, categorical_features=[0, 1]))
     else:
@@ -139,11 +141,11 @@ def test_ranks_that_the_trees_read_as_categories_are_sets_of_texts(name: str, be
         model = as_categories(trees_of_sets, lgbmclassifier__categorical_feature=[0, 1])
     variant = variant_of(model, bench)
     assert plugin(variant, bench_on(bench, variant))
-    assert any(len(each) > 1 for tree in Sklearn.forest(bench.read(variant)).trees for each in tree.sets)
+    assert any(len(members) > 1 for tree in Sklearn.forest(bench.read(variant)).trees for members in tree.sets)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3.4e38, 1e300], ids=str)
-def test_a_number_that_a_step_or_the_trees_refuse_is_not_taken(value: float, bench: TransformContext) -> None:
+def test_a_number_that_a_step_or_the_trees_reject_is_rejected(value: float, bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), MODELS["forest"]())), bench)
     row = np.array([[0.0, 30.0, 0.0, value]])
     assert not accepted_rows(Sklearn.forest(bench.read(model)), row).any()
@@ -165,36 +167,36 @@ def refuses(engine: Engine, row: np.ndarray) -> bool:
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        (lambda: beside(filled(StandardScaler(), PCA(2))), "PCA before its trees mixes columns"),
-        (lambda: beside(filled(PowerTransformer())), "PowerTransformer before its trees bends"),
-        (lambda: beside(filled(bins())), "one-hot form of KBinsDiscretizer"),
-        (lambda: beside(filled(OneHotEncoder(handle_unknown="ignore"))), "no whole ones"),
-        (lambda: make_column_transformer((OneHotEncoder(), ["age"])), "refuses a number that it does not know"),
+        (lambda: with_categories(filled(StandardScaler(), PCA(2))), "PCA before its trees mixes columns"),
+        (lambda: with_categories(filled(PowerTransformer())), "PowerTransformer before its trees is not monotone"),
+        (lambda: with_categories(filled(bins())), "one-hot form of KBinsDiscretizer"),
+        (lambda: with_categories(filled(OneHotEncoder(handle_unknown="ignore"))), "not integers"),
+        (lambda: make_column_transformer((OneHotEncoder(), ["age"])), "rejects unknown numbers"),
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )
-def test_a_step_that_no_split_says_is_named(steps: Any, message: str, bench: TransformContext) -> None:
+def test_a_step_that_cannot_be_folded_is_named(steps: Any, message: str, bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(steps(), MODELS["forest"]())), bench)
     with pytest.raises(NotApplicable, match=message):
         Sklearn.forest(bench.read(model))
 
 
-def test_a_pipeline_that_ends_in_no_trees_is_named(bench: TransformContext) -> None:
+def test_a_pipeline_that_does_not_end_in_trees_is_named(bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), KNeighborsClassifier())), bench)
     with pytest.raises(NotApplicable, match="KNeighborsClassifier"):
         Sklearn.forest(bench.read(model))
 
 
 @pytest.mark.parametrize("name", ["histogram", "forest", "lightgbm", "xgboost"])
-def test_the_trees_at_the_end_can_be_cut(name: str, bench: TransformContext) -> None:
+def test_the_trees_of_the_last_step_can_be_truncated(name: str, bench: TransformContext) -> None:
     model = variant_of(fitted(make_pipeline(STEPS["ordinal"](), MODELS[name]())), bench)
-    whole = bench.read(model)
-    shorter = Sklearn.truncate(whole, 3)
+    content = bench.read(model)
+    shorter = Sklearn.truncate(content, 3)
     rows = bench_on(bench, model).sample
-    assert (Sklearn.rounds(whole), Sklearn.rounds(shorter)) == (8 if name == "forest" else 12, 3)
-    found, less = walked(Sklearn.forest(whole), rows[:40]), walked(Sklearn.forest(shorter), rows[:40])
+    assert (Sklearn.rounds(content), Sklearn.rounds(shorter)) == (8 if name == "forest" else 12, 3)
+    found, less = walked(Sklearn.forest(content), rows[:40]), walked(Sklearn.forest(shorter), rows[:40])
     assert np.abs(found - less).max() > 1e-3
-    assert not np.array_equal(Sklearn(whole, {}).predict(rows), Sklearn(shorter, {}).predict(rows))
+    assert not np.array_equal(Sklearn(content, {}).predict(rows), Sklearn(shorter, {}).predict(rows))
 
 
 @pytest.mark.slow
@@ -205,7 +207,7 @@ def test_the_trees_at_the_end_can_be_cut(name: str, bench: TransformContext) -> 
     scale=st.sampled_from([1e-3, 1.0, 1e9, 1e30]),
     seed=st.integers(0, 2**31),
 )
-def test_pipelines_of_any_make_fold_exactly(
+def test_random_pipelines_fold_exactly(
     steps: str, name: str, scale: float, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Both transforms compare the folded trees with the pipeline on rows at every edge, to 1e-6."""

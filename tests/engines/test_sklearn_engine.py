@@ -43,8 +43,8 @@ from tests.engines.estimators import (
     frame,
     logistic,
     ordinal,
-    strange,
     target,
+    unseen_rows,
 )
 
 from headway.core.dataset import Dataset, Roles
@@ -142,30 +142,30 @@ TEXT_MODELS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", TEXT_MODELS)
-def test_it_answers_as_the_estimator_does_on_texts_and_gaps_and_the_unknown(name: str, tmp_path: Any) -> None:
+def test_it_predicts_as_the_estimator_with_missing_and_unseen_strings(name: str, tmp_path: Any) -> None:
     model = TEXT_MODELS[name]()
-    rows = pd.concat([frame(60, seed=3), strange()], ignore_index=True)
+    rows = pd.concat([frame(60, seed=3), unseen_rows()], ignore_index=True)
     expected = own(model, rows) if hasattr(model, "predict_proba") else 1 / (1 + np.exp(-model.decision_function(rows)))
     np.testing.assert_allclose(answers(model, rows, tmp_path), expected.reshape(len(rows), -1), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("missing", [None, np.nan])
-def test_a_missing_text_is_given_as_the_encoder_learned_it(missing: object, tmp_path: Any) -> None:
+def test_a_missing_string_is_passed_as_the_encoder_learned_it(missing: object, tmp_path: Any) -> None:
     rows = frame()
-    rows["city"] = pd.Series([missing if each != each else each for each in rows["city"]], dtype=object)
+    rows["city"] = pd.Series([missing if cell != cell else cell for cell in rows["city"]], dtype=object)
     model = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"])), LogisticRegression())
     model.fit(rows, target(rows))
     np.testing.assert_allclose(answers(model, rows, tmp_path), own(model, rows), rtol=0, atol=1e-12)
 
 
-def test_categories_of_pandas_are_read_as_texts_by_histogram_boosting(tmp_path: Any) -> None:
+def test_histogram_boosting_reads_pandas_categories_as_strings(tmp_path: Any) -> None:
     rows = frame().astype({"carrier": "category", "city": "category"})
     model = HistGradientBoostingClassifier(max_iter=10).fit(rows, target(frame()))
-    expected = own(model, strange().astype({"carrier": "category", "city": "category"}))
-    np.testing.assert_allclose(answers(model, strange(), tmp_path), expected, rtol=0, atol=1e-12)
+    expected = own(model, unseen_rows().astype({"carrier": "category", "city": "category"}))
+    np.testing.assert_allclose(answers(model, unseen_rows(), tmp_path), expected, rtol=0, atol=1e-12)
 
 
-def test_encoded_numbers_and_truths_stay_numbers(tmp_path: Any) -> None:
+def test_encoded_numbers_and_booleans_stay_numbers(tmp_path: Any) -> None:
     rows = frame().assign(age=frame()["age"] // 10, city=frame()["age"] > 50)
     model = make_pipeline(
         make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["age", "city"])), LogisticRegression()
@@ -174,7 +174,7 @@ def test_encoded_numbers_and_truths_stay_numbers(tmp_path: Any) -> None:
     np.testing.assert_allclose(answers(model, rows, tmp_path), own(model, rows), rtol=0, atol=1e-12)
 
 
-def test_numbers_that_were_learned_as_objects_are_refused_with_the_mend() -> None:
+def test_numbers_learned_as_objects_are_refused_with_a_hint() -> None:
     rows = frame().assign(city=pd.Series([True, False] * 200, dtype=object))
     model = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"])), LogisticRegression())
     with pytest.raises(EngineError, match="OneHotEncoder learned numbers in a column of objects: False, True"):
@@ -198,18 +198,18 @@ NUMBER_MODELS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", NUMBER_MODELS)
 @pytest.mark.parametrize("objective", ["binary", "multiclass"])
 @pytest.mark.parametrize("named", [True, False])
-def test_a_model_of_numbers_answers_as_it_does_itself(name: str, objective: str, named: bool) -> None:
+def test_a_model_of_numbers_predicts_as_the_estimator(name: str, objective: str, named: bool) -> None:
     rows = table()[:, :3]
-    given = pd.DataFrame(rows, columns=list("abc")) if named else rows
-    model = NUMBER_MODELS[name]().fit(given, targets(table(), objective).astype(int))
+    training = pd.DataFrame(rows, columns=list("abc")) if named else rows
+    model = NUMBER_MODELS[name]().fit(training, targets(table(), objective).astype(int))
     adopted = Sklearn.import_model(model)
-    np.testing.assert_allclose(Sklearn(adopted.content, {}).predict(rows), own(model, given), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(Sklearn(adopted.content, {}).predict(rows), own(model, training), rtol=0, atol=1e-12)
     assert adopted.width == 3 and adopted.task == objective
     assert adopted.names == (("a", "b", "c") if named else ()) and adopted.classes[:2] == ("0", "1")
 
 
 @pytest.mark.parametrize("model", [Ridge(), RandomForestRegressor(5, random_state=0)])
-def test_a_regressor_answers_its_value(model: Any) -> None:
+def test_a_regressor_predicts_its_value(model: Any) -> None:
     rows = np.nan_to_num(table()[:, :3])
     adopted = Sklearn.import_model(model.fit(rows, rows[:, 2]))
     assert adopted.task == "regression" and adopted.classes == ()
@@ -218,7 +218,7 @@ def test_a_regressor_answers_its_value(model: Any) -> None:
 
 @pytest.mark.parametrize("kind", [LinearSVC, RidgeClassifier])
 @pytest.mark.parametrize("objective", ["binary", "multiclass"])
-def test_a_classifier_without_probabilities_decides_as_it_does_itself(kind: type, objective: str) -> None:
+def test_a_classifier_without_probabilities_makes_the_same_decisions(kind: type, objective: str) -> None:
     rows = np.nan_to_num(table()[:, :3])
     model = kind().fit(rows, targets(table(), objective).astype(int))
     scores = Sklearn(Sklearn.import_model(model).content, {}).predict(rows)
@@ -226,7 +226,7 @@ def test_a_classifier_without_probabilities_decides_as_it_does_itself(kind: type
     assert np.array_equal(decided, model.predict(rows)) and scores.min() >= 0 and scores.max() <= 1
 
 
-def test_a_search_is_taken_at_the_best_that_it_found() -> None:
+def test_the_best_estimator_of_a_search_is_imported() -> None:
     search = fitted(GridSearchCV(make_pipeline(encoded(), LogisticRegression()), {"logisticregression__C": [0.1, 1]}))
     assert Sklearn.import_model(search).content == Sklearn.import_model(search.best_estimator_).content
 
@@ -236,25 +236,25 @@ def test_the_same_model_gives_the_same_bytes() -> None:
     assert Sklearn.import_model(calibrated()).content == Sklearn.import_model(calibrated()).content
 
 
-def test_adopting_leaves_the_model_as_it_was() -> None:
+def test_importing_does_not_change_the_model() -> None:
     model, rows = TEXT_MODELS["lightgbm"](), frame(50)
     before = model.predict_proba(rows)
     Sklearn.import_model(model)
     assert isinstance(model[-1], lightgbm.LGBMClassifier) and np.array_equal(model.predict_proba(rows), before)
 
 
-def test_the_categories_are_those_that_the_encoders_learned_and_a_text_beside_them_is_another(tmp_path: Any) -> None:
+def test_the_categories_are_those_of_the_encoders_and_another_string_is_unseen(tmp_path: Any) -> None:
     few = frame().query("carrier != 'DL'")
     variant = import_baseline(logistic(), dataset(few), Files(tmp_path))
     carrier = next(field for field in variant.signature.inputs if field.name == "carrier")
     assert carrier.categories == ("AA", "DL", "UA") and carrier.unseen == "other"
 
 
-def test_an_encoder_that_errs_on_the_unknown_has_it_refused_by_name(tmp_path: Any) -> None:
+def test_an_encoder_that_raises_for_unknown_categories_rejects_them_by_name(tmp_path: Any) -> None:
     model = fitted(make_pipeline(encoded("error"), LogisticRegression()))
     np.testing.assert_allclose(answers(model, frame(50), tmp_path), own(model, frame(50)), atol=1e-12)
     with pytest.raises(DataError, match="column 'carrier' holds 'ZZ'"):
-        answers(model, strange(), tmp_path)
+        answers(model, unseen_rows(), tmp_path)
 
 
 def words(cities: list[str]) -> Any:
@@ -264,7 +264,7 @@ def words(cities: list[str]) -> Any:
     return make_pipeline(reader, LogisticRegression()).fit(rows, rows["age"] % 2), rows
 
 
-def test_words_of_a_text_that_is_one_of_few_are_read_and_any_other_text_is_refused(tmp_path: Any) -> None:
+def test_words_of_a_known_string_are_read_and_an_unknown_string_is_refused(tmp_path: Any) -> None:
     model, rows = words(["New York", "York", "New Haven", "Oslo"] * 10)
     known = dataset_of(rows)
     blobs = Files(tmp_path)
@@ -281,21 +281,21 @@ def dataset_of(rows: pd.DataFrame) -> Dataset:
 
 
 def test_free_text_is_refused_by_name(tmp_path: Any) -> None:
-    model, rows = words([f"city number {place}" for place in range(1_200)])
+    model, rows = words([f"city number {number}" for number in range(1_200)])
     with pytest.raises(EngineError, match=r"column 'city' is free text \(1,200 texts\)"):
         import_baseline(model, dataset_of(rows), Files(tmp_path))
 
 
-def test_a_table_of_numbers_where_the_model_reads_texts_is_refused_by_name(tmp_path: Any) -> None:
+def test_a_numeric_column_where_the_model_reads_strings_is_refused_by_name(tmp_path: Any) -> None:
     numbers = frame()
     numbers["carrier"] = 1.0
-    with pytest.raises(DataError, match="the model reads texts in column 'carrier', 'AA' and others"):
+    with pytest.raises(DataError, match="the model reads strings in column 'carrier', such as 'AA'"):
         import_baseline(logistic(), dataset(numbers), Files(tmp_path))
 
 
-def test_python_of_its_own_is_named_with_its_place() -> None:
+def test_custom_python_code_is_named_with_its_path() -> None:
     model = fitted(make_pipeline(encoded(), FunctionTransformer(double), LogisticRegression()))
-    with pytest.raises(EngineError, match="Python of its own") as refusal:
+    with pytest.raises(EngineError, match="custom Python code") as refusal:
         Sklearn.import_model(model)
     assert refusal.value.where == f"steps['functiontransformer'].func: {__name__}.double"
 
@@ -306,7 +306,7 @@ def double(rows: Any) -> Any:
 
 def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
     model = make_pipeline(FunctionTransformer(np.linalg.pinv), Ridge()).fit(np.eye(3), [0, 1, 2])
-    with pytest.raises(EngineError, match="Python of its own") as refusal:
+    with pytest.raises(EngineError, match="custom Python code") as refusal:
         Sklearn.import_model(model)
     assert refusal.value.where == "steps['functiontransformer'].func: numpy.linalg.pinv"
 
@@ -326,7 +326,7 @@ def test_a_function_of_a_library_that_is_not_listed_is_named() -> None:
         ),
     ],
 )
-def test_what_is_no_fitted_model_of_one_target_is_refused(model: Any, message: str) -> None:
+def test_anything_but_a_fitted_model_of_one_target_is_refused(model: Any, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         Sklearn.import_model(model)
 
@@ -343,16 +343,16 @@ def test_a_model_of_another_library_does_not_apply(model: Any) -> None:
         Sklearn.import_model(model)
 
 
-def test_an_inner_model_that_reads_categories_is_refused_with_its_place() -> None:
+def test_an_inner_model_that_reads_categories_is_refused_with_its_path() -> None:
     rows = frame().astype({"carrier": "category", "city": "category"})
     model = make_pipeline(FunctionTransformer(), lightgbm.LGBMClassifier(n_estimators=3, verbose=-1))
     model.fit(rows, target(rows))
-    with pytest.raises(EngineError, match="the LGBMClassifier reads columns of categories") as refusal:
+    with pytest.raises(EngineError, match="the LGBMClassifier reads categorical columns") as refusal:
         Sklearn.import_model(model)
     assert refusal.value.where == "steps['lgbmclassifier']"
 
 
-def test_rows_that_the_estimator_refuses_are_an_error_of_the_engine() -> None:
+def test_rows_that_the_estimator_rejects_are_an_engine_error() -> None:
     engine = Sklearn(Sklearn.import_model(Ridge().fit(np.eye(3), [0, 1, 2])).content, {})
     with pytest.raises(EngineError, match="Ridge cannot answer these rows: Input X contains NaN"):
         engine.predict(np.full((2, 3), np.nan))
@@ -369,6 +369,6 @@ def test_the_number_of_threads_changes_no_answer(threads: int) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"threads": -1}, {"threads": True}, {"spin": 1}])
-def test_a_setting_that_is_none_is_refused(settings: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(EngineError, match="setting"):
         Sklearn(Sklearn.import_model(logistic()).content, settings)

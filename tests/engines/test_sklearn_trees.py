@@ -26,7 +26,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from tests.engines.boosters import table, targets
 from tests.engines.estimators import encoded, frame, target
 from tests.engines.forest_walk import answers
-from tests.engines.forests import fitted, hard, moved, whole
+from tests.engines.forests import complete_rows, fitted, hard, moved
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
@@ -66,33 +66,33 @@ BOOSTED: list[tuple[type, Parameters, str]] = [
 
 
 @pytest.mark.parametrize("gaps", [True, False], ids=["gaps", "no gaps"])
-@pytest.mark.parametrize(("kind", "given", "target"), FORESTS, ids=str)
+@pytest.mark.parametrize(("kind", "parameters", "target"), FORESTS, ids=str)
 def test_a_forest_is_exact_with_and_without_missing_values(
-    kind: type, given: Parameters, target: str, gaps: bool
+    kind: type, parameters: Parameters, target: str, gaps: bool
 ) -> None:
     """F1 of the research page: other readers are wrong on every row with a gap."""
-    rows = table() if gaps else whole()
-    assert moved("sklearn", fitted(kind(8, random_state=0, **given), rows, target), rows) < 1e-14
+    rows = table() if gaps else complete_rows()
+    assert moved("sklearn", fitted(kind(8, random_state=0, **parameters), rows, target), rows) < 1e-14
 
 
 @pytest.mark.parametrize("gaps", [True, False], ids=["gaps", "no gaps"])
-@pytest.mark.parametrize(("kind", "given", "target"), TREES, ids=str)
+@pytest.mark.parametrize(("kind", "parameters", "target"), TREES, ids=str)
 def test_a_single_tree_is_exact_with_and_without_missing_values(
-    kind: type, given: Parameters, target: str, gaps: bool
+    kind: type, parameters: Parameters, target: str, gaps: bool
 ) -> None:
-    rows = table() if gaps else whole()
-    assert moved("sklearn", fitted(kind(random_state=0, **given), rows, target), rows) == 0
+    rows = table() if gaps else complete_rows()
+    assert moved("sklearn", fitted(kind(random_state=0, **parameters), rows, target), rows) == 0
 
 
-@pytest.mark.parametrize(("kind", "given", "target"), BOOSTED, ids=str)
-def test_gradient_boosting_is_exact(kind: type, given: Parameters, target: str) -> None:
-    model = kind(n_estimators=12, random_state=0, **given)
-    assert moved("sklearn", fitted(model, whole(), target), whole()) < 1e-14
+@pytest.mark.parametrize(("kind", "parameters", "target"), BOOSTED, ids=str)
+def test_gradient_boosting_is_exact(kind: type, parameters: Parameters, target: str) -> None:
+    model = kind(n_estimators=12, random_state=0, **parameters)
+    assert moved("sklearn", fitted(model, complete_rows(), target), complete_rows()) < 1e-14
 
 
-@pytest.mark.parametrize("given", [{}, {"max_features": 0.5}, {"max_samples": 1}], ids=str)
-def test_an_isolation_forest_answers_its_score_of_samples(given: Parameters) -> None:
-    model = IsolationForest(n_estimators=12, random_state=0, **given).fit(table())
+@pytest.mark.parametrize("parameters", [{}, {"max_features": 0.5}, {"max_samples": 1}], ids=str)
+def test_an_isolation_forest_predicts_its_score_samples(parameters: Parameters) -> None:
+    model = IsolationForest(n_estimators=12, random_state=0, **parameters).fit(table())
     adopted = Sklearn.import_model(model)
     rows = hard("sklearn", adopted.content, table())
     with np.errstate(over="ignore"):
@@ -112,10 +112,12 @@ REFUSING: list[tuple[type, Parameters, bool]] = [
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -3.5e38, 2.0**128 - 2.0**103, 3.4028235677e38])
-@pytest.mark.parametrize(("kind", "given", "gaps"), REFUSING, ids=str)
-def test_what_the_library_refuses_the_forest_refuses(kind: type, given: Parameters, gaps: bool, value: float) -> None:
-    content = fitted(kind(random_state=0, **given), whole(), "binary")
-    rows = whole(3)
+@pytest.mark.parametrize(("kind", "parameters", "gaps"), REFUSING, ids=str)
+def test_the_forest_rejects_what_the_library_rejects(
+    kind: type, parameters: Parameters, gaps: bool, value: float
+) -> None:
+    content = fitted(kind(random_state=0, **parameters), complete_rows(), "binary")
+    rows = complete_rows(3)
     rows[1, 3] = value
     try:
         with np.errstate(over="ignore"):
@@ -127,9 +129,9 @@ def test_what_the_library_refuses_the_forest_refuses(kind: type, given: Paramete
     assert refused == (gaps if np.isnan(value) else abs(value) >= 2.0**128 - 2.0**103)
 
 
-def test_a_refusal_names_the_cell_and_the_mend() -> None:
-    forest = Sklearn.forest(fitted(GradientBoostingClassifier(n_estimators=2), whole(), "binary"))
-    rows = whole(3)
+def test_a_rejected_row_is_reported_with_its_cell_and_a_hint() -> None:
+    forest = Sklearn.forest(fitted(GradientBoostingClassifier(n_estimators=2), complete_rows(), "binary"))
+    rows = complete_rows(3)
     check_rows(forest, rows)
     rows[2, 1] = np.nan
     with pytest.raises(EngineError, match="rejects a missing value in column 1") as missing:
@@ -144,32 +146,32 @@ def test_a_refusal_names_the_cell_and_the_mend() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (AdaBoostClassifier(n_estimators=3), "lets its trees vote"),
-        (BaggingClassifier(n_estimators=3), "a BaggingClassifier is not made of trees"),
-        (LogisticRegression(max_iter=1000), "a LogisticRegression is not made of trees"),
+        (AdaBoostClassifier(n_estimators=3), "by votes"),
+        (BaggingClassifier(n_estimators=3), "a BaggingClassifier is not a sum of tree leaves"),
+        (LogisticRegression(max_iter=1000), "a LogisticRegression is not a sum of tree leaves"),
         (GradientBoostingClassifier(n_estimators=3, init=RandomForestClassifier(3)), "answers of a RandomForest"),
         (GradientBoostingClassifier(n_estimators=3, init=DummyClassifier(strategy="uniform")), "answers of a Dummy"),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_sum_of_leaves_does_not_apply(model: Any, message: str) -> None:
+def test_estimators_that_do_not_sum_leaves_do_not_apply(model: Any, message: str) -> None:
     with pytest.raises(NotApplicable, match=message):
-        Sklearn.forest(fitted(model, whole(), "binary"))
+        Sklearn.forest(fitted(model, complete_rows(), "binary"))
 
 
-def test_several_targets_at_once_do_not_apply() -> None:
-    rows = whole()
+def test_several_targets_do_not_apply() -> None:
+    rows = complete_rows()
     content = Sklearn.import_model(RandomForestRegressor(2).fit(rows, rows[:, :2])).content
     with pytest.raises(NotApplicable, match="2 targets"):
         Sklearn.forest(content)
 
 
-def test_texts_before_trees_do_not_apply() -> None:
+def test_strings_before_trees_do_not_apply() -> None:
     """Only an encoder makes numbers of texts, and a forest alone has none."""
-    content = fitted(RandomForestClassifier(2), whole(), "binary")
+    content = fitted(RandomForestClassifier(2), complete_rows(), "binary")
     inputs = (Field(name="a", datatype="BYTES", categories=("x",)), *(Field(name=name) for name in "bcd"))
     bound, _ = Sklearn.bind(content, Signature(inputs=inputs))
-    with pytest.raises(NotApplicable, match="given texts"):
+    with pytest.raises(NotApplicable, match="has strings"):
         Sklearn.forest(bound)
 
 
@@ -181,35 +183,40 @@ CUT: list[tuple[type, Parameters]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "given"), CUT)
-def test_the_first_trees_are_a_model_of_their_own(kind: type, given: Parameters) -> None:
-    content = fitted(kind(n_estimators=9, random_state=0, **given), whole(), "binary")
+@pytest.mark.parametrize(("kind", "parameters"), CUT)
+def test_the_first_trees_are_a_valid_model(kind: type, parameters: Parameters) -> None:
+    content = fitted(kind(n_estimators=9, random_state=0, **parameters), complete_rows(), "binary")
     shorter = Sklearn.truncate(content, 4)
     assert (Sklearn.rounds(content), Sklearn.rounds(shorter)) == (9, 4)
-    assert len(shorter) < len(content) and moved("sklearn", shorter, whole()) < 1e-14
-    assert not np.array_equal(Sklearn(shorter, {}).predict(whole()), Sklearn(content, {}).predict(whole()))
+    assert len(shorter) < len(content) and moved("sklearn", shorter, complete_rows()) < 1e-14
+    assert not np.array_equal(
+        Sklearn(shorter, {}).predict(complete_rows()), Sklearn(content, {}).predict(complete_rows())
+    )
 
 
-def test_the_first_trees_of_a_forest_answer_their_mean() -> None:
-    model = RandomForestClassifier(9, random_state=0).fit(whole(), targets(whole(), "multiclass"))
-    mean = np.mean([tree.predict_proba(whole()) for tree in model.estimators_[:4]], axis=0)
-    found = Sklearn(Sklearn.truncate(Sklearn.import_model(model).content, 4), {}).predict(whole())
+def test_the_first_trees_of_a_forest_predict_their_mean() -> None:
+    model = RandomForestClassifier(9, random_state=0).fit(complete_rows(), targets(complete_rows(), "multiclass"))
+    mean = np.mean([tree.predict_proba(complete_rows()) for tree in model.estimators_[:4]], axis=0)
+    found = Sklearn(Sklearn.truncate(Sklearn.import_model(model).content, 4), {}).predict(complete_rows())
     np.testing.assert_allclose(found, mean, rtol=0, atol=1e-15)
 
 
-def test_the_first_rounds_of_boosting_are_its_stage() -> None:
-    model = GradientBoostingRegressor(n_estimators=9, random_state=0).fit(whole(), targets(whole(), "regression"))
-    stage = list(model.staged_predict(whole()))[3]
+def test_the_first_rounds_of_boosting_equal_its_stage() -> None:
+    model = GradientBoostingRegressor(n_estimators=9, random_state=0).fit(
+        complete_rows(), targets(complete_rows(), "regression")
+    )
+    stage = list(model.staged_predict(complete_rows()))[3]
     assert np.array_equal(
-        Sklearn(Sklearn.truncate(Sklearn.import_model(model).content, 4), {}).predict(whole())[:, 0], stage
+        Sklearn(Sklearn.truncate(Sklearn.import_model(model).content, 4), {}).predict(complete_rows())[:, 0], stage
     )
 
 
 def test_one_tree_is_one_round() -> None:
-    content = fitted(DecisionTreeClassifier(), whole(), "binary")
+    content = fitted(DecisionTreeClassifier(), complete_rows(), "binary")
     assert Sklearn.rounds(content) == 1
     assert np.array_equal(
-        Sklearn(Sklearn.truncate(content, 1), {}).predict(whole()), Sklearn(content, {}).predict(whole())
+        Sklearn(Sklearn.truncate(content, 1), {}).predict(complete_rows()),
+        Sklearn(content, {}).predict(complete_rows()),
     )
 
 

@@ -37,8 +37,8 @@ def changed(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes
     change(entries)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
-        for name, each in entries.items():
-            file.writestr(name, each)
+        for name, entry in entries.items():
+            file.writestr(name, entry)
     return buffer.getvalue()
 
 
@@ -68,7 +68,7 @@ TREES = [
 @pytest.mark.parametrize(
     ("field", "value"), [("left_child", 10**6), ("right_child", 0), ("left_child", -7), ("feature", 3), ("feature", -9)]
 )
-def test_a_tree_that_points_at_no_node_or_column_is_refused(model: object, field: str, value: int) -> None:
+def test_a_tree_with_a_node_or_column_out_of_range_is_refused(model: object, field: str, value: int) -> None:
     content = skops_file.write_skops(model.fit(ROWS, LABELS))
     with pytest.raises(EngineError, match="a tree"):
         Sklearn(changed(content, with_nodes(field, value)), {})
@@ -77,13 +77,13 @@ def test_a_tree_that_points_at_no_node_or_column_is_refused(model: object, field
 @pytest.mark.parametrize(
     ("field", "value"), [("left", 10**6), ("right", 0), ("feature_idx", 3), ("feature_idx", -1), ("bitset_idx", 10**6)]
 )
-def test_a_tree_of_histogram_boosting_that_points_at_none_is_refused(field: str, value: int) -> None:
+def test_a_histogram_tree_with_an_index_out_of_range_is_refused(field: str, value: int) -> None:
     model = HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]).fit(ROWS, LABELS)
     both = [with_nodes(field, value), with_nodes("is_categorical", 1)]
 
     def change(entries: dict[str, bytes]) -> None:
-        for each in both[: 1 + (field == "bitset_idx")]:
-            each(entries)
+        for alter in both[: 1 + (field == "bitset_idx")]:
+            alter(entries)
 
     with pytest.raises(EngineError, match="a tree"):
         Sklearn(changed(skops_file.write_skops(model), change), {})
@@ -97,10 +97,10 @@ def test_a_tree_of_another_width_than_its_forest_is_refused() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
-def test_a_tree_of_neighbours_that_points_at_none_is_refused(algorithm: str) -> None:
+def test_a_neighbour_tree_with_an_index_out_of_range_is_refused(algorithm: str) -> None:
     content = skops_file.write_skops(KNeighborsClassifier(algorithm=algorithm).fit(ROWS, LABELS))
     assert len(Sklearn(content, {}).predict(ROWS)) == len(ROWS)
-    with pytest.raises(EngineError, match="a tree of neighbours"):
+    with pytest.raises(EngineError, match="a neighbour tree"):
         Sklearn(changed(content, with_nodes("idx_end", 10**6)), {})
 
 
@@ -117,13 +117,13 @@ def asking_for(module: str, name: str) -> Callable[[dict[str, bytes]], None]:
 @pytest.mark.parametrize(
     ("module", "name"), [("os", "system"), ("subprocess", "Popen"), ("sklearn.utils._testing", "os"), ("a.b", "C")]
 )
-def test_a_file_that_asks_for_what_is_not_listed_is_refused_by_name(module: str, name: str) -> None:
+def test_a_file_with_an_unlisted_class_is_refused_by_name(module: str, name: str) -> None:
     content = changed(skops_file.write_skops(logistic()), asking_for(module, name))
-    with pytest.raises(EngineError, match=f"the model holds {module}.{name}, which no file that is data can hold"):
+    with pytest.raises(EngineError, match=f"the model holds {module}.{name}, which a data-only file cannot hold"):
         Sklearn(content, {})
 
 
-def test_a_file_of_skops_itself_is_taken() -> None:
+def test_a_file_written_by_skops_is_imported() -> None:
     model = LogisticRegression().fit(ROWS, LABELS)
     adopted = Sklearn.import_model(ModelFile(content=skops.dumps(model), suffix=".skops"))
     assert np.array_equal(Sklearn(adopted.content, {}).predict(ROWS)[:, 0], model.predict_proba(ROWS)[:, 1])
@@ -148,17 +148,17 @@ def of_release(release: str) -> bytes:
     return changed(skops_file.write_skops(LogisticRegression().fit(ROWS, LABELS)), change)
 
 
-def test_a_model_of_another_release_is_refused_with_both_and_the_mend() -> None:
+def test_a_model_of_another_version_is_refused_with_both_versions_and_a_hint() -> None:
     with pytest.raises(EngineError, match=r"made by scikit-learn 1\.2\.1, and \d") as refusal:
         Sklearn.import_model(ModelFile(content=of_release("1.2.1"), suffix=".skops"))
     assert refusal.value.hint == "pip install scikit-learn==1.2.1"
 
 
-def test_a_release_of_another_release_is_opened_in_silence_since_its_self_test_tells() -> None:
+def test_a_release_of_another_version_opens_without_a_warning() -> None:
     assert len(Sklearn(of_release("1.2.1"), {}).predict(ROWS)) == len(ROWS)
 
 
-def test_a_model_of_the_same_release_but_for_the_last_number_is_taken() -> None:
+def test_a_model_of_another_patch_version_is_imported() -> None:
     near = ".".join([*sklearn.__version__.split(".")[:2], "999"])
     assert Sklearn.import_model(ModelFile(content=of_release(near), suffix=".skops")).task == "binary"
 
@@ -175,9 +175,9 @@ def test_altered_entries_are_refused_or_answer(
     capfd: pytest.CaptureFixture[str], which: int, changes: list[tuple[int, float, int, bytes]]
 ) -> None:
     def change(entries: dict[str, bytes]) -> None:
-        for number, place, length, new in changes:
+        for number, share, length, new in changes:
             name = sorted(entries)[-1 if number < 50 else number % len(entries)]
-            at = int(place * len(entries[name]))
+            at = int(share * len(entries[name]))
             entries[name] = entries[name][:at] + new + entries[name][at + length :]
 
     try:

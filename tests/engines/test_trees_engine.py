@@ -81,7 +81,7 @@ def test_answers_are_those_of_the_forest_for_one_row_and_for_many(shape, level):
     rows=st.sampled_from(["float32", "float64"]),
     count=st.sampled_from([1, 3, 12, 13, 64, 100]),
 )
-def test_forests_of_any_shape_are_answered_as_they_mean_at_every_level(seed, count, **shape):
+def test_forests_of_any_shape_are_predicted_exactly_at_every_level(seed, count, **shape):
     forest = made(Shape(trees=seed % 70, **shape), seed)
     rows = rows_for(forest, count, seed)
     assert all(furthest(forest, rows, level) < 1e-6 for level in HERE)
@@ -96,19 +96,19 @@ def test_levels_give_the_same_numbers_to_the_bit_where_the_library_adds_in_order
 
 
 @pytest.mark.parametrize("link", ["identity", "sigmoid", "exp", "softplus", "signed square", "positive", "isolation"])
-def test_every_link_is_that_of_the_forest(link):
+def test_every_link_equals_that_of_the_forest(link):
     forest = made(Shape(link=link), seed=3)
     assert furthest(forest, rows_for(forest, 300), "") < 1e-12
 
 
-def test_a_forest_without_trees_answers_its_base_and_one_of_single_leaves_their_sum():
+def test_a_forest_without_trees_returns_its_base_and_one_of_single_leaves_their_sum():
     empty = made(Shape(trees=0), seed=1)
     leaves = dataclasses.replace(empty, trees=(constant_tree([1.5], (0,)), constant_tree([2.0], (0,))))
     assert furthest(empty, np.zeros((300, 5)), "") == 0 and furthest(leaves, np.zeros((3, 5)), "") == 0
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_what_the_library_refuses_is_refused_with_the_mend(count):
+def test_rows_that_the_library_rejects_are_rejected_with_a_hint(count):
     forest = dataclasses.replace(made(Shape(rows="float32"), seed=1), finite_columns=(0, 4), required_columns=(2,))
     engine, rows = Trees(compile_forest(forest), {}), np.zeros((count, 5))
     for column, value in ((0, np.inf), (4, -1e300), (2, np.nan)):
@@ -119,7 +119,7 @@ def test_what_the_library_refuses_is_refused_with_the_mend(count):
     assert engine.predict(rows).shape == (count, 1)
 
 
-def test_a_threshold_that_is_no_number_is_not_applicable():
+def test_a_nan_threshold_is_not_applicable():
     forest = made(Shape(trees=1), seed=5)
     tree = dataclasses.replace(forest.trees[0], threshold=np.full_like(forest.trees[0].threshold, np.nan))
     with pytest.raises(NotApplicable, match="NaN"):
@@ -137,7 +137,7 @@ def test_rows_of_another_width_are_refused():
         Trees(compile_forest(made(Shape(), 1)), {}).predict(np.zeros((2, 4)))
 
 
-def test_rows_that_lie_crosswise_in_memory_are_read_as_what_they_are():
+def test_rows_in_column_major_memory_are_read_correctly():
     forest = made(Shape(), 1)
     rows, engine = rows_for(forest, 50), Trees(compile_forest(forest), {})
     assert np.array_equal(engine.predict(np.asfortranarray(rows)), engine.predict(rows))
@@ -158,7 +158,7 @@ def test_a_forest_that_was_tampered_with_is_refused_or_answers_and_never_ends_th
         pass
 
 
-def test_the_shapes_reach_the_forms_that_they_are_named_for():
+def test_the_shapes_reach_the_kernel_forms_of_their_names():
     longest = {
         name: max(np.diff(read_forest(compile_forest(made(shape, seed=1)))[5])) for name, shape in SHAPES.items()
     }

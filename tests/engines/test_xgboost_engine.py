@@ -32,8 +32,8 @@ def furthest(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected.reshape(found.shape)).max())
 
 
-@pytest.mark.parametrize("objective", [each for each in OBJECTIVES if each != "multi:softmax"])
-def test_it_answers_as_the_library_does(objective: str) -> None:
+@pytest.mark.parametrize("objective", [objective for objective in OBJECTIVES if objective != "multi:softmax"])
+def test_it_predicts_as_the_library(objective: str) -> None:
     found = answers(booster(objective))
     assert found.shape == (400, 3 if objective.startswith("multi") else 1) and found.dtype == np.float64
     assert furthest(found, booster(objective).predict(data(objective))) == 0
@@ -60,7 +60,7 @@ def test_every_kind_of_booster_answers_as_the_library_does(objective: str, param
     assert furthest(answers(model), expected) < 2e-7
 
 
-def test_classes_are_answered_by_their_probabilities() -> None:
+def test_softmax_classes_are_predicted_as_probabilities() -> None:
     margins = booster("multi:softmax").predict(data("multi:softmax"), output_margin=True)
     weights = np.exp(margins - margins.max(axis=1, keepdims=True))
     assert furthest(answers(booster("multi:softmax")), weights / weights.sum(axis=1, keepdims=True)) < 1e-6
@@ -74,25 +74,25 @@ def test_a_file_answers_as_the_booster_that_wrote_it(form: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [xgboost.XGBClassifier, xgboost.XGBRegressor])
-def test_a_fitted_estimator_is_adopted(kind: type[xgboost.XGBModel]) -> None:
+def test_a_fitted_estimator_is_imported(kind: type[xgboost.XGBModel]) -> None:
     model = kind(n_estimators=5, max_depth=3, n_jobs=1).fit(table(), LABELS)
     expected = model.predict_proba(table())[:, 1] if hasattr(model, "predict_proba") else model.predict(table())
     assert furthest(answers(model), expected) == 0
 
 
-def test_a_ranker_is_adopted() -> None:
+def test_a_ranker_is_imported() -> None:
     model = xgboost.XGBRanker(n_estimators=3, n_jobs=1).fit(table(), LABELS, qid=np.repeat([0, 1], 200))
     assert furthest(answers(model), model.predict(table())) == 0
 
 
-def test_what_a_model_says_of_itself_is_told() -> None:
+def test_the_metadata_of_a_model_is_imported() -> None:
     model = xgboost.XGBClassifier(n_estimators=2).fit(pd.DataFrame(table(), columns=list("abcd")), LABELS)
     adopted = Xgboost.import_model(model)
     assert (adopted.names, adopted.classes, adopted.task, adopted.width) == (tuple("abcd"), ("0", "1"), "binary", 4)
     assert math.isnan(adopted.absent)
 
 
-def test_names_that_only_count_say_nothing() -> None:
+def test_names_that_only_count_columns_are_left_out() -> None:
     assert Xgboost.import_model(xgboost.XGBRegressor(n_estimators=2).fit(pd.DataFrame(table()), LABELS)).names == ()
 
 
@@ -103,14 +103,14 @@ def early(rounds: int = 60) -> xgboost.XGBClassifier:
     return model.fit(table(), LABELS, eval_set=[(table(seed=1), noise)], verbose=False)
 
 
-def test_an_estimator_that_stopped_early_is_cut_where_its_own_predict_stops(tmp_path) -> None:
+def test_an_estimator_that_stopped_early_is_truncated_as_its_predict(tmp_path) -> None:
     model = early()
     model.save_model(tmp_path / "model.ubj")
     file = ModelFile(content=(tmp_path / "model.ubj").read_bytes(), suffix=".ubj")
     assert 0 < model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
-    for each in (model, file):
-        assert Xgboost.rounds(Xgboost.import_model(each).content) == model.best_iteration + 1
-        assert furthest(answers(each), model.predict_proba(table())[:, 1]) == 0
+    for source in (model, file):
+        assert Xgboost.rounds(Xgboost.import_model(source).content) == model.best_iteration + 1
+        assert furthest(answers(source), model.predict_proba(table())[:, 1]) == 0
 
 
 def test_a_booster_that_stopped_early_keeps_all_its_rounds_as_its_own_predict_does() -> None:
@@ -118,7 +118,7 @@ def test_a_booster_that_stopped_early_keeps_all_its_rounds_as_its_own_predict_do
     assert furthest(answers(model), model.predict(xgboost.DMatrix(table()))) == 0
 
 
-def test_a_value_that_an_estimator_takes_for_missing_is_missing() -> None:
+def test_the_missing_value_of_an_estimator_is_missing() -> None:
     rows = table()
     rows[::3, 2] = -999.0
     model = xgboost.XGBClassifier(n_estimators=5, missing=-999.0, n_jobs=1).fit(rows, LABELS)
@@ -145,8 +145,8 @@ def test_categories_of_a_dataframe_are_read_as_ranks_of_their_names() -> None:
     rows = table()
     rows[:, 0] = frame()["carrier"].cat.codes
     assert furthest(Xgboost(adopted.content, {}).predict(rows), model.predict_proba(frame())[:, 1]) == 0
-    kept = ModelFile(content=adopted.content, suffix=".ubj")
-    assert Xgboost.import_model(kept).categories == adopted.categories
+    stored = ModelFile(content=adopted.content, suffix=".ubj")
+    assert Xgboost.import_model(stored).categories == adopted.categories
 
 
 def signature(*texts: str) -> Signature:
@@ -155,7 +155,7 @@ def signature(*texts: str) -> Signature:
     return Signature(inputs=tuple(Field(name=n, datatype="BYTES" if n in texts else "FP64") for n in names))
 
 
-def test_a_text_that_the_model_does_not_name_is_refused() -> None:
+def test_a_categorical_column_that_the_model_does_not_name_is_refused() -> None:
     model = xgboost.XGBClassifier(n_estimators=2, enable_categorical=True, n_jobs=1).fit(frame(), LABELS)
     named, nameless = Xgboost.import_model(model).content, Xgboost.import_model(booster()).content
     assert Xgboost.bind(named, signature("carrier")) == (named, signature("carrier"))
@@ -172,12 +172,12 @@ def test_the_number_of_threads_changes_no_answer(threads: dict[str, int]) -> Non
 
 
 @pytest.mark.parametrize("threads", [-1, True, 1.5, "2"])
-def test_a_number_of_threads_that_is_none_is_refused(threads: object) -> None:
+def test_an_invalid_number_of_threads_is_refused(threads: object) -> None:
     with pytest.raises(EngineError, match="'threads'"):
         Xgboost(ubj(), {"threads": threads})
 
 
-def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
+def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
     with pytest.raises(EngineError, match="no setting 'spin'") as refusal:
         Xgboost(ubj(), {"spin": True})
     assert refusal.value.hint == "threads"
@@ -206,7 +206,7 @@ def test_an_infinite_number_is_read_by_trees_and_refused_by_a_linear_model() -> 
     [("learner_model_param", {"base_score": "2"}), ("objective", {"reg_loss_param": {"scale_pos_weight": "much"}})],
     ids=["base", "weight"],
 )
-def test_what_the_library_refuses_is_refused_when_it_is_opened(
+def test_a_model_that_the_library_rejects_is_refused_when_opened(
     field: str, value: dict[str, object], capfd: pytest.CaptureFixture[str]
 ) -> None:
     model: Any = ubjson.decode_ubjson(ubj())
@@ -217,7 +217,7 @@ def test_what_the_library_refuses_is_refused_when_it_is_opened(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_estimator_that_is_not_fitted_is_refused_with_the_mend() -> None:
+def test_an_unfitted_estimator_is_refused_with_a_hint() -> None:
     with pytest.raises(EngineError, match="XGBClassifier is not fitted") as refusal:
         Xgboost.import_model(xgboost.XGBClassifier())
     assert refusal.value.hint == "model.fit(X, y)"
@@ -231,13 +231,13 @@ def test_a_file_of_another_library_does_not_apply(name: str) -> None:
 
 def test_a_linear_model_has_no_trees_and_no_rounds() -> None:
     linear = ubj("reg:squarederror", booster="gblinear", categorical=False)
-    for asked in (Xgboost.forest, Xgboost.rounds):
+    for method in (Xgboost.forest, Xgboost.rounds):
         with pytest.raises(NotApplicable, match="linear model"):
-            asked(linear)
+            method(linear)
 
 
 @pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob"])
-def test_the_first_rounds_answer_as_the_library_does_with_so_many(objective: str) -> None:
+def test_the_first_rounds_predict_as_the_library_with_that_many(objective: str) -> None:
     expected = booster(objective).predict(data(objective), iteration_range=(0, 3))
     found = Xgboost(Xgboost.truncate(Xgboost.import_model(booster(objective)).content, 3), {}).predict(table())
     assert furthest(found, expected) == 0

@@ -31,10 +31,10 @@ SCRIPT = Path(__file__).with_name("old_xgboost.py")
 @pytest.fixture(scope="module", params=RELEASES)
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of what a release wrote; only XGBoost itself is that old."""
-    place, models = tmp_path_factory.mktemp("release"), tmp_path_factory.mktemp("models")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(place)]
+    packages, models = tmp_path_factory.mktemp("release"), tmp_path_factory.mktemp("models")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages)]
     subprocess.run([*pip, request.param], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(place)}
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
     run = [sys.executable, "-W", "ignore", str(SCRIPT), str(models)]
     subprocess.run(run, env=environment, check=True)
     return models
@@ -47,7 +47,7 @@ def furthest(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.mark.long
-def test_every_model_of_a_release_answers_as_that_release_did(written: Path) -> None:
+def test_every_model_of_an_xgboost_version_predicts_as_in_that_version(written: Path) -> None:
     answers = dict(np.load(written / "answers.npz"))
     rows = answers.pop("rows")
     assert len(answers) > 80
@@ -60,21 +60,21 @@ def test_every_model_of_a_release_answers_as_that_release_did(written: Path) -> 
 
 
 @pytest.mark.long
-def test_every_forest_of_a_release_is_a_graph_that_answers_alike(written: Path) -> None:
+def test_every_forest_of_an_xgboost_version_converts_to_an_equal_graph(written: Path) -> None:
     rows = np.load(written / "answers.npz")["rows"]
     for path in sorted(written.glob("*.ubj")):
         if path.stem.endswith("-linear"):
             continue
         content = Xgboost.import_model(ModelFile(content=path.read_bytes(), suffix=".ubj")).content
         forest = Xgboost.forest(content)
-        every = np.concatenate([rows, edge_rows(forest, rows)])
-        expected = Xgboost(content, {"threads": 1}).predict(every)
-        found = load_engine("onnxruntime")(forest_to_onnx(forest, truncated=forest.categorical), {}).predict(every)
+        hard_rows = np.concatenate([rows, edge_rows(forest, rows)])
+        expected = Xgboost(content, {"threads": 1}).predict(hard_rows)
+        found = load_engine("onnxruntime")(forest_to_onnx(forest, truncated=forest.categorical), {}).predict(hard_rows)
         assert furthest(found, expected) < 1e-6, path.stem
 
 
 @pytest.mark.long
-def test_the_binary_form_of_a_release_is_refused(written: Path) -> None:
+def test_the_old_binary_format_of_a_version_is_refused(written: Path) -> None:
     binary = [path for path in written.iterdir() if path.suffix in (".model", ".deprecated")]
     for path in binary:
         with pytest.raises(EngineError, match=r"gave up in 3\.1"):

@@ -31,8 +31,8 @@ class Net(torch.nn.Module):
         return self.layers(rows)
 
 
-def program(net: torch.nn.Module, rows: int = 2, **given: object) -> torch.export.ExportedProgram:
-    return torch.export.export(net.eval(), (torch.zeros(rows, 6),), **given)
+def program(net: torch.nn.Module, rows: int = 2, **options: object) -> torch.export.ExportedProgram:
+    return torch.export.export(net.eval(), (torch.zeros(rows, 6),), **options)
 
 
 def any_rows() -> dict[str, object]:
@@ -45,15 +45,15 @@ def own(net: torch.nn.Module) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("answers", "end"), [(1, None), (3, torch.nn.Softmax(1)), (1, torch.nn.Identity())])
-def test_the_graph_answers_as_the_module_does_and_the_module_is_left_alone(answers, end):
+def test_the_graph_predicts_as_the_module_and_the_module_is_unchanged(answers, end):
     net = Net(answers, end)
-    taken = import_model(net)
-    found = plugins.load_engine(taken.engine)(taken.content, {}).predict(ROWS)
-    assert net.training and taken.engine == "onnxruntime" and taken.width == 6
+    imported = import_model(net)
+    found = plugins.load_engine(imported.engine)(imported.content, {}).predict(ROWS)
+    assert net.training and imported.engine == "onnxruntime" and imported.width == 6
     np.testing.assert_allclose(found, own(net), rtol=0, atol=1e-5)
 
 
-def test_of_two_classes_the_second_is_answered():
+def test_the_second_of_two_classes_is_returned():
     net = Net(2, torch.nn.Softmax(1))
     np.testing.assert_allclose(Torch(import_model(net).content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
 
@@ -66,20 +66,20 @@ def test_a_module_of_float64_stays_one():
     np.testing.assert_allclose(Torch(import_model(net).content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
 
 
-def test_an_exported_program_is_taken():
+def test_an_exported_program_is_imported():
     net = Net()
     np.testing.assert_allclose(
         Torch(Torch.import_model(program(net, **any_rows())).content, {}).predict(ROWS), own(net), atol=1e-5
     )
 
 
-def test_a_program_of_a_fixed_number_of_rows_is_refused_with_the_mend():
+def test_a_program_of_a_fixed_number_of_rows_is_refused_with_a_hint():
     with pytest.raises(EngineError, match=r"one table \[any, d\]") as refusal:
         Torch.import_model(program(Net()))
     assert refusal.value.where == "its inputs: (2, 6)" and "dynamic_shapes" in refusal.value.hint
 
 
-def test_a_module_that_does_not_say_what_it_reads_is_refused_with_the_mend():
+def test_a_module_without_a_declared_input_is_refused_with_a_hint():
     net = Net()
     net.example_input_array = None
     with pytest.raises(EngineError, match="a Net does not declare its input") as refusal:
@@ -87,7 +87,7 @@ def test_a_module_that_does_not_say_what_it_reads_is_refused_with_the_mend():
     assert refusal.value.hint.startswith("model.example_input_array = torch.zeros(1, d)")
 
 
-def test_a_module_that_asks_for_values_is_refused():
+def test_a_module_with_data_dependent_control_flow_is_refused():
     class Asks(Net):
         def forward(self, rows: torch.Tensor) -> torch.Tensor:
             return rows if rows.sum() > 0 else -rows
@@ -106,33 +106,33 @@ def test_a_program_that_draws_at_random_is_refused():
 
 
 @pytest.mark.parametrize("model", [None, "net.pt", torch.zeros(3)])
-def test_what_is_no_module_does_not_apply(model):
+def test_anything_but_a_module_does_not_apply(model):
     with pytest.raises(NotApplicable):
         Torch.import_model(model)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_script_module_is_refused_with_the_way():
+def test_a_script_module_is_refused_with_a_hint():
     with pytest.raises(EngineError, match="TorchScript") as refusal:
         Torch.import_model(torch.jit.script(Net()))
     assert "torch.export.export" in refusal.value.hint
 
 
-def test_a_trusted_program_file_is_taken(tmp_path: Path):
+def test_a_trusted_program_file_is_imported(tmp_path: Path):
     net, path = Net(), tmp_path / "net.pt2"
     torch.export.save(program(net, **any_rows()), path)
-    taken = open_model_file(path, trust=True)
-    np.testing.assert_allclose(Torch(taken.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
+    imported = open_model_file(path, trust=True)
+    np.testing.assert_allclose(Torch(imported.content, {}).predict(ROWS), own(net), rtol=0, atol=1e-5)
 
 
-def test_a_file_of_weights_alone_is_refused_with_the_way(tmp_path: Path):
+def test_a_file_of_weights_without_a_model_is_refused_with_a_hint(tmp_path: Path):
     torch.save(Net().state_dict(), tmp_path / "net.pt")
     with pytest.raises(EngineError, match="holds weights without a model") as refusal:
         open_model_file(tmp_path / "net.pt", trust=True)
     assert "load_state_dict" in refusal.value.hint
 
 
-def test_an_archive_of_torch_holds_pickles_which_is_why_none_is_kept():
+def test_a_torch_archive_holds_pickles_and_is_never_stored():
     buffer = io.BytesIO()
     torch.save(Net(), buffer)
     assert b"data.pkl" in buffer.getvalue()

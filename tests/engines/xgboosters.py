@@ -60,9 +60,9 @@ def booster(
     objective: str = "binary:logistic", rounds: int = 7, *, categorical: bool = True, **parameters: object
 ) -> xgboost.Booster:
     """A booster of a few small trees."""
-    given = {"objective": objective, "max_depth": 3, "max_cat_to_onehot": 2, "verbosity": 0, "nthread": 1}
+    params = {"objective": objective, "max_depth": 3, "max_cat_to_onehot": 2, "verbosity": 0, "nthread": 1}
     training = data(objective, categorical=categorical)
-    return xgboost.train(given | _NEEDED.get(objective, {}) | parameters, training, rounds)
+    return xgboost.train(params | _NEEDED.get(objective, {}) | parameters, training, rounds)
 
 
 def ubj(objective: str = "binary:logistic", rounds: int = 7, **parameters: object) -> bytes:

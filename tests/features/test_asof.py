@@ -18,7 +18,7 @@ rows_of = st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 40)), max_siz
 
 
 def table(rows: list[tuple[str, int]], time: str, value: str) -> pl.DataFrame:
-    data = [(place, START + timedelta(hours=hour), number) for number, (place, hour) in enumerate(rows)]
+    data = [(airport, START + timedelta(hours=hour), number) for number, (airport, hour) in enumerate(rows)]
     schema = {"place": pl.String, time: pl.Datetime("us"), value: pl.Int64}
     return pl.DataFrame(data, schema=schema, orient="row")
 
@@ -28,11 +28,11 @@ def join(rows: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
 
 
 @given(rows_of, rows_of)
-def test_each_row_gets_the_newest_observation_of_its_place_within_six_hours_and_keeps_its_order(rows, observations):
+def test_each_row_gets_the_newest_observation_of_its_airport_within_six_hours_in_order(rows, observations):
     joined = join(table(rows, "at", "row"), table(observations, "seen_at", "value"))
 
     newest = [
-        max((hour for place, hour in observations if place == here and now - 6 <= hour <= now), default=None)
+        max((hour for airport, hour in observations if airport == here and now - 6 <= hour <= now), default=None)
         for here, now in rows
     ]
     seen = [None if hour is None else START + timedelta(hours=hour) for hour in newest]
@@ -40,7 +40,7 @@ def test_each_row_gets_the_newest_observation_of_its_place_within_six_hours_and_
     assert joined["seen_at"].to_list() == seen
 
 
-def test_a_time_column_that_is_no_time_is_named():
+def test_a_time_column_of_another_type_is_named():
     wrong = pl.DataFrame({"place": ["A"], "at": ["2013-01-01"], "row": [0]})
     with pytest.raises(DataError, match="'at' is String, not a time"):
         join(wrong, table([], "seen_at", "value"))
@@ -57,14 +57,14 @@ def test_an_observation_never_replaces_a_column_of_the_rows():
 
 
 @pytest.mark.slow
-def test_the_flights_lose_no_row_and_see_no_later_weather(monkeypatch):
+def test_the_flights_keep_every_row_and_get_no_later_weather(monkeypatch):
     seen = {}
 
-    def kept(rows, observations, **how):
+    def recorded(rows, observations, **how):
         seen["joined"] = join_asof(rows, observations, **how)
         return seen["joined"]
 
-    monkeypatch.setattr(flights, "join_asof", kept)
+    monkeypatch.setattr(flights, "join_asof", recorded)
     table = flights.load()
 
     joined = seen["joined"]

@@ -26,14 +26,14 @@ def put(table, **rows):
     table.put(keys, np.array([rows[key][0] for key in keys], dtype=float), np.array([rows[key][1] for key in keys]))
 
 
-def test_what_was_put_is_looked_up_in_the_order_asked_and_what_was_not_is_missing(table):
+def test_lookups_come_in_the_requested_order_and_unknown_keys_are_missing(table):
     put(table, anna=([1.5, np.nan], 10), bob=([2.0, 3.0], 20))
     values, times = table.get(["bob", "eve", "anna", "bob"])
     np.testing.assert_array_equal(values, [[2, 3], [np.nan, np.nan], [1.5, np.nan], [2, 3]])
     assert times.tolist() == [20, NEVER_US, 10, 20]
 
 
-def test_a_row_that_is_older_does_not_replace_a_newer_one_and_one_as_new_does(table):
+def test_an_older_row_does_not_replace_a_newer_one_and_an_equally_new_one_does(table):
     put(table, anna=([1.0], 10))
     put(table, anna=([2.0], 9))
     assert table.get(["anna"])[0].tolist() == [[1.0]]
@@ -41,7 +41,7 @@ def test_a_row_that_is_older_does_not_replace_a_newer_one_and_one_as_new_does(ta
     assert table.get(["anna"])[0].tolist() == [[3.0]]
 
 
-def test_a_second_process_reads_what_the_first_has_put(table, tmp_path):
+def test_a_second_process_reads_what_the_first_stored(table, tmp_path):
     put(table, anna=([1.0], 10))
     other = OnlineTable(tmp_path, "schedule")
     put(table, anna=([2.0], 11))
@@ -49,25 +49,25 @@ def test_a_second_process_reads_what_the_first_has_put(table, tmp_path):
     other.close()
 
 
-def test_a_table_that_is_not_there_is_not_read_as_missing_values(table):
+def test_an_absent_table_is_an_error_and_not_missing_values(table):
     with pytest.raises(StoreError, match="online table does not exist"):
         table.get(["anna"])
 
 
-def test_a_file_that_is_no_table_is_told(tmp_path):
+def test_a_file_that_is_not_a_table_is_an_error(tmp_path):
     (tmp_path / "schedule.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 30)
     with pytest.raises(StoreError, match="cannot be read"):
         OnlineTable(tmp_path, "schedule").get(["anna"])
 
 
-def test_another_number_of_columns_is_refused_and_nothing_is_kept(table):
+def test_another_number_of_columns_is_refused_and_nothing_is_stored(table):
     put(table, anna=([1.0], 10))
-    with pytest.raises(DataError, match="has 1 columns, given were 2"):
+    with pytest.raises(DataError, match="has 1 columns, got 2"):
         put(table, bob=([1.0, 2.0], 11))
     assert np.isnan(table.get(["bob"])[0]).all()
 
 
-def test_lengths_that_do_not_go_together_are_refused(table):
+def test_unequal_lengths_are_refused(table):
     with pytest.raises(DataError, match="1 keys, 2 rows and 1 times"):
         table.put(["anna"], np.zeros((2, 1)), np.zeros(1, dtype=np.int64))
 
@@ -88,7 +88,7 @@ def test_it_can_be_closed_twice_and_used_again(table):
 @pytest.mark.slow
 @settings(max_examples=20)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.floats(), max_size=1200))
-def test_any_texts_and_numbers_come_back_as_they_were(tmp_path_factory, rows):
+def test_any_strings_and_numbers_are_returned_unchanged(tmp_path_factory, rows):
     table = OnlineTable(tmp_path_factory.mktemp("online"), "t")
     keys = list(rows)
     table.put(keys, np.array(list(rows.values())).reshape(-1, 1), np.ones(len(keys), dtype=np.int64))
@@ -96,7 +96,7 @@ def test_any_texts_and_numbers_come_back_as_they_were(tmp_path_factory, rows):
     table.close()
 
 
-def test_threads_may_look_up_while_another_puts(table):
+def test_threads_may_read_while_another_writes(table):
     put(table, anna=([0.0], 0))
     seen = []
     reader = threading.Thread(target=lambda: seen.extend(table.get(["anna"])[0][0, 0] for _ in range(300)))

@@ -13,7 +13,7 @@ ABSOLUTE = Rule(measure="ece", at_most=0.05)
 def evaluated(
     number: int, us: float | None, *, answer: Answer = "pass", unit: str = "us", rule: Rule = RULE
 ) -> EvaluatedVariant:
-    """Variant number 0 is the model as it came; `us` is its objective."""
+    """Variant number 0 is the baseline; `us` is its objective."""
     variant = Variant(
         artifact=Artifact(format="echo", digest=f"sha256:{number}", size_bytes=4),
         engine="echo",

@@ -13,23 +13,23 @@ COLUMNS = TEXTS + NUMBERS
 
 
 def exported_network(
-    *, most: float = RANKS - 1, least: float = 0, number: float = -LARGEST, other: str = "scaled"
+    *, high: float = RANKS - 1, low: float = 0, number: float = -LARGEST, other: str = "scaled"
 ) -> bytes:
-    """Two texts as ranks, missing as NaN, made whole by nan_to_num and clamp, embedded; two scaled numbers.
+    """Two texts as ranks, missing as NaN, made integers by nan_to_num and clamp, embedded; two scaled numbers.
 
     `least` and `most` are what ranks are clipped to, `number` stands for an endless negative one, `other` is what the
     zeros in place of missing numbers take their shape from.
     """
     random = np.random.default_rng(0)
     constants = {
-        **{f"table_{place}": random.normal(size=(RANKS, WIDTH)).astype(np.float32) for place in range(TEXTS)},
-        **{f"column_{place}": np.array(place) for place in range(TEXTS)},
+        **{f"table_{index}": random.normal(size=(RANKS, WIDTH)).astype(np.float32) for index in range(TEXTS)},
+        **{f"column_{index}": np.array(index) for index in range(TEXTS)},
         **{name: np.array(value, np.float32) for name, value in (("zero", 0), ("one", 1), ("missing", -1))},
-        "least": np.array(least, np.float32),
-        "most": np.array(most, np.float32),
+        "least": np.array(low, np.float32),
+        "most": np.array(high, np.float32),
         "low": np.array(number, np.float32),
         "high": np.array(LARGEST, np.float32),
-        **{f"from_{place}": np.array([place]) for place in (0, TEXTS, COLUMNS)},
+        **{f"from_{index}": np.array([index]) for index in (0, TEXTS, COLUMNS)},
         "axis": np.array([1]),
         "mean": np.array([1, 2], np.float32),
         "scale": np.array([1, 9], np.float32),
@@ -38,8 +38,8 @@ def exported_network(
     make = helper.make_node
     nodes = [
         make("Slice", ["rows", "from_0", f"from_{TEXTS}", "axis"], ["texts"]),
-        *_whole(),
-        *[each for place in range(TEXTS) for each in _embedded(place)],
+        *_integers(),
+        *[node for index in range(TEXTS) for node in _embedded(index)],
         make("Slice", ["rows", f"from_{TEXTS}", f"from_{COLUMNS}", "axis"], ["numbers"]),
         make("Sub", ["numbers", "mean"], ["centred"]),
         make("Div", ["centred", "scale"], ["scaled"]),
@@ -48,15 +48,15 @@ def exported_network(
         make("Expand", ["zero", "shape"], ["zeros"]),
         make("Where", ["absent", "zeros", "scaled"], ["known"]),
         make("Cast", ["absent"], ["flags"], to=FLOAT),
-        make("Concat", [*(f"embedded_{place}" for place in range(TEXTS)), "known", "flags"], ["ready"], axis=1),
+        make("Concat", [*(f"embedded_{index}" for index in range(TEXTS)), "known", "flags"], ["ready"], axis=1),
         make("Gemm", ["ready", "weight"], ["sums"]),
         make("Softmax", ["sums"], ["scores"], axis=1),
     ]
     return graph(nodes, [("rows", FLOAT, [None, COLUMNS])], [("scores", FLOAT, [None, 3])], constants)
 
 
-def _whole() -> list[NodeProto]:
-    """nan_to_num(texts, nan=-1) + 1, clamped and made whole."""
+def _integers() -> list[NodeProto]:
+    """nan_to_num(texts, nan=-1) + 1, clamped and cast to integers."""
     make = helper.make_node
     return [
         make("IsNaN", ["texts"], ["no_text"]),
@@ -74,8 +74,8 @@ def _whole() -> list[NodeProto]:
     ]
 
 
-def _embedded(place: int) -> list[NodeProto]:
+def _embedded(index: int) -> list[NodeProto]:
     return [
-        helper.make_node("Gather", ["ranks", f"column_{place}"], [f"rank_{place}"], axis=1),
-        helper.make_node("Gather", [f"table_{place}", f"rank_{place}"], [f"embedded_{place}"]),
+        helper.make_node("Gather", ["ranks", f"column_{index}"], [f"rank_{index}"], axis=1),
+        helper.make_node("Gather", [f"table_{index}", f"rank_{index}"], [f"embedded_{index}"]),
     ]

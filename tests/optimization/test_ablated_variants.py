@@ -35,14 +35,18 @@ def without_each(variant, origin, context):
     return dict(rebuild_without(part, context) for part in iter_components(variant, origin, context))
 
 
-def test_each_step_is_left_out_and_the_others_are_taken_again(context, model):
-    cut = next(each for each in truncate.plugin(model, context) if each.steps[0].settings == {"trees": 100})
+def test_each_step_is_removed_and_the_others_are_repeated(context, model):
+    cut = next(
+        found_variant
+        for found_variant in truncate.plugin(model, context)
+        if found_variant.steps[0].settings == {"trees": 100}
+    )
     [variant] = trees.plugin(cut, context)
     found = without_each(variant, model, context)
     assert found == {"truncate(trees=100)": trees.plugin(model, context)[0], "trees": cut}
 
 
-def test_a_cascade_is_taken_apart_into_the_whole_model_and_its_first_stage(context, model, monkeypatch):
+def test_a_cascade_is_ablated_into_the_full_model_and_its_first_stage(context, model, monkeypatch):
     monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)
     monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
     [variant] = cascade.plugin(model, context)
@@ -54,30 +58,33 @@ def test_a_cascade_is_taken_apart_into_the_whole_model_and_its_first_stage(conte
 
 
 @pytest.mark.parametrize("scales", ["static", "by row"])
-def test_each_layer_of_a_network_is_put_back_to_float32_alone(tmp_path, scales):
+def test_each_layer_of_a_network_is_restored_to_float32_alone(tmp_path, scales):
     context = net_bench(tmp_path, tabular_rows())
     origin = network_variant(tabular_network(), context)
     wanted = {"int8": "3 of 4", "scales": scales}
     made = quantise.plugin(origin, context)
-    variant = next((each for each in made if each.steps[-1].settings == wanted), made[-1])
+    variant = next((found_variant for found_variant in made if found_variant.steps[-1].settings == wanted), made[-1])
     count = int(str(variant.steps[-1].settings["int8"])[0])
     found = without_each(variant, origin, context)
-    layers = {name: each for name, each in found.items() if name.startswith("quantise: int8 of ")}
+    layers = {name: found_variant for name, found_variant in found.items() if name.startswith("quantise: int8 of ")}
     assert found[str(variant.steps[-1])] == origin and len(layers) == count > 1
     moved = [
-        np.abs(opened(each, context).predict(tabular_rows(9)) - opened(origin, context).predict(tabular_rows(9))).max()
-        for each in layers.values()
+        np.abs(
+            opened(found_variant, context).predict(tabular_rows(9)) - opened(origin, context).predict(tabular_rows(9))
+        ).max()
+        for found_variant in layers.values()
     ]
-    whole = np.abs(
+    full_change = np.abs(
         opened(variant, context).predict(tabular_rows(9)) - opened(origin, context).predict(tabular_rows(9))
     ).max()
     assert (
-        min(moved) < whole
-        and len({each.artifact.digest for each in layers.values()} | {variant.artifact.digest}) == count + 1
+        min(moved) < full_change
+        and len({found_variant.artifact.digest for found_variant in layers.values()} | {variant.artifact.digest})
+        == count + 1
     )
 
 
-def test_a_step_that_no_longer_applies_goes_with_the_part(context, model):
+def test_a_step_that_no_longer_applies_is_removed_with_the_component(context, model):
     cut = truncate.plugin(model, context)[0]
     name, variant = rebuild_without(
         Component(name="some", replacement=cut, later_steps=[Step(transform="recalibrate"), Step(transform="trees")]),
@@ -87,11 +94,11 @@ def test_a_step_that_no_longer_applies_goes_with_the_part(context, model):
     assert variant == trees.plugin(cut, context)[0]
 
 
-def test_a_variant_that_its_steps_do_not_give_again_is_refused_by_the_step(context, model):
-    strange = replace(model, steps=(Step(transform="truncate", settings={"trees": 13}),))
+def test_a_variant_whose_steps_cannot_be_repeated_is_refused_with_the_step(context, model):
+    other_steps = replace(model, steps=(Step(transform="truncate", settings={"trees": 13}),))
     with pytest.raises(NotApplicable, match=r"truncate\(trees=13\)"):
-        list(iter_components(strange, model, context))
+        list(iter_components(other_steps, model, context))
 
 
-def test_the_model_as_it_came_has_no_part(context, model):
+def test_the_baseline_has_no_component(context, model):
     assert list(iter_components(model, model, context)) == []

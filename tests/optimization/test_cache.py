@@ -27,7 +27,7 @@ def remembering(rows: float) -> bytes:
     return pack_models(NestedHeader(models=models, numbers={"rows": rows}), INNER)
 
 
-def test_a_row_that_comes_again_is_answered_as_before_without_the_model():
+def test_a_repeated_row_is_answered_from_the_cache():
     engine, rows = Cache(remembering(10), {}), rows_for(FOREST, 5)
     first = [engine.predict(row[None, :]) for row in rows]
     engine._model = None
@@ -37,14 +37,14 @@ def test_a_row_that_comes_again_is_answered_as_before_without_the_model():
     )
 
 
-def test_what_a_caller_does_with_an_answer_changes_no_later_one():
+def test_changing_a_returned_answer_does_not_change_the_cache():
     engine, row = Cache(remembering(10), {}), rows_for(FOREST, 1)
     before = engine.predict(row).copy()
     engine.predict(row)[:] = -1
     assert np.array_equal(engine.predict(row), before)
 
 
-def test_it_keeps_no_more_rows_than_it_was_told_and_the_oldest_go_first():
+def test_the_cache_keeps_at_most_its_limit_and_evicts_the_oldest():
     engine, rows = Cache(remembering(3), {}), rows_for(FOREST, 5)
     for row in rows:
         engine.predict(row[None, :])
@@ -52,7 +52,7 @@ def test_it_keeps_no_more_rows_than_it_was_told_and_the_oldest_go_first():
 
 
 @pytest.mark.slow
-def test_threads_at_once_get_their_own_answers():
+def test_concurrent_threads_get_their_own_answers():
     engine, rows = Cache(remembering(7), {}), rows_for(FOREST, 30)
     expected = np.array([Trees(INNER, {}).predict(row[None, :])[0] for row in rows])
     with ThreadPoolExecutor(4) as pool:
@@ -60,24 +60,24 @@ def test_threads_at_once_get_their_own_answers():
     assert np.array_equal(found, expected[np.arange(3000) % 30])
 
 
-def test_one_that_remembers_nothing_or_is_cut_short_is_refused():
+def test_an_empty_or_truncated_cache_is_refused():
     for broken in (remembering(0), remembering(10)[:-3]):
         with pytest.raises(EngineError):
             Cache(broken, {})
 
 
 @pytest.mark.parametrize(("size", "share"), [(1, 0.0), (2, 0.5), (10, 0.5)])
-def test_the_share_that_is_found_is_counted_in_the_order_of_the_rows(size, share):
+def test_the_hit_rate_is_counted_in_the_order_of_the_rows(size, share):
     assert cache.hit_rate(np.array([[1.0], [2.0], [1.0], [2.0]]), size) == share
 
 
-def test_rows_that_are_all_different_have_no_use_for_it(tmp_path):
+def test_distinct_rows_do_not_benefit_from_a_cache(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=2))
     with pytest.raises(NotApplicable, match=r"0\.0% of 4,000 rows repeat; a cache pays from 20% on"):
         cache.plugin(trained_on(context, labeled_rows(seed=1)), context)
 
 
-def test_rows_that_come_again_before_a_slow_model_are_offered_the_smallest_memory_that_does(tmp_path):
+def test_repeated_rows_before_a_slow_model_get_the_smallest_sufficient_cache(tmp_path):
     seen = labeled_rows(100, seed=2)
     many = np.random.default_rng(0).integers(100, size=3_000)
     again = LabeledData(rows=seen.rows[many], labels=seen.labels[many], groups=seen.groups[many])

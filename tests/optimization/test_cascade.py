@@ -20,29 +20,29 @@ LEARNED = labeled_rows(seed=1)
 
 
 def two(low: float, high: float) -> tuple[bytes, Trees, Trees]:
-    quick, whole = (compile_forest(made(Shape(width=3, trees=trees, link="sigmoid"), seed=trees)) for trees in (2, 40))
-    models = tuple(NestedModel(engine="trees", size_bytes=len(each)) for each in (quick, whole))
-    content = pack_models(NestedHeader(models=models, numbers={"low": low, "high": high}), quick, whole)
-    return content, Trees(quick, {}), Trees(whole, {})
+    quick, full = (compile_forest(made(Shape(width=3, trees=trees, link="sigmoid"), seed=trees)) for trees in (2, 40))
+    models = tuple(NestedModel(engine="trees", size_bytes=len(stage)) for stage in (quick, full))
+    content = pack_models(NestedHeader(models=models, numbers={"low": low, "high": high}), quick, full)
+    return content, Trees(quick, {}), Trees(full, {})
 
 
-def test_rows_inside_the_band_are_the_whole_models_to_answer_and_no_others():
-    content, quick, whole = two(0.4, 0.6)
+def test_only_rows_inside_the_band_are_deferred_to_the_full_model():
+    content, quick, full = two(0.4, 0.6)
     rows = LEARNED.rows
     found, fast = Cascade(content, {}).predict(rows), quick.predict(rows)
     inside = (fast >= 0.4) & (fast <= 0.6)
     assert 0 < inside.mean() < 1
-    assert np.array_equal(found, np.where(inside, whole.predict(rows), fast))
+    assert np.array_equal(found, np.where(inside, full.predict(rows), fast))
 
 
-def test_a_cascade_that_is_cut_short_is_refused():
+def test_a_truncated_cascade_is_refused():
     content, _, _ = two(0.4, 0.6)
     for broken in (content[:-5], content[5:], content.replace(b'"low"', b'"lax"')):
         with pytest.raises(EngineError):
             Cascade(broken, {})
 
 
-def test_the_band_keeps_the_bound_on_rows_that_it_did_not_see():
+def test_the_band_keeps_the_bound_on_unseen_rows():
     draw = np.random.default_rng(0)
     truth = draw.random(40_000)
     rough = np.clip(truth + draw.normal(0, 0.05, 40_000), 0, 1)
@@ -54,21 +54,21 @@ def test_the_band_keeps_the_bound_on_rows_that_it_did_not_see():
     assert changed.mean() <= cascade.MAX_DISAGREEMENT and 0.01 < band.deferred < 0.5
 
 
-def _half(lesson: LabeledData) -> LabeledData:
-    return LabeledData(rows=lesson.rows[:20_000], labels=lesson.labels[:20_000], groups=lesson.groups[:20_000])
+def _half(data: LabeledData) -> LabeledData:
+    return LabeledData(rows=data.rows[:20_000], labels=data.labels[:20_000], groups=data.groups[:20_000])
 
 
-def test_one_that_would_not_pay_is_not_offered_and_says_what_was_measured(tmp_path):
+def test_a_cascade_that_does_not_pay_is_not_offered_with_the_measurement(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=2))
     with pytest.raises(NotApplicable, match=r"costs \d+\.\d times its first trees|deferred to the full model"):
         cascade.plugin(trained_on(context, LEARNED), context)
 
 
-def test_one_that_pays_decides_as_the_model_does(tmp_path, monkeypatch):
+def test_a_cascade_that_pays_makes_the_same_decisions(tmp_path, monkeypatch):
     monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)
     monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)
     context = context_with(tmp_path, labeled_rows(20_000, seed=2))
     model = trained_on(context, LEARNED)
     [found] = cascade.plugin(model, context)
-    decisions = [opened(each, context).predict(context.sample)[:, 0] >= 0.5 for each in (model, found)]
+    decisions = [opened(variant, context).predict(context.sample)[:, 0] >= 0.5 for variant in (model, found)]
     assert 0 < np.mean(decisions[0] != decisions[1]) <= cascade.MAX_DISAGREEMENT

@@ -27,26 +27,26 @@ from headway.optimization.transforms import dense
 pytestmark = pytest.mark.slow
 
 
-def test_the_variant_has_one_step_and_answers_as_the_model_as_it_came(tmp_path: Path):
+def test_the_variant_has_one_step_and_predicts_as_the_baseline(tmp_path: Path):
     context = context_of(tmp_path, tabular_rows())
     model = network_variant(tabular_network(), context)
     [variant] = dense.plugin(model, context)
-    answers, expected = (opened(each, context).predict(tabular_rows()) for each in (variant, model))
+    answers, expected = (opened(candidate, context).predict(tabular_rows()) for candidate in (variant, model))
     assert variant.name.endswith("dense") and variant.engine == "dense"
     assert np.abs(answers - expected).max() < 1e-6
 
 
-def test_the_search_tries_it_on_the_model_as_it_came_and_on_the_folded_one(tmp_path: Path):
+def test_the_search_tries_it_on_the_baseline_and_on_the_folded_graph(tmp_path: Path):
     context = context_of(tmp_path, np.random.default_rng(0).normal(size=(300, COLUMNS)))
     found = search.generate_candidates(
         network_variant(exported_network(), context, task="multiclass"), context, ["fold", "dense"]
     )
-    steps = [[step.transform for step in each.steps] for each in found.variants]
+    steps = [[step.transform for step in candidate.steps] for candidate in found.variants]
     assert steps == [[], ["fold"], ["dense"], ["fold", "dense"]]
     assert not found.refusals
 
 
-def test_rows_that_the_library_refuses_are_refused_and_do_not_count_as_moved(tmp_path: Path):
+def test_rows_that_the_library_rejects_are_rejected_and_do_not_count_as_changed(tmp_path: Path):
     shape = Shape(looked=2)  # ranks are not clipped: strange ones are beyond the table
     context = context_of(tmp_path, rows_for(shape, 100))
     [variant] = dense.plugin(network_variant(random_network(shape), context), context)
@@ -62,7 +62,7 @@ def test_an_answer_that_moves_is_refused_with_its_row(tmp_path: Path, monkeypatc
         dense.plugin(network_variant(tabular_network(), context), context)
 
 
-def test_trees_pictures_and_graphs_of_float64_do_not_apply(tmp_path: Path):
+def test_trees_image_networks_and_float64_graphs_do_not_apply(tmp_path: Path):
     context = context_in(tmp_path)
     with pytest.raises(NotApplicable, match="'lightgbm'"):
         dense.plugin(baseline_of(text(trees=5), context), context)

@@ -1,4 +1,4 @@
-"""A student of the model stands beside the same student of the labels."""
+"""A student of the model is compared with the same student of the labels."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ def context(tmp_path):
     return context_with(tmp_path, labeled_rows(seed=2), LEARNED)
 
 
-def test_every_student_of_the_model_has_its_twin_that_learned_the_labels(context):
+def test_every_student_of_the_model_has_a_twin_trained_on_labels(context):
     students = plugin(trained_on(context, LEARNED, trees=300), context)
-    said = [tuple(each.steps[-1].settings.values()) for each in students]
-    assert said == [(100, 31, "model"), (100, 31, "labels"), (30, 15, "model"), (30, 15, "labels")]
+    settings = [tuple(student.steps[-1].settings.values()) for student in students]
+    assert settings == [(100, 31, "model"), (100, 31, "labels"), (30, 15, "model"), (30, 15, "labels")]
 
 
-def test_the_student_of_the_model_answers_more_like_it_than_its_twin(context):
+def test_the_student_of_the_model_is_closer_to_it_than_its_twin(context):
     model = trained_on(context, LEARNED, trees=300, rate=0.01)
     came = opened(model, context).predict(context.sample)
-    by_model, by_labels = (opened(each, context).predict(context.sample) for each in plugin(model, context)[:2])
+    by_model, by_labels = (opened(student, context).predict(context.sample) for student in plugin(model, context)[:2])
     assert np.abs(by_model - came).mean() < np.abs(by_labels - came).mean()
 
 
-def test_the_same_lesson_gives_the_same_students(context):
+def test_the_same_training_rows_give_the_same_students(context):
     model = trained_on(context, LEARNED, trees=300)
     assert plugin(model, context) == plugin(model, context)
 
 
-def test_a_student_is_not_cut_shorter(context):
+def test_a_student_is_not_truncated(context):
     [first, *_] = plugin(trained_on(context, LEARNED, trees=300), context)
     with pytest.raises(NotApplicable, match="distilled student"):
         truncate.plugin(first, context)
 
 
-def test_without_what_the_model_learned_from_there_is_no_student(tmp_path):
+def test_unknown_training_rows_leave_no_student(tmp_path):
     context = context_with(tmp_path, LEARNED)
     with pytest.raises(NotApplicable, match="not available"):
         plugin(trained_on(context, LEARNED, trees=300), context)
 
 
-def test_a_model_no_larger_than_its_student_teaches_none(context):
+def test_a_model_not_larger_than_a_student_is_not_distilled(context):
     with pytest.raises(NotApplicable, match="no more than a student"):
         plugin(trained_on(context, LEARNED, trees=3, leaves=4), context)
 
@@ -62,6 +62,6 @@ def test_a_model_no_larger_than_its_student_teaches_none(context):
     ("change", "why"),
     [({"steps": (Step(transform="trees"),)}, "only the baseline is distilled"), ({"task": "multiclass"}, "one number")],
 )
-def test_other_models_teach_none(context, change, why):
+def test_other_models_are_not_distilled(context, change, why):
     with pytest.raises(NotApplicable, match=why):
         plugin(replace(trained_on(context, LEARNED), **change), context)

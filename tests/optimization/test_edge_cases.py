@@ -11,7 +11,7 @@ from headway.optimization import parity
 from headway.optimization.parity import edge_rows
 
 
-def test_every_threshold_and_its_neighbours_stand_in_the_rows() -> None:
+def test_every_threshold_and_its_neighbours_are_in_the_rows() -> None:
     model = Lightgbm.forest(text().encode())
     rows = edge_rows(model, table())
     for tree in model.trees:
@@ -20,10 +20,10 @@ def test_every_threshold_and_its_neighbours_stand_in_the_rows() -> None:
             assert np.isin([threshold, *near], rows[:, column]).all()
 
 
-def test_every_category_stands_in_the_rows_with_its_neighbours_and_its_parts() -> None:
+def test_every_category_is_in_the_rows_with_its_neighbours_and_fractions() -> None:
     model = Lightgbm.forest(text().encode())
     rows = edge_rows(model, table())
-    members = np.unique(np.concatenate([each for tree in model.trees for each in tree.sets]))
+    members = np.unique(np.concatenate([members for tree in model.trees for members in tree.sets]))
     assert np.isin([members - 0.5, members, members + 0.5, members + 1], rows[:, 0]).all()
 
 
@@ -45,17 +45,17 @@ def test_without_a_sample_the_rows_are_edges_and_zeros() -> None:
     assert rows.shape[1] == 4 and (rows == 0).mean() > 0.4
 
 
-def test_of_too_many_edges_some_are_drawn(monkeypatch) -> None:
+def test_too_many_edges_are_sampled(monkeypatch) -> None:
     monkeypatch.setattr(parity, "MAX_EDGES", 16)
     assert edge_rows(Lightgbm.forest(text().encode()), table()).shape == (16 * 2 * parity.ROUNDS, 4)
 
 
-def test_categorical_columns_are_those_that_a_tree_reads_so() -> None:
+def test_categorical_columns_are_those_that_a_tree_reads_as_categories() -> None:
     assert Lightgbm.forest(text().encode()).categorical == [0]
     assert Forest(width=2, trees=(constant_tree([1.0], (0,)),), base=np.zeros(1)).categorical == []
 
 
-def test_what_the_library_refuses_is_no_edge() -> None:
+def test_values_that_the_library_rejects_are_not_edges() -> None:
     forest = Forest(
         width=2,
         trees=(constant_tree([1.0], (0,)),),

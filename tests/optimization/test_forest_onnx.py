@@ -22,9 +22,9 @@ from sklearn.ensemble import (
 from tests.engines import xgboosters
 from tests.engines.boosters import table
 from tests.engines.catboosters import LOSSES, cbm
-from tests.engines.estimators import dataset, frame, strange
+from tests.engines.estimators import dataset, frame, unseen_rows
 from tests.engines.estimators import target as target_of
-from tests.engines.forests import fitted, whole
+from tests.engines.forests import complete_rows, fitted
 from tests.engines.xgboosters import OBJECTIVES, ubj
 from tests.optimization.contexts import TEXTS, context_in, imported, opened
 from threadpoolctl import threadpool_limits
@@ -54,11 +54,11 @@ def moved(name: str, content: bytes, rows: np.ndarray) -> float:
     """How far answers move on rows at the edges of the trees, relative where they exceed 1."""
     engine = load_engine(name)
     forest = engine.forest(content)
-    every = np.concatenate([rows, edge_rows(forest, rows)])
-    every = every[accepted_rows(forest, every)]
+    hard_rows = np.concatenate([rows, edge_rows(forest, rows)])
+    hard_rows = hard_rows[accepted_rows(forest, hard_rows)]
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges
-        expected = engine(content, {"threads": 1}).predict(every)
-        found = load_engine("onnxruntime")(forest_to_onnx(forest, truncated=forest.categorical), {}).predict(every)
+        expected = engine(content, {"threads": 1}).predict(hard_rows)
+        found = load_engine("onnxruntime")(forest_to_onnx(forest, truncated=forest.categorical), {}).predict(hard_rows)
     assert np.isfinite(expected).all()
     return float(np.max(np.abs(expected - found) / np.maximum(1, np.abs(expected))))
 
@@ -109,7 +109,7 @@ def test_every_kind_of_tree_of_catboost_is_exact(loss: str, parameters: dict[str
 SKLEARN = {
     "forest": (RandomForestClassifier(8, random_state=0), table, "multiclass"),
     "forest of values": (ExtraTreesRegressor(8, random_state=0), table, "regression"),
-    "boosting": (GradientBoostingClassifier(n_estimators=8, random_state=0), whole, "binary"),
+    "boosting": (GradientBoostingClassifier(n_estimators=8, random_state=0), complete_rows, "binary"),
     "histograms": (HistGradientBoostingRegressor(max_iter=8, loss="poisson"), table, "poisson"),
     "categories": (HistGradientBoostingClassifier(max_iter=8, categorical_features=[0]), table, "binary"),
     "isolation": (IsolationForest(n_estimators=8, random_state=0), table, "regression"),
@@ -124,24 +124,24 @@ def test_every_kind_of_tree_of_scikit_learn_is_exact(name: str) -> None:
         assert moved("sklearn", fitted(model, rows(), target), rows()) < 1e-14
 
 
-def test_categories_that_are_exact_may_be_below_zero_and_have_no_fraction() -> None:
+def test_exact_categories_may_be_negative_and_have_no_fraction() -> None:
     rows = table()
     rows[:, 2] = rows[:, 0] % 7 - 3
     model = HistGradientBoostingClassifier(max_iter=8, categorical_features=[2])
     with threadpool_limits(1, "openmp"):
         content = fitted(model, rows, "binary")
-        assert min(each.min() for tree in Sklearn.forest(content).trees for each in tree.sets) < 0
+        assert min(members.min() for tree in Sklearn.forest(content).trees for members in tree.sets) < 0
         assert moved("sklearn", content, rows) < 1e-14
 
 
-def test_a_split_between_a_missing_text_and_the_others_has_a_set_of_nobody() -> None:
+def test_a_split_between_missing_and_present_strings_has_an_empty_set() -> None:
     city = pd.Series(["Bern", "Lima", "Oslo", None] * 100, dtype=object)
     rows = pd.DataFrame({"city": city, "age": np.arange(400) % 7})
     model = HistGradientBoostingClassifier(max_iter=3, categorical_features=["city"]).fit(rows, city.isna())
     inputs = (Field(name="city", datatype="BYTES", categories=("Bern", "Lima", "Oslo")), Field(name="age"))
     content, _ = Sklearn.bind(Sklearn.import_model(model).content, Signature(inputs=inputs))
     ranks = np.array([[0, 2], [1, 2], [2, 2], [3, 2], [np.nan, 2]])
-    assert any(not len(each) for tree in Sklearn.forest(content).trees for each in tree.sets)
+    assert any(not len(members) for tree in Sklearn.forest(content).trees for members in tree.sets)
     found = load_engine("onnxruntime")(forest_to_onnx(Sklearn.forest(content)), {}).predict(ranks)
     np.testing.assert_allclose(found, Sklearn(content, {}).predict(ranks), rtol=0, atol=1e-14)
     assert found[4] > found[3]
@@ -156,25 +156,25 @@ def test_a_category_beyond_32_bits_does_not_apply() -> None:
         forest_to_onnx(Sklearn.forest(Sklearn.import_model(model).content))
 
 
-def test_a_row_that_the_library_refuses_is_answered_with_no_number() -> None:
-    rows = whole(4)
+def test_a_row_that_the_library_rejects_is_answered_with_nan() -> None:
+    rows = complete_rows(4)
     rows[1, 0], rows[2, 3] = np.nan, np.inf
     kinds = GradientBoostingClassifier(n_estimators=2), RandomForestClassifier(2)
-    graphs = [forest_to_onnx(Sklearn.forest(fitted(kind, whole(), "binary"))) for kind in kinds]
+    graphs = [forest_to_onnx(Sklearn.forest(fitted(kind, complete_rows(), "binary"))) for kind in kinds]
     found = [np.isnan(load_engine("onnxruntime")(graph, {}).predict(rows))[:, 0].tolist() for graph in graphs]
     assert found == [[False, True, True, False], [False, False, True, False]]
 
 
-def test_texts_of_histogram_boosting_stay_ranks_in_the_graph(context: TransformContext) -> None:
+def test_strings_of_histogram_boosting_stay_ranks_in_the_graph(context: TransformContext) -> None:
     model = HistGradientBoostingClassifier(max_iter=5, categorical_features=["carrier", "city"])
     model.fit(frame(), target_of(frame()))
     content, signature = Sklearn.bind(Sklearn.import_model(model).content, dataset_signature(dataset(frame())))
-    sample = matrix(dataset(strange()).table, signature)
+    sample = matrix(dataset(unseen_rows()).table, signature)
     [variant] = plugin(
         imported("sklearn", content, context, signature=signature), TransformContext(blobs=context.blobs, sample=sample)
     )
     np.testing.assert_allclose(
-        opened(variant, context).predict(sample), model.predict_proba(strange())[:, 1:], rtol=0, atol=1e-14
+        opened(variant, context).predict(sample), model.predict_proba(unseen_rows())[:, 1:], rtol=0, atol=1e-14
     )
 
 
@@ -189,7 +189,7 @@ def test_a_value_that_counts_as_missing_is_missing_in_the_graph() -> None:
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "catboost"])
-def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, context: TransformContext) -> None:
+def test_a_graph_is_valid_and_replaces_the_library(engine: str, context: TransformContext) -> None:
     model = imported(engine, ubj() if engine == "xgboost" else cbm(), context)
     [variant] = plugin(model, context)
     onnx.checker.check_model(onnx.load_from_string(context.read(variant)), full_check=True)
@@ -197,8 +197,8 @@ def test_a_graph_is_valid_and_takes_the_place_of_the_library(engine: str, contex
     assert np.allclose(opened(model, context).predict(table()), opened(variant, context).predict(table()), atol=1e-6)
 
 
-def test_the_rank_of_a_text_is_whole_and_is_not_cut(context: TransformContext) -> None:
-    graphs = [plugin(imported("xgboost", ubj(), context, **given), context) for given in ({}, {"signature": TEXTS})]
+def test_the_rank_of_a_string_is_an_integer_and_is_not_truncated(context: TransformContext) -> None:
+    graphs = [plugin(imported("xgboost", ubj(), context, **options), context) for options in ({}, {"signature": TEXTS})]
     kinds = [[n.op_type for n in onnx.load_from_string(context.read(made)).graph.node] for [made] in graphs]
     assert kinds == [["Floor", "Where", "TreeEnsemble", "Sigmoid"], ["TreeEnsemble", "Sigmoid"]]
 
@@ -238,9 +238,9 @@ def test_models_of_xgboost_of_any_shape_stay_within_float32(
     depth: int, trees: int, seed: int, objective: str, categorical: bool
 ) -> None:
     training = xgboosters.data(objective, categorical=categorical)
-    asked = {"objective": objective, "max_depth": depth, "seed": seed % 1000, "subsample": 0.8, "max_cat_to_onehot": 2}
-    asked |= {"num_class": 3} if objective.startswith("multi") else {}
-    model = xgboost.train({**asked, "nthread": 1, "verbosity": 0}, training, trees)
+    params = {"objective": objective, "max_depth": depth, "seed": seed % 1000, "subsample": 0.8, "max_cat_to_onehot": 2}
+    params |= {"num_class": 3} if objective.startswith("multi") else {}
+    model = xgboost.train({**params, "nthread": 1, "verbosity": 0}, training, trees)
     assert moved("xgboost", Xgboost.import_model(model).content, table(seed=seed)) < 5e-7
 
 

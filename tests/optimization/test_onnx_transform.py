@@ -1,4 +1,4 @@
-"""A graph answers as LightGBM does, to the last places: at thresholds, beside categories, missing, infinite."""
+"""A graph predicts as LightGBM, to the last digits: at thresholds, next to categories, missing, infinite."""
 
 from __future__ import annotations
 
@@ -38,9 +38,12 @@ def splits(node: dict[str, Any]) -> Iterator[tuple[int, list[float]]]:
     if "split_feature" not in node:
         return
     threshold = node["threshold"]
-    sets = [float(each) for each in threshold.split("||")] if isinstance(threshold, str) else []
+    sets = [float(category) for category in threshold.split("||")] if isinstance(threshold, str) else []
     at = [] if sets else [threshold, np.nextafter(threshold, -np.inf), np.nextafter(threshold, np.inf)]
-    yield node["split_feature"], at + [near for each in sets for near in (each, each + 0.999, each + 1, each - 0.5)]
+    yield (
+        node["split_feature"],
+        at + [near for category in sets for near in (category, category + 0.999, category + 1, category - 0.5)],
+    )
     yield from splits(node["left_child"])
     yield from splits(node["right_child"])
 
@@ -56,8 +59,8 @@ def hard_rows(model: lightgbm.Booster, rows: np.ndarray, seed: int = 0) -> np.nd
     one = rows[random.integers(len(rows), size=len(singles))]
     one[np.arange(len(singles)), [column for column, _ in singles]] = [value for _, value in singles]
     many = np.column_stack([random.choice(edges[column], size=600) for column in range(rows.shape[1])])
-    kept = rows[random.integers(len(rows), size=600)]
-    return np.concatenate([one, many, np.where(random.random(many.shape) < 0.6, kept, many)])
+    sampled = rows[random.integers(len(rows), size=600)]
+    return np.concatenate([one, many, np.where(random.random(many.shape) < 0.6, sampled, many)])
 
 
 def furthest(expected: np.ndarray, found: np.ndarray) -> float:
@@ -70,10 +73,10 @@ def furthest(expected: np.ndarray, found: np.ndarray) -> float:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_is_exact_at_the_edges(objective: str, context: TransformContext) -> None:
     task = "binary" if objective in ("binary", "cross_entropy") else "regression"
-    whole = text(objective, trees=30)
-    model = baseline_of(whole, context, task=task)
+    model_text = text(objective, trees=30)
+    model = baseline_of(model_text, context, task=task)
     [variant] = plugin(model, context)
-    rows = hard_rows(lightgbm.Booster(model_str=whole), table())
+    rows = hard_rows(lightgbm.Booster(model_str=model_text), table())
     assert (variant.engine, variant.artifact.format, variant.name) == ("onnxruntime", "onnx", "onnxruntime")
     assert furthest(opened(model, context).predict(rows), opened(variant, context).predict(rows)) < 1e-12
 
@@ -93,10 +96,10 @@ def test_every_objective_is_exact_at_the_edges(objective: str, context: Transfor
     ids=str,
 )
 def test_every_kind_of_tree_is_exact_at_the_edges(parameters: dict[str, Any], context: TransformContext) -> None:
-    whole = text("binary", trees=10, **parameters)
-    model = baseline_of(whole, context)
+    model_text = text("binary", trees=10, **parameters)
+    model = baseline_of(model_text, context)
     [variant] = plugin(model, context)
-    rows = hard_rows(lightgbm.Booster(model_str=whole), table())
+    rows = hard_rows(lightgbm.Booster(model_str=model_text), table())
     assert furthest(opened(model, context).predict(rows), opened(variant, context).predict(rows)) < 1e-14
 
 
@@ -105,9 +108,9 @@ def test_a_missing_category_goes_right_where_none_was_missing_before(context: Tr
     rows[:, 0] %= 4
     given_to = {"objective": "binary", "num_leaves": 8, "max_cat_to_onehot": 1, **QUICK}
     data = lightgbm.Dataset(rows, (rows[:, 0] % 2) + 0.0, categorical_feature=[0], params=given_to)
-    whole = lightgbm.train(given_to, data, 3).model_to_string()
-    assert "decision_type=1" in whole
-    model = baseline_of(whole, context)
+    model_text = lightgbm.train(given_to, data, 3).model_to_string()
+    assert "decision_type=1" in model_text
+    model = baseline_of(model_text, context)
     [variant] = plugin(model, context)
     rows[:, 0] = np.nan
     assert furthest(opened(model, context).predict(rows), opened(variant, context).predict(rows)) < 1e-14
@@ -119,23 +122,26 @@ def test_a_regression_of_roots_is_squared_again(context: TransformContext) -> No
     assert furthest(opened(model, context).predict(table()), opened(variant, context).predict(table())) < 1e-14
 
 
-def test_a_model_without_an_objective_answers_raw_scores(context: TransformContext) -> None:
+def test_a_model_without_an_objective_predicts_raw_scores(context: TransformContext) -> None:
     model = baseline_of(text().replace("objective=binary sigmoid:1\n", ""), context)
     [variant] = plugin(model, context)
     assert furthest(opened(model, context).predict(table()), opened(variant, context).predict(table())) < 1e-14
 
 
-def test_parts_of_categories_are_cut_where_a_request_can_hold_them_and_cost_nothing_where_not(
+def test_fractions_of_categories_are_truncated_only_where_a_request_can_hold_them(
     context: TransformContext,
 ) -> None:
-    [numbers], [texts] = (plugin(baseline_of(text(), context, signature=each), context) for each in (NUMBERS, TEXTS))
+    [numbers], [texts] = (
+        plugin(baseline_of(text(), context, signature=signature), context) for signature in (NUMBERS, TEXTS)
+    )
     rows = table()
     rows[:, 0] += 0.75
     assert np.allclose(
         opened(numbers, context).predict(rows), opened(numbers, context).predict(table()), rtol=0, atol=0
     )
     kinds = [
-        [node.op_type for node in onnx.load_from_string(context.read(each)).graph.node] for each in (numbers, texts)
+        [node.op_type for node in onnx.load_from_string(context.read(variant)).graph.node]
+        for variant in (numbers, texts)
     ]
     assert kinds == [["Mod", "Sub", "Where", "TreeEnsemble", "Sigmoid"], ["TreeEnsemble", "Sigmoid"]]
 
@@ -146,7 +152,7 @@ def test_the_graph_is_valid_and_the_same_bytes_each_time() -> None:
     assert forest_to_onnx(model) == forest_to_onnx(model)
 
 
-def test_settings_of_the_old_engine_are_left_behind(context: TransformContext) -> None:
+def test_settings_of_the_old_engine_are_dropped(context: TransformContext) -> None:
     model = baseline_of(text(), context)
     [variant] = plugin(
         type(model)(**{**{f: getattr(model, f) for f in model.__struct_fields__}, "settings": {"threads": 2}}), context
@@ -154,16 +160,16 @@ def test_settings_of_the_old_engine_are_left_behind(context: TransformContext) -
     assert variant.settings == {}
 
 
-def test_what_a_graph_cannot_say_does_not_apply(context: TransformContext) -> None:
+def test_a_model_that_a_graph_cannot_express_does_not_apply(context: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="linear models"):
         plugin(baseline_of(text("regression", linear_tree=True), context), context)
 
 
 def test_a_graph_that_moves_an_answer_is_refused(context: TransformContext) -> None:
     """The library ignores `sqrt` after `poisson`; the graph obeys it, so that the two differ."""
-    whole = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
+    model_text = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     with pytest.raises(EngineError, match=r"answers \S+ instead of \S+") as refusal:
-        plugin(baseline_of(whole, context, task="regression"), context)
+        plugin(baseline_of(model_text, context, task="regression"), context)
     assert "rows" in refusal.value.where and "category=" in refusal.value.where and "transforms" in refusal.value.hint
 
 
@@ -217,10 +223,10 @@ def test_models_of_any_shape_are_exact_at_the_edges(
     rows = np.column_stack([column(kind, random, 300) for kind in kinds])
     categorical = [index for index, kind in enumerate(kinds) if kind in ("category", "few")]
     score = random.normal(size=300) + sum(rank / 150 - 1 for rank in np.argsort(np.argsort(rows, axis=0), axis=0).T)
-    asked = {"objective": objective, "num_leaves": leaves, "seed": seed % 1000, **QUICK, **options}
-    asked |= {"num_class": 3} if objective == "multiclass" else {}
-    data = lightgbm.Dataset(rows, in_range(score, objective), categorical_feature=categorical, params=asked)
-    model = lightgbm.train(asked, data, trees)
+    params = {"objective": objective, "num_leaves": leaves, "seed": seed % 1000, **QUICK, **options}
+    params |= {"num_class": 3} if objective == "multiclass" else {}
+    data = lightgbm.Dataset(rows, in_range(score, objective), categorical_feature=categorical, params=params)
+    model = lightgbm.train(params, data, trees)
     content, hard = model.model_to_string().encode(), hard_rows(model, rows, seed)
     found = load_engine("onnxruntime")(forest_to_onnx(Lightgbm.forest(content), truncated=categorical), {}).predict(
         hard

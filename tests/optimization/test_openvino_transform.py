@@ -1,4 +1,4 @@
-"""What OpenVINO and NNCF are not asked for, and what is told where they are absent; `openvino_cases.py` asks them."""
+"""What OpenVINO and NNCF do not support, and the error if they are absent; `openvino_cases.py` tests the libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headway.optimization.transforms import onnx as trees_as_onnx
 
 
 @pytest.mark.parametrize("transform", [openvino, nncf])
-def test_trees_do_not_apply_as_their_library_has_them_and_as_a_graph(tmp_path: Path, transform):
+def test_trees_do_not_apply_in_their_library_or_as_a_graph(tmp_path: Path, transform):
     context = context_in(tmp_path)
     booster = baseline_of(text(trees=5), context)
     with pytest.raises(NotApplicable, match="'lightgbm'"):
@@ -31,14 +31,14 @@ def test_a_graph_of_float64_and_scales_by_row_do_not_apply(tmp_path: Path):
     with pytest.raises(NotApplicable, match="not float32"):
         openvino.plugin(network_variant(softmax(3, DOUBLE), context), context)
     by_row = [
-        each for each in quantise.plugin(network_variant(tabular_network(), context), context) if "by row" in each.name
+        made for made in quantise.plugin(network_variant(tabular_network(), context), context) if "by row" in made.name
     ]
     with pytest.raises(NotApplicable, match="ONNX Runtime only"):
         openvino.plugin(by_row[0], context)
 
 
 @pytest.mark.parametrize("transform", [openvino, nncf])
-def test_where_the_library_is_absent_a_network_is_told_how_to_get_it(tmp_path: Path, monkeypatch, transform):
+def test_an_absent_library_is_reported_with_its_install_command(tmp_path: Path, monkeypatch, transform):
     context = context_of(tmp_path, tabular_rows(200))
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "headway.engines.openvino", raising=False)

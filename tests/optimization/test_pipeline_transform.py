@@ -30,7 +30,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from tests.engines.boosters import text
-from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, fitted, frame, strange
+from tests.engines.estimators import NUMBERS, TEXTS, dataset, encoded, fitted, frame, unseen_rows
 from tests.engines.pipelines import (
     CLASSIFIERS,
     COUNTS,
@@ -38,11 +38,11 @@ from tests.engines.pipelines import (
     REGRESSORS,
     STEPS,
     bench_on,
-    beside,
     ends,
     filled,
     regressor,
     variant_of,
+    with_categories,
 )
 from tests.monitoring.real_tables import wages
 from tests.optimization.contexts import baseline_of, context_in, opened
@@ -103,7 +103,7 @@ def test_trees_in_an_ensemble_are_part_of_the_graph(name: str, classes: int, con
 def test_naive_bayes_of_counts_is_within_rounding_of_the_library(
     name: str, classes: int, context: TransformContext
 ) -> None:
-    counts = beside(filled(MinMaxScaler(clip=True)))
+    counts = with_categories(filled(MinMaxScaler(clip=True)))
     model = variant_of(fitted(ends(counts, COUNTS[name]()), classes), context, TASKS[classes], classes)
     assert furthest(model, compiled(model, context), context) < 1e-12
 
@@ -142,12 +142,12 @@ def _answer(engine: Any, row: np.ndarray, width: int) -> np.ndarray:
         return np.full((1, width), np.nan)
 
 
-def test_f12_a_logistic_pipeline_answers_rows_with_gaps_and_unseen_texts_as_the_library_does(
+def test_a_logistic_pipeline_predicts_missing_and_unseen_values_as_the_library(
     context: TransformContext,
 ) -> None:
     estimator = fitted(ends(encoded()))
     model = variant_of(estimator, context)
-    rows = strange()
+    rows = unseen_rows()
     expected = estimator.predict_proba(rows)[:, 1]
     table = matrix(dataset(rows).table, model.signature)
     assert np.isnan(table).any() and (table[:, 0] == len(model.signature.inputs[0].categories)).any()
@@ -179,7 +179,7 @@ def test_the_graph_is_valid_and_the_same_bytes_each_time(context: TransformConte
 @pytest.mark.parametrize(
     "row", [[0, np.nan, 0, 1.0], [0, np.inf, 0, 1.0], [0, 30, 0, -np.inf], [0, 1e308, 0, 1e308]], ids=str
 )
-def test_a_row_that_the_library_refuses_is_refused(row: list[float], context: TransformContext) -> None:
+def test_a_row_that_the_library_rejects_is_rejected(row: list[float], context: TransformContext) -> None:
     model = variant_of(
         fitted(ends(make_column_transformer((OneHotEncoder(), ["carrier"]), ("passthrough", ["age"])))), context
     )
@@ -191,9 +191,9 @@ def test_a_row_that_the_library_refuses_is_refused(row: list[float], context: Tr
 @pytest.mark.parametrize(
     ("model", "name"),
     [
-        (lambda: ends(beside(KNNImputer())), "KNNImputer"),
-        (lambda: ends(beside(filled(QuantileTransformer(n_quantiles=20)))), "QuantileTransformer"),
-        (lambda: ends(beside(filled(SplineTransformer()))), "SplineTransformer"),
+        (lambda: ends(with_categories(KNNImputer())), "KNNImputer"),
+        (lambda: ends(with_categories(filled(QuantileTransformer(n_quantiles=20)))), "QuantileTransformer"),
+        (lambda: ends(with_categories(filled(SplineTransformer()))), "SplineTransformer"),
         (lambda: ends(encoded(), KNeighborsClassifier()), "KNeighborsClassifier"),
         (lambda: ends(encoded(), RandomForestClassifier(2)), "RandomForestClassifier"),
         (
@@ -202,11 +202,11 @@ def test_a_row_that_the_library_refuses_is_refused(row: list[float], context: Tr
             ),
             "KNeighborsClassifier",
         ),
-        (lambda: ends(beside(filled(PowerTransformer(), PowerTransformer()))), "PowerTransformer after"),
+        (lambda: ends(with_categories(filled(PowerTransformer(), PowerTransformer()))), "PowerTransformer after"),
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )
-def test_a_part_that_no_graph_says_is_named(model: Any, name: str, context: TransformContext) -> None:
+def test_a_part_that_cannot_be_compiled_is_named(model: Any, name: str, context: TransformContext) -> None:
     variant = variant_of(fitted(model()), context)
     with pytest.raises(NotApplicable, match=name):
         plugin(variant, bench_on(context, variant))
@@ -217,16 +217,16 @@ def test_a_model_of_another_engine_does_not_apply(context: TransformContext) -> 
         plugin(baseline_of(text(), context), context)
 
 
-@pytest.mark.parametrize("place", [0, 1], ids=["a weight", "a text"])
+@pytest.mark.parametrize("index", [0, 1], ids=["a weight", "a text"])
 def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
-    place: int, context: TransformContext, monkeypatch: pytest.MonkeyPatch
+    index: int, context: TransformContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = Sklearn.graph
 
     def false(content: bytes) -> Graph:
         graph = true(content)
         weights = [name for name, value in graph.constants.items() if value.dtype.kind == "f" and value.ndim == 2]
-        name = weights[place]
+        name = weights[index]
         return replace(graph, constants=graph.constants | {name: graph.constants[name] + 1e-4})
 
     monkeypatch.setattr(Sklearn, "graph", staticmethod(false))
@@ -237,7 +237,7 @@ def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
 
 
 @pytest.mark.parametrize("target", ["wage", "logwage"])
-def test_a_real_table_of_texts_and_numbers_is_within_rounding(target: str, context: TransformContext) -> None:
+def test_a_real_table_of_strings_and_numbers_is_within_rounding(target: str, context: TransformContext) -> None:
     table = wages()
     texts = [name for name, kind in table.schema.items() if kind == pl.String]
     rows = table.select(*texts, "age", "year", y=target)
@@ -279,10 +279,10 @@ HEADS = {
     indicator=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-def test_pipelines_of_any_make_are_exact_at_their_edges(
+def test_random_pipelines_are_exact_at_their_edges(
     encoder: str, scaler: str, head: str, fill: str, indicator: bool, seed: int, tmp_path_factory: Any
 ) -> None:
-    """The transform itself compares on rows of the sample, at each jump and beside it, missing, infinite, unseen."""
+    """The transform itself compares on rows of the sample, at each jump and next to it, missing, infinite, unseen."""
     context = context_in(tmp_path_factory.mktemp("bench"))
     people = frame(200, seed=seed)
     people["income"] *= 10.0 ** (seed % 7 - 3)

@@ -33,14 +33,14 @@ def distance(forest, other, rows):
 def test_fewer_nodes_are_further_from_the_forest(shape):
     forest, rows = made(shape, seed=2), rows_for(made(shape, seed=2), 500)
     found = prune_forest(forest, rows, (0.8, 0.5, 0.2))
-    assert [nodes(each) / nodes(forest) for each in found] == pytest.approx([0.8, 0.5, 0.2], abs=0.05)
-    moved = [distance(each, forest, rows) for each in found]
+    assert [nodes(pruned) / nodes(forest) for pruned in found] == pytest.approx([0.8, 0.5, 0.2], abs=0.05)
+    moved = [distance(pruned, forest, rows) for pruned in found]
     assert moved == sorted(moved)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), share=st.floats(0, 1), outputs=st.integers(1, 3), together=st.booleans())
-def test_what_is_left_is_a_whole_forest_that_the_kernels_answer_as_it_means(seed, share, outputs, together):
+def test_a_pruned_forest_is_complete_and_the_kernels_predict_it_exactly(seed, share, outputs, together):
     forest = made(Shape(trees=6, leaves=30, categories=5, outputs=outputs, together=together), seed)
     rows = rows_for(forest, 100, seed)
     [found] = prune_forest(forest, rows, (share,))
@@ -48,10 +48,10 @@ def test_what_is_left_is_a_whole_forest_that_the_kernels_answer_as_it_means(seed
     assert nodes(found) <= nodes(forest)
 
 
-def test_a_subtree_that_no_leaf_of_it_differs_in_goes_first_and_for_nothing():
+def test_a_subtree_with_equal_leaves_is_pruned_first_at_no_cost():
     forest = made(Shape(trees=1, leaves=40), seed=3)
-    alike = forest.trees[0].leaf * 0 + 1.5
-    flat = dataclasses.replace(forest, trees=(dataclasses.replace(forest.trees[0], leaf=alike),))
+    equal_leaves = forest.trees[0].leaf * 0 + 1.5
+    flat = dataclasses.replace(forest, trees=(dataclasses.replace(forest.trees[0], leaf=equal_leaves),))
     [found] = prune_forest(flat, np.zeros((9, 5)), (0.5,))
     assert nodes(found) == 0 and found.trees[0].leaf == pytest.approx(1.5)
 
@@ -64,13 +64,13 @@ def context(tmp_path) -> TransformContext:
 def test_a_half_and_a_quarter_are_offered_and_opened_by_the_kernels(context):
     model = baseline_of(text(trees=20), context)
     variants = plugin(model, context)
-    assert [each.name for each in variants] == ["trees · prune(nodes=0.5)", "trees · prune(nodes=0.25)"]
+    assert [pruned.name for pruned in variants] == ["trees · prune(nodes=0.5)", "trees · prune(nodes=0.25)"]
     came = opened(model, context).predict(table())
-    near, far = (np.abs(opened(each, context).predict(table()) - came) for each in variants)
+    near, far = (np.abs(opened(pruned, context).predict(table()) - came) for pruned in variants)
     assert 0 < near.mean() < far.mean() < 0.2
 
 
-def test_only_the_model_as_it_came_is_pruned_and_only_by_rows(context):
+def test_only_the_baseline_is_pruned_and_only_with_rows(context):
     model = baseline_of(text(trees=20), context)
     with pytest.raises(NotApplicable, match="baseline only"):
         plugin(model.with_step(Step(transform="truncate")), context)

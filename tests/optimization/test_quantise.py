@@ -1,4 +1,4 @@
-"""Int8: the layers that move answers stay as they were, the rest is int8, and what cannot be int8 is told by name."""
+"""Int8: the layers that change answers stay float32, the rest is int8, and layers that cannot be int8 are named."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ LATER = tabular_rows(20_000, seed=1)
 
 def made(content: bytes, context: TransformContext, task: str = "binary") -> dict[str, Variant]:
     variants = quantise.plugin(network_variant(content, context, task=task), context)
-    return {f"{each.steps[-1].settings['int8']} {each.steps[-1].settings['scales']}": each for each in variants}
+    return {f"{item.steps[-1].settings['int8']} {item.steps[-1].settings['scales']}": item for item in variants}
 
 
-def moved(variant: Variant, context: TransformContext, content: bytes, asked: np.ndarray) -> float:
-    answers, expected = (opened(each, context).predict(asked) for each in (variant, network_variant(content, context)))
+def moved(variant: Variant, context: TransformContext, content: bytes, rows: np.ndarray) -> float:
+    answers, expected = (opened(item, context).predict(rows) for item in (variant, network_variant(content, context)))
     return float(np.abs(answers - expected).max())
 
 
@@ -59,56 +59,56 @@ def context(tmp_path: Path) -> TransformContext:
     return context_of(tmp_path, tabular_rows())
 
 
-def test_a_network_that_int8_ruins_comes_out_below_a_twentieth_on_later_rows(context):
+def test_a_network_that_int8_ruins_is_within_a_twentieth_on_later_rows(context):
     variants = made(tabular_network(), context)
     assert moved(variants["4 of 4 static"], context, tabular_network(), LATER) > 0.2
     assert moved(variants["3 of 4 static"], context, tabular_network(), LATER) < 0.05
 
 
-def test_the_layer_that_reads_the_long_tail_stays_as_it_was_and_most_weights_are_int8(context):
+def test_the_layer_with_the_long_tail_stays_float32_and_most_weights_are_int8(context):
     found = onnx.load_from_string(context.read(made(tabular_network(), context)["3 of 4 static"]))
-    weights = {each.name: (each.data_type, int(np.prod(each.dims))) for each in found.graph.initializer}
+    weights = {item.name: (item.data_type, int(np.prod(item.dims))) for item in found.graph.initializer}
     assert weights["weight_0"][0] == TensorProto.FLOAT
     in_int8 = sum(size for kind, size in weights.values() if kind == TensorProto.INT8)
     assert in_int8 > 0.85 * (14 * 96 + 96 * 96 + 96 * 48 + 48)
 
 
-def test_what_makes_the_columns_ready_is_never_int8(context):
+def test_preprocessing_nodes_are_never_int8(context):
     for variant in made(tabular_network(), context).values():
         found = onnx.load_from_string(context.read(variant)).graph
         by_name = {node.output[0]: node for node in found.node}
         assert list(by_name["scaled"].input) == ["centred", "scale"] and list(by_name["centred"].input)[1] == "mean"
 
 
-def test_a_tighter_limit_leaves_more_layers_as_they_were(context):
+def test_a_tighter_limit_leaves_more_layers_in_float32(context):
     variants = made(tabular_network(), context)
     assert {"4 of 4 static", "3 of 4 static", "1 of 4 static"} <= variants.keys()
     assert moved(variants["1 of 4 static"], context, tabular_network(), context.sample) < 0.01
 
 
-def test_a_row_alone_answers_as_in_a_batch_whatever_the_scales(context):
+def test_a_single_row_predicts_as_in_a_batch_for_all_scales(context):
     for variant in made(tabular_network(), context).values():
         engine = opened(variant, context)
-        alone = np.concatenate([engine.predict(LATER[place : place + 1]) for place in range(50)])
+        alone = np.concatenate([engine.predict(LATER[index : index + 1]) for index in range(50)])
         np.testing.assert_allclose(engine.predict(LATER[:50]), alone, rtol=0, atol=1e-6)
 
 
-def test_scales_by_row_need_no_range_and_bear_rows_beyond_the_sample(context):
+def test_per_row_scales_need_no_range_and_handle_rows_beyond_the_sample(context):
     variants, far = made(tabular_network(), context), LATER.copy()
     far[:, 1] *= 30
     by_row = [variant for name, variant in variants.items() if name.endswith("by row")]
     assert by_row and {"MatMulInteger"} <= kinds(by_row[0], context)
-    least = min(moved(variant, context, tabular_network(), far) for variant in by_row)
-    assert least < moved(variants["4 of 4 static"], context, tabular_network(), far)
+    smallest = min(moved(variant, context, tabular_network(), far) for variant in by_row)
+    assert smallest < moved(variants["4 of 4 static"], context, tabular_network(), far)
 
 
-def test_by_row_what_is_never_negative_needs_no_sign(context):
+def test_nonnegative_values_are_unsigned_with_per_row_scales(context):
     found = onnx.load_from_string(context.read(made(tabular_network(), context)["4 of 4 by row"])).graph
     zeros = [node.input[2] for node in found.node if node.op_type == "QuantizeLinear"]
     assert zeros == ["headway_zero_signed", *["headway_zero_positive"] * 3]
 
 
-def test_convolutions_are_int8_by_the_sample_alone_and_never_dynamic(tmp_path):
+def test_convolutions_are_int8_by_static_scales_only(tmp_path):
     context = context_of(tmp_path, image_rows())
     variants = made(image_network(), context)
     assert "3 of 3 static" in variants and all(name.endswith("static") for name in variants)
@@ -125,9 +125,9 @@ def test_dynamic_int8_of_a_convolution_is_refused_by_its_name():
         quantize_by_row(found, list(found.net.layers))
 
 
-def test_what_the_library_cannot_do_is_an_error_with_the_mend():
+def test_a_failure_of_the_library_is_an_error_with_a_hint():
     found = replace(calibrate_network(load_network(tabular_network()), tabular_rows(50)), ranges=b"{}")
-    with pytest.raises(EngineError, match="cannot quantise the graph") as refusal:
+    with pytest.raises(EngineError, match="cannot quantize the graph") as refusal:
         quantize_layers(found, list(found.net.layers))
     assert "quantise" in refusal.value.hint
 
@@ -135,13 +135,13 @@ def test_what_the_library_cannot_do_is_an_error_with_the_mend():
 def test_float16_is_not_offered(context):
     for variant in made(tabular_network(), context).values():
         found = onnx.load_from_string(context.read(variant)).graph
-        assert TensorProto.FLOAT16 not in {each.data_type for each in found.initializer}
+        assert TensorProto.FLOAT16 not in {item.data_type for item in found.initializer}
         assert not [
             node for node in found.node if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16
         ]
 
 
-def test_a_graph_of_an_old_opset_is_raised_first(tmp_path):
+def test_a_graph_of_an_old_opset_is_converted_first(tmp_path):
     context = context_of(tmp_path, image_rows())
     variant = made(image_network(opset=11), context)["3 of 3 static"]
     assert onnx.load_from_string(context.read(variant)).opset_import[0].version >= 13
@@ -149,7 +149,7 @@ def test_a_graph_of_an_old_opset_is_raised_first(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["GRUUnit", "Upsample"])
-def test_an_old_graph_that_cannot_be_raised_is_refused_by_its_opset(kind):
+def test_an_old_graph_that_cannot_be_converted_is_refused_with_its_opset(kind):
     found = onnx.load_from_string(image_network(opset=9))
     found.graph.node.append(helper.make_node(kind, ["scores"], ["more"]))
     with pytest.raises(EngineError, match="of opset 9, int8 by channel needs 13, and it cannot be raised") as refusal:
@@ -157,7 +157,7 @@ def test_an_old_graph_that_cannot_be_raised_is_refused_by_its_opset(kind):
     assert "opset 17" in refusal.value.hint
 
 
-def test_of_a_regression_limits_are_shares_of_the_span(context):
+def test_limits_of_a_regression_are_shares_of_the_range(context):
     plain = made(tabular_network(end="Identity"), context, task="regression")
     larger = onnx.load_from_string(tabular_network(end="Identity"))
     larger.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1000, np.float32), "thousand"))
@@ -185,12 +185,12 @@ def test_of_a_regression_limits_are_shares_of_the_span(context):
     ],
     ids=["no weights", "no constant weights", "float64"],
 )
-def test_a_graph_without_layers_for_int8_is_not_applicable_with_the_word_for_it(content, message, context):
+def test_a_graph_without_layers_for_int8_is_not_applicable_with_the_reason(content, message, context):
     with pytest.raises(NotApplicable, match=message):
         made(content(), context)
 
 
-def test_trees_are_not_applicable_as_a_library_has_them_and_as_a_graph(tmp_path):
+def test_trees_are_not_applicable_in_their_library_or_as_a_graph(tmp_path):
     context = context_in(tmp_path)
     booster = baseline_of(text(trees=5), context)
     with pytest.raises(NotApplicable, match="'lightgbm'"):
@@ -199,18 +199,18 @@ def test_trees_are_not_applicable_as_a_library_has_them_and_as_a_graph(tmp_path)
         quantise.plugin(trees_as_onnx.plugin(booster, context)[0], context)
 
 
-def test_what_is_int8_already_is_not_made_so_again(context):
+def test_an_int8_graph_is_not_quantized_again(context):
     with pytest.raises(NotApplicable, match="int8 already"):
         quantise.plugin(made(tabular_network(), context)["4 of 4 static"], context)
 
 
-def test_without_rows_there_is_nothing_to_calibrate_on(context):
+def test_calibration_without_rows_does_not_apply(context):
     empty = TransformContext(blobs=context.blobs, sample=context.sample[:0])
-    with pytest.raises(NotApplicable, match="no row with an answer to calibrate on"):
+    with pytest.raises(NotApplicable, match="requires a row with a finite answer"):
         made(tabular_network(), empty)
 
 
-def test_rows_without_an_answer_make_no_range(tmp_path):
+def test_rows_without_an_answer_do_not_widen_the_range(tmp_path):
     sample = image_rows()
     sample[::3, 5] = np.nan
     context, known = (
@@ -220,17 +220,17 @@ def test_rows_without_an_answer_make_no_range(tmp_path):
     assert list(made(image_network(), context).values()) == list(made(image_network(), known).values())
 
 
-def test_the_library_says_nothing_and_leaves_no_file(context, tmp_path, monkeypatch, capfd, caplog):
-    place, wordy = tmp_path / "place", onnx.load_from_string(tabular_network())
+def test_the_library_prints_nothing_and_leaves_no_file(context, tmp_path, monkeypatch, capfd, caplog):
+    folder, wordy = tmp_path / "place", onnx.load_from_string(tabular_network())
     wordy.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "unused"))
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     caplog.set_level(logging.DEBUG)
     made(wordy.SerializeToString(), context)
-    assert capfd.readouterr() == ("", "") and not caplog.records and not list(place.iterdir())
+    assert capfd.readouterr() == ("", "") and not caplog.records and not list(folder.iterdir())
 
 
-def test_bytes_do_not_hang_on_the_order_in_which_python_hashes():
+def test_bytes_do_not_depend_on_hash_order():
     code = (
         "import sys, hashlib; sys.path.insert(0, '.')\n"
         "from tests.optimization.networks import tabular_network, tabular_rows\n"

@@ -16,7 +16,7 @@ from headway.optimization.transforms.recalibrate import fit_platt, plugin
 LEARNED = labeled_rows(seed=1)
 
 
-def test_a_world_whose_chances_all_rose_is_met_by_a_shift_that_later_rows_confirm(tmp_path):
+def test_a_rise_of_all_probabilities_is_met_by_a_shift_that_later_rows_confirm(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=3, shift=1.5))
     model = trained_on(context, LEARNED)
     [found] = plugin(model, context)
@@ -29,11 +29,13 @@ def test_a_world_whose_chances_all_rose_is_met_by_a_shift_that_later_rows_confir
 def test_ranks_stay_as_they_were(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=3, shift=1.5))
     model = trained_on(context, LEARNED)
-    before, after = (opened(each, context).predict(context.sample)[:, 0] for each in (model, plugin(model, context)[0]))
+    before, after = (
+        opened(candidate, context).predict(context.sample)[:, 0] for candidate in (model, plugin(model, context)[0])
+    )
     assert np.all(np.diff(after[np.argsort(before)]) >= -1e-12)
 
 
-def test_a_shift_that_the_later_half_has_not_is_not_offered_and_says_what_was_seen(tmp_path):
+def test_a_shift_absent_from_the_later_half_is_not_offered_with_the_scores(tmp_path):
     early, late = labeled_rows(2_000, seed=4, shift=1.5), labeled_rows(2_000, seed=5, shift=-1.5)
     both = dataclasses.replace(
         early,
@@ -46,14 +48,14 @@ def test_a_shift_that_the_later_half_has_not_is_not_offered_and_says_what_was_se
         plugin(trained_on(context, LEARNED), context)
 
 
-def test_two_numbers_are_those_of_a_logistic_regression():
+def test_slope_and_shift_equal_those_of_a_logistic_regression():
     draw = np.random.default_rng(0)
     margin = draw.normal(size=50_000)
     labels = (draw.random(50_000) < 1 / (1 + np.exp(-(0.5 * margin - 1)))).astype(float)
     assert fit_platt(margin, labels, np.ones(50_000)) == pytest.approx((0.5, -1.0), abs=0.05)
 
 
-def test_what_is_no_binary_model_of_trees_or_has_few_rows_is_left(tmp_path):
+def test_anything_but_a_binary_tree_model_with_enough_rows_does_not_apply(tmp_path):
     context = context_with(tmp_path, labeled_rows(200))
     with pytest.raises(NotApplicable, match="fewer than 1,000"):
         plugin(trained_on(context, LEARNED), context)

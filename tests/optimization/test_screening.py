@@ -51,7 +51,7 @@ class Screening:
 def test_variants_are_evaluated_in_the_order_of_their_measured_speed():
     screening = Screening(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
     found = screening.run()
-    assert [each.steps for each in screening.evaluated] == [found[place].variant.steps for place in (0, 2, 3, 1)]
+    assert [row.steps for row in screening.evaluated] == [found[index].variant.steps for index in (0, 2, 3, 1)]
     assert not any(map(screened_out, found))
 
 
@@ -61,12 +61,12 @@ def test_a_variant_slower_than_the_baseline_is_screened_out():
     assert len(screening.evaluated) == 1 and "too slow" in screened_out(found[1])
 
 
-def test_of_forms_that_answer_alike_the_slower_is_left_and_a_model_that_was_changed_is_not():
+def test_the_slower_of_equal_variants_is_screened_out_but_not_a_changed_model():
     screening = Screening(
         evaluated(0, 40), compiled(evaluated(0, 5)), compiled(evaluated(0, 9), "onnx"), evaluated(1, 20)
     )
     found = screening.run()
-    assert [bool(screened_out(each)) for each in found] == [False, False, True, False]
+    assert [bool(screened_out(row)) for row in found] == [False, False, True, False]
 
 
 def test_a_variant_that_may_be_as_fast_is_evaluated_in_full():
@@ -102,9 +102,7 @@ def test_a_screened_out_variant_cannot_win_and_has_the_reason():
 
 
 @pytest.mark.parametrize("budget, n_evaluated, n_measured", [(100, 4, 3), (45, 2, 3), (15, 1, 1)])
-def test_when_the_budget_is_used_up_the_fastest_were_evaluated_and_the_others_have_the_reason(
-    budget, n_evaluated, n_measured
-):
+def test_an_exhausted_budget_leaves_the_fastest_evaluated_and_the_others_with_a_reason(budget, n_evaluated, n_measured):
     seconds = itertools.count(0, 10)  # ten seconds a question
     screening = Screening(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
     found = screening.run(TimeBudget(budget, now=lambda: next(seconds)))

@@ -30,7 +30,7 @@ def names(expansion: search.Candidates) -> list[str]:
     return [variant.name for variant in expansion.variants]
 
 
-def test_every_combination_comes_once_and_the_model_as_it_came_first(context, monkeypatch):
+def test_every_combination_comes_once_and_the_baseline_first(context, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
     found = search.generate_candidates(
         baseline_of(text(trees=2), context), context, ["truncate", "trees", "onnx", "threads"]
@@ -53,7 +53,7 @@ def test_every_combination_comes_once_and_the_model_as_it_came_first(context, mo
     assert found.refusals == ()
 
 
-def test_a_transform_that_half_of_the_time_leaves_no_time_for_is_a_note(context):
+def test_a_transform_not_tried_for_lack_of_time_is_a_note(context):
     seconds = itertools.count(0, 10)
     budget = TimeBudget(50, now=lambda: next(seconds))  # 10 s for each look at it; the third is past the half
     found = search.generate_candidates(
@@ -68,10 +68,10 @@ def test_a_transform_that_half_of_the_time_leaves_no_time_for_is_a_note(context)
 def test_named_transforms_are_applied_in_the_order_given(context):
     found = search.generate_candidates(baseline_of(text(trees=2), context), context, ["onnx", "truncate"])
     assert names(found) == ["lightgbm (as it came)", "onnxruntime", "lightgbm · truncate(trees=1)"]
-    assert found.refusals == (), "truncate cuts no graph, and that it does not is no news where it cut the model"
+    assert found.refusals == (), "truncate does not apply to a graph, which is not reported as it applied to the model"
 
 
-def test_a_transform_that_does_not_apply_is_a_note_said_once(context):
+def test_a_transform_that_does_not_apply_is_a_single_note(context):
     found = search.generate_candidates(
         baseline_of(text("regression", trees=4, linear_tree=True), context), context, ["truncate", "onnx"]
     )
@@ -93,7 +93,7 @@ def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(context):
     assert {variant.engine for variant in found.variants} == {"lightgbm"} and len(found.variants) > 3
 
 
-def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(context, monkeypatch):
+def test_a_transform_that_raises_is_a_warning_with_the_line_and_does_not_end_the_search(context, monkeypatch):
     def broken(variant, context):
         raise KeyError("no such thing")
 
@@ -103,7 +103,7 @@ def test_a_transform_that_breaks_is_a_warning_with_the_place_and_ends_no_search(
     assert "test_search.py:" in warning.where and "[optimize] transforms" in warning.hint
 
 
-def test_a_transform_whose_library_is_absent_is_a_warning_with_the_mend(context, monkeypatch):
+def test_a_transform_whose_library_is_absent_is_a_warning_with_a_hint(context, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     for module in ("transforms.onnx", "forest_onnx"):
         monkeypatch.delitem(sys.modules, f"headway.optimization.{module}", raising=False)
@@ -137,7 +137,7 @@ def test_the_fastest_feasible_variant_wins():
     assert search.rank_by_objective(rows, "speed", feasible) == [rows[4], rows[3], rows[0]]
 
 
-def test_where_none_is_feasible_or_faster_the_model_as_it_came_wins():
+def test_the_baseline_wins_if_no_variant_is_feasible_and_faster():
     for others in ([evaluated(1, 10, answer="fail")], [evaluated(1, 40)], [evaluated(1, 50)], [evaluated(1, None)], []):
         rows = [evaluated(0, 40), *others]
         assert search.rank_by_objective(rows, "speed", feasible) == [rows[0]]
@@ -148,12 +148,12 @@ def test_an_absolute_rule_makes_no_variant_infeasible():
     assert search.rank_by_objective(rows, "speed", feasible)[0] is rows[1]
 
 
-def test_of_rows_a_second_the_most_win():
+def test_the_highest_throughput_wins():
     rows = [evaluated(0, 40, unit="rows/s"), evaluated(1, 90, unit="rows/s"), evaluated(2, 10, unit="rows/s")]
     assert search.rank_by_objective(rows, "speed", feasible) == [rows[1], rows[0]]
 
 
-def test_without_the_model_as_it_came_there_is_nothing_to_fall_back_on():
+def test_a_search_without_the_baseline_is_an_error():
     with pytest.raises(EngineError, match="baseline is not among"):
         search.rank_by_objective([evaluated(1, 10)], "speed", feasible)
 
@@ -196,7 +196,7 @@ def noisy(number: int, us: float, spread: float, *, steps: int) -> EvaluatedVari
     return replace(plain, variant=variant, evidence=replace(plain.evidence, measurements=(speed,)))
 
 
-def test_of_variants_that_are_as_fast_as_can_be_told_the_one_of_fewest_steps_wins():
+def test_the_fewest_steps_win_among_equally_fast_variants():
     simple, further = noisy(1, 21, 2, steps=1), noisy(2, 20, 2, steps=2)
     rows = [evaluated(0, 40), simple, further]
     assert search.rank_by_objective(rows, "speed", feasible) == [simple, further, rows[0]]

@@ -22,23 +22,23 @@ def variant(tmp_path: Path) -> Variant:
 
 def settings_of(variant: Variant, tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr(threads, "cores", lambda: cores)
-    return [each.settings["threads"] for each in threads.plugin(variant, context_in(tmp_path))]
+    return [made.settings["threads"] for made in threads.plugin(variant, context_in(tmp_path))]
 
 
-def test_an_engine_that_takes_every_core_is_tried_with_one_and_with_each(variant, tmp_path, monkeypatch):
+def test_an_engine_that_uses_every_core_is_offered_with_one_thread_and_with_all_cores(variant, tmp_path, monkeypatch):
     assert settings_of(variant, tmp_path, 8, monkeypatch) == [1, 8]
     assert settings_of(variant, tmp_path, 1, monkeypatch) == [1]
 
 
-def test_an_engine_that_takes_one_thread_is_tried_with_each_core(variant, tmp_path, monkeypatch):
+def test_an_engine_of_one_thread_is_offered_with_all_cores(variant, tmp_path, monkeypatch):
     assert settings_of(replace(variant, engine="onnxruntime"), tmp_path, 8, monkeypatch) == [8]
 
 
-def test_a_number_that_is_set_is_not_tried_again(variant, tmp_path, monkeypatch):
+def test_the_current_number_of_threads_is_not_offered(variant, tmp_path, monkeypatch):
     assert settings_of(replace(variant, settings={"threads": 8}), tmp_path, 8, monkeypatch) == [1]
 
 
-def test_on_one_core_there_is_no_other_number(variant, tmp_path, monkeypatch):
+def test_one_core_offers_no_other_number_of_threads(variant, tmp_path, monkeypatch):
     with pytest.raises(NotApplicable, match="one core"):
         settings_of(replace(variant, settings={"threads": 1}), tmp_path, 1, monkeypatch)
 
@@ -48,7 +48,7 @@ def test_an_engine_without_threads_does_not_apply(variant, tmp_path):
         threads.plugin(replace(variant, engine="echo"), context_in(tmp_path))
 
 
-def test_the_artifact_stays_and_the_name_says_the_setting_once(variant, tmp_path):
+def test_the_artifact_is_unchanged_and_the_name_shows_the_setting_once(variant, tmp_path):
     new = threads.plugin(variant, context_in(tmp_path))[0]
     assert new.artifact == variant.artifact and new.name == "lightgbm · threads=1"
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sklearn.ensemble import RandomForestClassifier
 from tests.engines.boosters import booster, table, text
 from tests.engines.catboosters import cbm
-from tests.engines.forests import fitted, whole
+from tests.engines.forests import complete_rows, fitted
 from tests.engines.xgboosters import ubj
 from tests.optimization.contexts import baseline_of, context_in, imported, opened
 
@@ -30,7 +30,9 @@ def context(tmp_path: Path) -> TransformContext:
 
 
 @pytest.mark.parametrize("objective", ["binary", "multiclass"])
-def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: str, context: TransformContext) -> None:
+def test_a_truncated_model_predicts_as_the_library_with_that_many_trees(
+    objective: str, context: TransformContext
+) -> None:
     variants = plugin(baseline_of(text(objective, trees=30), context), context)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
     for variant in variants:
@@ -40,7 +42,7 @@ def test_a_cut_model_answers_as_the_library_does_with_so_many_trees(objective: s
         assert np.array_equal(found, expected.reshape(found.shape))
 
 
-def test_a_cut_model_keeps_engine_settings_and_parameters(context: TransformContext) -> None:
+def test_a_truncated_model_keeps_engine_settings_and_parameters(context: TransformContext) -> None:
     model = replace(baseline_of(text(trees=3), context), settings={"threads": 1})
     variant = plugin(model, context)[0]
     assert (variant.engine, variant.settings, variant.name) == (
@@ -68,7 +70,7 @@ def test_sizes_are_round_and_smaller_than_the_model(iterations: int, expected: l
 
 
 @pytest.mark.parametrize("engine", ["xgboost", "catboost"])
-def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, context: TransformContext) -> None:
+def test_models_of_other_libraries_are_truncated_to_their_first_trees(engine: str, context: TransformContext) -> None:
     kind, content = load_engine(engine), ubj(rounds=30) if engine == "xgboost" else cbm(trees=30)
     variants = plugin(imported(engine, content, context), context)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
@@ -78,26 +80,26 @@ def test_models_of_other_libraries_are_cut_to_their_first_trees(engine: str, con
     assert variants == plugin(imported(engine, content, context), context)
 
 
-def test_a_forest_of_scikit_learn_is_cut_to_its_first_trees(context: TransformContext) -> None:
-    content = fitted(RandomForestClassifier(30, random_state=0), whole(), "binary")
+def test_a_scikit_learn_forest_is_truncated_to_its_first_trees(context: TransformContext) -> None:
+    content = fitted(RandomForestClassifier(30, random_state=0), complete_rows(), "binary")
     variants = plugin(imported("sklearn", content, context), context)
     assert [variant.steps[-1].settings["trees"] for variant in variants] == [25, 20, 15, 10]
-    first = Sklearn(Sklearn.truncate(content, 10), {}).predict(whole())
-    assert np.array_equal(opened(variants[-1], context).predict(whole()), first)
+    first = Sklearn(Sklearn.truncate(content, 10), {}).predict(complete_rows())
+    assert np.array_equal(opened(variants[-1], context).predict(complete_rows()), first)
 
 
-def test_a_model_is_cut_once(context: TransformContext) -> None:
+def test_a_model_is_truncated_once(context: TransformContext) -> None:
     model = replace(baseline_of(text(), context), steps=(Step(transform="truncate", settings={"trees": 5}),))
     with pytest.raises(NotApplicable, match="truncated before"):
         plugin(model, context)
 
 
-def test_a_forest_is_not_cut(context: TransformContext) -> None:
+def test_a_random_forest_is_not_truncated(context: TransformContext) -> None:
     forest = text("regression", boosting="rf", bagging_freq=1, bagging_fraction=0.5)
     with pytest.raises(NotApplicable, match="mean of its trees"):
         plugin(baseline_of(forest, context), context)
 
 
-def test_one_tree_is_not_cut(context: TransformContext) -> None:
+def test_a_single_tree_is_not_truncated(context: TransformContext) -> None:
     with pytest.raises(NotApplicable, match="1 trees, too few"):
         plugin(baseline_of(text(trees=1), context), context)

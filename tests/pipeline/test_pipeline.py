@@ -151,7 +151,7 @@ def test_a_model_that_no_engine_accepts_is_refused(tmp_path):
     (folder / "mine.py").write_text("def train(rows, labels): return object()")
     project = open_project(folder)
 
-    with pytest.raises(EngineError, match=r"no engine takes a builtins\.object"):
+    with pytest.raises(EngineError, match=r"no engine imports a builtins\.object"):
         pipeline.train(project, pipeline.periods(project))
 
 

@@ -24,7 +24,7 @@ class Cascade:
             raise EngineError(f"engine 'cascade' has no setting {min(settings)!r}", hint="remove it")
         header, (self._quick, self._full) = open_models(content, models=2)
         if not {"low", "high"} <= set(header.numbers):
-            raise EngineError("the cascade has no bounds for its second model", hint=REBUILD_HINT)
+            raise EngineError("the cascade has no score band for its second model", hint=REBUILD_HINT)
         self._low, self._high = header.numbers["low"], header.numbers["high"]
 
     @classmethod

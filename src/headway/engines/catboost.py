@@ -42,12 +42,12 @@ class Catboost:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         threads = threads_of(settings, engine="catboost", default=0)
-        self._threads = {"thread_count": threads} if threads else {}  # nothing where the library chooses
+        self._threads = {"thread_count": threads} if threads else {}  # empty: the library decides
         model = read_catboost(content)
         self._width, self._kind, self._outputs = model.width, *_prediction_type(model)
         self._model = _load_model(content)
         try:
-            self._answers(np.zeros((1, self._width)))  # it looks at the loss when it is first asked
+            self._answers(np.zeros((1, self._width)))  # the first prediction checks the loss
         except catboost.CatBoostError as error:
             raise _load_error(error) from error
 
@@ -69,11 +69,11 @@ class Catboost:
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
         """Return the artifact unchanged; raise EngineError if the table has a categorical column, since the model reads numbers."""
-        texts = [field.name for field in signature.inputs if field.datatype == "BYTES"]
-        if texts:
+        categorical = [field.name for field in signature.inputs if field.datatype == "BYTES"]
+        if categorical:
             raise EngineError(
-                f"column '{texts[0]}' is categorical, and the model reads a number there",
-                where=f"text columns: {', '.join(texts)}",
+                f"column '{categorical[0]}' is categorical, and the model reads numbers only",
+                where=f"categorical columns: {', '.join(categorical)}",
                 hint="encode the column as the numbers that the model was trained on",
             )
         return content, signature

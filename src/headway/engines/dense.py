@@ -26,7 +26,7 @@ except ImportError as error:
     ) from error
 
 
-IMPORTS_MODELS = False  # a transform writes what it opens
+IMPORTS_MODELS = False  # transforms write its artifacts
 
 
 class Dense:
@@ -48,7 +48,7 @@ class Dense:
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
         """Raise NotApplicable: artifacts are compiled from a graph that another engine imported."""
-        raise NotApplicable(f"a {type(model).__name__} comes through another engine, and is compiled then")
+        raise NotApplicable(f"a {type(model).__name__} is imported by another engine, and compiled by a transform")
 
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], cast to float32; binary: of the positive class, k = 1.

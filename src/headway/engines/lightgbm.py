@@ -38,7 +38,7 @@ class Lightgbm:
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         threads = threads_of(settings, engine="lightgbm", default=0)
-        self._threads = {"num_threads": threads} if threads else {}  # nothing where the library chooses
+        self._threads = {"num_threads": threads} if threads else {}  # empty: the library decides
         model = read_lightgbm(content)
         self._width, self._outputs = model.width, model.outputs
         self._booster = _load_booster(model)

@@ -28,7 +28,7 @@ from headway.core.record import Settings  # noqa: E402
 from headway.core.threads import threads_of  # noqa: E402
 from headway.engines.formats.onnx_ports import GraphInputs, PortInfo, graph_inputs, score_output  # noqa: E402
 
-IMPORTS_MODELS = False  # a transform writes what it opens
+IMPORTS_MODELS = False  # transforms write its artifacts
 
 HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 """Inference precision hint of OpenVINO for each value of the setting `precision`."""
@@ -59,7 +59,7 @@ class OpenVino:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
         self._output = [port.name for port in outputs].index(score_output(outputs))
-        self._idle: list[Any] = []  # a request answers one thread at a time; list.pop and append are atomic
+        self._idle: list[Any] = []  # a request serves one thread at a time; list.pop and append are atomic
         answer = self._infer(np.zeros((self._feeds.batch_size or 1, self._feeds.width)))
         self._columns = answer.size // len(answer)
         self._first = 1 if self._columns == 2 else 0
@@ -67,7 +67,7 @@ class OpenVino:
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
         """Raise NotApplicable: artifacts are converted from the graphs of another engine."""
-        raise NotApplicable(f"a {type(model).__name__} comes through ONNX, and is converted then")
+        raise NotApplicable(f"a {type(model).__name__} is imported as ONNX, and converted by a transform")
 
     @classmethod
     def converted(cls, graph: bytes) -> bytes:
@@ -121,7 +121,7 @@ class OpenVino:
         try:
             for feed, count in self._feeds.batches(rows):
                 found = request.infer([*feed.values()], share_inputs=True, share_outputs=True)
-                answers.append(found[self._output][:count].astype(np.float64))  # a copy: the request keeps its own
+                answers.append(found[self._output][:count].astype(np.float64))  # a copy: the request reuses its buffer
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
         self._idle.append(request)

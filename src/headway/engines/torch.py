@@ -82,15 +82,15 @@ def _export_module(module: torch.nn.Module) -> torch.export.ExportedProgram:
             f"a {type(module).__name__} does not declare its input: example_input_array is not a float table [n, d]",
             hint=_DECLARE,
         )
-    rows = torch.zeros(2, example.shape[1], dtype=example.dtype)  # one row would be taken for the only number there is
+    rows = torch.zeros(2, example.shape[1], dtype=example.dtype)  # the exporter specializes a batch of one row
     try:
-        still = copy.deepcopy(module).cpu().eval()
+        module_copy = copy.deepcopy(module).cpu().eval()
         with _quiet():
-            return torch.export.export(still, (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            return torch.export.export(module_copy, (rows,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
     except _FAILURES as error:
         raise EngineError(
             f"torch cannot export a {type(module).__name__}: {_first_line(error)}",
-            hint="take what depends on the values of a row out of forward()",
+            hint="remove data-dependent control flow from forward()",
         ) from error
 
 

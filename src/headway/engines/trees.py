@@ -26,7 +26,7 @@ except ImportError as error:
     ) from error
 
 
-IMPORTS_MODELS = False  # a transform writes what it opens
+IMPORTS_MODELS = False  # transforms write its artifacts
 
 
 class Trees:
@@ -48,7 +48,9 @@ class Trees:
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
         """Raise NotApplicable: artifacts are compiled from models that the engine of their library imported."""
-        raise NotApplicable(f"a {type(model).__name__} comes through the engine of its library, and is compiled then")
+        raise NotApplicable(
+            f"a {type(model).__name__} is imported by the engine of its library, and compiled by a transform"
+        )
 
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d]; binary: of the positive class, k = 1.

@@ -37,7 +37,7 @@ class Xgboost:
         self._linear = model.weights is not None
         self._booster = _load_booster(model, threads_of(settings, engine="xgboost", default=0))
         try:
-            with xgboost.config_context(verbosity=0):  # it looks at the base score, and warns, when it is first asked
+            with xgboost.config_context(verbosity=0):  # the first prediction checks the base score, and warns
                 self._scores(np.zeros((1, self._width)))
         except xgboost.core.XGBoostError as error:
             raise _load_error(error) from error
@@ -66,13 +66,13 @@ class Xgboost:
         XGBoost stores category names since 3.1, if it was trained on a dataframe.
         """
         known = read_xgboost(content).categories
-        texts = [field.name for index, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
+        categorical = [field.name for index, field in enumerate(signature.inputs) if field.datatype == "BYTES"]
         named = {signature.inputs[index].name for index in known if index < len(signature.inputs)}
-        unnamed = [name for name in texts if name not in named]
+        unnamed = [name for name in categorical if name not in named]
         if unnamed:
             raise EngineError(
                 f"column '{unnamed[0]}' is categorical, and the model does not name the categories that it learned there",
-                where=f"categorical columns: {', '.join(texts)}; named by the model: {', '.join(sorted(named)) or 'none'}",
+                where=f"categorical columns: {', '.join(categorical)}; named by the model: {', '.join(sorted(named)) or 'none'}",
                 hint="retrain it with XGBoost 3.1 or later on a dataframe with this column as a category, or encode the "
                 "column as the numbers that it was trained on",
             )
@@ -124,7 +124,7 @@ def _import_estimator(model: xgboost.XGBModel) -> ImportedModel:
     if not model.__sklearn_is_fitted__():
         raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
     found = read_xgboost(bytes(model.get_booster().save_raw("ubj")))
-    best = getattr(model, "best_iteration", None)  # absent where nothing stopped early
+    best = getattr(model, "best_iteration", None)  # absent without early stopping
     missing = math.nan if model.missing is None else float(model.missing)
     classes = tuple(str(name) for name in getattr(model, "classes_", ()))
     best_rounds = 0 if best is None or found.weights is not None else best + 1

@@ -63,7 +63,7 @@ class OnlineTable:
             If the lengths differ, or the table has another number of columns.
         """
         if not len(keys) == len(values) == len(times_us):
-            raise DataError(f"{len(keys)} keys, {len(values)} rows and {len(times_us)} times do not go together")
+            raise DataError(f"{len(keys)} keys, {len(values)} rows and {len(times_us)} times differ in number")
         rows = np.ascontiguousarray(values, dtype=np.float64)
         new_rows = ((key, int(at), row.tobytes()) for key, at, row in zip(keys, times_us, rows, strict=True))
         with self._opened(make=True) as db, db:
@@ -96,19 +96,19 @@ class OnlineTable:
                 found.update((key, (at_us, content)) for key, at_us, content in db.execute(query, part))
         return _arrays(keys, found, width)
 
-    def forget(self, keys: Sequence[str]) -> int:
+    def delete(self, keys: Sequence[str]) -> int:
         """Delete keys, and every byte of them in the file and its journal; return the number of deleted rows.
 
         Raises
         ------
         StoreError
-            If other processes use the file for so long that bytes remain. It is safe to call again.
+            If bytes remain because other processes keep the file open; the call can be repeated.
         """
         with self._opened(make=False) as db:
             db.execute("PRAGMA secure_delete = ON")
             marks = ",".join("?" * len(keys))
             count = db.execute(f"DELETE FROM newest WHERE key IN ({marks})", list(keys)).rowcount
-            db.execute("VACUUM")  # an update leaves the row before it in the free part of its page
+            db.execute("VACUUM")  # an update leaves the old row in the free part of its page
             if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 hint = "wait until other processes have finished reading, and try again"
                 raise StoreError("the journal of the online table is in use", where=str(self._path), hint=hint)
@@ -119,13 +119,13 @@ class OnlineTable:
         if known is None:
             db.execute("INSERT INTO form (width) VALUES (?)", (width,))
         elif known[0] != width:
-            raise DataError(f"the table has {known[0]} columns, given were {width}", where=str(self._path))
+            raise DataError(f"the table has {known[0]} columns, got {width}", where=str(self._path))
 
     def _open(self, *, make: bool) -> sqlite3.Connection:
         if make:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         elif not self._path.is_file():
-            hint = "put the features of some keys first"
+            hint = "store features first: OnlineTable.put"
             raise StoreError("the online table does not exist", where=str(self._path), hint=hint)
         self._db = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         self._closing = weakref.finalize(self, self._db.close)

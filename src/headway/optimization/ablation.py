@@ -63,7 +63,7 @@ def iter_components(variant: Variant, baseline: Variant, context: TransformConte
     for step in variant.steps:
         repeated = _repeat_step(before[-1], step, context)
         if repeated is None or repeated.steps[-1] != step:
-            raise NotApplicable(f"'{step}' cannot be repeated again, so nothing can be left out", where=variant.name)
+            raise NotApplicable(f"step '{step}' cannot be repeated, so no component can be removed", where=variant.name)
         before.append(repeated)
     for index, step in enumerate(variant.steps):
         later_steps = variant.steps[index + 1 :]

@@ -15,7 +15,7 @@ from headway.core.variant import Signature
 from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, constant_tree
 
 _AT_MOST, _MEMBER, _SUM = 0, 6, 1  # codes of the operator: x <= split, x in set, trees are added
-_NEVER_TRUE = -(2**31 - 1)  # a set must have a member; only texts, whose ranks count from 0, have sets without one
+_NEVER_TRUE = -(2**31 - 1)  # a set needs a member; only sets of ranks, which count from 0, can be empty
 _OPERATORS = {"sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp", "softplus": "Softplus", "identity": "Identity"}
 _KINDS = {"float32": (TensorProto.FLOAT, np.float32), "float64": (TensorProto.DOUBLE, np.float64)}
 
@@ -25,7 +25,7 @@ def forest_to_onnx(forest: Forest, *, truncated: Sequence[int] = ()) -> bytes:
 
     Columns of `truncated` are truncated to integers first, as the library does with categories in a request.
     """
-    if forest.input_dtype == "float64":  # the operator has one precision for what it compares and what it adds
+    if forest.input_dtype == "float64":  # the operator compares and adds in one precision
         forest = dataclasses.replace(forest, sum_dtype="float64")
     kind = _KINDS[forest.input_dtype][0]
     nodes, constants, ready = _prepare_inputs(forest, truncated)
@@ -102,7 +102,7 @@ def _truncate_columns(forest: Forest, columns: Sequence[int], ready: str) -> tup
 
 
 def _without_zeros(forest: Forest, ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Return nodes from `ready` to `nonzero`, and their constants: a zero in the columns of `zeros` becomes missing."""
+    """Return nodes from `ready` to `nonzero`, and their constants: a zero in the columns of `forest.zero_as_missing` becomes missing."""
     dtype = _KINDS[forest.input_dtype][1]
     nodes = [
         helper.make_node("Abs", [ready], ["distance"]),
@@ -119,7 +119,7 @@ def _mask(forest: Forest, columns: Sequence[int]) -> Bools:
 
 
 def _ends(forest: Forest) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Return nodes from `raw`, the sums of the trees, to `scores`, and their constants; refused rows become NaN."""
+    """Return nodes from `raw`, the sums of the trees, to `scores`, and their constants; rejected rows become NaN."""
     nodes = _link(forest)
     if not (forest.finite_columns or forest.required_columns):
         return nodes, []
@@ -225,7 +225,7 @@ def _children(child: Ints, roots: Ints, first_leaves: Ints) -> tuple[Ints, Ints]
 def _members(tree: Tree) -> list[Floats]:
     numbers = tree.threshold[tree.categorical].astype(np.int64)
     if any(np.any(np.abs(tree.sets[number]) >= 2**31) for number in numbers):
-        raise NotApplicable("one of its categories is beyond what ONNX Runtime keeps in a set (32 bits)")
+        raise NotApplicable("a category exceeds the 32 bits that ONNX Runtime stores in a set")
     return [np.append(tree.sets[number] if len(tree.sets[number]) else _NEVER_TRUE, np.nan) for number in numbers]
 
 

@@ -17,15 +17,17 @@ from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, accepted
 
 ROUNDS = 4
 MAX_EDGES = 4096
-_ANYWHERE = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 2.0**24 + 1, -(2.0**24) - 1, 1e300, -1e300])
-_AROUND_A_CATEGORY = np.array([-0.5, 0.0, 0.5, 1.0])
+_COMMON_EDGES = np.array(
+    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 2.0**24 + 1, -(2.0**24) - 1, 1e300, -1e300]
+)
+_CATEGORY_OFFSETS = np.array([-0.5, 0.0, 0.5, 1.0])
 
 
 def edge_rows(forest: Forest, sample: Floats) -> Floats:
     """Make rows in which about half of the values are edges of their column and the rest come from `sample`.
 
     Every edge appears in four rows. A column with more than 4,096 edges contributes that many, drawn at random with a fixed
-    seed. No row is one that the forest's library refuses.
+    seed. The forest's library accepts every row.
 
     Parameters
     ----------
@@ -55,17 +57,17 @@ def _edge_batch(columns: list[Floats], base: Floats, height: int, random: np.ran
 
 
 def _edges(forest: Forest, column: int, random: np.random.Generator) -> Floats:
-    at = np.unique(np.concatenate([_ANYWHERE[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
-    members = np.unique(np.concatenate([_ANYWHERE[:0], *(_members(tree, column) for tree in forest.trees)]))
+    at = np.unique(np.concatenate([_COMMON_EDGES[:0], *(_thresholds(tree, column) for tree in forest.trees)]))
+    members = np.unique(np.concatenate([_COMMON_EDGES[:0], *(_members(tree, column) for tree in forest.trees)]))
     steps = [_neighbors(at), _float32_neighbors(at)] if forest.input_dtype == "float32" else [_neighbors(at)]
     missing = [] if np.isnan(forest.missing) else [forest.missing]
-    around = np.add.outer(members, _AROUND_A_CATEGORY).ravel()
+    around = np.add.outer(members, _CATEGORY_OFFSETS).ravel()
     small = (
         [_neighbors(np.array([-ZERO_THRESHOLD, ZERO_THRESHOLD])), [-ZERO_THRESHOLD, ZERO_THRESHOLD]]
         if column in forest.zero_as_missing
         else []
     )
-    found = _routable(forest, column, np.concatenate([at, *steps, around, missing, *small, _ANYWHERE]))
+    found = _routable(forest, column, np.concatenate([at, *steps, around, missing, *small, _COMMON_EDGES]))
     return found if len(found) <= MAX_EDGES else random.choice(found, MAX_EDGES, replace=False)
 
 
@@ -97,7 +99,7 @@ def _thresholds(tree: Tree, column: int) -> Floats:
 
 def _members(tree: Tree, column: int) -> Floats:
     numbers = tree.threshold[(tree.feature == column) & tree.categorical].astype(np.int64)
-    return np.concatenate([_ANYWHERE[:0], *(tree.sets[number] for number in numbers)])
+    return np.concatenate([_COMMON_EDGES[:0], *(tree.sets[number] for number in numbers)])
 
 
 _EDGE_VALUES = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e9, -1e9)
@@ -150,12 +152,12 @@ def predict_both(native: Engine, compiled: Engine, rows: Floats) -> tuple[Floats
 
 
 def predict_or_nan(engine: Engine, rows: Floats, outputs: int) -> Floats:
-    """Return the answers of a model, with NaN for each row that it refuses.
+    """Return the answers of a model, with NaN for each row that it rejects.
 
-    A refused batch is halved until the refused row is alone.
+    A rejected batch is halved until the rejected row is isolated.
     """
     try:
-        with np.errstate(all="ignore"):  # numbers that a step can make nothing of are among the edges
+        with np.errstate(all="ignore"):  # edge values may overflow in a step
             return engine.predict(rows)
     except EngineError:
         if len(rows) == 1:
@@ -172,7 +174,7 @@ def check_parity(rows: Floats, expected: Floats, found: Floats, variant: Variant
     rows : ndarray of shape (n, d)
         Rows that both models answered.
     expected, found : ndarray of shape (n, k)
-        Answers of the model and of its new form. NaN, for a refused row, must be NaN in both.
+        Answers of the model and of its new form. NaN, for a rejected row, must be NaN in both.
     variant
         Variant of the original form. For a regression the limit is 1e-6 of the largest answer.
     form
@@ -195,7 +197,7 @@ def check_parity(rows: Floats, expected: Floats, found: Floats, variant: Variant
 
 
 def _format_answer(answer: Floats) -> str:
-    return "a refusal" if np.isnan(answer).any() else " ".join(f"{value:.9g}" for value in answer)
+    return "a rejection" if np.isnan(answer).any() else " ".join(f"{value:.9g}" for value in answer)
 
 
 def _format_row(row: Floats, variant: Variant) -> str:

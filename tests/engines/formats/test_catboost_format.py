@@ -21,12 +21,12 @@ def core(content: bytes) -> FlatTable:
     return root_table(content[8 : 8 + int.from_bytes(content[4:8], "little")])
 
 
-def spoiled(field: int, place: int, value: int | float, content: bytes) -> bytes:
+def spoiled(field: int, index: int, value: int | float, content: bytes) -> bytes:
     """The model with one number changed in a vector of its trees, by its field in the schema."""
     kind = {8: "<d", 16: "<d", 10: "<H", 11: "<I"}.get(field, "<i")
     trees = core(content).table(1)
     assert trees is not None
-    start = 8 + trees._vector(trees._find(field))[0] + place * struct.calcsize(kind)
+    start = 8 + trees._vector(trees._find(field))[0] + index * struct.calcsize(kind)
     return content[:start] + struct.pack(kind, value) + content[start + struct.calcsize(kind) :]
 
 
@@ -34,7 +34,7 @@ SPLITS, SIZES, STARTS, LEAVES, STEPS, ENDS, BIAS = 1, 2, 3, 8, 10, 11, 16
 
 
 @pytest.mark.parametrize(
-    ("field", "place", "value", "message"),
+    ("field", "index", "value", "message"),
     [
         (SPLITS, 0, 10_000, "a split that does not exist"),
         (SPLITS, 0, -1, "a split that does not exist"),
@@ -45,14 +45,14 @@ SPLITS, SIZES, STARTS, LEAVES, STEPS, ENDS, BIAS = 1, 2, 3, 8, 10, 11, 16
         (BIAS, 0, np.inf, "the bias"),
     ],
 )
-def test_an_incomplete_model_is_rejected_with_the_reason(field: int, place: int, value: float, message: str) -> None:
+def test_an_incomplete_model_is_rejected_with_the_reason(field: int, index: int, value: float, message: str) -> None:
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
-        read_catboost(spoiled(field, place, value, cbm()))
+        read_catboost(spoiled(field, index, value, cbm()))
     assert message in refusal.value.what and refusal.value.hint == "model.save_model('model.cbm')"
 
 
 @pytest.mark.parametrize(
-    ("field", "place", "value", "message"),
+    ("field", "index", "value", "message"),
     [
         (STEPS, 0, 60_000, "a step out of the tree"),
         (STEPS, 0, 2, "nodes that do not form trees"),
@@ -62,10 +62,10 @@ def test_an_incomplete_model_is_rejected_with_the_reason(field: int, place: int,
         (SIZES, 0, 0, "splits without a tree"),
     ],
 )
-def test_steps_that_do_not_form_trees_are_rejected(field: int, place: int, value: int, message: str) -> None:
+def test_steps_that_do_not_form_trees_are_rejected(field: int, index: int, value: int, message: str) -> None:
     content = cbm("MultiClass", grow_policy="Lossguide")
     with pytest.raises(EngineError, match="not a CatBoost model") as refusal:
-        read_catboost(spoiled(field, place % len(read_catboost(content).end) if place < 0 else place, value, content))
+        read_catboost(spoiled(field, index % len(read_catboost(content).end) if index < 0 else index, value, content))
     assert message in refusal.value.what
 
 
@@ -130,8 +130,8 @@ def test_any_altered_number_is_rejected_or_harmless_and_silent(
     policy: str, capfd: pytest.CaptureFixture[str], changes: list[tuple[float, int]]
 ) -> None:
     content = cbm("MultiClass", grow_policy=policy)
-    for place, value in changes:
-        at = int(place * (len(content) - 4))
+    for index, value in changes:
+        at = int(index * (len(content) - 4))
         content = content[:at] + struct.pack("<i", value) + content[at + 4 :]
     try:
         engine = Catboost(content, {"threads": 1})

@@ -14,14 +14,14 @@ FOREST = {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_what_is_read_and_written_again_predicts_the_same(objective: str) -> None:
+def test_a_rewritten_model_predicts_the_same(objective: str) -> None:
     model = read_lightgbm(text(objective).encode())
     expected = booster(objective).predict(table())
     for written in (model.text(), model.prediction_text()):
         assert np.array_equal(lightgbm.Booster(model_str=written).predict(table()), expected)
 
 
-def test_a_model_says_what_it_is() -> None:
+def test_a_model_reports_its_columns_and_objective() -> None:
     model = read_lightgbm(text("multiclassova", sigmoid=0.7).encode())
     assert (model.width, model.outputs, model.iterations, model.averages) == (4, 3, 7, False)
     assert model.objective == ("multiclassova", {"num_class": "3", "sigmoid": "0.7"})
@@ -34,10 +34,10 @@ def test_a_model_without_an_objective_is_read() -> None:
 
 def test_linear_leaves_and_single_leaves_are_read() -> None:
     assert any(tree.linear for tree in read_lightgbm(text("regression", linear_tree=True).encode()).trees)
-    assert [len(each.tree.leaf) for each in read_lightgbm(text(trees=1, min_data_in_leaf=300).encode()).trees] == [1]
+    assert [len(tree.tree.leaf) for tree in read_lightgbm(text(trees=1, min_data_in_leaf=300).encode()).trees] == [1]
 
 
-def test_the_first_iterations_are_the_library_s_own() -> None:
+def test_the_first_iterations_equal_those_of_the_library() -> None:
     model = read_lightgbm(text("multiclass").encode()).truncate(3)
     assert model.iterations == 3 and "feature_importances" not in model.tail and "[num_class: 3]" in model.tail
     assert np.array_equal(
@@ -46,11 +46,11 @@ def test_the_first_iterations_are_the_library_s_own() -> None:
     )
 
 
-def test_monotone_constraints_are_one_a_column() -> None:
-    given = text(monotone_constraints=(0, 0, 1, 0))
-    assert read_lightgbm(given.encode()).width == 4
+def test_there_is_one_monotone_constraint_per_column() -> None:
+    constrained = text(monotone_constraints=(0, 0, 1, 0))
+    assert read_lightgbm(constrained.encode()).width == 4
     with pytest.raises(EngineError, match="constraints"):
-        read_lightgbm(given.replace("monotone_constraints=0 0 1 0", "monotone_constraints=0 0 1").encode())
+        read_lightgbm(constrained.replace("monotone_constraints=0 0 1 0", "monotone_constraints=0 0 1").encode())
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ def test_monotone_constraints_are_one_a_column() -> None:
         ("shrinkage=1\n", "shrinkage=1\n" + "".join(f"{c}=1\n" for c in "abcdefghijk"), "more lines"),
     ],
 )
-def test_what_is_not_whole_is_rejected_with_the_reason(old: str, new: str, message: str) -> None:
-    whole = text()
-    assert old in whole
+def test_an_incomplete_document_is_rejected_with_the_reason(old: str, new: str, message: str) -> None:
+    model_text = text()
+    assert old in model_text
     with pytest.raises(EngineError, match=message) as refusal:
-        read_lightgbm(whole.replace(old, new, 1).encode())
+        read_lightgbm(model_text.replace(old, new, 1).encode())
     assert refusal.value.hint
 
 
-def with_line(name: str, change: str, whole: str = "") -> bytes:
+def with_line(name: str, change: str, model_text: str = "") -> bytes:
     """The model with the first line of that name set to other values."""
-    lines = (whole or text()).split("\n")
+    lines = (model_text or text()).split("\n")
     number = next(number for number, line in enumerate(lines) if line.startswith(f"{name}="))
     return "\n".join([*lines[:number], f"{name}={change}", *lines[number + 1 :]]).encode()
 
@@ -131,20 +131,22 @@ def test_a_split_by_a_missing_set_is_rejected(number: str) -> None:
 
 
 def test_linear_leaves_that_read_other_columns_are_rejected() -> None:
-    whole = text("regression", linear_tree=True)
-    tree = whole[whole.index("Tree=1") :]
+    model_text = text("regression", linear_tree=True)
+    tree = model_text[model_text.index("Tree=1") :]
     columns = tree[tree.index("leaf_features=") :].split("\n")[0]
     assert any(character.isdigit() for character in columns)
     with pytest.raises(EngineError, match="a leaf reads outside"):
-        read_lightgbm(whole.replace(columns, columns.translate(str.maketrans("0123", "9999"))).encode())
+        read_lightgbm(model_text.replace(columns, columns.translate(str.maketrans("0123", "9999"))).encode())
     with pytest.raises(EngineError, match="negative number of columns"):
-        read_lightgbm(with_line("num_features", "-1 0 0 0 0 1", whole))
+        read_lightgbm(with_line("num_features", "-1 0 0 0 0 1", model_text))
 
 
 def test_a_number_of_trees_that_the_classes_do_not_divide_is_rejected() -> None:
-    whole = text("multiclass", trees=1)
+    model_text = text("multiclass", trees=1)
     with pytest.raises(EngineError, match="2 trees cannot be divided among 3"):
-        read_lightgbm((whole[: whole.index("Tree=2")] + whole[whole.index("end of trees") :]).encode())
+        read_lightgbm(
+            (model_text[: model_text.index("Tree=2")] + model_text[model_text.index("end of trees") :]).encode()
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"\x89PNG", b"tree\nend of trees\n"])

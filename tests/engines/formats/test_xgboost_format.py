@@ -27,12 +27,12 @@ def decoded() -> Any:
 
 def changed(path: str, value: object) -> bytes:
     """The model with one field, or one element of an array, changed."""
-    whole = holder = decoded()
-    *way, last = [int(each) if each.isdigit() else each for each in path.split("/")]
+    document = holder = decoded()
+    *way, last = [int(part) if part.isdigit() else part for part in path.split("/")]
     for step in way:
         holder = holder[step]
     holder[last] = value
-    return ubjson.encode_ubjson(whole)
+    return ubjson.encode_ubjson(document)
 
 
 MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/trees/0"
@@ -119,15 +119,15 @@ def test_only_what_begins_like_a_model_looks_like_one() -> None:
     assert not is_xgboost(b'{"features_info": {}}') and not is_xgboost(b"") and not is_xgboost(b"tree\n")
 
 
-def test_what_is_written_is_read_as_it_was() -> None:
+def test_a_written_model_is_read_back_unchanged() -> None:
     model = read_xgboost(ubj("multi:softprob", 3))
     assert read_xgboost(model.content()).content() == model.content()
 
 
-def test_nodes_that_pruning_left_behind_are_left_out() -> None:
+def test_pruned_nodes_are_left_out() -> None:
     content = ubj("reg:squarederror", tree_method="exact", gamma=5.0, categorical=False)
     before = [tree["tree_param"]["num_deleted"] for tree in trees_of(content)]
-    assert any(int(each) for each in before)
+    assert any(int(part) for part in before)
     assert {tree["tree_param"]["num_deleted"] for tree in trees_of(read_xgboost(content).content())} == {"0"}
 
 
@@ -136,30 +136,30 @@ def trees_of(content: bytes) -> list[dict[str, Any]]:
     return list(model["learner"]["gradient_booster"]["model"]["trees"])
 
 
-def test_weights_of_dart_stand_in_the_leaves_wherever_they_were_written() -> None:
-    """XGBoost 3.4 writes them among the trees, those before it beside them."""
+def test_dart_weights_are_applied_to_leaves_wherever_they_are_stored() -> None:
+    """XGBoost 3.4 stores them inside the model section, older versions next to it."""
     model: Any = ubjson.decode_ubjson(ubj("reg:squarederror", booster="dart", rate_drop=0.9))
     written = model["learner"]["gradient_booster"]
     inner = written.get("gbtree", written)
     weights = {**written, **inner["model"]}["weight_drop"]
     bare = {key: value for key, value in inner["model"].items() if key != "weight_drop"}
     among = {"name": "gbtree", "model": {**bare, "weight_drop": weights}}
-    beside = {"name": "dart", "gbtree": {"name": "gbtree", "model": bare}, "weight_drop": weights}
+    sibling = {"name": "dart", "gbtree": {"name": "gbtree", "model": bare}, "weight_drop": weights}
     contents = []
-    for form in (among, beside, {"name": "gbtree", "model": bare}):
+    for form in (among, sibling, {"name": "gbtree", "model": bare}):
         model["learner"]["gradient_booster"] = form
         contents.append(read_xgboost(ubjson.encode_ubjson(model)).content())
     assert min(weights) < 1 and contents[0] == contents[1] != contents[2]
 
 
-def test_rounds_of_before_2_0_are_counted_by_the_trees_of_each() -> None:
+def test_rounds_before_xgboost_2_are_counted_by_their_trees() -> None:
     model = decoded()
     del model["learner"]["gradient_booster"]["model"]["iteration_indptr"]
     assert read_xgboost(ubjson.encode_ubjson(model)).bounds == (0, 3, 6, 9)
 
 
 @pytest.mark.parametrize(("version", "names"), [([3, 4, 0], {0: ("ä", "b")}), ([3, 2, 0], {})])
-def test_names_of_categories_that_older_releases_cut_are_not_believed(version: list[int], names: object) -> None:
+def test_truncated_category_names_of_older_versions_are_ignored(version: list[int], names: object) -> None:
     model = decoded()
     texts = np.frombuffer("äb".encode(), np.int8)
     none: dict[str, object] = {"offsets": np.zeros(0, np.int32), "values": np.zeros(0, np.int8)}
@@ -176,10 +176,10 @@ def test_categories_that_are_numbers_are_named_by_them() -> None:
 
 
 def numbers(value: object, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The way to each value of a decoded model that is no mapping and no list."""
+    """The path to each leaf value of a decoded model."""
     if isinstance(value, dict | list):
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from numbers(each, (*way, key))
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from numbers(item, (*way, key))
     else:
         yield way
 
@@ -212,8 +212,8 @@ def test_any_number_that_was_altered_is_refused_or_harmless_and_silent(
 ) -> None:
     model = decoded()
     ways = list(numbers(model))
-    for place, value in changes:
-        spoil(model, ways[int(place * len(ways))], value)
+    for share, value in changes:
+        spoil(model, ways[int(share * len(ways))], value)
     content = ubjson.encode_ubjson(model)
     try:
         engine = Xgboost(content, {"threads": 1})

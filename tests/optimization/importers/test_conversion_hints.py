@@ -28,11 +28,11 @@ def model_of(module: str) -> object:
         ("statsmodels.discrete.discrete_model", "coef_ and intercept_"),
         ("h2o.estimators.gbm", "convert_h2o"),
         ("mlflow.pyfunc", "mlflow.sklearn.load_model"),
-        ("nobody.knows", "save it as ONNX"),
+        ("unknown.library", "save it as ONNX"),
     ],
 )
-def test_an_object_is_refused_with_the_way_of_its_library(module: str, way: str) -> None:
-    with pytest.raises(EngineError, match=r"no engine takes a __main__\.Own") as refusal:
+def test_an_object_is_refused_with_the_conversion_for_its_library(module: str, way: str) -> None:
+    with pytest.raises(EngineError, match=r"no engine imports a __main__\.Own") as refusal:
         import_model(model_of(module))
     assert way in refusal.value.hint
     assert "xgboost: " in refusal.value.where and "catboost: " in refusal.value.where
@@ -49,12 +49,12 @@ def test_an_object_is_refused_with_the_way_of_its_library(module: str, way: str)
         ("", "save it as ONNX"),
     ],
 )
-def test_a_file_is_refused_with_the_way_of_its_kind(suffix: str, way: str) -> None:
-    with pytest.raises(EngineError, match=f"no engine takes this {suffix or 'nameless'} file") as refusal:
+def test_a_file_is_refused_with_the_conversion_for_its_suffix(suffix: str, way: str) -> None:
+    with pytest.raises(EngineError, match=f"no engine imports this {suffix or 'nameless'} file") as refusal:
         import_model(ModelFile(content=b"\x89HDF", suffix=suffix))
     assert way in refusal.value.hint
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "a model", [1, 2], len])
-def test_what_is_no_model_has_the_way_of_any(value: object) -> None:
-    assert conversion_hint(value) == "save it as ONNX, and give that file"
+def test_an_unknown_object_gets_the_general_hint(value: object) -> None:
+    assert conversion_hint(value) == "save it as ONNX, and import that file"

@@ -67,27 +67,27 @@ def parted(model: Any) -> CustomModel:
 
 
 @pytest.mark.parametrize("step", [FunctionTransformer(rounded), Ratio(), FunctionTransformer(lambda table: table)])
-def test_the_steps_before_are_kept_and_the_rest_of_the_pipeline_is_taken(step: Any) -> None:
+def test_the_first_steps_stay_and_the_rest_of_the_pipeline_is_imported(step: Any) -> None:
     model = fitted(Pipeline([("own", step), ("encode", encoded()), ("model", LogisticRegression())]))
     native = parted(model)
     assert native.parts[0].startswith("steps['own']") and HERE in native.parts[0]
     assert import_model(native.model).engine == "sklearn" and len(native.model.steps) == 2
-    whole = native.around(native.model)
-    assert np.array_equal(whole.predict_proba(frame()), model.predict_proba(frame()))
-    assert np.array_equal(whole.predict(frame()), model.predict(frame())) and list(whole.classes_) == [0, 1]
+    rebuilt = native.around(native.model)
+    assert np.array_equal(rebuilt.predict_proba(frame()), model.predict_proba(frame()))
+    assert np.array_equal(rebuilt.predict(frame()), model.predict(frame())) and list(rebuilt.classes_) == [0, 1]
 
 
-def test_a_model_straight_behind_the_python_is_taken_by_its_own_engine() -> None:
+def test_a_model_directly_after_the_custom_code_is_imported_by_its_engine() -> None:
     native = parted(fitted(make_pipeline(encoded(), FunctionTransformer(lambda rows: rows), booster())))
     assert import_model(native.model).engine == "lightgbm"
 
 
-def test_the_rows_that_the_model_is_given_are_those_that_the_python_makes() -> None:
+def test_the_model_receives_the_rows_that_the_custom_code_makes() -> None:
     model = fitted(make_pipeline(FunctionTransformer(rounded), encoded(), LogisticRegression()))
     assert parted(model).rows(frame()).equals(rounded(frame()))
 
 
-def test_a_model_inside_an_object_is_taken_out_and_another_put_in_its_place() -> None:
+def test_a_model_inside_an_object_is_extracted_and_replaced() -> None:
     careful = Careful(logistic())
     native = parted(careful)
     assert native.model is careful.model and native.parts == (f"{HERE}.Careful",)
@@ -96,7 +96,7 @@ def test_a_model_inside_an_object_is_taken_out_and_another_put_in_its_place() ->
     assert careful.model is logistic()
 
 
-def test_an_object_at_the_end_of_a_pipeline_is_parted_as_well() -> None:
+def test_an_object_at_the_end_of_a_pipeline_is_split_as_well() -> None:
     class Last(Careful, BaseEstimator):
         def fit(self, rows: Any, labels: Any) -> Last:
             self.fitted_ = True
@@ -110,42 +110,42 @@ def test_an_object_at_the_end_of_a_pipeline_is_parted_as_well() -> None:
     assert native.model is inner and native.rows(frame()).shape[0] == 400
 
 
-def test_a_model_without_python_of_its_own_is_not_parted() -> None:
+def test_a_model_without_custom_code_is_not_split() -> None:
     assert split_custom_code(logistic()) is None and split_custom_code(booster()) is None
 
 
-def test_a_search_is_parted_at_the_best_that_it_found() -> None:
+def test_a_search_is_split_at_its_best_estimator() -> None:
     pipeline = make_pipeline(FunctionTransformer(rounded), encoded(), LogisticRegression())
     search = fitted(GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1]}, cv=2))
     assert parted(search).parts == (f"steps['functiontransformer'].func: {HERE}.rounded",)
 
 
-def test_an_object_with_no_known_model_inside_is_left_to_the_engines() -> None:
+def test_an_object_without_a_known_model_inside_is_left_to_the_engines() -> None:
     assert split_custom_code(Constant()) is None
-    with pytest.raises(EngineError, match=f"no engine takes a {HERE}.Constant"):
+    with pytest.raises(EngineError, match=f"no engine imports a {HERE}.Constant"):
         import_model(Constant())
 
 
-def test_a_model_of_an_engine_is_not_parted_though_its_class_is_of_a_project() -> None:
+def test_a_model_of_an_engine_is_not_split_even_if_its_class_is_custom() -> None:
     class Mine(lightgbm.LGBMClassifier):
         pass
 
     assert split_custom_code(Mine()) is None
 
 
-def test_python_around_two_models_is_named_with_their_places() -> None:
+def test_custom_code_around_two_models_is_named_with_their_paths() -> None:
     both = Careful([logistic(), logistic().steps[-1][1], booster()])
     with pytest.raises(EngineError, match="around 2 models") as refusal:
         split_custom_code(both)
     assert "model[0] (sklearn.pipeline.Pipeline), model[2] (lightgbm.sklearn.LGBMClassifier)" in refusal.value.where
 
 
-def test_an_object_that_asks_its_model_row_by_row_is_refused() -> None:
+def test_an_object_that_calls_its_model_row_by_row_is_refused() -> None:
     class Slow(Careful):
         def predict_proba(self, table: pd.DataFrame) -> np.ndarray:
             return np.concatenate([self.model.predict_proba(table[row : row + 1]) for row in range(len(table))])
 
-    with pytest.raises(EngineError, match=r"for 3 rows, .*Slow asks the model inside it for \[1, 1, 1\] rows"):
+    with pytest.raises(EngineError, match=r"for 3 rows, .*Slow calls the model inside it with \[1, 1, 1\] rows"):
         parted(Slow(logistic())).rows(frame(3))
 
 
@@ -156,6 +156,6 @@ def test_an_object_that_cannot_be_copied_is_refused() -> None:
         parted(careful).around(Constant())
 
 
-def test_a_release_is_refused_with_what_is_python_and_the_mend() -> None:
+def test_a_release_is_refused_with_the_custom_code_and_a_hint() -> None:
     refusal = parted(Careful(logistic())).refused()
-    assert refusal.where == f"{HERE}.Careful" and "release the model behind" in refusal.hint
+    assert refusal.where == f"{HERE}.Careful" and "release the model after" in refusal.hint

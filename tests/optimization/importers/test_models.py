@@ -1,4 +1,4 @@
-"""Files that run code are opened with trust alone, elsewhere; what is wrong with one is told."""
+"""Files that run code are opened only with trust, in a subprocess; errors in them are reported."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Leaves:
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "MODEL.PKL", "model.joblib", "model.pt", "model.model", "model"])
-def test_a_file_that_can_run_code_is_refused_with_the_way_and_does_not_run(name: str, tmp_path: Path) -> None:
+def test_a_file_that_can_run_code_is_refused_with_a_hint_and_not_run(name: str, tmp_path: Path) -> None:
     path = pickled(Leaves(str(tmp_path / "mark")), tmp_path, name)
     with pytest.raises(Refused, match="can run code when it is opened") as refusal:
         open_model_file(path)
@@ -73,14 +73,14 @@ def test_a_file_that_is_data_needs_no_trust(tmp_path: Path) -> None:
     assert open_model_file(path) == ModelFile(content=b"tree\n", suffix=".txt")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot read the model file: No such file"):
         open_model_file(tmp_path / "model.pkl", trust=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("save", [joblib.dump, lambda value, path: joblib.dump(value, path, compress=3)])
-def test_a_trusted_file_of_joblib_is_taken_as_the_estimator_in_it(save: object, tmp_path: Path) -> None:
+def test_a_trusted_joblib_file_is_imported_as_its_estimator(save: object, tmp_path: Path) -> None:
     save(model(), tmp_path / "model.joblib")
     imported = open_model_file(tmp_path / "model.joblib", trust=True)
     assert isinstance(imported, ImportedModel) and imported.engine == "sklearn" and import_model(imported) is imported
@@ -95,8 +95,8 @@ def test_a_trusted_pickle_of_another_library_goes_to_its_engine(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_file_that_ends_the_process_ends_only_its_own(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="opening it ended Python with SIGABRT"):
+def test_a_file_that_kills_the_process_kills_only_the_subprocess(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="opening the file ended Python with SIGABRT"):
         open_model_file(pickled(Ends(), tmp_path), trust=True)
 
 
@@ -116,29 +116,29 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> type:
     return module.Ratio
 
 
-def test_a_module_that_is_not_here_is_named(lost: type, tmp_path: Path) -> None:
+def test_an_absent_module_is_named(lost: type, tmp_path: Path) -> None:
     path = pickled(lost(), tmp_path)
     del sys.modules["their_code"]
     found = outcome(path)
-    assert found.what == "its model needs the module 'their_code', which is not here"
-    assert found.hint == "pip install their_code, or run it where that module lies"
+    assert found.what == "its model needs the module 'their_code', which is not installed"
+    assert found.hint == "pip install their_code, or run headway where that module can be imported"
 
 
-def test_a_class_that_its_module_does_not_have_is_named(lost: type, tmp_path: Path) -> None:
+def test_a_class_missing_from_its_module_is_named(lost: type, tmp_path: Path) -> None:
     path = pickled(lost(), tmp_path)
     del sys.modules["their_code"].Ratio
-    assert outcome(path).what == "its model needs 'Ratio' of the module 'their_code', which does not have it here"
+    assert outcome(path).what == "its model needs 'Ratio' from the module 'their_code', which does not define it here"
 
 
-def test_a_class_of_a_script_or_notebook_is_told_the_way(lost: type, tmp_path: Path) -> None:
+def test_a_class_of_a_script_or_notebook_gets_a_hint(lost: type, tmp_path: Path) -> None:
     lost.__module__ = "__main__"
     sys.modules["__main__"].Ratio = lost
     path = pickled(lost(), tmp_path)
     del sys.modules["__main__"].Ratio
-    assert outcome(path).hint.startswith("define it in a module of its own, not in a script or notebook")
+    assert outcome(path).hint.startswith("define it in an importable module, not in a script or notebook")
 
 
-def test_a_pickle_of_another_release_is_refused_with_both_and_the_mend(tmp_path: Path) -> None:
+def test_a_pickle_of_another_version_is_refused_with_both_versions_and_a_hint(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     here = sklearn.__version__.encode()
     content = pickle.dumps(model())
@@ -149,14 +149,14 @@ def test_a_pickle_of_another_release_is_refused_with_both_and_the_mend(tmp_path:
     assert found.hint.startswith("pip install scikit-learn==")
 
 
-def test_an_old_pickle_that_cannot_be_opened_at_all_still_says_which_release_made_it(tmp_path: Path) -> None:
+def test_an_old_pickle_that_cannot_be_opened_is_refused_with_the_version_that_made_it(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     of_old = pickle.dumps(model()).replace(sklearn.__version__.encode(), b"0.9.1")
     path.write_bytes(of_old.replace(b"LogisticRegression", b"LogitRegressionOld"))
     assert outcome(path).what.startswith("this model was made by scikit-learn 0.9.1")
 
 
-def test_a_booster_is_taken_though_another_release_of_scikit_learn_made_its_classes(tmp_path: Path) -> None:
+def test_a_booster_is_imported_even_if_its_classes_are_of_another_scikit_learn(tmp_path: Path) -> None:
     fitted = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS)
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(fitted).replace(sklearn.__version__.encode(), b"0.9.1"))
@@ -165,20 +165,20 @@ def test_a_booster_is_taken_though_another_release_of_scikit_learn_made_its_clas
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04}", pickle.dumps(table())[:500]])
-def test_a_file_that_is_no_pickle_is_told_with_the_releases_that_are_here(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_pickle_is_reported_with_the_installed_versions(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(content)
     found = outcome(path)
     assert found.what.startswith("it cannot be opened: ") and "scikit-learn" in found.where and "skops" in found.hint
 
 
-def test_what_is_no_model_is_told_with_the_engines_there_are(tmp_path: Path) -> None:
-    assert outcome(pickled({"a": 1}, tmp_path)).what == "no engine takes a builtins.dict"
+def test_an_object_that_is_not_a_model_is_refused_with_the_engines(tmp_path: Path) -> None:
+    assert outcome(pickled({"a": 1}, tmp_path)).what == "no engine imports a builtins.dict"
 
 
-def test_the_engine_of_its_own_library_is_asked_first() -> None:
-    asked = import_model(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
-    assert asked.engine == "lightgbm" and import_model(model()).engine == "sklearn"
+def test_the_engine_of_the_models_library_is_tried_first() -> None:
+    imported = import_model(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
+    assert imported.engine == "lightgbm" and import_model(model()).engine == "sklearn"
 
 
 def learned(names: list[str], **roles: object) -> tuple[ImportedModel, Dataset]:
@@ -188,7 +188,7 @@ def learned(names: list[str], **roles: object) -> tuple[ImportedModel, Dataset]:
     return import_model(fitted), Dataset(name="rows", table=rows, roles=Roles(target="y", **roles))
 
 
-def test_the_model_reads_the_columns_that_it_names_in_its_order() -> None:
+def test_the_model_reads_its_named_columns_in_its_order() -> None:
     imported, rows = learned(["c", "a"])
     assert infer_signature(imported, rows).names == ("c", "a")
 
@@ -200,7 +200,7 @@ def test_a_column_that_the_table_lacks_is_named_with_the_nearest() -> None:
     assert refusal.value.hint == "rename b to bb"
 
 
-def test_a_column_that_only_the_outcome_tells_is_refused() -> None:
+def test_a_column_known_only_after_the_outcome_is_refused() -> None:
     imported, rows = learned(["a", "b"], known={"b": "outcome"})
     with pytest.raises(DataError, match="the model reads b: known only after the outcome"):
         infer_signature(imported, rows)
@@ -213,8 +213,8 @@ def test_a_table_of_another_width_is_refused() -> None:
         infer_signature(imported, rows)
 
 
-def test_categories_that_the_table_has_no_text_column_for_are_refused() -> None:
+def test_categories_without_a_categorical_column_are_refused() -> None:
     _, rows = learned(["a"])
     imported = replace(import_model(model()), categories=(("x", "y"),))
-    with pytest.raises(DataError, match="the model reads 1 columns of categories, and the table has 0 of text"):
+    with pytest.raises(DataError, match="the model reads 1 categorical columns, and the table has 0"):
         infer_signature(imported, rows)

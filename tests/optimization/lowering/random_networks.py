@@ -54,7 +54,7 @@ def random_network(shape: Shape, seed: int = 0) -> bytes:
         nodes += _layer(number, shape, last=number == len(sizes) - 2)
         if shape.norm:
             drawn_norm = {name: random.random(outputs).astype(np.float32) for name in ("s", "b", "m", "v")}
-            constants |= {f"{name}_{number}": each + np.float32(name == "v") for name, each in drawn_norm.items()}
+            constants |= {f"{name}_{number}": array + np.float32(name == "v") for name, array in drawn_norm.items()}
     kind = 11 if shape.double else FLOAT
     return graph(nodes, [("rows", kind, [None, shape.width])], [("scores", FLOAT, [None, shape.outputs])], constants)
 
@@ -115,8 +115,8 @@ def largest_difference(content: bytes, rows: Floats, level: str = "") -> float:
     """How far a tape is from ONNX Runtime, relative where answers exceed 1; endless where only one of them refuses."""
     engine = Dense(lower_graph(content), {"level": level})
     outputs = engine.predict(rows[:0]).shape[1]
-    expected, found = (predict_or_nan(each, rows, outputs) for each in (OnnxRuntime(content, {}), engine))
-    alike = (expected == found) | (np.isnan(expected) & np.isnan(found))
+    expected, found = (predict_or_nan(array, rows, outputs) for array in (OnnxRuntime(content, {}), engine))
+    equal = (expected == found) | (np.isnan(expected) & np.isnan(found))
     with np.errstate(invalid="ignore", over="ignore"):
         moved = np.abs(found - expected) / np.maximum(1, np.abs(expected))
-    return float(np.max(np.where(alike, 0, np.nan_to_num(moved, nan=np.inf)), initial=0))
+    return float(np.max(np.where(equal, 0, np.nan_to_num(moved, nan=np.inf)), initial=0))

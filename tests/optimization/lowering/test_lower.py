@@ -39,25 +39,25 @@ WIDE = 4
     double=st.booleans(),
     count=st.sampled_from([1, 2, 5, 6, 13, 50]),
 )
-def test_networks_of_any_shape_answer_as_in_the_library_at_every_level(seed, count, **given):
-    shape = Shape(**given)
+def test_networks_of_any_shape_predict_as_the_library_at_every_level(seed, count, **sizes):
+    shape = Shape(**sizes)
     content, rows = random_network(shape, seed), rows_for(shape, count, seed)
     assert all(largest_difference(content, rows, level) < 2e-6 for level in HERE)  # of 18,000 rows 7.2e-7 was the most
 
 
 @pytest.mark.parametrize("level", HERE)
 @pytest.mark.parametrize("layers", [(256, 256, 128), (5, 16, 17), (64, 65, 200), (1, 1)])
-def test_a_row_alone_answers_to_the_bit_as_in_a_batch_of_any_size(level, layers):
+def test_a_single_row_predicts_bit_for_bit_as_in_a_batch(level, layers):
     shape = Shape(layers=layers, numbers=19, outputs=3)
     engine, rows = Dense(lower_graph(random_network(shape)), {"level": level}), rows_for(shape, 100)
-    whole = engine.predict(rows)
+    together = engine.predict(rows)
     for size in (1, 5, 6, 7, 50):
         parts = [engine.predict(rows[start : start + size]) for start in range(0, len(rows), size)]
-        assert np.array_equal(np.concatenate(parts), whole)
+        assert np.array_equal(np.concatenate(parts), together)
 
 
 @pytest.mark.parametrize("content", [exported_network(), fold_graph(exported_network())[0], tabular_network()])
-def test_graphs_as_exporters_write_them_answer_as_in_the_library_on_strange_rows_too(content):
+def test_exported_graphs_predict_as_the_library_on_edge_cases_too(content):
     rows = np.random.default_rng(1).integers(-3, 9, size=(200, WIDE)).astype(np.float64)
     rows[np.arange(WIDE * len(EDGE_VALUES)), np.arange(WIDE * len(EDGE_VALUES)) % WIDE] = np.repeat(EDGE_VALUES, WIDE)
     assert all(largest_difference(content, rows, level) < 1e-6 for level in HERE)
@@ -170,19 +170,19 @@ NODES = {
 
 @pytest.mark.parametrize("level", HERE)
 @pytest.mark.parametrize("content", NODES.values(), ids=NODES.keys())
-def test_each_node_answers_as_in_the_library_whatever_it_reads(content, level):
+def test_each_node_predicts_as_the_library_for_every_input(content, level):
     rows = np.random.default_rng(0).normal(size=(len(EDGE_VALUES) * 2, WIDE)) * 3
     rows[: len(EDGE_VALUES), 1], rows[: len(EDGE_VALUES), 3] = EDGE_VALUES, EDGE_VALUES[::-1]
     assert largest_difference(content, rows, level) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["Exp", "Sigmoid", "Tanh", "Erf"])
-def test_curves_are_right_to_the_last_bits_over_all_their_range(name):
+def test_curves_are_accurate_to_the_last_bits_over_their_range(name):
     rows = np.concatenate([np.linspace(-110, 110, 200_000), np.geomspace(1e-20, 1, 20_000)]).reshape(-1, WIDE)
     assert all(largest_difference(one(name), rows, level) < 3e-7 for level in HERE)
 
 
-def test_a_rank_beyond_its_table_is_refused_as_the_library_refuses_it():
+def test_a_rank_beyond_its_table_is_rejected_as_by_the_library():
     shape = Shape(looked=1)
     engine, rows = Dense(lower_graph(random_network(shape)), {}), rows_for(shape, 20)
     for value in (9.0, -10.0, np.nan, np.inf, 1e300):
@@ -192,7 +192,7 @@ def test_a_rank_beyond_its_table_is_refused_as_the_library_refuses_it():
     assert engine.predict(rows[:7]).shape == (7, 1)
 
 
-def test_of_two_classes_the_second_is_answered_and_of_more_all():
+def test_two_classes_return_the_second_and_more_return_all():
     assert (
         largest_difference(softmax(2), np.ones((3, 3))) < 1e-7
         and largest_difference(softmax(5), np.ones((3, 3))) < 1e-7
@@ -216,7 +216,7 @@ REFUSED = {
             make("MatMul", ["a", "w"], ["y"]),
             constants={"i": np.array([0]), "w": np.zeros((1, 2**20), np.float32)},
         ),
-        "a row would need",
+        "a row needs",
     ),
     "larger": (of(make("MatMul", ["x", "w"], ["y"]), constants={"w": np.zeros((4, 2**21), np.float32)}), "weights"),
     "whole product": (

@@ -50,7 +50,7 @@ def compile_forest(forest: Forest) -> bytes:
     threshold = _concatenate([tree.threshold for tree in trees], np.float64)
     missing_left = _concatenate([tree.missing_left for tree in trees], bool)
     if np.any(np.isnan(threshold)):
-        raise NotApplicable("a threshold of its trees is NaN, and no value is above or below that")
+        raise NotApplicable("a threshold of its trees is NaN")
     sets = [tree.sets[int(number)] for tree in trees for number in tree.threshold[tree.categorical]]
     columns, node_column = _columns(forest, feature, categorical)
     columns = _with_tables(columns, node_column, threshold, sets, categorical)

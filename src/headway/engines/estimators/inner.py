@@ -42,12 +42,12 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.content:
-            self._engine()  # raise now if it cannot be opened, and not at the first row
+            self._engine()  # raise now if it cannot be opened, not at the first row
 
     def fit(self, rows: Any, labels: Any = None) -> InnerModel:
         """Raise EngineError: the model is already fitted, and scikit-learn only checks that the method exists."""
         raise EngineError(
-            f"a model of {self.engine} inside another cannot be fitted again", hint="refit the whole estimator"
+            f"a model of {self.engine} inside another cannot be refitted", hint="refit the whole estimator"
         )
 
     def _scores(self, rows: Any, *, margins: bool = False) -> Floats:
@@ -115,14 +115,14 @@ def _wrap(path: str, value: Any) -> InnerModel:
     kind = _wrapper_class(value)
     if not (value.__sklearn_is_fitted__() if hasattr(value, "__sklearn_is_fitted__") else value.is_fitted()):
         return kind(engine=root_package(value))
-    adopted = plugins.load_engine(root_package(value)).import_model(value)
-    if adopted.categories:
+    imported = plugins.load_engine(root_package(value)).import_model(value)
+    if imported.categories:
         raise EngineError(
-            f"the {type(value).__name__} reads columns of categories as they are, which only pandas gives it",
+            f"the {type(value).__name__} reads categorical columns directly, which requires a pandas dataframe",
             where=path,
-            hint="give it numbers: put an OrdinalEncoder before it, or optimize that model alone",
+            hint="pass numbers: put an OrdinalEncoder before it, or optimize that model alone",
         )
-    inner = kind(engine=root_package(value), content=adopted.content, width=adopted.width, absent=adopted.absent)
+    inner = kind(engine=root_package(value), content=imported.content, width=imported.width, absent=imported.absent)
     if isinstance(inner, InnerClassifier):
         inner.classes_ = np.asarray(value.classes_)
     return inner

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 EXTERNAL_LIBRARIES = ("catboost", "lightgbm", "xgboost")
-"""Libraries of models that have an engine of their own, which knows what is inside one."""
+"""Libraries of models that have an engine of their own, which knows their contents."""
 KNOWN_LIBRARIES = frozenset({"sklearn", "numpy", "scipy", "pandas", "polars", "headway", *EXTERNAL_LIBRARIES})
 # Functions that fitted estimators hold; they have no side effects. Neither do ufuncs.
 SAFE_FUNCTIONS = frozenset(
@@ -55,7 +55,7 @@ def walk_objects(model: object) -> Iterator[NestedObject]:
         here = waiting.pop()
         if isinstance(here.value, _LEAVES) or id(here.value) in seen:
             continue
-        seen[id(here.value)] = here.value  # kept, or another object could take its place in memory
+        seen[id(here.value)] = here.value  # a reference, so that its id is not reused
         yield here
         if not is_function(here.value) and root_package(here.value) not in EXTERNAL_LIBRARIES:
             waiting += reversed(list(_children(here)))

@@ -43,7 +43,7 @@ def estimator_forest(model: Any, columns: ModelColumns | None) -> Forest:
         return hist_forest(model, columns)
     _check_tree_model(model)
     if columns is not None and any(field.datatype == "BYTES" for field in columns.inputs):
-        raise NotApplicable("it is given texts, and its trees compare numbers")
+        raise NotApplicable("its input has strings, and its trees compare numbers")
     if isinstance(model, BaseGradientBoosting):
         return _boosted_forest(model)
     if isinstance(model, IsolationForest):
@@ -77,11 +77,11 @@ def truncate_estimator(model: Any, count: int) -> None:
 def _check_tree_model(model: Any) -> None:
     name = type(model).__name__
     if isinstance(model, AdaBoostClassifier | AdaBoostRegressor):
-        raise NotApplicable(f"a {name} lets its trees vote, and does not sum leaves")
+        raise NotApplicable(f"a {name} combines its trees by votes, not by sums of leaves")
     if not isinstance(model, (BaseDecisionTree, BaseGradientBoosting, *_FORESTS)):
-        raise NotApplicable(f"a {name} is not made of trees whose leaves are added up")
+        raise NotApplicable(f"a {name} is not a sum of tree leaves")
     if getattr(model, "n_outputs_", 1) > 1:
-        raise NotApplicable(f"it answers {model.n_outputs_} targets at once")
+        raise NotApplicable(f"it predicts {model.n_outputs_} targets")
 
 
 def _averaged_forest(model: Any, estimators: Sequence[Any]) -> Forest:
@@ -106,7 +106,7 @@ def _boosted_forest(model: Any) -> Forest:
     start, width, outputs = model.init_, int(model.n_features_in_), model.estimators_.shape[1]
     constant = isinstance(start, DummyClassifier | DummyRegressor) and start.strategy in _CONSTANT
     if not (constant or (isinstance(start, str) and start == "zero")):
-        raise NotApplicable(f"its trees start from the answers of a {type(start).__name__} (init)")
+        raise NotApplicable(f"its trees start from the predictions of a {type(start).__name__} (init)")
     slope = 2.0 if is_classifier(model) and model.loss == "exponential" else 1.0  # its link is the logistic of 2 x
     scale = model.learning_rate * slope
     link: Link = "identity" if not is_classifier(model) else "sigmoid" if outputs == 1 else "softmax"
@@ -203,10 +203,10 @@ def hist_forest(model: Any, columns: ModelColumns | None) -> Forest:
     """
     inputs = () if columns is None else columns.inputs
     hist = _hist_columns(model, inputs)
-    texts = {index for index, field in enumerate(inputs) if field.datatype == "BYTES"}
+    strings = {index for index, field in enumerate(inputs) if field.datatype == "BYTES"}
     categorical = {int(hist.position[column]) for column in hist.codes}
-    if texts - categorical:
-        raise NotApplicable(f"it reads the texts of column '{inputs[min(texts - categorical)].name}' as numbers")
+    if strings - categorical:
+        raise NotApplicable(f"it reads the strings of column '{inputs[min(strings - categorical)].name}' as numbers")
     return Forest(
         width=int(model.n_features_in_),
         trees=tuple(
@@ -217,7 +217,7 @@ def hist_forest(model: Any, columns: ModelColumns | None) -> Forest:
         base=np.ravel(model._baseline_prediction).astype(np.float64),
         link=_hist_link(model),
         category_cast="exact",
-        finite_columns=tuple(sorted(categorical - texts)),
+        finite_columns=tuple(sorted(categorical - strings)),
     )
 
 
@@ -226,7 +226,7 @@ def _hist_link(model: Any) -> Link:
         return "sigmoid" if model.n_trees_per_iteration_ == 1 else "softmax"
     name = type(model._loss.link).__name__
     if name not in _HIST_LINKS:
-        raise NotApplicable(f"what it makes of its sums is not known ({name})")
+        raise NotApplicable(f"unknown link function {name}")
     return _HIST_LINKS[name]
 
 
@@ -248,9 +248,9 @@ def _category_codes(learned: list[Any], field: Field | None) -> EncoderCodes:
     """Return the codes of the categories that an encoder learned; NaN, which comes last, has none."""
     known = [category for category in learned if category is None or category == category]
     if field is not None and field.datatype == "BYTES":
-        rank = {text: number for number, text in enumerate(field.categories)}
+        rank = {category: number for number, category in enumerate(field.categories)}
         if any(not isinstance(category, str) for category in known if category is not None):
-            raise NotApplicable(f"it learned numbers in column '{field.name}', which is text")
+            raise NotApplicable(f"it learned numbers in column '{field.name}', which holds strings")
         value = np.array([rank.get(category, -1) for category in known], np.int64)
         return EncoderCodes(value, value < 0, known.index(None) if None in known else -1)
     if any(isinstance(category, str | None) or category != int(category) for category in known):
@@ -343,5 +343,5 @@ def truncate_rounds(model: Any, count: int) -> None:
 def _engine_of(model: InnerModel) -> type[TreeEngine]:
     engine = load_engine(model.engine)
     if not isinstance(engine, TreeEngine):
-        raise NotApplicable(f"a model of {model.engine} does not say what its trees are")
+        raise NotApplicable(f"a model of {model.engine} does not expose its trees")
     return engine

@@ -1,7 +1,7 @@
 """Read and write Universal Binary JSON as XGBoost does, and read the fields of a decoded document with checks.
 
 Numbers are big-endian, each value starts with a letter for its type, and an array of one type is stored in one piece.
-Counts are checked against the bytes that are left.
+Counts are checked against the remaining bytes.
 """
 
 from __future__ import annotations

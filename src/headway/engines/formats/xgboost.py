@@ -212,7 +212,7 @@ def _scatter(values: NDArray[np.generic], inner: Bools) -> NDArray[np.generic]:
     return found
 
 
-_MAX_CATEGORIES = 2**24  # what float32 counts without a gap
+_MAX_CATEGORIES = 2**24  # float32 represents all integers up to here
 _MAX_COLUMNS, _MAX_OUTPUTS = 2**20, 2**16
 _PARAMETER = re.compile(r"[\w.,\[\]+ -]{0,400}")
 _FLOAT = re.compile(r"[-+0-9.eE]{1,40}")

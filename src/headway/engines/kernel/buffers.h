@@ -1,34 +1,34 @@
-/* What the extensions do with Python: arrays are held as long as a model lives, and rows answered with the GIL released. */
+/* Python glue of the extensions: hold arrays as long as a model lives, and predict rows without the GIL. */
 #ifndef HEADWAY_BUFFERS_H
 #define HEADWAY_BUFFERS_H
 
 #include <Python.h>
 #include <stdint.h>
 
-enum { NO_MEMORY, ANSWERED, REFUSED }; /* what comes of answering rows */
+enum { NO_MEMORY, ANSWERED, REFUSED }; /* result of predicting rows */
 
 typedef struct { Py_buffer *views; int n; } Held;
 
 static void release(Held *held) { while (held->n) PyBuffer_Release(&held->views[--held->n]); }
 
-/* Hold a tuple of `count` arrays, of so many bytes an item each; 0, with the error set, where it is none. */
+/* Hold a tuple of `count` arrays whose items have these sizes in bytes; return 0, with the error set, if it is not one. */
 static int hold(Held *held, PyObject *arrays, const Py_ssize_t *item, int count) {
   if (!PyTuple_Check(arrays) || PyTuple_Size(arrays) != count) {
-    PyErr_Format(PyExc_ValueError, "a tuple of %d arrays is wanted", count);
+    PyErr_Format(PyExc_ValueError, "expected a tuple of %d arrays", count);
     return 0;
   }
   for (int i = 0; i < count; i++) {
     if (PyObject_GetBuffer(PyTuple_GetItem(arrays, i), &held->views[i], PyBUF_SIMPLE)) return 0;
     held->n++;
     if (held->views[i].len % item[i]) {
-      PyErr_Format(PyExc_ValueError, "array %d is not of %zd bytes an item", i, item[i]);
+      PyErr_Format(PyExc_ValueError, "array %d does not have items of %zd bytes", i, item[i]);
       return 0;
     }
   }
   return 1;
 }
 
-/* Answers of rows, float64 [n, width], into float64 [n, outputs]: True, or False where the model refuses a row. */
+/* Write the scores of rows float64 [n, width] to float64 [n, outputs]; return True, or False if the model rejects a row. */
 static PyObject *answered(PyObject *const *args, const void *model, int64_t width, int64_t outputs,
                           int (*by)(const void *, const double *, int64_t, double *)) {
   Py_buffer rows, out;
@@ -36,7 +36,7 @@ static PyObject *answered(PyObject *const *args, const void *model, int64_t widt
   if (PyObject_GetBuffer(args[2], &out, PyBUF_WRITABLE)) { PyBuffer_Release(&rows); return NULL; }
   const int64_t count = rows.len / 8 / width;
   int done = ANSWERED;
-  if (rows.len != count * width * 8 || out.len != count * outputs * 8) PyErr_SetString(PyExc_ValueError, "rows or answers are not of the size of this model");
+  if (rows.len != count * width * 8 || out.len != count * outputs * 8) PyErr_SetString(PyExc_ValueError, "rows or scores do not have the shape of this model");
   else if (count) {
     Py_BEGIN_ALLOW_THREADS
     done = by(model, rows.buf, count, out.buf);

@@ -1,12 +1,12 @@
-/* From the arrays that Python gives to the forms that the kernels read. Nothing given is trusted: what does not fit is
-   refused with a word, so that no kernel can be led out of its arrays. */
+/* Build the forms that the kernels read from the arrays of Python. Every index is checked here, so that no kernel reads
+   outside its arrays; the reason is returned if one is invalid. */
 #ifndef HEADWAY_BUILD_H
 #define HEADWAY_BUILD_H
 
 #include "lay_out.h"
 #include "widths.h"
 
-/* Every node has one parent, which stands before it; every leaf has one; keys, features and sets are there. */
+/* Check that every node has one parent, which comes before it, that every leaf has one, and that keys, features and sets exist. */
 static const char *check_tree(const Forest *f, int64_t t, uint8_t *seen) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
   memset(seen, 0, (size_t)(2 * m + 2));
@@ -20,7 +20,7 @@ static const char *check_tree(const Forest *f, int64_t t, uint8_t *seen) {
     }
     if (f->feature[n] < 0 || f->feature[n] >= f->columns) return "a node reads a column that does not exist";
     const int categorical = f->flag[n] & NODE_CATEGORICAL;
-    if (categorical != ((f->kind[f->feature[n]] & COLUMN_CATEGORICAL) ? NODE_CATEGORICAL : 0)) return "a column is a category to one node and none to another";
+    if (categorical != ((f->kind[f->feature[n]] & COLUMN_CATEGORICAL) ? NODE_CATEGORICAL : 0)) return "a column is categorical for one node and numeric for another";
     if (categorical && (f->key[n] < 0 || f->key[n] >= f->sets)) return "a node reads a set that does not exist";
     const int64_t size = f->table_start[f->feature[n] + 1] - f->table_start[f->feature[n]];
     if (!categorical && !f->ordered && (f->key[n] < 0 || f->key[n] >= size)) return "a threshold is not in the table of its column";
@@ -29,11 +29,11 @@ static const char *check_tree(const Forest *f, int64_t t, uint8_t *seen) {
   return NULL;
 }
 
-/* Of each set a bit for every place in the table of its column, for the category that is in no set, and for missing. */
+/* A bit per set for each entry of the table of its column, for the unknown category, and for missing. */
 static const char *make_sets(Forest *f) {
   MAKE(f->set_word, f->sets + 1);
   int64_t *words = make(f, f->sets + 1, sizeof *words), total = 0;
-  if (!words) return "no memory is left";
+  if (!words) return "out of memory";
   for (int64_t n = 0; n < f->nodes; n++)
     if (f->flag[n] & NODE_CATEGORICAL) {
       const int64_t c = f->feature[n], size = f->table_start[c + 1] - f->table_start[c];
@@ -44,7 +44,7 @@ static const char *make_sets(Forest *f) {
   for (int64_t s = 0; s < f->sets; s++)
     for (int64_t i = f->set_start[s]; i < f->set_start[s + 1]; i++) {
       const int32_t place = f->member[i];
-      if (place < 0 || place / 32 >= words[s]) return "a set holds a category that its column has not";
+      if (place < 0 || place / 32 >= words[s]) return "a set has a category that is not in the table of its column";
       f->set_bits[f->set_word[s] + place / 32] |= 1u << (place % 32);
     }
   for (int64_t n = 0; n < f->nodes; n++)
@@ -55,7 +55,7 @@ static const char *make_sets(Forest *f) {
   return NULL;
 }
 
-/* Which plane a node reads: that of its column, of the run of thresholds around its own, and of where missing goes. */
+/* The plane that a node reads: that of its column, of the run of thresholds around its own, and of its side for missing values. */
 static int32_t plane_of(Forest *f, int64_t n) {
   const int categorical = f->flag[n] & NODE_CATEGORICAL;
   const Plane wanted = {f->feature[n], categorical ? 0 : f->key[n] / PLANE_THRESHOLDS * PLANE_THRESHOLDS,
@@ -66,8 +66,8 @@ static int32_t plane_of(Forest *f, int64_t n) {
   return p;
 }
 
-/* The nodes of a tree in the order of their depth, those that ask for sets last in each; `place` numbers the leaves from
-   left to right. `work` is [3 m] whole numbers and `entries` [m]. */
+/* Order the nodes of a tree by depth, those that test sets last at each depth; `place` numbers the leaves from left to
+   right. `work` is [3 m] integers and `entries` [m]. */
 static void order_tree(const Forest *f, int64_t t, int32_t *work, Entry *entries, int32_t *place) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
   int32_t *below = work, *first = work + m, *depth = work + 2 * m;
@@ -99,7 +99,7 @@ static const char *make_intervals(Forest *f, int32_t *work, Entry *entries, int3
       const int64_t n = start + entries[i].node;
       const int32_t plane = plane_of(f, n), l = f->left[n], half = entries[i].leaf + (l < 0 ? 1 : work[l]);
       const int categorical = f->flag[n] & NODE_CATEGORICAL;
-      if (plane == MOST_PLANES) return "it has more planes than a byte can number";
+      if (plane == MOST_PLANES) return "the forest has more planes than a byte can number";
       f->intervals[start + i] = (Interval){categorical ? (uint32_t)f->key[n] : FOUR(f->key[n] - f->planes[plane].first),
         FOUR(entries[i].leaf), FOUR(half), (uint32_t)plane * BLOCK | (categorical ? SET_PLANE : 0)};
     }
@@ -109,7 +109,7 @@ static const char *make_intervals(Forest *f, int32_t *work, Entry *entries, int3
   return NULL;
 }
 
-/* Of each column its planes, and its thresholds as they are searched eight values at once. */
+/* The planes of each column, and its thresholds in the layout of the eight-value search. */
 static const char *make_codes(Forest *f) {
   MAKE(f->plane_start, f->columns + 1);
   MAKE(f->plane_order, f->n_planes + 1);
@@ -128,7 +128,7 @@ static const char *make_codes(Forest *f) {
   return NULL;
 }
 
-/* Leaf values of a tree and output byte by byte: the first of every leaf, then the second, ... (`add_planes`). */
+/* Leaf values of a tree and output by byte: the first byte of every leaf, then the second, ... (`add_planes`). */
 static const char *make_leaf_planes(Forest *f) {
   int64_t total = 0;
   MAKE(f->leaf_plane_start, f->trees + 1);
@@ -148,7 +148,7 @@ static const char *make_leaf_planes(Forest *f) {
   return NULL;
 }
 
-/* Sets as 256 bits: of each code whether it is left, the missing one too, as the node that asks has it. */
+/* Sets as 256 bits: whether each code, the missing one too, goes left at the node that tests the set. */
 static const char *make_byte_sets(Forest *f) {
   for (int64_t c = 0; c < f->columns; c++)
     if ((f->kind[c] & COLUMN_CATEGORICAL) && f->table_start[c + 1] - f->table_start[c] > PLANE_THRESHOLDS)
@@ -161,7 +161,7 @@ static const char *make_byte_sets(Forest *f) {
   return NULL;
 }
 
-/* 64 trees side by side; a tree that has fewer nodes than its neighbours ends in steps that lead nowhere. */
+/* 64 trees side by side; a tree with fewer nodes than its neighbours is padded with steps that change nothing. */
 static const char *make_lanes(Forest *f) {
   f->groups = (f->trees + LANES - 1) / LANES;
   MAKE(f->lane_start, f->groups + 2);
@@ -208,7 +208,7 @@ static const char *make_lanes(Forest *f) {
   return NULL;
 }
 
-/* All that the kernels of this level read; NULL, or why not. `interval` says that trees and planes are small enough. */
+/* Build all that the kernels of this level read; return NULL, or why not. `interval` is set if trees and planes are small enough. */
 static const char *build(Forest *f) {
   int64_t largest = 0;
   for (int64_t t = 0; t < f->trees; t++) {
@@ -216,7 +216,7 @@ static const char *build(Forest *f) {
     largest = m > largest ? m : largest;
   }
   uint8_t *seen = make(f, 2 * largest + 2, 1);
-  if (!seen) return "no memory is left";
+  if (!seen) return "out of memory";
   MAKE(f->leaf_start, f->trees + 1);
   for (int64_t t = 0; t < f->trees; t++) {
     TRY(check_tree(f, t, seen));
@@ -227,7 +227,7 @@ static const char *build(Forest *f) {
     int32_t *work = make(f, 3 * largest + 1, sizeof *work), *place = make(f, largest + 1, sizeof *place);
     Entry *entries = make(f, largest + 1, sizeof *entries);
     double *values = make(f, f->value_start[f->trees], sizeof *values);
-    if (!work || !place || !entries || !values) return "no memory is left";
+    if (!work || !place || !entries || !values) return "out of memory";
     TRY(make_byte_sets(f));
     TRY(make_intervals(f, work, entries, place, values));
     f->interval_leaf = values;

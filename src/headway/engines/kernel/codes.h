@@ -1,5 +1,5 @@
-/* From rows to the codes of a block: P [plane][BLOCK]. With AVX-512 eight values are looked up at once among at most 255
-   thresholds: their run of sixteen by permuting registers, their place in it by four gathers. */
+/* Encode the rows of a block: P [plane][BLOCK]. With AVX-512 eight values are looked up at once among at most 255
+   thresholds: the run of sixteen by register permutations, the index in it by four gathers. */
 #ifndef HEADWAY_CODES_H
 #define HEADWAY_CODES_H
 
@@ -7,11 +7,11 @@
 
 #if defined(__x86_64__)
 
-#define SEARCHED 256             /* thresholds of a column, filled up with infinity */
+#define SEARCHED 256             /* thresholds of a column, padded with infinity */
 
-#define RUN 16                   /* thresholds that two registers hold */
+#define RUN 16                   /* thresholds in two registers */
 
-/* Of eight values the count of those thresholds that lie below, among 2 * first - 1 that are held in two registers. */
+/* For eight values, count the thresholds below each, among 2 * first - 1 that two registers hold. */
 AVX512_TARGET static inline __m512i permuted(__m512d low, __m512d high, __m512d v, int first) {
   __m512i place = _mm512_setzero_si512();
   for (int s = first; s; s >>= 1) {
@@ -21,7 +21,7 @@ AVX512_TARGET static inline __m512i permuted(__m512d low, __m512d high, __m512d 
   return place;
 }
 
-/* The same among the fifteen thresholds from each place on. */
+/* The same among the fifteen thresholds from each index on. */
 AVX512_TARGET static inline __m512i gathered(const double *table, __m512i place, __m512d v) {
   _Pragma("GCC unroll 4") for (int s = RUN / 2; s; s >>= 1) {
     const __m512d t = _mm512_i64gather_pd(_mm512_add_epi64(place, _mm512_set1_epi64(s - 1)), table, 8);
@@ -30,7 +30,7 @@ AVX512_TARGET static inline __m512i gathered(const double *table, __m512i place,
   return place;
 }
 
-/* A column of eight rows; where fewer are left the last one stands for those that are not there. */
+/* A column of eight rows; if fewer are left, the last one is repeated. */
 AVX512_TARGET static inline __m512d eight(const double *x, int64_t width, int64_t left) {
   if (left >= 8) return _mm512_setr_pd(x[0], x[width], x[2 * width], x[3 * width], x[4 * width], x[5 * width], x[6 * width], x[7 * width]);
   double v[8];

@@ -1,4 +1,4 @@
-/* A forest: the arrays that Python gives, and the forms that are made of them once and read by the kernels. */
+/* A forest: the arrays that Python passes, and the forms that are built from them once and read by the kernels. */
 #ifndef HEADWAY_FOREST_H
 #define HEADWAY_FOREST_H
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 256                /* rows of a batch that are answered together */
+#define BLOCK 256                /* rows of a batch that are processed together */
 #define LANES 64                 /* trees that are walked together for one row */
 #define MISSING INT32_MAX        /* the key of a missing value: above every threshold */
 #define BYTE_MISSING 255         /* its code in a plane that sends it right; 0 sends it left */
@@ -15,11 +15,11 @@
 #define MOST_PLANES 256
 #define MOST_LEAVES 256          /* leaves of a tree that a byte can number */
 #define HUGE_PAGE (2u << 20)
-#define PAIRS_OF_A_LINE 4         /* of siblings, in a line of the cache */
+#define PAIRS_OF_A_LINE 4         /* pairs of siblings in a cache line */
 #define NEAR_NODES (1 << 17)      /* of 8 bytes each; so many stay in the caches of a core */
 #define NODES_OF_A_LINE (2 * PAIRS_OF_A_LINE)
-#define MOST_MASK_BYTES (64ll << 20) /* of lanes that go right; a model that asks for more walks its single rows */
-#define ZERO 1.0000000180025095e-35 /* float32(1e-35): what lies within is zero to LightGBM */
+#define MOST_MASK_BYTES (64ll << 20) /* of lanes that go right; a model that needs more walks single rows */
+#define ZERO 1.0000000180025095e-35 /* float32(1e-35): values within are zero to LightGBM */
 
 enum { COLUMN_CATEGORICAL = 1, COLUMN_ZERO_IS_MISSING = 2, COLUMN_IS_FINITE = 4, COLUMN_IS_PRESENT = 8 };
 enum { TRUNCATED, FLOORED, EXACT };         /* how a number becomes a category */
@@ -27,20 +27,20 @@ enum { NODE_CATEGORICAL = 1, NODE_MISSING_LEFT = 2 };
 enum { PORTABLE = 0, AVX2 = 1, AVX512 = 2 };
 enum { IDENTITY, SIGMOID, SOFTMAX, EXP, SOFTPLUS, SIGNED_SQUARE, POSITIVE, ISOLATION };
 
-/* Interval form, of a node: the code in `plane` is compared with k, or looked up in set k; [l, r) are the leaves of its
-   left subtree. Each byte stands four times, so that one load fills a register with it. */
+/* Interval form of a node: the code in `plane` is compared with k, or looked up in set k; [l, r) are the leaves of its
+   left subtree. Each byte is stored four times, so that one load fills a register with it. */
 typedef struct { uint32_t k4, l4, r4, plane; } Interval;
 
-/* Walking form, of a node or leaf: `left` counts from the root of the tree, its sibling follows. A leaf reads the last
-   column, leads to itself, and its key is its row among the leaves; of a node that asks for a set it is the set. In the
-   narrow form column, whether it asks for a set, and left share one word. */
+/* Walking form of a node or leaf: `left` counts from the root of the tree, its sibling follows. A leaf reads the last
+   column, leads to itself, and its key is its index among the leaves; the key of a node that tests a set is the set. In
+   the narrow form the column, the flag for sets, and left share one word. */
 #define COLUMN_BITS 10
 #define SET_COLUMN (1u << (COLUMN_BITS - 1))
 #define NARROW_NODES (1 << (32 - COLUMN_BITS))
 typedef struct { int32_t key; uint32_t packed; } Narrow;
 typedef struct { int32_t key; uint32_t column, left, asks_set; } Wide;
 
-/* Slim form, of a node: threshold, column, and the ways left and right; a way is a place, or LEAF and the place of a value. */
+/* Slim form of a node: threshold, column, and the references left and right; a reference is an index, or LEAF and the index of a value. */
 #define MOST_SLIM_COLUMNS 1024
 #define MOST_SLIM_THRESHOLDS 65535
 #define SLIM_LEFT 16
@@ -50,35 +50,35 @@ typedef struct { int32_t key; uint32_t column, left, asks_set; } Wide;
 #define LEAF (1u << LEAF_BIT)
 #define SLIM_OF_A_LINE 8
 
-/* What nodes ask of a row: a column, the run of thresholds from `first` on, and the code of a missing value, which sends
-   it left or right. */
+/* What nodes read from a row: a column, the run of thresholds from `first` on, and the code of a missing value, which
+   sends it left or right. */
 typedef struct { int32_t column, first; uint8_t missing, categorical; } Plane;
 
 typedef struct {
   int64_t width, outputs, trees, columns, sets, nodes;
   int rows_float32, sums_float32, whole, ordered, link, level, interval, refuses;
   double missing;
-  double reach; /* from this size on a number is infinite, or becomes so in steps before the trees */
+  double reach; /* from this magnitude on a number is infinite, or becomes so in steps before the trees */
   const double *base;                                     /* [outputs] */
-  const int32_t *column; const uint8_t *kind;             /* [columns] place in a row, and what it holds */
+  const int32_t *column; const uint8_t *kind;             /* [columns] index in a row, and flags */
   const int64_t *table_start; const double *table;        /* thresholds or categories of each column, ascending */
   const int64_t *tree_start, *value_start, *output_start; /* [trees + 1] */
   const int32_t *output;                                  /* outputs that a tree adds to */
   const int32_t *feature, *key, *left, *right; const uint8_t *flag; /* [nodes] */
   const double *leaf;                                     /* values, leaf by leaf, tree by tree */
-  const int64_t *set_start; const int32_t *member;        /* members of each set, as places in the table of its column */
+  const int64_t *set_start; const int32_t *member;        /* members of each set, as indices in the table of its column */
 
-  void **made; int64_t n_made;                            /* what `build` made and `forget` frees */
+  void **made; int64_t n_made;                            /* allocated by `build`, freed by `forget` */
   int64_t *leaf_start;                                    /* [trees + 1] leaves of the trees before */
-  uint32_t *set_bits; int64_t *set_word;                  /* a bit for each place of a table, of each set */
+  uint32_t *set_bits; int64_t *set_word;                  /* a bit for each table entry, per set */
 
   Interval *intervals;                                    /* nodes of each tree, parents before children */
-  double *interval_leaf;                                  /* as `leaf`, each tree's from left to right */
+  double *interval_leaf;                                  /* as `leaf`, those of each tree from left to right */
   uint8_t *leaf_planes; int64_t *leaf_plane_start;        /* the same values byte by byte: 8 planes a tree and output */
   uint8_t *byte_sets;                                     /* [sets][32] a bit for each code, the missing one too */
   Plane *planes; int32_t n_planes;
   int32_t *plane_start, *plane_order;                     /* [columns + 1] the planes of each column */
-  double *search;                                         /* [columns][256] tables filled up with infinity (AVX-512) */
+  double *search;                                         /* [columns][256] tables padded with infinity (AVX-512) */
 
   uint8_t *lanes; int64_t *lane_start; int64_t groups;    /* steps of 4 x 64 bytes: plane, k, l, r of 64 trees */
   uint64_t **lane_masks; int32_t *mask_column; int32_t n_masks; int64_t steps; /* [code][step]: lanes that go right */
@@ -87,13 +87,13 @@ typedef struct {
   uint64_t *slim; uint32_t *start;                        /* [trees] where a row starts: the root, 0, or the only leaf */
   const double *slim_values; int64_t *slim_base;          /* values of leaves: those of all trees once, or tree by tree */
   uint64_t *way; int64_t ways;                            /* trees with a node, as `ways.h` begins them */
-  int32_t *by_depth; int is_near;                         /* [trees]; all nodes lie in the nearer caches */
-  int32_t *walk_place;                                    /* [columns][side] where nodes ask for it, -1 where none does */
+  int32_t *by_depth; int is_near;                         /* [trees]; whether all nodes fit in the near caches */
+  int32_t *walk_place;                                    /* [columns][side] index at which nodes read it, -1 if none does */
   int32_t *walk_missing; int32_t walk_columns;            /* keys of missing values; the last one is that of leaves */
   int64_t *root;                                          /* [trees + 1] the first node of a tree */
 } Forest;
 
-/* How many of the n ascending values of a table lie below v. */
+/* Count how many of the n ascending values of a table are below v. */
 static inline int32_t rank_of(const double *table, int32_t n, double v) {
   const double *p = table;
   if (!n) return 0;
@@ -105,7 +105,7 @@ static inline int32_t rank_of(const double *table, int32_t n, double v) {
   return (int32_t)(p - table) + (*p < v);
 }
 
-/* The same of eight values at once, none of them NaN: each search waits for its own steps alone. */
+/* The same for eight values at once, none of them NaN; the eight searches are independent. */
 static inline void ranks_of(const double *table, int32_t n, const double *v, int32_t *found) {
   int32_t at[8] = {0};
   int32_t left = n;
@@ -117,7 +117,7 @@ static inline void ranks_of(const double *table, int32_t n, const double *v, int
   for (int j = 0; j < 8; j++) found[j] = n ? at[j] + (table[at[j]] < v[j]) : 0;
 }
 
-/* Whole numbers in the order of float32: 0.0 and -0.0 are one. */
+/* Integers in the order of float32: 0.0 and -0.0 are equal. */
 static inline int32_t in_order(float v) {
   int32_t bits;
   v += 0.0f;
@@ -125,7 +125,7 @@ static inline int32_t in_order(float v) {
   return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
-/* The key of a value of column c: its rank, its place in float32, the place of its category, or MISSING. */
+/* The key of a value of column c: its rank, its float32 order, the index of its category, or MISSING. */
 static inline int32_t key_of(const Forest *f, int64_t c, double v) {
   const int kind = f->kind[c];
   if (f->rows_float32) v = (double)(float)v;
@@ -157,7 +157,7 @@ static void keys_of(const Forest *f, int64_t c, const double *x, int64_t n, int3
   for (; r < n; r++) keys[r] = key_of(f, c, x[r * f->width]);
 }
 
-/* Whether a row holds what the library of the model refuses: an infinite value, or a missing one. */
+/* Whether a row has a value that the model's library rejects: infinite, or missing. */
 static inline int is_refused(const Forest *f, const double *x) {
   int refused = 0;
   for (int64_t c = 0; c < f->columns; c++) {
@@ -179,18 +179,18 @@ static inline int in_set(const Forest *f, int64_t set, int32_t key) {
   return (f->set_bits[f->set_word[set] + (key >> 5)] >> (key & 31)) & 1;
 }
 
-/* Bytes of a plane of leaf values: as many as the registers hold that are permuted. */
+/* Bytes of a plane of leaf values: as many as the permuted registers hold. */
 static inline int64_t plane_width(const Forest *f, int64_t t) {
   const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1;
   return leaves <= 64 ? 64 : leaves <= 128 ? 128 : 256;
 }
 
-/* A leaf joins a sum, rounded as the library rounds. */
+/* Add a leaf to a sum, rounded as the library rounds. */
 static inline double added(const Forest *f, double sum, double value) {
   return f->sums_float32 ? (double)(float)(sum + value) : sum + value;
 }
 
-/* From the sums of a row to its answer. */
+/* Compute the answer of a row from its sums. */
 static inline void link_row(const Forest *f, double *row) {
   const int64_t k = f->outputs;
   double highest = -INFINITY, total = 0;

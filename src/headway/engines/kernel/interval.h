@@ -1,9 +1,9 @@
-/* The interval form for batches: no walking. Leaves are numbered from left to right, e is the leftmost leaf that a row can
-   still reach, and every node is asked of all rows at once, parents before children: a row that stands there (e == l) and
-   goes right gets e = r. QuickScorer (Lucchese et al., SIGIR 2015) with one byte in place of the bit vector.
+/* The interval form for batches, without walking. Leaves are numbered from left to right, e is the leftmost leaf that a row
+   can still reach, and every node is evaluated for all rows at once, parents before children: a row at the node (e == l)
+   that goes right gets e = r. QuickScorer (Lucchese et al., SIGIR 2015) with one byte instead of the bit vector.
 
-   Included once for every width: NAME, WIDTH in bytes, and what it takes to ask one node. Each step waits for the one
-   before, so four go abreast: four vectors of rows in one tree, or one vector in four trees. */
+   Included once per width: NAME, WIDTH in bytes, and the macros that evaluate one node. Each step depends on the one
+   before, so four run interleaved: four vectors of rows in one tree, or one vector in four trees. */
 
 #define ASK_NODE(n, P, e, VECTORS) { \
   const uint8_t *x = (P) + ((n)->plane & ~SET_PLANE); \
@@ -24,7 +24,7 @@ TARGET static void NAME(wide)(const Forest *f, int64_t t, const uint8_t *P, uint
   _Pragma("GCC unroll 4") for (int v = 0; v < 4; v++) STORE(reached + v * WIDTH, e[v]);
 }
 
-/* Leaves that WIDTH rows reach in trees t to t + 3, those of each tree BLOCK bytes after those of the one before. */
+/* Leaves that WIDTH rows reach in trees t to t + 3, BLOCK bytes per tree. */
 TARGET static void NAME(narrow)(const Forest *f, int64_t t, const uint8_t *P, uint8_t *reached) {
   BYTES e[4] = {NOTHING, NOTHING, NOTHING, NOTHING};
   const Interval *n[4], *end[4];

@@ -1,5 +1,5 @@
-/* The interval form for one row: 64 trees in the lanes of a register. The codes of the row lie in registers as well, so
-   that a step, one node of each tree, gathers nothing: it permutes, compares twice and blends. */
+/* The interval form for one row: 64 trees in the lanes of a register. The codes of the row are in registers as well, so
+   that a step, one node of each tree, needs no gather: it permutes, compares twice and blends. */
 #ifndef HEADWAY_LANES_H
 #define HEADWAY_LANES_H
 
@@ -7,7 +7,7 @@
 
 #if defined(__x86_64__)
 
-/* Which lanes go right at a step because their node asks for a set; of each categorical column one mask. */
+/* The lanes that go right at a step because their node tests a set; one mask per categorical column. */
 static inline uint64_t right_by_sets(uint64_t *const *masks, int32_t count, int64_t step) {
   uint64_t right = 0;
   for (int32_t m = 0; m < count; m++) right |= masks[m][step];
@@ -25,7 +25,7 @@ static inline uint64_t right_by_sets(uint64_t *const *masks, int32_t count, int6
   if (count) right |= right_by_sets(masks, count, ((at) - f->lanes) >> 8); \
   e = _mm512_mask_mov_epi8(e, _mm512_mask_cmpeq_epi8_mask(right, e, l), r); }
 
-/* Leaves of all trees, a byte each. Two groups go abreast, as a step waits for the one before. */
+/* Leaves of all trees, one byte each. Two groups are interleaved, since a step depends on the one before. */
 #define LANES_OF(NAME, CODES) \
   AVX512_TARGET static void NAME(const Forest *f, const uint8_t *codes, uint64_t *const *masks, int32_t count, uint8_t *reached) { \
     const __m512i c0 = _mm512_loadu_si512(codes), c1 = _mm512_loadu_si512(codes + 64), c2 = _mm512_loadu_si512(codes + 128), \

@@ -1,17 +1,17 @@
-/* Trees laid out for walking: which node stands where in memory decides how often a way down waits for it. */
+/* Memory layout of trees for walking: the order of nodes decides how often a walk waits for memory. */
 #ifndef HEADWAY_LAY_OUT_H
 #define HEADWAY_LAY_OUT_H
 
 #include "memory.h"
 
-/* Where a node sends a missing value: 1 is left. Sets hold the missing one themselves. */
+/* Where a node sends a missing value: 1 is left. Sets contain the missing value themselves. */
 static inline int side_of(const Forest *f, int64_t n) {
   return !(f->flag[n] & NODE_CATEGORICAL) && (f->flag[n] & NODE_MISSING_LEFT);
 }
 
 static inline int32_t asked_by(const Forest *f, int64_t n) { return f->walk_place[2 * (int64_t)f->feature[n] + side_of(f, n)]; }
 
-/* Columns as walking nodes ask for them: [columns][side] -> place, where a missing value goes left or right. */
+/* Columns as walking nodes read them: [columns][side] -> index; the side is where a missing value goes. */
 static const char *make_walk_columns(Forest *f) {
   MAKE(f->walk_place, 2 * f->columns + 1);
   MAKE(f->walk_missing, 2 * f->columns + 1);
@@ -28,10 +28,10 @@ static const char *make_walk_columns(Forest *f) {
   return NULL;
 }
 
-/* Room to lay out a tree in, an item a node each: places, nodes that wait for one, and how many leaves are below. */
+/* Workspace of a layout, one item per node: indices, nodes that wait for one, and the number of leaves below. */
 typedef struct { int32_t *at, *stack, *below; } Room;
 
-/* Leaves below each node, counted from the last to the first, as children stand behind their parents. */
+/* Count the leaves below each node, from the last to the first, since children come after their parents. */
 static void count_leaves(const Forest *f, int64_t t, int32_t *below) {
   const int64_t start = f->tree_start[t];
   for (int64_t i = f->tree_start[t + 1] - start - 1; i >= 0; i--) {
@@ -40,9 +40,9 @@ static void count_leaves(const Forest *f, int64_t t, int32_t *below) {
   }
 }
 
-/* Numbers the nodes of a tree from `next` on, so that up to `together` of them that belong together share a line of the
-   cache: a way down waits for memory once for several steps. Next to the first of a line stand those below it that most
-   rows visit, estimated by the number of leaves. Returns the number after the last. */
+/* Number the nodes of a tree from `next` on, so that up to `together` related ones share a cache line: a walk waits for
+   memory once per several steps. The first node of a line is followed by the descendants that most rows visit, estimated
+   by the number of leaves. Return the number after the last. */
 static int64_t fill_lines(const Forest *f, int64_t t, int together, int64_t next, Room room) {
   const int64_t start = f->tree_start[t], m = f->tree_start[t + 1] - start;
   int32_t *stack = room.stack, *below = room.below;
@@ -67,7 +67,7 @@ static int64_t fill_lines(const Forest *f, int64_t t, int together, int64_t next
   return next;
 }
 
-/* Where the two children of each node stand: the first pair of places is the root's. */
+/* Where the two children of each node are stored: the first pair is the root's. */
 static int64_t place_pairs(const Forest *f, int64_t t, Room room) {
   const int64_t m = f->tree_start[t + 1] - f->tree_start[t], pairs = fill_lines(f, t, PAIRS_OF_A_LINE, 1, room);
   for (int64_t i = 0; i < m; i++) room.at[i] *= 2;
@@ -108,7 +108,7 @@ static int32_t depth_of(const Forest *f, int64_t t, int32_t *depth) {
   return deepest;
 }
 
-/* The different values of all leaves, and of each leaf the place of its own; 0 where there are too many. */
+/* The distinct values of all leaves, and for each leaf the index of its own; 0 if there are too many. */
 static int64_t distinct(const Forest *f, double *values, int32_t *place) {
   const uint64_t slots = 4 * (uint64_t)LEAF;
   int32_t *slot = calloc(slots, sizeof *slot);
@@ -129,7 +129,7 @@ static int64_t distinct(const Forest *f, double *values, int32_t *place) {
   return count;
 }
 
-/* Whether the slim form can say this forest: one number a leaf, no sets, ranks of 16 bits. */
+/* Whether the slim form can express this forest: one number per leaf, no sets, 16-bit ranks. */
 static int is_slim(const Forest *f, int64_t largest) {
   if (f->ordered || f->sets || f->outputs != 1 || f->output_start[f->trees] != f->trees) return 0;
   for (int64_t c = 0; c < f->columns; c++) if (f->table_start[c + 1] - f->table_start[c] > MOST_SLIM_THRESHOLDS) return 0;
@@ -152,7 +152,7 @@ static void lay_out_slim(Forest *f, int64_t t, const int32_t *at, const int32_t 
 static const char *make_slim(Forest *f, Room room, int32_t *value) {
   MAKE(f->slim_base, f->trees);
   double *values = make(f, LEAF, sizeof *values);
-  if (!values) return "no memory is left";
+  if (!values) return "out of memory";
   f->slim_values = values;
   if (!distinct(f, values, value)) {
     f->slim_values = f->leaf;
@@ -192,13 +192,13 @@ static const char *make_pairs(Forest *f, Room room) {
 static const char *make_nodes(Forest *f, int64_t largest) {
   Room room = {make(f, largest + 1, 4), make(f, largest + 1, 4), make(f, largest + 1, 4)};
   Entry *entries = make(f, f->trees, sizeof *entries);
-  if (!room.at || !room.stack || !room.below || !entries) return "no memory is left";
+  if (!room.at || !room.stack || !room.below || !entries) return "out of memory";
   for (int64_t t = 0; t < f->trees; t++) entries[t] = (Entry){(int32_t)t, 0, depth_of(f, t, room.stack)};
   qsort(entries, (size_t)f->trees, sizeof *entries, by_rank);
   for (int64_t t = 0; t < f->trees; t++) f->by_depth[t] = entries[t].node;
   if (!is_slim(f, largest)) return make_pairs(f, room);
   int32_t *value = malloc((size_t)(f->value_start[f->trees] + 1) * sizeof *value);
-  const char *fault = value ? make_slim(f, room, value) : "no memory is left";
+  const char *fault = value ? make_slim(f, room, value) : "out of memory";
   free(value);
   return fault;
 }

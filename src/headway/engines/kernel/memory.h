@@ -1,4 +1,4 @@
-/* Memory that a forest holds, and lets go of all together. */
+/* Memory of a forest, freed all together. */
 #ifndef HEADWAY_MEMORY_H
 #define HEADWAY_MEMORY_H
 
@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #endif
 
-/* Memory that `forget` frees; NULL where there is none. */
+/* Allocate memory that `forget` frees; NULL if there is none. */
 static void *make(Forest *f, int64_t count, int64_t size) {
   void *found = NULL;
   void **more = realloc(f->made, (size_t)(f->n_made + 1) * sizeof(void *));
@@ -17,7 +17,7 @@ static void *make(Forest *f, int64_t count, int64_t size) {
   const size_t bytes = (size_t)(count * size + 64);
   if (posix_memalign(&found, bytes >= HUGE_PAGE ? HUGE_PAGE : 64, bytes)) return NULL;
 #if defined(MADV_HUGEPAGE)
-  if (bytes >= HUGE_PAGE) madvise(found, bytes, MADV_HUGEPAGE); /* advice: what it returns changes nothing */
+  if (bytes >= HUGE_PAGE) madvise(found, bytes, MADV_HUGEPAGE); /* only advice: failure is harmless */
 #endif
   memset(found, 0, bytes);
   return f->made[f->n_made++] = found;
@@ -30,10 +30,10 @@ static void forget(Forest *f) {
   f->n_made = 0;
 }
 
-#define MAKE(to, count) do { if (!((to) = make(f, (count), sizeof *(to)))) return "no memory is left"; } while (0)
+#define MAKE(to, count) do { if (!((to) = make(f, (count), sizeof *(to)))) return "out of memory"; } while (0)
 #define TRY(call) do { const char *fault_ = (call); if (fault_) return fault_; } while (0)
 
-typedef struct { int32_t node, leaf, rank; } Entry;    /* a node, the leftmost leaf below it, and its place in the order */
+typedef struct { int32_t node, leaf, rank; } Entry;    /* a node, the leftmost leaf below it, and its rank in the order */
 
 static int by_rank(const void *a, const void *b) { return ((const Entry *)a)->rank - ((const Entry *)b)->rank; }
 

@@ -1,4 +1,4 @@
-/* headway.engines._trees: forests compiled to the forms of this folder, and rows answered by them. */
+/* headway.engines._trees: compile forests to the forms of this folder, and predict rows with them. */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
@@ -38,7 +38,7 @@ static int best_level(void) {
 
 static int64_t count(const Opened *o, int i) { return o->views[i].len / ITEM[i]; }
 
-/* Offsets [n + 1] that rise from 0 to `end`. */
+/* Check offsets [n + 1], which must increase from 0 to `end`. */
 static int rises(const int64_t *offsets, int64_t n, int64_t end) {
   if (offsets[0] != 0 || offsets[n] != end) return 0;
   for (int64_t i = 0; i < n; i++) if (offsets[i + 1] < offsets[i]) return 0;
@@ -47,11 +47,11 @@ static int rises(const int64_t *offsets, int64_t n, int64_t end) {
 
 static const char *take(Opened *o) {
   Forest *f = &o->forest;
-  if (count(o, 0) != 8) return "eight numbers come first";
+  if (count(o, 0) != 8) return "the header must hold eight numbers";
   const int64_t *number = o->views[0].buf;
   f->width = number[0]; f->rows_float32 = (int)number[1]; f->sums_float32 = (int)number[2]; f->whole = (int)number[3];
   f->ordered = (int)number[4]; f->link = (int)number[5]; f->interval = (int)number[6]; f->level = (int)number[7];
-  if (f->level > best_level()) return "this machine has no such level";
+  if (f->level > best_level()) return "this machine does not support the level";
   if (count(o, 1) != 2 || count(o, 2) < 1 || count(o, 5) < 1 || count(o, 7) < 1) return "an array is too short";
   f->missing = ((const double *)o->views[1].buf)[0];
   f->reach = ((const double *)o->views[1].buf)[1];
@@ -63,25 +63,25 @@ static const char *take(Opened *o) {
   f->feature = o->views[11].buf; f->key = o->views[12].buf; f->left = o->views[13].buf; f->right = o->views[14].buf;
   f->flag = o->views[15].buf; f->leaf = o->views[16].buf; f->set_start = o->views[17].buf; f->member = o->views[18].buf;
   f->nodes = count(o, 11); f->sets = count(o, 17) - 1;
-  if (f->width < 1 || f->sets < 0 || count(o, 4) != f->columns || count(o, 5) != f->columns + 1) return "columns do not fit each other";
-  if (count(o, 8) != f->trees + 1 || count(o, 9) != f->trees + 1) return "arrays of trees do not fit each other";
-  for (int i = 12; i <= 15; i++) if (count(o, i) != f->nodes) return "arrays of nodes do not fit each other";
-  if (f->nodes > INT32_MAX / 4 || count(o, 6) > INT32_MAX / 2 || f->width > INT32_MAX) return "it is too large";
+  if (f->width < 1 || f->sets < 0 || count(o, 4) != f->columns || count(o, 5) != f->columns + 1) return "the arrays of columns differ in length";
+  if (count(o, 8) != f->trees + 1 || count(o, 9) != f->trees + 1) return "the arrays of trees differ in length";
+  for (int i = 12; i <= 15; i++) if (count(o, i) != f->nodes) return "the arrays of nodes differ in length";
+  if (f->nodes > INT32_MAX / 4 || count(o, 6) > INT32_MAX / 2 || f->width > INT32_MAX) return "the forest is too large";
   const int rise = rises(f->table_start, f->columns, count(o, 6)) && rises(f->tree_start, f->trees, f->nodes) &&
                    rises(f->value_start, f->trees, count(o, 16)) && rises(f->output_start, f->trees, count(o, 10)) &&
                    rises(f->set_start, f->sets, count(o, 18));
-  if (!rise) return "offsets do not rise to the length of their array";
+  if (!rise) return "offsets do not increase to the length of their array";
   for (int64_t c = 0; c < f->columns; c++) {
     if (f->column[c] < 0 || f->column[c] >= f->width) return "a column is outside the row";
     f->refuses |= f->kind[c] & (COLUMN_IS_FINITE | COLUMN_IS_PRESENT);
   }
   for (int64_t i = 0; i < count(o, 10); i++)
-    if (f->output[i] < 0 || f->output[i] >= f->outputs) return "a tree adds to an output that is not there";
+    if (f->output[i] < 0 || f->output[i] >= f->outputs) return "a tree adds to an output that does not exist";
   for (int64_t t = 0; t < f->trees; t++) {
     const int64_t leaves = f->tree_start[t + 1] - f->tree_start[t] + 1, outputs = f->output_start[t + 1] - f->output_start[t];
-    if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree has not one value a leaf and output";
+    if (leaves * outputs != f->value_start[t + 1] - f->value_start[t]) return "a tree does not have one value per leaf and output";
   }
-  if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form wants ranks, and not so many columns";
+  if (f->interval && (f->ordered || f->columns > MOST_PLANES)) return "the interval form requires ranks and fewer columns";
   return build(f);
 }
 
@@ -109,7 +109,7 @@ static int by(const void *forest, const double *x, int64_t n, double *out) { ret
 
 static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   (void)self;
-  if (n != 3) { PyErr_SetString(PyExc_TypeError, "a forest, rows and room for answers are wanted"); return NULL; }
+  if (n != 3) { PyErr_SetString(PyExc_TypeError, "expected a forest, rows and an output array"); return NULL; }
   const Opened *opened = PyCapsule_GetPointer(args[0], CAPSULE);
   return opened ? answered(args, &opened->forest, opened->forest.width, opened->forest.outputs, by) : NULL;
 }
@@ -120,9 +120,9 @@ static PyObject *level(PyObject *self, PyObject *none) {
 }
 
 static PyMethodDef METHODS[] = {
-  {"open", open_forest, METH_O, "A forest of these arrays, in the forms that its kernels read; raises ValueError, with why not."},
-  {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Answers of rows, float64 [n, width] into float64 [n, outputs]; False where the library of the model refuses one."},
-  {"level", level, METH_NOARGS, "What this machine can: 0 portable C, 1 AVX2, 2 AVX-512."},
+  {"open", open_forest, METH_O, "Open a forest from its arrays; raise ValueError, with the reason, if it is invalid."},
+  {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, "Write the scores of rows float64 [n, width] into float64 [n, outputs]; return False if the model's library rejects a row."},
+  {"level", level, METH_NOARGS, "Return the best level of this machine: 0 portable C, 1 AVX2, 2 AVX-512."},
   {NULL, NULL, 0, NULL},
 };
 

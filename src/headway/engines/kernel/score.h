@@ -1,4 +1,4 @@
-/* Rows in, answers out, by whichever form is the faster for so many rows. */
+/* Predict rows, by the form that is fastest for their number. */
 #ifndef HEADWAY_SCORE_H
 #define HEADWAY_SCORE_H
 
@@ -8,9 +8,9 @@
 #include "sums.h"
 #include "walk.h"
 
-#define ROW_BY_ROW 12            /* up to so many rows, one after the other is faster than a block */
-#define MANY_ROWS 16             /* from so many on, more ways are together in a tree than in a row; or it lies nearer, */
-#define MANY_FAR_ROWS 64         /* once it has been brought there */
+#define ROW_BY_ROW 12            /* up to so many rows, one by one is faster than a block */
+#define MANY_ROWS 16             /* from so many rows on, walks of one tree are interleaved instead of those of one row; */
+#define MANY_FAR_ROWS 64         /* the same for trees that do not fit in the near caches */
 #define ON_STACK 4096
 
 typedef void Leaves(const Forest *, int64_t, const uint8_t *, uint8_t *);
@@ -18,7 +18,7 @@ typedef void Leaves(const Forest *, int64_t, const uint8_t *, uint8_t *);
 static void start_row(const Forest *f, double *sums) { memcpy(sums, f->base, (size_t)f->outputs * sizeof(double)); }
 
 #if defined(__x86_64__)
-/* One number a row, and trees that are added in any order: four sums at once, as one would wait for each addition. */
+/* One number per row, and trees that may be added in any order: four sums at once, since additions depend on each other. */
 static double sum_reached(const Forest *f, const uint8_t *reached) {
   double sums[4] = {0};
   int64_t t = 0;
@@ -131,7 +131,7 @@ static int walk_rows(const Forest *f, const double *x, int64_t n, double *out) {
   return keys != NULL;
 }
 
-/* Answers of n rows: x [n][width] -> out [n][outputs]. */
+/* Scores of n rows: x [n][width] -> out [n][outputs]. */
 static int score(const Forest *f, const double *x, int64_t n, double *out) {
   int whole;
   for (int64_t r = 0; f->refuses && r < n; r++) if (is_refused(f, x + r * f->width)) return REFUSED;

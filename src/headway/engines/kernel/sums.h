@@ -1,12 +1,12 @@
-/* The values of the leaves that rows reached, added to their sums. With AVX-512 a table of values is never looked up row by
-   row: byte b of the values of all leaves of a tree fits into a few registers, one permutation takes it for 64 rows, and
-   the eight bytes of each row are then woven together. */
+/* Add the values of the leaves that rows reached to their sums. With AVX-512 no table of values is looked up row by row:
+   byte b of all leaf values of a tree fits in a few registers, one permutation selects it for 64 rows, and the eight
+   bytes of each row are then interleaved. */
 #ifndef HEADWAY_SUMS_H
 #define HEADWAY_SUMS_H
 
 #include "widths.h"
 
-/* Sums [output][BLOCK]; where woven, the row of a sum is not its place: 64 rows lie in the order that weaving leaves. */
+/* Sums [output][BLOCK]; if `woven`, 64 rows are in the order that interleaving leaves them in. */
 static inline int64_t place_of(int woven, int64_t r) {
   return woven ? (r & ~63ll) | (r % 16 / 2 * 8) | (r % 64 / 16 * 2) | (r & 1) : r;
 }
@@ -28,7 +28,7 @@ static void add_block(const Forest *f, int64_t t, const uint8_t *reached, int64_
 #define BYTE_2(p) _mm512_permutex2var_epi8(_mm512_load_si512(p), e, _mm512_load_si512((p) + 64))
 #define BYTE_4(p) _mm512_mask_blend_epi8(_mm512_movepi8_mask(e), BYTE_2(p), BYTE_2((p) + 128))
 
-/* Two registers of small items become two of items twice as large: the first items of each pair, and the last. */
+/* Interleave two registers of small items to two of items twice as large: the first items of each pair, and the last. */
 #define WOVEN(size, a, b, low, high) low = _mm512_unpacklo_epi##size(a, b); high = _mm512_unpackhi_epi##size(a, b);
 
 #define ADD(i, item) { \

@@ -1,5 +1,5 @@
-/* The walking form: any forest, on any machine. A step is the same everywhere: a leaf reads a value that is below
-   everything, and leads to itself. */
+/* The walking form: any forest, on any machine. All steps are the same: a leaf reads a value below every threshold, and
+   leads to itself. */
 #ifndef HEADWAY_WALK_H
 #define HEADWAY_WALK_H
 
@@ -33,7 +33,7 @@ WALKS(wide, , Wide, WIDE_STEP, LEADS_TO_ITSELF)
 NEAR_WALK(narrow, , Narrow, 8, NARROW_STEP, LEADS_TO_ITSELF)
 NEAR_WALK(narrow_set, , Narrow, 8, NARROW_SET_STEP, LEADS_TO_ITSELF)
 
-/* Keys of n <= TOGETHER rows as nodes ask for them; the last of a row is that of leaves. */
+/* Keys of n <= TOGETHER rows as nodes read them; the last of a row is that of leaves. */
 static void walk_keys(const Forest *f, const double *rows, int64_t n, int32_t *x) {
   int32_t keys[TOGETHER];
   for (int64_t c = 0; c < f->columns; c++) {
@@ -50,7 +50,7 @@ static inline uint32_t leaf_at(const Forest *f, int64_t t, uint32_t place) {
   return (uint32_t)(f->wide ? f->wide[f->root[t] + place].key : f->narrow[f->root[t] + place].key);
 }
 
-/* The leaves that n rows reached in a tree join their sums [n][outputs]. */
+/* Add the leaves that n rows reached in a tree to their sums [n][outputs]. */
 static void add_leaves(const Forest *f, int64_t t, const uint32_t *found, int64_t n, double *sums) {
   const int64_t first = f->output_start[t], count = f->output_start[t + 1] - first, k = f->outputs;
   const double *value = f->leaf + f->value_start[t] - f->leaf_start[t] * count;
@@ -60,7 +60,7 @@ static void add_leaves(const Forest *f, int64_t t, const uint32_t *found, int64_
   }
 }
 
-/* Sums of one row; `found` has room for where it ends in each tree. */
+/* Sums of one row; `found` receives the leaf in each tree. */
 static void walk_row(const Forest *f, const int32_t *x, uint32_t *found, double *sums) {
   if (f->slim) slim_row(f, x, found);
   else if (f->wide) wide_row(f, f->wide, x, found);
@@ -72,7 +72,7 @@ static void walk_row(const Forest *f, const int32_t *x, uint32_t *found, double 
   }
 }
 
-/* Sums of at most TOGETHER rows: tree by tree, so that a tree stays near while all rows pass. */
+/* Sums of at most TOGETHER rows, tree by tree, so that a tree stays in the cache for all rows. */
 static void walk_block(const Forest *f, const int32_t *x, int64_t n, double *sums) {
   uint32_t found[TOGETHER];
   for (int64_t t = 0; t < f->trees; t++) {

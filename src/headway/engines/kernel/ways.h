@@ -1,15 +1,15 @@
-/* Many ways down at once, one step of each in turn. What a step will read is asked for as soon as it is known, and memory
-   brings the lines of all ways together while the others make their step; a way that ends drops out. The trees of one row
-   that lie near need none of that: a few of them go abreast, in registers. */
+/* Walk many paths at once, one step of each in turn. What a step will read is prefetched as soon as it is known, and memory
+   fetches the lines of all paths while the others step; a path that ends drops out. The trees of one row that are in the
+   near caches need no prefetch: a few of them are interleaved in registers. */
 #ifndef HEADWAY_WAYS_H
 #define HEADWAY_WAYS_H
 
 #include "forest.h"
 
-#define TOGETHER 512             /* ways down, of the trees of one row or of the rows in one tree */
+#define TOGETHER 512             /* paths: of the trees of one row, or of the rows in one tree */
 
-/* STEP gives the place after `from`; ENDS is 1 where that is the end of the way, and else 0. No branch asks for it: it
-   would be guessed wrong once a way. The line of an end is not asked for, but that of the root, which is near. */
+/* STEP returns the index after `from`; ENDS is 1 at the end of a path, else 0, without a branch, which would be
+   mispredicted once per path. At an end the line of the root is prefetched, which is near. */
 #define WAYS_DOWN(count, begun, TREE, ROW, STEP, ENDS, found) \
   uint64_t way[TOGETHER]; \
   const uint64_t *now = (begun); \
@@ -26,14 +26,14 @@
   }
 
 #define WALKS(NAME, TARGET, NODE, STEP, ENDS) \
-  /* Where a row ends in each tree; x are its keys. */ \
+  /* Find the leaf of a row in each tree; x are its keys. */ \
   TARGET static void NAME##_row(const Forest *f, const NODE *nodes, const int32_t *x, uint32_t *found) { \
     memcpy(found, f->start, (size_t)f->trees * sizeof *found); \
     for (int64_t first = 0; first < f->ways; first += TOGETHER) { \
       WAYS_DOWN(f->ways - first < TOGETHER ? f->ways - first : TOGETHER, f->way + first, NODES_OF_TREE, ONE_ROW, STEP, ENDS, found) \
     } \
   } \
-  /* Where each of n <= TOGETHER rows ends in tree t. */ \
+  /* Find the leaf of each of n <= TOGETHER rows in tree t. */ \
   TARGET static void NAME##_tree(const Forest *f, const NODE *nodes, int64_t t, const int32_t *x, int64_t n, uint32_t *found) { \
     const NODE *tree = nodes + f->root[t]; \
     uint64_t begun[TOGETHER]; \
@@ -41,7 +41,7 @@
     WAYS_DOWN(f->start[t] ? 0 : n, begun, ONE_TREE, ROW_OF_KEYS, STEP, ENDS, found) \
   }
 
-/* The same as NAME_row, eight or twelve trees at a time; STEP leaves a way that has ended where it is. */
+/* The same as NAME_row, eight or twelve trees at a time; STEP keeps a path that has ended where it is. */
 #define NEAR_WALK(NAME, TARGET, NODE, ABREAST, STEP, ENDS) \
   TARGET static void NAME##_near(const Forest *f, const NODE *nodes, const int32_t *x, uint32_t *found) { \
     for (int64_t t = 0; t < f->trees; t += ABREAST) { \

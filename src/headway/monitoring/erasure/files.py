@@ -71,7 +71,7 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
     elif file.place.startswith("online/"):
         online = OnlineTable(path.parent, path.stem)
         try:
-            online.forget(target.keys)
+            online.delete(target.keys)
         finally:
             online.close()
     elif is_expired(path, target):

@@ -28,7 +28,7 @@ class CustomModel:
     Attributes
     ----------
     parts
-        Names of the custom Python, which stays as it is.
+        Names of the custom Python code, which is kept unchanged.
     model
         Known model that can be optimized.
     rows
@@ -46,9 +46,9 @@ class CustomModel:
     def refused(self) -> Refused:
         """Return the error for releasing the outer model, with a hint."""
         return Refused(
-            "a release holds data, and this model has Python of its own, which stays in this process",
+            "a release stores data only, and this model contains custom Python code",
             where="; ".join(self.parts),
-            hint="make those columns where the rows are made, and release the model behind them: pipeline[k:]",
+            hint="compute those columns upstream, and release the model after them: pipeline[k:]",
         )
 
 
@@ -60,7 +60,7 @@ def split_custom_code(model: Any) -> CustomModel | None:
     EngineError
         If the custom Python wraps more than one known model.
     """
-    model = getattr(model, "best_estimator_", model)  # a search answers by the best that it found
+    model = getattr(model, "best_estimator_", model)  # a search predicts with its best estimator
     kinds = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
     parts = () if kinds & set(plugins.names("engine")) - {"sklearn"} else tuple(custom_code(model))
     if not parts:
@@ -137,9 +137,9 @@ def _find_inner_model(model: Any, parts: tuple[str, ...]) -> NestedObject | None
         return found[0] if found else None
     locations = ", ".join(f"{path} ({qualified_name(value)})" for path, value in found)
     raise EngineError(
-        f"a {qualified_name(model)} is Python of its own around {len(found)} models",
+        f"a {qualified_name(model)} is custom Python code around {len(found)} models",
         where="; ".join([*parts[:5], f"models: {locations}"]),
-        hint="give the one that matters, with the rows that it is given there",
+        hint="import one of them, with the rows that it receives there",
     )
 
 
@@ -157,27 +157,27 @@ def _replace_inner(model: Any, inner: NestedObject, other: Any) -> Any:
         return copy.deepcopy(model, {id(inner.value): other})
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise EngineError(
-            f"a {qualified_name(model)} cannot be copied, so that no other model can take the place of {inner.path}: {error}",
-            hint="give the model inside it, with the rows that it is given there",
+            f"a {qualified_name(model)} cannot be copied, so that {inner.path} cannot be replaced: {error}",
+            hint="import the model inside it, with the rows that it receives there",
         ) from error
 
 
 def _rows_seen_by_inner(model: Any, inner: NestedObject, rows: Any) -> Any:
     """Return the rows that the inner model receives; the outer model must call it once, with as many rows."""
-    listener = _RowRecorder(inner.value)
-    outer = _replace_inner(model, inner, listener)
-    ask = next((name for name in _PREDICT_METHODS if hasattr(outer, name)), None)
-    if ask is None:
+    recorder = _RowRecorder(inner.value)
+    outer = _replace_inner(model, inner, recorder)
+    method = next((name for name in _PREDICT_METHODS if hasattr(outer, name)), None)
+    if method is None:
         raise EngineError(f"a {qualified_name(model)} has neither predict nor predict_proba")
-    getattr(outer, ask)(rows)
-    counts = [_count_rows(batch) for batch in listener.given]
+    getattr(outer, method)(rows)
+    counts = [_count_rows(batch) for batch in recorder.batches]
     if counts != [_count_rows(rows)]:
         raise EngineError(
-            f"for {_count_rows(rows):,} rows, {qualified_name(model)} asks the model inside it for {counts} rows",
+            f"for {_count_rows(rows):,} rows, {qualified_name(model)} calls the model inside it with {counts} rows",
             where=inner.path,
-            hint="ask it once, for all rows, in the same order",
+            hint="call it once, with all rows, in the same order",
         )
-    return listener.given[0]
+    return recorder.batches[0]
 
 
 class _RowRecorder:
@@ -185,7 +185,7 @@ class _RowRecorder:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.given: list[Any] = []
+        self.batches: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
         answer = getattr(self.model, name)
@@ -193,7 +193,7 @@ class _RowRecorder:
             return answer
 
         def record(rows: Any, *rest: Any, **named: Any) -> Any:
-            self.given.append(rows)
+            self.batches.append(rows)
             return answer(rows, *rest, **named)
 
         return record

@@ -1,7 +1,7 @@
 """Import a fitted model or a model file as the baseline variant.
 
-A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a process
-of its own: a crash ends that process, and only bytes come back.
+A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a
+subprocess: a crash ends only that process, and only bytes are returned.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNSAFE_SUFFIXES = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), "sklearn"),
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".pt2"), "torch"),
 }
-"""How the names of files end that can run code when they are opened, and the engine whose library opens them."""
+"""Suffixes of files that can run code when opened, and the engine whose library opens them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class UnpickleResult:
 
 
 def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedModel:
-    """Read a model file; import one that can run code at once, in a process of its own.
+    """Read a model file; import one that can run code at once, in a subprocess.
 
     Parameters
     ----------
@@ -83,10 +83,8 @@ def unsafe_opener(file: ModelFile) -> str:
 
 
 def _import_in_subprocess(path: Path) -> ImportedModel:
-    """Import a trusted file in a process of its own, by `importers.unpickle`."""
-    paths = os.pathsep.join(
-        os.path.abspath(entry) for entry in sys.path
-    )  # it finds the classes that this process finds
+    """Import a trusted file in a subprocess, by `importers.unpickle`."""
+    paths = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # to find the same classes as this process
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
         answer = Path(folder) / "model"
         command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(path), str(answer)]
@@ -95,9 +93,9 @@ def _import_in_subprocess(path: Path) -> ImportedModel:
         )
         if run.returncode:
             raise EngineError(
-                f"opening it ended Python with {_describe_exit(run.returncode)}",
+                f"opening the file ended Python with {_describe_exit(run.returncode)}",
                 where=str(path),
-                hint="open it where it was made, and save it in a form that is data: skops, ONNX, or its library's own",
+                hint="open it where it was made, and save it in a data-only format: skops, ONNX, or its library's own",
             )
         result = msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
     if result.model is None:
@@ -165,14 +163,14 @@ def import_model(model: object | ImportedModel) -> ImportedModel:
             refusals.append(f"{name}: {reason.what}")
             hints += [reason.hint] if isinstance(reason, PluginError) and isinstance(model, ModelFile) else []
     raise EngineError(
-        f"no engine takes {_describe_model(model)}",
+        f"no engine imports {_describe_model(model)}",
         where="; ".join(refusals),
         hint=" or ".join([*hints, conversion_hint(model)]),
     )
 
 
 def _sort_engines(model: object) -> list[str]:
-    """Sort engines: those named as a package of the model's classes first, as asking an engine imports its library."""
+    """Sort engines: those named as a package of the model's classes first, since loading an engine imports its library."""
     roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
     names = [name for name in plugins.names("engine") if plugins.declaration("engine", name, "IMPORTS_MODELS", True)]
     return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))
@@ -210,9 +208,9 @@ def _with_categories(fields: list[Field], categories: tuple[tuple[str, ...], ...
         return tuple(fields)
     if len(indices) != len(categories):
         raise DataError(
-            f"the model reads {len(categories)} columns of categories, and the table has {len(indices)} of text",
-            where=f"text columns: {', '.join(fields[index].name for index in indices) or 'none'}",
-            hint="give its category columns as text",
+            f"the model reads {len(categories)} categorical columns, and the table has {len(indices)}",
+            where=f"categorical columns: {', '.join(fields[index].name for index in indices) or 'none'}",
+            hint="pass its categorical columns as strings",
         )
     for index, values in zip(indices, categories, strict=True):
         fields[index] = Field(name=fields[index].name, datatype="BYTES", categories=values)
@@ -226,7 +224,7 @@ def _check_columns(names: tuple[str, ...], dataset: Dataset) -> None:
         raise DataError(
             f"the model reads columns that the table lacks: {', '.join(missing)}",
             where=f"{dataset.name} has: {', '.join(dataset.table.columns)}",
-            hint=f"rename {near[0]} to {missing[0]}" if near else "give the table that the model was trained on",
+            hint=f"rename {near[0]} to {missing[0]}" if near else "pass the table that the model was trained on",
         )
     late = [name for name in names if name in dataset.roles.not_features]
     if late:
@@ -252,10 +250,10 @@ _BY_LIBRARY = {
     "jax": _JAX,
     "jaxlib": _JAX,
     "keras": _KERAS,
-    "mlflow": "load it with its own flavour (mlflow.sklearn.load_model), and give that model",
+    "mlflow": "load it with its own flavour (mlflow.sklearn.load_model), and import that model",
     "pyspark": "onnxmltools.convert_sparkml(model, 'model', [('features', FloatTensorType([None, d]))])",
     "statsmodels": "put model.params into the coef_ and intercept_ of a LinearRegression or LogisticRegression of "
-    "scikit-learn, and give that model",
+    "scikit-learn, and import that model",
     "tensorflow": f"{_TENSORFLOW}, after tf.saved_model.save(model, 'FOLDER')",
     "tf_keras": _TENSORFLOW,
 }
@@ -270,8 +268,8 @@ _BY_SUFFIX = {
 def conversion_hint(model: object) -> str:
     """Return how to convert this model, or model file, to one that an engine imports; ONNX if nothing better is known."""
     if isinstance(model, ModelFile):
-        way = _BY_SUFFIX.get(model.suffix, "")
+        hint = _BY_SUFFIX.get(model.suffix, "")
     else:
         libraries = (kind.__module__.partition(".")[0] for kind in type(model).__mro__)
-        way = next((_BY_LIBRARY[library] for library in libraries if library in _BY_LIBRARY), "")
-    return way or "save it as ONNX, and give that file"
+        hint = next((_BY_LIBRARY[library] for library in libraries if library in _BY_LIBRARY), "")
+    return hint or "save it as ONNX, and import that file"

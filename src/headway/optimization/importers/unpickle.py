@@ -1,6 +1,6 @@
-"""Import one trusted file that may run code, in a process of its own, and write the result for the caller.
+"""Import one trusted file that may run code, as a subprocess, and write the result for the caller.
 
-Usage: `python -m headway.optimization.importers.unpickle FILE RESULT`. Whatever the file does, it does in this process.
+Usage: `python -m headway.optimization.importers.unpickle FILE RESULT`. Code in the file runs in this process only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _unpickle(file: ModelFile) -> UnpickleResult:
         return UnpickleResult(model=_import_file(file))
     except HeadwayError as error:
         return UnpickleResult(what=error.what, where=error.where, hint=error.hint)
-    except Exception as error:  # noqa: BLE001 - code of a stranger may raise anything; its caller is told what
+    except Exception as error:  # noqa: BLE001 - code in the file may raise anything
         traceback.print_exc()
         return _describe_error(error)
 
@@ -53,30 +53,30 @@ def _import_file(file: ModelFile) -> ImportedModel:
 
 
 def _describe_error(error: Exception) -> UnpickleResult:
-    """Describe why a file could not be opened: an absent package or class, or another release of a library."""
+    """Describe why a file could not be opened: an absent package or class, or another version of a library."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return UnpickleResult(
-            what=f"its model needs the module {error.name!r}, which is not here",
-            hint=f"pip install {package}, or run it where that module lies",
+            what=f"its model needs the module {error.name!r}, which is not installed",
+            hint=f"pip install {package}, or run headway where that module can be imported",
         )
-    lost = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", str(error))
-    if lost:
-        own = "define it in a module of its own, not in a script or notebook, and save the model again"
+    missing = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", str(error))
+    if missing:
+        own = "define it in an importable module, not in a script or notebook, and save the model again"
         return UnpickleResult(
-            what=f"its model needs {lost[1]!r} of the module {lost[2]!r}, which does not have it here",
+            what=f"its model needs {missing[1]!r} from the module {missing[2]!r}, which does not define it here",
             where=f"installed here: {', '.join(_installed_modules())}",
-            hint=own if lost[2] == "__main__" else "install the releases that made the file",
+            hint=own if missing[2] == "__main__" else "install the versions that wrote the file",
         )
     return UnpickleResult(
         what=f"it cannot be opened: {type(error).__name__}: {error}",
         where=f"installed here: {', '.join(_installed_modules())}",
-        hint="install the releases that made it, or save it there in a form that is data: skops, ONNX",
+        hint="install the versions that wrote it, or save it there in a data-only format: skops, ONNX",
     )
 
 
 def _installed_modules() -> list[str]:
-    """Return the releases of the libraries that were imported to open the file."""
+    """Return the versions of the libraries that were imported to open the file."""
     return [
         f"{name} {importlib.metadata.version(name)}"
         for name in _LIBRARIES

@@ -73,7 +73,7 @@ def lower_graph(content: bytes) -> bytes:
         raise NotApplicable(f"engine 'dense' does not support output {output!r}: it does not depend on the input row")
     first = 1 if answer.size == 2 else 0  # of two classes that of the second, as `onnxruntime` answers
     span = Span(answer.span.register, answer.span.offset + first)
-    return write_program(program.written(span, answer.size - first))
+    return write_program(program.finish(span, answer.size - first))
 
 
 def _port(value: Any) -> PortInfo:

@@ -33,8 +33,8 @@ def elementwise(operation: str) -> Rule:
     def rule(emitter: Emitter, *values: Value) -> Value:
         kind = _kind(emitter, operation, values)
         if len(values) == 1:
-            return emitter.do(operation, values[0], kind=kind) if operation in _UNARY else values[0]
-        return reduce(lambda a, b: emitter.do(operation, a, b, kind=kind), values)
+            return emitter.emit(operation, values[0], kind=kind) if operation in _UNARY else values[0]
+        return reduce(lambda a, b: emitter.emit(operation, a, b, kind=kind), values)
 
     return rule
 
@@ -45,7 +45,7 @@ def comparison(operation: str, *, turned: bool = False) -> Rule:
     def rule(emitter: Emitter, a: Value, b: Value) -> Value:
         if any(isinstance(value, Rows) and value.kind == "double" for value in (a, b)):
             emitter.node.refuse("it computes in float64")
-        return emitter.do(operation, *((b, a) if turned else (a, b)), kind="truth")
+        return emitter.emit(operation, *((b, a) if turned else (a, b)), kind="truth")
 
     return rule
 
@@ -68,29 +68,29 @@ def _number(emitter: Emitter, name: str, default: float) -> float:
 
 def _below_zero(emitter: Emitter, x: Rows, below: Rows) -> Rows:
     """Select `below` where x is negative, else x."""
-    return emitter.do("where", emitter.do("less", x, 0.0, kind="truth"), below, x)
+    return emitter.emit("where", emitter.emit("less", x, 0.0, kind="truth"), below, x)
 
 
-def _grown(emitter: Emitter, x: Rows) -> Rows:
-    return emitter.do("sub", emitter.do("exp", x), 1.0)
+def _expm1(emitter: Emitter, x: Rows) -> Rows:
+    return emitter.emit("sub", emitter.emit("exp", x), 1.0)
 
 
 def _elu(emitter: Emitter, x: Rows) -> Rows:
-    return _below_zero(emitter, x, emitter.do("mul", _grown(emitter, x), _number(emitter, "alpha", 1.0)))
+    return _below_zero(emitter, x, emitter.emit("mul", _expm1(emitter, x), _number(emitter, "alpha", 1.0)))
 
 
 def _celu(emitter: Emitter, x: Rows) -> Rows:
     alpha = _number(emitter, "alpha", 1.0)
-    return _below_zero(emitter, x, emitter.do("mul", _grown(emitter, emitter.do("div", x, alpha)), alpha))
+    return _below_zero(emitter, x, emitter.emit("mul", _expm1(emitter, emitter.emit("div", x, alpha)), alpha))
 
 
 def _selu(emitter: Emitter, x: Rows) -> Rows:
     alpha, gamma = _number(emitter, "alpha", _SELU[0]), _number(emitter, "gamma", _SELU[1])
-    return emitter.do("mul", _below_zero(emitter, x, emitter.do("mul", _grown(emitter, x), alpha)), gamma)
+    return emitter.emit("mul", _below_zero(emitter, x, emitter.emit("mul", _expm1(emitter, x), alpha)), gamma)
 
 
 def _leaky(emitter: Emitter, x: Rows) -> Rows:
-    return _below_zero(emitter, x, emitter.do("mul", x, _number(emitter, "alpha", 0.01)))
+    return _below_zero(emitter, x, emitter.emit("mul", x, _number(emitter, "alpha", 0.01)))
 
 
 def _hard_sigmoid(emitter: Emitter, x: Rows) -> Rows:
@@ -98,59 +98,60 @@ def _hard_sigmoid(emitter: Emitter, x: Rows) -> Rows:
 
 
 def _ramp(emitter: Emitter, x: Rows, slope: float, start: float) -> Rows:
-    line = emitter.do("add", emitter.do("mul", x, slope), start)
-    return emitter.do("min", emitter.do("max", line, 0.0), 1.0)
+    line = emitter.emit("add", emitter.emit("mul", x, slope), start)
+    return emitter.emit("min", emitter.emit("max", line, 0.0), 1.0)
 
 
 def _softplus(emitter: Emitter, x: Rows) -> Rows:
-    small = emitter.do("exp", emitter.do("mul", emitter.do("abs", x), -1.0))
-    return emitter.do("add", emitter.do("max", x, 0.0), emitter.do("log", emitter.do("add", small, 1.0)))
+    small = emitter.emit("exp", emitter.emit("mul", emitter.emit("abs", x), -1.0))
+    return emitter.emit("add", emitter.emit("max", x, 0.0), emitter.emit("log", emitter.emit("add", small, 1.0)))
 
 
 def _mish(emitter: Emitter, x: Rows) -> Rows:
-    return emitter.do("mul", x, emitter.do("tanh", _softplus(emitter, x)))
+    return emitter.emit("mul", x, emitter.emit("tanh", _softplus(emitter, x)))
 
 
 def _swish(emitter: Emitter, x: Rows) -> Rows:
-    return emitter.do("mul", x, emitter.do("sigmoid", emitter.do("mul", x, _number(emitter, "alpha", 1.0))))
+    return emitter.emit("mul", x, emitter.emit("sigmoid", emitter.emit("mul", x, _number(emitter, "alpha", 1.0))))
 
 
 def _gelu(emitter: Emitter, x: Rows) -> Rows:
     if emitter.node.attributes.get("approximate", b"none") in (b"tanh", "tanh"):
-        cube = emitter.do("mul", emitter.do("mul", emitter.do("mul", x, x), x), 0.044715)
-        part = emitter.do("tanh", emitter.do("mul", emitter.do("add", x, cube), np.sqrt(2 / np.pi)))
+        cube = emitter.emit("mul", emitter.emit("mul", emitter.emit("mul", x, x), x), 0.044715)
+        part = emitter.emit("tanh", emitter.emit("mul", emitter.emit("add", x, cube), np.sqrt(2 / np.pi)))
     else:
-        part = emitter.do("erf", emitter.do("mul", x, np.sqrt(0.5)))
-    return emitter.do("mul", emitter.do("mul", x, 0.5), emitter.do("add", part, 1.0))
+        part = emitter.emit("erf", emitter.emit("mul", x, np.sqrt(0.5)))
+    return emitter.emit("mul", emitter.emit("mul", x, 0.5), emitter.emit("add", part, 1.0))
 
 
 def _ceiling(emitter: Emitter, x: Rows) -> Rows:
-    return emitter.do("mul", emitter.do("floor", emitter.do("mul", x, -1.0)), -1.0)
+    return emitter.emit("mul", emitter.emit("floor", emitter.emit("mul", x, -1.0)), -1.0)
 
 
 def _is_infinite(emitter: Emitter, x: Rows) -> Rows:
     down = -np.inf if emitter.node.attributes.get("detect_negative", 1) else np.inf
     up = np.inf if emitter.node.attributes.get("detect_positive", 1) else -np.inf
-    terms = [emitter.do("equal", x, bound, kind="truth") for bound in (down, up)]
-    return emitter.do("max", *terms, kind="truth")
+    terms = [emitter.emit("equal", x, bound, kind="truth") for bound in (down, up)]
+    return emitter.emit("max", *terms, kind="truth")
 
 
 def _not(emitter: Emitter, value: Value) -> Value:
-    return emitter.do("equal", emitter.node.rows(value), 0.0, kind="truth")
+    return emitter.emit("equal", emitter.node.rows(value), 0.0, kind="truth")
 
 
 def _where(emitter: Emitter, mask: Value, yes: Value, no: Value) -> Value:
-    return emitter.do("where", emitter.node.rows(mask), yes, no, kind=_kind(emitter, "where", (yes, no)))
+    return emitter.emit("where", emitter.node.rows(mask), yes, no, kind=_kind(emitter, "where", (yes, no)))
 
 
 def _clip(emitter: Emitter, value: Value, low: Value | None = None, high: Value | None = None) -> Value:
     rows = emitter.node.rows(value)
-    largest = float(np.finfo(np.float32).max) if rows.kind == "float" else None  # nothing is endless without a bound
+    # In ONNX a missing bound is the largest float32.
+    largest = float(np.finfo(np.float32).max) if rows.kind == "float" else None
     for name, bound, operation in (("min", low, "max"), ("max", high, "min")):
         lowest = None if largest is None else -largest if name == "min" else largest
         limit = bound if bound is not None else emitter.node.attributes.get(name, lowest)
         if limit is not None:
-            rows = emitter.do(operation, rows, limit, kind=_kind(emitter, operation, (rows,)))
+            rows = emitter.emit(operation, rows, limit, kind=_kind(emitter, operation, (rows,)))
     return rows
 
 
@@ -158,12 +159,12 @@ def _power(emitter: Emitter, value: Value, exponent: Value) -> Value:
     rows, power = emitter.node.rows(value), emitter.node.fixed(exponent)
     if rows.kind != "float" or power.size != 1 or float(power.ravel()[0]) not in (1, 2, 3):
         emitter.node.refuse("only the powers 1, 2 and 3 are supported")
-    return reduce(lambda a, b: emitter.do("mul", a, b), [rows] * int(power.ravel()[0]))
+    return reduce(lambda a, b: emitter.emit("mul", a, b), [rows] * int(power.ravel()[0]))
 
 
-def _sloped(emitter: Emitter, value: Value, slope: Value) -> Value:
+def _prelu(emitter: Emitter, value: Value, slope: Value) -> Value:
     rows = emitter.node.rows(value)
-    return _below_zero(emitter, rows, emitter.do("mul", rows, Constant(array=emitter.node.fixed(slope))))
+    return _below_zero(emitter, rows, emitter.emit("mul", rows, Constant(array=emitter.node.fixed(slope))))
 
 
 _UNARY = ("abs", "exp", "log", "sqrt", "floor", "round", "sigmoid", "tanh", "erf")
@@ -184,7 +185,7 @@ def _dense(emitter: Emitter, value: Value, weights: Array, bias: Array) -> Rows:
     inputs, outputs = weights.shape
     out = emitter.program.register(outputs)
     pooled = emitter.program.pool(weights), emitter.program.pool(np.broadcast_to(bias, outputs) + np.float32(0))
-    emitter.program.do("dense", out, outputs, rows.span, *pooled, sizes=(0, inputs))
+    emitter.program.emit("dense", out, outputs, rows.span, *pooled, sizes=(0, inputs))
     return Rows(span=out, shape=(*rows.shape[:-1], outputs))
 
 
@@ -213,13 +214,13 @@ def _batch_norm(emitter: Emitter, value: Value, *arguments: Value) -> Value:
     slope = scale / np.sqrt(variance + np.float32(emitter.node.attributes.get("epsilon", 1e-5)))
     behind = (-1, *[1] * (len(rows.shape) - 1))
     terms = [Constant(array=array.reshape(behind)) for array in (slope, shift - mean * slope)]
-    return emitter.do("add", emitter.do("mul", rows, terms[0]), terms[1])
+    return emitter.emit("add", emitter.emit("mul", rows, terms[0]), terms[1])
 
 
 def _sum(emitter: Emitter, rows: Rows, *, by: int = 1) -> Rows:
     """Sum over the last axis, which keeps length 1, divided by a number."""
     count = rows.shape[-1]
-    out = emitter.program.do(
+    out = emitter.program.emit(
         "sum", emitter.program.register(rows.size // count), rows.size // count, rows.span, sizes=(count, by)
     )
     return Rows(span=out, shape=(*rows.shape[:-1], 1))
@@ -238,17 +239,17 @@ def _of_last_axis(emitter: Emitter, value: Value, axes: list[int] | None) -> Row
 
 def _layer_norm(emitter: Emitter, value: Value, scale: Value, shift: Value | None = None) -> Value:
     rows = _of_last_axis(emitter, value, [int(emitter.node.attributes.get("axis", -1))])
-    centred = emitter.do("sub", rows, _mean(emitter, rows))
-    variance = _mean(emitter, emitter.do("mul", centred, centred))
-    deviation = emitter.do("sqrt", emitter.do("add", variance, float(emitter.node.attributes.get("epsilon", 1e-5))))
-    scaled = emitter.do("mul", emitter.do("div", centred, deviation), Constant(array=emitter.node.fixed(scale)))
-    return emitter.do("add", scaled, Constant(array=emitter.node.fixed(shift))) if shift is not None else scaled
+    centred = emitter.emit("sub", rows, _mean(emitter, rows))
+    variance = _mean(emitter, emitter.emit("mul", centred, centred))
+    deviation = emitter.emit("sqrt", emitter.emit("add", variance, float(emitter.node.attributes.get("epsilon", 1e-5))))
+    scaled = emitter.emit("mul", emitter.emit("div", centred, deviation), Constant(array=emitter.node.fixed(scale)))
+    return emitter.emit("add", scaled, Constant(array=emitter.node.fixed(shift))) if shift is not None else scaled
 
 
 def _softmax(emitter: Emitter, value: Value) -> Value:
     rows = _of_last_axis(emitter, value, [int(emitter.node.attributes.get("axis", -1))])
     out = emitter.program.register(rows.size)
-    emitter.program.do("softmax", out, rows.size, rows.span, sizes=(rows.shape[-1], 0))
+    emitter.program.emit("softmax", out, rows.size, rows.span, sizes=(rows.shape[-1], 0))
     return Rows(span=out, shape=rows.shape)
 
 
@@ -264,7 +265,9 @@ def _reduced(mean: bool) -> Rule:
 
 def _scaler(emitter: Emitter, value: Value) -> Value:
     offset, scale = (np.array(emitter.node.attributes[name], np.float32) for name in ("offset", "scale"))
-    return emitter.do("mul", emitter.do("sub", emitter.node.rows(value), Constant(array=offset)), Constant(array=scale))
+    return emitter.emit(
+        "mul", emitter.emit("sub", emitter.node.rows(value), Constant(array=offset)), Constant(array=scale)
+    )
 
 
 RULES: dict[str, Rule] = {
@@ -284,13 +287,13 @@ RULES: dict[str, Rule] = {
     "Greater": comparison("less", turned=True),
     "GreaterOrEqual": comparison("less_equal", turned=True),
     **{name.capitalize(): elementwise(name) for name in _UNARY},
-    "IsNaN": unary(lambda emitter, x: emitter.do("is_nan", x, kind="truth"), "wide"),
+    "IsNaN": unary(lambda emitter, x: emitter.emit("is_nan", x, kind="truth"), "wide"),
     "IsInf": unary(_is_infinite, "wide"),
-    "Relu": unary(lambda emitter, x: emitter.do("max", x, 0.0)),
-    "Neg": unary(lambda emitter, x: emitter.do("mul", x, -1.0)),
-    "Reciprocal": unary(lambda emitter, x: emitter.do("div", 1.0, x)),
-    "Softsign": unary(lambda emitter, x: emitter.do("div", x, emitter.do("add", emitter.do("abs", x), 1.0))),
-    "HardSwish": unary(lambda emitter, x: emitter.do("mul", x, _ramp(emitter, x, 1 / 6, 0.5))),
+    "Relu": unary(lambda emitter, x: emitter.emit("max", x, 0.0)),
+    "Neg": unary(lambda emitter, x: emitter.emit("mul", x, -1.0)),
+    "Reciprocal": unary(lambda emitter, x: emitter.emit("div", 1.0, x)),
+    "Softsign": unary(lambda emitter, x: emitter.emit("div", x, emitter.emit("add", emitter.emit("abs", x), 1.0))),
+    "HardSwish": unary(lambda emitter, x: emitter.emit("mul", x, _ramp(emitter, x, 1 / 6, 0.5))),
     "LeakyRelu": unary(_leaky),
     "Elu": unary(_elu),
     "Celu": unary(_celu),
@@ -304,7 +307,7 @@ RULES: dict[str, Rule] = {
     "Where": _where,
     "Clip": _clip,
     "Pow": _power,
-    "PRelu": _sloped,
+    "PRelu": _prelu,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Softmax": _softmax,

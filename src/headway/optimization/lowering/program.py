@@ -15,8 +15,8 @@ from headway.engines.compiled.program import IN_BUFFER, IN_POOL, MAX_FLOATS, OPE
 
 Array = NDArray[Any]
 
-MAX_NUMBERS = 4 << 20  # of the pool: 16 MB, which no cache near a core holds
-_BY_NUMBER = OPERATIONS.index("copy")  # operations before it go number by number, and may write where they read
+MAX_NUMBERS = 4 << 20  # of the pool: 16 MB, more than the near caches hold
+_ELEMENTWISE_END = OPERATIONS.index("copy")  # operations before it are elementwise, and may overwrite an operand
 
 
 class Span(NamedTuple):
@@ -68,7 +68,7 @@ class ProgramWriter:
         self._registers.append(size)
         return Span(len(self._registers) - 1)
 
-    def do(self, operation: str, out: Span, count: int, *operands: Operand, sizes: tuple[int, int] = (0, 0)) -> Span:
+    def emit(self, operation: str, out: Span, count: int, *operands: Operand, sizes: tuple[int, int] = (0, 0)) -> Span:
         """Append an instruction; `sizes` are the last two of its eight numbers unless these encode operand kinds."""
         self._steps.append(_Step(operation=operation, out=out, count=count, operands=operands, sizes=sizes))
         return out
@@ -78,23 +78,23 @@ class ProgramWriter:
         flat = np.ascontiguousarray(numbers, np.float32).ravel()
         padded = np.zeros(_round_up(len(flat)), np.float32)
         padded[: len(flat)] = flat
-        return Pooled(self._keep(padded))
+        return Pooled(self._store(padded))
 
     def one(self, number: float) -> Pooled:
         """Store one number as a constant."""
-        return Pooled(self._keep(np.full(VECTOR_SIZE, number, np.float32)), one=True)
+        return Pooled(self._store(np.full(VECTOR_SIZE, number, np.float32)), one=True)
 
     def take(self, count: int, out: Span, source: Span, positions: Array) -> Span:
         """Append an instruction that copies the numbers at these positions of a span."""
         at = sum(map(len, self._positions))
         self._positions.append(positions.astype(np.int32))
-        return self.do("take", out, count, source, Pooled(at), sizes=(0, int(positions.max()) + 1))
+        return self.emit("take", out, count, source, Pooled(at), sizes=(0, int(positions.max()) + 1))
 
-    def written(self, answer: Span, outputs: int) -> Program:
-        """Return the program with its registers laid out in one file; raise NotApplicable if that is too large."""
-        starts, size = self._laid_out(answer)
+    def finish(self, answer: Span, outputs: int) -> Program:
+        """Return the program with its registers laid out in one buffer; raise NotApplicable if that is too large."""
+        starts, size = self._allocate_registers(answer)
         if size > MAX_FLOATS:
-            raise NotApplicable(f"a row would need {size:,} numbers on its way, at most {MAX_FLOATS:,} are kept near")
+            raise NotApplicable(f"a row needs {size:,} intermediate numbers, at most {MAX_FLOATS:,} are supported")
         used = [step for step in self._steps if step.out.register in starts]
         return Program(
             width=self.width,
@@ -106,21 +106,21 @@ class ProgramWriter:
             indices=np.concatenate([np.zeros(0, np.int32), *self._positions]),
         )
 
-    def _keep(self, numbers: Array) -> int:
+    def _store(self, numbers: Array) -> int:
         content = numbers.tobytes()
         if content not in self._pooled:
             at = sum(map(len, self._pool))
             if at + len(numbers) > MAX_NUMBERS:
                 raise NotApplicable(
-                    f"it has more than {MAX_NUMBERS:,} weights, and libraries are faster from there on",
+                    f"it has more than {MAX_NUMBERS:,} weights; libraries are faster for such networks",
                     hint="openvino",
                 )
             self._pooled[content] = at
             self._pool.append(numbers)
         return self._pooled[content]
 
-    def _laid_out(self, answer: Span) -> tuple[Mapping[int, int], int]:
-        """Return the start of each used register in the file, and the size of the file."""
+    def _allocate_registers(self, answer: Span) -> tuple[Mapping[int, int], int]:
+        """Return the start of each used register in the buffer, and the size of the buffer."""
         last = self._last_uses(answer)
         starts = {0: 0}
         occupied = {0: (0, _round_up(self.width))}
@@ -131,7 +131,7 @@ class ProgramWriter:
                 continue
             if out not in starts:
                 size = _round_up(self._registers[out])
-                starts[out] = self._same_place(step, number, last, starts) or _first_gap(occupied.values(), size)
+                starts[out] = self._reused_offset(step, number, last, starts) or _first_gap(occupied.values(), size)
                 occupied[out] = (starts[out], starts[out] + size)
                 end = max(end, occupied[out][1])
             occupied = {item: span for item, span in occupied.items() if last.get(item, -1) > number}
@@ -147,7 +147,7 @@ class ProgramWriter:
                     last.setdefault(span.register, number)
         return last
 
-    def _same_place(self, step: _Step, number: int, last: Mapping[int, int], starts: Mapping[int, int]) -> int:
+    def _reused_offset(self, step: _Step, number: int, last: Mapping[int, int], starts: Mapping[int, int]) -> int:
         """Return where a result may overwrite an operand that is read for the last time; 0 if nowhere."""
         spans = step.spans
         size = _round_up(self._registers[step.out.register])
@@ -155,7 +155,7 @@ class ProgramWriter:
             alone = all(other == span or other.register != span.register for other in spans)
             dies = last[span.register] == number and span.register != 0 and alone
             same = span.offset == step.out.offset == 0 and _round_up(self._registers[span.register]) == size
-            if dies and same and OPERATIONS.index(step.operation) < _BY_NUMBER:
+            if dies and same and OPERATIONS.index(step.operation) < _ELEMENTWISE_END:
                 return starts[span.register]
         return 0
 
@@ -185,7 +185,7 @@ def _numbers(step: _Step, starts: Mapping[int, int]) -> list[int]:
     ]
     operation = OPERATIONS.index(step.operation)
     by_kind = sum(kind << 2 * span for span, kind in enumerate(kinds))
-    first = by_kind if operation <= _BY_NUMBER else step.sizes[0]
+    first = by_kind if operation <= _ELEMENTWISE_END else step.sizes[0]
     a, b, c = [*positions, 0, 0, 0][:3]
     return [operation, starts[step.out.register] + step.out.offset, step.count, a, b, c, first, step.sizes[1]]
 
@@ -271,7 +271,7 @@ class Emitter:
     program: ProgramWriter
     node: Node
 
-    def do(self, operation: str, *operands: Value | float, kind: Kind = "float") -> Rows:
+    def emit(self, operation: str, *operands: Value | float, kind: Kind = "float") -> Rows:
         """Emit an elementwise operation."""
         values = [
             self._in_rows(operand) if isinstance(operand, Constant) and operand.each_row else operand
@@ -283,10 +283,10 @@ class Emitter:
         shape = self._shape(values, rank)
         size = math.prod(shape)
         ready = [self._spread(value, shape) for value in values]
-        out = self.program.do(operation, self.program.register(size), size, *ready)
+        out = self.program.emit(operation, self.program.register(size), size, *ready)
         return Rows(span=out, shape=shape, kind=kind)
 
-    def moved(self, value: Rows, positions: Array) -> Rows:
+    def gather(self, value: Rows, positions: Array) -> Rows:
         """Return the numbers of a row at these positions, in their shape; consecutive ones are not copied."""
         flat = positions.ravel()
         if not flat.size:
@@ -299,7 +299,9 @@ class Emitter:
 
     def _in_rows(self, value: Constant) -> Rows:
         size = value.array.size
-        out = self.program.do("copy", self.program.register(size), size, self.program.pool(self._float32(value.array)))
+        out = self.program.emit(
+            "copy", self.program.register(size), size, self.program.pool(self._float32(value.array))
+        )
         return Rows(span=out, shape=value.array.shape)
 
     def in_rows(self, value: Value | None) -> Rows:
@@ -314,13 +316,13 @@ class Emitter:
                 if len(value.shape) != rank:
                     self.node.refuse("its inputs cannot be broadcast row by row")
             elif isinstance(value, Constant):
-                shapes.append(self._beside_rows(value.array, rank).shape)
+                shapes.append(self._without_row_axis(value.array, rank).shape)
         try:
             return tuple(np.broadcast_shapes(*shapes))
         except ValueError:
             self.node.refuse("its inputs cannot be broadcast")
 
-    def _beside_rows(self, array: Array, rank: int) -> Array:
+    def _without_row_axis(self, array: Array, rank: int) -> Array:
         """Remove the axis of rows from a constant."""
         if array.ndim > rank + 1 or (array.ndim == rank + 1 and array.shape[0] != 1):
             self.node.refuse(f"a constant of shape {array.shape} is not the same for all rows")
@@ -331,9 +333,9 @@ class Emitter:
             if value.size == math.prod(shape):
                 return value.span
             positions = np.arange(value.size).reshape(value.shape)
-            return self.moved(value, np.broadcast_to(positions, shape)).span
+            return self.gather(value, np.broadcast_to(positions, shape)).span
         if isinstance(value, Constant):
-            return self._pooled(self._float32(self._beside_rows(value.array, len(shape))), shape)
+            return self._pooled(self._float32(self._without_row_axis(value.array, len(shape))), shape)
         if isinstance(value, Lengths):
             self.node.refuse("it computes with the number of rows")
         return self.program.one(value)

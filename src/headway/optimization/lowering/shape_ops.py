@@ -42,11 +42,11 @@ def _concat(emitter: Emitter, *values: Value) -> Value:
     size, at = sum(part.size for part in parts), 0
     joined, positions = emitter.program.register(size), []
     for part in parts:
-        emitter.program.do("copy", joined._replace(offset=at), part.size, part.span)
+        emitter.program.emit("copy", joined._replace(offset=at), part.size, part.span)
         positions.append(_positions(part) + at)
         at += part.size
     together = Rows(span=joined, shape=(size,), kind=parts[0].kind)
-    return emitter.moved(together, np.concatenate(positions, axis=axis))
+    return emitter.gather(together, np.concatenate(positions, axis=axis))
 
 
 def _lengths_value(lengths: Sequence[int | None], *, alone: bool = False) -> Value:
@@ -83,7 +83,7 @@ def _slice(emitter: Emitter, value: Value, *arguments: Value | None) -> Value:
     for axis, cut in cuts.items():
         if axis != 0 or (cut.start, cut.step) != (0, 1) or cut.stop < np.iinfo(np.int32).max:
             joined[_axis(emitter, axis, len(rows.shape) + 1)] = cut
-    return emitter.moved(rows, _positions(rows)[tuple(joined)])
+    return emitter.gather(rows, _positions(rows)[tuple(joined)])
 
 
 def _split(emitter: Emitter, value: Value, sizes: Value | None = None) -> tuple[Value, ...]:
@@ -93,7 +93,7 @@ def _split(emitter: Emitter, value: Value, sizes: Value | None = None) -> tuple[
     even = -(-length // parts)
     split = emitter.node.numbers("split", sizes) or [even] * (parts - 1) + [length - even * (parts - 1)]
     positions = np.split(_positions(rows), np.cumsum(split)[:-1], axis=axis)
-    return tuple(emitter.moved(rows, position) for position in positions)
+    return tuple(emitter.gather(rows, position) for position in positions)
 
 
 def _gather(emitter: Emitter, value: Value, at: Value) -> Value:
@@ -110,7 +110,7 @@ def _gather(emitter: Emitter, value: Value, at: Value) -> Value:
     length = rows.shape[axis]
     if not np.all((positions >= -length) & (positions < length)):
         emitter.node.refuse("its index is out of range")
-    return emitter.moved(rows, np.take(_positions(rows), positions, axis=axis))
+    return emitter.gather(rows, np.take(_positions(rows), positions, axis=axis))
 
 
 def _look_up(emitter: Emitter, table: Array, ranks: Rows, axis: int) -> Rows:
@@ -119,7 +119,7 @@ def _look_up(emitter: Emitter, table: Array, ranks: Rows, axis: int) -> Rows:
         emitter.node.refuse("it is not a look-up of integers in a float32 table")
     width = table.size // len(table)
     out = emitter.program.register(ranks.size * width)
-    emitter.program.do("lookup", out, ranks.size, ranks.span, emitter.program.pool(table), sizes=(len(table), width))
+    emitter.program.emit("lookup", out, ranks.size, ranks.span, emitter.program.pool(table), sizes=(len(table), width))
     return Rows(span=out, shape=ranks.shape + table.shape[1:])
 
 
@@ -173,7 +173,7 @@ def _transpose(emitter: Emitter, value: Value) -> Value:
     order = list(emitter.node.attributes.get("perm", range(len(rows.shape), -1, -1)))
     if order[0] != 0:
         emitter.node.refuse(_ROWS)
-    return emitter.moved(rows, _positions(rows).transpose([axis - 1 for axis in order[1:]]))
+    return emitter.gather(rows, _positions(rows).transpose([axis - 1 for axis in order[1:]]))
 
 
 def _expand(emitter: Emitter, value: Value, shape: Value) -> Value:
@@ -189,7 +189,7 @@ def _expand(emitter: Emitter, value: Value, shape: Value) -> Value:
     rows = emitter.node.rows(value)
     if len(rest) != len(rows.shape):
         emitter.node.refuse(_ROWS)
-    return emitter.moved(rows, np.broadcast_to(_positions(rows), np.broadcast_shapes(rows.shape, lengths)))
+    return emitter.gather(rows, np.broadcast_to(_positions(rows), np.broadcast_shapes(rows.shape, lengths)))
 
 
 def _cast(emitter: Emitter, value: Value) -> Value:
@@ -203,12 +203,12 @@ def _cast(emitter: Emitter, value: Value) -> Value:
     if rows.kind == "double":
         emitter.node.refuse("it computes in float64")
     if kind == TensorProto.BOOL:
-        return emitter.do("equal", emitter.do("equal", rows, 0.0), 0.0, kind="truth")
+        return emitter.emit("equal", emitter.emit("equal", rows, 0.0), 0.0, kind="truth")
     if kind not in _WHOLE:
         emitter.node.refuse(f"casts to {kind} are not supported")
     if rows.kind in ("whole", "truth"):
         return Rows(span=rows.span, shape=rows.shape, kind="whole")
-    return emitter.do("trunc", rows, _WHOLE[kind], kind="whole")
+    return emitter.emit("trunc", rows, _WHOLE[kind], kind="whole")
 
 
 def _shape(emitter: Emitter, value: Value) -> Value:
@@ -249,4 +249,4 @@ RULES: dict[str, Rule] = {
     "Dropout": _identity,
     "ZipMap": _identity,
 }
-"""By the kind of a node, what writes it."""
+"""Rules by operator."""

@@ -53,9 +53,9 @@ class CalibratedNetwork:
 def calibrate_network(net: Network, rows: Floats) -> CalibratedNetwork:
     """Fold normalizations into a network, and record its value ranges on rows (n, d); raises EngineError."""
     with quiet_workspace() as folder:
-        came, ready, ranges = folder / "came.onnx", folder / "ready.onnx", folder / "ranges.json"
-        onnx.save(net.graph, came)
-        quant_pre_process(came, ready, skip_symbolic_shape=True)
+        original, ready, ranges = folder / "original.onnx", folder / "ready.onnx", folder / "ranges.json"
+        onnx.save(net.graph, original)
+        quant_pre_process(original, ready, skip_symbolic_shape=True)
         found = name_nodes(onnx.load(ready))
         reader = _RowReader(found.graph.SerializeToString(), rows)
         _run_quantizer(found, list(found.layers), folder, reader)
@@ -94,10 +94,12 @@ class _RowReader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, content: bytes, rows: Floats) -> None:
         inputs = graph_inputs(onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).get_inputs())
         parts = np.array_split(rows, -(-len(rows) // _BATCH))
-        self._fed: Iterator[Mapping[str, Array]] = iter([feed for some in parts for feed, _ in inputs.batches(some)])
+        self._batches: Iterator[Mapping[str, Array]] = iter(
+            [feed for part in parts for feed, _ in inputs.batches(part)]
+        )
 
     def get_next(self) -> Mapping[str, Array] | None:
-        return next(self._fed, None)
+        return next(self._batches, None)
 
 
 @contextlib.contextmanager
@@ -120,7 +122,7 @@ def quiet_workspace() -> Iterator[Path]:
 def _quantization_error(error: Exception) -> EngineError:
     message = str(error).strip().partition("\n")[0]
     return EngineError(
-        f"ONNX Runtime {onnxruntime.__version__} cannot quantise the graph: {message or type(error).__name__}",
+        f"ONNX Runtime {onnxruntime.__version__} cannot quantize the graph: {message or type(error).__name__}",
         hint='[optimize] transforms, without "quantise"',
     )
 
@@ -217,7 +219,7 @@ def answer_shift(expected: Floats, found: Floats, *, scale: float = 1.0) -> Answ
     same = (expected == found) | (np.isnan(expected) & np.isnan(found))
     with np.errstate(invalid="ignore"):
         change = np.where(same, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf)).max(axis=1)
-    # The value of a row, and none between two: between two infinities there is none.
+    # The change of one row, without interpolation, which fails between two infinities.
     return AnswerShift(max=float(change.max()) / scale, tail=float(np.quantile(change, _TAIL, method="higher")) / scale)
 
 

@@ -111,7 +111,7 @@ def _operators(graph: Any) -> set[str]:
     if any(kind.startswith(_TREES) for kind in kinds):
         raise NotApplicable("the graph is a tree ensemble, which has no layers")
     if not kinds & (LAYERS.keys() | _INT8_OPERATORS):
-        raise NotApplicable("the graph has no layer that int8 speeds up (Conv, Gemm, MatMul)")
+        raise NotApplicable("the graph has no layer that int8 accelerates (Conv, Gemm, MatMul)")
     return kinds
 
 
@@ -170,12 +170,12 @@ def rows_with_answers(engine: Engine, rows: Floats) -> tuple[Floats, Floats]:
     Raises
     ------
     NotApplicable
-        If there is no such row: a range of other answers would not be finite.
+        If no answer is finite, so that no range can be calibrated.
     """
     answers = engine.predict(rows) if len(rows) else np.zeros((0, 1))
     known = np.isfinite(answers).all(axis=1)
     if not known.any():
-        raise NotApplicable("there is no row with an answer to calibrate on")
+        raise NotApplicable("calibration requires a row with a finite answer")
     return rows[known], answers[known]
 
 

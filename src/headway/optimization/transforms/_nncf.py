@@ -27,8 +27,8 @@ ENGINE: Any = load_engine("openvino")
 import nncf  # noqa: E402
 import openvino  # noqa: E402
 
-_MOST_ROWS = 1_000
-# What is looked up in tables costs nothing to speak of, and NNCF 3.4 breaks (KeyError) on the positions of a BERT.
+_MAX_ROWS = 1_000
+# Look-ups cost next to nothing, and NNCF 3.4 raises KeyError for the positions of a BERT.
 _LOOK_UPS = nncf.IgnoredScope(types=["Gather"], validate=False)
 _FAILURES: tuple[type[Exception], ...] = (
     AttributeError,
@@ -51,20 +51,22 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     try:
         with _silence():
             model = openvino.Core().read_model(content)
-            fed = [list(feed.values()) for row in _some(rows) for feed, _ in ENGINE.feeds(model).batches(row)]
-            small = nncf.quantize(model, nncf.Dataset(fed), subset_size=len(fed), ignored_scope=_LOOK_UPS)
+            batches = [
+                list(feed.values()) for row in _single_rows(rows) for feed, _ in ENGINE.feeds(model).batches(row)
+            ]
+            small = nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches), ignored_scope=_LOOK_UPS)
             packed = ENGINE.packed(small)
     except _FAILURES as error:
         message = str(error).strip().partition("\n")[0]
         raise EngineError(
-            f"NNCF cannot quantise the graph: {message}", hint='[optimize] transforms, without "nncf"'
+            f"NNCF cannot quantize the graph: {message}", hint='[optimize] transforms, without "nncf"'
         ) from error
     return [replace(variant, artifact=context.save(packed, "openvino"))]
 
 
-def _some(rows: Floats) -> list[Floats]:
+def _single_rows(rows: Floats) -> list[Floats]:
     """Return single rows, evenly spaced."""
-    indices = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).astype(np.int64))
+    indices = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MAX_ROWS)).astype(np.int64))
     return [rows[index : index + 1] for index in indices]
 
 

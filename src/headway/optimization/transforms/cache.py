@@ -52,7 +52,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
 
 
 def hit_rate(rows: Floats, size: int) -> float:
-    """Return the share of rows (n, d) that a cache of `size` rows finds, asked in their order, in [0, 1]."""
+    """Return the share of rows (n, d) that a cache of `size` rows finds when they come in this order, in [0, 1]."""
     cached: OrderedDict[bytes, None] = OrderedDict()
     found = 0
     for row in rows:

@@ -23,7 +23,7 @@ STAGE = "restructure"
 
 
 MAX_DISAGREEMENT = 0.005
-"""The most decisions that may change, as a share of the rows."""
+"""Largest share of decisions that may change."""
 MIN_COST_RATIO, MAX_DEFERRED = 10.0, 0.3
 _ALPHA = 0.05
 _SLICE_ROWS, _SLICE_GROUPS = 1_000, 20
@@ -133,7 +133,9 @@ def _error_upper_bound(wrong: Bools, groups: Ints, level: float) -> float:
     share = counts.sum() / rows.sum()
     errors = counts - share * rows
     se = np.sqrt(len(rows) / (len(rows) - 1) * float((errors**2).sum())) / rows.sum()
-    return float(share + level * se + 3.0 / rows.sum())  # none seen among n leaves 3 / n possible
+    return float(
+        share + level * se + 3.0 / rows.sum()
+    )  # rule of three: no error in n rows is compatible with a rate of 3 / n
 
 
 def _median_seconds(model: Engine, rows: Floats) -> float:

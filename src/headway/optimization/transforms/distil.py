@@ -23,7 +23,7 @@ STAGE = "train"
 
 STUDENTS = ((100, 31), (30, 15))
 _OBJECTIVES = {("binary", "model"): "cross_entropy", ("binary", "labels"): "binary"}
-_RATE = 10.0  # so that 100 trees take steps of 0.1
+_RATE = 10.0  # so that the learning rate of 100 trees is 0.1
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
@@ -32,7 +32,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     Raises
     ------
     NotApplicable
-        If the training rows are unknown, the model has more than two classes, or it is no larger than a student.
+        If the training rows are unknown, the model has more than two classes, or it is not larger than a student.
     """
     if variant.steps:
         raise NotApplicable("only the baseline is distilled")

@@ -77,13 +77,13 @@ def _fit_boosting(data: LabeledData, task: str, categorical: list[int]) -> Any:
     return model.fit(data.rows, data.labels, sample_weight=data.weights, categorical_feature=categorical)
 
 
-def _fit_histogram(data: LabeledData, task: str, _texts: list[int]) -> Any:
+def _fit_histogram(data: LabeledData, task: str, _categorical: list[int]) -> Any:
     kind = HistGradientBoostingRegressor if task in NUMBERS else HistGradientBoostingClassifier
     model = kind(max_iter=_TREES, max_leaf_nodes=_LEAVES, learning_rate=0.05, random_state=0)
     return model.fit(data.rows, data.labels, sample_weight=data.weights)
 
 
-def _fit_forest(data: LabeledData, task: str, _texts: list[int]) -> Any:
+def _fit_forest(data: LabeledData, task: str, _categorical: list[int]) -> Any:
     kind = RandomForestRegressor if task in NUMBERS else RandomForestClassifier
     return kind(**_FOREST).fit(data.rows, data.labels, sample_weight=data.weights)
 

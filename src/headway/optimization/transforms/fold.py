@@ -1,4 +1,4 @@
-"""Fold the many small nodes of an exporter into few, with every answer unchanged.
+"""Fold the small nodes that prepare a network's columns into few, with every answer unchanged.
 
 A node costs a quarter of a microsecond however little it does, and a row through a small network takes ten or twenty.
 """
@@ -62,18 +62,18 @@ class OnnxGraph:
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         self._answers = {port.name for port in self.model.graph.output}
 
-    def maker(self, name: str, kind: str = "") -> Any:
+    def producer(self, name: str, kind: str = "") -> Any:
         """Return the node that makes a value, if it is of that kind; else None."""
         found = next((node for node in self.nodes if name in node.output), None)
         return found if found is not None and kind in ("", found.op_type) else None
 
-    def readers(self, name: str) -> list[Any]:
+    def consumers(self, name: str) -> list[Any]:
         """Return the nodes that read a value."""
         return [node for node in self.nodes if name in node.input]
 
-    def only_reader(self, name: str) -> Any:
-        """Return the only reader of a value that is not an output; None if there are others."""
-        found = self.readers(name)
+    def only_consumer(self, name: str) -> Any:
+        """Return the only consumer of a value that is not an output; None if there are others."""
+        found = self.consumers(name)
         return found[0] if len(found) == 1 and name not in self._answers else None
 
     def add(self, name: str, value: Array) -> str:
@@ -109,7 +109,7 @@ def bounds_of(graph: OnnxGraph, clip: Any) -> tuple[float, float]:
     )
 
 
-_INFINITE = 1e30  # what stands for an infinity in float32 is at least this
+_INFINITE = 1e30  # numbers that replace an infinity in float32 are at least this large
 
 
 def remove_expand(graph: OnnxGraph, node: Any) -> bool:
@@ -117,8 +117,8 @@ def remove_expand(graph: OnnxGraph, node: Any) -> bool:
     if node.op_type != "Where":
         return False
     for index, other in ((1, 2), (2, 1)):
-        large = graph.maker(node.input[index], "Expand")
-        shape = large and graph.maker(large.input[1], "Shape")
+        large = graph.producer(node.input[index], "Expand")
+        shape = large and graph.producer(large.input[1], "Shape")
         source = shape and shape.input[0] == node.input[other] and not any(attribute.i for attribute in shape.attribute)
         if source and _is_scalar(graph, large.input[0]):
             node.input[index] = large.input[0]
@@ -132,48 +132,48 @@ def remove_infinity_guard(graph: OnnxGraph, node: Any) -> bool:
         return False
     end = node
     while end is not None and end.op_type in ("Where", "Add"):
-        if end is not node and not (_replaces_infinity(graph, end) or _adds_little(graph, end)):
+        if end is not node and not (_replaces_infinity(graph, end) or _adds_small_constant(graph, end)):
             return False
-        end = graph.only_reader(end.output[0])
+        end = graph.only_consumer(end.output[0])
     if end is None or end.op_type != "Clip" or not _is_within(bounds_of(graph, end), _INFINITE / 2):
         return False
-    [reader] = graph.readers(node.output[0])
-    reader.input[list(reader.input).index(node.output[0])] = node.input[2]
+    [consumer] = graph.consumers(node.output[0])
+    consumer.input[list(consumer.input).index(node.output[0])] = node.input[2]
     graph.nodes.remove(node)
     return True
 
 
 def _replaces_infinity(graph: OnnxGraph, node: Any) -> bool:
     """Return whether a Where replaces an infinity by a large number of the same sign."""
-    mask, number = graph.maker(node.input[0], "And"), graph.constants.get(node.input[1])
+    mask, number = graph.producer(node.input[0], "And"), graph.constants.get(node.input[1])
     if node.op_type != "Where" or mask is None or number is None or number.size != 1:
         return False
-    makers = [graph.maker(name) for name in mask.input]
+    makers = [graph.producer(name) for name in mask.input]
     infinite = next((item for item in makers if item is not None and item.op_type == "IsInf"), None)
     sign = next((item for item in makers if item is not None and item.op_type in ("Less", "Greater")), None)
     if infinite is None or sign is None or infinite.input[0] != sign.input[0] or abs(float(number)) < _INFINITE:
         return False
     zero = graph.constants.get(sign.input[1])
     same = sign.op_type == ("Less" if float(number) < 0 else "Greater")
-    return same and zero is not None and not zero.any() and _lets_through(graph, node.input[2], infinite.input[0])
+    return same and zero is not None and not zero.any() and _preserves_infinity(graph, node.input[2], infinite.input[0])
 
 
-def _lets_through(graph: OnnxGraph, name: str, source: str) -> bool:
+def _preserves_infinity(graph: OnnxGraph, name: str, source: str) -> bool:
     """Return whether a value equals `source` wherever that is infinite."""
     while name != source:
-        node = graph.maker(name, "Where")
-        if node is None or not (_is_of_nan(graph, node, source) or _replaces_infinity(graph, node)):
+        node = graph.producer(name, "Where")
+        if node is None or not (_replaces_nan(graph, node, source) or _replaces_infinity(graph, node)):
             return False
         name = node.input[2]
     return True
 
 
-def _is_of_nan(graph: OnnxGraph, node: Any, source: str) -> bool:
-    is_nan = graph.maker(node.input[0], "IsNaN")
+def _replaces_nan(graph: OnnxGraph, node: Any, source: str) -> bool:
+    is_nan = graph.producer(node.input[0], "IsNaN")
     return is_nan is not None and is_nan.input[0] == source
 
 
-def _adds_little(graph: OnnxGraph, node: Any) -> bool:
+def _adds_small_constant(graph: OnnxGraph, node: Any) -> bool:
     numbers = [graph.constants[name] for name in node.input if name in graph.constants]
     return node.op_type == "Add" and len(numbers) == 1 and bool((np.abs(numbers[0]) < _INFINITE / 4).all())
 
@@ -229,9 +229,9 @@ TableLookup = tuple[str, str, int]
 
 def _look_up(graph: OnnxGraph, name: str) -> TableLookup | None:
     """Match a Gather of a constant table (rows, width) at one column of ranks (n, columns)."""
-    outer = graph.maker(name, "Gather")
-    inner = outer and graph.maker(outer.input[1], "Gather")
-    if not inner or _gather_axis(outer) != 0 or _gather_axis(inner) != 1 or graph.only_reader(name) is None:
+    outer = graph.producer(name, "Gather")
+    inner = outer and graph.producer(outer.input[1], "Gather")
+    if not inner or _gather_axis(outer) != 0 or _gather_axis(inner) != 1 or graph.only_consumer(name) is None:
         return None
     table, column = graph.constants.get(outer.input[0]), graph.constants.get(inner.input[1])
     if table is None or table.ndim != 2 or column is None or column.ndim or column < 0:
@@ -254,8 +254,8 @@ def _are_valid_indices(graph: OnnxGraph, run: Sequence[TableLookup]) -> bool:
     tables = [graph.constants[table] for table, _, _ in run]
     if len({(table.dtype, table.shape[1]) for table in tables}) > 1:
         return False
-    source = graph.maker(run[0][1], "Cast")
-    clipped = source and source.attribute[0].i == onnx.TensorProto.INT64 and graph.maker(source.input[0], "Clip")
+    source = graph.producer(run[0][1], "Cast")
+    clipped = source and source.attribute[0].i == onnx.TensorProto.INT64 and graph.producer(source.input[0], "Clip")
     low, high = bounds_of(graph, clipped) if clipped else (-1.0, 0.0)
     return low >= 0 and high <= min(len(table) for table in tables) - 1
 
@@ -269,15 +269,15 @@ RULES: dict[str, Callable[[OnnxGraph, Any], bool]] = {
     "unbounded": remove_infinity_guard,
     "one_table": merge_tables,
 }
-"""By name: what rewrites a graph at a node, and says whether it did."""
+"""Rewrites by name; each may change the graph at a node, and returns whether it did."""
 
 
 def fold_graph(content: bytes) -> tuple[bytes, tuple[str, ...]]:
     """Apply every rewrite that fits, and return the graph with the names of the rewrites that did."""
     graph = OnnxGraph(content)
-    done = tuple(name for name, rule in RULES.items() if _everywhere(graph, rule))
+    done = tuple(name for name, rule in RULES.items() if _apply_rule(graph, rule))
     return graph.bytes(), done
 
 
-def _everywhere(graph: OnnxGraph, rule: Callable[[OnnxGraph, Any], bool]) -> bool:
+def _apply_rule(graph: OnnxGraph, rule: Callable[[OnnxGraph, Any], bool]) -> bool:
     return sum(rule(graph, node) for node in list(graph.nodes)) > 0

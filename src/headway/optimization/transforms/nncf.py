@@ -22,20 +22,20 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     Raises
     ------
     NotApplicable
-        If it is not the ONNX graph of a float32 network, or there are no rows to calibrate on.
+        If it is not the ONNX graph of a float32 network, or the sample is empty.
     EngineError
         If NNCF cannot quantize the graph.
     PluginError
         If the libraries are absent.
     """
     if variant.artifact.format != "onnx":
-        raise NotApplicable(f"quantises ONNX graphs, and this is of format {variant.artifact.format!r}")
+        raise NotApplicable(f"quantizes ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = context.read(variant)
     if is_quantized(content):
         raise NotApplicable("its layers are in int8 already")
-    load_network(content)  # refuses what has no layer of float32
+    load_network(content)  # raises if it has no float32 layer
     if not len(context.sample):
-        raise NotApplicable("there are no rows to calibrate on")
+        raise NotApplicable("calibration requires rows, and the sample is empty")
     engine: Any = load_engine("openvino")
     [small] = load_transform("_nncf")(variant, context)
     return [_with(small, engine.INT8[hint]) for hint in engine.precisions()]

@@ -33,12 +33,12 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     if variant.artifact.format != "onnx":
         raise NotApplicable(f"converts ONNX graphs, and this is of format {variant.artifact.format!r}")
     content = context.read(variant)
-    quantised = is_quantized(content)
-    if not quantised:
-        load_network(content)  # refuses what has no layer of float32
+    quantized = is_quantized(content)
+    if not quantized:
+        load_network(content)  # raises if it has no float32 layer
     engine: Any = load_engine("openvino")
     converted = replace(variant, artifact=context.save(engine.converted(content), "openvino"))
-    names = engine.INT8 if quantised else {name: name for name in engine.precisions()}
+    names = engine.INT8 if quantized else {name: name for name in engine.precisions()}
     return [_with(converted, names[hint]) for hint in engine.precisions()]
 
 

@@ -27,7 +27,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     Raises
     ------
     NotApplicable
-        If it is not a tree model, there are no rows to prune by, or hardly a node is left to prune.
+        If it is not a tree model, the sample is empty, or there are fewer nodes than trees.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine):
@@ -39,7 +39,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     rows = context.sample[:: len(context.sample) // _ROWS + 1]
     rows = rows[accepted_rows(forest, rows)]
     if not len(rows) or _nodes(forest) < len(forest.trees):
-        raise NotApplicable(f"{len(rows)} rows and {_nodes(forest)} nodes: nothing to prune by, or to prune")
+        raise NotApplicable(f"pruning requires rows and split nodes: {len(rows)} rows, {_nodes(forest)} nodes")
     return [
         _as_variant(variant, share, smaller, context)
         for share, smaller in zip(SHARES, prune_forest(forest, rows, SHARES), strict=True)
@@ -57,7 +57,7 @@ def _as_variant(variant: Variant, share: float, forest: Forest, context: Transfo
 
 
 _ROUNDING = 1e-12
-_UNSEEN = 1e-3  # rows that a leaf counts for which none of the sample reaches
+_UNSEEN = 1e-3  # weight of a leaf that no row of the sample reaches
 
 
 def prune_forest(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> list[Forest]:

@@ -43,7 +43,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     Raises
     ------
     NotApplicable
-        If it is not the ONNX graph of a network, or there are no rows to calibrate on.
+        If it is not the ONNX graph of a network, or the sample is empty.
     EngineError
         If ONNX Runtime cannot quantize the graph.
     """

@@ -60,7 +60,7 @@ def _fit_if_helpful(scores: Floats, data: LabeledData) -> tuple[float, float]:
     early = data.groups < (data.groups.max() + 1) // 2
     weights = np.ones(len(scores)) if data.weights is None else data.weights
     if len(np.unique(data.labels[early])) < 2 or early.all():
-        raise NotApplicable("the earlier half of the rows has one class alone")
+        raise NotApplicable("the earlier half of the rows has a single class")
     margin = np.log(np.clip(scores, _TINY, 1 - _TINY)) - np.log1p(-np.clip(scores, _TINY, 1 - _TINY))
     slope, shift = fit_platt(margin[early], data.labels[early], weights[early])
     later = ~early

@@ -90,7 +90,7 @@ def sigmoid_or_softmax(found: GraphArray, builder: GraphBuilder) -> GraphArray:
 
 
 def _not_supported(model: Any) -> NotApplicable:
-    return NotApplicable(f"{type(model).__name__} is not written as a graph")
+    return NotApplicable(f"{type(model).__name__} cannot be compiled to a graph")
 
 
 def _decision_probability(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
@@ -184,11 +184,11 @@ def _apply_inverse_link(model: Any, raw: GraphArray, builder: GraphBuilder) -> G
         return raw
     if link == "LogLink":
         return GraphArray(builder.emitter.emit("Exp", raw.name), 1)
-    raise NotApplicable(f"{type(model).__name__} with {link} is not written as a graph")
+    raise NotApplicable(f"{type(model).__name__} with {link} cannot be compiled to a graph")
 
 
 ModelReader = Callable[[Any, Features, GraphBuilder], GraphArray]
-# In this order: a class before those that it derives from.
+# In order: a class before its base classes.
 _FINAL_CLASSIFIERS: tuple[tuple[type, ModelReader], ...] = (
     (SGDClassifier, _sgd_classifier),
     (LogisticRegression, _logistic_regression),
@@ -213,14 +213,14 @@ def pipeline_graph(model: Any, width: int, columns: ModelColumns | None) -> Grap
     """Compile a fitted estimator to a graph; raise NotApplicable, which names the part that a graph cannot express."""
     builder = GraphBuilder(width)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a step that is asked for single values is given them without names
+        warnings.simplefilter("ignore")  # steps are called with single values, without column names
         return builder.finish(_scores(model, input_features(width, columns), builder))
 
 
 def _scores(model: Any, features: Features, builder: GraphBuilder) -> GraphArray:
     last = final_step(model)
     if is_tree_model(last):
-        raise NotApplicable(f"{type(last).__name__} is compiled as trees, with the steps before it")
+        raise NotApplicable(f"{type(last).__name__} is compiled to trees, with the steps before it")
     return (_prediction if is_regressor(model) else _probability)(model, features, builder)
 
 
@@ -268,7 +268,7 @@ def _forest_or(read: ModelReader, *, raw: bool = False) -> ModelReader:
             return read(model, features, builder)
         forest = fold.fold_features(model, features, builder.width)
         if raw and getattr(model, "loss", "") == "exponential":
-            raise NotApplicable(f"{type(model).__name__} with exponential loss is not written as a graph")
+            raise NotApplicable(f"{type(model).__name__} with exponential loss cannot be compiled to a graph")
         return builder.emitter.add_forest(replace(forest, link="identity") if raw else forest)
 
     return either
@@ -302,7 +302,7 @@ def _bagging(model: Any, features: Features, builder: GraphBuilder, *, read: Mod
         len(getattr(estimator, "classes_", ())) != len(getattr(model, "classes_", ()))
         for estimator in model.estimators_
     ):
-        raise NotApplicable(f"{type(model).__name__} with a part that saw fewer classes is not written as a graph")
+        raise NotApplicable(f"{type(model).__name__} with a part that saw fewer classes cannot be compiled to a graph")
     parts = [
         read(estimator, [features[int(index)] for index in indices], builder)
         for estimator, indices in zip(model.estimators_, model.estimators_features_, strict=True)
@@ -317,7 +317,7 @@ def _stacking(model: Any, features: Features, builder: GraphBuilder, *, final: M
     for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):
         if method == "predict" and not is_regressor(estimator):
             raise NotApplicable(
-                f"a stack of the classes that {type(estimator).__name__} predicts is not written as a graph"
+                f"a stack over the classes that {type(estimator).__name__} predicts cannot be compiled to a graph"
             )
         found += array_features(methods.get(method, _prediction)(estimator, features, builder))
     return final(model.final_estimator_, found + (features if model.passthrough else []), builder)
@@ -335,7 +335,7 @@ def _calibrate_one(model: Any, features: Features, builder: GraphBuilder) -> Gra
     if model.method == "temperature":
         return _temperature_scaling(float(model.calibrators[0].beta_), found, by_decision, builder)
     if len(model.calibrators) != found.width:
-        raise NotApplicable("CalibratedClassifierCV with a part that saw fewer classes is not written as a graph")
+        raise NotApplicable("CalibratedClassifierCV with a part that saw fewer classes cannot be compiled to a graph")
     made = _platt_scaling(model, found, builder) if model.method == "sigmoid" else _isotonic(model, found, builder)
     return made if found.width == 1 else emitter.normalize_rows(made, 1 / made.width)
 
@@ -404,7 +404,9 @@ def _transformed_target(model: Any, features: Features, builder: GraphBuilder) -
         )
     name = getattr(getattr(back, "inverse_func", None), "__name__", "")
     if not (isinstance(back, FunctionTransformer) and isinstance(back.inverse_func, np.ufunc) and name in UFUNC_TERMS):
-        raise NotApplicable(f"TransformedTargetRegressor with {name or type(back).__name__} is not written as a graph")
+        raise NotApplicable(
+            f"TransformedTargetRegressor with {name or type(back).__name__} cannot be compiled to a graph"
+        )
     return GraphArray(TERMS[UFUNC_TERMS[name]](emitter, found.name, np.zeros((1, 0))), 1)
 
 

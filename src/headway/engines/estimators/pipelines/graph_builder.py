@@ -261,9 +261,9 @@ class _InputStage:
     def __init__(self, requests: _LinearRequests, width: int) -> None:
         self.requests = requests
         self.numbers = sorted({feature.column for feature, _, _ in requests.numbers} - {NO_COLUMN})
-        self.texts = sorted({feature.column for feature, _, _ in requests.lookups})
-        used = sorted({*self.numbers, *self.texts})
-        self.columns = used if len(used) == width else [*self.numbers, *self.texts]
+        self.categorical = sorted({feature.column for feature, _, _ in requests.lookups})
+        used = sorted({*self.numbers, *self.categorical})
+        self.columns = used if len(used) == width else [*self.numbers, *self.categorical]
         self.gathered = len(used) < width
         self.index = {column: index for index, column in enumerate(self.columns)}
         self.input_width = width
@@ -274,7 +274,7 @@ class _InputStage:
         empty = emitter.emit("IsNaN", rows) if np.isfinite(self.fill).any() else ""
         ready = emitter.emit("Where", empty, emitter.constant(self.fill), rows) if empty else rows
         parts = [*self._products(emitter, ready, empty), *self._terms(emitter, ready), *self._lookups(emitter, ready)]
-        if not self.texts:
+        if not self.categorical:
             parts.append(emitter.constant(self._bias()))
         sums = add_all(emitter, parts)
         if self.numbers:  # an infinite sum marks a row that the library rejects, and becomes NaN
@@ -304,7 +304,7 @@ class _InputStage:
                     feature.fill_value for feature in features if feature.terms and np.isfinite(feature.fill_value)
                 ]
                 fill[self.index[column]] = stand_ins[0] if stand_ins else 0.0
-        for column in self.texts:
+        for column in self.categorical:
             fill[self.index[column]] = self._missing_code(column)
         return fill
 
@@ -353,11 +353,11 @@ class _InputStage:
 
     def _lookups(self, emitter: GraphEmitter, ready: str) -> list[str]:
         """Emit the sum of the table entries of all categorical columns."""
-        if not self.texts:
+        if not self.categorical:
             return []
         tables = self._tables()
         tables[0] += self._bias()
-        ranks = emitter.select(ready, [self.index[column] for column in self.texts])
+        ranks = emitter.select(ready, [self.index[column] for column in self.categorical])
         if self.requests.width == 1:
             return [self._of_one_output(emitter, ranks, tables)]
         last = np.array([len(table) - 1 for table in tables])
@@ -384,19 +384,19 @@ class _InputStage:
         groups: dict[tuple[int, int], list[tuple[TableFeature, slice, Floats]]] = defaultdict(list)
         for found in self.requests.lookups:
             groups[found[0].column, found[1].start].append(found)
-        tables = {column: np.zeros((self._height(column), self.requests.width)) for column in self.texts}
+        tables = {column: np.zeros((self._height(column), self.requests.width)) for column in self.categorical}
         for (column, _), group in groups.items():
             values = np.column_stack([numeric_values(feature) for feature, _, _ in group])
             values[np.isinf(values)] = np.nan
             tables[column][:, group[0][1]] += values @ np.array([weight for _, _, weight in group])
-        return [tables[column] for column in self.texts]
+        return [tables[column] for column in self.categorical]
 
     def _height(self, column: int) -> int:
         return next(len(feature.values) for feature, _, _ in self.requests.lookups if feature.column == column)
 
     def _missing_code(self, column: int) -> int:
         """Return the rank of a missing value: the last row of its table, or of the longest table for a single output."""
-        columns = self.texts if self.requests.width == 1 else [column]
+        columns = self.categorical if self.requests.width == 1 else [column]
         return max(map(self._height, columns)) - 1
 
 

@@ -81,14 +81,14 @@ def encode_features(step: Any, features: Sequence[Feature]) -> list[Feature]:
 
 def tabulate_step(step: Any, features: Sequence[Feature]) -> list[Feature]:
     """Return the outputs of any transformer whose inputs are tables of one column: tables again."""
-    texts = isinstance(step, CountVectorizer | HashingVectorizer)
+    reads_text = isinstance(step, CountVectorizer | HashingVectorizer)
     first = features[0]
     assert isinstance(first, TableFeature)
-    table = first.values if texts else np.column_stack([numeric_values(feature) for feature in features])  # type: ignore[arg-type]
+    table = first.values if reads_text else np.column_stack([numeric_values(feature) for feature in features])  # type: ignore[arg-type]
     made = evaluate_values(lambda some: _dense(step.transform(some)), table)
-    if texts:
+    if reads_text:
         made[~np.array([isinstance(value, str) for value in first.values])] = np.inf
-        made[-2] = np.inf  # no table has the vector of an unseen text, and such a row is rejected earlier
+        made[-2] = np.inf  # an unseen string has no vector in the table; such rows are rejected earlier
     return [TableFeature(column=first.column, values=column) for column in made.T]
 
 
@@ -241,7 +241,7 @@ def transform_features(step: Any, features: Features, builder: GraphBuilder) -> 
         return [features[index] for index in step.get_support(indices=True)]
     if features and same_column(features):
         return tabulate_step(step, features)
-    raise NotApplicable(f"{_step_name(step)} is not written as a graph")
+    raise NotApplicable(f"{_step_name(step)} cannot be compiled to a graph")
 
 
 def _step_name(step: Any) -> str:
@@ -409,7 +409,7 @@ def _function(step: Any, features: Features, _: GraphBuilder) -> Features:
     if kind is None or not isinstance(step.func, np.ufunc) or step.kw_args:
         if features and same_column(features):
             return tabulate_step(step, features)
-        raise NotApplicable(f"{_step_name(step)} is not written as a graph")
+        raise NotApplicable(f"{_step_name(step)} cannot be compiled to a graph")
     return [apply_function(feature, kind, (), step.func, step) for feature in features]
 
 
