@@ -82,15 +82,15 @@ def test_release_verify_and_history_agree(run, searched):
 
 
 def test_history_shows_what_was_live_at_a_time(run, searched):
-    project, frontier, folder = searched
-    pipeline.release(project, frontier, who="ada")
+    project, search_result, folder = searched
+    pipeline.release(project, search_result, who="ada")
     assert json.loads(run("history", "--project", folder, "--at", "2001-01-01", "--json")[1]) == []
     assert len(json.loads(run("history", "--project", folder, "--at", "2999-01-01", "--json")[1])) == 1
 
 
 def test_verify_names_the_file_that_differs_from_what_was_signed(run, searched):
-    project, frontier, folder = searched
-    digest = pipeline.release(project, frontier, who="ada").move.release.removeprefix("sha256:")
+    project, search_result, folder = searched
+    digest = pipeline.release(project, search_result, who="ada").move.release.removeprefix("sha256:")
     extra = folder / ".headway/releases/small" / digest / "more.txt"
     extra.write_text("more")
     code, _, err = run("verify", "small@live", "--project", folder)

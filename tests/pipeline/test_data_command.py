@@ -35,11 +35,11 @@ def change_table(folder, **columns):
 
 
 def test_training_saves_the_data_version_of_each_period_once(searched):
-    project, frontier, _ = searched
+    project, search_result, _ = searched
     found = saved_versions(project)
 
     assert [version.period for version in found] == ["train", "validation", "test"]
-    assert {version.period: version.digest for version in found} == frontier.baseline.data
+    assert {version.period: version.digest for version in found} == search_result.baseline.data
     assert found[0].facts["source"] == "table.parquet" and found[0].facts["code"].startswith("sha256:")
     pipeline.train(project, pipeline.periods(project))
     assert len(saved_versions(project)) == 3
@@ -73,8 +73,8 @@ def test_the_same_rows_in_another_order_and_file_are_released(run, folder):
 
 def test_a_change_from_a_version_that_is_not_stored_is_refused(folder):
     project = open_project(folder)
-    frontier = pipeline.last_search(project)
-    odd = dict.fromkeys(frontier.baseline.data, "sha256:0")
+    search_result = pipeline.last_search(project)
+    odd = dict.fromkeys(search_result.baseline.data, "sha256:0")
     with pytest.raises(Refused, match="the old version is not stored"):
         expect_unchanged(project, pipeline.periods(project), odd)
 

@@ -27,56 +27,61 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_winner_is_an_exact_variant_that_passes_every_rule(searched):
-    _, frontier, _ = searched
+    _, search_result, _ = searched
 
-    assert frontier.winner.variant.engine == "onnxruntime"
-    assert frontier.winner.verdict.answer == "pass"
-    assert frontier.winner.evidence.find("max_change").value <= 1e-6
+    assert search_result.winner.variant.engine == "onnxruntime"
+    assert search_result.winner.verdict.answer == "pass"
+    assert search_result.winner.evidence.find("max_change").value <= 1e-6
 
 
 def test_validation_is_judged_by_the_relative_rules_and_test_by_all_rules(searched):
-    _, frontier, _ = searched
+    _, search_result, _ = searched
 
-    assert {str(r.rule.measure) for row in frontier.evaluated for r in row.verdict.rule_results} == {"roc_auc.drop"}
-    assert [rule_result.rule.measure for rule_result in frontier.winner.verdict.rule_results] == ["roc_auc.drop", "ece"]
+    assert {str(r.rule.measure) for row in search_result.evaluated for r in row.verdict.rule_results} == {
+        "roc_auc.drop"
+    }
+    assert [rule_result.rule.measure for rule_result in search_result.winner.verdict.rule_results] == [
+        "roc_auc.drop",
+        "ece",
+    ]
 
 
 def test_the_verdict_counts_every_evaluation_of_the_test_set(searched):
-    project, frontier, _ = searched
+    project, search_result, _ = searched
 
     assert (
-        frontier.winner.verdict.test_evaluations
-        == project.state.test_evaluations("small", frontier.winner.evidence.dataset)
+        search_result.winner.verdict.test_evaluations
+        == project.state.test_evaluations("small", search_result.winner.evidence.dataset)
         >= 1
     )
 
 
 def test_evidence_on_test_counts_its_evaluations_and_a_policy_may_limit_them(searched):
-    _, frontier, _ = searched
-    found = frontier.winner.evidence
+    _, search_result, _ = searched
+    found = search_result.winner.evidence
     policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=limit),)) for limit in (0, 100)]
 
-    assert found.find("looks_at_test").value == frontier.winner.verdict.test_evaluations
-    assert all(row.evidence.find("looks_at_test") is None for row in frontier.evaluated)
+    assert found.find("looks_at_test").value == search_result.winner.verdict.test_evaluations
+    assert all(row.evidence.find("looks_at_test") is None for row in search_result.evaluated)
     assert [judge(found, policy).answer for policy in policies] == ["fail", "pass"]
 
 
 def test_the_search_result_is_saved_and_loaded(searched):
-    project, frontier, _ = searched
+    project, search_result, _ = searched
 
-    assert pipeline.last_search(project) == frontier
+    assert pipeline.last_search(project) == search_result
 
 
 def test_a_served_release_gives_the_same_predictions_as_in_process(searched):
-    project, frontier, folder = searched
-    released = pipeline.release(project, frontier, who="ada")
+    project, search_result, folder = searched
+    released = pipeline.release(project, search_result, who="ada")
     rows = labeled_rows(pipeline.periods(project)["test"])
     comparison = compare_with_baseline(
-        frontier.winner.variant, build_evaluation_set(frontier.baseline, rows, project.blobs), project.blobs
+        search_result.winner.variant, build_evaluation_set(search_result.baseline, rows, project.blobs), project.blobs
     )
 
     with served(folder) as address, Client(address) as client:
-        names = frontier.baseline.model.signature.names
+        names = search_result.baseline.model.signature.names
         answers = client.infer("small", {name: rows.table[name].to_list()[:200] for name in names})
 
     np.testing.assert_array_equal(answers, comparison.scores[:200])
@@ -84,8 +89,8 @@ def test_a_served_release_gives_the_same_predictions_as_in_process(searched):
 
 
 def test_a_server_refuses_a_release_with_one_changed_byte(searched):
-    project, frontier, folder = searched
-    released = pipeline.release(project, frontier, who="ada")
+    project, search_result, folder = searched
+    released = pipeline.release(project, search_result, who="ada")
     model = folder / ".headway/releases/small" / released.move.release.removeprefix("sha256:") / "model.onnx"
     content = model.read_bytes()
     model.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
@@ -101,8 +106,8 @@ def test_a_search_finds_slices_for_the_winner_only_unless_a_rule_needs_them(sear
     def has_found_slices(judged):
         return any(measurement.name.startswith("discovered.") for measurement in judged.evidence.measurements)
 
-    frontier = searched[1]
-    assert has_found_slices(frontier.winner) and not any(has_found_slices(row) for row in frontier.evaluated)
+    search_result = searched[1]
+    assert has_found_slices(search_result.winner) and not any(has_found_slices(row) for row in search_result.evaluated)
     rule = '[[policy.release]]\nmeasure = "worst_slice.discovered.brier.drop"\nat_most = 1.0\n'
     project = open_project(write(tmp_path, TOML + rule))
     data = pipeline.periods(project)
@@ -112,11 +117,11 @@ def test_a_search_finds_slices_for_the_winner_only_unless_a_rule_needs_them(sear
 
 
 def test_nothing_is_released_unless_the_verdict_is_pass(searched):
-    project, frontier, _ = searched
-    undecided = replace(frontier.winner, verdict=replace(frontier.winner.verdict, answer="undecided"))
+    project, search_result, _ = searched
+    undecided = replace(search_result.winner, verdict=replace(search_result.winner.verdict, answer="undecided"))
 
     with pytest.raises(Refused, match="nothing is released: the verdict on onnxruntime"):
-        pipeline.release(project, replace(frontier, winner=undecided), who="ada")
+        pipeline.release(project, replace(search_result, winner=undecided), who="ada")
 
 
 def test_training_refuses_a_column_that_is_known_only_after_the_outcome(searched):
@@ -138,12 +143,12 @@ def test_training_refuses_if_a_check_stops_it(tmp_path):
 
 
 def test_a_model_file_becomes_the_baseline_unchanged(searched, tmp_path):
-    _, frontier, folder = searched
+    _, search_result, folder = searched
     project = open_project(write(tmp_path, TOML.replace('train = "mine:train"', 'file = "model.txt"')))
     blobs = open_project(folder).blobs
-    (tmp_path / "model.txt").write_bytes(blobs.get(frontier.baseline.model.artifact.digest))
+    (tmp_path / "model.txt").write_bytes(blobs.get(search_result.baseline.model.artifact.digest))
 
-    assert pipeline.train(project, pipeline.periods(project)) == frontier.baseline
+    assert pipeline.train(project, pipeline.periods(project)) == search_result.baseline
 
 
 def test_a_model_that_no_engine_accepts_is_refused(tmp_path):

@@ -50,9 +50,9 @@ def test_a_policy_with_a_gap_fails_with_the_missing_rule_as_hint(run, searched):
 
 
 def test_a_policy_test_neither_evaluates_the_test_set_nor_saves_records(run, searched):
-    project, frontier, folder = searched
+    project, search_result, folder = searched
     saved = {kind: len(project.state.records(kind)) for kind in ("evidence", "verdict", "search_result")}
-    evaluations = project.state.test_evaluations(project.name, frontier.winner.evidence.dataset)
+    evaluations = project.state.test_evaluations(project.name, search_result.winner.evidence.dataset)
     run_policy_test(run, folder, TOML + SMALL)
-    assert project.state.test_evaluations(project.name, frontier.winner.evidence.dataset) == evaluations
+    assert project.state.test_evaluations(project.name, search_result.winner.evidence.dataset) == evaluations
     assert {kind: len(project.state.records(kind)) for kind in saved} == saved

@@ -12,8 +12,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 
 import headway
@@ -34,6 +35,9 @@ FORMER_COMMANDS: dict[str, tuple[str, ...]] = {
 """Former commands, which work for one more version, with their current names."""
 FORMER_FLAGS: dict[str, dict[str, str]] = {"watch": {"--period": "--interval"}}
 RAISE_AGAIN_S = 0.05
+
+ProjectFolder = Annotated[Path, Parameter(help="Folder with headway.toml.")]
+AsJson = Annotated[bool, Parameter(help="Print one JSON object.")]
 
 
 def app() -> App:

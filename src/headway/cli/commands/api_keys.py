@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.reporting.console import print_result
 from headway.serving.auth.keys import ApiKey, Scope, create_key, keys_file, read_keys, revoke_key
@@ -17,8 +18,8 @@ def plugin(
     scope: tuple[Scope, ...] = ("predict",),
     per_s: float = 0.0,
     burst: int = 0,
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> None:
     """List, create or revoke API keys of a project's server; running servers pick a change up within a second.
 
@@ -37,10 +38,6 @@ def plugin(
         For new: requests per second over all workers; 0 uses [serve] key_per_s, inf sets no limit.
     burst
         For new: requests accepted at once after a pause; 0 uses the rate of one second.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     file = keys_file(config.load(project))
     value: dict[str, Any]

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from headway import pipeline
 from headway.cli.exit_codes import PASS, of_findings
+from headway.cli.main import ProjectFolder
 from headway.data.open import open_dataset
 from headway.monitoring.assessment.history import assessment_history
 from headway.registry.project import open_project
@@ -26,7 +27,7 @@ def plugin(
     report: Path | None = None,
     format: Annotated[tuple[str, ...], Parameter(negative=())] = ("text",),
     who: str = "",
-    project: Path = Path("."),
+    project: ProjectFolder = Path("."),
     json: bool = False,
 ) -> int:
     """Check the data of a project and store the result. Exit 1 if a finding has severity stop, 3 undecided, else 0.
@@ -49,8 +50,6 @@ def plugin(
         file with `=FILE`. May be repeated.
     who
         Who checks; default: the name of the user.
-    project
-        Folder with headway.toml.
     json
         Print one JSON object: `findings`, `leakage` by kind, and the number of the `assessment`.
     """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from headway.cli.main import app
+from headway.cli.main import AsJson, app
 from headway.reporting.console import print_result
 
 
 def plugin(
-    shell: Literal["bash", "zsh", "fish", "powershell"] = "bash", *, install: bool = False, json: bool = False
+    shell: Literal["bash", "zsh", "fish", "powershell"] = "bash", *, install: bool = False, json: AsJson = False
 ) -> None:
     """Print the script that completes `headway` in a shell, or install it for new shells.
 
@@ -23,8 +23,6 @@ def plugin(
         The shell to complete in.
     install
         Put the script where the shell looks, with a line in its startup file, instead of printing it.
-    json
-        Print one JSON object.
     """
     script = app().generate_completion(shell=shell)
     path = str(app().install_completion(shell=shell)) if install else ""

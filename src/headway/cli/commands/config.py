@@ -8,25 +8,22 @@ from typing import Any
 
 import msgspec
 
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.reporting.console import print_result
 
 SOURCES = ("flag", "environment", "file", "default")
 
 
-def plugin(*, project: Path = Path("."), why: str = "", json: bool = False) -> None:
+def plugin(*, project: ProjectFolder = Path("."), why: str = "", json: AsJson = False) -> None:
     """Show every setting of the project with its value and its source: flag, environment, file or default.
 
     Example: headway config --project headway-demo --why serve.port
 
     Parameters
     ----------
-    project
-        Folder with headway.toml.
     why
         Show only this setting (section.field): the value of each source, the one that applies, and its help.
-    json
-        Print one JSON object.
     """
     settings = _all_settings(project)
     if why:

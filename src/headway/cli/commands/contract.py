@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from headway.cli.exit_codes import PASS, of_findings
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.data.contract.check import (
     ContractReport,
@@ -30,8 +31,8 @@ def plugin(
     *,
     replace: bool = False,
     passed: Path | None = None,
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> int:
     """Discover or import the allowed values of each column, or check data against them. Exit 1 if a row fails, else 0.
 
@@ -50,10 +51,6 @@ def plugin(
         For discover and import: overwrite an existing contract.
     passed
         For check: write the rows that pass to this parquet file.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     settings = config.load(project)
     if action == "check":

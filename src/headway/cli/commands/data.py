@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from headway.cli.exit_codes import FAIL, PASS
+from headway.cli.main import AsJson
 from headway.core.errors import ConfigError
 from headway.core.provenance import ColumnChange, Difference, Provenance
 from headway.data.open import open_dataset
@@ -37,7 +38,7 @@ def plugin(
     *,
     out: Path = Path("croissant.json"),
     project: Path = Path("."),
-    json: bool = False,
+    json: AsJson = False,
 ) -> int:
     """List stored data versions, compare two, write a data card, or print or send lineage. Exit 1 if sending fails.
 
@@ -58,8 +59,6 @@ def plugin(
         For card: the file to write; an existing file is replaced.
     project
         Folder with headway.toml; two files are compared without one.
-    json
-        Print one JSON object.
     """
     if action == "diff":
         if len(versions) != 2:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headway import pipeline
 from headway.cli.exit_codes import PASS, UNDECIDED
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError
 from headway.monitoring.erasure.erase import ErasureRequest
@@ -25,8 +26,8 @@ def plugin(
     why: str = "",
     stdin: bool = False,
     proofs: bool = False,
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> int:
     """Erase rows and list what remains; servers may keep running. Exit 0 nothing remains, 3 something is out of reach.
 
@@ -49,10 +50,6 @@ def plugin(
         Read the key from one line of stdin, so that it appears neither in the shell history nor in a process list.
     proofs
         Erase nothing: verify and list the proofs of earlier erasures.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     opened = open_project(project)
     if proofs:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from headway import pipeline
 from headway.cli.exit_codes import OF_ANSWER
+from headway.cli.main import AsJson, ProjectFolder
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result
 from headway.reporting.text.formatting import parse_duration
@@ -17,10 +18,10 @@ from headway.reporting.text.terminal import render_evaluation
 
 def plugin(
     *,
-    project: Path = Path("."),
+    project: ProjectFolder = Path("."),
     audit: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     budget: str = "",
-    json: bool = False,
+    json: AsJson = False,
 ) -> int:
     """Compute all metrics and audits of the last winner. Exit 0 pass, 1 fail, 3 undecided.
 
@@ -29,14 +30,10 @@ def plugin(
 
     Parameters
     ----------
-    project
-        Folder with headway.toml.
     audit
         An audit to run (`headway plugins` lists them); may be repeated; default: all audits.
     budget
         Longest time of one audit (30s, 5m), in place of [evaluate] budget_s.
-    json
-        Print one JSON object.
     """
     opened = open_project(project, flags={"evaluate.budget_s": str(parse_duration(budget))} if budget else {})
     callback = (lambda _: None) if json else make_console().print

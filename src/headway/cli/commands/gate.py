@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from headway import pipeline
 from headway.cli.exit_codes import OF_ANSWER
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core.config import FILE
 from headway.registry.judge import judge
 from headway.registry.project import open_project
@@ -19,9 +20,9 @@ from headway.reporting.gates.gate import gate_result
 
 def plugin(
     *,
-    project: Path = Path("."),
+    project: ProjectFolder = Path("."),
     format: Annotated[tuple[str, ...], Parameter(negative=())] = ("text",),
-    json: bool = False,
+    json: AsJson = False,
 ) -> int:
     """Judge the stored evidence on the last winner; nothing is measured. Exit 0 pass, 1 fail, 3 undecided.
 
@@ -30,19 +31,15 @@ def plugin(
 
     Parameters
     ----------
-    project
-        Folder with headway.toml.
     format
         `text`, `json`, `junit`, `sarif`, `markdown` (the body of a comment on a pull request) or `github` (summary and
         outputs of the step): printed, or written with `=FILE`. May be repeated.
-    json
-        Print one JSON object.
     """
     opened = open_project(project)
-    frontier = pipeline.last_search(opened)
-    evaluations = opened.state.test_evaluations(opened.name, frontier.winner.evidence.dataset)
-    verdict = judge(frontier.winner.evidence, opened.config.policy, test_evaluations=evaluations)
+    search_result = pipeline.last_search(opened)
+    evaluations = opened.state.test_evaluations(opened.name, search_result.winner.evidence.dataset)
+    verdict = judge(search_result.winner.evidence, opened.config.policy, test_evaluations=evaluations)
     inside = not project.is_absolute() and ".." not in project.parts
-    result = gate_result(frontier, verdict, (project / FILE).as_posix() if inside else FILE)
+    result = gate_result(search_result, verdict, (project / FILE).as_posix() if inside else FILE)
     write_reports(result, ["json"] if json else format, os.environ, GATE)
     return OF_ANSWER[verdict.answer]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Group
 
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core.release import PointerUpdate
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.project import open_project
@@ -16,7 +17,7 @@ from headway.reporting.text import curves, formatting
 from headway.reporting.text.terminal import render_history
 
 
-def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool = False) -> None:
+def plugin(*, project: ProjectFolder = Path("."), at: datetime | None = None, json: AsJson = False) -> None:
     """Show every update of the project's pointers, or the one that was live at a time; the hash chain is verified first.
 
     Below the table: the data digests that each release was trained and judged on, and the learning curve of the last
@@ -26,26 +27,22 @@ def plugin(*, project: Path = Path("."), at: datetime | None = None, json: bool 
 
     Parameters
     ----------
-    project
-        Folder with headway.toml.
     at
         A time, such as 2026-11-24T12:00: show only the release that was live then.
-    json
-        Print one JSON object.
     """
     opened = open_project(project)
-    register = opened.registry
-    found = (register.live_at(f"{opened.name}@live", at),) if at else register.history(opened.name)
-    moves, curve = [move for move in found if move], None if at else curves.last_curve(opened)
+    registry = opened.registry
+    found = (registry.live_at(f"{opened.name}@live", at),) if at else registry.history(opened.name)
+    updates, curve = [update for update in found if update], None if at else curves.last_curve(opened)
     learned = [f"Last training: {curves.describe_curve(curve)}"] if curve else []
-    print_result(moves, Group(render_history(moves), *_data_lines(register, moves), *learned), json=json)
+    print_result(updates, Group(render_history(updates), *_data_lines(registry, updates), *learned), json=json)
 
 
-def _data_lines(register: ModelRegistry, moves: Sequence[PointerUpdate]) -> list[str]:
+def _data_lines(registry: ModelRegistry, updates: Sequence[PointerUpdate]) -> list[str]:
     """Return a line per release with the digests of the data that it was trained and judged on."""
     lines = []
-    for name, digest in dict.fromkeys((move.name, move.release) for move in moves if move.release):
-        data = register.resolve(f"{name}@{digest}").release.data
+    for name, digest in dict.fromkeys((update.name, update.release) for update in updates if update.release):
+        data = registry.resolve(f"{name}@{digest}").release.data
         if data:
             digests = ", ".join(f"{period} {formatting.short_digest(of)}" for period, of in data.items())
             lines.append(f"{formatting.short_digest(digest)} was trained and judged on {digests}")

@@ -15,6 +15,7 @@ import polars as pl
 from cyclopts import Parameter
 
 from headway.api.in_memory_project import default_policy
+from headway.cli.main import AsJson
 from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
@@ -38,7 +39,7 @@ def plugin(
     *,
     table: Annotated[Path | None, Parameter(name="--from")] = None,
     target: str = "",
-    json: bool = False,
+    json: AsJson = False,
 ) -> None:
     """Write headway.toml and train.py, and sample data if no table is given; no file is overwritten.
 
@@ -53,8 +54,6 @@ def plugin(
         A parquet, csv or Arrow file. The roles of its columns are proposed, for you to correct.
     target
         The column of that file to predict.
-    json
-        Print one JSON object.
     """
     written = {str(folder / name): what for name, what in create_project(folder, table, target).items()}
     option = "" if folder == Path(".") else f" --project {folder}"

@@ -8,6 +8,7 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any, Literal
 
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
@@ -39,8 +40,8 @@ def plugin(
     who: str = "",
     level: Level = "nominal",
     top: int = 20,
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> None:
     """Add labels, rank suspects, correct one (the source is never edited), measure agreement or delay, or pick the next.
 
@@ -71,10 +72,6 @@ def plugin(
         For agree: the scale of the labels: nominal (names), ordinal (ordered) or interval (numbers).
     top
         For suspects and next: how many rows to show; suspects --json lists up to 1,000.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     if action == "add":
         settings = config.load(project)

@@ -14,6 +14,7 @@ from headway import pipeline
 from headway.api.calls import optimize
 from headway.api.results import OptimizationResult
 from headway.cli.exit_codes import OF_ANSWER
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core.config import Config, DataSection, without_password
 from headway.core.errors import ConfigError
 from headway.core.search_result import SearchResult
@@ -36,8 +37,8 @@ def plugin(
     report: Path | None = None,
     budget: str = "",
     families: str = "",
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> int:
     """Search variants and judge the fastest feasible one. Exit 0 pass, 1 fail, 3 undecided.
 
@@ -66,10 +67,6 @@ def plugin(
         Longest time for evaluations on the validation period (60s, 5m), in place of [optimize] budget_s.
     families
         Model families to train in addition to the project's model: forest,histgb,lightgbm,logistic.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     on_progress: Callable[[str], object] = (lambda _: None) if json else make_console().print
     flags = {"optimize.budget_s": str(parse_duration(budget))} if budget else {}
@@ -78,11 +75,11 @@ def plugin(
     if model is None:
         opened = open_project(project, flags=flags)
         periods = pipeline.periods(opened)
-        frontier = pipeline.optimize(
+        search_result = pipeline.optimize(
             opened, pipeline.train(opened, periods, trust=trust), periods, callback=on_progress
         )
         pipeline.send_lineage(opened, callback=print_status)
-        text: RenderableType = render_search(frontier)
+        text: RenderableType = render_search(search_result)
     else:
         run = partial(
             optimize,
@@ -94,9 +91,9 @@ def plugin(
             trust=trust,
             callback=on_progress,
         )
-        frontier, text = _of_file(model, run, source=data, query=query, target=target, report=report)
-    print_result(frontier, text, json=json)
-    return OF_ANSWER[frontier.winner.verdict.answer]
+        search_result, text = _of_file(model, run, source=data, query=query, target=target, report=report)
+    print_result(search_result, text, json=json)
+    return OF_ANSWER[search_result.winner.verdict.answer]
 
 
 def _of_file(

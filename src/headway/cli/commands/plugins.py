@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from headway.cli.main import AsJson
 from headway.core import plugins
 from headway.reporting.console import print_result
 
 
-def plugin(*, json: bool = False) -> None:
+def plugin(*, json: AsJson = False) -> None:
     """List every installed plug-in by kind, with its description; no library is imported.
 
     Example: headway plugins
-
-    Parameters
-    ----------
-    json
-        Print one JSON object.
     """
     found = {kind: {name: plugins.describe(kind, name) for name in plugins.names(kind)} for kind in plugins.kinds()}
     lines = [f"{kind:10} {name:22} {line}" for kind, names in found.items() for name, line in names.items()]

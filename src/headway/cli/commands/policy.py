@@ -8,6 +8,7 @@ from typing import Literal
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core.policy_test import PolicyTest
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
@@ -19,8 +20,8 @@ from headway.reporting.text.words import rule_limit
 def plugin(
     action: Literal["test"] = "test",  # noqa: ARG001 - the only action so far
     *,
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> int:
     """Judge three broken copies of the winner and one exact copy. Exit 0 if each is judged as expected, else 1.
 
@@ -35,10 +36,6 @@ def plugin(
     ----------
     action
         test
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     opened = open_project(project)
     results = pipeline.test_policy(opened, pipeline.last_search(opened), pipeline.periods(opened))

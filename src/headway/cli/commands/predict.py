@@ -16,6 +16,7 @@ from rich.progress import Progress as ProgressBar
 from headway.batch.journal import Receipt
 from headway.batch.predict import Progress, predict
 from headway.cli.exit_codes import FAIL, PASS
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.reporting.console import print_result, print_status
 
@@ -37,8 +38,8 @@ def plugin(
     *,
     keep: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     threads: int = 0,
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> int:
     """Score a file. Exit 0 every row was scored, 1 rows were rejected (null in OUT, reasons in OUT.refused.csv).
 
@@ -59,10 +60,6 @@ def plugin(
         Columns of the file to copy into the output, such as a key.
     threads
         Threads that run the engine; 0 uses every core.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     for name, value in _POLARS.items():
         os.environ.setdefault(name, value)

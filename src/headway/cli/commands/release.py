@@ -6,12 +6,15 @@ from getpass import getuser
 from pathlib import Path
 
 from headway import pipeline
+from headway.cli.main import AsJson, ProjectFolder
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.terminal import render_release
 
 
-def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override: str = "", json: bool = False) -> None:
+def plugin(
+    *, project: ProjectFolder = Path("."), who: str = "", why: str = "", override: str = "", json: AsJson = False
+) -> None:
     """Sign the winner of the last search and point `live` at it; refused (exit 1) unless its verdict is pass.
 
     Example: headway release --project headway-demo --why "first release"
@@ -19,21 +22,17 @@ def plugin(*, project: Path = Path("."), who: str = "", why: str = "", override:
 
     Parameters
     ----------
-    project
-        Folder with headway.toml.
     who
         Who releases; default: the name of the user.
     why
         Reason, for the history.
     override
         Reason to release a winner whose verdict is not pass; signed with who, when and the verdict.
-    json
-        Print one JSON object.
     """
     opened = open_project(project)
-    frontier = pipeline.last_search(opened)
+    search_result = pipeline.last_search(opened)
     if not override:
-        pipeline.expect_unchanged(opened, frontier)
-    published = pipeline.release(opened, frontier, who=who or getuser(), why=why, override=override)
+        pipeline.expect_unchanged(opened, search_result)
+    published = pipeline.release(opened, search_result, who=who or getuser(), why=why, override=override)
     pipeline.send_lineage(opened, callback=print_status)
     print_result(published, render_release(published.move, published.key_setup.created), json=json)

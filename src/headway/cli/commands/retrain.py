@@ -12,6 +12,7 @@ from rich.text import Text
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, OF_ANSWER, PASS, UNDECIDED
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
 from headway.core.ticket import Ticket
 from headway.core.training import Promotion, PromotionStatus
@@ -20,7 +21,7 @@ from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.terminal import render_release, render_rules
 
-OF_STANDS: dict[PromotionStatus, int] = {
+OF_PROMOTION: dict[PromotionStatus, int] = {
     "no proposal": PASS,
     "suggested": UNDECIDED,
     "not better": FAIL,
@@ -44,8 +45,8 @@ def plugin(
     follow: bool = False,
     who: str = "",
     why: str = "",
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> int:
     """Act on the open ticket, or continue the rollout of the last retraining; run it nightly.
 
@@ -69,10 +70,6 @@ def plugin(
         Who retrains; default: the name of the user.
     why
         Reason, for the history; with a reason, a retraining that was rolled back before is tried again.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     flags: dict[str, str] = {
         name: value for name, value in (("retrain.mode", mode), ("retrain.through", through)) if value
@@ -84,19 +81,19 @@ def plugin(
     judged: list[RenderableType] = []
     code = None
     if promotion.running_rollout(opened):
-        renewal = _continue(opened, at_once=through == "live", follow=follow, who=who, why=why)
+        outcome = _continue(opened, at_once=through == "live", follow=follow, who=who, why=why)
     else:
-        renewal = _start(opened, recalibrate=recalibrate, until=until, who=who, why=why)
-        verdict = renewal.retraining.search_result.winner.verdict if renewal.retraining else None
-        if renewal.retraining and verdict:
-            judged = [Text(renewal.retraining.message), render_rules(verdict)]
-        if renewal.status == "rolling out" and follow:
-            renewal = pipeline.follow_promotion(opened, callback=print_status)
-        if verdict and renewal.status == "not better":
+        outcome = _start(opened, recalibrate=recalibrate, until=until, who=who, why=why)
+        verdict = outcome.retraining.search_result.winner.verdict if outcome.retraining else None
+        if outcome.retraining and verdict:
+            judged = [Text(outcome.retraining.message), render_rules(verdict)]
+        if outcome.status == "rolling out" and follow:
+            outcome = pipeline.follow_promotion(opened, callback=print_status)
+        if verdict and outcome.status == "not better":
             code = OF_ANSWER[verdict.answer]
     pipeline.send_lineage(opened, callback=print_status)
-    print_result(renewal, Group(*judged, *_status_lines(renewal)), json=json)
-    return OF_STANDS[renewal.status] if code is None else code
+    print_result(outcome, Group(*judged, *_status_lines(outcome)), json=json)
+    return OF_PROMOTION[outcome.status] if code is None else code
 
 
 def _continue(project: Project, *, at_once: bool, follow: bool, who: str, why: str) -> Promotion:
@@ -114,8 +111,8 @@ def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: 
     if recalibrate:
         result = pipeline.recalibrate(project, until=until, callback=print_status)
         if not auto:
-            todo = "headway retrain --recalibrate --mode auto"
-            return Promotion(status="suggested", message="", next_command=todo, retraining=result)
+            command = "headway retrain --recalibrate --mode auto"
+            return Promotion(status="suggested", message="", next_command=command, retraining=result)
         return pipeline.promote(project, result, who=who, why=why)
     ticket = pipeline.open_ticket(project)
     if ticket is None:
@@ -144,11 +141,11 @@ def _suggestion(project: Project, ticket: Ticket) -> str:
     )
 
 
-def _status_lines(renewal: Promotion) -> list[Text]:
+def _status_lines(outcome: Promotion) -> list[Text]:
     """Return where the promotion stands, unless the retraining's own message said it, and the next command."""
-    if renewal.update:
-        return [render_release(renewal.update, key_created=False)]
-    shown = renewal.retraining is not None and renewal.message == renewal.retraining.message
-    bare = renewal.status in ("suggested", "no proposal")
-    status = "" if shown else renewal.message if bare else f"{renewal.status}: {renewal.message}"
-    return [Text(line) for line in (status, f"next: {renewal.next_command}" if renewal.next_command else "") if line]
+    if outcome.update:
+        return [render_release(outcome.update, key_created=False)]
+    shown = outcome.retraining is not None and outcome.message == outcome.retraining.message
+    bare = outcome.status in ("suggested", "no proposal")
+    status = "" if shown else outcome.message if bare else f"{outcome.status}: {outcome.message}"
+    return [Text(line) for line in (status, f"next: {outcome.next_command}" if outcome.next_command else "") if line]

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Action, Decision, Rollout, RolloutStatus
@@ -19,8 +20,8 @@ from headway.registry.publish import publish
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
 
-Word = Literal["start", "status", "watch", "advance", "rollback"]
-OF_STANDING: dict[RolloutStatus, int] = {
+RolloutAction = Literal["start", "status", "watch", "advance", "rollback"]
+OF_ROLLOUT: dict[RolloutStatus, int] = {
     "running": UNDECIDED,
     "promoted": PASS,
     "rolled back": FAIL,
@@ -36,7 +37,7 @@ OF_ACTION: dict[Action, int] = {
 
 
 class RolloutResult(NamedTuple):
-    """The record that an action returned, the same in words, and the exit code."""
+    """The record that an action returned, its text, and the exit code."""
 
     record: Rollout | Decision | PointerUpdate
     text: str
@@ -44,7 +45,7 @@ class RolloutResult(NamedTuple):
 
 
 def plugin(
-    action: Word = "status",
+    action: RolloutAction = "status",
     reference: str = "",
     *,
     who: str = "",
@@ -52,8 +53,8 @@ def plugin(
     shares: str = "",
     min_requests: int | None = None,
     at_most_hours: float | None = None,
-    project: Path = Path("."),
-    json: bool = False,
+    project: ProjectFolder = Path("."),
+    json: AsJson = False,
 ) -> int:
     """Start, inspect, advance or roll back a rollout. Exit 0 advanced or done, 1 rolled back by the judge, 3 undecided.
 
@@ -76,10 +77,6 @@ def plugin(
         To start: minimum requests that the release answers at a stage; default: [rollout] min_requests.
     at_most_hours
         To start: hours after which a stage ends inconclusive; default: [rollout] at_most_hours.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
     stages = {
         "rollout.shares": f"[{shares}]" if shares else None,
@@ -96,12 +93,12 @@ def plugin(
     if flags and action != "start":
         raise ConfigError("the stages of a rollout are fixed when it starts", where=", ".join(flags))
     who = who or getuser()
-    run: dict[Word, Callable[[], RolloutResult]] = {
+    run: dict[RolloutAction, Callable[[], RolloutResult]] = {
         "start": lambda: _start(opened, digest, who=who, why=why),
         "status": lambda: _status(opened),
         "watch": lambda: _of_rollout(follow_rollout(opened, callback=print_status)),
         "advance": lambda: _of_decision(control.advance_rollout(opened, who=who, why=why)),
-        "rollback": lambda: _of_move(control.roll_back(opened, who=who, why=why)),
+        "rollback": lambda: _of_update(control.roll_back(opened, who=who, why=why)),
     }
     result = run[action]()
     pipeline.send_lineage(opened, callback=print_status)
@@ -131,13 +128,13 @@ def _status(project: Project) -> RolloutResult:
     if last is not None and last.status != "running":
         return _of_rollout(last)
     result = _of_decision(control.rollout_status(project))
-    quiet = idle_message(project, control.require_running_rollout(project), control.utc_now())
-    return result._replace(text=f"{result.text}\n{quiet}" if quiet else result.text)
+    idle = idle_message(project, control.require_running_rollout(project), control.utc_now())
+    return result._replace(text=f"{result.text}\n{idle}" if idle else result.text)
 
 
 def _of_rollout(rollout: Rollout) -> RolloutResult:
     text = f"{_title(rollout)}: {rollout.status}. {rollout.why}"
-    return RolloutResult(rollout, text, OF_STANDING[rollout.status])
+    return RolloutResult(rollout, text, OF_ROLLOUT[rollout.status])
 
 
 def _of_decision(decision: Decision) -> RolloutResult:
@@ -145,9 +142,9 @@ def _of_decision(decision: Decision) -> RolloutResult:
     return RolloutResult(decision, decision.message + rules, OF_ACTION[decision.action])
 
 
-def _of_move(move: PointerUpdate) -> RolloutResult:
-    target = f"release {formatting.short_digest(move.release)}" if move.release else "no release"
-    return RolloutResult(move, f"{move.name}@{move.pointer} is now at {target}: {move.why}", PASS)
+def _of_update(update: PointerUpdate) -> RolloutResult:
+    target = f"release {formatting.short_digest(update.release)}" if update.release else "no release"
+    return RolloutResult(update, f"{update.name}@{update.pointer} is now at {target}: {update.why}", PASS)
 
 
 def _title(rollout: Rollout) -> str:

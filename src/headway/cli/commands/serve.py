@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from headway.cli.main import ProjectFolder
 from headway.core import config
 from headway.reporting.console import print_result
 from headway.serving import process
 
 
-def plugin(*references: str, project: Path = Path("."), port: int | None = None, json: bool = False) -> None:
+def plugin(*references: str, project: ProjectFolder = Path("."), port: int | None = None, json: bool = False) -> None:
     """Serve releases until SIGTERM or Ctrl-C; refused (exit 1) if one does not verify.
 
     Example: headway serve flight-delays@live --project headway-demo --port 8080
@@ -19,8 +20,6 @@ def plugin(*references: str, project: Path = Path("."), port: int | None = None,
     ----------
     references
         Releases, NAME@POINTER or NAME@DIGEST; default: the project's name at live.
-    project
-        Folder with headway.toml.
     port
         TCP port in place of [serve] port; 0 takes a free one.
     json

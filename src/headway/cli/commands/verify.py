@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.registry.model_registry import ModelRegistry
 from headway.reporting.console import print_result
 
 
-def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> None:
+def plugin(reference: str, *, project: ProjectFolder = Path("."), json: AsJson = False) -> None:
     """Verify a release; exit 1 if a file, key or pointer update differs from what was signed.
 
     Example: headway verify flight-delays@live --project headway-demo
@@ -18,15 +19,11 @@ def plugin(reference: str, *, project: Path = Path("."), json: bool = False) -> 
     ----------
     reference
         NAME@POINTER or NAME@DIGEST.
-    project
-        Folder with headway.toml.
-    json
-        Print one JSON object.
     """
-    register = ModelRegistry.from_config(config.load(project))
-    bundle = register.resolve(reference)
-    moves = register.history(bundle.release.name)
-    result = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(moves)}
-    counted = f"{len(bundle.files)} files and {len(moves)} moves verified"
+    registry = ModelRegistry.from_config(config.load(project))
+    bundle = registry.resolve(reference)
+    updates = registry.history(bundle.release.name)
+    result = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(updates)}
+    counted = f"{len(bundle.files)} files and {len(updates)} pointer updates verified"
     lines = f"{reference} is {bundle.digest}\nsigned by {bundle.key}\n{counted}"
     print_result(result, lines, json=json)

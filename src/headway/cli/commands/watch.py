@@ -12,6 +12,7 @@ from rich.text import Text
 
 from headway import pipeline
 from headway.cli.exit_codes import of_watches
+from headway.cli.main import ProjectFolder
 from headway.core.watch import MonitoringReport, MonitoringStatus, RowSource
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.registry.project import open_project
@@ -37,7 +38,7 @@ def plugin(
     source: RowSource = "table",
     follow: bool = False,
     interval: float = 60.0,
-    project: Path = Path("."),
+    project: ProjectFolder = Path("."),
     json: bool = False,
 ) -> int:
     """Report on each window since the live release was judged. Exit 0 not degraded, 1 the last one is degraded, 3 unknown.
@@ -56,8 +57,6 @@ def plugin(
         Repeat and print only what is new, until Ctrl-C.
     interval
         Seconds between two reports with --follow.
-    project
-        Folder with headway.toml.
     json
         Print one JSON object; with --follow, one for each new report.
     """

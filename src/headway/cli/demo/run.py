@@ -66,17 +66,17 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
     project = _project(folder)
     with reporter.stage("Load 336,776 flights, their planes, and the weather known two hours before"):
         data = pipeline.periods(project)
-    frontier, report = train_and_release(project, data, reporter)
+    search_result, report = train_and_release(project, data, reporter)
     with reporter.stage("Refuse a deliberately wrong variant: scheduled times in UTC"):
-        wrong = judge_wrong_times(project, frontier.baseline, data["test"])
+        wrong = judge_wrong_times(project, search_result.baseline, data["test"])
         reporter.show(terminal.render_rules(wrong.judged.verdict, groups="days"))
     with reporter.stage("Serve the release in a separate process, and replay September over HTTP"):
-        replayed = replay_september(project, frontier, data["live"])
+        replayed = replay_september(project, search_result, data["live"])
         reporter.show(terminal.render_replay(replayed))
     with reporter.stage("Give a new release a share of October's traffic, and break its feed"):
         roll_back_broken_feed(project, data["live"], reporter)
     with reporter.stage("Measure the year, month by month"):
-        months = evaluate_months(project, frontier, data)
+        months = evaluate_months(project, search_result, data)
     with reporter.stage("Monitor September and October as their labels arrive"):
         report_windows(project, reporter, until=RETRAINED_AT)
     with reporter.stage(
@@ -139,29 +139,29 @@ def train_and_release(
     with reporter.stage("Train on January to April"):
         baseline = pipeline.train(project, data)
     with reporter.stage("Search faster variants; judge each on May and June, the winner once on July and August"):
-        frontier = pipeline.optimize(project, baseline, data, callback=reporter.show)
-        reporter.show(terminal.render_search_briefly(frontier, groups="days"))
-        reporter.show(terminal.render_rules(frontier.winner.verdict, groups="days"))
+        search_result = pipeline.optimize(project, baseline, data, callback=reporter.show)
+        reporter.show(terminal.render_search_briefly(search_result, groups="days"))
+        reporter.show(terminal.render_rules(search_result.winner.verdict, groups="days"))
     with reporter.stage("Release the winner, signed"):
-        published = pipeline.release(project, frontier, who=getuser())
+        published = pipeline.release(project, search_result, who=getuser())
         reporter.show(terminal.render_release(published.move, published.key_setup.created))
     policy = project.config.policy
-    return frontier, ReportData(
+    return search_result, ReportData(
         title="Will a flight from New York arrive more than 15 minutes late?",
         lead=LEAD,
         groups="days",
         slice_rows=policy.slice_rows,
         slice_groups=policy.slice_groups,
         findings=tuple(findings),
-        frontier=frontier.evaluated,
-        screened_out=frontier.screened_out,
-        reasons=frontier.reasons,
-        refusals=frontier.refusals,
-        winner=frontier.winner,
-        baseline_evidence=_evaluate_baseline(project, frontier, data["test"]),
+        frontier=search_result.evaluated,
+        screened_out=search_result.screened_out,
+        reasons=search_result.reasons,
+        refusals=search_result.refusals,
+        winner=search_result.winner,
+        baseline_evidence=_evaluate_baseline(project, search_result, data["test"]),
         spans=_spans(project),
-        data_use=read_data_use(project, frontier.winner.variant.signature.names),
-        data=frontier.baseline.data,
+        data_use=read_data_use(project, search_result.winner.variant.signature.names),
+        data=search_result.baseline.data,
         release=published.move.release,
         key=published.key_setup.key,
     )
@@ -175,23 +175,25 @@ def judge_wrong_times(project: Project, baseline: Baseline, test: Dataset) -> Re
     return RefusedVariant(title="Scheduled times taken in UTC", judged=judged)
 
 
-def replay_september(project: Project, frontier: SearchResult, live: Dataset) -> Replay:
+def replay_september(project: Project, search_result: SearchResult, live: Dataset) -> Replay:
     """Replay September flight by flight over HTTP to a server in its own process."""
     september = labeled_rows(select_month(live, 9))
     comparison = compare_with_baseline(
-        frontier.winner.variant, build_evaluation_set(frontier.baseline, september, project.blobs), project.blobs
+        search_result.winner.variant,
+        build_evaluation_set(search_result.baseline, september, project.blobs),
+        project.blobs,
     )
     with server(Path(project.config.folder), f"{project.name}@live") as address:
         return replay(address, project.name, september.table, comparison)
 
 
-def evaluate_months(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[Evidence, ...]:
+def evaluate_months(project: Project, search_result: SearchResult, data: pipeline.Data) -> tuple[Evidence, ...]:
     """Evaluate the released variant and the baseline on each month of the year."""
     found = []
     for period in data.values():
         for number in sorted(period.table["departs_at"].dt.month().unique()):
-            evaluation_set = build_evaluation_set(frontier.baseline, select_month(period, number), project.blobs)
-            for variant in (frontier.winner.variant, frontier.baseline.model):
+            evaluation_set = build_evaluation_set(search_result.baseline, select_month(period, number), project.blobs)
+            for variant in (search_result.winner.variant, search_result.baseline.model):
                 found.append(pipeline.evaluate(project, variant, evaluation_set).evidence)
     return tuple(found)
 
@@ -221,9 +223,9 @@ def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> li
     return list(findings)
 
 
-def _evaluate_baseline(project: Project, frontier: SearchResult, test: Dataset) -> Evidence:
-    evaluation_set = build_evaluation_set(frontier.baseline, test, project.blobs)
-    return pipeline.evaluate(project, frontier.baseline.model, evaluation_set).evidence
+def _evaluate_baseline(project: Project, search_result: SearchResult, test: Dataset) -> Evidence:
+    evaluation_set = build_evaluation_set(search_result.baseline, test, project.blobs)
+    return pipeline.evaluate(project, search_result.baseline.model, evaluation_set).evidence
 
 
 def _spans(project: Project) -> tuple[SplitPeriod, ...]:
