@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from headway.cli import doctor
+from headway.cli import doctor, loading
 from headway.cli import main as cli
-from headway.cli.doctor import Diagnosis, load_plugins
+from headway.cli.loading import Diagnosis, load_plugins
 from headway.registry.sign import create_publisher
 
 CPUINFO = "model name\t: Test CPU\nflags\t\t: fpu sse2 avx2 fma amx_int8\n"
 MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\n"
-# Libraries that are absent, broken, or built for another processor.
+# Libraries that are absent, or built for another processor.
 LIBRARIES = {
     "polars": "raise ModuleNotFoundError(\"No module named 'polars'\", name='polars')",
-    "lightgbm": "raise OSError('libgomp.so.1: cannot open shared object file')",
     "onnxruntime": "import os, signal\nos.kill(os.getpid(), signal.SIGILL)",
 }
 
@@ -32,6 +31,18 @@ def system(folder: Path, **files: str) -> Path:
         path = folder / name.replace("__", "/").replace("_dot_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    return folder
+
+
+def lightgbm(folder: Path, library: str, requires: str = "") -> Path:
+    """Write a distribution of LightGBM whose shared library has this content."""
+    (folder / "lightgbm/lib").mkdir(parents=True)
+    (folder / "lightgbm/__init__.py").write_text("")
+    (folder / "lightgbm/lib/lib_lightgbm.so").write_text(library)
+    (folder / "lightgbm-9.0.dist-info").mkdir()
+    required = f"Requires-Dist: {requires}\n" if requires else ""
+    (folder / "lightgbm-9.0.dist-info/METADATA").write_text(f"Name: lightgbm\nVersion: 9.0\n{required}")
+    (folder / "lightgbm-9.0.dist-info/RECORD").write_text("lightgbm/__init__.py,,\nlightgbm/lib/lib_lightgbm.so,,\n")
     return folder
 
 
@@ -66,7 +77,7 @@ def test_a_processor_without_avx2_is_noted_with_a_hint(tmp_path):
 
 def test_the_memory_and_the_limit_of_the_container_are_shown(tmp_path):
     folder = system(tmp_path, proc__meminfo=MEMINFO)
-    assert by_part(doctor.diagnose_machine(folder))["memory"].message == "16.0 GiB, 8.0 GiB of them free"
+    assert by_part(doctor.diagnose_machine(folder))["memory"].message == "16.0 GiB, 8.0 GiB free"
     limited = system(tmp_path, sys__fs__cgroup__memory_dot_max=f"{4 * 2**30}\n")
     assert by_part(doctor.diagnose_machine(limited))["memory"].message.endswith("the container may use 4.0 GiB")
 
@@ -90,7 +101,7 @@ def test_a_clock_that_is_years_behind_is_broken_and_a_slow_one_is_noted(tmp_path
 
 @pytest.mark.slow
 def test_plugins_that_lack_a_library_fail_to_load_or_crash_are_distinguished(tmp_path, monkeypatch):
-    system(tmp_path, **{f"{name}_dot_py": text for name, text in LIBRARIES.items()})
+    system(lightgbm(tmp_path, "not a library"), **{f"{name}_dot_py": text for name, text in LIBRARIES.items()})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = by_part(
         load_plugins(["check:few_groups", "source:sqlite", "engine:onnxruntime", "engine:lightgbm", "state:sqlite"])
@@ -99,8 +110,43 @@ def test_plugins_that_lack_a_library_fail_to_load_or_crash_are_distinguished(tmp
     assert found["source:sqlite"].message == "needs 'polars'"
     assert (found["source:sqlite"].health, found["source:sqlite"].hint) == ("absent", "pip install 'headway[lab]'")
     assert found["engine:onnxruntime"].message == "cannot be loaded: it ended the process (-4)"
-    assert "libgomp" in found["engine:lightgbm"].message and found["engine:lightgbm"].hint == "apt-get install libgomp1"
+    assert found["engine:lightgbm"].health == "broken"
+    assert found["engine:lightgbm"].message.startswith(f"cannot be loaded: {tmp_path}/lightgbm/lib/lib_lightgbm.so: ")
     assert [found[what].health for what in ("check:few_groups", "state:sqlite")] == ["well", "well"]
+
+
+@pytest.mark.parametrize(("openmp", "hint"), [("libgomp-absent.so", "apt-get install libgomp1"), ("libc.so.6", "")])
+def test_a_library_that_does_not_load_without_openmp_has_a_hint_only_where_openmp_is_absent(
+    tmp_path, monkeypatch, openmp, hint
+):
+    monkeypatch.syspath_prepend(str(lightgbm(tmp_path, f"linked with {openmp}")))
+    monkeypatch.setattr(loading, "OPENMP", openmp)
+    found = loading.diagnose_library("library:lightgbm")
+    assert (found.health, found.hint) == ("broken", hint)
+
+
+def test_a_library_whose_requirement_is_absent_names_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(lightgbm(tmp_path, "", requires="no-such-package>=1")))
+    (tmp_path / "lightgbm/lib/lib_lightgbm.so").unlink()
+    (tmp_path / "lightgbm-9.0.dist-info/RECORD").write_text("")
+    found = loading.diagnose_library("library:lightgbm")
+    assert (found.health, found.message, found.hint) == (
+        "absent",
+        "needs 'no-such-package'",
+        "pip install no-such-package",
+    )
+
+
+def test_a_library_that_is_not_installed_is_absent_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    found = loading.diagnose_library("library:lightgbm")
+    assert (found.health, found.message, found.hint) == ("absent", "needs 'lightgbm'", "pip install 'headway[lab]'")
+
+
+def test_the_libraries_of_a_plugin_are_those_that_its_modules_import():
+    needed = {name: loading.find_libraries(name) - loading.BASE for name in ("engine:lightgbm", "source:postgresql")}
+    assert needed == {"engine:lightgbm": {"lightgbm"}, "source:postgresql": {"polars", "psycopg"}}
+    assert loading.find_libraries("engine:trees") == {"msgspec", "numpy"}
 
 
 def test_a_new_project_has_no_keys_and_a_writable_state(tmp_path):

@@ -62,7 +62,7 @@ ALLOWED = {
     "openlineage": ("registry/provenance/_openlineage.py",),
     "openvino": ("engines/openvino.py", "optimization/transforms/_nncf.py"),
     "pandas": ("engines/sklearn.py",),
-    "packaging": ("cli/doctor.py",),
+    "packaging": ("cli/doctor.py", "cli/loading.py"),
     "polars": (
         "batch/polars_reader.py",
         "batch/formats/parquet.py",

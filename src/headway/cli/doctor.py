@@ -1,8 +1,4 @@
-"""Diagnose the machine, the installed plug-ins and extras, and the project.
-
-Plug-ins are loaded in a separate process, because a broken library may end it:
-python -m headway.cli.doctor KIND:NAME ...
-"""
+"""Diagnose the machine, the installed plug-ins and extras, and the project."""
 
 from __future__ import annotations
 
@@ -12,110 +8,61 @@ import platform
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.table import Table
 from rich.text import Text
 
 import headway
+from headway.cli.loading import Diagnosis, Health, is_installed, load_plugins
 from headway.core import config as configuration
 from headway.core import plugins
 from headway.core.config import Config
-from headway.core.errors import HeadwayError, PluginError
+from headway.core.errors import HeadwayError
 from headway.core.plugins import load_state
-from headway.core.record import Record
 from headway.evaluation.measure import this_machine
 from headway.registry.sign import load_publisher, load_trusted
 
-Health = Literal["well", "note", "absent", "broken"]
-
-
-class Diagnosis(Record, frozen=True, kw_only=True):
-    """The state of one thing: `broken` is needed and does not work, `absent` is not needed by every project."""
-
-    what: str
-    health: Health
-    message: str
-    hint: str = ""
-
-
-def diagnose_plugin(what: str) -> Diagnosis:
-    """Load one plug-in (`KIND:NAME`): absent if its library is missing, broken if loading fails."""
-    kind, _, name = what.partition(":")
-    try:
-        plugins.load(kind, name)
-    except PluginError as error:
-        return Diagnosis(
-            what=what, health="absent", message=error.what.removeprefix(f"{kind} '{name}' "), hint=error.hint
-        )
-    except (HeadwayError, ImportError, OSError) as error:
-        return Diagnosis(what=what, health="broken", message=f"cannot be loaded: {str(error).partition(chr(10))[0]}")
-    return Diagnosis(what=what, health="well", message="")
-
-
-# Commands need what they call, which is told of that.
-KINDS = tuple(kind for kind in plugins.kinds() if kind != "command")
+# A command needs the libraries of what it calls, which are diagnosed there.
+NOT_DIAGNOSED = ("command",)
 FOR_WORK_ON_HEADWAY = ("dev", "test")
-MEND_OPENMP = "apt-get install libgomp1"
 
 
 def diagnose_plugins() -> list[Diagnosis]:
     """Return, for each kind, one diagnosis of the working plug-ins and one per reason why others do not work; then extras."""
-    found = load_plugins([f"{kind}:{name}" for kind in KINDS for name in plugins.names(kind)])
-    alike: dict[tuple[str, Health, str, str], list[str]] = {}
-    for sign in found:
-        kind, _, name = sign.what.partition(":")
-        alike.setdefault((kind, sign.health, sign.message, sign.hint), []).append(name)
+    found = load_plugins(
+        [f"{kind}:{name}" for kind, names in plugins.all_names().items() if kind not in NOT_DIAGNOSED for name in names]
+    )
+    by_reason: dict[tuple[str, Health, str, str], list[str]] = {}
+    for diagnosis in found:
+        kind, _, name = diagnosis.what.partition(":")
+        by_reason.setdefault((kind, diagnosis.health, diagnosis.message, diagnosis.hint), []).append(name)
     kinds = [
         Diagnosis(what=f"plug-ins {kind}", health=health, message=f"{', '.join(names)} {why}".strip(), hint=hint)
-        for (kind, health, why, hint), names in alike.items()
+        for (kind, health, why, hint), names in by_reason.items()
     ]
     return [*kinds, *_extras()]
 
 
-def load_plugins(names: Sequence[str]) -> list[Diagnosis]:
-    """Load each plug-in (`KIND:NAME`); one that ends the process is broken, and loading continues with the next."""
-    found: list[Diagnosis] = []
-    while len(found) < len(names):
-        rest = names[len(found) :]
-        child = [sys.executable, "-m", "headway.cli.doctor", *rest]
-        ended = subprocess.run(child, check=False, capture_output=True, text=True)
-        told = [msgspec.json.decode(line, type=Diagnosis) for line in ended.stdout.splitlines() if line.startswith("{")]
-        found += told
-        if len(told) < len(rest):
-            last = (ended.stderr.strip() or f"it ended the process ({ended.returncode})").splitlines()[-1]
-            found.append(Diagnosis(what=rest[len(told)], health="broken", message=f"cannot be loaded: {last}"))
-    return [_with_mend(sign) for sign in found]
-
-
-def _with_mend(sign: Diagnosis) -> Diagnosis:
-    """OpenMP is the one library of the system that the engines of trees look for."""
-    lacks_openmp = sign.health == "broken" and "libgomp" in sign.message
-    return Diagnosis(what=sign.what, health="broken", message=sign.message, hint=MEND_OPENMP) if lacks_openmp else sign
-
-
 def _extras() -> list[Diagnosis]:
     """Return each extra of headway with what it requires on this system, except those for development."""
-    asked = [Requirement(line) for line in importlib.metadata.requires("headway") or []]
+    required = [Requirement(line) for line in importlib.metadata.requires("headway") or []]
     named = importlib.metadata.metadata("headway").get_all("Provides-Extra") or []
-    return [_extra(extra, _packages_of(extra, asked)) for extra in named if extra not in FOR_WORK_ON_HEADWAY]
+    return [_extra(extra, _packages_of(extra, required)) for extra in named if extra not in FOR_WORK_ON_HEADWAY]
 
 
-def _packages_of(extra: str, asked: Sequence[Requirement]) -> list[str]:
+def _packages_of(extra: str, required: Sequence[Requirement]) -> list[str]:
     """Return the packages that only this extra brings on this system."""
     own = (
         requirement
-        for requirement in asked
+        for requirement in required
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}) and requirement.name != "headway"
     )
     return [
@@ -124,25 +71,17 @@ def _packages_of(extra: str, asked: Sequence[Requirement]) -> list[str]:
 
 
 def _extra(extra: str, names: Sequence[str]) -> Diagnosis:
-    missing = [name for name in names if not _is_installed(name)]
+    missing = [name for name in names if not is_installed(name)]
     if not missing:
         return Diagnosis(what=f"extra {extra}", health="well", message=", ".join(names))
     hint = f"pip install 'headway[{extra}]'"
     return Diagnosis(what=f"extra {extra}", health="absent", message=f"lacks {', '.join(missing)}", hint=hint)
 
 
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-# What the engines and table libraries choose their code by.
+# The engines and table libraries choose their code by these.
 FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "sve")
 NEEDED = ("avx2", "asimd")
-FEWEST_FILES = 1024
+MIN_OPEN_FILES = 1024
 BUILT = 2026
 GIB = 2**30
 
@@ -160,13 +99,16 @@ def diagnose_machine(root: Path = Path("/")) -> list[Diagnosis]:
 
 
 def _python() -> Diagnosis:
-    asked = importlib.metadata.metadata("headway")["Requires-Python"] or ""
+    required = importlib.metadata.metadata("headway")["Requires-Python"] or ""
     message = f"{platform.python_version()} at {sys.prefix}, headway {headway.__version__}"
-    # The bare numbers: a build may call itself 3.13.0+, which is no version.
-    if SpecifierSet(asked).contains(".".join(map(str, sys.version_info[:3]))):
+    # The bare numbers: a build may call itself 3.13.0+, which is not a valid version.
+    if SpecifierSet(required).contains(".".join(map(str, sys.version_info[:3]))):
         return Diagnosis(what="python", health="well", message=message)
     return Diagnosis(
-        what="python", health="broken", message=f"{message}, which needs Python {asked}", hint="make a new environment"
+        what="python",
+        health="broken",
+        message=f"{message}, which needs Python {required}",
+        hint="make a new environment",
     )
 
 
@@ -182,12 +124,12 @@ def _processor(root: Path) -> Diagnosis:
 
 
 def _cores(root: Path) -> Diagnosis:
-    there, ours = os.cpu_count() or 1, this_machine(root).cores
-    if ours == there:
-        return Diagnosis(what="cores", health="well", message=f"{there}, all of them ours")
-    message = f"{ours} of {there}: the rest is kept from us by affinity or the container's quota"
+    all_cores, usable = os.cpu_count() or 1, this_machine(root).cores
+    if usable == all_cores:
+        return Diagnosis(what="cores", health="well", message=f"{all_cores}, all usable")
+    message = f"{usable} of {all_cores} usable: CPU affinity or the container's quota limits them"
     return Diagnosis(
-        what="cores", health="note", message=message, hint="give threads to match: [optimize] transforms tries them"
+        what="cores", health="note", message=message, hint="set threads to match: [optimize] transforms tries them"
     )
 
 
@@ -200,7 +142,7 @@ def _memory(root: Path) -> Diagnosis:
     total = sizes.get("MemTotal", 0)
     if not total:
         return Diagnosis(what="memory", health="note", message="not known on this system")
-    message = f"{total / GIB:.1f} GiB, {sizes.get('MemAvailable', 0) / GIB:.1f} GiB of them free"
+    message = f"{total / GIB:.1f} GiB, {sizes.get('MemAvailable', 0) / GIB:.1f} GiB free"
     if limit is not None and limit < total:
         return Diagnosis(
             what="memory", health="note", message=f"{message}; the container may use {limit / GIB:.1f} GiB"
@@ -210,8 +152,8 @@ def _memory(root: Path) -> Diagnosis:
 
 def _open_files() -> Diagnosis:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    message = f"{soft:,} at once ({hard:,} if asked for)"
-    if soft < FEWEST_FILES:
+    message = f"limit {soft:,} (can be raised to {hard:,})"
+    if soft < MIN_OPEN_FILES:
         message += ": a server needs one for each connection"
         return Diagnosis(what="open files", health="note", message=message, hint=f"ulimit -n {min(hard, 65536)}")
     return Diagnosis(what="open files", health="well", message=message)
@@ -224,10 +166,13 @@ def diagnose_clock(root: Path, now: datetime) -> Diagnosis:
     message = f"{now:%Y-%m-%d %H:%M:%S} UTC, source {source}, steps of {step_ns:.0f} ns"
     if now.year < BUILT:
         return Diagnosis(
-            what="clock", health="broken", message=f"{message}: it is wrong", hint="set the clock: moves carry its time"
+            what="clock",
+            health="broken",
+            message=f"{message}: it is wrong",
+            hint="set the clock: pointer updates are stamped with it",
         )
     if source in ("hpet", "acpi_pm"):
-        hint = "a clock this slow shows in latencies below 10 us: choose tsc or kvm-clock for the system"
+        hint = "this clock is too slow to measure latencies below 10 us: set the clock source to tsc or kvm-clock"
         return Diagnosis(what="clock", health="note", message=message, hint=hint)
     return Diagnosis(what="clock", health="well", message=message)
 
@@ -239,13 +184,13 @@ def _read(path: Path) -> str:
         return ""
 
 
-LEAST_FREE = 2**30
+MIN_FREE = 2**30
 
 
 def diagnose_project(folder: Path) -> list[Diagnosis]:
-    """Diagnose settings, keys and state of a project, or say that there is no project."""
+    """Diagnose settings, keys and state of a project; a note where the folder has none."""
     if not (folder / configuration.FILE).exists():
-        message = f"no {configuration.FILE} in {folder.resolve()}: no keys and no state were looked at"
+        message = f"no {configuration.FILE} in {folder.resolve()}: keys and state were not checked"
         return [Diagnosis(what="project", health="note", message=message, hint="headway init, or --project FOLDER")]
     try:
         config = configuration.load(folder)
@@ -264,20 +209,20 @@ def _keys(config: Config) -> list[Diagnosis]:
     trust = Diagnosis(what="trusted keys", health="well", message=f"{len(listed)} in {trusted}")
     if not listed:
         trust = Diagnosis(
-            what="trusted keys", health="note", message=f"none in {trusted}", hint="the first release pins its own"
+            what="trusted keys", health="note", message=f"none in {trusted}", hint="the first release pins its own key"
         )
     if not private.exists():
         message = f"none at {private}: nothing can be published here"
         return [
             trust,
-            Diagnosis(what="publisher key", health="note", message=message, hint="the first release makes one"),
+            Diagnosis(what="publisher key", health="note", message=message, hint="the first release creates one"),
         ]
     try:
         key = load_publisher(private).key
     except HeadwayError as error:
         return [trust, _broken("publisher key", error)]
     if listed and key not in listed:
-        message, hint = f"{key} is not trusted here", f"have whoever keeps {trusted} add it"
+        message, hint = f"{key} is not trusted here", f"ask the owner of {trusted} to add it"
         return [trust, Diagnosis(what="publisher key", health="note", message=message, hint=hint)]
     return [trust, Diagnosis(what="publisher key", health="well", message=f"{key} at {private}")]
 
@@ -289,23 +234,23 @@ def _state(config: Config) -> Diagnosis:
         with tempfile.TemporaryDirectory(prefix=".headway-doctor-", dir=there) as name:
             (Path(name) / "a").write_bytes(b"")
             os.link(Path(name) / "a", Path(name) / "b")
-        moves = _count_moves(config.state)
+        updates = _count_updates(config.state)
     except OSError as error:
         hint = f"chmod u+w {there}; or [project] state on a disk of this machine"
         return Diagnosis(what="state", health="broken", message=f"{there}: {error.strerror or error}", hint=hint)
     except HeadwayError as error:
         return _broken("state", error)
     free = shutil.disk_usage(there).free
-    message = f"{config.state}: {moves}, {free / 2**30:,.1f} GiB free"
-    return Diagnosis(what="state", health="note" if free < LEAST_FREE else "well", message=message)
+    message = f"{config.state}: {updates}, {free / 2**30:,.1f} GiB free"
+    return Diagnosis(what="state", health="note" if free < MIN_FREE else "well", message=message)
 
 
-def _count_moves(state: Path) -> str:
+def _count_updates(state: Path) -> str:
     if not (state / "state.sqlite").exists():
-        return "nothing kept yet"
+        return "empty"
     opened = load_state("sqlite")(state)
     try:
-        return f"{len(opened.updates())} moves of pointers"
+        return f"{len(opened.updates())} pointer updates"
     finally:
         opened.close()
 
@@ -319,25 +264,20 @@ STYLES: dict[Health, str] = {"well": "green", "note": "yellow", "absent": "dim",
 
 
 def diagnose(folder: Path) -> list[Diagnosis]:
-    """Return every diagnosis, in the order in which a person would look."""
+    """Return every diagnosis: machine, plug-ins and extras, project."""
     return [*diagnose_machine(), *diagnose_plugins(), *diagnose_project(folder)]
 
 
-def is_healthy(signs: Sequence[Diagnosis]) -> bool:
+def is_healthy(diagnoses: Sequence[Diagnosis]) -> bool:
     """Return whether nothing that is needed is broken."""
-    return all(sign.health != "broken" for sign in signs)
+    return all(diagnosis.health != "broken" for diagnosis in diagnoses)
 
 
-def diagnosis_table(signs: Sequence[Diagnosis]) -> Table:
+def diagnosis_table(diagnoses: Sequence[Diagnosis]) -> Table:
     """Return one row per diagnosis, with the hint below the message."""
     rows = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    for sign in signs:
-        message = f"{sign.message}\n  try: {sign.hint}" if sign.hint else sign.message
-        rows.add_row(Text(sign.health, style=STYLES[sign.health]), Text(sign.what), Text(message))
+    for diagnosis in diagnoses:
+        hint = f"\n  try: {diagnosis.hint}" if diagnosis.hint else ""
+        health = Text(diagnosis.health, style=STYLES[diagnosis.health])
+        rows.add_row(health, Text(diagnosis.what), Text(f"{diagnosis.message}{hint}"))
     return rows
-
-
-if __name__ == "__main__":
-    for each in sys.argv[1:]:
-        sys.stdout.buffer.write(msgspec.json.encode(diagnose_plugin(each)) + b"\n")
-        sys.stdout.flush()

@@ -79,6 +79,12 @@ def names(kind: str) -> list[str]:
     return sorted({*own(kind), *(point.name for point in _outside(kind))})
 
 
+def all_names() -> dict[str, list[str]]:
+    """Return the plug-ins of every kind; reads the entry points of all packages once."""
+    points = importlib.metadata.entry_points()
+    return {kind: sorted({*own(kind), *(point.name for point in _outside(kind, points))}) for kind in _folders()}
+
+
 def own(kind: str) -> dict[str, Path]:
     """Return the file of each of headway's own plug-ins of a kind, by name."""
     return {name: path for name, path in _files(kind).items() if not name.startswith("_")}
@@ -235,6 +241,7 @@ def _folder(kind: str) -> _Folder:
     return _folders()[kind]
 
 
+@functools.cache
 def _files(kind: str) -> dict[str, Path]:
     """Return the files of a kind by name, with helpers whose name begins with `_`."""
     folder = _folder(kind)
@@ -242,14 +249,18 @@ def _files(kind: str) -> dict[str, Path]:
     return {path.stem: path for path in files if path.stem != "_plugins"}
 
 
-def _outside(kind: str) -> list[importlib.metadata.EntryPoint]:
-    """Entry points of other packages; of a kind that was renamed, those under its old name as well, with a warning."""
-    points = list(importlib.metadata.entry_points(group=f"headway.{kind}"))
+def _outside(kind: str, points: importlib.metadata.EntryPoints | None = None) -> list[importlib.metadata.EntryPoint]:
+    """Return the entry points of other packages, or those of a kind among `points`.
+
+    Those under the former name of a renamed kind count as well, with a warning.
+    """
+    select = importlib.metadata.entry_points if points is None else points.select
+    found = list(select(group=f"headway.{kind}"))
     if kind in FORMER_KINDS:
-        for point in importlib.metadata.entry_points(group=f"headway.{FORMER_KINDS[kind]}"):
+        for point in select(group=f"headway.{FORMER_KINDS[kind]}"):
             warn_renamed(f"entry point {point.name}", f"headway.{FORMER_KINDS[kind]}", f"headway.{kind}")
-            points.append(point)
-    return points
+            found.append(point)
+    return found
 
 
 def _unknown(kind: str, name: str) -> PluginError:
@@ -260,9 +271,14 @@ def _unknown(kind: str, name: str) -> PluginError:
     )
 
 
+def package_name(library: str) -> str:
+    """Return the name that a library is installed by."""
+    return _PACKAGES.get(library, library)
+
+
 def install(library: str) -> str:
     """Return the pip command that installs a library: the extra of headway that names it, else the library itself."""
-    package = _PACKAGES.get(library, library)
+    package = package_name(library)
     for requirement in importlib.metadata.requires("headway") or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
         if extra and re.split(r"[^\w-]", requirement)[0] == package:

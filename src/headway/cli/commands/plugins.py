@@ -12,6 +12,8 @@ def plugin(*, json: AsJson = False) -> None:
 
     Example: headway plugins
     """
-    found = {kind: {name: plugins.describe(kind, name) for name in plugins.names(kind)} for kind in plugins.kinds()}
+    found = {
+        kind: {name: plugins.describe(kind, name) for name in names} for kind, names in plugins.all_names().items()
+    }
     lines = [f"{kind:10} {name:22} {line}" for kind, names in found.items() for name, line in names.items()]
     print_result(found, "\n".join(lines), json=json)
