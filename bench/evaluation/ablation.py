@@ -110,7 +110,7 @@ def _equal_worlds() -> list[Row]:
 
 def _audited(model: _Trained | _Linear, judged: tuple[Floats, Floats], learn: Learn) -> Sequence[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
-        context = AuditContext(blobs=Files(Path(folder)), budget_s=BUDGET_S, learn=learn)
+        context = AuditContext(blobs=Files(Path(folder)), budget_s=BUDGET_S, retrain=learn)
         return plugin(_subject(model, *judged), context)
 
 

@@ -10,7 +10,7 @@ from flight_data import demo_project
 from harness import Result, Row, shown
 from headway import pipeline
 from headway.core.contracts import Engine
-from headway.core.sections.attack import AttackSection
+from headway.core.sections import AttackSection
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline, subsample
 from headway.evaluation.context import Comparison
 from headway.evaluation.decision_attack import (
@@ -33,8 +33,8 @@ def rows() -> Result:
     some, columns = subsample(subject, LIMITS.rows), attackable_columns(subject, LIMITS)
     found, seconds = _attacked(subject.model, some, columns)
     model, longer = _attacked(subject.reference, some, columns)
-    apart = float((found.held != model.held).mean())
-    of = f"{len(some.rows):,} rows, {found.asked:,.0f} decisions each, {1 - found.held.mean():.1%} turned"
+    apart = float((found.robust != model.robust).mean())
+    of = f"{len(some.rows):,} rows, {found.queries:,.0f} decisions each, {1 - found.robust.mean():.1%} turned"
     against = f"{of}; {len(columns)} columns, at most {LIMITS.columns} by {LIMITS.reach:g} interquartile ranges"
     each = 1e3 / len(some.rows)
     times = f"the same by the model, {longer / seconds:.1f} times"

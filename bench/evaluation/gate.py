@@ -16,8 +16,8 @@ from evaluation.days import Days
 from evaluation.flight_rows import Flights, year
 from harness import Row
 from headway.core.arrays import Floats, Ints
-from headway.core.config import PolicySection
 from headway.core.evidence import Evidence, Measurement
+from headway.core.sections import PolicySection
 from headway.core.verdict import Answer, Rule
 from headway.evaluation.measure import this_machine
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, ratio_of_sums, t_interval

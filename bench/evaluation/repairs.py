@@ -12,9 +12,7 @@ from cache import HERE, Absent, home
 from evaluation.flight_rows import Flights, year
 from harness import Row, shown
 from headway.core.arrays import Floats
-from headway.evaluation.calibration.apply import calibration_function
-from headway.evaluation.calibration.methods import fit_venn_abers, venn_abers_pairs
-from headway.evaluation.conformal import (
+from headway.evaluation.audits.conformal import (
     adaptive_limits,
     aps_scores,
     aps_sets,
@@ -24,6 +22,8 @@ from headway.evaluation.conformal import (
     mondrian_quantiles,
     two_class_probabilities,
 )
+from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.calibration.methods import fit_venn_abers, venn_abers_pairs
 
 ROWS, COVERAGE, MOST_S = 20_000, 0.9, 120
 TINY = {"ROWS": 1_000}

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness import Row
 from headway.core.arrays import Floats
-from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.rollout import Plan, Rollout, RolloutStage
 from headway.core.verdict import Rule
 from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.sequential import (
@@ -36,7 +36,7 @@ STARTS, FLIGHTS = 1000, 30_000
 SHARE = 0.1
 FLIPS = Rule(measure="decision_churn", at_most=0.05)
 BRIER = Rule(measure="brier.drop", at_most=0.005)
-ONE = Plan(stages=(Stage(share=SHARE),))
+ONE = Plan(stages=(RolloutStage(share=SHARE),))
 WHOLE = Plan()
 FIRST_CANARY = 1
 TINY = {

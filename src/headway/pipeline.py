@@ -25,14 +25,12 @@ from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
 from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Evidence, Finding
-from headway.core.policy_test import PolicyTest
+from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.release import Release
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.ticket import Ticket
 from headway.core.training import Promotion, Retraining
 from headway.core.variant import Variant
-from headway.core.verdict import EvaluatedVariant
-from headway.core.watch import MonitoringReport, RowSource
+from headway.core.verdict import EvaluatedVariant, PolicyTest
 from headway.data import check as checking
 from headway.data.contract.release import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
@@ -526,8 +524,8 @@ def _audit_context(project: Project, result: SearchResult, data: Data) -> AuditC
     baseline, signature = result.baseline, result.winner.variant.signature
     return replace(
         build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]),
-        origin=baseline.model,
-        bench=lambda: _transform_context(
+        baseline=baseline.model,
+        transform_context=lambda: _transform_context(
             project, baseline, _evaluation_set(project, baseline, data["validation"]), data
         ),
         calibrator=baseline.calibrator,

@@ -84,7 +84,7 @@ def test_it_says_what_it_is_how_much_faster_and_by_which_rules(best):
 
 
 def test_it_says_of_every_other_variant_why_it_lost(best):
-    assert "winner's latency.one_row" in best.why["lightgbm (as it came)"]
+    assert "winner's latency.one_row" in best.why["lightgbm (baseline)"]
 
 
 def test_its_table_is_fit_for_a_dataframe(best):

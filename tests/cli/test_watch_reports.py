@@ -8,9 +8,8 @@ from rich.console import Console
 
 from headway.cli.commands.watch import follow_reports, watches_table
 from headway.cli.exit_codes import FAIL, PASS, UNDECIDED, of_watches
-from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
-from headway.core.watch import MonitoringAnswer, MonitoringReport
+from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport
 
 P = Measurement(name="drift.p", value=0.4, low=0.4, high=0.4, method="test", n_rows=900)
 ESTIMATE = Finding(code="O004", severity="undecided", message="quality without labels could not be judged: too few")

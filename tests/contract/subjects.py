@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from headway.core import plugins
-from headway.core.config import CostSection
 from headway.core.contracts import SliceColumn
+from headway.core.sections import CostSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.context import Comparison
 

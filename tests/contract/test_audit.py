@@ -38,7 +38,7 @@ def context(tmp_path, request) -> AuditContext:
         blobs=blobs,
         budget_s=1.0 if request.node.callspec.params.get("name") == "load" else 60.0,  # `load` uses its whole budget
         train=lambda: lesson,
-        learn=lambda features, seed: echo(b"echo", {}),
+        retrain=lambda features, seed: echo(b"echo", {}),
         calibrator=Calibrator(shift=0.3),
         serve=served,
     )
@@ -55,14 +55,14 @@ def subject(context):
 @pytest.mark.parametrize("name", AUDITS)
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, subject, context):
     told = load_audit(name)(subject, context)
-    found = [each for each in told if isinstance(each, Measurement)]
-    assert found and all(each.what for each in told if isinstance(each, NotApplicable))
-    for each in found:
-        assert each.name and each.method and each.n_rows > 0
-        assert each.low <= each.value <= each.high
-        assert all(math.isfinite(number) for number in (each.value, each.low, each.high))
-        assert (each.se is None) == (each.dof is None)
-    assert len({(each.name, each.slice) for each in found}) == len(found)
+    found = [item for item in told if isinstance(item, Measurement)]
+    assert found and all(reason.what for reason in told if isinstance(reason, NotApplicable))
+    for measurement in found:
+        assert measurement.name and measurement.method and measurement.n_rows > 0
+        assert measurement.low <= measurement.value <= measurement.high
+        assert all(math.isfinite(number) for number in (measurement.value, measurement.low, measurement.high))
+        assert (measurement.se is None) == (measurement.dof is None)
+    assert len({(measurement.name, measurement.slice) for measurement in found}) == len(found)
 
 
 @pytest.mark.parametrize("name", AUDITS)
@@ -75,7 +75,7 @@ def test_the_subject_is_left_as_it_was(name, subject, context):
 
 @pytest.mark.parametrize("name", AUDITS)
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking"])
-def test_of_another_task_it_measures_or_says_that_it_cannot(name, task, context):
+def test_another_task_is_measured_or_reported_as_not_applicable(name, task, context):
     subject = subject_of(groups=25, task=task)
     object.__setattr__(subject.variant.artifact, "digest", context.blobs.put(b"echo"))
     try:

@@ -21,7 +21,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
-def test_what_is_put_comes_out_unchanged_under_its_digest(blobs: Blobs, content: bytes) -> None:
+def test_stored_bytes_are_returned_unchanged_by_digest(blobs: Blobs, content: bytes) -> None:
     digest = blobs.put(content)
     assert digest == digest_of(content)
     assert blobs.get(digest) == content
@@ -38,6 +38,6 @@ def test_a_digest_that_was_never_put_is_named(blobs: Blobs) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "abc", "md5:" + "0" * 64, "sha256:../../../etc/passwd", "sha256:" + "A" * 64])
-def test_what_is_no_digest_is_refused(blobs: Blobs, digest: str) -> None:
-    with pytest.raises(StoreError, match="is no digest"):
+def test_a_malformed_digest_is_refused(blobs: Blobs, digest: str) -> None:
+    with pytest.raises(StoreError, match="is not a digest"):
         blobs.get(digest)

@@ -11,9 +11,9 @@ from tests.data.tables import small
 
 import headway
 from headway.core import plugins
-from headway.core.config import SplitSection
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.core.sections import SplitSection
 from headway.data.check import check_codes
 from headway.data.context import CheckContext, load_check
 from headway.data.split import split_dataset

@@ -33,7 +33,7 @@ def test_its_help_describes_it_and_each_of_its_parameters(name: str, capsys: pyt
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_flag_that_it_does_not_know_is_an_error_of_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_flag_is_a_usage_error(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([cli.command_name(name), "--no-such-flag"])
     assert ended.value.code == cli.USAGE
@@ -46,7 +46,7 @@ def test_it_takes_json(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_PROJECT])
-def test_it_tells_one_who_stands_outside_a_project_where_it_looked(
+def test_outside_a_project_it_names_the_folder_it_searched(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -53,7 +53,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
 def inside(numbers: dict[str, float], models: int) -> bytes:
     """An artifact of so many models, each a compiled forest."""
     contents = [compile_forest(made(Shape(width=3, link="sigmoid"), seed=seed)) for seed in range(models)]
-    inner = tuple(NestedModel(engine="trees", size_bytes=len(each)) for each in contents)
+    inner = tuple(NestedModel(engine="trees", size_bytes=len(item)) for item in contents)
     return pack_models(NestedHeader(models=inner, numbers=numbers), *contents)
 
 
@@ -68,7 +68,7 @@ def rows_of(name: str, count: int = 50) -> np.ndarray:
 @pytest.mark.parametrize("name", ENGINES)
 def test_it_names_the_formats_it_opens(name):
     formats = plugins.load_engine(name).formats
-    assert formats and all(isinstance(each, str) and each for each in formats)
+    assert formats and all(isinstance(item, str) and item for item in formats)
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -86,7 +86,7 @@ def test_a_row_alone_answers_as_in_a_batch(name):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_equal_rows_answer_alike_in_any_place_and_each_time(name):
+def test_equal_rows_get_equal_answers_at_any_position_and_time(name):
     engine, rows = opened(name), rows_of(name)
     turned = engine.predict(np.ascontiguousarray(np.vstack([rows, rows])[::-1]))[::-1]
     assert np.array_equal(turned[:50], turned[50:], equal_nan=True)
@@ -94,7 +94,7 @@ def test_equal_rows_answer_alike_in_any_place_and_each_time(name):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_two_that_are_opened_from_the_same_bytes_answer_alike(name):
+def test_two_engines_opened_from_the_same_bytes_give_equal_answers(name):
     assert np.array_equal(opened(name).predict(rows_of(name)), opened(name).predict(rows_of(name)), equal_nan=True)
 
 
@@ -117,7 +117,7 @@ def test_it_leaves_the_rows_as_they_were(name):
 
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("model", [None, 1.5, "a model", [1, 2], object()])
-def test_it_adopts_no_model_that_is_not_of_its_library(name, model):
+def test_it_imports_no_model_of_another_library(name, model):
     with pytest.raises(NotApplicable):
         plugins.load_engine(name).import_model(model)
 
@@ -125,7 +125,7 @@ def test_it_adopts_no_model_that_is_not_of_its_library(name, model):
 @pytest.mark.parametrize("name", ENGINES)
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
-def test_bytes_that_are_no_model_are_refused_with_the_mend_and_in_silence(name, content, capfd):
+def test_bytes_that_are_not_a_model_are_refused_with_a_hint_and_no_output(name, content, capfd):
     with pytest.raises(EngineError) as refusal:
         plugins.load_engine(name)(content, {})
     assert refusal.value.hint

@@ -11,7 +11,7 @@ import pytest
 
 from headway.batch import columns
 from headway.core import plugins
-from headway.core.batch import Column, ScoringOptions
+from headway.core.batch import ArrowColumn, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
 
@@ -21,22 +21,22 @@ FORMATS = plugins.names("format")
 WANTED = ScoringOptions(signature=Signature(inputs=(Field(name="x"), Field(name="n"))), keep=("text", "n", "x"))
 
 
-def table(start: int, rows: int) -> dict[str, Column]:
+def table(start: int, rows: int) -> dict[str, ArrowColumn]:
     """Numbers with and without nulls, and texts that need quotes."""
     numbers = np.arange(start, start + rows)
     return {
-        "x": Column(type=nanoarrow.float64(), values=numbers / 3),
-        "n": Column(type=nanoarrow.int64(), values=numbers, missing=numbers % 5 == 0),
+        "x": ArrowColumn(type=nanoarrow.float64(), values=numbers / 3),
+        "n": ArrowColumn(type=nanoarrow.int64(), values=numbers, missing=numbers % 5 == 0),
         "text": columns.string_column([f'{n}, "a"\n' if n % 3 else None for n in numbers.tolist()]),
     }
 
 
-def joined(name: str, folder: Path, tables: list[Mapping[str, Column]], out: str = "out") -> Path:
+def joined(name: str, folder: Path, tables: list[Mapping[str, ArrowColumn]], out: str = "out") -> Path:
     """A file of these parts."""
     format, parts = plugins.load_format(name), []
-    for number, each in enumerate(tables):
+    for number, item in enumerate(tables):
         parts.append(folder / f"{out}-{number:03}.{name}")
-        parts[-1].write_bytes(format.encode(each))
+        parts[-1].write_bytes(format.encode(item))
     whole = folder / f"{out}.{name}"
     format.join(parts, whole, table(0, 0), {"headway.registry": "sha256:0"})
     return whole
@@ -44,16 +44,16 @@ def joined(name: str, folder: Path, tables: list[Mapping[str, Column]], out: str
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("sizes", [[], [0], [1], [7, 1, 30], [100_003, 70_001, 5]])
-def test_what_is_written_in_parts_is_read_in_their_order(name, sizes, tmp_path):
+def test_parts_are_joined_in_their_order(name, sizes, tmp_path):
     starts = [sum(sizes[:place]) for place in range(len(sizes))]
-    file = joined(name, tmp_path, [table(*each) for each in zip(starts, sizes, strict=True)])
+    file = joined(name, tmp_path, [table(*item) for item in zip(starts, sizes, strict=True)])
     chunks = list(plugins.load_format(name).scan(file, WANTED).chunks(0, 0))
     numbers = np.arange(sum(sizes))
-    rows = np.concatenate([np.empty((0, 2)), *(each.rows for each in chunks)])
+    rows = np.concatenate([np.empty((0, 2)), *(part.rows for part in chunks)])
     assert np.array_equal(rows[:, 0], numbers / 3)
     assert np.array_equal(rows[:, 1], np.where(numbers % 5 == 0, np.nan, numbers), equal_nan=True)
     for name in WANTED.keep:
-        kept = [text for each in chunks for text in columns.format_values(each.passthrough[name])]
+        kept = [text for item in chunks for text in columns.format_values(item.passthrough[name])]
         assert kept == columns.format_values(table(0, sum(sizes))[name])
 
 
@@ -63,7 +63,7 @@ def test_reading_goes_on_where_a_chunk_ended(name, tmp_path):
     chunks = list(scan.chunks(0, 0))
     assert len(chunks) > 1 and chunks[-1].share == pytest.approx(1, abs=1e-3)
     later = list(scan.chunks(chunks[0].end, chunks[0].position))
-    assert [each.start for each in later] == [each.start for each in chunks[1:]]
+    assert [item.start for item in later] == [item.start for item in chunks[1:]]
     assert all(np.array_equal(a.rows, b.rows, equal_nan=True) for a, b in zip(later, chunks[1:], strict=True))
 
 
@@ -75,14 +75,14 @@ def test_equal_columns_give_equal_bytes(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_column_that_is_not_there_is_named(name, tmp_path):
+def test_a_missing_column_is_named(name, tmp_path):
     file = joined(name, tmp_path, [table(0, 3)])
     with pytest.raises(DataError, match="column 'y' is missing from the file"):
         plugins.load_format(name).scan(file, ScoringOptions(signature=Signature(inputs=(Field(name="y"),))))
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_empty_file_is_told(name, tmp_path):
+def test_an_empty_file_is_reported(name, tmp_path):
     file = tmp_path / f"rows.{name}"
     file.write_bytes(b"")
     with pytest.raises(DataError) as error:

@@ -29,17 +29,19 @@ def asked(name: str, subject: Comparison) -> tuple[Measurement, ...]:
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
     found = load_metric(name)(subject_of(groups=45))
     assert found
-    for each in found:
-        assert each.name and each.method and each.n_rows > 0
-        assert each.low <= each.value <= each.high
-        assert all(math.isfinite(number) for number in (each.value, each.low, each.high))
-        assert (each.se is None) == (each.dof is None) and (each.se is not None or each.n_groups == 0)
+    for measurement in found:
+        assert measurement.name and measurement.method and measurement.n_rows > 0
+        assert measurement.low <= measurement.value <= measurement.high
+        assert all(math.isfinite(number) for number in (measurement.value, measurement.low, measurement.high))
+        assert (measurement.se is None) == (measurement.dof is None) and (
+            measurement.se is not None or measurement.n_groups == 0
+        )
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_no_two_measurements_share_a_name_and_slice(name):
     found = load_metric(name)(subject_of(groups=25))
-    assert len({(each.name, each.slice) for each in found}) == len(found)
+    assert len({(measurement.name, measurement.slice) for measurement in found}) == len(found)
 
 
 @pytest.mark.slow
@@ -53,9 +55,9 @@ def test_measurements_come_back_from_disk_as_they_were_few_groups_or_many(name):
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_with_few_groups_nothing_claims_an_interval_by_group(name):
+def test_with_few_groups_no_interval_is_claimed(name):
     found = asked(name, subject_of(groups=3))
-    assert all(each.se is None for each in found if 0 < each.n_groups < 20)
+    assert all(measurement.se is None for measurement in found if 0 < measurement.n_groups < 20)
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -69,13 +71,13 @@ def test_a_subject_is_left_as_it_was(name):
 
 @pytest.mark.parametrize("name", PROBES)
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking", "embedding"])
-def test_another_task_is_measured_whole_or_refused_in_words(name, task):
+def test_another_task_is_measured_completely_or_refused_with_a_reason(name, task):
     try:
         found = load_metric(name)(subject_of(groups=25, task=task))
     except NotApplicable as refusal:
         assert task in str(refusal)
     else:
-        assert found and all(each.low <= each.value <= each.high for each in found)
+        assert found and all(measurement.low <= measurement.value <= measurement.high for measurement in found)
 
 
 @pytest.mark.parametrize("name", PROBES)

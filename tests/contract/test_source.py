@@ -17,7 +17,7 @@ def test_each_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", plugins.names("source"))
-def test_a_database_that_is_not_there_is_an_error_with_a_mend(name, tmp_path):
+def test_a_missing_database_is_an_error_with_a_hint(name, tmp_path):
     with pytest.raises(DataError) as caught:
         load_source(name)(NOWHERE[name], "SELECT 1", folder=tmp_path)
     assert caught.value.hint

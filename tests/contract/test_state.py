@@ -36,42 +36,42 @@ def move(number: int, previous: Signed | None, *, at: str = "flights@live", rele
     return Signed(content=write(made), signature=b"signature")
 
 
-def test_moves_are_kept_in_order_and_by_pointer(state: State) -> None:
+def test_updates_are_saved_in_order_and_by_pointer(state: State) -> None:
     first = move(1, None)
     second = move(1, first, at="flights@canary")
     third = move(2, second)
-    assert all(state.append(each) for each in (first, second, third))
+    assert all(state.append(item) for item in (first, second, third))
     assert state.updates() == state.updates("flights") == [first, second, third]
     assert state.updates("flights", "live") == [first, third]
     assert state.updates("hotels") == []
     assert (state.last(), state.last("flights", "canary"), state.last("hotels")) == (third, second, None)
 
 
-def test_a_move_whose_pointer_moved_first_is_told_where_to(state: State) -> None:
+def test_an_update_of_a_pointer_that_moved_first_names_its_current_release(state: State) -> None:
     state.append(move(1, None, release="sha256:theirs"))
-    with pytest.raises(PointerMoved, match=r"flights@live is at sha256:theirs by its move 1 \(ann: new\)"):
+    with pytest.raises(PointerMoved, match=r"flights@live is at sha256:theirs by update 1 \(ann: new\)"):
         state.append(move(1, None, release="sha256:ours"))
     assert len(state.updates()) == 1
 
 
-def test_a_move_that_leaves_out_a_number_is_told_that_none_was_made(state: State) -> None:
-    with pytest.raises(PointerMoved, match="flights@live was never moved, so this cannot be its move 2"):
+def test_an_update_that_skips_a_number_is_refused_as_the_pointer_was_never_set(state: State) -> None:
+    with pytest.raises(PointerMoved, match="flights@live was never set, so update 2 does not follow"):
         state.append(move(2, None))
 
 
-def test_a_move_chained_to_what_is_no_longer_the_end_is_not_kept(state: State) -> None:
+def test_an_update_chained_to_an_older_end_is_not_saved(state: State) -> None:
     first = move(1, None)
     state.append(first)
     assert not state.append(move(1, None, at="flights@canary"))
     assert state.updates() == [first]
 
 
-def test_what_is_no_move_is_refused(state: State) -> None:
+def test_bytes_that_are_not_an_update_are_refused(state: State) -> None:
     with pytest.raises(StoreError, match="not a record 'pointer_update'"):
         state.append(Signed(content=b"{}", signature=b""))
 
 
-def test_two_that_move_one_pointer_at_once_are_one_winner_and_one_told(kind: type[State], tmp_path: Path) -> None:
+def test_of_two_simultaneous_updates_one_wins_and_one_is_refused(kind: type[State], tmp_path: Path) -> None:
     previous = None
     for number in range(1, 21):
         answers = _race(kind, tmp_path, [move(number, previous, release=f"sha256:{who}") for who in "ab"])
@@ -94,7 +94,7 @@ def _race(kind: type[State], folder: Path, moves: list[Signed]) -> list[str]:
             answers.append("told")
         state.close()
 
-    threads = [threading.Thread(target=run, args=(each,)) for each in moves]
+    threads = [threading.Thread(target=run, args=(item,)) for item in moves]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -102,7 +102,7 @@ def _race(kind: type[State], folder: Path, moves: list[Signed]) -> list[str]:
     return answers
 
 
-def test_records_are_kept_once_by_kind_and_name_in_order(state: State) -> None:
+def test_records_are_saved_once_by_kind_and_name_in_order(state: State) -> None:
     digest = state.save("evidence", b"one", name="flights")
     state.save("evidence", b"two", name="flights")
     state.save("evidence", b"one", name="flights")
@@ -115,14 +115,14 @@ def test_records_are_kept_once_by_kind_and_name_in_order(state: State) -> None:
     assert state.records("verdict", digest=digest) == []
 
 
-def test_every_look_at_test_is_counted_by_name_and_dataset(state: State) -> None:
+def test_every_evaluation_of_the_test_set_is_counted_by_name_and_dataset(state: State) -> None:
     assert state.test_evaluations("flights", "sha256:a") == 0
     assert [state.count_evaluation("flights", "sha256:a") for _ in range(3)] == [1, 2, 3]
     assert state.count_evaluation("flights", "sha256:b") == state.count_evaluation("hotels", "sha256:a") == 1
     assert state.test_evaluations("flights", "sha256:a") == 3
 
 
-def test_what_was_kept_is_there_when_it_is_opened_again(kind: type[State], tmp_path: Path) -> None:
+def test_saved_records_are_there_after_reopening(kind: type[State], tmp_path: Path) -> None:
     state = kind(tmp_path)
     state.append(move(1, None))
     state.save("verdict", b"pass", name="flights")
@@ -154,7 +154,7 @@ def _open_and_count(kind: type[State], folder: Path, gate: threading.Barrier, co
     state.close()
 
 
-def test_the_latest_record_is_the_one_that_was_kept_last(state: State) -> None:
+def test_the_latest_record_is_the_one_saved_last(state: State) -> None:
     assert state.latest("rollout", name="flights") is None
     for content in (b"one", b"two"):
         state.save("rollout", content, name="flights")

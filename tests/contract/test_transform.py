@@ -84,8 +84,8 @@ def test_each_new_variant_has_one_step_more_of_its_own_name(name, context):
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_each_new_variant_is_another_under_another_name(name, context):
     model, variants = made(name, context)
-    assert len({each.digest for each in (model, *variants)}) == len(variants) + 1
-    assert len({each.name for each in (model, *variants)}) == len(variants) + 1
+    assert len({model_.digest for model_ in (model, *variants)}) == len(variants) + 1
+    assert len({item.name for item in (model, *variants)}) == len(variants) + 1
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -129,7 +129,7 @@ def test_each_declares_its_stage_whether_answers_stay_and_what_it_requires():
 @pytest.mark.parametrize(
     "name", [name for name in TRANSFORMS if plugins.declaration("transform", name, "KEEPS_ANSWERS")]
 )
-def test_a_transform_that_declares_to_keep_answers_keeps_them(name, context):
+def test_a_transform_that_declares_unchanged_answers_keeps_them(name, context):
     model, variants = made(name, context)
     expected = opened(model, context).predict(context.sample[:500])
     for variant in variants:

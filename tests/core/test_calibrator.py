@@ -49,6 +49,6 @@ def test_it_says_what_it_does(calibrator, words):
     "wrong",
     [{"up": -1.0}, {"knots": (0.5,), "values": ()}, {"knots": (0.5, 0.1), "values": (0.1, 0.2)}, {"values": (0.1,)}],
 )
-def test_one_that_would_turn_the_order_cannot_be_made(wrong):
+def test_a_calibrator_that_reverses_the_order_is_refused(wrong):
     with pytest.raises(ValueError, match="calibrator"):
         Calibrator(**wrong)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.config import Config, Costs, DataSection, load, resolve, sources
+from headway.core.config import Config, load, resolve, sources
 from headway.core.errors import ConfigError
 from headway.core.renamed import RenamedWarning
+from headway.core.sections import Costs, DataSection
 from headway.core.verdict import Rule
 
 EMPTY: Mapping[str, str] = {}
@@ -43,13 +44,13 @@ def test_flag_wins_over_environment_over_file_over_default(
 
 
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_a_text_setting_takes_any_text_as_it_stands(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_a_string_setting_takes_any_string_unchanged(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = write(tmp_path_factory.mktemp("project"), "")
     assert load(folder, environment={}, flags={"data.source": text}).data.source == text
 
 
 @given(text=st.text())
-def test_no_text_of_a_flag_brings_another_error_than_ours(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_arbitrary_flags_raise_only_headway_errors(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = write(tmp_path_factory.mktemp("project"), "")
     try:
         assert isinstance(load(folder, environment={}, flags={"serve.port": text}).serve.port, int)
@@ -58,7 +59,7 @@ def test_no_text_of_a_flag_brings_another_error_than_ours(tmp_path_factory: pyte
 
 
 @given(content=st.binary())
-def test_no_content_of_the_file_brings_another_error_than_ours(
+def test_arbitrary_file_contents_raise_only_headway_errors(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("project")
@@ -73,7 +74,7 @@ def test_an_empty_file_gives_the_defaults_and_its_folder(project: Path) -> None:
     assert load(project, environment={}) == Config(folder=str(project))
 
 
-def test_a_missing_file_says_where_it_looked_and_how_to_name_another(tmp_path: Path) -> None:
+def test_a_missing_file_names_the_folder_searched_and_how_to_name_another(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"no headway.toml here\n  at: {tmp_path}\n  try: .*--project FOLDER"):
         load(tmp_path, environment={})
 
@@ -97,7 +98,7 @@ def test_a_wrong_file_is_an_error_that_names_the_file_and_the_place(project: Pat
     assert caught.value.where == str(project / "headway.toml")
 
 
-def test_a_project_that_is_no_folder_or_whose_file_is_one_is_told_so(project: Path) -> None:
+def test_a_project_that_is_not_a_folder_is_reported(project: Path) -> None:
     with pytest.raises(ConfigError, match=r"no headway\.toml here"):
         load(project / "headway.toml", environment={})
     (project / "headway.toml").unlink()
@@ -147,7 +148,7 @@ def test_a_flag_takes_the_words_that_the_file_takes(project: Path, setting: str,
     ("environment", "flags", "where"),
     [({"HEADWAY_SERVE_PORT": "high"}, {}, "environment serve.port"), ({}, {"serve.port": "high"}, "flag serve.port")],
 )
-def test_a_value_of_a_wrong_type_is_laid_at_the_door_of_who_set_it(
+def test_a_value_of_the_wrong_type_names_its_source(
     project: Path, environment: dict[str, str], flags: dict[str, str], where: str
 ) -> None:
     with pytest.raises(ConfigError, match="Expected `int`") as caught:
@@ -155,14 +156,14 @@ def test_a_value_of_a_wrong_type_is_laid_at_the_door_of_who_set_it(
     assert caught.value.where == where
 
 
-def test_of_one_setting_every_source_that_says_something_is_told_the_strongest_first(project: Path) -> None:
+def test_all_sources_of_a_setting_are_listed_strongest_first(project: Path) -> None:
     write(project, "[serve]\nport = 1")
     said = sources("serve.port", project, environment={"HEADWAY_SERVE_PORT": "2"}, flags={"serve.port": "3"})
     assert list(said.items()) == [("flag", 3), ("environment", 2), ("file", 1), ("default", 8080)]
     assert sources("serve.host", project, environment={}) == {"default": "127.0.0.1"}
 
 
-def test_a_setting_that_there_is_not_has_no_sources(project: Path) -> None:
+def test_an_unknown_setting_has_no_sources(project: Path) -> None:
     with pytest.raises(ConfigError, match=r"nearest: serve\.port"):
         sources("serve.prot", project, environment={})
 

@@ -10,12 +10,12 @@ from headway.core.variant import Signature, Variant
 from headway.optimization.context import TransformContext
 
 
-def test_a_workbench_reads_back_the_bytes_that_it_kept(tmp_path: Path) -> None:
+def test_a_transform_context_reads_back_the_bytes_it_saved(tmp_path: Path) -> None:
     bench = TransformContext(blobs=load_blobs("files")(tmp_path), sample=np.zeros((1, 2)))
     artifact = bench.save(b"a model", "echo")
     assert (artifact.format, artifact.digest, artifact.size_bytes) == ("echo", digest_of(b"a model"), 7)
     assert bench.read(Variant(artifact=artifact, engine="echo", signature=Signature(inputs=()))) == b"a model"
 
 
-def test_a_workbench_that_was_told_nothing_of_training_knows_no_lesson(tmp_path: Path) -> None:
+def test_a_transform_context_without_training_data_has_no_rows(tmp_path: Path) -> None:
     assert TransformContext(blobs=load_blobs("files")(tmp_path), sample=np.zeros((1, 2))).train() is None

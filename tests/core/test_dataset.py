@@ -5,7 +5,7 @@ import polars
 from headway.core.dataset import Dataset, Roles
 
 
-def test_roles_ignored_columns_and_what_is_known_afterwards_are_no_features() -> None:
+def test_roles_ignored_columns_and_outcomes_are_not_features() -> None:
     known = {"air_time": "outcome", "temp": "request", "wind": "observed_at"}
     roles = Roles(target="late", time="departs_at", groups="date", sample_weight="w", ignore=("id",), known=known)
     assert roles.not_features == {"late", "departs_at", "date", "w", "id", "air_time"}

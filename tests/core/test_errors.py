@@ -7,10 +7,10 @@ import pytest
 from headway.core import errors
 from headway.core.errors import HeadwayError, PointerMoved, StoreError
 
-ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, HeadwayError)]
+ALL = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, HeadwayError)]
 
 
-def test_an_error_says_what_happened_then_where_then_the_mend() -> None:
+def test_an_error_states_what_happened_then_where_then_the_hint() -> None:
     error = HeadwayError("engine 'x' needs 'x'", where="headway.toml", hint="pip install x")
     assert str(error) == "engine 'x' needs 'x'\n  at: headway.toml\n  try: pip install x"
 
@@ -20,7 +20,7 @@ def test_an_error_leaves_out_the_parts_it_was_not_given() -> None:
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
-def test_an_error_survives_the_way_to_another_process(kind: type[HeadwayError]) -> None:
+def test_an_error_survives_pickling(kind: type[HeadwayError]) -> None:
     error = pickle.loads(pickle.dumps(kind("what", where="where", hint="hint")))
     assert (type(error), error.what, error.where, error.hint) == (kind, "what", "where", "hint")
 

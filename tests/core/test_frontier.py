@@ -25,7 +25,7 @@ FRONTIER = SearchResult(
 )
 
 
-def test_the_model_as_it_came_is_found_wherever_it_stands() -> None:
+def test_the_baseline_is_found_at_any_position() -> None:
     assert FRONTIER.evaluated_baseline.variant == AS_IT_CAME
 
 
@@ -33,5 +33,5 @@ def test_a_variant_is_found_by_its_digest() -> None:
     assert FRONTIER.row(CUT.digest) is FRONTIER.evaluated[0]
 
 
-def test_a_digest_of_no_variant_finds_nothing() -> None:
+def test_an_unknown_digest_finds_no_variant() -> None:
     assert FRONTIER.row("sha256:elsewhere") is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from headway.core.numerics import logit, sigmoid, softmax
+from headway.core.arrays import logit, sigmoid, softmax
 
 X = np.array([-800.0, -30.0, -1.0, 0.0, 1.0, 30.0, 800.0])
 

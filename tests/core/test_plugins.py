@@ -66,7 +66,7 @@ def test_an_unknown_name_is_answered_with_the_names_there_are_and_the_nearest(as
         ask("ecko")  # type: ignore[operator]
 
 
-def test_an_unknown_name_that_is_near_to_nothing_gets_no_mend() -> None:
+def test_an_unknown_name_without_near_matches_gets_no_hint() -> None:
     with pytest.raises(PluginError) as caught:
         load_check("zzzzzz")
     assert caught.value.hint == ""
@@ -98,7 +98,7 @@ def test_a_missing_library_is_an_error_that_names_what_to_install(
     assert caught.value.hint == hint
 
 
-def test_a_missing_file_of_headway_itself_is_no_fault_of_the_plugin(outside: Path) -> None:
+def test_a_missing_file_of_headway_is_not_blamed_on_the_plugin(outside: Path) -> None:
     outside.write_text("import headway.not_there", encoding="utf-8")
     with pytest.raises(ModuleNotFoundError, match=r"headway\.not_there"):
         plugins.load_engine("guest")
@@ -113,7 +113,7 @@ def test_each_kind_has_a_way_to_load_what_it_names() -> None:
     assert callable(plugins.load_state("sqlite"))
 
 
-def test_an_object_of_the_project_is_found_beside_its_file(tmp_path: Path) -> None:
+def test_an_object_of_the_project_is_found_next_to_its_file(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("def train(table):\n    return 'fitted'\n", encoding="utf-8")
     assert plugins.load_object("train:train", tmp_path)(None) == "fitted"
 
@@ -154,9 +154,9 @@ def test_no_two_files_of_a_kind_have_one_name_since_one_would_never_run(kind: st
     assert sorted(set(files)) == sorted(files)
 
 
-def test_a_file_of_ours_that_is_not_there_is_our_fault_and_no_absent_library():
+def test_a_missing_file_of_headway_is_not_reported_as_a_missing_library():
     with pytest.raises(ModuleNotFoundError, match=r"headway\.core\._none"):
-        plugins.load_beside("headway.core.plugins", "none", reads="a test")
+        plugins.load_sibling("headway.core.plugins", "none", reads="a test")
 
 
 def test_a_plugin_under_the_old_name_of_its_kind_is_found_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

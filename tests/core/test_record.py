@@ -94,7 +94,7 @@ def envelope(version: int, **body: object) -> bytes:
 
 
 @given(records)
-def test_what_is_read_back_is_the_record_that_was_written(record: StoredRecord) -> None:
+def test_a_record_is_read_back_as_it_was_written(record: StoredRecord) -> None:
     assert read(type(record), write(record)) == record
 
 
@@ -130,7 +130,7 @@ def test_a_record_of_an_older_form_is_brought_to_todays(version: int, body: dict
     assert read(Ticket, envelope(version, **body)) == Ticket(message="late", urgent=False)
 
 
-def test_a_record_of_a_newer_headway_is_refused_with_the_mend() -> None:
+def test_a_record_of_a_newer_headway_is_refused_with_a_hint() -> None:
     with pytest.raises(StoreError, match=r"version 4, this headway reads up to 3\n  try: pip install --upgrade"):
         read(Ticket, envelope(4, message="late"))
 
@@ -158,7 +158,7 @@ def test_bytes_that_are_no_such_record_are_refused(content: bytes) -> None:
 
 
 @given(st.binary())
-def test_no_bytes_at_all_bring_another_error_than_ours(content: bytes) -> None:
+def test_arbitrary_bytes_raise_only_headway_errors(content: bytes) -> None:
     with pytest.raises(StoreError):
         read(Ticket, content)
 
@@ -168,7 +168,7 @@ def test_canonical_text_has_sorted_keys_and_no_spaces() -> None:
     assert msgspec.json.decode(canonical({"a": None})) == {"a": None}
 
 
-def test_a_whole_number_in_a_field_of_floats_has_the_digest_that_it_has_when_read():
+def test_an_integer_in_a_float_field_keeps_its_digest_when_read():
     measured = Measurement(name="a", value=1, low=0, high=2, method="count", n_rows=3, dof=61)
     evidence = Evidence(
         subject="",

@@ -31,7 +31,7 @@ def test_hostile_bytes_are_refused(content: bytes) -> None:
 
 
 @given(place=st.integers(0, len(MOVE) - 1), change=st.integers(1, 255))
-def test_a_changed_byte_is_read_as_a_move_or_refused(place: int, change: int) -> None:
+def test_a_changed_byte_is_read_as_an_update_or_refused(place: int, change: int) -> None:
     changed = bytearray(MOVE)
     changed[place] ^= change
     try:

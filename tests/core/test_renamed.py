@@ -85,7 +85,7 @@ def test_the_value_that_was_given_is_not_changed() -> None:
     assert given == {"many": [OLD]}
 
 
-def test_what_is_no_such_record_is_left_to_the_decoder() -> None:
+def test_other_values_are_left_to_the_decoder() -> None:
     for body in ({"one": [1]}, {"many": "x"}, {"pair": [1]}, {"by_name": [OLD]}):
         with pytest.raises(StoreError):
             read(Whole, stored(1, **body))

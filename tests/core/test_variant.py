@@ -13,12 +13,12 @@ NATIVE = Variant(
 CUT = Step(transform="truncate", settings={"trees": 200})
 
 
-def test_the_model_as_it_came_is_the_variant_with_no_steps() -> None:
+def test_the_baseline_is_the_variant_with_no_steps() -> None:
     assert NATIVE.steps == ()
-    assert NATIVE.name == "native (as it came)"
+    assert NATIVE.name == "native (baseline)"
 
 
-def test_a_name_tells_engine_steps_and_settings() -> None:
+def test_a_name_shows_engine_steps_and_settings() -> None:
     variant = msgspec.structs.replace(
         NATIVE, engine="onnxruntime", steps=(Step(transform="onnxruntime"), CUT), settings={"threads": 2}
     )
@@ -28,7 +28,7 @@ def test_a_name_tells_engine_steps_and_settings() -> None:
 @pytest.mark.parametrize(
     "change", [{"engine": "echo"}, {"steps": (CUT,)}, {"settings": {"threads": 1}}, {"task": "regression"}]
 )
-def test_whatever_could_change_an_answer_changes_the_digest(change: dict[str, object]) -> None:
+def test_anything_that_changes_an_answer_changes_the_digest(change: dict[str, object]) -> None:
     assert msgspec.structs.replace(NATIVE, **change).digest != NATIVE.digest
 
 

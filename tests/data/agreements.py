@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
+from headway.core.sections import DataSection
 from headway.data.context import CheckContext
 
 

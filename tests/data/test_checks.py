@@ -4,8 +4,8 @@ import pytest
 from tests.data.tables import small
 
 from headway.cli.demo import flights
-from headway.core.config import SplitSection
 from headway.core.dataset import Dataset, Roles
+from headway.core.sections import SplitSection
 from headway.data.check import run_checks
 from headway.data.context import CheckContext
 from headway.data.split import split_dataset

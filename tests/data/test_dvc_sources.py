@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.data.dvc_folders import FLIGHTS, dvc_init, folder_pointer, lock, made, pointer, write_file
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, PluginError
+from headway.core.sections import DataSection
 from headway.data.contract.check import scan_file
 from headway.data.open import open_dataset
 

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 from tests.data.tables import small
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import DataError
+from headway.core.sections import DataSection
 from headway.data.open import make_dataset, open_dataset
 from headway.data.provenance.fingerprint import table_digest
 

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from tests.data.postgres import USER, server
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import DataError
+from headway.core.sections import DataSection
 from headway.data.open import open_dataset
 from headway.data.read import read_table
 

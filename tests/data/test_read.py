@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 from tests.data.tables import small
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, PluginError
+from headway.core.sections import DataSection
 from headway.data.read import read_table
 
 

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 from tests.data.tables import small, with_column
 
-from headway.core.config import DataSection
 from headway.core.errors import ConfigError, DataError
+from headway.core.sections import DataSection
 from headway.data.roles import apply_roles, check_roles, known_line, parse_roles
 
 

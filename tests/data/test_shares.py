@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.config import SplitSection
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError
+from headway.core.sections import SplitSection
 from headway.data.split import split_by_shares, split_dataset, time_span
 
 START = datetime(2013, 1, 1)

@@ -5,8 +5,8 @@ from datetime import datetime
 import pytest
 from tests.data.tables import small, with_column
 
-from headway.core.config import SplitSection
 from headway.core.errors import ConfigError, DataError
+from headway.core.sections import SplitSection
 from headway.data.split import labeled_rows, split_dataset
 
 JANUARY = ("2013-01-01", "2013-01-11")

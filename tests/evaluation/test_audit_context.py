@@ -9,7 +9,7 @@ from tests.pipeline.projects import TRAIN, write
 
 from headway import pipeline
 from headway.core.errors import ConfigError
-from headway.core.sections.attack import AttackSection
+from headway.core.sections import AttackSection
 from headway.core.variant import Field, Signature
 from headway.data.split import labeled_rows
 from headway.evaluation.audit_context import build_audit_context
@@ -32,10 +32,10 @@ def made(tmp_path_factory):
 
 def test_a_model_is_retrained_on_the_named_columns(made):
     context, _ = made
-    assert context.learn(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
+    assert context.retrain(["hour", "wind"], 1).predict(np.array([[20.0, 30.0]])).shape == (1, 1)
 
 
-def test_it_has_the_labelled_rows_of_train_and_the_months_of_those_judged(made):
+def test_it_has_the_labeled_rows_of_train_and_the_months_of_the_evaluated_rows(made):
     context, data = made
     assert len(context.train().rows) == len(labeled_rows(data["train"]).table)
     assert context.months.values == ("2013-03", "2013-04")
@@ -48,7 +48,7 @@ def test_without_a_recipe_nothing_is_trained(made, tmp_path):
     signature = pipeline.train(project, data).model.signature
     rest = {"test": data["test"]}
     bare = build_audit_context(project.config, rest, project.blobs, signature=signature, judged=data["test"])
-    assert bare.learn is None and bare.train() is None
+    assert bare.retrain is None and bare.train() is None
 
 
 def test_features_that_belong_together_are_some_that_the_model_reads(made, tmp_path):
@@ -86,13 +86,14 @@ def test_a_model_without_a_seed_is_not_retrained(made, tmp_path):
     project = open_project(write(tmp_path))
     signature = pipeline.train(project, data).model.signature
     assert (
-        build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]).learn is None
+        build_audit_context(project.config, data, project.blobs, signature=signature, judged=data["test"]).retrain
+        is None
     )
 
 
 def test_the_model_is_retrained_with_balanced_classes_on_request(made):
     context, _ = made
     rows, labels = context.train().rows, context.train().labels
-    as_it_came, alike = (context.weigh(even, 1).predict(rows)[:, 0] for even in (False, True))
+    as_it_came, alike = (context.retrain_weighted(even, 1).predict(rows)[:, 0] for even in (False, True))
     assert as_it_came.mean() == pytest.approx(labels.mean(), abs=0.01)
-    assert sum(alike[labels == each].mean() for each in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)
+    assert sum(alike[labels == item].mean() for item in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)

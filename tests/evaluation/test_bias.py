@@ -9,9 +9,9 @@ import pytest
 from sklearn.metrics import recall_score
 from tests.evaluation.conftest import subject_from
 
-from headway.core.config import PolicySection
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
+from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
 from headway.evaluation.measure import measure
 from headway.evaluation.metrics.bias import plugin
@@ -33,7 +33,7 @@ def people(rng, *, days=40, rows=150, shift=0.0, share=0.4):
 
 
 def by_name(found):
-    return {(each.name, each.slice): each for each in found}
+    return {(measurement.name, measurement.slice): measurement for measurement in found}
 
 
 def test_rates_are_those_of_scikit_learn_and_gaps_their_differences():

@@ -38,18 +38,20 @@ def test_noise_makes_the_error_too_large_and_never_too_small(make_subject):
 
 
 def test_the_reliability_curve_has_a_point_a_bin_with_its_interval(make_subject):
-    points = [each for each in plugin(make_subject(count=40)) if each.name.startswith("reliability")]
-    assert [each.slice for each in points[::2]] == [f"bin {number}" for number in range(1, 16)]
-    assert {each.name for each in points} == {"reliability", "reliability.predicted"}
-    predicted = [each.value for each in points[1::2]]
+    points = [
+        measurement for measurement in plugin(make_subject(count=40)) if measurement.name.startswith("reliability")
+    ]
+    assert [measurement.slice for measurement in points[::2]] == [f"bin {number}" for number in range(1, 16)]
+    assert {item.name for item in points} == {"reliability", "reliability.predicted"}
+    predicted = [measurement.value for measurement in points[1::2]]
     assert predicted == sorted(predicted)
-    assert all(each.low < each.value < each.high for each in points)
+    assert all(measurement.low < measurement.value < measurement.high for measurement in points)
 
 
 def test_few_distinct_scores_make_few_bins(make_subject):
     subject = make_subject(count=30)
     found = plugin(replace(subject, scores=np.round(subject.scores * 2) / 2))
-    assert sum(each.name == "reliability" for each in found) in (2, 3)
+    assert sum(measurement.name == "reliability" for measurement in found) in (2, 3)
     assert 0 <= found[0].value <= 1
 
 
@@ -60,7 +62,7 @@ def test_a_bin_that_one_group_fills_alone_breaks_nothing(make_subject):
 
 
 def named(subject):
-    return {(each.name, each.slice): each for each in plugin(subject)}
+    return {(measurement.name, measurement.slice): measurement for measurement in plugin(subject)}
 
 
 def test_the_brier_score_is_what_its_three_parts_add_up_to(make_subject):
@@ -95,7 +97,7 @@ def test_an_interval_with_a_fixed_fit_is_near_that_of_refitting(make_subject, na
 def _without(subject, group):
     kept = subject.groups != group
     names = ("rows", "labels", "scores", "reference_scores", "groups")
-    return replace(subject, **{each: getattr(subject, each)[kept] for each in names})
+    return replace(subject, **{name: getattr(subject, name)[kept] for name in names})
 
 
 def test_an_overestimated_slice_shows_its_bias_and_its_error(make_subject):
@@ -112,17 +114,22 @@ def test_an_overestimated_slice_shows_its_bias_and_its_error(make_subject):
 def test_the_drop_is_the_error_of_the_variant_minus_the_baseline(make_subject):
     subject = make_subject(count=40)
     itself = replace(subject, scores=subject.reference_scores)
-    found = {each.name: each for each in plugin(subject)}
+    found = {measurement.name: measurement for measurement in plugin(subject)}
     assert found["ece.drop"].value == pytest.approx(found["ece"].value - plugin(itself)[0].value)
-    assert [each.value for each in plugin(itself)[1:3]] == [0.0, 0.0]
+    assert [measurement.value for measurement in plugin(itself)[1:3]] == [0.0, 0.0]
 
 
 def test_how_far_probabilities_moved_needs_no_label_and_so_few_groups(make_subject):
     """The same shift of every answer: the error that labels tell varies with the days, the move does not."""
     subject = make_subject(count=30, harm=0.0)
     shifted = replace(subject, scores=np.clip(subject.reference_scores + 0.05, 0, 1))
-    found = {each.name: each for each in plugin(shifted)}
+    found = {measurement.name: measurement for measurement in plugin(shifted)}
     moved, lost = found["probability_shift"], found["ece.drop"]
     assert moved.value == pytest.approx(0.05, abs=0.005)
     assert moved.high - moved.low < (lost.high - lost.low) / 3
-    assert moved == {each.name: each for each in plugin(replace(shifted, labels=1 - shifted.labels))}[moved.name]
+    assert (
+        moved
+        == {measurement.name: measurement for measurement in plugin(replace(shifted, labels=1 - shifted.labels))}[
+            moved.name
+        ]
+    )

@@ -21,7 +21,7 @@ def value(name, known, *, share):
     return found.value, found.n_groups
 
 
-def test_decisions_are_compared_where_both_sides_answered():
+def test_decisions_are_compared_where_both_arms_answered():
     pairs = [(0, 1), (1, 1), (UNKNOWN, 1), (0, 0)]
     assert value("decision_churn", {"decision": pairs}, share=0.25) == (pytest.approx(1 / 3), 3)
 
@@ -39,7 +39,7 @@ def test_errors_of_release_and_live_are_paired_on_the_same_rows():
 def test_losses_are_compared_on_the_same_rows_as_labels_come():
     watched = start_tracking(["brier.drop", "error_rate"], share=0.25, alpha=0.05)
     watched = update_tracking(watched, traffic({"error_rate": [(0, 1), (0, UNKNOWN), (0, UNKNOWN), (0, UNKNOWN)]}))
-    assert [each.name for each in measure_stage(watched)] == ["error_rate"]
+    assert [item.name for item in measure_stage(watched)] == ["error_rate"]
     watched = update_tracking(watched, traffic({"brier": [(0.1, 0.3), (0.2, 0.2), (0.1, UNKNOWN), (UNKNOWN, 0.1)]}))
     loss, errors = measure_stage(watched)
     assert (loss.name, loss.n_groups, errors.n_groups) == ("brier.drop", 2, 1)
@@ -55,4 +55,4 @@ def test_every_measure_can_be_followed_at_every_stage(share):
     ones = [(0.0, 1.0)] * 4
     known = {"error_rate": ones, "slow_requests": ones, "decision": ones, "brier": ones}
     found = measure_stage(update_tracking(start_tracking(MEASURES, share=share, alpha=0.05), traffic(known)))
-    assert tuple(each.name for each in found) == MEASURES
+    assert tuple(measurement.name for measurement in found) == MEASURES

@@ -19,7 +19,7 @@ def test_a_nan_answer_counts_as_completely_wrong(task, worst):
     assert set(errors.variant.tolist()) == {worst}
 
 
-def test_for_a_regression_nothing_is_wholly_wrong():
+def test_a_regression_has_no_completely_wrong_answer():
     subject = subject_of(groups=25, task="regression")
     with pytest.raises(NotApplicable, match="1000 answers to altered rows"):
         errors_of_answers(subject, np.full_like(subject.scores, np.nan))

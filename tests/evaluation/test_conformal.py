@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
-from headway.evaluation.conformal import (
+from headway.evaluation.audits.conformal import (
     AdaptiveConformal,
     adaptive_limits,
     aps_scores,
@@ -34,7 +34,7 @@ def test_a_limit_for_coverage_0_covers_nothing():
     assert conformal_quantile(np.array([0.5]), 0.0) == -np.inf
 
 
-def test_a_set_holds_the_classes_that_are_not_too_strange():
+def test_a_set_holds_the_classes_within_the_limit():
     found = lac_sets(two_class_probabilities(np.array([0.1, 0.5, 0.95])), 0.5)
     assert found.tolist() == [[True, False], [True, True], [False, True]]
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from headway.core.variant import Field
-from headway.evaluation import corruptions as places
-from headway.evaluation import corruptions as values
-from headway.evaluation.corruptions import CorruptionInputs
+from headway.evaluation.audits import robustness
+from headway.evaluation.audits.robustness import CorruptionInputs
 
 
 def inputs(*, times: int = 1, unseen: str = "missing", ordered: bool = True) -> CorruptionInputs:
@@ -38,38 +37,38 @@ def of(faults):
 
 
 def test_a_missing_part_is_missing_in_every_row_and_nothing_else_is():
-    found = of(values.remove_values)
+    found = of(robustness.remove_values)
     assert set(found) == {"temp", "flag", "from + to", "10% of all"}
     np.testing.assert_array_equal(np.isnan(found["from + to"]), [[False, False, True, True]] * 6)
 
 
 def test_the_same_tenth_of_all_values_is_missing_in_every_run():
     many = inputs(times=500)
-    one, other = ([fault.rows() for fault in values.remove_values(many)][-1] for _ in range(2))
+    one, other = ([fault.rows() for fault in robustness.remove_values(many)][-1] for _ in range(2))
     np.testing.assert_array_equal(one, other)
     assert np.isnan(one).mean() == pytest.approx(0.1, abs=0.01)
 
 
 def test_an_unseen_category_is_read_as_its_field_declares():
-    found = of(values.use_unseen_categories)
+    found = of(robustness.use_unseen_categories)
     assert set(found) == {"from", "to"}
     assert np.isnan(found["from"][:, 2]).all() and set(found["to"][:, 3]) == {2.0}
 
 
-def test_a_text_that_is_refused_is_never_answered_so_it_is_no_fault():
+def test_a_refused_category_is_not_a_corruption():
     refusing = inputs(unseen="refused")
-    assert [fault.what for fault in values.use_unseen_categories(refusing)] == ["to"]
+    assert [fault.what for fault in robustness.use_unseen_categories(refusing)] == ["to"]
 
 
 def test_noise_is_a_share_of_the_spread_of_numbers_and_leaves_flags_and_texts():
     many = inputs(times=2_000)
-    (one, *_), rows = [fault.rows() for fault in values.add_noise(many)], many.rows
+    (one, *_), rows = [fault.rows() for fault in robustness.add_noise(many)], many.rows
     moved = one - rows
     assert moved[:, 0].std() == pytest.approx(0.1 * rows[:, 0].std(), rel=0.03) and not moved[:, 1:].any()
 
 
 def test_another_unit_is_the_same_quantity():
-    found = of(values.convert_units)
+    found = of(robustness.convert_units)
     assert found["temp as F, is C"][:, 0].tolist() == [32.0, 50.0, 68.0, 86.0, 104.0, 212.0]
     assert found["temp as C, is F"][5, 0] == pytest.approx(37.78, abs=0.01)
     assert found["temp x 1000"][1, 0] == 10_000 and found["temp / 60"][5, 0] == pytest.approx(100 / 60)
@@ -80,7 +79,7 @@ nan = np.nan
 
 def test_swapped_texts_are_read_by_their_words_and_not_by_their_ranks():
     """`jfk` is rank 1 of `from` and rank 0 of `to`; `ewr` is other to `to`, and `lax` is missing to `from`."""
-    (fault,) = places.swap_columns(inputs())
+    (fault,) = robustness.swap_columns(inputs())
     rows = fault.rows()
     assert fault.what == "from <-> to"
     np.testing.assert_array_equal(rows[:3, 2:], [[nan, 2.0], [nan, 0.0], [1.0, 2.0]])
@@ -91,7 +90,7 @@ def test_a_missing_text_stays_missing_in_its_new_place():
     made = inputs()
     rows = made.rows.copy()
     rows[0, 2:] = nan, 2.0
-    (fault,) = places.swap_columns(replace(made, rows=rows))
+    (fault,) = robustness.swap_columns(replace(made, rows=rows))
     np.testing.assert_array_equal(fault.rows()[0, 2:], [nan, nan])
 
 
@@ -99,17 +98,17 @@ def test_a_number_takes_the_place_of_the_one_that_is_most_like_it():
     rows = np.array([[1.0, 500, 3], [2, 600, 2], [3, 700, 1]])
     fields = tuple(Field(name=name) for name in ("hour", "distance", "month"))
     made = replace(inputs(), rows=rows, fields=fields, parts={})
-    found = {fault.what: fault.rows() for fault in places.swap_columns(made)}
+    found = {fault.what: fault.rows() for fault in robustness.swap_columns(made)}
     assert set(found) == {"hour <-> month", "hour <-> distance"}
     np.testing.assert_array_equal(found["hour <-> month"], rows[:, [2, 1, 0]])
 
 
 def test_stale_values_come_from_the_same_position_of_the_previous_group():
-    found = {fault.what: fault.rows() for fault in places.use_stale_values(inputs())}
+    found = {fault.what: fault.rows() for fault in robustness.use_stale_values(inputs())}
     assert found["temp"][:, 0].tolist() == [0, 10, 0, 10, 20, 30]
     np.testing.assert_array_equal(found["temp"][:, 1:], inputs().rows[:, 1:])
     np.testing.assert_array_equal(found["from + to"][2:, 2:], inputs().rows[:4, 2:])
 
 
 def test_without_time_no_group_is_before_another():
-    assert not list(places.use_stale_values(inputs(ordered=False)))
+    assert not list(robustness.use_stale_values(inputs(ordered=False)))

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from headway.core.config import CostSection
 from headway.core.errors import NotApplicable
+from headway.core.sections import CostSection
 from headway.evaluation.metrics.cost import plugin
 
 
@@ -23,11 +23,11 @@ class Works:
 
     def predict(self, rows):
         others = [threading.Thread(target=self._work) for _ in range(self.threads - 1)]
-        for each in others:
-            each.start()
+        for item in others:
+            item.start()
         self._work()
-        for each in others:
-            each.join()
+        for item in others:
+            item.join()
         threading.Event().wait(self.waits_s)
         return rows[:, :1]
 
@@ -39,7 +39,9 @@ class Works:
 
 def found(subject, model, **price):
     asked = replace(subject, model=model, price=CostSection(**price))
-    return {each.name: each for each in plugin(asked) if not isinstance(each, NotApplicable)}
+    return {
+        measurement.name: measurement for measurement in plugin(asked) if not isinstance(measurement, NotApplicable)
+    }
 
 
 def test_a_million_rows_cost_what_a_core_works_for_them_and_not_what_it_waits(make_subject):

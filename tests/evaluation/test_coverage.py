@@ -26,16 +26,19 @@ def one_thread():
 
 
 def share_covered(found, truth):
-    return float(np.mean([each.low <= truth <= each.high for each in found]))
+    return float(np.mean([measurement.low <= truth <= measurement.high for measurement in found]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "lean"), [(30, 0.0), pytest.param(62, 0.3, marks=pytest.mark.long)])
 def test_one_number_and_a_paired_loss_cover_their_truth(make_subject, count, lean):
     """`lean` 0.3 between neighbouring days gives the Brier score a lag-1 correlation of influence of about 0.15."""
-    truth = {each.name: each.value for each in quality(make_subject(count=TRUTH_DAYS, seed=10**6, lean=lean))}
+    truth = {
+        measurement.name: measurement.value
+        for measurement in quality(make_subject(count=TRUTH_DAYS, seed=10**6, lean=lean))
+    }
     runs = [
-        {each.name: each for each in quality(make_subject(count=count, seed=seed, lean=lean))} for seed in range(RUNS)
+        {item.name: item for item in quality(make_subject(count=count, seed=seed, lean=lean))} for seed in range(RUNS)
     ]
     lags = np.mean([run["brier.lag1"].value for run in runs])
     assert lags == pytest.approx(0.15 if lean else -1 / count, abs=0.02)
@@ -85,5 +88,7 @@ def test_two_sets_of_days_cover_the_true_difference(make_subject, first, second)
         sample = Sample(n_rows=int(rows.sum()), n_groups=len(rows))
         statistics = (auc_statistic(ScoreTable(positives, negatives)), mean_statistic(squares, rows))
         found = [permutation_interval("difference", statistic, in_first, sample) for statistic in statistics]
-        covered += [each.low <= truth <= each.high for each, truth in zip(found, differences, strict=True)]
+        covered += [
+            measurement.low <= truth <= measurement.high for measurement, truth in zip(found, differences, strict=True)
+        ]
     assert (covered >= PROMISED[0] * RUNS).all() and (covered <= PROMISED[1] * RUNS).all(), covered / RUNS

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from tests.evaluation.attacked_models import NAMES, Both, Constant, Stump, attacked_by
 
 from headway.core.errors import EngineError, NotApplicable
-from headway.core.sections.attack import AttackSection
+from headway.core.sections import AttackSection
 from headway.evaluation.decision_attack import DecisionOracle, attack_rows, attackable_columns
 
 
 def columns(**limits):
-    return {each.name: each for each in attackable_columns(attacked_by(Stump()), AttackSection(**limits))}
+    return {item.name: item for item in attackable_columns(attacked_by(Stump()), AttackSection(**limits))}
 
 
-def test_what_is_fixed_or_takes_one_value_alone_is_no_column_to_move():
+def test_fixed_and_constant_columns_are_not_attacked():
     assert set(columns(fixed=("wind",), bounds={"seats": (5.0, 5.0)})) == {"fare", "night", "carrier"}
 
 
-def test_whole_numbers_stay_whole_and_decimals_keep_those_seen():
+def test_integers_stay_integers_and_decimals_keep_their_number():
     found = columns()
     assert (found["seats"].decimals, found["fare"].decimals, found["wind"].decimals) == (0, 1, None)
     assert found["seats"].within(np.array([100.0]), np.array([101.4])).tolist() == [101.0]
@@ -55,11 +55,11 @@ def test_steps_reach_from_one_end_of_what_is_allowed_to_the_other():
 def test_a_column_of_one_value_moves_within_bounds_that_are_declared_for_it():
     subject = attacked_by(Stump())
     subject.rows[:, 2] = 30.0
-    assert "fare" not in {each.name for each in attackable_columns(subject, AttackSection())}
+    assert "fare" not in {item.name for item in attackable_columns(subject, AttackSection())}
     (fare,) = (
-        each
-        for each in attackable_columns(subject, AttackSection(bounds={"fare": (20.0, 40.0)}))
-        if each.name == "fare"
+        item
+        for item in attackable_columns(subject, AttackSection(bounds={"fare": (20.0, 40.0)}))
+        if item.name == "fare"
     )
     assert fare.scale == 20.0 and fare.among is None
 
@@ -103,50 +103,50 @@ limited = st.fixed_dictionaries(
     low=st.floats(0, 60),
     wide=st.floats(0, 60),
 )
-def test_no_constraint_is_ever_broken_and_what_is_turned_is_turned(weights, limits, low, wide):
+def test_no_constraint_is_broken_and_flipped_rows_are_flipped(weights, limits, low, wide):
     bounds = {} if "fare" in limits["fixed"] else {"fare": (low, low + wide)}
     model = Plane(weights)
     found = attacked(model, count=60, bounds=bounds, **limits)
-    moved = (found.turned != found.rows) & ~np.isnan(found.rows)
-    assert np.array_equal(np.isnan(found.turned), np.isnan(found.rows))
+    moved = (found.flipped_rows != found.rows) & ~np.isnan(found.rows)
+    assert np.array_equal(np.isnan(found.flipped_rows), np.isnan(found.rows))
     assert not moved[:, [NAMES.index(name) for name in limits["fixed"]]].any()
     assert (moved.sum(1) == found.changed).all() and found.changed.max() <= limits["columns"]
-    now = (model.predict(found.turned)[:, 0] >= 0.5).astype(int)
-    assert ((now != found.decisions) == ~found.held).all()
-    whole, fare, flag, text = (found.turned[moved[:, at], at] for at in (1, 2, 3, 4))
+    now = (model.predict(found.flipped_rows)[:, 0] >= 0.5).astype(int)
+    assert ((now != found.decisions) == ~found.robust).all()
+    whole, fare, flag, text = (found.flipped_rows[moved[:, at], at] for at in (1, 2, 3, 4))
     assert (whole == np.round(whole)).all() and np.array_equal(fare, np.round(fare, 1))
     assert ((fare >= low) & (fare <= low + wide)).all() or not bounds
     assert np.isin(flag, (0, 1)).all() and np.isin(text, (0, 1, 2, 3)).all()
     assert (found.moved <= limits["reach"] + 1e-6).all()
 
 
-def test_of_a_model_that_reads_one_column_that_column_alone_turns_every_row_within_reach():
+def test_the_only_column_a_model_reads_flips_every_row_within_reach():
     found = attacked(Stump(), fixed=("night",), reach=1.0)
     near = np.abs(found.rows[:, 0] - 0.5) < 0.4
-    assert not found.held[near].any() and (found.changed[near] == 1).all()
+    assert not found.robust[near].any() and (found.changed[near] == 1).all()
     assert found.alone[near, 0].all() and not found.alone[:, 1:].any()
 
 
-def test_the_move_that_is_found_is_hardly_longer_than_the_shortest_there_is():
+def test_the_found_change_is_nearly_the_shortest():
     found = attacked(Stump())
     needed = np.abs(found.rows[:, 0] - 0.5) / 0.5
-    assert np.median(found.moved[~found.held] - needed[~found.held]) < 0.05
+    assert np.median(found.moved[~found.robust] - needed[~found.robust]) < 0.05
 
 
-def test_what_two_columns_must_turn_is_found_with_two_and_not_with_one():
+def test_decisions_that_need_two_columns_are_flipped_with_two_and_not_with_one():
     two, one = attacked(Both(), columns=2, reach=3.0), attacked(Both(), columns=1, reach=3.0)
     low = (two.rows[:, 0] < 0.5) & (two.rows[:, 2] <= 50)
-    assert (two.changed[low] == 2).mean() > 0.95 and one.held[low].all()
+    assert (two.changed[low] == 2).mean() > 0.95 and one.robust[low].all()
 
 
 def test_a_constant_model_holds_every_row_within_its_query_limit():
     found = attacked(Constant(), queries=100)
-    assert found.held.all() and not found.alone.any() and found.asked <= 100
+    assert found.robust.all() and not found.alone.any() and found.queries <= 100
 
 
 def test_no_row_takes_more_queries_than_allowed():
     for queries in (60, 200, 1000):
-        assert attacked(Both(), reach=0.3, queries=queries).asked <= queries
+        assert attacked(Both(), reach=0.3, queries=queries).queries <= queries
 
 
 def test_models_with_equal_decisions_are_flipped_equally():
@@ -155,10 +155,10 @@ def test_models_with_equal_decisions_are_flipped_equally():
             return 0.4 + 0.3 * super().predict(rows)
 
     one, other = attacked(Both()), attacked(Doubled())
-    np.testing.assert_array_equal(one.turned, other.turned)
+    np.testing.assert_array_equal(one.flipped_rows, other.flipped_rows)
 
 
-def test_without_time_or_with_a_refusal_there_is_no_answer():
+def test_without_time_or_with_a_refusal_the_attack_does_not_apply():
     with pytest.raises(NotApplicable, match="time ran out"):
         attacked(Stump(), until=monotonic() - 1)
     with pytest.raises(NotApplicable, match="rejects an altered row: no such rows"):
@@ -166,6 +166,6 @@ def test_without_time_or_with_a_refusal_there_is_no_answer():
         attack_rows(subject.rows, DecisionOracle(Refuses(), 0.5, monotonic() + 60), [], AttackSection())
 
 
-def test_nothing_is_turned_where_no_column_may_change():
+def test_nothing_is_flipped_if_no_column_may_change():
     found = attacked(Stump(), fixed=tuple(NAMES))
-    assert found.held.all() and np.array_equal(found.turned, found.rows, equal_nan=True)
+    assert found.robust.all() and np.array_equal(found.flipped_rows, found.rows, equal_nan=True)

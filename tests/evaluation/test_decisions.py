@@ -18,7 +18,7 @@ COSTS = (1.0, 4.0)
 
 
 def measured(subject):
-    return {each.name: each for each in plugin(subject)}
+    return {measurement.name: measurement for measurement in plugin(subject)}
 
 
 def test_rates_are_those_of_scikit_learn(make_subject):

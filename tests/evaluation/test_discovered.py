@@ -37,8 +37,8 @@ def columns_of(rng, levels, rows):
     """Columns of so many levels; where a row has the level beyond the last, it is in none of note."""
     codes = [rng.integers(0, many + 1, rows).astype(np.int16) for many in levels]
     return [
-        BinnedColumn(name=f"c{at}", codes=each, count=many, label=lambda level, at=at: f"c{at}={level}")
-        for at, (each, many) in enumerate(zip(codes, levels, strict=True))
+        BinnedColumn(name=f"c{at}", codes=item, count=many, label=lambda level, at=at: f"c{at}={level}")
+        for at, (item, many) in enumerate(zip(codes, levels, strict=True))
     ]
 
 
@@ -49,7 +49,7 @@ def columns_of(rng, levels, rows):
     seed=st.integers(0, 9),
     weighted=st.booleans(),
 )
-def test_every_combination_is_counted_as_by_looking_at_its_rows(levels, rows, seed, weighted):
+def test_every_combination_is_counted_as_its_rows_are(levels, rows, seed, weighted):
     rng = np.random.default_rng(seed)
     columns, values = columns_of(rng, levels, rows), rng.normal(size=(2, rows))
     weights = rng.uniform(0.5, 2, rows) if weighted else None
@@ -57,8 +57,8 @@ def test_every_combination_is_counted_as_by_looking_at_its_rows(levels, rows, se
     totals = np.column_stack([np.ones(rows), *values]) * (1.0 if weights is None else weights[:, None])
     wanted = defaultdict(lambda: np.zeros(3))
     for row, total in enumerate(totals):
-        there = [(at, int(each.codes[row])) for at, each in enumerate(columns) if each.codes[row] < each.count]
-        for some in (each for size in (1, 2, 3) for each in combinations(there, size)):
+        there = [(at, int(column.codes[row])) for at, column in enumerate(columns) if column.codes[row] < column.count]
+        for some in (item for size in (1, 2, 3) for item in combinations(there, size)):
             wanted[frozenset(some)] += total
     found = {frozenset(cells.levels(at).items()): at for at in range(len(cells.rows))}
     assert len(found) == len(cells.rows) and set(wanted) <= set(found)
@@ -78,13 +78,13 @@ def test_a_part_that_is_mostly_another_is_left_out():
     b = np.where(np.arange(100) == 39, 1, a).astype(np.int16)
     c = np.repeat([1, 0], [70, 30]).astype(np.int16)
     columns = [
-        BinnedColumn(name=name, codes=each, count=1, label=lambda _, name=name: name)
-        for name, each in zip("abc", (a, b, c), strict=True)
+        BinnedColumn(name=name, codes=item, count=1, label=lambda _, name=name: name)
+        for name, item in zip("abc", (a, b, c), strict=True)
     ]
     value = np.where(a == 0, 1.0, np.where(c == 0, 0.9, 0.0))
     cells = count_combinations(columns, [value])
     order = slice_scores(cells.rows, cells.sums[0], total=(100.0, value.sum()), scale=value.mean())
-    named = {each.name: each for each in columns}
+    named = {item.name: item for item in columns}
     assert [part.label(named) for part in worst_slices(cells, order, columns, 5)] == ["a", "c"]
 
 
@@ -110,12 +110,12 @@ def replace_variant(variant, inputs):
 
 
 def lost(subject):
-    was, now = (each[:, 0] - subject.labels for each in (subject.reference_scores, subject.scores))
+    was, now = (score[:, 0] - subject.labels for score in (subject.reference_scores, subject.scores))
     return now**2 - was**2
 
 
 def named(found, name):
-    return [each for each in found if each.name == name]
+    return [measurement for measurement in found if measurement.name == name]
 
 
 def test_a_part_that_a_variant_harms_is_found_and_named_in_words():
@@ -124,7 +124,7 @@ def test_a_part_that_a_variant_harms_is_found_and_named_in_words():
     assert worst_part.slice == "carrier=EV & hour 20-23" and worst_part.low > 0.05
 
 
-def test_what_is_found_is_measured_on_the_rows_where_it_was_not_searched():
+def test_found_slices_are_measured_on_the_other_half():
     subject, evening = flights(harm=0.3)
     there = evening & ~search_half(build_blocks(subject))
     found = named(plugin(subject), "discovered.brier.drop")[0]
@@ -140,7 +140,7 @@ def test_where_the_model_itself_errs_more_is_confirmed():
 
 def test_a_variant_that_loses_nothing_is_measured_all_the_same():
     found = named(plugin(flights()[0]), "discovered.brier.drop")
-    assert [(each.value, each.low, each.high) for each in found] == [(0.0, 0.0, 0.0)]
+    assert [(measurement.value, measurement.low, measurement.high) for measurement in found] == [(0.0, 0.0, 0.0)]
 
 
 def test_weights_count_in_the_search_and_in_what_is_measured():
@@ -189,7 +189,7 @@ def test_bins_have_readable_names():
     column = SliceColumn(codes=np.arange(3000) % 2, values=("calm", "windy"))
     slices = {"side": column, "rain": column}
     subject = replace(subject, variant=replace_variant(subject.variant, inputs), rows=rows, slices=slices)
-    label = {each.name: [each.label(level) for level in range(each.count)] for each in bin_columns(subject, 100)}
+    label = {item.name: [item.label(level) for level in range(item.count)] for item in bin_columns(subject, 100)}
     assert label["carrier"] == ["carrier=AA", "carrier=DL", "carrier=UA", "carrier unseen", "carrier missing"]
     assert label["rain"][0] == "rain=0" and len(label["rain"]) == 2
     assert label["temp"][0].startswith("temp -") and " to " in label["temp"][0] and len(label["temp"]) == 5
@@ -201,7 +201,7 @@ def test_of_many_columns_those_are_combined_that_say_most():
     rng = np.random.default_rng(0)
     columns = columns_of(rng, [4] * 10, 500)
     values = rng.normal(size=500) + (columns[7].codes == 2) + (columns[3].codes == 1)
-    assert [each.name for each in most_informative(columns, [values], 2)] == ["c3", "c7"]
+    assert [item.name for item in most_informative(columns, [values], 2)] == ["c3", "c7"]
     assert most_informative(columns, [values], 10) == columns
 
 

@@ -28,7 +28,7 @@ def vectors(*, harm: float):
 
 
 def measured(subject):
-    return {each.name: each for each in quality.plugin(subject)}
+    return {measurement.name: measurement for measurement in quality.plugin(subject)}
 
 
 def nearest(answers):
@@ -43,8 +43,8 @@ def test_recall_and_neighbours_are_those_of_a_search_by_scikit_learn():
     paired = subject.labels != 99
     for depth in (1, 10):
         now, then = (
-            (subject.labels[each[:, :depth]] == subject.labels[:, None]).any(axis=1)[paired].mean()
-            for each in (own, before)
+            (subject.labels[item[:, :depth]] == subject.labels[:, None]).any(axis=1)[paired].mean()
+            for item in (own, before)
         )
         assert found[f"recall{depth}"].value == pytest.approx(now)
         assert found[f"recall{depth}.drop"].value == pytest.approx(then - now)
@@ -62,7 +62,7 @@ def test_answers_that_only_grow_lose_nothing_and_those_that_turn_do():
 
 
 def test_parity_of_embeddings_has_no_decisions():
-    assert "decision_churn" not in {each.name for each in parity.plugin(vectors(harm=1.0))}
+    assert "decision_churn" not in {measurement.name for measurement in parity.plugin(vectors(harm=1.0))}
 
 
 def test_of_many_rows_some_ask_among_some():
@@ -77,7 +77,7 @@ def test_rows_of_which_no_two_belong_together_have_no_recall():
     assert "recall1" not in measured(replace(subject, labels=np.arange(ROWS).astype(float)))
 
 
-def test_a_single_number_is_no_embedding():
+def test_a_single_number_is_not_an_embedding():
     subject = vectors(harm=1.0)
     one = replace(subject, scores=subject.scores[:, :1], reference_scores=subject.reference_scores[:, :1])
     with pytest.raises(NotApplicable, match="not 1 outputs of 600 rows"):

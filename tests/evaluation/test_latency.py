@@ -37,7 +37,7 @@ class Slow:
 def raced(make_subject):
     subject = replace(make_subject(count=20), model=Slow(60), reference=Slow(240))
     start = time.perf_counter()
-    found = {each.name: each for each in plugin(subject)}
+    found = {measurement.name: measurement for measurement in plugin(subject)}
     return subject, found, time.perf_counter() - start
 
 
@@ -51,7 +51,10 @@ def test_times_are_those_of_the_model_and_the_speedup_is_their_ratio(raced):
 
 def test_each_is_an_interval_over_rounds_within_the_time_allowed(raced):
     _, found, took_s = raced
-    assert all(each.n_groups == 25 and each.low <= each.value <= each.high for each in found.values())
+    assert all(
+        measurement.n_groups == 25 and measurement.low <= measurement.value <= measurement.high
+        for measurement in found.values()
+    )
     assert took_s < 2
 
 
@@ -69,7 +72,7 @@ def test_a_slow_network_is_timed_on_smaller_batches(make_subject):
 def test_a_table_shorter_than_a_batch_is_repeated(make_subject):
     subject = make_subject(count=20)
     found = plugin(replace(subject, rows=subject.rows[:3]))
-    assert [each.name for each in found] == [
+    assert [measurement.name for measurement in found] == [
         "latency.one_row",
         "latency.speedup",
         "throughput.batch",

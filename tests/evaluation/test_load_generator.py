@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 import numpy as np
 import pytest
 
-from headway.core.trial import Trial
+from headway.core.contracts import Trial
 from headway.evaluation.load_generator import LOAD_SHAPES, LoadGenerator, arrival_times
 
 
@@ -71,7 +71,7 @@ def late():
     return ANSWER
 
 
-def test_a_request_that_waits_for_a_line_counts_from_when_it_was_due_and_not_to_the_caller():
+def test_a_request_that_waits_for_a_connection_counts_from_its_due_time():
     with answering(late, ANSWER) as trial, closing(LoadGenerator(trial, [b"x"], connections=1)) as caller:
         first, second = caller.open_loop([0.0, 0.01]).calls
     assert first.done_s - first.due_s >= 0.2 and second.done_s - second.due_s >= 0.18
@@ -85,8 +85,8 @@ def test_a_broken_connection_is_reopened_and_its_request_has_no_answer():
     assert math.isinf(lost.done_s) and lost.status == 0 and found.status == 200
 
 
-def test_in_a_closed_loop_each_line_asks_again_once_it_was_answered():
+def test_in_a_closed_loop_each_connection_sends_again_once_answered():
     with answering(ANSWER) as trial, closing(LoadGenerator(trial, [b"x", b"y"], connections=2)) as caller:
         run = caller.closed_loop(0.1)
-    assert len(run.calls) > 4 and {call.text for call in run.calls} == {0, 1} and run.busy > 0
+    assert len(run.calls) > 4 and {call.request for call in run.calls} == {0, 1} and run.busy > 0
     assert all(call.status == 200 and call.due_s == call.sent_s for call in run.calls)

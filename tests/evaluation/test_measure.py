@@ -17,7 +17,7 @@ from headway.evaluation.measure import measure, this_machine
 def test_evidence_holds_the_measurements_and_survives_a_round_trip(make_subject):
     subject = make_subject(count=25, slices=2)
     evidence = measure(subject, ["parity", "slices"], dataset_digest="sha256:1", period="validation")
-    names = [each.name for each in evidence.measurements]
+    names = [measurement.name for measurement in evidence.measurements]
     assert (names[0], names[-2:]) == ("max_change", ["brier.drop"] * 2)
     assert (evidence.subject, evidence.dataset, evidence.period) == (subject.variant.digest, "sha256:1", "validation")
     assert evidence.findings == () and evidence.at
@@ -40,7 +40,7 @@ def test_a_metric_that_measures_a_part_reports_the_rest_with_a_hint(make_subject
     assert "core_hour" in finding.hint
 
 
-def test_answers_that_are_no_numbers_are_never_measured(make_subject):
+def test_answers_that_are_not_finite_are_never_measured(make_subject):
     subject = make_subject(count=25)
     scores = subject.scores.copy()
     scores[4] = np.nan

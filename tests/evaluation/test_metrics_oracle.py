@@ -31,7 +31,7 @@ def drawn(seed: int, *, ties: bool, width: int = 1):
 
 
 def measured(probe, subject):
-    return {each.name: each for each in probe.plugin(subject)}
+    return {measurement.name: measurement for measurement in probe.plugin(subject)}
 
 
 def of_two(seed: int, *, ties: bool, share: float):
@@ -67,7 +67,7 @@ def test_binary_measures_equal_scikit_learn(seed, ties, share):
     own, before = known(subject, subject.scores[:, 0]), known(subject, subject.reference_scores[:, 0])
     expected = own | {f"{name}.drop": (before[name] - own[name]) * (-1 if name in LESS else 1) for name in own}
     there = {name: pytest.approx(value, abs=1e-9) for name, value in expected.items() if np.isfinite(value)}
-    assert {name: each.value for name, each in found.items() if name in expected} == there
+    assert {name: measurement.value for name, measurement in found.items() if name in expected} == there
 
 
 def without_each(subject, metric):

@@ -30,15 +30,17 @@ def test_rows_that_lack_a_value_are_measured_as_they_alone_would_be(make_subject
     )
     assert loss.value == pytest.approx(np.mean((variant - labels) ** 2 - (reference - labels) ** 2))
     assert turned.value == pytest.approx(np.mean((variant >= 0.3) != (reference >= 0.3)))
-    assert all((each.slice, each.n_rows) == ("rows without wind", lacks.sum()) for each in (loss, turned))
-    assert [each.name for each in (loss, turned)] == ["missing.brier.drop", "missing.decision_churn"]
+    assert all(
+        (measurement.slice, measurement.n_rows) == ("rows without wind", lacks.sum()) for measurement in (loss, turned)
+    )
+    assert [item.name for item in (loss, turned)] == ["missing.brier.drop", "missing.decision_churn"]
 
 
 def test_columns_that_the_same_rows_lack_are_one_part(make_subject):
     subject = make_subject(count=30)
     odd, first = np.arange(len(subject.labels)) % 2 == 1, np.arange(len(subject.labels)) < 100
     found = plugin(lacking(subject, seats=odd, wind=first, engines=odd))
-    assert {each.slice for each in found} == {"rows without seats, engines", "rows without wind"}
+    assert {measurement.slice for measurement in found} == {"rows without seats, engines", "rows without wind"}
 
 
 def test_a_variant_that_differs_on_those_rows_alone_is_measured(make_subject):

@@ -22,8 +22,8 @@ def classes(*, harm: float = 0.3) -> Comparison:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(GROUPS * ROWS, 3))
     reference, scores = (
-        each / each.sum(1, keepdims=True)
-        for each in (np.exp(logits), np.exp(logits + harm * rng.normal(size=logits.shape)))
+        item / item.sum(1, keepdims=True)
+        for item in (np.exp(logits), np.exp(logits + harm * rng.normal(size=logits.shape)))
     )
     labels = np.array([rng.choice(3, p=row) for row in reference], dtype=np.float64)
     return subject_of(labels, scores, reference, "multiclass")
@@ -45,7 +45,7 @@ def subject_of(labels: np.ndarray, scores: np.ndarray, reference: np.ndarray, ta
 
 
 def measured(probe, subject: Comparison) -> dict[str, object]:
-    return {each.name + each.slice: each for each in probe.plugin(subject)}
+    return {measurement.name + measurement.slice: measurement for measurement in probe.plugin(subject)}
 
 
 def test_classes_are_measured_as_scikit_learn_does():
@@ -87,8 +87,10 @@ def test_a_variant_that_is_worse_shows_a_loss_above_nothing(make, name):
 @pytest.mark.parametrize("make", [classes, numbers])
 def test_equal_answers_lose_exactly_nothing(make):
     found = measured(quality, make(harm=0.0))
-    losses = [each for name, each in found.items() if name.endswith(".drop")]
-    assert len(losses) >= 3 and {(each.low, each.value, each.high) for each in losses} == {(0, 0, 0)}
+    losses = [value for name, value in found.items() if name.endswith(".drop")]
+    assert len(losses) >= 3 and {(measurement.low, measurement.value, measurement.high) for measurement in losses} == {
+        (0, 0, 0)
+    }
 
 
 def test_a_regression_interval_is_by_day_and_not_by_row():

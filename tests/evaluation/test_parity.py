@@ -15,10 +15,10 @@ from headway.evaluation.metrics.parity import plugin
 
 
 def measured(subject):
-    return {(each.name, each.slice): each for each in plugin(subject)}
+    return {(measurement.name, measurement.slice): measurement for measurement in plugin(subject)}
 
 
-def test_one_answer_that_moved_is_seen_however_many_rows_there_are(make_subject):
+def test_one_changed_answer_is_detected_among_any_number_of_rows(make_subject):
     subject = make_subject(count=30)
     scores = subject.reference_scores.copy()
     scores[7] = np.where(scores[7] > 0.5, scores[7] - 0.29, scores[7] + 0.29)
@@ -107,4 +107,4 @@ def test_rows_with_an_unseen_category_are_a_slice(make_subject):
 
 
 def test_without_missing_values_or_slices_no_part_is_measured(make_subject):
-    assert not any(each.slice for each in plugin(make_subject(count=20)))
+    assert not any(measurement.slice for measurement in plugin(make_subject(count=20)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headway.core.config import PolicySection
+from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
 from headway.evaluation.measure import measure
 from headway.registry.judge import judge
@@ -41,7 +41,7 @@ def another(subject, rng, *, harm=0.5):
 @pytest.mark.parametrize("count", [30, pytest.param(62, marks=pytest.mark.long)])
 def test_of_equal_pairs_at_most_one_in_twenty_fails_at_limit_nothing(make_subject, count):
     measures = ("roc_auc.drop", "worst_slice.brier.drop")
-    policy = PolicySection(release=tuple(Rule(measure=each, at_most=0) for each in measures), slice_rows=150)
+    policy = PolicySection(release=tuple(Rule(measure=item, at_most=0) for item in measures), slice_rows=150)
     rng = np.random.default_rng(10**6)
     pairs = (another(make_subject(count=count, slices=8, seed=seed), rng) for seed in range(600))
     verdicts = [judged(pair, policy) for pair in pairs]

@@ -13,7 +13,7 @@ from headway.evaluation.metrics.quality import plugin
 
 
 def measured(subject):
-    return {each.name: each for each in plugin(subject)}
+    return {measurement.name: measurement for measurement in plugin(subject)}
 
 
 def test_values_are_those_of_scikit_learn(make_subject):

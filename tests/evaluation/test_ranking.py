@@ -32,7 +32,7 @@ def ranking(seed: int, *, ties: bool = False, harm: float = 0.3):
 
 
 def measured(probe, subject):
-    return {(each.name, each.slice): each for each in probe.plugin(subject)}
+    return {(measurement.name, measurement.slice): measurement for measurement in probe.plugin(subject)}
 
 
 def by_hand(subject, scores):
@@ -55,14 +55,14 @@ def by_hand(subject, scores):
 def test_queries_are_measured_as_by_scikit_learn(seed, ties):
     subject = ranking(seed, ties=ties)
     found = measured(quality, subject)
-    own, before = (by_hand(subject, each[:, 0]) for each in (subject.scores, subject.reference_scores))
+    own, before = (by_hand(subject, score[:, 0]) for score in (subject.scores, subject.reference_scores))
     for place, name in enumerate(("ndcg10", "mrr", "map")):
-        values = [np.average(each[:, place], weights=each[:, 3]) for each in (own, before)]
+        values = [np.average(item[:, place], weights=item[:, 3]) for item in (own, before)]
         assert found[name, ""].value == pytest.approx(values[0])
         assert found[f"{name}.drop", ""].value == pytest.approx(values[1] - values[0])
 
 
-def test_a_list_by_hand():
+def test_the_measures_of_a_query_worked_by_hand():
     """Relevances 1, 0, 3, 0 in this order: DCG 1/1 + 7/2, ideal 7 + 1/log2(3)."""
     labels = np.tile([1.0, 0.0, 3.0, 0.0], 25)
     scores = np.tile([4.0, 3.0, 2.0, 1.0], 25)
@@ -76,7 +76,7 @@ def test_the_interval_is_that_of_leaving_groups_out():
     subject = of_many_days()
     lists = by_hand(subject, subject.scores[:, 0])
     kept = [lists[lists[:, 4] != day] for day in np.unique(lists[:, 4])]
-    left = np.array([np.average(each[:, 0], weights=each[:, 3]) for each in kept])
+    left = np.array([np.average(item[:, 0], weights=item[:, 3]) for item in kept])
     found = measured(quality, subject)["ndcg10", ""]
     assert (found.n_groups, found.se) == (len(left), pytest.approx(float(jackknife_error(left))))
 

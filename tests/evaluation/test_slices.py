@@ -15,7 +15,7 @@ from headway.evaluation.metrics.slices import plugin
 
 def test_a_slice_is_measured_as_its_rows_alone_would_be(make_subject):
     subject = make_subject(count=30, slices=3)
-    found = next(each for each in plugin(subject) if each.slice == "part=v1")
+    found = next(measurement for measurement in plugin(subject) if measurement.slice == "part=v1")
     inside = subject.slices["part"].codes == 1
     scores, reference, labels = (
         values[inside] for values in (subject.scores[:, 0], subject.reference_scores[:, 0], subject.labels)
@@ -26,7 +26,7 @@ def test_a_slice_is_measured_as_its_rows_alone_would_be(make_subject):
 
 def test_a_slice_of_all_rows_has_nearly_the_interval_of_all_rows(make_subject):
     subject = make_subject(count=40, slices=1)
-    whole = next(each for each in quality(subject) if each.name == "brier.drop")
+    whole = next(item for item in quality(subject) if item.name == "brier.drop")
     only = plugin(subject)[0]
     assert (only.value, only.se) == (pytest.approx(whole.value), pytest.approx(whole.se, rel=0.05))
 
@@ -36,7 +36,7 @@ def test_slices_without_a_row_are_left_out_and_small_ones_reported(make_subject)
     codes = np.zeros(len(subject.labels), dtype=np.int64)
     codes[:5] = 2
     column = SliceColumn(codes=codes, values=("AA", "nobody", "UA"))
-    found = {each.slice: each for each in plugin(replace(subject, slices={"carrier": column}))}
+    found = {measurement.slice: measurement for measurement in plugin(replace(subject, slices={"carrier": column}))}
     assert set(found) == {"carrier=AA", "carrier=UA"}
     assert (found["carrier=UA"].n_rows, found["carrier=UA"].n_groups, found["carrier=UA"].se) == (5, 1, None)
 
@@ -49,4 +49,6 @@ def test_without_slice_columns_the_reason_is_given(make_subject):
 def test_groups_of_a_slice_are_counted_even_where_blocks_hold_many(make_subject):
     subject = make_subject(count=30, slices=2)
     alone = replace(subject, groups=np.arange(len(subject.labels)))
-    assert [each.n_groups for each in plugin(alone)] == [each.n_rows for each in plugin(alone)]
+    assert [measurement.n_groups for measurement in plugin(alone)] == [
+        measurement.n_rows for measurement in plugin(alone)
+    ]

@@ -48,7 +48,7 @@ ALLOWED = {
         "serving/",
         "storage/traffic.py",
         "core/arrays.py",
-        "core/numerics.py",
+        "core/arrays.py",
         "optimization/",
     ),
     "onnx": (
@@ -90,7 +90,7 @@ ALLOWED = {
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "cli/main.py")
 # Modules of core that hold array types or numerics; nothing that `headway --help` loads imports them.
-NUMERICAL = ("core/arrays.py", "core/numerics.py")
+NUMERICAL = ("core/arrays.py", "core/arrays.py")
 LATE = {("core/plugins.py", "*"), ("__init__.py", "__getattr__")}
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
-from headway.core.rollout import Plan, Stage
+from headway.core.rollout import Plan, RolloutStage
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.registry.model_registry import UpdateReason
@@ -27,7 +27,7 @@ log_flush_s = 0.05
 """
 FLIPS = Rule(measure="decision_churn", at_most=0.05)
 BRIER = Rule(measure="brier.drop", at_most=0.005)
-SHORT = Plan(stages=(Stage(share=0.0), Stage(share=0.5)))
+SHORT = Plan(stages=(RolloutStage(share=0.0), RolloutStage(share=0.5)))
 
 
 def release(*, content: bytes = b"echo", rules: Iterable[Rule] = (FLIPS,), **fields: object) -> Release:

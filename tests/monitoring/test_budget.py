@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from headway.core.watch import MonitoringAnswer, MonitoringReport
+from headway.core.monitoring import MonitoringAnswer, MonitoringReport
 from headway.monitoring.budget import FDR_LEVEL, WEALTH, Budget, lord_level, period_of_report
 
 PLAIN = MonitoringReport(

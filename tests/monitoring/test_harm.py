@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.monitoring.rollouts import release
 
 from headway.core.evidence import Measurement
-from headway.core.watch import MonitoringReport
+from headway.core.monitoring import MonitoringReport
 from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.calibration import plugin as calibration
 from headway.monitoring.degradation import exceeds, find_degradation, split_ece

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headway.core.config import Costs
 from headway.core.errors import DataError
+from headway.core.sections import Costs
 from headway.monitoring.degradation import DecisionCosts, decision_costs, expected_loss
 
 

@@ -12,10 +12,10 @@ from headway_echo import Echo
 from msgspec.structs import replace
 from tests.monitoring.rollouts import release
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections.retrain import RetrainSection
+from headway.core.sections import DataSection, RetrainSection
 from headway.core.training import Training
 from headway.data.open import make_dataset
 from headway.monitoring.budget import WEALTH, Budget, lord_level

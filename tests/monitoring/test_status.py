@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
-from headway.core.sections.retrain import RetrainSection
-from headway.core.ticket import Ticket
-from headway.core.watch import MonitoringAnswer, MonitoringReport
+from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport, Ticket
+from headway.core.sections import RetrainSection
 from headway.monitoring import status
 
 POLICY = RetrainSection()

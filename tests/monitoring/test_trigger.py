@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from headway.core.config import load
 from headway.core.errors import ConfigError
 from headway.core.evidence import Measurement
+from headway.core.monitoring import Ticket
 from headway.core.record import read, write
-from headway.core.sections.retrain import RetrainSection
-from headway.core.ticket import Ticket
+from headway.core.sections import RetrainSection
 from headway.monitoring.status import propose_retraining
 
 POLICY = RetrainSection()

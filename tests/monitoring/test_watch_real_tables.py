@@ -15,7 +15,7 @@ import pytest
 from tests.monitoring.real_tables import CALM, TOML, bikes, caravans, released, weeks
 
 from headway import pipeline
-from headway.core.watch import MonitoringReport
+from headway.core.monitoring import MonitoringReport
 
 pytestmark = pytest.mark.slow
 STRICT = TOML.replace("ece_at_most = 0.1", "")  # the limit of 5 % that headway has by itself

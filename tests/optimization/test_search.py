@@ -35,7 +35,7 @@ def test_every_combination_comes_once_and_the_baseline_first(context, monkeypatc
     found = search.generate_candidates(
         baseline_of(text(trees=2), context), context, ["truncate", "trees", "onnx", "threads"]
     )
-    assert names(found)[0] == "lightgbm (as it came)"
+    assert names(found)[0] == "lightgbm (baseline)"
     assert set(names(found)[1:]) == {
         "lightgbm · threads=1",
         "lightgbm · threads=2",
@@ -59,7 +59,7 @@ def test_a_transform_not_tried_for_lack_of_time_is_a_note(context):
     found = search.generate_candidates(
         baseline_of(text(trees=2), context), context, ["truncate", "trees"], budget=budget
     )
-    assert names(found) == ["lightgbm (as it came)", "lightgbm · truncate(trees=1)", "trees"]
+    assert names(found) == ["lightgbm (baseline)", "lightgbm · truncate(trees=1)", "trees"]
     [note] = found.refusals
     assert (note.code, note.severity) == ("V003", "note") and "--budget" in note.hint
     assert note.message == "trees: not tried, as half of the budget of 50 s was used up"
@@ -67,7 +67,7 @@ def test_a_transform_not_tried_for_lack_of_time_is_a_note(context):
 
 def test_named_transforms_are_applied_in_the_order_given(context):
     found = search.generate_candidates(baseline_of(text(trees=2), context), context, ["onnx", "truncate"])
-    assert names(found) == ["lightgbm (as it came)", "onnxruntime", "lightgbm · truncate(trees=1)"]
+    assert names(found) == ["lightgbm (baseline)", "onnxruntime", "lightgbm · truncate(trees=1)"]
     assert found.refusals == (), "truncate does not apply to a graph, which is not reported as it applied to the model"
 
 
@@ -76,7 +76,7 @@ def test_a_transform_that_does_not_apply_is_a_single_note(context):
         baseline_of(text("regression", trees=4, linear_tree=True), context), context, ["truncate", "onnx"]
     )
     [note] = found.refusals
-    assert (note.code, note.severity, note.where) == ("V001", "note", "lightgbm (as it came)")
+    assert (note.code, note.severity, note.where) == ("V001", "note", "lightgbm (baseline)")
     assert note.message == "onnx: its leaves are linear models, which the tree kernels do not support"
 
 
@@ -169,7 +169,7 @@ def test_every_variant_but_the_winner_has_its_reason():
         evaluated(5, None),
     ]
     assert search.explain_losses(rows, winner.variant, "speed") == {
-        "echo (as it came)": "2.00 times the winner's speed: 40 us against 20 us",
+        "echo (baseline)": "2.00 times the winner's speed: 40 us against 20 us",
         "echo · truncate(trees=2)": "fails: brier.drop is what it is",
         "echo · truncate(trees=3)": "undecided: brier.drop is what it is",
         "echo · truncate(trees=4)": "better on validation, but not feasible on test",

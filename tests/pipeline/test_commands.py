@@ -41,7 +41,7 @@ def test_check_fails_at_a_leak_and_is_undecided_about_an_undeclared_column(run, 
 def test_optimize_prints_the_search_result_and_exits_by_the_verdict(run, tmp_path):
     code, out, _ = run("optimize", "--project", write(tmp_path))
     assert code == cli.PASS
-    assert "lightgbm (as it came)" in out and "onnxruntime" in out
+    assert "lightgbm (baseline)" in out and "onnxruntime" in out
 
 
 def test_the_gate_judges_by_the_current_policy_and_runs_nothing(run, searched):

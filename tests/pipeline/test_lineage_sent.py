@@ -15,7 +15,7 @@ import pytest
 from tests.pipeline.receiver import Receiver, lineage_receiver
 
 from headway.cli import main as cli
-from headway.core.plugins import load_beside
+from headway.core.plugins import load_sibling
 from headway.registry.project import open_project
 from headway.registry.provenance.lineage import deliveries, events
 
@@ -69,7 +69,7 @@ def test_every_event_is_sent_once_as_it_is_printed(run, folder, receiver):
 
 
 def test_a_dvc_stage_is_sent_as_a_job_without_a_run(receiver):
-    sender = load_beside("headway.registry.provenance.lineage", "openlineage", reads="a test")
+    sender = load_sibling("headway.registry.provenance.lineage", "openlineage", reads="a test")
     job = {"namespace": "headway", "name": "small.dvc.clean", "facets": {}}
     stage = {"eventTime": "2026-01-01T00:00:00Z", "producer": "https://x", "job": job, "inputs": [], "outputs": []}
     assert list(sender.emitted([stage], receiver.url)) == [stage]

@@ -24,15 +24,15 @@ from headway.core import config
 from headway.core.assessment import Assessment
 from headway.core.evidence import Evidence
 from headway.core.labeling import Agreement, Correction, Suspects
+from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Provenance
 from headway.core.record import StoredRecord
 from headway.core.renamed import RenamedWarning
 from headway.core.rollout import Rollout
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.ticket import Ticket
+from headway.core.sections import Costs
 from headway.core.training import Retraining, Training
 from headway.core.verdict import Verdict
-from headway.core.watch import MonitoringReport
 from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.bundle import open_release
 from headway.registry.project import Project, open_project
@@ -76,7 +76,7 @@ def test_each_old_setting_is_accepted_with_a_warning_that_names_the_new_one(fold
     }
     assert found.split.validation == ("2013-02-10", "2013-03-10")
     assert found.data.sensitive_features == ("carrier",)
-    assert (found.model.class_weight, found.model.costs) == ("none", config.Costs(false_negative=2.0))
+    assert (found.model.class_weight, found.model.costs) == ("none", Costs(false_negative=2.0))
     assert [rule.measure for rule in found.policy.release[:3]] == [
         "roc_auc.drop",
         "decision_churn",

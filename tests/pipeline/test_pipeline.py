@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from tests.pipeline.projects import TOML, table, write
 
 from headway import pipeline
-from headway.core.config import PolicySection
 from headway.core.errors import DataError, EngineError, Refused, StoreError
+from headway.core.sections import PolicySection
 from headway.core.verdict import Rule
 from headway.data.split import labeled_rows
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline

@@ -11,10 +11,9 @@ from tests.pipeline import projects, watched
 
 from headway import pipeline
 from headway.core.errors import ConfigError, StoreError
+from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.record import read
-from headway.core.ticket import Ticket
 from headway.core.verdict import Rule
-from headway.core.watch import MonitoringReport
 from headway.monitoring.budget import WEALTH, lord_level
 from headway.registry.project import open_project
 

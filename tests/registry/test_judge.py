@@ -7,10 +7,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from headway.core.config import PolicySection
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
+from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, Verdict
 from headway.registry.judge import feasible, judge, override_verdict, releasable
 

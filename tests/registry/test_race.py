@@ -21,7 +21,7 @@ def test_a_move_after_one_that_was_not_the_last_is_told_where_the_pointer_went(
 ) -> None:
     with pytest.raises(PointerMoved) as caught:
         ours.point("flights@live", two[0], BACK, after=1)
-    assert f"flights@live is at {two[1]} by its move 2 (ann: faster)" in caught.value.what
+    assert f"flights@live is at {two[1]} by update 2 (ann: faster)" in caught.value.what
     assert ours.point("flights@live", two[0], BACK, after=2).number == 3
 
 
@@ -78,5 +78,5 @@ def test_of_two_processes_that_move_one_pointer_at_once_one_wins_and_one_is_told
             answers = sorted(hear(process) for process in processes)
             winner = ours.history()[-1]
             assert answers[1] == "won\n"
-            assert answers[0].startswith(f"told flights@live is at {winner.release} by its move {after + 1} (")
+            assert answers[0].startswith(f"told flights@live is at {winner.release} by update {after + 1} (")
     assert [move.number for move in ours.history()] == list(range(1, 21))

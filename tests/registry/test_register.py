@@ -11,10 +11,11 @@ import pytest
 from msgspec.structs import replace as changed
 from releases import BACK, FILES, passed, release
 
-from headway.core.config import Config, TrustSection
+from headway.core.config import Config
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.core.record import digest_of, write
 from headway.core.release import PointerUpdate
+from headway.core.sections import TrustSection
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry, UpdateReason, now
 from headway.registry.sign import create_publisher, load_publisher

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from headway.core.config import PolicySection
 from headway.core.errors import ConfigError, HeadwayError, Refused
 from headway.core.evidence import Machine, Measurement
 from headway.core.record import read, write
-from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.rollout import Plan, Rollout, RolloutStage
+from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.registry.rollout import (
     ERRORS,
@@ -145,7 +145,7 @@ def test_evidence_on_something_else_or_after_the_end_is_refused(changes):
 def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
     rng, of = (
         np.random.default_rng(0),
-        rollout(ERRORS, FLIPS, plan=Plan(stages=(Stage(share=0.5), Stage(share=0.75))), stage=0),
+        rollout(ERRORS, FLIPS, plan=Plan(stages=(RolloutStage(share=0.5), RolloutStage(share=0.75))), stage=0),
     )
     ours = rng.random(9000) < 0.5
     for rate, action in ((0.001, "advance"), (0.3, "roll back")):
@@ -246,7 +246,7 @@ def test_a_rule_that_can_never_be_decided_is_an_error(rule, message):
 
 @pytest.mark.parametrize("shares", [(0.1,), (0.0,), (0.0, 0.05, 0.25, 0.5), (0.05, 0.5), (0.0, 0.0)])
 def test_all_stages_and_rules_together_have_five_percent(shares):
-    plan = Plan(stages=tuple(Stage(share=share) for share in shares))
+    plan = Plan(stages=tuple(RolloutStage(share=share) for share in shares))
     parts = [
         stage_alpha(rollout(FLIPS, ERRORS, delayed_rules=(BRIER,), plan=plan, stage=stage))
         for stage in range(len(shares))

@@ -7,8 +7,8 @@ import pytest
 from headway.core.config import load
 from headway.core.errors import ConfigError
 from headway.core.record import read, write
-from headway.core.rollout import Plan, Rollout, Stage
-from headway.core.sections.rollout import RolloutSection
+from headway.core.rollout import Plan, Rollout, RolloutStage
+from headway.core.sections import RolloutSection
 from headway.core.verdict import Rule
 from headway.registry.rollout import plan_from_config, traffic_assignment
 
@@ -38,7 +38,7 @@ def test_what_is_no_list_of_shares_is_an_error_that_names_the_setting(tmp_path, 
 
 
 def test_a_move_is_signed_with_the_share_the_salt_the_stage_and_the_terms():
-    plan = Plan(stages=(Stage(share=0.0), Stage(share=0.5)))
+    plan = Plan(stages=(RolloutStage(share=0.0), RolloutStage(share=0.5)))
     rollout = Rollout(name="flights", release="sha256:new", live="sha256:old", salt="s", rules=(), plan=plan)
     deal = traffic_assignment(rollout, 1)
     assert (deal.share, deal.salt, deal.stage, deal.terms) == (0.5, "s", 1, rollout.terms)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from stories import RELEASED, RULES, estimate, evidence
 
-from headway.core.config import PolicySection
 from headway.core.evidence import Evidence
+from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.registry.judge import judge, override_verdict
 from headway.reporting.gates.gate import GateResult

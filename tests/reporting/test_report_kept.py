@@ -15,7 +15,7 @@ from years import retraining, ticket, watch
 
 from headway import pipeline
 from headway.cli import main as cli
-from headway.core.rollout import Plan, Stage
+from headway.core.rollout import Plan, RolloutStage
 from headway.monitoring import rollout as control
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project
@@ -23,7 +23,7 @@ from headway.reporting.events import list_events
 from headway.reporting.read_report_data import read_monitoring_history, read_report_data
 from headway.reporting.report_data import Stamp
 
-ONE = Plan(stages=(Stage(share=0.2),))
+ONE = Plan(stages=(RolloutStage(share=0.2),))
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from years import (
     watched_only,
 )
 
+from headway.core.monitoring import MonitoringReport
 from headway.core.verdict import Verdict
-from headway.core.watch import MonitoringReport
 from headway.reporting.events import list_events
 from headway.reporting.report_data import DatedRetraining, Event, MonitoringHistory, ReportData, RolloutSummary
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from msgspec.structs import replace
 from stories import cut, estimate, evidence, fact, flights, verdict
 
-from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
+from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport, MonitoringStatus, Ticket
 from headway.core.release import PointerUpdate
-from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.rollout import Plan, Rollout, RolloutStage
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import EvaluatedVariant, Rule, RuleResult, Verdict
-from headway.core.watch import MonitoringAnswer, MonitoringReport, MonitoringStatus
 from headway.reporting.report_data import DatedRetraining, LiveChange, MonitoringHistory, ReportData, RolloutSummary
 
 FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
@@ -63,7 +61,7 @@ def rollout(release: str, status: str, *, share: float = 0.2) -> Rollout:
         live=FIRST,
         salt=release[-8:],
         rules=(Rule(measure="decision_churn", at_most=0.05),),
-        plan=Plan(stages=(Stage(share=share),)),
+        plan=Plan(stages=(RolloutStage(share=share),)),
         status=status,  # type: ignore[arg-type]
         requests=3_030,
         of_release=597,

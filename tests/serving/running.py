@@ -22,7 +22,7 @@ from headway.core import config
 from headway.core.config import Config
 from headway.core.record import digest_of, write
 from headway.core.release import Release, SelfTest
-from headway.core.sections.serve import ServeSection
+from headway.core.sections import ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.bundle import Bundle

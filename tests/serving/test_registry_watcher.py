@@ -19,7 +19,7 @@ from tests.serving.plain_client import ask
 from headway.core.errors import Refused
 from headway.core.record import write
 from headway.core.release import FeatureView
-from headway.core.rollout import Plan, Stage
+from headway.core.rollout import Plan, RolloutStage
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
 from headway.serving.loading import load_model
@@ -88,7 +88,7 @@ def test_an_unsigned_share_assigns_no_traffic(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
     followed.look()
-    forged = replace(rollout, plan=Plan(stages=(Stage(share=0.9),)), salt="chosen")
+    forged = replace(rollout, plan=Plan(stages=(RolloutStage(share=0.9),)), salt="chosen")
     followed.project.state.save("rollout", write(forged), name="flights")
     assert followed.look() is None
 

@@ -8,8 +8,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from headway.core.config import Config, ServeSection
+from headway.core.config import Config
 from headway.core.release import Contract, SelfTest
+from headway.core.sections import ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.load_generator import LoadGenerator
 from headway.serving.temporary_server import temporary_server

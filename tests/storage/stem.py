@@ -73,7 +73,7 @@ class Stem:
     def run(self, *arguments: object, after_s: float | None = None, number: int = signal.SIGKILL) -> Ended:
         """Run the job once with these arguments, as texts; see `Order`."""
         assert self._process.stdin and self._process.stdout
-        order = Order([str(each) for each in arguments], str(self.output), after_s, number)
+        order = Order([str(item) for item in arguments], str(self.output), after_s, number)
         self._process.stdin.write(json.dumps(asdict(order)) + "\n")
         self._process.stdin.flush()
         return Ended(**json.loads(self._process.stdout.readline()))

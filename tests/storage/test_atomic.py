@@ -15,7 +15,7 @@ from headway.core.errors import StoreError
 from headway.storage import atomic
 
 
-def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_file_is_replaced_without_leftovers(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "file"
     atomic.write(path, b"old")
     atomic.write(path, b"new")
@@ -23,7 +23,7 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named_without_leftovers(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     (path / "full").mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot write 'folder'") as caught:
@@ -32,13 +32,13 @@ def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot write 'below'"):
         atomic.write(tmp_path / "file" / "folder" / "below", b"content")
 
 
-def test_a_new_file_does_not_replace_one_that_is_there(tmp_path: Path) -> None:
+def test_a_new_file_does_not_replace_an_existing_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"theirs")
     with pytest.raises(FileExistsError):
         atomic.create(tmp_path / "file", b"ours")
@@ -60,7 +60,7 @@ def write(say: Say, folder: str) -> None:
         atomic.write(Path(folder) / f"{os.getpid()}-{number}", b"content")
 
 
-def test_what_a_killed_process_left_is_swept_by_the_next_one_that_writes(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_swept_by_the_next_writer(tmp_path: Path) -> None:
     with stem("tests.storage.test_atomic:hold") as child:
         assert child.run(tmp_path, after_s=0).killed
     assert [path.name for path in tmp_path.glob(".headway-*.new/*")] == ["half"]
@@ -68,14 +68,14 @@ def test_what_a_killed_process_left_is_swept_by_the_next_one_that_writes(tmp_pat
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_what_a_process_still_writes_is_not_swept(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_living_process_are_not_swept(tmp_path: Path) -> None:
     with atomic.aside(tmp_path) as new:
         atomic.create(new / "half", b"ha")
         atomic.sweep(tmp_path)
         assert (new / "half").read_bytes() == b"ha"
 
 
-def test_what_others_left_under_a_name_of_their_own_is_not_touched(tmp_path: Path) -> None:
+def test_files_of_other_programs_are_not_swept(tmp_path: Path) -> None:
     (tmp_path / ".theirs.new").mkdir()
     (tmp_path / ".headway-notes.new").write_bytes(b"a file")
     atomic.sweep(tmp_path)

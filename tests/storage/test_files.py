@@ -16,7 +16,7 @@ def the_file(folder: Path) -> Path:
     return path
 
 
-def test_a_blob_lies_under_its_digest_and_nothing_lies_beside_it(tmp_path: Path) -> None:
+def test_a_blob_is_stored_under_its_digest_with_no_other_file(tmp_path: Path) -> None:
     digest = Files(tmp_path).put(b"model").removeprefix("sha256:")
     assert the_file(tmp_path) == tmp_path / "sha256" / digest[:2] / digest[2:]
 
@@ -31,7 +31,7 @@ def test_an_altered_blob_is_refused_by_digest_and_file(tmp_path: Path) -> None:
     assert caught.value.where == str(the_file(tmp_path))
 
 
-def test_putting_the_bytes_again_mends_an_altered_blob(tmp_path: Path) -> None:
+def test_putting_the_bytes_again_repairs_an_altered_blob(tmp_path: Path) -> None:
     digest = Files(tmp_path).put(b"model")
     the_file(tmp_path).write_bytes(b"mOdel")
     Files(tmp_path).put(b"model")

@@ -59,7 +59,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     again.close()
 
 
-def test_a_state_of_a_newer_format_is_refused_with_the_mend(tmp_path: Path) -> None:
+def test_a_state_of_a_newer_format_is_refused_with_a_hint(tmp_path: Path) -> None:
     Sqlite(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
         db.execute("PRAGMA user_version = 99")
@@ -78,20 +78,20 @@ def test_the_file_is_in_wal_mode_and_every_answer_is_on_disk(tmp_path: Path) -> 
     state.close()
 
 
-def test_what_is_no_database_is_refused_by_file(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"not a database, but long enough to be read as one" * 10)
     with pytest.raises(StoreError, match="file is not a database") as caught:
         Sqlite(tmp_path)
     assert caught.value.where == str(tmp_path / FILE)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="the state cannot be read or written"):
         Sqlite(tmp_path / "file")
 
 
-def test_a_writer_that_waited_too_long_is_told_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_waited_too_long_is_asked_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.01)
     state = Sqlite(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
@@ -121,7 +121,7 @@ for number in range(1, 100_000):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("answers", [1, 2, 30, 101])
-def test_a_process_killed_while_it_appends_leaves_every_answered_move(tmp_path: Path, answers: int) -> None:
+def test_a_process_killed_while_it_appends_keeps_every_acknowledged_update(tmp_path: Path, answers: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", APPENDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as process:

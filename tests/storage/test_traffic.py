@@ -26,14 +26,14 @@ def test_the_log_of_a_release_is_named_by_the_first_digits_of_its_digest(tmp_pat
     assert folder == tmp_path / "log" / "flights" / "0123456789ab"
 
 
-def test_labels_are_kept_with_who_gave_them(tmp_path):
+def test_labels_are_saved_with_their_source(tmp_path):
     assert save_labels(tmp_path, "flights", [Label("a", 1.0), Label("b", 0.0)], who="ann") == 2
     (path,) = segments.segments(traffic.labels_folder(tmp_path, "flights"))
     rows = read(path)
     assert [(row["key"], row["label"], row["who"]) for row in rows] == [("a", 1.0, "ann"), ("b", 0.0, "ann")]
 
 
-def test_a_label_without_a_key_is_refused_and_none_is_kept(tmp_path):
+def test_a_label_without_a_key_is_refused_and_none_is_saved(tmp_path):
     with pytest.raises(DataError, match="has no key"):
         save_labels(tmp_path, "flights", [Label("a", 1.0), Label("", 0.0)], who="ann")
     assert list(tmp_path.iterdir()) == []
@@ -45,5 +45,5 @@ def test_texts_come_back_as_they_were(tmp_path_factory, texts):
     assert [row["text"] for row in read(path)] == texts
 
 
-def test_a_text_that_utf_8_cannot_hold_is_kept_with_a_mark_in_its_place(tmp_path):
+def test_a_string_that_utf_8_cannot_encode_is_saved_with_a_replacement_mark(tmp_path):
     assert [row["text"] for row in read(segments.save(tmp_path, {"text": ["a\ud800", "b"]}))] == ["a?", "b"]

@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from headway import pipeline
 from headway.api.tables import to_polars, to_series
 from headway.core import config as settings
-from headway.core.config import PolicySection
 from headway.core.contracts import ImportedModel
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import current_measure
 from headway.core.renamed import warn_renamed
+from headway.core.sections import Costs, DataSection, ModelSection, PolicySection
 from headway.core.verdict import Rule
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
@@ -108,7 +108,7 @@ def create_project(
     target = encode_labels(to_series(labels, "target"), imported.classes)
     columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
-    data = settings.DataSection(
+    data = DataSection(
         **fields,
         source="rows",
         slices=tuple(slices),
@@ -123,7 +123,7 @@ def create_project(
     config = replace(
         config,
         project=replace(config.project, name=config.project.name if name is None else name),
-        model=settings.ModelSection(costs=config.model.costs if costs is None else parse_costs(costs)),
+        model=ModelSection(costs=config.model.costs if costs is None else parse_costs(costs)),
         optimize=replace(
             config.optimize,
             objective=config.optimize.objective if objective is None else objective,
@@ -179,7 +179,7 @@ def infer_task(labels: pl.Series) -> str:
     return "multiclass" if are_integers and len(values) <= MAX_CLASSES and values.min() == 0 else "regression"
 
 
-def parse_costs(costs: Mapping[str, float]) -> settings.Costs:
+def parse_costs(costs: Mapping[str, float]) -> Costs:
     """Return costs from a mapping; raises ConfigError for an unknown name, and warns for a former one."""
     values = {}
     for name, cost in costs.items():
@@ -191,9 +191,7 @@ def parse_costs(costs: Mapping[str, float]) -> settings.Costs:
                 f"unknown cost {name!r}", where="costs", hint='costs={"false_positive": 1, "false_negative": 4}'
             )
         values[current] = cost
-    return settings.Costs(
-        false_positive=values.get("false_positive", 1.0), false_negative=values.get("false_negative", 1.0)
-    )
+    return Costs(false_positive=values.get("false_positive", 1.0), false_negative=values.get("false_negative", 1.0))
 
 
 def default_policy(roles: Roles, table: pl.DataFrame, *, judged: float) -> dict[str, float]:
@@ -267,9 +265,7 @@ def _unused_name(name: str, used: Sequence[str]) -> str:
     return name
 
 
-def _config_of(
-    folder: Path, data: settings.DataSection, limits: Mapping[str, float], *, overrides: bool
-) -> settings.Config:
+def _config_of(folder: Path, data: DataSection, limits: Mapping[str, float], *, overrides: bool) -> settings.Config:
     """Return the configuration of the project in a folder, if it is one, with these data and its own policy unless overridden."""
     config = settings.load(folder) if (folder / settings.FILE).exists() else settings.Config(folder=str(folder))
     if overrides or not config.policy.release:

@@ -11,7 +11,7 @@ import nanoarrow
 import numpy as np
 from nanoarrow import TimeUnit, Type
 
-from headway.core.batch import Column, Refusal, ScoringOptions
+from headway.core.batch import ArrowColumn, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import CategoryCodes
@@ -103,24 +103,24 @@ def chunk_rows(width: int) -> int:
     return min(max(_CHUNK_BYTES // (8 * max(width, 1)), _MIN_ROWS), _MAX_ROWS)
 
 
-def string_column(values: Sequence[str | None]) -> Column:
+def string_column(values: Sequence[str | None]) -> ArrowColumn:
     """Make a column of strings."""
-    return Column(type=TEXT, values=list(values))
+    return ArrowColumn(type=TEXT, values=list(values))
 
 
-def slice_column(column: Column, start: int, end: int) -> Column:
+def slice_column(column: ArrowColumn, start: int, end: int) -> ArrowColumn:
     """Return the rows [start, end) of a column."""
     missing = None if column.missing is None else column.missing[start:end]
-    return Column(type=column.type, values=column.values[start:end], missing=missing)
+    return ArrowColumn(type=column.type, values=column.values[start:end], missing=missing)
 
 
-def concat_columns(columns: Sequence[Column]) -> Column:
+def concat_columns(columns: Sequence[ArrowColumn]) -> ArrowColumn:
     """Concatenate one or more columns of one type."""
     first = columns[0]
     if len(columns) == 1:
         return first
     if isinstance(first.values, list):
-        return Column(type=first.type, values=[value for column in columns for value in column.values])
+        return ArrowColumn(type=first.type, values=[value for column in columns for value in column.values])
     missing = None
     if any(column.missing is not None for column in columns):
         flags = [
@@ -128,10 +128,10 @@ def concat_columns(columns: Sequence[Column]) -> Column:
         ]
         missing = np.concatenate(flags)
     values = np.concatenate([np.asarray(column.values) for column in columns])
-    return Column(type=first.type, values=values, missing=missing)
+    return ArrowColumn(type=first.type, values=values, missing=missing)
 
 
-def to_arrow_table(columns: Mapping[str, Column], metadata: Mapping[str, str] | None = None) -> Any:
+def to_arrow_table(columns: Mapping[str, ArrowColumn], metadata: Mapping[str, str] | None = None) -> Any:
     """Return columns of equal length as one Arrow struct array."""
     arrays = {name: to_arrow_array(column) for name, column in columns.items()}
     kinds = {name: nanoarrow.Schema(column.type, nullable=True) for name, column in columns.items()}
@@ -140,7 +140,7 @@ def to_arrow_table(columns: Mapping[str, Column], metadata: Mapping[str, str] | 
     return nanoarrow.c_array_from_buffers(schema, length, [None], children=list(arrays.values()))
 
 
-def to_arrow_array(column: Column) -> Any:
+def to_arrow_array(column: ArrowColumn) -> Any:
     """Return a column as one Arrow array."""
     if isinstance(column.values, list):
         return _string_array(column.values)
@@ -152,7 +152,7 @@ def to_arrow_array(column: Column) -> Any:
     return nanoarrow.c_array_from_buffers(column.type, len(column), [validity, values], null_count=nulls)
 
 
-def format_values(column: Column) -> list[str]:
+def format_values(column: ArrowColumn) -> list[str]:
     """Format values as strings that parse back to the same value; a null is the empty string, times are in ISO 8601.
 
     A time with a zone is shown in UTC, a duration in seconds (`PT0.5S`).
@@ -166,7 +166,7 @@ def format_values(column: Column) -> list[str]:
     return found
 
 
-def _format_times(column: Column) -> list[str]:
+def _format_times(column: ArrowColumn) -> list[str]:
     schema, counts = nanoarrow.Schema(column.type), np.asarray(column.values, dtype=np.int64)
     unit = _UNITS[schema.type] or _SECOND_UNITS[schema.unit]
     if schema.type == Type.DURATION:

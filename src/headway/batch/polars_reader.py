@@ -12,7 +12,7 @@ import polars as pl
 
 from headway.batch import columns
 from headway.batch.columns import UNKNOWN, check_columns, new_refusal, parse_number
-from headway.core.batch import Chunk, Column, Refusal, ScoringOptions
+from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.data.matrix import matrix
@@ -137,12 +137,12 @@ def null_unknown_categories(
     return frame
 
 
-def passthrough_columns(frame: pl.DataFrame, wanted: ScoringOptions, where: str) -> Mapping[str, Column]:
+def passthrough_columns(frame: pl.DataFrame, wanted: ScoringOptions, where: str) -> Mapping[str, ArrowColumn]:
     """Return the columns to copy; raise DataError for a type other than number, string, boolean, date or time."""
     return {name: _column(frame[name], where) for name in wanted.keep}
 
 
-def _column(series: pl.Series, where: str) -> Column:
+def _column(series: pl.Series, where: str) -> ArrowColumn:
     if series.dtype in _STRING_TYPES:
         return columns.string_column(series.cast(pl.String).to_list())
     if not (
@@ -159,7 +159,7 @@ def _column(series: pl.Series, where: str) -> Column:
     values = series.to_physical()
     missing = values.is_null().to_numpy() if values.null_count() else None
     filled = values.fill_null(False if series.dtype == pl.Boolean else 0).to_numpy()
-    return Column(type=_type(series.dtype), values=filled, missing=missing)
+    return ArrowColumn(type=_type(series.dtype), values=filled, missing=missing)
 
 
 def _type(dtype: pl.DataType) -> nanoarrow.Schema:

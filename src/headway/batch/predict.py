@@ -18,7 +18,7 @@ import headway
 from headway.batch import columns, journal
 from headway.batch.columns import new_refusal
 from headway.batch.journal import Journal, Receipt, Terms, describe_terms
-from headway.core.batch import Chunk, Column, Format, Scan, ScoringOptions
+from headway.core.batch import ArrowColumn, Chunk, Format, Scan, ScoringOptions
 from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, EngineError
 from headway.core.plugins import load_engine, load_format, names
@@ -259,16 +259,16 @@ class Scorer:
         (head, faults), (right, others) = self._predict(rows[:half]), self._predict(rows[half:])
         return np.concatenate([head, right]), faults | {half + index: why for index, why in others.items()}
 
-    def answer(self, chunk: Chunk, scores: Floats, refused: set[int]) -> dict[str, Column]:
+    def answer(self, chunk: Chunk, scores: Floats, refused: set[int]) -> dict[str, ArrowColumn]:
         """Return the output columns of a chunk; refused rows, by their number in the file, are null."""
         missing = None
         if refused:
             missing = np.zeros(len(scores), dtype=np.bool_)
             missing[[row - chunk.start for row in refused]] = True
-        numbers = Column(type=nanoarrow.int64(), values=np.arange(chunk.start, chunk.end, dtype=np.int64))
+        numbers = ArrowColumn(type=nanoarrow.int64(), values=np.arange(chunk.start, chunk.end, dtype=np.int64))
         return {ROW: numbers, **chunk.passthrough, **_answers(self.release, scores, missing)}
 
-    def empty(self, copied: Mapping[str, Column]) -> dict[str, Column]:
+    def empty(self, copied: Mapping[str, ArrowColumn]) -> dict[str, ArrowColumn]:
         """Return the output columns without rows; raise DataError if a copied column has the name of one."""
         width = len(self.release.variant.signature.inputs)
         scores, _ = self._predict(np.empty((0, width)))
@@ -283,11 +283,13 @@ class Scorer:
         return {name: copied[name] if name in copied else own[name] for name in names}
 
 
-def _answers(release: Release, scores: Floats, missing: Flags | None) -> dict[str, Column]:
+def _answers(release: Release, scores: Floats, missing: Flags | None) -> dict[str, ArrowColumn]:
     """Return the prediction columns: probability and decision of a classifier, or the prediction."""
     variant, width = release.variant, scores.shape[1]
     if variant.task == "binary":
-        yes = Column(type=nanoarrow.int8(), values=(scores[:, 0] >= release.threshold).astype(np.int8), missing=missing)
+        yes = ArrowColumn(
+            type=nanoarrow.int8(), values=(scores[:, 0] >= release.threshold).astype(np.int8), missing=missing
+        )
         return {variant.signature.output: _floats(scores[:, 0], missing), _DECISION: yes}
     if variant.task != "multiclass":
         names = [_PREDICTION] if width == 1 else [f"{_PREDICTION}.{index}" for index in range(width)]
@@ -303,5 +305,5 @@ def _answers(release: Release, scores: Floats, missing: Flags | None) -> dict[st
     return {**found, _DECISION: columns.string_column(chosen)}
 
 
-def _floats(values: Floats, missing: Flags | None) -> Column:
-    return Column(type=nanoarrow.float64(), values=np.ascontiguousarray(values), missing=missing)
+def _floats(values: Floats, missing: Flags | None) -> ArrowColumn:
+    return ArrowColumn(type=nanoarrow.float64(), values=np.ascontiguousarray(values), missing=missing)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from headway.cli.main import FAIL, PASS, UNDECIDED
 from headway.core.evidence import Finding
+from headway.core.monitoring import MonitoringReport, MonitoringStatus
 from headway.core.verdict import Answer
-from headway.core.watch import MonitoringReport, MonitoringStatus
 
 __all__ = ["FAIL", "OF_ANSWER", "PASS", "UNDECIDED", "of_findings", "of_watches"]
 

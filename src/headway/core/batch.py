@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Column:
+class ArrowColumn:
     """Values of one column of n rows; `type` is their Arrow type, as nanoarrow has it.
 
     `values` is an array of that type's storage, where a time is a count, or a list of strings. `missing` [n] marks the
@@ -54,7 +54,7 @@ class Chunk:
 
     start: int
     rows: Floats
-    passthrough: Mapping[str, Column]
+    passthrough: Mapping[str, ArrowColumn]
     position: int
     share: float
     refusals: Sequence[Refusal] = ()
@@ -87,7 +87,7 @@ class Scan(Protocol):
     """An opened file."""
 
     @property
-    def passthrough(self) -> Mapping[str, Column]:
+    def passthrough(self) -> Mapping[str, ArrowColumn]:
         """Columns to copy unchanged, in their order and with the type of each chunk's, of length 0."""
         ...
 
@@ -107,11 +107,13 @@ class Format(Protocol):
         """Open a file; raises DataError, which names a column that is missing or has the wrong type."""
         ...
 
-    def encode(self, columns: Mapping[str, Column]) -> bytes:
+    def encode(self, columns: Mapping[str, ArrowColumn]) -> bytes:
         """Encode one part of the output; equal columns give equal bytes. Raises DataError for a type it cannot hold."""
         ...
 
-    def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
+    def join(
+        self, parts: Sequence[Path], out: Path, empty: Mapping[str, ArrowColumn], about: Mapping[str, str]
+    ) -> None:
         """Write the file of these parts in their order; `empty` are their columns without rows.
 
         `about` becomes its metadata if the format has any. Equal parts give equal bytes.

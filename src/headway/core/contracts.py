@@ -1,13 +1,18 @@
-"""Contracts of engines, blob stores and state stores; one contract test per kind runs over every installed plug-in."""
+"""Contracts of engines, blob stores, state stores and trial servers, and the labeled rows that layers pass on.
+
+One contract test per kind runs over every installed plug-in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from headway.core.record import Settings
+from headway.core.variant import Variant
 
 if TYPE_CHECKING:
     import numpy
@@ -139,8 +144,8 @@ class State(Protocol):
     def append(self, signed: Signed) -> bool:
         """Append an update (`core.record.write` of a PointerUpdate) to the chain, or change nothing.
 
-        Returns False if another pointer was updated first, so that `previous` is no longer the end: chain it again. Raises
-        PointerMoved, which says where the pointer is, if `number` does not follow the last update of its own pointer.
+        Returns False if another pointer was updated first, so that `previous` is not the end any more: chain it again. Raises
+        PointerMoved, which names the current release of the pointer, if `number` does not follow the last update of its own pointer.
         """
         ...
 
@@ -212,3 +217,22 @@ class LabeledData:
 
 def no_training_rows() -> None:
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A running server: its address, its first process, and its start time (`time.perf_counter`).
+
+    `request` encodes rows, float64 of shape (n, d); `answers` decodes the numbers of a response in row-major order.
+    """
+
+    host: str
+    port: int
+    process: int
+    began_s: float
+    request: Callable[[Floats], bytes]
+    answers: Callable[[bytes], Floats]
+
+
+Serve = Callable[[Variant], AbstractContextManager[Trial]]
+"""Starts a server of a variant, which is stopped at the end of the block."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 REQUEST = "request"
 OUTCOME = "outcome"
 ASKED_AT = "__asked_at"
-"""The column of requests that says when each was asked: a datetime, UTC."""
+"""Column with the time of a request: a datetime, UTC."""
 
 
 class Roles(Record, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ class HeadwayError(Exception):
         self.what = what
         self.where = where
         self.hint = hint
-        super().__init__(what)  # one argument, or pickle could not make the error anew in another process
+        super().__init__(what)  # one argument, so that pickle can rebuild the error in another process
 
     def __str__(self) -> str:
         where = f"\n  at: {self.where}" if self.where else ""
@@ -50,7 +50,7 @@ class StoreError(HeadwayError):
 
 
 class PointerMoved(StoreError):
-    """The pointer is no longer where the caller saw it: another process updated it first."""
+    """Another process updated the pointer after the caller read it."""
 
 
 class Refused(HeadwayError):

@@ -17,6 +17,7 @@ _RENAMED_MEASURES = (
     (re.compile(r"^(.*)\.loss$"), r"\1.drop"),
     (re.compile(r"^(.*\.)?flipped_decisions(\..*)?$"), r"\1decision_churn\2"),
     (re.compile(r"^(.*\.)?calibration\.moved$"), r"\1probability_shift"),
+    (re.compile(r"^load\.memory_beside_mb$"), "load.memory_without_model_mb"),
 )
 _FORMER_MEASURES = (
     (re.compile(r"^test_evaluations$"), "looks_at_test"),
@@ -24,6 +25,7 @@ _FORMER_MEASURES = (
     (re.compile(r"^(.*)\.drop$"), r"\1.loss"),
     (re.compile(r"^(.*\.)?decision_churn(\..*)?$"), r"\1flipped_decisions\2"),
     (re.compile(r"^(.*\.)?probability_shift$"), r"\1calibration.moved"),
+    (re.compile(r"^load\.memory_without_model_mb$"), "load.memory_beside_mb"),
 )
 
 
@@ -107,6 +109,16 @@ class Measurement(Record, frozen=True, kw_only=True):
     bounds: tuple[float, float] | None = None
 
 
+def current_variant_name(name: str) -> str:
+    """Return the name of a variant today; headway 0.1 marked the baseline with other words."""
+    return name.replace(" (as it came)", " (baseline)")
+
+
+def _current_where(where: str) -> str:
+    kind, _, check = where.partition(" ")
+    return f"check {RENAMED_CHECKS.get(check, check)}" if kind == "check" else current_variant_name(where)
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """A check's finding: the measured value, the limit, and a hint.
 
@@ -115,9 +127,7 @@ class Finding(Record, frozen=True, kw_only=True):
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint"}
-    former_values: ClassVar[Mapping[str, FormerValues]] = {
-        "where": {f"check {old}": f"check {new}" for old, new in RENAMED_CHECKS.items()}
-    }
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"where": _current_where}
 
     code: str
     severity: Literal["stop", "warn", "note", "undecided"]

@@ -33,10 +33,10 @@ class Round(Record, frozen=True, kw_only=True):
 
 
 class Reading(Record, frozen=True, kw_only=True):
-    """What the intervals of a curve show, all of them together at a level of 95 %.
+    """What the simultaneous 95 % intervals of a curve show.
 
-    It is true from round `since` on; `low` and `high` bound the change of the error from there to the last round (above 0:
-    it grew). `why` is the reason if there is no answer.
+    It holds from round `since` on; `low` and `high` bound the change of the error from there to the last round (above 0:
+    it grew). `why` is the reason for a missing answer.
     """
 
     answer: CurveAnswer

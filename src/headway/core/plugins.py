@@ -120,7 +120,7 @@ def manuals(kind: str) -> dict[str, tuple[str, str]]:
 def declaration(kind: str, name: str, constant: str, default: Any = None) -> Any:
     """Return the literal that a plug-in's module assigns to `constant`, read without importing it.
 
-    Returns `default` where the module assigns none. Raises PluginError where there is no such plug-in.
+    Returns `default` where the module assigns none. Raises PluginError for an unknown plug-in.
     """
     for node in _tree(kind, name).body:
         if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == constant for target in node.targets):
@@ -194,10 +194,10 @@ def _module_of(file: Path) -> Any:
     return module
 
 
-def load_beside(module: str, name: str, *, reads: str) -> Any:
+def load_sibling(module: str, name: str, *, reads: str) -> Any:
     """Import the module `_NAME` next to a module (its `__name__`), whose library may be absent.
 
-    Raises PluginError with a hint if it is; `reads` says what needs the library.
+    Raises PluginError with a hint if it is; `reads` names what needs the library.
     """
     try:
         return importlib.import_module(f"{module.rpartition('.')[0]}._{name}")

@@ -2,7 +2,7 @@
 
 A record declares what was renamed (`former_names`, `former_values`, `former_kinds` of `core.record`); this module
 brings what was written in an old form to today's. What a user typed gets a `RenamedWarning` that names the new
-spelling; what headway itself stored is read without a word.
+spelling; what headway itself stored is read without a warning.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ class RenamedWarning(FutureWarning):
 
 def warn_renamed(where: str, old: str, new: str, *, stacklevel: int = 2) -> None:
     """Warn that `old` is now spelled `new`; `where` names the file, variable, flag or function."""
-    place = f"{where}: " if where else ""
-    message = f"{place}'{old}' was renamed to '{new}'; the old name is accepted in this version only"
+    prefix = f"{where}: " if where else ""
+    message = f"{prefix}'{old}' was renamed to '{new}'; the old name is accepted in this version only"
     warnings.warn(message, RenamedWarning, stacklevel=stacklevel + 1)
 
 
 def renamed_arguments(**new_names: str) -> Callable[[Function], Function]:
-    """Accept old keyword arguments of a function, with a warning: `@renamed_arguments(tell="callback")`.
+    """Accept old keyword arguments of a function, with a warning: `@renamed_arguments(n_jobs="threads")`.
 
     Raises TypeError where a caller gives the old and the new name at once.
     """
 
     def decorate(function: Function) -> Function:
-        def current(given: dict[str, Any]) -> dict[str, Any]:
-            for old in given.keys() & new_names.keys():
-                if new_names[old] in given:
+        def current(keywords: dict[str, Any]) -> dict[str, Any]:
+            for old in keywords.keys() & new_names.keys():
+                if new_names[old] in keywords:
                     raise TypeError(f"{function.__name__}() got '{old}' and '{new_names[old]}', which are the same")
                 warn_renamed(f"{function.__name__}()", old, new_names[old], stacklevel=3)
-            return {new_names.get(name, name): value for name, value in given.items()}
+            return {new_names.get(name, name): value for name, value in keywords.items()}
 
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
-            async def call_async(*args: Any, **given: Any) -> Any:
-                return await function(*args, **current(given))
+            async def call_async(*args: Any, **keywords: Any) -> Any:
+                return await function(*args, **current(keywords))
 
             return call_async  # type: ignore[return-value]
 
         @functools.wraps(function)
-        def call(*args: Any, **given: Any) -> Any:
-            return function(*args, **current(given))
+        def call(*args: Any, **keywords: Any) -> Any:
+            return function(*args, **current(keywords))
 
         return call  # type: ignore[return-value]
 
@@ -143,7 +143,7 @@ def _field_types(kind: Any) -> dict[str, Any]:
 
 @functools.cache
 def _has_former(kind: Any) -> bool:
-    """Tell whether a type, or one inside it, declares an old spelling."""
+    """Check whether a type, or one inside it, declares an old spelling."""
     if _is_record(kind):
         return bool(kind.former_names or kind.former_values) or any(map(_has_former, _field_types(kind).values()))
     return any(_has_former(argument) for argument in get_args(kind) if not isinstance(argument, str | msgspec.Meta))

@@ -16,8 +16,8 @@ RolloutStatus = Literal["running", "promoted", "rolled back", "inconclusive"]
 DAY_S = 86_400.0
 
 
-class Stage(Record, frozen=True, kw_only=True):
-    """A stage at which the release answers a share of the keys in [0, 1); at 0 it is a shadow whose answers nobody gets.
+class RolloutStage(Record, frozen=True, kw_only=True):
+    """A stage at which the release answers a share of the keys in [0, 1); at 0 its answers are discarded (shadow).
 
     It advances after `min_requests` answers if the release is shown to be sound; shown harm rolls it back at any time.
     After `at_most_s` seconds without a decision the rollout ends inconclusive.
@@ -36,11 +36,11 @@ class Stage(Record, frozen=True, kw_only=True):
 class Plan(Record, frozen=True, kw_only=True):
     """The stages of a rollout in order; after the last one the release is live."""
 
-    stages: Annotated[tuple[Stage, ...], Meta(min_length=1)] = (
-        Stage(share=0.0),
-        Stage(share=0.05),
-        Stage(share=0.25),
-        Stage(share=0.5),
+    stages: Annotated[tuple[RolloutStage, ...], Meta(min_length=1)] = (
+        RolloutStage(share=0.0),
+        RolloutStage(share=0.05),
+        RolloutStage(share=0.25),
+        RolloutStage(share=0.5),
     )
 
 
@@ -71,7 +71,7 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     why: str = ""
 
     @property
-    def current(self) -> Stage:
+    def current(self) -> RolloutStage:
         """The current stage, or the last one."""
         return self.plan.stages[self.stage]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from headway.core.calibrator import Calibrator
-from headway.core.evidence import Finding
+from headway.core.evidence import Finding, current_variant_name
 from headway.core.record import FormerValues, StoredRecord
 from headway.core.release import Contract, FeatureView, SelfTest
 from headway.core.variant import Variant
@@ -41,6 +41,7 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
 
     former_kinds: ClassVar[tuple[str, ...]] = ("frontier",)
     former_names: ClassVar[Mapping[str, str]] = {"judged": "evaluated", "left": "screened_out"}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"reasons": current_variant_name}
 
     name: str
     baseline: Baseline

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from headway.core.evidence import Finding
+from headway.core.monitoring import Ticket
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
-from headway.core.ticket import Ticket
 from headway.core.variant import Variant
 
 PromotionStatus = Literal[

@@ -85,7 +85,7 @@ class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
         settings = [f"{key}={value}" for key, value in sorted(self.settings.items())]
         shown = {self.engine, self.artifact.format, *self.settings}
         steps = [str(step) for step in self.steps if step.transform not in shown]
-        return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (as it came)")
+        return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (baseline)")
 
     def remade(self, step: Step, artifact: Artifact, *, engine: str) -> Variant:
         """Return the variant after one more step, with other bytes that this engine opens with its default settings."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from headway.core import plugins
 from headway.core.config import Config
 from headway.core.dataset import Dataset
-from headway.core.drift import Drift
 from headway.core.evidence import Finding
 from headway.core.labeling import Labeling
+from headway.core.monitoring import Drift
 from headway.core.variant import Signature
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headway.core.config import without_password
 from headway.core.errors import DataError, PluginError
-from headway.core.plugins import load_beside
+from headway.core.plugins import load_sibling
 from headway.core.provenance import Ingredient, Tracked
+from headway.core.sections import without_password
 
 POINTER, LOCK, PIPELINE = ".dvc", "dvc.lock", "dvc.yaml"
 _HASH_NAMES = ("md5", "etag", "checksum")
@@ -131,7 +131,7 @@ def _working_folders(pipeline: Path) -> dict[str, str]:
 
 
 def _load_yaml(record: Path) -> Fields:
-    reader = load_beside(__name__, "dvc_yaml", reads=f"'{record.name}', a file of DVC,")
+    reader = load_sibling(__name__, "dvc_yaml", reads=f"'{record.name}', a file of DVC,")
     try:
         content = reader.parse_yaml(record.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

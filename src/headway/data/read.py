@@ -11,9 +11,10 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError, HeadwayError
 from headway.core.plugins import load_object
+from headway.core.sections import DataSection
 from headway.data.context import load_source
 from headway.data.dvc import POINTER, not_fetched_error, resolve_pointer, unfetched_files
 from headway.data.parsing import parse_dates, replace_missing

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from headway.core.config import DataSection
 from headway.core.dataset import OUTCOME, REQUEST, Roles
 from headway.core.errors import ConfigError, DataError
+from headway.core.sections import DataSection
 from headway.data.parsing import parse_date_column, unparsed_dates
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

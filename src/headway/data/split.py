@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from headway.core.config import SplitSection
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
+from headway.core.sections import SplitSection
 
 PERIODS_BY_SHARE = ("train", "validation", "test")
 

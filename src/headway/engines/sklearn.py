@@ -32,10 +32,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, sigmoid, softmax
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
-from headway.core.numerics import sigmoid, softmax
 from headway.core.record import Settings
 from headway.core.threads import threads_of
 from headway.core.variant import Field, Signature

@@ -8,7 +8,7 @@ from headway.core.config import Config
 from headway.core.contracts import Blobs, Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError
-from headway.core.sections.attack import AttackSection
+from headway.core.sections import AttackSection
 from headway.core.variant import Signature
 from headway.data.matrix import group_codes, matrix, month_column, sample_weights, target_values
 from headway.data.split import labeled_rows
@@ -31,21 +31,21 @@ def build_audit_context(
         empty, or given for a categorical or fixed feature.
     """
 
-    def learn(features: Sequence[str], seed: int) -> Engine:
-        return open_variant(train_model(config, data["train"], blobs, features=features, seed=seed), blobs)
-
-    def weigh(alike: bool, seed: int) -> Engine:
-        model = train_model(config, data["train"], blobs, features=signature.names, seed=seed, balanced=alike)
+    def retrain(features: Sequence[str], seed: int, *, balanced: bool | None = None) -> Engine:
+        model = train_model(config, data["train"], blobs, features=features, seed=seed, balanced=balanced)
         return open_variant(model, blobs)
 
+    can_retrain = "train" in data and accepts_seed(config)
     return AuditContext(
         blobs=blobs,
         budget_s=config.evaluate.budget_s,
         train=lambda: load_training_data(data, signature),
-        learn=learn if "train" in data and accepts_seed(config) else None,
-        weigh=weigh if "train" in data and accepts_seed(config) else None,
+        retrain=retrain if can_retrain else None,
+        retrain_weighted=(lambda balanced, seed: retrain(signature.names, seed, balanced=balanced))
+        if can_retrain
+        else None,
         months=month_column(labeled_rows(judged)),
-        together=_checked_groups(config.evaluate.together, signature),
+        feature_groups=_checked_groups(config.evaluate.together, signature),
         rate_per_s=config.evaluate.rate_per_s,
         attack=_checked_limits(config.attack, signature),
     )

@@ -249,7 +249,7 @@ def _cost_ratio(name: str, engines: tuple[Predictor, Predictor], inputs: Sequenc
     spent = np.empty((rounds, 2))
     for turn in range(rounds):
         for at in (0, 1)[:: 1 if turn % 2 else -1]:
-            engines[at].predict(inputs[0])  # threads of the other one that still spin end meanwhile
+            engines[at].predict(inputs[0])  # lets threads of the other model stop spinning
             spent[turn, at] = max(_round_cpu_ns(engines[at], inputs, calls[at], turn), 1) / calls[at]
     logs = np.log(spent[:, 1] / spent[:, 0])
     return replace(_from_log(name, _mean_log(logs), sum(calls) * rounds * len(inputs[0])), unit="x")

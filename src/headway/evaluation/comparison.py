@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
-from headway.core.config import CostSection
 from headway.core.contracts import Blobs, Engine, SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
@@ -20,6 +19,7 @@ from headway.core.evidence import Evidence
 from headway.core.plugins import load_engine
 from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
+from headway.core.sections import CostSection
 from headway.core.variant import Variant
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest

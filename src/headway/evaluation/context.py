@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from headway.core import plugins
 from headway.core.calibrator import Calibrator
-from headway.core.config import CostSection
-from headway.core.contracts import Blobs, Engine, LabeledData, SliceColumn, no_training_rows
+from headway.core.contracts import Blobs, Engine, LabeledData, Serve, SliceColumn, no_training_rows
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.release import FeatureView
-from headway.core.sections.attack import AttackSection
-from headway.core.trial import Serve
+from headway.core.sections import AttackSection, CostSection
 from headway.core.variant import Variant
 from headway.optimization.context import TransformContext
 
@@ -94,17 +92,19 @@ class AuditContext:
 
     Attributes
     ----------
-    learn
+    retrain
         Retrains the baseline on the named columns with a seed, and returns it opened over those columns in their order;
         None if that is not possible.
-    weigh
+    retrain_weighted
         Retrains it with a seed on all columns, with balanced classes if the first argument is True.
     months
         Months of the rows, if rows have a time.
-    together
+    feature_groups
         Features that are changed together.
-    origin
-        The baseline, and `bench` the context that transforms made the variant with, if known.
+    baseline
+        The baseline, if known.
+    transform_context
+        Builds the context that transforms made the variant with, if known.
     calibrator, views
         Those of what is to be released.
     serve
@@ -116,12 +116,12 @@ class AuditContext:
     blobs: Blobs
     budget_s: float
     train: Callable[[], LabeledData | None] = no_training_rows
-    learn: Callable[[Sequence[str], int], Engine] | None = None
-    weigh: Callable[[bool, int], Engine] | None = None
+    retrain: Callable[[Sequence[str], int], Engine] | None = None
+    retrain_weighted: Callable[[bool, int], Engine] | None = None
     months: SliceColumn | None = None
-    together: Sequence[Sequence[str]] = ()
-    origin: Variant | None = None
-    bench: Callable[[], TransformContext] | None = None
+    feature_groups: Sequence[Sequence[str]] = ()
+    baseline: Variant | None = None
+    transform_context: Callable[[], TransformContext] | None = None
     calibrator: Calibrator = field(default_factory=Calibrator)
     views: Sequence[FeatureView] = ()
     serve: Serve | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from headway.core.arrays import Bools, Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
-from headway.core.sections.attack import AttackSection
+from headway.core.sections import AttackSection
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.row_errors import decide_class
 
@@ -130,20 +130,20 @@ SEED, HALVINGS, MIN_STEPS, MAX_STEPS = 0, 5, 2, 16
 
 
 class DecisionOracle:
-    """A model of which only decisions can be read; `asked` counts them."""
+    """A model of which only decisions can be read; `queries` counts them."""
 
     def __init__(self, engine: Engine, threshold: float, until: float) -> None:
         self._engine, self._threshold, self._until = engine, threshold, until
-        self.asked = 0
+        self.queries = 0
 
     def __call__(self, rows: Floats) -> Ints:
         """Return the decisions on rows (n, d); raise NotApplicable if time is over, or the model rejects a row."""
         if monotonic() > self._until:
             raise NotApplicable(
-                "time ran out before every decision was asked",
+                "time ran out before every decision was queried",
                 hint="headway evaluate --budget 10m, or fewer [attack] rows or queries",
             )
-        self.asked += len(rows)
+        self.queries += len(rows)
         try:
             return decide_class(self._engine.predict(rows), self._threshold)
         except EngineError as error:
@@ -156,7 +156,7 @@ class AttackResult:
 
     Attributes
     ----------
-    rows, turned : ndarray of shape (n, d)
+    rows, flipped_rows : ndarray of shape (n, d)
         The rows before and after; equal where no change was found.
     decisions : ndarray of shape (n,)
         Decisions before.
@@ -166,20 +166,20 @@ class AttackResult:
         Largest move of a row, in interquartile ranges.
     alone : ndarray of shape (n, columns)
         Columns that flip the row by themselves.
-    asked : float
-        Decisions asked per row, on average.
+    queries : float
+        Decisions queried per row, on average.
     """
 
     rows: Floats
-    turned: Floats
+    flipped_rows: Floats
     decisions: Ints
     changed: Ints
     moved: Floats
     alone: Bools
-    asked: float
+    queries: float
 
     @property
-    def held(self) -> Bools:
+    def robust(self) -> Bools:
         """Rows whose decision was not flipped."""
         return np.asarray(self.changed == 0)
 
@@ -223,8 +223,8 @@ class _Search:
     @property
     def rounds(self) -> int:
         """Rounds that the queries per row allow."""
-        left = self._limits.queries - 1 - self._steps * len(self._columns) - HALVINGS
-        return max(left // (1 + len(self._columns) + HALVINGS), 0)
+        remaining = self._limits.queries - 1 - self._steps * len(self._columns) - HALVINGS
+        return max(remaining // (1 + len(self._columns) + HALVINGS), 0)
 
     def alone(self) -> None:
         """Try each column by itself."""
@@ -253,12 +253,12 @@ class _Search:
         some = np.isfinite(self._moved)
         return AttackResult(
             rows=self._rows,
-            turned=self._best,
+            flipped_rows=self._best,
             decisions=self._decisions,
             changed=np.where(some, self._changed, 0),
             moved=np.where(some, self._moved, 0.0),
             alone=self._alone,
-            asked=self._decide.asked / len(self._rows),
+            queries=self._decide.queries / len(self._rows),
         )
 
     def _starts(self, number: int, chance: np.random.Generator) -> Floats:

@@ -17,7 +17,7 @@ from time import perf_counter, process_time
 import numpy as np
 
 from headway.core.arrays import Floats
-from headway.core.trial import Trial
+from headway.core.contracts import Trial
 
 BURST = 0.1
 """The share of each second in which all requests of a burst come."""
@@ -25,8 +25,8 @@ BURST = 0.1
 
 def _bursts(share: Floats, seconds: float) -> Floats:
     turns = max(1, round(seconds))
-    whole, rest = np.divmod(share * turns, 1.0)
-    return np.asarray((whole + BURST * rest) / turns)
+    full, rest = np.divmod(share * turns, 1.0)
+    return np.asarray((full + BURST * rest) / turns)
 
 
 LOAD_SHAPES: dict[str, Callable[[Floats, float], Floats]] = {
@@ -49,10 +49,10 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(slots=True, kw_only=True)
-class Call:
-    """One request, number `text` of those to send, with its times in seconds of the run; status 0 without an answer."""
+class LoadCall:
+    """One request, number `request` of those to send, with its times in seconds of the run; status 0 without an answer."""
 
-    text: int
+    request: int
     due_s: float
     sent_s: float = 0.0
     done_s: float = math.inf
@@ -65,7 +65,7 @@ class Call:
 class LoadRun:
     """Calls of a run in the order sent, and the share of a core that the generator used."""
 
-    calls: Sequence[Call]
+    calls: Sequence[LoadCall]
     busy: float
 
 
@@ -75,10 +75,10 @@ class _Connection:
 
     socket: socket.socket
     free_s: float = 0.0
-    call: Call | None = None
+    call: LoadCall | None = None
     buffer: bytearray = field(default_factory=bytearray)
 
-    def receive(self) -> Call | None:
+    def receive(self) -> LoadCall | None:
         """Read what has arrived; return the call once its answer is complete. Raises ConnectionError if the server closed."""
         data = self.socket.recv(1 << 18)
         if not data or self.call is None:
@@ -97,8 +97,8 @@ class _Connection:
 class LoadGenerator:
     """Sends requests to one server over a number of connections, one run at a time."""
 
-    def __init__(self, trial: Trial, texts: Sequence[bytes], *, connections: int) -> None:
-        self._where, self._texts = (trial.host, trial.port), texts
+    def __init__(self, trial: Trial, requests: Sequence[bytes], *, connections: int) -> None:
+        self._where, self._requests = (trial.host, trial.port), requests
         self._selector = selectors.SelectSelector()  # epoll waits in whole milliseconds
         self._free = [self._open_connection() for _ in range(connections)]
         self._connections = connections
@@ -126,7 +126,7 @@ class LoadGenerator:
         self._began, worked = perf_counter(), process_time()
         for connection in self._free:
             connection.free_s = 0.0
-        calls: list[Call] = []
+        calls: list[LoadCall] = []
         following = next(due, None)
         while (following is not None or len(self._free) < self._connections) and self._now() < until_s:
             while following is not None and self._free and following <= self._now():
@@ -139,13 +139,13 @@ class LoadGenerator:
     def _now(self) -> float:
         return perf_counter() - self._began
 
-    def _send(self, connection: _Connection, due_s: float, number: int) -> Call:
+    def _send(self, connection: _Connection, due_s: float, number: int) -> LoadCall:
         now = self._now()
-        call = Call(text=number % len(self._texts), due_s=due_s if due_s >= 0 else now, sent_s=now)
+        call = LoadCall(request=number % len(self._requests), due_s=due_s if due_s >= 0 else now, sent_s=now)
         call.late_s = now - max(call.due_s, connection.free_s)
         connection.call = call
         try:
-            connection.socket.sendall(self._texts[call.text])
+            connection.socket.sendall(self._requests[call.request])
         except OSError:
             self._reopen(connection)
         return call

@@ -37,7 +37,7 @@ class Audits:
 
 
 def measure(
-    subject: Comparison, probes: Sequence[str], *, dataset_digest: str, period: str, audits: Audits | None = None
+    subject: Comparison, metrics: Sequence[str], *, dataset_digest: str, period: str, audits: Audits | None = None
 ) -> Evidence:
     """Run metrics, then audits, by name, and collect their measurements and findings.
 
@@ -47,7 +47,7 @@ def measure(
     ----------
     subject : Comparison
         The variant and the baseline with their answers.
-    probes : sequence of str
+    metrics : sequence of str
         Names of metrics.
     dataset_digest, period : str
         What the rows belong to.
@@ -59,7 +59,7 @@ def measure(
     PluginError
         If a name is unknown.
     """
-    steps = [("metric", name, partial(load_metric(name), subject)) for name in probes]
+    steps = [("metric", name, partial(load_metric(name), subject)) for name in metrics]
     if audits is not None:
         steps += [("audit", name, partial(load_audit(name), subject, audits.context)) for name in audits.names]
     measurements: list[Measurement] = []

@@ -33,7 +33,7 @@ def choose_threshold(
     Raises
     ------
     DataError
-        If there is no row, or a cost is not positive.
+        If there are no rows, or a cost is not positive.
 
     >>> choose_threshold(np.array([0., 1., 0., 1.]), np.array([.1, .2, .3, .4]), costs=(1, 4))
     0.15000000000000002
@@ -86,8 +86,8 @@ def threshold_confidence_set(
     edges = quantile_edges(answers.scores, CANDIDATES)
     own = answers.per_block(decision_costs(answers.labels, answers.scores >= threshold, costs))
     worse = _significantly_above(_cost_table(answers, edges, costs) - own[:, None], answers.rows)
-    alike = edges[~worse]
-    return min([threshold, *alike[:1].tolist()]), max([threshold, *alike[-1:].tolist()])
+    equivalent = edges[~worse]
+    return min([threshold, *equivalent[:1].tolist()]), max([threshold, *equivalent[-1:].tolist()])
 
 
 def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float]) -> Floats:

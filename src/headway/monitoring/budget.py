@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from headway.core.watch import MonitoringAnswer, MonitoringReport, Question
+from headway.core.monitoring import MonitoringAnswer, MonitoringReport, Question
 
 WEALTH: dict[Question, float] = {"drift": 0.025, "harm": 0.025}
 FDR_LEVEL = 0.05

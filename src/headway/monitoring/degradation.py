@@ -9,11 +9,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
-from headway.core.config import FILE, Costs, PolicySection
+from headway.core.config import FILE
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Evidence, Measurement
+from headway.core.monitoring import MonitoringAnswer, MonitoringReport
+from headway.core.sections import Costs, PolicySection
 from headway.core.verdict import RuleResult
-from headway.core.watch import MonitoringAnswer, MonitoringReport
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import (
     CHANGE,

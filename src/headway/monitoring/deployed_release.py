@@ -8,10 +8,10 @@ from datetime import datetime
 from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import StoreError
+from headway.core.monitoring import Ticket
 from headway.core.plugins import load_engine
 from headway.core.record import read
 from headway.core.release import Release
-from headway.core.ticket import Ticket
 from headway.core.training import Training
 from headway.evaluation.calibration.apply import calibration_function
 from headway.registry.project import Project

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from headway.core.config import DataSection
 from headway.core.errors import DataError
+from headway.core.sections import DataSection
 from headway.data.roles import encode_target
 from headway.storage.traffic import Label
 

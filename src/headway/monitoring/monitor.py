@@ -19,12 +19,10 @@ from msgspec.structs import replace
 
 from headway.core.arrays import Floats
 from headway.core.config import Config
-from headway.core.drift import Drift
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport, RowSource, Ticket
 from headway.core.record import digest_of, write
-from headway.core.ticket import Ticket
-from headway.core.watch import MonitoringAnswer, MonitoringReport, RowSource
 from headway.data.context import Windows, load_detector
 from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.measure import measure

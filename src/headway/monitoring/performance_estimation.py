@@ -25,10 +25,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Floats, Ints, logit, sigmoid
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.numerics import logit, sigmoid
 from headway.evaluation.statistics.intervals import (
     MIN_GROUPS,
     SHARE,

@@ -14,9 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, Ints
-from headway.core.config import Costs
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
+from headway.core.sections import Costs
 from headway.core.variant import Field
 from headway.data import matrix
 from headway.data.context import Window

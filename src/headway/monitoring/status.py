@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headway.core.evidence import Measurement
-from headway.core.sections.retrain import RetrainSection
-from headway.core.ticket import Reason, Ticket
-from headway.core.watch import MonitoringReport, MonitoringStatus
+from headway.core.monitoring import MonitoringReport, MonitoringStatus, Reason, Ticket
+from headway.core.sections import RetrainSection
 from headway.monitoring.degradation import AUC_CHANGE, CALIBRATION_ERROR, COST, exceeds, format_amount
 
 NAMED_FEATURES = 3

@@ -10,7 +10,7 @@ import numpy as np
 
 from headway.core.config import Config
 from headway.core.dataset import Dataset
-from headway.core.watch import RowSource
+from headway.core.monitoring import RowSource
 from headway.evaluation.statistics.intervals import MIN_GROUPS
 from headway.monitoring.budget import Period
 from headway.monitoring.deployed_release import DeployedRelease

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.core.arrays import Floats
-from headway.core.numerics import sigmoid
+from headway.core.arrays import Floats, sigmoid
 
 _STEPS = 50
 

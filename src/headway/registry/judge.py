@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from headway.core.config import FILE, PolicySection
+from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
 from headway.core.evidence import Evidence, Measurement
+from headway.core.sections import PolicySection
 from headway.core.verdict import Answer, Rule, RuleResult, Verdict
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed
 from headway.evaluation.statistics.intervals import student_quantile

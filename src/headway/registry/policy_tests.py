@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headway.core.arrays import Floats
-from headway.core.config import PolicySection
+from headway.core.arrays import Floats, logit, sigmoid
 from headway.core.errors import NotApplicable
-from headway.core.numerics import logit, sigmoid
-from headway.core.policy_test import PolicyTest
-from headway.core.verdict import RuleResult, Verdict
+from headway.core.sections import PolicySection
+from headway.core.verdict import PolicyTest, RuleResult, Verdict
 from headway.evaluation.context import Comparison
 from headway.evaluation.measure import measure
 from headway.evaluation.quality.row_errors import decide_class

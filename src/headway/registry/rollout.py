@@ -19,12 +19,12 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from headway.core.arrays import Bools, Floats
-from headway.core.config import FILE, PolicySection
+from headway.core.config import FILE
 from headway.core.errors import ConfigError, Refused
 from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.release import TrafficAssignment
-from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutStatus, Stage
-from headway.core.sections.rollout import RolloutSection
+from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutStage, RolloutStatus
+from headway.core.sections import PolicySection, RolloutSection
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.sequential import (
@@ -62,7 +62,9 @@ def plan_from_config(settings: RolloutSection) -> Plan:
         )
     at_most_s = settings.at_most_hours * _HOUR_S
     return Plan(
-        stages=tuple(Stage(share=share, at_most_s=at_most_s, min_requests=settings.min_requests) for share in shares)
+        stages=tuple(
+            RolloutStage(share=share, at_most_s=at_most_s, min_requests=settings.min_requests) for share in shares
+        )
     )
 
 

@@ -8,10 +8,9 @@ from itertools import groupby
 from msgspec.structs import replace
 
 from headway.core.evidence import Measurement
+from headway.core.monitoring import MonitoringReport, Reason, Ticket
 from headway.core.rollout import RolloutStatus
-from headway.core.ticket import Reason, Ticket
 from headway.core.verdict import RuleResult, Verdict
-from headway.core.watch import MonitoringReport
 from headway.reporting.report_data import (
     DatedRetraining,
     Event,

@@ -10,15 +10,14 @@ from typing import NamedTuple
 from headway.core.assessment import Assessment
 from headway.core.dataset import OUTCOME, Roles
 from headway.core.evidence import Evidence
+from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Provenance, Tracked
 from headway.core.record import StoredRecordType, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
-from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import Verdict
-from headway.core.watch import MonitoringReport
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.project import Project

@@ -11,14 +11,13 @@ from typing import Literal
 from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.learning import LearningCurve
+from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Tracked
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
-from headway.core.ticket import Ticket
 from headway.core.training import Retraining
 from headway.core.verdict import EvaluatedVariant, Verdict
-from headway.core.watch import MonitoringReport
 from headway.reporting.text import formatting, words
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from headway.core.monitoring import MonitoringReport, MonitoringStatus
 from headway.core.record import Record
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
-from headway.core.watch import MonitoringReport, MonitoringStatus
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData
 from headway.reporting.text import formatting, words
 

@@ -17,12 +17,11 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.config import Config, ProjectSection, TrustSection
-from headway.core.contracts import Blobs
+from headway.core.config import Config
+from headway.core.contracts import Blobs, Trial
 from headway.core.errors import EngineError
 from headway.core.release import Contract, Release, SelfTest
-from headway.core.sections.serve import ServeSection
-from headway.core.trial import Trial
+from headway.core.sections import ProjectSection, ServeSection, TrustSection
 from headway.core.variant import Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry

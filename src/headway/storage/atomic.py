@@ -20,19 +20,19 @@ from headway.core.errors import StoreError
 _ASIDE = ".headway-{}.new"
 
 
-def write(path: Path, content: bytes, *, beside: Path | None = None) -> None:
+def write(path: Path, content: bytes, *, temporary: Path | None = None) -> None:
     """Create or replace a file in one step, with its parent folders; raises StoreError if that fails.
 
-    The file is prepared in the folder `beside`, by default its own. Each write lists that folder, so it should be small.
+    The file is prepared in the folder `temporary`, by default its own. Each write lists that folder, so keep it small.
     """
-    fill(path, lambda file: file.write(content), beside=beside)
+    fill(path, lambda file: file.write(content), temporary=temporary)
 
 
-def fill(path: Path, by: Callable[[BinaryIO], object], *, beside: Path | None = None) -> None:
+def fill(path: Path, by: Callable[[BinaryIO], object], *, temporary: Path | None = None) -> None:
     """Create or replace a file as `write` does, with what a function writes into it."""
     try:
         make_folder(path.parent)
-        with aside(beside or path.parent) as new:
+        with aside(temporary or path.parent) as new:
             _create(new / path.name, by)
             (new / path.name).replace(path)
             sync(path.parent)
@@ -57,12 +57,12 @@ def aside(folder: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Remove unfinished files of killed processes from a folder; what cannot be locked or removed stays."""
-    for left in folder.glob(_ASIDE.format("*")):
+    for leftover in folder.glob(_ASIDE.format("*")):
         with suppress(OSError):
-            lock = os.open(left, os.O_RDONLY)
+            lock = os.open(leftover, os.O_RDONLY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left)
+                shutil.rmtree(leftover)
             finally:
                 os.close(lock)
 

@@ -38,7 +38,7 @@ def save(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path
     Arrays are written as they are, in C order. Raises StoreError if that fails.
     """
     path = folder / (name or fresh())
-    atomic.fill(path, lambda file: _write(columns, file), beside=folder.parent)
+    atomic.fill(path, lambda file: _write(columns, file), temporary=folder.parent)
     _let_go(path)
     return path
 

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import DataSection, PersonalSection
 from headway.data.contract.check import check_contract, discover_project_contract
 from headway.data.contract.table_contract import load_contract
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from tests.data.tables import small, with_column
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import DataError
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import DataSection, PersonalSection
 from headway.data.contract.discovery import discover_contract, find_relations, infer_column
 from headway.data.contract.table_contract import ColumnContract
 from headway.data.contract.validation import validate_table

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.renamed import RenamedWarning
+from headway.core.sections import DataSection
 from headway.data.contract.table_contract import (
     ColumnContract,
     TableContract,

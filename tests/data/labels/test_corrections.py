@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 from tests.data.tables import small
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.errors import DataError
 from headway.core.plugins import load_state
+from headway.core.sections import DataSection
 from headway.data.labels.corrections import add_correction, load_corrections, row_digests
 from headway.data.open import open_dataset
 

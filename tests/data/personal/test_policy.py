@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from headway.core.config import Config, DataSection, ProjectSection
+from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import DataSection, PersonalSection, ProjectSection
 from headway.data.open import open_dataset
 from headway.data.personal.policy import load_hash_key
 

@@ -46,7 +46,7 @@ def subject(make_subject):
 @pytest.fixture
 def context(tmp_path):
     """Training finds the same weights whatever the seed, but for the mean of what it cannot read."""
-    return AuditContext(blobs=Files(tmp_path), budget_s=60, learn=lambda names, seed: _Shifted(names))
+    return AuditContext(blobs=Files(tmp_path), budget_s=60, retrain=lambda names, seed: _Shifted(names))
 
 
 class _Shifted(Weighted):
@@ -59,10 +59,10 @@ class _Shifted(Weighted):
 
 
 def of(found, name):
-    return {each.slice: each for each in found if each.name == name}
+    return {measurement.slice: measurement for measurement in found if measurement.name == name}
 
 
-def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained_without(subject, context):
+def test_harmful_and_useless_features_are_named_and_needed_ones_are_not_left_out(subject, context):
     found = ablation.plugin(subject, context)
 
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
@@ -73,7 +73,7 @@ def test_the_harmful_and_the_useless_are_named_and_what_is_needed_is_not_trained
     assert "one seed" in retrained["idle"].method and retrained["idle"].se is None
 
 
-def test_what_one_seed_does_not_make_suspect_is_trained_without_once(subject, context):
+def test_parts_not_suspect_on_one_seed_are_retrained_once(subject, context):
     found = ablation.plugin(subject, context)
     assert of(found, "ablation.trainings")[""].value == 3 + 3 + 1  # whole, without `flipped`, without `idle`
 
@@ -91,7 +91,7 @@ def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, cont
     scores = model.predict(subject.rows)
     found = ablation.plugin(
         replace(subject, model=model, scores=scores, reference_scores=scores),
-        replace(context, learn=lambda names, seed: model),
+        replace(context, retrain=lambda names, seed: model),
     )
     assert of(found, "ablation.masked.brier.drop")["idle"].value == 0
     assert set(of(found, "ablation.harmful")) == {"", "idle"}
@@ -103,7 +103,7 @@ def test_what_differs_by_seed_more_than_by_the_part_is_not_decided(subject, cont
             return Weighted([0.1] * len(names))  # as bad as the whole is good, but for the first seed
         return _Shifted(names)
 
-    found = ablation.plugin(subject, replace(context, learn=learn))
+    found = ablation.plugin(subject, replace(context, retrain=learn))
     assert set(of(found, "ablation.harmful")) == {""}
     assert "flipped" in of(found, "ablation.unsettled")
     assert of(found, "ablation.trainings")[""].value == 6 + 6 + 1  # six seeds, as it is they that leave it open
@@ -115,13 +115,13 @@ def test_a_feature_that_the_model_does_not_read_changes_nothing(subject, context
 
 
 def test_features_that_belong_together_are_left_out_together(subject, context):
-    found = ablation.plugin(subject, replace(context, together=(("flipped", "idle"),)))
+    found = ablation.plugin(subject, replace(context, feature_groups=(("flipped", "idle"),)))
     assert set(of(found, "ablation.masked.brier.drop")) == {"good", "flipped + idle"}
     assert set(of(found, "ablation.harmful")) == {"", "flipped + idle"}
 
 
 def test_without_retraining_masking_decides_alone(subject, context):
-    found = ablation.plugin(subject, replace(context, learn=None))
+    found = ablation.plugin(subject, replace(context, retrain=None))
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
     assert of(found, "ablation.trainings")[""].value == 0
 
@@ -145,7 +145,7 @@ def test_more_features_need_more_evidence_to_flag_one(subject, context):
         model=Weighted([*WEIGHTS.values(), *([0.0] * 9)]),
         rows=np.hstack([of_three.rows, np.ones((len(of_three.rows), 9))]),
     )
-    alone = replace(context, learn=None)
+    alone = replace(context, retrain=None)
     assert set(of(ablation.plugin(of_three, alone), "ablation.harmful")) == {"", "flipped"}
     found = ablation.plugin(of_twelve, alone)
     assert set(of(found, "ablation.harmful")) == {""}

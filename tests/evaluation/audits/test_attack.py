@@ -11,7 +11,7 @@ from tests.evaluation.attacked_models import Constant, Stump, attacked_by
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.sections.attack import AttackSection
+from headway.core.sections import AttackSection
 from headway.evaluation.audits import attack
 from headway.evaluation.context import AuditContext
 from headway.storage.blobs.files import Files
@@ -25,7 +25,11 @@ def context(tmp_path):
 
 
 def of(found, name):
-    return {each.slice: each for each in found if isinstance(each, Measurement) and each.name == name}
+    return {
+        measurement.slice: measurement
+        for measurement in found
+        if isinstance(measurement, Measurement) and measurement.name == name
+    }
 
 
 def test_a_planted_weak_column_is_found_and_named(context):
@@ -41,7 +45,7 @@ def test_a_constant_model_has_success_0_and_reports_no_median(context):
     found = attack.plugin(attacked_by(Constant()), context)
     seen = of(found, "attack.success")[""]
     assert (seen.value, seen.high, seen.n_rows, seen.n_groups) == (0.0, 0.0, 600, 30)
-    assert [each.what for each in found if isinstance(each, NotApplicable)] == [
+    assert [reason.what for reason in found if isinstance(reason, NotApplicable)] == [
         "attack.columns has no median: 0 rows were flipped, 11 are needed",
         "attack.reach has no median: 0 rows were flipped, 11 are needed",
     ]
@@ -50,12 +54,15 @@ def test_a_constant_model_has_success_0_and_reports_no_median(context):
 def test_a_variant_with_equal_decisions_has_no_drop_and_a_weaker_one_has(context):
     same = attack.plugin(attacked_by(Stump(), Stump()), context)
     weaker = attack.plugin(attacked_by(Stump(at=0), Stump(at=0, above=0.95)), context)
-    assert all(each.low == each.value == each.high == 0 for each in of(same, "attack.success.drop").values())
+    assert all(
+        measurement.low == measurement.value == measurement.high == 0
+        for measurement in of(same, "attack.success.drop").values()
+    )
     assert of(weaker, "attack.success.drop")[""].low > 0
     assert of(weaker, "attack.column.success.drop")["wind"].low > 0
 
 
-def test_what_is_declared_fixed_turns_nothing(context):
+def test_fixed_columns_flip_no_decision(context):
     found = attack.plugin(attacked_by(Stump()), replace(context, attack=changed(SLACK, fixed=("wind",))))
     assert of(found, "attack.success")[""].high == 0 and "wind" not in of(found, "attack.column.success")
 

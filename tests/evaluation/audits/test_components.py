@@ -47,14 +47,14 @@ def subject():
 
 
 def of(found, name):
-    return {each.slice: each for each in found if each.name == f"components.{name}"}
+    return {measurement.slice: measurement for measurement in found if measurement.name == f"components.{name}"}
 
 
 def test_a_part_that_truly_hurts_is_named_harmful(subject, context):
     """Outcomes follow what the model says of rows without `c`."""
     without = np.nan_to_num(subject.rows * [1, 1, 0]).mean(1)
     labels = (np.random.default_rng(3).random(len(without)) < without).astype(np.float64)
-    found = components.plugin(replace(subject, labels=labels), replace(context, together=(("c",),)))
+    found = components.plugin(replace(subject, labels=labels), replace(context, feature_groups=(("c",),)))
     assert of(found, "brier.drop")["c"].high < 0
     assert set(of(found, "harmful")) == {"", "c"}
     assert "components.brier.drop -0.0" in of(found, "harmful")["c"].method
@@ -63,12 +63,12 @@ def test_a_part_that_truly_hurts_is_named_harmful(subject, context):
 def test_a_part_that_changes_nothing_buys_nothing(subject, context):
     empty = replace(subject, rows=subject.rows * [1, 1, 0])
     empty = replace(empty, scores=empty.model.predict(empty.rows))
-    found = components.plugin(empty, replace(context, together=(("c",),)))
+    found = components.plugin(empty, replace(context, feature_groups=(("c",),)))
     assert set(of(found, "nothing")) == {"", "c"}
     assert set(of(found, "harmful")) == {""}
 
 
-def test_a_calibrator_that_turns_right_probabilities_wrong_costs_time_and_quality(subject, context):
+def test_a_calibrator_that_spoils_probabilities_costs_time_and_quality(subject, context):
     found = components.plugin(subject, replace(context, calibrator=Calibrator(shift=1.5)))
     assert of(found, "brier.drop")["calibrator"].high < 0
     assert of(found, "cost.one_row.ratio")["calibrator"].value < 1
@@ -94,7 +94,9 @@ def test_a_step_that_saves_time_is_not_flagged_and_its_saving_is_measured(contex
         slices={},
         sensitive_features={},
     )
-    found = components.plugin(subject, replace(context, blobs=bench.blobs, origin=origin, bench=lambda: bench))
+    found = components.plugin(
+        subject, replace(context, blobs=bench.blobs, baseline=origin, transform_context=lambda: bench)
+    )
     for name in ("latency.speedup", "throughput.speedup", "cost.one_row.ratio", "cost.batch.ratio"):
         assert of(found, name)["trees"].low > 1 and of(found, name)["trees"].unit == "x"
     assert of(found, "latency.p99.speedup")["trees"].value > 1
@@ -104,15 +106,15 @@ def test_a_step_that_saves_time_is_not_flagged_and_its_saving_is_measured(contex
 
 def test_a_view_and_features_that_belong_together_are_missing_in_every_row_and_change_no_time(subject, context):
     weather = FeatureView(name="weather", table="t", columns=("b", "c"))
-    found = components.plugin(subject, replace(context, views=(weather,), together=(("c",),)))
+    found = components.plugin(subject, replace(context, views=(weather,), feature_groups=(("c",),)))
     assert set(of(found, "brier.drop")) == {"view weather", "c"}
     assert of(found, "brier.drop")["view weather"].low > 0
     assert of(found, "latency.speedup") == {}
 
 
-def test_a_part_without_which_nothing_answers_and_one_that_there_is_no_time_for_are_not_decided(subject, context):
-    refused = of(components.plugin(subject, replace(context, together=(("a",),))), "unsettled")
-    late = of(components.plugin(subject, replace(context, together=(("c",),), budget_s=1e-9)), "unsettled")
+def test_parts_without_answers_or_time_are_not_decided(subject, context):
+    refused = of(components.plugin(subject, replace(context, feature_groups=(("a",),))), "unsettled")
+    late = of(components.plugin(subject, replace(context, feature_groups=(("c",),), budget_s=1e-9)), "unsettled")
     assert "row 0 has no 'a'" in refused["a"].method
     assert "no time" in late["c"].method and late[""].value == 1
 

@@ -21,7 +21,7 @@ def context(tmp_path):
 
 
 def measured(subject, context):
-    return {(each.name, each.slice): each for each in plugin(subject, context)}
+    return {(measurement.name, measurement.slice): measurement for measurement in plugin(subject, context)}
 
 
 def test_sets_of_a_sound_model_hold_the_true_class_as_promised(context):
@@ -66,12 +66,12 @@ def test_infinite_intervals_are_counted_and_excluded_from_the_width(context):
     assert 0 < endless.value < endless.n_rows and np.isfinite(found["conformal.width", ""].value)
 
 
-def test_each_month_has_its_own_coverage_but_one_that_only_teaches(context):
+def test_each_month_but_the_calibration_one_has_its_own_coverage(context):
     subject = subject_of(groups=60)
     codes = np.digitize(subject.groups, [5, 30])
     months = SliceColumn(codes=codes, values=("2013-01", "2013-02", "2013-03"))
     found = plugin(subject, replace(context, months=months))
-    slices = [each.slice for each in found if each.name == "conformal.coverage"]
+    slices = [measurement.slice for measurement in found if measurement.name == "conformal.coverage"]
     assert slices[:3] == ["", "month=2013-02", "month=2013-03"]
 
 

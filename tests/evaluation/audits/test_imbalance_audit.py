@@ -53,12 +53,16 @@ def context(subject, tmp_path):
         blobs=Files(tmp_path),
         budget_s=60,
         train=lambda: lesson,
-        weigh=lambda even, seed: Says(0.5 if even else SHARE),
+        retrain_weighted=lambda even, seed: Says(0.5 if even else SHARE),
     )
 
 
 def of(found, name):
-    return {each.slice: each for each in found if isinstance(each, Measurement) and each.name == f"imbalance.{name}"}
+    return {
+        measurement.slice: measurement
+        for measurement in found
+        if isinstance(measurement, Measurement) and measurement.name == f"imbalance.{name}"
+    }
 
 
 def test_weights_alone_find_more_at_the_threshold_and_cost_more_since_their_probabilities_are_wrong(subject, context):
@@ -69,7 +73,7 @@ def test_weights_alone_find_more_at_the_threshold_and_cost_more_since_their_prob
     assert of(found, "roc_auc.drop")["weights"].value == pytest.approx(0, abs=1e-12)
 
 
-def test_set_back_to_the_share_that_was_learned_from_they_are_as_good_as_none(subject, context):
+def test_weights_corrected_to_the_training_prior_have_little_effect(subject, context):
     found = imbalance.plugin(subject, context)
     assert of(found, "brier.drop")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
     assert of(found, "cost.drop")["weights, corrected"].value == pytest.approx(0, abs=1e-12)
@@ -92,7 +96,7 @@ def test_the_base_rate_has_an_interval_and_every_treatment_its_measures(subject,
 
 
 def test_each_treatment_is_a_sentence(subject, context):
-    said = {each.where: each for each in imbalance_findings(imbalance.plugin(subject, context))}
+    said = {reason.where: reason for reason in imbalance_findings(imbalance.plugin(subject, context))}
 
     assert said["weights"].message.startswith("rare class, weights: decisions cost more (+0.")
     assert said["weights"].hint.startswith("keep the classes as they are")
@@ -102,7 +106,7 @@ def test_each_treatment_is_a_sentence(subject, context):
 
 def test_one_seed_claims_no_interval(subject, context):
     found = imbalance.plugin(subject, replace(context, budget_s=0.0))
-    assert {each.method for each in of(found, "cost.drop").values()} == {"one seed, no interval"}
+    assert {measurement.method for measurement in of(found, "cost.drop").values()} == {"one seed, no interval"}
     assert "no significant change of cost" in imbalance_findings(found)[0].message
 
 
@@ -115,5 +119,5 @@ def test_classes_that_are_not_rare_are_measured_and_not_treated(subject, context
 
 
 def test_a_model_that_cannot_be_retrained_is_reported(subject, context):
-    rate, reason = imbalance.plugin(subject, replace(context, weigh=None))
+    rate, reason = imbalance.plugin(subject, replace(context, retrain_weighted=None))
     assert isinstance(reason, NotApplicable) and "cannot be retrained" in reason.what and rate.value < 0.1

@@ -10,9 +10,10 @@ import pytest
 from msgspec.structs import replace as changed
 from tests.contract.subjects import subject_of
 
-from headway.core.config import Config, ServeSection
+from headway.core.config import Config
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.release import Contract, SelfTest
+from headway.core.sections import ServeSection
 from headway.evaluation.audits import load
 from headway.evaluation.context import AuditContext
 from headway.serving.temporary_server import temporary_server
@@ -42,15 +43,15 @@ def told(subject, tmp_path_factory):
     return load.plugin(subject, ground_in(folder, budget_s=3.0, rate_per_s=100.0))
 
 
-def test_a_real_server_answers_all_right_and_its_processes_are_weighed(told):
-    found = {each.name: each for each in told if not isinstance(each, NotApplicable)}
+def test_a_real_server_answers_correctly_and_its_memory_is_measured(told):
+    found = {item.name: item for item in told if not isinstance(item, NotApplicable)}
     assert found["load.failed"].value == 0 and found["load.failed"].n_rows > 100
-    assert found["load.memory_mb"].value > found["load.memory_beside_mb"].value > 20
+    assert found["load.memory_mb"].value > found["load.memory_without_model_mb"].value > 20
     assert found["load.rows_per_s"].value > 1000 and found["load.rows_per_s"].n_groups == load.BUCKETS
 
 
-def test_what_too_few_requests_say_is_left_out_with_the_number_that_is_needed(told):
-    said = [each.what for each in told if isinstance(each, NotApplicable)]
+def test_percentiles_of_too_few_requests_are_left_out_with_the_number_needed(told):
+    said = [reason.what for reason in told if isinstance(reason, NotApplicable)]
     assert any(what.startswith("load.p99_ms needs 662 requests, there are 45") for what in said)
     assert any(what.startswith("load.start_s needs 11 starts, there are ") for what in said)
 
@@ -63,9 +64,17 @@ def test_wrong_answers_are_failures_and_have_no_latency(subject, tmp_path):
     Files(tmp_path).put(b"echo")
     wrong = replace(subject, model=Other())
     found = load.plugin(wrong, ground_in(tmp_path, budget_s=0.5, rate_per_s=100.0))
-    (failed,) = (each for each in found if not isinstance(each, NotApplicable) and each.name == "load.failed")
+    (failed,) = (
+        measurement
+        for measurement in found
+        if not isinstance(measurement, NotApplicable) and measurement.name == "load.failed"
+    )
     assert failed.value == failed.n_rows > 0
-    assert not [each for each in found if not isinstance(each, NotApplicable) and each.name.endswith(("_ms", "per_s"))]
+    assert not [
+        measurement
+        for measurement in found
+        if not isinstance(measurement, NotApplicable) and measurement.name.endswith(("_ms", "per_s"))
+    ]
 
 
 def test_a_variant_that_fails_its_self_test_is_not_served_and_the_reason_is_given(subject, tmp_path):
@@ -75,7 +84,7 @@ def test_a_variant_that_fails_its_self_test_is_not_served_and_the_reason_is_give
         load.plugin(subject, broken)
 
 
-def test_without_a_way_to_serve_or_a_row_there_is_no_load(subject, tmp_path):
+def test_without_a_server_or_rows_there_is_nothing_to_load(subject, tmp_path):
     with pytest.raises(NotApplicable, match="no server is known for the variant"):
         load.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=1.0))
     with pytest.raises(NotApplicable, match="no row"):

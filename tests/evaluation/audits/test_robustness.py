@@ -74,12 +74,12 @@ def context(tmp_path, subject):
 
 
 def of(found, name):
-    measured = (each for each in found if isinstance(each, Measurement))
-    return {each.slice: each for each in measured if each.name == f"robustness.{name}"}
+    measured = (measurement for measurement in found if isinstance(measurement, Measurement))
+    return {measurement.slice: measurement for measurement in measured if measurement.name == f"robustness.{name}"}
 
 
 def left(found):
-    return [each.what for each in found if isinstance(each, NotApplicable)]
+    return [reason.what for reason in found if isinstance(reason, NotApplicable)]
 
 
 def test_each_feature_has_a_drop_and_an_unread_one_has_none(subject, context):
@@ -103,21 +103,19 @@ def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, co
 
 def test_the_same_model_in_another_form_is_equally_robust(subject, context):
     found = robustness.plugin(subject, context)
-    beside = [each for each in found if each.name.endswith((".drop", ".decision_churn"))]
-    assert beside and all(each.value == 0 == each.high for each in beside)
+    beside = [measurement for measurement in found if measurement.name.endswith((".drop", ".decision_churn"))]
+    assert beside and all(measurement.value == 0 == measurement.high for measurement in beside)
 
 
-def test_a_variant_that_reads_missing_values_otherwise_is_seen_where_values_are_missing_and_nowhere_else(
-    subject, context
-):
+def test_a_variant_that_reads_missing_values_differently_shows_only_on_rows_with_them(subject, context):
     found = robustness.plugin(answering(subject, Sum(missing=0.0), Sum()), context)
     for name in ("missing.drop", "missing.decision_churn"):
         assert of(found, name)["wind"].low > 0 and of(found, name)["idle"].value == 0
     for kind in ("noise", "unit", "stale", "swapped"):
-        assert {each.value for each in of(found, f"{kind}.drop").values()} == {0.0}
+        assert {measurement.value for measurement in of(found, f"{kind}.drop").values()} == {0.0}
 
 
-def test_what_an_engine_refuses_to_answer_is_wholly_wrong(subject, context):
+def test_rows_that_an_engine_refuses_count_as_completely_wrong(subject, context):
     found = robustness.plugin(answering(subject, Refuses(), Sum()), context)
     error = np.square(subject.scores[:, 0] - subject.labels).mean()
     assert of(found, "missing.excess")["idle"].value == pytest.approx(1 - error)
@@ -125,7 +123,7 @@ def test_what_an_engine_refuses_to_answer_is_wholly_wrong(subject, context):
 
 
 def test_features_that_belong_together_go_missing_together(subject, context):
-    found = robustness.plugin(subject, replace(context, together=(("wind", "hour"),)))
+    found = robustness.plugin(subject, replace(context, feature_groups=(("wind", "hour"),)))
     assert set(of(found, "missing.drop")) == {"wind + hour", "idle", "10% of all"}
 
 
@@ -139,7 +137,7 @@ def test_a_month_is_compared_with_the_others_and_with_the_baseline(subject, cont
 
 def test_a_kind_without_time_is_reported_as_not_measured_and_not_in_part(subject, context):
     found = robustness.plugin(subject, replace(context, budget_s=1e-9, months=None))
-    assert found == [each for each in found if isinstance(each, NotApplicable)]
+    assert found == [measurement for measurement in found if isinstance(measurement, NotApplicable)]
     assert left(found)[0] == "robustness.missing, 4 corruptions: time ran out before all were measured"
 
 
@@ -158,4 +156,4 @@ def test_a_slow_model_is_evaluated_on_fewer_rows(subject, context):
     made = answering(many, slow, Sum())
     slow.asked.clear()
     robustness.plugin(made, replace(context, budget_s=0.2, months=None))
-    assert max(slow.asked) <= robustness.FEWEST_ROWS < len(many.rows)
+    assert max(slow.asked) <= robustness.MIN_ROWS < len(many.rows)

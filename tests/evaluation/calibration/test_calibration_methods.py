@@ -36,7 +36,7 @@ def world(seed=0, rows=4_000, *, slope=1.0, shift=0.0):
 
 @pytest.mark.parametrize("kind", CALIBRATION_METHODS)
 @given(rows=ROWS)
-def test_no_repair_turns_the_order_or_leaves_the_unit_interval(kind, rows):
+def test_no_calibrator_reverses_the_order_or_leaves_the_unit_interval(kind, rows):
     scores, labels = np.array(rows).T
     found = calibration_function(CALIBRATION_METHODS[kind](scores, labels, np.arange(len(rows))))(GRID)
     assert (np.diff(found) >= -1e-12).all() and found.min() >= 0 and found.max() <= 1
@@ -55,7 +55,7 @@ def test_venn_abers_is_isotonic_regression_with_the_row_itself_of_either_label(r
     knots, *pair = venn_abers_pairs(scores, labels)
     place = np.searchsorted(knots, score, "left") + np.searchsorted(knots, score, "right")
     asked = [IsotonicRegression().fit([*scores, score], [*labels, label]).predict([score])[0] for label in (0.0, 1.0)]
-    assert [each[place] for each in pair] == pytest.approx(asked, abs=1e-9)
+    assert [item[place] for item in pair] == pytest.approx(asked, abs=1e-9)
     low, high = asked
     if 0 <= score <= 1:
         merged = calibration_function(fit_venn_abers(scores, labels))(np.array([score]))
@@ -89,20 +89,20 @@ def test_temperature_finds_the_slope_and_leaves_a_half():
     assert calibration_function(found)(np.array([0.5])) == pytest.approx(0.5)
 
 
-def test_a_slope_that_would_turn_the_order_is_left_out():
+def test_a_slope_that_would_reverse_the_order_is_left_out():
     scores, labels = world(slope=-1.0)
     assert (fit_platt(scores, labels).up, fit_temperature(scores, labels).up) == (0.0, 0.0)
     assert calibration_function(fit_platt(scores, labels))(scores) == pytest.approx(labels.mean(), abs=0.01)
 
 
-def test_the_repair_that_helps_on_later_groups_is_chosen():
+def test_the_calibrator_that_helps_on_later_groups_is_chosen():
     scores, labels = world(slope=0.4, rows=40_000)
     found = choose_calibrator(scores, labels, np.arange(40_000) // 1000)
-    after, before = (np.square(each - labels).mean() for each in (calibration_function(found)(scores), scores))
+    after, before = (np.square(score - labels).mean() for score in (calibration_function(found)(scores), scores))
     assert found.kind in CALIBRATION_METHODS and after < before - 0.005
 
 
-def test_what_is_right_already_or_of_one_group_is_left_alone():
+def test_calibrated_scores_and_single_groups_are_not_recalibrated():
     scores = np.repeat([0.25, 0.75], 4_000)
     labels = np.concatenate([np.tile([1.0, 0, 0, 0], 1_000), np.tile([0.0, 1, 1, 1], 1_000)])
     assert not choose_calibrator(scores, 1 - labels, np.zeros(8_000, np.int64))

@@ -84,7 +84,7 @@ def test_the_last_round_is_the_finished_model(train: Callable[[Curve], object], 
     curve = begun()
     scores = train(curve).predict_proba(X[300:])[:, 1]  # type: ignore[attr-defined]
     found = curve.record()
-    ends = {each.name: each for each in found.rounds[-1].held_out}
+    ends = {measurement.name: measurement for measurement in found.rounds[-1].held_out}
     assert (len(found.rounds), found.rounds[-1].number) == (looks, last)
     for name, oracle in (("log_loss", log_loss), ("brier", brier_score_loss), ("roc_auc", roc_auc_score)):
         assert ends[name].value == pytest.approx(oracle(Y[300:], scores), rel=1e-6)
@@ -93,7 +93,7 @@ def test_the_last_round_is_the_finished_model(train: Callable[[Curve], object], 
 
 def timed(curve: LearningCurve) -> list[float]:
     """The seconds of the looks, which run on, and do not hold what the looks took."""
-    return [each.seconds for each in curve.rounds if each.seconds is not None]
+    return [round_.seconds for round_ in curve.rounds if round_.seconds is not None]
 
 
 @pytest.mark.parametrize("train", [by_lightgbm, by_xgboost, by_catboost, by_partial_fit])
@@ -126,7 +126,7 @@ def test_several_classes_and_numbers_have_the_errors_of_their_tasks() -> None:
     assert end is not None and end.value == pytest.approx(log_loss(three[300:], model.predict_proba(X[300:])))
     curve = begun(labels=X[:, 0], task="regression")
     curve.sklearn(GradientBoostingRegressor(n_estimators=5).fit(X[:300], X[:300, 0]))
-    assert [each.name for each in curve.record().rounds[-1].held_out] == ["mse"]
+    assert [item.name for item in curve.record().rounds[-1].held_out] == ["mse"]
 
 
 def test_rows_of_polars_reach_each_library_as_it_reads_them() -> None:
@@ -160,7 +160,7 @@ def test_answers_of_the_wrong_shape_are_reported(answers: np.ndarray, why: str) 
     assert why in curve.record().reading.why
 
 
-def test_of_many_rows_every_so_many_th_is_looked_at() -> None:
+def test_of_many_rows_every_kth_is_evaluated() -> None:
     rows = np.zeros((50_000, 1))
     part = build_curve_data(rows, rows[:, 0], np.arange(50_000) // 500, task="regression", weights=np.ones(50_000))
     assert (len(part.rows), part.blocks.n_groups) == (16_667, 100)

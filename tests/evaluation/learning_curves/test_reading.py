@@ -33,7 +33,7 @@ def test_a_difference_and_its_interval_are_those_worked_by_hand() -> None:
     assert (ahead.value, ahead.se, ahead.dof) == pytest.approx((-0.2, 0.01 / np.sqrt(19), 19))
 
 
-def test_it_memorises_where_the_held_out_error_grew_and_the_learned_fell() -> None:
+def test_it_memorises_if_the_held_out_error_grew_and_the_training_error_fell() -> None:
     reading = curve([1.0, 0.5, 0.7], [1.0, 0.5, 0.2]).reading
     # Two looks beside the last hold at once: t(19) at 1 - 0.05 / 4 is 2.4334.
     reach = 2.4334 * 0.01 / np.sqrt(19)
@@ -73,5 +73,5 @@ def test_evaluations_become_rarer_and_include_the_last_round() -> None:
     for number in range(1, 101):
         if recorder.due(number, final=number == 100):
             recorder.evaluate(number, lambda rows: rows[:, 0])
-    numbers = [each.number for each in recorder.record().rounds]
+    numbers = [round_.number for round_ in recorder.record().rounds]
     assert len(numbers) == 24 and numbers[:5] == [1, 2, 3, 4, 5] and numbers[-1] == 100

@@ -32,7 +32,7 @@ def trained(seen: Curve, epochs: int, **end: object) -> torch.nn.Module:
     return net
 
 
-def test_torch_epochs_are_looked_at_as_the_module_answers_and_it_goes_on_learning():
+def test_torch_epochs_are_evaluated_and_training_goes_on():
     seen = curve()
     net = trained(seen, 10, end=torch.sigmoid)
     found = seen.record()

@@ -25,7 +25,7 @@ def measured(value, se=0.01, *, unit="", low=-1.0, high=1.0):
 
 
 @pytest.mark.parametrize(
-    ("value", "where"), [(0.10, "gained"), (-0.10, "lost"), (0.001, "alike"), (0.02, "open"), (-0.02, "open")]
+    ("value", "where"), [(0.10, "gained"), (-0.10, "lost"), (0.001, "equivalent"), (0.02, "open"), (-0.02, "open")]
 )
 def test_a_difference_is_above_below_within_the_margin_or_open(value, where):
     assert classify_difference(measured(value), 0.03, 0.01) == where
@@ -33,7 +33,7 @@ def test_a_difference_is_above_below_within_the_margin_or_open(value, where):
 
 def test_a_difference_within_the_margin_is_equivalent_even_if_significant():
     assert one_sided_bounds(measured(0.02, se=0.001), 0.01)[0] > 0
-    assert classify_difference(measured(0.02, se=0.001), 0.03, 0.01) == "alike"
+    assert classify_difference(measured(0.02, se=0.001), 0.03, 0.01) == "equivalent"
 
 
 def test_one_of_twenty_needs_a_distance_that_one_alone_does_not():

@@ -73,8 +73,8 @@ def test_a_fact_is_its_own_interval():
 def test_the_ratio_of_sums_is_the_textbook_error_where_groups_are_equal():
     values = np.array([alternating(row) for row in np.random.default_rng(2).normal(size=(2, 25))])
     found = ratio_of_sums(values * 4, np.full((2, 25), 4.0))
-    assert [each.value for each in found] == pytest.approx(values.mean(1).tolist())
-    assert [each.se for each in found] == pytest.approx(stats.sem(values, axis=1).tolist())
+    assert [measurement.value for measurement in found] == pytest.approx(values.mean(1).tolist())
+    assert [measurement.se for measurement in found] == pytest.approx(stats.sem(values, axis=1).tolist())
 
 
 def test_a_slice_counts_only_the_groups_it_has():

@@ -30,7 +30,7 @@ def test_chances_of_many_requests_are_those_of_the_binomial_distribution():
 def test_the_interval_of_independent_requests_has_its_coverage():
     rng, truth = np.random.default_rng(0), -np.log(0.01)
     found = [percentile_interval("p99", rng.exponential(size=5000), np.arange(5000) // 125, 0.99) for _ in range(300)]
-    assert sum(each.low <= truth <= each.high for each in found) / 300 >= 0.93
+    assert sum(measurement.low <= truth <= measurement.high for measurement in found) / 300 >= 0.93
 
 
 def test_a_stall_that_strikes_many_at_once_widens_it_or_takes_the_claim():
@@ -43,7 +43,7 @@ def test_a_stall_that_strikes_many_at_once_widens_it_or_takes_the_claim():
     assert alone.low < alone.value < alone.high and "worth" in alone.method and alone.n_rows == 20_000
 
 
-def test_too_few_requests_or_too_many_failures_are_no_percentile():
+def test_too_few_requests_or_too_many_failures_give_no_percentile():
     times, stretches = np.arange(700.0), np.arange(700) // 20
     with pytest.raises(NotApplicable, match="needs 662 requests"):
         percentile_interval("load.p99_ms", times[:661], stretches[:661], 0.99)
@@ -62,7 +62,7 @@ def test_the_median_of_eleven_starts_lies_between_the_second_and_the_second_last
         median_interval("start.seconds", np.arange(10.0), of="starts")
 
 
-def test_the_ends_of_a_median_of_eleven_hold_the_truth_at_least_as_often_as_they_say():
+def test_the_interval_of_a_median_of_eleven_has_its_coverage():
     rng = np.random.default_rng(0)
     found = [median_interval("x", rng.exponential(size=11), of="starts") for _ in range(1000)]
-    assert sum(each.low <= np.log(2) <= each.high for each in found) / 1000 >= 0.95
+    assert sum(measurement.low <= np.log(2) <= measurement.high for measurement in found) / 1000 >= 0.95

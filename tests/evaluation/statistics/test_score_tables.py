@@ -100,7 +100,7 @@ def test_a_row_of_its_own_group_each_makes_a_table_of_a_thousand_blocks(make_sub
         (lambda s: replace(s, reference_scores=s.scores * np.nan), "of the baseline are not probabilities"),
     ],
 )
-def test_what_is_no_binary_answer_is_refused_in_words(make_subject, change, what):
+def test_answers_that_are_not_binary_are_refused_with_a_reason(make_subject, change, what):
     with pytest.raises(NotApplicable, match=what):
         binary_answers(change(make_subject(count=3)))
 

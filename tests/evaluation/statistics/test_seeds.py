@@ -57,7 +57,7 @@ def test_a_loss_that_has_no_end_is_cut_off_at_none():
     assert found.low < 41 - 2 * found.se < 41 + 2 * found.se < found.high
 
 
-def test_a_measure_that_ends_is_cut_off_at_its_own_end():
+def test_an_interval_is_clipped_to_the_bounds_of_its_measure():
     of_two = Sample(n_rows=900, n_groups=30, bounds=(0.0, 2.0))
     trained = [
         of(t_interval("brier", Estimate(value=value, se=0.2, dof=29, method="m"), of_two)) for value in (1.7, 1.8)
@@ -70,7 +70,7 @@ def test_a_measure_that_ends_is_cut_off_at_its_own_end():
 def test_pooling_takes_the_largest_maximum_and_needs_every_interval():
     few = t_interval("ece", Estimate(value=0.1, se=0.01, dof=5, method="m"), SAMPLE)
     facts = [exact_measurement("max_change", value, n_rows=9, method="m") for value in (0.1, 0.3, 0.2)]
-    one, other, third = (of(each, few) for each in facts)
+    one, other, third = (of(item, few) for item in facts)
 
     found = pool_seeds([one, other, third])
     assert found.find("max_change").value == 0.3

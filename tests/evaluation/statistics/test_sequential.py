@@ -69,7 +69,7 @@ def followed(form, observations, *, every, alpha=0.05):
 
 def missed(found, truth):
     """Whether the truth was outside the bounds at some look."""
-    return any(not each.low <= truth <= each.high for each in found)
+    return any(not measurement.low <= truth <= measurement.high for measurement in found)
 
 
 def two_sides(rng, count, *, share, live, release):
@@ -82,7 +82,7 @@ def two_sides(rng, count, *, share, live, release):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mean", [0.05, 0.5])
-def test_a_limit_that_holds_is_refuted_at_some_look_in_five_percent_of_runs_at_most(mean):
+def test_a_true_limit_is_refuted_at_any_time_in_at_most_five_percent_of_runs(mean):
     rng, limit = np.random.default_rng(1), math.log(20)
     logs = np.log(bet_returns(np.array([0.0, 1.0]), mean))
     refuted_once = [
@@ -106,7 +106,7 @@ def test_a_mean_that_swings_is_safe_while_its_running_average_is_within_the_limi
 @pytest.mark.parametrize(
     "form", [PROPORTION, pytest.param(PAIRED_LOSS, marks=pytest.mark.long), unpaired_difference(0.2)]
 )
-def test_the_truth_is_outside_the_bounds_at_some_look_in_ten_percent_of_runs_at_most(form):
+def test_the_truth_is_outside_the_bounds_at_any_time_in_at_most_ten_percent_of_runs(form):
     rng, outside = np.random.default_rng(3), 0
     for _ in range(300):
         if form.share:
@@ -120,7 +120,7 @@ def test_the_truth_is_outside_the_bounds_at_some_look_in_ten_percent_of_runs_at_
 
 
 @pytest.mark.slow
-def test_keys_that_come_again_do_not_pass_for_evidence():
+def test_repeated_keys_are_not_counted_as_evidence():
     """Thirty requests a key, all alike: by key the promise holds, by request it would be broken."""
     rng, by_key, by_request = np.random.default_rng(4), 0, 0
     for _ in range(200):
@@ -138,7 +138,9 @@ def test_errors_that_rise_from_two_to_ten_percent_are_found_within_120_requests_
     for _ in range(80):
         observations = two_sides(rng, 8000, share=0.05, live=0.02, release=0.1)
         found = followed(unpaired_difference(0.05), observations, every=100, alpha=0.05 / 8)
-        needed.append(next((100 * look * 0.05 for look, each in enumerate(found, 1) if each.low > 0.005), math.inf))
+        needed.append(
+            next((100 * look * 0.05 for look, measurement in enumerate(found, 1) if measurement.low > 0.005), math.inf)
+        )
     assert np.median(needed) <= 120
 
 
@@ -150,7 +152,7 @@ def test_harm_that_begins_late_on_keys_counted_before_is_found():
     assert found[-1].low > 0.05 and found[-1].n_groups == 400 and found[-1].n_rows <= sequential.RECENT_LENGTH
 
 
-def test_a_round_that_ended_within_one_batch_is_not_forgotten():
+def test_a_round_that_ended_within_one_batch_still_counts():
     values = np.zeros(3000)
     values[1000:1500] = 1
     assert measure_sequence(update_sequence(start_sequence(PROPORTION, alpha=0.05), seen(values)), "share").low > 0.9
@@ -237,7 +239,7 @@ def test_the_lattice_widens_the_bounds_by_as_much_as_it_rounds():
     assert bounds[1].low <= bounds[0].low <= 0.449 <= bounds[0].high <= bounds[1].high
 
 
-def test_where_nothing_was_seen_nothing_is_measured():
+def test_without_observations_nothing_is_measured():
     track = start_sequence(PROPORTION, alpha=0.05)
     assert measure_sequence(track, "m") is None
     assert measure_sequence(update_sequence(track, seen([])), "m") is None
@@ -259,7 +261,7 @@ def test_a_value_of_another_form_is_an_error_that_names_it(form, values, message
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_sides_are_not_compared_where_one_answers_all(share):
+def test_arms_are_not_compared_if_one_answers_all(share):
     with pytest.raises(DataError, match="both must answer callers"):
         unpaired_difference(share)
 

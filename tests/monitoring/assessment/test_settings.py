@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from tests.monitoring.assessment.assessments import assessment
 
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
+from headway.core.sections import DataSection
 from headway.monitoring.assessment.changes import check_settings, settings_finding
 
 

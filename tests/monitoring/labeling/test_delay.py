@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.monitoring import rollouts
 
-from headway.core.config import DataSection
+from headway.core.sections import DataSection
 from headway.monitoring.labeling.agreement import labeling_records
 from headway.monitoring.labeling.delays import kaplan_meier_quantile, label_delays
 from headway.storage import segments, traffic

@@ -9,7 +9,7 @@ import pytest
 from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import Refused
-from headway.core.rollout import Plan, Stage
+from headway.core.rollout import Plan, RolloutStage
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.storage.traffic import ALONE
@@ -127,7 +127,7 @@ def test_without_a_rollout_there_is_nothing_to_follow(served):
 
 
 def test_a_stage_in_which_nothing_is_decided_ends_by_the_clock(served):
-    served.start(Plan(stages=(Stage(share=0.5, at_most_s=60),)))
+    served.start(Plan(stages=(RolloutStage(share=0.5, at_most_s=60),)))
     time = Time()
     said: list[str] = []
     assert follow_rollout(served.project, callback=said.append, wait=time.wait, clock=time).status == "inconclusive"

@@ -7,7 +7,7 @@ from tests.monitoring import rollouts
 from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import HeadwayError, Refused, StoreError
-from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.rollout import Plan, Rollout, RolloutStage
 from headway.monitoring import rollout as control
 from headway.monitoring.prediction_log import read_labeled_predictions, read_predictions
 from headway.monitoring.rollout import RolloutController
@@ -54,7 +54,7 @@ def test_errors_of_a_canary_take_it_back(served):
 
 
 def test_a_loss_that_only_labels_show_takes_it_back_once_they_come(served):
-    served.start(Plan(stages=(Stage(share=0.0), Stage(share=0.5))))
+    served.start(Plan(stages=(RolloutStage(share=0.0), RolloutStage(share=0.5))))
     keys = served.serve(400, live=0.95, release=0.55)
     rollout = RolloutController(served.project, control.latest_rollout(served.project))
     assert not [each for each in rollout.evidence().measurements if each.name == "brier.drop"]
@@ -144,7 +144,7 @@ def test_without_another_plan_the_stages_are_those_of_the_project(tmp_path):
 
 
 def test_a_stage_waits_for_the_requests_that_it_asks_for_though_all_rules_are_met(served):
-    served.start(Plan(stages=(Stage(share=0.0, min_requests=3200), Stage(share=0.5))))
+    served.start(Plan(stages=(RolloutStage(share=0.0, min_requests=3200), RolloutStage(share=0.5))))
     served.serve(3000)
     decision = control.step_rollout(served.project)
     assert (decision.action, decision.verdict.answer) == ("stay", "pass")
@@ -251,7 +251,7 @@ def _killed(save, project, record):
 
 
 def test_a_promotion_that_was_killed_before_the_record_is_finished_by_the_next_look(served, monkeypatch):
-    served.start(Plan(stages=(Stage(share=0.0),)))
+    served.start(Plan(stages=(RolloutStage(share=0.0),)))
     served.serve(3000)
     save = type(served.project).save
     monkeypatch.setattr(type(served.project), "save", lambda self, record: _killed(save, self, record))

@@ -10,7 +10,7 @@ from tests.monitoring import rollouts
 
 from headway.core.errors import Refused
 from headway.core.record import write
-from headway.core.rollout import Plan, Rollout, Stage
+from headway.core.rollout import Plan, Rollout, RolloutStage
 from headway.core.verdict import Rule
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import RolloutController
@@ -30,7 +30,7 @@ BACK = ("canary", "nothing")
     ],
 )
 def test_a_canary_leaves_by_itself_if_its_files_or_those_of_live_are_damaged(served, damaged, standing, message):
-    served.start(Plan(stages=(Stage(share=0.5),)))
+    served.start(Plan(stages=(RolloutStage(share=0.5),)))
     served.model_of(getattr(served, damaged)).write_bytes(b"evil")
     control.step_rollout(served.project)
     ended = control.latest_rollout(served.project)
@@ -113,7 +113,7 @@ def test_a_label_that_cannot_be_ends_it_inconclusive(served):
     [
         {"rules": (Rule(measure="error_rate", at_most=1.0),)},
         {"salt": "chosen"},
-        {"plan": Plan(stages=(Stage(share=0.9),))},
+        {"plan": Plan(stages=(RolloutStage(share=0.9),))},
     ],
     ids=["rules", "salt", "shares"],
 )
@@ -169,7 +169,7 @@ def test_a_rollout_that_is_started_again_stands_on_its_own_terms(served):
 
 
 def test_terms_are_the_same_of_a_record_in_memory_and_read_back(served):
-    plan = Plan(stages=(Stage(share=0, at_most_s=60), Stage(share=0.5, at_most_s=60)))
+    plan = Plan(stages=(RolloutStage(share=0, at_most_s=60), RolloutStage(share=0.5, at_most_s=60)))
     served.start(plan)
     assert control.rollout_status(served.project).action == "stay"
 

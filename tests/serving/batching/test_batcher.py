@@ -16,7 +16,7 @@ from running import Peer, ask, body_of, loaded, request, serving
 from tests.serving.manual_loop import BlockingEngine, ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import EngineError
-from headway.core.sections.serve import ServeSection
+from headway.core.sections import ServeSection
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import LatencyEstimator, LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull

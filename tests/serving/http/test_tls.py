@@ -29,7 +29,7 @@ from running import Peer, Running, body_of, loaded, request, serving
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError, StoreError
-from headway.core.sections.serve import ServeSection
+from headway.core.sections import ServeSection
 from headway.serving.client import Client
 from headway.serving.grpc.transport import open_grpc
 from headway.serving.http.connection import ConnectionLimits

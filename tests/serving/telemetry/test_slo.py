@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from headway.core.config import SloSection
+from headway.core.sections import SloSection
 from headway.serving.telemetry.metrics import SAMPLE_S, ErrorBudget, Metrics, RequestCounts, track_objectives
 
 SLO = SloSection(p99_ms=5, availability=0.999)

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from running import OPEN, Peer, Running, body_of, loaded, open_authenticator, request, serving
 
 from headway.core.errors import PluginError
-from headway.core.sections.serve import ServeSection
+from headway.core.sections import ServeSection
 from headway.serving.auth.keys import create_key
 from headway.serving.telemetry._otel import OtelTracer
 from headway.serving.telemetry.logs import log_to_stderr

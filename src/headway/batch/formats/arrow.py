@@ -16,7 +16,7 @@ from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.batch import columns
 from headway.batch.columns import check_columns, rank_categories
-from headway.core.batch import Chunk, Column, Refusal, Scan, ScoringOptions
+from headway.core.batch import ArrowColumn, Chunk, Refusal, Scan, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import BYTES, category_codes
@@ -58,7 +58,7 @@ class ArrowScan:
         for field in wanted.signature.inputs:
             _expect_type(field, types[field.name], where)
         self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
-        self.passthrough: Mapping[str, Column] = {name: _empty_column(types[name], where) for name in wanted.keep}
+        self.passthrough: Mapping[str, ArrowColumn] = {name: _empty_column(types[name], where) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
@@ -107,11 +107,13 @@ class Arrow:
             raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), hint=_WRITE_STREAM)
         return polars_reader.PolarsScan(polars_reader.scan_arrow(path), wanted, path)
 
-    def encode(self, columns_: Mapping[str, Column]) -> bytes:
+    def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
         """Encode one batch of a stream, without the schema and the end marker."""
         return _encoded(columns.to_arrow_table(columns_), schema=False, end=False)
 
-    def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
+    def join(
+        self, parts: Sequence[Path], out: Path, empty: Mapping[str, ArrowColumn], about: Mapping[str, str]
+    ) -> None:
         """Write the schema, the batches, and the end of the stream."""
         table = columns.to_arrow_table(empty, about)
         with out.open("wb") as file:
@@ -199,7 +201,7 @@ def _expect_type(field: Field, schema: Any, where: str) -> None:
         )
 
 
-def _empty_column(schema: Any, where: str) -> Column:
+def _empty_column(schema: Any, where: str) -> ArrowColumn:
     """Return a column of that type without rows; raise DataError for a type that cannot be copied."""
     met = _value_type(schema).type
     if met in _STRING_TYPES:
@@ -210,21 +212,21 @@ def _empty_column(schema: Any, where: str) -> Column:
             where=where,
             hint="keep numbers, strings, dates and times",
         )
-    return Column(type=schema, values=np.empty(0, dtype=_STORED[met]))
+    return ArrowColumn(type=schema, values=np.empty(0, dtype=_STORED[met]))
 
 
-def _column(array: Any) -> Column:
+def _column(array: Any) -> ArrowColumn:
     schema = nanoarrow.Schema(array.schema)
     if _value_type(schema).type in _STRING_TYPES:
         return columns.string_column(_strings(array))
     if schema.type == Type.NULL:
-        return Column(type=nanoarrow.float64(), values=np.full(len(array), np.nan))
+        return ArrowColumn(type=nanoarrow.float64(), values=np.full(len(array), np.nan))
     validity, stored = nanoarrow.Array(array).buffers
     rows = slice(array.offset, array.offset + len(array))
     missing = ~_bits(validity, rows) if validity.size_bytes and array.null_count else None
     is_bits = schema.type == Type.BOOL
     values = _bits(stored, rows) if is_bits else np.frombuffer(stored, dtype=_STORED[schema.type])[rows]
-    return Column(type=schema, values=values, missing=missing)
+    return ArrowColumn(type=schema, values=values, missing=missing)
 
 
 def _bits(buffer: Any, rows: slice) -> Any:
@@ -237,7 +239,7 @@ def _strings(array: Any) -> list[str | None]:
     return strings
 
 
-def _floats(column: Column) -> Floats:
+def _floats(column: ArrowColumn) -> Floats:
     values: Floats = np.asarray(column.values).astype(np.float64)
     if column.missing is not None:
         values[column.missing] = np.nan

@@ -15,7 +15,7 @@ import numpy as np
 
 from headway.batch import columns
 from headway.batch.columns import MISSING, check_columns, new_refusal, parse_number, rank_categories
-from headway.core.batch import Chunk, Column, Refusal, ScoringOptions
+from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import category_codes
@@ -40,7 +40,7 @@ class CsvScan:
             self._names, self._begin = _header(file, str(path))
         check_columns(self._names, wanted, str(path))
         self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
-        self.passthrough: Mapping[str, Column] = {name: columns.string_column([]) for name in wanted.keep}
+        self.passthrough: Mapping[str, ArrowColumn] = {name: columns.string_column([]) for name in wanted.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of about 8 MiB, cut at the end of a row."""
@@ -151,14 +151,16 @@ class Csv:
         """Open a csv file."""
         return CsvScan(path, wanted)
 
-    def encode(self, columns_: Mapping[str, Column]) -> bytes:
+    def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
         """Encode the lines of a part, without the header."""
         text = io.StringIO(newline="")
         cells = [columns.format_values(column) for column in columns_.values()]
         csv.writer(text, lineterminator="\n").writerows(zip(*cells, strict=True))
         return text.getvalue().encode("utf-8", "replace")
 
-    def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
+    def join(
+        self, parts: Sequence[Path], out: Path, empty: Mapping[str, ArrowColumn], about: Mapping[str, str]
+    ) -> None:
         """Write the header and the parts."""
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerow(empty)

@@ -11,7 +11,7 @@ import polars as pl
 
 from headway.batch import columns
 from headway.batch.polars_reader import PolarsScan
-from headway.core.batch import Column, ScoringOptions
+from headway.core.batch import ArrowColumn, ScoringOptions
 
 
 class Parquet:
@@ -21,20 +21,22 @@ class Parquet:
         """Open a parquet file."""
         return PolarsScan(pl.scan_parquet(path, glob=False), wanted, path)
 
-    def encode(self, columns_: Mapping[str, Column]) -> bytes:
+    def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
         """Encode one part as an uncompressed parquet file; the joined file is compressed."""
         content = io.BytesIO()
         _frame(columns_).write_parquet(content, compression="uncompressed", statistics=False)
         return content.getvalue()
 
-    def join(self, parts: Sequence[Path], out: Path, empty: Mapping[str, Column], about: Mapping[str, str]) -> None:
+    def join(
+        self, parts: Sequence[Path], out: Path, empty: Mapping[str, ArrowColumn], about: Mapping[str, str]
+    ) -> None:
         """Write one parquet file from the parts, one row group at a time."""
         frame = pl.scan_parquet(list(parts)) if parts else _frame(empty).lazy()
         rows = columns.chunk_rows(1)
         frame.sink_parquet(out, compression="snappy", row_group_size=rows, maintain_order=True, metadata=dict(about))
 
 
-def _frame(columns_: Mapping[str, Column]) -> pl.DataFrame:
+def _frame(columns_: Mapping[str, ArrowColumn]) -> pl.DataFrame:
     return pl.DataFrame(nanoarrow.c_array_stream(columns.to_arrow_table(columns_)))
 
 

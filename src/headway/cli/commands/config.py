@@ -10,6 +10,7 @@ import msgspec
 
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
+from headway.core.sections import without_password
 from headway.reporting.console import print_result
 
 SOURCES = ("flag", "environment", "file", "default")
@@ -63,4 +64,4 @@ def _lines(setting: str, shown: Mapping[str, Any]) -> list[str]:
 
 
 def _without_password(value: object) -> object:
-    return config.without_password(value) if isinstance(value, str) else value
+    return without_password(value) if isinstance(value, str) else value

@@ -15,9 +15,10 @@ from headway.api.calls import optimize
 from headway.api.results import OptimizationResult
 from headway.cli.exit_codes import OF_ANSWER
 from headway.cli.main import AsJson, ProjectFolder
-from headway.core.config import Config, DataSection, without_password
+from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.search_result import SearchResult
+from headway.core.sections import DataSection, without_password
 from headway.data.read import read_table
 from headway.registry.project import open_project
 from headway.reporting.console import make_console, print_result, print_status

@@ -9,7 +9,7 @@ from typing import Literal
 from headway import pipeline
 from headway.cli.exit_codes import FAIL, PASS
 from headway.cli.main import AsJson, ProjectFolder
-from headway.core.policy_test import PolicyTest
+from headway.core.verdict import PolicyTest
 from headway.registry.project import open_project
 from headway.reporting.console import print_result
 from headway.reporting.text.tables import VERDICT_MARKS, Cell, Column, Line, Table, measurement_cell

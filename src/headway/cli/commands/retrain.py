@@ -14,7 +14,7 @@ from headway import pipeline
 from headway.cli.exit_codes import FAIL, OF_ANSWER, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.errors import ConfigError
-from headway.core.ticket import Ticket
+from headway.core.monitoring import Ticket
 from headway.core.training import Promotion, PromotionStatus
 from headway.monitoring.retraining import promotion
 from headway.registry.project import Project, open_project

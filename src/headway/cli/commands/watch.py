@@ -13,7 +13,7 @@ from rich.text import Text
 from headway import pipeline
 from headway.cli.exit_codes import of_watches
 from headway.cli.main import ProjectFolder
-from headway.core.watch import MonitoringReport, MonitoringStatus, RowSource
+from headway.core.monitoring import MonitoringReport, MonitoringStatus, RowSource
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status

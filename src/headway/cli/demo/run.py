@@ -24,7 +24,7 @@ from headway.core.errors import DataError, HeadwayError
 from headway.core.evidence import Evidence, Finding
 from headway.core.release import FeatureView
 from headway.core.rollout import Plan, Rollout
-from headway.core.rollout import Stage as RolloutStage
+from headway.core.rollout import RolloutStage as RolloutStage
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Step
 from headway.data.open import make_dataset

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headway.core.arrays import Floats, Ints
-from headway.core.numerics import softmax
+from headway.core.arrays import Floats, Ints, softmax
 from headway.data.labels.out_of_fold import OutOfFold, mean_log_loss
 
 MIN_ANCHORS = 200

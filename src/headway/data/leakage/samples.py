@@ -8,8 +8,8 @@ import polars as pl
 
 from headway.core.arrays import Ints
 from headway.core.dataset import ASKED_AT, Dataset
-from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
+from headway.core.monitoring import Drift
 from headway.core.variant import Field, Signature
 from headway.data.context import CheckContext, Window, Windows
 from headway.data.matrix import STRING_DTYPES, group_codes, is_number_or_string, matrix

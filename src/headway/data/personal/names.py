@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from headway.core.plugins import load_beside
+from headway.core.plugins import load_sibling
 
 MAY_BE_NAME = r"[A-Z][a-z]+-?[A-Za-z]*(?: [A-Z]\.?)? (?:Mc|Mac|O')?[A-Z][a-z]|(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir)\.? [A-Z]"
 """Rust pattern that every text with a name matches."""
@@ -46,7 +46,7 @@ NameFinder = Callable[[str], list[NameSpan]]
 
 def name_finder() -> NameFinder:
     """Return a function that finds the names in a string; raise PluginError if the lists are not installed."""
-    lists = load_beside(__name__, "names", reads="finding names of people in texts")
+    lists = load_sibling(__name__, "names", reads="finding names of people in texts")
     given_names, surnames = lists.GIVEN - NOT_NAMES, lists.SURNAMES - NOT_NAMES
 
     def _is_surname(word: str) -> bool:

@@ -29,9 +29,9 @@ from headway.evaluation.statistics.intervals import UNBOUNDED, exact_measurement
 from headway.evaluation.statistics.seeds import pool_measurements
 from headway.evaluation.statistics.subsets import mean_measurement
 
-DRAWS, MOST_ROWS = 3, 50_000
+DRAWS, MAX_ROWS = 3, 50_000
 USELESS = 0.01
-"""A part is useless where the error changes by less than this share of it, whole interval."""
+"""A part is useless if the whole interval of the change of the error is below this share of the error."""
 
 SHOWN = "shown, at 5 % over all parts"
 
@@ -56,15 +56,15 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     The chance that any part is called harmful or useless by mistake is at most 5 % for each of the two words.
     """
     until = monotonic() + context.budget_s
-    some = subsample(subject, MOST_ROWS)
-    parts = _parts(some, context.together)
+    some = subsample(subject, MAX_ROWS)
+    parts = _parts(some, context.feature_groups)
     masked, margin = _masked(some, parts, until)
     harm = _masked_alone(masked)
     retrained: Sequence[Measurement] = ()
     trained = 0
-    if context.learn and len(parts) > 1:
+    if context.retrain and len(parts) > 1:
         suspects = sorted((part for part in parts if not _needed(masked[part])), key=lambda part: masked[part].value)
-        trainer = Trainer(subject=some, learn=context.learn, alpha=ALPHA / len(parts) / MAX_TESTS)
+        trainer = Trainer(subject=some, learn=context.retrain, alpha=ALPHA / len(parts) / MAX_TESTS)
         harm = trainer.train_without({part: parts[part] for part in suspects}, until)
         retrained, trained = list(trainer.found.values()), trainer.trained
     settled = [part for part, found in masked.items() if _useless(found, margin, len(parts))]
@@ -119,8 +119,8 @@ def _masked(subject: Comparison, parts: Parts, until: float) -> tuple[dict[str, 
 
 
 def _useless(found: Measurement, margin: float, parts: int) -> bool:
-    """Tell whether masking changes the error by less than the margin, at 5 % shared by all parts and draws."""
-    return found.se is not None and classify_difference(found, margin, ALPHA / parts / DRAWS) == "alike"
+    """Check whether masking changes the error by less than the margin, at 5 % shared by all parts and draws."""
+    return found.se is not None and classify_difference(found, margin, ALPHA / parts / DRAWS) == "equivalent"
 
 
 def _needed(found: Measurement) -> bool:
@@ -131,7 +131,7 @@ Columns = NDArray[np.int64]
 
 MAX_TESTS = 2
 SEEDS = (3, 6)
-"""How many seeds stand behind each look."""
+"""Number of seeds at each of the two tests of harm."""
 _MAX_DOF = 20
 
 
@@ -178,11 +178,11 @@ class Trainer:
         return harm
 
     def _needs_seeds(self, part: str) -> bool:
-        """Tell whether more seeds can decide: one seed was trained, or seeds dominate the variance."""
+        """Check whether more seeds can decide: one seed was trained, or seeds dominate the variance."""
         return (self.found[part].dof or 0.0) < _MAX_DOF
 
     def _train_seeds(self, part: str, columns: Columns, count: int, until: float) -> bool:
-        """Train without a part until `count` seeds are done; tell whether they were done in time."""
+        """Train without a part until `count` seeds are done; return True if they were done in time."""
         seeds = self._seeds.setdefault(part, [])
         while len(seeds) < count and monotonic() < until:
             seeds.append(self._without(part, columns, len(seeds)))
@@ -234,9 +234,9 @@ def describe_missing_data(found: Measurement, alpha: float, *, of_seeds: float =
     of_seeds : float
         Variance between trainings.
     """
-    room = found.value**2 - (required_z(alpha) * (found.se or math.inf)) ** 2
-    if room > 0:
-        seeds = max(math.ceil(required_z(alpha) ** 2 * of_seeds / room), SEEDS[-1] + 1)
+    margin = found.value**2 - (required_z(alpha) * (found.se or math.inf)) ** 2
+    if margin > 0:
+        seeds = max(math.ceil(required_z(alpha) ** 2 * of_seeds / margin), SEEDS[-1] + 1)
         return f"not shown at 5 % over all parts; about {seeds:,} seeds would decide"
     needed = groups_needed(found, found.value, alpha)
     if math.isinf(needed):

@@ -27,7 +27,7 @@ from headway.evaluation.statistics.percentiles import min_sample_size, percentil
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
 from headway.evaluation.statistics.tables import Blocks, build_blocks
 
-FEWEST_ROWS = 125
+MIN_ROWS = 125
 
 
 def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
@@ -68,8 +68,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
 def _rows(subject: Comparison, context: AuditContext) -> int:
     """Return the number of rows to attack: `[attack] rows`, halved down to 125 until both models fit the budget."""
     max_rows = context.attack.rows
-    a_row = time_per_row(subsample(subject, FEWEST_ROWS))
-    while max_rows > FEWEST_ROWS and max_rows * context.attack.queries * a_row > context.budget_s / 2:
+    a_row = time_per_row(subsample(subject, MIN_ROWS))
+    while max_rows > MIN_ROWS and max_rows * context.attack.queries * a_row > context.budget_s / 2:
         max_rows //= 2
     return max_rows
 
@@ -79,21 +79,21 @@ def attack_measurements(
 ) -> MetricResults:
     """Return the measurements of an attack on the variant (`own`) and the same attack on the baseline (`before`)."""
     blocks = build_blocks(subject)
-    turned = np.array([~own.held, ~before.held], dtype=np.float64)
+    turned = np.array([~own.robust, ~before.robust], dtype=np.float64)
     both = list(_success_statistics("attack.success", turned, blocks))
     found: list[Measurement | NotApplicable] = [subset_mean(statistic, statistic.among) for statistic in both]
     for name, inside in _by_decision(subject, own):
         found += [named(subset_mean(statistic, inside), slice=name) for statistic in both]
     for index, column in enumerate(columns):
         alone = np.array([result.alone[:, index] for result in (own, before)], dtype=np.float64)
-        asked = _success_statistics("attack.column.success", alone, blocks)
-        found += [named(subset_mean(statistic, statistic.among), slice=column.name) for statistic in asked]
+        statistics = _success_statistics("attack.column.success", alone, blocks)
+        found += [named(subset_mean(statistic, statistic.among), slice=column.name) for statistic in statistics]
     found += [
         _median_of_turned("attack.columns", own.changed, own, subject),
         _median_of_turned("attack.reach", own.moved, own, subject),
     ]
     how = "decisions asked of the variant per row, mean"
-    return [*found, exact_measurement("attack.queries", own.asked, n_rows=len(own.rows), method=how)]
+    return [*found, exact_measurement("attack.queries", own.queries, n_rows=len(own.rows), method=how)]
 
 
 def _success_statistics(name: str, turned: Floats, blocks: Blocks) -> Iterator[RowStatistic]:
@@ -117,7 +117,7 @@ def _median_of_turned(
     name: str, values: Floats | Ints, own: AttackResult, subject: Comparison
 ) -> Measurement | NotApplicable:
     """Return the median over flipped rows, or NotApplicable if too few were flipped."""
-    some = ~own.held
+    some = ~own.robust
     few = NotApplicable(
         f"{name} has no median: {int(some.sum()):,} rows were flipped, {min_sample_size(0.5)} are needed"
     )

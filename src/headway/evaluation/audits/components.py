@@ -25,7 +25,7 @@ from headway.evaluation.statistics.subsets import mean_measurement
 from headway.optimization.ablation import Component, iter_components, rebuild_without
 from headway.optimization.context import TransformContext
 
-ROUNDS, MOST_ROWS = 40, 50_000
+ROUNDS, MAX_ROWS = 40, 50_000
 QUALITY, TIME = 0.01, 0.05
 """What does not count: a change of the error by less than this share of it, of a time or cost by less than this."""
 _SHOWN_ALONE = "p99"
@@ -53,10 +53,10 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     Raises
     ------
     NotApplicable
-        If there is no part to leave out, or the variant cannot be rebuilt.
+        If the variant is the baseline, or cannot be rebuilt.
     """
     until = monotonic() + context.budget_s
-    candidate = _Candidate(subsample(subject, MOST_ROWS), context.calibrator)
+    candidate = _ReleaseCandidate(subsample(subject, MAX_ROWS), context.calibrator)
     margin = QUALITY * candidate.error
     found: list[Measurement] = []
     unsettled: dict[str, str] = {}
@@ -69,11 +69,11 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
         except (EngineError, NotApplicable) as reason:
             unsettled[part.name] = f"no model answers without it: {reason.what}"
     if not found and not unsettled:
-        raise NotApplicable("it is the baseline: there is no part to leave out")
+        raise NotApplicable("the baseline has no parts to leave out")
     return [*found, *_name_parts(found, unsettled, margin=margin, n_rows=len(candidate.subject.rows))]
 
 
-class _Candidate:
+class _ReleaseCandidate:
     """The variant with its calibrator: the reference for measurements without a part."""
 
     def __init__(self, subject: Comparison, calibrator: Calibrator) -> None:
@@ -125,26 +125,26 @@ class _Part(NamedTuple):
     made: Callable[[], _Without]
 
 
-def _parts(candidate: _Candidate, context: AuditContext) -> Iterator[_Part]:
+def _parts(candidate: _ReleaseCandidate, context: AuditContext) -> Iterator[_Part]:
     variant = candidate.subject.variant
     if candidate.is_calibrated:
         yield _Part("calibrator", lambda: _Without("calibrator", candidate.subject.scores, candidate.subject.model))
-    if context.origin and context.bench and variant.steps:
-        bench = context.bench()
-        for part in iter_components(variant, context.origin, bench):
+    if context.baseline and context.transform_context and variant.steps:
+        bench = context.transform_context()
+        for part in iter_components(variant, context.baseline, bench):
             yield _Part(part.name, partial(_rebuilt, part, bench, candidate))
     groups = [(f"view {view.name}", view.columns) for view in context.views]
-    for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in context.together)]:
+    for name, columns in [*groups, *((" + ".join(names), tuple(names)) for names in context.feature_groups)]:
         yield _Part(name, partial(_missing, name, columns, candidate))
 
 
-def _rebuilt(part: Component, bench: TransformContext, candidate: _Candidate) -> _Without:
+def _rebuilt(part: Component, bench: TransformContext, candidate: _ReleaseCandidate) -> _Without:
     name, variant = rebuild_without(part, bench)
     model = candidate.calibrated(open_variant(variant, bench.blobs))
     return _Without(name, model.predict(candidate.subject.rows), model)
 
 
-def _missing(name: str, columns: Sequence[str], candidate: _Candidate) -> _Without:
+def _missing(name: str, columns: Sequence[str], candidate: _ReleaseCandidate) -> _Without:
     rows = candidate.subject.rows.copy()
     rows[:, [candidate.subject.variant.signature.names.index(column) for column in columns]] = np.nan
     return _Without(name, candidate.model.predict(rows))
@@ -181,20 +181,20 @@ def _name_parts(
 def _classify(found: Sequence[Measurement], quality: float, alpha: float) -> tuple[str, str] | None:
     """Return the word for a part and the reason; None for a part that makes something better."""
     margins = [TIME if measurement.unit == "x" else quality for measurement in found]
-    sides = [
+    classes = [
         classify_difference(log_ratio(measurement), margin, alpha)
         for measurement, margin in zip(found, margins, strict=True)
     ]
-    if "gained" in sides:
+    if "gained" in classes:
         return None
-    if "open" in sides:
-        open_ones = (at for at, side in enumerate(sides) if side == "open")
+    if "open" in classes:
+        open_ones = (at for at, word in enumerate(classes) if word == "open")
         return "unsettled", "; ".join(describe_needed_data(found[at], margins[at], alpha) for at in open_ones)
-    if "lost" in sides:
+    if "lost" in classes:
         lost = (
             f"{measurement.name} {measurement.value:.3g}"
-            for measurement, where in zip(found, sides, strict=True)
-            if where == "lost"
+            for measurement, word in zip(found, classes, strict=True)
+            if word == "lost"
         )
         return "harmful", f"worse with it, and nothing better: {', '.join(lost)}"
     return "nothing", f"no error changes by {QUALITY:.0%}, and no time or cost by {TIME:.0%}"

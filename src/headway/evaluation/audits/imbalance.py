@@ -66,7 +66,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     if not 0 < min(rate.value, 1 - rate.value) < RARE:
         return [rate]
     training_data = context.train()
-    if context.weigh is None or training_data is None:
+    if context.retrain_weighted is None or training_data is None:
         hint = "def train(rows, labels, *, seed=0)"
         return [rate, NotApplicable("the model cannot be retrained, so class weights were not evaluated", hint=hint)]
     learned = float(training_data.labels.mean())
@@ -74,7 +74,9 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     for seed in range(SEEDS):
         if seed and monotonic() >= until:
             break
-        plain, balanced = (context.weigh(alike, seed).predict(subject.rows)[:, 0] for alike in (False, True))
+        plain, balanced = (
+            context.retrain_weighted(balance, seed).predict(subject.rows)[:, 0] for balance in (False, True)
+        )
         before = _Treated(name=BASELINE, scores=plain, threshold=subject.threshold)
         for treated in (before, *_treatments(before, balanced, learned)):
             for measured in _measured(answers, before, treated, subject.costs):
@@ -83,7 +85,7 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
 
 
 def _treatments(before: _Treated, balanced: Floats, learned: float) -> Iterator[_Treated]:
-    """Yield each treatment of the retrained model; `even` are the scores of one trained with balanced classes."""
+    """Yield each treatment of the retrained model; `balanced` are the scores of one trained with balanced classes."""
     yield replace(before, name=WEIGHTS, scores=balanced)
     yield replace(before, name=CORRECTED, scores=adjust_to_prior(balanced, HALF, learned))
     share = estimate_prior(before.scores, learned)

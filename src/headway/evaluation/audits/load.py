@@ -13,12 +13,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats
+from headway.core.contracts import Trial
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.threads import cores
-from headway.core.trial import Trial
 from headway.evaluation.context import AuditContext, Comparison
-from headway.evaluation.load_generator import LOAD_SHAPES, Call, LoadGenerator, LoadRun, arrival_times
+from headway.evaluation.load_generator import LOAD_SHAPES, LoadCall, LoadGenerator, LoadRun, arrival_times
 from headway.evaluation.statistics.intervals import UNBOUNDED, Sample, exact_measurement, ratio_of_sums, t_interval
 from headway.evaluation.statistics.percentiles import median_interval, min_sample_size, percentile_interval
 
@@ -40,7 +40,7 @@ def plugin(subject: Comparison, context: AuditContext) -> Found:
       caller in a closed loop, `load.alone.*`.
     - `load.rows_per_s`: rows per second in batches, closed loop.
     - `load.start_s`: time from starting the process to its first right answer.
-    - `load.memory_mb`: memory of all processes (PSS); `load.memory_beside_mb` without the model file.
+    - `load.memory_mb`: memory of all processes (PSS); `load.memory_without_model_mb` without the model file.
     - `load.failed`: requests without a right answer.
 
     A figure that the load generator itself distorted is not reported.
@@ -48,12 +48,12 @@ def plugin(subject: Comparison, context: AuditContext) -> Found:
     Raises
     ------
     NotApplicable
-        If no server can be started, or there is no row.
+        If no server can be started, or the data has no rows.
     """
     if context.serve is None:
         raise NotApplicable("no server is known for the variant", hint="headway evaluate")
     if not len(subject.rows):
-        raise NotApplicable("there are no rows")
+        raise NotApplicable("the data has no rows")
     until = monotonic() + context.budget_s
     with context.serve(subject.variant) as trial:
         starts = [_first_answer(subject, trial)]
@@ -121,9 +121,9 @@ class _Runs:
         """Count failures; a call without a right answer gets an infinite latency."""
         is_right: dict[tuple[int, bytes], bool] = {}
         for call in run.calls:
-            known = (call.text, call.body)
+            known = (call.request, call.body)
             if known not in is_right:
-                is_right[known] = _is_right(call, answers[call.text], self._trial)
+                is_right[known] = _is_right(call, answers[call.request], self._trial)
             call.done_s = call.done_s if is_right[known] else math.inf
         self._requests += len(run.calls)
         self._failed += sum(math.isinf(call.done_s) for call in run.calls)
@@ -138,7 +138,7 @@ def _requests_for(subject: Comparison, trial: Trial, rows: int) -> tuple[list[by
     ]
 
 
-def _is_right(call: Call, expected: Floats, trial: Trial) -> bool:
+def _is_right(call: LoadCall, expected: Floats, trial: Trial) -> bool:
     if call.status != 200:
         return False
     answers = trial.answers(call.body)
@@ -226,7 +226,9 @@ def _memory(trial: Trial, model_bytes: int, requests: int) -> Found:
     how = "PSS of all processes after the load, less the file of the model"
     return [
         replace(total, unit="MB"),
-        replace(exact_measurement("load.memory_beside_mb", without_model, n_rows=requests, method=how), unit="MB"),
+        replace(
+            exact_measurement("load.memory_without_model_mb", without_model, n_rows=requests, method=how), unit="MB"
+        ),
     ]
 
 

@@ -45,12 +45,12 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     Raises
     ------
     NotApplicable
-        If the system does not report the memory of a process, there is no row, or no time for 11 starts.
+        If the system does not report the memory of a process, the data has no rows, or there is no time for 11 starts.
     """
     if not Path("/proc/self/status").exists():
         raise NotApplicable("this system does not report the memory of processes in /proc")
     if not len(subject.rows):
-        raise NotApplicable("there are no rows")
+        raise NotApplicable("the data has no rows")
     starts = _starts(subject, context)
     seconds, memory = np.array(starts).T
     return [

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, sigmoid
 from headway.core.calibrator import Calibrator
-from headway.core.numerics import sigmoid
 
 CalibrationFunction = Callable[[Floats], Floats]
 
@@ -54,8 +53,8 @@ def _table(knots: Floats, values: Floats) -> CalibrationFunction:
         return lambda scores: np.interp(scores, knots, values)
 
     def apply(scores: Floats) -> Floats:
-        places = np.searchsorted(knots, scores, side="left") + np.searchsorted(knots, scores, side="right")
-        return np.where(np.isnan(scores), np.nan, values[places])
+        positions = np.searchsorted(knots, scores, side="left") + np.searchsorted(knots, scores, side="right")
+        return np.where(np.isnan(scores), np.nan, values[positions])
 
     return apply
 

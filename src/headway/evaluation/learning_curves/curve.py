@@ -12,42 +12,44 @@ from headway.core.variant import Signature
 from headway.data.matrix import group_codes, matrix, sample_weights, target_values
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
-from headway.evaluation.learning_curves.catboost import CatBoost
+from headway.evaluation.learning_curves.callbacks import (
+    CatBoostCallback,
+    LightGBMCallback,
+    SklearnCallback,
+    TorchCallback,
+    XGBoostCallback,
+)
 from headway.evaluation.learning_curves.data import CurveData, build_curve_data
-from headway.evaluation.learning_curves.lightgbm import LightGBM
 from headway.evaluation.learning_curves.recorder import Recorder
-from headway.evaluation.learning_curves.sklearn import Sklearn
-from headway.evaluation.learning_curves.torch import Torch
-from headway.evaluation.learning_curves.xgboost import XGBoost
 
 
 class Curve(Recorder):
     """Learning curve that a training function receives as `curve`, and that `hw.learning_curve` returns."""
 
     @cached_property
-    def lightgbm(self) -> LightGBM:
+    def lightgbm(self) -> LightGBMCallback:
         """`callbacks=[curve.lightgbm]`."""
-        return LightGBM(self)
+        return LightGBMCallback(self)
 
     @cached_property
-    def xgboost(self) -> XGBoost:
+    def xgboost(self) -> XGBoostCallback:
         """`callbacks=[curve.xgboost]`."""
-        return XGBoost(self)
+        return XGBoostCallback(self)
 
     @cached_property
-    def catboost(self) -> CatBoost:
+    def catboost(self) -> CatBoostCallback:
         """`fit(X, y, callbacks=[curve.catboost])`, then `curve.catboost(model)`."""
-        return CatBoost(self)
+        return CatBoostCallback(self)
 
     @cached_property
-    def sklearn(self) -> Sklearn:
+    def sklearn(self) -> SklearnCallback:
         """`curve.sklearn(model)`: after `fit` where the model has stages, else after each step."""
-        return Sklearn(self)
+        return SklearnCallback(self)
 
     @cached_property
-    def torch(self) -> Torch:
+    def torch(self) -> TorchCallback:
         """`curve.torch(module)` after each epoch."""
-        return Torch(self)
+        return TorchCallback(self)
 
 
 class ProjectCurve:

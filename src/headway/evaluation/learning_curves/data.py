@@ -26,7 +26,7 @@ from headway.evaluation.statistics.tables import (
 )
 
 MAX_ROWS = 20_000
-"""Of more rows, every so-many-th is looked at: a look may cost little."""
+"""If there are more rows, every k-th is evaluated, so that an evaluation stays fast."""
 
 Values = dict[str, tuple[Floats, tuple[float, float]]]
 

@@ -24,7 +24,7 @@ def to_numpy(rows: Any) -> Any:
 
 
 STEP = 1.15
-"""From one look to the next the rounds grow by this much, so that n of them need about log n looks."""
+"""Factor between two evaluated rounds, so that n rounds need about log n evaluations."""
 
 
 class Recorder:
@@ -75,7 +75,7 @@ class Recorder:
         return self._rounds[-1].number if self._rounds else 0
 
     def due(self, number: int, *, final: bool = False) -> bool:
-        """Tell whether a round (from 1) is to be evaluated; the final one always is, and none twice."""
+        """Check whether a round (from 1) is to be evaluated; the final one always is, and none twice."""
         return not self._why and number > self.last and (final or number >= self._next)
 
     def evaluate(self, number: int, answer: Callable[[Any], Any], *, seconds: float | None = None) -> None:
@@ -128,7 +128,7 @@ class Recorder:
 MARGIN = 0.01
 """A curve is flat from where stopping is shown to cost less than this share of the last error."""
 TAIL = 0.8
-"""What is said of the last rounds is said from this share of all of them on."""
+"""Conclusions on the last rounds start at this share of all rounds."""
 
 
 def diagnose(rounds: Sequence[Round], error: str) -> Reading:
@@ -172,7 +172,7 @@ def _find_plateau(ends: dict[int, tuple[float, float]], margin: float, last: int
 
 
 def _diagnose_tail(ends: dict[int, tuple[float, float]], last: int) -> Reading:
-    """Tell whether the error is shown to have fallen over the last rounds."""
+    """Check whether the error is shown to have fallen over the last rounds."""
     since = max((number for number in ends if number <= TAIL * last), default=min(ends))
     low, high = ends[since]
     return Reading(answer="learning" if low > 0 else "undecided", since=since, low=-high, high=-low)

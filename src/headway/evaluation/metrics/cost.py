@@ -16,10 +16,10 @@ ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
 def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
     """Measure `cost.cpu_s.one_row` and `cost.cpu_s.batch` per million rows, and with `[cost]` both as `cost.per_million`.
 
-    CPU time of all threads, in 20 rounds, without the overhead of the server. Raises NotApplicable if there is no row.
+    CPU time of all threads, in 20 rounds, without the overhead of the server. Raises NotApplicable without rows.
     """
     if not len(subject.rows):
-        raise NotApplicable("there are no rows")
+        raise NotApplicable("the data has no rows")
     price = subject.price if subject.price and subject.price.core_hour else None
     found: list[Measurement | NotApplicable] = []
     for how, work in measure_cpu_time(subject.model, subject.rows, rounds=ROUNDS).items():

@@ -13,8 +13,8 @@ ROUNDS = 25
 def plugin(subject: Comparison) -> list[Measurement]:
     """Measure `latency.one_row` (us), `throughput.batch` (rows/s) and the `.speedup` of each, in 25 rounds.
 
-    See `benchmark.time_model`. Raises NotApplicable if there is no row.
+    See `benchmark.time_model`. Raises NotApplicable without rows.
     """
     if not len(subject.rows):
-        raise NotApplicable("there are no rows to time")
+        raise NotApplicable("the data has no rows to time")
     return time_model(subject.model, subject.rows, reference=subject.reference, rounds=ROUNDS)

@@ -52,11 +52,11 @@ def _rmse(errors: Floats, were: Floats, blocks: Blocks) -> list[Measurement]:
 
 def _r2(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Measurement]:
     """Measure R squared, each leave-one-out value with the variance of its own rows."""
-    total, left = _variances(labels, blocks)
+    total, without = _variances(labels, blocks)
     found, lost = [], []
     for squared in (np.square(errors), np.square(were)):
         lost.append(1 - blocks.mean(squared) / total)
-        found.append(1 - leave_one_out_mean(blocks.per_block(squared), blocks.rows) / left)
+        found.append(1 - leave_one_out_mean(blocks.per_block(squared), blocks.rows) / without)
     return [
         jackknife_interval("r2", lost[0], found[0], _sample(blocks, (UNBOUNDED[0], 1.0))),
         jackknife_interval("r2.drop", lost[1] - lost[0], found[1] - found[0], _sample(blocks, UNBOUNDED)),

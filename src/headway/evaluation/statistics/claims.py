@@ -15,8 +15,8 @@ from headway.evaluation.statistics.intervals import exact_measurement, student_q
 ALPHA = 0.05
 POWER = 0.9
 MAX_GROUPS_RATIO = 10
-"""More than so many times the groups at hand: more data of the kind would not decide."""
-Difference = Literal["gained", "lost", "alike", "open"]
+"""If more than this many times the groups at hand are needed, more data is not suggested."""
+Difference = Literal["gained", "lost", "equivalent", "open"]
 
 
 def one_sided_bounds(found: Measurement, alpha: float) -> tuple[float, float]:
@@ -37,7 +37,7 @@ def log_ratio(found: Measurement) -> Measurement:
 
 
 def classify_difference(found: Measurement, margin: float, alpha: float) -> Difference:
-    """Tell whether a difference is within the margin, above 0, below 0, or undecided.
+    """Classify a difference as within the margin, above 0, below 0, or undecided.
 
     >>> found = Measurement(name="a", value=2.0, low=1.9, high=2.1, se=0.05, dof=24, method="", n_rows=9)
     >>> classify_difference(found, 1.0, 0.01)
@@ -45,7 +45,7 @@ def classify_difference(found: Measurement, margin: float, alpha: float) -> Diff
     """
     low, high = one_sided_bounds(found, alpha)
     if -margin <= low and high <= margin:
-        return "alike"
+        return "equivalent"
     return "gained" if low > 0 else "lost" if high < 0 else "open"
 
 

@@ -21,7 +21,7 @@ MIN_DOF = 3
 def pool_seeds(evidence: Sequence[Evidence]) -> Evidence:
     """Return the evidence on the first seed with the intervals of all, measured on the same rows.
 
-    Counts and maxima take the largest value. If seeds leave fewer than 3 degrees of freedom there is no interval: more
+    Counts and maxima take the largest value. With fewer than 3 degrees of freedom the interval is unknown: more
     seeds are needed.
     """
     first, *others = evidence

@@ -2,7 +2,7 @@
 
 Requests of one key are dependent, so a key counts once, by its first request. Two streams run in parallel: the long one
 counts each key once; the recent one restarts every `RECENT_LENGTH` requests of the release and counts every key again,
-to find harm that begins late, or on keys counted before. A restarted stream is no independent test, for the keys are
+to find harm that begins late, or on keys counted before. A restarted stream is not an independent test: the keys are
 the same: the streams divide alpha, whatever the others saw. No bound is asymptotic.
 
 The bounds come from betting (Waudby-Smith and Ramdas 2024): a gambler who bets at fair odds that a mean is above a limit
@@ -112,8 +112,8 @@ def encode_values(form: ValueGrid, seen: Observations) -> Ints:
     return codes + len(form.lattice) * seen.canary
 
 
-# Shares of the largest fair stake, and the money laid on each: the large ones tell gross harm and "never happens" soon,
-# small ones tell slight harm from none in the long run. The largest is not all, or one loss would end it.
+# Shares of the largest fair stake, and the money laid on each: the large ones detect gross harm and "never happens" soon,
+# small ones distinguish slight harm from none in the long run. The largest is not all, or one loss would end it.
 BETS: Floats = np.array([0.999, *(2.0**-power for power in range(1, 10))])
 BET_WEIGHTS: Floats = np.array([0.15, 0.13, 0.18, 0.18, 0.13, 0.09, 0.06, 0.04, 0.02, 0.02])
 _MIN_LIMIT = 1e-9

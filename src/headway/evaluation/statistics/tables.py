@@ -92,7 +92,7 @@ class BinTable:
 def binary_answers(subject: Comparison) -> BinaryAnswers:
     """Return the answers of a binary comparison.
 
-    Raises NotApplicable for other tasks, labels other than 0 and 1, no rows, and scores that are no probabilities.
+    Raises NotApplicable for other tasks, labels other than 0 and 1, no rows, and scores outside [0, 1].
     """
     if subject.variant.task != "binary":
         raise NotApplicable(f"this measure is defined for the task 'binary', not for {subject.variant.task!r}")

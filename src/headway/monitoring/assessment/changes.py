@@ -22,9 +22,9 @@ from headway.core.assessment import Assessment, DriftTest, Shift
 from headway.core.config import Config
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset
-from headway.core.drift import Drift
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
+from headway.core.monitoring import Drift
 from headway.core.variant import Field, Signature
 from headway.data.context import Window, Windows, load_detector
 from headway.data.matrix import matrix

@@ -22,9 +22,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats, Ints
-from headway.core.drift import Drift
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Finding, Measurement
+from headway.core.monitoring import Drift
 from headway.data.context import Window, Windows
 from headway.evaluation.statistics.intervals import MIN_GROUPS, exact_measurement
 from headway.monitoring.drift import FeatureBins, feature_values, make_bins

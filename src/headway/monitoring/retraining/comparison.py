@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from headway.core import plugins
 from headway.core.arrays import Floats
-from headway.core.config import PolicySection
 from headway.core.contracts import Engine
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence
 from headway.core.record import canonical, digest_of
+from headway.core.sections import PolicySection
 from headway.core.variant import Variant
 from headway.core.verdict import RELATIVE, EvaluatedVariant, Rule
 from headway.data import matrix

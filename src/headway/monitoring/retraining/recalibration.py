@@ -20,11 +20,10 @@ from msgspec.structs import replace
 from msgspec.structs import replace as changed
 from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Floats, Ints, logit, sigmoid
 from headway.core.calibrator import Calibrator
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
-from headway.core.numerics import logit, sigmoid
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
 from headway.evaluation.calibration.apply import calibration_function

@@ -15,9 +15,9 @@ from headway.core.config import FILE
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Evidence, Finding
+from headway.core.monitoring import Ticket
 from headway.core.record import read
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.ticket import Ticket
 from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict

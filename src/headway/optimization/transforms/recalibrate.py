@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, sigmoid
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
-from headway.core.numerics import sigmoid
 from headway.core.plugins import load_engine
 from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest

@@ -12,9 +12,8 @@ from openlineage.client import OpenLineageClient
 from openlineage.client.event_v2 import InputDataset, Job, JobEvent, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.transport.http import HttpConfig, HttpTransport
 
-from headway.core.config import without_password
 from headway.core.errors import ConfigError, DataError
-from headway.core.sections.provenance import ENVIRONMENT
+from headway.core.sections import ENVIRONMENT, without_password
 
 _AS_THEY_ARE = {"facets": {"source_code_location": {"disabled": True}}}
 _WAITS_S, _RETRIES = 5.0, 1

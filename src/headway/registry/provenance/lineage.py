@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from headway.core.config import without_password
 from headway.core.errors import DataError
-from headway.core.plugins import load_beside
+from headway.core.plugins import load_sibling
 from headway.core.provenance import LineageDelivery, Provenance, Tracked
 from headway.core.record import canonical, digest_of
 from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
-from headway.core.sections.provenance import ENVIRONMENT
+from headway.core.sections import ENVIRONMENT, without_password
 from headway.registry.project import Project
 from headway.registry.provenance import origins
 
@@ -163,7 +162,7 @@ def send(project: Project) -> LineageDelivery:
     name, accepted = without_password(to), []
     known = {digest for sent in deliveries(project) if sent.to == name for digest in sent.events}
     fresh = {digest: event for event in events(project) if (digest := digest_of(canonical(event))) not in known}
-    client, failed = load_beside(__name__, "openlineage", reads="lineage that is sent"), ""
+    client, failed = load_sibling(__name__, "openlineage", reads="lineage that is sent"), ""
     try:
         for digest, _ in zip(fresh, client.emitted(list(fresh.values()), to), strict=True):
             accepted.append(digest)

@@ -141,7 +141,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "load.start_s": ("Start of the server", "From the start of a process to its first right answer over HTTP."),
     "load.rows_per_s": ("Throughput of the server, in batches", "Rows per second over HTTP."),
     "load.memory_mb": ("Memory of the server", "Of all its processes."),
-    "load.memory_beside_mb": ("Memory of the server without the model file", ""),
+    "load.memory_without_model_mb": ("Memory of the server without the model file", ""),
     "load.failed": ("Failed requests", "Requests without a right answer."),
     # Fairness, calibration and conformal prediction
     "bias.tpr": ("True positive rate", ""),

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
-from headway.core.sections.serve import ServeSection
+from headway.core.sections import ServeSection
 from headway.serving.auth.keys import MAX_KEYS, ApiKey, digest, keys_file, read_keys
 from headway.serving.protocol.errors import RequestError
 from headway.serving.workers.shared_memory import SharedTable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headway.core.record import Record
-from headway.core.sections.serve import ServeSection
+from headway.core.sections import ServeSection
 from headway.serving.batching.batcher import AdaptiveBatcher, BatchLimits, Loop
 from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult, Call, ExecutorSettings
 from headway.serving.loading import LoadedModel

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from headway.core.plugins import load_beside
+from headway.core.plugins import load_sibling
 from headway.serving.auth.authenticator import Authenticator
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.http.listener import TlsContext
@@ -36,4 +36,4 @@ def open_grpc(context: ServerContext, host: str, port: int) -> Any:
     The process must not fork afterwards. Raises PluginError if the library is not installed, ConfigError if the
     address is not available.
     """
-    return load_beside(__name__, "server", reads="gRPC").GrpcServer(context, host, port)
+    return load_sibling(__name__, "server", reads="gRPC").GrpcServer(context, host, port)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headway.core.config import SloSection
+from headway.core.sections import SloSection
 from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def _histogram(label: str, counts: ModelCounters) -> list[str]:
     ]
 
 
-class Sample(NamedTuple):
+class MetricSample(NamedTuple):
     """Request counts at a time of the loop's clock."""
 
     at_s: float
@@ -327,7 +327,7 @@ class ErrorBudget:
     def __init__(self, slo: SloSection, count: Callable[[], RequestCounts], *, now_s: float) -> None:
         self._allowed = {"latency": _SLOW_SHARE, "availability": 1 - slo.availability}
         self._count = count
-        self._samples = [Sample(now_s, count())]
+        self._samples = [MetricSample(now_s, count())]
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sample now, and regularly as long as the loop runs."""
@@ -337,7 +337,7 @@ class ErrorBudget:
     def sample(self, now_s: float) -> None:
         """Store the counts, and drop samples that no window reaches."""
         samples = self._samples
-        samples.append(Sample(now_s, self._count()))
+        samples.append(MetricSample(now_s, self._count()))
         del samples[: self._first_index(now_s, max(WINDOWS_S.values()))]
 
     def lines(self, now_s: float) -> Iterator[str]:

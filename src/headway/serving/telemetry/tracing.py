@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 
 from headway.core.errors import PluginError
-from headway.core.plugins import load_beside
-from headway.core.sections.serve import ServeSection
+from headway.core.plugins import load_sibling
+from headway.core.sections import ServeSection
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.protocol.endpoints import match_route
 
@@ -139,7 +139,7 @@ def log_request(completed: CompletedRequest) -> None:
 def _open_tracer(name: str, endpoint: str) -> Any:
     if name not in TRACERS:
         raise PluginError(f"no tracer named {name!r}", where="[serve] tracer", hint=f"known: {', '.join(TRACERS)}")
-    return load_beside(__name__, name, reads=f"tracer {name!r}").OtelTracer(endpoint)
+    return load_sibling(__name__, name, reads=f"tracer {name!r}").OtelTracer(endpoint)
 
 
 def _sample_randomly(share: float, _: bytes) -> bool:

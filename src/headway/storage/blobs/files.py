@@ -24,7 +24,7 @@ class Files:
         digest = digest_of(content)
         path = self._path(digest)
         if not path.is_file() or digest_of(path.read_bytes()) != digest:
-            atomic.write(path, content, beside=self._folder)
+            atomic.write(path, content, temporary=self._folder)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -33,19 +33,19 @@ class Files:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise StoreError(f"blob {digest} cannot be read: {error.strerror}", where=str(path), hint=_MEND) from error
+            raise StoreError(f"blob {digest} cannot be read: {error.strerror}", where=str(path), hint=_HINT) from error
         met = digest_of(content)
         if met != digest:
-            raise StoreError(f"blob {digest} was altered: its bytes are now {met}", where=str(path), hint=_MEND)
+            raise StoreError(f"blob {digest} was altered: its bytes are now {met}", where=str(path), hint=_HINT)
         return content
 
     def _path(self, digest: str) -> Path:
         parts = _DIGEST.fullmatch(digest)
         if parts is None:
-            raise StoreError(f"{digest!r} is no digest", hint="sha256: and 64 hexadecimal digits")
+            raise StoreError(f"{digest!r} is not a digest", hint="sha256: and 64 hexadecimal digits")
         return self._folder / "sha256" / parts[1] / parts[2]
 
 
-_MEND = "run again the step that made it (headway optimize), or bring the file back from a backup"
+_HINT = "run the step that made it again (headway optimize), or restore the file from a backup"
 
 plugin = Files

@@ -69,7 +69,7 @@ class Sqlite:
         self._path = folder / FILE
         self._lock = threading.RLock()
         atomic.sweep(folder)
-        with self._told():
+        with self._translate_errors():
             if not self._path.exists():
                 _create(self._path)
             self._db = sqlite3.connect(
@@ -152,7 +152,7 @@ class Sqlite:
         return [Signed(content=content, signature=signature) for content, signature in rows]
 
     def _open(self) -> None:
-        with self._told():
+        with self._translate_errors():
             self._db.execute("PRAGMA synchronous = FULL")
         if self._format() != len(MIGRATIONS):
             with self._transaction():
@@ -175,18 +175,18 @@ class Sqlite:
         return found
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._lock, self._told():
+        with self._lock, self._translate_errors():
             return self._db.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Run one write transaction: all of it is saved, or nothing."""
-        with self._lock, self._told(), self._db:
+        with self._lock, self._translate_errors(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -213,11 +213,11 @@ def _expect_next(move: PointerUpdate, last: Signed | None) -> None:
     if move.number == (now.number if now else 0) + 1:
         return
     address = f"{move.name}@{move.pointer}"
-    stands = f"is at {now.release} by its move {now.number} ({now.who}: {now.why})" if now else "was never moved"
+    current = f"is at {now.release} by update {now.number} ({now.who}: {now.why})" if now else "was never set"
     raise PointerMoved(
-        f"{address} {stands}, so this cannot be its move {move.number}",
+        f"{address} {current}, so update {move.number} does not follow",
         where=now.at if now else "",
-        hint="look at it (headway history), then move it again if that is still right",
+        hint="check headway history, then repeat the update if it is still right",
     )
 
 

@@ -6,7 +6,7 @@ from tests.data.agreements import table_with_contract
 from tests.data.tables import small
 
 from headway.core.errors import NotApplicable
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import PersonalSection
 from headway.data.checks.contract.contract_columns import plugin
 from headway.data.context import CheckContext
 

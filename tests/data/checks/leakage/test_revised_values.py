@@ -8,9 +8,10 @@ import pytest
 from tests.data.tables import message, small, wide, with_column
 
 from headway.cli.demo import flights
-from headway.core.config import Config, DataSection
+from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, NotApplicable
+from headway.core.sections import DataSection
 from headway.data.checks.leakage.revised_values import plugin
 from headway.data.context import CheckContext
 

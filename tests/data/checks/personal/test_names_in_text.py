@@ -7,7 +7,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.config import Config
 from headway.core.errors import NotApplicable
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import PersonalSection
 from headway.data.checks.personal.names_in_text import plugin
 from headway.data.context import CheckContext
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import PersonalSection
 from headway.data.checks.personal.personal_in_text import plugin
 from headway.data.context import CheckContext
 

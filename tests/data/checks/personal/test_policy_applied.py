@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.data.tables import small, with_column
 
 from headway.core.config import Config
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import PersonalSection
 from headway.data.checks.personal.policy_applied import plugin
 from headway.data.context import CheckContext
 

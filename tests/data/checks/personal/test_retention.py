@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.data.tables import small
 
-from headway.core.config import Config, ProjectSection
+from headway.core.config import Config
 from headway.core.errors import ConfigError, NotApplicable
-from headway.core.sections.personal import PersonalSection
+from headway.core.sections import PersonalSection, ProjectSection
 from headway.data.checks.personal.retention import plugin
 from headway.data.context import CheckContext
 from headway.storage import segments

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 from tests.data.tables import message, served_context, split_context, wide, with_column
 
-from headway.core.config import Config, PolicySection
+from headway.core.config import Config
 from headway.core.errors import NotApplicable
+from headway.core.sections import PolicySection
 from headway.data.checks.population.slice_coverage import plugin
 from headway.data.context import CheckContext
 

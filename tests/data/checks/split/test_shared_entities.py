@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tests.data.tables import message, split_context, wide, with_column
 
-from headway.core.config import SplitSection
 from headway.core.errors import NotApplicable
+from headway.core.sections import SplitSection
 from headway.data.checks.split.shared_entities import plugin
 from headway.data.context import CheckContext
 from headway.data.split import split_dataset

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from headway.core.arrays import Bools, Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints, sigmoid
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.core.numerics import sigmoid
 from headway.data.context import CheckContext
 from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, prepare_learner
 from headway.data.matrix import CodedColumn, code_columns

@@ -1,19 +1,50 @@
-"""Monitoring report: what was measured of a live release over one period, and its status."""
+"""Monitoring: drift between two periods, the report on one period of a live release, and proposals to retrain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from headway.core.drift import Drift
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import FormerValues, Record, StoredRecord
-from headway.core.ticket import Ticket
 from headway.core.verdict import RuleResult
 
 MonitoringStatus = Literal["healthy", "drifted", "degraded", "unknown"]
 Question = Literal["drift", "harm"]
 RowSource = Literal["table", "log"]
+Reason = Literal["rows", "calibration"]
+
+
+class Drift(Record, frozen=True, kw_only=True):
+    """One alarm, and the features that carry it; without a change its false-alarm rate is the given level.
+
+    Measurements: `drift.p` of all features (slice empty), and by feature (slice = its name) `drift.p`, corrected for
+    the number of features, and `drift.distance` in [0, 1]. Findings are empty without an alarm.
+    """
+
+    alarm: bool
+    measurements: tuple[Measurement, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+class Ticket(StoredRecord, frozen=True, kw_only=True):
+    """A proposal to retrain the live release, opened by the policy; a person or headway itself acts on it.
+
+    `evidence` holds the digests of the evidence behind it. `expected_loss` is the cost per month above that at release,
+    in the unit of `[model] costs`. `price_s` is the duration of a retraining with all its seeds in seconds, None if none
+    was measured. `pays` compares the two, None if one of them is unknown.
+    """
+
+    name: str
+    release: str
+    reasons: tuple[Reason, ...]
+    why: str
+    evidence: tuple[str, ...] = ()
+    expected_loss: Measurement | None = None
+    price_s: float | None = None
+    pays: bool | None = None
+    acts: bool = False
+    at: str = ""
 
 
 class MonitoringAnswer(Record, frozen=True, kw_only=True):
@@ -83,5 +114,5 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
 
     def find(self, name: str) -> Measurement | None:
         """Return the measurement of that name over all rows, or None."""
-        every = (*self.quality, *self.change, *self.estimated)
-        return next((item for item in every if item.name == name and not item.slice), None)
+        measurements = (*self.quality, *self.change, *self.estimated)
+        return next((item for item in measurements if item.name == name and not item.slice), None)

@@ -1,0 +1,397 @@
+"""Sections of headway.toml: one record each; every setting has a type, a default and a help text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from headway.core.record import FormerValues, Record, about
+from headway.core.verdict import Rule
+
+
+class ProjectSection(Record, frozen=True, kw_only=True):
+    """Name and state folder of the project."""
+
+    name: Annotated[str, about("Model name, used by releases and pointers.")] = "model"
+    state: Annotated[str, about("Folder of releases, records and logs, relative to the project.")] = ".headway"
+
+
+class DataSection(Record, frozen=True, kw_only=True):
+    """Source of the data, and the role of each column."""
+
+    former_names: ClassVar[Mapping[str, str]] = {
+        "lists": "query_id",
+        "people": "sensitive_features",
+        "weight": "sample_weight",
+    }
+
+    source: Annotated[
+        str,
+        about("Parquet, CSV or Arrow file, a folder of them, a database URL, or module:function that returns a table."),
+    ] = ""
+    query: Annotated[str, about("SQL query that returns the table, for a database source.")] = ""
+    missing: Annotated[tuple[str, ...], about("Strings that mean a missing value, such as NA.")] = ()
+    contract: Annotated[
+        str, about("File of the data contract: types, ranges and categories of the columns; optional.")
+    ] = "contract.toml"
+    task: Annotated[str, about("Task: binary, multiclass, regression, ranking or embedding.")] = "binary"
+    target: Annotated[str, about("Column to predict; in a binary task, 1 is the positive class.")] = ""
+    positive: Annotated[str, about("Value of the positive class of a binary target; empty: 1.")] = ""
+    classes: Annotated[tuple[str, ...], about("Classes of a multiclass target, in order; empty: numbered from 0.")] = ()
+    time: Annotated[str, about("Time column; the split into periods uses it.")] = ""
+    decision: Annotated[
+        str, about("Time of the prediction, such as `2h before departure`; empty: the time column.")
+    ] = ""
+    groups: Annotated[
+        str, about("Column of groups of dependent rows, such as days; confidence intervals resample groups.")
+    ] = ""
+    query_id: Annotated[str, about("Column of the query whose rows are ranked together; empty: the groups column.")] = (
+        ""
+    )
+    slices: Annotated[tuple[str, ...], about("Columns whose values are slices, each evaluated separately.")] = ()
+    sensitive_features: Annotated[
+        tuple[str, ...], about("Columns of groups of people, between which fairness gaps are measured.")
+    ] = ()
+    sample_weight: Annotated[str, about("Column of sample weights.")] = ""
+    ignore: Annotated[tuple[str, ...], about("Columns that are not used.")] = ()
+    key: Annotated[str, about("Column that identifies a row in the table and in its snapshot; not a feature.")] = ""
+    snapshot: Annotated[
+        str,
+        about("Table as it was at the time of the decisions, a file or module:function; check D033 compares it."),
+    ] = ""
+    label_delay: Annotated[str, about("Delay between a row and its label: 1d, 12h, 30m; empty: none.")] = ""
+    known: Annotated[
+        dict[str, str], about("Time at which each column is known: request, outcome, or the name of a time column.")
+    ] = {}
+
+    @property
+    def name(self) -> str:
+        """Source without its password."""
+        return without_password(self.source)
+
+
+class SplitSection(Record, frozen=True, kw_only=True):
+    """Periods of the time column, each [from, to): train for the model, validation for the search, test for the winner."""
+
+    former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
+
+    train: Annotated[tuple[str, ...], about("Training period.")] = ()
+    validation: Annotated[tuple[str, ...], about("Period on which the search evaluates variants, without limit.")] = ()
+    test: Annotated[
+        tuple[str, ...], about("Period on which the winner is evaluated; every evaluation is counted.")
+    ] = ()
+    live: Annotated[tuple[str, ...], about("Period after the release, replayed as traffic.")] = ()
+    shares: Annotated[
+        tuple[float, float, float],
+        about(
+            "Without periods: shares of the rows for train, validation and test, in order of time, without splitting groups."
+        ),
+    ] = (0.6, 0.2, 0.2)
+
+
+class Costs(Record, frozen=True, kw_only=True):
+    """Costs of a false positive and of a false negative, in the same unit."""
+
+    former_names: ClassVar[Mapping[str, str]] = {"false_alarm": "false_positive", "miss": "false_negative"}
+
+    false_positive: float = 1.0
+    false_negative: float = 1.0
+
+
+class ModelSection(Record, frozen=True, kw_only=True):
+    """The baseline model."""
+
+    former_names: ClassVar[Mapping[str, str]] = {"class_weights": "class_weight"}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {
+        "class_weight": {"alike": "balanced", "as_they_come": "none"}
+    }
+
+    train: Annotated[str, about("module:function that takes the training table and returns a fitted model.")] = ""
+    file: Annotated[str, about("Model file instead of a training function: .txt (LightGBM) or .onnx.")] = ""
+    class_weight: Annotated[
+        str,
+        Meta(
+            description="Class weights in training: none, or balanced (inversely proportional to class frequency).",
+            pattern="^(none|balanced)$",
+        ),
+    ] = "none"
+    costs: Annotated[
+        Costs,
+        about("Costs of a false positive and a false negative; the decision threshold minimizes the expected cost."),
+    ] = Costs()
+
+
+class OptimizeSection(Record, frozen=True, kw_only=True):
+    """The search for a faster variant."""
+
+    objective: Annotated[str, about("Measure to minimize among feasible variants.")] = "latency.one_row"
+    transforms: Annotated[tuple[str, ...], about("Transforms to combine, in this order; empty: all.")] = ()
+    families: Annotated[
+        tuple[str, ...], about("Model families to train as further candidates: forest, histgb, lightgbm, logistic.")
+    ] = ()
+    budget_s: Annotated[float, about("Time limit of the search on the validation period, seconds; 0: no limit.")] = 0.0
+
+
+class EvaluateSection(Record, frozen=True, kw_only=True):
+    """Full evaluation of the winner of a search."""
+
+    budget_s: Annotated[float, Meta(description="Time limit of one audit, seconds.", gt=0)] = 60.0
+    rate_per_s: Annotated[
+        float, Meta(description="Mean request rate of the open-loop test in the audit `load`, requests/s.", gt=0)
+    ] = 200.0
+    together: Annotated[
+        tuple[tuple[str, ...], ...], about("Sets of features that the audit `ablation` removes together.")
+    ] = ()
+
+
+class CostSection(Record, frozen=True, kw_only=True):
+    """Cost of the serving machine."""
+
+    core_hour: Annotated[
+        float,
+        Meta(description="Price of one core for an hour (machine price / cores); 0: unknown.", ge=0),
+    ] = 0.0
+    currency: Annotated[str, about("Currency of `core_hour`.")] = "USD"
+
+
+class SloSection(Record, frozen=True, kw_only=True):
+    """Service-level objectives."""
+
+    p99_ms: Annotated[float, about("Objective for the 99th percentile of request latency, ms.")] = 50.0
+    availability: Annotated[
+        float, about("Objective for the share of requests neither refused nor failed by a server error, in (0, 1).")
+    ] = 0.999
+
+
+class PolicySection(Record, frozen=True, kw_only=True):
+    """Rules for releases, rollouts, monitoring and retraining, and the minimum sizes of slices."""
+
+    release: Annotated[tuple[Rule, ...], about("Rules that a variant must pass to be released.")] = ()
+    canary: Annotated[
+        tuple[Rule, ...],
+        about("Rules that a canary must pass against live; empty: from the release's verdict and [slo]."),
+    ] = ()
+    watch: Annotated[
+        tuple[Rule, ...],
+        about(
+            "Rules on live in each period: on its quality, on its change since the evaluation (`.change`), or on cost."
+        ),
+    ] = ()
+    retrain: Annotated[
+        tuple[Rule, ...],
+        about(
+            "Rules that a retrained model must pass against live; empty: `brier.drop` at most 0, relative release rules."
+        ),
+    ] = ()
+    contract_margin: Annotated[
+        float, Meta(description="Tolerance beyond the observed range of a column, as a share of that range.", ge=0)
+    ] = 0.1
+    slice_rows: Annotated[int, about("Minimum rows of a slice to be judged.")] = 1000
+    slice_groups: Annotated[int, about("Minimum groups of a slice to be judged, and of any confidence interval.")] = 20
+
+
+class TrustSection(Record, frozen=True, kw_only=True):
+    """Signing key of the publisher, and public keys that a server trusts; both files lie outside the store."""
+
+    publisher_key: Annotated[str, about("File of the private key that signs releases; keep it off servers.")] = (
+        "~/.config/headway/publisher.pem"
+    )
+    trusted_keys: Annotated[
+        str, about("File of trusted public keys, one per line; only releases that they signed are loaded.")
+    ] = "trusted_keys.txt"
+
+
+class AttackSection(Record, frozen=True, kw_only=True):
+    """Search space and effort of the audit `attack`, which changes rows to flip their decisions."""
+
+    fixed: Annotated[tuple[str, ...], about("Features that an attacker cannot change.")] = ()
+    bounds: Annotated[
+        dict[str, tuple[float, float]],
+        about("Range [min, max] within which each numeric feature may be changed; by default the observed range."),
+    ] = {}
+    columns: Annotated[int, Meta(description="Maximum features of a row changed at once.", ge=1)] = 2
+    reach: Annotated[
+        float, Meta(description="Maximum change of a numeric feature, in interquartile ranges of its column.", gt=0)
+    ] = 1.0
+    rows: Annotated[int, Meta(description="Rows to attack, spread over all groups.", ge=20)] = 1000
+    queries: Annotated[
+        int, Meta(description="Maximum decisions per row and model; a row not flipped by then counts as robust.", ge=20)
+    ] = 1000
+
+
+class PersonalSection(Record, frozen=True, kw_only=True):
+    """Handling of personal data, by column or by kind: email, phone, card, iban, national_id, ip."""
+
+    drop: Annotated[tuple[str, ...], about("Columns or kinds to drop when data is loaded.")] = ()
+    hash: Annotated[
+        tuple[str, ...],
+        about("Columns or kinds to replace by a keyed hash, which still allows joins and groups."),
+    ] = ()
+    keep: Annotated[dict[str, str], about("Columns or kinds to keep unchanged, each with a reason.")] = {}
+    key: Annotated[str, about("File of the hash key, created on first use; it must lie outside the store.")] = (
+        "~/.config/headway/personal.key"
+    )
+    retention: Annotated[
+        str,
+        Meta(
+            description="Retention of the prediction log, labels and quarantine: 90d, 12h; empty: unlimited.",
+            pattern=r"^(\d+[dhm])?$",
+        ),
+    ] = ""
+
+
+ENVIRONMENT = "environment"
+"""Send lineage as the environment of the OpenLineage client configures it."""
+
+
+class ProvenanceSection(Record, frozen=True, kw_only=True):
+    """Origin of the data; saved with each data version, and exported in its Croissant card."""
+
+    creator: Annotated[str, about("Creator of the data: a person or an organization.")] = ""
+    made_from: Annotated[tuple[str, ...], about("Source data sets: names or URLs.")] = ()
+    description: Annotated[str, about("Description of the data, in a sentence or two.")] = ""
+    license: Annotated[str, about("License of the data: an SPDX identifier or a URL.")] = ""
+    cite_as: Annotated[str, about("Citation of the data: a BibTeX entry or a sentence.")] = ""
+    url: Annotated[str, about("URL of the description or the download of the data.")] = ""
+    published: Annotated[str, about("Date of publication, such as 2024-03-31.")] = ""
+    lineage_to: Annotated[
+        str,
+        about("OpenLineage URL, or `environment`: from OPENLINEAGE_URL or its file; empty: not sent automatically."),
+    ] = ""
+
+
+class RetrainSection(Record, frozen=True, kw_only=True):
+    """Triggers of retraining, promotion of the result, and recalibration in between."""
+
+    mode: Annotated[
+        str,
+        Meta(
+            description="suggest: a person promotes the retrained model; auto: promote it if it passes.",
+            pattern="^(suggest|auto)$",
+        ),
+    ] = "suggest"
+    through: Annotated[
+        str,
+        Meta(
+            description="Promotion of a retrained model that passed: canary (by a rollout) or live (at once).",
+            pattern="^(canary|live)$",
+        ),
+    ] = "canary"
+    rows_grown: Annotated[float, about("Retrain once labeled rows have grown by this share since training.")] = 0.5
+    ece_at_most: Annotated[
+        float, about("Retrain once the expected calibration error is shown to exceed this value.")
+    ] = 0.05
+    recalibrate_days: Annotated[
+        int, about("Latest labeled groups, such as days, on which recalibration is fitted and judged; at least 7.")
+    ] = 28
+    recalibrate_by: Annotated[
+        str,
+        Meta(
+            description="Calibrator: shift, platt, temperature, beta, isotonic or venn_abers; best: the best of them.",
+            pattern="^(shift|platt|temperature|beta|isotonic|venn_abers|best)$",
+        ),
+    ] = "shift"
+    seeds: Annotated[int, about("Trainings with different random seeds, to estimate the variance between seeds.")] = 3
+    judged_days: Annotated[
+        int, about("Latest labeled days, held out of training, on which the retrained model is judged.")
+    ] = 28
+    hour_costs: Annotated[float, about("Cost of an hour of training, in the unit of [model] costs; 0: free.")] = 0.0
+
+
+class RolloutSection(Record, frozen=True, kw_only=True):
+    """Rollout of a release in stages; each stage must pass the canary rules before the next."""
+
+    shares: Annotated[
+        tuple[Annotated[float, Meta(ge=0, lt=1)], ...],
+        Meta(
+            description="Share of keys that the new release answers, one per stage; 0: shadow traffic, answers are not returned.",
+            min_length=1,
+        ),
+    ] = (0.0, 0.05, 0.25, 0.5)
+    min_requests: Annotated[
+        int, Meta(description="Minimum requests that the new release answers at a stage before it advances.", ge=0)
+    ] = 0
+    at_most_hours: Annotated[
+        float, Meta(description="Time limit of an undecided stage, hours; then the rollout ends as inconclusive.", gt=0)
+    ] = 24.0
+    quiet_s: Annotated[
+        float,
+        Meta(description="Time without requests after which a followed rollout is reported as idle, seconds.", gt=0),
+    ] = 300.0
+
+
+class ServeSection(Record, frozen=True, kw_only=True):
+    """Inference server."""
+
+    host: Annotated[str, about("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, about("TCP port of HTTP; 0: any free port.")] = 8080
+    grpc_port: Annotated[int, about("TCP port of gRPC; 0: any free port, -1: no gRPC.")] = -1
+    workers: Annotated[
+        int,
+        Meta(description="Worker processes; 0: one per core, or fewer under a CPU quota of the container.", ge=0),
+    ] = 0
+    max_body_bytes: Annotated[int, about("Maximum request body, bytes.")] = 8_388_608
+    max_batch_rows: Annotated[int, Meta(description="Maximum rows of a batch (one engine call).", ge=1)] = 1024
+    max_queue_rows: Annotated[
+        int, Meta(description="Maximum rows in the queue; further requests get status 429.", ge=1)
+    ] = 16_384
+    long_ms: Annotated[float, about("Expected batch time above which a batch runs on a separate thread, ms.")] = 0.5
+    timeout_s: Annotated[
+        float, Meta(description="Time after which a waiting request gets status 504, seconds; 0: never.", ge=0)
+    ] = 0.0
+    contract: Annotated[
+        str,
+        Meta(
+            description="Action on values that violate the contract: off, count, mark or reject.",
+            pattern="^(off|count|mark|reject)$",
+        ),
+    ] = "count"
+    round_digits: Annotated[int, Meta(description="Decimal places of outputs; -1: no rounding.", ge=-1)] = -1
+    keys: Annotated[str, about("File of API keys, written by `headway api-keys`.")] = "keys.toml"
+    key_per_s: Annotated[
+        float, Meta(description="Rate limit of keys without their own, requests/s; 0: no limit.", ge=0)
+    ] = 0.0
+    key_burst: Annotated[
+        int, Meta(description="Burst size of keys without their own, requests; 0: the requests of one second.", ge=0)
+    ] = 0
+    without_keys: Annotated[
+        bool,
+        Meta(
+            description="Accept requests from other machines without API keys; use only behind an authenticating proxy."
+        ),
+    ] = False
+    metrics_need_key: Annotated[bool, about("Require an API key with the scope `metrics` for /metrics.")] = False
+    tls_certificate: Annotated[str, about("PEM file of the certificate chain; empty: no TLS.")] = ""
+    tls_key: Annotated[str, about("PEM file of the private key; empty: in the certificate file.")] = ""
+    tls_client_ca: Annotated[
+        str, about("PEM file of the CAs for client certificates (mutual TLS); empty: none required.")
+    ] = ""
+    log_format: Annotated[
+        str, Meta(description="Format of the log on stderr: text or json.", pattern="^(text|json)$")
+    ] = "text"
+    access_log: Annotated[float, Meta(description="Share of requests in the access log, in [0, 1].", ge=0, le=1)] = 0.0
+    tracer: Annotated[str, about("Tracer: otel (OpenTelemetry); empty: no traces.")] = ""
+    trace_to: Annotated[
+        str, about("OTLP endpoint, such as http://127.0.0.1:4318; empty: from the OTEL_* environment variables.")
+    ] = ""
+    trace_share: Annotated[
+        float, Meta(description="Sampling rate of requests without a traceparent header, in [0, 1].", ge=0, le=1)
+    ] = 0.01
+    log: Annotated[bool, about("Write answered requests to the prediction log.")] = True
+    log_flush_s: Annotated[float, about("Maximum time that log rows stay in memory, seconds.")] = 0.5
+    log_buffer_mb: Annotated[
+        int, Meta(description="Log buffer of each worker, MB; rows beyond it are dropped and counted.", ge=1)
+    ] = 16
+
+
+def without_password(text: str) -> str:
+    """Replace the password of every URL in a text.
+
+    >>> without_password("postgresql://ada:secret@db.example/flights?password=secret")
+    'postgresql://ada:***@db.example/flights?password=***'
+    """
+    text = re.sub(r"(://[^:@]*):.*@", r"\1:***@", text, flags=re.DOTALL)
+    return re.sub(r"(?i)(password=)[^&\s]+", r"\1***", text)
