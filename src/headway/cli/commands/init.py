@@ -55,7 +55,7 @@ def plugin(
     target
         The column of that file to predict.
     """
-    written = {str(folder / name): what for name, what in create_project(folder, table, target).items()}
+    written = {str(folder / name): what for name, what in write_project(folder, table, target).items()}
     option = "" if folder == Path(".") else f" --project {folder}"
     lines = [f"{file}: {what}" for file, what in written.items()]
     lines.append("next: read headway.toml, then")
@@ -63,8 +63,8 @@ def plugin(
     print_result(written, "\n".join(lines), json=json)
 
 
-def create_project(folder: Path, source: Path | None, target: str) -> dict[str, str]:
-    """Create a project in a folder, from a table or with sample data; return a description of each file by name.
+def write_project(folder: Path, source: Path | None, target: str) -> dict[str, str]:
+    """Write a project into a folder, from a table or with sample data; return a description of each file by name.
 
     Raise ConfigError if one of the files exists; then nothing is written.
     """

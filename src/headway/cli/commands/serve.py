@@ -27,7 +27,7 @@ def plugin(*references: str, project: ProjectFolder = Path("."), port: int | Non
     """
 
     def announce(listening: process.Listening) -> None:
-        print_result({"message": str(listening)}, str(listening), json=json)
+        print_result({"message": str(listening), **listening._asdict()}, str(listening), json=json)
 
     flags = {} if port is None else {"serve.port": str(port)}
     settings = config.load(project, flags=flags)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -25,13 +26,18 @@ from headway.serving.client import Client
 TOLERANCE = 1e-9
 
 
+class _Announcement(msgspec.Struct):
+    addresses: list[str]
+
+
 @contextmanager
 def server(folder: Path, reference: str) -> Iterator[str]:
     """Run a server process on a free loopback port, yield its address, and stop it at the end.
 
     Ctrl-C, which a terminal sends to both processes, is handled by the parent, which stops the server cleanly.
     """
-    command = [sys.executable, "-m", "headway.cli", "serve", reference, "--project", str(folder), "--port", "0"]
+    options = ["--project", str(folder), "--port", "0", "--json"]
+    command = [sys.executable, "-m", "headway.cli", "serve", reference, *options]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with ExitStack() as ended:
         with _without_interrupts():
@@ -120,11 +126,10 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    """Return the address in the server's first line; raise StoreError if it did not start."""
+    """Return the address that the server announces; raise StoreError if it did not start."""
     line = process.stdout.readline() if process.stdout else ""
-    words = [word for word in line.split() if word.startswith("http://")]
-    if not words:
-        raise StoreError(
-            "the server did not start", where=line.strip() or "it printed no line", hint="see its message above"
-        )
-    return words[0]
+    try:
+        return msgspec.json.decode(line, type=_Announcement).addresses[0]
+    except msgspec.DecodeError as error:
+        where = line.strip() or "it printed no line"
+        raise StoreError("the server did not start", where=where, hint="see its message above") from error
