@@ -14,7 +14,7 @@ from tests.batch.scoring import LIVE, scoring_project, write_table
 
 from headway.core.variant import Field, Signature
 
-WIDTH, ROWS = 30, 150_000
+WIDTH, ROWS = 30, 60_000
 SHORT, LONG = 6, 24
 KEPT = [f"x{place}" for place in range(5)]  # to write them takes longer than to read: what is read has to wait
 ROOT = Path(__file__).parents[2]
