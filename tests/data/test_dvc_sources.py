@@ -35,7 +35,7 @@ def test_a_dataset_has_the_dvc_record_of_its_file(tmp_path):
     write_file(dvc_init(tmp_path) / "flights.csv", FLIGHTS)
     lock(tmp_path, made(FLIGHTS))
     [tracked] = opened(tmp_path, "flights.csv").tracked
-    assert (tracked.stage, tracked.unlike) == ("prepare", "")
+    assert (tracked.stage, tracked.difference) == ("prepare", "")
 
 
 @pytest.mark.parametrize("suffix", ["", ".dvc"])
@@ -84,7 +84,7 @@ def test_files_of_a_folder_that_were_not_fetched_are_reported(tmp_path, source):
     pointer(tmp_path / "parts/f3.txt", FLIGHTS)
     tracked = opened(tmp_path, source).tracked
 
-    assert [(tracked_file.path, tracked_file.gone) for tracked_file in tracked] == [
+    assert [(tracked_file.path, tracked_file.missing) for tracked_file in tracked] == [
         ("parts/f1.csv", False),
         ("parts/f2.csv", False),
         ("parts/f3.csv", True),
@@ -94,7 +94,7 @@ def test_files_of_a_folder_that_were_not_fetched_are_reported(tmp_path, source):
 def test_without_pyyaml_the_data_is_opened_and_the_record_is_reported_as_unread(tmp_path, without_yaml):
     pointer(write_file(tmp_path / "flights.csv", FLIGHTS), FLIGHTS)
     [tracked] = opened(tmp_path, "flights.csv").tracked
-    assert tracked.unread == "'flights.csv.dvc', a file of DVC, needs 'yaml': pip install 'headway[dvc]'"
+    assert tracked.error == "'flights.csv.dvc', a file of DVC, needs 'yaml': pip install 'headway[dvc]'"
 
 
 def test_without_pyyaml_a_pointer_cannot_be_followed(tmp_path, without_yaml):

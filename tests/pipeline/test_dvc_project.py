@@ -129,14 +129,14 @@ def test_records_of_the_real_dvc_are_read_and_its_commands_fix_a_mismatch(dvc, t
     dvc("repro", "-q", folder=tmp_path)
 
     for source in ("parts", "parts.dvc", "parts/*.parquet", "table.parquet"):
-        assert [origin.unlike or origin.unread for origin in opened(source).tracked] == [""] * (
+        assert [origin.difference or origin.error for origin in opened(source).tracked] == [""] * (
             1 + (source[-1] == "t" and "*" in source)
         )
-    assert (origin := opened("table.parquet").tracked[0]).stage == "copy" and origin.made_from[0].name == "raw.parquet"
+    assert (origin := opened("table.parquet").tracked[0]).stage == "copy" and origin.inputs[0].name == "raw.parquet"
     (tmp_path / "parts/1.parquet").unlink()
-    assert opened("parts").tracked[0].gone
+    assert opened("parts").tracked[0].missing
     dvc("checkout", "-q", "parts.dvc", folder=tmp_path)
     rows.head(3000).write_parquet(tmp_path / "table.parquet")
-    assert opened("table.parquet").tracked[0].unlike
+    assert opened("table.parquet").tracked[0].difference
     dvc("commit", "-f", "-q", "dvc.yaml:copy", folder=tmp_path)
-    assert [opened(source).tracked[0].unlike for source in ("parts", "table.parquet")] == ["", ""]
+    assert [opened(source).tracked[0].difference for source in ("parts", "table.parquet")] == ["", ""]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headway.core.provenance import Tracked
+from headway.core.provenance import TrackedData
 from headway.core.record import Record
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Dataset:
     roles: Roles
     digest: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
-    tracked: tuple[Tracked, ...] = ()
+    tracked: tuple[TrackedData, ...] = ()
 
     @property
     def features(self) -> list[str]:

@@ -23,19 +23,26 @@ class ColumnPrint(Record, frozen=True, kw_only=True):
     sampled: int = 0
 
 
-class Ingredient(Record, frozen=True, kw_only=True):
+class StageInput(Record, frozen=True, kw_only=True):
     """An input: a file, folder or URL, and its digest (`md5:...`) if one was recorded."""
 
     name: str
     digest: str = ""
 
 
-class Tracked(Record, frozen=True, kw_only=True):
+class TrackedData(Record, frozen=True, kw_only=True):
     """A file or folder of data as DVC recorded it in the file `record`, with the command and inputs that made it.
 
-    `digest` is `md5:...`, for a folder that of the list of its files (`.dir`); empty if DVC has recorded none. `unlike`
-    describes how the data on disk differ, `gone` is True if they are absent; `unread` is the reason if nothing is known.
+    `digest` is `md5:...`, for a folder that of the list of its files (`.dir`); empty if DVC has recorded none. `difference`
+    describes how the data on disk differ, `missing` is True if files are absent; `error` says why the record is unusable.
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {
+        "made_from": "inputs",
+        "unlike": "difference",
+        "gone": "missing",
+        "unread": "error",
+    }
 
     path: str
     record: str
@@ -44,17 +51,17 @@ class Tracked(Record, frozen=True, kw_only=True):
     n_files: int = 0
     stage: str = ""
     command: str = ""
-    made_from: tuple[Ingredient, ...] = ()
-    unlike: str = ""
-    gone: bool = False
-    unread: str = ""
+    inputs: tuple[StageInput, ...] = ()
+    difference: str = ""
+    missing: bool = False
+    error: str = ""
 
     def __str__(self) -> str:
         """Return one line: `flights.csv is md5:6887... by flights.csv.dvc`."""
-        if self.unread:
-            return f"{self.record} was not read: {self.unread}"
+        if self.error:
+            return f"{self.record} was not read: {self.error}"
         stage = f", made by its stage {self.stage}" if self.stage else ""
-        differs = f"; on disk {self.unlike}" if self.unlike else ""
+        differs = f"; on disk {self.difference}" if self.difference else ""
         return f"{self.path} is {self.digest or 'not recorded yet'} by {self.record}{stage}{differs}"
 
 
@@ -74,7 +81,7 @@ class Provenance(StoredRecord, frozen=True, kw_only=True):
     rows: str
     form: int
     facts: dict[str, str] = {}
-    tracked: tuple[Tracked, ...] = ()
+    tracked: tuple[TrackedData, ...] = ()
     at: str = ""
 
 
@@ -94,15 +101,15 @@ class LineageDelivery(StoredRecord, frozen=True, kw_only=True):
 class ColumnChange(Record, frozen=True, kw_only=True):
     """A column that changed.
 
-    `moved` is the largest difference between cumulative shares, or shares of a hash bucket, in [0, 1]; `chance` is the
+    `distance` is the largest difference between cumulative shares, or shares of a hash bucket, in [0, 1]; `chance_level` is the
     99th percentile of it for two samples of that size. Both are None if the columns cannot be compared.
     """
 
     name: str
     change: Literal["added", "removed", "changed"]
     missing: tuple[int, int] = (0, 0)
-    moved: float | None = None
-    chance: float | None = None
+    distance: float | None = None
+    chance_level: float | None = None
 
 
 class Difference(Record, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from headway.core.errors import DataError, PluginError
 from headway.core.plugins import load_sibling
-from headway.core.provenance import Ingredient, Tracked
+from headway.core.provenance import StageInput, TrackedData
 from headway.core.sections import without_password
 
 POINTER, LOCK, PIPELINE = ".dvc", "dvc.lock", "dvc.yaml"
@@ -51,7 +51,7 @@ class DvcStage:
     name: str
     command: str
     outs: tuple[DvcOutput, ...]
-    made_from: tuple[Ingredient, ...]
+    inputs: tuple[StageInput, ...]
 
 
 def read_stages(record: Path) -> list[DvcStage]:
@@ -87,7 +87,7 @@ def _stage(record: Path, name: str, stage: Fields, folder: Path) -> DvcStage:
             name=name,
             command=without_password(command if isinstance(command, str) else " && ".join(command)),
             outs=tuple(_output(out, folder) for out in stage.get("outs", ())),
-            made_from=tuple(_ingredient(dep) for dep in stage.get("deps", ())),
+            inputs=tuple(_stage_input(dep) for dep in stage.get("deps", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid_record(record, f"outs and deps are not in the format of DVC ({error!r})") from error
@@ -113,12 +113,12 @@ def _hash(fields: Fields) -> tuple[str, str]:
     return kind, str(fields.get(name, ""))
 
 
-def _ingredient(dep: Fields) -> Ingredient:
+def _stage_input(dep: Fields) -> StageInput:
     """Convert a dependency; one of another repository includes its URL and revision."""
     origin = dep.get("repo", {})
     within = f" of {without_password(origin['url'])}@{origin.get('rev_lock', 'HEAD')}" if origin else ""
     kind, digest = _hash(dep)
-    return Ingredient(name=f"{without_password(dep['path'])}{within}", digest=f"{kind}:{digest}" if digest else "")
+    return StageInput(name=f"{without_password(dep['path'])}{within}", digest=f"{kind}:{digest}" if digest else "")
 
 
 def _working_folders(pipeline: Path) -> dict[str, str]:
@@ -159,10 +159,10 @@ _MAX_NAMES = 3
 
 
 class Mismatch(NamedTuple):
-    """How a path differs from its record; empty if it does not. `gone` if something is missing."""
+    """How a path differs from its record; empty if it does not. `missing` if something is missing."""
 
     message: str = ""
-    gone: bool = False
+    missing: bool = False
 
 
 def compare_content(out: DvcOutput, path: Path, listed: Mapping[str, str]) -> Mismatch:
@@ -185,7 +185,7 @@ def compare_content(out: DvcOutput, path: Path, listed: Mapping[str, str]) -> Mi
     if not out.kind.startswith("md5"):
         raise ValueError(f"DVC recorded {out.kind or 'no hash'} of it, which cannot be compared with a file")
     if not path.exists():
-        return Mismatch("it is not there", gone=True)
+        return Mismatch("it is not there", missing=True)
     if not out.digest.endswith(FOLDER):
         return Mismatch(_compare_file(path, out.digest, size_bytes=out.size_bytes, kind=out.kind))
     if path != out.path and listed:
@@ -195,7 +195,7 @@ def compare_content(out: DvcOutput, path: Path, listed: Mapping[str, str]) -> Mi
         return Mismatch()
     if not listed:
         return Mismatch("its files differ, by the digest of their list")
-    return Mismatch(_differences(there, listed, out), gone=bool(listed.keys() - there.keys()))
+    return Mismatch(_differences(there, listed, out), missing=bool(listed.keys() - there.keys()))
 
 
 def listed_files(out: DvcOutput) -> Mapping[str, str]:
@@ -301,10 +301,10 @@ def _cache_folders(path: Path) -> Iterator[Path]:
 Reader = Callable[[Path], list[DvcStage]]
 
 
-def tracked_files(paths: Sequence[Path], folder: Path) -> tuple[Tracked, ...]:
+def tracked_files(paths: Sequence[Path], folder: Path) -> tuple[TrackedData, ...]:
     """Return the DVC records of these files and folders, with names relative to `folder`.
 
-    An unreadable record is reported in `Tracked.unread` and not raised, since the data can be read without it.
+    An unreadable record is reported in `TrackedData.error` and not raised, since the data can be read without it.
     """
     reader = functools.cache(read_stages)
     found = (_track(Path(os.path.abspath(path)), folder, reader) for path in paths)
@@ -359,7 +359,7 @@ def _record_files(path: Path) -> Iterator[Path]:
         inside = folder
 
 
-def _track(path: Path, folder: Path, reader: Reader) -> Tracked | None:
+def _track(path: Path, folder: Path, reader: Reader) -> TrackedData | None:
     for record in _record_files(path):
         try:
             found = next(((stage, out) for stage, out in outputs_of(reader(record)) if _contains(out, path)), None)
@@ -376,7 +376,7 @@ def _contains(out: DvcOutput, path: Path) -> bool:
     return path == out.path or out.path in path.parents
 
 
-def _compare(path: Path, stage: DvcStage, out: DvcOutput, folder: Path) -> Tracked:
+def _compare(path: Path, stage: DvcStage, out: DvcOutput, folder: Path) -> TrackedData:
     listed = listed_files(out)
     name = path.relative_to(out.path).as_posix()
     digest = listed.get(name, "") if path != out.path and listed else out.digest
@@ -385,7 +385,7 @@ def _compare(path: Path, stage: DvcStage, out: DvcOutput, folder: Path) -> Track
     except (OSError, ValueError) as error:
         return _unreadable(path, stage.record, str(error), folder)
     alone = digest == out.digest
-    return Tracked(
+    return TrackedData(
         path=_relative_name(out.path if alone else path, folder),
         record=_relative_name(stage.record, folder),
         digest=f"{out.kind}:{digest}" if digest else "",
@@ -393,14 +393,14 @@ def _compare(path: Path, stage: DvcStage, out: DvcOutput, folder: Path) -> Track
         n_files=out.n_files if alone else 0,
         stage=stage.name,
         command=stage.command,
-        made_from=stage.made_from,
-        unlike=differs.message,
-        gone=differs.gone,
+        inputs=stage.inputs,
+        difference=differs.message,
+        missing=differs.missing,
     )
 
 
-def _unreadable(path: Path, record: Path, why: str, folder: Path) -> Tracked:
-    return Tracked(path=_relative_name(path, folder), record=_relative_name(record, folder), unread=why)
+def _unreadable(path: Path, record: Path, why: str, folder: Path) -> TrackedData:
+    return TrackedData(path=_relative_name(path, folder), record=_relative_name(record, folder), error=why)
 
 
 def _relative_name(path: Path, folder: Path) -> str:

@@ -10,7 +10,7 @@ from msgspec.structs import replace as changed
 
 from headway.core.config import Config
 from headway.core.dataset import Dataset, Roles
-from headway.core.provenance import Tracked
+from headway.core.provenance import TrackedData
 from headway.data.dvc import tracked_files
 from headway.data.labels.corrections import apply_corrections, load_corrections
 from headway.data.personal.policy import apply_personal_policy
@@ -58,7 +58,7 @@ def make_dataset(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:
     return Dataset(name=name, table=table, roles=roles, digest=table_digest(table), provenance={"source": name})
 
 
-def _tracked_by_dvc(config: Config) -> tuple[Tracked, ...]:
+def _tracked_by_dvc(config: Config) -> tuple[TrackedData, ...]:
     """Return the DVC record of the source folder as a whole if there is one, else of each file."""
     folder, files = Path(config.folder), source_files(config)
     if not files:

@@ -11,7 +11,7 @@ from headway.core.assessment import Assessment
 from headway.core.dataset import OUTCOME, Roles
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport, Ticket
-from headway.core.provenance import Provenance, Tracked
+from headway.core.provenance import Provenance, TrackedData
 from headway.core.record import StoredRecordType, read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
@@ -67,7 +67,7 @@ def read_report_data(project: Project) -> ReportData:
     )
 
 
-def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[Tracked, ...]:
+def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[TrackedData, ...]:
     """Return the DVC records of the files behind the data of these digests."""
     known = {record.digest: record.tracked for record in read_records(project, Provenance)}
     return tuple(dict.fromkeys(file for digest in digests for file in known.get(digest, ())))

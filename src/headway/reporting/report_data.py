@@ -12,7 +12,7 @@ from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.learning import LearningCurve
 from headway.core.monitoring import MonitoringReport, Ticket
-from headway.core.provenance import Tracked
+from headway.core.provenance import TrackedData
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
@@ -200,7 +200,7 @@ class ReportData(Record, frozen=True, kw_only=True):
     release: str = ""
     key: str = ""
     data: dict[str, str] = {}
-    tracked: tuple[Tracked, ...] = ()
+    tracked: tuple[TrackedData, ...] = ()
     stages: tuple[Stage, ...] = ()
     machine: Machine | None = None
 

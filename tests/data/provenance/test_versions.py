@@ -42,7 +42,7 @@ def test_a_changed_cell_is_one_row_removed_and_one_added():
 
     [column] = found.columns
     assert (found.same, found.rows_added, found.rows_removed) == (False, 1, 1)
-    assert (column.name, column.change) == ("n", "changed") and column.moved < column.chance
+    assert (column.name, column.change) == ("n", "changed") and column.distance < column.chance_level
 
 
 def test_added_and_removed_rows_are_counted_with_repeats():
@@ -58,16 +58,16 @@ def test_shifted_values_are_reported_with_the_distance_due_to_chance():
     )
     found = changes(TABLE, moved)
 
-    assert 0.35 < found["n"].moved < 0.42  # two normals one apart: 0.383
-    assert 0.4 < found["t"].moved < 0.6
-    assert found["d"].moved == 1.0
-    assert all(column.moved > column.chance for column in found.values())
+    assert 0.35 < found["n"].distance < 0.42  # two normals one apart: 0.383
+    assert 0.4 < found["t"].distance < 0.6
+    assert found["d"].distance == 1.0
+    assert all(column.distance > column.chance_level for column in found.values())
 
 
 def test_new_rows_of_the_same_distribution_are_within_chance():
     draw = np.random.default_rng(1)
     again = TABLE.with_columns(n=pl.Series(draw.normal(size=3000)), t=pl.Series(draw.choice(["AA", "B6", "UA"], 3000)))
-    assert all(column.moved < column.chance for column in changes(TABLE, again).values())
+    assert all(column.distance < column.chance_level for column in changes(TABLE, again).values())
 
 
 def test_missing_cells_are_counted_before_and_after():
@@ -90,7 +90,7 @@ def test_rows_stored_with_other_columns_cannot_be_matched():
 
 def test_a_column_of_another_kind_has_no_distance():
     found = changes(TABLE, TABLE.with_columns(n=pl.lit("x"), t=pl.lit(None)))
-    assert [found[name].moved for name in ("n", "t")] == [None, None]
+    assert [found[name].distance for name in ("n", "t")] == [None, None]
 
 
 def test_long_tables_are_compared_by_a_sample_independent_of_row_order():

@@ -134,9 +134,9 @@ def difference_table(found: Difference) -> RenderableType:
 def _column_row(column: ColumnChange) -> tuple[Cell, ...]:
     style: Style = "plain"
     moved = "other type" if column.change == "changed" else ""
-    if column.moved is not None and column.chance is not None:
-        style = "strong" if column.moved > column.chance else "plain"
-        moved = f"{column.moved:.3f} of the rows; by chance up to {column.chance:.3f}"
+    if column.distance is not None and column.chance_level is not None:
+        style = "strong" if column.distance > column.chance_level else "plain"
+        moved = f"{column.distance:.3f} of the rows; by chance up to {column.chance_level:.3f}"
     missing = f"{column.missing[0]:,} -> {column.missing[1]:,}"
     return (
         (Line(text=column.name),),

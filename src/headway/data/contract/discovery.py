@@ -41,8 +41,8 @@ def find_relations(table: pl.DataFrame, columns: Mapping[str, ColumnContract]) -
     contracts = {name: ColumnContract(type=columns[name].type, missing=1.0) for name in names}
     found = [*_orders(some, contracts), *_sums(some, contracts), *_dependencies(table, some, contracts)]
     contract = TableContract(columns=contracts, relations=tuple(map(str, found)))
-    violated = {relation.rule.reason for relation in validate_table(contract, table).violations}
-    holding = [relation for relation in found if f"not {relation}" not in violated]
+    violated = {violation.rule.relation for violation in validate_table(contract, table).violations}
+    holding = [relation for relation in found if relation not in violated]
     return tuple(str(relation) for relation in holding if not _implied(relation, holding))
 
 

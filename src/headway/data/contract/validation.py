@@ -121,6 +121,7 @@ class ContractRule:
 
     `violated` is true where a row violates the rule; `key_constraint` is set instead for rules across rows.
     `limit` is the largest allowed share of violating rows. A rule with neither is violated by the whole table.
+    `relation` is the relation that a rule was compiled from.
     """
 
     code: str
@@ -130,6 +131,7 @@ class ContractRule:
     key_constraint: KeyConstraint | None = None
     shown: pl.Expr | None = None
     limit: float = 0.0
+    relation: Relation | None = None
 
     @property
     def fails_rows(self) -> bool:
@@ -215,10 +217,10 @@ def _type_rules(column: _TypedColumn) -> Iterator[ContractRule]:
 def _range_rules(column: _TypedColumn) -> Iterator[ContractRule]:
     value, terms = column.value, column.terms
     counts = column.there if column.dtype.is_float() else None  # polars orders NaN above all numbers
-    for bound, message in ((terms.minimum, "below"), (terms.maximum, "above")):
+    for bound, is_outside, message in ((terms.minimum, pl.Expr.lt, "below"), (terms.maximum, pl.Expr.gt, "above")):
         if bound is not None:
             end = parse_bound(terms, bound, where=column.name)
-            violated = value < end if message == "below" else value > end
+            violated = is_outside(value, end)
             shown = f"{end:,}" if isinstance(end, int) else str(end)
             yield column.rule("D012", f"is {message} {shown}", violated if counts is None else violated & counts)
 
@@ -256,7 +258,7 @@ def _comparable(value: pl.Expr, dtype: pl.DataType, terms: ColumnContract) -> pl
 
 def _relation_rule(relation: Relation, values: Mapping[str, pl.Expr]) -> ContractRule:
     left, right = [values[name] for name in relation.left], values[relation.right]
-    rule = partial(ContractRule, code="D016", columns=relation.columns, reason=f"not {relation}")
+    rule = partial(ContractRule, code="D016", columns=relation.columns, reason=f"not {relation}", relation=relation)
     if relation.kind == "->":
         return rule(key_constraint=KeyConstraint(key=tuple(left), determines=right))
     if relation.kind == "+":

@@ -12,7 +12,7 @@ import polars as pl
 from headway.core.config import Config
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
-from headway.core.provenance import Tracked
+from headway.core.provenance import TrackedData
 
 Json = dict[str, Any]
 STANDARD = "http://mlcommons.org/croissant/1.0"
@@ -58,7 +58,7 @@ def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) 
         "url": about.url,
         "datePublished": about.published,
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
-        "prov:wasDerivedFrom": list(dict.fromkeys([*about.made_from, *_ingredients(dataset)])),
+        "prov:wasDerivedFrom": list(dict.fromkeys([*about.made_from, *_stage_inputs(dataset)])),
         "prov:wasGeneratedBy": [f"{tracked.command} (DVC, stage {tracked.stage})" for tracked in _made(dataset)],
     }
     fields = [name for name in dataset.table.columns if name not in _dropped(dataset)]
@@ -75,19 +75,19 @@ def croissant_metadata(dataset: Dataset, config: Config, files: Sequence[Path]) 
     }
 
 
-def _made(dataset: Dataset) -> list[Tracked]:
+def _made(dataset: Dataset) -> list[TrackedData]:
     """Return the DVC stages whose outputs are unchanged, once each."""
     made = {
         (tracked.record, tracked.stage): tracked
         for tracked in dataset.tracked
-        if tracked.command and not tracked.unlike
+        if tracked.command and not tracked.difference
     }
     return list(made.values())
 
 
-def _ingredients(dataset: Dataset) -> list[str]:
+def _stage_inputs(dataset: Dataset) -> list[str]:
     """Return the inputs of unchanged DVC outputs."""
-    return [part.name for tracked in dataset.tracked if not tracked.unlike for part in tracked.made_from]
+    return [part.name for tracked in dataset.tracked if not tracked.difference for part in tracked.inputs]
 
 
 def _dropped(dataset: Dataset) -> set[str]:

@@ -108,16 +108,19 @@ def _column_changes(before: DataVersion, after: DataVersion) -> list[ColumnChang
 
 
 def _changed_column(name: str, one: ColumnPrint, other: ColumnPrint) -> ColumnChange:
-    moved = chance = None
+    distance = chance_level = None
     if one.sampled and other.sampled and one.kind == other.kind:
         root = math.sqrt(1 / one.sampled + 1 / other.sampled)
         if one.knots and other.knots:
-            moved, chance = _ks_distance(one.knots, other.knots), min(1.0, _KS_1_PERCENT * root + 1 / (LEVELS - 1))
+            distance, chance_level = (
+                _ks_distance(one.knots, other.knots),
+                min(1.0, _KS_1_PERCENT * root + 1 / (LEVELS - 1)),
+            )
         elif one.shares and other.shares:
-            moved = sum(abs(a - b) for a, b in zip(one.shares, other.shares, strict=True)) / 2
-            chance = min(1.0, _TV_1_PERCENT * root)
+            distance = sum(abs(a - b) for a, b in zip(one.shares, other.shares, strict=True)) / 2
+            chance_level = min(1.0, _TV_1_PERCENT * root)
     counts = one.missing, other.missing
-    return ColumnChange(name=name, change="changed", missing=counts, moved=moved, chance=chance)
+    return ColumnChange(name=name, change="changed", missing=counts, distance=distance, chance_level=chance_level)
 
 
 def _ks_distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 from headway.core.errors import DataError
 from headway.core.plugins import load_sibling
-from headway.core.provenance import LineageDelivery, Provenance, Tracked
+from headway.core.provenance import LineageDelivery, Provenance, TrackedData
 from headway.core.record import canonical, digest_of
 from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
@@ -46,8 +46,8 @@ def _dvc_events(name: str, versions: Iterable[Provenance]) -> Iterator[Json]:
     """Yield the DVC stages that made the data, and how the periods come from its files, each once."""
     seen: set[bytes] = set()
     for version in versions:
-        files = [file for file in version.tracked if file.digest and not file.unlike]
-        events = [_stage(name, version.at, file) for file in files if file.made_from or file.command]
+        files = [file for file in version.tracked if file.digest and not file.difference]
+        events = [_stage(name, version.at, file) for file in files if file.inputs or file.command]
         if files:
             period = _data(name, version.period, version.digest, {version.digest: version})
             events.append(
@@ -60,13 +60,13 @@ def _dvc_events(name: str, versions: Iterable[Provenance]) -> Iterator[Json]:
                 yield event
 
 
-def _stage(name: str, at: str, file: Tracked) -> Json:
+def _stage(name: str, at: str, file: TrackedData) -> Json:
     source = {"sourceCode": _facet("sourceCode", language="shell", sourceCode=file.command)} if file.command else {}
     job = {"name": f"{name}.dvc.{file.stage or file.record}", "facets": source}
-    return _job(job, at, [_tracked(part.name, part.digest) for part in file.made_from], [_file(file)])
+    return _job(job, at, [_tracked(part.name, part.digest) for part in file.inputs], [_file(file)])
 
 
-def _file(file: Tracked) -> Json:
+def _file(file: TrackedData) -> Json:
     return _tracked(file.path, file.digest)
 
 

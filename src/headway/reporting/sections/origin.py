@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.provenance import Tracked
+from headway.core.provenance import TrackedData
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
 from headway.reporting.text import formatting
@@ -32,11 +32,11 @@ def plugin(report: ReportData) -> Section | None:
     )
 
 
-def _by_dvc(found: tuple[Tracked, ...]) -> list[str]:
+def _by_dvc(found: tuple[TrackedData, ...]) -> list[str]:
     """Return what DVC recorded of the files at training time, the first ones by name."""
     lines = []
     for tracked in found[:MAX_FILES]:
-        parts = ", ".join(part.name for part in tracked.made_from)
+        parts = ", ".join(part.name for part in tracked.inputs)
         made = (
             f" It was made by {one_line(tracked.command)}{f' from {parts}' if parts else ''}."
             if tracked.command

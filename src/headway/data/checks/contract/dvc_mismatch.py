@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
-from headway.core.provenance import Tracked
+from headway.core.provenance import TrackedData
 from headway.data.context import CheckContext
 from headway.data.dvc import LOCK, PIPELINE
 
@@ -22,25 +22,25 @@ def plugin(context: CheckContext) -> list[Finding]:
         If none of the DVC records can be read.
     """
     files = context.dataset.tracked
-    unread = [tracked for tracked in files if tracked.unread]
-    if unread and len(unread) == len(files):
-        raise NotApplicable(f"the DVC record of {unread[0].path} cannot be read: {unread[0]}")
-    return [*(_differs(tracked) for tracked in files if tracked.unlike), *map(_unread, unread)]
+    unreadable = [tracked for tracked in files if tracked.error]
+    if unreadable and len(unreadable) == len(files):
+        raise NotApplicable(f"the DVC record of {unreadable[0].path} cannot be read: {unreadable[0]}")
+    return [*(_differs(tracked) for tracked in files if tracked.difference), *map(_unreadable, unreadable)]
 
 
-def _differs(tracked: Tracked) -> Finding:
+def _differs(tracked: TrackedData) -> Finding:
     target = tracked.record.replace(LOCK, f"{PIPELINE}:{tracked.stage}") if tracked.stage else tracked.record
     pull = f"dvc pull {target}, to restore the recorded data"
     return Finding(
         code="D066",
-        severity="stop" if tracked.gone else "warn",
-        message=f"{tracked.path} is not what DVC recorded: {tracked.unlike}; {target} has {tracked.digest or 'no digest'}",
+        severity="stop" if tracked.missing else "warn",
+        message=f"{tracked.path} is not what DVC recorded: {tracked.difference}; {target} has {tracked.digest or 'no digest'}",
         where=tracked.path,
-        hint=pull if tracked.gone else f"{pull}; or dvc commit {target}, to record the current data",
+        hint=pull if tracked.missing else f"{pull}; or dvc commit {target}, to record the current data",
     )
 
 
-def _unread(tracked: Tracked) -> Finding:
+def _unreadable(tracked: TrackedData) -> Finding:
     return Finding(
         code="D066", severity="undecided", message=f"the DVC record cannot be read: {tracked}", where=tracked.path
     )
