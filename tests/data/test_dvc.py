@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.data.dvc_folders import FLIGHTS, dvc_init, folder_pointer, lock, made, md5, pointer, write_file
 
-from headway.core.provenance import StageInput, TrackedData
+from headway.core.provenance import Provenance, StageInput, TrackedData
+from headway.core.record import read, write
 from headway.data.dvc import tracked_files
 
 
@@ -183,3 +184,15 @@ def test_records_above_the_root_of_the_repository_are_ignored(tmp_path):
     write_file(dvc_init(tmp_path / "mine") / "flights.csv", FLIGHTS)
     lock(tmp_path, made(FLIGHTS, path="mine/flights.csv"))
     assert tracked_files([tmp_path / "mine/flights.csv"], tmp_path / "mine") == ()
+
+
+def test_a_stored_record_with_the_former_names_is_read():
+    tracked = TrackedData(
+        path="a", record="a.dvc", inputs=(StageInput(name="raw"),), difference="it is md5:1", missing=True
+    )
+    version = Provenance(period="test", digest="", n_rows=1, columns={}, rows="", form=1, tracked=(tracked,))
+    content = write(version).replace(b'"version":2', b'"version":1')
+    for old, new in ((b"made_from", b"inputs"), (b"unlike", b"difference"), (b"unread", b"error")):
+        content = content.replace(b'"%s":' % new, b'"%s":' % old)
+    content = content.replace(b'"missing":true', b'"gone":true')
+    assert b"unlike" in content and read(Provenance, content) == version

@@ -190,12 +190,12 @@ def compare_content(out: DvcOutput, path: Path, listed: Mapping[str, str]) -> Mi
         return Mismatch(_compare_file(path, out.digest, size_bytes=out.size_bytes, kind=out.kind))
     if path != out.path and listed:
         return Mismatch(_compare_listed_file(path, listed, out))
-    there = dict(_file_hashes(out.path, out.kind))
-    if _manifest_digest(there) == out.digest:
+    found_files = dict(_file_hashes(out.path, out.kind))
+    if _manifest_digest(found_files) == out.digest:
         return Mismatch()
     if not listed:
         return Mismatch("its files differ, by the digest of their list")
-    return Mismatch(_differences(there, listed, out), missing=bool(listed.keys() - there.keys()))
+    return Mismatch(_differences(found_files, listed, out), missing=bool(listed.keys() - found_files.keys()))
 
 
 def listed_files(out: DvcOutput) -> Mapping[str, str]:
@@ -230,12 +230,12 @@ def _compare_file(path: Path, digest: str, *, kind: str, size_bytes: int = 0) ->
     return "" if found == digest else f"it is md5:{found}"
 
 
-def _differences(there: Mapping[str, str], listed: Mapping[str, str], out: DvcOutput) -> str:
+def _differences(found_files: Mapping[str, str], listed: Mapping[str, str], out: DvcOutput) -> str:
     kinds = {
-        "missing": sorted(listed.keys() - there.keys()),
-        "changed": sorted(name for name in listed.keys() & there.keys() if listed[name] != there[name]),
+        "missing": sorted(listed.keys() - found_files.keys()),
+        "changed": sorted(name for name in listed.keys() & found_files.keys() if listed[name] != found_files[name]),
         # Files that `.dvcignore` excludes cannot be separated from new ones.
-        "not recorded": sorted(there.keys() - listed.keys()) if not _has_ignore_file(out.path) else [],
+        "not recorded": sorted(found_files.keys() - listed.keys()) if not _has_ignore_file(out.path) else [],
     }
     return "; ".join(
         f"{len(names):,} of its files {what}: {_first_names(names)}" for what, names in kinds.items() if names

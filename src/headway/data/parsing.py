@@ -20,15 +20,17 @@ def parse_dates(table: pl.DataFrame) -> pl.DataFrame:
 
     No other format is guessed: 01/02/2024 is ambiguous.
     """
-    return table.with_columns(parse_date_column(column) for column in table.iter_columns() if column.dtype == pl.String)
+    return table.with_columns(map(parse_date_column, table.iter_columns()))
 
 
 def parse_date_column(column: pl.Series) -> pl.Series:
-    """Parse a string column as dates or times if every value is one, else return it unchanged.
+    """Parse a string column as dates or times if every value is one; return any other column unchanged.
 
     Times with a zone are converted to UTC.
     """
-    if column.null_count() == len(column) or not _matches(column.drop_nulls().head(1), "|".join(_FORMATS)).all():
+    if column.dtype != pl.String or column.null_count() == len(column):
+        return column
+    if not _matches(column.drop_nulls().head(1), "|".join(_FORMATS)).all():
         return column
     return column if unparsed_dates(column).any() else _parse_format(column, _date_format(column))
 

@@ -77,9 +77,6 @@ def _csv_error(path: Path, message: str) -> DataError:
     return DataError(f"cannot read '{path.name}': {message}", where=str(path), hint="is it a csv file?")
 
 
-_IPC_FILE = b"ARROW1"
-
-
 def read_table(config: Config) -> pl.DataFrame:
     """Read the table of a project's source and replace the words of `[data] missing`.
 
@@ -234,11 +231,14 @@ def _redact(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
-def _read_arrow(path: Path) -> pl.DataFrame:
-    """Read an Arrow IPC file or stream; both use the suffix .arrow."""
+def is_ipc_file(path: Path) -> bool:
+    """Return True for an Arrow IPC file and False for a stream; both use the suffix .arrow."""
     with path.open("rb") as file:
-        is_file = file.read(len(_IPC_FILE)) == _IPC_FILE
-    return pl.read_ipc(path) if is_file else pl.read_ipc_stream(path)
+        return file.read(6) == b"ARROW1"
+
+
+def _read_arrow(path: Path) -> pl.DataFrame:
+    return pl.read_ipc(path) if is_ipc_file(path) else pl.read_ipc_stream(path)
 
 
 def _to_table(value: Any, source: str) -> pl.DataFrame:

@@ -124,7 +124,7 @@ def apply_roles(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
 
 
 def _parse_time(column: pl.Series) -> pl.Series:
-    found = parse_date_column(column) if column.dtype == pl.String else column
+    found = parse_date_column(column)
     if found.dtype in (pl.Date, pl.Datetime):
         return found
     row = _first_row(unparsed_dates(column)) if column.dtype == pl.String and unparsed_dates(column).any() else 1

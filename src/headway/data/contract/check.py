@@ -28,12 +28,13 @@ from headway.data.contract.validation import (
 )
 from headway.data.open import open_dataset
 from headway.data.personal.policy import apply_personal_policy
-from headway.data.read import read_file, resolve_path
+from headway.data.read import is_ipc_file, read_file, resolve_path
 from headway.data.roles import parse_roles
 from headway.data.split import split_dataset
 from headway.storage import atomic, quarantined, segments
 
-PARQUET, CSV, ARROW = (".parquet",), (".csv",), (".arrow", ".ipc", ".feather")
+MAX_NAMES = 5
+_HINT = "headway contract check, which moves those rows to quarantine; or correct the contract"
 
 
 def scan_file(path: Path, config: Config) -> pl.LazyFrame:
@@ -50,32 +51,18 @@ def scan_file(path: Path, config: Config) -> pl.LazyFrame:
     if not path.is_file():
         raise DataError(f"no file '{path.name}'", where=str(path), hint="headway contract check FILE")
     words = list(config.data.missing)
-    if path.suffix in CSV:
-        return _scan_csv(path, words)
-    if path.suffix in PARQUET:
+    if path.suffix == ".csv":
+        if not path.stat().st_size:
+            raise DataError(f"'{path.name}' is empty", where=str(path), hint="a header line, then a line per row")
+        return pl.scan_csv(path, infer_schema=False, null_values=words or None, glob=False)
+    if path.suffix == ".parquet":
         frame = pl.scan_parquet(path, glob=False)
-    elif path.suffix in ARROW and _is_ipc_file(path):
+    elif path.suffix in (".arrow", ".ipc", ".feather") and is_ipc_file(path):
         frame = pl.scan_ipc(path, glob=False)
     else:
         frame = read_file(path).lazy()
     texts = pl.selectors.string()
     return frame.with_columns(pl.when(~texts.is_in(words)).then(texts)) if words else frame
-
-
-def _scan_csv(path: Path, words: list[str]) -> pl.LazyFrame:
-    if not path.stat().st_size:
-        raise DataError(f"'{path.name}' is empty", where=str(path), hint="a header line, then a line per row")
-    return pl.scan_csv(path, infer_schema=False, null_values=words or None, glob=False)
-
-
-def _is_ipc_file(path: Path) -> bool:
-    """Return True for an Arrow file and False for a stream."""
-    with path.open("rb") as file:
-        return file.read(6) == b"ARROW1"
-
-
-MAX_NAMES = 5
-_HINT = "headway contract check, which moves those rows to quarantine; or correct the contract"
 
 
 def contract_findings(context: CheckContext, code: str) -> list[Finding]:

@@ -44,13 +44,13 @@ _BATCH_ROWS = 100_000
 _ROW = np.dtype([("key", "<u8"), ("key_too", "<u8"), ("determines", "<u8"), ("row", "<u8")])
 
 
-def has_value(name: str, dtype: pl.DataType) -> pl.Expr:
+def _has_value(name: str, dtype: pl.DataType) -> pl.Expr:
     """Return an expression that is true where a column is neither null nor NaN."""
-    there = pl.col(name).is_not_null()
-    return there & pl.col(name).is_not_nan() if dtype.is_float() else there
+    present = pl.col(name).is_not_null()
+    return present & pl.col(name).is_not_nan() if dtype.is_float() else present
 
 
-def as_type(name: str, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr | None:
+def _as_type(name: str, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr | None:
     """Convert a column to the type of its contract, null where a value does not convert.
 
     Returns
@@ -68,11 +68,6 @@ def as_type(name: str, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr | N
     if terms.type == "boolean":
         return _as_booleans(column, dtype)
     return _as_times(column, dtype, terms.type)
-
-
-def compares_as_float(dtype: pl.DataType, terms: ColumnContract) -> bool:
-    """Return True if the values of a column are compared as floats."""
-    return dtype.is_float() or (terms.type in ("number", "integer") and dtype in STRING_DTYPES)
 
 
 def _as_numbers(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
@@ -142,7 +137,7 @@ class ContractRule:
 def compile_rules(contract: TableContract, schema: pl.Schema) -> list[ContractRule]:
     """Compile a contract for a table schema, in the order of the contract's columns."""
     rules = [rule for name, terms in contract.columns.items() for rule in _column_rules(name, terms, schema)]
-    found = {name: as_type(name, schema[name], terms) for name, terms in contract.columns.items() if name in schema}
+    found = {name: _as_type(name, schema[name], terms) for name, terms in contract.columns.items() if name in schema}
     values = {name: value for name, value in found.items() if value is not None}
     keys = {name: _comparable(value, schema[name], contract.columns[name]) for name, value in values.items()}
     for key in contract.unique:
@@ -163,11 +158,6 @@ def compile_rules(contract: TableContract, schema: pl.Schema) -> list[ContractRu
     return rules
 
 
-def uncovered(contract: TableContract, schema: pl.Schema) -> list[str]:
-    """Return the columns of a table that its contract does not name."""
-    return [name for name in schema if name not in contract.columns]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TypedColumn:
     """A column with its values converted to the type of the contract."""
@@ -176,7 +166,7 @@ class _TypedColumn:
     terms: ColumnContract
     dtype: pl.DataType
     value: pl.Expr
-    there: pl.Expr
+    present: pl.Expr
 
     def rule(self, code: str, message: str, violated: pl.Expr) -> ContractRule:
         shown = pl.col(self.name)
@@ -190,15 +180,15 @@ def _column_rules(name: str, terms: ColumnContract, schema: pl.Schema) -> Iterat
         if not terms.optional:
             yield ContractRule(code="D010", columns=(name,), reason=f"'{name}' is absent")
         return
-    there, value = has_value(name, schema[name]), as_type(name, schema[name], terms)
+    present, value = _has_value(name, schema[name]), _as_type(name, schema[name], terms)
     if terms.missing < 1:
         reason = f"'{name}' is missing"
-        yield ContractRule(code="D011", columns=(name,), reason=reason, violated=~there, limit=terms.missing)
+        yield ContractRule(code="D011", columns=(name,), reason=reason, violated=~present, limit=terms.missing)
     if value is None:
         reason = f"'{name}' is not {with_article(terms.type)}"
-        yield ContractRule(code="D010", columns=(name,), reason=reason, violated=there, shown=pl.col(name))
+        yield ContractRule(code="D010", columns=(name,), reason=reason, violated=present, shown=pl.col(name))
         return
-    column = _TypedColumn(name=name, terms=terms, dtype=schema[name], value=value, there=there)
+    column = _TypedColumn(name=name, terms=terms, dtype=schema[name], value=value, present=present)
     for rules in (_type_rules, _range_rules, _value_rules, _format_rules):
         yield from rules(column)
 
@@ -209,14 +199,14 @@ def _type_rules(column: _TypedColumn) -> Iterator[ContractRule]:
     if terms.type == "integer" and (dtype.is_float() or dtype.is_decimal() or dtype in STRING_DTYPES):
         wrong = value.is_null() | (value != value.floor())
         wrong = wrong if dtype.is_decimal() else wrong | value.is_infinite()
-        yield column.rule("D010", "is not an integer", wrong & column.there)
+        yield column.rule("D010", "is not an integer", wrong & column.present)
     elif (dtype in STRING_DTYPES and terms.type != "string") or (dtype.is_numeric() and terms.type == "boolean"):
-        yield column.rule("D010", f"is not a {terms.type}", value.is_null() & column.there)
+        yield column.rule("D010", f"is not a {terms.type}", value.is_null() & column.present)
 
 
 def _range_rules(column: _TypedColumn) -> Iterator[ContractRule]:
     value, terms = column.value, column.terms
-    counts = column.there if column.dtype.is_float() else None  # polars orders NaN above all numbers
+    counts = column.present if column.dtype.is_float() else None  # polars orders NaN above all numbers
     for bound, is_outside, message in ((terms.minimum, pl.Expr.lt, "below"), (terms.maximum, pl.Expr.gt, "above")):
         if bound is not None:
             end = parse_bound(terms, bound, where=column.name)
@@ -237,7 +227,7 @@ def _value_rules(column: _TypedColumn) -> Iterator[ContractRule]:
         if len(allowed) <= MAX_LISTED
         else f"is not one of {len(allowed):,} values"
     )
-    yield column.rule("D013", message, ~value.is_in(known.implode()) & column.there)
+    yield column.rule("D013", message, ~value.is_in(known.implode()) & column.present)
 
 
 def _format_rules(column: _TypedColumn) -> Iterator[ContractRule]:
@@ -253,7 +243,8 @@ def _format_rules(column: _TypedColumn) -> Iterator[ContractRule]:
 
 def _comparable(value: pl.Expr, dtype: pl.DataType, terms: ColumnContract) -> pl.Expr:
     """Map NaN to null and -0.0 to 0.0, so that equal values have equal bits."""
-    return (value + 0.0).fill_nan(None) if compares_as_float(dtype, terms) else value
+    is_float = dtype.is_float() or (terms.type in ("number", "integer") and dtype in STRING_DTYPES)
+    return (value + 0.0).fill_nan(None) if is_float else value
 
 
 def _relation_rule(relation: Relation, values: Mapping[str, pl.Expr]) -> ContractRule:
@@ -391,17 +382,17 @@ def validate_table(contract: TableContract, table: Table, *, codes: Sequence[str
         ) from error
 
 
-def failing_rows(held: ValidationResult) -> pl.LazyFrame:
+def failing_rows(result: ValidationResult) -> pl.LazyFrame:
     """Return the failing rows in table order, with their row number from 1 and the reasons."""
-    reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in held.masks.items()]
+    reasons = [pl.when(mark).then(pl.lit(reason)) for reason, mark in result.masks.items()]
     joined = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit("")
-    rows = held.frame.with_columns(joined.alias(REASON)).filter(pl.col(REASON) != "")
+    rows = result.frame.with_columns(joined.alias(REASON)).filter(pl.col(REASON) != "")
     return rows.select(pl.col(ROW).cast(pl.Int64) + 1, REASON, pl.exclude(ROW, REASON))
 
 
-def passing_rows(held: ValidationResult) -> pl.LazyFrame:
+def passing_rows(result: ValidationResult) -> pl.LazyFrame:
     """Return the passing rows in table order."""
-    return held.frame.filter(~_any(held.masks.values())).drop(ROW)
+    return result.frame.filter(~_any(result.masks.values())).drop(ROW)
 
 
 def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> ValidationResult:
@@ -429,7 +420,7 @@ def _validate(contract: TableContract, table: Table, codes: Sequence[str]) -> Va
             _violation(rules[index], counts.get(str(index), n_rows), rows)
             for index, rows in zip(wrong, found, strict=True)
         ),
-        uncovered=tuple(uncovered(contract, schema)),
+        uncovered=tuple(name for name in schema if name not in contract.columns),
         frame=frame,
         masks={rules[index].reason: mark for index, mark in rows.items()},
     )

@@ -39,16 +39,16 @@ def next_rows_to_label(probabilities: Floats, rows: Floats, groups: Ints, count:
         Row indices.
     """
     ordered = np.sort(probabilities, axis=1)
-    doubt = 1 - (ordered[:, -1] - ordered[:, -2])
+    uncertainty = 1 - (ordered[:, -1] - ordered[:, -2])
     positions = _standardized(rows)
-    far = np.abs(positions).mean(axis=1)
-    usual = np.flatnonzero(far <= np.quantile(far, 1 - OUTLIER_SHARE))
-    pool = usual[np.argsort(-doubt[usual], kind="stable")[: POOL_FACTOR * count]]
+    distance = np.abs(positions).mean(axis=1)
+    inliers = np.flatnonzero(distance <= np.quantile(distance, 1 - OUTLIER_SHARE))
+    pool = inliers[np.argsort(-uncertainty[inliers], kind="stable")[: POOL_FACTOR * count]]
     max_per_group = GROUP_FACTOR * math.ceil(count / max(1, len(np.unique(groups[pool]))))
-    return _farthest_first(pool, positions, doubt, (groups, max_per_group))[:count]
+    return _farthest_first(pool, positions, uncertainty, (groups, max_per_group))[:count]
 
 
-def _farthest_first(pool: Ints, positions: Floats, doubt: Floats, of_group: tuple[Ints, int]) -> Ints:
+def _farthest_first(pool: Ints, positions: Floats, uncertainty: Floats, of_group: tuple[Ints, int]) -> Ints:
     """Order the pool by weighted distance to the rows chosen before, with at most `max_per_group` of a group."""
     groups, max_per_group = of_group
     chosen_of_group = np.zeros(int(groups.max()) + 1, dtype=np.int64)
@@ -56,8 +56,8 @@ def _farthest_first(pool: Ints, positions: Floats, doubt: Floats, of_group: tupl
     available = np.ones(len(pool), dtype=np.bool_)
     chosen: list[int] = []
     while available.any():
-        worth = np.where(available, np.where(np.isinf(nearest), 1.0, nearest) * doubt[pool], -1.0)
-        best = int(worth.argmax())
+        value = np.where(available, np.where(np.isinf(nearest), 1.0, nearest) * uncertainty[pool], -1.0)
+        best = int(value.argmax())
         chosen.append(int(pool[best]))
         chosen_of_group[groups[pool[best]]] += 1
         nearest = np.minimum(nearest, np.linalg.norm(positions[pool] - positions[pool[best]], axis=1))
@@ -70,7 +70,6 @@ def _standardized(rows: Floats) -> Floats:
     """Standardize columns to mean 0 and deviation 1; missing values become 0."""
     known = ~np.isnan(rows)
     count = np.maximum(known.sum(axis=0), 1)
-    apart = np.where(known, rows - np.nansum(rows, axis=0) / count, 0.0)
-    spread = np.sqrt(np.square(apart).sum(axis=0) / count)
-    found: Floats = apart / np.where(spread > 0, spread, 1.0)
-    return found
+    centered = np.where(known, rows - np.nansum(rows, axis=0) / count, 0.0)
+    spread = np.sqrt(np.square(centered).sum(axis=0) / count)
+    return centered / np.where(spread > 0, spread, 1.0)

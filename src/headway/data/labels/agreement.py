@@ -35,9 +35,9 @@ def cohen_kappa(tables: Floats) -> Floats:
     0.4
     """
     rows = tables.sum(axis=(-2, -1))
-    seen = np.trace(tables, axis1=-2, axis2=-1) / rows
-    by_chance = (tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1) / np.square(rows)
-    return _chance_corrected(seen, by_chance)
+    observed = np.trace(tables, axis1=-2, axis2=-1) / rows
+    expected_by_chance = (tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1) / np.square(rows)
+    return _chance_corrected(observed, expected_by_chance)
 
 
 def label_counts(labels: Ints, n_classes: int) -> Floats:
@@ -63,17 +63,16 @@ def fleiss_tables(counts: Floats) -> Floats:
 def fleiss_kappa(tables: Floats) -> Floats:
     """Compute Fleiss' kappa (1971) of sums of `fleiss_tables`, shape (..., 2 + k)."""
     items = tables[..., 1]
-    seen = tables[..., 0] / items
-    by_chance = np.square(tables[..., 2:] / items[..., None]).sum(axis=-1)
-    return _chance_corrected(seen, by_chance)
+    observed = tables[..., 0] / items
+    expected_by_chance = np.square(tables[..., 2:] / items[..., None]).sum(axis=-1)
+    return _chance_corrected(observed, expected_by_chance)
 
 
 def coincidences(counts: Floats) -> Floats:
     """Return Krippendorff's coincidence matrices of counts (items, k), shape (items, k, k)."""
     many = counts.sum(axis=1)
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1])
-    found: Floats = np.where(many >= 2, 1 / np.maximum(many - 1, 1), 0.0)[:, None, None] * pairs
-    return found
+    return np.where(many >= 2, 1 / np.maximum(many - 1, 1), 0.0)[:, None, None] * pairs
 
 
 def krippendorff_alpha(tables: Floats, level: Level = "nominal", values: Floats | None = None) -> Floats:
@@ -82,11 +81,11 @@ def krippendorff_alpha(tables: Floats, level: Level = "nominal", values: Floats 
     `values`, of shape (k,), are the numeric values of the classes for the interval level.
     """
     totals = tables.sum(axis=-1)
-    apart = _DISTANCES[level](totals, np.arange(totals.shape[-1], dtype=np.float64) if values is None else values)
+    distances = _DISTANCES[level](totals, np.arange(totals.shape[-1], dtype=np.float64) if values is None else values)
     rows = totals.sum(axis=-1)
-    by_chance = totals[..., :, None] * totals[..., None, :] / (rows - 1)[..., None, None]
-    seen, expected = ((table * apart).sum(axis=(-2, -1)) for table in (tables, by_chance))
-    return _chance_corrected(1 - seen / rows, 1 - expected / rows)
+    expected_by_chance = totals[..., :, None] * totals[..., None, :] / (rows - 1)[..., None, None]
+    observed, expected = ((table * distances).sum(axis=(-2, -1)) for table in (tables, expected_by_chance))
+    return _chance_corrected(1 - observed / rows, 1 - expected / rows)
 
 
 def leave_one_group_out(tables: Floats, groups: Ints) -> Floats:
@@ -97,10 +96,12 @@ def leave_one_group_out(tables: Floats, groups: Ints) -> Floats:
     return rest
 
 
-def _chance_corrected(seen: Floats, by_chance: Floats) -> Floats:
+def _chance_corrected(observed: Floats, expected_by_chance: Floats) -> Floats:
     """Return (observed - chance) / (1 - chance), NaN if all labels are one class."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = np.where(1 - by_chance > 1e-12, (seen - by_chance) / (1 - by_chance), np.nan)
+        found: Floats = np.where(
+            1 - expected_by_chance > 1e-12, (observed - expected_by_chance) / (1 - expected_by_chance), np.nan
+        )
     return found
 
 
@@ -109,15 +110,13 @@ def _nominal_distance(totals: Floats, _values: Floats) -> Floats:
 
 
 def _interval_distance(_totals: Floats, values: Floats) -> Floats:
-    found: Floats = np.square(values[:, None] - values[None, :])
-    return found
+    return np.square(values[:, None] - values[None, :])
 
 
 def _ordinal_distance(totals: Floats, _values: Floats) -> Floats:
     """Return the squared number of labels between two classes, counting half of each of the two."""
     middles = np.cumsum(totals, axis=-1) - totals / 2
-    found: Floats = np.square(middles[..., :, None] - middles[..., None, :])
-    return found
+    return np.square(middles[..., :, None] - middles[..., None, :])
 
 
 _DISTANCES: dict[Level, Callable[[Floats, Floats], Floats]] = {

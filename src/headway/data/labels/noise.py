@@ -48,20 +48,20 @@ class LabelNoise:
 
 def estimate_noise(oof: OutOfFold) -> LabelNoise:
     """Estimate the label noise from out-of-fold probabilities."""
-    ready = temperature_scaled(oof)
-    held = np.eye(len(oof.classes))[oof.labels]
-    sums, anchors = _anchor_counts_by_block(ready, _anchor_rows(ready, held), held)
+    scaled = temperature_scaled(oof)
+    one_hot = np.eye(len(oof.classes))[oof.labels]
+    sums, anchors = _anchor_counts_by_block(scaled, _anchor_rows(scaled, one_hot), one_hot)
     transition = _transition_matrix(sums.sum(axis=0), anchors.sum(axis=0))
-    counts = count_errors(held.sum(axis=0), transition)
-    wrong = error_probabilities(ready, transition)
+    counts = count_errors(one_hot.sum(axis=0), transition)
+    wrong = error_probabilities(scaled, transition)
     scale = counts / np.maximum(np.bincount(oof.labels, wrong, len(oof.classes)), 1e-12)
-    others = np.where(held == 1, -1.0, ready.probabilities)
+    others = np.where(one_hot == 1, -1.0, scaled.probabilities)
     return LabelNoise(
         transition=transition,
         error_probability=np.minimum(wrong * scale[oof.labels], 1.0),
         suggested=others.argmax(axis=1),
         counts=counts,
-        standard_errors=_standard_errors(ready, sums, anchors),
+        standard_errors=_standard_errors(scaled, sums, anchors),
     )
 
 
@@ -69,8 +69,7 @@ def count_errors(sizes: Floats, transition: Floats) -> Floats:
     """Return the expected number of wrong labels per class, from class sizes (k,) and the transition matrix (k, k)."""
     true = np.clip(sizes @ np.linalg.pinv(transition), 0.0, None)
     true *= sizes.sum() / true.sum()
-    found: Floats = true @ (transition - np.diag(np.diag(transition)))
-    return found
+    return true @ (transition - np.diag(np.diag(transition)))
 
 
 def temperature_scaled(oof: OutOfFold) -> OutOfFold:
@@ -91,17 +90,17 @@ def error_probabilities(oof: OutOfFold, transition: Floats) -> Floats:
     return found
 
 
-def _anchor_rows(oof: OutOfFold, held: Floats) -> list[Ints]:
+def _anchor_rows(oof: OutOfFold, one_hot: Floats) -> list[Ints]:
     """Return the rows most certain to be of each class: the same share of every class, chosen for the highest purity.
 
     Purity is the mean share of correct labels less two standard errors, so that a few correct rows do not pass as
     a class without noise.
     """
-    sizes = np.maximum(held.sum(axis=0).astype(np.int64), 2)
+    sizes = np.maximum(one_hot.sum(axis=0).astype(np.int64), 2)
     min_rows = np.minimum(MIN_ANCHORS, sizes // 2)
     orders = [np.argsort(-oof.confidence[:, label], kind="stable")[:size] for label, size in enumerate(sizes)]
     depths = [np.clip((sizes * share).astype(np.int64), min_rows, sizes) for share in _ANCHOR_SHARES]
-    rights = [np.cumsum(held[order, label]) for label, order in enumerate(orders)]
+    rights = [np.cumsum(one_hot[order, label]) for label, order in enumerate(orders)]
     confidence = np.empty(len(depths))
     for number, depth in enumerate(depths):
         right = np.array([correct[min(rows, len(correct)) - 1] for correct, rows in zip(rights, depth, strict=True)])
@@ -111,20 +110,19 @@ def _anchor_rows(oof: OutOfFold, held: Floats) -> list[Ints]:
     return [order[:rows] for order, rows in zip(orders, best, strict=True)]
 
 
-def _anchor_counts_by_block(oof: OutOfFold, anchors: list[Ints], held: Floats) -> tuple[Floats, Floats]:
+def _anchor_counts_by_block(oof: OutOfFold, anchors: list[Ints], one_hot: Floats) -> tuple[Floats, Floats]:
     """Count anchors and their labels by block and class, shapes (blocks, k, k) and (blocks, k)."""
     blocks = _block_of_row(oof)
     sums = np.zeros((BLOCKS, len(anchors), len(anchors)))
     counts = np.zeros((BLOCKS, len(anchors)))
     for label, rows in enumerate(anchors):
-        np.add.at(sums[:, label], blocks[rows], held[rows])
+        np.add.at(sums[:, label], blocks[rows], one_hot[rows])
         counts[:, label] = np.bincount(blocks[rows], minlength=BLOCKS)
     return sums, counts
 
 
 def _block_of_row(oof: OutOfFold) -> Ints:
-    found: Ints = oof.groups * BLOCKS // oof.n_groups
-    return found
+    return oof.groups * BLOCKS // oof.n_groups
 
 
 def _transition_matrix(sums: Floats, counts: Floats) -> Floats:
@@ -140,13 +138,13 @@ def _standard_errors(oof: OutOfFold, sums: Floats, anchors: Floats) -> Floats | 
     """Compute jackknife errors over blocks of consecutive groups; neighbors that depend on each other share a block."""
     if oof.n_groups < BLOCKS:
         return None
-    held = np.zeros((BLOCKS, len(oof.classes)))
-    np.add.at(held, (_block_of_row(oof), oof.labels), 1.0)
+    counts = np.zeros((BLOCKS, len(oof.classes)))
+    np.add.at(counts, (_block_of_row(oof), oof.labels), 1.0)
     without = np.empty((BLOCKS, len(oof.classes)))
     for block in range(BLOCKS):
         transition = _transition_matrix(sums.sum(axis=0) - sums[block], anchors.sum(axis=0) - anchors[block])
-        sizes = held.sum(axis=0) - held[block]
-        without[block] = count_errors(sizes, transition) * held.sum() / sizes.sum()
+        sizes = counts.sum(axis=0) - counts[block]
+        without[block] = count_errors(sizes, transition) * counts.sum() / sizes.sum()
     without = np.column_stack([without, without.sum(axis=1)])
     errors: Floats = np.sqrt((BLOCKS - 1) / BLOCKS * np.square(without - without.mean(axis=0)).sum(axis=0))
     return errors

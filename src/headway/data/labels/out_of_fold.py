@@ -49,8 +49,7 @@ class OutOfFold:
     @property
     def label_probability(self) -> Floats:
         """Predicted probability of each row's label, shape (n,)."""
-        of: Floats = self.probabilities[np.arange(len(self.labels)), self.labels]
-        return of
+        return self.probabilities[np.arange(len(self.labels)), self.labels]
 
 
 def group_folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
@@ -60,8 +59,7 @@ def group_folds(groups: Ints, count: int = FOLDS, *, seed: int = 0) -> Ints:
     middles = np.cumsum(sizes[order]) - sizes[order] / 2
     of_group = np.empty(len(sizes), dtype=np.int64)
     of_group[order] = np.minimum(middles * count // len(groups), count - 1)
-    found: Ints = of_group[groups]
-    return found
+    return of_group[groups]
 
 
 def adjust_by_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
@@ -104,14 +102,14 @@ def adjust_by_half_subgroups(oof: OutOfFold, parts: Sequence[Ints]) -> Floats:
 
 def _adjusted(oof: OutOfFold, parts: Sequence[Ints], rest: Callable[[Floats, Ints], Floats]) -> Floats:
     """Adjust by one division after the other, each with the best prior strength, or not at all."""
-    held = np.eye(len(oof.classes))[oof.labels]
+    one_hot = np.eye(len(oof.classes))[oof.labels]
     found = oof.probabilities
     for part in parts:
-        seen, expected = (rest(candidate, part) for candidate in (held, found))
+        seen, expected = (rest(candidate, part) for candidate in (one_hot, found))
         candidates = [found]
         for strength in PRIOR_STRENGTHS:
-            usual = held.mean(axis=0) * strength
-            moved = found * (seen + usual) / (expected + usual)
+            prior = one_hot.mean(axis=0) * strength
+            moved = found * (seen + prior) / (expected + prior)
             candidates.append(moved / moved.sum(axis=1, keepdims=True))
         found = min(candidates, key=lambda candidate: mean_log_loss(candidate, oof.labels))
     return found
@@ -297,5 +295,4 @@ def _class_name(value: object) -> str:
 
 
 def _dense_codes(column: pl.Series) -> Ints:
-    numbers: Ints = column.rank("dense").cast(pl.Int64).to_numpy() - 1
-    return numbers
+    return column.rank("dense").cast(pl.Int64).to_numpy() - 1

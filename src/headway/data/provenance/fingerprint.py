@@ -305,8 +305,8 @@ def canonical_order(columns: Sequence[CanonicalColumn], rows: Words) -> Order:
         return order
     tied = np.append(same, False) | np.append(False, same)
     among = order[tied]
-    held = [pl.Series(rows[among]), *(series for column in columns for series in _sort_keys(column, among))]
-    frame = pl.DataFrame([series.alias(str(index)) for index, series in enumerate(held)])
+    keys = [pl.Series(rows[among]), *(series for column in columns for series in _sort_keys(column, among))]
+    frame = pl.DataFrame([series.alias(str(index)) for index, series in enumerate(keys)])
     order[tied] = among[frame.with_row_index("at").sort(frame.columns)["at"].to_numpy()]
     return order
 

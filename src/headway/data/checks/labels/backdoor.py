@@ -115,9 +115,11 @@ def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Pattern], in
         rare = (rows >= MIN_ROWS) & (rows <= MAX_SHARE * len(codes))
         tested += int(rare.sum())
         for label in range(len(oof.classes)):
-            held = np.bincount(codes[oof.labels == label], minlength=count)
-            score = (held - rows * usual[label]) / np.sqrt(np.maximum(rows * usual[label] * (1 - usual[label]), 1e-9))
-            pure = np.flatnonzero(rare & (held >= MIN_PURITY * rows)).tolist()
+            n_labeled_as = np.bincount(codes[oof.labels == label], minlength=count)
+            score = (n_labeled_as - rows * usual[label]) / np.sqrt(
+                np.maximum(rows * usual[label] * (1 - usual[label]), 1e-9)
+            )
+            pure = np.flatnonzero(rare & (n_labeled_as >= MIN_PURITY * rows)).tolist()
             found += [(float(score[code]), name, codes, code, label) for code in pure]
     found.sort(key=lambda item: -item[0])
     patterns: list[_Pattern] = []

@@ -130,8 +130,7 @@ def _overdispersion(tables: Sequence[CellSums]) -> tuple[float, int]:
 
 
 def _has_enough_rows(table: CellSums) -> Bools:
-    found: Bools = table.sums["rows"] >= MIN_CELL_ROWS
-    return found
+    return table.sums["rows"] >= MIN_CELL_ROWS
 
 
 def _flipped(table: CellSums, width: float, oof: OutOfFold) -> list[tuple[FlippedCell, Bools]]:

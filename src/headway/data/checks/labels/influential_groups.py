@@ -200,8 +200,7 @@ class _LogisticFit:
     def pull(self, codes: Ints, count: int) -> Floats:
         """Approximate the change of the weights without each group to first order, shape (groups, d)."""
         sums = np.column_stack([np.bincount(codes, column, count) for column in self.slopes.T])
-        found: Floats = np.linalg.solve(self.hessian, sums.T).T.astype(np.float64)
-        return found
+        return np.linalg.solve(self.hessian, sums.T).T.astype(np.float64)
 
     def distance(self, codes: Ints, count: int) -> Floats:
         """Compute Cook's distance of each group, shape (groups,)."""
@@ -326,5 +325,4 @@ def _count_outliers(scores: Floats) -> int:
 
 def _one_hot(columns: Sequence[CodedColumn]) -> Floats:
     parts = [np.eye(len(column.names))[column.codes][:, 1:] for column in columns]
-    found: Floats = np.column_stack([np.ones(len(columns[0].codes)), *parts])
-    return found
+    return np.column_stack([np.ones(len(columns[0].codes)), *parts])

@@ -46,7 +46,7 @@ def _decision(dataset: Dataset) -> pl.Series:
 
 def _read(column: pl.Series) -> pl.Series:
     """Return times as datetimes; a date becomes its midnight."""
-    found = parse_date_column(column) if column.dtype == pl.String else column
+    found = parse_date_column(column)
     return found.cast(pl.Datetime("us")) if found.dtype == pl.Date else found
 
 

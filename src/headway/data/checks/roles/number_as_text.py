@@ -22,13 +22,13 @@ def plugin(context: CheckContext) -> list[Finding]:
 
 
 def _mixed(column: pl.Series) -> list[Finding]:
-    there = column.is_not_null()
+    present = column.is_not_null()
     is_number = column.str.strip_chars().cast(pl.Float64, strict=False).is_not_null()
-    share = int(is_number.sum()) / max(1, int(there.sum()))
+    share = int(is_number.sum()) / max(1, int(present.sum()))
     if not LIMIT < share < 1:
         return []
-    row = int((there & ~is_number).arg_true()[0])
-    others = int((there & ~is_number).sum())
+    row = int((present & ~is_number).arg_true()[0])
+    others = int((present & ~is_number).sum())
     return [
         Finding(
             code="D008",

@@ -45,9 +45,9 @@ def plugin(context: CheckContext) -> list[Finding]:
     steps, bands = _steps(sample), _bands(names)
     keys = [_keys(_coded(table, steps, _long_texts(sample)), bands) for table in tables]
     near = match_rows(*keys)
-    apart = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
+    similar = pl.select(pl.when(~_equal(tables, (keys[0][0], keys[1][0]), near)).then(near)).to_series()
     return copy_findings(
-        count_copies(train, test, apart), code="D024", how="equal in four fifths of the features, rounded,"
+        count_copies(train, test, similar), code="D024", how="equal in four fifths of the features, rounded,"
     )
 
 

@@ -42,16 +42,12 @@ def plugin(context: CheckContext) -> list[Finding]:
 
 def _date_column(dataset: Dataset) -> str:
     columns = (column for column in dataset.table.iter_columns() if column.name != dataset.roles.target)
-    found = next((column.name for column in columns if _read(column).dtype in (pl.Date, pl.Datetime)), "")
+    found = next((column.name for column in columns if parse_date_column(column).dtype in (pl.Date, pl.Datetime)), "")
     if not found:
         raise NotApplicable("no column has the time of a row", hint='[data] time = "COLUMN"')
     return found
 
 
 def _datetimes(dataset: Dataset, time: str) -> pl.Series:
-    times = _read(dataset.table[time])
+    times = parse_date_column(dataset.table[time])
     return times.cast(pl.Datetime("us")).dt.replace_time_zone(None)
-
-
-def _read(column: pl.Series) -> pl.Series:
-    return parse_date_column(column) if column.dtype == pl.String else column
