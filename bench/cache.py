@@ -53,15 +53,15 @@ def folder(name: str, *, of: Sequence[str]) -> Path:
     return root / f"{name}-{hashlib.sha256(chr(0).join(of).encode()).hexdigest()[:12]}"
 
 
-def made(place: Path, make: Callable[[Path], object]) -> Path:
+def made(directory: Path, make: Callable[[Path], object]) -> Path:
     """Return the folder, filled once by `make`; an incomplete one is removed first."""
-    complete = place / ".complete"
+    complete = directory / ".complete"
     if not complete.exists():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        make(place)
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        make(directory)
         complete.touch()
-    return place
+    return directory
 
 
 def versions(packages: Sequence[str] = SAME) -> list[str]:
@@ -88,14 +88,14 @@ def environment(name: str, packages: Sequence[str], *, python: str = "") -> Path
     if is_tiny():
         raise Absent(f"the environment {name!r} of peers is not created in tiny mode")
     python = python if python and _runs(python) else sys.executable
-    place = folder(f"home-{name}", of=[sys.version if python == sys.executable else python, *packages])
-    return made(place, lambda where: _create_environment(where, python, packages)) / "bin/python"
+    directory = folder(f"home-{name}", of=[sys.version if python == sys.executable else python, *packages])
+    return made(directory, lambda where: _create_environment(where, python, packages)) / "bin/python"
 
 
-def _create_environment(place: Path, python: str, packages: Sequence[str]) -> None:
-    print(f"creating {place}: {', '.join(packages)}", file=sys.stderr, flush=True)
-    _run([python, "-m", "venv", str(place)])
-    _run([str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input", *packages])
+def _create_environment(directory: Path, python: str, packages: Sequence[str]) -> None:
+    print(f"creating {directory}: {', '.join(packages)}", file=sys.stderr, flush=True)
+    _run([python, "-m", "venv", str(directory)])
+    _run([str(directory / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input", *packages])
 
 
 def _runs(python: str) -> bool:

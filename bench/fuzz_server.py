@@ -58,7 +58,7 @@ class Found:
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    asked: int = 0
+    sent: int = 0
     right: int = 0
 
 
@@ -119,8 +119,8 @@ def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server
         str(folder),
     ]
     around = {**os.environ, "HEADWAY_SERVE_PORT": "0", "HEADWAY_SERVE_GRPC_PORT": "0"}
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(words, env=around, stdout=subprocess.PIPE, stderr=said, text=True)
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(words, env=around, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             assert process.stdout is not None
             ports = re.search(r"http://\S+:(\d+) and grpc://(\S+)", process.stdout.readline())
@@ -130,12 +130,12 @@ def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=30)
-            said.seek(0)
-            told = said.read()
+            log.seek(0)
+            output = log.read()
             if process.returncode:
-                found.wrong.append(f"the server left with {process.returncode}: {told[-2000:]}")
-            if "Traceback" in told:
-                found.wrong.append(f"the server logged a defect: {told[-2000:]}")
+                found.wrong.append(f"the server left with {process.returncode}: {output[-2000:]}")
+            if "Traceback" in output:
+                found.wrong.append(f"the server logged a defect: {output[-2000:]}")
 
 
 class Line:
@@ -154,9 +154,9 @@ class Line:
         while (header := self._stream.readline()).strip():
             name, _, rest = header.partition(b":")
             length = int(rest) if name.lower() == b"content-length" else length
-        said = json.loads(self._stream.read(length))
-        if b" 200 " not in status or said["outputs"][0]["data"] != [value]:
-            raise Wrong(f"a right request for {value} was answered {status!r} {said}")
+        answer = json.loads(self._stream.read(length))
+        if b" 200 " not in status or answer["outputs"][0]["data"] != [value]:
+            raise Wrong(f"a right request for {value} was answered {status!r} {answer}")
 
     def close(self) -> None:
         """Hang up."""
@@ -164,7 +164,7 @@ class Line:
         self._socket.close()
 
 
-def heard(port: int, request: bytes, rng: random.Random) -> list[int]:
+def statuses_of(port: int, request: bytes, rng: random.Random) -> list[int]:
     """The statuses of all that is answered to a client that then says no more; raises TimeoutError where it hangs."""
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWERS_WITHIN_S) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -214,7 +214,7 @@ class Assault:
         line = Line(self._server.port)
         with grpc.insecure_channel(self._server.grpc) as channel:
             for number in range(count):
-                self._found.asked += 1
+                self._found.sent += 1
                 if number % GRPC_EACH:
                     self._over_http()
                 else:
@@ -227,7 +227,7 @@ class Assault:
     def _over_http(self) -> None:
         request = self._rng.choice(KINDS)(self._rng)
         try:
-            statuses = heard(self._server.port, request, self._rng)
+            statuses = statuses_of(self._server.port, request, self._rng)
         except TimeoutError:
             self._found.wrong.append(f"no end of the answer to {request[:2000]!r}")
             return
@@ -255,18 +255,18 @@ def fuzz(count: int, seed: int) -> Found:
     with tempfile.TemporaryDirectory() as folder:
         project(Path(folder))
         for names in SERVED:
-            with started(Path(folder), names, found) as server, told(found):
+            with started(Path(folder), names, found) as server, recording_failures(found):
                 Assault(server, found, rng).run(count // len(SERVED))
     return found
 
 
 @contextmanager
-def told(found: Found) -> Iterator[None]:
+def recording_failures(found: Found) -> Iterator[None]:
     """What ends a run is kept: nothing more can be asked of that server."""
     try:
         yield
     except (Wrong, OSError, ValueError) as error:
-        found.wrong.append(f"after {found.asked} requests: {error!r}")
+        found.wrong.append(f"after {found.sent} requests: {error!r}")
 
 
 def main() -> int:
@@ -274,18 +274,18 @@ def main() -> int:
     parser = command_line(__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--seed", type=int, default=SEED)
-    given = parse(parser)
+    options = parse(parser)
     began = time.perf_counter()
-    found = fuzz(given.requests, given.seed)
+    found = fuzz(options.requests, options.seed)
     passed = time.perf_counter() - began
     rows = [
         Row(name="fuzz.wrong", measured=len(found.wrong), unit="", target="0", ok=not found.wrong),
-        shown("fuzz.requests", found.asked, ""),
+        shown("fuzz.requests", found.sent, ""),
         shown("fuzz.right_in_between", found.right, ""),
         shown("fuzz.seconds", passed, "s"),
         *(shown(f"fuzz.answered.{status}", count, "") for status, count in sorted(found.statuses.items())),
     ]
-    report(rows, found.wrong[:20], as_json=given.json)
+    report(rows, found.wrong[:20], as_json=options.json)
     return 1 if found.wrong else 0
 
 

@@ -35,8 +35,8 @@ def rows() -> tuple[list[Row], list[str]]:
     for pair in pairs():
         found.append(_found(pair))
         print(f"never_worse {len(found)}: {found[-1]}", file=sys.stderr, flush=True)
-    asked, worse = [each for each in found if not each.refused], [each for each in found if each.worse]
-    changed = sum(each.changed for each in asked)
+    evaluated, worse = [pair for pair in found if not pair.refused], [pair for pair in found if pair.worse]
+    changed = sum(pair.changed for pair in evaluated)
     against = "the model as it came, timed in turns and judged on rows that the search did not see"
     return [
         Row(
@@ -49,21 +49,21 @@ def rows() -> tuple[list[Row], list[str]]:
         ),
         Row(
             name="never_worse.pairs",
-            measured=len(asked),
+            measured=len(evaluated),
             unit="pairs",
             target=f">= {LEAST_PAIRS}",
-            ok=len(asked) >= LEAST_PAIRS,
+            ok=len(evaluated) >= LEAST_PAIRS,
             against="families of models on real tables",
         ),
         Row(
             name="never_worse.changed",
             measured=changed,
             unit="pairs",
-            target=f">= {len(asked) // 2}",
-            ok=changed >= len(asked) // 2,
+            target=f">= {len(evaluated) // 2}",
+            ok=changed >= len(evaluated) // 2,
             against="pairs where another variant than the model as it came won: only there can it be worse",
         ),
-    ], [str(each) for each in found if each.worse or each.refused]
+    ], [str(pair) for pair in found if pair.worse or pair.refused]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +89,12 @@ def _found(pair: Pair) -> Found:
             return Found(pair=pair.name, refused=f"optimize refuses it: {error.what}")
         if not best.variant.steps:
             return Found(pair=pair.name, winner=best.variant.name)
-        laid = create_project(pair.model, *pair.check, folder=folder)
-        evaluation_set = build_evaluation_set(best.search.baseline, laid.rows, laid.project.blobs)
-        judged = pipeline.evaluate(laid.project, best.variant, evaluation_set)
-        winner = open_variant(best.variant, laid.project.blobs)
+        prepared = create_project(pair.model, *pair.check, folder=folder)
+        evaluation_set = build_evaluation_set(best.search.baseline, prepared.rows, prepared.project.blobs)
+        judged = pipeline.evaluate(prepared.project, best.variant, evaluation_set)
+        winner = open_variant(best.variant, prepared.project.blobs)
         times = time_model(winner, evaluation_set.rows, reference=evaluation_set.reference, rounds=ROUNDS)
-    speed = next(each for each in times if each.name == "latency.speedup")
+    speed = next(measurement for measurement in times if measurement.name == "latency.speedup")
     worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
     worse += [rule_result.message for rule_result in judged.verdict.rule_results if rule_result.answer == "fail"]
     return Found(pair=pair.name, winner=f"{best.variant.name} x{speed.value:.3g}", changed=True, worse=tuple(worse))

@@ -59,11 +59,11 @@ def parquet(folder: Path) -> Path:
         table = pl.DataFrame(draw.normal(size=(AT_ONCE, FEATURES)), schema=names)
         parts.append(folder / f"part-{start:09}.parquet")
         table.with_columns(key=pl.int_range(start, start + AT_ONCE)).write_parquet(parts[-1])
-    whole = folder / "rows.parquet"
-    pl.scan_parquet(parts).sink_parquet(whole)
+    joined = folder / "rows.parquet"
+    pl.scan_parquet(parts).sink_parquet(joined)
     for part in parts:
         part.unlink()
-    return whole
+    return joined
 
 
 def csv(source: Path) -> Path:
@@ -113,11 +113,11 @@ def main() -> None:
             runs.append(scored(folder, source, ROWS))
             engines.append(alone(engine))
         from_csv = scored(folder, csv(source), CSV_ROWS)
-    beside = [mean([before.per_s, after.per_s]) for before, after in pairwise(engines)]
+    alone_per_s = [mean([before.per_s, after.per_s]) for before, after in pairwise(engines)]
     cpus = [mean([before.cpu_us, after.cpu_us]) for before, after in pairwise(engines)]
-    share = median(run.per_s / rate for run, rate in zip(runs, beside, strict=True))
+    share = median(run.per_s / rate for run, rate in zip(runs, alone_per_s, strict=True))
     cpu_share = median(cpu / run.cpu_us for run, cpu in zip(runs, cpus, strict=True))
-    rate = f"the engine alone: {median(beside):,.0f} rows/s"
+    rate = f"the engine alone: {median(alone_per_s):,.0f} rows/s"
     rows = [
         Row(name="predict.parquet_share", measured=share, unit="share", target=">= 0.9", ok=share >= 0.9, against=rate),
         shown("predict.parquet_cpu_share", cpu_share, "share", f"the engine alone: {median(cpus):.2f} us of CPU a row"),

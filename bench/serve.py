@@ -69,16 +69,16 @@ class Bench:
     key: str
 
     @cache  # noqa: B019 - one of these lives as long as the process
-    def asked(self, name: str, rows_each: int) -> Question:
+    def question(self, name: str, rows_each: int) -> Question:
         """The rows of a model's requests."""
         return question(self.models[name], rows_each)
 
     def cases(self, name: str, rows_each: int = 1, *, of: str = "") -> list[Case]:
         """Requests to ours; `of` is another form of the model, which answers the same."""
-        asked = self.asked(name, rows_each)
+        question = self.question(name, rows_each)
         address, headers = f"/v2/models/{of or name}/infer", [f"Authorization: Bearer {self.key}"]
-        ask = [posted(address, v2(rows, "FP64"), headers) for rows in asked.parts()]
-        return asked.cases(ask, columns=1)
+        ask = [posted(address, v2(rows, "FP64"), headers) for rows in question.parts()]
+        return question.cases(ask, columns=1)
 
     def file(self, name: str) -> Path:
         """The model as the others read it."""
@@ -89,7 +89,7 @@ class Bench:
         self, *names: str, off: Sequence[str] = (), more: Mapping[str, str] | None = None, asks: bytes = READY
     ) -> Iterator[Server]:
         """Ours, with this turned off and these settings."""
-        around = {key: value for each in off for key, value in OFF[each].items()} | (more or {})
+        around = {key: value for part in off for key, value in OFF[part].items()} | (more or {})
         with started(ours(self.folder, *(names or self.models)), asks=asks, environment=around) as server:
             yield server
 
@@ -112,9 +112,9 @@ def timed(server: Server, cases: Sequence[Case], plan: Plan) -> Timed:
     return Timed(load=load, cpu_us=(server.cpu_s - before) / load.total * 1e6)
 
 
-def plan(**given: float) -> Plan:
+def plan(**overrides: float) -> Plan:
     """How ours is loaded."""
-    return Plan(**{"seconds": SECONDS, "core": LOAD_CORE, **given})  # type: ignore[arg-type]
+    return Plan(**{"seconds": SECONDS, "core": LOAD_CORE, **overrides})  # type: ignore[arg-type]
 
 
 def against(name: str, bench: Bench) -> Result:
@@ -131,18 +131,20 @@ def against(name: str, bench: Bench) -> Result:
 
 def _raced(bench: Bench, server: Server, peer: Peer, kind: str) -> list[Row]:
     name, rows_each = KINDS[kind]
-    mine, theirs = bench.cases(name, rows_each), peer.cases(bench.asked(name, rows_each))
+    mine, theirs = bench.cases(name, rows_each), peer.cases(bench.question(name, rows_each))
     start = partial(serving, peer, bench.file(name), asks=theirs[0].request)
     setting = _best_setting(peer, start, theirs)
     turns: list[tuple[Timed, Timed]] = []
     with start(setting=setting) as other:
         for _ in range(ROUNDS):
-            best = max((timed(server, mine, plan(connections=each)) for each in peer.connections), key=_rate)
-            turns.append((best, _most(peer, other, theirs, SECONDS)))
+            best = max(
+                (timed(server, mine, plan(connections=connections)) for connections in peer.connections), key=_rate
+            )
+            turns.append((best, _best_of(peer, other, theirs, SECONDS)))
     ratio = median(_rate(mine) / _rate(theirs) for mine, theirs in turns)
-    said = [_said([side[place] for side in turns]) for place in (0, 1)]
-    most = f" at the best of {peer.connections} connections" if len(peer.connections) > 1 else ""
-    words = f"{peer.name} {peer.version()} ({setting}) {said[1]}, ours {said[0]}{most}"
+    rates = [_format_rates([turn[index] for turn in turns]) for index in (0, 1)]
+    at_best = f" at the best of {peer.connections} connections" if len(peer.connections) > 1 else ""
+    words = f"{peer.name} {peer.version()} ({setting}) {rates[1]}, ours {rates[0]}{at_best}"
     return [row(f"{peer.name}.{kind}", ratio, "x", f">= {AT_LEAST[peer.name][kind]:g}", words)]
 
 
@@ -154,7 +156,7 @@ def _best_setting(peer: Peer, start: Callable[..., object], cases: Sequence[Case
     for setting in peer.settings:
         try:
             with start(setting=setting) as other:  # type: ignore[attr-defined]
-                rates[setting] = _rate(_most(peer, other, cases, LOOK_S))
+                rates[setting] = _rate(_best_of(peer, other, cases, LOOK_S))
         except (Absent, Wrong) as reason:
             reasons.append(f"{setting}: {reason}")
     if not rates:
@@ -162,16 +164,18 @@ def _best_setting(peer: Peer, start: Callable[..., object], cases: Sequence[Case
     return max(rates, key=rates.__getitem__)
 
 
-def _most(peer: Peer, other: Server, cases: Sequence[Case], seconds: float) -> Timed:
-    return max((timed(other, cases, peer.plan(seconds, each, LOAD_CORE)) for each in peer.connections), key=_rate)
+def _best_of(peer: Peer, other: Server, cases: Sequence[Case], seconds: float) -> Timed:
+    return max(
+        (timed(other, cases, peer.plan(seconds, connections, LOAD_CORE)) for connections in peer.connections), key=_rate
+    )
 
 
 def _rate(found: Timed) -> float:
     return found.load.per_s
 
 
-def _said(found: Sequence[Timed]) -> str:
-    return f"{median(map(_rate, found)):,.0f}/s at {median(each.cpu_us for each in found):,.1f} us of CPU"
+def _format_rates(found: Sequence[Timed]) -> str:
+    return f"{median(map(_rate, found)):,.0f}/s at {median(run.cpu_us for run in found):,.1f} us of CPU"
 
 
 def of_raw(bench: Bench) -> Result:
@@ -181,16 +185,16 @@ def of_raw(bench: Bench) -> Result:
         for kind in [*turns] * ROUNDS:
             name, rows_each = KINDS[kind]
             turns[kind].append((timed(server, bench.cases(name, rows_each), plan()), _raw(bench.file(name), rows_each)))
-        asked = sum(mine.load.total * KINDS[kind][1] for kind, found in turns.items() for mine, _ in found)
-        words = f"of {asked:,} rows, most of them 32 to a request, with both cores at their limit"
-        lost = shown("log.dropped", _dropped(server, bench.key) / asked, "share", words)
+        n_rows = sum(mine.load.total * KINDS[kind][1] for kind, found in turns.items() for mine, _ in found)
+        words = f"of {n_rows:,} rows, most of them 32 to a request, with both cores at their limit"
+        lost = shown("log.dropped", _dropped(server, bench.key) / n_rows, "share", words)
     rows = []
-    for kind, least in (("one_row", 0.45), ("rows32", 1.5)):
+    for kind, minimum in (("one_row", 0.45), ("rows32", 1.5)):
         ratio = median(_rate(mine) / raw for mine, raw in turns[kind])
-        each = KINDS[kind][1]
-        raw = f"ONNX Runtime in its process: {median(raw for _, raw in turns[kind]) * each:,.0f} rows/s"
-        words = f"{raw}; ours {_said([mine for mine, _ in turns[kind]])} a request"
-        rows.append(row(f"raw_ort.{kind}", ratio, "share", f">= {least:g}", words))
+        rows_each = KINDS[kind][1]
+        raw = f"ONNX Runtime in its process: {median(raw for _, raw in turns[kind]) * rows_each:,.0f} rows/s"
+        words = f"{raw}; ours {_format_rates([mine for mine, _ in turns[kind]])} a request"
+        rows.append(row(f"raw_ort.{kind}", ratio, "share", f">= {minimum:g}", words))
     return [*rows, lost], []
 
 
@@ -203,9 +207,9 @@ def _raw(model: Path, rows_each: int) -> float:
 
 def _dropped(server: Server, key: str) -> float:
     """Rows that the log had no room for, by the server's own count."""
-    asked = Request(f"http://127.0.0.1:{server.port}/metrics", headers={"Authorization": f"Bearer {key}"})
-    with urlopen(asked) as told:
-        lines = told.read().decode().splitlines()
+    request = Request(f"http://127.0.0.1:{server.port}/metrics", headers={"Authorization": f"Bearer {key}"})
+    with urlopen(request) as response:
+        lines = response.read().decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("headway_log_dropped_rows_total{"))
 
 
@@ -222,20 +226,20 @@ def of_ours(bench: Bench) -> Result:
         ]
         memory = server.memory_mb - len(bench.models["trees"].content) / 2**20
     mine, other = [found for found, _ in turns], [found for _, found in turns]
-    how = f"{ON}; {_said(mine)}; 32 connections"
+    how = f"{ON}; {_format_rates(mine)}; 32 connections"
     rows = [
         row("absolute.one_row_per_s", median(map(_rate, mine)), "1/s", ">= 60,000", how),
-        row("absolute.p99_ms", median(each.load.p99_ms for each in mine), "ms", "<= 2", _behind(mine)),
+        row("absolute.p99_ms", median(run.load.p99_ms for run in mine), "ms", "<= 2", _behind(mine)),
         shown(
             "absolute.one_row_per_s_by_ort",
             median(map(_rate, other)),
             "1/s",
-            f"the same by ONNX Runtime: {_said(other)}",
+            f"the same by ONNX Runtime: {_format_rates(other)}",
         ),
         row("start_seconds", median(starts), "s", "<= 0.6", f"{min(starts):.2f} to {max(starts):.2f}"),
         row("memory_mb", memory, "MB", "<= 90", f"PSS of one worker, beside the model; {ON}"),
     ]
-    busy = median(each.load.busy for each in mine)
+    busy = median(run.load.busy for run in mine)
     return rows, [f"the load used {busy:.0%} of its core and may have limited the rate"] if busy > LIMITED else []
 
 
@@ -245,16 +249,16 @@ def of_open_loop(bench: Bench) -> Result:
     echo = [sys.executable, "-c", "from serving import echo; echo.main()"]
     cases = bench.cases("trees")
     back = [Case(request=case.request, answers=(tuple(rows.ravel().tolist()),))
-            for case, rows in zip(cases, bench.asked("trees", 1).parts(), strict=True)]  # fmt: skip
+            for case, rows in zip(cases, bench.question("trees", 1).parts(), strict=True)]  # fmt: skip
     at = plan(rate=OPEN_PER_S, seconds=3.0)
     with (
         bench.serving("trees") as server,
         started(echo, asks=cases[0].request, environment=around) as other,
         bench.serving("trees", off=("log",)) as quiet,
     ):
-        sides = ((server, cases), (other, back), (quiet, cases))
-        turns = [[timed(each, asked, at) for each, asked in sides] for _ in range(OPEN_ROUNDS)]
-    ours_ms, echo_ms, quiet_ms = (median(turn[side].load.p99_ms for turn in turns) for side in range(len(sides)))
+        arms = ((server, cases), (other, back), (quiet, cases))
+        turns = [[timed(arm_server, arm_cases, at) for arm_server, arm_cases in arms] for _ in range(OPEN_ROUNDS)]
+    ours_ms, echo_ms, quiet_ms = (median(turn[arm].load.p99_ms for turn in turns) for arm in range(len(arms)))
     words = f"an echo server {echo_ms:.3f} ms, ours {ours_ms:.3f} ms, {ON}; {_behind([turn[0] for turn in turns])}"
     ratio = quiet_ms / echo_ms
     without = shown("open_loop.p99_over_echo_without_log", ratio, "x", f"ours with log off {quiet_ms:.3f} ms")
@@ -273,10 +277,10 @@ def of_features(bench: Bench) -> Result:
             turns[kind].append([timed(server, cases, plan()) for server in servers])
     one = turns["one_row"]
     share = median(_rate(turn[0]) / _rate(turn[1]) for turn in one)
-    words = f"with all off {_said([turn[1] for turn in one])}; {ON} {_said([turn[0] for turn in one])}"
+    words = f"with all off {_format_rates([turn[1] for turn in one])}; {ON} {_format_rates([turn[0] for turn in one])}"
     rows = [row("bare.one_row", share, "share", ">= 0.75", words)]
-    for place, name in enumerate(("all", *OFF), start=1):
-        cost, of_many = (median(turn[0].cpu_us - turn[place].cpu_us for turn in turns[kind]) for kind in turns)
+    for index, name in enumerate(("all", *OFF), start=1):
+        cost, of_many = (median(turn[0].cpu_us - turn[index].cpu_us for turn in turns[kind]) for kind in turns)
         rows.append(shown(f"cost.{name}", cost, "us", f"CPU of a request of one row; of 32 rows {of_many:.2f} us"))
     return rows, []
 
@@ -292,12 +296,10 @@ def of_tls(bench: Bench) -> Result:
         to = {"PYTHONPATH": str(HERE), "TO": str(server.port)}
         to_tls = {**to, "TO": str(over_tls.port), "CERTIFICATE": str(pem)}
         with relay(environment=to) as near, relay(environment=to_tls) as near_tls:
-            sides = ((near, server), (near_tls, over_tls))
-            turns = [[_through(bench, *side) for side in sides] for _ in range(ROUNDS)]
+            arms = ((near, server), (near_tls, over_tls))
+            turns = [[_through(bench, *arm) for arm in arms] for _ in range(ROUNDS)]
     cost = median(secret.cpu_us - plain.cpu_us for plain, secret in turns)
-    words = (
-        f"through a relay: without {_said([turn[0] for turn in turns])}, over TLS {_said([turn[1] for turn in turns])}"
-    )
+    words = f"through a relay: without {_format_rates([turn[0] for turn in turns])}, over TLS {_format_rates([turn[1] for turn in turns])}"
     return [shown("cost.tls", cost, "us", words)], []
 
 
@@ -310,7 +312,7 @@ def _through(bench: Bench, relay: Server, server: Server) -> Timed:
 def of_grpc(bench: Bench) -> Result:
     """One row over gRPC, by Python's client, which is as busy as the server."""
     port = free_port()
-    row = bench.asked("trees", 1).rows[0].astype("<f8").tobytes()
+    row = bench.question("trees", 1).rows[0].astype("<f8").tobytes()
     with bench.serving("trees", more={"HEADWAY_SERVE_GRPC_PORT": str(port)}) as server:
         before = server.cpu_s
         os.sched_setaffinity(0, {LOAD_CORE})
@@ -327,17 +329,17 @@ def of_grpc(bench: Bench) -> Result:
 
 
 def _behind(found: Sequence[Timed]) -> str:
-    least = min(each.load.counted for each in found)
-    if least < BEHIND_P99:
-        raise Wrong(f"only {least} answers behind a p99")
-    return f"{least:,} or more answers behind each p99"
+    counted = min(run.load.counted for run in found)
+    if counted < BEHIND_P99:
+        raise Wrong(f"only {counted} answers behind a p99")
+    return f"{counted:,} or more answers behind each p99"
 
 
 def row(name: str, measured: float, unit: str, target: str, against: str) -> Row:
     """A row with its target: `>= 15` or `<= 2`."""
-    side, limit = target.split()
+    comparison, limit = target.split()
     over = measured >= float(limit.replace(",", ""))
-    return Row(name=name, measured=measured, unit=unit, target=target, ok=over == (side == ">="), against=against)
+    return Row(name=name, measured=measured, unit=unit, target=target, ok=over == (comparison == ">="), against=against)
 
 
 PARTS: dict[str, Callable[[Bench], Result]] = {

@@ -44,17 +44,17 @@ class Seen:
     memory: list[tuple[float, float]] = field(default_factory=list)
 
 
-def asked(models: Sequence[Model], header: str) -> list[Case]:
+def valid_cases(models: Sequence[Model], header: str) -> list[Case]:
     """Requests of one row: no two answers, of whichever row and release, are alike."""
     rows = np.round(rows_of(8_000), 6)
     answers = np.concatenate([model.answers(rows) for model in models], axis=1)
-    taken, cases = list[float](), list[Case]()
-    for row, said in zip(rows, answers.tolist(), strict=True):
-        others = np.sort([*taken, *said])
+    used, cases = list[float](), list[Case]()
+    for row, outputs in zip(rows, answers.tolist(), strict=True):
+        others = np.sort([*used, *outputs])
         if len(cases) < CASES and np.min(np.diff(others)) > APART:
-            taken += said
+            used += outputs
             request = posted(PATH, v2(row[None], "FP64"), [header])
-            cases.append(Case(request=request, answers=tuple((each,) for each in said)))
+            cases.append(Case(request=request, answers=tuple((output,) for output in outputs)))
     return cases
 
 
@@ -72,12 +72,12 @@ def malformed(header: str) -> list[Case]:
     ]
     requests += [b"GET / HTTP/9\r\n\r\n", b"\x00\x01\r\n\r\n", b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n"]
     requests += [posted(PATH, good, [header]).replace(b"Content-Length: ", b"Content-Length: 99999999")]
-    return [Case(request=each, status=400) for each in requests]
+    return [Case(request=request, status=400) for request in requests]
 
 
 def mixed(good: Sequence[Case], bad: Sequence[Case]) -> list[Case]:
     """All of both, one malformed after all that are good."""
-    return [case for each in bad for case in (*good, each)]
+    return [case for case in bad for case in (*good, case)]
 
 
 class Trouble:
@@ -102,7 +102,7 @@ class Trouble:
             self.seen.kills.append(time.monotonic())
             os.kill(max(workers, key=self._server.cpu_of), signal.SIGKILL)
 
-    def weigh(self) -> None:
+    def measure_memory(self) -> None:
         """Note the memory; and drop what of the log is old, which would fill the disk."""
         with suppress(OSError):
             self.seen.memory.append((time.monotonic(), self._server.memory_mb))
@@ -112,15 +112,19 @@ class Trouble:
                 file.unlink()
 
 
-def soak(cases: Sequence[Case], trouble: Trouble, port: int, plan: Plan, given: argparse.Namespace) -> Load:
+def soak(cases: Sequence[Case], trouble: Trouble, port: int, plan: Plan, options: argparse.Namespace) -> Load:
     """The load, and the trouble in its time."""
     began = time.monotonic()
-    every = ((given.swap_s, trouble.swap), (given.kill_s, trouble.kill), (plan.seconds / BEATS, trouble.weigh))
-    due = [[began + each, each, act] for each, act in every]
+    schedule = (
+        (options.swap_s, trouble.swap),
+        (options.kill_s, trouble.kill),
+        (plan.seconds / BEATS, trouble.measure_memory),
+    )
+    due = [[began + period, period, act] for period, act in schedule]
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(run, port, cases, plan)
         while time.monotonic() < began + plan.seconds:
-            first = min(due, key=lambda each: each[0])
+            first = min(due, key=lambda item: item[0])
             time.sleep(max(0.0, first[0] - time.monotonic()))
             first[2]()
             first[0] += first[1]
@@ -132,17 +136,17 @@ def growth(memory: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
     times, sizes = np.array(memory[len(memory) // 4 :]).T
     blocks = np.arange(len(times)) * BLOCKS // len(times)
 
-    def grown(kept: np.ndarray) -> float:
-        slope, at = np.polyfit(times[kept] - times[0], sizes[kept], 1)
+    def grown(mask: np.ndarray) -> float:
+        slope, at = np.polyfit(times[mask] - times[0], sizes[mask], 1)
         return float(slope * (times[-1] - times[0]) / at)
 
-    left = np.array([grown(blocks != block) for block in range(BLOCKS)])
-    error = float(np.sqrt((BLOCKS - 1) / BLOCKS * np.sum((left - left.mean()) ** 2)))
+    slopes = np.array([grown(blocks != block) for block in range(BLOCKS)])
+    error = float(np.sqrt((BLOCKS - 1) / BLOCKS * np.sum((slopes - slopes.mean()) ** 2)))
     value, reach = grown(blocks >= 0), float(stats.t.ppf(0.975, BLOCKS - 1)) * error
     return value, value - reach, value + reach
 
 
-def rows_of_soak(load: Load, seen: Seen, plan: Plan, most: float) -> list[Row]:
+def rows_of_soak(load: Load, seen: Seen, plan: Plan, maximum: float) -> list[Row]:
     """What is to be 0, what is to be seen, and how memory went."""
     stray = [at for at in load.resets if not any(0 <= at - kill < NEAR_KILL_S for kill in seen.kills)]
     value, low, high = growth(seen.memory)
@@ -161,8 +165,8 @@ def rows_of_soak(load: Load, seen: Seen, plan: Plan, most: float) -> list[Row]:
             name="soak.memory_growth",
             measured=value,
             unit="share",
-            target=f"<= {most:g}",
-            ok=low <= most,
+            target=f"<= {maximum:g}",
+            ok=low <= maximum,
             against=grew,
         ),
         shown("soak.swaps", seen.swaps, "", "moves of the pointer, signed, between two releases"),
@@ -171,7 +175,7 @@ def rows_of_soak(load: Load, seen: Seen, plan: Plan, most: float) -> list[Row]:
             "soak.resets",
             len(load.resets),
             "",
-            f"requests in flight on a killed worker; {load.mended} right when sent again",
+            f"requests in flight on a killed worker; {load.resent} right when sent again",
         ),
         shown("soak.refused", load.refused, "", "429 and 503"),
         shown("soak.p99_ms", load.p99_ms, "ms", how),
@@ -191,7 +195,7 @@ def main() -> int:
     parser = command_line(__doc__)
     for name, default in {"--minutes": 10.0, "--swap-s": 5.0, "--kill-s": 20.0, "--growth": 0.02}.items():
         parser.add_argument(name, type=float, default=default)
-    given = parse(parser)
+    options = parse(parser)
     models = [by_trees(), by_trees(60)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -199,14 +203,14 @@ def main() -> int:
         digests = [publish(register, NAME, model) for model in models]
         header = f"Authorization: Bearer {new_caller(folder)}"
         around = {"HEADWAY_SERVE_WORKERS": "2"}
-        cases = mixed(asked(models, header), malformed(header))
+        cases = mixed(valid_cases(models, header), malformed(header))
         with started(ours(folder, NAME), asks=READY, environment=around) as server:
             capacity = run(server.port, cases, Plan(connections=CONNECTIONS, seconds=CAPACITY_S, core=LOAD_CORE)).per_s
-            plan = Plan(connections=CONNECTIONS, seconds=given.minutes * 60, rate=SHARE * capacity, core=LOAD_CORE)
+            plan = Plan(connections=CONNECTIONS, seconds=options.minutes * 60, rate=SHARE * capacity, core=LOAD_CORE)
             trouble = Trouble(server, register, digests, folder)
-            load = soak(cases, trouble, server.port, plan, given)
-    rows = rows_of_soak(load, trouble.seen, plan, given.growth)
-    report(rows, [f"wrong answers: {load.shown}"] if load.wrong else [], as_json=given.json)
+            load = soak(cases, trouble, server.port, plan, options)
+    rows = rows_of_soak(load, trouble.seen, plan, options.growth)
+    report(rows, [f"wrong answers: {load.shown}"] if load.wrong else [], as_json=options.json)
     return int(any(not row.ok for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""What a caller hands to the worker: how a model is asked, and what is made ready before the clock runs."""
+"""Interface between a caller and the worker: how a model is called, and what is prepared before the clock runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 
 def as_it_is(value: Any) -> Any:
-    """The value itself."""
+    """Return the value unchanged."""
     return value
 
 
 @dataclass(frozen=True)
 class Call:
-    """`predict` is timed: from rows as `ready` gives them, before the clock runs, to answers [n], [n, 1] or [n, k]."""
+    """The timed function `predict`, and `ready`, which prepares its rows before the clock runs.
+
+    Predictions have shape [n], [n, 1] or [n, k].
+    """
 
     predict: Callable[[Any], Any]
     ready: Callable[[Any], Any] = as_it_is
@@ -23,13 +26,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Order:
-    """What to open: the folder of the model, the folder `kept` for what is made of it, options of the caller's own."""
+    """What to open: the folder of the model, a folder for derived files, and the options of the caller."""
 
     model: Path
-    kept: Path
+    directory: Path
     options: dict[str, Any] = field(default_factory=dict)
 
     def file(self, name: str) -> Path:
-        """A file that is kept from run to run; its folder is there."""
-        self.kept.mkdir(parents=True, exist_ok=True)
-        return self.kept / name
+        """Return the path of a derived file that is reused between runs; create its folder."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return self.directory / name

@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 
 
 def model_of(name: str, texts):
-    """LightGBM for the flights, a support vector machine for the digits."""
+    """Return LightGBM for the flights, a support vector machine for the digits."""
     if name == "digits":
         return SVC(gamma=0.001, probability=True, random_state=0), {}
     trees = lightgbm.LGBMClassifier(n_estimators=80, num_leaves=31, random_state=0, n_jobs=1, verbose=-1)
@@ -23,17 +23,19 @@ def model_of(name: str, texts):
 
 
 def main() -> None:
-    """Read rows, labels and probabilities of each table; write the scores of its labels, and what they took."""
-    given, found, took = np.load(sys.argv[1]), {}, {}
+    """Read rows, labels and probabilities of each table; write label quality scores and CPU times."""
+    arrays, found, took = np.load(sys.argv[1]), {}, {}
     for name in ("flights", "digits"):
-        rows, labels = given[f"{name}.rows"], given[f"{name}.labels"]
-        model, words = model_of(name, given["texts"])
+        rows, labels = arrays[f"{name}.rows"], arrays[f"{name}.labels"]
+        model, words = model_of(name, arrays["texts"])
         drawn = StratifiedKFold(5, shuffle=True, random_state=0)
         began = process_time()
         own = cross_val_predict(model, rows, labels, cv=drawn, method="predict_proba", params=words)
         found[f"{name}.own"] = get_label_quality_scores(labels, own, method="self_confidence")
         took[name] = round(process_time() - began, 1)
-        found[f"{name}.same"] = get_label_quality_scores(labels, given[f"{name}.said"], method="self_confidence")
+        found[f"{name}.same"] = get_label_quality_scores(
+            labels, arrays[f"{name}.out_of_fold"], method="self_confidence"
+        )
         found[f"{name}.probabilities"] = own
     np.savez(sys.argv[2], **found)
     print(json.dumps({"cleanlab": version("cleanlab"), "cpu_s": took}))

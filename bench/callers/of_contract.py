@@ -12,7 +12,7 @@ from headway.data.contract.check import check_contract
 
 
 def peak_mb() -> float:
-    """The most memory of this process so far; what `getrusage` says is that of its parent, where that had more."""
+    """Return the peak memory of this process so far; `getrusage` would include that of its parent."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -20,5 +20,5 @@ def peak_mb() -> float:
 if __name__ == "__main__":
     before, began = peak_mb(), process_time()
     found = check_contract(load(Path(sys.argv[1])), Path(sys.argv[2]))
-    told = {"failing": found.n_failing, "cpu_s": process_time() - began, "peak_mb": peak_mb(), "before_mb": before}
-    print(json.dumps(told))
+    result = {"failing": found.n_failing, "cpu_s": process_time() - began, "peak_mb": peak_mb(), "before_mb": before}
+    print(json.dumps(result))

@@ -1,4 +1,4 @@
-"""A variant of headway: its engine on ready rows, and the model that `headway.optimize` returns, which checks them."""
+"""A variant of headway: its engine on prepared rows, and the model that `headway.optimize` returns, with validation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from headway.core.variant import Variant
 
 
 def engine(order: Order) -> Call:
-    """The engine of the variant, with the order's options as further settings."""
+    """Call the engine of the variant, with the order's options as further settings."""
     return Call(_opened(order)[1].predict)
 
 
 def pipeline(order: Order) -> Call:
-    """The engine of the variant from raw columns: the ranks of texts are looked up in the call."""
+    """Call the engine of the variant on raw columns: the codes of categories are looked up in the call."""
     variant, opened = _opened(order)
     inputs = variant.signature.inputs
     ranks = [
@@ -31,19 +31,19 @@ def pipeline(order: Order) -> Call:
 
     def ready(frame: Any) -> list[Any]:
         columns = [frame[field.name] for field in inputs]
-        return [each.tolist() if known else each.to_numpy() for each, known in zip(columns, ranks, strict=True)]
+        return [column.tolist() if known else column.to_numpy() for column, known in zip(columns, ranks, strict=True)]
 
     def predict(columns: list[Any]) -> Any:
         rows = np.empty((len(columns[0]), len(columns)))
-        for place, (values, known) in enumerate(zip(columns, ranks, strict=True)):
-            rows[:, place] = [known.get(text, np.nan) for text in values] if known else values
+        for index, (values, known) in enumerate(zip(columns, ranks, strict=True)):
+            rows[:, index] = [known.get(text, np.nan) for text in values] if known else values
         return opened.predict(rows)
 
     return Call(predict, ready=ready)
 
 
 def drop_in(order: Order) -> Call:
-    """predict_proba of the model that `headway.optimize` returns."""
+    """Call predict_proba of the model that `headway.optimize` returns."""
     return Call(Model(*_opened(order)).predict_proba)
 
 

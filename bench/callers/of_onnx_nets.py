@@ -27,7 +27,7 @@ def float32(order: Order) -> Call:
 
 
 def dynamic_int8(order: Order) -> Call:
-    """Weights int8 by channel, activations as they come."""
+    """Use int8 weights by channel and dynamically quantized activations."""
     made = order.file("dynamic.onnx")
     quantize_dynamic(_prepared(order), made, per_channel=True, weight_type=QuantType.QInt8)
     return _session(made)

@@ -33,7 +33,7 @@ EACH = 200
 
 
 def made() -> list[dict[str, object]]:
-    """Texts of two sentences around a piece of personal data, or around what only looks like one."""
+    """Generate texts of two sentences around a piece of personal data, or around a decoy."""
     found = []
     for number, locale in enumerate(LOCALES):
         faker, chance = Faker(locale), random.Random(number)
@@ -54,7 +54,7 @@ def made() -> list[dict[str, object]]:
 
 
 def named() -> list[dict[str, object]]:
-    """Sentences around the name of a person, and half as many around that of a company, a city, a street or a job."""
+    """Generate sentences around the name of a person, and half as many around a company, city, street or job."""
     found = []
     for number, locale in enumerate(LOCALES):
         faker, chance = Faker(locale), random.Random(number)
@@ -72,7 +72,7 @@ def _text(faker: Faker, kind: str, value: str) -> dict[str, object]:
 
 
 def _decoy(faker: Faker, chance: random.Random) -> str:
-    """What has digits or marks as personal data has, and is none."""
+    """Return a string with digits or marks like personal data that is none."""
     digits: Callable[[int], str] = lambda n: "".join(chance.choice("0123456789") for _ in range(n))  # noqa: E731
     return chance.choice(
         [
@@ -99,25 +99,25 @@ def _decoy(faker: Faker, chance: random.Random) -> str:
 
 
 def _broken(number: str, digits: Callable[[int], str]) -> str:
-    """A number whose check digit is wrong: its last digit is another one."""
+    """Return a number with a wrong check digit."""
     last = number[-1]
-    return number[:-1] + next(each for each in iter(lambda: digits(1), None) if each != last)
+    return number[:-1] + next(digit for digit in iter(lambda: digits(1), None) if digit != last)
 
 
 def recognisers() -> list[object]:
-    """The six, as they are by default."""
+    """Return the six recognisers with their default settings."""
     kinds = (EmailRecognizer, PhoneRecognizer, CreditCardRecognizer, IbanRecognizer, UsSsnRecognizer, IpRecognizer)
     return [kind() for kind in kinds]
 
 
 def main() -> None:
-    """Read texts, find in them and in those that are made, and write all of it with the seconds that it took."""
-    given = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    texts, asked = made(), recognisers()
+    """Find personal data in the given and in generated texts; write the findings and the times."""
+    texts_by_set = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    texts, analyzers = made(), recognisers()
     found = {}
-    for name, values in {**given, "made": [each["text"] for each in texts]}.items():
+    for name, values in {**texts_by_set, "made": [record["text"] for record in texts]}.items():
         began = time.process_time()
-        hits = [_hits(asked, value) for value in values]
+        hits = [_hits(analyzers, value) for value in values]
         found[name] = {"hits": hits, "seconds": time.process_time() - began}
     versions = f"presidio-analyzer {version('presidio-analyzer')}, faker {version('faker')}"
     Path(sys.argv[2]).write_text(
@@ -125,9 +125,9 @@ def main() -> None:
     )
 
 
-def _hits(asked: list[object], text: str) -> list[tuple[str, int, int, float]]:
-    results = [each for one in asked for each in one.analyze(text, one.supported_entities, None)]
-    return [(KINDS[each.entity_type], each.start, each.end, each.score) for each in results]
+def _hits(analyzers: list[object], text: str) -> list[tuple[str, int, int, float]]:
+    results = [result for analyzer in analyzers for result in analyzer.analyze(text, analyzer.supported_entities, None)]
+    return [(KINDS[result.entity_type], result.start, result.end, result.score) for result in results]
 
 
 if __name__ == "__main__":

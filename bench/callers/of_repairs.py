@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from venn_abers import VennAbers
 
 
-class Given(ClassifierMixin, BaseEstimator):
+class GivenScores(ClassifierMixin, BaseEstimator):
     """A classifier whose columns are its probabilities."""
 
     def fit(self, rows, labels):
@@ -28,8 +28,8 @@ class Given(ClassifierMixin, BaseEstimator):
         return rows.argmax(axis=1)
 
 
-class Said(RegressorMixin, BaseEstimator):
-    """A regression whose only column is its answer."""
+class GivenPredictions(RegressorMixin, BaseEstimator):
+    """A regressor whose only column is its prediction."""
 
     def fit(self, rows, truth):
         self.n_features_in_ = 1
@@ -39,46 +39,46 @@ class Said(RegressorMixin, BaseEstimator):
         return rows[:, 0]
 
 
-def sets_of(kind: str, known, labels, asked):
+def sets_of(kind: str, known, labels, queries):
     """Sets of 90 %, bool [n, k], of probabilities [n, k]; `aps` draws its chance with seed 0."""
-    model = Given().fit(known, labels)
+    model = GivenScores().fit(known, labels)
     split = SplitConformalClassifier(model, confidence_level=0.9, conformity_score=kind, prefit=True, random_state=0)
-    return split.conformalize(known, labels).predict_set(asked)[1][:, :, 0]
+    return split.conformalize(known, labels).predict_set(queries)[1][:, :, 0]
 
 
-def intervals_of(known, truth, asked):
+def intervals_of(known, truth, queries):
     """Ends of intervals of 90 %, float64 [n, 2]."""
-    split = SplitConformalRegressor(Said().fit(known[:, None], truth), confidence_level=0.9, prefit=True)
-    return split.conformalize(known[:, None], truth).predict_interval(asked[:, None])[1][:, :, 0]
+    split = SplitConformalRegressor(GivenPredictions().fit(known[:, None], truth), confidence_level=0.9, prefit=True)
+    return split.conformalize(known[:, None], truth).predict_interval(queries[:, None])[1][:, :, 0]
 
 
-def by_part(given):
-    """Intervals of each part by its own rows."""
-    found = np.empty((len(given["asked"]), 2))
-    for part in np.unique(given["asked_parts"]):
-        known, here = given["parts"] == part, given["asked_parts"] == part
-        found[here] = intervals_of(given["scores"][known], given["truth"][known], given["asked"][here])
+def by_part(arrays):
+    """Return the intervals of each part, calibrated on its own rows."""
+    found = np.empty((len(arrays["queries"]), 2))
+    for part in np.unique(arrays["query_parts"]):
+        known, here = arrays["parts"] == part, arrays["query_parts"] == part
+        found[here] = intervals_of(arrays["scores"][known], arrays["truth"][known], arrays["queries"][here])
     return found
 
 
 def main() -> None:
-    """Read calibration and asked scores, write what both libraries say of them."""
-    given = np.load(sys.argv[1])
-    scores, labels, asked = given["scores"], given["labels"].astype(int), given["asked"]
-    two, asked_two = (np.column_stack([1 - each, each]) for each in (scores, asked))
+    """Read calibration and query scores, write the results of both libraries."""
+    arrays = np.load(sys.argv[1])
+    scores, labels, queries = arrays["scores"], arrays["labels"].astype(int), arrays["queries"]
+    two, queries_two = (np.column_stack([1 - column, column]) for column in (scores, queries))
     venn = VennAbers()
     venn.fit(two, labels)
-    merged, pairs = venn.predict_proba(asked_two)
-    several = (given["several"], given["classes"], given["asked_several"])
+    merged, pairs = venn.predict_proba(queries_two)
+    several = (arrays["several"], arrays["classes"], arrays["query_several"])
     np.savez(
         sys.argv[2],
         merged=merged[:, 1],
         pairs=pairs,
-        sets=sets_of("lac", two, labels, asked_two),
+        sets=sets_of("lac", two, labels, queries_two),
         lac=sets_of("lac", *several),
         aps=sets_of("aps", *several),
-        intervals=intervals_of(scores, given["truth"], asked),
-        by_part=by_part(given),
+        intervals=intervals_of(scores, arrays["truth"], queries),
+        by_part=by_part(arrays),
     )
     print(json.dumps({name: version(name) for name in ("venn-abers", "mapie")}))
 

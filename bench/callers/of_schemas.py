@@ -14,7 +14,7 @@ import polars as pl
 
 
 def of_pandera(rules, schema):
-    """The schema of pandera that says these rules."""
+    """Return the rules as a pandera schema."""
     columns = {}
     for name, rule in rules.items():
         checks = [pa.Check.isin(rule["values"])] if rule["values"] else []
@@ -24,7 +24,7 @@ def of_pandera(rules, schema):
 
 
 def of_dataframely(rules, schema):
-    """The same as a schema class of dataframely."""
+    """Return the rules as a dataframely schema class."""
     made = {}
     for name, rule in rules.items():
         nullable, ends = rule["missing"] == 1, {"min": rule["minimum"], "max": rule["maximum"]}
@@ -39,14 +39,14 @@ def of_dataframely(rules, schema):
 
 
 def timed(ask):
-    """CPU seconds of one asking."""
+    """Return the CPU seconds of one call."""
     began = process_time()
     ask()
     return process_time() - began
 
 
 def skips(schema, frame):
-    """Whether a breach in a lazy frame is passed over."""
+    """Return whether a violation in a lazy frame is missed."""
     try:
         schema.validate(frame, lazy=True).collect()
     except (pa.errors.SchemaErrors, pa.errors.SchemaError):
@@ -60,14 +60,14 @@ if __name__ == "__main__":
     table = table.with_columns(pl.col(name).cast(pl.Int64) for name in rules if table.schema[name].is_integer())
     schema, rows = of_pandera(rules, table.schema), of_dataframely(rules, table.schema)
     lazies = [pl.scan_parquet(folder / f"planted-{number}.parquet") for number in range(planted)]
-    lazies = [each.with_columns(pl.col(n).cast(table.schema[n]) for n in rules) for each in lazies]
+    lazies = [frame.with_columns(pl.col(n).cast(table.schema[n]) for n in rules) for frame in lazies]
     named = ", ".join(f"{name} {version(name)}" for name in ("pandera", "dataframely", "polars"))
     print(
         json.dumps(
             {
                 "pandera_s": min(timed(lambda: schema.validate(table, lazy=True)) for _ in range(tries)),
                 "dataframely_s": min(timed(lambda: rows.filter(table)) for _ in range(tries)),
-                "pandera_skips": sum(skips(schema, each) for each in lazies),
+                "pandera_skips": sum(skips(schema, frame) for frame in lazies),
                 "versions": named,
             }
         )

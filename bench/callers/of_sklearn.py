@@ -1,4 +1,4 @@
-"""A scikit-learn estimator or pipeline as its users call it; the worker's environment says how many threads."""
+"""A scikit-learn estimator or pipeline as its users call it; the worker's environment sets the number of threads."""
 
 from __future__ import annotations
 

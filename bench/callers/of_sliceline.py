@@ -15,15 +15,15 @@ SUPPORT, MOST = 0.01, 100
 
 
 def main(file: str) -> None:
-    """Find, and print the columns, levels and score as JSON."""
-    given = np.load(file)
-    codes, errors = given["codes"], given["errors"]
+    """Find the best slice, and print its columns, levels and score as JSON."""
+    arrays = np.load(file)
+    codes, errors = arrays["codes"], arrays["errors"]
     found = Slicefinder(alpha=0.95, k=MOST, max_l=2, min_sup=int(SUPPORT * len(codes)), verbose=False)
     found.fit(codes, errors)
-    for levels, told in zip(found.top_slices_, found.top_slices_statistics_, strict=True):
+    for levels, statistics in zip(found.top_slices_, found.top_slices_statistics_, strict=True):
         chosen = {at: int(level) for at, level in enumerate(levels) if level is not None}
         if len(chosen) == 2:
-            print(json.dumps({"levels": chosen, "score": float(told["slice_score"])}))
+            print(json.dumps({"levels": chosen, "score": float(statistics["slice_score"])}))
             return
 
 

@@ -23,7 +23,7 @@ def gtil(order: Order) -> Call:
 
 
 def compiled(order: Order) -> Call:
-    """tl2cgen's library, compiled once and kept; a row is made its DMatrix in the call."""
+    """Call tl2cgen's library, compiled once and stored; a row is converted to its DMatrix in the call."""
     file = order.file("trees.so")
     if not file.exists():
         if not shutil.which("gcc"):

@@ -19,6 +19,6 @@ def one_thread(order: Order) -> Call:
 
 
 def inplace(order: Order) -> Call:
-    """inplace_predict of the booster on one thread, without its look at names."""
+    """Call inplace_predict of the booster on one thread, without validation of names."""
     model = xgboost.Booster({"nthread": 1}, model_file=order.model / "model.ubj")
     return Call(lambda rows: model.inplace_predict(rows, validate_features=False))

@@ -1,4 +1,4 @@
-"""The rows `check.*` of bench/data.py: how long every check takes on the flights of 2013, and which take longest."""
+"""The rows `check.*` of bench/data.py: the time of all checks on the flights of 2013, and the slowest of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ NAMED = 4
 
 
 def rows() -> Result:
-    """All checks on the demo's table and periods, once, and after that each by itself; opening the table is apart."""
-    with tempfile.TemporaryDirectory() as place:
-        project = demo_project(Path(place))
+    """Time all checks on the demo's table and periods at once, then each by itself; opening the table is timed separately."""
+    with tempfile.TemporaryDirectory() as directory:
+        project = demo_project(Path(directory))
         began = perf_counter()
         survey = check_context(project, open_dataset(project.config))
         opened = perf_counter()
@@ -30,19 +30,19 @@ def rows() -> Result:
         found = run_checks(survey)
         cpu, seconds = process_time() - cpu, perf_counter() - opened
         slowest = sorted(((_seconds(name, survey), name) for name in plugins.names("check")), reverse=True)[:NAMED]
-        kept = perf_counter()
+        saved_at = perf_counter()
         assess(project, survey.dataset, who="bench")
         again = perf_counter()
         same = assess(project, survey.dataset, who="bench").same
         ended = perf_counter()
     table = survey.dataset.table
     size = f"{len(table):,} x {table.width} flights, {len(plugins.names('check'))} checks, {len(found)} findings"
-    named = ", ".join(f"{name} {each:.2f}" for each, name in slowest)
+    named = ", ".join(f"{name} {seconds:.2f}" for seconds, name in slowest)
     return [
         shown("check.seconds", seconds, "s", f"{size}; slowest: {named}"),
         shown("check.cpu_seconds", cpu, "s"),
         shown("check.open_seconds", opened - began, "s", "the table read, joined with the weather, and cut"),
-        shown("check.kept_seconds", again - kept, "s", "the checks, the months, and the record of both"),
+        shown("check.kept_seconds", again - saved_at, "s", "the checks, the months, and the record of both"),
         shown("check.again_seconds", ended - again, "s", f"once more, told as the same: {same}"),
     ], []
 

@@ -1,6 +1,6 @@
-"""Clean tables of which a check must not say anything: rows in days whose labels, features and sizes go together.
+"""Clean tables on which a check must report nothing: rows in days with correlated labels, features and sizes.
 
-Nobody touched a label in any of them. Days have an effect of their own on the labels; beside that, a world is as named.
+No label was changed. Days have an effect of their own on the labels; apart from that, a world is as named.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROLES = Roles(target="late", groups="day")
 
 
 def clean_world(name: str, seed: int) -> Dataset:
-    """A table of that world, by chance."""
+    """Generate a random table of that world."""
     draw = np.random.default_rng(seed)
     days, rows = WORLDS[name]
     sizes = np.full(days, rows)
@@ -39,13 +39,13 @@ def clean_world(name: str, seed: int) -> Dataset:
         odds = odds + wind / 15 - 1
     if name.startswith("weather"):
         warm = draw.normal(0, 1, days)
-        for each in range(1, days if name.endswith("lasts") else 0):
-            warm[each] = 0.8 * warm[each - 1] + 0.6 * warm[each]
+        for day_number in range(1, days if name.endswith("lasts") else 0):
+            warm[day_number] = 0.8 * warm[day_number - 1] + 0.6 * warm[day_number]
         columns["temp"] = warm[day]
         odds = odds + 0.3 * warm[day]
     if name == "rare places":
         often = 1 / np.arange(1, 61) ** 1.5
-        columns["dest"] = np.array([f"d{each}" for each in draw.choice(60, len(day), p=often / often.sum())])
+        columns["dest"] = np.array([f"d{code}" for code in draw.choice(60, len(day), p=often / often.sum())])
     if name == "a trend":
         columns["age"] = day + draw.normal(0, 1, len(day))
     late = draw.random(len(day)) < 1 / (1 + np.exp(-odds))

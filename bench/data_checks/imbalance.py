@@ -1,7 +1,8 @@
-"""The rows `imbalance.*` of bench/data.py: what treating a rare class changes, on two real tables of the package ISLP.
+"""The rows `imbalance.*` of bench/data.py: the effect of treatments of a rare class on two real tables of the package ISLP.
 
 Caravan: 5,822 households of which 6 % bought a caravan policy. Default: 10,000 credit cards of which 3.3 % defaulted.
-A miss costs ten false alarms. Half the rows train a LightGBM, a fifth chooses its threshold, the rest judge.
+A false negative costs ten false positives. Half of the rows train a LightGBM model, a fifth is for validation, the rest
+for the test.
 """
 
 from __future__ import annotations
@@ -52,26 +53,26 @@ MEASURES = ("roc_auc", "brier", "recall", "cost")
 
 
 def rows() -> Result:
-    """For each table the share of its rare class, and what each treatment does to what a decision costs."""
+    """Measure the share of the rare class of each table, and the effect of each treatment on the cost of a decision."""
     found: list[Row] = []
     for name, (file, target, known) in TABLES.items():
-        with tempfile.TemporaryDirectory() as place:
-            found += _rows(name, _project(Path(place), file, target, known))
+        with tempfile.TemporaryDirectory() as directory:
+            found += _rows(name, _project(Path(directory), file, target, known))
     return found, []
 
 
 def _rows(name: str, project: Project) -> list[Row]:
-    measured = {(each.name, each.slice): each for each in _measured(project)}
+    measured = {(measurement.name, measurement.slice): measurement for measurement in _measured(project)}
     rate = measured["imbalance.base_rate", ""]
-    [told] = [each.message for each in _checked(project) if each.code == "D030"]
-    found = [shown(f"imbalance.{name}.base_rate", rate.value, "share", f"{_interval(rate)}; D030: {told}")]
+    [message] = [finding.message for finding in _checked(project) if finding.code == "D030"]
+    found = [shown(f"imbalance.{name}.base_rate", rate.value, "share", f"{_interval(rate)}; D030: {message}")]
     for treatment in dict.fromkeys(slice for measure, slice in measured if measure == "imbalance.cost.drop"):
         lost = measured["imbalance.cost.drop", treatment]
         before_after = (
-            f"{each} {measured[f'imbalance.{each}', 'baseline'].value:.4f} to "
-            f"{measured[f'imbalance.{each}', treatment].value:.4f}"
-            f" (lost {_interval(measured[f'imbalance.{each}.drop', treatment])})"
-            for each in MEASURES
+            f"{measure} {measured[f'imbalance.{measure}', 'baseline'].value:.4f} to "
+            f"{measured[f'imbalance.{measure}', treatment].value:.4f}"
+            f" (lost {_interval(measured[f'imbalance.{measure}.drop', treatment])})"
+            for measure in MEASURES
         )
         label = treatment.replace(", ", "_").replace(" ", "_")
         found.append(shown(f"imbalance.{name}.{label}.cost.drop", lost.value, "a row", "; ".join(before_after)))
@@ -94,12 +95,12 @@ def _project(folder: Path, file: str, target: str, known: str) -> Project:
 
 def _checked(project: Project) -> list[Finding]:
     data = pipeline.periods(project)
-    whole = open_dataset(project.config)
-    return run_checks(CheckContext(dataset=whole, periods=data, config=project.config), families=("population",))
+    dataset = open_dataset(project.config)
+    return run_checks(CheckContext(dataset=dataset, periods=data, config=project.config), families=("population",))
 
 
 def _measured(project: Project) -> list[Measurement]:
-    """What the audit `imbalance` says of the model as it came, on `test`."""
+    """Run the audit `imbalance` on the baseline, on `test`."""
     data = pipeline.periods(project)
     baseline = pipeline.train(project, data)
     subject = compare_with_baseline(
@@ -108,4 +109,6 @@ def _measured(project: Project) -> list[Measurement]:
     context = build_audit_context(
         project.config, data, project.blobs, signature=baseline.model.signature, judged=data["test"]
     )
-    return [each for each in load_audit("imbalance")(subject, context) if isinstance(each, Measurement)]
+    return [
+        measurement for measurement in load_audit("imbalance")(subject, context) if isinstance(measurement, Measurement)
+    ]

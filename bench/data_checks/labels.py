@@ -51,13 +51,13 @@ class Case:
 
     rows: Floats
     turned: Floats
-    said: OutOfFold
+    out_of_fold: OutOfFold
     noise: LabelNoise
 
     @property
     def precision(self) -> float:
         """Average precision of the turned labels, ranked by the probability of the label."""
-        return float(average_precision_score(self.turned, -self.said.label_probability))
+        return float(average_precision_score(self.turned, -self.out_of_fold.label_probability))
 
 
 def rows() -> Result:
@@ -80,7 +80,7 @@ def rows() -> Result:
         ),
     ]
     try:
-        return [*_beside(air, digits), *found, _next_gain()], []
+        return [*_compared_rows(air, digits), *found, _next_gain()], []
     except (Absent, subprocess.SubprocessError) as reason:
         return found, [f"labels.flights_ap_gain, labels.digits_ap_gain: {reason}"]
 
@@ -90,8 +90,13 @@ def _of_flights(table: pl.DataFrame, share: float) -> Case:
     late = table["late"].to_numpy().astype(np.int8)
     noisy = table.with_columns(late=pl.Series(np.where(turned, 1 - late, late)))
     dataset = Dataset(name="flights", table=noisy, roles=ROLES)
-    said = cross_fit(dataset)
-    return Case(rows=matrix(noisy, dataset_signature(dataset)), turned=turned, said=said, noise=estimate_noise(said))
+    out_of_fold = cross_fit(dataset)
+    return Case(
+        rows=matrix(noisy, dataset_signature(dataset)),
+        turned=turned,
+        out_of_fold=out_of_fold,
+        noise=estimate_noise(out_of_fold),
+    )
 
 
 def _of_digits(seed: int = 0) -> Case:
@@ -101,12 +106,17 @@ def _of_digits(seed: int = 0) -> Case:
     labels: Ints = np.where(turned, (digit + rng.integers(1, 10, len(digit))) % 10, digit).astype(np.int64)
     model = SVC(gamma=0.001, probability=True, random_state=0)
     drawn = StratifiedKFold(5, shuffle=True, random_state=0)
-    told = cross_val_predict(model, pixels, labels, cv=drawn, method="predict_proba")
-    places = np.arange(len(labels))
-    said = OutOfFold(
-        rows=places, labels=labels, probabilities=told, groups=places, classes=tuple("0123456789"), confidence=told
+    predicted = cross_val_predict(model, pixels, labels, cv=drawn, method="predict_proba")
+    indices = np.arange(len(labels))
+    out_of_fold = OutOfFold(
+        rows=indices,
+        labels=labels,
+        probabilities=predicted,
+        groups=indices,
+        classes=tuple("0123456789"),
+        confidence=predicted,
     )
-    return Case(rows=pixels, turned=turned, said=said, noise=estimate_noise(said))
+    return Case(rows=pixels, turned=turned, out_of_fold=out_of_fold, noise=estimate_noise(out_of_fold))
 
 
 def _counted(air: Case, before: float, digits: Case) -> Row:
@@ -121,13 +131,13 @@ def _counted(air: Case, before: float, digits: Case) -> Row:
     return Row(name="labels.count_error", measured=worst, unit="", target="<= 0.2", ok=worst <= 0.2, against=message)
 
 
-def _beside(air: Case, digits: Case) -> list[Row]:
-    theirs, told = _theirs(air, digits)
+def _compared_rows(air: Case, digits: Case) -> list[Row]:
+    theirs, versions = _theirs(air, digits)
     found: list[Row] = []
     for name, case in (("flights", air), ("digits", digits)):
         own, same = (float(average_precision_score(case.turned, -theirs[f"{name}.{way}"])) for way in ("own", "same"))
         gain = case.precision - max(own, same)
-        message = f"{case.precision:.3f}; cleanlab {own:.3f} by its recipe, {same:.3f} on our probabilities; {told}"
+        message = f"{case.precision:.3f}; cleanlab {own:.3f} by its recipe, {same:.3f} on our probabilities; {versions}"
         row = Row(
             name=f"labels.{name}_ap_gain",
             measured=gain,
@@ -143,11 +153,15 @@ def _beside(air: Case, digits: Case) -> list[Row]:
 def _theirs(air: Case, digits: Case) -> tuple[dict[str, Floats], str]:
     """What cleanlab says in an environment of its own, its version and the seconds that its recipe took."""
     cases = {"flights": air, "digits": digits}
-    given = {f"{name}.{part}": _part(case, part) for name, case in cases.items() for part in ("rows", "labels", "said")}
-    with tempfile.TemporaryDirectory() as place:
-        asked, found = Path(place) / "given.npz", Path(place) / "found.npz"
-        np.savez(asked, texts=np.arange(3), **given)
-        command = [str(home("labels")), "-W", "ignore", str(HERE / "callers/of_cleanlab.py"), str(asked), str(found)]
+    arrays = {
+        f"{name}.{part}": _part(case, part)
+        for name, case in cases.items()
+        for part in ("rows", "labels", "out_of_fold")
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        sent, found = Path(directory) / "given.npz", Path(directory) / "found.npz"
+        np.savez(sent, texts=np.arange(3), **arrays)
+        command = [str(home("labels")), "-W", "ignore", str(HERE / "callers/of_cleanlab.py"), str(sent), str(found)]
         run = subprocess.run(command, capture_output=True, text=True, timeout=MOST_S, check=True)
         return dict(np.load(found)), run.stdout.strip()
 
@@ -162,8 +176,8 @@ def _next_gain() -> Row:
         model = SVC(gamma=0.001, probability=True, random_state=0).fit(pixels[known], digit[known])
         chosen = rest[next_rows_to_label(model.predict_proba(pixels[rest]), pixels[rest], np.arange(len(rest)), 100)]
         right = [
-            float((SVC(gamma=0.001).fit(pixels[each], digit[each]).predict(pixels[test]) == digit[test]).mean())
-            for each in (np.r_[known, chosen], np.r_[known, rest[:100]])
+            float((SVC(gamma=0.001).fit(pixels[sample], digit[sample]).predict(pixels[test]) == digit[test]).mean())
+            for sample in (np.r_[known, chosen], np.r_[known, rest[:100]])
         ]
         gains.append(right[0] - right[1])
     found = mean_over_repeats("labels.next_gain", np.array(gains), what="seeds")
@@ -173,5 +187,5 @@ def _next_gain() -> Row:
 
 
 def _part(case: Case, part: str) -> Floats | Ints:
-    parts = {"rows": case.rows, "labels": case.said.labels, "said": case.said.probabilities}
+    parts = {"rows": case.rows, "labels": case.out_of_fold.labels, "out_of_fold": case.out_of_fold.probabilities}
     return parts[part]

@@ -42,7 +42,7 @@ TINY = {"PLANES": 100, "TIMES": 1, "ASKED": 1_000}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injected:
-    """A leak put into the flights: the survey, and the code and place of the finding that must name it."""
+    """A leak added to the flights: the context, and the code and location of the finding that must name it."""
 
     survey: CheckContext
     code: str
@@ -50,13 +50,17 @@ class Injected:
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """What is found of all that is wrong, what is found that is not, and what the checks cost."""
-    whole = _whole()
-    learned = surveyed(replace(whole, table=whole.table.filter(pl.col("late").is_not_null())))
-    stopped = {each.where.removeprefix("column ") for each in asked(surveyed(whole)) if each.severity == "stop"}
+    """Measure the leaks that are found, the false findings, and the cost of the checks."""
+    dataset = _dataset()
+    learned = surveyed(replace(dataset, table=dataset.table.filter(pl.col("late").is_not_null())))
+    stopped = {
+        finding.where.removeprefix("column ")
+        for finding in grave_findings(surveyed(dataset))
+        if finding.severity == "stop"
+    }
     put_in = _injections(_without_outcome(learned))
-    grave = {name: asked(each.survey) for name, each in put_in.items()}
-    caught = [name for name, each in put_in.items() if _names(grave[name], each)]
+    grave = {name: grave_findings(injected.survey) for name, injected in put_in.items()}
+    caught = [name for name, injected in put_in.items() if _names(grave[name], injected)]
     found = [*sorted(stopped & set(flights.OUTCOME)), *caught]
     missed = [name for name in (*flights.OUTCOME, *put_in) if name not in found]
     total = len(flights.OUTCOME) + len(put_in)
@@ -92,25 +96,25 @@ def rows() -> tuple[list[Row], list[str]]:
     ], [f"leakage.found: {', '.join(missed)} not found"] if missed else []
 
 
-def asked(survey: CheckContext) -> list[Finding]:
-    """What the checks of leakage and of the split say that is grave."""
-    return [each for each in run_checks(survey, families=FAMILIES) if each.severity in GRAVE]
+def grave_findings(survey: CheckContext) -> list[Finding]:
+    """Return the grave findings of the checks of leakage and of the split."""
+    return [finding for finding in run_checks(survey, families=FAMILIES) if finding.severity in GRAVE]
 
 
 def surveyed(dataset: Dataset) -> CheckContext:
-    """The dataset and its periods."""
+    """Return the dataset and its periods."""
     return CheckContext(dataset=dataset, periods=split_dataset(dataset, SPLIT))
 
 
 def served(survey: CheckContext) -> CheckContext:
-    """The survey beside requests: the last flights of the year, as a live model would be asked them."""
+    """Return the context with requests: the last flights of the year, as a live model would receive them."""
     last = survey.periods["live"].table.tail(ASKED)
     requests = last.select(*CLEAN, pl.col("departs_at").alias(ASKED_AT))
     return replace(survey, requests=lambda: requests, detector=load_detector("group_permutation"))
 
 
-def _whole() -> Dataset:
-    """All flights, those without an outcome too: 29 columns with the day and the time at which weather was seen."""
+def _dataset() -> Dataset:
+    """Return all flights, including those without an outcome: 29 columns with the day and the time of the weather report."""
     seen = pl.col("departs_at").dt.offset_by("-2h").dt.truncate("1h").alias("observed_at")
     table = flight_data.load().with_columns(pl.col("departs_at").dt.day().alias("day"), seen)
     roles = Roles(target="late", time="departs_at", groups="date", ignore=("observed_at",), decision=DECISION)
@@ -123,7 +127,7 @@ def _without_outcome(survey: CheckContext) -> Dataset:
 
 
 def _injections(clean: Dataset) -> Mapping[str, Injected]:
-    """One leak each, put into the flights that have none."""
+    """Return one leak each, added to clean flights."""
     return {
         "duplicates": Injected(survey=_copied(clean, lambda rows: rows), code="D023", where="[split] test"),
         "near-duplicates": Injected(survey=_copied(clean, _jittered), code="D024", where="[split] test"),
@@ -133,21 +137,21 @@ def _injections(clean: Dataset) -> Mapping[str, Injected]:
 
 
 def _copied(clean: Dataset, change: Callable[[pl.DataFrame], pl.DataFrame]) -> CheckContext:
-    """A twentieth of the test is flights of train, features and outcome, on days of the test."""
+    """Replace a twentieth of the test by flights of train, features and outcome, on days of the test."""
     periods = split_dataset(clean, SPLIT)
     test, train = periods["test"].table, periods["train"].table
     count = int(SHARE * len(test))
     source = train.sample(count, seed=0).select(*CLEAN, "late")
-    kept = test.head(count).drop(*CLEAN, "late")
-    copies = kept.hstack(change(source)).select(test.columns)
+    source_rows = test.head(count).drop(*CLEAN, "late")
+    copies = source_rows.hstack(change(source)).select(test.columns)
     mixed = replace(periods["test"], table=pl.concat([copies, test.tail(-count)], how="vertical_relaxed"))
     later = [periods[name].table for name in ("train", "validation", "live")]
-    whole = replace(clean, table=pl.concat([*later, mixed.table], how="vertical_relaxed"))
-    return CheckContext(dataset=whole, periods={**periods, "test": mixed})
+    dataset = replace(clean, table=pl.concat([*later, mixed.table], how="vertical_relaxed"))
+    return CheckContext(dataset=dataset, periods={**periods, "test": mixed})
 
 
 def _jittered(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each measured value a little off, and one whole number another one."""
+    """Change each measured value slightly, and one whole number."""
     draw = np.random.default_rng(0)
     off = {
         name: rows[name] + JITTER * (rows[name].std() or 0) * pl.Series(draw.normal(size=len(rows)))
@@ -158,14 +162,14 @@ def _jittered(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _planes(clean: Dataset) -> CheckContext:
-    """Each flight is of a plane, the declared group, which flies in all months."""
+    """Declare the plane as the group; each plane flies in all months."""
     plane = pl.Series("plane", np.random.default_rng(0).integers(0, PLANES, len(clean.table)))
     roles = with_roles(clean.roles, groups="plane", ignore=("observed_at", "date"))
     return surveyed(replace(clean, table=clean.table.with_columns(plane), roles=roles))
 
 
 def _future(clean: Dataset) -> CheckContext:
-    """The weather of each flight is the next that was seen after the decision, and `seen` says when."""
+    """Join each flight with the next weather report after the decision; `seen` holds its time."""
     feed = clean.table.select("origin", pl.col("observed_at").alias("seen"), "temp")
     feed = feed.unique(("origin", "seen"), keep="first").sort("seen")
     decided = clean.table.drop("temp").with_columns(decides=pl.col("departs_at").dt.offset_by("-2h")).sort("decides")
@@ -177,20 +181,20 @@ def _future(clean: Dataset) -> CheckContext:
 
 
 def _names(found: list[Finding], injected: Injected) -> bool:
-    return any((each.code, each.where) == (injected.code, injected.where) for each in found)
+    return any((finding.code, finding.where) == (injected.code, injected.where) for finding in found)
 
 
 def _false(stopped: set[str], grave: Mapping[str, list[Finding]], put_in: Mapping[str, Injected]) -> set[str]:
-    """Clean features that were called grave, in the table as it is or in one with a leak elsewhere."""
+    """Return clean features with a grave finding, in the clean table or in one with a leak elsewhere."""
     wrong = stopped & set(CLEAN)
     for name, found in grave.items():
-        others = {each.where for each in found} - {put_in[name].where}
+        others = {finding.where for finding in found} - {put_in[name].where}
         wrong |= {where.removeprefix("column ") for where in others} & set(CLEAN)
     return wrong
 
 
 def _seconds(survey: CheckContext) -> float:
-    """CPU seconds of all checks of both families, over all threads, the best of some times."""
+    """Return the CPU seconds of all checks of both families over all threads, the best of several runs."""
     times = []
     for _ in range(TIMES):
         began = process_time()

@@ -1,9 +1,9 @@
-"""The rows `moved.*` of bench/data.py: how often D060 says that data moved which did not, over all looks together.
+"""The rows `moved.*` of bench/data.py: how often D060 reports a change where there is none, over all checks together.
 
 Worlds of days without a change: an assessment is opened on the first 28 or 60 days, and data are checked again each
-week until there are 200. Features are by row, by day (weather, alone or lasting from day to day), with the weekday, and
-of few classes. False is a world in which any of its looks opened a new assessment. Result is one in which a feature
-shifted by half its deviation after the opening.
+week until there are 200. Features vary by row, by day (weather, independent or lasting from day to day), with the
+weekday, or have few classes. A false alarm is a world in which any check opened a new assessment. A detection is a world
+in which a feature shifted by half its deviation after the opening.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ TINY = {"EACH": 2, "FEWER": 2}
 
 
 def rows() -> Result:
-    """The share of worlds that were accused, and the share of shifts that were found."""
+    """Measure the share of worlds with a false alarm, and the share of shifts that were detected."""
     with tempfile.TemporaryDirectory() as folder:
         blobs = load_blobs("files")(Path(folder))
         false = {(name, first): _alarms(name, first, EACH, blobs) for name in WORLDS for first in OPENED}
         hits = sum(_alarms(name, OPENED[0], FEWER, blobs, shift=0.5) for name in WORLDS)
     worlds, accused = EACH * len(false), sum(false.values())
-    told = ", ".join(f"{name} from {first} days {count}" for (name, first), count in false.items())
+    counts = ", ".join(f"{name} from {first} days {count}" for (name, first), count in false.items())
     share = accused / worlds
     return [
         Row(
@@ -47,28 +47,28 @@ def rows() -> Result:
             unit="share",
             target=f"<= {ALPHA}",
             ok=share <= ALPHA,
-            against=f"{accused} of {worlds} worlds without a change, all weekly looks together: {told}",
+            against=f"{accused} of {worlds} worlds without a change, all weekly looks together: {counts}",
         ),
         shown("moved.found", hits / (FEWER * len(WORLDS)), "share", "a feature moved by half its deviation"),
     ], []
 
 
 def _alarms(name: str, first: int, worlds: int, blobs: Blobs, *, shift: float = 0.0) -> int:
-    return sum(any(_looks(name, first, seed, blobs, shift)) for seed in range(worlds))
+    return sum(any(_weekly_alarms(name, first, seed, blobs, shift)) for seed in range(worlds))
 
 
-def _looks(name: str, first: int, seed: int, blobs: Blobs, shift: float) -> Iterator[bool]:
-    """Whether each look of a world raises an alarm."""
-    whole = _world(name, seed, shift=shift, since=first)
-    begun = _until(whole, first)
+def _weekly_alarms(name: str, first: int, seed: int, blobs: Blobs, shift: float) -> Iterator[bool]:
+    """Yield whether each weekly check of a world raises an alarm."""
+    table = _world(name, seed, shift=shift, since=first)
+    begun = _until(table, first)
     opening, last = _opening(begun, blobs), DriftTest()
     for day in range(first + WEEK, DAYS + 1, WEEK):
-        last = compare_distributions(opening, last, _until(whole, day), blobs)
+        last = compare_distributions(opening, last, _until(table, day), blobs)
         yield bool(distribution_finding(opening, last))
 
 
-def _until(whole: pl.DataFrame, day: int) -> Dataset:
-    return Dataset(name="world", table=whole.filter(pl.col("number") < day).drop("number"), roles=ROLES)
+def _until(table: pl.DataFrame, day: int) -> Dataset:
+    return Dataset(name="world", table=table.filter(pl.col("number") < day).drop("number"), roles=ROLES)
 
 
 def _opening(begun: Dataset, blobs: Blobs) -> Assessment:
@@ -92,7 +92,7 @@ def _opening(begun: Dataset, blobs: Blobs) -> Assessment:
 
 
 def _world(name: str, seed: int, *, shift: float, since: int) -> pl.DataFrame:
-    """Rows of 200 days; the first feature moves by that much of its deviation from a day on."""
+    """Generate rows of 200 days; the first feature moves by this share of its deviation from a day on."""
     draw = np.random.default_rng(seed)
     day = np.repeat(np.arange(DAYS), ROWS)
     first = draw.normal(size=len(day)) + shift * (day >= since)
@@ -100,13 +100,15 @@ def _world(name: str, seed: int, *, shift: float, since: int) -> pl.DataFrame:
     columns["late"] = (draw.random(len(day)) < 1 / (1 + np.exp(1.5 - draw.normal(0, 0.7, DAYS)[day]))).astype(np.int8)
     if name.startswith("weather"):
         warm = draw.normal(0, 1, DAYS)
-        for each in range(1, DAYS if name.endswith("lasts") else 0):
-            warm[each] = 0.7 * warm[each - 1] + 0.7 * warm[each]
+        for day_number in range(1, DAYS if name.endswith("lasts") else 0):
+            warm[day_number] = 0.7 * warm[day_number - 1] + 0.7 * warm[day_number]
         columns["temp"] = warm[day] + 0.3 * draw.normal(size=len(day))
     if name == "weekdays":
         columns["load"] = np.sin(day % WEEK) + 0.5 * draw.normal(size=len(day))
     if name == "few classes":
         columns["kind"] = draw.choice(["a", "b", "c", "d"], len(day), p=[0.6, 0.3, 0.08, 0.02])
-    starts = [datetime(2013, 1, 1) + timedelta(days=int(each), minutes=row % 1440) for row, each in enumerate(day)]
+    starts = [
+        datetime(2013, 1, 1) + timedelta(days=int(day_number), minutes=row % 1440) for row, day_number in enumerate(day)
+    ]
     dates = pl.Series([start.date() for start in starts])
     return pl.DataFrame({"at": starts, "day": dates, "number": day, **columns})

@@ -1,9 +1,9 @@
 """The rows `personal.names_*` of bench/data.py: names of people in texts, by the lists of the extra `names`.
 
-Truth of made texts is what faker put in, the first name and surname of ten locales; a third hold a company, a city, a
-street or a job instead. Bodies of mails have no labels: of them, the names are told that stand in a header field of any
-mail beside an address that holds one of their words, so recall is of people who write mails. What is found and is no
-such name may be one all the same, which only a reader can judge: its share is shown, and decision 0045 has a sample.
+The truth of generated texts is what faker inserted, the first name and surname of ten locales; a third hold a company, a
+city, a street or a job instead. Bodies of mails have no labels. Their truth is the names in a header field of any mail
+next to an address that contains one of their words, so recall is that of people who write mails. A hit that is not in
+the headers may still be a name, which only a reader can judge: its share is shown, and decision 0045 has a sample.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ SHORTEST, LONGEST = 200, 8_000
 
 
 def rows(made: Sequence[dict], mails: Sequence[Message], by: str) -> list[Row]:
-    """Precision and recall in made texts, recall and what nobody listed in bodies of mails, and the time."""
+    """Measure precision and recall in generated texts, recall and unlisted names in bodies of mails, and the time."""
     find, bodies = name_finder(), _bodies(mails)
-    truths = [[NameSpan(*hit[1:]) for hit in each["truth"]] for each in made]
-    right, true, good, told = _counts([find(each["text"]) for each in made], truths)
+    truths = [[NameSpan(*hit[1:]) for hit in text["truth"]] for text in made]
+    right, true, good, n_found = _counts([find(text["text"]) for text in made], truths)
     people = _people(mails)
     began = time.process_time()
     found = [find(body) for body in bodies]
-    taken = time.process_time() - began
+    seconds = time.process_time() - began
     met, known, listed, hits = _counts(
-        found, [[NameSpan(*each.span()) for each in people.finditer(body)] for body in bodies]
+        found, [[NameSpan(*match.span()) for match in people.finditer(body)] for body in bodies]
     )
     shown = {
         "recall": (right / true, "share", f"{true:,} names of ten locales in made texts"),
         "recall_mails": (met / known, "share", f"{known:,} names of writers in {len(bodies):,} bodies"),
         "unlisted": (1 - listed / hits, "share", f"of {hits:,} found in bodies: no writer's name, and mostly one"),
-        "speed": (sum(map(len, bodies)) / taken / 1e6, "MB", "a second of CPU, of the bodies"),
+        "speed": (sum(map(len, bodies)) / seconds / 1e6, "MB", "a second of CPU, of the bodies"),
     }
     first = Row(
         name="personal.names_precision",
-        measured=good / told,
+        measured=good / n_found,
         unit="share",
         target=">= 0.8",
-        ok=good >= 0.8 * told,
-        against=f"{told:,} found in {len(made):,} made texts; {by}",
+        ok=good >= 0.8 * n_found,
+        against=f"{n_found:,} found in {len(made):,} made texts; {by}",
     )
     rest = (
         Row(name=f"personal.names_{name}", measured=value, unit=unit, target="shown", ok=True, against=against)
@@ -57,14 +57,14 @@ def rows(made: Sequence[dict], mails: Sequence[Message], by: str) -> list[Row]:
 
 
 def _bodies(mails: Sequence[Message]) -> list[str]:
-    """The plain texts of mails, each once."""
+    """Return the plain texts of mails, without duplicates."""
     parts = (part for mail in mails for part in mail.walk() if part.get_content_type() == "text/plain")
     texts = dict.fromkeys((part.get_payload(decode=True) or b"").decode("latin-1") for part in parts)
     return [text for text in texts if SHORTEST < len(text) < LONGEST]
 
 
 def _people(mails: Sequence[Message]) -> re.Pattern[str]:
-    """What finds the names of all who wrote a mail or were written to."""
+    """Return a pattern that matches the names of all senders and receivers."""
     values = [" ".join(str(value).split()) for mail in mails for name in FIELDS for value in mail.get_all(name, [])]
     names = set()
     for name, address in getaddresses(values, strict=False):
@@ -75,10 +75,10 @@ def _people(mails: Sequence[Message]) -> re.Pattern[str]:
 
 
 def _counts(found: Sequence[Sequence[NameSpan]], truths: Sequence[Sequence[NameSpan]]) -> tuple[int, int, int, int]:
-    """How many truths were found, of how many, and how many hits lie over a truth, of how many."""
+    """Count found truths, truths, hits that overlap a truth, and hits."""
     pairs = list(zip(found, truths, strict=True))
-    met = sum(any(_over(each, hit) for hit in hits) for hits, truth in pairs for each in truth)
-    good = sum(any(_over(each, hit) for each in truth) for hits, truth in pairs for hit in hits)
+    met = sum(any(_over(span, hit) for hit in hits) for hits, truth in pairs for span in truth)
+    good = sum(any(_over(span, hit) for span in truth) for hits, truth in pairs for hit in hits)
     return met, sum(map(len, truths)), good, sum(map(len, found))
 
 

@@ -1,9 +1,9 @@
-"""The rows `poison.*` of bench/data.py: what the three screens for poisoned labels find, and whom they accuse wrongly.
+"""The rows `poison.*` of bench/data.py: detections and false findings of the three screens for poisoned labels.
 
-On samples of 60,000 flights of 2013 in whole days. Planted, one at a time: the labels of a cell of two columns turned
-(150 to 600 rows in 20 days or more, labels not near a toss-up), a value that no flight has, with one label (60 to 400
-rows), and the labels of one of 300 invented sources turned. Result is the share that is named; false are findings on the
-flights as they are, over samples that differ in their days.
+On samples of 60,000 flights of 2013 in whole days. Injected, one at a time: flipped labels of a cell of two columns (150
+to 600 rows in 20 days or more, labels that are predictable), a value that no flight has, with one label (60 to 400
+rows), and flipped labels of one of 300 invented sources. A detection names the injected rows; false findings are those
+on the original flights, over samples that differ in their days.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TINY = {"ROWS": 3_000, "SAMPLES": 1, "PLANTED": 1, "EACH": 2}
 
 
 def rows() -> Result:
-    """Each screen's share of what was planted, and all false findings."""
+    """Measure the share of injections that each screen detects, and all false findings."""
     table = flight_data.load().filter(pl.col("late").is_not_null())
     samples = [_sample(table, seed) for seed in range(SAMPLES)]
     began = process_time()
-    accused = [finding for each in samples for name in SCREENS for finding in _asked(name, each)]
+    accused = [finding for sample in samples for name in SCREENS for finding in _findings(name, sample)]
     seconds = (process_time() - began) / SAMPLES
     against = "; ".join(finding.where for finding in accused) or f"{SAMPLES} samples of {ROWS:,} flights"
     ways: dict[str, Callable[[pl.DataFrame, int], Planted]] = {
@@ -45,9 +45,9 @@ def rows() -> Result:
         "influential_groups": _source,
     }
     shares = {name: _share(name, samples, way) for name, way in ways.items()}
-    told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    counts = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return [
-        shown("poison.found", float(np.mean(list(shares.values()))), "share", f"{told}; {PLANTED} planted of each"),
+        shown("poison.found", float(np.mean(list(shares.values()))), "share", f"{counts}; {PLANTED} planted of each"),
         shown("poison.false", float(len(accused)), "", against),
         _of_worlds(),
         shown("poison.cpu_seconds", seconds, "s", f"the three screens of {ROWS:,} flights"),
@@ -55,20 +55,20 @@ def rows() -> Result:
 
 
 def _of_worlds() -> Row:
-    """In how many of clean made tables some group is said to pull: of those whose days share weather, sizes, trends."""
+    """Count clean generated tables with a false finding: tables whose days share weather, sizes and trends."""
     pull = load_check("influential_groups")
     false = {
         name: sum(bool(pull(CheckContext(dataset=clean_world(name, seed)))) for seed in range(EACH)) for name in WORLDS
     }
     share, worlds = sum(false.values()) / (EACH * len(WORLDS)), EACH * len(WORLDS)
-    told = ", ".join(f"{name} {count}" for name, count in false.items())
+    counts = ", ".join(f"{name} {count}" for name, count in false.items())
     return Row(
         name="poison.pull_false",
         measured=share,
         unit="share",
         target="<= 0.05",
         ok=share <= 0.05,
-        against=f"{worlds} clean tables, {EACH} of each: {told}",
+        against=f"{worlds} clean tables, {EACH} of each: {counts}",
     )
 
 
@@ -76,26 +76,26 @@ def _share(name: str, samples: Sequence[pl.DataFrame], plant: Callable[[pl.DataF
     hits = 0
     for seed in range(PLANTED):
         table, where = plant(samples[seed % len(samples)], seed)
-        hits += any(where in finding.where for finding in _asked(name, table))
+        hits += any(where in finding.where for finding in _findings(name, table))
     return hits / PLANTED
 
 
-def _asked(name: str, table: pl.DataFrame) -> Sequence[Finding]:
+def _findings(name: str, table: pl.DataFrame) -> Sequence[Finding]:
     roles = replace(ROLES, slices=(*ROLES.slices, "source"), ignore=("source",))
     return load_check(name)(CheckContext(dataset=Dataset(name="flights", table=table, roles=roles)))
 
 
 def _sample(table: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Whole days, drawn until there are rows enough; each row has a source by chance."""
+    """Draw whole days until there are enough rows; each row has a random source."""
     draw = np.random.default_rng(seed)
     days = table["date"].unique().sort()
-    kept = days[draw.permutation(len(days))[: ROWS * len(days) // len(table)].tolist()]
-    chosen = table.filter(pl.col("date").is_in(kept.implode()))
-    return chosen.with_columns(source=pl.Series([f"s{each}" for each in draw.integers(0, 300, len(chosen))]))
+    sampled = days[draw.permutation(len(days))[: ROWS * len(days) // len(table)].tolist()]
+    chosen = table.filter(pl.col("date").is_in(sampled.implode()))
+    return chosen.with_columns(source=pl.Series([f"s{number}" for number in draw.integers(0, 300, len(chosen))]))
 
 
 def _cell(table: pl.DataFrame, seed: int) -> Planted:
-    """The labels of one cell turned, of those that could be told."""
+    """Flip the labels of one cell with predictable labels."""
     draw = np.random.default_rng(seed)
     features = Dataset(name="flights", table=table, roles=ROLES).features
     columns = code_columns(table.drop("source"), [name for name in features if name != "source"])
@@ -108,11 +108,11 @@ def _cell(table: pl.DataFrame, seed: int) -> Planted:
 def _cells(
     table: pl.DataFrame, columns: Sequence[CodedColumn], draw: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.bool_], str]]:
-    """Cells that could be told, in an order by chance."""
+    """Yield cells with predictable labels, in random order."""
     late, day = table["late"].to_numpy(), table["date"].to_physical().to_numpy()
     for _ in range(2000):
         first, second = sorted(draw.choice(len(columns), 2, replace=False))
-        a, b = (int(draw.integers(0, len(columns[each].names))) for each in (first, second))
+        a, b = (int(draw.integers(0, len(columns[column].names))) for column in (first, second))
         inside = (columns[first].codes == a) & (columns[second].codes == b)
         few = 150 <= inside.sum() <= 600 and len(np.unique(day[inside])) >= 20
         if few and abs(late[inside].mean() - 0.5) > 0.2:

@@ -1,4 +1,4 @@
-"""The rows `ablation.*` of bench/evidence.py: what is named in worlds with a known truth, and what naming it costs."""
+"""The rows `ablation.*` of bench/evidence.py: findings in worlds with a known truth, and their cost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY = {"WORLDS": 1, "ROWS": 40, "GROUPS": 20, "BUDGET_S": 2.0, "EQUAL_WORLDS": 
 
 
 class _Trained:
-    """A LightGBM model as an engine opens it."""
+    """A LightGBM model as an opened engine."""
 
     def __init__(self, rows: Floats, labels: Floats, seed: int) -> None:
         settings = {"num_leaves": 15, "seed": seed, "bagging_freq": 1, "bagging_fraction": 0.7, "num_threads": 1}
@@ -41,7 +41,7 @@ class _Trained:
 
 
 class _Linear:
-    """Least squares, so that hundreds of worlds cost little; answers are held in [0, 1]."""
+    """Least squares, so that hundreds of worlds are cheap; predictions are clipped to [0, 1]."""
 
     def __init__(self, rows: Floats, labels: Floats) -> None:
         self.weights = np.linalg.lstsq(np.column_stack([rows, np.ones(len(rows))]), labels, rcond=None)[0]
@@ -51,7 +51,7 @@ class _Linear:
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """Worlds with features that harm or say nothing, then worlds in which every feature helps a little."""
+    """Run worlds with harmful and uninformative features, then worlds in which every feature helps a little."""
     harmful, useless, spent, naive, trained = 0, 0, 0.0, 0.0, 0.0
     for world in range(WORLDS):
         learned, judged = _world(2 * world, now=False), _world(2 * world + 1, now=True)
@@ -65,30 +65,36 @@ def rows() -> tuple[list[Row], list[str]]:
         naive += _naive(judged[0], learn)
         harmful += _named(found, "harmful") == HARMFUL
         useless += _named(found, "useless") == USELESS
-        trained += next(each.value for each in found if each.name == "ablation.trainings")
-    whole = f"{SEEDS[0]} seeds without each of {FEATURES} features, and whole: {SEEDS[0] * (FEATURES + 1)} trainings"
+        trained += next(measurement.value for measurement in found if measurement.name == "ablation.trainings")
+    trainings = (
+        f"{SEEDS[0]} seeds without each of {FEATURES} features, and whole: {SEEDS[0] * (FEATURES + 1)} trainings"
+    )
     return [
         _all("found", harmful, "exactly the two that harm are named so: one flips, one masking cannot see"),
         _all("cleared", useless, "exactly the one of noise is named useless"),
-        _at_most(
-            "cost_ratio", spent / naive, 1 / 3, f"CPU time of {whole}; {trained / WORLDS:.1f} a world were enough"
+        _at_maximum(
+            "cost_ratio", spent / naive, 1 / 3, f"CPU time of {trainings}; {trained / WORLDS:.1f} a world were enough"
         ),
         *_equal_worlds(),
     ], []
 
 
 def _all(name: str, count: int, against: str) -> Row:
-    said = f"{WORLDS} worlds; {against}"
-    return Row(name=f"ablation.{name}", measured=count, unit="", target=f"= {WORLDS}", ok=count == WORLDS, against=said)
+    message = f"{WORLDS} worlds; {against}"
+    return Row(
+        name=f"ablation.{name}", measured=count, unit="", target=f"= {WORLDS}", ok=count == WORLDS, against=message
+    )
 
 
-def _at_most(name: str, measured: float, most: float, against: str) -> Row:
-    target = f"<= {most:.3g}"
-    return Row(name=f"ablation.{name}", measured=measured, unit="", target=target, ok=measured <= most, against=against)
+def _at_maximum(name: str, measured: float, maximum: float, against: str) -> Row:
+    target = f"<= {maximum:.3g}"
+    return Row(
+        name=f"ablation.{name}", measured=measured, unit="", target=target, ok=measured <= maximum, against=against
+    )
 
 
 def _equal_worlds() -> list[Row]:
-    """How often a word of harm is said of any feature where each helps; each day has its own mood and relations."""
+    """Count worlds in which a helpful feature is named harmful; each day has its own effect and relations."""
     wrong, alone = 0, 0
     for world in range(EQUAL_WORLDS):
         learned, judged = _of_days(2 * world), _of_days(2 * world + 1)
@@ -99,11 +105,15 @@ def _equal_worlds() -> list[Row]:
 
         found = _audited(learn(NAMES, 0), judged, learn)
         wrong += bool(_named(found, "harmful"))
-        lost = [each for each in found if each.name == "ablation.retrained.brier.drop" and each.se is not None]
-        alone += any(each.high < 0 for each in lost)
-    said = f"{EQUAL_WORLDS} worlds in which all {FEATURES} features help a little"
+        lost = [
+            measurement
+            for measurement in found
+            if measurement.name == "ablation.retrained.brier.drop" and measurement.se is not None
+        ]
+        alone += any(measurement.high < 0 for measurement in lost)
+    message = f"{EQUAL_WORLDS} worlds in which all {FEATURES} features help a little"
     return [
-        _at_most("false_harmful", wrong / EQUAL_WORLDS, 0.055, f"the share of {said} with any named harmful"),
+        _at_maximum("false_harmful", wrong / EQUAL_WORLDS, 0.055, f"the share of {message} with any named harmful"),
         shown("ablation.false_harmful.alone", alone / EQUAL_WORLDS, "", "the same by intervals of 95 % each"),
     ]
 
@@ -115,22 +125,22 @@ def _audited(model: _Trained | _Linear, judged: tuple[Floats, Floats], learn: Le
 
 
 def _naive(judged: Floats, learn: Learn) -> float:
-    """CPU seconds of three trainings without each feature, and whole, with their answers."""
+    """Return the CPU seconds of three trainings with all features and without each, with predictions."""
     began = process_time()
     for seed in range(SEEDS[0]):
-        for left in (NAMES, *([name for name in NAMES if name != out] for out in NAMES)):
-            learn(left, seed).predict(judged[:, [NAMES.index(name) for name in left]])
+        for names in (NAMES, *([name for name in NAMES if name != out] for out in NAMES)):
+            learn(names, seed).predict(judged[:, [NAMES.index(name) for name in names]])
     return process_time() - began
 
 
 def _named(found: Sequence[Measurement], word: str) -> set[str]:
-    return {each.slice for each in found if each.name == f"ablation.{word}"} - {""}
+    return {measurement.slice for measurement in found if measurement.name == f"ablation.{word}"} - {""}
 
 
 def _world(seed: int, *, now: bool) -> tuple[Floats, Floats]:
-    """When the model learned, `flips` raised the odds, and so did a `season` that ended; now one lowers them.
+    """Generate a world: in training `flips` raised the odds, as did a `season` that ended; now `flips` lowers them.
 
-    Now `season` lies beyond all that was seen, so that masking changes no answer.
+    Now `season` is outside the range of training, so that masking changes no prediction.
     """
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(GROUPS * ROWS, FEATURES))
@@ -143,7 +153,7 @@ def _world(seed: int, *, now: bool) -> tuple[Floats, Floats]:
 
 
 def _of_days(seed: int) -> tuple[Floats, Floats]:
-    """Rows whose outcome follows every feature a little, more on some days than on others."""
+    """Generate rows whose outcome depends a little on every feature, more on some days than on others."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(GROUPS * EQUAL_ROWS, FEATURES))
     weights = np.repeat(rng.normal(0.02, 0.06, (GROUPS, FEATURES)), EQUAL_ROWS, axis=0)

@@ -1,4 +1,4 @@
-"""The rows `attack.*` of bench/evidence.py: an exact form is turned as its model is, and what a row costs to attack."""
+"""The rows `attack.*` of bench/evidence.py: an exact variant is attacked like its model, and the cost of a row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TINY = {"SEARCH": {**SEARCH, "optimize.budget_s": "1"}, "LIMITS": AttackSection(
 
 
 def rows() -> Result:
-    """A thousand flights of July and August, turned by at most two columns and half an interquartile range."""
+    """Attack a thousand flights of July and August by at most two columns and half an interquartile range."""
     subject = _subject()
     some, columns = subsample(subject, LIMITS.rows), attackable_columns(subject, LIMITS)
     found, seconds = _attacked(subject.model, some, columns)
@@ -36,19 +36,19 @@ def rows() -> Result:
     apart = float((found.robust != model.robust).mean())
     of = f"{len(some.rows):,} rows, {found.queries:,.0f} decisions each, {1 - found.robust.mean():.1%} turned"
     against = f"{of}; {len(columns)} columns, at most {LIMITS.columns} by {LIMITS.reach:g} interquartile ranges"
-    each = 1e3 / len(some.rows)
+    ms_per_row = 1e3 / len(some.rows)
     times = f"the same by the model, {longer / seconds:.1f} times"
     return [
         Row(name="attack.turned_otherwise", measured=apart, unit="share", target="0", ok=apart == 0, against=against),
-        shown("attack.ms_a_row", seconds * each, "ms", subject.variant.name),
-        shown("attack.ms_a_row[as it came]", longer * each, "ms", times),
+        shown("attack.ms_a_row", seconds * ms_per_row, "ms", subject.variant.name),
+        shown("attack.ms_a_row[as it came]", longer * ms_per_row, "ms", times),
     ], []
 
 
 def _subject() -> Comparison:
-    """The demo's model, compiled, beside itself as it came."""
-    with tempfile.TemporaryDirectory() as place:
-        project = demo_project(Path(place), flags=SEARCH)
+    """Return the demo's model, compiled, compared with its baseline."""
+    with tempfile.TemporaryDirectory() as directory:
+        project = demo_project(Path(directory), flags=SEARCH)
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         winner = pipeline.optimize(project, baseline, data).winner.variant

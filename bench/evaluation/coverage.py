@@ -25,7 +25,7 @@ TINY = {"DRAWS": 2, "SPLITS": 2, "OF_A_MONTH": 2, "TRUTH_DAYS": 50, "TRUTHS": 1}
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """All of them; a row of several cases is the one furthest from 95 %, and names them all."""
+    """Measure all rows; a row with several cases reports the case furthest from 95 %, and lists them all."""
     data, rng = year(), np.random.default_rng(0)
     later = Days.of(data.within(5, 12).answers())
     count = len(later.rows)
@@ -34,18 +34,18 @@ def rows() -> tuple[list[Row], list[str]]:
         for days in DAYS
     }
     known = [simulated(TRUTH_DAYS, LEAN, rng).values() for _ in range(TRUTHS)]
-    truth = {name: float(np.mean([each[name] for each in known])) for name in known[0]}
+    truth = {name: float(np.mean([values[name] for values in known])) for name in known[0]}
     leaning = {
         days: _shares((simulated(days, LEAN, rng) for _ in range(DRAWS)), truth) for days in (FEW_DAYS, *LEANING_DAYS)
     }
     few = {FEW_DAYS: leaning.pop(FEW_DAYS)}
     months = {month: _halves(data.within(month, month), OF_A_MONTH, rng) for month in range(5, 13)}
     worst = min(months, key=lambda month: months[month][0])
-    whole, by_row = _halves(data.within(5, 12), SPLITS, rng)
+    by_day, by_row = _halves(data.within(5, 12), SPLITS, rng)
     return [
         _row("coverage.single", _named(drawn, SINGLE)),
         _row("coverage.paired", _named(drawn, PAIRED)),
-        _row("coverage.halves", {"May to December": whole}, f"; {by_row:.3f} by row (DeLong)"),
+        _row("coverage.halves", {"May to December": by_day}, f"; {by_row:.3f} by row (DeLong)"),
         _row("coverage.simulated", _named(leaning, SINGLE + PAIRED)),
         _row("coverage.simulated_few", _named(few, SINGLE + PAIRED)),
         Row(
@@ -60,9 +60,12 @@ def rows() -> tuple[list[Row], list[str]]:
 
 
 def _shares(worlds: Iterable[Days], truth: Mapping[str, float]) -> dict[str, float]:
-    """For each measure, in how many of the worlds its interval covers the truth."""
-    covered = [{name: each.low <= truth[name] <= each.high for name, each in one.measured().items()} for one in worlds]
-    return {name: float(np.mean([each[name] for each in covered])) for name in truth}
+    """Return for each measure the share of worlds whose interval covers the truth."""
+    covered = [
+        {name: interval.low <= truth[name] <= interval.high for name, interval in one.measured().items()}
+        for one in worlds
+    ]
+    return {name: float(np.mean([flags[name] for flags in covered])) for name in truth}
 
 
 def _named(found: Mapping[int, Mapping[str, float]], measures: Iterable[str]) -> dict[str, float]:
@@ -70,16 +73,18 @@ def _named(found: Mapping[int, Mapping[str, float]], measures: Iterable[str]) ->
 
 
 def _row(name: str, shares: Mapping[str, float], against: str = "") -> Row:
-    """The share that is furthest from 95 %, with all of them."""
+    """Return the share that is furthest from 95 %, with all of them."""
     low, high = PROMISED
     worst = max(shares.values(), key=lambda share: abs(share - 0.95))
-    said = ", ".join(f"{case}: {share:.3f}" for case, share in shares.items())
+    message = ", ".join(f"{case}: {share:.3f}" for case, share in shares.items())
     target = f"{low} to {high}"
-    return Row(name=name, measured=worst, unit="share", target=target, ok=low <= worst <= high, against=said + against)
+    return Row(
+        name=name, measured=worst, unit="share", target=target, ok=low <= worst <= high, against=message + against
+    )
 
 
 def _halves(data: Flights, splits: int, rng: np.random.Generator) -> tuple[float, float]:
-    """How often the interval of the difference between random halves of the days covers 0: by day, and by row."""
+    """Return how often the interval of the difference between random halves of the days covers 0: by day, and by row."""
     answers = data.answers()
     table = score_table(answers.scores, answers)
     sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)
@@ -93,7 +98,7 @@ def _halves(data: Flights, splits: int, rng: np.random.Generator) -> tuple[float
 
 
 def _delong_covers(table: ScoreTable, halves: tuple[Floats, Floats]) -> bool:
-    """Whether the interval that takes rows as independent (DeLong 1988, from counts by score) covers 0."""
+    """Return whether the interval with independent rows (DeLong 1988, from counts by score) covers 0."""
     parts = [_delong(half @ table.positives, half @ table.negatives) for half in halves]
     return abs(parts[0][0] - parts[1][0]) <= Z * math.sqrt(parts[0][1] + parts[1][1])
 

@@ -1,4 +1,4 @@
-"""Days as bench/evidence.py draws them: tables of two models with a line a day, real or simulated with known truth."""
+"""Days for bench/evidence.py: score tables of two models with one line a day, real or simulated with a known truth."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ ROWS = 60
 
 
 class Days:
-    """Score tables of two models, their squared errors and rows, a line a day."""
+    """Score tables of two models, their squared errors and rows, one line a day."""
 
     def __init__(self, tables: list[ScoreTable], squares: list[Floats], rows: Floats) -> None:
         self.tables, self.squares, self.rows = tables, squares, rows
 
     @classmethod
     def of(cls, answers: BinaryAnswers) -> Days:
-        """Of the answers of a variant and of the model as it came."""
+        """Tabulate the predictions of a variant and of the baseline."""
         both = (answers.scores, answers.reference)
         squares = [answers.per_block(np.square(scores - answers.labels)) for scores in both]
         return cls([score_table(scores, answers) for scores in both], squares, answers.rows)
 
     def drawn(self, days: Ints) -> Days:
-        """Some of the days, each as often as it was drawn."""
-        tables = [ScoreTable(each.positives[days], each.negatives[days]) for each in self.tables]
-        return Days(tables, [each[days] for each in self.squares], self.rows[days])
+        """Return a sample of the days, with repetition."""
+        tables = [ScoreTable(table.positives[days], table.negatives[days]) for table in self.tables]
+        return Days(tables, [squares[days] for squares in self.squares], self.rows[days])
 
     def swapped(self, swap: NDArray[np.bool_]) -> Days:
-        """With the two models in each other's place on some days."""
+        """Swap the two models on some days."""
         (a, b), (e, f), line = self.tables, self.squares, swap[:, None]
         tables = [
             ScoreTable(np.where(line, y.positives, x.positives), np.where(line, y.negatives, x.negatives))
@@ -48,16 +48,16 @@ class Days:
         return Days(tables, [np.where(swap, f, e), np.where(swap, e, f)], self.rows)
 
     def values(self) -> dict[str, float]:
-        """Each measure over all of the days."""
-        areas = [float(auc(each.positives.sum(0), each.negatives.sum(0))) for each in self.tables]
-        briers = [float(each.sum() / self.rows.sum()) for each in self.squares]
+        """Return each measure over all days."""
+        areas = [float(auc(table.positives.sum(0), table.negatives.sum(0))) for table in self.tables]
+        briers = [float(squares.sum() / self.rows.sum()) for squares in self.squares]
         found = {"roc_auc": areas[0], "roc_auc.drop": areas[1] - areas[0]}
         return found | {"brier": briers[0], "brier.drop": briers[0] - briers[1]}
 
     def measured(self) -> dict[str, Measurement]:
-        """Each measure with its interval."""
-        areas = [leave_one_out_auc(each) for each in self.tables]
-        briers = [leave_one_out_mean(each, self.rows) for each in self.squares]
+        """Return each measure with its interval."""
+        areas = [leave_one_out_auc(table) for table in self.tables]
+        briers = [leave_one_out_mean(squares, self.rows) for squares in self.squares]
         without = {"roc_auc": areas[0], "roc_auc.drop": areas[1] - areas[0]}
         without |= {"brier": briers[0], "brier.drop": briers[0] - briers[1]}
         sample = Sample(n_rows=int(self.rows.sum()), n_groups=len(self.rows), bounds=CHANGE)
@@ -65,9 +65,9 @@ class Days:
 
 
 def simulated(count: int, lean: float, rng: np.random.Generator) -> Days:
-    """Days whose odds shift together, by as much as the day before and chance say (`lean`: their correlation).
+    """Simulate days whose odds shift together with an autocorrelation of `lean`.
 
-    One model knows each row's own odds, but not the day; the other errs by the day and by the row.
+    One model knows the odds of each row, but not the day; the other also errs by day and by row.
     """
     shift = rng.normal(size=count)
     for day in range(1, count):

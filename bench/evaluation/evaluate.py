@@ -24,16 +24,16 @@ TINY = {"SEARCH": {**SEARCH, "optimize.budget_s": "1"}, "AUDITS": ("imbalance",)
 
 def rows() -> Result:
     """`headway evaluate` on July and August, once, of what a search finds and of the model as it came."""
-    with tempfile.TemporaryDirectory() as place:
-        project = demo_project(Path(place), flags=SEARCH)
+    with tempfile.TemporaryDirectory() as directory:
+        project = demo_project(Path(directory), flags=SEARCH)
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         found = pipeline.optimize(project, baseline, data)
         judged = pipeline.evaluate(project, baseline.model, build_evaluation_set(baseline, data["test"], project.blobs))
         came = SearchResult(name=project.name, baseline=baseline, evaluated=(judged,), winner=judged)
-        seconds, said = _examined(project, found, data)
+        seconds, message = _examined(project, found, data)
         longer, as_it_came = _examined(project, came, data)
-    against = f"{found.winner.variant.name}, {said}"
+    against = f"{found.winner.variant.name}, {message}"
     row = Row(
         name="evaluate.seconds", measured=seconds, unit="s", target="<= 60", ok=seconds <= MOST_S, against=against
     )
@@ -43,16 +43,18 @@ def rows() -> Result:
 def _examined(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[float, str]:
     """How long an examination takes, and its slowest parts."""
     audits = AUDITS or [name for name in plugins.names("audit") if name not in LEFT_OUT]
-    told: list[tuple[str, float]] = []
+    progress: list[tuple[str, float]] = []
     began = perf_counter()
     pipeline.audit_winner(
-        project, frontier, data, audits=audits, callback=lambda part: told.append((part, perf_counter()))
+        project, frontier, data, audits=audits, callback=lambda part: progress.append((part, perf_counter()))
     )
-    return perf_counter() - began, _slowest(told, perf_counter())
+    return perf_counter() - began, _slowest(progress, perf_counter())
 
 
-def _slowest(told: Sequence[tuple[str, float]], ended: float) -> str:
-    times = [(part, until - since) for (part, since), (_, until) in zip(told, [*told[1:], ("", ended)], strict=True)]
-    slowest = sorted(times, key=lambda each: -each[1])[:NAMED]
-    said = ", ".join(f"{part} {seconds:.1f}" for part, seconds in slowest)
-    return f"{len(times)} probes and audits without {', '.join(LEFT_OUT)}; slowest: {said}"
+def _slowest(progress: Sequence[tuple[str, float]], ended: float) -> str:
+    times = [
+        (part, until - since) for (part, since), (_, until) in zip(progress, [*progress[1:], ("", ended)], strict=True)
+    ]
+    slowest = sorted(times, key=lambda part_time: -part_time[1])[:NAMED]
+    message = ", ".join(f"{part} {seconds:.1f}" for part, seconds in slowest)
+    return f"{len(times)} probes and audits without {', '.join(LEFT_OUT)}; slowest: {message}"

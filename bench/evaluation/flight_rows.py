@@ -42,15 +42,15 @@ class Flights:
     halved: Floats
     day: Ints
     month: Ints
-    place: Path
+    directory: Path
 
     def within(self, first: int, last: int) -> Flights:
         """The flights of these months."""
         return self.chosen((self.month >= first) & (self.month <= last))
 
-    def chosen(self, kept: NDArray[np.bool_]) -> Flights:
+    def chosen(self, mask: NDArray[np.bool_]) -> Flights:
         """Some of the flights, bool [n]."""
-        return replace(self, **{name: getattr(self, name)[kept] for name in ARRAYS})
+        return replace(self, **{name: getattr(self, name)[mask] for name in ARRAYS})
 
     def answers(self) -> BinaryAnswers:
         """As tables are made of them, beside half the trees; groups are days."""
@@ -67,11 +67,11 @@ class Flights:
 
     def subject(self) -> Comparison:
         """As probes take them, beside half the trees."""
-        content = (self.place / "model.txt").read_bytes()
+        content = (self.directory / "model.txt").read_bytes()
         variant = Variant(
             artifact=Artifact(format="lightgbm", digest="sha256:0", size_bytes=len(content)),
             engine="lightgbm",
-            signature=_signature(json.loads((self.place / "texts.json").read_text("utf-8"))),
+            signature=_signature(json.loads((self.directory / "texts.json").read_text("utf-8"))),
         )
         model = engine(content, {})
         return Comparison(
@@ -90,9 +90,9 @@ class Flights:
 
 def year() -> Flights:
     """All flights with a known outcome; trained and kept once."""
-    place = made(folder("evidence", of=[Path(__file__).read_text("utf-8"), *versions()]), _write)
-    kept = np.load(place / "flights.npz")
-    return Flights(place=place, **{name: kept[name] for name in ARRAYS})
+    directory = made(folder("evidence", of=[Path(__file__).read_text("utf-8"), *versions()]), _write)
+    arrays = np.load(directory / "flights.npz")
+    return Flights(directory=directory, **{name: arrays[name] for name in ARRAYS})
 
 
 def _signature(texts: dict[str, list[str]]) -> Signature:
@@ -100,7 +100,7 @@ def _signature(texts: dict[str, list[str]]) -> Signature:
     return Signature(inputs=(*named, *(Field(name=name) for name in NUMBERS)))
 
 
-def _write(place: Path) -> None:
+def _write(directory: Path) -> None:
     table = flight_data.load().filter(pl.col("late").is_not_null()).sort("date", maintain_order=True)
     table = table.with_columns(day=pl.col("departs_at").dt.day())
     texts = {name: table[name].unique().sort().to_list() for name in TEXTS}
@@ -108,13 +108,13 @@ def _write(place: Path) -> None:
     month = table["departs_at"].dt.month().cast(pl.Int64).to_numpy()
     past = month <= TRAINED_TO
     models = [_train(rows[past], late[past], seed) for seed in (0, 1)]
-    models[0].save_model(place / "model.txt")
-    (place / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    models[0].save_model(directory / "model.txt")
+    (directory / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
     scores, twin = (np.asarray(model.predict(rows)) for model in models)
     halved = np.asarray(models[0].predict(rows, num_iteration=TREES // 2))
     day = table["date"].to_physical().cast(pl.Int64).to_numpy()
     arrays = (rows, late, scores, twin, halved, day, month)
-    np.savez(place / "flights.npz", **dict(zip(ARRAYS, arrays, strict=True)))
+    np.savez(directory / "flights.npz", **dict(zip(ARRAYS, arrays, strict=True)))
 
 
 def _train(rows: Floats, late: Floats, seed: int) -> lightgbm.Booster:

@@ -81,11 +81,11 @@ class Pair:
 
     def evidence(self) -> Evidence:
         """What the probes of quality, slices and parity measure of it."""
-        whole = self.days.measured()
+        overall = self.days.measured()
         without = leave_one_out_mean(self.flips, self.days.rows)
         sample = Sample(n_rows=int(self.days.rows.sum()), n_groups=len(self.flips), bounds=SHARE)
         flips = jackknife_interval(FLIPS, float(self.flips.sum() / self.days.rows.sum()), without, sample)
-        measurements = (whole[AUC], whole[BRIER], flips, *self._slices())
+        measurements = (overall[AUC], overall[BRIER], flips, *self._slices())
         return Evidence(subject="", dataset="", period="test", machine=MACHINE, measurements=measurements)
 
     def _slices(self) -> list[Measurement]:
@@ -143,9 +143,9 @@ def _false_pass(cut: Pair, rng: np.random.Generator) -> Row:
         rule = Rule(measure=measure, at_most=truth[measure])
         worlds = (cut.drawn(_days(cut, rng)) for _ in range(WORLDS))
         passed[measure] = float(np.mean([_answer(pair, rule) == "pass" for pair in worlds]))
-    said = ", ".join(f"{measure} at {truth[measure]:.4f}: {share:.3f}" for measure, share in passed.items())
+    message = ", ".join(f"{measure} at {truth[measure]:.4f}: {share:.3f}" for measure, share in passed.items())
     share = max(passed.values())
-    return _row("false_pass", share, "<= 0.055", share <= 0.055, f"{WORLDS} draws of {DRAWN_DAYS} days each; {said}")
+    return _row("false_pass", share, "<= 0.055", share <= 0.055, f"{WORLDS} draws of {DRAWN_DAYS} days each; {message}")
 
 
 def _lossless(converted: Pair, rng: np.random.Generator) -> Row:
@@ -165,9 +165,9 @@ def _harmed(data: Flights, rng: np.random.Generator) -> list[Row]:
                 spoiled.append(Pair.of(data, data.scores + inside * sign * np.sqrt(LIMIT + 0.01), data.scores))
                 shifted.append(Pair.of(data, data.scores + inside * _shift(data, inside), data.scores))
     shares = [_failed(pairs, rng) for pairs in (spoiled, shifted)]
-    said = f"{WORLDS} draws of {DRAWN_DAYS} days over {len(spoiled)} slices, each answer moved up or down by chance"
+    message = f"{WORLDS} draws of {DRAWN_DAYS} days over {len(spoiled)} slices, each answer moved up or down by chance"
     return [
-        _row("harmed_slice_fail", shares[0], ">= 0.95", shares[0] >= 0.95, said),
+        _row("harmed_slice_fail", shares[0], ">= 0.95", shares[0] >= 0.95, message),
         _row("harmed_slice_fail_shifted", shares[1], "shown", True, "all answers of the slice moved up: days differ"),
     ]
 
@@ -185,16 +185,18 @@ def _failed(pairs: Sequence[Pair], rng: np.random.Generator) -> float:
 
 def _power(twins: Pair, rng: np.random.Generator) -> Row:
     """The fewest days on which equal pairs pass in nine of ten draws, over all rows; and how many do slice by slice."""
-    whole, sliced = (_passed(twins, _rules(LIMIT, *measures), rng) for measures in ((AUC, BRIER), (AUC, BRIER, SLICE)))
-    enough = next((days for days, share in whole.items() if share >= POWER), float("inf"))
-    said = ", ".join(f"{days} days: {whole[days]:.2f} and {sliced[days]:.2f}" for days in POWER_DAYS)
+    overall, sliced = (
+        _passed(twins, _rules(LIMIT, *measures), rng) for measures in ((AUC, BRIER), (AUC, BRIER, SLICE))
+    )
+    enough = next((days for days, share in overall.items() if share >= POWER), float("inf"))
+    message = ", ".join(f"{days} days: {overall[days]:.2f} and {sliced[days]:.2f}" for days in POWER_DAYS)
     return Row(
         name="gate.power_groups",
         measured=enough,
         unit="days",
         target="stated",
         ok=True,
-        against=f"90 % of equal pairs pass where {LIMIT} of AUC and Brier may be lost; with slices as well, {said}",
+        against=f"90 % of equal pairs pass where {LIMIT} of AUC and Brier may be lost; with slices as well, {message}",
     )
 
 

@@ -34,46 +34,46 @@ def rows() -> tuple[list[Row], list[str]]:
     data = year()
     found = _drift(data)
     try:
-        return [*_beside(data), *found], []
+        return [*_compared(data), *found], []
     except (Absent, subprocess.SubprocessError) as reason:
         return found, [f"venn_abers.max_difference, conformal.max_difference: {reason}"]
 
 
-def _beside(data: Flights) -> list[Row]:
+def _compared(data: Flights) -> list[Row]:
     """Fitted on flights of May and June, asked of later ones."""
-    given = _given(data)
-    theirs, versions = _theirs(given)
-    scores, labels, asked = given["scores"], given["labels"], given["asked"]
+    inputs = _inputs(data)
+    theirs, versions = _theirs(inputs)
+    scores, labels, queries = inputs["scores"], inputs["labels"], inputs["queries"]
     knots, low, high = venn_abers_pairs(scores, labels)
-    places = np.searchsorted(knots, asked, "left") + np.searchsorted(knots, asked, "right")
-    merged = calibration_function(fit_venn_abers(scores, labels))(asked)
-    off = max(_off(np.column_stack([low[places], high[places]]), theirs["pairs"]), _off(merged, theirs["merged"]))
-    apart = {name: _off(each, theirs[name]) for name, each in _conformal(given).items()}
-    told = ", ".join(f"{name} {value:.1g}" for name, value in apart.items())
-    against = f"{len(asked):,} flights by {ROWS:,}; {versions}"
+    indices = np.searchsorted(knots, queries, "left") + np.searchsorted(knots, queries, "right")
+    merged = calibration_function(fit_venn_abers(scores, labels))(queries)
+    off = max(_off(np.column_stack([low[indices], high[indices]]), theirs["pairs"]), _off(merged, theirs["merged"]))
+    apart = {name: _off(values, theirs[name]) for name, values in _conformal(inputs).items()}
+    differences = ", ".join(f"{name} {value:.1g}" for name, value in apart.items())
+    against = f"{len(queries):,} flights by {ROWS:,}; {versions}"
     return [
         _row("venn_abers.max_difference", off, f"both probabilities and the merged one of {against}"),
-        _row("conformal.max_difference", max(apart.values()), f"{told}; {against}"),
+        _row("conformal.max_difference", max(apart.values()), f"{differences}; {against}"),
     ]
 
 
-def _given(data: Flights) -> dict[str, Floats]:
+def _inputs(data: Flights) -> dict[str, Floats]:
     """What both are asked: two classes; three, made of the scores of two models; a regression, of airports apart."""
     learned, later = data.within(5, 6), data.within(7, 12)
     rng = np.random.default_rng(0)
-    some, others = (rng.choice(len(each.late), ROWS, replace=False) for each in (learned, later))
-    known, asked = learned.chosen(some), later.chosen(np.concatenate([others, others[: ROWS // 2]]))
+    some, others = (rng.choice(len(flights.late), ROWS, replace=False) for flights in (learned, later))
+    known, queries = learned.chosen(some), later.chosen(np.concatenate([others, others[: ROWS // 2]]))
     kinds = np.where(rng.random(ROWS) < known.twin, 1.0, 2.0)
     return {
         "scores": known.scores,
         "labels": known.late,
-        "asked": np.concatenate([asked.scores[:ROWS], known.scores[: ROWS // 2]]),
+        "queries": np.concatenate([queries.scores[:ROWS], known.scores[: ROWS // 2]]),
         "several": _three(known),
         "classes": np.where(known.late == 1, 0.0, kinds),
-        "asked_several": _three(asked),
+        "query_several": _three(queries),
         "truth": known.twin + known.late,
         "parts": known.rows[:, 1],
-        "asked_parts": asked.rows[:, 1],
+        "query_parts": queries.rows[:, 1],
     }
 
 
@@ -82,36 +82,38 @@ def _three(data: Flights) -> Floats:
     return np.column_stack([data.scores, (1 - data.scores) * data.twin, (1 - data.scores) * (1 - data.twin)])
 
 
-def _theirs(given: dict[str, Floats]) -> tuple[dict[str, Floats], str]:
+def _theirs(inputs: dict[str, Floats]) -> tuple[dict[str, Floats], str]:
     """What the libraries say, in an environment of their own, and their versions."""
-    with tempfile.TemporaryDirectory() as place:
-        told, asked = Path(place) / "told.npz", Path(place) / "given.npz"
-        np.savez(asked, **given)
-        command = [str(home("repairs")), str(HERE / "callers/of_repairs.py"), str(asked), str(told)]
+    with tempfile.TemporaryDirectory() as directory:
+        result_file, input_file = Path(directory) / "result.npz", Path(directory) / "input.npz"
+        np.savez(input_file, **inputs)
+        command = [str(home("repairs")), str(HERE / "callers/of_repairs.py"), str(input_file), str(result_file)]
         run = subprocess.run(command, capture_output=True, text=True, timeout=MOST_S, check=True)
-        return dict(np.load(told)), run.stdout.strip()
+        return dict(np.load(result_file)), run.stdout.strip()
 
 
-def _conformal(given: dict[str, Floats]) -> dict[str, Floats]:
+def _conformal(inputs: dict[str, Floats]) -> dict[str, Floats]:
     """The same by our own: sets of two and of three classes, intervals, and those of each airport by itself."""
-    scores, asked, several = given["scores"], given["asked"], given["several"]
-    labels, classes = (given[name].astype(np.int64) for name in ("labels", "classes"))
+    scores, queries, several = inputs["scores"], inputs["queries"], inputs["several"]
+    labels, classes = (inputs[name].astype(np.int64) for name in ("labels", "classes"))
     chance = np.random.RandomState(0).uniform(size=ROWS)  # as MAPIE draws it
-    missed = np.abs(given["truth"] - scores)
-    airports, codes = np.unique(given["parts"], return_inverse=True)
-    limits = mondrian_quantiles(missed, codes, len(airports), COVERAGE)[np.searchsorted(airports, given["asked_parts"])]
-    whole = conformal_quantile(missed, COVERAGE)
+    missed = np.abs(inputs["truth"] - scores)
+    airports, codes = np.unique(inputs["parts"], return_inverse=True)
+    limits = mondrian_quantiles(missed, codes, len(airports), COVERAGE)[
+        np.searchsorted(airports, inputs["query_parts"])
+    ]
+    quantile = conformal_quantile(missed, COVERAGE)
     found = {
         "sets": lac_sets(
-            two_class_probabilities(asked),
+            two_class_probabilities(queries),
             conformal_quantile(lac_scores(two_class_probabilities(scores), labels), COVERAGE),
         ),
-        "lac": lac_sets(given["asked_several"], conformal_quantile(lac_scores(several, classes), COVERAGE)),
-        "aps": aps_sets(given["asked_several"], conformal_quantile(aps_scores(several, classes, chance), COVERAGE)),
-        "intervals": np.column_stack([asked - whole, asked + whole]),
-        "by_part": np.column_stack([asked - limits, asked + limits]),
+        "lac": lac_sets(inputs["query_several"], conformal_quantile(lac_scores(several, classes), COVERAGE)),
+        "aps": aps_sets(inputs["query_several"], conformal_quantile(aps_scores(several, classes, chance), COVERAGE)),
+        "intervals": np.column_stack([queries - quantile, queries + quantile]),
+        "by_part": np.column_stack([queries - limits, queries + limits]),
     }
-    return {name: each.astype(np.float64) for name, each in found.items()}
+    return {name: array.astype(np.float64) for name, array in found.items()}
 
 
 def _off(ours: Floats, theirs: Floats) -> float:
@@ -129,12 +131,12 @@ def _drift(data: Flights) -> list[Row]:
     limits = adaptive_limits(values, held.day)
     fixed = np.full(len(values), conformal_quantile(values[held.month <= 6], COVERAGE))
     worst = {}
-    for name, each in (("online", limits), ("fixed", fixed)):
-        months = {m: float((values <= each)[held.month == m].mean()) for m in range(7, 13)}
+    for name, limit in (("online", limits), ("fixed", fixed)):
+        months = {m: float((values <= limit)[held.month == m].mean()) for m in range(7, 13)}
         worst[name] = max(months.values(), key=lambda share: abs(share - COVERAGE))
-        said = ", ".join(f"{share:.3f}" for share in months.values())
+        shares = ", ".join(f"{share:.3f}" for share in months.values())
         if name == "online":
-            online = f"July to December: {said}"
+            online = f"July to December: {shares}"
     size = float(lac_sets(two_class_probabilities(held.scores), limits)[held.month >= 7].sum(1).mean())
     return [
         Row(

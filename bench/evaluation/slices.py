@@ -48,19 +48,21 @@ def rows() -> tuple[list[Row], list[str]]:
     ], short
 
 
-def _row(name: str, measured: float, unit: str, most: float, against: str) -> Row:
-    target = f"<= {most:g}"
-    return Row(name=f"slices.{name}", measured=measured, unit=unit, target=target, ok=measured <= most, against=against)
+def _row(name: str, measured: float, unit: str, maximum: float, against: str) -> Row:
+    target = f"<= {maximum:g}"
+    return Row(
+        name=f"slices.{name}", measured=measured, unit=unit, target=target, ok=measured <= maximum, against=against
+    )
 
 
 def _exhaustive(subject: Comparison, errors: Floats) -> int:
     """Every combination over all rows, the five worst picked; gives how many were large enough."""
-    least = int(SHARE * len(errors))
-    columns = bin_columns(subject, least)
+    min_rows = int(SHARE * len(errors))
+    columns = bin_columns(subject, min_rows)
     cells = count_combinations(columns, [errors])
     order = slice_scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
-    worst_slices(cells, np.where(cells.rows >= least, order, -np.inf), columns, 5)
-    return int((cells.rows >= least).sum())
+    worst_slices(cells, np.where(cells.rows >= min_rows, order, -np.inf), columns, 5)
+    return int((cells.rows >= min_rows).sum())
 
 
 def _best(work: Callable[[], object]) -> float:
@@ -83,17 +85,17 @@ def _peak(work: Callable[[], object]) -> float:
 
 def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
     """Whether the best part of two columns is that of sliceline, by its score on the same levels."""
-    least = int(SHARE * len(errors))
-    columns = [bin_columns(subject, least)[at] for at in COMPARED]
+    min_rows = int(SHARE * len(errors))
+    columns = [bin_columns(subject, min_rows)[at] for at in COMPARED]
     try:
         theirs, seconds = _sliceline(columns, errors)
     except (Absent, subprocess.SubprocessError) as reason:
         return [], [f"slices.same_best: {reason}"]
     cells = count_combinations(columns, [errors])
     order = slice_scores(cells.rows, cells.sums[0], total=(len(errors), errors.sum()), scale=errors.mean())
-    of_two = np.array([len(each) == 2 for each in cells.members])
+    of_two = np.array([len(members) == 2 for members in cells.members])
     two = np.repeat(of_two, np.diff(cells.starts, append=len(order)))
-    best = int(np.argmax(np.where(two & (cells.rows >= least), order, -np.inf)))
+    best = int(np.argmax(np.where(two & (cells.rows >= min_rows), order, -np.inf)))
     same = cells.levels(best) == {int(at): level for at, level in theirs["levels"].items()}
     label = " & ".join(columns[at].label(level) for at, level in sorted(cells.levels(best).items()))
     ok = same and abs(float(order[best]) - theirs["score"]) < 1e-6
@@ -103,9 +105,9 @@ def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
 
 def _sliceline(columns: Sequence[BinnedColumn], errors: Floats) -> tuple[dict, float]:
     python = home("sliceline")
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "errors.npz"
-        np.savez(file, codes=np.column_stack([each.codes for each in columns]), errors=errors)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "errors.npz"
+        np.savez(file, codes=np.column_stack([column.codes for column in columns]), errors=errors)
         began = perf_counter()
         command = [str(python), str(HERE / "callers/of_sliceline.py"), str(file)]
         run = subprocess.run(command, capture_output=True, text=True, timeout=MOST_S, check=True)
@@ -120,7 +122,9 @@ def _false(data: Flights, dealt: Callable[[Ints, np.random.Generator], Ints]) ->
         order = dealt(subject.groups, rng)
         names = ("labels", "scores", "reference_scores")
         world = replace(subject, **{name: getattr(subject, name)[order] for name in names})
-        found += next(each.value for each in plugin(world) if each.name == "discovered.confirmed") > 0
+        found += (
+            next(measurement.value for measurement in plugin(world) if measurement.name == "discovered.confirmed") > 0
+        )
     return found / WORLDS
 
 

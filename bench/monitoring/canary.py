@@ -65,10 +65,10 @@ def rollout(plan: Plan, stage: int = 0) -> Rollout:
     )
 
 
-def harmed_at(followed: Rollout, seen: Traffic, told_at: rollouts.Floats | None = None) -> int:
+def harmed_at(followed: Rollout, seen: Traffic, labelled_at: rollouts.Floats | None = None) -> int:
     """How many requests had come when some rule first failed, -1 if none did.
 
-    `told_at` [n] says with which request the label of each comes, else it comes with its own.
+    `labelled_at` [n] says with which request the label of each comes, else it comes with its own.
     """
     tracks = start_stage_tracking(followed).tracks
     numbered = Traffic(keys=np.arange(len(seen.keys), dtype=np.uint64), canary=seen.canary, known=seen.known)
@@ -78,8 +78,8 @@ def harmed_at(followed: Rollout, seen: Traffic, told_at: rollouts.Floats | None 
         if not observations.values.any():
             continue
         came = rollouts.select_observations(rule.measure, followed.share, numbered).keys.astype(np.int64)
-        if rule in followed.delayed_rules and told_at is not None:
-            came = told_at[came]
+        if rule in followed.delayed_rules and labelled_at is not None:
+            came = labelled_at[came]
         first = crossing(tracks[rule.measure], observations, rule.at_most or 0.0)
         found += [int(came[first]) + 1] if first >= 0 and came[first] < len(seen.keys) else []
     return min(found, default=-1)
@@ -90,16 +90,16 @@ def crossing(track: ConfidenceSequence, seen: Observations, limit: float) -> int
 
     The track's own bets, followed over all requests at once; `confirmed` holds the product to it.
     """
-    least = float(track.form.points.min())
-    logs = np.log(bet_returns(track.form.points - least, limit + track.form.rounding - least))
-    each = logs[encode_values(track.form, seen)]
+    lowest = float(track.form.points.min())
+    logs = np.log(bet_returns(track.form.points - lowest, limit + track.form.rounding - lowest))
+    increments = logs[encode_values(track.form, seen)]
     length, count = sequential.recent_length(track.form), len(seen.keys)
     spans = [(0, count, sequential.long_alpha_share(1))]
     spans += [(at, at + length, sequential.recent_alpha_share(at // length + 1)) for at in range(length, count, length)]
     found = []
     for start, stop, share in spans:
         fresh = start + np.sort(np.unique(seen.keys[start:stop], return_index=True)[1])
-        refuted = log_wealth(np.cumsum(each[fresh], axis=0)) > -math.log(track.alpha * share)
+        refuted = log_wealth(np.cumsum(increments[fresh], axis=0)) > -math.log(track.alpha * share)
         found += [int(fresh[np.argmax(refuted)])] if refuted.any() else []
     return min(found, default=-1)
 
@@ -132,15 +132,15 @@ def _chance(count: int, of: int, share: float) -> float:
 
 def _fails(followed: Rollout, watched: rollouts.StageTracker) -> bool:
     limits = {rule.measure: rule.at_most or 0.0 for rule in (*followed.rules, *followed.delayed_rules)}
-    return any(each.low > limits[each.name] for each in rollouts.measure_stage(watched))
+    return any(measurement.low > limits[measurement.name] for measurement in rollouts.measure_stage(watched))
 
 
 def _simulated() -> list[Row]:
-    (alike, peeked), (edge, _) = (_taken_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
+    (equal, peeked), (edge, _) = (_taken_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
     message = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
     peeking = f"a z-test of errors every {PEEK} requests takes back {peeked / RUNS:.3f}"
     return [
-        _bound("canary.false_rollback", alike, RUNS, f"{alike} of {message}; {peeking}"),
+        _bound("canary.false_rollback", equal, RUNS, f"{equal} of {message}; {peeking}"),
         _bound("canary.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
         *_harm(),
         _late_harm(),
@@ -161,8 +161,10 @@ def _taken_back(world: World, seed: int) -> tuple[int, int]:
 def _peeked(seen: Traffic) -> bool:
     """Whether a one-sided z-test at 5 % of the release's errors against live's finds harm at some look."""
     errors = rollouts.select_observations(ERRORS.measure, SHARE, seen).values
-    looks = slice(PEEK - 1, None, PEEK)
-    requests, failed = ([np.cumsum(each * side)[looks] for side in (seen.canary, ~seen.canary)] for each in (1, errors))
+    evaluations = slice(PEEK - 1, None, PEEK)
+    requests, failed = (
+        [np.cumsum(values * arm)[evaluations] for arm in (seen.canary, ~seen.canary)] for values in (1, errors)
+    )
     rate = (failed[0] + failed[1]) / (requests[0] + requests[1])
     error = np.sqrt(np.maximum(rate * (1 - rate), 1e-9) * (1 / requests[0] + 1 / requests[1]))
     return bool((failed[0] / requests[0] - failed[1] / requests[1] > 1.645 * error).any())
@@ -193,8 +195,8 @@ def _late_harm() -> Row:
     for _ in range(LATE_RUNS):
         seed = int(rng.integers(1 << 62))
         sound, harm = (
-            traffic(World(failing=each, swing=0.0), np.random.default_rng(seed), share=SHARE, count=LATE + REQUESTS)
-            for each in (ALIKE.failing, HARM.failing)
+            traffic(World(failing=failing, swing=0.0), np.random.default_rng(seed), share=SHARE, count=LATE + REQUESTS)
+            for failing in (ALIKE.failing, HARM.failing)
         )
         seen = joined(part(sound, 0, LATE), part(harm, LATE, LATE + REQUESTS))
         end = harmed_at(followed, seen)
@@ -222,8 +224,8 @@ def _on_flights(data: Live) -> list[Row]:
 
 def _flown(data: Live, release: Floats, rows: slice, keys: list[str]) -> float:
     """Canary requests until a release is taken back, infinite if it is not."""
-    seen, told_at = of_flights(data, release, rows, share=SHARE, keys=keys[rows])
-    end = harmed_at(rollout(ONE), seen, told_at)
+    seen, labelled_at = of_flights(data, release, rows, share=SHARE, keys=keys[rows])
+    end = harmed_at(rollout(ONE), seen, labelled_at)
     return float(seen.canary[:end].sum()) if end >= 0 else math.inf
 
 

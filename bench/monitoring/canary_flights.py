@@ -32,7 +32,7 @@ TREES = 200
 class Live:
     """Flights in order: scores of live, of the release, and of it where times come in UTC; lateness; all float64 [n].
 
-    `told_at` is the row that departs when the outcome of each is known, a day later; `planes` are tail numbers.
+    `labelled_at` is the row that departs when the outcome of each is known, a day later; `planes` are tail numbers.
     """
 
     live: Floats
@@ -40,7 +40,7 @@ class Live:
     broken: Floats
     late: Floats
     threshold: float
-    told_at: Ints
+    labelled_at: Ints
     planes: list[str]
 
 
@@ -52,7 +52,9 @@ def live() -> Live:
         data = pipeline.periods(project)
         baseline = pipeline.train(project, data)
         bench = TransformContext(blobs=project.blobs, sample=np.zeros((0, 0)))
-        shorter = next(each for each in truncate(baseline.model, bench) if each.steps[-1].settings["trees"] == TREES)
+        shorter = next(
+            candidate for candidate in truncate(baseline.model, bench) if candidate.steps[-1].settings["trees"] == TREES
+        )
         engines = [open_variant(variant, project.blobs) for variant in (baseline.model, shorter)]
         roles, split = data["train"].roles, project.config.split
         project.state.close()
@@ -71,7 +73,7 @@ def live() -> Live:
         broken=_scores(engines[1], wrong, signature),
         late=target_values(views[0])[_order(views[0].table)],
         threshold=baseline.threshold,
-        told_at=np.searchsorted(departs, departs + np.timedelta64(1, "D")).astype(np.int64),
+        labelled_at=np.searchsorted(departs, departs + np.timedelta64(1, "D")).astype(np.int64),
         planes=right["tail"].fill_null("unknown").to_list(),
     )
 
@@ -83,16 +85,16 @@ def traffic(data: Live, release: Floats, rows: slice, *, share: float, keys: lis
     """
     hashes = key_hashes(keys, salt=str(rows.start))
     ours = assign_hashes(hashes, share)
-    beside = np.column_stack([data.live[rows], release[rows]])
-    beside[~ours, 0] = np.nan
-    nothing = np.zeros_like(beside)
+    both = np.column_stack([data.live[rows], release[rows]])
+    both[~ours, 0] = np.nan
+    nothing = np.zeros_like(both)
     known = {
         "error_rate": nothing,
         "slow_requests": nothing,
-        "decision": np.where(np.isnan(beside), np.nan, beside >= data.threshold),
-        "brier": np.square(beside - data.late[rows, None]),
+        "decision": np.where(np.isnan(both), np.nan, both >= data.threshold),
+        "brier": np.square(both - data.late[rows, None]),
     }
-    return Traffic(keys=hashes, canary=ours, known=known), data.told_at[rows] - rows.start
+    return Traffic(keys=hashes, canary=ours, known=known), data.labelled_at[rows] - rows.start
 
 
 def _scores(engine: Engine, table: pl.DataFrame, signature: Signature) -> Floats:

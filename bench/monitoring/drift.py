@@ -71,9 +71,9 @@ def _found(year: Year) -> list[Row]:
 
 def _found_in_a_year(year: Year) -> list[Row]:
     """The same months, but with one budget for all of them, as a watch has it."""
-    adjacent = _asked(pairwise(_months(year)), year)
+    adjacent = _alarms(pairwise(_months(year)), year)
     judged = year.window((year.month == 5) | (year.month == 6))
-    after = _asked(((judged, month) for month in _months(year)[6:]), year)
+    after = _alarms(((judged, month) for month in _months(year)[6:]), year)
     return [
         Row(
             name="drift.found.one_budget",
@@ -98,7 +98,7 @@ def _months(year: Year) -> list[Window]:
     return [year.window(year.month == month) for month in MONTHS]
 
 
-def _asked(pairs: Iterable[tuple[Window, Window]], year: Year) -> list[bool]:
+def _alarms(pairs: Iterable[tuple[Window, Window]], year: Year) -> list[bool]:
     """The answer for each pair of windows, at the chance that the answers before have left."""
     yes: list[bool] = []
     for before, after in pairs:
@@ -135,13 +135,13 @@ def _quiet_years() -> Row:
         name="drift.year.false_positive",
         measured=alarms / YEARS,
         unit="share of years",
-        target=f"0.05, so that {_most(YEARS)} of {YEARS} are the most that chance brings",
-        ok=alarms <= _most(YEARS),
+        target=f"0.05, so that {_max_alarms(YEARS)} of {YEARS} are the most that chance brings",
+        ok=alarms <= _max_alarms(YEARS),
         against=f"{YEARS} simulated years, days correlated with the day before by 0 to .7; 0.60 at 5 % a month",
     )
 
 
-def _most(years: int) -> int:
+def _max_alarms(years: int) -> int:
     """The most of so many years that have an alarm in 95 of 100 cases, where each has one by a chance of 5 %."""
     counts = range(years + 1)
     below = np.cumsum([comb(years, count) * 0.05**count * 0.95 ** (years - count) for count in counts])
@@ -240,7 +240,7 @@ def _no_labels(year: Year) -> list[Row]:
     errors, covered, briers, abstained = [], 0, 0, 0
     for month in JUDGED:
         now = months[month]
-        past = [months[each] for each in range(FIRST_TRAINED_TO + 1, month)]
+        past = [months[trained_to] for trained_to in range(FIRST_TRAINED_TO + 1, month)]
         try:
             area, brier = estimate_performance(past, now.scores, now.groups)
         except NotApplicable:

@@ -46,13 +46,13 @@ class Year:
     def scores(self, trained_to: int, seed: int, until: int) -> Floats:
         """Answers of a model trained up to a month on the months after it up to another; NaN elsewhere, float64 [n]."""
         known = ~np.isnan(self.late)
-        past, asked = known & (self.month <= trained_to), known & (self.month > trained_to) & (self.month <= until)
+        past, later = known & (self.month <= trained_to), known & (self.month > trained_to) & (self.month <= until)
         frame = pl.DataFrame(self.rows[past], schema=list(self.signature.names))
         began = process_time()
         model = train(frame, self.late[past], seed=seed)
         self.seconds.append(process_time() - began)
         answers = np.full(len(self.late), np.nan)
-        answers[asked] = model.predict(self.rows[asked], num_threads=1)
+        answers[later] = model.predict(self.rows[later], num_threads=1)
         return answers
 
 

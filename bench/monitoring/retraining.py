@@ -48,7 +48,7 @@ def rows(year: Year) -> list[Row]:
     equal = replay.losses(monthly, shifted=True)
     found = replay.compare(ours, rival)
     count, of_monthly = _trainings(policy), _trainings(monthly)
-    means = " and ".join(f"{np.nanmean(each):.4f}" for each in (ours, rival))
+    means = " and ".join(f"{np.nanmean(briers):.4f}" for briers in (ours, rival))
     return [
         Row(
             name="retrain.brier_over_monthly",
@@ -64,10 +64,10 @@ def rows(year: Year) -> list[Row]:
             unit="trainings",
             target="at most half of retrain.monthly_count",
             ok=count <= of_monthly / 2,
-            against=f"after months {', '.join(str(each) for each in sorted(set(policy.values()))[1:])}",
+            against=f"after months {', '.join(str(month) for month in sorted(set(policy.values()))[1:])}",
         ),
         shown("retrain.monthly_count", of_monthly, "trainings"),
-        *_beside(replay, ours=ours, rival=rival, equal=equal),
+        *_compared(replay, ours=ours, rival=rival, equal=equal),
         shown(
             "retrain.cpu_seconds",
             float(np.median(year.seconds)),
@@ -77,7 +77,7 @@ def rows(year: Year) -> list[Row]:
     ]
 
 
-def _beside(replay: Replay, *, ours: Floats, rival: Floats, equal: Floats) -> list[Row]:
+def _compared(replay: Replay, *, ours: Floats, rival: Floats, equal: Floats) -> list[Row]:
     """The rival that trains every month with the same recalibration, against the policy and against itself without."""
     found, gained = replay.compare(ours, equal), replay.compare(equal, rival)
     return [
@@ -148,7 +148,7 @@ class Replay:
     def answers(self, trained_to: int, month: int, seed: int, *, shifted: bool) -> Floats:
         """The probabilities given in a month [n], NaN elsewhere; if shifted, recalibrated each day on labels known."""
         scores = self.scores(trained_to, seed)
-        given = np.where(self.year.month == month, scores, np.nan)
+        adjusted = np.where(self.year.month == month, scores, np.nan)
         for day in np.unique(self.year.day[self.year.month == month]) if shifted else ():
             taught = self.known & (self.year.month > trained_to) & (self.year.day < day - LATE_DAYS)
             taught &= self.year.day >= day - LATE_DAYS - POLICY.recalibrate_days
@@ -157,18 +157,18 @@ class Replay:
                 scores[taught], self.year.late[taught], self.year.day[taught], days=days
             )
             today = self.year.day == day
-            given[today] = calibration_function(calibrator)(given[today])
-        return given
+            adjusted[today] = calibration_function(calibrator)(adjusted[today])
+        return adjusted
 
     def losses(self, plan: Schedule, *, shifted: bool) -> Floats:
         """Squared errors [seeds, n], NaN before May and where nothing is known."""
         found = []
         for seed in SEEDS:
-            given = np.full(len(self.year.late), np.nan)
+            adjusted = np.full(len(self.year.late), np.nan)
             for month, trained_to in plan.items():
                 here = self.year.month == month
-                given[here] = self.answers(trained_to, month, seed, shifted=shifted)[here]
-            found.append(np.square(given - self.year.late))
+                adjusted[here] = self.answers(trained_to, month, seed, shifted=shifted)[here]
+            found.append(np.square(adjusted - self.year.late))
         return np.stack(found)
 
     def compare(self, one: Floats, other: Floats) -> Compared:

@@ -1,4 +1,4 @@
-"""The row `avx2.lightgbm.batch256` of bench/optimize.py: the tree engine held to the form that AVX2 alone allows."""
+"""The row `avx2.lightgbm.batch256` of bench/optimize.py: the tree engine restricted to AVX2."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NAME = "avx2.lightgbm.batch256"
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """The row, or the sentence that says why there is none."""
+    """Return the row, or a sentence that explains why there is none."""
     family = FAMILIES["lightgbm"]
-    with tempfile.TemporaryDirectory() as kept:
+    with tempfile.TemporaryDirectory() as directory:
         try:
-            place = compiled(family.name, family.transforms, Path(kept))
+            variant_dir = compiled(family.name, family.transforms, Path(directory))
         except Absent as reason:
             return [], [f"avx2: {reason}"]
-        forced = replace(family.ours.of(OURS, place, family.rows), options={"level": "avx2"})
+        forced = replace(family.ours.of(OURS, variant_dir, family.rows), options={"level": "avx2"})
         timed, absent = race([family.one_thread.of("one thread", family.model, family.rows), forced])
     if OURS not in timed:
         return [], [f"avx2: {absent[OURS]}"]

@@ -1,4 +1,4 @@
-"""Our side of bench/optimize.py: what a transform of headway makes of a model; a process of its own."""
+"""Apply a transform of headway to a model for bench/optimize.py, in a separate process."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ SAMPLE_ROWS = 5_000
 
 
 def main() -> None:
-    """Keep, in `place` of the first argument, what `transform` makes of the model of `family`; else say why not."""
+    """Store in `directory` what `transform` makes of the model of `family`, or print why it cannot."""
     tiny.apply()
-    asked = json.loads(sys.argv[1])
-    name = asked["transform"]
+    order = json.loads(sys.argv[1])
+    name = order["transform"]
     if name not in plugins.names("transform"):
         raise SystemExit(f"transform {name} is absent")
-    with tempfile.TemporaryDirectory() as kept:
-        laid = _laid_out(FAMILIES[asked["family"]], kept)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = _laid_out(FAMILIES[order["family"]], folder)
         try:
-            keep(_made(name, laid), laid.project.blobs, Path(asked["place"]))
+            keep(_made(name, prepared), prepared.project.blobs, Path(order["directory"]))
         except HeadwayError as reason:
             raise SystemExit(f"{name}: {reason.what}") from reason
 
 
-def _laid_out(family: Family, kept: str) -> InMemoryProject:
+def _laid_out(family: Family, folder: str) -> InMemoryProject:
     rows = joblib.load(family.rows) if family.rows.suffix == ".joblib" else np.load(family.rows)
     labels = np.load(family.labels)[:SAMPLE_ROWS]
-    return create_project(opened(family.model), rows[:SAMPLE_ROWS], labels, folder=kept)
+    return create_project(opened(family.model), rows[:SAMPLE_ROWS], labels, folder=folder)
 
 
-def _made(name: str, laid: InMemoryProject) -> Variant:
-    variant = import_baseline(laid.taken, laid.rows, laid.project.blobs)
-    bench = TransformContext(blobs=laid.project.blobs, sample=matrix(laid.rows.table, variant.signature))
+def _made(name: str, prepared: InMemoryProject) -> Variant:
+    variant = import_baseline(prepared.taken, prepared.rows, prepared.project.blobs)
+    bench = TransformContext(blobs=prepared.project.blobs, sample=matrix(prepared.rows.table, variant.signature))
     return load_transform(name)(variant, bench)[0]

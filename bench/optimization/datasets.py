@@ -24,7 +24,7 @@ TINY = {"TRAINED_TO": 1, "TEST_ROWS": 2_000}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The parts of the data; `rows` float64 [n, 20] with texts as ranks, `raw` the same as a pandas table."""
+    """A part of the data; `rows` float64 [n, 20] with categories as codes, `raw` the same as a pandas table."""
 
     rows: Floats
     raw: pd.DataFrame
@@ -32,18 +32,18 @@ class Rows:
 
 
 def rows(part: str) -> Rows:
-    """`train` or `test`; the test rows stand in no order, so that each of the first of them is one of the whole."""
-    place = place_of_rows()
-    table = np.load(place / f"{part}.npy")
-    return Rows(rows=table, raw=joblib.load(place / f"{part}.joblib"), late=np.load(place / f"{part}-late.npy"))
+    """Return `train` or `test`; the test rows are shuffled, so that the first of them represent all."""
+    directory = rows_directory()
+    table = np.load(directory / f"{part}.npy")
+    return Rows(rows=table, raw=joblib.load(directory / f"{part}.joblib"), late=np.load(directory / f"{part}-late.npy"))
 
 
-def place_of_rows() -> Path:
-    """The folder of `test.npy`, `test.joblib`, `test-late.npy`, `test-date.npy`, and the same of `train`."""
+def rows_directory() -> Path:
+    """Return the folder of `test.npy`, `test.joblib`, `test-late.npy`, `test-date.npy`, and the same of `train`."""
     return made(folder("rows", of=[Path(__file__).read_text("utf-8"), *versions()]), _write)
 
 
-def _write(place: Path) -> None:
+def _write(directory: Path) -> None:
     known = flight_data.load().filter(pl.col("late").is_not_null())
     known = known.with_columns(day=pl.col("departs_at").dt.day())
     month = known["departs_at"].dt.month().to_numpy()
@@ -52,15 +52,15 @@ def _write(place: Path) -> None:
     ranks = {name: sorted(known[train][name].unique()) for name in TEXTS}
     for part, chosen in (("train", train), ("test", shuffled)):
         table = known[chosen]
-        np.save(place / f"{part}.npy", _matrix(table, ranks))
-        np.save(place / f"{part}-late.npy", table["late"].to_numpy().astype(np.int64))
-        np.save(place / f"{part}-date.npy", table["date"].to_physical().cast(pl.Int64).to_numpy())
-        joblib.dump(_raw(table), place / f"{part}.joblib")
+        np.save(directory / f"{part}.npy", _matrix(table, ranks))
+        np.save(directory / f"{part}-late.npy", table["late"].to_numpy().astype(np.int64))
+        np.save(directory / f"{part}-date.npy", table["date"].to_physical().cast(pl.Int64).to_numpy())
+        joblib.dump(_raw(table), directory / f"{part}.joblib")
 
 
 def _matrix(table: pl.DataFrame, ranks: dict[str, list[str]]) -> Floats:
     texts = [
-        pl.col(name).replace_strict(known, [float(place) for place in range(len(known))], default=None)
+        pl.col(name).replace_strict(known, [float(rank) for rank in range(len(known))], default=None)
         for name, known in ranks.items()
     ]
     numbers = [pl.col(name).cast(pl.Float64) for name in NUMBERS]

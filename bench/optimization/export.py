@@ -1,4 +1,4 @@
-"""A variant kept as a folder that bench/callers/of_headway.py opens."""
+"""A variant stored as a folder that bench/callers/of_headway.py opens."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from headway.core.record import write
 from headway.core.variant import Variant
 
 
-def keep(variant: Variant, blobs: Blobs, place: Path) -> Path:
-    """The folder with the variant and its artifact in it."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "variant").write_bytes(write(variant))
-    (place / "artifact").write_bytes(blobs.get(variant.artifact.digest))
-    return place
+def keep(variant: Variant, blobs: Blobs, directory: Path) -> Path:
+    """Store a variant and its artifact in a folder, and return it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "variant").write_bytes(write(variant))
+    (directory / "artifact").write_bytes(blobs.get(variant.artifact.digest))
+    return directory

@@ -1,4 +1,4 @@
-"""The families of bench/optimize.py: who is asked, in which environment, and what each row is to reach."""
+"""The families of bench/optimize.py: their callers, environments and targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from optimization.datasets import place_of_rows
+from optimization.datasets import rows_directory
 from optimization.models import model_of
 from optimization.paired_timing import ROUNDS, Caller
 from optimization.preparation import net_of, taken_of
@@ -16,8 +16,8 @@ KINDS = ("one_row", "batch256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A caller before its files are known: `file:function` of bench/callers, environment, threads (0: its own)."""
+class CallSpec:
+    """A caller before its files are known: `file:function` of bench/callers, environment, threads (0: its default)."""
 
     call: str
     home: str = ""
@@ -25,7 +25,7 @@ class Asked:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, name: str, model: Path, rows: Path) -> Caller:
-        """The caller with its files."""
+        """Return the caller with its files."""
         return Caller(
             name=name,
             call=self.call,
@@ -39,27 +39,27 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A model and those who ask it; targets are of one_row, batch256, peer_one_row and peer_batch256.
+    """A model and its callers; targets are of one_row, batch256, peer_one_row and peer_batch256.
 
-    `bound` is the most that `measure` may be: `max_change` of an answer from the library's, `accuracy_loss`, or for
-    `cosine` what the least one lacks of 1. One_row is against the library `as_called`, batch256 against it on
-    `one_thread`. `data` are the files of rows and labels, `opener` the module whose `opened` gives the model. A batch
-    has `batch_rows`; the targets of what `needs_amx` hold where the CPU has it.
+    `bound` is the maximum of `measure`: `max_change` of a prediction from the library's, `accuracy_loss`, or for `cosine` 1
+    minus the smallest. One_row is compared with the library `as_called`, batch256 with it on `one_thread`. `data` are the
+    files of rows and labels, `opener` the module whose `opened` returns the model. A batch has `batch_rows`; targets with
+    `needs_amx` apply on a CPU that has it.
     """
 
     name: str
     message: str
     targets: tuple[float, float, float, float]
-    as_called: Asked
-    one_thread: Asked
-    peers: Mapping[str, Asked]
-    ours: Asked = Asked(call="of_headway:engine")
+    as_called: CallSpec
+    one_thread: CallSpec
+    peers: Mapping[str, CallSpec]
+    ours: CallSpec = CallSpec(call="of_headway:engine")
     transforms: tuple[str, ...] = ("trees",)
     measure: str = "max_change"
     bound: float = 1e-6
     least_rows: int = 20_000
     trained: Callable[[str], Path] = model_of
-    data: Callable[[str], Path] = lambda _: place_of_rows()
+    data: Callable[[str], Path] = lambda _: rows_directory()
     rows_file: str = "test.npy"
     opener: str = "optimization.models"
     batch_rows: int = 256
@@ -68,46 +68,46 @@ class Family:
 
     @property
     def rows(self) -> Path:
-        """The file of the rows that every caller is given."""
+        """Return the file of the rows of all callers."""
         return self.data(self.name) / self.rows_file
 
     @property
     def labels(self) -> Path:
-        """The file of their labels."""
+        """Return the file of their labels."""
         return self.data(self.name) / "test-late.npy"
 
     @property
     def model(self) -> Path:
-        """The folder of the model, trained if it is not there."""
+        """Return the folder of the model, trained on first use."""
         return self.trained(self.name)
 
     @property
     def order(self) -> dict[str, Any]:
-        """What `searched` is told of it."""
+        """Return the arguments of `searched`."""
         data = [str(self.rows), str(self.labels)]
         return {"name": self.name, "opener": self.opener, "model": str(self.model), "data": data}
 
     def callers(self) -> list[Caller]:
-        """The library and its peers."""
-        asked = {"as called": self.as_called, "one thread": self.one_thread, **self.peers}
-        callers = [self.caller(each, name, self.model) for name, each in asked.items()]
-        return [replace(each, judged=each.name != "as called") for each in callers]
+        """Return the library and its peers."""
+        specs = {"as called": self.as_called, "one thread": self.one_thread, **self.peers}
+        callers = [self.caller(spec, name, self.model) for name, spec in specs.items()]
+        return [replace(caller, judged=caller.name != "as called") for caller in callers]
 
-    def caller(self, asked: Asked, name: str, model: Path) -> Caller:
-        """A caller of these rows, in batches of this family's size."""
-        return replace(asked.of(name, model, self.rows), batch_rows=self.batch_rows)
-
-
-def _trees(call: str, **options: Any) -> Asked:
-    return Asked(call=call, home="trees", options=options)
+    def caller(self, spec: CallSpec, name: str, model: Path) -> Caller:
+        """Return a caller of these rows, in batches of this family's size."""
+        return replace(spec.of(name, model, self.rows), batch_rows=self.batch_rows)
 
 
-def _nets(call: str, **options: Any) -> Asked:
-    return Asked(call=call, home="nets", options=options)
+def _trees(call: str, **options: Any) -> CallSpec:
+    return CallSpec(call=call, home="trees", options=options)
+
+
+def _nets(call: str, **options: Any) -> CallSpec:
+    return CallSpec(call=call, home="nets", options=options)
 
 
 COMPILED = {"treelite": _trees("of_treelite:gtil"), "tl2cgen": _trees("of_treelite:compiled")}
-ONE_THREAD = Asked(call="of_sklearn:predict_proba")
+ONE_THREAD = CallSpec(call="of_sklearn:predict_proba")
 AS_CALLED = replace(ONE_THREAD, threads=0)
 NETS: dict[str, Any] = {
     "as_called": replace(_nets("of_torch:as_called"), threads=0),
@@ -151,10 +151,10 @@ LIST = (
         name="lightgbm",
         message="LGBMClassifier.predict_proba",
         targets=(60, 20, 2.5, 6),
-        as_called=Asked(call="of_lightgbm:as_called", threads=0),
-        one_thread=Asked(call="of_lightgbm:one_thread"),
+        as_called=CallSpec(call="of_lightgbm:as_called", threads=0),
+        one_thread=CallSpec(call="of_lightgbm:one_thread"),
         peers={
-            "SingleRowFast": Asked(call="of_lightgbm:single_row_fast"),
+            "SingleRowFast": CallSpec(call="of_lightgbm:single_row_fast"),
             "onnxruntime": _trees("of_onnxruntime:of_lightgbm"),
             **COMPILED,
         },
@@ -163,10 +163,10 @@ LIST = (
         name="xgboost",
         message="XGBClassifier.predict_proba",
         targets=(60, 10, 2.5, 8),
-        as_called=Asked(call="of_xgboost:as_called", threads=0),
-        one_thread=Asked(call="of_xgboost:one_thread"),
+        as_called=CallSpec(call="of_xgboost:as_called", threads=0),
+        one_thread=CallSpec(call="of_xgboost:one_thread"),
         peers={
-            "inplace_predict": Asked(call="of_xgboost:inplace"),
+            "inplace_predict": CallSpec(call="of_xgboost:inplace"),
             "onnxruntime": _trees("of_onnxruntime:of_xgboost"),
             **COMPILED,
         },
@@ -197,7 +197,7 @@ LIST = (
         as_called=AS_CALLED,
         one_thread=ONE_THREAD,
         peers={"onnxruntime": _trees("of_onnxruntime:of_pipeline")},
-        ours=Asked(call="of_headway:pipeline"),
+        ours=CallSpec(call="of_headway:pipeline"),
         transforms=("pipeline",),
         rows_file="test.joblib",
     ),
@@ -223,8 +223,8 @@ LIST = (
             **TAKEN,
             "as_called": replace(_nets("of_onnx_nets:as_called"), threads=0),
             "one_thread": _nets("of_onnx_nets:float32"),
-            "peers": {name: each for name, each in NETS["peers"].items() if name != "onnxruntime"},
+            "peers": {name: peer for name, peer in NETS["peers"].items() if name != "onnxruntime"},
         },
     ),
 )
-FAMILIES = {each.name: each for each in LIST}
+FAMILIES = {family.name: family for family in LIST}

@@ -35,7 +35,7 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A fitted model with rows that it did not learn from: `search` for headway, `check` for what it found."""
+    """A fitted model with rows that it was not trained on: `search` for headway, `check` for the winner."""
 
     name: str
     model: Any
@@ -44,7 +44,7 @@ class Pair:
 
 
 def pairs() -> Iterator[Pair]:
-    """Every family on every table, one after the other."""
+    """Yield every family on every table."""
     for table, load in TABLES.items():
         raw, target, task = load()
         mixed = np.random.default_rng(SEED).permutation(len(raw))[:MAX_ROWS]
@@ -65,14 +65,14 @@ def _part(rows: Any, chosen: NDArray[np.int64]) -> Any:
 
 
 def _numbers(raw: pd.DataFrame) -> Values:
-    """float64 [n, d], texts as ranks."""
+    """Return float64 [n, d] with categories as codes."""
     columns = [
         pd.Series(raw[name]).astype(float)
         if pd.api.types.is_numeric_dtype(raw[name])
         else pd.Series(pd.factorize(raw[name], sort=True)[0]).astype(float)
         for name in raw.columns
     ]
-    return np.ascontiguousarray(np.column_stack([each.to_numpy() for each in columns]))
+    return np.ascontiguousarray(np.column_stack([column.to_numpy() for column in columns]))
 
 
 def _flights() -> tuple[pd.DataFrame, Values, str]:

@@ -1,4 +1,4 @@
-"""The models of bench/optimize.py that need no torch, trained on the flights with fixed seeds and kept as files."""
+"""The models of bench/optimize.py that need no torch, trained on the flights with fixed seeds and stored as files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from cache import folder, made, versions
-from optimization.datasets import NUMBERS, TEXTS, Rows, place_of_rows, rows
+from optimization.datasets import NUMBERS, TEXTS, Rows, rows, rows_directory
 
 BOOSTED, TREES = 500, 300
 TINY = {"BOOSTED": 5, "TREES": 5}
@@ -37,19 +37,19 @@ def xgboost_500(train: Rows) -> Any:
 
 
 def histgb_300(train: Rows) -> Any:
-    """300 trees of 31 leaves, none spared by early stopping."""
+    """300 trees of 31 leaves, without early stopping."""
     model = HistGradientBoostingClassifier(max_iter=TREES, early_stopping=False, random_state=1)
     return model.fit(train.rows, train.late)
 
 
 def forest_300(train: Rows) -> Any:
-    """300 trees of about 18,000 nodes, trained with missing values present; one job, as scikit-learn has it."""
+    """300 trees of about 18,000 nodes, trained with missing values; one job, scikit-learn's default."""
     model = RandomForestClassifier(TREES, min_samples_leaf=6, random_state=1, n_jobs=2).fit(train.rows, train.late)
     return model.set_params(n_jobs=None)
 
 
 def logistic(train: Rows) -> Pipeline:
-    """Imputed and scaled numbers and one-hot texts, from a pandas table."""
+    """Imputed and scaled numbers and one-hot categories, from a pandas table."""
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     texts = OneHotEncoder(handle_unknown="ignore")
     columns = ColumnTransformer([("numbers", numbers, list(NUMBERS)), ("texts", texts, list(TEXTS))])
@@ -66,21 +66,21 @@ FIT: dict[str, Callable[[Rows], Any]] = {
 
 
 def model_of(family: str) -> Path:
-    """The folder of a trained model: `model.joblib`, and `model.txt` or `model.ubj` where its library has a format."""
-    key = [Path(__file__).read_text("utf-8"), str(place_of_rows()), *versions()]
-    return made(folder(f"model-{family}", of=key), lambda place: _train(family, place))
+    """Return the folder of a trained model: `model.joblib`, and `model.txt` or `model.ubj` if its library has a format."""
+    key = [Path(__file__).read_text("utf-8"), str(rows_directory()), *versions()]
+    return made(folder(f"model-{family}", of=key), lambda directory: _train(family, directory))
 
 
-def _train(family: str, place: Path) -> None:
+def _train(family: str, directory: Path) -> None:
     print(f"training {family} ...", file=sys.stderr, flush=True)
     model = FIT[family](rows("train"))
-    joblib.dump(model, place / "model.joblib")
+    joblib.dump(model, directory / "model.joblib")
     if family == "lightgbm":
-        model.booster_.save_model(place / "model.txt")
+        model.booster_.save_model(directory / "model.txt")
     if family == "xgboost":
-        model.get_booster().save_model(place / "model.ubj")
+        model.get_booster().save_model(directory / "model.ubj")
 
 
-def opened(place: Path) -> Any:
-    """The trained model of a folder."""
-    return joblib.load(place / "model.joblib")
+def opened(directory: Path) -> Any:
+    """Return the trained model of a folder."""
+    return joblib.load(directory / "model.joblib")

@@ -1,6 +1,6 @@
 """The networks of bench/optimize.py, trained with fixed seeds; run by a Python of the environment that has torch.
 
-`mlp` reads the 20 columns of the flights, embeds the texts' ranks and makes the rest ready inside; `cnn` reads digits.
+`mlp` reads the 20 columns of the flights, embeds category codes and prepares the numbers inside; `cnn` reads digits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TEXTS, MOST_TEXTS, BATCH, SEED = 3, 128, 512, 1
 
 
 class Mlp(nn.Module):
-    """Embeddings and dense layers of 256, 256 and 128; missing values and scales are dealt with in the graph."""
+    """Embeddings and dense layers of 256, 256 and 128; missing values and scaling are handled in the graph."""
 
     def __init__(self, columns: int = 20) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class Mlp(nn.Module):
         self.register_buffer("scale", torch.ones(numbers))
         self.embed = nn.ModuleList(nn.Embedding(MOST_TEXTS, 8) for _ in range(TEXTS))
         sizes = [TEXTS * 8 + 2 * numbers, 256, 256, 128]
-        layers = [each for a, b in pairwise(sizes) for each in (nn.Linear(a, b), nn.ReLU())]
+        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         self.dense = nn.Sequential(*layers, nn.Linear(128, 1), nn.Sigmoid())
         self.example_input_array = torch.zeros(1, columns)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """rows: float32 [n, 20], missing as NaN -> probabilities [n, 1]."""
         ranks = (torch.nan_to_num(rows[:, :TEXTS], nan=-1.0) + 1).clamp(0, MOST_TEXTS - 1).long()
-        texts = [embed(ranks[:, place]) for place, embed in enumerate(self.embed)]
+        texts = [embed(ranks[:, index]) for index, embed in enumerate(self.embed)]
         numbers = (rows[:, TEXTS:] - self.mean) / self.scale
         absent = torch.isnan(numbers)
         known = torch.where(absent, torch.zeros_like(numbers), numbers)
@@ -75,33 +75,33 @@ class Cnn(nn.Module):
 NETS = {"mlp": Mlp, "cnn": Cnn}
 
 
-def opened(place: Path) -> nn.Module:
-    """The trained network of a folder, ready to answer."""
-    net = NETS[(place / "name").read_text("utf-8")]()
-    net.load_state_dict(torch.load(place / "weights.pt", weights_only=True))
+def opened(directory: Path) -> nn.Module:
+    """Return the trained network of a folder in evaluation mode."""
+    net = NETS[(directory / "name").read_text("utf-8")]()
+    net.load_state_dict(torch.load(directory / "weights.pt", weights_only=True))
     return net.eval()
 
 
 def main() -> None:
     """Train the network that the first argument names into a folder, with its graph, and `train` and `test` rows."""
     tiny.apply()
-    asked = json.loads(sys.argv[1])
-    place, name = Path(asked["place"]), asked["name"]
+    order = json.loads(sys.argv[1])
+    directory, name = Path(order["directory"]), order["name"]
     torch.manual_seed(SEED)
-    train, labels, test, expected = _flights(Path(asked["rows"])) if name == "mlp" else _digits()
+    train, labels, test, expected = _flights(Path(order["rows"])) if name == "mlp" else _digits()
     net = NETS[name]()
     if isinstance(net, Mlp):
         net.mean.copy_(torch.from_numpy(np.nanmean(train[:, TEXTS:], axis=0)))
         net.scale.copy_(torch.from_numpy(np.nanstd(train[:, TEXTS:], axis=0) + 1e-6))
     _fit(net, torch.from_numpy(train).float(), torch.from_numpy(labels), epochs=3 if name == "mlp" else 30)
-    torch.save(net.state_dict(), place / "weights.pt")
+    torch.save(net.state_dict(), directory / "weights.pt")
     rows = torch.from_numpy(train[:2]).float()
     dynamic = ({0: torch.export.Dim("n")},)
     program = torch.onnx.export(net.eval(), (rows,), dynamo=True, dynamic_shapes=dynamic, input_names=["rows"])
-    program.save(place / "model.onnx")
-    (place / "name").write_text(name, encoding="utf-8")
+    program.save(directory / "model.onnx")
+    (directory / "name").write_text(name, encoding="utf-8")
     for file, values in {"train": train[:5_000], "test": test, "test-late": expected}.items():
-        np.save(place / f"{file}.npy", values)
+        np.save(directory / f"{file}.npy", values)
 
 
 def _fit(net: nn.Module, rows: torch.Tensor, labels: torch.Tensor, *, epochs: int) -> None:
@@ -121,10 +121,10 @@ def _fit(net: nn.Module, rows: torch.Tensor, labels: torch.Tensor, *, epochs: in
             by.step()
 
 
-def _flights(place: Path) -> tuple[Any, Any, Any, Any]:
-    train, labels = np.load(place / "train.npy"), np.load(place / "train-late.npy")
+def _flights(directory: Path) -> tuple[Any, Any, Any, Any]:
+    train, labels = np.load(directory / "train.npy"), np.load(directory / "train-late.npy")
     mixed = np.random.default_rng(SEED).permutation(len(train))
-    return train[mixed], labels[mixed], np.load(place / "test.npy"), np.load(place / "test-late.npy")
+    return train[mixed], labels[mixed], np.load(directory / "test.npy"), np.load(directory / "test-late.npy")
 
 
 def _digits() -> tuple[Any, Any, Any, Any]:

@@ -14,7 +14,7 @@ MOST_S = 900
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """Return the rows and sentences of bench/never_worse.py, or one sentence that says why there are none."""
+    """Return the rows and sentences of bench/never_worse.py, or one sentence that explains why there are none."""
     command = [sys.executable, str(HERE / "never_worse.py"), "--json", *(["--tiny"] if is_tiny() else [])]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=MOST_S)

@@ -1,4 +1,4 @@
-"""Callers timed in turns: each is a process of its own (optimization/worker.py), and only one of them works at a time."""
+"""Callers timed in turns: each is a separate process (optimization/worker.py), and only one of them works at a time."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ TINY = {"ROUNDS": 1, "MS": {"one_row": 2, "batch256": 2}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """One way to ask a model: `call` is `file:function` of bench/callers, `home` the environment with its libraries.
+    """One way to call a model: `call` is `file:function` of bench/callers, `home` the environment with its libraries.
 
-    `threads` 0 leaves their number to the library, as its users do. `rows` is a file that numpy or joblib reads. One
-    that is not `judged` is timed alone.
+    `threads` 0 is the default of the library. `rows` is a file that numpy or joblib reads. A caller that is not `judged` is
+    only timed.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Caller:
 
 
 class Worker:
-    """The process of a caller; raises Absent, with the last it said, where it does not open or does not answer."""
+    """The process of a caller; raises Absent, with its last output, if it does not open or answer."""
 
     def __init__(self, caller: Caller) -> None:
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `end`
         module, name = caller.call.split(":")
         code = (HERE / f"callers/{module}.py").read_text("utf-8")
-        kept = folder(f"kept-{module}-{name}", of=[code, str(caller.model), str(home(caller.home))])
-        order = {"call": caller.call, "options": dict(caller.options), "kept": str(kept)}
+        directory = folder(f"kept-{module}-{name}", of=[code, str(caller.model), str(home(caller.home))])
+        order = {"call": caller.call, "options": dict(caller.options), "directory": str(directory)}
         order |= {"model": str(caller.model), "rows": str(caller.rows), "batch_rows": caller.batch_rows}
         self._process = subprocess.Popen(
             [str(home(caller.home)), "-c", RUN, json.dumps(order)],
@@ -65,21 +65,21 @@ class Worker:
             text=True,
             bufsize=1,
         )
-        self._heard(OPENS_S)
+        self._receive(OPENS_S)
 
     def ask(self, what: str, *, s: float = ANSWERS_S, **task: Any) -> Any:
-        """What the worker answers to a task."""
+        """Run a task in the worker, and return its result."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"do": what, **task}) + "\n")
-        return self._heard(s)
+        return self._receive(s)
 
     def end(self) -> None:
-        """Let the process go."""
+        """End the process."""
         self._process.kill()
         self._process.communicate()
         self._said.close()
 
-    def _heard(self, s: float) -> Any:
+    def _receive(self, s: float) -> Any:
         assert self._process.stdout
         with selectors.DefaultSelector() as ready:
             ready.register(self._process.stdout, selectors.EVENT_READ)
@@ -94,32 +94,32 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """Times of a caller by round: us of one row (clock), us of CPU time of a batch; its answers, if judged."""
+    """Times of a caller by round: us of one row (wall clock), us of CPU time of a batch; its predictions, if judged."""
 
     one_row: tuple[float, ...]
     batch256: tuple[float, ...]
     answers: NDArray[np.float64]
 
     def us(self, kind: str) -> float:
-        """The median over the rounds."""
+        """Return the median over the rounds."""
         return float(median(getattr(self, kind)))
 
 
 def race(callers: Sequence[Caller], *, rounds: int = ROUNDS) -> tuple[dict[str, Timed], dict[str, str]]:
-    """Every caller that opened, timed in turns, and why each other did not, by name."""
+    """Time all callers that open in turns; return their times, and why the others did not open, by name."""
     with _opened(callers) as (workers, absent):
         judged = {caller.name for caller in callers if caller.judged}
         answers = {name: _answers(worker) if name in judged else NONE for name, worker in workers.items()}
         found = [_round(workers, turn) for turn in range(rounds)]
     timed = {
-        name: Timed(answers=answers[name], **{kind: tuple(each[name, kind] for each in found) for kind in MS})
+        name: Timed(answers=answers[name], **{kind: tuple(times[name, kind] for times in found) for kind in MS})
         for name in workers
     }
     return timed, absent
 
 
 def _round(workers: Mapping[str, Worker], turn: int) -> dict[tuple[str, str], float]:
-    """Each worker's time of each kind, one after the other; who begins changes from round to round."""
+    """Return each worker's time of each kind, one after the other; the first worker changes from round to round."""
     order = list(workers) if turn % 2 else list(workers)[::-1]
     return {(name, kind): workers[name].ask(kind, ms=ms) for kind, ms in MS.items() for name in order}
 

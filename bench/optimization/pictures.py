@@ -1,8 +1,8 @@
-"""The recogniser of PP-OCR in bench/optimize.py, as PyPI's rapidocr-onnxruntime has it, and pictures for it.
+"""The recogniser of PP-OCR in bench/optimize.py, from PyPI's rapidocr-onnxruntime, and pictures for it.
 
-A row is a picture of 48 x 320 pixels, -1 to 1. The graph of the package is kept; around it stands what makes a row its
-three equal channels, and what reads its answer: the likeliest character at each place, repeats and blanks left out, and
-which of a list of texts that is. So an answer is right where the whole text is.
+A row is a picture of 48 x 320 pixels, -1 to 1. The graph of the package is wrapped: before it, a row becomes three equal
+channels; after it, the likeliest character at each position, without repeats and blanks, is matched with a list of
+texts. A prediction is correct if the whole text is.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ READ, TAUGHT = 30, 26
 
 
 def recogniser(listed: list[str]) -> Any:
-    """The graph [n, 48 * 320] -> [n, texts + 1]: 1 at the text of the list that was read, and 0.5 at the last, none."""
+    """Return the graph [n, 48 * 320] -> [n, texts + 1]: 1 at the recognised text, and 0.5 at the last, for none."""
     content = onnx.load(_package() / FILE)
-    codes = {character: place for place, character in enumerate(_characters(content), 1)}
+    codes = {character: index for index, character in enumerate(_characters(content), 1)}
     # So small that a sum is exact in float32 too, in which some engines count; one wrong character changes it.
     factors = np.random.default_rng(0).permutation(MOST_CHARACTERS) + LEAST_FACTOR
-    sums = [sum(codes[each] * factors[place] for place, each in enumerate(text, 1)) for text in listed]
+    sums = [sum(codes[character] * factors[index] for index, character in enumerate(text, 1)) for text in listed]
     if len(set(sums)) < len(sums):
         raise SystemExit("two texts have one sum")
     core = compose.add_prefix(version_converter.convert_version(content, OPSET), "core/")
-    asked, answered = core.graph.input[0].name, core.graph.output[0].name
-    nodes = [*_before(asked), *core.graph.node, *_after(answered)]
+    input_name, output_name = core.graph.input[0].name, core.graph.output[0].name
+    nodes = [*_before(input_name), *core.graph.node, *_after(output_name)]
     graph = helper.make_graph(
         nodes,
         "recogniser",
@@ -49,13 +49,13 @@ def recogniser(listed: list[str]) -> Any:
 
 
 def texts() -> list[str]:
-    """The names of the packages of this environment, alone and with their versions."""
-    packages = {each.metadata["Name"]: each.version for each in importlib.metadata.distributions()}
+    """Return the names of the packages of this environment, with and without their versions."""
+    packages = {package.metadata["Name"]: package.version for package in importlib.metadata.distributions()}
     return [*sorted(packages), *(f"{name} {packages[name]}"[:30] for name in sorted(packages))]
 
 
 def pictures(listed: list[str], size: int) -> Any:
-    """Rows float32 [n, 48 * 320]: each text in letters of that size, black on white, 0 beyond its end."""
+    """Return rows float32 [n, 48 * 320]: each text in letters of that size, black on white, 0 beyond its end."""
     return np.stack([_picture(text, size).reshape(-1) for text in listed])
 
 
@@ -70,16 +70,16 @@ def _picture(text: str, size: int) -> Any:
     return found
 
 
-def _before(asked: str) -> list[Any]:
+def _before(input_name: str) -> list[Any]:
     picture = helper.make_node("Reshape", ["rows", "picture"], ["grey"], "grey")
-    return [picture, helper.make_node("Concat", ["grey"] * 3, [asked], "channels", axis=1)]
+    return [picture, helper.make_node("Concat", ["grey"] * 3, [input_name], "channels", axis=1)]
 
 
-def _after(answered: str) -> list[Any]:
-    """Codes [n, places], those that begin a character numbered, and the sum of each times the factor of its number."""
+def _after(output_name: str) -> list[Any]:
+    """Return nodes that number the first position of each character of [n, places], and sum each times a factor."""
     make = helper.make_node
     return [
-        make("ArgMax", [answered], ["codes"], "codes", axis=2, keepdims=0),
+        make("ArgMax", [output_name], ["codes"], "codes", axis=2, keepdims=0),
         make("Pad", ["codes", "one_before", "none"], ["moved"], "moved"),
         make("Slice", ["moved", "zero", "minus_one", "axis"], ["before"], "before"),
         make("Equal", ["codes", "before"], ["repeated"], "repeated"),
@@ -115,7 +115,7 @@ def _constants(factors: Any, sums: list[int]) -> list[Any]:
 
 
 def _characters(content: Any) -> list[str]:
-    known = {each.key: each.value for each in content.metadata_props}
+    known = {entry.key: entry.value for entry in content.metadata_props}
     return [*known["character"].splitlines(), " "]
 
 

@@ -1,4 +1,4 @@
-"""What bench/optimize.py runs in other environments and keeps: networks trained, and searches of headway."""
+"""What bench/optimize.py runs in other environments and stores: trained networks, and searches of headway."""
 
 from __future__ import annotations
 
@@ -10,53 +10,56 @@ from pathlib import Path
 from typing import Any
 
 from cache import HERE, Absent, folder, home, made
-from optimization.datasets import place_of_rows
+from optimization.datasets import rows_directory
 
 MOST_S = 300
 
 
 def net_of(name: str) -> Path:
-    """The folder of a trained network, with the rows and labels to ask it."""
-    key = [(HERE / "optimization/nets.py").read_text("utf-8"), str(place_of_rows()), str(home("nets"))]
-    make = {"name": name, "rows": str(place_of_rows())}
+    """Return the folder of a trained network, with rows and labels."""
+    key = [(HERE / "optimization/nets.py").read_text("utf-8"), str(rows_directory()), str(home("nets"))]
+    make = {"name": name, "rows": str(rows_directory())}
     return made(
-        folder(f"model-{name}", of=key), lambda place: run("optimization.nets", "nets", {**make, "place": str(place)})
+        folder(f"model-{name}", of=key),
+        lambda directory: run("optimization.nets", "nets", {**make, "directory": str(directory)}),
     )
 
 
 def taken_of(name: str) -> Path:
-    """The folder of a model that comes trained in a package, with the rows and labels to ask it."""
-    code = [(HERE / f"optimization/{each}.py").read_text("utf-8") for each in ("pretrained", "sentences", "pictures")]
+    """Return the folder of a pretrained model of a package, with rows and labels."""
+    code = [
+        (HERE / f"optimization/{module}.py").read_text("utf-8") for module in ("pretrained", "sentences", "pictures")
+    ]
     return made(
         folder(f"model-{name}", of=[*code, str(home("nets"))]),
-        lambda place: run("optimization.pretrained", "nets", {"name": name, "place": str(place)}),
+        lambda directory: run("optimization.pretrained", "nets", {"name": name, "directory": str(directory)}),
     )
 
 
-def searched(order: dict[str, Any], place: Path, *, home: str = "") -> dict[str, Any]:
-    """Let headway search for forms of a model; `place` then holds them (see optimization/run_search.py); says what it found.
+def searched(order: dict[str, Any], directory: Path, *, home: str = "") -> dict[str, Any]:
+    """Search variants of a model into `directory` (see optimization/run_search.py), and return the result.
 
     The order has `name` and `opener` of a family, the folder of its `model`, and `data`: files of rows and labels.
     """
-    run("optimization.run_search", home, {**order, "place": str(place)})
-    said: dict[str, Any] = json.loads((place / "said").read_text("utf-8"))
-    return said
+    run("optimization.run_search", home, {**order, "directory": str(directory)})
+    result: dict[str, Any] = json.loads((directory / "result").read_text("utf-8"))
+    return result
 
 
-def compiled(family: str, transforms: Sequence[str], place: Path) -> Path:
-    """What the first of these transforms that works makes of a family's model; raises Absent with what each says."""
+def compiled(family: str, transforms: Sequence[str], directory: Path) -> Path:
+    """Return the result of the first transform that works on a family's model; raises Absent with the reasons of all."""
     refusals = []
     for name in transforms:
         try:
-            run("optimization.compile_model", "", {"family": family, "transform": name, "place": str(place)})
-            return place
+            run("optimization.compile_model", "", {"family": family, "transform": name, "directory": str(directory)})
+            return directory
         except Absent as reason:
             refusals.append(str(reason))
     raise Absent("; ".join(refusals))
 
 
 def run(module: str, at: str, order: dict[str, Any]) -> None:
-    """Run `main` of a file of bench/ by the Python of an environment; raises Absent with the last line that it said."""
+    """Run `main` of a file of bench/ in an environment; raises Absent with the last line of its output."""
     paths = os.pathsep.join(map(str, (HERE, HERE.parent / "src")))
     command = [str(home(at)), "-c", f"import {module}; {module}.main()", json.dumps(order)]
     try:

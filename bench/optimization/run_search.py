@@ -49,37 +49,41 @@ TINY = {"MOST_ROWS": 500, "BUDGET_S": 1}
 def main() -> None:
     """Search as the first argument asks; keep `one_row/` and `batch256/` in its `place`, with `said` beside them."""
     tiny.apply()
-    asked = json.loads(sys.argv[1])
-    place = Path(asked["place"])
-    rows, labels, *groups = (np.load(each)[:MOST_ROWS] for each in asked["data"])
-    name = asked["name"].partition(".")[0]
+    order = json.loads(sys.argv[1])
+    directory = Path(order["directory"])
+    rows, labels, *groups = (np.load(file)[:MOST_ROWS] for file in order["data"])
+    name = order["name"].partition(".")[0]
     options: dict[str, Any] = {"policy": POLICY[name], "budget": f"{BUDGETS_S.get(name, BUDGET_S)}s"}
     if groups:
         options["groups"] = groups[0]
     if name in TRANSFORMS:
         options |= {"transforms": TRANSFORMS[name], "task": TASKS.get(name, "multiclass")}
     with tempfile.TemporaryDirectory() as folder:
-        model = importlib.import_module(asked["opener"]).opened(Path(asked["model"]))
+        model = importlib.import_module(order["opener"]).opened(Path(order["model"]))
         began = perf_counter()
         best = hw.optimize(model, rows, labels, folder=folder, **options)
         seconds = perf_counter() - began
         blobs = Files(Path(folder) / ".headway" / "blobs")
         found = {"one_row": best.variant, "batch256": fastest_batch(best.search)}
         for kind, variant in found.items():
-            keep(variant, blobs, place / kind)
-        said = {"seconds": seconds, "int8": of_int8(best.search), **{kind: each.name for kind, each in found.items()}}
-    (place / "said").write_text(json.dumps(said), encoding="utf-8")
+            keep(variant, blobs, directory / kind)
+        result = {
+            "seconds": seconds,
+            "int8": of_int8(best.search),
+            **{kind: variant.name for kind, variant in found.items()},
+        }
+    (directory / "result").write_text(json.dumps(result), encoding="utf-8")
 
 
 def of_int8(frontier: SearchResult) -> dict[str, str]:
     """Of each form in int8 that was judged, by its name, why it was refused; empty where it was not."""
-    judged = [each for each in frontier.evaluated if "int8" in each.variant.name]
-    return {each.variant.name: "" if feasible(each.verdict) else frontier.reasons[each.variant.name] for each in judged}
+    judged = [evaluated for evaluated in frontier.evaluated if "int8" in evaluated.variant.name]
+    return {evaluated.variant.name: "" if feasible(evaluated.verdict) else frontier.reasons[evaluated.variant.name] for evaluated in judged}
 
 
 def fastest_batch(frontier: SearchResult) -> Variant:
     """The feasible variant that is fastest in batches; the model as it came where none is."""
-    judged = [each for each in frontier.evaluated if feasible(each.verdict)]
+    judged = [evaluated for evaluated in frontier.evaluated if feasible(evaluated.verdict)]
     return max(judged, key=_batch, default=frontier.winner).variant
 
 

@@ -21,12 +21,12 @@ def rows() -> tuple[list[Row], list[str]]:
     """The two rows and the time of the search, or the sentence that says why there are none."""
     family = FAMILIES["lightgbm"]
     with tempfile.TemporaryDirectory() as name:
-        kept = Path(name)
+        directory = Path(name)
         try:
-            said = searched({**family.order, "data": [*family.order["data"], str(_dates(family))]}, kept)
-            ours = [family.ours.of(OURS, kept / "one_row", family.rows)]
-            ours.append(family.ours.of(BATCH, kept / "batch256", family.rows))
-            library = [each for each in family.callers() if each.name not in family.peers]
+            search = searched({**family.order, "data": [*family.order["data"], str(_dates(family))]}, directory)
+            ours = [family.ours.of(OURS, directory / "one_row", family.rows)]
+            ours.append(family.ours.of(BATCH, directory / "batch256", family.rows))
+            library = [caller for caller in family.callers() if caller.name not in family.peers]
             timed, absent = race([*library, *ours])
         except Absent as reason:
             return [], [f"search: {reason}"]
@@ -37,10 +37,10 @@ def rows() -> tuple[list[Row], list[str]]:
     made = []
     for kind in KINDS:
         row = ratio(found, kind, kind, target=TARGETS[kind], against=against[kind])
-        won = f"{row.against}; found: {said[kind]}"
+        won = f"{row.against}; found: {search[kind]}"
         made.append(replace(row, name=f"search.lightgbm.{kind}", against=won))
-    seconds = shown("search.lightgbm.seconds", said["seconds"], "s", "the budget")
-    in_time = said["seconds"] <= BUDGET_S + GRACE_S
+    seconds = shown("search.lightgbm.seconds", search["seconds"], "s", "the budget")
+    in_time = search["seconds"] <= BUDGET_S + GRACE_S
     return [*made, replace(seconds, target=f"<= {BUDGET_S + GRACE_S}", ok=in_time)], []
 
 

@@ -26,7 +26,7 @@ class Encoder(nn.Module):
 
     def __init__(self, tokens: int) -> None:
         super().__init__()
-        self.encoder = AutoModel.from_pretrained(_place(), local_files_only=True).eval()
+        self.encoder = AutoModel.from_pretrained(_directory(), local_files_only=True).eval()
         self.most = self.encoder.config.vocab_size - 1
         self.example_input_array = torch.zeros(1, tokens)
 
@@ -41,16 +41,18 @@ class Encoder(nn.Module):
 
 def texts(tokens: int) -> Any:
     """Rows float32 [n, tokens]: summaries and descriptions, cut where they are longer."""
-    tokenizer = Tokenizer.from_file(str(_place() / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(_directory() / "tokenizer.json"))
     tokenizer.enable_truncation(tokens)
     tokenizer.enable_padding(length=tokens)
-    packages = sorted(importlib.metadata.distributions(), key=lambda each: each.metadata["Name"].lower())
-    said = [each.metadata[part] for part in ("Description", "Summary") for each in packages]
-    found = tokenizer.encode_batch([text[:CHARACTERS] for text in dict.fromkeys(filter(None, said))][:MOST_ROWS])
-    return np.array([each.ids for each in found], np.float32)
+    packages = sorted(importlib.metadata.distributions(), key=lambda package: package.metadata["Name"].lower())
+    descriptions = [package.metadata[part] for part in ("Description", "Summary") for package in packages]
+    found = tokenizer.encode_batch(
+        [text[:CHARACTERS] for text in dict.fromkeys(filter(None, descriptions))][:MOST_ROWS]
+    )
+    return np.array([encoding.ids for encoding in found], np.float32)
 
 
-def _place() -> Path:
+def _directory() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise SystemExit(f"{PACKAGE} is not installed")

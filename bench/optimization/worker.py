@@ -30,11 +30,11 @@ def main() -> None:
     tiny.apply()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
-    asked = json.loads(sys.argv[1])
-    module, _, name = asked["call"].partition(":")
-    order = Order(model=Path(asked["model"]), kept=Path(asked["kept"]), options=asked["options"])
+    message = json.loads(sys.argv[1])
+    module, _, name = message["call"].partition(":")
+    order = Order(model=Path(message["model"]), directory=Path(message["directory"]), options=message["options"])
     call = getattr(importlib.import_module(f"callers.{module}"), name)(order)
-    worker = Worker(call, _load(Path(asked["rows"])), batch=asked["batch_rows"])
+    worker = Worker(call, _load(Path(message["rows"])), batch=message["batch_rows"])
     answers.write(json.dumps({"ready": True}) + "\n")
     for line in sys.stdin:
         task = json.loads(line)
@@ -46,8 +46,8 @@ class Worker:
 
     def __init__(self, call: Call, rows: Any, *, batch: int) -> None:
         self._call, self._rows = call, rows
-        self._singles = [call.ready(_part(rows, place, 1)) for place in range(SINGLES)]
-        self._batches = [call.ready(_part(rows, place * batch, batch)) for place in range(BATCHES)]
+        self._singles = [call.ready(_part(rows, index, 1)) for index in range(SINGLES)]
+        self._batches = [call.ready(_part(rows, index * batch, batch)) for index in range(BATCHES)]
         call.predict(self._singles[0])
         call.predict(self._batches[0])
 

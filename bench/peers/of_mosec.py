@@ -27,7 +27,7 @@ class Onnx(Worker):
 
     def forward(self, data: list[Any]) -> list[Any]:
         """Requests to answers, by one call of the model."""
-        parts = [np.asarray(each["rows"], dtype=np.float32) for each in data]
+        parts = [np.asarray(request["rows"], dtype=np.float32) for request in data]
         ends = np.cumsum([len(part) for part in parts])[:-1]
         return np.split(self._ask(np.concatenate(parts)), ends)
 

@@ -79,9 +79,9 @@ def good(rng: random.Random) -> tuple[bytes, float]:
     row = [float(rng.randrange(1_000)) for _ in "abc"]
     inputs = [{"name": name, "shape": [1], "datatype": "FP64"} for name in "abc"]
     if rng.random() < 0.5:
-        body = {"inputs": [{**each, "data": [value]} for each, value in zip(inputs, row, strict=True)]}
+        body = {"inputs": [{**tensor, "data": [value]} for tensor, value in zip(inputs, row, strict=True)]}
         return posted(INFER, json.dumps(body).encode()), sum(row) / 3
-    head = json.dumps({"inputs": [{**each, "parameters": {"binary_data_size": 8}} for each in inputs]}).encode()
+    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": 8}} for tensor in inputs]}).encode()
     raw = struct.pack("<3d", *row)
     return posted(INFER, head + raw, f"Inference-Header-Content-Length: {len(head)}"), sum(row) / 3
 
@@ -107,7 +107,7 @@ def _disturbed(rng: random.Random, node: Any) -> Any:
     if isinstance(node, list) and node and rng.random() < 0.85:
         at = rng.randrange(len(node))
         more = [deepcopy(node[at])] * rng.choice((0, 1, 1, 1, 2))
-        return [*node[:at], *(_disturbed(rng, each) for each in more), *node[at + 1 :]]
+        return [*node[:at], *(_disturbed(rng, item) for item in more), *node[at + 1 :]]
     if isinstance(node, str) and rng.random() < 0.7:
         return rng.choice((*_DATATYPES, *_NAMES))
     return rng.choice(_SIZES) if isinstance(node, int) and rng.random() < 0.7 else any_json(rng)
@@ -227,8 +227,8 @@ def wrong_chunks(rng: random.Random) -> bytes:
 
 def truncated(rng: random.Random) -> bytes:
     """The first bytes of a request."""
-    whole = rng.choice((wrong_json, wrong_bytes, wrong_chunks))(rng)
-    return whole[: rng.randrange(len(whole))]
+    complete = rng.choice((wrong_json, wrong_bytes, wrong_chunks))(rng)
+    return complete[: rng.randrange(len(complete))]
 
 
 def pipelined(rng: random.Random) -> bytes:

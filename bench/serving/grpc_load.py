@@ -58,7 +58,7 @@ def run(address: str, request: bytes, *, key: str, callers: int, seconds: float)
 
     began = time.perf_counter()
     with ThreadPoolExecutor(callers) as pool:
-        took = sorted(each for part in pool.map(call, range(callers)) for each in part)
+        took = sorted(latency for part in pool.map(call, range(callers)) for latency in part)
     passed = time.perf_counter() - began
     for channel in channels:
         channel.close()

@@ -38,7 +38,7 @@ static const char *marker;
 static Due *queue;                       /* a ring; what is sent again is taken first */
 static size_t first, past, again_first, again_past;
 static Due *again;
-static long bins[BINS], total, counted, right[MOST_ANSWERS], errors, refused, wrong, crossed, mended, unreached, resets;
+static long bins[BINS], total, counted, right[MOST_ANSWERS], errors, refused, wrong, crossed, resent, unreached, resets;
 static double *reset_at, longest, measured_from, measured_to;
 
 static double now(clockid_t clock) {
@@ -98,7 +98,7 @@ static int judged(Case *it, const char *body, size_t length) {
 static void take(Line *line, int status, const char *body, size_t length) {
     Case *it = cases + line->due.which;
     int k = status == 200 && it->status == 200 ? judged(it, body, length) : -1;
-    if (k >= 0) right[k]++, mended += line->due.again;
+    if (k >= 0) right[k]++, resent += line->due.again;
     else if (status == 429 || status == 503) refused++;
     else if (it->status != 200 && status / 100 == 4) errors++;
     else {
@@ -223,7 +223,7 @@ static void report(double seconds, double used) {
            quantile(.999), longest * 1e3);
     printf("\"right\":[%ld,%ld,%ld,%ld],\"errors\":%ld,\"refused\":%ld,\"wrong\":%ld,\"crossed\":%ld,", right[0],
            right[1], right[2], right[3], errors, refused, wrong, crossed);
-    printf("\"mended\":%ld,\"unreached\":%ld,\"unanswered\":%ld,\"resets\":[", mended, unreached, waiting);
+    printf("\"resent\":%ld,\"unreached\":%ld,\"unanswered\":%ld,\"resets\":[", resent, unreached, waiting);
     for (long k = 0; k < resets; k++) printf("%s%.6f", k ? "," : "", reset_at[k]);
     printf("]}\n");
 }

@@ -56,7 +56,7 @@ class Load:
     """What a run found.
 
     `per_s` and latencies are of the `counted` answers; `total` are all. `right` counts by which of its answers a case
-    was given; `mended` are those that came when a request was sent again, for its connection had been closed: `resets`
+    was given; `resent` are those that came when a request was sent again, for its connection had been closed: `resets`
     says when, by the monotonic clock. `unreached` are connections that nobody took.
     """
 
@@ -73,7 +73,7 @@ class Load:
     refused: int
     wrong: int
     crossed: int
-    mended: int
+    resent: int
     unreached: int
     unanswered: int
     resets: tuple[float, ...]
@@ -82,12 +82,12 @@ class Load:
 
 def program() -> Path:
     """The built program."""
-    place = made(folder("load", of=[SOURCE.read_text("utf-8")]), _build)
-    return place / "load"
+    directory = made(folder("load", of=[SOURCE.read_text("utf-8")]), _build)
+    return directory / "load"
 
 
-def _build(place: Path) -> None:
-    subprocess.run(["gcc", "-O2", "-o", str(place / "load"), str(SOURCE), "-lm"], check=True)
+def _build(directory: Path) -> None:
+    subprocess.run(["gcc", "-O2", "-o", str(directory / "load"), str(SOURCE), "-lm"], check=True)
 
 
 def run(port: int, cases: Sequence[Case], plan: Plan) -> Load:

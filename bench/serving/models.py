@@ -65,16 +65,16 @@ class Question:
 
     def cases(self, ask: Iterable[bytes], *, columns: int) -> list[Case]:
         """These requests, each answered by the last columns of its rows."""
-        said = [tuple(np.ravel(part).tolist()) for part in _parts(self.answers[:, -columns:], self.rows_each)]
-        return [Case(request=each, answers=(wanted,)) for each, wanted in zip(ask, said, strict=True)]
+        outputs = [tuple(np.ravel(part).tolist()) for part in _parts(self.answers[:, -columns:], self.rows_each)]
+        return [Case(request=request, answers=(wanted,)) for request, wanted in zip(ask, outputs, strict=True)]
 
     def parts(self) -> list[Floats]:
         """The rows of each request."""
         return _parts(self.rows, self.rows_each)
 
 
-def _parts(rows: Floats, each: int) -> list[Floats]:
-    return [rows[start : start + each] for start in range(0, len(rows), each)]
+def _parts(rows: Floats, size: int) -> list[Floats]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def rows_of(n: int, width: int = FEATURES) -> Floats:
@@ -108,13 +108,13 @@ def by_converter() -> Model:
     if is_tiny():
         return by_graph()
     source = HERE / "peers/convert.py"
-    place = made(folder("serve-trees", of=[trained().decode(), source.read_text("utf-8")]), _convert)
-    return Model(engine="onnxruntime", format="onnx", content=(place / "model.onnx").read_bytes())
+    directory = made(folder("serve-trees", of=[trained().decode(), source.read_text("utf-8")]), _convert)
+    return Model(engine="onnxruntime", format="onnx", content=(directory / "model.onnx").read_bytes())
 
 
-def _convert(place: Path) -> None:
-    (place / "model.txt").write_bytes(trained())
-    command = [home("trees"), "-c", "import convert; convert.main()", place / "model.txt", place / "model.onnx"]
+def _convert(directory: Path) -> None:
+    (directory / "model.txt").write_bytes(trained())
+    command = [home("trees"), "-c", "import convert; convert.main()", directory / "model.txt", directory / "model.onnx"]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(HERE / "peers")})
 
 
@@ -141,17 +141,17 @@ def mlp() -> Model:
 
 def question(model: Model, rows_each: int) -> Question:
     """Rows that the model answers so differently that one answer cannot stand for another."""
-    asked = np.round(rows_of(8_000, model.width), 6)
-    found = model.answers(asked)[:, -1]
+    rows = np.round(rows_of(8_000, model.width), 6)
+    found = model.answers(rows)[:, -1]
     order = np.argsort(found)
     apart = [order[0]]
-    for place in order[1:]:
-        if found[place] - found[apart[-1]] > APART:
-            apart.append(place)
+    for index in order[1:]:
+        if found[index] - found[apart[-1]] > APART:
+            apart.append(index)
     firsts = np.random.default_rng(4).permutation(apart)[:CASES]
-    places = [place for first in firsts for place in (first, *range(8_000 - rows_each + 1, 8_000))]
-    answers = found[places]
-    return Question(rows=asked[places], answers=np.stack([1 - answers, answers], axis=1), rows_each=rows_each)
+    indices = [index for first in firsts for index in (first, *range(8_000 - rows_each + 1, 8_000))]
+    answers = found[indices]
+    return Question(rows=rows[indices], answers=np.stack([1 - answers, answers], axis=1), rows_each=rows_each)
 
 
 def v2(rows: Floats, datatype: str) -> bytes:
@@ -163,14 +163,14 @@ def v2(rows: Floats, datatype: str) -> bytes:
 
 def posted(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
     """A whole HTTP request."""
-    more = "".join(f"{each}\r\n" for each in ("Content-Type: application/json", *headers))
+    more = "".join(f"{header}\r\n" for header in ("Content-Type: application/json", *headers))
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def project(place: Path, models: Mapping[str, Model]) -> ModelRegistry:
+def project(directory: Path, models: Mapping[str, Model]) -> ModelRegistry:
     """A project in which each model is signed and live under its name."""
-    (place / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
-    at = config.load(place, environment={})
+    (directory / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
+    at = config.load(directory, environment={})
     init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="benchmark")
     register = ModelRegistry.from_config(at)
     for name, model in models.items():
@@ -178,9 +178,9 @@ def project(place: Path, models: Mapping[str, Model]) -> ModelRegistry:
     return register
 
 
-def new_caller(place: Path) -> str:
+def new_caller(directory: Path) -> str:
     """A new key of a project's server, with a limit that no load reaches."""
-    return create_key(place / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
+    return create_key(directory / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
 
 
 def publish(register: ModelRegistry, name: str, model: Model) -> str:

@@ -109,16 +109,16 @@ def started(
     """
     port, began = free_port(), time.perf_counter()
     words = ["taskset", "-c", str(core), *(word.replace("{port}", str(port)) for word in command)]
-    given = {key: value.replace("{port}", str(port)) for key, value in (environment or {}).items()}
-    around = {**os.environ, **ONE_THREAD, **given, "PORT": str(port)}
-    with tempfile.TemporaryFile("w+") as said:
+    variables = {key: value.replace("{port}", str(port)) for key, value in (environment or {}).items()}
+    around = {**os.environ, **ONE_THREAD, **variables, "PORT": str(port)}
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            words, env=around, cwd=folder, stdout=said, stderr=subprocess.STDOUT, start_new_session=True, text=True
+            words, env=around, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, text=True
         )
         server = Server(process=process, port=port, start_s=0.0)
         try:
             while not _answers(port, asks):
-                _expect_up(process, said, began)
+                _expect_up(process, output, began)
             yield Server(process=process, port=port, start_s=time.perf_counter() - began)
         finally:
             _end(server)
@@ -150,21 +150,21 @@ def free_port() -> int:
         return port
 
 
-def _expect_up(process: subprocess.Popen[str], said: IO[str], began: float) -> None:
+def _expect_up(process: subprocess.Popen[str], output: IO[str], began: float) -> None:
     if process.poll() is None and time.perf_counter() - began < STARTS_WITHIN_S:
         return
-    said.seek(0)
-    lines = [line.strip() for line in said if line.strip()]
+    output.seek(0)
+    lines = [line.strip() for line in output if line.strip()]
     raise Absent(f"it did not come up: {lines[-1][:300] if lines else 'no word'}")
 
 
 def _end(server: Server) -> None:
     """Ask it to leave, and end what it leaves behind."""
-    left = server.processes()
+    remaining = server.processes()
     server.process.terminate()
     with suppress(subprocess.TimeoutExpired):
         server.process.wait(ENDS_WITHIN_S)
-    for pid in left:
+    for pid in remaining:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     server.process.wait()

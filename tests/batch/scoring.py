@@ -31,13 +31,13 @@ NUMBERS = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 Table = Mapping[str, Sequence[Any]]
 
 
-def scoring_project(folder: Path, **given: Any) -> Config:
-    """A project whose release is published and live; the echo model answers the mean of its row."""
+def scoring_project(folder: Path, **fields: Any) -> Config:
+    """Return a project with a live release; the echo model predicts the mean of its row."""
     folder.mkdir(exist_ok=True)
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "keys/publisher.pem"\n')
     settings = config.load(folder, environment={})
     init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
-    publish(settings, **given)
+    publish(settings, **fields)
     return settings
 
 
@@ -48,9 +48,9 @@ def publish(
     content: bytes = b"echo",
     task: str = "binary",
     shift: float = 0.0,
-    **given: Any,
+    **fields: Any,
 ) -> str:
-    """Make a release of this model live, and give its digest; a model that is not the echo is ONNX."""
+    """Publish a release, make it live, and return its digest; content other than the echo is ONNX."""
     engine = "echo" if content == b"echo" else "onnxruntime"
     artifact = Artifact(
         format="echo" if engine == "echo" else "onnx", digest=digest_of(content), size_bytes=len(content)
@@ -66,7 +66,7 @@ def publish(
         verdict=Verdict(answer="pass", subject=variant.digest),
         calibrator=Calibrator(shift=shift),
         self_test=SelfTest(rows=tuple(map(tuple, rows.tolist())), answers=tuple(map(tuple, answers.tolist()))),
-        **given,
+        **fields,
     )
     register = ModelRegistry.from_config(settings)
     digest = register.publish(made, {f"model.{artifact.format}": content})
@@ -76,13 +76,13 @@ def publish(
 
 
 def number_table(rows: int, *, seed: int = 0) -> pl.DataFrame:
-    """A table of the columns a, b, c, with a key."""
+    """Return a table of the columns a, b, c, with a key."""
     drawn = np.random.default_rng(seed).uniform(0, 1, (rows, 3)).round(6)
     return pl.DataFrame(drawn, schema=list("abc")).with_columns(key=pl.format("k-{}", pl.int_range(rows)))
 
 
 def write_table(table: pl.DataFrame, path: Path) -> Path:
-    """The table as a file of the kind that its suffix says; `.arrow` is a stream that any reader takes."""
+    """Write a table in the format of the suffix and return the path; `.arrow` is a stream."""
     if path.suffix == ".parquet":
         table.write_parquet(path)
     elif path.suffix == ".csv":
@@ -95,19 +95,19 @@ def write_table(table: pl.DataFrame, path: Path) -> Path:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """An answer as a table."""
+    """Read an output file."""
     if path.suffix == ".csv":
         return pl.read_csv(path)
     return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ipc_stream(path)
 
 
 def score_file(settings: Config, source: Path, out: Path, *keep: str, threads: int = 2) -> Receipt:
-    """Score a file with what is live."""
+    """Score a file with the live release."""
     return predict(settings, LIVE, source, out, keep=keep, threads=threads)
 
 
 def refused_rows(out: Path) -> list[tuple[int, str, str, str]]:
-    """What was refused: row, column, value and reason; nothing where there is no such file."""
+    """Return the refusals of an output: row, column, value and reason."""
     path = out.with_name(f"{out.name}.refused.csv")
     if not path.exists():
         return []

@@ -43,7 +43,7 @@ ABSENT = {
 def without(*arguments: object) -> subprocess.CompletedProcess[str]:
     """What headway says where the laboratory is not installed."""
     path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
-    script = BLOCKED.format(absent=ABSENT, arguments=[str(each) for each in arguments])
+    script = BLOCKED.format(absent=ABSENT, arguments=[str(argument) for argument in arguments])
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         env={**os.environ, "PYTHONPATH": path},
@@ -53,16 +53,16 @@ def without(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_is_absent_here_is_what_the_base_install_lacks():
+def test_the_blocked_packages_are_those_that_the_base_install_lacks():
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     lab = re.search(r"^lab = \[(.*)\]$", settings, re.MULTILINE)
     assert lab is not None
-    named = {re.split(r"[^\w-]", each)[0] for each in re.findall(r'"([^"]+)"', lab[1])}
+    named = {re.split(r"[^\w-]", requirement)[0] for requirement in re.findall(r'"([^"]+)"', lab[1])}
     assert {name.removesuffix("-python").replace("-", "_") for name in named} <= ABSENT
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".arrow"])
-def test_it_scores_as_the_whole_install_does(suffix, tmp_path):
+def test_it_scores_like_the_complete_install(suffix, tmp_path):
     settings, source = scoring_project(tmp_path), write_table(number_table(5000), tmp_path / f"rows{suffix}")
     score_file(settings, source, tmp_path / f"whole{suffix}", "key", "a")
     run = without("predict", LIVE, source, tmp_path / f"base{suffix}", "--project", tmp_path, "--keep", "key", "a")
@@ -70,7 +70,7 @@ def test_it_scores_as_the_whole_install_does(suffix, tmp_path):
     assert (tmp_path / f"base{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
 
 
-def test_it_scores_texts(tmp_path):
+def test_it_scores_strings(tmp_path):
     scoring_project(tmp_path, signature=MIXED)
     source = write_table(read_table(_texts(tmp_path)), tmp_path / "rows.arrow")
     run = without("predict", LIVE, source, tmp_path / "base.csv", "--project", tmp_path, "--json")
@@ -79,7 +79,7 @@ def test_it_scores_texts(tmp_path):
 
 
 @pytest.mark.parametrize(("source", "out"), [("rows.parquet", "scores.csv"), ("rows.csv", "scores.parquet")])
-def test_parquet_names_the_command_that_brings_it(source, out, tmp_path):
+def test_the_error_for_parquet_names_the_install_command(source, out, tmp_path):
     scoring_project(tmp_path)
     write_table(number_table(3), tmp_path / source)
     run = without("predict", LIVE, tmp_path / source, tmp_path / out, "--project", tmp_path)
@@ -87,7 +87,7 @@ def test_parquet_names_the_command_that_brings_it(source, out, tmp_path):
     assert "format 'parquet' needs 'polars'" in run.stderr and "pip install 'headway[lab]'" in run.stderr
 
 
-def test_an_arrow_file_tells_how_to_write_a_stream(tmp_path):
+def test_the_error_for_an_arrow_file_shows_how_to_write_a_stream(tmp_path):
     scoring_project(tmp_path)
     source = write_table(number_table(3), tmp_path / "rows.feather")
     run = without("predict", LIVE, source, tmp_path / "scores.csv", "--project", tmp_path)

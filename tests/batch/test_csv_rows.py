@@ -56,7 +56,7 @@ def read(content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch, reader: 
 def seen(chunk: Chunk) -> tuple[list[list[float | None]], list[str | None], set[tuple[int, str]]]:
     """What a chunk says: rows with None for missing, keys, and which cells are refused."""
     rows = [[None if np.isnan(value) else value for value in row] for row in chunk.rows.tolist()]
-    return rows, list(chunk.passthrough["key"].values), {(each.row, each.column) for each in chunk.refusals}
+    return rows, list(chunk.passthrough["key"].values), {(refusal.row, refusal.column) for refusal in chunk.refusals}
 
 
 def written(rows: Sequence[Sequence[str]], ending: str = "\n") -> bytes:
@@ -92,8 +92,8 @@ def written(rows: Sequence[Sequence[str]], ending: str = "\n") -> bytes:
     ids=["plain", "mark and CRLF", "no last end", "quotes", "empty", "no number", "cells", "not UTF-8", "a huge cell"],
 )
 def test_each_row_is_read_or_refused(content, rows, keys, wrong, reader, tmp_path, monkeypatch):
-    found, kept, refused = seen(read(content, tmp_path, monkeypatch, reader))
-    keys = [text and text.encode("utf-8", "replace").decode() for text in kept]
+    found, copied, refused = seen(read(content, tmp_path, monkeypatch, reader))
+    keys = [text and text.encode("utf-8", "replace").decode() for text in copied]
     assert (found, keys, refused) == (rows, keys, wrong)
 
 
@@ -102,7 +102,7 @@ def test_each_row_is_read_or_refused(content, rows, keys, wrong, reader, tmp_pat
     rows=st.lists(st.tuples(st.text(max_size=3), NUMBERS, TEXTS), min_size=1, max_size=8),
     ending=st.sampled_from(["\n", "\r\n"]),
 )
-def test_polars_reads_what_the_plain_reader_reads(rows, ending, tmp_path, monkeypatch):
+def test_polars_reads_like_the_csv_module(rows, ending, tmp_path, monkeypatch):
     content = written(rows, ending)
     slowly, quickly = (seen(read(content, tmp_path, monkeypatch, reader)) for reader in (SLOWLY, QUICKLY))
     assert repr(slowly) == repr(quickly)
@@ -110,24 +110,24 @@ def test_polars_reads_what_the_plain_reader_reads(rows, ending, tmp_path, monkey
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.text(alphabet=st.sampled_from(list('ab1.,"\r\n -')), max_size=60))
-def test_polars_reads_what_the_plain_reader_reads_of_a_file_that_is_broken(body, tmp_path, monkeypatch):
+def test_polars_reads_a_broken_file_like_the_csv_module(body, tmp_path, monkeypatch):
     content = b"key,size,carrier\nk,1,UA\n" + body.encode()
     slowly, quickly = (seen(read(content, tmp_path, monkeypatch, reader)) for reader in (SLOWLY, QUICKLY))
     assert repr(slowly) == repr(quickly)
 
 
 @pytest.mark.parametrize("reader", [SLOWLY, QUICKLY], ids=["plain", "polars"])
-def test_a_chunk_ends_where_a_row_ends_and_reading_goes_on_from_there(reader, tmp_path, monkeypatch):
+def test_a_chunk_ends_at_a_row_boundary_and_reading_continues_there(reader, tmp_path, monkeypatch):
     monkeypatch.setattr("headway.batch.formats.csv.polars_reader", reader)
     monkeypatch.setattr("headway.batch.formats.csv._BLOCK_BYTES", 40)
     file = tmp_path / "rows.csv"
     file.write_bytes(written([(f"k{row}" if row % 3 else f"k\n{row}", str(row), "AA") for row in range(50)]))
     chunks = list(CsvScan(file, WANTED).chunks(0, 0))
-    assert len(chunks) > 5 and [each.start for each in chunks[1:]] == [each.end for each in chunks[:-1]]
-    assert np.concatenate([each.rows for each in chunks])[:, 0].tolist() == list(range(50))
+    assert len(chunks) > 5 and [piece.start for piece in chunks[1:]] == [piece.end for piece in chunks[:-1]]
+    assert np.concatenate([piece.rows for piece in chunks])[:, 0].tolist() == list(range(50))
     for chunk in chunks:
         later = list(CsvScan(file, WANTED).chunks(chunk.end, chunk.position))
-        assert [row for each in later for row in each.rows[:, 0].tolist()] == list(range(chunk.end, 50))
+        assert [row for piece in later for row in piece.rows[:, 0].tolist()] == list(range(chunk.end, 50))
 
 
 def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):
         monkeypatch.setattr("headway.batch.formats.csv.polars_reader", reader)
         for size in range(7, 60):
             monkeypatch.setattr("headway.batch.formats.csv._BLOCK_BYTES", size)
-            ends.append([each.end for each in CsvScan(file, WANTED).chunks(0, 0)])
+            ends.append([piece.end for piece in CsvScan(file, WANTED).chunks(0, 0)])
     assert ends[: len(ends) // 2] == ends[len(ends) // 2 :]
 
 
@@ -150,13 +150,13 @@ def test_both_readers_end_a_chunk_at_the_same_row(tmp_path, monkeypatch):
         (b"key,size,carrier,size\n1,2,3,4\n", "column 'size' occurs 2 times"),
     ],
 )
-def test_a_line_of_names_that_cannot_be_used_is_told(content, message, tmp_path):
+def test_an_invalid_header_is_rejected(content, message, tmp_path):
     (tmp_path / "rows.csv").write_bytes(content)
     with pytest.raises(DataError, match=message):
         CsvScan(tmp_path / "rows.csv", WANTED)
 
 
-def test_a_file_of_one_endless_line_is_told_and_not_read_to_its_end(tmp_path, monkeypatch):
+def test_a_file_of_one_endless_line_is_rejected_early(tmp_path, monkeypatch):
     monkeypatch.setattr("headway.batch.formats.csv._MAX_LINE_BYTES", 1000)
     (tmp_path / "rows.csv").write_bytes(b"key,size,carrier\n" + b"1,2,AA\r" * 1000)
     with pytest.raises(DataError, match="a line of more than"):

@@ -51,7 +51,7 @@ def with_kept(rows: int = 3) -> pl.DataFrame:
 @pytest.mark.parametrize("name", KEPT)
 @pytest.mark.parametrize("out", [".parquet", ".arrow"])
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather"])
-def test_a_column_of_each_type_is_copied_through(suffix, out, name, tmp_path):
+def test_a_column_of_each_type_is_copied(suffix, out, name, tmp_path):
     source = write_table(with_kept().select("a", "b", "c", name), tmp_path / f"rows{suffix}")
     score_file(scoring_project(tmp_path), source, tmp_path / f"scores{out}", name)
     wanted = KEPT[name].cast(pl.String) if name == "kind" else KEPT[name]
@@ -59,7 +59,7 @@ def test_a_column_of_each_type_is_copied_through(suffix, out, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_csv_shows_a_value_as_a_text_that_reads_back(name, tmp_path):
+def test_csv_formats_values_that_parse_back_to_the_same(name, tmp_path):
     source = write_table(with_kept(), tmp_path / "rows.parquet")
     score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv", name)
     with (tmp_path / "scores.csv").open(newline="") as file:
@@ -68,7 +68,7 @@ def test_csv_shows_a_value_as_a_text_that_reads_back(name, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather"])
 @pytest.mark.parametrize("values", [[[1], [2], [3]], [b"a", b"b", b"c"], [None, None, None]])
-def test_a_column_that_is_not_copied_through_is_named_at_once(suffix, values, tmp_path):
+def test_a_column_of_an_unsupported_type_is_rejected_by_name(suffix, values, tmp_path):
     source = write_table(number_table(3).with_columns(odd=pl.Series(values)), tmp_path / f"rows{suffix}")
     with pytest.raises(DataError, match=r"column 'odd' is .*, which cannot be copied"):
         score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv", "odd")
@@ -84,4 +84,4 @@ def test_a_column_of_nulls_alone_is_missing_to_the_model(tmp_path):
         )
         for suffix in ("parquet", "arrow")
     ]
-    assert [each.refused for each in receipts] == [2, 2]  # the mean of a row with a missing value is no number
+    assert [receipt.refused for receipt in receipts] == [2, 2]  # the mean of a row with a missing value is NaN

@@ -16,11 +16,11 @@ from headway.core.variant import Field, Signature
 
 WIDTH, ROWS = 30, 60_000
 SHORT, LONG = 6, 24
-KEPT = [f"x{place}" for place in range(5)]  # to write them takes longer than to read: what is read has to wait
+KEPT = [f"x{index}" for index in range(5)]  # writing them takes longer than reading, so chunks have to wait
 ROOT = Path(__file__).parents[2]
 
 
-# The most memory since the program began: what `wait4` tells counts that of the process which started it as well.
+# Peak memory since the program began: the figure of `wait4` includes that of the parent process.
 SCRIPT = """
 import sys
 from headway.cli.main import main
@@ -32,7 +32,7 @@ finally:
 
 
 def peak_mb(folder: Path, source: Path, out: Path) -> float:
-    """The most memory that a process of its own had while it scored a file."""
+    """Return the peak memory of a separate process that scores a file."""
     path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", SCRIPT, "predict", LIVE, str(source), str(out), "--project", str(folder)]
     command += ["--keep", *KEPT]
@@ -41,7 +41,7 @@ def peak_mb(folder: Path, source: Path, out: Path) -> float:
 
 
 def grown(source: Path, times: int) -> Path:
-    """A file of the same rows so many times over, written a batch at a time."""
+    """Write a file with the same rows repeated, a batch at a time."""
     out = source.with_stem("grown")
     if source.suffix == ".parquet":
         pl.concat([pl.scan_parquet(source)] * times).sink_parquet(out)
@@ -57,7 +57,7 @@ def grown(source: Path, times: int) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", pytest.param(".arrow", marks=pytest.mark.long)])
 def test_a_file_four_times_as_long_takes_no_more_memory(suffix, tmp_path):
-    signature = Signature(inputs=tuple(Field(name=f"x{place}") for place in range(WIDTH)))
+    signature = Signature(inputs=tuple(Field(name=f"x{index}") for index in range(WIDTH)))
     scoring_project(tmp_path, signature=signature)
     drawn = np.random.default_rng(0).uniform(0, 1, (ROWS, WIDTH)).round(3)
     unit = write_table(pl.DataFrame(drawn, schema=list(signature.names)), tmp_path / f"rows{suffix}")

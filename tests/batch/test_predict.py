@@ -1,4 +1,4 @@
-"""A file of rows is answered row by row, in its order, whatever its format; what is wrong with it is told."""
+"""A file is scored row by row, in order, in every format; an invalid file is an error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MANY = 400_000  # rows: more than a chunk of parquet or Arrow, and more than a b
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
-def test_every_row_of_a_large_file_is_answered_once_and_in_its_order(suffix, tmp_path):
+def test_every_row_of_a_large_file_is_scored_once_and_in_order(suffix, tmp_path):
     table = number_table(MANY)
     source = write_table(table, tmp_path / f"rows{suffix}")
     receipt = score_file(scoring_project(tmp_path), source, tmp_path / "scores.parquet", "key")
@@ -44,7 +44,7 @@ def test_every_row_of_a_large_file_is_answered_once_and_in_its_order(suffix, tmp
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_answer_is_the_same_in_each_format(suffix, tmp_path):
+def test_the_output_is_the_same_in_each_format(suffix, tmp_path):
     settings, source = scoring_project(tmp_path), write_table(number_table(1000), tmp_path / "rows.csv")
     score_file(settings, source, tmp_path / "one.parquet", "key", "a")
     score_file(settings, source, tmp_path / f"other{suffix}", "key", "a")
@@ -63,14 +63,14 @@ def test_the_decision_is_taken_at_the_threshold_after_the_calibrator(suffix, tmp
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_file_without_rows_has_an_answer_without_rows(suffix, tmp_path):
+def test_a_file_without_rows_has_an_output_without_rows(suffix, tmp_path):
     source = write_table(number_table(3).clear(), tmp_path / f"rows{suffix}")
     receipt = score_file(scoring_project(tmp_path), source, tmp_path / f"scores{suffix}", "key")
     assert receipt.rows == 0
     assert read_table(tmp_path / f"scores{suffix}").columns == ["row", "key", "probability", "decision"]
 
 
-def test_many_classes_have_a_probability_each_and_the_likeliest_as_decision(tmp_path):
+def test_several_classes_have_a_probability_each_and_the_likeliest_as_decision(tmp_path):
     signature = Signature(inputs=tuple(Field(name=name) for name in "abc"), classes=("low", "mid", "high"))
     settings = scoring_project(tmp_path, content=softmax(3, DOUBLE), signature=signature, task="multiclass")
     table = number_table(3).with_columns(a=pl.Series([0.5, None, 0.5]))
@@ -94,7 +94,7 @@ def test_a_regression_is_answered_by_its_prediction(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_row_that_the_model_gives_no_number_for_is_null_and_told(suffix, tmp_path):
+def test_a_row_without_a_finite_prediction_is_null_and_listed(suffix, tmp_path):
     table = pl.DataFrame({name: [1.0, None, 2.0] for name in "abc"})
     receipt = score_file(
         scoring_project(tmp_path), write_table(table, tmp_path / f"rows{suffix}"), tmp_path / f"scores{suffix}"
@@ -118,7 +118,7 @@ def test_a_row_that_the_model_gives_no_number_for_is_null_and_told(suffix, tmp_p
         ),
     ],
 )
-def test_an_unseen_text_is_read_as_its_field_says(suffix, unseen, answers, reasons, tmp_path):
+def test_an_unseen_category_is_handled_as_its_field_specifies(suffix, unseen, answers, reasons, tmp_path):
     carrier = replace(CARRIER, unseen=unseen)
     settings = scoring_project(tmp_path, signature=replace(MIXED, inputs=(MIXED.inputs[0], carrier)), task="regression")
     table = pl.DataFrame({"size": [0.0, 0.0, 0.0], "carrier": ["AA", "ZZ", None]})
@@ -128,7 +128,7 @@ def test_an_unseen_text_is_read_as_its_field_says(suffix, unseen, answers, reaso
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
-def test_the_words_for_missing_of_the_project_are_missing_in_its_files(suffix, tmp_path):
+def test_the_missing_values_of_the_project_apply_to_its_files(suffix, tmp_path):
     carrier = replace(CARRIER, unseen="other")
     settings = scoring_project(tmp_path, signature=replace(MIXED, inputs=(MIXED.inputs[0], carrier)), task="regression")
     settings = replace(settings, data=replace(settings.data, missing=("NA",)))
@@ -138,7 +138,7 @@ def test_the_words_for_missing_of_the_project_are_missing_in_its_files(suffix, t
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".feather"])
-def test_a_column_that_is_not_there_is_named_with_the_nearest_before_anything_is_written(suffix, tmp_path):
+def test_a_missing_column_is_named_with_the_nearest_before_anything_is_written(suffix, tmp_path):
     source = write_table(number_table(3).rename({"b": "bb"}), tmp_path / f"rows{suffix}")
     with pytest.raises(DataError, match="column 'b' is missing from the file") as error:
         score_file(scoring_project(tmp_path), source, tmp_path / "scores.parquet")
@@ -154,18 +154,18 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_before_anything_is
         ({"size": [1.0], "carrier": [7]}, "column 'carrier' is (i|I)nt64, the model reads strings"),
     ],
 )
-def test_a_column_of_another_type_ends_it_at_once(suffix, table, message, tmp_path):
+def test_a_column_of_another_type_is_rejected_before_any_row_is_read(suffix, table, message, tmp_path):
     source = write_table(pl.DataFrame(table), tmp_path / f"rows{suffix}")
     with pytest.raises(DataError, match=f"(?i){message}"):
         score_file(scoring_project(tmp_path, signature=MIXED), source, tmp_path / "scores.parquet")
 
 
-def test_a_column_of_a_feature_view_is_read_from_the_file_and_asked_for_where_it_is_not_there(tmp_path):
+def test_a_column_of_a_feature_view_is_read_from_the_file_and_required_in_it(tmp_path):
     settings = scoring_project(tmp_path, views=(FeatureView(name="weather", table="weather", columns=("c",)),))
     assert score_file(settings, write_table(number_table(3), tmp_path / "whole.csv"), tmp_path / "scores.csv").rows == 3
     with pytest.raises(DataError, match="column 'c' is missing from the file") as error:
         score_file(settings, write_table(number_table(3).drop("c"), tmp_path / "rows.csv"), tmp_path / "others.csv")
-    assert "it is of view 'weather'" in error.value.hint
+    assert "it belongs to view 'weather'" in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -180,17 +180,17 @@ def test_a_column_of_a_feature_view_is_read_from_the_file_and_asked_for_where_it
         ("rows.parquet", "rows.csv", [], StoreError),
     ],
 )
-def test_what_cannot_be_done_is_told_with_the_mend(source, out, keep, error, tmp_path):
+def test_invalid_arguments_are_errors_with_a_hint(source, out, keep, error, tmp_path):
     settings = scoring_project(tmp_path)
     write_table(number_table(3).with_columns(row=1), tmp_path / "rows.parquet")
     (tmp_path / "rows.csv").write_text("a file that is there\n")
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as error_info:
         score_file(settings, tmp_path / source, tmp_path / out, *keep)
-    assert isinstance(told.value, HeadwayError) and told.value.hint
+    assert isinstance(error_info.value, HeadwayError) and error_info.value.hint
     assert (tmp_path / "rows.csv").read_text() == "a file that is there\n"
 
 
-def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path):
+def test_a_file_of_another_format_than_its_suffix_is_rejected(tmp_path):
     settings = scoring_project(tmp_path)
     for suffix in (".parquet", ".arrow"):
         (tmp_path / f"rows{suffix}").write_bytes(b"a,b,c\n1,2,3\n")
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_a_file_that_is_damaged_within_is_told_and_has_no_answer(suffix, tmp_path):
+def test_a_damaged_file_is_rejected_and_has_no_output(suffix, tmp_path):
     source = write_table(number_table(MANY), tmp_path / f"rows{suffix}")
     content = source.read_bytes()
     if suffix == ".parquet":
@@ -211,13 +211,13 @@ def test_a_file_that_is_damaged_within_is_told_and_has_no_answer(suffix, tmp_pat
     assert not (tmp_path / "scores.csv").exists()
 
 
-def test_a_file_that_the_system_does_not_let_read_is_told(tmp_path):
+def test_an_unreadable_file_is_rejected(tmp_path):
     (tmp_path / "rows.csv").symlink_to("/proc/self/mem")
     with pytest.raises(DataError, match="cannot be read"):
         score_file(scoring_project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv")
 
 
-def test_empty_lines_at_the_end_of_a_file_are_no_rows(tmp_path):
+def test_empty_lines_at_the_end_of_a_file_are_ignored(tmp_path):
     (tmp_path / "rows.csv").write_bytes(b"a,b,c\n1,2,3\n" + b"\n" * (9 << 20))
     assert score_file(scoring_project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv").rows == 1
 
@@ -232,7 +232,7 @@ def test_a_release_that_does_not_verify_scores_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_the_answer_names_the_release_in_its_metadata(suffix, tmp_path):
+def test_the_output_names_the_release_in_its_metadata(suffix, tmp_path):
     settings = scoring_project(tmp_path)
     digest = publish(settings, threshold=0.25)
     out = tmp_path / f"scores{suffix}"

@@ -19,32 +19,32 @@ def ended(*arguments: object) -> int:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
-    """A file of ten rows beside a project."""
+    """Return a file of ten rows next to a project."""
     scoring_project(tmp_path)
     return write_table(number_table(10), tmp_path / "rows.csv")
 
 
-def test_it_tells_rows_and_release(rows, capsys):
+def test_it_prints_rows_and_release(rows, capsys):
     assert ended(LIVE, rows, rows.with_name("scores.csv"), "--project", rows.parent, "--keep", "key", "a") == cli.PASS
     assert capsys.readouterr().out.startswith("10 rows of rows.csv scored by flights sha256:")
     assert rows.with_name("scores.csv").read_text().startswith("row,key,a,probability,decision\n0,k-0,")
 
 
-def test_json_is_the_receipt_that_is_kept(rows, capsys):
+def test_json_is_the_stored_receipt(rows, capsys):
     out = rows.with_name("scores.csv")
     assert ended(LIVE, rows, out, "--project", rows.parent, "--json") == cli.PASS
-    kept = msgspec.json.decode(out.with_name("scores.csv.receipt.json").read_bytes())["record"]
-    assert msgspec.json.decode(capsys.readouterr().out) == kept
+    receipt = msgspec.json.decode(out.with_name("scores.csv.receipt.json").read_bytes())["record"]
+    assert msgspec.json.decode(capsys.readouterr().out) == receipt
 
 
-def test_refused_rows_end_it_with_1(rows, capsys):
+def test_refused_rows_exit_with_1(rows, capsys):
     rows.write_text("a,b,c\n1,2,3\n1,2,x\n")
     assert ended(LIVE, rows, rows.with_name("scores.csv"), "--project", rows.parent) == cli.FAIL
     assert "1 rows rejected, scored as null (c 1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("words", "message"), [(["--threads", "-1"], "-1 threads"), (["--keep", "no"], "column 'no'")])
-def test_what_cannot_be_done_ends_it_with_2(words, message, rows, capsys):
+def test_invalid_arguments_exit_with_2(words, message, rows, capsys):
     out = rows.with_name("scores.csv")
     assert ended(LIVE, rows, out, "--project", rows.parent, *words) == cli.USAGE
     assert message in capsys.readouterr().err

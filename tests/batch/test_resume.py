@@ -1,4 +1,4 @@
-"""A run that was killed goes on where it was, and ends as one that nobody disturbed; nothing else is mixed in.
+"""A killed run resumes after its last part, and its output equals that of an uninterrupted run.
 
 A killed run is a process of its own, ended by `kill -9` once what it has written shows how far it is.
 """
@@ -46,7 +46,7 @@ LONGEST_S = 300
 
 
 def lines(out: Path) -> int:
-    """How many parts are whole."""
+    """Return the number of complete parts."""
     journal = out.with_name(f"{out.name}.parts") / "journal.jsonl"
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
@@ -59,17 +59,17 @@ def joining(out: Path) -> bool:
     return any(out.with_name(f"{out.name}.parts").glob("whole*")) or out.exists()
 
 
-MOMENTS: dict[str, Callable[[Path], bool]] = {
+STAGES: dict[str, Callable[[Path], bool]] = {
     "begun": begun,
     "one part": lambda out: lines(out) >= 1,
     "seven parts": lambda out: lines(out) >= 7,
     "joining": joining,
-    "in its place": lambda out: out.exists(),
+    "output moved": lambda out: out.exists(),
 }
 
 
 def run(folder: Path, source: Path, out: Path, *, until: Callable[[Path], bool] = lambda _: False) -> int:
-    """Score in a process of its own, killed when its files are so; its exit code, or minus the signal that ended it."""
+    """Score in a separate process, killed once `until` holds; return its exit code, or minus the signal that ended it."""
     path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
     command = ["predict", LIVE, str(source), str(out), "--project", str(folder), "--keep", "key"]
     process = subprocess.Popen(
@@ -90,26 +90,26 @@ def run(folder: Path, source: Path, out: Path, *, until: Callable[[Path], bool] 
 
 
 def outcome(out: Path) -> dict[str, bytes]:
-    """All that a run left, byte for byte."""
+    """Return the files of a run by suffix."""
     return {path.name.removeprefix(out.stem): path.read_bytes() for path in out.parent.glob(f"{out.stem}*")}
 
 
-def spoilt(rows: int) -> pl.DataFrame:
-    """A table of which some rows have no answer, in the first part and in a later one."""
+def table_with_nulls(rows: int) -> pl.DataFrame:
+    """Return a table with null rows in the first part and in a later one."""
     row = pl.int_range(rows)
     return number_table(rows).with_columns(pl.when((row % 400_000) == 17).then(None).otherwise("a").alias("a"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "suffix", [".parquet", *(pytest.param(each, marks=pytest.mark.long) for each in (".csv", ".arrow"))]
+    "suffix", [".parquet", *(pytest.param(ending, marks=pytest.mark.long) for ending in (".csv", ".arrow"))]
 )
-def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, tmp_path):
+def test_a_run_killed_repeatedly_equals_an_uninterrupted_run(suffix, tmp_path):
     scoring_project(tmp_path)
-    source = write_table(spoilt(MANY), tmp_path / f"rows{suffix}")
+    source = write_table(table_with_nulls(MANY), tmp_path / f"rows{suffix}")
     assert run(tmp_path, source, tmp_path / f"clean{suffix}") == 1
     out, ends = tmp_path / f"killed{suffix}", []
-    for until in MOMENTS.values():
+    for until in STAGES.values():
         ends.append(run(tmp_path, source, out, until=until))
     assert ends[:3] == [-signal.SIGKILL] * 3
     assert run(tmp_path, source, out) == 1
@@ -119,16 +119,16 @@ def test_killed_again_and_again_it_ends_as_a_run_that_nobody_disturbed(suffix, t
 
 
 @pytest.mark.long
-def test_ten_million_rows_killed_twice_end_as_one_clean_run(tmp_path):
+def test_ten_million_rows_killed_twice_equal_an_uninterrupted_run(tmp_path):
     rows, draw = 10_000_000, Random()
     graph = forest_to_onnx(load_engine("lightgbm").forest(text("binary").encode()))
-    names = [f"x{place}" for place in range(4)]
+    names = [f"x{index}" for index in range(4)]
     scoring_project(tmp_path, content=graph, signature=Signature(inputs=tuple(Field(name=name) for name in names)))
     table = number_table(rows).rename(dict(zip("abc", names, strict=False))).with_columns(x3=pl.col("x0") * 7 % 1)
     source = write_table(table, tmp_path / "rows.parquet")
     assert run(tmp_path, source, tmp_path / "clean.parquet") == 0
     out, parts = tmp_path / "killed.parquet", sorted(draw.sample(range(70), 2))
-    ends = [run(tmp_path, source, out, until=lambda out, most=most: lines(out) > most) for most in parts]
+    ends = [run(tmp_path, source, out, until=lambda out, part=part: lines(out) > part) for part in parts]
     assert ends == [-signal.SIGKILL] * 2, parts
     assert run(tmp_path, source, out) == 0
     assert outcome(out) == outcome(tmp_path / "clean.parquet"), parts
@@ -137,31 +137,31 @@ def test_ten_million_rows_killed_twice_end_as_one_clean_run(tmp_path):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a project whose run was killed half-way; `clean.csv` is how it ends."""
+    """Return a project whose run was killed half-way; `clean.csv` is the expected output."""
     folder = tmp_path_factory.mktemp("killed")
     settings = scoring_project(folder)
-    source = write_table(spoilt(MANY), folder / "rows.parquet")
+    source = write_table(table_with_nulls(MANY), folder / "rows.parquet")
     score_file(settings, source, folder / "clean.csv", "key")
-    assert run(folder, source, folder / "half.csv", until=MOMENTS["one part"]) == -signal.SIGKILL
+    assert run(folder, source, folder / "half.csv", until=STAGES["one part"]) == -signal.SIGKILL
     return folder
 
 
 @pytest.fixture
 def half(killed: Path, tmp_path: Path) -> Path:
-    """A copy of that folder."""
+    """Return a copy of that folder."""
     return shutil.copytree(killed, tmp_path / "half")
 
 
-def again(folder: Path, *keep: str) -> bool:
-    """Score on, in this process; whether the answer is that of a run which nobody disturbed."""
+def resume(folder: Path, *keep: str) -> bool:
+    """Resume in this process; return whether the output equals that of an uninterrupted run."""
     settings = config.load(folder, environment={})
     score_file(settings, folder / "rows.parquet", folder / "half.csv", *(keep or ("key",)))
     return outcome(folder / "half.csv") == outcome(folder / "clean.csv")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["its end", "all of it"])
-def test_what_is_not_whole_is_done_again(lost, half):
+@pytest.mark.parametrize("lost", ["its end", "all"])
+def test_an_incomplete_part_is_computed_again(lost, half):
     parts = half / "half.csv.parts"
     last = parts / f"{lines(half / 'half.csv') - 1:06}.csv"
     last.unlink()
@@ -169,26 +169,26 @@ def test_what_is_not_whole_is_done_again(lost, half):
         last.write_bytes(b"0,k-0,0.5,")
     with (parts / "journal.jsonl").open("ab") as journal:
         journal.write(b'{"end": 99, "posi')
-    assert again(half)
+    assert resume(half)
 
 
 @pytest.mark.slow
-def test_what_was_killed_before_its_receipt_was_written_ends_all_the_same(half):
+def test_a_run_killed_before_its_receipt_was_written_completes(half):
     for suffix in ("", ".refused.csv"):
         shutil.copy(half / f"clean.csv{suffix}", half / f"half.csv{suffix}")
-    assert again(half) and not (half / "half.csv.parts").exists()
+    assert resume(half) and not (half / "half.csv.parts").exists()
 
 
 @pytest.mark.slow
-def test_other_terms_are_refused_and_the_run_can_still_be_ended(half):
+def test_other_options_are_refused_and_the_run_can_still_be_completed(half):
     settings, out = config.load(half, environment={}), half / "half.csv"
     with pytest.raises(StoreError, match=r"keep is .*, was") as error:
-        again(half, "key", "a")
+        resume(half, "key", "a")
     assert "rm -r" in error.value.hint and "half.csv.parts" in error.value.hint
     before = publish(settings, threshold=0.9)
     publish(settings, threshold=0.8)
     with pytest.raises(StoreError, match=r"release is 'sha256:.*, was") as error:
-        again(half)
+        resume(half)
     address = next(word for word in error.value.hint.split() if "@" in word).rstrip(",")
     assert address != f"flights@{before.removeprefix('sha256:')[:12]}"
     predict(settings, address, half / "rows.parquet", out, keep=("key",))
@@ -197,7 +197,7 @@ def test_other_terms_are_refused_and_the_run_can_still_be_ended(half):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["content", "time"])
-def test_a_file_that_changed_is_not_gone_on_with(change, half):
+def test_a_run_is_not_resumed_on_a_changed_file(change, half):
     source = half / "rows.parquet"
     if change == "time":
         os.utime(source)
@@ -208,64 +208,64 @@ def test_a_file_that_changed_is_not_gone_on_with(change, half):
         source.write_bytes(content)
         os.utime(source, ns=(found.st_atime_ns, found.st_mtime_ns))
     with pytest.raises(StoreError, match="changed_ns is" if change == "time" else "samples is"):
-        again(half)
+        resume(half)
 
 
 @pytest.mark.slow
-def test_one_process_at_a_time_writes_an_answer(half):
+def test_one_process_at_a_time_writes_an_output(half):
     lock = os.open(half / "half.csv.parts", os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     with pytest.raises(StoreError, match="another process"):
-        again(half)
+        resume(half)
     os.close(lock)
-    assert again(half)
+    assert resume(half)
 
 
 @pytest.mark.slow
-def test_a_file_that_came_in_its_place_meanwhile_is_left_alone(half):
-    (half / "half.csv").write_text("somebody's\n")
+def test_an_output_file_created_during_the_run_is_not_overwritten(half):
+    (half / "half.csv").write_text("another file\n")
     with pytest.raises(StoreError, match="was created during the run"):
-        again(half)
-    assert (half / "half.csv").read_text() == "somebody's\n"
+        resume(half)
+    assert (half / "half.csv").read_text() == "another file\n"
     (half / "half.csv").unlink()
     (half / "half.csv").mkdir()
     with pytest.raises(StoreError, match="cannot write"):
-        again(half)
+        resume(half)
     (half / "half.csv").rmdir()
-    assert again(half)
+    assert resume(half)
 
 
 @pytest.fixture
 def done(tmp_path: Path) -> tuple[Config, Path, Path]:
-    """A project, a file, and its answer."""
+    """Return a project, a file, and its output."""
     settings = scoring_project(tmp_path)
     source, out = write_table(number_table(100), tmp_path / "rows.csv"), tmp_path / "scores.csv"
     score_file(settings, source, out)
     return settings, source, out
 
 
-def test_an_answer_that_is_there_is_not_made_again(done):
+def test_an_existing_output_is_not_computed_again(done):
     settings, source, out = done
     before = out.stat().st_mtime_ns
     receipt = score_file(settings, source, out)
     assert (receipt.rows, out.stat().st_mtime_ns) == (100, before)
 
 
-def test_an_answer_that_is_there_on_other_terms_is_left_alone(done):
+def test_an_output_with_other_options_is_not_overwritten(done):
     settings, source, out = done
     with pytest.raises(StoreError, match=r"keep is \('a',\), was \(\)") as error:
         score_file(settings, source, out, "a")
     assert "rm" in error.value.hint
 
 
-def test_an_answer_that_was_changed_is_left_alone(done):
+def test_a_modified_output_is_not_overwritten(done):
     settings, source, out = done
     out.write_text("row\n")
     with pytest.raises(StoreError, match="changed after it was written"):
         score_file(settings, source, out)
 
 
-def test_an_answer_that_was_taken_away_is_made_again(done):
+def test_a_deleted_output_is_computed_again(done):
     settings, source, out = done
     content = out.read_bytes()
     out.unlink()
@@ -273,7 +273,7 @@ def test_an_answer_that_was_taken_away_is_made_again(done):
     assert out.read_bytes() == content
 
 
-def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(tmp_path):
+def test_a_foreign_folder_of_the_same_name_is_not_touched(tmp_path):
     (tmp_path / "scores.csv.parts").mkdir()
     (tmp_path / "scores.csv.parts" / "thesis.txt").write_text("mine")
     with pytest.raises(StoreError, match="holds other files"):
@@ -283,14 +283,14 @@ def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(tmp_path):
     assert (tmp_path / "scores.csv.parts" / "thesis.txt").read_text() == "mine"
 
 
-def test_what_changes_while_it_is_read_has_no_answer(tmp_path):
+def test_a_file_that_changes_while_it_is_read_has_no_output(tmp_path):
     settings, source = scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv")
     with pytest.raises(DataError, match="changed while it was read"):
         predict(settings, LIVE, source, tmp_path / "scores.csv", callback=lambda _: os.utime(source, (1, 1)))
     assert not (tmp_path / "scores.csv").exists()
 
 
-def test_where_nothing_can_be_written_that_is_told(tmp_path):
+def test_an_unwritable_folder_is_an_error(tmp_path):
     settings, source = scoring_project(tmp_path), write_table(number_table(3), tmp_path / "rows.csv")
     with pytest.raises(StoreError, match="cannot write"):
         score_file(settings, source, source / "scores.csv")

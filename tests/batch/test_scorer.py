@@ -1,4 +1,4 @@
-"""One bad row takes no answer from the others of its batch."""
+"""A row that fails does not affect the other rows of its batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headway.core.errors import EngineError
 
 
 class Choosy(Echo):
-    """Fails on whatever holds a negative number, as an engine does that cannot say which row it was."""
+    """Fails on a batch with a negative number, without the row at fault."""
 
     calls = 0
 
@@ -25,7 +25,7 @@ class Choosy(Echo):
 
 
 @pytest.mark.parametrize("bad", [[], [0], [5, 6], [99], list(range(100))])
-def test_rows_that_the_engine_fails_on_are_told_and_the_others_answered(bad):
+def test_rows_that_fail_in_the_engine_have_errors_and_the_others_have_scores(bad):
     rows = np.arange(300.0).reshape(100, 3)
     rows[bad] = -1
     scores, faults = Scorer(release=release(), engine=Choosy(b"echo", {})).scores(rows)

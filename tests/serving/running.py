@@ -68,9 +68,9 @@ def bundle(record: Release, content: bytes = b"echo") -> Bundle:
     return Bundle(record, {"model.echo": content}, digest_of(write(record)), "ed25519:a-test")
 
 
-def loaded(**given: object) -> LoadedModel:
+def loaded(**fields: object) -> LoadedModel:
     """Load a release of the echo model."""
-    return load_model(bundle(release(**given)))
+    return load_model(bundle(release(**fields)))
 
 
 def project(folder: Path, *releases: Release) -> Config:
@@ -79,9 +79,11 @@ def project(folder: Path, *releases: Release) -> Config:
     settings = config.load(folder, environment={})
     init_keys(settings.path(settings.trust.publisher_key), settings.path(settings.trust.trusted_keys), comment="a test")
     register = ModelRegistry.from_config(settings)
-    for each in releases or (release(),):
-        digest = register.publish(each, {"model.echo": b"echo"})
-        register.point(f"{each.name}@live", digest, UpdateReason(who="ann", why="a test", verdict=each.verdict))
+    for published in releases or (release(),):
+        digest = register.publish(published, {"model.echo": b"echo"})
+        register.point(
+            f"{published.name}@live", digest, UpdateReason(who="ann", why="a test", verdict=published.verdict)
+        )
     register.state.close()
     return settings
 
@@ -309,7 +311,7 @@ def request(
     """Return the bytes of a request, with a loopback Host and the length of its body."""
     method = method or ("POST" if body else "GET")
     length = [f"Content-Length: {len(body)}"] if body else []
-    host = [] if any(each.lower().startswith("host:") for each in headers) else ["Host: localhost"]
+    host = [] if any(header.lower().startswith("host:") for header in headers) else ["Host: localhost"]
     return "\r\n".join([f"{method} {path} HTTP/1.1", *host, *headers, *length, "", ""]).encode() + body
 
 

@@ -68,8 +68,8 @@ def test_a_closed_connection_is_reopened():
     ):
         columns = {name: [1] for name in "abc"}
         assert client.infer("flights", columns)[0, 0] == 1
-        kept = client._connection.sock
-        assert kept.recv(1, socket.MSG_PEEK) == b""  # comes back once the server has closed
+        connection = client._connection.sock
+        assert connection.recv(1, socket.MSG_PEEK) == b""  # comes back once the server has closed
         assert client.infer("flights", columns)[0, 0] == 1
 
 

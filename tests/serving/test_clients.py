@@ -41,8 +41,8 @@ class Environment:
 
     def run(self, program: str, *words: str, **variables: str) -> None:
         """Run an installed program; a failure shows its output."""
-        command, told = [str(self._folder / "venv" / "bin" / program), *words], {**os.environ, **variables}
-        run = subprocess.run(command, cwd=self._folder, env=told, check=False, capture_output=True, text=True)
+        command, environ = [str(self._folder / "venv" / "bin" / program), *words], {**os.environ, **variables}
+        run = subprocess.run(command, cwd=self._folder, env=environ, check=False, capture_output=True, text=True)
         assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -62,17 +62,17 @@ def models() -> Iterator[dict[str, str]]:
         grpc_server.close(5)
 
 
-def run_cases(made: Environment, told: Mapping[str, str], *names: str) -> None:
+def run_cases(made: Environment, variables: Mapping[str, str], *names: str) -> None:
     """Run files of cases with pytest in the environment, isolated from this repository."""
     cases = (str(ROOT / "tests/serving" / name) for name in names)
     words = ("--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", *cases)
-    made.run("python", "-m", "pytest", "-q", *words, **told)
+    made.run("python", "-m", "pytest", "-q", *words, **variables)
 
 
 @pytest.mark.slow
 def test_tritons_client_works_unchanged():
-    with environment("tritonclient[http,grpc]==2.73.0", "pytest") as made, models() as told:
-        run_cases(made, told, "triton_cases.py", "triton_grpc_cases.py")
+    with environment("tritonclient[http,grpc]==2.73.0", "pytest") as made, models() as variables:
+        run_cases(made, variables, "triton_cases.py", "triton_grpc_cases.py")
         run_the_page(made)
 
 
@@ -99,8 +99,8 @@ def run_the_page(made: Environment) -> None:
 
 @pytest.mark.slow
 def test_kserves_client_works_unchanged():
-    with environment("kserve==0.21.0", "pytest") as made, models() as told:
-        run_cases(made, told, "kserve_cases.py")
+    with environment("kserve==0.21.0", "pytest") as made, models() as variables:
+        run_cases(made, variables, "kserve_cases.py")
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_the_openapi_document_is_valid_and_describes_every_response(tmp_path):
 
 @pytest.mark.long
 def test_tritons_load_generator_runs_to_its_end():
-    with environment("perf-analyzer==2.60.0") as made, models() as told:
+    with environment("perf-analyzer==2.60.0") as made, models() as variables:
         short = ("--measurement-interval", "300", "--stability-percentage", "999", "--max-trials", "3")
         for name in ("flights", "mixed"):
-            made.run("perf_analyzer", "-m", name, "-u", told["HEADWAY_ADDRESS"].removeprefix("http://"), *short)
+            made.run("perf_analyzer", "-m", name, "-u", variables["HEADWAY_ADDRESS"].removeprefix("http://"), *short)

@@ -15,8 +15,8 @@ def test_five_thousand_malformed_requests_find_nothing():
     command = [sys.executable, "bench/fuzz_server.py", "--requests", "5000", "--seed", "8", "--json"]
     run = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    said = json.loads(run.stdout)
-    measured = {row["name"]: row["measured"] for row in said["rows"]}
-    assert said["fell_short"] == [] and measured["fuzz.requests"] == 5_000
+    result = json.loads(run.stdout)
+    measured = {row["name"]: row["measured"] for row in result["rows"]}
+    assert result["fell_short"] == [] and measured["fuzz.requests"] == 5_000
     answered = {name.rpartition(".")[2] for name in measured if "answered" in name}
     assert {"200", "400", "401", "404", "405", "421", "INVALID_ARGUMENT", "OK"} <= answered

@@ -38,8 +38,8 @@ class Caller:
     def ask(self, method: str, *, metadata: object = None, timeout: float = 10, **fields: object) -> object:
         """Return the response of a method to a message of these fields."""
         content = INFERENCE[f"{method}Request"](**fields).SerializeToString()
-        given = self.raw(f"{SERVICE}/{method}", content, metadata=metadata, timeout=timeout)
-        return INFERENCE[f"{method}Response"].FromString(given)
+        response = self.raw(f"{SERVICE}/{method}", content, metadata=metadata, timeout=timeout)
+        return INFERENCE[f"{method}Response"].FromString(response)
 
     def infer(self, *, raw: bool, **more: object) -> object:
         """Return the response to one row of the columns a, b and c."""
@@ -58,11 +58,13 @@ def message(*, raw: bool, values: tuple[float, ...] = ROW, **more: object) -> di
     if raw:
         more["raw_input_contents"] = [struct.pack("<d", value) for value in values]
     else:
-        inputs = [{**each, "contents": {"fp64_contents": [value]}} for each, value in zip(inputs, values, strict=True)]
+        inputs = [
+            {**tensor, "contents": {"fp64_contents": [value]}} for tensor, value in zip(inputs, values, strict=True)
+        ]
     return {"model_name": "flights", "inputs": inputs, **more}
 
 
-def given(name: str, shape: list[int], datatype: str, **contents: object) -> dict[str, object]:
+def make_input(name: str, shape: list[int], datatype: str, **contents: object) -> dict[str, object]:
     """Return one input with typed contents."""
     return {"name": name, "shape": shape, "datatype": datatype, **({"contents": contents} if contents else {})}
 
@@ -87,13 +89,13 @@ def test_the_server_and_the_model_are_live_ready_and_described(caller):
     assert caller.ask("ModelReady", name="flights").ready
     assert caller.ask("ServerMetadata").name == "headway"
     model = caller.ask("ModelMetadata", name="mixed")
-    assert [(each.name, each.datatype, list(each.shape)) for each in model.inputs] == [
+    assert [(tensor.name, tensor.datatype, list(tensor.shape)) for tensor in model.inputs] == [
         ("size", "FP64", [-1, 1]),
         ("carrier", "BYTES", [-1, 1]),
     ]
     config = caller.ask("ModelConfig", name="mixed").config
-    assert [each.data_type for each in config.input] == [12, 13] and config.max_batch_size == 1024
-    assert [each.name for each in caller.ask("RepositoryIndex").models] == ["flights", "mixed"]
+    assert [tensor.data_type for tensor in config.input] == [12, 13] and config.max_batch_size == 1024
+    assert [model.name for model in caller.ask("RepositoryIndex").models] == ["flights", "mixed"]
 
 
 def test_health_covers_the_server_and_its_service_and_no_other(caller):
@@ -135,7 +137,7 @@ def test_rows_are_answered_in_the_form_of_the_request(caller, raw):
     ],
 )
 def test_a_matrix_of_each_type_is_answered(caller, datatype, member):
-    rows = given("rows", [2, 3], datatype, **{member: [1, 0, 1, 1, 1, 1]})
+    rows = make_input("rows", [2, 3], datatype, **{member: [1, 0, 1, 1, 1, 1]})
     answer = caller.ask("ModelInfer", model_name="flights", inputs=[rows])
     assert list(answer.outputs[0].contents.fp64_contents) == [np.float64(2) / 3, 1.0]
 
@@ -149,8 +151,8 @@ def test_half_floats_and_missing_values_are_raw_contents(caller):
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_strings_are_answered(caller, raw):
-    size = given("size", [2], "FP64", **({} if raw else {"fp64_contents": [4, 5]}))
-    carrier = given("carrier", [2], "BYTES", **({} if raw else {"bytes_contents": [b"WN", b"AA"]}))
+    size = make_input("size", [2], "FP64", **({} if raw else {"fp64_contents": [4, 5]}))
+    carrier = make_input("carrier", [2], "BYTES", **({} if raw else {"bytes_contents": [b"WN", b"AA"]}))
     bytes_of = [struct.pack("<dd", 4, 5), b"\x02\0\0\0WN\x02\0\0\0AA"] if raw else []
     answer = caller.ask("ModelInfer", model_name="mixed", inputs=[size, carrier], raw_input_contents=bytes_of)
     values = struct.unpack("<dd", answer.raw_output_contents[0]) if raw else answer.outputs[0].contents.fp64_contents
@@ -167,24 +169,24 @@ def test_the_key_is_a_parameter_and_another_release_reads_the_same_rows(opened):
     assert GrpcInference(request, None, "", 0, 0, None).read_for(release).tolist() == [list(ROW)]
 
 
-ROWS = given("rows", [1, 3], "FP64", fp64_contents=ROW)
+ROWS = make_input("rows", [1, 3], "FP64", fp64_contents=ROW)
 SHARED = {"shared_memory_region": {"string_param": "x"}}
 WRONG = {
     "INPUT is not there": ({"inputs": [ROWS, ROWS]}, "unknown column 'rows'"),
-    "value too few": ({"inputs": [given("rows", [2, 3], "FP64", fp64_contents=ROW)]}, "has 3 values"),
+    "value too few": ({"inputs": [make_input("rows", [2, 3], "FP64", fp64_contents=ROW)]}, "has 3 values"),
     "bytes too few": ({**message(raw=True), "raw_input_contents": [b"1", b"2", b"3"]}, "has 1 bytes"),
     "bytes left out": (
         {**message(raw=True), "raw_input_contents": [b"1"]},
         "raw_input_contents holds 1 inputs, and inputs 3",
     ),
     "twice": ({"inputs": [ROWS], "raw_input_contents": [b"1"]}, "has contents and raw_input_contents"),
-    "no contents": ({"inputs": [given("rows", [1, 3], "FP16")]}, "is FP16, which has no contents"),
-    "infinity": ({"inputs": [given("rows", [1, 1], "FP32", fp32_contents=[np.inf])]}, "holds an infinity"),
+    "no contents": ({"inputs": [make_input("rows", [1, 3], "FP16")]}, "is FP16, which has no contents"),
+    "infinity": ({"inputs": [make_input("rows", [1, 1], "FP32", fp32_contents=[np.inf])]}, "holds an infinity"),
     "out of range": (
-        {"inputs": [given("rows", [1, 3], "UINT8", uint_contents=[1, 2, 300])]},
+        {"inputs": [make_input("rows", [1, 3], "UINT8", uint_contents=[1, 2, 300])]},
         "which does not fit in UINT8",
     ),
-    "not UTF-8": ({"inputs": [given("rows", [1], "BYTES", bytes_contents=[b"\xff"])]}, "is not UTF-8"),
+    "not UTF-8": ({"inputs": [make_input("rows", [1], "BYTES", bytes_contents=[b"\xff"])]}, "is not UTF-8"),
     "shared memory": ({"inputs": [{**ROWS, "parameters": SHARED}]}, "is in shared memory, which is not supported"),
     "shared output": (message(raw=False, outputs=[{"name": "probability", "parameters": SHARED}]), "in shared memory"),
     "classes": (
@@ -331,8 +333,8 @@ def test_a_configured_server_opens_grpc_and_shuts_down_in_order(tmp_path, monkey
     with grpc.insecure_channel(re.search(r"grpc://(\S+)", line)[1]) as channel:
         assert Caller(channel).infer(raw=True).raw_output_contents[0] == struct.pack("<d", 3.0)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=20)
-    assert process.returncode == 0, said
+    output = process.communicate(timeout=20)
+    assert process.returncode == 0, output
 
 
 def test_it_listens_from_its_creation_until_it_is_closed():
@@ -346,9 +348,9 @@ def test_it_listens_from_its_creation_until_it_is_closed():
 
 
 def test_an_address_that_is_not_available_is_an_error_with_a_hint():
-    with serving(loaded()) as server, socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with serving(loaded()) as server, socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
         with pytest.raises(ConfigError, match=r"cannot listen on 127.0.0.1:\d+") as caught:
-            open_grpc(server.inside, "127.0.0.1", taken.getsockname()[1])
+            open_grpc(server.inside, "127.0.0.1", occupied.getsockname()[1])
     assert caught.value.hint

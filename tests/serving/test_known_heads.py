@@ -29,7 +29,7 @@ def known(server: Running) -> dict[bytes, object]:
 
 def test_a_head_is_cached_once_and_each_request_has_its_own_body(fresh):
     with Peer(fresh) as peer:
-        assert [peer.send_bytes(each).read_answer().values[0] for each in INFER * 3] == MEANS * 3
+        assert [peer.send_bytes(part).read_answer().values[0] for part in INFER * 3] == MEANS * 3
         assert peer.send_bytes(READY).read_answer().json == {"ready": True}
     assert list(known(fresh)) == [INFER[0].partition(b"{")[0], READY]
 
@@ -39,17 +39,17 @@ def test_a_head_is_cached_once_and_each_request_has_its_own_body(fresh):
 def test_cached_and_new_heads_may_be_mixed_and_split_over_packets_anywhere(server, cuts):
     other = request(body=body_of([9, 9, 9]), headers=["X-Cuts: " + "-".join(map(str, cuts))])
     data = INFER[0] + INFER[1] + other + INFER[2] + b"\r\n" + INFER[0]
-    places = sorted({0, *(cut for cut in cuts if cut < len(data))})
+    starts = sorted({0, *(cut for cut in cuts if cut < len(data))})
     with Peer(server) as peer:
         peer.send_bytes(INFER[0]).read_answer()
-        for start, end in zip(places, [*places[1:], None], strict=True):
+        for start, end in zip(starts, [*starts[1:], None], strict=True):
             peer.send_bytes(data[start:end])
             server.turn()
         assert [peer.read_answer().values for _ in range(5)] == [[3.0], [4.0], [9.0], [7.0], [3.0]]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "head",
     [
         request(body=body_of(ROWS[0]), headers=["Expect: 100-continue"]),
         request(body=body_of(ROWS[0]), headers=["Connection: close"]),
@@ -59,9 +59,9 @@ def test_cached_and_new_heads_may_be_mixed_and_split_over_packets_anywhere(serve
         request("/nowhere", headers=["Content-Length: 3", "Transfer-Encoding: chunked"]),
     ],
 )
-def test_a_head_with_state_is_not_cached(fresh, said):
+def test_a_head_with_state_is_not_cached(fresh, head):
     with Peer(fresh) as peer:
-        peer.send_bytes(said).read_answer()
+        peer.send_bytes(head).read_answer()
         fresh.turn()
     assert known(fresh) == {}
 

@@ -26,15 +26,15 @@ def labeling(folder: Path) -> Iterator[Running]:
         yield server
 
 
-def kept(folder: Path) -> pl.DataFrame:
+def stored_labels(folder: Path) -> pl.DataFrame:
     return pl.concat([pl.read_ipc_stream(path) for path in segments.segments(traffic.labels_folder(folder, "flights"))])
 
 
 def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
     with labeling(tmp_path) as server:
-        said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}, {"key": "é", "label": 0.5}]})
-        assert (said.status, said.json) == (200, {"kept": 2})
-        table = kept(tmp_path)
+        answer = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}, {"key": "é", "label": 0.5}]})
+        assert (answer.status, answer.json) == (200, {"kept": 2})
+        table = stored_labels(tmp_path)
     assert table.select("key", "label", "who").rows() == [("a", 1.0, "endpoint"), ("é", 0.5, "endpoint")]
 
 
@@ -49,8 +49,8 @@ def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
 )
 def test_invalid_labels_are_rejected_and_nothing_is_stored(tmp_path, body, message):
     with labeling(tmp_path) as server:
-        said = post(server.port, PATH, body)
-    assert said.status == 400 and message in said.json["error"]
+        answer = post(server.port, PATH, body)
+    assert answer.status == 400 and message in answer.json["error"]
     assert not traffic.labels_folder(tmp_path, "flights").exists()
 
 
@@ -81,5 +81,5 @@ def test_a_defect_is_500_without_details(tmp_path, monkeypatch):
 
     monkeypatch.setattr(traffic, "save_labels", broken)
     with labeling(tmp_path) as server:
-        said = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]})
-    assert said.status == 500 and "inside" not in said.json["error"]
+        answer = post(server.port, PATH, {"labels": [{"key": "a", "label": 1}]})
+    assert answer.status == 500 and "inside" not in answer.json["error"]

@@ -18,14 +18,16 @@ from headway.serving.protocol.open_inference import RequestReader, lift
 LIFTING, PLAIN = RequestReader(NUMBERS), RequestReader(NUMBERS, lift=None)
 LIFTING_MIXED, PLAIN_MIXED = RequestReader(MIXED), RequestReader(MIXED, lift=None)
 
-whole = st.integers(-(10**25), 10**25).map(str)
+integers = st.integers(-(10**25), 10**25).map(str)
 decimals = st.decimals(allow_nan=False, allow_infinity=False).map(str)
 floats = st.floats(allow_nan=False, allow_infinity=False).map(repr)
 digits = st.text("0123456789", min_size=1, max_size=30)
-signs, exponents = st.sampled_from(["", "-"]), st.integers(-340, 280)
-scientific = st.builds("{}{}.{}e{}".format, signs, st.integers(0, 10**20), digits, exponents)
+sign, exponents = st.sampled_from(["", "-"]), st.integers(-340, 280)
+scientific = st.builds("{}{}.{}e{}".format, sign, st.integers(0, 10**20), digits, exponents)
 halves = st.builds(lambda m, e: f"{(2 * m + 1) * 2**e}", st.integers(2**52, 2**53 - 1), st.integers(0, 60))
-finite = (whole | decimals | floats | scientific | halves).filter(lambda text: abs(float(text)) <= sys.float_info.max)
+finite = (integers | decimals | floats | scientific | halves).filter(
+    lambda text: abs(float(text)) <= sys.float_info.max
+)
 
 
 @given(st.lists(finite | st.just("null"), min_size=8, max_size=40).filter(lambda found: set(found) != {"null"}))
@@ -46,11 +48,11 @@ def test_numbers_are_read_bit_for_bit_like_python(texts: Sequence[str]) -> None:
 def outcome(reader: RequestReader, body: bytes) -> tuple[object, ...]:
     """Return what is read from a body, or how it is rejected."""
     try:
-        asked = reader.read(body)
+        decoded = reader.read(body)
     except DataError as error:
         return str(error), error.where, error.hint
-    assert asked.rows.dtype == np.float64 and asked.rows.flags.c_contiguous
-    return asked.rows.shape, asked.rows.tobytes(), asked.id, asked.key, asked.binary, asked.timeout_us
+    assert decoded.rows.dtype == np.float64 and decoded.rows.flags.c_contiguous
+    return decoded.rows.shape, decoded.rows.tobytes(), decoded.id, decoded.key, decoded.binary, decoded.timeout_us
 
 
 def column(name: str, data: str, *, n: int = 8, datatype: str = "FP64") -> str:
@@ -127,7 +129,7 @@ def test_a_body_is_read_or_rejected_as_without_the_extension(body: str) -> None:
     assert outcome(LIFTING, body.encode()) == outcome(PLAIN, body.encode())
 
 
-places = st.sampled_from(list(b'"[]{},:\\ 0-.eE1n\xff'))
+replacements = st.sampled_from(list(b'"[]{},:\\ 0-.eE1n\xff'))
 
 
 @given(st.sampled_from(CASES), st.data())
@@ -135,7 +137,7 @@ def test_a_mutated_body_is_read_or_rejected_as_without_the_extension(body: str, 
     changed = bytearray(body.encode())
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(changed) - 1))
-        changed[at : at + data.draw(st.integers(0, 2))] = data.draw(st.lists(places, max_size=2).map(bytes))
+        changed[at : at + data.draw(st.integers(0, 2))] = data.draw(st.lists(replacements, max_size=2).map(bytes))
     assert outcome(LIFTING, bytes(changed)) == outcome(PLAIN, bytes(changed))
 
 

@@ -104,8 +104,8 @@ def test_an_unknown_pointer_is_an_error_before_the_server_listens(tmp_path):
 
 def test_a_used_address_is_an_error_with_a_hint(tmp_path):
     config = project(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}") as error:
             serve(replace(config, serve=replace(config.serve, port=port)), ["flights@live"], announce=print)
     assert error.value.hint == "HEADWAY_SERVE_PORT=0 takes a free port"

@@ -44,7 +44,7 @@ class Followed:
         self.watcher._splits = {"flights@live": TrafficSplit(live=release)}
         self.watcher._loaded = {release.digest: release}
 
-    def look(self) -> TrafficSplit | None:
+    def poll(self) -> TrafficSplit | None:
         """Poll once, and return the new split, if any."""
         before = len(self.splits)
         self.watcher.poll()
@@ -60,37 +60,37 @@ def followed(tmp_path):
 
 
 def test_a_poll_without_a_change_sets_no_split(followed):
-    assert followed.look() is None and followed.refused == {"flights@live": False}
+    assert followed.poll() is None and followed.refused == {"flights@live": False}
 
 
 def test_an_update_of_live_includes_its_threshold_and_the_previous_release_stays_loaded(followed):
     second = rollouts.live(followed.project, rollouts.release(made_at="2", threshold=0.9))
-    split = followed.look()
+    split = followed.poll()
     assert (split.live.digest, split.live.threshold) == (second, 0.9)
     old = followed.watcher._loaded[followed.first]
     followed.project.registry.roll_back("flights@live", who="ann", why="back")
-    assert followed.look().live is old
+    assert followed.poll().live is old
 
 
 def test_a_rollout_adds_the_canary_and_its_end_removes_it(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
-    split = followed.look()
+    split = followed.poll()
     assert (split.live.digest, split.canary.digest) == (followed.first, second)
     assert (split.share, split.salt, split.stage) == (0.0, rollout.salt, 0)
     control.advance_rollout(followed.project, who="ann", why="go")
-    assert (followed.look().share, followed.splits[-1].stage) == (0.5, 1)
+    assert (followed.poll().share, followed.splits[-1].stage) == (0.5, 1)
     control.roll_back(followed.project, who="ann", why="no")
-    assert followed.look() == TrafficSplit(live=split.live)
+    assert followed.poll() == TrafficSplit(live=split.live)
 
 
 def test_an_unsigned_share_assigns_no_traffic(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
-    followed.look()
+    followed.poll()
     forged = replace(rollout, plan=Plan(stages=(RolloutStage(share=0.9),)), salt="chosen")
     followed.project.state.save("rollout", write(forged), name="flights")
-    assert followed.look() is None
+    assert followed.poll() is None
 
 
 def test_a_canary_update_without_a_traffic_assignment_adds_no_canary(followed):
@@ -99,14 +99,14 @@ def test_a_canary_update_without_a_traffic_assignment_adds_no_canary(followed):
     control.start_rollout(followed.project, second, who="ann")
     reason = rollouts.UpdateReason(who="ann", why="by hand", verdict=made.verdict)
     followed.project.registry.point("flights@canary", second, reason)
-    assert followed.look() is None
+    assert followed.poll() is None
 
 
 def test_a_canary_pointer_without_a_running_rollout_adds_no_canary(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, who="ann")
     followed.project.registry.withdraw("flights@canary", who="ann", why="half done")
-    assert followed.look() is None
+    assert followed.poll() is None
     assert rollout.status == "running"
 
 
@@ -114,11 +114,11 @@ def test_a_tampered_release_is_logged_once_and_the_previous_one_stays(followed, 
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
     model = followed.project.registry.folder / "flights" / second.removeprefix("sha256:") / "model.echo"
     model.write_bytes(b"evil")
-    assert followed.look() is None and followed.look() is None
+    assert followed.poll() is None and followed.poll() is None
     assert followed.refused == {"flights@live": True}
     assert caplog.text.count("the previous one stays") == 1
     model.write_bytes(b"echo")
-    splits = [followed.look() for _ in range(60)]
+    splits = [followed.poll() for _ in range(60)]
     assert [split.live.digest for split in splits if split] == [second]
     assert followed.refused == {"flights@live": False}
 
@@ -130,48 +130,48 @@ def model_of(followed, digest):
 
 def test_a_tampered_canary_is_not_added_and_does_not_block_live(followed):
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
-    followed.look()
+    followed.poll()
     third = rollouts.publish(followed.project, rollouts.release(made_at="3"))
     control.start_rollout(followed.project, third, who="ann")
     model_of(followed, third).write_bytes(b"evil")
-    assert followed.look() is None
+    assert followed.poll() is None
     assert followed.refused == {"flights@live": False, "flights@canary": True}
     followed.project.registry.roll_back("flights@live", who="ann", why="slow")
-    assert followed.look() == TrafficSplit(live=followed.watcher._loaded[followed.first]) and second != followed.first
+    assert followed.poll() == TrafficSplit(live=followed.watcher._loaded[followed.first]) and second != followed.first
     control.roll_back(followed.project, who="ann", why="it does not verify")
-    followed.look()
+    followed.poll()
     assert followed.refused == {"flights@live": False}
 
 
 def test_a_canary_ends_even_if_the_live_release_was_tampered_with(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     control.start_rollout(followed.project, second, who="ann")
-    live = followed.look().live
+    live = followed.poll().live
     model_of(followed, followed.first).write_bytes(b"evil")
     followed.project.registry.withdraw("flights@canary", who="ann", why="harm")
-    assert followed.look() == TrafficSplit(live=live)
+    assert followed.poll() == TrafficSplit(live=live)
     assert followed.refused == {"flights@live": True, "flights@canary": False}
 
 
 def test_an_unreadable_state_changes_nothing(followed, caplog):
     followed.project.registry.state.close()
-    assert followed.look() is None and followed.refused == {"flights@live": True}
+    assert followed.poll() is None and followed.refused == {"flights@live": True}
     assert "cannot be read" in caplog.text
 
 
 def test_a_failed_poll_is_logged_and_the_next_is_made(followed, caplog):
-    looks = []
+    polls = []
 
-    def look() -> None:
-        looks.append(len(looks))
-        if len(looks) == 1:
+    def poll() -> None:
+        polls.append(len(polls))
+        if len(polls) == 1:
             raise ZeroDivisionError("a defect")
         followed.watcher._stopping.set()
 
-    followed.watcher.poll = look
+    followed.watcher.poll = poll
     followed.watcher.start({})
     followed.watcher._thread.join(10)
-    assert looks == [0, 1] and "a defect" in caplog.text
+    assert polls == [0, 1] and "a defect" in caplog.text
 
 
 def test_a_pointer_other_than_live_is_watched_and_has_no_canary(followed):
@@ -181,7 +181,7 @@ def test_a_pointer_other_than_live_is_watched_and_has_no_canary(followed):
     second = rollouts.publish(followed.project, made)
     reason = rollouts.UpdateReason(who="ann", why="try", verdict=made.verdict)
     followed.project.registry.point("flights@staging", second, reason)
-    assert followed.look().live.digest == second
+    assert followed.poll().live.digest == second
 
 
 class Callers:
@@ -279,11 +279,11 @@ def test_a_server_keeps_the_live_release_if_the_store_was_tampered_with(tmp_path
 def test_an_unloaded_model_is_not_watched_until_it_is_loaded_at_its_pointer(followed):
     followed.watcher.unload("flights@live")
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
-    assert followed.look() is None and followed.watcher._loaded == {}
+    assert followed.poll() is None and followed.watcher._loaded == {}
     assert followed.watcher.load("flights@live").digest == second
-    assert (followed.splits[-1].live.digest, followed.look()) == (second, None)
+    assert (followed.splits[-1].live.digest, followed.poll()) == (second, None)
     third = rollouts.live(followed.project, rollouts.release(made_at="3"))
-    assert followed.look().live.digest == third
+    assert followed.poll().live.digest == third
 
 
 def test_loading_a_release_that_does_not_verify_is_refused(followed):
@@ -291,4 +291,4 @@ def test_loading_a_release_that_does_not_verify_is_refused(followed):
     model_of(followed, followed.first).write_bytes(b"evil")
     with pytest.raises(Refused, match=r"model\.echo"):
         followed.watcher.load("flights@live")
-    assert followed.splits == [] and followed.look() is None
+    assert followed.splits == [] and followed.poll() is None

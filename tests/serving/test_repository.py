@@ -21,7 +21,7 @@ def callback(server: Running, word: str, *, name: str = "flights", key: str = KE
 
 def index(server: Running, body: bytes = b"") -> list[tuple[str, str]]:
     answer = ask(server, "/v2/repository/index", body, method="POST")
-    return [(each["name"], each["state"]) for each in answer.json]
+    return [(model["name"], model["state"]) for model in answer.json]
 
 
 def test_an_operator_unloads_a_model_and_loads_it_again():

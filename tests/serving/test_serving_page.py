@@ -21,16 +21,16 @@ def test_the_request_of_the_page_is_answered_as_documented():
     (path,) = re.findall(r"`POST (\S+)` answers", PAGE)
     promised = json.loads(SHOWN)
     with serving(loaded(signature=FLIGHTS)) as server:
-        given = ask(server, path, BODY.encode()).json
-    assert given.keys() == promised.keys() and given["id"] == promised["id"]
-    assert [{**each, "data": len(each["data"])} for each in given["outputs"]] == [
-        {**each, "data": len(each["data"])} for each in promised["outputs"]
+        response = ask(server, path, BODY.encode()).json
+    assert response.keys() == promised.keys() and response["id"] == promised["id"]
+    assert [{**output, "data": len(output["data"])} for output in response["outputs"]] == [
+        {**output, "data": len(output["data"])} for output in promised["outputs"]
     ]
 
 
 def test_the_page_lists_exactly_the_statuses_of_the_server():
     folder = TESTS.parent / "src/headway/serving"
     source = "\n".join(file.read_text() for file in sorted(folder.rglob("*.py")))
-    given = {int(status) for status in re.findall(r"\b([45]\d\d)\b(?=,| if)", source)}
+    documented = {int(status) for status in re.findall(r"\b([45]\d\d)\b(?=,| if)", source)}
     shown = {int(status) for row in re.findall(r"^\| ([\d, ]+) \|", PAGE, re.MULTILINE) for status in row.split(", ")}
-    assert given == shown
+    assert documented == shown

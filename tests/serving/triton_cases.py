@@ -21,14 +21,14 @@ def client():
     made.close()
 
 
-def given(name: str, values: np.ndarray, datatype: str, *, binary: bool = True) -> triton.InferInput:
+def make_input(name: str, values: np.ndarray, datatype: str, *, binary: bool = True) -> triton.InferInput:
     made = triton.InferInput(name, list(values.shape), datatype)
     made.set_data_from_numpy(values, binary_data=binary)
     return made
 
 
 def columns(*, binary: bool = True) -> list[triton.InferInput]:
-    return [given(name, ROWS[:, at], "FP64", binary=binary) for at, name in enumerate("abc")]
+    return [make_input(name, ROWS[:, at], "FP64", binary=binary) for at, name in enumerate("abc")]
 
 
 def test_the_server_and_the_model_are_live_ready_and_described(client):
@@ -53,15 +53,15 @@ def test_rows_are_answered_in_json_and_raw(client, binary_in, binary_out):
 def test_a_matrix_of_each_type_is_answered(client, name):
     datatype = {"float": "FP", "int": "INT", "uint": "UINT"}.get(name.rstrip("0123456789"), "BOOL")
     values = np.array([[1, 0, 1]], dtype=name)
-    result = client.infer("flights", [given("rows", values, datatype + name.lstrip("abcdefghijklmnopqrstuvwxyz"))])
+    result = client.infer("flights", [make_input("rows", values, datatype + name.lstrip("abcdefghijklmnopqrstuvwxyz"))])
     np.testing.assert_array_equal(result.as_numpy("probability"), [[np.float64(2) / 3]])
 
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_strings_are_answered(client, binary):
     inputs = [
-        given("size", np.array([4, 5]), "INT64", binary=binary),
-        given("carrier", np.array(["WN", "AA"], dtype=np.object_), "BYTES", binary=binary),
+        make_input("size", np.array([4, 5]), "INT64", binary=binary),
+        make_input("carrier", np.array(["WN", "AA"], dtype=np.object_), "BYTES", binary=binary),
     ]
     np.testing.assert_array_equal(client.infer("mixed", inputs).as_numpy("score"), [[3.0], [2.5]])
 
@@ -69,7 +69,7 @@ def test_strings_are_answered(client, binary):
 def test_requests_may_be_concurrent(client):
     many = triton.InferenceServerClient(ADDRESS, concurrency=4)
     waiting = [many.async_infer("flights", columns(), request_id=str(number)) for number in range(20)]
-    assert [each.get_result().get_response()["id"] for each in waiting] == [str(number) for number in range(20)]
+    assert [request.get_result().get_response()["id"] for request in waiting] == [str(number) for number in range(20)]
     many.close()
 
 
@@ -77,8 +77,8 @@ def test_requests_may_be_concurrent(client):
     ("inputs", "message"),
     [
         (columns()[:2], "column 'c' is missing"),
-        ([given("rows", np.ones((1, 2)), "FP64")], "expected [n, 3]"),
-        ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the string '1'"),
+        ([make_input("rows", np.ones((1, 2)), "FP64")], "expected [n, 3]"),
+        ([make_input("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the string '1'"),
     ],
 )
 def test_a_wrong_request_is_an_error_with_the_servers_message(client, inputs, message):
@@ -101,7 +101,7 @@ def test_only_an_operator_loads_and_unloads(client):
         with pytest.raises(InferenceServerException, match="401"):
             change("mixed")
     client.unload_model("mixed", headers=OPERATOR)
-    assert {each["name"]: each["state"] for each in client.get_model_repository_index()} == {
+    assert {model["name"]: model["state"] for model in client.get_model_repository_index()} == {
         "flights": "READY",
         "mixed": "UNAVAILABLE",
     }

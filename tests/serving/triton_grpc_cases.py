@@ -21,14 +21,14 @@ def client():
     made.close()
 
 
-def given(name: str, values: np.ndarray, datatype: str) -> triton.InferInput:
+def make_input(name: str, values: np.ndarray, datatype: str) -> triton.InferInput:
     made = triton.InferInput(name, list(values.shape), datatype)
     made.set_data_from_numpy(values)
     return made
 
 
 def columns() -> list[triton.InferInput]:
-    return [given(name, ROWS[:, at], "FP64") for at, name in enumerate("abc")]
+    return [make_input(name, ROWS[:, at], "FP64") for at, name in enumerate("abc")]
 
 
 def test_the_server_and_the_model_are_live_ready_and_described(client):
@@ -50,12 +50,15 @@ def test_rows_are_answered(client):
 def test_a_matrix_of_each_type_is_answered(client, name):
     datatype = {"float": "FP", "int": "INT", "uint": "UINT"}.get(name.rstrip("0123456789"), "BOOL")
     values = np.array([[1, 0, 1]], dtype=name)
-    result = client.infer("flights", [given("rows", values, datatype + name.lstrip("abcdefghijklmnopqrstuvwxyz"))])
+    result = client.infer("flights", [make_input("rows", values, datatype + name.lstrip("abcdefghijklmnopqrstuvwxyz"))])
     np.testing.assert_array_equal(result.as_numpy("probability"), [[np.float64(2) / 3]])
 
 
 def test_strings_are_answered(client):
-    inputs = [given("size", np.array([4, 5]), "INT64"), given("carrier", np.array(["WN", "AA"], dtype=object), "BYTES")]
+    inputs = [
+        make_input("size", np.array([4, 5]), "INT64"),
+        make_input("carrier", np.array(["WN", "AA"], dtype=object), "BYTES"),
+    ]
     np.testing.assert_array_equal(client.infer("mixed", inputs).as_numpy("score"), [[3.0], [2.5]])
 
 
@@ -64,17 +67,17 @@ def test_requests_may_be_concurrent(client):
     for number in range(50):
         variables = {"callback": lambda result, error: answers.put((result, error)), "request_id": str(number)}
         client.async_infer("flights", columns(), **variables)
-    heard = [answers.get(timeout=10) for _ in range(50)]
-    assert {error for _, error in heard} == {None}
-    assert {result.get_response().id for result, _ in heard} == {str(number) for number in range(50)}
+    results = [answers.get(timeout=10) for _ in range(50)]
+    assert {error for _, error in results} == {None}
+    assert {result.get_response().id for result, _ in results} == {str(number) for number in range(50)}
 
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
         (columns()[:2], "column 'c' is missing"),
-        ([given("rows", np.ones((1, 2)), "FP64")], "expected [n, 3]"),
-        ([given("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the string '1'"),
+        ([make_input("rows", np.ones((1, 2)), "FP64")], "expected [n, 3]"),
+        ([make_input("rows", np.ones((1, 3), dtype=np.object_), "BYTES")], "holds the string '1'"),
     ],
 )
 def test_a_wrong_request_is_an_error_with_the_servers_message(client, inputs, message):
@@ -102,7 +105,7 @@ def test_only_an_operator_loads_and_unloads(client):
         with pytest.raises(InferenceServerException, match="UNAUTHENTICATED"):
             change("mixed")
     client.unload_model("mixed", headers=OPERATOR)
-    assert {each.name: each.state for each in client.get_model_repository_index().models} == {
+    assert {model.name: model.state for model in client.get_model_repository_index().models} == {
         "flights": "READY",
         "mixed": "UNAVAILABLE",
     }

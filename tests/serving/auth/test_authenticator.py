@@ -106,8 +106,8 @@ def test_an_invalid_key_is_rejected(file, header):
 def test_the_scheme_is_case_insensitive(file, header):
     key = create_key(file, "billing", ["predict"])
     with serving(loaded(), authenticator=open_authenticator(file)) as server:
-        asked = [ask(server, INFER, ROWS, headers=[f"Authorization: {header.format(key=key)}"]) for _ in range(2)]
-        assert [answer.status for answer in asked] == [200, 200]
+        answers = [ask(server, INFER, ROWS, headers=[f"Authorization: {header.format(key=key)}"]) for _ in range(2)]
+        assert [answer.status for answer in answers] == [200, 200]
 
 
 def test_a_repeated_authorization_header_is_rejected(file):

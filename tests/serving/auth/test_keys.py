@@ -23,9 +23,9 @@ def file(tmp_path: Path) -> Path:
 
 def test_only_the_digest_of_a_key_is_stored(file):
     key = create_key(file, "billing", ("predict", "label"), per_s=2.5, burst=7)
-    kept = read_keys(file)["billing"]
-    assert kept.sha256 == hashlib.sha256(key.encode()).hexdigest() and key not in file.read_text()
-    assert (kept.scopes, kept.per_s, kept.burst, kept.revoked) == (("predict", "label"), 2.5, 7, "")
+    stored = read_keys(file)["billing"]
+    assert stored.sha256 == hashlib.sha256(key.encode()).hexdigest() and key not in file.read_text()
+    assert (stored.scopes, stored.per_s, stored.burst, stored.revoked) == (("predict", "label"), 2.5, 7, "")
 
 
 def test_a_key_has_256_bits_and_a_prefix(file):
@@ -64,10 +64,10 @@ def test_an_invalid_name_is_rejected(file, name):
     assert not file.exists()
 
 
-@pytest.mark.parametrize("given", [{"per_s": -1.0}, {"burst": -1}])
-def test_an_invalid_limit_is_rejected(file, given):
+@pytest.mark.parametrize("limits", [{"per_s": -1.0}, {"burst": -1}])
+def test_an_invalid_limit_is_rejected(file, limits):
     with pytest.raises(ConfigError, match="cannot create the API key"):
-        create_key(file, "billing", ["predict"], **given)
+        create_key(file, "billing", ["predict"], **limits)
 
 
 @pytest.mark.parametrize(

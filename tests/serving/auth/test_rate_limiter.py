@@ -35,7 +35,7 @@ def test_without_a_burst_the_requests_of_one_second_pass_at_once_and_at_minimum_
 def test_one_key_does_not_wait_for_another():
     (limiter,) = workers(1)
     limit = rate_limit(1, 1)
-    assert [limiter.wait_ns(place, limit, now_ns=S) for place in (1, 1, 2)] == [0, S, 0]
+    assert [limiter.wait_ns(column, limit, now_ns=S) for column in (1, 1, 2)] == [0, S, 0]
 
 
 def test_a_request_accepted_by_one_worker_counts_in_all_workers():
@@ -56,10 +56,10 @@ def test_the_entry_of_a_replaced_worker_still_counts():
     st.integers(1, 10),
 )
 @settings(max_examples=100, deadline=None)
-def test_three_workers_together_equal_one_token_bucket(asked, per_s, burst):
+def test_three_workers_together_equal_one_token_bucket(requests, per_s, burst):
     paces, limit = workers(3), rate_limit(per_s, burst)
     now, tokens, last = S, burst * limit.interval_ns, S
-    for worker, later in asked:
+    for worker, later in requests:
         now += later
         tokens, last = min(burst * limit.interval_ns, tokens + now - last), now
         passes = tokens >= limit.interval_ns

@@ -40,8 +40,8 @@ def test_processes_together_reach_exactly_the_limit(tmp_path: Path, workers: int
         )
         for number in range(workers)
     ]
-    assert [each.stdout.readline() for each in started] == ["ready\n"] * workers
-    output = [each.communicate("go\n", timeout=30)[0].split() for each in started]
-    passed, began, ended = zip(*[map(int, each) for each in output], strict=True)
+    assert [process.stdout.readline() for process in started] == ["ready\n"] * workers
+    output = [process.communicate("go\n", timeout=30)[0].split() for process in started]
+    passed, began, ended = zip(*[map(int, line) for line in output], strict=True)
     allowed = BURST + PER_S * (max(ended) - min(began)) / 1e9
     assert 0.97 * allowed - 1 <= sum(passed) <= 1.03 * allowed + 1

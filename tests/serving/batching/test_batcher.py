@@ -30,17 +30,19 @@ LONG = LatencyEstimator(1e9, 1e9)
 SHORT = LatencyEstimator(0.0, 0.0)
 
 
-def blocking_model(**given: object) -> tuple[BlockingEngine, LoadedModel]:
+def blocking_model(**overrides: object) -> tuple[BlockingEngine, LoadedModel]:
     """Return a model known to be slow, whose engine blocks until it is released."""
     gate = BlockingEngine()
-    return gate, dataclasses.replace(ECHO, **{"engine": gate, "latency": LONG, **given})
+    return gate, dataclasses.replace(ECHO, **{"engine": gate, "latency": LONG, **overrides})
 
 
-def plane_of(release: LoadedModel, **given: object) -> tuple[ManualLoop, DataPlane]:
+def plane_of(release: LoadedModel, **overrides: object) -> tuple[ManualLoop, DataPlane]:
     """Return a data plane with this model, on a loop that the test runs."""
     loop = ManualLoop()
-    log = given.pop("log", None)
-    return loop, DataPlane([release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 8, **given}), log=log)
+    log = overrides.pop("log", None)
+    return loop, DataPlane(
+        [release], loop=loop, settings=InferenceSettings(**{"max_batch_rows": 8, **overrides}), log=log
+    )
 
 
 def test_a_latency_estimate_follows_the_median():
@@ -188,8 +190,8 @@ def test_the_log_and_a_canary_work_on_a_thread_as_well(tmp_path):
         assert [call.values for call in calls] == [[1.0 if answered[0] else 3.0]] * 3
     plane.close()
     LogWriter(tmp_path, buffers, dropped=Counter()).write()
-    found = [rows_of(tmp_path, each) for each in (live, canary)]
-    assert [each["answered"].to_list() for each in found] == [[1] * 3 + [0] * 3, [0] * 3 + [1] * 3]
+    found = [rows_of(tmp_path, model) for model in (live, canary)]
+    assert [rows["answered"].to_list() for rows in found] == [[1] * 3 + [0] * 3, [0] * 3 + [1] * 3]
     assert found[0]["request"].to_list() == found[1]["request"].to_list()
 
 
@@ -334,13 +336,15 @@ def test_every_call_receives_its_own_answer_once_on_the_loop_and_on_a_thread(sen
 def test_thousands_of_requests_with_failures_and_disconnects_are_never_mixed_up(long_ms):
     release = dataclasses.replace(ECHO, engine=Numbered(), latency=LatencyEstimator(1e4, 1e3))
     rng = np.random.default_rng(6)
-    heard = 0
+    n_answered = 0
     with serving(release, max_batch_rows=16, long_ms=long_ms) as server:
         for run_ready in range(40):
             peers = [Peer(server) for _ in range(12)]
             harms = rng.choice([0, 0, 0, 666, 667], size=(12, 10)).tolist()
             for number, peer in enumerate(peers):
-                rows = [[run_ready * 1000 + number * 10 + place, harms[number][place], 1] for place in range(10)]
+                rows = [
+                    [run_ready * 1000 + number * 10 + position, harms[number][position], 1] for position in range(10)
+                ]
                 peer.send_bytes(b"".join(request(body=body_of(row, id=str(row[0]))) for row in rows))
             gone = rng.choice(12, size=4, replace=False).tolist()
             for number in gone:
@@ -348,8 +352,8 @@ def test_thousands_of_requests_with_failures_and_disconnects_are_never_mixed_up(
             for number in set(range(12)) - set(gone):
                 expect_own(peers[number], run_ready * 1000 + number * 10, harms[number])
                 peers[number].__exit__()
-                heard += 10
-    assert heard == 40 * 8 * 10
+                n_answered += 10
+    assert n_answered == 40 * 8 * 10
 
 
 def expect_own(peer: Peer, first: int, harms: list[int]) -> None:

@@ -64,7 +64,7 @@ def test_a_column_of_missing_values_has_no_range():
 def test_a_value_violates_the_contract_beyond_range_and_margin_or_if_it_may_not_be_missing(row, message):
     validator = InputValidator(CONTRACT, NUMBERS)
     found = validator(np.array([[5.0, 5.0, 2.0], row]))
-    assert [tuple(each) for each in found] == ([(1, *message)] if message else [])
+    assert [tuple(violation) for violation in found] == ([(1, *message)] if message else [])
 
 
 def test_categories_are_unseen_if_the_model_or_the_contract_does_not_know_them():
@@ -73,7 +73,7 @@ def test_categories_are_unseen_if_the_model_or_the_contract_does_not_know_them()
     columns = (Bounds(name="carrier", categories=("AA", "WN")), Bounds(name="other", categories=("x", "y")))
     validator = InputValidator(Contract(columns=columns), signature)
     rows = np.array([[1e9, 0, 0], [NAN, UNSEEN_CATEGORY, 1], [0, NAN, 2], [0, 1, 0]])
-    kinds = [(each.row, each.column, each.kind) for each in validator(rows)]
+    kinds = [(violation.row, violation.column, violation.kind) for violation in validator(rows)]
     assert kinds == [(1, "carrier", "unseen"), (2, "other", "unseen"), (3, "carrier", "unseen")]
 
 
@@ -110,9 +110,9 @@ def test_a_rejected_call_gets_row_value_and_range_and_the_others_are_answered():
     plane = run_batches(HELD, *calls, contract="reject")
     assert [call.values for call in calls] == [[4.0], None, [3.0, 5.0]]
     assert type(calls[1].error) is ContractViolation
-    said = str(calls[1].error)
-    assert said.startswith("outside the contract: row 1: column 'a' is 99, outside -1 to 11; row 1: column 'b' is mis")
-    assert said.endswith("; and 1 more")
+    error = str(calls[1].error)
+    assert error.startswith("outside the contract: row 1: column 'a' is 99, outside -1 to 11; row 1: column 'b' is mis")
+    assert error.endswith("; and 1 more")
     assert outside_of(plane) == 2
     assert plane.metrics.of("flights").failed == 1
 
@@ -146,8 +146,8 @@ def test_over_http_violations_are_in_the_response_and_in_the_metrics():
         metrics = ask(server, "/metrics").body.decode()
         assert 'headway_outside_values_total{model="flights",column="a",kind="high"} 2' in metrics
         assert ask(server, "/v2/models/bare").json["parameters"]["contract"] == "none"
-        said = ask(server, "/v2/models/flights").json["parameters"]["contract"]
-        assert said == "3 columns, of 2 rows"
+        contract = ask(server, "/v2/models/flights").json["parameters"]["contract"]
+        assert contract == "3 columns, of 2 rows"
 
 
 def test_over_http_a_rejected_request_is_422_and_names_the_unseen_category():

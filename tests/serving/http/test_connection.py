@@ -44,9 +44,9 @@ def test_pipelined_requests_are_answered_in_order(server):
 @given(st.lists(st.integers(1, len(INFER * 2) - 1), max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_a_request_may_be_split_over_packets_anywhere(server, cuts):
-    data, places = INFER * 2, sorted({0, *cuts})
+    data, starts = INFER * 2, sorted({0, *cuts})
     with Peer(server) as peer:
-        for start, end in zip(places, [*places[1:], None], strict=True):
+        for start, end in zip(starts, [*starts[1:], None], strict=True):
             peer.send_bytes(data[start:end])
             server.turn()
         assert [peer.read_answer().values for _ in range(2)] == [[3.0], [3.0]]
@@ -319,11 +319,11 @@ def test_a_client_that_does_not_read_is_throttled_then_disconnected(choked):
 @pytest.mark.slow
 def test_a_client_that_reads_slowly_is_not_disconnected(choked):
     server, peer = choked
-    heard = 0
+    n_answered = 0
     for seconds in range(15, 75, 15):
-        heard += sum(peer.read_answer().status == 200 for _ in range(2_000))
+        n_answered += sum(peer.read_answer().status == 200 for _ in range(2_000))
         server.later(seconds)
-    assert heard + sum(peer.read_answer().status == 200 for _ in range(10_000 - heard)) == 10_000
+    assert n_answered + sum(peer.read_answer().status == 200 for _ in range(10_000 - n_answered)) == 10_000
 
 
 def test_a_half_closed_client_still_gets_its_responses(server):
@@ -335,11 +335,11 @@ def test_a_half_closed_client_still_gets_its_responses(server):
 
 def test_a_client_that_disconnects_early_does_not_affect_others(server):
     rng = random.Random(1)
-    with Peer(server) as stays:
+    with Peer(server) as open_peer:
         for _ in range(200):
             with Peer(server) as leaves:
                 leaves.send_bytes((INFER * 3)[: rng.randrange(len(INFER) * 3)])
-            assert stays.send_bytes(INFER).read_answer().values == [3.0]
+            assert open_peer.send_bytes(INFER).read_answer().values == [3.0]
 
 
 def test_thousands_of_interleaved_requests_are_never_mixed_up(server):

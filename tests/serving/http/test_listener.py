@@ -23,21 +23,21 @@ def test_a_draining_server_is_not_ready_and_closes():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.send_bytes(READY[:10])
         server.turn()
-        left = draining(server)
+        drained = draining(server)
         answer = peer.send_bytes(READY[10:]).read_answer()
         assert (answer.status, answer.json, answer.headers["Connection"]) == (503, {"ready": False}, "close")
-        left.result(5)
+        drained.result(5)
 
 
 def test_pipelined_requests_are_answered_before_shutdown():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.send_bytes(INFER * 50 + INFER[:-1])
         server.turn()
-        left = draining(server)
+        drained = draining(server)
         peer.send_bytes(INFER[-1:])
         assert [peer.read_answer().values for _ in range(51)] == [[3.0]] * 51
         assert peer.closed()
-        left.result(5)
+        drained.result(5)
 
 
 def test_idle_connections_are_closed_at_once():

@@ -32,16 +32,21 @@ def test_health_is_json(server, path, message):
 
 def test_model_metadata_has_columns_and_release(server):
     release = server.plane.find("flights")
-    said = ask(server, "/v2/models/flights").json
-    assert said["versions"] == [release.version] and release.digest.startswith(f"sha256:{release.version}")
+    metadata = ask(server, "/v2/models/flights").json
+    assert metadata["versions"] == [release.version] and release.digest.startswith(f"sha256:{release.version}")
     assert len(release.version) == 12
-    assert [each["name"] for each in said["inputs"]] == ["a", "b", "c"]
-    assert said["parameters"] == {"release": release.digest, "engine": "echo", "threshold": 0.25, "contract": "none"}
+    assert [column["name"] for column in metadata["inputs"]] == ["a", "b", "c"]
+    assert metadata["parameters"] == {
+        "release": release.digest,
+        "engine": "echo",
+        "threshold": 0.25,
+        "contract": "none",
+    }
 
 
 def test_a_response_has_model_version_and_id(server):
-    said = ask(server, "/v2/models/flights/infer", body_of([1, 2, 6], [3, 3, 3], id="7")).json
-    assert said == {
+    response = ask(server, "/v2/models/flights/infer", body_of([1, 2, 6], [3, 3, 3], id="7")).json
+    assert response == {
         "model_name": "flights",
         "model_version": server.plane.find("flights").version,
         "id": "7",

@@ -14,11 +14,11 @@ from headway.serving.http.listener import bind_sockets, close_sockets, on_loopba
 def bound():
     found = bind_sockets("127.0.0.1", 0, workers=3)
     yield found
-    close_sockets([each for own in found for each in own])
+    close_sockets([opened for own in found for opened in own])
 
 
 def test_each_worker_has_its_own_socket_at_one_address(bound):
-    ports = {each.getsockname()[1] for own in bound for each in own}
+    ports = {opened.getsockname()[1] for own in bound for opened in own}
     assert len(ports) == 1 and socket_address(bound[0]) == f"http://127.0.0.1:{ports.pop()}"
 
 

@@ -137,8 +137,8 @@ def test_curl_works_over_tls(issuer, tmp_path):
     (tmp_path / "body").write_bytes(body_of([1, 2, 6]))
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         url = f"https://localhost:{server.port}/v2/models/flights/infer"
-        asked = [curl, "-sS", "--cacert", issuer.file, "-d", f"@{tmp_path / 'body'}", url]
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+        command = [curl, "-sS", "--cacert", issuer.file, "-d", f"@{tmp_path / 'body'}", url]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     assert '"data":[3.0]' in answer
 
 
@@ -251,13 +251,13 @@ def test_the_tls_files_are_those_of_the_settings(issuer, tmp_path):
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
     config = Config(folder=str(tmp_path))
     assert tls_from_config(config) is None
-    for given in ({"tls_certificate": "server.crt", "tls_key": "server.key"}, {"tls_certificate": "both.pem"}):
+    for files in ({"tls_certificate": "server.crt", "tls_key": "server.key"}, {"tls_certificate": "both.pem"}):
         for ca in ("", "ca.pem"):
-            tls = tls_from_config(replace(config, serve=ServeSection(**given, tls_client_ca=ca)))
+            tls = tls_from_config(replace(config, serve=ServeSection(**files, tls_client_ca=ca)))
             assert (tls.context.verify_mode == ssl.CERT_REQUIRED) is bool(ca)
 
 
-@pytest.mark.parametrize("given", [{"tls_key": "a"}, {"tls_client_ca": "a"}])
-def test_a_key_without_a_certificate_is_an_error(given):
+@pytest.mark.parametrize("files", [{"tls_key": "a"}, {"tls_client_ca": "a"}])
+def test_a_key_without_a_certificate_is_an_error(files):
     with pytest.raises(ConfigError, match="without a certificate"):
-        tls_from_config(Config(serve=ServeSection(**given)))
+        tls_from_config(Config(serve=ServeSection(**files)))

@@ -27,14 +27,14 @@ numbers, mixed = RequestReader(NUMBERS), RequestReader(MIXED)
 
 def packed(*inputs: tuple[dict[str, object], bytes], **more: object) -> tuple[bytes, int]:
     """Return a body of inputs with their raw values behind the JSON, and the length of the JSON."""
-    head = json.dumps({"inputs": [said for said, _ in inputs], **more}).encode()
+    head = json.dumps({"inputs": [tensor for tensor, _ in inputs], **more}).encode()
     return head + b"".join(raw for _, raw in inputs), len(head)
 
 
-def column(name: str, raw: bytes, datatype: str = "FP64", **given: object) -> tuple[dict[str, object], bytes]:
+def column(name: str, raw: bytes, datatype: str = "FP64", **fields: object) -> tuple[dict[str, object], bytes]:
     """Return one row of a column."""
-    said = {"name": name, "shape": [1], "datatype": datatype, "parameters": {"binary_data_size": len(raw)}}
-    return {**said, **given}, raw
+    tensor = {"name": name, "shape": [1], "datatype": datatype, "parameters": {"binary_data_size": len(raw)}}
+    return {**tensor, **fields}, raw
 
 
 def texts(*values: str) -> bytes:
@@ -83,8 +83,8 @@ def test_strings_follow_their_lengths():
 
 
 def test_one_input_may_be_raw_and_another_in_json():
-    said = {"name": "b", "shape": [1], "datatype": "FP64", "data": [None]}
-    body, size = packed(A, (said, b""), C)
+    tensor = {"name": "b", "shape": [1], "datatype": "FP64", "data": [None]}
+    body, size = packed(A, (tensor, b""), C)
     np.testing.assert_array_equal(numbers.read(bytearray(body), size).rows, [[1, np.nan, 6]])
 
 
@@ -143,14 +143,14 @@ def test_the_response_is_raw_if_requested(server, more, binary):
     body, size = packed(A, B, C, id="7", **more)
     answer = ask(server, INFER, body, headers=[f"Inference-Header-Content-Length: {size}"])
     length = int(answer.headers.get("Inference-Header-Content-Length", len(answer.body)))
-    said = json.loads(answer.body[:length])
-    assert (answer.status, said["id"], said["outputs"][0]["shape"]) == (200, "7", [1, 1])
+    response = json.loads(answer.body[:length])
+    assert (answer.status, response["id"], response["outputs"][0]["shape"]) == (200, "7", [1, 1])
     assert (answer.headers["Content-Type"] == "application/octet-stream") is binary
     if binary:
-        assert said["outputs"][0]["parameters"] == {"binary_data_size": 8}
+        assert response["outputs"][0]["parameters"] == {"binary_data_size": 8}
         assert struct.unpack("<d", answer.body[length:]) == (3.0,)
     else:
-        assert said["outputs"][0]["data"] == [3.0] and len(answer.body) == length
+        assert response["outputs"][0]["data"] == [3.0] and len(answer.body) == length
 
 
 @pytest.mark.parametrize(

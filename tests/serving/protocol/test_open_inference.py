@@ -18,19 +18,19 @@ NAN = float("nan")
 numbers, mixed = RequestReader(NUMBERS), RequestReader(MIXED)
 
 
-def column(name: str, data: list[object], **given: object) -> dict[str, object]:
-    return {"name": name, "shape": [len(data)], "datatype": "FP64", "data": data, **given}
+def column(name: str, data: list[object], **fields: object) -> dict[str, object]:
+    return {"name": name, "shape": [len(data)], "datatype": "FP64", "data": data, **fields}
 
 
-def text(data: list[object], **given: object) -> dict[str, object]:
-    return {**column("carrier", data), "datatype": "BYTES", **given}
+def text(data: list[object], **fields: object) -> dict[str, object]:
+    return {**column("carrier", data), "datatype": "BYTES", **fields}
 
 
 def matrix(data: list[object], shape: list[int], datatype: str = "FP64") -> bytes:
     return json.dumps({"inputs": [{"name": "rows", "shape": shape, "datatype": datatype, "data": data}]}).encode()
 
 
-def asked(*inputs: dict[str, object], **more: object) -> bytes:
+def encode_request(*inputs: dict[str, object], **more: object) -> bytes:
     return json.dumps({"inputs": inputs, **more}).encode()
 
 
@@ -56,31 +56,36 @@ def test_rows_sent_as_a_flat_or_nested_matrix_are_read_exactly(rows, nested):
 
 
 def test_columns_may_have_any_order_and_shape_n_by_one():
-    body = asked(column("c", [3]), column("a", [[1]], shape=[1, 1]), column("b", [2], shape=[1, 1]))
+    body = encode_request(column("c", [3]), column("a", [[1]], shape=[1, 1]), column("b", [2], shape=[1, 1]))
     assert rows_of(numbers, body) == [[1.0, 2.0, 3.0]]
 
 
 def test_a_category_is_read_as_its_code_and_an_unseen_one_as_missing():
-    rows = mixed.read(asked(column("size", [1, None, 3, 4]), text(["WN", "AA", "XX", None]))).rows
+    rows = mixed.read(encode_request(column("size", [1, None, 3, 4]), text(["WN", "AA", "XX", None]))).rows
     np.testing.assert_array_equal(rows, [[1, 2], [NAN, 0], [3, NAN], [4, NAN]])
 
 
 def test_nested_strings_are_read_row_by_row():
-    assert rows_of(mixed, asked(column("size", [1, 2]), text([["UA"], ["AA"]], shape=[2, 1]))) == [[1, 1], [2, 0]]
+    assert rows_of(mixed, encode_request(column("size", [1, 2]), text([["UA"], ["AA"]], shape=[2, 1]))) == [
+        [1, 1],
+        [2, 0],
+    ]
 
 
 def test_fp32_means_the_float32_that_the_caller_holds():
-    body = asked(column("a", [0.1], datatype="FP32"), column("b", [0.1]), column("c", [2], datatype="INT64"))
+    body = encode_request(column("a", [0.1], datatype="FP32"), column("b", [0.1]), column("c", [2], datatype="INT64"))
     assert rows_of(numbers, body) == [[float(np.float32(0.1)), 0.1, 2.0]]
 
 
 def test_the_id_is_returned_and_unknown_members_are_ignored():
-    body = asked(column("a", [1]), column("b", [1]), column("c", [1]), id="x-1", parameters={"key": "k"}, other=[1])
+    body = encode_request(
+        column("a", [1]), column("b", [1]), column("c", [1]), id="x-1", parameters={"key": "k"}, other=[1]
+    )
     assert numbers.read(body).id == "x-1"
 
 
 def test_the_output_may_be_requested_by_name():
-    body = asked(column("a", [1]), column("b", [1]), column("c", [1]), outputs=[{"name": "probability"}])
+    body = encode_request(column("a", [1]), column("b", [1]), column("c", [1]), outputs=[{"name": "probability"}])
     assert rows_of(numbers, body) == [[1, 1, 1]]
 
 
@@ -94,33 +99,51 @@ A, B, C = column("a", [1]), column("b", [1]), column("c", [1])
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (asked(A, B), "column 'c' is missing"),
-        (asked(), "column 'a' is missing"),
-        (asked(A, B, C, column("d", [1])), "unknown column 'd'"),
-        (asked(A, B, C, C), "column 'c' occurs 2 times"),
-        (asked(A, B, column("c", [1, 2])), "input 'c' has shape [2], expected [1]"),
-        (asked(A, B, column("c", [1, 2], shape=[1])), "input 'c' has 2 values, its shape [1] needs 1"),
-        (asked(A, B, column("c", [], shape=[1])), "input 'c' has 0 values"),
-        (asked(A, B, column("c", [[1], 2], shape=[1])), "input 'c' has 2 values"),
-        (asked(column("a", []), column("b", []), column("c", [])), "input 'a' has shape [0], which has no row"),
-        (asked(column("a", [1], shape=[]), B, C), "input 'a' has shape [], which has no row"),
-        (asked(column("a", [1], shape=[-1]), B, C), "input 'a' has shape [-1], which has no row"),
-        (asked(A, column("b", ["x"]), C), "input 'b' holds the string 'x'"),
-        (asked(A, column("b", ["1.5"]), C), "input 'b' holds the string '1.5'"),
-        (asked(A, column("b", [None, "x"], shape=[2]), C), "input 'b' has shape [2]"),
-        (asked(A, text(["x"], name="b"), C), "input 'b' is BYTES, expected a number"),
-        (asked(A, column("b", [1], datatype="FP8"), C), "input 'b' is FP8, expected a number: BF16, BOOL, FP16"),
-        (asked(A, column("b", [2], datatype="BOOL"), C), "input 'b' holds 2, which does not fit in BOOL"),
-        (asked(column("a", [False], datatype="BOOL"), column("b", [True]), C), "got `bool`"),
-        (asked(A, column("b", [1e5], datatype="FP16"), C), "input 'b' holds 100000, which does not fit in FP16"),
-        (asked(A, column("b", [3.4e38], datatype="BF16"), C), "input 'b' holds 3.4e+38, which does not fit in BF16"),
-        (asked(A, column("b", [True]), C), "input 'b'"),
-        (asked(A, column("b", [{}]), C), "input 'b'"),
-        (asked(A, column("b", [1e39], datatype="FP32"), C), "input 'b' holds 1e+39, which does not fit in FP32"),
-        (asked(A, column("b", [1.5], datatype="INT8"), C), "input 'b' holds 1.5, which does not fit in INT8"),
-        (asked(A, column("b", [-1], datatype="UINT8"), C), "input 'b' holds -1, which does not fit in UINT8 (row 0)"),
-        (asked(A, column("b", [200], datatype="INT8"), C), "input 'b' holds 200, which does not fit in INT8"),
-        (asked(A, B, C, outputs=[{"name": "label"}]), "no output 'label'"),
+        (encode_request(A, B), "column 'c' is missing"),
+        (encode_request(), "column 'a' is missing"),
+        (encode_request(A, B, C, column("d", [1])), "unknown column 'd'"),
+        (encode_request(A, B, C, C), "column 'c' occurs 2 times"),
+        (encode_request(A, B, column("c", [1, 2])), "input 'c' has shape [2], expected [1]"),
+        (encode_request(A, B, column("c", [1, 2], shape=[1])), "input 'c' has 2 values, its shape [1] needs 1"),
+        (encode_request(A, B, column("c", [], shape=[1])), "input 'c' has 0 values"),
+        (encode_request(A, B, column("c", [[1], 2], shape=[1])), "input 'c' has 2 values"),
+        (
+            encode_request(column("a", []), column("b", []), column("c", [])),
+            "input 'a' has shape [0], which has no row",
+        ),
+        (encode_request(column("a", [1], shape=[]), B, C), "input 'a' has shape [], which has no row"),
+        (encode_request(column("a", [1], shape=[-1]), B, C), "input 'a' has shape [-1], which has no row"),
+        (encode_request(A, column("b", ["x"]), C), "input 'b' holds the string 'x'"),
+        (encode_request(A, column("b", ["1.5"]), C), "input 'b' holds the string '1.5'"),
+        (encode_request(A, column("b", [None, "x"], shape=[2]), C), "input 'b' has shape [2]"),
+        (encode_request(A, text(["x"], name="b"), C), "input 'b' is BYTES, expected a number"),
+        (
+            encode_request(A, column("b", [1], datatype="FP8"), C),
+            "input 'b' is FP8, expected a number: BF16, BOOL, FP16",
+        ),
+        (encode_request(A, column("b", [2], datatype="BOOL"), C), "input 'b' holds 2, which does not fit in BOOL"),
+        (encode_request(column("a", [False], datatype="BOOL"), column("b", [True]), C), "got `bool`"),
+        (
+            encode_request(A, column("b", [1e5], datatype="FP16"), C),
+            "input 'b' holds 100000, which does not fit in FP16",
+        ),
+        (
+            encode_request(A, column("b", [3.4e38], datatype="BF16"), C),
+            "input 'b' holds 3.4e+38, which does not fit in BF16",
+        ),
+        (encode_request(A, column("b", [True]), C), "input 'b'"),
+        (encode_request(A, column("b", [{}]), C), "input 'b'"),
+        (
+            encode_request(A, column("b", [1e39], datatype="FP32"), C),
+            "input 'b' holds 1e+39, which does not fit in FP32",
+        ),
+        (encode_request(A, column("b", [1.5], datatype="INT8"), C), "input 'b' holds 1.5, which does not fit in INT8"),
+        (
+            encode_request(A, column("b", [-1], datatype="UINT8"), C),
+            "input 'b' holds -1, which does not fit in UINT8 (row 0)",
+        ),
+        (encode_request(A, column("b", [200], datatype="INT8"), C), "input 'b' holds 200, which does not fit in INT8"),
+        (encode_request(A, B, C, outputs=[{"name": "label"}]), "no output 'label'"),
         (matrix([1, 2], [1, 2]), "input 'rows' has shape [1, 2], expected [n, 3]"),
         (matrix([1, 2, 3], [0, 3]), "input 'rows' has shape [0, 3]"),
         (matrix([1, 2, 3], [2, 3]), "input 'rows' has 3 values, its shape [2, 3] needs 6"),
@@ -174,13 +197,13 @@ def test_the_error_of_a_nan_token_names_its_input_and_suggests_null(token):
 )
 def test_strings_and_numbers_are_not_interchangeable(inputs, message):
     with pytest.raises(DataError) as error:
-        mixed.read(asked(*inputs))
+        mixed.read(encode_request(*inputs))
     assert message in error.value.what
 
 
 def test_the_nearest_column_name_is_suggested():
     with pytest.raises(DataError) as error:
-        mixed.read(asked(column("size", [1]), column("carier", ["AA"])))
+        mixed.read(encode_request(column("size", [1]), column("carier", ["AA"])))
     assert error.value.hint == "nearest: carrier"
 
 
@@ -203,9 +226,12 @@ def test_a_response_has_the_form_of_the_protocol():
 
 
 def test_metadata_lists_the_columns_in_order():
-    said = msgspec.json.decode(describe_model(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
-    assert [(each["name"], each["datatype"]) for each in said["inputs"]] == [("size", "FP64"), ("carrier", "BYTES")]
-    assert said["outputs"][0]["name"] == "score" and said["parameters"] == {"threshold": 0.5}
+    metadata = msgspec.json.decode(describe_model(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
+    assert [(tensor["name"], tensor["datatype"]) for tensor in metadata["inputs"]] == [
+        ("size", "FP64"),
+        ("carrier", "BYTES"),
+    ]
+    assert metadata["outputs"][0]["name"] == "score" and metadata["parameters"] == {"threshold": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -229,5 +255,5 @@ def test_metadata_lists_the_columns_in_order():
 def test_each_datatype_is_read_from_json_with_its_own_precision(datatype, sent, read, nested):
     data = [[value] for value in sent] if nested else sent
     shape = [3, 1] if nested else [3]
-    body = asked(*(column(name, data, datatype=datatype, shape=shape) for name in "abc"))
+    body = encode_request(*(column(name, data, datatype=datatype, shape=shape) for name in "abc"))
     np.testing.assert_array_equal(numbers.read(body).rows, np.column_stack([read] * 3))

@@ -22,13 +22,13 @@ class Broken:
 
 def test_a_configuration_names_the_columns_and_their_types(server):
     version = server.plane.find("mixed").version
-    said = ask(server, f"/v2/models/mixed/versions/{version}/config").json
-    assert said == ask(server, "/v2/models/mixed/config").json
-    assert [(each["name"], each["data_type"]) for each in said["input"]] == [
+    config = ask(server, f"/v2/models/mixed/versions/{version}/config").json
+    assert config == ask(server, "/v2/models/mixed/config").json
+    assert [(tensor["name"], tensor["data_type"]) for tensor in config["input"]] == [
         ("size", "TYPE_FP64"),
         ("carrier", "TYPE_STRING"),
     ]
-    assert (said["name"], said["max_batch_size"], said["output"][0]["name"]) == ("mixed", 1024, "score")
+    assert (config["name"], config["max_batch_size"], config["output"][0]["name"]) == ("mixed", 1024, "score")
     assert ask(server, "/v2/models/hotels/config").status == 404
 
 
@@ -37,16 +37,19 @@ def test_statistics_count_answered_requests():
         before_ms = time.time_ns() // 1_000_000
         for body in (body_of([1, 2, 6]), body_of([1, 1, 1], [2, 2, 2]), b"{}"):
             ask(server, INFER, body)
-        (said,) = ask(server, "/v2/models/flights/stats").json["model_stats"]
-        assert (said["inference_count"], said["execution_count"]) == (3, 2)
-        assert before_ms <= said["last_inference"] <= time.time_ns() // 1_000_000
-        parts = said["inference_stats"]
+        (statistics,) = ask(server, "/v2/models/flights/stats").json["model_stats"]
+        assert (statistics["inference_count"], statistics["execution_count"]) == (3, 2)
+        assert before_ms <= statistics["last_inference"] <= time.time_ns() // 1_000_000
+        parts = statistics["inference_stats"]
         assert parts["success"]["count"] == 2
         spent = [parts[part]["ns"] for part in ("queue", "compute_infer", "compute_output")]
         assert sum(spent) == parts["success"]["ns"] and min(spent) > 0
-        assert int(said["version"]) == int(server.plane.find("flights").version, 16)
+        assert int(statistics["version"]) == int(server.plane.find("flights").version, 16)
         stats = ask(server, "/v2/models/stats").json["model_stats"]
-        assert [(each["name"], each["last_inference"] > 0) for each in stats] == [("flights", True), ("mixed", False)]
+        assert [(model["name"], model["last_inference"] > 0) for model in stats] == [
+            ("flights", True),
+            ("mixed", False),
+        ]
         assert ask(server, "/v2/models/hotels/stats").status == 404
 
 
@@ -54,9 +57,9 @@ def test_statistics_count_failed_requests(caplog):
     caplog.set_level("CRITICAL")
     with serving(replace(loaded(), engine=Broken())) as server:
         assert ask(server, INFER, body_of([1, 2, 6])).status == 500
-        (said,) = ask(server, "/v2/models/flights/stats").json["model_stats"]
-        assert said["inference_stats"]["fail"]["count"] == 1 and said["inference_stats"]["fail"]["ns"] > 0
-        assert said["inference_stats"]["success"]["count"] == said["inference_count"] == 0
+        (statistics,) = ask(server, "/v2/models/flights/stats").json["model_stats"]
+        assert statistics["inference_stats"]["fail"]["count"] == 1 and statistics["inference_stats"]["fail"]["ns"] > 0
+        assert statistics["inference_stats"]["success"]["count"] == statistics["inference_count"] == 0
 
 
 def test_the_time_of_requests_is_split_where_the_engine_begins_and_ends():

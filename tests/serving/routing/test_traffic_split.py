@@ -56,7 +56,7 @@ def run_batches(tmp_path, split, *calls):
         plane.submit(split.live, call)
     loop.run_ready()
     LogWriter(tmp_path, buffers, dropped=Counter()).write()
-    return [rows_of(tmp_path, each) for each in (split.live, split.canary or CANARY)], plane
+    return [rows_of(tmp_path, model) for model in (split.live, split.canary or CANARY)], plane
 
 
 def rows_of(folder, which):
@@ -119,7 +119,7 @@ def test_in_shadow_no_error_of_the_canary_reaches_a_caller(tmp_path):
 
 
 def test_if_live_fails_too_the_caller_gets_lives_error(tmp_path):
-    both = [dataclasses.replace(each, engine=Picky()) for each in (LIVE, CANARY)]
+    both = [dataclasses.replace(model, engine=Picky()) for model in (LIVE, CANARY)]
     call = keyed([POISON] * 3, "k")
     (live, canary), _ = run_batches(tmp_path, split(0.999_999, live=both[0], canary=both[1]), call)
     assert str(call.error).startswith("a row holds 666")
@@ -156,8 +156,8 @@ def viewed(tmp_path):
         table.put(["anna"], np.array([[value]]), np.array([5]))
         table.close()
 
-    def opened(table: str, columns=("c",), **given):
-        made = release(**given)
+    def opened(table: str, columns=("c",), **fields):
+        made = release(**fields)
         return load_model(bundle(replace(made, views=(FeatureView(name="v", table=table, columns=columns),))), tmp_path)
 
     return opened
@@ -182,15 +182,15 @@ def test_over_http_a_looked_up_column_need_not_be_sent_and_is_ignored_if_sent(vi
 def test_a_canary_with_other_columns_reads_the_request_again(tmp_path, viewed):
     with serving(LIVE) as server:
         canary = dataclasses.replace(viewed("wrong"), digest=CANARY.digest)
-        place = TrafficSplit(live=LIVE, canary=canary, share=0.999_999, salt=SALT, stage=1)
-        server.within(lambda: server.plane.set_split(place))
+        split = TrafficSplit(live=LIVE, canary=canary, share=0.999_999, salt=SALT, stage=1)
+        server.within(lambda: server.plane.set_split(split))
         assert ask(server.port, [1, 2, 3], key="anna").value == 11.0
 
 
 def test_a_request_without_the_canarys_columns_falls_back_to_live(viewed):
     with serving(viewed("right")) as server:
-        place = TrafficSplit(live=server.plane.find("flights"), canary=CANARY, share=0.999_999, salt=SALT, stage=1)
-        server.within(lambda: server.plane.set_split(place))
+        split = TrafficSplit(live=server.plane.find("flights"), canary=CANARY, share=0.999_999, salt=SALT, stage=1)
+        server.within(lambda: server.plane.set_split(split))
         assert ask(server.port, [1, 2], columns="ab", key="anna").value == 2.0
 
 
@@ -198,8 +198,8 @@ def test_a_missing_online_table_is_503(tmp_path, viewed):
     with serving(viewed("right")) as server:
         for file in tmp_path.glob("right.sqlite*"):
             file.write_bytes(b"no table any more, and no database either" * 300)
-        said = ask(server.port, [1, 2], columns="ab", key="anna")
-        assert said.status == 503 and "online table" in said.json["error"]
+        answer = ask(server.port, [1, 2], columns="ab", key="anna")
+        assert answer.status == 503 and "online table" in answer.json["error"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_calibrator_applies_to_answers_and_not_to_the_self_test():
 def test_the_server_applies_a_table_calibrator():
     table = Calibrator(kind="venn_abers", knots=(0.5,), values=(0.1, 0.2, 0.3))
     with serving(load_model(bundle(replace(release(), calibrator=table)))) as server:
-        assert [ask(server.port, [each] * 3).value for each in (0.4, 0.5, 0.6)] == [0.1, 0.2, 0.3]
+        assert [ask(server.port, [value] * 3).value for value in (0.4, 0.5, 0.6)] == [0.1, 0.2, 0.3]
 
 
 def test_a_calibrator_for_outputs_other_than_probabilities_is_refused():

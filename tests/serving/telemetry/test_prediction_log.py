@@ -46,14 +46,14 @@ def test_with_the_log_off_nothing_is_written(tmp_path):
     assert not (settings.state / "log").exists()
 
 
-class Kept:
+class SavedSegments:
     """The rows of a growing folder of segments: the numbers of each caller, in the order written."""
 
     def __init__(self, folder: Path, column: str) -> None:
         self.found: defaultdict[str, list[int]] = defaultdict(list)
         self.folder, self.column, self._last = folder, column, ""
 
-    def read(self) -> Kept:
+    def read(self) -> SavedSegments:
         """Read the new segments, each of which must be complete."""
         for path in segments.segments(self.folder, after=self._last):
             self._last = path.name
@@ -64,34 +64,34 @@ class Kept:
         return self
 
 
-def caller_of(said: list[str]) -> tuple[str, int]:
+def caller_of(messages: list[str]) -> tuple[str, int]:
     """Return the caller, and the number of its acknowledged labels."""
-    return (said[-1].rpartition("-")[0], len(said) - 1) if len(said) > 1 else ("", 0)
+    return (messages[-1].rpartition("-")[0], len(messages) - 1) if len(messages) > 1 else ("", 0)
 
 
 def killed_serving(folder: Path, count: int) -> None:
     """Kill a server at random moments: acknowledged labels are on disk, and the log has no gap."""
     state, file = project(folder).state, folder / "headway.toml"
     file.write_text(file.read_text() + "log_flush_s = 0.01\n")
-    log = Kept(traffic.log_folder(state, "flights", LOADED.digest), "out.0")
-    labels = Kept(traffic.labels_folder(state, "flights"), "label")
+    log = SavedSegments(traffic.log_folder(state, "flights", LOADED.digest), "out.0")
+    labels = SavedSegments(traffic.labels_folder(state, "flights"), "label")
     with stem("tests.serving.kill_target:serve") as server:
 
         def one(after_s: float) -> bool:
             ended = server.run(folder, after_s=after_s)
             caller, acknowledged = caller_of(ended.said)
-            logged, labelled = (kept.read().found.get(caller, []) for kept in (log, labels))
+            logged, labelled = (saved.read().found.get(caller, []) for saved in (log, labels))
             assert labelled == list(range(len(labelled))) and len(labelled) - acknowledged in (0, 1)
             assert logged == list(range(len(logged)))
             return ended.killed
 
         kills(one, count, Moments((0.0, 0.2), seed=count))
-        left = server.run(folder, after_s=0.2, number=signal.SIGTERM)
-    caller, acknowledged = caller_of(left.said)
-    assert left.code == 0 and len(log.read().found[caller]) >= acknowledged > 0
-    for kept in (log, labels):
-        again = Kept(kept.folder, kept.column).read().found
-        assert again == kept.read().found and sum(map(len, again.values())) > count
+        terminated = server.run(folder, after_s=0.2, number=signal.SIGTERM)
+    caller, acknowledged = caller_of(terminated.said)
+    assert terminated.code == 0 and len(log.read().found[caller]) >= acknowledged > 0
+    for saved in (log, labels):
+        again = SavedSegments(saved.folder, saved.column).read().found
+        assert again == saved.read().found and sum(map(len, again.values())) > count
     assert not left_aside(folder)
 
 

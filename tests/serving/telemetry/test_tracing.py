@@ -75,20 +75,22 @@ def receiving() -> Iterator[tuple[str, list[Span]]]:
 
 
 def attributes(span: Span | Resource) -> dict[str, object]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+    return {
+        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value")) for attribute in span.attributes
+    }
 
 
 def test_the_access_log_has_id_key_name_status_and_time(tmp_path, capsys):
     file = tmp_path / "keys.toml"
     key = create_key(file, "billing", ["predict"])
-    asked = (request(body=ROWS, headers=[f"Authorization: Bearer {key}"]), INFER, request("/nowhere"))
+    requests = (request(body=ROWS, headers=[f"Authorization: Bearer {key}"]), INFER, request("/nowhere"))
     with (
         log_to_stderr("json"),
         serving(loaded(), authenticator=open_authenticator(file)) as server,
         drawing(server, access_log=1.0),
     ):
         with Peer(server) as peer:
-            assert [peer.send_bytes(each).read_answer().status for each in asked] == [200, 401, 404]
+            assert [peer.send_bytes(content).read_answer().status for content in requests] == [200, 401, 404]
         server.turn()
     log = capsys.readouterr().err
     right, stranger, nowhere = map(json.loads, log.splitlines())
@@ -123,13 +125,13 @@ def test_a_trace_reaches_its_collector_with_the_phases_of_the_request(server):
         server.turn()
     by_name = {span.name: span for span in spans}
     assert set(by_name) == {"infer flights", "queue", "engine"} and len(spans) == 3
-    whole, queue, engine = by_name["infer flights"], by_name["queue"], by_name["engine"]
-    assert (whole.trace_id.hex(), whole.parent_span_id.hex()) == (TRACE, PARENT)
-    assert {queue.parent_span_id, engine.parent_span_id} == {whole.span_id}
-    assert whole.start_time_unix_nano == queue.start_time_unix_nano < queue.end_time_unix_nano
+    root, queue, engine = by_name["infer flights"], by_name["queue"], by_name["engine"]
+    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (TRACE, PARENT)
+    assert {queue.parent_span_id, engine.parent_span_id} == {root.span_id}
+    assert root.start_time_unix_nano == queue.start_time_unix_nano < queue.end_time_unix_nano
     assert queue.end_time_unix_nano == engine.start_time_unix_nano < engine.end_time_unix_nano
-    assert engine.end_time_unix_nano <= whole.end_time_unix_nano
-    assert attributes(whole)["headway.id"] == "r-7" and attributes(whole)["http.response.status_code"] == 200
+    assert engine.end_time_unix_nano <= root.end_time_unix_nano
+    assert attributes(root)["headway.id"] == "r-7" and attributes(root)["http.response.status_code"] == 200
 
 
 def test_requests_without_a_parent_are_sampled_randomly_and_failures_are_marked(server, monkeypatch):
@@ -151,7 +153,7 @@ def test_mlflow_requests_are_in_the_access_log_too(capsys):
 
 
 @pytest.mark.slow
-def test_the_tracer_takes_requests_though_no_collector_receives_them():
+def test_the_tracer_accepts_requests_without_a_collector():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     tracer = OtelTracer(f"http://127.0.0.1:{port}")

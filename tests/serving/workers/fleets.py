@@ -54,7 +54,7 @@ class Fleet:
         until(lambda: set(self.children) - before)
         (new,) = set(self.children) - before
         for group in (self.workers, self.log):
-            group[:] = [new if each == pid else each for each in group]
+            group[:] = [new if member == pid else member for member in group]
 
     def ask(self, path: str, body: object = None, *, key: str = "") -> http.client.HTTPResponse:
         """Send a request on a new connection, and return the response with its body read."""
@@ -138,15 +138,15 @@ class Callers:
                 body = json.dumps({"inputs": inputs, "parameters": {"key": key}})
                 connection.request("POST", "/v2/models/flights/infer", body)
                 response = connection.getresponse()
-                said = json.loads(response.read())
+                answer = json.loads(response.read())
             except (ConnectionError, http.client.HTTPException):
                 connection.close()
                 connection, self.reset = None, self.reset + 1
                 continue
-            if response.status != 200 or said["outputs"][0]["data"] != [number]:
-                self.failed.append((key, said))
+            if response.status != 200 or answer["outputs"][0]["data"] != [number]:
+                self.failed.append((key, answer))
             self.answered[key] += 1
-            self.versions[caller] = said.get("model_version", ""), time.monotonic()
+            self.versions[caller] = answer.get("model_version", ""), time.monotonic()
         if connection:
             connection.close()
 

@@ -31,14 +31,14 @@ class Logging:
         self.logs = [PredictionLog(ring, self.buffers.wakeup, dropped=self.dropped) for ring in self.buffers.rings]
         self.log_writer = LogWriter(folder, self.buffers, dropped=self.dropped)
 
-    def kept(self, digest: str = LOADED.digest) -> pl.DataFrame:
+    def read_saved(self, digest: str = LOADED.digest) -> pl.DataFrame:
         """Return all rows on disk, in the order of their segments."""
         folder = traffic.log_folder(self.folder, "flights", digest)
         tables = [pl.read_ipc_stream(path) for path in segments.segments(folder)]
         return pl.concat(tables) if tables else pl.DataFrame({"key": []})
 
 
-def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) -> LogEntry[LoadedModel]:
+def entry(*sizes: int, first: int = 0, failed: bool = False, **fields: object) -> LogEntry[LoadedModel]:
     """Return an entry of calls with these numbers of rows; the value of a row is its index."""
     n = sum(sizes)
     rows = np.arange(3.0 * n).reshape(n, 3)
@@ -57,15 +57,15 @@ def entry(*sizes: int, first: int = 0, failed: bool = False, **given: object) ->
         answers=None if failed else rows[:, :1],
         seen=(),
     )
-    return made._replace(**given)
+    return made._replace(**fields)
 
 
 def table_of(*entries: LogEntry[LoadedModel]) -> dict[str, object]:
     """Return the columns of entries that went through a ring."""
     found = []
-    for each in entries:
+    for item in entries:
         log = Logging(Path())
-        log.logs[0].add(each)
+        log.logs[0].add(item)
         found += map(decode_entry, log.buffers.rings[0].records(log.buffers.rings[0].head))
     return segment_columns(found)
 
@@ -75,11 +75,16 @@ def test_an_entry_is_read_from_a_ring_unchanged():
     log = Logging(Path())
     log.logs[0].add(put)
     (record,) = log.buffers.rings[0].records(log.buffers.rings[0].head)
-    taken = decode_entry(record)
-    assert (taken.keys, taken.sizes, taken.at_us, taken.stage) == (["fl\u00fcge", "?"], [1, 2], 7, traffic.ALONE)
+    decoded = decode_entry(record)
+    assert (decoded.keys, decoded.sizes, decoded.at_us, decoded.stage) == (
+        ["fl\u00fcge", "?"],
+        [1, 2],
+        7,
+        traffic.ALONE,
+    )
     for name in ("rows", "answers", "requests", "latency_ns"):
-        np.testing.assert_array_equal(getattr(taken, name), getattr(put, name))
-    assert taken.release.columns == LOADED.columns and taken.seen[0].tolist() == [1, 2, 3]
+        np.testing.assert_array_equal(getattr(decoded, name), getattr(put, name))
+    assert decoded.release.columns == LOADED.columns and decoded.seen[0].tolist() == [1, 2, 3]
 
 
 def test_a_call_of_several_rows_has_one_log_row_each_with_one_number_and_key():
@@ -115,7 +120,7 @@ def test_an_older_log_with_wide_flags_is_read_together_with_a_new_one(tmp_path):
     log = Logging(tmp_path)
     log.logs[0].add(entry(1, 2))
     log.log_writer.write()
-    new, folder = log.kept(), traffic.log_folder(tmp_path, "flights", LOADED.digest)
+    new, folder = log.read_saved(), traffic.log_folder(tmp_path, "flights", LOADED.digest)
     wide = new.with_columns(pl.col(pl.Int8).cast(pl.Int64))
     assert [name for name in new.columns if new[name].dtype == pl.Int8] == [
         "role",
@@ -124,7 +129,7 @@ def test_an_older_log_with_wide_flags_is_read_together_with_a_new_one(tmp_path):
         "stage",
         "paired",
     ]
-    columns = {each.name: each.to_list() if each.dtype == pl.String else each.to_numpy() for each in wide}
+    columns = {column.name: column.to_list() if column.dtype == pl.String else column.to_numpy() for column in wide}
     segments.save(folder, columns, name=f"{1:020}-1-0{segments.SUFFIX}")
     read = read_predictions(tmp_path, "flights", [LOADED.digest]).drop("release")
     assert read.schema == wide.schema and read.equals(pl.concat([wide, wide]).sort("at_us", "request"))
@@ -136,7 +141,7 @@ def test_added_entries_are_on_disk_after_a_write(tmp_path):
         log.logs[0].add(entry(2, first=int(log.logs[0].number(1)[0]), keys=[f"k{number}"]))
     log.log_writer.write()
     log.log_writer.write()
-    table = log.kept()
+    table = log.read_saved()
     assert len(table) == 200 and table["request"].n_unique() == 100 and not log.dropped
     assert table["request"].is_sorted()
 
@@ -146,7 +151,7 @@ def test_entries_of_all_workers_are_written_in_order_of_time(tmp_path):
     for number in range(9):
         log.logs[number % 3].add(entry(1, at_us=number, first=number))
     log.log_writer.write()
-    assert log.kept()["at_us"].to_list() == list(range(9))
+    assert log.read_saved()["at_us"].to_list() == list(range(9))
 
 
 @pytest.mark.slow
@@ -156,7 +161,7 @@ def test_each_release_has_its_own_segments_however_many_there_are(tmp_path):
     for other in others:
         log.logs[0].add(entry(1, release=other))
     log.log_writer.write()
-    assert all(len(log.kept(other.digest)) == 1 for other in others)
+    assert all(len(log.read_saved(other.digest)) == 1 for other in others)
 
 
 def test_many_entries_are_written_to_several_segments_and_none_twice(tmp_path):
@@ -165,7 +170,7 @@ def test_many_entries_are_written_to_several_segments_and_none_twice(tmp_path):
         log.logs[0].add(entry(2000, first=number, at_us=number))
     log.log_writer.write()
     assert len(list(segments.segments(traffic.log_folder(tmp_path, "flights", LOADED.digest)))) > 1
-    table = log.kept()
+    table = log.read_saved()
     assert len(table) == 100_000 and table["request"].is_sorted() and table["request"].n_unique() == 50
 
 
@@ -176,7 +181,7 @@ def test_entries_that_do_not_fit_are_dropped_and_counted_and_the_rest_is_written
     log.log_writer.write()
     log.logs[0].add(entry(3))
     log.log_writer.write()
-    assert log.dropped == {"flights": 300} and len(log.kept()) == 14
+    assert log.dropped == {"flights": 300} and len(log.read_saved()) == 14
 
 
 def test_a_half_full_ring_wakes_the_log_writer(tmp_path):
@@ -205,7 +210,7 @@ def test_an_unreadable_entry_is_counted_and_later_ones_are_written(tmp_path, cap
     log.log_writer.write()
     log.logs[0].add(entry(3))
     log.log_writer.write()
-    assert log.dropped == {"flights": 6} and len(log.kept()) == 3
+    assert log.dropped == {"flights": 6} and len(log.read_saved()) == 3
     assert "could not be written" in caplog.text
 
 
@@ -217,11 +222,11 @@ def before(owner: object, name: str, *, nth: int, monkeypatch: pytest.MonkeyPatc
     """Raise `Killed` before the nth call of a function."""
     calls, real = [], getattr(owner, name)
 
-    def call(*given: object, **named: object) -> object:
+    def call(*args: object, **kwargs: object) -> object:
         calls.append(name)
         if len(calls) == nth:
             raise Killed
-        return real(*given, **named)
+        return real(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, call)
 
@@ -245,6 +250,6 @@ def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_p
     log.logs[0].add(entry(1, first=10, at_us=10))
     for _ in range(2):
         LogWriter(tmp_path, log.buffers, dropped=log.dropped).write()
-    assert log.kept()["key"].to_list() == [f"k{number}" for number in range(11)]
-    assert log.kept(other.digest)["key"].to_list() == [f"k{number}" for number in range(10)]
+    assert log.read_saved()["key"].to_list() == [f"k{number}" for number in range(11)]
+    assert log.read_saved(other.digest)["key"].to_list() == [f"k{number}" for number in range(10)]
     assert not log.dropped

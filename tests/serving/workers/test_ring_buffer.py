@@ -16,7 +16,7 @@ from headway.serving.workers.shared_memory import RingBuffer, WakeupPipe
 PAGE = mmap.PAGESIZE
 
 
-def taken(ring: RingBuffer) -> list[bytes]:
+def read_all(ring: RingBuffer) -> list[bytes]:
     """Read all records of a ring, and free them."""
     upto = ring.head
     found = [bytes(record) for record in ring.records(upto)]
@@ -29,17 +29,17 @@ def test_records_are_read_in_order_wherever_the_ring_ends(steps):
     ring, waiting = RingBuffer(3 * PAGE), deque[bytes]()
     for step in steps:
         if step is None:
-            assert taken(ring) == list(waiting)
+            assert read_all(ring) == list(waiting)
             waiting.clear()
         elif ring.put(step[:7], memoryview(step)[7:]):
             waiting.append(step)
-    assert taken(ring) == list(waiting)
+    assert read_all(ring) == list(waiting)
 
 
 def test_a_record_without_space_is_refused_and_earlier_ones_stay():
     ring = RingBuffer(2 * PAGE)
     assert ring.put(b"a" * (PAGE - 16)) and not ring.put(b"b" * 8)
-    assert taken(ring) == [b"a" * (PAGE - 16)] and ring.put(b"b" * 8)
+    assert read_all(ring) == [b"a" * (PAGE - 16)] and ring.put(b"b" * 8)
 
 
 def test_records_are_read_again_until_advance():
@@ -53,7 +53,13 @@ def test_reach_ends_with_a_record_and_includes_at_minimum_one():
     ring = RingBuffer(4 * PAGE)
     for size in (8, 80, 8):
         ring.put(b"x" * size)
-    assert [len(list(ring.records(ring.reach(most)))) for most in (0, 16, 103, 104, 10_000)] == [1, 1, 1, 2, 3]
+    assert [len(list(ring.records(ring.reach(max_bytes)))) for max_bytes in (0, 16, 103, 104, 10_000)] == [
+        1,
+        1,
+        1,
+        2,
+        3,
+    ]
     ring.advance(ring.head)
     assert ring.reach(100) == ring.head
 
@@ -62,7 +68,7 @@ def test_a_ring_is_due_when_half_full_or_at_1_mib():
     small, large = RingBuffer(4 * PAGE), RingBuffer(8 << 20)
     small.put(b"x" * 2 * PAGE)
     large.put(b"x" * ((1 << 20) - 16))
-    assert small.due and taken(small) and not small.due
+    assert small.due and read_all(small) and not small.due
     assert not large.due and large.put(b"") and large.due
 
 
@@ -70,7 +76,7 @@ def test_records_longer_than_a_piece_are_complete_and_free_pieces_are_reused():
     ring, record = RingBuffer(16 * PAGE, resident_bytes=0), bytes(range(256)) * (3 * PAGE // 256)
     for _ in range(40):
         assert ring.put(record) and ring.put(b"short")
-        assert taken(ring) == [record, b"short"]
+        assert read_all(ring) == [record, b"short"]
     assert resident_kb(ring) <= 8 * PAGE // 1024
 
 
@@ -78,7 +84,7 @@ def resident_kb(ring: RingBuffer) -> int:
     """Return the memory that a ring of this size takes in this process."""
     maps = Path("/proc/self/smaps").read_text().split("VmFlags")
     size = re.compile(rf"rw-s.*\nSize: +{(ring.size + PAGE) // 1024} kB")
-    (own,) = [each for each in maps if size.search(each)]
+    (own,) = [mapping for mapping in maps if size.search(mapping)]
     return int(own.partition("Rss:")[2].split()[0])
 
 
@@ -90,7 +96,7 @@ def test_read_records_take_no_memory_and_later_records_are_complete():
         for record in records:
             assert ring.put(record), round_
         full = resident_kb(ring)
-        assert taken(ring) == records
+        assert read_all(ring) == records
         assert resident_kb(ring) < full / 5
 
 

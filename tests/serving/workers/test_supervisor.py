@@ -62,17 +62,17 @@ def test_counters_cover_all_workers_and_those_of_a_dead_one_stay(tmp_path):
     with fleet(tmp_path) as served:
         with Callers(served.port, 8) as callers:
             callers.more(300)
-        asked = callers.answered.total()
-        until(lambda: served.count('headway_requests_total{model="flights"}') == asked)
+        n_answered = callers.answered.total()
+        until(lambda: served.count('headway_requests_total{model="flights"}') == n_answered)
         for pid in tuple(served.workers):
             served.kill(pid)
         assert served.ask("/v2/models/flights/infer", {}).status == 400
         until(lambda: served.count("headway_workers") == 2)
         for _ in range(8):
-            assert served.count('headway_requests_total{model="flights"}') == asked
+            assert served.count('headway_requests_total{model="flights"}') == n_answered
             assert served.count('headway_errors_total{code="400"}') == 1
             stats = served.ask("/v2/models/stats").text
-            assert f'"inference_count":{asked}' in stats
+            assert f'"inference_count":{n_answered}' in stats
 
 
 def test_restarts_of_a_worker_that_dies_repeatedly_are_delayed(tmp_path):
@@ -80,8 +80,8 @@ def test_restarts_of_a_worker_that_dies_repeatedly_are_delayed(tmp_path):
     with fleet(tmp_path, workers=1) as served:
         for _ in range(4):
             served.kill(served.workers[0])
-        said = served.shut_down()
-    assert [line.rpartition("restarted ")[2] for line in said.splitlines()] == [
+        log = served.shut_down()
+    assert [line.rpartition("restarted ")[2] for line in log.splitlines()] == [
         "now",
         "in 0.1 s",
         "in 0.2 s",

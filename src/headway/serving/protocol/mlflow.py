@@ -86,7 +86,7 @@ def _rows(reader: RequestReader, data: DataframeSplit | Sequence[_Record | Row] 
 def _columns(names: Sequence[str], rows: Sequence[Row], form: str) -> tuple[dict[str, Row], int]:
     """Return the values by column and the number of rows."""
     if not rows or not names:
-        raise DataError(f"there is no {'column' if rows else 'row'}", where=form)
+        raise DataError(f"the request has no {'columns' if rows else 'rows'}", where=form)
     if len(set(names)) != len(names):
         raise DataError(f"a column occurs twice: {', '.join(names)}", where=form)
     columns = zip(*_equal_length(rows, len(names), form), strict=True)
