@@ -1,12 +1,12 @@
 """Run every benchmark of bench/ and write docs/benchmarks.md.
 
-usage: python tools/benchmarks.py [NAME...]
 A benchmark is a script in bench/ that prints, with --json, one object: `machine`, `rows` (`name`, `measured`, `unit`,
-`target`, `ok`, `against`) and `fell_short`. With names, only those run, and the other sections of the page stay as they are.
+`target`, `ok`, `against`) and `fell_short`. With names, only those run, and the other sections of the page are not changed.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import subprocess
@@ -23,8 +23,13 @@ HEAD = """# Benchmarks
 """
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the benchmarks and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmark to run, e.g. serve; default: all")
+    names = parser.parse_args(arguments).names
+    if unknown := sorted(set(names) - {file.stem for file in benchmarks()}):
+        parser.error(f"unknown benchmark {unknown[0]!r}; choose from {', '.join(file.stem for file in benchmarks())}")
     found = [file for file in benchmarks() if not names or file.stem in names]
     parts = sections(PAGE.read_text("utf-8")) if names else {}
     for file in found:

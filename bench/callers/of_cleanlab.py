@@ -1,4 +1,7 @@
-"""Quality of labels by cleanlab, its own recipe and on probabilities given, in its own environment: `FROM TO`."""
+"""Compute the quality of labels with cleanlab, by its own recipe and on given probabilities.
+
+usage: of_cleanlab.py INPUT.npz OUTPUT.npz
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import json
 import sys
 from importlib.metadata import version
 from time import process_time
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 import lightgbm
 import numpy as np

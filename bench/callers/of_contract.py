@@ -1,4 +1,7 @@
-"""A file held to the contract of a project, and the most memory that took: `of_contract.py PROJECT FILE`."""
+"""Check a file against the contract of a project, and print the CPU time and the peak memory.
+
+usage: of_contract.py PROJECT FILE
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import json
 import sys
 from pathlib import Path
 from time import process_time
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 from headway.core.config import load
 from headway.data.contract.check import check_contract

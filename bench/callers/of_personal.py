@@ -1,4 +1,7 @@
-"""Texts with personal data by faker, and what Presidio's recognisers find in texts: `of_personal.py FROM TO`."""
+"""Generate texts with personal data by faker, and find personal data in texts with Presidio's recognisers.
+
+usage: of_personal.py INPUT.json OUTPUT.json
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 from faker import Faker
 from presidio_analyzer.predefined_recognizers import (

@@ -1,10 +1,17 @@
-"""Probabilities of venn-abers and conformal sets of MAPIE, in an environment of their own: `of_repairs.py FROM TO`."""
+"""Compute calibrated probabilities with venn-abers and conformal sets with MAPIE.
+
+usage: of_repairs.py INPUT.npz OUTPUT.npz
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from importlib.metadata import version
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 import numpy as np
 from mapie.classification import SplitConformalClassifier

@@ -1,4 +1,7 @@
-"""Rules asked by pandera and dataframely in an environment of their own: `of_schemas.py FOLDER PLANTED TRIES`."""
+"""Validate rules with pandera and dataframely, and print their CPU times.
+
+usage: of_schemas.py FOLDER PLANTED TRIES
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from time import process_time
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 import dataframely as dy
 import pandera.polars as pa

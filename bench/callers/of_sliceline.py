@@ -1,4 +1,6 @@
-"""SliceLine as its own library finds slices, in an environment of its own: `python of_sliceline.py FILE`.
+"""Find the best slice of two columns with the library sliceline.
+
+usage: of_sliceline.py FILE
 
 FILE is an npz of `codes` int [n, d] and `errors` float64 [n]; it prints the best slice of two columns.
 """
@@ -7,6 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
+
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
 
 import numpy as np
 from sliceline.slicefinder import Slicefinder
@@ -27,4 +33,5 @@ def main(file: str) -> None:
             return
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -78,7 +78,10 @@ def main() -> None:
 def of_int8(frontier: SearchResult) -> dict[str, str]:
     """Of each form in int8 that was judged, by its name, why it was refused; empty where it was not."""
     judged = [evaluated for evaluated in frontier.evaluated if "int8" in evaluated.variant.name]
-    return {evaluated.variant.name: "" if feasible(evaluated.verdict) else frontier.reasons[evaluated.variant.name] for evaluated in judged}
+    return {
+        evaluated.variant.name: "" if feasible(evaluated.verdict) else frontier.reasons[evaluated.variant.name]
+        for evaluated in judged
+    }
 
 
 def fastest_batch(frontier: SearchResult) -> Variant:

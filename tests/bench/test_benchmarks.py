@@ -17,6 +17,9 @@ from tests.house.source_tree import ROOT
 
 BENCH = ROOT / "bench"
 SCRIPTS = sorted(path for path in BENCH.glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8"))
+CALLERS = sorted(
+    path for path in (BENCH / "callers").glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8")
+)
 PEER_PACKAGES = {
     *("bentoml", "cleanlab", "dataframely", "faker", "fastapi", "kserve", "litserve", "mapie", "mlserver", "mosec"),
     *("nncf", "onnxmltools", "openvino", "pandera", "presidio_analyzer", "rapidocr_onnxruntime", "skl2onnx"),
@@ -110,6 +113,12 @@ def test_every_module_imports_without_peers() -> None:
 @pytest.mark.slow
 def test_every_script_answers_help_without_measuring() -> None:
     python(HELP_ALL, json.dumps([str(path) for path in SCRIPTS]))
+
+
+@pytest.mark.parametrize("path", CALLERS, ids=lambda path: path.stem)
+def test_a_caller_that_is_a_script_prints_its_usage_without_peers(path: Path) -> None:
+    run = subprocess.run([sys.executable, "-S", str(path), "--help"], capture_output=True, text=True, check=True)
+    assert f"usage: {path.name}" in run.stdout
 
 
 @pytest.mark.slow

@@ -41,6 +41,14 @@ def test_a_failing_benchmark_stops_the_page(benchmarks: ModuleType, tmp_path: Pa
         benchmarks.measure(file)
 
 
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("no-such-benchmark", 2)])
+def test_help_and_unknown_names_do_not_write_the_page(benchmarks: ModuleType, argument: str, code: int) -> None:
+    before = benchmarks.PAGE.read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        benchmarks.main([argument])
+    assert ended.value.code == code and benchmarks.PAGE.read_bytes() == before
+
+
 def test_make_alone_lists_every_target_with_a_line() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
