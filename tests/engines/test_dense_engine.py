@@ -10,8 +10,7 @@ from tests.optimization.lowering.random_networks import Shape, random_network, r
 
 from headway.core.errors import EngineError
 from headway.engines import _dense
-from headway.engines.compiled.artifact import LEVELS
-from headway.engines.compiled.program import OPERATIONS, Program, read_program, write_program
+from headway.engines.compiled.artifact import LEVELS, OPERATIONS, Program, read_program, write_program
 from headway.engines.dense import Dense
 from headway.optimization.lowering.lower import lower_graph
 

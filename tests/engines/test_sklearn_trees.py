@@ -30,7 +30,7 @@ from tests.engines.forests import complete_rows, fitted, hard, moved
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.variant import Field, Signature
-from headway.engines.formats.trees import accepted_rows, check_rows
+from headway.engines.formats.trees import accepted_rows
 from headway.engines.sklearn import Sklearn
 
 pytestmark = pytest.mark.slow
@@ -127,20 +127,6 @@ def test_the_forest_rejects_what_the_library_rejects(
         refused = True
     assert accepted_rows(Sklearn.forest(content), rows).tolist() == [True, not refused, True]
     assert refused == (gaps if np.isnan(value) else abs(value) >= 2.0**128 - 2.0**103)
-
-
-def test_a_rejected_row_is_reported_with_its_cell_and_a_hint() -> None:
-    forest = Sklearn.forest(fitted(GradientBoostingClassifier(n_estimators=2), complete_rows(), "binary"))
-    rows = complete_rows(3)
-    check_rows(forest, rows)
-    rows[2, 1] = np.nan
-    with pytest.raises(EngineError, match="rejects a missing value in column 1") as missing:
-        check_rows(forest, rows)
-    rows[0, 3] = np.inf
-    with pytest.raises(EngineError, match="rejects inf in column 3") as infinite:
-        check_rows(forest, rows)
-    assert (missing.value.where, infinite.value.where) == ("row 2 of 3", "row 0 of 3")
-    assert "impute it" in missing.value.hint and "drop such rows" in infinite.value.hint
 
 
 @pytest.mark.parametrize(

@@ -7,65 +7,25 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
-from headway.core.arrays import Floats
-from headway.core.contracts import ImportedModel
-from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.record import Settings
-from headway.engines.compiled.artifact import instruction_level
+from headway.engines.compiled.artifact import KernelEngine, load_kernels
 from headway.engines.compiled.forest import read_forest
-
-try:
-    from headway.engines import _trees  # type: ignore[attr-defined, unused-ignore]
-except ImportError as error:
-    raise PluginError(
-        "engine 'trees' is not built: no C compiler was available when headway was installed",
-        hint="apt-get install gcc python3-dev, then: pip install --force-reinstall --no-deps --no-cache-dir "
-        "--no-binary headway headway",
-    ) from error
-
 
 IMPORTS_MODELS = False  # transforms write its artifacts
 
 
-class Trees:
+class Trees(KernelEngine):
     """Engine for forests that a transform compiled; it imports no models."""
 
     formats: ClassVar[tuple[str, ...]] = ("forest",)
-    files: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[Settings] = {"level": ""}
+    name = "trees"
+    kernels = load_kernels("trees")
+    artifact = "compiled forest"
+    rejection = "the model rejects infinite values, and missing values in columns that had none when it was fitted"
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         numbers, *arrays = read_forest(content)
-        level = instruction_level(settings, engine="trees", best=int(_trees.level()))
-        try:
-            self._forest = _trees.open((np.append(numbers, level), *arrays))
-        except ValueError as error:
-            raise EngineError(f"the compiled forest is invalid: {error}", hint="headway optimize") from error
-        self._answer, self._width, self._outputs = _trees.answer, int(numbers[0]), len(arrays[1])
-
-    @classmethod
-    def import_model(cls, model: object) -> ImportedModel:
-        """Raise NotApplicable: artifacts are compiled from models that the engine of their library imported."""
-        raise NotApplicable(
-            f"a {type(model).__name__} is imported by the engine of its library, and compiled by a transform"
-        )
-
-    def predict(self, rows: Floats) -> Floats:
-        """Compute scores float64 [n, k] for rows float64 [n, d]; binary: of the positive class, k = 1.
-
-        Raises EngineError for rows of another width, and for values that the model's library rejects.
-        """
-        if rows.ndim != 2 or rows.shape[1] != self._width:
-            raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
-        scores = np.empty((len(rows), self._outputs))
-        if not self._answer(self._forest, np.ascontiguousarray(rows, np.float64), scores):
-            raise EngineError(
-                "the model rejects infinite values, and missing values in columns that had none when it was fitted",
-                hint="impute or drop such rows",
-            )
-        return scores
+        super().__init__(numbers, arrays, settings, outputs=len(arrays[1]))
 
 
 plugin = Trees

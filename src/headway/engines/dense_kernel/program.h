@@ -11,7 +11,7 @@
 #define MAX_FLOATS (1 << 20)          /* in the buffer of a row */
 #define MAX_USES 8                    /* of the same weights: each use stores a copy in its own layout */
 
-enum {                                 /* operations, in the order of OPERATIONS in compiled/program.py */
+enum {                                 /* operations, in the order of OPERATIONS in compiled/artifact.py */
   ADD, SUB, MUL, DIV, OP_MIN, OP_MAX, LESS, LESS_EQUAL, EQUAL, WHERE, TRUNC,
   ABS, FLOOR, ROUND, IS_NAN, SQRT, LOG, EXP, SIGMOID, TANH, ERF,
   COPY, TAKE, LOOKUP, SOFTMAX, SUM, DENSE, STEPS

@@ -13,7 +13,6 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from headway.core.arrays import Bools, Floats, Ints
-from headway.core.errors import EngineError
 
 Precision = Literal["float32", "float64"]
 # `isolation` maps a sum x to -2 ** -x, the score of an isolation forest.
@@ -139,19 +138,6 @@ def accepted_rows(forest: Forest, rows: Floats) -> Bools:
     if not (forest.finite_columns or forest.required_columns):
         return np.ones(len(rows), bool)
     return np.asarray(~_rejected_cells(forest, rows).any(axis=1))
-
-
-def check_rows(forest: Forest, rows: Floats) -> None:
-    """Raise EngineError, which names the first cell, for rows [n, d] that the library of the forest rejects."""
-    if accepted_rows(forest, rows).all():
-        return
-    row, column = (int(index) for index in np.argwhere(_rejected_cells(forest, rows))[0])
-    value = rows[row, column]
-    raise EngineError(
-        f"the model's library rejects {'a missing value' if np.isnan(value) else f'{value:g}'} in column {column}",
-        where=f"row {row} of {len(rows):,}",
-        hint="impute it: the model was fitted without missing values there" if np.isnan(value) else "drop such rows",
-    )
 
 
 def _rejected_cells(forest: Forest, rows: Floats) -> Bools:

@@ -7,11 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from headway.core.arrays import Bools, Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints, fit_logistic, platt_targets
 from headway.core.calibrator import Calibrator
 from headway.evaluation.calibration.apply import MIN_PROBABILITY, calibration_function
 from headway.evaluation.statistics.tables import tally
-from headway.optimization.logistic import fit_logistic, platt_targets
 
 
 def fit_platt(scores: Floats, labels: Floats) -> Calibrator:

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from headway.core.errors import NotApplicable
-from headway.engines.compiled.program import write_program
+from headway.engines.compiled.artifact import write_program
 from headway.engines.formats.onnx_ports import PortInfo, graph_inputs, score_output
 from headway.optimization.lowering import numeric_ops, shape_ops
 from headway.optimization.lowering.program import Constant, Emitter, Kind, Node, ProgramWriter, Rows, Span, Value

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import NotApplicable
-from headway.engines.compiled.program import IN_BUFFER, IN_POOL, MAX_FLOATS, OPERATIONS, SCALAR, VECTOR_SIZE, Program
+from headway.engines.compiled.artifact import IN_BUFFER, IN_POOL, MAX_FLOATS, OPERATIONS, SCALAR, VECTOR_SIZE, Program
 
 Array = NDArray[Any]
 

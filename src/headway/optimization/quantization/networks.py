@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class Network:
     def work(self) -> int:
         """Count the multiplications of one row, from the weights and how often each is used, where shapes are known."""
         shapes = {info.name: _shape(info) for info in self.graph.graph.value_info}
-        sizes = {tensor.name: _product(tensor.dims) for tensor in self.graph.graph.initializer}
+        sizes = {tensor.name: math.prod(tensor.dims) for tensor in self.graph.graph.initializer}
         layers = [node for node in self.graph.graph.node if node.name in self.layers]
         return sum(sizes.get(node.input[1], 1) * _uses(node, shapes.get(node.output[0], ())) for node in layers)
 
@@ -131,18 +132,11 @@ def _raise_opset(graph: Any) -> Any:
 
 def _uses(node: Any, shape: tuple[int, ...]) -> int:
     """Return how often a row uses each weight: once per pixel or token, 1 if unknown."""
-    return _product(shape[2:] if node.op_type == "Conv" else shape[1:-1])
+    return math.prod(shape[2:] if node.op_type == "Conv" else shape[1:-1])
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     return tuple(max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim)
-
-
-def _product(sizes: Any) -> int:
-    result = 1
-    for size in sizes:
-        result *= int(size)
-    return result
 
 
 _MAX_ROWS, _MIN_ROWS = 5_000, 32

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headway.core.arrays import Floats, sigmoid
+from headway.core.arrays import Floats, fit_logistic, platt_targets, sigmoid
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
@@ -15,7 +15,6 @@ from headway.core.variant import Step, Variant
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.formats.trees import Forest, TreeEngine
 from headway.optimization.context import TransformContext
-from headway.optimization.logistic import fit_logistic, platt_targets
 
 STAGE = "restructure"
 
