@@ -12,7 +12,7 @@ import torch
 from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable
 from headway.engines.torch import Torch
-from headway.optimization.importers.models import import_model, open_model_file
+from headway.optimization.importers.models import import_fitted_model, open_model_file
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32).astype(np.float64)
 
@@ -47,7 +47,7 @@ def own(net: torch.nn.Module) -> np.ndarray:
 @pytest.mark.parametrize(("answers", "end"), [(1, None), (3, torch.nn.Softmax(1)), (1, torch.nn.Identity())])
 def test_the_graph_predicts_as_the_module_and_the_module_is_unchanged(answers, end):
     net = Net(answers, end)
-    imported = import_model(net)
+    imported = import_fitted_model(net)
     found = plugins.load_engine(imported.engine)(imported.content, {}).predict(ROWS)
     assert net.training and imported.engine == "onnxruntime" and imported.width == 6
     np.testing.assert_allclose(found, own(net), rtol=0, atol=1e-5)
@@ -55,7 +55,7 @@ def test_the_graph_predicts_as_the_module_and_the_module_is_unchanged(answers, e
 
 def test_the_second_of_two_classes_is_returned():
     net = Net(2, torch.nn.Softmax(1))
-    np.testing.assert_allclose(Torch(import_model(net).content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(Torch(import_fitted_model(net).content, {}).predict(ROWS), own(net)[:, 1:], atol=1e-5)
 
 
 def test_a_module_of_float64_stays_one():
@@ -63,7 +63,7 @@ def test_a_module_of_float64_stays_one():
     net.example_input_array = torch.zeros(1, 6, dtype=torch.float64)
     with torch.no_grad():
         expected = net.eval()(torch.from_numpy(ROWS)).numpy()
-    np.testing.assert_allclose(Torch(import_model(net).content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(Torch(import_fitted_model(net).content, {}).predict(ROWS), expected, rtol=0, atol=1e-12)
 
 
 def test_an_exported_program_is_imported():

@@ -11,7 +11,7 @@ from tests.optimization.contexts import baseline_of, opened
 from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.errors import NotApplicable
-from headway.optimization.transforms.recalibrate import fit_platt, plugin
+from headway.optimization.transforms.recalibrate import fit_slope_and_shift, plugin
 
 LEARNED = labeled_rows(seed=1)
 
@@ -52,7 +52,7 @@ def test_slope_and_shift_equal_those_of_a_logistic_regression():
     draw = np.random.default_rng(0)
     margin = draw.normal(size=50_000)
     labels = (draw.random(50_000) < 1 / (1 + np.exp(-(0.5 * margin - 1)))).astype(float)
-    assert fit_platt(margin, labels, np.ones(50_000)) == pytest.approx((0.5, -1.0), abs=0.05)
+    assert fit_slope_and_shift(margin, labels, np.ones(50_000)) == pytest.approx((0.5, -1.0), abs=0.05)
 
 
 def test_anything_but_a_binary_tree_model_with_enough_rows_does_not_apply(tmp_path):

@@ -27,7 +27,7 @@ from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
-from headway.optimization.importers.models import import_model, open_model_file
+from headway.optimization.importers.models import import_fitted_model, open_model_file
 from headway.registry.project import Project, project_of
 from headway.reporting.text.formatting import parse_duration
 
@@ -142,9 +142,9 @@ def create_project(
 def open_model(model: Any, *, trust: bool) -> ImportedModel:
     """Open a fitted model, or the path of a model file, with the engine that can run it."""
     if not isinstance(model, str | Path):
-        return import_model(model)
+        return import_fitted_model(model)
     opened = open_model_file(Path(model), trust=trust)
-    return opened if isinstance(opened, ImportedModel) else import_model(opened)
+    return opened if isinstance(opened, ImportedModel) else import_fitted_model(opened)
 
 
 def encode_labels(labels: pl.Series, classes: Sequence[str]) -> pl.Series:

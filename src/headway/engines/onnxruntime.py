@@ -31,11 +31,8 @@ _FATAL_ONLY = 4
 _KINDS: list[type[Exception]] = [
     kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
 ]
-_FAILURES: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    *_KINDS,
-)  # the library's exceptions have no base of their own
+# The library's exceptions have no common base class.
+_FAILURES: tuple[type[Exception], ...] = (RuntimeError, ValueError, *_KINDS)
 
 onnxruntime.disable_telemetry_events()
 

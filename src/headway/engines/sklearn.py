@@ -120,9 +120,8 @@ class Sklearn:
             try:
                 model = joblib.load(io.BytesIO(file.content))
             finally:
-                if (
-                    model is None or root_package(model) not in EXTERNAL_LIBRARIES
-                ):  # a booster stores only its classes in scikit-learn objects
+                # A booster stores only its classes in scikit-learn objects.
+                if model is None or root_package(model) not in EXTERNAL_LIBRARIES:
                     check_sklearn_version(skops_file.sklearn_version(warned) or made_by)
         return model
 
@@ -270,29 +269,27 @@ def _bind_field(field: Field, reading: TextColumn | None) -> Field:
         return field
     if reading is None:
         return replace(field, unseen="other")
-    texts = (
+    categories = (
         reading.categories | set(field.categories)
         if reading.reads_text or not reading.categories
         else reading.categories
     )
-    if len(texts) > MAX_CATEGORIES and reading.reads_text:
+    if len(categories) > MAX_CATEGORIES and reading.reads_text:
         raise EngineError(
-            f"column '{field.name}' is free text ({len(texts):,} strings), and the model reads the strings themselves",
+            f"column '{field.name}' is free text ({len(categories):,} strings), and the model reads the strings themselves",
             hint="convert it to numbers before the model: headway passes a string as its rank among those in the data",
         )
     refused = reading.reads_text or reading.rejects_unseen
-    return replace(field, categories=tuple(sorted(texts)), unseen="refused" if refused else "other")
+    return replace(field, categories=tuple(sorted(categories)), unseen="refused" if refused else "other")
 
 
 def _row_converter(model: Any, columns: ModelColumns | None) -> Callable[[Floats], Any]:
     """Return a function from rows to the model's input: a dataframe if it selects columns by name, else the array."""
-    texts = columns is not None and any(map(_is_text, columns.inputs))
+    has_strings = columns is not None and any(map(_is_text, columns.inputs))
     names = getattr(model, "feature_names_in_", None)
-    if not texts and (names is None or not _picks_by_name(model)):
-        for _, part in walk_objects(model):
-            getattr(part, "__dict__", {}).pop(
-                "feature_names_in_", None
-            )  # else every call warns about missing feature names
+    if not has_strings and (names is None or not _picks_by_name(model)):
+        for _, part in walk_objects(model):  # else every call warns about missing feature names
+            getattr(part, "__dict__", {}).pop("feature_names_in_", None)
         return lambda rows: rows
     header = pd.Index(range(_width(model)) if names is None else names)
     if columns is None:
@@ -330,8 +327,8 @@ def _decode_ranks(ranks: Floats, lookup: NDArray[Any]) -> NDArray[Any]:
     missing, other = len(lookup) - 1, len(lookup) - 2
     known = (ranks >= 0) & (ranks < other) & (ranks == np.trunc(ranks))
     index = np.where(known, ranks, np.where(np.isnan(ranks), missing, other))
-    texts: NDArray[Any] = lookup[index.astype(np.intp)]
-    return texts
+    categories: NDArray[Any] = lookup[index.astype(np.intp)]
+    return categories
 
 
 def _set_threads(model: Any, threads: int) -> None:

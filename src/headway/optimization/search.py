@@ -119,7 +119,9 @@ def _stage(name: str) -> str:
     return str(stage)
 
 
-def rank_by_objective(judged: Sequence[EvaluatedVariant], objective: str, feasible: Feasible) -> list[EvaluatedVariant]:
+def rank_by_objective(
+    evaluated: Sequence[EvaluatedVariant], objective: str, feasible: Feasible
+) -> list[EvaluatedVariant]:
     """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
     Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes first,
@@ -130,11 +132,11 @@ def rank_by_objective(judged: Sequence[EvaluatedVariant], objective: str, feasib
     EngineError
         If the baseline is not among the evaluated variants.
     """
-    baseline = next((row for row in judged if not row.variant.steps), None)
+    baseline = next((row for row in evaluated if not row.variant.steps), None)
     if baseline is None:
         raise EngineError("the baseline is not among the evaluated variants", hint="evaluate it as well")
     limit = objective_cost(baseline, objective)
-    others = [row for row in judged if row is not baseline and not screened_out(row)]
+    others = [row for row in evaluated if row is not baseline and not screened_out(row)]
     remaining = [row for row in others if feasible(row.verdict) and objective_cost(row, objective) < limit]
     ordered: list[EvaluatedVariant] = []
     while remaining:
@@ -145,10 +147,10 @@ def rank_by_objective(judged: Sequence[EvaluatedVariant], objective: str, feasib
     return [*ordered, baseline]
 
 
-def explain_losses(judged: Sequence[EvaluatedVariant], winner: Variant, objective: str) -> dict[str, str]:
+def explain_losses(evaluated: Sequence[EvaluatedVariant], winner: Variant, objective: str) -> dict[str, str]:
     """Return one sentence for each variant but the winner, by name, on why it lost."""
-    won = next(row for row in judged if row.variant.digest == winner.digest)
-    return {row.variant.name: explain_loss(row, won, objective) for row in judged if row is not won}
+    won = next(row for row in evaluated if row.variant.digest == winner.digest)
+    return {row.variant.name: explain_loss(row, won, objective) for row in evaluated if row is not won}
 
 
 def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from headway.core.contracts import ModelFile
 from headway.core.errors import EngineError
-from headway.optimization.importers.models import conversion_hint, import_model
+from headway.optimization.importers.models import conversion_hint, import_fitted_model
 
 
 def model_of(module: str) -> object:
@@ -33,7 +33,7 @@ def model_of(module: str) -> object:
 )
 def test_an_object_is_refused_with_the_conversion_for_its_library(module: str, way: str) -> None:
     with pytest.raises(EngineError, match=r"no engine imports a __main__\.Own") as refusal:
-        import_model(model_of(module))
+        import_fitted_model(model_of(module))
     assert way in refusal.value.hint
     assert "xgboost: " in refusal.value.where and "catboost: " in refusal.value.where
 
@@ -51,7 +51,7 @@ def test_an_object_is_refused_with_the_conversion_for_its_library(module: str, w
 )
 def test_a_file_is_refused_with_the_conversion_for_its_suffix(suffix: str, way: str) -> None:
     with pytest.raises(EngineError, match=f"no engine imports this {suffix or 'nameless'} file") as refusal:
-        import_model(ModelFile(content=b"\x89HDF", suffix=suffix))
+        import_fitted_model(ModelFile(content=b"\x89HDF", suffix=suffix))
     assert way in refusal.value.hint
 
 

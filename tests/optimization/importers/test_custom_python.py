@@ -17,7 +17,7 @@ from tests.engines.estimators import encoded, fitted, frame, logistic, target
 
 from headway.core.errors import EngineError
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
-from headway.optimization.importers.models import import_model
+from headway.optimization.importers.models import import_fitted_model
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def test_the_first_steps_stay_and_the_rest_of_the_pipeline_is_imported(step: Any
     model = fitted(Pipeline([("own", step), ("encode", encoded()), ("model", LogisticRegression())]))
     native = parted(model)
     assert native.parts[0].startswith("steps['own']") and HERE in native.parts[0]
-    assert import_model(native.model).engine == "sklearn" and len(native.model.steps) == 2
+    assert import_fitted_model(native.model).engine == "sklearn" and len(native.model.steps) == 2
     rebuilt = native.around(native.model)
     assert np.array_equal(rebuilt.predict_proba(frame()), model.predict_proba(frame()))
     assert np.array_equal(rebuilt.predict(frame()), model.predict(frame())) and list(rebuilt.classes_) == [0, 1]
@@ -79,7 +79,7 @@ def test_the_first_steps_stay_and_the_rest_of_the_pipeline_is_imported(step: Any
 
 def test_a_model_directly_after_the_custom_code_is_imported_by_its_engine() -> None:
     native = parted(fitted(make_pipeline(encoded(), FunctionTransformer(lambda rows: rows), booster())))
-    assert import_model(native.model).engine == "lightgbm"
+    assert import_fitted_model(native.model).engine == "lightgbm"
 
 
 def test_the_model_receives_the_rows_that_the_custom_code_makes() -> None:
@@ -123,7 +123,7 @@ def test_a_search_is_split_at_its_best_estimator() -> None:
 def test_an_object_without_a_known_model_inside_is_left_to_the_engines() -> None:
     assert split_custom_code(Constant()) is None
     with pytest.raises(EngineError, match=f"no engine imports a {HERE}.Constant"):
-        import_model(Constant())
+        import_fitted_model(Constant())
 
 
 def test_a_model_of_an_engine_is_not_split_even_if_its_class_is_custom() -> None:

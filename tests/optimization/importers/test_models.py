@@ -26,7 +26,7 @@ from headway.core.errors import DataError, EngineError, Refused
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
-from headway.optimization.importers.models import UnpickleResult, import_model, infer_signature, open_model_file
+from headway.optimization.importers.models import UnpickleResult, import_fitted_model, infer_signature, open_model_file
 
 ROWS = np.nan_to_num(table()[:, :3])
 LABELS = targets(table(), "binary").astype(int)
@@ -83,7 +83,11 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 def test_a_trusted_joblib_file_is_imported_as_its_estimator(save: object, tmp_path: Path) -> None:
     save(model(), tmp_path / "model.joblib")
     imported = open_model_file(tmp_path / "model.joblib", trust=True)
-    assert isinstance(imported, ImportedModel) and imported.engine == "sklearn" and import_model(imported) is imported
+    assert (
+        isinstance(imported, ImportedModel)
+        and imported.engine == "sklearn"
+        and import_fitted_model(imported) is imported
+    )
     assert np.array_equal(Sklearn(imported.content, {}).predict(ROWS)[:, 0], model().predict_proba(ROWS)[:, 1])
 
 
@@ -177,15 +181,15 @@ def test_an_object_that_is_not_a_model_is_refused_with_the_engines(tmp_path: Pat
 
 
 def test_the_engine_of_the_models_library_is_tried_first() -> None:
-    imported = import_model(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
-    assert imported.engine == "lightgbm" and import_model(model()).engine == "sklearn"
+    imported = import_fitted_model(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
+    assert imported.engine == "lightgbm" and import_fitted_model(model()).engine == "sklearn"
 
 
 def learned(names: list[str], **roles: object) -> tuple[ImportedModel, Dataset]:
     """A model of columns with these names, and a table of a, b and c."""
     fitted = LogisticRegression().fit(pd.DataFrame(ROWS[:, : len(names)], columns=names), LABELS)
     rows = pl.DataFrame(ROWS, schema=["a", "b", "c"]).with_columns(y=pl.Series(LABELS))
-    return import_model(fitted), Dataset(name="rows", table=rows, roles=Roles(target="y", **roles))
+    return import_fitted_model(fitted), Dataset(name="rows", table=rows, roles=Roles(target="y", **roles))
 
 
 def test_the_model_reads_its_named_columns_in_its_order() -> None:
@@ -208,13 +212,13 @@ def test_a_column_known_only_after_the_outcome_is_refused() -> None:
 
 def test_a_table_of_another_width_is_refused() -> None:
     _, rows = learned(["a"])
-    imported = import_model(LogisticRegression().fit(ROWS[:, :2], LABELS))
+    imported = import_fitted_model(LogisticRegression().fit(ROWS[:, :2], LABELS))
     with pytest.raises(DataError, match="the model reads 2 columns, and the table has 3 that are features"):
         infer_signature(imported, rows)
 
 
 def test_categories_without_a_categorical_column_are_refused() -> None:
     _, rows = learned(["a"])
-    imported = replace(import_model(model()), categories=(("x", "y"),))
+    imported = replace(import_fitted_model(model()), categories=(("x", "y"),))
     with pytest.raises(DataError, match="the model reads 1 categorical columns, and the table has 0"):
         infer_signature(imported, rows)

@@ -47,7 +47,7 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
     def fit(self, rows: Any, labels: Any = None) -> InnerModel:
         """Raise EngineError: the model is already fitted, and scikit-learn only checks that the method exists."""
         raise EngineError(
-            f"a model of {self.engine} inside another cannot be refitted", hint="refit the whole estimator"
+            f"a model of {self.engine} inside another cannot be refitted", hint="refit the outer estimator"
         )
 
     def _scores(self, rows: Any, *, margins: bool = False) -> Floats:

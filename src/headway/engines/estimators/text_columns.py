@@ -102,7 +102,7 @@ def _record_encoder(encoder: Any, indices: ColumnIndices, found: TextColumns) ->
         known = [category for category in categories.tolist() if category is not None and category == category]
         texts = {str(category) for category in known if isinstance(category, str)}
         if categories.dtype == object and len(texts) < len(known):
-            what = "texts and numbers" if texts else "numbers in a column of objects"
+            what = "strings and numbers" if texts else "numbers in a column of objects"
             raise EngineError(
                 f"{type(encoder).__name__} learned {what}: {known[0]!r}, {known[-1]!r}",
                 hint="convert the column to strings or to a numeric dtype before fitting the encoder",

@@ -296,13 +296,13 @@ def _read_fields(text: str, where: str) -> dict[str, str]:
 
 def _read_ints(fields: Mapping[str, str], name: str, where: str) -> Ints:
     numbers = [number for number in fields.get(name, "").split(" ") if number]
-    _require(_INTS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not whole numbers", where)
+    _require(_INTS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not a list of integers", where)
     return np.array(numbers, dtype=np.int64)
 
 
 def _read_floats(fields: Mapping[str, str], name: str, where: str) -> Floats:
     numbers = [number for number in fields.get(name, "").split(" ") if number]
-    _require(_FLOATS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not numbers", where)
+    _require(_FLOATS.fullmatch(" ".join(numbers)) is not None, f"{name!r} is not a list of numbers", where)
     return np.array(numbers, dtype=np.float64)
 
 

@@ -313,11 +313,11 @@ def _objective_parameters(objective: DocumentSection) -> dict[str, dict[str, str
 
 def _read_base_score(parameters: DocumentSection, outputs: int) -> tuple[float, ...]:
     """Return one base score, or one per output: a number before XGBoost 3.1, a list since then."""
-    texts = parameters.string("base_score").removeprefix("[").removesuffix("]").split(",")
-    parameters.require(len(texts) in (1, outputs), f"{len(texts)} base scores for {outputs} outputs")
-    parameters.require(all(_FLOAT.fullmatch(text) for text in texts), f"base_score is {','.join(texts)!r:.60}")
-    numbers = np.array([float(text) for text in texts])
-    parameters.require(bool(np.all(np.abs(numbers) < 1e38)), f"base_score is {','.join(texts)!r:.60}")
+    scores = parameters.string("base_score").removeprefix("[").removesuffix("]").split(",")
+    parameters.require(len(scores) in (1, outputs), f"{len(scores)} base scores for {outputs} outputs")
+    parameters.require(all(_FLOAT.fullmatch(score) for score in scores), f"base_score is {','.join(scores)!r:.60}")
+    numbers = np.array([float(score) for score in scores])
+    parameters.require(bool(np.all(np.abs(numbers) < 1e38)), f"base_score is {','.join(scores)!r:.60}")
     return tuple(numbers.astype(np.float32).astype(np.float64).tolist())
 
 

@@ -130,7 +130,7 @@ def import_baseline(
     DataError
         If the dataset lacks columns that the model reads.
     """
-    imported = import_model(model)
+    imported = import_fitted_model(model)
     engine, content = plugins.load_engine(imported.engine), imported.content
     if signature is None:
         signature = infer_signature(imported, dataset)
@@ -143,7 +143,7 @@ def import_baseline(
     )
 
 
-def import_model(model: object | ImportedModel) -> ImportedModel:
+def import_fitted_model(model: object | ImportedModel) -> ImportedModel:
     """Import a fitted model, or a ModelFile, with the first engine that knows its library.
 
     Raises

@@ -18,7 +18,7 @@ import msgspec
 from headway.core import plugins
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, HeadwayError
-from headway.optimization.importers.models import UnpickleResult, import_model, unsafe_opener
+from headway.optimization.importers.models import UnpickleResult, import_fitted_model, unsafe_opener
 
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "lightgbm", "xgboost", "catboost", "torch")
 _MODULES = {"scikit-learn": "sklearn"}
@@ -49,7 +49,7 @@ def _import_file(file: ModelFile) -> ImportedModel:
     engine = plugins.load_engine(unsafe_opener(file))
     if not hasattr(engine, "opened"):
         raise EngineError(f"no engine opens a {file.suffix} file")
-    return import_model(engine.opened(file))
+    return import_fitted_model(engine.opened(file))
 
 
 def _describe_error(error: Exception) -> UnpickleResult:

@@ -22,9 +22,9 @@ def _kind(emitter: Emitter, operation: str, values: tuple[Value | float, ...]) -
     kinds = {value.kind for value in values if isinstance(value, Rows)}
     if kinds & {"double", "wide"}:
         emitter.node.refuse("it computes in float64")
-    if "whole" in kinds and operation not in _EXACT:
+    if "integer" in kinds and operation not in _EXACT:
         emitter.node.refuse("it computes with integers")
-    return "whole" if "whole" in kinds else "truth" if kinds == {"truth"} else "float"
+    return "integer" if "integer" in kinds else "boolean" if kinds == {"boolean"} else "float"
 
 
 def elementwise(operation: str) -> Rule:
@@ -45,7 +45,7 @@ def comparison(operation: str, *, turned: bool = False) -> Rule:
     def rule(emitter: Emitter, a: Value, b: Value) -> Value:
         if any(isinstance(value, Rows) and value.kind == "double" for value in (a, b)):
             emitter.node.refuse("it computes in float64")
-        return emitter.emit(operation, *((b, a) if turned else (a, b)), kind="truth")
+        return emitter.emit(operation, *((b, a) if turned else (a, b)), kind="boolean")
 
     return rule
 
@@ -68,7 +68,7 @@ def _number(emitter: Emitter, name: str, default: float) -> float:
 
 def _below_zero(emitter: Emitter, x: Rows, below: Rows) -> Rows:
     """Select `below` where x is negative, else x."""
-    return emitter.emit("where", emitter.emit("less", x, 0.0, kind="truth"), below, x)
+    return emitter.emit("where", emitter.emit("less", x, 0.0, kind="boolean"), below, x)
 
 
 def _expm1(emitter: Emitter, x: Rows) -> Rows:
@@ -131,12 +131,12 @@ def _ceiling(emitter: Emitter, x: Rows) -> Rows:
 def _is_infinite(emitter: Emitter, x: Rows) -> Rows:
     down = -np.inf if emitter.node.attributes.get("detect_negative", 1) else np.inf
     up = np.inf if emitter.node.attributes.get("detect_positive", 1) else -np.inf
-    terms = [emitter.emit("equal", x, bound, kind="truth") for bound in (down, up)]
-    return emitter.emit("max", *terms, kind="truth")
+    terms = [emitter.emit("equal", x, bound, kind="boolean") for bound in (down, up)]
+    return emitter.emit("max", *terms, kind="boolean")
 
 
 def _not(emitter: Emitter, value: Value) -> Value:
-    return emitter.emit("equal", emitter.node.rows(value), 0.0, kind="truth")
+    return emitter.emit("equal", emitter.node.rows(value), 0.0, kind="boolean")
 
 
 def _where(emitter: Emitter, mask: Value, yes: Value, no: Value) -> Value:
@@ -287,7 +287,7 @@ RULES: dict[str, Rule] = {
     "Greater": comparison("less", turned=True),
     "GreaterOrEqual": comparison("less_equal", turned=True),
     **{name.capitalize(): elementwise(name) for name in _UNARY},
-    "IsNaN": unary(lambda emitter, x: emitter.emit("is_nan", x, kind="truth"), "wide"),
+    "IsNaN": unary(lambda emitter, x: emitter.emit("is_nan", x, kind="boolean"), "wide"),
     "IsInf": unary(_is_infinite, "wide"),
     "Relu": unary(lambda emitter, x: emitter.emit("max", x, 0.0)),
     "Neg": unary(lambda emitter, x: emitter.emit("mul", x, -1.0)),

@@ -190,7 +190,7 @@ def _numbers(step: _Step, starts: Mapping[int, int]) -> list[int]:
     return [operation, starts[step.out.register] + step.out.offset, step.count, a, b, c, first, step.sizes[1]]
 
 
-Kind = Literal["float", "wide", "double", "whole", "truth"]
+Kind = Literal["float", "wide", "double", "integer", "boolean"]
 
 _MAX_EXACT = 1 << 24  # integers up to here are exact in float32
 

@@ -15,7 +15,7 @@ from headway.optimization.lowering.program import Constant, Emitter, Lengths, Ro
 
 Array = NDArray[Any]
 
-_WHOLE = {TensorProto.INT64: 2.0**63, TensorProto.INT32: 2.0**31}
+_INTEGER_LIMITS = {TensorProto.INT64: 2.0**63, TensorProto.INT32: 2.0**31}
 _ROWS = "it mixes rows"
 
 
@@ -115,7 +115,7 @@ def _gather(emitter: Emitter, value: Value, at: Value) -> Value:
 
 def _look_up(emitter: Emitter, table: Array, ranks: Rows, axis: int) -> Rows:
     """Emit a look-up of table rows, one for each rank of a row."""
-    if axis not in (0, -table.ndim) or ranks.kind != "whole" or table.dtype != np.float32 or not table.size:
+    if axis not in (0, -table.ndim) or ranks.kind != "integer" or table.dtype != np.float32 or not table.size:
         emitter.node.refuse("it is not a look-up of integers in a float32 table")
     width = table.size // len(table)
     out = emitter.program.register(ranks.size * width)
@@ -203,12 +203,12 @@ def _cast(emitter: Emitter, value: Value) -> Value:
     if rows.kind == "double":
         emitter.node.refuse("it computes in float64")
     if kind == TensorProto.BOOL:
-        return emitter.emit("equal", emitter.emit("equal", rows, 0.0), 0.0, kind="truth")
-    if kind not in _WHOLE:
+        return emitter.emit("equal", emitter.emit("equal", rows, 0.0), 0.0, kind="boolean")
+    if kind not in _INTEGER_LIMITS:
         emitter.node.refuse(f"casts to {kind} are not supported")
-    if rows.kind in ("whole", "truth"):
-        return Rows(span=rows.span, shape=rows.shape, kind="whole")
-    return emitter.emit("trunc", rows, _WHOLE[kind], kind="whole")
+    if rows.kind in ("integer", "boolean"):
+        return Rows(span=rows.span, shape=rows.shape, kind="integer")
+    return emitter.emit("trunc", rows, _INTEGER_LIMITS[kind], kind="integer")
 
 
 def _shape(emitter: Emitter, value: Value) -> Value:

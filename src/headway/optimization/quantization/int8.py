@@ -28,6 +28,7 @@ from headway.optimization.quantization.networks import LAYERS, Network, name_nod
 _BATCH = 100
 _FATAL_ONLY, _WARNINGS = 4, 2
 _KINDS = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+# The libraries' exceptions have no common base class.
 _FAILURES: tuple[type[Exception], ...] = (
     AttributeError,
     LookupError,
@@ -38,7 +39,7 @@ _FAILURES: tuple[type[Exception], ...] = (
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
     *_KINDS,
-)  # the libraries' exceptions have no base of their own
+)
 _OPTIONS = {"OpTypesToExcludeOutputQuantization": list(LAYERS)}
 
 

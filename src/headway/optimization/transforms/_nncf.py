@@ -30,6 +30,7 @@ import openvino  # noqa: E402
 _MAX_ROWS = 1_000
 # Look-ups cost next to nothing, and NNCF 3.4 raises KeyError for the positions of a BERT.
 _LOOK_UPS = nncf.IgnoredScope(types=["Gather"], validate=False)
+# The library's exceptions have no common base class.
 _FAILURES: tuple[type[Exception], ...] = (
     AttributeError,
     LookupError,
@@ -37,7 +38,7 @@ _FAILURES: tuple[type[Exception], ...] = (
     TypeError,
     ValueError,
     *(kind for kind in vars(nncf.errors).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-)  # the library's exceptions have no base of their own
+)
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:

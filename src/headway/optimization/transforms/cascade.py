@@ -133,9 +133,8 @@ def _error_upper_bound(wrong: Bools, groups: Ints, level: float) -> float:
     share = counts.sum() / rows.sum()
     errors = counts - share * rows
     se = np.sqrt(len(rows) / (len(rows) - 1) * float((errors**2).sum())) / rows.sum()
-    return float(
-        share + level * se + 3.0 / rows.sum()
-    )  # rule of three: no error in n rows is compatible with a rate of 3 / n
+    rule_of_three = 3.0 / rows.sum()  # no error in n rows is compatible with a rate of 3 / n
+    return float(share + level * se + rule_of_three)
 
 
 def _median_seconds(model: Engine, rows: Floats) -> float:

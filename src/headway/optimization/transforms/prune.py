@@ -175,7 +175,7 @@ def _replace_subtrees(tree: Tree, counts: Floats, leaf_now: Bools) -> Tree:
             leaf=mean[:1],
             sets=(),
         )
-    inner = np.flatnonzero(~leaf_now)  # a kept node's parent is kept too, as costs rise towards the root
+    inner = np.flatnonzero(~leaf_now)  # the parent of a remaining node remains, as costs rise towards the root
     children = np.stack([tree.left[inner], tree.right[inner]], axis=1)
     ends = np.where(children >= 0, leaf_now[np.maximum(children, 0)], True)
     value = np.where((children >= 0)[..., None], mean[np.maximum(children, 0)], tree.leaf[~np.minimum(children, -1)])

@@ -60,7 +60,7 @@ def _fit_if_helpful(scores: Floats, data: LabeledData) -> tuple[float, float]:
     if len(np.unique(data.labels[early])) < 2 or early.all():
         raise NotApplicable("the earlier half of the rows has a single class")
     margin = np.log(np.clip(scores, _TINY, 1 - _TINY)) - np.log1p(-np.clip(scores, _TINY, 1 - _TINY))
-    slope, shift = fit_platt(margin[early], data.labels[early], weights[early])
+    slope, shift = fit_slope_and_shift(margin[early], data.labels[early], weights[early])
     later = ~early
     before = np.average((scores[later] - data.labels[later]) ** 2, weights=weights[later])
     after = np.average((sigmoid(slope * margin[later] + shift) - data.labels[later]) ** 2, weights=weights[later])
@@ -71,7 +71,7 @@ def _fit_if_helpful(scores: Floats, data: LabeledData) -> tuple[float, float]:
     return slope, shift
 
 
-def fit_platt(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
+def fit_slope_and_shift(margin: Floats, labels: Floats, weights: Floats) -> tuple[float, float]:
     """Fit the slope and shift of Platt scaling on a margin (n,), with smoothed labels."""
     design = np.column_stack([margin, np.ones(len(margin))])
     slope, shift = fit_logistic(design, platt_targets(labels), start=np.array([1.0, 0.0]), weights=weights)

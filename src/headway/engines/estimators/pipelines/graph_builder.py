@@ -145,7 +145,7 @@ def _chain(first: TermWriter, then: TermWriter) -> TermWriter:
     return lambda emitter, z, c: then(emitter, first(emitter, z, c), c)
 
 
-# Of z = slope * x + shift [n, t] and the constants behind those two [t, c], the terms [n, t].
+# Writers of the terms [n, t], from z = slope * x + shift [n, t] and the remaining constants [t, c].
 TERMS: dict[str, TermWriter] = {
     "=": _compared("Equal"),
     ">=": _compared("GreaterOrEqual"),

@@ -175,9 +175,9 @@ def _encode_number(
     )
     unseen = float(np.max(known, initial=0.0)) + 1.5
     encoded = _broadcast(answer(np.array([*known, unseen, feature.missing])), outputs)
-    refuses = not np.isfinite(encoded[-2]).all()
-    base = np.zeros(outputs) if refuses else encoded[-2]
-    guard = (Term(kind="in", constants=(1.0, 0.0, *known)),) if refuses else ()
+    rejects = not np.isfinite(encoded[-2]).all()
+    base = np.zeros(outputs) if rejects else encoded[-2]
+    guard = (Term(kind="in", constants=(1.0, 0.0, *known)),) if rejects else ()
 
     def one(index: int) -> NumericFeature:
         jumps = [
