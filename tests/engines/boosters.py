@@ -1,4 +1,4 @@
-"""Small models of LightGBM for tests, trained on one table: a category, a column with gaps, a number, a long id."""
+"""Small LightGBM models for tests, trained on one table: a category, a column with missing values, a number, a long id."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def targets(rows: Floats, objective: str) -> Floats:
 
 
 def in_range(score: Floats, objective: str) -> Floats:
-    """Numbers around 0 as a target that the objective can learn: classes, counts, probabilities."""
+    """Map numbers around 0 to a target that the objective can learn: classes, counts, probabilities."""
     if objective.startswith("multiclass"):
         return np.digitize(score, [-0.5, 2.0]).astype(np.float64)
     if objective in ("binary", "lambdarank", "rank_xendcg"):

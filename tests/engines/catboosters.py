@@ -1,4 +1,4 @@
-"""Small models of CatBoost for tests, trained on the table of `boosters` as numbers."""
+"""Small CatBoost models for tests, trained on the table of `boosters` as numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small fitted estimators of scikit-learn for tests, and the table of texts and numbers that they learned from."""
+"""Small fitted scikit-learn estimators for tests, and the table of strings and numbers that they were fitted on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXTS = ["carrier", "city"]
 
 
 def frame(rows: int = 400, seed: int = 0) -> pd.DataFrame:
-    """Two columns of numbers, one with gaps, and two of text, one with gaps, in the order of a careless person."""
+    """Two numeric and two string columns, one of each with missing values, in mixed order."""
     random = np.random.default_rng(seed)
     income = np.where(random.random(rows) < 0.2, np.nan, random.normal(size=rows))
     city = random.choice(["Bern", "Lima", "Oslo", "Pune"], rows).astype(object)
@@ -63,27 +63,27 @@ def encoded(unknown: str = "ignore", **options: Any) -> ColumnTransformer:
 
 
 def ordinal() -> ColumnTransformer:
-    """Ranks of texts, unknown as -1, and numbers as they are."""
+    """Ranks of strings, unknown as -1, and unchanged numbers."""
     ranks = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
     return make_column_transformer((ranks, TEXTS), remainder=SimpleImputer())
 
 
 def fitted(model: Any, classes: int = 2) -> Any:
-    """A model fitted on the table; of a regressor the target is the place of the class."""
+    """A model fitted on the table; the target of a regressor is the index of the class."""
     table = frame()
     return model.fit(table, target(table, classes))
 
 
 @functools.cache
 def numbers() -> bytes:
-    """The bytes of a forest on four columns of numbers, gaps filled."""
+    """The bytes of a forest on four numeric columns, imputed."""
     model = make_pipeline(SimpleImputer(), RandomForestClassifier(5, random_state=0))
     return Sklearn.import_model(model.fit(table(), targets(table(), "multiclass"))).content
 
 
 @functools.cache
 def logistic() -> Pipeline:
-    """The pipeline that most people write first."""
+    """The most common first pipeline."""
     return fitted(make_pipeline(encoded(), LogisticRegression()))
 
 

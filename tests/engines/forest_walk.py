@@ -1,4 +1,4 @@
-"""A Forest walked in plain numpy, node by node: what the words of `formats.trees` mean, and slow."""
+"""A slow reference implementation of `Forest` in plain numpy, node by node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINKS = {
 
 
 def answers(forest: Forest, rows: Floats) -> Floats:
-    """What the forest answers to rows float64 [n, d]: float64 [n, k]."""
+    """The predictions of a forest for rows float64 [n, d]: float64 [n, k]."""
     with np.errstate(over="ignore", invalid="ignore"):
         cells = rows.astype(forest.input_dtype)
         cells[cells == np.asarray(forest.missing, forest.input_dtype)] = np.nan

@@ -1,4 +1,4 @@
-"""Small fitted models of trees of scikit-learn for tests, and how far their Forest answers from their library."""
+"""Small fitted scikit-learn tree models for tests, and the difference between their Forest and their library."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Floats = NDArray[np.float64]
 
 
 def complete_rows(rows: int = 400) -> Floats:
-    """The table with its gaps filled."""
+    """The table with missing values filled."""
     return np.nan_to_num(table(rows), nan=-1.0)
 
 
 def fitted(model: Any, rows: Floats, kind: str) -> bytes:
-    """The bytes of a model fitted on these rows and the target of that kind of them."""
+    """The bytes of a model fitted on these rows with the target of that kind."""
     return Sklearn.import_model(model.fit(rows, targets(np.nan_to_num(rows), kind))).content
 
 
 def hard(name: str, content: bytes, rows: Floats) -> Floats:
-    """Rows, and rows at the edges of the trees; none that the library refuses."""
+    """Rows, and rows at the edges of the trees, without those that the library rejects."""
     forest = load_engine(name).forest(content)
     return np.concatenate([rows[accepted_rows(forest, rows)], edge_rows(forest, rows)])
 
 
 def moved(name: str, content: bytes, rows: Floats) -> float:
-    """How far the forest's answers are from the library's on hard rows, relative where those exceed 1."""
+    """The largest difference from the library on hard rows, relative where predictions exceed 1."""
     hard_rows = hard(name, content, rows)
     engine = load_engine(name)
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are among the edges

@@ -1,4 +1,4 @@
-"""Forests made by chance, of any shape that a library could give, and rows for them."""
+"""Random forests of any shape that a library could produce, and rows for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a forest is like; chance decides the rest. Every third column holds categories if there are any."""
+    """The shape of a forest; the rest is random. Every third column is categorical if there are categories."""
 
     width: int = 5
     trees: int = 20
@@ -78,7 +78,7 @@ def _tree(shape: Shape, number: int, values: Floats, random: np.random.Generator
 
 
 def _grown(m: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Children of m nodes: each node after the first takes a free side of one before it, what is left are leaves."""
+    """Children of m nodes: each node after the first takes a free branch of an earlier one; the free branches left are leaves."""
     children = np.full((m, 2), m + 1)
     free = [(0, 0), (0, 1)] if m else []
     for node in range(1, m):

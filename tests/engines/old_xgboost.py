@@ -1,4 +1,4 @@
-"""Run by another release of XGBoost: models of every kind in a folder, with what that release answers.
+"""Run by another version of XGBoost: write models of every kind to a folder, with the predictions of that version.
 
 usage: python old_xgboost.py FOLDER
 """
@@ -34,7 +34,7 @@ STOPPED = 9
 
 
 def table() -> np.ndarray:
-    """Rows float64 [600, 4]: a category, gaps, a number, an id beyond 2^24."""
+    """Rows float64 [600, 4]: a category, a column with missing values, a number, an id beyond 2^24."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(600, 4))
     rows[random.random(rows.shape) < 0.1] = np.nan
@@ -43,7 +43,7 @@ def table() -> np.ndarray:
 
 
 def booster(objective: str, kind: str, rows: np.ndarray) -> tuple[xgboost.Booster, xgboost.DMatrix]:
-    """A booster of that kind, and the rows that it learned from."""
+    """A booster of that kind, and its training rows."""
     score = np.nan_to_num(rows[:, 1]) + np.isin(rows[:, 0] % 7, [1, 3, 5]) + (rows[:, 3] > 2**32) * 0.5 - 0.8
     target = (score > 0) + 0.0 if objective in BINARY else np.exp(score) if objective in POSITIVE else score
     target = np.digitize(score, [-0.3, 0.5]) if objective.startswith("multi") else target
@@ -67,7 +67,7 @@ def booster(objective: str, kind: str, rows: np.ndarray) -> tuple[xgboost.Booste
 
 
 def main(folder: Path) -> None:
-    """Write `NAME.json`, `NAME.ubj` and, of all, `answers.npz`."""
+    """Write `NAME.json`, `NAME.ubj`, and `answers.npz` for all of them."""
     answers = {"rows": table()}
     for objective in (*BINARY, *POSITIVE, *OTHERS):
         for kind in KINDS:

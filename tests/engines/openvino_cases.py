@@ -34,20 +34,20 @@ LATER = tabular_rows(5_000, seed=1)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
+def context(tmp_path: Path) -> TransformContext:
     return context_of(tmp_path, tabular_rows())
 
 
-def by_precision(variant: Variant, bench: TransformContext) -> dict[object, Variant]:
+def by_precision(variant: Variant, context: TransformContext) -> dict[object, Variant]:
     return {
         candidate.settings["precision"]: candidate
         for made in (openvino, nncf)
-        for candidate in made.plugin(variant, bench)
+        for candidate in made.plugin(variant, context)
     }
 
 
-def moved(variant: Variant, bench: TransformContext, content: bytes, rows: np.ndarray) -> float:
-    return float(np.abs(opened(variant, bench).predict(rows) - OnnxRuntime(content, {}).predict(rows)).max())
+def moved(variant: Variant, context: TransformContext, content: bytes, rows: np.ndarray) -> float:
+    return float(np.abs(opened(variant, context).predict(rows) - OnnxRuntime(content, {}).predict(rows)).max())
 
 
 @pytest.mark.parametrize("content", [tabular_network(), softmax(2), softmax(3), softmax(3, DOUBLE), total()])
@@ -57,20 +57,20 @@ def test_in_float32_it_predicts_as_onnx_runtime(content):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
 
 
-def test_every_precision_of_the_cpu_is_offered_and_float32_changes_nothing(bench):
-    variants = by_precision(network_variant(tabular_network(), bench), bench)
+def test_every_precision_of_the_cpu_is_offered_and_float32_changes_nothing(context):
+    variants = by_precision(network_variant(tabular_network(), context), context)
     assert list(variants) in (["f32", "int8"], ["f32", "bf16", "int8", "int8-bf16"])
     assert variants["int8"].name == "openvino · nncf(precision=int8) · precision=int8"
-    assert moved(variants["f32"], bench, tabular_network(), LATER) < 1e-5
-    assert moved(variants["int8"], bench, tabular_network(), LATER) > 1e-3
+    assert moved(variants["f32"], context, tabular_network(), LATER) < 1e-5
+    assert moved(variants["int8"], context, tabular_network(), LATER) > 1e-3
 
 
 def test_int8_convolutions_change_answers_little(tmp_path):
-    bench = context_of(tmp_path, image_rows())
+    context = context_of(tmp_path, image_rows())
     assert (
         moved(
-            by_precision(network_variant(image_network(), bench), bench)["int8"],
-            bench,
+            by_precision(network_variant(image_network(), context), context)["int8"],
+            context,
             image_network(),
             image_rows(seed=1),
         )
@@ -78,32 +78,32 @@ def test_int8_convolutions_change_answers_little(tmp_path):
     )
 
 
-def test_layers_that_quantise_left_in_float32_stay_so(bench):
+def test_layers_that_quantise_left_in_float32_stay_so(context):
     [quantised] = [
         candidate
-        for candidate in quantise.plugin(network_variant(tabular_network(), bench), bench)
+        for candidate in quantise.plugin(network_variant(tabular_network(), context), context)
         if "3 of 4, scales=static" in candidate.name
     ]
     [variant] = [
-        candidate for candidate in openvino.plugin(quantised, bench) if candidate.settings["precision"] == "int8"
+        candidate for candidate in openvino.plugin(quantised, context) if candidate.settings["precision"] == "int8"
     ]
     assert variant.name == "openvino · quantise(int8=3 of 4, scales=static) · precision=int8"
-    assert moved(variant, bench, tabular_network(), LATER) < 0.05
+    assert moved(variant, context, tabular_network(), LATER) < 0.05
 
 
-def test_layers_already_in_int8_are_not_changed(bench):
+def test_layers_already_in_int8_are_not_changed(context):
     with pytest.raises(NotApplicable, match="in int8 already"):
-        nncf.plugin(quantise.plugin(network_variant(tabular_network(), bench), bench)[0], bench)
+        nncf.plugin(quantise.plugin(network_variant(tabular_network(), context), context)[0], context)
 
 
-def test_without_rows_nothing_is_calibrated(bench):
-    empty = TransformContext(blobs=bench.blobs, sample=bench.sample[:0])
+def test_without_rows_nothing_is_calibrated(context):
+    empty = TransformContext(blobs=context.blobs, sample=context.sample[:0])
     assert [
         candidate.settings["precision"]
-        for candidate in openvino.plugin(network_variant(tabular_network(), bench), empty)
+        for candidate in openvino.plugin(network_variant(tabular_network(), context), empty)
     ][:1] == ["f32"]
     with pytest.raises(NotApplicable, match="no rows to calibrate"):
-        nncf.plugin(network_variant(tabular_network(), bench), empty)
+        nncf.plugin(network_variant(tabular_network(), context), empty)
 
 
 def test_an_empty_batch_is_accepted_and_rows_of_another_width_are_refused():
@@ -140,11 +140,11 @@ def test_an_archive_without_a_graph_is_refused():
     assert refusal.value.hint
 
 
-def test_the_libraries_print_nothing_and_leave_no_file(bench, tmp_path, monkeypatch, capfd, caplog):
+def test_the_libraries_print_nothing_and_leave_no_file(context, tmp_path, monkeypatch, capfd, caplog):
     folder = tmp_path / "place"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    by_precision(network_variant(tabular_network(), bench), bench)
+    by_precision(network_variant(tabular_network(), context), context)
     assert capfd.readouterr() == ("", "") and not caplog.records and not list(folder.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Fitted pipelines of many kinds on the table of texts and numbers, and a variant of any of them."""
+"""Fitted pipelines of many kinds on the table of strings and numbers, and a variant for each."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ from headway.optimization.importers.models import import_baseline
 
 
 def filled(*steps: Any) -> Any:
-    """Numbers with their gaps filled, and what comes behind."""
+    """Imputed numbers, followed by more steps."""
     return make_pipeline(SimpleImputer(strategy="median"), *steps)
 
 
 def texts(step: Any) -> Any:
-    """Texts with their gaps filled, encoded."""
+    """Imputed and encoded strings."""
     return make_pipeline(SimpleImputer(strategy="most_frequent"), step)
 
 
@@ -79,7 +79,7 @@ def with_categories(numbers: Any, encoder: Any | None = None) -> Any:
 
 
 def ends(transformer: Any, model: Any = None) -> Any:
-    """A transformer before a model, a logistic regression if none is given."""
+    """A transformer before a model, a logistic regression by default."""
     return make_pipeline(transformer, LogisticRegression() if model is None else model)
 
 
@@ -194,24 +194,24 @@ REGRESSORS: dict[str, Any] = {
 
 @functools.cache
 def logistic_of_numbers() -> bytes:
-    """The bytes of a logistic regression of four columns of numbers, gaps filled."""
+    """The bytes of a logistic regression on four numeric columns, imputed."""
     model = filled(StandardScaler(), LogisticRegression())
     return Sklearn.import_model(model.fit(table(), targets(table(), "binary"))).content
 
 
-def variant_of(model: Any, bench: TransformContext, task: str = "binary", classes: int = 2) -> Variant:
-    """The variant with no steps of a model that was fitted on the table."""
-    return import_baseline(model, dataset(frame(), task=task, classes=classes), bench.blobs)
+def variant_of(model: Any, context: TransformContext, task: str = "binary", classes: int = 2) -> Variant:
+    """The baseline of a model that was fitted on the table."""
+    return import_baseline(model, dataset(frame(), task=task, classes=classes), context.blobs)
 
 
-def bench_on(bench: TransformContext, variant: Variant, rows: int = 300) -> TransformContext:
-    """The bench with a sample of the table, as a variant reads it."""
+def context_for(context: TransformContext, variant: Variant, rows: int = 300) -> TransformContext:
+    """The transform context with a sample of the table, as a variant reads it."""
     people = dataset(frame(rows, seed=3)).table
-    return TransformContext(blobs=bench.blobs, sample=matrix(people, variant.signature))
+    return TransformContext(blobs=context.blobs, sample=matrix(people, variant.signature))
 
 
 def regressor(model: Any) -> Any:
-    """A regressor of a positive number, behind the usual transformer."""
+    """A regressor of a positive number, after the usual transformer."""
     people = frame()
     score = target(people, 9) + np.nan_to_num(people["income"].to_numpy()) ** 2 + 0.1
     return ends(encoded(), model).fit(people, score)

@@ -1,4 +1,4 @@
-"""Forests read from LightGBM, XGBoost and CatBoost answer as their libraries do at every edge of every tree."""
+"""Forests read from LightGBM, XGBoost and CatBoost predict as their libraries at every edge of every tree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FLOAT32 = 1e-6  # sums and links of XGBoost are in float32
 
 
 def tiny(rows: int = 400) -> np.ndarray:
-    """The table with zeros, with what LightGBM takes for zero, and with what is just none."""
+    """The table with zeros, numbers that LightGBM treats as zero, and the next larger ones."""
     cells = table(rows)
     cells[::3, 2] = 0.0
     cells[1::7, 2], cells[2::7, 2], cells[3::7, 2] = 1e-36, -1e-35, 1.1e-35
@@ -65,7 +65,7 @@ def test_every_objective_of_lightgbm_is_exact(objective: str) -> None:
 )
 @pytest.mark.parametrize("objective", ["binary", "multiclassova", "poisson"])
 def test_every_kind_of_tree_of_lightgbm_is_exact(objective: str, parameters: Parameters) -> None:
-    """F5 of the research page: thresholds are compared in float64, where converters keep float32."""
+    """Thresholds are compared in float64, where converters keep float32."""
     assert moved("lightgbm", text(objective, trees=8, **parameters).encode(), table()) < 1e-14
 
 

@@ -1,4 +1,4 @@
-"""The engine of CatBoost answers as the library does, and takes its models whatever way they come."""
+"""The CatBoost engine predicts as the library, and imports its models in every form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = (table()[:, 2] > 0).astype(int)
 
 
 def expected(fitted: catboost.CatBoost) -> np.ndarray:
-    """What the users of a model ask it: probabilities of a classifier, else its own `predict`."""
+    """The predictions of the model itself: probabilities of a classifier, else `predict`."""
     if not isinstance(fitted, catboost.CatBoostClassifier):
         return np.asarray(fitted.predict(table()))
     found = fitted.predict_proba(table())

@@ -1,4 +1,4 @@
-"""Engine `dense`: what it refuses, and that a tape that was tampered with never ends the process."""
+"""Engine `dense`: what it rejects, and that an altered program never ends the process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTENT = lower_graph(random_network(SHAPE))
 
 
 def program(*steps: tuple[int, ...], pool=(1.0,) * 64, size: int = 64, output_offset: int = 16, **arrays) -> bytes:
-    """A tape of these steps over a row of three numbers."""
+    """A program of these steps over a row of three numbers."""
     made = {"width": 3, "outputs": 3, "indices": np.arange(3), "pool": np.array(pool), **arrays}
     return write_program(Program(size=size, output_offset=output_offset, steps=np.array(steps).reshape(-1, 8), **made))
 

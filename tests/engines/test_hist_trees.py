@@ -1,4 +1,4 @@
-"""HistGradientBoosting read as a Forest answers as the library does: texts, numbers that are categories, gaps."""
+"""HistGradientBoosting read as a Forest predicts as the library: strings, numeric categories, missing values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Parameters = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads that wait for one another on a busy machine take seconds for what takes none."""
+    """OpenMP threads that wait for each other on a busy machine take seconds for a tiny model."""
     with threadpool_limits(1, "openmp"):
         yield
 
@@ -62,7 +62,7 @@ def fitted_on(rows: pd.DataFrame, classes: int = 2, **parameters: Any) -> HistGr
 def test_it_is_exact_with_numbers_and_with_numbers_that_are_categories(
     kind: type, parameters: Parameters, target: str, categorical: list[int] | None
 ) -> None:
-    """F2 and F3 of the research page: a converter fails on it, or is wrong on 89 % of rows with categories."""
+    """Converters fail on this model, or are wrong on 89 % of rows with categories."""
     rows = table()
     rows[:, 2] = np.round(rows[:, 2])  # whole numbers, some below zero
     model = kind(max_iter=8, min_samples_leaf=5, categorical_features=categorical, **parameters)
@@ -72,7 +72,7 @@ def test_it_is_exact_with_numbers_and_with_numbers_that_are_categories(
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("dtypes", [False, True], ids=["by name", "from dtype"])
 def test_strings_are_read_by_their_ranks(classes: int, dtypes: bool) -> None:
-    """F4 of the research page: an importer is off on texts that were not seen, and on gaps."""
+    """An importer of another library is wrong on unseen strings, and on missing values."""
     rows = frame().astype(dict.fromkeys(TEXTS, "category")) if dtypes else frame()
     content, signature = bound(
         fitted_on(rows, classes, categorical_features="from_dtype" if dtypes else TEXTS), frame()
@@ -87,7 +87,7 @@ def test_strings_are_read_by_their_ranks(classes: int, dtypes: bool) -> None:
 
 @pytest.mark.parametrize("missing", [None, np.nan], ids=["None", "NaN"])
 def test_a_missing_string_goes_where_the_encoder_put_it(missing: object) -> None:
-    """None is a category of its own, and goes where its code goes; NaN goes where missing goes."""
+    """None is a category, and goes where its code goes; NaN goes where missing values go."""
     rows = frame()
     rows["city"] = pd.Series([missing if cell != cell else cell for cell in rows["city"]], dtype=object)
     rows = rows[["city"]]
@@ -105,7 +105,7 @@ def test_a_missing_string_goes_where_the_encoder_put_it(missing: object) -> None
 
 
 def test_the_ranks_of_a_wider_table_are_not_the_codes_of_the_encoder() -> None:
-    """A table knows texts that the model never saw, so its ranks run otherwise than the encoder's codes."""
+    """A table has strings that the model never saw, so its ranks differ from the encoder's codes."""
     model = fitted_on(frame(), categorical_features=TEXTS)
     content = Sklearn.import_model(model).content
     carriers = ("A0", "AA", "BA", "DL", "UA", "ZZ")

@@ -1,4 +1,4 @@
-"""A model of another library inside an estimator answers as it did there, through the engine of its own library."""
+"""A model of another library inside an estimator predicts the same through the engine of its library."""
 
 from __future__ import annotations
 

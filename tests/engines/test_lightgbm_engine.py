@@ -1,4 +1,4 @@
-"""The engine of LightGBM answers as the library does, and malformed text neither ends the process nor prints."""
+"""The LightGBM engine predicts as the library; malformed text neither ends the process nor prints."""
 
 from __future__ import annotations
 

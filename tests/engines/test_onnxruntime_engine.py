@@ -1,4 +1,4 @@
-"""The engine of ONNX Runtime: one table in, scores out, whatever else is refused in words and in silence."""
+"""The ONNX Runtime engine: one table in, scores out; anything else is rejected with a message and without output."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_graph_of_a_fixed_number_of_rows_answers_any_number(count: int) -> Non
 
 
 def columns(kinds: dict[str, int], *, flat: bool = False) -> bytes:
-    """A graph with an input for each column, whose answer is a number with a digit for each."""
+    """A graph with an input for each column, whose prediction has one digit per column."""
     shape: list[int | str | None] = [None] if flat else [None, 1]
     exponents = {name: 10.0**exponent for exponent, name in enumerate(kinds)}
     nodes = [helper.make_node("Cast", [name], [f"{name}_double"], to=DOUBLE) for name in kinds]

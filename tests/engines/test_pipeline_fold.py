@@ -1,4 +1,4 @@
-"""Trees behind encoders and scalers, as trees over raw columns: the answers of the whole pipeline at every edge."""
+"""Trees after encoders and scalers, as trees over raw columns: the predictions of the pipeline at every edge."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 from tests.engines.estimators import NUMBERS, TEXTS, fitted, frame, target
-from tests.engines.pipelines import ONE_HOT, STEPS, bench_on, bins, filled, variant_of, with_categories
+from tests.engines.pipelines import ONE_HOT, STEPS, bins, context_for, filled, variant_of, with_categories
 from tests.optimization.contexts import context_in, opened
 
 from headway.core.contracts import Engine
@@ -58,7 +58,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> TransformContext:
+def context(tmp_path: Path) -> TransformContext:
     return context_in(tmp_path)
 
 
@@ -71,41 +71,41 @@ def dense(model: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_library_behind_the_usual_steps_compiles(name: str, bench: TransformContext) -> None:
+def test_every_library_behind_the_usual_steps_compiles(name: str, context: TransformContext) -> None:
     """The transform compares the graph of the folded trees with the pipeline on rows at every edge."""
-    model = variant_of(fitted(dense(make_pipeline(STEPS["the usual ones"](), MODELS[name]()))), bench)
-    assert plugin(model, bench_on(bench, model))
+    model = variant_of(fitted(dense(make_pipeline(STEPS["the usual ones"](), MODELS[name]()))), context)
+    assert plugin(model, context_for(context, model))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", FOLDED)
 @pytest.mark.parametrize("name", ["histogram", "forest"])
-def test_every_step_folds_into_splits_of_its_column(name: str, steps: str, bench: TransformContext) -> None:
-    model = variant_of(fitted(dense(make_pipeline(STEPS[steps](), MODELS[name]()))), bench)
-    assert plugin(model, bench_on(bench, model))
+def test_every_step_folds_into_splits_of_its_column(name: str, steps: str, context: TransformContext) -> None:
+    model = variant_of(fitted(dense(make_pipeline(STEPS[steps](), MODELS[name]()))), context)
+    assert plugin(model, context_for(context, model))
 
 
-def test_xgboost_treats_the_absent_zeros_of_a_sparse_row_as_missing(bench: TransformContext) -> None:
+def test_xgboost_treats_the_absent_zeros_of_a_sparse_row_as_missing(context: TransformContext) -> None:
     steps = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), TEXTS), sparse_threshold=1)
-    model = variant_of(fitted(make_pipeline(steps, MODELS["xgboost"]())), bench)
-    assert plugin(model, bench_on(bench, model))
+    model = variant_of(fitted(make_pipeline(steps, MODELS["xgboost"]())), context)
+    assert plugin(model, context_for(context, model))
 
 
-def test_a_regressor_over_one_hot_integers_becomes_sets_of_integers(bench: TransformContext) -> None:
+def test_a_regressor_over_one_hot_integers_becomes_sets_of_integers(context: TransformContext) -> None:
     people = frame()
     people["age"] = people["age"] // 10
     ages = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     steps = make_column_transformer((ages, ["age"]), (ONE_HOT, TEXTS), sparse_threshold=0)
     estimator = make_pipeline(steps, ExtraTreesRegressor(6, random_state=0)).fit(people, target(people, 9))
-    model = variant_of(estimator, bench, "regression")
-    forest = Sklearn.forest(bench.read(model))
+    model = variant_of(estimator, context, "regression")
+    forest = Sklearn.forest(context.read(model))
     assert (forest.category_cast, forest.categorical) == ("exact", [0, 1, 2])
     rows = clip_to_known_ranks(edge_rows(forest, np.zeros((0, 4))), model.signature)
-    assert np.array_equal(walked(forest, rows), opened(model, bench).predict(rows)[:, 0].round(12))
+    assert np.array_equal(walked(forest, rows), opened(model, context).predict(rows)[:, 0].round(12))
 
 
 def walked(forest: Forest, rows: np.ndarray) -> np.ndarray:
-    """What the trees say, node by node."""
+    """The predictions of the trees, node by node."""
     return np.array([sum(_leaf(tree, row) for tree in forest.trees) for row in rows]).round(12)
 
 
@@ -133,27 +133,27 @@ def fitted_with(model: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["histogram", "lightgbm"])
-def test_ranks_that_trees_read_as_categories_become_sets_of_strings(name: str, bench: TransformContext) -> None:
+def test_ranks_that_trees_read_as_categories_become_sets_of_strings(name: str, context: TransformContext) -> None:
     if name == "histogram":
         model = as_categories(HistGradientBoostingClassifier(max_iter=12, categorical_features=[0, 1]))
     else:
         trees_of_sets = lightgbm.LGBMClassifier(n_estimators=12, verbose=-1, min_data_per_group=5, max_cat_to_onehot=1)
         model = as_categories(trees_of_sets, lgbmclassifier__categorical_feature=[0, 1])
-    variant = variant_of(model, bench)
-    assert plugin(variant, bench_on(bench, variant))
-    assert any(len(members) > 1 for tree in Sklearn.forest(bench.read(variant)).trees for members in tree.sets)
+    variant = variant_of(model, context)
+    assert plugin(variant, context_for(context, variant))
+    assert any(len(members) > 1 for tree in Sklearn.forest(context.read(variant)).trees for members in tree.sets)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3.4e38, 1e300], ids=str)
-def test_a_number_that_a_step_or_the_trees_reject_is_rejected(value: float, bench: TransformContext) -> None:
-    model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), MODELS["forest"]())), bench)
+def test_a_number_that_a_step_or_the_trees_reject_is_rejected(value: float, context: TransformContext) -> None:
+    model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), MODELS["forest"]())), context)
     row = np.array([[0.0, 30.0, 0.0, value]])
-    assert not accepted_rows(Sklearn.forest(bench.read(model)), row).any()
-    assert refuses(opened(model, bench), row)
-    [graph] = plugin(model, bench_on(bench, model))
-    assert np.isnan(opened(graph, bench).predict(row)).all()
-    [kernel] = trees.plugin(model, bench_on(bench, model))
-    assert refuses(opened(kernel, bench), row)
+    assert not accepted_rows(Sklearn.forest(context.read(model)), row).any()
+    assert refuses(opened(model, context), row)
+    [graph] = plugin(model, context_for(context, model))
+    assert np.isnan(opened(graph, context).predict(row)).all()
+    [kernel] = trees.plugin(model, context_for(context, model))
+    assert refuses(opened(kernel, context), row)
 
 
 def refuses(engine: Engine, row: np.ndarray) -> bool:
@@ -175,24 +175,24 @@ def refuses(engine: Engine, row: np.ndarray) -> bool:
     ],
     ids=lambda value: value if isinstance(value, str) else "made",
 )
-def test_a_step_that_cannot_be_folded_is_named(steps: Any, message: str, bench: TransformContext) -> None:
-    model = variant_of(fitted(make_pipeline(steps(), MODELS["forest"]())), bench)
+def test_a_step_that_cannot_be_folded_is_named(steps: Any, message: str, context: TransformContext) -> None:
+    model = variant_of(fitted(make_pipeline(steps(), MODELS["forest"]())), context)
     with pytest.raises(NotApplicable, match=message):
-        Sklearn.forest(bench.read(model))
+        Sklearn.forest(context.read(model))
 
 
-def test_a_pipeline_that_does_not_end_in_trees_is_named(bench: TransformContext) -> None:
-    model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), KNeighborsClassifier())), bench)
+def test_a_pipeline_that_does_not_end_in_trees_is_named(context: TransformContext) -> None:
+    model = variant_of(fitted(make_pipeline(STEPS["the usual ones"](), KNeighborsClassifier())), context)
     with pytest.raises(NotApplicable, match="KNeighborsClassifier"):
-        Sklearn.forest(bench.read(model))
+        Sklearn.forest(context.read(model))
 
 
 @pytest.mark.parametrize("name", ["histogram", "forest", "lightgbm", "xgboost"])
-def test_the_trees_of_the_last_step_can_be_truncated(name: str, bench: TransformContext) -> None:
-    model = variant_of(fitted(make_pipeline(STEPS["ordinal"](), MODELS[name]())), bench)
-    content = bench.read(model)
+def test_the_trees_of_the_last_step_can_be_truncated(name: str, context: TransformContext) -> None:
+    model = variant_of(fitted(make_pipeline(STEPS["ordinal"](), MODELS[name]())), context)
+    content = context.read(model)
     shorter = Sklearn.truncate(content, 3)
-    rows = bench_on(bench, model).sample
+    rows = context_for(context, model).sample
     assert (Sklearn.rounds(content), Sklearn.rounds(shorter)) == (8 if name == "forest" else 12, 3)
     found, less = walked(Sklearn.forest(content), rows[:40]), walked(Sklearn.forest(shorter), rows[:40])
     assert np.abs(found - less).max() > 1e-3
@@ -211,12 +211,12 @@ def test_random_pipelines_fold_exactly(
     steps: str, name: str, scale: float, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Both transforms compare the folded trees with the pipeline on rows at every edge, to 1e-6."""
-    bench = context_in(tmp_path_factory.mktemp("bench"))
+    context = context_in(tmp_path_factory.mktemp("context"))
     people = frame(250, seed=seed)
     people["income"] = people["income"] * scale
     if steps == "numbers as they are" and name == "boosted":
         people["income"] = people["income"].fillna(0)
     model = dense(make_pipeline(STEPS[steps](), MODELS[name]())).fit(people, target(people))
-    variant = variant_of(model, bench)
-    rows = bench_on(bench, variant)
+    variant = variant_of(model, context)
+    rows = context_for(context, variant)
     assert plugin(variant, rows) and trees.plugin(variant, rows)

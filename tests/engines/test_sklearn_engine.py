@@ -1,4 +1,4 @@
-"""The engine of scikit-learn answers as the estimator does, on texts it learned, on others and on gaps."""
+"""The scikit-learn engine predicts as the estimator, for known and unseen strings and missing values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Float = np.ndarray
 
 
 def answers(model: Any, rows: pd.DataFrame, folder: Any, classes: int = 2, task: str = "binary") -> Float:
-    """What headway answers for a model and a table: adopted, kept as bytes, opened, and asked through the signature."""
+    """The predictions of headway for a model and a table: imported, stored, opened, and passed through the signature."""
     blobs = Files(folder)
     variant = import_baseline(model, dataset(learned_on(rows), task=task, classes=classes), blobs)
     engine = Sklearn(blobs.get(variant.artifact.digest), {})
@@ -68,12 +68,12 @@ def answers(model: Any, rows: pd.DataFrame, folder: Any, classes: int = 2, task:
 
 
 def learned_on(rows: pd.DataFrame) -> pd.DataFrame:
-    """The table of the tests, but with columns of the kinds that these rows have."""
+    """The table of the tests, with columns of the kinds that these rows have."""
     return frame() if rows["city"].dtype == object else rows
 
 
 def own(model: Any, rows: pd.DataFrame) -> Float:
-    """What the estimator answers itself, in the shape of an engine."""
+    """The predictions of the estimator itself, in the shape of an engine's."""
     if not hasattr(model, "predict_proba"):
         return model.predict(rows)[:, None]
     scores = model.predict_proba(rows)

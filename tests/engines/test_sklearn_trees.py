@@ -1,4 +1,4 @@
-"""Forests read from scikit-learn answer as the library does at every edge, and refuse what it refuses."""
+"""Forests read from scikit-learn predict as the library at every edge, and reject what it rejects."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ BOOSTED: list[tuple[type, Parameters, str]] = [
 def test_a_forest_is_exact_with_and_without_missing_values(
     kind: type, parameters: Parameters, target: str, gaps: bool
 ) -> None:
-    """F1 of the research page: other readers are wrong on every row with a gap."""
+    """Other readers are wrong on every row with a missing value."""
     rows = table() if gaps else complete_rows()
     assert moved("sklearn", fitted(kind(8, random_state=0, **parameters), rows, target), rows) < 1e-14
 
@@ -153,7 +153,7 @@ def test_several_targets_do_not_apply() -> None:
 
 
 def test_strings_before_trees_do_not_apply() -> None:
-    """Only an encoder makes numbers of texts, and a forest alone has none."""
+    """Only an encoder converts strings to numbers, and a forest alone has none."""
     content = fitted(RandomForestClassifier(2), complete_rows(), "binary")
     inputs = (Field(name="a", datatype="BYTES", categories=("x",)), *(Field(name=name) for name in "bcd"))
     bound, _ = Sklearn.bind(content, Signature(inputs=inputs))

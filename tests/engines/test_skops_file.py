@@ -1,4 +1,4 @@
-"""A skops file is data: what it asks for is compared with a list, and what it says of trees is looked at before use."""
+"""A skops file is data: its classes are compared with a list, and its trees are checked before use."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def changed(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes
 
 
 def with_nodes(field: str, value: int) -> Callable[[dict[str, bytes]], None]:
-    """Sets a field of the first node of every array that has it."""
+    """Set a field of the first node in every array that has it."""
 
     def change(entries: dict[str, bytes]) -> None:
         for name in entries:
@@ -105,7 +105,7 @@ def test_a_neighbour_tree_with_an_index_out_of_range_is_refused(algorithm: str) 
 
 
 def asking_for(module: str, name: str) -> Callable[[dict[str, bytes]], None]:
-    """A file that asks for another class in place of its own."""
+    """A file that requests another class instead of its own."""
 
     def change(entries: dict[str, bytes]) -> None:
         schema = json.loads(entries["schema.json"])

@@ -1,4 +1,4 @@
-"""The first number that passes a value, to the last bit of what scikit-learn's steps compute."""
+"""The first number that passes a threshold, exact to the last bit of what scikit-learn's steps compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The torch engine, in an environment of its own: torch is larger than headway with all else that it can use."""
+"""The torch engine, in an environment of its own, since torch is larger than headway with all its other extras."""
 
 from __future__ import annotations
 

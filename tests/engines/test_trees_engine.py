@@ -1,4 +1,4 @@
-"""Engine `trees`: every form of the kernels, at every level of this machine, answers what the forest means."""
+"""Engine `trees`: every form of the kernels, at every level of this machine, predicts the forest exactly."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SHAPES = {
 
 
 def furthest(forest: Forest, rows: np.ndarray, level: str) -> float:
-    """How far the engine's answers are from what the forest means, relative where those exceed 1."""
+    """The largest difference between the engine and the reference, relative where predictions exceed 1."""
     expected, found = answers(forest, rows), Trees(compile_forest(forest), {"level": level}).predict(rows)
     return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0))
 

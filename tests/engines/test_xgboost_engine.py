@@ -1,4 +1,4 @@
-"""The engine of XGBoost answers as the library does, and takes its models whatever way they come."""
+"""The XGBoost engine predicts as the library, and imports its models in every form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABELS = (table()[:, 2] > 0).astype(int)
 
 
 def answers(model: object) -> np.ndarray:
-    """What the engine says of the table, of a model that it adopted."""
+    """The engine's predictions for the table, of a model that it imported."""
     return Xgboost(Xgboost.import_model(model).content, {"threads": 1}).predict(table())
 
 
@@ -132,7 +132,7 @@ def test_the_missing_value_of_an_estimator_is_missing() -> None:
 
 
 def frame() -> pd.DataFrame:
-    """The table as a dataframe whose first column is a category of texts."""
+    """The table as a dataframe whose first column is categorical."""
     columns = pd.DataFrame(table(), columns=["carrier", "gap", "number", "id"])
     return columns.assign(carrier=pd.Categorical([f"k{int(code):02}" for code in columns["carrier"]]))
 
@@ -150,7 +150,7 @@ def test_categories_of_a_dataframe_are_read_as_ranks_of_their_names() -> None:
 
 
 def signature(*texts: str) -> Signature:
-    """The columns of `frame`, of which these are texts."""
+    """The columns of `frame`, of which these are strings."""
     names = ("carrier", "gap", "number", "id")
     return Signature(inputs=tuple(Field(name=n, datatype="BYTES" if n in texts else "FP64") for n in names))
 

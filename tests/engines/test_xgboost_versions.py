@@ -1,4 +1,4 @@
-"""Files that other releases of XGBoost wrote answer as those releases did, and as graphs too."""
+"""Files written by other XGBoost versions predict as in those versions, also as graphs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCRIPT = Path(__file__).with_name("old_xgboost.py")
 
 @pytest.fixture(scope="module", params=RELEASES)
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of what a release wrote; only XGBoost itself is that old."""
+    """A folder of files written by a version; only XGBoost itself is that old."""
     packages, models = tmp_path_factory.mktemp("release"), tmp_path_factory.mktemp("models")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages)]
     subprocess.run([*pip, request.param], check=True)

@@ -1,4 +1,4 @@
-"""Small models of XGBoost for tests, trained on the table of `boosters`: a category, gaps, a number, a long id."""
+"""Small XGBoost models for tests, trained on the table of `boosters`: a category, missing values, a number, a long id."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NEEDED = {
 
 
 def data(objective: str = "binary:logistic", *, categorical: bool = True, rows: int = 400) -> xgboost.DMatrix:
-    """The table with a target in the range of the objective; column 0 is categorical if that is asked."""
+    """The table with a target in the range of the objective; column 0 is categorical on request."""
     cells = table(rows)
     score = cells[:, 2] + np.nan_to_num(cells[:, 1]) + 2 * (cells[:, 0] % 3) + (cells[:, 3] > 2**32) - 2
     kind = _KINDS.get(objective) or _KINDS.get(objective.partition(":")[0], "regression")

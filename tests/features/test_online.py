@@ -1,4 +1,4 @@
-"""The online table: the newest row of each key, NaN where there is none, and an error that says what to do."""
+"""The online table: the newest row of each key, NaN for unknown keys, and errors with a hint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def table(tmp_path):
 
 
 def put(table, **rows):
-    """Put a row a key: values, and since when they are known."""
+    """Store one row per key: values, and the time since when they are known."""
     keys = list(rows)
     table.put(keys, np.array([rows[key][0] for key in keys], dtype=float), np.array([rows[key][1] for key in keys]))
 

@@ -1,4 +1,4 @@
-"""Variants of small boosters, with a bench that keeps artifacts in a folder."""
+"""Variants of small boosters, with a transform context that stores artifacts in a folder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TEXTS = Signature(inputs=(CATEGORY, *NUMBERS.inputs[1:]))
 
 
 def context_in(folder: Path) -> TransformContext:
-    """A bench whose sample is the table that the boosters learned from."""
+    """A context whose sample is the training table of the boosters."""
     return TransformContext(blobs=load_blobs("files")(folder), sample=table())
 
 
 def baseline_of(
     text: str, context: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS
 ) -> Variant:
-    """The variant with no steps of a LightGBM text."""
+    """The baseline of a LightGBM text."""
     artifact = context.save(text.encode("utf-8"), "lightgbm")
     return Variant(artifact=artifact, engine="lightgbm", signature=signature, task=task)
 
@@ -32,7 +32,7 @@ def baseline_of(
 def imported(
     engine: str, content: bytes, context: TransformContext, *, task: str = "binary", signature: Signature = NUMBERS
 ) -> Variant:
-    """The variant with no steps of the bytes that an engine opens."""
+    """The baseline of bytes that an engine opens."""
     artifact = context.save(content, load_engine(engine).formats[0])
     return Variant(artifact=artifact, engine=engine, signature=signature, task=task)
 

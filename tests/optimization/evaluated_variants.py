@@ -1,4 +1,4 @@
-"""Variants that were judged, made by hand: one rule, one objective, no model."""
+"""Evaluated variants made by hand: one rule, one objective, no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network for tables as torch exports it, small nodes and all, with weights drawn from a fixed seed."""
+"""A network for tables as torch exports it, with its many small nodes and weights from a fixed seed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COLUMNS = TEXTS + NUMBERS
 def exported_network(
     *, high: float = RANKS - 1, low: float = 0, number: float = -LARGEST, other: str = "scaled"
 ) -> bytes:
-    """Two texts as ranks, missing as NaN, made integers by nan_to_num and clamp, embedded; two scaled numbers.
+    """Two categories as ranks, missing as NaN, made integers by nan_to_num and clamp, embedded; two scaled numbers.
 
-    `least` and `most` are what ranks are clipped to, `number` stands for an endless negative one, `other` is what the
-    zeros in place of missing numbers take their shape from.
+    Ranks are clipped to `low` and `high`, `number` replaces negative infinity, and the zeros for missing numbers take their
+    shape from `other`.
     """
     random = np.random.default_rng(0)
     constants = {

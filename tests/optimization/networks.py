@@ -79,7 +79,7 @@ def _dense(number: int, end: str) -> list[NodeProto]:
 
 
 def image_network(seed: int = 0, *, opset: int = 18) -> bytes:
-    """Pictures of 8 x 8 as 64 columns, to ten probabilities by two convolutions and a dense layer."""
+    """Images of 8 x 8 as 64 columns, to ten probabilities by two convolutions and a dense layer."""
     random = np.random.default_rng(seed)
     shapes = {"conv_0": (8, 1, 3, 3), "conv_1": (16, 8, 3, 3), "dense": (256, 10)}
     constants = {
@@ -105,7 +105,7 @@ def image_network(seed: int = 0, *, opset: int = 18) -> bytes:
 
 
 def with_opset(content: bytes, opset: int) -> bytes:
-    """The graph as one of another opset, for operators that are written alike in both."""
+    """The graph with another opset, for operators that are equal in both."""
     made = onnx.load_from_string(content)
     del made.opset_import[:]
     made.opset_import.append(helper.make_opsetid("", opset))
@@ -119,12 +119,12 @@ def image_rows(count: int = 500, seed: int = 0) -> Floats:
 
 
 def context_of(folder: Path, sample: Floats) -> TransformContext:
-    """A bench in a folder, with these rows as its sample."""
+    """A context in a folder, with these rows as its sample."""
     return TransformContext(blobs=load_blobs("files")(folder), sample=sample)
 
 
 def network_variant(content: bytes, context: TransformContext, *, task: str = "binary") -> Variant:
-    """The variant with no steps of a graph whose columns are those of the bench's sample."""
+    """The baseline of a graph whose columns are those of the context's sample."""
     inputs = tuple(Field(name=f"column {number}") for number in range(context.sample.shape[1]))
     artifact = context.save(content, "onnx")
     return Variant(artifact=artifact, engine="onnxruntime", signature=Signature(inputs=inputs), task=task)

@@ -1,4 +1,4 @@
-"""A variant without a part: a step left out, a stage of a cascade alone, a layer of a network in float32 again."""
+"""A variant without one component: a step removed, a cascade's first stage alone, a layer back in float32."""
 
 from __future__ import annotations
 

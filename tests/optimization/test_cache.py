@@ -1,4 +1,4 @@
-"""A memory is put before a model where rows come again, and answers to the bit as the model did."""
+"""A cache is put before a model if rows repeat, and returns the model's answers bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cascade decides as the whole model does but for a share that is bounded, and is offered only where it pays."""
+"""A cascade makes the decisions of the full model except for a bounded share, and is offered only where it pays."""
 
 from __future__ import annotations
 

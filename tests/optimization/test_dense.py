@@ -1,4 +1,4 @@
-"""Transform `dense`: a network's graph becomes a tape that answers as it did, or says why it does not."""
+"""Transform `dense`: the graph of a network becomes a program with the same answers, or the reason is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folding: fewer nodes, and not one answer that moved, on rows with all that the nodes were written for."""
+"""Folding: fewer nodes, and every answer unchanged, on rows that exercise each node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forests of XGBoost, CatBoost and scikit-learn as ONNX graphs answer as their libraries do, at every edge."""
+"""XGBoost, CatBoost and scikit-learn forests as ONNX graphs predict as their libraries at every edge."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def context(tmp_path: Path) -> TransformContext:
 
 
 def moved(name: str, content: bytes, rows: np.ndarray) -> float:
-    """How far answers move on rows at the edges of the trees, relative where they exceed 1."""
+    """The largest change on rows at the edges of the trees, relative where predictions exceed 1."""
     engine = load_engine(name)
     forest = engine.forest(content)
     hard_rows = np.concatenate([rows, edge_rows(forest, rows)])
@@ -118,7 +118,7 @@ SKLEARN = {
 
 @pytest.mark.parametrize("name", SKLEARN)
 def test_every_kind_of_tree_of_scikit_learn_is_exact(name: str) -> None:
-    """F1 to F4 of the research page: gaps, the newest stack, and categories."""
+    """Missing values, recent versions, and categories, on which converters fail."""
     model, rows, target = SKLEARN[name]
     with threadpool_limits(1, "openmp"):
         assert moved("sklearn", fitted(model, rows(), target), rows()) < 1e-14

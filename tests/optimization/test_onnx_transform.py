@@ -34,7 +34,7 @@ def context(tmp_path: Path) -> TransformContext:
 
 
 def splits(node: dict[str, Any]) -> Iterator[tuple[int, list[float]]]:
-    """Column and edges of every split of a tree as LightGBM itself dumps it: the library's own account."""
+    """Column and edges of every split of a tree, as LightGBM itself dumps it."""
     if "split_feature" not in node:
         return
     threshold = node["threshold"]
@@ -49,7 +49,7 @@ def splits(node: dict[str, Any]) -> Iterator[tuple[int, list[float]]]:
 
 
 def hard_rows(model: lightgbm.Booster, rows: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Rows with one value, and rows with several, moved to an edge of a split of their column or to an odd number."""
+    """Rows with one value, and rows with several, set to an edge of a split of their column or to an edge case."""
     edges = {column: list(ODD) for column in range(rows.shape[1])}
     for tree in model.dump_model()["tree_info"]:
         for column, values in splits(tree["tree_structure"]):
@@ -166,7 +166,7 @@ def test_a_model_that_a_graph_cannot_express_does_not_apply(context: TransformCo
 
 
 def test_a_graph_that_moves_an_answer_is_refused(context: TransformContext) -> None:
-    """The library ignores `sqrt` after `poisson`; the graph obeys it, so that the two differ."""
+    """The library ignores `sqrt` after `poisson`; the graph applies it, so that the two differ."""
     model_text = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     with pytest.raises(EngineError, match=r"answers \S+ instead of \S+") as refusal:
         plugin(baseline_of(model_text, context, task="regression"), context)
@@ -183,7 +183,7 @@ COLUMN = st.sampled_from(["normal", "gaps", "integers", "seconds", "halves", "ca
 
 
 def column(kind: str, random: np.random.Generator, count: int) -> np.ndarray:
-    """A column of a table: `few` categories are none rare or missing, `tiny` is about what LightGBM takes for zero."""
+    """A column of a table: `few` is categories without rare or missing ones, `tiny` is near LightGBM's zero threshold."""
     made = {
         "normal": lambda: random.normal(size=count),
         "gaps": lambda: np.where(random.random(count) < 0.3, np.nan, random.normal(size=count)),

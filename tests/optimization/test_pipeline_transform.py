@@ -1,4 +1,4 @@
-"""A pipeline as one graph answers as scikit-learn does: every step, every model, unseen texts and missing values."""
+"""A pipeline as one graph predicts as scikit-learn: every step, every model, unseen strings and missing values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.engines.pipelines import (
     OF_TREES,
     REGRESSORS,
     STEPS,
-    bench_on,
+    context_for,
     ends,
     filled,
     regressor,
@@ -69,7 +69,7 @@ def context(tmp_path: Path) -> TransformContext:
 
 def compiled(model: Variant, context: TransformContext) -> Variant:
     """The one variant that the transform makes; it has compared them on rows at every edge."""
-    [variant] = plugin(model, bench_on(context, model))
+    [variant] = plugin(model, context_for(context, model))
     return variant
 
 
@@ -115,7 +115,7 @@ def test_every_regressor_is_within_rounding_of_the_library(name: str, context: T
 
 
 def furthest(model: Variant, variant: Variant, context: TransformContext) -> float:
-    """How far answers move on rows with gaps and unseen texts, relative above 1; NaN is what the library refuses."""
+    """The largest change on rows with missing and unseen values, relative above 1; NaN for rows that the library rejects."""
     native, graph = opened(model, context), opened(variant, context)
     rows = np.column_stack([_column(field, number) for number, field in enumerate(model.signature.inputs)])
     found = graph.predict(rows)
@@ -126,7 +126,7 @@ def furthest(model: Variant, variant: Variant, context: TransformContext) -> flo
 
 
 def _column(field: Field, seed: int) -> np.ndarray:
-    """Ranks with another text and gaps among them, or numbers as the table has them, with gaps."""
+    """Ranks with an unseen string and missing values, or numbers of the table with missing values."""
     random = np.random.default_rng(seed)
     if field.datatype == "BYTES":
         return random.choice([*range(len(field.categories) + (field.unseen == "other")), np.nan], 30)
@@ -209,7 +209,7 @@ def test_a_row_that_the_library_rejects_is_rejected(row: list[float], context: T
 def test_a_part_that_cannot_be_compiled_is_named(model: Any, name: str, context: TransformContext) -> None:
     variant = variant_of(fitted(model()), context)
     with pytest.raises(NotApplicable, match=name):
-        plugin(variant, bench_on(context, variant))
+        plugin(variant, context_for(context, variant))
 
 
 def test_a_model_of_another_engine_does_not_apply(context: TransformContext) -> None:
@@ -232,7 +232,7 @@ def test_a_graph_that_moves_an_answer_is_refused_with_the_row(
     monkeypatch.setattr(Sklearn, "graph", staticmethod(false))
     model = variant_of(fitted(ends(encoded())), context)
     with pytest.raises(EngineError, match="instead of") as refusal:
-        plugin(model, bench_on(context, model))
+        plugin(model, context_for(context, model))
     assert "carrier=" in refusal.value.where and "transforms" in refusal.value.hint
 
 
@@ -290,4 +290,4 @@ def test_random_pipelines_are_exact_at_their_edges(
     steps = make_column_transformer((numbers, NUMBERS), (ENCODERS[encoder](), TEXTS))
     labels = (people["age"] + 20 * (people["carrier"] == "AA") > 50).astype(int)
     model = variant_of(ends(steps, HEADS[head]()).fit(people, labels), context)
-    assert plugin(model, bench_on(context, model))
+    assert plugin(model, context_for(context, model))

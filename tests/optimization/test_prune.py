@@ -1,4 +1,4 @@
-"""Pruned trees have fewer nodes, change the answers they were pruned by least, and are whole trees again."""
+"""Pruned trees have fewer nodes, change answers least, and are complete trees again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two numbers set probabilities right, and are offered only where rows that they did not see are better for it."""
+"""Slope and shift recalibrate probabilities, and are offered only if rows that they were not fitted on improve."""
 
 from __future__ import annotations
 

@@ -15,19 +15,19 @@ from headway.optimization.screening import UNLIMITED, TimeBudget, screen_candida
 
 
 def compiled(judged, name="trees"):
-    """The same model in another form, which answers alike."""
+    """The same model in another form, with equal answers."""
     variant = replace(judged.variant, steps=(*judged.variant.steps, Step(transform=name)))
     return replace(judged, variant=variant)
 
 
 def spread(judged, low, high):
-    """A variant whose speed is known to lie there."""
+    """A variant with this interval of its speed."""
     speed = replace(judged.evidence.measurements[0], low=low, high=high)
     return replace(judged, evidence=replace(judged.evidence, measurements=(speed,)))
 
 
 class Screening:
-    """A search whose speeds are known, which remembers the variants that were evaluated in full, in order."""
+    """A search with known speeds, which records the variants that were evaluated in full, in order."""
 
     def __init__(self, *rows):
         self.rows = {row.variant.digest: row for row in rows}

@@ -1,4 +1,4 @@
-"""The search combines transforms, takes the fastest that does no harm, and says of each other why it lost."""
+"""The search combines transforms, selects the fastest feasible variant, and explains why each other one lost."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_installed_transforms_are_applied_in_the_order_of_their_declared_stages(
 
 
 def noisy(number: int, us: float, spread: float, *, steps: int) -> EvaluatedVariant:
-    """A feasible variant of so many steps whose speed is known to `spread`."""
+    """A feasible variant with this number of steps and interval of its speed."""
     plain = evaluated(number, us)
     speed = replace(plain.evidence.measurements[0], low=us - spread, high=us + spread)
     variant = replace(plain.variant, steps=plain.variant.steps * steps)

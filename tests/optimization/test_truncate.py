@@ -1,4 +1,4 @@
-"""Fewer trees are the first trees, in numbers a person would choose."""
+"""Fewer trees are the first trees, in round numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A world whose truth is known, a booster that learned it, and benches with what it learned from."""
+"""Data with a known probability, a booster trained on it, and contexts with its training rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THREE = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 
 
 def labeled_rows(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> LabeledData:
-    """Rows of forty days; the chance follows the first two columns, and `shift` moves it by so much."""
+    """Rows of forty days; the probability depends on the first two columns, and `shift` is added to its logit."""
     draw = np.random.default_rng(seed)
     cells = draw.normal(size=(rows, 3))
     chance = 1 / (1 + np.exp(-(2 * cells[:, 0] + cells[:, 1] ** 2 - 1 + shift)))
@@ -29,25 +29,25 @@ def labeled_rows(rows: int = 4_000, *, seed: int = 0, shift: float = 0.0) -> Lab
 
 
 def repeat_rows(of: LabeledData, *, times: int) -> LabeledData:
-    """The same rows, coming again so many times in an order that chance gave."""
+    """The same rows, repeated that many times in random order."""
     at = np.random.default_rng(0).permutation(np.repeat(np.arange(len(of.rows)), times))
     return LabeledData(rows=of.rows[at], labels=of.labels[at], groups=of.groups[at])
 
 
 def context_with(
-    folder: Path, choose: LabeledData, train: LabeledData | None = None, *, threshold: float = 0.5
+    folder: Path, validation: LabeledData, train: LabeledData | None = None, *, threshold: float = 0.5
 ) -> TransformContext:
-    """A bench on this choose period; the model is known to have learned from `train`, if that is given."""
+    """A context on this validation period; `train` holds the training rows, if they are known."""
     blobs = load_blobs("files")(folder)
     return TransformContext(
-        blobs=blobs, sample=choose.rows, validation=choose, train=lambda: train, threshold=threshold
+        blobs=blobs, sample=validation.rows, validation=validation, train=lambda: train, threshold=threshold
     )
 
 
 def trained_on(
     context: TransformContext, of: LabeledData, *, trees: int = 60, leaves: int = 31, rate: float = 0.1
 ) -> Variant:
-    """The variant with no steps of a booster that learned this lesson."""
+    """The baseline of a booster trained on these rows."""
     settings = {"objective": "binary", "num_leaves": leaves, "learning_rate": rate, "verbose": -1, "num_threads": 1}
     booster = lightgbm.train(settings, lightgbm.Dataset(of.rows, of.labels), trees)
     content = booster.model_to_string().encode()

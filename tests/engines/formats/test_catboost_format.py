@@ -1,4 +1,4 @@
-"""CatBoost's binary models are read whole or refused with the reason, and none that is read ends the process."""
+"""CatBoost's binary models are read completely or rejected with the reason; no accepted model can end the process."""
 
 from __future__ import annotations
 

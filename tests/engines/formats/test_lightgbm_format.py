@@ -1,4 +1,4 @@
-"""The reader of LightGBM's text: whole models pass unchanged, whatever could end the process is refused."""
+"""The reader of LightGBM's text: complete models pass unchanged, anything that could end the process is rejected."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_there_is_one_monotone_constraint_per_column() -> None:
         ("left_child=", "left_child=9999 ", "unequal length"),
         ("split_feature=", "split_feature=1 ", "unequal length"),
         ("split_feature=0", "split_feature=4", "outside the 4 columns"),
-        ("split_feature=0", "split_feature=٣", "whole numbers"),
+        ("split_feature=0", "split_feature=٣", "is not a list of integers"),
         ("decision_type=", "decision_type=99 ", "unequal length"),
         ("num_cat=1", "num_cat=-1", "'num_cat'"),
         ("num_cat=1", "num_cat=2", "'cat_boundaries'"),

@@ -1,4 +1,4 @@
-"""XGBoost's files are read whole or refused with the field, and what the library is handed cannot end the process."""
+"""XGBoost's files are read completely or rejected with the field; no model passed to the library can end the process."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ TEXTS = ("", "0", "-1", "7", "1e30", "nan", "[1,2]", "gblinear", "99999999999")
 
 
 def spoil(model: Any, way: tuple[str | int, ...], value: int) -> None:
-    """Put a hostile value where the way leads, of the kind that stood there."""
+    """Put a hostile value at the path, of the type that was there."""
     holder = model
     for step in way[:-1]:
         holder = holder[step]

@@ -1,4 +1,4 @@
-"""A model of a library without an engine is refused with the way to one that has."""
+"""A model of a library without an engine is refused with the conversion to a supported format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headway.optimization.importers.models import conversion_hint, import_fitted
 
 
 def model_of(module: str) -> object:
-    """An object of a class as that library's module makes it; a class of the project's own stands over it."""
+    """An object of a class as that library's module makes it, or of a custom subclass."""
     base = types.new_class("Model", exec_body=lambda body: body.update(__module__=module))
     return types.new_class("Own", (base,), exec_body=lambda body: body.update(__module__="__main__"))()
 

@@ -1,4 +1,4 @@
-"""Python before or around a known model is named and kept, and the model behind it is taken out and put back."""
+"""Custom code before or around a known model is named and kept, and the inner model is extracted and replaced."""
 
 from __future__ import annotations
 

@@ -43,14 +43,14 @@ def pickled(value: object, folder: Path, name: str = "model.pkl") -> Path:
 
 
 class Ends:
-    """Ends the process that opens it, as a broken model of a library in C does."""
+    """Kills the process that opens it, as a broken C library does."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (os.abort, ())
 
 
 class Leaves:
-    """Leaves a mark where it is opened."""
+    """Leaves a file behind when it is opened."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -105,7 +105,7 @@ def test_a_file_that_kills_the_process_kills_only_the_subprocess(tmp_path: Path)
 
 
 def outcome(path: Path) -> UnpickleResult:
-    """What a trusted file comes back with: here by the same words as in a process of its own."""
+    """The result of opening a trusted file, here without the subprocess."""
     answer = path.with_suffix(".answer")
     unpickle.main(str(path), str(answer))
     return msgspec.msgpack.decode(answer.read_bytes(), type=UnpickleResult)
@@ -113,7 +113,7 @@ def outcome(path: Path) -> UnpickleResult:
 
 @pytest.fixture
 def lost(monkeypatch: pytest.MonkeyPatch) -> type:
-    """A class of a module that goes away after the model was saved."""
+    """A class of a module that is removed after the model was saved."""
     module = types.ModuleType("their_code")
     exec("class Ratio:\n    pass", module.__dict__)
     monkeypatch.setitem(sys.modules, "their_code", module)

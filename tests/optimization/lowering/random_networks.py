@@ -1,4 +1,4 @@
-"""Small networks of any shape as graphs, rows for them, and what ONNX Runtime and a tape say of these rows."""
+"""Random small networks as graphs, rows for them, and the difference between ONNX Runtime and a program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EDGE_VALUES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1.5, 2.5,
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A network: looked-up columns, numbers that may be missing, hidden layers with what lies between, outputs."""
+    """The shape of a network: embedded columns, numbers that may be missing, hidden layers, outputs."""
 
     looked: int = 1
     numbers: int = 3
@@ -112,7 +112,7 @@ def rows_for(shape: Shape, count: int, seed: int = 0) -> Floats:
 
 
 def largest_difference(content: bytes, rows: Floats, level: str = "") -> float:
-    """How far a tape is from ONNX Runtime, relative where answers exceed 1; endless where only one of them refuses."""
+    """The largest difference from ONNX Runtime, relative where predictions exceed 1; infinite where only one of them rejects a row."""
     engine = Dense(lower_graph(content), {"level": level})
     outputs = engine.predict(rows[:0]).shape[1]
     expected, found = (predict_or_nan(array, rows, outputs) for array in (OnnxRuntime(content, {}), engine))

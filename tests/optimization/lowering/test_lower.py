@@ -1,4 +1,4 @@
-"""Tapes answer as ONNX Runtime does, node by node and as networks of any shape, at every level of this machine."""
+"""Programs predict as ONNX Runtime, node by node and as networks of any shape, at every level of this machine."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_exported_graphs_predict_as_the_library_on_edge_cases_too(content):
 
 
 def of(*nodes, constants=None, kind=FLOAT, opset=18) -> bytes:
-    """A graph from x [n, 4] to the last that these nodes make."""
+    """A graph from x [n, 4] to the last output of these nodes."""
     made = onnx.load_from_string(graph(list(nodes), [("x", kind, [None, WIDE])], [], constants))
     kinds = onnx.TypeProto.Tensor(elem_type=FLOAT)
     made.graph.output.append(onnx.ValueInfoProto(name=nodes[-1].output[0], type=onnx.TypeProto(tensor_type=kinds)))
@@ -79,7 +79,7 @@ def one(kind: str, **attributes) -> bytes:
 
 
 def truth(kind: str, *inputs: str, constants=None) -> bytes:
-    """A graph of one node that says true or false, as numbers."""
+    """A graph of one boolean node, as numbers."""
     return of(make(kind, list(inputs), ["t"]), make("Cast", ["t"], ["y"], to=FLOAT), constants=constants)
 
 

@@ -1,4 +1,4 @@
-"""Which layers become int8: the least sensitive first, as many as a limit bears, each set looked at once."""
+"""Layers for int8: the least sensitive first, as many as a limit allows, each set measured once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COST = {"a": 0.002, "b": 0.3, "c": 0.001, "d": 0.02}
 
 
 class Adds:
-    """Moves that add up, and the sets that were looked at."""
+    """Changes that add up, and the sets that were measured."""
 
     def __init__(self, cost: dict[str, float]) -> None:
         self.cost, self.seen = cost, list[Layers]()

@@ -1,4 +1,4 @@
-"""Rows at the edges of a model hold each edge, and are always the same."""
+"""Edge rows contain every edge of a model, and are deterministic."""
 
 from __future__ import annotations
 
