@@ -65,7 +65,7 @@ def test_an_exact_variant_is_attacked_as_easily_as_the_baseline_and_fixed_featur
     (folder / "headway.toml").write_text(TOML + attack + RELATIVE_RULE.format("attack.success.drop"))
     code, out, err = run("evaluate", "--project", folder, "--audit", "attack", "--budget", "10m")
     assert code == cli.PASS, err
-    assert "Who changes" in out and "changed alone" in out
+    assert "Decisions flipped" in out and "changed alone" in out
     evidence = pipeline.last_search(project).winner.evidence
     assert evidence.find("attack.column.success", "wind").low > 0
     assert evidence.find("attack.column.success", "hour") is None

@@ -59,10 +59,10 @@ def test_the_verdict_counts_every_evaluation_of_the_test_set(searched):
 def test_evidence_on_test_counts_its_evaluations_and_a_policy_may_limit_them(searched):
     _, search_result, _ = searched
     found = search_result.winner.evidence
-    policies = [PolicySection(release=(Rule(measure="looks_at_test", at_most=limit),)) for limit in (0, 100)]
+    policies = [PolicySection(release=(Rule(measure="test_evaluations", at_most=limit),)) for limit in (0, 100)]
 
-    assert found.find("looks_at_test").value == search_result.winner.verdict.test_evaluations
-    assert all(row.evidence.find("looks_at_test") is None for row in search_result.evaluated)
+    assert found.find("test_evaluations").value == search_result.winner.verdict.test_evaluations
+    assert all(row.evidence.find("test_evaluations") is None for row in search_result.evaluated)
     assert [judge(found, policy).answer for policy in policies] == ["fail", "pass"]
 
 

@@ -80,7 +80,7 @@ def test_a_rollout_has_its_reason_its_status_and_who_ended_it(project: Project) 
     ended = rolled_back(project, "2")
     year = read_monitoring_history(project)
     assert year is not None
-    (trial,) = year.trials
+    (trial,) = year.rollouts
     assert (trial.aim, trial.rollout.status, trial.at) == ("a faster one", "rolled back", ended.stage_at)
     assert trial.verdict is not None
     assert trial.verdict.by == "ada"
@@ -103,8 +103,10 @@ def test_a_promotion_by_a_rollout_is_not_a_live_change_and_a_rollback_is(project
     project.registry.roll_back(f"{project.name}@live", who="bob", why="it was slower")
     year = read_monitoring_history(project)
     assert year is not None
-    assert [summary.rollout.status for summary in year.trials] == ["promoted"]
-    assert [(change.move.release, change.move.who, change.back) for change in year.turns] == [(first, "bob", True)]
+    assert [summary.rollout.status for summary in year.rollouts] == ["promoted"]
+    assert [(change.move.release, change.move.who, change.back) for change in year.live_changes] == [
+        (first, "bob", True)
+    ]
 
 
 def test_a_release_is_named_after_its_retraining(project: Project) -> None:
@@ -119,7 +121,7 @@ def test_a_release_is_named_after_its_retraining(project: Project) -> None:
     year = read_monitoring_history(project)
     assert year is not None
     assert year.names == {first: "first release", digest: "retrained in October"}
-    assert [dated.at for dated in year.learned] == ["2013-10"]
+    assert [dated.at for dated in year.retrainings] == ["2013-10"]
 
 
 def test_two_releases_of_one_month_have_different_names(project: Project) -> None:

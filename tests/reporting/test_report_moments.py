@@ -133,7 +133,7 @@ def test_a_ticket_gives_the_reason_and_who_acts(acts: bool, message: str) -> Non
 
 
 def test_a_rollback_gives_its_traffic_its_reason_and_who_did_it() -> None:
-    event = event_of(trials=(rolled_back(),))
+    event = event_of(rollouts=(rolled_back(),))
     assert event.what == "A release was rolled back automatically"
     assert event.message == (
         "A new release (reads the schedule from a feed) served 20 % of the callers. After 1,500 requests its feed broke. "
@@ -144,7 +144,7 @@ def test_a_rollback_gives_its_traffic_its_reason_and_who_did_it() -> None:
 
 def test_a_rollback_by_a_person_names_the_person() -> None:
     by_hand = Verdict(answer="undecided", subject=FEED, by="ada", why="callers complain")
-    event = event_of(trials=(replace(rolled_back(), verdict=by_hand),))
+    event = event_of(rollouts=(replace(rolled_back(), verdict=by_hand),))
     assert event.what == "A release was rolled back"
     assert event.message.endswith("ada rolled it back.")
 
@@ -155,7 +155,7 @@ def test_a_promoted_release_is_named_without_repeating_its_training() -> None:
         ReportData(
             title="",
             year=MonitoringHistory(
-                names=NAMES, trials=(trial,), learned=(DatedRetraining(at="2013-10", retraining=retraining()),)
+                names=NAMES, rollouts=(trial,), retrainings=(DatedRetraining(at="2013-10", retraining=retraining()),)
             ),
         )
     )
@@ -169,7 +169,7 @@ def test_a_promoted_release_is_named_without_repeating_its_training() -> None:
 )
 def test_a_rollout_without_a_decision(status: str, what: str) -> None:
     event = event_of(
-        trials=(RolloutSummary(at="2013-10-09", rollout=rollout(FEED, status, share=0.0), verdict=flips("pass")),)
+        rollouts=(RolloutSummary(at="2013-10-09", rollout=rollout(FEED, status, share=0.0), verdict=flips("pass")),)
     )
     assert event.what == what
     assert event.message.startswith("A new release ran in shadow mode on every request.")
@@ -185,7 +185,7 @@ def test_a_rollout_without_a_decision(status: str, what: str) -> None:
     ],
 )
 def test_a_retraining_gives_its_verdict_and_its_rows(made: Any, what: str) -> None:
-    event = event_of(learned=(DatedRetraining(at="2013-10", retraining=made),))
+    event = event_of(retrainings=(DatedRetraining(at="2013-10", retraining=made),))
     assert event.what == what
     assert event.message.endswith("Both were evaluated on the same 25,312 rows, 62 days.")
     assert event.detail.startswith("Loss in Brier ")
@@ -197,7 +197,7 @@ def test_a_retraining_without_rules_gives_the_reason() -> None:
         made.search_result.winner, verdict=replace(made.search_result.winner.verdict, rule_results=(), why="no rule")
     )
     event = event_of(
-        learned=(
+        retrainings=(
             DatedRetraining(
                 at="2013-10", retraining=replace(made, search_result=replace(made.search_result, winner=bare))
             ),
@@ -209,11 +209,11 @@ def test_a_retraining_without_rules_gives_the_reason() -> None:
 
 @pytest.mark.parametrize(("back", "what"), [(True, "Live again: first release"), (False, "Live: first release")])
 def test_an_update_by_hand_gives_who_and_why(back: bool, what: str) -> None:
-    event = event_of(turns=(turn(FIRST, back=back),))
+    event = event_of(live_changes=(turn(FIRST, back=back),))
     assert event.what == what
     assert event.message.endswith("Callers complain.")
     assert event.detail == "Update 3 of flights@live, release aaaaaaaaaaaa."
 
 
 def test_an_update_to_no_release() -> None:
-    assert event_of(turns=(turn(""),)).what == "Live: no release"
+    assert event_of(live_changes=(turn(""),)).what == "Live: no release"

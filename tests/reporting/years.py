@@ -162,8 +162,8 @@ def year() -> MonitoringHistory:
             watch(12, SECOND, "degraded", *quality(0.70, 0.08), cost=cost),
         ),
         tickets=(ticket(),),
-        trials=(rolled_back(), retrained),
-        learned=(DatedRetraining(at="2013-10", retraining=retraining()),),
+        rollouts=(rolled_back(), retrained),
+        retrainings=(DatedRetraining(at="2013-10", retraining=retraining()),),
         names=NAMES,
         limits={"ece": 0.05},
     )
@@ -183,5 +183,9 @@ def renewed() -> ReportData:
     """Return the result of a retraining: its variants, its winner against live, and its history."""
     found = DatedRetraining(at="2013-10", retraining=retraining())
     return replace(
-        flights(), months=(), replay=None, refused=None, year=MonitoringHistory(learned=(found,), tickets=(ticket(),))
+        flights(),
+        months=(),
+        replay=None,
+        refused=None,
+        year=MonitoringHistory(retrainings=(found,), tickets=(ticket(),)),
     )

@@ -12,6 +12,7 @@ from headway.core.record import FormerValues, Record, StoredRecord
 # Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches counts.
 _RENAMED_MEASURES = (
     (re.compile(r"^looks_at_test$"), "test_evaluations"),
+    (re.compile(r"^load\.memory_beside_mb$"), "load.memory_without_model_mb"),
     (re.compile(r"^drift\.loss$"), "drift.loss"),
     (re.compile(r"^(robustness\..*\.roc_auc)\.drop$"), r"\1.decrease"),
     (re.compile(r"^(.*)\.loss$"), r"\1.drop"),
@@ -21,6 +22,7 @@ _RENAMED_MEASURES = (
 )
 _FORMER_MEASURES = (
     (re.compile(r"^test_evaluations$"), "looks_at_test"),
+    (re.compile(r"^load\.memory_without_model_mb$"), "load.memory_beside_mb"),
     (re.compile(r"^(.*)\.roc_auc\.decrease$"), r"\1.roc_auc.drop"),
     (re.compile(r"^(.*)\.drop$"), r"\1.loss"),
     (re.compile(r"^(.*\.)?decision_churn(\..*)?$"), r"\1flipped_decisions\2"),

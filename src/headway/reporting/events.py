@@ -50,9 +50,12 @@ def list_events(report: ReportData) -> tuple[Event, ...]:
     found = [
         *_status_events(year.watches, groups),
         *((ticket.at, "", _ticket_event(ticket)) for ticket in year.tickets),
-        *((dated.at, dated.retraining.search_result.at, _retraining_event(dated, groups)) for dated in year.learned),
-        *((summary.at, summary.rollout.stage_at, _rollout_event(summary, year)) for summary in year.trials),
-        *((change.at, change.move.at, _live_event(change, year)) for change in year.turns),
+        *(
+            (dated.at, dated.retraining.search_result.at, _retraining_event(dated, groups))
+            for dated in year.retrainings
+        ),
+        *((summary.at, summary.rollout.stage_at, _rollout_event(summary, year)) for summary in year.rollouts),
+        *((change.at, change.move.at, _live_event(change, year)) for change in year.live_changes),
     ]
     return tuple(event for *_, event in sorted(found, key=lambda dated: (_sort_key(dated[0]), dated[1])))
 

@@ -106,10 +106,5 @@ _STYLES: dict[Style, str] = {
 
 def notebook_html(title: str, lines: Sequence[str], table: Table) -> str:
     """Return the HTML that a notebook shows for a result."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["typeset"] = formatting.typeset
-    template = environment.get_template("notebook.html")
+    template = _environment().get_template("notebook.html")
     return template.render(title=title, lines=lines, table=table, styles=_STYLES)

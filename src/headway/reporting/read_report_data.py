@@ -5,14 +5,13 @@ from __future__ import annotations
 import calendar
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from headway.core.assessment import Assessment
 from headway.core.dataset import OUTCOME, Roles
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Provenance, TrackedData
-from headway.core.record import StoredRecordType, read
+from headway.core.record import read
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
@@ -38,11 +37,11 @@ from headway.reporting.text import curves, formatting
 def read_report_data(project: Project) -> ReportData:
     """Read the last search of a project, its release and its monitoring history; without a search, the history alone."""
     spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
-    frontiers = read_records(project, SearchResult)
+    frontiers = project.records(SearchResult)
     if not frontiers:
         return ReportData(title=project.name, spans=spans, year=year, curve=curve)
     found, policy = frontiers[-1], project.config.policy
-    measured = [record for record in read_records(project, Evidence) if not record.reference]
+    measured = [record for record in project.records(Evidence) if not record.reference]
     subjects = (found.winner.evidence.subject, found.evaluated_baseline.evidence.subject)
     return ReportData(
         title=project.name,
@@ -69,7 +68,7 @@ def read_report_data(project: Project) -> ReportData:
 
 def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[TrackedData, ...]:
     """Return the DVC records of the files behind the data of these digests."""
-    known = {record.digest: record.tracked for record in read_records(project, Provenance)}
+    known = {record.digest: record.tracked for record in project.records(Provenance)}
     return tuple(dict.fromkeys(file for digest in digests for file in known.get(digest, ())))
 
 
@@ -108,55 +107,37 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
     updates were tampered with.
     """
     moves = [move for move in project.registry.history(project.name) if _is_after(move.at, since)]
-    stamps = {record.of: record for record in read_records(project, Stamp)}
-    rollouts = [record for record in read_records(project, Rollout) if _is_after(record.started_at, since)]
-    retrainings = [record for record in read_records(project, Retraining) if _is_after(record.search_result.at, since)]
-    trials, learned = _rollouts(rollouts, read_records(project, Verdict), stamps), _learned(retrainings, stamps)
-    lives = _live_spans([move for move in moves if move.pointer == "live"], trials)
-    ever = {life.move.release for life in lives}
+    stamps = {record.of: record for record in project.records(Stamp)}
+    rollouts = [record for record in project.records(Rollout) if _is_after(record.started_at, since)]
+    retrainings = [record for record in project.records(Retraining) if _is_after(record.search_result.at, since)]
+    summaries, retrained = _rollouts(rollouts, project.records(Verdict), stamps), _retrainings(retrainings, stamps)
+    lives = _live_changes([move for move in moves if move.pointer == "live"], summaries)
+    ever = {change.move.release for change in lives}
     made = released_verdicts(project, moves)
     year = MonitoringHistory(
-        watches=_of_live(
-            [record for record in read_records(project, MonitoringReport) if record.release in ever], lives
-        ),
-        tickets=tuple(record for record in read_records(project, Ticket) if record.release in ever),
-        trials=trials,
-        learned=learned,
-        turns=tuple(LiveChange(at=life.at, move=life.move, back=life.back) for life in lives[1:] if not life.trial),
+        watches=_of_live([record for record in project.records(MonitoringReport) if record.release in ever], lives),
+        tickets=tuple(record for record in project.records(Ticket) if record.release in ever),
+        rollouts=summaries,
+        retrainings=retrained,
+        live_changes=tuple(change for change in lives[1:] if not change.by_rollout),
         names=_names(
-            lives, {release_of_verdict(dated.retraining.search_result.winner.verdict, made): dated for dated in learned}
+            lives,
+            {release_of_verdict(dated.retraining.search_result.winner.verdict, made): dated for dated in retrained},
         ),
         limits={"ece": project.config.retrain.ece_at_most},
     )
-    return year if any((year.watches, year.tickets, trials, learned, year.turns)) else None
+    return year if any((year.watches, year.tickets, summaries, retrained, year.live_changes)) else None
 
 
-def read_records(project: Project, kind: type[StoredRecordType]) -> list[StoredRecordType]:
-    """Return the stored records of a kind, oldest first."""
-    return project.records(kind)
-
-
-class _LiveSpan(NamedTuple):
-    """An update of `live`: its time, whether it went back to an earlier release, and whether a rollout made it."""
-
-    at: str
-    move: PointerUpdate
-    back: bool
-    trial: bool
-
-
-def _live_spans(moves: Sequence[PointerUpdate], trials: Sequence[RolloutSummary]) -> list[_LiveSpan]:
+def _live_changes(moves: Sequence[PointerUpdate], rollouts: Sequence[RolloutSummary]) -> list[LiveChange]:
     """Return the updates of `live`; one made by a rollout has the rollout's time, which may be that of replayed data."""
-    promoted = {
-        rollout_summary.rollout.release: rollout_summary.at
-        for rollout_summary in trials
-        if rollout_summary.rollout.status == "promoted"
-    }
-    found: list[_LiveSpan] = []
+    promoted = {summary.rollout.release: summary.at for summary in rollouts if summary.rollout.status == "promoted"}
+    found: list[LiveChange] = []
     for move in moves:
-        back = move.release in [life.move.release for life in found]
-        trial = not back and move.release in promoted
-        found.append(_LiveSpan(at=promoted[move.release] if trial else move.at, move=move, back=back, trial=trial))
+        back = move.release in [change.move.release for change in found]
+        by_rollout = not back and move.release in promoted
+        at = promoted[move.release] if by_rollout else move.at
+        found.append(LiveChange(at=at, move=move, back=back, by_rollout=by_rollout))
     return found
 
 
@@ -194,14 +175,14 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone()
 
 
-def _learned(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRetraining, ...]:
+def _retrainings(retrainings: Sequence[Retraining], stamps: Stamps) -> tuple[DatedRetraining, ...]:
     """Return one retraining per key, as it was stored last."""
     last = {retraining.key: retraining for retraining in retrainings}
     at = {key: stamps[key].at if key in stamps else retraining.search_result.at for key, retraining in last.items()}
     return tuple(DatedRetraining(at=at[key], retraining=retraining) for key, retraining in last.items())
 
 
-def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[_LiveSpan]) -> tuple[MonitoringReport, ...]:
+def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[LiveChange]) -> tuple[MonitoringReport, ...]:
     """Return one report per period: the last of the release that was live in its middle, else the last stored.
 
     Periods with another length than the latest are left out.
@@ -217,29 +198,29 @@ def _of_live(watches: Sequence[MonitoringReport], lives: Sequence[_LiveSpan]) ->
     return tuple(chosen)
 
 
-def _live_in(watch: MonitoringReport, lives: Sequence[_LiveSpan]) -> str:
+def _live_in(watch: MonitoringReport, lives: Sequence[LiveChange]) -> str:
     """Return the release that was live in the middle of a period; the first counts as live from the beginning."""
     first, end = datetime.fromisoformat(watch.since), datetime.fromisoformat(watch.until)
     middle = (first + (end - first) / 2).isoformat()
     # ISO times compare as texts; a month alone (2013-11) stands for its first day
-    before = [life.move.release for number, life in enumerate(lives) if not number or life.at <= middle]
+    before = [change.move.release for number, change in enumerate(lives) if not number or change.at <= middle]
     return before[-1] if before else ""
 
 
-def _names(lives: Sequence[_LiveSpan], learned: Mapping[str, DatedRetraining]) -> dict[str, str]:
-    """Return a unique name for each release that was ever live; `learned` is by release."""
+def _names(lives: Sequence[LiveChange], retrainings: Mapping[str, DatedRetraining]) -> dict[str, str]:
+    """Return a unique name for each release that was ever live; `retrainings` is by release."""
     names: dict[str, str] = {}
-    for release in (life.move.release for life in lives):
+    for release in (change.move.release for change in lives):
         if release and release not in names:
-            name = _renewed(learned[release]) if release in learned else f"release {len(names) + 1}"
+            name = _retraining_name(retrainings[release]) if release in retrainings else f"release {len(names) + 1}"
             name = name if names else "first release"
             names[release] = f"{name}, release {len(names) + 1}" if name in names.values() else name
     return names
 
 
-def _renewed(learned: DatedRetraining) -> str:
-    done = "retrained" if learned.retraining.trainings else "recalibrated"
-    return f"{done} in {calendar.month_name[int(learned.at[5:7])]}"
+def _retraining_name(dated: DatedRetraining) -> str:
+    done = "retrained" if dated.retraining.trainings else "recalibrated"
+    return f"{done} in {calendar.month_name[int(dated.at[5:7])]}"
 
 
 def released_verdicts(project: Project, moves: Sequence[PointerUpdate]) -> list[tuple[Verdict, str]]:
@@ -277,7 +258,7 @@ def read_data_use(project: Project, read: Collection[str]) -> DataUse | None:
     config = project.config
     if not config.data.target:
         return None
-    seen = [record for record in read_records(project, Assessment) if record.name == project.name][-1:]
+    seen = [record for record in project.records(Assessment) if record.name == project.name][-1:]
     roles, personal = parse_roles(config.data), _personal_findings(seen[-1]) if seen else {}
     opened = list(seen[-1].columns) if seen else []
     names = dict.fromkeys([*opened, *read, *_named(roles), *config.personal.drop, *personal])

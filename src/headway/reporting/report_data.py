@@ -138,11 +138,12 @@ class DatedRetraining(Record, frozen=True, kw_only=True):
 
 
 class LiveChange(Record, frozen=True, kw_only=True):
-    """An update of the pointer `live` without a rollout; `back` if the release had been live before."""
+    """An update of the pointer `live`; `back` if the release had been live before, `by_rollout` if a rollout made it."""
 
     at: str
     move: PointerUpdate
     back: bool = False
+    by_rollout: bool = False
 
 
 class MonitoringHistory(Record, frozen=True, kw_only=True):
@@ -154,16 +155,16 @@ class MonitoringHistory(Record, frozen=True, kw_only=True):
 
     watches: tuple[MonitoringReport, ...] = ()
     tickets: tuple[Ticket, ...] = ()
-    trials: tuple[RolloutSummary, ...] = ()
-    learned: tuple[DatedRetraining, ...] = ()
-    turns: tuple[LiveChange, ...] = ()
+    rollouts: tuple[RolloutSummary, ...] = ()
+    retrainings: tuple[DatedRetraining, ...] = ()
+    live_changes: tuple[LiveChange, ...] = ()
     names: dict[str, str] = {}
     limits: dict[str, float] = {}
 
     @property
     def retrained(self) -> tuple[Retraining, ...]:
         """Retrainings without their times."""
-        return tuple(dated.retraining for dated in self.learned)
+        return tuple(dated.retraining for dated in self.retrainings)
 
 
 class ReportData(Record, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from headway.core.training import Training
 from headway.registry.project import open_project
 from headway.reporting.card import model_card
 from headway.reporting.console import print_result, write_atomically
-from headway.reporting.read_report_data import read_records, read_report_data
+from headway.reporting.read_report_data import read_report_data
 
 
 def plugin(*, project: ProjectFolder = Path("."), out: Path = Path("MODEL_CARD.md"), json: AsJson = False) -> None:
@@ -26,7 +26,7 @@ def plugin(*, project: ProjectFolder = Path("."), out: Path = Path("MODEL_CARD.m
     opened = open_project(project)
     search_result = pipeline.last_search(opened)
     rows = search_result.baseline.data.get("train")
-    trainings = [record for record in read_records(opened, Training) if record.dataset == rows]
+    trainings = [record for record in opened.records(Training) if record.dataset == rows]
     card = model_card(read_report_data(opened), search_result, trainings[-1] if trainings else None)
     path = str(write_atomically(card, out).resolve())
     print_result({"card": path}, path, json=json)

@@ -164,12 +164,13 @@ SUMMARY, OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"
 
 
 def gate_outputs(case: GateResult) -> dict[str, str]:
-    """Return the outputs `verdict`, `reason`, `variant` and `looks_at_test`."""
+    """Return the outputs `verdict`, `reason`, `variant` and `test_evaluations`, the last also by its former name."""
+    evaluations = str(case.verdict.test_evaluations)
     return {
         "verdict": case.verdict.answer,
         "reason": verdict_reason(case.verdict),
         "variant": case.variant,
-        "looks_at_test": str(case.verdict.test_evaluations),
+        **dict.fromkeys(("test_evaluations", "looks_at_test"), evaluations),
     }
 
 

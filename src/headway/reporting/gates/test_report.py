@@ -19,7 +19,7 @@ from headway.reporting.text import formatting, words
 from headway.reporting.text.formatting import one_line
 
 Answer = Literal["pass", "fail", "undecided", "warn", "note", "unjudged"]
-NO_RULE, EVALUATIONS = "policy", "looks_at_test"
+NO_RULE, EVALUATIONS = "policy", "test_evaluations"
 TITLES = {NO_RULE: "The policy has rules", EVALUATIONS: "The test set was evaluated once"}
 
 

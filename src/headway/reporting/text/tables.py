@@ -122,7 +122,7 @@ def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: Evalua
             text_cell(str(number)),
             text_cell(row.variant.name),
             text_cell(VERDICT_MARKS[baseline_answer(row.verdict)], baseline_answer(row.verdict)),
-            *(_on_one_line(measurement_cell(_measured(row, name))) for name in _BRIEF),
+            *(_brief_cell(_measured(row, name)) for name in _BRIEF),
         )
         for number, row in enumerate(judged, start=1)
     )
@@ -303,9 +303,12 @@ _BRIEF = {
 }
 
 
-def _on_one_line(cell: Cell) -> Cell:
+def _brief_cell(measurement: Measurement | None) -> Cell:
     """Return value and interval, if any, on one line."""
-    return (Line(text=" ".join(line.text for line in cell[:2] if line is cell[0] or line.text.startswith("["))),)
+    if measurement is None:
+        return text_cell("not measured")
+    known = formatting.has_interval(measurement)
+    return text_cell(formatting.format_measurement(measurement) if known else formatting.format_value(measurement))
 
 
 def _measured(row: EvaluatedVariant, name: str) -> Measurement | None:

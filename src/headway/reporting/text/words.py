@@ -223,7 +223,7 @@ _NAMES: dict[str, tuple[str, str]] = {
         for name, title in _IMBALANCE.items()
         for end, more in (("", ""), (".drop", ", compared with no treatment"))
     },
-    "looks_at_test": (
+    "test_evaluations": (
         "Evaluations of the test set",
         "Including this one. After the first, the rows were used for selection and the figures are optimistic.",
     ),
