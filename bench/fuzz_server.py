@@ -1,8 +1,8 @@
-"""Malformed requests against a running server: no 5xx, no crash, no hang, and right answers to others all the while.
+"""Send malformed requests to a running server: no 5xx, no crash, no hang, and correct answers to other clients.
 
 usage: python bench/fuzz_server.py [--requests N] [--seed S] [--json]
-One server of one model, one of two; each request on a connection of its own, whole, in fragments or broken off, and a
-right one in between on a connection that stays. Messages of gRPC are mangled too.
+One of two servers with one model each; every request has its own connection and is sent whole, in fragments or broken
+off, with a valid request in between on a persistent connection. Messages of gRPC are mangled too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ GRPC_WRONG = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode
 
 @dataclass(slots=True)
 class Found:
-    """What was answered, by status or code, and each thing that must not be, with the request that showed it."""
+    """Counts of answers by status or code, and each failure with the request that caused it."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -63,11 +63,11 @@ class Found:
 
 
 class Wrong(Exception):
-    """An answer that must not be, or none."""
+    """A wrong answer, or none."""
 
 
 def mean(width: int) -> bytes:
-    """A model that answers the mean of its row, so that an answer that went astray shows."""
+    """Return a model that predicts the mean of its row, so that a misrouted answer shows."""
     ports = [
         helper.make_tensor_value_info(name, TensorProto.DOUBLE, [None, size]) for name, size in (("x", width), ("y", 1))
     ]
@@ -80,7 +80,7 @@ def mean(width: int) -> bytes:
 
 
 def project(folder: Path) -> None:
-    """A project in which both models are signed and live."""
+    """Create a project in which both models are signed and live."""
     (folder / "headway.toml").write_text('[trust]\npublisher_key = "publisher.pem"\n')
     at = config.load(folder, environment={})
     init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="fuzz")
@@ -100,7 +100,7 @@ def project(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that listens, at a port and at `HOST:PORT` for gRPC."""
+    """A listening server: its port, and `HOST:PORT` of gRPC."""
 
     port: int
     grpc: str
@@ -108,7 +108,7 @@ class Server:
 
 @contextmanager
 def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server]:
-    """A server of these models, which must live until it is told to leave, leave in good order, and log no defect."""
+    """Run a server of these models; it must not crash, must shut down in order, and must not log a defect."""
     words = [
         sys.executable,
         "-m",
@@ -139,14 +139,14 @@ def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server
 
 
 class Line:
-    """A connection that stays, for requests that are right."""
+    """A persistent connection for valid requests."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWERS_WITHIN_S)
         self._stream = self._socket.makefile("rb")
 
     def expect(self, rng: random.Random) -> None:
-        """Ask one, and raise Wrong unless it is answered right."""
+        """Send a request, and raise Wrong unless the answer is correct."""
         request, value = good(rng)
         self._socket.sendall(request)
         status = self._stream.readline()
@@ -159,16 +159,16 @@ class Line:
             raise Wrong(f"a right request for {value} was answered {status!r} {answer}")
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._stream.close()
         self._socket.close()
 
 
 def statuses_of(port: int, request: bytes, rng: random.Random) -> list[int]:
-    """The statuses of all that is answered to a client that then says no more; raises TimeoutError where it hangs."""
+    """Return the statuses of all answers to a client that then sends nothing more; raises TimeoutError if the server hangs."""
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWERS_WITHIN_S) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(ConnectionResetError, BrokenPipeError):  # what it was told is enough for the server to close
+        with suppress(ConnectionResetError, BrokenPipeError):  # the server may close before all of it is sent
             _send(line, request, rng)
             if rng.randrange(ABORT_EACH) == 0:
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close resets
@@ -182,7 +182,7 @@ def statuses_of(port: int, request: bytes, rng: random.Random) -> list[int]:
 
 
 def _send(line: socket.socket, request: bytes, rng: random.Random) -> None:
-    """All at once, or in fragments, some of them after a moment."""
+    """Send a request at once, or in fragments with pauses."""
     if rng.randrange(FRAGMENT_EACH):
         line.sendall(request)
         return
@@ -193,7 +193,7 @@ def _send(line: socket.socket, request: bytes, rng: random.Random) -> None:
 
 
 def wrong_message(rng: random.Random) -> tuple[str, bytes]:
-    """A method of the gRPC service, and bytes that its message may be."""
+    """Return a method of the gRPC service, and bytes for its message."""
     inputs = [{"name": name, "datatype": "FP64", "shape": (1,)} for name in "abc"]
     right = INFERENCE["ModelInferRequest"](model_name="numbers", inputs=inputs, raw_input_contents=[bytes(8)] * 3)
     content = bytearray(right.SerializeToString())
@@ -204,13 +204,13 @@ def wrong_message(rng: random.Random) -> tuple[str, bytes]:
 
 
 class Assault:
-    """Wrong requests to one server, and right ones in between."""
+    """Malformed requests to one server, with valid ones in between."""
 
     def __init__(self, server: Server, found: Found, rng: random.Random) -> None:
         self._server, self._found, self._rng = server, found, rng
 
     def run(self, count: int) -> None:
-        """Send so many; what must not be is kept in `found`."""
+        """Send requests; failures are collected in `found`."""
         line = Line(self._server.port)
         with grpc.insecure_channel(self._server.grpc) as channel:
             for number in range(count):
@@ -250,7 +250,7 @@ class Assault:
 
 
 def fuzz(count: int, seed: int) -> Found:
-    """Send so many requests to the servers, one after the other."""
+    """Send requests to the servers, one after the other."""
     found, rng = Found(), random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         project(Path(folder))
@@ -262,7 +262,7 @@ def fuzz(count: int, seed: int) -> Found:
 
 @contextmanager
 def recording_failures(found: Found) -> Iterator[None]:
-    """What ends a run is kept: nothing more can be asked of that server."""
+    """Record an error that ends the run of a server."""
     try:
         yield
     except (Wrong, OSError, ValueError) as error:
@@ -270,7 +270,7 @@ def recording_failures(found: Found) -> Iterator[None]:
 
 
 def main() -> int:
-    """Fuzz, print what was answered, and 1 where anything was that must not be."""
+    """Fuzz, print the counts, and return 1 if there was any failure."""
     parser = command_line(__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--seed", type=int, default=SEED)

@@ -1,4 +1,4 @@
-"""What all benchmarks share: their command line, and the rows that they print as a table or as JSON."""
+"""Shared by all benchmarks: the command line, and the rows printed as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headway.evaluation.measure import this_machine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure; yes and no are 1 and 0, and `against` names what it is compared with."""
+    """One figure; booleans are 1 and 0, and `against` names the comparison."""
 
     name: str
     measured: float
@@ -71,7 +71,7 @@ def run_parts(description: str | None, parts: Mapping[str, Callable[[], Result]]
 
 
 def report(rows: Sequence[Row], fell_short: Sequence[str] = (), *, as_json: bool) -> None:
-    """Print the rows; rows that miss their target are listed as fallen short, with the benchmark's own sentences."""
+    """Print the rows; rows that miss their target are listed in `fell_short`, with the benchmark's own sentences."""
     short = [*(f"{row.name} is {row.measured:.4g} {row.unit}".strip() for row in rows if not row.ok), *fell_short]
     machine = msgspec.to_builtins(this_machine())
     if as_json:

@@ -1,11 +1,11 @@
-"""Whether the winner of a search is ever worse than the model as it came: slower for one row, or outside its policy.
+"""Check whether the winner of a search is ever worse than the baseline: slower for one row, or outside its policy.
 
 usage: python bench/never_worse.py [--json]
 
-Each of `never_worse.pairs` is optimized on rows of its own. What won is then timed anew, in turns with the model as it
-came, and judged anew by the same policy on rows that no search saw. A violation is slower beyond the interval of the
-new timing, or a rule that fails on the new rows. The model as it came runs on one thread: where its threads wait for
-cores that others hold, anything beats it.
+Each of `never_worse.pairs` is optimized on rows of its own. The winner is then timed again, in turns with the baseline,
+and evaluated by the same policy on rows that the search did not use. A violation is slower beyond the interval of the
+new timing, or a rule that fails on the new rows. The baseline runs on one thread: where its threads wait for cores that
+other processes use, anything is faster.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ TINY = {"LEAST_PAIRS": 1, "ROUNDS": 2, "BUDGET": "1s"}
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """The two rows, how many winners are another variant than the model as it came, and each violation in words."""
+    """Return the two rows, the number of winners other than the baseline, and each violation in words."""
     found = list[Found]()
     for pair in pairs():
         found.append(_found(pair))
         print(f"never_worse {len(found)}: {found[-1]}", file=sys.stderr, flush=True)
     evaluated, worse = [pair for pair in found if not pair.refused], [pair for pair in found if pair.worse]
     changed = sum(pair.changed for pair in evaluated)
-    against = "the model as it came, timed in turns and judged on rows that the search did not see"
+    against = "the baseline, timed in turns and evaluated on rows that the search did not use"
     return [
         Row(
             name="never_worse.violations",
@@ -61,14 +61,14 @@ def rows() -> tuple[list[Row], list[str]]:
             unit="pairs",
             target=f">= {len(evaluated) // 2}",
             ok=changed >= len(evaluated) // 2,
-            against="pairs where another variant than the model as it came won: only there can it be worse",
+            against="pairs whose winner is not the baseline: only there can it be worse",
         ),
     ], [str(pair) for pair in found if pair.worse or pair.refused]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the search gave for a pair: the winner's name, in which ways it is worse, or why there was no search."""
+    """Result of a search on a pair: the winner's name, its violations, or why there was no search."""
 
     pair: str
     winner: str = ""
@@ -81,7 +81,7 @@ class Found:
 
 
 def _found(pair: Pair) -> Found:
-    """Search, and look at what won with other rows and a new timing."""
+    """Search, and evaluate the winner on other rows with a new timing."""
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, user_api="openmp"):
         try:
             best = hw.optimize(pair.model, *pair.search, folder=folder, budget=BUDGET)

@@ -1,8 +1,8 @@
-"""`headway predict` on 10 million rows of 25 numbers against its engine alone on ready arrays, with as many threads.
+"""`headway predict` on 10 million rows of 25 numbers, compared with its engine alone on arrays in memory.
 
-The model of bench/serve.py, as a graph. The engine is timed before and after each run, and the whole process counts:
-start, reading, scoring, writing and joining. What shares the cores makes the rates smaller; the share of CPU time is
-steadier.
+The model of bench/serve.py, as a graph, with as many threads. The engine is timed before and after each run, and the
+whole process counts: start, reading, scoring, writing and joining. Other load on the cores lowers the rates; the share
+of CPU time is steadier.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from serving.models import FEATURES, by_graph, project, rows_of
 
 ROWS, CSV_ROWS, AT_ONCE, ALONE_ROWS, RUNS = 10_000_000, 1_000_000, 500_000, 1_000_000, 3
 THREADS = len(os.sched_getaffinity(0))
-# The most memory since the program began: what `wait4` tells counts that of the process which started it as well.
+# Peak memory since the program began: the figure of `wait4` includes that of the parent process.
 SCRIPT = """
 import sys
 from headway.cli.main import main
@@ -44,7 +44,7 @@ TINY = {"ROWS": 20_000, "CSV_ROWS": 2_000, "AT_ONCE": 10_000, "ALONE_ROWS": 10_0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """Rows a second, CPU time a row in us, and the most memory in MB."""
+    """Rows per second, CPU time per row in us, and the peak memory in MB."""
 
     per_s: float
     cpu_us: float
@@ -52,7 +52,7 @@ class Rate:
 
 
 def parquet(folder: Path) -> Path:
-    """The rows, with a key, as one parquet file as polars writes it."""
+    """Return the rows, with a key, as one parquet file written by polars."""
     draw, parts = np.random.default_rng(3), []
     for start in range(0, ROWS, AT_ONCE):
         names = [f"x{number}" for number in range(FEATURES)]
@@ -67,14 +67,14 @@ def parquet(folder: Path) -> Path:
 
 
 def csv(source: Path) -> Path:
-    """The first of those rows as csv."""
+    """Return the first of those rows as csv."""
     out = source.with_suffix(".csv")
     pl.scan_parquet(source).head(CSV_ROWS).sink_csv(out)
     return out
 
 
 def alone(engine: Engine) -> Rate:
-    """The engine on ready arrays, in the batches that predict asks it in."""
+    """Run the engine on arrays in memory, in batches of the size that predict uses."""
     rows = rows_of(ALONE_ROWS)
     batches = [rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS)]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -86,7 +86,7 @@ def alone(engine: Engine) -> Rate:
 
 
 def scored(folder: Path, source: Path, rows: int) -> Rate:
-    """One run of `headway predict`, as a process of its own."""
+    """Run `headway predict` once in a separate process."""
     out = folder / f"scores{source.suffix}"
     command = ["predict", "bench@live", str(source), str(out), "--project", str(folder), "--keep", "key"]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

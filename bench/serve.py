@@ -1,10 +1,10 @@
-"""The whole server on one core against others, raw ONNX Runtime, an echo and itself with less on; load on the other.
+"""Compare the server on one core with other servers, raw ONNX Runtime, an echo server, and itself with fewer features.
 
 usage: python bench/serve.py [--json] [PART...]
-LightGBM of 200 trees x 31 leaves and 25 features, and a dense network of 67 MB. Ours serves the trees by kernels of its
-own, as a release of `headway optimize` does, and the network by ONNX Runtime; the others have ONNX Runtime for both,
-and the trees as onnxmltools converts them.
-Sides are measured in turns, and a ratio is the median of those of the turns. Every answer is read, and must be right.
+The load runs on another core. LightGBM of 200 trees x 31 leaves and 25 features, and a dense network of 67 MB. Ours
+serves the trees by its own kernels, as a release of `headway optimize` does, and the network by ONNX Runtime; the others
+have ONNX Runtime for both, and the trees as onnxmltools converts them.
+Servers are measured in turns, and a ratio is the median over the turns. Every answer is read, and must be correct.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ TINY = {"ROUNDS": 1, "SECONDS": 0.2, "LOOK_S": 0.1, "STARTS": 1, "OPEN_PER_S": 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """A load, and the CPU time that the server took for an answer, in us."""
+    """A load, and the CPU time of the server per answer, in us."""
 
     load: Load
     cpu_us: float
@@ -62,7 +62,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bench:
-    """A project with the models live, the key of those who ask, and a file of each model for what reads ONNX."""
+    """A project with the live models, an API key, and a file of each model for servers that read ONNX."""
 
     folder: Path
     models: Mapping[str, Model]
@@ -70,25 +70,25 @@ class Bench:
 
     @cache  # noqa: B019 - one of these lives as long as the process
     def question(self, name: str, rows_each: int) -> Question:
-        """The rows of a model's requests."""
+        """Return the rows of a model's requests."""
         return question(self.models[name], rows_each)
 
     def cases(self, name: str, rows_each: int = 1, *, of: str = "") -> list[Case]:
-        """Requests to ours; `of` is another form of the model, which answers the same."""
+        """Return requests to our server; `of` is another form of the model with the same predictions."""
         question = self.question(name, rows_each)
         address, headers = f"/v2/models/{of or name}/infer", [f"Authorization: Bearer {self.key}"]
         ask = [posted(address, v2(rows, "FP64"), headers) for rows in question.parts()]
         return question.cases(ask, columns=1)
 
     def file(self, name: str) -> Path:
-        """The model as the others read it."""
+        """Return the model as the other servers read it."""
         return self.folder / f"{name}.onnx"
 
     @contextmanager
     def serving(
         self, *names: str, off: Sequence[str] = (), more: Mapping[str, str] | None = None, asks: bytes = READY
     ) -> Iterator[Server]:
-        """Ours, with this turned off and these settings."""
+        """Start our server with some features off and more settings."""
         around = {key: value for part in off for key, value in OFF[part].items()} | (more or {})
         with started(ours(self.folder, *(names or self.models)), asks=asks, environment=around) as server:
             yield server
@@ -96,7 +96,7 @@ class Bench:
 
 @contextmanager
 def project_of_models() -> Iterator[Bench]:
-    """The models, signed and live; the trees as the others read them too, as `ort`."""
+    """Sign the models and make them live; the trees also as the other servers read them, as `ort`."""
     with tempfile.TemporaryDirectory() as name:
         folder, models = Path(name), {"trees": by_trees(), "mlp": mlp(), "ort": by_converter()}
         project(folder, models)
@@ -106,19 +106,19 @@ def project_of_models() -> Iterator[Bench]:
 
 
 def timed(server: Server, cases: Sequence[Case], plan: Plan) -> Timed:
-    """One run of the load; raises Wrong where an answer is not right."""
+    """Run the load once; raises Wrong if an answer is not correct."""
     before = server.cpu_s
     load = measure(server.port, cases, plan)
     return Timed(load=load, cpu_us=(server.cpu_s - before) / load.total * 1e6)
 
 
 def plan(**overrides: float) -> Plan:
-    """How ours is loaded."""
+    """Return the load plan of our server."""
     return Plan(**{"seconds": SECONDS, "core": LOAD_CORE, **overrides})  # type: ignore[arg-type]
 
 
 def against(name: str, bench: Bench) -> Result:
-    """Requests a second of ours over those of another server, for each kind of request."""
+    """Compare requests per second with another server, for each kind of request."""
     rows, short = [], []
     with bench.serving() as server:
         for kind in AT_LEAST[name]:
@@ -149,7 +149,7 @@ def _raced(bench: Bench, server: Server, peer: Peer, kind: str) -> list[Row]:
 
 
 def _best_setting(peer: Peer, start: Callable[..., object], cases: Sequence[Case]) -> str:
-    """The setting with the highest rate; one that does not work is passed over, unless none works."""
+    """Return the setting with the highest rate; a setting that fails is skipped, unless all fail."""
     if len(peer.settings) == 1:
         return next(iter(peer.settings))
     rates, reasons = {}, []
@@ -179,7 +179,7 @@ def _format_rates(found: Sequence[Timed]) -> str:
 
 
 def of_raw(bench: Bench) -> Result:
-    """Requests and rows of ours over calls and rows of ONNX Runtime in a process that does nothing else."""
+    """Compare requests and rows per second with calls and rows of ONNX Runtime alone in a process."""
     turns: dict[str, list[tuple[Timed, float]]] = {kind: [] for kind in ("one_row", "rows32")}
     with bench.serving("trees") as server:
         for kind in [*turns] * ROUNDS:
@@ -206,7 +206,7 @@ def _raw(model: Path, rows_each: int) -> float:
 
 
 def _dropped(server: Server, key: str) -> float:
-    """Rows that the log had no room for, by the server's own count."""
+    """Return the rows that the log dropped, by the server's own counter."""
     request = Request(f"http://127.0.0.1:{server.port}/metrics", headers={"Authorization": f"Bearer {key}"})
     with urlopen(request) as response:
         lines = response.read().decode().splitlines()
@@ -214,7 +214,7 @@ def _dropped(server: Server, key: str) -> float:
 
 
 def of_ours(bench: Bench) -> Result:
-    """How fast, how soon and how small ours is; and the same model on ONNX Runtime."""
+    """Measure rate, latency and memory of our server, and of the same model on ONNX Runtime."""
     starts = []
     for _ in range(STARTS):
         with bench.serving("trees") as server:
@@ -237,14 +237,14 @@ def of_ours(bench: Bench) -> Result:
             f"the same by ONNX Runtime: {_format_rates(other)}",
         ),
         row("start_seconds", median(starts), "s", "<= 0.6", f"{min(starts):.2f} to {max(starts):.2f}"),
-        row("memory_mb", memory, "MB", "<= 90", f"PSS of one worker, beside the model; {ON}"),
+        row("memory_mb", memory, "MB", "<= 90", f"PSS of one worker, without the model; {ON}"),
     ]
     busy = median(run.load.busy for run in mine)
     return rows, [f"the load used {busy:.0%} of its core and may have limited the rate"] if busy > LIMITED else []
 
 
 def of_open_loop(bench: Bench) -> Result:
-    """The slow end of latency at 2,000 requests a second, over that of an echo server on the same loop."""
+    """Compare p99 latency at 2,000 requests per second with that of an echo server on the same loop."""
     around = {"PYTHONPATH": str(HERE)}
     echo = [sys.executable, "-c", "from serving import echo; echo.main()"]
     cases = bench.cases("trees")
@@ -266,7 +266,7 @@ def of_open_loop(bench: Bench) -> Result:
 
 
 def of_features(bench: Bench) -> Result:
-    """The whole server over one with all of it off, and what each feature costs a request, of one row and of 32."""
+    """Compare the server with one without features, and measure the cost of each feature for requests of one row and of 32."""
     turns: dict[str, list[list[Timed]]] = {kind: [] for kind in ("one_row", "rows32")}
     with ExitStack() as stack:
         servers = [
@@ -286,7 +286,7 @@ def of_features(bench: Bench) -> Result:
 
 
 def of_tls(bench: Bench) -> Result:
-    """What TLS costs a request: the load comes through relays, of which one speaks TLS to its server."""
+    """Measure the cost of TLS per request: the load passes through relays, one of which speaks TLS to its server."""
     pem = certificate(bench.folder / "tls.pem")
     secured = {"HEADWAY_SERVE_TLS_CERTIFICATE": str(pem)}
     relay = partial(
@@ -310,7 +310,7 @@ def _through(bench: Bench, relay: Server, server: Server) -> Timed:
 
 
 def of_grpc(bench: Bench) -> Result:
-    """One row over gRPC, by Python's client, which is as busy as the server."""
+    """Measure one row over gRPC with Python's client, which is as busy as the server."""
     port = free_port()
     row = bench.question("trees", 1).rows[0].astype("<f8").tobytes()
     with bench.serving("trees", more={"HEADWAY_SERVE_GRPC_PORT": str(port)}) as server:
@@ -336,7 +336,7 @@ def _behind(found: Sequence[Timed]) -> str:
 
 
 def row(name: str, measured: float, unit: str, target: str, against: str) -> Row:
-    """A row with its target: `>= 15` or `<= 2`."""
+    """Build a row with its target: `>= 15` or `<= 2`."""
     comparison, limit = target.split()
     over = measured >= float(limit.replace(",", ""))
     return Row(name=name, measured=measured, unit=unit, target=target, ok=over == (comparison == ">="), against=against)
@@ -354,7 +354,7 @@ PARTS: dict[str, Callable[[Bench], Result]] = {
 
 
 def main() -> None:
-    """Run the parts that are named, or all, and print their rows."""
+    """Run the named parts, or all, and print their rows."""
     options = parse(command_line(__doc__, PARTS), PARTS)
     rows, short = list[Row](), list[str]()
     with project_of_models() as bench:

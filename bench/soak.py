@@ -1,8 +1,8 @@
-"""Releases swapped, workers killed and malformed requests mixed in, for minutes at 70 % of capacity: no wrong answer.
+"""Replace releases, kill workers and mix in malformed requests for minutes at 70 % of capacity: no wrong answer.
 
 usage: python bench/soak.py [--json] [--minutes 10] [--swap-s 5] [--kill-s 20] [--growth 0.02]
-Two releases answer every row differently, and each row unlike any other, so that each answer shows whose it is. A
-request that its connection was reset on is sent again. Exits 1 where anything was wrong.
+Two releases answer every row differently, and each row unlike any other, so that each answer shows its release. A request
+whose connection was reset is sent again. Exits with 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NAME, PATH = "soak", "/v2/models/soak/infer"
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """What was done to the server while it was under load, and its memory meanwhile, as seconds and MB."""
+    """What was done to the server under load, and its memory over time, as seconds and MB."""
 
     swaps: int = 0
     kills: list[float] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Seen:
 
 
 def valid_cases(models: Sequence[Model], header: str) -> list[Case]:
-    """Requests of one row: no two answers, of whichever row and release, are alike."""
+    """Return requests of one row; the answers of all rows and releases differ."""
     rows = np.round(rows_of(8_000), 6)
     answers = np.concatenate([model.answers(rows) for model in models], axis=1)
     used, cases = list[float](), list[Case]()
@@ -59,7 +59,7 @@ def valid_cases(models: Sequence[Model], header: str) -> list[Case]:
 
 
 def malformed(header: str) -> list[Case]:
-    """Requests that are to be refused with a 4xx: in their body, in their address, in their HTTP."""
+    """Return requests that must be refused with a 4xx: for their body, address or HTTP."""
     good = v2(rows_of(1), "FP64")
     bodies = [b"", b"{", b"[]", good[:-9], good.replace(b"[1,25]", b"[1,24]"), good.replace(b"FP64", b"FP0")]
     bodies += [good.replace(b'"data":[', b'"data":["a",'), b'{"inputs":' * 400, b"\xff" * 40]
@@ -76,12 +76,12 @@ def malformed(header: str) -> list[Case]:
 
 
 def mixed(good: Sequence[Case], bad: Sequence[Case]) -> list[Case]:
-    """All of both, one malformed after all that are good."""
+    """Return all cases, one malformed after all good ones."""
     return [case for case in bad for case in (*good, case)]
 
 
 class Trouble:
-    """What is done to a server in time: its pointer moves, a worker dies, old segments of its log go."""
+    """Scheduled disturbances: the pointer moves, a worker is killed, old segments of the log are deleted."""
 
     def __init__(self, server: Server, register: ModelRegistry, digests: Sequence[str], folder: Path) -> None:
         self.seen = Seen()
@@ -91,19 +91,19 @@ class Trouble:
         self._log = folder / ".headway" / "log"
 
     def swap(self) -> None:
-        """Move the pointer to the other release, by a signed move."""
+        """Move the pointer to the other release, by a signed update."""
         point(self._register, NAME, next(self._next))
         self.seen.swaps += 1
 
     def kill(self) -> None:
-        """End the worker that is busiest, as the kernel would: SIGKILL."""
+        """Kill the busiest worker with SIGKILL."""
         workers = self._server.processes()[1:]
         if workers:
             self.seen.kills.append(time.monotonic())
             os.kill(max(workers, key=self._server.cpu_of), signal.SIGKILL)
 
     def measure_memory(self) -> None:
-        """Note the memory; and drop what of the log is old, which would fill the disk."""
+        """Record the memory, and delete old segments of the log, which would fill the disk."""
         with suppress(OSError):
             self.seen.memory.append((time.monotonic(), self._server.memory_mb))
         old = time.time() - KEPT_LOG_S
@@ -113,7 +113,7 @@ class Trouble:
 
 
 def soak(cases: Sequence[Case], trouble: Trouble, port: int, plan: Plan, options: argparse.Namespace) -> Load:
-    """The load, and the trouble in its time."""
+    """Run the load with the scheduled disturbances."""
     began = time.monotonic()
     schedule = (
         (options.swap_s, trouble.swap),
@@ -132,7 +132,7 @@ def soak(cases: Sequence[Case], trouble: Trouble, port: int, plan: Plan, options
 
 
 def growth(memory: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-    """By which share of itself memory grew over the run, with its interval: a line, with blocks of time left out."""
+    """Return the relative growth of memory over the run, with its interval: a line, with blocks of time left out."""
     times, sizes = np.array(memory[len(memory) // 4 :]).T
     blocks = np.arange(len(times)) * BLOCKS // len(times)
 
@@ -147,7 +147,7 @@ def growth(memory: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
 
 
 def rows_of_soak(load: Load, seen: Seen, plan: Plan, maximum: float) -> list[Row]:
-    """What is to be 0, what is to be seen, and how memory went."""
+    """Return counts that must be 0, counts of what occurred, and the growth of memory."""
     stray = [at for at in load.resets if not any(0 <= at - kill < NEAR_KILL_S for kill in seen.kills)]
     value, low, high = growth(seen.memory)
     grew = f"{seen.memory[0][1]:.1f} MB at first, {seen.memory[-1][1]:.1f} at last; 95 % [{low:.2%}, {high:.2%}]"
@@ -156,7 +156,7 @@ def rows_of_soak(load: Load, seen: Seen, plan: Plan, maximum: float) -> list[Row
         _none("wrong", load.wrong, "answers that are neither release's to that row, nor a refusal"),
         _none("crossed", load.crossed, "of those, answers to another request"),
         _none("unanswered", load.unanswered, "requests that got no answer, also when they were sent again"),
-        _none("unreached", load.unreached, "connections that nobody took"),
+        _none("unreached", load.unreached, "connections that were not accepted"),
         _none("stray_resets", len(stray), f"requests lost with no kill within {NEAR_KILL_S:g} s before"),
         _some("first", load.right[0], f"right answers of the first release; {how}"),
         _some("second", load.right[1], "right answers of the second release"),
@@ -191,7 +191,7 @@ def _some(name: str, count: int, what: str) -> Row:
 
 
 def main() -> int:
-    """Measure, report, and say whether all was right."""
+    """Measure and report; return whether anything was wrong."""
     parser = command_line(__doc__)
     for name, default in {"--minutes": 10.0, "--swap-s": 5.0, "--kill-s": 20.0, "--growth": 0.02}.items():
         parser.add_argument(name, type=float, default=default)

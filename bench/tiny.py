@@ -1,7 +1,7 @@
-"""Tiny mode: every part of a benchmark runs once on small settings, so that one that cannot start is noticed.
+"""Tiny mode: every part of a benchmark runs once on small settings, so that a broken one is noticed.
 
 A module lists its small settings in `TINY`, by the names of its constants. Child processes inherit the mode through
-HEADWAY_BENCH_TINY. Environments for peers are not created, and results are stored in a folder of their own.
+HEADWAY_BENCH_TINY. Environments for peers are not created, and results are stored in a separate folder.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 
 from callers.call import Call, Order
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # it tells its makers where it is there
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # it would send usage data
 openvino = importlib.import_module("openvino")
 
 SAMPLE_ROWS = 512

@@ -41,9 +41,9 @@ def rows() -> Result:
     return [
         shown("check.seconds", seconds, "s", f"{size}; slowest: {named}"),
         shown("check.cpu_seconds", cpu, "s"),
-        shown("check.open_seconds", opened - began, "s", "the table read, joined with the weather, and cut"),
-        shown("check.kept_seconds", again - saved_at, "s", "the checks, the months, and the record of both"),
-        shown("check.again_seconds", ended - again, "s", f"once more, told as the same: {same}"),
+        shown("check.open_seconds", opened - began, "s", "the table read, joined with the weather, and split"),
+        shown("check.kept_seconds", again - saved_at, "s", "the checks, the months, and storing both"),
+        shown("check.again_seconds", ended - again, "s", f"a second run; the same assessment: {same}"),
     ], []
 
 

@@ -25,7 +25,7 @@ from headway.evaluation.context import load_audit
 from headway.registry.project import Project, open_project
 
 TABLES = {"caravan": ("Caravan", "Purchase", ""), "default": ("Default", "default", 'balance = "request"')}
-"""File, target, and what is declared: the balance of a card tells nearly who defaults, and is honest."""
+"""File, target, and declared columns: the balance of a card nearly determines who defaults, without leakage."""
 TOML = """
 [project]
 name = "rare"
@@ -44,10 +44,10 @@ costs = { false_positive = 1, false_negative = 10 }
 TRAIN = """
 import lightgbm
 def train(rows, labels, *, seed=0, weights=None):
-    asked = {"objective": "binary", "num_leaves": 7, "learning_rate": 0.05, "min_data_in_leaf": 50, "verbose": -1}
-    asked |= {"seed": seed, "feature_fraction": 0.5, "bagging_fraction": 0.7, "bagging_freq": 1, "num_threads": 1}
+    options = {"objective": "binary", "num_leaves": 7, "learning_rate": 0.05, "min_data_in_leaf": 50, "verbose": -1}
+    options |= {"seed": seed, "feature_fraction": 0.5, "bagging_fraction": 0.7, "bagging_freq": 1, "num_threads": 1}
     data = lightgbm.Dataset(rows.to_numpy(), labels, weight=weights, feature_name=list(rows.columns))
-    return lightgbm.train(asked, data, num_boost_round=120)
+    return lightgbm.train(options, data, num_boost_round=120)
 """
 MEASURES = ("roc_auc", "brier", "recall", "cost")
 

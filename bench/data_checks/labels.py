@@ -1,10 +1,10 @@
-"""The rows `labels.*` of bench/data.py: wrong labels ranked and counted, beside cleanlab on the same tables.
+"""The rows `labels.*` of bench/data.py: wrong labels ranked and counted, compared with cleanlab on the same tables.
 
-5 % of the labels are turned to another class, seed 0: of the flights of 2013 (two classes, whose labels are noisy as
-they are) and of the digits of scikit-learn (ten classes). Average precision is that of the turned labels, ranked by the
-probability of the label out of fold. cleanlab ranks twice: by its own recipe (five folds drawn by rows) and on the
-probabilities that headway ranks by. The count of the digits is held to how many were turned; that of the flights, whose
-own labels are doubtful too, is the count after less the count before they were turned.
+5 % of the labels are flipped to another class, seed 0: of the flights of 2013 (two classes, with noisy labels) and of
+the digits of scikit-learn (ten classes). Average precision is that of the flipped labels, ranked by the out-of-fold
+probability of the label. cleanlab ranks twice: by its own recipe (five folds drawn by rows) and on the probabilities of
+headway. The count of the digits is compared with the number of flipped labels; that of the flights, whose own labels are
+doubtful too, is the count after minus the count before flipping.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TINY = {"SEEDS": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """A table with turned labels: rows float64 [n, d], which were turned, bool [n], and what was said and counted."""
+    """A table with flipped labels: rows float64 [n, d], the flipped ones, bool [n], probabilities and noise estimate."""
 
     rows: Floats
     turned: Floats
@@ -56,12 +56,12 @@ class Case:
 
     @property
     def precision(self) -> float:
-        """Average precision of the turned labels, ranked by the probability of the label."""
+        """Average precision of the flipped labels, ranked by the probability of the label."""
         return float(average_precision_score(self.turned, -self.out_of_fold.label_probability))
 
 
 def rows() -> Result:
-    """All of them; where cleanlab cannot be had, a sentence in place of its rows."""
+    """Measure all rows; without cleanlab, a sentence replaces its rows."""
     table = flight_data.load().filter(pl.col("late").is_not_null())
     began = process_time()
     late, before = _of_flights(table, 0.0), process_time() - began
@@ -120,7 +120,7 @@ def _of_digits(seed: int = 0) -> Case:
 
 
 def _counted(air: Case, before: float, digits: Case) -> Row:
-    """The larger of both errors."""
+    """Return the larger of both errors."""
     true, found = float(air.turned.sum()), air.noise.count - before
     of_air, of_digits = abs(found - true) / true, abs(digits.noise.count - digits.turned.sum()) / digits.turned.sum()
     message = (
@@ -151,7 +151,7 @@ def _compared_rows(air: Case, digits: Case) -> list[Row]:
 
 
 def _theirs(air: Case, digits: Case) -> tuple[dict[str, Floats], str]:
-    """What cleanlab says in an environment of its own, its version and the seconds that its recipe took."""
+    """Run cleanlab in a separate environment; return its scores, its version and the CPU seconds of its recipe."""
     cases = {"flights": air, "digits": digits}
     arrays = {
         f"{name}.{part}": _part(case, part)
@@ -167,7 +167,7 @@ def _theirs(air: Case, digits: Case) -> tuple[dict[str, Floats], str]:
 
 
 def _next_gain() -> Row:
-    """What 100 digits that are chosen teach beyond 100 by chance, both on top of 50; the interval is over seeds."""
+    """Return the accuracy gain of 100 chosen digits over 100 random ones, both added to 50; the interval is over seeds."""
     pixels, digit = load_digits(return_X_y=True)
     gains = []
     for seed in range(SEEDS):

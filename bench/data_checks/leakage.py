@@ -1,6 +1,6 @@
-"""The rows `leakage.*` of bench/data.py: what only the outcome tells, and copies, things and a join put in on purpose.
+"""The rows `leakage.*` of bench/data.py: columns of the outcome, and injected copies, entities and joins.
 
-Nothing is declared but target, time and groups, so that each column is found by what it holds. The flights with a known
+Only target, time and groups are declared, so that each column is found by its content. The flights with a known
 outcome are cut into train (January to April), validation (to June), test (to August) and the rest.
 """
 
@@ -92,7 +92,7 @@ def rows() -> tuple[list[Row], list[str]]:
             ok=seconds <= MOST_S,
             against=f"all checks of {' and '.join(FAMILIES)}, {size}, best of {TIMES}",
         ),
-        shown("leakage.cpu_seconds_served", served_s, "CPU s", f"the same beside {ASKED:,} requests of 120 days"),
+        shown("leakage.cpu_seconds_served", served_s, "CPU s", f"the same with {ASKED:,} requests of 120 days"),
     ], [f"leakage.found: {', '.join(missed)} not found"] if missed else []
 
 

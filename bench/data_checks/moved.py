@@ -47,7 +47,7 @@ def rows() -> Result:
             unit="share",
             target=f"<= {ALPHA}",
             ok=share <= ALPHA,
-            against=f"{accused} of {worlds} worlds without a change, all weekly looks together: {counts}",
+            against=f"{accused} of {worlds} worlds without a change, all weekly checks together: {counts}",
         ),
         shown("moved.found", hits / (FEWER * len(WORLDS)), "share", "a feature moved by half its deviation"),
     ], []

@@ -99,7 +99,7 @@ def _speed(seconds: dict[str, tuple[float, float]], by: str) -> Row:
 
 def _theirs(sent: dict[str, list[str]]) -> dict:
     with tempfile.TemporaryDirectory() as directory:
-        sent_file, received = Path(directory) / "given.json", Path(directory) / "told.json"
+        sent_file, received = Path(directory) / "input.json", Path(directory) / "output.json"
         sent_file.write_text(json.dumps(sent))
         command = [str(home("personal")), str(HERE / "callers/of_personal.py"), str(sent_file), str(received)]
         subprocess.run(command, check=True, timeout=MOST_S, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -189,7 +189,7 @@ def _of_headers(mail: Message) -> Iterator[tuple[str, list[Hit]]]:
     for value in mail.get_all("Received", []):
         text = " ".join(str(value).split())
         if text.isascii():
-            yield re.sub(r"\S+@\S+", "somebody", text), _ips(re.sub(r"\S+@\S+", "somebody", text))
+            yield re.sub(r"\S+@\S+", "recipient", text), _ips(re.sub(r"\S+@\S+", "recipient", text))
 
 
 def _addresses(text: str) -> list[Hit]:

@@ -47,7 +47,7 @@ def rows() -> Result:
     shares = {name: _share(name, samples, way) for name, way in ways.items()}
     counts = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return [
-        shown("poison.found", float(np.mean(list(shares.values()))), "share", f"{counts}; {PLANTED} planted of each"),
+        shown("poison.found", float(np.mean(list(shares.values()))), "share", f"{counts}; {PLANTED} injected of each"),
         shown("poison.false", float(len(accused)), "", against),
         _of_worlds(),
         shown("poison.cpu_seconds", seconds, "s", f"the three screens of {ROWS:,} flights"),

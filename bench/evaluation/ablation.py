@@ -70,8 +70,8 @@ def rows() -> tuple[list[Row], list[str]]:
         f"{SEEDS[0]} seeds without each of {FEATURES} features, and whole: {SEEDS[0] * (FEATURES + 1)} trainings"
     )
     return [
-        _all("found", harmful, "exactly the two that harm are named so: one flips, one masking cannot see"),
-        _all("cleared", useless, "exactly the one of noise is named useless"),
+        _all("found", harmful, "exactly the two harmful features are named: one flips, one is invisible to masking"),
+        _all("cleared", useless, "exactly the noise feature is named useless"),
         _at_maximum(
             "cost_ratio", spent / naive, 1 / 3, f"CPU time of {trainings}; {trained / WORLDS:.1f} a world were enough"
         ),

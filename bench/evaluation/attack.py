@@ -41,7 +41,7 @@ def rows() -> Result:
     return [
         Row(name="attack.turned_otherwise", measured=apart, unit="share", target="0", ok=apart == 0, against=against),
         shown("attack.ms_a_row", seconds * ms_per_row, "ms", subject.variant.name),
-        shown("attack.ms_a_row[as it came]", longer * ms_per_row, "ms", times),
+        shown("attack.ms_a_row[baseline]", longer * ms_per_row, "ms", times),
     ], []
 
 

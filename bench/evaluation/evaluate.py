@@ -1,4 +1,4 @@
-"""The rows `evaluate.*` of bench/evidence.py: the whole examination, but for what trains, attacks or asks a server."""
+"""The rows `evaluate.*` of bench/evidence.py: the complete evaluation, without audits that train, attack or serve."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TINY = {"SEARCH": {**SEARCH, "optimize.budget_s": "1"}, "AUDITS": ("imbalance",)
 
 
 def rows() -> Result:
-    """`headway evaluate` on July and August, once, of what a search finds and of the model as it came."""
+    """Run `headway evaluate` on July and August once for the winner of a search and once for the baseline."""
     with tempfile.TemporaryDirectory() as directory:
         project = demo_project(Path(directory), flags=SEARCH)
         data = pipeline.periods(project)
@@ -32,16 +32,16 @@ def rows() -> Result:
         judged = pipeline.evaluate(project, baseline.model, build_evaluation_set(baseline, data["test"], project.blobs))
         came = SearchResult(name=project.name, baseline=baseline, evaluated=(judged,), winner=judged)
         seconds, message = _examined(project, found, data)
-        longer, as_it_came = _examined(project, came, data)
+        longer, of_baseline = _examined(project, came, data)
     against = f"{found.winner.variant.name}, {message}"
     row = Row(
         name="evaluate.seconds", measured=seconds, unit="s", target="<= 60", ok=seconds <= MOST_S, against=against
     )
-    return [row, shown("evaluate.seconds[as it came]", longer, "s", as_it_came)], []
+    return [row, shown("evaluate.seconds[baseline]", longer, "s", of_baseline)], []
 
 
 def _examined(project: Project, frontier: SearchResult, data: pipeline.Data) -> tuple[float, str]:
-    """How long an examination takes, and its slowest parts."""
+    """Return the seconds of an evaluation, and its slowest parts."""
     audits = AUDITS or [name for name in plugins.names("audit") if name not in LEFT_OUT]
     progress: list[tuple[str, float]] = []
     began = perf_counter()
@@ -57,4 +57,4 @@ def _slowest(progress: Sequence[tuple[str, float]], ended: float) -> str:
     ]
     slowest = sorted(times, key=lambda part_time: -part_time[1])[:NAMED]
     message = ", ".join(f"{part} {seconds:.1f}" for part, seconds in slowest)
-    return f"{len(times)} probes and audits without {', '.join(LEFT_OUT)}; slowest: {message}"
+    return f"{len(times)} metrics and audits without {', '.join(LEFT_OUT)}; slowest: {message}"

@@ -1,4 +1,4 @@
-"""The flights of 2013 as bench/evidence.py asks of them: scores of a model that learned from January to April."""
+"""The flights of 2013 for bench/evidence.py: scores of a model trained on January to April."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TINY = {"TREES": 40}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flights:
-    """Flights in order of their day: rows float64 [n, 20] with texts as ranks, the others [n].
+    """Flights in order of their day: rows float64 [n, 20] with categories as codes, the other arrays [n].
 
     `scores` are those of 120 trees, `twin` those of as many with another seed, `halved` of the first half of the trees.
     """
@@ -45,15 +45,15 @@ class Flights:
     directory: Path
 
     def within(self, first: int, last: int) -> Flights:
-        """The flights of these months."""
+        """Return the flights of these months."""
         return self.chosen((self.month >= first) & (self.month <= last))
 
     def chosen(self, mask: NDArray[np.bool_]) -> Flights:
-        """Some of the flights, bool [n]."""
+        """Return the flights of a mask, bool [n]."""
         return replace(self, **{name: getattr(self, name)[mask] for name in ARRAYS})
 
     def answers(self) -> BinaryAnswers:
-        """As tables are made of them, beside half the trees; groups are days."""
+        """Return the input of score tables, with half of the trees as the baseline; groups are days."""
         days, codes = np.unique(self.day, return_inverse=True)
         return BinaryAnswers(
             labels=self.late,
@@ -66,7 +66,7 @@ class Flights:
         )
 
     def subject(self) -> Comparison:
-        """As probes take them, beside half the trees."""
+        """Return the input of metrics, with half of the trees as the baseline."""
         content = (self.directory / "model.txt").read_bytes()
         variant = Variant(
             artifact=Artifact(format="lightgbm", digest="sha256:0", size_bytes=len(content)),
@@ -89,7 +89,7 @@ class Flights:
 
 
 def year() -> Flights:
-    """All flights with a known outcome; trained and kept once."""
+    """Return all flights with a known outcome; the model is trained once and stored."""
     directory = made(folder("evidence", of=[Path(__file__).read_text("utf-8"), *versions()]), _write)
     arrays = np.load(directory / "flights.npz")
     return Flights(directory=directory, **{name: arrays[name] for name in ARRAYS})

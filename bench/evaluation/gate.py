@@ -1,7 +1,7 @@
-"""The rows `gate.*` of bench/evidence.py: how often the judge is wrong, and how many days it needs to be right.
+"""The rows `gate.*` of bench/evidence.py: the error rates of the gate, and the number of days that it needs.
 
-Days of May to December are drawn with repetition, so that what they hold together is the truth; the judge reads
-evidence of the draw by the rules of the demo.
+Days of May to December are drawn with repetition, so that their total is the truth; the gate evaluates the draw by the
+rules of the demo.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TINY = {"WORLDS": 2, "POWER_DAYS": (30,), "POWER_WORLDS": 2, "SLICE_ROWS": 10}
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """All of them, each over at least 2,000 worlds."""
+    """Measure all rows, each over at least 2,000 worlds."""
     data, rng = year().within(5, 12), np.random.default_rng(0)
     twins = Pair.of(data, data.scores, data.twin)
     harmed = _harmed(data, rng)
@@ -51,7 +51,7 @@ def rows() -> tuple[list[Row], list[str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A variant beside a model, a line a day: their tables, and of every slice the loss, and of all days its rows."""
+    """A variant and a baseline, one line a day: score tables, the loss of each slice, and rows."""
 
     days: Days
     losses: Floats
@@ -60,7 +60,7 @@ class Pair:
 
     @classmethod
     def of(cls, data: Flights, scores: Floats, reference: Floats) -> Pair:
-        """Of the scores of a variant and of a model on the same flights."""
+        """Tabulate the scores of a variant and of a baseline on the same flights."""
         answers = replace(data.answers(), scores=scores, reference=reference)
         lost = np.square(scores - data.late) - np.square(reference - data.late)
         flipped = (scores >= THRESHOLD) != (reference >= THRESHOLD)
@@ -72,17 +72,17 @@ class Pair:
         )
 
     def swapped(self, rng: np.random.Generator) -> Pair:
-        """With the two in each other's place on a random half of the days: truly equal, and different on each."""
+        """Swap the two models on a random half of the days: equal in truth, and different on each day."""
         swap = rng.random(len(self.flips)) < 0.5
         return replace(self, days=self.days.swapped(swap), losses=np.where(swap, -self.losses, self.losses))
 
     def drawn(self, days: Ints) -> Pair:
-        """Some of the days, each as often as it was drawn."""
+        """Return a sample of the days, with repetition."""
         parts = {name: getattr(self, name)[..., days] for name in ("losses", "rows", "flips")}
         return Pair(days=self.days.drawn(days), **parts)
 
     def evidence(self) -> Evidence:
-        """What the probes of quality, slices and parity measure of it."""
+        """Return the measurements of quality, slices and parity."""
         overall = self.days.measured()
         without = leave_one_out_mean(self.flips, self.days.rows)
         sample = Sample(n_rows=int(self.days.rows.sum()), n_groups=len(self.flips), bounds=SHARE)
@@ -101,7 +101,7 @@ class Pair:
 
 
 def _by_slice(data: Flights, answers: BinaryAnswers, values: Floats) -> Floats:
-    """Sums of values over the rows of each slice by day, float64 [slices, days]."""
+    """Return sums of values over the rows of each slice by day, float64 [slices, days]."""
     count, found = answers.n_blocks, []
     for codes in (data.rows[:, at].astype(np.int64) for at in SLICED):
         cells = codes * count + answers.blocks
@@ -138,7 +138,7 @@ def _false_fail(twins: Pair, rng: np.random.Generator) -> Row:
 
 
 def _false_pass(cut: Pair, rng: np.random.Generator) -> Row:
-    """Half of the trees, with what they truly lose as the limit of one rule."""
+    """Evaluate half of the trees with their true loss as the limit of one rule."""
     truth = cut.days.values()
     passed = {}
     for measure in (AUC, BRIER):
@@ -157,7 +157,7 @@ def _lossless(converted: Pair, rng: np.random.Generator) -> Row:
 
 
 def _harmed(data: Flights, rng: np.random.Generator) -> list[Row]:
-    """One slice after the other spoiled by the limit and 0.01: each of its answers moved up or down by chance."""
+    """Degrade one slice after the other by the limit and 0.01: each prediction moves up or down at random."""
     spoiled, shifted = [], []
     for column in SLICED:
         for code in np.unique(data.rows[:, column]):
@@ -177,7 +177,7 @@ def _harmed(data: Flights, rng: np.random.Generator) -> list[Row]:
 
 
 def _shift(data: Flights, inside: Floats) -> float:
-    """How far up the scores of a slice must go to lose the limit and 0.01 of Brier score: s^2 + 2 s b, b their bias."""
+    """Return the shift of a slice's scores that adds the limit and 0.01 to its Brier score: s^2 + 2 s b, b their bias."""
     bias = float((data.scores - data.late)[inside].mean())
     return float(np.sqrt(bias**2 + LIMIT + 0.01) - bias)
 
@@ -188,7 +188,7 @@ def _failed(pairs: Sequence[Pair], rng: np.random.Generator) -> float:
 
 
 def _power(twins: Pair, rng: np.random.Generator) -> Row:
-    """The fewest days on which equal pairs pass in nine of ten draws, over all rows; and how many do slice by slice."""
+    """Return the fewest days on which equal pairs pass in nine of ten draws, over all rows and by slice."""
     overall, sliced = (
         _passed(twins, _rules(LIMIT, *measures), rng) for measures in ((AUC, BRIER), (AUC, BRIER, SLICE))
     )
@@ -205,7 +205,7 @@ def _power(twins: Pair, rng: np.random.Generator) -> Row:
 
 
 def _passed(twins: Pair, rules: Sequence[Rule], rng: np.random.Generator) -> dict[int, float]:
-    """The share of draws of so many days that pass."""
+    """Return the share of draws that pass, by number of days."""
     found = {}
     for days in POWER_DAYS:
         worlds = (twins.drawn(_days(twins, rng, days)).swapped(rng) for _ in range(POWER_WORLDS))

@@ -1,4 +1,4 @@
-"""The rows `venn_abers.*` and `conformal.*` of bench/evidence.py: beside the libraries, and under drift."""
+"""The rows `venn_abers.*` and `conformal.*` of bench/evidence.py: compared with the libraries, and under drift."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TINY = {"ROWS": 1_000}
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """All of them; where the libraries cannot be had, a sentence in place of their rows."""
+    """Measure all rows; without the libraries, a sentence replaces their rows."""
     data = year()
     found = _drift(data)
     try:
@@ -40,7 +40,7 @@ def rows() -> tuple[list[Row], list[str]]:
 
 
 def _compared(data: Flights) -> list[Row]:
-    """Fitted on flights of May and June, asked of later ones."""
+    """Fit on flights of May and June, and predict later ones."""
     inputs = _inputs(data)
     theirs, versions = _theirs(inputs)
     scores, labels, queries = inputs["scores"], inputs["labels"], inputs["queries"]
@@ -58,7 +58,7 @@ def _compared(data: Flights) -> list[Row]:
 
 
 def _inputs(data: Flights) -> dict[str, Floats]:
-    """What both are asked: two classes; three, made of the scores of two models; a regression, of airports apart."""
+    """Return the inputs of both: two classes, three classes from the scores of two models, and a regression by airport."""
     learned, later = data.within(5, 6), data.within(7, 12)
     rng = np.random.default_rng(0)
     some, others = (rng.choice(len(flights.late), ROWS, replace=False) for flights in (learned, later))
@@ -78,12 +78,12 @@ def _inputs(data: Flights) -> dict[str, Floats]:
 
 
 def _three(data: Flights) -> Floats:
-    """Probabilities of late, and of two kinds of punctual, float64 [n, 3]."""
+    """Return probabilities of late and of two kinds of punctual, float64 [n, 3]."""
     return np.column_stack([data.scores, (1 - data.scores) * data.twin, (1 - data.scores) * (1 - data.twin)])
 
 
 def _theirs(inputs: dict[str, Floats]) -> tuple[dict[str, Floats], str]:
-    """What the libraries say, in an environment of their own, and their versions."""
+    """Run the libraries in a separate environment; return their results and versions."""
     with tempfile.TemporaryDirectory() as directory:
         result_file, input_file = Path(directory) / "result.npz", Path(directory) / "input.npz"
         np.savez(input_file, **inputs)
@@ -93,7 +93,7 @@ def _theirs(inputs: dict[str, Floats]) -> tuple[dict[str, Floats], str]:
 
 
 def _conformal(inputs: dict[str, Floats]) -> dict[str, Floats]:
-    """The same by our own: sets of two and of three classes, intervals, and those of each airport by itself."""
+    """Return our results: sets of two and of three classes, intervals, and intervals by airport."""
     scores, queries, several = inputs["scores"], inputs["queries"], inputs["several"]
     labels, classes = (inputs[name].astype(np.int64) for name in ("labels", "classes"))
     chance = np.random.RandomState(0).uniform(size=ROWS)  # as MAPIE draws it
@@ -125,7 +125,7 @@ def _row(name: str, measured: float, against: str) -> Row:
 
 
 def _drift(data: Flights) -> list[Row]:
-    """The month from July to December that is covered worst: online from May on, and by one limit of May and June."""
+    """Return the worst coverage of a month from July to December: online from May on, and with one limit of May and June."""
     held = data.within(5, 12)
     values = lac_scores(two_class_probabilities(held.scores), held.late.astype(np.int64))
     limits = adaptive_limits(values, held.day)

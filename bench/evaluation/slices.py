@@ -1,4 +1,4 @@
-"""The rows `slices.*` of bench/evidence.py: how fast all combinations of columns are compared, and what is found."""
+"""The rows `slices.*` of bench/evidence.py: the speed of comparing all combinations of columns, and the findings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY = {"TIMES": 1, "WORLDS": 2}
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """All of them; where sliceline cannot be had, a sentence in place of its row."""
+    """Measure all rows; without sliceline, a sentence replaces its row."""
     data = year()
     subject = data.subject()
     errors = np.square(data.scores - data.late)
@@ -41,10 +41,10 @@ def rows() -> tuple[list[Row], list[str]]:
     same, short = _same(subject, errors)
     return [
         _row("seconds", seconds, "s", 1.0, f"{len(errors):,} rows, 20 columns, {found:,} parts of 1 % or more"),
-        shown("slices.probe_seconds", probe, "s", "the probe: found on half of the days by error and loss, confirmed"),
+        shown("slices.probe_seconds", probe, "s", "the metric: found on half of the days by error and loss, confirmed"),
         _row("extra_mb", megabytes, "MB", 500.0, "the most that was held at once"),
         *same,
-        _row("false_found", max(false.values()), "share", 0.055, f"{WORLDS} worlds each; errors dealt anew to {label}"),
+        _row("false_found", max(false.values()), "share", 0.055, f"{WORLDS} worlds each; errors permuted over {label}"),
     ], short
 
 
@@ -56,7 +56,7 @@ def _row(name: str, measured: float, unit: str, maximum: float, against: str) ->
 
 
 def _exhaustive(subject: Comparison, errors: Floats) -> int:
-    """Every combination over all rows, the five worst picked; gives how many were large enough."""
+    """Compare all combinations over all rows and pick the five worst; return the number of large enough slices."""
     min_rows = int(SHARE * len(errors))
     columns = bin_columns(subject, min_rows)
     cells = count_combinations(columns, [errors])
@@ -84,7 +84,7 @@ def _peak(work: Callable[[], object]) -> float:
 
 
 def _same(subject: Comparison, errors: Floats) -> tuple[list[Row], list[str]]:
-    """Whether the best part of two columns is that of sliceline, by its score on the same levels."""
+    """Compare the best slice of two columns with that of sliceline, by its score on the same levels."""
     min_rows = int(SHARE * len(errors))
     columns = [bin_columns(subject, min_rows)[at] for at in COMPARED]
     try:
@@ -115,7 +115,7 @@ def _sliceline(columns: Sequence[BinnedColumn], errors: Floats) -> tuple[dict, f
 
 
 def _false(data: Flights, dealt: Callable[[Ints, np.random.Generator], Ints]) -> float:
-    """In how many worlds, whose errors have nothing to do with any column, a part is confirmed."""
+    """Return the share of worlds with a confirmed slice, where errors are independent of all columns."""
     subject, rng = data.subject(), np.random.default_rng(0)
     found = 0
     for _ in range(WORLDS):
@@ -129,7 +129,7 @@ def _false(data: Flights, dealt: Callable[[Ints, np.random.Generator], Ints]) ->
 
 
 def _error(share: float) -> float:
-    """Half of the 95 % interval of a share of WORLDS."""
+    """Return half of the 95 % interval of a share of WORLDS."""
     return 1.96 * math.sqrt(share * (1 - share) / WORLDS)
 
 
@@ -138,7 +138,7 @@ def _rows(groups: Ints, rng: np.random.Generator) -> Ints:
 
 
 def _days(groups: Ints, rng: np.random.Generator) -> Ints:
-    """For each row one of another day, the same other day for all rows of a day: errors still share their day."""
+    """Return for each row a row of another day, the same day for all rows of a day, so that errors still share their day."""
     starts = np.searchsorted(groups, np.arange(groups.max() + 2))
     other = rng.permutation(groups.max() + 1)[groups]
     found: Ints = starts[other] + (rng.random(len(groups)) * np.diff(starts)[other]).astype(np.int64)

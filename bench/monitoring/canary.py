@@ -1,6 +1,6 @@
-"""A canary under continuous looks: how often a sound release is taken back, and how soon a harmful one.
+"""A canary evaluated continuously: how often a sound release is rolled back, and how soon a harmful one.
 
-Every request is a look. `loop.py` prints the rows.
+Every request is an evaluation. `loop.py` prints the rows.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rows() -> list[Row]:
 
 
 def rollout(plan: Plan, stage: int = 0) -> Rollout:
-    """A rollout by the rules there are without `[[policy.canary]]`, all of them on."""
+    """Return a rollout by the default rules, without `[[policy.canary]]`."""
     rules = (ERRORS, SLOW, FLIPS)
     return Rollout(
         name="bench", release="r", live="l", salt="", rules=rules, delayed_rules=(BRIER,), plan=plan, stage=stage
@@ -66,9 +66,9 @@ def rollout(plan: Plan, stage: int = 0) -> Rollout:
 
 
 def harmed_at(followed: Rollout, seen: Traffic, labelled_at: rollouts.Floats | None = None) -> int:
-    """How many requests had come when some rule first failed, -1 if none did.
+    """Return the number of requests when a rule first failed, -1 if none did.
 
-    `labelled_at` [n] says with which request the label of each comes, else it comes with its own.
+    `labelled_at` [n] is the request at which the label of each arrives; None if labels arrive at once.
     """
     tracks = start_stage_tracking(followed).tracks
     numbered = Traffic(keys=np.arange(len(seen.keys), dtype=np.uint64), canary=seen.canary, known=seen.known)
@@ -86,9 +86,9 @@ def harmed_at(followed: Rollout, seen: Traffic, labelled_at: rollouts.Floats | N
 
 
 def crossing(track: ConfidenceSequence, seen: Observations, limit: float) -> int:
-    """The first observation with which the track's low bound passes the limit, -1 if there is none.
+    """Return the first observation at which the lower bound of the track exceeds the limit, -1 if there is none.
 
-    The track's own bets, followed over all requests at once; `confirmed` holds the product to it.
+    It follows the track's own bets over all requests at once; `confirmed` compares it with the product.
     """
     lowest = float(track.form.points.min())
     logs = np.log(bet_returns(track.form.points - lowest, limit + track.form.rounding - lowest))
@@ -105,14 +105,14 @@ def crossing(track: ConfidenceSequence, seen: Observations, limit: float) -> int
 
 
 def confirmed(followed: Rollout, seen: Traffic, at: int) -> bool:
-    """Whether the product, fed in pieces, fails a rule with that request and none with the request before."""
+    """Return whether the product, fed in pieces, fails a rule at this request and none at the request before."""
     watched = rollouts.update_tracking(start_stage_tracking(followed), part(seen, 0, at // 2))
     before = rollouts.update_tracking(watched, part(seen, at // 2, at - 1))
     return not _fails(followed, before) and _fails(followed, rollouts.update_tracking(before, part(seen, at - 1, at)))
 
 
 def at_most(count: int, of: int) -> float:
-    """The upper 95 % bound of a share seen `count` times (Clopper and Pearson 1934)."""
+    """Return the upper 95 % bound of a share observed `count` times (Clopper and Pearson 1934)."""
     low, high = count / of, 1.0
     while high - low > 1e-9:
         middle = (low + high) / 2
@@ -121,7 +121,7 @@ def at_most(count: int, of: int) -> float:
 
 
 def _chance(count: int, of: int, share: float) -> float:
-    """The chance of at most `count` of a binomial."""
+    """Return the probability of at most `count` successes of a binomial."""
     logs = [
         math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
         + k * math.log(share) + (of - k) * math.log1p(-share)
@@ -136,9 +136,9 @@ def _fails(followed: Rollout, watched: rollouts.StageTracker) -> bool:
 
 
 def _simulated() -> list[Row]:
-    (equal, peeked), (edge, _) = (_taken_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
+    (equal, peeked), (edge, _) = (_rolled_back(world, seed) for seed, world in enumerate((ALIKE, AT_LIMIT)))
     message = f"{RUNS:,} runs of {REQUESTS:,} requests, {SHARE:.0%} canary"
-    peeking = f"a z-test of errors every {PEEK} requests takes back {peeked / RUNS:.3f}"
+    peeking = f"a z-test of errors every {PEEK} requests rolls back {peeked / RUNS:.3f}"
     return [
         _bound("canary.false_rollback", equal, RUNS, f"{equal} of {message}; {peeking}"),
         _bound("canary.false_rollback[at every limit]", edge, RUNS, f"{edge} of {message}"),
@@ -147,7 +147,7 @@ def _simulated() -> list[Row]:
     ]
 
 
-def _taken_back(world: World, seed: int) -> tuple[int, int]:
+def _rolled_back(world: World, seed: int) -> tuple[int, int]:
     """In how many runs a rollout of one stage takes the release back, and in how many a z-test at each look would."""
     rng, followed = np.random.default_rng(seed), rollout(ONE)
     ours = theirs = 0
@@ -159,7 +159,7 @@ def _taken_back(world: World, seed: int) -> tuple[int, int]:
 
 
 def _peeked(seen: Traffic) -> bool:
-    """Whether a one-sided z-test at 5 % of the release's errors against live's finds harm at some look."""
+    """Return whether a one-sided z-test at 5 % of the release's errors against live's finds harm at some evaluation."""
     errors = rollouts.select_observations(ERRORS.measure, SHARE, seen).values
     evaluations = slice(PEEK - 1, None, PEEK)
     requests, failed = (
@@ -171,7 +171,7 @@ def _peeked(seen: Traffic) -> bool:
 
 
 def _harm() -> list[Row]:
-    """Canary requests until harm is found: in the first canary stage of the whole plan, and with one stage of 10 %."""
+    """Return the canary requests until harm is found: in the first canary stage of the plan, and with one stage of 10 %."""
     found = []
     for name, followed in (("", rollout(WHOLE, FIRST_CANARY)), ("[10 % share]", rollout(ONE))):
         rng, needed, agree = np.random.default_rng(10), np.full(HARM_RUNS, np.inf), 0
@@ -188,7 +188,7 @@ def _harm() -> list[Row]:
 
 
 def _late_harm() -> Row:
-    """The same harm, but after 12,500 sound requests, on keys of which most were counted before."""
+    """Return the same after 12,500 sound requests, with keys of which most were counted before."""
     rng = np.random.default_rng(11)
     followed = rollout(ONE)
     needed = []
@@ -223,7 +223,7 @@ def _on_flights(data: Live) -> list[Row]:
 
 
 def _flown(data: Live, release: Floats, rows: slice, keys: list[str]) -> float:
-    """Canary requests until a release is taken back, infinite if it is not."""
+    """Return the canary requests until a release is rolled back, infinite if it is not."""
     seen, labelled_at = of_flights(data, release, rows, share=SHARE, keys=keys[rows])
     end = harmed_at(rollout(ONE), seen, labelled_at)
     return float(seen.canary[:end].sum()) if end >= 0 else math.inf

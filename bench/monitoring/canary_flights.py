@@ -30,9 +30,9 @@ TREES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """Flights in order: scores of live, of the release, and of it where times come in UTC; lateness; all float64 [n].
+    """Flights in order: scores of live, of the release, and of the release with UTC times; lateness; all float64 [n].
 
-    `labelled_at` is the row that departs when the outcome of each is known, a day later; `planes` are tail numbers.
+    `labelled_at` is the index of the flight at whose departure the outcome is known, a day later; `planes` are tail numbers.
     """
 
     live: Floats
@@ -45,7 +45,7 @@ class Live:
 
 
 def live() -> Live:
-    """Train the demo's model on January to April, cut it to 200 trees, and let both answer the flights that follow."""
+    """Train the demo's model on January to April, cut it to 200 trees, and score the following flights with both."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         project = demo_project(folder)
@@ -79,9 +79,9 @@ def live() -> Live:
 
 
 def traffic(data: Live, release: Floats, rows: slice, *, share: float, keys: list[str]) -> tuple[Traffic, Ints]:
-    """These flights as requests, the release's answered by both sides; and the order in which labels are told.
+    """Return these flights as requests, those of the release answered by both arms, and the order in which labels arrive.
 
-    Nothing fails and nothing is slow.
+    No request fails or is slow.
     """
     hashes = key_hashes(keys, salt=str(rows.start))
     ours = assign_hashes(hashes, share)

@@ -1,4 +1,4 @@
-"""Simulated traffic to a release and to live: keys that come again, keys that always fail, rates that swing."""
+"""Simulated traffic to a release and to live: recurring keys, keys that always fail, and rates that vary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from headway.registry.rollout import Traffic, assign_hashes, key_hashes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What live and the release do to requests: rates of failing, slow and flipped answers, and the mean loss added.
+    """Behaviour of live and of the release: rates of failing, slow and flipped predictions, and the mean loss added.
 
-    `swing` is how far the rates of failing and of slow requests swing about their mean, for both sides alike; `again`
-    is how many keys the requests come from, 0 for a key each.
+    `swing` is how far the rates of failing and of slow requests vary about their mean, equally for both arms; `again` is the
+    number of keys, 0 for one key a request.
     """
 
     failing: tuple[float, float] = (0.02, 0.02)
@@ -34,9 +34,9 @@ HARM = World(failing=(0.02, 0.10), swing=0.0, again=0)
 
 
 def traffic(world: World, rng: np.random.Generator, *, share: float, count: int) -> Traffic:
-    """Requests of a world in order; those of the release are answered by both sides, and labelled at once.
+    """Simulate requests in order; those of the release are answered by both arms, and labelled at once.
 
-    Half of what fails, is slow or flips does so for keys of which every request does.
+    Half of the failing, slow or flipped requests have keys all of whose requests do so.
     """
     population = world.again or count
     ids = (population * rng.random(count) ** 2).astype(np.int64) if world.again else np.arange(count)

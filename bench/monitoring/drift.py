@@ -1,4 +1,4 @@
-"""The watch: false alarms and finds of drift, its cost, and quality without labels; `loop.py` prints the rows."""
+"""Monitoring: false alarms and detections of drift, its cost, and quality without labels; `loop.py` prints the rows."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _found(year: Year) -> list[Row]:
 
 
 def _found_in_a_year(year: Year) -> list[Row]:
-    """The same months, but with one budget for all of them, as a watch has it."""
+    """Return detections in the same months with one alarm budget for all of them, as in monitoring."""
     adjacent = _alarms(pairwise(_months(year)), year)
     judged = year.window((year.month == 5) | (year.month == 6))
     after = _alarms(((judged, month) for month in _months(year)[6:]), year)
@@ -99,7 +99,7 @@ def _months(year: Year) -> list[Window]:
 
 
 def _alarms(pairs: Iterable[tuple[Window, Window]], year: Year) -> list[bool]:
-    """The answer for each pair of windows, at the chance that the answers before have left."""
+    """Return the decision for each pair of windows, at the significance level that earlier decisions left."""
     yes: list[bool] = []
     for before, after in pairs:
         chance = lord_level(yes, WEALTH["drift"])
@@ -129,7 +129,7 @@ def _simulated() -> list[Row]:
 
 
 def _quiet_years() -> Row:
-    """The share of years with an alarm in any of 12 months, where nothing changed but days lean on the day before."""
+    """Return the share of years with an alarm in any of 12 months, without change but with correlated days."""
     alarms = sum(any(_quiet_year(np.random.default_rng(seed))) for seed in range(YEARS))
     return Row(
         name="drift.year.false_positive",
@@ -142,7 +142,7 @@ def _quiet_years() -> Row:
 
 
 def _max_alarms(years: int) -> int:
-    """The most of so many years that have an alarm in 95 of 100 cases, where each has one by a chance of 5 %."""
+    """Return the 95th percentile of the number of years with an alarm, at a rate of 5 % each."""
     counts = range(years + 1)
     below = np.cumsum([comb(years, count) * 0.05**count * 0.95 ** (years - count) for count in counts])
     return int(np.searchsorted(below, 0.95))
@@ -165,7 +165,7 @@ def _part(rows: np.ndarray, day: np.ndarray, since: int, until: int) -> Window:
 
 
 def _halves(year: Year, month: int) -> float:
-    """The share of random halves of a month's days that raise an alarm: chance alone parted them."""
+    """Return the share of random halves of a month's days that raise an alarm."""
     rng = np.random.default_rng(month)
     here = np.flatnonzero(year.month == month)
     rows, day = year.rows[here], year.day[here]
@@ -187,7 +187,7 @@ def _adjacent(year: Year, run: int) -> list[bool]:
 
 
 def _alarms_without_change(run: int) -> float:
-    """The share of alarms where nothing changed, but days lean on the day before: a known, correlated truth."""
+    """Return the share of alarms without change, on correlated days with a known truth."""
     alarms = 0
     for seed in range(WORLDS):
         rows, day = _world(np.random.default_rng(seed), days=DAYS)
@@ -230,7 +230,7 @@ def _cost(year: Year) -> Row:
 
 
 def _no_labels(year: Year) -> list[Row]:
-    """July to December, each from the labelled months since May, of the model trained on January to April."""
+    """Estimate July to December, each from the labelled months since May, for the model trained on January to April."""
     scores = year.scores(FIRST_TRAINED_TO, 0, 12)
     months = {
         month: LabeledScores(scores=scores[here], labels=year.late[here], groups=year.day[here])

@@ -1,7 +1,8 @@
-"""Retraining for a reason against retraining every month, over May to December; `loop.py` prints the rows.
+"""Retraining by policy against retraining every month, over May to December; `loop.py` prints the rows.
 
-Both start from January to April. The policy's answers are recalibrated day by day; the rival trains every month, and
-is shown with the same recalibration as well. Every figure is the mean of 3 seeds, and its interval has their variance.
+Both start from January to April. The predictions of the policy are recalibrated day by day; the rival trains every
+month, and is shown with the same recalibration as well. Every figure is the mean of 3 seeds, and its interval includes
+their variance.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def rows(year: Year) -> list[Row]:
 
 
 def _compared(replay: Replay, *, ours: Floats, rival: Floats, equal: Floats) -> list[Row]:
-    """The rival that trains every month with the same recalibration, against the policy and against itself without."""
+    """Compare the rival with the same recalibration with the policy and with itself without recalibration."""
     found, gained = replay.compare(ours, equal), replay.compare(equal, rival)
     return [
         shown(
@@ -97,7 +98,7 @@ def _compared(replay: Replay, *, ours: Floats, rival: Floats, equal: Floats) -> 
 
 
 class Replay:
-    """The months from May on, answered by whichever training a schedule names, scores kept between schedules."""
+    """The months from May on, predicted by the training that a schedule names; scores are reused between schedules."""
 
     def __init__(self, year: Year) -> None:
         self.year = year
@@ -107,7 +108,7 @@ class Replay:
         self.scores = cache(lambda trained_to, seed: year.scores(trained_to, seed, 12))
 
     def schedule(self) -> Schedule:
-        """Which training answers each month if the policy decides at each month's end; it sees seed 0 alone."""
+        """Return which training predicts each month if the policy decides at each month's end; it uses seed 0 only."""
         plan = {LIVE[0]: FIRST_TRAINED_TO}
         for month in LIVE[:-1]:
             ticket = propose_retraining(
@@ -122,7 +123,7 @@ class Replay:
         return plan
 
     def calibration(self, plan: Schedule, month: int) -> Measurement:
-        """`ece` of the answers given in a month."""
+        """Return `ece` of the predictions in a month."""
         here = self.known & (self.year.month == month)
         answers = self.answers(plan[month], month, 0, shifted=True)[here]
         days, codes = np.unique(self.year.day[here], return_inverse=True)
@@ -146,7 +147,7 @@ class Replay:
         )
 
     def answers(self, trained_to: int, month: int, seed: int, *, shifted: bool) -> Floats:
-        """The probabilities given in a month [n], NaN elsewhere; if shifted, recalibrated each day on labels known."""
+        """Return the probabilities of a month [n], NaN elsewhere; if shifted, recalibrated each day on known labels."""
         scores = self.scores(trained_to, seed)
         adjusted = np.where(self.year.month == month, scores, np.nan)
         for day in np.unique(self.year.day[self.year.month == month]) if shifted else ():
@@ -161,7 +162,7 @@ class Replay:
         return adjusted
 
     def losses(self, plan: Schedule, *, shifted: bool) -> Floats:
-        """Squared errors [seeds, n], NaN before May and where nothing is known."""
+        """Return squared errors [seeds, n], NaN before May and without a label."""
         found = []
         for seed in SEEDS:
             adjusted = np.full(len(self.year.late), np.nan)
@@ -172,7 +173,7 @@ class Replay:
         return np.stack(found)
 
     def compare(self, one: Floats, other: Floats) -> Compared:
-        """Mean difference over rows; variance by day, for neighbours lean, and by seed (Satterthwaite 1946)."""
+        """Return the mean difference over rows, with the variance by day and by seed (Satterthwaite 1946)."""
         difference = (one - other)[:, self.live]
         sums = tally(self.codes, len(self.days), difference.mean(0))
         by_day = ratio_of_sums(sums[None], tally(self.codes, len(self.days))[None])[0]

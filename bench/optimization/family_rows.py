@@ -171,7 +171,7 @@ def least_cosine(theirs: Floats, ours: Floats) -> float:
 
 
 def harm_of(family: Family, theirs: Floats, ours: Floats) -> float:
-    """Return the family's measure; 0 is no change."""
+    """Return the family's measure; 0 means unchanged."""
     if family.measure == "cosine":
         return 1 - least_cosine(theirs, ours)
     if family.measure == "max_change":

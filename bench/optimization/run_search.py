@@ -1,4 +1,4 @@
-"""`headway.optimize` within its budget of seconds, in a process of its own: what it found for one row and for batches.
+"""`headway.optimize` within its budget of seconds, in a separate process: its results for one row and for batches.
 
 It is run by any Python that has headway and the model's library.
 """
@@ -47,7 +47,7 @@ TINY = {"MOST_ROWS": 500, "BUDGET_S": 1}
 
 
 def main() -> None:
-    """Search as the first argument asks; keep `one_row/` and `batch256/` in its `place`, with `said` beside them."""
+    """Search as the first argument specifies; store `one_row/`, `batch256/` and `result` in its `directory`."""
     tiny.apply()
     order = json.loads(sys.argv[1])
     directory = Path(order["directory"])
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def of_int8(frontier: SearchResult) -> dict[str, str]:
-    """Of each form in int8 that was judged, by its name, why it was refused; empty where it was not."""
+    """Return for each evaluated int8 variant why it was rejected; "" if it was not."""
     judged = [evaluated for evaluated in frontier.evaluated if "int8" in evaluated.variant.name]
     return {
         evaluated.variant.name: "" if feasible(evaluated.verdict) else frontier.reasons[evaluated.variant.name]
@@ -85,7 +85,7 @@ def of_int8(frontier: SearchResult) -> dict[str, str]:
 
 
 def fastest_batch(frontier: SearchResult) -> Variant:
-    """The feasible variant that is fastest in batches; the model as it came where none is."""
+    """Return the feasible variant that is fastest in batches; the baseline if there is none."""
     judged = [evaluated for evaluated in frontier.evaluated if feasible(evaluated.verdict)]
     return max(judged, key=_batch, default=frontier.winner).variant
 

@@ -1,4 +1,4 @@
-"""The rows `search.lightgbm.*` of bench/optimize.py: what `headway.optimize` finds by itself in its 60 seconds."""
+"""The rows `search.lightgbm.*` of bench/optimize.py: what `headway.optimize` finds in its 60 seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUDGET_S, GRACE_S = 60, 6
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """The two rows and the time of the search, or the sentence that says why there are none."""
+    """Return the two rows and the time of the search, or a sentence that explains why there are none."""
     family = FAMILIES["lightgbm"]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

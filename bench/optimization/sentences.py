@@ -1,7 +1,7 @@
-"""The encoder MiniLM of bench/optimize.py, as PyPI has it, and texts for it; run by a Python that has torch.
+"""The encoder MiniLM of bench/optimize.py, from PyPI, and texts for it; run by a Python that has torch.
 
-A row is the ids of 64 or 128 tokens as numbers, padded with 0: the mask is made of them inside, and each answer is an
-embedding of length 1. The texts are what the packages of this environment say of themselves.
+A row is the ids of 64 or 128 tokens as numbers, padded with 0: the graph derives the mask from them, and returns an
+embedding of length 1. The texts are the descriptions of the packages of this environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TINY = 1e-9
 
 
 class Encoder(nn.Module):
-    """The encoder, the mean over its tokens, and that made of length 1: what sentence-transformers does with it."""
+    """The encoder, the mean over its tokens, normalized to length 1, as in sentence-transformers."""
 
     def __init__(self, tokens: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
 
 
 def texts(tokens: int) -> Any:
-    """Rows float32 [n, tokens]: summaries and descriptions, cut where they are longer."""
+    """Return rows float32 [n, tokens] of summaries and descriptions, truncated if they are longer."""
     tokenizer = Tokenizer.from_file(str(_directory() / "tokenizer.json"))
     tokenizer.enable_truncation(tokens)
     tokenizer.enable_padding(length=tokens)

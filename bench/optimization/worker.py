@@ -1,4 +1,4 @@
-"""One caller of bench/callers in a process of its own; told over lines of JSON what to do, it answers each by one.
+"""A caller of bench/callers in a separate process; it receives tasks as lines of JSON, and answers each with one line.
 
 It is run by any Python that has the caller's libraries: `python -c "from optimization import worker; worker.main()"`.
 """
@@ -26,10 +26,10 @@ TINY = {"BATCHES": 1, "SINGLES": 5, "CHUNK_ROWS": 500}
 
 
 def main() -> None:
-    """Open what the first argument says, answer with `ready`, then do what comes on standard input until it ends."""
+    """Open what the first argument specifies, answer with `ready`, then run tasks from standard input until it ends."""
     tiny.apply()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # the output of libraries is not an answer
     message = json.loads(sys.argv[1])
     module, _, name = message["call"].partition(":")
     order = Order(model=Path(message["model"]), directory=Path(message["directory"]), options=message["options"])
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 class Worker:
-    """A call and rows for it, cut beforehand into single rows and batches."""
+    """A call and its rows, cut beforehand into single rows and batches."""
 
     def __init__(self, call: Call, rows: Any, *, batch: int) -> None:
         self._call, self._rows = call, rows
@@ -52,7 +52,7 @@ class Worker:
         call.predict(self._batches[0])
 
     def one_row(self, *, ms: int) -> float:
-        """us of the clock for one row: the tenth part of the calls took less."""
+        """Return the wall-clock time of one row in us, the 10th percentile of the calls."""
         times: list[int] = []
         for rows in _until(ms, self._singles):
             before = perf_counter_ns()
@@ -61,7 +61,7 @@ class Worker:
         return float(np.quantile(times, 0.1)) / 1e3
 
     def batch256(self, *, ms: int) -> float:
-        """us of CPU time for a batch; of all batches at once, as the time of other threads is not known at once."""
+        """Return the CPU time of a batch in us, over all batches, because the time of other threads is known only later."""
         before, count = process_time_ns(), 0
         for rows in _until(ms, self._batches):
             self._call.predict(rows)
@@ -69,7 +69,7 @@ class Worker:
         return (process_time_ns() - before) / count / 1e3
 
     def answers(self, *, file: str, until_s: float) -> int:
-        """Write the answers to all rows, or to the first of them where that takes too long; returns how many."""
+        """Write the predictions of all rows, or of the first if all take too long; return their number."""
         parts, began = [], perf_counter()
         for start in range(0, len(self._rows), CHUNK_ROWS):
             ready = self._call.ready(_part(self._rows, start, min(CHUNK_ROWS, len(self._rows) - start)))
@@ -81,7 +81,7 @@ class Worker:
 
 
 def _until(ms: int, inputs: list[Any]) -> Iterator[Any]:
-    """The inputs over and over, for that long and at least three of them."""
+    """Yield the inputs repeatedly for this time, at least three of them."""
     ends = perf_counter_ns() + ms * 1_000_000
     for count, rows in enumerate(cycle(inputs)):
         if count >= FEWEST_CALLS and perf_counter_ns() > ends:
@@ -90,13 +90,13 @@ def _until(ms: int, inputs: list[Any]) -> Iterator[Any]:
 
 
 def _part(rows: Any, start: int, count: int) -> Any:
-    """Rows of an array or a pandas table, from the first again after the last, as an array or a table of their own."""
+    """Return rows of an array or a pandas table, cyclically, as an array or a table of their own."""
     chosen = np.arange(start, start + count) % len(rows)
     return rows.iloc[chosen] if hasattr(rows, "iloc") else rows[chosen]
 
 
 def _scores(answers: Any) -> Any:
-    """float64 [n] of two classes or a number, else [n, k]."""
+    """Return float64 [n] for two classes or a number, else [n, k]."""
     found = np.array(answers, dtype=np.float64)
     if found.ndim > 2:
         found = found.reshape(len(found), -1)

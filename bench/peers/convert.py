@@ -1,4 +1,4 @@
-"""LightGBM to ONNX by onnxmltools, as those have it who use the other servers."""
+"""Convert LightGBM to ONNX by onnxmltools, as users of the other servers do."""
 
 from __future__ import annotations
 

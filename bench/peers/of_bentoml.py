@@ -1,4 +1,4 @@
-"""BentoML with one worker and without its access log; adaptive batching where BATCH is more than 1."""
+"""BentoML with one worker and without its access log; adaptive batching if BATCH is more than 1."""
 
 from __future__ import annotations
 

@@ -12,6 +12,6 @@ ask = opened()
 
 @app.post("/predict")
 async def predict(request: Request) -> Response:
-    """Rows to answers, on the loop: a thread for each call costs more than the call."""
+    """Predict rows on the loop: a thread for each call costs more than the call."""
     answers = ask(orjson.loads(await request.body())["rows"])
     return Response(orjson.dumps(answers, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")

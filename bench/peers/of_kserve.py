@@ -27,7 +27,7 @@ class Onnx(Model):
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     model = Onnx("model")
     model.load()
     for name in ("uvicorn.access", "kserve.trace"):

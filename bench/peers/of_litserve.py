@@ -1,4 +1,4 @@
-"""LitServe with one worker, its fast queue and, where BATCH is more than 1, its batching."""
+"""LitServe with one worker, its fast queue and, if BATCH is more than 1, its batching."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from session import BATCH, opened
 
 
 class Onnx(litserve.LitAPI):
-    """The model, as its documentation writes APIs; requests of several rows are put together row by row."""
+    """The model, as its documentation writes APIs; requests of several rows are concatenated."""
 
     def setup(self, device: str) -> None:
         """Open the model."""
@@ -39,7 +39,7 @@ class Onnx(litserve.LitAPI):
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     api = Onnx(max_batch_size=BATCH, batch_timeout=0.001 if BATCH > 1 else 0.0)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, fast_queue=True)
     server.run(port=int(os.environ["PORT"]), host="127.0.0.1", generate_client_file=False, log_level="warning")

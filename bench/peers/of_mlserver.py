@@ -1,4 +1,4 @@
-"""MLServer with a runtime of our own; adaptive batching and workers are of its settings."""
+"""MLServer with a custom runtime; its settings configure adaptive batching and workers."""
 
 from __future__ import annotations
 

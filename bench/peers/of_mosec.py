@@ -1,4 +1,4 @@
-"""mosec with one worker that is given up to BATCH requests at once; orjson reads and writes."""
+"""mosec with one worker that receives up to BATCH requests at once; orjson reads and writes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Onnx(Worker):
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     server = Server()
     server.append_worker(Onnx, num=1, max_batch_size=BATCH, max_wait_time=int(os.environ.get("WAIT_MS", "1")))
     server.run()

@@ -1,4 +1,4 @@
-"""The model at MODEL in ONNX Runtime on one thread, as every peer of bench/serve.py asks it."""
+"""The model at MODEL in ONNX Runtime on one thread, as every peer of bench/serve.py calls it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def opened() -> Callable[[Any], Any]:
 
 
 def main() -> None:
-    """Print how many calls a second this process makes with so many rows each: the two arguments are rows, seconds."""
+    """Print the calls per second of this process; the two arguments are rows per call and seconds."""
     count, seconds = int(sys.argv[1]), float(sys.argv[2])
     ask = opened()
     rows = np.random.default_rng(1).normal(size=(count, 25)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The least that a server on the same loop can do: it sends the body of each request back."""
+"""The minimum of a server on the same loop: it sends the body of each request back."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import uvloop
 
 
 class Echo(asyncio.Protocol):
-    """One connection; requests come whole, as the load of bench/serving/load.py sends them on loopback."""
+    """One connection; requests arrive whole, as bench/serving/load.py sends them on loopback."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Keep where to write."""
+        """Store the transport."""
         self._write = transport.write
 
     def data_received(self, data: bytes) -> None:
@@ -27,5 +27,5 @@ async def _serve() -> None:
 
 
 def main() -> None:
-    """Serve at PORT until told to stop."""
+    """Serve at PORT until a signal."""
     uvloop.run(_serve())

@@ -1,6 +1,6 @@
-"""Requests that are wrong in every way that HTTP, JSON and raw values can be, drawn by chance from a seed.
+"""Random requests, from a seed, that are malformed in HTTP, JSON or raw values.
 
-Each is one or more requests as bytes. Some come out right: an answer to those is right as well.
+Each is one or more requests as bytes. Some are valid, and may be answered.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ _TARGETS = (
 
 
 def posted(path: str, body: bytes, *more: str) -> bytes:
-    """A request with a body, of its right length."""
+    """Return a request with a body and its length."""
     lines = [f"POST {path} HTTP/1.1", "Host: localhost", *more, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode("utf-8", "surrogatepass") + body
 
 
 def good(rng: random.Random) -> tuple[bytes, float]:
-    """A request that is right, in JSON or raw, and the one number that is its answer."""
+    """Return a valid request, in JSON or raw, and its expected output."""
     row = [float(rng.randrange(1_000)) for _ in "abc"]
     inputs = [{"name": name, "shape": [1], "datatype": "FP64"} for name in "abc"]
     if rng.random() < 0.5:
@@ -87,7 +87,7 @@ def good(rng: random.Random) -> tuple[bytes, float]:
 
 
 def any_json(rng: random.Random, depth: int = 3) -> Any:
-    """Any value, sometimes a deep one."""
+    """Return a random value, sometimes deeply nested."""
     kind = rng.random()
     if depth == 0 or kind < 0.6:
         return rng.choice(_SCALARS)
@@ -97,7 +97,7 @@ def any_json(rng: random.Random, depth: int = 3) -> Any:
 
 
 def _disturbed(rng: random.Random, node: Any) -> Any:
-    """The same with one place changed."""
+    """Return a copy with one random change."""
     if isinstance(node, dict) and node and rng.random() < 0.85:
         name = rng.choice(list(node))
         changed = {**node, name: _disturbed(rng, node[name])}
@@ -114,7 +114,7 @@ def _disturbed(rng: random.Random, node: Any) -> Any:
 
 
 def wrong_json(rng: random.Random) -> bytes:
-    """A body whose JSON has up to three places that are something else, or are deep beyond reason."""
+    """Return a body whose JSON has up to three random changes, or extreme nesting."""
     path, body = rng.choice(BODIES)
     for _ in range(rng.randint(1, 3)):
         body = _disturbed(rng, body)
@@ -145,7 +145,7 @@ def wrong_bytes(rng: random.Random) -> bytes:
 
 
 def mangled(rng: random.Random) -> bytes:
-    """A good request with up to six edits of its bytes, head or body."""
+    """Return a valid request with up to six edits of its bytes, head or body."""
     path, body = rng.choice(BODIES)
     data = bytearray(posted(path, json.dumps(body).encode()))
     for _ in range(rng.randint(0, 6)):
@@ -165,7 +165,7 @@ def mangled(rng: random.Random) -> bytes:
 
 
 def wrong_head(rng: random.Random) -> bytes:
-    """A request line and headers that no client should send, with or without a body behind them."""
+    """Return a request line and headers that no client should send, with or without a body."""
     method = rng.choice(("GET", "POST", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "BREW", "get", "", "G\0T"))
     target = rng.choice((*_TARGETS, INFER, INFER))
     version = rng.choice(("HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/1.9", "HTTX/1.1", ""))
@@ -208,7 +208,7 @@ _HEADERS = (
 
 
 def wrong_chunks(rng: random.Random) -> bytes:
-    """A chunked body whose sizes, ends or trailers may be wrong."""
+    """Return a chunked body whose sizes, ends or trailers may be wrong."""
     path, body = rng.choice(BODIES)
     text, parts, at = json.dumps(body).encode(), [], 0
     while at < len(text):
@@ -226,13 +226,13 @@ def wrong_chunks(rng: random.Random) -> bytes:
 
 
 def truncated(rng: random.Random) -> bytes:
-    """The first bytes of a request."""
+    """Return the first bytes of a request."""
     complete = rng.choice((wrong_json, wrong_bytes, wrong_chunks))(rng)
     return complete[: rng.randrange(len(complete))]
 
 
 def pipelined(rng: random.Random) -> bytes:
-    """Several at once, right and wrong ones, and noise."""
+    """Return several requests at once, valid and malformed, and noise."""
     kinds = (wrong_json, wrong_bytes, mangled, wrong_chunks, lambda rng: good(rng)[0], lambda rng: rng.randbytes(30))
     return b"".join(rng.choice(kinds)(rng) for _ in range(rng.randint(2, 6)))
 

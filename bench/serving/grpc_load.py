@@ -1,7 +1,7 @@
 """gRPC load from one process: calls in a closed loop over several channels, each answer read and compared.
 
-The client of gRPC in Python costs about what a call costs the server, so this keeps one core of a server busy and no
-more; the figure to read is what a call costs the server.
+The Python client costs about as much per call as the server, so this keeps one core of a server busy and no more; the
+figure to read is the CPU time of the server per call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CLOSE = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcLoad:
-    """What a run found."""
+    """Result of a run."""
 
     per_s: float
     answers: int
@@ -31,7 +31,7 @@ class GrpcLoad:
 
 
 def message(model: str, row: bytes) -> bytes:
-    """A ModelInfer request for one row as a matrix, whose raw little-endian float64 values are `row`."""
+    """Return a ModelInfer request for one row as a matrix, whose raw little-endian float64 values are `row`."""
     inputs = [{"name": "rows", "datatype": "FP64", "shape": (1, len(row) // 8)}]
     made: bytes = INFERENCE["ModelInferRequest"](
         model_name=model, inputs=inputs, raw_input_contents=[row]
@@ -40,7 +40,7 @@ def message(model: str, row: bytes) -> bytes:
 
 
 def run(address: str, request: bytes, *, key: str, callers: int, seconds: float) -> GrpcLoad:
-    """Ask at `HOST:PORT` with an API key from so many threads; raises RuntimeError where an answer is not the first."""
+    """Call `HOST:PORT` with an API key from several threads; raises RuntimeError if an answer differs from the first."""
     apart = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.insecure_channel(address, options=apart) for _ in range(_CHANNELS)]
     asks = [channel.unary_unary(_METHOD) for channel in channels]
@@ -67,7 +67,7 @@ def run(address: str, request: bytes, *, key: str, callers: int, seconds: float)
 
 
 def _same(answer: bytes, right: bytes) -> bool:
-    """Whether two answers are alike: in another batch, trees may be added in another order."""
+    """Return whether two answers agree up to rounding: in another batch, trees may be added in another order."""
     return answer == right or abs(_value(answer) - _value(right)) < CLOSE
 
 

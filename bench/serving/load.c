@@ -29,7 +29,7 @@ static const double WARM_S = 0.5, DRAIN_S = 30.0, CLOSE = 1e-4, PAUSE_S = 0.01;
 typedef struct { int status, answers, count; double *numbers; char *request; size_t length;
                  char *seen[MOST_ANSWERS]; size_t seen_length[MOST_ANSWERS]; } Case;
 typedef struct { double due; int which, again; } Due;
-typedef struct { int fd, busy; size_t sent, heard, room; char *text; double again_at; Due due; } Line;
+typedef struct { int fd, busy; size_t sent, received, room; char *text; double again_at; Due due; } Line;
 
 static Case *cases;
 static Line *lines;
@@ -122,13 +122,13 @@ static void watch(Line *line, int how, unsigned events) {
 
 static void free_line(Line *line) { line->busy = 0; idle[n_idle++] = (int)(line - lines); }
 
-/* Connect anew; where nobody listens, that is counted, and tried again in a moment. */
+/* Connect again; a refused connection is counted, and retried shortly after. */
 static void connect_line(Line *line) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
     if (line->fd >= 0) close(line->fd);
-    line->heard = 0;
+    line->received = 0;
     line->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(line->fd, (struct sockaddr *)&to, sizeof to)) {
         close(line->fd);
@@ -160,41 +160,41 @@ static void push(Line *line) {
     while (line->sent < it->length) {
         ssize_t n = send(line->fd, it->request + line->sent, it->length - line->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN) { watch(line, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT); return; }
-        if (n < 0) return; /* closed: reading will tell, after what the server still said */
+        if (n < 0) return; /* closed: the next read reports it, after the rest of the answer */
         line->sent += (size_t)n;
     }
 }
 
 static void start(Line *line, Due due) {
     line->busy = 1;
-    line->sent = line->heard = 0;
+    line->sent = line->received = 0;
     line->due = due;
     push(line);
 }
 
-/* Take a whole answer, if there is one. */
-static void hear(Line *line) {
-    line->text[line->heard] = 0;
+/* Process a complete answer, if there is one. */
+static void process(Line *line) {
+    line->text[line->received] = 0;
     char *body = strstr(line->text, "\r\n\r\n");
     if (!body || !line->busy) return;
     *body = 0;
     body += 4;
-    char *told = strcasestr(line->text, "\r\ncontent-length:");
-    size_t length = told ? strtoul(told + 17, NULL, 10) : 0;
+    char *field = strcasestr(line->text, "\r\ncontent-length:");
+    size_t length = field ? strtoul(field + 17, NULL, 10) : 0;
     int closes = strcasestr(line->text, "\r\nconnection: close") != NULL;
-    if (line->heard < (size_t)(body - line->text) + length) { body[-4] = '\r'; return; }
+    if (line->received < (size_t)(body - line->text) + length) { body[-4] = '\r'; return; }
     take(line, atoi(line->text + 9), body, length);
     if (closes) line->busy = 0, connect_line(line);
     else free_line(line);
 }
 
 static void receive(Line *line) {
-    if (line->room - line->heard < 1 << 15) line->text = realloc(line->text, line->room *= 2);
-    ssize_t n = recv(line->fd, line->text + line->heard, line->room - line->heard - 1, 0);
+    if (line->room - line->received < 1 << 15) line->text = realloc(line->text, line->room *= 2);
+    ssize_t n = recv(line->fd, line->text + line->received, line->room - line->received - 1, 0);
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) { lose(line); return; }
-    line->heard += (size_t)n;
-    hear(line);
+    line->received += (size_t)n;
+    process(line);
 }
 
 /* Give work to what is free: first what was lost, then what is due; without a rate, there is always a next one. */
@@ -265,7 +265,7 @@ int main(int count, char **words) {
         line->fd = -1;
         connect_line(line);
     }
-    if (unreached) { fprintf(stderr, "nobody listens on port %d\n", port); return 1; }
+    if (unreached) { fprintf(stderr, "no server listens on port %d\n", port); return 1; }
     srand48(1);
     double at = now(CLOCK_MONOTONIC), due = at;
     measured_from = at + WARM_S;

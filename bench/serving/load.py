@@ -1,8 +1,8 @@
-"""HTTP load that reads every answer: load.c, built when it is first wanted, on a core of its own.
+"""HTTP load that reads every answer: load.c, built on first use, on a core of its own.
 
-It is our own because what is measured must be right: `wrk` counts answers and reads none of them, and in closed loop
-alone. In Python the load took 90 % of a core to keep a server busy that answers 41,000 requests a second; this takes
-a third. `busy` is the share of its core that it used: near 1, it is the load that limits and not the server.
+It is our own because answers must be checked: `wrk` counts answers without reading them, and only in a closed loop. A
+Python load took 90 % of a core to keep a server busy that answers 41,000 requests a second; this takes a third. `busy`
+is the share of its core that it used: near 1, the load is the limit and not the server.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ LIMITED = 0.95
 
 
 class Wrong(Exception):
-    """A server gave an answer that is not right; the message shows it."""
+    """A wrong answer of a server; the message shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A request with each of the answers that are right; none, and status 400, for one that is to be refused."""
+    """A request with its correct answers; none, and status 400, for one that must be refused."""
 
     request: bytes
     answers: tuple[tuple[float, ...], ...] = ()
     status: int = 200
 
     def written(self) -> bytes:
-        """The case as load.c reads it."""
+        """Encode the case for load.c."""
         count = len(self.answers[0]) if self.answers else 0
         numbers = [repr(value) for answer in self.answers for value in answer]
         head = " ".join([f"{self.status} {len(self.request)} {len(self.answers)} {count}", *numbers])
@@ -42,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How the load is made: `rate` a second, or 0 for closed loop; numbers stand behind `marker` in an answer."""
+    """Load settings: `rate` per second, or 0 for a closed loop; numbers follow `marker` in an answer."""
 
     connections: int = 32
     seconds: float = 3.0
@@ -53,11 +53,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a run found.
+    """Result of a run.
 
-    `per_s` and latencies are of the `counted` answers; `total` are all. `right` counts by which of its answers a case
-    was given; `resent` are those that came when a request was sent again, for its connection had been closed: `resets`
-    says when, by the monotonic clock. `unreached` are connections that nobody took.
+    `per_s` and latencies are of the `counted` answers; `total` are all. `right` counts which of its answers a case received;
+    `resent` are answers to requests that were sent again because their connection had been reset: `resets` are the times by
+    the monotonic clock. `unreached` are connections that were not accepted.
     """
 
     per_s: float
@@ -81,7 +81,7 @@ class Load:
 
 
 def program() -> Path:
-    """The built program."""
+    """Return the built program."""
     directory = made(folder("load", of=[SOURCE.read_text("utf-8")]), _build)
     return directory / "load"
 
@@ -91,7 +91,7 @@ def _build(directory: Path) -> None:
 
 
 def run(port: int, cases: Sequence[Case], plan: Plan) -> Load:
-    """Load a server on loopback; whatever the answers are, they are counted."""
+    """Load a server on loopback, and count all answers."""
     pinned = [] if plan.core is None else ["taskset", "-c", str(plan.core)]
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"%d\n" % len(cases) + b"".join(case.written() for case in cases))
@@ -103,7 +103,7 @@ def run(port: int, cases: Sequence[Case], plan: Plan) -> Load:
 
 
 def measure(port: int, cases: Sequence[Case], plan: Plan) -> Load:
-    """The same where every answer must be right and every request answered; raises Wrong otherwise."""
+    """Load a server whose answers must all be correct and complete; raises Wrong otherwise."""
     load = run(port, cases, plan)
     bad = load.wrong + load.refused + load.unreached + load.unanswered + len(load.resets)
     if bad or not load.counted:

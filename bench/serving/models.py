@@ -1,4 +1,4 @@
-"""The models of bench/serve.py and bench/soak.py, the rows that they are asked, and a project that serves them."""
+"""The models of bench/serve.py and bench/soak.py, their rows, and a project that serves them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TINY = {"TREES": 5, "MLP_SIZES": (64, 64, 2)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model in one form: what opens it, its bytes, and how many numbers a row has."""
+    """A model in one form: its engine, its bytes, and the number of features."""
 
     engine: str
     format: str
@@ -51,25 +51,25 @@ class Model:
     width: int = FEATURES
 
     def answers(self, rows: Floats) -> Floats:
-        """What it says to rows [n, width]: [n, 1]."""
+        """Predict rows [n, width]: [n, 1]."""
         return load_engine(self.engine)(self.content, {}).predict(rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Rows [CASES * rows_each, width] as they are asked, `rows_each` in a request, and what is right to say [n, k]."""
+    """Rows [CASES * rows_each, width], `rows_each` per request, and their correct outputs [n, k]."""
 
     rows: Floats
     answers: Floats
     rows_each: int
 
     def cases(self, ask: Iterable[bytes], *, columns: int) -> list[Case]:
-        """These requests, each answered by the last columns of its rows."""
+        """Return cases of these requests, whose answers are the last columns of their rows."""
         outputs = [tuple(np.ravel(part).tolist()) for part in _parts(self.answers[:, -columns:], self.rows_each)]
         return [Case(request=request, answers=(wanted,)) for request, wanted in zip(ask, outputs, strict=True)]
 
     def parts(self) -> list[Floats]:
-        """The rows of each request."""
+        """Return the rows of each request."""
         return _parts(self.rows, self.rows_each)
 
 
@@ -78,13 +78,13 @@ def _parts(rows: Floats, size: int) -> list[Floats]:
 
 
 def rows_of(n: int, width: int = FEATURES) -> Floats:
-    """Rows float64 [n, width] of standard normal numbers, the same at every call."""
+    """Return rows float64 [n, width] of standard normal numbers, the same at every call."""
     return np.random.default_rng(1).normal(size=(n, width))
 
 
 @cache
 def trained(trees: int = TREES) -> bytes:
-    """LightGBM of that many trees of 31 leaves, trained with a fixed seed, as the file that it saves."""
+    """Train LightGBM with that many trees of 31 leaves and a fixed seed; return its model file."""
     rows = rows_of(20_000)
     noise = np.random.default_rng(2).normal(size=len(rows))
     labels = (rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise > 0).astype(float)
@@ -94,17 +94,17 @@ def trained(trees: int = TREES) -> bytes:
 
 
 def by_trees(trees: int = TREES) -> Model:
-    """The trees as headway releases them: for kernels of its own."""
+    """Return the trees as headway releases them: for its own kernels."""
     return Model(engine="trees", format="forest", content=compile_forest(Lightgbm.forest(trained(trees))))
 
 
 def by_graph() -> Model:
-    """The trees as headway compiles them for ONNX Runtime: in float64, exact."""
+    """Return the trees as headway compiles them for ONNX Runtime: in float64, exact."""
     return Model(engine="onnxruntime", format="onnx", content=forest_to_onnx(Lightgbm.forest(trained())))
 
 
 def by_converter() -> Model:
-    """The trees as onnxmltools converts them, in float32; raises Absent where its environment cannot be made."""
+    """Return the trees as onnxmltools converts them, in float32; raises Absent if its environment cannot be created."""
     if is_tiny():
         return by_graph()
     source = HERE / "peers/convert.py"
@@ -120,7 +120,7 @@ def _convert(directory: Path) -> None:
 
 @cache
 def mlp() -> Model:
-    """Dense layers with fixed random weights in float32, 67 MB, that end in the probabilities of two classes."""
+    """Return dense layers with fixed random weights in float32, 67 MB, with the probabilities of two classes."""
     draw, nodes, weights, at = np.random.default_rng(3), [], [], "rows"
     for layer, (inner, outer) in enumerate(pairwise(MLP_SIZES)):
         weight = draw.normal(scale=np.sqrt(2 / inner), size=(inner, outer)).astype(np.float32)
@@ -140,7 +140,7 @@ def mlp() -> Model:
 
 
 def question(model: Model, rows_each: int) -> Question:
-    """Rows that the model answers so differently that one answer cannot stand for another."""
+    """Return rows with outputs so different that no answer can be mistaken for another."""
     rows = np.round(rows_of(8_000, model.width), 6)
     found = model.answers(rows)[:, -1]
     order = np.argsort(found)
@@ -155,20 +155,20 @@ def question(model: Model, rows_each: int) -> Question:
 
 
 def v2(rows: Floats, datatype: str) -> bytes:
-    """A body of the Open Inference Protocol: the rows as one matrix."""
+    """Return a body of the Open Inference Protocol: the rows as one matrix."""
     data = rows.ravel().tolist()
     inputs = [{"name": "rows", "shape": list(rows.shape), "datatype": datatype, "data": data}]
     return json.dumps({"inputs": inputs}, separators=(",", ":")).encode()
 
 
 def posted(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
-    """A whole HTTP request."""
+    """Return a complete HTTP request."""
     more = "".join(f"{header}\r\n" for header in ("Content-Type: application/json", *headers))
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def project(directory: Path, models: Mapping[str, Model]) -> ModelRegistry:
-    """A project in which each model is signed and live under its name."""
+    """Create a project in which each model is signed and live under its name."""
     (directory / "headway.toml").write_text('[project]\nname = "bench"\n[trust]\npublisher_key = "publisher.pem"\n')
     at = config.load(directory, environment={})
     init_keys(at.path("publisher.pem"), at.path(at.trust.trusted_keys), comment="benchmark")
@@ -179,12 +179,12 @@ def project(directory: Path, models: Mapping[str, Model]) -> ModelRegistry:
 
 
 def new_caller(directory: Path) -> str:
-    """A new key of a project's server, with a limit that no load reaches."""
+    """Create a key of a project's server, with a limit that no load reaches."""
     return create_key(directory / "keys.toml", "bench", ["predict"], per_s=MOST_PER_S)
 
 
 def publish(register: ModelRegistry, name: str, model: Model) -> str:
-    """Sign a release of a model and keep it; its digest."""
+    """Sign and publish a release of a model; return its digest."""
     artifact = Artifact(format=model.format, digest=digest_of(model.content), size_bytes=len(model.content))
     fields = tuple(Field(name=f"x{number}") for number in range(model.width))
     variant = Variant(artifact=artifact, engine=model.engine, signature=Signature(inputs=fields))
@@ -203,7 +203,7 @@ def publish(register: ModelRegistry, name: str, model: Model) -> str:
 
 
 def point(register: ModelRegistry, name: str, digest: str) -> None:
-    """Make a release live, as any move: signed and numbered."""
+    """Make a release live by a signed update."""
     register.point(f"{name}@live", digest, UpdateReason(who="benchmark", why="to be measured", verdict=_passed(digest)))
 
 

@@ -1,6 +1,6 @@
-"""The servers that bench/serve.py is measured against: their environments, how each is started, and what it is asked.
+"""The servers that bench/serve.py compares with: environments, commands and requests.
 
-Each is given ONNX Runtime and the settings that its documentation has for speed; where it has several, all are tried.
+Each uses ONNX Runtime and the settings that its documentation recommends for speed; of several settings, all are tried.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A server of others: its packages, its command, the form of its requests, and the settings to try."""
+    """Another server: its packages, its command, the form of its requests, and the settings to try."""
 
     name: str
     packages: tuple[str, ...]
@@ -38,27 +38,27 @@ class Peer:
     python: str = ""
 
     def home(self) -> Path:
-        """Its Python, made where it is not there yet; raises Absent with what pip said."""
+        """Return its Python, created on first use; raises Absent with pip's message."""
         return environment(f"serve-{self.name}", self.packages, python=self.python)
 
     def version(self) -> str:
-        """What is installed of it."""
+        """Return its installed version."""
         asks = f"from importlib.metadata import version; print(version({self.name!r}))"
         return subprocess.run([self.home(), "-c", asks], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
     def cases(self, question: Question) -> list[Case]:
-        """The question as it is asked; both classes are answered."""
+        """Return the question as its requests; the answers have both classes."""
         ask = [posted(self.path, self.body(rows)) for rows in question.parts()]
         return question.cases(ask, columns=2)
 
     def plan(self, seconds: float, connections: int, core: int) -> Plan:
-        """How it is loaded."""
+        """Return its load plan."""
         return Plan(connections=connections, seconds=seconds, marker=self.marker, core=core)
 
 
 @contextmanager
 def serving(peer: Peer, model: Path, setting: str, asks: bytes) -> Iterator[Server]:
-    """The peer, with this model file, once it answers; raises Absent with its last words where it does not."""
+    """Start the peer with this model file and wait for its first answer; raises Absent with its last output if it fails."""
     python = peer.home()
     words = [word.replace("{bin}", str(python.parent)) for word in peer.command]
     with tempfile.TemporaryDirectory() as name:
@@ -154,7 +154,7 @@ PEERS: dict[str, Peer] = {
 
 
 def make_all() -> None:
-    """Make every environment that is not there yet, and say which cannot be."""
+    """Create all missing environments, and print those that cannot be created."""
     absent = [_absent(peer) for peer in PEERS.values()]
     print("\n".join(filter(None, absent)) or f"{len(PEERS)} environments are there")
     sys.exit(any(absent))

@@ -1,4 +1,4 @@
-"""Servers in processes of their own, all on one core: started, asked, weighed, and ended with all they began."""
+"""Servers in separate processes on one core: started, measured, and ended with all their children."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server that answers, and how long it took from its start to its first answer."""
+    """A server that answers, and the seconds from its start to its first answer."""
 
     process: subprocess.Popen[str]
     port: int
     start_s: float
 
     def processes(self) -> list[int]:
-        """Its processes: the first, and all that came of it."""
+        """Return its processes: the first, and all descendants."""
         parents = {int(stat[0]): int(stat[3]) for stat in _stats()}
         found = [self.process.pid]
         for pid in found:
@@ -44,20 +44,20 @@ class Server:
 
     @property
     def cpu_s(self) -> float:
-        """CPU time that its processes have used, user and system."""
+        """Return the CPU time of its processes, user and system."""
         mine = set(self.processes())
         ticks = sum(int(stat[13]) + int(stat[14]) for stat in _stats() if int(stat[0]) in mine)
         return ticks / TICKS_PER_S
 
     def cpu_of(self, pid: int) -> float:
-        """CPU time of one of its processes, 0 if it is gone."""
+        """Return the CPU time of one of its processes, 0 if it has ended."""
         return sum(int(stat[13]) + int(stat[14]) for stat in _stats() if int(stat[0]) == pid) / TICKS_PER_S
 
     @property
     def memory_mb(self) -> float:
-        """Memory of its processes: what several of them share counts once, what others on this machine share in full.
+        """Return the memory of its processes: pages shared among them count once, pages shared with other processes in full.
 
-        It is the sum of PSS as it would be if nothing else ran here: PSS itself is smaller the more others run.
+        It is the sum of PSS as if nothing else ran on the machine: PSS itself is smaller the more other processes run.
         """
         files: dict[str, int] = {}
         own = 0
@@ -71,7 +71,7 @@ class Server:
 
 
 def _mappings(pid: int) -> dict[str, tuple[int, int]]:
-    """What is resident of each file that a process maps, and its share of it (PSS), kB; without a file, all as one."""
+    """Return the resident kB of each mapped file, and its share of them (PSS); memory without a file is one entry."""
     found: dict[str, tuple[int, int]] = {}
     name, resident = "", 0
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -87,7 +87,7 @@ def _mappings(pid: int) -> dict[str, tuple[int, int]]:
 
 
 def _stats() -> Iterator[list[str]]:
-    """The fields of /proc/PID/stat of every process; the second, its name, is left out."""
+    """Yield the fields of /proc/PID/stat of every process, without the second, its name."""
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             before, _, after = file.read_text().rpartition(")")
@@ -103,9 +103,9 @@ def started(
     folder: Path | None = None,
     core: int = SERVER_CORE,
 ) -> Iterator[Server]:
-    """A server on a core once it answers `asks` with 200, or listens; `{port}` in what it is given is a free port.
+    """Start a server on a core and wait until it answers `asks` with 200, or listens; `{port}` is replaced by a free port.
 
-    Raises Absent with its last words where it does not come up.
+    Raises Absent with its last output if it does not come up.
     """
     port, began = free_port(), time.perf_counter()
     words = ["taskset", "-c", str(core), *(word.replace("{port}", str(port)) for word in command)]
@@ -125,7 +125,7 @@ def started(
 
 
 def ours(folder: Path, *names: str) -> Sequence[str]:
-    """The command that serves these models of a project as `headway serve` does."""
+    """Return the command that serves these models of a project as `headway serve` does."""
     references = [f"{name}@live" for name in names]
     return [sys.executable, "-m", "headway.cli", "serve", *references, "--project", str(folder), "--port", "{port}"]
 
@@ -143,7 +143,7 @@ def _answers(port: int, asks: bytes) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port that nobody has."""
+    """Return a free TCP port."""
     with socket.socket() as line:
         line.bind(("127.0.0.1", 0))
         port: int = line.getsockname()[1]
@@ -159,7 +159,7 @@ def _expect_up(process: subprocess.Popen[str], output: IO[str], began: float) ->
 
 
 def _end(server: Server) -> None:
-    """Ask it to leave, and end what it leaves behind."""
+    """Terminate a server, and kill its remaining processes."""
     remaining = server.processes()
     server.process.terminate()
     with suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Bytes handed on to a server, over TLS or not, so that a load without TLS shows what TLS costs the server."""
+"""Relay bytes to a server, with or without TLS, so that a load without TLS measures the cost of TLS in the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = 1 << 16
 
 
 def certificate(file: Path) -> Path:
-    """A PEM file with a certificate for localhost that signs itself, and its key."""
+    """Write a PEM file with a self-signed certificate for localhost and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     today = datetime.now(UTC)
@@ -48,7 +48,7 @@ async def _serve(port: int, to: int, secured: ssl.SSLContext | None) -> None:
 
 
 def main() -> None:
-    """Relay what comes at PORT to TO, over TLS where CERTIFICATE names who is there."""
+    """Relay connections at PORT to TO, over TLS if CERTIFICATE is set."""
     trusted = os.environ.get("CERTIFICATE")
     secured = ssl.create_default_context(cafile=trusted) if trusted else None
     if secured:
