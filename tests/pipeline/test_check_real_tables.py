@@ -104,7 +104,7 @@ def test_after_the_declaration_the_check_passes_and_the_history_shows_the_change
     assert run("check", "--project", folder)[0] == cli.PASS
     first, second = json.loads(run("check", "--project", folder, "--history", "--json")[1])
     assert (first["number"], second["number"]) == (1, 2)
-    assert [each["code"] for each in second["why"]] == ["D061"]
+    assert [finding["code"] for finding in second["why"]] == ["D061"]
     assert "resolved: D005" in run("check", "--project", folder, "--history")[1]
 
 
@@ -112,5 +112,5 @@ def test_the_report_shows_the_target_and_every_check_that_did_not_run(checked):
     _, findings, folder = checked
     page = (folder / "check.html").read_text(encoding="utf-8")
     assert 'id="target"' in page and "Undecided: 1 finding for a person to decide" in page
-    silent = [each["where"].removeprefix("check ") for each in findings if each["code"] == "D000"]
-    assert set(silent) < set(plugins.names("check")) and all(f">{name}<" in page for name in silent)
+    not_run = [finding["where"].removeprefix("check ") for finding in findings if finding["code"] == "D000"]
+    assert set(not_run) < set(plugins.names("check")) and all(f">{name}<" in page for name in not_run)

@@ -1,6 +1,6 @@
-"""The shell blocks of the pages are run, from top to bottom, as a reader would, and what they show is what comes.
+"""The shell blocks of each page run from top to bottom, and print the output that the page shows.
 
-A reader has done the tutorial, and has a table and a model of their own. `make` shows what it would do: CI does it.
+The reader has finished the tutorial, and has a table and a model. `make` shows what it would do: CI does it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import pytest
 from tests.house.pages import SHELL, Block, blocks_of, pages_with
 from tests.house.source_tree import ROOT
 from tests.pipeline.projects import table
-from tests.pipeline.receiver import receiving
+from tests.pipeline.receiver import lineage_receiver
 
 pytestmark = pytest.mark.slow
 TUTORIAL = "docs/tutorial.md"
 OTHERS = [page for page in pages_with("bash", "console", "sh") if page != TUTORIAL]
-# To save time: all variants are searched by the long test of the tutorial alone.
+# To save time, only the long test of the tutorial searches all variants.
 FEW = {"HEADWAY_OPTIMIZE_TRANSFORMS": '["onnx"]'}
 AT_MOST_S = "180"
 AS_SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# Verdicts are answers: 3 is undecided, and a watch may tell of harm. An error (2) is none. What is timed runs on one
-# core: threads of two processes that wait for each other make a search take minutes.
+# Verdicts are answers: 3 is undecided, and a watch may report degradation. An error (2) is not. Timed commands run on
+# one core: threads of two processes that wait for each other make a search take minutes.
 HEADWAY = """#!/bin/sh
 case $1 in check|optimize|watch|retrain) ;; *) exec "{headway}" "$@" ;; esac
 taskset --cpu-list {core} "{headway}" "$@" && exit
@@ -53,30 +53,30 @@ def free_port() -> str:
         return str(listening.getsockname()[1])
 
 
-def answered(block: Block) -> Iterator[tuple[str, str]]:
-    """Each command of a console block with what the page says that it prints, or nothing."""
+def commands_and_outputs(block: Block) -> Iterator[tuple[str, str]]:
+    """Yield each command of a console block with the output that the page shows, or an empty string."""
     for part in f"\n{block.text}".split("\n$ ")[1:]:
         command, _, prints = part.partition("\n")
         yield command, prints
 
 
 def commands(block: Block) -> Iterator[str]:
-    """What a shell is told for a block: a file to write, or lines to run, each console line into a file of its own."""
+    """Yield the shell lines of a block: a file to write, or commands; each console command prints into a separate file."""
     if block.file and block.language not in SHELL:
         yield f"cat > {block.file} << 'END_OF_FILE'\n{block.text}END_OF_FILE"
     elif block.language == "console":
-        for number, (command, _) in enumerate(answered(block)):
+        for number, (command, _) in enumerate(commands_and_outputs(block)):
             background = command.endswith("&")
             yield command if background else f'{{ {command}\n}} > "$PRINTED/{block.line}.{number}" 2>&1'
     elif block.language in SHELL:
         yield block.text
 
 
-def run(page: str, folder: Path, **given: str) -> Path:
-    """Run a page in a folder, in this environment, and give the folder of what its console lines printed."""
+def run(page: str, folder: Path, **variables: str) -> Path:
+    """Run a page in a folder with these environment variables; return the folder with the output of its console commands."""
     printed, programs = folder / ".printed", folder / ".bin"
-    for place in (printed, programs):
-        place.mkdir(exist_ok=True)
+    for created in (printed, programs):
+        created.mkdir(exist_ok=True)
     installed = Path(sys.executable).parent
     core = min(os.sched_getaffinity(0))
     (programs / "headway").write_text(HEADWAY.format(headway=installed / "headway", core=core), encoding="utf-8")
@@ -94,7 +94,7 @@ def run(page: str, folder: Path, **given: str) -> Path:
             "ROOT": str(ROOT),
             "PRINTED": str(printed),
             "HEADWAY_SERVE_PORT": port,
-            **given,
+            **variables,
         },
         check=False,
         capture_output=True,
@@ -106,17 +106,17 @@ def run(page: str, folder: Path, **given: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a reader who has done the tutorial."""
+def tutorial_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a reader who has finished the tutorial."""
     folder = tmp_path_factory.mktemp("reader")
     run(TUTORIAL, folder, **FEW)
     return folder
 
 
 @pytest.fixture
-def reader(taught: Path, tmp_path: Path) -> Path:
-    """The same, to go on in, with a table and a fitted model of the reader's own."""
-    folder = shutil.copytree(taught, tmp_path / "reader", ignore=shutil.ignore_patterns(".printed"))
+def reader(tutorial_folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of that folder, with a table and a fitted model of the reader."""
+    folder = shutil.copytree(tutorial_folder, tmp_path / "reader", ignore=shutil.ignore_patterns(".printed"))
     shutil.copy(folder / "deliveries/train.py", folder)
     rows = own_rows()
     rows.write_parquet(folder / "table.parquet")
@@ -131,7 +131,7 @@ def reader(taught: Path, tmp_path: Path) -> Path:
 
 
 def own_rows() -> pl.DataFrame:
-    """The 120 days of `table`, every second day of eight months."""
+    """Return the 120 days of `table`, spread over every second day of eight months."""
     days = pl.duration(days=(pl.col("day") - pl.date(2013, 1, 1)).dt.total_days())
     rows = table().with_columns(departs_at=pl.col("at") + days)
     return rows.select("departs_at", "hour", "wind", "late", date=pl.col("departs_at").dt.date())
@@ -146,12 +146,12 @@ def test_the_tutorial_leads_to_a_live_release(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", OTHERS)
 def test_the_commands_of_a_page_run_from_top_to_bottom(page: str, reader: Path) -> None:
-    with receiving() as lineage:
+    with lineage_receiver() as lineage:
         printed = run(page, reader, **FEW, OPENLINEAGE_URL=lineage.url)
     check = doctest.OutputChecker()
     for block in (block for block in blocks_of(page) if block.language == "console"):
-        for number, (command, shown) in enumerate(answered(block)):
+        for number, (command, shown) in enumerate(commands_and_outputs(block)):
             file = printed / f"{block.line}.{number}"
             if shown:
-                came = file.read_text()
-                assert check.check_output(shown, came, AS_SHOWN), f"{block.at}: {command}\n{came}"
+                printed_text = file.read_text()
+                assert check.check_output(shown, printed_text, AS_SHOWN), f"{block.at}: {command}\n{printed_text}"
