@@ -1,4 +1,4 @@
-"""A subject that probes and audits are asked about: echo beside echo, with answers that are a little off."""
+"""A comparison for metrics and audits: the echo engine against itself, with answers that differ slightly."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.context import Comparison
 
 
-def subject_of(*, groups: int, task: str = "binary") -> Comparison:
-    """Echo beside echo on 40 rows a group, a third of a column missing; the variant's answers are off by up to 0.05."""
+def echo_comparison(*, groups: int, task: str = "binary") -> Comparison:
+    """Return a comparison on 40 rows per group, a third of a column missing; the variant's answers are off by up to 0.05."""
     rng = np.random.default_rng(7)
     group = np.repeat(np.arange(groups), 40)
     rows = rng.random((len(group), 3))
     scores = rows.mean(1, keepdims=True)
     rows[::3, 1] = np.nan
-    side = SliceColumn(codes=(group + np.arange(len(group))) % 2, values=("left", "right"))
+    column = SliceColumn(codes=(group + np.arange(len(group))) % 2, values=("left", "right"))
     variant = Variant(
         artifact=Artifact(format="echo", digest="sha256:0", size_bytes=4),
         engine="echo",
@@ -35,13 +35,13 @@ def subject_of(*, groups: int, task: str = "binary") -> Comparison:
         scores=classes(np.clip(scores + rng.uniform(-0.05, 0.05, scores.shape), 0, 1), task),
         reference_scores=classes(scores, task),
         groups=group,
-        slices={"side": side},
-        sensitive_features={"side": side},
+        slices={"side": column},
+        sensitive_features={"side": column},
         threshold=0.5,
         price=CostSection(core_hour=0.04),
     )
 
 
 def classes(scores: np.ndarray, task: str) -> np.ndarray:
-    """Scores [n, 1] as the answers of a task: probabilities of two classes [n, 2] where it has several."""
+    """Return scores (n, 1) as the answers of a task: probabilities of two classes (n, 2) if it has several."""
     return np.hstack([1 - scores, scores]) if task == "multiclass" else scores

@@ -1,4 +1,4 @@
-"""What every audit must keep, own or from outside: honest measurements on its ground, or a plain refusal."""
+"""Test every installed audit: valid measurements in its context, or a refusal with a reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tests.contract.subjects import subject_of
+from tests.contract.subjects import echo_comparison
 
 from headway.core import plugins
 from headway.core.calibrator import Calibrator
@@ -27,17 +27,17 @@ AUDITS = plugins.names("audit")
 
 @pytest.fixture
 def context(tmp_path, request) -> AuditContext:
-    """A ground that can train: whatever it learns from, the model is echo; a calibrator stands behind it."""
+    """A context that can retrain: the model is echo whatever it is trained on; a calibrator follows it."""
     blobs = Files(tmp_path)
     blobs.put(b"echo")
-    known = subject_of(groups=25)
-    lesson = LabeledData(rows=known.rows, labels=known.labels, groups=known.groups)
+    known = echo_comparison(groups=25)
+    training_data = LabeledData(rows=known.rows, labels=known.labels, groups=known.groups)
     echo = plugins.load_engine("echo")
     served = partial(temporary_server, Config(), blobs, Contract(), SelfTest(rows=((1.0,) * 3,), answers=((1.0,),)))
     return AuditContext(
         blobs=blobs,
         budget_s=1.0 if request.node.callspec.params.get("name") == "load" else 60.0,  # `load` uses its whole budget
-        train=lambda: lesson,
+        train=lambda: training_data,
         retrain=lambda features, seed: echo(b"echo", {}),
         calibrator=Calibrator(shift=0.3),
         serve=served,
@@ -46,17 +46,17 @@ def context(tmp_path, request) -> AuditContext:
 
 @pytest.fixture
 def subject(context):
-    """Echo beside echo, its artifact in the blobs of the ground."""
-    found = subject_of(groups=25)
+    """Echo compared with itself, its artifact in the blobs of the context."""
+    found = echo_comparison(groups=25)
     object.__setattr__(found.variant.artifact, "digest", context.blobs.put(b"echo"))
     return found
 
 
 @pytest.mark.parametrize("name", AUDITS)
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name, subject, context):
-    told = load_audit(name)(subject, context)
-    found = [item for item in told if isinstance(item, Measurement)]
-    assert found and all(reason.what for reason in told if isinstance(reason, NotApplicable))
+    results = load_audit(name)(subject, context)
+    found = [result for result in results if isinstance(result, Measurement)]
+    assert found and all(reason.what for reason in results if isinstance(reason, NotApplicable))
     for measurement in found:
         assert measurement.name and measurement.method and measurement.n_rows > 0
         assert measurement.low <= measurement.value <= measurement.high
@@ -76,7 +76,7 @@ def test_the_subject_is_left_as_it_was(name, subject, context):
 @pytest.mark.parametrize("name", AUDITS)
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking"])
 def test_another_task_is_measured_or_reported_as_not_applicable(name, task, context):
-    subject = subject_of(groups=25, task=task)
+    subject = echo_comparison(groups=25, task=task)
     object.__setattr__(subject.variant.artifact, "digest", context.blobs.put(b"echo"))
     try:
         assert load_audit(name)(subject, replace(context, serve=None))

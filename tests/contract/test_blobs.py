@@ -1,4 +1,4 @@
-"""What every blob store installed must do."""
+"""Test every installed blob store."""
 
 from __future__ import annotations
 

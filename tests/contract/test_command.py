@@ -1,4 +1,4 @@
-"""What every command must do."""
+"""Test every installed command."""
 
 from __future__ import annotations
 

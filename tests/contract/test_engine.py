@@ -1,4 +1,4 @@
-"""What every engine must keep, own or from outside: equal rows, equal answers, however many; and plain refusals."""
+"""Test every installed engine: equal rows get equal answers in any number; errors have a reason."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], int]] = {
 
 
 def inside(numbers: dict[str, float], models: int) -> bytes:
-    """An artifact of so many models, each a compiled forest."""
+    """Return an artifact of so many models, each a compiled forest."""
     contents = [compile_forest(made(Shape(width=3, link="sigmoid"), seed=seed)) for seed in range(models)]
     inner = tuple(NestedModel(engine="trees", size_bytes=len(item)) for item in contents)
     return pack_models(NestedHeader(models=inner, numbers=numbers), *contents)

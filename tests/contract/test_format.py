@@ -1,4 +1,4 @@
-"""What every format of files must keep: what is written is read again, in order, equal columns give equal bytes."""
+"""Test every installed file format: written columns are read back in order, and equal columns give equal bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WANTED = ScoringOptions(signature=Signature(inputs=(Field(name="x"), Field(name=
 
 
 def table(start: int, rows: int) -> dict[str, ArrowColumn]:
-    """Numbers with and without nulls, and texts that need quotes."""
+    """Return numbers with and without nulls, and strings that need quotes."""
     numbers = np.arange(start, start + rows)
     return {
         "x": ArrowColumn(type=nanoarrow.float64(), values=numbers / 3),
@@ -32,20 +32,20 @@ def table(start: int, rows: int) -> dict[str, ArrowColumn]:
 
 
 def joined(name: str, folder: Path, tables: list[Mapping[str, ArrowColumn]], out: str = "out") -> Path:
-    """A file of these parts."""
+    """Write a file of these parts."""
     format, parts = plugins.load_format(name), []
     for number, item in enumerate(tables):
         parts.append(folder / f"{out}-{number:03}.{name}")
         parts[-1].write_bytes(format.encode(item))
-    whole = folder / f"{out}.{name}"
-    format.join(parts, whole, table(0, 0), {"headway.registry": "sha256:0"})
-    return whole
+    path = folder / f"{out}.{name}"
+    format.join(parts, path, table(0, 0), {"headway.registry": "sha256:0"})
+    return path
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("sizes", [[], [0], [1], [7, 1, 30], [100_003, 70_001, 5]])
 def test_parts_are_joined_in_their_order(name, sizes, tmp_path):
-    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+    starts = [sum(sizes[:index]) for index in range(len(sizes))]
     file = joined(name, tmp_path, [table(*item) for item in zip(starts, sizes, strict=True)])
     chunks = list(plugins.load_format(name).scan(file, WANTED).chunks(0, 0))
     numbers = np.arange(sum(sizes))
@@ -53,8 +53,8 @@ def test_parts_are_joined_in_their_order(name, sizes, tmp_path):
     assert np.array_equal(rows[:, 0], numbers / 3)
     assert np.array_equal(rows[:, 1], np.where(numbers % 5 == 0, np.nan, numbers), equal_nan=True)
     for name in WANTED.keep:
-        kept = [text for item in chunks for text in columns.format_values(item.passthrough[name])]
-        assert kept == columns.format_values(table(0, sum(sizes))[name])
+        values = [text for item in chunks for text in columns.format_values(item.passthrough[name])]
+        assert values == columns.format_values(table(0, sum(sizes))[name])
 
 
 @pytest.mark.parametrize("name", FORMATS)

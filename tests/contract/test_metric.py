@@ -1,4 +1,4 @@
-"""What every probe must keep, own or from outside: honest measurements of a subject, or a plain refusal."""
+"""Test every installed metric: valid measurements of a comparison, or a refusal with a reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from tests.contract.subjects import subject_of
+from tests.contract.subjects import echo_comparison
 
 from headway.core import plugins
 from headway.core.errors import NotApplicable
@@ -17,8 +17,8 @@ from headway.evaluation.context import Comparison, load_metric
 PROBES = plugins.names("metric")
 
 
-def asked(name: str, subject: Comparison) -> tuple[Measurement, ...]:
-    """What a probe measures, nothing where it refuses."""
+def measured(name: str, subject: Comparison) -> tuple[Measurement, ...]:
+    """Return the measurements of a metric; none if it does not apply."""
     try:
         return tuple(load_metric(name)(subject))
     except NotApplicable:
@@ -27,7 +27,7 @@ def asked(name: str, subject: Comparison) -> tuple[Measurement, ...]:
 
 @pytest.mark.parametrize("name", PROBES)
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
-    found = load_metric(name)(subject_of(groups=45))
+    found = load_metric(name)(echo_comparison(groups=45))
     assert found
     for measurement in found:
         assert measurement.name and measurement.method and measurement.n_rows > 0
@@ -40,7 +40,7 @@ def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
 
 @pytest.mark.parametrize("name", PROBES)
 def test_no_two_measurements_share_a_name_and_slice(name):
-    found = load_metric(name)(subject_of(groups=25))
+    found = load_metric(name)(echo_comparison(groups=25))
     assert len({(measurement.name, measurement.slice) for measurement in found}) == len(found)
 
 
@@ -49,20 +49,20 @@ def test_no_two_measurements_share_a_name_and_slice(name):
 def test_measurements_come_back_from_disk_as_they_were_few_groups_or_many(name):
     machine = Machine(cpu="", cores=1, system="", python="")
     for groups in (1, 3, 25):
-        found = asked(name, subject_of(groups=groups))
+        found = measured(name, echo_comparison(groups=groups))
         evidence = Evidence(subject="", dataset="", period="", machine=machine, measurements=found)
         assert read(Evidence, write(evidence)) == evidence
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_with_few_groups_no_interval_is_claimed(name):
-    found = asked(name, subject_of(groups=3))
+    found = measured(name, echo_comparison(groups=3))
     assert all(measurement.se is None for measurement in found if 0 < measurement.n_groups < 20)
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_subject_is_left_as_it_was(name):
-    subject = subject_of(groups=25)
+    subject = echo_comparison(groups=25)
     before = [array.copy() for array in (subject.rows, subject.labels, subject.scores, subject.reference_scores)]
     load_metric(name)(subject)
     after = (subject.rows, subject.labels, subject.scores, subject.reference_scores)
@@ -73,7 +73,7 @@ def test_a_subject_is_left_as_it_was(name):
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking", "embedding"])
 def test_another_task_is_measured_completely_or_refused_with_a_reason(name, task):
     try:
-        found = load_metric(name)(subject_of(groups=25, task=task))
+        found = load_metric(name)(echo_comparison(groups=25, task=task))
     except NotApplicable as refusal:
         assert task in str(refusal)
     else:

@@ -1,4 +1,4 @@
-"""The contract of every section of report and card."""
+"""Test every section of report and card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reader of a database must do; its own tests ask a real one."""
+"""Test every installed database reader; its own tests use a real database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every state store installed must do."""
+"""Test every installed state store."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_of_two_simultaneous_updates_one_wins_and_one_is_refused(kind: type[Stat
     previous = None
     for number in range(1, 21):
         answers = _race(kind, tmp_path, [move(number, previous, release=f"sha256:{who}") for who in "ab"])
-        assert sorted(answers) == ["told", "won"]
+        assert sorted(answers) == ["refused", "won"]
         with_end = kind(tmp_path)
         previous = with_end.last()
         with_end.close()
 
 
 def _race(kind: type[State], folder: Path, moves: list[Signed]) -> list[str]:
-    """What became of moves that threads with a store of their own append at one time."""
+    """Return the result of each update that threads, each with its own store, append at the same time."""
     gate, answers = threading.Barrier(len(moves)), []
 
     def run(signed: Signed) -> None:
@@ -91,7 +91,7 @@ def _race(kind: type[State], folder: Path, moves: list[Signed]) -> list[str]:
         try:
             answers.append("won" if state.append(signed) else "lost")
         except PointerMoved:
-            answers.append("told")
+            answers.append("refused")
         state.close()
 
     threads = [threading.Thread(target=run, args=(item,)) for item in moves]

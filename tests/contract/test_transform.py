@@ -1,4 +1,4 @@
-"""What every transform must keep: one step more, an artifact that is kept and opens, the variant left as it was."""
+"""Test every installed transform: one more step, an artifact that opens, and the variant left unchanged."""
 
 from __future__ import annotations
 

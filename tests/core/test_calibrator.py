@@ -1,4 +1,4 @@
-"""A calibrator: a shift of the log-odds that keeps order, ends and the unshifted as they are."""
+"""A calibrator: a shift of the log-odds that keeps the order and the ends, and changes nothing without a shift."""
 
 from __future__ import annotations
 

@@ -158,8 +158,8 @@ def test_a_value_of_the_wrong_type_names_its_source(
 
 def test_all_sources_of_a_setting_are_listed_strongest_first(project: Path) -> None:
     write(project, "[serve]\nport = 1")
-    said = sources("serve.port", project, environment={"HEADWAY_SERVE_PORT": "2"}, flags={"serve.port": "3"})
-    assert list(said.items()) == [("flag", 3), ("environment", 2), ("file", 1), ("default", 8080)]
+    found = sources("serve.port", project, environment={"HEADWAY_SERVE_PORT": "2"}, flags={"serve.port": "3"})
+    assert list(found.items()) == [("flag", 3), ("environment", 2), ("file", 1), ("default", 8080)]
     assert sources("serve.host", project, environment={}) == {"default": "127.0.0.1"}
 
 

@@ -17,7 +17,7 @@ from headway.optimization.context import load_transform
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installed package from outside, whose one module is the engine `guest`; a test writes the module."""
+    """An installed package whose one module is the engine `guest`; a test writes the module."""
     information = tmp_path / "guest-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1.0\n", encoding="utf-8")

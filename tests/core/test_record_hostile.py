@@ -1,4 +1,4 @@
-"""Bytes that no honest headway wrote are refused as a StoreError, whatever they are."""
+"""Arbitrary bytes are refused as a StoreError."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_hostile_bytes_are_refused(content: bytes) -> None:
         read(PointerUpdate, content)
 
 
-@given(place=st.integers(0, len(MOVE) - 1), change=st.integers(1, 255))
-def test_a_changed_byte_is_read_as_an_update_or_refused(place: int, change: int) -> None:
+@given(position=st.integers(0, len(MOVE) - 1), change=st.integers(1, 255))
+def test_a_changed_byte_is_read_as_an_update_or_refused(position: int, change: int) -> None:
     changed = bytearray(MOVE)
-    changed[place] ^= change
+    changed[position] ^= change
     try:
         assert isinstance(read(PointerUpdate, bytes(changed)), PointerUpdate)
     except StoreError as error:

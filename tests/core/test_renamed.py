@@ -80,9 +80,9 @@ def test_a_field_under_both_names_is_refused() -> None:
 
 
 def test_the_value_that_was_given_is_not_changed() -> None:
-    given = {"many": [dict(OLD)]}
-    current_form(given, Whole)
-    assert given == {"many": [OLD]}
+    original = {"many": [dict(OLD)]}
+    current_form(original, Whole)
+    assert original == {"many": [OLD]}
 
 
 def test_other_values_are_left_to_the_decoder() -> None:
@@ -118,7 +118,7 @@ class Section(Record, frozen=True, kw_only=True):
 
 @pytest.fixture
 def with_section(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A configuration with one section more, some settings of which were renamed."""
+    """A configuration with an additional section, some settings of which were renamed."""
     kind = msgspec.defstruct(
         "Config", [("section", Section, Section()), ("folder", str, ".")], bases=(Record,), frozen=True, kw_only=True
     )

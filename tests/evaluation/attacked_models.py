@@ -1,4 +1,4 @@
-"""A table to attack: two numbers, one of them whole, one with a decimal, a flag, a text, and models of it by hand."""
+"""A table to attack (a number, a count, a price with one decimal, a flag, a category), and hand-made models of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXTS = ("AA", "EV", "MQ", "UA")
 
 
 class Stump:
-    """Says yes where one column is above a value; of a missing value it says no."""
+    """Predicts yes if one column is above a value, and no if it is missing."""
 
     def __init__(self, at=0, above=0.5):
         self.at, self.above = at, above
@@ -31,14 +31,14 @@ class Constant:
 
 
 class Both:
-    """Says yes where wind and fare are both high: where both are low, two columns must move."""
+    """Predicts yes if wind and fare are both high: if both are low, two columns must change."""
 
     def predict(self, rows):
         return ((rows[:, [0]] > 0.5) & (rows[:, [2]] > 50.0)).astype(float)
 
 
 def table(count: int, *, seed: int = 0) -> np.ndarray:
-    """Rows float64 [count, 5]: wind in [0, 1], seats whole, fare with one decimal, a flag, a text; some are missing."""
+    """Return rows float64 of shape (count, 5): wind in [0, 1], seats, fare with one decimal, a flag, a category; some missing."""
     rng = np.random.default_rng(seed)
     rows = np.column_stack(
         [
@@ -54,7 +54,7 @@ def table(count: int, *, seed: int = 0) -> np.ndarray:
 
 
 def attacked_by(variant: object, reference: object | None = None, *, count: int = 600) -> Comparison:
-    """A subject over such rows of 30 groups, of two models by hand; with one of them, it stands beside itself."""
+    """Return a comparison over such rows in 30 groups, of two hand-made models; one model alone is its own reference."""
     rows = table(count)
     before = reference or variant
     scores, were = variant.predict(rows), before.predict(rows)

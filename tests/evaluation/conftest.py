@@ -1,4 +1,4 @@
-"""Days with known truth: rows of one day share a shift, so that only intervals by day can be right."""
+"""Simulated days with known truth: rows of one day share a shift, so that only intervals by day can be right."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def subject_from(
     slices: Mapping[str, SliceColumn] | None = None,
     task: str = "binary",
 ) -> Comparison:
-    """A subject of these answers; both engines are the echo of the tests, whose row is the reference score."""
+    """Return a comparison of these answers; both engines are the echo of the tests, whose row is the reference score."""
     variant = Variant(
         artifact=Artifact(format="echo", digest=f"sha256:{'0' * 64}", size_bytes=4),
         engine="echo",
@@ -53,10 +53,10 @@ def subject_from(
 def days(
     rng: np.random.Generator, *, count: int, rows: int = 60, lean: float = 0.0, harm: float = 0.5
 ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-    """Labels, scores of a variant, scores of the model, day of each row.
+    """Return labels, scores of a variant, scores of the baseline, and the day of each row.
 
     A day shifts the odds of its outcomes (`lean`: correlation of the shift with that of the day before) and the error
-    of the variant, which `harm` scales; the model knows each row's own odds but not the day.
+    of the variant, which `harm` scales; the baseline knows the odds of each row but not the day.
     """
     noise = rng.normal(size=count)
     shift = np.empty(count)
@@ -72,7 +72,7 @@ def days(
 
 
 def answers_from(labels: Floats, scores: Floats, reference: Floats, day: NDArray[np.int64]) -> BinaryAnswers:
-    """The same, as tables are made of it."""
+    """Return the same as the answers that tables are made of."""
     count = int(day.max()) + 1
     return BinaryAnswers(
         labels=labels,
@@ -87,7 +87,7 @@ def answers_from(labels: Floats, scores: Floats, reference: Floats, day: NDArray
 
 @pytest.fixture
 def make_subject() -> Callable[..., Comparison]:
-    """Makes a subject of `count` days, seeded; `slices` adds a column of that many equally common values."""
+    """Makes a comparison over `count` days, seeded; `slices` adds a column with that many equally common values."""
 
     def make(*, count: int = 30, seed: int = 0, slices: int = 0, **settings: float) -> Comparison:
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The ground of audits: a model trained anew on fewer columns, what it learned from, and the months of the rows."""
+"""Context of the audits: a model retrained on fewer columns, its training data, and the months of the rows."""
 
 from __future__ import annotations
 
@@ -94,6 +94,6 @@ def test_a_model_without_a_seed_is_not_retrained(made, tmp_path):
 def test_the_model_is_retrained_with_balanced_classes_on_request(made):
     context, _ = made
     rows, labels = context.train().rows, context.train().labels
-    as_it_came, alike = (context.retrain_weighted(even, 1).predict(rows)[:, 0] for even in (False, True))
-    assert as_it_came.mean() == pytest.approx(labels.mean(), abs=0.01)
-    assert sum(alike[labels == item].mean() for item in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)
+    plain, balanced = (context.retrain_weighted(balance, 1).predict(rows)[:, 0] for balance in (False, True))
+    assert plain.mean() == pytest.approx(labels.mean(), abs=0.01)
+    assert sum(balanced[labels == item].mean() for item in (0, 1)) / 2 == pytest.approx(0.5, abs=0.02)

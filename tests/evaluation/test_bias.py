@@ -1,4 +1,4 @@
-"""The probe `bias`: rates and gaps between groups of people are those of scikit-learn, and gaps can be judged."""
+"""Metric `bias`: rates and gaps between groups of people equal those of scikit-learn, and gaps can be judged."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WAYS = ("tpr", "fpr", "selection", "calibration", "ece")
 
 
 def people(rng, *, days=40, rows=150, shift=0.0, share=0.4):
-    """Labels come true as the model says, but for women, whose odds it takes to be lower by `shift`."""
+    """Labels follow the predictions, except for women, whose odds are underestimated by `shift`."""
     day = np.repeat(np.arange(days), rows)
     odds = rng.normal(-0.8, 1.0, len(day)) + 0.3 * rng.normal(size=days)[day]
     woman = (rng.random(len(day)) < share).astype(np.int64)
     labels = (rng.random(len(day)) < 1 / (1 + np.exp(-odds))).astype(float)
     scores = 1 / (1 + np.exp(shift * woman - odds))
-    column = SliceColumn(codes=woman, values=("M", "F", "nobody"))
+    column = SliceColumn(codes=woman, values=("M", "F", "none"))
     return replace(subject_from(labels, scores, scores, day), sensitive_features={"gender": column})
 
 
@@ -55,12 +55,12 @@ def test_rates_are_those_of_scikit_learn_and_gaps_their_differences():
 
 
 def test_the_calibration_error_of_a_group_is_worked_by_hand():
-    """Bins of the score are those of all rows: 0.1 and 0.6, ten rows each of either sex on each of 20 days."""
-    day, said = np.repeat(np.arange(20), 40), np.tile(np.repeat([0.1, 0.6], 20), 20)
+    """Score bins are those of all rows: 0.1 and 0.6, ten rows of either sex in each on each of 20 days."""
+    day, scores = np.repeat(np.arange(20), 40), np.tile(np.repeat([0.1, 0.6], 20), 20)
     woman = np.tile([0, 1], 400)
-    labels = np.where(woman == 1, said > 0.5, (np.arange(800) % 20 < 2) | (said > 0.5)).astype(float)
+    labels = np.where(woman == 1, scores > 0.5, (np.arange(800) % 20 < 2) | (scores > 0.5)).astype(float)
     column = SliceColumn(codes=woman, values=("M", "F"))
-    subject = replace(subject_from(labels, said, said, day), sensitive_features={"gender": column})
+    subject = replace(subject_from(labels, scores, scores, day), sensitive_features={"gender": column})
     found = by_name(plugin(subject))
     assert found["bias.ece", "gender=F"].value == pytest.approx((0.1 + 0.4) / 2)
     assert found["bias.ece", "gender=M"].value == pytest.approx((0.0 + 0.4) / 2)
@@ -72,8 +72,8 @@ def test_the_error_of_a_gap_is_that_of_leaving_out_one_group_after_the_other():
     found = by_name(plugin(subject))["bias.tpr_gap", "gender=F"]
     yes, woman = subject.scores[:, 0] >= subject.threshold, subject.sensitive_features["gender"].codes == 1
 
-    def gap(kept):
-        positive = kept & (subject.labels == 1)
+    def gap(rows):
+        positive = rows & (subject.labels == 1)
         return yes[positive & woman].mean() - yes[positive & ~woman].mean()
 
     without = np.array([gap(subject.groups != day) for day in range(30)])
@@ -90,8 +90,10 @@ def test_the_error_of_a_regression_is_compared_as_it_is():
     rng = np.random.default_rng(3)
     day, woman, truth = np.repeat(np.arange(30), 20), rng.integers(0, 2, 600), rng.normal(size=600) * 100
     column = SliceColumn(codes=woman, values=("M", "F"))
-    said = truth + np.where(woman == 1, 3.0, 1.0)
-    subject = replace(subject_from(truth, said, said, day, task="regression"), sensitive_features={"gender": column})
+    scores = truth + np.where(woman == 1, 3.0, 1.0)
+    subject = replace(
+        subject_from(truth, scores, scores, day, task="regression"), sensitive_features={"gender": column}
+    )
     found = by_name(plugin(subject))
     assert found["bias.error", "gender=F"].value == pytest.approx(3.0)
     assert found["bias.error_gap", "gender=M"].value == pytest.approx(2.0)
@@ -101,9 +103,9 @@ def test_without_sensitive_groups_the_reason_is_given():
     subject = people(np.random.default_rng(0))
     with pytest.raises(NotApplicable, match="no sensitive columns"):
         plugin(replace(subject, sensitive_features={}))
-    alike = SliceColumn(codes=np.zeros(len(subject.labels), dtype=np.int64), values=("M",))
+    one_value = SliceColumn(codes=np.zeros(len(subject.labels), dtype=np.int64), values=("M",))
     with pytest.raises(NotApplicable, match="the same value in gender"):
-        plugin(replace(subject, sensitive_features={"gender": alike}))
+        plugin(replace(subject, sensitive_features={"gender": one_value}))
 
 
 def test_a_rate_of_which_a_group_has_no_row_is_left_out():
@@ -128,7 +130,7 @@ def test_a_rule_on_a_gap_applies_to_every_sensitive_group():
 
 @pytest.mark.slow
 def test_a_gap_at_its_limit_passes_in_one_of_twenty_and_equal_groups_seldom_fail():
-    """The true gap of women whose odds are said too low by 0.3 is that of 4,000 days."""
+    """The true gap of women whose odds are underestimated by 0.3 is that of 4,000 days."""
     truth = by_name(plugin(people(np.random.default_rng(10**6), days=4000, shift=0.3)))["bias.tpr_gap", "gender=F"]
     limit = Rule(measure="bias.tpr_gap", at_most=truth.value)
     nothing = [Rule(measure=f"bias.{way}_gap", at_most=0.01) for way in ("tpr", "fpr", "selection", "calibration")]

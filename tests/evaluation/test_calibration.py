@@ -1,4 +1,4 @@
-"""The probe `calibration`: the error of what a probability promises, and the reliability curve."""
+"""Metric `calibration`: calibration errors and the reliability curve."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headway.evaluation.statistics.intervals import jackknife_error
 
 
 def plain_ece(subject, bins=15):
-    """By hand: rows in order of score, cut into equal parts, weighted |mean label - mean score|."""
+    """Compute it by hand: rows in order of score, cut into equal parts, weighted |mean label - mean score|."""
     order = np.argsort(subject.scores[:, 0], kind="stable")
     cuts = np.arange(1, bins) * len(order) // bins
     pairs = zip(np.split(subject.labels[order], cuts), np.split(subject.scores[order, 0], cuts), strict=True)
@@ -42,7 +42,7 @@ def test_the_reliability_curve_has_a_point_a_bin_with_its_interval(make_subject)
         measurement for measurement in plugin(make_subject(count=40)) if measurement.name.startswith("reliability")
     ]
     assert [measurement.slice for measurement in points[::2]] == [f"bin {number}" for number in range(1, 16)]
-    assert {item.name for item in points} == {"reliability", "reliability.predicted"}
+    assert {measurement.name for measurement in points} == {"reliability", "reliability.predicted"}
     predicted = [measurement.value for measurement in points[1::2]]
     assert predicted == sorted(predicted)
     assert all(measurement.low < measurement.value < measurement.high for measurement in points)
@@ -77,7 +77,7 @@ def test_the_brier_score_is_what_its_three_parts_add_up_to(make_subject):
 
 
 def test_parts_by_hand_with_weights():
-    """A score of 0.2 and one of 0.6, each of two kinds of rows: repaired they are 1/4 and 3/4, the shares by weight."""
+    """Scores of 0.2 and 0.6, each on two kinds of rows: recalibrated they are 1/4 and 3/4, the shares by weight."""
     kind = np.arange(80) % 4
     scores = np.where(kind < 2, 0.2, 0.6)
     subject = subject_from((kind % 2).astype(float), scores, scores, np.arange(80) // 4)
@@ -90,14 +90,14 @@ def test_parts_by_hand_with_weights():
 @pytest.mark.parametrize("name", ["brier.miscalibration", "brier.discrimination"])
 def test_an_interval_with_a_fixed_fit_is_near_that_of_refitting(make_subject, name):
     subject = make_subject(count=60, harm=2.0)
-    left = [named(_without(subject, group))[name, ""].value for group in range(60)]
-    assert named(subject)[name, ""].se == pytest.approx(float(jackknife_error(np.array(left))), rel=0.1)
+    without_each = [named(_without(subject, group))[name, ""].value for group in range(60)]
+    assert named(subject)[name, ""].se == pytest.approx(float(jackknife_error(np.array(without_each))), rel=0.1)
 
 
 def _without(subject, group):
-    kept = subject.groups != group
+    remaining = subject.groups != group
     names = ("rows", "labels", "scores", "reference_scores", "groups")
-    return replace(subject, **{name: getattr(subject, name)[kept] for name in names})
+    return replace(subject, **{name: getattr(subject, name)[remaining] for name in names})
 
 
 def test_an_overestimated_slice_shows_its_bias_and_its_error(make_subject):
@@ -120,7 +120,7 @@ def test_the_drop_is_the_error_of_the_variant_minus_the_baseline(make_subject):
 
 
 def test_how_far_probabilities_moved_needs_no_label_and_so_few_groups(make_subject):
-    """The same shift of every answer: the error that labels tell varies with the days, the move does not."""
+    """Every answer has the same shift: the calibration error varies with the days, the probability shift does not."""
     subject = make_subject(count=30, harm=0.0)
     shifted = replace(subject, scores=np.clip(subject.reference_scores + 0.05, 0, 1))
     found = {measurement.name: measurement for measurement in plugin(shifted)}

@@ -1,4 +1,4 @@
-"""From traffic to measurements: who is compared with whom at a shadow and at a canary."""
+"""From traffic to measurements: which answers are compared at a shadow and at a canary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNKNOWN = np.nan
 
 
 def traffic(known, canary=(True, False, False, False)):
-    """Four requests, a key each; pairs are (live, release)."""
+    """Return four requests with a key each; pairs are (live, release)."""
     pairs = {name: np.array(pair, dtype=np.float64) for name, pair in known.items()}
     return Traffic(keys=np.arange(4, dtype=np.uint64), canary=np.array(canary), known=pairs)
 

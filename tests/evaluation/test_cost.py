@@ -1,4 +1,4 @@
-"""The probe `cost`: CPU seconds of real calls, and their price."""
+"""Metric `cost`: CPU seconds of real calls, and their price."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headway.evaluation.metrics.cost import plugin
 
 
 class Works:
-    """Works so long on a core, on so many threads, and then waits so long without one."""
+    """Works for some time on a core in a number of threads, then waits without using one."""
 
     formats = ("works",)
 
@@ -38,9 +38,9 @@ class Works:
 
 
 def found(subject, model, **price):
-    asked = replace(subject, model=model, price=CostSection(**price))
+    priced = replace(subject, model=model, price=CostSection(**price))
     return {
-        measurement.name: measurement for measurement in plugin(asked) if not isinstance(measurement, NotApplicable)
+        measurement.name: measurement for measurement in plugin(priced) if not isinstance(measurement, NotApplicable)
     }
 
 

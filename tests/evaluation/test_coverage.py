@@ -1,4 +1,4 @@
-"""The promise of the intervals, kept on simulated days whose truth is known: nominal 95 % covers 93 to 97 %."""
+"""Coverage of the intervals on simulated days with known truth: nominal 95 % covers 93 to 97 %."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EDGES = np.linspace(0.05, 0.6, 23)
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Thousands of small matrix products: threads that wait for each other cost ten times what they compute."""
+    """Thousands of small matrix products: threads that wait for each other cost ten times the computation."""
     with threadpool_limits(1):
         yield
 
@@ -57,7 +57,7 @@ def test_the_calibration_error_of_a_miscalibrated_variant_covers_its_truth(make_
 
 
 def tables_of(subject):
-    """Positives and negatives by day over fixed bins of score, and the sums of squared errors and rows by day."""
+    """Return positives and negatives by day in fixed score bins, and the sums of squared errors and rows by day."""
     count, scores = int(subject.groups.max()) + 1, subject.scores[:, 0]
     cells = (subject.groups * 2 + subject.labels.astype(np.int64)) * 24 + np.searchsorted(EDGES, scores)
     counts = tally(cells, count * 2 * 24).reshape(count, 2, 24)
@@ -74,7 +74,7 @@ def truth_of(positives, negatives, squares, rows):
     ("first", "second"), [pytest.param((30, 0.5), (30, 0.5), marks=pytest.mark.long), ((40, 0.3), (25, 1.2))]
 )
 def test_two_sets_of_days_cover_the_true_difference(make_subject, first, second):
-    """Sets of equal kind, and sets that differ in size, in spread and in truth; (days, harm) each."""
+    """Sets of one kind, and sets that differ in size, spread and truth; (days, harm) each."""
     sets = (first, second)
     truths = [truth_of(*tables_of(make_subject(count=TRUTH_DAYS, harm=harm, seed=10**6))) for _, harm in sets]
     differences, in_first = truths[0] - truths[1], np.arange(first[0] + second[0]) < first[0]

@@ -1,4 +1,4 @@
-"""Columns that an attacker may change, and the search for changes that turn decisions."""
+"""Columns that an attacker may change, and the search for changes that flip decisions."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_column_of_one_value_moves_within_bounds_that_are_declared_for_it():
 
 
 class Plane:
-    """A linear model over all columns, by weights that are drawn; what is missing counts nothing."""
+    """A linear model over all columns with random weights; missing values count as 0."""
 
     def __init__(self, weights):
         self.weights = np.array(weights)
@@ -113,8 +113,8 @@ def test_no_constraint_is_broken_and_flipped_rows_are_flipped(weights, limits, l
     assert (moved.sum(1) == found.changed).all() and found.changed.max() <= limits["columns"]
     now = (model.predict(found.flipped_rows)[:, 0] >= 0.5).astype(int)
     assert ((now != found.decisions) == ~found.robust).all()
-    whole, fare, flag, text = (found.flipped_rows[moved[:, at], at] for at in (1, 2, 3, 4))
-    assert (whole == np.round(whole)).all() and np.array_equal(fare, np.round(fare, 1))
+    counts, fare, flag, text = (found.flipped_rows[moved[:, at], at] for at in (1, 2, 3, 4))
+    assert (counts == np.round(counts)).all() and np.array_equal(fare, np.round(fare, 1))
     assert ((fare >= low) & (fare <= low + wide)).all() or not bounds
     assert np.isin(flag, (0, 1)).all() and np.isin(text, (0, 1, 2, 3)).all()
     assert (found.moved <= limits["reach"] + 1e-6).all()

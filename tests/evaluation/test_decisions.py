@@ -1,4 +1,4 @@
-"""The probe `decisions`: what the threshold costs on rows that did not choose it, and how far it is known."""
+"""Metric `decisions`: the cost of the threshold on rows that did not choose it, and its confidence set."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_range_holds_the_threshold_that_is_best_in_truth_in_nearly_all_world
 
 
 def _best_in_truth() -> float:
-    """The best threshold of a world so large that chance has no part in it."""
+    """Return the best threshold of a sample so large that chance does not matter."""
     labels, scores, _, _ = days(np.random.default_rng(99), count=20_000, harm=0.0)
     return choose_threshold(labels, scores, costs=COSTS)
 

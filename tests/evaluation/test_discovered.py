@@ -1,4 +1,4 @@
-"""The probe `discovered`: every combination is counted, the worst is found, and measured where it was not searched."""
+"""Metric `discovered`: every combination is counted, the worst is found, and measured on the other half."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARRIERS = ("9E", "EV", "UA")
 
 
 def columns_of(rng, levels, rows):
-    """Columns of so many levels; where a row has the level beyond the last, it is in none of note."""
+    """Return columns with so many levels; the level beyond the last stands for no level."""
     codes = [rng.integers(0, many + 1, rows).astype(np.int16) for many in levels]
     return [
         BinnedColumn(name=f"c{at}", codes=item, count=many, label=lambda level, at=at: f"c{at}={level}")
@@ -73,7 +73,7 @@ def test_the_score_of_a_part_is_worked_by_hand():
 
 
 def test_a_part_that_is_mostly_another_is_left_out():
-    """b is a but for one row of 40; c is another part."""
+    """b equals a except for one row of 40; c is another part."""
     a = np.repeat([0, 1], [40, 60]).astype(np.int16)
     b = np.where(np.arange(100) == 39, 1, a).astype(np.int16)
     c = np.repeat([1, 0], [70, 30]).astype(np.int16)
@@ -208,7 +208,7 @@ def test_of_many_columns_those_are_combined_that_say_most():
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_days", [False, True])
 def test_permuted_errors_are_confirmed_in_one_world_of_twenty_at_most(whole_days):
-    """Errors dealt anew to rows, or those of a day to the rows of another day, which only a test by day can stand."""
+    """Errors are permuted between rows, or between whole days, for which only a test by day is valid."""
     false = 0
     for seed in range(400):
         subject, _ = flights(seed=seed)

@@ -1,4 +1,4 @@
-"""Embeddings: who is near whom, against a search of all neighbours by scikit-learn."""
+"""Embeddings: neighbours, against an exhaustive search by scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS, GROUPS = 600, 30
 
 
 def vectors(*, harm: float):
-    """Forty kinds of rows, each around a direction of its own; the variant's answers lie about those of the model."""
+    """Return forty kinds of rows, each around its own direction; the variant's answers lie around those of the baseline."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 40, ROWS).astype(float)
     labels[0] = 99

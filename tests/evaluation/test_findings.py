@@ -1,4 +1,4 @@
-"""E003: what ablations name is told in sentences."""
+"""E003: findings of the ablation audits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probe `latency`: real calls, side by side, on real rows."""
+"""Metric `latency`: real calls of both models on real rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 class Slow:
-    """Works for as long as it is told before it answers; keeps the shapes it was asked with."""
+    """Works for a given time before it answers, and records the shapes of its inputs."""
 
     formats = ("slow",)
 

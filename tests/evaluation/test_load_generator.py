@@ -32,17 +32,17 @@ pytestmark = pytest.mark.slow
 
 @contextmanager
 def answering(*turns):
-    """A server whose n-th request is answered with the n-th of these, the last of them again and again; None closes."""
-    asked = iter(range(1_000_000))
+    """Run a server that answers the n-th request with the n-th of these, then repeats the last; None closes."""
+    requests = iter(range(1_000_000))
 
     def talk(line):
         with line:
             while line.recv(1000):
-                turn = turns[min(next(asked), len(turns) - 1)]
-                said = turn() if callable(turn) else turn
-                if said is None:
+                turn = turns[min(next(requests), len(turns) - 1)]
+                answer = turn() if callable(turn) else turn
+                if answer is None:
                     return
-                line.sendall(said)
+                line.sendall(answer)
 
     def listen(bound):
         while True:

@@ -1,4 +1,4 @@
-"""Evidence from probes: in their order, and never silent about one that did not run."""
+"""Evidence from metrics: in their order, with a finding for each that did not run."""
 
 from __future__ import annotations
 

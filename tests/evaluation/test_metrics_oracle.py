@@ -1,4 +1,4 @@
-"""Every metric against scikit-learn, over weights, ties and classes that are missing; and with each group left out."""
+"""Every metric against scikit-learn, with weights, ties and missing classes; and with each group left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def drawn(seed: int, *, ties: bool, width: int = 1):
-    """Scores of two models, with or without ties, and weights; groups of three rows."""
+    """Return scores of two models, with or without ties, and weights; groups of three rows."""
     rng = np.random.default_rng(seed)
     scores, reference = (rng.dirichlet(np.ones(max(width, 2)), ROWS)[:, :width] for _ in range(2))
     if ties and width == 1:
@@ -43,7 +43,7 @@ def of_two(seed: int, *, ties: bool, share: float):
 
 
 def known(subject, scores):
-    """What scikit-learn says of a binary model."""
+    """Return the measures of a binary model by scikit-learn."""
     labels, weights, yes = subject.labels, subject.weights, scores >= THRESHOLD
     options = {"sample_weight": weights}
     return {
@@ -71,28 +71,28 @@ def test_binary_measures_equal_scikit_learn(seed, ties, share):
 
 
 def without_each(subject, metric):
-    """A metric with each group left out in turn."""
+    """Return a metric with each group left out in turn."""
     values = []
     for group in range(GROUPS):
-        kept = subject.groups != group
-        values.append(metric(subject.labels[kept], subject.scores[kept], subject.weights[kept]))
+        remaining = subject.groups != group
+        values.append(metric(subject.labels[remaining], subject.scores[remaining], subject.weights[remaining]))
     return np.array(values)
 
 
 def test_the_interval_of_average_precision_is_that_of_leaving_groups_out():
     subject = of_two(5, ties=False, share=0.3)
-    left = without_each(subject, lambda y, s, w: metrics.average_precision_score(y, s[:, 0], sample_weight=w))
-    assert measured(quality, subject)["average_precision"].se == pytest.approx(float(jackknife_error(left)))
+    without = without_each(subject, lambda y, s, w: metrics.average_precision_score(y, s[:, 0], sample_weight=w))
+    assert measured(quality, subject)["average_precision"].se == pytest.approx(float(jackknife_error(without)))
 
 
 def test_the_interval_of_f1_is_that_of_leaving_groups_out():
     subject = of_two(6, ties=True, share=0.4)
-    left = without_each(subject, lambda y, s, w: metrics.f1_score(y, s[:, 0] >= THRESHOLD, sample_weight=w))
-    assert measured(decisions, subject)["f1"].se == pytest.approx(float(jackknife_error(left)))
+    without = without_each(subject, lambda y, s, w: metrics.f1_score(y, s[:, 0] >= THRESHOLD, sample_weight=w))
+    assert measured(decisions, subject)["f1"].se == pytest.approx(float(jackknife_error(without)))
 
 
 def of_several(seed: int, *, ties: bool, there: int):
-    """Five classes, of which `there` are among the labels."""
+    """Return five classes, of which `there` occur among the labels."""
     rng, scores, reference, weights = drawn(seed, ties=False, width=5)
     if ties:
         scores = np.round(scores * 3) / 3
@@ -128,8 +128,8 @@ def test_multiclass_measures_equal_scikit_learn(seed, ties, there):
 
 def test_the_interval_of_macro_f1_is_that_of_leaving_groups_out():
     subject = of_several(7, ties=False, there=4)
-    left = without_each(subject, lambda y, s, w: known_of_several(y, s, w)["macro_f1"])
-    assert measured(quality, subject)["macro_f1"].se == pytest.approx(float(jackknife_error(left)))
+    without = without_each(subject, lambda y, s, w: known_of_several(y, s, w)["macro_f1"])
+    assert measured(quality, subject)["macro_f1"].se == pytest.approx(float(jackknife_error(without)))
 
 
 def test_a_rare_class_that_is_never_named_costs_macro_f1_and_hardly_any_accuracy():

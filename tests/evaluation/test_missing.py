@@ -1,4 +1,4 @@
-"""The probe `missing`: rows that lack a value are parts of their own, column by column."""
+"""Metric `missing`: rows that lack a value are slices, column by column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headway.evaluation.metrics.missing import plugin
 
 
 def lacking(subject: Comparison, **columns: np.ndarray) -> Comparison:
-    """The subject with a column of each of these names, which lacks a value where it says so."""
+    """Return the comparison with a column for each name, missing where its mask is True."""
     rows = np.column_stack([np.where(lacks, np.nan, 1.0) for lacks in columns.values()])
     signature = Signature(inputs=tuple(Field(name=name) for name in columns))
     return replace(subject, rows=rows, variant=named(subject.variant, signature=signature))

@@ -1,4 +1,4 @@
-"""Several classes and regression: values as scikit-learn has them, losses positive where the variant is worse."""
+"""Multiclass and regression: values equal scikit-learn's, drops are positive if the variant is worse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GROUPS, ROWS = 30, 40
 
 
 def classes(*, harm: float = 0.3) -> Comparison:
-    """Three classes; the variant's probabilities are those of the model with noise on their logarithms."""
+    """Return three classes; the variant's probabilities are the baseline's with noise on their logarithms."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(GROUPS * ROWS, 3))
     reference, scores = (
@@ -26,19 +26,19 @@ def classes(*, harm: float = 0.3) -> Comparison:
         for item in (np.exp(logits), np.exp(logits + harm * rng.normal(size=logits.shape)))
     )
     labels = np.array([rng.choice(3, p=row) for row in reference], dtype=np.float64)
-    return subject_of(labels, scores, reference, "multiclass")
+    return comparison_of(labels, scores, reference, "multiclass")
 
 
 def numbers(*, harm: float = 0.3) -> Comparison:
-    """A regression whose errors share a shift by day; the variant errs more."""
+    """Return a regression whose errors share a shift by day; the variant has larger errors."""
     rng = np.random.default_rng(1)
     truth, day = rng.normal(10, 3, GROUPS * ROWS), np.repeat(rng.normal(size=GROUPS), ROWS)
     reference = truth + day + rng.normal(size=len(truth))
     scores = reference + harm * rng.normal(size=len(truth))
-    return subject_of(truth, scores[:, None], reference[:, None], "regression")
+    return comparison_of(truth, scores[:, None], reference[:, None], "regression")
 
 
-def subject_of(labels: np.ndarray, scores: np.ndarray, reference: np.ndarray, task: str) -> Comparison:
+def comparison_of(labels: np.ndarray, scores: np.ndarray, reference: np.ndarray, task: str) -> Comparison:
     groups = np.repeat(np.arange(GROUPS), ROWS)
     subject = subject_from(labels, scores[:, 0], reference[:, 0], groups, task=task)
     return replace(subject, scores=scores, reference_scores=reference)

@@ -1,4 +1,4 @@
-"""The probe `parity`: single answers, not averages."""
+"""Metric `parity`: changes of single answers."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def test_rows_with_an_unseen_category_are_a_slice(make_subject):
     texts = ["oak"] * len(subject.labels)
     texts[4:8] = ["yew", None, "ash", "yew"]
     signature = Signature(inputs=(Field(name="tree", datatype="BYTES", categories=("ash", "oak")),))
-    strange = unseen_rows(pl.DataFrame({"tree": texts}), signature)
+    unseen = unseen_rows(pl.DataFrame({"tree": texts}), signature)
     scores = subject.reference_scores.copy()
     scores[7] = 1 - scores[7]
-    found = measured(replace(subject, scores=scores, unseen=strange))
+    found = measured(replace(subject, scores=scores, unseen=unseen))
     flips = found["decision_churn", "rows with an unseen category"]
-    assert np.flatnonzero(strange).tolist() == [4, 7] and (flips.n_rows, flips.se) == (2, None)
+    assert np.flatnonzero(unseen).tolist() == [4, 7] and (flips.n_rows, flips.se) == (2, None)
 
 
 def test_without_missing_values_or_slices_no_part_is_measured(make_subject):

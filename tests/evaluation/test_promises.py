@@ -1,4 +1,4 @@
-"""The promises of the judge in both directions, kept on evidence of simulated days: equal pairs, harm, conversions."""
+"""Error rates of the judge in both directions on simulated days: equal pairs, harm, conversions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def judged(subject, policy=CAREFUL):
 
 
 def another(subject, rng, *, harm=0.5):
-    """The subject with a model that errs as much as its variant does, by day and by row, but elsewhere."""
+    """Return the comparison with a model whose errors are as large as the variant's, by day and by row, but on other rows."""
     odds = np.log(subject.reference_scores / (1 - subject.reference_scores))
     by_day = rng.normal(size=subject.groups.max() + 1)[subject.groups, None]
     odds = odds + harm * 0.5 * (by_day + rng.normal(size=odds.shape))
@@ -52,7 +52,7 @@ def test_of_equal_pairs_at_most_one_in_twenty_fails_at_limit_nothing(make_subjec
 
 @pytest.mark.slow
 def test_a_slice_harmed_by_the_limit_and_one_hundredth_more_fails(make_subject):
-    """Scores off by d in a slice lose d^2 of Brier score there, if labels come true as the model says."""
+    """Scores off by d in a slice lose d^2 of Brier score there, if labels follow the predictions."""
     rng = np.random.default_rng(1)
     fails = 0
     for seed in range(200):

@@ -1,4 +1,4 @@
-"""The probe `quality`: values as scikit-learn has them, losses positive where the variant is worse."""
+"""Metric `quality`: values equal scikit-learn's, drops are positive if the variant is worse."""
 
 from __future__ import annotations
 

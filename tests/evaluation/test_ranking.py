@@ -1,4 +1,4 @@
-"""Rankings: values as scikit-learn has them list by list, losses positive where the variant orders worse."""
+"""Rankings: values equal scikit-learn's for each query, drops are positive if the variant orders worse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTS = 24
 
 
 def ranking(seed: int, *, ties: bool = False, harm: float = 0.3):
-    """Lists of 2 to 15 rows with relevance 0 to 3, two lists a day."""
+    """Return queries of 2 to 15 rows with relevance 0 to 3, two queries a day."""
     rng = np.random.default_rng(seed)
     lists = np.repeat(np.arange(LISTS), rng.integers(2, 16, LISTS))
     labels = rng.integers(0, 4, len(lists)).astype(float)
@@ -36,16 +36,16 @@ def measured(probe, subject):
 
 
 def by_hand(subject, scores):
-    """NDCG, MRR and MAP of each list whose rows differ, with the list's weight and day."""
+    """Return NDCG, MRR and MAP of each query whose rows differ, with the weight and day of the query."""
     found = []
     for number in np.unique(subject.query_ids):
         inside = subject.query_ids == number
-        labels, said = subject.labels[inside], scores[inside]
+        labels, predicted = subject.labels[inside], scores[inside]
         if labels.min() == labels.max():
             continue
-        first = min((said >= value).sum() for value in said[labels > 0])
-        ndcg = metrics.ndcg_score([2**labels - 1], [said], k=10)
-        average = metrics.average_precision_score(labels > 0, said)
+        first = min((predicted >= value).sum() for value in predicted[labels > 0])
+        ndcg = metrics.ndcg_score([2**labels - 1], [predicted], k=10)
+        average = metrics.average_precision_score(labels > 0, predicted)
         found.append((ndcg, 1 / first, average, subject.weights[inside].mean(), subject.groups[inside][0]))
     return np.array(found)
 
@@ -56,8 +56,8 @@ def test_queries_are_measured_as_by_scikit_learn(seed, ties):
     subject = ranking(seed, ties=ties)
     found = measured(quality, subject)
     own, before = (by_hand(subject, score[:, 0]) for score in (subject.scores, subject.reference_scores))
-    for place, name in enumerate(("ndcg10", "mrr", "map")):
-        values = [np.average(item[:, place], weights=item[:, 3]) for item in (own, before)]
+    for index, name in enumerate(("ndcg10", "mrr", "map")):
+        values = [np.average(item[:, index], weights=item[:, 3]) for item in (own, before)]
         assert found[name, ""].value == pytest.approx(values[0])
         assert found[f"{name}.drop", ""].value == pytest.approx(values[1] - values[0])
 
@@ -75,14 +75,14 @@ def test_the_measures_of_a_query_worked_by_hand():
 def test_the_interval_is_that_of_leaving_groups_out():
     subject = of_many_days()
     lists = by_hand(subject, subject.scores[:, 0])
-    kept = [lists[lists[:, 4] != day] for day in np.unique(lists[:, 4])]
-    left = np.array([np.average(item[:, 0], weights=item[:, 3]) for item in kept])
+    remaining = [lists[lists[:, 4] != day] for day in np.unique(lists[:, 4])]
+    without_each = np.array([np.average(item[:, 0], weights=item[:, 3]) for item in remaining])
     found = measured(quality, subject)["ndcg10", ""]
-    assert (found.n_groups, found.se) == (len(left), pytest.approx(float(jackknife_error(left))))
+    assert (found.n_groups, found.se) == (len(without_each), pytest.approx(float(jackknife_error(without_each))))
 
 
 def of_many_days():
-    """Each list on a day of its own."""
+    """Return queries with a day each."""
     subject = ranking(4)
     return replace(subject, groups=subject.query_ids)
 

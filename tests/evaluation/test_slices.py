@@ -1,4 +1,4 @@
-"""The probe `slices`: every slice is measured, small or not; support is the judge's business."""
+"""Metric `slices`: every slice is measured, small or not; the judge decides which are large enough."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def test_a_slice_is_measured_as_its_rows_alone_would_be(make_subject):
 
 def test_a_slice_of_all_rows_has_nearly_the_interval_of_all_rows(make_subject):
     subject = make_subject(count=40, slices=1)
-    whole = next(item for item in quality(subject) if item.name == "brier.drop")
+    all_rows = next(item for item in quality(subject) if item.name == "brier.drop")
     only = plugin(subject)[0]
-    assert (only.value, only.se) == (pytest.approx(whole.value), pytest.approx(whole.se, rel=0.05))
+    assert (only.value, only.se) == (pytest.approx(all_rows.value), pytest.approx(all_rows.se, rel=0.05))
 
 
 def test_slices_without_a_row_are_left_out_and_small_ones_reported(make_subject):
     subject = make_subject(count=30)
     codes = np.zeros(len(subject.labels), dtype=np.int64)
     codes[:5] = 2
-    column = SliceColumn(codes=codes, values=("AA", "nobody", "UA"))
+    column = SliceColumn(codes=codes, values=("AA", "none", "UA"))
     found = {measurement.slice: measurement for measurement in plugin(replace(subject, slices={"carrier": column}))}
     assert set(found) == {"carrier=AA", "carrier=UA"}
     assert (found["carrier=UA"].n_rows, found["carrier=UA"].n_groups, found["carrier=UA"].se) == (5, 1, None)

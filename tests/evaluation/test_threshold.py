@@ -1,4 +1,4 @@
-"""The decision threshold: the one of least cost, off every score."""
+"""The decision threshold: the one with the lowest cost, between two scores."""
 
 from __future__ import annotations
 

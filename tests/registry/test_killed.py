@@ -54,17 +54,17 @@ def expect_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def killed_releasing(child: Stem, folder: Path, count: int, seed: int = 0) -> None:
     """Kill a process that releases on and on so often, each time in the store that the one before left."""
     (folder / "headway.toml").write_text(rollouts.TOML)
-    span = (0.0, child.whole(folder, ROUNDS).seconds)
+    span = (0.0, child.run_to_end(folder, ROUNDS).seconds)
     live = made_live(open_project(folder))
 
     def one(after_s: float) -> bool:
         nonlocal live
         ended = child.run(folder, FOREVER, after_s=after_s)
-        live = expect_old_or_new(folder, live, ended.said)
+        live = expect_old_or_new(folder, live, ended.messages)
         return ended.killed
 
     kills(one, count, Moments(span, seed=seed))
-    child.whole(folder, 1)
+    child.run_to_end(folder, 1)
     project = open_project(folder)
     for place in (project.config.state / "releases/flights").iterdir():
         assert project.registry.resolve(f"flights@{place.name}").digest == f"sha256:{place.name}"
@@ -84,12 +84,12 @@ def killed_beginning(child: Stem, folder: Path, count: int) -> None:
     def one(after_s: float) -> bool:
         place = new()
         ended = child.run(place, 1, after_s=after_s)
-        before = expect_old_or_new(place, [], ended.said)
-        again = child.whole(place, 1)
-        assert len(expect_old_or_new(place, before, again.said)) == len(before) + 1 and not left_aside(place)
+        before = expect_old_or_new(place, [], ended.messages)
+        again = child.run_to_end(place, 1)
+        assert len(expect_old_or_new(place, before, again.messages)) == len(before) + 1 and not left_aside(place)
         return ended.killed
 
-    span = (0.0, child.whole(new(), 1).seconds)
+    span = (0.0, child.run_to_end(new(), 1).seconds)
     kills(one, count, Moments(span, seed=count, follow=True))
 
 
@@ -112,19 +112,19 @@ def expect_taken_up(project: Project) -> None:
 def killed_promoting(child: Stem, folder: Path, count: int, seed: int = 0) -> None:
     """Kill a process that leads rollouts to their end so often, then let the next reader look at what it left."""
     rollouts.live(rollouts.project(folder), rollouts.release())
-    span = (0.0, child.whole(folder, ROUNDS).seconds)
+    span = (0.0, child.run_to_end(folder, ROUNDS).seconds)
     live = made_live(open_project(folder))
 
     def one(after_s: float) -> bool:
         nonlocal live
         ended = child.run(folder, FOREVER, after_s=after_s)
-        expect_old_or_new(folder, live, ended.said)
+        expect_old_or_new(folder, live, ended.messages)
         expect_taken_up(open_project(folder))
         live = made_live(open_project(folder))
         return ended.killed
 
     kills(one, count, Moments(span, seed=seed))
-    child.whole(folder, 1)
+    child.run_to_end(folder, 1)
     assert not left_aside(folder)
 
 

@@ -1,8 +1,8 @@
-"""Real processes that are ended by a signal at chosen moments, cheap enough to be ended by the hundred.
+"""Real processes that are ended by a signal at chosen times, cheap enough to be ended by the hundred.
 
-To start an interpreter and import takes a second or more, what is to be killed tens of milliseconds. So a stem, which
-is a process of its own and has imported all and opened nothing, forks a child for each run. The child opens the store,
-has its own threads and connections, and is a process like any other: `kill -9` ends it wherever it stands.
+Starting an interpreter and importing takes a second or more, the job to be killed tens of milliseconds. So a parent
+process (the stem), which has imported everything and opened nothing, forks a child for each run. The child opens the
+store, and has its own threads and connections: `kill -9` ends it at any point.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Say = Callable[[object], None]
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and the signal that comes so many seconds after its first word; without those it runs to its end."""
+    """A job to run, and the signal that is sent some seconds after its first message; without those it runs to its end."""
 
     arguments: list[str]
     output: str
@@ -43,20 +43,20 @@ class Order:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: its exit code, or minus the signal that ended it; and what it had said until then."""
+    """How a child ended: its exit code, or minus the signal that ended it; and the messages it sent until then."""
 
     code: int
-    said: list[str]
+    messages: list[str]
     seconds: float
 
     @property
     def killed(self) -> bool:
-        """Whether it was running when `kill -9` came."""
+        """True if it was running when `kill -9` came."""
         return self.code == -signal.SIGKILL
 
 
 class Stem:
-    """A stem that forks children which run a job (`module:function`); its output is kept in a file."""
+    """A parent that forks children which run a job (`module:function`); its output is saved in a file."""
 
     def __init__(self, job: str, folder: Path) -> None:
         path = os.pathsep.join(["tests/outside", os.environ.get("PYTHONPATH", "")])
@@ -71,15 +71,15 @@ class Stem:
         )
 
     def run(self, *arguments: object, after_s: float | None = None, number: int = signal.SIGKILL) -> Ended:
-        """Run the job once with these arguments, as texts; see `Order`."""
+        """Run the job once with these arguments, as strings; see `Order`."""
         assert self._process.stdin and self._process.stdout
         order = Order([str(item) for item in arguments], str(self.output), after_s, number)
         self._process.stdin.write(json.dumps(asdict(order)) + "\n")
         self._process.stdin.flush()
         return Ended(**json.loads(self._process.stdout.readline()))
 
-    def whole(self, *arguments: object) -> Ended:
-        """A run to its end, which must be a good one."""
+    def run_to_end(self, *arguments: object) -> Ended:
+        """Run the job to its end, which must be successful."""
         ended = self.run(*arguments)
         assert ended.code == 0, self.output.read_text()
         return ended
@@ -91,7 +91,7 @@ class Stem:
 
 @contextlib.contextmanager
 def stem(job: str) -> Iterator[Stem]:
-    """A stem for a job, with a folder for what its children print."""
+    """Start a stem for a job, with a folder for the output of its children."""
     with tempfile.TemporaryDirectory() as folder:
         opened = Stem(job, Path(folder))
         try:
@@ -101,29 +101,29 @@ def stem(job: str) -> Iterator[Stem]:
 
 
 class Moments:
-    """Moments drawn evenly from a span, which follows the pace of a machine that others use too.
+    """Times drawn evenly from a span, which adapts to the speed of the machine.
 
-    For what ends by itself: one that came too late brings the span nearer, one that found it running puts it off.
+    For jobs that end by themselves: a kill that came too late shortens the span, one that found it running extends it.
     """
 
     def __init__(self, span_s: tuple[float, float], *, seed: int, follow: bool = False) -> None:
         self._span_s, self._draw, self._follow, self._pace = span_s, Random(seed), follow, 1.0
 
     def next(self) -> float:
-        """Seconds after the first word."""
+        """Return the seconds after the first message."""
         return self._pace * self._draw.uniform(*self._span_s)
 
     def found(self, running: bool) -> None:
-        """Learn whether the last moment found the process running."""
+        """Record whether the last kill found the process running."""
         self._pace *= (PUT_OFF if running else NEARER) if self._follow else 1.0
 
 
-def kills(one: Callable[[float], bool], count: int, moments: Moments) -> None:
-    """Call `one` with a moment until so many kills found a process running, which it says; a third of them must."""
+def kills(one: Callable[[float], bool], count: int, times: Moments) -> None:
+    """Call `one` with a time until enough kills found a process running, which it returns; a third of them must."""
     landed = 0
     for _ in range(3 * count):
-        killed = one(moments.next())
-        moments.found(killed)
+        killed = one(times.next())
+        times.found(killed)
         landed += killed
         if landed == count:
             return
@@ -131,37 +131,37 @@ def kills(one: Callable[[float], bool], count: int, moments: Moments) -> None:
 
 
 def left_aside(folder: Path) -> list[Path]:
-    """What is lying about half-written anywhere in a folder."""
+    """Return the unfinished files anywhere in a folder."""
     return sorted(folder.rglob(".headway-*.new"))
 
 
 def _run(job: Callable[..., int | None], order: Order) -> Ended:
-    ears, mouth = os.pipe()
+    reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.close(ears)
-        _be(job, order, mouth)
-    os.close(mouth)
-    with os.fdopen(ears, "rb", buffering=0) as said:
-        heard = said.read(65536)
+        os.close(reading)
+        _be(job, order, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb", buffering=0) as stream:
+        received = stream.read(65536)
         began = time.monotonic()
         if order.after_s is not None:
-            heard += _heard(said, until=began + order.after_s)
+            received += _receive(stream, until=began + order.after_s)
             os.kill(child, order.number)
-        heard += _heard(said, until=time.monotonic() + LONGEST_S)
+        received += _receive(stream, until=time.monotonic() + LONGEST_S)
         seconds = time.monotonic() - began
-        os.kill(child, signal.SIGKILL)  # no more than a word to one that has ended, which nobody has waited for yet
+        os.kill(child, signal.SIGKILL)  # harmless for one that has ended, which was not waited for yet
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Ended(code, heard.decode().splitlines(), seconds)
+    return Ended(code, received.decode().splitlines(), seconds)
 
 
-def _be(job: Callable[..., int | None], order: Order, mouth: int) -> None:
-    """What the child does until it ends, at once: some libraries can clean up only in the process that loaded them."""
+def _be(job: Callable[..., int | None], order: Order, writing: int) -> None:
+    """Run the child until it ends, at once: some libraries can clean up only in the process that loaded them."""
     os.dup2(os.open(order.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
     os.dup2(1, 2)
     code: object = 1
     try:
-        code = job(lambda what: os.write(mouth, f"{what}\n".encode()), *order.arguments)
+        code = job(lambda what: os.write(writing, f"{what}\n".encode()), *order.arguments)
     except SystemExit as leaving:
         code = leaving.code
     finally:
@@ -173,20 +173,20 @@ def _be(job: Callable[..., int | None], order: Order, mouth: int) -> None:
         os._exit(int(code or 0))
 
 
-def _heard(said: IO[bytes], *, until: float) -> bytes:
-    """What is said until a time, or until who says it has ended."""
-    heard = b""
-    while select.select([said], [], [], max(until - time.monotonic(), 0))[0]:
-        part = said.read(65536)
+def _receive(stream: IO[bytes], *, until: float) -> bytes:
+    """Return the messages until a time, or until the sender has ended."""
+    received = b""
+    while select.select([stream], [], [], max(until - time.monotonic(), 0))[0]:
+        part = stream.read(65536)
         if not part:
             break
-        heard += part
-    return heard
+        received += part
+    return received
 
 
-def main(place: str) -> None:
-    """Run the orders that come in, a line each, and answer each with a line."""
-    module, _, name = place.partition(":")
+def main(reference: str) -> None:
+    """Run the orders that arrive, one per line, and answer each with a line."""
+    module, _, name = reference.partition(":")
     job = getattr(importlib.import_module(module), name)
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     for line in sys.stdin:

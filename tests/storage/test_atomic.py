@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def hold(say: Say, folder: str) -> None:
 
 
 def write(say: Say, folder: str) -> None:
-    """Write many files where others do the same."""
+    """Write many files while other processes do the same."""
     say("ready")
     for number in range(300):
         atomic.write(Path(folder) / f"{os.getpid()}-{number}", b"content")
@@ -87,6 +87,6 @@ def test_processes_that_write_and_sweep_in_one_folder_lose_nothing(tmp_path: Pat
     with ExitStack() as stack:
         children = [stack.enter_context(stem("tests.storage.test_atomic:write")) for _ in range(3)]
         with ThreadPoolExecutor(3) as pool:
-            ended = list(pool.map(lambda child: child.whole(tmp_path), children))
+            ended = list(pool.map(lambda child: child.run_to_end(tmp_path), children))
     assert len(ended) == 3
     assert len(list(tmp_path.iterdir())) == 900 and not left_aside(tmp_path)

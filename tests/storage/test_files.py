@@ -1,4 +1,4 @@
-"""Blobs as files: what the contract cannot know."""
+"""Blobs as files: what goes beyond the contract of blob stores."""
 
 from __future__ import annotations
 

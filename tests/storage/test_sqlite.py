@@ -1,4 +1,4 @@
-"""State in SQLite: what the contract cannot know."""
+"""State in SQLite: what goes beyond the contract of state stores."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
         db.execute("DROP TABLE moves")
         db.execute("no such words")
 
-    kept = Sqlite(tmp_path)
-    kept.append(move(1, ""))
-    kept.close()
+    saved = Sqlite(tmp_path)
+    saved.append(move(1, ""))
+    saved.close()
     with monkeypatch.context() as patch:
         patch.setattr(sqlite, "MIGRATIONS", (*MIGRATIONS, broken))
         with pytest.raises(StoreError, match="syntax error"):
@@ -126,11 +126,11 @@ def test_a_process_killed_while_it_appends_keeps_every_acknowledged_update(tmp_p
         [sys.executable, "-c", APPENDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        told = [int(process.stdout.readline()) for _ in range(answers)]
+        answered = [int(process.stdout.readline()) for _ in range(answers)]
         process.kill()
-        told += [int(line) for line in process.stdout.read().splitlines()]
+        answered += [int(line) for line in process.stdout.read().splitlines()]
     state = Sqlite(tmp_path)
-    kept = len(state.updates())
-    assert kept in {told[-1], told[-1] + 1}
+    saved = len(state.updates())
+    assert saved in {answered[-1], answered[-1] + 1}
     assert state.count_evaluation("f", "sha256:a") == 1
     state.close()

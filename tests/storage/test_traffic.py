@@ -1,4 +1,4 @@
-"""Where traffic is kept, and labels with it."""
+"""Folders of the prediction log and of labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headway.storage.traffic import Label, save_labels
 
 
 def read(path: Path) -> list[dict[str, object]]:
-    """The rows of a segment."""
+    """Return the rows of a segment."""
     with InputStream.from_path(path) as stream:
         return nanoarrow.Array(stream).to_pylist()
 

@@ -15,7 +15,7 @@ from headway.storage.blobs.files import Files
 
 
 class Weighted:
-    """Answers the weighted sum of the columns that it was made of, held in [0, 1]."""
+    """Predicts the weighted sum of its columns, clipped to [0, 1]."""
 
     def __init__(self, weights):
         self.weights = np.array(weights)
@@ -29,7 +29,7 @@ WEIGHTS = {"good": 0.7, "flipped": 0.3, "idle": 0.0}
 
 @pytest.fixture
 def subject(make_subject):
-    """Outcomes follow `good` and the opposite of `flipped`, which the model reads the way it once was."""
+    """Outcomes follow `good` and the opposite of `flipped`, which the model reads with its old sign."""
     found = make_subject(count=40)
     rng = np.random.default_rng(1)
     rows = rng.random((len(found.labels), 3))
@@ -45,7 +45,7 @@ def subject(make_subject):
 
 @pytest.fixture
 def context(tmp_path):
-    """Training finds the same weights whatever the seed, but for the mean of what it cannot read."""
+    """Training finds the same weights for every seed, except for the mean of the columns it cannot read."""
     return AuditContext(blobs=Files(tmp_path), budget_s=60, retrain=lambda names, seed: _Shifted(names))
 
 
@@ -79,7 +79,7 @@ def test_parts_not_suspect_on_one_seed_are_retrained_once(subject, context):
 
 
 class Season(Weighted):
-    """Follows the truth, and adds 0.3 where a part is above 0, as it is in all rows now."""
+    """Predicts the truth plus 0.3 if a part is above 0, as it is in all rows now."""
 
     def predict(self, rows):
         return np.clip(rows[:, :2] @ [0.6, -0.2] + 0.25 + 0.3 * (rows[:, 2:].sum(1) > 0), 0, 1)[:, None]
@@ -134,7 +134,7 @@ def test_features_without_time_are_reported(subject, context):
 
 
 def test_more_features_need_more_evidence_to_flag_one(subject, context):
-    """On a quarter of the rows the harm of one of three is shown, and that of the same one of twelve is not decided."""
+    """On a quarter of the rows the harm of one of three features is shown, and that of one of twelve is undecided."""
     few = {name: getattr(subject, name)[::4] for name in ("rows", "labels", "scores", "reference_scores", "groups")}
     of_three = replace(subject, **few)
     idle = [Field(name=f"idle_{number}") for number in range(9)]

@@ -1,4 +1,4 @@
-"""The race of trainings: time runs out, and what would decide is told in seeds or in groups."""
+"""Retraining without features under a time limit; the missing data are given in seeds or in groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALPHA = 0.001
 
 
 class Constant:
-    """Answers one number, whatever it is asked."""
+    """Predicts one number for every row."""
 
     def __init__(self, answer):
         self.answer = answer

@@ -1,4 +1,4 @@
-"""Audit `attack`: how often decisions can be turned, through which columns, and whether more than of the model."""
+"""Audit `attack`: how often decisions can be flipped, through which columns, and compared with the baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audit `components`: a part that truly hurts is named, one that does nothing is, and one that pays is not."""
+"""Audit `components`: harmful and useless parts are named, useful ones are not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from msgspec.structs import replace as changed
-from tests.contract.subjects import subject_of
+from tests.contract.subjects import echo_comparison
 from tests.optimization.training_rows import context_with, labeled_rows, trained_on
 
 from headway.core.calibrator import Calibrator
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 class Mean:
-    """The mean of what a row holds; refuses a row without its first column."""
+    """Predicts the mean of a row; refuses a row without its first column."""
 
     def predict(self, rows):
         if np.isnan(rows[:, 0]).any():
@@ -39,8 +39,8 @@ def context(tmp_path, monkeypatch):
 
 @pytest.fixture
 def subject():
-    """Outcomes happen as often as the model says."""
-    found, model = subject_of(groups=40), Mean()
+    """Outcomes occur as often as the model predicts."""
+    found, model = echo_comparison(groups=40), Mean()
     scores = model.predict(found.rows)
     labels = (np.random.default_rng(3).random(len(scores)) < scores[:, 0]).astype(np.float64)
     return replace(found, model=model, labels=labels, scores=scores)
@@ -51,7 +51,7 @@ def of(found, name):
 
 
 def test_a_part_that_truly_hurts_is_named_harmful(subject, context):
-    """Outcomes follow what the model says of rows without `c`."""
+    """Outcomes follow the predictions on rows without `c`."""
     without = np.nan_to_num(subject.rows * [1, 1, 0]).mean(1)
     labels = (np.random.default_rng(3).random(len(without)) < without).astype(np.float64)
     found = components.plugin(replace(subject, labels=labels), replace(context, feature_groups=(("c",),)))
@@ -83,7 +83,7 @@ def test_a_step_that_saves_time_is_not_flagged_and_its_saving_is_measured(contex
     model = open_variant(variant, bench.blobs)
     scores = model.predict(known.rows)
     subject = replace(
-        subject_of(groups=40),
+        echo_comparison(groups=40),
         variant=variant,
         model=model,
         rows=known.rows,

@@ -1,4 +1,4 @@
-"""Audit `conformal`: coverage near what was asked, its price in classes, whole and by month."""
+"""Audit `conformal`: coverage near the target and the size of the sets, overall and by month."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.contract.subjects import subject_of
+from tests.contract.subjects import echo_comparison
 
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
@@ -25,24 +25,24 @@ def measured(subject, context):
 
 
 def test_sets_of_a_sound_model_hold_the_true_class_as_promised(context):
-    coverage, size = plugin(subject_of(groups=200), context)[:2]
+    coverage, size = plugin(echo_comparison(groups=200), context)[:2]
     assert (coverage.name, coverage.n_rows, coverage.n_groups) == ("conformal.coverage", 192 * 40, 192)
     assert coverage.value == pytest.approx(0.9, abs=0.01) and coverage.low < coverage.value < coverage.high
     assert 1 < size.value < 2
 
 
 def test_a_slice_has_limits_of_its_own_and_keeps_the_promise_where_all_rows_together_do_not(context):
-    subject = subject_of(groups=200)
+    subject = echo_comparison(groups=200)
     right = subject.slices["side"].codes == 1
     labels = np.where(right, subject.labels, (np.arange(len(right)) % 2).astype(float))  # left is chance
     found = measured(replace(subject, labels=labels), context)
-    for side in ("side=left", "side=right"):
-        assert found["conformal.coverage", side].value == pytest.approx(0.9, abs=0.02)
+    for slice in ("side=left", "side=right"):
+        assert found["conformal.coverage", slice].value == pytest.approx(0.9, abs=0.02)
     assert found["conformal.size", "side=left"].low > found["conformal.size", "side=right"].high
 
 
 def test_of_several_classes_both_kinds_of_sets_keep_the_promise(context):
-    subject = subject_of(groups=200, task="multiclass")
+    subject = echo_comparison(groups=200, task="multiclass")
     found = measured(subject, context)
     assert found["conformal.coverage", ""].value == pytest.approx(0.9, abs=0.01)
     assert found["conformal.aps.coverage", ""].low > 0.88
@@ -51,7 +51,7 @@ def test_of_several_classes_both_kinds_of_sets_keep_the_promise(context):
 
 def test_intervals_of_a_regression_keep_the_promise_while_errors_grow(context):
     rng = np.random.default_rng(5)
-    subject = subject_of(groups=200, task="regression")
+    subject = echo_comparison(groups=200, task="regression")
     grown = rng.normal(size=len(subject.labels)) * (1 + subject.groups / 50)
     found = measured(replace(subject, labels=subject.scores[:, 0] + grown), context)
     assert found["conformal.coverage", ""].value == pytest.approx(0.9, abs=0.01)
@@ -59,7 +59,7 @@ def test_intervals_of_a_regression_keep_the_promise_while_errors_grow(context):
 
 
 def test_infinite_intervals_are_counted_and_excluded_from_the_width(context):
-    subject = subject_of(groups=60, task="regression")
+    subject = echo_comparison(groups=60, task="regression")
     wrong = np.where(subject.groups % 30 < 20, 10.0**subject.groups, 0.0)
     found = measured(replace(subject, labels=wrong), context)
     endless = found["conformal.endless", ""]
@@ -67,7 +67,7 @@ def test_infinite_intervals_are_counted_and_excluded_from_the_width(context):
 
 
 def test_each_month_but_the_calibration_one_has_its_own_coverage(context):
-    subject = subject_of(groups=60)
+    subject = echo_comparison(groups=60)
     codes = np.digitize(subject.groups, [5, 30])
     months = SliceColumn(codes=codes, values=("2013-01", "2013-02", "2013-03"))
     found = plugin(subject, replace(context, months=months))
@@ -77,4 +77,4 @@ def test_each_month_but_the_calibration_one_has_its_own_coverage(context):
 
 def test_few_groups_teach_and_leave_none_to_ask(context):
     with pytest.raises(NotApplicable, match="there are 8"):
-        plugin(subject_of(groups=8), context)
+        plugin(echo_comparison(groups=8), context)

@@ -1,4 +1,4 @@
-"""Audit `imbalance`: what class weights, prior correction and the threshold change where a class is rare."""
+"""Audit `imbalance`: effect of class weights, prior correction and the threshold on a rare class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARE = 0.06
 
 
 class Says:
-    """Answers the first column, as if this share of all rows were positive."""
+    """Predicts the first column, as if this share of all rows were positive."""
 
     def __init__(self, share):
         self.share = share
@@ -33,7 +33,7 @@ class Says:
 
 @pytest.fixture
 def subject(make_subject):
-    """Rows of which 6 % are positive, with the true probability as their one column; a miss costs four false alarms."""
+    """Rows of which 6 % are positive, with the true probability as their only column; a false negative costs four false positives."""
     found = make_subject(count=60)
     rng = np.random.default_rng(3)
     chance = rng.beta(0.3, 0.3 / SHARE - 0.3, len(found.labels))
@@ -46,13 +46,13 @@ def subject(make_subject):
 
 @pytest.fixture
 def context(subject, tmp_path):
-    """Training on classes that count alike gives the same model with the odds of one half."""
+    """Training with balanced classes gives the same model with the odds of one half."""
     labels = (np.arange(10_000) < SHARE * 10_000).astype(float)
-    lesson = LabeledData(rows=np.zeros((10_000, 1)), labels=labels, groups=np.zeros(10_000, dtype=np.int64))
+    training_data = LabeledData(rows=np.zeros((10_000, 1)), labels=labels, groups=np.zeros(10_000, dtype=np.int64))
     return AuditContext(
         blobs=Files(tmp_path),
         budget_s=60,
-        train=lambda: lesson,
+        train=lambda: training_data,
         retrain_weighted=lambda even, seed: Says(0.5 if even else SHARE),
     )
 
@@ -96,12 +96,12 @@ def test_the_base_rate_has_an_interval_and_every_treatment_its_measures(subject,
 
 
 def test_each_treatment_is_a_sentence(subject, context):
-    said = {reason.where: reason for reason in imbalance_findings(imbalance.plugin(subject, context))}
+    findings = {reason.where: reason for reason in imbalance_findings(imbalance.plugin(subject, context))}
 
-    assert said["weights"].message.startswith("rare class, weights: decisions cost more (+0.")
-    assert said["weights"].hint.startswith("keep the classes as they are")
-    assert "no significant change of cost" in said["weights, corrected"].message
-    assert "recall 0." in said["threshold 0.5"].message and "60 groups" in said["threshold 0.5"].message
+    assert findings["weights"].message.startswith("rare class, weights: decisions cost more (+0.")
+    assert findings["weights"].hint.startswith("keep the classes as they are")
+    assert "no significant change of cost" in findings["weights, corrected"].message
+    assert "recall 0." in findings["threshold 0.5"].message and "60 groups" in findings["threshold 0.5"].message
 
 
 def test_one_seed_claims_no_interval(subject, context):

@@ -1,4 +1,4 @@
-"""Audit `robustness`: what wrong inputs cost, and whether a variant stands them as the model as it came does."""
+"""Audit `robustness`: the cost of corrupted inputs, and whether a variant is as robust as the baseline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.storage.blobs.files import Files
 
 
 class Sum:
-    """Answers half of `wind` plus half of `hour`; a missing value counts as `missing`. `idle` is not read."""
+    """Predicts half of `wind` plus half of `hour`; a missing value counts as `missing`. `idle` is not read."""
 
     def __init__(self, missing=0.5):
         self.missing = missing
@@ -29,7 +29,7 @@ class Sum:
 
 
 class Slow(Sum):
-    """Some work for every row: a matrix for each 16 of them; remembers how many it was asked."""
+    """Works for every row (a matrix product for each 16 rows), and records the number of rows of each call."""
 
     def __init__(self):
         super().__init__()
@@ -56,7 +56,7 @@ def answering(subject, variant, reference):
 
 @pytest.fixture
 def subject(make_subject):
-    """Outcomes that follow the sum, over 40 days of which the first half is January."""
+    """Outcomes follow the sum, over 40 days of which the first half is January."""
     found = make_subject(count=40)
     rows = np.random.default_rng(1).random((len(found.labels), 3))
     labels = (np.random.default_rng(2).random(len(rows)) < Sum().predict(rows)[:, 0]).astype(float)
@@ -78,7 +78,7 @@ def of(found, name):
     return {measurement.slice: measurement for measurement in measured if measurement.name == f"robustness.{name}"}
 
 
-def left(found):
+def unmeasured(found):
     return [reason.what for reason in found if isinstance(reason, NotApplicable)]
 
 
@@ -90,7 +90,7 @@ def test_each_feature_has_a_drop_and_an_unread_one_has_none(subject, context):
     assert of(found, "noise.excess")["wind +- 0.1 sd"].value < of(found, "noise.excess")["wind +- 0.5 sd"].value
     assert of(found, "unit.excess")["wind x 1000"].low > 0 and of(found, "unit.excess")["idle x 1000"].value == 0
     assert set(of(found, "swapped.excess")) == {"wind <-> hour", "hour <-> idle"}
-    assert not left(found)
+    assert not unmeasured(found)
 
 
 def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, context):
@@ -103,8 +103,8 @@ def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, co
 
 def test_the_same_model_in_another_form_is_equally_robust(subject, context):
     found = robustness.plugin(subject, context)
-    beside = [measurement for measurement in found if measurement.name.endswith((".drop", ".decision_churn"))]
-    assert beside and all(measurement.value == 0 == measurement.high for measurement in beside)
+    paired = [measurement for measurement in found if measurement.name.endswith((".drop", ".decision_churn"))]
+    assert paired and all(measurement.value == 0 == measurement.high for measurement in paired)
 
 
 def test_a_variant_that_reads_missing_values_differently_shows_only_on_rows_with_them(subject, context):
@@ -138,14 +138,14 @@ def test_a_month_is_compared_with_the_others_and_with_the_baseline(subject, cont
 def test_a_kind_without_time_is_reported_as_not_measured_and_not_in_part(subject, context):
     found = robustness.plugin(subject, replace(context, budget_s=1e-9, months=None))
     assert found == [measurement for measurement in found if isinstance(measurement, NotApplicable)]
-    assert left(found)[0] == "robustness.missing, 4 corruptions: time ran out before all were measured"
+    assert unmeasured(found)[0] == "robustness.missing, 4 corruptions: time ran out before all were measured"
 
 
 def test_a_kind_whose_rows_a_regression_rejects_is_not_measured(subject, context):
     variant = changed(subject.variant, task="regression")
     found = robustness.plugin(replace(answering(subject, Refuses(), Sum()), variant=variant), context)
-    (untold,) = left(found)
-    assert "robustness.missing" in untold and "are not finite" in untold
+    (reason,) = unmeasured(found)
+    assert "robustness.missing" in reason and "are not finite" in reason
     assert not of(found, "missing.drop") and of(found, "noise.drop") and not of(found, "noise.decision_churn")
 
 

@@ -1,4 +1,4 @@
-"""Audit `start`: a start is a process of its own, from nothing to the first answer."""
+"""Audit `start`: a start is a separate process, measured up to its first answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from msgspec.structs import replace as changed
-from tests.contract.subjects import subject_of
+from tests.contract.subjects import echo_comparison
 
 from headway.core.errors import EngineError, NotApplicable
 from headway.evaluation.audits import start
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def subject(tmp_path):
-    """Echo, which needs no library."""
-    found = subject_of(groups=2)
+    """The echo engine, which needs no library."""
+    found = echo_comparison(groups=2)
     digest = Files(tmp_path).put(b"echo")
     artifact = changed(found.variant.artifact, digest=digest)
     return replace(found, variant=changed(found.variant, artifact=artifact))

@@ -1,4 +1,4 @@
-"""Repairs of probabilities: hand-worked, against scikit-learn and the definition, and what no repair may do."""
+"""Calibration methods: worked by hand, against scikit-learn and the definition, and invariants of every method."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GRID = np.linspace(0, 1, 81)
 
 
 def world(seed=0, rows=4_000, *, slope=1.0, shift=0.0):
-    """Scores whose log-odds times `slope`, plus `shift`, are the truth."""
+    """Return scores whose log-odds times `slope`, plus `shift`, are the truth."""
     rng = np.random.default_rng(seed)
     odds = rng.normal(-1, 1.5, rows)
     return 1 / (1 + np.exp(-odds)), (rng.random(rows) < 1 / (1 + np.exp(-(slope * odds + shift)))).astype(float)
@@ -53,17 +53,19 @@ def test_isotonic_is_that_of_scikit_learn(rows):
 def test_venn_abers_is_isotonic_regression_with_the_row_itself_of_either_label(rows, score):
     scores, labels = np.array(rows).T
     knots, *pair = venn_abers_pairs(scores, labels)
-    place = np.searchsorted(knots, score, "left") + np.searchsorted(knots, score, "right")
-    asked = [IsotonicRegression().fit([*scores, score], [*labels, label]).predict([score])[0] for label in (0.0, 1.0)]
-    assert [item[place] for item in pair] == pytest.approx(asked, abs=1e-9)
-    low, high = asked
+    position = np.searchsorted(knots, score, "left") + np.searchsorted(knots, score, "right")
+    expected = [
+        IsotonicRegression().fit([*scores, score], [*labels, label]).predict([score])[0] for label in (0.0, 1.0)
+    ]
+    assert [item[position] for item in pair] == pytest.approx(expected, abs=1e-9)
+    low, high = expected
     if 0 <= score <= 1:
         merged = calibration_function(fit_venn_abers(scores, labels))(np.array([score]))
         assert merged == pytest.approx(high / (1 - low + high), abs=1e-9)
 
 
 def test_venn_abers_worked_by_hand():
-    """One row at .5 of label 1: were a row above it 0, both would be a half; were it 1, both would be 1."""
+    """One row at 0.5 with label 1: if a row above it were 0, both would be 1/2; if it were 1, both would be 1."""
     found = calibration_function(fit_venn_abers(np.array([0.5]), np.array([1.0])))(np.array([0.4, 0.5, 0.6, np.nan]))
     assert found == pytest.approx([1 / 2, 1 / (1 - 0.5 + 1), 1 / (1 - 0.5 + 1), np.nan], nan_ok=True)
 

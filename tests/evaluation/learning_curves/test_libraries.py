@@ -1,4 +1,4 @@
-"""Every library draws its curve in its own native form, and the model that it trains stays what it was."""
+"""Each library records its curve by its own callback, and the trained model is not changed by it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUIET = {"verbose": -1, "n_jobs": 1}
 
 
 def begun(rows: np.ndarray | pl.DataFrame = X, labels: np.ndarray = Y, task: str = "binary") -> Curve:
-    """A curve over the second half of the rows, by 30 groups, beside the first half."""
+    """Return a curve over the second half of the rows, in 30 groups, with the first half as training rows."""
     return Curve(
         build_curve_data(rows[300:], labels[300:], GROUPS, task=task),
         build_curve_data(rows[:300], labels[:300], None, task=task),
@@ -70,7 +70,7 @@ def by_partial_fit(curve: Curve) -> object:
 
 
 @pytest.mark.parametrize(
-    ("train", "looks", "last"),
+    ("train", "n_rounds", "last"),
     [
         (by_lightgbm, 13, 20),
         (by_xgboost, 13, 20),
@@ -80,19 +80,19 @@ def by_partial_fit(curve: Curve) -> object:
         (by_partial_fit, 5, 5),
     ],
 )
-def test_the_last_round_is_the_finished_model(train: Callable[[Curve], object], looks: int, last: int) -> None:
+def test_the_last_round_is_the_finished_model(train: Callable[[Curve], object], n_rounds: int, last: int) -> None:
     curve = begun()
     scores = train(curve).predict_proba(X[300:])[:, 1]  # type: ignore[attr-defined]
     found = curve.record()
     ends = {measurement.name: measurement for measurement in found.rounds[-1].held_out}
-    assert (len(found.rounds), found.rounds[-1].number) == (looks, last)
+    assert (len(found.rounds), found.rounds[-1].number) == (n_rounds, last)
     for name, oracle in (("log_loss", log_loss), ("brier", brier_score_loss), ("roc_auc", roc_auc_score)):
         assert ends[name].value == pytest.approx(oracle(Y[300:], scores), rel=1e-6)
         assert ends[name].low < ends[name].value < ends[name].high and ends[name].n_groups == 30
 
 
 def timed(curve: LearningCurve) -> list[float]:
-    """The seconds of the looks, which run on, and do not hold what the looks took."""
+    """Return the times of the evaluations, which increase, and exclude the evaluations themselves."""
     return [round_.seconds for round_ in curve.rounds if round_.seconds is not None]
 
 
@@ -126,7 +126,7 @@ def test_several_classes_and_numbers_have_the_errors_of_their_tasks() -> None:
     assert end is not None and end.value == pytest.approx(log_loss(three[300:], model.predict_proba(X[300:])))
     curve = begun(labels=X[:, 0], task="regression")
     curve.sklearn(GradientBoostingRegressor(n_estimators=5).fit(X[:300], X[:300, 0]))
-    assert [item.name for item in curve.record().rounds[-1].held_out] == ["mse"]
+    assert [measurement.name for measurement in curve.record().rounds[-1].held_out] == ["mse"]
 
 
 def test_rows_of_polars_reach_each_library_as_it_reads_them() -> None:

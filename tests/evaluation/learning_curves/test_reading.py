@@ -1,4 +1,4 @@
-"""What a curve says, on cases worked by hand: 20 groups of one row, errors of three rounds."""
+"""Conclusions from a curve, on cases worked by hand: 20 groups of one row, errors of three rounds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SIGNS = np.where(np.arange(GROUPS) % 2, 1.0, -1.0)
 
 
 def curve(held_out: list[float], learned: list[float] | None = None, *, groups: int = GROUPS) -> LearningCurve:
-    """A regression of zeros at rounds 1, 5 and 10 whose squared errors are these, plus or minus 0.01 by turns."""
+    """Return the curve of a regression of zeros at rounds 1, 5 and 10 with these squared errors, alternately plus and minus 0.01."""
     zeros = np.zeros(groups)
-    parts = [build_curve_data(np.array([[place]] * groups), zeros, None, task="regression") for place in (0, 1)]
+    parts = [build_curve_data(np.array([[value]] * groups), zeros, None, task="regression") for value in (0, 1)]
     recorder = Recorder(parts[0], parts[1] if learned else None, every=1)
     for turn, number in enumerate((1, 5, 10)):
         errors = [held_out[turn], (learned or held_out)[turn]]
@@ -35,7 +35,7 @@ def test_a_difference_and_its_interval_are_those_worked_by_hand() -> None:
 
 def test_it_memorises_if_the_held_out_error_grew_and_the_training_error_fell() -> None:
     reading = curve([1.0, 0.5, 0.7], [1.0, 0.5, 0.2]).reading
-    # Two looks beside the last hold at once: t(19) at 1 - 0.05 / 4 is 2.4334.
+    # Two rounds are compared with the last at one level: t(19) at 1 - 0.05 / 4 is 2.4334.
     reach = 2.4334 * 0.01 / np.sqrt(19)
     assert (reading.answer, reading.since) == ("memorises", 5)
     assert (reading.low, reading.high) == pytest.approx((0.2 - reach, 0.2 + reach), abs=1e-6)

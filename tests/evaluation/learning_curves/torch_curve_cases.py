@@ -1,4 +1,4 @@
-"""The curve of a loop in torch, for an environment that has it; `tests/engines/test_torch_engine.py` makes one."""
+"""The curve of a torch training loop, for an environment with torch; `tests/engines/test_torch_engine.py` makes one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def curve() -> Curve:
 
 
 def trained(seen: Curve, epochs: int, **end: object) -> torch.nn.Module:
-    """A small network with dropout and logits, looked at after each epoch."""
+    """Train a small network with dropout and logits, evaluated after each epoch."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
     steps = torch.optim.Adam(net.parameters(), lr=0.05)

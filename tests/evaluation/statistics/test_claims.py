@@ -1,4 +1,4 @@
-"""Words on many parts: on which side of a limit a difference lies, at a shared level, and what would decide."""
+"""Claims about many parts: the side of a limit on which a difference lies, at a shared level, and the data needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.evaluation.statistics.claims import (
 
 
 def measured(value, se=0.01, *, unit="", low=-1.0, high=1.0):
-    """An estimate over 62 groups."""
+    """Return an estimate over 62 groups."""
     return Measurement(
         name="it", value=value, low=low, high=high, method="", n_rows=9, n_groups=62, se=se, dof=61, unit=unit
     )
@@ -63,7 +63,7 @@ def test_a_ratio_is_a_difference_of_logarithms():
     ],
 )
 def test_needed_data_is_given_in_groups_or_rounds(found, message):
-    """By hand: G * ((1.645 + 1.282) * se / gap)^2, the gap that to 0, or to the margin from within it."""
+    """By hand: G * ((1.645 + 1.282) * se / gap)^2, with the gap to 0, or to the margin from within it."""
     margin = 0.07 if found.unit else 0.001
     assert describe_needed_data(found, margin, 0.05) == message
 

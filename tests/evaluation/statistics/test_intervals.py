@@ -1,4 +1,4 @@
-"""Intervals: their formulas against known ones; what they cover is in test_coverage.py."""
+"""Intervals: their formulas against known ones; test_coverage.py tests their coverage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLE = Sample(n_rows=300, n_groups=30)
 
 
 def alternating(values):
-    """The same values, high and low in turn, so that no group leans on the one before it."""
+    """Return the same values, high and low alternately, so that groups are not correlated with their neighbours."""
     ordered = np.sort(values)
     return np.concatenate([[ordered[-1 - i // 2] if i % 2 else ordered[i // 2]] for i in range(len(values))])
 

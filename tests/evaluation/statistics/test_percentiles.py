@@ -1,4 +1,4 @@
-"""Percentiles by order statistics: the law of small samples, and what shared stalls take from it."""
+"""Percentiles by order statistics: the minimum sample size, and the effect of stalls shared by many requests."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def test_the_interval_of_independent_requests_has_its_coverage():
 
 def test_a_stall_that_strikes_many_at_once_widens_it_or_takes_the_claim():
     rng = np.random.default_rng(1)
-    times, stretches = rng.exponential(size=20_000), np.arange(20_000) // 500
-    alone = percentile_interval("p99", times, stretches, 0.99)
-    stalled = times + 10 * np.isin(stretches, [7, 8])
+    times, buckets = rng.exponential(size=20_000), np.arange(20_000) // 500
+    alone = percentile_interval("p99", times, buckets, 0.99)
+    stalled = times + 10 * np.isin(buckets, [7, 8])
     with pytest.raises(NotApplicable, match=r"requests, there are [0-9,]+ worth"):
-        percentile_interval("p99", stalled, stretches, 0.99)
+        percentile_interval("p99", stalled, buckets, 0.99)
     assert alone.low < alone.value < alone.high and "worth" in alone.method and alone.n_rows == 20_000
 
 
 def test_too_few_requests_or_too_many_failures_give_no_percentile():
-    times, stretches = np.arange(700.0), np.arange(700) // 20
+    times, buckets = np.arange(700.0), np.arange(700) // 20
     with pytest.raises(NotApplicable, match="needs 662 requests"):
-        percentile_interval("load.p99_ms", times[:661], stretches[:661], 0.99)
+        percentile_interval("load.p99_ms", times[:661], buckets[:661], 0.99)
     with pytest.raises(NotApplicable, match="needs 662 requests"):
-        percentile_interval("load.p99_ms", times[:0], stretches[:0], 0.99)
+        percentile_interval("load.p99_ms", times[:0], buckets[:0], 0.99)
     spread = np.where(np.arange(7000) % 50 == 0, np.inf, 1.0)
     with pytest.raises(NotApplicable, match="no right answer"):
         percentile_interval("load.p99_ms", spread, np.arange(7000) // 200, 0.99)

@@ -1,4 +1,4 @@
-"""Tables of counts: exact where they claim it, and refusing what is no binary answer."""
+"""Tables of counts: exact up to their bins, and errors for answers that are not binary."""
 
 from __future__ import annotations
 

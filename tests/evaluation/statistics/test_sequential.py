@@ -1,4 +1,4 @@
-"""Bounds that hold at every look: what they promise on simulated keys, and that batches do not matter."""
+"""Bounds that are valid at any time: their coverage on simulated keys, and independence of batches."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ FORMS = (
 
 
 def seen(values, *, keys=None, canary=None):
-    """Observations of these values, a key each unless told otherwise."""
+    """Return observations of these values, by default with a key each."""
     values = np.asarray(values, dtype=np.float64)
     keys = np.arange(len(values)) if keys is None else np.asarray(keys)
-    sides = None if canary is None else np.asarray(canary, dtype=np.bool_)
-    return Observations(keys=keys.astype(np.uint64), values=values, canary=sides)
+    arms = None if canary is None else np.asarray(canary, dtype=np.bool_)
+    return Observations(keys=keys.astype(np.uint64), values=values, canary=arms)
 
 
 def part(observations, start, stop):
@@ -58,17 +58,17 @@ def part(observations, start, stop):
     )
 
 
-def followed(form, observations, *, every, alpha=0.05):
-    """The measurement at each look, `every` so many requests."""
+def followed(form, observations, *, step, alpha=0.05):
+    """Return the measurement after each `step` requests."""
     track, found = start_sequence(form, alpha=alpha), []
-    for start in range(0, len(observations.values), every):
-        track = update_sequence(track, part(observations, start, start + every))
+    for start in range(0, len(observations.values), step):
+        track = update_sequence(track, part(observations, start, start + step))
         found.append(measure_sequence(track, "measure"))
     return found
 
 
 def missed(found, truth):
-    """Whether the truth was outside the bounds at some look."""
+    """Check whether the truth was outside the bounds at any time."""
     return any(not measurement.low <= truth <= measurement.high for measurement in found)
 
 
@@ -115,19 +115,19 @@ def test_the_truth_is_outside_the_bounds_at_any_time_in_at_most_ten_percent_of_r
             observations, truth = seen(rng.random(1500) < 0.2), 0.2
         else:
             observations, truth = seen(rng.normal(0.01, 0.1, 1500).clip(-1, 1)), 0.01
-        outside += missed(followed(form, observations, every=50), truth)
+        outside += missed(followed(form, observations, step=50), truth)
     assert outside / 300 <= 0.10
 
 
 @pytest.mark.slow
 def test_repeated_keys_are_not_counted_as_evidence():
-    """Thirty requests a key, all alike: by key the promise holds, by request it would be broken."""
+    """Thirty equal requests per key: counted by key the level holds, counted by request it would not."""
     rng, by_key, by_request = np.random.default_rng(4), 0, 0
     for _ in range(200):
         keys = rng.integers(0, 60, 1800)
         values = (rng.random(60) < 0.3)[keys]
-        by_key += missed(followed(PROPORTION, seen(values, keys=keys), every=100), 0.3)
-        by_request += missed(followed(PROPORTION, seen(values), every=100), 0.3)
+        by_key += missed(followed(PROPORTION, seen(values, keys=keys), step=100), 0.3)
+        by_request += missed(followed(PROPORTION, seen(values), step=100), 0.3)
     assert by_key / 200 <= 0.10
     assert by_request / 200 > 0.3
 
@@ -137,9 +137,12 @@ def test_errors_that_rise_from_two_to_ten_percent_are_found_within_120_requests_
     rng, needed = np.random.default_rng(5), []
     for _ in range(80):
         observations = two_sides(rng, 8000, share=0.05, live=0.02, release=0.1)
-        found = followed(unpaired_difference(0.05), observations, every=100, alpha=0.05 / 8)
+        found = followed(unpaired_difference(0.05), observations, step=100, alpha=0.05 / 8)
         needed.append(
-            next((100 * look * 0.05 for look, measurement in enumerate(found, 1) if measurement.low > 0.005), math.inf)
+            next(
+                (100 * number * 0.05 for number, measurement in enumerate(found, 1) if measurement.low > 0.005),
+                math.inf,
+            )
         )
     assert np.median(needed) <= 120
 
@@ -147,7 +150,7 @@ def test_errors_that_rise_from_two_to_ten_percent_are_found_within_120_requests_
 def test_harm_that_begins_late_on_keys_counted_before_is_found():
     keys = np.tile(np.arange(400), 10)
     values = (np.arange(4000) >= 2200) & (keys % 3 == 0)
-    found = followed(PROPORTION, seen(values, keys=keys), every=100)
+    found = followed(PROPORTION, seen(values, keys=keys), step=100)
     assert found[21].high < 0.05
     assert found[-1].low > 0.05 and found[-1].n_groups == 400 and found[-1].n_rows <= sequential.RECENT_LENGTH
 
@@ -193,12 +196,12 @@ def test_many_batches_are_as_one(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sequential, "RECENT_LENGTH", 7)
         patch.setattr(sequential, "LONG_LENGTH", 50)
-        whole = track = start_sequence(form, alpha=0.2)
+        at_once = track = start_sequence(form, alpha=0.2)
         for start, stop in zip([0, *cuts], [*cuts, n], strict=True):
             track = update_sequence(track, part(observations, start, stop))
-        whole = update_sequence(whole, observations)
-        assert measure_sequence(track, "m") == measure_sequence(whole, "m")
-    for one, other in ((track.long, whole.long), (track.recent, whole.recent)):
+        at_once = update_sequence(at_once, observations)
+        assert measure_sequence(track, "m") == measure_sequence(at_once, "m")
+    for one, other in ((track.long, at_once.long), (track.recent, at_once.recent)):
         assert (one.number, one.rows, one.counts.tolist()) == (other.number, other.rows, other.counts.tolist())
         assert sorted(np.concatenate([*one.met, [0]])) == sorted(np.concatenate([*other.met, [0]]))
 

@@ -1,4 +1,4 @@
-"""Intervals of a difference between two sets of groups; what they cover is in test_coverage.py."""
+"""Intervals of a difference between two sets of groups; test_coverage.py tests their coverage."""
 
 from __future__ import annotations
 

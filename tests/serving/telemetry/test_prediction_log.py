@@ -79,7 +79,7 @@ def killed_serving(folder: Path, count: int) -> None:
 
         def one(after_s: float) -> bool:
             ended = server.run(folder, after_s=after_s)
-            caller, acknowledged = caller_of(ended.said)
+            caller, acknowledged = caller_of(ended.messages)
             logged, labelled = (saved.read().found.get(caller, []) for saved in (log, labels))
             assert labelled == list(range(len(labelled))) and len(labelled) - acknowledged in (0, 1)
             assert logged == list(range(len(logged)))
@@ -87,7 +87,7 @@ def killed_serving(folder: Path, count: int) -> None:
 
         kills(one, count, Moments((0.0, 0.2), seed=count))
         terminated = server.run(folder, after_s=0.2, number=signal.SIGTERM)
-    caller, acknowledged = caller_of(terminated.said)
+    caller, acknowledged = caller_of(terminated.messages)
     assert terminated.code == 0 and len(log.read().found[caller]) >= acknowledged > 0
     for saved in (log, labels):
         again = SavedSegments(saved.folder, saved.column).read().found

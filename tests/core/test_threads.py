@@ -1,4 +1,4 @@
-"""How many cores there are for threads: affinity, and the CPU quotas of every group that this process is in."""
+"""Number of cores for threads: affinity, and the CPU quotas of every control group of this process."""
 
 from __future__ import annotations
 

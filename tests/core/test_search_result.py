@@ -5,10 +5,10 @@ from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Artifact, Signature, Step, Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
 
-AS_IT_CAME = Variant(
+BASELINE = Variant(
     artifact=Artifact(format="echo", digest="sha256:0", size_bytes=4), engine="echo", signature=Signature(inputs=())
 )
-CUT = AS_IT_CAME.with_step(Step(transform="truncate"))
+CUT = BASELINE.with_step(Step(transform="truncate"))
 
 
 def judged(variant: Variant) -> EvaluatedVariant:
@@ -19,14 +19,14 @@ def judged(variant: Variant) -> EvaluatedVariant:
 
 FRONTIER = SearchResult(
     name="m",
-    baseline=Baseline(model=AS_IT_CAME),
-    evaluated=(judged(CUT), judged(AS_IT_CAME)),
+    baseline=Baseline(model=BASELINE),
+    evaluated=(judged(CUT), judged(BASELINE)),
     winner=judged(CUT),
 )
 
 
 def test_the_baseline_is_found_at_any_position() -> None:
-    assert FRONTIER.evaluated_baseline.variant == AS_IT_CAME
+    assert FRONTIER.evaluated_baseline.variant == BASELINE
 
 
 def test_a_variant_is_found_by_its_digest() -> None:

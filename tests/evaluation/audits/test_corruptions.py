@@ -13,7 +13,7 @@ from headway.evaluation.audits.robustness import CorruptionInputs
 
 
 def inputs(*, times: int = 1, unseen: str = "missing", ordered: bool = True) -> CorruptionInputs:
-    """The rows so many times over, in three groups."""
+    """Return the rows repeated `times` times, in three groups."""
     rows = np.array([[0, 0, 0, 1], [10, 1, 1, 1], [20, 0, 0, 0], [30, 1, 1, 0], [40, 0, 0, 1], [100, 1, 1, 0]], float)
     return CorruptionInputs(
         rows=np.tile(rows, (times, 1)),
@@ -78,7 +78,7 @@ nan = np.nan
 
 
 def test_swapped_texts_are_read_by_their_words_and_not_by_their_ranks():
-    """`jfk` is rank 1 of `from` and rank 0 of `to`; `ewr` is other to `to`, and `lax` is missing to `from`."""
+    """`jfk` has rank 1 in `from` and rank 0 in `to`; `ewr` is read as other by `to`, and `lax` as missing by `from`."""
     (fault,) = robustness.swap_columns(inputs())
     rows = fault.rows()
     assert fault.what == "from <-> to"

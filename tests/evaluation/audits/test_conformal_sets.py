@@ -1,4 +1,4 @@
-"""Conformal sets: hand-worked limits, coverage that is kept, by part and under drift."""
+"""Conformal sets: limits worked by hand; coverage overall, by slice and under drift."""
 
 from __future__ import annotations
 
