@@ -28,11 +28,11 @@ from harness import Result, Row, shown
 from headway.cli.demo import flights
 from headway.core.arrays import Floats, Ints
 from headway.core.dataset import Dataset, Roles
-from headway.data.labels.active_learning import next_rows_to_label
 from headway.data.labels.noise import LabelNoise, estimate_noise
 from headway.data.labels.out_of_fold import OutOfFold, cross_fit
 from headway.data.matrix import dataset_signature, matrix
 from headway.evaluation.statistics.intervals import mean_over_repeats
+from headway.monitoring.labeling.selection import next_rows_to_label
 
 SHARE, MOST_S, SEEDS = 0.05, 500, 20
 ROLES = Roles(

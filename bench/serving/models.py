@@ -23,7 +23,7 @@ from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
-from headway.data.contract.release import observed_contract
+from headway.data.contract.discovery import observed_contract
 from headway.engines.compiled.forest import compile_forest
 from headway.engines.lightgbm import Lightgbm
 from headway.optimization.forest_onnx import forest_to_onnx

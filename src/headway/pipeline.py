@@ -32,7 +32,7 @@ from headway.core.training import Promotion, Retraining
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, PolicyTest
 from headway.data import check as checking
-from headway.data.contract.release import observed_contract
+from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
 from headway.data.split import labeled_rows, split_dataset

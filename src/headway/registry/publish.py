@@ -9,7 +9,7 @@ from headway.core.record import Record
 from headway.core.release import Contract, PointerUpdate, Release
 from headway.core.search_result import SearchResult
 from headway.core.verdict import Verdict
-from headway.data.contract.release import agreed_contract
+from headway.data.contract.discovery import agreed_contract
 from headway.data.contract.table_contract import load_project_contract
 from headway.registry.judge import override_verdict
 from headway.registry.model_registry import UpdateReason, now

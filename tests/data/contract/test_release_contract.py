@@ -7,7 +7,7 @@ import pytest
 
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
-from headway.data.contract.release import agreed_contract, observed_contract
+from headway.data.contract.discovery import agreed_contract, observed_contract
 from headway.data.contract.table_contract import ColumnContract, TableContract
 from headway.serving.batching.validation import InputValidator
 

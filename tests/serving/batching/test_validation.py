@@ -13,7 +13,7 @@ from tests.serving.manual_loop import RecordingCall, run_batches
 
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
-from headway.data.contract.release import observed_contract
+from headway.data.contract.discovery import observed_contract
 from headway.serving.batching.validation import InputValidator, Violation
 from headway.serving.loading import load_model
 from headway.serving.protocol.errors import ContractViolation

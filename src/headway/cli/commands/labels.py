@@ -13,10 +13,9 @@ from headway.core import config
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Measurement
 from headway.core.labeling import Suspects
-from headway.data.labels.agreement import Level
 from headway.data.labels.corrections import add_correction
 from headway.data.open import open_dataset
-from headway.monitoring.labeling.agreement import measure_agreement, read_annotations, stored_annotations
+from headway.monitoring.labeling.agreement import Level, measure_agreement, read_annotations, stored_annotations
 from headway.monitoring.labeling.delays import label_delays
 from headway.monitoring.labeling.selection import find_suspects, next_to_label
 from headway.monitoring.labels import read_label_file

@@ -21,7 +21,7 @@ from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining, Training
 from headway.core.variant import Variant
 from headway.core.verdict import Verdict
-from headway.data.contract.release import observed_contract
+from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows, select_period

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
-from headway.data.labels.active_learning import GROUP_FACTOR, next_rows_to_label
+from headway.monitoring.labeling.selection import GROUP_FACTOR, next_rows_to_label
 
 DRAW = np.random.default_rng(0)
 

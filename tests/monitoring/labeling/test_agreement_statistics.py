@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from headway.data.labels.agreement import (
+from headway.monitoring.labeling.agreement import (
     MISSING_LABEL,
     cohen_kappa,
     coincidences,
