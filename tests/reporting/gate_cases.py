@@ -21,9 +21,9 @@ def seen(*, loss: float = 0.0, half: float = 0.001, ece: float = 0.02) -> Eviden
     return evidence(RELEASED, estimate("roc_auc.drop", loss, half), estimate("ece", ece, 0.01), period="test")
 
 
-def case(of: Evidence, policy: PolicySection = POLICY, *, looks: int = 1) -> GateResult:
+def case(of: Evidence, policy: PolicySection = POLICY, *, evaluations: int = 1) -> GateResult:
     """Return the result of the gate for this evidence."""
-    verdict = judge(of, policy, test_evaluations=looks)
+    verdict = judge(of, policy, test_evaluations=evaluations)
     return GateResult(project="flights", variant=RELEASED.name, verdict=verdict, evidence=of, speed=SPEED)
 
 
@@ -44,7 +44,7 @@ CASES = {
     "without rules": WITHOUT_RULES,
     "overruled": OVERRULED,
     "overruled without rules": overruled(WITHOUT_RULES),
-    "evaluated three times": case(seen(), looks=3),
+    "evaluated three times": case(seen(), evaluations=3),
 }
 
 HOSTILE = st.text(max_size=12) | st.sampled_from(

@@ -88,7 +88,7 @@ def test_chart_titles_state_the_result() -> None:
     assert rising is not None and rising.title.endswith("09-01 0 stop became 1, 0 undecided became 1")
 
 
-def test_without_data_there_is_no_chart() -> None:
+def test_without_data_nothing_is_drawn() -> None:
     now = first().now
     assert [draw(now) for draw in DRAWN] == [None] * 4
     assert data_check.draw_trend([now]) is None

@@ -82,7 +82,7 @@ def test_an_incomplete_period_does_not_change_the_health() -> None:
     assert reply(report, "Is it healthy?").answer == "Yes: no degradation is shown"
 
 
-def test_without_monitoring_reports_there_is_no_health() -> None:
+def test_without_monitoring_reports_the_health_is_left_out() -> None:
     questions = [
         answer.question for answer in summary_answers(replace(STORY, year=MonitoringHistory(tickets=(ticket(),))))
     ]
@@ -211,7 +211,7 @@ def test_the_speedup_compares_with_the_baseline() -> None:
     )
 
 
-def test_there_is_no_speedup_without_a_measurement() -> None:
+def test_the_speedup_is_left_out_without_a_measurement() -> None:
     assert "How much faster?" not in [answer.question for answer in summary_answers(own_project())]
 
 

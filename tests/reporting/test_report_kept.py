@@ -159,7 +159,7 @@ def test_a_ticket_on_a_release_that_was_never_live_is_left_out(project: Project)
 
 @pytest.mark.slow
 def test_the_report_shows_the_release_and_its_monitoring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    project = watched.released(watched.write(tmp_path, table=watched.turned()))
+    project = watched.released(watched.write(tmp_path, table=watched.shifted()))
     assert read_report_data(project).year is None
     pipeline.watch(project)
     report = read_report_data(project)

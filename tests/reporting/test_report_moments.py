@@ -53,7 +53,7 @@ def test_events_are_in_chronological_order() -> None:
     ]
 
 
-def test_without_a_history_there_are_no_events() -> None:
+def test_without_a_history_the_list_of_events_is_empty() -> None:
     assert list_events(ReportData(title="")) == ()
 
 

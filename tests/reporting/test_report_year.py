@@ -40,7 +40,7 @@ def test_the_title_says_which_live_period_was_worst_and_that_its_whole_interval_
 def test_months_without_a_year_are_drawn_without_marks_and_without_anything_live() -> None:
     picture = drawn(flights())
     assert picture.title.startswith("The probabilities were furthest off in September 2013")
-    assert {"train", "validate", "test", "measured before it was live"} <= set(texts(picture.wide))
+    assert {"train", "select", "test", "measured before it was live"} <= set(texts(picture.wide))
     assert not {"measured while live", "What happened", "1"} & set(texts(picture.wide))
 
 

@@ -37,8 +37,8 @@ def watch(
         status=status,
         message=f"{period}: the inputs are not what they were, most of all seats; a ticket proposes to retrain it.",
         drift=Drift(alarm=True, measurements=(fact("drift.p", 0.001),)),
-        quality=tuple(each for each in parts if not each.name.endswith(".estimated")),
-        estimated=tuple(each for each in parts if each.name.endswith(".estimated")),
+        quality=tuple(part for part in parts if not part.name.endswith(".estimated")),
+        estimated=tuple(part for part in parts if part.name.endswith(".estimated")),
     )
     return replace(seen, **changes)
 

@@ -233,7 +233,7 @@ class ReportData(Record, frozen=True, kw_only=True):
 
 
 ESTIMATED = ".estimated"
-_USES = {"train": "train", "validation": "validate", "test": "test"}
+_USES = {"train": "train", "validation": "select", "test": "test"}
 
 
 class Period(Record, frozen=True, kw_only=True):

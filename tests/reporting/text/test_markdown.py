@@ -1,4 +1,4 @@
-"""Texts and tables in Markdown read as they are written, whatever they hold."""
+"""Texts and tables in Markdown are shown as they are written, whatever they hold."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MARKED = st.text(alphabet=list("ab1 \\`*_{}[]()<>#+-.!|~$@:/&;=\n"), max_size=20
 def read(markdown: str) -> str:
     """The text that a reader sees of one cell or paragraph."""
     inline = [child for token in READER.parse(markdown) for child in token.children or ()]
-    assert {each.type for each in inline} <= {"text", "html_inline"}, inline
-    return "".join(each.content for each in inline if each.content not in ("<!-- -->", "<br>"))
+    assert {child.type for child in inline} <= {"text", "html_inline"}, inline
+    return "".join(child.content for child in inline if child.content not in ("<!-- -->", "<br>"))
 
 
 @given(MARKED)
@@ -61,8 +61,8 @@ def test_mentions_links_and_emojis_are_escaped(text: str, written: str) -> None:
 
 
 @given(st.text())
-def test_a_line_has_no_character_that_moves_a_cursor_or_turns_the_text_around(text: str) -> None:
+def test_a_line_has_no_control_or_bidirectional_characters(text: str) -> None:
     line = one_line(text)
-    assert line.isprintable() or all(ord(each) > 0xA0 for each in line if not each.isprintable())
+    assert line.isprintable() or all(ord(letter) > 0xA0 for letter in line if not letter.isprintable())
     assert not {*line} & {*"\x00\x1b\x9b\r\n\u2028\u202e\u2066"}
     assert one_line(line) == line
