@@ -43,6 +43,7 @@ def test_what_was_not_measured_is_none(name: str, slice: str) -> None:
         ("flipped_decisions.near", "decision_churn.near"),
         ("missing.flipped_decisions", "missing.decision_churn"),
         ("calibration.moved", "probability_shift"),
+        ("load.memory_beside_mb", "load.memory_without_model_mb"),
         ("robustness.missing.loss", "robustness.missing.drop"),
         ("robustness.missing.roc_auc.drop", "robustness.missing.roc_auc.decrease"),
     ],

@@ -18,7 +18,6 @@ _RENAMED_MEASURES = (
     (re.compile(r"^(.*)\.loss$"), r"\1.drop"),
     (re.compile(r"^(.*\.)?flipped_decisions(\..*)?$"), r"\1decision_churn\2"),
     (re.compile(r"^(.*\.)?calibration\.moved$"), r"\1probability_shift"),
-    (re.compile(r"^load\.memory_beside_mb$"), "load.memory_without_model_mb"),
 )
 _FORMER_MEASURES = (
     (re.compile(r"^test_evaluations$"), "looks_at_test"),
@@ -27,7 +26,6 @@ _FORMER_MEASURES = (
     (re.compile(r"^(.*)\.drop$"), r"\1.loss"),
     (re.compile(r"^(.*\.)?decision_churn(\..*)?$"), r"\1flipped_decisions\2"),
     (re.compile(r"^(.*\.)?probability_shift$"), r"\1calibration.moved"),
-    (re.compile(r"^load\.memory_without_model_mb$"), "load.memory_beside_mb"),
 )
 
 

@@ -179,12 +179,12 @@ def count_combinations(
     for joined in _triples(_pairs(columns)):
         cells = [tally(joined.codes, prod(joined.shape), total) for total in totals]
         table = np.stack(cells).reshape(-1, *joined.shape)
-        sides = {tuple(range(len(joined.members))): table}
+        marginals = {tuple(range(len(joined.members))): table}
         for axes in _axis_subsets(len(joined.members)):
             some = tuple(joined.members[axis] for axis in axes)
             if some not in found:
-                of_note = (slice(columns[member].count) for member in some)
-                found[some] = _marginal(axes, sides)[(slice(None), *of_note)]
+                named_levels = (slice(columns[member].count) for member in some)
+                found[some] = _marginal(axes, marginals)[(slice(None), *named_levels)]
     shapes = [counts.shape[1:] for counts in found.values()]
     flat = np.concatenate([counts.reshape(len(totals), -1) for counts in found.values()], axis=1)
     starts = np.cumsum([0, *map(prod, shapes)])[:-1]
@@ -197,16 +197,16 @@ def _axis_subsets(axes: int) -> list[tuple[int, ...]]:
     return [some for size in range(1, MAX_SLICE_COLUMNS + 1) for some in combinations(range(axes), size)]
 
 
-def _marginal(axes: tuple[int, ...], sides: dict[tuple[int, ...], Floats]) -> Floats:
-    """Sum the full table, first of `sides`, over all axes but these; `sides` caches each step.
+def _marginal(axes: tuple[int, ...], marginals: dict[tuple[int, ...], Floats]) -> Floats:
+    """Sum the full table, first of `marginals`, over all axes but these; `marginals` caches each step.
 
     Outer axes are summed first, which is the order of memory.
     """
-    if axes not in sides:
-        last = max(set(next(iter(sides))) - set(axes))
+    if axes not in marginals:
+        last = max(set(next(iter(marginals))) - set(axes))
         more = tuple(sorted((*axes, last)))
-        sides[axes] = _marginal(more, sides).sum(axis=more.index(last) + 1)
-    return sides[axes]
+        marginals[axes] = _marginal(more, marginals).sum(axis=more.index(last) + 1)
+    return marginals[axes]
 
 
 def _triples(pairs: Sequence[_Joined]) -> Iterator[_Joined]:

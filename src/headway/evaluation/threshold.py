@@ -33,7 +33,7 @@ def choose_threshold(
     Raises
     ------
     DataError
-        If there are no rows, or a cost is not positive.
+        Without rows, or if a cost is not positive.
 
     >>> choose_threshold(np.array([0., 1., 0., 1.]), np.array([.1, .2, .3, .4]), costs=(1, 4))
     0.15000000000000002

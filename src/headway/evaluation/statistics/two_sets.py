@@ -24,7 +24,7 @@ PERMUTATION = "studentised permutation of groups"
 def permutation_interval(
     name: str, statistic: TwoSampleStatistic, in_first: NDArray[np.bool_], sample: Sample
 ) -> Measurement:
-    """Build the interval of first set minus second; `in_first` bool (G,) tells the set of each group.
+    """Build the interval of first set minus second; `in_first` bool (G,) marks the groups of the first set.
 
     The t quantile is replaced by that of |D*| / se* over 999 random regroupings (Chung and Romano 2013), so that a few
     dominating groups widen it. `se` is scaled so that a t bound with `dof` reproduces the interval. Groups that depend on
