@@ -21,8 +21,14 @@ from headway.core.assessment import Assessment, DriftTest
 from headway.core.contracts import Blobs
 from headway.core.dataset import Dataset, Roles
 from headway.core.plugins import load_blobs
-from headway.monitoring.assessment.changes import ALPHA, compare_distributions, distribution_finding
-from headway.monitoring.assessment.sample import draw_sample, encode_sample, last_time
+from headway.monitoring.assessment.changes import (
+    ALPHA,
+    compare_distributions,
+    distribution_finding,
+    draw_sample,
+    encode_sample,
+    last_time,
+)
 
 DAYS, ROWS, WEEK, EACH, FEWER = 200, 40, 7, 40, 20
 WORLDS = ("rows alone", "weather by day", "weather that lasts", "weekdays", "few classes")

@@ -32,7 +32,7 @@ JUDGED = replace(
     n_labeled=900,
     status="healthy",
     message="2013-07: it is well.",
-    answers=(*JULY.answers, MonitoringAnswer(question="harm", level=0.009)),
+    answers=(*JULY.answers, MonitoringAnswer(question="degradation", level=0.009)),
 )
 OPEN = replace(
     JULY, period="2013-08", since="2013-08-01T00:00:00", is_complete=False, drift=None, answers=(), unknown=()

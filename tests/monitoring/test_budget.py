@@ -68,12 +68,12 @@ def test_of_what_is_said_at_most_five_of_a_hundred_are_false_where_half_of_the_p
 def test_the_next_period_goes_on_from_what_was_spent():
     budget = Budget([month(0), month(1, shown=True), month(2)])
     assert budget.level("drift", period_of_report(month(3))) == lord_level([False, True, False], WEALTH["drift"])
-    assert budget.level("harm", period_of_report(month(3))) == lord_level([], WEALTH["harm"])
+    assert budget.level("degradation", period_of_report(month(3))) == lord_level([], WEALTH["degradation"])
 
 
 def test_a_period_that_was_told_again_counts_once():
     told = month(0)
-    later = replace(told, answers=(*told.answers, MonitoringAnswer(question="harm", level=0.01)))
+    later = replace(told, answers=(*told.answers, MonitoringAnswer(question="degradation", level=0.01)))
     budget = Budget([told, later])
     assert budget.level("drift", period_of_report(month(1))) == lord_level([False], WEALTH["drift"])
     assert budget.last(period_of_report(told)) == later and budget.last(period_of_report(month(1))) is None

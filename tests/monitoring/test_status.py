@@ -12,7 +12,7 @@ from headway.monitoring import status
 
 POLICY = RetrainSection()
 TICKET = Ticket(name="flights", release="sha256:1", reasons=("rows",), why="rows grew")
-ASKED = MonitoringAnswer(question="harm", level=0.01)
+ASKED = MonitoringAnswer(question="degradation", level=0.01)
 PLAIN = MonitoringReport(
     name="flights",
     release="sha256:1",
@@ -85,7 +85,7 @@ def test_inputs_that_moved_without_a_feature_that_is_sure_are_told_so():
 
 
 def test_each_harm_is_told_with_what_it_rests_on():
-    harm = MonitoringAnswer(question="harm", level=0.01, shown=("roc_auc.change", "ece.split", "cost"))
+    harm = MonitoringAnswer(question="degradation", level=0.01, shown=("roc_auc.change", "ece.split", "cost"))
     seen = replace(
         PLAIN,
         answers=(harm,),

@@ -38,7 +38,7 @@ def test_households_in_random_order_have_a_year_without_an_alarm_a_claim_or_a_ti
 
     assert len(found) == PERIODS and claims(found) == []
     assert all("no drift of the inputs is shown" in each.message for each in found)
-    assert all([reply.question for reply in each.answers] == ["drift", "harm"] for each in found)
+    assert all([reply.question for reply in each.answers] == ["drift", "degradation"] for each in found)
 
 
 @pytest.mark.long

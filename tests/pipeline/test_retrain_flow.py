@@ -17,7 +17,7 @@ from headway.core.training import Training
 from headway.core.verdict import Rule
 from headway.evaluation.calibration.apply import calibration_function
 from headway.monitoring.deployed_release import open_deployed_release
-from headway.monitoring.retraining.comparison import promotion_rules, recalibration_rules
+from headway.monitoring.retraining.retrain import promotion_rules, recalibration_rules
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow

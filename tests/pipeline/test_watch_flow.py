@@ -71,7 +71,7 @@ def test_watch_rules_are_judged_once_per_window_with_three_answers(tmp_path):
     project = open_project(tmp_path)
     (april,) = pipeline.watch(project)
     assert [rule_result.answer for rule_result in april.rule_results] == ["fail", "pass", "undecided"]
-    assert april.status == "degraded" and april.reply("harm").shown == ("roc_auc at least 0.99",)
+    assert april.status == "degraded" and april.reply("degradation").shown == ("roc_auc at least 0.99",)
     assert (
         "it breaks a rule of its policy (roc_auc is" in april.message and "outside the limit of 0.99" in april.message
     )
@@ -141,8 +141,10 @@ def test_a_report_is_saved_once_and_returned_unchanged(stable):
     saved = stable.records(MonitoringReport)
 
     assert [report.answers for report in again] == [report.answers for report in first]
-    assert [report.period for report in saved if report.reply("harm")] == ["2013-04"]
-    assert [report.reply("harm").level for report in saved if report.reply("harm")] == [lord_level([], WEALTH["harm"])]
+    assert [report.period for report in saved if report.reply("degradation")] == ["2013-04"]
+    assert [report.reply("degradation").level for report in saved if report.reply("degradation")] == [
+        lord_level([], WEALTH["degradation"])
+    ]
 
 
 def test_a_window_is_judged_once_even_if_its_rows_change_afterwards(tmp_path):
@@ -166,10 +168,10 @@ def test_before_the_label_delay_only_the_inputs_are_judged_and_not_again_later(t
     assert [answer.question for answer in early.answers] == [
         "drift"
     ] and "quality is judged when all have had their time" in early.message
-    assert [answer.question for answer in late.answers] == ["drift", "harm"] and late.drift == early.drift
+    assert [answer.question for answer in late.answers] == ["drift", "degradation"] and late.drift == early.drift
     assert [answer.question for answer in pipeline.watch(project, until=datetime(2013, 6, 1))[0].answers] == [
         "drift",
-        "harm",
+        "degradation",
     ]
     assert len(project.state.records("monitoring_report", name="small")) == 2
 
@@ -188,7 +190,7 @@ def test_a_quarter_after_a_month_uses_the_remaining_error_budget(stable):
 
     assert quarter.until == "2013-07-01T00:00:00"
     assert [answer.level for answer in quarter.answers] == [
-        lord_level([False], WEALTH[name]) for name in ("drift", "harm")
+        lord_level([False], WEALTH[name]) for name in ("drift", "degradation")
     ]
 
 

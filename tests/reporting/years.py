@@ -45,7 +45,7 @@ def watch(
 
 def harmed(*shown: str) -> tuple[MonitoringAnswer, ...]:
     """The measures by which a period is shown to be worse."""
-    return (MonitoringAnswer(question="harm", level=0.05, shown=shown),)
+    return (MonitoringAnswer(question="degradation", level=0.05, shown=shown),)
 
 
 def quality(auc: float, ece: float, half: float = 0.035) -> tuple[Measurement, Measurement]:

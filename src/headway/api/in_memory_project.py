@@ -294,6 +294,6 @@ def _count_groups(roles: Roles) -> pl.Expr:
 
 
 def _is_large_enough(size: tuple[int, int], judged: float) -> bool:
-    """Tell whether the judged share of a slice has enough rows and groups for a verdict."""
+    """Return whether the judged share of a slice has enough rows and groups for a verdict."""
     policy = PolicySection()
     return size[0] * judged >= policy.slice_rows and size[1] * judged >= policy.slice_groups

@@ -91,7 +91,7 @@ def _of_matrix(rows: Any, names: Sequence[str]) -> pl.DataFrame:
 
 
 def is_pandas_table(rows: Any) -> bool:
-    """Tell whether rows are a pandas table, without importing pandas."""
+    """Return whether rows are a pandas table, without importing pandas."""
     return _is_pandas(rows) and hasattr(rows, "columns")
 
 
@@ -137,7 +137,7 @@ class SmallTableReader:
         return np.array(found, dtype=np.float64).reshape(len(rows), len(self._names))
 
     def _finds(self, columns: Any) -> bool:
-        """Tell whether each column is there exactly once; the positions are cached for the same header."""
+        """Return whether each column is there exactly once; the positions are cached for the same header."""
         if columns is not self._columns:
             if not columns.is_unique:
                 return False

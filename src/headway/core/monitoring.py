@@ -10,7 +10,7 @@ from headway.core.record import FormerValues, Record, StoredRecord
 from headway.core.verdict import RuleResult
 
 MonitoringStatus = Literal["healthy", "drifted", "degraded", "unknown"]
-Question = Literal["drift", "harm"]
+Question = Literal["drift", "degradation"]
 RowSource = Literal["table", "log"]
 Reason = Literal["rows", "calibration"]
 
@@ -50,6 +50,8 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
 class MonitoringAnswer(Record, frozen=True, kw_only=True):
     """A question that was tested on a period, once: its false-alarm rate, and the measures that answer yes."""
 
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"question": {"harm": "degradation"}}
+
     question: Question
     level: float
     shown: tuple[str, ...] = ()
@@ -64,7 +66,7 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     `quality`, `change` (since the evaluation) and `cost` per month need labels, `estimated` needs none. `unknown` gives
     the reason for each part that could not be judged. `rule_results` are those of `[[policy.watch]]`.
 
-    Status: `healthy`; `drifted`, if the inputs changed and no harm is shown; `degraded`, if harm is shown; `unknown`, if
+    Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown; `unknown`, if
     the period has not ended, or there is neither a label nor an estimate.
     """
 

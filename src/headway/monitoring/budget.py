@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from headway.core.monitoring import MonitoringAnswer, MonitoringReport, Question
 
-WEALTH: dict[Question, float] = {"drift": 0.025, "harm": 0.025}
+WEALTH: dict[Question, float] = {"drift": 0.025, "degradation": 0.025}
 FDR_LEVEL = 0.05
 YEAR = timedelta(days=365)
 DECAY = 1.6

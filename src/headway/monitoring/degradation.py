@@ -41,7 +41,7 @@ def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: floa
     alpha = level / (N_TESTS + len(watch.rule_results))
     shown = [name for name, found in of.items() if found is not None and exceeds(found, *limits[name], alpha=alpha)]
     broken = [str(result.rule) for result in watch.rule_results if result.answer == "fail"]
-    return MonitoringAnswer(question="harm", level=level, shown=(*shown, *broken))
+    return MonitoringAnswer(question="degradation", level=level, shown=(*shown, *broken))
 
 
 def require_absolute_rules(policy: PolicySection) -> None:

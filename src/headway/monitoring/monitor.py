@@ -87,9 +87,9 @@ def monitor_window(
     """
     require_absolute_rules(context.config.policy)
     earlier = context.budget.last(context.period(window))
-    if earlier and earlier.reply("harm"):
+    if earlier and earlier.reply("degradation"):
         return MonitoringResult(report=_with_status(context, window, earlier, pending), is_new=False)
-    parts = _Parts(window)
+    parts = _ReportParts(window)
     report, evidence = _measure_window(context, window, parts, earlier)
     report = _with_status(context, window, replace(report, unknown=tuple(parts.unknown)), pending)
     is_new = window.over and (earlier is None or earlier.answers != report.answers)
@@ -97,7 +97,7 @@ def monitor_window(
 
 
 def _measure_window(
-    context: MonitoringContext, window: MonitoringWindow, parts: _Parts, earlier: MonitoringReport | None
+    context: MonitoringContext, window: MonitoringWindow, parts: _ReportParts, earlier: MonitoringReport | None
 ) -> tuple[MonitoringReport, Evidence | None]:
     """Measure every part of a report; drift is taken from an earlier report of the same period."""
     deployed, rows = context.deployed, window.current
@@ -147,7 +147,7 @@ def _with_degradation_answer(
     change = report.find("roc_auc.change")
     if not window.due or change is None or change.se is None:
         return report
-    level = context.budget.level("harm", context.period(window))
+    level = context.budget.level("degradation", context.period(window))
     report = replace(report, rule_results=judge_rules(report, now, context.config.policy, level=level))
     answer = find_degradation(report, level=level, ece_at_most=context.config.retrain.ece_at_most)
     return replace(report, answers=(*report.answers, answer))
@@ -157,7 +157,7 @@ def _with_status(
     context: MonitoringContext, window: MonitoringWindow, report: MonitoringReport, pending: Ticket | None
 ) -> MonitoringReport:
     """Add the status, the message, and a ticket if the policy opens one."""
-    config, answer = context.config, report.reply("harm")
+    config, answer = context.config, report.reply("degradation")
     report = replace(report, status=status.monitoring_status(report), ticket=None)
     ticket = None
     if report.n_labeled:
@@ -180,7 +180,7 @@ def _with_status(
     return replace(report, message=status.status_message(report, config.retrain, pending=is_open))
 
 
-class _Parts:
+class _ReportParts:
     """Parts of a report, measured one by one; a part that cannot be judged leaves a finding."""
 
     def __init__(self, window: MonitoringWindow) -> None:

@@ -73,8 +73,8 @@ class _Tables:
     positives: Floats
     negatives: Floats
     odds: Floats
-    moments: tuple[Floats, Floats, Floats]
-    own: tuple[Floats, Floats, Floats]
+    new: tuple[Floats, Floats, Floats]
+    labeled: tuple[Floats, Floats, Floats]
 
 
 def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, groups: Ints) -> list[Measurement]:
@@ -148,9 +148,9 @@ def _estimate_from(last: LabeledScores, scores: Floats, n_groups: int) -> _Estim
     fitted = _fit(tables.positives.sum(0), tables.negatives.sum(0), tables.odds)
     without = _fit(tables.positives.sum(0) - tables.positives, tables.negatives.sum(0) - tables.negatives, tables.odds)
     _require_positive_slope(fitted[..., 1], without[..., 1])
-    calibrator = _jackknife(_implied_metrics(without, tables.odds, tables.moments))
+    calibrator = _jackknife(_implied_metrics(without, tables.odds, tables.new))
     to_come = _jackknife(_gaps(tables, fitted)) * count / n_groups
-    return _Estimate(values=_implied_metrics(fitted, tables.odds, tables.moments), variance=calibrator + to_come)
+    return _Estimate(values=_implied_metrics(fitted, tables.odds, tables.new), variance=calibrator + to_come)
 
 
 def _require_usable(last: LabeledScores, scores: Floats) -> None:
@@ -186,14 +186,14 @@ def _tables(last: LabeledScores, scores: Floats) -> _Tables:
         tally(cells, len(numbers) * size, weights).reshape(-1, size)
         for weights in (None, last.labels, last.scores, np.square(last.scores))
     )
-    moments = tuple(tally(new, size, weights) for weights in (None, scores, np.square(scores)))
-    mean = (sums.sum(0) + moments[1]) / np.maximum(rows.sum(0) + moments[0], 1)
+    counts, sums_new, squares_new = (tally(new, size, weights) for weights in (None, scores, np.square(scores)))
+    mean = (sums.sum(0) + sums_new) / np.maximum(rows.sum(0) + counts, 1)
     return _Tables(
         positives=positives,
         negatives=rows - positives,
         odds=logit(mean, epsilon=_SMALLEST),
-        moments=(moments[0], moments[1], moments[2]),
-        own=(rows, sums, squares),
+        new=(counts, sums_new, squares_new),
+        labeled=(rows, sums, squares),
     )
 
 
@@ -224,9 +224,12 @@ def _rates(calibrator: Floats, odds: Floats) -> Floats:
     return sigmoid(calibrator[..., :1] + calibrator[..., 1:] * odds)
 
 
-def _implied_metrics(calibrator: Floats, odds: Floats, moments: tuple[Floats, Floats, Floats]) -> Floats:
-    """Return AUC and Brier score [..., 2] of scores if the calibration is right; moments [..., B] of scores by bin."""
-    rows, sums, squares = moments
+def _implied_metrics(calibrator: Floats, odds: Floats, sums_by_bin: tuple[Floats, Floats, Floats]) -> Floats:
+    """Return AUC and Brier score [..., 2] of scores if the calibration is right.
+
+    `sums_by_bin` are rows, sums and sums of squares of scores [..., B].
+    """
+    rows, sums, squares = sums_by_bin
     rates = _rates(calibrator, odds)
     brier = (rates * (rows - 2 * sums) + squares).sum(-1) / rows.sum(-1)
     return np.stack([auc(rows * rates, rows * (1 - rates)), brier], axis=-1)
@@ -234,7 +237,7 @@ def _implied_metrics(calibrator: Floats, odds: Floats, moments: tuple[Floats, Fl
 
 def _gaps(tables: _Tables, calibrator: Floats) -> Floats:
     """Return realized less implied metrics of the labeled period with each group left out -> [G, 2]."""
-    rows, sums, squares = (part.sum(0) - part for part in tables.own)
+    rows, sums, squares = (part.sum(0) - part for part in tables.labeled)
     positives, negatives = (part.sum(0) - part for part in (tables.positives, tables.negatives))
     brier = (squares - 2 * _sums_of_positives(tables) + positives).sum(-1) / rows.sum(-1)
     realised = np.stack([auc(positives, negatives), brier], axis=-1)
@@ -243,15 +246,15 @@ def _gaps(tables: _Tables, calibrator: Floats) -> Floats:
 
 def _sums_of_positives(tables: _Tables) -> Floats:
     """Sum the scores of positives without each group, each score taken as the mean of its group and bin."""
-    rows, sums, _ = tables.own
+    rows, sums, _ = tables.labeled
     part = tables.positives * sums / np.maximum(rows, 1)
-    left: Floats = part.sum(0) - part
-    return left
+    without_group: Floats = part.sum(0) - part
+    return without_group
 
 
-def _jackknife(without_each: Floats) -> Floats:
+def _jackknife(without_group: Floats) -> Floats:
     """Compute the jackknife variance over groups in order of time, [G, 2] -> [2]."""
-    count, influence = len(without_each), without_each - without_each.mean(0)
+    count, influence = len(without_group), without_group - without_group.mean(0)
     variance: Floats = (count - 1) / count * np.square(influence).sum(0) * autocorrelation_factor(influence.T)
     return variance
 

@@ -277,8 +277,8 @@ def rollout_status(project: Project) -> Decision:
 
 def advance_rollout(project: Project, *, who: str, why: str) -> Decision:
     """Advance by a person's decision that overrides the judge; raises Refused for no rollout, HeadwayError for no reason."""
-    rolling = RolloutController(project, require_running_rollout(project))
-    return _overrule(rolling, next_step(rolling.rollout), who=who, why=why)
+    controller = RolloutController(project, require_running_rollout(project))
+    return _overrule(controller, next_step(controller.rollout), who=who, why=why)
 
 
 def promote_rollout(project: Project, *, who: str, why: str) -> Decision:
@@ -303,12 +303,12 @@ def roll_back(project: Project, *, who: str, why: str) -> PointerUpdate:
     return move
 
 
-def _overrule(rolling: RolloutController, step: Action, *, who: str, why: str) -> Decision:
-    found = rolling.find()
+def _overrule(controller: RolloutController, step: Action, *, who: str, why: str) -> Decision:
+    found = controller.find()
     if found.evidence is None:
         raise Refused(f"it cannot go forward: {found.decision.message}", hint="headway rollout watch")
-    decision = overrule(found.decision, step, who=who, why=why, at=rolling.clock())
-    rolling.act(found._replace(decision=decision), who=who)
+    decision = overrule(found.decision, step, who=who, why=why, at=controller.clock())
+    controller.act(found._replace(decision=decision), who=who)
     return decision
 
 
@@ -446,24 +446,24 @@ def follow_rollout(
     Unless `patient`, return while it runs once no request has come for `[rollout] quiet_s`. Raises Refused if no rollout
     is running.
     """
-    rolling = RolloutController(project, require_running_rollout(project), clock=clock)
+    controller = RolloutController(project, require_running_rollout(project), clock=clock)
     reporter, idle = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)
     while True:
         try:
-            decision = rolling.step()
+            decision = controller.step()
         except Refused:
             last = latest_rollout(project)
             if last is None or last.status == "running":
                 raise
             callback(f"{last.current.name} was ended by another process: {last.status}. {last.why}")
             return last
-        reporter.of(rolling.rollout, decision)
-        if rolling.rollout.status != "running":
-            return rolling.rollout
-        if idle.begins(rolling.rollout):
-            callback(idle_message(project, rolling.rollout, clock()) or _ignored_message(rolling.rollout))
+        reporter.of(controller.rollout, decision)
+        if controller.rollout.status != "running":
+            return controller.rollout
+        if idle.begins(controller.rollout):
+            callback(idle_message(project, controller.rollout, clock()) or _ignored_message(controller.rollout))
             if not patient:
-                return rolling.rollout
+                return controller.rollout
         wait(PERIOD_S)
 
 
@@ -490,7 +490,7 @@ class _ChangeReporter:
     """Reports each change of a rollout once: of its stage, of the action, of the answer of a rule."""
 
     def __init__(self, callback: Callback) -> None:
-        self._tell = callback
+        self._callback = callback
         self._last: object = None
 
     def of(self, rollout: Rollout, decision: Decision) -> None:
@@ -503,7 +503,7 @@ class _ChangeReporter:
         if now != self._last:
             seen = ", ".join(f"{measure} {answer}" for measure, answer in found.items())
             counted = f"{rollout.current.name} stays after {rollout.requests:,} requests: {seen}"
-            self._tell(counted if decision.action == "stay" and rollout.requests else decision.message)
+            self._callback(counted if decision.action == "stay" and rollout.requests else decision.message)
         self._last = now
 
 
@@ -511,14 +511,14 @@ class _IdleDetector:
     """Detects that requests have stopped; reported once, until the next request."""
 
     def __init__(self, max_idle: timedelta, clock: Callable[[], datetime]) -> None:
-        self._most, self._clock = max_idle, clock
+        self._max_idle, self._clock = max_idle, clock
         self._seen: tuple[int, int] | None = None
-        self._since, self._told = clock(), False
+        self._since, self._reported = clock(), False
 
     def begins(self, rollout: Rollout) -> bool:
         seen = (rollout.stage, rollout.requests)
         if seen != self._seen:
-            self._seen, self._since, self._told = seen, self._clock(), False
-        begins = not self._told and self._clock() - self._since >= self._most
-        self._told = self._told or begins
+            self._seen, self._since, self._reported = seen, self._clock(), False
+        begins = not self._reported and self._clock() - self._since >= self._max_idle
+        self._reported = self._reported or begins
         return begins

@@ -223,7 +223,7 @@ def _group_numbers(table: pl.DataFrame, column: str) -> Ints:
 
 
 KEY = "key"
-_LABELED_AT = "told_us"
+_LABELED_AT = "labeled_at_us"
 
 
 def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:

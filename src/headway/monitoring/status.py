@@ -22,7 +22,7 @@ QUALITY_NOT_JUDGED = "O003"
 
 def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
     """Return the status: degraded if labels show it, drifted if only inputs moved, unknown without any quality."""
-    answer = report.reply("harm")
+    answer = report.reply("degradation")
     if answer and answer.shown:
         return "degraded"
     if not report.is_complete or not (report.quality or report.estimated):
@@ -47,7 +47,7 @@ def status_message(report: MonitoringReport, policy: RetrainSection, *, pending:
         parts.append("a retraining ticket is open")
     elif report.status == "degraded":
         parts.append("check what moved, and retrain or roll back")
-    elif report.reply("harm") and report.status in ("healthy", "drifted"):
+    elif report.reply("degradation") and report.status in ("healthy", "drifted"):
         parts.append("no action is needed")
     return f"{report.period}: {'; '.join(parts)}."
 
@@ -82,7 +82,7 @@ def _costly_features(report: MonitoringReport) -> list[str]:
 
 
 def _describe_quality(report: MonitoringReport, policy: RetrainSection) -> str:
-    answer = report.reply("harm")
+    answer = report.reply("degradation")
     without_key = ""
     if report.n_without_key:
         without_key = f" ({report.n_without_key:,} predictions have no key and cannot get a label)"

@@ -90,7 +90,7 @@ def _status_events(watches: Sequence[MonitoringReport], groups: str) -> Iterator
 
 def _shown(watch: MonitoringReport) -> str:
     """Return the degradations that are shown, each with its interval, as a sentence."""
-    harm = watch.reply("harm")
+    harm = watch.reply("degradation")
     names = harm.shown if harm else ()
     found = [(name, watch.cost if name == "cost" else watch.find(name)) for name in names]
     figures = [f"{_DEGRADATIONS.get(name, words.measure_name(name))} {_plain(seen)}" for name, seen in found if seen]
@@ -111,7 +111,7 @@ def _status_title(watch: MonitoringReport) -> str:
         return "Drift and degradation found" if _alarm(watch) else "Degradation found"
     if watch.status == "unknown":
         return "Drift found; the quality is unknown" if _alarm(watch) else "Status unknown"
-    if watch.answers and watch.reply("harm") is None:
+    if watch.answers and watch.reply("degradation") is None:
         return "Drift found; its harm has not been tested yet"
     return "Drift found; no degradation is shown"
 

@@ -15,8 +15,14 @@ from tests.pipeline.projects import TOML
 from headway.core.assessment import DriftTest
 from headway.core.dataset import Dataset, Roles
 from headway.monitoring.assessment.assess import assess
-from headway.monitoring.assessment.changes import ALPHA, compare_distributions, distribution_finding
-from headway.monitoring.assessment.sample import draw_sample, encode_sample, last_time
+from headway.monitoring.assessment.changes import (
+    ALPHA,
+    compare_distributions,
+    distribution_finding,
+    draw_sample,
+    encode_sample,
+    last_time,
+)
 from headway.registry.project import Project
 
 pytestmark = pytest.mark.slow

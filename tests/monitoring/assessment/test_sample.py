@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 from tests.data.tables import small, with_column
 
-from headway.monitoring.assessment.sample import GROUP, RARE, decode_sample, draw_sample, encode_sample
+from headway.monitoring.assessment.changes import GROUP, RARE, decode_sample, draw_sample, encode_sample
 
 
 def test_the_shares_of_each_day_survive_and_no_row_does():

@@ -6,7 +6,7 @@ from tests.data.tables import small, with_column
 
 from headway.core.sections import SplitSection
 from headway.data.split import split_dataset
-from headway.monitoring.assessment.time_buckets import split_buckets, time_buckets
+from headway.monitoring.assessment.assess import split_buckets, time_buckets
 
 
 def test_forty_days_are_told_week_by_week():

@@ -18,7 +18,7 @@ from headway.data.open import open_dataset
 from headway.monitoring.labeling.agreement import Level, measure_agreement, read_annotations, stored_annotations
 from headway.monitoring.labeling.delays import label_delays
 from headway.monitoring.labeling.selection import find_suspects, next_to_label
-from headway.monitoring.labels import read_label_file
+from headway.monitoring.prediction_log import read_label_file
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text import formatting

@@ -119,7 +119,7 @@ def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
 
 def _unknown(watch: MonitoringReport) -> list[str]:
     """Return the unanswered questions; once labels answer, the missing estimate without labels is left out."""
-    answered = watch.reply("harm") is not None
+    answered = watch.reply("degradation") is not None
     return [part.message for part in watch.unknown if not (answered and part.code == ESTIMATE_NOT_POSSIBLE)]
 
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+import numpy as np
+import polars as pl
 from msgspec.structs import replace
 
 import headway
 from headway.core import plugins
-from headway.core.assessment import UNJUDGED, Assessment, CheckRun, DriftTest
+from headway.core.arrays import Floats, Ints
+from headway.core.assessment import UNJUDGED, Assessment, CheckRun, DriftTest, TimeBucket
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
-from headway.core.evidence import Finding
+from headway.core.evidence import Finding, Measurement
 from headway.data import check as checking
 from headway.data.context import CheckContext, load_detector
+from headway.data.matrix import group_codes
 from headway.data.split import split_dataset
+from headway.evaluation.statistics.intervals import SHARE, UNBOUNDED, Sample, ratio_of_sums, t_interval
+from headway.evaluation.statistics.tables import tally
 from headway.monitoring.assessment import changes
+from headway.monitoring.assessment.changes import draw_sample, encode_sample, last_time
 from headway.monitoring.assessment.history import assessment_history
-from headway.monitoring.assessment.sample import draw_sample, encode_sample, last_time
-from headway.monitoring.assessment.time_buckets import split_buckets, time_buckets
 from headway.monitoring.labeling.agreement import labeling_records
-from headway.monitoring.scored_rows import logged_requests
+from headway.monitoring.scored_rows import logged_requests, time_expression
 from headway.registry.project import Project
 
 
@@ -108,7 +115,7 @@ def _check_runs(findings: list[Finding]) -> list[CheckRun]:
 
 
 def _is_unchanged(before: Assessment, now: Assessment) -> bool:
-    """Tell whether the same data give the same findings, with the same version of headway and the same settings."""
+    """Return whether the same data give the same findings, with the same version of headway and the same settings."""
     return all(
         getattr(before, part) == getattr(now, part)
         for part in ("dataset", "source", "columns", "settings", "headway", "check_runs", "findings")
@@ -135,3 +142,85 @@ def _compare_with_opening(
             tested=DriftTest(message=tested.message, p=tested.p, level=tested.level, shifts=tested.shifts),
         )
     return replace(now, number=opening.number, tested=tested)
+
+
+LENGTHS = {"1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m", "1q": "%Y-%m", "1y": "%Y"}
+MAX_BUCKETS, MIN_BUCKETS = 24, 2
+MAX_CLASSES = 4
+MEAN = "target.mean"
+_AT = "__at"
+
+
+def time_buckets(dataset: Dataset) -> tuple[TimeBucket, ...]:
+    """Return buckets of the shortest length that gives at most 24; none if rows have no time or all fall into one bucket."""
+    if not dataset.roles.time:
+        return ()
+    times = dataset.table.select(time_expression(dataset).alias(_AT)).to_series()
+    cuts = {length: times.dt.truncate(length) for length in LENGTHS}
+    length = next((candidate for candidate, begins in cuts.items() if begins.n_unique() <= MAX_BUCKETS), "1y")
+    begins, form = cuts[length], LENGTHS[length]
+    if begins.n_unique() < MIN_BUCKETS:
+        return ()
+    incomplete = _incomplete_columns(dataset.table)
+    parts = dataset.table.with_columns(begins.alias(_AT)).partition_by(_AT, as_dict=True, include_key=False)
+    order = sorted(start for (start,) in parts)
+    return tuple(_bucket(dataclasses.replace(dataset, table=parts[(at,)]), f"{at:{form}}", incomplete) for at in order)
+
+
+def split_buckets(dataset: Dataset, periods: Mapping[str, Dataset]) -> tuple[TimeBucket, ...]:
+    """Return one bucket for each period of the split, in their order."""
+    incomplete = _incomplete_columns(dataset.table)
+    return tuple(_bucket(part, name, incomplete) for name, part in periods.items())
+
+
+def _incomplete_columns(table: pl.DataFrame) -> list[str]:
+    return [name for name in table.columns if table[name].null_count()]
+
+
+def _bucket(dataset: Dataset, name: str, incomplete: list[str]) -> TimeBucket:
+    table = dataset.table
+    since, until = _ends(dataset)
+    return TimeBucket(
+        name=name,
+        n_rows=len(table),
+        n_groups=table[dataset.roles.groups].n_unique() if dataset.roles.groups else 0,
+        since=since,
+        until=until,
+        missing={column: table[column].null_count() / len(table) for column in incomplete},
+        target=tuple(_target(dataset)),
+    )
+
+
+def _ends(dataset: Dataset) -> tuple[str, str]:
+    if not dataset.roles.time:
+        return "", ""
+    times = dataset.table.select(time_expression(dataset)).to_series()
+    ends = (times.min(), times.max())
+    first, last = (end.isoformat() if isinstance(end, datetime) else "" for end in ends)
+    return first, last
+
+
+def _target(dataset: Dataset) -> Iterator[Measurement]:
+    """Measure the mean of the target, or the share of each class, with an interval by group."""
+    roles = dataset.roles
+    known = dataclasses.replace(dataset, table=dataset.table.filter(pl.col(roles.target).is_not_null()))
+    if known.table.is_empty() or roles.task == "embedding":
+        return
+    values = known.table[roles.target].cast(pl.Float64).to_numpy()
+    groups = group_codes(known)
+    if roles.task != "multiclass":
+        yield _mean(values, groups, SHARE if roles.task == "binary" else UNBOUNDED)
+        return
+    for value in np.unique(values)[:MAX_CLASSES]:
+        share = _mean((values == value).astype(np.float64), groups, SHARE)
+        yield replace(share, slice=_label(roles.classes, int(value)))
+
+
+def _mean(values: Floats, groups: Ints, bounds: tuple[float, float]) -> Measurement:
+    size = int(groups.max()) + 1
+    estimate = ratio_of_sums(tally(groups, size, values)[None], tally(groups, size)[None])[0]
+    return t_interval(MEAN, estimate, Sample(n_rows=len(values), n_groups=size, bounds=bounds))
+
+
+def _label(classes: tuple[str, ...], number: int) -> str:
+    return classes[number] if number < len(classes) else str(number)

@@ -16,7 +16,7 @@ from headway.data.contract.check import ContractReport
 from headway.data.open import open_dataset
 from headway.evaluation.measure import this_machine
 from headway.evaluation.statistics.intervals import exact_measurement
-from headway.monitoring.assessment.sample import later_rows
+from headway.monitoring.assessment.changes import later_rows
 from headway.registry.project import Project
 
 FindingKey = tuple[str, str]
@@ -129,7 +129,7 @@ def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
 
 
 def _is_saved(project: Project, evidence: Evidence) -> bool:
-    """Tell whether the last evidence on this contract and these data found the same, so that a nightly check saves only news."""
+    """Return whether the last evidence on this contract and these data found the same: a nightly check saves only changes."""
     subject = evidence.subject.encode()
     contents = (
         content for content in reversed(project.state.records("evidence", name=project.name)) if subject in content

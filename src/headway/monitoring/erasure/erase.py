@@ -1,36 +1,43 @@
 """Erase the rows of one key, or those older than a time, everywhere in the store, and prove it.
 
 The journal records each file before it is replaced as a whole. A process that is killed leaves every other row intact,
-and the same request given again completes the erasure and counts all of it. Servers may run meanwhile. Proofs are
+and the same request given again completes the erasure and counts all of it. Servers may keep running. Proofs are
 signed, numbered, and each names the one before it.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from pathlib import Path
+from typing import IO
 
-from msgspec import MsgspecError, convert, json
+import msgspec
+import polars as pl
 from msgspec.structs import replace
 
 from headway.core.contracts import Signed
-from headway.core.erasure import Erased, Erasure, ErasureProof
+from headway.core.erasure import Erased, Erasure, ErasureProof, Residual
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
-from headway.core.record import canonical, digest_of, kind_of, read
+from headway.core.record import Record, canonical, digest_of, kind_of, read
 from headway.core.renamed import current_form
 from headway.data.personal.policy import HashKey, load_hash_key, parse_age
 from headway.monitoring.erasure import files
-from headway.monitoring.erasure.files import ErasureTarget, file_digest
-from headway.monitoring.erasure.journal import ErasureJournal, JournalHeader, open_journal
-from headway.monitoring.erasure.residuals import find_residuals
+from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
 from headway.registry.project import Project
 from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
-from headway.storage import atomic
+from headway.storage import atomic, quarantined, segments
 
-_DOMAIN = "headway forget\0"
+_DOMAIN = "headway forget\0"  # part of the hash in stored proofs
 _SLACK_S = 1.0
 BEYOND_REACH = ("not reached: backups, files written by headway predict, freed disk blocks",)
 
@@ -54,7 +61,7 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     _require_one_criterion(request)
     publisher, secret = load_publisher(project.registry.publisher_key), load_hash_key(project.config)
     target, header = _target_of(request, secret)
-    with open_journal(project.config.state, header) as journal:
+    with open_erasure_journal(project.config.state, header) as journal:
         if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
             journal.begin(header)
         _erase_files(project, target, journal)
@@ -114,15 +121,15 @@ def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJourna
 
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
     """Summarize what was erased by location; files are named by keyed hashes, since one of few rows could be guessed."""
-    ordered = sorted(journal.touched.values(), key=lambda file: (file.place, file.path))
+    ordered = sorted(journal.touched.values(), key=lambda file: (file.location, file.path))
     found = []
-    for place, group in groupby(ordered, key=lambda file: file.place):
+    for location, group in groupby(ordered, key=lambda file: file.location):
         files = list(group)
         was = "".join(f"{file.path} {file.before}\n" for file in files)
         now = "".join(f"{file.path} {file_digest(project.config.state / file.path)}\n" for file in files)
         rows = sum(file.rows for file in files)
         found.append(
-            Erased(location=place, rows=rows, files=len(files), before=secret.hash(was), after=secret.hash(now))
+            Erased(location=location, rows=rows, files=len(files), before=secret.hash(was), after=secret.hash(now))
         )
     return tuple(found)
 
@@ -147,11 +154,13 @@ def _erasure_record(
 
 
 def _model_notes(project: Project) -> tuple[str, ...]:
-    """Say where traces of a key may remain that no program can remove."""
+    """Return where traces of a key may remain that no program can remove."""
     config, made = project.config, len(list((project.config.state / "releases").glob("*/*/")))
-    learned = f"{made:,} signed releases were made before: what a model learned from these rows stays in it until it is"
+    models = (
+        f"{made:,} signed releases were made before: their models keep what they learned from these rows until they are"
+    )
     source = f"{config.data.source or 'the source'} is not changed: remove the rows there"
-    return (f"{learned} retrained without them (headway retrain)", source) if made else (source,)
+    return (f"{models} retrained without them (headway retrain)", source) if made else (source,)
 
 
 KIND = kind_of(ErasureProof)
@@ -188,6 +197,164 @@ def next_in_chain(project: Project) -> tuple[int, str]:
 
 def _decode_erasure(content: bytes, subject: str) -> Erasure:
     try:
-        return convert(current_form(json.decode(content), Erasure), Erasure)
-    except MsgspecError as error:
+        return msgspec.convert(current_form(msgspec.json.decode(content), Erasure), Erasure)
+    except msgspec.MsgspecError as error:
         raise StoreError(f"{subject} was written by another version of headway", where=str(error)) from error
+
+
+JOURNAL = "forgetting.jsonl"  # the name of 0.1, whose unfinished erasures are resumed
+
+
+class JournalHeader(Record, frozen=True, kw_only=True):
+    """Purpose of an erasure: `subject` (a keyed hash) or `older_than` (a time), and when it was begun."""
+
+    subject: str
+    older_than: str
+    begun_at: str
+
+
+class ErasureJournal:
+    """An erasure in progress: its purpose, and every file that it changed or was about to change."""
+
+    def __init__(self, file: IO[bytes], path: Path, header: JournalHeader) -> None:
+        self._file = file
+        lines = _complete_lines(file.read())
+        self.header = msgspec.json.decode(lines[0], type=JournalHeader) if lines else header
+        if (self.header.subject, bool(self.header.older_than)) != (header.subject, bool(header.older_than)):
+            what = f"those older than {self.header.older_than}" if self.header.older_than else "those of another key"
+            raise StoreError(
+                f"an erasure of rows, {what}, was started at {self.header.begun_at} and is not done",
+                where=str(path),
+                hint="run its command again to resume it",
+            )
+        self.touched = {affected.path: affected for affected in (_decode_file(line) for line in lines[1:])}
+        if not lines:
+            self.begin(header)
+
+    def begin(self, head: JournalHeader) -> None:
+        """Start over, with no file changed."""
+        self._file.truncate(0)
+        self.header, self.touched = head, {}
+        self._add(head)
+
+    def note(self, file: AffectedFile) -> None:
+        """Record that a file is about to be changed, synced to disk at return; the first note of a file is kept."""
+        if file.path not in self.touched:
+            self.touched[file.path] = file
+            self._add(file)
+
+    def end(self) -> None:
+        """Empty the journal once its content is saved elsewhere; the file stays, because it is the lock."""
+        self._file.truncate(0)
+        os.fsync(self._file.fileno())
+
+    def _add(self, record: Record) -> None:
+        self._file.write(msgspec.json.encode(record) + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextmanager
+def open_erasure_journal(state: Path, header: JournalHeader) -> Iterator[ErasureJournal]:
+    """Open the journal of this erasure, new or resumed; raises StoreError while another one is in progress."""
+    path = state / JOURNAL
+    with path.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError("another process is erasing rows", where=str(path), hint="wait for it") from error
+        file.seek(0)
+        atomic.sync(state)
+        yield ErasureJournal(file, path, header)
+
+
+def _decode_file(line: bytes) -> AffectedFile:
+    return msgspec.convert(current_form(msgspec.json.decode(line), AffectedFile), AffectedFile)
+
+
+def _complete_lines(content: bytes) -> list[bytes]:
+    """Return the lines that were written completely."""
+    return content[: content.rfind(b"\n") + 1].splitlines()
+
+
+OTHER_KEYS = "it is part of other keys there"
+PART_OF_WORD = "its characters are part of longer words or numbers there"
+WRITTEN_SINCE = "it was requested, labeled or written again since"
+WHY = {
+    "releases": "a signed release that can be rolled back to contains it",
+    "blobs": "an earlier model or release contains it",
+    "state.sqlite": "a record contains it that verdicts and signatures cover",
+}
+UNKNOWN_FILE = "headway does not write here"
+DATABASE = "state.sqlite"
+# Closing a file of a database releases all POSIX locks of the process on it, SQLite's too. The state is open here, so its
+# files are read by another process. Keys are passed by stdin, which no process list shows.
+_COUNT = """
+import json, sys
+from pathlib import Path
+from headway.monitoring.erasure.files import count_occurrences
+paths, keys = json.load(sys.stdin)
+print(json.dumps([[count_occurrences(Path(path), keys), count_occurrences(Path(path), keys, alone=True)] for path in paths]))
+"""
+
+
+def find_residuals(state: Path, keys: Sequence[str]) -> tuple[Residual, ...]:
+    """Search every file of the store for the keys: byte by byte, and quarantined rows value by value."""
+    files = [path for path in sorted(state.rglob("*")) if path.is_file() and not _is_database_file(state, path)]
+    found = [residual for path in files if (residual := _residual_of_file(state, path, keys))]
+    return tuple(_merge_residuals([*found, *_residuals_of_database(state, keys)]))
+
+
+def _is_database_file(state: Path, path: Path) -> bool:
+    return path.parent == state and path.name.startswith(DATABASE)
+
+
+def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Residual]:
+    paths = [str(path) for path in sorted(state.glob(f"{DATABASE}*"))]
+    arguments = json.dumps([paths, list(keys)])
+    run = subprocess.run([sys.executable, "-c", _COUNT], input=arguments, check=True, stdout=subprocess.PIPE, text=True)
+    counts: list[tuple[int, int]] = json.loads(run.stdout)
+    return [
+        Residual(location=DATABASE, times=times, why=WHY[DATABASE] if alone else PART_OF_WORD, is_other=not alone)
+        for times, alone in counts
+        if times
+    ]
+
+
+def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual | None:
+    parts = path.relative_to(state).parts
+    packed = parts[0] == quarantined.FOLDER and path.suffix == ".parquet"
+    times = files.count_quarantined(path, keys) if packed else files.count_occurrences(path, keys)
+    if not times:
+        return None
+    if packed:
+        return Residual(location="/".join(parts[:2]), times=times, why=WRITTEN_SINCE)
+    if path.suffix == segments.SUFFIX or parts[0] == "online":
+        location, is_other = "/".join(parts[:2]).partition(".sqlite")[0], not _is_value(path, keys)
+        return Residual(
+            location=location, times=times, why=OTHER_KEYS if is_other else WRITTEN_SINCE, is_other=is_other
+        )
+    if not files.count_occurrences(path, keys, alone=True):
+        return Residual(location=parts[0], times=times, why=PART_OF_WORD, is_other=True)
+    return Residual(location=parts[0], times=times, why=WHY.get(parts[0], UNKNOWN_FILE))
+
+
+def _is_value(path: Path, keys: Sequence[str]) -> bool:
+    """Return whether a key is a complete value in a file, and not a part of others, or two adjacent ones."""
+    if path.suffix != segments.SUFFIX:
+        return files.count_in_table(path.with_name(path.name.partition(".")[0] + ".sqlite"), keys) > 0
+    table = files.read_segment(path)
+    texts = [] if table is None else table.select(pl.col(pl.String)).get_columns()
+    return any(column.is_in(keys).any() for column in texts)
+
+
+def _merge_residuals(found: Sequence[Residual]) -> list[Residual]:
+    """Merge residuals of the same location and reason."""
+    times: dict[tuple[str, str, bool], int] = {}
+    for residual in found:
+        case = (residual.location, residual.why, residual.is_other)
+        times[case] = times.get(case, 0) + residual.times
+    return [
+        Residual(location=location, times=n, why=why, is_other=is_other)
+        for (location, why, is_other), n in times.items()
+    ]

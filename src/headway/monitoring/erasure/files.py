@@ -9,10 +9,10 @@ import hashlib
 import mmap
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
@@ -31,8 +31,10 @@ _WORD = re.compile(rb"[0-9A-Za-z]")
 class AffectedFile(Record, frozen=True, kw_only=True):
     """A file with rows to erase: its path in the store, its location, the number of rows, and its SHA-256 before."""
 
+    former_names: ClassVar[Mapping[str, str]] = {"place": "location"}
+
     path: str
-    place: str
+    location: str
     rows: int
     before: str
 
@@ -46,16 +48,15 @@ class ErasureTarget:
 
 
 def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]:
-    """Yield every file that holds rows to erase; a file that disappears meanwhile has none."""
+    """Yield every file that holds rows to erase; a file that disappears during the scan has none."""
     for path in traffic.all_segments(state):
         rows, old = _count_segment_rows(path, target), is_expired(path, target)
         if rows or old:
-            place = "/".join(path.relative_to(state).parts[:2])
-            yield _affected(state, path, place, rows)
+            yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), rows)
     for path in quarantined.files(state):
-        going = count_quarantined(path, target.keys) if target.keys else count_if_expired(path, target.before_ns)
-        if going or (going is not None and not target.keys):
-            yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), going)
+        n_rows = count_quarantined(path, target.keys) if target.keys else count_if_expired(path, target.before_ns)
+        if n_rows or (n_rows is not None and not target.keys):
+            yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), n_rows)
     for name in online_tables(traffic.online_folder(state)) if target.keys else []:
         path = traffic.online_folder(state) / f"{name}.sqlite"
         journal = path.with_name(f"{path.name}-wal")
@@ -66,9 +67,9 @@ def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]
 def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
     """Erase the rows of a file, which is on disk without them, or gone, at return; idempotent."""
     path = state / file.path
-    if file.place.startswith(f"{quarantined.FOLDER}/"):
+    if file.location.startswith(f"{quarantined.FOLDER}/"):
         erase_quarantined(path, target.keys)
-    elif file.place.startswith("online/"):
+    elif file.location.startswith("online/"):
         online = OnlineTable(path.parent, path.stem)
         try:
             online.delete(target.keys)
@@ -84,12 +85,12 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
 
 
 def is_expired(path: Path, target: ErasureTarget) -> bool:
-    """Tell whether all rows of a segment are older than the time."""
+    """Return whether all rows of a segment are older than the time."""
     return segments.written_ns(path) < target.before_ns
 
 
 def read_segment(path: Path) -> pl.DataFrame | None:
-    """Read a segment, None if it disappeared meanwhile; raises StoreError if it cannot be read."""
+    """Read a segment, None if it no longer exists; raises StoreError if it cannot be read."""
     try:
         return pl.read_ipc_stream(path)
     except FileNotFoundError:
@@ -135,8 +136,8 @@ def _count(content: mmap.mmap, key: bytes, *, alone: bool) -> int:
     return count
 
 
-def _affected(state: Path, path: Path, place: str, rows: int) -> AffectedFile:
-    return AffectedFile(path=os.fspath(path.relative_to(state)), place=place, rows=rows, before=file_digest(path))
+def _affected(state: Path, path: Path, location: str, rows: int) -> AffectedFile:
+    return AffectedFile(path=os.fspath(path.relative_to(state)), location=location, rows=rows, before=file_digest(path))
 
 
 def _count_segment_rows(path: Path, target: ErasureTarget) -> int:
@@ -172,7 +173,7 @@ def count_if_expired(path: Path, before_ns: int) -> int | None:
 
 
 def erase_quarantined(path: Path, keys: Sequence[str]) -> None:
-    """Erase the rows of these keys from a file in one step, or the whole file if there are no keys; idempotent."""
+    """Erase the rows of these keys from a file in one step, or the file itself without keys; idempotent."""
     table = _read_quarantined(path) if keys else None
     if table is not None:
         remaining = table.filter(~_holds_key(table, keys))

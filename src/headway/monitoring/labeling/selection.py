@@ -24,7 +24,7 @@ from headway.registry.project import Project
 POOL_FACTOR = 5
 """Size of the pool of least certain rows, as a multiple of the requested rows."""
 GROUP_FACTOR = 3
-"""The most rows that one group may provide, as a multiple of its even share."""
+"""Number of the most rows that one group may provide, as a multiple of its even share."""
 OUTLIER_SHARE = 0.05
 """Share of the rows that are least similar to all others, which are excluded as outliers."""
 MAX_REQUESTS = 50_000
@@ -34,7 +34,7 @@ MAX_REQUESTS = 50_000
 def next_to_label(project: Project, count: int) -> list[LabelRequest]:
     """Return at most `count` requests to label next, the most uncertain first, spread over days.
 
-    Candidates are requests that the live release answered and nobody labeled. Raises DataError if there are none, or if
+    Candidates are requests that the live release answered and that have no label. Raises DataError without any, or if
     the predictions are not class probabilities.
     """
     name, state = project.name, project.config.state
@@ -83,7 +83,7 @@ MAX_SUSPECTS = 1000
 SUSPECT_METHOD = f"chances of each label, out of fold; leave-one-block-out jackknife over {BLOCKS} blocks of groups, t"
 
 
-def find_suspects(dataset: Dataset, *, name: str, most: int = MAX_SUSPECTS) -> Suspects:
+def find_suspects(dataset: Dataset, *, name: str, max_rows: int = MAX_SUSPECTS) -> Suspects:
     """Return the rows whose labels may be wrong, most likely first, and an estimate of how many there are.
 
     Each row is predicted by a model that was trained on other groups. Raises NotApplicable if labels are not classes, or
@@ -91,7 +91,7 @@ def find_suspects(dataset: Dataset, *, name: str, most: int = MAX_SUSPECTS) -> S
     """
     oof = out_of_fold(dataset)
     noise = estimate_noise(oof)
-    order = np.argsort(-noise.error_probability, kind="stable")[:most]
+    order = np.argsort(-noise.error_probability, kind="stable")[:max_rows]
     return Suspects(
         name=name,
         dataset=dataset.digest,

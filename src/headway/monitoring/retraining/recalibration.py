@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 from msgspec.structs import replace
-from msgspec.structs import replace as changed
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, Ints, logit, sigmoid
@@ -31,15 +30,15 @@ from headway.evaluation.calibration.methods import CALIBRATION_METHODS, choose_c
 from headway.evaluation.comparison import record_self_test
 from headway.evaluation.statistics.tables import tally
 from headway.monitoring.deployed_release import DeployedRelease
-from headway.monitoring.retraining.comparison import (
+from headway.monitoring.retraining.retrain import (
     HoldoutSet,
+    find_outcome,
     judge_against_live,
     make_holdout,
     outcome_key,
     recalibration_rules,
     rows_labeled_by,
 )
-from headway.monitoring.retraining.retrain import find_outcome
 from headway.monitoring.scored_rows import ScoredRows, parse_delay, score_rows
 from headway.registry.project import Project
 
@@ -76,7 +75,7 @@ def prepare_recalibration(
         raw=raw,
         judged=chosen,
         holdout=make_holdout(deployed, Dataset(name=name, table=table, roles=dataset.roles)),
-        calibrator=changed(found, at=end.isoformat(timespec="seconds")),
+        calibrator=replace(found, at=end.isoformat(timespec="seconds")),
     )
 
 
@@ -88,22 +87,22 @@ def recalibrate_release(project: Project, deployed: DeployedRelease, rolling: Ro
     if done:
         return done
     began = time.perf_counter()
-    frontier = _frontier(project, deployed, rolling)
+    result = _search_result(project, deployed, rolling)
     calibrator = rolling.calibrator
     found = Retraining(
         name=project.name,
         key=key,
         live=deployed.digest,
-        search_result=frontier,
+        search_result=result,
         seconds=time.perf_counter() - began,
         message=f"{calibrator}, from {calibrator.n_rows:,} rows of the last {calibrator.n_groups} groups: "
-        f"{frontier.winner.verdict.answer} against live",
+        f"{result.winner.verdict.answer} against live",
     )
     project.save(found)
     return found
 
 
-def _frontier(project: Project, deployed: DeployedRelease, rolling: RollingRecalibration) -> SearchResult:
+def _search_result(project: Project, deployed: DeployedRelease, rolling: RollingRecalibration) -> SearchResult:
     variant = deployed.release.variant
     subject = rolling.holdout.subject(variant, deployed.model, scores=_day_by_day(project, rolling)[:, None])
     baseline = Baseline(
@@ -133,11 +132,11 @@ def _day_by_day(project: Project, rolling: RollingRecalibration) -> Floats:
     answers = rolling.raw.copy()
     for group in np.unique(rows.groups[rolling.judged]):
         today = rows.groups == group
-        taught = (rows.times + delay <= rows.times[today].min()) & ~today
+        usable = (rows.times + delay <= rows.times[today].min()) & ~today
         calibrator = fit_rolling_calibrator(
-            rolling.raw[taught],
-            rows.labels[taught],
-            rows.groups[taught],
+            rolling.raw[usable],
+            rows.labels[usable],
+            rows.groups[usable],
             days=retrain.recalibrate_days,
             by=retrain.recalibrate_by,
         )
@@ -165,7 +164,7 @@ SPREAD = 0.5
 MIN_GROUPS = 7
 _SMALLEST = 1e-6
 _STEPS = 50
-_ENOUGH = 1e-10
+_TOLERANCE = 1e-10
 
 
 def fit_rolling_calibrator(
@@ -222,10 +221,10 @@ def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
     for _ in range(_STEPS):
         rates = sigmoid(odds + shift)
         slope = float((labels - rates).sum()) - ridge * shift
-        curve = float((rates * (1 - rates)).sum()) + ridge + _ENOUGH
+        curve = float((rates * (1 - rates)).sum()) + ridge + _TOLERANCE
         step = min(max(slope / curve, -1.0), 1.0)
         shift += step
-        if abs(step) < _ENOUGH:
+        if abs(step) < _TOLERANCE:
             break
     return shift
 
@@ -235,7 +234,9 @@ def _design_effect(odds: Floats, labels: Floats, codes: Ints) -> float:
     rates = sigmoid(odds)
     by_group = tally(codes, int(codes.max()) + 1, labels - rates)
     count = len(by_group)
-    return max(1.0, float(np.square(by_group).sum() * count / (count - 1) / max((rates * (1 - rates)).sum(), _ENOUGH)))
+    return max(
+        1.0, float(np.square(by_group).sum() * count / (count - 1) / max((rates * (1 - rates)).sum(), _TOLERANCE))
+    )
 
 
 _FITS = {"shift": _fit_shift, **CALIBRATION_METHODS}
