@@ -24,7 +24,7 @@ QUIET = {"n_estimators": 40, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 
 
 @dataclass(frozen=True)
 class World:
-    """Flights of some days, with a text, gaps and a label that they tell something of."""
+    """Flights of some days, with a category, missing values and a label that depends on them."""
 
     rows: pd.DataFrame
     late: np.ndarray
@@ -63,47 +63,47 @@ def best(model, tmp_path_factory):
     return hw.optimize(model, NEW.rows, NEW.late, groups=NEW.days, transforms=["onnx"], folder=folder)
 
 
-def test_what_comes_back_answers_as_the_model_did(best, model):
+def test_the_result_predicts_as_the_model(best, model):
     assert np.allclose(best.predict_proba(SEEN.rows), model.predict_proba(SEEN.rows), rtol=0, atol=1e-12)
 
 
-def test_it_gives_the_classes_of_the_model_in_their_order(best, model):
+def test_the_result_has_the_classes_of_the_model_in_order(best, model):
     assert best.classes_.tolist() == model.classes_.tolist() == ["in time", "late"]
     assert np.array_equal(best.predict(SEEN.rows), model.predict(SEEN.rows))
 
 
-def test_the_judge_passed_it_on_days_that_the_search_did_not_see(best):
+def test_the_verdict_is_on_days_that_the_search_did_not_use(best):
     assert best.verdict.answer == "pass"
     assert best.search.winner.evidence.period == "test"
 
 
-def test_it_says_what_it_is_how_much_faster_and_by_which_rules(best):
+def test_the_result_prints_speedup_and_rules(best):
     first, *rest = str(best).splitlines()
     assert first == f"onnxruntime: {first.split(': ')[1]}" and "for one row, verdict pass" in first
     assert any(line.startswith("pass: decision_churn is 0") for line in rest)
 
 
-def test_it_says_of_every_other_variant_why_it_lost(best):
+def test_the_result_gives_a_reason_for_every_other_variant(best):
     assert "winner's latency.one_row" in best.why["lightgbm (baseline)"]
 
 
-def test_its_table_is_fit_for_a_dataframe(best):
+def test_the_table_fits_a_dataframe(best):
     table = pd.DataFrame(best.table)
     assert {"variant", "verdict", "roc_auc", "roc_auc.low", "roc_auc.high"} <= set(table.columns)
     assert len(table) == 2
 
 
-def test_a_notebook_shows_the_frontier_as_a_table(best):
+def test_a_notebook_shows_the_variants_as_a_table(best):
     html = best._repr_html_()
     assert html.count("<tr") == 3 and "onnxruntime" in html and "verdict pass" in html
 
 
-def test_its_report_is_one_file(best, tmp_path):
+def test_the_report_is_one_file(best, tmp_path):
     page = best.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Faster variants of flights" in page and "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_release_of_it_is_loaded_by_name_and_answers_the_same(best):
+def test_a_released_result_is_loaded_by_name_and_predicts_the_same(best):
     folder = best.folder
     assert best.release(who="a test").pointer == "live"
     live = hw.load("flights@live", project=folder)
@@ -119,13 +119,13 @@ def test_a_booster_is_called_as_its_library_does(model):
     assert np.allclose(best.predict(numbers), booster.predict(numbers), rtol=0, atol=1e-12)
 
 
-def test_costs_choose_the_threshold_by_which_it_decides(model):
+def test_costs_determine_the_decision_threshold(model):
     best = hw.optimize(model, NEW.rows, NEW.late, groups=NEW.days, transforms=["onnx"], costs={"false_negative": 9.0})
     late = best.predict(NEW.rows) == "late"
     assert best.threshold < 0.3 and late.mean() > (model.predict(NEW.rows) == "late").mean()
 
 
-def test_a_policy_that_nothing_faster_meets_gives_the_model_as_it_came(model):
+def test_a_policy_that_no_faster_variant_meets_returns_the_baseline(model):
     best = hw.optimize(model, NEW.rows, NEW.late, groups=NEW.days, transforms=["truncate"], policy={"max_change": 0.0})
     assert best.variant.steps == ()
     assert best.predict_proba(NEW.rows).tolist() == model.predict_proba(NEW.rows).tolist()
@@ -143,44 +143,44 @@ def test_evaluate_measures_a_model_with_intervals(model):
     assert found["roc_auc"].n_groups == DAYS and "Ranking (AUC)" in str(found)
 
 
-def test_a_figure_that_was_not_measured_names_those_that_were(model):
+def test_an_unmeasured_name_lists_the_measured_ones(model):
     with pytest.raises(KeyError, match=r"'auc' was not measured; measured: .*roc_auc"):
         hw.evaluate(model, NEW.rows, NEW.late, groups=NEW.days)["auc"]
 
 
-def test_compare_tells_a_model_that_is_worse(model):
+def test_compare_detects_a_worse_model(model):
     worse = lightgbm.LGBMClassifier(**QUIET | {"n_estimators": 1}).fit(SEEN.rows, SEEN.late)
     found = hw.compare(model, worse, NEW.rows, NEW.late, groups=NEW.days)
     assert found.answer == "fail" and found["brier.drop"].low > 0.005
     assert "fails" in str(found)
 
 
-def test_an_unknown_option_is_refused(model):
+def test_an_unknown_option_is_rejected(model):
     with pytest.raises(TypeError, match="unexpected keyword argument 'group'"):
         hw.optimize(model, NEW.rows, NEW.late, group=NEW.days)
 
 
-def test_a_table_that_lacks_a_column_is_refused_with_the_nearest(model):
+def test_a_table_without_a_column_is_rejected_with_the_nearest_name(model):
     with pytest.raises(DataError, match=r"lacks: wind\n.*\n  try: rename Wind to wind"):
         hw.optimize(model, NEW.rows.rename(columns={"wind": "Wind"}), NEW.late)
 
 
-def test_a_label_that_the_model_has_no_class_for_is_refused(model):
+def test_a_label_that_is_not_a_class_of_the_model_is_rejected(model):
     with pytest.raises(DataError, match=r"y has the label 'cancelled', which is not a class of the model"):
         hw.optimize(model, NEW.rows, np.where(NEW.days == 0, "cancelled", NEW.late))
 
 
-def test_labels_of_another_length_are_refused_by_both_counts(model):
+def test_labels_of_another_length_are_rejected_with_both_counts(model):
     with pytest.raises(DataError, match=r"2,400 rows, but 2,399 values of target"):
         hw.optimize(model, NEW.rows, NEW.late[1:])
 
 
-def test_an_object_that_is_no_model_is_refused_with_the_engines_there_are():
+def test_an_object_that_is_not_a_model_is_rejected_with_the_known_engines():
     with pytest.raises(EngineError, match=r"no engine imports a builtins\.dict\n  at: .*lightgbm: "):
         hw.optimize({}, NEW.rows, NEW.late)
 
 
-def test_a_model_file_is_optimised_by_its_path(model, tmp_path):
+def test_a_model_file_is_optimized_by_its_path(model, tmp_path):
     path = tmp_path / "model.txt"
     model.booster_.save_model(path)
     best = hw.optimize(path, NEW.rows, NEW.late == "late", groups=NEW.days, transforms=["onnx"])
@@ -194,12 +194,12 @@ def test_a_pickle_is_not_opened_without_trust(model, tmp_path):
         hw.optimize(path, NEW.rows, NEW.late)
 
 
-def test_importing_headway_imports_no_library():
+def test_importing_headway_imports_no_model_library():
     code = "import sys, headway; sys.exit(', '.join({'numpy', 'polars', 'msgspec', 'rich'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == "\n"
 
 
-def test_a_name_that_headway_does_not_have_lists_those_it_has():
+def test_an_unknown_attribute_lists_the_known_ones():
     with pytest.raises(AttributeError, match="it has __version__, compare, evaluate, learning_curve, load, optimize"):
         hw.optimise  # noqa: B018
 
@@ -214,10 +214,10 @@ class InCelsius:
         return self.model.predict_proba(rows.assign(wind=(rows["wind"] - 32) / 1.8))
 
 
-def test_python_of_ones_own_around_a_model_is_named_and_kept(model):
-    whole, rows = InCelsius(model), NEW.rows.assign(wind=NEW.rows["wind"] * 1.8 + 32)
-    best = hw.optimize(whole, rows, NEW.late, groups=NEW.days, transforms=["onnx"])
+def test_custom_python_around_a_model_is_named_and_kept(model):
+    model_in_celsius, rows = InCelsius(model), NEW.rows.assign(wind=NEW.rows["wind"] * 1.8 + 32)
+    best = hw.optimize(model_in_celsius, rows, NEW.late, groups=NEW.days, transforms=["onnx"])
     assert best.variant.engine == "onnxruntime" and any("InCelsius" in part for part in best.native)
-    assert np.allclose(best.predict_proba(rows), whole.predict_proba(rows), rtol=0, atol=1e-12)
+    assert np.allclose(best.predict_proba(rows), model_in_celsius.predict_proba(rows), rtol=0, atol=1e-12)
     with pytest.raises(Refused, match="custom Python code"):
         best.release()

@@ -37,7 +37,7 @@ LINES = EXAMPLE[EXAMPLE.index("best = ") :]
 @pytest.mark.parametrize(
     "family", [name if name == "lightgbm" else pytest.param(name, marks=pytest.mark.long) for name in MODELS]
 )
-def test_the_lines_of_the_readme_print_a_speedup_with_its_verdict(family, tmp_path, monkeypatch, capsys):
+def test_the_lines_of_the_readme_print_a_speedup_and_a_verdict(family, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     model = MODELS[family].fit(X, Y)
     names = {"hw": headway, "model": model, "X_new": X_NEW, "y_new": Y_NEW}

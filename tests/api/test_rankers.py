@@ -18,11 +18,11 @@ LISTS, ROWS = 120, 12
 
 
 def lists(seed: int):
-    """Lists of 12 rows with relevance 0 to 3, which the first two columns tell."""
+    """Return queries of 12 rows with relevance 0 to 3, which depends on the first two columns."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(LISTS * ROWS, 4))
-    told = rows[:, 0] + rows[:, 1] + 0.5 * rng.normal(size=len(rows))
-    return rows, np.digitize(told, [0, 1, 2]).astype(int), np.repeat(np.arange(LISTS), ROWS)
+    utility = rows[:, 0] + rows[:, 1] + 0.5 * rng.normal(size=len(rows))
+    return rows, np.digitize(utility, [0, 1, 2]).astype(int), np.repeat(np.arange(LISTS), ROWS)
 
 
 def of_lightgbm(rows, relevance, query):
@@ -40,7 +40,7 @@ def of_catboost(rows, relevance, query):
 
 
 @pytest.mark.parametrize("fit", [of_lightgbm, of_xgboost, of_catboost])
-def test_a_ranker_is_judged_by_the_order_of_its_lists(fit):
+def test_a_ranker_is_judged_by_the_order_within_queries(fit):
     rows, relevance, query = lists(1)
     found = hw.evaluate(fit(*lists(0)), rows, relevance, query_id=query)
     assert found["ndcg10"].n_groups == LISTS and found["ndcg10"].low > 0.7
@@ -55,21 +55,21 @@ def test_a_ranker_is_made_faster_and_orders_as_before():
     assert evidence.find("ndcg10.drop").high == evidence.find("decision_churn").value == 0
 
 
-def test_a_ranker_that_is_cut_short_loses_order():
+def test_a_truncated_ranker_ranks_worse():
     rows, relevance, query = lists(1)
-    whole = of_lightgbm(*lists(0))
+    full = of_lightgbm(*lists(0))
     short = lightgbm.LGBMRanker(n_estimators=1, num_leaves=3, n_jobs=1, verbose=-1)
-    found = hw.compare(whole, short.fit(*lists(0)[:2], group=[ROWS] * LISTS), rows, relevance, query_id=query)
+    found = hw.compare(full, short.fit(*lists(0)[:2], group=[ROWS] * LISTS), rows, relevance, query_id=query)
     assert found.verdict.answer == "fail" and found.evidence.find("ndcg10.drop").low > 0
 
 
-def test_a_ranking_without_query_ids_is_refused():
+def test_a_ranking_without_query_ids_is_rejected():
     rows, relevance, _ = lists(1)
     with pytest.raises(ConfigError, match="no query is declared for a ranking"):
         hw.optimize(of_lightgbm(*lists(0)), rows, relevance)
 
 
-def test_an_embedding_is_judged_by_who_is_near_whom(tmp_path):
+def test_an_embedding_is_judged_by_its_nearest_neighbors(tmp_path):
     rows, kind, query = lists(2)
     layer = numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "layer")
     graph = helper.make_graph(

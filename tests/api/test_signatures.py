@@ -58,11 +58,15 @@ def test_every_parameter_is_explicit_and_documented(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_options_have_a_default_and_go_by_keyword(name):
+def test_options_are_keyword_only_with_a_default(name):
     parameters = inspect.signature(getattr(hw, name)).parameters.values()
-    positional = {each.name for each in parameters if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    positional = {
+        parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    }
     assert positional <= {"model", "other", "X", "y", "reference"}
-    assert all(each.default is not inspect.Parameter.empty for each in parameters if each.name not in positional)
+    assert all(
+        parameter.default is not inspect.Parameter.empty for parameter in parameters if parameter.name not in positional
+    )
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=lambda result: result.__name__)
@@ -80,7 +84,7 @@ def test_every_method_of_a_result_documents_its_parameters(result):
             and name != "keep"
             and result is not results.OptimizationResult
         ):
-            parameters = [each for each in inspect.signature(method).parameters if each != "self"]
+            parameters = [parameter for parameter in inspect.signature(method).parameters if parameter != "self"]
             assert documented(method.__doc__, "Parameters") == parameters, name
 
 
@@ -97,11 +101,12 @@ def test_every_method_of_a_result_documents_its_parameters(result):
     ],
 )
 def test_an_old_keyword_is_accepted_with_a_warning_that_names_the_new_one(function, old, new):
-    given = [object()] * sum(
-        each.default is inspect.Parameter.empty for each in inspect.signature(getattr(hw, function)).parameters.values()
+    arguments = [object()] * sum(
+        parameter.default is inspect.Parameter.empty
+        for parameter in inspect.signature(getattr(hw, function)).parameters.values()
     )
     with pytest.warns(RenamedWarning, match=f"'{old}' was renamed to '{new}'"), pytest.raises(Exception):  # noqa: B017
-        getattr(hw, function)(*given, **{old: None})
+        getattr(hw, function)(*arguments, **{old: None})
 
 
 def test_old_names_of_costs_are_accepted_with_a_warning():
@@ -109,12 +114,12 @@ def test_old_names_of_costs_are_accepted_with_a_warning():
         assert parse_costs({"miss": 4.0}) == parse_costs({"false_negative": 4.0})
 
 
-def test_an_unknown_cost_is_refused():
+def test_an_unknown_cost_is_rejected():
     with pytest.raises(ConfigError, match="unknown cost 'false'"):
         parse_costs({"false": 1.0})
 
 
-def test_an_unknown_name_of_the_package_is_refused():
+def test_an_unknown_name_of_the_package_is_rejected():
     with pytest.raises(AttributeError, match=r"no attribute 'optimise'; it has "):
         hw.optimise  # noqa: B018
 

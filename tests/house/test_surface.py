@@ -57,7 +57,7 @@ def strings_of(source: Source) -> set[str]:
     return texts | fields
 
 
-def test_importing_headway_imports_no_library() -> None:
+def test_importing_headway_imports_no_model_library() -> None:
     assert imported_by("-c", "import headway") & HEAVY == set()
 
 

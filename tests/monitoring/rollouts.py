@@ -1,4 +1,4 @@
-"""Projects with a live release and another beside it, and traffic that servers of them answer."""
+"""Projects with a live and a second release, and traffic that their servers answer."""
 
 from __future__ import annotations
 

@@ -26,60 +26,60 @@ PLAIN = MonitoringReport(
 
 def month(number: int, *, shown: bool = False, question: str = "drift") -> MonitoringReport:
     """A month from 2013-01 on, asked one question."""
-    since, until = (datetime(2013 + each // 12, each % 12 + 1, 1).isoformat() for each in (number, number + 1))
+    since, until = (datetime(2013 + index // 12, index % 12 + 1, 1).isoformat() for index in (number, number + 1))
     reply = MonitoringAnswer(question=question, level=0.01, shown=("drift.p",) if shown else ())
     return replace(PLAIN, since=since, until=until, answers=(reply,))
 
 
-def test_in_a_life_without_a_yes_all_chances_together_stay_below_the_wealth():
+def test_levels_without_rejections_sum_to_less_than_the_wealth():
     spent = sum(lord_level([False] * number, 0.03) for number in range(2000))
     assert 0.029 < spent < 0.03
 
 
-def test_both_questions_together_have_five_of_a_hundred():
+def test_both_questions_share_five_percent():
     assert sum(WEALTH.values()) == pytest.approx(0.05)
 
 
-def test_the_chance_falls_with_each_no_and_a_yes_earns_it_back():
+def test_the_level_falls_with_each_acceptance_and_rises_after_a_rejection():
     quiet = [lord_level([False] * number, 0.03) for number in range(12)]
     assert quiet == sorted(quiet, reverse=True)
     assert lord_level([False, False, True], 0.03) > 2 * quiet[3]
     assert lord_level([True] * 60, 0.03) < FDR_LEVEL
 
 
-def test_the_first_yes_earns_only_what_the_wealth_had_left_out():
+def test_the_first_rejection_earns_the_rate_less_the_wealth():
     assert lord_level([True], FDR_LEVEL) == lord_level([False], FDR_LEVEL)
     assert lord_level([True, True], FDR_LEVEL) > lord_level([False, True], FDR_LEVEL)
 
 
-def test_of_what_is_said_at_most_five_of_a_hundred_are_false_where_half_of_the_periods_changed():
+def test_at_most_five_percent_of_rejections_are_false_if_half_of_the_periods_changed():
     """Simulated p-values, independent: half of the periods changed, of which most can be shown."""
     rng, shares = np.random.default_rng(0), []
     for _ in range(2000):
         changed = rng.random(12) < 0.5
         p = np.where(changed, rng.random(12) ** 12, rng.random(12))
         yes: list[bool] = []
-        for each in p:
-            yes.append(bool(each <= lord_level(yes, 0.03)))
+        for value in p:
+            yes.append(bool(value <= lord_level(yes, 0.03)))
         shares.append((np.array(yes) & ~changed).sum() / max(sum(yes), 1))
     assert np.mean(shares) <= FDR_LEVEL
 
 
-def test_the_next_period_goes_on_from_what_was_spent():
+def test_the_next_period_continues_the_spent_budget():
     budget = Budget([month(0), month(1, shown=True), month(2)])
     assert budget.level("drift", period_of_report(month(3))) == lord_level([False, True, False], WEALTH["drift"])
     assert budget.level("degradation", period_of_report(month(3))) == lord_level([], WEALTH["degradation"])
 
 
-def test_a_period_that_was_told_again_counts_once():
-    told = month(0)
-    later = replace(told, answers=(*told.answers, MonitoringAnswer(question="degradation", level=0.01)))
-    budget = Budget([told, later])
+def test_a_period_reported_again_counts_once():
+    first = month(0)
+    later = replace(first, answers=(*first.answers, MonitoringAnswer(question="degradation", level=0.01)))
+    budget = Budget([first, later])
     assert budget.level("drift", period_of_report(month(1))) == lord_level([False], WEALTH["drift"])
-    assert budget.last(period_of_report(told)) == later and budget.last(period_of_report(month(1))) is None
+    assert budget.last(period_of_report(first)) == later and budget.last(period_of_report(month(1))) is None
 
 
-def test_another_release_spends_of_the_same_year_and_another_year_has_its_own():
+def test_another_release_shares_the_budget_of_the_year_and_a_new_year_has_its_own():
     other = replace(month(1), release="sha256:2")
     budget = Budget([month(0), other])
     assert budget.level("drift", period_of_report(month(2))) == lord_level([False, False], WEALTH["drift"])

@@ -50,41 +50,43 @@ def moved(*names: str, drift_costs: tuple[Measurement, ...] = (), level: float =
     return replace(PLAIN, drift=drift, drift_costs=drift_costs, answers=(reply, ASKED))
 
 
-def said(watch: MonitoringReport, *, pending: bool = False) -> str:
+def message_of(watch: MonitoringReport, *, pending: bool = False) -> str:
     return status.status_message(replace(watch, status=status.monitoring_status(watch)), POLICY, pending=pending)
 
 
-def test_a_quiet_period_is_not_shown_to_change_and_needs_nothing():
+def test_a_period_without_drift_or_degradation_needs_no_action():
     seen = replace(PLAIN, answers=(ASKED,), quality=(measured("roc_auc", 0.7),))
     assert status.monitoring_status(seen) == "healthy"
-    assert said(seen) == (
+    assert message_of(seen) == (
         "2013-07: no drift of the inputs is shown since the release was judged; "
         "no degradation is shown; no action is needed."
     )
 
 
-def test_features_that_moved_are_named_in_the_order_of_what_their_move_costs():
+def test_moved_features_are_named_in_order_of_their_cost():
     drift_costs = (measured("drift.loss", 0.05, slice="hour"), measured("drift.loss", 0.01, slice="wind", se=0.01))
     seen = moved("wind", "dest", "hour", drift_costs=drift_costs)
-    assert "judged: hour, wind and dest moved (the drift of hour is estimated to cost); no degradation" in said(seen)
+    assert "judged: hour, wind and dest moved (the drift of hour is estimated to cost); no degradation" in message_of(
+        seen
+    )
 
 
-def test_a_move_is_said_to_cost_only_at_the_chance_that_all_features_share():
+def test_a_drift_cost_is_reported_only_at_the_level_that_all_features_share():
     drift_costs = (
         measured("drift.loss", 0.0025, slice="hour"),
-        *(measured("drift.loss", 0.0, slice=each) for each in "abc"),
+        *(measured("drift.loss", 0.0, slice=feature) for feature in "abc"),
     )
-    assert "hour is estimated to cost" in said(moved("hour", drift_costs=drift_costs, level=0.05))
-    assert "estimated to cost" not in said(
+    assert "hour is estimated to cost" in message_of(moved("hour", drift_costs=drift_costs, level=0.05))
+    assert "estimated to cost" not in message_of(
         moved("hour", drift_costs=drift_costs, level=0.01)
     )  # 2.5 standard errors, of four
 
 
-def test_inputs_that_moved_without_a_feature_that_is_sure_are_told_so():
-    assert "the inputs have drifted since the release was judged; no degradation" in said(moved())
+def test_drift_without_a_single_significant_feature_names_none():
+    assert "the inputs have drifted since the release was judged; no degradation" in message_of(moved())
 
 
-def test_each_harm_is_told_with_what_it_rests_on():
+def test_each_degradation_is_reported_with_its_evidence():
     harm = MonitoringAnswer(question="degradation", level=0.01, shown=("roc_auc.change", "ece.split", "cost"))
     seen = replace(
         PLAIN,
@@ -96,16 +98,16 @@ def test_each_harm_is_told_with_what_it_rests_on():
         cost=measured("retrain.expected_loss", 1234.4),
     )
     assert status.monitoring_status(seen) == "degraded"
-    assert said(seen).partition("; ")[2] == (
+    assert message_of(seen).partition("; ")[2] == (
         "by the 700 labels of 900 rows (50 predictions have no key and cannot get a label), it ranks worse than when it "
         "was judged (AUC -0.040), its probabilities are off by 23% on average, limit 5% (18% when it was judged) and "
         "its decisions cost 1,234 a month more than when it was judged; check what moved, and retrain or roll back."
     )
 
 
-def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_claimed():
+def test_without_labels_the_estimate_is_reported_with_its_interval():
     seen = replace(PLAIN, n_labeled=0, estimated=(measured("roc_auc.estimated", 0.71, se=0.02),))
-    assert said(seen).endswith(
+    assert message_of(seen).endswith(
         "no label has arrived yet; an AUC of 0.71 (0.67 to 0.75) is estimated from the scores, if their calibration still "
         "holds."
     )
@@ -128,13 +130,13 @@ def test_without_a_label_the_estimate_is_told_with_its_interval_and_nothing_is_c
     ],
     ids=["no label", "labels to come", "not over", "too few groups", "another task"],
 )
-def test_what_was_not_asked_is_said_to_be_unknown(fields, message):
+def test_questions_that_were_not_tested_are_reported_as_unknown(fields, message):
     seen = replace(PLAIN, **fields)
     assert status.monitoring_status(seen) == "unknown"
-    assert message in said(seen) and "no action is needed" not in said(seen)
+    assert message in message_of(seen) and "no action is needed" not in message_of(seen)
 
 
-def test_a_ticket_is_told_when_it_is_opened_and_while_it_is_open():
+def test_a_ticket_is_reported_when_it_is_opened_and_while_it_is_open():
     seen = replace(PLAIN, answers=(ASKED,))
-    assert said(replace(seen, ticket=TICKET)).endswith("; a ticket proposes to retrain.")
-    assert said(seen, pending=True).endswith("; a retraining ticket is open.")
+    assert message_of(replace(seen, ticket=TICKET)).endswith("; a ticket proposes to retrain.")
+    assert message_of(seen, pending=True).endswith("; a retraining ticket is open.")

@@ -1,4 +1,4 @@
-"""A process of its own that moves flights@live as it is told: the number of the move it saw last in, a line out."""
+"""Process that updates flights@live: it reads the number of the last seen update, and writes a line with the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def point(folder: Path, who: str) -> None:
             ours.point("flights@live", digest, passed(who), after=int(line))
             say("won")
         except PointerMoved as error:
-            say(f"told {error.what}")
+            say(f"lost {error.what}")
 
 
 if __name__ == "__main__":

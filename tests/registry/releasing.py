@@ -47,7 +47,7 @@ def promote(say: Say, folder: str, times: str) -> None:
 
 
 def searched(project: Project) -> SearchResult:
-    """A search that found a model nobody had before, whose bytes are in the store."""
+    """Return a search that found a new model, whose bytes are in the store."""
     content = secrets.token_bytes(MODEL_BYTES)
     project.blobs.put(content)
     made = rollouts.release(content=content)

@@ -1,4 +1,4 @@
-"""What is broken on purpose is wrong in one way alone, and the copy in none."""
+"""A broken model is wrong in exactly one way, and the exact copy in none."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def of_classes(subject):
     return replace(subject, scores=scores, variant=changed(subject.variant, task="multiclass"))
 
 
-def test_sharpened_probabilities_keep_every_rank_and_decision_and_lie_further_out(subject):
+def test_sharpened_probabilities_keep_ranks_and_decisions_and_become_more_extreme(subject):
     found = policy_tests.sharpen_probabilities(subject)
     np.testing.assert_array_equal(np.argsort(found.scores[:, 0]), np.argsort(subject.scores[:, 0]))
     np.testing.assert_array_equal(decisions(found), decisions(subject))
-    far, near = (np.abs(each.scores - subject.threshold).mean() for each in (found, subject))
+    far, near = (np.abs(comparison.scores - subject.threshold).mean() for comparison in (found, subject))
     assert far > near + 0.05
 
 
@@ -48,16 +48,16 @@ def test_sharpened_classes_sum_to_one_and_keep_the_most_probable(subject):
 
 
 @pytest.mark.parametrize("form", [lambda subject: subject, of_classes], ids=["binary", "several"])
-def test_every_decision_of_one_supported_slice_is_turned_and_none_elsewhere(subject, form):
-    asked = form(subject)
-    found, name = policy_tests.flip_smallest_slice(asked, rows=100, groups=20)
-    column = asked.slices["part"]
+def test_every_decision_of_one_large_enough_slice_is_flipped_and_no_other(subject, form):
+    comparison = form(subject)
+    found, name = policy_tests.flip_smallest_slice(comparison, rows=100, groups=20)
+    column = comparison.slices["part"]
     inside = column.codes == column.values.index(name.removeprefix("part="))
-    np.testing.assert_array_equal(decisions(found) != decisions(asked), inside)
+    np.testing.assert_array_equal(decisions(found) != decisions(comparison), inside)
     assert inside.sum() == min(np.bincount(column.codes))
 
 
-def test_missing_values_are_read_as_that_number_which_changes_most_decisions(subject):
+def test_missing_values_are_filled_with_the_number_that_changes_most_decisions(subject):
     rows = subject.rows.copy()
     rows[::5] = np.nan
     lacking = replace(subject, rows=rows, scores=np.nan_to_num(rows, nan=0.2))
@@ -66,7 +66,7 @@ def test_missing_values_are_read_as_that_number_which_changes_most_decisions(sub
     assert turned[::5].all() and turned.sum() == len(rows[::5])
 
 
-def test_a_copy_in_single_precision_is_within_its_rounding(subject):
+def test_a_copy_in_single_precision_differs_only_by_rounding(subject):
     found = policy_tests.round_to_float32(subject)
     assert 0 < np.abs(found.scores - subject.scores).max() < 1e-7
 
@@ -76,7 +76,7 @@ def test_a_copy_in_single_precision_is_within_its_rounding(subject):
     [
         (lambda subject: policy_tests.fill_missing_values(subject), "no value is missing"),
         (
-            lambda subject: policy_tests.fill_missing_values(lacking_what_nobody_reads(subject)),
+            lambda subject: policy_tests.fill_missing_values(without_unused_values(subject)),
             "no decision depends on how",
         ),
         (
@@ -87,12 +87,12 @@ def test_a_copy_in_single_precision_is_within_its_rounding(subject):
         (lambda subject: policy_tests.fill_missing_values(of_numbers(subject)), "makes no decisions"),
     ],
 )
-def test_what_cannot_be_broken_is_said(subject, breaks, message):
+def test_a_fault_that_cannot_be_made_raises_not_applicable(subject, breaks, message):
     with pytest.raises(NotApplicable, match=message):
         breaks(subject)
 
 
-def lacking_what_nobody_reads(subject):
+def without_unused_values(subject):
     """The model answers alike whatever stands for a missing value."""
     rows = subject.rows.copy()
     rows[0] = np.nan

@@ -35,7 +35,9 @@ def folder(ann: Publisher, tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
-def test_what_is_written_opens_with_its_files_digest_and_key(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
+def test_a_written_release_opens_with_its_files_digest_and_key(
+    ann: Publisher, trusted: Trusted, tmp_path: Path
+) -> None:
     digest = write_bundle(tmp_path / "bundle", release(), FILES, ann)
     bundle = open_bundle(tmp_path / "bundle", trusted)
     assert (bundle.files, bundle.digest, bundle.key) == (FILES, digest, ann.key)
@@ -44,7 +46,7 @@ def test_what_is_written_opens_with_its_files_digest_and_key(ann: Publisher, tru
     assert bundle.model == b"echo"
 
 
-def test_a_release_without_its_model_says_so(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
+def test_a_release_without_its_model_is_rejected(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", release(), {"notes.txt": b"no model"}, ann)
     with pytest.raises(Refused, match=f"is its model {digest_of(b'echo')}"):
         _ = open_bundle(tmp_path / "bundle", trusted).model
@@ -62,14 +64,14 @@ SAYS = {RELEASE: "release.json was changed", SEAL: "the signature of release.jso
 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
-@given(name=st.sampled_from([*FILES, RELEASE, SEAL]), place=st.integers(0, 10_000), change=st.integers(1, 255))
-def test_one_changed_byte_is_refused_and_its_file_named(
-    mutable: Path, trusted: Trusted, name: str, place: int, change: int
+@given(name=st.sampled_from([*FILES, RELEASE, SEAL]), offset=st.integers(0, 10_000), change=st.integers(1, 255))
+def test_one_changed_byte_is_rejected_and_its_file_named(
+    mutable: Path, trusted: Trusted, name: str, offset: int, change: int
 ) -> None:
     path = mutable / name
     content = path.read_bytes()
     changed = bytearray(content)
-    changed[place % len(content)] ^= change
+    changed[offset % len(content)] ^= change
     path.write_bytes(changed)
     try:
         with pytest.raises(Refused, match=SAYS.get(name, f"{name} was changed: expected sha256:")):
@@ -104,7 +106,7 @@ def test_an_extra_link_is_named(folder: Path, trusted: Trusted) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.echo", RELEASE, SEAL])
-def test_a_link_in_place_of_a_file_is_refused_though_its_bytes_are_right(
+def test_a_link_in_place_of_a_file_is_rejected_although_its_bytes_are_right(
     folder: Path, trusted: Trusted, name: str
 ) -> None:
     (folder / name).rename(folder.parent / name)
@@ -113,20 +115,20 @@ def test_a_link_in_place_of_a_file_is_refused_though_its_bytes_are_right(
         open_bundle(folder, trusted)
 
 
-def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(folder: Path, trusted: Trusted) -> None:
+def test_a_pipe_in_place_of_a_file_is_rejected_without_waiting(folder: Path, trusted: Trusted) -> None:
     (folder / "notes.txt").unlink()
     os.mkfifo(folder / "notes.txt")
     with pytest.raises(Refused, match=r"notes.txt is a link or a folder, not a file"):
         open_bundle(folder, trusted)
 
 
-def test_a_renamed_file_is_refused(folder: Path, trusted: Trusted) -> None:
+def test_a_renamed_file_is_rejected(folder: Path, trusted: Trusted) -> None:
     (folder / "notes.txt").rename(folder / "Notes.txt")
     with pytest.raises(Refused, match=r"notes.txt is missing"):
         open_bundle(folder, trusted)
 
 
-def test_two_files_that_were_swapped_are_refused(folder: Path, trusted: Trusted) -> None:
+def test_two_swapped_files_are_rejected(folder: Path, trusted: Trusted) -> None:
     contents = {name: (folder / name).read_bytes() for name in FILES}
     (folder / "notes.txt").write_bytes(contents["model.echo"])
     (folder / "model.echo").write_bytes(contents["notes.txt"])
@@ -134,7 +136,7 @@ def test_two_files_that_were_swapped_are_refused(folder: Path, trusted: Trusted)
         open_bundle(folder, trusted)
 
 
-def test_the_signature_of_another_release_is_refused(
+def test_the_signature_of_another_release_is_rejected(
     folder: Path, ann: Publisher, trusted: Trusted, tmp_path: Path
 ) -> None:
     write_bundle(tmp_path / "other", release(made_at="later"), FILES, ann)
@@ -150,39 +152,39 @@ def test_an_unknown_key_is_named(folder: Path, ann: Publisher, tmp_path: Path) -
     assert caught.value.what == f"release.json is signed by {ann.key}, which is not trusted"
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, trusted: Trusted) -> None:
+def test_a_missing_folder_is_rejected(tmp_path: Path, trusted: Trusted) -> None:
     with pytest.raises(Refused, match="the release folder cannot be read: No such file"):
         open_bundle(tmp_path / "absent", trusted)
 
 
-def test_a_file_that_goes_away_while_it_is_read_is_refused(
+def test_a_file_deleted_while_it_is_read_is_rejected(
     folder: Path, trusted: Trusted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading = Path.read_bytes
 
-    def goes_away(path: Path) -> bytes:
+    def deletes_before_reading(path: Path) -> bytes:
         if path.name == "notes.txt":
             path.unlink()
         return reading(path)
 
-    monkeypatch.setattr(Path, "read_bytes", goes_away)
+    monkeypatch.setattr(Path, "read_bytes", deletes_before_reading)
     with pytest.raises(Refused, match=r"notes.txt cannot be read: No such file"):
         open_bundle(folder, trusted)
 
 
-def test_each_file_is_read_once_so_that_what_was_verified_is_what_is_used(
+def test_each_file_is_read_once_so_that_the_verified_bytes_are_used(
     folder: Path, trusted: Trusted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
     reading = Path.read_bytes
 
-    def spoils_what_was_read(path: Path) -> bytes:
+    def changes_the_file_after_reading(path: Path) -> bytes:
         content = reading(path)
         path.write_bytes(b"changed after it was read")
         reads.append(path.name)
         return content
 
-    monkeypatch.setattr(Path, "read_bytes", spoils_what_was_read)
+    monkeypatch.setattr(Path, "read_bytes", changes_the_file_after_reading)
     assert open_bundle(folder, trusted).files == FILES
     assert sorted(reads) == sorted([*FILES, RELEASE, SEAL])
 
@@ -197,7 +199,7 @@ def test_an_unsafe_name_is_not_signed(ann: Publisher, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_an_unsafe_name_is_not_read_though_a_trusted_key_signed_it(
+def test_an_unsafe_name_is_not_read_although_a_trusted_key_signed_it(
     ann: Publisher, trusted: Trusted, tmp_path: Path, name: str
 ) -> None:
     signed = ann.sign(record.write(replace(release(), files={name: digest_of(b"")})))
@@ -207,7 +209,7 @@ def test_an_unsafe_name_is_not_read_though_a_trusted_key_signed_it(
         open_bundle(tmp_path, trusted)
 
 
-def test_writing_the_same_again_changes_nothing(folder: Path, ann: Publisher, trusted: Trusted) -> None:
+def test_writing_the_same_release_again_changes_nothing(folder: Path, ann: Publisher, trusted: Trusted) -> None:
     before = (folder / RELEASE).stat()
     digest = write_bundle(folder, release(), FILES, ann)
     assert (folder / RELEASE).stat().st_ino == before.st_ino
@@ -216,11 +218,11 @@ def test_writing_the_same_again_changes_nothing(folder: Path, ann: Publisher, tr
 
 
 @pytest.mark.parametrize("name", [*FILES, SEAL])
-def test_writing_the_same_again_mends_a_file_that_was_altered_or_lost(
+def test_writing_the_same_release_again_repairs_an_altered_or_lost_file(
     folder: Path, ann: Publisher, trusted: Trusted, name: str
 ) -> None:
-    for spoil in (lambda: (folder / name).write_bytes(b"altered"), (folder / name).unlink):
-        spoil()
+    for tamper in (lambda: (folder / name).write_bytes(b"altered"), (folder / name).unlink):
+        tamper()
         write_bundle(folder, release(), FILES, ann)
         assert open_bundle(folder, trusted).files == FILES
 
@@ -232,16 +234,16 @@ def test_a_release_is_never_replaced(folder: Path, ann: Publisher, trusted: Trus
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_a_folder_that_holds_no_release_is_not_replaced(tmp_path: Path, ann: Publisher) -> None:
+def test_a_folder_without_a_release_is_not_replaced(tmp_path: Path, ann: Publisher) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary").write_bytes(b"")
     with pytest.raises(StoreError, match="this folder holds something else"):
         write_bundle(tmp_path / "mine", release(), FILES, ann)
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, ann: Publisher) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path, ann: Publisher) -> None:
     (tmp_path / "file").write_bytes(b"")
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StoreError, match="cannot write the release"):
-            save_bundle(place, sign_release(release(), FILES, ann))
+            save_bundle(folder, sign_release(release(), FILES, ann))
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -20,8 +20,8 @@ from headway.registry.sign import create_publisher, load_publisher
 from headway.storage.state.sqlite import FILE
 
 
-def spoil(ours: ModelRegistry, statement: str, *values: object) -> None:
-    """Change the store behind everybody's back."""
+def tamper(ours: ModelRegistry, statement: str, *values: object) -> None:
+    """Change the database of a store directly."""
     ours.state.close()
     with closing(sqlite3.connect(ours.folder.parent / FILE)) as db, db:
         assert db.execute(statement, values).rowcount > 0
@@ -29,50 +29,50 @@ def spoil(ours: ModelRegistry, statement: str, *values: object) -> None:
 
 @pytest.fixture
 def four(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> ModelRegistry:
-    """A register with two moves of `flights@live`, one of `flights@canary`, and again one of `flights@live`."""
+    """A registry with two updates of `flights@live`, one of `flights@canary`, and again one of `flights@live`."""
     ours.point("flights@canary", two[0], passed())
     ours.point("flights@live", two[0], BACK)
     return ours
 
 
-def forget(folder: Path) -> None:
+def delete_last_seen(folder: Path) -> None:
     chain.last_seen_file(folder / "trust" / "trusted_keys.txt").unlink()
 
 
-@pytest.mark.parametrize("place", [1, 2, 3, 4])
-def test_an_edited_move_is_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
-    content = four.state.updates()[place - 1].content.replace(b'"who":"', b'"who":"not ')
-    spoil(four, "UPDATE moves SET content = ? WHERE place = ?", content, place)
-    with pytest.raises(Refused, match=f"move {place} of the chain was changed after ed25519:"):
+@pytest.mark.parametrize("index", [1, 2, 3, 4])
+def test_an_edited_update_is_named(four: ModelRegistry, tmp_path: Path, index: int) -> None:
+    content = four.state.updates()[index - 1].content.replace(b'"who":"', b'"who":"not ')
+    tamper(four, "UPDATE moves SET content = ? WHERE place = ?", content, index)
+    with pytest.raises(Refused, match=f"move {index} of the chain was changed after ed25519:"):
         register(tmp_path).history()
 
 
-@pytest.mark.parametrize("place", [1, 2, 3, 4])
-def test_an_edited_signature_is_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
-    signature = four.state.updates()[place - 1].signature.replace(b'"signature":"', b'"signature":"AAAA')
-    spoil(four, "UPDATE moves SET signature = ? WHERE place = ?", signature, place)
-    with pytest.raises(Refused, match=f"the signature of move {place} of the chain was changed"):
+@pytest.mark.parametrize("index", [1, 2, 3, 4])
+def test_an_edited_signature_is_named(four: ModelRegistry, tmp_path: Path, index: int) -> None:
+    signature = four.state.updates()[index - 1].signature.replace(b'"signature":"', b'"signature":"AAAA')
+    tamper(four, "UPDATE moves SET signature = ? WHERE place = ?", signature, index)
+    with pytest.raises(Refused, match=f"the signature of move {index} of the chain was changed"):
         register(tmp_path).history()
 
 
-@pytest.mark.parametrize("place", [1, 2, 3])
-def test_a_deleted_move_is_named_by_the_one_that_followed_it(four: ModelRegistry, tmp_path: Path, place: int) -> None:
-    spoil(four, "DELETE FROM moves WHERE place = ?", place)
-    for look in (register(tmp_path).history, lambda: register(tmp_path).resolve("flights@live")):
-        with pytest.raises(Refused, match=f"move {place} of the chain follows a move that is not there"):
-            look()
+@pytest.mark.parametrize("index", [1, 2, 3])
+def test_a_deleted_update_is_detected_by_its_successor(four: ModelRegistry, tmp_path: Path, index: int) -> None:
+    tamper(four, "DELETE FROM moves WHERE place = ?", index)
+    for attempt in (register(tmp_path).history, lambda: register(tmp_path).resolve("flights@live")):
+        with pytest.raises(Refused, match=f"move {index} of the chain follows a move that is not there"):
+            attempt()
 
 
-@pytest.mark.parametrize("place", [1, 2, 3])
-def test_moves_in_another_order_are_named(four: ModelRegistry, tmp_path: Path, place: int) -> None:
-    spoil(four, "UPDATE moves SET place = -(2 * ?1 + 1 - place) WHERE place IN (?1, ?1 + 1)", place)
-    spoil(four, "UPDATE moves SET place = -place WHERE place < 0")
-    with pytest.raises(Refused, match=f"move {place} of the chain is out of order"):
+@pytest.mark.parametrize("index", [1, 2, 3])
+def test_reordered_updates_are_named(four: ModelRegistry, tmp_path: Path, index: int) -> None:
+    tamper(four, "UPDATE moves SET place = -(2 * ?1 + 1 - place) WHERE place IN (?1, ?1 + 1)", index)
+    tamper(four, "UPDATE moves SET place = -place WHERE place < 0")
+    with pytest.raises(Refused, match=f"move {index} of the chain is out of order"):
         register(tmp_path).history()
 
 
-def test_moves_that_were_cut_off_are_told_by_who_saw_them(four: ModelRegistry, tmp_path: Path) -> None:
-    spoil(four, "DELETE FROM moves WHERE place > 2")
+def test_truncation_is_detected_by_a_reader_who_saw_the_last_updates(four: ModelRegistry, tmp_path: Path) -> None:
+    tamper(four, "DELETE FROM moves WHERE place > 2")
     message = (
         r"replayed pointer flights@(live: move 2|canary: move 1) was seen here before, and this store ends at move"
     )
@@ -80,47 +80,47 @@ def test_moves_that_were_cut_off_are_told_by_who_saw_them(four: ModelRegistry, t
         register(tmp_path).history()
 
 
-def test_a_first_move_of_another_store_spliced_in_is_named(four: ModelRegistry, tmp_path: Path) -> None:
+def test_a_first_update_of_another_store_spliced_in_is_named(four: ModelRegistry, tmp_path: Path) -> None:
     other = register(tmp_path, store="other")
     other.point("hotels@live", other.publish(release("hotels"), FILES), passed())
     (first,) = other.state.updates()
     columns = "(name, pointer, number, content, signature)"
-    spoil(four, f"INSERT INTO moves {columns} VALUES ('hotels', 'live', 1, ?, ?)", first.content, first.signature)
+    tamper(four, f"INSERT INTO moves {columns} VALUES ('hotels', 'live', 1, ?, ?)", first.content, first.signature)
     with pytest.raises(Refused, match="move 5 of the chain is out of order"):
         register(tmp_path).history()
 
 
-def test_a_move_that_is_no_move_is_named(four: ModelRegistry, tmp_path: Path) -> None:
+def test_bytes_that_are_not_an_update_are_named(four: ModelRegistry, tmp_path: Path) -> None:
     signed = load_publisher(four.publisher_key).sign(b'{"kind":"release","version":1,"record":{}}')
-    spoil(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 2", signed.content, signed.signature)
-    for look in (register(tmp_path).history, lambda: register(tmp_path).resolve("flights@live")):
+    tamper(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 2", signed.content, signed.signature)
+    for attempt in (register(tmp_path).history, lambda: register(tmp_path).resolve("flights@live")):
         with pytest.raises(Refused, match="move 2 of the chain cannot be read: expected a record 'pointer_update'"):
-            look()
+            attempt()
 
 
-def test_a_signed_move_with_a_wrong_number_is_named(four: ModelRegistry, tmp_path: Path) -> None:
+def test_a_signed_update_with_a_wrong_number_is_named(four: ModelRegistry, tmp_path: Path) -> None:
     move = read(PointerUpdate, four.state.updates()[-1].content)
     signed = load_publisher(four.publisher_key).sign(write(changed(move, number=7)))
-    spoil(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 4", signed.content, signed.signature)
-    forget(tmp_path)
+    tamper(four, "UPDATE moves SET content = ?, signature = ? WHERE place = 4", signed.content, signed.signature)
+    delete_last_seen(tmp_path)
     with pytest.raises(Refused, match="move 4 of the chain is numbered 7 where 3 was due"):
         register(tmp_path).history()
 
 
-def test_a_move_by_an_unknown_key_is_not_followed(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> None:
+def test_an_update_by_an_unknown_key_is_not_followed(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> None:
     eve = create_publisher(tmp_path / "eve.pem")
     last = ours.state.updates()[-1].content
     move = changed(read(PointerUpdate, last), number=3, release=two[0], previous=digest_of(last))
     assert ours.state.append(eve.sign(write(move)))
-    for look in (ours.history, lambda: ours.resolve("flights@live")):
+    for attempt in (ours.history, lambda: ours.resolve("flights@live")):
         with pytest.raises(
             Refused, match=f"move 3 of the chain is signed by {re.escape(eve.key)}, which is not trusted"
         ):
-            look()
+            attempt()
     assert chain.load_last_seen(chain.last_seen_file(ours.trusted_keys))["flights@live"].number == 2
 
 
-def test_a_pointer_is_followed_though_another_team_moved_its_own_since(
+def test_a_pointer_is_followed_although_another_team_moved_its_own_since(
     ours: ModelRegistry, two: tuple[str, str], tmp_path: Path
 ) -> None:
     eve = create_publisher(tmp_path / "eve.pem")
@@ -130,8 +130,8 @@ def test_a_pointer_is_followed_though_another_team_moved_its_own_since(
     assert ours.resolve("flights@live").digest == two[1]
 
 
-def test_every_refusal_says_what_where_and_the_mend(four: ModelRegistry, tmp_path: Path) -> None:
-    spoil(four, "DELETE FROM moves WHERE place = 2")
+def test_every_error_has_message_location_and_hint(four: ModelRegistry, tmp_path: Path) -> None:
+    tamper(four, "DELETE FROM moves WHERE place = 2")
     with pytest.raises(HeadwayError) as caught:
         register(tmp_path).history()
     assert all((caught.value.what, caught.value.where, caught.value.hint))

@@ -82,27 +82,27 @@ def test_a_loss_whose_lower_bound_is_outside_fails():
     assert found.message.endswith("at least 0.008329, outside the limit of 0.005")
 
 
-def test_a_loss_that_straddles_the_limit_is_undecided_and_says_how_many_groups_would_decide():
+def test_a_loss_that_straddles_the_limit_is_undecided_with_the_number_of_groups_needed():
     found = rule_result(seen(value=0.002, se=0.003), at_most())
     assert found.answer == "undecided"
     assert found.groups_needed == pytest.approx(60 * ((1.645 + 1.282) * 0.003 / 0.003) ** 2, rel=0.01)
     assert "it may be 0.007" in found.message and "514 groups would decide, 60 are at hand" in found.message
 
 
-def test_a_value_inside_is_no_pass_and_a_value_outside_no_fail():
+def test_a_value_inside_the_limit_is_not_a_pass_and_outside_not_a_fail():
     assert rule_result(seen(value=0.0049, se=0.001), at_most()).answer == "undecided"
     assert rule_result(seen(value=0.0051, se=0.001), at_most()).answer == "undecided"
 
 
 @pytest.mark.parametrize("value", [0.0049999, 0.005])
-def test_what_ten_times_the_groups_would_not_tell_cannot_be_decided(value):
+def test_a_rule_that_ten_times_the_groups_would_not_decide_cannot_be_decided(value):
     found = rule_result(seen(value=value, se=0.001), at_most())
     assert (found.answer, found.groups_needed) == ("undecided", None)
     assert "this cannot be decided on such data, not with 10 times its 60 groups" in found.message
 
 
 @pytest.mark.parametrize(("value", "answer"), [(3.0, "pass"), (2.05, "undecided"), (1.0, "fail")])
-def test_at_least_is_the_mirror_of_at_most(value, answer):
+def test_at_least_mirrors_at_most(value, answer):
     found = rule_result(seen("latency.speedup", value, 0.1), Rule(measure="latency.speedup", at_least=2))
     assert found.answer == answer
     words = {
@@ -113,14 +113,14 @@ def test_at_least_is_the_mirror_of_at_most(value, answer):
     assert f"{words[answer]} the limit of 2" in found.message
 
 
-def test_a_fact_is_compared_as_it_is():
+def test_a_fact_is_compared_without_an_interval():
     assert rule_result(known(value=0.1), at_most("max_change", 0.1)).answer == "pass"
     found = rule_result(known(value=0.1), at_most("max_change", 0.0999))
     assert (found.answer, found.bound) == ("fail", 0.1)
     assert found.message == "max_change is 0.1 (9,000 rows): at least 0.1, outside the limit of 0.0999"
 
 
-def test_an_anytime_interval_is_taken_as_it_is():
+def test_an_anytime_interval_is_used_unchanged():
     anytime = replace(seen(), validity="anytime", low=-0.01, high=0.004, se=None, dof=None)
     assert rule_result(anytime, at_most()).answer == "pass"
     assert rule_result(replace(anytime, low=0.0051, high=0.02), at_most()).answer == "fail"
@@ -129,19 +129,19 @@ def test_an_anytime_interval_is_taken_as_it_is():
     assert "more of the same would decide" in open_yet.message
 
 
-def test_few_groups_are_undecided_however_good_they_look():
+def test_few_groups_are_undecided_whatever_their_value():
     found = rule_result(seen(value=-0.5, se=1e-6, groups=19), at_most())
     assert (found.answer, found.bound, found.groups_needed) == ("undecided", None, 20)
     assert "19 groups" in found.message and "at least 20 are needed" in found.message
 
 
-def test_groups_that_gave_no_interval_are_undecided():
+def test_groups_without_an_interval_are_undecided():
     found = rule_result(replace(seen("roc_auc"), se=None, dof=None, low=0.0, high=1.0), at_most("roc_auc"))
     assert (found.answer, found.groups_needed) == ("undecided", None)
     assert "interval 0" not in found.message and "these groups give no interval" in found.message
 
 
-def test_a_unit_is_said():
+def test_the_message_has_the_unit():
     assert (
         "is 12 us ("
         in rule_result(replace(seen("latency.one_row", 12.0, 0.1), unit="us"), at_most("latency.one_row")).message
@@ -158,7 +158,7 @@ def test_all_rules_must_pass():
     assert answers == ["pass", "undecided", "fail"]
 
 
-def test_missing_evidence_is_undecided_and_says_which_probe_did_not_run():
+def test_missing_evidence_is_undecided_and_names_the_metric_that_did_not_run():
     message = "metric 'calibration' did not run: no labels"
     finding = Finding(code="E001", severity="undecided", message=message, plugin="calibration")
     verdict = judge(evidence(seen(), findings=(finding,)), policy(at_most(), at_most("ece", 0.05)))
@@ -168,24 +168,24 @@ def test_missing_evidence_is_undecided_and_says_which_probe_did_not_run():
     )
 
 
-def test_an_empty_policy_passes_nothing_and_names_the_mend():
+def test_an_empty_policy_passes_nothing_and_names_the_setting_to_add():
     verdict = judge(evidence(seen()), policy())
     assert verdict.answer == "undecided" and "[[policy.release]]" in verdict.why
     assert not feasible(verdict) and not releasable(verdict)
 
 
-def test_rules_share_the_error_of_a_fail_but_not_of_a_pass():
+def test_rules_share_the_error_rate_of_a_fail_but_not_of_a_pass():
     """The lower bound 0.0055 of one rule alone is outside; among ten rules it is taken at 0.5 % and is inside."""
     loss = seen(value=0.0072, se=0.001)
     others = [known(f"max_change{number}", 0.0) for number in range(9)]
-    rules = [at_most(each.name, 1.0) for each in others]
+    rules = [at_most(measurement.name, 1.0) for measurement in others]
     assert judge(evidence(loss), policy(at_most())).answer == "fail"
     assert judge(evidence(loss, *others), policy(at_most(), *rules)).answer == "undecided"
     inside = seen(value=0.0033, se=0.001)
     assert judge(evidence(inside, *others), policy(at_most(), *rules)).answer == "pass"
 
 
-def test_a_verdict_names_its_subject_its_looks_and_the_time_of_its_evidence():
+def test_a_verdict_has_subject_test_evaluations_and_time_of_its_evidence():
     verdict = judge(evidence(seen()), policy(at_most()), test_evaluations=3)
     assert (verdict.subject, verdict.test_evaluations, verdict.by) == ("sha256:1", 3, "judge")
     assert verdict.at == "2013-07-01T00:00:00+00:00"
@@ -193,19 +193,19 @@ def test_a_verdict_names_its_subject_its_looks_and_the_time_of_its_evidence():
 
 
 @pytest.mark.parametrize("rule", [Rule(measure="ece"), Rule(measure="ece", at_most=1, at_least=0)])
-def test_a_rule_without_a_limit_or_with_two_is_refused(rule):
+def test_a_rule_without_a_limit_or_with_two_is_rejected(rule):
     with pytest.raises(ConfigError, match=r"'ece' has (none|two)"):
         judge(evidence(seen()), policy(rule))
 
 
-def test_relative_rules_say_feasible_and_all_rules_releasable():
+def test_relative_rules_decide_feasible_and_all_rules_releasable():
     held = evidence(seen(), seen("ece", 0.2))
     verdict = judge(held, policy(at_most(), at_most("ece", 0.05)))
     assert verdict.answer == "fail" and feasible(verdict) and not releasable(verdict)
     assert not feasible(judge(held, policy(at_most(limit=0.0001))))
 
 
-def test_a_person_may_override_and_the_rulings_stay():
+def test_an_override_keeps_the_rule_results():
     verdict = judge(evidence(seen(value=0.1)), policy(at_most()), test_evaluations=2)
     over = override_verdict(verdict, who="mira", why="storm week, known cause", at="2013-08-01T09:00:00+00:00")
     assert (over.answer, over.by, over.why, over.at) == (
@@ -217,7 +217,7 @@ def test_a_person_may_override_and_the_rulings_stay():
     assert over.rule_results == verdict.rule_results and releasable(over) and not feasible(over)
 
 
-def test_an_override_without_a_reason_is_refused():
+def test_an_override_without_a_reason_is_rejected():
     with pytest.raises(HeadwayError, match="names who, why and when"):
         override_verdict(judge(evidence(), policy()), who="mira", why=" ", at="2013-08-01")
 
@@ -231,7 +231,7 @@ def slices(*measurements):
     return judge(evidence(*measurements), policy(WORST)).rule_results[0]
 
 
-def test_every_supported_slice_must_be_shown_within_the_limit():
+def test_every_large_enough_slice_must_be_shown_within_the_limit():
     good = [seen(slice=f"carrier={name}") for name in ("AA", "UA")]
     assert slices(*good).answer == "pass"
     doubtful = slices(*good, seen(value=0.004, slice="carrier=WN"))
@@ -249,7 +249,7 @@ def test_harm_shown_in_one_slice_fails_and_names_the_worst():
     assert (found.answer, found.measurement.slice) == ("fail", "c")
 
 
-def test_slices_share_the_error_of_a_fail():
+def test_slices_share_the_error_rate_of_a_fail():
     suspect = seen(value=0.0072, slice="suspect")
     assert slices(suspect).answer == "fail"
     assert slices(suspect, *[seen(slice=f"part={number}") for number in range(20)]).answer == "undecided"
@@ -262,19 +262,19 @@ def test_small_slices_do_not_decide_but_are_counted():
     assert found.message.endswith("(not judged: 2 have less than 1,000 rows or 20 groups)")
 
 
-def test_the_owner_says_what_supports_a_slice():
+def test_the_policy_sets_the_minimum_size_of_a_slice():
     wider = judge(evidence(seen(value=0.5, rows=400, slice="a")), policy(WORST, slice_rows=300))
     assert wider.answer == "fail"
 
 
-def test_no_supported_slice_or_none_at_all_is_undecided():
+def test_no_slice_or_only_small_slices_are_undecided():
     none_big = slices(seen(rows=10, slice="a"))
     assert (none_big.answer, none_big.measurement) == ("undecided", None)
     assert none_big.message == "none of 1 slices can be judged: 1 have less than 1,000 rows or 20 groups"
     assert slices(seen()).message == "brier.drop by slice was not measured, so it cannot be judged"
 
 
-def test_the_undecided_slice_that_needs_most_is_named():
+def test_the_undecided_slice_that_needs_most_groups_is_named():
     found = slices(seen(value=0.003, se=0.002, slice="near"), seen(value=0.004, se=0.002, slice="nearer"))
     assert (found.measurement.slice, found.groups_needed) == ("nearer", None)
 
@@ -288,7 +288,7 @@ def test_slices_at_least_name_the_lowest():
     assert judge(worse, policy(rule)).rule_results[0].measurement.slice == "b"
 
 
-def test_a_slice_whose_groups_gave_no_interval_keeps_the_rule_undecided():
+def test_a_slice_without_an_interval_keeps_the_rule_undecided():
     assert slices(seen(slice="a"), replace(seen(slice="b"), se=None, dof=None)).answer == "undecided"
 
 
@@ -307,7 +307,7 @@ def test_a_wider_interval_never_turns_undecided_into_an_answer_or_one_answer_int
 @given(values, values, errors, values)
 def test_more_harm_is_never_judged_better(value, other, se, limit):
     assume(value <= other)
-    answers = [rule_result(seen(value=each, se=se), at_most(limit=limit)).answer for each in (value, other)]
+    answers = [rule_result(seen(value=loss, se=se), at_most(limit=limit)).answer for loss in (value, other)]
     assert RANK[answers[0]] <= RANK[answers[1]]
 
 
@@ -326,7 +326,7 @@ def test_groups_needed_are_more_than_those_at_hand_and_at_most_ten_times(groups,
 
 
 @given(st.lists(st.tuples(values, errors), min_size=1, max_size=8), values)
-def test_a_slice_more_never_turns_a_refusal_into_a_pass(found, limit):
+def test_an_additional_slice_never_turns_a_fail_into_a_pass(found, limit):
     measured = [seen(value=value, se=se, slice=str(number)) for number, (value, se) in enumerate(found)]
     rule = policy(at_most("worst_slice.brier.drop", limit))
     if judge(evidence(*measured), rule).answer == "pass":

@@ -23,16 +23,16 @@ PLACES = 4  # where files are made ready: the state, the blobs, the releases of 
 
 
 def made_live(project: Project) -> list[str]:
-    """Every release that was made live, in order, by a chain of moves of which every signature is verified."""
+    """Return every release that was live, in order, from a chain with verified signatures."""
     return [move.release for move in project.registry.history("flights", "live")]
 
 
-def expect_old_or_new(folder: Path, before: list[str], said: list[str]) -> list[str]:
-    """What was said to be live is, and at most one more, of which there was no time to tell; gives all that were live.
+def expect_old_or_new(folder: Path, before: list[str], reported: list[str]) -> list[str]:
+    """Check that every reported release was live, and at most one more that was not reported yet; return all of them.
 
-    The last is whole to the last byte, signed by a trusted key, and its model is in the blobs. Little lies about.
+    The last one verifies, its model is in the blobs, and few partial files are left.
     """
-    project, acknowledged = open_project(folder), [*before, *said[1:]]
+    project, acknowledged = open_project(folder), [*before, *reported[1:]]
     live = made_live(project)
     assert live[: len(acknowledged)] == acknowledged and len(live) - len(acknowledged) in (0, 1)
     if live:
@@ -44,7 +44,7 @@ def expect_old_or_new(folder: Path, before: list[str], said: list[str]) -> list[
 
 
 def expect_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a person does who wants to be sure."""
+    """Run the commands that verify a release and its history."""
     for words in (["verify", "flights@live"], ["history"]):
         with pytest.raises(SystemExit) as ended:
             cli.main([*words, "--project", str(folder)])
@@ -52,7 +52,7 @@ def expect_verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def killed_releasing(child: Stem, folder: Path, count: int, seed: int = 0) -> None:
-    """Kill a process that releases on and on so often, each time in the store that the one before left."""
+    """Kill a process that keeps releasing, so many times, each time in the store that the last one left."""
     (folder / "headway.toml").write_text(rollouts.TOML)
     span = (0.0, child.run_to_end(folder, ROUNDS).seconds)
     live = made_live(open_project(folder))
@@ -66,37 +66,39 @@ def killed_releasing(child: Stem, folder: Path, count: int, seed: int = 0) -> No
     kills(one, count, Moments(span, seed=seed))
     child.run_to_end(folder, 1)
     project = open_project(folder)
-    for place in (project.config.state / "releases/flights").iterdir():
-        assert project.registry.resolve(f"flights@{place.name}").digest == f"sha256:{place.name}"
+    for release in (project.config.state / "releases/flights").iterdir():
+        assert project.registry.resolve(f"flights@{release.name}").digest == f"sha256:{release.name}"
     assert not left_aside(folder)
 
 
-def killed_beginning(child: Stem, folder: Path, count: int) -> None:
-    """Kill a process so often that makes a store, its keys and its first release, each time where there was nothing."""
+def killed_creating(child: Stem, folder: Path, count: int) -> None:
+    """Kill a process that creates a store, its keys and its first release, each time in an empty folder."""
     numbers = iter(range(FOREVER))
 
     def new() -> Path:
-        place = folder / str(next(numbers))
-        place.mkdir()
-        (place / "headway.toml").write_text(rollouts.TOML)
-        return place
+        project_folder = folder / str(next(numbers))
+        project_folder.mkdir()
+        (project_folder / "headway.toml").write_text(rollouts.TOML)
+        return project_folder
 
     def one(after_s: float) -> bool:
-        place = new()
-        ended = child.run(place, 1, after_s=after_s)
-        before = expect_old_or_new(place, [], ended.messages)
-        again = child.run_to_end(place, 1)
-        assert len(expect_old_or_new(place, before, again.messages)) == len(before) + 1 and not left_aside(place)
+        project_folder = new()
+        ended = child.run(project_folder, 1, after_s=after_s)
+        before = expect_old_or_new(project_folder, [], ended.messages)
+        again = child.run_to_end(project_folder, 1)
+        assert len(expect_old_or_new(project_folder, before, again.messages)) == len(before) + 1 and not left_aside(
+            project_folder
+        )
         return ended.killed
 
     span = (0.0, child.run_to_end(new(), 1).seconds)
     kills(one, count, Moments(span, seed=count, follow=True))
 
 
-def expect_taken_up(project: Project) -> None:
-    """A look finishes what was half done, so that pointers and record say the same; a person can end what is whole.
+def expect_resumed(project: Project) -> None:
+    """Check that one step completes what was half done, so that pointers and record agree, and that a person can end it.
 
-    Of a rollout that was killed before its record was kept, only its canary's move is there, with terms of its own.
+    A rollout that was killed before its record was saved has only the update of its canary, with its own terms.
     """
     last = control.latest_rollout(project)
     if last is not None and last.status == "running":
@@ -119,7 +121,7 @@ def killed_promoting(child: Stem, folder: Path, count: int, seed: int = 0) -> No
         nonlocal live
         ended = child.run(folder, FOREVER, after_s=after_s)
         expect_old_or_new(folder, live, ended.messages)
-        expect_taken_up(open_project(folder))
+        expect_resumed(open_project(folder))
         live = made_live(open_project(folder))
         return ended.killed
 
@@ -141,36 +143,36 @@ def promoting() -> Iterator[Stem]:
 
 
 @pytest.mark.slow
-def test_killed_20_times_while_it_releases_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys):
+def test_killed_20_times_during_a_release_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys):
     killed_releasing(releasing, tmp_path, 20)
     expect_verified(tmp_path, capsys)
 
 
 @pytest.mark.slow
-def test_killed_10_times_while_it_makes_its_store_and_keys_the_next_one_releases(releasing, tmp_path):
-    killed_beginning(releasing, tmp_path, 10)
+def test_killed_10_times_while_creating_store_and_keys_the_next_run_releases(releasing, tmp_path):
+    killed_creating(releasing, tmp_path, 10)
 
 
 @pytest.mark.slow
-def test_killed_20_times_while_it_promotes_the_next_look_finishes_it(promoting, tmp_path, capsys):
+def test_killed_20_times_during_a_promotion_the_next_check_finishes_it(promoting, tmp_path, capsys):
     killed_promoting(promoting, tmp_path, 20)
     expect_verified(tmp_path, capsys)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_killed_200_times_while_it_releases_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys, seed):
+def test_killed_200_times_during_a_release_the_pointer_is_at_the_old_or_the_new(releasing, tmp_path, capsys, seed):
     killed_releasing(releasing, tmp_path, 50, seed)
     expect_verified(tmp_path, capsys)
 
 
 @pytest.mark.long
-def test_killed_100_times_while_it_makes_its_store_and_keys_the_next_one_releases(releasing, tmp_path):
-    killed_beginning(releasing, tmp_path, 100)
+def test_killed_100_times_while_creating_store_and_keys_the_next_run_releases(releasing, tmp_path):
+    killed_creating(releasing, tmp_path, 100)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_killed_200_times_while_it_promotes_the_next_look_finishes_it(promoting, tmp_path, capsys, seed):
+def test_killed_200_times_during_a_promotion_the_next_check_finishes_it(promoting, tmp_path, capsys, seed):
     killed_promoting(promoting, tmp_path, 50, seed)
     expect_verified(tmp_path, capsys)

@@ -9,9 +9,9 @@ from headway.core.record import read, write
 from headway.core.release import Release
 
 
-def test_a_release_of_version_1_has_its_calibrator_as_a_shift():
-    kept = msgspec.json.decode(write(release()))
-    kept["version"] = 1
-    kept["record"]["calibrator"] = {"shift": 0.5, "n_rows": 10, "n_groups": 2, "at": "2026-11-24"}
-    found = read(Release, msgspec.json.encode(kept))
+def test_a_release_of_version_1_opens_with_its_calibrator_as_a_shift():
+    stored = msgspec.json.decode(write(release()))
+    stored["version"] = 1
+    stored["record"]["calibrator"] = {"shift": 0.5, "n_rows": 10, "n_groups": 2, "at": "2026-11-24"}
+    found = read(Release, msgspec.json.encode(stored))
     assert (found.calibrator.shift, str(found.calibrator)) == (0.5, "log-odds shifted by +0.5")

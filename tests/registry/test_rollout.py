@@ -39,7 +39,7 @@ BRIER = Rule(measure="brier.drop", at_most=0.005)
 
 
 def rollout(*rules, stage=1, delayed_rules=(), **fields):
-    """A rollout that came to its stage at noon; one rule on flips unless told otherwise."""
+    """Return a rollout that reached its stage at noon; by default with one rule on flipped decisions."""
     fields = {
         "rules": rules or (FLIPS,),
         "delayed_rules": delayed_rules,
@@ -87,13 +87,13 @@ def test_a_bound_on_the_limit_is_within_it(low, high, action):
     assert decided(rollout(), seen(low, high)).action == action
 
 
-def test_undecided_when_the_time_of_the_stage_is_over_stops_and_never_goes_forward():
+def test_an_undecided_stage_stops_after_its_time_and_never_advances():
     in_time, over = (decided(rollout(), seen(0.04, 0.06), after_s=at) for at in (86_399.9, 86_400))
     assert (in_time.action, over.action, over.verdict.answer) == ("stay", "stop", "undecided")
     assert over.message.startswith("canary 5 % ends inconclusive after 86,400 s: of 412 paired answers")
 
 
-def test_no_evidence_stays_then_stops():
+def test_a_stage_without_evidence_stays_then_stops():
     assert decided(rollout()).action == "stay"
     assert decided(rollout(), after_s=1e6).message.endswith("no request with a key has reached it yet")
 
@@ -108,9 +108,9 @@ def test_after_the_last_stage_only_a_pass_promotes(high, action):
     st.integers(0, 3),
     st.floats(0, 200_000),
 )
-def test_forward_needs_every_high_bound_within_its_limit(ends, stage, after_s):
-    bounds = [sorted(each) for each in ends]
-    found = [seen(*each, name=name) for each, name in zip(bounds, ("decision_churn", "error_rate"), strict=True)]
+def test_advancing_needs_every_upper_bound_within_its_limit(ends, stage, after_s):
+    bounds = [sorted(pair) for pair in ends]
+    found = [seen(*pair, name=name) for pair, name in zip(bounds, ("decision_churn", "error_rate"), strict=True)]
     decision = decided(rollout(FLIPS, Rule(measure="error_rate", at_most=0.1), stage=stage), *found, after_s=after_s)
     goes = bounds[0][1] <= 0.05 and bounds[1][1] <= 0.1
     assert (decision.action in ("advance", "promote")) == goes
@@ -118,12 +118,12 @@ def test_forward_needs_every_high_bound_within_its_limit(ends, stage, after_s):
 
 
 @pytest.mark.parametrize("wrong", [{"validity": "fixed"}, {"level": 0.9}])
-def test_a_measurement_that_is_not_good_at_every_look_is_no_evidence(wrong):
+def test_a_measurement_that_is_not_anytime_valid_is_ignored(wrong):
     for bounds in ((0.0, 0.01), (0.2, 0.3)):
         assert decided(rollout(), seen(*bounds, **wrong)).action == "stay"
 
 
-def test_a_later_rule_counts_once_it_is_measured():
+def test_a_delayed_rule_counts_once_it_is_measured():
     of = rollout(delayed_rules=(BRIER,))
     flips, level = seen(0.01, 0.04), 0.95
     without = decided(of, flips)
@@ -136,13 +136,13 @@ def test_a_later_rule_counts_once_it_is_measured():
 @pytest.mark.parametrize(
     "changes", [{"release": "sha256:other"}, {"stage": 2}, {"status": "rolled back"}, {"status": "inconclusive"}]
 )
-def test_evidence_on_something_else_or_after_the_end_is_refused(changes):
+def test_evidence_on_another_subject_or_after_the_end_is_rejected(changes):
     evidence = stage_evidence(rollout(), [seen(0, 0.01)], machine=MACHINE, at=NOON)
     with pytest.raises(Refused):
         decide_rollout(replace(rollout(), **changes), evidence)
 
 
-def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
+def test_a_harmful_release_is_rolled_back_and_a_sound_one_advances():
     rng, of = (
         np.random.default_rng(0),
         rollout(ERRORS, FLIPS, plan=Plan(stages=(RolloutStage(share=0.5), RolloutStage(share=0.75))), stage=0),
@@ -159,10 +159,10 @@ def test_the_product_takes_back_a_harmful_release_and_lets_a_sound_one_on():
         assert decided(of, *measure_stage(update_tracking(start_stage_tracking(of), traffic))).action == action
 
 
-# What is said
+# Messages
 
 
-def test_taking_back_says_on_how_many_keys_and_requests():
+def test_a_rollback_message_has_the_number_of_keys_and_requests():
     decision = decided(rollout(), seen(0.0561, 0.0939))
     assert decision.message == (
         "canary 5 % is rolled back: of 412 paired answers on 96 keys, one per key, 7 decisions flipped "
@@ -188,7 +188,7 @@ def test_taking_back_says_on_how_many_keys_and_requests():
         (Rule(measure="brier", at_least=0.3), 0.12, 0.2, "brier is 0.16 (at most 0.2 at any time), limit 0.3"),
     ],
 )
-def test_a_ruling_is_a_sentence(rule, low, high, message):
+def test_a_rule_result_has_a_message(rule, low, high, message):
     [rule_result] = decided(rollout(rule), seen(low, high, name=rule.measure)).verdict.rule_results
     assert rule_result.message.endswith(message)
 
@@ -201,14 +201,14 @@ def test_a_ruling_is_a_sentence(rule, low, high, message):
         (2, 0.06, "canary 25 % stays: of"),
     ],
 )
-def test_a_decision_says_where_it_leads(stage, high, begins):
+def test_a_decision_message_names_the_next_stage(stage, high, begins):
     assert decided(rollout(stage=stage), seen(0.01, high)).message.startswith(begins)
 
 
 # Rules and their chance of error
 
 
-def test_without_rules_of_its_own_a_rollout_takes_those_of_the_release():
+def test_without_its_own_rules_a_rollout_uses_those_of_the_release():
     rule_results = [
         RuleResult(rule=rule, answer="pass", message="")
         for rule in (FLIPS, Rule(measure="worst_slice.brier.drop", at_most=0.01), Rule(measure="ece", at_most=0.05))
@@ -226,7 +226,7 @@ def test_a_rule_on_all_rows_comes_before_one_on_slices(turned):
     )
 
 
-def test_rules_of_its_own_must_all_be_met():
+def test_all_rules_of_the_canary_policy_must_be_met():
     policy = PolicySection(canary=(FLIPS, BRIER))
     assert rollout_rules(policy, Verdict(answer="pass", subject="")) == ((FLIPS, BRIER), ())
 
@@ -239,13 +239,13 @@ def test_rules_of_its_own_must_all_be_met():
         (Rule(measure="roc_auc.drop", at_most=0.1), "'roc_auc.drop' cannot be followed request by request"),
     ],
 )
-def test_a_rule_that_can_never_be_decided_is_an_error(rule, message):
+def test_a_rule_that_can_never_be_decided_is_rejected(rule, message):
     with pytest.raises(ConfigError, match=message):
         rollout_rules(PolicySection(canary=(rule,)), Verdict(answer="pass", subject=""))
 
 
 @pytest.mark.parametrize("shares", [(0.1,), (0.0,), (0.0, 0.05, 0.25, 0.5), (0.05, 0.5), (0.0, 0.0)])
-def test_all_stages_and_rules_together_have_five_percent(shares):
+def test_all_stages_and_rules_share_five_percent(shares):
     plan = Plan(stages=tuple(RolloutStage(share=share) for share in shares))
     parts = [
         stage_alpha(rollout(FLIPS, ERRORS, delayed_rules=(BRIER,), plan=plan, stage=stage))
@@ -254,7 +254,7 @@ def test_all_stages_and_rules_together_have_five_percent(shares):
     assert 3 * sum(parts) == pytest.approx(0.05)
 
 
-def test_the_first_stage_that_callers_meet_has_half():
+def test_the_first_stage_with_callers_has_half_of_the_error_rate():
     assert [stage_alpha(rollout(stage=stage)) for stage in range(4)] == pytest.approx(
         [0.05 / 6, 0.025, 0.05 / 6, 0.05 / 6]
     )
@@ -263,7 +263,7 @@ def test_the_first_stage_that_callers_meet_has_half():
 # Moves
 
 
-def test_advancing_begins_the_next_stage_anew():
+def test_advancing_resets_the_counts_of_the_stage():
     of = rollout(requests=500, of_release=25)
     after = apply_decision(of, decided(of, seen(0.01, 0.04)), at=NOON)
     assert (after.stage, after.requests, after.of_release, after.share) == (2, 0, 0, 0.25)
@@ -271,13 +271,13 @@ def test_advancing_begins_the_next_stage_anew():
 
 
 @pytest.mark.parametrize(
-    ("stage", "low", "high", "standing"),
+    ("stage", "low", "high", "status"),
     [(3, 0.01, 0.04, "promoted"), (1, 0.06, 0.09, "rolled back"), (1, 0.04, 0.06, "inconclusive")],
 )
-def test_a_rollout_that_ended_answers_no_caller(stage, low, high, standing):
+def test_an_ended_rollout_has_no_share_of_traffic(stage, low, high, status):
     of = rollout(stage=stage)
     after = apply_decision(of, decided(of, seen(low, high), after_s=1e6), at=NOON)
-    assert (after.status, after.share, after.stage) == (standing, 0.0, stage)
+    assert (after.status, after.share, after.stage) == (status, 0.0, stage)
 
 
 def test_staying_changes_nothing():
@@ -285,7 +285,7 @@ def test_staying_changes_nothing():
     assert apply_decision(of, decided(of), at=NOON) is of
 
 
-def test_a_person_may_go_forward_and_back_and_is_named():
+def test_a_person_may_advance_and_roll_back_and_is_named():
     of = rollout()
     decision = decided(of, seen(0.04, 0.06))
     on, back = (
@@ -295,11 +295,11 @@ def test_a_person_may_go_forward_and_back_and_is_named():
     assert (back.action, back.verdict.answer, back.message) == ("roll back", "undecided", "roll back by Ada: seen to")
 
 
-def test_a_person_who_overrules_says_why():
+def test_an_overruling_needs_a_reason():
     with pytest.raises(HeadwayError, match="who, why and when"):
         overrule(decided(rollout()), "advance", who="Ada", why=" ", at=NOON)
 
 
-def test_a_rollout_comes_back_from_disk():
+def test_a_rollout_read_from_disk_equals_the_saved_one():
     of = rollout(delayed_rules=(BRIER,), by="Ada")
     assert read(Rollout, write(of)) == of

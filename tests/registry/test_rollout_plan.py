@@ -13,7 +13,7 @@ from headway.core.verdict import Rule
 from headway.registry.rollout import plan_from_config, traffic_assignment
 
 
-def test_without_settings_it_is_shadow_then_three_shares_of_a_day_each():
+def test_the_default_plan_is_a_shadow_and_three_shares_of_one_day_each():
     assert plan_from_config(RolloutSection()) == Plan()
 
 
@@ -24,27 +24,27 @@ def test_each_share_is_a_stage_with_the_hours_and_requests_of_the_project():
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.25), (0.1, 0.1)])
-def test_shares_that_do_not_rise_are_an_error(shares):
+def test_shares_that_do_not_rise_are_rejected(shares):
     with pytest.raises(ConfigError, match="the shares of a rollout must rise"):
         plan_from_config(RolloutSection(shares=shares))
 
 
 @pytest.mark.parametrize("text", ["[]", "[1.0]", "[-0.1]", "half"])
-def test_what_is_no_list_of_shares_is_an_error_that_names_the_setting(tmp_path, text):
+def test_an_invalid_list_of_shares_is_rejected_with_the_setting(tmp_path, text):
     (tmp_path / "headway.toml").write_text("")
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         load(tmp_path, environment={}, flags={"rollout.shares": text})
-    assert told.value.where == "flag rollout.shares"
+    assert caught.value.where == "flag rollout.shares"
 
 
-def test_a_move_is_signed_with_the_share_the_salt_the_stage_and_the_terms():
+def test_an_update_is_signed_with_share_salt_stage_and_terms():
     plan = Plan(stages=(RolloutStage(share=0.0), RolloutStage(share=0.5)))
     rollout = Rollout(name="flights", release="sha256:new", live="sha256:old", salt="s", rules=(), plan=plan)
     deal = traffic_assignment(rollout, 1)
     assert (deal.share, deal.salt, deal.stage, deal.terms) == (0.5, "s", 1, rollout.terms)
 
 
-def test_a_rollout_begun_by_headway_0_1_keeps_its_signed_terms() -> None:
+def test_a_rollout_started_by_headway_0_1_keeps_its_signed_terms() -> None:
     rules = (Rule(measure="flipped_decisions", at_most=0.05), Rule(measure="error_rate.loss", at_most=0.005))
     later = (Rule(measure="brier.loss", at_most=0.005),)
     begun = Rollout(name="m", release="sha256:a", live="sha256:b", salt="s", rules=rules, delayed_rules=later)

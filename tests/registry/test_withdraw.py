@@ -19,17 +19,17 @@ def books(tmp_path):
     made.state.close()
 
 
-def test_a_withdrawn_pointer_resolves_to_nothing_and_says_who_withdrew_it(books):
+def test_a_withdrawn_pointer_resolves_to_no_release_and_names_who_withdrew_it(books):
     books.point(AT, books.publish(release(), FILES), passed())
     move = books.withdraw(AT, who="bob", why="harm")
     assert (move.release, move.number, move.verdict, move.answer) == ("", 2, "", "")
     assert books.head(AT) == move and books.history()[-1] == move
-    with pytest.raises(StoreError, match="points at no release") as told:
+    with pytest.raises(StoreError, match="points at no release") as caught:
         books.resolve(AT)
-    assert "bob: harm" in told.value.where
+    assert "bob: harm" in caught.value.where
 
 
-def test_what_was_live_when_knows_of_the_withdrawal(books):
+def test_live_at_includes_the_withdrawal(books):
     first = books.publish(release(), FILES)
     books.point(AT, first, passed())
     books.withdraw(AT, who="bob", why="harm")
@@ -37,7 +37,7 @@ def test_what_was_live_when_knows_of_the_withdrawal(books):
     assert books.live_at(AT, datetime(2026, 11, 24, 13, tzinfo=UTC)).release == ""
 
 
-def test_a_withdrawn_pointer_may_move_again_and_needs_no_verdict_to_go_back(books):
+def test_a_withdrawn_pointer_returns_to_its_release_without_a_verdict(books):
     first = books.publish(release(), FILES)
     books.point(AT, first, passed())
     books.withdraw(AT, who="bob", why="harm")
@@ -45,7 +45,7 @@ def test_a_withdrawn_pointer_may_move_again_and_needs_no_verdict_to_go_back(book
     assert books.resolve(AT).digest == first
 
 
-def test_to_withdraw_what_stands_at_nothing_is_no_move(books):
+def test_withdrawing_a_withdrawn_pointer_makes_no_update(books):
     assert books.withdraw(AT, who="bob", why="harm") is None
     books.point(AT, books.publish(release(), FILES), passed())
     books.withdraw(AT, who="bob", why="harm")
@@ -53,12 +53,12 @@ def test_to_withdraw_what_stands_at_nothing_is_no_move(books):
     assert len(books.history()) == 2
 
 
-def test_nobody_can_be_led_to_nothing_by_an_empty_digest(books):
+def test_an_empty_digest_is_rejected(books):
     with pytest.raises(StoreError):
         books.point(AT, "", passed())
 
 
-def test_back_is_there_and_back_again(books):
+def test_rolling_back_twice_returns_to_the_current_release(books):
     first, second = (books.publish(release(made_at=at), FILES) for at in ("1", "2"))
     for digest in (first, second):
         books.point("flights@live", digest, passed())
@@ -66,14 +66,14 @@ def test_back_is_there_and_back_again(books):
     assert books.roll_back("flights@live", who="bob", why="no").release == second
 
 
-def test_a_pointer_that_had_one_release_has_none_to_go_back_to(books):
+def test_a_pointer_with_one_release_cannot_be_rolled_back(books):
     books.point("flights@live", books.publish(release(), FILES), passed())
     for address in ("flights@live", AT):
         with pytest.raises(StoreError, match="no other release"):
             books.roll_back(address, who="bob", why="slow")
 
 
-def test_back_to_what_was_tampered_with_is_refused(books):
+def test_rolling_back_to_a_tampered_release_is_rejected(books):
     first, second = (books.publish(release(made_at=at), FILES) for at in ("1", "2"))
     for digest in (first, second):
         books.point("flights@live", digest, passed())

@@ -13,8 +13,10 @@ from headway.core.evidence import Finding
 from headway.data.open import open_dataset
 from headway.registry.project import Project, open_project
 
-LEAK = Finding(code="D003", severity="stop", message="'x' alone tells all", where="column x", measured=0.99, limit=0.85)
-SILENT = Finding(code="D005", severity="undecided", message="nobody says when 'x' is known", where="[data.known]")
+LEAK = Finding(
+    code="D003", severity="stop", message="'x' alone determines the target", where="column x", measured=0.99, limit=0.85
+)
+SILENT = Finding(code="D005", severity="undecided", message="it is unknown when 'x' is known", where="[data.known]")
 LOOKED = (CheckRun(name="target_leak", code="D003"), CheckRun(name="undeclared", code="D005"))
 
 

@@ -13,7 +13,7 @@ from headway.monitoring.assessment.history import assessment_history, last_asses
 pytestmark = pytest.mark.slow
 
 
-def test_an_unchanged_table_that_is_checked_again_is_the_same_and_nothing_is_kept(tmp_path):
+def test_checking_an_unchanged_table_again_saves_nothing(tmp_path):
     project, dataset = project_of(tmp_path, months_of(4))
     first, again = (assess(project, dataset, who=who) for who in ("ada", "bob"))
     assert (first.same, again.same) == (False, True)
@@ -21,7 +21,7 @@ def test_an_unchanged_table_that_is_checked_again_is_the_same_and_nothing_is_kep
     assert len(assessment_history(project)) == 1
 
 
-def test_more_rows_of_the_same_world_are_another_look_at_one_assessment(tmp_path):
+def test_more_rows_of_the_same_distribution_keep_the_assessment_number(tmp_path):
     project, dataset = project_of(tmp_path, months_of(3))
     assess(project, dataset, who="ada")
     _, grown = project_of(tmp_path, months_of(4))
@@ -29,16 +29,16 @@ def test_more_rows_of_the_same_world_are_another_look_at_one_assessment(tmp_path
     assert (found.now.number, found.now.why, found.now.n_rows > dataset.table.height) == (1, (), True)
 
 
-def test_a_column_more_opens_a_new_assessment_with_its_reason_and_its_findings(tmp_path):
+def test_a_new_column_opens_a_new_assessment_with_reason_and_findings(tmp_path):
     project, dataset = project_of(tmp_path, months_of(4))
     before = assess(project, dataset, who="ada").now
     _, leaking = project_of(tmp_path, months_of(4).with_columns(leak=pl.col("late")))
     now = assess(project, leaking, who="ada").now
-    assert now.number == 2 and [each.code for each in now.why] == ["D059"]
-    assert "D003" in {each.code for each in new_findings(before, now)}
-    _, mended = project_of(tmp_path, months_of(4))
-    again = assess(project, mended, who="ada").now
-    assert again.number == 3 and "D003" in {each.code for each in resolved_findings(now, again)}
+    assert now.number == 2 and [finding.code for finding in now.why] == ["D059"]
+    assert "D003" in {finding.code for finding in new_findings(before, now)}
+    _, repaired = project_of(tmp_path, months_of(4))
+    again = assess(project, repaired, who="ada").now
+    assert again.number == 3 and "D003" in {finding.code for finding in resolved_findings(now, again)}
 
 
 def test_settings_of_the_checks_open_a_new_assessment(tmp_path):
@@ -46,12 +46,12 @@ def test_settings_of_the_checks_open_a_new_assessment(tmp_path):
     assess(project, dataset, who="ada")
     other, ungrouped = project_of(tmp_path, months_of(4), TOML.replace('groups = "day"', ""))
     now = assess(other, ungrouped, who="ada").now
-    assert now.number == 2 and [each.code for each in now.why] == ["D061"]
-    assert {each.name for each in now.unjudged} >= {"few_groups"}
+    assert now.number == 2 and [finding.code for finding in now.why] == ["D061"]
+    assert {run.name for run in now.unjudged} >= {"few_groups"}
 
 
-def test_what_a_check_could_not_judge_is_kept_with_the_reason(tmp_path):
+def test_a_check_that_could_not_judge_is_saved_with_the_reason(tmp_path):
     project, dataset = project_of(tmp_path, months_of(4))
     now = assess(project, dataset, who="ada").now
-    assert all(each.unjudged for each in now.unjudged) and len(now.unjudged) < len(now.check_runs)
-    assert all(each.code != "D000" for each in now.judged)
+    assert all(run.unjudged for run in now.unjudged) and len(now.unjudged) < len(now.check_runs)
+    assert all(finding.code != "D000" for finding in now.judged)

@@ -18,7 +18,7 @@ def test_numbers_fall_into_bins_of_equal_mass():
     assert np.bincount(bins.codes(values), minlength=bins.size).tolist() == [100] * 10 + [0]
 
 
-def test_the_last_bin_is_what_is_missing():
+def test_the_last_bin_holds_missing_values():
     bins = make_bins(NUMBER, np.array([1.0, 2.0, np.nan, 3.0]), max_bins=2)
     assert bins.codes(np.array([np.nan, -np.inf, np.inf])).tolist() == [bins.size - 1, 0, bins.size - 2]
     assert bins.label(bins.size - 1) == "missing"
@@ -31,7 +31,7 @@ def test_equal_values_share_a_bin():
 
 
 @pytest.mark.parametrize("values", [np.full(5, 7.0), np.full(5, np.nan)], ids=["one value", "none"])
-def test_a_feature_that_says_nothing_has_one_bin_and_the_missing_one(values):
+def test_a_constant_feature_has_one_bin_and_the_missing_one(values):
     bins = make_bins(NUMBER, values)
     assert (bins.size, bins.label(0)) == (2, "any")
     assert set(bins.codes(values).tolist()) <= {0, 1}
@@ -42,13 +42,13 @@ def test_a_category_is_a_bin_and_an_unknown_one_is_missing():
     assert codes.tolist() == [0, 1, 2, 2, 2, 2]
 
 
-def test_a_bin_is_said_in_words():
+def test_bins_have_labels():
     bins = make_bins(NUMBER, np.array([0.0, 1.0, 2.0]), max_bins=3)
     assert [bins.label(bin) for bin in range(4)] == ["below 1", "1 to 2", "2 or more", "missing"]
     assert make_bins(LETTER, np.empty(0)).label(1) == "b"
 
 
-def test_many_values_are_cut_by_a_sample_of_them():
+def test_bins_of_many_values_come_from_a_sample():
     values = np.random.default_rng(0).normal(size=100_000)
     shares = np.bincount(make_bins(NUMBER, values).codes(values), minlength=41)[:40] / len(values)
     assert np.abs(shares - 1 / 40).max() < 0.01

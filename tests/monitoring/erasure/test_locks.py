@@ -1,4 +1,4 @@
-"""An erasure reads every file of the store, and lets go of no lock that SQLite holds on the state meanwhile."""
+"""An erasure reads every file of the store without releasing the locks that SQLite holds on the state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.monitoring.erasure.test_forget import SECRET, World
+from tests.monitoring.erasure.test_erase import SECRET, World
 
 TRY = """
 import fcntl, sys
@@ -28,13 +28,13 @@ def world(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lock_of_this_process_on_a_file_of_the_state_is_still_held(world):
+def test_an_erasure_does_not_release_locks_of_this_process_on_the_state(world):
     path = world.state / "state.sqlite-of-a-test"
     with path.open("w+b") as file:
         file.write(SECRET.encode())
         file.flush()
         fcntl.lockf(file, fcntl.LOCK_EX)
-        found = world.forget(key=SECRET)
-        told = subprocess.run([sys.executable, "-c", TRY, os.fspath(path)], capture_output=True, text=True)
-    assert told.stdout == "held\n", told.stderr
+        found = world.erase_rows_of(key=SECRET)
+        run = subprocess.run([sys.executable, "-c", TRY, os.fspath(path)], capture_output=True, text=True)
+    assert run.stdout == "held\n", run.stderr
     assert [residual.location for residual in found.residuals] == ["state.sqlite"]

@@ -1,4 +1,4 @@
-"""A project with a live release and another beside it, and a log that is written as servers write it."""
+"""A project with a live and a second release, and a log that is written as servers write it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Served:
         self.first = rollouts.live(self.project, rollouts.release(made_at="1", rules=rules))
         self.second = rollouts.publish(self.project, rollouts.release(made_at="2", rules=rules, **fields))
         self.opened = [
-            load_model(self.project.registry.resolve(f"flights@{each[7:]}")) for each in (self.first, self.second)
+            load_model(self.project.registry.resolve(f"flights@{digest[7:]}")) for digest in (self.first, self.second)
         ]
         self.keys = 0
 
@@ -50,17 +50,17 @@ class Served:
         log.close()
         return keys
 
-    def entry(self, side: int, number: int, key: str, value: float | None, **how: int) -> LogEntry:
-        """What a release (0 is live) said to a request, as servers log it."""
+    def entry(self, arm: int, number: int, key: str, value: float | None, **how: int) -> LogEntry:
+        """Return the answer of an arm (0 is live) to a request, as servers log it."""
         rows = None if value is None else np.array([[value, value]])
         return LogEntry(
-            release=self.opened[side],
+            release=self.opened[arm],
             at_us=time.time_ns() // 1000,
             requests=np.array([number]),
             keys=[key],
             sizes=[1],
             latency_ns=np.array([1_000_000]),
-            role=side,
+            role=arm,
             rows=rows,
             answers=None if rows is None else rows[:, :1],
             seen=(),
@@ -68,7 +68,7 @@ class Served:
         )
 
     def moves(self) -> list[tuple[str, str]]:
-        """Every move: the pointer, and whether to `first`, `second` or nothing."""
+        """Return every update: the pointer, and whether to `first`, `second` or nothing."""
         names = {self.first: "first", self.second: "second", "": "nothing"}
         return [(move.pointer, names[move.release]) for move in self.project.registry.history()]
 

@@ -1,0 +1,120 @@
+"""Logged rows are answers to callers with their labels, without shadow answers and errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+import numpy as np
+import pytest
+from tests.monitoring import rollouts
+from tests.monitoring.test_windows import deployed
+from tests.serving.flushed_log import FlushedLog
+
+from headway.core.dataset import ASKED_AT
+from headway.core.errors import DataError
+from headway.monitoring.scored_rows import count_without_key, logged_requests, logged_rows
+from headway.serving.loading import load_model
+from headway.serving.telemetry.prediction_log import LogEntry
+from headway.storage import traffic
+from headway.storage.traffic import Label
+
+NOON_US = int(datetime(2020, 2, 1, 12).timestamp() * 1e6)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with a live release that has answered no request yet."""
+    opened = rollouts.project(tmp_path)
+    rollouts.live(opened, rollouts.release())
+    yield opened
+    opened.state.close()
+    opened.registry.state.close()
+
+
+def log(project, *calls: tuple[str, int, float | None]) -> None:
+    """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
+    release = load_model(project.registry.resolve("flights@live"))
+    flushed = FlushedLog(project.config.state)
+    for number, (key, answered, value) in enumerate(calls):
+        rows = None if value is None else np.array([[value, value]])
+        entry = LogEntry(
+            release=release,
+            at_us=NOON_US + number,
+            requests=np.array([number]),
+            keys=[key],
+            sizes=[1],
+            latency_ns=np.array([1000]),
+            role=traffic.LIVE,
+            answered=answered,
+            stage=traffic.ALONE,
+            paired=0,
+            rows=rows,
+            answers=None if rows is None else rows[:, :1],
+            seen=(),
+        )
+        flushed.add(entry)
+    flushed.close()
+
+
+def read(project):
+    release = project.registry.resolve("flights@live")
+    return logged_rows(
+        project.config.state, dataclasses.replace(deployed(), release=release.release, digest=release.digest)
+    )
+
+
+def test_only_answers_to_callers_are_read_with_their_labels(project):
+    log(project, ("a", 1, 0.5), ("b", 0, 0.6), ("c", 1, None), ("", 1, 0.7), ("d", 1, 0.8))
+    traffic.save_labels(project.config.state, "flights", [Label("a", 1.0), Label("b", 1.0)], who="ann")
+    found = read(project)
+    assert found.scores.tolist() == [0.5, 0.7, 0.8] and found.rows.tolist() == [
+        [score] * 2 for score in (0.5, 0.7, 0.8)
+    ]
+    assert (
+        found.labels[0] == 1
+        and np.isnan(found.labels[1:]).all()
+        and np.isnat(found.labeled_at).tolist() == [False, True, True]
+    )
+    assert count_without_key(found) == 1 and set(found.groups) == {18293}
+
+
+def test_a_later_label_of_a_key_wins_from_its_arrival_on(project):
+    log(project, ("a", 1, 0.5))
+    for value in (0.0, 1.0):
+        traffic.save_labels(project.config.state, "flights", [Label("a", value)], who="ann")
+    found = read(project)
+    assert found.labels.tolist() == [1.0] and len(found.as_of(datetime(2020, 3, 1)).labeled()) == 0
+
+
+def test_an_empty_log_is_reported_with_the_command_to_serve(project):
+    with pytest.raises(DataError, match="no prediction of the live release") as error:
+        read(project)
+    assert error.value.hint == "headway serve flights@live"
+    log(project, ("a", 0, 0.5))
+    with pytest.raises(DataError, match="no prediction of the live release"):
+        read(project)
+
+
+def test_requests_to_live_have_a_column_for_each_feature_and_the_time(project):
+    log(project, ("a", 1, 0.25), ("b", 0, 0.75))
+
+    names = list(project.registry.resolve("flights@live").release.variant.signature.names)
+    requests = logged_requests(project)
+
+    assert requests is not None
+    assert requests.columns == [*names, ASKED_AT]
+    assert requests[ASKED_AT].dt.timestamp("us").to_list() == [NOON_US, NOON_US + 1]
+    assert requests[names[0]].to_list() == [0.25, 0.75]
+
+
+def test_requests_are_none_without_traffic_or_a_live_release(project, tmp_path):
+    never = tmp_path / "never"
+    never.mkdir()
+    unreleased = rollouts.project(never)
+
+    assert logged_requests(project) is None
+    assert logged_requests(unreleased) is None
+
+    unreleased.state.close()
+    unreleased.registry.state.close()
