@@ -70,7 +70,7 @@ def test_of_two_processes_that_update_one_pointer_at_once_one_wins_and_one_is_re
 ) -> None:
     with ExitStack() as stack:
         processes = [start(tmp_path, who) for who in ("ann", "bob")]
-        stack.write_line(stop, processes)
+        stack.callback(stop, processes)
         assert [read_line(process) for process in processes] == ["ready\n", "ready\n"]
         for after in range(20):
             for process in processes:
