@@ -61,4 +61,4 @@ def _equal(table: pl.DataFrame) -> Row:
 
 def _fingerprints(table: pl.DataFrame) -> tuple[dict[str, str], str, str]:
     found = fingerprint_table(table)
-    return found.columns, found.whole, table_digest(table)
+    return found.columns, found.total, table_digest(table)
