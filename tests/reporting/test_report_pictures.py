@@ -1,4 +1,4 @@
-"""Pictures say the finding, name what they show, and are drawn on this machine alone."""
+"""Charts state their finding, have a text alternative, and are drawn without network access."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def unknown(measurement: Measurement) -> Measurement:
     return replace(measurement, low=-1.0, high=1.0, se=None, dof=None)
 
 
-def test_a_whole_story_has_six_pictures(drawn: dict[str, RenderedChart]) -> None:
+def test_a_full_report_has_six_charts(drawn: dict[str, RenderedChart]) -> None:
     assert list(drawn) == ["frontier", "year", "speed", "reliability", "parity", "slices"]
 
 
 @pytest.mark.parametrize("name", ["frontier", "year", "speed", "reliability", "parity", "slices"])
-def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, RenderedChart], name: str) -> None:
+def test_a_chart_is_one_labelled_image_in_both_sizes(drawn: dict[str, RenderedChart], name: str) -> None:
     for size, svg in ((WIDE, drawn[name].wide), (NARROW, drawn[name].narrow)):
         root = Xml.fromstring(svg)
         assert root.get("role") == "img"
@@ -65,57 +65,59 @@ def test_a_picture_is_one_image_with_a_name_at_both_sizes(drawn: dict[str, Rende
         assert 'fill="white"' not in svg
 
 
-def test_ids_do_not_meet_on_one_page(drawn: dict[str, RenderedChart]) -> None:
-    svgs = [svg for each in drawn.values() for svg in (each.wide, each.narrow)]
+def test_ids_are_unique_on_a_page(drawn: dict[str, RenderedChart]) -> None:
+    svgs = [svg for chart in drawn.values() for svg in (chart.wide, chart.narrow)]
     ids = [node.get("id") for svg in svgs for node in Xml.fromstring(svg).iter() if node.get("id")]
     assert ids
     assert len(ids) == len(set(ids))
 
 
-def test_the_frontier_says_how_many_pass_and_how_fast_the_released_one_is(drawn: dict[str, RenderedChart]) -> None:
+def test_the_title_of_the_pareto_front_states_passing_variants_and_speedup(drawn: dict[str, RenderedChart]) -> None:
     assert drawn["frontier"].title == (
-        "6 of 10 variants are shown to do no harm beyond the limits; "
-        "the released one answers one row 8.40 [8.23, 8.57] times as fast"
+        "6 of 10 variants are shown to stay within the limits; "
+        "the released one predicts one row 8.40 [8.23, 8.57] times as fast"
     )
 
 
 @pytest.mark.parametrize("side", ["wide", "narrow"])
-def test_every_variant_is_numbered_and_two_are_named(drawn: dict[str, RenderedChart], side: str) -> None:
+def test_every_variant_is_numbered_and_baseline_and_release_are_named(
+    drawn: dict[str, RenderedChart], side: str
+) -> None:
     found = texts(getattr(drawn["frontier"], side))
-    assert {"1 as it came", "7 released", "limit 0.005", "pass", "fail"} <= set(found)
+    assert {"1 baseline", "7 released", "limit 0.005", "pass", "fail"} <= set(found)
     assert {str(number) for number in range(2, 11) if number != 7} <= set(found)
 
 
-def test_a_frontier_shows_losses_without_limit_and_without_interval() -> None:
+def test_a_pareto_front_is_drawn_without_limit_and_without_intervals() -> None:
     rows = [replace(row, verdict=replace(row.verdict, rule_results=())) for row in frontier()[:2]]
-    loss = [unknown(each) for each in rows[1].evidence.measurements if each.name == "brier.drop"]
-    speed = [each for each in rows[1].evidence.measurements if each.name.startswith("latency.")]
+    loss = [unknown(loss) for loss in rows[1].evidence.measurements if loss.name == "brier.drop"]
+    speed = [time for time in rows[1].evidence.measurements if time.name.startswith("latency.")]
     bare = [replace(row, evidence=replace(row.evidence, measurements=(*speed, *loss))) for row in rows]
     picture = pareto.draw_pareto(ReportData(title="", frontier=tuple(bare)))
     assert picture is not None
-    assert picture.title == "2 of 2 variants are shown to do no harm beyond the limits"
+    assert picture.title == "2 of 2 variants are shown to stay within the limits"
     assert "Loss in Brier (above 0 is worse)" in texts(picture.wide)
     assert not [text for text in texts(picture.wide) if text.startswith("limit")]
 
 
-def test_a_model_that_stays_as_it_came_is_told_so() -> None:
+def test_the_title_states_that_the_baseline_is_kept() -> None:
     came = judged(variant(), us=262.0, loss=0.0, flips=0.0, change=0.0, period="test")
     picture = pareto.draw_pareto(replace(STORY, winner=came))
     assert picture is not None
-    assert picture.title.endswith("; the model stays as it came")
+    assert picture.title.endswith("; the baseline is kept")
 
 
 @pytest.mark.parametrize("rows", [(), own_project().frontier, frontier()[:1]])
-def test_a_frontier_of_less_than_two_points_is_not_drawn(rows: tuple[EvaluatedVariant, ...]) -> None:
+def test_a_pareto_front_of_fewer_than_two_points_is_not_drawn(rows: tuple[EvaluatedVariant, ...]) -> None:
     assert pareto.draw_pareto(ReportData(title="", frontier=rows)) is None
 
 
-def test_variants_without_speed_or_loss_are_no_points() -> None:
+def test_variants_without_speed_or_loss_are_not_drawn() -> None:
     bare = [replace(row, evidence=replace(row.evidence, measurements=())) for row in frontier()]
     assert pareto.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *bare))) is None
 
 
-def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
+def test_every_label_of_many_close_variants_is_drawn() -> None:
     crowd = [
         judged(
             variant("native", truncated(number), Step(transform="x")),
@@ -135,9 +137,7 @@ def test_a_crowd_of_undecided_variants_is_drawn_with_every_number() -> None:
 @pytest.mark.parametrize(
     ("slowest", "shown", "hidden"), [(90, ["30", "50", "70"], []), (20_000, ["100", "10,000"], ["70", "7,000", "500"])]
 )
-def test_the_axis_of_time_names_as_many_times_as_there_is_room_for(
-    slowest: float, shown: list[str], hidden: list[str]
-) -> None:
+def test_the_time_axis_has_as_many_ticks_as_fit(slowest: float, shown: list[str], hidden: list[str]) -> None:
     rows = [
         judged(variant(), us=slowest, loss=0.0, flips=0.0, change=0.0),
         judged(RELEASED, us=25.0, loss=0.001, flips=0.0, change=0.0),
@@ -241,7 +241,7 @@ def test_a_hostile_name_stays_a_text() -> None:
     assert bad in picture.alt
 
 
-def test_a_drawing_may_not_reach_out_of_this_machine() -> None:
+def test_a_chart_cannot_load_data_from_an_address() -> None:
     class Outside:
         def to_dict(self, **_: object) -> dict[str, object]:
             data = {"url": "http://127.0.0.1:9/points.csv"}

@@ -1,17 +1,22 @@
-"""One theme for all charts: colours, fonts, sizes, and the conversion of Altair specifications to SVG on this machine."""
+"""One theme for all charts: colours, fonts, sizes, axes and legends, and the conversion of Altair charts to SVG.
+
+Docs: docs/decisions/0057-charts-are-altair.md
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from itertools import pairwise
+from typing import Any
 
-import altair
 import altair as alt
 import vl_convert
 
+from headway.core.evidence import Measurement
 from headway.core.record import Record
 from headway.core.verdict import Answer
 from headway.reporting.text import formatting
@@ -74,13 +79,13 @@ def _repaint(old: str, new: str) -> str:
 
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 MARGIN = 46
-"""Pixels left of the plot, where the numbers of the y axis stand."""
-
-LETTER = 5.8
-"""Pixels that a letter of 11 px takes on average."""
-
+"""Pixels left of the plot, for the numbers of the y axis."""
 SEE_TABLE = "Every number is in the table below."
-"""Where a text alternative sends who wants more than its first and last number."""
+"""Last sentence of a text alternative."""
+TICK = 38
+"""Pixels between two labels of a logarithmic axis at least."""
+
+Row = dict[str, object]
 
 
 class ChartSize(Record, frozen=True, kw_only=True):
@@ -112,39 +117,127 @@ class RenderedChart(Record, frozen=True, kw_only=True):
 
 
 def render_chart(
-    chart: Callable[[ChartSize], altair.TopLevelMixin], *, name: str, title: str, alt: str, reading: Sequence[str]
+    chart: Callable[[ChartSize], alt.TopLevelMixin], *, name: str, title: str, alt: str, reading: Sequence[str]
 ) -> RenderedChart:
-    """Render a chart in both sizes; `chart` returns the Altair chart for a size."""
+    """Render a chart in both sizes; `chart` returns the Altair chart for a size, `alt` is its text alternative."""
     wide, narrow = (_svg(chart(size), name=f"{name}-{size.name}", alt=alt) for size in (WIDE, NARROW))
     return RenderedChart(name=name, title=title, alt=alt, reading=tuple(reading), wide=wide, narrow=narrow)
 
 
-def inline_data(rows: Sequence[dict[str, object]]) -> altair.InlineData:
-    """Return rows as inline data of a chart."""
-    return altair.InlineData(values=list(rows))
+def rows_chart(rows: Sequence[Row]) -> alt.Chart:
+    """Return a chart on inline data."""
+    return alt.Chart(alt.InlineData(values=list(rows)))
 
 
-def axis_format(low: float, high: float, *, ticks: int) -> str:
-    """Return a number format for an axis from `low` to `high` with as many decimals as its steps need."""
+def interval_row(measurement: Measurement, *, scale: float = 1.0, **fields: object) -> Row:
+    """Return `value`, `low` and `high` of a measurement, and `fields`; without an interval all three are the value."""
+    value, low, high = measurement.value, measurement.low, measurement.high
+    low, high = (low, high) if formatting.has_interval(measurement) else (value, value)
+    return {"value": value * scale, "low": low * scale, "high": high * scale, **fields}
+
+
+def interval_range(rows: Sequence[Row], *values: float | None) -> tuple[float, float]:
+    """Return the lowest and highest of the intervals and of the other values that are known."""
+    ends = [float(str(row[key])) for row in rows for key in ("low", "high")]
+    ends += [value for value in values if value is not None]
+    return min(ends, default=0.0), max(ends, default=1.0)
+
+
+_CHANNELS: dict[str, Any] = {
+    "color": alt.Color,
+    "fill": alt.Fill,
+    "stroke": alt.Stroke,
+    "shape": alt.Shape,
+    "strokeDash": alt.StrokeDash,
+}
+
+
+def encode_series(
+    names: Sequence[object], *, legend: alt.Legend | None, field: str = "series", **ranges: Mapping[Any, object]
+) -> dict[str, Any]:
+    """Return encodings of a nominal field with one legend; `ranges` are channels (`color`), each with a value by name."""
+    return {
+        channel: _CHANNELS[channel](f"{field}:N", legend=legend).scale(
+            domain=list(names), range=[values[name] for name in names]
+        )
+        for channel, values in ranges.items()
+    }
+
+
+def index_x(field: str, count: int, axis: alt.Axis | None = None) -> alt.X:
+    """Return the x channel over `count` places, each 1 wide."""
+    return alt.X(f"{field}:Q").scale(domain=(0, count), nice=False).axis(axis)
+
+
+def index_axis(labels: Sequence[str], size: ChartSize, *, title: str | None, shown: bool = True) -> alt.Axis:
+    """Return an axis with one label per place."""
+    return alt.Axis(
+        title=title if shown else None,
+        values=[index + 0.5 for index in range(len(labels))],
+        labelExpr=f"{json.dumps(labels)}[floor(datum.value)]",
+        labels=shown,
+        ticks=False,
+        labelFontSize=11 if size.narrow else 12,
+        labelOverlap=True,
+    )
+
+
+def period_axis(labels: Sequence[str], size: ChartSize, *, shown: bool = True) -> alt.Axis:
+    """Return an axis with one label per period; the years are its title."""
+    years = sorted({label[:4] for label in labels})
+    title = " to ".join(dict.fromkeys((years[0], years[-1]))) if all(year.isdigit() for year in years) else None
+    return index_axis([_short_label(label) for label in labels], size, title=title, shown=shown)
+
+
+def _short_label(label: str) -> str:
+    """Return the first letters of a month, or a day without its year; other labels are unchanged."""
+    if not formatting.is_dated(label):
+        return label
+    name = formatting.period_name(label).rpartition(" ")[0]
+    return name[:3] if len(label) == 7 else label[5:]
+
+
+def value_axis(low: float, high: float, *, ticks: int = 4) -> alt.Axis:
+    """Return an axis without title whose labels have as many decimals as the steps from `low` to `high` need."""
     step = (high - low) / ticks or 1.0
-    return f".{max(0, -math.floor(math.log10(step)))}f"
+    return alt.Axis(title=None, format=f".{max(0, -math.floor(math.log10(step)))}f", tickCount=ticks)
 
 
-def wrap_parts(parts: Sequence[str], width: float, *, between: str = ", ") -> list[str]:
+def count_axis(*, ticks: int) -> alt.Axis:
+    """Return an axis of counts: 0, 500, 10k, 2M."""
+    return alt.Axis(title=None, labelExpr="datum.value ? format(datum.value, '~s') : '0'", tickCount=ticks)
+
+
+def log_ticks(low: float, high: float, width: float) -> list[float]:
+    """Return the ticks of a logarithmic axis of `width` pixels: as many digits per decade as their labels fit."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [value for power in powers for digit in digits if low <= (value := digit * 10.0**power) <= high]
+        if all(math.log(after / before) / math.log(high / low) * width > TICK for before, after in pairwise(ticks)):
+            return ticks
+    return []
+
+
+def text_width(text: str, font_size: int = 12) -> float:
+    """Return the pixels that a text takes on average."""
+    return len(text) * 0.53 * font_size
+
+
+def wrap_parts(parts: Sequence[str], width: float, *, between: str = ", ", font_size: int = 12) -> list[str]:
     """Join parts into lines of at most `width` pixels where possible."""
     lines = [parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]}{between}{part}"
-        lines = [*lines[:-1], longer] if len(longer) * LETTER <= width else [*lines, part]
+        lines = [*lines[:-1], longer] if text_width(longer, font_size) <= width else [*lines, part]
     return lines
 
 
-def panel_title(lines: Sequence[str]) -> altair.TitleParams:
-    """Return the title of a panel without y axis, aligned with panels that have one."""
-    return altair.TitleParams(text=list(lines), dx=-MARGIN)
+def panel_title(*parts: str, size: ChartSize, has_axis: bool = True) -> alt.TitleParams:
+    """Return the title of a panel, wrapped at the width of the picture; without y axis it is aligned with those that have one."""
+    return alt.TitleParams(text=wrap_parts(parts, size.width), dx=0 if has_axis else -MARGIN)
 
 
-def _svg(chart: altair.TopLevelMixin, *, name: str, alt: str) -> str:
+def _svg(chart: alt.TopLevelMixin, *, name: str, alt: str) -> str:
     svg: str = vl_convert.vegalite_to_svg({**chart.to_dict(validate=False), "config": _CONFIG}, allowed_base_urls=[])
     return _named(_own_ids(svg, name), alt)
 
@@ -200,6 +293,7 @@ _CONFIG: dict[str, object] = {
         "orient": "top",
         "titleOrient": "left",
         "titleLimit": 0,
+        "labelLimit": 0,
         "symbolSize": 90,
         "symbolStrokeWidth": 2,
         "symbolOpacity": 1,
@@ -216,26 +310,3 @@ _CONFIG: dict[str, object] = {
     },
     "text": {"font": FONT, "fontSize": 12, "color": LIGHT["ink"]},
 }
-
-
-def periods_axis(labels: Sequence[str], size: ChartSize, *, shown: bool = True) -> alt.Axis:
-    """Return an axis with one labelled place per period; the years are its title."""
-    years = sorted({label[:4] for label in labels})
-    title = " to ".join(dict.fromkeys((years[0], years[-1]))) if all(year.isdigit() for year in years) else None
-    return alt.Axis(
-        title=title if shown else None,
-        values=[place + 0.5 for place in range(len(labels))],
-        labelExpr=f"{json.dumps([short_label(label) for label in labels])}[floor(datum.value)]",
-        labels=shown,
-        ticks=False,
-        labelFontSize=11 if size.narrow else 12,
-        labelOverlap=True,
-    )
-
-
-def short_label(label: str) -> str:
-    """Return the first letters of a month, or a day without its year; other labels are unchanged."""
-    if not formatting.is_dated(label):
-        return label
-    name = formatting.period_name(label).rpartition(" ")[0]
-    return name[:3] if len(label) == 7 else label[5:]

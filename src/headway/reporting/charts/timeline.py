@@ -1,26 +1,35 @@
-"""Timeline of the live releases: quality by period, what was live, and numbered marks for each event."""
+"""Timeline of the live releases: quality by period, the live release, and a numbered mark for each event."""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import count, groupby
 from string import ascii_uppercase
+from typing import Any
 
 import altair as alt
 
 from headway.core.record import Record
+from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.reporting import report_data
 from headway.reporting.charts.theme import (
-    LETTER,
     LIGHT,
     SEE_TABLE,
     ChartSize,
     RenderedChart,
-    axis_format,
-    inline_data,
+    Row,
+    encode_series,
+    index_x,
+    interval_range,
+    interval_row,
     panel_title,
-    periods_axis,
+    period_axis,
     render_chart,
+    rows_chart,
+    text_width,
+    value_axis,
     wrap_parts,
 )
 from headway.reporting.events import list_events
@@ -29,15 +38,15 @@ from headway.reporting.section import shown_above
 from headway.reporting.text import formatting, words
 
 BADGE, STEP = 20, 27
-"""Pixels of a mark, and those from one to the next where they lie one over the other."""
+"""Pixels of a mark, and those from one to the next above it."""
 
 NAMES: dict[EventKind, str] = {
-    "drift": "drift found",
-    "worse": "found worse",
+    "drift": "drift",
+    "worse": "degradation",
     "rolled back": "rolled back",
     "ticket": "ticket opened",
     "retrained": "retrained",
-    "live": "made live",
+    "live": "went live",
     "other": "other",
 }
 _PATHS: dict[EventKind, str] = {
@@ -60,9 +69,9 @@ _COLOURS: dict[EventKind, str] = {
 }
 
 
-def numbered_events(found: Sequence[Event]) -> list[tuple[int, Event]]:
+def numbered_events(events: Sequence[Event]) -> list[tuple[int, Event]]:
     """Return the events with the numbers that marks and list share, from 1."""
-    return list(enumerate(found, 1))
+    return list(enumerate(events, 1))
 
 
 def event_badge(kind: EventKind) -> str:
@@ -74,43 +83,47 @@ def event_badge(kind: EventKind) -> str:
     )
 
 
-def event_marks(found: Sequence[Event], over: Sequence[Period], size: ChartSize) -> list[alt.LayerChart]:
-    """Return a lane of marks over the periods; events outside all periods appear in the list only."""
-    placed = [(number, each, report_data.axis_position(over, each.at)) for number, each in numbered_events(found)]
-    rows = _levelled([(number, each, at) for number, each, at in placed if at is not None], size.plot / len(over))
+def event_marks(events: Sequence[Event], over: Sequence[Period], size: ChartSize) -> list[alt.LayerChart]:
+    """Return a panel of marks over the periods; events outside all periods appear in the list only."""
+    rows = _stack(events, over, size.plot / len(over))
     if not rows:
         return []
     height = STEP * (1 + max(int(str(row["level"])) for row in rows)) + 4
-    x = alt.X("at:Q").scale(domain=(0, len(over)), nice=False).axis(None)
-    y = alt.Y("y:Q").scale(domain=(0, height), nice=False).axis(None)
-    kinds = [kind for kind in NAMES if any(row["kind"] == NAMES[kind] for row in rows)]
-    names, key = (
-        [NAMES[kind] for kind in kinds],
-        alt.Legend(title=None, symbolSize=110, columns=3 if size.narrow else 0),
+    series = encode_series(
+        [kind for kind in NAMES if any(row["kind"] == kind for row in rows)],
+        legend=alt.Legend(
+            title=None,
+            symbolSize=110,
+            columns=3 if size.narrow else 0,
+            labelExpr=f"{json.dumps(NAMES)}[datum.label]",
+        ),
+        field="kind",
+        shape=_PATHS,
+        stroke=_COLOURS,
     )
-    shape = alt.Shape("kind:N", legend=key).scale(domain=names, range=[_PATHS[kind] for kind in kinds])
-    stroke = alt.Stroke("kind:N", legend=key).scale(domain=names, range=[_COLOURS[kind] for kind in kinds])
-    base = alt.Chart(inline_data(rows)).encode(x=x, y=y)
-    badges = base.mark_point(size=BADGE**2, strokeWidth=2, fill=LIGHT["paper"], opacity=1)
-    texts = base.mark_text(fontSize=11, fontWeight="bold", baseline="middle", dy=1)
-    layers = (badges.encode(shape=shape, stroke=stroke), texts.encode(text="number:N"))
-    return [alt.layer(*layers).properties(width=size.plot, height=height, title=panel_title(["What happened"]))]
+    y = alt.Y("y:Q").scale(domain=(0, height), nice=False).axis(None)
+    base = rows_chart(rows).encode(x=index_x("at", len(over)), y=y)
+    badges = base.mark_point(size=BADGE**2, strokeWidth=2, fill=LIGHT["paper"], opacity=1).encode(**series)
+    numbers = base.mark_text(fontSize=11, fontWeight="bold", baseline="middle", dy=1).encode(text="number:N")
+    title = panel_title("Events", size=size, has_axis=False)
+    return [alt.layer(badges, numbers).properties(width=size.plot, height=height, title=title)]
 
 
-def _levelled(found: Sequence[tuple[int, Event, float]], width: float) -> list[dict[str, object]]:
+def _stack(events: Sequence[Event], over: Sequence[Period], width: float) -> list[Row]:
     """Stack each mark as low as it fits next to those before it; `width` is that of a period in pixels."""
-    rows: list[dict[str, object]] = []
-    taken: dict[int, list[float]] = {}
-    for number, each, at in found:
-        level = next(n for n in range(len(found)) if all(abs(at - other) * width >= STEP for other in taken.get(n, [])))
-        taken.setdefault(level, []).append(at)
-        rows.append(
-            {"number": str(number), "kind": NAMES[each.kind], "at": at, "level": level, "y": STEP * (level + 0.5)}
-        )
+    rows: list[Row] = []
+    levels: defaultdict[int, list[float]] = defaultdict(list)
+    for number, event in numbered_events(events):
+        at = report_data.axis_position(over, event.at)
+        if at is None:
+            continue
+        level = next(n for n in count() if all(abs(at - other) * width >= STEP for other in levels[n]))
+        levels[level].append(at)
+        rows.append({"number": str(number), "kind": event.kind, "at": at, "level": level, "y": STEP * (level + 0.5)})
     return rows
 
 
-BAND_LINE, MOST_LINES = 14, 2
+BAND_LINE, MAX_LINES = 14, 2
 
 
 class LiveSpan(Record, frozen=True, kw_only=True):
@@ -126,13 +139,13 @@ class LiveSpan(Record, frozen=True, kw_only=True):
 
 def live_spans(report: ReportData, found: Sequence[Period]) -> list[LiveSpan]:
     """Return which release was live in which periods, and before that what the periods were used for."""
-    made = []
+    spans = []
     for (name, live), run in groupby(enumerate(found), key=lambda pair: _live_name(report, pair[1])):
-        seen = list(run)
-        (start, first), (end, last) = seen[0], seen[-1]
+        run_periods = list(run)
+        (start, first), (end, last) = run_periods[0], run_periods[-1]
         if name:
-            made.append(LiveSpan(name=name, live=live, start=start, end=end + 1, first=first.label, last=last.label))
-    return made
+            spans.append(LiveSpan(name=name, live=live, start=start, end=end + 1, first=first.label, last=last.label))
+    return spans
 
 
 def _live_name(report: ReportData, period: Period) -> tuple[str, bool]:
@@ -142,43 +155,43 @@ def _live_name(report: ReportData, period: Period) -> tuple[str, bool]:
     return report_data.describe_use(report, period.label), False
 
 
-def live_band(found: Sequence[LiveSpan], count: int, size: ChartSize) -> list[alt.LayerChart]:
+def live_band(spans: Sequence[LiveSpan], n_periods: int, size: ChartSize) -> list[alt.LayerChart]:
     """Return the band of live releases, labelled by name where it fits, else by letters that its title explains."""
-    if not found:
+    if not spans:
         return []
-    named = [(run, _folded(run.name, (run.end - run.start) * size.plot / count)) for run in found]
-    letters = dict(zip(dict.fromkeys(run.name for run, text in named if not text), ascii_uppercase, strict=False))
+    named = [(span, _fold(span.name, (span.end - span.start) * size.plot / n_periods)) for span in spans]
+    letters = dict(zip(dict.fromkeys(span.name for span, text in named if not text), ascii_uppercase, strict=False))
     height = BAND_LINE * max(text.count("\n") + 1 for _, text in named) + 8
-    rows: list[dict[str, object]] = [
-        {"from": run.start, "to": run.end, "mid": (run.start + run.end) / 2, "live": run.live}
-        | {"message": text or letters.get(run.name, ""), "y": (height - BAND_LINE * text.count("\n")) / 2}
-        for run, text in named
+    rows: list[Row] = [
+        {"from": span.start, "to": span.end, "mid": (span.start + span.end) / 2, "live": span.live}
+        | {"message": text or letters.get(span.name, ""), "y": (height - BAND_LINE * text.count("\n")) / 2}
+        for span, text in named
     ]
-    base = alt.Chart(inline_data(rows)).encode(x=alt.X("from:Q").scale(domain=(0, count), nice=False).axis(None))
-    tone = alt.Fill("live:N", legend=None).scale(domain=[False, True], range=[LIGHT["paper"], LIGHT["shade"]])
-    y = alt.Y("y:Q").scale(domain=(height, 0), nice=False).axis(None)
-    boxes = base.mark_rect(stroke=LIGHT["muted"], strokeWidth=1).encode(x2="to:Q", fill=tone)
-    names = alt.Chart(inline_data(rows)).mark_text(lineBreak="\n", lineHeight=BAND_LINE, fontSize=11, baseline="middle")
-    told = names.encode(x="mid:Q", y=y, text="message:N")
-    heading = [f"{letter}: {name}" for name, letter in letters.items()]
-    title = panel_title(wrap_parts(["What was live", *heading], size.width))
-    return [alt.layer(boxes, told).properties(width=size.plot, height=height, title=title)]
+    base = rows_chart(rows)
+    fill = encode_series([False, True], legend=None, field="live", fill={False: LIGHT["paper"], True: LIGHT["shade"]})
+    boxes = base.mark_rect(stroke=LIGHT["muted"], strokeWidth=1).encode(x=index_x("from", n_periods), x2="to:Q", **fill)
+    names = base.mark_text(lineBreak="\n", lineHeight=BAND_LINE, fontSize=11, baseline="middle").encode(
+        x="mid:Q", y=alt.Y("y:Q").scale(domain=(height, 0), nice=False).axis(None), text="message:N"
+    )
+    title = panel_title(
+        "Live release", *(f"{letter}: {name}" for name, letter in letters.items()), size=size, has_axis=False
+    )
+    return [alt.layer(boxes, names).properties(width=size.plot, height=height, title=title)]
 
 
-def _folded(name: str, width: float) -> str:
-    """Return a name in at most MOST_LINES lines of `width` pixels; empty where it does not fit."""
-    lines = wrap_parts(name.split(), width - 6, between=" ")
-    fits = len(lines) <= MOST_LINES and all(len(line) * LETTER <= width - 4 for line in lines)
+def _fold(name: str, width: float) -> str:
+    """Return a name in at most MAX_LINES lines of `width` pixels; empty where it does not fit."""
+    lines = wrap_parts(name.split(), width - 6, between=" ", font_size=11)
+    fits = len(lines) <= MAX_LINES and all(text_width(line, 11) < width for line in lines)
     return "\n".join(lines) if fits else ""
 
 
-Row = dict[str, object]
-MEASURED, BEFORE, GUESSED = "measured while live", "measured before it was live", "estimated before labels came"
-CANNOT_SAY, NOT_OVER = "cannot say", "not over"
+MEASURED, BEFORE, ESTIMATED = "measured while live", "measured before it was live", "estimated before labels arrived"
+NO_ESTIMATE, NOT_OVER = "no estimate", "not over"
 _ESTIMABLE = ("roc_auc", "brier")
-_STROKES = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], GUESSED: LIGHT["live"]}
-_FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], GUESSED: LIGHT["paper"]}
-_SERIES = {MEASURED: "circle", BEFORE: "square", GUESSED: "diamond"}
+_STROKES = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], ESTIMATED: LIGHT["live"]}
+_FILLS = {MEASURED: LIGHT["live"], BEFORE: LIGHT["came"], ESTIMATED: LIGHT["paper"]}
+_SERIES = {MEASURED: "circle", BEFORE: "square", ESTIMATED: "diamond"}
 
 
 def draw_timeline(report: ReportData) -> RenderedChart | None:
@@ -205,20 +218,19 @@ def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
         return ()
     measure, limit = measures[-1], quality_limit(report, measures[-1])
     name = words.measure_name(measure)
+    highest, worst = max(known.items(), key=lambda pair: pair[1].high)
     if limit is None or measure not in words.LOWER_IS_BETTER:
-        label, worst = max(known.items(), key=lambda pair: pair[1].high)
-        return (f"In {formatting.period_name(label)} its {name} was {formatting.describe_interval(worst)}.",)
+        return (f"In {formatting.period_name(highest)} its {name} was {formatting.describe_interval(worst)}.",)
     beyond = shown_above(tuple(known.values()), limit)
     named = [formatting.period_name(label) for label, seen in known.items() if seen in beyond]
     if named:
-        return (f"In {formatting.join_names(named)} its {name} is shown to be above {limit:g}, which is the limit.",)
-    most = max(seen.high for seen in known.values())
-    sure = (
-        "and it stayed within the limit"
-        if most <= limit
-        else f"but the data leave open up to {formatting.format_number(most)}"
+        return (f"In {formatting.join_names(named)} its {name} is shown to be above the limit of {limit:g}.",)
+    reach = (
+        "it stayed within the limit"
+        if worst.high <= limit
+        else f"the intervals reach up to {formatting.format_number(worst.high)}"
     )
-    return (f"In none of {len(known)} periods is its {name} shown to be above the limit of {limit:g}, {sure}.",)
+    return (f"In none of {len(known)} periods is its {name} shown to be above the limit of {limit:g}; {reach}.",)
 
 
 def quality_limit(report: ReportData, measure: str) -> float | None:
@@ -238,14 +250,11 @@ def _title(report: ReportData, found: Sequence[Period], measures: Sequence[str])
     measure = measures[-1]
     known = [(period.label, seen) for period in _live(found) if (seen := period.find(measure))]
     if not known:
-        return "Quality, period by period"
+        return "Quality by period"
     sign = 1 if measure in words.LOWER_IS_BETTER else -1
     label, worst = max(known, key=lambda pair: sign * pair[1].value)
     limit = quality_limit(report, measure)
-    over = f", all of it above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
-    if measure == "ece":
-        off = f"by {formatting.format_measurement(worst)} on average{over}"
-        return f"The probabilities were furthest off in {formatting.period_name(label)}: {off}"
+    over = f", the whole interval above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
     return f"{words.measure_title(measure)} was worst in {formatting.period_name(label)}: {formatting.format_measurement(worst)}{over}"
 
 
@@ -260,14 +269,14 @@ def _alt(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -
         if known:
             parts.append(f"{words.measure_title(measure)}: {' to '.join(dict.fromkeys((known[0], known[-1])))}.")
     parts += [
-        f"{run.name} from {formatting.period_name(run.first)} to {formatting.period_name(run.last)}."
-        for run in live_spans(report, found)
+        f"{span.name} from {formatting.period_name(span.first)} to {formatting.period_name(span.last)}."
+        for span in live_spans(report, found)
     ]
-    marked = [
-        f"{number} {each.what}, {formatting.period_name(each.at)}"
-        for number, each in numbered_events(list_events(report))
+    events = [
+        f"{number} {event.what}, {formatting.period_name(event.at)}"
+        for number, event in numbered_events(list_events(report))
     ]
-    parts += [f"Marks: {'; '.join(marked)}."] if marked else []
+    parts += [f"Events: {'; '.join(events)}."] if events else []
     return " ".join((*parts, SEE_TABLE))
 
 
@@ -277,24 +286,22 @@ def _reading(report: ReportData, found: Sequence[Period], measures: Sequence[str
         for measure in measures
         if words.measure_meaning(measure)
     ]
-    lines.append(
-        "Vertical lines are 95 % intervals. Where two of them overlap widely, the periods do not differ for sure."
-    )
+    lines.append("Vertical lines are 95 % intervals. Where two overlap widely, no difference is shown.")
     if any(period.estimate(measure) for period in found for measure in measures):
-        lines.append("Open diamonds with dashed lines were estimated before the labels came.")
-    if any(_silent(period, measure) for period in found for measure in measures):
-        lines.append(f"“{CANNOT_SAY}” stands where no honest estimate could be given.")
+        lines.append("Open diamonds with dashed lines were estimated before the labels arrived.")
+    if any(_is_missing(period, measure) for period in found for measure in measures):
+        lines.append(f"“{NO_ESTIMATE}” marks a period without labels whose quality cannot be estimated.")
     if any(period.watch for period in found):
-        lines.append("The band tells what was live.")
+        lines.append("The band shows the live release.")
     if list_events(report):
-        lines.append("Each numbered mark is told below.")
+        lines.append("Each numbered event is described below.")
     return tuple(lines)
 
 
 def _chart(report: ReportData, found: Sequence[Period], measures: Sequence[str], size: ChartSize) -> alt.TopLevelMixin:
-    over = [*event_marks(list_events(report), found, size), *live_band(live_spans(report, found), len(found), size)]
+    above = [*event_marks(list_events(report), found, size), *live_band(live_spans(report, found), len(found), size)]
     panels = [_panel(report, found, measure, size, among=measures) for measure in measures]
-    drawn = alt.vconcat(*over, *panels, spacing=12)
+    drawn = alt.vconcat(*above, *panels, spacing=12)
     return drawn.resolve_scale(shape="independent", stroke="independent", fill="independent")
 
 
@@ -302,88 +309,83 @@ def _panel(
     report: ReportData, found: Sequence[Period], measure: str, size: ChartSize, *, among: Sequence[str]
 ) -> alt.LayerChart:
     rows, limit, height = _rows(found, measure), quality_limit(report, measure), 112 if size.narrow else 132
-    axis = periods_axis([period.label for period in found], size, shown=measure == among[-1])
-    x = alt.X("at:Q").scale(domain=(0, len(found)), nice=False).axis(axis)
-    y = alt.Y("value:Q").scale(zero=False).axis(title=None, format=_format(rows, limit), tickCount=4)
-    look = _look(rows, alt.Legend(title=None, symbolSize=80, columns=int(size.narrow)) if measure == among[0] else None)
+    axis = period_axis([period.label for period in found], size, shown=measure == among[-1])
+    series = encode_series(
+        [name for name in _SERIES if any(row["series"] == name for row in rows)],
+        legend=alt.Legend(title=None, symbolSize=80, columns=int(size.narrow)) if measure == among[0] else None,
+        shape=_SERIES,
+        fill=_FILLS,
+        stroke=_STROKES,
+    )
+    x = index_x("at", len(found), axis)
+    y = alt.Y("value:Q").scale(zero=False).axis(value_axis(*interval_range(rows, limit)))
     layers = [
         *_changes(report, found),
         *_limit(limit, found),
-        *_silence(found, measure, height),
-        *_drawn(rows, x, y, look),
+        *_missing(found, measure, height),
+        *_measured(rows, x, y, series),
     ]
     return alt.layer(*layers).properties(width=size.plot, height=height, title=_heading(measure, limit, size))
 
 
-def _drawn(rows: Sequence[Row], x: alt.X, y: alt.Y, look: dict[str, object]) -> Iterator[alt.Chart]:
+def _measured(rows: Sequence[Row], x: alt.X, y: alt.Y, series: dict[str, Any]) -> Iterator[alt.Chart]:
     """Yield intervals (dashed for estimates), lines within one release, and points."""
-    guessed = [row for row in rows if row["series"] == GUESSED]
-    seen = [row for row in rows if row["series"] != GUESSED]
-    for some, dash in ((seen, [1, 0]), (guessed, [3, 2])):
-        bars = alt.Chart(inline_data(some)).mark_rule(strokeWidth=1.5, strokeDash=dash)
-        yield bars.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", stroke=look["stroke"])
-    line = alt.Chart(inline_data(seen)).mark_line(strokeWidth=1.5, opacity=0.6)
-    yield line.encode(x=x, y=y, detail="run:N", stroke=look["stroke"])
-    yield alt.Chart(inline_data(rows)).mark_point(size=60, opacity=1, strokeWidth=1.5).encode(x=x, y=y, **look)
+    estimated = [row for row in rows if row["series"] == ESTIMATED]
+    measured = [row for row in rows if row["series"] != ESTIMATED]
+    for some, dash in ((measured, [1, 0]), (estimated, [3, 2])):
+        intervals = rows_chart(some).mark_rule(strokeWidth=1.5, strokeDash=dash)
+        yield intervals.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", stroke=series["stroke"])
+    line = rows_chart(measured).mark_line(strokeWidth=1.5, opacity=0.6)
+    yield line.encode(x=x, y=y, detail="run:N", stroke=series["stroke"])
+    yield rows_chart(rows).mark_point(size=60, opacity=1, strokeWidth=1.5).encode(x=x, y=y, **series)
 
 
-def _look(rows: Sequence[Row], key: alt.Legend | None) -> dict[str, object]:
-    """Return shape, fill and stroke by kind of row, in one legend."""
-    names = [name for name in _SERIES if any(row["series"] == name for row in rows)]
-    channels = ((alt.Shape, _SERIES), (alt.Fill, _FILLS), (alt.Stroke, _STROKES))
-    return {
-        of.__name__.lower(): of("series:N", legend=key).scale(domain=names, range=[look[name] for name in names])
-        for of, look in channels
-    }
-
-
-def _heading(measure: str, limit: float | None, size: ChartSize) -> list[str]:
+def _heading(measure: str, limit: float | None, size: ChartSize) -> alt.TitleParams:
     better = "lower" if measure in words.LOWER_IS_BETTER else "higher"
     limited = [f"dashed: limit {limit:g}"] if limit is not None else []
-    return wrap_parts([f"{words.measure_title(measure)}: {better} is better", *limited], size.width)
+    return panel_title(f"{words.measure_title(measure)}: {better} is better", *limited, size=size)
 
 
 def _rows(found: Sequence[Period], measure: str) -> list[Row]:
     """Return the data of a measure; the estimate of a period is drawn before the measured value."""
     rows: list[Row] = []
     for index, period in enumerate(found):
-        guess, seen = period.estimate(measure), period.find(measure)
+        estimate, measured = period.estimate(measure), period.find(measure)
         series = MEASURED if period.watch else BEFORE
-        run = period.watch.release if period.watch else ""
-        for shift, name, one in ((0.3, GUESSED, guess), (0.6 if period.watch else 0.5, series, seen)):
-            if one is not None:
-                row = {"at": index + shift, "series": name, "value": one.value, "low": one.low, "high": one.high}
-                rows.append({**row, "run": f"{series} {run}"})
+        run = f"{series} {period.watch.release if period.watch else ''}"
+        if estimate is not None:
+            rows.append(interval_row(estimate, at=index + 0.3, series=ESTIMATED, run=run))
+        if measured is not None:
+            rows.append(interval_row(measured, at=index + (0.6 if period.watch else 0.5), series=series, run=run))
     return rows
 
 
-def _silent(period: Period, measure: str) -> bool:
+def _is_missing(period: Period, measure: str) -> bool:
     """Return whether a monitored period has no value of a measure, or had none before its labels arrived."""
     if period.watch is None or period.estimate(measure):
         return False
-    asked = measure in _ESTIMABLE and any("without labels" in part.message for part in period.watch.unknown)
-    return asked or period.find(measure) is None
+    no_estimate = measure in _ESTIMABLE and any(part.code == ESTIMATE_NOT_POSSIBLE for part in period.watch.unknown)
+    return no_estimate or period.find(measure) is None
 
 
-def _silence(found: Sequence[Period], measure: str, height: int) -> list[alt.Chart]:
+def _missing(found: Sequence[Period], measure: str, height: int) -> list[alt.Chart]:
     """Return the vertical text that replaces a missing value."""
-    rows = [
+    rows: list[Row] = [
         {
             "at": index + (0.27 if period.find(measure) else 0.5),
-            "message": CANNOT_SAY if period.watch and period.watch.is_complete else NOT_OVER,
+            "message": NO_ESTIMATE if period.watch and period.watch.is_complete else NOT_OVER,
         }
         for index, period in enumerate(found)
-        if _silent(period, measure)
+        if _is_missing(period, measure)
     ]
-    text = alt.Chart(inline_data(rows)).mark_text(color=LIGHT["muted"], angle=270, fontSize=11)
+    text = rows_chart(rows).mark_text(color=LIGHT["muted"], angle=270, fontSize=11)
     return [text.encode(x="at:Q", y=alt.YValue(height / 2), text="message:N")] if rows else []
 
 
 def _changes(report: ReportData, found: Sequence[Period]) -> list[alt.Chart]:
     """Return a line wherever another release went live."""
-    at: list[Row] = [{"at": run.start} for run in live_spans(report, found) if run.live and run.start]
-    line = alt.Chart(inline_data(at)).mark_rule(color=LIGHT["muted"], strokeWidth=1)
-    return [line.encode(x="at:Q")] if at else []
+    rows: list[Row] = [{"at": span.start} for span in live_spans(report, found) if span.live and span.start]
+    return [rows_chart(rows).mark_rule(color=LIGHT["muted"], strokeWidth=1).encode(x="at:Q")] if rows else []
 
 
 def _limit(limit: float | None, found: Sequence[Period]) -> list[alt.Chart]:
@@ -391,11 +393,6 @@ def _limit(limit: float | None, found: Sequence[Period]) -> list[alt.Chart]:
     if limit is None:
         return []
     start = next((index for index, period in enumerate(found) if period.watch), 0)
-    line = alt.Chart(inline_data([{"y": limit, "from": start, "to": len(found)}]))
+    line = rows_chart([{"y": limit, "from": start, "to": len(found)}])
     rule = line.mark_rule(color=LIGHT["fail"], strokeDash=[5, 4], strokeWidth=1.5)
     return [rule.encode(x="from:Q", x2="to:Q", y="y:Q")]
-
-
-def _format(rows: Sequence[Row], limit: float | None) -> str:
-    ends = [float(str(row[key])) for row in rows for key in ("low", "high")] + ([limit] if limit is not None else [])
-    return axis_format(min(ends, default=0.0), max(ends, default=1.0), ticks=4)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import altair as alt
 
-from headway.core.evidence import Measurement
 from headway.core.learning import LearningCurve
 from headway.reporting.charts.theme import (
     LIGHT,
     SEE_TABLE,
     ChartSize,
     RenderedChart,
-    axis_format,
-    inline_data,
+    encode_series,
+    interval_range,
+    interval_row,
     render_chart,
+    rows_chart,
+    value_axis,
 )
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section
-from headway.reporting.sections.reliability import Row
 from headway.reporting.text import curves, formatting, words
 
 
@@ -67,31 +68,23 @@ def draw_learning_curve(curve: LearningCurve) -> RenderedChart:
 
 def _chart(curve: LearningCurve, size: ChartSize) -> alt.LayerChart:
     rows = [
-        _point(round.number, name, seen)
+        interval_row(seen, round=round.number, series=name)
         for round in curve.rounds
         for name, learned in ((_HELD_OUT, False), (_TRAINING, True))
         if (seen := round.error(curve.error, learned=learned))
     ]
-    names = [name for name in (_HELD_OUT, _TRAINING) if any(row["series"] == name for row in rows)]
-    tops = [float(str(row[end])) for row in rows for end in ("low", "high")]
-    y = (
-        alt.Y("value:Q")
-        .scale(zero=False)
-        .axis(title=None, format=axis_format(min(tops), max(tops), ticks=5), tickCount=5)
+    series = encode_series(
+        list(dict.fromkeys(str(row["series"]) for row in rows)),
+        legend=alt.Legend(title=None, symbolType="stroke", symbolSize=400),
+        color={_HELD_OUT: LIGHT["live"], _TRAINING: LIGHT["came"]},
+        strokeDash={_HELD_OUT: [1, 0], _TRAINING: [5, 4]},
     )
-    colours = alt.Scale(domain=names, range=[LIGHT["live"], LIGHT["came"]][: len(names)])
-    dashes = alt.Scale(domain=names, range=[[1, 0], [5, 4]][: len(names)])
     x = alt.X("round:Q").axis(title="Rounds of training", tickMinStep=1, format=",d")
-    legend = alt.Legend(title=None)
-    base = alt.Chart(inline_data(rows)).encode(x=x, color=alt.Color("series:N", scale=colours, legend=legend))
+    y = alt.Y("value:Q").scale(zero=False).axis(value_axis(*interval_range(rows), ticks=5))
+    base = rows_chart(rows).encode(x=x, y=y, color=series["color"])
     layers = [
         base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q").scale(zero=False).axis(title=None), y2="high:Q"),
-        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=alt.StrokeDash("series:N", scale=dashes, legend=None)),
+        base.mark_line(strokeWidth=2).encode(strokeDash=series["strokeDash"]),
     ]
     title = f"{words.measure_title(curve.error)}, with 95 % interval"
     return alt.layer(*layers).properties(width=size.plot, height=260 if size.narrow else 300, title=title)
-
-
-def _point(number: int, series: str, seen: Measurement) -> Row:
-    low, high = (seen.low, seen.high) if formatting.has_interval(seen) else (seen.value, seen.value)
-    return {"round": number, "series": series, "value": seen.value, "low": low, "high": high}

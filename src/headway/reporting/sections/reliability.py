@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import altair as alt
-import msgspec
 
 from headway.core.evidence import Evidence
-from headway.core.record import Record
-from headway.reporting.charts.theme import LIGHT, SEE_TABLE, ChartSize, RenderedChart, inline_data, render_chart
+from headway.reporting.charts.theme import (
+    LIGHT,
+    SEE_TABLE,
+    ChartSize,
+    RenderedChart,
+    Row,
+    count_axis,
+    encode_series,
+    interval_row,
+    render_chart,
+    rows_chart,
+)
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, winner_measurement, winner_measurements
 from headway.reporting.text import formatting, tables
@@ -50,48 +60,36 @@ def _conclusions(report: ReportData) -> list[str]:
     return [f"{message}, {ends[rule_result.answer]}."]
 
 
-class ReliabilityBin(Record, frozen=True, kw_only=True):
-    """Rows with similar probability: their mean prediction, the observed share, and its interval."""
-
-    series: str
-    predicted: float
-    observed: float
-    low: float
-    high: float
-    rows: int
+BASELINE = "baseline"
 
 
 def draw_reliability(report: ReportData) -> RenderedChart | None:
     """Draw the reliability of the winner and of the baseline on the same rows; return None for fewer than two bins."""
     if report.winner is None:
         return None
-    live = _bins(report.winner.evidence, report.word)
+    winner = _bins(report.winner.evidence, report.word)
     baseline = (
         _bins(report.baseline_evidence, BASELINE) if report.baseline_evidence and report.winner.variant.steps else []
     )
-    if len(live) < 2:
+    if len(winner) < 2:
         return None
     return render_chart(
-        lambda size: _chart(live, baseline, size),
+        lambda size: alt.vconcat(*_panels(winner, baseline, size), spacing=14),
         name="reliability",
         title=_title(report.winner.evidence),
-        alt=_alt(live, report.word),
+        alt=_alt(winner, report.word),
         reading=_reading(with_baseline=bool(baseline)),
     )
 
 
-def _bins(evidence: Evidence, series: str) -> list[ReliabilityBin]:
-    """Return the bins with a predicted and an observed share, lowest prediction first."""
-    found = []
+def _bins(evidence: Evidence, series: str) -> list[Row]:
+    """Return the bins with a mean prediction and an observed share, lowest prediction first."""
+    rows: list[tuple[float, Row]] = []
     for seen in evidence.measurements:
-        predicted = evidence.find("reliability.predicted", seen.slice) if seen.name == "reliability" else None
-        if predicted is not None and math.isfinite(predicted.value + seen.value):
-            low, high = (seen.low, seen.high) if formatting.has_interval(seen) else (seen.value, seen.value)
-            bin_ = ReliabilityBin(
-                series=series, predicted=predicted.value, observed=seen.value, low=low, high=high, rows=seen.n_rows
-            )
-            found.append(bin_)
-    return sorted(found, key=lambda reliability_bin: reliability_bin.predicted)
+        mean = evidence.find("reliability.predicted", seen.slice) if seen.name == "reliability" else None
+        if mean is not None and math.isfinite(mean.value + seen.value):
+            rows.append((mean.value, interval_row(seen, predicted=mean.value, rows=seen.n_rows, series=series)))
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
 def _title(evidence: Evidence) -> str:
@@ -101,11 +99,11 @@ def _title(evidence: Evidence) -> str:
     return f"Predicted and observed differ by {formatting.format_measurement(ece)} on average"
 
 
-def _alt(live: Sequence[ReliabilityBin], word: str) -> str:
+def _alt(winner: Sequence[Row], word: str) -> str:
     ends = " to ".join(
-        f"{one.observed:.2f} observed where {one.predicted:.2f} was predicted" for one in (live[0], live[-1])
+        f"{row['value']:.2f} observed where {row['predicted']:.2f} was predicted" for row in (winner[0], winner[-1])
     )
-    return f"Reliability of the {word} variant in {len(live)} bins: from {ends}. {SEE_TABLE}"
+    return f"Reliability of the {word} variant in {len(winner)} bins: from {ends}. {SEE_TABLE}"
 
 
 def _reading(*, with_baseline: bool) -> tuple[str, ...]:
@@ -120,86 +118,48 @@ def _reading(*, with_baseline: bool) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _chart(live: Sequence[ReliabilityBin], baseline: Sequence[ReliabilityBin], size: ChartSize) -> alt.TopLevelMixin:
-    highest = max(
-        end for reliability_bin in (*live, *baseline) for end in (reliability_bin.predicted, reliability_bin.high)
-    )
+def _panels(winner: Sequence[Row], baseline: Sequence[Row], size: ChartSize) -> tuple[alt.LayerChart, alt.Chart]:
+    rows = [*winner, *baseline]
+    highest = max(float(str(row[key])) for row in rows for key in ("predicted", "high"))
     top = min(1.0, math.ceil(highest * 10 + 0.2) / 10)
-    return alt.vconcat(_curves([*live, *baseline], top, size), _counts(live, top, size), spacing=14)
+    return _curves(rows, top, size), _counts(winner, top, size)
 
 
-def _curves(bins: Sequence[ReliabilityBin], top: float, size: ChartSize) -> alt.LayerChart:
-    rows = _rows(bins)
-    base = alt.Chart(inline_data(rows)).encode(x=_axis("predicted", top, labels=False), color=series_color(rows))
-    corners = inline_data([{"predicted": 0.0, "observed": 0.0}, {"predicted": top, "observed": top}])
-    y = _axis("observed", top)
+def _curves(rows: Sequence[Row], top: float, size: ChartSize) -> alt.LayerChart:
+    names = list(dict.fromkeys(str(row["series"]) for row in rows))
+    styles = {name: (LIGHT["live"], "circle", [1, 0]) for name in names} | {BASELINE: (LIGHT["came"], "square", [5, 4])}
+    colours, shapes, dashes = ({name: style[part] for name, style in styles.items()} for part in range(3))
+    series = encode_series(
+        names, legend=alt.Legend(title=None, symbolStrokeWidth=0, symbolSize=110), color=colours, shape=shapes
+    )
+    x, y = alt.X("predicted:Q", **_axis(top, labels=False)), alt.Y("value:Q", **_axis(top))
+    base = rows_chart(rows).encode(x=x, y=y, color=series["color"])
+    diagonal = rows_chart([{"predicted": end, "value": end} for end in (0.0, top)])
     layers = [
-        alt.Chart(corners).mark_line(color=LIGHT["muted"], strokeWidth=1).encode(x="predicted:Q", y="observed:Q"),
+        diagonal.mark_line(color=LIGHT["muted"], strokeWidth=1).encode(x="predicted:Q", y="value:Q"),
         base.mark_area(opacity=0.2, clip=True).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_line(strokeWidth=2, clip=True).encode(y=y, strokeDash=series_dash(rows)),
-        base.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=series_shape(rows)),
+        base.mark_line(strokeWidth=2, clip=True).encode(**encode_series(names, legend=None, strokeDash=dashes)),
+        base.mark_point(filled=True, size=60, opacity=1).encode(shape=series["shape"]),
     ]
     height = 280 if size.narrow else 340
     return alt.layer(*layers).properties(width=size.plot, height=height, title="Observed share, with 95 % interval")
 
 
-def _counts(live: Sequence[ReliabilityBin], top: float, size: ChartSize) -> alt.Chart:
-    return (
-        alt.Chart(inline_data(_rows(live)))
-        .mark_bar(color=LIGHT["live"], size=_bar(live, top, size), opacity=0.75)
-        .encode(
-            x=_axis("predicted", top, title="Predicted probability"),
-            y=alt.Y("rows:Q").axis(title=None, format="~s", tickCount=3),
-        )
-        .properties(width=size.plot, height=70, title="Rows")
-    )
+def _counts(winner: Sequence[Row], top: float, size: ChartSize) -> alt.Chart:
+    """Return the number of rows by bin; bins of equal mass are dense where most rows are, and bars must not overlap."""
+    nearest = min(after - before for before, after in pairwise(float(str(row["predicted"])) for row in winner))
+    width = min(22.0, max(2.0, nearest / top * size.plot * 0.8))
+    x = alt.X("predicted:Q", **_axis(top, title="Predicted probability", ticks=True))
+    bars = rows_chart(winner).mark_bar(color=LIGHT["live"], size=width, opacity=0.75)
+    y = alt.Y("rows:Q").axis(count_axis(ticks=3))
+    return bars.encode(x=x, y=y).properties(width=size.plot, height=70, title="Rows")
 
 
-def _rows(bins: Sequence[ReliabilityBin]) -> list[Row]:
-    return [msgspec.structs.asdict(reliability_bin) for reliability_bin in bins]
-
-
-def _bar(live: Sequence[ReliabilityBin], top: float, size: ChartSize) -> float:
-    """Return the width of a bar in pixels: bins of equal mass are dense where most rows are, and bars must not overlap."""
-    nearest = min(after.predicted - before.predicted for before, after in pairwise(live))
-    return min(22.0, max(2.0, nearest / top * size.plot * 0.8))
-
-
-def _axis(field: str, top: float, *, title: str | None = None, labels: bool = True) -> alt.X | alt.Y:
-    """Return an axis from 0 to `top`, x for `predicted` and y otherwise; both have the same scale."""
-    channel = alt.X if field == "predicted" else alt.Y
+def _axis(top: float, *, title: str | None = None, labels: bool = True, ticks: bool = False) -> dict[str, Any]:
+    """Return scale and axis of a probability from 0 to `top`."""
     step = 0.1 if top <= 0.6 else 0.2
-    ticks = [round(index * step, 1) for index in range(math.floor(top / step + 1e-9) + 1)]
-    across = channel is alt.X and labels
-    return (
-        channel(f"{field}:Q")
-        .scale(domain=(0, top), nice=False)
-        .axis(title=title, values=ticks, format=".1f", labels=labels, ticks=across)
-    )
-
-
-BASELINE = "baseline"
-Row = dict[str, object]
-_LEGEND = alt.Legend(title=None, symbolStrokeWidth=0, symbolSize=110)
-
-
-def series_color(rows: Sequence[Row], *, legend: bool = True) -> alt.Color:
-    """Return the colour of a row's `series`: baseline or winner."""
-    scale = _scale(rows, LIGHT["live"], LIGHT["came"])
-    return alt.Color("series:N", scale=scale, legend=_LEGEND if legend else None)
-
-
-def series_shape(rows: Sequence[Row], *, legend: bool = True) -> alt.Shape:
-    """Return the shape of a row's `series`, in one legend with its colour."""
-    scale = _scale(rows, "circle", "square")
-    return alt.Shape("series:N", scale=scale, legend=_LEGEND if legend else None)
-
-
-def series_dash(rows: Sequence[Row]) -> alt.StrokeDash:
-    """Return the dash of a row's `series`."""
-    return alt.StrokeDash("series:N", scale=_scale(rows, [1, 0], [5, 4]), legend=None)
-
-
-def _scale(rows: Sequence[Row], winner: object, baseline: object) -> alt.Scale:
-    names = sorted({str(row["series"]) for row in rows}, key=lambda name: name == BASELINE)
-    return alt.Scale(domain=names, range=[baseline if name == BASELINE else winner for name in names])
+    values = [round(index * step, 1) for index in range(math.floor(top / step + 1e-9) + 1)]
+    return {
+        "scale": alt.Scale(domain=(0, top), nice=False),
+        "axis": alt.Axis(title=title, values=values, format=".1f", labels=labels, ticks=ticks),
+    }
