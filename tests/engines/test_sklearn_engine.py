@@ -282,7 +282,7 @@ def dataset_of(rows: pd.DataFrame) -> Dataset:
 
 def test_free_text_is_refused_by_name(tmp_path: Any) -> None:
     model, rows = words([f"city number {number}" for number in range(1_200)])
-    with pytest.raises(EngineError, match=r"column 'city' is free text \(1,200 texts\)"):
+    with pytest.raises(EngineError, match=r"column 'city' is free text \(1,200 strings\)"):
         import_baseline(model, dataset_of(rows), Files(tmp_path))
 
 

@@ -135,8 +135,11 @@ def test_the_forest_rejects_what_the_library_rejects(
         (AdaBoostClassifier(n_estimators=3), "by votes"),
         (BaggingClassifier(n_estimators=3), "a BaggingClassifier is not a sum of tree leaves"),
         (LogisticRegression(max_iter=1000), "a LogisticRegression is not a sum of tree leaves"),
-        (GradientBoostingClassifier(n_estimators=3, init=RandomForestClassifier(3)), "answers of a RandomForest"),
-        (GradientBoostingClassifier(n_estimators=3, init=DummyClassifier(strategy="uniform")), "answers of a Dummy"),
+        (GradientBoostingClassifier(n_estimators=3, init=RandomForestClassifier(3)), "predictions of a RandomForest"),
+        (
+            GradientBoostingClassifier(n_estimators=3, init=DummyClassifier(strategy="uniform")),
+            "predictions of a Dummy",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
