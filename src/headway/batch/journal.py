@@ -135,7 +135,7 @@ def load_receipt(out: Path, terms: Terms) -> Receipt | None:
 
 
 @contextmanager
-def open_journal(out: Path, terms: Terms) -> Iterator[Journal]:
+def open_scoring_journal(out: Path, terms: Terms) -> Iterator[Journal]:
     """Open the journal of an output, new or resumed, and lock it.
 
     Raises

@@ -98,7 +98,7 @@ def predict(
     scorer = Scorer(release=bundle.release, engine=open_release(bundle))
     scan = reader.scan(source, wanted)
     empty = scorer.empty(scan.passthrough)
-    with journal.open_journal(out, terms) as parts_journal:
+    with journal.open_scoring_journal(out, terms) as parts_journal:
         _Run(scorer, writer, parts_journal, callback).go(scan, _workers(bundle.release, threads))
         _expect_unchanged(terms, describe_terms(bundle, source, wanted))
         return parts_journal.finish(lambda parts, joined: writer.join(parts, joined, empty, _output_metadata(bundle)))

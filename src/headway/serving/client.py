@@ -112,8 +112,7 @@ class Client:
         ]
         body = {"inputs": inputs, **({"parameters": {"key": key}} if key else {})}
         answer = self._request("POST", f"/v2/models/{quote(name)}/infer", msgspec.json.encode(body))
-        output = msgspec.json.decode(answer, type=_Answer).outputs[0]
-        return np.array(output.data, dtype=np.float64).reshape(output.shape)
+        return decode_output(answer)
 
     def ready(self, timeout_s: float = 10.0) -> None:
         """Wait until the server is ready; raises StoreError if it is not in time."""
@@ -160,6 +159,12 @@ class Client:
         self._connection.request(method, path, body=body, headers=self._headers)
         response = self._connection.getresponse()
         return response.status, response.read()
+
+
+def decode_output(answer: bytes) -> Floats:
+    """Return the first output of a JSON response, float64 [n, k], with NaN for null."""
+    output = msgspec.json.decode(answer, type=_Answer).outputs[0]
+    return np.array(output.data, dtype=np.float64).reshape(output.shape)
 
 
 def _plain(values: Sequence[object]) -> list[object]:

@@ -26,6 +26,7 @@ from headway.core.variant import Field, Signature, Variant
 from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import init_keys
+from headway.serving.client import decode_output
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -41,14 +42,6 @@ from headway.serving import process
 config = msgspec.convert(arguments["config"], Config)
 process.serve(config, [arguments["reference"]], announce=lambda listening: print(listening.addresses[0], flush=True))
 """
-
-
-class _Output(msgspec.Struct):
-    data: list[float | None]
-
-
-class _Answer(msgspec.Struct):
-    outputs: list[_Output]
 
 
 @contextmanager
@@ -92,7 +85,7 @@ def temporary_server(
                 process=process.pid,
                 began_s=began,
                 request=lambda rows: _request(variant.signature, rows),
-                answers=_answers,
+                answers=lambda body: decode_output(body).ravel(),
             )
         finally:
             _end(process)
@@ -146,10 +139,6 @@ def _json_values(column: Field, values: Floats) -> list[float | str | None]:
         return list(numbers)
     categories = (*column.categories, "\x00".join(("", *column.categories)))
     return [None if value is None else categories[int(value)] for value in numbers]
-
-
-def _answers(body: bytes) -> Floats:
-    return np.array(msgspec.json.decode(body, type=_Answer).outputs[0].data, dtype=np.float64)
 
 
 def _start_error(output: str) -> EngineError:

@@ -126,7 +126,7 @@ def source_of(record: bytes | memoryview) -> tuple[bytes, int]:
 def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:
     """Decode a record; its arrays are views of the record."""
     length, calls, n, width, outputs, views, keyed, *flags = _FIXED.unpack_from(record)
-    parts = _Parts(record, _FIXED.size + length)
+    parts = _PartReader(record, _FIXED.size + length)
     requests, latency_ns = parts.ints(calls), parts.ints(calls)
     sizes = [1] * calls if n == calls else parts.ints(calls).tolist()
     lengths = parts.ints(calls).tolist() if keyed else []
@@ -157,7 +157,7 @@ def read_source(content: bytes) -> LogSource:
     return msgspec.json.decode(content, type=LogSource)
 
 
-class _Parts:
+class _PartReader:
     """Reads the parts of a record behind its source, one after the other."""
 
     def __init__(self, record: bytes | memoryview, start: int) -> None:
