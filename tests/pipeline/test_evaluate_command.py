@@ -54,7 +54,7 @@ def test_a_rule_on_missing_values_holds_for_every_feature_relative_to_the_baseli
     code, out, err = run("evaluate", "--project", folder, "--audit", "robustness")
     assert code == cli.PASS, err
     assert "robustness.missing.drop" in out and "Missing value" in out and "worst of 4" in out
-    evidence = pipeline.last_frontier(project).winner.evidence
+    evidence = pipeline.last_search(project).winner.evidence
     assert evidence.find("robustness.missing.excess", "hour").low > 0
     assert evidence.find("robustness.missing.drop", "wind").high < 1e-12
 
