@@ -120,5 +120,5 @@ def test_parts_without_answers_or_time_are_not_decided(subject, context):
 
 
 def test_the_baseline_has_no_part_to_leave_out(subject, context):
-    with pytest.raises(NotApplicable, match="it is the baseline"):
+    with pytest.raises(NotApplicable, match="the baseline has no parts"):
         components.plugin(subject, context)
