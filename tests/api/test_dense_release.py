@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from tests.optimization.networks import tabular_network, tabular_rows
 
 import headway as hw
@@ -16,6 +17,7 @@ trusted_keys = "keys/trusted_keys.txt"
 """
 
 
+@pytest.mark.kernels
 def test_the_search_selects_the_lowered_program_and_its_release_answers_as_the_graph(tmp_path):
     (tmp_path / "headway.toml").write_text(PROJECT, encoding="utf-8")
     (tmp_path / "model.onnx").write_bytes(tabular_network())

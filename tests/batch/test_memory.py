@@ -14,7 +14,7 @@ from tests.batch.scoring import LIVE, scoring_project, write_table
 
 from headway.core.variant import Field, Signature
 
-WIDTH, ROWS = 30, 60_000
+WIDTH, ROWS = 30, 120_000
 SHORT, LONG = 6, 24
 KEPT = [f"x{index}" for index in range(5)]  # writing them takes longer than reading, so chunks have to wait
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from headway.core.errors import PluginError
 from headway.core.evidence import Evidence
 from headway.core.record import read, write
-from headway.evaluation.measure import measure, this_machine
+from headway.evaluation.measure import measure
 
 
 def test_evidence_holds_the_measurements_and_survives_a_round_trip(make_subject):
@@ -52,32 +51,3 @@ def test_answers_that_are_not_finite_are_never_measured(make_subject):
 def test_an_unknown_metric_is_named_with_the_known_ones(make_subject):
     with pytest.raises(PluginError, match="no metric named 'qualty'"):
         measure(make_subject(count=20), ["qualty"], dataset_digest="", period="test")
-
-
-def test_this_machine_is_named():
-    machine = this_machine()
-    assert machine.cores >= 1 and machine.cpu and machine.python == platform.python_version()
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({"sys/fs/cgroup/cpu.max": "100000 100000\n"}, 1),
-        ({"sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
-        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 1),
-        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
-        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
-    ],
-)
-def test_cores_are_no_more_than_the_quota_of_the_container(tmp_path, files, cores):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert this_machine(tmp_path).cores == (cores or this_machine(tmp_path / "nowhere").cores)
-
-
-def test_the_cpu_is_named_as_the_system_names_it(tmp_path):
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Abacus 9\n")
-    assert this_machine(tmp_path).cpu == "Abacus 9"

@@ -30,6 +30,7 @@ def names(expansion: search.Candidates) -> list[str]:
     return [variant.name for variant in expansion.variants]
 
 
+@pytest.mark.kernels
 def test_every_combination_comes_once_and_the_baseline_first(context, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
     found = search.generate_candidates(
@@ -53,6 +54,7 @@ def test_every_combination_comes_once_and_the_baseline_first(context, monkeypatc
     assert found.refusals == ()
 
 
+@pytest.mark.kernels
 def test_a_transform_not_tried_for_lack_of_time_is_a_note(context):
     seconds = itertools.count(0, 10)
     budget = TimeBudget(50, now=lambda: next(seconds))  # 10 s for each look at it; the third is past the half
@@ -80,6 +82,7 @@ def test_a_transform_that_does_not_apply_is_a_single_note(context):
     assert note.message == "onnx: its leaves are linear models, which the tree kernels do not support"
 
 
+@pytest.mark.kernels
 def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(context):
     broken = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
     model = baseline_of(broken, context, task="regression")

@@ -30,6 +30,7 @@ finite = (integers | decimals | floats | scientific | halves).filter(
 )
 
 
+@pytest.mark.kernels
 @given(st.lists(finite | st.just("null"), min_size=8, max_size=40).filter(lambda found: set(found) != {"null"}))
 @example(["-0", "0", "-0.0", "0e5", "-0E-5", "null", "5e-324", "2.4703282292062327e-324"])
 @example(["9007199254740993", "9007199254740993.0", "1e22", "1e23", "8.5e22", "1.7976931348623157e308", "1E+2", "0.0"])
@@ -147,6 +148,7 @@ def test_strings_stay_in_the_body_next_to_lifted_numbers(texts: str) -> None:
     assert outcome(LIFTING_MIXED, body) == outcome(PLAIN_MIXED, body)
 
 
+@pytest.mark.kernels
 def test_a_few_numbers_are_not_lifted() -> None:
     assert lift(b'{"data":[1,2,3,4,5,6,7]}') is None
     assert lift(b'{"other":[1,2,3,4,5,6,7,8]}') is None

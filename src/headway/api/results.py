@@ -20,8 +20,9 @@ from headway.core.evidence import Evidence, Measurement
 from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
 from headway.core.search_result import SearchResult
+from headway.core.threads import this_machine
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
-from headway.evaluation.measure import BUSY, this_machine
+from headway.evaluation.measure import BUSY
 from headway.reporting.page import notebook_html, write_report
 from headway.reporting.report_data import ReportData
 from headway.reporting.text import formatting, tables, words

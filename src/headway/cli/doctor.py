@@ -27,7 +27,7 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.core.plugins import load_state
-from headway.evaluation.measure import this_machine
+from headway.core.threads import this_machine
 from headway.registry.sign import load_publisher, load_trusted
 
 # A command needs the libraries of what it calls, which are diagnosed there.

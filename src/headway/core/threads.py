@@ -1,12 +1,14 @@
-"""The setting `threads` of engines, and the number of available cores."""
+"""This machine, the cores that a process may use, and the setting `threads` of engines."""
 
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from headway.core.errors import EngineError
+from headway.core.evidence import Machine
 from headway.core.record import Settings
 
 
@@ -25,6 +27,22 @@ def threads_of(settings: Settings, *, engine: str, default: int) -> int:
     if type(threads) is not int or threads < 0:
         raise EngineError(f"setting 'threads' is {threads!r}, not a whole number of threads", hint="threads = 1")
     return threads
+
+
+def this_machine(root: Path = Path("/")) -> Machine:
+    """Describe this machine; `cores` is what the process may use by its affinity and a container's CPU quota."""
+    return Machine(
+        cpu=_cpu(root),
+        cores=cores(root),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+    )
+
+
+def _cpu(root: Path) -> str:
+    lines = _read(root / "proc/cpuinfo").splitlines()
+    named = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(named, platform.processor() or platform.machine())
 
 
 def cores(root: Path = Path("/")) -> int:

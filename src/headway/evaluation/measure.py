@@ -9,16 +9,14 @@ E004: what class weights, prior correction or the threshold 0.5 change where a c
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
-from headway.core.threads import cores
+from headway.core.threads import this_machine
 from headway.core.variant import Variant
 from headway.evaluation.context import AuditContext, Comparison, load_audit, load_metric
 
@@ -116,29 +114,6 @@ def _busy(machine: Machine) -> list[Finding]:
     return [
         Finding(code=BUSY, severity="note", message=message, measured=others, limit=float(machine.cores), hint=hint)
     ]
-
-
-def this_machine(root: Path = Path("/")) -> Machine:
-    """Describe this machine; `cores` is what the process may use by its affinity and a container's CPU quota."""
-    return Machine(
-        cpu=_cpu(root),
-        cores=cores(root),
-        system=f"{platform.system()} {platform.machine()}",
-        python=platform.python_version(),
-    )
-
-
-def _cpu(root: Path) -> str:
-    lines = _lines(root / "proc/cpuinfo")
-    named = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
-    return next(named, platform.processor() or platform.machine())
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 ABLATION_CODE = "E003"

@@ -26,8 +26,8 @@ from headway.core.evidence import Evidence
 from headway.core.record import read
 from headway.core.release import PointerUpdate, Release
 from headway.core.rollout import Action, Decision, Plan, Rollout
+from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
-from headway.evaluation.measure import this_machine
 from headway.evaluation.statistics.sequential import Keys
 from headway.monitoring.prediction_log import LabelReader, StageRequests, last_request_at
 from headway.registry.model_registry import UpdateReason

@@ -131,9 +131,10 @@ def test_the_headway_client_works_over_tls(issuer):
             stranger.infer("flights", {"a": [1]})
 
 
+@pytest.mark.services
 def test_curl_works_over_tls(issuer, tmp_path):
     curl = shutil.which("curl")
-    assert curl, "curl is needed for this test"
+    assert curl, "tools/system services installs curl"
     (tmp_path / "body").write_bytes(body_of([1, 2, 6]))
     with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
         url = f"https://localhost:{server.port}/v2/models/flights/infer"

@@ -26,11 +26,11 @@ from headway.core.release import FeatureView
 from headway.core.rollout import Plan, Rollout
 from headway.core.rollout import RolloutStage as RolloutStage
 from headway.core.search_result import Baseline, SearchResult
+from headway.core.threads import this_machine
 from headway.core.variant import Step
 from headway.data.open import make_dataset
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
-from headway.evaluation.measure import this_machine
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout

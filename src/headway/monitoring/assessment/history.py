@@ -12,9 +12,9 @@ from headway.core.assessment import Assessment
 from headway.core.dataset import Dataset
 from headway.core.evidence import Evidence, Finding
 from headway.core.record import digest_of, read
+from headway.core.threads import this_machine
 from headway.data.contract.check import ContractReport
 from headway.data.open import open_dataset
-from headway.evaluation.measure import this_machine
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.monitoring.assessment.changes import later_rows
 from headway.registry.project import Project

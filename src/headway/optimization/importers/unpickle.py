@@ -12,6 +12,7 @@ import traceback
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
@@ -60,19 +61,28 @@ def _describe_error(error: Exception) -> UnpickleResult:
             what=f"its model needs the module {error.name!r}, which is not installed",
             hint=f"pip install {package}, or run headway where that module can be imported",
         )
-    missing = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", str(error))
+    missing = _missing_name(error)
     if missing:
+        name, module = missing
         own = "define it in an importable module, not in a script or notebook, and save the model again"
         return UnpickleResult(
-            what=f"its model needs {missing[1]!r} from the module {missing[2]!r}, which does not define it here",
+            what=f"its model needs {name!r} from the module {module!r}, which does not define it here",
             where=f"installed here: {', '.join(_installed_modules())}",
-            hint=own if missing[2] == "__main__" else "install the versions that wrote the file",
+            hint=own if module == "__main__" else "install the versions that wrote the file",
         )
     return UnpickleResult(
         what=f"it cannot be opened: {type(error).__name__}: {error}",
         where=f"installed here: {', '.join(_installed_modules())}",
         hint="install the versions that wrote it, or save it there in a data-only format: skops, ONNX",
     )
+
+
+def _missing_name(error: Exception) -> tuple[str, str] | None:
+    """Return the name that a pickle refers to and the module that lacks it; None for another error."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):  # since Python 3.14
+        return str(error.name), error.obj.__name__
+    found = re.match(r"Can't get attribute '([\w.]+)' on <module '([\w.]+)'", str(error))
+    return (found[1], found[2]) if found else None
 
 
 def _installed_modules() -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
 
 from headway.core.errors import EngineError
-from headway.core.threads import cores, threads_of
+from headway.core.threads import cores, this_machine, threads_of
 
 MANY = 16
 
@@ -69,3 +70,32 @@ def test_threads_are_a_whole_number_and_the_only_setting():
         threads_of({"cores": 1}, engine="echo", default=1)
     with pytest.raises(EngineError, match="is True"):
         threads_of({"threads": True}, engine="echo", default=1)
+
+
+def test_this_machine_is_named():
+    machine = this_machine()
+    assert machine.cores >= 1 and machine.cpu and machine.python == platform.python_version()
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"sys/fs/cgroup/cpu.max": "100000 100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_cores_are_no_more_than_the_quota_of_the_container(tmp_path, files, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert this_machine(tmp_path).cores == (cores or this_machine(tmp_path / "nowhere").cores)
+
+
+def test_the_cpu_is_named_as_the_system_names_it(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Abacus 9\n")
+    assert this_machine(tmp_path).cpu == "Abacus 9"
