@@ -28,7 +28,7 @@ test-services: .venv/.installed-dev  ## the tests that need a browser, npm or a 
 test-all: .venv/.installed-dev  ## every test, the long ones too, with the coverage of the whole package
 	tools/system services
 	$(MAKE) $(axe)
-	$(bin)/pytest -n 2 --cov --cov-report=
+	$(bin)/pytest -n 2 --hypothesis-profile=thorough --cov --cov-report=
 	$(bin)/coverage report --skip-covered --fail-under=95
 
 check: .venv/.installed-dev  ## format, lint, types, import rules, generated docs (30 seconds)

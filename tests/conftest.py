@@ -8,8 +8,9 @@ import signal
 import pytest
 from hypothesis import settings
 
-# Time is measured in bench/: a busy machine must not fail a test.
-settings.register_profile("house", deadline=None)
+# Time is measured in bench/: a busy machine must not fail a test. `make test-all` draws more examples.
+settings.register_profile("house", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=200)
 settings.load_profile("house")
 
 # A shell starts background jobs with SIGINT ignored, and child processes inherit that: the tests of Ctrl-C need the default.

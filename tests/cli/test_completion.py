@@ -41,7 +41,8 @@ def test_bash_completes_commands_options_and_choices(tmp_path, capsys):
 
 @pytest.mark.parametrize("shell", ["zsh", "fish", "powershell"])
 def test_other_shells_get_a_script_that_lists_the_commands(shell, capsys):
-    assert [name for name in plugins.names("command") if cli.command_name(name) not in completion(capsys, shell)] == []
+    script = completion(capsys, shell)
+    assert [name for name in plugins.names("command") if cli.command_name(name) not in script] == []
 
 
 def test_completion_is_installed_with_a_line_in_the_startup_file_of_bash(tmp_path, capsys, monkeypatch):
