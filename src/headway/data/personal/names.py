@@ -74,7 +74,7 @@ def name_finder() -> NameFinder:
 def _without_overlap(found: list[NameSpan]) -> list[NameSpan]:
     """Return the spans in order; of two that overlap, the longer one."""
     spans: list[NameSpan] = []
-    for span_ in sorted(found, key=lambda span: (span.start, -span.end)):
-        if not spans or span_.start >= spans[-1].end:
-            spans.append(span_)
+    for span in sorted(found, key=lambda found_span: (found_span.start, -found_span.end)):
+        if not spans or span.start >= spans[-1].end:
+            spans.append(span)
     return spans

@@ -55,23 +55,23 @@ def render_variants(
     return TerminalTable(tables.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
-def render_search(frontier: SearchResult) -> Group:
+def render_search(search: SearchResult) -> Group:
     """Render the result of a search: its variants, and a line for each that was screened out."""
-    shown = render_variants(frontier.evaluated, frontier.winner, frontier.reasons)
-    head = [Line(text="Screened out by their speed")] if frontier.screened_out else []
-    names = (row.variant.name for row in frontier.screened_out)
-    lines = [Line(text=f"  {name}: {frontier.reasons.get(name, '')}", style="quiet") for name in names]
+    shown = render_variants(search.evaluated, search.winner, search.reasons)
+    head = [Line(text="Screened out by their speed")] if search.screened_out else []
+    names = (row.variant.name for row in search.screened_out)
+    lines = [Line(text=f"  {name}: {search.reasons.get(name, '')}", style="quiet") for name in names]
     return Group(shown, _text([*head, *lines]))
 
 
-def render_search_briefly(frontier: SearchResult, *, groups: str = "groups") -> Group:
+def render_search_briefly(search: SearchResult, *, groups: str = "groups") -> Group:
     """Render the variants, one line each, and the rows they were evaluated on."""
-    seen = frontier.evaluated_baseline.evidence.find("roc_auc")
-    basis = f"{len(frontier.evaluated)} variants" + (
+    seen = search.evaluated_baseline.evidence.find("roc_auc")
+    basis = f"{len(search.evaluated)} variants" + (
         f", evaluated on {formatting.format_basis(seen, groups)}" if seen else ""
     )
-    basis += f"; {len(frontier.screened_out)} more screened out by their speed" if frontier.screened_out else ""
-    return Group(Text(basis), TerminalTable(tables.tabulate_variants_briefly(frontier.evaluated, frontier.winner)))
+    basis += f"; {len(search.screened_out)} more screened out by their speed" if search.screened_out else ""
+    return Group(Text(basis), TerminalTable(tables.tabulate_variants_briefly(search.evaluated, search.winner)))
 
 
 def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:
@@ -142,19 +142,19 @@ def render_replay(replay: Replay) -> Text:
     return _text(lines)
 
 
-def render_release(move: PointerUpdate, key_created: bool) -> Text:
+def render_release(update: PointerUpdate, key_created: bool) -> Text:
     """Render a release: the pointer update with its number and reason, and a new key if one was created."""
     lines = [
-        Line(text=f"{move.name}@{move.pointer} is now release {formatting.short_digest(move.release)}", style="strong"),
-        Line(text=f"update {move.number} of this pointer, by {move.who}: {move.why}"),
+        Line(text=f"{update.name}@{update.pointer} is now release {formatting.short_digest(update.release)}", style="strong"),
+        Line(text=f"update {update.number} of this pointer, by {update.who}: {update.why}"),
         Line(text="a publisher key was created on this machine and pinned as trusted" if key_created else ""),
     ]
     return _text(lines)
 
 
-def render_history(moves: Sequence[PointerUpdate]) -> TerminalTable:
+def render_history(updates: Sequence[PointerUpdate]) -> TerminalTable:
     """Render pointer updates, oldest first."""
-    return TerminalTable(tables.tabulate_history(moves))
+    return TerminalTable(tables.tabulate_history(updates))
 
 
 def _blocks(table: Table, width: int) -> Iterator[list[int]]:
