@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-PER_S, BURST, SECONDS = 500, 40, 1.0
+# The burst is most of a second's requests, so no request is lost where a busy machine stops every process for a while.
+PER_S, BURST, SECONDS = 500, 400, 1.0
 WORKER = f"""
 import sys, time
 import numpy as np
@@ -41,7 +42,10 @@ def test_processes_together_reach_exactly_the_limit(tmp_path: Path, workers: int
         for number in range(workers)
     ]
     assert [process.stdout.readline() for process in started] == ["ready\n"] * workers
-    output = [process.communicate("go\n", timeout=30)[0].split() for process in started]
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    output = [process.communicate(timeout=30)[0].split() for process in started]
     passed, began, ended = zip(*[map(int, line) for line in output], strict=True)
     allowed = BURST + PER_S * (max(ended) - min(began)) / 1e9
     assert 0.97 * allowed - 1 <= sum(passed) <= 1.03 * allowed + 1

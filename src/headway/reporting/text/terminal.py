@@ -145,7 +145,10 @@ def render_replay(replay: Replay) -> Text:
 def render_release(update: PointerUpdate, key_created: bool) -> Text:
     """Render a release: the pointer update with its number and reason, and a new key if one was created."""
     lines = [
-        Line(text=f"{update.name}@{update.pointer} is now release {formatting.short_digest(update.release)}", style="strong"),
+        Line(
+            text=f"{update.name}@{update.pointer} is now release {formatting.short_digest(update.release)}",
+            style="strong",
+        ),
         Line(text=f"update {update.number} of this pointer, by {update.who}: {update.why}"),
         Line(text="a publisher key was created on this machine and pinned as trusted" if key_created else ""),
     ]
