@@ -4,6 +4,9 @@
 bin := .venv/bin
 axe := .venv/axe/node_modules/axe-core/axe.min.js
 covered := core registry serving
+# The tests that cover them; the others run without the coverage tracer, which costs them a third of their time.
+covering := api batch cli contract core monitoring pipeline registry serving storage
+tier := -n 2 -m "not long and not services"
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -12,10 +15,11 @@ demo: .venv/.installed-demo  ## install, then run the main job on real flights (
 	$(bin)/headway demo
 
 test: .venv/.installed-dev  ## the tests that need Python and pip alone, with full branch coverage of core, registry and serving (15 minutes)
-	$(bin)/pytest -n 2 -m "not long and not services" $(covered:%=--cov=src/headway/%) --cov-report=
+	$(bin)/pytest $(tier) $(covering:%=tests/%) $(covered:%=--cov=src/headway/%) --cov-report=
 	@if $(bin)/python -c 'import headway.serving.protocol._numbers' 2>/dev/null; \
 	then $(bin)/coverage report --skip-covered --show-missing --fail-under=100; \
 	else echo 'coverage was not judged: without the kernels some tests did not run'; fi
+	$(bin)/pytest $(tier) tests $(covering:%=--ignore=tests/%)
 
 test-fast: .venv/.installed-dev  ## the fast tests (30 seconds)
 	$(bin)/pytest -n 2 -m "not slow and not long and not services"

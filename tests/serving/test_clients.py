@@ -69,7 +69,7 @@ def run_cases(made: Environment, variables: Mapping[str, str], *names: str) -> N
     made.run("python", "-m", "pytest", "-q", *words, **variables)
 
 
-@pytest.mark.slow
+@pytest.mark.services
 def test_tritons_client_works_unchanged():
     with environment("tritonclient[http,grpc]==2.73.0", "pytest") as made, models() as variables:
         run_cases(made, variables, "triton_cases.py", "triton_grpc_cases.py")
@@ -97,13 +97,13 @@ def run_the_page(made: Environment) -> None:
             made.run("python", "-c", re.sub(r"80\d\d", lambda port: ports[port[0]], text))
 
 
-@pytest.mark.slow
+@pytest.mark.services
 def test_kserves_client_works_unchanged():
     with environment("kserve==0.21.0", "pytest") as made, models() as variables:
         run_cases(made, variables, "kserve_cases.py")
 
 
-@pytest.mark.slow
+@pytest.mark.services
 def test_the_openapi_document_is_valid_and_describes_every_response(tmp_path):
     with environment("schemathesis==4.32.5", "openapi-spec-validator==0.9.0") as made, serving(loaded()) as server:
         document = tmp_path / "openapi.json"
