@@ -32,6 +32,11 @@ def test_a_score_at_the_threshold_is_positive():
     assert decision_costs(np.array([0.5]), np.array([0.0]), threshold=0.5, costs=Costs()).tolist() == [1.0]
 
 
+def test_the_cost_of_a_row_without_a_label_is_unknown():
+    costs = decision_costs(np.array([0.9, 0.1, 0.1]), np.array([np.nan, np.nan, 0.0]), threshold=0.5, costs=Costs())
+    assert np.isnan(costs).tolist() == [True, True, False]
+
+
 def test_the_loss_of_a_month_is_the_change_of_the_mean_cost_times_its_rows():
     found = expected_loss(period(0.5, seed=1), period(0.3, seed=2), rows_a_month=1000)
     assert found.value == pytest.approx(200, abs=30)

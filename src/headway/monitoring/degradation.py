@@ -116,14 +116,15 @@ class DecisionCosts:
 
 
 def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: Costs) -> Floats:
-    """Return the cost of each decision, which is positive if score >= threshold.
+    """Return the cost of each decision, which is positive if score >= threshold; NaN where the label is unknown.
 
     >>> decision_costs(np.array([.9, .9, .1]), np.array([0., 1., 1.]), threshold=.5, costs=Costs(false_negative=4)).tolist()
     [1.0, 0.0, 4.0]
     """
     alarms = scores >= threshold
     late = labels == 1
-    return np.where(alarms & ~late, costs.false_positive, np.where(~alarms & late, costs.false_negative, 0.0))
+    cost = np.where(alarms & ~late, costs.false_positive, np.where(~alarms & late, costs.false_negative, 0.0))
+    return np.where(np.isnan(labels), np.nan, cost)
 
 
 def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: float) -> Measurement:
