@@ -7,6 +7,8 @@ covered := core registry serving
 # The tests that cover them; the others run without the coverage tracer, which costs them a third of their time.
 covering := api batch cli contract core monitoring pipeline registry serving storage
 tier := -n 2 -m "not long and not services"
+# Two workers of two threads each wait for one another on two cores.
+test test-fast test-services test-all: export OMP_NUM_THREADS := 1
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
