@@ -81,7 +81,7 @@ def test_more_rows_of_an_open_window_are_not_shown_and_its_end_is():
 def test_the_p_value_is_shown_with_its_limit():
     assert "no change shown" in printed([JULY]) and "p 0.400, limit 0.0130" in printed([JULY])
     assert "not yet judged" in printed([OPEN])
-    assert "cannot say" in printed([replace(JULY, drift=None)])
+    assert "cannot be judged" in printed([replace(JULY, drift=None)])
 
 
 def test_a_missing_estimate_is_shown_only_while_no_labels_answer():

@@ -79,11 +79,11 @@ def test_the_title_of_the_pareto_front_states_passing_variants_and_speedup(drawn
     )
 
 
-@pytest.mark.parametrize("side", ["wide", "narrow"])
+@pytest.mark.parametrize("layout", ["wide", "narrow"])
 def test_every_variant_is_numbered_and_baseline_and_release_are_named(
-    drawn: dict[str, RenderedChart], side: str
+    drawn: dict[str, RenderedChart], layout: str
 ) -> None:
-    found = texts(getattr(drawn["frontier"], side))
+    found = texts(getattr(drawn["frontier"], layout))
     assert {"1 baseline", "7 released", "limit 0.005", "pass", "fail"} <= set(found)
     assert {str(number) for number in range(2, 11) if number != 7} <= set(found)
 

@@ -44,9 +44,9 @@ def test_months_before_a_release_are_drawn_without_events_and_live_release() -> 
     assert not {"measured while live", "Events", "1"} & set(texts(picture.wide))
 
 
-@pytest.mark.parametrize("side", ["wide", "narrow"])
-def test_every_event_has_its_number_in_the_chart_and_its_kind_in_the_legend(side: str) -> None:
-    found = texts(getattr(drawn(lived()), side))
+@pytest.mark.parametrize("layout", ["wide", "narrow"])
+def test_every_event_has_its_number_in_the_chart_and_its_kind_in_the_legend(layout: str) -> None:
+    found = texts(getattr(drawn(lived()), layout))
     assert {str(number) for number in range(1, 8)} <= set(found)
     kinds = {"drift", "degradation", "rolled back", "ticket opened", "retrained", "went live"}
     assert kinds <= set(found)
@@ -60,7 +60,7 @@ def test_the_text_alternative_names_live_releases_and_events() -> None:
 
 
 def test_the_band_names_the_live_release_where_it_fits_and_by_a_letter_otherwise() -> None:
-    wide, narrow = (texts(getattr(drawn(lived()), side)) for side in ("wide", "narrow"))
+    wide, narrow = (texts(getattr(drawn(lived()), layout)) for layout in ("wide", "narrow"))
     assert {"first release", "retrained inOctober", "Live release"} <= set(wide)
     assert {"A", "Live release, A: retrained in October"} <= set(narrow)
 
@@ -169,8 +169,8 @@ def test_marks_of_close_events_are_stacked_without_overlap(size: ChartSize) -> N
     (rows,) = [rows for rows in lane.to_dict()["datasets"].values() if rows and "level" in rows[0]]
     assert [row["number"] for row in rows] == [str(number) for number in range(1, 8)]
     for level in {row["level"] for row in rows}:
-        places = [row["at"] * size.plot / len(over) for row in rows if row["level"] == level]
-        assert all(after - before >= timeline.STEP for before, after in pairwise(places))
+        positions = [row["at"] * size.plot / len(over) for row in rows if row["level"] == level]
+        assert all(after - before >= timeline.STEP for before, after in pairwise(positions))
 
 
 def test_a_name_that_does_not_fit_has_a_single_letter() -> None:

@@ -137,7 +137,7 @@ def _row(watch: MonitoringReport) -> tuple[Cell, ...]:
 def _drift(watch: MonitoringReport) -> Cell:
     """Return whether drift is shown, with the p-value and the significance level it was compared with."""
     if watch.drift is None:
-        return (Line(text="cannot say" if watch.is_complete else "not yet judged"),)
+        return (Line(text="cannot be judged" if watch.is_complete else "not yet judged"),)
     reply = watch.reply("drift")
     p = next(found.value for found in watch.drift.measurements if found.name == "drift.p" and not found.slice)
     level = f", limit {formatting.format_number(reply.level)}" if reply else ""
