@@ -26,7 +26,7 @@ test: .venv/.installed-dev  ## the tests that need Python and pip alone, with fu
 test-fast: .venv/.installed-dev  ## the fast tests (30 seconds)
 	$(bin)/pytest -n 2 -m "not slow and not long and not services"
 
-test-services: .venv/.installed-dev  ## the tests that need a browser, npm or a database; install them first (5 minutes)
+test-services: .venv/.installed-dev  ## the tests that need a browser, curl, npm or a database; install them first (10 minutes)
 	tools/system services
 	$(MAKE) $(axe)
 	$(bin)/pytest -n 2 -m "services and not long"

@@ -50,9 +50,10 @@ for path in json.loads(sys.argv[1]):
 QUICK = [
     ("evidence", "coverage", "cost", "repairs"),
     ("data", "contract", "fingerprint"),
+    ("loop", "rollback"),
+    ("serve", "ours", "grpc"),
     ("predict",),
 ]
-WITH_SERVERS = [("loop", "rollback"), ("serve", "ours", "grpc")]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
@@ -120,16 +121,9 @@ def test_a_caller_that_is_a_script_prints_its_usage_without_peers(path: Path) ->
     assert f"usage: {path.name}" in run.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.services
 @pytest.mark.parametrize("case", QUICK, ids=" ".join)
 def test_a_quick_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
-    names, _ = tiny_rows(case[0], case[1:], cache)
-    assert names
-
-
-@pytest.mark.services
-@pytest.mark.parametrize("case", WITH_SERVERS, ids=" ".join)
-def test_a_part_that_starts_servers_runs_once(case: tuple[str, ...], cache: Path) -> None:
     names, _ = tiny_rows(case[0], case[1:], cache)
     assert names
 
@@ -142,7 +136,7 @@ def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
 
 
 def test_the_cases_name_every_part_of_the_scripts() -> None:
-    covered = {(case[0], part) for case in (*QUICK, *WITH_SERVERS, *LONG) for part in case[1:]}
+    covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
     for script in ("data", "evidence", "loop"):
         source = (BENCH / f"{script}.py").read_text("utf-8")
         parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)

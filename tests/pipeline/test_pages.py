@@ -23,7 +23,7 @@ from tests.house.source_tree import ROOT
 from tests.pipeline.projects import table
 from tests.pipeline.receiver import lineage_receiver
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.services  # the pages use curl
 TUTORIAL = "docs/tutorial.md"
 OTHERS = [page for page in pages_with("bash", "console", "sh") if page != TUTORIAL]
 # To save time, only the long test of the tutorial searches all variants.
