@@ -1,4 +1,4 @@
-"""Sigmoid, logit and softmax are accurate and do not overflow."""
+"""Sigmoid, logit and softmax are accurate and do not overflow; logistic regression finds the maximum."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from headway.core.arrays import logit, sigmoid, softmax
+from headway.core.arrays import fit_logistic, logit, sigmoid, softmax
 
 X = np.array([-800.0, -30.0, -1.0, 0.0, 1.0, 30.0, 800.0])
 
@@ -25,3 +25,13 @@ def test_logit_is_the_inverse_of_sigmoid_within_epsilon(p: float) -> None:
 def test_softmax_equals_scipy_for_large_values() -> None:
     rows = np.array([[1.0, 2.0, 3.0], [1000.0, 0.0, -1000.0]])
     assert np.allclose(softmax(rows), special.softmax(rows, axis=1))
+
+
+def test_logistic_regression_finds_the_log_odds_of_a_constant() -> None:
+    labels = np.repeat([1.0, 0.0], [3, 1])
+    assert np.allclose(fit_logistic(np.ones((4, 1)), labels, start=np.zeros(1)), logit(np.array([0.75]), epsilon=1e-12))
+
+
+def test_separable_labels_end_with_finite_coefficients() -> None:
+    found = fit_logistic(np.array([[-1.0], [1.0]]), np.array([0.0, 1.0]), start=np.zeros(1))
+    assert np.isfinite(found).all() and found[0] > 5

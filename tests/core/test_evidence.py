@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from headway.core.evidence import Evidence, Machine, Measurement, current_measure, former_measure
+from headway.core.evidence import Evidence, Finding, Machine, Measurement, current_measure, former_measure
 from headway.core.record import read, write
 
 MACHINE = Machine(cpu="none", cores=2, system="Linux", python="3.11")
@@ -58,3 +58,8 @@ def test_former_names_of_measures_are_read_as_those_of_today(former: str, curren
 @pytest.mark.parametrize("name", ["log_loss", "drift.loss", "calibration.bias", "roc_auc"])
 def test_other_names_of_measures_stay(name: str) -> None:
     assert current_measure(name) == name
+
+
+@pytest.mark.parametrize(("where", "column"), [("column wind", "wind"), ("row 7 of column wind", ""), ("", "")])
+def test_the_column_of_a_finding_is_read_from_its_place(where: str, column: str) -> None:
+    assert Finding(code="D001", severity="note", message="x", where=where).column == column

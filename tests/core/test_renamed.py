@@ -86,7 +86,13 @@ def test_the_value_that_was_given_is_not_changed() -> None:
 
 
 def test_other_values_are_left_to_the_decoder() -> None:
-    for body in ({"one": [1]}, {"many": "x"}, {"pair": [1]}, {"by_name": [OLD]}):
+    for body in (
+        {"one": [1]},
+        {"one": {"message": "a", "status": 1}},
+        {"many": "x"},
+        {"pair": [1]},
+        {"by_name": [OLD]},
+    ):
         with pytest.raises(StoreError):
             read(Whole, stored(1, **body))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from headway.core.config import Config
+from headway.core.errors import EngineError
 from headway.core.release import Contract, SelfTest
 from headway.core.sections import ServeSection
 from headway.core.variant import Artifact, Field, Signature, Variant
@@ -18,6 +19,18 @@ from headway.storage.blobs.files import Files
 
 pytestmark = pytest.mark.slow
 COLUMNS = (Field(name="a"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA"), unseen="other"))
+
+
+def test_a_server_that_refuses_the_variant_is_an_error_with_its_reason(tmp_path):
+    blobs = Files(tmp_path)
+    artifact = Artifact(format="echo", digest=blobs.put(b"echo"), size_bytes=4)
+    variant = Variant(artifact=artifact, engine="echo", signature=Signature(inputs=COLUMNS))
+    wrong = SelfTest(rows=((1.0, 1.0),), answers=((9.0,),))
+    with (
+        pytest.raises(EngineError, match="did not start"),
+        temporary_server(Config(serve=ServeSection(workers=1)), blobs, Contract(), wrong, variant),
+    ):
+        raise AssertionError("it must not start")
 
 
 def test_categories_and_missing_values_are_sent_and_no_process_is_left(tmp_path):

@@ -62,10 +62,9 @@ def _folders() -> dict[str, _Folder]:
     root, found = Path(headway.__file__).parent, dict[str, _Folder]()
     for file in sorted((*root.glob("*/_plugins.py"), *root.glob("*/*/_plugins.py"))):
         text = file.read_text(encoding="utf-8")
-        declared = _DECLARED.search(text)
-        if declared:
-            package = ".".join(("headway", *file.parent.relative_to(root).parts))
-            found[declared[1]] = _Folder(file.parent, package, bool(_IN_FAMILIES.search(text)))
+        (kind,) = _DECLARED.findall(text)
+        package = ".".join(("headway", *file.parent.relative_to(root).parts))
+        found[kind] = _Folder(file.parent, package, bool(_IN_FAMILIES.search(text)))
     return dict(sorted(found.items()))
 
 
