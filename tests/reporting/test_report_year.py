@@ -40,7 +40,7 @@ def test_the_title_names_the_worst_live_period_and_whether_its_whole_interval_is
 def test_months_before_a_release_are_drawn_without_events_and_live_release() -> None:
     picture = drawn(flights())
     assert picture.title.startswith("Calibration error (ECE) was worst in September 2013")
-    assert {"train", "select", "test", "measured before it was live"} <= set(texts(picture.wide))
+    assert {"train", "validation", "test", "measured before it was live"} <= set(texts(picture.wide))
     assert not {"measured while live", "Events", "1"} & set(texts(picture.wide))
 
 
@@ -62,7 +62,7 @@ def test_the_text_alternative_names_live_releases_and_events() -> None:
 def test_the_band_names_the_live_release_where_it_fits_and_by_a_letter_otherwise() -> None:
     wide, narrow = (texts(getattr(drawn(lived()), layout)) for layout in ("wide", "narrow"))
     assert {"first release", "retrained inOctober", "Live release"} <= set(wide)
-    assert {"A", "Live release, A: retrained in October"} <= set(narrow)
+    assert {"A", "B", "Live release, A: validation, B: retrained in October"} <= set(narrow)
 
 
 def test_measurements_are_filled_estimates_open_and_missing_estimates_labelled() -> None:

@@ -233,7 +233,7 @@ class ReportData(Record, frozen=True, kw_only=True):
 
 
 ESTIMATED = ".estimated"
-_USES = {"train": "train", "validation": "select", "test": "test"}
+_USES = ("train", "validation", "test")
 
 
 class Period(Record, frozen=True, kw_only=True):
@@ -312,7 +312,8 @@ def split_period_of(report: ReportData, label: str) -> str:
 
 def describe_use(report: ReportData, label: str) -> str:
     """Return what a month was used for before a release was live; empty for other months."""
-    return _USES.get(split_period_of(report, label), "")
+    use = split_period_of(report, label)
+    return use if use in _USES else ""
 
 
 def axis_position(found: Sequence[Period], at: str) -> float | None:
