@@ -6,7 +6,9 @@ axe := .venv/axe/node_modules/axe-core/axe.min.js
 covered := core registry serving
 # The tests that cover them; the others run without the coverage tracer, which costs them a third of their time.
 covering := api batch cli contract core monitoring pipeline registry serving storage
-tier := -n 2 -m "not long and not services"
+# A file stays in one worker: its fixtures are made once.
+workers := -n 2 --dist loadfile
+tier := $(workers) -m "not long and not services"
 # Two workers of two threads each wait for one another on two cores.
 test test-fast test-services test-all: export OMP_NUM_THREADS := 1
 
@@ -24,17 +26,17 @@ test: .venv/.installed-dev  ## the tests that need Python and pip alone, with fu
 	$(bin)/pytest $(tier) tests $(covering:%=--ignore=tests/%)
 
 test-fast: .venv/.installed-dev  ## the fast tests (30 seconds)
-	$(bin)/pytest -n 2 -m "not slow and not long and not services"
+	$(bin)/pytest $(workers) -m "not slow and not long and not services"
 
 test-services: .venv/.installed-dev  ## the tests that need a browser, curl, npm or a database; install them first (10 minutes)
 	tools/system services
 	$(MAKE) $(axe)
-	$(bin)/pytest -n 2 -m "services and not long"
+	$(bin)/pytest $(workers) -m "services and not long"
 
 test-all: .venv/.installed-dev  ## every test, the long ones too, with the coverage of the whole package
 	tools/system services
 	$(MAKE) $(axe)
-	$(bin)/pytest -n 2 --hypothesis-profile=thorough --cov --cov-report=
+	$(bin)/pytest $(workers) --hypothesis-profile=thorough --cov --cov-report=
 	$(bin)/coverage report --skip-covered --fail-under=95
 
 check: .venv/.installed-dev  ## format, lint, types, import rules, generated docs (30 seconds)

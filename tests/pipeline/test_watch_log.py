@@ -30,6 +30,15 @@ def project(tmp_path_factory):
     return project
 
 
+@pytest.fixture(scope="module")
+def before_labels(project):
+    """Return the reports without a label, after which the labels of all rows with a key arrived."""
+    with_key = served_log.requests().filter(~(pl.col("key").str.ends_with("-0") & (pl.col("served") < 30)))
+    reports = pipeline.watch(project, source="log")
+    served_log.label(project, with_key)
+    return reports
+
+
 def test_the_log_holds_the_inputs_and_the_scores_of_the_requests(project):
     rows, requests, deployed = (
         logged_rows(project.config.state, open_deployed_release(project)),
@@ -51,18 +60,16 @@ def test_without_labels_the_inputs_are_judged_and_the_broken_feed_is_named(proje
     assert [[answer.question for answer in watch.answers] for watch in (sound, broken)] == [["drift"], ["drift"]]
 
 
-def test_labels_joined_by_key_show_the_degradation_and_missing_ones_are_counted(project):
-    with_key = served_log.requests().filter(~(pl.col("key").str.ends_with("-0") & (pl.col("served") < 30)))
-    before = pipeline.watch(project, source="log")
-    served_log.label(project, with_key)
+def test_labels_joined_by_key_show_the_degradation_and_missing_ones_are_counted(project, before_labels):
     sound, broken = pipeline.watch(project, source="log")
 
     assert (sound.n_labeled, sound.status) == (435 - 29, "healthy")
     assert "by the 406 labels of 435 rows (29 predictions have no key and cannot get a label)" in sound.message
     assert broken.status == "degraded" and broken.n_labeled == broken.n_rows - 1
-    assert broken.reply("drift") == before[1].reply("drift")  # tested once, and not again with the labels
+    assert broken.reply("drift") == before_labels[1].reply("drift")  # tested once, and not again with the labels
 
 
+@pytest.mark.usefixtures("before_labels")
 def test_a_label_is_used_from_its_arrival_on(project):
     reports = pipeline.watch(project, source="log", until=datetime(2020, 4, 2), every="2mo")
 
@@ -79,6 +86,7 @@ def test_a_release_without_requests_is_an_error_with_a_hint(tmp_path):
     assert error.value.hint == "headway serve small@live"
 
 
+@pytest.mark.usefixtures("before_labels")
 def test_the_command_reports_on_the_log_and_exits_by_the_last_window(project, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["watch", "--project", str(project.config.folder), "--source", "log"])
