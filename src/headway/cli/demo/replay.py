@@ -123,6 +123,8 @@ def _stop(process: subprocess.Popen[str]) -> None:
     finally:
         process.kill()
         process.wait()
+        if process.stdout:
+            process.stdout.close()
 
 
 def _address(process: subprocess.Popen[str]) -> str:
