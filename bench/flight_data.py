@@ -1,4 +1,7 @@
-"""The flights of 2013 that most benchmarks read, and the demo's project over them; one flight in twelve in tiny mode."""
+"""The flights of 2013 that most benchmarks read, and the demo's project over them.
+
+One flight in twelve in tiny mode.
+"""
 
 from __future__ import annotations
 

@@ -165,7 +165,10 @@ class Line:
 
 
 def statuses_of(port: int, request: bytes, rng: random.Random) -> list[int]:
-    """Return the statuses of all answers to a client that then sends nothing more; raises TimeoutError if the server hangs."""
+    """Return the statuses of all answers to a client that then sends nothing more.
+
+    Raises TimeoutError if the server hangs.
+    """
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWERS_WITHIN_S) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(ConnectionResetError, BrokenPipeError):  # the server may close before all of it is sent

@@ -2,9 +2,9 @@
 
 usage: python bench/serve.py [--json] [PART...]
 The load runs on another core. LightGBM of 200 trees x 31 leaves and 25 features, and a dense network of 67 MB. Ours
-serves the trees by its own kernels, as a release of `headway optimize` does, and the network by ONNX Runtime; the others
-have ONNX Runtime for both, and the trees as onnxmltools converts them.
-Servers are measured in turns, and a ratio is the median over the turns. Every answer is read, and must be correct.
+serves the trees by its own kernels, as a release of `headway optimize` does, and the network by ONNX Runtime; the
+others have ONNX Runtime for both, and the trees as onnxmltools converts them. Servers are measured in turns, and a
+ratio is the median over the turns. Every answer is read, and must be correct.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Replace releases, kill workers and mix in malformed requests for minutes at 70 % of capacity: no wrong answer.
 
 usage: python bench/soak.py [--json] [--minutes 10] [--swap-s 5] [--kill-s 20] [--growth 0.02]
-Two releases answer every row differently, and each row unlike any other, so that each answer shows its release. A request
-whose connection was reset is sent again. Exits with 1 if anything was wrong.
+Two releases answer every row differently, and each row unlike any other, so that each answer shows its release. A
+request whose connection was reset is sent again. Exits with 1 if anything was wrong.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Run every benchmark of bench/ and write docs/benchmarks.md.
 
 A benchmark is a script in bench/ that prints, with --json, one object: `machine`, `rows` (`name`, `measured`, `unit`,
-`target`, `ok`, `against`) and `fell_short`. With names, only those run, and the other sections of the page are not changed.
+`target`, `ok`, `against`) and `fell_short`. With names, only those run, and the other sections of the page are not
+changed.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ NAMED = 4
 
 
 def rows() -> Result:
-    """Time all checks on the demo's table and periods at once, then each by itself; opening the table is timed separately."""
+    """Time all checks on the demo's table and periods at once, then each by itself.
+
+    Opening the table is timed separately.
+    """
     with tempfile.TemporaryDirectory() as directory:
         project = demo_project(Path(directory))
         began = perf_counter()

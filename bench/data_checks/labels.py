@@ -3,8 +3,8 @@
 5 % of the labels are flipped to another class, seed 0: of the flights of 2013 (two classes, with noisy labels) and of
 the digits of scikit-learn (ten classes). Average precision is that of the flipped labels, ranked by the out-of-fold
 probability of the label. cleanlab ranks twice: by its own recipe (five folds drawn by rows) and on the probabilities of
-headway. The count of the digits is compared with the number of flipped labels; that of the flights, whose own labels are
-doubtful too, is the count after minus the count before flipping.
+headway. The count of the digits is compared with the number of flipped labels; that of the flights, whose own labels
+are doubtful too, is the count after minus the count before flipping.
 """
 
 from __future__ import annotations
@@ -167,7 +167,10 @@ def _theirs(air: Case, digits: Case) -> tuple[dict[str, Floats], str]:
 
 
 def _next_gain() -> Row:
-    """Return the accuracy gain of 100 chosen digits over 100 random ones, both added to 50; the interval is over seeds."""
+    """Return the accuracy gain of 100 chosen digits over 100 random ones, both added to 50.
+
+    The interval is over seeds.
+    """
     pixels, digit = load_digits(return_X_y=True)
     gains = []
     for seed in range(SEEDS):

@@ -2,8 +2,8 @@
 
 Worlds of days without a change: an assessment is opened on the first 28 or 60 days, and data are checked again each
 week until there are 200. Features vary by row, by day (weather, independent or lasting from day to day), with the
-weekday, or have few classes. A false alarm is a world in which any check opened a new assessment. A detection is a world
-in which a feature shifted by half its deviation after the opening.
+weekday, or have few classes. A false alarm is a world in which any check opened a new assessment. A detection is a
+world in which a feature shifted by half its deviation after the opening.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The rows `personal.names_*` of bench/data.py: names of people in texts, by the lists of the extra `names`.
 
-The truth of generated texts is what faker inserted, the first name and surname of ten locales; a third hold a company, a
-city, a street or a job instead. Bodies of mails have no labels. Their truth is the names in a header field of any mail
-next to an address that contains one of their words, so recall is that of people who write mails. A hit that is not in
-the headers may still be a name, which only a reader can judge: its share is shown, and decision 0045 has a sample.
+The truth of generated texts is what faker inserted, the first name and surname of ten locales; a third hold a company,
+a city, a street or a job instead. Bodies of mails have no labels. Their truth is the names in a header field of any
+mail next to an address that contains one of their words, so recall is that of people who write mails. A hit that is not
+in the headers may still be a name, which only a reader can judge: its share is shown, and decision 0045 has a sample.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rows `poison.*` of bench/data.py: detections and false findings of the three screens for poisoned labels.
 
-On samples of 60,000 flights of 2013 in whole days. Injected, one at a time: flipped labels of a cell of two columns (150
-to 600 rows in 20 days or more, labels that are predictable), a value that no flight has, with one label (60 to 400
+On samples of 60,000 flights of 2013 in whole days. Injected, one at a time: flipped labels of a cell of two columns
+(150 to 600 rows in 20 days or more, labels that are predictable), a value that no flight has, with one label (60 to 400
 rows), and flipped labels of one of 300 invented sources. A detection names the injected rows; false findings are those
 on the original flights, over samples that differ in their days.
 """

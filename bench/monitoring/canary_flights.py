@@ -32,7 +32,8 @@ TREES = 200
 class Live:
     """Flights in order: scores of live, of the release, and of the release with UTC times; lateness; all float64 [n].
 
-    `labelled_at` is the index of the flight at whose departure the outcome is known, a day later; `planes` are tail numbers.
+    `labelled_at` is the index of the flight at whose departure the outcome is known, a day later; `planes` are tail
+    numbers.
     """
 
     live: Floats

@@ -15,8 +15,8 @@ from headway.registry.rollout import Traffic, assign_hashes, key_hashes
 class World:
     """Behaviour of live and of the release: rates of failing, slow and flipped predictions, and the mean loss added.
 
-    `swing` is how far the rates of failing and of slow requests vary about their mean, equally for both arms; `again` is the
-    number of keys, 0 for one key a request.
+    `swing` is how far the rates of failing and of slow requests vary about their mean, equally for both arms; `again`
+    is the number of keys, 0 for one key a request.
     """
 
     failing: tuple[float, float] = (0.02, 0.02)

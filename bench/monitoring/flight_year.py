@@ -44,7 +44,10 @@ class Year:
         return Window(rows=self.rows[chosen], groups=self.day[chosen])
 
     def scores(self, trained_to: int, seed: int, until: int) -> Floats:
-        """Return predictions of a model trained up to one month for the months after it up to another; NaN elsewhere, float64 [n]."""
+        """Return predictions of a model trained up to one month for the months after it up to another.
+
+        NaN elsewhere, float64 [n].
+        """
         known = ~np.isnan(self.late)
         past, later = known & (self.month <= trained_to), known & (self.month > trained_to) & (self.month <= until)
         frame = pl.DataFrame(self.rows[past], schema=list(self.signature.names))

@@ -49,8 +49,8 @@ class Found:
     def called(self) -> tuple[str, str]:
         """Return the library's caller to compare one row with, and its description.
 
-        If its default number of threads takes twice as long as one thread or more, its threads wait for cores that other
-        processes use: then one thread is the fair comparison.
+        If its default number of threads takes twice as long as one thread or more, its threads wait for cores that
+        other processes use: then one thread is the fair comparison.
         """
         called, alone = self.timed["as called"].us("one_row"), self.timed["one thread"].us("one_row")
         if called < WAITS * alone:

@@ -31,8 +31,8 @@ TINY = {"ROUNDS": 1, "MS": {"one_row": 2, "batch256": 2}}
 class Caller:
     """One way to call a model: `call` is `file:function` of bench/callers, `home` the environment with its libraries.
 
-    `threads` 0 is the default of the library. `rows` is a file that numpy or joblib reads. A caller that is not `judged` is
-    only timed.
+    `threads` 0 is the default of the library. `rows` is a file that numpy or joblib reads. A caller that is not
+    `judged` is only timed.
     """
 
     name: str

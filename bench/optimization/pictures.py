@@ -1,8 +1,8 @@
 """The recogniser of PP-OCR in bench/optimize.py, from PyPI's rapidocr-onnxruntime, and pictures for it.
 
-A row is a picture of 48 x 320 pixels, -1 to 1. The graph of the package is wrapped: before it, a row becomes three equal
-channels; after it, the likeliest character at each position, without repeats and blanks, is matched with a list of
-texts. A prediction is correct if the whole text is.
+A row is a picture of 48 x 320 pixels, -1 to 1. The graph of the package is wrapped: before it, a row becomes three
+equal channels; after it, the likeliest character at each position, without repeats and blanks, is matched with a list
+of texts. A prediction is correct if the whole text is.
 """
 
 from __future__ import annotations

@@ -47,7 +47,10 @@ def searched(order: dict[str, Any], directory: Path, *, home: str = "") -> dict[
 
 
 def compiled(family: str, transforms: Sequence[str], directory: Path) -> Path:
-    """Return the result of the first transform that works on a family's model; raises Absent with the reasons of all."""
+    """Return the result of the first transform that works on a family's model.
+
+    Raises Absent with the reasons of all.
+    """
     refusals = []
     for name in transforms:
         try:

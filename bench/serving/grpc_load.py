@@ -40,7 +40,10 @@ def message(model: str, row: bytes) -> bytes:
 
 
 def run(address: str, request: bytes, *, key: str, callers: int, seconds: float) -> GrpcLoad:
-    """Call `HOST:PORT` with an API key from several threads; raises RuntimeError if an answer differs from the first."""
+    """Call `HOST:PORT` with an API key from several threads.
+
+    Raises RuntimeError if an answer differs from the first.
+    """
     apart = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.insecure_channel(address, options=apart) for _ in range(_CHANNELS)]
     asks = [channel.unary_unary(_METHOD) for channel in channels]

@@ -55,9 +55,9 @@ class Plan:
 class Load:
     """Result of a run.
 
-    `per_s` and latencies are of the `counted` answers; `total` are all. `right` counts which of its answers a case received;
-    `resent` are answers to requests that were sent again because their connection had been reset: `resets` are the times by
-    the monotonic clock. `unreached` are connections that were not accepted.
+    `per_s` and latencies are of the `counted` answers; `total` are all. `right` counts which of its answers a case
+    received; `resent` are answers to requests that were sent again because their connection had been reset: `resets`
+    are the times by the monotonic clock. `unreached` are connections that were not accepted.
     """
 
     per_s: float

@@ -58,7 +58,10 @@ class Peer:
 
 @contextmanager
 def serving(peer: Peer, model: Path, setting: str, asks: bytes) -> Iterator[Server]:
-    """Start the peer with this model file and wait for its first answer; raises Absent with its last output if it fails."""
+    """Start the peer with this model file and wait for its first answer.
+
+    Raises Absent with its last output if it fails.
+    """
     python = peer.home()
     words = [word.replace("{bin}", str(python.parent)) for word in peer.command]
     with tempfile.TemporaryDirectory() as name:

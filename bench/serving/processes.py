@@ -103,7 +103,9 @@ def started(
     folder: Path | None = None,
     core: int = SERVER_CORE,
 ) -> Iterator[Server]:
-    """Start a server on a core and wait until it answers `asks` with 200, or listens; `{port}` is replaced by a free port.
+    """Start a server on a core and wait until it answers `asks` with 200, or listens.
+
+    `{port}` is replaced by a free port.
 
     Raises Absent with its last output if it does not come up.
     """

@@ -463,7 +463,10 @@ def promote(project: Project, found: Retraining, *, who: str, why: str = "") -> 
 def follow_promotion(
     project: Project, *, callback: Callback, wait: Callable[[float], object] = time.sleep
 ) -> Promotion:
-    """Follow the rollout of a retraining until it ends or no more requests come; `wait` is called between two evaluations."""
+    """Follow the rollout of a retraining until it ends or no more requests come.
+
+    `wait` is called between two evaluations.
+    """
     return promotion.follow_promotion(project, callback=callback, wait=wait)
 
 

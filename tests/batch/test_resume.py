@@ -69,7 +69,10 @@ STAGES: dict[str, Callable[[Path], bool]] = {
 
 
 def run(folder: Path, source: Path, out: Path, *, until: Callable[[Path], bool] = lambda _: False) -> int:
-    """Score in a separate process, killed once `until` holds; return its exit code, or minus the signal that ended it."""
+    """Score in a separate process, killed once `until` holds.
+
+    Return its exit code, or minus the signal that ended it.
+    """
     path = os.pathsep.join([str(ROOT / "tests/outside"), os.environ.get("PYTHONPATH", "")])
     command = ["predict", LIVE, str(source), str(out), "--project", str(folder), "--keep", "key"]
     process = subprocess.Popen(

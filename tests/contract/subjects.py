@@ -12,7 +12,10 @@ from headway.evaluation.context import Comparison
 
 
 def echo_comparison(*, groups: int, task: str = "binary") -> Comparison:
-    """Return a comparison on 40 rows per group, a third of a column missing; the variant's answers are off by up to 0.05."""
+    """Return a comparison on 40 rows per group, a third of a column missing.
+
+    The variant's answers are off by up to 0.05.
+    """
     rng = np.random.default_rng(7)
     group = np.repeat(np.arange(groups), 40)
     rows = rng.random((len(group), 3))

@@ -78,7 +78,10 @@ def _tree(shape: Shape, number: int, values: Floats, random: np.random.Generator
 
 
 def _grown(m: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Children of m nodes: each node after the first takes a free branch of an earlier one; the free branches left are leaves."""
+    """Children of m nodes: each node after the first takes a free branch of an earlier one.
+
+    The free branches left are leaves.
+    """
     children = np.full((m, 2), m + 1)
     free = [(0, 0), (0, 1)] if m else []
     for node in range(1, m):

@@ -38,7 +38,10 @@ class Both:
 
 
 def table(count: int, *, seed: int = 0) -> np.ndarray:
-    """Return rows float64 of shape (count, 5): wind in [0, 1], seats, fare with one decimal, a flag, a category; some missing."""
+    """Return rows float64 of shape (count, 5): wind in [0, 1], seats, fare with one decimal, a flag, a category.
+
+    Some missing.
+    """
     rng = np.random.default_rng(seed)
     rows = np.column_stack(
         [
@@ -54,7 +57,10 @@ def table(count: int, *, seed: int = 0) -> np.ndarray:
 
 
 def attacked_by(variant: object, reference: object | None = None, *, count: int = 600) -> Comparison:
-    """Return a comparison over such rows in 30 groups, of two hand-made models; one model alone is its own reference."""
+    """Return a comparison over such rows in 30 groups, of two hand-made models.
+
+    One model alone is its own reference.
+    """
     rows = table(count)
     before = reference or variant
     scores, were = variant.predict(rows), before.predict(rows)

@@ -29,7 +29,10 @@ def subject_from(
     slices: Mapping[str, SliceColumn] | None = None,
     task: str = "binary",
 ) -> Comparison:
-    """Return a comparison of these answers; both engines are the echo of the tests, whose row is the reference score."""
+    """Return a comparison of these answers.
+
+    Both engines are the echo of the tests, whose row is the reference score.
+    """
     variant = Variant(
         artifact=Artifact(format="echo", digest=f"sha256:{'0' * 64}", size_bytes=4),
         engine="echo",

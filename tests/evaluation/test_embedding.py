@@ -16,7 +16,10 @@ ROWS, GROUPS = 600, 30
 
 
 def vectors(*, harm: float):
-    """Return forty kinds of rows, each around its own direction; the variant's answers lie around those of the baseline."""
+    """Return forty kinds of rows, each around its own direction.
+
+    The variant's answers lie around those of the baseline.
+    """
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 40, ROWS).astype(float)
     labels[0] = 99

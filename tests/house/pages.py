@@ -1,7 +1,7 @@
 """Fenced code blocks of the documentation, and the tests that run or check them.
 
-A call of `code_blocks` or `pages_with` with a literal page or literal languages is a claim: its test runs those blocks, or compares
-them with what headway prints. `claims` finds all claims, so that a block without a test can be reported.
+A call of `code_blocks` or `pages_with` with a literal page or literal languages is a claim: its test runs those blocks,
+or compares them with what headway prints. `claims` finds all claims, so that a block without a test can be reported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ PAGES = [path for path in tracked() if path.endswith(".md")]
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page and the line of its first content; `file` is the file name that the text before it gives."""
+    """A fenced block of a page and the line of its first content.
+
+    `file` is the file name that the text before it gives.
+    """
 
     path: str
     line: int
@@ -46,7 +49,10 @@ class Claim:
     under: str = ""
 
     def covers(self, block: Block) -> bool:
-        """Check whether the claim includes the block; a file that the shell blocks of its page name belongs to their script."""
+        """Check whether the claim includes the block.
+
+        A file that the shell blocks of its page name belongs to their script.
+        """
         if not block.path.startswith(self.under):
             return False
         return block.language in self.languages or ("bash" in self.languages and is_used(block))
@@ -77,7 +83,10 @@ def code_blocks(path: str, language: str) -> list[str]:
 
 
 def pages_with(*languages: str, under: str = "") -> list[str]:
-    """Return the pages below a folder that have blocks of these languages. This is a claim: the calling test runs them."""
+    """Return the pages below a folder that have blocks of these languages.
+
+    This is a claim: the calling test runs them.
+    """
     return [path for path in PAGES if path.startswith(under) and {b.language for b in blocks_of(path)} & {*languages}]
 
 

@@ -17,8 +17,8 @@ def exported_network(
 ) -> bytes:
     """Two categories as ranks, missing as NaN, made integers by nan_to_num and clamp, embedded; two scaled numbers.
 
-    Ranks are clipped to `low` and `high`, `number` replaces negative infinity, and the zeros for missing numbers take their
-    shape from `other`.
+    Ranks are clipped to `low` and `high`, `number` replaces negative infinity, and the zeros for missing numbers take
+    their shape from `other`.
     """
     random = np.random.default_rng(0)
     constants = {

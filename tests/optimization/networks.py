@@ -1,7 +1,8 @@
 """Networks as ONNX graphs with weights drawn from fixed seeds, and rows for them.
 
-`tabular_network` is built like usual networks for tables: embedded categories, missing-value indicators and scaled numbers, all in
-the graph, then dense layers. Its numbers have the long tail that real ones have, which is what int8 does not bear.
+`tabular_network` is built like usual networks for tables: embedded categories, missing-value indicators and scaled
+numbers, all in the graph, then dense layers. Its numbers have the long tail that real ones have, which is what int8
+does not bear.
 """
 
 from __future__ import annotations

@@ -115,7 +115,10 @@ def test_every_regressor_is_within_rounding_of_the_library(name: str, context: T
 
 
 def furthest(model: Variant, variant: Variant, context: TransformContext) -> float:
-    """The largest change on rows with missing and unseen values, relative above 1; NaN for rows that the library rejects."""
+    """The largest change on rows with missing and unseen values, relative above 1.
+
+    NaN for rows that the library rejects.
+    """
     native, graph = opened(model, context), opened(variant, context)
     rows = np.column_stack([_column(field, number) for number, field in enumerate(model.signature.inputs)])
     found = graph.predict(rows)

@@ -22,7 +22,10 @@ DAYS, A_DAY = 60, 15
 
 
 def requests() -> pl.DataFrame:
-    """Return the requests of callers, 15 rows a day: rows of April by day since FIRST; from BROKEN on, every hour is 0."""
+    """Return the requests of callers, 15 rows a day: rows of April by day since FIRST.
+
+    From BROKEN on, every hour is 0.
+    """
     april = projects.table().filter(pl.col("at").dt.month() == 4)
     days = april.group_by("day", maintain_order=True).head(2 * A_DAY)
     number = pl.int_range(pl.len()).over("day")

@@ -27,7 +27,10 @@ MACHINES = {
 
 @pytest.fixture
 def evidence(searched, tmp_path: Path) -> Path:
-    """Return a folder with the policy and the evidence of a search, and code that must not run; no data and no model."""
+    """Return a folder with the policy and the evidence of a search, and code that must not run.
+
+    No data and no model.
+    """
     _, _, folder = searched
     (tmp_path / ".headway").mkdir()
     for file in (folder / ".headway").glob("state.sqlite*"):

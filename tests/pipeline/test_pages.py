@@ -61,7 +61,10 @@ def commands_and_outputs(block: Block) -> Iterator[tuple[str, str]]:
 
 
 def commands(block: Block) -> Iterator[str]:
-    """Yield the shell lines of a block: a file to write, or commands; each console command prints into a separate file."""
+    """Yield the shell lines of a block: a file to write, or commands.
+
+    Each console command prints into a separate file.
+    """
     if block.file and block.language not in SHELL:
         yield f"cat > {block.file} << 'END_OF_FILE'\n{block.text}END_OF_FILE"
     elif block.language == "console":
@@ -73,7 +76,10 @@ def commands(block: Block) -> Iterator[str]:
 
 
 def run(page: str, folder: Path, **variables: str) -> Path:
-    """Run a page in a folder with these environment variables; return the folder with the output of its console commands."""
+    """Run a page in a folder with these environment variables.
+
+    Return the folder with the output of its console commands.
+    """
     printed, programs = folder / ".printed", folder / ".bin"
     for created in (printed, programs):
         created.mkdir(exist_ok=True)

@@ -10,6 +10,9 @@ from running import MIXED, Running, loaded, serving
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Running]:
-    """Serve `flights` with the numbers a, b, c and `mixed` with a number and a category; both return the mean of the row."""
+    """Serve `flights` with the numbers a, b, c and `mixed` with a number and a category.
+
+    Both return the mean of the row.
+    """
     with serving(loaded(), loaded(name="mixed", signature=MIXED)) as running:
         yield running

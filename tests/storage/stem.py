@@ -33,7 +33,10 @@ Say = Callable[[object], None]
 
 @dataclass(frozen=True)
 class Order:
-    """A job to run, and the signal that is sent some seconds after its first message; without those it runs to its end."""
+    """A job to run, and the signal that is sent some seconds after its first message.
+
+    Without those it runs to its end.
+    """
 
     arguments: list[str]
     output: str

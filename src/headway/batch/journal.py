@@ -30,8 +30,8 @@ _SAMPLES, _SAMPLE_BYTES = 64, 1 << 16
 class Terms(StoredRecord, frozen=True, kw_only=True):
     """Release, file and options of a scoring run; a run resumes only if they are the same.
 
-    `release` is a digest. `samples` is a digest of 64 evenly spaced samples of 64 KiB: reading the whole file again would
-    take as long as scoring it. `changed_ns` is the modification time in ns since 1970.
+    `release` is a digest. `samples` is a digest of 64 evenly spaced samples of 64 KiB: reading the whole file again
+    would take as long as scoring it. `changed_ns` is the modification time in ns since 1970.
     """
 
     name: str

@@ -36,7 +36,10 @@ FOR_WORK_ON_HEADWAY = ("dev", "test")
 
 
 def diagnose_plugins() -> list[Diagnosis]:
-    """Return, for each kind, one diagnosis of the working plug-ins and one per reason why others do not work; then extras."""
+    """Return, for each kind, one diagnosis of the working plug-ins and one per reason why others do not work.
+
+    The extras follow.
+    """
     found = load_plugins(
         [f"{kind}:{name}" for kind, names in plugins.all_names().items() if kind not in NOT_DIAGNOSED for name in names]
     )

@@ -1,6 +1,7 @@
 """Load plug-ins and native libraries in a separate process, because a broken library may end it.
 
-python -m headway.cli.loading TOKEN ... prints a diagnosis for each `KIND:NAME` or `library:MODULE`, one JSON object a line.
+python -m headway.cli.loading TOKEN ... prints a diagnosis for each `KIND:NAME` or `library:MODULE`, one JSON object a
+line.
 
 A plug-in that needs no more than the base install, or that another package brings, is imported. Of the others the
 libraries are checked instead, because importing all of them takes 6 s: they and what they require must be installed,

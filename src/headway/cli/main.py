@@ -62,7 +62,10 @@ def command_name(plugin: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code; an error is printed as message, location and hint, without a traceback."""
+    """Run one command and exit with its code.
+
+    An error is printed as message, location and hint, without a traceback.
+    """
     sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

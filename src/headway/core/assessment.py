@@ -28,8 +28,8 @@ class CheckRun(Record, frozen=True, kw_only=True):
 class TimeBucket(Record, frozen=True, kw_only=True):
     """Rows of one month (week, year) or of one part of the split; times are ISO 8601, [since, until).
 
-    `missing` is the share of missing values of each column that has any. `target` is the mean of the target; for classes,
-    the share of each (slice).
+    `missing` is the share of missing values of each column that has any. `target` is the mean of the target; for
+    classes, the share of each (slice).
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"name": {"choose": "validation"}}

@@ -48,8 +48,8 @@ class Refusal:
 class Chunk:
     """Consecutive rows of a file from row `start` on, as a model reads them: float64 of shape (n, d) in C order.
 
-    A row in `refusals` holds NaN where it could not be read. `passthrough` are the columns that are copied unchanged. The next
-    chunk begins at `position`, in the format's own count; `share` in [0, 1] of the file has been read by then.
+    A row in `refusals` holds NaN where it could not be read. `passthrough` are the columns that are copied unchanged.
+    The next chunk begins at `position`, in the format's own count; `share` in [0, 1] of the file has been read by then.
     """
 
     start: int
@@ -94,8 +94,8 @@ class Scan(Protocol):
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield the rows from row `start` on, which lies at `position` (0 and 0 for all), in the order of the file.
 
-        Every row comes once, complete or refused; chunk boundaries depend only on the file. Raises DataError if the file is
-        not of the format that its name says.
+        Every row comes once, complete or refused; chunk boundaries depend only on the file. Raises DataError if the
+        file is not of the format that its name says.
         """
         ...
 

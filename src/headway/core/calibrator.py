@@ -10,8 +10,8 @@ class Calibrator(Record, frozen=True, kw_only=True):
 
     Without `knots` the result has log-odds up * ln p - down * ln(1 - p) + shift. With m knots, which are scores, p is
     looked up in `values`: m values are interpolated linearly; 2m + 1 values are steps below, at and above each knot.
-    `kind` names the method it was fitted with, on `n_rows` labeled rows of `n_groups` groups; `at` is the time from which
-    it applies.
+    `kind` names the method it was fitted with, on `n_rows` labeled rows of `n_groups` groups; `at` is the time from
+    which it applies.
     """
 
     kind: str = "shift"

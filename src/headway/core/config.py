@@ -190,7 +190,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], s
 
 
 def _current(values: dict[str, Any], source: str) -> dict[str, Any]:
-    """Convert old names and values of settings to current ones, each with a warning; `source` is where they were set."""
+    """Convert old names and values of settings to current ones, each with a warning.
+
+    `source` is where they were set.
+    """
 
     def notice(where: str, old: str, new: str) -> None:
         warn_renamed(f"{source}, {where}" if where else source, old, new)

@@ -144,8 +144,9 @@ class State(Protocol):
     def append(self, signed: Signed) -> bool:
         """Append an update (`core.record.write` of a PointerUpdate) to the chain, or change nothing.
 
-        Returns False if another pointer was updated first, so that `previous` is not the end any more: chain it again. Raises
-        PointerMoved, which names the current release of the pointer, if `number` does not follow the last update of its own pointer.
+        Returns False if another pointer was updated first, so that `previous` is not the end any more: chain it again.
+        Raises PointerMoved, which names the current release of the pointer, if `number` does not follow the last update
+        of its own pointer.
         """
         ...
 

@@ -11,8 +11,8 @@ from headway.core.record import Record, StoredRecord
 class Erased(Record, frozen=True, kw_only=True):
     """Rows and files erased in one location (`log/flights`, `labels/flights`, `online/schedule`).
 
-    `before` and `after` are keyed hashes over the digests of those files, so that contents cannot be guessed; the holder
-    of the key can compare them with a backup.
+    `before` and `after` are keyed hashes over the digests of those files, so that contents cannot be guessed; the
+    holder of the key can compare them with a backup.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"place": "location"}

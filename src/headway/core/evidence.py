@@ -81,10 +81,10 @@ RENAMED_CHECKS = {
 class Measurement(Record, frozen=True, kw_only=True):
     """A number with its uncertainty.
 
-    `low` and `high` are the ends of the two-sided interval of `level`, clipped to `bounds`, the range of the measure; None
-    if it is unbounded, or a fact. `se` and `dof` allow a one-sided bound of another level (Student t). A count or maximum
-    over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `validity` is `fixed` (the
-    interval is valid for one planned evaluation) or `anytime` (for any number of evaluations).
+    `low` and `high` are the ends of the two-sided interval of `level`, clipped to `bounds`, the range of the measure;
+    None if it is unbounded, or a fact. `se` and `dof` allow a one-sided bound of another level (Student t). A count or
+    maximum over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `validity` is
+    `fixed` (the interval is valid for one planned evaluation) or `anytime` (for any number of evaluations).
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"looks": "validity"}
@@ -122,8 +122,8 @@ def _current_where(where: str) -> str:
 class Finding(Record, frozen=True, kw_only=True):
     """A check's finding: the measured value, the limit, and a hint.
 
-    Severity: `stop` forbids to continue, `warn` asks for a person, `note` informs, `undecided` means that the check could
-    not judge.
+    Severity: `stop` forbids to continue, `warn` asks for a person, `note` informs, `undecided` means that the check
+    could not judge.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message", "mend": "hint"}

@@ -35,8 +35,8 @@ class Round(Record, frozen=True, kw_only=True):
 class Reading(Record, frozen=True, kw_only=True):
     """What the simultaneous 95 % intervals of a curve show.
 
-    It holds from round `since` on; `low` and `high` bound the change of the error from there to the last round (above 0:
-    it grew). `why` is the reason for a missing answer.
+    It holds from round `since` on; `low` and `high` bound the change of the error from there to the last round (above
+    0: it grew). `why` is the reason for a missing answer.
     """
 
     answer: CurveAnswer

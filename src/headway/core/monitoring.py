@@ -31,8 +31,8 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     """A proposal to retrain the live release, opened by the policy; a person or headway itself acts on it.
 
     `evidence` holds the digests of the evidence behind it. `expected_loss` is the cost per month above that at release,
-    in the unit of `[model] costs`. `price_s` is the duration of a retraining with all its seeds in seconds, None if none
-    was measured. `pays` compares the two, None if one of them is unknown.
+    in the unit of `[model] costs`. `price_s` is the duration of a retraining with all its seeds in seconds, None if
+    none was measured. `pays` compares the two, None if one of them is unknown.
     """
 
     name: str
@@ -66,8 +66,8 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     `quality`, `change` (since the evaluation) and `cost` per month need labels, `estimated` needs none. `unknown` gives
     the reason for each part that could not be judged. `rule_results` are those of `[[policy.watch]]`.
 
-    Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown; `unknown`, if
-    the period has not ended, or there is neither a label nor an estimate.
+    Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown;
+    `unknown`, if the period has not ended, or there is neither a label nor an estimate.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {

@@ -33,8 +33,9 @@ class StageInput(Record, frozen=True, kw_only=True):
 class TrackedData(Record, frozen=True, kw_only=True):
     """A file or folder of data as DVC recorded it in the file `record`, with the command and inputs that made it.
 
-    `digest` is `md5:...`, for a folder that of the list of its files (`.dir`); empty if DVC has recorded none. `difference`
-    describes how the data on disk differ, `missing` is True if files are absent; `error` says why the record is unusable.
+    `digest` is `md5:...`, for a folder that of the list of its files (`.dir`); empty if DVC has recorded none.
+    `difference` describes how the data on disk differ, `missing` is True if files are absent; `error` says why the
+    record is unusable.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -68,8 +69,8 @@ class TrackedData(Record, frozen=True, kw_only=True):
 class Provenance(StoredRecord, frozen=True, kw_only=True):
     """The version of data of a period: its digest, a fingerprint by column, and its origin.
 
-    `rows` is the blob of the row fingerprints (uint64, little endian); `form` is the version of the fingerprint. `facts`
-    gives source, query, handling of personal data, origin and code; `tracked` the DVC records of its files.
+    `rows` is the blob of the row fingerprints (uint64, little endian); `form` is the version of the fingerprint.
+    `facts` gives source, query, handling of personal data, origin and code; `tracked` the DVC records of its files.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"choose": "validation"}}
@@ -101,8 +102,9 @@ class LineageDelivery(StoredRecord, frozen=True, kw_only=True):
 class ColumnChange(Record, frozen=True, kw_only=True):
     """A column that changed.
 
-    `distance` is the largest difference between cumulative shares, or shares of a hash bucket, in [0, 1]; `chance_level` is the
-    99th percentile of it for two samples of that size. Both are None if the columns cannot be compared.
+    `distance` is the largest difference between cumulative shares, or shares of a hash bucket, in [0, 1];
+    `chance_level` is the 99th percentile of it for two samples of that size. Both are None if the columns cannot be
+    compared.
     """
 
     name: str

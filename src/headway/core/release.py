@@ -34,7 +34,10 @@ class FeatureView(Record, frozen=True, kw_only=True):
 
 
 class Bounds(Record, frozen=True, kw_only=True):
-    """Range of one column: the range of its numbers, or its categories; the share of missing values, if these are allowed."""
+    """Range of one column: the range of its numbers, or its categories.
+
+    It also has the share of missing values, if these are allowed.
+    """
 
     name: str
     lowest: float | None = None
@@ -97,8 +100,8 @@ class PointerUpdate(StoredRecord, frozen=True, kw_only=True):
 
     `number` counts the updates of this name and pointer from 1. `previous` is the digest of the update before it in the
     store's chain, over all names. `verdict` is the digest of the verdict it followed, empty for a rollback by hand;
-    `answer` is that verdict's, `override` if a person gave it. An empty `release` withdraws the pointer. `assignment` is
-    set for a `canary`, so that servers assign keys by what is signed.
+    `answer` is that verdict's, `override` if a person gave it. An empty `release` withdraws the pointer. `assignment`
+    is set for a `canary`, so that servers assign keys by what is signed.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("move",)

@@ -48,8 +48,9 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     """A release compared with the live one: its stage, the rules it is judged by, and how it ended.
 
     `release` and `live` are digests; `salt` randomizes the assignment of keys. `rules` must pass for the next stage;
-    those in `delayed_rules` count once they are measured, because labels may arrive after the rollout has ended. Both are fixed
-    at the start, because they share one error rate. `requests` counts those of the stage, `of_release` the release's.
+    those in `delayed_rules` count once they are measured, because labels may arrive after the rollout has ended. Both
+    are fixed at the start, because they share one error rate. `requests` counts those of the stage, `of_release` the
+    release's.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"later": "delayed_rules", "standing": "status"}

@@ -16,9 +16,9 @@ from headway.core.verdict import EvaluatedVariant
 class Baseline(StoredRecord, frozen=True, kw_only=True):
     """The original model with its decision threshold; `data` maps each period to the digest of its rows.
 
-    `costs` are those of a false positive and of a false negative, by which the threshold was chosen. A retrained release
-    keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract` gives the ranges of the
-    columns in the periods that it was made on.
+    `costs` are those of a false positive and of a false negative, by which the threshold was chosen. A retrained
+    release keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract` gives the ranges
+    of the columns in the periods that it was made on.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}

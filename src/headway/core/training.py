@@ -40,8 +40,8 @@ class Training(StoredRecord, frozen=True, kw_only=True):
 class Retraining(StoredRecord, frozen=True, kw_only=True):
     """A retrained or recalibrated release, judged against the live one; `seconds` is its total duration.
 
-    `key` is the digest of all that decides the outcome, so that a run that was killed can resume. `release` is its digest
-    after it is published. `findings` report changes in the data that live was trained on.
+    `key` is the digest of all that decides the outcome, so that a run that was killed can resume. `release` is its
+    digest after it is published. `findings` report changes in the data that live was trained on.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"says": "message", "frontier": "search_result"}
@@ -61,8 +61,8 @@ class Retraining(StoredRecord, frozen=True, kw_only=True):
 class Promotion(Record, frozen=True, kw_only=True):
     """Progress of replacing a live release by a retrained one, with the last step in a sentence.
 
-    `ticket` is set while there is only a proposal; `retraining` is the result, `rollout` is running or ended, and `update`
-    made it live if that happened at once.
+    `ticket` is set while there is only a proposal; `retraining` is the result, `rollout` is running or ended, and
+    `update` made it live if that happened at once.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {

@@ -18,8 +18,8 @@ NUMBERS = ("regression", "ranking")
 class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One input column: a number (`FP64`), or a category (`BYTES`) whose rank among `categories` the model reads.
 
-    A value that is none of them is `unseen`: it counts as `missing`, or as `other` with rank len(categories), or the row
-    is `refused`. A null is always missing.
+    A value that is none of them is `unseen`: it counts as `missing`, or as `other` with rank len(categories), or the
+    row is `refused`. A null is always missing.
     """
 
     name: str

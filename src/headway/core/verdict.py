@@ -80,9 +80,9 @@ class EvaluatedVariant(Record, frozen=True, kw_only=True):
 class PolicyTest(Record, frozen=True, kw_only=True):
     """One model that was broken, or copied, on purpose.
 
-    `what` was done to it, and `expected` is the answer that a policy should give. `rule_result` is the rule that decided,
-    and `passed` is True if the policy answered as expected, for that reason. If the fault could not be made there is no
-    verdict, and `message` gives the reason. `hint` is a rule that would detect it.
+    `what` was done to it, and `expected` is the answer that a policy should give. `rule_result` is the rule that
+    decided, and `passed` is True if the policy answered as expected, for that reason. If the fault could not be made
+    there is no verdict, and `message` gives the reason. `hint` is a rule that would detect it.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {

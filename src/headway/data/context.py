@@ -27,8 +27,8 @@ class Source(Protocol):
     def __call__(self, url: str, query: str, *, folder: Path) -> polars.DataFrame:
         """Return the rows of the query; a relative path in the URL starts in `folder`, and nothing is written.
 
-        Raises DataError with a hint if the database cannot be opened or rejects the query; the caller hides the password of
-        the URL.
+        Raises DataError with a hint if the database cannot be opened or rejects the query; the caller hides the
+        password of the URL.
         """
         ...
 
@@ -48,8 +48,8 @@ class CheckContext:
     periods
         Its train, validation, test and live; empty if it is not split.
     requests
-        Function that returns the requests of servers, one column per feature, with their time in ASKED_AT; None if there
-        were none.
+        Function that returns the requests of servers, one column per feature, with their time in ASKED_AT; None if
+        there were none.
     config
         Configuration of the project.
     detector
@@ -121,7 +121,10 @@ class Detector(Protocol):
 
 
 def load_source(name: str) -> Source:
-    """Return the reader of databases whose URLs begin with that name; raises PluginError if there is none or its library is absent."""
+    """Return the reader of databases whose URLs begin with that name.
+
+    Raises PluginError if there is none or its library is absent.
+    """
     source: Source = plugins.load("source", name)
     return source
 

@@ -1,4 +1,7 @@
-"""Propose the role of each column of a table; a user corrects it, because a table does not show when a column is known."""
+"""Propose the role of each column of a table.
+
+A user corrects it, because a table does not show when a column is known.
+"""
 
 from __future__ import annotations
 

@@ -53,10 +53,12 @@ class Catboost:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Import a fitted CatBoost, classifier, regressor or ranker, or a .cbm file; a classifier answers probabilities.
+        """Import a fitted CatBoost, classifier, regressor or ranker, or a .cbm file.
 
-        Raises EngineError for a model that is not fitted, reads categories or text, or predicts several targets, and for an
-        incomplete file or CatBoost's JSON.
+        A classifier answers probabilities.
+
+        Raises EngineError for a model that is not fitted, reads categories or text, or predicts several targets, and
+        for an incomplete file or CatBoost's JSON.
         """
         if isinstance(model, ModelFile):
             return _import_file(model)
@@ -68,7 +70,10 @@ class Catboost:
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
-        """Return the artifact unchanged; raise EngineError if the table has a categorical column, since the model reads numbers."""
+        """Return the artifact unchanged.
+
+        Raise EngineError if the table has a categorical column, since the model reads numbers.
+        """
         categorical = [field.name for field in signature.inputs if field.datatype == "BYTES"]
         if categorical:
             raise EngineError(
@@ -85,7 +90,10 @@ class Catboost:
 
     @classmethod
     def rounds(cls, content: bytes) -> int:
-        """Return the number of trees; raise NotApplicable unless they are symmetric, since CatBoost truncates no others."""
+        """Return the number of trees.
+
+        Raise NotApplicable unless they are symmetric, since CatBoost truncates no others.
+        """
         model = read_catboost(content)
         if not model.symmetric:
             raise NotApplicable(_NOT_SYMMETRIC)

@@ -47,8 +47,8 @@ class Lightgbm:
     def import_model(cls, model: object) -> ImportedModel:
         """Import a fitted Booster or LGBMModel as text, truncated at the best iteration of early stopping.
 
-        Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted, and for an
-        incomplete file.
+        Those are the trees that its own `predict` uses. Raises EngineError for an LGBMModel that is not fitted, and for
+        an incomplete file.
         """
         if isinstance(model, ModelFile):
             return _import_file(model)
@@ -65,7 +65,10 @@ class Lightgbm:
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
-        """Return the trees; raise NotApplicable for linear leaves, and if zero is missing in only some splits of a column."""
+        """Return the trees.
+
+        Raise NotApplicable for linear leaves, and if zero is missing in only some splits of a column.
+        """
         return lightgbm_forest(read_lightgbm(content))
 
     @classmethod

@@ -69,8 +69,8 @@ class OnnxRuntime:
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], cast to the dtypes of the graph.
 
-        Raises EngineError for rows of another width, for values that an integer input cannot represent, and if the library
-        fails.
+        Raises EngineError for rows of another width, for values that an integer input cannot represent, and if the
+        library fails.
         """
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self.width}]")

@@ -108,8 +108,8 @@ class OpenVino:
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], cast to the dtypes of the graph.
 
-        Raises EngineError for rows of another width, for values that an integer input cannot represent, and if the library
-        fails.
+        Raises EngineError for rows of another width, for values that an integer input cannot represent, and if the
+        library fails.
         """
         if rows.ndim != 2 or rows.shape[1] != self._feeds.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._feeds.width}]")

@@ -2,10 +2,10 @@
 
 Settings: `threads` (>= 1: that many where an estimator has `n_jobs`; absent leaves them as they were fitted).
 
-A row holds numbers, and categories as ranks. A pipeline that selects columns by name receives a pandas dataframe with the
-categories themselves, any other a float64 array. A classifier without predict_proba answers the sigmoid or softmax of its
-decision_function: decisions are the same, but the scores are not calibrated probabilities. An IsolationForest answers its
-score_samples (lower is more anomalous), and is evaluated as a regressor.
+A row holds numbers, and categories as ranks. A pipeline that selects columns by name receives a pandas dataframe with
+the categories themselves, any other a float64 array. A classifier without predict_proba answers the sigmoid or softmax
+of its decision_function: decisions are the same, but the scores are not calibrated probabilities. An IsolationForest
+answers its score_samples (lower is more anomalous), and is evaluated as a regressor.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Sklearn:
     def import_model(cls, model: object) -> ImportedModel:
         """Import a fitted classifier or regressor with all its parts; a search contributes its best estimator.
 
-        Raises EngineError if it is not fitted, predicts several targets, or holds custom Python code, which is named. A model of
-        another library inside it is opened by that library's engine.
+        Raises EngineError if it is not fitted, predicts several targets, or holds custom Python code, which is named. A
+        model of another library inside it is opened by that library's engine.
         """
         if isinstance(model, ModelFile):
             return _import_file(model)
@@ -159,7 +159,9 @@ class Sklearn:
         return shorter if opened.columns is None else skops_file.with_columns(shorter, opened.columns)
 
     def predict(self, rows: Floats) -> Floats:
-        """Compute scores float64 [n, k] for rows float64 [n, d] with categories as ranks; binary: of the second class, k = 1.
+        """Compute scores float64 [n, k] for rows float64 [n, d] with categories as ranks.
+
+        Binary: of the second class, k = 1.
 
         Raises EngineError for rows of another width, and if the library fails on them.
         """

@@ -44,10 +44,12 @@ class Xgboost:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Import a fitted Booster or XGBModel as UBJSON; an XGBModel is truncated to the rounds that its `predict` uses.
+        """Import a fitted Booster or XGBModel as UBJSON.
 
-        Its `missing` is stored. Raises EngineError for an XGBModel that is not fitted, for an incomplete file, and for the old
-        binary format.
+        An XGBModel is truncated to the rounds that its `predict` uses.
+
+        Its `missing` is stored. Raises EngineError for an XGBModel that is not fitted, for an incomplete file, and for
+        the old binary format.
         """
         if isinstance(model, ModelFile):
             if model.suffix not in cls.files or not is_xgboost(model.content):
@@ -61,7 +63,9 @@ class Xgboost:
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
-        """Return the artifact unchanged; raise EngineError if the table has categorical columns that the model does not name.
+        """Return the artifact unchanged.
+
+        Raise EngineError if the table has categorical columns that the model does not name.
 
         XGBoost stores category names since 3.1, if it was trained on a dataframe.
         """
@@ -99,7 +103,8 @@ class Xgboost:
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], which the library casts to float32; binary: k = 1.
 
-        Raises EngineError for rows of another width, and if the library rejects them: a linear model accepts no infinity.
+        Raises EngineError for rows of another width, and if the library rejects them: a linear model accepts no
+        infinity.
         """
         if rows.ndim != 2 or rows.shape[1] != self._width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")

@@ -66,8 +66,8 @@ def time_model(
     Returns
     -------
     list of Measurement
-        `latency.one_row` (us) and `throughput.batch` (rows/s), each followed by its `.speedup` over the reference. A batch
-        has 256 rows, or fewer for a model that takes more than a second for them.
+        `latency.one_row` (us) and `throughput.batch` (rows/s), each followed by its `.speedup` over the reference. A
+        batch has 256 rows, or fewer for a model that takes more than a second for them.
     """
     engines = (model,) if reference is None else (model, reference)
     one = _run_rounds(engines, _singles(rows), rounds, round_ns)
@@ -83,8 +83,9 @@ def measure_savings(model: Predictor, without: Predictor, rows: Floats, *, round
     -------
     list of Measurement
         `latency.speedup`, `latency.p99.speedup`, `throughput.speedup`, `cost.one_row.ratio` and `cost.batch.ratio`, all
-        above 1 if the model is the better one. The 99th percentile pools the calls of all rounds; it is left out if either
-        model had fewer than 662 calls, the number needed for a claim (MLPerf). CPU time is that of the whole process.
+        above 1 if the model is the better one. The 99th percentile pools the calls of all rounds; it is left out if
+        either model had fewer than 662 calls, the number needed for a claim (MLPerf). CPU time is that of the whole
+        process.
     """
     engines, singles, batches = (model, without), _singles(rows), _batches(rows, _batch_rows(without, rows))
     one = _run_rounds(engines, singles, rounds, ROUND_NS, min_calls=-(-_BEHIND_P99 // rounds))
@@ -107,7 +108,10 @@ class CpuTime:
 
 
 def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int) -> dict[str, CpuTime]:
-    """Measure the CPU time per row, asked alone (`one_row`) and in batches (`batch`); `rows` has shape (n, d), n >= 1."""
+    """Measure the CPU time per row, asked alone (`one_row`) and in batches (`batch`).
+
+    `rows` has shape (n, d), n >= 1.
+    """
     batches = _batches(rows, _batch_rows(model, rows))
     return {
         name: _cpu_time(model, inputs, rounds) for name, inputs in (("one_row", _singles(rows)), ("batch", batches))

@@ -23,9 +23,9 @@ _ROUNDING = 1e-9
 class AttackColumn:
     """A column that may change, number `at` of a row.
 
-    Numbers stay between `min_value` and `max_value`, move by at most `furthest`, and keep the `decimals` seen if these are few;
-    `scale` is their interquartile range. Categories and flags take any value `among` those seen. Missing values stay
-    missing, and no value goes missing.
+    Numbers stay between `min_value` and `max_value`, move by at most `furthest`, and keep the `decimals` seen if these
+    are few; `scale` is their interquartile range. Categories and flags take any value `among` those seen. Missing
+    values stay missing, and no value goes missing.
     """
 
     at: int
@@ -189,9 +189,10 @@ def attack_rows(
 ) -> AttackResult:
     """Attack rows (n, d) through these columns, with at most `limits.queries` decisions per row.
 
-    First each column is tried alone. Rows that no column flips then go through rounds: from a distant start that flips the
-    decision (another row's values, or ends of the allowed ranges) one column after the other is reset while the decision
-    stays flipped, least useful ones first, and the rest is moved closer by bisection. Equal decisions give equal results.
+    First each column is tried alone. Rows that no column flips then go through rounds: from a distant start that flips
+    the decision (another row's values, or ends of the allowed ranges) one column after the other is reset while the
+    decision stays flipped, least useful ones first, and the rest is moved closer by bisection. Equal decisions give
+    equal results.
     """
     search = _Search(rows, decide, columns, limits)
     if not columns:

@@ -50,7 +50,10 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(slots=True, kw_only=True)
 class LoadCall:
-    """One request, number `request` of those to send, with its times in seconds of the run; status 0 without an answer."""
+    """One request, number `request` of those to send, with its times in seconds of the run.
+
+    Status 0 without an answer.
+    """
 
     request: int
     due_s: float
@@ -79,7 +82,10 @@ class _Connection:
     buffer: bytearray = field(default_factory=bytearray)
 
     def receive(self) -> LoadCall | None:
-        """Read what has arrived; return the call once its answer is complete. Raises ConnectionError if the server closed."""
+        """Read what has arrived; return the call once its answer is complete.
+
+        Raises ConnectionError if the server closed.
+        """
         data = self.socket.recv(1 << 18)
         if not data or self.call is None:
             raise ConnectionError

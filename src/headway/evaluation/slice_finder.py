@@ -281,8 +281,8 @@ def worst_slices(
 ) -> list[Slice]:
     """Return up to `most` slices with the highest `order` (cells,), each overlapping earlier ones by less than half.
 
-    The overlap is the Jaccard index of their rows. Cells with -inf are skipped; if none is above 0, no slice is worse than
-    all rows, and the first one alone is returned.
+    The overlap is the Jaccard index of their rows. Cells with -inf are skipped; if none is above 0, no slice is worse
+    than all rows, and the first one alone is returned.
     """
     likely = np.argsort(-order, kind="stable")[:MAX_CANDIDATES]
     likely = likely[(order[likely] > 0) | (likely == likely[0])]

@@ -18,8 +18,8 @@ def choose_threshold(
 ) -> float:
     """Choose the threshold with the lowest cost; a score >= threshold is a positive decision.
 
-    It lies half-way between two distinct scores, so that rounding by a conversion flips no decision, and outside [0, 1] if
-    only that decides all rows alike. The lowest of equally good thresholds is taken.
+    It lies half-way between two distinct scores, so that rounding by a conversion flips no decision, and outside [0, 1]
+    if only that decides all rows alike. The lowest of equally good thresholds is taken.
 
     Parameters
     ----------

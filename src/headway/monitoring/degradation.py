@@ -74,9 +74,9 @@ def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> boo
 def split_ece(subject: Comparison, *, run: int) -> Measurement:
     """Compute `ece.split`: the calibration error, with the sign of each bin's error taken from the other half of the groups.
 
-    Noise inflates the plain error, most of all in a short period. This one is on average at most the true error, and equals
-    the plain one if both halves agree on the sign of each bin. Halves alternate in blocks of `run` neighboring groups, so
-    that dependent days do not confirm each other.
+    Noise inflates the plain error, most of all in a short period. This one is on average at most the true error, and
+    equals the plain one if both halves agree on the sign of each bin. Halves alternate in blocks of `run` neighboring
+    groups, so that dependent days do not confirm each other.
 
     Raises NotApplicable if the task is not binary.
     """
@@ -130,8 +130,8 @@ def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: C
 def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: float) -> Measurement:
     """Compute `retrain.expected_loss`: how much more a month of rows costs now than at the rate of the judged period.
 
-    It bounds what retraining can win back, as far as the model and not the world changed. The interval adds the variances
-    by group of both periods, corrected for dependent neighbors. Raises DataError for an empty period.
+    It bounds what retraining can win back, as far as the model and not the world changed. The interval adds the
+    variances by group of both periods, corrected for dependent neighbors. Raises DataError for an empty period.
     """
     if not len(now.costs) or not len(judged.costs):
         raise DataError("both periods need rows", where=f"{len(now.costs)} now, {len(judged.costs)} judged")

@@ -97,8 +97,8 @@ def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
     ----------
     windows : Windows
     losses : ndarray of shape (n_before,)
-        Loss of each row of the window before in any unit, NaN if its label is unknown. A bin without labeled rows gets the
-        mean loss.
+        Loss of each row of the window before in any unit, NaN if its label is unknown. A bin without labeled rows gets
+        the mean loss.
 
     Raises
     ------
@@ -131,7 +131,10 @@ def _losses(windows: Windows, losses: Floats, known: Ints) -> Iterator[Measureme
 
 
 def _change(lost: Floats, rows: Floats, now: Floats) -> Estimate:
-    """Estimate the change that is explained, with a jackknife over the groups of both windows; tables [groups, bins]."""
+    """Estimate the change that is explained, with a jackknife over the groups of both windows.
+
+    Tables [groups, bins].
+    """
     value = _explained(lost.sum(0), rows.sum(0), now.sum(0))
     before = _explained(lost.sum(0) - lost, rows.sum(0) - rows, now.sum(0))
     after = _explained(lost.sum(0), rows.sum(0), now.sum(0) - now)

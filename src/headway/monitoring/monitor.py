@@ -55,7 +55,10 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringResult:
-    """A report, with its evidence if labels have arrived; `is_new` means that a question was answered for the first time."""
+    """A report, with its evidence if labels have arrived.
+
+    `is_new` means that a question was answered for the first time.
+    """
 
     report: MonitoringReport
     evidence: Evidence | None = None
@@ -82,8 +85,8 @@ def monitor_window(
     """Report on a window, with a retraining ticket if the policy asks for one and none is pending.
 
     Each question is tested once, when the period is complete: drift of the inputs, and degradation once labels have had
-    their time and 20 groups have some. Earlier answers are repeated. No ticket is opened before labels of the period have
-    arrived.
+    their time and 20 groups have some. Earlier answers are repeated. No ticket is opened before labels of the period
+    have arrived.
     """
     require_absolute_rules(context.config.policy)
     earlier = context.budget.last(context.period(window))

@@ -97,8 +97,8 @@ class RolloutController:
     def find(self) -> RolloutCheck:
         """Decide by all that is known now, without acting.
 
-        If the pointers are not trustworthy, a release does not verify or the log cannot be read, the decision is to roll back
-        or stop.
+        If the pointers are not trustworthy, a release does not verify or the log cannot be read, the decision is to
+        roll back or stop.
         """
         try:
             live, canary = _heads(self.project)
@@ -276,7 +276,10 @@ def rollout_status(project: Project) -> Decision:
 
 
 def advance_rollout(project: Project, *, who: str, why: str) -> Decision:
-    """Advance by a person's decision that overrides the judge; raises Refused for no rollout, HeadwayError for no reason."""
+    """Advance by a person's decision that overrides the judge.
+
+    Raises Refused for no rollout, HeadwayError for no reason.
+    """
     controller = RolloutController(project, require_running_rollout(project))
     return _overrule(controller, next_step(controller.rollout), who=who, why=why)
 
@@ -443,8 +446,8 @@ def follow_rollout(
 ) -> Rollout:
     """Step the rollout every `PERIOD_S` seconds until it ends, and report each change by `callback`.
 
-    Unless `patient`, return while it runs once no request has come for `[rollout] quiet_s`. Raises Refused if no rollout
-    is running.
+    Unless `patient`, return while it runs once no request has come for `[rollout] quiet_s`. Raises Refused if no
+    rollout is running.
     """
     controller = RolloutController(project, require_running_rollout(project), clock=clock)
     reporter, idle = _ChangeReporter(callback), _IdleDetector(timedelta(seconds=project.config.rollout.quiet_s), clock)

@@ -124,7 +124,8 @@ def score_rows(
 ) -> ScoredRows:
     """Score the rows of a dataset from a time on, in order of time.
 
-    A label arrives `delay` after its row; string labels are numbered. Raises DataError if the time column holds no times.
+    A label arrives `delay` after its row; string labels are numbered. Raises DataError if the time column holds no
+    times.
     """
     time = time_expression(dataset)
     table = dataset.table.filter(time >= since).sort(time, maintain_order=True)
@@ -229,8 +230,8 @@ _LABELED_AT = "labeled_at_us"
 def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     """Return what callers got from the release, in order of time (UTC), from the prediction log; a day is a group.
 
-    Shadow answers and failed requests are left out. A row without a label, or without a key, has none. Raises DataError if
-    the log has no answer of the release.
+    Shadow answers and failed requests are left out. A row without a label, or without a key, has none. Raises DataError
+    if the log has no answer of the release.
     """
     name = deployed.release.name
     logged = read_predictions(state, name, [deployed.digest])

@@ -1,8 +1,8 @@
 """Status of a monitoring report, its message, and the retraining ticket that it may open.
 
-A ticket needs a reason: labeled rows have grown by half, or calibration is shown to fail. It names the reasons and their
-evidence, and compares the cost of waiting with the cost of training. Whether a person or headway acts on it is the
-policy's `mode`.
+A ticket needs a reason: labeled rows have grown by half, or calibration is shown to fail. It names the reasons and
+their evidence, and compares the cost of waiting with the cost of training. Whether a person or headway acts on it is
+the policy's `mode`.
 """
 
 from __future__ import annotations

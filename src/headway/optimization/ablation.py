@@ -77,8 +77,8 @@ def iter_components(variant: Variant, baseline: Variant, context: TransformConte
 def rebuild_without(component: Component, context: TransformContext) -> tuple[str, Variant]:
     """Rebuild the variant without one component, and return the name of what was removed with it.
 
-    Later steps are repeated with the nearest settings the transform offers. A step that no longer applies is removed too,
-    and its name is added to that of the component.
+    Later steps are repeated with the nearest settings the transform offers. A step that no longer applies is removed
+    too, and its name is added to that of the component.
     """
     removed, variant = [component.name], component.replacement
     for step in component.later_steps:

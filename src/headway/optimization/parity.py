@@ -26,8 +26,8 @@ _CATEGORY_OFFSETS = np.array([-0.5, 0.0, 0.5, 1.0])
 def edge_rows(forest: Forest, sample: Floats) -> Floats:
     """Make rows in which about half of the values are edges of their column and the rest come from `sample`.
 
-    Every edge appears in four rows. A column with more than 4,096 edges contributes that many, drawn at random with a fixed
-    seed. The forest's library accepts every row.
+    Every edge appears in four rows. A column with more than 4,096 edges contributes that many, drawn at random with a
+    fixed seed. The forest's library accepts every row.
 
     Parameters
     ----------

@@ -124,8 +124,8 @@ def rank_by_objective(
 ) -> list[EvaluatedVariant]:
     """Rank the feasible variants that beat the baseline, best first, followed by the baseline.
 
-    Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes first,
-    then the one with the fewest steps.
+    Among variants that the interval of the best cannot separate from it, one with the answers of the baseline comes
+    first, then the one with the fewest steps.
 
     Raises
     ------

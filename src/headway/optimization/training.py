@@ -53,8 +53,8 @@ def train_model(
     seed
         Seed to pass to the function, which must then have a parameter of that name.
     balanced
-        Whether to give all classes the same total weight, by the function's parameter `weights` or else by repeated rows;
-        None follows `[model] class_weight`.
+        Whether to give all classes the same total weight, by the function's parameter `weights` or else by repeated
+        rows; None follows `[model] class_weight`.
     curve
         Makes a learning curve for a signature; passed to a function that has a parameter `curve`.
 

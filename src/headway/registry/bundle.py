@@ -187,8 +187,8 @@ def open_release(bundle: Bundle) -> Engine:
     """Open the engine of a verified release, and check that it passes its self-test.
 
     The self-test runs only the engine, on complete rows and before the calibrator, because another machine or library
-    can change nothing else. Raises Refused if an answer differs from the recorded one, if the self-test is missing, or if the
-    calibrator does not fit the task.
+    can change nothing else. Raises Refused if an answer differs from the recorded one, if the self-test is missing, or
+    if the calibrator does not fit the task.
     """
     release, variant = bundle.release, bundle.release.variant
     engine = load_engine(variant.engine)(bundle.model, variant.settings)

@@ -69,7 +69,10 @@ def link(updates: Sequence[Signed]) -> tuple[ChainEntry, ...]:
 
 
 def audit(updates: Sequence[Signed], trusted: Trusted) -> tuple[ChainEntry, ...]:
-    """Return the updates as `link` does, with every signature verified; raises Refused, which names the first that fails."""
+    """Return the updates as `link` does, with every signature verified.
+
+    Raises Refused, which names the first that fails.
+    """
     for index, signed in enumerate(updates, 1):
         verify(signed, trusted, subject=f"move {index} of the chain")
     return link(updates)

@@ -29,7 +29,10 @@ _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 
 
 class UpdateReason(Record, frozen=True, kw_only=True):
-    """Who updates a pointer and why, and the verdict behind it; no verdict is needed to return to an earlier release."""
+    """Who updates a pointer and why, and the verdict behind it.
+
+    No verdict is needed to return to an earlier release.
+    """
 
     who: str
     why: str
@@ -104,8 +107,8 @@ class ModelRegistry:
         PointerMoved
             If another update came first; the message names the current release of the pointer.
         Refused
-            If the release does not verify, if its verdict is not pass, or if the verdict is missing and the pointer never
-            had this release.
+            If the release does not verify, if its verdict is not pass, or if the verdict is missing and the pointer
+            never had this release.
         """
         self._open(_parse(address)[0], release)
         before = [entry.move for entry in self._links(address) if entry.address == address]
@@ -116,7 +119,9 @@ class ModelRegistry:
         )
 
     def withdraw(self, address: str, *, who: str, why: str) -> PointerUpdate | None:
-        """Withdraw a pointer, so that it points at no release, by a signed and numbered update; None if it already does.
+        """Withdraw a pointer, so that it points at no release, by a signed and numbered update.
+
+        None if it already does.
 
         No verdict is needed: taking a release out of traffic is always allowed.
         """
@@ -162,7 +167,10 @@ class ModelRegistry:
         return self._append(move, load_publisher(self.publisher_key))
 
     def head(self, address: str) -> PointerUpdate | None:
-        """Return the last update of a pointer, or None; raises Refused if it, or the chain before it, does not verify."""
+        """Return the last update of a pointer, or None.
+
+        Raises Refused if it, or the chain before it, does not verify.
+        """
         last = chain.last(self._links(address), address)
         if last is None:
             return None
@@ -174,7 +182,8 @@ class ModelRegistry:
     def history(self, name: str = "", pointer: str = "") -> tuple[PointerUpdate, ...]:
         """Return the updates of all pointers, or of a name, or of one pointer, oldest first, after verifying the chain.
 
-        Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is unknown.
+        Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is
+        unknown.
         """
         seen = chain.load_last_seen(self._seen_file)
         links = chain.audit(self.state.updates(), self._trusted())
@@ -192,8 +201,8 @@ class ModelRegistry:
     def resolve(self, address: str) -> Bundle:
         """Return the release at `name@pointer` or `name@<first 8 or more digits of its digest>`, with every byte verified.
 
-        Raises Refused if anything between the trusted keys and the bytes differs from what was signed; StoreError, which
-        lists the known pointers or digests, if the release does not exist.
+        Raises Refused if anything between the trusted keys and the bytes differs from what was signed; StoreError,
+        which lists the known pointers or digests, if the release does not exist.
         """
         name, at, selector = address.partition("@")
         if at and re.fullmatch(_NAME, name) and _DIGEST.fullmatch(selector):

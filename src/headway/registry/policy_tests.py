@@ -38,8 +38,8 @@ def run_policy_tests(
 ) -> list[PolicyTest]:
     """Judge three broken copies of a model and one exact copy by the policy.
 
-    A broken copy must fail by a rule on what is wrong with it. The exact copy must get the same answer from the relative
-    rules as the model itself. Nothing is saved.
+    A broken copy must fail by a rule on what is wrong with it. The exact copy must get the same answer from the
+    relative rules as the model itself. Nothing is saved.
     """
 
     def judged(by: PolicySection, comparison: Comparison) -> Verdict:

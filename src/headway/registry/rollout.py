@@ -127,9 +127,9 @@ def stage_evidence(
 def decide_rollout(rollout: Rollout, evidence: Evidence) -> Decision:
     """Decide the next action by evidence on the current stage: only a pass advances, and shown harm rolls back.
 
-    Undecided stays, and stops when the time of the stage is over. A pass waits until the release has answered the minimum
-    number of requests. Measurements that are not anytime-valid, or not at this rollout's false-alarm rate, are ignored.
-    Raises Refused for evidence on something else, or after the end.
+    Undecided stays, and stops when the time of the stage is over. A pass waits until the release has answered the
+    minimum number of requests. Measurements that are not anytime-valid, or not at this rollout's false-alarm rate, are
+    ignored. Raises Refused for evidence on something else, or after the end.
     """
     _require_matching(rollout, evidence)
     usable = tuple(
@@ -362,9 +362,9 @@ class Traffic:
     canary : ndarray of shape (n,)
         True if the key is assigned to the release.
     known : mapping of str to ndarray of shape (n, 2)
-        By measure the value of live and of the release, NaN if that arm did not answer or it is unknown: `error_rate` and
-        `slow_requests` (0 or 1), `decision` (any number), and losses of labeled rows in [0, 1] such as `brier`. Labels that
-        arrive later are traffic of their own, with only the losses.
+        By measure the value of live and of the release, NaN if that arm did not answer or it is unknown: `error_rate`
+        and `slow_requests` (0 or 1), `decision` (any number), and losses of labeled rows in [0, 1] such as `brier`.
+        Labels that arrive later are traffic of their own, with only the losses.
     """
 
     keys: Keys

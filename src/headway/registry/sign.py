@@ -87,7 +87,10 @@ def create_publisher(file: Path) -> Publisher:
 
 
 def load_publisher(file: Path) -> Publisher:
-    """Load the key in a PEM file; raises ConfigError if it is absent, not an Ed25519 key, or readable by other users."""
+    """Load the key in a PEM file.
+
+    Raises ConfigError if it is absent, not an Ed25519 key, or readable by other users.
+    """
     try:
         pem = file.read_bytes()
         shared = file.stat().st_mode & _OTHERS

@@ -35,7 +35,10 @@ from headway.reporting.text import curves, formatting
 
 
 def read_report_data(project: Project) -> ReportData:
-    """Read the last search of a project, its release and its monitoring history; without a search, the history alone."""
+    """Read the last search of a project, its release and its monitoring history.
+
+    Without a search, the history alone.
+    """
     spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
     frontiers = project.records(SearchResult)
     if not frontiers:
@@ -130,7 +133,10 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
 
 
 def _live_changes(moves: Sequence[PointerUpdate], rollouts: Sequence[RolloutSummary]) -> list[LiveChange]:
-    """Return the updates of `live`; one made by a rollout has the rollout's time, which may be that of replayed data."""
+    """Return the updates of `live`.
+
+    One made by a rollout has the rollout's time, which may be that of replayed data.
+    """
     promoted = {summary.rollout.release: summary.at for summary in rollouts if summary.rollout.status == "promoted"}
     found: list[LiveChange] = []
     for move in moves:

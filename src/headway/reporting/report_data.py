@@ -38,8 +38,8 @@ class Replay(Record, frozen=True, kw_only=True):
     """A period sent to the running server as traffic, with every answer compared.
 
     `mismatches` counts rows whose answer differs from what the release computes in process; `largest_difference` is the
-    largest distance of a probability from the baseline's over all rows; `failures` counts requests without a valid answer.
-    `p50` and `p99` are request times in ms.
+    largest distance of a probability from the baseline's over all rows; `failures` counts requests without a valid
+    answer. `p50` and `p99` are request times in ms.
     """
 
     period: str
@@ -138,7 +138,10 @@ class DatedRetraining(Record, frozen=True, kw_only=True):
 
 
 class LiveChange(Record, frozen=True, kw_only=True):
-    """An update of the pointer `live`; `back` if the release had been live before, `by_rollout` if a rollout made it."""
+    """An update of the pointer `live`.
+
+    `back` if the release had been live before, `by_rollout` if a rollout made it.
+    """
 
     at: str
     move: PointerUpdate
@@ -149,8 +152,8 @@ class LiveChange(Record, frozen=True, kw_only=True):
 class MonitoringHistory(Record, frozen=True, kw_only=True):
     """Monitoring reports on the live releases, and the tickets, retrainings and rollouts since; each part may be empty.
 
-    `watches` holds one report per period on the release that was live in it, oldest first. `names` gives each live release
-    a name (`first release`); `limits` are those of `[retrain]` by measure.
+    `watches` holds one report per period on the release that was live in it, oldest first. `names` gives each live
+    release a name (`first release`); `limits` are those of `[retrain]` by measure.
     """
 
     watches: tuple[MonitoringReport, ...] = ()
@@ -171,12 +174,12 @@ class ReportData(Record, frozen=True, kw_only=True):
     """Everything a report can show; it shows what is present.
 
     `frontier` holds the variants as judged on the validation period, `winner` the released one as judged on the test
-    period, `baseline_evidence` the baseline on the same rows as `winner`. `screened_out` are variants that were only timed, `reasons`
-    why each variant was not released, `refusals` the transforms that did not apply. `months` holds evidence by period on
-    the released variant and on the baseline: `Evidence.subject` is the variant, `Evidence.period` the label. `groups` is
-    the word for dependent rows (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not
-    shown. `release` is a digest and `key` names the publisher's key; without `release` the winner is not released. `data`
-    is the digest of each period, `tracked` what DVC recorded of its files.
+    period, `baseline_evidence` the baseline on the same rows as `winner`. `screened_out` are variants that were only
+    timed, `reasons` why each variant was not released, `refusals` the transforms that did not apply. `months` holds
+    evidence by period on the released variant and on the baseline: `Evidence.subject` is the variant, `Evidence.period`
+    the label. `groups` is the word for dependent rows (`days`); slices with fewer than `slice_rows` rows or
+    `slice_groups` groups are counted, not shown. `release` is a digest and `key` names the publisher's key; without
+    `release` the winner is not released. `data` is the digest of each period, `tracked` what DVC recorded of its files.
     """
 
     title: str

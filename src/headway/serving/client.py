@@ -145,7 +145,10 @@ class Client:
         raise DataError(message, where=f"{self._address}{path}")
 
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        """Send a request; if the persistent connection was closed, send it again on a new one, as requests are idempotent."""
+        """Send a request.
+
+        If the persistent connection was closed, send it again on a new one, as requests are idempotent.
+        """
         reused = self._connection.sock is not None
         try:
             return self._exchange(method, path, body)

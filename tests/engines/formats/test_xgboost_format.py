@@ -1,4 +1,7 @@
-"""XGBoost's files are read completely or rejected with the field; no model passed to the library can end the process."""
+"""XGBoost's files are read completely or rejected with the field.
+
+No model passed to the library can end the process.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ class Says:
 
 @pytest.fixture
 def subject(make_subject):
-    """Rows of which 6 % are positive, with the true probability as their only column; a false negative costs four false positives."""
+    """Rows of which 6 % are positive, with the true probability as their only column.
+
+    A false negative costs four false positives.
+    """
     found = make_subject(count=60)
     rng = np.random.default_rng(3)
     chance = rng.beta(0.3, 0.3 / SHARE - 0.3, len(found.labels))

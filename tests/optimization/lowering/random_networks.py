@@ -112,7 +112,10 @@ def rows_for(shape: Shape, count: int, seed: int = 0) -> Floats:
 
 
 def largest_difference(content: bytes, rows: Floats, level: str = "") -> float:
-    """The largest difference from ONNX Runtime, relative where predictions exceed 1; infinite where only one of them rejects a row."""
+    """The largest difference from ONNX Runtime, relative where predictions exceed 1.
+
+    Infinite where only one of them rejects a row.
+    """
     engine = Dense(lower_graph(content), {"level": level})
     outputs = engine.predict(rows[:0]).shape[1]
     expected, found = (predict_or_nan(array, rows, outputs) for array in (OnnxRuntime(content, {}), engine))

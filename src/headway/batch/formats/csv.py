@@ -109,7 +109,10 @@ class CsvScan:
             row += 1
 
     def _complete(self, record: list[str], row: int, refusals: list[Refusal]) -> list[str]:
-        """Return a row with too many or too few cells as an empty one; with one column, an empty line is an empty cell."""
+        """Return a row with too many or too few cells as an empty one.
+
+        With one column, an empty line is an empty cell.
+        """
         if record:
             reason = f"{len(record)} cells, the header has {len(self._names)}"
             refusals.append(new_refusal(row, "", ",".join(record).rstrip("\r\n"), reason))

@@ -53,8 +53,8 @@ def plugin(
         list, diff (two versions), card (Croissant metadata, a file), lineage (OpenLineage events, one per line) or
         send (events that the receiver of [provenance] lineage_to, or of OPENLINEAGE_URL, does not have yet).
     versions
-        For diff, two of: a file, the first digits of a stored digest, or train, validation, test, live or all for the data
-        as it is now.
+        For diff, two of: a file, the first digits of a stored digest, or train, validation, test, live or all for the
+        data as it is now.
     out
         For card: the file to write; an existing file is replaced.
     project

@@ -18,7 +18,9 @@ from headway.reporting.text.terminal import render_history
 
 
 def plugin(*, project: ProjectFolder = Path("."), at: datetime | None = None, json: AsJson = False) -> None:
-    """Show every update of the project's pointers, or the one that was live at a time; the hash chain is verified first.
+    """Show every update of the project's pointers, or the one that was live at a time.
+
+    The hash chain is verified first.
 
     Below the table: the data digests that each release was trained and judged on, and the learning curve of the last
     training.

@@ -41,7 +41,9 @@ def plugin(
     project: ProjectFolder = Path("."),
     json: bool = False,
 ) -> int:
-    """Report on each window since the live release was judged. Exit 0 not degraded, 1 the last one is degraded, 3 unknown.
+    """Report on each window since the live release was judged.
+
+    Exit 0 not degraded, 1 the last one is degraded, 3 unknown.
 
     Example: headway watch --project headway-demo --until 2013-10-02
 

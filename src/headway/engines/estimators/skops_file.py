@@ -142,7 +142,10 @@ def read_skops(content: bytes) -> SkopsModel:
 
 
 def sklearn_version(warned: Iterable[warnings.WarningMessage]) -> str:
-    """Return the scikit-learn version that wrote a model, from the warnings of opening it; empty if it is the installed one."""
+    """Return the scikit-learn version that wrote a model, from the warnings of opening it.
+
+    Empty if it is the installed one.
+    """
     messages = (warning.message for warning in warned if isinstance(warning.message, InconsistentVersionWarning))
     return next((str(message.original_sklearn_version) for message in messages), "")
 
@@ -225,7 +228,10 @@ def _predictor_faults(predictor: Any, width: object, path: str) -> Iterator[str]
 
 
 def _node_faults(at: Any, ends: Any, feature: Any, limits: tuple[int, int], path: str) -> Iterator[str]:
-    """Check that children come after their parent, so that every path ends; `limits` are the counts of nodes and columns."""
+    """Check that children come after their parent, so that every path ends.
+
+    `limits` are the counts of nodes and columns.
+    """
     if not limits[0] or np.any(ends <= at[:, None]) or np.any(ends >= limits[0]):
         yield f"{path}: a tree with a node that does not exist"
     if np.any(feature < 0) or np.any(feature >= limits[1]):

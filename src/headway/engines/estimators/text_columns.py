@@ -127,7 +127,10 @@ def _blocks(transformer: Any, indices: ColumnIndices) -> list[tuple[str, Any, li
 
 
 def _passed_through(step: Any, indices: ColumnIndices) -> ColumnIndices:
-    """Return the column of the row that each output of a step passes through; empty for a step that makes new values."""
+    """Return the column of the row that each output of a step passes through.
+
+    Empty for a step that makes new values.
+    """
     if isinstance(step, SimpleImputer):
         return [indices[number] for number in imputed_columns(step) if number < len(indices)]
     if isinstance(step, SelectorMixin):

@@ -35,7 +35,9 @@ _CONSTANT = ("prior", "constant", "mean", "median", "quantile", "most_frequent")
 
 
 def estimator_forest(model: Any, columns: ModelColumns | None) -> Forest:
-    """Convert a fitted estimator, for rows as headway passes them; raise NotApplicable, with the reason, for other models.
+    """Convert a fitted estimator, for rows as headway passes them.
+
+    Raise NotApplicable, with the reason, for other models.
 
     `finite_columns` and `required_columns` of the forest describe the rows that the library would reject.
     """
@@ -52,7 +54,10 @@ def estimator_forest(model: Any, columns: ModelColumns | None) -> Forest:
 
 
 def estimator_rounds(model: Any) -> int:
-    """Return the number of boosting rounds, or trees of a forest; raise NotApplicable for an estimator without trees."""
+    """Return the number of boosting rounds, or trees of a forest.
+
+    Raise NotApplicable for an estimator without trees.
+    """
     if isinstance(model, BaseHistGradientBoosting):
         return len(model._predictors)
     _check_tree_model(model)

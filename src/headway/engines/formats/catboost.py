@@ -32,8 +32,8 @@ _LEFT_OVER = {6: "one-hot splits", 7: "statistics of categories", 13: "estimated
 class CatboostModel:
     """A CatBoost model over numeric columns: scale * sum of the leaves + `bias` [k], then the link of `loss`.
 
-    `sizes` counts the splits of each tree; a split is x > `border` of a column. In a symmetric tree all nodes of a level
-    share one split, the root's is the last, and leaves are numbered by the answers to all splits. In other trees
+    `sizes` counts the splits of each tree; a split is x > `border` of a column. In a symmetric tree all nodes of a
+    level share one split, the root's is the last, and leaves are numbered by the answers to all splits. In other trees
     `left` and `right` are the distance to a child among the splits, and 0 means that the split's `end` is the leaf.
     `leaf` [n, k] holds the leaves of all trees.
     """
@@ -295,8 +295,8 @@ def root_table(content: bytes) -> FlatTable:
 class FlatTable:
     """A table at a position of a FlatBuffer, whose fields are known by their index in the schema.
 
-    Numbers are little-endian. A table starts with the distance back to its vtable, which holds the offset of each field;
-    0 means that the field is absent, and the method returns the default of the schema.
+    Numbers are little-endian. A table starts with the distance back to its vtable, which holds the offset of each
+    field; 0 means that the field is absent, and the method returns the default of the schema.
     """
 
     content: bytes

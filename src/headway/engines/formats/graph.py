@@ -53,5 +53,8 @@ class GraphEngine(Protocol):
 
     @classmethod
     def graph(cls, content: bytes) -> Graph:
-        """Return the operations of an artifact; raise NotApplicable, which names the part that `Graph` cannot express."""
+        """Return the operations of an artifact.
+
+        Raise NotApplicable, which names the part that `Graph` cannot express.
+        """
         ...

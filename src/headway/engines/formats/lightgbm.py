@@ -1,8 +1,8 @@
 """Read LightGBM's text format with every index checked, and convert it to `Forest`.
 
 The library's own loader trusts counts and indices, and a wrong one ends the process. A model that was read here has
-every index in range and every tree complete, so it can be handed to the library, truncated or compiled. The rules follow
-LightGBM's tree.h and tree.cpp, versions 4.5 to 4.7.
+every index in range and every tree complete, so it can be handed to the library, truncated or compiled. The rules
+follow LightGBM's tree.h and tree.cpp, versions 4.5 to 4.7.
 """
 
 from __future__ import annotations

@@ -32,7 +32,10 @@ CONVERT_HINT = "initial_types=[('rows', FloatTensorType([None, d]))]"
 
 
 class Port(Protocol):
-    """An input or output of a graph as ONNX Runtime describes it; a dimension of `shape` that is not an integer is dynamic."""
+    """An input or output of a graph as ONNX Runtime describes it.
+
+    A dimension of `shape` that is not an integer is dynamic.
+    """
 
     name: str
     type: str
@@ -100,7 +103,10 @@ class GraphInputs:
         return (first.name, first.dtype) if is_table else None
 
     def batches(self, rows: Floats) -> list[tuple[Mapping[str, Array], int]]:
-        """Return the feeds of the graph with the number of valid rows in each; a fixed batch size is padded with zeros."""
+        """Return the feeds of the graph with the number of valid rows in each.
+
+        A fixed batch size is padded with zeros.
+        """
         if not self.batch_size:
             return [({port.name: port.select(rows) for port in self.inputs}, len(rows))]
         count = max(-(-len(rows) // self.batch_size), 1)

@@ -29,9 +29,9 @@ class Tree:
     """One tree with m inner nodes and m + 1 leaves.
 
     A child >= 0 is an inner node, a child < 0 is the leaf ~child; a node comes after its parent. A value goes left if
-    it is at most `threshold`, or, where `categorical`, if it is in the set `sets[threshold]`. A missing value (NaN) goes
-    left where `missing_left`. `leaf` is [m + 1, c], the values added to the c columns of `outputs`. A set may be empty,
-    and may hold negative numbers if `Forest.category_cast` is `exact`.
+    it is at most `threshold`, or, where `categorical`, if it is in the set `sets[threshold]`. A missing value (NaN)
+    goes left where `missing_left`. `leaf` is [m + 1, c], the values added to the c columns of `outputs`. A set may be
+    empty, and may hold negative numbers if `Forest.category_cast` is `exact`.
     """
 
     feature: Ints
@@ -47,7 +47,9 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
-    """Trees over rows of `width` columns; the answer is link(base + sum of the leaves), added in the order of the trees.
+    """Trees over rows of `width` columns.
+
+    The answer is link(base + sum of the leaves), added in the order of the trees.
 
     Attributes
     ----------

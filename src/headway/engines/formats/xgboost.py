@@ -1,9 +1,9 @@
 """Read XGBoost's UBJSON and JSON models with every index checked, write them, and convert them to `Forest`.
 
-The library's own loader trusts the indices of a tree. A model that was read here, of versions 1.6 to 3.4, has every index
-in range and every tree complete, so it can be handed to the library, truncated or compiled. Pruned nodes, training
-statistics and the weights of DART's trees are not written. The rules follow XGBoost's tree_model.cc, gbtree_model.cc
-and learner.cc.
+The library's own loader trusts the indices of a tree. A model that was read here, of versions 1.6 to 3.4, has every
+index in range and every tree complete, so it can be handed to the library, truncated or compiled. Pruned nodes,
+training statistics and the weights of DART's trees are not written. The rules follow XGBoost's tree_model.cc,
+gbtree_model.cc and learner.cc.
 """
 
 from __future__ import annotations

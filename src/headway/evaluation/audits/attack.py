@@ -44,8 +44,9 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
       largest move in interquartile ranges.
     - `attack.queries`: decisions asked per row.
 
-    The results are lower bounds: another attacker may find more. `fixed` columns stay, others keep within `bounds`. Slow
-    models are attacked on fewer rows; if time runs out nothing is reported, so that no rule passes on a part of the rows.
+    The results are lower bounds: another attacker may find more. `fixed` columns stay, others keep within `bounds`.
+    Slow models are attacked on fewer rows; if time runs out nothing is reported, so that no rule passes on a part of
+    the rows.
     """
     until = monotonic() + context.budget_s
     if subject.variant.task not in ("binary", "multiclass"):

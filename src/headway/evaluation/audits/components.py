@@ -34,8 +34,8 @@ _SHOWN_ALONE = "p99"
 def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     """Measure what each part of the release candidate buys and costs, compared with all parts together.
 
-    Parts are the steps of the variant, the stages of a cascade, the int8 of each layer and the calibrator, each left out;
-    a feature view, or a list of `[evaluate] together`, is made missing in every row, which changes no time.
+    Parts are the steps of the variant, the stages of a cascade, the int8 of each layer and the calibrator, each left
+    out; a feature view, or a list of `[evaluate] together`, is made missing in every row, which changes no time.
 
     Measures, one slice for each part:
 

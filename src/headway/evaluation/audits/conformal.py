@@ -48,8 +48,8 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     - `conformal.width` for a regression, in units of the target, over rows with a finite interval; `conformal.endless`
       counts the other rows.
 
-    Limits come from earlier groups, as if labels arrived one group late; the first 8 groups only calibrate. Each slice has
-    limits of its own (Mondrian).
+    Limits come from earlier groups, as if labels arrived one group late; the first 8 groups only calibrate. Each slice
+    has limits of its own (Mondrian).
 
     Raises
     ------
@@ -202,7 +202,10 @@ def aps_sets(scores: Floats, limits: Floats | float) -> Bools:
 
 
 def _mass_above(scores: Floats) -> Floats:
-    """Return the probability mass of the classes ranked above each, float64 (n, k); of equal ones the later ranks first."""
+    """Return the probability mass of the classes ranked above each, float64 (n, k).
+
+    Of equal ones the later ranks first.
+    """
     order = np.argsort(scores, axis=1, kind="stable")[:, ::-1]
     ordered = np.take_along_axis(scores, order, axis=1)
     found = np.empty_like(scores)

@@ -52,8 +52,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     - `prior of the rows`: the baseline adjusted to the share estimated from its scores on these rows (Saerens 2002);
     - `threshold 0.5`: the baseline at that threshold.
 
-    Measures: `imbalance.roc_auc`, `.brier`, `.recall`, `.false_positive_rate` and `.cost`, and the paired `.drop` of each
-    (positive: the treatment is worse).
+    Measures: `imbalance.roc_auc`, `.brier`, `.recall`, `.false_positive_rate` and `.cost`, and the paired `.drop` of
+    each (positive: the treatment is worse).
 
     Raises
     ------

@@ -34,7 +34,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
       rows, and how often the decisions of the two differ.
     - `robustness.KIND.excess`, `.roc_auc.decrease` and `.changed_decisions`: what the corruption costs the variant.
 
-    Slow models are evaluated on fewer rows. A kind is reported completely or not at all, so that no rule passes on a part.
+    Slow models are evaluated on fewer rows. A kind is reported completely or not at all, so that no rule passes on a
+    part.
     """
     until = monotonic() + context.budget_s
     months = _months(subject, context.months)
@@ -99,8 +100,8 @@ def _months(subject: Comparison, months: SliceColumn | None) -> list[Measurement
 def measure_robustness(subject: Comparison, corruption: Corruption) -> list[Measurement]:
     """Measure one corruption: `.excess`, `.drop`, and for a classifier the changed decisions and the AUC.
 
-    `.drop` and `.decision_churn` compare with the baseline on the same corrupted rows, the others with the variant itself
-    on the original rows.
+    `.drop` and `.decision_churn` compare with the baseline on the same corrupted rows, the others with the variant
+    itself on the original rows.
     """
     rows = corruption.rows()
     variant, reference = (_predict_or_nan(engine, rows, subject) for engine in (subject.model, subject.reference))

@@ -45,7 +45,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
     Raises
     ------
     NotApplicable
-        If the system does not report the memory of a process, the data has no rows, or the budget ends before 11 starts.
+        If the system does not report the memory of a process, the data has no rows, or the budget ends before 11
+        starts.
     """
     if not Path("/proc/self/status").exists():
         raise NotApplicable("this system does not report the memory of processes in /proc")

@@ -79,8 +79,8 @@ def adjust_to_prior(scores: Floats, learned: float, share: float) -> Floats:
 def estimate_prior(scores: Floats, learned: float) -> float:
     """Estimate the share of positives among rows from their scores (n,) alone, by expectation maximization.
 
-    The method is that of Saerens, Latinne and Decaestecker (2002). It takes the scores as calibrated: the scores of another
-    model bias the estimate.
+    The method is that of Saerens, Latinne and Decaestecker (2002). It takes the scores as calibrated: the scores of
+    another model bias the estimate.
 
     >>> import numpy as np
     >>> round(estimate_prior(np.array([0.05] * 80 + [0.8] * 20), 0.3), 3)

@@ -32,8 +32,8 @@ def plugin(subject: Comparison) -> list[Measurement]:
     """Measure each value of a sensitive column (slice `gender=F`) against all other rows.
 
     For a binary task `bias.tpr` and `bias.fpr` (true and false positive rate), `bias.selection` (share of positive
-    decisions), `bias.calibration` (observed minus predicted) and `bias.ece`; for a regression `bias.error` (answer minus
-    truth). Each `_gap` is the size of the difference, and a rule on it holds for every group.
+    decisions), `bias.calibration` (observed minus predicted) and `bias.ece`; for a regression `bias.error` (answer
+    minus truth). Each `_gap` is the size of the difference, and a rule on it holds for every group.
 
     Raises
     ------

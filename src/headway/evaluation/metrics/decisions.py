@@ -19,8 +19,8 @@ from headway.evaluation.threshold import decision_costs, threshold_confidence_se
 def plugin(subject: Comparison) -> list[Measurement]:
     """Measure `cost` per row, `accuracy`, `f1`, `recall`, `precision`, `false_positive_rate`, and `threshold`.
 
-    Each but the last has a paired `.drop` (positive: the variant is worse), if it is defined for both models. The interval
-    of `threshold` holds the thresholds whose cost on these rows does not differ significantly.
+    Each but the last has a paired `.drop` (positive: the variant is worse), if it is defined for both models. The
+    interval of `threshold` holds the thresholds whose cost on these rows does not differ significantly.
 
     Raises
     ------

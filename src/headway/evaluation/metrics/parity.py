@@ -26,11 +26,12 @@ def plugin(subject: Comparison) -> list[Measurement]:
     - `max_change` and the quantiles `change.p50` to `change.p999` of the change of a probability, or of a predicted number.
     - `max_change.relative`: largest change over the largest answer (regression and ranking).
     - `decision_churn`: share of rows with another decision, at the threshold or by the most probable class; for a ranking,
-      share of queries with another first row. `decision_churn.near` is that share among the tenth of the rows nearest to
-      the baseline's decision boundary.
+      share of queries with another first row. `decision_churn.near` is that share among the tenth of the rows nearest
+      to the baseline's decision boundary.
     - `cosine.drop`: one minus the smallest cosine between both answers, for several outputs.
 
-    `max_change` and `decision_churn` are measured by slice as well, and on rows with a missing value or an unseen category.
+    `max_change` and `decision_churn` are measured by slice as well, and on rows with a missing value or an unseen
+    category.
     """
     blocks = build_blocks(subject)
     changes = np.abs(subject.scores - subject.reference_scores).max(axis=1)

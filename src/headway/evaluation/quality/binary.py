@@ -26,8 +26,8 @@ from headway.evaluation.statistics.tables import (
 def measure_binary(subject: Comparison) -> list[Measurement]:
     """Measure `roc_auc`, `average_precision`, `brier` and `log_loss`, each with a paired `.drop` (positive: worse).
 
-    Also `base_rate`, and the `.lag1` autocorrelation of AUC and Brier between neighbouring groups. Raises NotApplicable if
-    all labels are equal.
+    Also `base_rate`, and the `.lag1` autocorrelation of AUC and Brier between neighbouring groups. Raises NotApplicable
+    if all labels are equal.
     """
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():

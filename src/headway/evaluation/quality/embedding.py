@@ -22,9 +22,9 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     """Measure `recall1` and `recall10`: a row with the same label is the nearest, or among the ten nearest, by cosine.
 
     Each has a paired `.drop` (positive: the variant is worse), over rows with another row of their label.
-    `neighbours.drop` is the share of the ten nearest neighbours that differ from the baseline's, and `mean_cosine.drop` one
-    minus the mean cosine between both answers. At most 1,000 query rows among at most 20,000 are used, spread evenly;
-    intervals resample the groups of the query rows.
+    `neighbours.drop` is the share of the ten nearest neighbours that differ from the baseline's, and `mean_cosine.drop`
+    one minus the mean cosine between both answers. At most 1,000 query rows among at most 20,000 are used, spread
+    evenly; intervals resample the groups of the query rows.
 
     Raises
     ------

@@ -24,7 +24,10 @@ HINT = 'query_id = "the column of a query", or groups, in [data]'
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Queries:
-    """Query of each row, int64 (n,) in 0..L-1, and relevance (n,); `kept` bool (L,), and the blocks of those queries."""
+    """Query of each row, int64 (n,) in 0..L-1, and relevance (n,).
+
+    `kept` bool (L,), and the blocks of those queries.
+    """
 
     codes: Ints
     relevance: Floats
@@ -49,8 +52,8 @@ class _Ranking:
 def measure_ranking(subject: Comparison) -> list[Measurement]:
     """Measure `ndcg10`, `mrr` and `map` over queries, each with a paired `.drop` (positive: the variant is worse).
 
-    A row is relevant if its label is above 0. For tied scores, NDCG averages over all orders, the others take the worst.
-    Queries whose rows are equally relevant are left out; a query has the mean weight of its rows.
+    A row is relevant if its label is above 0. For tied scores, NDCG averages over all orders, the others take the
+    worst. Queries whose rows are equally relevant are left out; a query has the mean weight of its rows.
 
     Raises
     ------

@@ -50,8 +50,8 @@ class Estimate:
 def student_quantile(p: float, dof: float) -> float:
     """Return the p-quantile of Student's t distribution.
 
-    Abramowitz and Stegun 26.7.5, then Newton steps; the base install has no scipy. The relative error is below 1e-7 for 3
-    to 1,000 degrees of freedom and p up to 1 - 1e-6.
+    Abramowitz and Stegun 26.7.5, then Newton steps; the base install has no scipy. The relative error is below 1e-7 for
+    3 to 1,000 degrees of freedom and p up to 1 - 1e-6.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ def _gauss() -> tuple[Floats, Floats]:
 def t_interval(name: str, estimate: Estimate, sample: Sample) -> Measurement:
     """Build the two-sided interval value +- t(dof) * se, clipped to the bounds of the measure.
 
-    Below MIN_GROUPS groups (dof + 1), or with a standard error that is not finite, no interval is known: `se` is None, and
-    the interval is the full range.
+    Below MIN_GROUPS groups (dof + 1), or with a standard error that is not finite, no interval is known: `se` is None,
+    and the interval is the full range.
     """
     min_value, max_value = sample.bounds
     known = estimate.dof >= MIN_GROUPS - 1 and math.isfinite(estimate.se)
@@ -182,9 +182,9 @@ def ratio_of_sums(sums: Floats, rows: Floats) -> list[Estimate]:
 def autocorrelation_factor(influence: Floats) -> Floats:
     """Return the variance inflation of a mean over autocorrelated groups, (1 + r) / (1 - r), at least 1.
 
-    `influence` (..., G) is centred and in order of time. r is the lag-1 correlation, corrected for its bias in short series
-    (Kendall 1954) and clipped to [0, 0.7]; the factor is that of a first-order autoregression. Independent groups pay with
-    intervals that are 4 to 6 % wider at 60 to 120 groups.
+    `influence` (..., G) is centred and in order of time. r is the lag-1 correlation, corrected for its bias in short
+    series (Kendall 1954) and clipped to [0, 0.7]; the factor is that of a first-order autoregression. Independent
+    groups pay with intervals that are 4 to 6 % wider at 60 to 120 groups.
     """
     count = influence.shape[-1]
     corrected = (count * _correlation(influence) + 1) / max(count - 4, 1)
@@ -205,8 +205,8 @@ def _correlation(influence: Floats) -> Floats:
 def lag1_measurement(name: str, without_each: Floats, sample: Sample) -> Measurement:
     """Measure the correlation of a group's influence with that of the previous group in time.
 
-    Far above 0 it means that neighbouring groups are dependent, for which `jackknife_interval` widens. The standard error
-    is that under no correlation, 1 / sqrt(G) (Bartlett).
+    Far above 0 it means that neighbouring groups are dependent, for which `jackknife_interval` widens. The standard
+    error is that under no correlation, 1 / sqrt(G) (Bartlett).
     """
     count = len(without_each)
     value = float(_correlation(without_each - without_each.mean()))

@@ -5,10 +5,10 @@ counts each key once; the recent one restarts every `RECENT_LENGTH` requests of 
 to find harm that begins late, or on keys counted before. A restarted stream is not an independent test: the keys are
 the same: the streams divide alpha, whatever the others saw. No bound is asymptotic.
 
-The bounds come from betting (Waudby-Smith and Ramdas 2024): a gambler who bets at fair odds that a mean is above a limit
-multiplies the stake by 1/alpha with probability at most alpha, ever, if the mean is within the limit (Ville 1939). The
-limits that such wealth has not refuted form the sequence. The bets are a fixed mixture, chosen before the first
-observation: a bound stays valid if the mean changes over time, as long as its running average is within.
+The bounds come from betting (Waudby-Smith and Ramdas 2024): a gambler who bets at fair odds that a mean is above a
+limit multiplies the stake by 1/alpha with probability at most alpha, ever, if the mean is within the limit (Ville
+1939). The limits that such wealth has not refuted form the sequence. The bets are a fixed mixture, chosen before the
+first observation: a bound stays valid if the mean changes over time, as long as its running average is within.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ class Observations:
 
 
 def encode_values(form: ValueGrid, seen: Observations) -> Ints:
-    """Return the grid point of each observation, int64 (n,) into `form.points`; raises DataError for a value off the grid."""
+    """Return the grid point of each observation, int64 (n,) into `form.points`.
+
+    Raises DataError for a value off the grid.
+    """
     cells = (np.asarray(seen.values, dtype=np.float64) - form.low) / (form.high - form.low) * form.cells
     inside = (cells >= -_NEAR) & (cells <= form.cells + _NEAR)
     if form.rounding == 0:
@@ -137,8 +140,9 @@ def log_wealth(logs: Floats) -> Floats:
 def highest_rejected_limit(values: Floats, counts: Ints, threshold: float) -> float:
     """Return the highest limit whose log wealth is above the threshold > 0; 0 if there is none.
 
-    `values` (A,), all >= 0, were observed `counts` (A,) times. Log wealth is decreasing and convex in the logarithm of the
-    limit: Newton steps from below approach the root without passing it, so the result is rejected wherever they stop.
+    `values` (A,), all >= 0, were observed `counts` (A,) times. Log wealth is decreasing and convex in the logarithm of
+    the limit: Newton steps from below approach the root without passing it, so the result is rejected wherever they
+    stop.
     """
     logarithm, often = math.log(_MIN_LIMIT), counts.astype(np.float64)
     wealth, slope = _wealth_and_slope(values, often, logarithm)
@@ -257,7 +261,10 @@ def long_alpha_share(number: int) -> float:
 
 
 def recent_alpha_share(number: int) -> float:
-    """Return the share of alpha of a recent stream, 0.2 in total; the first has none, since it sees what the long one sees."""
+    """Return the share of alpha of a recent stream, 0.2 in total.
+
+    The first has none, since it sees what the long one sees.
+    """
     return 0.0 if number == 1 else 0.2 / (number * (number - 1))
 
 

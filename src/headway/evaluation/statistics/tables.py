@@ -174,8 +174,8 @@ def bin_table(answers: BinaryAnswers, bins: int) -> BinTable:
 def expected_calibration_error(surplus: Floats, rows: Floats) -> Floats:
     """Compute the expected calibration error, in [0, 1], with equal-mass bins.
 
-    The mean distance of a bin's observed rate from its mean score, weighted by rows (Naeini, Cooper and Hauskrecht 2015).
-    It is not debiased: noise makes it too large near 0, so a limit on it is conservative (decision 0005).
+    The mean distance of a bin's observed rate from its mean score, weighted by rows (Naeini, Cooper and Hauskrecht
+    2015). It is not debiased: noise makes it too large near 0, so a limit on it is conservative (decision 0005).
 
     Parameters
     ----------
@@ -192,7 +192,10 @@ def expected_calibration_error(surplus: Floats, rows: Floats) -> Floats:
 
 
 def auc(positives: Floats, negatives: Floats) -> Floats:
-    """Compute the area under the ROC curve from counts (..., bins) in order of score; ties count half, NaN for one class."""
+    """Compute the area under the ROC curve from counts (..., bins) in order of score.
+
+    Ties count half, NaN for one class.
+    """
     below = np.cumsum(negatives, -1) - 0.5 * negatives
     with np.errstate(invalid="ignore", divide="ignore"):
         areas: Floats = (positives * below).sum(-1) / (positives.sum(-1) * negatives.sum(-1))

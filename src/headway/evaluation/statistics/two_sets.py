@@ -27,8 +27,8 @@ def permutation_interval(
     """Build the interval of first set minus second; `in_first` bool (G,) marks the groups of the first set.
 
     The t quantile is replaced by that of |D*| / se* over 999 random regroupings (Chung and Romano 2013), so that a few
-    dominating groups widen it. `se` is scaled so that a t bound with `dof` reproduces the interval. Groups that depend on
-    their neighbours in time are to be given as runs.
+    dominating groups widen it. `se` is scaled so that a t bound with `dof` reproduces the interval. Groups that depend
+    on their neighbours in time are to be given as runs.
     """
     count = len(in_first)
     weights: list[Weights] = [in_first[None].astype(np.float64)]

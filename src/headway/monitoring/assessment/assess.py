@@ -62,8 +62,8 @@ def check_context(project: Project, dataset: Dataset) -> CheckContext:
 def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
     """Run every check and save the findings, unless data, settings and findings are those of the last assessment.
 
-    A new source, new columns, moved distributions or changed settings open a new assessment, with the next number and the
-    reasons.
+    A new source, new columns, moved distributions or changed settings open a new assessment, with the next number and
+    the reasons.
     """
     context = check_context(project, dataset)
     found, stored = _run_checks(project, context, who), assessment_history(project)
@@ -152,7 +152,10 @@ _AT = "__at"
 
 
 def time_buckets(dataset: Dataset) -> tuple[TimeBucket, ...]:
-    """Return buckets of the shortest length that gives at most 24; none if rows have no time or all fall into one bucket."""
+    """Return buckets of the shortest length that gives at most 24.
+
+    None if rows have no time or all fall into one bucket.
+    """
     if not dataset.roles.time:
         return ()
     times = dataset.table.select(time_expression(dataset).alias(_AT)).to_series()

@@ -233,8 +233,8 @@ RARE = "(rare)"
 def draw_sample(dataset: Dataset, *, like: pl.DataFrame | None = None) -> pl.DataFrame:
     """Draw the features and the target of some rows of every group, with the column GROUP.
 
-    Numbers become float64, categories stay strings. `like` is an earlier sample: its categories are kept and all others are
-    masked, so that a category is not rare in only one of two samples because that one is smaller.
+    Numbers become float64, categories stay strings. `like` is an earlier sample: its categories are kept and all others
+    are masked, so that a category is not rare in only one of two samples because that one is smaller.
     """
     names = dict.fromkeys([*dataset.features, dataset.roles.target])
     texts = {} if like is None else {column.name: column for column in like if column.dtype == pl.String}
@@ -270,7 +270,10 @@ def decode_sample(content: bytes) -> pl.DataFrame:
 
 
 def _column(column: pl.Series, known: pl.Series | None) -> pl.Series | None:
-    """Prepare a column for the sample, None if it has too many categories; `known` holds the categories that are not rare."""
+    """Prepare a column for the sample, None if it has too many categories.
+
+    `known` holds the categories that are not rare.
+    """
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.cast(pl.Float32).cast(pl.Float64).fill_nan(None)
     if column.dtype not in (pl.String, pl.Categorical, pl.Enum):

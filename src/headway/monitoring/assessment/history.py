@@ -78,7 +78,10 @@ def open_assessed_dataset(project: Project, callback: Callable[[str], object]) -
 
 
 def unassessed_finding(before: Assessment | None, dataset: Dataset) -> Finding | None:
-    """Return a finding (D057) on data that a model is monitored or trained with and no assessment covers; None otherwise."""
+    """Return a finding (D057) on data that a model is monitored or trained with and no assessment covers.
+
+    None otherwise.
+    """
     if before is None:
         return _unassessed(f"{dataset.name} was never checked", 1.0)
     if before.dataset == dataset.digest:

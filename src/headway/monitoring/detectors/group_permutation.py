@@ -40,7 +40,10 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BinCounts:
-    """Counts by block and bin [G, K], bins of a feature adjacent; rows by block [G]; index of each feature's first bin."""
+    """Counts by block and bin [G, K], bins of a feature adjacent; rows by block [G].
+
+    Index of each feature's first bin.
+    """
 
     counts: Floats
     rows: Floats
@@ -323,7 +326,9 @@ def make_blocks(windows: Windows) -> PermutationBlocks:
 
 
 def permute_windows(blocks: PermutationBlocks, times: int, *, seed: int = 0) -> Floats:
-    """Return which blocks are in the first window: as observed, then permuted `times` times; 0 or 1, float64 [1 + times, G].
+    """Return which blocks are in the first window: as observed, then permuted `times` times.
+
+    0 or 1, float64 [1 + times, G].
 
     Runs are cut at a random phase and shuffled; the first blocks of that order form the window.
     """

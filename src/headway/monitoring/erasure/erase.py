@@ -56,7 +56,8 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     """Erase the rows, scan the whole store for the key, and save a signed record of both.
 
     A key is searched as it is and as the hash that `[personal] hash` makes of it. The function waits until servers have
-    flushed their log buffers. Raises ConfigError without a publisher key, and StoreError while another erasure is not done.
+    flushed their log buffers. Raises ConfigError without a publisher key, and StoreError while another erasure is not
+    done.
     """
     _require_one_criterion(request)
     publisher, secret = load_publisher(project.registry.publisher_key), load_hash_key(project.config)
@@ -120,7 +121,10 @@ def _erase_files(project: Project, target: ErasureTarget, journal: ErasureJourna
 
 
 def _erased_by_location(project: Project, journal: ErasureJournal, secret: HashKey) -> tuple[Erased, ...]:
-    """Summarize what was erased by location; files are named by keyed hashes, since one of few rows could be guessed."""
+    """Summarize what was erased by location.
+
+    Files are named by keyed hashes, since one of few rows could be guessed.
+    """
     ordered = sorted(journal.touched.values(), key=lambda file: (file.location, file.path))
     found = []
     for location, group in groupby(ordered, key=lambda file: file.location):
@@ -173,7 +177,10 @@ def save_proof(project: Project, erasure: Erasure, publisher: Publisher) -> None
 
 
 def load_erasures(project: Project) -> list[Erasure]:
-    """Return every erasure of a project, oldest first; raises Refused for one that was changed, or if one is missing."""
+    """Return every erasure of a project, oldest first.
+
+    Raises Refused for one that was changed, or if one is missing.
+    """
     trusted, found, before = load_trusted(project.registry.trusted_keys), list[Erasure](), ""
     for number, content in enumerate(project.state.records(KIND, name=project.name), 1):
         proof, subject = read(ErasureProof, content), f"erasure {number} of {project.name}"

@@ -1,7 +1,7 @@
 """Inter-annotator agreement beyond chance: Cohen's and Fleiss' kappa, and Krippendorff's alpha, with intervals.
 
-The input is a table of key, who and label. Each statistic is a function of a sum over items, so a jackknife over items or
-groups only needs subtractions.
+The input is a table of key, who and label. Each statistic is a function of a sum over items, so a jackknife over items
+or groups only needs subtractions.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ SUSPECT_METHOD = f"chances of each label, out of fold; leave-one-block-out jackk
 def find_suspects(dataset: Dataset, *, name: str, max_rows: int = MAX_SUSPECTS) -> Suspects:
     """Return the rows whose labels may be wrong, most likely first, and an estimate of how many there are.
 
-    Each row is predicted by a model that was trained on other groups. Raises NotApplicable if labels are not classes, or
-    there are too few.
+    Each row is predicted by a model that was trained on other groups. Raises NotApplicable if labels are not classes,
+    or there are too few.
     """
     oof = out_of_fold(dataset)
     noise = estimate_noise(oof)

@@ -37,11 +37,11 @@ OUTCOMES: dict[RolloutStatus, PromotionStatus] = {
 def begin_promotion(project: Project, found: Retraining, *, who: str, why: str = "") -> Promotion:
     """Let a retraining that passed replace live, by a rollout or at once, as `[retrain] through` says.
 
-    A promotion that was begun is resumed. A release that was rolled back stays so, unless a person gives the reason (`why`)
-    to try again.
+    A promotion that was begun is resumed. A release that was rolled back stays so, unless a person gives the reason
+    (`why`) to try again.
 
-    Raises Refused if live has changed since the evaluation, if another rollout is running, or if servers keep no log that
-    a rollout could use.
+    Raises Refused if live has changed since the evaluation, if another rollout is running, or if servers keep no log
+    that a rollout could use.
     """
     if found.search_result.winner.verdict.answer != "pass":
         return Promotion(status="not better", message=found.message, retraining=found)
@@ -159,7 +159,10 @@ def _retraining_of(project: Project, rollout: Rollout) -> Retraining | None:
 
 
 def _promotion_of(project: Project, rollout: Rollout, message: str) -> Promotion:
-    """Return the state of a rollout; while it runs, with the command that follows it, and a note if no requests come."""
+    """Return the state of a rollout.
+
+    While it runs, with the command that follows it, and a note if no requests come.
+    """
     found = _retraining_of(project, rollout)
     if rollout.status != "running":
         return Promotion(status=OUTCOMES[rollout.status], message=message, retraining=found, rollout=rollout)

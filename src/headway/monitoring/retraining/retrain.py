@@ -114,8 +114,8 @@ def retrain(
 ) -> Retraining:
     """Retrain the live release with the same steps, and judge it against live; no pointer moves.
 
-    The first seed is the one to release; the others show how much is chance. Raises DataError if a check of the data says
-    stop, ConfigError if more than one seed is configured and the training function takes none.
+    The first seed is the one to release; the others show how much is chance. Raises DataError if a check of the data
+    says stop, ConfigError if more than one seed is configured and the training function takes none.
     """
     done = find_outcome(project, data.key)
     if done:
@@ -298,9 +298,10 @@ def make_holdout(deployed: DeployedRelease, rows: Dataset) -> HoldoutSet:
 def promotion_rules(policy: PolicySection) -> PolicySection:
     """Return the policy with the rules that a release must meet to replace live.
 
-    These are `[[policy.retrain]]`, or the relative rules of a release with live as the baseline, and a Brier score shown to
-    be no worse. Rules on single predictions are left out, since a model trained on more data answers differently. Absolute
-    rules are left out, since live may break them as well, and a better release should not be held back.
+    These are `[[policy.retrain]]`, or the relative rules of a release with live as the baseline, and a Brier score
+    shown to be no worse. Rules on single predictions are left out, since a model trained on more data answers
+    differently. Absolute rules are left out, since live may break them as well, and a better release should not be held
+    back.
     """
     own = tuple(rule for rule in policy.release if rule.relative and not rule.measure.endswith(RELATIVE))
     rules = policy.retrain or (NO_WORSE, *(rule for rule in own if rule.measure != NO_WORSE.measure))

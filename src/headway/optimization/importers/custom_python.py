@@ -34,8 +34,8 @@ class CustomModel:
     rows
         Function from rows of the outer model to the rows that the known model receives.
     around
-        Function from another inner model to the outer model with that in place; it answers `predict` and, for a classifier,
-        `predict_proba`.
+        Function from another inner model to the outer model with that in place; it answers `predict` and, for a
+        classifier, `predict_proba`.
     """
 
     parts: tuple[str, ...]

@@ -266,7 +266,10 @@ _BY_SUFFIX = {
 
 
 def conversion_hint(model: object) -> str:
-    """Return how to convert this model, or model file, to one that an engine imports; ONNX if nothing better is known."""
+    """Return how to convert this model, or model file, to one that an engine imports.
+
+    ONNX if nothing better is known.
+    """
     if isinstance(model, ModelFile):
         hint = _BY_SUFFIX.get(model.suffix, "")
     else:

@@ -44,14 +44,14 @@ class Band:
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """Return the baseline behind its first twentieth of rounds, which decide alone outside a band of scores.
 
-    The band is the narrowest whose upper 5 % bound on changed decisions, resampled by group, is at most 0.5 % over all rows
-    and in every slice with enough rows (risk control, Bates et al. 2021).
+    The band is the narrowest whose upper 5 % bound on changed decisions, resampled by group, is at most 0.5 % over all
+    rows and in every slice with enough rows (risk control, Bates et al. 2021).
 
     Raises
     ------
     NotApplicable
-        If the model is not a binary forest, costs less than ten times its first trees, or 30 % of the rows or more would be
-        deferred.
+        If the model is not a binary forest, costs less than ten times its first trees, or 30 % of the rows or more
+        would be deferred.
     """
     engine = load_engine(variant.engine)
     if not isinstance(engine, TreeEngine) or variant.task != "binary" or variant.steps:

@@ -63,8 +63,8 @@ _UNSEEN = 1e-3  # weight of a leaf that no row of the sample reaches
 def prune_forest(forest: Forest, rows: Floats, shares: tuple[float, ...]) -> list[Forest]:
     """Prune a forest to about these shares of its nodes.
 
-    A subtree becomes one leaf, the mean of its leaves weighted by the rows in them, where that changes the squared answers
-    of these rows least. One limit holds for all trees, as in cost-complexity pruning (Breiman et al. 1984).
+    A subtree becomes one leaf, the mean of its leaves weighted by the rows in them, where that changes the squared
+    answers of these rows least. One limit holds for all trees, as in cost-complexity pruning (Breiman et al. 1984).
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ _MIN_ROWS = 1_000
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     """Return the baseline with its margin m replaced by `slope` * m + `shift`, folded into trees of engine `trees`.
 
-    Both numbers are fitted on the earlier half of the validation groups (Platt 1999), and must lower the Brier score of the
-    later half.
+    Both numbers are fitted on the earlier half of the validation groups (Platt 1999), and must lower the Brier score of
+    the later half.
 
     Raises
     ------

@@ -23,7 +23,10 @@ JUDGED = ("train", "validation", "test")
 
 
 def save_versions(project: Project, data: Mapping[str, Dataset], *, code: str = "") -> dict[str, str]:
-    """Save the version of each period, once per content, and return their digests; `code` identifies the training code."""
+    """Save the version of each period, once per content, and return their digests.
+
+    `code` identifies the training code.
+    """
     there = {(version.digest, version.period) for version in saved_versions(project)}
     versions = {period: make_version(dataset.table, name=period) for period, dataset in data.items()}
     for period, version in versions.items():

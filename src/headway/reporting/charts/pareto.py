@@ -67,9 +67,9 @@ def place_labels(
 ) -> list[Point]:
     """Return the centre of each label in pixels, near its point. Vega-Lite has no such layout.
 
-    Greedy, in the given order: among candidates on rings of growing radius, take the first that covers no point, label or
-    `occupied` box, preferring one whose line to the point crosses no other label or line. A label without a free candidate
-    stays next to its point. `plot` is width and height.
+    Greedy, in the given order: among candidates on rings of growing radius, take the first that covers no point, label
+    or `occupied` box, preferring one whose line to the point crosses no other label or line. A label without a free
+    candidate stays next to its point. `plot` is width and height.
     """
     obstacles = [LabelBox(x, y, 8.0, 8.0) for x, y in points] + list(occupied)
     labels: list[LabelBox] = []

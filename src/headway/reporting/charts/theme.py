@@ -155,7 +155,10 @@ _CHANNELS: dict[str, Any] = {
 def encode_series(
     names: Sequence[object], *, legend: alt.Legend | None, field: str = "series", **ranges: Mapping[Any, object]
 ) -> dict[str, Any]:
-    """Return encodings of a nominal field with one legend; `ranges` are channels (`color`), each with a value by name."""
+    """Return encodings of a nominal field with one legend.
+
+    `ranges` are channels (`color`), each with a value by name.
+    """
     return {
         channel: _CHANNELS[channel](f"{field}:N", legend=legend).scale(
             domain=list(names), range=[values[name] for name in names]
@@ -233,7 +236,10 @@ def wrap_parts(parts: Sequence[str], width: float, *, between: str = ", ", font_
 
 
 def panel_title(*parts: str, size: ChartSize, has_axis: bool = True) -> alt.TitleParams:
-    """Return the title of a panel, wrapped at the width of the picture; without y axis it is aligned with those that have one."""
+    """Return the title of a panel, wrapped at the width of the picture.
+
+    Without y axis it is aligned with those that have one.
+    """
     return alt.TitleParams(text=wrap_parts(parts, size.width), dx=0 if has_axis else -MARGIN)
 
 

@@ -27,8 +27,8 @@ SPEEDS = ("latency.speedup", "throughput.speedup", *COSTS)
 class GateResult(Record, frozen=True, kw_only=True):
     """The verdict on the winner of a search, with its evidence.
 
-    `speed` holds the speedups and costs that were measured. `where` is the file with the policy, relative to the folder in
-    which the gate runs, with `/` as separator on every system.
+    `speed` holds the speedups and costs that were measured. `where` is the file with the policy, relative to the folder
+    in which the gate runs, with `/` as separator on every system.
     """
 
     project: str
@@ -180,7 +180,10 @@ def format_outputs(found: Mapping[str, str]) -> str:
 
 
 def publish_to_github(summary: str, found: Mapping[str, str], environment: Mapping[str, str]) -> bool:
-    """Append summary and outputs to the files that GitHub names in the environment; return False where it names none."""
+    """Append summary and outputs to the files that GitHub names in the environment.
+
+    Return False where it names none.
+    """
     texts = [(environment.get(SUMMARY), summary), (environment.get(OUTPUT), format_outputs(found))]
     files = [(Path(path), text) for path, text in texts if path]
     for path, text in files:

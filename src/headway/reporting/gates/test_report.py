@@ -26,9 +26,9 @@ TITLES = {NO_RULE: "The policy has rules", EVALUATIONS: "The test set was evalua
 class TestCase(Record, frozen=True, kw_only=True):
     """A rule with its answer, or a check with its finding.
 
-    `rule` is its id in code scanning, `title` and `meaning` explain it, `name` is that of the test. `key` identifies the
-    case across runs. `accepted` is the reason why a person passed it. `column` is the column it is about, and `file` the file with
-    that column where it is not the report's.
+    `rule` is its id in code scanning, `title` and `meaning` explain it, `name` is that of the test. `key` identifies
+    the case across runs. `accepted` is the reason why a person passed it. `column` is the column it is about, and
+    `file` the file with that column where it is not the report's.
     """
 
     rule: str

@@ -30,7 +30,10 @@ MAX_ROWS = 14
 
 
 def plugin(report: ReportData) -> Section | None:
-    """Return the winner's slices against the baseline; None where the winner is the baseline or no slice was measured."""
+    """Return the winner's slices against the baseline.
+
+    None where the winner is the baseline or no slice was measured.
+    """
     named = [measurement for measurement in winner_measurements(report, LOSS) if measurement.slice]
     if not named or report.winner is None or not report.winner.variant.steps:
         return None

@@ -29,8 +29,8 @@ _UNBOUNDED = 1e300
 def format_number(value: float, *, width: float = 0.0) -> str:
     """Format a number with two digits of its interval's width, or three significant ones without an interval.
 
-    From 1 up, an interval leaves at most three significant digits; values below 0.0001 have an exponent, and values below
-    1e-12 are rounding errors.
+    From 1 up, an interval leaves at most three significant digits; values below 0.0001 have an exponent, and values
+    below 1e-12 are rounding errors.
 
     >>> format_number(0.74127, width=0.052), format_number(31.2345), format_number(4.8e-6), format_number(336776.0)
     ('0.741', '31.2', '4.8e-6', '336,776')
@@ -45,14 +45,18 @@ def format_number(value: float, *, width: float = 0.0) -> str:
 def format_measurement(measurement: Measurement) -> str:
     """Format a measurement with unit and interval: `0.741 [0.715, 0.767]`, `31.2 us [30.9, 31.6]`, `x 8.4 [8.2, 8.6]`.
 
-    A count or a maximum over the given rows is a fact and has no interval; where data give none, `(no interval)` is shown.
+    A count or a maximum over the given rows is a fact and has no interval; where data give none, `(no interval)` is
+    shown.
     """
     interval = format_interval(measurement)
     return f"{format_value(measurement)} {interval}" if interval else format_value(measurement)
 
 
 def has_interval(measurement: Measurement) -> bool:
-    """Return whether the data give an interval; one that spans the whole range of the measure, for lack of groups, is none."""
+    """Return whether the data give an interval.
+
+    One that spans the whole range of the measure, for lack of groups, is none.
+    """
     ends = (measurement.low, measurement.high)
     unbounded = not all(abs(end) < _UNBOUNDED for end in ends)
     return not (unbounded or (measurement.se is None and ends in _FULL_RANGES))
@@ -77,7 +81,10 @@ def format_value(measurement: Measurement) -> str:
 
 
 def format_interval(measurement: Measurement) -> str:
-    """Format the interval on the scale of `format_value`; empty for a fact, `(no interval)` where the data give none."""
+    """Format the interval on the scale of `format_value`.
+
+    Empty for a fact, `(no interval)` where the data give none.
+    """
     width = _width(measurement)
     if not math.isfinite(measurement.value) or (has_interval(measurement) and not width):
         return ""

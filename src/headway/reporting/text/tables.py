@@ -48,8 +48,8 @@ class Column(Record, frozen=True, kw_only=True):
 class Table(Record, frozen=True, kw_only=True):
     """A table: columns and rows of cells; `chosen` is the highlighted row, or -1.
 
-    The first column is the key that identifies rows when the others do not fit side by side. `notes` are sentences on the
-    rows, one per row or none at all; an empty string stands for a row without a note.
+    The first column is the key that identifies rows when the others do not fit side by side. `notes` are sentences on
+    the rows, one per row or none at all; an empty string stands for a row without a note.
     """
 
     columns: tuple[Column, ...]

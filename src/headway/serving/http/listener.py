@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 def bind_sockets(host: str, port: int, *, workers: int, setting: str = "port") -> list[list[socket.socket]]:
     """Bind the sockets of each worker to the addresses of a host; they do not listen yet.
 
-    The kernel distributes connections between the workers. Port 0 takes a free one. The sockets outlive their worker: connections that wait in one are accepted by the next
-    worker. Raises ConfigError if the address is not available.
+    The kernel distributes connections between the workers. Port 0 takes a free one. The sockets outlive their worker:
+    connections that wait in one are accepted by the next worker. Raises ConfigError if the address is not available.
     """
     bound: list[list[socket.socket]] = [[] for _ in range(workers)]
     try:

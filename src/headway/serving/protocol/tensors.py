@@ -232,7 +232,10 @@ def unpack_tensor(tensor: BinaryTensor, raw: memoryview) -> Tensor:
 
 
 def require_finite(name: str, values: Floats) -> Values:
-    """Return the numbers of a request, where NaN is a missing value; raises DataError for an infinity, as JSON has none."""
+    """Return the numbers of a request, where NaN is a missing value.
+
+    Raises DataError for an infinity, as JSON has none.
+    """
     if np.isinf(values).any():
         raise DataError(f"input '{name}' holds an infinity", hint="send NaN where a value is missing")
     return values  # type: ignore[return-value] # an array is read as the list of its values

@@ -162,7 +162,10 @@ class ModelCounters:
 
 
 class SharedMetrics:
-    """Shared memory of all counters, with a row for each worker and one for the log writer; create it before forking."""
+    """Shared memory of all counters, with a row for each worker and one for the log writer.
+
+    Create it before forking.
+    """
 
     def __init__(self, workers: int = 1, *, models: int = 32) -> None:
         rows = workers + 1

@@ -1,8 +1,8 @@
 """Memory shared by the processes of a server: counters by row and name, and a ring buffer of records.
 
 The memory is created before the fork, and exists as long as any process lives. Each process writes its own row of
-counters, and a reader sums over all rows: the counts of a process outlive it, and the process that replaces it continues
-in the same row. In a ring buffer one process writes and another reads; neither waits, and either may die.
+counters, and a reader sums over all rows: the counts of a process outlive it, and the process that replaces it
+continues in the same row. In a ring buffer one process writes and another reads; neither waits, and either may die.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ CODES = ("D054",)
 
 
 def plugin(context: CheckContext) -> list[Finding]:
-    """Return one undecided finding per column with the number of values that contain a name; about 1 in 10 hits is wrong.
+    """Return one undecided finding per column with the number of values that contain a name.
+
+    About 1 in 10 hits is wrong.
 
     Raises
     ------

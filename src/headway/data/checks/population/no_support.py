@@ -50,8 +50,8 @@ def plugin(context: CheckContext) -> list[Finding]:
     A region is a bin of a feature (an eighth of the training rows, beyond their range, a category, missing), or a
     pair of bins that are supported on their own. It has fewer than 5 training rows where 30 would be expected
     from the served rows
-    (by chance one region in ten million), and at least 20 served rows on 5 days or groups. Served rows are the requests,
-    else the period `live`, else the test. Above 1 % the finding is a warning.
+    (by chance one region in ten million), and at least 20 served rows on 5 days or groups. Served rows are the
+    requests, else the period `live`, else the test. Above 1 % the finding is a warning.
     """
     train = training_rows(context)
     where, rows = served_rows(context)

@@ -20,8 +20,8 @@ def plugin(context: CheckContext) -> list[Finding]:
 
     `measured` is the share of test rows whose group or entity has training rows. A column names entities if it
     has at least
-    100 values, more than sqrt(n) and at most n/2, and holds strings, or integers with a name such as `customer_id`. It is
-    a note since a model may serve known or new entities.
+    100 values, more than sqrt(n) and at most n/2, and holds strings, or integers with a name such as `customer_id`. It
+    is a note since a model may serve known or new entities.
     """
     train, test = train_and_test(context)
     declared = [train.roles.groups] if train.roles.groups else []

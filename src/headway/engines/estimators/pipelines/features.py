@@ -75,8 +75,8 @@ class NumericFeature:
 class TableFeature:
     """A function of a categorical column: a value for each rank, for an unseen category and for a missing one [ranks + 2].
 
-    Values are strings (dtype object) until a step makes numbers of them. An infinite value means that a step rejects the
-    row; most models reject a value that is left missing (NaN).
+    Values are strings (dtype object) until a step makes numbers of them. An infinite value means that a step rejects
+    the row; most models reject a value that is left missing (NaN).
     """
 
     column: int
@@ -273,7 +273,10 @@ def apply_function(feature: Feature, kind: str, constants: tuple[float, ...], ex
 
 
 def compare_feature(feature: Feature, at: float, kind: str = "=") -> Feature:
-    """Return 1 if a feature equals a number (kind "=") or exceeds it (kind ">"), else 0; a missing value stays missing."""
+    """Return 1 if a feature equals a number (kind "=") or exceeds it (kind ">"), else 0.
+
+    A missing value stays missing.
+    """
 
     def exact(x: Floats) -> Floats:
         found = x > at if kind == ">" else x == at

@@ -77,7 +77,8 @@ class MemberValues(NamedTuple):
 def fold_pipeline(model: Pipeline, width: int, columns: ModelColumns | None) -> Forest:
     """Convert a fitted pipeline that ends in trees to trees over rows of `width` columns.
 
-    Raises NotApplicable, which names the step, if the final step has no trees, or if a split depends on several columns.
+    Raises NotApplicable, which names the step, if the final step has no trees, or if a split depends on several
+    columns.
     """
     steps = flat_steps(model)
     if len(steps) == 1 and not isinstance(steps[0], InnerModel):
