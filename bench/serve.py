@@ -266,7 +266,7 @@ def of_open_loop(bench: Bench) -> Result:
 
 
 def of_features(bench: Bench) -> Result:
-    """Compare the server with one without features, and measure the cost of each feature for requests of one row and of 32."""
+    """Compare the server with one without features, and measure each feature's cost for requests of 1 and 32 rows."""
     turns: dict[str, list[list[Timed]]] = {kind: [] for kind in ("one_row", "rows32")}
     with ExitStack() as stack:
         servers = [
@@ -299,7 +299,8 @@ def of_tls(bench: Bench) -> Result:
             arms = ((near, server), (near_tls, over_tls))
             turns = [[_through(bench, *arm) for arm in arms] for _ in range(ROUNDS)]
     cost = median(secret.cpu_us - plain.cpu_us for plain, secret in turns)
-    words = f"through a relay: without {_format_rates([turn[0] for turn in turns])}, over TLS {_format_rates([turn[1] for turn in turns])}"
+    without, with_tls = (_format_rates([turn[arm] for turn in turns]) for arm in (0, 1))
+    words = f"through a relay: without {without}, over TLS {with_tls}"
     return [shown("cost.tls", cost, "us", words)], []
 
 

@@ -13,7 +13,8 @@ settings.register_profile("house", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=200)
 settings.load_profile("house")
 
-# A shell starts background jobs with SIGINT ignored, and child processes inherit that: the tests of Ctrl-C need the default.
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that: the tests of Ctrl-C need the
+# default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Without a C compiler headway installs without its kernels. Then the fast tests that need none of them run.

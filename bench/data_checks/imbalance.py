@@ -1,4 +1,4 @@
-"""The rows `imbalance.*` of bench/data.py: the effect of treatments of a rare class on two real tables of the package ISLP.
+"""The rows `imbalance.*` of bench/data.py: treatments of a rare class on two real tables of the package ISLP.
 
 Caravan: 5,822 households of which 6 % bought a caravan policy. Default: 10,000 credit cards of which 3.3 % defaulted.
 A false negative costs ten false positives. Half of the rows train a LightGBM model, a fifth is for validation, the rest

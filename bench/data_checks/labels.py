@@ -47,7 +47,7 @@ TINY = {"SEEDS": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """A table with flipped labels: rows float64 [n, d], the flipped ones, bool [n], probabilities and noise estimate."""
+    """A table with flipped labels: rows float64 [n, d], flipped ones bool [n], probabilities and noise estimate."""
 
     rows: Floats
     turned: Floats

@@ -114,7 +114,7 @@ def served(survey: CheckContext) -> CheckContext:
 
 
 def _dataset() -> Dataset:
-    """Return all flights, including those without an outcome: 29 columns with the day and the time of the weather report."""
+    """Return all flights, also those without an outcome: 29 columns with the day and the time of the weather report."""
     seen = pl.col("departs_at").dt.offset_by("-2h").dt.truncate("1h").alias("observed_at")
     table = flight_data.load().with_columns(pl.col("departs_at").dt.day().alias("day"), seen)
     roles = Roles(target="late", time="departs_at", groups="date", ignore=("observed_at",), decision=DECISION)

@@ -18,7 +18,7 @@ TINY = {"ROWS": 3_000, "TIMES": 1}
 
 
 def rows() -> tuple[list[Row], list[str]]:
-    """Compute one table of scores, an interval by day, and an interval of the first against the second half of the days."""
+    """Compute one table of scores, an interval by day, and one of the first against the second half of the days."""
     data = year()
     answers = data.chosen(np.arange(len(data.late)) < ROWS).answers()
     sample = Sample(n_rows=ROWS, n_groups=answers.n_groups)

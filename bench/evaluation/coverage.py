@@ -84,7 +84,7 @@ def _row(name: str, shares: Mapping[str, float], against: str = "") -> Row:
 
 
 def _halves(data: Flights, splits: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Return how often the interval of the difference between random halves of the days covers 0: by day, and by row."""
+    """Return how often the interval of the difference of random halves of the days covers 0: by day, and by row."""
     answers = data.answers()
     table = score_table(answers.scores, answers)
     sample = Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=CHANGE)

@@ -177,7 +177,7 @@ def _harmed(data: Flights, rng: np.random.Generator) -> list[Row]:
 
 
 def _shift(data: Flights, inside: Floats) -> float:
-    """Return the shift of a slice's scores that adds the limit and 0.01 to its Brier score: s^2 + 2 s b, b their bias."""
+    """Return the shift of a slice's scores that adds the limit + 0.01 to its Brier score: s^2 + 2 s b, b their bias."""
     bias = float((data.scores - data.late)[inside].mean())
     return float(np.sqrt(bias**2 + LIMIT + 0.01) - bias)
 

@@ -58,7 +58,7 @@ def _compared(data: Flights) -> list[Row]:
 
 
 def _inputs(data: Flights) -> dict[str, Floats]:
-    """Return the inputs of both: two classes, three classes from the scores of two models, and a regression by airport."""
+    """Return the inputs of both: two classes, three from the scores of two models, and a regression by airport."""
     learned, later = data.within(5, 6), data.within(7, 12)
     rng = np.random.default_rng(0)
     some, others = (rng.choice(len(flights.late), ROWS, replace=False) for flights in (learned, later))
@@ -125,7 +125,7 @@ def _row(name: str, measured: float, against: str) -> Row:
 
 
 def _drift(data: Flights) -> list[Row]:
-    """Return the worst coverage of a month from July to December: online from May on, and with one limit of May and June."""
+    """Return the worst coverage of a month, July to December: online from May, and with one limit of May and June."""
     held = data.within(5, 12)
     values = lac_scores(two_class_probabilities(held.scores), held.late.astype(np.int64))
     limits = adaptive_limits(values, held.day)

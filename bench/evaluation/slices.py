@@ -138,7 +138,7 @@ def _rows(groups: Ints, rng: np.random.Generator) -> Ints:
 
 
 def _days(groups: Ints, rng: np.random.Generator) -> Ints:
-    """Return for each row a row of another day, the same day for all rows of a day, so that errors still share their day."""
+    """Return for each row a row of another day, one day for all rows of a day, so that errors still share their day."""
     starts = np.searchsorted(groups, np.arange(groups.max() + 2))
     other = rng.permutation(groups.max() + 1)[groups]
     found: Ints = starts[other] + (rng.random(len(groups)) * np.diff(starts)[other]).astype(np.int64)

@@ -171,7 +171,7 @@ def _peeked(seen: Traffic) -> bool:
 
 
 def _harm() -> list[Row]:
-    """Return the canary requests until harm is found: in the first canary stage of the plan, and with one stage of 10 %."""
+    """Return the canary requests until harm is found: in the plan's first canary stage, and with one stage of 10 %."""
     found = []
     for name, followed in (("", rollout(WHOLE, FIRST_CANARY)), ("[10 % share]", rollout(ONE))):
         rng, needed, agree = np.random.default_rng(10), np.full(HARM_RUNS, np.inf), 0

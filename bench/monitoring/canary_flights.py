@@ -80,7 +80,7 @@ def live() -> Live:
 
 
 def traffic(data: Live, release: Floats, rows: slice, *, share: float, keys: list[str]) -> tuple[Traffic, Ints]:
-    """Return these flights as requests, those of the release answered by both arms, and the order in which labels arrive.
+    """Return these flights as requests, those of the release answered by both arms, and the labels' order of arrival.
 
     No request fails or is slow.
     """

@@ -66,7 +66,7 @@ FIT: dict[str, Callable[[Rows], Any]] = {
 
 
 def model_of(family: str) -> Path:
-    """Return the folder of a trained model: `model.joblib`, and `model.txt` or `model.ubj` if its library has a format."""
+    """Return the folder of a trained model: `model.joblib`, and `model.txt` or `model.ubj` if its library has one."""
     key = [Path(__file__).read_text("utf-8"), str(rows_directory()), *versions()]
     return made(folder(f"model-{family}", of=key), lambda directory: _train(family, directory))
 

@@ -61,7 +61,7 @@ class Worker:
         return float(np.quantile(times, 0.1)) / 1e3
 
     def batch256(self, *, ms: int) -> float:
-        """Return the CPU time of a batch in us, over all batches, because the time of other threads is known only later."""
+        """Return the CPU time of a batch in us, over all batches: the time of other threads is known only later."""
         before, count = process_time_ns(), 0
         for rows in _until(ms, self._batches):
             self._call.predict(rows)

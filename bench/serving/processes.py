@@ -55,7 +55,7 @@ class Server:
 
     @property
     def memory_mb(self) -> float:
-        """Return the memory of its processes: pages shared among them count once, pages shared with other processes in full.
+        """Return the memory of its processes: pages shared among them count once, those shared with others in full.
 
         It is the sum of PSS as if nothing else ran on the machine: PSS itself is smaller the more other processes run.
         """

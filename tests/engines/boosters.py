@@ -1,4 +1,4 @@
-"""Small LightGBM models for tests, trained on one table: a category, a column with missing values, a number, a long id."""
+"""Small LightGBM models for tests, trained on one table: a category, missing values, a number, a long id."""
 
 from __future__ import annotations
 

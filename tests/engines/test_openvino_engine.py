@@ -1,4 +1,4 @@
-"""The OpenVINO engine and transform, in an environment of their own, since with NNCF they are larger than all the rest."""
+"""The OpenVINO engine and transform, in an environment of their own: with NNCF they are larger than all the rest."""
 
 from __future__ import annotations
 

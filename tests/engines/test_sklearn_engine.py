@@ -60,7 +60,7 @@ Float = np.ndarray
 
 
 def answers(model: Any, rows: pd.DataFrame, folder: Any, classes: int = 2, task: str = "binary") -> Float:
-    """The predictions of headway for a model and a table: imported, stored, opened, and passed through the signature."""
+    """Return headway's predictions for a model and a table: imported, stored, opened, passed through the signature."""
     blobs = Files(folder)
     variant = import_baseline(model, dataset(learned_on(rows), task=task, classes=classes), blobs)
     engine = Sklearn(blobs.get(variant.artifact.digest), {})

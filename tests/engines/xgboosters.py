@@ -1,4 +1,4 @@
-"""Small XGBoost models for tests, trained on the table of `boosters`: a category, missing values, a number, a long id."""
+"""Small XGBoost models for tests, trained on the table of `boosters`: category, missing values, number, long id."""
 
 from __future__ import annotations
 

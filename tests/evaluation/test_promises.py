@@ -30,7 +30,7 @@ def judged(subject, policy=CAREFUL):
 
 
 def another(subject, rng, *, harm=0.5):
-    """Return the comparison with a model whose errors are as large as the variant's, by day and by row, but on other rows."""
+    """Return the comparison with a model that errs as much as the variant, by day and by row, but on other rows."""
     odds = np.log(subject.reference_scores / (1 - subject.reference_scores))
     by_day = rng.normal(size=subject.groups.max() + 1)[subject.groups, None]
     odds = odds + harm * 0.5 * (by_day + rng.normal(size=odds.shape))

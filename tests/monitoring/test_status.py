@@ -99,17 +99,17 @@ def test_each_degradation_is_reported_with_its_evidence():
     )
     assert status.monitoring_status(seen) == "degraded"
     assert message_of(seen).partition("; ")[2] == (
-        "by the 700 labels of 900 rows (50 predictions have no key and cannot get a label), it ranks worse than when it "
-        "was judged (AUC -0.040), its probabilities are off by 23% on average, limit 5% (18% when it was judged) and "
-        "its decisions cost 1,234 a month more than when it was judged; check what moved, and retrain or roll back."
+        "by the 700 labels of 900 rows (50 predictions have no key and cannot get a label), it ranks worse than when "
+        "it was judged (AUC -0.040), its probabilities are off by 23% on average, limit 5% (18% when it was judged) "
+        "and its decisions cost 1,234 a month more than when it was judged; check what moved, and retrain or roll back."
     )
 
 
 def test_without_labels_the_estimate_is_reported_with_its_interval():
     seen = replace(PLAIN, n_labeled=0, estimated=(measured("roc_auc.estimated", 0.71, se=0.02),))
     assert message_of(seen).endswith(
-        "no label has arrived yet; an AUC of 0.71 (0.67 to 0.75) is estimated from the scores, if their calibration still "
-        "holds."
+        "no label has arrived yet; an AUC of 0.71 (0.67 to 0.75) is estimated from the scores, if their calibration "
+        "still holds."
     )
 
 

@@ -183,7 +183,7 @@ COLUMN = st.sampled_from(["normal", "gaps", "integers", "seconds", "halves", "ca
 
 
 def column(kind: str, random: np.random.Generator, count: int) -> np.ndarray:
-    """A column of a table: `few` is categories without rare or missing ones, `tiny` is near LightGBM's zero threshold."""
+    """Return a column: `few` is categories without rare or missing ones, `tiny` is near LightGBM's zero threshold."""
     made = {
         "normal": lambda: random.normal(size=count),
         "gaps": lambda: np.where(random.random(count) < 0.3, np.nan, random.normal(size=count)),

@@ -1,4 +1,4 @@
-"""Run a server of a project in a separate process, with callers that send requests all the time, each with a new key."""
+"""Run a server of a project in another process, with callers that send requests all the time, each with a new key."""
 
 from __future__ import annotations
 

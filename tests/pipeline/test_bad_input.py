@@ -19,7 +19,7 @@ COLUMN = pl.col
 
 @pytest.fixture
 def run_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Return a function that runs one command on the small project and returns its exit code and its output on one line."""
+    """Return a function that runs a command on the small project and returns its exit code and output on one line."""
 
     def _run(*words: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:

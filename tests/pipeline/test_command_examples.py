@@ -58,7 +58,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Path:
-    """Return a folder with all files of the examples: a project with a live release, tables, a model file and labels."""
+    """Return a folder with all the examples' files: a project with a live release, tables, a model file and labels."""
     folder = tmp_path_factory.mktemp("examples")
     rows = table().with_columns(date="day", key=pl.int_range(pl.len()).cast(pl.String))
     for name in ("flights.parquet", "table.parquet"):

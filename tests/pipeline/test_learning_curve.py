@@ -1,4 +1,4 @@
-"""A training function that accepts a curve records it: the curve is saved and shown, without an evaluation of `test`."""
+"""A training function that accepts a curve records it: it is saved and shown, without an evaluation of `test`."""
 
 from __future__ import annotations
 

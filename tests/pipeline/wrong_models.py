@@ -39,7 +39,7 @@ def rounded(text: str) -> str:
 
 
 def sharpened(text: str, *, about: float) -> str:
-    """Miscalibrate the model: stretch log odds by half around the threshold, so that no rank and no decision changes."""
+    """Miscalibrate the model: stretch log odds by half around the threshold, so that no rank or decision changes."""
     odds = float(np.log(about / (1 - about)))
     first, rest = text.split("Tree=1\n", 1)
     trees = len(re.findall(r"^Tree=", text, re.MULTILINE))

@@ -96,7 +96,7 @@ def killed_creating(child: Stem, folder: Path, count: int) -> None:
 
 
 def expect_resumed(project: Project) -> None:
-    """Check that one step completes what was half done, so that pointers and record agree, and that a person can end it.
+    """Check that one step completes what was half done, so that pointers and record agree, and a person can end it.
 
     A rollout that was killed before its record was saved has only the update of its canary, with its own terms.
     """

@@ -112,7 +112,9 @@ from headway.core.release import PointerUpdate
 from headway.storage.state.sqlite import Sqlite
 state, previous = Sqlite(Path(sys.argv[1])), ""
 for number in range(1, 100_000):
-    move = PointerUpdate(name="f", pointer="live", number=number, release="r", previous=previous, at="t", who="a", why="b")
+    move = PointerUpdate(
+        name="f", pointer="live", number=number, release="r", previous=previous, at="t", who="a", why="b"
+    )
     assert state.append(Signed(content=write(move), signature=b"s"))
     previous = digest_of(write(move))
     print(number, flush=True)

@@ -1,4 +1,4 @@
-"""A project without a headway.toml: a fitted model, labeled rows with their roles, a policy, and a folder for evidence."""
+"""A project without a headway.toml: a fitted model, labeled rows and their roles, a policy, a folder for evidence."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def _unused_name(name: str, used: Sequence[str]) -> str:
 
 
 def _config_of(folder: Path, data: DataSection, limits: Mapping[str, float], *, overrides: bool) -> settings.Config:
-    """Return the configuration of the project in a folder, if it is one, with these data and its own policy unless overridden."""
+    """Return the configuration of a folder's project, if any, with these data and its own policy unless overridden."""
     config = settings.load(folder) if (folder / settings.FILE).exists() else settings.Config(folder=str(folder))
     if overrides or not config.policy.release:
         rules = tuple(Rule(measure=measure, at_most=limit) for measure, limit in limits.items())

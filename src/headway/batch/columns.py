@@ -72,7 +72,10 @@ def check_columns(names: Sequence[str], wanted: ScoringOptions, where: str) -> N
 
 def _column_hint(name: str, names: Sequence[str], wanted: ScoringOptions) -> str:
     if name in wanted.views:
-        return f"join it to the file: it belongs to view '{wanted.views[name]}', whose online table has only current values"
+        return (
+            f"join it to the file: it belongs to view '{wanted.views[name]}', whose online table has only current "
+            "values"
+        )
     near = difflib.get_close_matches(name, names, 1)
     return (
         f"nearest: {near[0]}"

@@ -150,7 +150,7 @@ def diagnose_plugin(name: str) -> Diagnosis:
 
 
 def diagnose_library(what: str) -> Diagnosis:
-    """Check one library (`library:MODULE`): absent if it or what it requires is missing, broken if its code cannot load."""
+    """Check a library (`library:MODULE`): absent if it or a requirement is missing, broken if its code cannot load."""
     module = what.partition(":")[2]
     try:
         if importlib.util.find_spec(module) is None:

@@ -1,4 +1,4 @@
-"""Types of the numpy arrays that modules pass to each other, and sigmoid, softmax and logistic regression with numpy alone."""
+"""Types of the numpy arrays that modules exchange; sigmoid, softmax and logistic regression with numpy alone."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 from headway.core.record import FormerValues, Record, StoredRecord
 
-# Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches counts.
+# Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches
+# counts.
 _RENAMED_MEASURES = (
     (re.compile(r"^looks_at_test$"), "test_evaluations"),
     (re.compile(r"^load\.memory_beside_mb$"), "load.memory_without_model_mb"),

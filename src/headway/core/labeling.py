@@ -29,7 +29,7 @@ class Correction(StoredRecord, frozen=True, kw_only=True):
 
 
 class Suspect(Record, frozen=True, kw_only=True):
-    """A row, numbered from 1 in the opened table, whose label may be wrong, with the probability and a likelier label."""
+    """A row whose label may be wrong: its number from 1 in the opened table, the probability, and a likelier label."""
 
     former_names: ClassVar[Mapping[str, str]] = {
         "given": "given_label",

@@ -74,7 +74,7 @@ class DataSection(Record, frozen=True, kw_only=True):
 
 
 class SplitSection(Record, frozen=True, kw_only=True):
-    """Periods of the time column, each [from, to): train for the model, validation for the search, test for the winner."""
+    """Periods of the time column, [from, to): train for the model, validation for the search, test for the winner."""
 
     former_names: ClassVar[Mapping[str, str]] = {"choose": "validation"}
 
@@ -87,7 +87,8 @@ class SplitSection(Record, frozen=True, kw_only=True):
     shares: Annotated[
         tuple[float, float, float],
         about(
-            "Without periods: shares of the rows for train, validation and test, in order of time, without splitting groups."
+            "Without periods: shares of the rows for train, validation and test, in order of time, without splitting "
+            "groups."
         ),
     ] = (0.6, 0.2, 0.2)
 
@@ -183,7 +184,8 @@ class PolicySection(Record, frozen=True, kw_only=True):
     retrain: Annotated[
         tuple[Rule, ...],
         about(
-            "Rules that a retrained model must pass against live; empty: `brier.drop` at most 0, relative release rules."
+            "Rules that a retrained model must pass against live; empty: `brier.drop` at most 0, relative release "
+            "rules."
         ),
     ] = ()
     contract_margin: Annotated[
@@ -307,7 +309,8 @@ class RolloutSection(Record, frozen=True, kw_only=True):
     shares: Annotated[
         tuple[Annotated[float, Meta(ge=0, lt=1)], ...],
         Meta(
-            description="Share of keys that the new release answers, one per stage; 0: shadow traffic, answers are not returned.",
+            description="Share of keys that the new release answers, one per stage; 0: shadow traffic, answers are not "
+            "returned.",
             min_length=1,
         ),
     ] = (0.0, 0.05, 0.25, 0.5)

@@ -46,7 +46,7 @@ def _cpu(root: Path) -> str:
 
 
 def cores(root: Path = Path("/")) -> int:
-    """Return the cores that this process may use: its affinity, or less by a CPU quota of its container or a group above.
+    """Return the cores this process may use: its affinity, or less by a CPU quota of its container or a group above.
 
     A library that counts the cores of the machine starts more threads than a quota lets run.
     """
@@ -56,7 +56,7 @@ def cores(root: Path = Path("/")) -> int:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Yield the folders of the control groups of this process (versions 2 and 1): its own, its parents, the container's."""
+    """Yield the folders of this process's control groups (versions 2 and 1): its own, its parents, the container's."""
     yield from (root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu")
     for line in _read(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")

@@ -156,7 +156,8 @@ def encode_target(column: pl.Series, section: DataSection) -> pl.Series:
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         hint = {
             "binary": f'[data] positive = "{(_distinct_values(column) or ["1"])[-1]}"',
-            "multiclass": f"[data] classes = {json.dumps(sorted(_distinct_values(column))[:MAX_CLASSES], ensure_ascii=False)}",
+            "multiclass": "[data] classes = "
+            f"{json.dumps(sorted(_distinct_values(column))[:MAX_CLASSES], ensure_ascii=False)}",
             "regression": 'numbers, or task = "multiclass"',
             "ranking": "numbers for the relevance of a row: 0 for not relevant",
         }[section.task]

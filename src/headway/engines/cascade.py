@@ -14,7 +14,7 @@ from headway.engines.formats.nested import REBUILD_HINT, open_models
 
 
 class Cascade:
-    """Engine for the artifacts of transform `cascade`: scores of the fast model in [low, high] are answered by the other."""
+    """Engine for artifacts of transform `cascade`: the other model answers scores of the fast one in [low, high]."""
 
     formats: ClassVar[tuple[str, ...]] = ("cascade",)
     files: ClassVar[tuple[str, ...]] = ()

@@ -57,7 +57,7 @@ class OnnxRuntime:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Import an `onnx.ModelProto`, recognized by its class name since onnx need not be installed, or an ONNX file."""
+        """Import an ONNX file or an `onnx.ModelProto`, recognized by class name since onnx need not be installed."""
         if isinstance(model, ModelFile):
             return _import_file(model)
         kind = type(model)

@@ -278,7 +278,8 @@ def _bind_field(field: Field, reading: TextColumn | None) -> Field:
     )
     if len(categories) > MAX_CATEGORIES and reading.reads_text:
         raise EngineError(
-            f"column '{field.name}' is free text ({len(categories):,} strings), and the model reads the strings themselves",
+            f"column '{field.name}' is free text ({len(categories):,} strings), and the model reads the strings "
+            "themselves",
             hint="convert it to numbers before the model: headway passes a string as its rank among those in the data",
         )
     refused = reading.reads_text or reading.rejects_unseen

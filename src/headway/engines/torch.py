@@ -42,7 +42,7 @@ class Torch:
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
-        """Import a module that declares its input, or an exported program with a dynamic number of rows, as an ONNX graph.
+        """Import a module that declares its input, or an exported program with a dynamic row count, as an ONNX graph.
 
         Raises EngineError, with a hint, if it cannot be exported or its graph answers differently.
         """

@@ -75,10 +75,12 @@ class Xgboost:
         unnamed = [name for name in categorical if name not in named]
         if unnamed:
             raise EngineError(
-                f"column '{unnamed[0]}' is categorical, and the model does not name the categories that it learned there",
-                where=f"categorical columns: {', '.join(categorical)}; named by the model: {', '.join(sorted(named)) or 'none'}",
-                hint="retrain it with XGBoost 3.1 or later on a dataframe with this column as a category, or encode the "
-                "column as the numbers that it was trained on",
+                f"column '{unnamed[0]}' is categorical, and the model does not name the categories that it learned "
+                "there",
+                where=f"categorical columns: {', '.join(categorical)}; named by the model: "
+                f"{', '.join(sorted(named)) or 'none'}",
+                hint="retrain it with XGBoost 3.1 or later on a dataframe with this column as a category, or encode "
+                "the column as the numbers that it was trained on",
             )
         return content, signature
 

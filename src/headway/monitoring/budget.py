@@ -34,7 +34,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The monitoring reports of a project, oldest first: what was tested, and what is left of the year's false-alarm rate."""
+    """A project's monitoring reports, oldest first: what was tested and what is left of the year's false-alarm rate."""
 
     reports: Sequence[MonitoringReport]
 

@@ -45,7 +45,7 @@ def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: floa
 
 
 def require_absolute_rules(policy: PolicySection) -> None:
-    """Raise ConfigError for a rule that compares with another model on the same rows: monitoring sees only the live one."""
+    """Raise ConfigError for a rule that compares models on the same rows: monitoring sees only the live one."""
     compares = next((rule.measure for rule in policy.watch if rule.relative), None)
     if compares:
         raise ConfigError(
@@ -66,13 +66,13 @@ def judge_rules(
 
 
 def exceeds(found: Measurement, limit: float, sign: int, *, alpha: float) -> bool:
-    """Return whether a measurement is shown to be above a limit, or below it for `sign` -1, at false-alarm rate `alpha`."""
+    """Return whether a measurement is shown above a limit, or below it for `sign` -1, at false-alarm rate `alpha`."""
     weighed = compare_with_limit(found, Limit(value=limit, sign=sign, alpha=alpha), fewest_groups=MIN_GROUPS)
     return weighed.answer == "fail"
 
 
 def split_ece(subject: Comparison, *, run: int) -> Measurement:
-    """Compute `ece.split`: the calibration error, with the sign of each bin's error taken from the other half of the groups.
+    """Compute `ece.split`: the calibration error, with the sign of each bin's error from the other half of the groups.
 
     Noise inflates the plain error, most of all in a short period. This one is on average at most the true error, and
     equals the plain one if both halves agree on the sign of each bin. Halves alternate in blocks of `run` neighboring
@@ -118,7 +118,8 @@ class DecisionCosts:
 def decision_costs(scores: Floats, labels: Floats, *, threshold: float, costs: Costs) -> Floats:
     """Return the cost of each decision, which is positive if score >= threshold; NaN where the label is unknown.
 
-    >>> decision_costs(np.array([.9, .9, .1]), np.array([0., 1., 1.]), threshold=.5, costs=Costs(false_negative=4)).tolist()
+    >>> scores, labels = np.array([.9, .9, .1]), np.array([0., 1., 1.])
+    >>> decision_costs(scores, labels, threshold=.5, costs=Costs(false_negative=4)).tolist()
     [1.0, 0.0, 4.0]
     """
     alarms = scores >= threshold

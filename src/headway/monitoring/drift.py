@@ -86,7 +86,7 @@ RANK_METHOD = "losses by bin reweighted, leave-one-group-out jackknife of both w
 
 
 def rank_drift_costs(windows: Windows, losses: Floats) -> list[Measurement]:
-    """Measure `drift.loss` of each feature (slice), most harmful first: the change of the mean loss that its drift explains.
+    """Measure `drift.loss` of each feature (slice), most harmful first: the change of mean loss explained by its drift.
 
     The loss within each bin is taken from the labeled rows of the window before. If a feature moves and the loss within
     each bin stays, the mean loss changes by the sum over bins of (new share - old share) * loss. This detects covariate

@@ -162,14 +162,15 @@ def _require_usable(last: LabeledScores, scores: Floats) -> None:
     overlap = _overlap(last.scores, scores)
     if overlap < MIN_OVERLAP:
         raise NotApplicable(
-            f"the scores are too far from the labeled ones, whose effective sample size is {overlap:.0%} of their number",
+            f"the scores are too far from the labeled ones, whose effective sample size is {overlap:.0%} of their "
+            "number",
             where=f"at least {MIN_OVERLAP:.0%}",
             hint="label some rows of this period",
         )
 
 
 def _overlap(before: Floats, now: Floats) -> float:
-    """Return Kish's effective share of the labeled rows, weighted to the new scores: 1 / sum(new share^2 / old share)."""
+    """Return Kish's effective share of the labeled rows, weighted to new scores: 1 / sum(new share^2 / old share)."""
     edges = quantile_edges(before, OVERLAP_BINS)
     size = len(edges) + 1
     old, new = (tally(np.searchsorted(edges, part, side="right"), size) / len(part) for part in (before, now))

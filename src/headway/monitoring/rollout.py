@@ -186,7 +186,7 @@ class RolloutController:
             self.project.registry.point(f"{rollout.name}@live", rollout.release, reason, after=after)
 
     def _unfinished(self, live: PointerUpdate | None, canary: PointerUpdate | None) -> Decision | None:
-        """Return the decision that the pointers show and the record does not: a half-done step, or another live release."""
+        """Return the decision that only the pointers show, not the record: a half-done step or another live release."""
         rollout = self.rollout
         if live and live.release == rollout.release:
             return self._noted("promote", f"it is live by {live.who}: {live.why}")
@@ -486,7 +486,10 @@ def _ignored_message(rollout: Rollout) -> str:
     """Return the reason why requests to live give no evidence on the release."""
     if rollout.share:
         return "requests have no key, and a canary is assigned by key: docs/serving.md shows how to send one"
-    return "live answers without a shadow of this release: check the log of its server, such as for a release that does not verify"
+    return (
+        "live answers without a shadow of this release: check the log of its server, such as for a release that does "
+        "not verify"
+    )
 
 
 class _ChangeReporter:

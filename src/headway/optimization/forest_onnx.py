@@ -102,7 +102,7 @@ def _truncate_columns(forest: Forest, columns: Sequence[int], ready: str) -> tup
 
 
 def _without_zeros(forest: Forest, ready: str) -> tuple[list[NodeProto], list[TensorProto]]:
-    """Return nodes from `ready` to `nonzero`, and their constants: a zero in the columns of `forest.zero_as_missing` becomes missing."""
+    """Return nodes from `ready` to `nonzero`, and constants: zero becomes missing in `forest.zero_as_missing`."""
     dtype = _KINDS[forest.input_dtype][1]
     nodes = [
         helper.make_node("Abs", [ready], ["distance"]),
@@ -168,7 +168,7 @@ def _link(forest: Forest) -> list[NodeProto]:
 
 
 def _ensemble(forest: Forest) -> dict[str, object]:
-    """Return the attributes of TreeEnsemble: nodes of all trees in one list, leaves in another, sets separated by NaN."""
+    """Return the attributes of TreeEnsemble: nodes of all trees in one list, leaves in another, NaN between sets."""
     dtype = _KINDS[forest.sum_dtype][1]
     trees = [_with_a_root(tree) for tree in _one_output_each(forest)]
     inner, leaves = [len(tree.feature) for tree in trees], [len(tree.leaf) for tree in trees]

@@ -179,7 +179,10 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
         return f"as fast as the winner within the intervals, and further from the baseline: {comparison}"
     if near is row:
         return "better on validation, but not feasible on test"
-    return f"{own.value / best.value:.2f} times the winner's {objective}: {_format_measurement(own)} against {_format_measurement(best)}"
+    return (
+        f"{own.value / best.value:.2f} times the winner's {objective}: {_format_measurement(own)} against "
+        f"{_format_measurement(best)}"
+    )
 
 
 def _distance(variant: Variant) -> tuple[int, int]:

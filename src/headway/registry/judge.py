@@ -176,7 +176,7 @@ def _judge_slices(rule: Rule, limit: Limit, evidence: Evidence, policy: PolicySe
 
 
 def _harm(result: LimitResult, limit: Limit) -> float:
-    """Return the sort key of slices with the same answer: certainty of harm, groups needed, or distance to the limit."""
+    """Return the sort key of slices with equal answers: certainty of harm, groups needed, or distance to the limit."""
     if result.answer == "undecided":
         return result.needed
     bound = result.best if result.answer == "fail" else result.worst

@@ -199,7 +199,7 @@ class ModelRegistry:
         return max(moves, key=lambda move: move.number, default=None)
 
     def resolve(self, address: str) -> Bundle:
-        """Return the release at `name@pointer` or `name@<first 8 or more digits of its digest>`, with every byte verified.
+        """Return the release at `name@pointer` or `name@<first 8 or more digits of its digest>`, every byte verified.
 
         Raises Refused if anything between the trusted keys and the bytes differs from what was signed; StoreError,
         which lists the known pointers or digests, if the release does not exist.

@@ -1,4 +1,4 @@
-"""Tests of a policy: models broken on purpose, as careless conversions break them, must be rejected for the right reason."""
+"""Tests of a policy: models broken on purpose, as by careless conversions, must be rejected for the right reason."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def plan_from_config(settings: RolloutSection) -> Plan:
 
 
 def rollout_rules(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
-    """Return the rules of a rollout, and those that apply once labels arrive: `[[policy.canary]]`, all of which must pass.
+    """Return a rollout's rules, and those that apply once labels arrive: `[[policy.canary]]`, all of which must pass.
 
     By default: errors and slow requests against live, and the rules of the release's own verdict that can be followed
     online, at its limits. Raises ConfigError for a rule that can never be decided.
@@ -235,7 +235,10 @@ def rule_message(rule_result: RuleResult, measurement: Measurement) -> str:
     rule = rule_result.rule
     limit = rule.at_most if rule.at_most is not None else rule.at_least
     tail = "; more requests are needed" if rule_result.answer == "undecided" else ""
-    return f"{_measured_message(measurement, _bound(rule_result, measurement))}, limit {_format_value(rule.measure, limit or 0.0)}{tail}"
+    return (
+        f"{_measured_message(measurement, _bound(rule_result, measurement))}, limit "
+        f"{_format_value(rule.measure, limit or 0.0)}{tail}"
+    )
 
 
 def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
@@ -304,7 +307,7 @@ _MASK = _KEY_SPACE - 1
 
 
 def assign_key(key: str, salt: str, share: float) -> bool:
-    """Return whether a key is assigned to the release: with probability `share` over salts, independently of other keys.
+    """Return whether a key is assigned to the release: with probability `share` over salts, independently of others.
 
     Not for secrets: anyone who knows the salt can find keys of either arm.
 
@@ -346,7 +349,8 @@ def _hash_parameters(salt: str) -> tuple[int, int]:
 CHURN = "decision_churn"
 DECISION = "decision"
 LOSS = ".drop"
-# 0 or 1 for each answer that a caller got; in a canary stage they compare callers, since callers do not wait for a paired answer.
+# 0 or 1 for each answer that a caller got; in a canary stage they compare callers, since callers do not wait for a
+# paired answer.
 PER_REQUEST = ("error_rate", "slow_requests")
 MEASURES = (CHURN, *(name + end for name in (*PER_REQUEST, "brier") for end in ("", LOSS)))
 

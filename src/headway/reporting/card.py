@@ -121,7 +121,7 @@ def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
 
 
 def _others(frontier: SearchResult) -> str:
-    """List the variants that fail a rule against the baseline, with the reason, and the transforms that did not apply."""
+    """List the variants that fail a rule against the baseline, with the reason, and transforms that did not apply."""
     failed = [row for row in frontier.evaluated if tables.baseline_answer(row.verdict) != "pass"]
     lines = [
         f"- {escape_markdown(row.variant.name)}: {escape_markdown(gate.verdict_reason(row.verdict))}" for row in failed

@@ -14,7 +14,10 @@ SIGNS = np.where(np.arange(GROUPS) % 2, 1.0, -1.0)
 
 
 def curve(held_out: list[float], learned: list[float] | None = None, *, groups: int = GROUPS) -> LearningCurve:
-    """Return the curve of a regression of zeros at rounds 1, 5 and 10 with these squared errors, alternately plus and minus 0.01."""
+    """Return the curve of a regression of zeros at rounds 1, 5 and 10 with these squared errors.
+
+    The squared error of a group is alternately 0.01 above and below them.
+    """
     zeros = np.zeros(groups)
     parts = [build_curve_data(np.array([[value]] * groups), zeros, None, task="regression") for value in (0, 1)]
     recorder = Recorder(parts[0], parts[1] if learned else None, every=1)

@@ -1,4 +1,4 @@
-"""Validation of requests against a contract: violations are counted, marked or rejected, and other requests unaffected."""
+"""Validation of requests by a contract: violations are counted, marked or rejected, other requests unaffected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Supervision: dead processes are replaced without affecting others, commands reach all workers, none outlives the server."""
+"""Supervision: dead workers are replaced without affecting others, commands reach all, none outlives the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check the data of a project: leakage of eight kinds, label and drift problems, and what changed since the last check."""
+"""Check the data of a project: leakage of eight kinds, label and drift problems, and changes since the last check."""
 
 from __future__ import annotations
 

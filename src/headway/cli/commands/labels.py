@@ -42,7 +42,7 @@ def plugin(
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Add labels, rank suspects, correct one (the source is never edited), measure agreement or delay, or pick the next.
+    """Add labels, rank suspects, correct one (the source is not edited), measure agreement or delay, or pick the next.
 
     Example: headway labels add labels.csv --project headway-demo
     Example: headway labels suspects --top 50 --project headway-demo

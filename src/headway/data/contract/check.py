@@ -168,7 +168,8 @@ def discover_project_contract(config: Config, *, replace: bool = False) -> tuple
     contract = discover_contract(dataset, periods, config)
     rows = sum(len(periods[name].table) for name in ("train", "validation") if name in periods) or len(dataset.table)
     about = (
-        f"Allowed values of the columns of '{config.project.name}', discovered in {rows:,} rows of train and validation.",
+        f"Allowed values of the columns of '{config.project.name}', discovered in {rows:,} rows of train and "
+        "validation.",
         "Edit it: headway check validates the data, and the next release each request (docs/contract.md).",
     )
     return save_project_contract(contract, config, about=about, replace=replace), contract

@@ -1,4 +1,4 @@
-"""Discover the contract of a table (types, ranges, missing shares, keys, relations) and the input contract of a release."""
+"""Discover the contract of a table (types, ranges, missing shares, keys, relations) and a release's input contract."""
 
 from __future__ import annotations
 

@@ -107,9 +107,8 @@ def apply_corrections(
     new = pl.Series([last[digest] for _, digest in matches], dtype=pl.Float64).cast(kind)
     corrected = target.cast(kind).scatter([index for index, _ in matches], new)
     lost = len(last) - len({digest for _, digest in matches})
-    done = {
-        "labels.corrected": f"{len(matches)} rows by {', '.join(sorted({correction.who for correction in corrections}))}"
-    }
+    people = ", ".join(sorted({correction.who for correction in corrections}))
+    done = {"labels.corrected": f"{len(matches)} rows by {people}"}
     return table.with_columns(corrected), {**done, **({"labels.lost": f"{lost} corrections"} if lost else {})}
 
 

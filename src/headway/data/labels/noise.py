@@ -1,4 +1,4 @@
-"""Estimate label noise: the noise transition matrix, the number of wrong labels per class, and an error probability per row.
+"""Estimate label noise: the transition matrix, the number of wrong labels per class, and error probabilities of rows.
 
 The transition matrix is read where the class is nearly certain (anchor points: Patrini et al. 2017) and
 applied to all rows as in confident learning (Northcutt, Jiang and Chuang 2021). So rows with an unpredictable

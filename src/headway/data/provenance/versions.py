@@ -21,7 +21,7 @@ from headway.data.provenance.fingerprint import (
 )
 
 SAMPLE = 20_000
-"""Number of rows whose values are compared: those with the smallest fingerprints, so that equal rows are sampled equally."""
+"""Number of rows whose values are compared: those with the smallest fingerprints, so equal rows are sampled equally."""
 LEVELS, BUCKETS = 101, 64
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 

@@ -159,7 +159,7 @@ def _member_ranks(columns: KernelColumns, node_column: Ints, sets: Sequence[Ints
 def _fits_in_bytes(
     columns: KernelColumns, node_column: Ints, rank: Ints, missing_left: Bools, trees: Sequence[Tree]
 ) -> bool:
-    """Return whether one byte can number the leaves of every tree, the categories of a column, and the planes of codes."""
+    """Return whether a byte can number the leaves of each tree, the categories of a column and the planes of codes."""
     if max((len(tree.leaf) for tree in trees), default=0) > MAX_LEAVES:
         return False
     categorical = (columns.kind & CATEGORICAL).astype(bool)

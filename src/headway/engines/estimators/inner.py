@@ -1,4 +1,4 @@
-"""Wrap a model of another library inside an estimator (a booster at the end of a pipeline) as one of that library's engine.
+"""Wrap a model of another library in an estimator (a booster that ends a pipeline) as one of that library's engine.
 
 The wrapper replaces the model and answers as it did. It stores the bytes that the library's own engine checks.
 """

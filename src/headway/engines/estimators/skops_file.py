@@ -91,7 +91,7 @@ class ModelColumns(Record, frozen=True, kw_only=True):
 
 
 class SkopsModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that was read, its columns if they were stored, and the scikit-learn version that wrote it, if another."""
+    """A model that was read, its columns if stored, and the scikit-learn version that wrote it, if another."""
 
     model: Any
     columns: ModelColumns | None

@@ -187,7 +187,7 @@ _HIST_LINKS: dict[str, Link] = {"IdentityLink": "identity", "LogLink": "exp"}
 
 
 class EncoderCodes(NamedTuple):
-    """The value in a row of each code of a column, int64 [c], whether no row can hold it, and the code of None or -1."""
+    """Values in a row of a column's codes, int64 [c], whether no row can hold each, and the code of None or -1."""
 
     value: Ints
     absent: Bools
@@ -202,7 +202,7 @@ class HistColumns(NamedTuple):
 
 
 def hist_forest(model: Any, columns: ModelColumns | None) -> Forest:
-    """Convert a fitted HistGradientBoosting model, for rows in which strings are ranks among the categories of `columns`.
+    """Convert a fitted HistGradientBoosting model, for rows with strings as ranks among the categories of `columns`.
 
     Raises NotApplicable if a category is not an integer, or if a string is read as a number.
     """
@@ -293,7 +293,7 @@ def _hist_tree(predictor: Any, columns: HistColumns, *, output: int) -> Tree:
 
 
 def _hist_sets(predictor: Any, split: Any, columns: HistColumns) -> tuple[tuple[Ints, ...], Bools]:
-    """Return, for each categorical split, the values that do not go where missing goes, and whether None is one of them."""
+    """Return, for each categorical split, the values that do not go where missing goes, and whether None is one."""
     words = np.asarray(predictor.raw_left_cat_bitsets, np.uint32).reshape(-1, _MAX_CODES // 32)
     lefts = np.unpackbits(words.astype("<u4").view(np.uint8), axis=1, bitorder="little").astype(bool)
     sets, none = [], np.zeros(len(split), bool)

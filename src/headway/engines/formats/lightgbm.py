@@ -50,7 +50,7 @@ _LINKS: dict[str, Link] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LightgbmTree:
-    """A tree (leaves before scaling), the nodes [m] at which zero counts as missing, and the text that it was read from.
+    """A tree (leaves before scaling), the nodes [m] at which zero counts as missing, and the text it was read from.
 
     `linear` is true if the leaves are linear models, whose coefficients `tree` does not hold.
     """

@@ -166,7 +166,7 @@ def _not_a_table(inputs: Sequence[Port]) -> EngineError:
 
 
 def score_output(outputs: Sequence[Port]) -> str:
-    """Return the name of the output with scores: the only float output, else the only dictionary, else "probabilities"."""
+    """Return the name of the scores' output: the only float output, else the only dictionary, else "probabilities"."""
     for kinds in (_FLOATS, _DICTIONARIES):
         names = [port.name for port in outputs if port.type in kinds]
         named = [name for name in names if "prob" in name.lower()]

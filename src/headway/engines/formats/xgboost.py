@@ -183,7 +183,7 @@ def _tree_document(tree: Tree, number: int, width: int) -> dict[str, Writable]:
 def _common_splits(
     condition: Floats32, categorical: Bools, default_left: Bools, left: Ints, right: Ints
 ) -> dict[str, NDArray[Any]]:
-    """Translate XGBoost's splits, in which float32(x) < condition goes left and members of a set go right, to `Tree`."""
+    """Translate XGBoost's splits to `Tree`: float32(x) < condition goes left, and members of a set go right."""
     below = np.nextafter(condition, np.float32(-np.inf)).astype(np.float64)
     return {
         "threshold": np.where(categorical, np.cumsum(categorical) - 1, below),

@@ -59,7 +59,8 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
     found = [measurement for form in _forms(subject) for measurement in _measured(form, subject, context)]
     if not found:
         raise NotApplicable(
-            f"conformal sets are evaluated from group {_FEWEST + PLAN.delay + 1} on, there are {len(np.unique(subject.groups))} groups"
+            f"conformal sets are evaluated from group {_FEWEST + PLAN.delay + 1} on, there are "
+            f"{len(np.unique(subject.groups))} groups"
         )
     return found
 

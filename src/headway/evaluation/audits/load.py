@@ -36,8 +36,8 @@ def plugin(subject: Comparison, context: AuditContext) -> Found:
 
     Measures:
 
-    - `load.p50_ms` and `load.p99_ms` at `[evaluate] rate_per_s`; the same as `load.bursts.*`, `load.ramp.*` and, for one
-      caller in a closed loop, `load.alone.*`.
+    - `load.p50_ms` and `load.p99_ms` at `[evaluate] rate_per_s`; the same as `load.bursts.*`, `load.ramp.*` and, for
+      one caller in a closed loop, `load.alone.*`.
     - `load.rows_per_s`: rows per second in batches, closed loop.
     - `load.start_s`: time from starting the process to its first right answer.
     - `load.memory_mb`: memory of all processes (PSS); `load.memory_without_model_mb` without the model file.

@@ -30,8 +30,8 @@ def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
 
     KIND is missing, unseen, stale, swapped, noise, unit or months; a slice names the feature and the corruption.
 
-    - `robustness.KIND.drop` and `.decision_churn`: how much larger the error is than the baseline's on the same corrupted
-      rows, and how often the decisions of the two differ.
+    - `robustness.KIND.drop` and `.decision_churn`: how much larger the error is than the baseline's on the same
+      corrupted rows, and how often the decisions of the two differ.
     - `robustness.KIND.excess`, `.roc_auc.decrease` and `.changed_decisions`: what the corruption costs the variant.
 
     Slow models are evaluated on fewer rows. A kind is reported completely or not at all, so that no rule passes on a
@@ -319,7 +319,7 @@ def _swap(rows: Floats, pair: tuple[int, int], fields: tuple[Field, ...]) -> Flo
 
 
 def _recode(values: Floats, was: Field, now: Field) -> Floats:
-    """Encode the values of one column as another reads them: numbers stay, categories by their rank there or as unseen."""
+    """Encode the values of one column as another reads them: numbers stay, categories by rank there or as unseen."""
     if was.datatype != "BYTES":
         return values
     unseen_code = float(len(now.categories)) if now.unseen == "other" else np.nan

@@ -40,7 +40,7 @@ class _Started(NamedTuple):
 
 
 def plugin(subject: Comparison, context: AuditContext) -> MetricResults:
-    """Measure `start.seconds` and `start.memory_mb` (resident, of the process): medians of 11 starts with a warm disk cache.
+    """Measure `start.seconds` and `start.memory_mb` (resident, of the process): medians of 11 starts, warm disk cache.
 
     Raises
     ------

@@ -89,7 +89,7 @@ def isotonic_regression(values: Floats, weights: Floats) -> Floats:
 
 
 def fit_venn_abers(scores: Floats, labels: Floats) -> Calibrator:
-    """Fit the inductive Venn-ABERS predictor (Vovk, Petej and Fedorova 2015), its two probabilities merged by log loss."""
+    """Fit the inductive Venn-ABERS predictor (Vovk, Petej and Fedorova 2015); log loss merges its two probabilities."""
     knots, low, high = venn_abers_pairs(scores, labels)
     merged = (high / (1 - low + high)).clip(0.0, 1.0)
     bends = (merged[0:-2:2] != merged[1:-1:2]) | (merged[1:-1:2] != merged[2::2])

@@ -53,7 +53,7 @@ class Curve(Recorder):
 
 
 class ProjectCurve:
-    """Learning curve of a project's own training, made when its columns are known: `validation` held out, `test` never read."""
+    """Learning curve of a project's own training, once its columns are known: `validation` held out, `test` unread."""
 
     def __init__(self, learned: Dataset, held_out: Dataset) -> None:
         self._learned, self._held_out = learned, held_out

@@ -69,7 +69,7 @@ class CurveData:
         return tuple(found), self.blocks.per_block(values[self.error][0])
 
     def between(self, sums: Floats) -> Measurement:
-        """Return the difference of two rounds from the differences of their sums (n_blocks,), with its interval by group."""
+        """Return the difference of two rounds, with an interval by group, from differences of sums (n_blocks,)."""
         rows = self.blocks.rows
         sample = Sample(n_rows=self.blocks.n_rows, n_groups=self.blocks.n_groups, bounds=UNBOUNDED)
         value = float(sums.sum() / rows.sum())

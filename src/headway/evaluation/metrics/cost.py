@@ -14,7 +14,7 @@ ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
 
 
 def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
-    """Measure `cost.cpu_s.one_row` and `cost.cpu_s.batch` per million rows, and with `[cost]` both as `cost.per_million`.
+    """Measure `cost.cpu_s.one_row` and `cost.cpu_s.batch` per million rows; with `[cost]`, both as `cost.per_million`.
 
     CPU time of all threads, in 20 rounds, without the overhead of the server. Raises NotApplicable without rows.
     """

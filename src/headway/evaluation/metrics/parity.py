@@ -23,11 +23,12 @@ NEAREST = 0.1
 def plugin(subject: Comparison) -> list[Measurement]:
     """Measure how far the answers moved from the baseline's, and how many decisions changed.
 
-    - `max_change` and the quantiles `change.p50` to `change.p999` of the change of a probability, or of a predicted number.
+    - `max_change` and the quantiles `change.p50` to `change.p999` of the change of a probability, or of a predicted
+      number.
     - `max_change.relative`: largest change over the largest answer (regression and ranking).
-    - `decision_churn`: share of rows with another decision, at the threshold or by the most probable class; for a ranking,
-      share of queries with another first row. `decision_churn.near` is that share among the tenth of the rows nearest
-      to the baseline's decision boundary.
+    - `decision_churn`: share of rows with another decision, at the threshold or by the most probable class; for a
+      ranking, share of queries with another first row. `decision_churn.near` is that share among the tenth of the rows
+      nearest to the baseline's decision boundary.
     - `cosine.drop`: one minus the smallest cosine between both answers, for several outputs.
 
     `max_change` and `decision_churn` are measured by slice as well, and on rows with a missing value or an unseen

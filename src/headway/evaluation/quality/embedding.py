@@ -34,7 +34,8 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     blocks, (count, width) = build_blocks(subject), subject.scores.shape
     if width < 2 or count <= NEIGHBOURS:
         raise NotApplicable(
-            f"the task 'embedding' needs several outputs and more than {NEIGHBOURS} rows, not {width} outputs of {count} rows"
+            f"the task 'embedding' needs several outputs and more than {NEIGHBOURS} rows, not {width} outputs of "
+            f"{count} rows"
         )
     among = _evenly(np.arange(count), MAX_ROWS)
     asking = _evenly(among, MAX_QUERIES)

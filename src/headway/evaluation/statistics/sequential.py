@@ -115,15 +115,15 @@ def encode_values(form: ValueGrid, seen: Observations) -> Ints:
     return codes + len(form.lattice) * seen.canary
 
 
-# Shares of the largest fair stake, and the money laid on each: the large ones detect gross harm and "never happens" soon,
-# small ones distinguish slight harm from none in the long run. The largest is not all, or one loss would end it.
+# Shares of the largest fair stake, and the money laid on each: the large ones detect gross harm and "never happens"
+# soon, small ones distinguish slight harm from none in the long run. The largest is not all, or one loss would end it.
 BETS: Floats = np.array([0.999, *(2.0**-power for power in range(1, 10))])
 BET_WEIGHTS: Floats = np.array([0.15, 0.13, 0.18, 0.18, 0.13, 0.09, 0.06, 0.04, 0.02, 0.02])
 _MIN_LIMIT = 1e-9
 
 
 def bet_returns(values: Floats, limit: float) -> Floats:
-    """Return the factor by which each bet against "the mean is at most `limit`" changes, (A, bets), for values (A,) >= 0.
+    """Return the factor of each bet against "the mean is at most `limit`", (A, bets), for values (A,) >= 0.
 
     A bet c becomes 1 - c + c * value / limit: on average no more than before, if the mean is within the limit.
     """

@@ -43,7 +43,7 @@ class AssessmentResult:
 
 
 def check_context(project: Project, dataset: Dataset) -> CheckContext:
-    """Return the context of the checks: the rows, their periods if they can be split, and the requests to the live release."""
+    """Return the context of the checks: rows, their periods if they can be split, and requests to the live release."""
     try:
         parts = split_dataset(dataset, project.config.split, fitted=bool(project.config.model.file))
     except DataError:

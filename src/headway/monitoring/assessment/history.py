@@ -132,7 +132,7 @@ def save_contract_evidence(project: Project, found: ContractReport) -> Evidence:
 
 
 def _is_saved(project: Project, evidence: Evidence) -> bool:
-    """Return whether the last evidence on this contract and these data found the same: a nightly check saves only changes."""
+    """Return whether the last evidence on this contract and data found the same: a nightly check saves only changes."""
     subject = evidence.subject.encode()
     contents = (
         content for content in reversed(project.state.records("evidence", name=project.name)) if subject in content

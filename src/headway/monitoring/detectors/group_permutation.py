@@ -52,7 +52,7 @@ class _BinCounts:
 
 
 def plugin(windows: Windows) -> Drift:
-    """Test all features together at the level of `windows`, with a finding for each feature that is shown to have moved.
+    """Test all features together at the level of `windows`, with a finding for each feature shown to have moved.
 
     Raises NotApplicable below 20 groups or 8 runs in all, or if there are too few runs for that level, and DataError if
     the windows do not have the columns of the signature.
@@ -265,7 +265,7 @@ MIN_RUNS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermutationBlocks:
-    """The units of permutation: `codes` int64 [n] gives the block of each row, and the first `first` blocks are the window before.
+    """The units of permutation: `codes` int64 [n] is each row's block; the first `first` blocks are the window before.
 
     A block is a group, or a few neighbors if there are more than MAX_BLOCKS groups. `numbers` int64 [G] is each block's
     position in time; a pattern repeats every `pattern` blocks (1: none); `run` blocks are permuted together; `n_groups`

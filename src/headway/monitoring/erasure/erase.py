@@ -294,14 +294,16 @@ WHY = {
 }
 UNKNOWN_FILE = "headway does not write here"
 DATABASE = "state.sqlite"
-# Closing a file of a database releases all POSIX locks of the process on it, SQLite's too. The state is open here, so its
-# files are read by another process. Keys are passed by stdin, which no process list shows.
+# Closing a file of a database releases all POSIX locks of the process on it, SQLite's too. The state is open here, so
+# its files are read by another process. Keys are passed by stdin, which no process list shows.
 _COUNT = """
 import json, sys
 from pathlib import Path
 from headway.monitoring.erasure.files import count_occurrences
 paths, keys = json.load(sys.stdin)
-print(json.dumps([[count_occurrences(Path(path), keys), count_occurrences(Path(path), keys, alone=True)] for path in paths]))
+print(json.dumps([
+    [count_occurrences(Path(path), keys), count_occurrences(Path(path), keys, alone=True)] for path in paths
+]))
 """
 
 

@@ -45,7 +45,7 @@ from headway.registry.project import Project
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RollingRecalibration:
-    """Labeled rows since the training, scores of the bare model [n], which rows are judged [n], and the next calibrator."""
+    """Labeled rows since training, scores of the bare model [n], which rows are judged [n], and the next calibrator."""
 
     rows: ScoredRows
     raw: Floats
@@ -216,7 +216,7 @@ def _require_valid(scores: Floats, labels: Floats, groups: Ints) -> None:
 
 
 def _shift(odds: Floats, labels: Floats, *, ridge: float) -> float:
-    """Maximize log likelihood - ridge b^2 / 2 by Newton's method, in steps of at most 1 so that one class only converges too."""
+    """Maximize log likelihood - ridge b^2 / 2 by Newton's method in steps of at most 1, so one class converges too."""
     shift = 0.0
     for _ in range(_STEPS):
         rates = sigmoid(odds + shift)

@@ -309,7 +309,7 @@ def promotion_rules(policy: PolicySection) -> PolicySection:
 
 
 def recalibration_rules(policy: PolicySection) -> PolicySection:
-    """Return those promotion rules that a shift can affect: it keeps ranks within a day, so rules on ROC AUC are left out."""
+    """Return the promotion rules that a shift can affect: it keeps ranks within a day, so none on ROC AUC."""
     rules = promotion_rules(policy)
     return replace(rules, release=tuple(rule for rule in rules.release if "roc_auc" not in rule.measure))
 

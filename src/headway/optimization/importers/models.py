@@ -170,7 +170,7 @@ def import_fitted_model(model: object | ImportedModel) -> ImportedModel:
 
 
 def _sort_engines(model: object) -> list[str]:
-    """Sort engines: those named as a package of the model's classes first, since loading an engine imports its library."""
+    """Sort engines: those named as a package of the model's classes first, since loading one imports its library."""
     roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
     names = [name for name in plugins.names("engine") if plugins.declaration("engine", name, "IMPORTS_MODELS", True)]
     return sorted(names, key=lambda name: (roots.index(name) if name in roots else len(roots), names.index(name)))

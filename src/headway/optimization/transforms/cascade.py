@@ -125,7 +125,7 @@ def _row_masks(data: LabeledData) -> list[Bools]:
 
 
 def _error_upper_bound(wrong: Bools, groups: Ints, level: float) -> float:
-    """Return an upper bound of the share of wrong rows (n,): a linearized ratio over whole groups, at `level` errors."""
+    """Return an upper bound of the share of wrong rows (n,): a linearized ratio of whole groups, at `level` errors."""
     _, index, rows = np.unique(groups, return_inverse=True, return_counts=True)
     if len(rows) < 2:
         return 1.0

@@ -27,7 +27,7 @@ _RATE = 10.0  # so that the learning rate of 100 trees is 0.1
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
-    """Return students of 100 trees of 31 leaves, and of 30 of 15, each trained on the model's answers and on the labels.
+    """Return students of 100 trees of 31 leaves, and of 30 of 15, each trained on the model's answers and on labels.
 
     Raises
     ------

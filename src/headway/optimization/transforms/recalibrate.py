@@ -66,7 +66,8 @@ def _fit_if_helpful(scores: Floats, data: LabeledData) -> tuple[float, float]:
     after = np.average((sigmoid(slope * margin[later] + shift) - data.labels[later]) ** 2, weights=weights[later])
     if after >= before:
         raise NotApplicable(
-            f"fitted on the earlier half of the rows, it does not lower the Brier score of the later: {before:.5f} to {after:.5f}"
+            f"fitted on the earlier half of the rows, it does not lower the Brier score of the later: {before:.5f} to "
+            f"{after:.5f}"
         )
     return slope, shift
 

@@ -160,8 +160,8 @@ def draw_target(found: Assessment) -> RenderedChart | None:
         alt=f"{message}. {SEE_TABLE}",
         reading=(
             "Points are means of the labeled rows; vertical lines are 95 % intervals by group.",
-            "Where two intervals overlap widely, no change of the target is shown. Where it changed, a model trained on "
-            "the rows of one period predicts too much or too little in the other.",
+            "Where two intervals overlap widely, no change of the target is shown. Where it changed, a model trained "
+            "on the rows of one period predicts too much or too little in the other.",
         ),
     )
 
@@ -225,7 +225,8 @@ def draw_missing(found: Assessment) -> RenderedChart | None:
         reading=(
             "The stronger the colour of a cell, the larger the share of missing values of that column at that time; an "
             "empty cell has none.",
-            "A cell stronger than its neighbours is a feed that broke. A strong row is a column that is mostly missing.",
+            "A cell stronger than its neighbours is a feed that broke. A strong row is a column that is mostly "
+            "missing.",
         ),
     )
 
@@ -258,15 +259,18 @@ def draw_shifts(found: Assessment) -> RenderedChart | None:
     name, before, now = max(
         zip(first.bins, first.before, first.now, strict=True), key=lambda shares: abs(shares[2] - shares[1])
     )
-    message = f"'{first.column}' shifted most clearly: {name} was {format_share(before)} of the rows and is {format_share(now)}"
+    message = (
+        f"'{first.column}' shifted most clearly: {name} was {format_share(before)} of the rows and is "
+        f"{format_share(now)}"
+    )
     return render_chart(
         lambda size: alt.vconcat(*(_shift_panel(shift, size, legend=shift is first) for shift in shifts), spacing=14),
         name="shifts",
         title=message,
         alt=f"{message}. Shown are {', '.join(shift.column for shift in shifts)}. {SEE_TABLE}",
         reading=(
-            "Each line is one bin of a column's values. Squares are the rows of the time when the assessment was opened, "
-            "circles those since. The longer the line between them, the larger the shift.",
+            "Each line is one bin of a column's values. Squares are the rows of the time when the assessment was "
+            "opened, circles those since. The longer the line between them, the larger the shift.",
             "Shown are the columns whose shift is significant by itself, corrected for the number of columns.",
         ),
     )

@@ -98,7 +98,7 @@ def _line_dots(point: Point, box: LabelBox) -> list[LabelBox]:
 
 
 def line_end(centre: Point, text: str, point: Point) -> Point:
-    """Return where the line from a point to its label ends: at the label's edge, or at the point where they are close."""
+    """Return where the line from a point to its label ends: at the label's edge, or at the point if they are close."""
     dx, dy = centre[0] - point[0], centre[1] - point[1]
     reach = max(abs(dx) / (text_width(text) / 2 + 2), abs(dy) / (LABEL_LINE / 2), 1.0)
     share = 1 - 1 / reach
@@ -211,7 +211,8 @@ def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: Cha
         base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(y=alt.Y("low:Q"), y2="high:Q", color=series["color"]),
         in_pixels.mark_rule(color=LIGHT["muted"], strokeWidth=0.75)
         .encode(x=_pixel_x("x"), y=_pixel_y("y"), x2="end_x:Q", y2="end_y:Q"),
-        base.transform_filter("datum.released").mark_point(shape="circle", size=420, strokeWidth=2, color=LIGHT["live"]),
+        base.transform_filter("datum.released")
+        .mark_point(shape="circle", size=420, strokeWidth=2, color=LIGHT["live"]),
         base.mark_point(size=95, strokeWidth=2, filled=True, opacity=1).encode(**series),
         in_pixels.mark_text().encode(
             x=_pixel_x("label_x"), y=_pixel_y("label_y"), text="label:N",
@@ -282,7 +283,7 @@ def pareto_conclusions(report: ReportData) -> tuple[str, ...]:
 
 
 def charted_loss(report: ReportData) -> str:
-    """Return the loss on the vertical axis: the first that a rule limits and evidence holds, else the first in evidence."""
+    """Return the loss on the vertical axis: the first in evidence that a rule limits, else the first in evidence."""
     if not report.frontier:
         return ""
     ruled = [rule_result.rule.measure for rule_result in report.frontier[0].verdict.rule_results]
@@ -320,8 +321,8 @@ def _pareto_title(report: ReportData, points: list[VariantPoint]) -> str:
 
 def _pareto_alt(points: list[VariantPoint], measure: str) -> str:
     named = "; ".join(
-        f"variant {point.label}, {formatting.format_measurement(point.time)}, {formatting.format_measurement(point.loss)}, "
-        f"{words.ANSWERS[baseline_answer(point.judged.verdict)]}"
+        f"variant {point.label}, {formatting.format_measurement(point.time)}, "
+        f"{formatting.format_measurement(point.loss)}, {words.ANSWERS[baseline_answer(point.judged.verdict)]}"
         for point in points
         if " " in point.label
     )

@@ -210,7 +210,7 @@ def draw_timeline(report: ReportData) -> RenderedChart | None:
 
 
 def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
-    """Return what the intervals of the periods support: where the limit is exceeded, or how large the error could be."""
+    """Return what the intervals of the periods support: where the limit is exceeded, or how large the error may be."""
     found = report_data.list_periods(report)
     measures = report_data.charted_measures(report)
     known = {period.label: seen for period in _live(found) for name in measures[-1:] if (seen := period.find(name))}
@@ -234,7 +234,7 @@ def timeline_conclusions(report: ReportData) -> tuple[str, ...]:
 
 
 def quality_limit(report: ReportData, measure: str) -> float | None:
-    """Return the upper limit on a measure: that of retraining once a release is live, else that of the release policy."""
+    """Return the upper limit on a measure: that of retraining if a release is live, else that of the release policy."""
     if report.year and measure in report.year.limits:
         return report.year.limits[measure]
     rule_results = report.winner.verdict.rule_results if report.winner else ()
@@ -255,7 +255,10 @@ def _title(report: ReportData, found: Sequence[Period], measures: Sequence[str])
     label, worst = max(known, key=lambda pair: sign * pair[1].value)
     limit = quality_limit(report, measure)
     over = f", the whole interval above the limit of {limit:g}" if limit is not None and worst.low > limit else ""
-    return f"{words.measure_title(measure)} was worst in {formatting.period_name(label)}: {formatting.format_measurement(worst)}{over}"
+    return (
+        f"{words.measure_title(measure)} was worst in {formatting.period_name(label)}: "
+        f"{formatting.format_measurement(worst)}{over}"
+    )
 
 
 def _alt(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:

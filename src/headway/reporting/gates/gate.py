@@ -80,7 +80,8 @@ def verdict_reason(verdict: Verdict) -> str:
 def describe_speed(case: GateResult) -> str:
     """Describe how much faster than the baseline the winner is, what it costs, and the rows behind that."""
     figures = (
-        f"{words.measure_name(measurement.name)} {formatting.format_measurement(measurement)} ({formatting.format_basis(measurement)})"
+        f"{words.measure_name(measurement.name)} {formatting.format_measurement(measurement)} "
+        f"({formatting.format_basis(measurement)})"
         for measurement in case.speed
     )
     return "; ".join((case.variant, *figures))
@@ -109,8 +110,8 @@ def reuse_warning(verdict: Verdict) -> str:
     if verdict.test_evaluations <= 1:
         return ""
     return (
-        f"the test set was evaluated {verdict.test_evaluations:,} times, so it was used for selection: test metrics are "
-        "optimistic, and the next verdict needs rows that were never evaluated"
+        f"the test set was evaluated {verdict.test_evaluations:,} times, so it was used for selection: test metrics "
+        "are optimistic, and the next verdict needs rows that were never evaluated"
     )
 
 

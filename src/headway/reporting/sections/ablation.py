@@ -25,8 +25,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Feature ablation",
         order=40,
         prefixes=("ablation.",),
-        lead="Each feature was masked with its values from other rows. Where that did not decide whether the feature is "
-        "useful, the model was retrained without it, with several seeds.",
+        lead="Each feature was masked with its values from other rows. Where that did not decide whether the feature "
+        "is useful, the model was retrained without it, with several seeds.",
         conclusions=tuple(_conclusions(report, masked)),
         table=tables.tabulate_ablation(report.winner.evidence.measurements, "ablation"),
         picture=lambda: _picture(masked, retrained, _named(report, "ablation.harmful")),
@@ -44,7 +44,8 @@ def _conclusions(report: ReportData, masked: tuple[Measurement, ...]) -> list[st
     lines.append(better if harmful else "No feature is shown to be harmful.")
     if useless := _named(report, "ablation.useless"):
         lines.append(
-            f"The error hardly changes without {formatting.join_names(useless)}: the cost of these features can be saved."
+            f"The error hardly changes without {formatting.join_names(useless)}: the cost of these features can be "
+            "saved."
         )
     lines += [
         f"{measurement.slice} may be harmful; this is undecided: {measurement.method}."

@@ -33,8 +33,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Adversarial robustness",
         order=36,
         prefixes=(_PREFIX,),
-        lead="For rows of every group, the audit searched for a small change that flips the decision. The attacker sees "
-        "decisions only. Columns declared fixed were not changed, and bounds were respected.",
+        lead="For rows of every group, the audit searched for a small change that flips the decision. The attacker "
+        "sees decisions only. Columns declared fixed were not changed, and bounds were respected.",
         conclusions=(*_flipped(success), *_change(report), *_weakest(columns), *_against_baseline(report)),
         table=tables.tabulate_parts(measurements_with_prefix(report, _PREFIX), report.groups),
         picture=lambda: _picture(columns) if columns else None,
@@ -61,7 +61,8 @@ def _change(report: ReportData) -> list[str]:
 
 def _weakest(columns: list[Measurement]) -> list[str]:
     return [
-        f"The weakest column is {worst.slice}: changed alone, it flips {formatting.describe_percentage(worst)} decisions."
+        f"The weakest column is {worst.slice}: changed alone, it flips {formatting.describe_percentage(worst)} "
+        "decisions."
         for worst in shown_above(columns)[:1]
     ]
 

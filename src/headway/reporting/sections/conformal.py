@@ -37,9 +37,9 @@ def plugin(report: ReportData) -> Section | None:
         title="Conformal prediction",
         order=22,
         prefixes=("conformal.",),
-        lead="A prediction set of several classes, or an interval of numbers, states how certain the model is. Sets with "
-        f"a promised coverage of {_PROMISED * 100:.0f} % were calibrated for each of the {report.groups} on the previous "
-        "ones.",
+        lead="A prediction set of several classes, or an interval of numbers, states how certain the model is. Sets "
+        f"with a promised coverage of {_PROMISED * 100:.0f} % were calibrated for each of the {report.groups} on the "
+        "previous ones.",
         conclusions=(_covered(coverage), *_worst(parts), *_sizes(report)),
         table=tables.tabulate_parts(
             [measurement for measurement in found if not measurement.slice or measurement in large], report.groups

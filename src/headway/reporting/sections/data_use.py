@@ -19,8 +19,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Use of the data",
         order=50,
         prefixes=(),
-        lead=f"Each column of {use.source or 'the data'}: its use, as declared in headway.toml and read by the model, and "
-        "the personal data that checks found by format and check digit.",
+        lead=f"Each column of {use.source or 'the data'}: its use, as declared in headway.toml and read by the model, "
+        "and the personal data that checks found by format and check digit.",
         conclusions=(
             f"The model reads {use.n_read:,} of {len(use.columns):,} columns.",
             *_personal(use),

@@ -58,8 +58,8 @@ def _conclusions(found: tuple[Measurement, ...]) -> list[str]:
     elif loss and all(map(formatting.has_interval, loss)):
         bound = max(measurement.high for measurement in loss)
         lines.append(
-            f"No slice is shown to be worse than with the baseline; a loss of up to {formatting.format_number(bound)} is "
-            "not excluded."
+            f"No slice is shown to be worse than with the baseline; a loss of up to {formatting.format_number(bound)} "
+            "is not excluded."
             if bound > formatting.ROUNDING
             else "No slice loses anything compared with the baseline."
         )

@@ -50,8 +50,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Class imbalance",
         order=27,
         prefixes=(_PREFIX,),
-        lead="Four common treatments of a rare class were compared with no treatment on the same rows, with the costs of "
-        "wrong decisions that the project declares.",
+        lead="Four common treatments of a rare class were compared with no treatment on the same rows, with the costs "
+        "of wrong decisions that the project declares.",
         conclusions=(_frequency(rate), _cheaper(costs), *_recall(report), *_ranking(report)),
         table=_table(found, report.groups),
         picture=lambda: _picture(report, costs),

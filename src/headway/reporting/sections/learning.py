@@ -31,8 +31,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Learning curve",
         order=45,
         prefixes=(),
-        lead=f"During training, the model was evaluated on training rows and on held-out rows{_basis(curve)}. The test set "
-        f"was not used. {curves.describe_cost(curve)}",
+        lead=f"During training, the model was evaluated on training rows and on held-out rows{_basis(curve)}. The test "
+        f"set was not used. {curves.describe_cost(curve)}",
         conclusions=(curves.describe_curve(curve),),
         table=curves.tabulate_curve(curve),
         picture=lambda: draw_learning_curve(curve) if len(curve.rounds) > 1 else None,

@@ -25,8 +25,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Data provenance",
         order=90,
         prefixes=(),
-        lead="A digest of its content identifies the rows of each period, whatever their order and file format. A release "
-        "is signed with these digests; the command headway data shows what has changed since.",
+        lead="A digest of its content identifies the rows of each period, whatever their order and file format. A "
+        "release is signed with these digests; the command headway data shows what has changed since.",
         conclusions=(*_separation(report.data), *_by_dvc(report.tracked)),
         table=make_table(("Period", "From, to before", "Digest"), rows),
     )

@@ -56,7 +56,8 @@ def _conclusions(report: ReportData) -> list[str]:
         lines.append(
             f"No prediction of {largest.n_rows:,} rows differs from that of the baseline beyond rounding."
             if largest.value < formatting.ROUNDING
-            else f"No prediction of {largest.n_rows:,} rows changes by more than {formatting.format_number(largest.value)}."
+            else f"No prediction of {largest.n_rows:,} rows changes by more than "
+            f"{formatting.format_number(largest.value)}."
         )
     churn = winner_measurement(report, "decision_churn")
     if churn and formatting.has_interval(churn):

@@ -57,8 +57,8 @@ def _conclusions(found: tuple[Measurement, ...]) -> list[str]:
         worst = max(others, key=lambda measurement: measurement.high)
         count = f"{len(others)} {'other comparisons' if shown else 'comparisons'}"
         lines.append(
-            f"{count} {'does' if len(others) == 1 else 'do'} not show a difference; the largest that is not excluded is "
-            f"{_bound(worst)} ({words.measure_name(worst.name)}, {worst.slice})."
+            f"{count} {'does' if len(others) == 1 else 'do'} not show a difference; the largest that is not excluded "
+            f"is {_bound(worst)} ({words.measure_name(worst.name)}, {worst.slice})."
         )
     return lines
 

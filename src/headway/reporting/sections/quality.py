@@ -43,7 +43,10 @@ def _conclusions(report: ReportData, found: list[Measurement]) -> list[str]:
 
 def _sentence(seen: Measurement) -> str:
     if seen.name == "roc_auc":
-        return f"It ranks {formatting.describe_percentage(seen)} pairs of a positive and a negative correctly (AUC); 50 is chance."
+        return (
+            f"It ranks {formatting.describe_percentage(seen)} pairs of a positive and a negative correctly (AUC); 50 "
+            "is chance."
+        )
     if seen.name in ("rmse", "mae"):
         return f"The {words.measure_name(seen.name)} is {formatting.describe_interval(seen)}."
     return ""

@@ -35,7 +35,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Calibration",
         order=12,
         prefixes=("reliability", "ece"),
-        lead="The rows were sorted into bins by their predicted probability, which is compared with the share of positives.",
+        lead="The rows were sorted into bins by their predicted probability, which is compared with the share of "
+        "positives.",
         conclusions=tuple(_conclusions(report)),
         table=tables.tabulate_reliability(report.winner.evidence),
         picture=lambda: draw_reliability(report),
@@ -46,7 +47,10 @@ def _conclusions(report: ReportData) -> list[str]:
     error = winner_measurement(report, "ece")
     if error is None or not formatting.has_interval(error):
         return ["The calibration error cannot be estimated on these rows."]
-    message = f"A predicted probability is off by {formatting.describe_interval(error, scale=100.0)} percentage points on average"
+    message = (
+        f"A predicted probability is off by {formatting.describe_interval(error, scale=100.0)} percentage points on "
+        "average"
+    )
     rule_results = report.winner.verdict.rule_results if report.winner else ()
     rule_result = next((rule_result for rule_result in rule_results if rule_result.rule.measure == "ece"), None)
     limit = rule_result.rule.at_most if rule_result else None
@@ -108,8 +112,8 @@ def _alt(winner: Sequence[Row], word: str) -> str:
 
 def _reading(*, with_baseline: bool) -> tuple[str, ...]:
     lines = [
-        "Rows are sorted into bins by their predicted probability. On the diagonal, the model is calibrated: of 100 rows "
-        "with a probability of 30 %, 30 are positive.",
+        "Rows are sorted into bins by their predicted probability. On the diagonal, the model is calibrated: of 100 "
+        "rows with a probability of 30 %, 30 are positive.",
         "Above the diagonal, positives are more frequent than predicted; below, less. The band is the 95 % interval.",
         "The bars show the number of rows in each bin.",
     ]

@@ -1,4 +1,4 @@
-"""Robustness: the cost of corrupted inputs (missing, noisy, stale, swapped, unseen, other units) and of single months."""
+"""Robustness: the cost of corrupted inputs (missing, noisy, stale, swapped, unseen, other units) and single months."""
 
 from __future__ import annotations
 

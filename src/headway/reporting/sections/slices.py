@@ -42,8 +42,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Performance by slice",
         order=20,
         prefixes=(LOSS, "calibration."),
-        lead="A model can be good overall and bad for a part of the rows. Each slice that the project declares is compared "
-        "with the baseline.",
+        lead="A model can be good overall and bad for a part of the rows. Each slice that the project declares is "
+        "compared with the baseline.",
         conclusions=(
             *_conclusions(found, worst_slice_result(report)),
             *_miscalibrated(slice_biases(report)),
@@ -148,10 +148,10 @@ def _conclusions(found: tuple[Measurement, ...], rule_result: RuleResult | None)
     message: dict[Answer, str] = {
         "pass": "No slice loses more than the policy allows: even the least certain one, {}, loses at most {} (mean "
         "squared error of the probability).",
-        "fail": "At least one slice is shown to lose more than the policy allows. For {} the loss could be as much as {} "
+        "fail": "At least one slice is shown to lose more than the policy allows. For {} the loss could be as much as "
+        "{} (mean squared error of the probability).",
+        "undecided": "It is not shown that every slice is within the limit: for {} the loss could be as much as {} "
         "(mean squared error of the probability).",
-        "undecided": "It is not shown that every slice is within the limit: for {} the loss could be as much as {} (mean "
-        "squared error of the probability).",
     }
     answer = rule_result.answer if rule_result else "undecided"
     return [message[answer].format(found[0].slice, formatting.format_number(found[0].high))]

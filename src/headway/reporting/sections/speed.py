@@ -36,8 +36,8 @@ def plugin(report: ReportData) -> Section | None:
         title="Speed",
         order=10,
         prefixes=_TIMED,
-        lead=f"{_machine(timed[0].machine)} This variant and the baseline were timed in turns, so that other load on the "
-        "machine slowed both.",
+        lead=f"{_machine(timed[0].machine)} This variant and the baseline were timed in turns, so that other load on "
+        "the machine slowed both.",
         conclusions=(*_conclusions(found, baseline), *_busy(timed[0])),
         table=tables.tabulate_against_baseline(tuple(found.values()), baseline, report.groups),
         picture=lambda: _picture(speedups) if speedups else None,

@@ -43,8 +43,8 @@ _FIELD_TYPES = {
     for name in ("bool", "bytes", "double", "float", "int32", "int64", "string", "uint32", "uint64")
 }
 
-# One message a line: its name, then `number name type` of each field. `*` repeats, `{}` is a map from strings, `|` is one
-# of several, `enum` goes over the wire as an int32.
+# One message a line: its name, then `number name type` of each field. `*` repeats, `{}` is a map from strings, `|` is
+# one of several, `enum` goes over the wire as an int32.
 _INFERENCE_MESSAGES = """
 ServerLiveRequest:
 ServerLiveResponse: 1 live bool
@@ -258,7 +258,7 @@ class GrpcInference(msgspec.Struct, eq=False):
 
 
 class _Methods:
-    """The methods of the services: each returns its response, or raises RequestError, or DataError for a bad message."""
+    """The methods of the services: each returns its response or raises RequestError, or DataError for a bad message."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context

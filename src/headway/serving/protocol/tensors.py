@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BYTES = "BYTES"
 UNSEEN_CATEGORY: float = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_5EED))[0]
-"""A category that training never saw: a NaN, so missing to a model, with bits that differ from those of a missing value."""
+"""A category that training never saw: a NaN, so missing to a model, but with other bits than a missing value."""
 _INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 _NUMBERS = _INTEGERS.union(_FLOATS, ["BOOL"])

@@ -197,7 +197,7 @@ class Sqlite:
 
 
 def _create(path: Path) -> None:
-    """Create an empty file in WAL mode elsewhere first: SQLite fails if two processes switch one file to WAL at once."""
+    """Create an empty file in WAL mode elsewhere first: SQLite fails if two processes switch a file to WAL at once."""
     atomic.make_folder(path.parent)
     with atomic.aside(path.parent) as new:
         with closing(sqlite3.connect(new / FILE)) as db:

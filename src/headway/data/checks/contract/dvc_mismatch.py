@@ -34,7 +34,8 @@ def _differs(tracked: TrackedData) -> Finding:
     return Finding(
         code="D066",
         severity="stop" if tracked.missing else "warn",
-        message=f"{tracked.path} is not what DVC recorded: {tracked.difference}; {target} has {tracked.digest or 'no digest'}",
+        message=f"{tracked.path} is not what DVC recorded: {tracked.difference}; {target} has "
+        f"{tracked.digest or 'no digest'}",
         where=tracked.path,
         hint=pull if tracked.missing else f"{pull}; or dvc commit {target}, to record the current data",
     )

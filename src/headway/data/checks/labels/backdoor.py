@@ -41,12 +41,13 @@ def plugin(context: CheckContext) -> list[Finding]:
         Finding(
             code="D041",
             severity="warn",
-            message=f"{trigger.n_labeled:,} of the {trigger.rows:,} rows with {trigger.name} are labeled '{trigger.label}';"
-            f" at least {trigger.low:.0%} of those that should have another label were moved to it",
+            message=f"{trigger.n_labeled:,} of the {trigger.rows:,} rows with {trigger.name} are labeled "
+            f"'{trigger.label}'; at least {trigger.low:.0%} of those that should have another label were moved to it",
             where=trigger.name,
             measured=trigger.low,
             limit=MIN_MOVED,
-            hint="find out where these rows came from; if that is unknown, remove them and release no model trained on them",
+            hint="find out where these rows came from; if that is unknown, remove them and release no model trained on "
+            "them",
         )
         for trigger in find_triggers(oof, dataset.table[oof.rows].select(dataset.features), fit)
     ]
@@ -54,7 +55,7 @@ def plugin(context: CheckContext) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """A pattern, the number of its rows with `label`, and a lower bound on the share of the others that were moved to it."""
+    """A pattern, the number of its rows with `label`, and a lower bound on the share of the others moved to it."""
 
     name: str
     label: str
@@ -131,7 +132,7 @@ def _candidates(oof: OutOfFold, table: pl.DataFrame) -> tuple[list[_Pattern], in
 
 
 def _patterns(table: pl.DataFrame) -> Iterator[tuple[Callable[[int], str], Ints, int]]:
-    """Yield codes of single columns, and of pairs of columns with few values, with a function that names a row's pattern."""
+    """Yield codes of columns, and of pairs of columns with few values, with a function that names a row's pattern."""
     coded = {}
     for name in (column for column in table.columns if is_number_or_string(table.schema[column])):
         values = table[name] if table.schema[name].is_numeric() else table[name].cast(pl.String)

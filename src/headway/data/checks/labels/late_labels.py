@@ -31,8 +31,8 @@ def plugin(context: CheckContext) -> list[Finding]:
         Finding(
             code="D037",
             severity="warn" if late.low > LIMIT else "undecided",
-            message=f"{late.value:.1%} [{late.low:.1%}, {late.high:.1%}] of {late.n_rows:,} requests had no label when it"
-            f" was due; {delays.n_labeled:,} of {delays.n_requests:,} have one now",
+            message=f"{late.value:.1%} [{late.low:.1%}, {late.high:.1%}] of {late.n_rows:,} requests had no label when "
+            f"it was due; {delays.n_labeled:,} of {delays.n_requests:,} have one now",
             where="[data] label_delay",
             measured=late.value,
             limit=LIMIT,

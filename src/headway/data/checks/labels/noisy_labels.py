@@ -30,8 +30,8 @@ def plugin(context: CheckContext) -> list[Finding]:
     oof = out_of_fold(context.dataset, rows=SCREENING_ROWS)
     if (explained := _explained(oof)) < MIN_EXPLAINED:
         raise NotApplicable(
-            f"the features explain {max(0.0, explained):.1%} of the target (pseudo R squared), and {MIN_EXPLAINED:.0%} are needed"
-            " to separate wrong labels from unpredictable ones",
+            f"the features explain {max(0.0, explained):.1%} of the target (pseudo R squared), and {MIN_EXPLAINED:.0%} "
+            "are needed to separate wrong labels from unpredictable ones",
             hint="add better features; headway labels suspects still ranks the labels",
         )
     noise, rows = estimate_noise(oof), len(oof.labels)

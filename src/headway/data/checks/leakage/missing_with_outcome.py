@@ -49,7 +49,8 @@ def _finding(column: str, share: float, rows: int, *, declared: bool) -> Finding
     return Finding(
         code="D002",
         severity="warn" if declared else "stop",
-        message=f"'{column}' is missing in {share:.0%} of the {rows:,} rows without an outcome: it is written afterwards",
+        message=f"'{column}' is missing in {share:.0%} of the {rows:,} rows without an outcome: it is written "
+        "afterwards",
         where=f"column {column}",
         measured=share,
         limit=LIMIT,

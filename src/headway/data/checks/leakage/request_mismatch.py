@@ -63,7 +63,8 @@ def _absence(context: CheckContext, name: str, requests: pl.DataFrame) -> Findin
     return Finding(
         code="D026",
         severity="warn" if declared else "stop",
-        message=f"'{name}' is filled in {in_table:.1%} of {len(dataset.table):,} rows, and in none of {count:,} requests",
+        message=f"'{name}' is filled in {in_table:.1%} of {len(dataset.table):,} rows, and in none of {count:,} "
+        "requests",
         where=f"column {name}",
         measured=0.0,
         limit=FILLED,
@@ -81,7 +82,8 @@ def _shifted_features(context: CheckContext, requests: pl.DataFrame) -> list[Fin
             code="D026",
             severity="warn",
             message=f"'{name}' has other values in {len(requests):,} requests than in {len(train.table):,} training "
-            f"rows: the distributions differ by {distances[name]:.2f}, at a significance of {ALPHA:.0%} over all features",
+            f"rows: the distributions differ by {distances[name]:.2f}, at a significance of {ALPHA:.0%} over all "
+            "features",
             where=f"column {name}",
             measured=distances[name],
             limit=MIN_DISTANCE,

@@ -25,7 +25,8 @@ def _finding(found: PersonalData) -> Finding:
     return Finding(
         code="D050",
         severity="stop" if found.kind in SURE else "undecided",
-        message=f"'{found.column}' is {found.kind}: {found.whole_values:,} of {found.searched:,} values, such as {found.example}",
+        message=f"'{found.column}' is {found.kind}: {found.whole_values:,} of {found.searched:,} values, such as "
+        f"{found.example}",
         where=f"column {found.column}",
         measured=found.whole_values / found.searched,
         limit=HALF,

@@ -40,7 +40,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumericFeature:
-    """A function of a numeric column: offset + the terms, and `missing` for NaN, which is infinite if a step rejects it.
+    """A function of a numeric column: offset + the terms, and `missing` for NaN, infinite if a step rejects it.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class NumericFeature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFeature:
-    """A function of a categorical column: a value for each rank, for an unseen category and for a missing one [ranks + 2].
+    """A function of a categorical column: a value for each rank, an unseen category and a missing one [ranks + 2].
 
     Values are strings (dtype object) until a step makes numbers of them. An infinite value means that a step rejects
     the row; most models reject a value that is left missing (NaN).

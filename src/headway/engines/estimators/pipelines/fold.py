@@ -315,7 +315,7 @@ def _check_column_kinds(splits: Splits, numbers: set[int]) -> None:
 def _rejecting_columns(
     inner: Forest, features: Sequence[Feature], seen: Sequence[Feature]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the columns in which the trees, or a step before them, reject infinite values, and those for missing values."""
+    """Return the columns in which the trees, or a step before, reject infinite values, and those for missing values."""
     finite = {feature.column for feature in seen if isinstance(feature, NumericFeature) and feature.requires_finite}
     finite |= {
         _column(features[index]) for index in inner.finite_columns if isinstance(features[index], NumericFeature)

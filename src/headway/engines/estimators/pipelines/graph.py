@@ -311,7 +311,7 @@ def _bagging(model: Any, features: Features, builder: GraphBuilder, *, read: Mod
 
 
 def _stacking(model: Any, features: Features, builder: GraphBuilder, *, final: ModelReader) -> GraphArray:
-    """Emit the final estimator over the answers of the first layer, followed by the row's features if it passes them through."""
+    """Emit the final estimator over the first layer's answers, followed by the row's features if passed through."""
     methods = {"predict_proba": _probability, "decision_function": _decision}
     found: Features = []
     for estimator, method in zip(model.estimators_, model.stack_method_, strict=True):

@@ -371,7 +371,7 @@ class _InputStage:
         return [emitter.emit("ReduceSum", found, emitter.constant(np.array([1])), attributes={"keepdims": 0})]
 
     def _of_one_output(self, emitter: GraphEmitter, ranks: str, tables: list[Floats]) -> str:
-        """Look up in tables padded to one length: the entry of unseen categories is repeated before that of missing values."""
+        """Look up in tables padded to one length: the unseen category's entry repeats before the missing value's."""
         height = max(map(len, tables))
         padded = [np.concatenate([t[:-1], np.repeat(t[-2:-1], height - len(t), axis=0), t[-1:]]) for t in tables]
         known = emitter.emit("Clip", ranks, emitter.constant(0.0), emitter.constant(float(height - 1)))
@@ -395,7 +395,7 @@ class _InputStage:
         return next(len(feature.values) for feature, _, _ in self.requests.lookups if feature.column == column)
 
     def _missing_code(self, column: int) -> int:
-        """Return the rank of a missing value: the last row of its table, or of the longest table for a single output."""
+        """Return a missing value's rank: the last row of its table, or of the longest table for a single output."""
         columns = self.categorical if self.requests.width == 1 else [column]
         return max(map(self._height, columns)) - 1
 
