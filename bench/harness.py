@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import msgspec
 
 import tiny
-from headway.evaluation.measure import this_machine
+from headway.core.threads import this_machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

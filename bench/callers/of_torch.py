@@ -12,7 +12,7 @@ from callers.call import Call, Order
 
 def as_called(order: Order) -> Call:
     """The module in inference mode, with the threads that torch takes by itself."""
-    net = importlib.import_module(order.options.get("opener", "optimization.nets")).opened(order.model)
+    net = importlib.import_module(order.options.get("opener", "optimization.nets")).load_model(order.model)
 
     def predict(rows: Any) -> Any:
         with torch.inference_mode():

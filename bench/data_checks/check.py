@@ -27,18 +27,18 @@ def rows() -> Result:
     with tempfile.TemporaryDirectory() as directory:
         project = demo_project(Path(directory))
         began = perf_counter()
-        survey = check_context(project, open_dataset(project.config))
+        context = check_context(project, open_dataset(project.config))
         opened = perf_counter()
         cpu = process_time()
-        found = run_checks(survey)
+        found = run_checks(context)
         cpu, seconds = process_time() - cpu, perf_counter() - opened
-        slowest = sorted(((_seconds(name, survey), name) for name in plugins.names("check")), reverse=True)[:NAMED]
+        slowest = sorted(((_seconds(name, context), name) for name in plugins.names("check")), reverse=True)[:NAMED]
         saved_at = perf_counter()
-        assess(project, survey.dataset, who="bench")
+        assess(project, context.dataset, who="bench")
         again = perf_counter()
-        same = assess(project, survey.dataset, who="bench").same
+        same = assess(project, context.dataset, who="bench").same
         ended = perf_counter()
-    table = survey.dataset.table
+    table = context.dataset.table
     size = f"{len(table):,} x {table.width} flights, {len(plugins.names('check'))} checks, {len(found)} findings"
     named = ", ".join(f"{name} {seconds:.2f}" for seconds, name in slowest)
     return [
@@ -50,8 +50,8 @@ def rows() -> Result:
     ], []
 
 
-def _seconds(name: str, survey: CheckContext) -> float:
+def _seconds(name: str, context: CheckContext) -> float:
     began = perf_counter()
     with suppress(NotApplicable):
-        load_check(name)(survey)
+        load_check(name)(context)
     return perf_counter() - began

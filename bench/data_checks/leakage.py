@@ -44,7 +44,7 @@ TINY = {"PLANES": 100, "TIMES": 1, "ASKED": 1_000}
 class Injected:
     """A leak added to the flights: the context, and the code and location of the finding that must name it."""
 
-    survey: CheckContext
+    context: CheckContext
     code: str
     where: str
 
@@ -59,7 +59,7 @@ def rows() -> tuple[list[Row], list[str]]:
         if finding.severity == "stop"
     }
     put_in = _injections(_without_outcome(learned))
-    grave = {name: grave_findings(injected.survey) for name, injected in put_in.items()}
+    grave = {name: grave_findings(injected.context) for name, injected in put_in.items()}
     caught = [name for name, injected in put_in.items() if _names(grave[name], injected)]
     found = [*sorted(stopped & set(flights.OUTCOME)), *caught]
     missed = [name for name in (*flights.OUTCOME, *put_in) if name not in found]
@@ -96,9 +96,9 @@ def rows() -> tuple[list[Row], list[str]]:
     ], [f"leakage.found: {', '.join(missed)} not found"] if missed else []
 
 
-def grave_findings(survey: CheckContext) -> list[Finding]:
+def grave_findings(context: CheckContext) -> list[Finding]:
     """Return the grave findings of the checks of leakage and of the split."""
-    return [finding for finding in run_checks(survey, families=FAMILIES) if finding.severity in GRAVE]
+    return [finding for finding in run_checks(context, families=FAMILIES) if finding.severity in GRAVE]
 
 
 def surveyed(dataset: Dataset) -> CheckContext:
@@ -106,11 +106,11 @@ def surveyed(dataset: Dataset) -> CheckContext:
     return CheckContext(dataset=dataset, periods=split_dataset(dataset, SPLIT))
 
 
-def served(survey: CheckContext) -> CheckContext:
+def served(context: CheckContext) -> CheckContext:
     """Return the context with requests: the last flights of the year, as a live model would receive them."""
-    last = survey.periods["live"].table.tail(ASKED)
+    last = context.periods["live"].table.tail(ASKED)
     requests = last.select(*CLEAN, pl.col("departs_at").alias(ASKED_AT))
-    return replace(survey, requests=lambda: requests, detector=load_detector("group_permutation"))
+    return replace(context, requests=lambda: requests, detector=load_detector("group_permutation"))
 
 
 def _dataset() -> Dataset:
@@ -121,18 +121,18 @@ def _dataset() -> Dataset:
     return Dataset(name="flights", table=table, roles=roles)
 
 
-def _without_outcome(survey: CheckContext) -> Dataset:
-    dataset = survey.dataset
+def _without_outcome(context: CheckContext) -> Dataset:
+    dataset = context.dataset
     return replace(dataset, table=dataset.table.drop(*flights.OUTCOME))
 
 
 def _injections(clean: Dataset) -> Mapping[str, Injected]:
     """Return one leak each, added to clean flights."""
     return {
-        "duplicates": Injected(survey=_copied(clean, lambda rows: rows), code="D023", where="[split] test"),
-        "near-duplicates": Injected(survey=_copied(clean, _jittered), code="D024", where="[split] test"),
-        "entity overlap": Injected(survey=_planes(clean), code="D029", where="column plane"),
-        "future join": Injected(survey=_future(clean), code="D025", where="column temp"),
+        "duplicates": Injected(context=_copied(clean, lambda rows: rows), code="D023", where="[split] test"),
+        "near-duplicates": Injected(context=_copied(clean, _jittered), code="D024", where="[split] test"),
+        "entity overlap": Injected(context=_planes(clean), code="D029", where="column plane"),
+        "future join": Injected(context=_future(clean), code="D025", where="column temp"),
     }
 
 
@@ -193,11 +193,11 @@ def _false(stopped: set[str], grave: Mapping[str, list[Finding]], put_in: Mappin
     return wrong
 
 
-def _seconds(survey: CheckContext) -> float:
+def _seconds(context: CheckContext) -> float:
     """Return the CPU seconds of all checks of both families over all threads, the best of several runs."""
     times = []
     for _ in range(TIMES):
         began = process_time()
-        run_checks(survey, families=FAMILIES)
+        run_checks(context, families=FAMILIES)
         times.append(process_time() - began)
     return min(times)

@@ -65,7 +65,7 @@ def rollout(plan: Plan, stage: int = 0) -> Rollout:
     )
 
 
-def harmed_at(followed: Rollout, seen: Traffic, labelled_at: rollouts.Floats | None = None) -> int:
+def harmed_at(followed: Rollout, seen: Traffic, labelled_at: Floats | None = None) -> int:
     """Return the number of requests when a rule first failed, -1 if none did.
 
     `labelled_at` [n] is the request at which the label of each arrives; None if labels arrive at once.

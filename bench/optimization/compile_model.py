@@ -18,9 +18,9 @@ from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.importers.models import import_baseline
-from optimization.export import keep
+from optimization.export import save_artifact
 from optimization.families import FAMILIES, Family
-from optimization.models import opened
+from optimization.models import load_model
 
 SAMPLE_ROWS = 5_000
 
@@ -33,20 +33,20 @@ def main() -> None:
     if name not in plugins.names("transform"):
         raise SystemExit(f"transform {name} is absent")
     with tempfile.TemporaryDirectory() as folder:
-        prepared = _laid_out(FAMILIES[order["family"]], folder)
+        prepared = _prepare_project(FAMILIES[order["family"]], folder)
         try:
-            keep(_made(name, prepared), prepared.project.blobs, Path(order["directory"]))
+            save_artifact(_transformed(name, prepared), prepared.project.blobs, Path(order["directory"]))
         except HeadwayError as reason:
             raise SystemExit(f"{name}: {reason.what}") from reason
 
 
-def _laid_out(family: Family, folder: str) -> InMemoryProject:
+def _prepare_project(family: Family, folder: str) -> InMemoryProject:
     rows = joblib.load(family.rows) if family.rows.suffix == ".joblib" else np.load(family.rows)
     labels = np.load(family.labels)[:SAMPLE_ROWS]
-    return create_project(opened(family.model), rows[:SAMPLE_ROWS], labels, folder=folder)
+    return create_project(load_model(family.model), rows[:SAMPLE_ROWS], labels, folder=folder)
 
 
-def _made(name: str, prepared: InMemoryProject) -> Variant:
-    variant = import_baseline(prepared.taken, prepared.rows, prepared.project.blobs)
-    bench = TransformContext(blobs=prepared.project.blobs, sample=matrix(prepared.rows.table, variant.signature))
-    return load_transform(name)(variant, bench)[0]
+def _transformed(name: str, prepared: InMemoryProject) -> Variant:
+    variant = import_baseline(prepared.imported, prepared.rows, prepared.project.blobs)
+    context = TransformContext(blobs=prepared.project.blobs, sample=matrix(prepared.rows.table, variant.signature))
+    return load_transform(name)(variant, context)[0]

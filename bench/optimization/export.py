@@ -9,7 +9,7 @@ from headway.core.record import write
 from headway.core.variant import Variant
 
 
-def keep(variant: Variant, blobs: Blobs, directory: Path) -> Path:
+def save_artifact(variant: Variant, blobs: Blobs, directory: Path) -> Path:
     """Store a variant and its artifact in a folder, and return it."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "variant").write_bytes(write(variant))

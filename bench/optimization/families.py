@@ -43,7 +43,7 @@ class Family:
 
     `bound` is the maximum of `measure`: `max_change` of a prediction from the library's, `accuracy_loss`, or for
     `cosine` 1 minus the smallest. One_row is compared with the library `as_called`, batch256 with it on `one_thread`.
-    `data` are the files of rows and labels, `opener` the module whose `opened` returns the model. A batch has
+    `data` are the files of rows and labels, `opener` the module whose `load_model` returns the model. A batch has
     `batch_rows`; targets with `needs_amx` apply on a CPU that has it.
     """
 

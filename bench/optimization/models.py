@@ -81,6 +81,6 @@ def _train(family: str, directory: Path) -> None:
         model.get_booster().save_model(directory / "model.ubj")
 
 
-def opened(directory: Path) -> Any:
+def load_model(directory: Path) -> Any:
     """Return the trained model of a folder."""
     return joblib.load(directory / "model.joblib")

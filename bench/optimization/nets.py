@@ -75,7 +75,7 @@ class Cnn(nn.Module):
 NETS = {"mlp": Mlp, "cnn": Cnn}
 
 
-def opened(directory: Path) -> nn.Module:
+def load_model(directory: Path) -> nn.Module:
     """Return the trained network of a folder in evaluation mode."""
     net = NETS[(directory / "name").read_text("utf-8")]()
     net.load_state_dict(torch.load(directory / "weights.pt", weights_only=True))

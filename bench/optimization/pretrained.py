@@ -22,7 +22,7 @@ from optimization import sentences as texts
 GRAPH, NAME = "model.onnx", "name"
 
 
-def opened(directory: Path) -> nn.Module | str:
+def load_model(directory: Path) -> nn.Module | str:
     """Return the input of headway: the encoder as a module, the recogniser as the path of its graph."""
     name = (directory / NAME).read_text("utf-8")
     return str(directory / GRAPH) if name == "ocr" else texts.Encoder(_tokens(name)).eval()

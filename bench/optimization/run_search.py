@@ -23,7 +23,7 @@ from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant
 from headway.registry.judge import feasible
 from headway.storage.blobs.files import Files
-from optimization.export import keep
+from optimization.export import save_artifact
 
 MOST_ROWS = 20_000
 # A look at a large network takes seconds.
@@ -59,14 +59,14 @@ def main() -> None:
     if name in TRANSFORMS:
         options |= {"transforms": TRANSFORMS[name], "task": TASKS.get(name, "multiclass")}
     with tempfile.TemporaryDirectory() as folder:
-        model = importlib.import_module(order["opener"]).opened(Path(order["model"]))
+        model = importlib.import_module(order["opener"]).load_model(Path(order["model"]))
         began = perf_counter()
         best = hw.optimize(model, rows, labels, folder=folder, **options)
         seconds = perf_counter() - began
         blobs = Files(Path(folder) / ".headway" / "blobs")
         found = {"one_row": best.variant, "batch256": fastest_batch(best.search)}
         for kind, variant in found.items():
-            keep(variant, blobs, directory / kind)
+            save_artifact(variant, blobs, directory / kind)
         result = {
             "seconds": seconds,
             "int8": of_int8(best.search),

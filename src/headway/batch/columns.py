@@ -57,23 +57,23 @@ def new_refusal(row: int, column: str, value: str, reason: str) -> Refusal:
     )
 
 
-def check_columns(names: Sequence[str], wanted: ScoringOptions, where: str) -> None:
+def check_columns(names: Sequence[str], options: ScoringOptions, where: str) -> None:
     """Raise DataError if a required column is missing from the file or occurs twice."""
-    for name in wanted.names:
+    for name in options.names:
         if names.count(name) > 1:
             raise DataError(f"column '{name}' occurs {names.count(name)} times", where=where, hint="rename one")
         if name not in names:
             raise DataError(
                 f"column '{name}' is missing from the file",
                 where=f"{where}: {_join_names(names)}",
-                hint=_column_hint(name, names, wanted),
+                hint=_column_hint(name, names, options),
             )
 
 
-def _column_hint(name: str, names: Sequence[str], wanted: ScoringOptions) -> str:
-    if name in wanted.views:
+def _column_hint(name: str, names: Sequence[str], options: ScoringOptions) -> str:
+    if name in options.views:
         return (
-            f"join it to the file: it belongs to view '{wanted.views[name]}', whose online table has only current "
+            f"join it to the file: it belongs to view '{options.views[name]}', whose online table has only current "
             "values"
         )
     near = difflib.get_close_matches(name, names, 1)

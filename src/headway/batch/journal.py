@@ -50,7 +50,7 @@ class Terms(StoredRecord, frozen=True, kw_only=True):
         return [f"{field} is {getattr(self, field)!r}, was {getattr(other, field)!r}" for field in fields]
 
 
-def describe_terms(bundle: Bundle, path: Path, wanted: ScoringOptions) -> Terms:
+def describe_terms(bundle: Bundle, path: Path, options: ScoringOptions) -> Terms:
     """Return the terms of scoring a file as it is now; raise DataError if the file is missing."""
     try:
         if not path.is_file():
@@ -66,8 +66,8 @@ def describe_terms(bundle: Bundle, path: Path, wanted: ScoringOptions) -> Terms:
         size_bytes=found.st_size,
         changed_ns=found.st_mtime_ns,
         samples=samples,
-        keep=wanted.keep,
-        missing=wanted.missing,
+        keep=options.keep,
+        missing=options.missing,
         headway=headway.__version__,
     )
 

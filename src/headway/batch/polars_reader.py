@@ -26,22 +26,22 @@ _TIME_TYPES = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 class PolarsScan:
     """Lazily read file; a slice decodes only what it holds."""
 
-    def __init__(self, frame: pl.LazyFrame, wanted: ScoringOptions, path: Path) -> None:
+    def __init__(self, frame: pl.LazyFrame, options: ScoringOptions, path: Path) -> None:
         self._where = str(path)
         try:
             schema = frame.collect_schema()
-            check_columns(schema.names(), wanted, self._where)
-            for field in wanted.signature.inputs:
+            check_columns(schema.names(), options, self._where)
+            for field in options.signature.inputs:
                 _expect_type(field, schema[field.name], self._where)
-            self._frame, self._wanted = frame.select(wanted.names), wanted
-            self.passthrough = passthrough_columns(self._frame.slice(0, 0).collect(), wanted, self._where)
+            self._frame, self._options = frame.select(options.names), options
+            self.passthrough = passthrough_columns(self._frame.slice(0, 0).collect(), options, self._where)
             self._length = int(frame.select(pl.len()).collect().item())
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _unreadable(error, self._where) from error
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
-        rows = columns.chunk_rows(len(self._wanted.signature.inputs))
+        rows = columns.chunk_rows(len(self._options.signature.inputs))
         for begin in range(start, self._length, _CHUNKS_PER_READ * rows):
             yield from self._cut(self._collected(begin, _CHUNKS_PER_READ * rows), begin, rows)
 
@@ -57,13 +57,13 @@ class PolarsScan:
             yield self._chunk(frame.slice(index, rows), start + index)
 
     def _chunk(self, frame: pl.DataFrame, start: int) -> Chunk:
-        held = passthrough_columns(frame, self._wanted, self._where)
+        held = passthrough_columns(frame, self._options, self._where)
         refusals: list[Refusal] = []
-        frame = null_unknown_categories(frame, self._wanted, start, refusals)
+        frame = null_unknown_categories(frame, self._options, start, refusals)
         end = start + len(frame)
         return Chunk(
             start=start,
-            rows=matrix(frame, self._wanted.signature),
+            rows=matrix(frame, self._options.signature),
             passthrough=held,
             position=end,
             share=end / self._length,
@@ -76,7 +76,7 @@ def scan_arrow(path: Path) -> pl.LazyFrame:
     return pl.scan_ipc(path, glob=False)
 
 
-def read_plain_csv(content: bytes, names: Sequence[str], wanted: ScoringOptions, start: int) -> Chunk | None:
+def read_plain_csv(content: bytes, names: Sequence[str], options: ScoringOptions, start: int) -> Chunk | None:
     """Read csv lines without quotes and with one cell per column; None for other lines."""
     lines = content.count(b"\n")
     one_each = content.count(b",") == lines * (len(names) - 1) and content.count(b"\r") in (0, content.count(b"\r\n"))
@@ -92,17 +92,17 @@ def read_plain_csv(content: bytes, names: Sequence[str], wanted: ScoringOptions,
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    return _chunk_of_strings(frame.select(wanted.names), wanted, start) if len(frame) == lines else None
+    return _chunk_of_strings(frame.select(options.names), options, start) if len(frame) == lines else None
 
 
-def _chunk_of_strings(frame: pl.DataFrame, wanted: ScoringOptions, start: int) -> Chunk:
-    held = {name: columns.string_column(frame[name].to_list()) for name in wanted.keep}
+def _chunk_of_strings(frame: pl.DataFrame, options: ScoringOptions, start: int) -> Chunk:
+    held = {name: columns.string_column(frame[name].to_list()) for name in options.keep}
     refusals: list[Refusal] = []
-    strings = (frame[field.name] for field in wanted.signature.inputs if field.datatype != BYTES)
-    numbers = [_parse_numbers(item.set(_in(item, wanted.missing), None), start, refusals) for item in strings]
-    frame = null_unknown_categories(frame.with_columns(numbers), wanted, start, refusals)
+    strings = (frame[field.name] for field in options.signature.inputs if field.datatype != BYTES)
+    numbers = [_parse_numbers(item.set(_in(item, options.missing), None), start, refusals) for item in strings]
+    frame = null_unknown_categories(frame.with_columns(numbers), options, start, refusals)
     return Chunk(
-        start=start, rows=matrix(frame, wanted.signature), passthrough=held, position=0, share=0.0, refusals=refusals
+        start=start, rows=matrix(frame, options.signature), passthrough=held, position=0, share=0.0, refusals=refusals
     )
 
 
@@ -120,14 +120,14 @@ def _parse_numbers(strings: pl.Series, start: int, refusals: list[Refusal]) -> p
 
 
 def null_unknown_categories(
-    frame: pl.DataFrame, wanted: ScoringOptions, start: int, refusals: list[Refusal]
+    frame: pl.DataFrame, options: ScoringOptions, start: int, refusals: list[Refusal]
 ) -> pl.DataFrame:
     """Replace strings that mean a missing value, and categories that are refused, by null."""
-    for field in wanted.signature.inputs:
+    for field in options.signature.inputs:
         if field.datatype != BYTES:
             continue
         strings = frame[field.name].cast(pl.String)
-        unknown = _in(strings, wanted.missing)
+        unknown = _in(strings, options.missing)
         if field.unseen == "refused":
             unparsed = strings.is_not_null() & ~unknown & ~_in(strings, field.categories)
             for index in unparsed.arg_true():
@@ -137,9 +137,9 @@ def null_unknown_categories(
     return frame
 
 
-def passthrough_columns(frame: pl.DataFrame, wanted: ScoringOptions, where: str) -> Mapping[str, ArrowColumn]:
+def passthrough_columns(frame: pl.DataFrame, options: ScoringOptions, where: str) -> Mapping[str, ArrowColumn]:
     """Return the columns to copy; raise DataError for a type other than number, string, boolean, date or time."""
-    return {name: _column(frame[name], where) for name in wanted.keep}
+    return {name: _column(frame[name], where) for name in options.keep}
 
 
 def _column(series: pl.Series, where: str) -> ArrowColumn:

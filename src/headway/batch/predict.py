@@ -90,17 +90,17 @@ def predict(
     """
     bundle = _bundle(config, reference)
     reader, writer = _format(source, _INPUT_ALIASES), _format(out, {})
-    wanted = _scoring_options(bundle.release, config, keep)
-    terms = describe_terms(bundle, source, wanted)
+    options = _scoring_options(bundle.release, config, keep)
+    terms = describe_terms(bundle, source, options)
     done = journal.load_receipt(out, terms)
     if done is not None:
         return done
     scorer = Scorer(release=bundle.release, engine=open_release(bundle))
-    scan = reader.scan(source, wanted)
+    scan = reader.scan(source, options)
     empty = scorer.empty(scan.passthrough)
     with journal.open_scoring_journal(out, terms) as parts_journal:
         _Run(scorer, writer, parts_journal, callback).go(scan, _workers(bundle.release, threads))
-        _expect_unchanged(terms, describe_terms(bundle, source, wanted))
+        _expect_unchanged(terms, describe_terms(bundle, source, options))
         return parts_journal.finish(lambda parts, joined: writer.join(parts, joined, empty, _output_metadata(bundle)))
 
 
@@ -195,10 +195,10 @@ def _workers(release: Release, threads: int) -> int:
     """Return how many threads run the engine: fewer if it has threads itself."""
     if threads < 0:
         raise ConfigError(f"cannot score with {threads} threads", hint="--threads 1 or more; 0 takes every core")
-    wanted = threads or cores()
+    total = threads or cores()
     settings = {**getattr(load_engine(release.variant.engine), "defaults", {}), **release.variant.settings}
-    own = int(settings.get("threads", 1)) or wanted
-    return max(1, wanted // own)
+    own = int(settings.get("threads", 1)) or total
+    return max(1, total // own)
 
 
 def _expect_unchanged(before: Terms, now: Terms) -> None:

@@ -103,7 +103,7 @@ class Scan(Protocol):
 class Format(Protocol):
     """A file format, named by its suffix: read in chunks, written in parts that are joined at the end."""
 
-    def scan(self, path: Path, wanted: ScoringOptions) -> Scan:
+    def scan(self, path: Path, options: ScoringOptions) -> Scan:
         """Open a file; raises DataError, which names a column that is missing or has the wrong type."""
         ...
 

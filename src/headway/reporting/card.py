@@ -21,25 +21,25 @@ from headway.reporting.text.tables import make_table, text_cell
 PERIODS = ("train", "validation", "test", "live")
 
 
-def model_card(report: ReportData, frontier: SearchResult, training: Training | None = None) -> str:
+def model_card(report: ReportData, search: SearchResult, training: Training | None = None) -> str:
     """Return the model card of a search's winner as Markdown; the same records give the same text on every machine.
 
     `report` adds the release and the dates of each period, `training` the rows that the baseline was trained on.
     """
-    case = gate_result(frontier, frontier.winner.verdict)
-    report = replace(report, winner=frontier.winner, frontier=frontier.evaluated, data={})
+    case = gate_result(search, search.winner.verdict)
+    report = replace(report, winner=search.winner, frontier=search.evaluated, data={})
     found = build_sections(report)
     parts = {
-        "Model": _model(report, frontier),
-        "Training and evaluation data": _data(report, frontier, training),
-        "Verdict": _verdict(frontier.winner, gate.describe_judged_rows(case)),
+        "Model": _model(report, search),
+        "Training and evaluation data": _data(report, search, training),
+        "Verdict": _verdict(search.winner, gate.describe_judged_rows(case)),
         **{section.title: _section(section) for section in found.values()},
         "Other measurements": _measurements(other_measurements(report, found), report.groups),
         "Not measured": _findings(not_run_findings(report)),
         "Findings of the evaluation": _findings(other_findings(report)),
-        "Other variants": _others(frontier),
+        "Other variants": _others(search),
     }
-    head = f"# Model card: {escape_markdown(frontier.name)}\n\nNumbers in brackets are 95 % intervals"
+    head = f"# Model card: {escape_markdown(search.name)}\n\nNumbers in brackets are 95 % intervals"
     lead = f"{head}. Everything that was measured is listed.\n"
     return lead + "".join(f"\n## {title}\n\n{text.rstrip()}\n" for title, text in parts.items() if text)
 
@@ -58,8 +58,8 @@ def _findings(found: Sequence[Finding]) -> str:
     return markdown_table(tables.tabulate_findings(found)) if found else ""
 
 
-def _model(report: ReportData, frontier: SearchResult) -> str:
-    variant, baseline = frontier.winner.variant, frontier.baseline
+def _model(report: ReportData, search: SearchResult) -> str:
+    variant, baseline = search.winner.variant, search.baseline
     calibrator = baseline.calibrator
     facts = {
         "Variant": variant.name,
@@ -70,7 +70,7 @@ def _model(report: ReportData, frontier: SearchResult) -> str:
         "Digest": variant.digest,
         "Release": report.release or "not released",
         "Calibrator": f"{calibrator}, from {calibrator.n_rows:,} rows" if calibrator else "",
-        "Searched": frontier.at,
+        "Searched": search.at,
     }
     if variant.task == "binary":
         positive, negative = baseline.costs
@@ -84,15 +84,15 @@ def _facts(facts: dict[str, str]) -> str:
     return "".join(f"- {name}: {escape_markdown(value)}\n" for name, value in facts.items() if value)
 
 
-def _data(report: ReportData, frontier: SearchResult, training: Training | None) -> str:
+def _data(report: ReportData, search: SearchResult, training: Training | None) -> str:
     """Return a table of the periods: dates, digest of the rows, and how many rows and groups were judged."""
     spans = {span.name: f"{span.first} to {span.until}" for span in report.spans}
-    judged = {"validation": frontier.evaluated_baseline, frontier.winner.evidence.period: frontier.winner}
+    judged = {"validation": search.evaluated_baseline, search.winner.evidence.period: search.winner}
     counts = {name: formatting.format_basis(largest) for name, row in judged.items() if (largest := _largest(row))}
     if training is not None:
         spans.setdefault("train", f"{training.since} to {training.until}")
         counts["train"] = f"{training.n_rows:,} rows"
-    digests = frontier.baseline.data
+    digests = search.baseline.data
     names = sorted(digests, key=lambda name: (PERIODS.index(name) if name in PERIODS else len(PERIODS), name))
     rows = (tuple(map(text_cell, (name, spans.get(name, ""), counts.get(name, ""), digests[name]))) for name in names)
     return markdown_table(make_table(("Period", "From, to before", "Rows", "Digest"), rows))
@@ -120,18 +120,18 @@ def _verdict(winner: EvaluatedVariant, judged_on: str) -> str:
     return "\n\n".join(part.rstrip() for part in parts if part)
 
 
-def _others(frontier: SearchResult) -> str:
+def _others(search: SearchResult) -> str:
     """List the variants that fail a rule against the baseline, with the reason, and transforms that did not apply."""
-    failed = [row for row in frontier.evaluated if tables.baseline_answer(row.verdict) != "pass"]
+    failed = [row for row in search.evaluated if tables.baseline_answer(row.verdict) != "pass"]
     lines = [
         f"- {escape_markdown(row.variant.name)}: {escape_markdown(gate.verdict_reason(row.verdict))}" for row in failed
     ]
-    counted = f"{len(failed)} of {len(frontier.evaluated)} evaluated variants did not pass"
-    screened = f"; {len(frontier.screened_out)} more were screened out by their speed" if frontier.screened_out else ""
+    counted = f"{len(failed)} of {len(search.evaluated)} evaluated variants did not pass"
+    screened = f"; {len(search.screened_out)} more were screened out by their speed" if search.screened_out else ""
     parts = (
         f"{counted}{screened}.",
         "\n".join(lines),
-        markdown_table(tables.tabulate_variants(frontier.evaluated, winner=frontier.winner)),
-        markdown_table(tables.tabulate_findings(frontier.refusals)) if frontier.refusals else "",
+        markdown_table(tables.tabulate_variants(search.evaluated, winner=search.winner)),
+        markdown_table(tables.tabulate_findings(search.refusals)) if search.refusals else "",
     )
     return "\n\n".join(part.rstrip() for part in parts if part)

@@ -40,10 +40,10 @@ def read_report_data(project: Project) -> ReportData:
     Without a search, the history alone.
     """
     spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
-    frontiers = project.records(SearchResult)
-    if not frontiers:
+    searches = project.records(SearchResult)
+    if not searches:
         return ReportData(title=project.name, spans=spans, year=year, curve=curve)
-    found, policy = frontiers[-1], project.config.policy
+    found, policy = searches[-1], project.config.policy
     measured = [record for record in project.records(Evidence) if not record.reference]
     subjects = (found.winner.evidence.subject, found.evaluated_baseline.evidence.subject)
     return ReportData(
@@ -62,7 +62,7 @@ def read_report_data(project: Project) -> ReportData:
         spans=spans,
         data=found.baseline.data,
         tracked=_dvc_files(project, found.baseline.data.values()),
-        release=_last_release(project, frontiers),
+        release=_last_release(project, searches),
         year=year,
         curve=curve,
         data_use=read_data_use(project, found.winner.variant.signature.names),
@@ -75,12 +75,12 @@ def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[TrackedData, .
     return tuple(dict.fromkeys(file for digest in digests for file in known.get(digest, ())))
 
 
-def _last_release(project: Project, frontiers: Sequence[SearchResult]) -> str:
+def _last_release(project: Project, searches: Sequence[SearchResult]) -> str:
     """Return the release made from the last winner if it ever went live; it may have been evaluated since."""
     moves = project.registry.history(project.name)
     made, live = released_verdicts(project, moves), {move.release for move in moves if move.pointer == "live"}
-    last = frontiers[-1].winner.evidence
-    same = [frontier.winner for frontier in frontiers if frontier.winner.evidence.subject == last.subject]
+    last = searches[-1].winner.evidence
+    same = [search.winner for search in searches if search.winner.evidence.subject == last.subject]
     digests = (
         release_of_verdict(winner.verdict, made) for winner in reversed(same) if winner.evidence.dataset == last.dataset
     )

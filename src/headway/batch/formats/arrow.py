@@ -49,16 +49,16 @@ _WRITE_STREAM = "frame.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest
 class ArrowScan:
     """Stream of Arrow batches; the position of a row is its number."""
 
-    def __init__(self, path: Path, wanted: ScoringOptions) -> None:
-        self._path, self._wanted, where = path, wanted, str(path)
+    def __init__(self, path: Path, options: ScoringOptions) -> None:
+        self._path, self._options, where = path, options, str(path)
         with path.open("rb") as file:
             schema = nanoarrow.Schema(_stream(file, path).get_schema())
         types = {field.name: field for field in schema.fields}
-        check_columns([field.name for field in schema.fields], wanted, where)
-        for field in wanted.signature.inputs:
+        check_columns([field.name for field in schema.fields], options, where)
+        for field in options.signature.inputs:
             _expect_type(field, types[field.name], where)
-        self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
-        self.passthrough: Mapping[str, ArrowColumn] = {name: _empty_column(types[name], where) for name in wanted.keep}
+        self._ranks = [(field, category_codes(field)) for field in options.signature.inputs]
+        self.passthrough: Mapping[str, ArrowColumn] = {name: _empty_column(types[name], where) for name in options.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
@@ -86,10 +86,10 @@ class ArrowScan:
             if ranks is None:
                 rows[:, index] = _floats(_column(arrays[field.name]))
             else:
-                words = self._wanted.missing
+                words = self._options.missing
                 strings = [None if text in words else text for text in _strings(arrays[field.name])]
                 rows[:, index] = rank_categories(field, ranks, strings, start, refusals)
-        held = {name: _column(arrays[name]) for name in self._wanted.keep}
+        held = {name: _column(arrays[name]) for name in self._options.keep}
         end = start + len(batch)
         return Chunk(start=start, rows=rows, passthrough=held, position=end, share=share, refusals=refusals)
 
@@ -97,15 +97,15 @@ class ArrowScan:
 class Arrow:
     """Reads Arrow streams, and files if polars is installed; writes streams."""
 
-    def scan(self, path: Path, wanted: ScoringOptions) -> Scan:
+    def scan(self, path: Path, options: ScoringOptions) -> Scan:
         """Open an Arrow file or stream."""
         with path.open("rb") as file:
             is_file = file.read(len(_FILE)) == _FILE
         if not is_file:
-            return ArrowScan(path, wanted)
+            return ArrowScan(path, options)
         if polars_reader is None:
             raise DataError("an Arrow file needs polars, an Arrow stream does not", where=str(path), hint=_WRITE_STREAM)
-        return polars_reader.PolarsScan(polars_reader.scan_arrow(path), wanted, path)
+        return polars_reader.PolarsScan(polars_reader.scan_arrow(path), options, path)
 
     def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
         """Encode one batch of a stream, without the schema and the end marker."""

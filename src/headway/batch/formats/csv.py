@@ -33,14 +33,14 @@ _BOM = b"\xef\xbb\xbf"
 class CsvScan:
     """Opened csv file; the position of a row is that of its first byte."""
 
-    def __init__(self, path: Path, wanted: ScoringOptions) -> None:
-        self._path, self._wanted = path, wanted
+    def __init__(self, path: Path, options: ScoringOptions) -> None:
+        self._path, self._options = path, options
         self._size = path.stat().st_size
         with path.open("rb") as file:
             self._names, self._begin = _header(file, str(path))
-        check_columns(self._names, wanted, str(path))
-        self._ranks = [(field, category_codes(field)) for field in wanted.signature.inputs]
-        self.passthrough: Mapping[str, ArrowColumn] = {name: columns.string_column([]) for name in wanted.keep}
+        check_columns(self._names, options, str(path))
+        self._ranks = [(field, category_codes(field)) for field in options.signature.inputs]
+        self.passthrough: Mapping[str, ArrowColumn] = {name: columns.string_column([]) for name in options.keep}
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of about 8 MiB, cut at the end of a row."""
@@ -61,7 +61,7 @@ class CsvScan:
             block += file.readline(_MAX_LINE_BYTES)
         position += len(block)
         ended = block if block.endswith(b"\n") else block + b"\n"
-        chunk = polars_reader.read_plain_csv(ended, self._names, self._wanted, start)
+        chunk = polars_reader.read_plain_csv(ended, self._names, self._options, start)
         return chunk and replace(chunk, position=position)
 
     def _read(self, file: BinaryIO, start: int, position: int) -> Chunk:
@@ -72,19 +72,19 @@ class CsvScan:
         cells = dict(zip(self._names, zip(*records, strict=True), strict=True)) if records else {}
         if lines.invalid:
             refusals += (
-                refusal for name in self._wanted.names for refusal in _not_utf8(name, cells.get(name, ()), start)
+                refusal for name in self._options.names for refusal in _not_utf8(name, cells.get(name, ()), start)
             )
         rows = np.empty((len(records), len(self._ranks)))
         for index, (field, ranks) in enumerate(self._ranks):
             strings: Sequence[str] = cells.get(field.name, ())
-            if self._wanted.missing:
-                strings = ["" if text in self._wanted.missing else text for text in strings]
+            if self._options.missing:
+                strings = ["" if text in self._options.missing else text for text in strings]
             if ranks is None:
                 rows[:, index] = _numbers(field, strings, start, refusals, plain=not lines.underscored)
             else:
                 rows[:, index] = rank_categories(field, ranks, [text or None for text in strings], start, refusals)
         held = {
-            name: columns.string_column([text or None for text in cells.get(name, ())]) for name in self._wanted.keep
+            name: columns.string_column([text or None for text in cells.get(name, ())]) for name in self._options.keep
         }
         return Chunk(
             start=start, rows=rows, passthrough=held, position=position + lines.size, share=0.0, refusals=refusals
@@ -150,9 +150,9 @@ class _Lines:
 class Csv:
     """Reads and writes csv."""
 
-    def scan(self, path: Path, wanted: ScoringOptions) -> CsvScan:
+    def scan(self, path: Path, options: ScoringOptions) -> CsvScan:
         """Open a csv file."""
-        return CsvScan(path, wanted)
+        return CsvScan(path, options)
 
     def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
         """Encode the lines of a part, without the header."""

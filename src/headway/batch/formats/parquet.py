@@ -17,9 +17,9 @@ from headway.core.batch import ArrowColumn, ScoringOptions
 class Parquet:
     """Reads and writes parquet."""
 
-    def scan(self, path: Path, wanted: ScoringOptions) -> PolarsScan:
+    def scan(self, path: Path, options: ScoringOptions) -> PolarsScan:
         """Open a parquet file."""
-        return PolarsScan(pl.scan_parquet(path, glob=False), wanted, path)
+        return PolarsScan(pl.scan_parquet(path, glob=False), options, path)
 
     def encode(self, columns_: Mapping[str, ArrowColumn]) -> bytes:
         """Encode one part as an uncompressed parquet file; the joined file is compressed."""

@@ -39,14 +39,14 @@ class GateResult(Record, frozen=True, kw_only=True):
     where: str = FILE
 
 
-def gate_result(frontier: SearchResult, verdict: Verdict, where: str = FILE) -> GateResult:
+def gate_result(search: SearchResult, verdict: Verdict, where: str = FILE) -> GateResult:
     """Return the gate result of a search's winner; its speed was measured during the search."""
-    winner = frontier.winner
-    searched = frontier.row(winner.variant.digest)
+    winner = search.winner
+    searched = search.row(winner.variant.digest)
     measured = [winner.evidence, *([searched.evidence] if searched else [])]
     found = (next((seen for evidence in measured if (seen := evidence.find(name))), None) for name in SPEEDS)
     return GateResult(
-        project=frontier.name,
+        project=search.name,
         variant=winner.variant.name,
         verdict=verdict,
         evidence=winner.evidence,
