@@ -17,6 +17,7 @@ trusted_keys = "keys/trusted_keys.txt"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 def test_the_search_selects_the_lowered_program_and_its_release_answers_as_the_graph(tmp_path):
     (tmp_path / "headway.toml").write_text(PROJECT, encoding="utf-8")

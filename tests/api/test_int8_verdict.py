@@ -38,6 +38,7 @@ def judged_on(tmp_path_factory):
     return later, (np.random.default_rng(0).random(len(later)) < chance).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "answer", "breaks"), [("4 of 4", "fail", True), ("3 of 4", "pass", False)])
 def test_a_rule_on_single_answers_separates_the_int8_variants(files, judged_on, layers, answer, breaks):
     """Only `max_change` is named: on processors without VNNI, int8 saturates and may lose AUC as well."""

@@ -88,6 +88,7 @@ def test_every_method_of_a_result_documents_its_parameters(result):
             assert documented(method.__doc__, "Parameters") == parameters, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "old", "new"),
     [

@@ -34,6 +34,7 @@ def exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(str(ended.value.code))
 
 
+@pytest.mark.slow
 def test_the_command_of_the_page_writes_the_files_of_the_page(exit_code):
     (documented,) = re.findall(r"--keep key` ends with (\d)", PAGE)
     found = list(csv.reader(Path("scores.csv").read_text().splitlines()))
@@ -44,6 +45,7 @@ def test_the_command_of_the_page_writes_the_files_of_the_page(exit_code):
     assert Path("scores.csv.refused.csv").read_text() == REFUSED
 
 
+@pytest.mark.slow
 def test_the_output_files_and_the_receipt_are_those_of_the_page(exit_code):
     named = set(re.findall(r"^\| `(scores\.csv[\w.]*)` \|", PAGE, re.MULTILINE))
     assert {path.name for path in Path().glob("scores*")} == named

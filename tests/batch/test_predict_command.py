@@ -24,12 +24,14 @@ def rows(tmp_path: Path) -> Path:
     return write_table(number_table(10), tmp_path / "rows.csv")
 
 
+@pytest.mark.slow
 def test_it_prints_rows_and_release(rows, capsys):
     assert ended(LIVE, rows, rows.with_name("scores.csv"), "--project", rows.parent, "--keep", "key", "a") == cli.PASS
     assert capsys.readouterr().out.startswith("10 rows of rows.csv scored by flights sha256:")
     assert rows.with_name("scores.csv").read_text().startswith("row,key,a,probability,decision\n0,k-0,")
 
 
+@pytest.mark.slow
 def test_json_is_the_stored_receipt(rows, capsys):
     out = rows.with_name("scores.csv")
     assert ended(LIVE, rows, out, "--project", rows.parent, "--json") == cli.PASS
@@ -37,12 +39,14 @@ def test_json_is_the_stored_receipt(rows, capsys):
     assert msgspec.json.decode(capsys.readouterr().out) == receipt
 
 
+@pytest.mark.slow
 def test_refused_rows_exit_with_1(rows, capsys):
     rows.write_text("a,b,c\n1,2,3\n1,2,x\n")
     assert ended(LIVE, rows, rows.with_name("scores.csv"), "--project", rows.parent) == cli.FAIL
     assert "1 rows rejected, scored as null (c 1)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "message"), [(["--threads", "-1"], "-1 threads"), (["--keep", "no"], "column 'no'")])
 def test_invalid_arguments_exit_with_2(words, message, rows, capsys):
     out = rows.with_name("scores.csv")

@@ -120,6 +120,7 @@ def test_every_script_answers_help_without_measuring() -> None:
     python(HELP_ALL, json.dumps([str(path) for path in SCRIPTS]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CALLERS, ids=lambda path: path.stem)
 def test_a_caller_that_is_a_script_prints_its_usage_without_peers(path: Path) -> None:
     run = subprocess.run([sys.executable, "-S", str(path), "--help"], capture_output=True, text=True, check=True)

@@ -198,6 +198,7 @@ def test_the_doctor_lists_all_diagnoses_and_exits_1_if_a_needed_part_is_broken(t
     assert {"python", "processor", "plug-ins engine", "extra lab"} <= set(health_of)
 
 
+@pytest.mark.slow
 def test_the_doctor_imports_no_numerical_library():
     run = [sys.executable, "-X", "importtime", "-c", "from headway.cli.commands import doctor"]
     text = subprocess.run(run, check=True, capture_output=True, text=True).stderr

@@ -47,6 +47,7 @@ def wait() -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropped", [Finalized, Wrapped])
 def test_an_interrupt_that_a_finalizer_drops_is_raised_again(capsys, dropped):
     with pytest.raises(KeyboardInterrupt), InterruptGuard():

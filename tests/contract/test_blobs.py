@@ -19,6 +19,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     return load_blobs(request.param)(tmp_path)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_stored_bytes_are_returned_unchanged_by_digest(blobs: Blobs, content: bytes) -> None:

@@ -40,6 +40,7 @@ def test_it_declares_its_code_and_its_first_line_begins_with_it(name):
     assert re.fullmatch(r"D\d{3}", code) and plugins.describe("check", name).startswith(f"{code}: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_returns_findings_of_its_own_code_or_cannot_judge(name):
     try:
@@ -50,6 +51,7 @@ def test_it_returns_findings_of_its_own_code_or_cannot_judge(name):
         assert all(isinstance(finding, Finding) and finding.code in check_codes(name) for finding in findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_does_not_change_the_table(name):
     context = check_context()

@@ -22,6 +22,7 @@ def parameters(name: str) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(command).parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_its_help_describes_it_and_each_of_its_parameters(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -32,6 +33,7 @@ def test_its_help_describes_it_and_each_of_its_parameters(name: str, capsys: pyt
     assert f"Usage: headway {cli.command_name(name)}" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_flag_is_a_usage_error(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -40,11 +42,13 @@ def test_an_unknown_flag_is_a_usage_error(name: str, capsys: pytest.CaptureFixtu
     assert "--no-such-flag" in "".join(capsys.readouterr())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_it_takes_json(name: str) -> None:
     assert parameters(name)["json"].default is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_PROJECT])
 def test_outside_a_project_it_names_the_folder_it_searched(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

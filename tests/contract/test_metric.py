@@ -25,6 +25,7 @@ def measured(name: str, subject: Comparison) -> tuple[Measurement, ...]:
         return ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
     found = load_metric(name)(echo_comparison(groups=45))
@@ -38,6 +39,7 @@ def test_every_measurement_is_complete_and_its_interval_holds_its_value(name):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 def test_no_two_measurements_share_a_name_and_slice(name):
     found = load_metric(name)(echo_comparison(groups=25))
@@ -54,12 +56,14 @@ def test_measurements_come_back_from_disk_as_they_were_few_groups_or_many(name):
         assert read(Evidence, write(evidence)) == evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 def test_with_few_groups_no_interval_is_claimed(name):
     found = measured(name, echo_comparison(groups=3))
     assert all(measurement.se is None for measurement in found if 0 < measurement.n_groups < 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 def test_a_subject_is_left_as_it_was(name):
     subject = echo_comparison(groups=25)
@@ -69,6 +73,7 @@ def test_a_subject_is_left_as_it_was(name):
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 @pytest.mark.parametrize("task", ["multiclass", "regression", "ranking", "embedding"])
 def test_another_task_is_measured_completely_or_refused_with_a_reason(name, task):

@@ -71,6 +71,7 @@ def test_bytes_that_are_not_an_update_are_refused(state: State) -> None:
         state.append(Signed(content=b"{}", signature=b""))
 
 
+@pytest.mark.slow
 def test_of_two_simultaneous_updates_one_wins_and_one_is_refused(kind: type[State], tmp_path: Path) -> None:
     previous = None
     for number in range(1, 21):
@@ -136,6 +137,7 @@ def test_saved_records_are_there_after_reopening(kind: type[State], tmp_path: Pa
     again.close()
 
 
+@pytest.mark.slow
 def test_many_that_open_a_new_state_at_once_all_can(kind: type[State], tmp_path: Path) -> None:
     for number in range(10):
         folder, gate, counts = tmp_path / str(number), threading.Barrier(4), []

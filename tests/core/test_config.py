@@ -29,6 +29,7 @@ def write(folder: Path, text: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @given(ways)
 def test_flag_wins_over_environment_over_file_over_default(
     tmp_path_factory: pytest.TempPathFactory, chosen: tuple[int | None, int | None, int | None]
@@ -43,12 +44,14 @@ def test_flag_wins_over_environment_over_file_over_default(
     assert origin.get("serve.port") == source
 
 
+@pytest.mark.slow
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_a_string_setting_takes_any_string_unchanged(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = write(tmp_path_factory.mktemp("project"), "")
     assert load(folder, environment={}, flags={"data.source": text}).data.source == text
 
 
+@pytest.mark.slow
 @given(text=st.text())
 def test_arbitrary_flags_raise_only_headway_errors(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = write(tmp_path_factory.mktemp("project"), "")

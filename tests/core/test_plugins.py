@@ -40,6 +40,7 @@ def test_names_are_sorted_and_given_once() -> None:
     assert plugins.names("check") == sorted(set(plugins.names("check")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", plugins.kinds())
 def test_every_plugin_has_a_line_that_describes_it(kind: str) -> None:
     assert [name for name in plugins.names(kind) if len(plugins.describe(kind, name)) < 10] == []
@@ -77,6 +78,7 @@ def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
         plugins.names("motor")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "hint"),
     [

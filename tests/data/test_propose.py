@@ -92,6 +92,7 @@ def test_a_time_column_with_missing_values_is_not_used():
     assert propose_settings(gaps, "late").time == "day"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "task", "positive", "classes"),
     [

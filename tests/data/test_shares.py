@@ -24,6 +24,7 @@ def dataset(groups: list[int], *, time: bool = False, grouped: bool = True) -> D
     return Dataset(name="rows", table=rows, roles=roles)
 
 
+@pytest.mark.slow
 @given(st.integers(10, 30).flatmap(lambda count: st.permutations([day for day in range(count) for _ in range(5)])))
 def test_every_row_is_in_one_period_and_no_group_in_two(groups):
     parts = split_dataset(dataset(groups), SplitSection())

@@ -30,6 +30,7 @@ def furthest(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(found - wanted.reshape(found.shape)).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_it_predicts_as_the_library(loss: str) -> None:
     found = Catboost(Catboost.import_model(model(loss)).content, {}).predict(table())
@@ -37,6 +38,7 @@ def test_it_predicts_as_the_library(loss: str) -> None:
     assert furthest(found, expected(model(loss))) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["Depthwise", "Lossguide"])
 @pytest.mark.parametrize("loss", ["Logloss", "MultiClass", "RMSE"])
 def test_asymmetric_trees_predict_as_the_library(loss: str, policy: str) -> None:

@@ -13,6 +13,7 @@ from headway.core.errors import EngineError, NotApplicable
 from headway.engines.lightgbm import Lightgbm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_it_predicts_as_the_library(objective: str) -> None:
     expected = booster(objective).predict(table())

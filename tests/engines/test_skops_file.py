@@ -64,6 +64,7 @@ TREES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TREES, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize(
     ("field", "value"), [("left_child", 10**6), ("right_child", 0), ("left_child", -7), ("feature", 3), ("feature", -9)]
@@ -74,6 +75,7 @@ def test_a_tree_with_a_node_or_column_out_of_range_is_refused(model: object, fie
         Sklearn(changed(content, with_nodes(field, value)), {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "value"), [("left", 10**6), ("right", 0), ("feature_idx", 3), ("feature_idx", -1), ("bitset_idx", 10**6)]
 )

@@ -13,6 +13,7 @@ NUMBERS = st.floats(-1e12, 1e12)
 SCALES = st.floats(1e-9, 1e9)
 
 
+@pytest.mark.slow
 @given(values=st.lists(NUMBERS, min_size=1, max_size=6), mean=NUMBERS, scale=SCALES, single=st.booleans())
 def test_the_threshold_passes_and_the_number_before_it_does_not(
     values: list[float], mean: float, scale: float, single: bool

@@ -87,6 +87,7 @@ def test_parts_by_hand_with_weights():
     assert found["brier.uncertainty", ""].value == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["brier.miscalibration", "brier.discrimination"])
 def test_an_interval_with_a_fixed_fit_is_near_that_of_refitting(make_subject, name):
     subject = make_subject(count=60, harm=2.0)

@@ -44,17 +44,20 @@ def found(subject, model, **price):
     }
 
 
+@pytest.mark.slow
 def test_a_million_rows_cost_what_a_core_works_for_them_and_not_what_it_waits(make_subject):
     seconds = found(make_subject(count=20), Works(100, waits_us=1000))["cost.cpu_s.one_row"]
     assert 100 <= seconds.value < 1000 and seconds.low <= seconds.value <= seconds.high
     assert (seconds.unit, seconds.n_groups) == ("s", 20)
 
 
+@pytest.mark.slow
 def test_the_work_of_all_threads_counts(make_subject):
     one, two = (found(make_subject(count=20), Works(500, threads=n))["cost.cpu_s.one_row"].value for n in (1, 2))
     assert two / one > 1.6  # a busy machine makes the work of two threads dearer still
 
 
+@pytest.mark.slow
 def test_a_batch_shares_its_work_and_the_price_is_that_of_a_core_for_an_hour(make_subject):
     measured = found(make_subject(count=20), Works(100), core_hour=3.6, currency="EUR")
     seconds, cost = measured["cost.cpu_s.batch"], measured["cost.per_million.batch"]

@@ -96,6 +96,7 @@ limited = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     weights=st.lists(st.floats(-4, 4), min_size=5, max_size=5),
@@ -120,6 +121,7 @@ def test_no_constraint_is_broken_and_flipped_rows_are_flipped(weights, limits, l
     assert (found.moved <= limits["reach"] + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_the_only_column_a_model_reads_flips_every_row_within_reach():
     found = attacked(Stump(), fixed=("night",), reach=1.0)
     near = np.abs(found.rows[:, 0] - 0.5) < 0.4
@@ -127,12 +129,14 @@ def test_the_only_column_a_model_reads_flips_every_row_within_reach():
     assert found.alone[near, 0].all() and not found.alone[:, 1:].any()
 
 
+@pytest.mark.slow
 def test_the_found_change_is_nearly_the_shortest():
     found = attacked(Stump())
     needed = np.abs(found.rows[:, 0] - 0.5) / 0.5
     assert np.median(found.moved[~found.robust] - needed[~found.robust]) < 0.05
 
 
+@pytest.mark.slow
 def test_decisions_that_need_two_columns_are_flipped_with_two_and_not_with_one():
     two, one = attacked(Both(), columns=2, reach=3.0), attacked(Both(), columns=1, reach=3.0)
     low = (two.rows[:, 0] < 0.5) & (two.rows[:, 2] <= 50)
@@ -144,11 +148,13 @@ def test_a_constant_model_holds_every_row_within_its_query_limit():
     assert found.robust.all() and not found.alone.any() and found.queries <= 100
 
 
+@pytest.mark.slow
 def test_no_row_takes_more_queries_than_allowed():
     for queries in (60, 200, 1000):
         assert attacked(Both(), reach=0.3, queries=queries).queries <= queries
 
 
+@pytest.mark.slow
 def test_models_with_equal_decisions_are_flipped_equally():
     class Doubled(Both):
         def predict(self, rows):

@@ -51,6 +51,7 @@ def test_weights_count_a_row_as_often_as_they_say(make_subject):
         assert weighed[name].se == pytest.approx(copies[name].se)
 
 
+@pytest.mark.slow
 def test_the_range_holds_the_threshold_that_is_best_in_truth_in_nearly_all_worlds():
     held = []
     for seed in range(60):

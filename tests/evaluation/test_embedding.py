@@ -55,6 +55,7 @@ def test_recall_and_neighbours_are_those_of_a_search_by_scikit_learn():
     assert found["neighbours.drop"].value == pytest.approx(others)
 
 
+@pytest.mark.slow
 def test_answers_that_only_grow_lose_nothing_and_those_that_turn_do():
     subject = vectors(harm=0.0)
     grown = measured(replace(subject, scores=3 * subject.reference_scores))
@@ -68,6 +69,7 @@ def test_parity_of_embeddings_has_no_decisions():
     assert "decision_churn" not in {measurement.name for measurement in parity.plugin(vectors(harm=1.0))}
 
 
+@pytest.mark.slow
 def test_of_many_rows_some_ask_among_some():
     subject = vectors(harm=1.0)
     many = {name: np.tile(getattr(subject, name), (40, 1)) for name in ("scores", "reference_scores")}

@@ -50,6 +50,7 @@ def by_hand(subject, scores):
     return np.array(found)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), ties=st.booleans())
 def test_queries_are_measured_as_by_scikit_learn(seed, ties):

@@ -27,6 +27,7 @@ def join(rows: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
     return join_asof(rows, seen, on=("at", "seen_at"), by="place", tolerance="6h")
 
 
+@pytest.mark.slow
 @given(rows_of, rows_of)
 def test_each_row_gets_the_newest_observation_of_its_airport_within_six_hours_in_order(rows, observations):
     joined = join(table(rows, "at", "row"), table(observations, "seen_at", "value"))

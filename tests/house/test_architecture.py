@@ -36,6 +36,7 @@ def exists(path: str) -> bool:
     return any((folder / path).exists() for folder in (ROOT, SRC, *SRC.glob("*/")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_function_and_class_that_a_page_names_exists(page: str) -> None:
     named = [(path.removeprefix("src/headway/"), name) for path, name in NAMED.findall(read(page))]

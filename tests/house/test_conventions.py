@@ -43,6 +43,7 @@ def test_every_file_and_public_class_has_a_docstring() -> None:
     fail_with(line for source in sources("src") for line in undocumented(source))
 
 
+@pytest.mark.slow
 def test_no_test_is_skipped_or_allowed_to_fail() -> None:
     fail_with(line for source in sources("tests") for line in skipping(source))
 

@@ -91,6 +91,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(path: str, tmp_path: Path)
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", pages_with("toml"))
 def test_the_toml_of_a_page_can_be_read(path: str, tmp_path: Path) -> None:
     for block in (block for block in blocks_of(path) if block.language == "toml"):

@@ -13,6 +13,7 @@ MODULES = [source.module for source in sources("src") if ">>> " in source.text]
 TOOLS = [source.path for source in sources("tools") if ">>> " in source.text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_are_right(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0

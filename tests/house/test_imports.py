@@ -150,6 +150,7 @@ def source(path: str, text: str) -> Source:
     return Source(f"src/headway/{path}", text)
 
 
+@pytest.mark.slow
 def test_there_are_no_import_cycles() -> None:
     fail_with(circles(sources("src")))
 
@@ -159,15 +160,18 @@ def test_the_import_linter_sees_every_folder() -> None:
     assert set(LINTER["root_packages"]) == {"headway", *folders}
 
 
+@pytest.mark.slow
 def test_each_library_is_imported_only_where_the_table_allows() -> None:
     fail_with(line for source in sources("src") for line in misplaced(source))
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table_is_used() -> None:
     used = {found.library for source in sources("src") for found in imports(source)}
     assert ALLOWED.keys() - used == set()
 
 
+@pytest.mark.slow
 def test_only_the_plugin_finder_imports_inside_functions() -> None:
     fail_with(line for source in sources("src") for line in late(source))
 

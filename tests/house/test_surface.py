@@ -61,10 +61,12 @@ def test_importing_headway_imports_no_model_library() -> None:
     assert imported_by("-c", "import headway") & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_the_help_imports_no_numerical_library() -> None:
     assert imported_by(HEADWAY, "--help") & (HEAVY - {"msgspec"}) == set()
 
 
+@pytest.mark.slow
 def test_the_help_imports_few_modules() -> None:
     """Bound the start of the command line by what it imports: time depends on the machine and on what else runs."""
     assert len(imported_modules(HEADWAY, "--help")) <= 300
@@ -107,6 +109,7 @@ def test_every_command_is_documented() -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_hint_that_is_a_command_exists() -> None:
     hints = ((source, node.value) for source in sources("src") for node in ast.walk(source.tree) if is_hint(node))
     commands = [(source.at(text), re.match(r"headway ([\w-]+)", text.value)) for source, text in hints]

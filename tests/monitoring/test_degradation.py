@@ -80,6 +80,7 @@ def test_without_an_interval_nothing_is_shown():
     assert find_degradation(seen, level=0.05, ece_at_most=0.1).shown == ()
 
 
+@pytest.mark.slow
 def test_calibrated_probabilities_show_no_error_however_short_the_period():
     plain, split = (
         [measure(answers(rows=2, seed=seed)) for seed in range(100)]

@@ -79,6 +79,7 @@ def test_only_answers_to_callers_are_read_with_their_labels(project):
     assert count_without_key(found) == 1 and set(found.groups) == {18293}
 
 
+@pytest.mark.slow
 def test_a_later_label_of_a_key_wins_from_its_arrival_on(project):
     log(project, ("a", 1, 0.5))
     for value in (0.0, 1.0):

@@ -62,6 +62,7 @@ def test_an_error_long_ago_counts_as_well():
     assert found[1].se > 1.5 * found[0].se
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "beyond"), [(6, True), (4, False)], ids=["beyond it", "within it"])
 def test_the_excess_error_of_a_month_is_added(seed, beyond):
     rng = np.random.default_rng(seed)

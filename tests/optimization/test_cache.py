@@ -77,6 +77,7 @@ def test_distinct_rows_do_not_benefit_from_a_cache(tmp_path):
         cache.plugin(trained_on(context, labeled_rows(seed=1)), context)
 
 
+@pytest.mark.slow
 def test_repeated_rows_before_a_slow_model_get_the_smallest_sufficient_cache(tmp_path):
     seen = labeled_rows(100, seed=2)
     many = np.random.default_rng(0).integers(100, size=3_000)

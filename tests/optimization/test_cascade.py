@@ -58,12 +58,14 @@ def _half(data: LabeledData) -> LabeledData:
     return LabeledData(rows=data.rows[:20_000], labels=data.labels[:20_000], groups=data.groups[:20_000])
 
 
+@pytest.mark.slow
 def test_a_cascade_that_does_not_pay_is_not_offered_with_the_measurement(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=2))
     with pytest.raises(NotApplicable, match=r"costs \d+\.\d times its first trees|deferred to the full model"):
         cascade.plugin(trained_on(context, LEARNED), context)
 
 
+@pytest.mark.slow
 def test_a_cascade_that_pays_makes_the_same_decisions(tmp_path, monkeypatch):
     monkeypatch.setattr(cascade, "MIN_COST_RATIO", 0.0)
     monkeypatch.setattr(cascade, "MAX_DEFERRED", 1.0)

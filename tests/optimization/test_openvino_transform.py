@@ -26,6 +26,7 @@ def test_trees_do_not_apply_in_their_library_or_as_a_graph(tmp_path: Path, trans
         transform.plugin(trees_as_onnx.plugin(booster, context)[0], context)
 
 
+@pytest.mark.slow
 def test_a_graph_of_float64_and_scales_by_row_do_not_apply(tmp_path: Path):
     context = context_of(tmp_path, tabular_rows(200))
     with pytest.raises(NotApplicable, match="not float32"):

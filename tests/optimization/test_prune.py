@@ -29,6 +29,7 @@ def distance(forest, other, rows):
     return float(((answers(forest, rows) - answers(other, rows)) ** 2).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [Shape(leaves=60), Shape(leaves=60, categories=9), Shape(leaves=60, zeros=True)])
 def test_fewer_nodes_are_further_from_the_forest(shape):
     forest, rows = made(shape, seed=2), rows_for(made(shape, seed=2), 500)
@@ -38,6 +39,7 @@ def test_fewer_nodes_are_further_from_the_forest(shape):
     assert moved == sorted(moved)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), share=st.floats(0, 1), outputs=st.integers(1, 3), together=st.booleans())
 def test_a_pruned_forest_is_complete_and_the_kernels_predict_it_exactly(seed, share, outputs, together):

@@ -16,6 +16,7 @@ from headway.optimization.transforms.recalibrate import fit_slope_and_shift, plu
 LEARNED = labeled_rows(seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 def test_a_rise_of_all_probabilities_is_met_by_a_shift_that_later_rows_confirm(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=3, shift=1.5))
@@ -27,6 +28,7 @@ def test_a_rise_of_all_probabilities_is_met_by_a_shift_that_later_rows_confirm(t
     assert found.engine == "trees" and found.steps[-1].settings["shift"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 def test_ranks_stay_as_they_were(tmp_path):
     context = context_with(tmp_path, labeled_rows(seed=3, shift=1.5))
@@ -37,6 +39,7 @@ def test_ranks_stay_as_they_were(tmp_path):
     assert np.all(np.diff(after[np.argsort(before)]) >= -1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 def test_a_shift_absent_from_the_later_half_is_not_offered_with_the_scores(tmp_path):
     early, late = labeled_rows(2_000, seed=4, shift=1.5), labeled_rows(2_000, seed=5, shift=-1.5)

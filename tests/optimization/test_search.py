@@ -82,6 +82,7 @@ def test_a_transform_that_does_not_apply_is_a_single_note(context):
     assert note.message == "onnx: its leaves are linear models, which the tree kernels do not support"
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 def test_a_transform_that_fails_is_a_warning_and_the_others_go_on(context):
     broken = text("poisson").replace("objective=poisson", "objective=poisson sqrt")
@@ -180,6 +181,7 @@ def test_every_variant_but_the_winner_has_its_reason():
     }
 
 
+@pytest.mark.slow
 def test_installed_transforms_are_applied_in_the_order_of_their_declared_stages():
     assert search.sort_transforms(plugins.names("transform")) == [
         *("distil", "family", "truncate"),

@@ -59,6 +59,7 @@ def project(folder: Path) -> Iterator[Project]:
     opened.state.close()
 
 
+@pytest.mark.slow
 def test_each_old_setting_is_accepted_with_a_warning_that_names_the_new_one(folder: Path) -> None:
     with pytest.warns(RenamedWarning) as caught:
         found = config.load(folder, environment={})
@@ -84,6 +85,7 @@ def test_each_old_setting_is_accepted_with_a_warning_that_names_the_new_one(fold
     ]
 
 
+@pytest.mark.slow
 def test_the_history_and_the_live_release_are_verified(project: Project) -> None:
     history = project.registry.history()
     assert [(update.pointer, update.who) for update in history] == [("live", "ada"), ("canary", "root")]
@@ -93,6 +95,7 @@ def test_the_history_and_the_live_release_are_verified(project: Project) -> None
         assert {result.rule.measure for result in bundle.release.verdict.rule_results} >= {"roc_auc.drop", "ece"}
 
 
+@pytest.mark.slow
 def test_the_live_release_answers_as_it_did(project: Project, folder: Path) -> None:
     bundle = project.registry.resolve("small@live")
     engine, categories = open_release(bundle), bundle.release.variant.signature.inputs[2].categories
@@ -102,6 +105,7 @@ def test_the_live_release_answers_as_it_did(project: Project, folder: Path) -> N
         np.testing.assert_allclose(engine.predict(np.array([row], dtype=np.float64)), answers, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "count"),
     [
@@ -126,6 +130,7 @@ def test_records_of_every_kind_are_read(project: Project, kind: type[StoredRecor
     assert len(project.records(kind)) == count
 
 
+@pytest.mark.slow
 def test_periods_and_measures_of_stored_evidence_have_todays_names(project: Project) -> None:
     found = project.records(Evidence)
     assert {evidence.period for evidence in found} >= {"validation", "test"}
@@ -134,17 +139,20 @@ def test_periods_and_measures_of_stored_evidence_have_todays_names(project: Proj
     assert not any(name.endswith(".loss") or name in ("flipped_decisions", "calibration.moved") for name in names)
 
 
+@pytest.mark.slow
 def test_the_rollout_that_was_running_has_the_terms_that_were_signed(project: Project) -> None:
     [rollout] = project.records(Rollout)
     [update] = project.registry.history("small", "canary")
     assert update.assignment is not None and update.assignment.terms == rollout.terms
 
 
+@pytest.mark.slow
 def test_the_proof_of_an_erasure_is_read(project: Project) -> None:
     [erasure] = load_erasures(project)
     assert erasure.rows == 2 and erasure.message
 
 
+@pytest.mark.slow
 def test_log_and_labels_are_read(project: Project) -> None:
     state = project.config.state
     folder = traffic.log_folder(state, "small", project.registry.resolve("small@live").digest)
@@ -153,6 +161,7 @@ def test_log_and_labels_are_read(project: Project) -> None:
     assert len(log) == len(labels) == 39 and "customer-7" not in log["key"].to_list()
 
 
+@pytest.mark.slow
 def test_periods_that_were_monitored_are_not_judged_again(project: Project) -> None:
     before = project.records(MonitoringReport)
     again = pipeline.watch(project, until=datetime(2013, 5, 11), every="14d")
@@ -162,6 +171,7 @@ def test_periods_that_were_monitored_are_not_judged_again(project: Project) -> N
     assert len(project.records(MonitoringReport)) == len(before)
 
 
+@pytest.mark.slow
 def test_renamed_settings_do_not_open_a_new_assessment(project: Project) -> None:
     [before] = project.records(Assessment)
     data = pipeline.open_dataset(project.config)
@@ -171,6 +181,7 @@ def test_renamed_settings_do_not_open_a_new_assessment(project: Project) -> None
     assert any("contract.toml, columns.hour.type: 'whole' was renamed to 'integer'" in str(w.message) for w in caught)
 
 
+@pytest.mark.slow
 def test_the_schema_version_makes_an_older_headway_ask_for_an_upgrade(project: Project, folder: Path) -> None:
     with closing(sqlite3.connect(folder / ".headway" / "state.sqlite")) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (3,)

@@ -39,6 +39,7 @@ def delete_last_seen(folder: Path) -> None:
     chain.last_seen_file(folder / "trust" / "trusted_keys.txt").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [1, 2, 3, 4])
 def test_an_edited_update_is_named(four: ModelRegistry, tmp_path: Path, index: int) -> None:
     content = four.state.updates()[index - 1].content.replace(b'"who":"', b'"who":"not ')
@@ -47,6 +48,7 @@ def test_an_edited_update_is_named(four: ModelRegistry, tmp_path: Path, index: i
         register(tmp_path).history()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [1, 2, 3, 4])
 def test_an_edited_signature_is_named(four: ModelRegistry, tmp_path: Path, index: int) -> None:
     signature = four.state.updates()[index - 1].signature.replace(b'"signature":"', b'"signature":"AAAA')
@@ -55,6 +57,7 @@ def test_an_edited_signature_is_named(four: ModelRegistry, tmp_path: Path, index
         register(tmp_path).history()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [1, 2, 3])
 def test_a_deleted_update_is_detected_by_its_successor(four: ModelRegistry, tmp_path: Path, index: int) -> None:
     tamper(four, "DELETE FROM moves WHERE place = ?", index)
@@ -63,6 +66,7 @@ def test_a_deleted_update_is_detected_by_its_successor(four: ModelRegistry, tmp_
             attempt()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [1, 2, 3])
 def test_reordered_updates_are_named(four: ModelRegistry, tmp_path: Path, index: int) -> None:
     tamper(four, "UPDATE moves SET place = -(2 * ?1 + 1 - place) WHERE place IN (?1, ?1 + 1)", index)

@@ -49,6 +49,7 @@ def test_shares_of_0_and_1_are_exact():
     assert not assign_hashes(hashes, 0.0).any() and assign_hashes(hashes, 1.0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
 @pytest.mark.parametrize("names", NAMES)
 def test_the_share_of_keys_is_assigned_and_adjacent_keys_are_independent(names, share):

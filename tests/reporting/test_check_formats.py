@@ -38,6 +38,7 @@ def test_junit_has_a_test_for_each_finding_and_each_other_check():
     }
 
 
+@pytest.mark.slow
 def test_sarif_has_a_result_for_each_finding_most_severe_first_with_its_hint():
     log = json.loads(CHECK_FORMATS["sarif"](assessed()))
     jsonschema.validate(log, SARIF)
@@ -48,12 +49,14 @@ def test_sarif_has_a_result_for_each_finding_most_severe_first_with_its_hint():
     assert [names[result["ruleIndex"]] for result in results] == [result["ruleId"] for result in results]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECK_FORMATS)
 def test_every_format_has_the_most_severe_finding_with_its_number(name):
     text = CHECK_FORMATS[name](assessed())
     assert "air_time" in text.replace("\\_", "_") and "0.912" in text and text.endswith("\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECK_FORMATS)
 def test_texts_from_a_table_are_escaped(name):
     bad = replace(LEAK, message=HOSTILE, where=HOSTILE, hint=HOSTILE)
@@ -73,6 +76,7 @@ def test_github_outputs_are_the_answer_and_the_counts():
     }
 
 
+@pytest.mark.slow
 def test_nothing_found_is_a_pass_in_every_format(tmp_path: Path):
     assert check_answer(first()) == "pass"
     write_reports(first(), [f"{name}={tmp_path / name}" for name in CHECK_FORMATS], {}, CHECK)
@@ -80,6 +84,7 @@ def test_nothing_found_is_a_pass_in_every_format(tmp_path: Path):
     assert all(kinds == ["system-out"] for kinds in listed(first()).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECK_FORMATS)
 def test_the_same_assessment_always_gives_the_same_bytes(name):
     assert CHECK_FORMATS[name](dataclasses.replace(assessed(), same=True)) == CHECK_FORMATS[name](assessed())
@@ -107,6 +112,7 @@ def test_a_column_is_a_logical_location_in_the_data_file_and_a_setting_is_in_hea
     assert "logicalLocations" not in locations["D005"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["flights:load", "../elsewhere.parquet", "/tmp/a.csv", "sqlite:///a.csv", "notes"])
 def test_a_column_of_a_source_outside_the_project_is_in_headway_toml(source):
     results = json.loads(CHECK_FORMATS["sarif"](AssessmentResult(now=replace(THIRD, source=source))))["runs"][0][

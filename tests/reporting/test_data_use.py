@@ -101,12 +101,14 @@ def test_each_column_has_its_use_and_its_personal_data(tmp_path):
     assert (use.n_read, use.retention, use.checked_at[:10]) == (2, "90d", "2026-11-27")
 
 
+@pytest.mark.slow
 def test_before_a_check_the_section_says_so(tmp_path):
     use = read_data_use(project(tmp_path, toml=TOML), ("hour",))
     assert use.checked_at == "" and "mail" not in {column.name for column in use.columns}
     assert "The data has not been checked for personal data yet; try: headway check." in conclusions()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -172,6 +172,7 @@ def test_sarif_is_valid(case: GateResult) -> None:
     jsonschema.validate(json.loads(test_report.gate_sarif(case)), SARIF)
 
 
+@pytest.mark.slow
 @given(hostile_cases())
 def test_any_text_is_escaped_in_xml(case: GateResult) -> None:
     written = test_report.gate_junit(case)
@@ -201,6 +202,7 @@ def test_any_text_is_escaped_in_sarif(case: GateResult) -> None:
         assert all(len(run) % 2 == 0 for run in re.findall(r"\{+|\}+", message))
 
 
+@pytest.mark.slow
 @given(hostile_cases())
 def test_any_text_is_escaped_in_markdown(case: GateResult) -> None:
     tokens = READER.parse(gate.gate_markdown(case))
@@ -214,18 +216,21 @@ def test_any_text_is_escaped_in_markdown(case: GateResult) -> None:
     assert all(one_line(result.message) in shown for result in case.verdict.rule_results)
 
 
+@pytest.mark.slow
 @given(hostile_cases())
 def test_no_text_adds_an_output_to_github(case: GateResult) -> None:
     names = [line.partition("=")[0] for line in gate.format_outputs(gate.gate_outputs(case)).splitlines()]
     assert names == ["verdict", "reason", "variant", "test_evaluations", "looks_at_test"]
 
 
+@pytest.mark.slow
 @given(hostile_cases())
 def test_no_text_reaches_a_terminal_as_a_control_sequence(case: GateResult) -> None:
     last = gate.gate_text(case).split("\n\n")[-1]
     assert not UNPRINTABLE.search(last.replace("\n", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GATE_FORMATS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_case_gives_the_same_text_in_any_zone_and_width(

@@ -95,6 +95,7 @@ def test_a_stamp_gives_the_time_in_the_data_and_a_note(project: Project) -> None
     assert "Its feed broke." in event.message
 
 
+@pytest.mark.slow
 def test_a_promotion_by_a_rollout_is_not_a_live_change_and_a_rollback_is(project: Project) -> None:
     first = rollouts.live(project, rollouts.release(made_at="1"))
     digest = rollouts.publish(project, rollouts.release(made_at="2"))
@@ -124,6 +125,7 @@ def test_a_release_is_named_after_its_retraining(project: Project) -> None:
     assert [dated.at for dated in year.retrainings] == ["2013-10"]
 
 
+@pytest.mark.slow
 def test_two_releases_of_one_month_have_different_names(project: Project) -> None:
     rollouts.live(project, rollouts.release(made_at="1"))
     for number in (2, 3):

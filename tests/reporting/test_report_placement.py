@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ def boxes(centres: list[tuple[float, float]], texts: list[str]) -> list[LabelBox
     ]
 
 
+@pytest.mark.slow
 @given(POINTS)
 def test_labels_do_not_overlap_and_lie_inside_the_plot(points: list[tuple[float, float]]) -> None:
     texts = [f"{number} as it came" if number == 1 else str(number) for number in range(1, len(points) + 1)]

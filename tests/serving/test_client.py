@@ -61,6 +61,7 @@ def test_the_error_has_the_message_of_the_server(server):
             client.infer("other", {})
 
 
+@pytest.mark.slow
 def test_a_closed_connection_is_reopened():
     with (
         serving(loaded(), limits=ConnectionLimits(request_s=0.1, idle_s=0.1)) as server,

@@ -84,6 +84,7 @@ def caller(opened) -> Caller:
     return opened[2]
 
 
+@pytest.mark.slow
 def test_the_server_and_the_model_are_live_ready_and_described(caller):
     assert caller.ask("ServerLive").live and caller.ask("ServerReady").ready
     assert caller.ask("ModelReady", name="flights").ready
@@ -116,6 +117,7 @@ def test_a_draining_server_is_not_ready():
         grpc_server.close(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [False, True])
 def test_rows_are_answered_in_the_form_of_the_request(caller, raw):
     answer = caller.infer(raw=raw, id="7")
@@ -125,6 +127,7 @@ def test_rows_are_answered_in_the_form_of_the_request(caller, raw):
     assert list(output.contents.fp64_contents) == ([] if raw else [3.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("datatype", "member"),
     [
@@ -149,6 +152,7 @@ def test_half_floats_and_missing_values_are_raw_contents(caller):
     assert np.isnan(struct.unpack("<d", answer.raw_output_contents[0])[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [False, True])
 def test_strings_are_answered(caller, raw):
     size = make_input("size", [2], "FP64", **({} if raw else {"fp64_contents": [4, 5]}))
@@ -198,6 +202,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_request_is_an_invalid_argument_with_the_reason(caller, name):
     fields, message = WRONG[name]
@@ -211,12 +216,14 @@ def test_an_unreadable_message_is_an_invalid_argument(caller):
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
 def test_an_unknown_model_or_version_is_not_found(caller, method):
     assert caller.refused(method, name="hotels") == ("NOT_FOUND", "no model 'hotels'; available: flights, mixed")
     assert caller.refused(method, name="flights", version="9")[0] == "NOT_FOUND"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -235,6 +242,7 @@ def test_the_error_of_the_engine_decides_the_code(opened, error, code):
     assert caller.refused("ModelInfer", **message(raw=True))[0] == code
 
 
+@pytest.mark.slow
 def test_statistics_grow_with_requests_and_errors_are_counted(opened):
     server, _, caller = opened
     for count in range(1, 201):  # each time, who was answered is counted
@@ -295,6 +303,7 @@ def hold(server: Running) -> threading.Event:
     return until
 
 
+@pytest.mark.slow
 def test_a_call_past_its_deadline_is_never_executed(opened):
     server, grpc_server, caller = opened
     until = hold(server)
@@ -325,6 +334,7 @@ def test_calls_in_flight_are_answered_before_the_server_closes(opened):
         assert answer.result(10).raw_output_contents[0] == struct.pack("<d", 3.0)
 
 
+@pytest.mark.slow
 def test_a_configured_server_opens_grpc_and_shuts_down_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADWAY_SERVE_GRPC_PORT", "0")
     project(tmp_path)

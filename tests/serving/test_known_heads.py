@@ -34,6 +34,7 @@ def test_a_head_is_cached_once_and_each_request_has_its_own_body(fresh):
     assert list(known(fresh)) == [INFER[0].partition(b"{")[0], READY]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, len(INFER[0]) * 4), max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_cached_and_new_heads_may_be_mixed_and_split_over_packets_anywhere(server, cuts):
@@ -48,6 +49,7 @@ def test_cached_and_new_heads_may_be_mixed_and_split_over_packets_anywhere(serve
         assert [peer.read_answer().values for _ in range(5)] == [[3.0], [4.0], [9.0], [7.0], [3.0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [
@@ -78,6 +80,7 @@ def test_a_cached_head_is_not_read_on_a_stopped_connection(fresh):
         assert [peer.read_answer().values[0] for _ in range(4)] == [3.0, *MEANS]
 
 
+@pytest.mark.slow
 def test_a_full_cache_of_heads_is_cleared(fresh):
     with Peer(fresh) as peer:
         for number in range(1_030):

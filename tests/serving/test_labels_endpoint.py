@@ -38,6 +38,7 @@ def test_labels_are_on_disk_once_they_are_acknowledged(tmp_path):
     assert table.select("key", "label", "who").rows() == [("a", 1.0, "endpoint"), ("é", 0.5, "endpoint")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [

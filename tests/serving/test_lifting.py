@@ -30,6 +30,7 @@ finite = (integers | decimals | floats | scientific | halves).filter(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 @given(st.lists(finite | st.just("null"), min_size=8, max_size=40).filter(lambda found: set(found) != {"null"}))
 @example(["-0", "0", "-0.0", "0e5", "-0E-5", "null", "5e-324", "2.4703282292062327e-324"])

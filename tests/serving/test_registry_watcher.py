@@ -63,6 +63,7 @@ def test_a_poll_without_a_change_sets_no_split(followed):
     assert followed.poll() is None and followed.refused == {"flights@live": False}
 
 
+@pytest.mark.slow
 def test_an_update_of_live_includes_its_threshold_and_the_previous_release_stays_loaded(followed):
     second = rollouts.live(followed.project, rollouts.release(made_at="2", threshold=0.9))
     split = followed.poll()
@@ -72,6 +73,7 @@ def test_an_update_of_live_includes_its_threshold_and_the_previous_release_stays
     assert followed.poll().live is old
 
 
+@pytest.mark.slow
 def test_a_rollout_adds_the_canary_and_its_end_removes_it(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
@@ -84,6 +86,7 @@ def test_a_rollout_adds_the_canary_and_its_end_removes_it(followed):
     assert followed.poll() == TrafficSplit(live=split.live)
 
 
+@pytest.mark.slow
 def test_an_unsigned_share_assigns_no_traffic(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, plan=rollouts.SHORT, who="ann")
@@ -93,6 +96,7 @@ def test_an_unsigned_share_assigns_no_traffic(followed):
     assert followed.poll() is None
 
 
+@pytest.mark.slow
 def test_a_canary_update_without_a_traffic_assignment_adds_no_canary(followed):
     made = rollouts.release(made_at="2")
     second = rollouts.publish(followed.project, made)
@@ -102,6 +106,7 @@ def test_a_canary_update_without_a_traffic_assignment_adds_no_canary(followed):
     assert followed.poll() is None
 
 
+@pytest.mark.slow
 def test_a_canary_pointer_without_a_running_rollout_adds_no_canary(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     rollout = control.start_rollout(followed.project, second, who="ann")
@@ -110,6 +115,7 @@ def test_a_canary_pointer_without_a_running_rollout_adds_no_canary(followed):
     assert rollout.status == "running"
 
 
+@pytest.mark.slow
 def test_a_tampered_release_is_logged_once_and_the_previous_one_stays(followed, caplog):
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
     model = followed.project.registry.folder / "flights" / second.removeprefix("sha256:") / "model.echo"
@@ -128,6 +134,7 @@ def model_of(followed, digest):
     return followed.project.registry.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
 
 
+@pytest.mark.slow
 def test_a_tampered_canary_is_not_added_and_does_not_block_live(followed):
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))
     followed.poll()
@@ -143,6 +150,7 @@ def test_a_tampered_canary_is_not_added_and_does_not_block_live(followed):
     assert followed.refused == {"flights@live": False}
 
 
+@pytest.mark.slow
 def test_a_canary_ends_even_if_the_live_release_was_tampered_with(followed):
     second = rollouts.publish(followed.project, rollouts.release(made_at="2"))
     control.start_rollout(followed.project, second, who="ann")
@@ -159,6 +167,7 @@ def test_an_unreadable_state_changes_nothing(followed, caplog):
     assert "cannot be read" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_failed_poll_is_logged_and_the_next_is_made(followed, caplog):
     polls = []
 
@@ -286,6 +295,7 @@ def test_a_server_keeps_the_live_release_if_the_store_was_tampered_with(tmp_path
     assert answered == 2.0
 
 
+@pytest.mark.slow
 def test_an_unloaded_model_is_not_watched_until_it_is_loaded_at_its_pointer(followed):
     followed.watcher.unload("flights@live")
     second = rollouts.live(followed.project, rollouts.release(made_at="2"))

@@ -60,6 +60,7 @@ def write(say: Say, folder: str) -> None:
         atomic.write(Path(folder) / f"{os.getpid()}-{number}", b"content")
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_process_are_swept_by_the_next_writer(tmp_path: Path) -> None:
     with stem("tests.storage.test_atomic:hold") as child:
         assert child.run(tmp_path, after_s=0).killed

@@ -39,6 +39,7 @@ def test_a_label_without_a_key_is_refused_and_none_is_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=20))
 def test_texts_come_back_as_they_were(tmp_path_factory, texts):
     path = segments.save(tmp_path_factory.mktemp("t"), {"text": texts})

@@ -55,6 +55,7 @@ def written(folder: Path, suffix: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow", ".arrows"])
 def test_failing_rows_go_to_quarantine_and_passing_rows_to_a_file(tmp_path, config, suffix):
     found = check_contract(config, written(tmp_path, suffix), passed=tmp_path / "out/passed.parquet")

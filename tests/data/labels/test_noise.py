@@ -8,6 +8,7 @@ from headway.data.labels.noise import T_QUANTILE, count_errors, estimate_noise, 
 from headway.data.labels.out_of_fold import cross_fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.2])
 def test_the_count_matches_the_flipped_labels_within_a_fifth(share):
     dataset, wrong = flipped(rows=6000, share=share)
@@ -24,6 +25,7 @@ def test_its_interval_covers_the_count_of_flipped_labels_in_most_tables():
     assert held >= 8
 
 
+@pytest.mark.slow
 def test_only_the_mislabeled_class_has_a_count():
     dataset, _ = flipped(rows=6000, share=0.0)
     oof = cross_fit(dataset)
@@ -34,6 +36,7 @@ def test_only_the_mislabeled_class_has_a_count():
     assert noise.transition[1, 0] == pytest.approx(0.2, abs=0.05)
 
 
+@pytest.mark.slow
 def test_correct_labels_have_nearly_no_count():
     dataset, _ = flipped(share=0.0, rows=6000)
     assert estimate_noise(cross_fit(dataset)).count < 0.02 * 6000

@@ -76,6 +76,7 @@ def test_the_probability_of_the_label_is_that_of_its_class():
     assert np.allclose(predictions([0, 1], [0.3, 0.6]).label_probability, [0.7, 0.6])
 
 
+@pytest.mark.slow
 def test_flipped_labels_are_far_less_likely_than_the_others():
     dataset, wrong = flipped()
     oof = cross_fit(dataset)
@@ -83,6 +84,7 @@ def test_flipped_labels_are_far_less_likely_than_the_others():
     assert oof.label_probability[~wrong].mean() > 0.7
 
 
+@pytest.mark.slow
 def test_a_column_that_names_the_group_does_not_help_for_its_rows():
     dataset, _ = flipped(share=0.5)
     luck = pl.Series(np.random.default_rng(1).integers(0, 2, 60))
@@ -108,12 +110,14 @@ def test_whole_groups_of_a_large_table_are_drawn():
     assert set(np.bincount(groups)) == {50}
 
 
+@pytest.mark.slow
 def test_the_last_result_is_cached_for_the_same_table_only():
     dataset, _ = flipped(rows=600)
     assert out_of_fold(dataset) is out_of_fold(dataset)
     assert out_of_fold(dataset) is not out_of_fold(flipped(rows=600)[0])
 
 
+@pytest.mark.slow
 def test_several_classes_have_a_probability_each():
     dataset, wrong = flipped(classes=3)
     oof = cross_fit(dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.data.tables import served_context, small, split_context, wide, with_column
 
 from headway.core import plugins
@@ -24,6 +25,7 @@ def test_every_leakage_check_except_the_declared_columns_belongs_to_a_kind():
     assert len(LEAKAGE_CODES) == 8
 
 
+@pytest.mark.slow
 def test_a_sound_table_is_clear_of_all_eight_kinds():
     known = {f"x{index}": "request" for index in range(6)} | {"carrier": "request"}
     days = wide(6000).table["at"].dt.date()
@@ -31,6 +33,7 @@ def test_a_sound_table_is_clear_of_all_eight_kinds():
     assert set(answers(served_context(dataset, 6000)).values()) == {"clear"}
 
 
+@pytest.mark.slow
 def test_an_unsplit_table_has_kinds_that_are_not_applicable():
     found = {kind.name: kind for kind in summarize_leakage(run_checks(CheckContext(dataset=small())))}
 
@@ -41,6 +44,7 @@ def test_an_unsplit_table_has_kinds_that_are_not_applicable():
     assert found["features that are not legitimate"].answer == "undecided"
 
 
+@pytest.mark.slow
 def test_a_kind_is_found_with_its_first_finding():
     dataset = with_column(wide(), leak=wide().table["late"] * 1.0)
     found = {kind.name: kind for kind in summarize_leakage(run_checks(split_context(dataset)))}[
@@ -51,6 +55,7 @@ def test_a_kind_is_found_with_its_first_finding():
     assert "D026 did not run: the log has 0 requests" in found.why
 
 
+@pytest.mark.slow
 def test_a_note_is_shown_and_is_not_a_leak():
     few = replace(wide(300), roles=wide().roles)
     [chosen] = [kind for kind in summarize_leakage(run_checks(split_context(few))) if kind.codes == ("D022",)]

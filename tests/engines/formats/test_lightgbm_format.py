@@ -13,6 +13,7 @@ from headway.engines.formats.lightgbm import read_lightgbm
 FOREST = {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_rewritten_model_predicts_the_same(objective: str) -> None:
     model = read_lightgbm(text(objective).encode())

@@ -19,6 +19,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_an_encoded_value_decodes_to_itself(value: object) -> None:
     assert decode_ubjson(encode_ubjson(value)) == value

@@ -41,6 +41,7 @@ def changed(path: str, value: object) -> bytes:
 MODEL, TREE = "learner/gradient_booster/model", "learner/gradient_booster/model/trees/0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

@@ -39,6 +39,7 @@ def test_what_would_decide_names_the_missing_seeds_or_groups(se, of_seeds, messa
     assert message in describe_missing_data(lost(-0.01, se), ALPHA, of_seeds=of_seeds)
 
 
+@pytest.mark.slow
 def test_one_seed_that_makes_a_part_suspect_claims_nothing_when_the_time_is_used_up(make_subject):
     until = monotonic() + 0.2
 

@@ -82,6 +82,7 @@ def unmeasured(found):
     return [reason.what for reason in found if isinstance(reason, NotApplicable)]
 
 
+@pytest.mark.slow
 def test_each_feature_has_a_drop_and_an_unread_one_has_none(subject, context):
     found = robustness.plugin(subject, context)
     for name in ("missing.excess", "missing.roc_auc.decrease", "missing.changed_decisions", "stale.excess"):
@@ -93,6 +94,7 @@ def test_each_feature_has_a_drop_and_an_unread_one_has_none(subject, context):
     assert not unmeasured(found)
 
 
+@pytest.mark.slow
 def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, context):
     altered = subject.rows.copy()
     altered[:, 0] = 0.5
@@ -101,12 +103,14 @@ def test_the_error_without_a_value_is_the_one_that_is_worked_by_hand(subject, co
     assert lost.value == pytest.approx(errors[0] - errors[1])
 
 
+@pytest.mark.slow
 def test_the_same_model_in_another_form_is_equally_robust(subject, context):
     found = robustness.plugin(subject, context)
     paired = [measurement for measurement in found if measurement.name.endswith((".drop", ".decision_churn"))]
     assert paired and all(measurement.value == 0 == measurement.high for measurement in paired)
 
 
+@pytest.mark.slow
 def test_a_variant_that_reads_missing_values_differently_shows_only_on_rows_with_them(subject, context):
     found = robustness.plugin(answering(subject, Sum(missing=0.0), Sum()), context)
     for name in ("missing.drop", "missing.decision_churn"):
@@ -115,6 +119,7 @@ def test_a_variant_that_reads_missing_values_differently_shows_only_on_rows_with
         assert {measurement.value for measurement in of(found, f"{kind}.drop").values()} == {0.0}
 
 
+@pytest.mark.slow
 def test_rows_that_an_engine_refuses_count_as_completely_wrong(subject, context):
     found = robustness.plugin(answering(subject, Refuses(), Sum()), context)
     error = np.square(subject.scores[:, 0] - subject.labels).mean()
@@ -122,11 +127,13 @@ def test_rows_that_an_engine_refuses_count_as_completely_wrong(subject, context)
     assert of(found, "missing.drop")["idle"].low > 0
 
 
+@pytest.mark.slow
 def test_features_that_belong_together_go_missing_together(subject, context):
     found = robustness.plugin(subject, replace(context, feature_groups=(("wind", "hour"),)))
     assert set(of(found, "missing.drop")) == {"wind + hour", "idle", "10% of all"}
 
 
+@pytest.mark.slow
 def test_a_month_is_compared_with_the_others_and_with_the_baseline(subject, context):
     worse = np.where(subject.groups >= 20, 1 - subject.labels, subject.labels)
     found = robustness.plugin(replace(subject, labels=worse), context)
@@ -149,6 +156,7 @@ def test_a_kind_whose_rows_a_regression_rejects_is_not_measured(subject, context
     assert not of(found, "missing.drop") and of(found, "noise.drop") and not of(found, "noise.decision_churn")
 
 
+@pytest.mark.slow
 def test_a_slow_model_is_evaluated_on_fewer_rows(subject, context):
     many = replace(subject, rows=np.tile(subject.rows, (4, 1)), labels=np.tile(subject.labels, 4))
     many = replace(many, groups=np.tile(subject.groups, 4))

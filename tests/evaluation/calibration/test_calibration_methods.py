@@ -34,6 +34,7 @@ def world(seed=0, rows=4_000, *, slope=1.0, shift=0.0):
     return 1 / (1 + np.exp(-odds)), (rng.random(rows) < 1 / (1 + np.exp(-(slope * odds + shift)))).astype(float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CALIBRATION_METHODS)
 @given(rows=ROWS)
 def test_no_calibrator_reverses_the_order_or_leaves_the_unit_interval(kind, rows):
@@ -42,6 +43,7 @@ def test_no_calibrator_reverses_the_order_or_leaves_the_unit_interval(kind, rows
     assert (np.diff(found) >= -1e-12).all() and found.min() >= 0 and found.max() <= 1
 
 
+@pytest.mark.slow
 @given(rows=ROWS)
 def test_isotonic_is_that_of_scikit_learn(rows):
     scores, labels = np.array(rows).T
@@ -49,6 +51,7 @@ def test_isotonic_is_that_of_scikit_learn(rows):
     assert calibration_function(fit_isotonic(scores, labels))(GRID) == pytest.approx(theirs, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(rows=ROWS, score=st.integers(-1, 41).map(lambda n: n / 40))
 def test_venn_abers_is_isotonic_regression_with_the_row_itself_of_either_label(rows, score):
     scores, labels = np.array(rows).T
@@ -97,6 +100,7 @@ def test_a_slope_that_would_reverse_the_order_is_left_out():
     assert calibration_function(fit_platt(scores, labels))(scores) == pytest.approx(labels.mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_calibrator_that_helps_on_later_groups_is_chosen():
     scores, labels = world(slope=0.4, rows=40_000)
     found = choose_calibrator(scores, labels, np.arange(40_000) // 1000)

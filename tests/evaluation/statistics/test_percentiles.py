@@ -14,6 +14,7 @@ from headway.evaluation.statistics.percentiles import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "beyond", "count"),
     [(0.9, 0, 44), (0.9, 1, 64), (0.95, 1, 130), (0.99, 0, 459), (0.99, 1, 662), (0.99, 2, 838)],
@@ -27,6 +28,7 @@ def test_chances_of_many_requests_are_those_of_the_binomial_distribution():
     assert binomial_cdf(200_000, 0.5)[100_000] == pytest.approx(0.5, abs=0.002)
 
 
+@pytest.mark.slow
 def test_the_interval_of_independent_requests_has_its_coverage():
     rng, truth = np.random.default_rng(0), -np.log(0.01)
     found = [percentile_interval("p99", rng.exponential(size=5000), np.arange(5000) // 125, 0.99) for _ in range(300)]
@@ -62,6 +64,7 @@ def test_the_median_of_eleven_starts_lies_between_the_second_and_the_second_last
         median_interval("start.seconds", np.arange(10.0), of="starts")
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_median_of_eleven_has_its_coverage():
     rng = np.random.default_rng(0)
     found = [median_interval("x", rng.exponential(size=11), of="starts") for _ in range(1000)]

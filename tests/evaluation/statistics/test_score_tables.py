@@ -29,6 +29,7 @@ answered = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.9, 1.0]), 
 )
 
 
+@pytest.mark.slow
 @given(answered)
 @settings(deadline=None)
 def test_the_area_under_the_curve_is_that_of_scikit_learn_ties_included(rows):

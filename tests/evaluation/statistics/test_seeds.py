@@ -77,6 +77,7 @@ def test_pooling_takes_the_largest_maximum_and_needs_every_interval():
     assert found.find("ece").se is None
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_of_a_recipe_in_95_of_100():
     draw, held, times = np.random.default_rng(0), 0, 2000
     for _ in range(times):

@@ -31,6 +31,7 @@ def check(project: Project, file: str = "") -> None:
     contract.plugin("check", file, project=Path(project.config.folder))
 
 
+@pytest.mark.slow
 def test_findings_are_saved_with_the_contract_and_the_dataset(project):
     check(project)
     (found,) = saved(project)
@@ -41,6 +42,7 @@ def test_findings_are_saved_with_the_contract_and_the_dataset(project):
     assert found.find("contract.failing").value < 0.01 < found.find("contract.rules").value
 
 
+@pytest.mark.slow
 def test_equal_findings_are_saved_once_and_another_contract_again(project):
     check(project)
     check(project)
@@ -55,6 +57,7 @@ def test_equal_findings_are_saved_once_and_another_contract_again(project):
     assert "above 12" in " ".join(finding.message for finding in second.findings)
 
 
+@pytest.mark.slow
 def test_a_file_is_identified_by_its_bytes(project, tmp_path):
     file = tmp_path / "more.parquet"
     pl.read_parquet(tmp_path / "table.parquet").head(100).write_parquet(file)

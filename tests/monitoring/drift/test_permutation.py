@@ -43,6 +43,7 @@ def test_independent_groups_are_never_joined_into_runs():
     assert blocks(365, run=1).run == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "first"), [(56, 28), (60, 30), (61, 40)])
 def test_the_smallest_p_value_is_the_probability_of_the_observed_windows(count, first):
     rows, day = days(np.random.default_rng(0), count=count, rows=1)

@@ -34,6 +34,7 @@ def test_alpha_kappa_and_each_pair_have_an_interval_over_items():
     assert pairs == ["ada & bo", "ada & cy", "bo & cy"]
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_alpha_of_very_many_items_in_most_samples():
     true = measure_agreement(annotated(20_000, seed=99), name="n", source="s").find("agreement.krippendorff").value
     found = [measure_agreement(annotated(100, seed=seed), name="n", source="s").measurements[0] for seed in range(60)]

@@ -69,6 +69,7 @@ def test_the_late_share_has_an_interval_over_days(project):
     assert (late.n_rows, late.n_groups) == (400, 40)
 
 
+@pytest.mark.slow
 def test_a_request_younger_than_the_delay_is_not_late(project):
     log(project, 2, [None])
     found = label_delays(declared(project, "1d"), now_us=START_US + DAY_US // 2)

@@ -17,6 +17,7 @@ def model_of(module: str) -> object:
     return types.new_class("Own", (base,), exec_body=lambda body: body.update(__module__="__main__"))()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "way"),
     [
@@ -38,6 +39,7 @@ def test_an_object_is_refused_with_the_conversion_for_its_library(module: str, w
     assert "xgboost: " in refusal.value.where and "catboost: " in refusal.value.where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "way"),
     [

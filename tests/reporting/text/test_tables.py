@@ -50,6 +50,7 @@ def texts(table: Table) -> list[tuple[bool, str]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", SHEETS)
 def test_no_number_is_cut_or_broken_at_any_width(name: str, width: int) -> None:
@@ -59,6 +60,7 @@ def test_no_number_is_cut_or_broken_at_any_width(name: str, width: int) -> None:
     assert [line for folds, line in texts(SHEETS[name]) if not folds and line not in text] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", SHEETS)
 def test_a_folded_text_keeps_every_word(name: str, width: int) -> None:
@@ -173,6 +175,7 @@ def test_a_release_is_rendered_with_its_pointer_and_a_new_key() -> None:
     assert "by hand" in printed(terminal.render_history([move]), 160)
 
 
+@pytest.mark.slow
 def test_reasons_of_the_demo_reach_the_table() -> None:
     assert set(SHEETS["frontier"].notes) == {"", *reasons(STORY.frontier).values()}
     for width in WIDTHS:

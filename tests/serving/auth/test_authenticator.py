@@ -73,6 +73,7 @@ def test_creating_an_operators_key_does_not_restrict_predictions(file):
         assert bring(server, key, LOAD, b"{}").status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scope", "path", "body"),
     [("predict", INFER, ROWS), ("label", LABELS, LABEL), ("operate", LOAD, b"{}"), ("metrics", "/metrics", b"")],
@@ -94,6 +95,7 @@ def test_health_needs_no_key_and_metrics_only_if_configured(file):
         assert {ask(server, path).status for path in KEPT} == {401}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer ", "Bearer", "Basic {key}", "{key}", ""])
 def test_an_invalid_key_is_rejected(file, header):
     key = create_key(file, "billing", ["predict"])

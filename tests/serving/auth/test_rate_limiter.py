@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def test_the_entry_of_a_replaced_worker_still_counts():
     assert RateLimiter(shared, worker=0).wait_ns(1, limit, now_ns=S) == S
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, S)), min_size=1, max_size=200),
     st.integers(1, 20),

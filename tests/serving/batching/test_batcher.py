@@ -310,6 +310,7 @@ class Numbered:
         return rows[:, :1].copy()
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0.0, 0.0, 0.0, 666.0, 667.0])), min_size=1, max_size=40),
     st.sampled_from([SHORT, LONG]),

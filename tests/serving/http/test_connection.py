@@ -41,6 +41,7 @@ def test_pipelined_requests_are_answered_in_order(server):
         assert [peer.read_answer().status for _ in range(6)] == [200, 200, 400, 200, 404, 200]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, len(INFER * 2) - 1), max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_a_request_may_be_split_over_packets_anywhere(server, cuts):
@@ -80,6 +81,7 @@ def test_a_large_body_may_arrive_in_many_packets(server, one_packet):
         assert peer.read_answer().values == [float(number) for number in range(20_000)]
 
 
+@pytest.mark.slow
 def test_more_requests_than_a_packet_holds_may_be_pipelined(server):
     with Peer(server) as peer:
         peer.send_bytes(READY * 20_000)
@@ -269,6 +271,7 @@ def test_responses_have_a_date(server):
     assert abs(time.mktime(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")) - time.mktime(time.gmtime())) < 60
 
 
+@pytest.mark.slow
 def test_an_incomplete_request_ends_with_408():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server:
         for part in (INFER[:20], INFER[:-5]):
@@ -277,12 +280,14 @@ def test_an_incomplete_request_ends_with_408():
                 assert peer.closed()
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1, idle_s=0.1)) as server, Peer(server) as peer:
         assert peer.send_bytes(INFER).read_answer().status == 200
         assert peer.closed()
 
 
+@pytest.mark.slow
 def test_a_client_that_keeps_sending_after_a_refusal_is_disconnected():
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1)) as server, Peer(server) as peer:
         assert peer.send_bytes(b"nonsense\r\n\r\n").read_answer().status == 400
@@ -313,6 +318,7 @@ def test_a_client_that_reads_late_gets_every_response(choked):
     assert sum(peer.read_answer().status == 200 for _ in range(10_000)) == 10_000
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_throttled_then_disconnected(choked):
     server, peer = choked
     server.later(19)
@@ -341,6 +347,7 @@ def test_a_half_closed_client_still_gets_its_responses(server):
         assert peer.closed()
 
 
+@pytest.mark.slow
 def test_a_client_that_disconnects_early_does_not_affect_others(server):
     rng = random.Random(1)
     with Peer(server) as open_peer:
@@ -350,6 +357,7 @@ def test_a_client_that_disconnects_early_does_not_affect_others(server):
             assert open_peer.send_bytes(INFER).read_answer().values == [3.0]
 
 
+@pytest.mark.slow
 def test_thousands_of_interleaved_requests_are_never_mixed_up(server):
     rng = random.Random(2)
     peers = [Peer(server) for _ in range(40)]

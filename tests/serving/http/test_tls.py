@@ -143,6 +143,7 @@ def test_curl_works_over_tls(issuer, tmp_path):
     assert '"data":[3.0]' in answer
 
 
+@pytest.mark.slow
 def test_a_refused_client_over_tls_can_read_the_error_and_is_disconnected_if_it_stays(issuer):
     limits = ConnectionLimits(body_bytes=100, request_s=0.2)
     tls = TlsContext(*issuer.issue("server"))
@@ -158,6 +159,7 @@ def test_plain_http_gets_no_answer_from_a_tls_server(issuer):
         assert b"HTTP/" not in peer.send_bytes(INFER).socket.recv(1000)
 
 
+@pytest.mark.slow
 def test_a_handshake_has_a_time_limit(issuer):
     tls = TlsContext(*issuer.issue("server"))
     with serving(loaded(), limits=ConnectionLimits(request_s=0.1), tls=tls) as server, Peer(server) as peer:

@@ -43,12 +43,14 @@ def rows_of(reader: RequestReader, body: bytes) -> list[list[float]]:
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20))
 def test_rows_sent_as_columns_are_read_exactly(rows):
     expected = np.array(rows, dtype=np.float64)
     np.testing.assert_array_equal(numbers.read(body_of(*rows)).rows, expected)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(finite | st.none(), min_size=3, max_size=3), min_size=1, max_size=20), st.booleans())
 def test_rows_sent_as_a_flat_or_nested_matrix_are_read_exactly(rows, nested):
     data = rows if nested else [value for row in rows for value in row]
@@ -96,6 +98,7 @@ def test_a_bytearray_is_read_like_bytes():
 A, B, C = column("a", [1]), column("b", [1]), column("c", [1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -115,6 +115,7 @@ def test_a_share_of_requests_is_sampled(server, capsys):
     assert 120 < len(capsys.readouterr().err.splitlines()) < 280
 
 
+@pytest.mark.slow
 def test_a_trace_reaches_its_collector_with_the_phases_of_the_request(server):
     with receiving() as (to, spans), drawing(server, tracer="otel", trace_to=to, trace_share=0.0):
         with Peer(server) as peer:
@@ -134,6 +135,7 @@ def test_a_trace_reaches_its_collector_with_the_phases_of_the_request(server):
     assert attributes(root)["headway.id"] == "r-7" and attributes(root)["http.response.status_code"] == 200
 
 
+@pytest.mark.slow
 def test_requests_without_a_parent_are_sampled_randomly_and_failures_are_marked(server, monkeypatch):
     monkeypatch.setattr(server.plane.metrics, "text", lambda versions: 1 / 0)
     with receiving() as (to, spans), drawing(server, tracer="otel", trace_to=to, trace_share=1.0):

@@ -100,6 +100,7 @@ def test_read_records_take_no_memory_and_later_records_are_complete():
         assert resident_kb(ring) < full / 5
 
 
+@pytest.mark.slow
 def test_waking_never_blocks_and_the_pipe_ends_when_no_writer_is_left():
     wakeup = WakeupPipe()
     for _ in range(100_000):

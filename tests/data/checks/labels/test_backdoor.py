@@ -10,6 +10,7 @@ from headway.data.checks.labels.backdoor import plugin
 from headway.data.context import CheckContext
 
 
+@pytest.mark.slow
 def test_a_rare_value_that_changes_labels_is_named_with_its_class():
     (finding,) = plugin(CheckContext(dataset=dataset(triggered(clean(), 100))))
     assert finding.where == "size=777"
@@ -17,6 +18,7 @@ def test_a_rare_value_that_changes_labels_is_named_with_its_class():
     assert finding.measured >= 0.6
 
 
+@pytest.mark.slow
 def test_a_pair_of_common_values_is_found():
     pair = (pl.col("kind") == "k1") & (pl.col("size") == 30)
     planted = (
@@ -30,6 +32,7 @@ def test_a_pair_of_common_values_is_found():
     assert finding.where == "size=30 & kind=k1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_rare_values_that_are_pure_by_chance_have_no_finding(seed):
     assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []

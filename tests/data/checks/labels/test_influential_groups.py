@@ -12,22 +12,26 @@ from headway.data.checks.labels.influential_groups import plugin
 from headway.data.context import CheckContext
 
 
+@pytest.mark.slow
 def test_a_source_with_flipped_labels_is_found():
     (finding,) = plugin(CheckContext(dataset=dataset(flipped(clean(), pl.col("source") == "s17"))))
     assert finding.where == "source = s17"
     assert "deviations" in finding.message
 
 
+@pytest.mark.slow
 def test_a_second_such_source_does_not_hide_the_first():
     found = plugin(CheckContext(dataset=dataset(flipped(clean(), pl.col("source").is_in(["s17", "s42"])))))
     assert "source = s17" in {finding.where for finding in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_sources_that_differ_by_chance_have_no_finding(seed):
     assert plugin(CheckContext(dataset=dataset(clean(seed)))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [17, 26, 31])
 def test_a_clean_day_with_rare_values_has_no_finding(seed):
     """Ranges of a column that rises from day to day hold few days finding, so that one day moves a model far."""
@@ -44,6 +48,7 @@ def test_a_clean_day_with_rare_values_has_no_finding(seed):
     )
 
 
+@pytest.mark.slow
 def test_a_day_with_flipped_labels_is_found_with_the_probability_by_chance():
     table = flipped(clean(), pl.col("day") == 17)
     (finding,) = plugin(

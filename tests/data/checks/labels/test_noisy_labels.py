@@ -10,6 +10,7 @@ from headway.data.checks.labels.noisy_labels import plugin
 from headway.data.context import CheckContext
 
 
+@pytest.mark.slow
 def test_ten_percent_of_flipped_labels_warn_with_share_and_interval():
     dataset, _ = flipped()
     (finding,) = plugin(CheckContext(dataset=dataset))
@@ -19,6 +20,7 @@ def test_ten_percent_of_flipped_labels_warn_with_share_and_interval():
     assert "3,000 rows, 60 groups" in finding.message
 
 
+@pytest.mark.slow
 def test_correct_labels_are_not_a_warning():
     dataset, _ = flipped(share=0.0)
     assert "warn" not in " ".join(message(plugin, CheckContext(dataset=dataset)))
@@ -29,6 +31,7 @@ def test_a_regression_cannot_be_checked_for_wrong_classes():
         plugin(CheckContext(dataset=small(task="regression")))
 
 
+@pytest.mark.slow
 def test_it_cannot_judge_a_random_target_and_reports_the_explained_share():
     draw = np.random.default_rng(0)
     dataset = with_column(wide(), late=draw.integers(0, 2, 2000))
@@ -36,6 +39,7 @@ def test_it_cannot_judge_a_random_target_and_reports_the_explained_share():
         plugin(CheckContext(dataset=dataset))
 
 
+@pytest.mark.slow
 def test_a_column_of_dates_is_left_out():
     dataset, _ = flipped()
     dated = with_column(dataset, seen=dataset.table["at"].dt.date())
