@@ -26,7 +26,6 @@ from headway.core.erasure import Erasure
 from headway.core.errors import DataError, HeadwayError, StoreError
 from headway.core.evidence import Evidence, Finding
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
-from headway.core.release import Release
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Promotion, Retraining
 from headway.core.variant import Variant
@@ -58,6 +57,7 @@ from headway.monitoring.budget import Budget
 from headway.monitoring.deployed_release import open_deployed_release, pending_ticket
 from headway.monitoring.erasure import erase as erasing
 from headway.monitoring.erasure.erase import ErasureRequest
+from headway.monitoring.external_scores import open_scores
 from headway.monitoring.retraining import promotion, recalibration
 from headway.monitoring.retraining import retrain as retraining
 from headway.monitoring.windows import monitoring_windows
@@ -66,7 +66,7 @@ from headway.optimization.context import TransformContext
 from headway.optimization.importers import models as importing
 from headway.optimization.screening import TimeBudget, screen_candidates, screened_out
 from headway.registry import judge as judging
-from headway.registry.bundle import open_release
+from headway.registry.bundle import Bundle, open_release
 from headway.registry.policy_tests import run_policy_tests
 from headway.registry.project import Project
 from headway.registry.provenance import lineage, origins
@@ -132,6 +132,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
         If a feature is known only after the outcome.
     """
     config = project.config
+    training.require_model(config)
     if config.model.file:
         return import_model(project, importing.open_model_file(config.path(config.model.file), trust=trust), data)
     began = time.perf_counter()
@@ -155,7 +156,11 @@ def import_model(project: Project, model: object, data: Data) -> Baseline:
         Fitted model.
     """
     all_rows = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
-    return _baseline(project, importing.import_baseline(model, all_rows, project.blobs), data)
+    baseline = _baseline(project, importing.import_baseline(model, all_rows, project.blobs), data)
+    time_column = project.config.data.time
+    if "test" in data and time_column and all_rows.table.schema[time_column].is_temporal():
+        project.save(training.imported_training(project.config, baseline, data))
+    return baseline
 
 
 def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> SearchResult:
@@ -336,7 +341,7 @@ def release(project: Project, result: SearchResult, *, who: str, why: str = "", 
     return release_winner(project, result, who=who, why=why, override=override)
 
 
-def load(project: Project, reference: str) -> tuple[Release, Engine]:
+def load(project: Project, reference: str) -> tuple[Bundle, Engine]:
     """Open a release with its engine, after its signature is verified and its self-test has passed.
 
     Raises
@@ -347,7 +352,7 @@ def load(project: Project, reference: str) -> tuple[Release, Engine]:
         If the reference names no release.
     """
     bundle = project.registry.resolve(reference)
-    return bundle.release, open_release(bundle)
+    return bundle, open_release(bundle)
 
 
 def send_lineage(project: Project, *, callback: Callback) -> None:
@@ -404,10 +409,12 @@ def watch(
     source : {"table", "log"}
         Whether rows come from the project's table or from the prediction log.
     """
-    deployed, ticket, found = open_deployed_release(project), open_ticket(project), []
-    reports = project.records(MonitoringReport)
-    context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(reports), source=source)
+    of_scores, reports = bool(project.config.model.scores), project.records(MonitoringReport)
+    opened = None if of_scores else open_deployed_release(project)
     dataset, now = open_assessed_dataset(project, callback), datetime.now(UTC).replace(tzinfo=None)
+    deployed = opened or open_scores(project, dataset)
+    ticket, found = pending_ticket(project, deployed), []
+    context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(reports), source=source)
     for window in monitoring_windows(
         deployed, dataset, project.config, now=now, until=until, every=every, source=source
     ):
@@ -423,15 +430,19 @@ def watch(
 
 
 def open_ticket(project: Project) -> Ticket | None:
-    """Return the open ticket on the live release, or None."""
+    """Return the open ticket on the live release, or None; raises ConfigError for the scores of another system."""
+    training.require_model(project.config)
     return pending_ticket(project, open_deployed_release(project))
 
 
 def retrain(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
     """Retrain the live release and judge the new one against it; `promote` makes it live.
 
-    A run that was killed resumes after the last training that finished.
+    A run that was killed resumes after the last training that finished. Raises ConfigError, with what to add, if the
+    project has no training function.
     """
+    training.require_model(project.config)
+    training.require_training_function(project.config)
     deployed = open_deployed_release(project)
     data = retraining.prepare_retraining(project, deployed, open_assessed_dataset(project, callback), until)
     return retraining.retrain(project, deployed, data, ticket=pending_ticket(project, deployed), callback=callback)
@@ -439,6 +450,7 @@ def retrain(project: Project, *, until: datetime | None = None, callback: Callba
 
 def recalibrate(project: Project, *, until: datetime | None = None, callback: Callback = lambda _: None) -> Retraining:
     """Refit the calibrator of the live release on the last labeled days, and judge the result against it."""
+    training.require_model(project.config)
     deployed = open_deployed_release(project)
     return recalibration.recalibrate_release(
         project,

@@ -88,7 +88,7 @@ def test_the_result_gives_a_reason_for_every_other_variant(best):
 
 
 def test_the_table_fits_a_dataframe(best):
-    table = pd.DataFrame(best.table)
+    table = best.table
     assert {"variant", "verdict", "roc_auc", "roc_auc.low", "roc_auc.high"} <= set(table.columns)
     assert len(table) == 2
 

@@ -9,7 +9,7 @@ from typing import Any
 from headway import pipeline
 from headway.api.in_memory_project import create_project, open_model
 from headway.api.learning_curve import LearningCurveRecorder, start_curve
-from headway.api.model import Model
+from headway.api.model import Model, load_model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core.renamed import renamed_arguments
 from headway.registry.project import open_project
@@ -342,15 +342,15 @@ def learning_curve(
     )
 
 
-def load(reference: str, *, project: str | Path = ".") -> Model:
-    """Load a verified release as a model.
+def load(reference: str | Path, *, project: str | Path = ".") -> Model:
+    """Load a verified release, or a file that `best.save` wrote, as a model.
 
     Parameters
     ----------
-    reference : str
-        A pointer (``"flights@live"``) or a digest (``"flights@4f2a..."``).
+    reference : str or Path
+        A pointer (``"flights@live"``), a digest (``"flights@4f2a..."``), or the path of a saved model.
     project : str or Path
-        Folder with headway.toml.
+        Folder with headway.toml, for a release.
 
     Returns
     -------
@@ -362,7 +362,12 @@ def load(reference: str, *, project: str | Path = ".") -> Model:
     Refused
         If the signature does not verify.
     StoreError
-        If the reference names no release.
+        If the reference names no release, or the file is not a saved model.
     """
-    release, engine = pipeline.load(open_project(Path(project)), reference)
-    return Model(release.variant, engine, threshold=release.threshold, calibrator=release.calibrator)
+    if isinstance(reference, Path) or "@" not in reference or Path(reference).is_file():
+        return load_model(Path(reference))
+    bundle, engine = pipeline.load(open_project(Path(project)), reference)
+    release = bundle.release
+    return Model(
+        release.variant, engine, threshold=release.threshold, calibrator=release.calibrator, content=bundle.model
+    )

@@ -14,7 +14,8 @@ import polars as pl
 from msgspec.structs import replace
 
 from headway import pipeline
-from headway.api.tables import to_polars, to_series
+from headway.api.model import Model
+from headway.api.tables import expect_rows_and_labels, library_of, to_polars, to_series
 from headway.core import config as settings
 from headway.core.contracts import ImportedModel
 from headway.core.dataset import Dataset, Roles
@@ -60,12 +61,18 @@ class InMemoryProject:
     rows : Dataset
     native : CustomModel or None
         The user's own Python around the model, such as a pipeline step; `rows` are what it passes to the model.
+    library : str
+        Library of the table that was passed: `pandas` or `polars`.
+    temporary : bool
+        The folder is deleted with the project.
     """
 
     project: Project
     imported: ImportedModel
     rows: Dataset
     native: CustomModel | None = None
+    library: str = "polars"
+    temporary: bool = False
 
     def halves(self) -> pipeline.Data:
         """Split the rows in two, by whole groups: one half for the search, one to judge the winner."""
@@ -100,12 +107,15 @@ def create_project(
 
     Raises DataError or EngineError that names what does not fit.
     """
-    native = None if isinstance(model, str | Path) else split_custom_code(model)
+    expect_rows_and_labels(rows, labels)
+    library = library_of(rows)
+    native = None if isinstance(model, str | Path | Model) else split_custom_code(model)
     if native:
         model, rows = native.model, native.rows(rows)
     imported = open_model(model, trust=trust)
     table = to_polars(rows, imported.names, absent=imported.absent)
     target = encode_labels(to_series(labels, "target"), imported.classes)
+    _expect_known(target)
     columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
     data = DataSection(
@@ -118,7 +128,9 @@ def create_project(
     limits = default_policy(roles, table, judged=HALF) if policy is None else _current_limits(policy)
     if policy is None and drops_only:
         limits = {measure: limit for measure, limit in limits.items() if measure.endswith(".drop")}
-    directory = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="headway-"))
+    directory = (
+        Path(folder).expanduser().absolute() if folder is not None else Path(tempfile.mkdtemp(prefix="headway-"))
+    )
     config = _config_of(directory, data, limits, overrides=policy is not None)
     config = replace(
         config,
@@ -132,15 +144,47 @@ def create_project(
         ),
     )
     found = InMemoryProject(
-        project=project_of(config), imported=imported, rows=make_dataset(table, roles, name="rows"), native=native
+        project=project_of(config),
+        imported=imported,
+        rows=make_dataset(table, roles, name="rows"),
+        native=native,
+        library=library,
+        temporary=folder is None,
     )
     if folder is None:
         weakref.finalize(found, shutil.rmtree, directory, ignore_errors=True)
     return found
 
 
+def _expect_known(target: pl.Series) -> None:
+    """Raise DataError where a label is missing or infinite: nothing can be measured on that row."""
+    unknown = int((~target.is_finite().fill_null(value=False)).sum())
+    if unknown:
+        raise DataError(
+            f"y has no finite value in {unknown:,} of {len(target):,} rows",
+            where=f"the first is row {int((~target.is_finite().fill_null(value=False)).arg_max() or 0)}",
+            hint="leave these rows out: known = pd.notna(y) (polars: y.is_not_null()), then X[known] and y[known]",
+        )
+
+
+def _expect_weights(weights: pl.Series) -> None:
+    """Raise DataError for weights by which nothing can be averaged."""
+    numbers = weights.cast(pl.Float64, strict=False)
+    wrong = ~(numbers.is_finite() & (numbers >= 0)).fill_null(value=False)
+    if wrong.any():
+        raise DataError(
+            f"sample_weight is negative, missing or no number in {int(wrong.sum()):,} rows",
+            where=f"the first is row {wrong.arg_max()}: {weights[int(wrong.arg_max() or 0)]!r}",
+            hint="weights are numbers of 0 or more; leave out the rows that have none",
+        )
+    if not (numbers > 0).any():
+        raise DataError("every sample_weight is 0, so nothing can be measured", hint="leave sample_weight out")
+
+
 def open_model(model: Any, *, trust: bool) -> ImportedModel:
     """Open a fitted model, or the path of a model file, with the engine that can run it."""
+    if isinstance(model, Model):
+        return model.as_imported()
     if not isinstance(model, str | Path):
         return import_fitted_model(model)
     opened = open_model_file(Path(model), trust=trust)
@@ -249,6 +293,8 @@ def _with_roles(
         column = _named_column(table, values, role) if isinstance(values, str) else to_series(values, role)
         if len(column) != len(table):
             raise DataError(f"{len(table):,} rows, but {len(column):,} values of {role}", hint="pass one for each row")
+        if role == "sample_weight":
+            _expect_weights(column)
         features, fields[role] = features.with_columns(column.alias(name)), name
     return features, fields
 

@@ -16,11 +16,12 @@ from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.data import CurveData, build_curve_data
 from headway.registry.project import open_project
 from headway.reporting.page import notebook_html
+from headway.reporting.sections.learning import draw_learning_curve
 from headway.reporting.text import curves
 
 
 class LearningCurveRecorder(Curve):
-    """A learning curve; `print` gives its conclusion, a notebook also shows the table of rounds.
+    """A learning curve; `print` gives its conclusion, a notebook also draws it, above the table of rounds.
 
     Attributes
     ----------
@@ -38,7 +39,10 @@ class LearningCurveRecorder(Curve):
     def _repr_html_(self) -> str:
         curve = self.record()
         return notebook_html(
-            "Learning curve", (curves.describe_curve(curve), curves.describe_cost(curve)), curves.tabulate_curve(curve)
+            "Learning curve",
+            (curves.describe_curve(curve), curves.describe_cost(curve)),
+            curves.tabulate_curve(curve),
+            draw_learning_curve(curve) if len(curve.rounds) > 1 else None,
         )
 
     def save(self, project: str | Path = ".") -> str:

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import re
-from typing import Any
+import zipfile
+from pathlib import Path
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.api.tables import SmallTableReader, is_pandas_table, to_dense, to_polars
 from headway.core.calibrator import Calibrator
-from headway.core.contracts import Engine
-from headway.core.errors import DataError
+from headway.core.contracts import Engine, ImportedModel
+from headway.core.errors import DataError, EngineError, StoreError
+from headway.core.plugins import load_engine
+from headway.core.record import StoredRecord, digest_of, read, write
 from headway.core.variant import Variant
 from headway.data.matrix import matrix
 from headway.evaluation.calibration.apply import calibration_function
+from headway.storage import atomic
 
 Floats = NDArray[np.float64]
 
 CHUNK_ROWS = 65_536
+HEADER, ARTIFACT = "model.json", "artifact"
+"""Entries of the file that `Model.save` writes."""
+REFIT = "fit the original model again, then best = headway.optimize(model, X, y)"
+
+
+class SavedModel(StoredRecord, frozen=True, kw_only=True):
+    """What a saved model is, next to the bytes of its artifact."""
+
+    variant: Variant
+    threshold: float | None = None
+    calibrator: Calibrator = Calibrator()
 
 
 class Model:
@@ -47,23 +65,127 @@ class Model:
         *,
         threshold: float | None = None,
         calibrator: Calibrator = Calibrator(),  # noqa: B008 - frozen
+        content: bytes = b"",
     ) -> None:
         self.variant = variant
+        self._content = content
+        self._calibrator = calibrator
         self.threshold = threshold
         self._engine = engine
         self._calibrate = calibration_function(calibrator)
         self._is_numeric = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
         self._small_tables = SmallTableReader(variant.signature)
+        self._is_unnamed = variant.signature.names == tuple(f"x{i}" for i in range(len(variant.signature.inputs)))
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
         self.n_features_in_ = len(variant.signature.inputs)
         if variant.task in ("binary", "multiclass"):
             self.classes_ = parse_classes(variant.signature.classes) if variant.signature.classes else np.array([0, 1])
         self._estimator_type = "classifier" if variant.task in ("binary", "multiclass") else "regressor"
 
+    def save(self, path: str | Path) -> Path:
+        """Save the model as one file of data, without code; `headway.load(path)` opens it.
+
+        The file is not signed. To serve the model, release it: `best.release()`.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Path
+            The file that was written.
+        """
+        return save_model(self, Path(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the model by its bytes; the engine is opened again where it is loaded."""
+        return load_model_bytes, (save_model_bytes(self),)
+
     def __sklearn_is_fitted__(self) -> bool:
         """Return True: the model is fitted."""
         return True
+
+    def __sklearn_clone__(self) -> Self:
+        """Return the model itself: it has no parameters and cannot be fitted, so a clone is the same model."""
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn asks of an estimator: a classifier or a regressor, already fitted."""
+        utils = importlib.import_module("sklearn.utils")
+        is_classifier = self._estimator_type == "classifier"
+        return utils.Tags(
+            estimator_type=self._estimator_type,
+            target_tags=utils.TargetTags(required=True),
+            classifier_tags=utils.ClassifierTags() if is_classifier else None,
+            regressor_tags=None if is_classifier else utils.RegressorTags(),
+        )
+
+    def get_params(self, deep: bool = True) -> dict[str, object]:
+        """Return no parameters: what was fitted is fixed."""
+        return {}
+
+    def set_params(self, **parameters: object) -> Self:
+        """Return the model; raises ValueError for any parameter, as there is none to set."""
+        if parameters:
+            raise ValueError(f"an optimized model has no parameter {next(iter(parameters))!r}; {REFIT}")
+        return self
+
+    def fit(self, *_: object, **__: object) -> NoReturn:
+        """Raise EngineError: an optimized model is fitted, and is not fitted again."""
+        raise EngineError(
+            "an optimized model is fitted already, and cannot be fitted again (as in cross_val_score)",
+            hint=f"{REFIT}; to measure this one: headway.evaluate(best, X, y); to hold it fixed in scikit-learn: "
+            "sklearn.frozen.FrozenEstimator(best)",
+        )
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of a classifier, or R² of a regression, as scikit-learn's `score` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        float
+            Without an interval; `headway.evaluate` gives one.
+        """
+        known = self.variant.signature.classes if self.variant.task in ("binary", "multiclass") else True
+        if not known or self.variant.task in ("ranking", "embedding"):
+            raise AttributeError(
+                f"a {self.variant.task} model without classes has no score; headway.evaluate(best, X, y)"
+            )
+        found, true = self.predict(X), np.asarray(y).reshape(-1)
+        if len(found) != len(true):
+            raise DataError(f"{len(found):,} rows, but {len(true):,} values of y", hint="pass one for each row")
+        if self._estimator_type == "classifier":
+            return float(np.average(found == true, weights=sample_weight))
+        center = np.average(true, weights=sample_weight)
+        error, spread = (np.average(np.square(true - by), weights=sample_weight) for by in (found, center))
+        return float(1 - error / spread) if spread else float(not error)
+
+    def as_imported(self) -> ImportedModel:
+        """Return the model as one to evaluate or optimize; raises EngineError if a calibrator follows it."""
+        if self._calibrator:
+            raise EngineError(
+                "this release has a calibrator, which belongs to its pointer and not to the model",
+                hint="headway evaluate, headway watch",
+            )
+        signature = self.variant.signature
+        return ImportedModel(
+            content=self._content,
+            width=len(signature.inputs),
+            names=signature.names,
+            task=self.variant.task,
+            classes=signature.classes,
+            absent=self._absent,
+            engine=self.variant.engine,
+            variant=self.variant,
+        )
 
     def scores(self, rows: Any) -> Floats:
         """Return the calibrated output of the model.
@@ -145,7 +267,60 @@ class Model:
         if small is not None:
             return small
         names = list(self.feature_names_in_)
-        return matrix(to_polars(rows, names, absent=self._absent), self.variant.signature)
+        table = to_polars(rows, names, absent=self._absent)
+        if self._is_unnamed and table.width == len(names) and not set(names) & set(table.columns):
+            table = table.rename(dict(zip(table.columns, names, strict=True)))
+        return matrix(table, self.variant.signature)
+
+
+def save_model(model: Model, path: Path) -> Path:
+    """Write a model to a file, completely or not at all, and return the path."""
+    atomic.write(path, save_model_bytes(model))
+    return path
+
+
+def save_model_bytes(model: Model) -> bytes:
+    """Return a model as the bytes of its file: a zip of its record and its artifact, both data."""
+    if not model._content:
+        raise EngineError("this model was opened without its bytes", hint="headway.load(...) or headway.optimize(...)")
+    record = SavedModel(variant=model.variant, threshold=model.threshold, calibrator=model._calibrator)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(zipfile.ZipInfo(HEADER), write(record))
+        file.writestr(zipfile.ZipInfo(ARTIFACT), model._content)
+    return content.getvalue()
+
+
+def load_model(path: Path) -> Model:
+    """Open a file that `Model.save` wrote; raises StoreError for any other."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"the model cannot be read: {error.strerror}", where=str(path)) from error
+    return load_model_bytes(content, where=str(path))
+
+
+def load_model_bytes(content: bytes, *, where: str = "") -> Model:
+    """Open the bytes of a saved model; a file that is not one, or was changed, raises StoreError."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            header, artifact = file.read(HEADER), file.read(ARTIFACT)
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise StoreError(
+            "this is not a file that best.save wrote",
+            where=where,
+            hint="headway.optimize(path, X, y) opens a model file of a library; joblib.load one of joblib.dump",
+        ) from error
+    saved = read(SavedModel, header)
+    if digest_of(artifact) != saved.variant.artifact.digest:
+        raise StoreError("the model's bytes were changed after it was saved", where=where, hint="copy the file again")
+    return Model(
+        saved.variant,
+        load_engine(saved.variant.engine)(artifact, saved.variant.settings),
+        threshold=saved.threshold,
+        calibrator=saved.calibrator,
+        content=artifact,
+    )
 
 
 def parse_classes(classes: tuple[str, ...]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from getpass import getuser
@@ -9,20 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 from rich.console import Console, RenderableType
 
 from headway import pipeline
 from headway.api.in_memory_project import InMemoryProject
 from headway.api.model import Floats, Model
+from headway.api.tables import make_frame
+from headway.core import config as settings
+from headway.core.config import Config
 from headway.core.contracts import Engine
+from headway.core.errors import EngineError, Refused
 from headway.core.evidence import Evidence, Measurement
+from headway.core.plugins import load_engine
 from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
 from headway.core.search_result import SearchResult
 from headway.core.threads import this_machine
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
 from headway.evaluation.measure import BUSY
+from headway.optimization.importers.custom_python import custom_code_refused
+from headway.registry.project import Project, project_of
+from headway.reporting.charts.pareto import draw_pareto
+from headway.reporting.charts.theme import RenderedChart
+from headway.reporting.console import write_atomically
 from headway.reporting.page import notebook_html, write_report
 from headway.reporting.report_data import ReportData
 from headway.reporting.text import formatting, tables, words
@@ -46,6 +58,9 @@ class Result(ABC):
     @abstractmethod
     def _table(self) -> Table: ...
 
+    def _picture(self) -> RenderedChart | None:
+        return None
+
     def __str__(self) -> str:
         console = Console(width=_TEXT_WIDTH, highlight=False, markup=False, color_system=None)
         parts: list[RenderableType] = [self._title(), *self._lines(), "", TerminalTable(self._table())]
@@ -58,7 +73,28 @@ class Result(ABC):
         return f"<headway: {self._title()}>"
 
     def _repr_html_(self) -> str:
-        return notebook_html(self._title(), self._lines(), self._table())
+        return notebook_html(self._title(), self._lines(), self._table(), self._picture())
+
+
+class ReleaseResult(PointerUpdate, frozen=True, kw_only=True):
+    """The update that made a release live, and the folder that it was signed in."""
+
+    folder: str = ""
+
+    def __str__(self) -> str:
+        reference = f"{self.name}@{self.pointer}"
+        return (
+            f"{reference} is {formatting.short_digest(self.release)}, signed in {self.folder}\n"
+            f"serve it: headway serve {reference} --project {self.folder}"
+        )
+
+    __repr__ = __str__
+
+
+PROJECT_FILE = """# Written by best.release(): the project of this release. All settings: headway config
+[project]
+name = {name}
+"""
 
 
 class OptimizationResult(Result, Model):
@@ -79,7 +115,7 @@ class OptimizationResult(Result, Model):
     verdict : Verdict
     speedup : Measurement or None
     why : dict
-    table : list of dict
+    table : DataFrame
     native : tuple of str
     folder : Path
     frontier : SearchResult
@@ -89,11 +125,31 @@ class OptimizationResult(Result, Model):
     def __init__(
         self, search: SearchResult, engine: Engine, memory: InMemoryProject, *, threshold: float | None
     ) -> None:
-        super().__init__(search.winner.variant, engine, threshold=threshold)
+        content = memory.project.blobs.get(search.winner.variant.artifact.digest)
+        super().__init__(search.winner.variant, engine, threshold=threshold, content=content)
         self.search = search
-        self._memory = memory
-        optimized = Model(self.variant, engine, threshold=threshold)
+        self._memory: InMemoryProject | None = memory
+        self._config = memory.project.config
+        self._library = memory.library
+        self._is_temporary = memory.temporary
+        optimized = Model(self.variant, engine, threshold=threshold, content=content)
         self._outer = memory.native.around(optimized) if memory.native else None
+        self._parts = memory.native.parts if memory.native else ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the search and the bytes of the winner; what is loaded does not need the folder of the search."""
+        state = self.__dict__.keys() & _PICKLED
+        return _restore, (self._content, {name: self.__dict__[name] for name in sorted(state)})
+
+    def save(self, path: str | Path) -> Path:
+        """Save the model as `Model.save`; raises EngineError if the user's own Python stands around it."""
+        if self._parts:
+            raise EngineError(
+                "a saved model holds data only, and this one has custom Python code around it",
+                where="; ".join(self._parts),
+                hint="joblib.dump(best, 'best.joblib')",
+            )
+        return super().save(path)
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Predict as `Model.predict`, with the user's own Python around the model still in place."""
@@ -112,12 +168,12 @@ class OptimizationResult(Result, Model):
     @property
     def native(self) -> tuple[str, ...]:
         """Parts of the model that stay in Python around the optimized model, by their position; mostly none."""
-        return self._memory.native.parts if self._memory.native else ()
+        return self._parts
 
     @property
     def folder(self) -> Path:
         """Folder of the evidence; a temporary one is deleted together with this object."""
-        return Path(self._memory.project.config.folder)
+        return Path(self._config.folder)
 
     @property
     def verdict(self) -> Verdict:
@@ -135,9 +191,29 @@ class OptimizationResult(Result, Model):
         return self.search.reasons | {finding.plugin: finding.reason for finding in self.search.refusals}
 
     @property
-    def table(self) -> list[dict[str, object]]:
-        """One dict for each evaluated variant, fit for a dataframe: variant, verdict, each value, low and high."""
-        return [_row(variant) for variant in self.search.evaluated]
+    def table(self) -> Any:
+        """Evaluated variants as a DataFrame: pandas if `X` was pandas, else polars.
+
+        Columns: `variant`, `winner`, `verdict`, then the objective, the speedups, the measures of the policy and the
+        other main measures, each followed by the ends of its interval (`roc_auc`, `roc_auc.low`, `roc_auc.high`), and
+        `why` a variant lost. Every other measure is in the evidence of `search.evaluated`.
+        """
+        rules = [result.rule.measure for result in self.verdict.rule_results]
+        first = [self._config.optimize.objective, "latency.speedup", "throughput.speedup", *rules]
+        return make_frame([self._row(row, first) for row in self.search.evaluated], library=self._library)
+
+    def _row(self, judged: EvaluatedVariant, first: Sequence[str]) -> dict[str, object]:
+        measured = {found.name: found for found in judged.evidence.measurements if not found.slice}
+        row: dict[str, object] = {
+            "variant": judged.variant.name,
+            "winner": judged.variant.digest == self.variant.digest,
+            "verdict": judged.verdict.answer,
+        }
+        for name in dict.fromkeys((*first, *(name for name in measured if "." not in name))):
+            if (found := measured.get(name)) is not None:
+                low, high = (found.low, found.high) if formatting.has_interval(found) else (None, None)
+                row |= {name: found.value, f"{name}.low": low, f"{name}.high": high}
+        return {**row, "why": self.search.reasons.get(judged.variant.name, "")}
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write the search as one self-contained HTML file.
@@ -151,8 +227,11 @@ class OptimizationResult(Result, Model):
         Path
             The file that was written.
         """
-        policy = self._memory.project.config.policy
-        data = ReportData(
+        return write_report(self._report_data(), Path(path))
+
+    def _report_data(self) -> ReportData:
+        policy = self._config.policy
+        return ReportData(
             title=f"Faster variants of {self.search.name}",
             slice_rows=policy.slice_rows,
             slice_groups=policy.slice_groups,
@@ -163,10 +242,11 @@ class OptimizationResult(Result, Model):
             winner=self.search.winner,
             machine=this_machine(),
         )
-        return write_report(data, Path(path))
 
-    def release(self, *, who: str = "", why: str = "") -> PointerUpdate:
-        """Sign the winner as a release and point `live` of its name at it, in the store of `folder`.
+    def release(self, *, who: str = "", why: str = "", folder: str | Path | None = None) -> ReleaseResult:
+        """Sign the winner as a release and point `live` of its name at it, in the store of a folder.
+
+        A folder without a headway.toml gets one, so that `headway serve --project FOLDER` finds the release.
 
         Parameters
         ----------
@@ -174,20 +254,46 @@ class OptimizationResult(Result, Model):
             Who releases it; default: the name of the user.
         why : str
             Reason, for the history.
+        folder : str or Path, optional
+            Project that gets the release; default: the `folder` of `headway.optimize`.
 
         Returns
         -------
-        PointerUpdate
-            The pointer's update.
+        ReleaseResult
+            The pointer's update and the folder; it prints the command that serves the release.
 
         Raises
         ------
         Refused
-            If the verdict is not pass, or the user's own Python stands around the model.
+            If the verdict is not pass, the user's own Python stands around the model, or the only folder is the
+            temporary one of the search.
         """
-        if self._memory.native:
-            raise self._memory.native.refused()
-        return pipeline.release(self._memory.project, self.search, who=who or getuser(), why=why).move
+        if self._parts:
+            raise custom_code_refused(self._parts)
+        if folder is None and self._is_temporary:
+            raise Refused(
+                "this search kept its evidence in a temporary folder, and a release in it would be deleted with it",
+                where=str(self.folder),
+                hint='best.release(folder="my-project"), or headway.optimize(..., folder="my-project")',
+            )
+        target = self.folder if folder is None else Path(folder).expanduser().absolute()
+        update = pipeline.release(self._project_in(target), self.search, who=who or getuser(), why=why).move
+        if not (target / settings.FILE).exists():
+            write_atomically(PROJECT_FILE.format(name=json.dumps(self.search.name)), target / settings.FILE)
+        return ReleaseResult(**asdict(update), folder=str(target))
+
+    def _project_in(self, folder: Path) -> Project:
+        """Return the project in a folder; another folder than that of the search gets the records of the search."""
+        if self._memory and folder == self.folder:
+            return self._memory.project
+        config = settings.load(folder) if (folder / settings.FILE).exists() else Config(folder=str(folder))
+        project = project_of(replace(config, project=replace(config.project, name=self.search.name)))
+        project.blobs.put(self._content)
+        if self._memory:
+            project.blobs.put(self._memory.project.blobs.get(self.search.baseline.model.artifact.digest))
+        for record in (self.search.winner.evidence, self.search.winner.verdict, self.search):
+            project.save(record)
+        return project
 
     def _measured_in_search(self, name: str) -> Measurement | None:
         row = self.search.row(self.variant.digest)
@@ -207,6 +313,22 @@ class OptimizationResult(Result, Model):
 
     def _table(self) -> Table:
         return tables.tabulate_variants_briefly(self.search.evaluated, self.search.winner)
+
+    def _picture(self) -> RenderedChart | None:
+        return draw_pareto(self._report_data())
+
+
+_PICKLED = {"search", "threshold", "_config", "_library", "_is_temporary", "_outer", "_parts"}
+
+
+def _restore(content: bytes, state: dict[str, Any]) -> OptimizationResult:
+    """Return a result from its pickle: the engine is opened again, and the rows of the search are not there."""
+    result = OptimizationResult.__new__(OptimizationResult)
+    variant = state["search"].winner.variant
+    engine = load_engine(variant.engine)(content, variant.settings)
+    Model.__init__(result, variant, engine, threshold=state["threshold"], content=content)
+    result.__dict__.update(state, _memory=None)
+    return result
 
 
 class EvaluationResult(Result):
@@ -280,11 +402,3 @@ def find_measurement(evidence: Evidence, name: str) -> Measurement:
 
 def _format_speedup(speedup: Measurement | None) -> str:
     return "not timed" if speedup is None else f"{formatting.format_measurement(speedup)} for one row"
-
-
-def _row(judged: EvaluatedVariant) -> dict[str, object]:
-    row: dict[str, object] = {"variant": judged.variant.name, "verdict": judged.verdict.answer}
-    for found in judged.evidence.measurements:
-        if not found.slice:
-            row |= {found.name: found.value, f"{found.name}.low": found.low, f"{found.name}.high": found.high}
-    return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from math import nan
 from typing import Any
@@ -35,6 +36,7 @@ def to_polars(rows: Any, names: Sequence[str] = (), *, absent: float = 0.0) -> p
         return rows.collect()
     if isinstance(rows, pl.DataFrame):
         return rows
+    _expect_table(rows)
     if hasattr(rows, "tocsr"):
         return _of_matrix(to_dense(rows, absent), names)
     if _is_pandas(rows):
@@ -42,6 +44,43 @@ def to_polars(rows: Any, names: Sequence[str] = (), *, absent: float = 0.0) -> p
     if hasattr(rows, "__arrow_c_stream__") or isinstance(rows, dict):
         return pl.DataFrame(rows)
     return _of_matrix(rows, names)
+
+
+def _expect_table(rows: Any) -> None:
+    """Raise DataError for a single row or column as a Series."""
+    if isinstance(rows, pl.Series) or (_is_pandas(rows) and not hasattr(rows, "columns")):
+        raise DataError(
+            f"a Series of {len(rows)} values is one row or one column, not a table",
+            hint="keep the row a table: X[0:1] (polars)"
+            if isinstance(rows, pl.Series)
+            else "keep the row a table: X.iloc[[0]], or row.to_frame().T for one already taken out",
+        )
+
+
+def expect_rows_and_labels(rows: Any, labels: Any) -> None:
+    """Raise DataError where labels were passed as rows and rows as labels."""
+    shapes = [tuple(getattr(values, "shape", ())) for values in (rows, labels)]
+    if len(shapes[0]) == 1 and len(shapes[1]) == 2 and shapes[1][1] > 1:
+        raise DataError(
+            f"X has shape {shapes[0]} and y has shape {shapes[1]}: they are swapped",
+            hint="the order is headway.optimize(model, X, y): rows first, then their labels",
+        )
+
+
+def library_of(rows: Any) -> str:
+    """Return the library in which tables are returned to the caller: `pandas` if the rows came so, else `polars`."""
+    return "pandas" if _is_pandas(rows) else "polars"
+
+
+def make_frame(rows: Sequence[dict[str, object]], *, library: str) -> Any:
+    """Return rows as a DataFrame of a library, without empty columns, in the order in which they first occur."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {
+        name: [row.get(name) for row in rows] for name in names if any(row.get(name) is not None for row in rows)
+    }
+    if library == "pandas":
+        return importlib.import_module("pandas").DataFrame(columns)
+    return pl.DataFrame(columns, strict=False)
 
 
 def to_series(values: Any, name: str) -> pl.Series:

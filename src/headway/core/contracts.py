@@ -51,6 +51,8 @@ class ImportedModel:
         Value of a cell that a sparse row leaves out: 0.0 or NaN.
     engine
         Name of the engine that opens it, if that is another one.
+    variant
+        The variant that it is, for a model that headway made; then nothing is inferred from the table.
     """
 
     content: bytes
@@ -61,6 +63,7 @@ class ImportedModel:
     categories: tuple[tuple[str, ...], ...] = ()
     absent: float = 0.0
     engine: str = ""
+    variant: Variant | None = None
 
 
 class Engine(Protocol):

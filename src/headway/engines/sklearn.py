@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -203,8 +204,24 @@ def check_sklearn_version(made_by: str) -> None:
         raise EngineError(
             f"this model was made by scikit-learn {made_by}, and {sklearn.__version__} is installed here",
             where="another version may predict differently, or fail",
-            hint=f"pip install scikit-learn=={made_by}",
+            hint=version_hint(made_by),
         )
+
+
+LAST_PYTHON = {"0.24": 9, "1.0": 10, "1.1": 10, "1.2": 11, "1.3": 12, "1.4": 12, "1.5": 12, "1.6": 13, "1.7": 13}
+"""The last Python 3.x for which every wheel of a version exists; newer versions have wheels for every Python here."""
+
+
+def version_hint(made_by: str, *, python: int = sys.version_info.minor) -> str:
+    """Return how to open a model of another version: install it, or where this Python has no wheel, save it again."""
+    major, minor = (int(part) for part in made_by.split(".")[:2])
+    last = LAST_PYTHON.get(f"{major}.{minor}", 9 if (major, minor) < (1, 0) else python)
+    if python <= last:
+        return f"pip install scikit-learn=={made_by}"
+    return (
+        f"scikit-learn {made_by} has no wheel for Python 3.{python}: fit the model again here, or open it with Python "
+        f"3.{last} and scikit-learn {made_by} and export it to ONNX (skl2onnx.to_onnx(model, X[:1]))"
+    )
 
 
 def _check_fitted(model: Any) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 
 def print_result(value: object, text: RenderableType, *, json: bool) -> None:
@@ -51,10 +55,64 @@ def print_status(line: str) -> None:
 
 @contextmanager
 def progress(callback: Callable[[str], object] | None = None) -> Iterator[Callable[[str], object]]:
-    """Yield a progress callback: the given one, else a line of the terminal that is cleared at the end."""
+    """Yield a progress callback: the given one, else a line of the terminal or notebook; in a pipe nothing is shown.
+
+    The line shows the last step and the time so far. It is cleared at the end in a terminal, and stays with the total
+    time in a notebook.
+    """
     if callback is not None:
         yield callback
-        return
-    terminal = Console(stderr=True, highlight=False, markup=False)
-    with terminal.status("headway", spinner="line") as status:
-        yield status.update
+    elif (notebook := _notebook_display()) is not None:
+        yield from _notebook_progress(notebook)
+    else:
+        terminal = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        line = _StatusLine()
+        if not terminal.is_terminal:
+            yield line.show
+            return
+        with terminal.status(line, spinner="line"):
+            yield line.show
+
+
+class _StatusLine:
+    """The last step with the time so far, computed at each refresh of the terminal."""
+
+    def __init__(self) -> None:
+        self._began, self._step = time.monotonic(), "headway"
+
+    def show(self, step: str) -> None:
+        self._step = step
+
+    def __rich__(self) -> Text:
+        return Text(f"{time.monotonic() - self._began:.0f} s  {self._step}", overflow="ellipsis", no_wrap=True)
+
+
+def _notebook_display() -> Callable[..., Any] | None:
+    """Return IPython's `display` where a kernel runs the code; the plain `ipython` of a terminal has no kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    if getattr(shell, "kernel", None) is None:
+        return None
+    display: Callable[..., Any] = importlib.import_module("IPython.display").display
+    return display
+
+
+def _notebook_progress(display: Callable[..., Any]) -> Iterator[Callable[[str], object]]:
+    """Yield a callback that rewrites one line of the cell's output, at most ten times a second."""
+    began = last = time.monotonic()
+    steps = 0
+    handle = display({"text/plain": "headway"}, raw=True, display_id=True)
+
+    def show(text: str) -> None:
+        nonlocal last, steps
+        steps += 1
+        now = time.monotonic()
+        if now - last >= 0.1 or steps == 1:
+            last = now
+            handle.update({"text/plain": f"headway, {now - began:.0f} s: {text}"}, raw=True)
+
+    try:
+        yield show
+    finally:
+        done = f"headway: {steps} steps in {time.monotonic() - began:.0f} s"
+        handle.update({"text/plain": done}, raw=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,7 +105,11 @@ _STYLES: dict[Style, str] = {
 }
 
 
-def notebook_html(title: str, lines: Sequence[str], table: Table) -> str:
-    """Return the HTML that a notebook shows for a result."""
+def notebook_html(title: str, lines: Sequence[str], table: Table, picture: RenderedChart | None = None) -> str:
+    """Return the HTML that a notebook shows for a result.
+
+    A chart is an image of its own, which no style of the notebook changes and every viewer of notebooks shows.
+    """
     template = _environment().get_template("notebook.html")
-    return template.render(title=title, lines=lines, table=table, styles=_STYLES)
+    source = "" if picture is None else base64.b64encode(picture.wide.encode()).decode()
+    return template.render(title=title, lines=lines, table=table, picture=picture, source=source, styles=_STYLES)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.engines.estimators import encoded, fitted, frame, logistic, target
 
 from headway.core.errors import EngineError
-from headway.optimization.importers.custom_python import CustomModel, split_custom_code
+from headway.optimization.importers.custom_python import CustomModel, custom_code_refused, split_custom_code
 from headway.optimization.importers.models import import_fitted_model
 
 pytestmark = pytest.mark.slow
@@ -157,5 +157,5 @@ def test_an_object_that_cannot_be_copied_is_refused() -> None:
 
 
 def test_a_release_is_refused_with_the_custom_code_and_a_hint() -> None:
-    refusal = parted(Careful(logistic())).refused()
+    refusal = custom_code_refused(parted(Careful(logistic())).parts)
     assert refusal.where == f"{HERE}.Careful" and "release the model after" in refusal.hint

@@ -150,7 +150,7 @@ def test_a_pickle_of_another_version_is_refused_with_both_versions_and_a_hint(tm
     path.write_bytes(content.replace(here, b"0" * (len(here) - 4) + b".2.1"))
     found = outcome(path)
     assert "was made by scikit-learn" in found.what and f"{sklearn.__version__} is installed" in found.what
-    assert found.hint.startswith("pip install scikit-learn==")
+    assert "has no wheel for Python 3." in found.hint
 
 
 def test_an_old_pickle_that_cannot_be_opened_is_refused_with_the_version_that_made_it(tmp_path: Path) -> None:

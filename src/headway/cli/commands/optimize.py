@@ -8,6 +8,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich.console import RenderableType
 
 from headway import pipeline
@@ -117,6 +118,9 @@ def _of_file(
     if target not in table.columns:
         columns = f"{without_password(source)} has: {', '.join(table.columns)}"
         raise ConfigError(f"no column '{target}'", where=columns)
-    best = run(table.drop(target), table[target])
+    known = table.filter(pl.col(target).is_not_null())
+    if len(known) < len(table):
+        print_status(f"{len(table) - len(known):,} of {len(table):,} rows have no {target}, and are left out")
+    best = run(known.drop(target), known[target])
     written = [f"report: {best.report(report)}"] if report else []
     return best.search, "\n".join([str(best), *written])

@@ -43,13 +43,14 @@ class CustomModel:
     rows: Callable[[Any], Any]
     around: Callable[[Any], Any]
 
-    def refused(self) -> Refused:
-        """Return the error for releasing the outer model, with a hint."""
-        return Refused(
-            "a release stores data only, and this model contains custom Python code",
-            where="; ".join(self.parts),
-            hint="compute those columns upstream, and release the model after them: pipeline[k:]",
-        )
+
+def custom_code_refused(parts: Sequence[str]) -> Refused:
+    """Return the error for releasing a model with custom Python around it, with a hint."""
+    return Refused(
+        "a release stores data only, and this model contains custom Python code",
+        where="; ".join(parts),
+        hint="compute those columns upstream, and release the model after them: pipeline[k:]",
+    )
 
 
 def split_custom_code(model: Any) -> CustomModel | None:

@@ -131,6 +131,10 @@ def import_baseline(
         If the dataset lacks columns that the model reads.
     """
     imported = import_fitted_model(model)
+    if imported.variant is not None:
+        blobs.put(imported.content)
+        _check_columns(imported.variant.signature.names, dataset)
+        return msgspec.structs.replace(imported.variant, steps=())
     engine, content = plugins.load_engine(imported.engine), imported.content
     if signature is None:
         signature = infer_signature(imported, dataset)

@@ -59,7 +59,7 @@ def _describe_error(error: Exception) -> UnpickleResult:
         package = error.name.partition(".")[0]
         return UnpickleResult(
             what=f"its model needs the module {error.name!r}, which is not installed",
-            hint=f"pip install {package}, or run headway where that module can be imported",
+            hint=f"{plugins.install(package)}, or run headway where that module can be imported",
         )
     missing = _missing_name(error)
     if missing:
