@@ -8,12 +8,15 @@ from datetime import datetime
 import numpy as np
 import pytest
 from tests.monitoring import rollouts
-from tests.monitoring.test_windows import deployed
+from tests.monitoring.test_windows import dataset, deployed
 from tests.serving.flushed_log import FlushedLog
 
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
+from headway.monitoring.budget import Budget
+from headway.monitoring.monitor import MonitoringContext, monitor_window
 from headway.monitoring.scored_rows import count_without_key, logged_requests, logged_rows
+from headway.monitoring.windows import monitoring_windows
 from headway.serving.loading import load_model
 from headway.serving.telemetry.prediction_log import LogEntry
 from headway.storage import traffic
@@ -32,7 +35,7 @@ def project(tmp_path):
     opened.registry.state.close()
 
 
-def log(project, *calls: tuple[str, int, float | None]) -> None:
+def log(project, *calls: tuple[str, int, float | None], at_us: int = NOON_US) -> None:
     """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
     release = load_model(project.registry.resolve("flights@live"))
     flushed = FlushedLog(project.config.state)
@@ -40,7 +43,7 @@ def log(project, *calls: tuple[str, int, float | None]) -> None:
         rows = None if value is None else np.array([[value, value]])
         entry = LogEntry(
             release=release,
-            at_us=NOON_US + number,
+            at_us=at_us + number,
             requests=np.array([number]),
             keys=[key],
             sizes=[1],
@@ -119,3 +122,34 @@ def test_requests_are_none_without_traffic_or_a_live_release(project, tmp_path):
 
     unreleased.state.close()
     unreleased.registry.state.close()
+
+
+HOUR_US = 3_600_000_000
+
+
+def hours_of(project, until: datetime):
+    release = project.registry.resolve("flights@live")
+    config = dataclasses.replace(deployed(), release=release.release, digest=release.digest)
+    context = MonitoringContext(deployed=config, config=project.config, budget=Budget([]), source="log")
+    windows = monitoring_windows(config, dataset(), project.config, now=until, every="1h", source="log")
+    return [monitor_window(context, window).report for window in windows]
+
+
+def test_hours_are_checked_from_the_first_request_on_and_are_not_healthy(project):
+    for hour, value in ((0, 0.5), (1, float("nan"))):
+        log(project, *((f"{hour}-{row}", 1, value + row / 100) for row in range(30)), at_us=NOON_US + hour * HOUR_US)
+    first, broken, silent = hours_of(project, datetime(2020, 2, 1, 15, 30))
+    assert (first.period, first.n_rows, first.is_complete, first.row_checks) == ("2020-02-01 12:00", 30, True, ())
+    assert {report.status for report in (first, broken, silent)} == {"unknown"}
+    assert any("drift" in finding.message for finding in first.unknown)
+    assert [finding.code for finding in broken.row_checks] == ["O010", "O010"]
+    assert "is missing in 100% of 30 rows (0% when judged)" in broken.message and broken.n_rows_usual == 30
+    assert (silent.since, silent.until) == ("2020-02-01T14:00:00", "2020-02-01T15:30:00")
+    assert silent.message.endswith("no request was answered (usually 30).")
+
+
+def test_an_hour_that_has_not_ended_shows_its_rows_at_once(project):
+    log(project, *((str(row), 1, float("nan")) for row in range(25)))
+    (running,) = hours_of(project, datetime(2020, 2, 1, 12, 10))
+    assert (running.is_complete, running.n_rows, running.status) == (False, 25, "unknown")
+    assert "is missing in 100% of 25 rows" in running.message

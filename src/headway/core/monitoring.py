@@ -63,8 +63,10 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     Rows come from the project's table or from the prediction log; `n_without_key` rows of the log have no key, so no
     label can reach them. `is_complete` means that the period has ended: only then, and once, is a question tested.
     `drift` is that of the inputs; `drift_costs` ranks the features by the estimated cost of their drift per row.
-    `quality`, `change` (since the evaluation) and `cost` per month need labels, `estimated` needs none. `unknown` gives
-    the reason for each part that could not be judged. `rule_results` are those of `[[policy.watch]]`.
+    `row_checks` are findings of rules that need no test, on rows whose drift could not be judged; `n_rows_usual` is the
+    median of the ended periods of the log before. `quality`, `change` (since the evaluation) and `cost` per month need
+    labels, `estimated` needs none. `unknown` gives the reason for each part that could not be judged. `rule_results`
+    are those of `[[policy.watch]]`.
 
     Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown;
     `unknown`, if the period has not ended, or there is neither a label nor an estimate.
@@ -109,6 +111,8 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     n_without_key: int = 0
     answers: tuple[MonitoringAnswer, ...] = ()
     rule_results: tuple[RuleResult, ...] = ()
+    row_checks: tuple[Finding, ...] = ()
+    n_rows_usual: float | None = None
 
     def reply(self, question: Question) -> MonitoringAnswer | None:
         """Return the answer to a question, or None if it was not tested."""

@@ -112,6 +112,9 @@ class ModelSection(Record, frozen=True, kw_only=True):
 
     train: Annotated[str, about("module:function that takes the training table and returns a fitted model.")] = ""
     file: Annotated[str, about("Model file instead of a training function: .txt (LightGBM) or .onnx.")] = ""
+    scores: Annotated[
+        str, about("Column with the scores of another system instead of a model: `headway watch` then monitors them.")
+    ] = ""
     class_weight: Annotated[
         str,
         Meta(

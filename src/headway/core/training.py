@@ -22,7 +22,8 @@ class Training(StoredRecord, frozen=True, kw_only=True):
     """A model fitted on the labeled rows of [since, until), to be judged on those of [judged_since, judged_until).
 
     Times are ISO 8601. `dataset` is the digest of the training rows, `recipe` that of the training code. `seed` is None
-    if the code got none.
+    if the code got none. For a model that was fitted elsewhere on rows that are not in the data, `n_rows` and `seconds`
+    are 0, [since, until) is empty and ends where its evaluation begins, and `dataset` is that of the evaluation.
     """
 
     dataset: str

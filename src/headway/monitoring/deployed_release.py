@@ -19,12 +19,16 @@ from headway.registry.project import Project
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeployedRelease:
-    """The release of a pointer, its digest, its model, and its training."""
+    """The release of a pointer, its digest, its model, and its training.
+
+    `scores` names the column of the scores of another system, of which headway has no model.
+    """
 
     release: Release
     digest: str
     model: Engine
     training: Training
+    scores: str = ""
 
     def predict(self, rows: Floats) -> Floats:
         """Return calibrated predictions, float64 [n, k], for rows float64 [n, d]."""
@@ -61,9 +65,10 @@ def pending_ticket(project: Project, deployed: DeployedRelease) -> Ticket | None
 
 
 def _last_training(project: Project, release: Release) -> Training:
-    """Return the last training on the rows that the release names."""
+    """Return the last training on the rows that the release names; for a model fitted elsewhere, its evaluation."""
     trainings = reversed(project.records(Training))
-    found = next((training for training in trainings if training.dataset == release.data.get("train")), None)
+    rows = release.data.get("train") or release.data.get("test")
+    found = next((training for training in trainings if training.dataset == rows), None)
     if found is None:
         raise StoreError(
             "the training of the live release is not in the store",

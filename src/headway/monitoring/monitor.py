@@ -41,6 +41,7 @@ from headway.monitoring.degradation import (
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.drift import rank_drift_costs
 from headway.monitoring.performance_estimation import estimate_performance
+from headway.monitoring.row_checks import check_rows, check_volume
 from headway.monitoring.scored_rows import ScoredRows, count_without_key, release_comparison
 from headway.monitoring.windows import MonitoringWindow, end_time
 
@@ -95,7 +96,7 @@ def monitor_window(
     parts = _ReportParts(window)
     report, evidence = _measure_window(context, window, parts, earlier)
     report = _with_status(context, window, replace(report, unknown=tuple(parts.unknown)), pending)
-    is_new = window.over and (earlier is None or earlier.answers != report.answers)
+    is_new = window.over and report.n_rows > 0 and (earlier is None or earlier.answers != report.answers)
     return MonitoringResult(report=report, evidence=evidence, is_new=is_new)
 
 
@@ -117,6 +118,7 @@ def _measure_window(
     )
     now = parts.measure("quality", lambda: _quality(deployed, rows, window.name), code=status.QUALITY_NOT_JUDGED)
     before = parts.measure("quality when judged", lambda: _quality(deployed, window.judged, "judged")) if now else None
+    usual = float(np.median(window.n_before)) if window.n_before else None
     report = MonitoringReport(
         name=deployed.release.name,
         release=deployed.digest,
@@ -138,6 +140,8 @@ def _measure_window(
         source=context.source,
         is_complete=window.over,
         n_without_key=count_without_key(rows) if context.source == "log" else 0,
+        row_checks=tuple(_row_checks(context, window, usual)) if drift is None else (),
+        n_rows_usual=usual,
     )
     report = replace(report, answers=(inputs,) if inputs else ())
     return (_with_degradation_answer(context, window, report, now) if now else report), now
@@ -163,7 +167,7 @@ def _with_status(
     config, answer = context.config, report.reply("degradation")
     report = replace(report, status=status.monitoring_status(report), ticket=None)
     ticket = None
-    if report.n_labeled:
+    if report.n_labeled and not context.deployed.scores:
         ticket = status.propose_retraining(
             config.retrain,
             name=report.name,
@@ -173,14 +177,15 @@ def _with_status(
             calibration=report.find("ece"),
             calibration_failed=bool(answer and CALIBRATION_ERROR in answer.shown),
             expected_loss=report.cost,
-            price_s=context.deployed.training.seconds * config.retrain.seeds,
+            price_s=context.deployed.training.seconds * config.retrain.seeds or None,
             evidence=(report.evidence,) if report.evidence else (),
             at=report.at,
             pending=pending,
         )
     report = replace(report, ticket=ticket)
     is_open = pending is not None and pending.at <= report.at
-    return replace(report, message=status.status_message(report, config.retrain, pending=is_open))
+    message = status.status_message(report, config.retrain, pending=is_open)
+    return replace(report, message=" ".join([message, *(f"{found.message}." for found in report.row_checks)]))
 
 
 class _ReportParts:
@@ -205,6 +210,15 @@ class _ReportParts:
                 )
             )
             return None
+
+
+def _row_checks(context: MonitoringContext, window: MonitoringWindow, usual: float | None) -> list[Finding]:
+    """Check the rows and their number at once, where their drift cannot be judged."""
+    release, rows = context.deployed.release, window.current.rows
+    found = check_rows(rows, window.judged.rows, release.contract, release.variant.signature)
+    if context.source == "log" and window.over:
+        found += check_volume(len(rows), usual, len(window.n_before))
+    return found
 
 
 def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:

@@ -29,7 +29,7 @@ from headway.registry.project import Project
 
 _DELAY = re.compile(r"(\d+)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_WINDOW_LENGTH = re.compile(r"[1-9]\d*(d|w|mo|q|y)")
+_WINDOW_LENGTH = re.compile(r"[1-9]\d*(h|d|w|mo|q|y)")
 WEEK = 7
 
 
@@ -140,7 +140,7 @@ def score_rows(
         table=table,
         times=times,
         rows=rows,
-        scores=deployed.predict(rows)[:, 0],
+        scores=table[deployed.scores].cast(pl.Float64).to_numpy() if deployed.scores else deployed.predict(rows)[:, 0],
         labels=labels.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(),
         labeled_at=labeled_at,
         groups=_group_numbers(table, dataset.roles.groups),
@@ -167,18 +167,26 @@ def release_comparison(deployed: DeployedRelease, answered: ScoredRows) -> Compa
 
 
 def calendar_windows(answered: ScoredRows, *, every: str) -> Iterator[tuple[datetime, datetime, ScoredRows]]:
-    """Yield calendar periods (`1mo`, `1w`, `28d`) of the rows, each with its [since, until), oldest first.
+    """Yield calendar periods (`1mo`, `1w`, `28d`, `1h`) of the rows, each with its [since, until), oldest first.
 
     Raises ConfigError for an invalid length.
     """
     if not _WINDOW_LENGTH.fullmatch(every):
-        raise ConfigError(f"invalid period length {every!r}", where="--every", hint="such as 1mo, 1w or 28d")
+        raise ConfigError(f"invalid period length {every!r}", where="--every", hint="such as 1mo, 1w, 28d or 1h")
     times = pl.Series("since", answered.times)
     starts = times.dt.truncate(every).unique().sort().to_frame()
     bounds = starts.with_columns(until=pl.col("since").dt.offset_by(every))
     for since, until in bounds.iter_rows():
-        name = f"{since:%Y-%m}" if every == "1mo" else f"{since:%Y-%m-%d}"
-        yield since, until, answered.between(since, until, name=name)
+        yield since, until, answered.between(since, until, name=window_name(since, every))
+
+
+def window_name(since: datetime, every: str) -> str:
+    """Return the name of a period: its month, day or hour.
+
+    >>> window_name(datetime(2013, 9, 2, 14), "1mo"), window_name(datetime(2013, 9, 2, 14), "1h")
+    ('2013-09', '2013-09-02 14:00')
+    """
+    return f"{since:%Y-%m}" if every == "1mo" else f"{since:%Y-%m-%d %H:%M}" if every[-1] == "h" else f"{since:%F}"
 
 
 def parse_delay(text: str) -> timedelta:

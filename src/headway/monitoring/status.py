@@ -154,7 +154,7 @@ def propose_retraining(
     Parameters
     ----------
     rows_trained, rows_labeled : int
-        Number of rows that the release was trained on, and of rows that are labeled by now.
+        Number of rows that the release was trained on (0: unknown), and of rows that are labeled by now.
     calibration : Measurement, optional
         The `ece` of its predictions on the last labeled period.
     calibration_failed : bool
@@ -171,7 +171,7 @@ def propose_retraining(
     if pending is not None and pending.release == release:
         return None
     reasons: dict[Reason, str] = {}
-    growth = rows_labeled / max(rows_trained, 1) - 1
+    growth = rows_labeled / rows_trained - 1 if rows_trained else 0.0
     if growth >= policy.rows_grown:
         reasons["rows"] = f"labeled rows grew by {growth:.0%}, from {rows_trained:,} to {rows_labeled:,}"
     if calibration is not None and calibration_failed:

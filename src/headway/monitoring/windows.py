@@ -10,13 +10,23 @@ import numpy as np
 
 from headway.core.config import Config
 from headway.core.dataset import Dataset
+from headway.core.errors import DataError
 from headway.core.monitoring import RowSource
 from headway.evaluation.statistics.intervals import MIN_GROUPS
 from headway.monitoring.budget import Period
 from headway.monitoring.deployed_release import DeployedRelease
-from headway.monitoring.scored_rows import ScoredRows, calendar_windows, logged_rows, parse_delay, score_rows
+from headway.monitoring.scored_rows import (
+    ScoredRows,
+    calendar_windows,
+    logged_rows,
+    parse_delay,
+    score_rows,
+    window_name,
+)
 
 Span = tuple[datetime, datetime]
+USUAL = 24
+"""The number of requests that is usual is the median of so many ended periods at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,6 +54,8 @@ class MonitoringWindow:
         Its labels have had their time to arrive.
     n_trained : int
         Number of rows that the model was trained on.
+    n_before : tuple of int
+        Rows of the last ended periods of the log before, oldest first.
     """
 
     name: str
@@ -57,6 +69,7 @@ class MonitoringWindow:
     over: bool
     due: bool
     n_trained: int
+    n_before: tuple[int, ...] = ()
 
     @property
     def current(self) -> ScoredRows:
@@ -98,8 +111,10 @@ def monitoring_windows(
 ) -> Iterator[MonitoringWindow]:
     """Yield each period since the release was judged, as of the arrival of its last label, or as of now.
 
-    Labels of the log arrive at any time, so that each period of the log is as of now. A period that has not ended is
-    skipped unless it has 20 groups. Rows are scored once for all periods.
+    Labels of the log arrive at any time, so that each period of the log is as of now. A period of the table that has
+    not ended is skipped unless it has 20 groups; one of the log is shown from its first request on. By hours or days,
+    the time without any request between two of them, or since the last, is a window. Rows are scored once for all
+    periods.
 
     Parameters
     ----------
@@ -108,9 +123,20 @@ def monitoring_windows(
     until : datetime, optional
         Rows are as they were at this time; by default as of `now`, with all rows of the table.
     every : str
-        Length of a period, such as `1mo` or `14d`.
+        Length of a period, such as `1mo`, `14d` or `1h`.
     source : {"table", "log"}
+
+    Raises
+    ------
+    DataError
+        For the log of scores that another system computed.
     """
+    if source == "log" and deployed.scores:
+        raise DataError(
+            "the scores of another system are in the table, not in a log of headway",
+            where="[model] scores",
+            hint="headway watch --source table",
+        )
     delay = parse_delay(config.data.label_delay)
     base = score_rows(deployed, dataset, since=deployed.trained_until, delay=delay)
     of_log = source == "log"
@@ -119,15 +145,19 @@ def monitoring_windows(
     rows = rows.between(deployed.trained_until, until)
     base = base.between(deployed.trained_until, deployed.judged[1]).by_day() if of_log else rows
     since, spans = deployed.judged[1], [(start, stop) for start, stop, _ in calendar_windows(rows, every=every)]
+    spans = _with_empty(spans, until) if of_log and every.endswith(("h", "d")) else spans
+    counts: list[int] = []
     for start, stop in spans:
         begin = max(start, since)
         part = rows.between(begin, min(stop, until))
-        if not len(part) or (stop > until and len(np.unique(part.groups)) < MIN_GROUPS):
+        if begin >= min(stop, until) or not (of_log or len(part)):
+            continue
+        if stop > until and not of_log and len(np.unique(part.groups)) < MIN_GROUPS:
             continue
         at = until if of_log else min(stop + delay, until)
         then = rows.as_of(at)
         yield MonitoringWindow(
-            name=f"{begin:%Y-%m}" if every == "1mo" else f"{begin:%Y-%m-%d}",
+            name=window_name(begin, every),
             since=begin,
             until=min(stop, until),
             at=at,
@@ -138,7 +168,19 @@ def monitoring_windows(
             over=stop <= until,
             due=stop + delay <= until,
             n_trained=deployed.training.n_rows,
+            n_before=tuple(counts[-USUAL:]),
         )
+        if of_log and stop <= until and len(part):
+            counts.append(len(part))
+
+
+def _with_empty(spans: Sequence[Span], until: datetime) -> list[Span]:
+    """Return the periods of a log with what lies between two of them, and after the last, as one period each."""
+    ends = [*(start for start, _ in spans[1:]), until]
+    found = []
+    for (start, stop), following in zip(spans, ends, strict=True):
+        found += [(start, stop), (stop, following)] if stop < following else [(start, stop)]
+    return found
 
 
 def end_time(rows: ScoredRows) -> datetime:

@@ -83,8 +83,8 @@ def train_model(
 
 
 def recipe_digest(config: Config) -> str:
-    """Return the digest of the file with the training function, or of the model file."""
-    if config.model.file:
+    """Return the digest of the file with the training function, or of the model file if there is none."""
+    if not config.model.train:
         return digest_of(config.path(config.model.file).read_bytes())
     file = inspect.getsourcefile(plugins.load_object(config.model.train, Path(config.folder)))
     return digest_of(Path(file).read_bytes() if file else config.model.train.encode())
@@ -106,6 +106,50 @@ def training_record(config: Config, baseline: Baseline, data: Mapping[str, Datas
         n_rows=len(labeled_rows(data["train"]).table),
         seconds=seconds,
     )
+
+
+def imported_training(config: Config, baseline: Baseline, data: Mapping[str, Dataset]) -> Training:
+    """Return the record that stands for the training of a model that was fitted elsewhere.
+
+    All rows from the first period of `data` on are out of sample, except those of a declared `train` period.
+    """
+    split = config.split
+    since, until = (split.train or time_span(data["train"])) if "train" in data else ("", "")
+    until = until or time_span(data["validation"])[0]
+    judged = split.test or time_span(data["test"])
+    return Training(
+        dataset=baseline.data.get("train") or baseline.data["test"],
+        recipe=baseline.model.artifact.digest,
+        model=baseline.model,
+        since=since or until,
+        until=until,
+        judged_since=judged[0],
+        judged_until=judged[1],
+        n_rows=len(labeled_rows(data["train"]).table) if "train" in data else 0,
+        seconds=0.0,
+    )
+
+
+def require_training_function(config: Config) -> None:
+    """Raise ConfigError, with what to add, if the project has a model but no function that trains one."""
+    if config.model.train:
+        return
+    raise ConfigError(
+        f"the model comes from {config.model.file or 'elsewhere'}; without a function headway cannot train it again",
+        where="[model] train",
+        hint="write train.py: def train(rows, labels, *, seed=0): return model.fit(rows.to_numpy(), labels); and add "
+        'train = "train:train" under [model], where file = may stay. headway retrain --recalibrate needs none',
+    )
+
+
+def require_model(config: Config) -> None:
+    """Raise ConfigError if the project has the scores of another system instead of a model."""
+    if config.model.scores:
+        raise ConfigError(
+            f"the column '{config.model.scores}' holds the scores of another system, whose model is not here",
+            where="[model] scores",
+            hint="headway watch monitors the scores; for more, set file = or train = instead of scores =",
+        )
 
 
 def accepts_seed(config: Config) -> bool:

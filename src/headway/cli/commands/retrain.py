@@ -17,6 +17,7 @@ from headway.core.errors import ConfigError
 from headway.core.monitoring import Ticket
 from headway.core.training import Promotion, PromotionStatus
 from headway.monitoring.retraining import promotion
+from headway.optimization import training
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text.terminal import render_release, render_rules
@@ -129,6 +130,8 @@ def _start(project: Project, *, recalibrate: bool, until: datetime | None, who: 
 def _suggestion(project: Project, ticket: Ticket) -> str:
     """Return what the ticket asks for, what a retraining costs, and what would be done."""
     retrain = project.config.retrain
+    if not project.config.model.train:
+        training.require_training_function(project.config)
     price = "training time unknown" if ticket.price_s is None else f"about {ticket.price_s:,.1f} s of training"
     pays = {True: "; expected to pay off", False: "; not expected to pay off by itself", None: ""}[ticket.pays]
     return "\n".join(

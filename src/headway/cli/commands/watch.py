@@ -52,7 +52,7 @@ def plugin(
     until
         Report as of this time, with the labels that had arrived; default: now.
     every
-        Length of a window: 1mo, 1q, 28d.
+        Length of a window: 1mo, 1q, 28d; for the log also 1d or 1h.
     source
         Rows to read: the project's table, or the log of served answers, joined with labels by key.
     follow

@@ -92,6 +92,8 @@ def prepare_retraining(
 
 def _changed_training_rows(project: Project, deployed: DeployedRelease, dataset: Dataset) -> tuple[Finding, ...]:
     """Return a finding (D065) if the rows that live was trained on have changed."""
+    if not deployed.training.n_rows:
+        return ()
     since, until = (datetime.fromisoformat(text) for text in (deployed.training.since, deployed.training.until))
     try:
         then = select_period(dataset, since, until, name="train")
