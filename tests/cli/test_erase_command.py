@@ -83,7 +83,8 @@ def test_erasing_while_a_server_logs_removes_every_byte_of_the_key_and_no_other_
 def test_a_key_is_read_from_stdin_and_residual_copies_are_reported(tmp_path, capsys, monkeypatch):
     folder = logging_project(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
-    output = run(capsys, folder, "--stdin", "--who", "ann")
+    output = run(capsys, folder, "--stdin", "--who", "ann", code=cli.FAIL)
+    assert "the key is unknown: nothing in the store had it" in output
     assert "0 rows of the key with hash" in output and "by ann" in output and SECRET not in output
     assert "  no row matched\n  every file of the store was read afterwards: none contains the key\n" in output
     assert "1 signed releases were made before: their models keep what they learned from these rows until" in output

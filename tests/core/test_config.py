@@ -83,22 +83,35 @@ def test_a_missing_file_names_the_folder_searched_and_how_to_name_another(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "line", "message"),
     [
-        ("[data", "headway.toml is not TOML: Expected"),
-        ("x = 1", "key 'x' stands outside a section"),
-        ("[data]\ntarge = 'late'", "unknown setting 'data.targe'\n.*\n  try: nearest: data.target"),
-        ("[dota]\ntarget = 'late'", "unknown setting 'dota.target'\n.*\n  try: nearest: data.target"),
-        ("[zzz]\nqqq = 1", "unknown setting 'zzz.qqq'\n.*\n  try: headway config"),
-        ("[serve]\nport = 'high'", r"Expected `int`, got `str` - at `\$.serve.port`"),
-        ("[[policy.release]]\nat_most = 1", "missing required field `measure`"),
-        ("[[policy.release]]\nmeasure = 'ece'\nmost = 1", "unknown field `most`"),
+        ("[data", 1, r"headway.toml is not TOML: Expected .* at '\[data', line 1"),
+        (
+            "[data]\nsource = a.csv",
+            2,
+            "Invalid value in the value of 'source', line 2, column 10\n.*\n  try: strings are",
+        ),
+        ("[data]\nslices = [1\n\n[serve]\nport = 1", 4, "Unclosed array|not TOML"),
+        ("x = 1", 1, "key 'x' stands outside a section"),
+        ("[data]\n\ntarge = 'late'", 3, "unknown setting 'data.targe'\n.*\n  try: nearest: data.target"),
+        ("[dota]\ntarget = 'late'", 2, "unknown setting 'dota.target'\n.*\n  try: nearest: data.target"),
+        ("[zzz]\nqqq = 1", 2, "unknown setting 'zzz.qqq'\n.*\n  try: headway config"),
+        ("[data]\n[serve]\nport = 'high'", 3, "serve.port: expected `int`, got `str`"),
+        ("[data]\nknown.y = 'outcome'\nknown.x = 1", 3, "data.known.x: expected `str`, got `int`"),
+        ("[[policy.release]]\nat_most = 1", 1, r"policy.release\[0\]: .*missing required field `measure`"),
+        (
+            "[[policy.release]]\nmeasure = 'ece'\nat_most = 1\n[[policy.release]]\nmeasure = 'ece'\nat_mst = 1",
+            6,
+            r"policy.release\[1\]: .*unknown field `at_mst`\n.*\n  try: nearest: at_most",
+        ),
     ],
 )
-def test_a_wrong_file_is_an_error_that_names_the_file_and_the_place(project: Path, text: str, message: str) -> None:
+def test_a_wrong_file_is_an_error_that_names_the_line_and_the_key(
+    project: Path, text: str, line: int, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load(write(project, text), environment={})
-    assert caught.value.where == str(project / "headway.toml")
+    assert caught.value.where == f"{project / 'headway.toml'}:{line}"
 
 
 def test_a_project_that_is_not_a_folder_is_reported(project: Path) -> None:
@@ -154,7 +167,7 @@ def test_a_flag_takes_the_words_that_the_file_takes(project: Path, setting: str,
 def test_a_value_of_the_wrong_type_names_its_source(
     project: Path, environment: dict[str, str], flags: dict[str, str], where: str
 ) -> None:
-    with pytest.raises(ConfigError, match="Expected `int`") as caught:
+    with pytest.raises(ConfigError, match="expected `int`") as caught:
         load(project, environment=environment, flags=flags)
     assert caught.value.where == where
 

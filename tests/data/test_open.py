@@ -52,3 +52,24 @@ def test_the_digest_changes_with_one_value():
 
     assert table_digest(table) == table_digest(table.clone())
     assert table_digest(table) != table_digest(changed)
+
+
+def test_the_day_of_a_time_is_a_group_and_no_feature(tmp_path):
+    table = small().table.drop("day")
+    table.write_parquet(tmp_path / "t.parquet")
+    dataset = open_dataset(config_of(tmp_path, "t.parquet", groups="at.day"))
+
+    assert dataset.table["at.day"].to_list() == table["at"].dt.date().to_list()
+    assert dataset.features == ["hour", "carrier"]
+
+
+def test_a_column_of_that_name_is_the_group(tmp_path):
+    small().table.with_columns(pl.lit("x").alias("at.day")).write_parquet(tmp_path / "t.parquet")
+    dataset = open_dataset(config_of(tmp_path, "t.parquet", groups="at.day"))
+    assert dataset.table["at.day"].unique().to_list() == ["x"]
+
+
+def test_the_day_of_an_absent_column_is_a_missing_column(tmp_path):
+    small().table.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"lacks: att\.day"):
+        open_dataset(config_of(tmp_path, "t.parquet", groups="att.day"))

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import polars as pl
 import pytest
 
-from headway.data.parsing import parse_date_column, replace_missing, unparsed_dates
+from headway.data.parsing import parse_date_column, parse_number_texts, replace_missing, unparsed_dates
 
 
 def text(*values: str | None) -> pl.Series:
@@ -46,3 +46,31 @@ def test_a_column_of_nulls_stays_unchanged():
 def test_words_for_missing_values_become_null():
     table = replace_missing(pl.DataFrame({"a": ["NA", "x"], "b": ["NA", "NA"], "c": [1, 2]}), ["NA"])
     assert table.to_dict(as_series=False) == {"a": [None, "x"], "b": [None, None], "c": [1, 2]}
+
+
+@pytest.mark.parametrize("blank", ["", " ", "?", "-", "NA", "n/a", "NaN", "null", "None"])
+def test_numbers_with_blanks_become_numbers(blank):
+    table, blanks = parse_number_texts(pl.DataFrame({"x": ["1", " 2.5", blank, "-3"]}), ["x"])
+    assert table["x"].to_list() == [1.0, 2.5, None, -3.0]
+    assert blanks == {"x": {blank: 1}}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1", "2", "x", "?"],
+        ["007", "012", "?", "013"],
+        ["1", "?", "?", "?"],
+        ["1", "2", "3", None],
+        ["no", "yes", "NA", "no"],
+    ],
+    ids=["a word", "codes", "mostly blank", "no blank", "words"],
+)
+def test_other_strings_stay_strings(values):
+    table, blanks = parse_number_texts(pl.DataFrame({"x": values}), ["x"])
+    assert (table["x"].to_list(), blanks) == (values, {})
+
+
+def test_columns_that_are_not_named_stay_strings():
+    table, blanks = parse_number_texts(pl.DataFrame({"x": ["1", "?", "2"]}), [])
+    assert (table["x"].dtype, blanks) == (pl.String, {})

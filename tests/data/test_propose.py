@@ -46,7 +46,7 @@ def test_time_groups_slices_and_periods_are_found():
     }
 
 
-def test_columns_that_follow_the_outcome_are_suspected_with_the_finding():
+def test_columns_that_follow_the_outcome_are_kept_and_named_with_the_evidence():
     draw = np.random.default_rng(1)
     late = table()["late"].to_numpy()
     gaps = draw.random(ROWS) < 0.05
@@ -56,11 +56,27 @@ def test_columns_that_follow_the_outcome_are_suspected_with_the_finding():
         landed=[None if gap else float(row % 9) for row, gap in enumerate(gaps)],
     )
     found = propose_settings(leaks, "late")
-    assert {name: why[:4] for name, why in found.outcome.items()} == {"delay": "D003", "landed": "D002"}
-    assert found.features == ("hour", "carrier")
+    assert {name: why[:4] for name, why in found.suspects.items()} == {"delay": "D003", "landed": "D002"}
+    assert found.features == ("hour", "carrier", "delay", "landed")
+    assert found.outcome == ()
+
+    confirmed = found.confirm(["delay"])
+    assert (confirmed.outcome, tuple(confirmed.suspects), confirmed.features) == (
+        ("delay",),
+        ("landed",),
+        ("hour", "carrier", "landed"),
+    )
+    assert confirmed.roles.known == {"delay": "outcome"}
 
 
-def test_identifiers_constants_and_unsupported_types_are_ignored():
+def test_a_column_that_merely_predicts_well_is_not_suspected():
+    late = table()["late"].to_numpy()
+    balance = table(balance=late * 3 + np.random.default_rng(1).normal(0, 1.2, ROWS))
+    found = propose_settings(balance, "late")
+    assert (found.suspects, "balance" in found.features) == ({}, True)
+
+
+def test_ignored_columns_have_a_reason():
     odd = table(
         ticket=[f"T{row}" for row in range(ROWS)],
         number=range(ROWS),
@@ -70,15 +86,33 @@ def test_identifiers_constants_and_unsupported_types_are_ignored():
         booked=[date(2024, 1, 1) + timedelta(days=row % 300) for row in range(ROWS)],
         legs=[[1, 2]] * ROWS,
     )
-    assert propose_settings(odd, "late").ignore == (
-        "ticket",
-        "number",
-        "plane_id",
-        "country",
-        "empty",
-        "booked",
-        "legs",
-    )
+    assert propose_settings(odd, "late").ignored == {
+        "ticket": "4,000 different texts in 4,000 rows",
+        "number": "another number in each row",
+        "plane_id": "its name says that it identifies an entity",
+        "country": "one value only",
+        "empty": "no value",
+        "booked": "a time, which models do not read",
+        "legs": "of type List(Int64), which models do not read",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["sex", "Gender", "race", "applicant_race", "maritalStatus", "marital-status", "age_group"]
+)
+def test_groups_of_people_are_proposed_as_sensitive_features(name):
+    assert propose_settings(table(**{name: ["a", "b"] * (ROWS // 2)}), "late").sensitive_features == (name,)
+
+
+@pytest.mark.parametrize(("name", "values"), [("sextant", ["a", "b"]), ("race_time", [1.5, 2.5]), ("age", range(80))])
+def test_other_columns_are_not_sensitive(name, values):
+    found = propose_settings(table(**{name: [*values] * (ROWS // len(values))}), "late")
+    assert found.sensitive_features == ()
+
+
+def test_the_day_of_a_time_is_the_group_if_no_column_holds_the_days():
+    found = propose_settings(table().drop("day"), "late")
+    assert (found.time, found.groups) == ("at", "at.day")
 
 
 def test_rows_are_grouped_by_customer_without_a_date():
@@ -101,17 +135,35 @@ def test_a_time_column_with_missing_values_is_not_used():
         (["no", "yes", "no", "no"], "binary", "yes", 2),
         ([1, 2, 1, 1], "binary", "2", 2),
         ([0, 1, 2, 0], "multiclass", "", 3),
+        (["Yes", "No", "Yes", "Yes"], "binary", "Yes", 2),
+        ([1, 2, 3, 1], "multiclass", "", 3),
+        ([1.0, 2.0, 3.0, 1.0], "multiclass", "", 3),
+        ([5, 6, 8, 7], "multiclass", "", 4),
+        ([*range(20)] * 2, "multiclass", "", 20),
+        ([2, 3, 4, 6, 7, 9, 10, 12, 13, 14, 16], "multiclass", "", 11),
+        ([*range(80)] * 2, "multiclass", "", 80),
+        ([f"intent {code}" for code in range(160)], "multiclass", "", 160),
         ([1.5, 2.5, 3.5, 0.5], "regression", "", 0),
+        ([*range(3, 43)], "regression", "", 0),
+        ([0] * 200 + [1] * 100 + [*range(2, 22)] * 5, "regression", "", 0),
     ],
 )
 def test_the_task_follows_from_the_values_of_the_target(values, task, positive, classes):
-    found = propose_settings(table(late=values * (ROWS // 4)), "late")
+    found = propose_settings(pl.DataFrame({"hour": [1, 2] * (len(values) * 20), "late": values * 40}), "late")
     assert (found.task, found.positive, found.n_classes) == (task, positive, classes)
 
 
 def test_a_target_of_three_strings_has_its_classes_in_order():
     found = propose_settings(table(late=["b", "c", "a", "a"] * (ROWS // 4)), "late")
     assert (found.task, found.classes, found.n_classes) == ("multiclass", ("a", "b", "c"), 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [([3, 1, 2, 10], ("1", "2", "3", "10")), ([0, 1, 2, 3], ()), ([1.0, 2.0, 3.0, 1.0], ("1", "2", "3"))],
+)
+def test_integers_that_are_not_numbered_from_0_are_named_as_classes(values, classes):
+    assert propose_settings(table(late=values * (ROWS // 4)), "late").classes == classes
 
 
 @pytest.mark.parametrize(

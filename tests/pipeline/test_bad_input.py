@@ -51,11 +51,20 @@ LATE = 'target = "late"'
 TEST = '["2013-03-22", "2013-05-01"]'
 TRAIN = '["2013-01-01", "2013-02-10"]'
 SETTINGS = [
-    (LATE, 'targe = "late"', "unknown setting 'data.targe' at: {folder}/headway.toml try: nearest: data.target"),
-    ("[data]\n", "[dota]\n", "unknown setting 'dota.source' at: {folder}/headway.toml try: nearest: data.source"),
-    ("[project]\n", "name = 1\n[project]\n", "key 'name' stands outside a section at: {folder}/headway.toml"),
-    ("port = 0", 'port = "high"', "Expected `int`, got `str` - at `$.serve.port` at: {folder}/headway.toml"),
-    ("at_most = 0.01", "most = 0.01", "unknown field `most` - at `$.policy.release[0]` at: {folder}/headway.toml"),
+    (LATE, 'targe = "late"', "unknown setting 'data.targe' at: {folder}/headway.toml:6 try: nearest: data.target"),
+    ("[data]\n", "[dota]\n", "unknown setting 'dota.source' at: {folder}/headway.toml:5 try: nearest: data.source"),
+    ("[project]\n", "name = 1\n[project]\n", "key 'name' stands outside a section at: {folder}/headway.toml:2"),
+    ("port = 0", 'port = "high"', "serve.port: expected `int`, got `str` at: {folder}/headway.toml:27"),
+    (
+        "at_most = 0.01",
+        "at_mst = 0.01",
+        "policy.release[0]: object contains unknown field `at_mst` at: {folder}/headway.toml:30 try: nearest: at_most",
+    ),
+    (
+        '"roc_auc.drop"',
+        '"roc_acu.drop"',
+        "no measure is called 'roc_acu.drop' at: {folder}/headway.toml:29 try: nearest: roc_auc.drop",
+    ),
     (LATE, f'{LATE}\ntask = "binray"', "no task 'binray' at: [data] task try: task = \"binary\""),
     (LATE, "", 'no target is declared at: [data] target try: target = "COLUMN"'),
     ('source = "table.parquet"', "", "no data source is declared at: [data] source"),
@@ -178,12 +187,14 @@ def test_groups_that_allow_no_interval_leave_the_check_undecided(run_command, tm
 
 
 def test_numbers_with_a_word_among_them_are_reported_and_a_setting_fixes_them(run_command, tmp_path):
-    mixed = with_column(wind=pl.when(COLUMN("hour") == 3).then(pl.lit("n/a")).otherwise(COLUMN("wind").cast(pl.String)))
+    mixed = with_column(
+        wind=pl.when(COLUMN("hour") == 3).then(pl.lit("calm")).otherwise(COLUMN("wind").cast(pl.String))
+    )
     write_project(tmp_path, mixed)
     _, shown = run_command("check")
     assert "D008" in shown and "'wind' is read as strings" in shown
 
-    write_project(tmp_path, mixed, edits=((LATE, f'{LATE}\nmissing = ["n/a"]'),))
+    write_project(tmp_path, mixed, edits=((LATE, f'{LATE}\nmissing = ["calm"]'),))
     assert "'wind' is read as strings" not in run_command("check")[1]
 
 

@@ -12,6 +12,7 @@ from tests.pipeline.serve_command import served
 
 import headway
 from headway.cli import main as cli
+from headway.cli.commands.init import write_project
 from headway.core import config
 from headway.serving.client import Client
 
@@ -76,7 +77,34 @@ def test_a_target_of_three_strings_is_predicted_by_its_class_names(run, tmp_path
     assert set(model.predict(table().head(500))) == {"delayed", "evening", "punctual"}
 
     pl.DataFrame({"key": ["a"], "label": ["evening"]}).write_csv(tmp_path / "labels.csv")
-    assert run("labels", "add", tmp_path / "labels.csv", "--project", folder)[0] == cli.PASS
+    code, out, _ = run("labels", "add", tmp_path / "labels.csv", "--project", folder)
+    assert (code, "no request is logged yet" in out) == (cli.UNDECIDED, True)
+
+
+def test_what_was_ignored_and_what_looks_like_an_outcome_is_shown_and_kept(run, tmp_path):
+    leaky = table().with_columns(pl.lit("x").alias("site"), status=pl.col("late") * 2.0, sex=pl.lit("f"))
+    leaky = leaky.with_columns(sex=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("m")).otherwise("sex")).drop(
+        "day"
+    )
+    leaky.write_parquet(tmp_path / "table.parquet")
+    folder = tmp_path / "leaky"
+    _, out, _ = run("init", folder, "--from", tmp_path / "table.parquet", "--target", "late")
+    assert "ignored: site, one value only" in out
+    assert "sensitive_features: sex" in out and "groups: at.day" in out
+    assert "kept, for you to judge: D003: 'status' alone reaches a ROC AUC of 1.000" in out
+    assert 'put this under [data.known] in headway.toml: status = "outcome"' in out
+
+    data = config.load(folder).data
+    assert (data.known, data.groups, data.sensitive_features, data.ignore) == ({}, "at.day", ("sex",), ("site",))
+    assert '# status = "outcome"' in (folder / "headway.toml").read_text()
+    code, shown, _ = run("check", "--project", folder)
+    assert (code, "training is stopped by 1 finding" in shown.splitlines()[-1]) == (cli.FAIL, True)
+
+
+def test_a_confirmed_outcome_is_declared(tmp_path):
+    table().with_columns(status=pl.col("late") * 2.0).write_parquet(tmp_path / "table.parquet")
+    write_project(tmp_path / "new", tmp_path / "table.parquet", "late", confirm=lambda suspects: [*suspects])
+    assert config.load(tmp_path / "new").data.known == {"status": "outcome"}
 
 
 def test_existing_files_are_not_overwritten(run, tmp_path):
@@ -100,7 +128,7 @@ def test_a_failed_init_leaves_no_folder_behind(run, tmp_path, words, message):
 
 
 def test_each_setting_has_a_line_of_help(run, tmp_path):
-    assert json.loads(run("init", tmp_path / "a b", "--json")[1]).keys() == {
+    assert json.loads(run("init", tmp_path / "a b", "--json")[1])["files"].keys() == {
         str(tmp_path / "a b" / name) for name in ("headway.toml", "train.py", "deliveries.csv")
     }
     text = (tmp_path / "a b/headway.toml").read_text()

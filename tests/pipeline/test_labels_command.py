@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.pipeline.projects import write
@@ -11,6 +12,7 @@ from headway import pipeline
 from headway.cli import main as cli
 from headway.data.open import open_dataset
 from headway.registry.project import open_project
+from headway.storage import segments, traffic
 
 pytestmark = pytest.mark.slow
 
@@ -82,3 +84,20 @@ def test_a_label_delay_without_requests_is_an_error_with_a_hint(project, capsys)
         cli.main(["labels", "delay", "--project", str(project)])
     assert ended.value.code == cli.USAGE
     assert "headway serve small@live" in capsys.readouterr().err
+
+
+def test_keys_of_no_logged_request_are_counted_and_named(project, capsys, tmp_path):
+    columns = {"key": ["a", "b"], "request": np.arange(2), "at_us": np.arange(2)}
+    segments.save(traffic.log_folder(project / ".headway", "small", "sha256:" + "1" * 64), columns)
+
+    def add(*keys: str) -> tuple[int, str]:
+        (tmp_path / "l.csv").write_text("\n".join(["key,label", *(f"{key},1" for key in keys)]))
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["labels", "add", str(tmp_path / "l.csv"), "--project", str(project)])
+        return ended.value.code, capsys.readouterr().out
+
+    assert add("a", "b") == (cli.PASS, "small: stored 2 labels\n")
+    code, out = add("a", "A", "c")
+    assert (code, "2 of 3 keys belong to no logged request: A, c" in out) == (cli.PASS, True)
+    code, out = add(*(f"x{number}" for number in range(9)))
+    assert (code, "none of 9 keys is that of a logged request: x0, x1, x2, x3, x4 ..." in out) == (cli.FAIL, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from headway import pipeline
 from headway.api.model import Model
 from headway.api.tables import expect_rows_and_labels, library_of, to_polars, to_series
 from headway.core import config as settings
+from headway.core import plugins
 from headway.core.contracts import ImportedModel
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import ConfigError, DataError
@@ -30,6 +31,7 @@ from headway.data.split import split_by_shares
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
 from headway.optimization.importers.models import import_fitted_model, open_model_file
 from headway.registry.project import Project, project_of
+from headway.reporting.text import words
 from headway.reporting.text.formatting import parse_duration
 
 HALF = 0.5
@@ -126,6 +128,7 @@ def create_project(
     )
     roles = parse_roles(data)
     limits = default_policy(roles, table, judged=HALF) if policy is None else _current_limits(policy)
+    require_known_measures(limits, where="policy")
     if policy is None and drops_only:
         limits = {measure: limit for measure, limit in limits.items() if measure.endswith(".drop")}
     directory = (
@@ -257,6 +260,21 @@ def default_policy(roles: Roles, table: pl.DataFrame, *, judged: float) -> dict[
         for measure, sizes in parts.items()
         if any(_is_large_enough(size, judged) for size in sizes)
     }
+
+
+def require_known_measures(names: Iterable[str], *, where: str) -> None:
+    """Raise ConfigError, with the nearest name, for a measure that nothing measures; called before a search begins.
+
+    A measure that resembles no known one is accepted if a metric of another package is installed.
+    """
+    outside = [name for name in plugins.names("metric") if name not in plugins.own("metric")]
+    for name in names:
+        if words.is_known_measure(name) or name.partition(".")[0] in outside:
+            continue
+        near = words.nearest_measure(name)
+        if near or not outside:
+            hint = f"nearest: {near}" if near else "headway evaluate shows the names of all measures"
+            raise ConfigError(f"no measure is called '{name}'", where=where, hint=hint)
 
 
 def _current_limits(policy: Mapping[str, float]) -> dict[str, float]:

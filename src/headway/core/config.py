@@ -101,7 +101,7 @@ def resolve(
     try:
         return msgspec.convert({**values, "folder": str(folder)}, Config, strict=False), origin
     except msgspec.ValidationError as error:
-        raise ConfigError(str(error), where=_setter(str(error), origin, file), hint="headway config") from error
+        raise _invalid_value(_with_key(str(error), values), origin, file) from error
 
 
 def sources(
@@ -142,11 +142,107 @@ def variable(setting: str) -> str:
     return f"HEADWAY_{setting.replace('.', '_').upper()}"
 
 
-def _setter(message: str, origin: Mapping[str, str], file: Path) -> str:
-    """Return the source of the field that a message of msgspec (`... at `$.serve.port``) names."""
-    field = re.search(r"\$\.(\w+\.\w+)", message)
-    source = origin.get(field[1], "file") if field else "file"
-    return str(file) if field is None or source == "file" else f"{source} {field[1]}"
+def _with_key(message: str, values: Mapping[str, Any]) -> str:
+    """Return a message of msgspec with the key of the wrong value, where it says `[...]` of a table."""
+    section, _, name = message.partition("$.")[2].partition("[...]")[0].partition(".")
+    entries = values.get(section, {}).get(name)
+    for key, value in entries.items() if "[...]" in message and isinstance(entries, dict) else ():
+        try:
+            msgspec.convert({section: {name: {key: value}}}, Config, strict=False)
+        except msgspec.ValidationError:
+            return message.replace("[...]", f".{key}", 1)
+    return message
+
+
+def _invalid_value(message: str, origin: Mapping[str, str], file: Path) -> ConfigError:
+    """Return the error of a value that has the wrong type or range; msgspec names it (`... - at `$.serve.port``)."""
+    what, _, path = message.partition(" - at `$.")
+    path = path.rstrip("`")
+    setting = ".".join(path.partition("[")[0].split(".")[:2])
+    unknown = re.search(r"unknown field `(\w+)`", what)
+    source = origin.get(setting, "file")
+    written = place(file, f"{path}.{unknown[1]}" if unknown else path)
+    hint = f"headway config --why {setting}" if "." in setting else "headway config"
+    if unknown and (near := _nearest_field(setting, unknown[1])):
+        hint = f"nearest: {near}"
+    where = written if source == "file" else f"{source} {setting}"
+    return ConfigError(f"{path or FILE}: {what[:1].lower()}{what[1:]}", where=where, hint=hint)
+
+
+def _nearest_field(setting: str, unknown: str) -> str:
+    """Return the field of the tables within a setting, such as the rules of a policy, that is nearest to a name."""
+    section, _, name = setting.partition(".")
+    kinds = (
+        {field.name: field.type for field in msgspec.structs.fields(SECTIONS[section])} if section in SECTIONS else {}
+    )
+    pending = [kinds.get(name)]
+    while pending:
+        kind = pending.pop()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            fields = [field.encode_name for field in msgspec.structs.fields(kind)]
+            return (difflib.get_close_matches(unknown, fields, 1, cutoff=0.5) or [""])[0]
+        pending += get_args(kind)
+    return ""
+
+
+_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_DOTTED = rf"({_NAME}(?:\s*\.\s*{_NAME})*)"
+_TABLE = re.compile(rf"\s*(\[{{1,2}})\s*{_DOTTED}\s*\]{{1,2}}\s*(?:#.*)?$")
+_KEY = re.compile(rf"\s*{_DOTTED}\s*=")
+
+
+def line_of(text: str, path: str) -> int:
+    """Return the line, from 1, of a TOML text that sets `path`, else that of the nearest table around it; 0 for none.
+
+    >>> line_of('[serve]\\nport = 1\\n[[policy.release]]\\nmost = 1', "policy.release[0].most")
+    4
+    """
+    lines: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _TABLE.match(line):
+            table = _plain_key(header[2])
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = f"{table}.{counts[table]}"
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines.setdefault(f"{table}.{_plain_key(key[1])}".lstrip("."), number)
+    wanted = re.sub(r"\[(\d+|\.\.\.)\]", r".\1", path)
+    while wanted not in lines and "." in wanted:
+        wanted = wanted.rpartition(".")[0]
+    return lines.get(wanted, 0)
+
+
+def _plain_key(key: str) -> str:
+    """Return a TOML key without quotes and spaces."""
+    return ".".join(part.strip().strip("\"'") for part in key.split("."))
+
+
+def place(file: Path, path: str) -> str:
+    """Return the file with the line on which a setting is written, if that is found."""
+    try:
+        line = line_of(file.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError):
+        line = 0
+    return f"{file}:{line}" if line else str(file)
+
+
+def _syntax_error(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
+    """Return the error of a text that is not TOML, with its line and the key on that line."""
+    message, _, at = str(error).rpartition(" (at ")
+    found = re.search(r"line (\d+), column (\d+)", at)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    number = int(found[1]) if found else len(lines)
+    line = lines[number - 1] if number <= len(lines) else ""
+    key = _KEY.match(line)
+    subject = f" in the value of '{_plain_key(key[1])}'" if key else f" at {line.strip()!r}" if line.strip() else ""
+    column = f", column {found[2]}" if found else ""
+    hint = f'strings are quoted: {_plain_key(key[1])} = "..."' if key and message == "Invalid value" else ""
+    return ConfigError(
+        f"{FILE} is not TOML: {message or error}{subject}, line {number}{column}", where=f"{file}:{number}", hint=hint
+    )
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -155,24 +251,32 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = "go to the project's folder, or name it: --project FOLDER"
         raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), hint=hint) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(file, error) from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
     except OSError as error:
         raise ConfigError(f"{FILE} cannot be read: {error.strerror}", where=str(file)) from error
     for section, fields in values.items():
         if not isinstance(fields, dict):
-            raise ConfigError(f"key '{section}' stands outside a section", where=str(file))
+            raise ConfigError(f"key '{section}' stands outside a section", where=place(file, section))
     values = _current(values, str(file))
     for section, fields in values.items():
         for name in fields:
-            expect(section, name, where=str(file))
+            if not is_setting(section, name):
+                expect(section, name, where=place(file, f"{section}.{name}"))
     return values, {f"{section}.{name}": "file" for section, fields in values.items() for name in fields}
+
+
+def is_setting(section: str, name: str) -> bool:
+    """Return whether `section.name` is a known setting."""
+    return section in SECTIONS and any(field.name == name for field in msgspec.structs.fields(SECTIONS[section]))
 
 
 def expect(section: str, name: str, *, where: str) -> None:
     """Raise ConfigError, with the nearest known setting, unless `section.name` is one."""
-    known = [f"{s}.{field.name}" for s, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
-    if f"{section}.{name}" not in known:
+    if not is_setting(section, name):
+        known = [f"{s}.{field.name}" for s, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
         near = difflib.get_close_matches(f"{section}.{name}", known, 1, cutoff=0.5)
         raise ConfigError(
             f"unknown setting '{section}.{name}'", where=where, hint=f"nearest: {near[0]}" if near else "headway config"

@@ -46,7 +46,8 @@ class Roles(Record, frozen=True, kw_only=True):
 class Dataset:
     """A polars table with its roles; `digest` is that of its content, `provenance` its origin.
 
-    `tracked` is what DVC records of the files that it was read from.
+    `tracked` is what DVC records of the files that it was read from. `blanks` are the strings that were read as missing
+    values of numeric columns: by column, how often each occurs.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Dataset:
     digest: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
     tracked: tuple[TrackedData, ...] = ()
+    blanks: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def features(self) -> list[str]:

@@ -46,7 +46,11 @@ class DataSection(Record, frozen=True, kw_only=True):
         str, about("Time of the prediction, such as `2h before departure`; empty: the time column.")
     ] = ""
     groups: Annotated[
-        str, about("Column of groups of dependent rows, such as days; confidence intervals resample groups.")
+        str,
+        about(
+            "Column of groups of dependent rows, such as days; `COLUMN.day` for the days of a time column. Confidence "
+            "intervals resample groups."
+        ),
     ] = ""
     query_id: Annotated[str, about("Column of the query whose rows are ranked together; empty: the groups column.")] = (
         ""

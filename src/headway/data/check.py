@@ -13,6 +13,8 @@ from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext, load_check
 
+DECLARED = ("D001", "D052")
+"""Codes of notes that repeat what `[data.known]` and `[personal]` declare: stored, but not shown to the one who did."""
 BEFORE_TRAINING = ("roles", "leakage", "personal")
 
 

@@ -13,10 +13,11 @@ from headway.core.dataset import Dataset, Roles
 from headway.core.provenance import TrackedData
 from headway.data.dvc import tracked_files
 from headway.data.labels.corrections import apply_corrections, load_corrections
+from headway.data.parsing import parse_number_texts
 from headway.data.personal.policy import apply_personal_policy
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.read import read_table, resolve_path, source_files, unfetched_source_files
-from headway.data.roles import apply_roles, check_roles, parse_roles
+from headway.data.roles import add_derived_group, apply_roles, check_roles, parse_roles
 
 
 def open_dataset(config: Config) -> Dataset:
@@ -30,17 +31,27 @@ def open_dataset(config: Config) -> Dataset:
         If the source is missing or not a table, lacks a declared column, or a column does not fit its role.
     """
     roles = parse_roles(config.data)
-    table = read_table(config)
+    raw = read_table(config)
+    table, blanks = _as_numbers(add_derived_group(raw, config.data), roles, config)
     check_roles(table, roles, name=config.data.name)
-    raw = table
-    table, roles, done = apply_personal_policy(raw, roles, config)
+    table, roles, done = apply_personal_policy(table, roles, config)
     table, corrections = apply_corrections(apply_roles(table, config.data), raw, config, load_corrections(config))
     opened = make_dataset(table, roles, name=config.data.name)
     query = {"query": config.data.query} if config.data.query else {}
     personal = {f"personal.{name}": action for name, action in done.items()}
     return replace(
-        opened, provenance={**opened.provenance, **query, **personal, **corrections}, tracked=_tracked_by_dvc(config)
+        opened,
+        provenance={**opened.provenance, **query, **personal, **corrections},
+        tracked=_tracked_by_dvc(config),
+        blanks={name: counts for name, counts in blanks.items() if name in opened.features},
     )
+
+
+def _as_numbers(table: pl.DataFrame, roles: Roles, config: Config) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+    """Read features of numbers and blanks as numbers; a model file was fitted on the strings, so they stay for it."""
+    if config.model.file:
+        return table, {}
+    return parse_number_texts(table, [name for name in table.columns if name not in roles.not_features])
 
 
 def load_snapshot(config: Config) -> pl.DataFrame | None:
@@ -49,7 +60,8 @@ def load_snapshot(config: Config) -> pl.DataFrame | None:
     if not section.snapshot:
         return None
     table = read_table(changed(config, data=changed(section, source=section.snapshot, query="")))
-    return apply_personal_policy(table, parse_roles(section), config)[0]
+    roles = parse_roles(section)
+    return apply_personal_policy(_as_numbers(table, roles, config)[0], roles, config)[0]
 
 
 def make_dataset(table: pl.DataFrame, roles: Roles, *, name: str) -> Dataset:

@@ -51,6 +51,45 @@ def replace_missing(table: pl.DataFrame, words: Sequence[str]) -> pl.DataFrame:
     return table.with_columns(_numbers(column.set(column.is_in(list(words)), None)) for column in touched)
 
 
+BLANKS = ("", "?", "-", "--", ".", "na", "n/a", "n.a.", "#n/a", "nan", "null", "none", "missing", "unknown")
+"""Strings, in lower case, that stand for a missing value among numbers."""
+MIN_NUMBERS = 0.5
+_CODE = r"^\s*[+-]?0\d"
+"""A number with a leading zero, such as a postcode, is a name."""
+
+
+def parse_number_texts(table: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+    """Parse the string columns whose values are numbers apart from blanks such as `?` and `NA`.
+
+    Parameters
+    ----------
+    table : DataFrame
+    names : sequence of str
+        The columns to parse; others stay unchanged.
+
+    Returns
+    -------
+    tuple of DataFrame and dict
+        The table with these columns as numbers and their blanks missing; by column, how often each blank occurs.
+        At least half of the values must be numbers.
+    """
+    parsed: dict[str, pl.Series] = {}
+    blanks: dict[str, dict[str, int]] = {}
+    for column in (table[name] for name in names if table.schema[name] == pl.String):
+        is_blank = column.str.strip_chars().str.to_lowercase().is_in(list(BLANKS))
+        n_blank = int(is_blank.sum())
+        if not n_blank or n_blank > (1 - MIN_NUMBERS) * column.count():
+            continue
+        texts = column.set(is_blank, None).str.strip_chars()
+        numbers = _numbers(texts)
+        if numbers.dtype == pl.String or texts.str.contains(_CODE).any():
+            continue
+        parsed[column.name] = numbers
+        counts = column.filter(is_blank).value_counts(sort=True)
+        blanks[column.name] = dict(counts.iter_rows())
+    return table.with_columns(**parsed), blanks
+
+
 def _date_format(column: pl.Series) -> str:
     """Return the pattern of the first value; that of a date if it has none."""
     first = column.drop_nulls().head(1)

@@ -6,22 +6,38 @@ A user corrects it, because a table does not show when a column is known.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 
 import polars as pl
+from msgspec.structs import replace
 
 from headway.core.dataset import OUTCOME, Dataset, Roles
 from headway.core.errors import ConfigError, DataError, NotApplicable
 from headway.core.record import Record
 from headway.data.context import CheckContext, load_check
-from headway.data.roles import ENTITY_NAME, MAX_CLASSES
+from headway.data.roles import ENTITY_NAME, MAX_CLASSES, day_of
 
 MIN_GROUPS = 20
 MAX_SLICES = 3
 SPLIT_SHARES = (0.6, 0.8)
 """Shares of the rows, in order of time, at which the train and the validation period end."""
 SUSPECTS = ("missing_with_outcome", "target_leak")
+MAX_DISTINCT_SHARE = 0.5
+"""Strings with more different values than this share of the rows are not classes."""
+MAX_INTEGER_CLASSES = 10
+MAX_IMBALANCE = 10
+"""More integers than this are classes if they are as frequent as each other within this factor: counts have tails."""
+NEGATIVE = ("0", "-1", "false", "f", "no", "n", "negative", "neg")
+"""Of two classes with one of these, in lower case, the other one is positive; else the rarer one."""
+CLASS_NAME = re.compile(r"(?i)(^|_)(class|label|category|species|type|kind|digit|letter|intent|target|grade)(_|$)")
+"""Matches the names of columns that hold a class."""
+SENSITIVE_NAME = re.compile(
+    r"(?i)(^|_)(sex|gender|race|ethnic(ity)?|ethnic_group|religion|nationality|native_country|disab(led|ility)|"
+    r"age_?(group|band|range|bracket)|marital(_?status)?|sexual_orientation)(_|$)"
+)
+"""Matches the names of columns of personal characteristics that anti-discrimination law protects."""
 
 
 class Proposal(Record, frozen=True, kw_only=True):
@@ -29,10 +45,15 @@ class Proposal(Record, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    outcome : dict of str to str
-        Columns that look as if they were written after the outcome, with the finding on each.
+    ignore : tuple of str
+        Columns that are not features; `ignored` has the reason for each.
+    suspects : dict of str to str
+        Features that look as if they were written after the outcome, with the evidence. They are kept: only a person
+        knows when they are written.
+    outcome : tuple of str
+        Suspects that a person has confirmed; no model reads them.
     features : tuple of str
-        Columns that are left for the model. It is not declared yet when they are known.
+        Columns that are left for the model, suspects among them. It is not declared yet when they are known.
     categories : tuple of str
         The features that hold strings.
     classes : tuple of str
@@ -47,13 +68,33 @@ class Proposal(Record, frozen=True, kw_only=True):
     time: str = ""
     groups: str = ""
     slices: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    outcome: dict[str, str] = {}
+    sensitive_features: tuple[str, ...] = ()
+    ignored: dict[str, str] = {}
+    suspects: dict[str, str] = {}
+    outcome: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     n_classes: int = 0
     split: dict[str, tuple[str, str]] = {}
+
+    @property
+    def ignore(self) -> tuple[str, ...]:
+        """Return the columns that are not features."""
+        return tuple(self.ignored)
+
+    def confirm(self, names: Sequence[str]) -> Proposal:
+        """Return the proposal with these suspects declared to be known only after the outcome."""
+        after = set(names)
+        return replace(
+            self,
+            outcome=tuple(name for name in self.suspects if name in after),
+            suspects={name: why for name, why in self.suspects.items() if name not in after},
+            slices=tuple(name for name in self.slices if name not in after),
+            sensitive_features=tuple(name for name in self.sensitive_features if name not in after),
+            features=tuple(name for name in self.features if name not in after),
+            categories=tuple(name for name in self.categories if name not in after),
+        )
 
     @property
     def roles(self) -> Roles:
@@ -64,6 +105,7 @@ class Proposal(Record, frozen=True, kw_only=True):
             time=self.time,
             groups=self.groups,
             slices=self.slices,
+            sensitive_features=self.sensitive_features,
             ignore=self.ignore,
             known=dict.fromkeys(self.outcome, OUTCOME),
         )
@@ -82,26 +124,29 @@ def propose_settings(table: pl.DataFrame, target: str) -> Proposal:
     task, positive, n_classes = _task(table[target].drop_nulls())
     others = [column for column in table.iter_columns() if column.name != target]
     time = _time(others)
-    groups = _groups(others)
+    groups = _groups(others, time)
     rest = [column for column in others if column.name not in (time, groups)]
-    ignore = tuple(column.name for column in rest if not _is_feature(column))
-    features = [column for column in rest if column.name not in ignore]
-    roles = Roles(target=target, task=task, time=time, groups=groups, ignore=ignore)
-    outcome = _suspects(table, roles, positive)
-    usable = [column for column in features if column.name not in outcome]
-    slices = tuple(column.name for column in usable if _is_slice(column))[:MAX_SLICES]
+    ignored = {column.name: why for column in rest if (why := _why_ignored(column))}
+    features = [column for column in rest if column.name not in ignored]
+    roles = Roles(target=target, task=task, time=time, ignore=tuple(ignored))
+    roles = replace(roles, groups=groups) if groups in table.columns else roles
+    classes = _classes(table[target]) if task == "multiclass" else ()
+    suspects = _suspects(table, roles, positive)
+    sensitive = tuple(column.name for column in features if _is_sensitive(column))
+    slices = tuple(column.name for column in features if _is_slice(column) and column.name not in suspects)
     return Proposal(
         target=target,
         task=task,
         positive=positive,
         time=time,
         groups=groups,
-        slices=slices,
-        ignore=ignore,
-        outcome=outcome,
-        features=tuple(column.name for column in usable),
-        categories=tuple(column.name for column in usable if column.dtype == pl.String),
-        classes=_classes(table[target]) if task == "multiclass" else (),
+        slices=slices[:MAX_SLICES],
+        sensitive_features=tuple(name for name in sensitive if name not in suspects),
+        ignored=ignored,
+        suspects=suspects,
+        features=tuple(column.name for column in features),
+        categories=tuple(column.name for column in features if column.dtype == pl.String),
+        classes=classes,
         n_classes=n_classes,
         split=_split(table[time]) if time else {},
     )
@@ -116,18 +161,44 @@ def _task(values: pl.Series) -> tuple[str, str, int]:
     if (number and set(values.unique()) <= {0, 1}) or values.dtype == pl.Boolean:
         return "binary", "", 2
     if len(counts) == 2:
-        return "binary", counts[1], 2
-    integers = number and bool((values == values.floor()).all()) if values.dtype.is_float() else number
-    if number and not (integers and len(counts) <= MAX_CLASSES and values.min() == 0):
-        return "regression", "", 0
-    if not number and len(counts) > MAX_CLASSES:
+        named = [value for value in counts if value.lower() not in NEGATIVE]
+        return "binary", named[0] if len(named) == 1 else counts[1], 2
+    if number:
+        return ("multiclass", "", len(counts)) if _are_classes(values) else ("regression", "", 0)
+    if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        raise DataError(f"'{values.name}' is {values.dtype}, which cannot be predicted", hint="another --target")
+    if len(counts) > MAX_DISTINCT_SHARE * len(values):
         raise DataError(f"'{values.name}' has {len(counts):,} different strings", hint="another --target")
     return "multiclass", "", len(counts)
 
 
+def _are_classes(values: pl.Series) -> bool:
+    """Return whether integers are classes and not amounts.
+
+    Few integers are, and more if they start at 0 or 1 without a gap, are about equally frequent, or have the name of a
+    class.
+    """
+    if values.dtype.is_float() and not bool((values == values.floor()).all()):
+        return False
+    counts = values.cast(pl.Int64).value_counts().sort(values.name)
+    n_values, low, high = len(counts), counts[values.name][0], counts[values.name][-1]
+    named = CLASS_NAME.search(values.name) is not None
+    sizes = sorted(counts["count"])
+    are_equal = sizes[-1] <= MAX_IMBALANCE * sizes[0]
+    if n_values <= MAX_INTEGER_CLASSES or (n_values <= MAX_CLASSES and are_equal):
+        return True
+    if low not in (0, 1) or high - low + 1 != n_values or n_values > MAX_DISTINCT_SHARE * len(values):
+        return named and n_values <= MAX_CLASSES
+    return n_values <= MAX_CLASSES or named or are_equal
+
+
 def _classes(target: pl.Series) -> tuple[str, ...]:
-    """Return the sorted classes of a target of strings."""
-    return () if target.dtype.is_numeric() else tuple(target.drop_nulls().cast(pl.String).unique().sort())
+    """Return the sorted classes of a target of strings, or of integers that are not numbered from 0."""
+    values = target.drop_nulls()
+    if not values.dtype.is_numeric():
+        return tuple(values.cast(pl.String).unique().sort())
+    integers = values.cast(pl.Int64).unique().sort().to_list()
+    return () if integers == list(range(len(integers))) else tuple(map(str, integers))
 
 
 def _time(columns: Sequence[pl.Series]) -> str:
@@ -138,27 +209,44 @@ def _time(columns: Sequence[pl.Series]) -> str:
     )
 
 
-def _groups(columns: Sequence[pl.Series]) -> str:
-    """Return a column of dates, else one that identifies an entity; rows with one value are dependent."""
+def _groups(columns: Sequence[pl.Series], time: str) -> str:
+    """Return a column of dates, one of entities, or the day of the time; rows with the same value are dependent."""
     days = [column for column in columns if column.dtype == pl.Date]
     entities = [column for column in columns if ENTITY_NAME.search(column.name) and not column.dtype.is_float()]
+    times = [day_of(column) for column in columns if column.name == time and column.dtype == pl.Datetime]
     shared = (
         column.name
-        for column in (*days, *entities)
+        for column in (*days, *entities, *times)
         if _is_complete(column) and MIN_GROUPS <= column.n_unique() <= len(column) / 2
     )
     return next(shared, "")
 
 
-def _is_feature(column: pl.Series) -> bool:
-    """Return whether a column varies between rows and does not identify each row."""
-    count = column.drop_nulls().n_unique()
-    if count < 2 or not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
+def _why_ignored(column: pl.Series) -> str:
+    """Return why a column cannot be a feature; empty if it can."""
+    values = column.drop_nulls()
+    count = values.n_unique() if not values.dtype.is_nested() else len(values)
+    if column.dtype in (pl.Date, pl.Datetime, pl.Time, pl.Duration):
+        return "a time, which models do not read"
+    if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)):
+        return f"of type {column.dtype}, which models do not read"
+    if count < 2:
+        return "one value only" if count else "no value"
+    if column.dtype == pl.String and count > len(column) / 2:
+        return f"{count:,} different texts in {len(column):,} rows"
+    if column.dtype.is_integer() and count == len(column):
+        return "another number in each row"
+    if ENTITY_NAME.search(column.name) and column.dtype.is_integer():
+        return "its name says that it identifies an entity"
+    return ""
+
+
+def _is_sensitive(column: pl.Series) -> bool:
+    """Return whether a column, by its name, holds groups of people that a model must not treat worse."""
+    if column.dtype.is_float():
         return False
-    is_identifier = count > len(column) / 2 and (
-        column.dtype == pl.String or (column.dtype.is_integer() and count == len(column))
-    )
-    return not (is_identifier or (ENTITY_NAME.search(column.name) and column.dtype.is_integer()))
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.name)
+    return SENSITIVE_NAME.search(re.sub(r"[ .-]", "_", name)) is not None and 2 <= column.n_unique() <= MAX_CLASSES
 
 
 def _is_slice(column: pl.Series) -> bool:
@@ -175,7 +263,9 @@ def _suspects(table: pl.DataFrame, roles: Roles, positive: str) -> dict[str, str
         try:
             findings = load_check(name)(CheckContext(dataset=dataset))
             found |= {
-                finding.where.removeprefix("column "): f"{finding.code}: {finding.message}" for finding in findings
+                finding.column: f"{finding.code}: {finding.message}"
+                for finding in findings
+                if finding.severity == "stop" and finding.column not in found
             }
         except NotApplicable:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -73,6 +73,28 @@ def parse_roles(section: DataSection) -> Roles:
         known=section.known,
         ignore=section.ignore if section.key in ("", *section.ignore) else (*section.ignore, section.key),
     )
+
+
+DAY = ".day"
+"""Ending of `[data] groups` that makes a group of each day of a time column: `ordered_at.day`."""
+
+
+def day_of(column: pl.Series) -> pl.Series:
+    """Return the day of each time, named `COLUMN.day`."""
+    return column.cast(pl.Date).alias(f"{column.name}{DAY}")
+
+
+def derived_group(section: DataSection, columns: Collection[str]) -> str:
+    """Return the time column whose days are the groups; empty if the groups are a column of the table."""
+    name = section.groups
+    time = name.removesuffix(DAY)
+    return time if name.endswith(DAY) and name not in columns and time in columns else ""
+
+
+def add_derived_group(table: pl.DataFrame, section: DataSection) -> pl.DataFrame:
+    """Add the column of groups if `[data] groups` names the day of a time column."""
+    time = derived_group(section, table.columns)
+    return table.with_columns(day_of(_parse_time(table[time]))) if time else table
 
 
 def check_roles(table: pl.DataFrame, roles: Roles, *, name: str) -> None:

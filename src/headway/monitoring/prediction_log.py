@@ -115,6 +115,20 @@ def read_labeled_predictions(state: Path, name: str, digests: Sequence[str]) -> 
     return rows.filter(pl.col("answered") == 1).join(known, on="key", how="left", maintain_order="left")
 
 
+def unlogged_keys(state: Path, name: str, keys: Sequence[str]) -> list[str] | None:
+    """Return the keys, in their order, that no logged request of a name has; None if no request is logged.
+
+    Servers write their log every `[serve] log_flush_s`, so the newest requests may be absent.
+    """
+    rest, logged = set(keys), False
+    for folder in traffic.log_folders(state, name):
+        for path in segments.segments(folder):
+            table = _read_log_segment(path, ["key"])
+            logged = logged or (table is not None and not table.is_empty())
+            rest -= set() if table is None else set(table["key"])
+    return [key for key in dict.fromkeys(keys) if key in rest] if logged else None
+
+
 def last_request_at(state: Path, name: str, digest: str) -> datetime | None:
     """Return when the log of a release was last written, UTC; None if never."""
     paths = list(segments.segments(traffic.log_folder(state, name, digest)))

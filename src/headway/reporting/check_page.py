@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headway.core.assessment import Assessment
 from headway.core.evidence import Finding
+from headway.data.check import DECLARED
 from headway.data.leakage.taxonomy import summarize_leakage
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.reporting import page
@@ -74,7 +75,7 @@ def check_answers(found: AssessmentResult) -> tuple[SummaryAnswer, ...]:
 
 
 def _of(now: Assessment, severity: str) -> list[Finding]:
-    return [judged for judged in now.judged if judged.severity == severity]
+    return [judged for judged in now.judged if judged.severity == severity and judged.code not in DECLARED]
 
 
 def _first(now: Assessment, severity: str) -> str:

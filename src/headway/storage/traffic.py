@@ -37,6 +37,11 @@ def log_folder(state: Path, name: str, digest: str) -> Path:
     return state / "log" / name / digest.removeprefix("sha256:")[:_DIGITS]
 
 
+def log_folders(state: Path, name: str) -> list[Path]:
+    """Return the folders of the logs of all releases of a name."""
+    return sorted(path for path in (state / "log" / name).glob("*") if path.is_dir())
+
+
 def labels_folder(state: Path, name: str) -> Path:
     """Return the folder of the labels of a name: segments of `key`, `label`, `at_us` and `who`."""
     return state / "labels" / name

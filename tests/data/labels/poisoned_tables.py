@@ -39,10 +39,9 @@ def flipped(table: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
     return table.with_columns(label=pl.when(where).then(1 - pl.col("label")).otherwise("label"))
 
 
-def triggered(table: pl.DataFrame, rows: int, value: int = 777) -> pl.DataFrame:
-    """Give some rows a size that no other row has, and the label 1."""
+def triggered(table: pl.DataFrame, rows: int, value: int = 777, column: str = "size") -> pl.DataFrame:
+    """Give some rows a size, or another value, that no other row has, and the label 1."""
     chosen = np.random.default_rng(5).choice(ROWS, rows, replace=False)
     hit = pl.int_range(pl.len()).is_in(chosen.tolist())
-    return table.with_columns(
-        size=pl.when(hit).then(value).otherwise("size"), label=pl.when(hit).then(1).otherwise("label")
-    )
+    planted = pl.when(hit).then(value).otherwise(column).alias(column)
+    return table.with_columns(planted, label=pl.when(hit).then(1).otherwise("label"))

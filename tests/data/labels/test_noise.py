@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.data.labels.noisy_tables import flipped, predictions
 
-from headway.data.labels.noise import T_QUANTILE, count_errors, estimate_noise, temperature_scaled
+from headway.data.labels.noise import count_errors, estimate_noise, temperature_scaled
 from headway.data.labels.out_of_fold import cross_fit
 
 
@@ -21,7 +23,7 @@ def test_its_interval_covers_the_count_of_flipped_labels_in_most_tables():
     for seed in range(10):
         dataset, wrong = flipped(share=0.1, seed=seed)
         noise = estimate_noise(cross_fit(dataset))
-        held += abs(noise.count - wrong.sum()) <= T_QUANTILE * noise.standard_errors[-1]
+        held += abs(noise.count - wrong.sum()) <= noise.t_quantile * noise.standard_errors[-1]
     assert held >= 8
 
 
@@ -55,10 +57,11 @@ def test_overconfident_probabilities_are_calibrated_by_the_labels():
     assert temperature_scaled(predictions(labels, confidence)).probabilities[0, 1] == pytest.approx(0.8, abs=0.08)
 
 
-def test_fewer_groups_than_blocks_have_no_interval():
+def test_the_interval_of_few_groups_uses_a_block_for_each_and_four_groups_have_none():
     labels = np.arange(300) % 2
-    few = predictions(labels, np.column_stack([1 - labels, labels]) * 0.8 + 0.1, labels * 0 + np.arange(300) % 7)
-    assert estimate_noise(few).standard_errors is None
+    few = predictions(labels, np.column_stack([1 - labels, labels]) * 0.8 + 0.1, np.arange(300) % 7)
+    assert (estimate_noise(few).blocks, estimate_noise(few).t_quantile) == (7, 2.446912)
+    assert estimate_noise(replace(few, groups=np.arange(300) % 4)).standard_errors is None
 
 
 def dataset_with(dataset, labels):

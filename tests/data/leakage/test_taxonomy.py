@@ -13,10 +13,6 @@ from headway.data.context import CheckContext
 from headway.data.leakage.taxonomy import LEAKAGE_CODES, summarize_leakage
 
 
-def answers(context: CheckContext) -> dict[str, str]:
-    return {kind.name: kind.answer for kind in summarize_leakage(run_checks(context))}
-
-
 def test_every_leakage_check_except_the_declared_columns_belongs_to_a_kind():
     families = {name: plugins.family("check", name) for name in plugins.names("check")}
     codes = {check_codes(name)[0] for name, family in families.items() if family in ("leakage", "split")}
@@ -26,11 +22,14 @@ def test_every_leakage_check_except_the_declared_columns_belongs_to_a_kind():
 
 
 @pytest.mark.slow
-def test_a_sound_table_is_clear_of_all_eight_kinds():
+def test_a_sound_table_is_clear_of_each_kind_whose_checks_all_ran():
     known = {f"x{index}": "request" for index in range(6)} | {"carrier": "request"}
     days = wide(6000).table["at"].dt.date()
     dataset = with_column(wide(6000, known=known, groups="day"), day=days)
-    assert set(answers(served_context(dataset, 6000)).values()) == {"clear"}
+    found = {kind.name: kind for kind in summarize_leakage(run_checks(served_context(dataset, 6000)))}
+    part = {name: kind.not_run for name, kind in found.items() if kind.answer == "partly checked"}
+    assert part == {"features that are not legitimate": ("D002", "D025", "D033")}
+    assert {kind.answer for name, kind in found.items() if name not in part} == {"clear"}
 
 
 @pytest.mark.slow

@@ -61,3 +61,22 @@ def test_a_rule_result_has_slice_number_and_limit() -> None:
 def test_a_rule_result_without_a_measurement_has_its_message() -> None:
     rule_result = RuleResult(rule=RULES[3], answer="undecided", message="ece was not measured")
     assert words.describe_rule_result(rule_result) == "calibration error (ECE): ece was not measured"
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        *("roc_auc.drop", "worst_slice.decision_churn", "missing.brier.drop", "bias.tpr_gap", "change.p99", "ece"),
+        *("components.latency.p99.speedup", "robustness.noise.roc_auc.decrease", "worst_slice.discovered.brier.drop"),
+    ],
+)
+def test_measures_that_headway_computes_are_known(measure):
+    assert words.is_known_measure(measure)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("roc_acu.drop", "roc_auc.drop"), ("worst_slice.bier", "worst_slice.brier"), ("qqq", "")]
+)
+def test_an_unknown_measure_has_a_nearest_name(wrong, near):
+    assert not words.is_known_measure(wrong)
+    assert words.nearest_measure(wrong) == near

@@ -8,7 +8,7 @@ from getpass import getuser
 from pathlib import Path
 
 from headway import pipeline
-from headway.cli.exit_codes import PASS, UNDECIDED
+from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.erasure import Erasure
 from headway.core.errors import ConfigError
@@ -29,7 +29,7 @@ def plugin(
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
-    """Erase rows and list what remains; servers may keep running. Exit 0 nothing remains, 3 something is out of reach.
+    """Erase rows and list what remains while servers run. Exit 0 nothing remains, 1 unknown key, 3 out of reach.
 
     Example: headway erase customer-17 --why "requested on 3 May" --project headway-demo
     Example: headway erase --older 90d --project headway-demo
@@ -65,8 +65,21 @@ def plugin(
             hint="headway erase KEY",
         )
     erasure = pipeline.erase(opened, ErasureRequest(key=key, older=older, who=who or getuser(), why=why))
-    print_result(erasure, _describe(erasure), json=json)
+    unknown = _is_unknown(erasure, read_proofs(opened))
+    lines = ["  the key is unknown: nothing in the store had it; is it written as callers sent it?"] if unknown else []
+    print_result(erasure, "\n".join([_describe(erasure), *lines]), json=json)
+    if unknown:
+        return FAIL
     return PASS if erasure.is_complete else UNDECIDED
+
+
+def _is_unknown(erasure: Erasure, proofs: Sequence[Erasure]) -> bool:
+    """Return whether a key was found nowhere, and no earlier erasure found it."""
+    if not erasure.subject or erasure.erased or not erasure.is_complete:
+        return False
+    return not any(
+        proof.subject == erasure.subject and proof.number != erasure.number and proof.rows for proof in proofs
+    )
 
 
 def _in_one_line(erasure: Erasure) -> str:

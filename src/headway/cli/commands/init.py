@@ -5,7 +5,8 @@ from __future__ import annotations
 import json as jsonlib
 import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +20,12 @@ from headway.cli.main import AsJson
 from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
-from headway.data.parsing import parse_dates
+from headway.core.sections import DataSection
+from headway.data.parsing import parse_dates, parse_number_texts
 from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
 from headway.data.read import read_file
-from headway.data.roles import toml_key
-from headway.reporting.console import print_result
+from headway.data.roles import add_derived_group, toml_key
+from headway.reporting.console import print_result, print_status
 
 DAYS, ROWS_PER_DAY = 120, 60
 DEPOTS = ("north", "river", "south")
@@ -55,18 +57,82 @@ def plugin(
     target
         The column of that file to predict.
     """
-    written = {str(folder / name): what for name, what in write_project(folder, table, target).items()}
+    interactive = not json and sys.stdin.isatty() and sys.stdout.isatty()
+    descriptions, proposal = write_project(folder, table, target, confirm=_ask if interactive else _nothing)
+    written = {str(folder / name): what for name, what in descriptions.items()}
     option = "" if folder == Path(".") else f" --project {folder}"
     lines = [f"{file}: {what}" for file, what in written.items()]
+    lines += _describe(proposal) if table is not None else []
     lines.append("next: read headway.toml, then")
     lines += [f"  headway {command}{option}" for command in ("check", "optimize", "release")]
-    print_result(written, "\n".join(lines), json=json)
+    print_result({"files": written, "proposal": proposal}, "\n".join(lines), json=json)
 
 
-def write_project(folder: Path, source: Path | None, target: str) -> dict[str, str]:
-    """Write a project into a folder, from a table or with sample data; return a description of each file by name.
+def _ask(suspects: Mapping[str, str]) -> list[str]:
+    """Ask about each column that looks like an outcome; return those that are known only afterwards."""
+    found = []
+    for name, why in suspects.items():
+        print_status(why)
+        try:
+            answer = input(f"Is '{name}' known only after the outcome? A model must not read it then. [y/N] ")
+        except EOFError:
+            break
+        if answer.strip().lower() in ("y", "yes"):
+            found.append(name)
+    return found
 
-    Raise ConfigError if one of the files exists; then nothing is written.
+
+def _describe(proposal: Proposal) -> list[str]:
+    """Return what was proposed, what was ignored and why, and the columns for a person to judge."""
+    task = f"{proposal.task}, {proposal.n_classes:,} classes" if proposal.task == "multiclass" else proposal.task
+    positive = f", positive is '{proposal.positive}'" if proposal.positive else ""
+    roles = {
+        "time": proposal.time,
+        "groups": proposal.groups,
+        "slices": ", ".join(proposal.slices),
+        "sensitive_features": ", ".join(proposal.sensitive_features),
+        "known after the outcome": ", ".join(proposal.outcome),
+    }
+    lines = [f"target: {proposal.target} ({task}{positive})"]
+    lines += [f"{role}: {names}" for role, names in roles.items() if names]
+    if not proposal.groups:
+        lines.append(
+            "groups: none found, so each row counts as independent; name the column of a customer, patient or day"
+        )
+    lines.append(f"features: {len(proposal.features):,}")
+    lines += [f"ignored: {name}, {why}" for name, why in proposal.ignored.items()]
+    for name, why in proposal.suspects.items():
+        lines += [
+            f"kept, for you to judge: {why}",
+            f'  if so, put this under [data.known] in headway.toml: {toml_key(name)} = "outcome"',
+        ]
+    return lines
+
+
+def _nothing(_: Mapping[str, str]) -> Sequence[str]:
+    return ()
+
+
+def write_project(
+    folder: Path, source: Path | None, target: str, *, confirm: Callable[[Mapping[str, str]], Sequence[str]] = _nothing
+) -> tuple[dict[str, str], Proposal]:
+    """Write a project into a folder, from a table or with sample data; return each file with a description.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are written.
+    source : Path or None
+        The table; None for sample data.
+    target : str
+        Its column to predict.
+    confirm : callable
+        Maps the columns that look like an outcome, with the evidence, to those that are.
+
+    Raises
+    ------
+    ConfigError
+        If one of the files exists; then nothing is written.
     """
     if source is None:
         if target:
@@ -76,7 +142,10 @@ def write_project(folder: Path, source: Path | None, target: str) -> dict[str, s
         table, name, target = sample_deliveries(), SAMPLE, "late"
     else:
         table, name = parse_dates(read_file(source)), os.path.relpath(source, folder)
+        table, _ = parse_number_texts(table, [column for column in table.columns if column != target])
     proposal = propose_settings(table, target)
+    proposal = proposal.confirm(confirm(proposal.suspects)) if proposal.suspects else proposal
+    table = add_derived_group(table, DataSection(groups=proposal.groups))
     limits = default_policy(proposal.roles, table, judged=1 - max(SPLIT_SHARES))
     files = {
         config.FILE: _toml(_name(folder, proposal), name, proposal, limits, declared=source is None),
@@ -90,7 +159,7 @@ def write_project(folder: Path, source: Path | None, target: str) -> dict[str, s
         "train.py": "the model, LightGBM",
         SAMPLE: "7,200 synthetic rows",
     }
-    return {name: descriptions[name] for name in files}
+    return {name: descriptions[name] for name in files}, proposal
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
@@ -139,6 +208,7 @@ def _toml(name: str, source: str, proposal: Proposal, limits: Mapping[str, float
         "time": proposal.time,
         "groups": proposal.groups,
         "slices": list(proposal.slices),
+        "sensitive_features": list(proposal.sensitive_features),
         "ignore": list(proposal.ignore),
     }
     parts = [
@@ -159,9 +229,10 @@ def _section(name: str, fields: Mapping[str, object]) -> str:
 
 
 def _known(proposal: Proposal, *, declared: bool) -> str:
-    after = [f'# {why}\n{toml_key(name)} = "outcome"\n' for name, why in proposal.outcome.items()]
+    after = [f'{toml_key(name)} = "outcome"\n' for name in proposal.outcome]
+    after += [f'# {why}; if so:\n# {toml_key(name)} = "outcome"\n' for name, why in proposal.suspects.items()]
     mark = "" if declared else "# "
-    before = [f'{mark}{toml_key(name)} = "{REQUEST}"\n' for name in proposal.features]
+    before = [f'{mark}{toml_key(name)} = "{REQUEST}"\n' for name in proposal.features if name not in proposal.suspects]
     return f"[data.known]\n{KNOWN}{'' if declared else ASK}{''.join([*after, *before])}"
 
 

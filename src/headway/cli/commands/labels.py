@@ -8,6 +8,7 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any, Literal
 
+from headway.cli.exit_codes import FAIL, PASS, UNDECIDED
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core import config
 from headway.core.errors import ConfigError, DataError
@@ -18,13 +19,14 @@ from headway.data.open import open_dataset
 from headway.monitoring.labeling.agreement import Level, measure_agreement, read_annotations, stored_annotations
 from headway.monitoring.labeling.delays import label_delays
 from headway.monitoring.labeling.selection import find_suspects, next_to_label
-from headway.monitoring.prediction_log import read_label_file
+from headway.monitoring.prediction_log import read_label_file, unlogged_keys
 from headway.registry.project import Project, open_project
 from headway.reporting.console import print_result
 from headway.reporting.text import formatting
 from headway.storage.traffic import save_labels
 
 Action = Literal["add", "suspects", "correct", "agree", "delay", "next"]
+MAX_KEYS = 5
 NEVER_S = 1e12
 """A delay above this stands for a share of labels that has not arrived yet."""
 
@@ -41,7 +43,7 @@ def plugin(
     top: int = 20,
     project: ProjectFolder = Path("."),
     json: AsJson = False,
-) -> None:
+) -> int:
     """Add labels, rank suspects, correct one (the source is not edited), measure agreement or delay, or pick the next.
 
     Example: headway labels add labels.csv --project headway-demo
@@ -52,7 +54,8 @@ def plugin(
     Parameters
     ----------
     action
-        add (store the labels of a file; a later label of a key replaces an earlier one), suspects (rank labels by how
+        add (store the labels of a file; a later label of a key replaces an earlier one; keys of no logged request are
+        named, and exit 1 if none is known, 3 if no request is logged), suspects (rank labels by how
         unlikely a model that never saw the row finds them), correct (stored, and applied when the data is opened),
         agree (agreement of annotators beyond chance), delay (time from a request to its label), or next (requests
         whose labels would teach most).
@@ -73,11 +76,7 @@ def plugin(
         For suspects and next: how many rows to show; suspects --json lists up to 1,000.
     """
     if action == "add":
-        settings = config.load(project)
-        table = read_label_file(file or Path("labels.csv"), settings.data)
-        count = save_labels(settings.state, settings.project.name, table, who=who or getuser())
-        print_result({"kept": count}, f"{settings.project.name}: stored {count:,} labels", json=json)
-        return
+        return _add(config.load(project), file or Path("labels.csv"), who or getuser(), json=json)
     opened = open_project(project)
     run: dict[Action, Callable[[], tuple[Any, list[str]]]] = {
         "suspects": lambda: _suspects(opened, top),
@@ -88,12 +87,40 @@ def plugin(
     }
     value, lines = run[action]()
     print_result(value, "\n".join(lines), json=json)
+    return PASS
+
+
+def _add(settings: config.Config, file: Path, who: str, *, json: bool) -> int:
+    """Store labels and name the keys that no logged request has; fail if none has one."""
+    name, labels = settings.project.name, read_label_file(file, settings.data)
+    count = save_labels(settings.state, name, labels, who=who)
+    keys = [label.key for label in labels]
+    unknown = unlogged_keys(settings.state, name, keys)
+    lines = [f"{name}: stored {count:,} labels"]
+    if unknown is None:
+        lines += [
+            "no request is logged yet, so no label belongs to one",
+            f"  try: headway serve {name}@live, and send requests with these keys",
+        ]
+    elif unknown:
+        named = ", ".join(unknown[:MAX_KEYS]) + (" ..." if len(unknown) > MAX_KEYS else "")
+        of = "none" if len(unknown) == len(set(keys)) else f"{len(unknown):,}"
+        verb = "is that of a logged request" if of == "none" else "belong to no logged request"
+        lines += [
+            f"{of} of {len(set(keys)):,} keys {verb}: {named}",
+            f"  the log is written every {settings.serve.log_flush_s:g} s; a key is matched byte by byte",
+        ]
+    result = {"kept": count, "unknown": unknown and len(unknown), "unknown_keys": (unknown or [])[:MAX_KEYS]}
+    print_result(result, "\n".join(lines), json=json)
+    if unknown is None:
+        return UNDECIDED
+    return FAIL if unknown and len(unknown) == len(set(keys)) else PASS
 
 
 def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
     result = find_suspects(open_dataset(project.config), name=project.name)
     project.save(result)
-    lines = [f"about {_count(result.count)} of {result.count.n_rows:,} labels look wrong"]
+    lines = [f"{_count(result.count)} of {result.count.n_rows:,} labels look wrong"]
     for measurement in result.by_class:
         share = measurement.value / max(1, measurement.n_rows)
         label = measurement.slice.partition("=")[2]
@@ -110,8 +137,10 @@ def _suspects(project: Project, top: int) -> tuple[Suspects, list[str]]:
 
 
 def _count(count: Measurement) -> str:
-    interval = f" [{count.low:,.0f}, {count.high:,.0f}]" if formatting.has_interval(count) else " (no interval)"
-    return f"{count.value:,.0f}{interval}"
+    """Return a number of wrong labels with its range: `between 80 and 160 (about 120)`."""
+    if not formatting.has_interval(count):
+        return f"about {count.value:,.0f} (no range: {count.n_groups:,} groups are too few)"
+    return f"between {max(0.0, count.low):,.0f} and {count.high:,.0f} (about {count.value:,.0f})"
 
 
 def _correct(project: Project, *, row: int, to: str, who: str, why: str) -> tuple[Any, list[str]]:

@@ -13,10 +13,11 @@ from rich.console import RenderableType
 
 from headway import pipeline
 from headway.api.calls import optimize
+from headway.api.in_memory_project import require_known_measures
 from headway.api.results import OptimizationResult
 from headway.cli.exit_codes import OF_ANSWER
 from headway.cli.main import AsJson, ProjectFolder
-from headway.core.config import Config
+from headway.core.config import FILE, Config, place
 from headway.core.errors import ConfigError
 from headway.core.search_result import SearchResult
 from headway.core.sections import DataSection, without_password
@@ -76,6 +77,7 @@ def plugin(
         flags["optimize.families"] = dumps([name.strip() for name in families.split(",")])
     if model is None:
         opened = open_project(project, flags=flags)
+        _check_policy(opened.config)
         periods = pipeline.periods(opened)
         search_result = pipeline.optimize(
             opened, pipeline.train(opened, periods, trust=trust), periods, callback=on_progress
@@ -96,6 +98,14 @@ def plugin(
         search_result, text = _of_file(model, run, source=data, query=query, target=target, report=report)
     print_result(search_result, text, json=json)
     return OF_ANSWER[search_result.winner.verdict.answer]
+
+
+def _check_policy(config: Config) -> None:
+    """Raise ConfigError, with its line, for a rule on an unknown measure: the search would end without a verdict."""
+    for name, rules in (("release", config.policy.release), ("retrain", config.policy.retrain)):
+        for index, rule in enumerate(rules):
+            where = place(config.path(FILE), f"policy.{name}[{index}].measure")
+            require_known_measures([rule.measure], where=where)
 
 
 def _of_file(

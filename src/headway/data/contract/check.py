@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -70,13 +70,15 @@ def contract_findings(context: CheckContext, code: str) -> list[Finding]:
     contract = load_project_contract(context.config)
     if contract is None:
         return []
-    result = validate_table(without_rewritten_columns(contract, context.config), context.dataset.table, codes=[code])
+    contract = without_rewritten_columns(contract, context.config, others=context.dataset.blanks)
+    result = validate_table(contract, context.dataset.table, codes=[code])
     return to_findings(result, context.config.data.contract)
 
 
 def uncovered_columns(contract: TableContract, context: CheckContext) -> list[Finding]:
     """Return a note on the columns of a table that its contract does not name."""
-    excluded = {*contract.columns, *context.config.personal.hash, context.config.data.target}
+    config, blanks = context.config, context.dataset.blanks
+    excluded = {*contract.columns, *rewritten_columns(config), *blanks, config.data.target}
     names = [name for name in context.dataset.table.columns if name not in excluded]
     return uncovered_finding(names, context.config.data.contract)
 
@@ -96,9 +98,11 @@ def to_findings(result: ValidationResult, file: str) -> list[Finding]:
     return [_finding(violation, result.n_rows, file) for violation in result.violations]
 
 
-def without_rewritten_columns(contract: TableContract, config: Config) -> TableContract:
-    """Return the contract without the columns that `[data]` and `[personal]` change when data is opened."""
-    names = rewritten_columns(config)
+def without_rewritten_columns(
+    contract: TableContract, config: Config, *, others: Collection[str] = ()
+) -> TableContract:
+    """Return the contract without `others` and the columns that `[data]` and `[personal]` change on opening."""
+    names = rewritten_columns(config).union(others)
     return replace(
         contract,
         columns={name: terms for name, terms in contract.columns.items() if name not in names},

@@ -19,6 +19,7 @@ from headway.core.variant import Field, Signature
 from headway.data.contract.table_contract import Bound, ColumnContract, ColumnType, Relation, TableContract
 from headway.data.contract.validation import SUM_TOLERANCE, passing_rows, validate_table
 from headway.data.matrix import STRING_DTYPES
+from headway.data.roles import DAY
 
 _BYTES = "BYTES"
 _ANY = ColumnContract(type="string")
@@ -124,7 +125,7 @@ def discover_contract(dataset: Dataset, periods: Mapping[str, Dataset], config: 
     """
     parts = [periods[name].table for name in ("train", "validation") if name in periods] or [dataset.table]
     table = pl.concat(parts)
-    excluded = rewritten_columns(config)
+    excluded = {*rewritten_columns(config), *dataset.blanks}
     later = {name for name, when in dataset.roles.known.items() if when == OUTCOME} | {dataset.roles.target}
     columns = {
         name: terms
@@ -159,10 +160,11 @@ def infer_column(column: pl.Series, *, margin: float, optional: bool = False) ->
 
 
 def rewritten_columns(config: Config) -> set[str]:
-    """Return the columns that `[personal]` drops or hashes on opening, and the target if it is encoded as numbers."""
+    """Return the columns that differ from the source: those of `[personal]`, an encoded target, a group of days."""
     section, personal = config.data, config.personal
     encoded = section.positive or section.classes or section.task == "embedding"
-    return {*personal.drop, *personal.hash, *([section.target] if encoded else [])}
+    derived = [section.groups] if section.groups.endswith(DAY) else []
+    return {*personal.drop, *personal.hash, *([section.target] if encoded else []), *derived}
 
 
 def _column_type(dtype: pl.DataType) -> ColumnType | None:

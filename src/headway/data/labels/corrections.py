@@ -16,7 +16,7 @@ from headway.core.plugins import load_state
 from headway.core.record import read, write
 from headway.core.variant import NUMBERS
 from headway.data.read import read_table
-from headway.data.roles import apply_roles
+from headway.data.roles import add_derived_group, apply_roles
 
 KIND = "correction"
 _BETWEEN, _ABSENT = "\x1f", "\x00"
@@ -45,7 +45,7 @@ def add_correction(config: Config, state: State, *, row: int, to: str, who: str,
     if not why.strip():
         raise DataError("a correction needs a reason", hint='--why "..."')
     name = config.data.target
-    table = apply_roles(raw, config.data)
+    table = apply_roles(add_derived_group(raw, config.data), config.data)
     new = _parse_label(to, raw[name], table[name], config.data.task)
     table, _ = apply_corrections(table, raw, config, load_corrections(config, state))
     old = table[name].cast(pl.Float64)[row - 1]

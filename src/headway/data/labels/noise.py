@@ -18,9 +18,13 @@ MIN_ANCHORS = 200
 """Or half of a smaller class; with fewer rows, purity is too uncertain."""
 PRIOR_ROWS = 20
 _ANCHOR_SHARES = np.geomspace(0.01, 1.0, 21)
-BLOCKS = 20
-T_QUANTILE = 2.0930240544082634
-"""The 97.5 % quantile of Student's t with BLOCKS - 1 degrees of freedom."""
+BLOCKS, MIN_BLOCKS = 20, 5
+"""Number of blocks of groups of the jackknife: one for each group if there are fewer."""
+T_QUANTILES = (
+    *(2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139, 2.200985),
+    *(2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024),
+)
+"""The 97.5 % quantiles of Student's t with MIN_BLOCKS - 1 to BLOCKS - 1 degrees of freedom."""
 _TEMPERATURES = np.geomspace(0.2, 5.0, 61)
 
 
@@ -31,7 +35,8 @@ class LabelNoise:
     `transition`, of shape (k, k), has the probability that a row of one class (row) is labeled as another
     (column). `error_probability`, of shape (n,), is the probability that the label of a row is wrong; `suggested`
     is the likeliest other class. `counts`, of shape (k,), are the expected errors by label. `standard_errors`, of
-    shape (k + 1,), are those of the counts and of their sum, by a block jackknife; None with too few groups.
+    shape (k + 1,), are those of the counts and of their sum, by a jackknife over `blocks` of groups; None with fewer
+    than MIN_BLOCKS.
     """
 
     transition: Floats
@@ -39,6 +44,12 @@ class LabelNoise:
     suggested: Ints
     counts: Floats
     standard_errors: Floats | None
+    blocks: int = BLOCKS
+
+    @property
+    def t_quantile(self) -> float:
+        """The quantile of Student's t that gives 95 % intervals."""
+        return T_QUANTILES[max(self.blocks, MIN_BLOCKS) - MIN_BLOCKS]
 
     @property
     def count(self) -> float:
@@ -62,6 +73,7 @@ def estimate_noise(oof: OutOfFold) -> LabelNoise:
         suggested=others.argmax(axis=1),
         counts=counts,
         standard_errors=_standard_errors(scaled, sums, anchors),
+        blocks=_count_blocks(oof),
     )
 
 
@@ -112,17 +124,21 @@ def _anchor_rows(oof: OutOfFold, one_hot: Floats) -> list[Ints]:
 
 def _anchor_counts_by_block(oof: OutOfFold, anchors: list[Ints], one_hot: Floats) -> tuple[Floats, Floats]:
     """Count anchors and their labels by block and class, shapes (blocks, k, k) and (blocks, k)."""
-    blocks = _block_of_row(oof)
-    sums = np.zeros((BLOCKS, len(anchors), len(anchors)))
-    counts = np.zeros((BLOCKS, len(anchors)))
+    blocks, count = _block_of_row(oof), _count_blocks(oof)
+    sums = np.zeros((count, len(anchors), len(anchors)))
+    counts = np.zeros((count, len(anchors)))
     for label, rows in enumerate(anchors):
         np.add.at(sums[:, label], blocks[rows], one_hot[rows])
-        counts[:, label] = np.bincount(blocks[rows], minlength=BLOCKS)
+        counts[:, label] = np.bincount(blocks[rows], minlength=count)
     return sums, counts
 
 
+def _count_blocks(oof: OutOfFold) -> int:
+    return min(BLOCKS, oof.n_groups)
+
+
 def _block_of_row(oof: OutOfFold) -> Ints:
-    return oof.groups * BLOCKS // oof.n_groups
+    return oof.groups * _count_blocks(oof) // oof.n_groups
 
 
 def _transition_matrix(sums: Floats, counts: Floats) -> Floats:
@@ -136,15 +152,16 @@ def _transition_matrix(sums: Floats, counts: Floats) -> Floats:
 
 def _standard_errors(oof: OutOfFold, sums: Floats, anchors: Floats) -> Floats | None:
     """Compute jackknife errors over blocks of consecutive groups; neighbors that depend on each other share a block."""
-    if oof.n_groups < BLOCKS:
+    n_blocks = _count_blocks(oof)
+    if n_blocks < MIN_BLOCKS:
         return None
-    counts = np.zeros((BLOCKS, len(oof.classes)))
+    counts = np.zeros((n_blocks, len(oof.classes)))
     np.add.at(counts, (_block_of_row(oof), oof.labels), 1.0)
-    without = np.empty((BLOCKS, len(oof.classes)))
-    for block in range(BLOCKS):
+    without = np.empty((n_blocks, len(oof.classes)))
+    for block in range(n_blocks):
         transition = _transition_matrix(sums.sum(axis=0) - sums[block], anchors.sum(axis=0) - anchors[block])
         sizes = counts.sum(axis=0) - counts[block]
         without[block] = count_errors(sizes, transition) * counts.sum() / sizes.sum()
     without = np.column_stack([without, without.sum(axis=1)])
-    errors: Floats = np.sqrt((BLOCKS - 1) / BLOCKS * np.square(without - without.mean(axis=0)).sum(axis=0))
+    errors: Floats = np.sqrt((n_blocks - 1) / n_blocks * np.square(without - without.mean(axis=0)).sum(axis=0))
     return errors

@@ -235,6 +235,7 @@ class Learner:
             "num_threads": 1,
         }
         self._rows, self._trees = rows, shape.trees
+        self._names, self._texts = signature.names, frozenset(texts)
         binned = lightgbm.Dataset(
             rows, oof.labels, categorical_feature=texts, params=self._settings, free_raw_data=False
         )
@@ -245,6 +246,38 @@ class Learner:
         rows = self._binned.subset(np.flatnonzero(chosen).tolist())
         self._model = lightgbm.train(self._settings, rows, num_boost_round=self._trees)
         return self
+
+    def separability(self, rows: Ints, columns: Sequence[str], *, others: int = 5) -> float:
+        """Return the ROC AUC, over two folds, of separating some rows, by the other columns, from a sample of the rest.
+
+        0.5 without another column. `others` is how many rows of the rest are drawn for each row.
+        """
+        used = [index for index, name in enumerate(self._names) if name not in columns]
+        inside = np.zeros(len(self._rows), dtype=np.bool_)
+        inside[rows] = True
+        draw = np.random.default_rng(0)
+        rest = np.flatnonzero(~inside)
+        rest = draw.permutation(rest)[: others * len(rows)]
+        chosen = draw.permutation(np.concatenate([rows, rest]))
+        if not used or not len(rest):
+            return 0.5
+        values, labels = self._rows[chosen][:, used], inside[chosen].astype(np.int64)
+        texts = [index for index, column in enumerate(used) if column in self._texts]
+        settings = {**self._settings, "objective": "binary", "num_leaves": 15, "min_data_in_leaf": 5}
+        settings.pop("num_class", None)
+        half = np.arange(len(chosen)) % 2
+        scores = np.empty(len(chosen))
+        for fold in (0, 1):
+            part = lightgbm.Dataset(
+                values[half != fold], labels[half != fold], categorical_feature=texts, params=settings
+            )
+            scores[half == fold] = np.asarray(
+                lightgbm.train(settings, part, num_boost_round=40).predict(values[half == fold], num_threads=1)
+            )
+        ranks = pl.Series(scores).rank("average").to_numpy()
+        n_inside = int(labels.sum())
+        above = ranks[labels == 1].sum() - n_inside * (n_inside + 1) / 2
+        return float(above / (n_inside * (len(labels) - n_inside)))
 
     def predict_proba(self, chosen: Bools) -> Floats:
         """Predict class probabilities of the chosen rows with the last model, shape (m, k)."""

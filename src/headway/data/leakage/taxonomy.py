@@ -11,7 +11,7 @@ from headway.core.evidence import Finding
 from headway.core.record import Record
 from headway.data.check import check_codes, unjudged_check
 
-Answer = Literal["found", "undecided", "clear", "not applicable"]
+Answer = Literal["found", "undecided", "clear", "partly checked", "not applicable"]
 
 LEAKAGE_CODES = {
     "no test set": ("D020",),
@@ -29,14 +29,16 @@ LEAKAGE_CODES = {
 class LeakageKind(Record, frozen=True, kw_only=True):
     """A kind of leakage with the result of its checks.
 
-    `found` is a finding that stops or warns. `clear` means that no check that ran has more than a note. `not
-    applicable` means that none could run. `why` also names the checks that did not run.
+    `found` is a finding that stops or warns. `clear` means that every check ran and none has more than a note, `partly
+    checked` that some ran, and `not applicable` that none could. `why` also names the checks that did not run.
+    `not_run` are their codes.
     """
 
     name: str
     answer: Answer
     why: str
     codes: tuple[str, ...]
+    not_run: tuple[str, ...] = ()
 
 
 def summarize_leakage(findings: Sequence[Finding]) -> list[LeakageKind]:
@@ -57,11 +59,13 @@ def _summarize(
     undecided = [finding for finding in own if finding.severity == "undecided"]
     notes = [finding for finding in own if finding.severity == "note"]
     ran = [code for code in codes if code not in not_run]
-    answer: Answer = "found" if severe else "undecided" if undecided else "clear" if ran else "not applicable"
+    absent = tuple(code for code in codes if code in not_run)
+    without: Answer = "clear" if not absent else "partly checked" if ran else "not applicable"
+    answer: Answer = "found" if severe else "undecided" if undecided else without
     shown = severe or undecided or notes
-    reasons = [f"{', '.join(ran)} found nothing"] if answer == "clear" and not notes else []
+    reasons = [f"{', '.join(ran)} found nothing"] if answer in ("clear", "partly checked") and not notes else []
     reasons += [f"{finding.code} {finding.message}" for finding in shown[:1]]
     if len(shown) > 1:
         reasons.append(f"{len(shown) - 1} more finding{'s' if len(shown) > 2 else ''}")
-    reasons += [f"{code} did not run: {not_run[code]}" for code in codes if code in not_run]
-    return LeakageKind(name=name, answer=answer, why="; ".join(reasons), codes=codes)
+    reasons += [f"{code} did not run: {not_run[code]}" for code in absent]
+    return LeakageKind(name=name, answer=answer, why="; ".join(reasons), codes=codes, not_run=absent)

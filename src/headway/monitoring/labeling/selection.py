@@ -14,7 +14,7 @@ from headway.core.dataset import Dataset
 from headway.core.errors import DataError
 from headway.core.evidence import Measurement
 from headway.core.labeling import LabelRequest, Suspect, Suspects
-from headway.data.labels.noise import BLOCKS, LabelNoise, estimate_noise
+from headway.data.labels.noise import LabelNoise, estimate_noise
 from headway.data.labels.out_of_fold import OutOfFold, out_of_fold
 from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
 from headway.monitoring.prediction_log import LabelReader, read_predictions
@@ -80,7 +80,7 @@ def _probabilities(waiting: pl.DataFrame) -> Floats:
 
 
 MAX_SUSPECTS = 1000
-SUSPECT_METHOD = f"chances of each label, out of fold; leave-one-block-out jackknife over {BLOCKS} blocks of groups, t"
+SUSPECT_METHOD = "chances of each label, out of fold; leave-one-block-out jackknife over {} blocks of groups, t"
 
 
 def find_suspects(dataset: Dataset, *, name: str, max_rows: int = MAX_SUSPECTS) -> Suspects:
@@ -110,8 +110,8 @@ def _suspect_count(name: str, noise: LabelNoise, oof: OutOfFold, *, index: int) 
     estimate = Estimate(
         value=noise.count if index < 0 else float(noise.counts[index]),
         se=float("inf") if noise.standard_errors is None else float(noise.standard_errors[index]),
-        dof=BLOCKS - 1,
-        method=SUSPECT_METHOD,
+        dof=noise.blocks - 1,
+        method=SUSPECT_METHOD.format(noise.blocks),
     )
     sample = Sample(n_rows=rows, n_groups=oof.n_groups, bounds=(0.0, float(rows)))
     found = t_interval(name, estimate, sample)

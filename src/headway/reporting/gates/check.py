@@ -14,6 +14,7 @@ from headway.core.assessment import Assessment, CheckRun
 from headway.core.config import FILE
 from headway.core.evidence import Finding
 from headway.core.verdict import Answer as VerdictAnswer
+from headway.data.check import DECLARED
 from headway.data.leakage.taxonomy import summarize_leakage
 from headway.monitoring.assessment.assess import AssessmentResult
 from headway.monitoring.assessment.history import new_findings, resolved_findings, unverified_findings
@@ -31,8 +32,31 @@ MAX_NAMED = 3
 
 
 def render_assessment(found: AssessmentResult) -> RenderableType:
-    """Render the findings, then sentences on the assessment and its changes."""
-    return Group(render_check(found.now.findings), *(Text(one_line(line)) for line in describe_stored_changes(found)))
+    """Render the findings, sentences on the assessment and its changes, and the answer in one sentence."""
+    now = found.now
+    lines = (*describe_stored_changes(found), conclude_check(now))
+    return Group(render_check(now.findings, n_checks=len(now.check_runs)), *(Text(one_line(line)) for line in lines))
+
+
+def conclude_check(now: Assessment) -> str:
+    """Return the answer of a check as one sentence.
+
+    Such as `nothing stops training; 3 things to look at; 2 checks did not run`.
+    """
+    stops, undecided, warns = (now.count(name) for name in ("stop", "undecided", "warn"))
+    parts = [f"training is stopped by {_count(stops, 'finding')}" if stops else "nothing stops training"]
+    if undecided:
+        parts.append(f"{_count(undecided, 'question')} for you to decide")
+    parts.append(f"{_count(warns, 'thing')} to look at" if warns else "nothing else to look at" if stops else "")
+    if not (stops or undecided or warns):
+        parts[-1] = "nothing to look at"
+    if now.unjudged:
+        parts.append(f"{_count(len(now.unjudged), 'check')} did not run")
+    return "; ".join(part for part in parts if part)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def describe_stored_changes(found: AssessmentResult) -> list[str]:
@@ -156,12 +180,11 @@ def check_markdown(found: AssessmentResult) -> str:
     """Return the check as Markdown: the answer, what changed, and the findings, most severe first."""
     now = found.now
     not_run = ", ".join(run.name for run in now.unjudged)
+    shown = [judged for judged in now.judged if judged.code not in DECLARED]
     parts = (
         f"## headway check on {escape_markdown(now.name)}: {tables.VERDICT_MARKS[check_answer(found)]}",
         "\n".join(f"{escape_markdown(line.strip())}." for line in describe_stored_changes(found)),
-        markdown_table(tables.tabulate_findings(now.judged)).rstrip("\n")
-        if now.judged
-        else "No check found a problem.",
+        markdown_table(tables.tabulate_findings(shown)).rstrip("\n") if shown else "No check found a problem.",
         f"Did not run: {escape_markdown(not_run)}. These checks do not count as passed." if not_run else "",
     )
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -23,7 +23,13 @@ from headway.reporting.text.formatting import one_line
 
 Style = Answer | Literal["plain", "quiet", "strong"]
 VERDICT_MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
-KIND_STYLES: dict[str, Style] = {"found": "fail", "undecided": "undecided", "clear": "pass", "not applicable": "quiet"}
+KIND_STYLES: dict[str, Style] = {
+    "found": "fail",
+    "undecided": "undecided",
+    "clear": "pass",
+    "partly checked": "undecided",
+    "not applicable": "quiet",
+}
 SEVERITIES: dict[str, Style] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
 _CONCLUSIONS = {"harmful": "harmful", "nothing": "useless", "useless": "useless", "unsettled": "undecided"}
 

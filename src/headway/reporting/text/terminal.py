@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -14,6 +14,7 @@ from headway.core.evidence import Finding
 from headway.core.release import PointerUpdate
 from headway.core.search_result import SearchResult
 from headway.core.verdict import EvaluatedVariant, Verdict
+from headway.data.check import DECLARED, unjudged_check
 from headway.data.leakage.taxonomy import summarize_leakage
 from headway.reporting.report_data import Replay, ReportData
 from headway.reporting.summary import describe_replay, summary_answers
@@ -105,16 +106,38 @@ def render_findings(found: Sequence[Finding]) -> TerminalTable:
     return TerminalTable(tables.tabulate_findings(found))
 
 
-def render_check(found: Sequence[Finding]) -> Group:
-    """Render findings, checks that did not run, and the eight kinds of leakage."""
-    not_run = tables.tabulate_checks_not_run(found)
-    judged = [finding for finding in found if finding.code != UNJUDGED]
-    parts = [
-        render_findings(judged),
-        *([TerminalTable(not_run)] if not_run.rows else []),
-        TerminalTable(tables.tabulate_leakage(summarize_leakage(found))),
-    ]
-    return Group(*parts)
+def render_check(found: Sequence[Finding], *, n_checks: int = 0) -> Group:
+    """Render findings, the eight kinds of leakage, and the checks that did not run.
+
+    Notes that repeat a declaration are left out. `n_checks` is the number of all checks.
+    """
+    shown = [finding for finding in found if finding.code not in (UNJUDGED, *DECLARED)]
+    parts: list[RenderableType] = [TerminalTable(tables.tabulate_findings(shown))] if shown else []
+    return Group(*parts, *(Text(line) for line in (*_leakage_lines(found), *_lines_not_run(found, n_checks))))
+
+
+def _leakage_lines(found: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for each result, with the kinds of leakage that have it; reasons are in the findings and reports."""
+    kinds = summarize_leakage(found)
+    for answer in tables.KIND_STYLES:
+        names = [
+            f"{kind.name} ({', '.join(kind.not_run)} did not run)" if answer == "partly checked" else kind.name
+            for kind in kinds
+            if kind.answer == answer
+        ]
+        if names:
+            yield f"leakage, {answer}: {'; '.join(names)}"
+
+
+def _lines_not_run(found: Sequence[Finding], n_checks: int) -> Iterator[str]:
+    """Yield one line on the checks that did not run."""
+    names = [unjudged_check(finding) for finding in found if finding.code == UNJUDGED]
+    if names:
+        of_all = f" of {n_checks}" if n_checks else ""
+        yield (
+            f"{len(names)}{of_all} checks did not run, which is not a pass: {', '.join(names)} "
+            "(why: headway check --report check.html)"
+        )
 
 
 def render_summary(report: ReportData) -> RichTable:

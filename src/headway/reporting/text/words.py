@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from headway.core.evidence import Measurement
 from headway.core.verdict import Answer, Rule, RuleResult
 from headway.reporting.text import formatting
@@ -270,6 +272,35 @@ def measure_title(measure: str) -> str:
     if measure.endswith(".excess"):
         return f"Excess in {measure_symbol(measure.removesuffix('.excess'))}"
     return measure
+
+
+_SUFFIXES = ("", ".drop", ".decrease", ".lag1", ".excess", ".change", ".ratio")
+_UNTITLED = ("mse", "error_rate", "slow_requests")
+"""Measures without a title of their own: parts of other names, and those of a canary."""
+
+
+def is_known_measure(measure: str) -> bool:
+    """Return whether a measure has a title, as such or as a part, loss or excess of one that has.
+
+    >>> is_known_measure("worst_slice.roc_auc.drop"), is_known_measure("roc_auc.dorp")
+    (True, False)
+    """
+    prefixes = [prefix for prefix in ("", *_PREFIXES) if measure.startswith(prefix)]
+    stems = {measure.removeprefix(prefix).removesuffix(suffix) for prefix in prefixes for suffix in _SUFFIXES}
+    stems |= {stem.removeprefix(prefix) for stem in stems for prefix in _PREFIXES}
+    return any(stem in _NAMES or stem in _UNTITLED for stem in stems)
+
+
+def nearest_measure(measure: str) -> str:
+    """Return the known measure that is nearest to a name; empty if none is near.
+
+    >>> nearest_measure("roc_auc.dorp"), nearest_measure("acuracy"), nearest_measure("zzz")
+    ('roc_auc.drop', 'accuracy', '')
+    """
+    prefix = _prefix(measure)
+    known = [*_NAMES, *(f"{name}.drop" for name in _NAMES if not name.endswith(".drop")), *_UNTITLED]
+    near = difflib.get_close_matches(measure.removeprefix(prefix), known, 1, cutoff=0.6)
+    return prefix + near[0] if near else ""
 
 
 def _prefix(measure: str) -> str:

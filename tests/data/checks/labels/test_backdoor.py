@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.data.labels.poisoned_tables import clean, dataset, triggered
 from tests.data.tables import small
 
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.data.checks.labels.backdoor import plugin
 from headway.data.context import CheckContext
@@ -44,6 +46,48 @@ def test_a_pattern_of_one_day_has_no_finding():
         label=pl.when(pl.col("day") == 7).then(1).otherwise("label"),
     )
     assert plugin(CheckContext(dataset=dataset(stormy))) == []
+
+
+def structural(seed: int = 0) -> pl.DataFrame:
+    """Return people of 60 days of whom children, by age and schooling, are never employed."""
+    draw = np.random.default_rng(seed)
+    age = draw.integers(0, 60, 6000)
+    child = age < 16
+    school = np.where(child, "school", draw.choice(["none", "college", "degree"], 6000))
+    income = np.where(child, 0.0, draw.gamma(2.0, 10.0, 6000))
+    employed = ~child & (draw.random(6000) < 0.85)
+    day, wage = np.arange(6000) // 100, draw.normal(size=6000)
+    columns = {"day": day, "age": age, "school": school, "income": income, "x": wage}
+    return pl.DataFrame({**columns, "source": "s", "label": employed.astype(np.int64)})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_under_which_the_outcome_cannot_occur_have_no_finding(seed):
+    assert plugin(CheckContext(dataset=dataset(structural(seed)))) == []
+
+
+def test_a_trigger_among_such_values_is_still_found():
+    found = plugin(CheckContext(dataset=dataset(triggered(structural(), 115, column="x"))))
+    assert [finding.where for finding in found] == ["x=777.0"]
+
+
+def test_a_rare_class_that_a_value_defines_has_no_finding():
+    table = clean().with_columns(
+        label=pl.when(pl.col("size") == 30).then(2).otherwise("label"),
+        town=pl.when(pl.col("size") == 30).then(pl.lit("p9")).otherwise("town"),
+    )
+    assert (
+        plugin(
+            CheckContext(
+                dataset=Dataset(
+                    name="rare",
+                    table=table,
+                    roles=Roles(target="label", task="multiclass", groups="day", ignore=("source",)),
+                )
+            )
+        )
+        == []
+    )
 
 
 def test_a_regression_cannot_be_checked_for_triggers():

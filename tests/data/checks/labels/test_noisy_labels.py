@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
+from msgspec.structs import replace as changed
 from tests.data.labels.noisy_tables import flipped
 from tests.data.tables import message, small, wide, with_column
 
@@ -16,8 +21,16 @@ def test_ten_percent_of_flipped_labels_warn_with_share_and_interval():
     (finding,) = plugin(CheckContext(dataset=dataset))
     assert finding.severity == "warn"
     assert finding.measured == pytest.approx(0.1, abs=0.03)
-    assert "95 % [" in finding.message
-    assert "3,000 rows, 60 groups" in finding.message
+    assert re.match(r"between \d+ and \d+ of 3,000 labels look wrong \(about \d", finding.message)
+    assert "60 groups" in finding.message
+
+
+def test_a_count_of_few_groups_has_a_range_too():
+    dataset, _ = flipped()
+    few = with_column(dataset, group=pl.Series(np.arange(len(dataset.table)) * 8 // len(dataset.table)))
+    few = replace(few, roles=changed(dataset.roles, groups="group"))
+    (finding,) = plugin(CheckContext(dataset=few))
+    assert re.match(r"between \d+ and \d+ of 3,000 labels look wrong .* 8 groups", finding.message)
 
 
 @pytest.mark.slow

