@@ -133,4 +133,6 @@ def test_each_setting_has_a_line_of_help(run, tmp_path):
     }
     text = (tmp_path / "a b/headway.toml").read_text()
     assert f'# {config.described("data.groups")}\ngroups = "day"' in text
-    assert config.load(tmp_path / "a b").project.name == "a-b"
+    found = config.load(tmp_path / "a b")
+    assert found.project.name == "a-b"
+    assert (found.rollout.churn_same_model, found.rollout.churn_new_model) == (0.01, 0.2)

@@ -9,20 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.monitoring import rollouts as releases
 
+from headway.core.calibrator import Calibrator
 from headway.core.errors import ConfigError, HeadwayError, Refused
 from headway.core.evidence import Machine, Measurement
-from headway.core.record import read, write
+from headway.core.record import digest_of, read, write
 from headway.core.rollout import Plan, Rollout, RolloutStage
-from headway.core.sections import PolicySection
+from headway.core.sections import PolicySection, RolloutSection
+from headway.core.variant import Step
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.registry.rollout import (
     ERRORS,
+    NEW_MODEL_CHURN,
     SLOW,
     Traffic,
     apply_decision,
+    churn_limit,
     decide_rollout,
     measure_stage,
+    model_change,
     next_step,
     overrule,
     rollout_rules,
@@ -214,7 +220,68 @@ def test_without_its_own_rules_a_rollout_uses_those_of_the_release():
         for rule in (FLIPS, Rule(measure="worst_slice.brier.drop", at_most=0.01), Rule(measure="ece", at_most=0.05))
     ]
     released = Verdict(answer="pass", subject="", rule_results=tuple(rule_results))
-    assert rollout_rules(PolicySection(), released) == ((ERRORS, SLOW, FLIPS), (replace(BRIER, at_most=0.01),))
+    assert rollout_rules(PolicySection(), released, churn=FLIPS) == (
+        (ERRORS, SLOW, FLIPS),
+        (replace(BRIER, at_most=0.01),),
+    )
+
+
+MODEL, OTHER = (digest_of(text) for text in (b"100 trees", b"120 trees"))
+LIVE = releases.release(baseline=MODEL)
+
+
+@pytest.mark.parametrize(
+    ("release", "change"),
+    [
+        (releases.release(content=b"compiled", baseline=MODEL), "same model"),
+        (releases.release(content=b"retrained", baseline=OTHER), "new model"),
+        (releases.release(content=b"compiled", baseline=MODEL, threshold=0.3), "new model"),
+        (releases.release(content=b"compiled", baseline=MODEL, calibrator=Calibrator(shift=0.4)), "new model"),
+    ],
+    ids=["another engine", "retrained", "another threshold", "recalibrated"],
+)
+def test_a_release_is_another_form_of_live_only_if_both_come_from_the_same_fitted_model(release, change):
+    assert model_change(release, LIVE) == change
+
+
+@pytest.mark.parametrize(("content", "change"), [(b"echo", "same model"), (b"another", "new model")])
+def test_a_release_of_an_earlier_headway_that_names_no_model_is_compared_by_its_bytes(content, change):
+    compiled = replace(LIVE.variant, steps=(Step(transform="compile"),))
+    live, release = (replace(releases.release(content=text), baseline="") for text in (b"echo", content))
+    assert model_change(release, replace(live, variant=compiled)) == change
+
+
+def test_another_form_of_the_model_has_its_own_limit_on_decisions_and_a_new_model_a_wider_one():
+    new = releases.release(rules=(replace(FLIPS, at_most=0.01),))
+    limits = {
+        change: churn_limit(RolloutSection(), new, change=change, live="sha256:live").at_most
+        for change in ("same model", "new model")
+    }
+    assert limits == {"same model": 0.01, "new model": NEW_MODEL_CHURN}
+
+
+def test_a_project_sets_both_limits_on_decisions():
+    settings = RolloutSection(churn_same_model=0.002, churn_new_model=0.3)
+    limits = [
+        churn_limit(settings, releases.release(), change=change, live="sha256:live").at_most
+        for change in ("same model", "new model")
+    ]
+    assert limits == [0.002, 0.3]
+
+
+def test_a_new_model_may_differ_by_twice_what_its_evaluation_against_live_showed():
+    measured = stage_evidence(rollout(), [seen(0.04, 0.06)], machine=MACHINE, at=NOON)
+    retrained = releases.release(rules=(BRIER,), evidence=(replace(measured, reference="sha256:live"),))
+    limit = churn_limit(RolloutSection(), retrained, change="new model", live="sha256:live")
+    assert limit == Rule(measure="decision_churn", at_most=0.12)
+    judged = replace(retrained, verdict=releases.release(rules=(FLIPS,)).verdict)
+    assert churn_limit(RolloutSection(), judged, change="new model", live="sha256:live") == FLIPS
+
+
+def test_a_regression_has_no_rule_on_decisions_which_could_never_be_decided():
+    made = releases.release()
+    numbers = replace(made, variant=replace(made.variant, task="ranking"))
+    assert churn_limit(RolloutSection(churn_new_model=0.1), numbers, change="new model", live="sha256:live") is None
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -62,6 +62,7 @@ class Release(StoredRecord, frozen=True, kw_only=True):
     """A variant with its evidence, verdict, feature views, calibrator and threshold: immutable, and signed as one.
 
     `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
+    `baseline` is the digest of the fitted model that the variant is a form of; empty if an earlier headway made it.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
@@ -72,6 +73,7 @@ class Release(StoredRecord, frozen=True, kw_only=True):
     variant: Variant
     evidence: tuple[Evidence, ...]
     verdict: Verdict
+    baseline: str = ""
     threshold: float = 0.5
     calibrator: Calibrator = Calibrator()
     contract: Contract = Contract()

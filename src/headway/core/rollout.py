@@ -13,6 +13,8 @@ from headway.core.verdict import Rule, Verdict
 
 Action = Literal["stay", "advance", "promote", "roll back", "stop"]
 RolloutStatus = Literal["running", "promoted", "rolled back", "inconclusive"]
+ModelChange = Literal["same model", "new model", "not recorded"]
+"""Another form of the live model, such as a faster engine, or a new model, such as a retraining."""
 DAY_S = 86_400.0
 
 
@@ -49,8 +51,8 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
 
     `release` and `live` are digests; `salt` randomizes the assignment of keys. `rules` must pass for the next stage;
     those in `delayed_rules` count once they are measured, because labels may arrive after the rollout has ended. Both
-    are fixed at the start, because they share one error rate. `requests` counts those of the stage, `of_release` the
-    release's.
+    are fixed at the start, because they share one error rate; the limit on decisions that differ depends on `change`.
+    `requests` counts those of the stage, `of_release` the release's.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"later": "delayed_rules", "standing": "status"}
@@ -61,6 +63,7 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     salt: str
     rules: tuple[Rule, ...]
     delayed_rules: tuple[Rule, ...] = ()
+    change: ModelChange = "not recorded"
     plan: Plan = Plan()
     stage: int = 0
     status: RolloutStatus = "running"

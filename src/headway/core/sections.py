@@ -327,6 +327,20 @@ class RolloutSection(Record, frozen=True, kw_only=True):
     at_most_hours: Annotated[
         float, Meta(description="Time limit of an undecided stage, hours; then the rollout ends as inconclusive.", gt=0)
     ] = 24.0
+    churn_same_model: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        about(
+            "Largest share of decisions that may differ from live's if the release is another form of the live model, "
+            "such as a faster engine; default: the release's own limit on decision_churn."
+        ),
+    ] = None
+    churn_new_model: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        about(
+            "Largest share of decisions that may differ from live's if the release is a new model, such as a "
+            "retraining; default: twice the upper bound that its evaluation against live showed, 0.2 without one."
+        ),
+    ] = None
     quiet_s: Annotated[
         float,
         Meta(description="Time without requests after which a followed rollout is reported as idle, seconds.", gt=0),

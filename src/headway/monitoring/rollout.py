@@ -37,9 +37,11 @@ from headway.registry.rollout import (
     Traffic,
     apply_decision,
     assign_hashes,
+    churn_limit,
     decide_rollout,
     key_hashes,
     measure_stage,
+    model_change,
     next_step,
     overrule,
     plan_from_config,
@@ -239,8 +241,10 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
     if live is None or live.release in ("", release):
         what = "nothing is" if live is None or not live.release else "this release is already"
         raise Refused(f"{what} live, so there is nothing to compare with", hint="headway release")
-    verdict = register.resolve(f"{name}@{release.removeprefix('sha256:')}").release.verdict
-    rules, later = rollout_rules(project.config.policy, verdict)
+    new, current = (register.resolve(f"{name}@{of.removeprefix('sha256:')}").release for of in (release, live.release))
+    change, verdict = model_change(new, current), new.verdict
+    churn = churn_limit(project.config.rollout, new, change=change, live=live.release)
+    rules, later = rollout_rules(project.config.policy, verdict, churn=churn)
     assigned = canary.assignment if canary and canary.release == release else None
     rollout = Rollout(
         name=name,
@@ -249,6 +253,7 @@ def start_rollout(project: Project, release: str, *, plan: Plan | None = None, w
         salt=assigned.salt if assigned else secrets.token_hex(8),
         rules=rules,
         delayed_rules=later,
+        change=change,
         plan=plan or plan_from_config(project.config.rollout),
         by=who,
         why=why,

@@ -82,6 +82,7 @@ def _release(search: SearchResult, contract: Contract, *, made_by: str) -> Relea
         variant=winner.variant,
         evidence=(*([searched.evidence] if searched else []), winner.evidence),
         verdict=winner.verdict,
+        baseline=search.baseline.model.digest,
         threshold=search.baseline.threshold,
         calibrator=search.baseline.calibrator,
         contract=contract,

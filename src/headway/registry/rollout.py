@@ -22,8 +22,8 @@ from headway.core.arrays import Bools, Floats
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, Refused
 from headway.core.evidence import Evidence, Machine, Measurement
-from headway.core.release import TrafficAssignment
-from headway.core.rollout import Action, Decision, Plan, Rollout, RolloutStage, RolloutStatus
+from headway.core.release import Release, TrafficAssignment
+from headway.core.rollout import Action, Decision, ModelChange, Plan, Rollout, RolloutStage, RolloutStatus
 from headway.core.sections import PolicySection, RolloutSection
 from headway.core.verdict import Rule, RuleResult, Verdict
 from headway.evaluation.statistics import sequential
@@ -42,9 +42,13 @@ from headway.registry.judge import ALPHA, judge, override_verdict
 
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
-# Rules of a release that can be followed online, and the measure that follows each: a limit is the release's own.
-FOLLOWED_BY = {"decision_churn": "decision_churn", "brier.drop": "brier.drop", "worst_slice.brier.drop": "brier.drop"}
-NEED_LABELS = ("brier.drop",)
+# Rules of a release that labels can judge online, and the measure that follows each: a limit is the release's own.
+FOLLOWED_BY = {"brier.drop": "brier.drop", "worst_slice.brier.drop": "brier.drop"}
+DECIDES = ("binary", "multiclass")
+"""Tasks whose answers are decisions, which may differ from live's."""
+NEW_MODEL_CHURN, CHURN_RATIO = 0.2, 2.0
+"""Limit on the decisions of a new model that differ from live's; after an evaluation against live, the ratio of the
+limit to the upper bound that it showed."""
 _ENDS: dict[Action, RolloutStatus] = {"promote": "promoted", "roll back": "rolled back", "stop": "inconclusive"}
 _WHERE = f"{FILE} [[policy.canary]]"
 _TOLERANCE = 1e-9
@@ -68,11 +72,48 @@ def plan_from_config(settings: RolloutSection) -> Plan:
     )
 
 
-def rollout_rules(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
+def model_change(release: Release, live: Release) -> ModelChange:
+    """Return whether a release is another form of the live model, by the digests of the fitted models.
+
+    Another calibrator or threshold counts as a new model, since both change decisions on purpose. A release of an
+    earlier headway does not name its model; with the same bytes as live it is the same, otherwise a new one.
+    """
+    if (release.calibrator, release.threshold) != (live.calibrator, live.threshold):
+        return "new model"
+    models = [one.baseline or ("" if one.variant.steps else one.variant.digest) for one in (release, live)]
+    if not all(models):
+        models = [one.variant.artifact.digest for one in (release, live)]
+    return "same model" if models[0] == models[1] else "new model"
+
+
+def churn_limit(settings: RolloutSection, release: Release, *, change: ModelChange, live: str) -> Rule | None:
+    """Return the rule on decisions that differ from live's, from the digest `live`; None if the task has no decisions.
+
+    Another form of the model is held to the limit of the release's own verdict, where it has one, and so is a new model
+    whose verdict compares it with live. Otherwise a new model differs on purpose: it may differ by `CHURN_RATIO` times
+    what its evaluation against live showed.
+    """
+    if release.variant.task not in DECIDES:
+        return None
+    limit = settings.churn_same_model if change == "same model" else settings.churn_new_model
+    if limit is not None:
+        return Rule(measure=CHURN, at_most=limit)
+    against_live = [evidence for evidence in release.evidence if evidence.reference == live]
+    own = [result.rule for result in release.verdict.rule_results if result.rule.measure == CHURN]
+    if change == "same model" or (own and against_live):
+        return next(iter(own), None)
+    shown = [found.high for evidence in against_live if (found := evidence.find(CHURN))]
+    return Rule(measure=CHURN, at_most=min(CHURN_RATIO * max(shown), 1.0) if shown else NEW_MODEL_CHURN)
+
+
+def rollout_rules(
+    policy: PolicySection, released: Verdict, *, churn: Rule | None = None
+) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     """Return a rollout's rules, and those that apply once labels arrive: `[[policy.canary]]`, all of which must pass.
 
-    By default: errors and slow requests against live, and the rules of the release's own verdict that can be followed
-    online, at its limits. Raises ConfigError for a rule that can never be decided.
+    By default: errors and slow requests against live, the rule on decisions that differ (`churn_limit`), and the rules
+    of the release's own verdict that labels can judge, at its limits. Raises ConfigError for a rule that can never be
+    decided.
     """
     if policy.canary:
         return tuple(_require_decidable(rule) for rule in policy.canary), ()
@@ -81,8 +122,7 @@ def rollout_rules(policy: PolicySection, released: Verdict) -> tuple[tuple[Rule,
         name = FOLLOWED_BY.get(rule_result.rule.measure)
         if name and (name == rule_result.rule.measure or name not in limits):
             limits[name] = replace(rule_result.rule, measure=name)
-    now = [rule for name, rule in limits.items() if name not in NEED_LABELS]
-    return (ERRORS, SLOW, *now), tuple(rule for name, rule in limits.items() if name in NEED_LABELS)
+    return (ERRORS, SLOW, *((churn,) if churn else ())), tuple(limits.values())
 
 
 def stage_alpha(rollout: Rollout) -> float:

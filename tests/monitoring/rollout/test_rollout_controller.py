@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.monitoring import rollouts
+from tests.monitoring.rollout.served import Served
 from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import HeadwayError, Refused, StoreError
@@ -43,6 +44,17 @@ def test_flipped_decisions_roll_back_with_the_reason(served):
     assert served.moves()[-1] == ("canary", "nothing")
     assert served.project.registry.history()[-1].why == decision.message
     assert served.project.state.records("evidence") and served.project.state.records("verdict")
+
+
+@pytest.mark.parametrize(("fields", "action"), [({}, "roll back"), ({"baseline": "sha256:retrained"}, "stay")])
+def test_a_retraining_is_not_withdrawn_in_shadow_by_the_limit_of_a_faster_form(tmp_path, fields, action):
+    served = Served(tmp_path, **fields)
+    served.start()
+    served.serve(270)
+    served.serve(40, release=0.2)  # 13 % of the decisions differ: the limit of the same model is 5 %
+    assert control.step_rollout(served.project).action == action
+    assert control.latest_rollout(served.project).change == ("new model" if fields else "same model")
+    served.close()
 
 
 def test_errors_of_a_canary_roll_back(served):

@@ -25,9 +25,11 @@ from headway.data.parsing import parse_dates, parse_number_texts
 from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
 from headway.data.read import read_file
 from headway.data.roles import add_derived_group, toml_key
+from headway.registry.rollout import CHURN, DECIDES, NEW_MODEL_CHURN
 from headway.reporting.console import print_result, print_status
 
 DAYS, ROWS_PER_DAY = 120, 60
+DEFAULT_CHURN = 0.01
 DEPOTS = ("north", "river", "south")
 TEMPLATE = Path(__file__).parent.parent / "templates/train.py"
 SAMPLE = "deliveries.csv"
@@ -218,6 +220,7 @@ def _toml(name: str, source: str, proposal: Proposal, limits: Mapping[str, float
         _known(proposal, declared=declared),
         _section("split", {period: list(bounds) for period, bounds in proposal.split.items()}),
         _section("model", {"train": "train:train"}),
+        _section("rollout", _rollout_limits(proposal.task, limits)),
         *(_rule(measure, limit) for measure, limit in limits.items()),
     ]
     return "\n".join(part for part in parts if part)
@@ -234,6 +237,13 @@ def _known(proposal: Proposal, *, declared: bool) -> str:
     mark = "" if declared else "# "
     before = [f'{mark}{toml_key(name)} = "{REQUEST}"\n' for name in proposal.features if name not in proposal.suspects]
     return f"[data.known]\n{KNOWN}{'' if declared else ASK}{''.join([*after, *before])}"
+
+
+def _rollout_limits(task: str, limits: Mapping[str, float]) -> dict[str, float]:
+    """Return the limits on decisions that differ from live's, for another form of its model and for a new model."""
+    if task not in DECIDES:
+        return {}
+    return {"churn_same_model": limits.get(CHURN, DEFAULT_CHURN), "churn_new_model": NEW_MODEL_CHURN}
 
 
 def _rule(measure: str, limit: float) -> str:

@@ -17,6 +17,7 @@ from headway.monitoring import rollout as control
 from headway.monitoring.rollout import follow_rollout, idle_message
 from headway.registry.project import Project, open_project
 from headway.registry.publish import publish
+from headway.registry.rollout import CHURN
 from headway.reporting.console import print_result, print_status
 from headway.reporting.text import formatting
 
@@ -116,6 +117,7 @@ def _start(project: Project, digest: str, *, who: str, why: str) -> RolloutResul
     first, *others = [stage.name for stage in rollout.plan.stages]
     lines = [
         f"{_title(rollout)} starts with {first}, then {', '.join([*others, 'live'])}",
+        _limit_on_decisions(rollout),
         idle_message(project, rollout, control.utc_now()),
         "next: headway rollout watch",
     ]
@@ -145,6 +147,17 @@ def _of_decision(decision: Decision) -> RolloutResult:
 def _of_update(update: PointerUpdate) -> RolloutResult:
     target = f"release {formatting.short_digest(update.release)}" if update.release else "no release"
     return RolloutResult(update, f"{update.name}@{update.pointer} is now at {target}: {update.why}", PASS)
+
+
+def _limit_on_decisions(rollout: Rollout) -> str:
+    """Return what the release is compared with live, and the share of its decisions that may differ."""
+    form = "it is another form of the live model"
+    kind = {"same model": form, "new model": "it is a new model, not another form of live's"}.get(rollout.change, "")
+    limit = next((rule.at_most for rule in rollout.rules if rule.measure == CHURN), None)
+    setting = "churn_same_model" if rollout.change == "same model" else "churn_new_model"
+    if not kind or limit is None:
+        return kind
+    return f"{kind}: at most {limit:.3g} of its decisions may differ from live's ([rollout] {setting})"
 
 
 def _title(rollout: Rollout) -> str:
