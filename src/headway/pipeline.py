@@ -419,7 +419,7 @@ def watch(
         deployed, dataset, project.config, now=now, until=until, every=every, source=source
     ):
         seen = monitor.monitor_window(context, window, pending=ticket)
-        ticket = ticket or seen.report.ticket
+        ticket = seen.report.ticket or ticket
         for record in (seen.evidence, seen.report.ticket, seen.report) if seen.is_new else (seen.report.ticket,):
             if record is not None:
                 project.save(record)

@@ -10,6 +10,7 @@ from tests.monitoring.rollouts import release
 
 from headway.core.evidence import Measurement
 from headway.core.monitoring import MonitoringReport
+from headway.core.verdict import Rule, RuleResult
 from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.calibration import plugin as calibration
 from headway.monitoring.degradation import exceeds, find_degradation, split_ece
@@ -73,6 +74,24 @@ def test_a_smaller_level_needs_more_evidence_and_the_three_tests_share_it():
     assert find_degradation(seen, level=0.05, ece_at_most=0.1).shown == ("roc_auc.change",)
     assert find_degradation(seen, level=0.02, ece_at_most=0.1).shown == ()
     assert exceeds(seen.change[0], 0.0, -1, alpha=0.02)  # alone it would be shown
+
+
+def test_an_interval_far_over_a_limit_is_not_excluded_although_nothing_is_shown():
+    wide = replace(measured("ece.split", 0.08), low=0.0, high=0.25, se=0.08)
+    seen = replace(watch(), quality=(wide,))
+    found = find_degradation(seen, level=0.01, ece_at_most=0.1)
+    assert (found.shown, found.not_excluded) == ((), ("ece.split",))
+    drop = replace(watch(), change=(replace(measured("roc_auc.change", 0.0), low=-0.15, high=0.15, se=0.07),))
+    assert find_degradation(drop, level=0.01, ece_at_most=0.1).not_excluded == ("roc_auc.change",)
+    cost = replace(watch(), cost=replace(measured("cost", 40.0), low=-20.0, high=100.0, se=30.0))
+    assert find_degradation(cost, level=0.01, ece_at_most=0.1, usual_cost=150.0).not_excluded == ("cost",)
+    assert find_degradation(cost, level=0.01, ece_at_most=0.1, usual_cost=500.0).not_excluded == ()
+
+
+def test_a_rule_of_the_policy_that_is_undecided_is_not_excluded():
+    rule = Rule(measure="roc_auc", at_least=0.65)
+    seen = replace(watch(), rule_results=(RuleResult(rule=rule, answer="undecided", message=""),))
+    assert find_degradation(seen, level=0.01, ece_at_most=0.1).not_excluded == ("roc_auc at least 0.65",)
 
 
 def test_without_an_interval_nothing_is_shown():

@@ -53,6 +53,25 @@ def test_calibration_that_is_shown_to_fail_opens_a_ticket():
     assert propose(calibration=measurement("ece", 0.08)) is None
 
 
+def test_each_judged_period_renews_what_waiting_costs_while_the_ticket_is_open():
+    opened = propose(rows_labeled=2000, expected_loss=measurement("loss", 100.0), price_s=36.0, until="2013-09-01")
+    october = {"pending": opened, "at": "2013-11-02", "until": "2013-11-01"}
+    costly = propose(
+        replace(POLICY, hour_costs=36000.0), expected_loss=measurement("loss", 900.0), price_s=36.0, **october
+    )
+    assert (costly.at, costly.priced_until, costly.reasons) == ("2013-09-01", "2013-11-01", ("rows",))
+    assert (costly.expected_loss.value, costly.pays) == (900.0, True)
+    assert "cost 900 [900, 900] a month more" in costly.why
+    assert propose(expected_loss=measurement("loss", 1.0), **{**october, "pending": costly}) is None  # priced already
+
+
+def test_a_renewed_ticket_gains_the_reason_that_a_later_period_gives():
+    opened = propose(rows_labeled=2000)
+    failed = {"calibration": measurement("ece", 0.2), "calibration_failed": True}
+    renewed = propose(expected_loss=measurement("loss", 1.0), pending=opened, until="2013-11-01", **failed)
+    assert renewed.reasons == ("rows", "calibration") and "shown to be above 0.05" in renewed.why
+
+
 def test_a_pending_ticket_is_not_opened_again_but_a_new_release_may_have_one():
     pending = propose(rows_labeled=2000)
     assert propose(rows_labeled=2000, pending=pending) is None

@@ -140,3 +140,51 @@ def test_a_ticket_is_reported_when_it_is_opened_and_while_it_is_open():
     seen = replace(PLAIN, answers=(ASKED,))
     assert message_of(replace(seen, ticket=TICKET)).endswith("; a ticket proposes to retrain.")
     assert message_of(seen, pending=True).endswith("; a retraining ticket is open.")
+
+
+OPEN = MonitoringAnswer(question="degradation", level=0.01, not_excluded=("ece.split",))
+
+
+def test_a_period_that_does_not_exclude_a_large_degradation_is_unknown_and_not_nothing_to_do():
+    seen = replace(PLAIN, answers=(OPEN,), quality=(measured("ece.split", 0.08, se=0.05),))
+    assert status.monitoring_status(seen) == "unknown"
+    assert message_of(seen).partition("judged; ")[2] == (
+        "no degradation is shown, but a large one is not excluded: the calibration error is 0% to 18%, limit 5%; this "
+        "is not a reason to do nothing: more labels or a longer period (--every 1q) would decide."
+    )
+
+
+def month(number: int, state: str, **fields: object) -> MonitoringReport:
+    since, until = (f"2013-{at:02}-01T00:00:00" for at in (number, number + 1))
+    label = f"2013-{number:02}"
+    return replace(PLAIN, period=label, since=since, until=until, status=state, answers=(ASKED,), **fields)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "recovered"),
+    [
+        ([month(7, "degraded")], "2013-07"),
+        ([month(7, "degraded"), month(8, "unknown")], "2013-07"),
+        ([month(7, "degraded"), month(8, "healthy")], ""),
+        ([month(7, "degraded", source="log")], ""),
+        ([month(10, "degraded")], ""),
+        ([], ""),
+    ],
+    ids=["the month before", "unknown between", "reported before", "of the log", "later", "the first"],
+)
+def test_recovery_is_reported_in_the_first_period_in_which_nothing_is_shown_any_more(earlier, recovered):
+    now = month(9, "healthy")
+    assert status.recovered_from(now, earlier) == recovered
+    assert status.recovered_from(replace(now, status="degraded"), earlier) == ""
+    assert ("it has recovered" in message_of(replace(now, quality=NOW, recovered_from=recovered))) is bool(recovered)
+
+
+NOW = (measured("roc_auc", 0.7),)
+
+
+def test_a_renewed_ticket_is_reported_with_what_waiting_costs():
+    priced = replace(PLAIN, answers=(ASKED,), ticket=TICKET, cost=measured("retrain.expected_loss", 100.0, se=20))
+    assert message_of(priced, pending=True).endswith(
+        "a retraining ticket is open, renewed: its decisions are estimated to cost 100 [60, 140] a month more than "
+        "when it was judged."
+    )

@@ -72,7 +72,8 @@ def test_a_degradation_has_the_interval_of_each_figure() -> None:
     (event,) = seen(watch(9, FIRST, "degraded", *parts, cost=cost, answers=replies))
     assert event.message.endswith(
         "Shown by a change of the AUC since the evaluation of -0.050 [-0.080, -0.020] and a calibration error "
-        "(corrected for noise) of 0.120 [0.080, 0.160] and an additional cost per month of 3,400 [1,200, 5,600]."
+        "(corrected for noise) of 0.120 [0.080, 0.160] and an additional cost per month of 3,400 [1,200, 5,600] "
+        "units of [model] costs."
     )
 
 

@@ -13,6 +13,7 @@ MonitoringStatus = Literal["healthy", "drifted", "degraded", "unknown"]
 Question = Literal["drift", "degradation"]
 RowSource = Literal["table", "log"]
 Reason = Literal["rows", "calibration"]
+GapDirection = Literal["wider", "reversed", "narrower", "not shown"]
 
 
 class Drift(Record, frozen=True, kw_only=True):
@@ -32,7 +33,8 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
 
     `evidence` holds the digests of the evidence behind it. `expected_loss` is the cost per month above that at release,
     in the unit of `[model] costs`. `price_s` is the duration of a retraining with all its seeds in seconds, None if
-    none was measured. `pays` compares the two, None if one of them is unknown.
+    none was measured. `pays` compares the two, None if one of them is unknown. While it is open, each judged period
+    renews what waiting costs: `at` is when it was opened, `priced_until` the end of the period that priced it last.
     """
 
     name: str
@@ -45,16 +47,37 @@ class Ticket(StoredRecord, frozen=True, kw_only=True):
     pays: bool | None = None
     acts: bool = False
     at: str = ""
+    priced_until: str = ""
+
+
+class BiasChange(Record, frozen=True, kw_only=True):
+    """The gap of a group of people when the release was judged and in a period.
+
+    A gap is a rate of the group minus that of all others, in [-1, 1]: `measure` is `bias.tpr`, `bias.fpr`,
+    `bias.selection` or `bias.calibration`, `group` such as `sex=F`. `change` is `now` minus `before`; `direction` says
+    what is shown of it.
+    """
+
+    measure: str
+    group: str
+    before: Measurement
+    now: Measurement
+    change: Measurement
+    direction: GapDirection = "not shown"
 
 
 class MonitoringAnswer(Record, frozen=True, kw_only=True):
-    """A question that was tested on a period, once: its false-alarm rate, and the measures that answer yes."""
+    """A question that was tested on a period, once: its false-alarm rate, and the measures that answer yes.
+
+    `not_excluded` are measures that are not shown, but whose interval reaches far beyond the limit.
+    """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"question": {"harm": "degradation"}}
 
     question: Question
     level: float
     shown: tuple[str, ...] = ()
+    not_excluded: tuple[str, ...] = ()
 
 
 class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
@@ -66,10 +89,12 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     `row_checks` are findings of rules that need no test, on rows whose drift could not be judged; `n_rows_usual` is the
     median of the ended periods of the log before. `quality`, `change` (since the evaluation) and `cost` per month need
     labels, `estimated` needs none. `unknown` gives the reason for each part that could not be judged. `rule_results`
-    are those of `[[policy.watch]]`.
+    are those of `[[policy.watch]]`. `bias` are the gaps of sensitive groups. `recovered_from` is the last degraded
+    period before, if what it showed is shown no more.
 
     Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown;
-    `unknown`, if the period has not ended, or there is neither a label nor an estimate.
+    `unknown`, if the period has not ended, there is neither a label nor an estimate, or labels do not exclude a large
+    degradation.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -113,6 +138,8 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     rule_results: tuple[RuleResult, ...] = ()
     row_checks: tuple[Finding, ...] = ()
     n_rows_usual: float | None = None
+    bias: tuple[BiasChange, ...] = ()
+    recovered_from: str = ""
 
     def reply(self, question: Question) -> MonitoringAnswer | None:
         """Return the answer to a question, or None if it was not tested."""

@@ -127,12 +127,12 @@ def query_codes(dataset: Dataset) -> Ints | None:
 
 def slice_columns(dataset: Dataset) -> dict[str, SliceColumn]:
     """Encode each declared slice column."""
-    return {name: _slice(dataset.table[name]) for name in dataset.roles.slices}
+    return {name: encode_slice(dataset.table[name]) for name in dataset.roles.slices}
 
 
 def sensitive_columns(dataset: Dataset) -> dict[str, SliceColumn]:
     """Encode each declared sensitive feature."""
-    return {name: _slice(dataset.table[name]) for name in dataset.roles.sensitive_features}
+    return {name: encode_slice(dataset.table[name]) for name in dataset.roles.sensitive_features}
 
 
 def month_column(dataset: Dataset) -> SliceColumn | None:
@@ -140,7 +140,15 @@ def month_column(dataset: Dataset) -> SliceColumn | None:
     if not dataset.roles.time:
         return None
     named = dataset.table[dataset.roles.time].cast(pl.Datetime).dt.strftime("%Y-%m")
-    return _slice(named)
+    return encode_slice(named)
+
+
+def encode_slice(column: pl.Series) -> SliceColumn:
+    """Encode the values of a column as texts; a null is `missing`."""
+    texts = column.cast(pl.String).fill_null("missing")
+    values = tuple(texts.unique().sort())
+    codes = texts.cast(pl.Enum(values)).to_physical().cast(pl.Int64).to_numpy()
+    return SliceColumn(codes=codes, values=values)
 
 
 def _field(column: pl.Series) -> Field:
@@ -170,13 +178,6 @@ def _numbers(column: pl.Series, field: Field) -> Floats:
     if field.unseen == "other":
         ranks = ranks.set(unknown, float(len(field.categories)))
     return ranks.fill_null(float("nan")).to_numpy()
-
-
-def _slice(column: pl.Series) -> SliceColumn:
-    texts = column.cast(pl.String).fill_null("missing")
-    values = tuple(texts.unique().sort())
-    codes = texts.cast(pl.Enum(values)).to_physical().cast(pl.Int64).to_numpy()
-    return SliceColumn(codes=codes, values=values)
 
 
 def _expect_two_classes(values: Floats, name: str) -> None:

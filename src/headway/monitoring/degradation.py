@@ -12,7 +12,7 @@ from headway.core.arrays import Floats, Ints
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import Evidence, Measurement
-from headway.core.monitoring import MonitoringAnswer, MonitoringReport
+from headway.core.monitoring import GapDirection, MonitoringAnswer, MonitoringReport
 from headway.core.sections import Costs, PolicySection
 from headway.core.verdict import RuleResult
 from headway.evaluation.context import Comparison
@@ -29,19 +29,62 @@ from headway.evaluation.statistics.intervals import (
 from headway.evaluation.statistics.tables import bin_table, binary_answers, tally
 from headway.registry.judge import Limit, compare_with_limit, judge
 
-AUC_CHANGE, CALIBRATION_ERROR, COST = "roc_auc.change", "ece.split", "cost"
+AUC_CHANGE, CALIBRATION_ERROR, COST, BIAS = "roc_auc.change", "ece.split", "cost", "bias"
 N_TESTS = 3
 BINS = 15
+HARMFUL: tuple[GapDirection, ...] = ("wider", "reversed")
+LARGE_DROP, LARGE_ERROR_RATIO, LARGE_COST_SHARE = 0.1, 2.0, 0.5
+"""What counts as large: a drop of the AUC, a multiple of the limit on calibration, a share of the usual cost."""
 
 
-def find_degradation(watch: MonitoringReport, *, level: float, ece_at_most: float) -> MonitoringAnswer:
-    """Return the degradations that are shown; the three tests and the rules share the significance level."""
+def count_tests(watch: MonitoringReport, policy: PolicySection) -> int:
+    """Return how many tests share the level of the question: three, one for all gaps of groups, one for each rule."""
+    return N_TESTS + bool(watch.bias) + len(policy.watch)
+
+
+def find_degradation(
+    watch: MonitoringReport, *, level: float, ece_at_most: float, usual_cost: float | None = None
+) -> MonitoringAnswer:
+    """Return the degradations that are shown, and those that are not shown but are far from excluded.
+
+    Parameters
+    ----------
+    level : float
+        Significance level, which the three tests, that of all bias gaps and the rules share.
+    ece_at_most : float
+        Limit of the calibration error.
+    usual_cost : float, optional
+        Cost of a month at the rate of the judged period.
+    """
     of = {AUC_CHANGE: watch.find(AUC_CHANGE), CALIBRATION_ERROR: watch.find(CALIBRATION_ERROR), COST: watch.cost}
     limits = {AUC_CHANGE: (0.0, -1), CALIBRATION_ERROR: (ece_at_most, 1), COST: (0.0, 1)}
-    alpha = level / (N_TESTS + len(watch.rule_results))
+    large = {AUC_CHANGE: LARGE_DROP, CALIBRATION_ERROR: LARGE_ERROR_RATIO * ece_at_most}
+    if usual_cost:
+        large[COST] = LARGE_COST_SHARE * usual_cost
+    alpha = level / (N_TESTS + bool(watch.bias) + len(watch.rule_results))
     shown = [name for name, found in of.items() if found is not None and exceeds(found, *limits[name], alpha=alpha)]
+    groups = [BIAS] if any(one.direction in HARMFUL for one in watch.bias) else []
     broken = [str(result.rule) for result in watch.rule_results if result.answer == "fail"]
-    return MonitoringAnswer(question="degradation", level=level, shown=(*shown, *broken))
+    open_rules = [str(result.rule) for result in watch.rule_results if result.answer == "undecided"]
+    not_excluded = [
+        name
+        for name, found in of.items()
+        if found is not None
+        and name not in shown
+        and name in large
+        and _harmful_end(found, limits[name][1]) > large[name]
+    ]
+    return MonitoringAnswer(
+        question="degradation",
+        level=level,
+        shown=(*shown, *groups, *broken),
+        not_excluded=(*not_excluded, *open_rules),
+    )
+
+
+def _harmful_end(found: Measurement, sign: int) -> float:
+    """Return the end of the interval on the harmful side, mirrored so that more is worse."""
+    return found.high if sign > 0 else -found.low
 
 
 def require_absolute_rules(policy: PolicySection) -> None:
@@ -60,7 +103,7 @@ def judge_rules(
 ) -> tuple[RuleResult, ...]:
     """Judge each rule of `[[policy.watch]]` by the measurements of the period."""
     measurements = (*now.measurements, *watch.change, *((watch.cost,) if watch.cost else ()))
-    alpha = level * len(policy.watch) / (N_TESTS + len(policy.watch))
+    alpha = level * len(policy.watch) / count_tests(watch, policy)
     monitoring_policy = replace(policy, release=policy.watch)
     return judge(replace(now, measurements=measurements), monitoring_policy, alpha=alpha).rule_results
 

@@ -21,16 +21,18 @@ from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement
-from headway.core.monitoring import Drift, MonitoringAnswer, MonitoringReport, RowSource, Ticket
+from headway.core.monitoring import BiasChange, Drift, MonitoringAnswer, MonitoringReport, RowSource, Ticket
 from headway.core.record import digest_of, write
 from headway.data.context import Windows, load_detector
 from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, t_interval
 from headway.monitoring import status
+from headway.monitoring.bias import bias_changes, judge_bias, people_columns
 from headway.monitoring.budget import Budget, Period
 from headway.monitoring.degradation import (
     CALIBRATION_ERROR,
+    count_tests,
     decision_costs,
     expected_loss,
     find_degradation,
@@ -134,6 +136,7 @@ def _measure_window(
         quality=tuple(found for found in now.measurements if found.name in MEASURES) if now else (),
         change=tuple(_changes(now, before)) if now and before else (),
         cost=parts.measure("cost", lambda: _cost(context, window)) if now else None,
+        bias=(parts.measure("bias", lambda: _bias(context, window)) or ()) if now else (),
         estimated=tuple(estimated or ()),
         evidence=digest_of(write(now)) if now else "",
         at=window.at.isoformat(),
@@ -155,8 +158,15 @@ def _with_degradation_answer(
     if not window.due or change is None or change.se is None:
         return report
     level = context.budget.level("degradation", context.period(window))
-    report = replace(report, rule_results=judge_rules(report, now, context.config.policy, level=level))
-    answer = find_degradation(report, level=level, ece_at_most=context.config.retrain.ece_at_most)
+    policy = context.config.policy
+    report = replace(report, bias=judge_bias(report.bias, alpha=level / count_tests(report, policy)))
+    report = replace(report, rule_results=judge_rules(report, now, policy, level=level))
+    answer = find_degradation(
+        report,
+        level=level,
+        ece_at_most=context.config.retrain.ece_at_most,
+        usual_cost=_usual_cost(context, window) if report.cost else None,
+    )
     return replace(report, answers=(*report.answers, answer))
 
 
@@ -166,8 +176,10 @@ def _with_status(
     """Add the status, the message, and a ticket if the policy opens one."""
     config, answer = context.config, report.reply("degradation")
     report = replace(report, status=status.monitoring_status(report), ticket=None)
+    report = replace(report, recovered_from=status.recovered_from(report, context.budget.reports))
     ticket = None
-    if report.n_labeled and not context.deployed.scores:
+    renews = pending is not None and pending.release == report.release
+    if report.n_labeled and not context.deployed.scores and (answer or not renews):
         ticket = status.propose_retraining(
             config.retrain,
             name=report.name,
@@ -180,12 +192,29 @@ def _with_status(
             price_s=context.deployed.training.seconds * config.retrain.seeds or None,
             evidence=(report.evidence,) if report.evidence else (),
             at=report.at,
+            until=report.until,
             pending=pending,
         )
     report = replace(report, ticket=ticket)
     is_open = pending is not None and pending.at <= report.at
     message = status.status_message(report, config.retrain, pending=is_open)
     return replace(report, message=" ".join([message, *(f"{found.message}." for found in report.row_checks)]))
+
+
+def _bias(context: MonitoringContext, window: MonitoringWindow) -> tuple[BiasChange, ...]:
+    """Return the gaps of the sensitive groups of a period, and when the release was judged."""
+    names, deployed = context.config.data.sensitive_features, context.deployed
+    if not names:
+        return ()
+    signature = deployed.release.variant.signature
+    now, judged = (
+        changed(
+            release_comparison(deployed, rows),
+            sensitive_features=people_columns(rows.labeled().table, names, signature, logged=logged),
+        )
+        for rows, logged in ((window.current, context.source == "log"), (window.judged, False))
+    )
+    return bias_changes(now, judged)
 
 
 class _ReportParts:
@@ -272,6 +301,13 @@ def _cost(context: MonitoringContext, window: MonitoringWindow) -> Measurement:
     now, judged = (part.decision_costs(threshold=threshold, costs=costs) for part in (rows, window.judged))
     days = max((end_time(rows) - window.since) / timedelta(days=1), 1.0)
     return expected_loss(now, judged, rows_a_month=len(rows) / days * MONTH_DAYS)
+
+
+def _usual_cost(context: MonitoringContext, window: MonitoringWindow) -> float:
+    """Return what a month of rows of this period would cost at the rate of the judged period."""
+    judged, rows = _costs(context, window.judged), window.current
+    days = max((end_time(rows) - window.since) / timedelta(days=1), 1.0)
+    return float(np.nanmean(judged)) * len(rows) / days * MONTH_DAYS
 
 
 def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:

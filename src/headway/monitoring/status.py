@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from headway.core.evidence import Measurement
 from headway.core.monitoring import MonitoringReport, MonitoringStatus, Reason, Ticket
 from headway.core.sections import RetrainSection
-from headway.monitoring.degradation import AUC_CHANGE, CALIBRATION_ERROR, COST, exceeds, format_amount
+from headway.monitoring.bias import describe_gap
+from headway.monitoring.degradation import (
+    AUC_CHANGE,
+    BIAS,
+    CALIBRATION_ERROR,
+    COST,
+    HARMFUL,
+    exceeds,
+    format_amount,
+)
 
 NAMED_FEATURES = 3
 HOUR_S = 3600.0
@@ -21,13 +32,35 @@ QUALITY_NOT_JUDGED = "O003"
 
 
 def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
-    """Return the status: degraded if labels show it, drifted if only inputs moved, unknown without any quality."""
+    """Return the status: degraded if labels show it, drifted if only inputs moved, unknown without any quality.
+
+    A period is also unknown if its labels leave a large degradation possible: nothing is shown, but for lack of data.
+    """
     answer = report.reply("degradation")
     if answer and answer.shown:
         return "degraded"
-    if not report.is_complete or not (report.quality or report.estimated):
+    if not report.is_complete or not (report.quality or report.estimated) or (answer and answer.not_excluded):
         return "unknown"
     return "drifted" if report.drift and report.drift.alarm else "healthy"
+
+
+def recovered_from(report: MonitoringReport, earlier: Sequence[MonitoringReport]) -> str:
+    """Return the label of the last judged period before this one if it was degraded and this one is not, else empty.
+
+    Periods in which nothing could be decided in between are passed over.
+    """
+    if not report.reply("degradation") or report.status not in ("healthy", "drifted"):
+        return ""
+    before = [
+        one
+        for one in earlier
+        if one.source == report.source
+        and one.until <= report.since
+        and one.reply("degradation")
+        and one.status != "unknown"
+    ]
+    last = max(before, key=lambda one: one.until, default=None)
+    return last.period if last is not None and last.status == "degraded" else ""
 
 
 def status_message(report: MonitoringReport, policy: RetrainSection, *, pending: bool = False) -> str:
@@ -41,13 +74,20 @@ def status_message(report: MonitoringReport, policy: RetrainSection, *, pending:
             f"the period has not ended: {report.n_rows:,} rows so far, {report.n_labeled:,} labeled; "
             "it is judged when it has ended"
         ]
-    if report.ticket:
+    answer = report.reply("degradation")
+    if report.recovered_from:
+        parts.append(f"it has recovered: what was shown in {report.recovered_from} is shown no more")
+    if report.ticket and not pending:
         parts.append("a ticket proposes to retrain")
+    elif report.ticket:
+        parts.append(f"a retraining ticket is open, renewed: {'; '.join(_costs_of_waiting(report.cost, None))}")
     elif pending:
         parts.append("a retraining ticket is open")
     elif report.status == "degraded":
         parts.append("check what moved, and retrain or roll back")
-    elif report.reply("degradation") and report.status in ("healthy", "drifted"):
+    elif answer and answer.not_excluded:
+        parts.append("this is not a reason to do nothing: more labels or a longer period (--every 1q) would decide")
+    elif answer and report.status in ("healthy", "drifted"):
         parts.append("no action is needed")
     return f"{report.period}: {'; '.join(parts)}."
 
@@ -91,7 +131,10 @@ def _describe_quality(report: MonitoringReport, policy: RetrainSection) -> str:
         by = "" if report.n_labeled == report.n_rows else f"by {labels}, "
         return by + _join(_degradations(report, answer.shown, policy))
     if answer:
-        return "no degradation is shown" + ("" if report.n_labeled == report.n_rows else f" by {labels}")
+        shown = "no degradation is shown" + ("" if report.n_labeled == report.n_rows else f" by {labels}")
+        if not answer.not_excluded:
+            return shown
+        return f"{shown}, but a large one is not excluded: {_join(_possible(report, answer.not_excluded, policy))}"
     if report.n_labeled:
         reasons = (finding.message for finding in report.unknown if finding.code == QUALITY_NOT_JUDGED)
         return next(
@@ -121,8 +164,26 @@ def _degradations(report: MonitoringReport, shown: tuple[str, ...], policy: Retr
         )
     if COST in shown and cost:
         parts.append(f"its decisions cost {format_amount(cost.value)} a month more than when it was judged")
+    if BIAS in shown:
+        parts += [f"{describe_gap(gap)}: {gap.direction}" for gap in report.bias if gap.direction in HARMFUL]
     failed = [result for result in report.rule_results if result.answer == "fail" and result.measurement]
     return [*parts, *(f"it breaks a rule of its policy ({result.message})" for result in failed)]
+
+
+def _possible(report: MonitoringReport, names: tuple[str, ...], policy: RetrainSection) -> list[str]:
+    """Return each degradation that is not excluded, with the interval that leaves it open."""
+    auc_change, error, cost = report.find(AUC_CHANGE), report.find(CALIBRATION_ERROR), report.cost
+    parts = []
+    if AUC_CHANGE in names and auc_change:
+        parts.append(f"the AUC has changed by {auc_change.low:+.2f} to {auc_change.high:+.2f} since it was judged")
+    if CALIBRATION_ERROR in names and error:
+        low = max(error.low, 0.0)
+        parts.append(f"the calibration error is {low:.0%} to {error.high:.0%}, limit {policy.ece_at_most:.0%}")
+    if COST in names and cost:
+        ends = f"{format_amount(cost.low)} to {format_amount(cost.high)}"
+        parts.append(f"the decisions cost {ends} a month more than when it was judged")
+    undecided = [result for result in report.rule_results if str(result.rule) in names]
+    return [*parts, *(f"a rule of its policy is undecided ({result.message})" for result in undecided)]
 
 
 def _error_when_judged(report: MonitoringReport, error: Measurement) -> str:
@@ -147,9 +208,13 @@ def propose_retraining(
     price_s: float | None = None,
     evidence: Sequence[str] = (),
     at: str = "",
+    until: str = "",
     pending: Ticket | None = None,
 ) -> Ticket | None:
-    """Return a ticket if the policy gives a reason to retrain, None if it gives none or a ticket is pending.
+    """Return a ticket if the policy gives a reason to retrain, None if it gives none.
+
+    A pending ticket is not opened again, but what waiting costs is renewed by a later period that was measured: then
+    the pending ticket is returned with the new price, and with new reasons.
 
     Parameters
     ----------
@@ -165,10 +230,11 @@ def propose_retraining(
         Time of a training with all its seeds.
     evidence : sequence of str
         Digests of evidence.
-    at : str
-        Time in ISO 8601.
+    at, until : str
+        Time of the proposal, and end of the period that it rests on, in ISO 8601.
     """
-    if pending is not None and pending.release == release:
+    is_open = pending is not None and pending.release == release
+    if pending is not None and is_open and (expected_loss is None or until <= (pending.priced_until or pending.at)):
         return None
     reasons: dict[Reason, str] = {}
     growth = rows_labeled / rows_trained - 1 if rows_trained else 0.0
@@ -179,11 +245,22 @@ def propose_retraining(
             f"the calibration error is {calibration.value:.3f} [{calibration.low:.3f}, {calibration.high:.3f}] on "
             f"{calibration.n_rows:,} rows of {calibration.n_groups} groups, shown to be above {policy.ece_at_most:g}"
         )
-    if not reasons:
+    if not reasons and not is_open:
         return None
     pays = None
     if expected_loss is not None and price_s is not None:
         pays = expected_loss.value > price_s / HOUR_S * policy.hour_costs
+    if pending is not None and is_open:
+        return replace(
+            pending,
+            reasons=tuple(dict.fromkeys((*pending.reasons, *reasons))),
+            why="; ".join([*(reasons.values() or [_opening(pending)]), *_costs_of_waiting(expected_loss, price_s)]),
+            evidence=tuple(dict.fromkeys((*pending.evidence, *evidence))),
+            expected_loss=expected_loss,
+            price_s=price_s,
+            pays=pays,
+            priced_until=until,
+        )
     return Ticket(
         name=name,
         release=release,
@@ -195,7 +272,15 @@ def propose_retraining(
         pays=pays,
         acts=policy.mode == "auto",
         at=at,
+        priced_until=until,
     )
+
+
+def _opening(pending: Ticket) -> str:
+    """Return that the reasons of an open ticket are no longer given."""
+    words: dict[Reason, str] = {"rows": "the number of labeled rows", "calibration": "the calibration error"}
+    opened = _join([words[reason] for reason in pending.reasons])
+    return f"opened on {pending.at[:10]} for {opened}, for which the last period gives no reason any more"
 
 
 def _costs_of_waiting(loss: Measurement | None, price_s: float | None) -> Iterator[str]:

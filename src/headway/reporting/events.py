@@ -11,6 +11,8 @@ from headway.core.evidence import Measurement
 from headway.core.monitoring import MonitoringReport, Reason, Ticket
 from headway.core.rollout import RolloutStatus
 from headway.core.verdict import RuleResult, Verdict
+from headway.monitoring.bias import describe_gap
+from headway.monitoring.degradation import HARMFUL
 from headway.reporting.report_data import (
     DatedRetraining,
     Event,
@@ -70,9 +72,11 @@ def _status_events(watches: Sequence[MonitoringReport], groups: str) -> Iterator
     complete = [watch for watch in watches if watch.is_complete]
     for (_, status, alarm), run in groupby(complete, key=lambda watch: (watch.release, watch.status, _alarm(watch))):
         seen = list(run)
+        first, last = seen[0], seen[-1]
+        if first.recovered_from:
+            yield first.until, "", _recovery_event(first, groups)
         if status == "healthy":
             continue
-        first, last = seen[0], seen[-1]
         labeled = f", {last.n_labeled:,} of them labeled" if last.n_labeled else ""
         yield (
             first.until,
@@ -88,13 +92,31 @@ def _status_events(watches: Sequence[MonitoringReport], groups: str) -> Iterator
         )
 
 
+def _recovery_event(watch: MonitoringReport, groups: str) -> Event:
+    degraded = formatting.period_name(watch.recovered_from)
+    return Event(
+        at=watch.period,
+        what=f"Recovered: the degradation of {degraded} is shown no more",
+        message=f"{watch.n_rows:,} rows, {watch.n_labeled:,} of them labeled. {watch.message}",
+        style="pass",
+        kind="recovered",
+        detail=_figures(watch, groups),
+    )
+
+
 def _shown(watch: MonitoringReport) -> str:
     """Return the degradations that are shown, each with its interval, as a sentence."""
     harm = watch.reply("degradation")
     names = harm.shown if harm else ()
     found = [(name, watch.cost if name == "cost" else watch.find(name)) for name in names]
-    figures = [f"{_DEGRADATIONS.get(name, words.measure_name(name))} {_plain(seen)}" for name, seen in found if seen]
-    return f" Shown by {' and '.join(figures)}." if figures else ""
+    units = {"cost": f" {words.COST_UNIT}"}
+    figures = [
+        f"{_DEGRADATIONS.get(name, words.measure_name(name))} {_plain(seen)}{units.get(name, '')}"
+        for name, seen in found
+        if seen
+    ]
+    gaps = [f" {_sentence(describe_gap(gap))}" for gap in watch.bias if gap.direction in HARMFUL]
+    return (f" Shown by {' and '.join(figures)}." if figures else "") + "".join(gaps)
 
 
 def _plain(found: Measurement) -> str:
@@ -129,7 +151,7 @@ def _figures(watch: MonitoringReport, groups: str) -> str:
     if area := watch.find("roc_auc"):
         parts.append(f"on {formatting.format_basis(area, groups)}")
     if watch.cost is not None and formatting.has_interval(watch.cost):
-        parts.append(f"additional cost per month {_plain(watch.cost)}")
+        parts.append(f"additional cost per month {_plain(watch.cost)} {words.COST_UNIT}")
     for measurement in watch.drift.measurements if watch.drift else ():
         if measurement.name == "drift.p" and not measurement.slice:
             parts.append(f"drift p {measurement.value:.2g}")

@@ -14,6 +14,8 @@ from headway import pipeline
 from headway.cli.exit_codes import of_watches
 from headway.cli.main import ProjectFolder
 from headway.core.monitoring import MonitoringReport, MonitoringStatus, RowSource
+from headway.monitoring.bias import describe_gap
+from headway.monitoring.degradation import HARMFUL
 from headway.monitoring.monitor import ESTIMATE_NOT_POSSIBLE
 from headway.registry.project import open_project
 from headway.reporting.console import print_result, print_status
@@ -86,15 +88,17 @@ def follow_reports(
 ) -> list[MonitoringReport]:
     """Report repeatedly with a wait in between, show what is new, and return the last reports upon Ctrl-C.
 
-    A report is new if its window is new, has ended, was judged or got a ticket; growing counts of an open window are
-    not news.
+    A report is new if its window is new, has ended, was judged or opened a ticket; growing counts of an open window are
+    not news, and an open ticket is none again.
     """
     known: dict[tuple[str, str], object] = {}
     found: list[MonitoringReport] = []
     try:
         while True:
             found = report()
-            news = [watch for watch in found if known.get((watch.release, watch.since)) != _state(watch)]
+            news = [
+                watch for watch in found if watch.ticket or known.get((watch.release, watch.since)) != _state(watch)
+            ]
             known |= {(watch.release, watch.since): _state(watch) for watch in news}
             if news:
                 show(news)
@@ -104,7 +108,7 @@ def follow_reports(
 
 
 def _state(watch: MonitoringReport) -> object:
-    return watch.is_complete, watch.status, watch.answers, bool(watch.ticket)
+    return watch.is_complete, watch.status, watch.answers
 
 
 def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
@@ -116,7 +120,15 @@ def watches_table(found: Sequence[MonitoringReport]) -> RenderableType:
     sentences = [Text(watch.message) for watch in found]
     unknown = [Text(f"{watch.period}: {reason}", style="dim") for watch in found for reason in _unknown(watch)]
     tickets = [Text(f"ticket: {watch.ticket.why}") for watch in found if watch.ticket]
-    return Group(TerminalTable(table), *sentences, *unknown, *tickets)
+    gaps = [Text(f"{watch.period}: {line}") for watch in found for line in _gaps(watch)]
+    return Group(TerminalTable(table), *sentences, *gaps, *unknown, *tickets)
+
+
+def _gaps(watch: MonitoringReport) -> list[str]:
+    """Return the gaps between groups of people that changed, which the message does not name, or else the largest."""
+    changed = [gap for gap in watch.bias if gap.direction != "not shown"]
+    largest = sorted(watch.bias, key=lambda gap: -abs(gap.now.value))[:1]
+    return [f"{describe_gap(gap)}: {gap.direction}" for gap in changed or largest if gap.direction not in HARMFUL]
 
 
 def _unknown(watch: MonitoringReport) -> list[str]:

@@ -23,7 +23,7 @@ from headway.evaluation.statistics.subsets import (
     subset_minus_rest,
     subset_sample,
 )
-from headway.evaluation.statistics.tables import binary_answers, build_blocks
+from headway.evaluation.statistics.tables import BinaryAnswers, binary_answers, build_blocks
 
 WHERE = "headway.toml [data] sensitive_features"
 
@@ -69,8 +69,21 @@ def _regression(subject: Comparison) -> list[Measurement]:
     ]
 
 
-def _binary(subject: Comparison) -> list[Measurement]:
-    answers = binary_answers(subject)
+def signed_gaps(subject: Comparison) -> list[Measurement]:
+    """Return the rate of each group of people minus that of all others, in [-1, 1], for a binary task.
+
+    Named after the rate (`bias.tpr`, `bias.fpr`, `bias.selection`, `bias.calibration`), with the group as the slice.
+    """
+    return [
+        named(subset_minus_rest(one, inside), slice=label)
+        for label, inside in _groups(subject.sensitive_features)
+        for one in _rates(subject, binary_answers(subject))
+        if (one.among & inside).any() and (one.among & ~inside).any()
+    ]
+
+
+def _rates(subject: Comparison, answers: BinaryAnswers) -> list[RowStatistic]:
+    """Return the statistics of the decisions of a binary task, and that of its calibration last."""
     yes = (answers.scores >= subject.threshold).astype(np.float64)
     all_rows = np.ones(answers.n_rows, dtype=np.bool_)
     rates = {
@@ -79,10 +92,15 @@ def _binary(subject: Comparison) -> list[Measurement]:
         "bias.selection": (yes, all_rows, SHARE),
         "bias.calibration": (answers.labels - answers.scores, all_rows, CHANGE),
     }
-    statistic = [
+    return [
         RowStatistic(name=name, values=values, among=among, bounds=bounds, blocks=answers)
         for name, (values, among, bounds) in rates.items()
     ]
+
+
+def _binary(subject: Comparison) -> list[Measurement]:
+    answers = binary_answers(subject)
+    statistic = _rates(subject, answers)
     errors = replace(statistic[-1], name="bias.ece", bounds=SHARE)
     bins = score_bins(answers.scores)
     found = []

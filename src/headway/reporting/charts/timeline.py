@@ -43,6 +43,7 @@ BADGE, STEP = 20, 27
 NAMES: dict[EventKind, str] = {
     "drift": "drift",
     "worse": "degradation",
+    "recovered": "recovered",
     "rolled back": "rolled back",
     "ticket": "ticket opened",
     "retrained": "retrained",
@@ -52,6 +53,8 @@ NAMES: dict[EventKind, str] = {
 _PATHS: dict[EventKind, str] = {
     "drift": "M0,-1.3L1.3,0.9L-1.3,0.9Z",
     "worse": "M0,1.3L1.3,-0.9L-1.3,-0.9Z",
+    "recovered": "M-0.4,-1.2L0.4,-1.2L0.4,-0.4L1.2,-0.4L1.2,0.4L0.4,0.4L0.4,1.2L-0.4,1.2L-0.4,0.4L-1.2,0.4L-1.2,-0.4"
+    "L-0.4,-0.4Z",
     "rolled back": "M-0.95,-0.95L0.95,-0.95L0.95,0.95L-0.95,0.95Z",
     "ticket": "M0,-1.3L1.3,0L0,1.3L-1.3,0Z",
     "retrained": "M1.05,0A1.05,1.05,0,1,1,-1.05,0A1.05,1.05,0,1,1,1.05,0Z",
@@ -61,6 +64,7 @@ _PATHS: dict[EventKind, str] = {
 _COLOURS: dict[EventKind, str] = {
     "drift": LIGHT["undecided"],
     "worse": LIGHT["fail"],
+    "recovered": LIGHT["pass"],
     "rolled back": LIGHT["fail"],
     "ticket": LIGHT["undecided"],
     "retrained": LIGHT["live"],
