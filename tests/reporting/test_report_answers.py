@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from stories import RELEASED, flights, judged, own_project, refused, replay, variant
-from years import FIRST, lived, ticket, watch, watched_only
+from years import FEED, FIRST, SECOND, lived, release_state, ticket, watch, watched_only
 
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.reporting.report_data import MonitoringHistory, ReportData
@@ -73,7 +73,7 @@ def test_the_health_is_the_last_status(status: Any, answer: str, style: str) -> 
 def test_the_health_has_figures_with_intervals() -> None:
     assert reply(lived(), "Is it healthy?").detail == (
         "In December 2013, on 27,574 rows, 27,010 of them labeled. Calibration error 0.080 [0.045, 0.115]. "
-        "Additional cost per month 3,400 [1,200, 5,600]."
+        "Additional cost per month 3,400 [1,200, 5,600] units of [model] costs."
     )
 
 
@@ -221,3 +221,55 @@ def test_a_wrong_variant_that_passes_is_not_called_rejected() -> None:
     assert found.question == "Was the wrong variant rejected?"
     assert found.answer == "No: “Scheduled times taken in UTC” passed"
     assert found.style == "fail"
+
+
+RELEASE = STORY.release
+
+
+def test_what_is_live_comes_first_then_what_was_released_before_and_the_next_step_last() -> None:
+    states = (release_state(SECOND, "live"), release_state(RELEASE, "before"))
+    questions = [
+        answer.question for answer in summary_answers(replace(lived(), releases=states, next_step="headway x"))
+    ]
+    assert questions[:3] == ["What is live?", "Is it healthy?", "What was released before?"]
+    assert questions[-1] == "What is next?" and "What was released first?" not in questions
+
+
+def test_the_live_release_has_its_name_its_date_and_who_made_it_live() -> None:
+    states = (release_state(SECOND, "live", who="rollout", why="canary 50 % goes live: all 3 rules are met"),)
+    live = reply(replace(lived(), releases=states), "What is live?")
+    assert live.answer == f"Retrained in October: {RELEASED.name}"
+    assert live.detail.startswith(
+        "By the judge on 2026-11-24 18:30 UTC, after its rollout: canary 50 % goes live: all 3 rules are met."
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "style"), [("rolled back", "fail"), ("before", "plain"), ("withdrawn", "undecided")]
+)
+def test_a_release_that_was_rolled_back_is_never_green(status: Any, style: str) -> None:
+    states = (release_state(SECOND, "live"), release_state(RELEASE, status), release_state(FEED, "before"))
+    before = reply(replace(STORY, releases=states), "What was released before?")
+    assert (before.answer, before.style) == (f"{RELEASED.name} ({status})", style)
+    assert "by the judge on 2026-11-24 18:39 UTC: 33 decisions flipped. All 2 are listed below." in before.detail
+    chosen = replace(STORY, releases=(states[0], states[2], states[1]))
+    assert reply(chosen, "What was released?").style == style
+
+
+def test_an_override_is_shown_as_one_with_who_when_and_why() -> None:
+    row = judged(RELEASED, us=31.2, loss=0.0764, flips=0.24, change=0.64, period="test")
+    verdict = replace(row.verdict, answer="pass", by="ada", why="a demonstration", at="2026-11-25T09:00:00+00:00")
+    report = replace(STORY, winner=row, releases=(release_state(RELEASE, "live", answer="override", verdict=verdict),))
+    live, policy = reply(report, "What is live?"), reply(report, "Does it meet the policy?")
+    assert live.style == "undecided"
+    assert live.detail.startswith("Override by ada on 2026-11-24 18:30 UTC, against the judge: a demonstration.")
+    assert (policy.answer, policy.style) == ("No: released by an override", "fail")
+    assert policy.detail.startswith(
+        "ada released it on 2026-11-25 09:00 UTC: a demonstration. 3 of 4 rules do not pass."
+    )
+
+
+def test_without_a_live_release_nothing_is_called_live() -> None:
+    assert reply(replace(STORY, releases=(release_state(RELEASE, "withdrawn"),)), "What is live?").answer == (
+        "Nothing is live"
+    )

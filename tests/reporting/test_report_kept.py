@@ -176,3 +176,39 @@ def test_the_report_shows_the_release_and_its_monitoring(tmp_path: Path, capsys:
     assert "April 2013" in page
     project.state.close()
     project.registry.state.close()
+
+
+def test_releases_are_read_from_the_pointers_with_what_became_of_each(project: Project) -> None:
+    first = rollouts.live(project, rollouts.release(made_at="1"))
+    second = rollouts.live(project, rollouts.release(made_at="2"))
+    project.registry.roll_back(f"{project.name}@live", who="bob", why="it was slower")
+    withdrawn = rolled_back(project, "3").release
+    found = read_report_data(project).releases
+    assert [(state.release, state.status, state.ended_by) for state in found] == [
+        (first, "live", ""),
+        (withdrawn, "rolled back", "ada"),
+        (second, "rolled back", "bob"),
+    ]
+    assert found[2].ended_why == "it was slower" and found[2].until
+
+
+def test_a_promoted_canary_is_live_and_the_first_release_was_before(project: Project) -> None:
+    first = rollouts.live(project, rollouts.release(made_at="1"))
+    second = rollouts.publish(project, rollouts.release(made_at="2"))
+    control.start_rollout(project, second, plan=ONE, who="ann")
+    assert [state.status for state in read_report_data(project).releases] == ["live", "canary"]
+    control.advance_rollout(project, who="ada", why="seen enough")
+    found = read_report_data(project).releases
+    assert [(state.release, state.status, state.answer) for state in found] == [
+        (second, "live", "override"),
+        (first, "before", "pass"),
+    ]
+
+
+def test_a_release_that_was_changed_on_disk_is_named_as_such(project: Project) -> None:
+    digest = rollouts.live(project, rollouts.release())
+    model = project.registry.folder / "flights" / digest.removeprefix("sha256:") / "model.echo"
+    model.chmod(0o600)
+    model.write_bytes(b"changed")
+    (state,) = read_report_data(project).releases
+    assert (state.name, state.verdict) == ("a release that does not verify", None)

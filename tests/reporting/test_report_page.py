@@ -140,7 +140,7 @@ def test_an_override_shows_who_when_and_why() -> None:
     page = render_report(
         ReportData(title="x", winner=replace(winner, evidence=replace(winner.evidence, measurements=())))
     )
-    assert "Passed by ada on 2026-11-24T15:00:00Z, not by the policy: a rehearsal" in page
+    assert "Released by an override of ada on 2026-11-24 15:00 UTC, against the policy: a rehearsal" in page
 
 
 def test_repeated_evaluations_are_counted() -> None:

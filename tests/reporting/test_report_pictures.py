@@ -84,8 +84,44 @@ def test_every_variant_is_numbered_and_baseline_and_release_are_named(
     drawn: dict[str, RenderedChart], layout: str
 ) -> None:
     found = texts(getattr(drawn["frontier"], layout))
-    assert {"1 baseline", "7 released", "limit 0.005", "pass", "fail"} <= set(found)
-    assert {str(number) for number in range(2, 11) if number != 7} <= set(found)
+    assert {"1 baseline", "7 released", "limit 100 %", "pass", "fail"} <= set(found)
+    assert {"2", "4", "5", "6"} <= set(found)
+    assert {f"{number} decisions changed" for number in (3, 8, 9)} | {"10 loss in AUC"} <= set(found)
+
+
+def test_the_height_is_the_share_of_the_tightest_limit_and_the_reading_states_the_rule(
+    drawn: dict[str, RenderedChart],
+) -> None:
+    shares = {number: pareto.limit_used(row) for number, row in enumerate(frontier(), 1)}
+    assert {number: (round(used[0].value), used[1].measure) for number, used in shares.items() if used} == {
+        1: (0, "worst_slice.brier.drop"),
+        2: (64, "decision_churn"),
+        3: (174, "decision_churn"),
+        4: (0, "worst_slice.brier.drop"),
+        5: (0, "worst_slice.brier.drop"),
+        6: (0, "worst_slice.brier.drop"),
+        7: (64, "decision_churn"),
+        8: (122, "decision_churn"),
+        9: (174, "decision_churn"),
+        10: (246, "roc_auc.drop"),
+    }
+    assert "Share of the tightest limit used, %" in texts(drawn["frontier"].wide)
+    assert "Verdict against the baseline, by the one-sided 95 % bound:" in texts(drawn["frontier"].wide)
+    reading = " ".join(drawn["frontier"].reading)
+    assert "A rule passes if the one-sided 95 % bound is within its limit" in reading
+    assert "decisions changed at most 5 %" in reading
+
+
+def test_a_limit_of_zero_leaves_no_share_and_far_beyond_a_limit_is_drawn_at_the_edge() -> None:
+    row = frontier()[-1]
+    result = row.verdict.rule_results[0]
+    at = {limit: replace(result, rule=replace(result.rule, at_most=limit), answer="fail") for limit in (0.0, 0.0005)}
+    found = {
+        limit: pareto.limit_used(replace(row, verdict=replace(row.verdict, rule_results=(one,))))
+        for limit, one in at.items()
+    }
+    assert found[0.0] is None
+    assert found[0.0005] is not None and found[0.0005][0].value == pareto.EDGE
 
 
 def test_a_pareto_front_is_drawn_without_limit_and_without_intervals() -> None:
@@ -130,7 +166,7 @@ def test_every_label_of_many_close_variants_is_drawn() -> None:
     ]
     picture = pareto.draw_pareto(ReportData(title="", frontier=(*frontier()[:1], *crowd)))
     assert picture is not None
-    assert {str(number) for number in range(2, 26)} <= set(texts(picture.narrow))
+    assert {f"{number} loss in AUC" for number in range(2, 26)} <= set(texts(picture.narrow))
     assert "undecided" in texts(picture.wide)
 
 

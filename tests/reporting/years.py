@@ -12,7 +12,15 @@ from headway.core.rollout import Plan, Rollout, RolloutStage
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Retraining
 from headway.core.verdict import EvaluatedVariant, Rule, RuleResult, Verdict
-from headway.reporting.report_data import DatedRetraining, LiveChange, MonitoringHistory, ReportData, RolloutSummary
+from headway.reporting.report_data import (
+    DatedRetraining,
+    LiveChange,
+    MonitoringHistory,
+    ReleaseState,
+    ReleaseStatus,
+    ReportData,
+    RolloutSummary,
+)
 
 FIRST, SECOND, FEED = (f"sha256:{letter * 64}" for letter in "abf")
 NAMES = {FIRST: "first release", SECOND: "retrained in October"}
@@ -167,6 +175,26 @@ def year() -> MonitoringHistory:
         names=NAMES,
         limits={"ece": 0.05},
     )
+
+
+def release_state(release: str, status: ReleaseStatus, **changes: object) -> ReleaseState:
+    """A release of the flights; one that is not live was ended by the judge."""
+    winner = flights().winner
+    assert winner is not None
+    made = ReleaseState(
+        release=release,
+        name=winner.variant.name,
+        status=status,
+        pointer="canary" if status in ("canary", "withdrawn") else "live",
+        at="2026-11-24T18:30:42+00:00",
+        who="ann",
+        why="fastest feasible of 10 variants",
+        answer="pass",
+        variant=winner.variant,
+        verdict=winner.verdict,
+    )
+    ended = {} if status in ("live", "canary") else {"until": "2026-11-24T18:39:11+00:00", "ended_by": "rollout"}
+    return replace(made, **{"ended_why": "33 decisions flipped" if ended else "", **ended, **changes})
 
 
 def lived() -> ReportData:

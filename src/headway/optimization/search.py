@@ -14,6 +14,7 @@ from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable, PluginError
 from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
+from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, RuleResult, Verdict
 from headway.optimization.context import TransformContext, load_transform
@@ -38,6 +39,9 @@ _PLUGIN_FAILURES = (
     *(OSError, RuntimeError, TypeError, ValueError),
 )
 _ANSWER_PHRASES = {"fail": "fails", "undecided": "undecided"}
+_TIED = "as fast as the winner within the intervals, and further from the baseline"
+_NOT_ON_TEST = "better on validation, but not feasible on test"
+_SLOWER = "within the limits, but slower than the winner"
 
 
 class Candidates(Record, frozen=True, kw_only=True):
@@ -159,30 +163,68 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
     reason = screened_out(row)
     if reason and own and best:
         return f"{reason}: {_format_measurement(own)} against {_format_measurement(best)}"
-    unmet = [
-        rule_result
-        for rule_result in row.verdict.rule_results
-        if rule_result.rule.relative and rule_result.answer != "pass"
-    ]
-    if unmet:
+    if unmet := _unmet_rules(row):
         return "; ".join(
             f"{_ANSWER_PHRASES[rule_result.answer]}: {_format_rule_result(rule_result)}" for rule_result in unmet
         )
     if own is None or best is None:
         return f"{objective} was not measured, so nothing shows that it is better"
-    near = min(row, winner, key=lambda candidate: objective_cost(candidate, objective))
-    far = winner if near is row else row
-    if cost_lower_bound(far, objective) <= objective_cost(near, objective) and len(row.variant.steps) > len(
-        winner.variant.steps
-    ):
-        comparison = f"{_format_measurement(own)} against {_format_measurement(best)}"
-        return f"as fast as the winner within the intervals, and further from the baseline: {comparison}"
-    if near is row:
-        return "better on validation, but not feasible on test"
+    reason = _compare_with_winner(row, winner, objective)
+    if reason == _TIED:
+        return f"{reason}: {_format_measurement(own)} against {_format_measurement(best)}"
+    if reason == _NOT_ON_TEST:
+        return reason
     return (
         f"{own.value / best.value:.2f} times the winner's {objective}: {_format_measurement(own)} against "
         f"{_format_measurement(best)}"
     )
+
+
+class LossGroup(Record, frozen=True, kw_only=True):
+    """Variants that lost for one reason, the fastest first."""
+
+    reason: str
+    names: tuple[str, ...]
+
+
+def group_losses(result: SearchResult, objective: str) -> list[LossGroup]:
+    """Return the variants of a search that were not chosen, grouped by the reason without figures, most first."""
+    winner = result.row(result.winner.variant.digest) or result.winner
+    groups: dict[str, list[str]] = {}
+    rows = {row.variant.name: row for row in (*result.evaluated, *result.screened_out)}
+    for row in sorted(rows.values(), key=lambda row: objective_cost(row, objective)):
+        if row.variant.digest != winner.variant.digest:
+            groups.setdefault(_loss_reason(row, winner, objective), []).append(row.variant.name)
+    for name, reason in result.reasons.items():
+        if name not in rows:  # its speed was not measured
+            groups.setdefault(reason, []).append(name)
+    found = (LossGroup(reason=reason, names=tuple(names)) for reason, names in groups.items())
+    return sorted(found, key=lambda group: -len(group.names))
+
+
+def _loss_reason(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:
+    """Return why a variant lost, without its own figures."""
+    if reason := screened_out(row):
+        return reason
+    unmet = sorted(_unmet_rules(row), key=lambda rule_result: rule_result.answer != "fail")
+    if unmet:
+        return f"{_ANSWER_PHRASES[unmet[0].answer]}: {unmet[0].rule}"
+    if not (row.evidence.find(objective) and winner.evidence.find(objective)):
+        return f"{objective} was not measured"
+    return _compare_with_winner(row, winner, objective)
+
+
+def _unmet_rules(row: EvaluatedVariant) -> list[RuleResult]:
+    return [result for result in row.verdict.rule_results if result.rule.relative and result.answer != "pass"]
+
+
+def _compare_with_winner(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:
+    near = min(row, winner, key=lambda candidate: objective_cost(candidate, objective))
+    far = winner if near is row else row
+    tied = cost_lower_bound(far, objective) <= objective_cost(near, objective)
+    if tied and len(row.variant.steps) > len(winner.variant.steps):
+        return _TIED
+    return _NOT_ON_TEST if near is row else _SLOWER
 
 
 def _distance(variant: Variant) -> tuple[int, int]:

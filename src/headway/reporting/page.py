@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2
@@ -47,6 +48,7 @@ def render_report(report: ReportData) -> str:
         others=other_measurements(report, found),
         warned=other_findings(report),
         events=list_events(report),
+        gaps=tables.tabulate_gaps(report),
         tables=tables,
         describe_replay=describe_replay,
     )
@@ -59,7 +61,8 @@ def render_page(body: str, **parts: object) -> str:
     """
     style = theme.stylesheet() + (_HERE / "page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
-    return template.render(body=body, style=style, version=headway.__version__, **parts)
+    written = datetime.now(UTC).isoformat(timespec="seconds")
+    return template.render(body=body, style=style, version=headway.__version__, written=written, **parts)
 
 
 def report_charts(report: ReportData, found: Mapping[str, Section] | None = None) -> dict[str, RenderedChart]:
@@ -89,6 +92,7 @@ def _environment() -> jinja2.Environment:
         "number": formatting.format_number,
         "meaning": words.measure_meaning,
         "date": formatting.period_name,
+        "time": formatting.format_time,
         "badge": timeline.event_badge,
         "contents": table_of_contents,
     }

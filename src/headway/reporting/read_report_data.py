@@ -8,6 +8,7 @@ from datetime import datetime
 
 from headway.core.assessment import Assessment
 from headway.core.dataset import OUTCOME, Roles
+from headway.core.errors import HeadwayError
 from headway.core.evidence import Evidence
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import Provenance, TrackedData
@@ -16,7 +17,7 @@ from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
 from headway.core.training import Retraining
-from headway.core.verdict import Verdict
+from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.roles import parse_roles
 from headway.monitoring.erasure.erase import load_erasures
 from headway.registry.project import Project
@@ -26,6 +27,8 @@ from headway.reporting.report_data import (
     DatedRetraining,
     LiveChange,
     MonitoringHistory,
+    ReleaseState,
+    ReleaseStatus,
     ReportData,
     RolloutSummary,
     SplitPeriod,
@@ -40,9 +43,9 @@ def read_report_data(project: Project) -> ReportData:
     Without a search, the history alone.
     """
     spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
-    searches = project.records(SearchResult)
+    searches, releases = project.records(SearchResult), read_releases(project)
     if not searches:
-        return ReportData(title=project.name, spans=spans, year=year, curve=curve)
+        return ReportData(title=project.name, spans=spans, year=year, curve=curve, releases=releases)
     found, policy = searches[-1], project.config.policy
     measured = [record for record in project.records(Evidence) if not record.reference]
     subjects = (found.winner.evidence.subject, found.evaluated_baseline.evidence.subject)
@@ -62,7 +65,10 @@ def read_report_data(project: Project) -> ReportData:
         spans=spans,
         data=found.baseline.data,
         tracked=_dvc_files(project, found.baseline.data.values()),
-        release=_last_release(project, searches),
+        release=_last_release(searches[-1].winner, releases),
+        releases=releases,
+        searched_at=found.at,
+        next_step=next_step(found.winner.verdict, year, releases),
         year=year,
         curve=curve,
         data_use=read_data_use(project, found.winner.variant.signature.names),
@@ -75,16 +81,84 @@ def _dvc_files(project: Project, digests: Iterable[str]) -> tuple[TrackedData, .
     return tuple(dict.fromkeys(file for digest in digests for file in known.get(digest, ())))
 
 
-def _last_release(project: Project, searches: Sequence[SearchResult]) -> str:
-    """Return the release made from the last winner if it ever went live; it may have been evaluated since."""
-    moves = project.registry.history(project.name)
-    made, live = released_verdicts(project, moves), {move.release for move in moves if move.pointer == "live"}
-    last = searches[-1].winner.evidence
-    same = [search.winner for search in searches if search.winner.evidence.subject == last.subject]
-    digests = (
-        release_of_verdict(winner.verdict, made) for winner in reversed(same) if winner.evidence.dataset == last.dataset
+def read_releases(project: Project, *, since: datetime | None = None) -> tuple[ReleaseState, ...]:
+    """Return the releases that were live or a canary, the live one first, then the latest.
+
+    A release that live left for an earlier one was rolled back. A canary that was withdrawn was rolled back if the
+    judge or a person found it worse, and else withdrawn.
+    """
+    moves = [move for move in project.registry.history(project.name) if _is_after(move.at, since)]
+    lives = [move for move in moves if move.pointer == "live"]
+    ever = {move.release for move in lives}
+    worse = {record.release for record in project.records(Rollout) if record.status == "rolled back"}
+    found: dict[str, ReleaseState] = {}
+    for number, move in enumerate(lives):
+        after = lives[number + 1] if number + 1 < len(lives) else None
+        back = after is not None and after.release in {one.release for one in lives[:number]}
+        status: ReleaseStatus = "live" if after is None else "rolled back" if back else "before"
+        if move.release:
+            found[move.release] = _release_state(project, move, status, after)
+    for move in moves:
+        if move.pointer == "canary" and move.release and move.release not in ever:
+            later = (one for one in moves if one.pointer == "canary" and one.number > move.number)
+            after = next((one for one in later if one.release != move.release), None)
+            ended: ReleaseStatus = "rolled back" if move.release in worse else "withdrawn"
+            found[move.release] = _release_state(project, move, ended if after else "canary", after)
+    latest = sorted(found.values(), key=lambda state: state.at, reverse=True)
+    return tuple(sorted(latest, key=lambda state: state.status != "live"))
+
+
+def _release_state(
+    project: Project, move: PointerUpdate, status: ReleaseStatus, after: PointerUpdate | None
+) -> ReleaseState:
+    try:
+        release = project.registry.resolve(f"{move.name}@{move.release.removeprefix('sha256:')}").release
+    except HeadwayError:  # changed or deleted since: the history still names it
+        release = None
+    return ReleaseState(
+        release=move.release,
+        name=release.variant.name if release else "a release that does not verify",
+        status=status,
+        pointer=move.pointer,
+        at=move.at,
+        who=move.who,
+        why=move.why,
+        answer=move.answer,
+        until=after.at if after else "",
+        ended_by=after.who if after else "",
+        ended_why=after.why if after else "",
+        variant=release.variant if release else None,
+        verdict=release.verdict if release else None,
     )
-    return next((digest for digest in digests if digest in live), "")
+
+
+def _last_release(winner: EvaluatedVariant, releases: Sequence[ReleaseState]) -> str:
+    """Return the release that was made from the last winner, an override included; empty for none.
+
+    The winner may have been evaluated again since. One that was live comes before one that was only a canary.
+    """
+    made = [
+        state
+        for state in releases
+        if state.variant == winner.variant and state.verdict and state.verdict.subject == winner.evidence.subject
+    ]
+    return next((state.release for state in sorted(made, key=lambda state: state.pointer != "live")), "")
+
+
+def next_step(verdict: Verdict, year: MonitoringHistory | None, releases: Sequence[ReleaseState]) -> str:
+    """Return the command that the last state of a project asks for; `verdict` is that of the last search."""
+    last = next((watch for watch in reversed(year.watches) if watch.is_complete), None) if year else None
+    if any(state.status == "canary" for state in releases):
+        return "headway rollout watch"
+    if not any(state.status == "live" for state in releases):
+        return "headway release" if verdict.answer == "pass" else "headway optimize"
+    if last is None:
+        return "headway serve"
+    if year and any(ticket.release == last.release for ticket in year.tickets):
+        return "headway retrain"
+    if last.status == "degraded":
+        return "headway watch, and check what moved; then headway retrain or headway rollout rollback"
+    return "headway watch --every 1q" if last.status == "unknown" else "headway watch"
 
 
 def _baseline_evidence(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | None:
@@ -119,7 +193,11 @@ def read_monitoring_history(project: Project, *, since: datetime | None = None) 
     made = released_verdicts(project, moves)
     year = MonitoringHistory(
         watches=_of_live([record for record in project.records(MonitoringReport) if record.release in ever], lives),
-        tickets=tuple(record for record in project.records(Ticket) if record.release in ever),
+        tickets=tuple(
+            {
+                (record.release, record.at): record for record in project.records(Ticket) if record.release in ever
+            }.values()
+        ),
         rollouts=summaries,
         retrainings=retrained,
         live_changes=tuple(change for change in lives[1:] if not change.by_rollout),

@@ -17,6 +17,7 @@ from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
 from headway.core.training import Retraining
+from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.reporting.text import formatting, words
 
@@ -82,7 +83,7 @@ class DataUse(Record, frozen=True, kw_only=True):
     erasures: tuple[Erasure, ...] = ()
 
 
-EventKind = Literal["drift", "worse", "rolled back", "ticket", "retrained", "live", "other"]
+EventKind = Literal["drift", "worse", "recovered", "rolled back", "ticket", "retrained", "live", "other"]
 EventStyle = Literal["pass", "fail", "note"]
 
 
@@ -149,6 +150,61 @@ class LiveChange(Record, frozen=True, kw_only=True):
     by_rollout: bool = False
 
 
+ReleaseStatus = Literal["live", "canary", "before", "rolled back", "withdrawn"]
+
+
+class ReleaseState(Record, frozen=True, kw_only=True):
+    """A release that was live or a canary, and what became of it.
+
+    `at`, `who` and `why` are those of the update that made it so (ISO 8601); `until` is when it ended, `ended_by` and
+    `ended_why` who ended it and the reason; empty while it stands. `verdict` is the one that it was signed with, None
+    if the release does not verify. `who` is `rollout` where the judge acted on a rollout.
+    """
+
+    release: str
+    name: str
+    status: ReleaseStatus
+    pointer: str
+    at: str
+    who: str
+    why: str
+    answer: str = ""
+    until: str = ""
+    ended_by: str = ""
+    ended_why: str = ""
+    variant: Variant | None = None
+    verdict: Verdict | None = None
+
+
+JUDGE = "rollout"
+"""Who moves a pointer where the judge acted on a rollout."""
+
+
+def describe_start(state: ReleaseState) -> str:
+    """Describe who made a release live or a canary, when and why: an override as an override."""
+    on = f"on {formatting.format_time(state.at)}"
+    if state.answer == "override":
+        by = state.verdict.by if state.verdict and state.verdict.overridden else state.who
+        why = state.verdict.why if state.verdict and state.verdict.overridden else state.why
+        return f"Override by {by} {on}, against the judge: {_full_stop(why)}"
+    if state.who == JUDGE:
+        return f"By the judge {on}, after its rollout: {_full_stop(state.why)}"
+    return f"By {state.who} {on}: {_full_stop(state.why)}"
+
+
+def describe_end(state: ReleaseState) -> str:
+    """Describe what became of a release: who ended it, when and why; empty while it stands."""
+    if state.status in ("live", "canary"):
+        return ""
+    by = "the judge" if state.ended_by == JUDGE else state.ended_by
+    done = {"before": "Replaced", "rolled back": "Rolled back", "withdrawn": "Withdrawn"}[state.status]
+    return f"{done} by {by} on {formatting.format_time(state.until)}: {_full_stop(state.ended_why)}"
+
+
+def _full_stop(text: str) -> str:
+    return f"{text.rstrip('.')}."
+
+
 class MonitoringHistory(Record, frozen=True, kw_only=True):
     """Monitoring reports on the live releases, and the tickets, retrainings and rollouts since; each part may be empty.
 
@@ -177,9 +233,11 @@ class ReportData(Record, frozen=True, kw_only=True):
     period, `baseline_evidence` the baseline on the same rows as `winner`. `screened_out` are variants that were only
     timed, `reasons` why each variant was not released, `refusals` the transforms that did not apply. `months` holds
     evidence by period on the released variant and on the baseline: `Evidence.subject` is the variant, `Evidence.period`
-    the label. `groups` is the word for dependent rows (`days`); slices with fewer than `slice_rows` rows or
-    `slice_groups` groups are counted, not shown. `release` is a digest and `key` names the publisher's key; without
-    `release` the winner is not released. `data` is the digest of each period, `tracked` what DVC recorded of its files.
+    the label. `releases` are those that were live or a canary, the live one first, then the latest; `searched_at` is
+    ISO 8601, and `next_step` the command that the last state asks for. `groups` is the word for dependent rows
+    (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown. `release` is a
+    digest and `key` names the publisher's key; without `release` the winner is not released. `data` is the digest of
+    each period, `tracked` what DVC recorded of its files.
     """
 
     title: str
@@ -203,6 +261,9 @@ class ReportData(Record, frozen=True, kw_only=True):
     data_use: DataUse | None = None
     release: str = ""
     key: str = ""
+    releases: tuple[ReleaseState, ...] = ()
+    searched_at: str = ""
+    next_step: str = ""
     data: dict[str, str] = {}
     tracked: tuple[TrackedData, ...] = ()
     stages: tuple[Stage, ...] = ()

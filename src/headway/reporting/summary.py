@@ -8,10 +8,20 @@ from msgspec.structs import replace
 
 from headway.core.monitoring import MonitoringReport, MonitoringStatus
 from headway.core.record import Record
+from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
-from headway.reporting.report_data import RefusedVariant, Replay, ReportData
+from headway.reporting.report_data import (
+    RefusedVariant,
+    ReleaseState,
+    ReleaseStatus,
+    Replay,
+    ReportData,
+    describe_end,
+    describe_start,
+)
 from headway.reporting.text import formatting, words
+from headway.reporting.text.tables import VERDICT_MARKS
 
 SummaryStyle = Answer | Literal["plain"]
 
@@ -23,6 +33,90 @@ class SummaryAnswer(Record, frozen=True, kw_only=True):
     answer: str
     detail: str = ""
     style: SummaryStyle = "plain"
+
+
+class OutcomeLine(Record, frozen=True, kw_only=True):
+    """A line at the end of a search: its label and its text."""
+
+    label: str
+    text: str
+    style: SummaryStyle = "plain"
+
+
+OBJECTIVE = "latency.one_row"
+LONGER = 3
+"""Times the budget that is proposed where a search found no faster variant."""
+
+
+def outcome_lines(search: SearchResult, *, next_command: str = "", budget_s: float = 0.0) -> tuple[OutcomeLine, ...]:
+    """Return the end of a search: the winner, what it gains, the verdict on it, and the next command."""
+    winner, verdict = search.winner, search.winner.verdict
+    longer = f"headway optimize --budget {budget_s * LONGER:g}s" if budget_s else ""
+    found: tuple[OutcomeLine, ...]
+    if not winner.variant.steps:
+        within = f" in {budget_s:g} s" if budget_s else ""
+        found = (
+            OutcomeLine(label="Winner", text=f"none: no faster variant within the limits was found{within}"),
+            OutcomeLine(
+                label="Baseline",
+                text=f"{VERDICT_MARKS[verdict.answer]}: {_verdict_text(verdict)}",
+                style=verdict.answer,
+            ),
+        )
+        next_command = longer or next_command
+    else:
+        found = (
+            OutcomeLine(
+                label="Winner", text=winner.variant.name, style="pass" if verdict.answer == "pass" else "plain"
+            ),
+            OutcomeLine(label="Gains", text=_gains(search)),
+            OutcomeLine(
+                label="Verdict", text=f"{VERDICT_MARKS[verdict.answer]}: {_verdict_text(verdict)}", style=verdict.answer
+            ),
+        )
+        if verdict.answer != "pass":
+            next_command = 'more test rows, another policy, or headway release --override "WHY"'
+    return (*found, *((OutcomeLine(label="Next", text=next_command),) if next_command else ()))
+
+
+def _gains(search: SearchResult) -> str:
+    """Return how much faster the winner is, and how many decisions it changes."""
+    row = search.row(search.winner.variant.digest) or search.winner
+    speed = [
+        f"{how} {formatting.format_ratio(found)} as fast as the baseline"
+        for how, name in (("one row", "latency.speedup"), ("batches", "throughput.speedup"))
+        if (found := row.evidence.find(name))
+    ]
+    now, before = (one.evidence.find(OBJECTIVE) for one in (row, search.evaluated_baseline))
+    times = (
+        [f"one row takes {formatting.format_value(now)} instead of {formatting.format_value(before)}"]
+        if now and before
+        else []
+    )
+    churn = search.winner.evidence.find("decision_churn")
+    if churn is None:
+        changed = []
+    elif churn.value == 0 and churn.high <= 0:
+        changed = [f"no decision of {churn.n_rows:,} differs"]
+    else:
+        changed = [f"{formatting.format_measurement(churn)} of the decisions differ"]
+    without = [] if speed else ["no ratio of speeds is shown, since none was measured on a quiet machine"]
+    text = "; ".join([*speed, *times, *without, *changed])
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _verdict_text(verdict: Verdict) -> str:
+    """Return how many rules pass on the test rows, or each rule that does not."""
+    count = len(verdict.rule_results)
+    unmet = [result for result in verdict.rule_results if result.answer != "pass"]
+    if not count:
+        return verdict.why
+    if verdict.overridden:
+        return f"passed by {verdict.by}, not by the policy: {verdict.why}"
+    if not unmet:
+        return f"all {count} rules pass on the test rows" if count > 1 else "its rule passes on the test rows"
+    shown = "; ".join(f"{result.answer}: {result.message}" for result in unmet)
+    return f"{len(unmet)} of {count} rules {'do' if len(unmet) > 1 else 'does'} not pass. {shown}"
 
 
 _STATUS: dict[MonitoringStatus, tuple[str, SummaryStyle]] = {
@@ -38,10 +132,12 @@ def summary_answers(report: ReportData) -> tuple[SummaryAnswer, ...]:
     answers = (
         _live(report),
         _healthy(report),
+        _before(report),
         _released(report),
         _meets_policy(report),
         _faster(report),
         _rejected(report.refused),
+        _next(report),
     )
     return tuple(answer for answer in answers if answer is not None)
 
@@ -64,13 +160,67 @@ def _seen(report: ReportData) -> MonitoringReport | None:
 
 
 def _live(report: ReportData) -> SummaryAnswer | None:
-    seen = _seen(report)
+    """Return what is live, since when, and by whom; an override is named as such."""
+    seen, state = _seen(report), live_release(report)
+    if state is None and report.releases:
+        return SummaryAnswer(question="What is live?", answer="Nothing is live", style="undecided")
+    if state is not None:
+        name = report.year.names.get(state.release, "") if report.year else ""
+        style: SummaryStyle = "undecided" if state.answer == "override" else "plain"
+        first = next(
+            (one for one in (report.year.watches if report.year else ()) if one.release == state.release), None
+        )
+        watched = f" Monitored since {formatting.period_name(first.period)}." if first else ""
+        named = f"{name[:1].upper()}{name[1:]}: {state.name}" if name else state.name
+        detail = f"{describe_start(state)} Release {formatting.short_digest(state.release)}.{watched}"
+        return SummaryAnswer(question="What is live?", answer=named, detail=detail, style=style)
     if report.year is None or seen is None:
         return None
     name = report.year.names.get(seen.release, "a release")
-    first = next(watch for watch in report.year.watches if watch.release == seen.release)
-    detail = f"Monitored since {formatting.period_name(first.period)}. Release {formatting.short_digest(seen.release)}."
+    watch = next(watch for watch in report.year.watches if watch.release == seen.release)
+    detail = f"Monitored since {formatting.period_name(watch.period)}. Release {formatting.short_digest(seen.release)}."
     return SummaryAnswer(question="What is live?", answer=f"{name[:1].upper()}{name[1:]}", detail=detail)
+
+
+def live_release(report: ReportData) -> ReleaseState | None:
+    """Return the release that is live, None if none is or the report does not know it."""
+    return next((state for state in report.releases if state.status == "live"), None)
+
+
+_STATES: dict[ReleaseStatus, str] = {
+    "live": "live",
+    "before": "before",
+    "canary": "rolling out",
+    "rolled back": "rolled back",
+    "withdrawn": "withdrawn",
+}
+_STYLES: dict[ReleaseStatus, SummaryStyle] = {"rolled back": "fail", "withdrawn": "undecided", "canary": "undecided"}
+
+
+def _others(report: ReportData) -> list[ReleaseState]:
+    return [state for state in report.releases if state.status != "live"]
+
+
+def _before(report: ReportData) -> SummaryAnswer | None:
+    """Return the latest release next to the live one: replaced, or rolled back, which is never shown as a success."""
+    others = _others(report)
+    if not others:
+        return None
+    last = others[0]
+    more = f" All {len(others)} are listed below." if len(others) > 1 else ""
+    return SummaryAnswer(
+        question="What is rolling out?" if last.status == "canary" else "What was released before?",
+        answer=f"{last.name} ({_STATES[last.status]})",
+        detail=f"{describe_start(last)} {describe_end(last)}".strip() + more,
+        style=_STYLES.get(last.status, "undecided" if last.answer == "override" else "plain"),
+    )
+
+
+def _next(report: ReportData) -> SummaryAnswer | None:
+    """Return the next command, as the last state asks for."""
+    if not report.next_step:
+        return None
+    return SummaryAnswer(question="What is next?", answer=report.next_step)
 
 
 def _healthy(report: ReportData) -> SummaryAnswer | None:
@@ -78,25 +228,38 @@ def _healthy(report: ReportData) -> SummaryAnswer | None:
     if seen is None:
         return None
     answer, style = _STATUS[seen.status]
+    reply = seen.reply("degradation")
+    if reply and reply.not_excluded and not reply.shown:
+        answer = "Unknown: a large degradation is not excluded"
     labeled = f", {seen.n_labeled:,} of them labeled" if seen.n_labeled else ""
     parts = [f"In {formatting.period_name(seen.period)}, on {seen.n_rows:,} rows{labeled}."]
+    if seen.recovered_from:
+        parts.append(f"Recovered: the degradation of {formatting.period_name(seen.recovered_from)} is shown no more.")
     error, cost = seen.find("ece"), seen.cost
     if error is not None and formatting.has_interval(error):
         parts.append(f"Calibration error {formatting.format_measurement(error)}.")
     if cost is not None and formatting.has_interval(cost):
-        parts.append(f"Additional cost per month {formatting.format_measurement(replace(cost, unit=''))}.")
+        amount = formatting.format_measurement(replace(cost, unit=""))
+        parts.append(f"Additional cost per month {amount} {words.COST_UNIT}.")
     return SummaryAnswer(question="Is it healthy?", answer=answer, detail=" ".join(parts), style=style)
 
 
 def _released(report: ReportData) -> SummaryAnswer | None:
+    """Return what the last search chose; not where the release is named already as live, or as the one before."""
     if report.winner is None:
-        return _nothing_released(report) if report.frontier else None
+        return _nothing_released(report) if report.frontier and not report.releases else None
     name = report.winner.variant.name
+    state = next((state for state in report.releases if state.release == report.release), None)
+    if state is not None and (state.status == "live" or state == _others(report)[0]):
+        return None
     if report.release:
         key = f", signed with the key {formatting.short_digest(report.key)}" if report.key else ""
         detail = f"{_steps_of(report.winner.variant)} Release {formatting.short_digest(report.release)}{key}."
         question = "What was released first?" if _seen(report) else "What was released?"
-        return SummaryAnswer(question=question, answer=name, detail=detail, style="pass")
+        if state is None:
+            return SummaryAnswer(question=question, answer=name, detail=detail, style="pass")
+        detail = f"{detail} {describe_start(state)} {describe_end(state)}".strip()
+        return SummaryAnswer(question=question, answer=name, detail=detail, style=_STYLES.get(state.status, "plain"))
     detail = f"{_steps_of(report.winner.variant)} It is not released."
     return SummaryAnswer(question="What was chosen?", answer=name, detail=detail)
 
@@ -128,6 +291,18 @@ def _meets_policy(report: ReportData) -> SummaryAnswer | None:
         "undecided": "Undecided",
     }
     parts = (_basis(verdict, report.groups), _over_http(report.replay) if report.replay else "")
+    override = _override(report)
+    if override is not None:
+        by = f"{override.by} released it on {formatting.format_time(override.at)}: {override.why.rstrip('.')}."
+        unmet = [result for result in override.rule_results if result.answer != "pass"]
+        rules = f"{len(unmet)} of {count} rules {'does' if len(unmet) == 1 else 'do'} not pass."
+        reason = "; ".join(words.describe_rule_result(result) for result in unmet[:1])
+        return SummaryAnswer(
+            question="Does it meet the policy?",
+            answer="No: released by an override",
+            detail=f"{by} {rules} {reason[:1].upper()}{reason[1:]}.",
+            style="fail" if any(result.answer == "fail" for result in unmet) else "undecided",
+        )
     altered = report.replay is not None and _is_altered(report.replay)
     return SummaryAnswer(
         question="Did it meet the policy?" if _seen(report) else "Does it meet the policy?",
@@ -135,6 +310,13 @@ def _meets_policy(report: ReportData) -> SummaryAnswer | None:
         detail=" ".join(part for part in parts if part),
         style="fail" if altered else verdict.answer,
     )
+
+
+def _override(report: ReportData) -> Verdict | None:
+    """Return the verdict of a person who released the winner against the judge, None if nobody did."""
+    made = next((state.verdict for state in report.releases if state.release == report.release), None)
+    own = report.winner.verdict if report.winner else None
+    return next((verdict for verdict in (made, own) if verdict is not None and verdict.overridden), None)
 
 
 def _basis(verdict: Verdict, groups: str) -> str:

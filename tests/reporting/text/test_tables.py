@@ -12,7 +12,7 @@ from tests.reporting.stories import RULES, estimate, fact, findings, flights, ow
 
 from headway.core.release import PointerUpdate
 from headway.core.search_result import Baseline, SearchResult
-from headway.core.verdict import Answer, RuleResult, Verdict
+from headway.core.verdict import Answer, EvaluatedVariant, RuleResult, Verdict
 from headway.reporting.text import tables, terminal
 from headway.reporting.text.tables import Table
 
@@ -95,9 +95,53 @@ def test_screened_out_variants_are_named_with_the_reason() -> None:
         winner=judged[0],
         reasons={last.variant.name: "slower in a first look: 40 us against 2 us"},
     )
-    text = printed(terminal.render_search(found), 160)
-    assert f"{last.variant.name}: slower in a first look: 40 us against 2 us" in text
+    assert f"({last.variant.name})" in printed(terminal.render_search(found), 160)
     assert "1 more screened out" in printed(terminal.render_search_briefly(found), 160)
+
+
+def searched(*, winner: EvaluatedVariant = STORY.winner, reasons: dict[str, str] | None = None) -> SearchResult:
+    return SearchResult(
+        name="flights",
+        baseline=Baseline(model=STORY.frontier[0].variant),
+        evaluated=STORY.frontier,
+        winner=winner,
+        reasons=reasons or {},
+    )
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_search_ends_with_the_winner_its_gain_the_verdict_and_the_next_command(width: int) -> None:
+    text = printed(terminal.render_search(searched(), next_command="headway release --project flights"), width)
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    assert max(map(len, lines)) <= width and lines[-1] == "Next     headway release --project flights"
+    end = " ".join(" ".join(lines).rpartition("Winner   ")[2].split())
+    assert end.startswith("onnxruntime · truncate(trees=200) · threads=1 Gains One row 8.40 [8.23, 8.57] times as fast")
+    assert "one row takes 31.2 us instead of 262 us; 3.70 % [3.29, 4.11] of the decisions differ Verdict ✓ pass" in end
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_losers_collapse_to_one_line_for_each_reason_with_a_count(width: int) -> None:
+    used_up = {f"trees · {number}": "the budget of 20 s was used up" for number in range(3)}
+    text = " ".join(printed(terminal.render_search(searched(reasons=used_up)), width).split())
+    assert "12 not chosen, by reason 5 within the limits, but slower than the winner (such as onnxruntime" in text
+    assert (
+        "3 fails: decision_churn at most 0.05 (such as" in text and "3 the budget of 20 s was used up (such as" in text
+    )
+    for word in ("truncate(trees=100)", "decision_churn", "Largest change", "1.31 M rows/s", "[0.668, 0.730]"):
+        assert word in text
+
+
+def test_a_search_without_a_faster_variant_says_so_and_proposes_more_time() -> None:
+    text = printed(terminal.render_search(searched(winner=STORY.frontier[0]), budget_s=20), 80)
+    assert "Winner    none: no faster variant within the limits was found in 20 s" in text
+    assert "Next      headway optimize --budget 60s" in text and "Gains" not in text
+
+
+def test_a_verdict_that_is_not_pass_names_the_rules_and_does_not_propose_a_plain_release() -> None:
+    failed = replace(STORY.winner, verdict=STORY.frontier[-1].verdict)
+    text = " ".join(printed(terminal.render_search(searched(winner=failed)), 80).split())
+    assert "Verdict ✗ fail: 3 of 4 rules do not pass. fail: the whole interval is outside the limit" in text
+    assert text.endswith('Next more test rows, another policy, or headway release --override "WHY"')
 
 
 def test_the_winner_is_highlighted_and_a_pipe_gets_no_colours() -> None:
@@ -222,3 +266,16 @@ def test_an_ablation_table_has_a_row_for_each_component_with_its_conclusion() ->
         ["fold", "0.0120", "x 1.31", ""],
         ["calibrator", "-0.0200", "", "harmful"],
     ]
+
+
+def test_the_history_names_the_judge_where_the_judge_acted() -> None:
+    move = PointerUpdate(
+        name="flights", pointer="canary", number=2, release="", previous="", at="2026-11-24T18:38:43.120+00:00",
+        who="rollout", why="canary 5 % is rolled back",
+    )  # fmt: skip
+    back = tables.tabulate_history([move]).rows[0]
+    assert [cell[0].text for cell in back[1:5]] == ["flights@canary 2", "withdrawn", "the judge", "the judge"]
+    by_hand = tables.tabulate_history([replace(move, who="ada")]).rows[0]
+    assert [cell[0].text for cell in by_hand[3:5]] == ["ada", "by hand"]
+    override = tables.tabulate_history([replace(move, who="ada", answer="override")]).rows[0]
+    assert override[4][0].style == "undecided"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from headway import pipeline
 from headway.api.calls import optimize
@@ -83,7 +84,14 @@ def plugin(
             opened, pipeline.train(opened, periods, trust=trust), periods, callback=on_progress
         )
         pipeline.send_lineage(opened, callback=print_status)
-        text: RenderableType = render_search(search_result)
+        settings = opened.config.optimize
+        option = "" if project == Path(".") else f" --project {project}"
+        text: RenderableType = render_search(
+            search_result,
+            objective=settings.objective,
+            next_command=f"headway release{option}",
+            budget_s=settings.budget_s,
+        )
     else:
         run = partial(
             optimize,
@@ -95,7 +103,9 @@ def plugin(
             trust=trust,
             callback=on_progress,
         )
-        search_result, text = _of_file(model, run, source=data, query=query, target=target, report=report)
+        search_result, text = _of_file(
+            model, run, source=data, query=query, target=target, report=report, budget_s=parse_duration(budget or "0")
+        )
     print_result(search_result, text, json=json)
     return OF_ANSWER[search_result.winner.verdict.answer]
 
@@ -116,7 +126,8 @@ def _of_file(
     query: str,
     target: str,
     report: Path | None,
-) -> tuple[SearchResult, str]:
+    budget_s: float,
+) -> tuple[SearchResult, RenderableType]:
     """Search variants of the model in a file, judged on a table; raise ConfigError if table or target is missing."""
     if not (source and target):
         raise ConfigError(
@@ -132,5 +143,8 @@ def _of_file(
     if len(known) < len(table):
         print_status(f"{len(table) - len(known):,} of {len(table):,} rows have no {target}, and are left out")
     best = run(known.drop(target), known[target])
-    written = [f"report: {best.report(report)}"] if report else []
-    return best.search, "\n".join([str(best), *written])
+    native = f"not optimized, still in Python: {'; '.join(best.native)}" if best.native else ""
+    written = f"report: {best.report(report)}" if report else ""
+    follow = f"headway init PROJECT --from {source} --target {target}, with [model] file, to sign and serve it"
+    shown = render_search(best.search, next_command=follow, budget_s=budget_s)
+    return best.search, Group(*(Text(line) for line in (native, written) if line), shown)

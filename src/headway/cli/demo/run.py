@@ -37,7 +37,7 @@ from headway.monitoring.rollout import follow_rollout
 from headway.registry.project import Project, open_project
 from headway.reporting.console import make_console
 from headway.reporting.page import write_report
-from headway.reporting.read_report_data import read_data_use, read_monitoring_history
+from headway.reporting.read_report_data import next_step, read_data_use, read_monitoring_history, read_releases
 from headway.reporting.report_data import RefusedVariant, Replay, ReportData, SplitPeriod, Stage, Stamp
 from headway.reporting.text import terminal
 from headway.serving.client import Client
@@ -91,9 +91,12 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         replay=replayed,
         year=read_monitoring_history(project, since=started),
         months=months,
+        releases=read_releases(project, since=started),
+        searched_at=search_result.at,
         stages=tuple(reporter.stages),
         machine=this_machine(),
     )
+    report = replace(report, next_step=next_step(search_result.winner.verdict, report.year, report.releases))
     reporter.show(terminal.render_summary(report))
     path = write_report(report, folder / "report.html")
     reporter.show(str(path.resolve()))

@@ -1,4 +1,4 @@
-"""Pareto front of the search: time for one row against the loss of quality, with labels that do not overlap."""
+"""Pareto front of the search: time for one row against the share of the tightest limit, with labels that fit."""
 
 from __future__ import annotations
 
@@ -113,8 +113,16 @@ def _around(x: float, y: float, half_width: float) -> Iterator[Point]:
             yield x + math.cos(angle) * (gap + half_width), y - math.sin(angle) * (gap + LABEL_LINE / 2)
 
 
+LIMIT_USED = "limit_used"
+FULL, EDGE = 100.0, 300.0
+"""Percent of a limit that is the limit itself; and percent from which a variant is drawn at the edge."""
+
+
 class VariantPoint(Record, frozen=True, kw_only=True):
-    """A variant as a point: its number in the table, its label, its time and its loss."""
+    """A variant as a point: its number in the table, its label, its time, and its share of the tightest limit.
+
+    `loss` is that share in percent (`LIMIT_USED`), or a loss where no rule has a limit to share.
+    """
 
     label: str
     judged: EvaluatedVariant
@@ -199,7 +207,7 @@ def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: Cha
     y = alt.Y("value:Q").scale(domain=plot.losses, nice=False, zero=False).axis(value_axis(*plot.losses, ticks=6))
     series = encode_series(
         [answer for answer in ANSWERS if any(row["verdict"] == answer for row in rows)],
-        legend=alt.Legend(title="Verdict against the baseline:", titleOrient="top"),
+        legend=alt.Legend(title=[*LEGEND] if size.narrow else " ".join(LEGEND), titleOrient="top"),
         field="verdict",
         color=LIGHT,
         shape=SHAPES,
@@ -219,7 +227,11 @@ def scatter_chart(points: Sequence[VariantPoint], limit: float | None, size: Cha
             color=alt.condition("datum.released", alt.value(LIGHT["live"]), alt.value(LIGHT["ink"])),
         ),
     ]  # fmt: skip
-    title = f"{words.measure_title(points[0].loss.name)} (above 0 is worse)"
+    title = (
+        "Share of the tightest limit used, %"
+        if points[0].loss.name == LIMIT_USED
+        else f"{words.measure_title(points[0].loss.name)} (above 0 is worse)"
+    )
     return alt.layer(*layers).properties(width=plot.width, height=plot.height, title=title)
 
 
@@ -235,7 +247,8 @@ def _limit_layers(plot: _Plot, limit: float | None) -> list[alt.Chart]:
     zero = rows_chart([{"y": 0.0}]).mark_rule(color=LIGHT["muted"], strokeWidth=1).encode(y="y:Q")
     if limit is None:
         return [zero]
-    line = rows_chart([{"y": limit, "top": plot.losses[1], "x": plot.times[1], "message": f"limit {limit:g}"}])
+    message = f"limit {limit:g}{' %' if limit == FULL else ''}"
+    line = rows_chart([{"y": limit, "top": plot.losses[1], "x": plot.times[1], "message": message}])
     text = line.mark_text(align="right", dx=-4, dy=-8, color=LIGHT["fail"])
     return [
         line.mark_rect(color=LIGHT["danger"]).encode(y=alt.Y("y:Q"), y2="top:Q"),
@@ -246,15 +259,19 @@ def _limit_layers(plot: _Plot, limit: float | None) -> list[alt.Chart]:
 
 
 SPEED = "latency.one_row"
+LEGEND = ("Verdict against the baseline,", "by the one-sided 95 % bound:")
 
 
 def draw_pareto(report: ReportData) -> RenderedChart | None:
     """Draw the Pareto front; return None unless two variants have both a time for one row and a loss."""
-    measure = charted_loss(report)
-    points = _variant_points(report, measure)
+    points = _limit_points(report)
+    measure, limit = LIMIT_USED, FULL if points else None
+    if not points:
+        measure = charted_loss(report)
+        points = _variant_points(report, measure)
+        limit = _limit(points[0].judged, measure) if points else None
     if len(points) < 2:
         return None
-    limit = _limit(points[0].judged, measure)
     return render_chart(
         lambda size: scatter_chart(points, limit, size),
         name="frontier",
@@ -292,14 +309,62 @@ def charted_loss(report: ReportData) -> str:
     return losses[0] if losses else ""
 
 
+def limit_used(judged: EvaluatedVariant) -> tuple[Measurement, Rule] | None:
+    """Return the largest share of a limit that a variant uses, in percent with its interval, and the rule.
+
+    Only rules that compare with the baseline count. A rule that is not passed comes before those that are. None if no
+    rule has a limit above 0 and a measurement.
+    """
+    relative = [result for result in judged.verdict.rule_results if result.rule.relative]
+    shares = [
+        (result.answer != "pass", max(result.measurement.value, result.bound or 0.0) / result.rule.at_most, result)
+        for result in relative
+        if result.measurement and result.rule.at_most and math.isfinite(result.measurement.value)
+    ]
+    if not shares:
+        return None
+    _, _, tightest = max(shares, key=lambda share: share[:2])
+    found, limit = tightest.measurement, tightest.rule.at_most
+    assert found is not None and limit is not None
+    low, high = (found.low, found.high) if formatting.has_interval(found) else (found.value, found.value)
+    value, low, high = (min(FULL * end / limit, EDGE) for end in (found.value, low, high))
+    share = replace(found, name=LIMIT_USED, slice="", unit="%", value=value, low=low, high=high, bounds=None)
+    return share, tightest.rule
+
+
+def _limit_points(report: ReportData) -> list[VariantPoint]:
+    """Return the variants by their share of the tightest limit; a refused one is labeled with the rule."""
+    points = []
+    for index, judged in enumerate(report.frontier, start=1):
+        time, used = judged.evidence.find(SPEED), limit_used(judged)
+        if time is not None and used is not None and time.value > 0:
+            label = _label(report, judged, index)
+            if baseline_answer(judged.verdict) != "pass":
+                label += f" {words.measure_name(_refusing(judged, used[1]).measure)}"
+            released = report.is_winner(judged)
+            points.append(VariantPoint(label=label, judged=judged, time=time, loss=used[0], released=released))
+    return sorted(points, key=lambda point: -len(point.label))
+
+
+def _label(report: ReportData, judged: EvaluatedVariant, index: int) -> str:
+    word = f" {report.word}" if report.is_winner(judged) else "" if judged.variant.steps else " baseline"
+    return f"{index}{word}"
+
+
+def _refusing(judged: EvaluatedVariant, used: Rule) -> Rule:
+    """Return the rule by which a variant is refused: the one that is used most, unless another one is not passed."""
+    unmet = [result for result in judged.verdict.rule_results if result.rule.relative and result.answer != "pass"]
+    rules = [result.rule for result in sorted(unmet, key=lambda result: result.answer != "fail")]
+    return used if used in rules or not rules else rules[0]
+
+
 def _variant_points(report: ReportData, measure: str) -> list[VariantPoint]:
     points = []
     for index, judged in enumerate(report.frontier, start=1):
         time, loss = judged.evidence.find(SPEED), judged.evidence.find(measure)
         if time is not None and loss is not None and time.value > 0 and math.isfinite(loss.value):
-            released = report.is_winner(judged)
-            word = f" {report.word}" if released else "" if judged.variant.steps else " baseline"
-            points.append(VariantPoint(label=f"{index}{word}", judged=judged, time=time, loss=loss, released=released))
+            label, released = _label(report, judged, index), report.is_winner(judged)
+            points.append(VariantPoint(label=label, judged=judged, time=time, loss=loss, released=released))
     return sorted(points, key=lambda point: -len(point.label))
 
 
@@ -324,16 +389,33 @@ def _pareto_alt(points: list[VariantPoint], measure: str) -> str:
         f"variant {point.label}, {formatting.format_measurement(point.time)}, "
         f"{formatting.format_measurement(point.loss)}, {words.ANSWERS[baseline_answer(point.judged.verdict)]}"
         for point in points
-        if " " in point.label
+        if point.released or not point.judged.variant.steps
     )
     details = f": {named}" if named else ""
-    return f"{len(points)} variants by time for one row and {words.measure_name(measure)}{details}. {SEE_TABLE}"
+    axis = "share of the tightest limit used" if measure == LIMIT_USED else words.measure_name(measure)
+    return f"{len(points)} variants by time for one row and {axis}{details}. {SEE_TABLE}"
 
 
 def _pareto_reading(report: ReportData, measure: str, limit: float | None) -> tuple[str, ...]:
     lines = [
         "Each mark is a variant; its number is its row in the table below. Further left is faster, further down is "
         "better. Colour and shape show the verdict of the rules that compare with the baseline.",
+        "A rule passes if the one-sided 95 % bound is within its limit, fails if the bound on the other side is "
+        "beyond it, and is undecided otherwise. That bound is the end of a 90 % interval, so the line of a variant "
+        "that passes may reach a little beyond the limit.",
+    ]
+    if measure == LIMIT_USED:
+        rules = dict.fromkeys(
+            result.rule for judged in report.frontier for result in judged.verdict.rule_results if result.rule.relative
+        )
+        limits = "; ".join(f"{words.measure_name(rule.measure)} {words.rule_limit(rule)}" for rule in rules)
+        lines += [
+            f"The height is the share of the limit that the variant uses most: {limits}. At 100 % the limit is "
+            f"reached. A variant that is refused names its rule. More than {EDGE:.0f} % is drawn at {EDGE:.0f} %.",
+            f"Vertical lines are 95 % intervals, computed over {report.groups}. The shaded area is beyond the limit.",
+        ]
+        return tuple(lines)
+    lines += [
         f"{words.measure_title(measure)}: {words.measure_meaning(measure)}",
         f"Vertical lines are 95 % intervals, computed over {report.groups}.",
     ]

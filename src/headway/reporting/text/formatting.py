@@ -6,6 +6,7 @@ import calendar
 import math
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from headway.core.errors import ConfigError
 from headway.core.evidence import Measurement
@@ -151,6 +152,18 @@ def period_name(label: str) -> str:
         return label
     name = f"{calendar.month_name[int(month)]} {label[:4]}"
     return f"{int(label[8:10])} {name}" if label[8:10] else name
+
+
+def format_time(at: str) -> str:
+    """Format an ISO time to the minute, in UTC if it names a zone.
+
+    >>> format_time("2026-11-24T18:38:43+00:00"), format_time("2013-10-02T00:00:00"), format_time("2013-10")
+    ('2026-11-24 18:38 UTC', '2013-10-02 00:00', '2013-10')
+    """
+    if "T" not in at:
+        return at
+    time = datetime.fromisoformat(at)
+    return f"{time:%Y-%m-%d %H:%M}" if time.tzinfo is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def is_dated(label: str) -> bool:

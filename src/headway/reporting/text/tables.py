@@ -11,13 +11,23 @@ from headway.core import plugins
 from headway.core.assessment import UNJUDGED
 from headway.core.errors import PluginError
 from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.monitoring import GapDirection
 from headway.core.record import Record
 from headway.core.release import PointerUpdate
-from headway.core.verdict import Answer, EvaluatedVariant, Verdict
+from headway.core.verdict import Answer, EvaluatedVariant, RuleResult, Verdict
 from headway.data.check import unjudged_check
 from headway.data.leakage.taxonomy import LeakageKind
 from headway.reporting import report_data
-from headway.reporting.report_data import Period, ReportData, Stage
+from headway.reporting.report_data import (
+    JUDGE,
+    Period,
+    ReleaseState,
+    ReleaseStatus,
+    ReportData,
+    Stage,
+    describe_end,
+    describe_start,
+)
 from headway.reporting.text import formatting, words
 from headway.reporting.text.formatting import one_line
 
@@ -31,6 +41,12 @@ KIND_STYLES: dict[str, Style] = {
     "not applicable": "quiet",
 }
 SEVERITIES: dict[str, Style] = {"stop": "fail", "warn": "undecided", "undecided": "undecided", "note": "plain"}
+GAP_STYLES: dict[GapDirection, Style] = {
+    "wider": "fail",
+    "reversed": "fail",
+    "narrower": "pass",
+    "not shown": "quiet",
+}
 _CONCLUSIONS = {"harmful": "harmful", "nothing": "useless", "useless": "useless", "unsettled": "undecided"}
 
 
@@ -121,6 +137,25 @@ def tabulate_variants(
     return make_table(titles, rows, folds=("Variant",), chosen=chosen, notes=notes)
 
 
+def tabulate_gain(baseline: EvaluatedVariant, winner: EvaluatedVariant | None, judged: EvaluatedVariant) -> Table:
+    """Tabulate the winner next to the baseline, both on the validation rows, and the winner as judged on the test rows.
+
+    `winner` is None if only the test rows are known.
+    """
+    changed = bool(judged.variant.steps)
+    columns = {"Baseline": baseline, **({"Winner": winner} if winner and changed else {})}
+    columns["On test"] = judged
+    shown = [name for name in _GAIN if any(_measured(row, name) for row in columns.values())]
+    rows = (
+        (
+            text_cell(_MEASURES[name], "strong"),
+            *(measurement_cell(found) if (found := _measured(row, name)) else () for row in columns.values()),
+        )
+        for name in shown
+    )
+    return make_table(("Measure", *columns), rows, folds=("Measure",))
+
+
 def tabulate_variants_briefly(judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant) -> Table:
     """Tabulate the variants, one line each: name, verdict, and the deciding figures."""
     rows = (
@@ -146,13 +181,22 @@ def tabulate_rules(verdict: Verdict, *, groups: str = "groups") -> Table:
         (
             measure_cell(rule_result.rule.measure),
             measurement_cell(rule_result.measurement, groups=groups),
-            text_cell(words.rule_limit(rule_result.rule)),
+            (Line(text=words.rule_limit(rule_result.rule)), *_bound_line(rule_result)),
             text_cell(VERDICT_MARKS[rule_result.answer], rule_result.answer),
             text_cell(rule_result.message, "quiet"),
         )
         for rule_result in verdict.rule_results
     )
-    return make_table(("Rule", "Measured", "Limit", "Answer", "Explanation"), rows, folds=("Rule", "Explanation"))
+    titles = ("Rule", "Measured", "Limit, and one-sided bound", "Answer", "Explanation")
+    return make_table(titles, rows, folds=("Rule", "Limit, and one-sided bound", "Explanation"))
+
+
+def _bound_line(rule_result: RuleResult) -> tuple[Line, ...]:
+    """Return the one-sided bound that was compared with the limit, if there was one."""
+    if rule_result.bound is None or rule_result.measurement is None:
+        return ()
+    bound = replace(rule_result.measurement, value=rule_result.bound, low=rule_result.bound, high=rule_result.bound)
+    return (Line(text=f"bound {formatting.format_value(bound)}", style="quiet"),)
 
 
 def tabulate_findings(found: Sequence[Finding]) -> Table:
@@ -261,13 +305,57 @@ def tabulate_history(moves: Sequence[PointerUpdate]) -> Table:
             text_cell(move.at),
             text_cell(f"{move.name}@{move.pointer} {move.number}"),
             text_cell(formatting.short_digest(move.release) or "withdrawn"),
-            text_cell(move.who),
-            text_cell(move.answer or "by hand"),
+            text_cell("the judge" if move.who == JUDGE else move.who),
+            text_cell(_verdict_word(move.answer, move.who), "undecided" if move.answer == "override" else "plain"),
             text_cell(move.why),
         )
         for move in moves
     )
     return make_table(("When (UTC)", "Pointer, update", "Release", "Who", "Verdict", "Why"), rows, folds=("Why",))
+
+
+_RELEASE_STYLES: dict[ReleaseStatus, Style] = {
+    "live": "pass",
+    "canary": "undecided",
+    "before": "plain",
+    "rolled back": "fail",
+    "withdrawn": "undecided",
+}
+
+
+def tabulate_releases(found: Sequence[ReleaseState]) -> Table:
+    """Tabulate the releases: what each is now, since when, by whom and why, and how it ended; an override as such."""
+    rows = (
+        (
+            (Line(text=state.name, style="strong"), Line(text=formatting.short_digest(state.release), style="quiet")),
+            text_cell(state.status, "undecided" if state.answer == "override" else _RELEASE_STYLES[state.status]),
+            (Line(text=formatting.format_time(state.at)), *_until(state)),
+            text_cell(_verdict_word(state.answer, state.who), "undecided" if state.answer == "override" else "plain"),
+            (Line(text=one_line(describe_start(state))), *_end_line(state)),
+        )
+        for state in found
+    )
+    titles = ("Release", "Now", "When", "Verdict", "Who and why")
+    return make_table(titles, rows, folds=("Release", "Who and why"))
+
+
+def _end_line(state: ReleaseState) -> tuple[Line, ...]:
+    end = describe_end(state)
+    return (Line(text=one_line(end)),) if end else ()
+
+
+def _until(state: ReleaseState) -> tuple[Line, ...]:
+    return (Line(text=f"until {formatting.format_time(state.until)}", style="quiet"),) if state.until else ()
+
+
+def _verdict_word(answer: str, who: str) -> str:
+    """Return the answer of the judge, `override` of a person, or `by hand` for an update without a verdict.
+
+    The judge acts by itself on a rollout: back without a verdict of its own, which is not by hand.
+    """
+    if answer == "override":
+        return "override"
+    return answer or ("the judge" if who == JUDGE else "by hand")
 
 
 def measurement_cell(measurement: Measurement | None, *, groups: str = "") -> Cell:
@@ -299,6 +387,8 @@ _MEASURES = {
     "decision_churn": "Decisions changed",
     "max_change": "Largest change",
 }
+_GAIN = [name for name in _MEASURES if not name.endswith((".drop", "speedup"))]
+"""Measures of one model; what is lost against the baseline is in the verdict, what is gained in the last lines."""
 _BRIEF = {
     "latency.one_row": "One row",
     "throughput.batch": "Batch",
@@ -434,6 +524,37 @@ def tabulate_windows(report: ReportData) -> Table:
     )
     titles = ("Period", "Live", "Rows", "Inputs", *map(words.measure_symbol, measures))
     return make_table((*titles, *(f"{words.measure_symbol(name)} before labels" for name in estimated)), rows)
+
+
+def tabulate_gaps(report: ReportData) -> Table:
+    """Tabulate the gaps of sensitive groups by period, when the release was judged and then, in points of 100."""
+    rows = (
+        (
+            text_cell(formatting.period_name(watch.period)),
+            text_cell(gap.group, "strong"),
+            text_cell(words.measure_title(gap.measure)),
+            *(_points_cell(found) for found in (gap.before, gap.now, gap.change)),
+            text_cell(gap.direction, GAP_STYLES[gap.direction]),
+        )
+        for watch in (report.year.watches if report.year else ())
+        for gap in watch.bias
+    )
+    titles = (
+        "Period",
+        "Group",
+        "Rate, minus that of the others",
+        "When judged",
+        "In the period",
+        "Change",
+        "Direction",
+    )
+    return make_table(titles, rows, folds=("Rate, minus that of the others",))
+
+
+def _points_cell(found: Measurement) -> Cell:
+    """Return a difference of rates in points of 100, with its sign and interval."""
+    value, low, high = (f"{number * 100:+.1f}" for number in (found.value, found.low, found.high))
+    return Line(text=f"{value} points"), Line(text=f"[{low}, {high}]", style="quiet")
 
 
 def _window_cells(report: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:

@@ -16,8 +16,9 @@ from headway.core.search_result import SearchResult
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.check import DECLARED, unjudged_check
 from headway.data.leakage.taxonomy import summarize_leakage
+from headway.optimization.search import LossGroup, group_losses
 from headway.reporting.report_data import Replay, ReportData
-from headway.reporting.summary import describe_replay, summary_answers
+from headway.reporting.summary import OBJECTIVE, describe_replay, outcome_lines, summary_answers
 from headway.reporting.text import formatting, tables, words
 from headway.reporting.text.tables import Column, Line, Style, Table, text_cell
 
@@ -56,13 +57,47 @@ def render_variants(
     return TerminalTable(tables.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
-def render_search(search: SearchResult) -> Group:
-    """Render the result of a search: its variants, and a line for each that was screened out."""
-    shown = render_variants(search.evaluated, search.winner, search.reasons)
-    head = [Line(text="Screened out by their speed")] if search.screened_out else []
-    names = (row.variant.name for row in search.screened_out)
-    lines = [Line(text=f"  {name}: {search.reasons.get(name, '')}", style="quiet") for name in names]
-    return Group(shown, _text([*head, *lines]))
+def render_search(
+    search: SearchResult, *, objective: str = OBJECTIVE, next_command: str = "", budget_s: float = 0.0
+) -> Group:
+    """Render the result of a search: why the others lost, and at the end the winner, its gain, verdict and next step.
+
+    Parameters
+    ----------
+    objective : str
+        The measure that the search minimized.
+    next_command : str
+        Command to run after a pass.
+    budget_s : float
+        Time budget of the search, to propose a longer one where no faster variant was found; 0 for none.
+    """
+    winner = search.row(search.winner.variant.digest)
+    found = TerminalTable(tables.tabulate_gain(search.evaluated_baseline, winner, search.winner))
+    return Group(found, _losses(group_losses(search, objective)), _outcome(search, next_command, budget_s))
+
+
+def _losses(groups: Sequence[LossGroup]) -> RichTable:
+    """Return one line for each reason, with the number of variants and the fastest of them."""
+    count = sum(len(group.names) for group in groups)
+    rich_table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 0, 0))
+    rich_table.add_column(justify="right", no_wrap=True)
+    rich_table.add_column()
+    if groups:
+        rich_table.add_row(Text(f"{count}", style="bold"), Text("not chosen, by reason", style="bold"))
+    for group in groups:
+        such = f" ({'such as ' if len(group.names) > 1 else ''}{group.names[0]})"
+        rich_table.add_row(f"{len(group.names)}", Text(group.reason) + Text(such, style="dim"))
+    return rich_table
+
+
+def _outcome(search: SearchResult, next_command: str, budget_s: float) -> RichTable:
+    rich_table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 0, 0))
+    rich_table.add_column(no_wrap=True)
+    rich_table.add_column()
+    rich_table.add_row()
+    for line in outcome_lines(search, next_command=next_command, budget_s=budget_s):
+        rich_table.add_row(Text(line.label), Text(line.text, style=_STYLES[line.style]))
+    return rich_table
 
 
 def render_search_briefly(search: SearchResult, *, groups: str = "groups") -> Group:

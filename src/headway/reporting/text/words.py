@@ -10,6 +10,8 @@ from headway.reporting.text import formatting
 
 QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "rmse", "mae"})
+COST_UNIT = "units of [model] costs"
+"""Unit of the cost of decisions: that in which the project declares the costs of its errors."""
 ANSWERS: dict[Answer, str] = {"pass": "passes", "fail": "fails", "undecided": "is undecided"}
 
 CORRUPTIONS = {
