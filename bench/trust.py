@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from trust_rows import init, poison
+from trust_rows import decisions, init, poison
 
 PARTS: dict[str, Callable[[], Result]] = {
+    "decisions": decisions.rows,
     "init": init.rows,
     "poison": poison.rows,
 }

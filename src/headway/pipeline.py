@@ -28,7 +28,7 @@ from headway.core.evidence import Evidence, Finding
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Promotion, Retraining
-from headway.core.variant import Variant
+from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
 from headway.core.verdict import EvaluatedVariant, PolicyTest
 from headway.data import check as checking
 from headway.data.contract.discovery import observed_contract
@@ -40,6 +40,7 @@ from headway.evaluation.comparison import (
     EvaluationSet,
     build_evaluation_set,
     compare_with_baseline,
+    library_decisions,
     open_variant,
     record_self_test,
     screen_speed,
@@ -48,7 +49,7 @@ from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.measure import Audits, measure
 from headway.evaluation.statistics.intervals import exact_measurement
-from headway.evaluation.threshold import choose_threshold
+from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.monitoring import monitor
 from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
@@ -114,10 +115,11 @@ def assess(project: Project, dataset: Dataset, *, who: str) -> AssessmentResult:
 
 
 def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: bool = False) -> Baseline:
-    """Fit the baseline on `train` and choose its decision threshold on `validation`.
+    """Fit the baseline on `train` and take its decision threshold on `validation`.
 
-    The threshold minimizes the expected cost of decisions. A training function that takes a `curve` has its learning
-    curve recorded; evaluations on `validation` are not counted.
+    Without `[model] costs` the model's own `predict` decides; with them the threshold minimizes the expected cost of
+    decisions. A training function that takes a `curve` has its learning curve recorded; evaluations on `validation` are
+    not counted.
 
     Parameters
     ----------
@@ -148,7 +150,7 @@ def train(project: Project, data: Data, *, features: Sequence[str] = (), trust: 
 
 
 def import_model(project: Project, model: object, data: Data) -> Baseline:
-    """Import a model that was fitted elsewhere as the baseline, and choose its decision threshold.
+    """Import a model that was fitted elsewhere as the baseline, and take its decision threshold.
 
     Parameters
     ----------
@@ -518,10 +520,16 @@ def _judged(project: Project, subject: Comparison, evidence: Evidence) -> Evalua
 def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     """Save a model as the baseline, with its decision threshold and the data it is evaluated on."""
     known = labeled_rows(data["validation"])
-    costs, threshold = (project.config.model.costs.false_positive, project.config.model.costs.false_negative), 0.5
+    costs, threshold = project.config.model.decision_costs.pair, LIBRARY_THRESHOLD
+    rule: ThresholdRule = "library" if project.config.model.costs is None else "costs"
     if model.task == "binary":
-        scores = open_variant(model, project.blobs).predict(matrix(known.table, model.signature))
-        threshold = choose_threshold(target_values(known), scores[:, 0], costs=costs, weights=sample_weights(known))
+        engine, known_rows = open_variant(model, project.blobs), matrix(known.table, model.signature)
+        scores = engine.predict(known_rows)[:, 0]
+        threshold = (
+            library_threshold(scores, library_decisions(engine, known_rows), getattr(engine, "thresholds", ()))
+            if rule == "library"
+            else choose_threshold(target_values(known), scores, costs=costs, weights=sample_weights(known))
+        )
     digests = origins.save_versions(
         project, data, code=training.recipe_digest(project.config) if project.config.model.train else ""
     )
@@ -529,7 +537,9 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
         pl.concat(labeled_rows(data[name]).table for name in ("train", "validation") if name in data), model.signature
     )
     contract = observed_contract(rows, model.signature, margin=project.config.policy.contract_margin)
-    baseline = Baseline(model=model, threshold=threshold, costs=costs, data=digests, contract=contract)
+    baseline = Baseline(
+        model=model, threshold=threshold, threshold_rule=rule, costs=costs, data=digests, contract=contract
+    )
     project.save(baseline)
     return baseline
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from headway_echo import Echo
+from msgspec.structs import replace
 from tests.registry.releases import release
 
 from headway.batch.predict import Scorer
 from headway.core.errors import EngineError
+from headway.core.variant import Field, Signature
 
 
 class Choosy(Echo):
@@ -32,6 +34,20 @@ def test_rows_that_fail_in_the_engine_have_errors_and_the_others_have_scores(bad
     assert faults == dict.fromkeys(bad, "a negative number")
     assert np.array_equal(np.flatnonzero(np.isnan(scores[:, 0])), bad)
     assert np.array_equal(np.delete(scores[:, 0], bad), np.delete(rows.mean(axis=1), bad))
+
+
+def test_a_row_that_the_models_library_refuses_has_an_error_and_the_others_are_one_call():
+    engine, rows = Choosy(b"echo", {}), np.ones((100, 1))
+    rows[[3, 99], 0] = np.nan, np.inf
+    made = release()
+    field = Field(name="x", refuses=("missing", "infinite"))
+    refusing = replace(made, variant=replace(made.variant, signature=Signature(inputs=(field,))))
+    scores, faults = Scorer(release=refusing, engine=engine).scores(rows)
+    assert faults == {
+        3: "column 'x' is missing (NaN): the model was fitted to refuse that",
+        99: "column 'x' is inf, which is infinite: the model was fitted to refuse that",
+    }
+    assert np.array_equal(np.flatnonzero(np.isnan(scores[:, 0])), [3, 99]) and engine.calls == 1
 
 
 def test_a_batch_without_a_fault_is_one_call_of_the_engine():

@@ -58,6 +58,7 @@ LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
     *(("loop", part) for part in ("drift", "retraining", "canary")),
+    ("trust", "decisions"),
     *(("serve", part) for part in ("fastapi", "raw_ort", "open_loop", "features", "tls")),
     *(("trust", part) for part in ("init", "poison")),
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),

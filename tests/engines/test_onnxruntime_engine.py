@@ -80,13 +80,9 @@ TABLE: Port = ("y", DOUBLE, [None, 3])
         (graph(identity("y"), [("x", BOOL, [None, 3])], [("y", BOOL, [None, 3])]), "a table of numbers"),
         (graph(identity("y"), [("x", STRING, [None, 1])], [("y", STRING, [None, 1])]), r"reads strings \(x\)"),
         (graph(identity("y"), [("x", DOUBLE, [None, 3]), ("z", DOUBLE, [4, 3])], [TABLE]), "a table of numbers"),
-        (graph(identity("y"), [("x", INT64, [None, 3])], [("y", INT64, [None, 3])]), "not have exactly one output"),
-        (
-            graph(identity("y", "z"), [("x", DOUBLE, [None, 3])], [TABLE, ("z", DOUBLE, [None, 3])]),
-            "not have exactly one output",
-        ),
+        (graph(identity("y"), [("x", INT64, [None, 3])], [("y", INT64, [None, 3])]), "not have outputs of scores"),
     ],
-    ids=["open width", "three axes", "truths", "texts", "two numbers of rows", "labels alone", "two outputs"],
+    ids=["open width", "three axes", "truths", "texts", "two numbers of rows", "labels alone"],
 )
 def test_a_graph_with_unsupported_inputs_or_outputs_is_refused_with_its_ports(content: bytes, message: str) -> None:
     with pytest.raises(EngineError, match=message) as refusal:
@@ -103,6 +99,56 @@ def test_a_graph_with_an_empty_output_is_refused() -> None:
     with pytest.raises(EngineError, match="answers 0 numbers for 1 rows") as refusal:
         OnnxRuntime(content, {})
     assert refusal.value.hint
+
+
+def columns_of(*parts: tuple[str, list[int]], kinds: tuple[int, ...] = (), rows: int | None = None) -> bytes:
+    """A graph whose outputs are columns of its input of three numbers; the last axis of a single one is dropped."""
+    nodes, constants, outputs = [], {}, []
+    for index, (name, at) in enumerate(parts):
+        constants[f"{name}_at"] = np.array(at[0] if len(at) == 1 else at)
+        nodes.append(helper.make_node("Gather", ["x", f"{name}_at"], [name], axis=1))
+        shape = [rows] if len(at) == 1 else [rows, len(at)]
+        outputs.append((name, kinds[index] if kinds else DOUBLE, shape))
+    return graph(nodes, [("x", DOUBLE, [rows, 3])], outputs, constants)
+
+
+def complement(first: str, second: str) -> bytes:
+    """A graph with one output for each of two classes: a sigmoid and its complement."""
+    nodes = [
+        helper.make_node("Gather", ["x", "at"], ["raw"], axis=1),
+        helper.make_node("Sigmoid", ["raw"], [second]),
+        helper.make_node("Sub", ["one", second], [first]),
+    ]
+    ports: list[Port] = [(first, DOUBLE, [None, 1]), (second, DOUBLE, [None, 1])]
+    return graph(nodes, [("x", DOUBLE, [None, 3])], ports, {"at": np.array([1]), "one": np.array(1.0)})
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (columns_of(("y", [0, 2])), ROWS[:, [0, 2]]),
+        (columns_of(("a", [2]), ("b", [0, 1])), ROWS[:, [2, 0, 1]]),
+        (columns_of(("a", [2]), ("b", [0]), rows=4), ROWS[:, [2, 0]]),
+        (complement("no", "yes"), 1 / (1 + np.exp(-ROWS[:, 1:2]))),
+        (complement("prob_0", "prob_1"), 1 / (1 + np.exp(-ROWS[:, 1:2]))),
+    ],
+    ids=["two numbers", "two heads", "a fixed number of rows", "two classes apart", "two probabilities"],
+)
+def test_every_output_is_kept_but_the_complement_of_a_probability(
+    content: bytes, expected: np.ndarray, count: int
+) -> None:
+    engine = OnnxRuntime(content, {})
+    assert np.allclose(engine.predict(ROWS[:count]), expected[:count], rtol=0, atol=1e-12)
+    imported = OnnxRuntime.import_model(ModelFile(content=content, suffix=".onnx"))
+    assert (imported.outputs, imported.width) == (expected.shape[1], 3)
+
+
+def test_two_labels_of_one_row_are_both_kept() -> None:
+    """The probabilities of two labels that are not exclusive do not add up to one."""
+    nodes = [helper.make_node("Gather", ["x", "at"], ["raw"], axis=1), helper.make_node("Sigmoid", ["raw"], ["y"])]
+    content = graph(nodes, [("x", DOUBLE, [None, 3])], [("y", DOUBLE, [None, 2])], {"at": np.array([0, 1])})
+    assert np.allclose(OnnxRuntime(content, {}).predict(ROWS), 1 / (1 + np.exp(-ROWS[:, :2])))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 9])

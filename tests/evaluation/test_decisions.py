@@ -10,6 +10,7 @@ from sklearn import metrics
 from tests.evaluation.conftest import days, subject_from
 
 from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
 from headway.evaluation.metrics.decisions import plugin
 from headway.evaluation.statistics.tables import binary_answers
 from headway.evaluation.threshold import choose_threshold, threshold_confidence_set
@@ -18,7 +19,7 @@ COSTS = (1.0, 4.0)
 
 
 def measured(subject):
-    return {measurement.name: measurement for measurement in plugin(subject)}
+    return {measurement.name: measurement for measurement in plugin(subject) if isinstance(measurement, Measurement)}
 
 
 def test_rates_are_those_of_scikit_learn(make_subject):
@@ -92,3 +93,25 @@ def test_one_class_alone_cannot_be_wrong_both_ways(make_subject):
     subject = make_subject(count=20)
     with pytest.raises(NotApplicable, match="rates of errors are undefined"):
         plugin(replace(subject, labels=np.zeros_like(subject.labels)))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "names"),
+    [(1.5, "f1.drop, recall.drop, precision.drop"), (-0.5, "false_positive_rate.drop")],
+    ids=["nothing is positive", "everything is"],
+)
+def test_a_drop_that_no_variant_can_show_is_not_measured_and_says_so(make_subject, threshold, names):
+    subject = replace(make_subject(count=25), threshold=threshold)
+    [reason] = [found for found in plugin(subject) if isinstance(found, NotApplicable)]
+    assert f"a rule on {names} cannot fail" in reason.what and reason.hint
+    assert not set(names.split(", ")) & measured(subject).keys() and "accuracy.drop" in measured(subject)
+
+
+def test_decisions_of_the_library_count_and_not_those_of_the_scores(make_subject):
+    subject = make_subject(count=25)
+    known = replace(
+        subject, decisions=subject.labels.astype(np.int64), reference_decisions=1 - subject.labels.astype(int)
+    )
+    found = measured(known)
+    assert (found["recall"].value, found["accuracy"].value, found["false_positive_rate"].value) == (1, 1, 0)
+    assert found["accuracy.drop"].value == -1 if "accuracy.drop" in found else True

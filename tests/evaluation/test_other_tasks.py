@@ -12,7 +12,8 @@ from tests.evaluation.conftest import subject_from
 from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.evaluation.context import Comparison
-from headway.evaluation.metrics import parity, quality, slices
+from headway.evaluation.metrics import calibration, parity, quality, slices
+from headway.evaluation.statistics.intervals import jackknife_error
 
 GROUPS, ROWS = 30, 40
 
@@ -149,3 +150,60 @@ def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(ma
 def test_rows_that_cannot_be_judged_are_rejected_with_a_reason(subject, message):
     with pytest.raises(NotApplicable, match=message):
         quality.plugin(subject)
+
+
+def many(count: int, *, rows: int = 3_000, missing: int = 5) -> Comparison:
+    """Return a softmax over many classes, of which the last few do not occur on the rows."""
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(rows, count)) * 2
+    reference, scores = (
+        item / item.sum(1, keepdims=True)
+        for item in (np.exp(logits), np.exp(logits + 0.3 * rng.normal(size=logits.shape)))
+    )
+    seen = reference[:, : count - missing]
+    labels = (seen.cumsum(1) / seen.sum(1, keepdims=True) < rng.random((rows, 1))).sum(1).astype(np.float64)
+    subject = subject_from(labels, scores[:, 0], reference[:, 0], np.arange(rows) // 20, task="multiclass")
+    return replace(subject, scores=scores, reference_scores=reference)
+
+
+@pytest.mark.parametrize("count", [3, 77, 150])
+def test_the_area_of_many_classes_is_the_mean_over_those_that_occur(count):
+    subject = many(count, missing=0 if count == 3 else 5)
+    found = measured(quality, subject)
+    occurring = np.unique(subject.labels).astype(int)
+    areas = [metrics.roc_auc_score(subject.labels == code, subject.scores[:, code]) for code in occurring]
+    assert found["roc_auc"].value == pytest.approx(np.mean(areas))
+    assert found["roc_auc"].low < found["roc_auc"].value < found["roc_auc"].high
+    assert found["roc_auc.drop"].low > 0
+
+
+def test_the_intervals_of_the_area_are_those_of_leaving_out_a_group():
+    subject = many(3, rows=400, missing=0)
+    found = measured(quality, subject)["roc_auc"]
+    groups = np.unique(subject.groups)
+    without = [
+        metrics.roc_auc_score(
+            subject.labels[subject.groups != group], subject.scores[subject.groups != group], multi_class="ovr"
+        )
+        for group in groups
+    ]
+    assert found.se == pytest.approx(jackknife_error(np.array(without)), rel=1e-6)
+
+
+def test_the_calibration_of_several_classes_is_that_of_the_predicted_class():
+    subject = many(77)
+    found = measured(calibration, subject)
+    sharp = measured(calibration, replace(subject, scores=np.eye(77)[subject.scores.argmax(1)]))
+    assert (
+        found["ece"].value
+        < 0.1
+        < sharp["ece"].value
+        == pytest.approx(1 - (subject.scores.argmax(1) == subject.labels).mean())
+    )
+    assert sharp["ece.drop"].low > 0
+
+
+def test_answers_that_are_no_probabilities_are_rejected():
+    subject = classes()
+    with pytest.raises(NotApplicable, match="not probabilities"):
+        quality.plugin(replace(subject, scores=subject.scores * 9 - 4))

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core.errors import DataError
-from headway.evaluation.threshold import choose_threshold
+from headway.core.variant import LIBRARY_THRESHOLD
+from headway.evaluation.threshold import choose_threshold, library_threshold
 
 scored = st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=40)
 
@@ -46,3 +47,26 @@ def test_without_rows_or_with_a_cost_of_nothing_it_refuses():
         choose_threshold(np.array([]), np.array([]))
     with pytest.raises(DataError, match="costs must be positive"):
         choose_threshold(np.array([1.0]), np.array([0.5]), costs=(0, 1))
+
+
+SCORES = np.array([0.1, 0.3, 0.5, 0.5 + 1e-15, 0.7])
+
+
+def test_a_tie_goes_to_the_first_class_however_it_was_added_up():
+    assert library_threshold(SCORES, None) == LIBRARY_THRESHOLD
+    assert (SCORES >= LIBRARY_THRESHOLD).tolist() == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("decided", "thresholds", "expected"),
+    [
+        ([0, 0, 0, 0, 1], (0.2,), LIBRARY_THRESHOLD),
+        ([0, 0, 1, 1, 1], (), 0.5),
+        ([0, 1, 1, 1, 1], (0.25,), 0.25),
+        ([0, 1, 1, 1, 1], (), 0.2),
+        ([1, 0, 0, 0, 1], (), LIBRARY_THRESHOLD),
+    ],
+    ids=["argmax", "from one half on", "its own threshold", "between two scores", "no threshold at all"],
+)
+def test_the_threshold_follows_the_decisions_of_the_library(decided, thresholds, expected):
+    assert library_threshold(SCORES, np.array(decided), thresholds) == pytest.approx(expected, abs=1e-13)

@@ -64,7 +64,8 @@ def optimize(
     slices : sequence of str
         Columns of `X` whose values are evaluated one by one.
     costs : mapping, optional
-        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it.
+        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it;
+        without costs the model decides as its own `predict` does.
     policy : mapping, optional
         Upper limits by measure: ``{"roc_auc.drop": 0.002, "decision_churn": 0.0}``. By default the limits of the task
         in `headway.api.in_memory_project.DEFAULT_LIMITS`, or the policy of the project in `folder`.
@@ -128,7 +129,7 @@ def optimize(
             memory.project, pipeline.import_model(memory.project, memory.imported, data), data, callback=report
         )
     engine = pipeline.open_winner(memory.project, search)
-    return OptimizationResult(search, engine, memory, threshold=None if costs is None else search.baseline.threshold)
+    return OptimizationResult(search, engine, memory)
 
 
 @renamed_arguments(lists="query_id", weight="sample_weight")
@@ -170,7 +171,8 @@ def evaluate(
     slices : sequence of str
         Columns of `X` whose values are evaluated one by one.
     costs : mapping, optional
-        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it.
+        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it;
+        without costs the model decides as its own `predict` does.
     policy : mapping, optional
         Upper limits by measure, for the verdict that is kept in `folder`.
     task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
@@ -255,7 +257,8 @@ def compare(
     slices : sequence of str
         Columns of `X` whose values are evaluated one by one.
     costs : mapping, optional
-        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it.
+        Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it;
+        without costs the model decides as its own `predict` does.
     policy : mapping, optional
         Upper limits by measure. By default those of `optimize` that two separately trained models can meet: the
         ``.drop`` measures.
@@ -369,5 +372,10 @@ def load(reference: str | Path, *, project: str | Path = ".") -> Model:
     bundle, engine = pipeline.load(open_project(Path(project)), reference)
     release = bundle.release
     return Model(
-        release.variant, engine, threshold=release.threshold, calibrator=release.calibrator, content=bundle.model
+        release.variant,
+        engine,
+        threshold=release.threshold,
+        threshold_rule=release.threshold_rule,
+        calibrator=release.calibrator,
+        content=bundle.model,
     )

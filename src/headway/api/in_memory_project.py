@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
@@ -124,7 +125,7 @@ def create_project(
         **fields,
         source="rows",
         slices=tuple(slices),
-        task=task or imported.task or infer_task(target),
+        task=task or imported.task or infer_task(target, outputs=imported.outputs),
     )
     roles = parse_roles(data)
     limits = default_policy(roles, table, judged=HALF) if policy is None else _current_limits(policy)
@@ -217,13 +218,20 @@ def encode_labels(labels: pl.Series, classes: Sequence[str]) -> pl.Series:
     return names.replace_strict(list(classes), [float(index) for index in range(len(classes))], return_dtype=pl.Float64)
 
 
-def infer_task(labels: pl.Series) -> str:
-    """Infer the task from labels: 0 and 1 are binary, a few whole numbers from 0 on multiclass, the rest regression."""
-    values = labels.drop_nulls().unique()
-    if set(values) <= {0.0, 1.0}:
+def infer_task(labels: pl.Series, *, outputs: int = 0) -> str:
+    """Infer the task from labels: 0 and 1 are binary, a few whole numbers from 0 on multiclass, the rest regression.
+
+    A model that is known to answer several numbers has a class for each; one that answers one number has none.
+    """
+    values = np.unique(labels.drop_nulls().to_numpy())
+    if not len(values) or (set(values.tolist()) <= {0.0, 1.0} and outputs < 2):
         return "binary"
-    are_integers = bool((values == values.floor()).all())
-    return "multiclass" if are_integers and len(values) <= MAX_CLASSES and values.min() == 0 else "regression"
+    are_integers = bool((values == np.floor(values)).all())
+    if outputs:
+        are_classes = are_integers and outputs > 1 and values.min() >= 0 and values.max() < outputs
+    else:
+        are_classes = are_integers and values.min() == 0 and len(values) <= MAX_CLASSES
+    return "multiclass" if are_classes else "regression"
 
 
 def parse_costs(costs: Mapping[str, float]) -> Costs:

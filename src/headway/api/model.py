@@ -6,6 +6,7 @@ import importlib
 import io
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 
 from headway.api.tables import SmallTableReader, is_pandas_table, to_dense, to_polars
 from headway.core.calibrator import Calibrator
-from headway.core.contracts import Engine, ImportedModel
+from headway.core.contracts import Decider, Engine, ImportedModel
 from headway.core.errors import DataError, EngineError, StoreError
 from headway.core.plugins import load_engine
 from headway.core.record import StoredRecord, digest_of, read, write
-from headway.core.variant import Variant
+from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
 from headway.data.matrix import matrix
+from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.quality.row_errors import decide_class
 from headway.storage import atomic
 
 Floats = NDArray[np.float64]
@@ -36,13 +39,14 @@ class SavedModel(StoredRecord, frozen=True, kw_only=True):
 
     variant: Variant
     threshold: float | None = None
+    threshold_rule: ThresholdRule = "library"
     calibrator: Calibrator = Calibrator()
 
 
 class Model:
     """A model with `predict`, and for a classifier `predict_proba` and `classes_`, as scikit-learn calls it.
 
-    A classifier predicts the most probable class, or decides by `threshold` if one was chosen from costs. A model
+    A classifier predicts as its library does, or decides by the `threshold` that was chosen from costs. A model
     without classes of its own (a Booster) behaves as in its library: `predict` returns its scores.
 
     Attributes
@@ -50,7 +54,10 @@ class Model:
     variant : Variant
         What is run: engine, steps, signature, task.
     threshold : float or None
-        Decision threshold of a binary classifier, if one was chosen from costs.
+        Decision threshold of a binary classifier: a probability of at least this value is the second class. Without
+        costs it is just above 0.5, for a tie goes to the first class, or the model's own. None for other tasks.
+    threshold_rule : {"costs", "library"}
+        Whether the threshold was chosen from costs, or follows the `predict` of the model's library.
     classes_ : ndarray of shape (n_classes,)
         Classes of a classifier.
     feature_names_in_ : ndarray of shape (d,)
@@ -64,19 +71,27 @@ class Model:
         engine: Engine,
         *,
         threshold: float | None = None,
+        threshold_rule: ThresholdRule = "library",
         calibrator: Calibrator = Calibrator(),  # noqa: B008 - frozen
         content: bytes = b"",
     ) -> None:
         self.variant = variant
         self._content = content
         self._calibrator = calibrator
-        self.threshold = threshold
+        self.threshold: float | None = None
+        if variant.task == "binary":
+            self.threshold = LIBRARY_THRESHOLD if threshold is None else threshold
+        self.threshold_rule = threshold_rule
         self._engine = engine
+        follows = threshold_rule == "library" and not calibrator
+        self._decide = engine.decide if follows and isinstance(engine, Decider) else None
         self._calibrate = calibration_function(calibrator)
         self._is_numeric = all(field.datatype != "BYTES" for field in variant.signature.inputs)
         self._absent = np.nan if variant.signature.absent == "missing" else 0.0
         self._small_tables = SmallTableReader(variant.signature)
         self._is_unnamed = variant.signature.names == tuple(f"x{i}" for i in range(len(variant.signature.inputs)))
+        self._refusals = RefusalCheck(variant.signature)
+        self._check = None if getattr(engine, "refuses_rows", False) or not self._refusals.is_needed else self._refusals
         self.feature_names_in_ = np.array(variant.signature.names, dtype=object)
         self.n_features_in_ = len(variant.signature.inputs)
         if variant.task in ("binary", "multiclass"):
@@ -204,12 +219,10 @@ class Model:
         ------
         DataError
             The message names the column.
+        RowRefused
+            For a value that the model's library refuses, such as a missing one. It is a ValueError as well.
         """
-        table = self._matrix(rows)
-        starts = range(0, len(table), CHUNK_ROWS)
-        parts = [self._engine.predict(table[start : start + CHUNK_ROWS]) for start in starts]
-        output = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else self._engine.predict(table)
-        return self._calibrate(output)
+        return self._calibrate(self._run(self._engine.predict, self._matrix(rows)))
 
     def predict_proba(self, rows: Any) -> Floats:
         """Return the probability of each class.
@@ -240,16 +253,30 @@ class Model:
         ndarray of shape (n,)
             Scores of shape (n, k) if the model has no classes and more than one output.
         """
-        scores = self.scores(rows)
         if self.variant.task not in ("binary", "multiclass") or not self.variant.signature.classes:
+            scores = self.scores(rows)
             return scores[:, 0] if scores.shape[1] == 1 else scores
-        if scores.shape[1] > 1:
-            return np.asarray(self.classes_[np.argmax(scores, axis=1)])
-        positive = scores[:, 0] > 0.5 if self.threshold is None else scores[:, 0] >= self.threshold
-        return np.asarray(self.classes_[positive.astype(np.int64)])
+        decided = self._run(self._decide, self._matrix(rows)) if self._decide else None
+        if decided is None:
+            decided = decide_class(self.scores(rows), self.threshold or 0.0)
+        return np.asarray(self.classes_[decided])
 
     def __repr__(self) -> str:
         return f"<headway model: {self.variant.name}, {self.n_features_in_} columns, {self.variant.task}>"
+
+    def _run(self, function: Callable[[Floats], Any], table: Floats) -> Any:
+        """Call the engine on a table in chunks; a row that the model refuses raises RowRefused."""
+        if self._check:
+            self._check(table)
+        try:
+            if len(table) <= CHUNK_ROWS:
+                return function(table)
+            return np.concatenate(
+                [function(table[start : start + CHUNK_ROWS]) for start in range(0, len(table), CHUNK_ROWS)]
+            )
+        except EngineError:
+            self._refusals(table)
+            raise
 
     def _matrix(self, rows: Any) -> Floats:
         """Return rows as float64 [n, d] in C order; a numeric matrix takes a short path."""
@@ -283,7 +310,12 @@ def save_model_bytes(model: Model) -> bytes:
     """Return a model as the bytes of its file: a zip of its record and its artifact, both data."""
     if not model._content:
         raise EngineError("this model was opened without its bytes", hint="headway.load(...) or headway.optimize(...)")
-    record = SavedModel(variant=model.variant, threshold=model.threshold, calibrator=model._calibrator)
+    record = SavedModel(
+        variant=model.variant,
+        threshold=model.threshold,
+        threshold_rule=model.threshold_rule,
+        calibrator=model._calibrator,
+    )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         file.writestr(zipfile.ZipInfo(HEADER), write(record))
@@ -318,6 +350,7 @@ def load_model_bytes(content: bytes, *, where: str = "") -> Model:
         saved.variant,
         load_engine(saved.variant.engine)(artifact, saved.variant.settings),
         threshold=saved.threshold,
+        threshold_rule=saved.threshold_rule,
         calibrator=saved.calibrator,
         content=artifact,
     )

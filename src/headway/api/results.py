@@ -107,7 +107,8 @@ class OptimizationResult(Result, Model):
     search : SearchResult
         The whole search: baseline, evaluated variants, winner, reasons.
     threshold : float or None
-        Decision threshold, if `costs` were given.
+        Decision threshold of a binary classifier, by which the rules judge and `predict` decides: chosen from `costs`,
+        or that of the model's own `predict` without them.
     classes_ : ndarray of shape (n_classes,)
         Classes of a classifier, in the order of the columns of `predict_proba`.
     feature_names_in_ : ndarray of shape (d,)
@@ -122,17 +123,16 @@ class OptimizationResult(Result, Model):
         Former name of `search`.
     """
 
-    def __init__(
-        self, search: SearchResult, engine: Engine, memory: InMemoryProject, *, threshold: float | None
-    ) -> None:
+    def __init__(self, search: SearchResult, engine: Engine, memory: InMemoryProject) -> None:
         content = memory.project.blobs.get(search.winner.variant.artifact.digest)
-        super().__init__(search.winner.variant, engine, threshold=threshold, content=content)
+        threshold, rule = search.baseline.threshold, search.baseline.threshold_rule
+        super().__init__(search.winner.variant, engine, threshold=threshold, threshold_rule=rule, content=content)
         self.search = search
         self._memory: InMemoryProject | None = memory
         self._config = memory.project.config
         self._library = memory.library
         self._is_temporary = memory.temporary
-        optimized = Model(self.variant, engine, threshold=threshold, content=content)
+        optimized = Model(self.variant, engine, threshold=threshold, threshold_rule=rule, content=content)
         self._outer = memory.native.around(optimized) if memory.native else None
         self._parts = memory.native.parts if memory.native else ()
 
@@ -318,7 +318,7 @@ class OptimizationResult(Result, Model):
         return draw_pareto(self._report_data())
 
 
-_PICKLED = {"search", "threshold", "_config", "_library", "_is_temporary", "_outer", "_parts"}
+_PICKLED = {"search", "_config", "_library", "_is_temporary", "_outer", "_parts"}
 
 
 def _restore(content: bytes, state: dict[str, Any]) -> OptimizationResult:
@@ -326,7 +326,9 @@ def _restore(content: bytes, state: dict[str, Any]) -> OptimizationResult:
     result = OptimizationResult.__new__(OptimizationResult)
     variant = state["search"].winner.variant
     engine = load_engine(variant.engine)(content, variant.settings)
-    Model.__init__(result, variant, engine, threshold=state["threshold"], content=content)
+    baseline = state["search"].baseline
+    threshold, rule = baseline.threshold, baseline.threshold_rule
+    Model.__init__(result, variant, engine, threshold=threshold, threshold_rule=rule, content=content)
     result.__dict__.update(state, _memory=None)
     return result
 

@@ -24,6 +24,7 @@ from headway.core.errors import ConfigError, DataError, EngineError
 from headway.core.plugins import load_engine, load_format, names
 from headway.core.release import Release
 from headway.core.threads import cores
+from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.model_registry import ModelRegistry
@@ -233,20 +234,33 @@ class Scorer:
     release: Release
     engine: Engine
     _calibrated: CalibrationFunction = field(init=False)
+    _refusals: RefusalCheck = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_refusals", RefusalCheck(self.release.variant.signature))
         object.__setattr__(self, "_calibrated", calibration_function(self.release.calibrator))
 
     def scores(self, rows: Floats) -> tuple[Floats, RowErrors]:
         """Return the calibrated scores (n, k) of rows (n, d), and the error of each row without one.
 
-        Such a row is NaN: the engine fails on it alone, or returns a number that is not finite.
+        Such a row is NaN: the model's library refuses it, the engine fails on it alone, or returns a number that is not
+        finite.
         """
-        scores, faults = self._predict(rows)
+        refused = self._refusals.refused_rows(rows)
+        scores, faults = self._predict_accepted(rows, refused) if refused.any() else self._predict(rows)
         scores = self._calibrated(scores)
         for index in np.flatnonzero(~np.isfinite(scores).all(axis=1)).tolist():
             faults.setdefault(index, f"the answer is {scores[index].tolist()}")
         return scores, faults
+
+    def _predict_accepted(self, rows: Floats, refused: Flags) -> tuple[Floats, dict[int, str]]:
+        """Run the engine on the rows that the model's library accepts; the others are NaN, each with its reason."""
+        accepted = np.flatnonzero(~refused)
+        some, faults = self._predict(rows[accepted])
+        scores = np.full((len(rows), some.shape[1]), np.nan)
+        scores[accepted] = some
+        reasons = {index: self._refusals.reason(rows[index]) for index in np.flatnonzero(refused).tolist()}
+        return scores, reasons | {int(accepted[index]): why for index, why in faults.items()}
 
     def _predict(self, rows: Floats) -> tuple[Floats, dict[int, str]]:
         """Run the engine; a batch that it fails on is halved until the bad row is alone."""

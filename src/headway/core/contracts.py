@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from headway.core.record import Settings
 from headway.core.variant import Variant
@@ -53,6 +53,8 @@ class ImportedModel:
         Name of the engine that opens it, if that is another one.
     variant
         The variant that it is, for a model that headway made; then nothing is inferred from the table.
+    outputs
+        How many numbers it answers a row, if only that is known of its task; 0 otherwise.
     """
 
     content: bytes
@@ -64,14 +66,16 @@ class ImportedModel:
     absent: float = 0.0
     engine: str = ""
     variant: Variant | None = None
+    outputs: int = 0
 
 
 class Engine(Protocol):
     """A model, opened. `formats` names the artifact formats it opens; equal rows give equal answers.
 
-    `files` names the suffixes of the model files that `import_model` accepts (`.txt`). An engine may have two more
-    methods: `bind(content, signature)` returns the artifact for the columns of a table, with the model's signature;
-    `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust.
+    `files` names the suffixes of the model files that `import_model` accepts (`.txt`). An engine may have more methods:
+    `bind(content, signature)` returns the artifact for the columns of a table, with the model's signature;
+    `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust; a `Decider` decides
+    as the library does.
     """
 
     formats: ClassVar[tuple[str, ...]]
@@ -106,6 +110,23 @@ class Engine(Protocol):
         -------
         ndarray of shape (n, k), float64
             k is the number of classes for multiclass, else 1.
+        """
+        ...
+
+
+@runtime_checkable
+class Decider(Protocol):
+    """Optional methods of an engine whose library decides by more than the scores that `predict` returns."""
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Thresholds that the library may decide two classes by, other than one half."""
+        ...
+
+    def decide(self, rows: Floats) -> Ints | None:
+        """Return the class that the library predicts for each row, as an index into the model's classes, (n,).
+
+        None if the model has no classes.
         """
         ...
 

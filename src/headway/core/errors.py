@@ -3,6 +3,7 @@
 HeadwayError
   ConfigError       headway.toml, an environment variable or a flag is wrong
   DataError         a table, a column or a row is not what was declared
+    RowRefused      a row holds a value that the model's library refuses; a ValueError as well
   PluginError       a plug-in is unknown, or its library is absent
   EngineError       a model cannot be opened or converted
   StoreError        state on disk cannot be read or written
@@ -35,6 +36,10 @@ class ConfigError(HeadwayError):
 
 class DataError(HeadwayError):
     """A table, a column or a row is not what was declared."""
+
+
+class RowRefused(DataError, ValueError):
+    """A row holds a value that the model refuses; a ValueError, as its library raises, so that callers can catch it."""
 
 
 class PluginError(HeadwayError):

@@ -10,7 +10,7 @@ from msgspec import Meta
 from headway.core.calibrator import Calibrator
 from headway.core.evidence import Evidence
 from headway.core.record import FormerValues, Record, StoredRecord
-from headway.core.variant import Variant
+from headway.core.variant import ThresholdRule, Variant
 from headway.core.verdict import Verdict
 
 
@@ -61,8 +61,9 @@ class Contract(StoredRecord, frozen=True, kw_only=True):
 class Release(StoredRecord, frozen=True, kw_only=True):
     """A variant with its evidence, verdict, feature views, calibrator and threshold: immutable, and signed as one.
 
-    `files` maps each file of the release folder to its digest; `data` names the digests it was trained and judged on.
-    `baseline` is the digest of the fitted model that the variant is a form of; empty if an earlier headway made it.
+    `threshold_rule` says whether the threshold follows the model's own `predict`, or was chosen by costs. `files` maps
+    each file of the release folder to its digest; `data` names the digests it was trained and judged on. `baseline` is
+    the digest of the fitted model that the variant is a form of; empty if an earlier headway made it.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
@@ -75,6 +76,7 @@ class Release(StoredRecord, frozen=True, kw_only=True):
     verdict: Verdict
     baseline: str = ""
     threshold: float = 0.5
+    threshold_rule: ThresholdRule = "costs"
     calibrator: Calibrator = Calibrator()
     contract: Contract = Contract()
     views: tuple[FeatureView, ...] = ()

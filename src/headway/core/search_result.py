@@ -9,22 +9,24 @@ from headway.core.calibrator import Calibrator
 from headway.core.evidence import Finding, current_variant_name
 from headway.core.record import FormerValues, StoredRecord
 from headway.core.release import Contract, FeatureView, SelfTest
-from headway.core.variant import Variant
+from headway.core.variant import ThresholdRule, Variant
 from headway.core.verdict import EvaluatedVariant
 
 
 class Baseline(StoredRecord, frozen=True, kw_only=True):
     """The original model with its decision threshold; `data` maps each period to the digest of its rows.
 
-    `costs` are those of a false positive and of a false negative, by which the threshold was chosen. A retrained
-    release keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract` gives the ranges
-    of the columns in the periods that it was made on.
+    A score of at least `threshold` is positive. It was chosen by `costs`, those of a false positive and of a false
+    negative, if `threshold_rule` is `costs`; with `library` it is the decision rule of the model's own `predict`. A
+    retrained release keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract` gives
+    the ranges of the columns in the periods that it was made on.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
 
     model: Variant
     threshold: float = 0.5
+    threshold_rule: ThresholdRule = "costs"
     costs: tuple[float, float] = (1.0, 1.0)
     data: dict[str, str] = {}
     calibrator: Calibrator = Calibrator()

@@ -105,6 +105,11 @@ class Costs(Record, frozen=True, kw_only=True):
     false_positive: float = 1.0
     false_negative: float = 1.0
 
+    @property
+    def pair(self) -> tuple[float, float]:
+        """The costs of a false positive and of a false negative."""
+        return self.false_positive, self.false_negative
+
 
 class ModelSection(Record, frozen=True, kw_only=True):
     """The baseline model."""
@@ -127,9 +132,17 @@ class ModelSection(Record, frozen=True, kw_only=True):
         ),
     ] = "none"
     costs: Annotated[
-        Costs,
-        about("Costs of a false positive and a false negative; the decision threshold minimizes the expected cost."),
-    ] = Costs()
+        Costs | None,
+        about(
+            "Costs of a false positive and a false negative; the decision threshold minimizes the expected cost. "
+            "Without costs the model's own predict decides."
+        ),
+    ] = None
+
+    @property
+    def decision_costs(self) -> Costs:
+        """Costs of wrong decisions; 1 each if none are declared."""
+        return self.costs or Costs()
 
 
 class OptimizeSection(Record, frozen=True, kw_only=True):

@@ -13,19 +13,28 @@ from headway.core.record import Record, Scalar, StoredRecord, canonical, digest_
 
 NUMBERS = ("regression", "ranking")
 """Tasks whose answer is one number of any size."""
+Refusal = Literal["missing", "infinite", "beyond float32"]
+"""A kind of value that a library refuses to predict for."""
+ThresholdRule = Literal["costs", "library"]
+"""What a decision threshold was taken from: costs, or the `predict` of the model's library."""
+TIE = 2.0**-40
+"""Largest distance from one half that rounding gives to a tie of two classes, if leaves are added in another order."""
+LIBRARY_THRESHOLD = 0.5 + TIE
+"""Smallest probability of the second class at which a library predicts it: a tie goes to the first class."""
 
 
 class Field(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One input column: a number (`FP64`), or a category (`BYTES`) whose rank among `categories` the model reads.
 
     A value that is none of them is `unseen`: it counts as `missing`, or as `other` with rank len(categories), or the
-    row is `refused`. A null is always missing.
+    row is `refused`. A null is always missing. `refuses` lists the values for which the model's library raises.
     """
 
     name: str
     datatype: str = "FP64"
     categories: tuple[str, ...] = ()
     unseen: Literal["missing", "other", "refused"] = "missing"
+    refuses: tuple[Refusal, ...] = ()
 
 
 class Signature(Record, frozen=True, kw_only=True, omit_defaults=True):

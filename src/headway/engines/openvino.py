@@ -26,7 +26,14 @@ from headway.core.contracts import ImportedModel  # noqa: E402
 from headway.core.errors import EngineError, NotApplicable  # noqa: E402
 from headway.core.record import Settings  # noqa: E402
 from headway.core.threads import threads_of  # noqa: E402
-from headway.engines.formats.onnx_ports import GraphInputs, PortInfo, graph_inputs, score_output  # noqa: E402
+from headway.engines.formats.onnx_ports import (  # noqa: E402
+    GraphInputs,
+    PortInfo,
+    are_two_classes,
+    graph_inputs,
+    score_outputs,
+    side_by_side,
+)
 
 IMPORTS_MODELS = False  # transforms write its artifacts
 
@@ -58,11 +65,11 @@ class OpenVino:
             outputs = [_port(port) for port in self._compiled.outputs]
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot open the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
-        self._output = [port.name for port in outputs].index(score_output(outputs))
+        names = [port.name for port in outputs]
+        self._outputs = [names.index(name) for name in score_outputs(outputs)]
         self._idle: list[Any] = []  # a request serves one thread at a time; list.pop and append are atomic
-        answer = self._infer(np.zeros((self._feeds.batch_size or 1, self._feeds.width)))
-        self._columns = answer.size // len(answer)
-        self._first = 1 if self._columns == 2 else 0
+        self._columns = self._infer(np.zeros((self._feeds.batch_size or 1, self._feeds.width))).shape[-1]
+        self._first = 1 if self._columns == 2 and are_two_classes(self._infer, self._feeds) else 0
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
@@ -113,15 +120,18 @@ class OpenVino:
         """
         if rows.ndim != 2 or rows.shape[1] != self._feeds.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._feeds.width}]")
-        return self._infer(rows).reshape(len(rows), self._columns)[:, self._first :]
+        return self._infer(rows)[:, self._first :]
 
     def _infer(self, rows: Floats) -> Floats:
+        """Compute every column of the answers [n, k]."""
         request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
         answers = []
         try:
             for feed, count in self._feeds.batches(rows):
                 found = request.infer([*feed.values()], share_inputs=True, share_outputs=True)
-                answers.append(found[self._output][:count].astype(np.float64))  # a copy: the request reuses its buffer
+                table = side_by_side([found[index] for index in self._outputs])
+                # A copy: the request reuses its buffer.
+                answers.append(table[:count].astype(np.float64).reshape(count, table.size // max(len(table), 1)))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot run the graph: {_first_line(error)}", hint=_REBUILD_HINT) from error
         self._idle.append(request)

@@ -31,14 +31,15 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC, NuSVC
 from sklearn.utils.validation import check_is_fitted
 
-from headway.core.arrays import Floats, sigmoid, softmax
+from headway.core.arrays import Floats, Ints, sigmoid, softmax
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
-from headway.core.variant import Field, Signature
+from headway.core.variant import TIE, Field, Signature
 from headway.engines.estimators import skops_file, trees
 from headway.engines.estimators.inner import wrap_inner_models
 from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, custom_code, root_package, walk_objects
@@ -60,6 +61,7 @@ class Sklearn:
     formats: ClassVar[tuple[str, ...]] = ("skops",)
     files: ClassVar[tuple[str, ...]] = (".skops",)
     defaults: ClassVar[Settings] = {"threads": 0}
+    refuses_rows: ClassVar[bool] = True  # the library raises for the values that it refuses
 
     def __init__(self, content: bytes, settings: Settings) -> None:
         opened, threads = skops_file.read_skops(content), threads_of(settings, engine="sklearn", default=0)
@@ -67,6 +69,7 @@ class Sklearn:
         try:
             self._width = _width(self._model)
             self._score, self._outputs = _score_function(self._model)
+            self.thresholds = _thresholds(self._model)
             self._table = _row_converter(self._model, opened.columns)
             _set_threads(self._model, threads)
         except _FAILURES as error:
@@ -170,13 +173,29 @@ class Sklearn:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._width}]")
         if not len(rows):
             return np.empty((0, self._outputs))
-        try:
-            scores = np.asarray(self._score(self._table(rows)), dtype=np.float64)
-        except _FAILURES as error:
-            raise EngineError(f"{type(self._model).__name__} cannot answer these rows: {error}") from error
+        scores = np.asarray(self._call(self._score, rows), dtype=np.float64)
         if scores.size != len(rows) * self._outputs:
             raise EngineError(f"{type(self._model).__name__} answers {scores.shape[1:]} numbers a row, expected one")
         return scores.reshape(len(rows), self._outputs)
+
+    def decide(self, rows: Floats) -> Ints | None:
+        """Return the index of the class that the estimator's own `predict` names, int64 [n]; None for a regressor.
+
+        It may differ from the most probable class: an SVC decides by its decision function, which its probabilities do
+        not follow exactly, and a tuned classifier by its own threshold.
+        """
+        if not is_classifier(self._model):
+            return None
+        if not len(rows):
+            return np.empty(0, dtype=np.int64)
+        named = self._call(self._model.predict, rows)
+        return np.asarray(np.searchsorted(self._model.classes_, named), dtype=np.int64)
+
+    def _call(self, function: Callable[[Any], Any], rows: Floats) -> Any:
+        try:
+            return function(self._table(rows))
+        except _FAILURES as error:
+            raise EngineError(f"{type(self._model).__name__} cannot answer these rows: {error}") from error
 
 
 def _damaged_model(error: Exception) -> EngineError:
@@ -270,6 +289,20 @@ def _score_function(model: Any) -> tuple[Callable[[Any], Any], int]:
         f"a {type(model).__name__} has neither predict_proba nor decision_function, so it returns no score",
         hint="voting='soft', or CalibratedClassifierCV around it",
     )
+
+
+def _thresholds(model: Any) -> tuple[float, ...]:
+    """Return the probabilities at which `predict` may change its class, where a model decides by something else.
+
+    An SVC changes it where its decision function is 0; its probability there follows from the intercept of Platt's
+    sigmoid. A classifier with a threshold of its own changes it there.
+    """
+    last = trees.final_step(model)
+    found = [getattr(last, name, None) for name in ("best_threshold_", "threshold")]
+    if isinstance(last, SVC | NuSVC) and len(last._probB) == 1:
+        found += sigmoid(np.array([last._probB[0], -last._probB[0]])).tolist()
+    own = [float(value) for value in found if isinstance(value, float)]
+    return tuple(value for threshold in own for value in (threshold, 1 - threshold + TIE))
 
 
 def _decision_scores(decision: Floats) -> Floats:

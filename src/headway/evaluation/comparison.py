@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
-from headway.core.contracts import Blobs, Engine, SliceColumn
+from headway.core.contracts import Blobs, Decider, Engine, SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence
@@ -39,7 +39,8 @@ SELF_TEST_ROWS = 32
 class EvaluationSet:
     """Labeled rows of a period with the answers of the baseline; built once for all variants.
 
-    The arrays are those of `core.contracts.Comparison`; `dataset` is the digest of the whole period.
+    The arrays are those of `evaluation.context.Comparison`; `dataset` is the digest of the whole period. A variant
+    decides as its library does if it `follows_library`, else by the threshold alone.
     """
 
     period: str
@@ -51,6 +52,8 @@ class EvaluationSet:
     reference_scores: Floats
     groups: Ints
     slices: Mapping[str, SliceColumn]
+    reference_decisions: Ints | None = None
+    follows_library: bool = False
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
     sensitive_features: Mapping[str, SliceColumn] = field(default_factory=dict)
@@ -74,6 +77,8 @@ def build_evaluation_set(
         rows=rows,
         labels=matrix.target_values(known),
         reference_scores=reference.predict(rows),
+        reference_decisions=library_decisions(reference, rows) if baseline.threshold_rule == "library" else None,
+        follows_library=baseline.threshold_rule == "library",
         groups=matrix.group_codes(known),
         slices=matrix.slice_columns(known),
         costs=baseline.costs,
@@ -106,6 +111,8 @@ def compare_with_baseline(
         groups=evaluation_set.groups,
         slices=evaluation_set.slices,
         threshold=evaluation_set.threshold,
+        decisions=library_decisions(model, rows) if evaluation_set.follows_library else None,
+        reference_decisions=evaluation_set.reference_decisions,
         costs=evaluation_set.costs,
         weights=evaluation_set.weights,
         sensitive_features=evaluation_set.sensitive_features,
@@ -113,6 +120,11 @@ def compare_with_baseline(
         price=evaluation_set.price,
         query_ids=evaluation_set.query_ids,
     )
+
+
+def library_decisions(model: Engine, rows: Floats) -> Ints | None:
+    """Return the classes that the model's library predicts for rows (n, d), int64 (n,); None if the scores decide."""
+    return model.decide(rows) if isinstance(model, Decider) else None
 
 
 def open_variant(variant: Variant, blobs: Blobs) -> Engine:
@@ -145,17 +157,14 @@ def subsample(subject: Comparison, max_rows: int) -> Comparison:
 def select_rows(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
     """Keep these rows alone, int64 (m,)."""
     names = ("rows", "labels", "scores", "reference_scores", "groups")
+    optional = ("decisions", "reference_decisions", "weights", "unseen", "query_ids")
     fewer = {name: getattr(subject, name)[which] for name in names}
-    weights = None if subject.weights is None else subject.weights[which]
-    unseen = None if subject.unseen is None else subject.unseen[which]
-    lists = None if subject.query_ids is None else subject.query_ids[which]
+    fewer |= {name: getattr(subject, name)[which] for name in optional if getattr(subject, name) is not None}
     slices, people = (
         {name: SliceColumn(codes=column.codes[which], values=column.values) for name, column in columns.items()}
         for columns in (subject.slices, subject.sensitive_features)
     )
-    return replace(
-        subject, **fewer, weights=weights, unseen=unseen, query_ids=lists, slices=slices, sensitive_features=people
-    )
+    return replace(subject, **fewer, slices=slices, sensitive_features=people)
 
 
 def time_per_row(subject: Comparison) -> float:
@@ -180,7 +189,13 @@ def with_answers(subject: Comparison, answers: Floats, before: Floats | None = N
     A NaN answer counts as completely wrong. Raises NotApplicable for one of a regression, where nothing is.
     """
     own = subject.scores if before is None else before
-    return replace(subject, scores=_without_gaps(answers, subject), reference_scores=_without_gaps(own, subject))
+    return replace(
+        subject,
+        scores=_without_gaps(answers, subject),
+        reference_scores=_without_gaps(own, subject),
+        decisions=None,
+        reference_decisions=None,
+    )
 
 
 def _without_gaps(answers: Floats, subject: Comparison) -> Floats:

@@ -36,6 +36,9 @@ class Comparison:
         int64 of shape (n,), in 0..G-1; rows of one group are dependent.
     threshold
         A score of at least this value is a decision for the positive class.
+    decisions, reference_decisions
+        Classes that the library of the variant and that of the baseline predict, int64 of shape (n,), where they decide
+        by more than the scores; None where the threshold, or the largest score, decides.
     costs
         Costs of a false positive and of a false negative.
     weights
@@ -60,6 +63,8 @@ class Comparison:
     groups: Ints
     slices: Mapping[str, SliceColumn]
     threshold: float
+    decisions: Ints | None = None
+    reference_decisions: Ints | None = None
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
     sensitive_features: Mapping[str, SliceColumn] = field(default_factory=dict)

@@ -1,16 +1,20 @@
-"""Decision threshold, chosen on the validation period from the costs of false positives and false negatives."""
+"""Decision threshold: that of the model's own `predict`, or chosen on the validation period from costs of errors."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.core.errors import DataError
+from headway.core.variant import LIBRARY_THRESHOLD
 from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, jackknife_error, student_quantile
 from headway.evaluation.statistics.tables import BinaryAnswers, leave_one_out_mean, quantile_edges, tally, weighted
 
 CANDIDATES = 200
+HALF = 0.5
 
 
 def choose_threshold(
@@ -60,6 +64,32 @@ def choose_threshold(
     above = 1.0 if distinct[-1] < 1 else distinct[-1] + 1
     ends = np.concatenate([[below], distinct, [above]])
     return float((ends[best] + ends[best + 1]) / 2)
+
+
+def library_threshold(scores: Floats, decided: Ints | None, thresholds: Sequence[float] = ()) -> float:
+    """Return the threshold on scores (n,) that decides as the library of a binary model does.
+
+    It is one half, above which a tie lies with the first class, unless the library's own decisions say otherwise. The
+    first of the candidates with the fewest differences is taken, and one between two scores if that has fewer still.
+
+    Parameters
+    ----------
+    decided : ndarray of shape (n,), optional
+        Decisions 0 or 1 of the library; by default those at one half.
+    thresholds : sequence of float
+        Other candidates, such as the threshold that a model was tuned to.
+
+    >>> library_threshold(np.array([.1, .3, .6]), np.array([0, 1, 1]), [.25])
+    0.25
+    """
+    if decided is None or not len(decided):
+        return LIBRARY_THRESHOLD
+    candidates = [LIBRARY_THRESHOLD, HALF, *thresholds]
+    differences = [int(((scores >= threshold) != decided).sum()) for threshold in candidates]
+    best = int(np.argmin(differences))
+    between = choose_threshold(decided.astype(np.float64), scores) if differences[best] else HALF
+    fewer = int(((scores >= between) != decided).sum()) < differences[best]
+    return between if fewer else candidates[best]
 
 
 def decision_costs(labels: Floats, decided: NDArray[np.bool_], costs: tuple[float, float]) -> Floats:

@@ -18,7 +18,7 @@ from headway.core.errors import DataError, EngineError, NotApplicable
 from headway.core.record import Settings, canonical, digest_of
 from headway.core.release import Release
 from headway.core.training import Training
-from headway.core.variant import Artifact, Variant
+from headway.core.variant import LIBRARY_THRESHOLD, Artifact, Variant
 from headway.core.verdict import Verdict
 from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import dataset_signature, matrix, sample_weights, target_values
@@ -73,11 +73,10 @@ def open_scores(project: Project, dataset: Dataset) -> DeployedRelease:
     since, until = (datetime.fromisoformat(text) for text in (training.judged_since, training.judged_until))
     reference = select_period(dataset, since, until, name="reference")
     known, costs = labeled_rows(reference), config.model.costs
-    threshold = 0.5
-    if roles.task == "binary" and costs.false_positive != costs.false_negative:
+    threshold = LIBRARY_THRESHOLD
+    if roles.task == "binary" and costs is not None:
         scores = known.table[column].cast(pl.Float64).to_numpy()
-        pair = (costs.false_positive, costs.false_negative)
-        threshold = choose_threshold(target_values(known), scores, costs=pair, weights=sample_weights(known))
+        threshold = choose_threshold(target_values(known), scores, costs=costs.pair, weights=sample_weights(known))
     named = (SCORES, project.name, column, training.judged_since, training.judged_until)
     contract = observed_contract(matrix(reference.table, signature), signature, margin=config.policy.contract_margin)
     return DeployedRelease(
@@ -87,6 +86,7 @@ def open_scores(project: Project, dataset: Dataset) -> DeployedRelease:
             evidence=(),
             verdict=Verdict(answer="undecided", subject="", why="scores of another system are not judged"),
             threshold=threshold,
+            threshold_rule="library" if costs is None else "costs",
             contract=contract,
         ),
         digest=digest_of(canonical(named)),

@@ -274,7 +274,7 @@ def _feature_losses(context: MonitoringContext, window: MonitoringWindow) -> lis
 
 
 def _costs(context: MonitoringContext, rows: ScoredRows) -> Floats:
-    threshold, costs = context.deployed.release.threshold, context.config.model.costs
+    threshold, costs = context.deployed.release.threshold, context.config.model.decision_costs
     return decision_costs(rows.scores, rows.labels, threshold=threshold, costs=costs)
 
 
@@ -296,7 +296,7 @@ def _quality(deployed: DeployedRelease, rows: ScoredRows, period: str) -> Eviden
 
 
 def _cost(context: MonitoringContext, window: MonitoringWindow) -> Measurement:
-    threshold, costs = context.deployed.release.threshold, context.config.model.costs
+    threshold, costs = context.deployed.release.threshold, context.config.model.decision_costs
     rows = window.current
     now, judged = (part.decision_costs(threshold=threshold, costs=costs) for part in (rows, window.judged))
     days = max((end_time(rows) - window.since) / timedelta(days=1), 1.0)

@@ -191,4 +191,4 @@ def _require_decisions(subject: Comparison) -> None:
 
 
 def _with_scores(subject: Comparison, scores: Floats) -> Comparison:
-    return replace(subject, scores=scores)
+    return replace(subject, scores=scores, decisions=None)

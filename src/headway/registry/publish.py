@@ -84,6 +84,7 @@ def _release(search: SearchResult, contract: Contract, *, made_by: str) -> Relea
         verdict=winner.verdict,
         baseline=search.baseline.model.digest,
         threshold=search.baseline.threshold,
+        threshold_rule=search.baseline.threshold_rule,
         calibrator=search.baseline.calibrator,
         contract=contract,
         views=search.baseline.views,

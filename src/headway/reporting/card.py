@@ -74,9 +74,12 @@ def _model(report: ReportData, search: SearchResult) -> str:
     }
     if variant.task == "binary":
         positive, negative = baseline.costs
-        facts["Decision threshold"] = (
-            f"{baseline.threshold:.6g} (a false positive costs {positive:g}, a false negative {negative:g})"
+        reason = (
+            f"a false positive costs {positive:g}, a false negative {negative:g}"
+            if baseline.threshold_rule == "costs"
+            else "as the predict of its library decides; a tie is the first class"
         )
+        facts["Decision threshold"] = f"{baseline.threshold:.6g} ({reason})"
     return _facts(facts)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headway.core.record import Scalar
+from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release
 from headway.serving.batching.validation import InputValidator
@@ -58,8 +59,9 @@ class LoadedModel:
     """A release that is ready to serve: everything that a request needs of it, replaced in one assignment.
 
     `version` is the first 12 digits of its digest. `columns` are the inputs of the model, of which `features` looks
-    some up; `validator` checks them against the contract, if there is one. `calibrate` maps engine outputs to the
-    outputs that callers receive.
+    some up; `refusals` checks them for values that the model's library refuses, and `validator` against the contract,
+    if there is one. `classes` name the columns of a multiclass answer. `calibrate` maps engine outputs to the outputs
+    that callers receive.
     """
 
     name: str
@@ -71,8 +73,10 @@ class LoadedModel:
     writer: ResponseWriter
     metadata: bytes
     columns: tuple[str, ...]
+    classes: tuple[str, ...]
     calibrate: CalibrationFunction
     features: OnlineFeatures
+    refusals: RefusalCheck
     validator: InputValidator | None
     latency: LatencyEstimator
 
@@ -99,6 +103,7 @@ def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
     features = OnlineFeatures(variant.signature, release.views, online)
     version = bundle.digest.removeprefix("sha256:")[:_VERSION_DIGITS]
     contract = release.contract
+    classes = variant.signature.classes if variant.task == "multiclass" else ()
     parameters: dict[str, Scalar] = {
         "release": bundle.digest,
         "engine": variant.engine,
@@ -112,11 +117,13 @@ def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
         threshold=release.threshold,
         engine=engine,
         reader=RequestReader(features.request, ignored=features.columns),
-        writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output),
+        writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output, classes=classes),
         metadata=describe_model(features.request, name=release.name, version=version, parameters=parameters),
         columns=variant.signature.names,
+        classes=classes,
         calibrate=calibration_function(release.calibrator),
         features=features,
+        refusals=RefusalCheck(variant.signature),
         validator=InputValidator(contract, variant.signature) if contract.columns else None,
         latency=LatencyEstimator.of(engine, np.array(release.self_test.rows, dtype=np.float64)),
     )

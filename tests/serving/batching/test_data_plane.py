@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from running import Peer, body_of, loaded, request, serving
 from tests.serving.manual_loop import ManualLoop, RecordingCall, run_batches
 
-from headway.core.errors import EngineError
+from headway.core.errors import EngineError, RowRefused
+from headway.core.variant import Field, Signature
+from headway.data.refusals import RefusalCheck
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.open_inference import ResponseWriter
@@ -80,6 +82,24 @@ def test_the_error_of_a_request_names_the_first_row_at_fault(harm, kind, at, cap
     run_batches(picky(), call, other)
     assert (other.values, type(call.error)) == ([2.0, 4.0], kind)
     assert f"row {at}" in (str(call.error) if kind is EngineError else caplog.text)
+
+
+def test_a_row_that_the_models_library_refuses_fails_its_request_and_not_the_others():
+    signature = Signature(inputs=tuple(Field(name=name, refuses=("missing",)) for name in "ab"))
+    release = dataclasses.replace(picky(), refusals=RefusalCheck(signature))
+    good, bad = RecordingCall([1.0, 3.0]), RecordingCall([1.0, 1.0], [2.0, np.nan])
+    run_batches(release, good, bad)
+    assert good.values == [2.0, 4.0] and isinstance(bad.error, RowRefused)
+    assert "column 'b' is missing" in str(bad.error) and bad.error.where == "row 1"
+
+
+def test_over_http_a_refused_row_is_422_with_its_column():
+    signature = Signature(inputs=tuple(Field(name=name, refuses=("missing",)) for name in "abc"))
+    with serving(dataclasses.replace(picky(), refusals=RefusalCheck(signature))) as server, Peer(server) as peer:
+        peer.send_bytes(request(body=body_of([1.0, None, 1.0])) + request(body=body_of([3.0] * 3)))
+        refused, answered = peer.read_answer(), peer.read_answer()
+    assert (refused.status, answered.status) == (422, 200)
+    assert "column 'b' is missing (NaN)" in refused.json["error"]
 
 
 def test_the_location_in_an_engine_error_follows_the_row():

@@ -228,6 +228,24 @@ def test_a_response_has_the_form_of_the_protocol():
     }
 
 
+@pytest.mark.parametrize("form", ["json", "raw"])
+def test_the_answer_of_several_classes_names_them(form):
+    writer = ResponseWriter(name="f", version="v", output="p", classes=("no", 'it "may"', "yes"))
+    body = writer.write("", [0.1, 0.2, 0.7], 1) if form == "json" else writer.pack("", [0.1, 0.2, 0.7], 1)[0]
+    [output] = json.loads(body)["outputs"]
+    assert output["shape"] == [1, 3] and output["parameters"]["classes"] == ["no", 'it "may"', "yes"]
+    assert (output.get("data"), output["parameters"].get("binary_data_size")) == (
+        ([0.1, 0.2, 0.7], None) if form == "json" else (None, 24)
+    )
+
+
+def test_metadata_names_the_classes_of_a_classifier():
+    signature = msgspec.structs.replace(MIXED, classes=("no", "yes"))
+    metadata = msgspec.json.decode(describe_model(signature, name="m", version="v", parameters={}))
+    assert metadata["outputs"][0]["parameters"] == {"classes": ["no", "yes"]}
+    assert all("parameters" not in tensor for tensor in metadata["inputs"])
+
+
 def test_metadata_lists_the_columns_in_order():
     metadata = msgspec.json.decode(describe_model(MIXED, name="m", version="v", parameters={"threshold": 0.5}))
     assert [(tensor["name"], tensor["datatype"]) for tensor in metadata["inputs"]] == [

@@ -1,12 +1,13 @@
 """Map the columns of a row to the inputs of an ONNX graph, and its outputs to scores.
 
 A graph reads one table, several tables, or one input per column, of floats or integers, with any number of rows or a
-fixed one. It returns scores as floats, or as one dictionary per row (ZipMap).
+fixed one. It returns scores as floats, or as one dictionary per row (ZipMap). Several outputs of scores stand side by
+side, and none is left out, but for the first of two complementary probabilities.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,7 @@ _DTYPES: dict[str, type[np.generic]] = {
 _MAX_INTEGER = {"tensor(int64)": 2.0**53, "tensor(int32)": 2.0**31 - 1}
 _FLOATS = ("tensor(float)", "tensor(double)")
 _DICTIONARIES = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
+_PROBES, _ROUNDING = 16, 0.02
 CONVERT_HINT = "initial_types=[('rows', FloatTensorType([None, d]))]"
 
 
@@ -165,18 +167,53 @@ def _not_a_table(inputs: Sequence[Port]) -> EngineError:
     )
 
 
-def score_output(outputs: Sequence[Port]) -> str:
-    """Return the name of the scores' output: the only float output, else the only dictionary, else "probabilities"."""
-    for kinds in (_FLOATS, _DICTIONARIES):
-        names = [port.name for port in outputs if port.type in kinds]
-        named = [name for name in names if "prob" in name.lower()]
-        if len(named) == 1 or len(names) == 1:
-            return (named if len(named) == 1 else names)[0]
-    raise EngineError(
-        "the graph does not have exactly one output of scores",
-        where=_describe_ports("outputs", outputs),
-        hint="convert with zipmap=False, and call the output 'probabilities'",
-    )
+def score_outputs(outputs: Sequence[Port]) -> tuple[str, ...]:
+    """Return the names of the outputs of scores, in order: the probabilities, else all float ones, else a dictionary.
+
+    Raises EngineError that lists the outputs if there are none, or one is not a column or table.
+    """
+    floats = [port for port in outputs if port.type in _FLOATS]
+    named = [port for port in floats if "prob" in port.name.lower()]
+    chosen = named or floats or [port for port in outputs if port.type in _DICTIONARIES]
+    if not chosen or (len(chosen) > 1 and not all(port.type in _FLOATS and len(port.shape) <= 2 for port in chosen)):
+        raise EngineError(
+            "the graph does not have outputs of scores: floats [n] or [n, k], or one dictionary a row",
+            where=_describe_ports("outputs", outputs),
+            hint="convert with zipmap=False, and call the output 'probabilities'",
+        )
+    return tuple(port.name for port in chosen)
+
+
+def side_by_side(answers: Sequence[Answer]) -> Array:
+    """Return several outputs as one table [n, k], in order; a single one as it is."""
+    parts = [score_array(answer) for answer in answers]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([part if part.ndim == 2 else part.reshape(-1, 1) for part in parts], axis=1)
+
+
+def are_two_classes(predict: Callable[[Floats], Array], inputs: GraphInputs) -> bool:
+    """Return whether the two columns that a graph answers are probabilities of two classes: they always add up to 1.
+
+    Parameters
+    ----------
+    predict : callable
+        From rows float64 [n, d] to answers [n, 2].
+    """
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(_PROBES, inputs.width)) * 3
+    rows[0] = 0.0
+    for port in inputs.inputs:
+        if port.max_integer:
+            rows[:, port.start : port.stop] = random.integers(0, 2, (_PROBES, port.stop - port.start))
+    try:
+        answers = predict(rows)
+    except EngineError:  # a table of the graph has no such row
+        answers = predict(np.zeros((1, inputs.width)))
+    found = answers.astype(np.float64)
+    found = found[np.isfinite(found).all(axis=1)]
+    inside = (found >= -_ROUNDING) & (found <= 1 + _ROUNDING)
+    return bool(inside.all() and (np.abs(found.sum(axis=1) - 1) <= _ROUNDING).all())
 
 
 def score_array(answer: Answer) -> Array:

@@ -13,6 +13,7 @@ from headway.core.contracts import SliceColumn
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison
+from headway.evaluation.quality.row_errors import decided_classes
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, UNBOUNDED, t_interval
 from headway.evaluation.statistics.subsets import (
     RowStatistic,
@@ -84,7 +85,7 @@ def signed_gaps(subject: Comparison) -> list[Measurement]:
 
 def _rates(subject: Comparison, answers: BinaryAnswers) -> list[RowStatistic]:
     """Return the statistics of the decisions of a binary task, and that of its calibration last."""
-    yes = (answers.scores >= subject.threshold).astype(np.float64)
+    yes = decided_classes(subject)[0].astype(np.float64)
     all_rows = np.ones(answers.n_rows, dtype=np.bool_)
     rates = {
         "bias.tpr": (yes, answers.labels == 1, SHARE),

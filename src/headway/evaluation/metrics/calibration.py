@@ -13,6 +13,7 @@ from headway.core.contracts import SliceColumn
 from headway.core.evidence import Measurement
 from headway.evaluation.calibration.methods import isotonic_regression
 from headway.evaluation.context import Comparison
+from headway.evaluation.quality.multiclass import ClassAnswers, class_answers
 from headway.evaluation.statistics.intervals import (
     CHANGE,
     SHARE,
@@ -46,7 +47,7 @@ _QUARTER = (0.0, 0.25)
 
 
 def plugin(subject: Comparison) -> list[Measurement]:
-    """Measure the calibration of a binary classifier.
+    """Measure the calibration of a classifier.
 
     - `ece` over 15 equal-mass bins, and the paired `ece.drop` (positive: the variant is worse).
     - `probability_shift`: calibration error with the baseline's probabilities as the truth. It needs no labels, so few
@@ -55,11 +56,16 @@ def plugin(subject: Comparison) -> list[Measurement]:
     - `calibration.bias` (observed minus predicted) overall and by slice; `calibration.ece` (5 bins) by slice.
     - `reliability` (observed rate) and `reliability.predicted` of each bin.
 
+    With several classes only `ece` and `ece.drop`, of the probability of the predicted class against how often it is
+    right (Guo et al. 2017).
+
     Raises
     ------
     NotApplicable
-        If the task is not binary.
+        If the task is neither binary nor multiclass.
     """
+    if subject.variant.task == "multiclass":
+        return _of_predicted_class(class_answers(subject))
     answers = binary_answers(subject)
     table = bin_table(answers, BINS)
     return [
@@ -82,6 +88,33 @@ def _errors(table: BinTable, answers: BinaryAnswers) -> list[Measurement]:
             "ece.drop", value - reference, without - reference_without, replace_fields(share, bounds=CHANGE)
         ),
         jackknife_interval("probability_shift", moved, moved_without, share),
+    ]
+
+
+def _of_predicted_class(answers: ClassAnswers) -> list[Measurement]:
+    """Return the calibration error of the predicted class's probability, and its drop against the baseline."""
+    rows = np.arange(answers.blocks.n_rows)
+    own, before = (
+        bin_table(
+            BinaryAnswers(
+                labels=(decided == answers.labels).astype(np.float64),
+                scores=np.clip(scores[rows, decided], 0.0, 1.0),
+                reference=scores[rows, decided],
+                **answers.blocks.fields,
+            ),
+            BINS,
+        )
+        for decided, scores in (
+            (answers.decided, answers.scores),
+            (answers.reference_decided, answers.reference),
+        )
+    )
+    (value, without), (reference, reference_without) = _ece(own), _ece(before)
+    share = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
+    change = replace_fields(share, bounds=CHANGE)
+    return [
+        jackknife_interval("ece", value, without, share),
+        jackknife_interval("ece.drop", value - reference, without - reference_without, change),
     ]
 
 

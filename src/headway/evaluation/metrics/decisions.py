@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from headway.core.arrays import Bools, Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.context import Comparison
+from headway.evaluation.context import Comparison, MetricResults
+from headway.evaluation.quality.row_errors import decided_classes
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval, ratio_of_sums, t_interval
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import BinaryAnswers, binary_answers
 from headway.evaluation.threshold import decision_costs, threshold_confidence_set
 
 
-def plugin(subject: Comparison) -> list[Measurement]:
+def plugin(subject: Comparison) -> MetricResults:
     """Measure `cost` per row, `accuracy`, `f1`, `recall`, `precision`, `false_positive_rate`, and `threshold`.
 
-    Each but the last has a paired `.drop` (positive: the variant is worse), if it is defined for both models. The
-    interval of `threshold` holds the thresholds whose cost on these rows does not differ significantly.
+    Each but the last has a paired `.drop` (positive: the variant is worse), if it is defined for both models. A drop
+    that no variant can show, because the baseline already has the worst value at this threshold, is not measured, and
+    the result says why. The interval of `threshold` holds the thresholds whose cost on these rows does not differ
+    significantly.
 
     Raises
     ------
@@ -30,16 +33,14 @@ def plugin(subject: Comparison) -> list[Measurement]:
     answers = binary_answers(subject)
     if answers.labels.min() == answers.labels.max():
         raise NotApplicable(f"all {answers.n_rows} labels are {answers.labels[0]:g}: rates of errors are undefined")
-    costs, before = (
-        decision_costs(answers.labels, scores >= subject.threshold, subject.costs)
-        for scores in (answers.scores, answers.reference)
-    )
+    yes, was_yes = (decided == 1 for decided in decided_classes(subject))
+    costs, before = (decision_costs(answers.labels, decided, subject.costs) for decided in (yes, was_yes))
     max_cost = max(subject.costs)
     return [
         mean_measurement("cost", costs, answers, (0.0, max_cost)),
         mean_measurement("cost.drop", costs - before, answers, (-max_cost, max_cost)),
-        *_rates(answers, answers.scores >= subject.threshold),
-        *_of_counts(answers, subject.threshold),
+        *_rates(answers, yes),
+        *_of_counts(answers, yes, was_yes, subject.threshold),
         _threshold(answers, subject),
     ]
 
@@ -58,25 +59,39 @@ def _share(name: str, part: Bools, among: Bools, answers: BinaryAnswers) -> Meas
     return t_interval(name, estimate, sample)
 
 
-def _of_counts(answers: BinaryAnswers, threshold: float) -> list[Measurement]:
+def _of_counts(
+    answers: BinaryAnswers, yes: Bools, was_yes: Bools, threshold: float
+) -> list[Measurement | NotApplicable]:
     """Return accuracy and F1, and the paired drops of all rates, from the counts of each block."""
-    own, before = (_counts(answers, scores >= threshold) for scores in (answers.scores, answers.reference))
+    own, before = _counts(answers, yes), _counts(answers, was_yes)
     score, change = (
         Sample(n_rows=answers.n_rows, n_groups=answers.n_groups, bounds=bounds) for bounds in (SHARE, CHANGE)
     )
-    found = []
+    found: list[Measurement | NotApplicable] = []
+    hopeless: list[str] = []
     for name, rate in _RATES.items():
         (value, without), (was, was_without) = (
             (float(rate(*counts.sum(1))), rate(*(counts.sum(1, keepdims=True) - counts))) for counts in (own, before)
         )
         if name in ("accuracy", "f1") and np.isfinite(value):
             found.append(jackknife_interval(name, value, without, score))
-        if np.isfinite(value) and np.isfinite(was):
-            sign = -1 if name == "false_positive_rate" else 1
+        sign, worst = (-1, 1.0) if name == "false_positive_rate" else (1, 0.0)
+        if was == worst or (name == "precision" and not was_yes.any()):
+            hopeless.append(f"{name}.drop")
+        elif np.isfinite(value) and np.isfinite(was):
             found.append(
                 jackknife_interval(f"{name}.drop", sign * (was - value), sign * (was_without - without), change)
             )
-    return found
+    return [*found, _cannot_fail(hopeless, was_yes, threshold)] if hopeless else found
+
+
+def _cannot_fail(names: Sequence[str], was_yes: Bools, threshold: float) -> NotApplicable:
+    """Return why no variant can have worse rates than the baseline."""
+    return NotApplicable(
+        f"a rule on {', '.join(names)} cannot fail: the baseline already has the worst value, for at the threshold "
+        f"{threshold:.4g} it decides {int(was_yes.sum()):,} of {len(was_yes):,} rows to be positive",
+        hint="costs = { false_positive = 1, false_negative = 4 } chooses a threshold that finds the rare class",
+    )
 
 
 def _counts(answers: BinaryAnswers, yes: Bools) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,29 +14,48 @@ from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE, Sample, jackknife_interval
 from headway.evaluation.statistics.subsets import MAX_LOG_LOSS, MIN_PROBABILITY, mean_measurement
-from headway.evaluation.statistics.tables import Blocks, build_blocks, tally, weighted
+from headway.evaluation.statistics.tables import (
+    BinaryAnswers,
+    Blocks,
+    build_blocks,
+    exact_auc,
+    leave_one_out_auc,
+    score_table,
+    tally,
+    weighted,
+)
 
 TOP = 3
+AUC_EDGES = 256
 _ROUNDING = 1e-12
+PROBABILITY_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassAnswers:
-    """Labels int64 (n,) in 0..k-1, and probabilities of the variant and the baseline, float64 (n, k)."""
+    """Labels int64 (n,) in 0..k-1, and what the variant and the baseline answer.
+
+    Probabilities are float64 (n, k); decisions, of the most probable class or of the library, int64 (n,).
+    """
 
     labels: NDArray[np.int64]
     scores: Floats
     reference: Floats
+    decided: NDArray[np.int64]
+    reference_decided: NDArray[np.int64]
     blocks: Blocks
 
 
 def measure_multiclass(subject: Comparison) -> list[Measurement]:
-    """Measure `accuracy`, `macro_f1`, `log_loss`, `brier` (summed over classes, up to 2) and `top3_accuracy`.
+    """Measure `accuracy`, `macro_f1`, `roc_auc`, `log_loss`, `brier` (summed over classes) and `top3_accuracy`.
 
-    Each has a paired `.drop` (positive: the variant is worse). `top3_accuracy` needs more than three classes.
+    Each has a paired `.drop` (positive: the variant is worse). `roc_auc` is the mean over the classes that occur, each
+    against all others. `top3_accuracy` needs more than three classes.
     """
     answers = class_answers(subject)
-    right, was_right = (_is_correct(scores, answers.labels) for scores in (answers.scores, answers.reference))
+    right, was_right = (
+        (decided == answers.labels).astype(np.float64) for decided in (answers.decided, answers.reference_decided)
+    )
     logs, were_logs = (_log_loss(scores, answers.labels) for scores in (answers.scores, answers.reference))
     brier, was_brier = (brier_scores(scores, answers.labels) for scores in (answers.scores, answers.reference))
     return [
@@ -46,18 +66,44 @@ def measure_multiclass(subject: Comparison) -> list[Measurement]:
         mean_measurement("brier", brier, answers.blocks, (0.0, 2.0)),
         mean_measurement("brier.drop", brier - was_brier, answers.blocks, (-2.0, 2.0)),
         *_macro_f1(answers),
+        *_roc_auc(answers),
         *(_top3_accuracy(answers) if answers.scores.shape[1] > TOP else []),
     ]
 
 
 def class_answers(subject: Comparison) -> ClassAnswers:
-    """Return the answers of a multiclass model; raises NotApplicable for labels outside its classes."""
+    """Return the answers of a multiclass model.
+
+    Raises NotApplicable for labels outside its classes, and answers that are not probabilities.
+    """
     count = subject.scores.shape[1]
     blocks = build_blocks(subject)
     labels = subject.labels.astype(np.int64)
     if (labels != subject.labels).any() or labels.min() < 0 or labels.max() >= count:
         raise NotApplicable(f"labels must be class numbers from 0 to {count - 1}")
-    return ClassAnswers(labels=labels, scores=subject.scores, reference=subject.reference_scores, blocks=blocks)
+    for scores, whose in ((subject.scores, "the variant"), (subject.reference_scores, "the baseline")):
+        wrong = ~((scores >= -PROBABILITY_ROUNDING) & (scores <= 1 + PROBABILITY_ROUNDING)).all(axis=1)
+        if wrong.any():
+            raise NotApplicable(
+                f"{int(wrong.sum())} answers of {whose} are not probabilities",
+                where=f"row {np.argmax(wrong)}",
+                hint="end the model in a softmax",
+            )
+    decided, reference_decided = (
+        np.argmax(scores, axis=1) if known is None else known
+        for scores, known in (
+            (subject.scores, subject.decisions),
+            (subject.reference_scores, subject.reference_decisions),
+        )
+    )
+    return ClassAnswers(
+        labels=labels,
+        scores=subject.scores,
+        reference=subject.reference_scores,
+        decided=decided,
+        reference_decided=reference_decided,
+        blocks=blocks,
+    )
 
 
 def brier_scores(scores: Floats, labels: NDArray[np.int64]) -> Floats:
@@ -66,10 +112,6 @@ def brier_scores(scores: Floats, labels: NDArray[np.int64]) -> Floats:
     truth[np.arange(len(labels)), labels] = 1.0
     found: Floats = np.square(scores - truth).sum(1)
     return found
-
-
-def _is_correct(scores: Floats, labels: NDArray[np.int64]) -> Floats:
-    return np.asarray(np.argmax(scores, axis=1) == labels, dtype=np.float64)
 
 
 def _top3_accuracy(answers: ClassAnswers) -> list[Measurement]:
@@ -93,16 +135,55 @@ def _class_rank(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def _macro_f1(answers: ClassAnswers) -> list[Measurement]:
     """Measure the mean F1 over the classes that occur or were predicted."""
     sample = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
-    (value, without), (was, was_without) = (_f1(answers, scores) for scores in (answers.scores, answers.reference))
+    (value, without), (was, was_without) = (
+        _f1(answers, decided) for decided in (answers.decided, answers.reference_decided)
+    )
     return [
         jackknife_interval("macro_f1", value, without, sample),
         jackknife_interval("macro_f1.drop", was - value, was_without - without, replace(sample, bounds=CHANGE)),
     ]
 
 
-def _f1(answers: ClassAnswers, scores: Floats) -> tuple[float, Floats]:
-    """Return macro F1 of these scores, and its leave-one-block-out values."""
-    named = np.argmax(scores, axis=1)
+def _roc_auc(answers: ClassAnswers) -> list[Measurement]:
+    """Measure the mean area under the ROC curve of the classes that occur; nothing if only one does."""
+    counts = np.bincount(answers.labels)
+    classes = [code for code in np.flatnonzero(counts).tolist() if counts[code] < len(answers.labels)]
+    if not classes:
+        return []
+    sample = Sample(n_rows=answers.blocks.n_rows, n_groups=answers.blocks.n_groups, bounds=SHARE)
+    (value, without), (was, was_without) = (
+        _macro_auc(answers, scores, classes) for scores in (answers.scores, answers.reference)
+    )
+    return [
+        jackknife_interval("roc_auc", value, without, sample),
+        jackknife_interval("roc_auc.drop", was - value, was_without - without, replace(sample, bounds=CHANGE)),
+    ]
+
+
+def _macro_auc(answers: ClassAnswers, scores: Floats, classes: Sequence[int]) -> tuple[float, Floats]:
+    """Return the mean area over the classes, and its leave-one-block-out values over those that are left."""
+    total, without, left = 0.0, np.zeros(answers.blocks.n_blocks), np.zeros(answers.blocks.n_blocks)
+    for code in classes:
+        own, labels = scores[:, code], (answers.labels == code).astype(np.float64)
+        of_class = BinaryAnswers(labels=labels, scores=own, reference=own, **answers.blocks.fields)
+        total += exact_auc(own, labels, answers.blocks.weights)
+        areas = leave_one_out_auc(score_table(own, of_class, _positive_edges(own[labels == 1])))
+        without += np.nan_to_num(areas)
+        left += np.isfinite(areas)
+    with np.errstate(invalid="ignore"):
+        return total / len(classes), without / left
+
+
+def _positive_edges(positives: Floats) -> Floats:
+    """Return edges around the scores of positives (p,), or around 256 of their quantiles: bins hold equal scores."""
+    distinct = np.unique(positives)
+    some = distinct[np.linspace(0, len(distinct) - 1, min(len(distinct), AUC_EDGES)).round().astype(np.int64)]
+    edges: Floats = np.unique(np.concatenate([some, np.nextafter(some, np.inf)]))
+    return edges
+
+
+def _f1(answers: ClassAnswers, named: NDArray[np.int64]) -> tuple[float, Floats]:
+    """Return macro F1 of these decisions (n,), and its leave-one-block-out values."""
     right = (named == answers.labels).astype(np.float64)
     hits, predicted, true = (
         _sums_by_class(answers, *pair) for pair in ((named, right), (named, None), (answers.labels, None))

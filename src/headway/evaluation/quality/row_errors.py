@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.evaluation.context import Comparison
 from headway.evaluation.quality.multiclass import brier_scores, class_answers
 from headway.evaluation.quality.ranking import is_first, query_codes
@@ -56,20 +56,32 @@ def decision_churn(subject: Comparison, blocks: Blocks) -> RowStatistic:
     A decision is made at the threshold, or for the most probable class. For a ranking it is which row of a query comes
     first, over the rows that did for the baseline.
     """
-    own, before = (_decisions(subject, scores) for scores in (subject.scores, subject.reference_scores))
+    own, before = decided_classes(subject)
     among = before == 1 if subject.variant.task == "ranking" else np.ones(blocks.n_rows, dtype=np.bool_)
     turned = (own != before).astype(np.float64)
     return RowStatistic(name="decision_churn", values=turned, among=among, bounds=SHARE, blocks=blocks)
 
 
-def _decisions(subject: Comparison, scores: Floats) -> NDArray[np.int64]:
+def decided_classes(subject: Comparison) -> tuple[Ints, Ints]:
+    """Return the decisions of the variant and of the baseline, int64 (n,); for a ranking 1 for the first of a query."""
     if subject.variant.task == "ranking":
-        return is_first(scores[:, 0], query_codes(subject)).astype(np.int64)
-    return decide_class(scores, subject.threshold)
+        queries = query_codes(subject)
+        own, before = (
+            is_first(scores[:, 0], queries).astype(np.int64) for scores in (subject.scores, subject.reference_scores)
+        )
+        return own, before
+    own, before = (
+        decide_class(scores, subject.threshold) if decided is None else decided
+        for scores, decided in (
+            (subject.scores, subject.decisions),
+            (subject.reference_scores, subject.reference_decisions),
+        )
+    )
+    return own, before
 
 
 def decide_class(scores: Floats, threshold: float) -> NDArray[np.int64]:
-    """Return the decisions for scores (n, k): 1 from the threshold on, or the most probable class.
+    """Return the decisions for scores (n, k): 1 from the threshold on, or the first of the most probable classes.
 
     >>> decide_class(np.array([[0.2], [0.5]]), 0.5).tolist(), decide_class(np.array([[0.2, 0.8]]), 0.5).tolist()
     ([0, 1], [1])

@@ -45,6 +45,17 @@ class Blocks:
         """Number of rows."""
         return len(self.groups)
 
+    @property
+    def fields(self) -> BlockFields:
+        """The fields of these blocks, to make answers with the same ones."""
+        return {
+            "groups": self.groups,
+            "blocks": self.blocks,
+            "n_blocks": self.n_blocks,
+            "n_groups": self.n_groups,
+            "weights": self.weights,
+        }
+
     def per_block(self, values: Floats) -> Floats:
         """Sum values (n,) by block and weight, float64 (n_blocks,)."""
         return tally(self.blocks, self.n_blocks, weighted(values, self.weights))

@@ -108,6 +108,7 @@ def _search_result(project: Project, deployed: DeployedRelease, rolling: Rolling
     baseline = Baseline(
         model=deployed.training.model,
         threshold=deployed.release.threshold,
+        threshold_rule=deployed.release.threshold_rule,
         data={**deployed.release.data, "recalibrated": rolling.holdout.digest},
         calibrator=rolling.calibrator,
         views=deployed.release.views,

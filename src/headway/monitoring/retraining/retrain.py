@@ -201,6 +201,7 @@ def _search_result(
     baseline = Baseline(
         model=first,
         threshold=deployed.release.threshold,
+        threshold_rule=deployed.release.threshold_rule,
         data={"train": trainings[0].dataset, "test": holdout.digest},
         views=deployed.release.views,
         contract=observed_contract(

@@ -20,17 +20,23 @@ from pathlib import Path
 import msgspec
 
 from headway.core import plugins
-from headway.core.contracts import Blobs, ImportedModel, ModelFile
+from headway.core.arrays import Floats
+from headway.core.contracts import Blobs, Engine, ImportedModel, ModelFile
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.variant import Artifact, Field, Signature, Variant
-from headway.data.matrix import dataset_signature
+from headway.data.matrix import dataset_signature, matrix
+from headway.data.refusals import with_refusals
 
 UNSAFE_SUFFIXES = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), "sklearn"),
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".pt2"), "torch"),
 }
 """Suffixes of files that can run code when opened, and the engine whose library opens them."""
+
+
+PROBED_ROWS = 64
+"""Rows among which one is searched that the model answers, to find the values that it refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +145,28 @@ def import_baseline(
     if signature is None:
         signature = infer_signature(imported, dataset)
         content, signature = engine.bind(content, signature) if hasattr(engine, "bind") else (content, signature)
+    opened, rows = engine(content, {}), matrix(dataset.table.head(PROBED_ROWS), signature)
+    task = imported.task or dataset.roles.task
+    _check_outputs(opened, rows, task)
     return Variant(
         artifact=Artifact(format=engine.formats[0], digest=blobs.put(content), size_bytes=len(content)),
         engine=imported.engine,
-        signature=signature,
-        task=imported.task or dataset.roles.task,
+        signature=with_refusals(opened, rows, signature),
+        task=task,
+    )
+
+
+def _check_outputs(engine: Engine, rows: Floats, task: str) -> None:
+    """Raise EngineError if the model does not answer as many numbers a row as its task needs."""
+    width = engine.predict(rows[:0]).shape[1]
+    expected = "one for each class" if task == "multiclass" else "one"
+    if task == "embedding" or (width > 1) == (task == "multiclass"):
+        return
+    names = getattr(engine, "outputs", ())
+    raise EngineError(
+        f"the model answers {width} numbers a row, and the task {task!r} needs {expected}",
+        where=f"outputs: {', '.join(names)}" if names else "",
+        hint="end a classifier in a sigmoid or softmax; task='embedding' compares all numbers of a model with several",
     )
 
 

@@ -11,8 +11,9 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from headway.core.errors import NotApplicable
+from headway.core.plugins import load_engine
 from headway.engines.compiled.artifact import write_program
-from headway.engines.formats.onnx_ports import PortInfo, graph_inputs, score_output
+from headway.engines.formats.onnx_ports import PortInfo, graph_inputs, score_outputs
 from headway.optimization.lowering import numeric_ops, shape_ops
 from headway.optimization.lowering.program import Constant, Emitter, Kind, Node, ProgramWriter, Rows, Span, Value
 
@@ -57,7 +58,9 @@ def lower_graph(content: bytes) -> bytes:
         tensor.name: Constant(array=numpy_helper.to_array(tensor)) for tensor in graph.initializer
     }
     inputs = graph_inputs([_port(port) for port in graph.input if port.name not in values])
-    output = score_output([_port(port) for port in graph.output])
+    output, *others = score_outputs([_port(port) for port in graph.output])
+    if others:
+        raise NotApplicable(f"engine 'dense' answers one output, and the graph has {', '.join([output, *others])}")
     if inputs.batch_size or any(port.max_integer for port in inputs.inputs):
         raise NotApplicable("engine 'dense' requires a variable batch size and float inputs")
     program = ProgramWriter(width=inputs.width)
@@ -71,7 +74,8 @@ def lower_graph(content: bytes) -> bytes:
     answer = values.get(output)
     if not isinstance(answer, Rows) or answer.kind not in ("float", "wide"):
         raise NotApplicable(f"engine 'dense' does not support output {output!r}: it does not depend on the input row")
-    first = 1 if answer.size == 2 else 0  # of two classes that of the second, as `onnxruntime` answers
+    # Of two classes that of the second, as the engine of the graph answers.
+    first = load_engine("onnxruntime")(content, {}).first_column if answer.size == 2 else 0  # type: ignore[attr-defined]
     span = Span(answer.span.register, answer.span.offset + first)
     return write_program(program.finish(span, answer.size - first))
 

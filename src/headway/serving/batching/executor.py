@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from headway.core.errors import HeadwayError
+from headway.core.errors import HeadwayError, RowRefused
 from headway.serving.batching.validation import Violation
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import ContractViolation
@@ -201,6 +201,7 @@ class BatchExecutor:
             )
 
     def _predict(self, model: LoadedModel, rows: Floats) -> Floats:
+        model.refusals(rows)
         limit = self._settings.batch_rows
         if len(rows) <= limit:
             answers = model.engine.predict(rows)
@@ -216,7 +217,7 @@ class BatchExecutor:
 
     def _locate(self, model: LoadedModel, rows: Floats, error: Exception) -> Exception:
         """Return the error of a request with the index of the first row that fails by itself, found by bisection."""
-        if len(rows) == 1:
+        if len(rows) == 1 or isinstance(error, RowRefused):
             return error
         start, end = 0, len(rows)
         while end - start > 1:

@@ -312,6 +312,8 @@ class _Methods:
 
     def _model(self, message: Any, call: Any) -> Any:
         metadata = msgspec.json.decode(find_model(self._plane, message.name, message.version).metadata)
+        for tensor in (*metadata["inputs"], *metadata["outputs"]):
+            tensor.pop("parameters", None)  # the message of a tensor has no field for them
         return {name: value for name, value in metadata.items() if name != "parameters"}
 
     def _config(self, message: Any, call: Any) -> Any:
@@ -367,6 +369,8 @@ def decode_request(message: Any) -> InferRequest:
 def encode_response(message: Any, model: LoadedModel, values: list[float], n: int) -> Any:
     """Return the ModelInferResponse to n rows: `values` in row-major order, as raw bytes if the request had those."""
     output: dict[str, Any] = {"name": model.features.request.output, "datatype": "FP64", "shape": (n, len(values) // n)}
+    if model.classes:
+        output["parameters"] = {"classes": {"string_param": msgspec.json.encode(model.classes).decode()}}
     response = {"model_name": model.name, "model_version": model.version, "id": message.id, "outputs": [output]}
     if message.raw_input_contents:
         response["raw_output_contents"] = [np.array(values, dtype="<f8").tobytes()]

@@ -21,7 +21,7 @@ from headway.core.errors import DataError
 from headway.core.record import Scalar
 from headway.core.variant import Signature
 from headway.serving.batching.validation import Violation
-from headway.serving.protocol.schemas import ModelMetadata, OutsideValue, OutsideValues, TensorMetadata
+from headway.serving.protocol.schemas import ModelMetadata, OutputClasses, OutsideValue, OutsideValues, TensorMetadata
 from headway.serving.protocol.tensors import (
     BYTES,
     BinaryTensor,
@@ -263,11 +263,13 @@ class RequestReader:
 
 
 class ResponseWriter:
-    """Encodes the outputs of one release."""
+    """Encodes the outputs of one release; with several columns, their `classes` are in the parameters of the output."""
 
-    def __init__(self, *, name: str, version: str, output: str) -> None:
+    def __init__(self, *, name: str, version: str, output: str, classes: tuple[str, ...] = ()) -> None:
         self._head = b'{"model_name":%b,"model_version":%b' % (_json(name), _json(version))
         self._outputs = b',"outputs":[{"name":%b,"datatype":"FP64","shape":[' % _json(output)
+        self._classes = b'"classes":%b' % _json(classes) if classes else b""
+        self._parameters = b',"parameters":{%b}' % self._classes if classes else b""
 
     def write(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> bytes:
         """Encode a response to n rows.
@@ -287,14 +289,20 @@ class ResponseWriter:
         named = b',"id":%b' % _json(id) if id else b""
         if violations:
             named += _violation_parameters(violations)
-        return b'%b%b%b%d,%d],"data":%b}]}' % (self._head, named, self._outputs, n, len(values) // n, _json(values))
+        shape = b"%d,%d]" % (n, len(values) // n)
+        return b'%b%b%b%b%b,"data":%b}]}' % (
+            *(self._head, named, self._outputs, shape),
+            *(self._parameters, _json(values)),
+        )
 
     def pack(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> tuple[bytes, bytes]:
         """Encode a response to n rows as its JSON and the raw bytes behind it; see `write`."""
         named = b',"id":%b' % _json(id) if id else b""
         if violations:
             named += _violation_parameters(violations)
-        return pack_output(b"%b%b%b%d,%d]," % (self._head, named, self._outputs, n, len(values) // n), values)
+        shape, comma = b"%d,%d]" % (n, len(values) // n), b"," if self._classes else b""
+        head = (self._head, named, self._outputs, shape, self._classes, comma)
+        return pack_output(b'%b%b%b%b,"parameters":{%b%b' % head, values)
 
 
 def _violation_parameters(violations: Sequence[Violation]) -> bytes:
@@ -303,9 +311,10 @@ def _violation_parameters(violations: Sequence[Violation]) -> bytes:
 
 
 def describe_model(signature: Signature, *, name: str, version: str, parameters: Mapping[str, Scalar]) -> bytes:
-    """Encode the metadata of a model: its inputs in order, its output, and parameters of the release."""
+    """Encode the metadata of a model: inputs in order, the output with its classes, and the release's parameters."""
     inputs = tuple(TensorMetadata(field.name, field.datatype, (-1, 1)) for field in signature.inputs)
-    output = TensorMetadata(signature.output, "FP64", (-1, -1))
+    classes = OutputClasses(signature.classes) if signature.classes else None
+    output = TensorMetadata(signature.output, "FP64", (-1, -1), classes)
     return _json(ModelMetadata(name, (version,), "headway", inputs, (output,), dict(parameters)))
 
 

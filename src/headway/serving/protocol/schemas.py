@@ -43,12 +43,19 @@ class ModelReady(msgspec.Struct):
     ready: bool
 
 
-class TensorMetadata(msgspec.Struct):
-    """One input or output; a dimension of -1 has any size."""
+class OutputClasses(msgspec.Struct):
+    """Names of a classifier's classes, in the order of its output's columns."""
+
+    classes: tuple[str, ...]
+
+
+class TensorMetadata(msgspec.Struct, omit_defaults=True):
+    """One input or output; a dimension of -1 has any size. `parameters` name the classes of a classifier's output."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    parameters: OutputClasses | None = None
 
 
 class ModelMetadata(msgspec.Struct):
@@ -63,12 +70,16 @@ class ModelMetadata(msgspec.Struct):
 
 
 class OutputTensor(msgspec.Struct):
-    """Outputs in row-major order; null for a value that is not finite. Raw bytes behind the JSON replace `data`."""
+    """Outputs in row-major order; null for a value that is not finite. Raw bytes behind the JSON replace `data`.
+
+    `parameters` name the class of each column of a multiclass model.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, int]
     data: list[float | None]
+    parameters: OutputClasses | None = None
 
 
 class OutsideValue(msgspec.Struct):

@@ -242,9 +242,9 @@ def require_finite(name: str, values: Floats) -> Values:
 
 
 def pack_output(head: bytes, values: list[float]) -> tuple[bytes, bytes]:
-    """Return the JSON of a response, whose head ends before the parameters of its output, and the values behind it."""
+    """Return the JSON of a response, whose head ends within the parameters of its output, and the values behind it."""
     raw = np.array(values, dtype="<f8").tobytes()
-    return b'%b"parameters":{"binary_data_size":%d}}]}' % (head, len(raw)), raw
+    return b'%b"binary_data_size":%d}}]}' % (head, len(raw)), raw
 
 
 def _json_tensor(tensor: BinaryTensor) -> Tensor:
