@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from trust_rows import decisions, init, poison
+from trust_rows import decisions, floors, init, poison
 
 PARTS: dict[str, Callable[[], Result]] = {
     "decisions": decisions.rows,
+    "floors": floors.floors,
     "init": init.rows,
     "poison": poison.rows,
 }

@@ -29,7 +29,7 @@ from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Promotion, Retraining
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
-from headway.core.verdict import EvaluatedVariant, PolicyTest
+from headway.core.verdict import EvaluatedVariant, PolicyTest, Verdict
 from headway.data import check as checking
 from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
@@ -48,6 +48,7 @@ from headway.evaluation.comparison import (
 from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.learning_curves.curve import ProjectCurve
 from headway.evaluation.measure import Audits, measure
+from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
 from headway.monitoring import monitor
@@ -68,6 +69,8 @@ from headway.optimization.importers import models as importing
 from headway.optimization.screening import TimeBudget, screen_candidates, screened_out
 from headway.registry import judge as judging
 from headway.registry.bundle import Bundle, open_release
+from headway.registry.default_policy import release_policy
+from headway.registry.live import compare_with_live, find_live
 from headway.registry.policy_tests import run_policy_tests
 from headway.registry.project import Project
 from headway.registry.provenance import lineage, origins
@@ -77,8 +80,9 @@ from headway.serving.temporary_server import temporary_server
 
 Data = Mapping[str, Dataset]
 Callback = Callable[[str], object]
+TEST = "test"
 SPEED = ("latency", "cost")
-OF_WINNER = ("discovered",)
+OF_WINNER = ("discovered", "floor")
 """Metrics computed only for the winner of a search, unless a rule needs them."""
 
 
@@ -158,7 +162,11 @@ def import_model(project: Project, model: object, data: Data) -> Baseline:
         Fitted model.
     """
     all_rows = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
-    baseline = _baseline(project, importing.import_baseline(model, all_rows, project.blobs), data)
+    imported = importing.import_fitted_model(model)
+    variant = importing.import_baseline(imported, all_rows, project.blobs)
+    held_out = [labeled_rows(period).table for name, period in data.items() if name != "train"]
+    findings = (*imported.findings, *_seen_rows(project, variant, held_out))
+    baseline = _baseline(project, variant, data, findings=findings)
     time_column = project.config.data.time
     if "test" in data and time_column and all_rows.table.schema[time_column].is_temporal():
         project.save(training.imported_training(project.config, baseline, data))
@@ -199,7 +207,7 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
     timed = {row.variant.digest for row in screened}
     untimed = (variant for variant in candidates.variants if variant.digest not in timed)
     not_screened = {variant.name: f"{budget} was used up before its speed was measured" for variant in untimed}
-    winner = _winner(project, judged, _evaluation_set(project, baseline, data["test"]))
+    winner = _winner(project, judged, _test_set(project, baseline, data, validation=lambda: evaluation_set))
     result = SearchResult(
         name=project.name,
         baseline=baseline,
@@ -236,9 +244,8 @@ def evaluate(
     """
     names = metrics or [name for name in plugins.names("metric") if name not in SPEED]
     subject = compare_with_baseline(variant, evaluation_set, project.blobs, view=view)
-    return _judged(
-        project, subject, measure(subject, names, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)
-    )
+    evidence = measure(subject, names, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)
+    return _judged(project, subject, evidence, evaluation_set)
 
 
 def evaluate_model(project: Project, model: object, rows: Dataset) -> EvaluatedVariant:
@@ -285,7 +292,12 @@ def audit_winner(
     DataError
         If the rows of `test` are not those that the search was evaluated on.
     """
-    evaluation_set = _evaluation_set(project, result.baseline, data["test"])
+    evaluation_set = _test_set(
+        project,
+        result.baseline,
+        data,
+        validation=lambda: _evaluation_set(project, result.baseline, data["validation"]),
+    )
     if evaluation_set.dataset != result.winner.evidence.dataset:
         raise DataError(
             "the rows of test are not those that the last search was judged on",
@@ -304,7 +316,7 @@ def audit_winner(
         period=evaluation_set.period,
         audits=chosen,
     )
-    found = replaced(result, winner=_judged(project, subject, evidence))
+    found = replaced(result, winner=_judged(project, subject, evidence, evaluation_set))
     project.save(found)
     return found
 
@@ -325,6 +337,18 @@ def test_policy(project: Project, result: SearchResult, data: Data) -> list[Poli
 def expect_unchanged(project: Project, result: SearchResult) -> None:
     """Raise Refused if the rows of the project's periods are no longer those that the winner was evaluated on."""
     origins.expect_unchanged(project, periods(project), result.baseline.data)
+
+
+def gate(project: Project, result: SearchResult) -> Verdict:
+    """Judge the stored evidence on the winner of a search by the current policy and against the live release."""
+    winner = result.winner
+    return judging.judge_release(
+        winner.evidence,
+        project.config.policy,
+        task=winner.variant.task,
+        live=find_live(project, winner.variant.digest),
+        test_evaluations=project.state.test_evaluations(project.name, winner.evidence.dataset),
+    )
 
 
 def release(project: Project, result: SearchResult, *, who: str, why: str = "", override: str = "") -> PublishedRelease:
@@ -501,23 +525,53 @@ def _evaluation_set(project: Project, baseline: Baseline, period: Dataset) -> Ev
     return build_evaluation_set(baseline, period, project.blobs, price=project.config.cost)
 
 
-def _judged(project: Project, subject: Comparison, evidence: Evidence) -> EvaluatedVariant:
-    """Judge evidence by the policy, and record how often its rows were evaluated where that is counted."""
+def _test_set(
+    project: Project, baseline: Baseline, data: Data, *, validation: Callable[[], EvaluationSet]
+) -> EvaluationSet:
+    """Build the evaluation set of `test`; the floor of its verdict is fitted on other rows, once for all variants."""
+    floor = floor_rows(lambda: _labeled_data(validation()), lambda: load_training_data(data, baseline.model.signature))
+    return build_evaluation_set(baseline, data["test"], project.blobs, price=project.config.cost, floor=floor)
+
+
+def _judged(
+    project: Project, subject: Comparison, evidence: Evidence, evaluation_set: EvaluationSet
+) -> EvaluatedVariant:
+    """Judge evidence by the policy, and record how often its rows were evaluated where that is counted.
+
+    On `test` the verdict is that on a release: with its floor, and against the release that is live.
+    """
+    policy, task = project.config.policy, subject.variant.task
+    live = find_live(project, subject.variant.digest) if evidence.period == TEST else None
+    if live is not None:
+        evidence = compare_with_live(live, subject, evaluation_set.labeled, evidence)
     evaluations = project.state.test_evaluations(project.name, evidence.dataset)
     if evaluations:
         how = "evaluations of these rows so far, this one included"
         counted = exact_measurement("test_evaluations", float(evaluations), n_rows=len(subject.labels), method=how)
         evidence = replaced(evidence, measurements=(*evidence.measurements, counted))
-    policy = (
-        judging.relative_policy(project.config.policy) if evidence.period == "validation" else project.config.policy
-    )
-    verdict = judging.judge(evidence, policy, test_evaluations=evaluations)
+    if evidence.period == TEST:
+        verdict = judging.judge_release(evidence, policy, task=task, live=live, test_evaluations=evaluations)
+    else:
+        policy = release_policy(policy, task, evidence)
+        relative = evidence.period == "validation"
+        rules = judging.relative_policy(policy) if relative else policy
+        verdict = judging.judge(evidence, rules, test_evaluations=evaluations)
     project.save(evidence)
     project.save(verdict)
     return EvaluatedVariant(variant=subject.variant, evidence=evidence, verdict=verdict)
 
 
-def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
+def _seen_rows(project: Project, variant: Variant, periods: Sequence[pl.DataFrame]) -> list[Finding]:
+    """Return a finding if a period that should be new to a model, or all of them, are the rows it was trained on."""
+    engine = open_variant(variant, project.blobs)
+    for table in (pl.concat(periods), *periods[1:]):
+        rows = partial(matrix, table, variant.signature)
+        if found := importing.find_training_rows(engine, rows, n_rows=len(table)):
+            return found
+    return []
+
+
+def _baseline(project: Project, model: Variant, data: Data, *, findings: tuple[Finding, ...] = ()) -> Baseline:
     """Save a model as the baseline, with its decision threshold and the data it is evaluated on."""
     known = labeled_rows(data["validation"])
     costs, threshold = project.config.model.decision_costs.pair, LIBRARY_THRESHOLD
@@ -538,7 +592,13 @@ def _baseline(project: Project, model: Variant, data: Data) -> Baseline:
     )
     contract = observed_contract(rows, model.signature, margin=project.config.policy.contract_margin)
     baseline = Baseline(
-        model=model, threshold=threshold, threshold_rule=rule, costs=costs, data=digests, contract=contract
+        model=model,
+        threshold=threshold,
+        threshold_rule=rule,
+        costs=costs,
+        data=digests,
+        contract=contract,
+        findings=findings,
     )
     project.save(baseline)
     return baseline
@@ -562,27 +622,31 @@ def _transform_context(
     project: Project, baseline: Baseline, evaluation_set: EvaluationSet, data: Data
 ) -> TransformContext:
     """Build the context of transforms: the rows of `validation`, and those of `train` on demand."""
-    validation = LabeledData(
-        rows=evaluation_set.rows,
-        labels=evaluation_set.labels,
-        groups=evaluation_set.groups,
-        weights=evaluation_set.weights,
-        slices=evaluation_set.slices,
-    )
     return TransformContext(
         blobs=project.blobs,
         sample=evaluation_set.rows,
-        validation=validation,
+        validation=_labeled_data(evaluation_set),
         train=lambda: load_training_data(data, baseline.model.signature),
         threshold=baseline.threshold,
         model_families=project.config.optimize.families,
     )
 
 
+def _labeled_data(evaluation_set: EvaluationSet) -> LabeledData:
+    return LabeledData(
+        rows=evaluation_set.rows,
+        labels=evaluation_set.labels,
+        groups=evaluation_set.groups,
+        weights=evaluation_set.weights,
+        slices=evaluation_set.slices,
+    )
+
+
 def _measure_speed(project: Project, variant: Variant, evaluation_set: EvaluationSet) -> EvaluatedVariant:
     """Measure the speed of a variant briefly, and judge it by the relative rules of the policy."""
     evidence = screen_speed(variant, evaluation_set, project.blobs)
-    verdict = judging.judge(evidence, judging.relative_policy(project.config.policy))
+    policy = release_policy(project.config.policy, variant.task, evidence)
+    verdict = judging.judge(evidence, judging.relative_policy(policy))
     return EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
 
 

@@ -53,6 +53,7 @@ QUICK = [
     ("loop", "rollback"),
     ("serve", "ours", "grpc"),
     ("predict",),
+    ("trust", "floors"),
 ]
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),

@@ -28,7 +28,7 @@ def optimize(
     sample_weight: Any = None,
     slices: Sequence[str] = (),
     costs: Mapping[str, float] | None = None,
-    policy: Mapping[str, float] | None = None,
+    policy: Mapping[str, float | str] | None = None,
     objective: str | None = None,
     transforms: Sequence[str] | None = None,
     budget: str | float | None = None,
@@ -67,8 +67,10 @@ def optimize(
         Cost of a wrong decision: ``{"false_positive": 1, "false_negative": 4}``. The decision threshold minimizes it;
         without costs the model decides as its own `predict` does.
     policy : mapping, optional
-        Upper limits by measure: ``{"roc_auc.drop": 0.002, "decision_churn": 0.0}``. By default the limits of the task
-        in `headway.api.in_memory_project.DEFAULT_LIMITS`, or the policy of the project in `folder`.
+        Upper limits by measure: ``{"roc_auc.drop": 0.002, "decision_churn": 0.0, "floor": "data"}``. The floor is
+        "data" (the model must also be better than the constant prediction and than a simple reference model) or "none";
+        limits that all compare with the baseline are undecided without it. By default the rules of the task in
+        `headway.registry.default_policy`, or the policy of the project in `folder`.
     objective : str, optional
         Measurement to minimize among the feasible variants. Default: ``"latency.one_row"``.
     transforms : sequence of str, optional
@@ -144,7 +146,7 @@ def evaluate(
     sample_weight: Any = None,
     slices: Sequence[str] = (),
     costs: Mapping[str, float] | None = None,
-    policy: Mapping[str, float] | None = None,
+    policy: Mapping[str, float | str] | None = None,
     task: str = "",
     name: str | None = None,
     folder: str | Path | None = None,
@@ -226,7 +228,7 @@ def compare(
     sample_weight: Any = None,
     slices: Sequence[str] = (),
     costs: Mapping[str, float] | None = None,
-    policy: Mapping[str, float] | None = None,
+    policy: Mapping[str, float | str] | None = None,
     task: str = "",
     name: str | None = None,
     folder: str | Path | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,18 @@ from headway.api.tables import expect_rows_and_labels, library_of, to_polars, to
 from headway.core import config as settings
 from headway.core import plugins
 from headway.core.contracts import ImportedModel
-from headway.core.dataset import Dataset, Roles
+from headway.core.dataset import Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.evidence import current_measure
 from headway.core.renamed import warn_renamed
-from headway.core.sections import Costs, DataSection, ModelSection, PolicySection
+from headway.core.sections import Costs, DataSection, ModelSection
 from headway.core.verdict import Rule
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import split_by_shares
 from headway.optimization.importers.custom_python import CustomModel, split_custom_code
 from headway.optimization.importers.models import import_fitted_model, open_model_file
+from headway.registry.default_policy import default_rules
 from headway.registry.project import Project, project_of
 from headway.reporting.text import words
 from headway.reporting.text.formatting import parse_duration
@@ -39,17 +40,6 @@ HALF = 0.5
 """Share of the rows that the search uses; its winner is judged on the rest."""
 MAX_CLASSES = 20
 FORMER_COSTS = {"false_alarm": "false_positive", "miss": "false_negative"}
-
-DEFAULT_LIMITS: dict[str, dict[str, float]] = {
-    "binary": {"roc_auc.drop": 0.005, "brier.drop": 0.005, "probability_shift": 0.02, "decision_churn": 0.01},
-    "multiclass": {"accuracy.drop": 0.005, "log_loss.drop": 0.01, "decision_churn": 0.01},
-    "regression": {"r2.drop": 0.005},
-    "ranking": {"ndcg10.drop": 0.005, "decision_churn": 0.05},
-    "embedding": {"recall1.drop": 0.01, "mean_cosine.drop": 0.01},
-}
-"""Limits of the default policy by task, over all rows."""
-SLICE_LIMIT = 0.05
-"""Largest decision churn of a classifier on any slice, and on the rows in which a column has no value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -93,7 +83,7 @@ def create_project(
     sample_weight: Any = None,
     slices: Sequence[str] = (),
     costs: Mapping[str, float] | None = None,
-    policy: Mapping[str, float] | None = None,
+    policy: Mapping[str, float | str] | None = None,
     objective: str | None = None,
     transforms: Sequence[str] | None = None,
     budget: str | float | None = None,
@@ -128,14 +118,14 @@ def create_project(
         task=task or imported.task or infer_task(target, outputs=imported.outputs),
     )
     roles = parse_roles(data)
-    limits = default_policy(roles, table, judged=HALF) if policy is None else _current_limits(policy)
-    require_known_measures(limits, where="policy")
+    rules, floor = (default_rules(roles, table, judged=HALF), "") if policy is None else _parse_policy(policy)
+    require_known_measures((rule.measure for rule in rules), where="policy")
     if policy is None and drops_only:
-        limits = {measure: limit for measure, limit in limits.items() if measure.endswith(".drop")}
+        rules = tuple(rule for rule in rules if rule.measure.endswith(".drop"))
     directory = (
         Path(folder).expanduser().absolute() if folder is not None else Path(tempfile.mkdtemp(prefix="headway-"))
     )
-    config = _config_of(directory, data, limits, overrides=policy is not None)
+    config = _config_of(directory, data, rules, floor=None if policy is None else floor)
     config = replace(
         config,
         project=replace(config.project, name=config.project.name if name is None else name),
@@ -249,27 +239,6 @@ def parse_costs(costs: Mapping[str, float]) -> Costs:
     return Costs(false_positive=values.get("false_positive", 1.0), false_negative=values.get("false_negative", 1.0))
 
 
-def default_policy(roles: Roles, table: pl.DataFrame, *, judged: float) -> dict[str, float]:
-    """Return the default limits by measure, for a table of which a share in (0, 1] will be judged.
-
-    Slices and rows with missing values get a rule only if one of them is large enough to be judged: a rule that
-    cannot be decided would let nothing pass.
-    """
-    limits = dict(DEFAULT_LIMITS.get(roles.task, {}))
-    if roles.task not in ("binary", "multiclass"):
-        return limits
-    known = table.filter(pl.col(roles.target).is_not_null())
-    parts = {
-        "worst_slice.decision_churn": _slice_sizes(roles, known),
-        "missing.decision_churn": _missing_sizes(roles, known),
-    }
-    return limits | {
-        measure: SLICE_LIMIT
-        for measure, sizes in parts.items()
-        if any(_is_large_enough(size, judged) for size in sizes)
-    }
-
-
 def require_known_measures(names: Iterable[str], *, where: str) -> None:
     """Raise ConfigError, with the nearest name, for a measure that nothing measures; called before a search begins.
 
@@ -285,12 +254,23 @@ def require_known_measures(names: Iterable[str], *, where: str) -> None:
             raise ConfigError(f"no measure is called '{name}'", where=where, hint=hint)
 
 
-def _current_limits(policy: Mapping[str, float]) -> dict[str, float]:
-    """Return the limits by today's measure names, with a warning for a former one."""
-    for name in policy:
+def _parse_policy(policy: Mapping[str, float | str]) -> tuple[tuple[Rule, ...], str]:
+    """Return the rules of upper limits by measure, with a warning for a former name, and the floor."""
+    limits = dict(policy)
+    floor = limits.pop("floor", "")
+    wrong = next((name for name, limit in limits.items() if isinstance(limit, str)), None)
+    if floor not in ("", "data", "none") or wrong:
+        name = wrong or "floor"
+        raise ConfigError(
+            f"the policy has {policy[name]!r} for {name!r}",
+            where="policy",
+            hint='policy={"roc_auc.drop": 0.002, "floor": "data"}, or "none" for relative rules alone',
+        )
+    for name in limits:
         if (current := current_measure(name)) != name:
             warn_renamed("policy", name, current, stacklevel=4)
-    return {current_measure(name): limit for name, limit in policy.items()}
+    rules = tuple(Rule(measure=current_measure(name), at_most=float(limit)) for name, limit in limits.items())
+    return rules, str(floor)
 
 
 def _class_names(labels: pl.Series) -> pl.Series:
@@ -337,35 +317,13 @@ def _unused_name(name: str, used: Sequence[str]) -> str:
     return name
 
 
-def _config_of(folder: Path, data: DataSection, limits: Mapping[str, float], *, overrides: bool) -> settings.Config:
-    """Return the configuration of a folder's project, if any, with these data and its own policy unless overridden."""
+def _config_of(folder: Path, data: DataSection, rules: tuple[Rule, ...], *, floor: str | None) -> settings.Config:
+    """Return the configuration of a folder's project, if any, with these data; a floor marks rules that the call gives.
+
+    Without it the project's own rules apply, if it has any.
+    """
     config = settings.load(folder) if (folder / settings.FILE).exists() else settings.Config(folder=str(folder))
-    if overrides or not config.policy.release:
-        rules = tuple(Rule(measure=measure, at_most=limit) for measure, limit in limits.items())
-        config = replace(config, policy=replace(config.policy, release=rules))
+    if floor is not None or not config.policy.release:
+        own = config.policy.floor if floor is None else floor
+        config = replace(config, policy=replace(config.policy, release=rules, floor=own))
     return replace(config, data=data)
-
-
-def _slice_sizes(roles: Roles, table: pl.DataFrame) -> Iterator[tuple[int, int]]:
-    """Rows and groups of every value of every slice column."""
-    for name in roles.slices:
-        sizes = table.group_by(name).agg(pl.len(), _count_groups(roles).alias("groups"))
-        yield from sizes.select("len", "groups").iter_rows()
-
-
-def _missing_sizes(roles: Roles, table: pl.DataFrame) -> Iterator[tuple[int, int]]:
-    """Rows and groups in which a column has no value, for each column that may be a feature."""
-    for column in table.drop(roles.not_features, strict=False).iter_columns():
-        missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
-        yield table.filter(missing).select(pl.len(), _count_groups(roles).alias("groups")).row(0)
-
-
-def _count_groups(roles: Roles) -> pl.Expr:
-    """Number of groups; without a group column each row is one."""
-    return pl.col(roles.groups).n_unique() if roles.groups else pl.len()
-
-
-def _is_large_enough(size: tuple[int, int], judged: float) -> bool:
-    """Return whether the judged share of a slice has enough rows and groups for a verdict."""
-    policy = PolicySection()
-    return size[0] * judged >= policy.slice_rows and size[1] * judged >= policy.slice_groups

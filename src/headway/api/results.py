@@ -307,7 +307,9 @@ class OptimizationResult(Result, Model):
         return (
             *([f"in batches: {formatting.format_measurement(batches)}"] if batches else []),
             *([f"not optimized, still in Python: {'; '.join(self.native)}"] if self.native else []),
+            f"quality: {words.describe_quality(self.search.winner.evidence)}",
             *(f"{result.answer}: {result.message}" for result in self.verdict.rule_results),
+            *(finding.message for finding in self.search.winner.evidence.findings if finding.severity == "warn"),
             *(finding.message for finding in self.search.evaluated_baseline.evidence.findings if finding.code == BUSY),
         )
 

@@ -1,16 +1,19 @@
 """Contracts of engines, blob stores, state stores and trial servers, and the labeled rows that layers pass on.
 
+E008: a newer version of its library wrote the model.
+
 One contract test per kind runs over every installed plug-in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from headway.core.evidence import Finding
 from headway.core.record import Settings
 from headway.core.variant import Variant
 
@@ -55,6 +58,8 @@ class ImportedModel:
         The variant that it is, for a model that headway made; then nothing is inferred from the table.
     outputs
         How many numbers it answers a row, if only that is known of its task; 0 otherwise.
+    findings
+        What a person should know about the file, such as a newer version of the library that wrote it (E008).
     """
 
     content: bytes
@@ -67,6 +72,25 @@ class ImportedModel:
     engine: str = ""
     variant: Variant | None = None
     outputs: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+NEWER_LIBRARY = "E008"
+
+
+def newer_library(library: str, made_by: Sequence[int], installed: Sequence[int]) -> tuple[Finding, ...]:
+    """Return the finding that a newer version of a library wrote a model, if its major and minor number are higher."""
+    if tuple(made_by[:2]) <= tuple(installed[:2]):
+        return ()
+    written, own = (".".join(map(str, version)) for version in (made_by, installed))
+    return (
+        Finding(
+            code=NEWER_LIBRARY,
+            severity="warn",
+            message=f"{library} {written} wrote the model, and {own} is installed here: it may answer differently",
+            hint=f"pip install --upgrade {library.lower()}",
+        ),
+    )
 
 
 class Engine(Protocol):
@@ -74,8 +98,10 @@ class Engine(Protocol):
 
     `files` names the suffixes of the model files that `import_model` accepts (`.txt`). An engine may have more methods:
     `bind(content, signature)` returns the artifact for the columns of a table, with the model's signature;
-    `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust; a `Decider` decides
-    as the library does.
+    `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust;
+    `training_leaves()` returns the number of training rows in each leaf of the first tree, and `leaves(rows)` the leaf
+    of each row, by which the rows that a model was trained on are recognized; a `Decider` decides
+    as its library does.
     """
 
     formats: ClassVar[tuple[str, ...]]

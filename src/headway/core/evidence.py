@@ -156,7 +156,10 @@ class Machine(Record, frozen=True, kw_only=True):
 
 
 class Evidence(StoredRecord, frozen=True, kw_only=True):
-    """Measurements and findings on one subject (the digest of a variant), one dataset and one machine."""
+    """Measurements and findings on one subject (the digest of a variant), one dataset and one machine.
+
+    `live` is the digest of the release that the measures `live.` compare with; empty if none was live.
+    """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"period": {"choose": "validation"}}
 
@@ -167,6 +170,7 @@ class Evidence(StoredRecord, frozen=True, kw_only=True):
     measurements: tuple[Measurement, ...] = ()
     findings: tuple[Finding, ...] = ()
     reference: str = ""
+    live: str = ""
     at: str = ""
 
     def find(self, name: str, slice: str = "") -> Measurement | None:

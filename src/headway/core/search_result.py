@@ -19,7 +19,7 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
     A score of at least `threshold` is positive. It was chosen by `costs`, those of a false positive and of a false
     negative, if `threshold_rule` is `costs`; with `library` it is the decision rule of the model's own `predict`. A
     retrained release keeps the `views` of the live one, and a recalibrated one has its `calibrator`. `contract` gives
-    the ranges of the columns in the periods that it was made on.
+    the ranges of the columns in the periods that it was made on, and `findings` are those of its import.
     """
 
     former_values: ClassVar[Mapping[str, FormerValues]] = {"data": {"choose": "validation"}}
@@ -32,6 +32,7 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
     calibrator: Calibrator = Calibrator()
     views: tuple[FeatureView, ...] = ()
     contract: Contract = Contract()
+    findings: tuple[Finding, ...] = ()
 
 
 class SearchResult(StoredRecord, frozen=True, kw_only=True):

@@ -190,7 +190,18 @@ class SloSection(Record, frozen=True, kw_only=True):
 class PolicySection(Record, frozen=True, kw_only=True):
     """Rules for releases, rollouts, monitoring and retraining, and the minimum sizes of slices."""
 
-    release: Annotated[tuple[Rule, ...], about("Rules that a variant must pass to be released.")] = ()
+    release: Annotated[
+        tuple[Rule, ...], about("Rules that a variant must pass to be released; empty: the default rules of the task.")
+    ] = ()
+    floor: Annotated[
+        str,
+        Meta(
+            description="What a release must be better than: data (adds rules on the gain over the constant prediction "
+            "and over a simple reference model), none (rules may all be relative to the baseline); empty: the rules "
+            "must hold an absolute one, or nothing passes.",
+            pattern="^(|data|none)$",
+        ),
+    ] = ""
     canary: Annotated[
         tuple[Rule, ...],
         about("Rules that a canary must pass against live; empty: from the release's verdict and [slo]."),

@@ -16,6 +16,14 @@ RELATIVE = (
     *("probability_shift", *QUANTILES),
 )
 """Measures of how far answers moved from another model's, `QUANTILES` of them those of the change over rows."""
+SLICES = "worst_slice."
+"""Prefix of the rules on every slice of a measure."""
+LIVE = "live."
+"""Prefix of the measures that compare with the release that is live."""
+_NOT_OF_ANSWERS = (
+    *("latency.", "throughput.", "load.", "start.", "components.", "cost.per_million.", "cost.cpu_s."),
+    *("test_evaluations", "threshold", "base_rate"),
+)
 
 
 class Rule(Record, frozen=True, kw_only=True):
@@ -29,8 +37,16 @@ class Rule(Record, frozen=True, kw_only=True):
 
     @property
     def relative(self) -> bool:
-        """True if the measure compares with another model: such rules decide which variants are feasible."""
-        return self.measure.endswith((".drop", *RELATIVE))
+        """True if the measure compares with the baseline: such rules decide which variants are feasible."""
+        return not self.measure.startswith(LIVE) and self.measure.endswith((".drop", *RELATIVE))
+
+    @property
+    def absolute(self) -> bool:
+        """True if the measure judges the answers alone, so that not every baseline meets the rule.
+
+        Rules on speed and on counts are not absolute: a model that knows nothing meets them as well.
+        """
+        return not self.relative and not self.measure.startswith((LIVE, *_NOT_OF_ANSWERS))
 
     def __str__(self) -> str:
         word, limit = ("at most", self.at_most) if self.at_most is not None else ("at least", self.at_least)

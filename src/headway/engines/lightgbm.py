@@ -5,12 +5,13 @@ Settings: `threads` (>= 1; by default the library uses every core).
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import lightgbm
 import numpy as np
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
@@ -42,6 +43,7 @@ class Lightgbm:
         model = read_lightgbm(content)
         self._width, self._outputs = model.width, model.outputs
         self._booster = _load_booster(model)
+        self._leaf_counts = re.search(rb"^leaf_count=([\d ]+)$", content, re.MULTILINE)
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
@@ -83,6 +85,16 @@ class Lightgbm:
     def truncate(cls, content: bytes, rounds: int) -> bytes:
         """Return the text of the first iterations."""
         return read_lightgbm(content).truncate(rounds).text().encode("utf-8")
+
+    def training_leaves(self) -> Ints:
+        """Return the number of training rows in each leaf of the first tree, int64 (leaves,); empty if unknown."""
+        found = self._leaf_counts
+        return np.array(found[1].split() if found else [], dtype=np.int64)
+
+    def leaves(self, rows: Floats) -> Ints:
+        """Return the leaf of the first tree for each row, int64 (n,)."""
+        found = np.asarray(self._booster.predict(rows, pred_leaf=True, num_iteration=1, **self._threads))
+        return found.reshape(len(rows), -1)[:, 0].astype(np.int64)
 
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d]; binary: of the positive class, k = 1.

@@ -162,6 +162,18 @@ class Sklearn:
         shorter = skops_file.write_skops(opened.model)
         return shorter if opened.columns is None else skops_file.with_columns(shorter, opened.columns)
 
+    def training_leaves(self) -> Ints:
+        """Return the number of training rows in each node of the first tree, 0 for inner ones; empty if unknown."""
+        tree = trees.first_tree(self._model)
+        if tree is None:
+            return np.empty(0, dtype=np.int64)
+        return np.where(tree.children_left < 0, tree.n_node_samples, 0).astype(np.int64)
+
+    def leaves(self, rows: Floats) -> Ints:
+        """Return the leaf of the first tree for each row, int64 (n,)."""
+        table = np.asarray(self._table(rows), dtype=np.float32)
+        return np.asarray(trees.first_tree(self._model).apply(table), dtype=np.int64)
+
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d] with categories as ranks.
 

@@ -15,7 +15,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from headway.core.arrays import Floats
-from headway.core.contracts import ImportedModel, ModelFile
+from headway.core.contracts import ImportedModel, ModelFile, newer_library
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
@@ -141,7 +141,9 @@ def _import_estimator(model: xgboost.XGBModel) -> ImportedModel:
 def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> ImportedModel:
     """Return the model's columns, task and classes; names that only count the columns are left out."""
     counted = [str(index) for index in range(model.width)]
+    installed = tuple(int(number) for number in re.findall(r"\d+", xgboost.__version__)[:3])
     return ImportedModel(
+        findings=newer_library("XGBoost", model.version, installed),
         content=(model.truncate(model.best_rounds) if model.best_rounds else model).content(),
         width=model.width,
         names=model.names if list(model.names) != counted else (),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan
 from time import monotonic
@@ -15,7 +15,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import Blobs, Decider, Engine, SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Evidence
+from headway.core.evidence import Evidence, Finding
 from headway.core.plugins import load_engine
 from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
@@ -25,7 +25,7 @@ from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.evaluation.benchmark import time_model
-from headway.evaluation.context import Comparison
+from headway.evaluation.context import Comparison, FloorRows
 from headway.evaluation.measure import build_evidence
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
 
@@ -39,12 +39,14 @@ SELF_TEST_ROWS = 32
 class EvaluationSet:
     """Labeled rows of a period with the answers of the baseline; built once for all variants.
 
-    The arrays are those of `evaluation.context.Comparison`; `dataset` is the digest of the whole period. A variant
-    decides as its library does if it `follows_library`, else by the threshold alone.
+    The arrays are those of `evaluation.context.Comparison`; `dataset` is the digest of the whole period, and `labeled`
+    are its labeled rows with all columns. A variant decides as its library does if it `follows_library`, else by the
+    threshold alone.
     """
 
     period: str
     dataset: str
+    labeled: Dataset
     reference: Engine
     threshold: float
     rows: Floats
@@ -60,18 +62,26 @@ class EvaluationSet:
     unseen: Bools | None = None
     price: CostSection | None = None
     query_ids: Ints | None = None
+    floor: FloorRows | None = None
+    findings: Sequence[Finding] = ()
 
 
 def build_evaluation_set(
-    baseline: Baseline, dataset: Dataset, blobs: Blobs, *, price: CostSection | None = None
+    baseline: Baseline,
+    dataset: Dataset,
+    blobs: Blobs,
+    *,
+    price: CostSection | None = None,
+    floor: FloorRows | None = None,
 ) -> EvaluationSet:
-    """Build the evaluation set of a period; `price` is that of the machine that serves."""
+    """Build the evaluation set of a period; `price` is that of the machine that serves, `floor` other labeled rows."""
     known = labeled_rows(dataset)
     rows = matrix.matrix(known.table, baseline.model.signature)
     reference = open_variant(baseline.model, blobs)
     return EvaluationSet(
         period=dataset.name,
         dataset=table_digest(dataset.table),
+        labeled=known,
         reference=reference,
         threshold=baseline.threshold,
         rows=rows,
@@ -87,6 +97,8 @@ def build_evaluation_set(
         unseen=matrix.unseen_rows(known.table, baseline.model.signature),
         price=price,
         query_ids=matrix.query_codes(known),
+        floor=floor,
+        findings=baseline.findings,
     )
 
 
@@ -119,6 +131,8 @@ def compare_with_baseline(
         unseen=evaluation_set.unseen,
         price=evaluation_set.price,
         query_ids=evaluation_set.query_ids,
+        floor=None if view else evaluation_set.floor,
+        findings=evaluation_set.findings,
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from headway.core import plugins
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import Blobs, Engine, LabeledData, Serve, SliceColumn, no_training_rows
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
+from headway.core.evidence import Finding, Measurement
 from headway.core.release import FeatureView
 from headway.core.sections import AttackSection, CostSection
 from headway.core.variant import Variant
@@ -51,6 +52,10 @@ class Comparison:
         Cost of the serving machine.
     query_ids
         int64 of shape (n,): the lists that a ranking puts in order.
+    floor
+        Other labeled rows, on which the floor of a release is fitted; None to fit it on halves of these rows.
+    findings
+        What was found when the model was imported.
     """
 
     variant: Variant
@@ -71,6 +76,43 @@ class Comparison:
     unseen: Bools | None = None
     price: CostSection | None = None
     query_ids: Ints | None = None
+    floor: FloorRows | None = None
+    findings: Sequence[Finding] = ()
+
+
+class FloorRows:
+    """Labeled rows on which the floor of a release is fitted, read and fitted when they are first used.
+
+    Parameters
+    ----------
+    validation : callable
+        Returns the rows for the constant prediction and for the scale of a model's scores.
+    train : callable
+        Returns the rows for the reference model, or None: then it is fitted on those of validation.
+    fit : callable
+        Fits the reference model to labeled rows with this many classes (0 for numbers), and returns its `predict`.
+    """
+
+    def __init__(
+        self,
+        *,
+        validation: Callable[[], LabeledData],
+        train: Callable[[], LabeledData | None],
+        fit: Callable[[LabeledData, int], Callable[[Floats], Floats]],
+    ) -> None:
+        self._validation, self._train, self._fit = validation, train, fit
+        self._reference: Callable[[Floats], Floats] | None = None
+
+    @cached_property
+    def validation(self) -> LabeledData:
+        """Rows for the constant prediction."""
+        return self._validation()
+
+    def reference(self, n_classes: int) -> Callable[[Floats], Floats]:
+        """Return `predict` of the reference model, fitted once."""
+        if self._reference is None:
+            self._reference = self._fit(self._train() or self.validation, n_classes)
+        return self._reference
 
 
 MetricResults = Sequence[Measurement | NotApplicable]

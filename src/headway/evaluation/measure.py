@@ -4,6 +4,8 @@ E001: a metric or an audit could not judge this variant, or a part of it, and wh
 E002: the machine was busy with other work during the timing.
 E003: a feature or a part does harm (warn), changes nothing, or is undecided (note).
 E004: what class weights, prior correction or the threshold 0.5 change where a class is rare (note).
+E005: the model gives one answer to all rows.
+E006: the model is not shown to be better than a constant prediction on these rows.
 """
 
 from __future__ import annotations
@@ -14,14 +16,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+import numpy as np
+
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.threads import this_machine
 from headway.core.variant import Variant
 from headway.evaluation.context import AuditContext, Comparison, load_audit, load_metric
+from headway.optimization.importers.models import TRAINING_ROWS
 
 NOT_RUN = "E001"
 BUSY = "E002"
+CONSTANT_ANSWERS, NO_BETTER = "E005", "E006"
+MIN_PERFECT_ROWS, MAX_SHOWN = 50, 4
+_PERFECT = {"roc_auc": 1.0, "r2": 0.999999, "accuracy": 1.0, "ndcg10": 1.0}
+"""Value from which a measure counts as perfect."""
 TIMED = "latency."
 
 
@@ -74,6 +83,7 @@ def measure(
             reasons = (result for result in found if isinstance(result, NotApplicable))
             findings += (_not_run(kind, name, "did not measure all", reason) for reason in reasons)
     findings += [*ablation_findings(measurements), *imbalance_findings(measurements)]
+    findings += [*_model_findings(subject, measurements), *subject.findings]
     return build_evidence(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
 
 
@@ -102,6 +112,55 @@ def build_evidence(
 def _not_run(kind: str, name: str, what: str, why: NotApplicable) -> Finding:
     message = f"{kind} '{name}' {what}: {why.what}"
     return Finding(code=NOT_RUN, severity="undecided", message=message, where=why.where, hint=why.hint, plugin=name)
+
+
+def _model_findings(subject: Comparison, found: Sequence[Measurement]) -> list[Finding]:
+    """Return what is suspicious about the answers as a whole: constant, no better than a constant, or perfect."""
+    n_rows = len(subject.labels)
+    if n_rows < 2:
+        return []
+    if not np.ptp(subject.scores, axis=0).any():
+        answer = ", ".join(f"{value:.6g}" for value in subject.scores[0][:MAX_SHOWN])
+        return [
+            Finding(
+                code=CONSTANT_ANSWERS,
+                severity="warn",
+                message=f"the model gives the answer {answer} to all {n_rows:,} rows: it does not use its columns",
+                hint="check that the columns have the names, types and units that it was trained on",
+            )
+        ]
+    gain = next((measured for measured in found if measured.name == "gain_over_constant"), None)
+    if gain is not None and gain.low <= 0 and (gain.se is not None or gain.n_groups == 0):
+        return [
+            Finding(
+                code=NO_BETTER,
+                severity="warn",
+                message=f"the model is not shown to be better than a constant prediction on these {n_rows:,} rows: "
+                f"it avoids {gain.value:.2%} of its loss, [{gain.low:.2%}, {gain.high:.2%}]",
+                measured=gain.value,
+                limit=0.0,
+                hint="check that rows and labels belong together, and that the model was trained on this target",
+            )
+        ]
+    return _perfect(subject, found)
+
+
+def _perfect(subject: Comparison, found: Sequence[Measurement]) -> list[Finding]:
+    """Return a finding if no answer is wrong on many rows, which is rare on rows that a model has not seen."""
+    perfect = next((measured for measured in found if measured.name in _PERFECT and not measured.slice), None)
+    if perfect is None or len(subject.labels) < MIN_PERFECT_ROWS or perfect.value < _PERFECT[perfect.name]:
+        return []
+    return [
+        Finding(
+            code=TRAINING_ROWS,
+            severity="warn",
+            message=f"{perfect.name} is {perfect.value:.4f} on {perfect.n_rows:,} rows: they may be the rows that the "
+            "model was trained on, or a column gives the answer away",
+            measured=perfect.value,
+            limit=_PERFECT[perfect.name],
+            hint="pass rows that the model has not seen; headway check finds copies and leaks in a project",
+        )
+    ]
 
 
 def _busy(machine: Machine) -> list[Finding]:

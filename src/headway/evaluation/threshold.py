@@ -109,11 +109,14 @@ def threshold_confidence_set(
     """Return the smallest and largest threshold whose cost on these rows does not differ significantly from this one's.
 
     A confidence set of the best threshold by inverting paired tests by group (after Hansen, Lunde and Nason 2011, with
-    Bonferroni): 200 quantiles of the scores share the 5 %. It is [0, 1] without enough groups.
+    Bonferroni): 200 quantiles of the scores share the 5 %. It is [0, 1] without enough groups, and the threshold alone
+    if all scores are equal.
     """
     if answers.n_blocks < MIN_GROUPS:
         return 0.0, 1.0
     edges = quantile_edges(answers.scores, CANDIDATES)
+    if not len(edges):
+        return threshold, threshold
     own = answers.per_block(decision_costs(answers.labels, answers.scores >= threshold, costs))
     worse = _significantly_above(_cost_table(answers, edges, costs) - own[:, None], answers.rows)
     equivalent = edges[~worse]

@@ -15,15 +15,23 @@ from msgspec.structs import replace
 
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
-from headway.core.evidence import Evidence, Measurement
+from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
-from headway.core.verdict import Answer, Rule, RuleResult, Verdict
+from headway.core.verdict import LIVE, SLICES, Answer, Rule, RuleResult, Verdict
+from headway.evaluation.measure import NOT_RUN
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed
 from headway.evaluation.statistics.intervals import student_quantile
+from headway.registry.default_policy import floor_rules, live_rule, release_policy
+from headway.registry.live import LiveRelease, describe_other_live
 
 ALPHA = 0.05
 CONFIDENCE = 0.95
-SLICES = "worst_slice."
+NO_FLOOR = (
+    "the policy has no floor: every rule compares with another model, so a model that knows nothing may pass; add "
+    f'floor = "data" under [policy] in {FILE}, or a rule on quality itself, or floor = "none" to do without'
+)
+_METRIC_OF = {"gain_over_constant": "floor", "gain_over_reference": "floor"}
+"""Metrics of measures that do not start with the name of their metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,59 @@ def judge(evidence: Evidence, policy: PolicySection, *, test_evaluations: int = 
         at=evidence.at,
         why=why,
     )
+
+
+def judge_release(
+    evidence: Evidence,
+    policy: PolicySection,
+    *,
+    task: str,
+    live: LiveRelease | None = None,
+    test_evaluations: int = 0,
+) -> Verdict:
+    """Judge evidence for a release: by the policy, its floor, and against the release that is live.
+
+    Parameters
+    ----------
+    task : str
+        Task of the model, for the default rules of a policy without rules.
+    live : LiveRelease, optional
+        Live release, if it is another model. The main measure must be shown to be not much worse than its own, on the
+        same rows; evidence that compares with another release is not judged.
+    test_evaluations : int
+        How often the rows were evaluated, for the record.
+
+    Returns
+    -------
+    Verdict
+        With an undecided rule on the floor if every rule is relative, unless the policy says `floor = "none"`.
+    """
+    policy = release_policy(policy, task, evidence)
+    has_floor = policy.floor == "none" or any(rule.absolute for rule in policy.release)
+    if live is not None:
+        evidence, policy = _with_live(evidence, policy, task=task, live=live)
+    verdict = judge(evidence, policy, test_evaluations=test_evaluations)
+    if has_floor:
+        return verdict
+    missing = RuleResult(rule=floor_rules(task)[0], answer="undecided", message=NO_FLOOR)
+    results = (*verdict.rule_results, missing)
+    return replace(verdict, answer=_combine([result.answer for result in results]), rule_results=results)
+
+
+def _with_live(
+    evidence: Evidence, policy: PolicySection, *, task: str, live: LiveRelease
+) -> tuple[Evidence, PolicySection]:
+    """Return the policy with a rule against live, and evidence whose comparison is with that release."""
+    rule = live_rule(task)
+    if rule and not any(own.measure.startswith(LIVE) for own in policy.release):
+        policy = replace(policy, release=(*policy.release, rule))
+    other = describe_other_live(live, evidence)
+    if not other:
+        return evidence, policy
+    changed = Finding(code=NOT_RUN, severity="undecided", message=other, plugin="live", hint="headway evaluate")
+    measured = tuple(found for found in evidence.measurements if not found.name.startswith(LIVE))
+    others = tuple(finding for finding in evidence.findings if finding.plugin != "live")
+    return replace(evidence, measurements=measured, findings=(*others, changed)), policy
 
 
 def relative_policy(policy: PolicySection) -> PolicySection:
@@ -221,7 +282,8 @@ def _needed_groups(measurement: Measurement, limit: Limit) -> float:
 def _missing_message(name: str, evidence: Evidence) -> str:
     """Return the message for a measure that the evidence lacks, with what did not run: its own metric, or else all."""
     not_run = [finding for finding in evidence.findings if finding.severity == "undecided"]
-    own = [finding for finding in not_run if finding.plugin == name.partition(".")[0]]
+    metric = _METRIC_OF.get(name, name.partition(".")[0])
+    own = [finding for finding in not_run if finding.plugin == metric]
     reasons = "; ".join(finding.message for finding in own or not_run)
     return f"{name} was not measured, so it cannot be judged" + (f" ({reasons})" if reasons else "")
 

@@ -8,10 +8,11 @@ from headway.core.errors import Refused
 from headway.core.record import Record
 from headway.core.release import Contract, PointerUpdate, Release
 from headway.core.search_result import SearchResult
-from headway.core.verdict import Verdict
+from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.contract.discovery import agreed_contract
 from headway.data.contract.table_contract import load_project_contract
 from headway.registry.judge import override_verdict
+from headway.registry.live import describe_other_live, find_live
 from headway.registry.model_registry import UpdateReason, now
 from headway.registry.project import Project
 from headway.registry.sign import KeySetup, init_keys
@@ -29,13 +30,15 @@ def release_winner(
 ) -> PublishedRelease:
     """Publish the winner of a search and point `live` at it.
 
-    Raises Refused if its verdict is not pass. `override` is the reason of a person who releases it nevertheless; it is
-    signed together with the judge's own answers.
+    Raises Refused if its verdict is not pass, or if it was not compared with the release that is live. `override` is
+    the reason of a person who releases it nevertheless; it is signed together with the judge's own answers.
     """
     if override and search.winner.verdict.answer != "pass":
         verdict = override_verdict(search.winner.verdict, who=who, why=override, at=now().isoformat(timespec="seconds"))
         project.save(verdict)
         search = replace(search, winner=replace(search.winner, verdict=verdict))
+    elif not override:
+        _expect_compared_with_live(project, search.winner)
     digest, key_setup = publish(project, search, who=who)
     reason = UpdateReason(
         who=who, why=why or (f"override: {override}" if override else _why(search)), verdict=search.winner.verdict
@@ -70,6 +73,17 @@ def _expect_pass(verdict: Verdict, name: str) -> None:
             ),
             hint="headway optimize on more data, or with another policy under [[policy.release]]; to release "
             'it nevertheless: headway release --override "WHY"',
+        )
+
+
+def _expect_compared_with_live(project: Project, winner: EvaluatedVariant) -> None:
+    live = find_live(project, winner.variant.digest)
+    problem = describe_other_live(live, winner.evidence) if live else ""
+    if problem and winner.verdict.answer == "pass" and not winner.verdict.overridden:
+        raise Refused(
+            f"nothing is released: {winner.variant.name} was not compared with the live release",
+            where=problem,
+            hint='headway evaluate, which compares them; to release it nevertheless: headway release --override "WHY"',
         )
 
 

@@ -49,7 +49,7 @@ LONGER = 3
 
 
 def outcome_lines(search: SearchResult, *, next_command: str = "", budget_s: float = 0.0) -> tuple[OutcomeLine, ...]:
-    """Return the end of a search: the winner, what it gains, the verdict on it, and the next command."""
+    """Return the end of a search: the winner, what it gains, its quality, the verdict on it, and the next command."""
     winner, verdict = search.winner, search.winner.verdict
     longer = f"headway optimize --budget {budget_s * LONGER:g}s" if budget_s else ""
     found: tuple[OutcomeLine, ...]
@@ -76,6 +76,8 @@ def outcome_lines(search: SearchResult, *, next_command: str = "", budget_s: flo
         )
         if verdict.answer != "pass":
             next_command = 'more test rows, another policy, or headway release --override "WHY"'
+    quality = OutcomeLine(label="Quality", text=words.describe_quality(winner.evidence))
+    found = (*found[:-1], quality, found[-1])
     return (*found, *((OutcomeLine(label="Next", text=next_command),) if next_command else ()))
 
 

@@ -12,7 +12,6 @@ from headway import pipeline
 from headway.cli.exit_codes import OF_ANSWER
 from headway.cli.main import AsJson, ProjectFolder
 from headway.core.config import FILE
-from headway.registry.judge import judge
 from headway.registry.project import open_project
 from headway.reporting.gates.formats import GATE, write_reports
 from headway.reporting.gates.gate import gate_result
@@ -37,8 +36,7 @@ def plugin(
     """
     opened = open_project(project)
     search_result = pipeline.last_search(opened)
-    evaluations = opened.state.test_evaluations(opened.name, search_result.winner.evidence.dataset)
-    verdict = judge(search_result.winner.evidence, opened.config.policy, test_evaluations=evaluations)
+    verdict = pipeline.gate(opened, search_result)
     inside = not project.is_absolute() and ".." not in project.parts
     result = gate_result(search_result, verdict, (project / FILE).as_posix() if inside else FILE)
     write_reports(result, ["json"] if json else format, os.environ, GATE)

@@ -15,16 +15,17 @@ import numpy as np
 import polars as pl
 from cyclopts import Parameter
 
-from headway.api.in_memory_project import default_policy
 from headway.cli.main import AsJson
 from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
 from headway.core.sections import DataSection
+from headway.core.verdict import Rule
 from headway.data.parsing import parse_dates, parse_number_texts
 from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
 from headway.data.read import read_file
 from headway.data.roles import add_derived_group, toml_key
+from headway.registry.default_policy import default_rules
 from headway.registry.rollout import CHURN, DECIDES, NEW_MODEL_CHURN
 from headway.reporting.console import print_result, print_status
 
@@ -35,6 +36,10 @@ TEMPLATE = Path(__file__).parent.parent / "templates/train.py"
 SAMPLE = "deliveries.csv"
 HEAD = "# A headway project; `headway config` shows every setting.\n"
 ASK = '# For each column: "request" if it is known when a prediction is requested, "outcome" if only afterwards.\n'
+FLOOR_HELP = {
+    "gain_over_constant": "# The floor: the model must know more than a constant prediction,\n",
+    "gain_over_reference": "# and not less than a simple reference model, one tree of depth 3.\n",
+}
 KNOWN = "# When each column is known; `headway check` is undecided until each column is declared.\n"
 
 
@@ -148,9 +153,9 @@ def write_project(
     proposal = propose_settings(table, target)
     proposal = proposal.confirm(confirm(proposal.suspects)) if proposal.suspects else proposal
     table = add_derived_group(table, DataSection(groups=proposal.groups))
-    limits = default_policy(proposal.roles, table, judged=1 - max(SPLIT_SHARES))
+    rules = default_rules(proposal.roles, table, judged=1 - max(SPLIT_SHARES))
     files = {
-        config.FILE: _toml(_name(folder, proposal), name, proposal, limits, declared=source is None),
+        config.FILE: _toml(_name(folder, proposal), name, proposal, rules, declared=source is None),
         "train.py": _train(proposal),
     }
     if source is None:
@@ -199,7 +204,7 @@ def _train(proposal: Proposal) -> str:
     return text.replace('OBJECTIVE = {"objective": "binary"}', f"OBJECTIVE = {jsonlib.dumps(objective)}")
 
 
-def _toml(name: str, source: str, proposal: Proposal, limits: Mapping[str, float], *, declared: bool) -> str:
+def _toml(name: str, source: str, proposal: Proposal, rules: tuple[Rule, ...], *, declared: bool) -> str:
     """Return headway.toml; `declared` marks every feature as known at request time."""
     data = {
         "source": source,
@@ -220,8 +225,8 @@ def _toml(name: str, source: str, proposal: Proposal, limits: Mapping[str, float
         _known(proposal, declared=declared),
         _section("split", {period: list(bounds) for period, bounds in proposal.split.items()}),
         _section("model", {"train": "train:train"}),
-        _section("rollout", _rollout_limits(proposal.task, limits)),
-        *(_rule(measure, limit) for measure, limit in limits.items()),
+        _section("rollout", _rollout_limits(proposal.task, rules)),
+        *map(_rule, rules),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -239,15 +244,18 @@ def _known(proposal: Proposal, *, declared: bool) -> str:
     return f"[data.known]\n{KNOWN}{'' if declared else ASK}{''.join([*after, *before])}"
 
 
-def _rollout_limits(task: str, limits: Mapping[str, float]) -> dict[str, float]:
+def _rollout_limits(task: str, rules: tuple[Rule, ...]) -> dict[str, float]:
     """Return the limits on decisions that differ from live's, for another form of its model and for a new model."""
     if task not in DECIDES:
         return {}
-    return {"churn_same_model": limits.get(CHURN, DEFAULT_CHURN), "churn_new_model": NEW_MODEL_CHURN}
+    churn = next((rule.at_most for rule in rules if rule.measure == CHURN), None)
+    return {"churn_same_model": DEFAULT_CHURN if churn is None else churn, "churn_new_model": NEW_MODEL_CHURN}
 
 
-def _rule(measure: str, limit: float) -> str:
-    return f'[[policy.release]]\nmeasure = "{measure}"\nat_most = {limit}\n'
+def _rule(rule: Rule) -> str:
+    about = FLOOR_HELP.get(rule.measure, "")
+    limit = f"at_least = {rule.at_least}" if rule.at_most is None else f"at_most = {rule.at_most}"
+    return f'{about}[[policy.release]]\nmeasure = "{rule.measure}"\n{limit}\n'
 
 
 def _value(value: object) -> str:

@@ -53,6 +53,17 @@ def estimator_forest(model: Any, columns: ModelColumns | None) -> Forest:
     return _averaged_forest(model, [model] if isinstance(model, BaseDecisionTree) else model.estimators_)
 
 
+def first_tree(model: Any) -> Any:
+    """Return the first tree of an estimator that was grown on all of its training rows; None if there is none."""
+    if isinstance(model, BaseDecisionTree):
+        return model.tree_
+    if isinstance(model, BaseGradientBoosting):
+        return model.estimators_[0, 0].tree_
+    if isinstance(model, ForestClassifier | ForestRegressor) and not model.bootstrap:
+        return model.estimators_[0].tree_
+    return None
+
+
 def estimator_rounds(model: Any) -> int:
     """Return the number of boosting rounds, or trees of a forest.
 

@@ -13,10 +13,10 @@ from headway.evaluation.calibration.apply import MIN_PROBABILITY, calibration_fu
 from headway.evaluation.statistics.tables import tally
 
 
-def fit_platt(scores: Floats, labels: Floats) -> Calibrator:
-    """Fit slope and shift of the log-odds (Platt 1999); scores in [0, 1], labels {0, 1}, both (n,)."""
+def fit_platt(scores: Floats, labels: Floats, weights: Floats | None = None) -> Calibrator:
+    """Fit slope and shift of the log-odds (Platt 1999); scores in [0, 1], labels {0, 1}, weights > 0, all (n,)."""
     up, down = _logs(scores)
-    slope, shift = _rising(np.column_stack([up + down, np.ones(len(up))]), labels, n_slopes=1)
+    slope, shift = _rising(np.column_stack([up + down, np.ones(len(up))]), labels, n_slopes=1, weights=weights)
     return Calibrator(kind="platt", up=slope, down=slope, shift=shift)
 
 
@@ -40,14 +40,14 @@ def _logs(scores: Floats) -> tuple[Floats, Floats]:
     return np.log(inside), -np.log1p(-inside)
 
 
-def _rising(design: Floats, labels: Floats, *, n_slopes: int) -> list[float]:
+def _rising(design: Floats, labels: Floats, *, n_slopes: int, weights: Floats | None = None) -> list[float]:
     """Fit coefficients, the first `n_slopes` of which are at least 0; a column with a negative one is dropped."""
     kept_columns = np.ones(design.shape[1], dtype=np.bool_)
     found = np.zeros(design.shape[1])
     while kept_columns.any():
         start = np.where(np.arange(len(kept_columns)) < n_slopes, 1.0, 0.0)[kept_columns]
         found[:] = 0.0
-        found[kept_columns] = fit_logistic(design[:, kept_columns], platt_targets(labels), start=start)
+        found[kept_columns] = fit_logistic(design[:, kept_columns], platt_targets(labels), start=start, weights=weights)
         below = found[:n_slopes] < 0
         if not below.any():
             break

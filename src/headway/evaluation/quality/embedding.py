@@ -12,7 +12,7 @@ from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.intervals import CHANGE, SHARE
 from headway.evaluation.statistics.subsets import RowStatistic, subset_mean
-from headway.evaluation.statistics.tables import Blocks, build_blocks
+from headway.evaluation.statistics.tables import Blocks, block_fields, build_blocks
 
 NEIGHBOURS, MAX_QUERIES, MAX_ROWS = 10, 1_000, 20_000
 _QUERY_BATCH = 250
@@ -31,14 +31,8 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
     NotApplicable
         If the answer is a single number, or there are no more than ten rows.
     """
-    blocks, (count, width) = build_blocks(subject), subject.scores.shape
-    if width < 2 or count <= NEIGHBOURS:
-        raise NotApplicable(
-            f"the task 'embedding' needs several outputs and more than {NEIGHBOURS} rows, not {width} outputs of "
-            f"{count} rows"
-        )
-    among = _evenly(np.arange(count), MAX_ROWS)
-    asking = _evenly(among, MAX_QUERIES)
+    blocks, among, asking = _sampled(subject)
+    count = blocks.n_rows
     own, before = (_unit(scores) for scores in (subject.scores, subject.reference_scores))
     near, was_near = (_nearest(vectors, asking, among) for vectors in (own, before))
     moved = [len(np.setdiff1d(*pair)) / NEIGHBOURS for pair in zip(near, was_near, strict=True)]
@@ -50,6 +44,35 @@ def measure_embedding(subject: Comparison) -> list[Measurement]:
         subset_mean(_row_statistic("neighbours.drop", np.array(moved), asking, blocks), all_rows),
         subset_mean(cosine, all_rows),
     ]
+
+
+def nearest_label_hits(subject: Comparison) -> tuple[Floats, Floats, Blocks]:
+    """Return for each query row with another row of its label whether the nearest row has it, and how often by chance.
+
+    Also the blocks of these rows. Raises NotApplicable as `measure_embedding`, or if no label occurs twice.
+    """
+    blocks, among, asking = _sampled(subject)
+    values, counts = np.unique(subject.labels[among], return_counts=True)
+    others = counts[np.searchsorted(values, subject.labels[asking])] - 1
+    asking, others = asking[others > 0], others[others > 0]
+    if not len(asking):
+        raise NotApplicable("no label occurs twice, so that no neighbour can have it")
+    near = _nearest(_unit(subject.scores), asking, among)[:, 0]
+    hits = (subject.labels[near] == subject.labels[asking]).astype(np.float64)
+    weights = None if blocks.weights is None else blocks.weights[asking]
+    return hits, others / (len(among) - 1), Blocks(**block_fields(subject.groups[asking], weights))
+
+
+def _sampled(subject: Comparison) -> tuple[Blocks, Ints, Ints]:
+    """Return the blocks of all rows, the rows among which neighbours are searched, and the query rows."""
+    blocks, (count, width) = build_blocks(subject), subject.scores.shape
+    if width < 2 or count <= NEIGHBOURS:
+        raise NotApplicable(
+            f"the task 'embedding' needs several outputs and more than {NEIGHBOURS} rows, not {width} outputs of "
+            f"{count} rows"
+        )
+    among = _evenly(np.arange(count), MAX_ROWS)
+    return blocks, among, _evenly(among, MAX_QUERIES)
 
 
 def _evenly(rows: Ints, max_rows: int) -> Ints:

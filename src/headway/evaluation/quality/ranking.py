@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,19 @@ def measure_ranking(subject: Comparison) -> list[Measurement]:
             mean_measurement(f"{name}.drop", before[name] - values, lists.blocks, CHANGE),
         ]
     return [replace(measurement, n_rows=rows) for measurement in found]
+
+
+def ndcg_by_query(subject: Comparison, scores: Sequence[Floats]) -> tuple[list[Floats], Blocks, int]:
+    """Return NDCG of each query by each of these scores (n,), the blocks of the queries, and their rows.
+
+    Raises
+    ------
+    NotApplicable
+        As `measure_ranking`.
+    """
+    lists = _queries(subject)
+    values = [_query_metrics(one, lists)["ndcg10"] for one in scores]
+    return values, lists.blocks, int(lists.informative[lists.codes].sum())
 
 
 def query_codes(subject: Comparison) -> Ints:

@@ -64,12 +64,13 @@ def _r2(errors: Floats, were: Floats, labels: Floats, blocks: Blocks) -> list[Me
 
 
 def _variances(labels: Floats, blocks: Blocks) -> tuple[float, Floats]:
-    """Return the variance of labels (n,), and its leave-one-block-out values (n_blocks,)."""
+    """Return the variance of labels (n,), and its leave-one-block-out values (n_blocks,), NaN where it is 0."""
     centred = labels - blocks.mean(labels)
     means, squares = (
         leave_one_out_mean(blocks.per_block(values), blocks.rows) for values in (centred, np.square(centred))
     )
-    return blocks.mean(np.square(centred)), np.maximum(squares - np.square(means), np.finfo(np.float64).tiny)
+    without = squares - np.square(means)
+    return blocks.mean(np.square(centred)), np.where(without > 0, without, np.nan)
 
 
 def _sample(blocks: Blocks, bounds: tuple[float, float]) -> Sample:

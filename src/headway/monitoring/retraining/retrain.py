@@ -253,7 +253,7 @@ def _outcome_message(verdict: Verdict, trainings: list[Training]) -> str:
     )
 
 
-EXCLUDED_METRICS = ("latency",)
+EXCLUDED_METRICS = ("latency", "floor")
 NO_WORSE = Rule(measure="brier.drop", at_most=0.0)
 
 

@@ -1,5 +1,7 @@
 """Import a fitted model or a model file as the baseline variant.
 
+E007: the rows are, or look like, those that the model was trained on.
+
 A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a
 subprocess: a crash ends only that process, and only bytes are returned.
 """
@@ -14,16 +16,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from headway.core import plugins
 from headway.core.arrays import Floats
 from headway.core.contracts import Blobs, Engine, ImportedModel, ModelFile
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
+from headway.core.evidence import Finding
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import dataset_signature, matrix
 from headway.data.refusals import with_refusals
@@ -168,6 +173,36 @@ def _check_outputs(engine: Engine, rows: Floats, task: str) -> None:
         where=f"outputs: {', '.join(names)}" if names else "",
         hint="end a classifier in a sigmoid or softmax; task='embedding' compares all numbers of a model with several",
     )
+
+
+TRAINING_ROWS = "E007"
+MIN_LEAVES = 4
+
+
+def find_training_rows(engine: Engine, rows: Callable[[], Floats], *, n_rows: int) -> list[Finding]:
+    """Return a finding if rows fill the leaves of a model's first tree exactly as its training rows did.
+
+    Parameters
+    ----------
+    rows : callable
+        Returns the rows, float64 (n_rows, d); called only if their number is that of the training rows.
+    """
+    known = getattr(engine, "training_leaves", None)
+    counts = known() if known else np.empty(0, dtype=np.int64)
+    if (counts > 0).sum() < MIN_LEAVES or int(counts.sum()) != n_rows:
+        return []
+    leaves = np.bincount(getattr(engine, "leaves")(rows()), minlength=len(counts))  # noqa: B009 - optional, not in the Protocol
+    if len(leaves) != len(counts) or (leaves != counts).any():
+        return []
+    return [
+        Finding(
+            code=TRAINING_ROWS,
+            severity="warn",
+            message=f"these {n_rows:,} rows are those that the model was trained on: they fill all "
+            f"{int((counts > 0).sum())} leaves of its first tree as its training rows did",
+            hint="pass rows that the model has not seen: its quality on these says nothing about others",
+        )
+    ]
 
 
 def import_fitted_model(model: object | ImportedModel) -> ImportedModel:

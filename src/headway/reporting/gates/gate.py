@@ -125,6 +125,7 @@ def render_gate(case: GateResult) -> Group:
     warning = reuse_warning(verdict)
     lines = (
         f"{VERDICT_MARKS[verdict.answer]}: {verdict_reason(verdict)}",
+        f"quality: {words.describe_quality(case.evidence)}",
         describe_speed(case),
         f"{describe_judged_rows(case)}; {describe_evaluations(verdict)}",
         *([f"warning: {warning}"] if warning else []),
@@ -154,6 +155,7 @@ def gate_markdown(case: GateResult) -> str:
         f"## headway gate on {escape_markdown(case.project)}: {tables.VERDICT_MARKS[verdict.answer]}",
         f"Why: {escape_markdown(verdict_reason(verdict))}.",
         f"Winner: {escape_markdown(describe_speed(case))}.",
+        f"Quality: {escape_markdown(words.describe_quality(case.evidence))}.",
         markdown_table(tables.tabulate_rules(verdict)).rstrip("\n") if verdict.rule_results else "",
         f"**Warning:** {escape_markdown(warning)}." if warning else "",
         f"It was {escape_markdown(describe_judged_rows(case))}; {describe_evaluations(verdict)}.",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from headway.core.evidence import Measurement
-from headway.core.verdict import Answer, Rule, RuleResult
+from headway.core.evidence import Evidence, Measurement
+from headway.core.verdict import LIVE, Answer, Rule, RuleResult
 from headway.reporting.text import formatting
 
 QUALITY = ("roc_auc", "brier", "ece", "log_loss", "rmse", "mae")
@@ -105,6 +105,14 @@ _NAMES: dict[str, tuple[str, str]] = {
     "probability_shift": (
         "Shift of the probabilities",
         "Mean distance of the probability from that of the baseline; lower is better.",
+    ),
+    "gain_over_constant": (
+        "Gain over a constant prediction",
+        "Share of the loss of a constant prediction that the model avoids; 0 is no better, 1 is perfect.",
+    ),
+    "gain_over_reference": (
+        "Gain over a simple reference model",
+        "Loss that the model avoids and one tree of depth 3 does not, as a share of that of a constant prediction.",
     ),
     "base_rate": ("Share of positives", "Share of rows with a positive outcome."),
     "max_change": ("Largest change of a probability", "The largest change of any single row."),
@@ -233,6 +241,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     ),
 }
 _PREFIXES = {
+    LIVE: "Against the live release: ",
     "worst_slice.": "Worst slice: ",
     "discovered.": "Discovered slice: ",
     "missing.": "Rows with a missing value: ",
@@ -240,6 +249,8 @@ _PREFIXES = {
 }
 _PROPER_NAMES = ("Brier", "CPU", "F1")
 _VIOLATIONS = {
+    "gain_over_constant": "It is not better than a constant prediction",
+    "gain_over_reference": "It is worse than a simple reference model",
     "roc_auc.drop": "It ranks worse than the baseline",
     "brier.drop": "Its probabilities are less accurate than those of the baseline",
     "decision_churn": "It changes more decisions than allowed",
@@ -343,6 +354,8 @@ def describe_violation(measure: str) -> str:
         return "On one slice it changes more decisions than allowed"
     if measure.startswith("worst_slice."):
         return "On one slice it is worse than the baseline"
+    if measure.startswith(LIVE):
+        return "It is worse than the live release"
     if measure.startswith("missing."):
         return "On rows with a missing value it differs from the baseline"
     return _VIOLATIONS.get(measure, f"It breaks the rule on {measure_name(measure)}")
@@ -352,6 +365,26 @@ def rule_limit(rule: Rule) -> str:
     """Return the limit of a rule: `at most 0.005`, `at least 0.7`, `at most 5 %`."""
     word, value = ("at most", rule.at_most) if rule.at_most is not None else ("at least", rule.at_least or 0.0)
     return f"{word} {formatting.format_limit(value, rule.measure)}"
+
+
+_MAIN = (("roc_auc", "brier"), ("ndcg10",), ("recall1",), ("r2", "rmse"), ("accuracy", "log_loss"))
+"""Main measures of each task; the first group of which one was measured is shown."""
+
+
+def main_measurements(evidence: Evidence) -> tuple[Measurement, ...]:
+    """Return the main measures of quality, the gains over the floor, and the difference to the live release."""
+    main = next((names for names in _MAIN if evidence.find(names[0])), ())
+    names = (*main, "gain_over_constant", "gain_over_reference", *(f"{LIVE}{name}.drop" for name in main[:1]))
+    return tuple(found for name in names if (found := evidence.find(name)) is not None)
+
+
+def describe_quality(evidence: Evidence) -> str:
+    """Describe the main measures in one line with the rows behind them, or that none was measured."""
+    found = main_measurements(evidence)
+    if not found:
+        return "not measured"
+    figures = "; ".join(describe_measurement(measurement) for measurement in found)
+    return f"{figures} ({formatting.format_basis(found[0])})"
 
 
 def describe_measurement(measurement: Measurement) -> str:

@@ -1,0 +1,115 @@
+"""Default rules of a release by task, and its floor: a model must know more than a constant and a simple reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+from msgspec.structs import replace
+
+from headway.core.dataset import Roles
+from headway.core.evidence import Evidence, Measurement
+from headway.core.sections import PolicySection
+from headway.core.verdict import LIVE, SLICES, Rule
+
+DEFAULT_LIMITS: dict[str, dict[str, float]] = {
+    "binary": {"roc_auc.drop": 0.005, "brier.drop": 0.005, "probability_shift": 0.02, "decision_churn": 0.01},
+    "multiclass": {"accuracy.drop": 0.005, "log_loss.drop": 0.01, "decision_churn": 0.01},
+    "regression": {"r2.drop": 0.005},
+    "ranking": {"ndcg10.drop": 0.005, "decision_churn": 0.05},
+    "embedding": {"recall1.drop": 0.01, "mean_cosine.drop": 0.01},
+}
+"""Upper limits of the default policy by task, over all rows."""
+SLICE_LIMIT = 0.05
+"""Largest decision churn of a classifier on any slice, and on the rows in which a column has no value."""
+MIN_GAIN, REFERENCE_MARGIN = 0.0001, 0.02
+"""A release gains at least this share of the loss of the constant prediction, and at most this much less than the
+reference model."""
+LIVE_LIMITS = {
+    "binary": ("roc_auc", 0.01),
+    "multiclass": ("accuracy", 0.01),
+    "regression": ("r2", 0.01),
+    "ranking": ("ndcg10", 0.01),
+    "embedding": ("recall1", 0.02),
+}
+"""Main measure of each task, and how much worse than the live release a new one may be."""
+_CLASSIFIERS = ("binary", "multiclass")
+_OF_SLICES, _OF_MISSING = "worst_slice.decision_churn", "missing.decision_churn"
+
+
+def floor_rules(task: str) -> tuple[Rule, ...]:
+    """Return the rules on the gain over the constant prediction, and over the reference model where a task has one."""
+    constant = Rule(measure="gain_over_constant", at_least=MIN_GAIN)
+    reference = Rule(measure="gain_over_reference", at_least=-REFERENCE_MARGIN)
+    return (constant,) if task == "embedding" else (constant, reference)
+
+
+def live_rule(task: str) -> Rule | None:
+    """Return the rule on the difference to the live release; None for a task without a main measure."""
+    if task not in LIVE_LIMITS:
+        return None
+    measure, limit = LIVE_LIMITS[task]
+    return Rule(measure=f"{LIVE}{measure}.drop", at_most=limit)
+
+
+def default_rules(roles: Roles, table: pl.DataFrame, *, judged: float) -> tuple[Rule, ...]:
+    """Return the default rules for a table of which a share in (0, 1] will be judged, the floor included.
+
+    Slices and rows with missing values get a rule only if one of them is large enough to be judged: a rule that
+    cannot be decided would let nothing pass.
+    """
+    known = table.filter(pl.col(roles.target).is_not_null())
+    sizes = {_OF_SLICES: _slice_sizes(roles, known), _OF_MISSING: _missing_sizes(roles, known)}
+    policy = PolicySection()
+    parts = [name for name, found in sizes.items() if any(_is_large(*size, policy, judged) for size in found)]
+    return (*_limits(roles.task, parts), *floor_rules(roles.task))
+
+
+def release_policy(policy: PolicySection, task: str, evidence: Evidence) -> PolicySection:
+    """Return a policy with the rules that it implies: the default rules if it has none, and those of `floor = "data"`.
+
+    Default rules on slices and on missing values are left out if the evidence has none that is large enough.
+    """
+    rules = policy.release
+    if not rules:
+        large = {part.name for part in evidence.measurements if part.slice and _is_judged(part, policy)}
+        parts = [name for name in (_OF_SLICES, _OF_MISSING) if name.removeprefix(SLICES) in large]
+        rules = (*_limits(task, parts), *(() if policy.floor == "none" else floor_rules(task)))
+    if policy.floor == "data":
+        own = {rule.measure for rule in rules}
+        rules = (*rules, *(rule for rule in floor_rules(task) if rule.measure not in own))
+    return replace(policy, release=rules)
+
+
+def _is_judged(part: Measurement, policy: PolicySection) -> bool:
+    return _is_large(part.n_rows, part.n_groups, policy, 1.0)
+
+
+def _limits(task: str, parts: list[str]) -> tuple[Rule, ...]:
+    limits = dict(DEFAULT_LIMITS.get(task, {}))
+    limits |= dict.fromkeys(parts if task in _CLASSIFIERS else (), SLICE_LIMIT)
+    return tuple(Rule(measure=measure, at_most=limit) for measure, limit in limits.items())
+
+
+def _slice_sizes(roles: Roles, table: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    """Rows and groups of every value of every slice column."""
+    for name in roles.slices:
+        sizes = table.group_by(name).agg(pl.len(), _count_groups(roles).alias("groups"))
+        yield from sizes.select("len", "groups").iter_rows()
+
+
+def _missing_sizes(roles: Roles, table: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    """Rows and groups in which a column has no value, for each column that may be a feature."""
+    for column in table.drop(roles.not_features, strict=False).iter_columns():
+        missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
+        yield table.filter(missing).select(pl.len(), _count_groups(roles).alias("groups")).row(0)
+
+
+def _count_groups(roles: Roles) -> pl.Expr:
+    """Number of groups; without a group column each row is one."""
+    return pl.col(roles.groups).n_unique() if roles.groups else pl.len()
+
+
+def _is_large(rows: float, groups: float, policy: PolicySection, judged: float) -> bool:
+    """Return whether the judged share of a slice has enough rows and groups for a verdict."""
+    return rows * judged >= policy.slice_rows and groups * judged >= policy.slice_groups

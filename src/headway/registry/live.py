@@ -1,0 +1,91 @@
+"""Compare a model with the release of its project that is live, on the same labeled rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from msgspec.structs import replace as renamed
+
+from headway.core.arrays import Floats
+from headway.core.dataset import Dataset
+from headway.core.errors import HeadwayError, NotApplicable
+from headway.core.evidence import Evidence, Finding
+from headway.core.verdict import LIVE
+from headway.data.matrix import matrix
+from headway.evaluation.calibration.apply import calibration_function
+from headway.evaluation.context import Comparison, load_metric
+from headway.evaluation.measure import NOT_RUN
+from headway.registry.bundle import Bundle, open_release
+from headway.registry.project import Project
+
+POINTER = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRelease:
+    """The release that is live, verified, or the problem with it; its digest is empty if the pointer is unreadable."""
+
+    digest: str
+    bundle: Bundle | None = None
+    problem: str = ""
+
+
+def find_live(project: Project, variant: str) -> LiveRelease | None:
+    """Return the live release; None if there is none, or if it is the model with this digest."""
+    if project.state.last(project.name, POINTER) is None:
+        return None
+    address, digest = f"{project.name}@{POINTER}", ""
+    try:
+        update = project.registry.head(address)
+        digest = update.release if update else ""
+        if not digest:
+            return None
+        bundle = project.registry.resolve(address)
+    except HeadwayError as error:
+        return LiveRelease(digest=digest, problem=f"the live release cannot be opened: {error.what}")
+    return None if bundle.release.variant.digest == variant else LiveRelease(digest=digest, bundle=bundle)
+
+
+def describe_other_live(live: LiveRelease, evidence: Evidence) -> str:
+    """Return why evidence says nothing about the live release; empty if it compares with that release."""
+    if live.problem:
+        return live.problem
+    if evidence.live == live.digest:
+        return ""
+    if evidence.live:
+        return f"the evidence compares with the release {evidence.live[:19]}, and {live.digest[:19]} is live now"
+    return f"the evidence was made before {live.digest[:19]} was live"
+
+
+def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, evidence: Evidence) -> Evidence:
+    """Return the evidence with the drops of a model's quality against the live release, as `live.roc_auc.drop`.
+
+    A live release that cannot be opened, that reads columns which these rows lack, or that answers another question
+    leaves a finding: what was not compared does not pass.
+    """
+    try:
+        scores = _live_scores(live, subject, labeled)
+        found = load_metric("quality")(replace(subject, reference_scores=scores))
+    except HeadwayError as error:
+        message = f"not compared with the live release {live.digest[:19]}: {error.what}"
+        finding = Finding(
+            code=NOT_RUN, severity="undecided", message=message, where=error.where, hint=error.hint, plugin=POINTER
+        )
+        return renamed(evidence, live=live.digest, findings=(*evidence.findings, finding))
+    drops = (
+        renamed(measured, name=f"{LIVE}{measured.name}")
+        for measured in found
+        if not isinstance(measured, NotApplicable) and measured.name.endswith(".drop")
+    )
+    return renamed(evidence, live=live.digest, measurements=(*evidence.measurements, *drops))
+
+
+def _live_scores(live: LiveRelease, subject: Comparison, labeled: Dataset) -> Floats:
+    if live.bundle is None:
+        raise NotApplicable(live.problem)
+    release, own = live.bundle.release, subject.variant
+    of_live, of_own = ((variant.task, variant.signature.classes) for variant in (release.variant, own))
+    if of_live != of_own:
+        raise NotApplicable(f"it is a {release.variant.task} model of other classes", where=str(of_live))
+    rows = matrix(labeled.table, release.variant.signature)
+    return calibration_function(release.calibrator)(open_release(live.bundle).predict(rows))
