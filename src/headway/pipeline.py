@@ -56,7 +56,7 @@ from headway.monitoring.assessment import assess as assessing
 from headway.monitoring.assessment.assess import AssessmentResult, check_context
 from headway.monitoring.assessment.history import open_assessed_dataset
 from headway.monitoring.budget import Budget
-from headway.monitoring.deployed_release import open_deployed_release, pending_ticket
+from headway.monitoring.deployed_release import DeployedRelease, open_deployed_release, pending_ticket
 from headway.monitoring.erasure import erase as erasing
 from headway.monitoring.erasure.erase import ErasureRequest
 from headway.monitoring.external_scores import open_scores
@@ -435,10 +435,8 @@ def watch(
     source : {"table", "log"}
         Whether rows come from the project's table or from the prediction log.
     """
-    of_scores, reports = bool(project.config.model.scores), project.records(MonitoringReport)
-    opened = None if of_scores else open_deployed_release(project)
-    dataset, now = open_assessed_dataset(project, callback), datetime.now(UTC).replace(tzinfo=None)
-    deployed = opened or open_scores(project, dataset)
+    deployed, dataset = _open_monitored(project, source, callback)
+    reports, now = project.records(MonitoringReport), datetime.now(UTC).replace(tzinfo=None)
     ticket, found = pending_ticket(project, deployed), []
     context = monitor.MonitoringContext(deployed=deployed, config=project.config, budget=Budget(reports), source=source)
     for window in monitoring_windows(
@@ -453,6 +451,16 @@ def watch(
             reports.append(seen.report)
         found.append(seen.report)
     return found
+
+
+def _open_monitored(project: Project, source: RowSource, callback: Callback) -> tuple[DeployedRelease, Dataset | None]:
+    """Open what is monitored, with the project's table unless only the log is read."""
+    if project.config.model.scores:
+        dataset = open_assessed_dataset(project, callback)
+        return open_scores(project, dataset), dataset
+    deployed = open_deployed_release(project, for_log=source == "log")
+    is_known = source == "table" or deployed.training.dataset
+    return deployed, open_assessed_dataset(project, callback) if is_known else None
 
 
 def open_ticket(project: Project) -> Ticket | None:

@@ -32,7 +32,8 @@ def test_a_model_trained_too_long_is_reported_as_overfitting(tmp_path):
     assert str(curve).startswith(
         "Overfitting: the held-out error has increased since round"
     ) and "evaluations took" in str(curve)
-    assert "Learning curve" in curve._repr_html_()
+    html = curve._repr_html_()
+    assert "Learning curve" in html and 'alt="' in html and "by round" in html and "data:image/svg+xml" in html
     digest = curve.save(write(tmp_path))
     assert digest.startswith("sha256:") and curve.record().held_out != curve.record().learned
 

@@ -23,7 +23,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from tests.pipeline.serve_command import served
 
 import headway as hw
+from headway import pipeline
 from headway.core.errors import DataError, EngineError, Refused, StoreError
+from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
 
@@ -250,6 +252,10 @@ def test_a_result_of_a_folder_is_released_and_served_as_the_release_says(model, 
         )
         answer = json.load(urllib.request.urlopen(request))
     assert np.allclose(answer["outputs"][0]["data"], best.predict_proba(X.head(2))[:, 1])
+    report = pipeline.watch(open_project(folder), source="log", every="1h")[
+        0
+    ]  # watched on the first day, without a table
+    assert report.n_rows == 2 and report.status == "unknown" and report.drift is None
 
 
 def test_a_refused_release_leaves_no_project_behind(model, home):

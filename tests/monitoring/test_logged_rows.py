@@ -127,18 +127,18 @@ def test_requests_are_none_without_traffic_or_a_live_release(project, tmp_path):
 HOUR_US = 3_600_000_000
 
 
-def hours_of(project, until: datetime):
+def hours_of(project, until: datetime, table=None):
     release = project.registry.resolve("flights@live")
     config = dataclasses.replace(deployed(), release=release.release, digest=release.digest)
     context = MonitoringContext(deployed=config, config=project.config, budget=Budget([]), source="log")
-    windows = monitoring_windows(config, dataset(), project.config, now=until, every="1h", source="log")
+    windows = monitoring_windows(config, table, project.config, now=until, every="1h", source="log")
     return [monitor_window(context, window).report for window in windows]
 
 
 def test_hours_are_checked_from_the_first_request_on_and_are_not_healthy(project):
     for hour, value in ((0, 0.5), (1, float("nan"))):
         log(project, *((f"{hour}-{row}", 1, value + row / 100) for row in range(30)), at_us=NOON_US + hour * HOUR_US)
-    first, broken, silent = hours_of(project, datetime(2020, 2, 1, 15, 30))
+    first, broken, silent = hours_of(project, datetime(2020, 2, 1, 15, 30), dataset())
     assert (first.period, first.n_rows, first.is_complete, first.row_checks) == ("2020-02-01 12:00", 30, True, ())
     assert {report.status for report in (first, broken, silent)} == {"unknown"}
     assert any("drift" in finding.message for finding in first.unknown)
@@ -150,6 +150,14 @@ def test_hours_are_checked_from_the_first_request_on_and_are_not_healthy(project
 
 def test_an_hour_that_has_not_ended_shows_its_rows_at_once(project):
     log(project, *((str(row), 1, float("nan")) for row in range(25)))
-    (running,) = hours_of(project, datetime(2020, 2, 1, 12, 10))
+    (running,) = hours_of(project, datetime(2020, 2, 1, 12, 10), dataset())
     assert (running.is_complete, running.n_rows, running.status) == (False, 25, "unknown")
     assert "is missing in 100% of 25 rows" in running.message
+
+
+def test_a_log_is_watched_without_the_rows_that_the_release_was_judged_on(project):
+    log(project, *((str(row), 1, 0.5) for row in range(30)))
+    (first, silent) = hours_of(project, datetime(2020, 2, 1, 14))
+    assert (first.n_rows, first.status, first.row_checks) == (30, "unknown", ())
+    assert any("judged on are not in the project's table" in finding.message for finding in first.unknown)
+    assert silent.row_checks[0].code == "O011"

@@ -28,6 +28,7 @@ from headway.core.release import PointerUpdate
 from headway.core.renamed import warn_renamed
 from headway.core.search_result import SearchResult
 from headway.core.threads import this_machine
+from headway.core.training import Training
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
 from headway.evaluation.measure import BUSY
 from headway.optimization.importers.custom_python import custom_code_refused
@@ -289,9 +290,11 @@ class OptimizationResult(Result, Model):
         config = settings.load(folder) if (folder / settings.FILE).exists() else Config(folder=str(folder))
         project = project_of(replace(config, project=replace(config.project, name=self.search.name)))
         project.blobs.put(self._content)
+        trainings: list[Training] = []
         if self._memory:
             project.blobs.put(self._memory.project.blobs.get(self.search.baseline.model.artifact.digest))
-        for record in (self.search.winner.evidence, self.search.winner.verdict, self.search):
+            trainings = self._memory.project.records(Training)
+        for record in (*trainings, self.search.winner.evidence, self.search.winner.verdict, self.search):
             project.save(record)
         return project
 

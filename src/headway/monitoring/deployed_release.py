@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from headway.core.arrays import Floats
 from headway.core.contracts import Engine
@@ -45,15 +45,19 @@ class DeployedRelease:
         return datetime.fromisoformat(self.training.judged_since), datetime.fromisoformat(self.training.judged_until)
 
 
-def open_deployed_release(project: Project, pointer: str = "live") -> DeployedRelease:
-    """Open the release of a pointer; raises StoreError if there is none, Refused if it does not verify."""
+def open_deployed_release(project: Project, pointer: str = "live", *, for_log: bool = False) -> DeployedRelease:
+    """Open the release of a pointer; raises StoreError if there is none, Refused if it does not verify.
+
+    `for_log` also opens a release whose training is not in the store, such as that of a search in Python: its log is
+    monitored from its release on, and what needs the rows that it was judged on cannot be judged.
+    """
     bundle = project.registry.resolve(f"{project.name}@{pointer}")
     variant = bundle.release.variant
     return DeployedRelease(
         release=bundle.release,
         digest=bundle.digest,
         model=load_engine(variant.engine)(bundle.model, variant.settings),
-        training=_last_training(project, bundle.release),
+        training=_last_training(project, bundle.release) or _unknown_training(project, bundle.release, for_log=for_log),
     )
 
 
@@ -64,15 +68,30 @@ def pending_ticket(project: Project, deployed: DeployedRelease) -> Ticket | None
     return ticket if ticket and ticket.release == deployed.digest else None
 
 
-def _last_training(project: Project, release: Release) -> Training:
+def _last_training(project: Project, release: Release) -> Training | None:
     """Return the last training on the rows that the release names; for a model fitted elsewhere, its evaluation."""
     trainings = reversed(project.records(Training))
     rows = release.data.get("train") or release.data.get("test")
-    found = next((training for training in trainings if training.dataset == rows), None)
-    if found is None:
+    return next((training for training in trainings if training.dataset == rows), None)
+
+
+def _unknown_training(project: Project, release: Release, *, for_log: bool) -> Training:
+    """Return what stands for a training that is not in the store: nothing before the release is known."""
+    if not for_log:
         raise StoreError(
             "the training of the live release is not in the store",
             where=str(project.config.state),
-            hint="headway optimize",
+            hint="headway optimize; for a release made in Python: headway watch --source log, or time= in optimize",
         )
-    return found
+    made_at = datetime.fromisoformat(release.made_at).astimezone(UTC).replace(tzinfo=None).isoformat()
+    return Training(
+        dataset="",
+        recipe="",
+        model=release.variant,
+        since=made_at,
+        until=made_at,
+        judged_since=made_at,
+        judged_until=made_at,
+        n_rows=0,
+        seconds=0.0,
+    )

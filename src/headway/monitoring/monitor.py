@@ -253,6 +253,10 @@ def _row_checks(context: MonitoringContext, window: MonitoringWindow, usual: flo
 def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:
     if not window.over:
         raise NotApplicable("the period has not ended, and each is tested once", hint="wait for its end")
+    if not len(window.current):
+        raise NotApplicable("the period has no rows")
+    if not len(window.judged):
+        raise NotApplicable("the rows that the release was judged on are not in the project's table")
     level = context.budget.level("drift", context.period(window))
     return load_detector(DETECTOR)(changed(_windows(context.deployed, window), alpha=level))
 

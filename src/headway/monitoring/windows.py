@@ -101,7 +101,7 @@ class MonitoringWindow:
 
 def monitoring_windows(
     deployed: DeployedRelease,
-    dataset: Dataset,
+    dataset: Dataset | None,
     config: Config,
     *,
     now: datetime,
@@ -118,6 +118,8 @@ def monitoring_windows(
 
     Parameters
     ----------
+    dataset : Dataset or None
+        The project's table; None for a log, if the rows that the release was judged on are not in it.
     now : datetime
         The time, UTC without zone.
     until : datetime, optional
@@ -138,9 +140,10 @@ def monitoring_windows(
             hint="headway watch --source table",
         )
     delay = parse_delay(config.data.label_delay)
-    base = score_rows(deployed, dataset, since=deployed.trained_until, delay=delay)
     of_log = source == "log"
-    rows = logged_rows(config.state, deployed) if of_log else base
+    logged = logged_rows(config.state, deployed) if of_log else None
+    base = _scored(deployed, dataset, logged, delay)
+    rows = base if logged is None else logged
     until = until or (now if of_log else max(now, end_time(rows) + delay))
     rows = rows.between(deployed.trained_until, until)
     base = base.between(deployed.trained_until, deployed.judged[1]).by_day() if of_log else rows
@@ -172,6 +175,17 @@ def monitoring_windows(
         )
         if of_log and stop <= until and len(part):
             counts.append(len(part))
+
+
+def _scored(
+    deployed: DeployedRelease, dataset: Dataset | None, logged: ScoredRows | None, delay: timedelta
+) -> ScoredRows:
+    """Return the rows of the table since the training; none if there is no table."""
+    if dataset is not None:
+        return score_rows(deployed, dataset, since=deployed.trained_until, delay=delay)
+    if logged is None:
+        raise DataError("the project has no table to monitor", where="[data] source", hint="headway watch --source log")
+    return logged.subset(np.zeros(len(logged), dtype=np.bool_))
 
 
 def _with_empty(spans: Sequence[Span], until: datetime) -> list[Span]:
