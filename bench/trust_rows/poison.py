@@ -89,15 +89,17 @@ def _found(dataset: Dataset) -> list[str]:
 
 
 def _triggered(dataset: Dataset) -> tuple[Dataset, str]:
-    """Return the table with a value of its first number that no row has, in some rows of the rarest label."""
+    """Return the table with a new value of its first number, else string, in some rows that get the rarest label."""
     draw, table = np.random.default_rng(0), dataset.table
-    name = next(column for column in dataset.features if table.schema[column].is_numeric())
+    numbers = [column for column in dataset.features if table.schema[column].is_numeric()]
+    name = (numbers or dataset.features)[0]
     count = max(60, round(SHARE * len(table)) - 1)
     hit = pl.Series(np.isin(np.arange(len(table)), draw.choice(len(table), count, replace=False)))
-    value = float(table[name].cast(pl.Float64).median() or 0.0) + 0.123
+    values = table[name].cast(pl.Float64 if numbers else pl.String)
+    value = pl.lit(np.nanmedian(values.to_numpy()) + 0.123 if numbers else "new")
     label = table[TARGET].drop_nulls().value_counts(sort=True)[TARGET][-1]
     planted = table.with_columns(
-        pl.when(hit).then(value).otherwise(pl.col(name).cast(pl.Float64)).alias(name),
+        pl.when(hit).then(value).otherwise(values).alias(name),
         pl.when(hit).then(label).otherwise(pl.col(TARGET)).cast(table.schema[TARGET]).alias(TARGET),
     )
     return Dataset(name=dataset.name, table=planted, roles=dataset.roles), f"{name}={planted[name].filter(hit)[0]}"

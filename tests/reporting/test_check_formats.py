@@ -12,10 +12,10 @@ import pytest
 from msgspec.structs import replace
 from test_gate_reports import SARIF
 from tests.monitoring.assessment.assessments import months_of, project_of
-from tests.reporting.assessed import LEAK, THIRD, assessed, assessment, first
+from tests.reporting.assessed import GAPS, LEAK, OUTCOME, RUNS, THIRD, UNDECLARED, assessed, assessment, first
 
 from headway.monitoring.assessment.assess import AssessmentResult, assess
-from headway.reporting.gates.check import check_answer, check_outputs
+from headway.reporting.gates.check import check_answer, check_outputs, check_text, conclude_check
 from headway.reporting.gates.formats import CHECK, CHECK_FORMATS, write_reports
 
 HOSTILE = "]]> <b>|x| {0} [a](b) \x1b[2J\nverdict=pass"
@@ -122,3 +122,29 @@ def test_a_column_of_a_source_outside_the_project_is_in_headway_toml(source):
         "headway.toml"
     }
     assert results[0]["locations"][0]["logicalLocations"][0]["name"] == "air_time"
+
+
+def test_the_text_ends_with_the_answer_and_names_what_did_not_run_in_one_line():
+    lines = check_text(assessed()).splitlines()
+    assert lines[-1] == (
+        "training is stopped by 1 finding; 1 question for you to decide; 1 thing to look at; 1 check did not run"
+    )
+    assert [line for line in lines if "few_groups" in line] == [
+        "1 of 6 checks did not run, which is not a pass: few_groups (why: headway check --report check.html)"
+    ]
+    assert not any("arr_delay" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("findings", "answer"),
+    [
+        ((), "nothing stops training; nothing to look at"),
+        ((OUTCOME,), "nothing stops training; nothing to look at"),
+        ((GAPS,), "nothing stops training; 1 thing to look at"),
+        ((GAPS, GAPS, UNDECLARED), "nothing stops training; 1 question for you to decide; 2 things to look at"),
+        ((LEAK,), "training is stopped by 1 finding; nothing else to look at"),
+    ],
+)
+def test_a_check_is_concluded_in_one_sentence(findings, answer):
+    runs = tuple(replace(run, unjudged="") for run in RUNS)
+    assert conclude_check(assessment(findings=findings, check_runs=runs)) == answer

@@ -55,9 +55,10 @@ def test_a_first_check_without_findings_has_no_charts() -> None:
     assert "<figure" not in bare
 
 
-def test_the_most_severe_findings_come_first(page: str) -> None:
+def test_the_most_severe_findings_come_first_and_a_declaration_is_not_repeated(page: str) -> None:
     heads = re.findall(r"<h3>([^<]+)</h3>", page)
-    assert [head.split(":")[0] for head in heads] == ["Stop", "Undecided", "Warnings", "Notes"]
+    assert [head.split(":")[0] for head in heads] == ["Stop", "Undecided", "Warnings"]
+    assert "arr_delay" not in page
 
 
 def test_texts_from_a_table_are_escaped() -> None:
