@@ -81,6 +81,8 @@ def test_an_interval_far_over_a_limit_is_not_excluded_although_nothing_is_shown(
     seen = replace(watch(), quality=(wide,))
     found = find_degradation(seen, level=0.01, ece_at_most=0.1)
     assert (found.shown, found.not_excluded) == ((), ("ece.split",))
+    plain = replace(measured("ece", 0.12), low=0.05, high=0.19, se=0.035)  # its noise adds to it: a bound from above
+    assert find_degradation(replace(seen, quality=(wide, plain)), level=0.01, ece_at_most=0.1).not_excluded == ()
     drop = replace(watch(), change=(replace(measured("roc_auc.change", 0.0), low=-0.15, high=0.15, se=0.07),))
     assert find_degradation(drop, level=0.01, ece_at_most=0.1).not_excluded == ("roc_auc.change",)
     cost = replace(watch(), cost=replace(measured("cost", 40.0), low=-20.0, high=100.0, se=30.0))

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.pipeline.projects import TOML, table, write
+from tests.pipeline.projects import TOML, TRAIN, table, write
 
 from headway import pipeline
 from headway.cli import main as cli
 from headway.core import config
 from headway.core.record import digest_of
 from headway.core.record import write as written
+from headway.core.rollout import Rollout
 from headway.registry.project import open_project
 
 pytestmark = pytest.mark.slow
@@ -39,9 +40,29 @@ def test_check_fails_at_a_leak_and_is_undecided_about_an_undeclared_column(run, 
 
 
 def test_optimize_prints_the_search_result_and_exits_by_the_verdict(run, tmp_path):
-    code, out, _ = run("optimize", "--project", write(tmp_path))
+    folder = write(tmp_path)
+    code, out, _ = run("optimize", "--project", folder)
     assert code == cli.PASS
-    assert "lightgbm (baseline)" in out and "onnxruntime" in out
+    *_, winner, gains, verdict, follow = (line for line in out.splitlines() if line.strip())
+    assert winner.startswith("Winner   onnxruntime") and gains.startswith("Gains    ")
+    assert " ".join(verdict.split()) == "Verdict ✓ pass: all 2 rules pass on the test rows"
+    assert follow.split() == ["Next", "headway", "release", "--project", *str(folder).split()]
+
+
+def test_a_rollout_of_another_training_is_that_of_a_new_model_with_its_own_limit(run, tmp_path):
+    folder = write(tmp_path, TOML + '[[policy.release]]\nmeasure = "decision_churn"\nat_most = 0.01\n')
+    for command in ("optimize", "release"):
+        assert run(command, "--project", folder)[0] == cli.PASS
+    (folder / "mine.py").write_text(TRAIN.replace("num_boost_round=40", "num_boost_round=48"))
+    assert run("optimize", "--project", folder)[0] == cli.PASS
+    code, out, _ = run("rollout", "start", "--project", folder)
+    assert code == cli.PASS
+    assert "it is a new model, not another form of live's: at most 0.2 of its decisions may differ from live's" in out
+    shown = json.loads(run("rollout", "rollback", "--project", folder, "--why", "seen", "--json")[1])
+    assert shown["release"] == ""
+    rollout = open_project(folder).records(Rollout)[-1]
+    assert rollout.change == "new model"
+    assert {rule.measure: rule.at_most for rule in rollout.rules}["decision_churn"] == 0.2
 
 
 def test_the_gate_judges_by_the_current_policy_and_runs_nothing(run, searched):

@@ -226,13 +226,19 @@ def test_a_wrong_variant_that_passes_is_not_called_rejected() -> None:
 RELEASE = STORY.release
 
 
-def test_what_is_live_comes_first_then_what_was_released_before_and_the_next_step_last() -> None:
+def test_what_is_live_comes_first_then_the_next_step_then_what_was_released_before() -> None:
     states = (release_state(SECOND, "live"), release_state(RELEASE, "before"))
     questions = [
         answer.question for answer in summary_answers(replace(lived(), releases=states, next_step="headway x"))
     ]
-    assert questions[:3] == ["What is live?", "Is it healthy?", "What was released before?"]
-    assert questions[-1] == "What is next?" and "What was released first?" not in questions
+    assert questions[:5] == [
+        "What is live?",
+        "Is it healthy?",
+        "What is next?",
+        "What was released before?",
+        "Did the release of the last search meet the policy?",
+    ]
+    assert "What was released first?" not in questions
 
 
 def test_the_live_release_has_its_name_its_date_and_who_made_it_live() -> None:

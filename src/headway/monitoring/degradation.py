@@ -66,14 +66,11 @@ def find_degradation(
     groups = [BIAS] if any(one.direction in HARMFUL for one in watch.bias) else []
     broken = [str(result.rule) for result in watch.rule_results if result.answer == "fail"]
     open_rules = [str(result.rule) for result in watch.rule_results if result.answer == "undecided"]
-    not_excluded = [
-        name
-        for name, found in of.items()
-        if found is not None
-        and name not in shown
-        and name in large
-        and _harmful_end(found, limits[name][1]) > large[name]
-    ]
+    ends = {name: _harmful_end(found, limits[name][1]) for name, found in of.items() if found is not None}
+    if (plain := watch.find("ece")) is not None and CALIBRATION_ERROR in ends:
+        # Noise inflates the plain error, so that its upper end is a bound as well, and the closer one in short periods.
+        ends[CALIBRATION_ERROR] = min(ends[CALIBRATION_ERROR], plain.high)
+    not_excluded = [name for name, end in ends.items() if name not in shown and name in large and end > large[name]]
     return MonitoringAnswer(
         question="degradation",
         level=level,

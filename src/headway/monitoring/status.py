@@ -172,7 +172,8 @@ def _degradations(report: MonitoringReport, shown: tuple[str, ...], policy: Retr
 
 def _possible(report: MonitoringReport, names: tuple[str, ...], policy: RetrainSection) -> list[str]:
     """Return each degradation that is not excluded, with the interval that leaves it open."""
-    auc_change, error, cost = report.find(AUC_CHANGE), report.find(CALIBRATION_ERROR), report.cost
+    auc_change, cost = report.find(AUC_CHANGE), report.cost
+    error = report.find("ece") or report.find(CALIBRATION_ERROR)
     parts = []
     if AUC_CHANGE in names and auc_change:
         parts.append(f"the AUC has changed by {auc_change.low:+.2f} to {auc_change.high:+.2f} since it was judged")

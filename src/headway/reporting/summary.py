@@ -134,12 +134,12 @@ def summary_answers(report: ReportData) -> tuple[SummaryAnswer, ...]:
     answers = (
         _live(report),
         _healthy(report),
+        _next(report),
         _before(report),
         _released(report),
         _meets_policy(report),
         _faster(report),
         _rejected(report.refused),
-        _next(report),
     )
     return tuple(answer for answer in answers if answer is not None)
 
@@ -300,18 +300,26 @@ def _meets_policy(report: ReportData) -> SummaryAnswer | None:
         rules = f"{len(unmet)} of {count} rules {'does' if len(unmet) == 1 else 'do'} not pass."
         reason = "; ".join(words.describe_rule_result(result) for result in unmet[:1])
         return SummaryAnswer(
-            question="Does it meet the policy?",
+            question=_policy_question(report),
             answer="No: released by an override",
             detail=f"{by} {rules} {reason[:1].upper()}{reason[1:]}.",
             style="fail" if any(result.answer == "fail" for result in unmet) else "undecided",
         )
     altered = report.replay is not None and _is_altered(report.replay)
     return SummaryAnswer(
-        question="Did it meet the policy?" if _seen(report) else "Does it meet the policy?",
+        question=_policy_question(report),
         answer="No: the served predictions differ" if altered else answers[verdict.answer],
         detail=" ".join(part for part in parts if part),
         style="fail" if altered else verdict.answer,
     )
+
+
+def _policy_question(report: ReportData) -> str:
+    """Return the question on the verdict; next to other releases it names the one that the verdict is on."""
+    live = live_release(report)
+    if live is not None and live.release != report.release:
+        return f"Did the {'release of the last search' if report.release else 'last winner'} meet the policy?"
+    return "Did it meet the policy?" if _seen(report) else "Does it meet the policy?"
 
 
 def _override(report: ReportData) -> Verdict | None:
