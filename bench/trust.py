@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from trust_rows import decisions, floors, init, poison
+from trust_rows import decisions, floors, init, poison, search
 
 PARTS: dict[str, Callable[[], Result]] = {
     "decisions": decisions.rows,
     "floors": floors.floors,
     "init": init.rows,
     "poison": poison.rows,
+    "search": search.budget,
+    "small_tables": search.small,
 }
 
 if __name__ == "__main__":

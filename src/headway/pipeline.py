@@ -5,6 +5,7 @@ Each step takes a project and records, and returns a record. What it measured is
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -66,7 +67,15 @@ from headway.monitoring.windows import monitoring_windows
 from headway.optimization import search, training
 from headway.optimization.context import TransformContext
 from headway.optimization.importers import models as importing
-from headway.optimization.screening import TimeBudget, screen_candidates, screened_out
+from headway.optimization.screening import (
+    EVALUATION,
+    LEFT_OUT,
+    VERDICT,
+    TimeBudget,
+    left_out,
+    screen_candidates,
+    screened_out,
+)
 from headway.registry import judge as judging
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.default_policy import release_policy
@@ -84,6 +93,7 @@ TEST = "test"
 SPEED = ("latency", "cost")
 OF_WINNER = ("discovered", "floor")
 """Metrics computed only for the winner of a search, unless a rule needs them."""
+_MARGIN = 1.25  # of the predicted duration of the verdict on `test`
 
 
 def periods(project: Project) -> Data:
@@ -173,15 +183,25 @@ def import_model(project: Project, model: object, data: Data) -> Baseline:
     return baseline
 
 
-def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Callback = lambda _: None) -> SearchResult:
+def optimize(
+    project: Project,
+    baseline: Baseline,
+    data: Data,
+    *,
+    budget: TimeBudget | None = None,
+    callback: Callback = lambda _: None,
+) -> SearchResult:
     """Search for the fastest variant that the policy allows.
 
     Variants are evaluated on `validation`; the fastest feasible one is then evaluated on `test`, and each evaluation on
-    `test` is counted. `[optimize] budget_s` bounds the time spent on `validation`: a variant that can no longer win is
-    only screened.
+    `test` is counted. A variant that can no longer win is only screened. The budget holds for all of that: forms that
+    keep the answers come first, a step that would not end in time is left out, and the time to judge the winner on
+    `test` is reserved.
 
     Parameters
     ----------
+    budget : TimeBudget, optional
+        Time budget that has begun already; by default one of `[optimize] budget_s` that begins now.
     callback : callable
         Called with a line of text for each step of the search.
 
@@ -191,33 +211,48 @@ def optimize(project: Project, baseline: Baseline, data: Data, *, callback: Call
         All variants with their evidence, and the winner; the baseline wins if no variant is better.
     """
     config = project.config.optimize
-    budget, evaluation_set = TimeBudget(config.budget_s), _evaluation_set(project, baseline, data["validation"])
-    candidates = search.generate_candidates(
-        baseline.model, _transform_context(project, baseline, evaluation_set, data), config.transforms, budget=budget
+    budget = budget or TimeBudget(config.budget_s)
+    validation = _evaluation_set(project, baseline, data["validation"], timing_s=budget.timing_s)
+    test = _test_set(project, baseline, data, validation=lambda: validation)
+    metrics = _metrics(project)
+    with budget.timed(EVALUATION):
+        evaluated_baseline = evaluate(project, baseline.model, validation, metrics=metrics)
+    budget.reserve(_seconds_of_verdict(budget, validation, test))
+    candidates = search.CandidateGenerator(
+        baseline.model,
+        _transform_context(project, baseline, validation, data),
+        config.transforms,
+        budget=budget,
+        answers=search.answer_time(evaluated_baseline.evidence),
     )
     screened = screen_candidates(
-        candidates.variants,
+        evaluated_baseline,
+        candidates.batches(),
         config.objective,
-        measure_speed=lambda variant: _measure_speed(project, variant, evaluation_set),
-        evaluate=lambda variant: evaluate(project, variant, evaluation_set, metrics=_metrics(project)),
+        measure_speed=lambda variant: _measure_speed(project, variant, validation),
+        evaluate=lambda variant: evaluate(project, variant, validation, metrics=metrics),
         budget=budget,
         callback=callback,
     )
     judged = [row for row in screened if not screened_out(row)]
     timed = {row.variant.digest for row in screened}
-    untimed = (variant for variant in candidates.variants if variant.digest not in timed)
-    not_screened = {variant.name: f"{budget} was used up before its speed was measured" for variant in untimed}
-    winner = _winner(project, judged, _test_set(project, baseline, data, validation=lambda: evaluation_set))
+    untimed = [variant for variant in candidates.variants if variant.digest not in timed]
+    not_screened = {variant.name: f"too little of {budget} was left to measure its speed" for variant in untimed}
+    winner, not_judged = _winner(project, judged, test, budget)
+    late = sum(map(left_out, screened)) + sum(finding.code == LEFT_OUT for finding in candidates.refusals)
     result = SearchResult(
         name=project.name,
         baseline=baseline,
         evaluated=tuple(judged),
         screened_out=tuple(row for row in screened if screened_out(row)),
         winner=winner,
-        reasons=search.explain_losses(screened, winner.variant, config.objective) | not_screened,
+        reasons=search.explain_losses(screened, winner.variant, config.objective) | not_screened | not_judged,
         refusals=candidates.refusals,
-        self_test=record_self_test(winner.variant, evaluation_set.rows, project.blobs),
+        self_test=record_self_test(winner.variant, validation.rows, project.blobs),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
+        budget_s=budget.budget_s,
+        seconds=round(budget.elapsed_s, 3),
+        n_left_out=len(untimed) + len(not_judged) + late,
     )
     project.save(result)
     return result
@@ -529,8 +564,16 @@ def last_search(project: Project) -> SearchResult:
     return found
 
 
-def _evaluation_set(project: Project, baseline: Baseline, period: Dataset) -> EvaluationSet:
-    return build_evaluation_set(baseline, period, project.blobs, price=project.config.cost)
+def _evaluation_set(
+    project: Project, baseline: Baseline, period: Dataset, *, timing_s: float = math.inf
+) -> EvaluationSet:
+    return build_evaluation_set(baseline, period, project.blobs, price=project.config.cost, timing_s=timing_s)
+
+
+def _seconds_of_verdict(budget: TimeBudget, validation: EvaluationSet, test: EvaluationSet) -> float:
+    """Predict how long the winner's evaluation on `test` takes: as the baseline's on `validation`, by their rows."""
+    rows = len(test.rows) / max(len(validation.rows), 1)
+    return _MARGIN * budget.expected_s(EVALUATION) * max(rows, 1.0)
 
 
 def _test_set(
@@ -664,12 +707,24 @@ def _metrics(project: Project) -> list[str]:
     return [name for name in plugins.names("metric") if name not in OF_WINNER or any(name in parts for parts in rules)]
 
 
-def _winner(project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet) -> EvaluatedVariant:
-    """Return the fastest variant that is feasible on `validation` and on `test`; the baseline is the last candidate."""
+def _winner(
+    project: Project, judged: Sequence[EvaluatedVariant], test: EvaluationSet, budget: TimeBudget
+) -> tuple[EvaluatedVariant, dict[str, str]]:
+    """Return the fastest variant that is feasible on `validation` and on `test`; the baseline is the last candidate.
+
+    If the first is not feasible on `test`, others are evaluated while that fits into the budget. The second result is
+    the names of those left out, with the reason.
+    """
     rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
+    budget.reserve(0.0)
+    not_judged: dict[str, str] = {}
     for row in rows:
+        if row is not rows[0] and row is not rows[-1] and budget.expected_s(VERDICT) > budget.remaining_s:
+            not_judged[row.variant.name] = f"too little of {budget} was left to evaluate it on test"
+            continue
         project.state.count_evaluation(project.name, test.dataset)
-        found = evaluate(project, row.variant, test)
+        with budget.timed(VERDICT):
+            found = evaluate(project, row.variant, test)
         if judging.feasible(found.verdict):
             break
-    return found
+    return found, not_judged

@@ -61,7 +61,7 @@ LONG = [
     *(("loop", part) for part in ("drift", "retraining", "canary")),
     ("trust", "decisions"),
     *(("serve", part) for part in ("fastapi", "raw_ort", "open_loop", "features", "tls")),
-    *(("trust", part) for part in ("init", "poison")),
+    *(("trust", part) for part in ("init", "poison", "search", "small_tables")),
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
     ("never_worse",),
 ]

@@ -16,18 +16,18 @@ pytestmark = pytest.mark.slow
 
 
 class Slow:
-    """Works for a given time before it answers, and records the shapes of its inputs."""
+    """Works for a given time, and for each row, before it answers, and records the shapes of its inputs."""
 
     formats = ("slow",)
 
-    def __init__(self, works_us: float) -> None:
-        self.works_us = works_us
+    def __init__(self, works_us: float, row_us: float = 0) -> None:
+        self.works_us, self.row_us = works_us, row_us
         self.asked: set[tuple[int, ...]] = set()
 
     def predict(self, rows):
         assert rows.dtype == np.float64 and rows.flags.c_contiguous
         self.asked.add(rows.shape)
-        end = time.perf_counter_ns() + self.works_us * 1e3
+        end = time.perf_counter_ns() + (self.works_us + self.row_us * len(rows)) * 1e3
         while time.perf_counter_ns() < end:
             pass
         return rows[:, :1]
@@ -64,9 +64,22 @@ def test_one_row_and_a_batch_have_the_shapes_of_the_contract(raced):
 
 
 def test_a_slow_network_is_timed_on_smaller_batches(make_subject):
-    subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(70_000))
+    subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(10, row_us=4_400))
     time_model(subject.model, subject.rows, reference=subject.reference, rounds=2)
     assert max(rows for rows, _ in subject.model.asked) in range(40, 58)
+
+
+def test_a_model_whose_call_costs_much_but_whose_rows_cost_little_is_timed_on_whole_batches(make_subject):
+    subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(20_000, row_us=10))
+    time_model(subject.model, subject.rows, reference=subject.reference, rounds=2, limit_s=1)
+    assert max(rows for rows, _ in subject.model.asked) == 256
+
+
+def test_a_slow_model_is_timed_in_fewer_rounds_and_the_interval_says_so(make_subject):
+    subject = replace(make_subject(count=20), model=Slow(10_000), reference=Slow(20_000), timing_s=0.4)
+    found = plugin(subject)
+    assert all(measurement.n_groups in range(4, 25) for measurement in found)
+    assert found[0].low < found[0].high
 
 
 def test_a_table_shorter_than_a_batch_is_repeated(make_subject):

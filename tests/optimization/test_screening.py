@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +11,7 @@ from tests.optimization.evaluated_variants import evaluated
 from headway.core.evidence import Measurement
 from headway.core.variant import Step
 from headway.optimization import search
-from headway.optimization.screening import UNLIMITED, TimeBudget, screen_candidates, screened_out
+from headway.optimization.screening import EVALUATION, TimeBudget, left_out, screen_candidates, screened_out
 
 
 def compiled(judged, name="trees"):
@@ -27,23 +27,35 @@ def spread(judged, low, high):
 
 
 class Screening:
-    """A search with known speeds, which records the variants that were evaluated in full, in order."""
+    """A search with known speeds on a clock of its own, which records the variants that were evaluated, in order."""
 
-    def __init__(self, *rows):
+    def __init__(self, *rows, measuring_s=0, evaluating_s=0):
         self.rows = {row.variant.digest: row for row in rows}
-        self.evaluated = []
+        self.evaluated, self.seconds = [], 0
+        self.measuring_s, self.evaluating_s = measuring_s, evaluating_s
 
-    def run(self, budget=UNLIMITED):
+    def run(self, budget_s=0, *, first_batch=None):
+        baseline, *variants = (row.variant for row in self.rows.values())
+        budget = TimeBudget(budget_s, now=lambda: self.seconds)
+        with budget.timed(EVALUATION):
+            evaluated_baseline = self._evaluate(baseline)
+        budget.reserve(self.evaluating_s)  # for the verdict
         return screen_candidates(
-            [row.variant for row in self.rows.values()],
+            evaluated_baseline,
+            [variants[:first_batch], variants[first_batch:]] if first_batch else [variants],
             "speed",
-            measure_speed=lambda variant: self.rows[variant.digest],
+            measure_speed=self._measure,
             evaluate=self._evaluate,
             budget=budget,
             callback=lambda _: None,
         )
 
+    def _measure(self, variant):
+        self.seconds += self.measuring_s
+        return self.rows[variant.digest]
+
     def _evaluate(self, variant):
+        self.seconds += self.evaluating_s
         self.evaluated.append(variant)
         return self.rows[variant.digest]
 
@@ -76,6 +88,13 @@ def test_a_variant_that_may_be_as_fast_is_evaluated_in_full():
     assert not any(map(screened_out, screening.run()))
 
 
+def test_a_variant_far_slower_than_its_equal_is_screened_out_however_wide_its_interval_is():
+    screening = Screening(
+        evaluated(0, 400), compiled(evaluated(0, 5)), compiled(spread(evaluated(0, 90), 1, 9_000), "onnx")
+    )
+    assert [bool(screened_out(row)) for row in screening.run()] == [False, False, True]
+
+
 def test_a_variant_that_is_faster_only_in_batches_is_evaluated_in_full():
     def batches(judged, rate):
         found = Measurement(
@@ -101,18 +120,43 @@ def test_a_screened_out_variant_cannot_win_and_has_the_reason():
     )
 
 
-@pytest.mark.parametrize("budget, n_evaluated, n_measured", [(100, 4, 3), (45, 2, 3), (15, 1, 1)])
-def test_an_exhausted_budget_leaves_the_fastest_evaluated_and_the_others_with_a_reason(budget, n_evaluated, n_measured):
-    seconds = itertools.count(0, 10)  # ten seconds a question
-    screening = Screening(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20))
-    found = screening.run(TimeBudget(budget, now=lambda: next(seconds)))
+@pytest.mark.parametrize("budget_s, n_evaluated, n_measured", [(200, 4, 3), (60, 3, 3), (36, 2, 1), (25, 1, 0)])
+def test_a_budget_leaves_the_fastest_evaluated_and_the_others_with_a_reason(budget_s, n_evaluated, n_measured):
+    screening = Screening(
+        evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), evaluated(3, 20), measuring_s=5, evaluating_s=10
+    )
+    found = screening.run(budget_s)
     assert (len(screening.evaluated), len(found)) == (n_evaluated, n_measured + 1)
-    late = [screened_out(row) for row in found if screened_out(row)]
-    assert (
-        all(f"the budget of {budget} s was used up" in reason for reason in late)
-        and len(late) == n_measured + 1 - n_evaluated
+    assert screening.seconds <= budget_s - 10, "the time of the verdict is left"
+    assert len(list(filter(left_out, found))) == n_measured + 1 - n_evaluated
+
+
+def test_a_variant_whose_evaluation_would_not_end_in_time_keeps_its_short_measurement():
+    screening = Screening(evaluated(0, 40), evaluated(1, 30), evaluated(2, 10), measuring_s=0, evaluating_s=10)
+    baseline, slower, faster = screening.run(35)
+    assert not screened_out(baseline) and not screened_out(faster) and left_out(slower)
+    assert screened_out(slower) == (
+        "not evaluated after its speed was measured, as too little of the budget of 35 s was left"
     )
 
 
+def test_the_fastest_of_the_first_batch_is_evaluated_before_the_second_batch_is_measured():
+    rows = evaluated(0, 40), compiled(evaluated(0, 20)), compiled(evaluated(0, 21), "onnx"), evaluated(1, 10)
+    screening = Screening(*rows, measuring_s=1, evaluating_s=10)
+    found = screening.run(44, first_batch=2)
+    assert [row.variant for row in (found[0], found[1], found[3])] == screening.evaluated
+    assert screened_out(found[2]) == "too slow to win in a short measurement"
+
+
 def test_a_budget_of_zero_seconds_never_ends():
-    assert not TimeBudget(0, now=lambda: 1e9).is_over()
+    assert TimeBudget(0, now=lambda: 1e9).remaining_s == math.inf
+
+
+def test_a_budget_counts_from_the_time_that_it_is_given_and_keeps_a_reserve():
+    budget = TimeBudget(60, now=lambda: 100.0, began=80.0)
+    budget.reserve(15)
+    assert (budget.elapsed_s, budget.remaining_s) == (20, 25)
+
+
+def test_the_timing_of_a_slow_model_gets_a_share_of_the_budget():
+    assert [TimeBudget(seconds).timing_s for seconds in (20, 600, 0)] == [1, 5, 5]

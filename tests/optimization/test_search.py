@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from tests.engines.boosters import text
 from tests.optimization.contexts import baseline_of, context_in
 from tests.optimization.evaluated_variants import ABSOLUTE, evaluated
+from tests.optimization.timed_plugins import CLOCK, install
 
 from headway.core import plugins
 from headway.core.errors import EngineError, PluginError
@@ -54,17 +54,90 @@ def test_every_combination_comes_once_and_the_baseline_first(context, monkeypatc
     assert found.refusals == ()
 
 
-@pytest.mark.kernels
-def test_a_transform_not_tried_for_lack_of_time_is_a_note(context):
-    seconds = itertools.count(0, 10)
-    budget = TimeBudget(50, now=lambda: next(seconds))  # 10 s for each look at it; the third is past the half
-    found = search.generate_candidates(
-        baseline_of(text(trees=2), context), context, ["truncate", "trees"], budget=budget
+UNTIMED = search.AnswerTime()
+
+
+@pytest.fixture
+def timed(tmp_path_factory, monkeypatch):
+    return install(tmp_path_factory.mktemp("timed"), monkeypatch)
+
+
+def generate(context, transforms, *, budget_s, answers=UNTIMED):
+    """Generate the candidates of a model on the clock of the timed plug-ins."""
+    budget = TimeBudget(budget_s, now=CLOCK)
+    made = search.CandidateGenerator(
+        baseline_of(text(trees=2), context), context, transforms, budget=budget, answers=answers
     )
-    assert names(found) == ["lightgbm (baseline)", "lightgbm · truncate(trees=1)", "trees"]
-    [note] = found.refusals
-    assert (note.code, note.severity) == ("V003", "note") and "--budget" in note.hint
-    assert note.message == "trees: not tried, as half of the budget of 50 s was used up"
+    return made, [[str(variant.steps[-1]) for variant in batch] for batch in made.batches()]
+
+
+def test_forms_that_keep_the_answers_come_first_and_the_cheapest_of_them_before_the_others(context, timed):
+    names = [
+        timed.transform("lossy_a", seconds=1, cost='{"seconds": 1}'),
+        timed.transform("dear_a", seconds=9, keeps_answers=True, cost='{"seconds": 9}'),
+        timed.transform("cheap_a", seconds=2, keeps_answers=True, cost='{"seconds": 2}'),
+    ]
+    _, [exact, others] = generate(context, names, budget_s=0)
+    assert exact == ["cheap_a", "dear_a", "cheap_a"], "dear_a, which comes before cheap_a, is followed by it"
+    assert others[0] == "lossy_a" and len(others) == 4
+
+
+def test_a_transform_that_would_not_end_in_time_is_left_out_with_its_expected_duration(context, timed):
+    names = [
+        timed.transform("dear_b", seconds=60, keeps_answers=True, cost='{"seconds": 60}'),
+        timed.transform("cheap_b", seconds=10, keeps_answers=True, cost='{"seconds": 10}'),
+    ]
+    made, [exact, _] = generate(context, names, budget_s=100)
+    assert exact == ["cheap_b"] and CLOCK() == 10
+    [note] = made.refusals
+    assert (note.code, note.severity, note.plugin, note.measured, note.limit) == ("V003", "note", "dear_b", 60, 40)
+    assert note.message == "dear_b: not tried, as it takes about 60 s, and 40 s of the budget of 100 s were left for it"
+    assert note.hint == "headway optimize --budget 300s"
+
+
+def test_the_measured_duration_of_a_transform_predicts_the_next(context, timed):
+    names = [
+        timed.transform("first_c", seconds=1, keeps_answers=True, cost='{"seconds": 0.5}'),
+        timed.transform("second_c", seconds=30, keeps_answers=True, cost='{"seconds": 1}'),
+    ]
+    made, [exact, _] = generate(context, names, budget_s=100)
+    assert exact == ["first_c", "second_c"], "it is not applied a second time, to what the first made"
+    assert [(note.plugin, note.measured) for note in made.refusals] == [("second_c", 30)]
+
+
+def test_a_transform_of_unknown_duration_starts_while_time_is_left_and_then_predicts(context, timed):
+    names = [timed.transform("unknown_d", seconds=60, keeps_answers=True), timed.transform("late_d", seconds=1)]
+    made, [exact, others] = generate(context, names, budget_s=100)
+    assert (exact, others) == (["unknown_d"], ["late_d", "late_d"])
+    made, _ = generate(context, [timed.transform("long_d", seconds=101, keeps_answers=True), "late_d"], budget_s=100)
+    assert [note.message for note in made.refusals] == [
+        "late_d: not tried, as no more of the budget of 100 s was left for it"
+    ]
+
+
+@pytest.mark.parametrize("answers, applied", [(search.AnswerTime(row_s=0.001), 1), (search.AnswerTime(call_s=1), 0)])
+def test_a_transform_declares_its_cost_in_answers_of_the_baseline_too(context, timed, answers, applied):
+    name = timed.transform(f"asks_{applied}", seconds=1, keeps_answers=True, cost='{"rows": 40_000, "calls": 60}')
+    _, [exact, _] = generate(context, [name], budget_s=100, answers=answers)
+    assert len(exact) == applied
+
+
+def test_a_cost_in_an_unknown_unit_is_refused_with_the_known_ones(context, timed):
+    name = timed.transform("minutes_f", seconds=1, cost='{"minutes": 1}')
+    with pytest.raises(PluginError, match="'minutes_f' declares COST in 'minutes'") as refusal:
+        generate(context, [name], budget_s=100)
+    assert refusal.value.hint == "any of: seconds, rows, calls"
+
+
+def test_the_time_of_an_answer_is_split_into_that_of_a_call_and_that_of_each_further_row():
+    slow = evaluated(0, 40).evidence
+    latency, throughput = (
+        replace(slow.measurements[0], name=name, value=value, unit=unit)
+        for name, value, unit in (("latency.one_row", 40_000.0, "us"), ("throughput.batch", 256 / 0.091, "rows/s"))
+    )
+    found = search.answer_time(replace(slow, measurements=(latency, throughput)))
+    assert found.call_s == pytest.approx(0.04) and found.row_s == pytest.approx(0.0002)
+    assert search.answer_time(slow) == search.AnswerTime()
 
 
 def test_named_transforms_are_applied_in_the_order_given(context):

@@ -8,6 +8,7 @@ from headway.optimization.context import TransformContext
 
 STAGE = "runtime"
 KEEPS_ANSWERS = True
+COST = {"seconds": 0.1}
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:

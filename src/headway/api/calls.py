@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from headway import pipeline
@@ -12,6 +13,7 @@ from headway.api.learning_curve import LearningCurveRecorder, start_curve
 from headway.api.model import Model, load_model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
 from headway.core.renamed import renamed_arguments
+from headway.optimization.screening import TimeBudget
 from headway.registry.project import open_project
 from headway.reporting.console import progress
 
@@ -42,7 +44,7 @@ def optimize(
 
     The rows are split into two halves, by whole groups and in order of `time`. The search chooses among the variants
     on the first half; the winner is judged once, on the second half. If no faster variant passes, the original model
-    is returned.
+    is returned, and `improved` is False.
 
     Parameters
     ----------
@@ -76,7 +78,8 @@ def optimize(
     transforms : sequence of str, optional
         Transforms to try, such as ``["trees", "onnx"]``; by default all that apply.
     budget : str or float, optional
-        Time limit of the search: ``"60s"``, ``"5m"``, or seconds.
+        Time limit of the whole call: ``"60s"``, ``"5m"``, or seconds. Forms that keep the answers are tried first; what
+        would not end in time is left out (`why`), and the time to judge the winner is reserved.
     task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
         Read from the model, or inferred from `y`, if not given.
     name : str, optional
@@ -92,7 +95,8 @@ def optimize(
     Returns
     -------
     OptimizationResult
-        A model with `predict` and `predict_proba`, and the search result: `verdict`, `speedup`, `why`, `table`.
+        A model with `predict` and `predict_proba`, and the search result: `improved`, `verdict`, `speedup`, `why`,
+        `table`.
 
     Raises
     ------
@@ -106,6 +110,7 @@ def optimize(
     >>> best = hw.optimize(model, X_new, y_new, groups="day")  # doctest: +SKIP
     >>> best.speedup, best.verdict.answer  # doctest: +SKIP
     """
+    began = monotonic()
     memory = create_project(
         model,
         X,
@@ -126,10 +131,10 @@ def optimize(
         trust=trust,
     )
     data = memory.halves()
+    time_budget = TimeBudget(memory.project.config.optimize.budget_s, began=began)
     with progress(callback) as report:
-        search = pipeline.optimize(
-            memory.project, pipeline.import_model(memory.project, memory.imported, data), data, callback=report
-        )
+        baseline = pipeline.import_model(memory.project, memory.imported, data)
+        search = pipeline.optimize(memory.project, baseline, data, budget=time_budget, callback=report)
     engine = pipeline.open_winner(memory.project, search)
     return OptimizationResult(search, engine, memory)
 

@@ -114,6 +114,7 @@ class OptimizationResult(Result, Model):
         Classes of a classifier, in the order of the columns of `predict_proba`.
     feature_names_in_ : ndarray of shape (d,)
     n_features_in_ : int
+    improved : bool
     verdict : Verdict
     speedup : Measurement or None
     why : dict
@@ -175,6 +176,11 @@ class OptimizationResult(Result, Model):
     def folder(self) -> Path:
         """Folder of the evidence; a temporary one is deleted together with this object."""
         return Path(self._config.folder)
+
+    @property
+    def improved(self) -> bool:
+        """Whether a faster variant was found; if not, this is the original model. See `search.suggested_budget_s`."""
+        return self.search.improved
 
     @property
     def verdict(self) -> Verdict:
@@ -303,12 +309,15 @@ class OptimizationResult(Result, Model):
         return row.evidence.find(name) if row else None
 
     def _title(self) -> str:
+        if not self.improved:
+            return words.no_faster_variant(self.search)
         return f"{self.variant.name}: {_format_speedup(self.speedup)}, verdict {self.verdict.answer}"
 
     def _lines(self) -> Sequence[str]:
         batches = self._measured_in_search("throughput.speedup")
         return (
-            *([f"in batches: {formatting.format_measurement(batches)}"] if batches else []),
+            *([] if self.improved else [f"the original model is returned; its verdict: {self.verdict.answer}"]),
+            *([f"in batches: {formatting.format_measurement(batches)}"] if batches and self.improved else []),
             *([f"not optimized, still in Python: {'; '.join(self.native)}"] if self.native else []),
             f"quality: {words.describe_quality(self.search.winner.evidence)}",
             *(f"{result.answer}: {result.message}" for result in self.verdict.rule_results),

@@ -35,11 +35,17 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
+BUDGET_FACTOR = 3
+"""The next budget to try is so many times as long."""
+
+
 class SearchResult(StoredRecord, frozen=True, kw_only=True):
     """Result of a search: variants evaluated on `validation`, and the winner evaluated on `test`.
 
     Variants in `screened_out` were only screened: their speed was measured, and they could not win or the time was up.
     `reasons` maps the name of every other variant to why it lost; `self_test` holds rows with the winner's answers.
+    The search took `seconds` of `budget_s` (0: no limit); `n_left_out` counts the transforms and variants that were
+    left out for lack of time.
     """
 
     former_kinds: ClassVar[tuple[str, ...]] = ("frontier",)
@@ -55,6 +61,19 @@ class SearchResult(StoredRecord, frozen=True, kw_only=True):
     refusals: tuple[Finding, ...] = ()
     self_test: SelfTest = SelfTest(rows=(), answers=())
     at: str = ""
+    budget_s: float = 0.0
+    seconds: float = 0.0
+    n_left_out: int = 0
+
+    @property
+    def improved(self) -> bool:
+        """Whether the winner is another variant than the baseline."""
+        return bool(self.winner.variant.steps)
+
+    @property
+    def suggested_budget_s(self) -> float:
+        """A longer budget that may find a faster variant, in seconds; 0 if nothing was left out for lack of time."""
+        return BUDGET_FACTOR * self.budget_s if self.n_left_out else 0.0
 
     @property
     def evaluated_baseline(self) -> EvaluatedVariant:

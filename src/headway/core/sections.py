@@ -153,7 +153,7 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
     families: Annotated[
         tuple[str, ...], about("Model families to train as further candidates: forest, histgb, lightgbm, logistic.")
     ] = ()
-    budget_s: Annotated[float, about("Time limit of the search on the validation period, seconds; 0: no limit.")] = 0.0
+    budget_s: Annotated[float, about("Time limit of the search with its verdict, seconds; 0: no limit.")] = 0.0
 
 
 class EvaluateSection(Record, frozen=True, kw_only=True):

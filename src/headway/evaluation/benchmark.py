@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns, process_time_ns
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -35,6 +35,8 @@ _MOST_CALLS = 200
 _BEHIND_P99 = 662
 _OF_TAILS = "99th percentile of the calls of all rounds, leave-one-round-out jackknife, t"
 _FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
+_MIN_ROUNDS, _CALLS_OF_LIMIT = 4, 16
+T = TypeVar("T")
 
 
 class Predictor(Protocol):
@@ -46,7 +48,13 @@ class Predictor(Protocol):
 
 
 def time_model(
-    model: Predictor, rows: Floats, *, reference: Predictor | None = None, rounds: int, round_ns: int = ROUND_NS
+    model: Predictor,
+    rows: Floats,
+    *,
+    reference: Predictor | None = None,
+    rounds: int,
+    round_ns: int = ROUND_NS,
+    limit_s: float = math.inf,
 ) -> list[Measurement]:
     """Time a model on single rows and batches, in rounds that alternate with a reference.
 
@@ -62,6 +70,9 @@ def time_model(
         Number of rounds; an interval needs 20.
     round_ns : int
         Time to fill with calls in each round, ns. The figure of a round is the median of its calls.
+    limit_s : float
+        Longest time for all rounds, s. A slow model has fewer rounds, at least four, so its intervals are wider, and
+        fewer rows in a batch whose call would take more than a sixteenth of that time.
 
     Returns
     -------
@@ -70,9 +81,10 @@ def time_model(
         batch has 256 rows, or fewer for a model that takes more than a second for them.
     """
     engines = (model,) if reference is None else (model, reference)
-    one = _run_rounds(engines, _singles(rows), rounds, round_ns)
-    count = _batch_rows(engines[-1], rows)
-    batch = _run_rounds(engines, _batches(rows, count), rounds, round_ns)
+    limit_ns = limit_s * 1e9
+    one = _run_rounds(engines, _singles(rows), rounds, round_ns, limit_ns=limit_ns / 2)
+    count = _batch_rows(engines[-1], rows, limit_ns / _CALLS_OF_LIMIT)
+    batch = _run_rounds(engines, _batches(rows, count), rounds, round_ns, limit_ns=limit_ns / 2)
     return [*_one_row_measurements(one), *_batch_measurements(batch, count)]
 
 
@@ -107,22 +119,36 @@ class CpuTime:
     rows: int
 
 
-def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int) -> dict[str, CpuTime]:
+def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int, limit_s: float = math.inf) -> dict[str, CpuTime]:
     """Measure the CPU time per row, asked alone (`one_row`) and in batches (`batch`).
 
-    `rows` has shape (n, d), n >= 1.
+    `rows` has shape (n, d), n >= 1. A slow model has fewer rounds, at least four, so that all take at most `limit_s`.
     """
-    batches = _batches(rows, _batch_rows(model, rows))
+    limit_ns = limit_s * 1e9
+    batches = _batches(rows, _batch_rows(model, rows, limit_ns / _CALLS_OF_LIMIT))
     return {
-        name: _cpu_time(model, inputs, rounds) for name, inputs in (("one_row", _singles(rows)), ("batch", batches))
+        name: _cpu_time(model, inputs, rounds, limit_ns / 2)
+        for name, inputs in (("one_row", _singles(rows)), ("batch", batches))
     }
 
 
-def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int) -> CpuTime:
+def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int, limit_ns: float) -> CpuTime:
     calls = _calls_per_round(engine, inputs, ROUND_NS)
-    spent = [_round_cpu_ns(engine, inputs, calls, turn) for turn in range(rounds)]
+    spent = _repeat(lambda turn: _round_cpu_ns(engine, inputs, calls, turn), rounds, limit_ns)
     rows = calls * len(inputs[0])
-    return CpuTime(np.array(spent) / rows, rows * rounds)
+    return CpuTime(np.array(spent) / rows, rows * len(spent))
+
+
+def _repeat(run: Callable[[int], T], rounds: int, limit_ns: float) -> list[T]:
+    """Run rounds until they are done, or the next one would end after the limit; at least four."""
+    began = perf_counter_ns()
+    found: list[T] = []
+    while len(found) < rounds:
+        spent = perf_counter_ns() - began
+        if len(found) >= _MIN_ROUNDS and spent * (1 + 1 / len(found)) > limit_ns:
+            break
+        found.append(run(len(found)))
+    return found
 
 
 def _round_cpu_ns(engine: Predictor, inputs: Sequence[Floats], calls: int, turn: int) -> int:
@@ -156,19 +182,30 @@ def _batches(rows: Floats, count: int) -> list[Floats]:
     return [np.ascontiguousarray(rows[part]) for part in np.split(wanted, 4)]
 
 
-def _batch_rows(engine: Predictor, rows: Floats) -> int:
-    """Choose the rows per batch: 256, or fewer for a large network that would take seconds per call."""
+def _batch_rows(engine: Predictor, rows: Floats, limit_ns: float = math.inf) -> int:
+    """Choose the rows per batch: 256, or fewer for a model that would take seconds per call, or more than the limit."""
     few = min(_times_ns(engine.predict, _batches(rows, _FEW_ROWS), 2))
-    if few * BATCH_ROWS < _LONG_NS * _FEW_ROWS:
+    longest_ns, short_ns = min(_LONG_NS, limit_ns), min(_SHORT_NS, limit_ns)
+    if few * BATCH_ROWS < longest_ns * _FEW_ROWS:
         return BATCH_ROWS
-    return max(1, _SHORT_NS * _FEW_ROWS // few)
+    one = min(_times_ns(engine.predict, _singles(rows), 2))
+    row_ns = max(few - one, 1) / (_FEW_ROWS - 1)  # a call of many models costs much however few its rows are
+    if one + row_ns * (BATCH_ROWS - 1) < longest_ns:
+        return BATCH_ROWS
+    return int(np.clip((short_ns - one) / row_ns, 1, BATCH_ROWS))
 
 
 def _run_rounds(
-    engines: Sequence[Predictor], inputs: Sequence[Floats], rounds: int, round_ns: int, *, min_calls: int = 1
+    engines: Sequence[Predictor],
+    inputs: Sequence[Floats],
+    rounds: int,
+    round_ns: int,
+    *,
+    min_calls: int = 1,
+    limit_ns: float = math.inf,
 ) -> _Timings:
     calls = [max(_calls_per_round(engine, inputs, round_ns), min_calls) for engine in engines]
-    turns = [_run_round(engines, calls, inputs, turn) for turn in range(rounds)]
+    turns = _repeat(lambda turn: _run_round(engines, calls, inputs, turn), rounds, limit_ns)
     medians = np.array([[max(float(np.median(times_ns)), 1.0) for times_ns in times] for times in turns])
     rows = sum(len(times[0]) for times in turns) * len(inputs[0])
     return _Timings(medians[:, 0], medians[:, 1] if len(engines) > 1 else None, rows, turns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isnan
+from math import inf, isnan
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class EvaluationSet:
 
     The arrays are those of `evaluation.context.Comparison`; `dataset` is the digest of the whole period, and `labeled`
     are its labeled rows with all columns. A variant decides as its library does if it `follows_library`, else by the
-    threshold alone.
+    threshold alone. `baseline` is the digest of the baseline, which does not answer again.
     """
 
     period: str
@@ -64,6 +64,8 @@ class EvaluationSet:
     query_ids: Ints | None = None
     floor: FloorRows | None = None
     findings: Sequence[Finding] = ()
+    timing_s: float = inf
+    baseline: str = ""
 
 
 def build_evaluation_set(
@@ -73,8 +75,12 @@ def build_evaluation_set(
     *,
     price: CostSection | None = None,
     floor: FloorRows | None = None,
+    timing_s: float = inf,
 ) -> EvaluationSet:
-    """Build the evaluation set of a period; `price` is that of the machine that serves, `floor` other labeled rows."""
+    """Build the evaluation set of a period; `price` is that of the machine that serves, `floor` other labeled rows.
+
+    A measurement of speed takes at most about `timing_s` seconds.
+    """
     known = labeled_rows(dataset)
     rows = matrix.matrix(known.table, baseline.model.signature)
     reference = open_variant(baseline.model, blobs)
@@ -99,6 +105,8 @@ def build_evaluation_set(
         query_ids=matrix.query_codes(known),
         floor=floor,
         findings=baseline.findings,
+        timing_s=timing_s,
+        baseline=baseline.model.digest,
     )
 
 
@@ -112,13 +120,14 @@ def compare_with_baseline(
     """
     rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else evaluation_set.rows
     model = open_variant(variant, blobs)
+    is_baseline = view is None and variant.digest == evaluation_set.baseline
     return Comparison(
         variant=variant,
         model=model,
         reference=evaluation_set.reference,
         rows=rows,
         labels=evaluation_set.labels,
-        scores=model.predict(rows),
+        scores=evaluation_set.reference_scores if is_baseline else model.predict(rows),
         reference_scores=evaluation_set.reference_scores,
         groups=evaluation_set.groups,
         slices=evaluation_set.slices,
@@ -133,6 +142,7 @@ def compare_with_baseline(
         query_ids=evaluation_set.query_ids,
         floor=None if view else evaluation_set.floor,
         findings=evaluation_set.findings,
+        timing_s=evaluation_set.timing_s,
     )
 
 
@@ -227,14 +237,20 @@ def _without_gaps(answers: Floats, subject: Comparison) -> Floats:
     return filled
 
 
-SCREENING_ROUNDS, SCREENING_ROUND_NS = 20, 300_000
+SCREENING_ROUNDS, SCREENING_ROUND_NS, SCREENING_SHARE = 20, 300_000, 0.3
 
 
 def screen_speed(variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs) -> Evidence:
-    """Measure the speed of a variant in twenty short rounds: it decides what is evaluated further, and no rule."""
+    """Measure the speed of a variant in twenty short rounds or fewer: it decides what is evaluated, and no rule."""
     model = open_variant(variant, blobs)
     found = (
-        time_model(model, evaluation_set.rows, rounds=SCREENING_ROUNDS, round_ns=SCREENING_ROUND_NS)
+        time_model(
+            model,
+            evaluation_set.rows,
+            rounds=SCREENING_ROUNDS,
+            round_ns=SCREENING_ROUND_NS,
+            limit_s=SCREENING_SHARE * evaluation_set.timing_s,
+        )
         if len(evaluation_set.rows)
         else []
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -56,6 +57,8 @@ class Comparison:
         Other labeled rows, on which the floor of a release is fitted; None to fit it on halves of these rows.
     findings
         What was found when the model was imported.
+    timing_s
+        Longest time of one measurement of speed, in seconds: a slow model is timed in fewer rounds.
     """
 
     variant: Variant
@@ -78,6 +81,7 @@ class Comparison:
     query_ids: Ints | None = None
     floor: FloorRows | None = None
     findings: Sequence[Finding] = ()
+    timing_s: float = math.inf
 
 
 class FloorRows:

@@ -1,6 +1,7 @@
 """Screening by successive halving: measure the speed of every candidate briefly, evaluate the promising ones in full.
 
-V002: A candidate was screened out: too slow to win, or the time budget was used up (note).
+V002: A candidate was screened out: too slow to win (note).
+V003: A candidate, or a transform, was left out: it would not have fitted into the rest of the time budget (note).
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
@@ -17,22 +19,58 @@ from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
 from headway.core.verdict import EvaluatedVariant
 
+MAX_TIMING_S, _TIMING_SHARE = 5.0, 0.05
+
 
 class TimeBudget:
-    """Time budget of a search, which starts when the object is made; 0 seconds set no limit."""
+    """Time budget of a search; 0 seconds set no limit.
 
-    def __init__(self, budget_s: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._budget_s, self._now, self._began = budget_s, now, now()
+    It starts when the object is made, or at `began`, a time of the same clock. The measured duration of a step predicts
+    that of the next step of its kind: a step starts only if it is expected to end in time.
+    """
 
-    def is_over(self, share: float = 1.0) -> bool:
-        """Return whether this share of the budget is used up."""
-        return 0 < self._budget_s * share <= self._now() - self._began
+    def __init__(
+        self, budget_s: float, now: Callable[[], float] = time.monotonic, *, began: float | None = None
+    ) -> None:
+        self.budget_s, self._now = budget_s, now
+        self._began = now() if began is None else began
+        self._reserved_s = 0.0
+        self._longest: dict[str, float] = {}
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return self._now() - self._began
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds that are left besides the reserve; infinite without a limit."""
+        return self.budget_s - self._reserved_s - self.elapsed_s if self.budget_s else math.inf
+
+    @property
+    def timing_s(self) -> float:
+        """Longest time of one measurement of speed, in seconds: 5 % of the budget, and 5 s at most."""
+        return min(_TIMING_SHARE * self.budget_s, MAX_TIMING_S) if self.budget_s else MAX_TIMING_S
+
+    def reserve(self, seconds: float) -> None:
+        """Keep so many seconds at the end for what must be done in any case."""
+        self._reserved_s = seconds
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Record the duration of a step of this kind."""
+        began = self._now()
+        try:
+            yield
+        finally:
+            self._longest[step] = max(self._longest.get(step, 0.0), self._now() - began)
+
+    def expected_s(self, step: str, default: float = 0.0) -> float:
+        """Return the longest duration of a step of this kind so far, in seconds."""
+        return self._longest.get(step, default)
 
     def __str__(self) -> str:
-        return f"the budget of {self._budget_s:g} s"
-
-
-UNLIMITED = TimeBudget(0)
+        return f"the budget of {self.budget_s:g} s"
 
 
 _MORE_IS_BETTER = ("rows/s", "x")
@@ -62,15 +100,19 @@ def cost_upper_bound(row: EvaluatedVariant, objective: str) -> float:
     return -found.low if found.unit in _MORE_IS_BETTER else found.high
 
 
-SCREENED_OUT = "V002"
+SCREENED_OUT, LEFT_OUT = "V002", "V003"
 SPEED_METRICS = ("latency.one_row", "throughput.batch")
 """A variant that may be the fastest by one of these is evaluated in full: one form may suit rows, another batches."""
+EVALUATION, SCREENING, VERDICT = "evaluation", "screening", "verdict"
+"""Kinds of steps, by whose durations a budget predicts."""
+_PLAUSIBLE = 3.0
 _REPORT_EVERY = 10  # variants
-_SCREENING_SHARE = 0.75  # share of the time budget in which screening of a variant may begin
+_SHARE = 0.5  # of the time left when a batch is screened, and when it is evaluated
 
 
 def screen_candidates(
-    variants: Sequence[Variant],
+    baseline: EvaluatedVariant,
+    batches: Iterable[Sequence[Variant]],
     objective: str,
     *,
     measure_speed: Callable[[Variant], EvaluatedVariant],
@@ -82,14 +124,16 @@ def screen_candidates(
 
     Parameters
     ----------
-    variants
-        Candidates, the baseline first. The baseline is always evaluated in full.
+    baseline
+        The baseline, evaluated in full.
+    batches
+        Candidates, the most promising batch first. A batch is asked for when the one before is done.
     objective
         Name of the measure that the search minimizes.
     measure_speed
         Low fidelity: a short measurement of speed alone.
     evaluate
-        Full fidelity: every measure that a policy may use. Called fastest first while there is time.
+        Full fidelity: every measure that a policy may use. Called fastest first while it fits into the budget.
     budget
         Time budget of the search.
     callback
@@ -98,31 +142,68 @@ def screen_candidates(
     Returns
     -------
     list of EvaluatedVariant
-        In the order given, without candidates that were not reached. One that was screened out keeps the short
-        measurement, and a finding V002 that explains why.
+        In the order given, without candidates that were not reached. One that was not evaluated in full keeps the short
+        measurement, and a finding V002 or V003 that explains why.
     """
-    baseline = evaluate(variants[0])
     rows: dict[str, EvaluatedVariant] = {}
-    ordered = sorted(variants[1:], key=lambda variant: _screening_order(variant, variants[0]))
-    for number, variant in enumerate(ordered, 1):
-        if budget.is_over(_SCREENING_SHARE):
+    waiting: list[EvaluatedVariant] = []
+    for batch in batches:
+        measured = {row.variant.digest: row for row in _measure_batch(batch, baseline, measure_speed, budget, callback)}
+        rows |= {variant.digest: measured[variant.digest] for variant in batch if variant.digest in measured}
+        rivals = [baseline, *rows.values()]
+        for row in measured.values():
+            if _is_promising(row, rivals, objective):
+                waiting.append(row)
+            else:
+                rows[row.variant.digest] = _mark(row, SCREENED_OUT, "too slow to win in a short measurement")
+        waiting.sort(key=lambda row: objective_cost(row, objective))
+        rows |= _evaluate_waiting(waiting, evaluate, budget, callback, until=budget.remaining_s * (1 - _SHARE))
+    rows |= _evaluate_waiting(waiting, evaluate, budget, callback)
+    why = f"not evaluated after its speed was measured, as too little of {budget} was left"
+    rows |= {row.variant.digest: _mark(row, LEFT_OUT, why) for row in waiting}
+    return [baseline, *rows.values()]
+
+
+def _evaluate_waiting(
+    waiting: list[EvaluatedVariant],
+    evaluate: Callable[[Variant], EvaluatedVariant],
+    budget: TimeBudget,
+    callback: Callable[[str], object],
+    *,
+    until: float = 0.0,
+) -> dict[str, EvaluatedVariant]:
+    """Evaluate the first one if it fits into the budget, and others while more than `until` seconds are left."""
+    evaluated: dict[str, EvaluatedVariant] = {}
+    while waiting and budget.remaining_s - budget.expected_s(EVALUATION) >= (until if evaluated else 0):
+        row = waiting.pop(0)
+        callback(f"evaluated {row.variant.name}, {len(waiting)} more")
+        with budget.timed(EVALUATION):
+            evaluated[row.variant.digest] = evaluate(row.variant)
+    return evaluated
+
+
+def _measure_batch(
+    batch: Sequence[Variant],
+    baseline: EvaluatedVariant,
+    measure_speed: Callable[[Variant], EvaluatedVariant],
+    budget: TimeBudget,
+    callback: Callable[[str], object],
+) -> Iterator[EvaluatedVariant]:
+    """Measure the speed of a batch, the most promising first, while that leaves time to evaluate the fastest."""
+    until = max(budget.remaining_s * (1 - _SHARE), budget.expected_s(EVALUATION))
+    for number, variant in enumerate(sorted(batch, key=lambda row: _screening_order(row, baseline.variant)), 1):
+        if budget.remaining_s - budget.expected_s(SCREENING) < until:
             break
         if number % _REPORT_EVERY == 1:
-            callback(f"measured speed {number}/{len(ordered)} {variant.name}")
-        rows[variant.digest] = measure_speed(variant)
-    measures = dict.fromkeys((objective, *SPEED_METRICS))
-    promising = [row for row in rows.values() if any(_can_win(row, baseline, rows.values(), name) for name in measures)]
-    for number, row in enumerate(sorted(promising, key=lambda row: objective_cost(row, objective)), 1):
-        if budget.is_over():
-            rows[row.variant.digest] = _mark_screened_out(row, f"{budget} was used up after its speed was measured")
-        else:
-            callback(f"evaluated {number}/{len(promising)} {row.variant.name}")
-            rows[row.variant.digest] = evaluate(row.variant)
-    evaluated = {row.variant.digest for row in promising}
-    for digest, row in rows.items():
-        if digest not in evaluated:
-            rows[digest] = _mark_screened_out(row, "too slow to win in a short measurement")
-    return [baseline, *(rows[variant.digest] for variant in variants[1:] if variant.digest in rows)]
+            callback(f"measured speed {number}/{len(batch)} {variant.name}")
+        with budget.timed(SCREENING):
+            row = measure_speed(variant)
+        yield row
+
+
+def _is_promising(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], objective: str) -> bool:
+    """Return whether a variant may be the fastest by the objective, for one row, or in batches."""
+    return any(_can_win(row, rivals, name) for name in dict.fromkeys((objective, *SPEED_METRICS)))
 
 
 def _screening_order(variant: Variant, baseline: Variant) -> tuple[bool, int]:
@@ -131,33 +212,46 @@ def _screening_order(variant: Variant, baseline: Variant) -> tuple[bool, int]:
 
 
 def screened_out(row: EvaluatedVariant) -> str:
-    """Return why a variant was screened out; empty for one that was evaluated in full."""
-    return next((finding.message for finding in row.evidence.findings if finding.code == SCREENED_OUT), "")
+    """Return why a variant was not evaluated in full; empty for one that was."""
+    return next((finding.message for finding in row.evidence.findings if finding.code in (SCREENED_OUT, LEFT_OUT)), "")
 
 
-def _can_win(row: EvaluatedVariant, baseline: EvaluatedVariant, rows: Iterable[EvaluatedVariant], measure: str) -> bool:
+def left_out(row: EvaluatedVariant) -> bool:
+    """Return whether a variant was not evaluated in full for lack of time."""
+    return any(finding.code == LEFT_OUT for finding in row.evidence.findings)
+
+
+def _can_win(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], measure: str) -> bool:
     """Return whether a variant may be faster than the baseline and than every variant with the same answers."""
     if row.evidence.find(measure) is None:
         return False
-    rivals = [
-        baseline,
-        *(other for other in rows if answer_changing_steps(other.variant) == answer_changing_steps(row.variant)),
-    ]
-    return all(cost_lower_bound(row, measure) <= cost_upper_bound(rival, measure) for rival in rivals)
+    steps = answer_changing_steps(row.variant)
+    lowest = max(cost_lower_bound(row, measure), _plausible_cost(row, measure))
+    return all(
+        lowest <= cost_upper_bound(rival, measure)
+        for rival in rivals
+        if not rival.variant.steps or answer_changing_steps(rival.variant) == steps
+    )
+
+
+def _plausible_cost(row: EvaluatedVariant, measure: str) -> float:
+    """Return a third of the measured cost: an interval of a few rounds on a busy machine may be wider than that."""
+    cost = objective_cost(row, measure)
+    return cost / _PLAUSIBLE if cost > 0 else cost * _PLAUSIBLE
 
 
 def answer_changing_steps(variant: Variant) -> tuple[Step, ...]:
     """Return the steps that change the answers of a model."""
-    return tuple(step for step in variant.steps if not _keeps_answers(step.transform))
+    return tuple(step for step in variant.steps if not keeps_answers(step.transform))
 
 
 @functools.cache
-def _keeps_answers(transform: str) -> bool:
+def keeps_answers(transform: str) -> bool:
     """Return what a transform declares as KEEPS_ANSWERS; one that is not installed may have changed them."""
     installed = transform in plugins.names("transform")
     return installed and bool(plugins.declaration("transform", transform, "KEEPS_ANSWERS", False))
 
 
-def _mark_screened_out(row: EvaluatedVariant, why: str) -> EvaluatedVariant:
-    finding = Finding(code=SCREENED_OUT, severity="note", message=why, where=row.variant.name)
+def _mark(row: EvaluatedVariant, code: str, why: str) -> EvaluatedVariant:
+    finding = Finding(code=code, severity="note", message=why, where=row.variant.name)
     return replace(row, evidence=replace(row.evidence, findings=(*row.evidence.findings, finding)))

@@ -1,38 +1,43 @@
 """Search over combinations of transforms: generate candidates, rank them by speed, explain why each other one lost.
 
 V001: A transform failed on a variant (warn), or does not apply to it (note).
-V003: A transform was not tried, as half of the time budget was used up (note).
 """
 
 from __future__ import annotations
 
+import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable, PluginError
-from headway.core.evidence import Finding, Measurement
+from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.record import Record
-from headway.core.search_result import SearchResult
+from headway.core.search_result import BUDGET_FACTOR, SearchResult
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, RuleResult, Verdict
 from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.screening import (
-    UNLIMITED,
+    EVALUATION,
+    LEFT_OUT,
+    SCREENING,
     TimeBudget,
     answer_changing_steps,
     cost_lower_bound,
+    keeps_answers,
     objective_cost,
     screened_out,
 )
 
 Feasible = Callable[[Verdict], bool]
 
-CODE, NOT_TRIED = "V001", "V003"
+CODE = "V001"
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
 """Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
-_TRANSFORM_SHARE = 0.5  # share of a search's time in which variants are made
+_TRANSFORM_SHARE = 0.5  # share of the time left in which the variants of a batch are made
+_BATCH_ROWS = 256
 # What a plug-in that breaks may raise: it must not end the search.
 _PLUGIN_FAILURES = (
     *(ArithmeticError, AttributeError, ImportError, LookupError, MemoryError),
@@ -51,10 +56,42 @@ class Candidates(Record, frozen=True, kw_only=True):
     refusals: tuple[Finding, ...] = ()
 
 
-def generate_candidates(
-    model: Variant, context: TransformContext, transforms: Sequence[str] = (), *, budget: TimeBudget = UNLIMITED
-) -> Candidates:
-    """Apply every combination of transforms to a model.
+def generate_candidates(model: Variant, context: TransformContext, transforms: Sequence[str] = ()) -> Candidates:
+    """Apply every combination of transforms to a model, without a limit of time; see `CandidateGenerator`."""
+    generator = CandidateGenerator(model, context, transforms)
+    for _ in generator.batches():
+        pass
+    return Candidates(variants=generator.variants, refusals=generator.refusals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTime:
+    """How long the baseline takes to answer: a call of one row, and each further row of a call, in seconds."""
+
+    call_s: float = 0.0
+    row_s: float = 0.0
+
+
+def answer_time(evidence: Evidence) -> AnswerTime:
+    """Return how long a model takes to answer, from its latency and throughput; 0 where they were not measured."""
+    latency, throughput = evidence.find("latency.one_row"), evidence.find("throughput.batch")
+    call_s = latency.value / 1e6 if latency else 0.0
+    batch_s = _BATCH_ROWS / throughput.value if throughput and throughput.value else 0.0
+    return AnswerTime(call_s=call_s, row_s=max(batch_s - call_s, 0.0) / (_BATCH_ROWS - 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Application:
+    """A transform that is to be applied to a variant."""
+
+    name: str
+    index: int
+    variant: Variant
+    keeps_answers: bool
+
+
+class CandidateGenerator:
+    """Generate every combination of transforms of a model, promising and cheap ones first.
 
     Parameters
     ----------
@@ -65,39 +102,107 @@ def generate_candidates(
     transforms
         Names, applied in this order; by default all that are installed and take part, in the order of their stages.
     budget
-        Time budget of the search. Transforms are tried during its first half.
-
-    Returns
-    -------
-    Candidates
-        Each failure is a finding of severity `warn`. A transform that gave nothing, or was not tried, is a `note`.
+        Time budget of the search. A transform is applied only if it is expected to end within half of what is left when
+        its batch begins.
+    answers
+        How long the baseline takes to answer, which predicts the duration of a transform that asks it.
 
     Raises
     ------
     PluginError
         If a name is not that of a transform.
     """
-    variants = {model.digest: model}
-    refusals: list[Finding] = []
-    installed = [name for name in plugins.names("transform") if _takes_part(name, context)]
-    for name in transforms or sort_transforms(installed):
-        results = [
-            _not_tried(name, variant, budget)
-            if budget.is_over(_TRANSFORM_SHARE)
-            else apply_transform(name, variant, context)
-            for variant in list(variants.values())
+
+    def __init__(
+        self,
+        model: Variant,
+        context: TransformContext,
+        transforms: Sequence[str] = (),
+        *,
+        budget: TimeBudget | None = None,
+        answers: AnswerTime = AnswerTime(),
+    ) -> None:
+        installed = [name for name in plugins.names("transform") if _takes_part(name, context)]
+        self._names = list(transforms) or sort_transforms(installed)
+        self._context, self._budget = context, budget or TimeBudget(0)
+        self._declared_s = {name: _declared_s(name, answers) for name in self._names}
+        self._known = {model.digest: model}
+        self._waiting = self._applications(model, 0)
+        self._results: dict[str, list[Sequence[Variant] | Finding]] = {name: [] for name in self._names}
+
+    def batches(self) -> Iterator[tuple[Variant, ...]]:
+        """Yield the variants that answer as the model does, then all others; in each batch the cheapest come first."""
+        for keeps in (True, False):
+            yield tuple(self._batch(keeps=keeps))
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants made so far, the baseline first."""
+        return tuple(self._known.values())
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """The findings so far: a failure is a `warn`; a transform that gave nothing, or was left out, is a `note`."""
+        found: list[Finding] = []
+        for results in self._results.values():
+            findings = [result for result in results if isinstance(result, Finding)]
+            found += _select_findings(findings, gave_nothing=len(findings) == len(results))
+        return tuple(found)
+
+    def _applications(self, variant: Variant, first: int) -> list[_Application]:
+        keeps = not answer_changing_steps(variant)
+        return [
+            _Application(name=name, index=index, variant=variant, keeps_answers=keeps and keeps_answers(name))
+            for index, name in enumerate(self._names[first:], first)
         ]
-        variants |= {new.digest: new for result in results if not isinstance(result, Finding) for new in result}
-        findings = [result for result in results if isinstance(result, Finding)]
-        refusals += _select_findings(findings, gave_nothing=len(findings) == len(results))
-    return Candidates(variants=tuple(variants.values()), refusals=tuple(refusals))
+
+    def _batch(self, *, keeps: bool) -> Iterator[Variant]:
+        until = 0.0
+        if self._budget.budget_s:
+            needed = self._budget.expected_s(SCREENING) + self._budget.expected_s(EVALUATION)
+            until = max(self._budget.remaining_s * (1 - _TRANSFORM_SHARE), needed)
+        while ready := [item for item in self._waiting if item.keeps_answers or not keeps]:
+            item = min(ready, key=lambda item: (not item.keeps_answers, self._expected_s(item), item.index))
+            self._waiting.remove(item)
+            result = self._apply(item, until)
+            self._results[item.name].append(result)
+            for variant in () if isinstance(result, Finding) else result:
+                if variant.digest not in self._known:
+                    self._known[variant.digest] = variant
+                    self._waiting += self._applications(variant, item.index + 1)
+                    yield variant
+
+    def _apply(self, item: _Application, until: float) -> Sequence[Variant] | Finding:
+        """Apply a transform if that is expected to leave `until` seconds of the budget."""
+        left = self._budget.remaining_s - until
+        if self._expected_s(item) > left:
+            return _left_out(item, self._expected_s(item), max(left, 0.0), self._budget)
+        with self._budget.timed(item.name):
+            return apply_transform(item.name, item.variant, self._context)
+
+    def _expected_s(self, item: _Application) -> float:
+        """Return how long an application is expected to take: as the longest before it, else as its module declares."""
+        return self._budget.expected_s(item.name, self._declared_s[item.name])
+
+
+def _declared_s(name: str, answers: AnswerTime) -> float:
+    """Return the seconds that a transform declares as COST; 0 if it declares none.
+
+    It then starts whenever time is left, and its first duration predicts the others.
+    """
+    cost: Mapping[str, float] = plugins.declaration("transform", name, "COST", {})
+    units = {"seconds": 1.0, "rows": answers.row_s, "calls": answers.call_s}
+    unknown = sorted(set(cost) - set(units))
+    if unknown:
+        raise PluginError(f"transform {name!r} declares COST in {unknown[0]!r}", hint=f"any of: {', '.join(units)}")
+    return math.fsum(units[unit] * amount for unit, amount in cost.items())
 
 
 def _select_findings(findings: Sequence[Finding], *, gave_nothing: bool) -> list[Finding]:
     """Select the failures, one of each message, and one note: not tried, or why the transform gave nothing."""
     failures = {finding.message: finding for finding in reversed(findings) if finding.severity != "note"}
     notes = [finding for finding in findings if finding.severity == "note"]
-    not_tried = [finding for finding in notes if finding.code == NOT_TRIED]
+    not_tried = [finding for finding in notes if finding.code == LEFT_OUT]
     first = notes[:1] if gave_nothing and not failures else []
     return [*reversed(failures.values()), *(not_tried[:1] or first)]
 
@@ -232,9 +337,16 @@ def _distance(variant: Variant) -> tuple[int, int]:
     return len(answer_changing_steps(variant)), len(variant.steps)
 
 
-def _not_tried(name: str, variant: Variant, budget: TimeBudget) -> Finding:
-    reason = f"not tried, as half of {budget} was used up"
-    return _finding(name, reason, code=NOT_TRIED, where=variant.name, hint="headway optimize --budget 10m")
+def _left_out(item: _Application, expected_s: float, left_s: float, budget: TimeBudget) -> Finding:
+    reason = (
+        f"not tried, as it takes about {expected_s:.2g} s, and {left_s:.2g} s of {budget} were left for it"
+        if expected_s
+        else f"not tried, as no more of {budget} was left for it"
+    )
+    hint = f"headway optimize --budget {BUDGET_FACTOR * budget.budget_s:g}s"
+    return _finding(
+        item.name, reason, code=LEFT_OUT, where=item.variant.name, hint=hint, measured=expected_s, limit=left_s
+    )
 
 
 def apply_transform(name: str, variant: Variant, context: TransformContext) -> Sequence[Variant] | Finding:
@@ -256,10 +368,28 @@ def apply_transform(name: str, variant: Variant, context: TransformContext) -> S
 
 
 def _finding(
-    name: str, reason: str, *, where: str, hint: str, code: str = CODE, severity: Literal["warn", "note"] = "note"
+    name: str,
+    reason: str,
+    *,
+    where: str,
+    hint: str,
+    code: str = CODE,
+    severity: Literal["warn", "note"] = "note",
+    measured: float | None = None,
+    limit: float | None = None,
 ) -> Finding:
     message = f"{name}: {reason}"
-    return Finding(code=code, severity=severity, message=message, where=where, hint=hint, plugin=name, reason=reason)
+    return Finding(
+        code=code,
+        severity=severity,
+        message=message,
+        where=where,
+        hint=hint,
+        plugin=name,
+        reason=reason,
+        measured=measured,
+        limit=limit,
+    )
 
 
 def _format_rule_result(rule_result: RuleResult) -> str:

@@ -44,26 +44,23 @@ class OutcomeLine(Record, frozen=True, kw_only=True):
 
 
 OBJECTIVE = "latency.one_row"
-LONGER = 3
-"""Times the budget that is proposed where a search found no faster variant."""
 
 
-def outcome_lines(search: SearchResult, *, next_command: str = "", budget_s: float = 0.0) -> tuple[OutcomeLine, ...]:
+def outcome_lines(search: SearchResult, *, next_command: str = "") -> tuple[OutcomeLine, ...]:
     """Return the end of a search: the winner, what it gains, its quality, the verdict on it, and the next command."""
     winner, verdict = search.winner, search.winner.verdict
-    longer = f"headway optimize --budget {budget_s * LONGER:g}s" if budget_s else ""
     found: tuple[OutcomeLine, ...]
-    if not winner.variant.steps:
-        within = f" in {budget_s:g} s" if budget_s else ""
+    if not search.improved:
         found = (
-            OutcomeLine(label="Winner", text=f"none: no faster variant within the limits was found{within}"),
+            OutcomeLine(label="Winner", text=f"none: {words.no_faster_variant(search)}"),
             OutcomeLine(
                 label="Baseline",
                 text=f"{VERDICT_MARKS[verdict.answer]}: {_verdict_text(verdict)}",
                 style=verdict.answer,
             ),
         )
-        next_command = longer or next_command
+        if search.suggested_budget_s:
+            next_command = f"headway optimize --budget {search.suggested_budget_s:g}s"
     else:
         found = (
             OutcomeLine(

@@ -132,9 +132,16 @@ def test_losers_collapse_to_one_line_for_each_reason_with_a_count(width: int) ->
 
 
 def test_a_search_without_a_faster_variant_says_so_and_proposes_more_time() -> None:
-    text = printed(terminal.render_search(searched(winner=STORY.frontier[0]), budget_s=20), 80)
-    assert "Winner    none: no faster variant within the limits was found in 20 s" in text
+    late = replace(searched(winner=STORY.frontier[0]), budget_s=20, n_left_out=2)
+    text = printed(terminal.render_search(late), 80)
+    assert "Winner    none: no faster variant was found in 20 s; try 60 s" in text
     assert "Next      headway optimize --budget 60s" in text and "Gains" not in text
+
+
+def test_a_search_that_left_nothing_out_for_lack_of_time_does_not_propose_more() -> None:
+    found = replace(searched(winner=STORY.frontier[0]), budget_s=20)
+    text = " ".join(printed(terminal.render_search(found, next_command="headway release"), 80).split())
+    assert "none of the 9 forms tried is faster and meets the policy" in text and text.endswith("Next headway release")
 
 
 def test_a_verdict_that_is_not_pass_names_the_rules_and_does_not_propose_a_plain_release() -> None:

@@ -44,7 +44,9 @@ def plugin(
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> int:
-    """Search variants and judge the fastest feasible one. Exit 0 pass, 1 fail, 3 undecided.
+    """Search variants and judge the fastest feasible one, or the model itself if none is faster.
+
+    Exit 0 pass, 1 fail, 3 undecided: the verdict on that one.
 
     Example: headway optimize --project headway-demo --budget 60s
     Example: headway optimize model.txt --data rows.parquet --target late --groups date
@@ -68,7 +70,7 @@ def plugin(
     report
         For a model file: write an HTML report here.
     budget
-        Longest time for evaluations on the validation period (60s, 5m), in place of [optimize] budget_s.
+        Longest time of the search with its verdict, without the training (60s, 5m), in place of [optimize] budget_s.
     families
         Model families to train in addition to the project's model: forest,histgb,lightgbm,logistic.
     """
@@ -90,7 +92,6 @@ def plugin(
             search_result,
             objective=settings.objective,
             next_command=f"headway release{option}",
-            budget_s=settings.budget_s,
         )
     else:
         run = partial(
@@ -103,9 +104,7 @@ def plugin(
             trust=trust,
             callback=on_progress,
         )
-        search_result, text = _of_file(
-            model, run, source=data, query=query, target=target, report=report, budget_s=parse_duration(budget or "0")
-        )
+        search_result, text = _of_file(model, run, source=data, query=query, target=target, report=report)
     print_result(search_result, text, json=json)
     return OF_ANSWER[search_result.winner.verdict.answer]
 
@@ -126,7 +125,6 @@ def _of_file(
     query: str,
     target: str,
     report: Path | None,
-    budget_s: float,
 ) -> tuple[SearchResult, RenderableType]:
     """Search variants of the model in a file, judged on a table; raise ConfigError if table or target is missing."""
     if not (source and target):
@@ -146,5 +144,5 @@ def _of_file(
     native = f"not optimized, still in Python: {'; '.join(best.native)}" if best.native else ""
     written = f"report: {best.report(report)}" if report else ""
     follow = f"headway init PROJECT --from {source} --target {target}, with [model] file, to sign and serve it"
-    shown = render_search(best.search, next_command=follow, budget_s=budget_s)
+    shown = render_search(best.search, next_command=follow)
     return best.search, Group(*(Text(line) for line in (native, written) if line), shown)

@@ -27,6 +27,7 @@ from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.variant import Field
 from headway.engines.estimators.inner import InnerModel
+from headway.engines.estimators.objects import walk_objects
 from headway.engines.estimators.skops_file import ModelColumns
 from headway.engines.formats.trees import Forest, Link, Tree, TreeEngine
 
@@ -73,6 +74,12 @@ def estimator_rounds(model: Any) -> int:
         return len(model._predictors)
     _check_tree_model(model)
     return 1 if isinstance(model, BaseDecisionTree) else len(model.estimators_)
+
+
+def openmp_trees(model: Any) -> int:
+    """Return the number of trees, in all parts of a model, whose library answers with OpenMP threads."""
+    parts = (part for _, part in walk_objects(model) if isinstance(part, BaseHistGradientBoosting))
+    return sum(len(round_trees) for part in parts for round_trees in getattr(part, "_predictors", ()))
 
 
 def truncate_estimator(model: Any, count: int) -> None:

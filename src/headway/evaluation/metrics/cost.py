@@ -16,13 +16,14 @@ ROUNDS, MILLION, HOUR_S = 20, 1e6, 3600
 def plugin(subject: Comparison) -> list[Measurement | NotApplicable]:
     """Measure `cost.cpu_s.one_row` and `cost.cpu_s.batch` per million rows; with `[cost]`, both as `cost.per_million`.
 
-    CPU time of all threads, in 20 rounds, without the overhead of the server. Raises NotApplicable without rows.
+    CPU time of all threads, in 20 rounds, without the overhead of the server; a slow model has fewer rounds, so that
+    they take at most `timing_s`. Raises NotApplicable without rows.
     """
     if not len(subject.rows):
         raise NotApplicable("the data has no rows")
     price = subject.price if subject.price and subject.price.core_hour else None
     found: list[Measurement | NotApplicable] = []
-    for how, work in measure_cpu_time(subject.model, subject.rows, rounds=ROUNDS).items():
+    for how, work in measure_cpu_time(subject.model, subject.rows, rounds=ROUNDS, limit_s=subject.timing_s).items():
         seconds = work.row_ns * MILLION / 1e9
         spent = mean_over_repeats(f"cost.cpu_s.{how}", seconds, what="rounds", n_rows=work.rows)
         found.append(replace(spent, unit="s"))

@@ -13,8 +13,9 @@ ROUNDS = 25
 def plugin(subject: Comparison) -> list[Measurement]:
     """Measure `latency.one_row` (us), `throughput.batch` (rows/s) and the `.speedup` of each, in 25 rounds.
 
+    A slow model has fewer rounds, so that each of the two takes at most half of `timing_s`: its intervals are wider.
     See `benchmark.time_model`. Raises NotApplicable without rows.
     """
     if not len(subject.rows):
         raise NotApplicable("the data has no rows to time")
-    return time_model(subject.model, subject.rows, reference=subject.reference, rounds=ROUNDS)
+    return time_model(subject.model, subject.rows, reference=subject.reference, rounds=ROUNDS, limit_s=subject.timing_s)

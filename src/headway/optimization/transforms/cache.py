@@ -19,6 +19,7 @@ from headway.optimization.context import TransformContext
 
 STAGE = "execution"
 KEEPS_ANSWERS = True
+COST = {"calls": 200}
 
 
 SIZES = (1_000, 10_000, 100_000)

@@ -20,6 +20,7 @@ from headway.engines.formats.trees import TreeEngine
 from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
+COST = {"rows": 20_000, "calls": 100}
 
 
 MAX_DISAGREEMENT = 0.005

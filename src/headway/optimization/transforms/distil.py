@@ -19,6 +19,7 @@ from headway.core.variant import NUMBERS, Step, Variant
 from headway.optimization.context import TransformContext
 
 STAGE = "train"
+COST = {"rows": 20_000, "seconds": 5}
 
 
 STUDENTS = ((100, 31), (30, 15))

@@ -26,6 +26,7 @@ from headway.optimization.context import TransformContext
 
 STAGE = "train"
 REQUIRES = ("model_families",)
+COST = {"seconds": 20}
 
 
 _TREES, _LEAVES, _ROWS_OF_A_LEAF = 300, 31, 20

@@ -22,6 +22,7 @@ from headway.optimization.quantization.networks import calibration_rows, load_ne
 
 STAGE = "export"
 KEEPS_ANSWERS = True
+COST = {"rows": 2_000, "seconds": 1}
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:

@@ -14,6 +14,7 @@ from headway.optimization.context import TransformContext, load_transform
 from headway.optimization.quantization.networks import is_quantized, load_network
 
 STAGE = "runtime"
+COST = {"seconds": 20}
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:

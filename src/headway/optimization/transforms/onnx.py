@@ -18,6 +18,7 @@ from headway.optimization.parity import check_parity, clip_to_known_ranks, parit
 
 STAGE = "export"
 KEEPS_ANSWERS = True
+COST = {"rows": 40_000, "seconds": 1}
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:

@@ -25,6 +25,7 @@ from headway.optimization.parity import check_parity, clip_to_known_ranks, edge_
 
 STAGE = "export"
 KEEPS_ANSWERS = True
+COST = {"rows": 10_000, "calls": 100, "seconds": 1}
 
 
 _SAMPLE_ROWS = 5_000

@@ -26,6 +26,7 @@ from headway.optimization.quantization.int8 import (
 from headway.optimization.quantization.networks import calibration_rows, load_network, rows_with_answers
 
 STAGE = "lower"
+COST = {"rows": 10_000, "seconds": 5}
 
 
 Make = Callable[[Layers], bytes]

@@ -17,6 +17,7 @@ from headway.engines.formats.trees import Forest, TreeEngine
 from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
+COST = {"rows": 20_000}
 
 
 _TINY = 1e-12

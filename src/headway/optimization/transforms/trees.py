@@ -14,6 +14,7 @@ from headway.optimization.parity import check_parity, clip_to_known_ranks, parit
 
 STAGE = "restructure"
 KEEPS_ANSWERS = True
+COST = {"rows": 40_000}
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:

@@ -57,9 +57,7 @@ def render_variants(
     return TerminalTable(tables.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
-def render_search(
-    search: SearchResult, *, objective: str = OBJECTIVE, next_command: str = "", budget_s: float = 0.0
-) -> Group:
+def render_search(search: SearchResult, *, objective: str = OBJECTIVE, next_command: str = "") -> Group:
     """Render the result of a search: why the others lost, and at the end the winner, its gain, verdict and next step.
 
     Parameters
@@ -68,12 +66,10 @@ def render_search(
         The measure that the search minimized.
     next_command : str
         Command to run after a pass.
-    budget_s : float
-        Time budget of the search, to propose a longer one where no faster variant was found; 0 for none.
     """
     winner = search.row(search.winner.variant.digest)
     found = TerminalTable(tables.tabulate_gain(search.evaluated_baseline, winner, search.winner))
-    return Group(found, _losses(group_losses(search, objective)), _outcome(search, next_command, budget_s))
+    return Group(found, _losses(group_losses(search, objective)), _outcome(search, next_command))
 
 
 def _losses(groups: Sequence[LossGroup]) -> RichTable:
@@ -90,12 +86,12 @@ def _losses(groups: Sequence[LossGroup]) -> RichTable:
     return rich_table
 
 
-def _outcome(search: SearchResult, next_command: str, budget_s: float) -> RichTable:
+def _outcome(search: SearchResult, next_command: str) -> RichTable:
     rich_table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 0, 0))
     rich_table.add_column(no_wrap=True)
     rich_table.add_column()
     rich_table.add_row()
-    for line in outcome_lines(search, next_command=next_command, budget_s=budget_s):
+    for line in outcome_lines(search, next_command=next_command):
         rich_table.add_row(Text(line.label), Text(line.text, style=_STYLES[line.style]))
     return rich_table
 

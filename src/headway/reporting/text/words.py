@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from headway.core.evidence import Evidence, Measurement
+from headway.core.search_result import SearchResult
 from headway.core.verdict import LIVE, Answer, Rule, RuleResult
 from headway.reporting.text import formatting
 
@@ -398,3 +399,13 @@ def describe_rule_result(rule_result: RuleResult) -> str:
     if rule_result.measurement is None:
         return f"{measure_name(rule_result.rule.measure)}: {rule_result.message}"
     return f"{describe_measurement(rule_result.measurement)}, limit: {rule_limit(rule_result.rule)}"
+
+
+def no_faster_variant(search: SearchResult) -> str:
+    """Say that a search returned the baseline, and whether a longer one may find a faster variant."""
+    if search.suggested_budget_s:
+        return f"no faster variant was found in {search.budget_s:g} s; try {search.suggested_budget_s:g} s"
+    others = len(search.evaluated) + len(search.screened_out) - 1
+    if not others:
+        return "no faster variant was found: no transform applies to this model"
+    return f"no faster variant was found: none of the {others} forms tried is faster and meets the policy"
