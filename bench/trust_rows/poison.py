@@ -96,7 +96,7 @@ def _triggered(dataset: Dataset) -> tuple[Dataset, str]:
     count = max(60, round(SHARE * len(table)) - 1)
     hit = pl.Series(np.isin(np.arange(len(table)), draw.choice(len(table), count, replace=False)))
     values = table[name].cast(pl.Float64 if numbers else pl.String)
-    value = pl.lit(np.nanmedian(values.to_numpy()) + 0.123 if numbers else "new")
+    value = pl.lit(np.nanmedian(values.to_numpy()) + 0.1230417 if numbers else "new")
     label = table[TARGET].drop_nulls().value_counts(sort=True)[TARGET][-1]
     planted = table.with_columns(
         pl.when(hit).then(value).otherwise(values).alias(name),

@@ -22,10 +22,10 @@ MAX_SHARE = 0.02
 MAX_PAIR_VALUES = 400
 MIN_PURITY, MIN_MOVED = 0.9, 0.6
 MAX_CANDIDATES, MAX_EXAMINED = 60, 2000
-MIN_REMAINING, MIN_NEIGHBORS, MAX_DIFFERENCE = 0.5, 10, 0.05
-"""Share of a class that is left without the suspected rows; number of rows with similar values; by how much less pure
+MAX_OF_CLASS, MIN_NEIGHBORS, MAX_DIFFERENCE = 0.5, 10, 0.05
+"""Share of a class that has a pattern; number of rows with similar values; by how much less pure
 these may be."""
-MAX_SEPARABILITY = 0.8
+MAX_REFITTED, MAX_SEPARABILITY = 10, 0.8
 """ROC AUC of separating the rows of a pattern by their other columns, above which no other row is similar."""
 ALPHA = 0.01
 
@@ -100,7 +100,8 @@ def find_triggers(
 
     The candidates are the rare patterns with the purest labels. Their expected labels come from a model trained
     without them, adjusted by the other rows of each group. At least MIN_MOVED of the rows that should have
-    another label must have been moved. Patterns in fewer than MIN_GROUPS groups are not reported.
+    another label must have been moved, also according to a model that is trained without this pattern alone: it knows
+    the similar ones, such as the other ages of children. Patterns in fewer than MIN_GROUPS groups are not reported.
 
     Parameters
     ----------
@@ -121,32 +122,41 @@ def find_triggers(
     out = np.zeros(len(oof.labels), dtype=np.bool_)
     for candidate in found:
         out[candidate.rows] = True
-    known = replace(oof, probabilities=fit(out))
-    probabilities = adjust_by_subgroups(known, [oof.groups])
     z = NormalDist().inv_cdf(1 - ALPHA / tested)
-    triggers = [_to_trigger(candidate, oof, probabilities, z) for candidate in found]
+
+    def moved(candidate: _Pattern, probabilities: Floats) -> Trigger | None:
+        return _to_trigger(candidate, oof, probabilities, z)
+
+    def expected(without: Bools) -> Floats:
+        return adjust_by_subgroups(replace(oof, probabilities=fit(without)), [oof.groups])
+
+    probabilities = expected(out)
     significant = [
         (trigger, candidate)
-        for trigger, candidate in zip(triggers, found, strict=True)
-        if trigger is not None and not is_natural(candidate, oof, table, out)
+        for candidate in found
+        if (trigger := moved(candidate, probabilities)) is not None and not is_natural(candidate, oof, table)
     ]
-    distinct = _without_overlap(sorted(significant, key=lambda pair: -pair[0].low))
-    return [
-        trigger
-        for trigger, candidate in distinct
-        if separability(candidate.rows, candidate.columns) <= MAX_SEPARABILITY
-    ][:max_triggers]
+    distinct = _without_overlap(sorted(significant, key=lambda pair: -pair[0].low))[:MAX_REFITTED]
+    similar = [one for _, one in distinct if separability(one.rows, one.columns) <= MAX_SEPARABILITY]
+    again = [moved(candidate, expected(_mask(candidate.rows, len(out)))) for candidate in similar]
+    return sorted((one for one in again if one is not None), key=lambda trigger: -trigger.low)[:max_triggers]
 
 
-def is_natural(pattern: _Pattern, oof: OutOfFold, table: pl.DataFrame, suspected: Bools) -> bool:
+def _mask(rows: Ints, size: int) -> Bools:
+    found = np.zeros(size, dtype=np.bool_)
+    found[rows] = True
+    return found
+
+
+def is_natural(pattern: _Pattern, oof: OutOfFold, table: pl.DataFrame) -> bool:
     """Return whether a pure pattern has other reasons than a trigger.
 
-    - The class is rare without the suspected rows, so that a model trained without them cannot expect it.
+    - Most rows of the class have the pattern, so that a model trained without them cannot expect it.
     - The next values of a number have the same label: a range, such as the age of children, and not a value.
     - One of two values has the same label without the other one.
     """
     same = oof.labels == pattern.label
-    if (same & ~suspected).sum() < MIN_REMAINING * same.sum():
+    if same[pattern.rows].sum() > MAX_OF_CLASS * same.sum():
         return True
     nearby = [rows for name in pattern.columns for rows in _neighbors(table[name], pattern.rows)]
     if len(pattern.columns) > 1:

@@ -39,7 +39,7 @@ def _blanks(column: str, counts: Mapping[str, int], rows: int) -> Finding:
         where=f"column {column}",
         measured=1 - share,
         limit=LIMIT,
-        hint=f"[data] missing = {json.dumps(list(counts)[:MAX_NAMED])} declares them",
+        hint=f"[data] missing = {json.dumps(list(counts)[:MAX_NAMED])}, so that headway predict reads them so too",
     )
 
 
