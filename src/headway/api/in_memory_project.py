@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from headway import pipeline
 from headway.api.model import Model
-from headway.api.tables import expect_rows_and_labels, library_of, to_polars, to_series
+from headway.api.tables import expect_rows_and_labels, expect_width, library_of, to_polars, to_series
 from headway.core import config as settings
 from headway.core import plugins
 from headway.core.contracts import ImportedModel
@@ -106,9 +106,11 @@ def create_project(
     if native:
         model, rows = native.model, native.rows(rows)
     imported = open_model(model, trust=trust)
+    expect_width(rows, imported.names, imported.width)
     table = to_polars(rows, imported.names, absent=imported.absent)
-    target = encode_labels(to_series(labels, "target"), imported.classes)
-    _expect_known(target)
+    given = to_series(labels, "target")
+    _expect_known(given)
+    target = encode_labels(given, imported.classes)
     columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
     data = DataSection(
@@ -150,13 +152,13 @@ def create_project(
     return found
 
 
-def _expect_known(target: pl.Series) -> None:
+def _expect_known(labels: pl.Series) -> None:
     """Raise DataError where a label is missing or infinite: nothing can be measured on that row."""
-    unknown = int((~target.is_finite().fill_null(value=False)).sum())
-    if unknown:
+    unknown = ~labels.is_finite().fill_null(value=False) if labels.dtype.is_float() else labels.is_null()
+    if unknown.any():
         raise DataError(
-            f"y has no finite value in {unknown:,} of {len(target):,} rows",
-            where=f"the first is row {int((~target.is_finite().fill_null(value=False)).arg_max() or 0)}",
+            f"y has no finite value in {int(unknown.sum()):,} of {len(labels):,} rows",
+            where=f"the first is row {unknown.arg_max()}",
             hint="leave these rows out: known = pd.notna(y) (polars: y.is_not_null()), then X[known] and y[known]",
         )
 

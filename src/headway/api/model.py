@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.api.tables import SmallTableReader, is_pandas_table, to_dense, to_polars
+from headway.api.tables import SmallTableReader, expect_width, is_pandas_table, to_dense, to_polars
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import Decider, Engine, ImportedModel
 from headway.core.errors import DataError, EngineError, StoreError
@@ -283,12 +283,13 @@ class Model:
         if hasattr(rows, "tocsr"):
             rows = to_dense(rows, self._absent)
         if self._is_numeric and isinstance(rows, np.ndarray):
-            if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
+            if rows.ndim != 2:
                 raise DataError(
                     f"rows have shape {rows.shape}, the model reads [n, {self.n_features_in_}]",
                     where=f"columns: {', '.join(self.feature_names_in_)}",
                     hint="X.reshape(1, -1) for a single row",
                 )
+            expect_width(rows, self.variant.signature.names, self.n_features_in_)
             return np.ascontiguousarray(rows, dtype=np.float64)
         small = self._small_tables.read(rows) if is_pandas_table(rows) else None
         if small is not None:

@@ -67,6 +67,17 @@ def expect_rows_and_labels(rows: Any, labels: Any) -> None:
         )
 
 
+def expect_width(rows: Any, names: Sequence[str], width: int) -> None:
+    """Raise DataError where a matrix has another number of columns than the model reads; a table names its columns."""
+    shape = () if hasattr(rows, "columns") else tuple(getattr(rows, "shape", ()))
+    if len(shape) == 2 and width and shape[1] != width:
+        raise DataError(
+            f"rows have shape {shape}, the model reads [n, {width}]",
+            where=f"columns: {', '.join(names)}" if names else "",
+            hint="pass the columns that the model was trained on, in their order",
+        )
+
+
 def library_of(rows: Any) -> str:
     """Return the library in which tables are returned to the caller: `pandas` if the rows came so, else `polars`."""
     return "pandas" if _is_pandas(rows) else "polars"
@@ -87,6 +98,13 @@ def to_series(values: Any, name: str) -> pl.Series:
     """Convert a series, an array or a list to one column [n]; raises DataError for any other shape."""
     if isinstance(values, pl.Series):
         return values.alias(name)
+    if hasattr(values, "columns") and hasattr(values, "shape"):
+        if len(values.columns) != 1:
+            raise DataError(
+                f"'{name}' is a table of {len(values.columns)} columns, expected one value for each row",
+                hint=f"pass one column, such as table[{values.columns[0]!r}]",
+            )
+        return to_series(values[values.columns[0]], name)
     if hasattr(values, "__arrow_c_stream__") and not _is_pandas(values):
         return pl.Series(name, values)
     found = _of_pandas(values) if _is_pandas(values) else np.asarray(values)

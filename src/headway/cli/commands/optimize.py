@@ -8,7 +8,6 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -137,7 +136,7 @@ def _of_file(
     if target not in table.columns:
         columns = f"{without_password(source)} has: {', '.join(table.columns)}"
         raise ConfigError(f"no column '{target}'", where=columns)
-    known = table.filter(pl.col(target).is_not_null())
+    known = table.drop_nulls(target)
     if len(known) < len(table):
         print_status(f"{len(table) - len(known):,} of {len(table):,} rows have no {target}, and are left out")
     best = run(known.drop(target), known[target])
