@@ -93,7 +93,7 @@ _MODELS: dict[str, Any] = {
 
 def rows() -> Result:
     """Return the rows of this part, and what could not be tried."""
-    uncounted, different, judged, answered, pairs = 0, 0, 0, 0, 0
+    uncounted, different, judged, answered, pairs, forms = 0, 0, 0, 0, 0, 0
     short: list[str] = []
     for name, model, fresh, labels in _pairs():
         try:
@@ -104,6 +104,7 @@ def rows() -> Result:
         changed, counted = _differences(model, best)
         uncounted += int(np.abs(changed - counted).sum())
         different, judged, pairs = different + int(changed.sum()), judged + len(fresh), pairs + 1
+        forms += bool(best.variant.steps)
         if (changed != counted).any():
             short.append(f"decisions: {name} differs in {changed.tolist()} rows, and counts {counted.tolist()}")
         wrong = [kind for kind in BAD_VALUES if _answers_alone(model, best, fresh, kind)]
@@ -126,6 +127,7 @@ def rows() -> Result:
             ok=answered == 0,
             against="missing, infinite and too large values for which the model raises",
         ),
+        shown("decisions.other_forms", forms, "pairs", f"of {pairs}: the result is another form than the original"),
         shown("decisions.changed", different / max(judged, 1), "share", "model.predict, counted ones included"),
     ], short
 

@@ -17,7 +17,7 @@ from running import MIXED, Running, loaded, open_authenticator, project, serving
 
 from headway.core.errors import ConfigError, DataError, StoreError
 from headway.serving.auth.keys import digest
-from headway.serving.grpc._server import HEALTH, INFERENCE, GrpcInference, decode_request
+from headway.serving.grpc._server import HEALTH, INFERENCE, GrpcInference, decode_request, encode_response
 from headway.serving.grpc.transport import open_grpc
 
 SERVICE, CHECK = "inference.GRPCInferenceService", "grpc.health.v1.Health/Check"
@@ -115,6 +115,15 @@ def test_a_draining_server_is_not_ready():
             assert not Caller(channel).ask("ServerReady").ready
             assert HEALTH["HealthCheckResponse"].FromString(Caller(channel).raw(CHECK, b"")).status == 2
         grpc_server.close(1)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_answer_of_several_classes_names_them(raw):
+    request = INFERENCE["ModelInferRequest"](**message(raw=raw))
+    several = replace(loaded(), classes=("no", "maybe", "yes"))
+    [output] = encode_response(request, several, [0.1, 0.2, 0.7], 1).outputs
+    assert output.parameters["classes"].string_param == '["no","maybe","yes"]'
+    assert not encode_response(request, loaded(), [0.1], 1).outputs[0].parameters
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ class RefusalCheck:
 
     def __call__(self, rows: Floats) -> None:
         """Raise RowRefused, which names the first row and its column, if the model refuses a value of rows (n, d)."""
-        if not self.is_needed or np.vdot(rows, rows) < _SAFE_SUM:
+        if not self.is_needed or _are_safe(rows):
             return
         refused = self.refused_rows(rows)
         if refused.any():
@@ -104,7 +104,7 @@ class RefusalCheck:
     def refused_rows(self, rows: Floats) -> Bools:
         """Return a mask (n,) of the rows (n, d) that the model refuses."""
         found = np.zeros(len(rows), dtype=np.bool_)
-        if self.is_needed and not np.vdot(rows, rows) < _SAFE_SUM:
+        if self.is_needed and not _are_safe(rows):
             for kind, columns in self._columns.items():
                 if len(columns):
                     found |= _holds(kind, rows[:, columns]).any(axis=1)
@@ -118,6 +118,12 @@ class RefusalCheck:
                 value = "missing (NaN)" if kind == "missing" else f"{row[wrong[0]]:g}, which is {kind}"
                 return f"column '{self._names[wrong[0]]}' is {value}: the model was fitted to refuse that"
         return "the model refuses this row"
+
+
+def _are_safe(rows: Floats) -> bool:
+    """Return whether all values are finite and within float32; a large one may be safe and is looked at again."""
+    values = rows.ravel()
+    return bool(values.dot(values) < _SAFE_SUM)
 
 
 def _holds(kind: Refusal, values: Floats) -> Bools:

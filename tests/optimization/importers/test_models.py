@@ -13,20 +13,30 @@ import joblib
 import lightgbm
 import msgspec
 import numpy as np
+import onnx
 import pandas as pd
 import polars as pl
 import pytest
 import sklearn
 from sklearn.linear_model import LogisticRegression
 from tests.engines.boosters import booster, table, targets
+from tests.engines.graphs import DOUBLE, graph
 
+from headway.api.in_memory_project import infer_task
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, Refused
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
-from headway.optimization.importers.models import UnpickleResult, import_fitted_model, infer_signature, open_model_file
+from headway.optimization.importers.models import (
+    UnpickleResult,
+    import_baseline,
+    import_fitted_model,
+    infer_signature,
+    open_model_file,
+)
+from headway.storage.blobs.files import Files
 
 ROWS = np.nan_to_num(table()[:, :3])
 LABELS = targets(table(), "binary").astype(int)
@@ -222,3 +232,49 @@ def test_categories_without_a_categorical_column_are_refused() -> None:
     imported = replace(import_fitted_model(model()), categories=(("x", "y"),))
     with pytest.raises(DataError, match="the model reads 1 categorical columns, and the table has 0"):
         infer_signature(imported, rows)
+
+
+def numbers(labels: np.ndarray, task: str) -> Dataset:
+    """Rows of three numbers with labels."""
+    table = pl.DataFrame(np.arange(3.0 * len(labels)).reshape(-1, 3) / 10, schema=["a", "b", "c"])
+    return Dataset(name="rows", table=table.with_columns(y=pl.Series(labels)), roles=Roles(target="y", task=task))
+
+
+TWO_HEADS = graph(
+    [onnx.helper.make_node("MatMul", ["x", "w"], ["price"]), onnx.helper.make_node("MatMul", ["x", "v"], ["time"])],
+    [("x", DOUBLE, [None, 3])],
+    [("price", DOUBLE, [None, 1]), ("time", DOUBLE, [None, 2])],
+    {"w": np.ones((3, 1)), "v": np.ones((3, 2))},
+)
+
+
+@pytest.mark.parametrize("task", ["regression", "binary", "ranking"])
+def test_a_model_of_several_outputs_is_refused_by_name_where_the_task_needs_one(task: str, tmp_path: Path) -> None:
+    rows = numbers(np.array([0.0, 1.0] * 4), task)
+    with pytest.raises(EngineError, match=f"answers 3 numbers a row, and the task '{task}' needs one") as refusal:
+        import_baseline(ModelFile(content=TWO_HEADS, suffix=".onnx"), rows, Files(tmp_path))
+    assert refusal.value.where == "outputs: price, time" and "task='embedding'" in refusal.value.hint
+
+
+def test_a_model_of_several_outputs_is_an_embedding_and_classes_if_labels_say_so(tmp_path: Path) -> None:
+    rows = numbers(np.array([0.0, 1.0] * 4), "embedding")
+    assert import_baseline(ModelFile(content=TWO_HEADS, suffix=".onnx"), rows, Files(tmp_path)).task == "embedding"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "of_kinds", "of_two"),
+    [(0, "regression", "binary"), (1, "regression", "binary"), (63, "multiclass", "multiclass")],
+)
+def test_the_task_follows_from_labels_and_the_number_of_outputs(outputs: int, of_kinds: str, of_two: str) -> None:
+    assert infer_task(pl.Series(np.arange(60.0) + 3), outputs=outputs) == of_kinds
+    assert infer_task(pl.Series([0.0, 1.0]), outputs=outputs) == of_two
+
+
+def test_the_values_that_a_model_refuses_are_part_of_its_signature(tmp_path: Path) -> None:
+    rows = Dataset(
+        name="rows",
+        table=pl.DataFrame(ROWS, schema=["a", "b", "c"]).with_columns(y=pl.Series(LABELS)),
+        roles=Roles(target="y", task="binary"),
+    )
+    variant = import_baseline(model(), rows, Files(tmp_path))
+    assert {field.refuses for field in variant.signature.inputs} == {("missing", "infinite")}

@@ -6,6 +6,7 @@ import pytest
 from tests.reporting.stories import RULES, estimate
 
 from headway.core.verdict import Rule, RuleResult
+from headway.registry.default_policy import DEFAULT_LIMITS
 from headway.reporting.text import words
 
 
@@ -22,6 +23,11 @@ from headway.reporting.text import words
 def test_a_measure_has_a_title_and_a_symbol(measure: str, title: str, symbol: str) -> None:
     assert words.measure_title(measure) == title
     assert words.measure_symbol(measure) == symbol
+
+
+@pytest.mark.parametrize("task", DEFAULT_LIMITS)
+def test_the_default_limits_of_every_task_are_on_known_measures(task: str) -> None:
+    assert [name for name in DEFAULT_LIMITS[task] if not words.is_known_measure(name)] == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.measure)

@@ -43,6 +43,9 @@ _SYMBOLS = {
     "ndcg10": "NDCG",
     "mrr": "MRR",
     "map": "MAP",
+    "neighbours": "neighbours kept",
+    "mean_cosine": "mean cosine",
+    "cosine": "cosine",
     "recall1": "recall at 1",
     "ece": "ECE",
     "bias.ece": "ECE",
@@ -97,6 +100,12 @@ _NAMES: dict[str, tuple[str, str]] = {
     ),
     "mrr": ("Mean reciprocal rank (MRR)", "Mean of 1 / rank of the first relevant row; 1 is first in every list."),
     "map": ("Mean average precision (MAP)", "Precision at each relevant row, averaged; 1 is perfect."),
+    "neighbours": ("Neighbours kept", "Share of the ten nearest neighbours that are those of the baseline."),
+    "mean_cosine": (
+        "Mean cosine to the baseline",
+        "Mean cosine between both answers to a row; 1 is the same direction.",
+    ),
+    "cosine": ("Smallest cosine to the baseline", "Cosine between both answers in the row that turned most."),
     "recall1": ("Recall at 1", "Share of rows whose nearest neighbour has the same label."),
     "recall10": ("Recall at 10", "Share of rows with the same label among their ten nearest neighbours."),
     "ece": (
