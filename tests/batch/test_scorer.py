@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.registry.releases import release
 
 from headway.batch.predict import Scorer
+from headway.core.batch import Chunk
 from headway.core.errors import EngineError
 from headway.core.variant import Field, Signature
 
@@ -48,6 +49,33 @@ def test_a_row_that_the_models_library_refuses_has_an_error_and_the_others_are_o
         99: "column 'x' is inf, which is infinite: the model was fitted to refuse that",
     }
     assert np.array_equal(np.flatnonzero(np.isnan(scores[:, 0])), [3, 99]) and engine.calls == 1
+
+
+class Voter(Echo):
+    """Decides for the last class, whatever the scores are."""
+
+    thresholds = ()
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """The first class is always the most probable."""
+        return np.tile([0.6, 0.3, 0.1], (len(rows), 1))
+
+    def decide(self, rows: np.ndarray) -> np.ndarray:
+        """The last class."""
+        return np.full(len(rows), 2)
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("library", "c"), ("costs", "a")])
+@pytest.mark.parametrize("refused", [set(), {1}])
+def test_the_class_of_several_is_that_of_the_library(rule, expected, refused):
+    variant = replace(
+        release().variant, task="multiclass", signature=Signature(inputs=(Field(name="x"),), classes=("a", "b", "c"))
+    )
+    scorer = Scorer(release=replace(release(), variant=variant, threshold_rule=rule), engine=Voter(b"echo", {}))
+    chunk = Chunk(start=0, rows=np.ones((3, 1)), passthrough={}, position=3, share=1.0)
+    scores, _ = scorer.scores(chunk.rows)
+    decided = scorer.answer(chunk, scores, refused)["decision"]
+    assert decided.values == [None if row in refused else expected for row in range(3)]
 
 
 def test_a_batch_without_a_fault_is_one_call_of_the_engine():

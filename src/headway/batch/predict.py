@@ -20,6 +20,7 @@ from headway.batch.columns import new_refusal
 from headway.batch.journal import Journal, Receipt, Terms, describe_terms
 from headway.core.batch import ArrowColumn, Chunk, Format, Scan, ScoringOptions
 from headway.core.config import Config
+from headway.core.contracts import Decider
 from headway.core.errors import ConfigError, DataError, EngineError
 from headway.core.plugins import load_engine, load_format, names
 from headway.core.release import Release
@@ -31,7 +32,7 @@ from headway.registry.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
     from headway.core.batch import Flags, Floats
-    from headway.core.contracts import Engine
+    from headway.core.contracts import Engine, Ints
 
 
 BATCH_ROWS = 8192
@@ -280,7 +281,21 @@ class Scorer:
             missing = np.zeros(len(scores), dtype=np.bool_)
             missing[[row - chunk.start for row in refused]] = True
         numbers = ArrowColumn(type=nanoarrow.int64(), values=np.arange(chunk.start, chunk.end, dtype=np.int64))
-        return {ROW: numbers, **chunk.passthrough, **_answers(self.release, scores, missing)}
+        decided = self._decided(chunk.rows, missing)
+        return {ROW: numbers, **chunk.passthrough, **_answers(self.release, scores, decided, missing)}
+
+    def _decided(self, rows: Floats, missing: Flags | None) -> Ints | None:
+        """Return the classes that the library of a multiclass model predicts, int64 (n,); None if the scores decide."""
+        release = self.release
+        follows = release.threshold_rule == "library" and not release.calibrator
+        if release.variant.task != "multiclass" or not follows or not isinstance(self.engine, Decider):
+            return None
+        if missing is None:
+            return self.engine.decide(rows)
+        decided, some = np.zeros(len(rows), dtype=np.int64), self.engine.decide(rows[~missing])
+        if some is not None:
+            decided[~missing] = some
+        return decided
 
     def empty(self, copied: Mapping[str, ArrowColumn]) -> dict[str, ArrowColumn]:
         """Return the output columns without rows; raise DataError if a copied column has the name of one."""
@@ -297,7 +312,7 @@ class Scorer:
         return {name: copied[name] if name in copied else own[name] for name in names}
 
 
-def _answers(release: Release, scores: Floats, missing: Flags | None) -> dict[str, ArrowColumn]:
+def _answers(release: Release, scores: Floats, decided: Ints | None, missing: Flags | None) -> dict[str, ArrowColumn]:
     """Return the prediction columns: probability and decision of a classifier, or the prediction."""
     variant, width = release.variant, scores.shape[1]
     if variant.task == "binary":
@@ -309,7 +324,7 @@ def _answers(release: Release, scores: Floats, missing: Flags | None) -> dict[st
         names = [_PREDICTION] if width == 1 else [f"{_PREDICTION}.{index}" for index in range(width)]
         return {name: _floats(scores[:, index], missing) for index, name in enumerate(names)}
     classes = variant.signature.classes or tuple(str(index) for index in range(width))
-    best = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1)
+    best = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1) if decided is None else decided
     chosen = [classes[index] for index in best.tolist()]
     if missing is not None:
         chosen = [None if none else text for text, none in zip(chosen, missing.tolist(), strict=True)]
