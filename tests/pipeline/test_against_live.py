@@ -46,6 +46,8 @@ def test_a_model_that_is_worse_than_live_fails_by_the_rule_against_live(released
     found = judged(released)
     assert found.evidence.live == project.registry.head("small@live").release
     assert found.evidence.find("live.roc_auc.drop").low > 0.01
+    churn = found.evidence.find("live.decision_churn")
+    assert 0 < churn.low <= churn.high < 1 and churn.n_groups > 20
     last = found.verdict.rule_results[-1]
     assert (last.rule.measure, last.answer) == ("live.roc_auc.drop", "fail")
     # The live model itself has nothing to be compared with.

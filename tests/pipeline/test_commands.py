@@ -43,10 +43,10 @@ def test_optimize_prints_the_search_result_and_exits_by_the_verdict(run, tmp_pat
     folder = write(tmp_path)
     code, out, _ = run("optimize", "--project", folder)
     assert code == cli.PASS
-    *_, winner, gains, verdict, follow = (line for line in out.splitlines() if line.strip())
-    assert winner.startswith("Winner   onnxruntime") and gains.startswith("Gains    ")
-    assert " ".join(verdict.split()) == "Verdict ✓ pass: all 2 rules pass on the test rows"
-    assert follow.split() == ["Next", "headway", "release", "--project", *str(folder).split()]
+    winner, gains, verdict, follow = (out.rindex(label) for label in ("Winner  ", "Gains  ", "Verdict  ", "Next  "))
+    assert winner < gains < verdict < follow and "onnxruntime" in out[winner:gains]
+    assert "✓ pass: all 2 rules pass on the test rows" in out[verdict:follow]
+    assert out[follow:].split() == ["Next", "headway", "release", "--project", *str(folder).split()]
 
 
 def test_a_rollout_of_another_training_is_that_of_a_new_model_with_its_own_limit(run, tmp_path):
@@ -57,12 +57,13 @@ def test_a_rollout_of_another_training_is_that_of_a_new_model_with_its_own_limit
     assert run("optimize", "--project", folder)[0] == cli.PASS
     code, out, _ = run("rollout", "start", "--project", folder)
     assert code == cli.PASS
-    assert "it is a new model, not another form of live's: at most 0.2 of its decisions may differ from live's" in out
+    assert "it is a new model, not another form of live's: at most 0." in out
     shown = json.loads(run("rollout", "rollback", "--project", folder, "--why", "seen", "--json")[1])
     assert shown["release"] == ""
     rollout = open_project(folder).records(Rollout)[-1]
     assert rollout.change == "new model"
-    assert {rule.measure: rule.at_most for rule in rollout.rules}["decision_churn"] == 0.2
+    # twice what the test rows showed against live, and not the 0.01 to which a faster form of one model is held
+    assert {rule.measure: rule.at_most for rule in rollout.rules}["decision_churn"] >= 0.05
 
 
 def test_the_gate_judges_by_the_current_policy_and_runs_nothing(run, searched):

@@ -274,6 +274,11 @@ def test_a_new_model_may_differ_by_twice_what_its_evaluation_against_live_showed
     retrained = releases.release(rules=(BRIER,), evidence=(replace(measured, reference="sha256:live"),))
     limit = churn_limit(RolloutSection(), retrained, change="new model", live="sha256:live")
     assert limit == Rule(measure="decision_churn", at_most=0.12)
+    at_optimize = replace(measured, live="sha256:live", measurements=(seen(0.01, 0.02, name="live.decision_churn"),))
+    searched = releases.release(rules=(FLIPS,), evidence=(at_optimize,))
+    assert churn_limit(RolloutSection(), searched, change="new model", live="sha256:live").at_most == 0.05
+    other = churn_limit(RolloutSection(), searched, change="new model", live="sha256:other")
+    assert other.at_most == NEW_MODEL_CHURN  # the release that is live now is not the one it was compared with
     judged = replace(retrained, verdict=releases.release(rules=(FLIPS,)).verdict)
     assert churn_limit(RolloutSection(), judged, change="new model", live="sha256:live") == FLIPS
 

@@ -362,7 +362,8 @@ class RolloutSection(Record, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0, le=1)] | None,
         about(
             "Largest share of decisions that may differ from live's if the release is a new model, such as a "
-            "retraining; default: twice the upper bound that its evaluation against live showed, 0.2 without one."
+            "retraining; default: twice the upper bound that its evaluation against live showed, at least 0.05; 0.2 "
+            "without one."
         ),
     ] = None
     quiet_s: Annotated[

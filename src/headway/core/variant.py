@@ -13,6 +13,8 @@ from headway.core.record import Record, Scalar, StoredRecord, canonical, digest_
 
 NUMBERS = ("regression", "ranking")
 """Tasks whose answer is one number of any size."""
+DECIDES = ("binary", "multiclass")
+"""Tasks whose answers are decisions for one row."""
 Refusal = Literal["missing", "infinite", "beyond float32"]
 """A kind of value that a library refuses to predict for."""
 ThresholdRule = Literal["costs", "library"]

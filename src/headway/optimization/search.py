@@ -403,4 +403,5 @@ def _format_rule_result(rule_result: RuleResult) -> str:
 
 
 def _format_measurement(measurement: Measurement) -> str:
-    return f"{measurement.value:.4g} {measurement.unit}".rstrip()
+    digits = ",.0f" if abs(measurement.value) >= 1000 else ".4g"
+    return f"{measurement.value:{digits}} {measurement.unit}".rstrip()

@@ -9,12 +9,17 @@ from msgspec.structs import replace as renamed
 from headway.core.arrays import Floats
 from headway.core.dataset import Dataset
 from headway.core.errors import HeadwayError, NotApplicable
-from headway.core.evidence import Evidence, Finding
+from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.variant import DECIDES
 from headway.core.verdict import LIVE
 from headway.data.matrix import matrix
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.context import Comparison, load_metric
 from headway.evaluation.measure import NOT_RUN
+from headway.evaluation.quality.row_errors import decide_class, decision_churn
+from headway.evaluation.statistics.intervals import SHARE
+from headway.evaluation.statistics.subsets import mean_measurement
+from headway.evaluation.statistics.tables import build_blocks
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.project import Project
 
@@ -77,7 +82,19 @@ def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, 
         for measured in found
         if not isinstance(measured, NotApplicable) and measured.name.endswith(".drop")
     )
-    return renamed(evidence, live=live.digest, measurements=(*evidence.measurements, *drops))
+    churn = _decision_churn(live, subject, scores)
+    return renamed(evidence, live=live.digest, measurements=(*evidence.measurements, *drops, *churn))
+
+
+def _decision_churn(live: LiveRelease, subject: Comparison, scores: Floats) -> list[Measurement]:
+    """Return the share of decisions that differ from those of the live release, each by its own threshold."""
+    if live.bundle is None or subject.variant.task not in DECIDES:
+        return []
+    decisions = decide_class(scores, live.bundle.release.threshold)
+    paired = replace(subject, reference_scores=scores, reference_decisions=decisions)
+    blocks = build_blocks(paired)
+    turned = decision_churn(paired, blocks)
+    return [mean_measurement(f"{LIVE}{turned.name}", turned.values, blocks, SHARE)]
 
 
 def _live_scores(live: LiveRelease, subject: Comparison, labeled: Dataset) -> Floats:

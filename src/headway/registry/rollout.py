@@ -25,7 +25,8 @@ from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.release import Release, TrafficAssignment
 from headway.core.rollout import Action, Decision, ModelChange, Plan, Rollout, RolloutStage, RolloutStatus
 from headway.core.sections import PolicySection, RolloutSection
-from headway.core.verdict import Rule, RuleResult, Verdict
+from headway.core.variant import DECIDES
+from headway.core.verdict import LIVE, Rule, RuleResult, Verdict
 from headway.evaluation.statistics import sequential
 from headway.evaluation.statistics.sequential import (
     PAIRED_LOSS,
@@ -43,12 +44,10 @@ from headway.registry.judge import ALPHA, judge, override_verdict
 ERRORS = Rule(measure="error_rate.drop", at_most=0.005)
 SLOW = Rule(measure="slow_requests.drop", at_most=0.01)
 # Rules of a release that labels can judge online, and the measure that follows each: a limit is the release's own.
-FOLLOWED_BY = {"brier.drop": "brier.drop", "worst_slice.brier.drop": "brier.drop"}
-DECIDES = ("binary", "multiclass")
-"""Tasks whose answers are decisions, which may differ from live's."""
-NEW_MODEL_CHURN, CHURN_RATIO = 0.2, 2.0
+FOLLOWED_BY = dict.fromkeys(("brier.drop", "live.brier.drop", "worst_slice.brier.drop"), "brier.drop")
+NEW_MODEL_CHURN, CHURN_RATIO, MIN_CHURN = 0.2, 2.0, 0.05
 """Limit on the decisions of a new model that differ from live's; after an evaluation against live, the ratio of the
-limit to the upper bound that it showed."""
+limit to the upper bound that it showed, and the smallest such limit."""
 _ENDS: dict[Action, RolloutStatus] = {"promote": "promoted", "roll back": "rolled back", "stop": "inconclusive"}
 _WHERE = f"{FILE} [[policy.canary]]"
 _TOLERANCE = 1e-9
@@ -102,8 +101,11 @@ def churn_limit(settings: RolloutSection, release: Release, *, change: ModelChan
     own = [result.rule for result in release.verdict.rule_results if result.rule.measure == CHURN]
     if change == "same model" or (own and against_live):
         return next(iter(own), None)
-    shown = [found.high for evidence in against_live if (found := evidence.find(CHURN))]
-    return Rule(measure=CHURN, at_most=min(CHURN_RATIO * max(shown), 1.0) if shown else NEW_MODEL_CHURN)
+    measured = [evidence.find(CHURN) for evidence in against_live]
+    measured += [evidence.find(LIVE + CHURN) for evidence in release.evidence if evidence.live == live]
+    shown = [found.high for found in measured if found]
+    limit = min(max(CHURN_RATIO * max(shown), MIN_CHURN), 1.0) if shown else NEW_MODEL_CHURN
+    return Rule(measure=CHURN, at_most=limit)
 
 
 def rollout_rules(

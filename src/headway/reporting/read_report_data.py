@@ -47,6 +47,7 @@ def read_report_data(project: Project) -> ReportData:
     if not searches:
         return ReportData(title=project.name, spans=spans, year=year, curve=curve, releases=releases)
     found, policy = searches[-1], project.config.policy
+    follow, reason = next_step(found.winner.verdict, year, releases)
     measured = [record for record in project.records(Evidence) if not record.reference]
     subjects = (found.winner.evidence.subject, found.evaluated_baseline.evidence.subject)
     return ReportData(
@@ -68,7 +69,8 @@ def read_report_data(project: Project) -> ReportData:
         release=_last_release(searches[-1].winner, releases),
         releases=releases,
         searched_at=found.at,
-        next_step=next_step(found.winner.verdict, year, releases),
+        next_step=follow,
+        next_reason=reason,
         year=year,
         curve=curve,
         data_use=read_data_use(project, found.winner.variant.signature.names),
@@ -145,20 +147,28 @@ def _last_release(winner: EvaluatedVariant, releases: Sequence[ReleaseState]) ->
     return next((state.release for state in sorted(made, key=lambda state: state.pointer != "live")), "")
 
 
-def next_step(verdict: Verdict, year: MonitoringHistory | None, releases: Sequence[ReleaseState]) -> str:
-    """Return the command that the last state of a project asks for; `verdict` is that of the last search."""
+def next_step(verdict: Verdict, year: MonitoringHistory | None, releases: Sequence[ReleaseState]) -> tuple[str, str]:
+    """Return the command that the last state of a project asks for, and the reason in a sentence.
+
+    `verdict` is that of the last search.
+    """
     last = next((watch for watch in reversed(year.watches) if watch.is_complete), None) if year else None
     if any(state.status == "canary" for state in releases):
-        return "headway rollout watch"
+        return "headway rollout watch", "A rollout is running."
     if not any(state.status == "live" for state in releases):
-        return "headway release" if verdict.answer == "pass" else "headway optimize"
+        if verdict.answer == "pass":
+            return "headway release", "The last winner passed, and nothing is live."
+        return "headway optimize", "The last winner did not pass: more test rows or other limits may decide."
     if last is None:
-        return "headway serve"
+        return "headway serve", "It is live and not monitored yet: headway watch reports on its periods."
     if year and any(ticket.release == last.release for ticket in year.tickets):
-        return "headway retrain"
+        return "headway retrain", "A ticket is open: this shows what a retraining costs, and what waiting costs."
     if last.status == "degraded":
-        return "headway watch, and check what moved; then headway retrain or headway rollout rollback"
-    return "headway watch --every 1q" if last.status == "unknown" else "headway watch"
+        why = 'It shows whether a new calibration helps. Otherwise move live back: headway rollout rollback --why "..."'
+        return "headway retrain --recalibrate", why
+    if last.status == "unknown":
+        return "headway watch --every 1q", "The last period could not be judged; a longer one has more labels."
+    return "headway watch", "Nothing is shown to be wrong; the next period is judged when it has ended."
 
 
 def _baseline_evidence(found: SearchResult, measured: Sequence[Evidence]) -> Evidence | None:

@@ -234,10 +234,10 @@ class ReportData(Record, frozen=True, kw_only=True):
     timed, `reasons` why each variant was not released, `refusals` the transforms that did not apply. `months` holds
     evidence by period on the released variant and on the baseline: `Evidence.subject` is the variant, `Evidence.period`
     the label. `releases` are those that were live or a canary, the live one first, then the latest; `searched_at` is
-    ISO 8601, and `next_step` the command that the last state asks for. `groups` is the word for dependent rows
-    (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown. `release` is a
-    digest and `key` names the publisher's key; without `release` the winner is not released. `data` is the digest of
-    each period, `tracked` what DVC recorded of its files.
+    ISO 8601, and `next_step` the command that the last state asks for, with `next_reason`. `groups` is the word for
+    dependent rows (`days`); slices with fewer than `slice_rows` rows or `slice_groups` groups are counted, not shown.
+    `release` is a digest and `key` names the publisher's key; without `release` the winner is not released. `data` is
+    the digest of each period, `tracked` what DVC recorded of its files.
     """
 
     title: str
@@ -264,6 +264,7 @@ class ReportData(Record, frozen=True, kw_only=True):
     releases: tuple[ReleaseState, ...] = ()
     searched_at: str = ""
     next_step: str = ""
+    next_reason: str = ""
     data: dict[str, str] = {}
     tracked: tuple[TrackedData, ...] = ()
     stages: tuple[Stage, ...] = ()

@@ -219,7 +219,7 @@ def _next(report: ReportData) -> SummaryAnswer | None:
     """Return the next command, as the last state asks for."""
     if not report.next_step:
         return None
-    return SummaryAnswer(question="What is next?", answer=report.next_step)
+    return SummaryAnswer(question="What is next?", answer=report.next_step, detail=report.next_reason)
 
 
 def _healthy(report: ReportData) -> SummaryAnswer | None:

@@ -116,7 +116,8 @@ def test_a_search_ends_with_the_winner_its_gain_the_verdict_and_the_next_command
     assert max(map(len, lines)) <= width and lines[-1] == "Next     headway release --project flights"
     end = " ".join(" ".join(lines).rpartition("Winner   ")[2].split())
     assert end.startswith("onnxruntime · truncate(trees=200) · threads=1 Gains One row 8.40 [8.23, 8.57] times as fast")
-    assert "one row takes 31.2 us instead of 262 us; 3.70 % [3.29, 4.11] of the decisions differ Verdict ✓ pass" in end
+    assert "one row takes 31.2 us instead of 262 us; 3.70 % [3.29, 4.11] of the decisions differ" in end
+    assert end.partition("decisions differ")[2].index("Verdict ✓ pass: all 4 rules pass on the test rows Next") > 0
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -286,3 +287,13 @@ def test_the_history_names_the_judge_where_the_judge_acted() -> None:
     assert [cell[0].text for cell in by_hand[3:5]] == ["ada", "by hand"]
     override = tables.tabulate_history([replace(move, who="ada", answer="override")]).rows[0]
     assert override[4][0].style == "undecided"
+
+
+def test_a_wide_table_goes_on_below_under_the_same_keys_and_loses_nothing() -> None:
+    table = tables.tabulate_variants(STORY.frontier, winner=STORY.winner, reasons=STORY.reasons)
+    parts = tables.split_columns(table, keys=2, most=8)
+    assert [[column.title for column in part.columns[:2]] for part in parts] == [["#", "Variant"]] * len(parts)
+    titles = [column.title for part in parts for column in part.columns[2:]]
+    assert titles == [column.title for column in table.columns[2:]] and max(len(part.columns) for part in parts) <= 8
+    assert [bool(part.notes) for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert tables.split_columns(parts[0], keys=2, most=8) == (parts[0],)

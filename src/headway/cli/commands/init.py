@@ -20,13 +20,14 @@ from headway.core import config
 from headway.core.dataset import REQUEST
 from headway.core.errors import ConfigError, StoreError
 from headway.core.sections import DataSection
+from headway.core.variant import DECIDES
 from headway.core.verdict import Rule
 from headway.data.parsing import parse_dates, parse_number_texts
 from headway.data.propose import SPLIT_SHARES, Proposal, propose_settings
 from headway.data.read import read_file
 from headway.data.roles import add_derived_group, toml_key
 from headway.registry.default_policy import default_rules
-from headway.registry.rollout import CHURN, DECIDES, NEW_MODEL_CHURN
+from headway.registry.rollout import CHURN, NEW_MODEL_CHURN
 from headway.reporting.console import print_result, print_status
 
 DAYS, ROWS_PER_DAY = 120, 60

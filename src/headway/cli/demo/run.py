@@ -96,7 +96,8 @@ def run(folder: Path, *, screen: Console | None = None) -> Path:
         stages=tuple(reporter.stages),
         machine=this_machine(),
     )
-    report = replace(report, next_step=next_step(search_result.winner.verdict, report.year, report.releases))
+    follow, reason = next_step(search_result.winner.verdict, report.year, report.releases)
+    report = replace(report, next_step=follow, next_reason=reason)
     reporter.show(terminal.render_summary(report))
     path = write_report(report, folder / "report.html")
     reporter.show(str(path.resolve()))

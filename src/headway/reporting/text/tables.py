@@ -93,6 +93,27 @@ def make_table(
     return Table(columns=columns, rows=tuple(rows), chosen=chosen, notes=notes)
 
 
+def split_columns(table: Table, *, keys: int, most: int) -> tuple[Table, ...]:
+    """Return a table as several with at most so many columns each, under the same first `keys` columns.
+
+    The notes stand below the last one.
+    """
+    rest = list(range(keys, len(table.columns)))
+    count = -(-len(rest) // (most - keys)) or 1
+    size = -(-len(rest) // count) or 1
+    blocks = [[*range(keys), *rest[start : start + size]] for start in range(0, len(rest), size)]
+    parts = tuple(
+        replace(
+            table,
+            columns=tuple(table.columns[index] for index in block),
+            rows=tuple(tuple(row[index] for index in block) for row in table.rows),
+            notes=table.notes if block is blocks[-1] else (),
+        )
+        for block in blocks
+    )
+    return parts or (table,)
+
+
 def text_cell(text: str, style: Style = "plain") -> Cell:
     """Return a cell of one line."""
     return (Line(text=text, style=style),)
