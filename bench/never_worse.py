@@ -21,6 +21,7 @@ from harness import Row, command_line, parse, report
 from headway import pipeline
 from headway.api.in_memory_project import create_project
 from headway.core.errors import HeadwayError
+from headway.core.evidence import Measurement
 from headway.evaluation.benchmark import time_model
 from headway.evaluation.comparison import build_evaluation_set, open_variant
 from optimization.model_pairs import Pair, pairs
@@ -93,8 +94,9 @@ def _found(pair: Pair) -> Found:
         evaluation_set = build_evaluation_set(best.search.baseline, prepared.rows, prepared.project.blobs)
         judged = pipeline.evaluate(prepared.project, best.variant, evaluation_set)
         winner = open_variant(best.variant, prepared.project.blobs)
-        times = time_model(winner, evaluation_set.rows, reference=evaluation_set.reference, rounds=ROUNDS)
-    speed = next(measurement for measurement in times if measurement.name == "latency.speedup")
+        times = time_model(winner, evaluation_set.rows, baseline=evaluation_set.timed(), rounds=ROUNDS)
+    ratios = {seen.name: seen for seen in times if isinstance(seen, Measurement)}
+    speed = ratios.get("latency.speedup") or ratios["cost.cpu_s.one_row.speedup"]  # CPU time on a busy machine
     worse = [f"slower: x{speed.value:.3g}, at most {speed.high:.3g}"] if speed.high < 1 else []
     worse += [rule_result.message for rule_result in judged.verdict.rule_results if rule_result.answer == "fail"]
     return Found(pair=pair.name, winner=f"{best.variant.name} x{speed.value:.3g}", changed=True, worse=tuple(worse))

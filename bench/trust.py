@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness import Result, run_parts
-from trust_rows import decisions, floors, init, poison, search
+from trust_rows import decisions, floors, init, poison, search, speed
 
 PARTS: dict[str, Callable[[], Result]] = {
     "decisions": decisions.rows,
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "poison": poison.rows,
     "search": search.budget,
     "small_tables": search.small,
+    "speed": speed.rows,
 }
 
 if __name__ == "__main__":

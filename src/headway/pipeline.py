@@ -24,8 +24,8 @@ from headway.core.config import Config
 from headway.core.contracts import Engine, LabeledData
 from headway.core.dataset import Dataset
 from headway.core.erasure import Erasure
-from headway.core.errors import DataError, HeadwayError, StoreError
-from headway.core.evidence import Evidence, Finding
+from headway.core.errors import DataError, HeadwayError, NotApplicable, StoreError
+from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.monitoring import MonitoringReport, RowSource, Ticket
 from headway.core.search_result import Baseline, SearchResult
 from headway.core.training import Promotion, Retraining
@@ -48,7 +48,8 @@ from headway.evaluation.comparison import (
 )
 from headway.evaluation.context import AuditContext, Comparison
 from headway.evaluation.learning_curves.curve import ProjectCurve
-from headway.evaluation.measure import Audits, measure
+from headway.evaluation.machine_load import wait_until_quiet
+from headway.evaluation.measure import Audits, measure, with_results
 from headway.evaluation.reference_model import floor_rows
 from headway.evaluation.statistics.intervals import exact_measurement
 from headway.evaluation.threshold import choose_threshold, library_threshold
@@ -90,6 +91,8 @@ from headway.serving.temporary_server import temporary_server
 Data = Mapping[str, Dataset]
 Callback = Callable[[str], object]
 TEST = "test"
+MeasureCalls = Callable[[SearchResult], Sequence[Measurement | NotApplicable]]
+QUIET_TIMEOUT_S, KINDS_OF_CALLS = 600, 2
 SPEED = ("latency", "cost")
 OF_WINNER = ("discovered", "floor")
 """Metrics computed only for the winner of a search, unless a rule needs them."""
@@ -189,6 +192,7 @@ def optimize(
     data: Data,
     *,
     budget: TimeBudget | None = None,
+    measure_calls: MeasureCalls | None = None,
     callback: Callback = lambda _: None,
 ) -> SearchResult:
     """Search for the fastest variant that the policy allows.
@@ -202,6 +206,8 @@ def optimize(
     ----------
     budget : TimeBudget, optional
         Time budget that has begun already; by default one of `[optimize] budget_s` that begins now.
+    measure_calls : callable, optional
+        Measures the winner against the user's own object, both called as the user calls it, once the winner is known.
     callback : callable
         Called with a line of text for each step of the search.
 
@@ -212,12 +218,13 @@ def optimize(
     """
     config = project.config.optimize
     budget = budget or TimeBudget(config.budget_s)
+    _wait_quiet(project, budget, callback)
     validation = _evaluation_set(project, baseline, data["validation"], timing_s=budget.timing_s)
     test = _test_set(project, baseline, data, validation=lambda: validation)
     metrics = _metrics(project)
     with budget.timed(EVALUATION):
         evaluated_baseline = evaluate(project, baseline.model, validation, metrics=metrics)
-    budget.reserve(_seconds_of_verdict(budget, validation, test))
+    budget.reserve(_seconds_of_verdict(budget, validation, test) + KINDS_OF_CALLS * budget.timing_s)
     candidates = search.CandidateGenerator(
         baseline.model,
         _transform_context(project, baseline, validation, data),
@@ -254,8 +261,42 @@ def optimize(
         seconds=round(budget.elapsed_s, 3),
         n_left_out=len(untimed) + len(not_judged) + late,
     )
+    _wait_quiet(project, budget, callback)
+    calls = measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
+    result = replaced(result, winner=_with_calls(project, winner, calls))
     project.save(result)
     return result
+
+
+_NOT_IN_MEMORY = NotApplicable(
+    "latency.as_called: the user's own model is not in memory, so only engines are compared",
+    hint="pass the fitted object in Python: headway.optimize(model, X, y)",
+)
+
+
+def _wait_quiet(project: Project, budget: TimeBudget, callback: Callback) -> None:
+    """Wait until other processes leave the cores, if the project asks for it; the budget does not count that."""
+    if project.config.optimize.wait_quiet:
+        began = time.monotonic()
+        wait_until_quiet(timeout_s=QUIET_TIMEOUT_S, callback=callback)
+        budget.exclude(time.monotonic() - began)
+
+
+def _with_calls(
+    project: Project, winner: EvaluatedVariant, calls: Sequence[Measurement | NotApplicable]
+) -> EvaluatedVariant:
+    """Add measurements of the user's own calls to the winner's evidence, and judge it again."""
+    evidence = with_results(winner.evidence, calls, kind="call", name="latency")
+    verdict = judging.judge_release(
+        evidence,
+        project.config.policy,
+        task=winner.variant.task,
+        live=find_live(project, winner.variant.digest),
+        test_evaluations=winner.verdict.test_evaluations,
+    )
+    project.save(evidence)
+    project.save(verdict)
+    return replaced(winner, evidence=evidence, verdict=verdict)
 
 
 def evaluate(
@@ -716,7 +757,7 @@ def _winner(
     the names of those left out, with the reason.
     """
     rows = search.rank_by_objective(judged, project.config.optimize.objective, judging.feasible)
-    budget.reserve(0.0)
+    budget.reserve(KINDS_OF_CALLS * budget.timing_s)
     not_judged: dict[str, str] = {}
     for row in rows:
         if row is not rows[0] and row is not rows[-1] and budget.expected_s(VERDICT) > budget.remaining_s:

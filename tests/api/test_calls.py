@@ -79,7 +79,7 @@ def test_the_verdict_is_on_days_that_the_search_did_not_use(best):
 
 def test_the_result_prints_speedup_and_rules(best):
     first, *rest = str(best).splitlines()
-    assert first == f"onnxruntime: {first.split(': ')[1]}" and "for one row, verdict pass" in first
+    assert first == f"onnxruntime: {first.split(': ')[1]}" and "for one row as you call it, verdict pass" in first
     assert any(line.startswith("pass: decision_churn is 0") for line in rest)
 
 

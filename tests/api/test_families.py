@@ -43,7 +43,7 @@ def test_the_lines_of_the_readme_print_a_speedup_and_a_verdict(family, tmp_path,
     names = {"hw": headway, "model": model, "X_new": X_NEW, "y_new": Y_NEW}
     exec(LINES, names)
     first = capsys.readouterr().out.splitlines()[0]
-    assert re.search(r": x [\d.,]+ .*for one row, verdict (pass|undecided)$", first)
+    assert re.search(r": x [\d.,]+ .*for one row as you call it, verdict (pass|undecided)$", first)
     moved = np.abs(names["best"].predict_proba(X_NEW) - model.predict_proba(X_NEW)).max()
     assert moved <= 1e-6 or answer_changing_steps(names["best"].variant)
     assert (names["best"].predict(X_NEW) != model.predict(X_NEW)).mean() <= 0.01

@@ -63,6 +63,7 @@ LONG = [
     *(("serve", part) for part in ("fastapi", "raw_ort", "open_loop", "features", "tls")),
     *(("trust", part) for part in ("init", "poison", "search", "small_tables")),
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
+    ("trust", "speed"),
     ("never_worse",),
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")

@@ -20,7 +20,10 @@ def test_the_baseline_is_the_variant_with_no_steps() -> None:
 
 def test_a_name_shows_engine_steps_and_settings() -> None:
     variant = msgspec.structs.replace(
-        NATIVE, engine="onnxruntime", steps=(Step(transform="onnxruntime"), CUT), settings={"threads": 2}
+        NATIVE,
+        engine="onnxruntime",
+        steps=(Step(transform="onnxruntime"), CUT, Step(transform="threads", settings={"threads": 2})),
+        settings={"threads": 2},
     )
     assert variant.name == "onnxruntime · truncate(trees=200) · threads=2"
 
@@ -43,3 +46,14 @@ def test_a_signature_names_its_inputs_in_order() -> None:
 def test_a_step_makes_a_new_variant_and_leaves_the_old_one() -> None:
     cut = NATIVE.with_step(CUT)
     assert (cut.steps, NATIVE.steps) == ((CUT,), ())
+
+
+def test_threads_that_the_model_came_with_are_not_part_of_its_name() -> None:
+    assert msgspec.structs.replace(NATIVE, settings={"threads": 1}).name == "native (baseline)"
+
+
+def test_a_form_in_the_same_engine_keeps_the_threads_and_one_in_another_does_not() -> None:
+    own = msgspec.structs.replace(NATIVE, settings={"threads": 1, "precision": "f32"})
+    cut = own.remade(CUT, own.artifact, engine="native")
+    assert cut.settings == {"threads": 1} and cut.name == "native · truncate(trees=200) · threads=1"
+    assert own.remade(CUT, own.artifact, engine="trees").settings == {}

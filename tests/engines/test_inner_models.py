@@ -93,3 +93,12 @@ def test_an_estimator_that_skops_cannot_store_is_named() -> None:
     model = make_pipeline(Birch(n_clusters=2), Ridge()).fit(np.eye(3), [0, 1, 2])
     with pytest.raises(EngineError, match=r"cannot be stored as data: Objects of type Birch"):
         Sklearn.import_model(model)
+
+
+def test_a_booster_inside_keeps_the_threads_of_its_user_and_takes_others() -> None:
+    model = make_pipeline(StandardScaler(), lightgbm.LGBMClassifier(verbose=-1, **QUIET))
+    wrapped = wrap_inner_models(model.fit(ROWS, targets(table(), "binary").astype(int)))
+    inner = wrapped.steps[-1][1]
+    assert inner.threads == 1 and inner._engine()._threads == {"num_threads": 1}
+    inner.set_threads(2)
+    assert inner._engine()._threads == {"num_threads": 2}

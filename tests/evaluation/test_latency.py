@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from headway.core.errors import NotApplicable
-from headway.evaluation.benchmark import time_model
-from headway.evaluation.metrics.latency import plugin
+from headway.core.evidence import Measurement
+from headway.evaluation.benchmark import AS_CALLED, RERUN, TimedCall, fastest, time_calls, time_model
+from headway.evaluation.machine_load import MachineBusy
+from headway.evaluation.measure import BUSY, measure
+from headway.evaluation.metrics.latency import as_opened, plugin
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +58,8 @@ def test_each_is_an_interval_over_rounds_within_the_time_allowed(raced):
         measurement.n_groups == 25 and measurement.low <= measurement.value <= measurement.high
         for measurement in found.values()
     )
+    ratio = found["latency.speedup"]
+    assert ratio.high / ratio.value > 1.08  # another process may measure another ratio
     assert took_s < 2
 
 
@@ -65,13 +70,13 @@ def test_one_row_and_a_batch_have_the_shapes_of_the_contract(raced):
 
 def test_a_slow_network_is_timed_on_smaller_batches(make_subject):
     subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(10, row_us=4_400))
-    time_model(subject.model, subject.rows, reference=subject.reference, rounds=2)
+    time_model(subject.model, subject.rows, baseline=as_opened(subject.reference), rounds=2)
     assert max(rows for rows, _ in subject.model.asked) in range(40, 58)
 
 
 def test_a_model_whose_call_costs_much_but_whose_rows_cost_little_is_timed_on_whole_batches(make_subject):
     subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(20_000, row_us=10))
-    time_model(subject.model, subject.rows, reference=subject.reference, rounds=2, limit_s=1)
+    time_model(subject.model, subject.rows, baseline=as_opened(subject.reference), rounds=2, limit_s=1)
     assert max(rows for rows, _ in subject.model.asked) == 256
 
 
@@ -90,7 +95,71 @@ def test_a_table_shorter_than_a_batch_is_repeated(make_subject):
         "latency.speedup",
         "throughput.batch",
         "throughput.speedup",
+        "cost.cpu_s.one_row.speedup",
+        "cost.cpu_s.batch.speedup",
     ]
+
+
+def test_a_ratio_names_the_call_of_the_baseline_and_a_time_names_none(raced):
+    _, found, _ = raced
+    assert str(found["latency.speedup"].baseline) == "slow, predict of an array row, threads as the library chooses"
+    assert found["throughput.speedup"].baseline.rows == 256
+    assert not found["latency.one_row"].baseline
+
+
+class Busy:
+    """A meter that finds the machine busy a number of times."""
+
+    def __init__(self, times):
+        self.left = times
+
+    def __call__(self):
+        return self
+
+    def spin(self):
+        pass
+
+    def busy(self, _baseline_ns=()):
+        self.left -= 1
+        return MachineBusy("a test", measured=0.4, limit=0.1) if self.left >= 0 else None
+
+
+def test_on_a_busy_machine_only_ratios_of_cpu_time_are_measured():
+    model, rows = Slow(10), np.zeros((20, 1))
+    found = time_model(model, rows, baseline=as_opened(Slow(40)), rounds=20, meter=Busy(9))
+    busy, *measured = found
+    assert isinstance(busy, MachineBusy) and "--wait-quiet" in busy.hint
+    assert [seen.name for seen in measured] == ["cost.cpu_s.one_row.speedup", "cost.cpu_s.batch.speedup"]
+    assert measured[0].value > 2
+
+
+def test_a_burst_of_other_work_is_measured_again():
+    found = time_model(Slow(10), np.zeros((20, 1)), baseline=as_opened(Slow(20)), rounds=5, attempts=3, meter=Busy(2))
+    assert found[0].name == "latency.one_row"
+
+
+def test_evidence_of_a_busy_machine_holds_a_finding_in_place_of_times(make_subject, monkeypatch):
+    monkeypatch.setattr("headway.evaluation.benchmark.LoadMeter", Busy(9))
+    subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(20))
+    evidence = measure(subject, ["latency"], dataset_digest="d", period="test")
+    [busy] = evidence.findings
+    assert (busy.code, busy.severity, busy.measured, busy.limit) == (BUSY, "undecided", 0.4, 0.1)
+    assert not any(seen.name.startswith(("latency.", "throughput.")) for seen in evidence.measurements)
+
+
+def test_the_users_own_call_is_timed_against_the_same_call_of_the_variant():
+    call = TimedCall(engine="LGBMClassifier", call="predict_proba", input="dataframe_row", rows=1, threads=1)
+    fast, slow = Slow(20), Slow(80)
+    found = time_calls(fast.predict, slow.predict, [np.zeros((1, 1))], call=call, rounds=20)
+    ratio = next(seen for seen in found if isinstance(seen, Measurement) and seen.name == AS_CALLED)
+    assert 2 < ratio.value < 5 and ratio.slice == "dataframe_row" and ratio.baseline == call
+    assert ratio.se > RERUN
+
+
+def test_the_baseline_runs_on_the_number_of_threads_that_answers_fastest():
+    rows = np.zeros((20, 1))
+    assert fastest({0: Slow(300), 1: Slow(50), 2: Slow(200)}, rows, batch=False) == 1
+    assert fastest({0: Slow(60), 1: Slow(60)}, rows, batch=True) == 0
 
 
 def test_no_rows_cannot_be_timed(make_subject):

@@ -11,7 +11,14 @@ from tests.optimization.evaluated_variants import evaluated
 from headway.core.evidence import Measurement
 from headway.core.variant import Step
 from headway.optimization import search
-from headway.optimization.screening import EVALUATION, TimeBudget, left_out, screen_candidates, screened_out
+from headway.optimization.screening import (
+    EVALUATION,
+    TimeBudget,
+    left_out,
+    ordering_measure,
+    screen_candidates,
+    screened_out,
+)
 
 
 def compiled(judged, name="trees"):
@@ -160,3 +167,39 @@ def test_a_budget_counts_from_the_time_that_it_is_given_and_keeps_a_reserve():
 
 def test_the_timing_of_a_slow_model_gets_a_share_of_the_budget():
     assert [TimeBudget(seconds).timing_s for seconds in (20, 600, 0)] == [1, 5, 5]
+
+
+def timed(judged, **measures):
+    """A variant with these measurements alone."""
+    measured = tuple(
+        Measurement(
+            name=name.replace("__", "."),
+            value=value,
+            low=value,
+            high=value,
+            method="",
+            n_rows=1,
+            unit="x" if name.endswith("speedup") else "us",
+        )
+        for name, value in measures.items()
+    )
+    return replace(judged, evidence=replace(judged.evidence, measurements=measured))
+
+
+def test_variants_are_ordered_by_paired_cpu_time_if_one_was_not_timed():
+    quiet = timed(evaluated(0, 0), latency__one_row=90, cost__cpu_s__one_row=80, cost__cpu_s__one_row__speedup=1.0)
+    busy = timed(evaluated(1, 0), cost__cpu_s__one_row=20, cost__cpu_s__one_row__speedup=4.0)
+    slower = timed(evaluated(2, 0), latency__one_row=1, cost__cpu_s__one_row=40, cost__cpu_s__one_row__speedup=2.0)
+    ranked = search.rank_by_objective([quiet, slower, busy], "latency.one_row", lambda _: True)
+    assert [row.variant.digest for row in ranked] == [row.variant.digest for row in (busy, slower, quiet)]
+    assert "cost.cpu_s.one_row" in search.explain_loss(slower, busy, "latency.one_row")
+
+
+def test_a_short_measurement_without_a_baseline_is_ordered_by_cpu_time():
+    rows = [
+        timed(evaluated(0, 0), latency__one_row=1, cost__cpu_s__one_row=9),
+        timed(evaluated(1, 0), cost__cpu_s__one_row=5),
+    ]
+    assert ordering_measure(rows, "latency.one_row") == "cost.cpu_s.one_row"
+    assert ordering_measure(rows[:1], "latency.one_row") == "latency.one_row"
+    assert ordering_measure(rows, "roc_auc.drop") == "roc_auc.drop"

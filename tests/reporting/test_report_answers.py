@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from stories import RELEASED, flights, judged, own_project, refused, replay, variant
+from stories import RELEASED, estimate, flights, judged, own_project, refused, replay, variant
+from tests.reporting.examined import BUSY, only
 from years import FEED, FIRST, SECOND, lived, release_state, ticket, watch, watched_only
 
+from headway.core.evidence import TimedCall
 from headway.core.verdict import EvaluatedVariant, Verdict
+from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.report_data import MonitoringHistory, ReportData
 from headway.reporting.summary import SummaryAnswer, describe_replay, summary_answers
 
@@ -213,6 +216,29 @@ def test_the_speedup_compares_with_the_baseline() -> None:
 
 def test_the_speedup_is_left_out_without_a_measurement() -> None:
     assert "How much faster?" not in [answer.question for answer in summary_answers(own_project())]
+
+
+def test_the_speedup_is_that_of_the_users_own_calls_where_they_were_timed() -> None:
+    assert STORY.winner is not None
+    call = TimedCall(engine="LGBMClassifier", call="predict_proba", input="dataframe_row", rows=1, threads=1)
+    called = replace(estimate(AS_CALLED, 5.0, 0.2, slice="dataframe_row", unit="x"), baseline=call)
+    evidence = replace(STORY.winner.evidence, measurements=(*STORY.winner.evidence.measurements, called))
+    faster = reply(replace(STORY, winner=replace(STORY.winner, evidence=evidence)), "How much faster?")
+    assert faster.answer == "x 5.00 [4.80, 5.20]"
+    assert faster.detail.startswith(
+        "As you call it (against LGBMClassifier, predict_proba of a DataFrame row, threads=1). Engine against engine, "
+        "x 8.40 [8.23, 8.57]. One row takes 31.2 us"
+    )
+
+
+def test_a_busy_machine_is_the_answer_where_nothing_could_be_timed() -> None:
+    report = only(replace(estimate("cost.cpu_s.one_row.speedup", 2.0, 0.1), unit="x"))
+    assert report.winner is not None
+    evidence = replace(report.winner.evidence, findings=(BUSY,))
+    faster = reply(replace(report, winner=replace(report.winner, evidence=evidence)), "How much faster?")
+    assert (faster.answer, faster.style) == ("Not measured", "undecided")
+    assert "other processes used the cores" in faster.detail and "--wait-quiet" in faster.detail
+    assert "CPU time, engine against engine, one row: x 2.00" in faster.detail
 
 
 def test_a_wrong_variant_that_passes_is_not_called_rejected() -> None:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from stories import estimate, fact, flights
 from tests.reporting.examined import BUSY, SILENT, examined, features, only, people, sets
 
-from headway.core.evidence import Measurement
+from headway.core.evidence import Measurement, TimedCall
+from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.page import render_report
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import (
@@ -224,11 +225,20 @@ def test_too_few_starts_give_a_value_without_an_interval() -> None:
 
 
 def test_a_busy_machine_is_reported_with_the_times() -> None:
-    report = only(estimate("latency.speedup", 2.0, 0.1))
+    report = only(replace(estimate("cost.cpu_s.one_row.speedup", 2.0, 0.1), unit="x"))
     assert report.winner is not None
     busy = replace(report.winner, evidence=replace(report.winner.evidence, findings=(BUSY,)))
-    assert "The machine was busy during the timing" in conclusions(replace(report, winner=busy), "speed")
-    assert "The machine was busy during the timing" not in conclusions(report, "speed")
+    text = conclusions(replace(report, winner=busy), "speed")
+    assert "No speedup: other processes used the cores" in text and "--wait-quiet" in text
+    assert "CPU time, engine against engine, one row: x 2.00" in text
+    assert "No speedup" not in conclusions(report, "speed")
+
+
+def test_each_ratio_names_the_call_of_the_baseline() -> None:
+    call = TimedCall(engine="LGBMClassifier", call="predict_proba", input="dataframe_row", rows=1, threads=1)
+    called = replace(estimate(AS_CALLED, 8.0, 0.2, slice="dataframe_row"), unit="x", baseline=call)
+    text = conclusions(only(estimate("latency.speedup", 9.0, 0.1), called), "speed")
+    assert "As you call it: x 8.00" in text and "LGBMClassifier, predict_proba of a DataFrame row, threads=1" in text
 
 
 def test_exact_parity_is_a_count_of_rows() -> None:
@@ -321,7 +331,7 @@ def test_metrics_that_did_not_run_are_listed_and_do_not_count_as_passed() -> Non
     assert not_run_findings(report) == (SILENT,) and other_findings(report) == (BUSY,)
     page = render_report(report)
     assert "Not measured</h2>" in page and "They do not count as passed." in page
-    assert "audit &#39;load&#39; did not run" in page and "the machine was busy" in page
+    assert "audit &#39;load&#39; did not run" in page and "other processes used the cores" in page
     assert "Not measured</h2>" not in render_report(flights())
 
 

@@ -8,11 +8,15 @@ from time import monotonic
 from typing import Any
 
 from headway import pipeline
+from headway.api.as_called import native_calls, time_as_called
 from headway.api.in_memory_project import create_project, open_model
 from headway.api.learning_curve import LearningCurveRecorder, start_curve
 from headway.api.model import Model, load_model
 from headway.api.results import ComparisonResult, EvaluationResult, OptimizationResult
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement
 from headway.core.renamed import renamed_arguments
+from headway.core.search_result import SearchResult
 from headway.optimization.screening import TimeBudget
 from headway.registry.project import open_project
 from headway.reporting.console import progress
@@ -34,6 +38,7 @@ def optimize(
     objective: str | None = None,
     transforms: Sequence[str] | None = None,
     budget: str | float | None = None,
+    wait_quiet: bool = False,
     task: str = "",
     name: str | None = None,
     folder: str | Path | None = None,
@@ -80,6 +85,9 @@ def optimize(
     budget : str or float, optional
         Time limit of the whole call: ``"60s"``, ``"5m"``, or seconds. Forms that keep the answers are tried first; what
         would not end in time is left out (`why`), and the time to judge the winner is reserved.
+    wait_quiet : bool
+        Wait until other processes leave the cores before speed is measured, at most 10 minutes. On a busy machine
+        there is no speedup, and variants are ordered by their CPU time.
     task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
         Read from the model, or inferred from `y`, if not given.
     name : str, optional
@@ -125,6 +133,7 @@ def optimize(
         objective=objective,
         transforms=transforms,
         budget=budget,
+        wait_quiet=wait_quiet,
         task=task,
         name=name,
         folder=folder,
@@ -132,11 +141,23 @@ def optimize(
     )
     data = memory.halves()
     time_budget = TimeBudget(memory.project.config.optimize.budget_s, began=began)
+
+    def result_of(search: SearchResult) -> OptimizationResult:
+        return OptimizationResult(search, pipeline.open_winner(memory.project, search), memory)
+
+    def measure_calls(search: SearchResult) -> list[Measurement | NotApplicable]:
+        limit_s = time_budget.timing_s
+        if isinstance(model, str | Path):
+            return native_calls(memory.project, memory.rows.table, limit_s=limit_s)(search)
+        names, threads = () if memory.native else memory.imported.names, memory.imported.threads
+        return time_as_called(model, result_of(search), X, names=names, threads=threads, limit_s=limit_s)
+
     with progress(callback) as report:
         baseline = pipeline.import_model(memory.project, memory.imported, data)
-        search = pipeline.optimize(memory.project, baseline, data, budget=time_budget, callback=report)
-    engine = pipeline.open_winner(memory.project, search)
-    return OptimizationResult(search, engine, memory)
+        search = pipeline.optimize(
+            memory.project, baseline, data, budget=time_budget, measure_calls=measure_calls, callback=report
+        )
+    return result_of(search)
 
 
 @renamed_arguments(lists="query_id", weight="sample_weight")

@@ -87,6 +87,7 @@ def create_project(
     objective: str | None = None,
     transforms: Sequence[str] | None = None,
     budget: str | float | None = None,
+    wait_quiet: bool = False,
     task: str = "",
     name: str | None = None,
     folder: str | Path | None = None,
@@ -137,6 +138,7 @@ def create_project(
             objective=config.optimize.objective if objective is None else objective,
             transforms=config.optimize.transforms if transforms is None else tuple(transforms),
             budget_s=config.optimize.budget_s if budget is None else parse_duration(str(budget)),
+            wait_quiet=wait_quiet or config.optimize.wait_quiet,
         ),
     )
     found = InMemoryProject(

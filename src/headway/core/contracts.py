@@ -60,6 +60,8 @@ class ImportedModel:
         How many numbers it answers a row, if only that is known of its task; 0 otherwise.
     findings
         What a person should know about the file, such as a newer version of the library that wrote it (E008).
+    threads
+        Number of threads that the model's own setting asks for (`n_jobs`, `nthread`); 0 if it has none.
     """
 
     content: bytes
@@ -72,6 +74,7 @@ class ImportedModel:
     engine: str = ""
     variant: Variant | None = None
     outputs: int = 0
+    threads: int = 0
     findings: tuple[Finding, ...] = ()
 
 
@@ -101,7 +104,8 @@ class Engine(Protocol):
     `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust;
     `training_leaves()` returns the number of training rows in each leaf of the first tree, and `leaves(rows)` the leaf
     of each row, by which the rows that a model was trained on are recognized; a `Decider` decides
-    as its library does.
+    as its library does. `native`, if it is there, is the library's own object: a file's baseline is timed as a user
+    of the library would call it.
     """
 
     formats: ClassVar[tuple[str, ...]]

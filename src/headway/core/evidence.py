@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import ClassVar, Literal
 
+import msgspec
+
 from headway.core.record import FormerValues, Record, StoredRecord
 
 # Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches
@@ -79,13 +81,32 @@ RENAMED_CHECKS = {
 """Names of checks in stored records of 0.1, and what they are called now."""
 
 
+class TimedCall(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """How the baseline was called in a timing: the function, its input, and the model's settings.
+
+    `input` is `array_row`, `dataframe_row` or `batch`. `threads` is 0 where the model leaves them to its library.
+    """
+
+    engine: str
+    call: str
+    input: str
+    rows: int
+    threads: int = 0
+
+    def __str__(self) -> str:
+        rows = {"array_row": "an array row", "dataframe_row": "a DataFrame row"}.get(self.input, f"{self.rows} rows")
+        threads = f"threads={self.threads}" if self.threads else "threads as the library chooses"
+        return f"{self.engine}, {self.call} of {rows}, {threads}"
+
+
 class Measurement(Record, frozen=True, kw_only=True):
     """A number with its uncertainty.
 
     `low` and `high` are the ends of the two-sided interval of `level`, clipped to `bounds`, the range of the measure;
     None if it is unbounded, or a fact. `se` and `dof` allow a one-sided bound of another level (Student t). A count or
     maximum over the given rows has no `se`: it is a fact about `n_rows` rows, and low = value = high. `validity` is
-    `fixed` (the interval is valid for one planned evaluation) or `anytime` (for any number of evaluations).
+    `fixed` (the interval is valid for one planned evaluation) or `anytime` (for any number of evaluations). A ratio of
+    times names the `baseline` that it is against.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"looks": "validity"}
@@ -108,6 +129,7 @@ class Measurement(Record, frozen=True, kw_only=True):
     se: float | None = None
     dof: float | None = None
     bounds: tuple[float, float] | None = None
+    baseline: TimedCall | msgspec.UnsetType = msgspec.UNSET
 
 
 def current_variant_name(name: str) -> str:

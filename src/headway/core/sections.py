@@ -154,6 +154,9 @@ class OptimizeSection(Record, frozen=True, kw_only=True):
         tuple[str, ...], about("Model families to train as further candidates: forest, histgb, lightgbm, logistic.")
     ] = ()
     budget_s: Annotated[float, about("Time limit of the search with its verdict, seconds; 0: no limit.")] = 0.0
+    wait_quiet: Annotated[
+        bool, about("Wait until other processes leave the cores before speed is measured, at most 10 minutes.")
+    ] = False
 
 
 class EvaluateSection(Record, frozen=True, kw_only=True):

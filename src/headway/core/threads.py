@@ -29,6 +29,17 @@ def threads_of(settings: Settings, *, engine: str, default: int) -> int:
     return threads
 
 
+def thread_setting(n_jobs: object) -> int:
+    """Return the number of threads that a model's own `n_jobs` asks for; 0 leaves it to its library, as -1 does.
+
+    >>> thread_setting(1), thread_setting(None), thread_setting(-1)
+    (1, 0, 0)
+    """
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == -1:
+        return 0
+    return n_jobs if n_jobs >= 0 else max(cores() + 1 + n_jobs, 1)
+
+
 def this_machine(root: Path = Path("/")) -> Machine:
     """Describe this machine; `cores` is what the process may use by its affinity and a container's CPU quota."""
     return Machine(

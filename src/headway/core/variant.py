@@ -92,15 +92,22 @@ class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def name(self) -> str:
-        """A short name for tables, made of engine, steps and settings: `onnxruntime · truncate(trees=200)`."""
-        settings = [f"{key}={value}" for key, value in sorted(self.settings.items())]
+        """A short name for tables, made of engine, steps and settings: `onnxruntime · truncate(trees=200)`.
+
+        That of the baseline leaves out the settings that the model came with.
+        """
+        settings = [f"{key}={value}" for key, value in sorted(self.settings.items()) if self.steps]
         shown = {self.engine, self.artifact.format, *self.settings}
         steps = [str(step) for step in self.steps if step.transform not in shown]
         return " · ".join([self.engine, *steps, *settings]) + ("" if self.steps else " (baseline)")
 
     def remade(self, step: Step, artifact: Artifact, *, engine: str) -> Variant:
-        """Return the variant after one more step, with other bytes that this engine opens with its default settings."""
-        return replace(self, artifact=artifact, engine=engine, steps=(*self.steps, step), settings={})
+        """Return the variant after one more step, with other bytes that this engine opens with its default settings.
+
+        In the same engine it runs on as many threads as before.
+        """
+        kept = {key: value for key, value in self.settings.items() if key == "threads" and engine == self.engine}
+        return replace(self, artifact=artifact, engine=engine, steps=(*self.steps, step), settings=kept)
 
     def with_step(self, step: Step) -> Variant:
         """Return the variant after one more step, with the same artifact, engine and settings."""

@@ -1,11 +1,12 @@
 """CatBoost's own library over numeric columns: the baseline, called as its users call it.
 
-Settings: `threads` (>= 1; by default the library uses every core).
+Settings: `threads` (>= 1; by default the library uses every core). The baseline has those of its `thread_count`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
-from headway.core.threads import threads_of
+from headway.core.threads import thread_setting, threads_of
 from headway.core.variant import Signature
 from headway.engines.formats.catboost import (
     BINARY_LOSSES,
@@ -66,7 +67,9 @@ class Catboost:
             raise NotApplicable(f"a {type(model).__name__} is not a model of CatBoost")
         if not model.is_fitted():
             raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
-        return _describe_model(_model_bytes(model), model)
+        return replace(
+            _describe_model(_model_bytes(model), model), threads=thread_setting(model.get_param("thread_count"))
+        )
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
@@ -105,6 +108,11 @@ class Catboost:
         model = _load_model(content)
         model.shrink(ntree_end=rounds)
         return _model_bytes(model)
+
+    @property
+    def native(self) -> object:
+        """The library's own object, to time the calls of its users."""
+        return self._model
 
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], which the library casts to float32; binary: k = 1.

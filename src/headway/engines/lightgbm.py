@@ -1,11 +1,12 @@
 """LightGBM's own library: the baseline, called as its users call it.
 
-Settings: `threads` (>= 1; by default the library uses every core).
+Settings: `threads` (>= 1; by default the library uses every core). The baseline has those of the model's `n_jobs`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import ClassVar
 
 import lightgbm
@@ -15,10 +16,11 @@ from headway.core.arrays import Floats, Ints
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
-from headway.core.threads import threads_of
+from headway.core.threads import thread_setting, threads_of
 from headway.engines.formats.lightgbm import LightgbmModel, lightgbm_forest, read_lightgbm
 from headway.engines.formats.trees import Forest
 
+_THREADS = ("num_threads", "num_thread", "nthread", "nthreads", "n_jobs")
 _TASKS = {
     "binary": "binary",
     "cross_entropy": "binary",
@@ -55,15 +57,19 @@ class Lightgbm:
         if isinstance(model, ModelFile):
             return _import_file(model)
         classes: tuple[str, ...] = ()
+        n_jobs: object = None
         if isinstance(model, lightgbm.LGBMModel):
             if not model.__sklearn_is_fitted__():
                 raise EngineError(f"this {type(model).__name__} is not fitted", hint="model.fit(X, y)")
-            classes = tuple(str(name) for name in getattr(model, "classes_", ()))
+            classes, n_jobs = tuple(str(name) for name in getattr(model, "classes_", ())), model.n_jobs
             model = model.booster_
+        elif isinstance(model, lightgbm.Booster):
+            n_jobs = next((model.params[name] for name in _THREADS if name in model.params), None)
         if not isinstance(model, lightgbm.Booster):
             raise NotApplicable(f"a {type(model).__name__} is not a model of LightGBM")
         text: str = model.model_to_string(num_iteration=model.best_iteration)
-        return _describe_model(read_lightgbm(text.encode("utf-8")), text.encode("utf-8"), classes)
+        found = _describe_model(read_lightgbm(text.encode("utf-8")), text.encode("utf-8"), classes)
+        return replace(found, threads=thread_setting(n_jobs))
 
     @classmethod
     def forest(cls, content: bytes) -> Forest:
@@ -95,6 +101,11 @@ class Lightgbm:
         """Return the leaf of the first tree for each row, int64 (n,)."""
         found = np.asarray(self._booster.predict(rows, pred_leaf=True, num_iteration=1, **self._threads))
         return found.reshape(len(rows), -1)[:, 0].astype(np.int64)
+
+    @property
+    def native(self) -> object:
+        """The library's own object, to time the calls of its users."""
+        return self._booster
 
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d]; binary: of the positive class, k = 1.

@@ -1,10 +1,11 @@
 """XGBoost's own library: the baseline, called as its users call it.
 
-Settings: `threads` (>= 1; by default the library uses every core).
+Settings: `threads` (>= 1; by default the library uses every core). The baseline has those of the model's `nthread`.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -18,7 +19,7 @@ from headway.core.arrays import Floats
 from headway.core.contracts import ImportedModel, ModelFile, newer_library
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
-from headway.core.threads import threads_of
+from headway.core.threads import thread_setting, threads_of
 from headway.core.variant import Signature
 from headway.engines.formats.trees import Forest
 from headway.engines.formats.xgboost import OBJECTIVES, XgboostModel, is_xgboost, read_xgboost, xgboost_forest
@@ -59,7 +60,7 @@ class Xgboost:
             return _import_estimator(model)
         if not isinstance(model, xgboost.Booster):
             raise NotApplicable(f"a {type(model).__name__} is not a model of XGBoost")
-        return _describe_model(read_xgboost(bytes(model.save_raw("ubj"))))
+        return replace(_describe_model(read_xgboost(bytes(model.save_raw("ubj")))), threads=_threads(model))
 
     @classmethod
     def bind(cls, content: bytes, signature: Signature) -> tuple[bytes, Signature]:
@@ -102,6 +103,11 @@ class Xgboost:
         """Return the model of its first rounds."""
         return read_xgboost(content).truncate(rounds).content()
 
+    @property
+    def native(self) -> object:
+        """The library's own object, to time the calls of its users."""
+        return self._booster
+
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], which the library casts to float32; binary: k = 1.
 
@@ -135,7 +141,14 @@ def _import_estimator(model: xgboost.XGBModel) -> ImportedModel:
     missing = math.nan if model.missing is None else float(model.missing)
     classes = tuple(str(name) for name in getattr(model, "classes_", ()))
     best_rounds = 0 if best is None or found.weights is not None else best + 1
-    return _describe_model(replace(found, missing=missing, best_rounds=best_rounds), classes)
+    described = _describe_model(replace(found, missing=missing, best_rounds=best_rounds), classes)
+    return replace(described, threads=_threads(model.get_booster()))
+
+
+def _threads(booster: xgboost.Booster) -> int:
+    """Return the number of threads that a booster predicts with, 0 if the library decides."""
+    learner = json.loads(booster.save_config()).get("learner", {})
+    return thread_setting(int(learner.get("generic_param", {}).get("nthread", 0)))
 
 
 def _describe_model(model: XgboostModel, classes: tuple[str, ...] = ()) -> ImportedModel:

@@ -1,21 +1,25 @@
 """Paired benchmarks: models are timed on the same rows in alternating rounds, and rounds are the groups of intervals.
 
-Times are wall-clock times; `measure_cpu_time` counts the CPU time of all threads of this process.
+A ratio is the median over rounds. Its interval is meant to hold the ratio of the next run: it resamples rounds in
+blocks of time, and adds what differs between processes. Times are wall-clock times, which are left out if the machine
+was busy (`machine_load`); CPU times are those of all threads of this process.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter_ns, process_time_ns
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
 
 from headway.core.arrays import Floats
-from headway.core.evidence import Measurement
+from headway.core.evidence import Measurement, TimedCall
+from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.statistics.intervals import (
     LEVEL,
     UNBOUNDED,
@@ -26,17 +30,27 @@ from headway.evaluation.statistics.intervals import (
     t_interval,
 )
 
+_Result = TypeVar("_Result")
 BATCH_ROWS = 256
+AS_CALLED = "latency.as_called.speedup"
+"""Ratio of the user's own call to the same call of the optimized model."""
 ROUND_NS = 3_000_000
 _LONGEST = 10
 _POOL = 509
 _WARM_UP = 3
+_TRIALS, _TRIAL_NS, _TRIALS_NS, _SAME = 5, 1_000_000, 300_000_000, 1.05
 _MOST_CALLS = 200
 _BEHIND_P99 = 662
 _OF_TAILS = "99th percentile of the calls of all rounds, leave-one-round-out jackknife, t"
 _FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
 _MIN_ROUNDS, _CALLS_OF_LIMIT = 4, 16
-T = TypeVar("T")
+BLOCKS = 5
+"""Blocks of time in which rounds are resampled: what is measured takes turns, so that each is spread over all of them.
+"""
+RERUN = 0.04
+"""Standard deviation of the log ratio between processes on a quiet machine, beyond that within one (page 0060)."""
+_RESAMPLES = 999
+_RERUN_METHOD = "median over rounds in turns; for a rerun: blocks of rounds resampled, variance between processes"
 
 
 class Predictor(Protocol):
@@ -47,16 +61,28 @@ class Predictor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedBaseline:
+    """What a model is timed against: for one row and for batches, each with its settings as the evidence names them."""
+
+    one_row: Predictor
+    batch: Predictor
+    one_row_call: TimedCall
+    batch_call: TimedCall
+
+
 def time_model(
     model: Predictor,
     rows: Floats,
     *,
-    reference: Predictor | None = None,
+    baseline: TimedBaseline | None = None,
     rounds: int,
     round_ns: int = ROUND_NS,
     limit_s: float = math.inf,
-) -> list[Measurement]:
-    """Time a model on single rows and batches, in rounds that alternate with a reference.
+    attempts: int = 1,
+    meter: Callable[[], LoadMeter] | None = None,
+) -> list[Measurement | MachineBusy]:
+    """Time a model on single rows and batches, in rounds that alternate with the baseline.
 
     Parameters
     ----------
@@ -64,7 +90,7 @@ def time_model(
         The model to time.
     rows : ndarray of shape (n, d)
         At least one row.
-    reference : Predictor, optional
+    baseline : TimedBaseline, optional
         The model to compare with.
     rounds : int
         Number of rounds; an interval needs 20.
@@ -73,22 +99,103 @@ def time_model(
     limit_s : float
         Longest time for all rounds, s. A slow model has fewer rounds, at least four, so its intervals are wider, and
         fewer rows in a batch whose call would take more than a sixteenth of that time.
+    attempts : int
+        How often to measure until the machine is not busy, unless that takes seconds.
 
     Returns
     -------
-    list of Measurement
-        `latency.one_row` (us) and `throughput.batch` (rows/s), each followed by its `.speedup` over the reference. A
-        batch has 256 rows, or fewer for a model that takes more than a second for them.
+    list of Measurement or MachineBusy
+        `latency.one_row` (us) and `throughput.batch` (rows/s), each followed by its `.speedup` over the baseline; a
+        MachineBusy takes their place if other processes used the cores. A batch has 256 rows, or fewer for a model that
+        takes more than a second for them. Then the CPU time: `cost.cpu_s.one_row.speedup` and
+        `cost.cpu_s.batch.speedup` over the baseline, or without one `cost.cpu_s.one_row` and `cost.cpu_s.batch` (s per
+        million rows).
     """
-    engines = (model,) if reference is None else (model, reference)
     limit_ns = limit_s * 1e9
-    one = _run_rounds(engines, _singles(rows), rounds, round_ns, limit_ns=limit_ns / 2)
-    count = _batch_rows(engines[-1], rows, limit_ns / _CALLS_OF_LIMIT)
-    batch = _run_rounds(engines, _batches(rows, count), rounds, round_ns, limit_ns=limit_ns / 2)
-    return [*_one_row_measurements(one), *_batch_measurements(batch, count)]
+    count = _batch_rows(model if baseline is None else baseline.batch, rows, limit_ns / _CALLS_OF_LIMIT)
+    kinds = {
+        "one_row": ((model,) if baseline is None else (model, baseline.one_row), _singles(rows)),
+        "batch": ((model,) if baseline is None else (model, baseline.batch), _batches(rows, count)),
+    }
+    found, busy = _run_quietly(kinds, rounds, round_ns, limit_ns, attempts, meter)
+    calls = (None, None) if baseline is None else (baseline.one_row_call, replace(baseline.batch_call, rows=count))
+    wall = [*_one_row_measurements(found["one_row"]), *_batch_measurements(found["batch"], count)]
+    return [
+        *([busy] if busy else [_against(seen, calls) for seen in wall]),
+        *(_against(seen, calls) for name, race in found.items() for seen in _cpu_measurements(name, race)),
+    ]
 
 
-def measure_savings(model: Predictor, without: Predictor, rows: Floats, *, rounds: int) -> list[Measurement]:
+def _against(seen: Measurement, calls: tuple[TimedCall | None, TimedCall | None]) -> Measurement:
+    """Name the baseline's call in a ratio."""
+    call = calls["latency" not in seen.name and "one_row" not in seen.name]
+    return replace(seen, baseline=call) if call is not None and seen.name.endswith("speedup") else seen
+
+
+def fastest(engines: Mapping[int, Predictor], rows: Floats, *, batch: bool, limit_s: float = math.inf) -> int:
+    """Return the key of the engine that answers fastest, of several numbers of threads, in short rounds in turns.
+
+    Of engines that are within a twentieth of the fastest, the one with the lowest key is returned.
+    """
+    keys = sorted(engines)
+    count = _batch_rows(engines[keys[0]], rows, limit_s * 1e9 / _CALLS_OF_LIMIT) if batch else 1
+    inputs = _batches(rows, count) if batch else _singles(rows)
+    calls = [_calls_per_round(engines[key], inputs, _TRIAL_NS) for key in keys]
+    opened = [engines[key] for key in keys]
+    turns = _repeat(lambda turn: _run_round(opened, calls, inputs, turn), _TRIALS, _TRIALS_NS, min_rounds=1)
+    medians = np.median(_timings(turns, len(inputs[0])).wall, axis=0)
+    return next(key for key, median in zip(keys, medians, strict=True) if median <= _SAME * medians.min())
+
+
+def time_calls(
+    variant: Callable[[Any], object],
+    baseline: Callable[[Any], object],
+    inputs: Sequence[Any],
+    *,
+    call: TimedCall,
+    rounds: int,
+    limit_s: float = math.inf,
+    attempts: int = 1,
+    meter: Callable[[], LoadMeter] | None = None,
+) -> list[Measurement | MachineBusy]:
+    """Time two callables on the same inputs, of one row each, in rounds that alternate.
+
+    Returns
+    -------
+    list of Measurement or MachineBusy
+        `latency.as_called` (us) of the variant and `latency.as_called.speedup`, for the slice `call.input`; a
+        MachineBusy takes their place if other processes used the cores. Then `cost.cpu_s.as_called.speedup`.
+    """
+    engines = (_Callable(variant), _Callable(baseline))
+    kinds = {"as_called": (engines, list(inputs))}
+    found, busy = _run_quietly(kinds, rounds, ROUND_NS, limit_s * 1e9, attempts, meter)
+    race = found["as_called"]
+    wall = [
+        replace(_over_rounds("latency.as_called", np.log(race.variant / 1e3), race), unit="us"),
+        *_speedup(AS_CALLED, race),
+    ]
+    cpu = _cpu_measurements("as_called", race)
+    return [
+        *([busy] if busy else []),
+        *(_against(replace(seen, slice=call.input), (call, call)) for seen in (cpu if busy else [*wall, *cpu])),
+    ]
+
+
+class _Callable:
+    """A function of rows, timed as an engine is."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.predict = function
+
+
+def measure_savings(
+    model: Predictor,
+    without: Predictor,
+    rows: Floats,
+    *,
+    rounds: int,
+    meter: Callable[[], LoadMeter] | None = None,
+) -> list[Measurement | MachineBusy]:
     """Measure the time and CPU time of another model, `without`, as multiples of the model's.
 
     Returns
@@ -97,15 +204,23 @@ def measure_savings(model: Predictor, without: Predictor, rows: Floats, *, round
         `latency.speedup`, `latency.p99.speedup`, `throughput.speedup`, `cost.one_row.ratio` and `cost.batch.ratio`, all
         above 1 if the model is the better one. The 99th percentile pools the calls of all rounds; it is left out if
         either model had fewer than 662 calls, the number needed for a claim (MLPerf). CPU time is that of the whole
-        process.
+        process. If the machine was busy, a MachineBusy takes the place of the times.
     """
     engines, singles, batches = (model, without), _singles(rows), _batches(rows, _batch_rows(without, rows))
+    watch = (meter or LoadMeter)()
+    watch.spin()
     one = _run_rounds(engines, singles, rounds, ROUND_NS, min_calls=-(-_BEHIND_P99 // rounds))
+    watch.spin()
     batch = _run_rounds(engines, batches, rounds, ROUND_NS)
-    return [
-        *_speedup("latency.speedup", one),
+    watch.spin()
+    wall = [
+        replace(_over_rounds("latency.speedup", np.log(one.reference_ns / one.variant), one), unit="x"),
         *_tail_speedup("latency.p99.speedup", one),
-        *_speedup("throughput.speedup", batch),
+        replace(_over_rounds("throughput.speedup", np.log(batch.reference_ns / batch.variant), batch), unit="x"),
+    ]
+    busy = watch.busy(one.block_times())
+    return [
+        *([busy] if busy else wall),
         _cost_ratio("cost.one_row.ratio", engines, singles, rounds),
         _cost_ratio("cost.batch.ratio", engines, batches, rounds),
     ]
@@ -139,13 +254,14 @@ def _cpu_time(engine: Predictor, inputs: Sequence[Floats], rounds: int, limit_ns
     return CpuTime(np.array(spent) / rows, rows * len(spent))
 
 
-def _repeat(run: Callable[[int], T], rounds: int, limit_ns: float) -> list[T]:
-    """Run rounds until they are done, or the next one would end after the limit; at least four."""
-    began = perf_counter_ns()
-    found: list[T] = []
+def _repeat(
+    run: Callable[[int], _Result], rounds: int, limit_ns: float, *, min_rounds: int = _MIN_ROUNDS
+) -> list[_Result]:
+    """Run rounds until they are done, or the next one would end after the limit; at least four by default."""
+    began, found = perf_counter_ns(), list[_Result]()
     while len(found) < rounds:
         spent = perf_counter_ns() - began
-        if len(found) >= _MIN_ROUNDS and spent * (1 + 1 / len(found)) > limit_ns:
+        if len(found) >= min_rounds and spent * (1 + 1 / len(found)) > limit_ns:
             break
         found.append(run(len(found)))
     return found
@@ -162,12 +278,36 @@ def _round_cpu_ns(engine: Predictor, inputs: Sequence[Floats], calls: int, turn:
 
 @dataclass(frozen=True, slots=True)
 class _Timings:
-    """Median call time by round, ns, of the model and the reference; `calls` holds each call by round and engine."""
+    """Time of one call by round and engine, the model first: the median by the clock, and CPU time, both in ns.
 
-    variant: Floats
-    reference: Floats | None
-    rows: int
+    `calls` holds each call by round and engine; `rows` counts the rows of all calls, `per_call` those of one.
+    """
+
+    wall: Floats
+    cpu: Floats
     calls: Sequence[Sequence[Sequence[int]]]
+    per_call: int
+
+    @property
+    def variant(self) -> Floats:
+        return self.wall[:, 0]
+
+    @property
+    def reference_ns(self) -> Floats:
+        return self.wall[:, 1]
+
+    @property
+    def paired(self) -> bool:
+        return bool(self.wall.shape[1] > 1)
+
+    @property
+    def rows(self) -> int:
+        return sum(len(times[0]) for times in self.calls) * self.per_call
+
+    def block_times(self) -> list[float]:
+        """Return the median time of the baseline's call in each block of time, of the model's own without one."""
+        blocks = np.array_split(self.wall[:, -1], min(BLOCKS, len(self.wall)))
+        return [float(np.median(block)) for block in blocks]
 
 
 def _singles(rows: Floats) -> list[Floats]:
@@ -195,42 +335,98 @@ def _batch_rows(engine: Predictor, rows: Floats, limit_ns: float = math.inf) -> 
     return int(np.clip((short_ns - one) / row_ns, 1, BATCH_ROWS))
 
 
-def _run_rounds(
-    engines: Sequence[Predictor],
-    inputs: Sequence[Floats],
+_Kinds = Mapping[str, tuple[Sequence[Predictor], Sequence[Any]]]
+"""Kinds of calls by name: the engines, the model first, and their inputs."""
+
+
+def _run_quietly(
+    kinds: _Kinds,
     rounds: int,
     round_ns: int,
-    *,
-    min_calls: int = 1,
-    limit_ns: float = math.inf,
+    limit_ns: float,
+    attempts: int,
+    meter: Callable[[], LoadMeter] | None,
+) -> tuple[dict[str, _Timings], MachineBusy | None]:
+    """Run all rounds, and again while the machine is busy: a burst passes. Slow models have one attempt."""
+    for last in (*[False] * (attempts - 1), True):
+        watch, began = (meter or LoadMeter)(), perf_counter_ns()
+        found = _run_kinds(kinds, rounds, round_ns, limit_ns, watch)
+        first = next(iter(found.values()))
+        busy = watch.busy(first.block_times())
+        if busy is None or last or perf_counter_ns() - began > min(_LONG_NS, limit_ns) / attempts:
+            break
+    return found, busy
+
+
+def _run_kinds(kinds: _Kinds, rounds: int, round_ns: int, limit_ns: float, watch: LoadMeter) -> dict[str, _Timings]:
+    """Run the rounds of several kinds of calls block by block, so that each is spread over the whole time."""
+    planned = {
+        name: [_calls_per_round(engine, inputs, round_ns) for engine in engines]
+        for name, (engines, inputs) in kinds.items()
+    }
+    turns: dict[str, list[_Turn]] = {name: [] for name in kinds}
+    spent = dict.fromkeys(kinds, 0)
+    for block in np.array_split(np.arange(rounds), BLOCKS):
+        watch.spin()
+        for name, turn in ((name, turn) for name in kinds for turn in block.tolist()):
+            if turn >= _MIN_ROUNDS and spent[name] * (1 + 1 / len(turns[name])) > limit_ns / len(kinds):
+                continue
+            began = perf_counter_ns()
+            turns[name].append(_run_round(kinds[name][0], planned[name], kinds[name][1], turn))
+            spent[name] += perf_counter_ns() - began
+    return {name: _timings(turns[name], inputs[0].shape[0]) for name, (_, inputs) in kinds.items()}
+
+
+def _run_rounds(
+    engines: Sequence[Predictor], inputs: Sequence[Floats], rounds: int, round_ns: int, *, min_calls: int = 1
 ) -> _Timings:
     calls = [max(_calls_per_round(engine, inputs, round_ns), min_calls) for engine in engines]
-    turns = _repeat(lambda turn: _run_round(engines, calls, inputs, turn), rounds, limit_ns)
-    medians = np.array([[max(float(np.median(times_ns)), 1.0) for times_ns in times] for times in turns])
-    rows = sum(len(times[0]) for times in turns) * len(inputs[0])
-    return _Timings(medians[:, 0], medians[:, 1] if len(engines) > 1 else None, rows, turns)
+    return _timings([_run_round(engines, calls, inputs, turn) for turn in range(rounds)], len(inputs[0]))
 
 
-def _calls_per_round(engine: Predictor, inputs: Sequence[Floats], round_ns: int) -> int:
+_Turn = tuple[list[list[int]], list[float]]
+"""Times of the calls of a round by engine, and the CPU time of one call of each engine, ns."""
+
+
+def _timings(turns: Sequence[_Turn], per_call: int) -> _Timings:
+    medians = np.array([[max(float(np.median(times_ns)), 1.0) for times_ns in times] for times, _ in turns])
+    return _Timings(medians, np.array([cpu for _, cpu in turns]), [times for times, _ in turns], per_call)
+
+
+def _calls_per_round(engine: Predictor, inputs: Sequence[Any], round_ns: int) -> int:
     """Warm up, and return how many calls fill a round."""
     _times_ns(engine.predict, inputs, _WARM_UP)
     one = np.median(_times_ns(engine.predict, inputs, _WARM_UP))
     return int(np.clip(round_ns / max(one, 1.0), 1, _MOST_CALLS))
 
 
-def _run_round(
-    engines: Sequence[Predictor], calls: Sequence[int], inputs: Sequence[Floats], turn: int
-) -> list[list[int]]:
+def _run_round(engines: Sequence[Predictor], calls: Sequence[int], inputs: Sequence[Any], turn: int) -> _Turn:
     """Run one round of each engine on the same rows; the order alternates."""
     start = turn * max(calls) % len(inputs)
     rows = [*inputs[start:], *inputs[:start]]
     times: list[list[int]] = [[] for _ in engines]
+    cpu = [0.0 for _ in engines]
     for index in list(range(len(engines)))[:: 1 if turn % 2 else -1]:
+        if calls[index] > _WARM_UP:
+            engines[index].predict(rows[0])  # lets threads of the other model stop spinning
+        began = process_time_ns()
         times[index] = _times_ns(engines[index].predict, rows, calls[index])
-    return times
+        cpu[index] = max((process_time_ns() - began) / len(times[index]) - _loop_ns(), 1.0)
+    return times, cpu
 
 
-def _times_ns(predict: Callable[[Floats], Floats], inputs: Sequence[Floats], calls: int) -> list[int]:
+@cache
+def _loop_ns() -> float:
+    """Return the CPU time that timing a call costs itself, ns."""
+    calls, spent = 200, []
+    for _ in range(_TRIALS):
+        began = process_time_ns()
+        _times_ns(lambda _: None, [None], calls)
+        spent.append((process_time_ns() - began) / calls)
+    return min(spent)
+
+
+def _times_ns(predict: Callable[[Any], object], inputs: Sequence[Any], calls: int) -> list[int]:
     """Time each call, ns; stop early if the calls take ten times as long as planned.
 
     A model whose threads wait for busy cores then costs seconds and not minutes.
@@ -260,9 +456,18 @@ def _batch_measurements(race: _Timings, count: int) -> list[Measurement]:
 
 
 def _speedup(name: str, race: _Timings) -> list[Measurement]:
-    if race.reference is None:
+    if not race.paired:
         return []
-    return [replace(_over_rounds(name, np.log(race.reference / race.variant), race), unit="x")]
+    return [replace(_rerun_interval(name, np.log(race.reference_ns / race.variant), race.rows), unit="x")]
+
+
+def _cpu_measurements(name: str, race: _Timings) -> list[Measurement]:
+    """Return the ratio of CPU times, or without a baseline the CPU seconds of a million rows."""
+    if race.paired:
+        logs = np.log(race.cpu[:, 1] / race.cpu[:, 0])
+        return [replace(_rerun_interval(f"cost.cpu_s.{name}.speedup", logs, race.rows), unit="x")]
+    logs = np.log(race.cpu[:, 0] / race.per_call / 1e3)  # us a row are seconds a million rows
+    return [replace(_over_rounds(f"cost.cpu_s.{name}", logs, race), unit="s")]
 
 
 def _tail_speedup(name: str, race: _Timings) -> list[Measurement]:
@@ -299,6 +504,22 @@ def _cost_ratio(name: str, engines: tuple[Predictor, Predictor], inputs: Sequenc
 def _over_rounds(name: str, logs: Floats, race: _Timings) -> Measurement:
     """Return the geometric mean over rounds: twice as fast and half as fast weigh the same."""
     return _from_log(name, _mean_log(logs), race.rows)
+
+
+def _rerun_interval(name: str, logs: Floats, rows: int) -> Measurement:
+    """Return the median ratio with an interval for that of the next run.
+
+    The next run errs as much as this one, so the variance of the median, by a circular bootstrap of blocks of rounds,
+    counts twice.
+    """
+    count = len(logs)
+    length = max(count // BLOCKS, 1)
+    starts = np.random.default_rng(0).integers(0, count, (_RESAMPLES, -(-count // length)))
+    picked = (starts[:, :, None] + np.arange(length)) % count
+    medians = np.median(logs[picked.reshape(_RESAMPLES, -1)[:, :count]], axis=1)
+    se = math.sqrt(2 * float(medians.var()) + RERUN**2)
+    estimate = Estimate(value=float(np.median(logs)), se=se, dof=count - 1, method=_RERUN_METHOD)
+    return _from_log(name, estimate, rows)
 
 
 def _mean_log(logs: Floats) -> Estimate:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from math import inf, isnan
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,18 +18,21 @@ from headway.core.arrays import Floats
 from headway.core.contracts import Blobs, Decider, Engine, SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Evidence, Finding
+from headway.core.evidence import Evidence, Finding, Measurement, TimedCall
 from headway.core.plugins import load_engine
+from headway.core.record import Settings
 from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
 from headway.core.sections import CostSection
+from headway.core.threads import cores
 from headway.core.variant import Variant
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
-from headway.evaluation.benchmark import time_model
+from headway.evaluation.benchmark import TimedBaseline, fastest, time_model
 from headway.evaluation.context import Comparison, FloorRows
-from headway.evaluation.measure import build_evidence
+from headway.evaluation.machine_load import LoadMeter, MachineBusy
+from headway.evaluation.measure import build_evidence, busy_finding
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
 
 if TYPE_CHECKING:
@@ -41,7 +47,8 @@ class EvaluationSet:
 
     The arrays are those of `evaluation.context.Comparison`; `dataset` is the digest of the whole period, and `labeled`
     are its labeled rows with all columns. A variant decides as its library does if it `follows_library`, else by the
-    threshold alone. `baseline` is the digest of the baseline, which does not answer again.
+    threshold alone. `baseline` is the digest of the baseline, which does not answer again. `timed` returns
+    the baseline on its best number of threads, which is searched for once.
     """
 
     period: str
@@ -66,6 +73,7 @@ class EvaluationSet:
     findings: Sequence[Finding] = ()
     timing_s: float = inf
     baseline: str = ""
+    timed: Callable[[], TimedBaseline] | None = None
 
 
 def build_evaluation_set(
@@ -107,6 +115,39 @@ def build_evaluation_set(
         findings=baseline.findings,
         timing_s=timing_s,
         baseline=baseline.model.digest,
+        timed=cache(lambda: fastest_baseline(baseline.model, reference, rows, blobs, limit_s=timing_s)),
+    )
+
+
+def fastest_baseline(
+    model: Variant, opened: Engine, rows: Floats, blobs: Blobs, *, limit_s: float = inf
+) -> TimedBaseline:
+    """Return the baseline on its best number of threads for one row and for batches: its own, one, or every core.
+
+    Parameters
+    ----------
+    model : Variant
+        The baseline.
+    opened : Engine
+        The same, opened with its own settings.
+    """
+    defaults: Settings = getattr(type(opened), "defaults", {})
+    own = int(model.settings.get("threads", defaults.get("threads", 0)))
+    engines: dict[int, Engine] = {own: opened}
+    if "threads" in defaults:
+        every = cores() if own or cores() != os.cpu_count() else 0  # 0: the library counts the cores of the machine
+        for threads in {1, every} - {own}:
+            settings = {**model.settings, "threads": threads}
+            engines[threads] = open_variant(msgspec.structs.replace(model, settings=settings), blobs)
+    one_row, batch = (
+        fastest(engines, rows, batch=batch, limit_s=limit_s) if len(engines) > 1 else own for batch in (False, True)
+    )
+    call = TimedCall(engine=model.engine, call="predict", input="array_row", rows=1, threads=one_row)
+    return TimedBaseline(
+        one_row=engines[one_row],
+        batch=engines[batch],
+        one_row_call=call,
+        batch_call=msgspec.structs.replace(call, input="batch", threads=batch),
     )
 
 
@@ -143,6 +184,7 @@ def compare_with_baseline(
         floor=None if view else evaluation_set.floor,
         findings=evaluation_set.findings,
         timing_s=evaluation_set.timing_s,
+        timed=evaluation_set.timed,
     )
 
 
@@ -241,7 +283,10 @@ SCREENING_ROUNDS, SCREENING_ROUND_NS, SCREENING_SHARE = 20, 300_000, 0.3
 
 
 def screen_speed(variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs) -> Evidence:
-    """Measure the speed of a variant in twenty short rounds or fewer: it decides what is evaluated, and no rule."""
+    """Measure the speed of a variant in twenty short rounds or fewer: it decides what is evaluated, and no rule.
+
+    CPU times are measured as well: the search orders by them if the machine was busy.
+    """
     model = open_variant(variant, blobs)
     found = (
         time_model(
@@ -250,8 +295,15 @@ def screen_speed(variant: Variant, evaluation_set: EvaluationSet, blobs: Blobs) 
             rounds=SCREENING_ROUNDS,
             round_ns=SCREENING_ROUND_NS,
             limit_s=SCREENING_SHARE * evaluation_set.timing_s,
+            meter=partial(LoadMeter, spin_ns=SCREENING_ROUND_NS),
         )
         if len(evaluation_set.rows)
         else []
     )
-    return build_evidence(variant, found, dataset_digest=evaluation_set.dataset, period=evaluation_set.period)
+    return build_evidence(
+        variant,
+        [seen for seen in found if isinstance(seen, Measurement)],
+        [busy_finding(seen) for seen in found if isinstance(seen, MachineBusy)],
+        dataset_digest=evaluation_set.dataset,
+        period=evaluation_set.period,
+    )

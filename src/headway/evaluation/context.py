@@ -16,6 +16,7 @@ from headway.core.evidence import Finding, Measurement
 from headway.core.release import FeatureView
 from headway.core.sections import AttackSection, CostSection
 from headway.core.variant import Variant
+from headway.evaluation.benchmark import TimedBaseline
 from headway.optimization.context import TransformContext
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Comparison:
         What was found when the model was imported.
     timing_s
         Longest time of one measurement of speed, in seconds: a slow model is timed in fewer rounds.
+    timed
+        Returns the baseline on its best number of threads, to time the variant against; None: `reference` as it is.
     """
 
     variant: Variant
@@ -82,6 +85,7 @@ class Comparison:
     floor: FloorRows | None = None
     findings: Sequence[Finding] = ()
     timing_s: float = math.inf
+    timed: Callable[[], TimedBaseline] | None = None
 
 
 class FloorRows:

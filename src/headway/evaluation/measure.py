@@ -1,7 +1,7 @@
 """Measure a variant with metrics and audits, and write the evidence for one period and machine.
 
 E001: a metric or an audit could not judge this variant, or a part of it, and why.
-E002: the machine was busy with other work during the timing.
+E002: other processes used the cores during the timing, so no wall-clock time is given.
 E003: a feature or a part does harm (warn), changes nothing, or is undecided (note).
 E004: what class weights, prior correction or the threshold 0.5 change where a class is rare (note).
 E005: the model gives one answer to all rows.
@@ -10,19 +10,20 @@ E006: the model is not shown to be better than a constant prediction on these ro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
+from msgspec.structs import replace
 
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Evidence, Finding, Machine, Measurement
+from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.threads import this_machine
 from headway.core.variant import Variant
-from headway.evaluation.context import AuditContext, Comparison, load_audit, load_metric
+from headway.evaluation.context import AuditContext, Comparison, MetricResults, load_audit, load_metric
+from headway.evaluation.machine_load import MachineBusy
 from headway.optimization.importers.models import TRAINING_ROWS
 
 NOT_RUN = "E001"
@@ -31,7 +32,6 @@ CONSTANT_ANSWERS, NO_BETTER = "E005", "E006"
 MIN_PERFECT_ROWS, MAX_SHOWN = 50, 4
 _PERFECT = {"roc_auc": 1.0, "r2": 0.999999, "accuracy": 1.0, "ndcg10": 1.0}
 """Value from which a measure counts as perfect."""
-TIMED = "latency."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,7 @@ def measure(
             findings.append(_not_run(kind, name, "did not run", error))
         else:
             measurements += (result for result in found if isinstance(result, Measurement))
-            reasons = (result for result in found if isinstance(result, NotApplicable))
-            findings += (_not_run(kind, name, "did not measure all", reason) for reason in reasons)
+            findings += _reasons(kind, name, found)
     findings += [*ablation_findings(measurements), *imbalance_findings(measurements)]
     findings += [*_model_findings(subject, measurements), *subject.findings]
     return build_evidence(subject.variant, measurements, findings, dataset_digest=dataset_digest, period=period)
@@ -95,18 +94,34 @@ def build_evidence(
     dataset_digest: str,
     period: str,
 ) -> Evidence:
-    """Build the evidence of these measurements, with E002 if speed was measured on a busy machine."""
-    machine = this_machine()
-    timed = any(measurement.name.startswith(TIMED) for measurement in measurements)
+    """Build the evidence of these measurements on this machine."""
     return Evidence(
         subject=variant.digest,
         dataset=dataset_digest,
         period=period,
-        machine=machine,
+        machine=this_machine(),
         measurements=tuple(measurements),
-        findings=(*findings, *(_busy(machine) if timed else ())),
+        findings=tuple(findings),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def with_results(evidence: Evidence, found: MetricResults, *, kind: str, name: str) -> Evidence:
+    """Return evidence with more results: measurements, and findings for what could not be measured."""
+    return replace(
+        evidence,
+        measurements=(*evidence.measurements, *(result for result in found if isinstance(result, Measurement))),
+        findings=(*evidence.findings, *_reasons(kind, name, found)),
+    )
+
+
+def _reasons(kind: str, name: str, found: MetricResults) -> list[Finding]:
+    """Return why some of the results are missing, each reason once."""
+    reasons = {result.what: result for result in found if isinstance(result, NotApplicable)}
+    return [
+        busy_finding(reason) if isinstance(reason, MachineBusy) else _not_run(kind, name, "did not measure all", reason)
+        for reason in reasons.values()
+    ]
 
 
 def _not_run(kind: str, name: str, what: str, why: NotApplicable) -> Finding:
@@ -163,16 +178,17 @@ def _perfect(subject: Comparison, found: Sequence[Measurement]) -> list[Finding]
     ]
 
 
-def _busy(machine: Machine) -> list[Finding]:
-    """Return a note if more other processes ran in the last minute than there are cores."""
-    others = os.getloadavg()[0] - 1 if hasattr(os, "getloadavg") else 0.0
-    if others < machine.cores:
-        return []
-    message = f"the machine was busy during the timing: {others:.1f} other processes ran on {machine.cores} cores"
-    hint = "repeat on a quiet machine; models with several threads suffer most"
-    return [
-        Finding(code=BUSY, severity="note", message=message, measured=others, limit=float(machine.cores), hint=hint)
-    ]
+def busy_finding(busy: MachineBusy) -> Finding:
+    """Return why there are no wall-clock times, and how to get them."""
+    return Finding(
+        code=BUSY,
+        severity="undecided",
+        message=busy.what,
+        measured=busy.measured,
+        limit=busy.limit,
+        hint=busy.hint,
+        plugin="latency",
+    )
 
 
 ABLATION_CODE = "E003"

@@ -52,6 +52,10 @@ class TimeBudget:
         """Longest time of one measurement of speed, in seconds: 5 % of the budget, and 5 s at most."""
         return min(_TIMING_SHARE * self.budget_s, MAX_TIMING_S) if self.budget_s else MAX_TIMING_S
 
+    def exclude(self, seconds: float) -> None:
+        """Do not count these seconds, in which the search waited."""
+        self._began += seconds
+
     def reserve(self, seconds: float) -> None:
         """Keep so many seconds at the end for what must be done in any case."""
         self._reserved_s = seconds
@@ -82,6 +86,20 @@ def objective_cost(row: EvaluatedVariant, objective: str) -> float:
     if found is None:
         return math.inf
     return -found.value if found.unit in _MORE_IS_BETTER else found.value
+
+
+_CPU_TIME = {
+    "latency.one_row": ("cost.cpu_s.one_row.speedup", "cost.cpu_s.one_row"),
+    "throughput.batch": ("cost.cpu_s.batch.speedup", "cost.cpu_s.batch"),
+}
+"""What stands in for a wall-clock time where the machine was too busy to measure it, paired CPU time first."""
+
+
+def ordering_measure(rows: Iterable[EvaluatedVariant], objective: str) -> str:
+    """Return the measure by which variants are ordered: the objective if all have it, else their CPU time."""
+    rows = tuple(rows)
+    names = (objective, *_CPU_TIME.get(objective, ()))
+    return next((name for name in names if all(row.evidence.find(name) for row in rows)), objective)
 
 
 def cost_lower_bound(row: EvaluatedVariant, objective: str) -> float:
@@ -156,7 +174,8 @@ def screen_candidates(
                 waiting.append(row)
             else:
                 rows[row.variant.digest] = _mark(row, SCREENED_OUT, "too slow to win in a short measurement")
-        waiting.sort(key=lambda row: objective_cost(row, objective))
+        order = ordering_measure(waiting, objective)
+        waiting.sort(key=lambda row: objective_cost(row, order))
         rows |= _evaluate_waiting(waiting, evaluate, budget, callback, until=budget.remaining_s * (1 - _SHARE))
     rows |= _evaluate_waiting(waiting, evaluate, budget, callback)
     why = f"not evaluated after its speed was measured, as too little of {budget} was left"
@@ -203,7 +222,8 @@ def _measure_batch(
 
 def _is_promising(row: EvaluatedVariant, rivals: Sequence[EvaluatedVariant], objective: str) -> bool:
     """Return whether a variant may be the fastest by the objective, for one row, or in batches."""
-    return any(_can_win(row, rivals, name) for name in dict.fromkeys((objective, *SPEED_METRICS)))
+    measures = (ordering_measure((row, *rivals), name) for name in (objective, *SPEED_METRICS))
+    return any(_can_win(row, rivals, name) for name in dict.fromkeys(measures))
 
 
 def _screening_order(variant: Variant, baseline: Variant) -> tuple[bool, int]:

@@ -28,6 +28,7 @@ from headway.optimization.screening import (
     cost_lower_bound,
     keeps_answers,
     objective_cost,
+    ordering_measure,
     screened_out,
 )
 
@@ -244,8 +245,9 @@ def rank_by_objective(
     baseline = next((row for row in evaluated if not row.variant.steps), None)
     if baseline is None:
         raise EngineError("the baseline is not among the evaluated variants", hint="evaluate it as well")
-    limit = objective_cost(baseline, objective)
     others = [row for row in evaluated if row is not baseline and not screened_out(row)]
+    objective = ordering_measure((baseline, *others), objective)
+    limit = objective_cost(baseline, objective)
     remaining = [row for row in others if feasible(row.verdict) and objective_cost(row, objective) < limit]
     ordered: list[EvaluatedVariant] = []
     while remaining:
@@ -264,6 +266,7 @@ def explain_losses(evaluated: Sequence[EvaluatedVariant], winner: Variant, objec
 
 def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:
     """Return why a variant lost: the relative rules it did not pass, or how it compares with the winner."""
+    objective = ordering_measure((row, winner), objective)
     own, best = row.evidence.find(objective), winner.evidence.find(objective)
     reason = screened_out(row)
     if reason and own and best:

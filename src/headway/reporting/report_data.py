@@ -288,13 +288,14 @@ class ReportData(Record, frozen=True, kw_only=True):
         """Return a measurement of the released variant on the test period; speed is taken from the search."""
         if self.winner is None:
             return None
-        searched = [judged.evidence for judged in self.frontier if self.is_winner(judged)]
-        sources = (
-            (*searched, self.winner.evidence)
-            if name.startswith(formatting.TIMED)
-            else (self.winner.evidence, *searched)
-        )
+        own, *searched = self.winner_evidence()
+        sources = (*searched, own) if name.startswith(formatting.TIMED) else (own, *searched)
         return next((found for evidence in sources if (found := evidence.find(name))), None)
+
+    def winner_evidence(self) -> list[Evidence]:
+        """Return the evidence on the released variant: on the test period, then that of the search."""
+        own = [self.winner.evidence] if self.winner else []
+        return [*own, *(judged.evidence for judged in self.frontier if self.is_winner(judged))]
 
 
 ESTIMATED = ".estimated"

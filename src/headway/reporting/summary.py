@@ -11,6 +11,7 @@ from headway.core.record import Record
 from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
 from headway.core.verdict import Answer, Verdict
+from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.report_data import (
     RefusedVariant,
     ReleaseState,
@@ -21,6 +22,7 @@ from headway.reporting.report_data import (
     describe_start,
 )
 from headway.reporting.text import formatting, words
+from headway.reporting.text.speeds import busy_finding, describe_search_speeds, describe_speeds, find_all
 from headway.reporting.text.tables import VERDICT_MARKS
 
 SummaryStyle = Answer | Literal["plain"]
@@ -67,6 +69,7 @@ def outcome_lines(search: SearchResult, *, next_command: str = "") -> tuple[Outc
                 label="Winner", text=winner.variant.name, style="pass" if verdict.answer == "pass" else "plain"
             ),
             OutcomeLine(label="Gains", text=_gains(search)),
+            *_speed_lines(search),
             OutcomeLine(
                 label="Verdict", text=f"{VERDICT_MARKS[verdict.answer]}: {_verdict_text(verdict)}", style=verdict.answer
             ),
@@ -76,6 +79,12 @@ def outcome_lines(search: SearchResult, *, next_command: str = "") -> tuple[Outc
     quality = OutcomeLine(label="Quality", text=words.describe_quality(winner.evidence))
     found = (*found[:-1], quality, found[-1])
     return (*found, *((OutcomeLine(label="Next", text=next_command),) if next_command else ()))
+
+
+def _speed_lines(search: SearchResult) -> tuple[OutcomeLine, ...]:
+    """Return each ratio with the baseline's call, or why there is none; nothing for a search that recorded no calls."""
+    lines = describe_search_speeds(search, only_calls=True)
+    return tuple(OutcomeLine(label="" if at else "Speed", text=line) for at, line in enumerate(lines))
 
 
 def _gains(search: SearchResult) -> str:
@@ -99,8 +108,7 @@ def _gains(search: SearchResult) -> str:
         changed = [f"no decision of {churn.n_rows:,} differs"]
     else:
         changed = [f"{formatting.format_measurement(churn)} of the decisions differ"]
-    without = [] if speed else ["no ratio of speeds is shown, since none was measured on a quiet machine"]
-    text = "; ".join([*speed, *times, *without, *changed])
+    text = "; ".join([*speed, *times, *changed]) or "no ratio of speeds was measured"
     return f"{text[:1].upper()}{text[1:]}"
 
 
@@ -387,19 +395,33 @@ def _alterations(replay: Replay) -> str:
 def _faster(report: ReportData) -> SummaryAnswer | None:
     speedup, now = report.of_winner("latency.speedup"), report.of_winner("latency.one_row")
     if speedup is None:
-        return None
+        return _not_timed(report)
     before = report.baseline.evidence.find("latency.one_row") if report.baseline else None
     parts = [f"One row takes {formatting.format_measurement(now)}" if now else ""]
     parts += [f"instead of {formatting.format_measurement(before)}" if now and before else ""]
     batch = report.of_winner("throughput.speedup")
     text = " ".join(part for part in parts if part)
     text = f"{text}; in batches {formatting.format_measurement(batch)}" if batch and text else text
+    called = next(iter(find_all(report.winner_evidence(), AS_CALLED)), None)
+    if called is not None:
+        against = f" (against {called.baseline})" if called.baseline else ""
+        engines = f"Engine against engine, {formatting.format_measurement(speedup)}"
+        text = ". ".join(part for part in (f"As you call it{against}", engines, text) if part)
     return SummaryAnswer(
         question="How much faster?",
-        answer=formatting.format_measurement(speedup),
+        answer=formatting.format_measurement(called or speedup),
         detail=text and f"{text}.",
         style="plain",
     )
+
+
+def _not_timed(report: ReportData) -> SummaryAnswer | None:
+    """Return why there is no speedup, if the machine was busy."""
+    sources = report.winner_evidence()
+    if busy_finding(sources) is None:
+        return None
+    detail = ". ".join(f"{line[:1].upper()}{line[1:]}" for line in describe_speeds(sources))
+    return SummaryAnswer(question="How much faster?", answer="Not measured", detail=f"{detail}.", style="undecided")
 
 
 def _rejected(wrong: RefusedVariant | None) -> SummaryAnswer | None:

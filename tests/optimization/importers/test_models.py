@@ -9,6 +9,7 @@ import types
 from dataclasses import replace
 from pathlib import Path
 
+import catboost
 import joblib
 import lightgbm
 import msgspec
@@ -18,6 +19,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+import xgboost
 from sklearn.linear_model import LogisticRegression
 from tests.engines.boosters import booster, table, targets
 from tests.engines.graphs import DOUBLE, graph
@@ -26,6 +28,7 @@ from headway.api.in_memory_project import infer_task
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.dataset import Dataset, Roles
 from headway.core.errors import DataError, EngineError, Refused
+from headway.core.plugins import load_blobs
 from headway.engines.lightgbm import Lightgbm
 from headway.engines.sklearn import Sklearn
 from headway.optimization.importers import unpickle
@@ -193,6 +196,37 @@ def test_an_object_that_is_not_a_model_is_refused_with_the_engines(tmp_path: Pat
 def test_the_engine_of_the_models_library_is_tried_first() -> None:
     imported = import_fitted_model(lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, LABELS))
     assert imported.engine == "lightgbm" and import_fitted_model(model()).engine == "sklearn"
+
+
+THREADS = {
+    "LGBMClassifier": lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1),
+    "XGBClassifier": xgboost.XGBClassifier(n_estimators=2, n_jobs=1),
+    "CatBoostClassifier": catboost.CatBoostClassifier(
+        iterations=2, verbose=0, thread_count=1, allow_writing_files=False
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", THREADS)
+def test_a_booster_runs_on_the_threads_that_its_user_set(name: str, tmp_path: Path) -> None:
+    fitted = THREADS[name].fit(ROWS, LABELS)
+    rows = pl.DataFrame(ROWS, schema=["a", "b", "c"]).with_columns(y=pl.Series(LABELS))
+    dataset, blobs = Dataset(name="rows", table=rows, roles=Roles(target="y")), load_blobs("files")(tmp_path)
+    native = {"LGBMClassifier": "booster_", "XGBClassifier": "get_booster"}.get(name)
+    objects = [fitted]
+    if native:
+        inner = getattr(fitted, native)
+        objects.append(inner() if callable(inner) else inner)
+    for own in objects:
+        variant = import_baseline(own, dataset, blobs)
+        assert variant.settings == {"threads": 1}, type(own)
+        assert variant.name.endswith("(baseline)") and "threads" not in variant.name
+
+
+def test_a_booster_without_a_number_of_threads_leaves_them_to_its_library() -> None:
+    fitted = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(ROWS, LABELS)
+    assert import_fitted_model(fitted).threads == 0
 
 
 def learned(names: list[str], **roles: object) -> tuple[ImportedModel, Dataset]:

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from headway import pipeline
+from headway.api.as_called import native_calls
 from headway.api.calls import optimize
 from headway.api.in_memory_project import require_known_measures
 from headway.api.results import OptimizationResult
@@ -39,6 +40,7 @@ def plugin(
     trust: bool = False,
     report: Path | None = None,
     budget: str = "",
+    wait_quiet: bool = False,
     families: str = "",
     project: ProjectFolder = Path("."),
     json: AsJson = False,
@@ -70,11 +72,15 @@ def plugin(
         For a model file: write an HTML report here.
     budget
         Longest time of the search with its verdict, without the training (60s, 5m), in place of [optimize] budget_s.
+    wait_quiet
+        Wait until other processes leave the cores before speed is measured, at most 10 minutes.
     families
         Model families to train in addition to the project's model: forest,histgb,lightgbm,logistic.
     """
     on_progress: Callable[[str], object] = (lambda _: None) if json else make_console().print
     flags = {"optimize.budget_s": str(parse_duration(budget))} if budget else {}
+    if wait_quiet:
+        flags["optimize.wait_quiet"] = "true"
     if families:
         flags["optimize.families"] = dumps([name.strip() for name in families.split(",")])
     if model is None:
@@ -82,7 +88,11 @@ def plugin(
         _check_policy(opened.config)
         periods = pipeline.periods(opened)
         search_result = pipeline.optimize(
-            opened, pipeline.train(opened, periods, trust=trust), periods, callback=on_progress
+            opened,
+            pipeline.train(opened, periods, trust=trust),
+            periods,
+            measure_calls=native_calls(opened, periods["validation"].table),
+            callback=on_progress,
         )
         pipeline.send_lineage(opened, callback=print_status)
         settings = opened.config.optimize
@@ -99,6 +109,7 @@ def plugin(
             groups=groups or None,
             time=time or None,
             budget=budget or None,
+            wait_quiet=wait_quiet,
             name=model.stem,
             trust=trust,
             callback=on_progress,

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from headway import pipeline
+from headway.api.as_called import native_calls
 from headway.cli.demo import flights
 from headway.cli.demo.replay import replay, server
 from headway.core.dataset import Dataset
@@ -143,7 +144,8 @@ def train_and_release(
     with reporter.stage("Train on January to April"):
         baseline = pipeline.train(project, data)
     with reporter.stage("Search faster variants; judge each on May and June, the winner once on July and August"):
-        search_result = pipeline.optimize(project, baseline, data, callback=reporter.show)
+        calls = native_calls(project, data["validation"].table)
+        search_result = pipeline.optimize(project, baseline, data, measure_calls=calls, callback=reporter.show)
         reporter.show(terminal.render_search_briefly(search_result, groups="days"))
         reporter.show(terminal.render_rules(search_result.winner.verdict, groups="days"))
     with reporter.stage("Release the winner, signed"):

@@ -23,14 +23,21 @@ from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, root_package,
 class InnerModel(BaseEstimator):  # type: ignore[misc]
     """Bytes of a model, and the engine that opens them; `absent` is the value of cells that a sparse row leaves out.
 
+    `threads` is the number that it runs on, 0 if its library decides.
+
     Without bytes it replaces a model that is not fitted, the template of others that are.
     """
 
-    def __init__(self, engine: str = "", content: bytes = b"", width: int = 0, absent: float = 0.0) -> None:
+    threads = 0  # of a model that an earlier version wrote
+
+    def __init__(
+        self, engine: str = "", content: bytes = b"", width: int = 0, absent: float = 0.0, threads: int = 0
+    ) -> None:
         self.engine = engine
         self.content = content
         self.width = width
         self.absent = absent
+        self.threads = threads
         self.n_features_in_ = width
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -61,8 +68,14 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
         opened: dict[bool, Engine] = self.__dict__.setdefault("_opened", {})
         if margins not in opened:
             content = re.sub(rb"(?m)^objective=.*\n", b"", self.content, count=1) if margins else self.content
-            opened[margins] = plugins.load_engine(self.engine)(content, {})
+            settings = {"threads": self.threads} if self.threads else {}
+            opened[margins] = plugins.load_engine(self.engine)(content, settings)
         return opened[margins]
+
+    def set_threads(self, threads: int) -> None:
+        """Let the model run on a number of threads from the next call on."""
+        self.threads = threads
+        self.__dict__.pop("_opened", None)
 
 
 class InnerClassifier(ClassifierMixin, InnerModel):  # type: ignore[misc]
@@ -122,7 +135,13 @@ def _wrap(path: str, value: Any) -> InnerModel:
             where=path,
             hint="pass numbers: put an OrdinalEncoder before it, or optimize that model alone",
         )
-    inner = kind(engine=root_package(value), content=imported.content, width=imported.width, absent=imported.absent)
+    inner = kind(
+        engine=root_package(value),
+        content=imported.content,
+        width=imported.width,
+        absent=imported.absent,
+        threads=imported.threads,
+    )
     if isinstance(inner, InnerClassifier):
         inner.classes_ = np.asarray(value.classes_)
     return inner

@@ -19,6 +19,7 @@ from headway.evaluation.benchmark import Predictor, measure_savings
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.evaluation.comparison import errors_of_answers, open_variant, subsample
 from headway.evaluation.context import AuditContext, Comparison
+from headway.evaluation.machine_load import MachineBusy
 from headway.evaluation.quality.row_errors import RowErrors
 from headway.evaluation.statistics.claims import ALPHA, classify_difference, describe_needed_data, flag_parts, log_ratio
 from headway.evaluation.statistics.subsets import mean_measurement
@@ -65,7 +66,11 @@ def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
             unsettled[part.name] = "no time to measure without it"
             continue
         try:
-            found += candidate.measure_without(part.made())
+            measured = candidate.measure_without(part.made())
+            found += (seen for seen in measured if isinstance(seen, Measurement))
+            busy = next((seen for seen in measured if isinstance(seen, MachineBusy)), None)
+            if busy is not None:
+                unsettled[part.name] = busy.what
         except (EngineError, NotApplicable) as reason:
             unsettled[part.name] = f"no model answers without it: {reason.what}"
     if not found and not unsettled:
@@ -101,14 +106,17 @@ class _ReleaseCandidate:
         """Return the errors of these answers, paired with those of the whole."""
         return errors_of_answers(self.subject, answers, self.scores)
 
-    def measure_without(self, without: _Without) -> list[Measurement]:
+    def measure_without(self, without: _Without) -> list[Measurement | MachineBusy]:
         """Measure the loss of quality without the part and, if another model answers, of time and CPU time."""
         errors = self.errors(without.answers)
-        found = [mean_measurement(f"{errors.name}.drop", errors.increase, errors.blocks, errors.bounds)]
+        found: list[Measurement | MachineBusy] = [
+            mean_measurement(f"{errors.name}.drop", errors.increase, errors.blocks, errors.bounds)
+        ]
         if without.model is not None:
             found += measure_savings(self.model, without.model, self.subject.rows, rounds=ROUNDS)
         return [
-            replace(measurement, name=f"components.{measurement.name}", slice=without.name) for measurement in found
+            replace(seen, name=f"components.{seen.name}", slice=without.name) if isinstance(seen, Measurement) else seen
+            for seen in found
         ]
 
 
@@ -167,7 +175,7 @@ def _name_parts(
     compared = [measurement for measurement in found if _SHOWN_ALONE not in measurement.name]
     alpha = ALPHA / max(len(compared), 1)
     claims: dict[str, dict[str, str]] = {"harmful": {}, "nothing": {}, "unsettled": dict(unsettled)}
-    for part in dict.fromkeys(measurement.slice for measurement in compared):
+    for part in dict.fromkeys(measurement.slice for measurement in compared if measurement.slice not in unsettled):
         claim = _classify([measurement for measurement in compared if measurement.slice == part], margin, alpha)
         if claim is not None:
             claims[claim[0]][part] = claim[1]

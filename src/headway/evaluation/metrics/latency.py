@@ -1,21 +1,34 @@
-"""Latency of one row and throughput of batches, in alternating rounds with the baseline."""
+"""Latency of one row and throughput of batches, in alternating rounds with the baseline at its best thread count."""
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Measurement
-from headway.evaluation.benchmark import time_model
+from headway.core.evidence import Measurement, TimedCall
+from headway.evaluation.benchmark import TimedBaseline, time_model
 from headway.evaluation.context import Comparison
+from headway.evaluation.machine_load import MachineBusy
 
-ROUNDS = 25
+ROUNDS, ATTEMPTS = 25, 3
 
 
-def plugin(subject: Comparison) -> list[Measurement]:
+def plugin(subject: Comparison) -> list[Measurement | MachineBusy]:
     """Measure `latency.one_row` (us), `throughput.batch` (rows/s) and the `.speedup` of each, in 25 rounds.
 
-    A slow model has fewer rounds, so that each of the two takes at most half of `timing_s`: its intervals are wider.
-    See `benchmark.time_model`. Raises NotApplicable without rows.
+    On a busy machine a MachineBusy takes their place; the ratios of CPU time, `cost.cpu_s.one_row.speedup` and
+    `cost.cpu_s.batch.speedup`, are always there. See `benchmark.time_model`. Raises NotApplicable without rows.
     """
     if not len(subject.rows):
         raise NotApplicable("the data has no rows to time")
-    return time_model(subject.model, subject.rows, reference=subject.reference, rounds=ROUNDS, limit_s=subject.timing_s)
+    baseline = subject.timed() if subject.timed else as_opened(subject.reference)
+    return time_model(
+        subject.model, subject.rows, baseline=baseline, rounds=ROUNDS, limit_s=subject.timing_s, attempts=ATTEMPTS
+    )
+
+
+def as_opened(reference: Engine) -> TimedBaseline:
+    """Return a baseline of which nothing but the opened engine is known."""
+    call = TimedCall(engine=type(reference).__name__.lower(), call="predict", input="array_row", rows=1)
+    return TimedBaseline(one_row=reference, batch=reference, one_row_call=call, batch_call=replace(call, input="batch"))

@@ -121,7 +121,7 @@ def _describe_exit(code: int) -> str:
 def import_baseline(
     model: object | ImportedModel, dataset: Dataset, blobs: Blobs, *, signature: Signature | None = None
 ) -> Variant:
-    """Import a fitted model as the variant with no steps.
+    """Import a fitted model as the variant with no steps, on the number of threads that it was set to.
 
     Parameters
     ----------
@@ -153,11 +153,13 @@ def import_baseline(
     opened, rows = engine(content, {}), matrix(dataset.table.head(PROBED_ROWS), signature)
     task = imported.task or dataset.roles.task
     _check_outputs(opened, rows, task)
+    own = imported.threads if "threads" in getattr(engine, "defaults", {}) else 0
     return Variant(
         artifact=Artifact(format=engine.formats[0], digest=blobs.put(content), size_bytes=len(content)),
         engine=imported.engine,
         signature=with_refusals(opened, rows, signature),
         task=task,
+        settings={"threads": own} if own else {},
     )
 
 

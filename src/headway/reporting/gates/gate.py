@@ -14,14 +14,16 @@ from headway.core.evidence import Evidence, Measurement
 from headway.core.record import Record
 from headway.core.search_result import SearchResult
 from headway.core.verdict import RuleResult, Verdict
+from headway.evaluation.benchmark import AS_CALLED
 from headway.reporting.text import formatting, tables, words
 from headway.reporting.text.formatting import one_line
 from headway.reporting.text.markdown import escape_markdown, markdown_table
+from headway.reporting.text.speeds import find_all
 from headway.reporting.text.tables import VERDICT_MARKS
 from headway.reporting.text.terminal import render_rules
 
 COSTS = ("cost.per_million.one_row", "cost.per_million.batch")
-SPEEDS = ("latency.speedup", "throughput.speedup", *COSTS)
+SPEEDS = (AS_CALLED, "latency.speedup", "throughput.speedup", *COSTS)
 
 
 class GateResult(Record, frozen=True, kw_only=True):
@@ -44,13 +46,13 @@ def gate_result(search: SearchResult, verdict: Verdict, where: str = FILE) -> Ga
     winner = search.winner
     searched = search.row(winner.variant.digest)
     measured = [winner.evidence, *([searched.evidence] if searched else [])]
-    found = (next((seen for evidence in measured if (seen := evidence.find(name))), None) for name in SPEEDS)
+    found = (seen for name in SPEEDS for seen in find_all(measured, name))
     return GateResult(
         project=search.name,
         variant=winner.variant.name,
         verdict=verdict,
         evidence=winner.evidence,
-        speed=tuple(measurement for measurement in found if measurement),
+        speed=tuple(found),
         where=where,
     )
 

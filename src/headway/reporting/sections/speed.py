@@ -5,12 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from headway.core.evidence import Evidence, Machine, Measurement
-from headway.evaluation.measure import BUSY
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, ReferenceLine
 from headway.reporting.charts.theme import RenderedChart
 from headway.reporting.report_data import ReportData
 from headway.reporting.section import Section, draw_intervals
 from headway.reporting.text import formatting, tables
+from headway.reporting.text.speeds import describe_speeds
 
 _TIMED = (*formatting.TIMED, "start.")
 _SPEEDUPS = {"latency.speedup": "one row", "throughput.speedup": "batches"}
@@ -36,17 +36,18 @@ def plugin(report: ReportData) -> Section | None:
         title="Speed",
         order=10,
         prefixes=_TIMED,
-        lead=f"{_machine(timed[0].machine)} This variant and the baseline were timed in turns, so that other load on "
-        "the machine slowed both.",
-        conclusions=(*_conclusions(found, baseline), *_busy(timed[0])),
+        lead=f"{_machine(timed[0].machine)} This variant and the baseline were timed in turns, the baseline on its "
+        "best number of threads.",
+        conclusions=(*_conclusions(found, baseline), *(f"{line[:1].upper()}{line[1:]}." for line in _lines(report))),
         table=tables.tabulate_against_baseline(tuple(found.values()), baseline, report.groups),
         picture=lambda: _picture(speedups) if speedups else None,
     )
 
 
-def _busy(evidence: Evidence) -> list[str]:
-    busy = any(finding.code == BUSY for finding in evidence.findings)
-    return ["The machine was busy during the timing: these figures are less reliable."] if busy else []
+def _lines(report: ReportData) -> list[str]:
+    """Return each ratio with the baseline's call, or why there is none, for a variant that is not the baseline."""
+    winner = report.winner
+    return describe_speeds(report.winner_evidence()) if winner and winner.variant.steps else []
 
 
 def _machine(machine: Machine) -> str:

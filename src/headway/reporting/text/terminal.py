@@ -20,6 +20,7 @@ from headway.optimization.search import LossGroup, group_losses
 from headway.reporting.report_data import Replay, ReportData
 from headway.reporting.summary import OBJECTIVE, describe_replay, outcome_lines, summary_answers
 from headway.reporting.text import formatting, tables, words
+from headway.reporting.text.speeds import describe_search_speeds
 from headway.reporting.text.tables import Column, Line, Style, Table, text_cell
 
 FOLDED = 22
@@ -103,7 +104,8 @@ def render_search_briefly(search: SearchResult, *, groups: str = "groups") -> Gr
         f", evaluated on {formatting.format_basis(seen, groups)}" if seen else ""
     )
     basis += f"; {len(search.screened_out)} more screened out by their speed" if search.screened_out else ""
-    return Group(Text(basis), TerminalTable(tables.tabulate_variants_briefly(search.evaluated, search.winner)))
+    table = TerminalTable(tables.tabulate_variants_briefly(search.evaluated, search.winner))
+    return Group(Text(basis), table, *map(Text, describe_search_speeds(search)))
 
 
 def render_rules(verdict: Verdict, *, groups: str = "groups") -> TerminalTable:

@@ -140,12 +140,18 @@ _NAMES: dict[str, tuple[str, str]] = {
     # Speed, memory and cost
     "latency.one_row": ("Latency of one row", "From a row in memory to its prediction, in microseconds."),
     "latency.speedup": ("Speedup for one row", "Latency of the baseline divided by that of this variant."),
+    "latency.as_called": ("Latency of one row, as you call it", "With the conversion of the row, in microseconds."),
+    "latency.as_called.speedup": ("Speedup as you call it", "Your own object's call divided by that of this variant."),
     "throughput.batch": ("Throughput in batches", "Rows per second."),
     "throughput.speedup": ("Speedup in batches", "Throughput of this variant divided by that of the baseline."),
     "cost.per_million.one_row": ("Cost of a million rows, one by one", "Of the model alone, at the declared price."),
     "cost.per_million.batch": ("Cost of a million rows, in batches", "Of the model alone, at the declared price."),
     "cost.cpu_s.one_row": ("CPU seconds of a million rows, one by one", "CPU time of all threads."),
     "cost.cpu_s.batch": ("CPU seconds of a million rows, in batches", "CPU time of all threads."),
+    **{
+        f"cost.cpu_s.{how}.speedup": (f"CPU time of the baseline divided by that of this variant, {what}", "")
+        for how, what in (("one_row", "one row"), ("batch", "in batches"), ("as_called", "as you call it"))
+    },
     "start.seconds": ("Cold start", "From the start of a process to its first prediction."),
     "start.memory_mb": ("Memory of a process", "Resident memory after the first prediction."),
     "request.p50": ("Median request time", ""),

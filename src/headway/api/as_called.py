@@ -1,0 +1,130 @@
+"""Time the user's own object and the optimized model that replaces it, both called as the user calls the object."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from headway import pipeline
+from headway.api.model import Model
+from headway.core.errors import NotApplicable
+from headway.core.evidence import Measurement, TimedCall
+from headway.core.search_result import SearchResult
+from headway.core.threads import thread_setting
+from headway.data.matrix import matrix
+from headway.evaluation.benchmark import time_calls
+from headway.evaluation.comparison import open_variant
+from headway.registry.project import Project
+
+ROUNDS, ATTEMPTS, MAX_INPUTS, LIMIT_S = 40, 3, 64, 10.0
+_IN_PYTHON = "pass the fitted object in Python: headway.optimize(model, X, y)"
+_METHODS = ("predict_proba", "inplace_predict", "predict")
+"""Methods of the user's object, the first that it has: a Booster of XGBoost reads an array by `inplace_predict`."""
+
+
+def time_as_called(
+    model: Any, optimized: Any, rows: Any, *, names: Sequence[str] = (), threads: int = 0, limit_s: float = LIMIT_S
+) -> list[Measurement | NotApplicable]:
+    """Time calls of one row, by pairs in turns: the user's object against the optimized model.
+
+    Parameters
+    ----------
+    model : object
+        The user's fitted model.
+    optimized : Model
+        What replaces it.
+    rows : array-like of shape (n, d)
+        Rows as the user passes them: a DataFrame, an array or a sparse matrix.
+    names : sequence of str
+        Columns that the model reads, for a table with others.
+    threads : int
+        Number of threads that the model's own setting asks for, 0 if it has none.
+    limit_s : float
+        Longest time for each kind of row, s; a slow model then has fewer rounds.
+
+    Returns
+    -------
+    list of Measurement or NotApplicable
+        `latency.as_called` (us) and `latency.as_called.speedup`, one slice for each kind of row that the model accepts
+        (`dataframe_row`, `array_row`), the user's own kind first; see `benchmark.time_calls`.
+    """
+    method = next((name for name in _METHODS if callable(getattr(model, name, None))), "")
+    replacement = getattr(optimized, "predict_proba" if method == "predict_proba" else "predict", None)
+    if not method or replacement is None:
+        return [NotApplicable(f"a {type(model).__name__} has no method that both it and the optimized model have")]
+    found: list[Measurement | NotApplicable] = []
+    for kind, inputs in _row_inputs(rows, names).items():
+        if not _answers(getattr(model, method), inputs[0]):
+            continue
+        engine, own = type(model).__name__, threads or thread_setting(getattr(model, "n_jobs", None))
+        call = TimedCall(engine=engine, call=method, input=kind, rows=1, threads=own)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of feature names: the user's own call gives them once
+            found += time_calls(
+                replacement,
+                getattr(model, method),
+                inputs,
+                call=call,
+                rounds=ROUNDS,
+                limit_s=limit_s,
+                attempts=ATTEMPTS,
+            )
+    return found or [NotApplicable(f"the {type(model).__name__} answers no single row of these data")]
+
+
+def native_calls(
+    project: Project, rows: pl.DataFrame, *, limit_s: float = LIMIT_S
+) -> Callable[[SearchResult], list[Measurement | NotApplicable]]:
+    """Return a function that times the library's own object of a baseline that is no object of the user: from a file.
+
+    Both get array rows; a model that reads categories is left out.
+    """
+
+    def measure(search: SearchResult) -> list[Measurement | NotApplicable]:
+        baseline = search.baseline.model
+        native = getattr(open_variant(baseline, project.blobs), "native", None)
+        if native is None or any(field.datatype == "BYTES" for field in baseline.signature.inputs):
+            why = "reads categories" if native is not None else "is no object of a library"
+            return [NotApplicable(f"latency.as_called: the original model {why}", hint=_IN_PYTHON)]
+        optimized = Model(search.winner.variant, pipeline.open_winner(project, search))
+        threads, some = int(baseline.settings.get("threads", 0)), rows.gather_every(max(len(rows) // MAX_INPUTS, 1))
+        return time_as_called(native, optimized, matrix(some, baseline.signature), threads=threads, limit_s=limit_s)
+
+    return measure
+
+
+def _row_inputs(rows: Any, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return single rows, up to 64 spread over the table, in each form that they may be passed in."""
+    if hasattr(rows, "tocsr"):
+        table = rows.tocsr()
+        return {"sparse_row": [table[at : at + 1] for at in _spread(table.shape[0])]}
+    if not hasattr(rows, "columns"):
+        array = np.asarray(rows)
+        return {"array_row": [array[at : at + 1] for at in _spread(len(array))]}
+    if names and set(names) <= set(rows.columns):
+        rows = rows[list(names)]
+    cut = rows.iloc if hasattr(rows, "iloc") else rows
+    inputs = {"dataframe_row": [cut[at : at + 1] for at in _spread(len(rows))]}
+    array = rows.to_numpy() if hasattr(rows, "to_numpy") else np.empty(0, dtype=object)
+    if array.ndim == 2 and array.dtype.kind in "fiub":
+        inputs["array_row"] = [np.ascontiguousarray(array[at : at + 1]) for at in _spread(len(array))]
+    return inputs
+
+
+def _spread(count: int) -> list[int]:
+    return [int(at) for at in np.unique(np.linspace(0, count - 1, min(count, MAX_INPUTS)).astype(np.int64))]
+
+
+def _answers(call: Callable[[Any], Any], row: Any) -> bool:
+    """Return whether the user's object answers this kind of row; libraries refuse by errors of many kinds."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call(row)
+    except Exception:  # noqa: BLE001 - what a model raises for a row that it does not read is its own affair
+        return False
+    return True

@@ -1,0 +1,70 @@
+"""Lines on speed: each ratio with its interval and the baseline's call that it is against, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.search_result import SearchResult
+from headway.evaluation.benchmark import AS_CALLED
+from headway.evaluation.measure import BUSY
+from headway.reporting.text import formatting
+
+WALL_RATIOS = {
+    AS_CALLED: "as you call it",
+    "latency.speedup": "engine against engine, one row",
+    "throughput.speedup": "engine against engine, in batches",
+}
+CPU_RATIOS = {
+    "cost.cpu_s.as_called.speedup": "CPU time, as you call it",
+    "cost.cpu_s.one_row.speedup": "CPU time, engine against engine, one row",
+    "cost.cpu_s.batch.speedup": "CPU time, engine against engine, in batches",
+}
+"""Ratios that a busy machine leaves."""
+
+
+def describe_search_speeds(search: SearchResult, *, only_calls: bool = False) -> list[str]:
+    """Return the lines on the winner of a search; see `describe_speeds`."""
+    searched = search.row(search.winner.variant.digest)
+    sources = [search.winner.evidence, *([searched.evidence] if searched else [])]
+    return describe_speeds(sources, only_calls=only_calls)
+
+
+def describe_speeds(sources: Sequence[Evidence], *, only_calls: bool = False) -> list[str]:
+    """Return a line for each ratio of times, or why there is none and the ratios of CPU time.
+
+    Parameters
+    ----------
+    sources : sequence of Evidence
+        Evidence on one variant, the preferred first.
+    only_calls : bool
+        Leave out ratios whose baseline's call was not recorded, as in evidence of earlier versions.
+    """
+    lines = [
+        _line(title, found)
+        for name, title in WALL_RATIOS.items()
+        for found in find_all(sources, name)
+        if found.baseline or not only_calls
+    ]
+    busy = busy_finding(sources)
+    if busy is None or any(find_all(sources, name) for name in ("latency.speedup", AS_CALLED)):
+        return lines
+    cpu = [_line(title, found) for name, title in CPU_RATIOS.items() for found in find_all(sources, name)]
+    return [*lines, f"no speedup: {busy.message}", f"to get one, {busy.hint}", *cpu]
+
+
+def find_all(sources: Sequence[Evidence], name: str) -> list[Measurement]:
+    """Return the measurements of a name, one for each slice, from the first evidence that has any."""
+    found = ([seen for seen in evidence.measurements if seen.name == name] for evidence in sources)
+    return next((seen for seen in found if seen), [])
+
+
+def busy_finding(sources: Sequence[Evidence]) -> Finding | None:
+    """Return the finding that the machine was busy, if any."""
+    found = (finding for evidence in sources for finding in evidence.findings if finding.code == BUSY)
+    return next(found, None)
+
+
+def _line(title: str, found: Measurement) -> str:
+    against = f" (against {found.baseline})" if found.baseline else ""
+    return f"{title}: {formatting.format_measurement(found)}{against}"
