@@ -12,7 +12,7 @@ from tests.pipeline.serve_command import served
 
 import headway
 from headway.cli import main as cli
-from headway.cli.commands.init import write_project
+from headway.cli.commands.init import ask, write_project
 from headway.core import config
 from headway.serving.client import Client
 
@@ -136,3 +136,18 @@ def test_each_setting_has_a_line_of_help(run, tmp_path):
     found = config.load(tmp_path / "a b")
     assert found.project.name == "a-b"
     assert (found.rollout.churn_same_model, found.rollout.churn_new_model) == (0.01, 0.2)
+
+
+def test_a_terminal_is_asked_about_each_column_that_looks_like_an_outcome(monkeypatch, capsys):
+    answers = iter(["y", "", "no"])
+    monkeypatch.setattr("builtins.input", lambda question: next(answers))
+    assert ask({"status": "D003: 'status' is late", "delay": "D003: 'delay' is late", "x": "D003"}) == ["status"]
+    assert "'status' is late" in capsys.readouterr().err
+
+
+def test_an_end_of_input_confirms_nothing(monkeypatch):
+    def ended(question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ended)
+    assert ask({"status": "D003: 'status' is late"}) == []

@@ -229,7 +229,7 @@ def place(file: Path, path: str) -> str:
     return f"{file}:{line}" if line else str(file)
 
 
-def _syntax_error(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
+def syntax_error(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
     """Return the error of a text that is not TOML, with its line and the key on that line."""
     message, _, at = str(error).rpartition(" (at ")
     found = re.search(r"line (\d+), column (\d+)", at)
@@ -241,7 +241,9 @@ def _syntax_error(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
     column = f", column {found[2]}" if found else ""
     hint = f'strings are quoted: {_plain_key(key[1])} = "..."' if key and message == "Invalid value" else ""
     return ConfigError(
-        f"{FILE} is not TOML: {message or error}{subject}, line {number}{column}", where=f"{file}:{number}", hint=hint
+        f"{file.name} is not TOML: {message or error}{subject}, line {number}{column}",
+        where=f"{file}:{number}",
+        hint=hint,
     )
 
 
@@ -252,7 +254,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
         hint = "go to the project's folder, or name it: --project FOLDER"
         raise ConfigError(f"no {FILE} here", where=str(file.parent.resolve()), hint=hint) from error
     except tomllib.TOMLDecodeError as error:
-        raise _syntax_error(file, error) from error
+        raise syntax_error(file, error) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{FILE} is not TOML: {error}", where=str(file)) from error
     except OSError as error:

@@ -82,7 +82,7 @@ def test_a_project_without_a_file_has_no_contract(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what", "hint"),
     [
-        ("[columns.x\n", "is not a valid contract", "docs/contract.md"),
+        ("[columns.x\n", "is not TOML", "docs/contract.md"),
         ('[columns.x]\ntype = "float"\n', "Invalid enum value 'float'", ""),
         ('[columns.x]\ntype = "number"\nminmum = 1\n', "unknown field 'minmum'", "minimum in place of minmum"),
         ("uniqe = []\n", "unknown field 'uniqe'", "unique in place of uniqe"),
@@ -125,3 +125,14 @@ def test_defaults_are_left_out():
         contract_to_toml(TableContract(columns={"a b": ColumnContract(type="integer")}))
         == '\n[columns."a b"]\ntype = "integer"\nmissing = 0.0\n'
     )
+
+
+def test_an_error_names_the_line_of_the_column_or_of_the_syntax(tmp_path):
+    path = tmp_path / "contract.toml"
+    path.write_text('[columns.hour]\ntype = "integer"\n\n[columns.wind]\ntype = "number"\nminimun = 0\n')
+    with pytest.raises(ConfigError, match=r"contract\.toml:4, \[columns\.wind\]"):
+        load_contract(path)
+    path.write_text("[columns.hour]\ntype = integer\n")
+    with pytest.raises(ConfigError, match=r"Invalid value in the value of 'type', line 2") as caught:
+        load_contract(path)
+    assert caught.value.where == f"{path}:2"

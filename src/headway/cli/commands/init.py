@@ -66,7 +66,7 @@ def plugin(
         The column of that file to predict.
     """
     interactive = not json and sys.stdin.isatty() and sys.stdout.isatty()
-    descriptions, proposal = write_project(folder, table, target, confirm=_ask if interactive else _nothing)
+    descriptions, proposal = write_project(folder, table, target, confirm=ask if interactive else _nothing)
     written = {str(folder / name): what for name, what in descriptions.items()}
     option = "" if folder == Path(".") else f" --project {folder}"
     lines = [f"{file}: {what}" for file, what in written.items()]
@@ -76,7 +76,7 @@ def plugin(
     print_result({"files": written, "proposal": proposal}, "\n".join(lines), json=json)
 
 
-def _ask(suspects: Mapping[str, str]) -> list[str]:
+def ask(suspects: Mapping[str, str]) -> list[str]:
     """Ask about each column that looks like an outcome; return those that are known only afterwards."""
     found = []
     for name, why in suspects.items():

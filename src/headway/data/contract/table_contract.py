@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 from msgspec import Meta
 
-from headway.core.config import Config
+from headway.core.config import Config, place, syntax_error
 from headway.core.errors import ConfigError
 from headway.core.record import FormerValues, Record
 from headway.core.renamed import current_form, warn_renamed
@@ -127,6 +127,7 @@ def _unquote(name: str) -> str:
 
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_FIELDS_HINT = "docs/contract.md lists the fields"
 _STRING_FIELDS = ("pattern", "min_length", "max_length")
 
 
@@ -150,12 +151,17 @@ def load_contract(path: Path) -> TableContract:
         _expect_fields(values)
         found = msgspec.convert(_to_msgspec(values), TableContract)
         validate_contract(found)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except tomllib.TOMLDecodeError as error:
+        wrong = syntax_error(path, error)
+        raise ConfigError(wrong.what, where=wrong.where, hint=wrong.hint or _FIELDS_HINT) from error
+    except (OSError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(
-            f"'{path.name}' is not a valid contract: {error}", where=str(path), hint="docs/contract.md lists the fields"
+            f"'{path.name}' is not a valid contract: {error}", where=str(path), hint=_FIELDS_HINT
         ) from error
     except ConfigError as error:
-        raise ConfigError(error.what, where=f"{path}, {error.where}", hint=error.hint) from error
+        table = re.match(r"\[(.+)\]", error.where)
+        written = place(path, table[1]) if table else path
+        raise ConfigError(error.what, where=f"{written}, {error.where}", hint=error.hint) from error
     return found
 
 
