@@ -32,6 +32,7 @@ from headway.core.training import Promotion, Retraining
 from headway.core.variant import LIBRARY_THRESHOLD, ThresholdRule, Variant
 from headway.core.verdict import EvaluatedVariant, PolicyTest, Verdict
 from headway.data import check as checking
+from headway.data.checks.split.duplicates import copy_findings, count_copies, match_rows, row_hashes
 from headway.data.contract.discovery import observed_contract
 from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
@@ -621,8 +622,25 @@ def _test_set(
     project: Project, baseline: Baseline, data: Data, *, validation: Callable[[], EvaluationSet]
 ) -> EvaluationSet:
     """Build the evaluation set of `test`; the floor of its verdict is fitted on other rows, once for all variants."""
+    copied = _copied_rows(baseline, data)
     floor = floor_rows(lambda: _labeled_data(validation()), lambda: load_training_data(data, baseline.model.signature))
-    return build_evaluation_set(baseline, data["test"], project.blobs, price=project.config.cost, floor=floor)
+    found = build_evaluation_set(baseline, data["test"], project.blobs, price=project.config.cost, floor=floor)
+    return replace(found, findings=(*found.findings, *copied))
+
+
+def _copied_rows(baseline: Baseline, data: Data) -> list[Finding]:
+    """Return a finding if many rows of `test` are rows of `train`, with the same label."""
+    names = baseline.model.signature.names
+    train, test = data.get("train"), data["test"]
+    if train is None or not set(names) <= set(train.table.columns):
+        return []
+    if train.table.schema[train.roles.target].is_numeric():
+        equal = match_rows(*([row_hashes(period.table.select(names))] for period in (train, test)))
+        found = copy_findings(
+            count_copies(train, test, equal), code=importing.TRAINING_ROWS, how="equal in every feature"
+        )
+        return [finding for finding in found if finding.severity == "warn"]
+    return []
 
 
 def _judged(

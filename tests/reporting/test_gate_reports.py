@@ -12,12 +12,33 @@ import pytest
 from gate_cases import CASES, FAIL, OVERRULED, PASS, UNDECIDED, WITHOUT_RULES, hostile_cases
 from hypothesis import given
 from markdown_it import MarkdownIt
+from msgspec.structs import replace
+from stories import estimate
 
 from headway.core.errors import ConfigError
+from headway.core.evidence import Finding
 from headway.reporting.gates import gate, test_report
 from headway.reporting.gates.formats import GATE, GATE_FORMATS, write_reports
 from headway.reporting.gates.gate import GateResult, failed_rules, verdict_reason
 from headway.reporting.text.formatting import UNPRINTABLE, one_line
+
+SUSPICIOUS = Finding(code="E005", severity="warn", message="the model gives the answer 0.3 to all 400 rows")
+
+
+def test_the_main_measures_and_warnings_are_in_the_text_and_in_the_comment_on_a_pull_request():
+    measured = (estimate("roc_auc", 0.74, 0.02), estimate("gain_over_constant", 0.1, 0.02))
+    measured += (estimate("live.roc_auc.drop", 0.001, 0.002),)
+    of = replace(PASS.evidence, measurements=(*PASS.evidence.measurements, *measured), findings=(SUSPICIOUS,))
+    case = replace(PASS, evidence=of)
+    quality = "ranking (AUC) 0.740 [0.720, 0.760]; gain over a constant prediction 0.100 [0.080, 0.120]"
+    assert f"quality: {quality}; " in gate.gate_text(case) and "against the live release: loss in AUC 0.001" in (
+        " ".join(gate.gate_text(case).split())
+    )
+    assert "warning: the model gives the answer 0.3" in gate.gate_text(case)
+    markdown = READER.render(gate.gate_markdown(case))
+    assert f"Quality: {quality}" in markdown and "Warning:</strong> the model gives the answer 0.3" in markdown
+    assert "quality: not measured" in gate.gate_text(PASS)
+
 
 READER = MarkdownIt("commonmark").enable("table")
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}

@@ -77,7 +77,9 @@ def outcome_lines(search: SearchResult, *, next_command: str = "") -> tuple[Outc
         if verdict.answer != "pass":
             next_command = 'more test rows, another policy, or headway release --override "WHY"'
     quality = OutcomeLine(label="Quality", text=words.describe_quality(winner.evidence))
-    found = (*found[:-1], quality, found[-1])
+    warned = (finding.message for finding in winner.evidence.findings if finding.severity == "warn")
+    warnings = (OutcomeLine(label="Warning", text=message, style="undecided") for message in warned)
+    found = (*found[:-1], quality, *warnings, found[-1])
     return (*found, *((OutcomeLine(label="Next", text=next_command),) if next_command else ()))
 
 

@@ -117,6 +117,11 @@ def reuse_warning(verdict: Verdict) -> str:
     )
 
 
+def evidence_warnings(evidence: Evidence) -> tuple[str, ...]:
+    """Return what is suspicious about the model or its rows, such as one answer for all of them."""
+    return tuple(finding.message for finding in evidence.findings if finding.severity == "warn")
+
+
 WIDTH = 200
 """Characters of a line if the output is not a terminal."""
 
@@ -130,7 +135,7 @@ def render_gate(case: GateResult) -> Group:
         f"quality: {words.describe_quality(case.evidence)}",
         describe_speed(case),
         f"{describe_judged_rows(case)}; {describe_evaluations(verdict)}",
-        *([f"warning: {warning}"] if warning else []),
+        *(f"warning: {text}" for text in (*evidence_warnings(case.evidence), *([warning] if warning else []))),
     )
     return Group(render_rules(verdict), *(Text(one_line(line)) for line in lines))
 
@@ -159,6 +164,7 @@ def gate_markdown(case: GateResult) -> str:
         f"Winner: {escape_markdown(describe_speed(case))}.",
         f"Quality: {escape_markdown(words.describe_quality(case.evidence))}.",
         markdown_table(tables.tabulate_rules(verdict)).rstrip("\n") if verdict.rule_results else "",
+        *(f"**Warning:** {escape_markdown(text)}." for text in evidence_warnings(case.evidence)),
         f"**Warning:** {escape_markdown(warning)}." if warning else "",
         f"It was {escape_markdown(describe_judged_rows(case))}; {describe_evaluations(verdict)}.",
     )
