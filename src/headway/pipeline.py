@@ -406,8 +406,9 @@ def test_policy(project: Project, result: SearchResult, data: Data) -> list[Poli
     evaluation_set = _evaluation_set(project, result.baseline, data["validation"])
     subject = compare_with_baseline(result.winner.variant, evaluation_set, project.blobs)
     metrics = [name for name in _metrics(project) if name not in SPEED]
+    policy = release_policy(project.config.policy, subject.variant.task, result.winner.evidence)
     return run_policy_tests(
-        subject, project.config.policy, metrics=metrics, dataset=evaluation_set.dataset, period=evaluation_set.period
+        subject, policy, metrics=metrics, dataset=evaluation_set.dataset, period=evaluation_set.period
     )
 
 

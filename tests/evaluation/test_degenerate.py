@@ -108,3 +108,16 @@ def test_a_model_that_is_not_shown_to_be_better_than_chance_is_a_finding(task):
     evidence = measure(comparison(task, noise(task)), ["floor"], dataset_digest="", period="x")
     [finding] = [finding for finding in evidence.findings if finding.code == NO_BETTER]
     assert finding.severity == "warn" and "constant prediction" in finding.message
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "ranking"])
+def test_perfect_answers_on_many_rows_are_a_finding(task):
+    subject = comparison(task, true_model(task))
+    labels = subject.labels[:, None]
+    perfect = np.eye(3)[subject.labels.astype(int)] if task == "multiclass" else labels
+    known = replace(subject, scores=perfect, rows=subject.rows, floor=None)
+    evidence = measure(known, ["quality"], dataset_digest="", period="x")
+    [finding] = [finding for finding in evidence.findings if finding.code == "E007"]
+    assert "trained on" in finding.message and finding.severity == "warn"
+    few = measure(select_rows(known, np.arange(40)), ["quality"], dataset_digest="", period="x")
+    assert not [finding for finding in few.findings if finding.code == "E007"]

@@ -64,7 +64,7 @@ def plugin(subject: Comparison) -> MetricResults:
         raise NotApplicable("the constant prediction is right on every row: no model can be better")
     found: list[Measurement | NotApplicable] = []
     if losses.flat:
-        how = "the scores do not tell the rows apart, or in the reverse order"
+        how = "the scores do not separate the rows, or in reverse order"
         found.append(exact_measurement(CONSTANT, 0.0, n_rows=losses.n_rows, method=how))
     else:
         found.append(_gain(CONSTANT, losses, losses.constant))
