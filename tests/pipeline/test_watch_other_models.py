@@ -49,6 +49,8 @@ def test_a_model_from_a_file_is_watched_like_any_other(of_file, run):
     assert april.quality and april.cost and april.find("roc_auc.change").high < 0
     assert april.ticket is None or ("rows" not in april.ticket.reasons and april.ticket.price_s is None)
     assert run("watch", "--project", of_file)[0] == 1
+    recalibrated = pipeline.recalibrate(open_project(of_file))
+    assert recalibrated.search_result.baseline.calibrator and recalibrated.trainings == 0
 
 
 def test_retraining_a_model_from_a_file_says_what_to_add_and_then_works(of_file, run):
@@ -81,6 +83,8 @@ def test_scores_of_another_system_are_watched_without_a_model(of_scores, run):
     assert april.find("ece") and "hour" in april.message and "score" not in {f.where for f in april.drift.findings}
     assert pipeline.watch(project) == [april]
     assert run("watch", "--project", of_scores)[0] == 1
+    with pytest.raises(DataError, match="are in the table, not in a log of headway"):
+        pipeline.watch(project, source="log")
 
 
 def test_without_a_declared_test_period_the_reference_stays_when_rows_arrive(of_scores):
