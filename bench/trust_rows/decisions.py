@@ -38,7 +38,10 @@ from xgboost import XGBClassifier
 
 import headway
 from harness import Result, Row, shown
+from headway.api.model import Model
 from headway.core.errors import HeadwayError
+from headway.core.verdict import EvaluatedVariant
+from headway.evaluation.comparison import open_variant
 
 BUDGET = "6s"
 TABLES: tuple[str, ...] = ("cancer", "wine", "digits", "noise")
@@ -101,15 +104,16 @@ def rows() -> Result:
         except HeadwayError as error:
             short.append(f"decisions: {name} was not optimized: {error.what}")
             continue
-        changed, counted = _differences(model, best)
-        uncounted += int(np.abs(changed - counted).sum())
-        different, judged, pairs = different + int(changed.sum()), judged + len(fresh), pairs + 1
-        forms += bool(best.variant.steps)
-        if (changed != counted).any():
-            short.append(f"decisions: {name} differs in {changed.tolist()} rows, and counts {counted.tolist()}")
-        wrong = [kind for kind in BAD_VALUES if _answers_alone(model, best, fresh, kind)]
-        answered += len(wrong)
-        short += [f"decisions: {name} answers a row with a value that is {', '.join(wrong)}"] if wrong else []
+        pairs += 1
+        for form, table, counted in _forms(best):
+            changed = int((np.asarray(form.predict(table)) != np.asarray(model.predict(table))).sum())
+            uncounted += abs(changed - counted)
+            different, judged, forms = different + changed, judged + len(table), forms + bool(form.variant.steps)
+            if changed != counted:
+                short.append(f"decisions: {form.variant.name} of {name} changes {changed} rows, and counts {counted}")
+            wrong = [kind for kind in BAD_VALUES if _answers_alone(model, form, fresh, kind)]
+            answered += len(wrong)
+            short += [f"decisions: {form.variant.name} of {name} answers {', '.join(wrong)} values"] if wrong else []
     return [
         Row(
             name="decisions.different",
@@ -117,19 +121,44 @@ def rows() -> Result:
             unit="rows",
             target="0, not counted in the own churn",
             ok=uncounted == 0 and pairs > 0,
-            against=f"model.predict on {judged:,} rows of {pairs} pairs of family and table",
+            against=f"model.predict; {judged:,} rows, {pairs} pairs of family and table, {forms} other forms of models",
         ),
         Row(
             name="decisions.answers_refused",
             measured=answered,
-            unit="pairs",
+            unit="values",
             target="0",
             ok=answered == 0,
             against="missing, infinite and too large values for which the model raises",
         ),
-        shown("decisions.other_forms", forms, "pairs", f"of {pairs}: the result is another form than the original"),
-        shown("decisions.changed", different / max(judged, 1), "share", "model.predict, counted ones included"),
+        shown("decisions.changed", different / max(judged, 1), "share", "model.predict, counted rows included"),
     ], short
+
+
+def _forms(best: Any) -> Iterator[tuple[Any, NDArray[np.float64], int]]:
+    """Yield the result with the rows that judged it, and every form that the search evaluated with those of the search.
+
+    The last part is the number of rows whose class differs according to the evidence of the form.
+    """
+    tables = {
+        period: data.table.select(list(best.feature_names_in_)).to_numpy()
+        for period, data in best._memory.halves().items()
+    }
+    yield best, tables["test"], _counted(best.search.winner)
+    baseline = best.search.baseline
+    for judged in best.search.evaluated:
+        engine = open_variant(judged.variant, best._memory.project.blobs)
+        rule = baseline.threshold_rule
+        yield (
+            Model(judged.variant, engine, threshold=baseline.threshold, threshold_rule=rule),
+            tables["validation"],
+            _counted(judged),
+        )
+
+
+def _counted(judged: EvaluatedVariant) -> int:
+    churn = judged.evidence.find("decision_churn")
+    return round(churn.value * churn.n_rows) if churn else 0
 
 
 def _pairs() -> Iterator[tuple[str, Any, NDArray[np.float64], NDArray[np.int64]]]:
@@ -145,24 +174,11 @@ def _pairs() -> Iterator[tuple[str, Any, NDArray[np.float64], NDArray[np.int64]]
             yield f"{family} on {table}", model, features[new], labels[new]
 
 
-def _differences(model: Any, best: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows whose class differs, and those that the result counts, on each half of the rows."""
-    searched, winner = best.search.row(best.variant.digest), best.search.winner
-    evidence = {"validation": searched.evidence if searched else winner.evidence, "test": winner.evidence}
-    changed, counted = [], []
-    for period, data in best._memory.halves().items():
-        table = data.table.select(list(best.feature_names_in_)).to_numpy()
-        changed.append(int((np.asarray(best.predict(table)) != np.asarray(model.predict(table))).sum()))
-        churn = evidence[period].find("decision_churn")
-        counted.append(round(churn.value * churn.n_rows) if churn else 0)
-    return np.array(changed), np.array(counted)
-
-
-def _answers_alone(model: Any, best: Any, fresh: NDArray[np.float64], kind: str) -> bool:
-    """Return whether the result answers a row for which the model raises."""
+def _answers_alone(model: Any, form: Any, fresh: NDArray[np.float64], kind: str) -> bool:
+    """Return whether a form answers a row for which the model raises."""
     row = fresh[:1].copy()
     row[0, 0] = BAD_VALUES[kind]
-    return _raises(model, row) and not _raises(best, row)
+    return _raises(model, row) and not _raises(form, row)
 
 
 def _raises(model: Any, row: NDArray[np.float64]) -> bool:
