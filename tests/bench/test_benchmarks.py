@@ -58,7 +58,7 @@ QUICK = [
 LONG = [
     *(("evidence", part) for part in ("gate", "slices", "ablation", "attack", "evaluate")),
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
-    *(("loop", part) for part in ("drift", "retraining", "canary")),
+    *(("loop", part) for part in ("drift", "retraining", "canary", "watch", "no_labels")),
     ("trust", "decisions"),
     *(("serve", part) for part in ("fastapi", "raw_ort", "open_loop", "features", "tls")),
     *(("trust", part) for part in ("init", "poison", "search", "small_tables")),

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from headway.core.errors import NotApplicable
+from headway.core.evidence import Finding
+from headway.core.monitoring import Drift
+from headway.core.variant import Field, Signature
+from headway.data.context import Window
 from headway.evaluation.statistics.tables import exact_auc
-from headway.monitoring.performance_estimation import LabeledScores, estimate_performance
+from headway.monitoring.performance_estimation import LabeledScores, estimate_performance, require_known_inputs
 
 
 def month(
@@ -180,3 +184,46 @@ def test_the_intervals_cover_the_true_metrics_in_about_95_of_100_simulations():
         found = estimate_performance([last], now.scores, now.groups)
         covered += [estimate.low <= real <= estimate.high for estimate, real in zip(found, truth(now), strict=True)]
     assert (covered / 300 >= 0.92).all() and (covered / 300 <= 0.995).all()
+
+
+INPUTS = Signature(
+    inputs=(Field(name="x"), Field(name="amount"), Field(name="kind", datatype="BYTES", categories=("a", "b", "c")))
+)
+
+
+def inputs(seed: int, *, shift: float = 0.0) -> Window:
+    rng = np.random.default_rng(seed)
+    columns = (rng.normal(shift, 1, 3000), rng.uniform(0, 100, 3000), rng.choice(3, 3000, p=(0.6, 0.35, 0.05)))
+    return Window(rows=np.column_stack(columns), groups=np.repeat(np.arange(30), 100))
+
+
+def test_inputs_of_the_labeled_region_are_accepted_and_a_season_as_well():
+    require_known_inputs(inputs(0), inputs(1), INPUTS)
+    require_known_inputs(inputs(0), inputs(1, shift=0.7), INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "change", "share"),
+    [
+        ("x", 0, lambda values: values * np.nan, 0.34),
+        ("x", 0, lambda values: values + 50, 0.34),
+        ("amount", 1, lambda values: values / 10, 1.0),
+        ("kind", 2, lambda values: np.full_like(values, 2), 0.34),
+    ],
+    ids=["missing", "far", "a tenth", "a rare category"],
+)
+def test_inputs_that_left_the_region_of_the_labeled_rows_are_refused(name, number, change, share):
+    now = inputs(1)
+    some = now.groups < 30 * share
+    now.rows[some, number] = change(now.rows[some, number])
+    with pytest.raises(NotApplicable, match=f"{name} left the region of the labeled rows"):
+        require_known_inputs(inputs(0), now, INPUTS)
+
+
+def test_an_input_that_a_rule_found_broken_is_refused():
+    found = Finding(code="O006", severity="warn", message="", where="amount")
+    drift = Drift(alarm=True, measurements=(), findings=(found,))
+    with pytest.raises(NotApplicable, match="inputs broke: amount"):
+        require_known_inputs(inputs(0), inputs(1), INPUTS, drift=drift)
+    moved = Drift(alarm=True, measurements=(), findings=(Finding(code="O001", severity="warn", message="", where="x"),))
+    require_known_inputs(inputs(0), inputs(1), INPUTS, drift=moved)

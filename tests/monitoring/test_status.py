@@ -122,7 +122,7 @@ def test_without_labels_the_estimate_is_reported_with_its_interval():
             {"is_complete": False},
             "2013-07: the period has not ended: 900 rows so far, 900 labeled; it is judged when it has ended.",
         ),
-        ({"drift": None, "n_labeled": 0}, "2013-07: drift of the inputs could not be tested; no label"),
+        ({"drift": None, "n_labeled": 0}, "2013-07: drift of the inputs cannot be judged; no label"),
         (
             {"unknown": (Finding(code="O003", severity="undecided", message="quality could not be judged: no task"),)},
             "quality could not be judged: no task",
@@ -134,6 +134,27 @@ def test_questions_that_were_not_tested_are_reported_as_unknown(fields, message)
     seen = replace(PLAIN, **fields)
     assert status.monitoring_status(seen) == "unknown"
     assert message in message_of(seen) and "no action is needed" not in message_of(seen)
+
+
+def test_a_period_whose_inputs_cannot_be_judged_is_never_healthy():
+    seen = replace(PLAIN, drift=None, answers=(ASKED,), quality=(measured("roc_auc", 0.7),))
+    assert status.monitoring_status(seen) == "unknown"
+    assert message_of(seen).startswith("2013-07: drift of the inputs cannot be judged; no degradation is shown.")
+
+
+def test_quality_that_was_measured_but_not_judged_is_not_healthy():
+    seen = replace(PLAIN, n_labeled=300, quality=(measured("roc_auc", 0.7),))
+    assert status.monitoring_status(seen) == "unknown"
+    assert status.monitoring_status(replace(seen, estimated=(measured("roc_auc.estimated", 0.7),))) == "healthy"
+
+
+def test_an_input_that_broke_is_described_and_asks_for_action():
+    found = Finding(code="O006", severity="warn", message="hour broke on 9 days: it is missing", where="hour")
+    seen = replace(PLAIN, drift=Drift(alarm=True, measurements=(), findings=(found,)), answers=(ASKED,))
+    assert message_of(seen) == (
+        "2013-07: the inputs have drifted since the release was judged: hour moved; hour broke on 9 days: it is "
+        "missing; no degradation is shown; fix or roll back what fills them."
+    )
 
 
 def test_a_ticket_is_reported_when_it_is_opened_and_while_it_is_open():

@@ -101,7 +101,8 @@ def test_drift_is_tested_at_the_level_of_the_budget():
     ).report
     (answer,) = february.answers
     assert answer.level == lord_level([], WEALTH["drift"]) and answer.shown == ("drift.p",)
-    assert {finding.limit for finding in february.drift.findings} == {answer.level}
+    assert [finding.where for finding in february.drift.findings if finding.code == "O006"] == ["a"]
+    assert {finding.limit for finding in february.drift.findings if finding.code == "O001"} == {answer.level}
 
 
 def test_a_ticket_is_not_reported_for_a_period_before_it_was_opened():

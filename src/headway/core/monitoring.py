@@ -20,7 +20,8 @@ class Drift(Record, frozen=True, kw_only=True):
     """One alarm, and the features that carry it; without a change its false-alarm rate is the given level.
 
     Measurements: `drift.p` of all features (slice empty), and by feature (slice = its name) `drift.p`, corrected for
-    the number of features, and `drift.distance` in [0, 1]. Findings are empty without an alarm.
+    the number of features; a single detector adds `drift.distance` in [0, 1]. Findings are empty without an alarm.
+    Findings O006 are of rules, which give an alarm whatever the p-value.
     """
 
     alarm: bool
@@ -86,15 +87,15 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     Rows come from the project's table or from the prediction log; `n_without_key` rows of the log have no key, so no
     label can reach them. `is_complete` means that the period has ended: only then, and once, is a question tested.
     `drift` is that of the inputs; `drift_costs` ranks the features by the estimated cost of their drift per row.
-    `row_checks` are findings of rules that need no test, on rows whose drift could not be judged; `n_rows_usual` is the
-    median of the ended periods of the log before. `quality`, `change` (since the evaluation) and `cost` per month need
-    labels, `estimated` needs none. `unknown` gives the reason for each part that could not be judged. `rule_results`
-    are those of `[[policy.watch]]`. `bias` are the gaps of sensitive groups. `recovered_from` is the last degraded
-    period before, if what it showed is shown no more.
+    `row_checks` are findings of rules that need no test, on short periods and on those whose drift could not be judged;
+    `n_rows_usual` is the median of the ended periods of the log before. `quality`, `change` (since the evaluation) and
+    `cost` per month need labels, `estimated` needs none. `unknown` gives the reason for each part that could not be
+    judged. `rule_results` are those of `[[policy.watch]]`. `bias` are the gaps of sensitive groups. `recovered_from` is
+    the last degraded period before, if what it showed is shown no more.
 
     Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown;
-    `unknown`, if the period has not ended, there is neither a label nor an estimate, or labels do not exclude a large
-    degradation.
+    `unknown`, if the period has not ended, the inputs could not be judged, the quality neither by labels nor by an
+    estimate, or labels do not exclude a large degradation.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {

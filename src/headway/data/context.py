@@ -96,7 +96,8 @@ class Windows:
     """Two periods to compare, with the columns of the signature.
 
     `run` is the number of neighboring groups that a detector permutes together, because they are dependent and patterns
-    repeat: 7 for days, 1 if groups were assigned at random. `alpha` is the allowed false-alarm rate.
+    repeat: 7 for days, 1 if groups were assigned at random. `alpha` is the allowed false-alarm rate. `between` holds
+    the rows after `before` and before `after`, if they are known.
     """
 
     before: Window
@@ -104,6 +105,7 @@ class Windows:
     signature: Signature
     run: int = 7
     alpha: float = 0.05
+    between: Window | None = None
 
 
 class Detector(Protocol):

@@ -23,13 +23,13 @@ from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement
 from headway.core.monitoring import BiasChange, Drift, MonitoringAnswer, MonitoringReport, RowSource, Ticket
 from headway.core.record import digest_of, write
-from headway.data.context import Windows, load_detector
+from headway.data.context import Windows
 from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.measure import measure
 from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, t_interval
 from headway.monitoring import status
 from headway.monitoring.bias import bias_changes, judge_bias, people_columns
-from headway.monitoring.budget import Budget, Period
+from headway.monitoring.budget import WEALTH, Budget, Period
 from headway.monitoring.degradation import (
     CALIBRATION_ERROR,
     count_tests,
@@ -42,13 +42,14 @@ from headway.monitoring.degradation import (
 )
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.drift import rank_drift_costs
-from headway.monitoring.performance_estimation import estimate_performance
+from headway.monitoring.input_drift import judge_inputs, overall_p
+from headway.monitoring.input_rules import IN_A_ROW
+from headway.monitoring.performance_estimation import estimate_performance, require_known_inputs
 from headway.monitoring.row_checks import check_rows, check_volume
 from headway.monitoring.scored_rows import ScoredRows, count_without_key, release_comparison
 from headway.monitoring.windows import MonitoringWindow, end_time
 
 PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE = "O002", "O004"
-DETECTOR = "group_permutation"
 METRICS = ("quality", "calibration")
 MEASURES = ("roc_auc", "brier", "ece", CALIBRATION_ERROR, "base_rate")
 CHANGES = ("roc_auc", "brier", "ece")
@@ -111,12 +112,13 @@ def _measure_window(
     drift = earlier.drift if earlier and inputs else parts.measure("drift", lambda: _drift(context, window))
     if drift and not inputs:
         level = context.budget.level("drift", context.period(window))
-        inputs = MonitoringAnswer(question="drift", level=level, shown=("drift.p",) if drift.alarm else ())
+        shown = ("drift.p",) if overall_p(drift) <= level else ()
+        inputs = MonitoringAnswer(question="drift", level=level, shown=shown)
     drift_costs = (
         parts.measure("the cost of drift", lambda: _feature_losses(context, window)) if drift and drift.alarm else None
     )
     estimated = parts.measure(
-        "quality without labels", lambda: _estimated(deployed, window), code=ESTIMATE_NOT_POSSIBLE
+        "quality without labels", lambda: _estimated(deployed, window, drift), code=ESTIMATE_NOT_POSSIBLE
     )
     now = parts.measure("quality", lambda: _quality(deployed, rows, window.name), code=status.QUALITY_NOT_JUDGED)
     before = parts.measure("quality when judged", lambda: _quality(deployed, window.judged, "judged")) if now else None
@@ -143,7 +145,7 @@ def _measure_window(
         source=context.source,
         is_complete=window.over,
         n_without_key=count_without_key(rows) if context.source == "log" else 0,
-        row_checks=tuple(_row_checks(context, window, usual)) if drift is None else (),
+        row_checks=tuple(_row_checks(context, window, usual)) if drift is None or _is_short(window) else (),
         n_rows_usual=usual,
     )
     report = replace(report, answers=(inputs,) if inputs else ())
@@ -250,6 +252,11 @@ def _row_checks(context: MonitoringContext, window: MonitoringWindow, usual: flo
     return found
 
 
+def _is_short(window: MonitoringWindow) -> bool:
+    """Return whether the period has too few days for the rules on days."""
+    return window.until - window.since < timedelta(days=IN_A_ROW)
+
+
 def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:
     if not window.over:
         raise NotApplicable("the period has not ended, and each is tested once", hint="wait for its end")
@@ -257,8 +264,14 @@ def _drift(context: MonitoringContext, window: MonitoringWindow) -> Drift:
         raise NotApplicable("the period has no rows")
     if not len(window.judged):
         raise NotApplicable("the rows that the release was judged on are not in the project's table")
+    if window.until - window.since < timedelta(days=1):
+        raise NotApplicable(
+            "the period is shorter than a day, and the hours of a day differ", hint="periods of a day or more"
+        )
     level = context.budget.level("drift", context.period(window))
-    return load_detector(DETECTOR)(changed(_windows(context.deployed, window), alpha=level))
+    between = window.rows.between(window.judging[1], window.since).detector_window()
+    windows = changed(_windows(context.deployed, window), alpha=level, between=between)
+    return judge_inputs(windows, year_alpha=WEALTH["drift"], contract=context.deployed.release.contract)
 
 
 def _windows(deployed: DeployedRelease, window: MonitoringWindow) -> Windows:
@@ -282,10 +295,13 @@ def _costs(context: MonitoringContext, rows: ScoredRows) -> Floats:
     return decision_costs(rows.scores, rows.labels, threshold=threshold, costs=costs)
 
 
-def _estimated(deployed: DeployedRelease, window: MonitoringWindow) -> list[Measurement]:
+def _estimated(deployed: DeployedRelease, window: MonitoringWindow, drift: Drift | None) -> list[Measurement]:
     _require_binary(deployed)
-    past = [rows.labeled_scores() for rows in window.past if len(rows)]
-    return estimate_performance(past, window.current.scores, window.current.groups)
+    past = [rows for rows in window.past if len(rows)]
+    if past:
+        before, now = past[-1].detector_window(), window.current.detector_window()
+        require_known_inputs(before, now, deployed.release.variant.signature, drift=drift)
+    return estimate_performance([rows.labeled_scores() for rows in past], window.current.scores, window.current.groups)
 
 
 def _quality(deployed: DeployedRelease, rows: ScoredRows, period: str) -> Evidence:

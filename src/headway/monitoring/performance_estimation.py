@@ -10,10 +10,15 @@ from labeled periods alone:
   errors over the two parts above, at least 0, is added (moment estimator of DerSimonian and Laird 1986).
 Only out-of-sample periods may be passed: metrics on training rows are optimistic.
 
-No estimate is given, with the reason, if the labeled period has fewer than 20 groups or one class only, if its score
+No estimate is given, with the reason, if the inputs left the region of the labeled rows: a rule found an input broken,
+or more than a tenth of the rows lie, by one feature, where there are more than 4 times as many as labeled ones. The
+calibration of the scores is not known there, and the scores themselves need not show it.
+
+Nor is one given if the labeled period has fewer than 20 groups or one class only, if its score
 is not shown to rank (the interval of the slope reaches 0), if the scores have moved so far that the labeled ones are
 worth less than half of their number (Kish's effective sample size), or if the interval of the AUC is wider than 0.2.
-These limits were fixed before the first interval was computed; no constant of the interval was fitted.
+These limits were fixed before the first interval was computed, those on the inputs later; no constant of the interval
+was fitted.
 """
 
 from __future__ import annotations
@@ -28,6 +33,9 @@ import numpy as np
 from headway.core.arrays import Floats, Ints, logit, sigmoid
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
+from headway.core.monitoring import Drift
+from headway.core.variant import Signature
+from headway.data.context import Window
 from headway.evaluation.statistics.intervals import (
     MIN_GROUPS,
     SHARE,
@@ -38,9 +46,12 @@ from headway.evaluation.statistics.intervals import (
     t_interval,
 )
 from headway.evaluation.statistics.tables import auc, quantile_edges, tally
+from headway.monitoring.daily_values import feature_readers
+from headway.monitoring.input_rules import INPUT_BROKE
 
 METHOD = "rolling calibration; jackknife of calibrator and of labels to come, and month-to-month errors before, t"
 MIN_OVERLAP = 0.5
+MAX_RATIO, MAX_UNKNOWN = 4.0, 0.1
 MAX_WIDTH = 0.2
 BINS = 256
 OVERLAP_BINS = 20
@@ -117,6 +128,32 @@ def estimate_performance(labeled: Sequence[LabeledScores], scores: Floats, group
             hint="wait for the labels",
         )
     return found
+
+
+def require_known_inputs(before: Window, now: Window, signature: Signature, *, drift: Drift | None = None) -> None:
+    """Raise NotApplicable if the inputs of a period left the region of the labeled rows.
+
+    Parameters
+    ----------
+    before, now : Window
+        The last labeled period, and the period without labels.
+    signature : Signature
+    drift : Drift, optional
+        What was found of the inputs of the period: an input that broke is not known.
+    """
+    broken = [finding.where for finding in drift.findings if finding.code == INPUT_BROKE] if drift else []
+    if broken:
+        raise NotApplicable(f"inputs broke: {', '.join(broken)}", hint="label some rows of this period")
+    for number, reader in enumerate(feature_readers(before, signature)):
+        old, new = (reader.shares(part.rows[:, number]) for part in (before, now))
+        unknown = float(np.maximum(new - MAX_RATIO * old, 0).sum())
+        if unknown > MAX_UNKNOWN:
+            raise NotApplicable(
+                f"{signature.names[number]} left the region of the labeled rows: by it, {unknown:.0%} of the rows lie "
+                "where few or none are labeled",
+                where=f"at most {MAX_UNKNOWN:.0%}",
+                hint="label some rows of this period",
+            )
 
 
 def _between_period_variance(labeled: Sequence[LabeledScores]) -> Floats:

@@ -24,6 +24,7 @@ from headway.monitoring.degradation import (
     exceeds,
     format_amount,
 )
+from headway.monitoring.input_rules import INPUT_BROKE
 
 NAMED_FEATURES = 3
 HOUR_S = 3600.0
@@ -32,16 +33,20 @@ QUALITY_NOT_JUDGED = "O003"
 
 
 def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
-    """Return the status: degraded if labels show it, drifted if only inputs moved, unknown without any quality.
+    """Return the status: degraded if labels show it, drifted if only inputs moved.
 
-    A period is also unknown if its labels leave a large degradation possible: nothing is shown, but for lack of data.
+    Unknown if the inputs could not be judged, or the quality neither by labels nor by an estimate: what could not be
+    judged is never healthy. A period is also unknown if its labels leave a large degradation possible: nothing is
+    shown, but for lack of data.
     """
     answer = report.reply("degradation")
     if answer and answer.shown:
         return "degraded"
-    if not report.is_complete or not (report.quality or report.estimated) or (answer and answer.not_excluded):
+    if not report.is_complete or report.drift is None or not (answer or report.estimated):
         return "unknown"
-    return "drifted" if report.drift and report.drift.alarm else "healthy"
+    if answer and answer.not_excluded:
+        return "unknown"
+    return "drifted" if report.drift.alarm else "healthy"
 
 
 def recovered_from(report: MonitoringReport, earlier: Sequence[MonitoringReport]) -> str:
@@ -85,6 +90,8 @@ def status_message(report: MonitoringReport, policy: RetrainSection, *, pending:
         parts.append("a retraining ticket is open")
     elif report.status == "degraded":
         parts.append("check what moved, and retrain or roll back")
+    elif _broken_inputs(report):
+        parts.append("fix or roll back what fills them")
     elif answer and answer.not_excluded:
         parts.append("this is not a reason to do nothing: more labels or a longer period (--every 1q) would decide")
     elif answer and report.status in ("healthy", "drifted"):
@@ -94,14 +101,20 @@ def status_message(report: MonitoringReport, policy: RetrainSection, *, pending:
 
 def _describe_inputs(report: MonitoringReport) -> str:
     if report.drift is None:
-        return "drift of the inputs could not be tested"
+        return "drift of the inputs cannot be judged"
     if not report.drift.alarm:
         return "no drift of the inputs is shown since the release was judged"
     moved = _join(_moved_features(report)[:NAMED_FEATURES])
     costly = _join(_costly_features(report)[:NAMED_FEATURES])
     named = f": {moved} moved" if moved else ""
     cost = f" (the drift of {costly} is estimated to cost)" if costly else ""
-    return f"the inputs have drifted since the release was judged{named}{cost}"
+    broken = "".join(f"; {message}" for message in _broken_inputs(report)[:NAMED_FEATURES])
+    return f"the inputs have drifted since the release was judged{named}{cost}{broken}"
+
+
+def _broken_inputs(report: MonitoringReport) -> list[str]:
+    """Return what the rules found of inputs that broke."""
+    return [found.message for found in report.drift.findings if found.code == INPUT_BROKE] if report.drift else []
 
 
 def _moved_features(report: MonitoringReport) -> list[str]:

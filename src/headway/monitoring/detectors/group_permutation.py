@@ -31,7 +31,7 @@ from headway.monitoring.drift import FeatureBins, feature_values, make_bins
 
 CODES = ("O001",)
 MAX_PERMUTATIONS, BATCH, MIN_PERMUTATIONS = 19_999, 999, 499
-RESOLVED = 20  # permutations at min_value as far apart that p = alpha rests on
+RESOLVED = 49  # permutations at min_value as far apart that p = alpha rests on
 FAR, AND_MORE = 3, 0.01  # no alarm is near where the first permutations say p > 3 alpha + .01
 _WORK = 100_000
 NAMED_FEATURES = 3

@@ -1,0 +1,191 @@
+"""Daily numbers of each feature: level, spread, missing share, category shares, and the share out of range.
+
+A feature is read by bins that the reference fixes. Its level and spread are those of normal scores (the normal quantile
+of a value's rank among the rows of the reference), so that heavy tails of rows do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+from headway.core.arrays import Floats, Ints
+from headway.core.release import Bounds, Contract
+from headway.core.variant import Field, Signature
+from headway.data.context import Window
+from headway.evaluation.statistics.tables import quantile_edges, tally
+
+Kind = Literal["level", "spread", "missing", "share", "outside"]
+BINS = 64
+MAX_SCORE = 3.0
+MIN_SHARE = 0.02
+"""A category has a share of its own from here on; the rare ones have one together."""
+SMALL_DAY = 0.1
+"""A day with fewer rows than this part of the median day is left out."""
+_LEAST_SPREAD = 0.02
+_SAMPLE = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One daily number: the index of its feature, its kind, and the categories whose share it is."""
+
+    feature: int
+    kind: Kind
+    categories: tuple[str, ...] = ()
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of rows, in [0, 1]."""
+        return self.kind not in ("level", "spread")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyValues:
+    """Daily numbers float64 [T, K], NaN where a day has no value, with day numbers int64 [T] and rows float64 [T]."""
+
+    days: Ints
+    rows: Floats
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.days)
+
+    def part(self, begin: int, end: int | None = None) -> DailyValues:
+        """Return the days from one index to another."""
+        here = slice(begin, end)
+        return DailyValues(days=self.days[here], rows=self.rows[here], values=self.values[here])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureReader:
+    """Turns the rows of one feature into its daily numbers, one for each of `channels`.
+
+    Numbers: `edges` are those of bins, the first and the last of which are outside the range; `scores` are normal
+    scores of the bins. Categories: `own` maps a rank, then the unseen and the missing, to a channel.
+    """
+
+    channels: tuple[Channel, ...]
+    edges: Floats
+    scores: Floats
+    own: Ints
+
+    def read(self, values: Floats, day: Ints, rows: Floats) -> Floats:
+        """Return the daily numbers [T, channels] of values [n], whose days are numbered from 0."""
+        counts = tally(day * self.size + self.codes(values), len(rows) * self.size).reshape(-1, self.size)
+        return counts / rows[:, None] if len(self.own) else self._of_counts(counts, rows)
+
+    @property
+    def size(self) -> int:
+        """Number of bins."""
+        return len(self.channels) if len(self.own) else len(self.edges) + 2
+
+    def codes(self, values: Floats) -> Ints:
+        """Return the bin of each value [n], the last one for missing values; that of a category is its channel."""
+        missing = np.isnan(values)
+        if len(self.own):
+            last = len(self.own) - 1
+            ranks = np.where(missing, last, np.clip(np.where(missing, 0, values), 0, last - 1)).astype(np.int64)
+            return self.own[ranks]
+        return np.where(missing, self.size - 1, np.searchsorted(self.edges, values, side="right"))
+
+    def shares(self, values: Floats) -> Floats:
+        """Return the share of each bin [size] in values [n]."""
+        return tally(self.codes(values), self.size) / max(len(values), 1)
+
+    def _of_counts(self, counts: Floats, rows: Floats) -> Floats:
+        present = rows - counts[:, -1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = counts[:, :-1] @ self.scores / present
+            variance = counts[:, :-1] @ np.square(self.scores) / present - np.square(level)
+            outside = (counts[:, 0] + counts[:, -2]) / present
+        spread = np.log(np.sqrt(np.maximum(variance, 0)) + _LEAST_SPREAD)
+        return np.column_stack([level, spread, counts[:, -1] / rows, outside])
+
+
+def feature_readers(window: Window, signature: Signature, contract: Contract | None = None) -> list[FeatureReader]:
+    """Return the reader of each feature, fixed by the rows of the reference and by the ranges of a contract."""
+    contract = contract or Contract()
+    bounds = {column.name: column for column in contract.columns}
+    return [
+        _category_reader(number, field, window.rows[:, number])
+        if field.categories
+        else _number_reader(number, window.rows[:, number], bounds.get(field.name), contract.margin)
+        for number, field in enumerate(signature.inputs)
+    ]
+
+
+def channels_of(readers: Sequence[FeatureReader]) -> tuple[Channel, ...]:
+    """Return the channels of all readers, in the order of the columns of `daily_values`."""
+    return tuple(channel for reader in readers for channel in reader.channels)
+
+
+def daily_values(readers: Sequence[FeatureReader], window: Window) -> DailyValues:
+    """Return the daily numbers of the days of a window that have rows enough."""
+    days, day, counts = np.unique(window.groups, return_inverse=True, return_counts=True)
+    rows = counts.astype(np.float64)
+    parts = [reader.read(window.rows[:, number], day, rows) for number, reader in enumerate(readers)]
+    keep = rows >= SMALL_DAY * np.median(rows) if len(rows) else np.zeros(0, np.bool_)
+    return DailyValues(days=days[keep], rows=rows[keep], values=np.column_stack(parts)[keep])
+
+
+def joined(parts: Sequence[DailyValues]) -> DailyValues:
+    """Return the days of several windows, one after another."""
+    return DailyValues(
+        days=np.concatenate([part.days for part in parts]),
+        rows=np.concatenate([part.rows for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+    )
+
+
+def _number_reader(number: int, values: Floats, bounds: Bounds | None, margin: float) -> FeatureReader:
+    some = values[:: max(1, len(values) // _SAMPLE)]
+    present = some[np.isfinite(some)]
+    low, high = (float(present.min()), float(present.max())) if len(present) else (0.0, 0.0)
+    inner = quantile_edges(present, BINS) if len(present) else np.empty(0)
+    low, high = _range(low, high, bounds, margin)
+    edges = np.concatenate([[low], inner[(inner > low) & (inner <= high)], [np.nextafter(high, np.inf)]])
+    shares = tally(np.searchsorted(edges, present, side="right"), len(edges) + 1) / max(len(present), 1)
+    ranks, min_rank = np.cumsum(shares) - shares / 2, NormalDist().cdf(-MAX_SCORE)
+    scores = [NormalDist().inv_cdf(min(max(float(rank), min_rank), 1 - min_rank)) for rank in ranks]
+    kinds: tuple[Kind, ...] = ("level", "spread", "missing", "outside")
+    channels = tuple(Channel(feature=number, kind=kind) for kind in kinds)
+    return FeatureReader(channels=channels, edges=edges, scores=np.array(scores), own=np.empty(0, np.int64))
+
+
+def _range(low: float, high: float, bounds: Bounds | None, margin: float) -> tuple[float, float]:
+    """Return the range of the contract, and without one that of the reference, extended by its width at both ends."""
+    if bounds and bounds.lowest is not None and bounds.highest is not None:
+        width = margin * (bounds.highest - bounds.lowest)
+        return min(low, bounds.lowest - width), max(high, bounds.highest + width)
+    return 2 * low - high, 2 * high - low
+
+
+def _category_reader(number: int, field: Field, values: Floats) -> FeatureReader:
+    count = len(field.categories)
+    known = values[~np.isnan(values)].astype(np.int64)
+    shares = np.bincount(np.clip(known, 0, count), minlength=count + 1)[:count] / max(len(values), 1)
+    groups = list(_category_groups(field.categories, shares))
+    channel_of = {name: index for index, names in enumerate(groups) for name in names}
+    own = [channel_of[name] for name in field.categories]
+    channels = tuple(Channel(feature=number, kind="share", categories=names) for names in groups)
+    missing = Channel(feature=number, kind="missing")
+    if field.unseen == "other":
+        unseen = Channel(feature=number, kind="outside")
+        channels, own = (*channels, unseen), [*own, len(channels)]
+    else:
+        own = [*own, len(channels)]
+    own, channels = [*own, len(channels)], (*channels, missing)
+    return FeatureReader(channels=channels, edges=np.empty(0), scores=np.empty(0), own=np.array(own, np.int64))
+
+
+def _category_groups(names: tuple[str, ...], shares: Floats) -> Iterator[tuple[str, ...]]:
+    """Yield each frequent category by itself, then the rare ones together."""
+    rare = tuple(name for name, share in zip(names, shares, strict=True) if share < MIN_SHARE)
+    yield from ((name,) for name, share in zip(names, shares, strict=True) if share >= MIN_SHARE)
+    if rare:
+        yield rare

@@ -1,0 +1,274 @@
+"""Forecast of daily values: how far a stretch of days may be from the reference without a change.
+
+The days of the reference give each daily number a weekday pattern, a spread from day to day, and a correlation of
+neighboring days: a part `h` of the variance fades as rho^lag. Rho and h cannot be known from a few weeks, so all cells
+of a grid are kept, weighted by their restricted likelihood. The mean of later days, less what the reference forecasts,
+is divided by the error of that forecast; its p-value is the weighted mean of Student's t tails, which has no smallest
+value, unlike that of a permutation of a few runs of days.
+
+P-values are combined by their harmonic mean (Good 1958, Wilson 2019): one small p-value counts as with Bonferroni, and
+many small ones add up. In the tail it keeps its level for correlated normal statistics; for the worst dependence the
+level grows by at most about log K. The measured false alarms are in docs/decisions.
+
+For slow shifts there is a sequential form: a Bayes factor of "all days since the reference are shifted" for each
+number (right-Haar prior of location and scale). The mean of the factors is an e-value whatever their dependence, so
+that it may be evaluated after every period: without a change it reaches 1 / alpha with probability at most alpha.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.arrays import Floats, Ints
+from headway.core.errors import NotApplicable
+from headway.evaluation.statistics.intervals import MIN_GROUPS, student_tails
+from headway.monitoring.daily_values import Channel, DailyValues
+
+WEEK = 7
+RUN_LENGTHS = (5, 7, 10, 14, 21, 31, 46)
+MAX_RUN = 0.75
+"""The longest run of days inside a period, as a part of it."""
+LONGER_DAYS = (91, 365)
+MIN_LONGER = 1.5
+"""A longer stretch has at least this many times the days of the period."""
+MAX_DEVIATION, MAX_DEVIATION_RUNS = 5.0, 3.0
+"""A day counts as at most so many robust standard deviations: one odd day is not drift."""
+MAX_NOW = 0.25
+"""Longer stretches count only for a number that the period itself does not put back to where it was."""
+GUARD = 1.5
+"""A run must be so much farther off than the farthest of the same length within the reference."""
+MIN_EACH_WEEKDAY = 3
+_GRID = [(0.0, 0.0)] + [(rho, h) for rho in (0.2, 0.4, 0.6, 0.8) for h in (1.0, 0.7, 0.4)]
+_SHIFTS = (0.5, 2.0)
+"""Standard deviations of the shifts that the sequential form expects, in those of a day."""
+_SMALLEST = 1e-300
+_FLOOR_SHARE, _FLOOR_OTHER = 0.1, 0.05
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormResult:
+    """The p-value of a form over all features, and that of each feature by itself [F]."""
+
+    p: float
+    by_feature: Floats
+
+
+def forecast_forms(
+    reference: DailyValues, later: DailyValues, channels: Sequence[Channel], *, n_days: int
+) -> dict[str, FormResult]:
+    """Judge the last `n_days` days of `later`, all days since the reference, by the forecast of the reference.
+
+    Forms: the `period`; `longer` stretches that end with it; `runs` of days inside it; `sequential`, all days since the
+    reference, whose p-value is good for any number of periods. A form without a stretch is left out.
+
+    Raises NotApplicable if the reference has fewer than 20 days or the period has none.
+    """
+    if len(reference) < MIN_GROUPS or not n_days:
+        raise NotApplicable(
+            f"{len(reference)} days of reference and {n_days} days are too few groups to show a change",
+            where=f"a reference of {MIN_GROUPS} days is needed",
+            hint="evaluate the release on more days",
+        )
+    fit = Forecast(reference, np.array([channel.is_share for channel in channels]))
+    tested = np.array([channel.kind != "outside" for channel in channels])
+    features = np.array([channel.feature for channel in channels])[tested]
+    end = len(later)
+    begins = {int(np.searchsorted(later.days, later.days[-1] - days, side="right")) for days in LONGER_DAYS}
+    longer = [(begin, end) for begin in sorted(begins) if end - begin > MIN_LONGER * n_days]
+    runs = [
+        (begin, begin + length)
+        for length in RUN_LENGTHS
+        if length <= MAX_RUN * n_days
+        for begin in range(end - n_days, end - length + 1)
+    ]
+    found: dict[str, Floats] = {"period": fit.p_values(later, [(end - n_days, end)])}
+    over = found["period"] > MAX_NOW
+    if longer:
+        found["longer"] = np.where(over, 1.0, fit.p_values(later, longer))
+    if runs:
+        found["runs"] = fit.p_values(later, runs, guard=GUARD, max_deviation=MAX_DEVIATION_RUNS)
+    found["sequential"] = np.where(over, 1.0, 1 / np.maximum(fit.bayes_factors(later)[None], _SMALLEST))
+    return {form: _combined(p[:, tested], features) for form, p in found.items()}
+
+
+def harmonic_mean(p: Floats) -> Floats:
+    """Return the harmonic mean of p-values [n, ...] -> [...], at most 1."""
+    mean: Floats = np.minimum(1.0, 1 / np.mean(1 / np.maximum(p, _SMALLEST), axis=0))
+    return mean
+
+
+def _combined(p: Floats, features: Ints) -> FormResult:
+    """Combine the p-values of stretches and channels [S, K]: every feature has the same weight."""
+    of_channels = harmonic_mean(p)
+    by_feature = np.array([harmonic_mean(of_channels[features == number]) for number in range(features.max() + 1)])
+    return FormResult(p=float(harmonic_mean(by_feature)), by_feature=by_feature)
+
+
+class Forecast:
+    """What the days of a reference say of normal days; numbers [K] that are shares are read as angles."""
+
+    def __init__(self, reference: DailyValues, is_share: NDArray[np.bool_]) -> None:
+        self.is_share, self.n_rows = is_share, float(reference.rows.sum())
+        self.counts = np.nan_to_num(reference.values * reference.rows[:, None]).sum(0)
+        weekday = reference.days % WEEK
+        self.has_weeks = bool(np.bincount(weekday, minlength=WEEK).min() >= MIN_EACH_WEEKDAY)
+        values = self._angles(reference)
+        values = np.where(np.isnan(values), np.nan_to_num(_median(values)), values)
+        parts = [values[weekday == day] if self.has_weeks else values for day in range(WEEK)]
+        self.base = np.stack([_median(part) for part in parts])
+        floor = np.where(is_share, _FLOOR_SHARE, _FLOOR_OTHER) / reference.rows.mean()
+        robust = 1.4826 * np.median(np.abs(values - self.base[weekday]), axis=0)
+        self.scale = np.sqrt(np.maximum(np.square(robust), floor))
+        self._fit(reference.days, self._clipped(values, weekday, MAX_DEVIATION), floor)
+
+    def _fit(self, days: Ints, values: Floats, floor: Floats) -> None:
+        """Fit the weekday pattern by generalized least squares for each cell of the grid, and weigh the cells."""
+        pattern = self._pattern(days)
+        self.dof = len(days) - pattern.shape[1]
+        likelihood, coefficients, covariances, variances = [], [], [], []
+        for rho, h in _GRID:
+            lower = np.linalg.cholesky(_correlation(days, rho, h))
+            q, r = np.linalg.qr(np.linalg.solve(lower, pattern))
+            white = np.linalg.solve(lower, values)
+            residual = np.maximum(np.square(white).sum(0) - np.square(q.T @ white).sum(0), 0) + 1e-12
+            logdet = np.log(np.diag(lower)).sum() + np.log(np.abs(np.diag(r))).sum()
+            slow = np.log(30 * float(_mean_variance(np.arange(30), rho, h, [(0, 30)])[0]))
+            likelihood.append(-logdet - self.dof / 2 * np.log(residual / self.dof) - slow)
+            inverse = np.linalg.inv(r)
+            coefficients.append(inverse @ q.T @ white)
+            covariances.append(inverse @ inverse.T)
+            variances.append(np.maximum(residual / self.dof, floor))
+        weight = np.exp(np.array(likelihood) - np.max(likelihood, axis=0))
+        self.weight = weight / weight.sum(0)
+        self.coefficients, self.covariances, self.variances = map(np.stack, (coefficients, covariances, variances))
+        self.best = self.coefficients[self.weight.argmax(0), :, np.arange(values.shape[1])].T
+        self.off = _sums(values - pattern @ self.best)
+
+    def p_values(
+        self, later: DailyValues, spans: Sequence[Span], *, guard: float = 0.0, max_deviation: float = MAX_DEVIATION
+    ) -> Floats:
+        """Return the two-sided p-value of each stretch and number [S, K]."""
+        t, off, _ = self._deviations(later, spans, max_deviation)
+        p = np.ones(off.shape)
+        tested = off >= guard * self._farthest(spans) if guard else np.ones(off.shape, np.bool_)
+        i, j = np.nonzero(tested)
+        p[i, j] = (self.weight[:, j] * student_tails(t[:, i, j], self.dof)).sum(0)
+        i, j = np.nonzero((p < 0.01) & self.is_share)
+        if len(i):
+            p[i, j] = np.maximum(p[i, j], self._count_bound(later, np.array(spans)[i], j))
+        return p
+
+    def bayes_factors(self, later: DailyValues) -> Floats:
+        """Return the Bayes factor of a shift of all later days against none, for each number [K].
+
+        The cells of the grid are weighted anew by how likely they make the later days without a shift.
+        """
+        t, _, variance = self._deviations(later, [(0, len(later))], MAX_DEVIATION)
+        t2, own = np.square(t[:, 0]), variance[:, 0, None]
+        logs = np.log(self.weight + _SMALLEST) - 0.5 * np.log(own * self.variances)
+        logs -= (self.dof + 1) / 2 * np.log1p(t2 / self.dof)
+        weight = np.exp(logs - logs.max(0))
+        weight /= weight.sum(0)
+        found = np.zeros(t.shape[2])
+        for shift in _SHIFTS:
+            ratio = own / (own + shift**2)
+            log = 0.5 * np.log(ratio) + (self.dof + 1) / 2 * np.log((1 + t2 / self.dof) / (1 + t2 * ratio / self.dof))
+            found += (weight * np.exp(np.minimum(log, 300))).sum(0) / len(_SHIFTS)
+        return found
+
+    def _deviations(
+        self, later: DailyValues, spans: Sequence[Span], max_deviation: float
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return |t| [G, S, K], the distance from the best forecast [S, K], and the forecast's variance [G, S]."""
+        begins, ends = np.array(spans).T
+        length = (ends - begins)[:, None]
+        weekday = later.days % WEEK
+        values, pattern = self._clipped(self._angles(later), weekday, max_deviation), self._pattern(later.days)
+        mean, mix = ((_sums(part)[ends] - _sums(part)[begins]) / length for part in (values, pattern))
+        variance = np.einsum("sd,gde,se->gs", mix, self.covariances, mix)
+        variance += np.stack([_mean_variance(later.days, rho, h, spans) for rho, h in _GRID])
+        error = np.sqrt(variance[:, :, None] * self.variances[:, None, :])
+        t = np.abs(mean - np.einsum("sd,gdk->gsk", mix, self.coefficients)) / error
+        return t, np.abs(mean - mix @ self.best), variance
+
+    def _farthest(self, spans: Sequence[Span]) -> Floats:
+        """Return how far the mean of a stretch of that length went within the reference [S, K]."""
+        lengths = [end - begin for begin, end in spans]
+        of_length = {
+            n: np.abs(self.off[n:] - self.off[:-n]).max(0) / n if n < len(self.off) else np.zeros(len(self.scale))
+            for n in set(lengths)
+        }
+        return np.stack([of_length[n] for n in lengths])
+
+    def _count_bound(self, later: DailyValues, spans: Ints, j: Ints) -> Floats:
+        """Bound the p-value of a count against that of the reference, rows taken as independent (Chernoff)."""
+        counts, rows = _sums(np.nan_to_num(later.values) * later.rows[:, None]), _sums(later.rows)
+        begins, ends = spans.T
+        now, n = counts[ends, j] - counts[begins, j], rows[ends] - rows[begins]
+        before, rare = self.counts[j], self.counts[j] <= self.n_rows / 2
+        count, total = np.where(rare, now, n - now), np.where(rare, before + now, self.n_rows + n - before - now)
+        expected = n / (n + self.n_rows)
+        share = np.divide(count, total, out=expected.copy(), where=total > 0)
+        bound: Floats = np.minimum(2 * np.exp(-total * _divergence(share, expected)), 1.0)
+        return bound
+
+    def _angles(self, daily: DailyValues) -> Floats:
+        """Return shares as angles, whose variance does not depend on the share; other numbers as they are."""
+        rows = daily.rows[:, None]
+        share = np.clip((np.nan_to_num(daily.values) * rows + 0.375) / (rows + 0.75), 0, 1)
+        return np.where(self.is_share, np.arcsin(np.sqrt(share)), daily.values)
+
+    def _clipped(self, values: Floats, weekday: Ints, max_deviation: float) -> Floats:
+        base, limit = self.base[weekday], max_deviation * self.scale
+        clipped: Floats = base + np.clip(np.where(np.isnan(values), 0, values - base), -limit, limit)
+        return clipped
+
+    def _pattern(self, days: Ints) -> Floats:
+        return np.eye(WEEK)[days % WEEK] if self.has_weeks else np.ones((len(days), 1))
+
+
+def _median(values: Floats) -> Floats:
+    """Return the median over days; NaN counts as 0 where no day has a value."""
+    empty = np.isnan(values).all(0)
+    found: Floats = np.nanmedian(np.where(empty, 0.0, values), axis=0)
+    return found
+
+
+def _sums(values: Floats) -> Floats:
+    """Return cumulative sums over days, beginning with 0."""
+    return np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+
+
+def _divergence(one: Floats, two: Floats) -> Floats:
+    """Return the Kullback-Leibler divergence of two shares."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(a > 0, a * np.log(a / b), 0.0) for a, b in ((one, two), (1 - one, 1 - two))]
+    return parts[0] + parts[1]
+
+
+def _correlation(days: Ints, rho: float, h: float) -> Floats:
+    return h * rho ** np.abs(np.subtract.outer(days, days)) + (1 - h) * np.eye(len(days))
+
+
+def _mean_variance(days: Ints, rho: float, h: float, spans: Sequence[Span]) -> Floats:
+    """Return the variance of the mean of each stretch of days, whose own variance is 1 -> [S]."""
+    sums = _pair_sums(tuple((days - days[0]).tolist()), rho) if h else np.zeros((len(days) + 1, len(days) + 1))
+    begins, ends = np.array(spans).T
+    length = ends - begins
+    pairs = sums[ends, ends] - sums[begins, ends] - sums[ends, begins] + sums[begins, begins]
+    variance: Floats = (h * pairs + (1 - h) * length) / length**2
+    return variance
+
+
+@lru_cache(maxsize=64)
+def _pair_sums(days: tuple[int, ...], rho: float) -> Floats:
+    """Return the cumulative sums of rho^|lag| over pairs of days [T + 1, T + 1]."""
+    numbers = np.array(days)
+    return _sums(_sums(rho ** np.abs(np.subtract.outer(numbers, numbers)).astype(np.float64)).T)

@@ -1,0 +1,183 @@
+"""O006: An input broke: its days are out of the reference's whole daily range by once more that range.
+
+The rules need no p-value and take no part of the false-alarm budget. They hold a daily number (level, spread, missing
+share, share out of the contract's range, category shares) against its smallest and largest day in the reference. An
+input broke if three days in a row, or an eighth of the days of the period and at least four, are out. Category shares
+are held against the range of a week as well, which is narrower. For a unit it is enough that the days are out of the
+range at all, if median and interquartile range have changed by the factor of a unit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from headway.core.arrays import Floats, Ints
+from headway.core.evidence import Finding
+from headway.core.variant import Field
+from headway.data.context import Windows
+from headway.monitoring.daily_values import Channel, DailyValues, Kind
+
+INPUT_BROKE = "O006"
+MIN_DAYS = 28
+"""Fewer days of reference do not show the range of a day."""
+IN_A_ROW, MIN_OUT, SHARE_OUT, WEEK = 3, 4, 0.125, 7
+_LEAST_SHARE, _LEAST_OTHER = 0.05, 0.25
+_ERRORS = 4.0
+_UNITS = (10.0, 100.0, 1000.0, 60.0, 3600.0)
+_UNIT_TOLERANCE, _MEDIAN_TOLERANCE = 1.3, 0.4
+_WEEKS = 1.5
+"""A week is out if it is beyond the range of the weeks of the reference by this part of that range."""
+_ORDER: tuple[Kind, ...] = ("missing", "outside", "spread", "share", "level")
+"""Which number describes a break, if several are out."""
+
+
+def broken_inputs(
+    windows: Windows, reference: DailyValues, later: DailyValues, channels: Sequence[Channel], *, n_days: int
+) -> list[Finding]:
+    """Return a finding for each feature that broke in the last `n_days` days of `later`; none for a short reference."""
+    if len(reference) < MIN_DAYS or not n_days:
+        return []
+    is_share = np.array([channel.is_share for channel in channels])
+    is_category = np.array([channel.kind == "share" for channel in channels])
+    out = _out_of_range(reference, later, is_share)
+    of_weeks = _out_of_range(_weekly(reference), _weekly(later), is_share, margin=_WEEKS)
+    weeks = _of_weeks(of_weeks, out) & is_category
+    broke = _are_broken(out, n_days) | weeks[-n_days:].any(0)
+    out |= weeks
+    beyond = _out_of_range(reference, later, is_share, margin=0.0)
+    for k in np.flatnonzero(_are_broken(beyond, n_days) & ~broke & ~is_share).tolist():
+        before, after = _numbers(windows, channels[k].feature, later.days[-n_days:][beyond[-n_days:, k]])
+        if _unit(before, after):
+            broke[k], out[:, k] = True, beyond[:, k]
+    out[:-n_days] = False
+    found = []
+    for number, field in enumerate(windows.signature.inputs):
+        own = [k for k, channel in enumerate(channels) if channel.feature == number and broke[k]]
+        if own:
+            first = min(own, key=lambda k: _ORDER.index(channels[k].kind))
+            found.append(_finding(windows, field, channels[first], reference, later, out=out[:, first], column=first))
+    return found
+
+
+def _are_broken(out: NDArray[np.bool_], n_days: int) -> NDArray[np.bool_]:
+    """Return which numbers are out in enough of the last days, [K]."""
+    enough: NDArray[np.bool_] = out[-n_days:].sum(0) >= max(MIN_OUT, SHARE_OUT * n_days)
+    return _in_a_row(out)[-n_days:].any(0) | enough
+
+
+def _out_of_range(
+    reference: DailyValues, later: DailyValues, is_share: NDArray[np.bool_], *, margin: float = 1.0
+) -> NDArray[np.bool_]:
+    """Return which days are out of the daily range by `margin` times that range, for each number, [T, K]."""
+    empty = np.isnan(reference.values).all(0)
+    before = np.where(empty, 0.0, reference.values)
+    low, high = np.nanmin(before, axis=0), np.nanmax(before, axis=0)
+    mean = np.nanmean(before, axis=0)
+    noise = np.where(is_share, np.clip(mean, 0, 1) * (1 - np.clip(mean, 0, 1)), 1.0)
+    width = np.maximum(high - low, np.where(is_share, _LEAST_SHARE, _LEAST_OTHER))
+    beyond = margin * np.maximum(width, _ERRORS * np.sqrt(noise / later.rows[:, None]))
+    with np.errstate(invalid="ignore"):
+        out: NDArray[np.bool_] = ((later.values > high + beyond) | (later.values < low - beyond)) & ~empty
+    return out
+
+
+def _weekly(daily: DailyValues) -> DailyValues:
+    """Return the means of each day and the six before it [T - 6, K], without the largest and the smallest of them."""
+    if len(daily) < WEEK:
+        return daily.part(0, 0)
+    rows = sliding_window_view(daily.rows, WEEK).sum(-1)
+    middle = np.sort(sliding_window_view(daily.values, WEEK, axis=0), axis=-1)[..., 1:-1].mean(-1)
+    return DailyValues(days=daily.days[WEEK - 1 :], rows=rows, values=middle)
+
+
+def _of_weeks(out: NDArray[np.bool_], days: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the days of the weeks that are out, in the shape of `days`."""
+    found = np.zeros_like(days)
+    for lag in range(WEEK if len(out) else 0):
+        found[WEEK - 1 - lag : len(days) - lag] |= out
+    return found
+
+
+def _in_a_row(out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which days end a run of IN_A_ROW days that are out, [T, K]."""
+    ends = out.copy()
+    for lag in range(1, IN_A_ROW):
+        ends[lag:] &= out[:-lag]
+        ends[:lag] = False
+    return ends
+
+
+def _finding(
+    windows: Windows,
+    field: Field,
+    channel: Channel,
+    reference: DailyValues,
+    later: DailyValues,
+    *,
+    out: NDArray[np.bool_],
+    column: int,
+) -> Finding:
+    before, now = reference.values[:, column], later.values[out, column]
+    days = f"{int(out.sum())} day{'s' if out.sum() > 1 else ''}"
+    return Finding(
+        code=INPUT_BROKE,
+        severity="warn",
+        message=f"{field.name} broke on {days}: {_describe(windows, channel, before, now, later.days[out])}",
+        where=field.name,
+        measured=float(out.sum()),
+        limit=float(IN_A_ROW),
+        hint=f"check what fills {field.name}; fix or roll back the feed, and do not retrain on these rows",
+    )
+
+
+def _describe(windows: Windows, channel: Channel, before: Floats, now: Floats, days: Ints) -> str:
+    """Describe a break by the median of the days that are out and by the daily range of the reference."""
+    number = channel.feature
+    was = f"{np.nanmin(before):.0%} to {np.nanmax(before):.0%} of the rows of a day when judged"
+    if channel.kind == "missing":
+        what = "missing or unseen" if windows.signature.inputs[number].categories else "missing"
+        return f"{np.median(now):.0%} of its values are {what}, {was}"
+    if channel.kind == "share":
+        names = channel.categories[0] if len(channel.categories) == 1 else "the rare categories together"
+        return f"{names}: {np.median(now):.0%} of rows, {was}"
+    if windows.signature.inputs[number].categories:
+        return f"{np.median(now):.0%} of its values are none of its categories, {was}"
+    return next(_describe_numbers(channel, *_numbers(windows, number, days), now, was))
+
+
+def _numbers(windows: Windows, number: int, days: Ints) -> tuple[Floats, Floats]:
+    """Return the values of a feature in the reference, and those of some days of the period."""
+    before, after = windows.before.rows[:, number], windows.after.rows[np.isin(windows.after.groups, days), number]
+    return before[np.isfinite(before)], after[np.isfinite(after)]
+
+
+def _describe_numbers(channel: Channel, before: Floats, after: Floats, now: Floats, was: str) -> Iterator[str]:
+    if channel.kind == "spread" and len(np.unique(after)) <= len(now):
+        yield "it has one value for a whole day"
+    if len(before) and len(after) and (unit := _unit(before, after)):
+        factor, word = (unit, "larger") if unit > 1 else (1 / unit, "smaller")
+        medians = f"median {np.median(before):.4g} when judged, {np.median(after):.4g} now"
+        yield f"its values are about {factor:g} times {word} ({medians}), as after a change of unit"
+    if channel.kind == "outside":
+        yield f"{np.median(now):.0%} of its values are out of range, {was}"
+    kind = "their spread within a day" if channel.kind == "spread" else "their level"
+    medians = f"; median {np.median(before):.4g} when judged, {np.median(after):.4g} now" if len(after) else ""
+    yield f"{kind} is far from that of any day when judged{medians}"
+
+
+def _unit(before: Floats, after: Floats) -> float:
+    """Return the factor by which median and interquartile range changed together, 0 if it is that of no unit."""
+    quarters = (25, 50, 75)
+    one, two = np.percentile(before, quarters), np.percentile(after, quarters)
+    spreads, medians = (one[2] - one[0], two[2] - two[0]), (one[1], two[1])
+    if spreads[0] <= 0 or spreads[1] <= 0:
+        return 0.0
+    for factor in (*_UNITS, *(1 / unit for unit in _UNITS)):
+        close = abs(np.log(spreads[1] / spreads[0] / factor)) < np.log(_UNIT_TOLERANCE)
+        if close and abs(medians[1] - factor * medians[0]) <= _MEDIAN_TOLERANCE * factor * spreads[0]:
+            return factor
+    return 0.0
