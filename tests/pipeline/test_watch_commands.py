@@ -107,6 +107,26 @@ def test_watch_as_json_has_every_measurement_with_its_interval(run, tmp_path):
     assert all({"value", "low", "high", "n_groups"} <= measurement.keys() for measurement in april["quality"])
 
 
+def test_watch_compares_the_gaps_of_sensitive_groups_with_those_when_it_was_judged(run, tmp_path):
+    watched.write(tmp_path)
+    toml = (tmp_path / "headway.toml").read_text().replace("slices =", 'sensitive_features = ["carrier"]\nslices =')
+    (tmp_path / "headway.toml").write_text(toml)
+    watched.released(tmp_path)
+    (april,) = json.loads(run("watch", "--project", tmp_path, "--json")[1])
+    assert {gap["group"] for gap in april["bias"]} == {"carrier=AA", "carrier=B6", "carrier=UA"}
+    assert {gap["measure"] for gap in april["bias"]} == {
+        f"bias.{rate}" for rate in ("tpr", "fpr", "selection", "calibration")
+    }
+    for gap in april["bias"]:
+        assert gap["change"]["value"] == pytest.approx(gap["now"]["value"] - gap["before"]["value"])
+        assert gap["change"]["low"] < gap["change"]["value"] < gap["change"]["high"]
+    _, out, _ = run("watch", "--project", tmp_path)
+    assert "2013-04: the " in out and " of carrier=" in out and " that of the others [" in out
+    run("report", "--project", tmp_path, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Gaps between groups of people, by period" in page and "What is live?" in page and "What is next?" in page
+
+
 def test_a_retraining_that_is_not_shown_to_be_better_changes_nothing(run, tmp_path):
     watched.write(tmp_path, table=watched.shifted())
     (tmp_path / "headway.toml").write_text(
