@@ -81,9 +81,9 @@ from headway.optimization.screening import (
 from headway.registry import judge as judging
 from headway.registry.bundle import Bundle, open_release
 from headway.registry.default_policy import release_policy
-from headway.registry.live import compare_with_live, find_live
+from headway.registry.live import compare_with_live
 from headway.registry.policy_tests import run_policy_tests
-from headway.registry.project import Project
+from headway.registry.project import Project, find_live
 from headway.registry.provenance import lineage, origins
 from headway.registry.publish import PublishedRelease, release_winner
 from headway.serving import process

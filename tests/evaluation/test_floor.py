@@ -128,11 +128,16 @@ def test_a_sound_model_passes_the_floor_of_its_task(task, fitted):
 
 
 @pytest.mark.parametrize("fitted", [True, False], ids=["fitted on other rows", "fitted on halves"])
-@pytest.mark.parametrize("destroyed", [reversed_answers, noise, constant], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("task", "destroyed"),
+    [
+        (task, make)
+        for task in TASKS
+        for make in (reversed_answers, noise, constant)
+        if (task, make) != ("embedding", reversed_answers)  # neighbors stay neighbors in a mirrored space
+    ],
+)
 def test_a_destroyed_model_does_not_pass_the_floor(task, destroyed, fitted):
-    if (task, destroyed) == ("embedding", reversed_answers):
-        pytest.skip("neighbours stay neighbours in a mirrored space")
     assert judged(comparison(task, destroyed(task), fitted=fitted)).answer != "pass"
 
 

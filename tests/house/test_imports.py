@@ -81,6 +81,7 @@ ALLOWED = {
     "rich": ("cli/", "reporting/", "api/"),
     "sklearn": ("engines/sklearn.py", "engines/estimators/", "optimization/transforms/family.py"),
     "skops": ("engines/estimators/skops_file.py",),
+    "threadpoolctl": ("engines/sklearn.py",),
     "torch": ("engines/torch.py",),
     "uvloop": ("serving/",),
     "vl_convert": ("reporting/",),

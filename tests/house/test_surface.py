@@ -72,6 +72,13 @@ def test_the_help_imports_few_modules() -> None:
     assert len(imported_modules(HEADWAY, "--help")) <= 300
 
 
+@pytest.mark.slow
+def test_a_server_needs_no_more_than_the_base_install() -> None:
+    code = "import sys, headway.serving.process; print(*(name.partition('.')[0] for name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert set(loaded) & {"polars", "pandas", "sklearn", "scipy", "lightgbm", "altair"} == set()
+
+
 def test_the_public_names_are_those_that_the_reference_lists() -> None:
     assert {*re.findall(r"^::: api\.calls\.(\w+)$", page("python"), re.MULTILINE), "__version__"} == set(
         headway.__all__

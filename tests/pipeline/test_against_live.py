@@ -15,8 +15,8 @@ from headway.core.evidence import Evidence
 from headway.core.threads import this_machine
 from headway.core.verdict import Verdict
 from headway.evaluation.comparison import build_evaluation_set, compare_with_baseline
-from headway.registry.live import LiveRelease, compare_with_live, find_live
-from headway.registry.project import open_project
+from headway.registry.live import compare_with_live
+from headway.registry.project import LiveRelease, find_live, open_project
 
 METRICS = ["quality", "floor"]
 

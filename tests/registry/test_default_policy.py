@@ -12,7 +12,7 @@ from headway.core.verdict import Rule
 from headway.data.roles import parse_roles
 from headway.registry.default_policy import default_rules, floor_rules, live_rule, release_policy
 from headway.registry.judge import feasible, judge_release
-from headway.registry.live import LiveRelease
+from headway.registry.project import LiveRelease
 
 DROP = Rule(measure="roc_auc.drop", at_most=0.005)
 LIVE_DIGEST = f"sha256:{'a' * 64}"

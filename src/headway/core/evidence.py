@@ -11,6 +11,9 @@ import msgspec
 
 from headway.core.record import FormerValues, Record, StoredRecord
 
+NOT_RUN = "E001"
+"""Code of a finding that a metric, an audit or a comparison could not judge."""
+
 # Names of measures that changed after 0.1, and what they are called now: patterns of which the first that matches
 # counts.
 _RENAMED_MEASURES = (

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import polars as pl
 from msgspec.structs import replace
 
 from headway.core.dataset import Roles
 from headway.core.evidence import Evidence, Measurement
 from headway.core.sections import PolicySection
 from headway.core.verdict import LIVE, SLICES, Rule
+
+if TYPE_CHECKING:  # the serving install has no polars
+    import polars
 
 DEFAULT_LIMITS: dict[str, dict[str, float]] = {
     "binary": {"roc_auc.drop": 0.005, "brier.drop": 0.005, "probability_shift": 0.02, "decision_churn": 0.01},
@@ -52,13 +55,13 @@ def live_rule(task: str) -> Rule | None:
     return Rule(measure=f"{LIVE}{measure}.drop", at_most=limit)
 
 
-def default_rules(roles: Roles, table: pl.DataFrame, *, judged: float) -> tuple[Rule, ...]:
+def default_rules(roles: Roles, table: polars.DataFrame, *, judged: float) -> tuple[Rule, ...]:
     """Return the default rules for a table of which a share in (0, 1] will be judged, the floor included.
 
     Slices and rows with missing values get a rule only if one of them is large enough to be judged: a rule that
     cannot be decided would let nothing pass.
     """
-    known = table.filter(pl.col(roles.target).is_not_null())
+    known = table.filter(table[roles.target].is_not_null())
     sizes = {_OF_SLICES: _slice_sizes(roles, known), _OF_MISSING: _missing_sizes(roles, known)}
     policy = PolicySection()
     parts = [name for name, found in sizes.items() if any(_is_large(*size, policy, judged) for size in found)]
@@ -91,23 +94,24 @@ def _limits(task: str, parts: list[str]) -> tuple[Rule, ...]:
     return tuple(Rule(measure=measure, at_most=limit) for measure, limit in limits.items())
 
 
-def _slice_sizes(roles: Roles, table: pl.DataFrame) -> Iterator[tuple[int, int]]:
+def _slice_sizes(roles: Roles, table: polars.DataFrame) -> Iterator[tuple[int, int]]:
     """Rows and groups of every value of every slice column."""
     for name in roles.slices:
-        sizes = table.group_by(name).agg(pl.len(), _count_groups(roles).alias("groups"))
-        yield from sizes.select("len", "groups").iter_rows()
+        for part in table.partition_by(name):
+            yield len(part), _count_groups(roles, part)
 
 
-def _missing_sizes(roles: Roles, table: pl.DataFrame) -> Iterator[tuple[int, int]]:
+def _missing_sizes(roles: Roles, table: polars.DataFrame) -> Iterator[tuple[int, int]]:
     """Rows and groups in which a column has no value, for each column that may be a feature."""
     for column in table.drop(roles.not_features, strict=False).iter_columns():
         missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
-        yield table.filter(missing).select(pl.len(), _count_groups(roles).alias("groups")).row(0)
+        part = table.filter(missing)
+        yield len(part), _count_groups(roles, part)
 
 
-def _count_groups(roles: Roles) -> pl.Expr:
+def _count_groups(roles: Roles, part: polars.DataFrame) -> int:
     """Number of groups; without a group column each row is one."""
-    return pl.col(roles.groups).n_unique() if roles.groups else pl.len()
+    return part[roles.groups].n_unique() if roles.groups else len(part)
 
 
 def _is_large(rows: float, groups: float, policy: PolicySection, judged: float) -> bool:

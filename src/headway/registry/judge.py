@@ -15,14 +15,13 @@ from msgspec.structs import replace
 
 from headway.core.config import FILE
 from headway.core.errors import ConfigError, HeadwayError
-from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.sections import PolicySection
 from headway.core.verdict import LIVE, SLICES, Answer, Rule, RuleResult, Verdict
-from headway.evaluation.measure import NOT_RUN
 from headway.evaluation.statistics.claims import MAX_GROUPS_RATIO, groups_needed
 from headway.evaluation.statistics.intervals import student_quantile
 from headway.registry.default_policy import floor_rules, live_rule, release_policy
-from headway.registry.live import LiveRelease, describe_other_live
+from headway.registry.project import LiveRelease, describe_other_live
 
 ALPHA = 0.05
 CONFIDENCE = 0.95

@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from msgspec.structs import replace as renamed
 
 from headway.core.arrays import Floats
 from headway.core.dataset import Dataset
 from headway.core.errors import HeadwayError, NotApplicable
-from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.evidence import NOT_RUN, Evidence, Finding, Measurement
 from headway.core.variant import DECIDES
 from headway.core.verdict import LIVE
 from headway.data.matrix import matrix
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.context import Comparison, load_metric
-from headway.evaluation.measure import NOT_RUN
 from headway.evaluation.quality.row_errors import decide_class, decision_churn
 from headway.evaluation.statistics.intervals import SHARE
 from headway.evaluation.statistics.subsets import mean_measurement
 from headway.evaluation.statistics.tables import build_blocks
-from headway.registry.bundle import Bundle, open_release
-from headway.registry.project import Project
-
-POINTER = "live"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveRelease:
-    """The release that is live, verified, or the problem with it; its digest is empty if the pointer is unreadable."""
-
-    digest: str
-    bundle: Bundle | None = None
-    problem: str = ""
-
-
-def find_live(project: Project, variant: str) -> LiveRelease | None:
-    """Return the live release; None if there is none, or if it is the model with this digest."""
-    if project.state.last(project.name, POINTER) is None:
-        return None
-    address, digest = f"{project.name}@{POINTER}", ""
-    try:
-        update = project.registry.head(address)
-        digest = update.release if update else ""
-        if not digest:
-            return None
-        bundle = project.registry.resolve(address)
-    except HeadwayError as error:
-        return LiveRelease(digest=digest, problem=f"the live release cannot be opened: {error.what}")
-    return None if bundle.release.variant.digest == variant else LiveRelease(digest=digest, bundle=bundle)
-
-
-def describe_other_live(live: LiveRelease, evidence: Evidence) -> str:
-    """Return why evidence says nothing about the live release; empty if it compares with that release."""
-    if live.problem:
-        return live.problem
-    if evidence.live == live.digest:
-        return ""
-    if evidence.live:
-        return f"the evidence compares with the release {evidence.live[:19]}, and {live.digest[:19]} is live now"
-    return f"the evidence was made before {live.digest[:19]} was live"
+from headway.registry.bundle import open_release
+from headway.registry.project import LIVE_POINTER, LiveRelease
 
 
 def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, evidence: Evidence) -> Evidence:
@@ -74,7 +35,7 @@ def compare_with_live(live: LiveRelease, subject: Comparison, labeled: Dataset, 
     except HeadwayError as error:
         message = f"not compared with the live release {live.digest[:19]}: {error.what}"
         finding = Finding(
-            code=NOT_RUN, severity="undecided", message=message, where=error.where, hint=error.hint, plugin=POINTER
+            code=NOT_RUN, severity="undecided", message=message, where=error.where, hint=error.hint, plugin=LIVE_POINTER
         )
         return renamed(evidence, live=live.digest, findings=(*evidence.findings, finding))
     drops = (

@@ -8,9 +8,14 @@ from pathlib import Path
 from headway.core import config as configuration
 from headway.core.config import Config
 from headway.core.contracts import Blobs, State
+from headway.core.errors import HeadwayError
+from headway.core.evidence import Evidence
 from headway.core.plugins import load_blobs, load_state
 from headway.core.record import StoredRecord, StoredRecordType, kind_of, read, write
+from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
+
+LIVE_POINTER = "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +59,39 @@ def project_of(config: Config) -> Project:
         state=load_state("sqlite")(config.state),
         registry=ModelRegistry.from_config(config),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRelease:
+    """The release that is live, verified, or the problem with it; its digest is empty if the pointer is unreadable."""
+
+    digest: str
+    bundle: Bundle | None = None
+    problem: str = ""
+
+
+def find_live(project: Project, variant: str) -> LiveRelease | None:
+    """Return the live release; None if there is none, or if it is the model with this digest."""
+    if project.state.last(project.name, LIVE_POINTER) is None:
+        return None
+    address, digest = f"{project.name}@{LIVE_POINTER}", ""
+    try:
+        update = project.registry.head(address)
+        digest = update.release if update else ""
+        if not digest:
+            return None
+        bundle = project.registry.resolve(address)
+    except HeadwayError as error:
+        return LiveRelease(digest=digest, problem=f"the live release cannot be opened: {error.what}")
+    return None if bundle.release.variant.digest == variant else LiveRelease(digest=digest, bundle=bundle)
+
+
+def describe_other_live(live: LiveRelease, evidence: Evidence) -> str:
+    """Return why evidence says nothing about the live release; empty if it compares with that release."""
+    if live.problem:
+        return live.problem
+    if evidence.live == live.digest:
+        return ""
+    if evidence.live:
+        return f"the evidence compares with the release {evidence.live[:19]}, and {live.digest[:19]} is live now"
+    return f"the evidence was made before {live.digest[:19]} was live"

@@ -12,9 +12,8 @@ from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.data.contract.discovery import agreed_contract
 from headway.data.contract.table_contract import load_project_contract
 from headway.registry.judge import override_verdict
-from headway.registry.live import describe_other_live, find_live
 from headway.registry.model_registry import UpdateReason, now
-from headway.registry.project import Project
+from headway.registry.project import Project, describe_other_live, find_live
 from headway.registry.sign import KeySetup, init_keys
 
 

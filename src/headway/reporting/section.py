@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from headway.core import plugins
-from headway.core.evidence import Finding, Measurement
+from headway.core.evidence import NOT_RUN, Finding, Measurement
 from headway.core.record import Record
 from headway.evaluation.statistics.intervals import student_quantile
 from headway.reporting.charts.intervals import IntervalPanel, IntervalRow, intervals_chart
@@ -14,7 +14,6 @@ from headway.reporting.charts.theme import SEE_TABLE, RenderedChart, render_char
 from headway.reporting.report_data import ReportData
 from headway.reporting.text.tables import Table
 
-NOT_RUN = "E001"
 ALPHA = 0.05
 _MIN_DOF = 3
 """Degrees of freedom from which quantiles are known; below, nothing is claimed of several intervals together."""
