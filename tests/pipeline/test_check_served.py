@@ -44,4 +44,4 @@ def test_a_feature_in_the_requests_needs_no_declaration_and_an_unserved_one_does
     projects.table().with_columns(landed=pl.col("hour") % 5).write_parquet(folder / "table.parquet")
     code, out, _ = run("check", "--project", folder)
     assert code == cli.UNDECIDED
-    assert "'landed' is in none of 900 requests" in out and "Kind of leakage" in out
+    assert "'landed' is in none of 900 requests" in out and "leakage, clear: " in out

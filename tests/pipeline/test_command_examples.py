@@ -38,7 +38,13 @@ from headway.cli import main as cli
 cli.main(sys.argv[1:])
 """
 # Exit codes of a command that did its work; 0 for those that are not listed.
-DONE = {"contract": {cli.PASS, cli.FAIL}, "policy": {cli.PASS, cli.FAIL}, "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED}}
+DONE = {
+    "contract": {cli.PASS, cli.FAIL},
+    "erase": {cli.PASS, cli.FAIL},
+    "labels": {cli.PASS, cli.UNDECIDED},
+    "policy": {cli.PASS, cli.FAIL},
+    "watch": {cli.PASS, cli.FAIL, cli.UNDECIDED},
+}
 
 
 def examples() -> list[str]:

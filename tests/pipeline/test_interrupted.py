@@ -61,10 +61,11 @@ def ready(request: pytest.FixtureRequest, tmp_path: Path) -> Ready:
 
 
 def with_labels(folder: Path) -> None:
-    """Write a project and a file of labels."""
-    rollouts.project(folder)
-    table = pl.DataFrame({"key": [f"k{number}" for number in range(LABELS)], "label": [1.0] * LABELS})
-    table.write_csv(folder / "labels.csv")
+    """Write a project, a file of labels, and a log that has their keys."""
+    project = rollouts.project(folder)
+    keys = [f"k{number}" for number in range(LABELS)]
+    pl.DataFrame({"key": keys, "label": [1.0] * LABELS}).write_csv(folder / "labels.csv")
+    segments.save(traffic.log_folder(project.config.state, project.name, "sha256:" + "1" * 64), {"key": keys})
 
 
 @pytest.fixture(scope="module")

@@ -93,9 +93,9 @@ def plugin(
 def _add(settings: config.Config, file: Path, who: str, *, json: bool) -> int:
     """Store labels and name the keys that no logged request has; fail if none has one."""
     name, labels = settings.project.name, read_label_file(file, settings.data)
-    count = save_labels(settings.state, name, labels, who=who)
     keys = [label.key for label in labels]
     unknown = unlogged_keys(settings.state, name, keys)
+    count = save_labels(settings.state, name, labels, who=who)
     lines = [f"{name}: stored {count:,} labels"]
     if unknown is None:
         lines += [
