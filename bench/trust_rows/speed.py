@@ -141,7 +141,7 @@ def _prepared(folder: Path, name: str) -> Path:
 def _headline(name: str, folder: Path, state: str) -> dict[str, Any]:
     """Search in one process, then time the user's calls in another; `own` is their ratio."""
     headline = _run("search", folder, BUDGET)
-    found = _run("calls", folder, str(SECONDS)) if headline["value"] is not None else {"own": None}
+    found = _run("calls", folder, str(SECONDS))
     print(f"speed {state} {name}: {headline} {found}", file=sys.stderr, flush=True)
     return {"name": f"{name} ({state})", **headline, **found}
 

@@ -71,7 +71,7 @@ def test_one_row_and_a_batch_have_the_shapes_of_the_contract(raced):
 def test_a_slow_network_is_timed_on_smaller_batches(make_subject):
     subject = replace(make_subject(count=20), model=Slow(10), reference=Slow(10, row_us=4_400))
     time_model(subject.model, subject.rows, baseline=as_opened(subject.reference), rounds=2)
-    assert max(rows for rows, _ in subject.model.asked) in range(40, 58)
+    assert max(rows for rows, _ in subject.model.asked) in range(30, 70)  # 57 on a clock that nothing disturbs
 
 
 def test_a_model_whose_call_costs_much_but_whose_rows_cost_little_is_timed_on_whole_batches(make_subject):

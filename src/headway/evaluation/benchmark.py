@@ -35,6 +35,7 @@ BATCH_ROWS = 256
 AS_CALLED = "latency.as_called.speedup"
 """Ratio of the user's own call to the same call of the optimized model."""
 ROUND_NS = 3_000_000
+PAIRS_NS = 6_000_000
 _LONGEST = 10
 _POOL = 509
 _WARM_UP = 3
@@ -49,7 +50,7 @@ BLOCKS = 5
 """
 RERUN = 0.04
 """Standard deviation of the log ratio between processes on a quiet machine, beyond that within one (page 0060)."""
-_RESAMPLES = 999
+_RESAMPLES = 499
 _RERUN_METHOD = "median over rounds in turns; for a rerun: blocks of rounds resampled, variance between processes"
 
 
@@ -117,7 +118,12 @@ def time_model(
         "one_row": ((model,) if baseline is None else (model, baseline.one_row), _singles(rows)),
         "batch": ((model,) if baseline is None else (model, baseline.batch), _batches(rows, count)),
     }
-    found, busy = _run_quietly(kinds, rounds, round_ns, limit_ns, attempts, meter)
+
+    def run(watch: LoadMeter) -> tuple[dict[str, _Timings], list[float]]:
+        found = _run_kinds(kinds, rounds, round_ns, limit_ns, watch)
+        return found, _block_times(found["one_row"].wall[:, -1])
+
+    found, busy = _quietly(run, limit_ns, attempts, meter)
     calls = (None, None) if baseline is None else (baseline.one_row_call, replace(baseline.batch_call, rows=count))
     wall = [*_one_row_measurements(found["one_row"]), *_batch_measurements(found["batch"], count)]
     return [
@@ -158,7 +164,9 @@ def time_calls(
     attempts: int = 1,
     meter: Callable[[], LoadMeter] | None = None,
 ) -> list[Measurement | MachineBusy]:
-    """Time two callables on the same inputs, of one row each, in rounds that alternate.
+    """Time two callables on the same inputs, of one row each, call by call in turns: A B, B A, A B.
+
+    Neither is called twice in a row, so that both find the caches as the other left them.
 
     Returns
     -------
@@ -166,26 +174,63 @@ def time_calls(
         `latency.as_called` (us) of the variant and `latency.as_called.speedup`, for the slice `call.input`; a
         MachineBusy takes their place if other processes used the cores. Then `cost.cpu_s.as_called.speedup`.
     """
-    engines = (_Callable(variant), _Callable(baseline))
-    kinds = {"as_called": (engines, list(inputs))}
-    found, busy = _run_quietly(kinds, rounds, ROUND_NS, limit_s * 1e9, attempts, meter)
-    race = found["as_called"]
-    wall = [
-        replace(_over_rounds("latency.as_called", np.log(race.variant / 1e3), race), unit="us"),
-        *_speedup(AS_CALLED, race),
-    ]
-    cpu = _cpu_measurements("as_called", race)
-    return [
-        *([busy] if busy else []),
-        *(_against(replace(seen, slice=call.input), (call, call)) for seen in (cpu if busy else [*wall, *cpu])),
-    ]
+    calls = (variant, baseline)
+
+    def run(watch: LoadMeter) -> tuple[list[Floats], list[float]]:
+        turns = _run_pairs(calls, inputs, rounds, limit_s * 1e9, watch)
+        return turns, _block_times(np.array([np.median(pairs[:, 1]) for pairs in turns]))
+
+    turns, busy = _quietly(run, limit_s * 1e9, attempts, meter)
+    n_rows = sum(map(len, turns))
+    wall, cpu = ([np.log(pairs[:, of + 1] / pairs[:, of]) for pairs in turns] for of in (0, 2))
+    ratios = [_rerun_interval("cost.cpu_s.as_called.speedup", cpu, n_rows)]
+    found: list[Measurement | MachineBusy] = []
+    if busy is None:
+        times = [np.log(pairs[:, 0] / 1e3) for pairs in turns]
+        found.append(replace(_rerun_interval("latency.as_called", times, n_rows), unit="us", slice=call.input))
+        ratios.insert(0, _rerun_interval(AS_CALLED, wall, n_rows))
+    else:
+        found.append(busy)
+    return [*found, *(replace(seen, unit="x", slice=call.input, baseline=call) for seen in ratios)]
 
 
-class _Callable:
-    """A function of rows, timed as an engine is."""
+def _run_pairs(
+    calls: tuple[Callable[[Any], object], Callable[[Any], object]],
+    inputs: Sequence[Any],
+    rounds: int,
+    limit_ns: float,
+    watch: LoadMeter,
+) -> list[Floats]:
+    """Time pairs of calls in rounds: of each pair both times, then both CPU times, in ns."""
+    for row in inputs[:_WARM_UP]:
+        for call in calls:
+            call(row)
+    found: list[Floats] = []
+    began, number = perf_counter_ns(), 0
+    for block in np.array_split(np.arange(rounds), BLOCKS):
+        watch.spin()
+        for _ in block:
+            spent = perf_counter_ns() - began
+            if len(found) >= _MIN_ROUNDS and spent * (1 + 1 / len(found)) > limit_ns:
+                return found
+            pairs: list[tuple[int, int, int, int]] = []
+            until = perf_counter_ns() + PAIRS_NS
+            while not pairs or perf_counter_ns() < until:
+                pairs.append(_time_pair(calls, inputs[number % len(inputs)], first=number % 2))
+                number += 1
+            found.append(np.maximum(np.array(pairs, dtype=np.float64), 1.0))
+    return found
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.predict = function
+
+def _time_pair(
+    calls: tuple[Callable[[Any], object], Callable[[Any], object]], row: Any, *, first: int
+) -> tuple[int, int, int, int]:
+    wall, cpu = [0, 0], [0, 0]
+    for index in (first, 1 - first):
+        began, worked = perf_counter_ns(), process_time_ns()
+        calls[index](row)
+        wall[index], cpu[index] = perf_counter_ns() - began, process_time_ns() - worked
+    return wall[0], wall[1], cpu[0], cpu[1]
 
 
 def measure_savings(
@@ -218,7 +263,7 @@ def measure_savings(
         *_tail_speedup("latency.p99.speedup", one),
         replace(_over_rounds("throughput.speedup", np.log(batch.reference_ns / batch.variant), batch), unit="x"),
     ]
-    busy = watch.busy(one.block_times())
+    busy = watch.busy(_block_times(one.wall[:, -1]))
     return [
         *([busy] if busy else wall),
         _cost_ratio("cost.one_row.ratio", engines, singles, rounds),
@@ -304,10 +349,10 @@ class _Timings:
     def rows(self) -> int:
         return sum(len(times[0]) for times in self.calls) * self.per_call
 
-    def block_times(self) -> list[float]:
-        """Return the median time of the baseline's call in each block of time, of the model's own without one."""
-        blocks = np.array_split(self.wall[:, -1], min(BLOCKS, len(self.wall)))
-        return [float(np.median(block)) for block in blocks]
+
+def _block_times(times: Floats) -> list[float]:
+    """Return the median time of the same call, by round, in each block of time."""
+    return [float(np.median(block)) for block in np.array_split(times, min(BLOCKS, len(times)))]
 
 
 def _singles(rows: Floats) -> list[Floats]:
@@ -339,20 +384,20 @@ _Kinds = Mapping[str, tuple[Sequence[Predictor], Sequence[Any]]]
 """Kinds of calls by name: the engines, the model first, and their inputs."""
 
 
-def _run_quietly(
-    kinds: _Kinds,
-    rounds: int,
-    round_ns: int,
+def _quietly(
+    run: Callable[[LoadMeter], tuple[_Result, list[float]]],
     limit_ns: float,
     attempts: int,
     meter: Callable[[], LoadMeter] | None,
-) -> tuple[dict[str, _Timings], MachineBusy | None]:
-    """Run all rounds, and again while the machine is busy: a burst passes. Slow models have one attempt."""
+) -> tuple[_Result, MachineBusy | None]:
+    """Run all rounds, and again while the machine is busy: a burst passes. Slow models have one attempt.
+
+    `run` returns what it measured, and the time of the baseline's call in each block of time.
+    """
     for last in (*[False] * (attempts - 1), True):
         watch, began = (meter or LoadMeter)(), perf_counter_ns()
-        found = _run_kinds(kinds, rounds, round_ns, limit_ns, watch)
-        first = next(iter(found.values()))
-        busy = watch.busy(first.block_times())
+        found, block_times = run(watch)
+        busy = watch.busy(block_times)
         if busy is None or last or perf_counter_ns() - began > min(_LONG_NS, limit_ns) / attempts:
             break
     return found, busy
@@ -458,14 +503,14 @@ def _batch_measurements(race: _Timings, count: int) -> list[Measurement]:
 def _speedup(name: str, race: _Timings) -> list[Measurement]:
     if not race.paired:
         return []
-    return [replace(_rerun_interval(name, np.log(race.reference_ns / race.variant), race.rows), unit="x")]
+    return [replace(_rerun_interval(name, np.log(race.reference_ns / race.variant)[:, None], race.rows), unit="x")]
 
 
 def _cpu_measurements(name: str, race: _Timings) -> list[Measurement]:
     """Return the ratio of CPU times, or without a baseline the CPU seconds of a million rows."""
     if race.paired:
         logs = np.log(race.cpu[:, 1] / race.cpu[:, 0])
-        return [replace(_rerun_interval(f"cost.cpu_s.{name}.speedup", logs, race.rows), unit="x")]
+        return [replace(_rerun_interval(f"cost.cpu_s.{name}.speedup", logs[:, None], race.rows), unit="x")]
     logs = np.log(race.cpu[:, 0] / race.per_call / 1e3)  # us a row are seconds a million rows
     return [replace(_over_rounds(f"cost.cpu_s.{name}", logs, race), unit="s")]
 
@@ -506,20 +551,25 @@ def _over_rounds(name: str, logs: Floats, race: _Timings) -> Measurement:
     return _from_log(name, _mean_log(logs), race.rows)
 
 
-def _rerun_interval(name: str, logs: Floats, rows: int) -> Measurement:
-    """Return the median ratio with an interval for that of the next run.
+def _rerun_interval(name: str, rounds: Sequence[Floats] | Floats, n_rows: int) -> Measurement:
+    """Return the median of log ratios as a ratio, with an interval for that of the next run.
 
     The next run errs as much as this one, so the variance of the median, by a circular bootstrap of blocks of rounds,
     counts twice.
+
+    Parameters
+    ----------
+    rounds : sequence of ndarray of shape (pairs,)
+        Log ratio of each pair, by round.
     """
-    count = len(logs)
+    count = len(rounds)
     length = max(count // BLOCKS, 1)
     starts = np.random.default_rng(0).integers(0, count, (_RESAMPLES, -(-count // length)))
-    picked = (starts[:, :, None] + np.arange(length)) % count
-    medians = np.median(logs[picked.reshape(_RESAMPLES, -1)[:, :count]], axis=1)
+    picked = ((starts[:, :, None] + np.arange(length)) % count).reshape(_RESAMPLES, -1)[:, :count]
+    medians = np.array([np.median(np.concatenate([rounds[index] for index in chosen])) for chosen in picked.tolist()])
     se = math.sqrt(2 * float(medians.var()) + RERUN**2)
-    estimate = Estimate(value=float(np.median(logs)), se=se, dof=count - 1, method=_RERUN_METHOD)
-    return _from_log(name, estimate, rows)
+    value = float(np.median(np.concatenate(rounds)))
+    return _from_log(name, Estimate(value=value, se=se, dof=count - 1, method=_RERUN_METHOD), n_rows)
 
 
 def _mean_log(logs: Floats) -> Estimate:

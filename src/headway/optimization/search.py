@@ -74,10 +74,17 @@ class AnswerTime:
 
 
 def answer_time(evidence: Evidence) -> AnswerTime:
-    """Return how long a model takes to answer, from its latency and throughput; 0 where they were not measured."""
+    """Return how long a model takes to answer, from its latency and throughput; 0 where they were not measured.
+
+    On a busy machine, where there are no such times, its CPU time is taken.
+    """
     latency, throughput = evidence.find("latency.one_row"), evidence.find("throughput.batch")
-    call_s = latency.value / 1e6 if latency else 0.0
-    batch_s = _BATCH_ROWS / throughput.value if throughput and throughput.value else 0.0
+    cpu_us, batch_cpu_us = (evidence.find(f"cost.cpu_s.{how}") for how in ("one_row", "batch"))  # of a row
+    one = latency or cpu_us
+    call_s = one.value / 1e6 if one else 0.0
+    batch_s = _BATCH_ROWS * batch_cpu_us.value / 1e6 if batch_cpu_us else 0.0
+    if throughput and throughput.value:
+        batch_s = _BATCH_ROWS / throughput.value
     return AnswerTime(call_s=call_s, row_s=max(batch_s - call_s, 0.0) / (_BATCH_ROWS - 1))
 
 
