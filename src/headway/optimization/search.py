@@ -308,7 +308,7 @@ def group_losses(result: SearchResult, objective: str) -> list[LossGroup]:
     groups: dict[str, list[str]] = {}
     rows = {row.variant.name: row for row in (*result.evaluated, *result.screened_out)}
     for row in sorted(rows.values(), key=lambda row: objective_cost(row, objective)):
-        if row.variant.digest != winner.variant.digest:
+        if row.variant.steps and row.variant.digest != winner.variant.digest:
             groups.setdefault(_loss_reason(row, winner, objective), []).append(row.variant.name)
     for name, reason in result.reasons.items():
         if name not in rows:  # its speed was not measured

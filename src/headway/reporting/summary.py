@@ -48,8 +48,13 @@ class OutcomeLine(Record, frozen=True, kw_only=True):
 OBJECTIVE = "latency.one_row"
 
 
-def outcome_lines(search: SearchResult, *, next_command: str = "") -> tuple[OutcomeLine, ...]:
-    """Return the end of a search: the winner, what it gains, its quality, the verdict on it, and the next command."""
+def outcome_lines(
+    search: SearchResult, *, next_command: str = "", command: str = "headway optimize", override_command: str = ""
+) -> tuple[OutcomeLine, ...]:
+    """Return the end of a search: the winner, what it gains, its quality, the verdict on it, and the next command.
+
+    `next_command` follows a pass, `override_command` releases without one, and `command` is the search itself.
+    """
     winner, verdict = search.winner, search.winner.verdict
     found: tuple[OutcomeLine, ...]
     if not search.improved:
@@ -62,7 +67,7 @@ def outcome_lines(search: SearchResult, *, next_command: str = "") -> tuple[Outc
             ),
         )
         if search.suggested_budget_s:
-            next_command = f"headway optimize --budget {search.suggested_budget_s:g}s"
+            next_command = f"{command} --budget {search.suggested_budget_s:g}s"
     else:
         found = (
             OutcomeLine(
@@ -75,7 +80,7 @@ def outcome_lines(search: SearchResult, *, next_command: str = "") -> tuple[Outc
             ),
         )
         if verdict.answer != "pass":
-            next_command = 'more test rows, another policy, or headway release --override "WHY"'
+            next_command = " or ".join(["more test rows", "another policy", *filter(None, [override_command])])
     quality = OutcomeLine(label="Quality", text=words.describe_quality(winner.evidence))
     warned = (finding.message for finding in winner.evidence.findings if finding.severity == "warn")
     warnings = (OutcomeLine(label="Warning", text=message, style="undecided") for message in warned)

@@ -101,6 +101,8 @@ def plugin(
             search_result,
             objective=settings.objective,
             next_command=f"headway release{option}",
+            command=f"headway optimize{option}",
+            override_command=f'headway release{option} --override "WHY"',
         )
     else:
         run = partial(
@@ -154,5 +156,6 @@ def _of_file(
     native = f"not optimized, still in Python: {'; '.join(best.native)}" if best.native else ""
     written = f"report: {best.report(report)}" if report else ""
     follow = f"headway init PROJECT --from {source} --target {target}, with [model] file, to sign and serve it"
-    shown = render_search(best.search, next_command=follow)
+    again = f"headway optimize {model} --data {source} --target {target}"
+    shown = render_search(best.search, next_command=follow, command=again)
     return best.search, Group(*(Text(line) for line in (native, written) if line), shown)

@@ -18,7 +18,7 @@ from headway.data.check import DECLARED, unjudged_check
 from headway.data.leakage.taxonomy import summarize_leakage
 from headway.optimization.search import LossGroup, group_losses
 from headway.reporting.report_data import Replay, ReportData
-from headway.reporting.summary import OBJECTIVE, describe_replay, outcome_lines, summary_answers
+from headway.reporting.summary import OBJECTIVE, OutcomeLine, describe_replay, outcome_lines, summary_answers
 from headway.reporting.text import formatting, tables, words
 from headway.reporting.text.speeds import describe_search_speeds
 from headway.reporting.text.tables import Column, Line, Style, Table, text_cell
@@ -58,7 +58,14 @@ def render_variants(
     return TerminalTable(tables.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
-def render_search(search: SearchResult, *, objective: str = OBJECTIVE, next_command: str = "") -> Group:
+def render_search(
+    search: SearchResult,
+    *,
+    objective: str = OBJECTIVE,
+    next_command: str = "",
+    command: str = "headway optimize",
+    override_command: str = "",
+) -> Group:
     """Render the result of a search: why the others lost, and at the end the winner, its gain, verdict and next step.
 
     Parameters
@@ -67,10 +74,15 @@ def render_search(search: SearchResult, *, objective: str = OBJECTIVE, next_comm
         The measure that the search minimized.
     next_command : str
         Command to run after a pass.
+    command : str
+        The command of this search, to propose it again with more time.
+    override_command : str
+        Command that releases a winner that did not pass; empty if there is none.
     """
     winner = search.row(search.winner.variant.digest)
     found = TerminalTable(tables.tabulate_gain(search.evaluated_baseline, winner, search.winner))
-    return Group(found, _losses(group_losses(search, objective)), _outcome(search, next_command))
+    lines = outcome_lines(search, next_command=next_command, command=command, override_command=override_command)
+    return Group(found, _losses(group_losses(search, objective)), _outcome(lines))
 
 
 def _losses(groups: Sequence[LossGroup]) -> RichTable:
@@ -87,12 +99,12 @@ def _losses(groups: Sequence[LossGroup]) -> RichTable:
     return rich_table
 
 
-def _outcome(search: SearchResult, next_command: str) -> RichTable:
+def _outcome(lines: Sequence[OutcomeLine]) -> RichTable:
     rich_table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, GAP, 0, 0))
     rich_table.add_column(no_wrap=True)
     rich_table.add_column()
     rich_table.add_row()
-    for line in outcome_lines(search, next_command=next_command):
+    for line in lines:
         rich_table.add_row(Text(line.label), Text(line.text, style=_STYLES[line.style]))
     return rich_table
 
