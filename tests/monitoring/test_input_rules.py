@@ -83,10 +83,14 @@ def test_sound_days_are_not_broken():
 @pytest.mark.parametrize(
     ("change", "name", "message"),
     [
-        (missing, "amount", "amount broke on 30 days: 100% of its values are missing, 0% to 0% of the rows of a day"),
+        (
+            missing,
+            "amount",
+            "amount is out of its range on 30 days: 100% of its values are missing, 0% to 0% of the rows of a day",
+        ),
         (tenth, "amount", "its values are about 10 times smaller (median 4"),
         (thousandfold, "centred", "its values are about 1000 times larger"),
-        (constant, "centred", "centred broke on 30 days: it has one value for a whole day"),
+        (constant, "centred", "centred is out of its range on 30 days: it has one value for a whole day"),
         (far, "amount", "25% of its values are out of range, 0% to 0%"),
         (unseen, "kind", "of its values are none of its categories, 0% to 0%"),
         (swapped, "kind", "% of rows, "),

@@ -149,11 +149,13 @@ def test_quality_that_was_measured_but_not_judged_is_not_healthy():
 
 
 def test_an_input_that_broke_is_described_and_asks_for_action():
-    found = Finding(code="O006", severity="warn", message="hour broke on 9 days: it is missing", where="hour")
+    found = Finding(
+        code="O006", severity="warn", message="hour is out of its range on 9 days: it is missing", where="hour"
+    )
     seen = replace(PLAIN, drift=Drift(alarm=True, measurements=(), findings=(found,)), answers=(ASKED,))
     assert message_of(seen) == (
-        "2013-07: the inputs have drifted since the release was judged: hour moved; hour broke on 9 days: it is "
-        "missing; no degradation is shown; fix or roll back what fills them."
+        "2013-07: the inputs have drifted since the release was judged: hour moved; hour is out of its range on "
+        "9 days: it is missing; no degradation is shown; check what fills them before anything else."
     )
 
 

@@ -1,4 +1,4 @@
-"""O006: An input broke: its days are out of the reference's whole daily range by once more that range.
+"""O006: An input is out of its range: days are beyond the whole daily range of the reference by once more that range.
 
 The rules need no p-value and take no part of the false-alarm budget. They hold a daily number (level, spread, missing
 share, share out of the contract's range, category shares) against its smallest and largest day in the reference. An
@@ -123,14 +123,15 @@ def _finding(
 ) -> Finding:
     before, now = reference.values[:, column], later.values[out, column]
     days = f"{int(out.sum())} day{'s' if out.sum() > 1 else ''}"
+    what = _describe(windows, channel, before, now, later.days[out])
     return Finding(
         code=INPUT_BROKE,
         severity="warn",
-        message=f"{field.name} broke on {days}: {_describe(windows, channel, before, now, later.days[out])}",
+        message=f"{field.name} is out of its range on {days}: {what}",
         where=field.name,
         measured=float(out.sum()),
         limit=float(IN_A_ROW),
-        hint=f"check what fills {field.name}; fix or roll back the feed, and do not retrain on these rows",
+        hint=f"check what fills {field.name}: fix a broken feed before you retrain on its rows",
     )
 
 

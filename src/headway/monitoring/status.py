@@ -91,7 +91,7 @@ def status_message(report: MonitoringReport, policy: RetrainSection, *, pending:
     elif report.status == "degraded":
         parts.append("check what moved, and retrain or roll back")
     elif _broken_inputs(report):
-        parts.append("fix or roll back what fills them")
+        parts.append("check what fills them before anything else")
     elif answer and answer.not_excluded:
         parts.append("this is not a reason to do nothing: more labels or a longer period (--every 1q) would decide")
     elif answer and report.status in ("healthy", "drifted"):
