@@ -97,6 +97,7 @@ QUIET_TIMEOUT_S, KINDS_OF_CALLS = 600, 2
 SPEED = ("latency", "cost")
 OF_WINNER = ("discovered", "floor")
 """Metrics computed only for the winner of a search, unless a rule needs them."""
+_TIMED_CALLS = 3
 _MARGIN = 1.25  # of the predicted duration of the verdict on `test`
 
 
@@ -221,7 +222,7 @@ def optimize(
     budget = budget or TimeBudget(config.budget_s)
     _wait_quiet(project, budget, callback)
     validation = _evaluation_set(project, baseline, data["validation"], timing_s=budget.timing_s)
-    test = _test_set(project, baseline, data, validation=lambda: validation)
+    test = _test_set(project, baseline, data, validation=lambda: validation, reference=validation.reference)
     metrics = _metrics(project)
     with budget.timed(EVALUATION):
         evaluated_baseline = evaluate(project, baseline.model, validation, metrics=metrics)
@@ -231,7 +232,7 @@ def optimize(
         _transform_context(project, baseline, validation, data),
         config.transforms,
         budget=budget,
-        answers=search.answer_time(evaluated_baseline.evidence),
+        answers=_answer_time(validation),
     )
     screened = screen_candidates(
         evaluated_baseline,
@@ -613,6 +614,18 @@ def _evaluation_set(
     return build_evaluation_set(baseline, period, project.blobs, price=project.config.cost, timing_s=timing_s)
 
 
+def _answer_time(validation: EvaluationSet) -> search.AnswerTime:
+    """Return how long the baseline takes to open, which was measured, and to answer."""
+    times = []
+    for _ in range(_TIMED_CALLS if len(validation.rows) else 0):
+        began = time.perf_counter()
+        validation.reference.predict(validation.rows[:1])
+        times.append(time.perf_counter() - began)
+    call_s = min(times, default=0.0)
+    row_s = max(validation.answer_s - call_s, 0.0) / max(len(validation.rows), 1)
+    return search.AnswerTime(open_s=validation.open_s, call_s=call_s, row_s=row_s)
+
+
 def _seconds_of_verdict(budget: TimeBudget, validation: EvaluationSet, test: EvaluationSet) -> float:
     """Predict how long the winner's evaluation on `test` takes: as the baseline's on `validation`, by their rows."""
     rows = len(test.rows) / max(len(validation.rows), 1)
@@ -620,12 +633,19 @@ def _seconds_of_verdict(budget: TimeBudget, validation: EvaluationSet, test: Eva
 
 
 def _test_set(
-    project: Project, baseline: Baseline, data: Data, *, validation: Callable[[], EvaluationSet]
+    project: Project,
+    baseline: Baseline,
+    data: Data,
+    *,
+    validation: Callable[[], EvaluationSet],
+    reference: Engine | None = None,
 ) -> EvaluationSet:
     """Build the evaluation set of `test`; the floor of its verdict is fitted on other rows, once for all variants."""
     copied = _copied_rows(baseline, data)
     floor = floor_rows(lambda: _labeled_data(validation()), lambda: load_training_data(data, baseline.model.signature))
-    found = build_evaluation_set(baseline, data["test"], project.blobs, price=project.config.cost, floor=floor)
+    found = build_evaluation_set(
+        baseline, data["test"], project.blobs, price=project.config.cost, floor=floor, reference=reference
+    )
     return replace(found, findings=(*found.findings, *copied))
 
 
@@ -740,6 +760,7 @@ def _transform_context(
         train=lambda: load_training_data(data, baseline.model.signature),
         threshold=baseline.threshold,
         model_families=project.config.optimize.families,
+        opened={baseline.model.digest: evaluation_set.reference},
     )
 
 

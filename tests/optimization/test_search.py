@@ -126,18 +126,7 @@ def test_a_cost_in_an_unknown_unit_is_refused_with_the_known_ones(context, timed
     name = timed.transform("minutes_f", seconds=1, cost='{"minutes": 1}')
     with pytest.raises(PluginError, match="'minutes_f' declares COST in 'minutes'") as refusal:
         generate(context, [name], budget_s=100)
-    assert refusal.value.hint == "any of: seconds, rows, calls"
-
-
-def test_the_time_of_an_answer_is_split_into_that_of_a_call_and_that_of_each_further_row():
-    slow = evaluated(0, 40).evidence
-    latency, throughput = (
-        replace(slow.measurements[0], name=name, value=value, unit=unit)
-        for name, value, unit in (("latency.one_row", 40_000.0, "us"), ("throughput.batch", 256 / 0.091, "rows/s"))
-    )
-    found = search.answer_time(replace(slow, measurements=(latency, throughput)))
-    assert found.call_s == pytest.approx(0.04) and found.row_s == pytest.approx(0.0002)
-    assert search.answer_time(slow) == search.AnswerTime()
+    assert refusal.value.hint == "any of: seconds, rows, calls, opens"
 
 
 def test_named_transforms_are_applied_in_the_order_given(context):

@@ -26,6 +26,8 @@ from headway.core.errors import PluginError
 from headway.core.renamed import warn_renamed
 
 if TYPE_CHECKING:  # the contracts bring libraries that `headway --help` does without
+    from collections.abc import Mapping
+
     from headway.core.batch import Format
     from headway.core.contracts import Blobs, Engine, State
 
@@ -157,6 +159,22 @@ def load_engine(name: str) -> type[Engine]:
     """Return the class of an engine; raises PluginError with a hint if its library is absent."""
     engine: type[Engine] = load("engine", name)
     return engine
+
+
+_kept: dict[tuple[str, str, tuple[tuple[str, object], ...]], Engine] = {}
+
+
+def open_baseline(name: str, digest: str, content: bytes, settings: Mapping[str, Any]) -> Engine:
+    """Open the bytes of a baseline with its engine, or return the engine if it was the last baseline to be opened.
+
+    A forest of 500 trees takes seconds to open, and a search needs it at import, on each period, and at the end.
+    """
+    key = (name, digest, tuple(sorted(settings.items())))
+    if key not in _kept:
+        opened = load_engine(name)(content, dict(settings))
+        _kept.clear()
+        _kept[key] = opened
+    return _kept[key]
 
 
 def load_format(name: str) -> Format:

@@ -377,7 +377,8 @@ def _batch_rows(engine: Predictor, rows: Floats, limit_ns: float = math.inf) -> 
     row_ns = max(few - one, 1) / (_FEW_ROWS - 1)  # a call of many models costs much however few its rows are
     if one + row_ns * (BATCH_ROWS - 1) < longest_ns:
         return BATCH_ROWS
-    return int(np.clip((short_ns - one) / row_ns, 1, BATCH_ROWS))
+    rows_of_call = max(short_ns - one, one) / row_ns  # fewer rows would hardly shorten a call that is long for one row
+    return int(np.clip(rows_of_call, 1, BATCH_ROWS))
 
 
 _Kinds = Mapping[str, tuple[Sequence[Predictor], Sequence[Any]]]

@@ -19,7 +19,7 @@ from headway.core.contracts import Blobs, Decider, Engine, SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Evidence, Finding, Measurement, TimedCall
-from headway.core.plugins import load_engine
+from headway.core.plugins import load_engine, open_baseline
 from headway.core.record import Settings
 from headway.core.release import SelfTest
 from headway.core.search_result import Baseline
@@ -47,7 +47,8 @@ class EvaluationSet:
 
     The arrays are those of `evaluation.context.Comparison`; `dataset` is the digest of the whole period, and `labeled`
     are its labeled rows with all columns. A variant decides as its library does if it `follows_library`, else by the
-    threshold alone. `baseline` is the digest of the baseline, which does not answer again. `timed` returns
+    threshold alone. `baseline` is the digest of the baseline, which is not opened again and
+    does not answer again: opening it took `open_s` seconds, and its answers `answer_s`. `timed` returns
     the baseline on its best number of threads, which is searched for once.
     """
 
@@ -74,6 +75,8 @@ class EvaluationSet:
     timing_s: float = inf
     baseline: str = ""
     timed: Callable[[], TimedBaseline] | None = None
+    open_s: float = 0.0
+    answer_s: float = 0.0
 
 
 def build_evaluation_set(
@@ -84,14 +87,19 @@ def build_evaluation_set(
     price: CostSection | None = None,
     floor: FloorRows | None = None,
     timing_s: float = inf,
+    reference: Engine | None = None,
 ) -> EvaluationSet:
     """Build the evaluation set of a period; `price` is that of the machine that serves, `floor` other labeled rows.
 
-    A measurement of speed takes at most about `timing_s` seconds.
+    A measurement of speed takes at most about `timing_s` seconds. `reference` is the baseline, if it is open already.
     """
     known = labeled_rows(dataset)
     rows = matrix.matrix(known.table, baseline.model.signature)
-    reference = open_variant(baseline.model, blobs)
+    began = monotonic()
+    reference = open_variant(baseline.model, blobs) if reference is None else reference
+    opened = monotonic()
+    scores = reference.predict(rows)
+    answered = monotonic()
     return EvaluationSet(
         period=dataset.name,
         dataset=table_digest(dataset.table),
@@ -100,7 +108,7 @@ def build_evaluation_set(
         threshold=baseline.threshold,
         rows=rows,
         labels=matrix.target_values(known),
-        reference_scores=reference.predict(rows),
+        reference_scores=scores,
         reference_decisions=library_decisions(reference, rows) if baseline.threshold_rule == "library" else None,
         follows_library=baseline.threshold_rule == "library",
         groups=matrix.group_codes(known),
@@ -116,6 +124,8 @@ def build_evaluation_set(
         timing_s=timing_s,
         baseline=baseline.model.digest,
         timed=cache(lambda: fastest_baseline(baseline.model, reference, rows, blobs, limit_s=timing_s)),
+        open_s=opened - began,
+        answer_s=answered - opened,
     )
 
 
@@ -138,7 +148,7 @@ def fastest_baseline(
         every = cores() if own or cores() != os.cpu_count() else 0  # 0: the library counts the cores of the machine
         for threads in {1, every} - {own}:
             settings = {**model.settings, "threads": threads}
-            engines[threads] = open_variant(msgspec.structs.replace(model, settings=settings), blobs)
+            engines[threads] = load_engine(model.engine)(blobs.get(model.artifact.digest), settings)
     one_row, batch = (
         fastest(engines, rows, batch=batch, limit_s=limit_s) if len(engines) > 1 else own for batch in (False, True)
     )
@@ -160,20 +170,25 @@ def compare_with_baseline(
     evaluation set: a view that is wrong at serving shows as an error of the variant.
     """
     rows = matrix.matrix(labeled_rows(view).table, variant.signature) if view else evaluation_set.rows
-    model = open_variant(variant, blobs)
     is_baseline = view is None and variant.digest == evaluation_set.baseline
+    model = evaluation_set.reference if is_baseline else open_variant(variant, blobs)
+    if is_baseline:
+        scores, decisions = evaluation_set.reference_scores, evaluation_set.reference_decisions
+    else:
+        scores = model.predict(rows)
+        decisions = library_decisions(model, rows) if evaluation_set.follows_library else None
     return Comparison(
         variant=variant,
         model=model,
         reference=evaluation_set.reference,
         rows=rows,
         labels=evaluation_set.labels,
-        scores=evaluation_set.reference_scores if is_baseline else model.predict(rows),
+        scores=scores,
         reference_scores=evaluation_set.reference_scores,
         groups=evaluation_set.groups,
         slices=evaluation_set.slices,
         threshold=evaluation_set.threshold,
-        decisions=library_decisions(model, rows) if evaluation_set.follows_library else None,
+        decisions=decisions,
         reference_decisions=evaluation_set.reference_decisions,
         costs=evaluation_set.costs,
         weights=evaluation_set.weights,
@@ -195,8 +210,10 @@ def library_decisions(model: Engine, rows: Floats) -> Ints | None:
 
 def open_variant(variant: Variant, blobs: Blobs) -> Engine:
     """Open the model of a variant with its engine; raises EngineError or PluginError."""
-    engine = load_engine(variant.engine)
-    return engine(blobs.get(variant.artifact.digest), variant.settings)
+    content = blobs.get(variant.artifact.digest)
+    if not variant.steps:
+        return open_baseline(variant.engine, variant.artifact.digest, content, variant.settings)
+    return load_engine(variant.engine)(content, variant.settings)
 
 
 def record_self_test(variant: Variant, rows: Floats, blobs: Blobs) -> SelfTest:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from headway.core import plugins
 from headway.core.arrays import Floats
-from headway.core.contracts import Blobs, LabeledData, no_training_rows
+from headway.core.contracts import Blobs, Engine, LabeledData, no_training_rows
+from headway.core.plugins import load_engine
 from headway.core.variant import Artifact, Variant
 
 
@@ -30,6 +31,8 @@ class TransformContext:
         A score of at least this value is a decision for the positive class.
     model_families
         Model families to train as alternatives to the baseline.
+    opened
+        Models that are open already, by the digest of their variant.
     """
 
     blobs: Blobs
@@ -38,10 +41,16 @@ class TransformContext:
     train: Callable[[], LabeledData | None] = no_training_rows
     threshold: float = 0.5
     model_families: tuple[str, ...] = ()
+    opened: Mapping[str, Engine] = field(default_factory=dict)
 
     def read(self, variant: Variant) -> bytes:
         """Return the bytes of a variant's artifact."""
         return self.blobs.get(variant.artifact.digest)
+
+    def open(self, variant: Variant) -> Engine:
+        """Open the model of a variant, if it is not open already: a large one takes seconds."""
+        known = self.opened.get(variant.digest)
+        return load_engine(variant.engine)(self.read(variant), variant.settings) if known is None else known
 
     def save(self, content: bytes, format: str) -> Artifact:
         """Store the bytes of a new artifact."""
@@ -51,9 +60,9 @@ class TransformContext:
 class Transform(Protocol):
     """Make new variants from one variant.
 
-    The module of a transform declares three literals, which the search reads without an import: STAGE (when the search
-    applies it), KEEPS_ANSWERS (True if the new variants answer as the old one) and REQUIRES (fields of the context that
-    must be set for it to take part).
+    The module of a transform declares four literals, which the search reads without an import: STAGE (when the search
+    applies it), KEEPS_ANSWERS (True if the new variants answer as the old one), COST (how long it takes) and REQUIRES
+    (fields of the context that must be set for it to take part).
     """
 
     def __call__(self, variant: Variant, context: TransformContext) -> Sequence[Variant]:

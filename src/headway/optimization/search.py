@@ -13,7 +13,7 @@ from typing import Literal
 
 from headway.core import plugins
 from headway.core.errors import EngineError, NotApplicable, PluginError
-from headway.core.evidence import Evidence, Finding, Measurement
+from headway.core.evidence import Finding, Measurement
 from headway.core.record import Record
 from headway.core.search_result import BUDGET_FACTOR, SearchResult
 from headway.core.variant import Variant
@@ -38,7 +38,6 @@ CODE = "V001"
 STAGES = ("train", "truncate", "restructure", "export", "lower", "other", "runtime", "execution")
 """Order in which the search applies transforms, each of which declares its STAGE; "other" is the default."""
 _TRANSFORM_SHARE = 0.5  # share of the time left in which the variants of a batch are made
-_BATCH_ROWS = 256
 # What a plug-in that breaks may raise: it must not end the search.
 _PLUGIN_FAILURES = (
     *(ArithmeticError, AttributeError, ImportError, LookupError, MemoryError),
@@ -67,25 +66,11 @@ def generate_candidates(model: Variant, context: TransformContext, transforms: S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerTime:
-    """How long the baseline takes to answer: a call of one row, and each further row of a call, in seconds."""
+    """How long the baseline takes to open, to answer one row, and for each further row of a call, in seconds."""
 
+    open_s: float = 0.0
     call_s: float = 0.0
     row_s: float = 0.0
-
-
-def answer_time(evidence: Evidence) -> AnswerTime:
-    """Return how long a model takes to answer, from its latency and throughput; 0 where they were not measured.
-
-    On a busy machine, where there are no such times, its CPU time is taken.
-    """
-    latency, throughput = evidence.find("latency.one_row"), evidence.find("throughput.batch")
-    cpu_us, batch_cpu_us = (evidence.find(f"cost.cpu_s.{how}") for how in ("one_row", "batch"))  # of a row
-    one = latency or cpu_us
-    call_s = one.value / 1e6 if one else 0.0
-    batch_s = _BATCH_ROWS * batch_cpu_us.value / 1e6 if batch_cpu_us else 0.0
-    if throughput and throughput.value:
-        batch_s = _BATCH_ROWS / throughput.value
-    return AnswerTime(call_s=call_s, row_s=max(batch_s - call_s, 0.0) / (_BATCH_ROWS - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +184,7 @@ def _declared_s(name: str, answers: AnswerTime) -> float:
     It then starts whenever time is left, and its first duration predicts the others.
     """
     cost: Mapping[str, float] = plugins.declaration("transform", name, "COST", {})
-    units = {"seconds": 1.0, "rows": answers.row_s, "calls": answers.call_s}
+    units = {"seconds": 1.0, "rows": answers.row_s, "calls": answers.call_s, "opens": answers.open_s}
     unknown = sorted(set(cost) - set(units))
     if unknown:
         raise PluginError(f"transform {name!r} declares COST in {unknown[0]!r}", hint=f"any of: {', '.join(units)}")

@@ -29,6 +29,7 @@ from headway.core.contracts import Blobs, Engine, ImportedModel, ModelFile
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.evidence import Finding
+from headway.core.record import Settings
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import dataset_signature, matrix
 from headway.data.refusals import with_refusals
@@ -150,16 +151,18 @@ def import_baseline(
     if signature is None:
         signature = infer_signature(imported, dataset)
         content, signature = engine.bind(content, signature) if hasattr(engine, "bind") else (content, signature)
-    opened, rows = engine(content, {}), matrix(dataset.table.head(PROBED_ROWS), signature)
-    task = imported.task or dataset.roles.task
-    _check_outputs(opened, rows, task)
     own = imported.threads if "threads" in getattr(engine, "defaults", {}) else 0
+    settings: Settings = {"threads": own} if own else {}
+    digest = blobs.put(content)
+    opened = plugins.open_baseline(imported.engine, digest, content, settings)
+    rows, task = matrix(dataset.table.head(PROBED_ROWS), signature), imported.task or dataset.roles.task
+    _check_outputs(opened, rows, task)
     return Variant(
-        artifact=Artifact(format=engine.formats[0], digest=blobs.put(content), size_bytes=len(content)),
+        artifact=Artifact(format=engine.formats[0], digest=digest, size_bytes=len(content)),
         engine=imported.engine,
         signature=with_refusals(opened, rows, signature),
         task=task,
-        settings={"threads": own} if own else {},
+        settings=dict(settings),
     )
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from headway.core.arrays import Floats
 from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
-from headway.core.plugins import load_engine
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
@@ -46,7 +45,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     content = context.read(variant)
     inner = NestedModel(engine=variant.engine, settings=variant.settings, size_bytes=len(content))
     artifact = pack_models(NestedHeader(models=(inner,), numbers={"rows": float(size)}), content)
-    _expect_gain(load_engine(variant.engine)(content, variant.settings), context.sample, share)
+    _expect_gain(context.open(variant), context.sample, share)
     settings: Settings = {"rows": size, "found": round(share, 3)}
     step = Step(transform="cache", settings=dict(settings))
     return [variant.remade(step, context.save(artifact, "cache"), engine="cache")]

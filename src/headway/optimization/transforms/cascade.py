@@ -20,7 +20,7 @@ from headway.engines.formats.trees import TreeEngine
 from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
-COST = {"rows": 20_000, "calls": 100}
+COST = {"rows": 20_000, "calls": 100, "opens": 3}
 
 
 MAX_DISAGREEMENT = 0.005
@@ -61,7 +61,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         raise NotApplicable("there are no validation rows to bound the disagreement on")
     content = context.read(variant)
     first = engine.truncate(content, max(1, engine.rounds(content) // _SHARE))
-    quick, full = engine(first, variant.settings), engine(content, variant.settings)
+    quick, full = engine(first, variant.settings), context.open(variant)
     ratio = _median_seconds(full, context.validation.rows) / _median_seconds(quick, context.validation.rows)
     if ratio < MIN_COST_RATIO:
         raise NotApplicable(

@@ -14,7 +14,6 @@ import lightgbm
 from headway.core.arrays import Floats
 from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
-from headway.core.plugins import load_engine
 from headway.core.variant import NUMBERS, Step, Variant
 from headway.optimization.context import TransformContext
 
@@ -43,7 +42,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     if data is None:
         raise NotApplicable("the rows that the model was trained on are not available")
     content = context.read(variant)
-    answers = load_engine(variant.engine)(content, {}).predict(data.rows)[:, 0]
+    answers = context.open(variant).predict(data.rows)[:, 0]
     if variant.task == "binary" and not ((answers >= 0) & (answers <= 1)).all():
         raise NotApplicable("its answers are not probabilities")
     categorical = [index for index, field in enumerate(variant.signature.inputs) if field.datatype == "BYTES"]

@@ -51,7 +51,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     content = context.read(variant)
     graph = engine.graph(content)
     written = pipeline_to_onnx(graph, variant.signature)
-    native, compiled = engine(content, {}), load_engine("onnxruntime")(written, {})
+    native, compiled = context.open(variant), load_engine("onnxruntime")(written, {})
     sample = context.sample[:: len(context.sample) // _SAMPLE_ROWS + 1]
     for rows, answer in _rows_to_compare(native, sample, graph, variant.signature):
         check_parity(rows, answer, compiled.predict(rows), variant, form="one graph")

@@ -16,7 +16,7 @@ from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree, TreeEngi
 from headway.optimization.context import TransformContext
 
 STAGE = "restructure"
-COST = {"rows": 20_000, "seconds": 1}
+COST = {"rows": 20_000, "opens": 2, "seconds": 1}
 
 SHARES = (0.5, 0.25)
 _ROWS = 5_000

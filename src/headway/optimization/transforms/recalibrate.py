@@ -46,9 +46,7 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     forest = engine.forest(context.read(variant))
     if forest.link != "sigmoid":
         raise NotApplicable(f"its scores are not a sigmoid of a margin, but {forest.link}")
-    slope, shift = _fit_if_helpful(
-        engine(context.read(variant), {}).predict(context.validation.rows)[:, 0], context.validation
-    )
+    slope, shift = _fit_if_helpful(context.open(variant).predict(context.validation.rows)[:, 0], context.validation)
     step = Step(transform="recalibrate", settings={"slope": round(slope, 4), "shift": round(shift, 4)})
     artifact = context.save(compile_forest(_shifted(forest, slope, shift)), "forest")
     return [variant.remade(step, artifact, engine="trees")]

@@ -14,7 +14,7 @@ from headway.optimization.parity import check_parity, clip_to_known_ranks, parit
 
 STAGE = "restructure"
 KEEPS_ANSWERS = True
-COST = {"rows": 40_000}
+COST = {"rows": 40_000, "opens": 2}
 
 
 def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
@@ -37,5 +37,5 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     forest = engine.forest(content)
     form = compile_forest(forest)
     rows = clip_to_known_ranks(parity_rows(forest, context.sample), variant.signature)
-    check_parity(rows, *predict_both(engine(content, {}), kernels(form, {}), rows), variant, form="a compiled forest")
+    check_parity(rows, *predict_both(context.open(variant), kernels(form, {}), rows), variant, form="a compiled forest")
     return [variant.remade(Step(transform="trees"), context.save(form, "forest"), engine="trees")]

@@ -13,7 +13,7 @@ from headway.engines.formats.trees import TreeEngine
 from headway.optimization.context import TransformContext
 
 STAGE = "truncate"
-COST = {"seconds": 0.5}
+COST = {"opens": 8, "seconds": 0.1}
 
 SHARES = (5 / 6, 2 / 3, 1 / 2, 1 / 3)
 
