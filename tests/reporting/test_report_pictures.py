@@ -124,6 +124,22 @@ def test_a_limit_of_zero_leaves_no_share_and_far_beyond_a_limit_is_drawn_at_the_
     assert found[0.0005] is not None and found[0.0005][0].value == pareto.EDGE
 
 
+def test_a_pareto_front_of_a_busy_machine_shows_cpu_times() -> None:
+    cpu = estimate("cost.cpu_s.one_row", 30.0, 1.0, unit="s")
+    rows = [
+        replace(
+            row,
+            evidence=replace(
+                row.evidence,
+                measurements=(*(seen for seen in row.evidence.measurements if seen.name != pareto.SPEED), cpu),
+            ),
+        )
+        for row in frontier()
+    ]
+    chart = pareto.draw_pareto(ReportData(title="busy", frontier=tuple(rows)))
+    assert chart is not None and "CPU time for one row, µs (log scale)" in texts(chart.wide)
+
+
 def test_a_pareto_front_is_drawn_without_limit_and_without_intervals() -> None:
     rows = [replace(row, verdict=replace(row.verdict, rule_results=())) for row in frontier()[:2]]
     loss = [unknown(loss) for loss in rows[1].evidence.measurements if loss.name == "brier.drop"]
