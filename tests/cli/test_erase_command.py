@@ -87,7 +87,7 @@ def test_a_key_is_read_from_stdin_and_residual_copies_are_reported(tmp_path, cap
     assert "the key is unknown: nothing in the store had it" in output
     assert "0 rows of the key with hash" in output and "by ann" in output and SECRET not in output
     assert "  no row matched\n  every file of the store was read afterwards: none contains the key\n" in output
-    assert "1 signed releases were made before: their models keep what they learned from these rows until" in output
+    assert "signed releases made before: 1; their models keep what they learned from these rows until" in output
 
 
 def test_a_key_that_a_release_contains_remains_and_the_exit_code_is_undecided(tmp_path, capsys):

@@ -18,11 +18,11 @@ class Picky(Echo):
     """Refuses missing values in the columns of `required`, and values beyond float32 in all."""
 
     required = (0, 2)
-    asked = 0
+    calls = 0
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """The mean of each row."""
-        self.asked += 1
+        self.calls += 1
         if np.isnan(rows[:, list(self.required)]).any() or (np.abs(rows) > 1e38).any():
             raise EngineError("the library refuses these rows")
         return super().predict(rows)
@@ -55,7 +55,7 @@ def test_of_many_columns_a_sample_is_asked():
     engine = Wide(b"echo", {})
     signature = Signature(inputs=tuple(Field(name=f"x{index}") for index in range(500)))
     assert all("missing" in kinds for kinds in refusals(engine, np.ones((1, 500)), signature))
-    assert engine.asked < 500
+    assert engine.calls < 500
 
 
 @pytest.mark.parametrize(

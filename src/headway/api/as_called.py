@@ -79,7 +79,7 @@ def time_as_called(
 def native_calls(
     project: Project, rows: pl.DataFrame, *, limit_s: float = LIMIT_S
 ) -> Callable[[SearchResult], list[Measurement | NotApplicable]]:
-    """Return a function that times the library's own object of a baseline that is no object of the user: from a file.
+    """Return a function that times the library's own object of a baseline that was opened from a file.
 
     Both get array rows; a model that reads categories is left out.
     """
@@ -88,7 +88,7 @@ def native_calls(
         baseline = search.baseline.model
         native = getattr(open_variant(baseline, project.blobs), "native", None)
         if native is None or any(field.datatype == "BYTES" for field in baseline.signature.inputs):
-            why = "reads categories" if native is not None else "is no object of a library"
+            why = "reads categories" if native is not None else "does not come from a library object"
             return [NotApplicable(f"latency.as_called: the original model {why}", hint=_IN_PYTHON)]
         optimized = Model(search.winner.variant, pipeline.open_winner(project, search))
         threads, some = int(baseline.settings.get("threads", 0)), rows.gather_every(max(len(rows) // MAX_INPUTS, 1))

@@ -87,7 +87,7 @@ def optimize(
         would not end in time is left out (`why`), and the time to judge the winner is reserved.
     wait_quiet : bool
         Wait until other processes leave the cores before speed is measured, at most 10 minutes. On a busy machine
-        there is no speedup, and variants are ordered by their CPU time.
+        the result has no speedup, and variants are ordered by their CPU time.
     task : {"binary", "multiclass", "regression", "ranking", "embedding"}, optional
         Read from the model, or inferred from `y`, if not given.
     name : str, optional

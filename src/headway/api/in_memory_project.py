@@ -109,9 +109,9 @@ def create_project(
     imported = open_model(model, trust=trust)
     expect_width(rows, imported.names, imported.width)
     table = to_polars(rows, imported.names, absent=imported.absent)
-    given = to_series(labels, "target")
-    _expect_known(given)
-    target = encode_labels(given, imported.classes)
+    y = to_series(labels, "target")
+    _expect_known(y)
+    target = encode_labels(y, imported.classes)
     columns = {"groups": groups, "query_id": query_id, "time": time, "sample_weight": sample_weight}
     table, fields = _with_roles(table, {"target": target, **columns}, reads=imported.names)
     data = DataSection(

@@ -161,7 +161,7 @@ def _invalid_value(message: str, origin: Mapping[str, str], file: Path) -> Confi
     setting = ".".join(path.partition("[")[0].split(".")[:2])
     unknown = re.search(r"unknown field `(\w+)`", what)
     source = origin.get(setting, "file")
-    written = place(file, f"{path}.{unknown[1]}" if unknown else path)
+    written = file_and_line(file, f"{path}.{unknown[1]}" if unknown else path)
     hint = f"headway config --why {setting}" if "." in setting else "headway config"
     if unknown and (near := _nearest_field(setting, unknown[1])):
         hint = f"nearest: {near}"
@@ -220,7 +220,7 @@ def _plain_key(key: str) -> str:
     return ".".join(part.strip().strip("\"'") for part in key.split("."))
 
 
-def place(file: Path, path: str) -> str:
+def file_and_line(file: Path, path: str) -> str:
     """Return the file with the line on which a setting is written, if that is found."""
     try:
         line = line_of(file.read_text(encoding="utf-8"), path)
@@ -261,12 +261,12 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise ConfigError(f"{FILE} cannot be read: {error.strerror}", where=str(file)) from error
     for section, fields in values.items():
         if not isinstance(fields, dict):
-            raise ConfigError(f"key '{section}' stands outside a section", where=place(file, section))
+            raise ConfigError(f"key '{section}' stands outside a section", where=file_and_line(file, section))
     values = _current(values, str(file))
     for section, fields in values.items():
         for name in fields:
             if not is_setting(section, name):
-                expect(section, name, where=place(file, f"{section}.{name}"))
+                expect(section, name, where=file_and_line(file, f"{section}.{name}"))
     return values, {f"{section}.{name}": "file" for section, fields in values.items() for name in fields}
 
 

@@ -106,8 +106,8 @@ class Variant(StoredRecord, frozen=True, kw_only=True, omit_defaults=True):
 
         In the same engine it runs on as many threads as before.
         """
-        kept = {key: value for key, value in self.settings.items() if key == "threads" and engine == self.engine}
-        return replace(self, artifact=artifact, engine=engine, steps=(*self.steps, step), settings=kept)
+        settings = {key: value for key, value in self.settings.items() if key == "threads" and engine == self.engine}
+        return replace(self, artifact=artifact, engine=engine, steps=(*self.steps, step), settings=settings)
 
     def with_step(self, step: Step) -> Variant:
         """Return the variant after one more step, with the same artifact, engine and settings."""

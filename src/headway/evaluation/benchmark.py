@@ -410,7 +410,7 @@ def _run_kinds(kinds: _Kinds, rounds: int, round_ns: int, limit_ns: float, watch
         name: [_calls_per_round(engine, inputs, round_ns) for engine in engines]
         for name, (engines, inputs) in kinds.items()
     }
-    turns: dict[str, list[_Turn]] = {name: [] for name in kinds}
+    turns: dict[str, list[_RoundTimes]] = {name: [] for name in kinds}
     spent = dict.fromkeys(kinds, 0)
     for block in np.array_split(np.arange(rounds), BLOCKS):
         watch.spin()
@@ -430,11 +430,11 @@ def _run_rounds(
     return _timings([_run_round(engines, calls, inputs, turn) for turn in range(rounds)], len(inputs[0]))
 
 
-_Turn = tuple[list[list[int]], list[float]]
+_RoundTimes = tuple[list[list[int]], list[float]]
 """Times of the calls of a round by engine, and the CPU time of one call of each engine, ns."""
 
 
-def _timings(turns: Sequence[_Turn], per_call: int) -> _Timings:
+def _timings(turns: Sequence[_RoundTimes], per_call: int) -> _Timings:
     medians = np.array([[max(float(np.median(times_ns)), 1.0) for times_ns in times] for times, _ in turns])
     return _Timings(medians, np.array([cpu for _, cpu in turns]), [times for times, _ in turns], per_call)
 
@@ -446,7 +446,7 @@ def _calls_per_round(engine: Predictor, inputs: Sequence[Any], round_ns: int) ->
     return int(np.clip(round_ns / max(one, 1.0), 1, _MOST_CALLS))
 
 
-def _run_round(engines: Sequence[Predictor], calls: Sequence[int], inputs: Sequence[Any], turn: int) -> _Turn:
+def _run_round(engines: Sequence[Predictor], calls: Sequence[int], inputs: Sequence[Any], turn: int) -> _RoundTimes:
     """Run one round of each engine on the same rows; the order alternates."""
     start = turn * max(calls) % len(inputs)
     rows = [*inputs[start:], *inputs[:start]]

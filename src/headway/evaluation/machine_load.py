@@ -80,10 +80,10 @@ class LoadMeter:
             share = (waited - self._waited) / max(wall, 1)
             if share > WAITING:
                 return MachineBusy(f"{share:.0%} of the time was spent waiting", measured=share, limit=WAITING)
-        stretch = self._spun_wall / self._spun_cpu if self._spun_cpu else 1.0
-        if stretch > WALL_PER_CPU:
-            what = f"one thread took {stretch:.2f} times its CPU time"
-            return MachineBusy(what, measured=stretch, limit=WALL_PER_CPU)
+        slowdown = self._spun_wall / self._spun_cpu if self._spun_cpu else 1.0
+        if slowdown > WALL_PER_CPU:
+            what = f"one thread took {slowdown:.2f} times its CPU time"
+            return MachineBusy(what, measured=slowdown, limit=WALL_PER_CPU)
         spread = max(baseline_ns) / max(min(baseline_ns), 1.0) if baseline_ns else 1.0
         if spread > VARIATION:
             what = f"the same call of the baseline varied by a factor of {spread:.2f}"

@@ -120,7 +120,7 @@ def _without_mirrored(gaps: Sequence[Measurement]) -> Iterator[Measurement]:
 def _logged_column(column: pl.Series, categories: Sequence[str]) -> pl.Series:
     """Return a column of the log with its original categories; the log holds the rank of each."""
     if not categories:
-        whole = (column.drop_nans() % 1 == 0).all()
-        return column.fill_nan(None).cast(pl.Int64) if whole else column
+        is_integer = (column.drop_nans() % 1 == 0).all()
+        return column.fill_nan(None).cast(pl.Int64) if is_integer else column
     ranks = column.fill_nan(None).cast(pl.Int64)
     return ranks.replace_strict(dict(enumerate(categories)), default=None, return_dtype=pl.String)

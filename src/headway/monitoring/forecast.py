@@ -168,7 +168,7 @@ class Forecast:
     def bayes_factors(self, later: DailyValues) -> Floats:
         """Return the Bayes factor of a shift of all later days against none, for each number [K].
 
-        The cells of the grid are weighted anew by how likely they make the later days without a shift.
+        The cells of the grid are reweighted by how likely they make the later days without a shift.
         """
         t, _, variance = self._deviations(later, [(0, len(later))], MAX_DEVIATION)
         t2, own = np.square(t[:, 0]), variance[:, 0, None]

@@ -180,7 +180,7 @@ def monitoring_windows(
 def _scored(
     deployed: DeployedRelease, dataset: Dataset | None, logged: ScoredRows | None, delay: timedelta
 ) -> ScoredRows:
-    """Return the rows of the table since the training; none if there is no table."""
+    """Return the rows of the table since the training; none without a table."""
     if dataset is not None:
         return score_rows(deployed, dataset, since=deployed.trained_until, delay=delay)
     if logged is None:

@@ -335,7 +335,7 @@ def _policy_question(report: ReportData) -> str:
 
 
 def _override(report: ReportData) -> Verdict | None:
-    """Return the verdict of a person who released the winner against the judge, None if nobody did."""
+    """Return the verdict of a person who released the winner against the judge, or None."""
     made = next((state.verdict for state in report.releases if state.release == report.release), None)
     own = report.winner.verdict if report.winner else None
     return next((verdict for verdict in (made, own) if verdict is not None and verdict.overridden), None)
@@ -423,7 +423,7 @@ def _faster(report: ReportData) -> SummaryAnswer | None:
 
 
 def _not_timed(report: ReportData) -> SummaryAnswer | None:
-    """Return why there is no speedup, if the machine was busy."""
+    """Return why no speedup is shown, if the machine was busy."""
     sources = report.winner_evidence()
     if busy_finding(sources) is None:
         return None

@@ -145,7 +145,7 @@ def test_a_signed_release_that_contains_the_key_is_reported(world):
     found = world.erase_rows_of(key="echo")
     assert not found.is_complete
     assert "releases" in {residual.location for residual in found.residuals}
-    assert found.message[0].startswith("2 signed releases were made before")
+    assert found.message[0].startswith("signed releases made before: 2;")
 
 
 def test_older_rows_are_erased_and_younger_rows_stay(world):

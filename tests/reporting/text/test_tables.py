@@ -295,9 +295,9 @@ def test_the_history_names_the_judge_where_the_judge_acted() -> None:
 
 def test_a_wide_table_goes_on_below_under_the_same_keys_and_loses_nothing() -> None:
     table = tables.tabulate_variants(STORY.frontier, winner=STORY.winner, reasons=STORY.reasons)
-    parts = tables.split_columns(table, keys=2, most=8)
+    parts = tables.split_columns(table, keys=2, max_columns=8)
     assert [[column.title for column in part.columns[:2]] for part in parts] == [["#", "Variant"]] * len(parts)
     titles = [column.title for part in parts for column in part.columns[2:]]
     assert titles == [column.title for column in table.columns[2:]] and max(len(part.columns) for part in parts) <= 8
     assert [bool(part.notes) for part in parts] == [False] * (len(parts) - 1) + [True]
-    assert tables.split_columns(parts[0], keys=2, most=8) == (parts[0],)
+    assert tables.split_columns(parts[0], keys=2, max_columns=8) == (parts[0],)

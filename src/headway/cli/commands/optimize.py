@@ -18,7 +18,7 @@ from headway.api.in_memory_project import require_known_measures
 from headway.api.results import OptimizationResult
 from headway.cli.exit_codes import OF_ANSWER
 from headway.cli.main import AsJson, ProjectFolder
-from headway.core.config import FILE, Config, place
+from headway.core.config import FILE, Config, file_and_line
 from headway.core.errors import ConfigError
 from headway.core.search_result import SearchResult
 from headway.core.sections import DataSection, without_password
@@ -125,7 +125,7 @@ def _check_policy(config: Config) -> None:
     """Raise ConfigError, with its line, for a rule on an unknown measure: the search would end without a verdict."""
     for name, rules in (("release", config.policy.release), ("retrain", config.policy.retrain)):
         for index, rule in enumerate(rules):
-            where = place(config.path(FILE), f"policy.{name}[{index}].measure")
+            where = file_and_line(config.path(FILE), f"policy.{name}[{index}].measure")
             require_known_measures([rule.measure], where=where)
 
 

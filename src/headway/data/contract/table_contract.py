@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 from msgspec import Meta
 
-from headway.core.config import Config, place, syntax_error
+from headway.core.config import Config, file_and_line, syntax_error
 from headway.core.errors import ConfigError
 from headway.core.record import FormerValues, Record
 from headway.core.renamed import current_form, warn_renamed
@@ -160,7 +160,7 @@ def load_contract(path: Path) -> TableContract:
         ) from error
     except ConfigError as error:
         table = re.match(r"\[(.+)\]", error.where)
-        written = place(path, table[1]) if table else path
+        written = file_and_line(path, table[1]) if table else path
         raise ConfigError(error.what, where=f"{written}, {error.where}", hint=error.hint) from error
     return found
 

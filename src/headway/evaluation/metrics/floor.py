@@ -44,7 +44,7 @@ class _Losses:
 def plugin(subject: Comparison) -> MetricResults:
     """Measure `gain_over_constant` and `gain_over_reference`: how much less loss than a model that knows little.
 
-    Both are differences of mean losses, as shares of the loss of the constant prediction; 0 is no better. The loss is
+    Both are differences of mean losses, as shares of the loss of the constant prediction; 0 is as good. The loss is
     the Brier score for classifiers, the squared error for regressions, 1 - NDCG for rankings and the missed nearest
     neighbours for embeddings. The constant is the mean label, the class shares or a random order; the reference is one
     tree of depth 3. Probabilities are brought on their best scale first (Platt, rising), so that class weights do not

@@ -161,7 +161,7 @@ def _model_notes(project: Project) -> tuple[str, ...]:
     """Return where traces of a key may remain that no program can remove."""
     config, made = project.config, len(list((project.config.state / "releases").glob("*/*/")))
     models = (
-        f"{made:,} signed releases were made before: their models keep what they learned from these rows until they are"
+        f"signed releases made before: {made:,}; their models keep what they learned from these rows until they are"
     )
     source = f"{config.data.source or 'the source'} is not changed: remove the rows there"
     return (f"{models} retrained without them (headway retrain)", source) if made else (source,)

@@ -93,13 +93,13 @@ def make_table(
     return Table(columns=columns, rows=tuple(rows), chosen=chosen, notes=notes)
 
 
-def split_columns(table: Table, *, keys: int, most: int) -> tuple[Table, ...]:
-    """Return a table as several with at most so many columns each, under the same first `keys` columns.
+def split_columns(table: Table, *, keys: int, max_columns: int) -> tuple[Table, ...]:
+    """Return a table as several with at most `max_columns` columns each, under the same first `keys` columns.
 
     The notes stand below the last one.
     """
     rest = list(range(keys, len(table.columns)))
-    count = -(-len(rest) // (most - keys)) or 1
+    count = -(-len(rest) // (max_columns - keys)) or 1
     size = -(-len(rest) // count) or 1
     blocks = [[*range(keys), *rest[start : start + size]] for start in range(0, len(rest), size)]
     parts = tuple(

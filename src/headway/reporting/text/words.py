@@ -118,7 +118,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     ),
     "gain_over_constant": (
         "Gain over a constant prediction",
-        "Share of the loss of a constant prediction that the model avoids; 0 is no better, 1 is perfect.",
+        "Share of the loss of a constant prediction that the model avoids; 0 is as good, 1 is perfect.",
     ),
     "gain_over_reference": (
         "Gain over a simple reference model",
