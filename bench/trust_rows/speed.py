@@ -1,7 +1,7 @@
 """Speed headlines: are they true of the user's own calls, on a quiet and on a busy machine, and of the next run?
 
 Each measurement runs in its own process (`callers/of_speed.py`). On the busy machine two processes of this benchmark
-use the cores meanwhile. "Quiet" means that it starts no other process: run it on a machine without other work.
+use the cores. "Quiet" means that it starts no other process: run it on a machine without other work.
 """
 
 from __future__ import annotations
@@ -76,29 +76,29 @@ def rows() -> Result:
             busy = [_headline(name, folder, "busy") for name, folder in folders.items()]
             busy_reruns = _reruns(list(folders.values()), PAIRS // 2)
     headlines = [*quiet, *busy]
-    told = [found for found in headlines if found["value"] is not None]
-    wrong = [found for found in told if not LOW <= found["value"] / found["own"] <= HIGH]
+    measured = [found for found in headlines if found["value"] is not None]
+    wrong = [found for found in measured if not LOW <= found["value"] / found["own"] <= HIGH]
     pairs = [pair for pair in (*quiet_reruns, *busy_reruns) if all(run["value"] is not None for run in pair)]
     covered = [first["low"] <= second["value"] <= first["high"] for first, second in pairs]
     quiet_runs = [*quiet, *(run for pair in quiet_reruns for run in pair)]
     abstained = float(np.mean([run["value"] is None for run in quiet_runs]))
-    told_busy = sum(found["value"] is not None for found in busy)
+    measured_busy = sum(found["value"] is not None for found in busy)
     return [
         Row(
             name="speed.as_called",
-            measured=1 - len(wrong) / len(told) if told else 1.0,
+            measured=1 - len(wrong) / len(measured) if measured else 1.0,
             unit="share",
             target=f"= 1 of {len(headlines)}",
             ok=not wrong,
-            against=f"headline / the user's own alternating calls in {LOW}..{HIGH}; {len(headlines) - len(told)} of "
+            against=f"headline / the user's alternating calls in {LOW}..{HIGH}; {len(headlines) - len(measured)} of "
             f"{len(headlines)} abstained",
         ),
         Row(
             name="speed.rerun_coverage",
-            measured=float(np.mean(covered)) if covered else 1.0,
+            measured=float(np.mean(covered)) if covered else 0.0,
             unit="share",
             target=f">= {COVERED}",
-            ok=not covered or float(np.mean(covered)) >= COVERED,
+            ok=bool(covered) and float(np.mean(covered)) >= COVERED,
             against=f"{len(pairs)} of {len(quiet_reruns) + len(busy_reruns)} pairs of runs; the others abstained",
         ),
         Row(
@@ -109,7 +109,9 @@ def rows() -> Result:
             ok=abstained <= ABSTAINED,
             against=f"{len(quiet_runs)} quiet runs",
         ),
-        shown("speed.busy_headlines", told_busy, "models", f"of {len(busy)}, with {BURNERS} processes on the cores"),
+        shown(
+            "speed.busy_headlines", measured_busy, "models", f"of {len(busy)}, with {BURNERS} processes on the cores"
+        ),
         shown("speed.rerun_width", _median_width(pairs), "x", "upper over lower end of the interval, median"),
     ], [*notes, *(_described(found) for found in wrong)]
 

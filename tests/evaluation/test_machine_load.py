@@ -94,7 +94,7 @@ class Waiting:
         self.seconds += seconds
 
 
-def test_waiting_ends_when_the_machine_is_quiet_and_reports_meanwhile():
+def test_waiting_ends_when_the_machine_is_quiet_and_reports_while_it_waits():
     waiting = Waiting(busy_probes=30)
     assert waiting.run(600)
     assert 30 < waiting.seconds < 60
