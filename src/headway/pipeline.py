@@ -224,6 +224,8 @@ def optimize(
     validation = _evaluation_set(project, baseline, data["validation"], timing_s=budget.timing_s)
     test = _test_set(project, baseline, data, validation=lambda: validation, reference=validation.reference)
     metrics = _metrics(project)
+    if validation.timed and len(validation.rows):
+        validation.timed()  # opens the baseline on other numbers of threads: once, so it predicts no evaluation
     with budget.timed(EVALUATION):
         evaluated_baseline = evaluate(project, baseline.model, validation, metrics=metrics)
     budget.reserve(_seconds_of_verdict(budget, validation, test) + KINDS_OF_CALLS * budget.timing_s)
