@@ -47,12 +47,19 @@ def promote(say: Say, folder: str, times: str) -> None:
 
 
 def searched(project: Project) -> SearchResult:
-    """Return a search that found a new model, whose bytes are in the store."""
+    """Return a search that found a new model, compared with what is live; its bytes are in the store."""
     content = secrets.token_bytes(MODEL_BYTES)
     project.blobs.put(content)
     made = rollouts.release(content=content)
     machine = Machine(cpu="none", cores=2, system="Linux", python="3.13")
-    evidence = Evidence(subject=made.variant.digest, dataset="d", period="validation", machine=machine)
+    live = project.registry.head(f"{project.name}@live")
+    evidence = Evidence(
+        subject=made.variant.digest,
+        dataset="d",
+        period="validation",
+        machine=machine,
+        live=live.release if live else "",
+    )
     judged = EvaluatedVariant(variant=made.variant, evidence=evidence, verdict=made.verdict)
     return SearchResult(
         name=project.name, baseline=Baseline(model=made.variant), evaluated=(judged,), winner=judged, at="2013-10-01"
