@@ -19,7 +19,7 @@ from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
 from headway.core.verdict import EvaluatedVariant
 
-MAX_TIMING_S, _TIMING_SHARE = 5.0, 0.05
+MAX_TIMING_S, _TIMING_SHARE = 5.0, 0.025
 
 
 class TimeBudget:
@@ -49,7 +49,7 @@ class TimeBudget:
 
     @property
     def timing_s(self) -> float:
-        """Longest time of one measurement of speed, in seconds: 5 % of the budget, and 5 s at most."""
+        """Longest time of one measurement of speed, in seconds: 2.5 % of the budget, and 5 s at most."""
         return min(_TIMING_SHARE * self.budget_s, MAX_TIMING_S) if self.budget_s else MAX_TIMING_S
 
     def exclude(self, seconds: float) -> None:
