@@ -124,6 +124,7 @@ SPEED_METRICS = ("latency.one_row", "throughput.batch")
 EVALUATION, SCREENING, VERDICT = "evaluation", "screening", "verdict"
 """Kinds of steps, by whose durations a budget predicts."""
 _PLAUSIBLE = 3.0
+_OF_BASELINE = 0.6  # of the time of its evaluation, in which both sides are the slow model, that the fastest form needs
 _REPORT_EVERY = 10  # variants
 _SHARE = 0.5  # of the time left when a batch is screened, and when it is evaluated
 
@@ -193,7 +194,10 @@ def _evaluate_waiting(
 ) -> dict[str, EvaluatedVariant]:
     """Evaluate the first one if it fits into the budget, and others while more than `until` seconds are left."""
     evaluated: dict[str, EvaluatedVariant] = {}
-    while waiting and budget.remaining_s - budget.expected_s(EVALUATION) >= (until if evaluated else 0):
+    first_s = _OF_BASELINE * budget.expected_s(EVALUATION)
+    while waiting and (
+        budget.remaining_s - budget.expected_s(EVALUATION) >= until if evaluated else budget.remaining_s >= first_s
+    ):
         row = waiting.pop(0)
         callback(f"evaluated {row.variant.name}, {len(waiting)} more")
         with budget.timed(EVALUATION):
