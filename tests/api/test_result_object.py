@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import joblib
@@ -105,6 +106,15 @@ def test_other_files_and_changed_ones_are_refused(best, tmp_path):
         hw.load(tmp_path / "best.joblib")
     with pytest.raises(StoreError, match="cannot be read: No such file"):
         hw.load("nothing.headway")
+
+
+def test_a_saved_file_that_would_unpack_to_more_than_its_size_is_refused(tmp_path):
+    path = tmp_path / "bomb.headway"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("model.json", b"{}")
+        file.writestr("artifact", bytes(10_000_000))
+    with pytest.raises(StoreError, match=r"not a file that best\.save wrote"):
+        hw.load(path)
 
 
 def test_a_result_with_custom_python_is_pickled_and_copied_but_not_saved(tmp_path):

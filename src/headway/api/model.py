@@ -138,17 +138,42 @@ class Model:
         )
 
     def get_params(self, deep: bool = True) -> dict[str, object]:
-        """Return no parameters: what was fitted is fixed."""
+        """Return no parameters: what was fitted is fixed.
+
+        Parameters
+        ----------
+        deep : bool
+            Without effect: there is no nested estimator.
+
+        Returns
+        -------
+        dict
+            Always empty.
+        """
         return {}
 
     def set_params(self, **parameters: object) -> Self:
-        """Return the model; raises ValueError for any parameter, as there is none to set."""
+        """Return the model; raises ValueError for any parameter, as there is none to set.
+
+        Parameters
+        ----------
+        parameters : object
+            None is accepted.
+        """
         if parameters:
             raise ValueError(f"an optimized model has no parameter {next(iter(parameters))!r}; {REFIT}")
         return self
 
-    def fit(self, *_: object, **__: object) -> NoReturn:
-        """Raise EngineError: an optimized model is fitted, and is not fitted again."""
+    def fit(self, X: object = None, y: object = None, **fit_params: object) -> NoReturn:
+        """Raise EngineError: an optimized model is fitted, and is not fitted again.
+
+        Parameters
+        ----------
+        X : object
+        y : object
+        fit_params : object
+            All are ignored.
+        """
         raise EngineError(
             "an optimized model is fitted already, and cannot be fitted again (as in cross_val_score)",
             hint=f"{REFIT}; to measure this one: headway.evaluate(best, X, y); to hold it fixed in scikit-learn: "
@@ -337,6 +362,8 @@ def load_model_bytes(content: bytes, *, where: str = "") -> Model:
     """Open the bytes of a saved model; a file that is not one, or was changed, raises StoreError."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
+            if sum(entry.file_size for entry in file.infolist()) > len(content):
+                raise KeyError("an entry is larger than the file: best.save compresses nothing")
             header, artifact = file.read(HEADER), file.read(ARTIFACT)
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         raise StoreError(
