@@ -16,6 +16,10 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
+if __name__ == "__main__" and "--help" in sys.argv[1:]:  # before the imports of libraries that may be absent
+    print(__doc__)
+    sys.exit()
+
 import joblib
 
 import headway as hw
