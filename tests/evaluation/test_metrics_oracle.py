@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from tests.evaluation.conftest import subject_from
 
+from headway.core.evidence import Measurement
 from headway.evaluation.metrics import decisions, quality
 from headway.evaluation.statistics.intervals import jackknife_error
 
@@ -31,7 +32,8 @@ def drawn(seed: int, *, ties: bool, width: int = 1):
 
 
 def measured(probe, subject):
-    return {measurement.name: measurement for measurement in probe.plugin(subject)}
+    found = (result for result in probe.plugin(subject) if isinstance(result, Measurement))
+    return {measurement.name: measurement for measurement in found}
 
 
 def of_two(seed: int, *, ties: bool, share: float):
