@@ -11,7 +11,7 @@ import onnx
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
@@ -273,7 +273,6 @@ HEADS = {
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
 @given(
     encoder=st.sampled_from(sorted(ENCODERS)),
     scaler=st.sampled_from(sorted(SCALERS)),
