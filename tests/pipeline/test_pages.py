@@ -30,13 +30,14 @@ OTHERS = [page for page in pages_with("bash", "console", "sh") if page != TUTORI
 FEW = {"HEADWAY_OPTIMIZE_TRANSFORMS": '["onnx"]'}
 AT_MOST_S = "180"
 AS_SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-# Verdicts are answers: 3 is undecided, and a watch may report degradation. An error (2) is not. Timed commands run on
-# one core: threads of two processes that wait for each other make a search take minutes.
+# Verdicts are answers: 3 is undecided, a watch may report degradation, and nothing may have the key to erase. An error
+# (2) is not. Timed commands run on one core: threads of two processes that wait for each other make a search take
+# minutes.
 HEADWAY = """#!/bin/sh
-case $1 in check|optimize|watch|retrain) ;; *) exec "{headway}" "$@" ;; esac
+case $1 in check|optimize|watch|retrain|erase) ;; *) exec "{headway}" "$@" ;; esac
 taskset --cpu-list {core} "{headway}" "$@" && exit
 code=$?
-case $1$code in *[a-z]3|watch1) exit ;; esac
+case $1$code in *[a-z]3|watch1|erase1) exit ;; esac
 exit $code
 """
 BEGIN = """set -eum
