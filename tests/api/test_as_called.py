@@ -101,6 +101,13 @@ def test_the_headline_is_the_ratio_of_the_users_own_calls():
     assert best.search.winner.evidence.find(AS_CALLED, "array_row")
 
 
+def test_where_the_users_own_kind_of_row_is_not_timed_no_other_kind_stands_for_it(monkeypatch):
+    meter = Busy(as_called.ATTEMPTS)
+    monkeypatch.setattr("headway.evaluation.benchmark.LoadMeter", lambda **_: meter)
+    assert not ratios(time_as_called(Recorder(), Recorder(), ROWS))
+    assert meter.left == 0
+
+
 @pytest.mark.slow
 def test_on_a_busy_machine_a_winner_is_found_and_no_ratio_is_shown(monkeypatch):
     monkeypatch.setattr("headway.evaluation.benchmark.LoadMeter", lambda **_: Busy(9))

@@ -31,6 +31,7 @@ from headway.core.threads import this_machine
 from headway.core.training import Training
 from headway.core.verdict import RELATIVE, Answer, EvaluatedVariant, Verdict
 from headway.evaluation.benchmark import AS_CALLED
+from headway.evaluation.measure import BUSY
 from headway.optimization.importers.custom_python import custom_code_refused
 from headway.registry.project import Project, project_of
 from headway.reporting.charts.pareto import draw_pareto
@@ -196,8 +197,11 @@ class OptimizationResult(Result, Model):
         `array_row` or `sparse_row`), so that the overhead of this object counts; else their engines are compared.
         `speedup.baseline` names the original's call and settings. None if other processes used the cores.
         """
-        called = (found for found in self.search.winner.evidence.measurements if found.name == AS_CALLED)
-        return next(called, None) or self._measured_in_search("latency.speedup")
+        evidence = self.search.winner.evidence
+        called = next((found for found in evidence.measurements if found.name == AS_CALLED), None)
+        if called or any(finding.code == BUSY for finding in evidence.findings):
+            return called
+        return self._measured_in_search("latency.speedup")
 
     @property
     def why(self) -> dict[str, str]:
