@@ -25,7 +25,7 @@ test: .venv/.installed-dev  ## the tests that need Python and pip alone, with fu
 	else echo 'coverage was not judged: without the kernels some tests did not run'; fi
 	$(bin)/pytest $(tier) tests $(covering:%=--ignore=tests/%)
 
-test-fast: .venv/.installed-dev  ## the fast tests (30 seconds)
+test-fast: .venv/.installed-dev  ## the fast tests (about 40 seconds)
 	$(bin)/pytest $(workers) -m "not slow and not long and not services"
 
 test-services: .venv/.installed-dev  ## the tests that need a browser, curl, npm or a database; install them first (10 minutes)

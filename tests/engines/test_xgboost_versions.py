@@ -77,5 +77,5 @@ def test_every_forest_of_an_xgboost_version_converts_to_an_equal_graph(written: 
 def test_the_old_binary_format_of_a_version_is_refused(written: Path) -> None:
     binary = [path for path in written.iterdir() if path.suffix in (".model", ".deprecated")]
     for path in binary:
-        with pytest.raises(EngineError, match=r"gave up in 3\.1"):
+        with pytest.raises(EngineError, match=r"removed in 3\.1"):
             Xgboost.import_model(ModelFile(content=path.read_bytes(), suffix=path.suffix))
