@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.config import Config, load, resolve, sources
+from headway.core import config as configuration
+from headway.core.config import Config, file_and_line, load, resolve, sources
 from headway.core.errors import ConfigError
 from headway.core.renamed import RenamedWarning
 from headway.core.sections import Costs, DataSection
@@ -220,3 +221,11 @@ def test_a_former_name_of_a_measure_is_accepted_with_a_warning_that_names_the_ne
     with pytest.warns(RenamedWarning, match=r"'roc_auc\.loss' was renamed to 'roc_auc\.drop'"):
         config = load(folder, environment=EMPTY)
     assert config.policy.release == (Rule(measure="roc_auc.drop", at_most=0.01),)
+
+
+def test_a_file_that_cannot_be_read_is_named_without_a_line(tmp_path: Path) -> None:
+    assert file_and_line(tmp_path / "absent.toml", "policy.slice_rows") == str(tmp_path / "absent.toml")
+
+
+def test_a_setting_without_fields_has_no_nearest_one() -> None:
+    assert configuration._nearest_field("project.name", "nam") == ""

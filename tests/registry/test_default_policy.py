@@ -10,6 +10,7 @@ from headway.core.evidence import Evidence, Machine, Measurement
 from headway.core.sections import DataSection, PolicySection
 from headway.core.verdict import Rule
 from headway.data.roles import parse_roles
+from headway.registry import live
 from headway.registry.default_policy import default_rules, floor_rules, live_rule, release_policy
 from headway.registry.judge import feasible, judge_release
 from headway.registry.project import LiveRelease
@@ -151,3 +152,7 @@ def test_an_unknown_task_has_no_main_measure():
     live = LiveRelease(digest=LIVE_DIGEST)
     policy = PolicySection(release=floor_rules("binary"))
     assert judge_release(PASSES, policy, task="other", live=live).answer == "pass"
+
+
+def test_decisions_are_not_compared_with_a_release_that_cannot_be_opened():
+    assert live._decision_churn(LiveRelease(digest="d", problem="it is gone"), None, None) == []
