@@ -11,7 +11,7 @@ from headway.core.errors import NotApplicable
 from headway.core.variant import Field, Signature
 from headway.data.context import Window
 from headway.evaluation.statistics.intervals import student_tails
-from headway.monitoring.daily_values import DailyValues, channels_of, daily_values, feature_readers
+from headway.monitoring.daily_values import DailyValues, daily_values, feature_readers, series_of
 from headway.monitoring.forecast import FormResult, forecast_forms, harmonic_mean
 
 JUDGED, MONTH = 92, 30
@@ -26,7 +26,7 @@ def forms(
     before, later = (Window(rows=rows[part], groups=day[part]) for part in (day < judged, day >= judged))
     readers = feature_readers(before, signature)
     parts = [daily_values(readers, window) for window in (before, later)]
-    return forecast_forms(*parts, channels_of(readers), n_days=month)
+    return forecast_forms(*parts, series_of(readers), n_days=month)
 
 
 def year(seed: int = 0, *, months: int = 1, lean: float = 0.3) -> tuple[np.ndarray, np.ndarray]:

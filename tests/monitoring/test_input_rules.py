@@ -12,7 +12,7 @@ from headway.core.evidence import Finding
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.context import Window, Windows
-from headway.monitoring.daily_values import channels_of, daily_values, feature_readers
+from headway.monitoring.daily_values import daily_values, feature_readers, series_of
 from headway.monitoring.input_rules import broken_inputs
 
 JUDGED, MONTH = 60, 30
@@ -45,7 +45,7 @@ def broken(
     windows = Windows(before=before, after=after, signature=Signature(inputs=FIELDS))
     readers = feature_readers(before, windows.signature, contract)
     parts = [daily_values(readers, window) for window in (before, after)]
-    return broken_inputs(windows, *parts, channels_of(readers), n_days=len(parts[1]))
+    return broken_inputs(windows, *parts, series_of(readers), n_days=len(parts[1]))
 
 
 def missing(rows: np.ndarray, here: np.ndarray) -> None:

@@ -23,15 +23,15 @@ Kind = Literal["level", "spread", "missing", "share", "outside"]
 BINS = 64
 MAX_SCORE = 3.0
 MIN_SHARE = 0.02
-"""A category has a share of its own from here on; the rare ones have one together."""
+"""Smallest share of a category that has a series of its own; rarer ones have one together."""
 SMALL_DAY = 0.1
 """A day with fewer rows than this part of the median day is left out."""
-_LEAST_SPREAD = 0.02
+_MIN_SPREAD = 0.02
 _SAMPLE = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
+class DailySeries:
     """One daily number: the index of its feature, its kind, and the categories whose share it is."""
 
     feature: int
@@ -63,34 +63,35 @@ class DailyValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureReader:
-    """Turns the rows of one feature into its daily numbers, one for each of `channels`.
+    """Turns the rows of one feature into its daily numbers, one for each of `series`.
 
     Numbers: `edges` are those of bins, the first and the last of which are outside the range; `scores` are normal
-    scores of the bins. Categories: `own` maps a rank, then the unseen and the missing, to a channel.
+    scores of the bins. Categories: `category_series` maps a rank, then unseen and missing values, to the index of a
+    series.
     """
 
-    channels: tuple[Channel, ...]
+    series: tuple[DailySeries, ...]
     edges: Floats
     scores: Floats
-    own: Ints
+    category_series: Ints
 
     def read(self, values: Floats, day: Ints, rows: Floats) -> Floats:
-        """Return the daily numbers [T, channels] of values [n], whose days are numbered from 0."""
+        """Return the daily numbers [T, series] of values [n], whose days are numbered from 0."""
         counts = tally(day * self.size + self.codes(values), len(rows) * self.size).reshape(-1, self.size)
-        return counts / rows[:, None] if len(self.own) else self._of_counts(counts, rows)
+        return counts / rows[:, None] if len(self.category_series) else self._of_counts(counts, rows)
 
     @property
     def size(self) -> int:
         """Number of bins."""
-        return len(self.channels) if len(self.own) else len(self.edges) + 2
+        return len(self.series) if len(self.category_series) else len(self.edges) + 2
 
     def codes(self, values: Floats) -> Ints:
-        """Return the bin of each value [n], the last one for missing values; that of a category is its channel."""
+        """Return the bin of each value [n], the last one for missing values; for a category the index of its series."""
         missing = np.isnan(values)
-        if len(self.own):
-            last = len(self.own) - 1
+        if len(self.category_series):
+            last = len(self.category_series) - 1
             ranks = np.where(missing, last, np.clip(np.where(missing, 0, values), 0, last - 1)).astype(np.int64)
-            return self.own[ranks]
+            return self.category_series[ranks]
         return np.where(missing, self.size - 1, np.searchsorted(self.edges, values, side="right"))
 
     def shares(self, values: Floats) -> Floats:
@@ -103,7 +104,7 @@ class FeatureReader:
             level = counts[:, :-1] @ self.scores / present
             variance = counts[:, :-1] @ np.square(self.scores) / present - np.square(level)
             outside = (counts[:, 0] + counts[:, -2]) / present
-        spread = np.log(np.sqrt(np.maximum(variance, 0)) + _LEAST_SPREAD)
+        spread = np.log(np.sqrt(np.maximum(variance, 0)) + _MIN_SPREAD)
         return np.column_stack([level, spread, counts[:, -1] / rows, outside])
 
 
@@ -119,9 +120,9 @@ def feature_readers(window: Window, signature: Signature, contract: Contract | N
     ]
 
 
-def channels_of(readers: Sequence[FeatureReader]) -> tuple[Channel, ...]:
-    """Return the channels of all readers, in the order of the columns of `daily_values`."""
-    return tuple(channel for reader in readers for channel in reader.channels)
+def series_of(readers: Sequence[FeatureReader]) -> tuple[DailySeries, ...]:
+    """Return the series of all readers, in the order of the columns of `daily_values`."""
+    return tuple(daily for reader in readers for daily in reader.series)
 
 
 def daily_values(readers: Sequence[FeatureReader], window: Window) -> DailyValues:
@@ -153,8 +154,8 @@ def _number_reader(number: int, values: Floats, bounds: Bounds | None, margin: f
     ranks, min_rank = np.cumsum(shares) - shares / 2, NormalDist().cdf(-MAX_SCORE)
     scores = [NormalDist().inv_cdf(min(max(float(rank), min_rank), 1 - min_rank)) for rank in ranks]
     kinds: tuple[Kind, ...] = ("level", "spread", "missing", "outside")
-    channels = tuple(Channel(feature=number, kind=kind) for kind in kinds)
-    return FeatureReader(channels=channels, edges=edges, scores=np.array(scores), own=np.empty(0, np.int64))
+    series = tuple(DailySeries(feature=number, kind=kind) for kind in kinds)
+    return FeatureReader(series=series, edges=edges, scores=np.array(scores), category_series=np.empty(0, np.int64))
 
 
 def _range(low: float, high: float, bounds: Bounds | None, margin: float) -> tuple[float, float]:
@@ -170,17 +171,19 @@ def _category_reader(number: int, field: Field, values: Floats) -> FeatureReader
     known = values[~np.isnan(values)].astype(np.int64)
     shares = np.bincount(np.clip(known, 0, count), minlength=count + 1)[:count] / max(len(values), 1)
     groups = list(_category_groups(field.categories, shares))
-    channel_of = {name: index for index, names in enumerate(groups) for name in names}
-    own = [channel_of[name] for name in field.categories]
-    channels = tuple(Channel(feature=number, kind="share", categories=names) for names in groups)
-    missing = Channel(feature=number, kind="missing")
+    index_of = {name: index for index, names in enumerate(groups) for name in names}
+    series = [DailySeries(feature=number, kind="share", categories=names) for names in groups]
     if field.unseen == "other":
-        unseen = Channel(feature=number, kind="outside")
-        channels, own = (*channels, unseen), [*own, len(channels)]
-    else:
-        own = [*own, len(channels)]
-    own, channels = [*own, len(channels)], (*channels, missing)
-    return FeatureReader(channels=channels, edges=np.empty(0), scores=np.empty(0), own=np.array(own, np.int64))
+        series.append(DailySeries(feature=number, kind="outside"))
+    unseen = len(series) - 1 if field.unseen == "other" else len(series)  # else it counts as missing
+    series.append(DailySeries(feature=number, kind="missing"))
+    indices = [*(index_of[name] for name in field.categories), unseen, len(series) - 1]
+    return FeatureReader(
+        series=tuple(series),
+        edges=np.empty(0),
+        scores=np.empty(0),
+        category_series=np.array(indices, np.int64),
+    )
 
 
 def _category_groups(names: tuple[str, ...], shares: Floats) -> Iterator[tuple[str, ...]]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from headway.core.arrays import Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.evaluation.statistics.intervals import MIN_GROUPS, student_tails
-from headway.monitoring.daily_values import Channel, DailyValues
+from headway.monitoring.daily_values import DailySeries, DailyValues
 
 WEEK = 7
 RUN_LENGTHS = (5, 7, 10, 14, 21, 31, 46)
@@ -61,7 +61,7 @@ class FormResult:
 
 
 def forecast_forms(
-    reference: DailyValues, later: DailyValues, channels: Sequence[Channel], *, n_days: int
+    reference: DailyValues, later: DailyValues, series: Sequence[DailySeries], *, n_days: int
 ) -> dict[str, FormResult]:
     """Judge the last `n_days` days of `later`, all days since the reference, by the forecast of the reference.
 
@@ -76,9 +76,9 @@ def forecast_forms(
             where=f"a reference of {MIN_GROUPS} days is needed",
             hint="evaluate the release on more days",
         )
-    fit = Forecast(reference, np.array([channel.is_share for channel in channels]))
-    tested = np.array([channel.kind != "outside" for channel in channels])
-    features = np.array([channel.feature for channel in channels])[tested]
+    fit = Forecast(reference, np.array([daily.is_share for daily in series]))
+    tested = np.array([daily.kind != "outside" for daily in series])
+    features = np.array([daily.feature for daily in series])[tested]
     end = len(later)
     begins = {int(np.searchsorted(later.days, later.days[-1] - days, side="right")) for days in LONGER_DAYS}
     longer = [(begin, end) for begin in sorted(begins) if end - begin > MIN_LONGER * n_days]
@@ -105,9 +105,9 @@ def harmonic_mean(p: Floats) -> Floats:
 
 
 def _combined(p: Floats, features: Ints) -> FormResult:
-    """Combine the p-values of stretches and channels [S, K]: every feature has the same weight."""
-    of_channels = harmonic_mean(p)
-    by_feature = np.array([harmonic_mean(of_channels[features == number]) for number in range(features.max() + 1)])
+    """Combine the p-values of stretches and series [S, K]: every feature has the same weight."""
+    of_series = harmonic_mean(p)
+    by_feature = np.array([harmonic_mean(of_series[features == number]) for number in range(features.max() + 1)])
     return FormResult(p=float(harmonic_mean(by_feature)), by_feature=by_feature)
 
 

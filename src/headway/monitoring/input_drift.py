@@ -28,7 +28,7 @@ from headway.core.monitoring import Drift
 from headway.core.release import Contract
 from headway.data.context import Window, Windows, load_detector
 from headway.evaluation.statistics.intervals import exact_measurement
-from headway.monitoring.daily_values import channels_of, daily_values, feature_readers, joined
+from headway.monitoring.daily_values import daily_values, feature_readers, joined, series_of
 from headway.monitoring.drift import feature_values, make_bins
 from headway.monitoring.forecast import FormResult, forecast_forms
 from headway.monitoring.input_rules import broken_inputs
@@ -121,13 +121,13 @@ def _forecast(windows: Windows, contract: Contract | None) -> tuple[dict[str, Fo
     """Return the forms of the forecast and the inputs that broke; no form if the reference is too short."""
     windows = windows if windows.run > 1 else _by_blocks(windows)
     readers = feature_readers(windows.before, windows.signature, contract)
-    channels = channels_of(readers)
+    series = series_of(readers)
     before, after = (daily_values(readers, part) for part in (windows.before, windows.after))
     earlier = [daily_values(readers, windows.between)] if windows.between and len(windows.between.rows) else []
     later, n_days = joined([*earlier, after]), len(after)
-    broken = broken_inputs(windows, before, later, channels, n_days=n_days)
+    broken = broken_inputs(windows, before, later, series, n_days=n_days)
     try:
-        return forecast_forms(before, later, channels, n_days=n_days), broken
+        return forecast_forms(before, later, series, n_days=n_days), broken
     except NotApplicable:
         return {}, broken
 

@@ -19,13 +19,13 @@ from headway.core.arrays import Floats, Ints
 from headway.core.evidence import Finding
 from headway.core.variant import Field
 from headway.data.context import Windows
-from headway.monitoring.daily_values import Channel, DailyValues, Kind
+from headway.monitoring.daily_values import DailySeries, DailyValues, Kind
 
 INPUT_BROKE = "O006"
 MIN_DAYS = 28
 """Fewer days of reference do not show the range of a day."""
 IN_A_ROW, MIN_OUT, SHARE_OUT, WEEK = 3, 4, 0.125, 7
-_LEAST_SHARE, _LEAST_OTHER = 0.05, 0.25
+_MIN_RANGE_SHARE, _MIN_RANGE = 0.05, 0.25
 _ERRORS = 4.0
 _UNITS = (10.0, 100.0, 1000.0, 60.0, 3600.0)
 _UNIT_TOLERANCE, _MEDIAN_TOLERANCE = 1.3, 0.4
@@ -36,13 +36,13 @@ _ORDER: tuple[Kind, ...] = ("missing", "outside", "spread", "share", "level")
 
 
 def broken_inputs(
-    windows: Windows, reference: DailyValues, later: DailyValues, channels: Sequence[Channel], *, n_days: int
+    windows: Windows, reference: DailyValues, later: DailyValues, series: Sequence[DailySeries], *, n_days: int
 ) -> list[Finding]:
     """Return a finding for each feature that broke in the last `n_days` days of `later`; none for a short reference."""
     if len(reference) < MIN_DAYS or not n_days:
         return []
-    is_share = np.array([channel.is_share for channel in channels])
-    is_category = np.array([channel.kind == "share" for channel in channels])
+    is_share = np.array([daily.is_share for daily in series])
+    is_category = np.array([daily.kind == "share" for daily in series])
     out = _out_of_range(reference, later, is_share)
     of_weeks = _out_of_range(_weekly(reference), _weekly(later), is_share, margin=_WEEKS)
     weeks = _of_weeks(of_weeks, out) & is_category
@@ -50,16 +50,16 @@ def broken_inputs(
     out |= weeks
     beyond = _out_of_range(reference, later, is_share, margin=0.0)
     for k in np.flatnonzero(_are_broken(beyond, n_days) & ~broke & ~is_share).tolist():
-        before, after = _numbers(windows, channels[k].feature, later.days[-n_days:][beyond[-n_days:, k]])
+        before, after = _numbers(windows, series[k].feature, later.days[-n_days:][beyond[-n_days:, k]])
         if _unit(before, after):
             broke[k], out[:, k] = True, beyond[:, k]
     out[:-n_days] = False
     found = []
     for number, field in enumerate(windows.signature.inputs):
-        own = [k for k, channel in enumerate(channels) if channel.feature == number and broke[k]]
+        own = [k for k, daily in enumerate(series) if daily.feature == number and broke[k]]
         if own:
-            first = min(own, key=lambda k: _ORDER.index(channels[k].kind))
-            found.append(_finding(windows, field, channels[first], reference, later, out=out[:, first], column=first))
+            first = min(own, key=lambda k: _ORDER.index(series[k].kind))
+            found.append(_finding(windows, field, series[first], reference, later, out=out[:, first], column=first))
     return found
 
 
@@ -78,7 +78,7 @@ def _out_of_range(
     low, high = np.nanmin(before, axis=0), np.nanmax(before, axis=0)
     mean = np.nanmean(before, axis=0)
     noise = np.where(is_share, np.clip(mean, 0, 1) * (1 - np.clip(mean, 0, 1)), 1.0)
-    width = np.maximum(high - low, np.where(is_share, _LEAST_SHARE, _LEAST_OTHER))
+    width = np.maximum(high - low, np.where(is_share, _MIN_RANGE_SHARE, _MIN_RANGE))
     beyond = margin * np.maximum(width, _ERRORS * np.sqrt(noise / later.rows[:, None]))
     with np.errstate(invalid="ignore"):
         out: NDArray[np.bool_] = ((later.values > high + beyond) | (later.values < low - beyond)) & ~empty
@@ -114,7 +114,7 @@ def _in_a_row(out: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _finding(
     windows: Windows,
     field: Field,
-    channel: Channel,
+    daily: DailySeries,
     reference: DailyValues,
     later: DailyValues,
     *,
@@ -123,7 +123,7 @@ def _finding(
 ) -> Finding:
     before, now = reference.values[:, column], later.values[out, column]
     days = f"{int(out.sum())} day{'s' if out.sum() > 1 else ''}"
-    what = _describe(windows, channel, before, now, later.days[out])
+    what = _describe(windows, daily, before, now, later.days[out])
     return Finding(
         code=INPUT_BROKE,
         severity="warn",
@@ -135,19 +135,19 @@ def _finding(
     )
 
 
-def _describe(windows: Windows, channel: Channel, before: Floats, now: Floats, days: Ints) -> str:
+def _describe(windows: Windows, daily: DailySeries, before: Floats, now: Floats, days: Ints) -> str:
     """Describe a break by the median of the days that are out and by the daily range of the reference."""
-    number = channel.feature
+    number = daily.feature
     was = f"{np.nanmin(before):.0%} to {np.nanmax(before):.0%} of the rows of a day when judged"
-    if channel.kind == "missing":
+    if daily.kind == "missing":
         what = "missing or unseen" if windows.signature.inputs[number].categories else "missing"
         return f"{np.median(now):.0%} of its values are {what}, {was}"
-    if channel.kind == "share":
-        names = channel.categories[0] if len(channel.categories) == 1 else "the rare categories together"
+    if daily.kind == "share":
+        names = daily.categories[0] if len(daily.categories) == 1 else "the rare categories together"
         return f"{names}: {np.median(now):.0%} of rows, {was}"
     if windows.signature.inputs[number].categories:
         return f"{np.median(now):.0%} of its values are none of its categories, {was}"
-    return next(_describe_numbers(channel, *_numbers(windows, number, days), now, was))
+    return next(_describe_numbers(daily, *_numbers(windows, number, days), now, was))
 
 
 def _numbers(windows: Windows, number: int, days: Ints) -> tuple[Floats, Floats]:
@@ -156,16 +156,16 @@ def _numbers(windows: Windows, number: int, days: Ints) -> tuple[Floats, Floats]
     return before[np.isfinite(before)], after[np.isfinite(after)]
 
 
-def _describe_numbers(channel: Channel, before: Floats, after: Floats, now: Floats, was: str) -> Iterator[str]:
-    if channel.kind == "spread" and len(np.unique(after)) <= len(now):
+def _describe_numbers(daily: DailySeries, before: Floats, after: Floats, now: Floats, was: str) -> Iterator[str]:
+    if daily.kind == "spread" and len(np.unique(after)) <= len(now):
         yield "it has one value for a whole day"
     if len(before) and len(after) and (unit := _unit(before, after)):
         factor, word = (unit, "larger") if unit > 1 else (1 / unit, "smaller")
         medians = f"median {np.median(before):.4g} when judged, {np.median(after):.4g} now"
         yield f"its values are about {factor:g} times {word} ({medians}), as after a change of unit"
-    if channel.kind == "outside":
+    if daily.kind == "outside":
         yield f"{np.median(now):.0%} of its values are out of range, {was}"
-    kind = "their spread within a day" if channel.kind == "spread" else "their level"
+    kind = "their spread within a day" if daily.kind == "spread" else "their level"
     medians = f"; median {np.median(before):.4g} when judged, {np.median(after):.4g} now" if len(after) else ""
     yield f"{kind} is far from that of any day when judged{medians}"
 
