@@ -69,7 +69,7 @@ class OpenVino:
         self._outputs = [names.index(name) for name in score_outputs(outputs)]
         self._idle: list[Any] = []  # a request serves one thread at a time; list.pop and append are atomic
         self._columns = self._infer(np.zeros((self._feeds.batch_size or 1, self._feeds.width))).shape[-1]
-        self._first = 1 if self._columns == 2 and are_two_classes(self._infer, self._feeds) else 0
+        self.first_column = 1 if self._columns == 2 and are_two_classes(self._infer, self._feeds) else 0
 
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
@@ -120,7 +120,7 @@ class OpenVino:
         """
         if rows.ndim != 2 or rows.shape[1] != self._feeds.width:
             raise EngineError(f"rows of shape {rows.shape}, the model reads [n, {self._feeds.width}]")
-        return self._infer(rows)[:, self._first :]
+        return self._infer(rows)[:, self.first_column :]
 
     def _infer(self, rows: Floats) -> Floats:
         """Compute every column of the answers [n, k]."""

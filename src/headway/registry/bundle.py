@@ -192,9 +192,19 @@ def open_release(bundle: Bundle) -> Engine:
     """
     release, variant = bundle.release, bundle.release.variant
     engine = load_engine(variant.engine)(bundle.model, variant.settings)
+    _answer_as_recorded(engine, release.self_test)
     _run_self_test(engine, release.self_test, where=f"{release.name} {bundle.digest}")
     _expect_probability(release)
     return engine
+
+
+def _answer_as_recorded(engine: Engine, test: SelfTest) -> None:
+    """Let an ONNX graph of two columns answer the second alone, as every one did when an earlier release was made."""
+    recorded_one = bool(test.answers) and len(test.answers[0]) == 1
+    if not recorded_one or getattr(engine, "first_column", None) != 0:
+        return
+    if engine.predict(np.array(test.rows[:1], dtype=np.float64)).shape[1] == 2:
+        engine.first_column = 1  # type: ignore[attr-defined]
 
 
 def _expect_probability(release: Release) -> None:
