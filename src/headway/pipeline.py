@@ -657,13 +657,9 @@ def _copied_rows(baseline: Baseline, data: Data) -> list[Finding]:
     train, test = data.get("train"), data["test"]
     if train is None or not set(names) <= set(train.table.columns):
         return []
-    if train.table.schema[train.roles.target].is_numeric():
-        equal = match_rows(*([row_hashes(period.table.select(names))] for period in (train, test)))
-        found = copy_findings(
-            count_copies(train, test, equal), code=importing.TRAINING_ROWS, how="equal in every feature"
-        )
-        return [finding for finding in found if finding.severity == "warn"]
-    return []
+    equal = match_rows(*([row_hashes(period.table.select(names))] for period in (train, test)))
+    found = copy_findings(count_copies(train, test, equal), code=importing.TRAINING_ROWS, how="equal in every feature")
+    return [finding for finding in found if finding.severity == "warn"]
 
 
 def _judged(

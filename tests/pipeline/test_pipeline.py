@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -187,3 +188,19 @@ class served:
         self.process.terminate()
         self.process.communicate(timeout=20)
         assert self.process.returncode == 0
+
+
+def test_rows_of_training_in_the_test_are_found_for_a_boolean_target_too(searched):
+    project, search_result, _ = searched
+    data = pipeline.periods(project)
+    assert not pipeline._copied_rows(search_result.baseline, data)
+    names = search_result.baseline.model.signature.names
+    copied = data["test"].table.with_columns(data["train"].table.select(*names, "late"))
+    copies = {**data, "test": dataclasses.replace(data["test"], table=copied)}
+    booleans = {
+        name: dataclasses.replace(period, table=period.table.with_columns(pl.col("late").cast(pl.Boolean)))
+        for name, period in copies.items()
+    }
+    for periods in (copies, booleans):
+        [finding] = pipeline._copied_rows(search_result.baseline, periods)
+        assert (finding.code, finding.severity, finding.measured) == ("E007", "warn", 1.0)
