@@ -44,9 +44,12 @@ _PLUGIN_FAILURES = (
     *(OSError, RuntimeError, TypeError, ValueError),
 )
 _ANSWER_PHRASES = {"fail": "fails", "undecided": "undecided"}
-_TIED = "as fast as the winner within the intervals, and further from the baseline"
-_NOT_ON_TEST = "better on validation, but not feasible on test"
-_SLOWER = "within the limits, but slower than the winner"
+Outcome = Literal["tied", "not on test", "slower"]
+_COMPARISON_PHRASES: dict[Outcome, str] = {
+    "tied": "as fast as the winner within the intervals, and further from the baseline",
+    "not on test": "better on validation, but not feasible on test",
+    "slower": "within the limits, but slower than the winner",
+}
 
 
 class Candidates(Record, frozen=True, kw_only=True):
@@ -269,11 +272,11 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
         )
     if own is None or best is None:
         return f"{objective} was not measured, so nothing shows that it is better"
-    reason = _compare_with_winner(row, winner, objective)
-    if reason == _TIED:
-        return f"{reason}: {_format_measurement(own)} against {_format_measurement(best)}"
-    if reason == _NOT_ON_TEST:
-        return reason
+    comparison = _compare_with_winner(row, winner, objective)
+    if comparison == "tied":
+        return f"{_COMPARISON_PHRASES[comparison]}: {_format_measurement(own)} against {_format_measurement(best)}"
+    if comparison == "not on test":
+        return _COMPARISON_PHRASES[comparison]
     return (
         f"{own.value / best.value:.2f} times the winner's {objective}: {_format_measurement(own)} against "
         f"{_format_measurement(best)}"
@@ -311,20 +314,20 @@ def _loss_reason(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
         return f"{_ANSWER_PHRASES[unmet[0].answer]}: {unmet[0].rule}"
     if not (row.evidence.find(objective) and winner.evidence.find(objective)):
         return f"{objective} was not measured"
-    return _compare_with_winner(row, winner, objective)
+    return _COMPARISON_PHRASES[_compare_with_winner(row, winner, objective)]
 
 
 def _unmet_rules(row: EvaluatedVariant) -> list[RuleResult]:
     return [result for result in row.verdict.rule_results if result.rule.relative and result.answer != "pass"]
 
 
-def _compare_with_winner(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> str:
+def _compare_with_winner(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str) -> Outcome:
     near = min(row, winner, key=lambda candidate: objective_cost(candidate, objective))
     far = winner if near is row else row
     tied = cost_lower_bound(far, objective) <= objective_cost(near, objective)
     if tied and len(row.variant.steps) > len(winner.variant.steps):
-        return _TIED
-    return _NOT_ON_TEST if near is row else _SLOWER
+        return "tied"
+    return "not on test" if near is row else "slower"
 
 
 def _distance(variant: Variant) -> tuple[int, int]:
