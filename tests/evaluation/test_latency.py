@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replaced
 
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.evaluation.benchmark import AS_CALLED, RERUN, TimedCall, fastest, time_calls, time_model
+from headway.evaluation.benchmark import (
+    AS_CALLED,
+    RERUN,
+    TimedBaseline,
+    TimedCall,
+    TimedEngine,
+    best_engines,
+    time_calls,
+    time_model,
+)
 from headway.evaluation.machine_load import MachineBusy
 from headway.evaluation.measure import BUSY, measure
 from headway.evaluation.metrics.latency import as_opened, plugin
@@ -33,6 +44,14 @@ class Slow:
         end = time.perf_counter_ns() + (self.works_us + self.row_us * len(rows)) * 1e3
         while time.perf_counter_ns() < end:
             pass
+        return rows[:, :1]
+
+
+class Waiting(Slow):
+    """Waits without the CPU before it answers, as a thread does for others."""
+
+    def predict(self, rows):
+        threading.Event().wait(self.works_us / 1e6)
         return rows[:, :1]
 
 
@@ -158,8 +177,26 @@ def test_the_users_own_call_is_timed_against_the_same_call_of_the_variant():
 
 def test_the_baseline_runs_on_the_number_of_threads_that_answers_fastest():
     rows = np.zeros((20, 1))
-    assert fastest({0: Slow(300), 1: Slow(50), 2: Slow(200)}, rows, batch=False) == 1
-    assert fastest({0: Slow(60), 1: Slow(60)}, rows, batch=True) == 0
+    assert best_engines({0: Slow(300), 1: Slow(50), 2: Slow(200)}, rows, batch=False) == (1, 1)
+    assert best_engines({0: Slow(60), 1: Slow(60)}, rows, batch=True)[0] == 0
+
+
+def test_cpu_time_is_compared_with_the_number_of_threads_that_takes_least_of_it():
+    rows, engines = np.zeros((20, 1)), {1: Waiting(900), 2: Slow(300)}
+    assert best_engines(engines, rows, batch=False) == (2, 1)
+    pair = tuple(
+        TimedEngine(engine=engines[threads], call=replaced(as_opened(Slow(1)).one_row[0].call, threads=threads))
+        for threads in (2, 1)
+    )
+    found = time_model(Slow(100), rows, baseline=TimedBaseline(one_row=pair, batch=pair), rounds=20)
+    against = {seen.name: seen.baseline.threads for seen in found if seen.name.endswith("speedup")}
+    assert against == {
+        "latency.speedup": 2,
+        "throughput.speedup": 2,
+        "cost.cpu_s.one_row.speedup": 1,
+        "cost.cpu_s.batch.speedup": 1,
+    }
+    assert {seen.baseline.rows for seen in found if "batch" in seen.name and seen.name.endswith("speedup")} == {256}
 
 
 def test_no_rows_cannot_be_timed(make_subject):

@@ -63,13 +63,23 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimedBaseline:
-    """What a model is timed against: for one row and for batches, each with its settings as the evidence names them."""
+class TimedEngine:
+    """An engine of the baseline, and its call with its settings, as the evidence names it."""
 
-    one_row: Predictor
-    batch: Predictor
-    one_row_call: TimedCall
-    batch_call: TimedCall
+    engine: Predictor
+    call: TimedCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedBaseline:
+    """What a model is timed against, for one row and for batches.
+
+    The first of each pair is the fastest by the clock. The second takes the least CPU time: threads that wait for busy
+    cores spin, and a ratio to their CPU time would say nothing of the model.
+    """
+
+    one_row: tuple[TimedEngine, TimedEngine]
+    batch: tuple[TimedEngine, TimedEngine]
 
 
 def time_model(
@@ -113,35 +123,51 @@ def time_model(
         million rows).
     """
     limit_ns = limit_s * 1e9
-    count = _batch_rows(model if baseline is None else baseline.batch, rows, limit_ns / _CALLS_OF_LIMIT)
-    kinds = {
-        "one_row": ((model,) if baseline is None else (model, baseline.one_row), _singles(rows)),
-        "batch": ((model,) if baseline is None else (model, baseline.batch), _batches(rows, count)),
-    }
+    timed = {} if baseline is None else {"one_row": baseline.one_row, "batch": baseline.batch}
+    count = _batch_rows(timed["batch"][0].engine if timed else model, rows, limit_ns / _CALLS_OF_LIMIT)
+    inputs = {"one_row": _singles(rows), "batch": _batches(rows, count)}
+    kinds = {name: ((model, *_distinct(timed.get(name, ()))), found) for name, found in inputs.items()}
 
     def run(watch: LoadMeter) -> tuple[dict[str, _Timings], list[float]]:
         found = _run_kinds(kinds, rounds, round_ns, limit_ns, watch)
-        return found, _block_times(found["one_row"].wall[:, -1])
+        race = found["one_row"]
+        return found, _block_times(race.reference_ns if race.paired else race.variant)
 
     found, busy = _quietly(run, limit_ns, attempts, meter)
-    calls = (None, None) if baseline is None else (baseline.one_row_call, replace(baseline.batch_call, rows=count))
-    wall = [*_one_row_measurements(found["one_row"]), *_batch_measurements(found["batch"], count)]
-    return [
-        *([busy] if busy else [_against(seen, calls) for seen in wall]),
-        *(_against(seen, calls) for name, race in found.items() for seen in _cpu_measurements(name, race)),
-    ]
+    wall = {
+        "one_row": _one_row_measurements(found["one_row"]),
+        "batch": _batch_measurements(found["batch"], count),
+    }
+    cpu = {name: _cpu_measurements(name, race) for name, race in found.items()}
+    rows_of = {"one_row": 1, "batch": count}
+    times, cpu_times = (
+        [
+            _against(seen, timed[name][index].call, rows=rows_of[name]) if timed else seen
+            for name, measured in kind.items()
+            for seen in measured
+        ]
+        for index, kind in enumerate((wall, cpu))
+    )
+    return [*([busy] if busy else times), *cpu_times]
 
 
-def _against(seen: Measurement, calls: tuple[TimedCall | None, TimedCall | None]) -> Measurement:
+def _distinct(pair: Sequence[TimedEngine]) -> list[Predictor]:
+    """Return the engines of a pair, once if both are the same."""
+    return list({id(timed.engine): timed.engine for timed in pair}.values())
+
+
+def _against(seen: Measurement, call: TimedCall, *, rows: int) -> Measurement:
     """Name the baseline's call in a ratio."""
-    call = calls["latency" not in seen.name and "one_row" not in seen.name]
-    return replace(seen, baseline=call) if call is not None and seen.name.endswith("speedup") else seen
+    return replace(seen, baseline=replace(call, rows=rows)) if seen.name.endswith("speedup") else seen
 
 
-def fastest(engines: Mapping[int, Predictor], rows: Floats, *, batch: bool, limit_s: float = math.inf) -> int:
-    """Return the key of the engine that answers fastest, of several numbers of threads, in short rounds in turns.
+def best_engines(
+    engines: Mapping[int, Predictor], rows: Floats, *, batch: bool, limit_s: float = math.inf
+) -> tuple[int, int]:
+    """Return the numbers of threads that answer fastest by the clock, and with the least CPU time.
 
-    Of engines that are within a twentieth of the fastest, the one with the lowest key is returned.
+    The engines, by number of threads (0: the library decides), answer in short rounds in turns. Of those within a
+    twentieth of the best, the lowest number is taken; for CPU time, a number that the library does not decide.
     """
     keys = sorted(engines)
     count = _batch_rows(engines[keys[0]], rows, limit_s * 1e9 / _CALLS_OF_LIMIT) if batch else 1
@@ -149,8 +175,12 @@ def fastest(engines: Mapping[int, Predictor], rows: Floats, *, batch: bool, limi
     calls = [_calls_per_round(engines[key], inputs, _TRIAL_NS) for key in keys]
     opened = [engines[key] for key in keys]
     turns = _repeat(lambda turn: _run_round(opened, calls, inputs, turn), _TRIALS, _TRIALS_NS, min_rounds=1)
-    medians = np.median(_timings(turns, len(inputs[0])).wall, axis=0)
-    return next(key for key, median in zip(keys, medians, strict=True) if median <= _SAME * medians.min())
+    race = _timings(turns, len(inputs[0]))
+    by_clock, by_cpu = (dict(zip(keys, np.median(times, axis=0), strict=True)) for times in (race.wall, race.cpu))
+    return (
+        next(key for key in keys if by_clock[key] <= _SAME * min(by_clock.values())),
+        min(keys, key=lambda key: (by_cpu[key] > _SAME * min(by_cpu.values()), not key, key)),
+    )
 
 
 def time_calls(
@@ -323,7 +353,9 @@ def _round_cpu_ns(engine: Predictor, inputs: Sequence[Floats], calls: int, turn:
 
 @dataclass(frozen=True, slots=True)
 class _Timings:
-    """Time of one call by round and engine, the model first: the median by the clock, and CPU time, both in ns.
+    """Time of one call by round and engine: the median by the clock, and CPU time, both in ns.
+
+    The model is the first engine, the second its reference by the clock, and the last its reference by CPU time.
 
     `calls` holds each call by round and engine; `rows` counts the rows of all calls, `per_call` those of one.
     """
@@ -510,7 +542,7 @@ def _speedup(name: str, race: _Timings) -> list[Measurement]:
 def _cpu_measurements(name: str, race: _Timings) -> list[Measurement]:
     """Return the ratio of CPU times, or without a baseline the CPU seconds of a million rows."""
     if race.paired:
-        logs = np.log(race.cpu[:, 1] / race.cpu[:, 0])
+        logs = np.log(race.cpu[:, -1] / race.cpu[:, 0])
         return [replace(_rerun_interval(f"cost.cpu_s.{name}.speedup", logs[:, None], race.rows), unit="x")]
     logs = np.log(race.cpu[:, 0] / race.per_call / 1e3)  # us a row are seconds a million rows
     return [replace(_over_rounds(f"cost.cpu_s.{name}", logs, race), unit="s")]

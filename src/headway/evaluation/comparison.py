@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import inf, isnan
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +28,7 @@ from headway.core.variant import Variant
 from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
-from headway.evaluation.benchmark import TimedBaseline, fastest, time_model
+from headway.evaluation.benchmark import TimedBaseline, TimedEngine, best_engines, time_model
 from headway.evaluation.context import Comparison, FloorRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
@@ -150,14 +149,17 @@ def fastest_baseline(
             settings = {**model.settings, "threads": threads}
             engines[threads] = load_engine(model.engine)(blobs.get(model.artifact.digest), settings)
     one_row, batch = (
-        fastest(engines, rows, batch=batch, limit_s=limit_s) if len(engines) > 1 else own for batch in (False, True)
+        best_engines(engines, rows, batch=batch, limit_s=limit_s) if len(engines) > 1 else (own, own)
+        for batch in (False, True)
     )
-    call = TimedCall(engine=model.engine, call="predict", input="array_row", rows=1, threads=one_row)
+
+    def timed(threads: int, kind: Literal["array_row", "batch"]) -> TimedEngine:
+        call = TimedCall(engine=model.engine, call="predict", input=kind, rows=1, threads=threads)
+        return TimedEngine(engine=engines[threads], call=call)
+
     return TimedBaseline(
-        one_row=engines[one_row],
-        batch=engines[batch],
-        one_row_call=call,
-        batch_call=msgspec.structs.replace(call, input="batch", threads=batch),
+        one_row=(timed(one_row[0], "array_row"), timed(one_row[1], "array_row")),
+        batch=(timed(batch[0], "batch"), timed(batch[1], "batch")),
     )
 
 

@@ -221,7 +221,7 @@ def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> li
         pl.concat([period.table for period in data.values()]), data["train"].roles, name="flights"
     )
     findings = pipeline.assess(project, flights_2013, who=getuser()).now.findings
-    reporter.show(terminal.render_findings(findings))
+    reporter.show(terminal.render_check(findings))
     try:
         pipeline.train(project, data, features=[*data["train"].table.columns])
     except DataError as refusal:

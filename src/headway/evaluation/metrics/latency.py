@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from headway.core.contracts import Engine
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement, TimedCall
-from headway.evaluation.benchmark import TimedBaseline, time_model
+from headway.evaluation.benchmark import TimedBaseline, TimedEngine, time_model
 from headway.evaluation.context import Comparison
 from headway.evaluation.machine_load import MachineBusy
 
@@ -31,4 +31,5 @@ def plugin(subject: Comparison) -> list[Measurement | MachineBusy]:
 def as_opened(reference: Engine) -> TimedBaseline:
     """Return a baseline of which nothing but the opened engine is known."""
     call = TimedCall(engine=type(reference).__name__.lower(), call="predict", input="array_row", rows=1)
-    return TimedBaseline(one_row=reference, batch=reference, one_row_call=call, batch_call=replace(call, input="batch"))
+    one_row, batch = (TimedEngine(engine=reference, call=replace(call, input=kind)) for kind in ("array_row", "batch"))
+    return TimedBaseline(one_row=(one_row, one_row), batch=(batch, batch))
