@@ -19,6 +19,7 @@ from headway.evaluation.benchmark import (
     TimedCall,
     TimedEngine,
     best_engines,
+    is_parallel,
     time_calls,
     time_model,
 )
@@ -197,6 +198,12 @@ def test_cpu_time_is_compared_with_the_number_of_threads_that_takes_least_of_it(
         "cost.cpu_s.batch.speedup": 1,
     }
     assert {seen.baseline.rows for seen in found if "batch" in seen.name and seen.name.endswith("speedup")} == {256}
+
+
+@pytest.mark.parametrize(("cpu", "parallel"), [((10.0, 100.0), False), ((10.0, 190.0), True), ((19.0, 100.0), True)])
+def test_a_call_that_takes_more_cpu_time_than_time_runs_on_several_threads(cpu, parallel):
+    turns = [np.tile([10.0, 100.0, *cpu], (5, 1)), np.tile([12.0, 100.0, *cpu], (4, 1))]
+    assert is_parallel(turns) is parallel
 
 
 def test_no_rows_cannot_be_timed(make_subject):
