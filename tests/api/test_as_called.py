@@ -26,7 +26,7 @@ LABELS = (ROWS.a + RANDOM.normal(size=400) > 0).astype(int)
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(as_called, "ROUNDS", 5)
+    monkeypatch.setattr(as_called, "ROUNDS", 20)
 
 
 class Recorder:

@@ -19,7 +19,6 @@ from headway.evaluation.benchmark import (
     TimedCall,
     TimedEngine,
     best_engines,
-    is_parallel,
     time_calls,
     time_model,
 )
@@ -200,10 +199,13 @@ def test_cpu_time_is_compared_with_the_number_of_threads_that_takes_least_of_it(
     assert {seen.baseline.rows for seen in found if "batch" in seen.name and seen.name.endswith("speedup")} == {256}
 
 
-@pytest.mark.parametrize(("cpu", "parallel"), [((10.0, 100.0), False), ((10.0, 190.0), True), ((19.0, 100.0), True)])
-def test_a_call_that_takes_more_cpu_time_than_time_runs_on_several_threads(cpu, parallel):
-    turns = [np.tile([10.0, 100.0, *cpu], (5, 1)), np.tile([12.0, 100.0, *cpu], (4, 1))]
-    assert is_parallel(turns) is parallel
+@pytest.mark.parametrize(("threads", "measured"), [(1, True), (0, False), (2, False)])
+def test_the_cpu_time_of_a_call_is_a_figure_only_on_one_thread(threads, measured):
+    call = TimedCall(engine="LGBMClassifier", call="predict", input="array_row", rows=1, threads=threads)
+    found = time_calls(Slow(20).predict, Slow(80).predict, [np.zeros((1, 1))], call=call, rounds=5)
+    assert (
+        "cost.cpu_s.as_called.speedup" in {seen.name for seen in found if isinstance(seen, Measurement)}
+    ) is measured
 
 
 def test_no_rows_cannot_be_timed(make_subject):

@@ -195,13 +195,14 @@ class OptimizationResult(Result, Model):
 
         If the original is in memory, both are called as the user calls it (`speedup.slice` is `dataframe_row`,
         `array_row` or `sparse_row`), so that the overhead of this object counts; else their engines are compared.
-        `speedup.baseline` names the original's call and settings. None if other processes used the cores.
+        `speedup.baseline` names the original's call and settings. None if other processes used the cores, or if the
+        budget was too short for an interval.
         """
         evidence = self.search.winner.evidence
         called = next((found for found in evidence.measurements if found.name == AS_CALLED), None)
-        if called or any(finding.code == BUSY for finding in evidence.findings):
-            return called
-        return self._measured_in_search("latency.speedup")
+        if called is None and not any(finding.code == BUSY for finding in evidence.findings):
+            called = self._measured_in_search("latency.speedup")
+        return called if called is not None and formatting.has_interval(called) else None
 
     @property
     def why(self) -> dict[str, str]:

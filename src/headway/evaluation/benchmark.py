@@ -40,7 +40,6 @@ _LONGEST = 10
 _POOL = 509
 _WARM_UP = 3
 _TRIALS, _TRIAL_NS, _TRIALS_NS, _SAME = 5, 1_000_000, 300_000_000, 1.05
-_ONE_THREAD = 1.2
 _MOST_CALLS = 200
 _BEHIND_P99 = 662
 _OF_TAILS = "99th percentile of the calls of all rounds, leave-one-round-out jackknife, t"
@@ -203,8 +202,8 @@ def time_calls(
     -------
     list of Measurement or MachineBusy
         `latency.as_called` (us) of the variant and `latency.as_called.speedup`, for the slice `call.input`; a
-        MachineBusy takes their place if other processes used the cores. Then `cost.cpu_s.as_called.speedup`, unless a
-        call runs on several threads: they spin while cores are busy, and their CPU time depends on that.
+        MachineBusy takes their place if other processes used the cores. Then `cost.cpu_s.as_called.speedup`, if the
+        baseline is set to one thread: several spin while cores are busy, and their CPU time depends on that.
     """
     calls = (variant, baseline)
 
@@ -215,7 +214,7 @@ def time_calls(
     turns, busy = _quietly(run, limit_s * 1e9, attempts, meter)
     n_rows = sum(map(len, turns))
     wall, cpu = ([np.log(pairs[:, of + 1] / pairs[:, of]) for pairs in turns] for of in (0, 2))
-    ratios = [] if is_parallel(turns) else [_rerun_interval("cost.cpu_s.as_called.speedup", cpu, n_rows)]
+    ratios = [_rerun_interval("cost.cpu_s.as_called.speedup", cpu, n_rows)] if call.threads == 1 else []
     found: list[Measurement | MachineBusy] = []
     if busy is None:
         times = [np.log(pairs[:, 0] / 1e3) for pairs in turns]
@@ -224,15 +223,6 @@ def time_calls(
     else:
         found.append(busy)
     return [*found, *(replace(seen, unit="x", slice=call.input, baseline=call) for seen in ratios)]
-
-
-def is_parallel(turns: Sequence[Floats]) -> bool:
-    """Return whether a call takes more CPU time than time by the clock, as on several threads.
-
-    `turns` holds pairs of calls [n, 4] by round: both times by the clock, then both CPU times.
-    """
-    pairs = np.concatenate(turns)
-    return bool((np.median(pairs[:, 2:] / pairs[:, :2], axis=0) > _ONE_THREAD).any())
 
 
 def _run_pairs(

@@ -22,7 +22,7 @@ from headway.reporting.report_data import (
     describe_start,
 )
 from headway.reporting.text import formatting, words
-from headway.reporting.text.speeds import busy_finding, describe_search_speeds, describe_speeds, find_all
+from headway.reporting.text.speeds import describe_search_speeds, describe_speeds, find_all
 from headway.reporting.text.tables import VERDICT_MARKS
 
 SummaryStyle = Answer | Literal["plain"]
@@ -100,11 +100,11 @@ def _gains(search: SearchResult) -> str:
     speed = [
         f"{how} {formatting.format_ratio(found)} as fast as the baseline"
         for how, name in (("one row", "latency.speedup"), ("batches", "throughput.speedup"))
-        if (found := row.evidence.find(name))
+        if (found := row.evidence.find(name)) and formatting.has_interval(found)
     ]
     now, before = (one.evidence.find(OBJECTIVE) for one in (row, search.evaluated_baseline))
     times = (
-        [f"one row takes {formatting.format_value(now)} instead of {formatting.format_value(before)}"]
+        [f"one row takes {formatting.format_measurement(now)} instead of {formatting.format_measurement(before)}"]
         if now and before
         else []
     )
@@ -401,7 +401,7 @@ def _alterations(replay: Replay) -> str:
 
 def _faster(report: ReportData) -> SummaryAnswer | None:
     speedup, now = report.of_winner("latency.speedup"), report.of_winner("latency.one_row")
-    if speedup is None:
+    if speedup is None or not formatting.has_interval(speedup):
         return _not_timed(report)
     before = report.baseline.evidence.find("latency.one_row") if report.baseline else None
     parts = [f"One row takes {formatting.format_measurement(now)}" if now else ""]
@@ -409,7 +409,7 @@ def _faster(report: ReportData) -> SummaryAnswer | None:
     batch = report.of_winner("throughput.speedup")
     text = " ".join(part for part in parts if part)
     text = f"{text}; in batches {formatting.format_measurement(batch)}" if batch and text else text
-    called = next(iter(find_all(report.winner_evidence(), AS_CALLED)), None)
+    called = next(filter(formatting.has_interval, find_all(report.winner_evidence(), AS_CALLED)), None)
     if called is not None:
         against = f" (against {called.baseline})" if called.baseline else ""
         engines = f"Engine against engine, {formatting.format_measurement(speedup)}"
@@ -423,11 +423,11 @@ def _faster(report: ReportData) -> SummaryAnswer | None:
 
 
 def _not_timed(report: ReportData) -> SummaryAnswer | None:
-    """Return why no speedup is shown, if the machine was busy."""
-    sources = report.winner_evidence()
-    if busy_finding(sources) is None:
+    """Return why no speedup is shown: the machine was busy, or the rounds were too few; None if nothing was timed."""
+    lines = describe_speeds(report.winner_evidence())
+    if not lines:
         return None
-    detail = ". ".join(f"{line[:1].upper()}{line[1:]}" for line in describe_speeds(sources))
+    detail = ". ".join(f"{line[:1].upper()}{line[1:]}" for line in lines)
     return SummaryAnswer(question="How much faster?", answer="Not measured", detail=f"{detail}.", style="undecided")
 
 

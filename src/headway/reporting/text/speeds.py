@@ -40,17 +40,16 @@ def describe_speeds(sources: Sequence[Evidence], *, only_calls: bool = False) ->
     only_calls : bool
         Leave out ratios whose baseline's call was not recorded, as in evidence of earlier versions.
     """
-    lines = [
-        _line(title, found)
-        for name, title in WALL_RATIOS.items()
-        for found in find_all(sources, name)
-        if found.baseline or not only_calls
-    ]
+    ratios = {title: find_all(sources, name) for name, title in WALL_RATIOS.items()}
+    shown = [(title, found) for title, measured in ratios.items() for found in measured]
+    lines = [_line(title, found) for title, found in shown if found.baseline or not only_calls]
     busy = busy_finding(sources)
-    if busy is None or any(find_all(sources, name) for name in ("latency.speedup", AS_CALLED)):
+    earlier = any(not found.baseline for _, found in shown)
+    if busy is None or earlier or ratios[WALL_RATIOS[AS_CALLED]]:
         return lines
+    what = "not timed as you call it" if lines else "no speedup"
     cpu = [_line(title, found) for name, title in CPU_RATIOS.items() for found in find_all(sources, name)]
-    return [*lines, f"no speedup: {busy.message}", f"to get one, {busy.hint}", *cpu]
+    return [*lines, f"{what}: {busy.message}", f"to get one, {busy.hint}", *([] if lines else cpu)]
 
 
 def find_all(sources: Sequence[Evidence], name: str) -> list[Measurement]:
@@ -67,4 +66,6 @@ def busy_finding(sources: Sequence[Evidence]) -> Finding | None:
 
 def _line(title: str, found: Measurement) -> str:
     against = f" (against {found.baseline})" if found.baseline else ""
+    if not formatting.has_interval(found):
+        return f"{title}: not shown, as {found.n_groups} rounds give no interval; try a longer budget{against}"
     return f"{title}: {formatting.format_measurement(found)}{against}"
