@@ -266,7 +266,7 @@ def optimize(
         n_left_out=len(untimed) + len(not_judged) + late,
     )
     _wait_quiet(project, budget, callback)
-    calls = measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
+    calls = [] if not winner.variant.steps else measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
     result = replaced(result, winner=_with_calls(project, winner, calls))
     project.save(result)
     return result

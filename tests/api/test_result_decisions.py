@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from catboost import CatBoostClassifier
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
@@ -140,3 +141,20 @@ def test_a_row_of_another_form_is_refused_as_the_model_does(row):
         model.predict(row)
     with pytest.raises((DataError, ValueError)):
         best.predict(row)
+
+
+def test_a_threshold_stored_in_a_catboost_model_decides():
+    model = CatBoostClassifier(iterations=20, thread_count=1, verbose=False, allow_writing_files=False)
+    model.fit(X[OLD], np.where(Y[OLD], "late", "on time"))
+    model.set_probability_threshold(0.3)
+    best = hw.optimize(
+        model,
+        X[NEW],
+        np.where(Y[NEW], "late", "on time"),
+        callback=lambda _: None,
+        transforms=["trees"],
+        policy={"brier.drop": 0.01},
+    )
+    assert best.threshold == 0.3
+    assert np.array_equal(best.predict(X), model.predict(X))
+    assert (best.predict(X) != model.classes_[model.predict_proba(X).argmax(axis=1)]).any()

@@ -54,8 +54,8 @@ def grown(source: Path, times: int) -> Path:
     return out
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".parquet", pytest.param(".arrow", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
 def test_a_file_four_times_as_long_takes_no_more_memory(suffix, tmp_path):
     signature = Signature(inputs=tuple(Field(name=f"x{index}") for index in range(WIDTH)))
     scoring_project(tmp_path, signature=signature)

@@ -69,10 +69,8 @@ def truth_of(positives, negatives, squares, rows):
     return np.array([float(auc(positives.sum(0), negatives.sum(0))), squares.sum() / rows.sum()])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("first", "second"), [pytest.param((30, 0.5), (30, 0.5), marks=pytest.mark.long), ((40, 0.3), (25, 1.2))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("first", "second"), [((30, 0.5), (30, 0.5)), ((40, 0.3), (25, 1.2))])
 def test_two_sets_of_days_cover_the_true_difference(make_subject, first, second):
     """Sets of one kind, and sets that differ in size, spread and truth; (days, harm) each."""
     sets = (first, second)

@@ -11,7 +11,7 @@ import onnx
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
@@ -281,6 +281,7 @@ HEADS = {
     indicator=st.booleans(),
     seed=st.integers(0, 2**31),
 )
+@settings(max_examples=settings().max_examples // 3)  # an example fits a pipeline: 0.7 s
 def test_random_pipelines_are_exact_at_their_edges(
     encoder: str, scaler: str, head: str, fill: str, indicator: bool, seed: int, tmp_path_factory: Any
 ) -> None:

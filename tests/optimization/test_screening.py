@@ -102,6 +102,34 @@ def test_a_variant_far_slower_than_its_equal_is_screened_out_however_wide_its_in
     assert [bool(screened_out(row)) for row in screening.run()] == [False, False, True]
 
 
+def on_engine(judged, engine, us):
+    """The same model on this engine: microseconds for one row, and the batches that go with them."""
+    seen = judged.evidence.measurements[0]
+    speeds = (
+        replace(seen, name="speed", value=us, low=us, high=us),
+        replace(seen, name="latency.one_row", value=us, low=us, high=us),
+        replace(seen, name="throughput.batch", value=1e6 / us, low=1e6 / us, high=1e6 / us, unit="rows/s"),
+    )
+    variant = replace(judged.variant, engine=engine, settings={"engine": engine})
+    return replace(judged, variant=variant, evidence=replace(judged.evidence, measurements=speeds))
+
+
+@pytest.mark.parametrize(("slow_us", "measured"), [(400, False), (90, True)])
+def test_a_changed_model_is_not_measured_on_an_engine_that_is_far_slower_for_the_unchanged_one(slow_us, measured):
+    unchanged = [on_engine(evaluated(0, 40), "library", 400), on_engine(evaluated(0, 40), "portable", slow_us)]
+    fast = on_engine(compiled(evaluated(0, 10)), "kernel", 10)
+    changed = [on_engine(evaluated(1, 10), engine, 9) for engine in ("library", "portable", "kernel")]
+    only_slow = on_engine(evaluated(2, 10), "library", 300)
+    screening = Screening(*unchanged, fast, *changed, only_slow)
+    found = {row.variant.digest: row for row in screening.run(first_batch=2)}
+    at = [screened_out(found[row.variant.digest]) for row in changed]
+    assert "at least 10 times as long as on kernel" in at[0] and not at[2]
+    assert at[1] == ("" if measured else at[0])
+    assert found[changed[0].variant.digest].evidence.measurements == ()
+    assert found[only_slow.variant.digest].evidence.measurements
+    assert search.explain_loss(found[changed[0].variant.digest], fast, "speed") == at[0]
+
+
 def test_a_variant_that_is_faster_only_in_batches_is_evaluated_in_full():
     def batches(judged, rate):
         found = Measurement(

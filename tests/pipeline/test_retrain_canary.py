@@ -105,7 +105,8 @@ def test_repeated_runs_advance_one_step_each_and_train_once(folder):
     assert "no open ticket asks for a retraining" in run(folder).stdout
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_killed_retraining_resumes_to_the_same_result(folder, seed):
     draw = Random(seed)
     with with_callers(folder):

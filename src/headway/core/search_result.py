@@ -42,7 +42,7 @@ BUDGET_FACTOR = 3
 class SearchResult(StoredRecord, frozen=True, kw_only=True):
     """Result of a search: variants evaluated on `validation`, and the winner evaluated on `test`.
 
-    Variants in `screened_out` were only screened: their speed was measured, and they could not win or the time was up.
+    Variants in `screened_out` were only screened: they could not win by their speed, or the time was up.
     `reasons` maps the name of every other variant to why it lost; `self_test` holds rows with the winner's answers.
     The search took `seconds` of `budget_s` (0: no limit); `n_left_out` counts the transforms and variants that were
     left out for lack of time.

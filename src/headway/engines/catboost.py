@@ -13,7 +13,7 @@ from typing import ClassVar
 import catboost
 import numpy as np
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
@@ -47,6 +47,9 @@ class Catboost:
         model = read_catboost(content)
         self._width, self._kind, self._outputs = model.width, *_prediction_type(model)
         self._model = _load_model(content)
+        own = self._model.get_metadata().get("binclass_probability_threshold")
+        self.thresholds = (float(own),) if own else ()
+        self._classes = self._model.classes_ if model.loss in (*BINARY_LOSSES, *MULTICLASS_LOSSES) else None
         try:
             self._answers(np.zeros((1, self._width)))  # the first prediction checks the loss
         except catboost.CatBoostError as error:
@@ -128,6 +131,18 @@ class Catboost:
         except catboost.CatBoostError as error:
             raise EngineError(f"CatBoost rejects the rows: {error}") from error
         return answers.reshape(len(rows), -1)[:, -self._outputs :]
+
+    def decide(self, rows: Floats) -> Ints | None:
+        """Return the index of the class that the library names, int64 [n], by the model's own threshold if it has one.
+
+        None without classes.
+        """
+        if self._classes is None:
+            return None
+        if not len(rows):
+            return np.empty(0, dtype=np.int64)
+        named = np.asarray(self._model.predict(rows, prediction_type="Class", **self._threads)).reshape(-1, 1)
+        return np.asarray((named == self._classes).argmax(axis=1), dtype=np.int64)
 
     def _answers(self, rows: Floats) -> Floats:
         return np.asarray(self._model.predict(rows, prediction_type=self._kind, **self._threads), np.float64)

@@ -21,6 +21,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import joblib
@@ -114,7 +115,7 @@ class Sklearn:
 
         Raises DataError if the model reads strings and the table has numbers, EngineError for free text.
         """
-        opened = skops_file.read_skops(content)
+        opened = _shared(content)
         found = read_text_columns(opened.model, len(signature.inputs))
         inputs = tuple(_bind_field(field, found.get(index)) for index, field in enumerate(signature.inputs))
         columns = ModelColumns(
@@ -142,7 +143,7 @@ class Sklearn:
     @classmethod
     def forest(cls, content: bytes) -> Forest:
         """Return the trees; raise NotApplicable for an estimator that is not a sum of trees."""
-        opened = skops_file.read_skops(content)
+        opened = _shared(content)
         try:
             if isinstance(opened.model, Pipeline):
                 return fold.fold_pipeline(opened.model, _width(opened.model), opened.columns)
@@ -153,7 +154,7 @@ class Sklearn:
     @classmethod
     def graph(cls, content: bytes) -> Graph:
         """Compile the pipeline to operations; raise NotApplicable, which names the unsupported part."""
-        opened = skops_file.read_skops(content)
+        opened = _shared(content)
         try:
             return graphs.pipeline_graph(opened.model, _width(opened.model), opened.columns)
         except _FAILURES as error:
@@ -162,7 +163,7 @@ class Sklearn:
     @classmethod
     def rounds(cls, content: bytes) -> int:
         """Return the number of boosting rounds, or trees of a forest; raise NotApplicable if there are none."""
-        return trees.count_rounds(skops_file.read_skops(content).model)
+        return trees.count_rounds(_shared(content).model)
 
     @classmethod
     def truncate(cls, content: bytes, rounds: int) -> bytes:
@@ -236,6 +237,12 @@ class Sklearn:
 
 def _damaged_model(error: Exception) -> EngineError:
     return EngineError(f"the skops file is not a complete model: {error}", hint="skops.io.dump(model, 'model.skops')")
+
+
+@lru_cache(maxsize=2)
+def _shared(content: bytes) -> skops_file.SkopsModel:
+    """Return the model of a file for callers that do not change it: reading a large forest takes a second."""
+    return skops_file.read_skops(content)
 
 
 def _import_file(file: ModelFile) -> ImportedModel:

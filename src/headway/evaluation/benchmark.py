@@ -473,8 +473,9 @@ def _timings(turns: Sequence[_RoundTimes], per_call: int) -> _Timings:
 
 
 def _calls_per_round(engine: Predictor, inputs: Sequence[Any], round_ns: int) -> int:
-    """Warm up, and return how many calls fill a round."""
-    _times_ns(engine.predict, inputs, _WARM_UP)
+    """Warm up, and return how many calls fill a round; one if a call takes longer than ten rounds."""
+    if len(_times_ns(engine.predict, inputs, _WARM_UP)) == 1:
+        return 1
     one = np.median(_times_ns(engine.predict, inputs, _WARM_UP))
     return int(np.clip(round_ns / max(one, 1.0), 1, _MOST_CALLS))
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from headway.core import plugins
 from headway.core.evidence import Finding
 from headway.core.variant import Step, Variant
-from headway.core.verdict import EvaluatedVariant
+from headway.core.verdict import EvaluatedVariant, Verdict
 
 MAX_TIMING_S, _TIMING_SHARE = 5.0, 0.025
 
@@ -126,6 +126,7 @@ EVALUATION, SCREENING, VERDICT = "evaluation", "screening", "verdict"
 _PLAUSIBLE = 3.0
 _OF_BASELINE = 0.6  # of the time of its evaluation, in which both sides are the slow model, that the fastest form needs
 _REPORT_EVERY = 10  # variants
+_FAR = 10.0  # a short measurement may be wrong by a factor of three on either side
 _SHARE = 0.5  # of the time left when a batch is screened, and when it is evaluated
 
 
@@ -167,8 +168,11 @@ def screen_candidates(
     rows: dict[str, EvaluatedVariant] = {}
     waiting: list[EvaluatedVariant] = []
     for batch in batches:
-        measured = {row.variant.digest: row for row in _measure_batch(batch, baseline, measure_speed, budget, callback)}
-        rows |= {variant.digest: measured[variant.digest] for variant in batch if variant.digest in measured}
+        outpaced = _outpaced(batch, [baseline, *rows.values()], objective)
+        short = [variant for variant in batch if variant.digest not in outpaced]
+        measured = {row.variant.digest: row for row in _measure_batch(short, baseline, measure_speed, budget, callback)}
+        found = measured | outpaced
+        rows |= {variant.digest: found[variant.digest] for variant in batch if variant.digest in found}
         rivals = [baseline, *rows.values()]
         for row in measured.values():
             if _is_promising(row, rivals, objective):
@@ -182,6 +186,53 @@ def screen_candidates(
     why = f"not evaluated after its speed was measured, as too little of {budget} was left"
     rows |= {row.variant.digest: _mark(row, LEFT_OUT, why) for row in waiting}
     return [baseline, *rows.values()]
+
+
+def _outpaced(
+    batch: Sequence[Variant], known: Sequence[EvaluatedVariant], objective: str
+) -> dict[str, EvaluatedVariant]:
+    """Return the variants that need no measurement, by digest: the batch has the same model on a far faster engine.
+
+    Engines are compared by the unchanged model: by each measure, each form of it on the one engine takes at least ten
+    times as long as a form on the other.
+    """
+    forms: dict[str, list[EvaluatedVariant]] = {}
+    for row in known:
+        if not answer_changing_steps(row.variant):
+            forms.setdefault(row.variant.engine, []).append(row)
+    faster = {
+        engine: {
+            name
+            for name, others in forms.items()
+            if any(all(_is_far_faster(other, row, objective) for row in own) for other in others)
+        }
+        for engine, own in forms.items()
+    }
+    found: dict[str, EvaluatedVariant] = {}
+    for variant in batch:
+        steps = answer_changing_steps(variant)
+        for other in batch:
+            name = other.engine
+            if name in faster.get(variant.engine, ()) and answer_changing_steps(other) == steps:
+                why = f"not measured: the unchanged model takes at least {_FAR:g} times as long as on {name}"
+                verdict = Verdict(answer="undecided", subject=variant.digest)
+                evidence = replace(known[0].evidence, subject=variant.digest, measurements=(), findings=())
+                row = EvaluatedVariant(variant=variant, evidence=evidence, verdict=verdict)
+                found[variant.digest] = _mark(row, SCREENED_OUT, why)
+                break
+    return found
+
+
+def _is_far_faster(row: EvaluatedVariant, other: EvaluatedVariant, objective: str) -> bool:
+    """Return whether one form of a model is faster than another by a large factor, by the objective and all speeds."""
+    measures = {ordering_measure((row, other), name) for name in (objective, *SPEED_METRICS)}
+    pairs = [(row.evidence.find(name), other.evidence.find(name)) for name in measures]
+    return all(
+        own is not None
+        and slow is not None
+        and (own.value > _FAR * slow.value if own.unit in _MORE_IS_BETTER else _FAR * own.value < slow.value)
+        for own, slow in pairs
+    )
 
 
 def _evaluate_waiting(

@@ -266,6 +266,8 @@ def explain_loss(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
     reason = screened_out(row)
     if reason and own and best:
         return f"{reason}: {_format_measurement(own)} against {_format_measurement(best)}"
+    if reason and own is None:
+        return reason
     if unmet := _unmet_rules(row):
         return "; ".join(
             f"{_ANSWER_PHRASES[rule_result.answer]}: {_format_rule_result(rule_result)}" for rule_result in unmet

@@ -104,7 +104,8 @@ def test_a_mean_that_swings_is_safe_while_its_running_average_is_within_the_limi
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "form", [PROPORTION, pytest.param(PAIRED_LOSS, marks=pytest.mark.long), unpaired_difference(0.2)]
+    "form",
+    [PROPORTION, *(pytest.param(form, marks=pytest.mark.long) for form in (PAIRED_LOSS, unpaired_difference(0.2)))],
 )
 def test_the_truth_is_outside_the_bounds_at_any_time_in_at_most_ten_percent_of_runs(form):
     rng, outside = np.random.default_rng(3), 0
