@@ -2,7 +2,8 @@
 
 usage: python bench/fuzz_server.py [--requests N] [--seed S] [--json]
 One of two servers with one model each; every request has its own connection and is sent whole, in fragments or broken
-off, with a valid request in between on a persistent connection. Messages of gRPC are mangled too.
+off, with a valid request in between on a persistent connection. Messages of gRPC are mangled too. Some requests are
+well-formed and extreme in one respect. None may occupy the event loop of a worker for long, nor leave memory behind.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +37,15 @@ from headway.core.verdict import Verdict
 from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.registry.sign import init_keys
 from headway.serving.grpc._server import INFERENCE
-from serving.fuzz_requests import KINDS, good
+from serving.fuzz_requests import EXTREMES, KINDS, good
+from serving.stalls import take_stall_ms
 
 ROOT = Path(__file__).parent.parent
 REQUESTS, SEED = 100_000, 1
-GOOD_EACH, GRPC_EACH, FRAGMENT_EACH, ABORT_EACH = 10, 20, 20, 50
-ANSWERS_WITHIN_S = 10.0
+GOOD_EACH, GRPC_EACH, FRAGMENT_EACH, ABORT_EACH, EXTREME_EACH = 10, 20, 20, 50, 40
+ANSWERS_WITHIN_S = 20.0
+MAX_STALL_MS, MAX_GROWTH_MB = 20.0, 64.0
+WARM_REQUESTS = 300
 NUMBERS = Signature(inputs=tuple(Field(name=name) for name in "abc"))
 TEXTS = Signature(
     inputs=(Field(name="size"), Field(name="carrier", datatype="BYTES", categories=("AA", "UA", "WN"))), output="score"
@@ -54,12 +58,15 @@ GRPC_WRONG = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode
 
 @dataclass(slots=True)
 class Found:
-    """Counts of answers by status or code, and each failure with the request that caused it."""
+    """Counts of answers by status or code, and each failure and stall with the request that caused it."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
     sent: int = 0
     right: int = 0
+    longest_stall_ms: float = 0.0
+    growth_mb: float = 0.0
 
 
 class Wrong(Exception):
@@ -100,19 +107,35 @@ def project(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A listening server: its port, and `HOST:PORT` of gRPC."""
+    """A listening server: its port, `HOST:PORT` of gRPC, and the folder with the stalls of its workers."""
 
     port: int
     grpc: str
+    stalls: Path
+
+    def longest_stall_ms(self) -> float:
+        """Return the longest time of its CPU that an event loop was occupied since the last call."""
+        return max((take_stall_ms(file) for file in self.stalls.iterdir()), default=0.0)
+
+    def memory_mb(self) -> dict[str, float]:
+        """Return the resident memory of each worker by its process."""
+        found = {}
+        for file in self.stalls.iterdir():
+            with suppress(FileNotFoundError):
+                status = Path(f"/proc/{file.name}/status").read_text()
+                found[file.name] = int(status.partition("RssAnon:")[2].split()[0]) / 1024
+        return found
 
 
 @contextmanager
 def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server]:
     """Run a server of these models; it must not crash, must shut down in order, and must not log a defect."""
+    stalls = folder / "stalls" / "-".join(names)
+    stalls.mkdir(parents=True)
     words = [
         sys.executable,
-        "-m",
-        "headway.cli",
+        str(ROOT / "bench/serving/stalls.py"),
+        str(stalls),
         "serve",
         *(f"{name}@live" for name in names),
         "--project",
@@ -126,7 +149,9 @@ def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server
             ports = re.search(r"http://\S+:(\d+) and grpc://(\S+)", process.stdout.readline())
             if ports is None:
                 raise SystemExit("the server does not come up")
-            yield Server(int(ports[1]), ports[2])
+            server = Server(int(ports[1]), ports[2], stalls)
+            server.longest_stall_ms()  # that of the start
+            yield server
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=30)
@@ -206,6 +231,32 @@ def wrong_message(rng: random.Random) -> tuple[str, bytes]:
     return rng.choice(("ModelInfer",) * 4 + ("ModelReady", "ModelConfig", "RepositoryIndex")), bytes(content)
 
 
+def extreme_message(rng: random.Random) -> tuple[str, bytes]:
+    """Return a method of the gRPC service, and a message that is extreme in one respect."""
+    count, kind = int(100_000 ** rng.random()), rng.randrange(8)
+    text = "x" * (count if rng.random() < 0.5 else 60 * count)
+    inputs = [{"name": name, "datatype": "FP64", "shape": (1,)} for name in "abc"]
+    fields: dict[str, object] = {"model_name": "numbers", "raw_input_contents": [bytes(8)] * 3}
+    if kind == 0:
+        return "ModelReady", INFERENCE["ModelReadyRequest"](name=text).SerializeToString()
+    if kind == 1:
+        inputs[2]["shape"] = [rng.choice((1, 2**31, 2**62))] * count
+    elif kind == 2:
+        inputs[2]["name"] = text
+    elif kind == 3:
+        inputs = [{**inputs[0], "name": rng.choice(("a", f"x{number}"))} for number in range(count)]
+    elif kind == 4:
+        fields["parameters"] = {f"{number}": {"int64_param": number} for number in range(count)}
+    elif kind == 5:
+        fields["outputs"] = [{"name": rng.choice(("probability", text[:300]))}] * (count // 10 + 1)
+    elif kind == 6:
+        fields |= {"id": text, "parameters": {"key": {"string_param": text[:300]}}}
+    else:
+        inputs = [{**item, "shape": (count,), "contents": {"fp64_contents": [1.0] * count}} for item in inputs]
+        del fields["raw_input_contents"]
+    return "ModelInfer", INFERENCE["ModelInferRequest"](inputs=inputs, **fields).SerializeToString()
+
+
 class Assault:
     """Malformed requests to one server, with valid ones in between."""
 
@@ -214,34 +265,54 @@ class Assault:
 
     def run(self, count: int) -> None:
         """Send requests; failures are collected in `found`."""
-        line = Line(self._server.port)
+        line, before = Line(self._server.port), dict[str, float]()
         with grpc.insecure_channel(self._server.grpc) as channel:
             for number in range(count):
+                if number == min(WARM_REQUESTS, count - 1):
+                    before = self._server.memory_mb()
                 self._found.sent += 1
+                extreme = self._rng.randrange(EXTREME_EACH) == 0
                 if number % GRPC_EACH:
-                    self._over_http()
+                    what = self._over_http(self._rng.choice(EXTREMES if extreme else KINDS))
                 else:
-                    self._over_grpc(channel)
+                    what = self._over_grpc(channel, extreme_message if extreme else wrong_message)
+                self._note_stall(what)
                 if number % GOOD_EACH == 0:
                     line.expect(self._rng)
                     self._found.right += 1
         line.close()
+        after = self._server.memory_mb()
+        for worker, memory_mb in before.items():
+            if worker in after:
+                self._found.growth_mb = max(self._found.growth_mb, after[worker] - memory_mb)
+            else:
+                self._found.wrong.append(f"worker {worker} died")
 
-    def _over_http(self) -> None:
-        request = self._rng.choice(KINDS)(self._rng)
+    def _note_stall(self, what: str) -> None:
+        stall_ms = self._server.longest_stall_ms()
+        self._found.longest_stall_ms = max(self._found.longest_stall_ms, stall_ms)
+        if stall_ms > MAX_STALL_MS:
+            self._found.slow.append(f"{stall_ms:.0f} ms of an event loop were taken by {what}")
+
+    def _over_http(self, make: Callable[[random.Random], bytes]) -> str:
+        """Send a request, and return a description of it."""
+        request = make(self._rng)
+        what = f"{make.__name__}: {len(request)} bytes, {request[:300]!r}"
         try:
             statuses = statuses_of(self._server.port, request, self._rng)
         except TimeoutError:
             self._found.wrong.append(f"no end of the answer to {request[:2000]!r}")
-            return
+            return what
         self._found.statuses.update(map(str, statuses))
         self._found.statuses["none"] += not statuses
         worst = max(statuses, default=0)
         if worst >= 500 and worst not in OVERLOAD:
             self._found.wrong.append(f"{worst} was answered to {request[:2000]!r}")
+        return what
 
-    def _over_grpc(self, channel: grpc.Channel) -> None:
-        method, content = wrong_message(self._rng)
+    def _over_grpc(self, channel: grpc.Channel, make: Callable[[random.Random], tuple[str, bytes]]) -> str:
+        """Send a message, and return a description of it."""
+        method, content = make(self._rng)
         try:
             channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(content, timeout=ANSWERS_WITHIN_S)
             code = grpc.StatusCode.OK
@@ -249,7 +320,8 @@ class Assault:
             code = error.code()
         self._found.statuses[code.name] += 1
         if code in GRPC_WRONG:
-            self._found.wrong.append(f"{code.name} was answered to {method} {content!r}")
+            self._found.wrong.append(f"{code.name} was answered to {method} {content[:2000]!r}")
+        return f"{make.__name__}: {method} of {len(content)} bytes, {content[:300]!r}"
 
 
 def fuzz(count: int, seed: int) -> Found:
@@ -283,13 +355,19 @@ def main() -> int:
     passed = time.perf_counter() - began
     rows = [
         Row(name="fuzz.wrong", measured=len(found.wrong), unit="", target="0", ok=not found.wrong),
+        _at_most("fuzz.longest_stall_ms", found.longest_stall_ms, MAX_STALL_MS, "ms"),
+        _at_most("fuzz.rss_growth_mb", found.growth_mb, MAX_GROWTH_MB, "MB"),
         shown("fuzz.requests", found.sent, ""),
         shown("fuzz.right_in_between", found.right, ""),
         shown("fuzz.seconds", passed, "s"),
         *(shown(f"fuzz.answered.{status}", count, "") for status, count in sorted(found.statuses.items())),
     ]
-    report(rows, found.wrong[:20], as_json=options.json)
-    return 1 if found.wrong else 0
+    report(rows, [*found.wrong[:20], *found.slow[:20]], as_json=options.json)
+    return 0 if all(row.ok for row in rows) else 1
+
+
+def _at_most(name: str, measured: float, limit: float, unit: str) -> Row:
+    return Row(name=name, measured=measured, unit=unit, target=f"<= {limit:g}", ok=measured <= limit)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,14 @@ def malformed(header: str) -> list[Case]:
     good = v2(rows_of(1), "FP64")
     bodies = [b"", b"{", b"[]", good[:-9], good.replace(b"[1,25]", b"[1,24]"), good.replace(b"FP64", b"FP0")]
     bodies += [good.replace(b'"data":[', b'"data":["a",'), b'{"inputs":' * 400, b"\xff" * 40]
+    bodies += [
+        good.replace(b"[1,25]", b"[" + b"1," * 40_000 + b"25]"),
+        good.replace(b'"rows"', b'"%b"' % (b"x" * 300_000)),
+    ]
+    bodies += [
+        b'{"parameters":{"key":"%b"},' % (b"k" * 100_000) + good[1:],
+        b'{"inputs":[%b]}' % b",".join([b'{"name":"a","shape":[1],"datatype":"FP64","data":[1]}'] * 5_000),
+    ]
     requests = [posted(PATH, body, [header]) for body in bodies]
     requests += [posted("/v2/models/none/infer", good, [header]), posted(f"{PATH}?" + "a" * 20_000, good, [header])]
     requests += [

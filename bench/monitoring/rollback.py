@@ -25,6 +25,7 @@ from harness import Result, Row
 from headway.monitoring import rollout as control
 from headway.registry.model_registry import UpdateReason
 from headway.registry.project import Project, open_project
+from headway.serving.loading import version_of
 from serving.models import FEATURES, by_trees, new_caller, posted, project, rows_of, v2
 from serving.processes import READY, ours, started
 
@@ -101,7 +102,7 @@ def measure_rollback(folder: Path) -> tuple[float, int, int]:
         began = time.perf_counter()
         control.roll_back(opened, who="benchmark", why="to be measured")
         answers = load.result()
-    version = second.removeprefix("sha256:")[:12]
+    version = version_of(second)
     last = max((at for at, answered in answers.versions if answered == version), default=began)
     if not any(at > last and answered != version for at, answered in answers.versions):
         raise Absent("no server returned to the previous release")

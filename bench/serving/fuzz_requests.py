@@ -237,6 +237,132 @@ def pipelined(rng: random.Random) -> bytes:
     return b"".join(rng.choice(kinds)(rng) for _ in range(rng.randint(2, 6)))
 
 
+MOST_BYTES = 8_000_000  # of an extreme, within the limit of a body
+
+
+def _size(rng: random.Random, limit: int) -> int:
+    """Return a size, as often of one order of magnitude as of any other."""
+    return int(limit ** rng.random())
+
+
+def extreme_shape(rng: random.Random) -> bytes:
+    """Return a request with many dimensions, or few large ones."""
+    size = rng.choice((1, 2, 2**31, 2**62, 2**63 - 1))
+    shape = [size] * _size(rng, MOST_BYTES // (len(str(size)) + 2))
+    tensor = {"name": rng.choice(("a", "rows")), "shape": shape, "datatype": "FP64"}
+    if rng.random() < 0.5:
+        return posted(INFER, json.dumps({"inputs": [*_NUMBERS[1:], {**tensor, "data": [1]}]}).encode())
+    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": 8}}]}).encode()
+    return posted(INFER, head + bytes(8), f"Inference-Header-Content-Length: {len(head)}")
+
+
+def extreme_name(rng: random.Random) -> bytes:
+    """Return a request with one long name, key or id."""
+    text = rng.choice("xaé\0") * _size(rng, MOST_BYTES // 6)
+    at = rng.randrange(7)
+    if at == 6:
+        return posted("/v2/models/numbers/labels", json.dumps({"labels": [{"key": text, "label": 1}]}).encode(), _JSON)
+    if at == 5:
+        return posted(f"/v2/models/{'n' * len(text[:15_000])}/infer", b"{}")
+    body = {
+        "inputs": [*_NUMBERS[:2], {**_NUMBERS[2], "name": text}] if at == 0 else _NUMBERS,
+        "outputs": [{"name": text}] if at == 1 else [],
+        "parameters": {text: 1} if at == 2 else {"key": text if at == 3 else "k"},
+        "id": text if at == 4 else "1",
+    }
+    return posted(INFER, json.dumps(body).encode())
+
+
+def extreme_count(rng: random.Random) -> bytes:
+    """Return a request with many inputs, outputs, parameters, labels, records or columns."""
+    count, kind = _size(rng, 100_000), rng.randrange(9)
+    name = rng.choice(("a", "x{}", "{}"))
+    names = [name.format(number) for number in range(count)]
+    if kind == 0:
+        return posted(INFER, json.dumps({"inputs": [{**_NUMBERS[0], "name": item} for item in names]}).encode())
+    if kind == 1:
+        outputs = [{"name": "probability"}] * count
+        return posted(INFER, json.dumps({"inputs": _NUMBERS, "outputs": outputs}).encode())
+    if kind == 2:
+        parameters = {item: any_json(rng) for item in names}
+        return posted(INFER, json.dumps({"inputs": _NUMBERS, "parameters": parameters}).encode())
+    if kind == 3:
+        labels = [{"key": "k", "label": 1}] * count
+        return posted("/v2/models/numbers/labels", json.dumps({"labels": labels}).encode(), _JSON)
+    if kind == 4:
+        return posted("/invocations", json.dumps({"dataframe_records": [{item: 1} for item in names]}).encode())
+    if kind == 5:
+        records = [{"a": 1, "b": 2, "c": 6}, *[{}] * count]
+        return posted("/invocations", json.dumps({"dataframe_records": records}).encode())
+    if kind == 6:
+        return posted("/invocations", json.dumps({"inputs": {item: [1] for item in names}}).encode())
+    if kind == 7:
+        frame = {"columns": names, "data": [[1] * count]}
+        return posted("/invocations", json.dumps({"dataframe_split": frame}).encode())
+    return posted("/v2/repository/index", json.dumps(dict.fromkeys(names, 1)).encode())
+
+
+def extreme_rows(rng: random.Random) -> bytes:
+    """Return a request with many rows, all valid, or with one value at their end that is not."""
+    n, last = _size(rng, 200_000), rng.choice((1, 1, 1, None, "x", 1e300, 2**63))
+    values = [rng.choice((1, 0.1, None)), *[1] * (n - 1)]
+    kind = rng.randrange(5)
+    if kind == 0:
+        inputs = [{**_NUMBERS[0], "name": name, "shape": [n], "data": [*values[:-1], last]} for name in "abc"]
+        return posted(INFER, json.dumps({"inputs": inputs, "parameters": {"key": "k" * 256}}).encode())
+    if kind == 1:
+        texts = [rng.choice(("AA", "WN", "é" * 9)) if last != "x" else str(number) for number in range(n)]
+        inputs = [
+            {"name": "size", "shape": [n], "datatype": "INT64", "data": [*values[:-1], last]},
+            {"name": "carrier", "shape": [n], "datatype": "BYTES", "data": texts},
+        ]
+        return posted("/v2/models/texts/infer", json.dumps({"inputs": inputs}).encode())
+    if kind == 2:
+        datatype = rng.choice(_DATATYPES)
+        tensor = {"name": "rows", "shape": [n, 3], "datatype": datatype, "data": [*[[1, 0, 1]] * (n - 1), [1, 1, last]]}
+        return posted(INFER, json.dumps({"inputs": [tensor]}).encode())
+    if kind == 3:
+        return posted("/invocations", json.dumps({"instances": [*[[1, 2, 6]] * (n - 1), [1, 2, last]]}).encode())
+    parts = [
+        {"name": name, "shape": [n], "datatype": "FP64", "parameters": {"binary_data_size": 8 * n}} for name in "abc"
+    ]
+    head = json.dumps({"inputs": parts, "parameters": {"binary_data_output": rng.random() < 0.5}}).encode()
+    return posted(INFER, head + bytes(24 * n), f"Inference-Header-Content-Length: {len(head)}")
+
+
+def extreme_depth(rng: random.Random) -> bytes:
+    """Return a request with deep nesting, or with a number of many digits."""
+    size = _size(rng, MOST_BYTES // 2)
+    inner = rng.choice((b"[" * size + b"]" * size, b'{"a":' * (size // 5) + b"1" + b"}" * (size // 5), b"9" * size))
+    path, body = rng.choice(BODIES)
+    text = json.dumps(body).encode()
+    where = rng.choice((b"1", b'"k"', b"{"))
+    return posted(path, text.replace(where, inner if where != b"{" else b'{"more":' + inner + b",", 1))
+
+
+def extreme_pipeline(rng: random.Random) -> bytes:
+    """Return many small requests at once, or one in many small chunks."""
+    count = _size(rng, 2_000)
+    if rng.random() < 0.3:
+        text = json.dumps({"inputs": _NUMBERS, "id": "x" * count}).encode()
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in text)
+        head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        return head.encode() + chunks + b"0\r\n\r\n"
+    path = rng.choice(("/metrics", "/v2/models/stats", "/v2/models/numbers", "/v2/health/live", "/none"))
+    if rng.random() < 0.5:
+        return good(rng)[0] * count
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * min(count, 300)
+
+
+_JSON = "Content-Type: application/json"
+EXTREMES: tuple[Callable[[random.Random], bytes], ...] = (
+    extreme_shape,
+    extreme_name,
+    extreme_count,
+    extreme_rows,
+    extreme_depth,
+    extreme_pipeline,
+)
 KINDS: tuple[Callable[[random.Random], bytes], ...] = (
     wrong_json,
     wrong_json,

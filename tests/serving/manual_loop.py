@@ -82,6 +82,7 @@ class RecordingCall:
         self.values: list[float] | None = None
         self.outside: tuple[Violation, ...] = ()
         self.error: Exception | None = None
+        self.prepared_on = ""
         self.replies = 0
 
     def read_for(self, release: LoadedModel) -> NDArray[np.float64]:
@@ -90,6 +91,12 @@ class RecordingCall:
     def answer(self, release: LoadedModel, values: list[float], outside: tuple[Violation, ...] = ()) -> None:
         self.values, self.outside = values, tuple(outside)
         self.replies += 1
+
+    def prepare(
+        self, release: LoadedModel, values: NDArray[np.float64], outside: tuple[Violation, ...] = ()
+    ) -> Callable[[], None]:
+        self.prepared_on = threading.current_thread().name
+        return lambda: self.answer(release, values.tolist(), outside)
 
     def fail(self, error: Exception) -> None:
         self.error = error

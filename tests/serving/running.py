@@ -34,7 +34,7 @@ from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.listener import Listener, TlsContext, bind_sockets, socket_address
-from headway.serving.http.routes import LabelCollector, Routes
+from headway.serving.http.routes import BodyDecoder, LabelCollector, Routes
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.repository import ModelRepository
 
@@ -194,10 +194,18 @@ def routes_of(
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(LabelCollector(Path(folder), soon=soon)) as labels,
+        closing(BodyDecoder(soon=soon)) as decoder,
         closing(ModelRepository(plane, shelf, addresses=names, soon=soon)) as repository,
     ):
         authenticator = authenticator or open_authenticator(with_operator(Path(folder), key))
-        yield Routes(plane, authenticator=authenticator, draining=lambda: False, labels=labels, repository=repository)
+        yield Routes(
+            plane,
+            authenticator=authenticator,
+            draining=lambda: False,
+            labels=labels,
+            decoder=decoder,
+            repository=repository,
+        )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from running import MIXED, ask, loaded, serving
@@ -122,4 +125,7 @@ def test_tritons_load_generator_runs_to_its_end():
     with environment("perf-analyzer==2.60.0") as made, models() as variables:
         short = ("--measurement-interval", "300", "--stability-percentage", "999", "--max-trials", "3")
         for name in ("flights", "mixed"):
-            made.run("perf_analyzer", "-m", name, "-u", variables["HEADWAY_ADDRESS"].removeprefix("http://"), *short)
+            (version,) = json.load(urlopen(f"{variables['HEADWAY_ADDRESS']}/v2/models/{name}"))["versions"]
+            for protocol, which in product(("http", "grpc"), ((), ("-x", version))):
+                address = variables["HEADWAY_ADDRESS" if protocol == "http" else "HEADWAY_GRPC"].partition("://")[2]
+                made.run("perf_analyzer", "-m", name, *which, "-i", protocol, "-u", address, *short)

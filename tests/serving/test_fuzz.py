@@ -18,5 +18,6 @@ def test_five_thousand_malformed_requests_find_nothing():
     result = json.loads(run.stdout)
     measured = {row["name"]: row["measured"] for row in result["rows"]}
     assert result["fell_short"] == [] and measured["fuzz.requests"] == 5_000
+    assert 0 < measured["fuzz.longest_stall_ms"] <= 20 and measured["fuzz.rss_growth_mb"] <= 64
     answered = {name.rpartition(".")[2] for name in measured if "answered" in name}
     assert {"200", "400", "401", "404", "405", "421", "INVALID_ARGUMENT", "OK"} <= answered

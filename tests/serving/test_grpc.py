@@ -176,12 +176,13 @@ PARAMETERS = {"key": {"string_param": "a-1"}, "timeout": {"int64_param": 70}}
 
 
 def test_the_key_is_a_parameter_and_another_release_reads_the_same_rows(opened):
-    request = decode_request(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)))
     release = opened[0].plane.find("flights")
+    request = decode_request(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)), release.reader)
     assert (request.parameters.key, request.parameters.timeout) == ("a-1", 70)
     assert GrpcInference(request, None, "", 0, 0, None).read_for(release).tolist() == [list(ROW)]
 
 
+LONG = "é" * 129
 ROWS = make_input("rows", [1, 3], "FP64", fp64_contents=ROW)
 SHARED = {"shared_memory_region": {"string_param": "x"}}
 WRONG = {
@@ -208,6 +209,31 @@ WRONG = {
     ),
     "key no text": (message(raw=False, parameters={"key": {"int64_param": 1}}), "parameter 'key' is not string_param"),
     "nothing": ({}, "column 'a' is missing"),
+    "dimensions": ({"inputs": [make_input("rows", [2] * 17, "FP64")]}, "has 17 dimensions, at most 16 are allowed"),
+    "product": (
+        {"inputs": [make_input("rows", [2**40] * 2, "FP64")]},
+        "whose number of values does not fit in 64 bits",
+    ),
+    "a negative size": ({"inputs": [make_input("rows", [-1], "FP64")]}, "has shape [-1], which has no row"),
+    "inputs": ({"inputs": [ROWS] * 4}, "the request has 4 inputs, the model reads 3"),
+    "outputs": (message(raw=True, outputs=[{"name": "probability"}] * 17), "names 17 outputs, at most 16 are allowed"),
+    "parameters": (
+        message(raw=True, parameters={f"{number}": {} for number in range(65)}),
+        "has 65 parameters, at most 64 are allowed",
+    ),
+    "a BOOL of 2": (
+        {"inputs": [make_input("rows", [1, 3], "BOOL")], "raw_input_contents": [b"\1\0\2"]},
+        "holds 2, which does not fit in BOOL",
+    ),
+    "a long key": (
+        message(raw=True, parameters={"key": {"string_param": LONG}}),
+        "the key of the request has more than",
+    ),
+    "a long id": (message(raw=True, id=LONG), "the id of the request has more than 256 bytes"),
+    "a long input": ({"inputs": [make_input(LONG, [1], "FP64")]}, "the name of an input has more than 256 bytes"),
+    "a long output": (message(raw=True, outputs=[{"name": LONG}]), "the name of an output has more than 256 bytes"),
+    "a long parameter": (message(raw=True, parameters={LONG: {}}), "the name of a parameter has more than 256 bytes"),
+    "a long model": ({"model_name": LONG}, "the name of the model has more than 256 bytes"),
 }
 
 
@@ -217,6 +243,26 @@ def test_a_wrong_request_is_an_invalid_argument_with_the_reason(caller, name):
     fields, message = WRONG[name]
     code, words = caller.refused("ModelInfer", **{"model_name": "flights", **fields})
     assert code == "INVALID_ARGUMENT" and message in words
+
+
+@pytest.mark.parametrize(("datatype", "member"), [("INT64", "int64_contents"), ("UINT64", "uint64_contents")])
+def test_the_largest_integers_of_64_bits_are_answered(caller, datatype, member):
+    largest = 2**63 - 1 if datatype == "INT64" else 2**64 - 1
+    rows = make_input("rows", [1, 3], datatype, **{member: [largest] * 3})
+    assert caller.ask("ModelInfer", model_name="flights", inputs=[rows]).outputs[0].contents.fp64_contents == [
+        largest + 1
+    ]
+
+
+@pytest.mark.slow
+def test_a_defect_is_internal_and_counted_and_its_message_is_only_in_the_log(opened, caplog):
+    server, _, caller = opened
+    server.within(lambda: server.plane.set_model(replace(server.plane.find("flights"), reader=None)))
+    code, words = caller.refused("ModelInfer", **message(raw=True))
+    assert (code, words) == ("INTERNAL", "internal server error; see the log of the server")
+    assert "NoneType" in caplog.text
+    server.turn()
+    assert server.plane.metrics.errors[500] == 1
 
 
 def test_an_unreadable_message_is_an_invalid_argument(caller):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from headway.core.release import FeatureView
 from headway.core.rollout import Plan, RolloutStage
 from headway.features.online import OnlineTable
 from headway.monitoring import rollout as control
-from headway.serving.loading import load_model
+from headway.serving.loading import load_model, version_of
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.routing.traffic_split import TrafficSplit
 from headway.storage import traffic
@@ -103,7 +105,7 @@ def test_a_canary_update_without_a_traffic_assignment_adds_no_canary(followed):
     control.start_rollout(followed.project, second, who="ann")
     reason = rollouts.UpdateReason(who="ann", why="by hand", verdict=made.verdict)
     followed.project.registry.point("flights@canary", second, reason)
-    assert followed.poll() is None
+    assert followed.poll() is None and followed.refused == {"flights@live": False, "flights@canary": True}
 
 
 @pytest.mark.slow
@@ -159,6 +161,21 @@ def test_a_canary_ends_even_if_the_live_release_was_tampered_with(followed):
     followed.project.registry.withdraw("flights@canary", who="ann", why="harm")
     assert followed.poll() == TrafficSplit(live=live)
     assert followed.refused == {"flights@live": True, "flights@canary": False}
+
+
+@pytest.mark.parametrize("column", ["content", "signature"])
+def test_text_in_a_column_of_bytes_raises_the_alarm_and_changes_nothing(followed, caplog, column):
+    with closing(sqlite3.connect(followed.project.config.state / "state.sqlite")) as db, db:
+        db.execute(f"UPDATE moves SET {column} = CAST({column} AS TEXT)")
+    assert followed.poll() is None and followed.poll() is None
+    assert followed.refused == {"flights@live": True}
+    assert caplog.text.count("the state holds text where bytes belong") == 1
+
+
+def test_an_error_of_any_kind_raises_the_alarm(followed, monkeypatch, caplog):
+    monkeypatch.setattr(followed.watcher, "_read_state", lambda address: b"" + address)
+    assert followed.poll() is None and followed.refused == {"flights@live": True}
+    assert "TypeError" in caplog.text
 
 
 def test_an_unreadable_state_changes_nothing(followed, caplog):
@@ -260,9 +277,9 @@ def test_a_rollback_acts_on_every_server_process_within_a_second_and_no_request_
     processes = [started(tmp_path, "flights@live") for _ in range(2)]
     ports = [int(process.stdout.readline().split()[2].rpartition(":")[2]) for process in processes]
     with Callers(ports) as callers:
-        callers.until(second.removeprefix("sha256:")[:12])
+        callers.until(version_of(second))
         assert control.roll_back(project, who="ann", why="a test").release == first
-        took = callers.until(first.removeprefix("sha256:")[:12])
+        took = callers.until(version_of(first))
         callers.until_answered(200)
     for process in processes:
         process.send_signal(signal.SIGTERM)

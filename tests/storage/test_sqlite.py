@@ -136,3 +136,22 @@ def test_a_process_killed_while_it_appends_keeps_every_acknowledged_update(tmp_p
     assert saved in {answered[-1], answered[-1] + 1}
     assert state.count_evaluation("f", "sha256:a") == 1
     state.close()
+
+
+@pytest.mark.parametrize("value", ["'text'", "1"])
+def test_a_record_or_an_update_that_is_not_bytes_is_refused(tmp_path: Path, value: str) -> None:
+    saved = Sqlite(tmp_path)
+    saved.append(move(1, ""))
+    saved.save("rollout", b"{}", name="f")
+    with closing(sqlite3.connect(tmp_path / FILE)) as db, db:
+        db.execute(f"UPDATE moves SET content = {value}")
+        db.execute(f"UPDATE records SET content = {value}")
+    for read in (
+        saved.updates,
+        saved.last,
+        lambda: saved.records("rollout"),
+        lambda: saved.latest("rollout", name="f"),
+    ):
+        with pytest.raises(StoreError, match="where bytes belong"):
+            read()
+    saved.close()

@@ -386,6 +386,10 @@ class ServeSection(Record, frozen=True, kw_only=True):
         Meta(description="Worker processes; 0: one per core, or fewer under a CPU quota of the container.", ge=0),
     ] = 0
     max_body_bytes: Annotated[int, about("Maximum request body, bytes.")] = 8_388_608
+    max_name_bytes: Annotated[
+        int, Meta(description="Maximum length of a key, an id or a name in a request, bytes.", ge=1)
+    ] = 256
+    max_request_rows: Annotated[int, Meta(description="Maximum rows of a request.", ge=1)] = 65_536
     max_batch_rows: Annotated[int, Meta(description="Maximum rows of a batch (one engine call).", ge=1)] = 1024
     max_queue_rows: Annotated[
         int, Meta(description="Maximum rows in the queue; further requests get status 429.", ge=1)

@@ -90,8 +90,9 @@ class OnlineTable:
         with self._opened(make=False) as db:
             width = int(db.execute("SELECT width FROM form").fetchone()[0])
             found: dict[str, tuple[int, bytes]] = {}
-            for start in range(0, len(keys), _BATCH_KEYS):
-                part = list(keys[start : start + _BATCH_KEYS])
+            distinct = list(dict.fromkeys(keys))
+            for start in range(0, len(distinct), _BATCH_KEYS):
+                part = distinct[start : start + _BATCH_KEYS]
                 query = f"SELECT key, at_us, content FROM newest WHERE key IN ({','.join('?' * len(part))})"
                 found.update((key, (at_us, content)) for key, at_us, content in db.execute(query, part))
         return _arrays(keys, found, width)

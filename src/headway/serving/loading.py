@@ -14,13 +14,14 @@ from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import CalibrationFunction, calibration_function
 from headway.registry.bundle import Bundle, open_release
 from headway.serving.batching.validation import InputValidator
-from headway.serving.protocol.open_inference import RequestReader, ResponseWriter, describe_model
+from headway.serving.protocol.open_inference import RequestLimits, RequestReader, ResponseWriter, describe_model
 from headway.serving.routing.online_features import OnlineFeatures
 
 if TYPE_CHECKING:
     from headway.core.contracts import Engine, Floats
 
-_VERSION_DIGITS = 12
+VERSION_DIGITS = 12
+_LIMITS = RequestLimits()
 _TRIES = 3
 _FEW_ROWS = 8
 _STEP = 1.05
@@ -58,7 +59,7 @@ class LatencyEstimator:
 class LoadedModel:
     """A release that is ready to serve: everything that a request needs of it, replaced in one assignment.
 
-    `version` is the first 12 digits of its digest. `columns` are the inputs of the model, of which `features` looks
+    `version` is made of its digest (`version_of`). `columns` are the inputs of the model, of which `features` looks
     some up; `refusals` checks them for values that the model's library refuses, and `validator` against the contract,
     if there is one. `classes` name the columns of a multiclass answer. `calibrate` maps engine outputs to the outputs
     that callers receive.
@@ -81,7 +82,18 @@ class LoadedModel:
     latency: LatencyEstimator
 
 
-def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
+def version_of(digest: str) -> str:
+    """Return the version of a release: the first 12 hexadecimal digits of its digest as a decimal number.
+
+    Triton's perf_analyzer reads no other versions.
+
+    >>> version_of("sha256:00000000001f" + 52 * "0")
+    '31'
+    """
+    return str(int(digest.removeprefix("sha256:")[:VERSION_DIGITS], 16))
+
+
+def load_model(bundle: Bundle, online: Path = Path(), *, limits: RequestLimits = _LIMITS) -> LoadedModel:
     """Open a verified release and run its self-test.
 
     Parameters
@@ -90,6 +102,8 @@ def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
         The verified release and its files.
     online
         Folder of the online tables of its feature views.
+    limits
+        Limits inside a request.
 
     Raises
     ------
@@ -101,7 +115,7 @@ def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
     release, variant = bundle.release, bundle.release.variant
     engine = open_release(bundle)
     features = OnlineFeatures(variant.signature, release.views, online)
-    version = bundle.digest.removeprefix("sha256:")[:_VERSION_DIGITS]
+    version = version_of(bundle.digest)
     contract = release.contract
     classes = variant.signature.classes if variant.task == "multiclass" else ()
     parameters: dict[str, Scalar] = {
@@ -116,7 +130,7 @@ def load_model(bundle: Bundle, online: Path = Path()) -> LoadedModel:
         digest=bundle.digest,
         threshold=release.threshold,
         engine=engine,
-        reader=RequestReader(features.request, ignored=features.columns),
+        reader=RequestReader(features.request, ignored=features.columns, limits=limits),
         writer=ResponseWriter(name=release.name, version=version, output=variant.signature.output, classes=classes),
         metadata=describe_model(features.request, name=release.name, version=version, parameters=parameters),
         columns=variant.signature.names,

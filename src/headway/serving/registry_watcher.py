@@ -11,22 +11,25 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from headway.core.contracts import State
-from headway.core.errors import HeadwayError
+from headway.core.errors import HeadwayError, Refused
 from headway.core.record import read
-from headway.core.release import PointerUpdate
+from headway.core.release import PointerUpdate, TrafficAssignment
 from headway.core.rollout import Rollout
 from headway.registry.bundle import Bundle
 from headway.registry.model_registry import ModelRegistry
 from headway.serving.loading import LoadedModel, load_model
+from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.routing.traffic_split import TrafficSplit
 
 LIVE, CANARY = "live", "canary"
 POLL_S = 0.1
 RETRY_POLLS = 50
+_LIMITS = RequestLimits()
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class PointerState(NamedTuple):
@@ -51,11 +54,13 @@ class RegistryWatcher:
         online: Path,
         on_change: Callable[[TrafficSplit], None],
         refused: MutableMapping[str, bool],
+        limits: RequestLimits = _LIMITS,
     ) -> None:
         self._register = register
         self._online = online
         self._on_change = on_change
         self._refused = refused
+        self._limits = limits
         self._polled: dict[str, PointerState] = {}
         self._splits: dict[str, TrafficSplit] = {}
         self._loaded: dict[str, LoadedModel] = {}
@@ -111,7 +116,7 @@ class RegistryWatcher:
                 if state != self._polled.get(address) or retry:
                     self._polled[address] = state
                     self._update(address, split, state)
-            except HeadwayError as error:  # the state store itself cannot be read
+            except Exception as error:  # noqa: BLE001 - the state store, whose content anyone may have changed
                 self._refuse(address, error)
 
     def _run(self) -> None:
@@ -138,7 +143,8 @@ class RegistryWatcher:
         A pointer that does not verify blocks no other: live can roll back next to a canary that does not verify, and a
         canary can end next to a live release that does not.
         """
-        new = self._new_split(address, self._resolve(address) or split.live, state)
+        live = self._verified(address, lambda: self._load(self._register.resolve(address)))
+        new = self._new_split(address, live or split.live, state)
         if new == split:
             return
         self._on_change(new)
@@ -149,15 +155,22 @@ class RegistryWatcher:
         canary = f", with canary {new.canary.digest} at a share of {new.share:g}" if new.canary else ""
         _log.warning("%s now serves release %s%s", address, new.live.digest, canary)
 
-    def _resolve(self, address: str) -> LoadedModel | None:
-        """Return the model that a pointer points to; None if it does not verify, which is logged once."""
+    def _verified(self, address: str, load: Callable[[], T]) -> T | None:
+        """Return what a pointer points to; None if it does not verify, which is logged once."""
         try:
-            model = self._load(self._register.resolve(address))
-        except HeadwayError as error:
+            found = load()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the previous release stays and the alarm rises
             self._refuse(address, error)
             return None
         self._refused[address] = False
-        return model
+        return found
+
+    def _assigned_canary(self, address: str) -> tuple[LoadedModel, TrafficAssignment]:
+        """Return the canary at a pointer, and the traffic that its signed update assigns to it."""
+        model, signed = self._load(self._register.resolve(address)), self._register.head(address)
+        if signed is None or signed.assignment is None or signed.release != model.digest:
+            raise Refused(f"{address} assigns no traffic to {model.digest}", hint="headway rollout start")
+        return model, signed.assignment
 
     def _is_used(self, digest: str) -> bool:
         return any(
@@ -171,12 +184,13 @@ class RegistryWatcher:
             self._refused.pop(canary_address, None)
             return TrafficSplit(live=live)
         update = read(PointerUpdate, state.canary) if state.canary else None
-        canary = self._resolve(canary_address) if update and update.release == rollout.release else None
-        signed = self._register.head(canary_address) if canary else None
-        if canary is None or signed is None or signed.assignment is None or signed.release != canary.digest:
+        if update is None or update.release != rollout.release:
+            return TrafficSplit(live=live)
+        found = self._verified(canary_address, lambda: self._assigned_canary(canary_address))
+        if found is None:
             return TrafficSplit(live=live)
         # From the signed update: write access to the rollout record alone must not assign traffic to a canary.
-        assignment = signed.assignment
+        canary, assignment = found
         return TrafficSplit(
             live=live, canary=canary, share=assignment.share, salt=assignment.salt, stage=assignment.stage
         )
@@ -185,10 +199,12 @@ class RegistryWatcher:
         """Load a verified release, unless it is loaded already."""
         known = self._loaded.get(bundle.digest)
         if known is None:
-            known = self._loaded[bundle.digest] = load_model(bundle, self._online)
+            known = self._loaded[bundle.digest] = load_model(bundle, self._online, limits=self._limits)
         return known
 
-    def _refuse(self, address: str, error: HeadwayError) -> None:
+    def _refuse(self, address: str, error: Exception) -> None:
         if not self._refused.get(address):
-            _log.error("%s points to a release that cannot be loaded; the previous one stays: %s", address, error)
+            defect = None if isinstance(error, HeadwayError) else error
+            message = "%s points to a release that cannot be loaded; the previous one stays: %s"
+            _log.error(message, address, error, exc_info=defect)
         self._refused[address] = True

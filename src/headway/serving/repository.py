@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from headway.core.errors import HeadwayError
 from headway.serving.batching.data_plane import DataPlane
-from headway.serving.loading import LoadedModel
+from headway.serving.loading import VERSION_DIGITS, LoadedModel
 from headway.serving.protocol.errors import RequestError, request_error
 from headway.serving.protocol.schemas import (
     ConfigTensor,
@@ -30,13 +30,22 @@ _log = logging.getLogger(__name__)
 
 
 def find_model(plane: DataPlane, name: str, version: str = "") -> LoadedModel:
-    """Return the live model of a name, which must have this version if one is given; raises RequestError."""
+    """Return the live model of a name, which must have this version if one is given; raises RequestError.
+
+    The version may also be the first digits of the digest of the release, as it was in earlier answers.
+    """
     model = plane.find(name)
     if model is None:
-        raise RequestError(404, f"no model '{name}'", hint=f"available: {', '.join(plane.models) or 'none'}")
-    if version and version != model.version:
+        raise _no_model(name, plane.models, limit=plane.max_name_bytes)
+    if version and version not in (model.version, model.digest.removeprefix("sha256:")[:VERSION_DIGITS]):
         raise RequestError(404, f"model '{name}' has no version '{version}'", hint=f"its version is {model.version}")
     return model
+
+
+def _no_model(name: str, known: Iterable[str], *, limit: int) -> RequestError:
+    if len(name.encode("utf-8", "surrogatepass")) > limit:
+        return RequestError(400, f"the name of the model has more than {limit} bytes")
+    return RequestError(404, f"no model '{name}'", hint=f"available: {', '.join(known) or 'none'}")
 
 
 class ModelRepository:
@@ -74,7 +83,7 @@ class ModelRepository:
         """Start to load or unload a model for an operator; raises RequestError for an unknown model."""
         address = self._addresses.get(name)
         if address is None:
-            raise RequestError(404, f"no model '{name}'", hint=f"available: {', '.join(self._addresses)}")
+            raise _no_model(name, self._addresses, limit=self._plane.max_name_bytes)
         return self.dispatch(address, load)
 
     def load_here(self, address: str, load: bool) -> Future[None]:
@@ -123,8 +132,7 @@ def model_config(model: LoadedModel, *, max_batch_rows: int) -> ModelConfig:
 def model_statistics(model: LoadedModel, counters: ModelCounters) -> ModelStatistics:
     """Return the statistics of a name, over all its releases.
 
-    The queue time includes reading the body. perf_analyzer accepts only a numeric version, so it is the hexadecimal
-    version of the live release as a decimal number, and only equal counts in all three phases.
+    The queue time includes reading the body. perf_analyzer accepts only equal counts in all three phases.
     """
     n, none = counters.requests, StatisticDuration(0, 0)
     stats = InferStatistics(
@@ -139,7 +147,7 @@ def model_statistics(model: LoadedModel, counters: ModelCounters) -> ModelStatis
     )
     return ModelStatistics(
         name=model.name,
-        version=str(int(model.version, 16)),
+        version=model.version,
         last_inference=_unix_ms(counters.last_ns) if n else 0,
         inference_count=counters.rows,
         execution_count=counters.calls,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from running import Peer, ask, body_of, loaded, request, serving
+from running import MIXED, Peer, ask, body_of, loaded, request, serving
 from tests.serving.manual_loop import BlockingEngine, ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import EngineError
@@ -210,9 +211,28 @@ def test_a_slow_canary_moves_the_batch_to_a_thread():
     assert plane.expected_ns(live, 5) == 0
 
 
+def test_a_batch_of_many_values_runs_on_a_thread_that_also_encodes_many_outputs():
+    loop, plane = plane_of(dataclasses.replace(ECHO, latency=SHORT))
+    few, many = RecordingCall(*[[1.0] * 3] * 10_000), RecordingCall(*[[2.0] * 3] * 20_000)
+    plane.submit(plane.find("flights"), few)
+    loop.run_ready()
+    assert (few.values, few.prepared_on) == ([1.0] * 10_000, "")
+    plane.submit(plane.find("flights"), many)
+    loop.run_until(lambda: many.replies == 1)
+    assert (many.values, many.prepared_on) == ([2.0] * 20_000, "batcher")
+
+
+def test_decoding_rows_again_for_a_canary_counts_towards_the_time_of_a_batch():
+    _, plane = plane_of(dataclasses.replace(ECHO, latency=SHORT))
+    other = loaded(name="mixed", signature=MIXED)
+    plane.set_split(TrafficSplit(live=plane.find("flights"), canary=dataclasses.replace(other, latency=SHORT)))
+    assert plane.expected_ns(plane.find("flights"), 10_000) > 1e6
+
+
 def test_a_defect_of_the_server_leaves_no_caller_without_an_answer(caplog):
     calls = [RecordingCall([1.0] * 3), RecordingCall([2.0] * 3)]
-    plane = run_batches(dataclasses.replace(ECHO, validator=lambda rows: 1 / 0), *calls, contract="mark")
+    broken = SimpleNamespace(find=lambda rows: 1 / 0)
+    plane = run_batches(dataclasses.replace(ECHO, validator=broken), *calls, contract="mark")
     assert [type(call.error) for call in calls] == [ZeroDivisionError] * 2
     assert "a batch of 2 calls failed" in caplog.text
     again = RecordingCall([3.0] * 3)

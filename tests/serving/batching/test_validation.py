@@ -26,6 +26,11 @@ HELD = load_model(bundle(replace(release(), contract=CONTRACT)))
 NAN = float("nan")
 
 
+def violations(validator, rows):
+    """Return all violations in rows."""
+    return validator.describe(rows, validator.find(rows))
+
+
 def test_a_contract_holds_the_ranges_of_the_columns():
     assert CONTRACT.n_rows == 2 and CONTRACT.margin == 0.1
     assert CONTRACT.columns == (
@@ -48,7 +53,7 @@ def test_a_column_of_missing_values_has_no_range():
     assert column == Bounds(name="a", missing=1.0)
     assert observed_contract(rows[:0], Signature(inputs=(Field(name="a"),)), margin=0.1).columns == (column,)
     validator = InputValidator(Contract(columns=(column,)), Signature(inputs=(Field(name="a"),)))
-    assert validator(np.array([[1e300], [np.nan]])) == ()
+    assert violations(validator, np.array([[1e300], [np.nan]])) == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,7 @@ def test_a_column_of_missing_values_has_no_range():
 )
 def test_a_value_violates_the_contract_beyond_range_and_margin_or_if_it_may_not_be_missing(row, message):
     validator = InputValidator(CONTRACT, NUMBERS)
-    found = validator(np.array([[5.0, 5.0, 2.0], row]))
+    found = violations(validator, np.array([[5.0, 5.0, 2.0], row]))
     assert [tuple(violation) for violation in found] == ([(1, *message)] if message else [])
 
 
@@ -73,7 +78,7 @@ def test_categories_are_unseen_if_the_model_or_the_contract_does_not_know_them()
     columns = (Bounds(name="carrier", categories=("AA", "WN")), Bounds(name="other", categories=("x", "y")))
     validator = InputValidator(Contract(columns=columns), signature)
     rows = np.array([[1e9, 0, 0], [NAN, UNSEEN_CATEGORY, 1], [0, NAN, 2], [0, 1, 0]])
-    kinds = [(violation.row, violation.column, violation.kind) for violation in validator(rows)]
+    kinds = [(violation.row, violation.column, violation.kind) for violation in violations(validator, rows)]
     assert kinds == [(1, "carrier", "unseen"), (2, "other", "unseen"), (3, "carrier", "unseen")]
 
 
@@ -130,6 +135,14 @@ def test_other_policies_answer_anyway(policy, marked, counted):
     assert [call.values for call in calls] == [[4.0], [4.0, 35.0]]
     assert [len(call.outside) for call in calls] == [0, marked]
     assert outside_of(plane) == counted
+
+
+def test_a_call_lists_at_most_a_thousand_violations_and_all_are_counted():
+    calls = [RecordingCall(*[[99.0, 5.0, 2.0]] * 2_000), RecordingCall([5.0, 5.0, 2.0], [99.0, NAN, 2.0])]
+    plane = run_batches(HELD, *calls, contract="mark")
+    assert [len(call.outside) for call in calls] == [1_000, 2]
+    assert [(violation.row, violation.kind) for violation in calls[1].outside] == [(1, "high"), (1, "missing")]
+    assert outside_of(plane) == 2_001 and plane.metrics._outside["flights\nmissing\nb"] == 1
 
 
 def test_over_http_violations_are_in_the_response_and_in_the_metrics():

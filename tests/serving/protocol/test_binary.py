@@ -95,7 +95,11 @@ def test_one_input_may_be_raw_and_another_in_json():
         ([A, B, column("c", eight(1), parameters={"binary_data_size": 9})], "binary_data_size of 9, but 8 bytes"),
         ([A, B, column("c", eight(1), parameters={"binary_data_size": -1})], "binary_data_size of -1"),
         ([A, B, column("c", eight(1), parameters={})], "input 'c' has no data"),
-        ([A, B, C, ({"name": "d", "shape": [1], "datatype": "FP64", "data": [1]}, b"x")], "1 bytes are left"),
+        ([A, B, ({"name": "c", "shape": [1], "datatype": "FP64", "data": [1]}, b"x")], "1 bytes are left"),
+        ([column("rows", b"\0\1\2", "BOOL", shape=[1, 3])], "input 'rows' holds 2, which does not fit in BOOL"),
+        ([A, B, column("c", eight(1), shape=[1] * 17)], "array` of length <= 16"),
+        ([column("rows", b"", shape=[2**40] * 2)], "whose number of values does not fit in 64 bits"),
+        ([A, B, C, A], "column 'a' occurs 2 times"),
         ([A, B, column("c", eight(1), "FP8")], "input 'c' is FP8, expected one of BOOL, FP16"),
         ([A, B, column("c", eight(float("inf")))], "input 'c' holds an infinity"),
         ([A, B, column("c", b"", shape=[0])], "input 'c' has shape [0]"),
@@ -112,6 +116,12 @@ def test_raw_values_that_do_not_fit_are_rejected_by_name(inputs, message):
     with pytest.raises(DataError) as error:
         numbers.read(*packed(*inputs))
     assert message in error.value.what
+
+
+def test_the_largest_integer_in_json_is_read_next_to_raw_values():
+    largest = {"name": "c", "shape": [1], "datatype": "INT64", "data": [2**63 - 1]}
+    rows = numbers.read(*packed(A, B, (largest, b""))).rows
+    np.testing.assert_array_equal(rows, [[1, 2, 2.0**63]])
 
 
 def test_invalid_json_or_a_json_length_beyond_the_body_is_rejected():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from running import MIXED, NUMBERS, body_of
 
 from headway.core.errors import DataError
+from headway.core.variant import Field, Signature
 from headway.serving.protocol.open_inference import RequestReader, ResponseWriter, describe_model
 
 NAN = float("nan")
@@ -278,3 +280,66 @@ def test_each_datatype_is_read_from_json_with_its_own_precision(datatype, sent, 
     shape = [3, 1] if nested else [3]
     body = encode_request(*(column(name, data, datatype=datatype, shape=shape) for name in "abc"))
     np.testing.assert_array_equal(numbers.read(body).rows, np.column_stack([read] * 3))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value", "fits"),
+    [
+        ("INT64", 2**63 - 1, True),
+        ("INT64", 2**63, False),
+        ("INT64", -(2**63), True),
+        ("INT64", -(2**63) - 1, False),
+        ("INT64", float(2**63), False),
+        ("INT64", 1e19, False),
+        ("UINT64", 2**64 - 1, True),
+        ("UINT64", 2**64, False),
+        ("UINT64", -1, False),
+    ],
+)
+@pytest.mark.parametrize("form", ["column", "matrix", "lifted", "next to raw values"])
+def test_integers_of_64_bits_are_in_range_to_the_last_digit(datatype, value, fits, form):
+    size = None
+    if form == "matrix":
+        body = matrix([1, 2, None, 4, 5, value], [2, 3], datatype)
+    elif form == "lifted":
+        body = matrix([[1, 2, 3], [4, 5, 6], [7, 8, value]], [3, 3], datatype)
+    else:
+        body = encode_request(A, B, column("c", [value], datatype=datatype))
+        size = None if form == "column" else len(body)
+    try:
+        assert numbers.read(body, size).rows[-1, -1] == float(value) and fits
+    except DataError as error:
+        assert not fits and f"which does not fit in {datatype}" in error.what
+        assert error.where == ("row 0" if form in ("column", "next to raw values") else error.where)
+
+
+def test_other_inputs_of_a_request_with_the_largest_integer_are_read_as_without():
+    largest = column("c", [2**63 - 1], datatype="INT64")
+    flag = {"name": "b", "shape": [1, 1], "datatype": "BOOL", "data": [[True]]}
+    np.testing.assert_array_equal(
+        numbers.read(encode_request(column("a", [None]), flag, largest)).rows, [[NAN, 1, 2.0**63]]
+    )
+
+
+def test_a_parameter_of_another_type_is_named():
+    for body in (encode_request(A, B, C, parameters={"key": 5}), encode_request(A, B, C, parameters=[])):
+        with pytest.raises(DataError, match="the body is not an infer request") as error:
+            numbers.read(body)
+        assert error.value.where == "parameters"
+    assert numbers.read(encode_request(A, B, C, parameters=None)).key == ""
+
+
+def test_the_nearest_of_many_columns_is_found_quickly():
+    many = RequestReader(Signature(inputs=tuple(Field(name=f"feature_column_{at:04d}" * 3) for at in range(3_000))))
+    began = time.thread_time()
+    with pytest.raises(DataError) as error:
+        many.read(encode_request(column("feature_column_0x17" * 3, [1])))
+    assert error.value.hint.startswith("nearest: feature_column_") and time.thread_time() - began < 0.02
+
+
+def test_looked_up_columns_may_be_sent_once_and_no_more():
+    reader = RequestReader(NUMBERS, ignored=["looked_up"])
+    extra = column("looked_up", [1])
+    assert reader.read(encode_request(A, B, C, extra)).rows.tolist() == [[1, 1, 1]]
+    with pytest.raises(DataError, match="column 'looked_up' occurs 2 times"):
+        reader.read(encode_request(A, B, C, extra, extra))

@@ -16,6 +16,7 @@ from tests.monitoring import rollouts
 from tests.serving import plain_client as plain
 
 from headway.monitoring import rollout as control
+from headway.serving.loading import version_of
 
 KEY = "an-operator's-key"
 pytestmark = pytest.mark.slow
@@ -142,14 +143,14 @@ def test_a_rollback_reaches_every_worker_within_a_second_and_no_request_fails(tm
     second = rollouts.live(made, rollouts.release(made_at="2"))
     with fleet(tmp_path, workers=workers) as served:
         with Callers(served.port, 4 * workers, columns="ab") as callers:
-            callers.all_by(second.removeprefix("sha256:")[:12])
+            callers.all_by(version_of(second))
             began = time.monotonic()
             assert control.roll_back(made, who="ann", why="a test").release == first
-            callers.all_by(first.removeprefix("sha256:")[:12])
+            callers.all_by(version_of(first))
             took = time.monotonic() - began
             served.kill(served.workers[0])
             callers.more(500)
-            callers.all_by(first.removeprefix("sha256:")[:12])
+            callers.all_by(version_of(first))
         served.shut_down()
     assert took < 1 and callers.failed == []
     made.state.close()
@@ -161,7 +162,7 @@ def test_a_restarted_worker_serves_the_deployed_releases_even_if_a_pointer_does_
     rollouts.live(made, rollouts.release(made_at="1"))
     with fleet(tmp_path, workers=1) as served:
         second = rollouts.live(made, rollouts.release(made_at="2"))
-        version = f'"{second.removeprefix("sha256:")[:12]}"'
+        version = f'"{version_of(second)}"'
         until(lambda: version in served.ask("/v2/models/flights").text)
         (worker,) = served.workers
         os.kill(worker, signal.SIGSTOP)

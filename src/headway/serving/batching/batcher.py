@@ -21,6 +21,7 @@ from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 
 _LINGER = 1 / 16
+_LOOP_VALUES = 32_768  # a batch of more inputs runs on the thread, however fast its engine is: it is validated as well
 _log = logging.getLogger(__name__)
 
 
@@ -137,7 +138,9 @@ class AdaptiveBatcher:
             self._finish()
             return
         work = _Work(calls, self._execute(self._model, calls))
-        if self._expected_ns(self._model, _row_count(calls)) > self._limits.long_ms * 1e6:
+        rows = _row_count(calls)
+        large = rows * len(self._model.columns) > _LOOP_VALUES
+        if large or self._expected_ns(self._model, rows) > self._limits.long_ms * 1e6:
             self._thread_queue().put(work)
         else:
             self._loop.call_soon(self._finish)

@@ -7,8 +7,9 @@ neither HTTP nor JSON: a call brings rows, and receives its outputs or its error
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from headway.core.record import Record
 from headway.core.sections import ServeSection
 from headway.serving.batching.batcher import AdaptiveBatcher, BatchLimits, Loop
 from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult, Call, ExecutorSettings
+from headway.serving.batching.validation import Violation
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 from headway.serving.routing.traffic_split import TrafficSplit, route_batch
@@ -25,9 +27,12 @@ from headway.serving.telemetry.prediction_log import LogEntry, PredictionLog
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
+_MANY_OUTPUTS = 16_384
+_REREAD_NS = 200  # to decode a value again, for a canary that reads other columns
+
 
 class InferenceSettings(Record, frozen=True, kw_only=True):
-    """Limits of batches and queues, the default timeout, and how outputs are validated and rounded."""
+    """Limits of batches, queues and names, the default timeout, and how outputs are validated and rounded."""
 
     max_batch_rows: int
     max_queue_rows: int = 16_384
@@ -35,6 +40,7 @@ class InferenceSettings(Record, frozen=True, kw_only=True):
     timeout_s: float = 0.0
     contract: str = "off"
     round_digits: int = -1
+    max_name_bytes: int = 256
 
     @classmethod
     def of(cls, settings: ServeSection) -> InferenceSettings:
@@ -76,6 +82,11 @@ class DataPlane:
     def max_batch_rows(self) -> int:
         """Maximum rows of one engine call."""
         return self._settings.max_batch_rows
+
+    @property
+    def max_name_bytes(self) -> int:
+        """Maximum length of a name in a request."""
+        return self._settings.max_name_bytes
 
     @property
     def models(self) -> dict[str, LoadedModel]:
@@ -133,12 +144,30 @@ class DataPlane:
     def expected_ns(self, model: LoadedModel, rows: int) -> float:
         """Estimate the execution time of a number of rows, including that of a canary."""
         split = self._splits.get(model.name)
-        canary_ns = split.canary.latency.expected_ns(rows) if split and split.canary else 0.0
-        return model.latency.expected_ns(rows) + canary_ns
+        if split is None or split.canary is None:
+            return model.latency.expected_ns(rows)
+        reread_ns = rows * len(model.columns) * _REREAD_NS if split.rereads else 0
+        return model.latency.expected_ns(rows) + split.canary.latency.expected_ns(rows) + reread_ns
 
     def _execute(self, model: LoadedModel, calls: Sequence[Call]) -> Iterator[BatchResult]:
         batch = Batch(calls=calls, numbers=self._numbers(len(calls)))
-        return route_batch(self._executor, model, self._splits.get(model.name), batch)
+        return map(self._prepared, route_batch(self._executor, model, self._splits.get(model.name), batch))
+
+    def _prepared(self, result: BatchResult) -> BatchResult:
+        """Encode many outputs on the thread that computed them: on the loop, others would wait for that."""
+        if result.answers is not None and result.arm.answered and result.answers.size > _MANY_OUTPUTS:
+            outputs = self._outputs(result, result.answers.ravel(), result.answers.shape[1])
+            result.prepared = [call.prepare(result.model, values, listed) for call, values, listed in outputs]
+        return result
+
+    def _outputs(self, result: BatchResult, values: Any, width: int) -> Iterator[tuple[Call, Any, Sequence[Violation]]]:
+        """Yield each call with its outputs, and with the violations that its response lists."""
+        listed = result.violations if self._settings.contract == "mark" else {}
+        start = 0
+        for call in result.batch.calls:
+            end = start + len(call.rows) * width
+            yield call, values[start:end], listed.get(call, ()) if listed else ()
+            start = end
 
     def _deliver(self, result: BatchResult) -> None:
         """Answer the callers, count and log, on the thread of the loop."""
@@ -157,26 +186,30 @@ class DataPlane:
         call.fail(error)
 
     def _answer(self, model: LoadedModel, result: BatchResult) -> None:
-        calls, answers, violations = result.batch.calls, result.answers, result.violations
+        calls, answers = result.batch.calls, result.answers
         counters = self.metrics.of(model.name)
-        for call in calls if violations else ():
-            for violation in violations.get(call, ()):
-                self.metrics.outside(model.name, violation.column, violation.kind)
+        if result.outside:
+            self._count_outside(model.name, result)
         if answers is None:
             counters.fail(calls[0].started_ns, ended_ns=result.ended_ns)
             calls[0].fail(result.error or RuntimeError("no answer"))
             return
         self.engine_ns = times = (result.began_ns, result.ended_ns)
-        values, k, start = answers.ravel().tolist(), answers.shape[1], 0
-        for call in calls:
-            end = start + len(call.rows) * k
-            if violations and self._settings.contract == "mark":
-                call.answer(model, values[start:end], violations.get(call, ()))
-            else:
-                call.answer(model, values[start:end])
-            start = end
+        if result.prepared:
+            for send in result.prepared:
+                send()
+        else:
+            for call, values, listed in self._outputs(result, answers.ravel().tolist(), answers.shape[1]):
+                call.answer(model, values, listed)
         started = [call.started_ns for call in calls]
         counters.add(started, engine_ns=times, ended_ns=time.perf_counter_ns(), rows=len(answers))
+
+    def _count_outside(self, model: str, result: BatchResult) -> None:
+        counts = Counter[tuple[str, str]]()
+        for call in result.batch.calls:
+            counts.update(result.outside.get(call, {}))
+        for (column, kind), n in counts.items():
+            self.metrics.outside(model, column, kind, n)
 
     def _numbers(self, count: int) -> Ints:
         return self._log.number(count) if self._log else np.zeros(count, dtype=np.int64)

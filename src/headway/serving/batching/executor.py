@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from headway.core.errors import HeadwayError, RowRefused
-from headway.serving.batching.validation import Violation
+from headway.serving.batching.validation import InputValidator, Violation
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import ContractViolation
 from headway.storage import traffic
@@ -22,7 +23,7 @@ from headway.storage import traffic
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
 
-_SHOWN_VIOLATIONS = 3
+_SHOWN_VIOLATIONS, _LISTED_VIOLATIONS = 3, 1_000  # of a call: in the message of a rejection, and in its response
 _log = logging.getLogger(__name__)
 
 
@@ -45,12 +46,18 @@ class Call(Protocol):
         """Take the outputs of a model in row-major order, and the values that violate its contract."""
         ...
 
+    def prepare(self, model: LoadedModel, values: Floats, violations: Sequence[Violation] = ()) -> Callable[[], object]:
+        """Encode many outputs, on any thread; the function that is returned sends them, on the thread of the loop."""
+        ...
+
     def fail(self, error: Exception) -> None:
         """Take the error of the request."""
         ...
 
 
 Violations = Mapping[Call, Sequence[Violation]]
+Counts = Counter[tuple[str, str]]
+_LISTED = {"reject": _SHOWN_VIOLATIONS, "mark": _LISTED_VIOLATIONS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,6 +103,8 @@ class BatchResult:
     """Outputs of a model for a batch, or the error of a batch of one call.
 
     Callers receive it if `arm.answered`. `canary_failed` marks the error of a canary that the live model answers for.
+    `outside` counts violations of the contract by column and kind; of these `violations` holds those to be listed.
+    `prepared` sends the answers, if there are so many outputs that they were encoded where they were computed.
     """
 
     model: LoadedModel
@@ -108,7 +117,9 @@ class BatchResult:
     seen: tuple[Ints, ...] = ()
     error: Exception | None = None
     canary_failed: bool = False
+    outside: Mapping[Call, Counts] = field(default_factory=dict)
     violations: Violations = field(default_factory=dict)
+    prepared: Sequence[Callable[[], object]] = ()
 
     @classmethod
     def of_defect(cls, model: LoadedModel, call: Call, error: Exception) -> BatchResult:
@@ -169,15 +180,19 @@ class BatchExecutor:
             for half in batch.halves():
                 yield from self.run(model, half, arm, reread=reread)
             return
+        outside: Mapping[Call, Counts] = {}
         violations: Violations = {}
         if model.validator is not None and self._settings.contract != "off":
-            found = model.validator(gathered.rows)
-            violations = _by_call(gathered, found) if found else {}
+            cells = model.validator.find(gathered.rows)
+            if len(cells):
+                outside = _count_by_call(model.validator, gathered, cells)
+                limit = _LISTED.get(self._settings.contract, 0)
+                violations = _list_by_call(model.validator, gathered, cells, limit) if limit else {}
         parts = [gathered]
         if violations and self._settings.contract == "reject":
-            rejected, parts = _reject(model, gathered, arm, violations)
+            rejected, parts = _reject(model, gathered, arm, violations, outside)
             yield from rejected
-            violations = {}
+            outside, violations = {}, {}
         while parts:
             part = parts.pop()
             try:
@@ -197,6 +212,7 @@ class BatchExecutor:
                 rows=part.rows,
                 answers=answers,
                 seen=part.seen,
+                outside=outside,
                 violations=violations,
             )
 
@@ -252,19 +268,28 @@ def _gather(model: LoadedModel, batch: Batch, *, reread: bool) -> _Rows:
     return _Rows(batch, *model.features.get_online_features(rows, keys), began)
 
 
-def _by_call(gathered: _Rows, violations: Sequence[Violation]) -> Violations:
-    """Group violations by call; their row indices then count from the first row of the call."""
+def _count_by_call(validator: InputValidator, gathered: _Rows, cells: Ints) -> Mapping[Call, Counts]:
+    counts: dict[Call, Counts] = {}
+    indices = np.searchsorted(gathered.starts(), cells[:, 0], side="right") - 1
+    for index, column, kind, n in validator.count(gathered.rows, cells, indices):
+        counts.setdefault(gathered.batch.calls[index], Counter())[column, kind] = n
+    return counts
+
+
+def _list_by_call(validator: InputValidator, gathered: _Rows, cells: Ints, limit: int) -> Violations:
+    """Describe the first violations of each call; their row indices count from the first row of the call."""
     starts = gathered.starts()
-    grouped: dict[Call, list[Violation]] = {}
-    for violation in violations:
-        index = int(np.searchsorted(starts, violation.row, side="right")) - 1
-        moved = violation._replace(row=violation.row - int(starts[index]))
-        grouped.setdefault(gathered.batch.calls[index], []).append(moved)
-    return grouped
+    first = np.searchsorted(cells[:, 0], starts)
+    listed: dict[Call, list[Violation]] = {}
+    for index in np.flatnonzero(np.diff(first)).tolist():
+        start = int(starts[index])
+        found = validator.describe(gathered.rows, cells[first[index] : min(first[index] + limit, first[index + 1])])
+        listed[gathered.batch.calls[index]] = [violation._replace(row=violation.row - start) for violation in found]
+    return listed
 
 
 def _reject(
-    model: LoadedModel, gathered: _Rows, arm: Arm, violations: Violations
+    model: LoadedModel, gathered: _Rows, arm: Arm, violations: Violations, outside: Mapping[Call, Counts]
 ) -> tuple[list[BatchResult], list[_Rows]]:
     """Return an error for each call that violates the contract, and the rows of the other calls, if there are any."""
     batch, starts = gathered.batch, gathered.starts()
@@ -272,7 +297,7 @@ def _reject(
     for index, call in enumerate(batch.calls):
         if call in violations:
             part = gathered.select(batch.select([index]), slice(int(starts[index]), int(starts[index + 1])))
-            rejected.append(_rejected(model, part, arm, violations[call]))
+            rejected.append(_rejected(model, part, arm, violations[call], outside[call]))
     valid = [index for index, call in enumerate(batch.calls) if call not in violations]
     if not valid:
         return rejected, []
@@ -280,9 +305,11 @@ def _reject(
     return rejected, [gathered.select(batch.select(valid), rows)]
 
 
-def _rejected(model: LoadedModel, part: _Rows, arm: Arm, violations: Sequence[Violation]) -> BatchResult:
-    shown = "; ".join(map(str, violations[:_SHOWN_VIOLATIONS]))
-    more = f"; and {len(violations) - _SHOWN_VIOLATIONS} more" if len(violations) > _SHOWN_VIOLATIONS else ""
+def _rejected(
+    model: LoadedModel, part: _Rows, arm: Arm, violations: Sequence[Violation], outside: Counts
+) -> BatchResult:
+    shown, others = "; ".join(map(str, violations)), outside.total() - len(violations)
+    more = f"; and {others} more" if others else ""
     return BatchResult(
         model=model,
         batch=part.batch,
@@ -291,7 +318,7 @@ def _rejected(model: LoadedModel, part: _Rows, arm: Arm, violations: Sequence[Vi
         rows=part.rows,
         seen=part.seen,
         error=ContractViolation(f"outside the contract: {shown}{more}"),
-        violations={part.batch.calls[0]: violations},
+        outside={part.batch.calls[0]: outside},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,9 +12,12 @@ from headway.core.variant import Field, Signature
 from headway.serving.protocol.tensors import BYTES, UNSEEN_CATEGORY
 
 if TYPE_CHECKING:
-    from headway.core.contracts import Floats
+    from headway.core.contracts import Floats, Ints
 
 _UNSEEN_BITS = np.float64(UNSEEN_CATEGORY).view(np.int64)
+_KINDS = ("low", "high", "missing", "unseen")
+_LOW, _HIGH, _MISSING, _UNSEEN = range(len(_KINDS))
+_NONE: Ints = np.empty((0, 2), dtype=np.int64)
 
 
 class Violation(NamedTuple):
@@ -54,11 +57,11 @@ class InputValidator:
         unseen = [(index, _codes_outside_contract(field, known[field.name])) for index, field in categorical]
         self._unseen = [(index, codes) for index, codes in unseen if len(codes)]
 
-    def __call__(self, rows: Floats) -> Sequence[Violation]:
-        """Return the violations in `rows` float64 [n, d], row by row."""
+    def find(self, rows: Floats) -> Ints:
+        """Return row and column of each value of `rows` float64 [n, d] that violates the contract, int64 [m, 2]."""
         inside = (rows >= self._lows) & (rows <= self._highs)  # False for NaN
         if inside.all() and not self._unseen:
-            return ()
+            return _NONE
         outside = ~inside & ~np.isnan(rows)
         if self._required.any():
             outside |= np.isnan(rows) & self._required
@@ -66,16 +69,36 @@ class InputValidator:
             outside[:, self._categorical] |= rows[:, self._categorical].view(np.int64) == _UNSEEN_BITS
         for column, codes in self._unseen:
             outside[:, column] |= np.isin(rows[:, column], codes)
-        if not outside.any():
-            return ()
-        return [self._violation(rows, row, column) for row, column in np.argwhere(outside).tolist()]
+        return np.argwhere(outside)
 
-    def _violation(self, rows: Floats, row: int, column: int) -> Violation:
-        value, low, high = float(rows[row, column]), float(self._lows[column]), float(self._highs[column])
-        missing = np.isnan(value) and rows[row, column].view(np.int64) != _UNSEEN_BITS
-        if missing or column in self._categorical:
-            return Violation(row, self._names[column], "missing" if missing else "unseen", None, None, None)
-        return Violation(row, self._names[column], "low" if value < low else "high", value, low, high)
+    def describe(self, rows: Floats, cells: Ints) -> list[Violation]:
+        """Return the violations at these cells, as `find` returns them."""
+        found = zip(cells.tolist(), self._kinds(rows, cells).tolist(), strict=True)
+        return [self._violation(rows, row, column, _KINDS[kind]) for (row, column), kind in found]
+
+    def count(self, rows: Floats, cells: Ints, groups: Ints) -> Iterator[tuple[int, str, str, int]]:
+        """Yield group, column, kind and number of the violations at these cells; `groups` are int64 [m]."""
+        width, kinds = len(self._names), len(_KINDS)
+        keys = (groups * width + cells[:, 1]) * kinds + self._kinds(rows, cells)
+        for key, n in zip(*(array.tolist() for array in np.unique(keys, return_counts=True)), strict=True):
+            cell, kind = divmod(key, kinds)
+            group, column = divmod(cell, width)
+            yield group, self._names[column], _KINDS[kind], n
+
+    def _kinds(self, rows: Floats, cells: Ints) -> Ints:
+        columns = cells[:, 1]
+        values = rows[cells[:, 0], columns]
+        missing = np.isnan(values) & (values.view(np.int64) != _UNSEEN_BITS)
+        numbers = np.where(values < self._lows[columns], _LOW, _HIGH)
+        return np.where(missing, _MISSING, np.where(np.isin(columns, self._categorical), _UNSEEN, numbers))
+
+    def _violation(self, rows: Floats, row: int, column: int, kind: str) -> Violation:
+        name = self._names[column]
+        if kind not in ("low", "high"):
+            return Violation(row, name, kind, None, None, None)
+        return Violation(
+            row, name, kind, float(rows[row, column]), float(self._lows[column]), float(self._highs[column])
+        )
 
 
 def _codes_outside_contract(field: Field, bounds: Bounds) -> Floats:

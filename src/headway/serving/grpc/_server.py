@@ -7,9 +7,11 @@ Fields that are not listed here are ignored.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,8 +32,23 @@ from headway.serving.http.routes import EXTENSIONS
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT
 from headway.serving.protocol.errors import RequestError, error_message, request_error
-from headway.serving.protocol.open_inference import InferRequest, OutputParameters, RequestedOutput, RequestParameters
-from headway.serving.protocol.tensors import BYTES, BinaryTensor, Tensor, Values, require_finite, unpack_tensor
+from headway.serving.protocol.open_inference import (
+    InferRequest,
+    OutputParameters,
+    RequestedOutput,
+    RequestParameters,
+    RequestReader,
+    require_outputs,
+)
+from headway.serving.protocol.tensors import (
+    BYTES,
+    BinaryTensor,
+    Tensor,
+    Values,
+    require_finite,
+    unpack_tensor,
+    value_count,
+)
 from headway.serving.repository import find_model, load_error, model_config, model_statistics
 
 if TYPE_CHECKING:
@@ -165,7 +182,6 @@ HEALTH = message_classes("grpc.health.v1", _HEALTH_MESSAGES)
 _SERVICE = "inference.GRPCInferenceService"
 _THREADS = 64  # also the maximum number of requests in flight: a thread waits for the data plane
 _MAX_CALLS = 1024  # further calls are RESOURCE_EXHAUSTED at once
-_MAX_ERROR_CHARACTERS = 2_000  # an error message is sent in a header
 _HEALTH_SERVICE, _SERVING, _NOT_SERVING = "grpc.health.v1.Health", 1, 2
 _DATA_TYPES = {"TYPE_FP64": 12, "TYPE_STRING": 13}
 _CODES = {
@@ -190,6 +206,10 @@ _MEMBERS = {
     "FP64": "fp64_contents",
     BYTES: "bytes_contents",
 }
+
+_log = logging.getLogger(__name__)
+
+_EXACT = ("INT64", "UINT64")
 
 Method = Callable[[Any, Any], Any]
 T = TypeVar("T")
@@ -252,6 +272,10 @@ class GrpcInference(msgspec.Struct, eq=False):
         """Pass the outputs to the waiting thread; the response cannot list contract violations."""
         self.done.put((model, values))
 
+    def prepare(self, model: LoadedModel, values: Floats, violations: Sequence[Violation] = ()) -> Callable[[], None]:
+        """Convert many outputs; the function that is returned passes them to the waiting thread."""
+        return partial(self.done.put, (model, values.tolist()))
+
     def fail(self, error: Exception) -> None:
         """Pass the error to the waiting thread."""
         self.done.put(error)
@@ -282,7 +306,7 @@ class _Methods:
     def _infer(self, message: Any, call: Any) -> Any:
         started_ns = time.perf_counter_ns()
         model = find_model(self._plane, message.model_name, message.model_version)
-        request = decode_request(message)
+        request = decode_request(message, model.reader)
         decoded = model.reader.decode(request)
         left_s = min(call.time_remaining(), TIMEOUT_MAX)
         deadline_ns = self._deadline_ns(started_ns, decoded.timeout_us, left_s)
@@ -354,8 +378,17 @@ class _Methods:
         _wait(done, min(call.time_remaining(), TIMEOUT_MAX))
 
 
-def decode_request(message: Any) -> InferRequest:
-    """Convert a ModelInferRequest to the form of all transports; raises DataError that names the input at fault."""
+def decode_request(message: Any, reader: RequestReader) -> InferRequest:
+    """Convert a ModelInferRequest to the form of all transports, within the limits of the reader of its model.
+
+    Raises DataError that names the input at fault.
+    """
+    if len(message.inputs) > reader.max_inputs:
+        raise DataError(f"the request has {len(message.inputs)} inputs, the model reads {reader.max_inputs}")
+    require_outputs(len(message.outputs))
+    reader.limits.require_parameters(message.parameters)
+    for tensor in message.inputs:
+        reader.limits.require_name("the name of an input", tensor.name)
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise DataError(f"raw_input_contents holds {len(raw)} inputs, and inputs {len(message.inputs)}")
@@ -382,6 +415,7 @@ def encode_response(message: Any, model: LoadedModel, values: list[float], n: in
 def _tensor(tensor: Any, raw: bytes | None) -> Tensor:
     if "shared_memory_region" in tensor.parameters:
         raise DataError(f"input '{tensor.name}' is in shared memory, which is not supported", hint="send its values")
+    value_count(tensor.name, tensor.shape)
     shape = list(tensor.shape)
     if raw is None:
         return _typed_tensor(tensor, shape)
@@ -401,7 +435,8 @@ def _typed_tensor(tensor: Any, shape: list[int]) -> Tensor:
     if tensor.datatype == "BOOL":
         return Tensor(tensor.name, shape, "FP64", [float(value) for value in values])
     require_finite(tensor.name, np.array(values, dtype=np.float64))
-    return Tensor(tensor.name, shape, tensor.datatype, values)
+    # A number of 64 bits is in the range of its type, whatever its double is.
+    return Tensor(tensor.name, shape, "FP64" if tensor.datatype in _EXACT else tensor.datatype, values)
 
 
 def _strings(name: str, values: list[bytes]) -> Values:
@@ -481,10 +516,13 @@ def _reply(answer: Method, response: type[Any], context: ServerContext) -> Calla
             failure = RequestError(400, error_message(error))
         except RequestError as error:
             failure = error
+        except Exception:  # noqa: BLE001 - a defect of the server: its message is for the log, not for the caller
+            _log.exception("no answer to a call")
+            failure = RequestError(500, "internal server error; see the log of the server")
         else:
             message: bytes = (response(**result) if isinstance(result, dict) else result).SerializeToString()
             return message
         context.soon(context.plane.metrics.fail, failure.status)
-        return bytes(call.abort(_CODES[failure.status], error_message(failure)[:_MAX_ERROR_CHARACTERS]))  # raises
+        return bytes(call.abort(_CODES[failure.status], error_message(failure)))  # raises
 
     return handler

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -20,6 +22,7 @@ from headway.serving.loading import LoadedModel
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT, RouteMatch, match_route, openapi_document
 from headway.serving.protocol.errors import OCTETS, TEXT, RequestError, encode, error_body, request_error
 from headway.serving.protocol.mlflow import read_mlflow, write_mlflow
+from headway.serving.protocol.open_inference import DecodedRequest, RequestParameters
 from headway.serving.protocol.schemas import (
     IndexRequest,
     LabelsRequest,
@@ -46,6 +49,11 @@ _read_load_request = msgspec.json.Decoder(LoadRequest).decode
 _read_labels_request = msgspec.json.Decoder(LabelsRequest).decode
 
 
+LARGE_BODY_BYTES = 65_536  # a larger body is decoded on a thread: the loop spends at most a few milliseconds on one
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
 class HttpInference(msgspec.Struct, eq=False, gc=False):
     """An infer request in the data plane."""
 
@@ -64,11 +72,20 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
     def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
         """Send the outputs of a model."""
         if self.binary:
-            head, raw = model.writer.pack(self.id, values, len(self.rows), violations)
-            extra = b"\r\nInference-Header-Content-Length: %d" % len(head)
-            self.request.reply(200, head + raw, kind=OCTETS, extra=extra)
+            self.prepare(model, values, violations)()
         else:
             self.request.reply(200, model.writer.write(self.id, values, len(self.rows), violations))
+
+    def prepare(
+        self, model: LoadedModel, values: list[float] | Floats, violations: Sequence[Violation] = ()
+    ) -> Callable[[], None]:
+        """Encode the outputs of a model; the function that is returned sends them."""
+        values = values if isinstance(values, list) else values.tolist()
+        if not self.binary:
+            return partial(self.request.reply, 200, model.writer.write(self.id, values, len(self.rows), violations))
+        head, raw = model.writer.pack(self.id, values, len(self.rows), violations)
+        extra = b"\r\nInference-Header-Content-Length: %d" % len(head)
+        return partial(self.request.reply, 200, head + raw, kind=OCTETS, extra=extra)
 
     def fail(self, error: Exception) -> None:
         """Send the error."""
@@ -86,7 +103,45 @@ class MlflowInference(HttpInference, eq=False):
 
     def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
         """Send the outputs of a model; MLflow's form cannot list contract violations."""
-        self.request.reply(200, write_mlflow(values, len(self.rows)))
+        self.prepare(model, values)()
+
+    def prepare(
+        self, model: LoadedModel, values: list[float] | Floats, violations: Sequence[Violation] = ()
+    ) -> Callable[[], None]:
+        """Encode the outputs of a model; the function that is returned sends them."""
+        values = values if isinstance(values, list) else values.tolist()
+        return partial(self.request.reply, 200, write_mlflow(values, len(self.rows)))
+
+
+class BodyDecoder:
+    """Decodes large bodies on a thread, one after the other, while the loop answers others.
+
+    `soon` runs a function on the loop (`loop.call_soon_threadsafe`).
+    """
+
+    def __init__(self, *, soon: Callable[[Callable[[], None]], object]) -> None:
+        self._soon = soon
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+
+    def run(self, request: Request, decode: Callable[[], T], submit: Callable[[T], None]) -> None:
+        """Decode the body of a request, then submit it on the loop; what cannot be read is 400."""
+        decoded = self._pool.submit(decode)
+        decoded.add_done_callback(lambda done: self._soon(lambda: _submit_decoded(request, done, submit)))
+
+    def close(self) -> None:
+        """Decode the accepted bodies, and end the thread."""
+        self._pool.shutdown()
+
+
+def _submit_decoded(request: Request, decoded: Future[T], submit: Callable[[T], None]) -> None:
+    error = decoded.exception()
+    if error is None:
+        submit(decoded.result())
+    elif isinstance(error, DataError):
+        request.reply(400, error_body(error))
+    else:
+        _log.error("a body was not decoded", exc_info=error)
+        request.reply(500, error_body("internal server error; see the log of the server"))
 
 
 class LabelCollector:
@@ -126,9 +181,11 @@ class Routes:
         authenticator: Authenticator,
         draining: Callable[[], bool],
         labels: LabelCollector,
+        decoder: BodyDecoder,
         repository: ModelRepository,
     ) -> None:
         self._plane = plane
+        self._decoder = decoder
         self._authenticator = authenticator
         self._labels = labels
         self._repository = repository
@@ -185,11 +242,18 @@ class Routes:
         model = self._find(request, match)
         if model is None:
             return
+        if len(request.body) > LARGE_BODY_BYTES:
+            decode = partial(model.reader.read, request.body, request.json_bytes)
+            self._decoder.run(request, decode, partial(self._submit, request, model, started_ns))
+            return
         try:
             decoded = model.reader.read(request.body, request.json_bytes)
         except DataError as error:
             request.reply(400, error_body(error))
             return
+        self._submit(request, model, started_ns, decoded)
+
+    def _submit(self, request: Request, model: LoadedModel, started_ns: int, decoded: DecodedRequest) -> None:
         if request.span is not None:
             request.span.id = decoded.id
         deadline_ns = self._plane.deadline_ns(started_ns, decoded.timeout_us)
@@ -202,19 +266,32 @@ class Routes:
             names = ", ".join(model.name for model in models) or "none"
             request.reply(400, error_body(f"/invocations needs a server with exactly one model; served: {names}"))
             return
+        decode = partial(read_mlflow, models[0].reader, request.body)
+        submit = partial(self._submit_mlflow, request, models[0], started_ns)
+        if len(request.body) > LARGE_BODY_BYTES:
+            self._decoder.run(request, decode, submit)
+            return
         try:
-            rows, parameters = read_mlflow(models[0].reader, request.body)
+            decoded = decode()
         except DataError as error:
             request.reply(400, error_body(error))
             return
+        submit(decoded)
+
+    def _submit_mlflow(
+        self, request: Request, model: LoadedModel, started_ns: int, decoded: tuple[Floats, RequestParameters]
+    ) -> None:
+        rows, parameters = decoded
         deadline_ns = self._plane.deadline_ns(started_ns, parameters.timeout)
-        self._plane.submit(models[0], MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns))
+        self._plane.submit(model, MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns))
 
     def _label(self, request: Request, match: RouteMatch) -> None:
         if self._find(request, match) is not None:
             self._labels.store(request, match.name)
 
     def _index(self, request: Request, match: RouteMatch) -> None:
+        if _reply_too_large(request):
+            return
         try:
             wanted = _read_index_request(request.body or b"{}")
         except _UNREADABLE as error:
@@ -224,6 +301,8 @@ class Routes:
 
     def _load(self, request: Request, match: RouteMatch) -> None:
         load = match.endpoint == "load"
+        if _reply_too_large(request):
+            return
         try:
             _read_load_request(request.body or b"{}")
         except _UNREADABLE as error:
@@ -286,6 +365,14 @@ class Routes:
     def _reply_stats(self, request: Request, models: Iterable[LoadedModel]) -> None:
         stats = tuple(model_statistics(model, self._plane.metrics.total(model.name)) for model in models)
         request.reply(200, encode(ModelStatisticsResponse(stats)))
+
+
+def _reply_too_large(request: Request) -> bool:
+    """Refuse a body that is too large for a request without rows, and return True."""
+    too_large = len(request.body) > LARGE_BODY_BYTES
+    if too_large:
+        request.reply(413, error_body(f"the body has more than {LARGE_BODY_BYTES} bytes"))
+    return too_large
 
 
 def _reply_not_allowed(request: Request, allowed: bytes) -> None:

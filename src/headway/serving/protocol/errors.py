@@ -10,6 +10,7 @@ from headway.core.errors import HeadwayError, StoreError
 
 JSON = b"application/json"
 OCTETS = b"application/octet-stream"
+MAX_ERROR_CHARACTERS = 2_000  # of a message, which may quote the request; over gRPC it is sent in a header
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -68,11 +69,11 @@ def response_head(status: int, *, kind: bytes, date: bytes) -> bytes:
 
 def error_body(error: HeadwayError | str) -> bytes:
     """Encode an error as the JSON body of a response."""
-    return encode({"error": error_message(error) if isinstance(error, HeadwayError) else error})
+    return encode({"error": error_message(error) if isinstance(error, HeadwayError) else error[:MAX_ERROR_CHARACTERS]})
 
 
 def error_message(error: HeadwayError) -> str:
-    """Format an error on one line: what happened, where, and the hint."""
+    """Format an error on one line: what happened, where, and the hint; a long one is cut off."""
     where = f" ({error.where})" if error.where else ""
     hint = f"; {error.hint}" if error.hint else ""
-    return f"{error.what}{where}{hint}"
+    return f"{error.what}{where}{hint}"[:MAX_ERROR_CHARACTERS]

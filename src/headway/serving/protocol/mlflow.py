@@ -39,6 +39,7 @@ class MlflowRequest(msgspec.Struct):
 
 
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_LEFT_OUT, _LEFT_OUT_SHARE = 100_000, 4  # values that records may leave out, or a multiple of those that they contain
 _decode = msgspec.json.Decoder(MlflowRequest).decode
 
 
@@ -54,7 +55,9 @@ def read_mlflow(reader: RequestReader, body: bytes | bytearray) -> tuple[Floats,
     forms = [form for form in _FORMS if getattr(request, form) is not None]
     if len(forms) != 1:
         raise DataError(f"the body has {' and '.join(forms) or 'no rows'}", hint=f"one of: {', '.join(_FORMS)}")
-    return _rows(reader, getattr(request, forms[0]), forms[0]), request.params or RequestParameters()
+    parameters = request.params or RequestParameters()
+    reader.limits.require_name("the key of the request", parameters.key)
+    return _rows(reader, getattr(request, forms[0]), forms[0]), parameters
 
 
 def write_mlflow(values: list[float], n: int) -> bytes:
@@ -80,6 +83,14 @@ def _rows(reader: RequestReader, data: DataframeSplit | Sequence[_Record | Row] 
     if lists:
         return reader.matrix(list(chain.from_iterable(_equal_length(lists, len(lists[0]), form))), len(lists))
     names = list(dict.fromkeys(chain.from_iterable(records)))
+    reader.require_columns(names)
+    reader.limits.require_rows(len(records))
+    given = sum(map(len, records))
+    left_out = len(records) * len(names) - given
+    if left_out > max(_LEFT_OUT, _LEFT_OUT_SHARE * given):
+        raise DataError(
+            f"the records leave out {left_out} values", where=form, hint="dataframe_split with null for them"
+        )
     return reader.table(*_columns(names, [[record.get(name) for name in names] for record in records], form))
 
 

@@ -8,22 +8,25 @@ arrays of numbers from the JSON before the rest is decoded; the rows are the sam
 from __future__ import annotations
 
 import difflib
+import heapq
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Annotated
+from itertools import chain, islice, pairwise
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
 
 from headway.core.errors import DataError
-from headway.core.record import Scalar
+from headway.core.record import Record, Scalar
+from headway.core.sections import ServeSection
 from headway.core.variant import Signature
 from headway.serving.batching.validation import Violation
 from headway.serving.protocol.schemas import ModelMetadata, OutputClasses, OutsideValue, OutsideValues, TensorMetadata
 from headway.serving.protocol.tensors import (
     BYTES,
+    BeyondExact,
     BinaryTensor,
     Tensor,
     Value,
@@ -33,7 +36,9 @@ from headway.serving.protocol.tensors import (
     column_values,
     flatten,
     pack_output,
+    refuse_shared_memory,
     row_count,
+    to_exact,
     to_float64,
     unpack_tensors,
 )
@@ -51,7 +56,41 @@ Stack = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MAX_TIMEOUT_US = 86_400_000_000
 _EXACT_DATATYPES = ("FP64", BYTES)
+MAX_OUTPUTS, MAX_PARAMETERS = 16, 64
+_COMPARED, _NEAREST = 2_000, 8  # columns of which the nearest to a name is searched, roughly and then exactly
 _json = msgspec.json.Encoder().encode
+
+
+class RequestLimits(Record, frozen=True, kw_only=True):
+    """Limits inside a request: bytes of a key, an id or a name, and rows."""
+
+    max_name_bytes: int = 256
+    max_request_rows: int = 65_536
+
+    @classmethod
+    def of(cls, settings: ServeSection) -> RequestLimits:
+        """Return the limits of the section `[serve]`."""
+        return cls(**{name: getattr(settings, name) for name in cls.__struct_fields__})
+
+    def require_name(self, what: str, text: str) -> None:
+        """Raise DataError if a key, an id or a name is too long."""
+        limit = self.max_name_bytes
+        if len(text) > limit or (not text.isascii() and len(text.encode("utf-8", "surrogatepass")) > limit):
+            hint = "shorten it, or raise max_name_bytes in [serve]"
+            raise DataError(f"{what} has more than {limit} bytes", hint=hint)
+
+    def require_parameters(self, names: Collection[str]) -> None:
+        """Raise DataError if a request has too many parameters, or if the name of one is too long."""
+        if len(names) > MAX_PARAMETERS:
+            raise DataError(f"the request has {len(names)} parameters, at most {MAX_PARAMETERS} are allowed")
+        for name in names:
+            self.require_name("the name of a parameter", name)
+
+    def require_rows(self, n: int) -> None:
+        """Raise DataError if a request has too many rows."""
+        if n > self.max_request_rows:
+            hint = "send several requests, or raise max_request_rows in [serve]"
+            raise DataError(f"the request has {n} rows, more than {self.max_request_rows}", hint=hint)
 
 
 class OutputParameters(msgspec.Struct, gc=False):
@@ -98,14 +137,34 @@ class BinaryInferRequest(msgspec.Struct, gc=False):
     parameters: RequestParameters | None = None
 
 
+class _JsonRequest(InferRequest, gc=False):
+    """An infer request whose parameters are decoded later, because their names have a limit."""
+
+    parameters: msgspec.Raw = msgspec.Raw()  # type: ignore[assignment] # as above
+
+
+class _BinaryJsonRequest(BinaryInferRequest, gc=False):
+    parameters: msgspec.Raw = msgspec.Raw()  # type: ignore[assignment] # as above
+
+
 class _BoolTensor(Tensor, gc=False):
     """An input that may hold true and false, as BOOL does in JSON."""
 
     data: list[bool | Value | list[bool | Value]]
 
 
-class _BoolRequest(InferRequest, gc=False):
+class _BoolRequest(_JsonRequest, gc=False):
     inputs: list[_BoolTensor]  # type: ignore[assignment] # as above
+
+
+class _ExactTensor(BinaryTensor, gc=False):
+    """An input whose integers have all of their digits."""
+
+    data: list[Any] | None = None
+
+
+class _ExactRequest(_BinaryJsonRequest, gc=False):
+    inputs: list[_ExactTensor]  # type: ignore[assignment] # as above
 
 
 class _LiftedTensor(Tensor, gc=False):
@@ -114,7 +173,7 @@ class _LiftedTensor(Tensor, gc=False):
     data: int | Values  # type: ignore[assignment] # as above
 
 
-class _LiftedRequest(InferRequest, gc=False):
+class _LiftedRequest(_JsonRequest, gc=False):
     inputs: list[_LiftedTensor]  # type: ignore[assignment] # as above
 
 
@@ -131,17 +190,29 @@ class DecodedRequest(msgspec.Struct, gc=False):
     timeout_us: int
 
 
-_NO_PARAMETERS = RequestParameters()
-_decode = msgspec.json.Decoder(InferRequest).decode
+_NO_PARAMETERS, _LIMITS = RequestParameters(), RequestLimits()
+_decode = msgspec.json.Decoder(_JsonRequest).decode
 _decode_bools = msgspec.json.Decoder(_BoolRequest).decode
 _decode_lifted = msgspec.json.Decoder(_LiftedRequest).decode
-_decode_binary = msgspec.json.Decoder(BinaryInferRequest).decode
+_decode_exact = msgspec.json.Decoder(_ExactRequest).decode
+_decode_binary = msgspec.json.Decoder(_BinaryJsonRequest).decode
+_decode_parameters = msgspec.json.Decoder(RequestParameters | None).decode
+_decode_names = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 
 
 class RequestReader:
     """Decodes infer requests for one signature; a column in `ignored` may be sent as well, and is not read."""
 
-    def __init__(self, signature: Signature, *, ignored: Collection[str] = (), lift: Lift | None = lift) -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        *,
+        ignored: Collection[str] = (),
+        limits: RequestLimits = _LIMITS,
+        lift: Lift | None = lift,
+    ) -> None:
+        self.limits = limits
+        self.max_inputs = max(len(signature.inputs) + len(ignored), 1)
         self._lift = lift
         self._ignored = ignored
         self._order = signature.names
@@ -165,8 +236,14 @@ class RequestReader:
         DataError
             If the body cannot be read; the error names the input at fault.
         """
+        try:
+            return self._read(body, json_bytes)
+        except BeyondExact:
+            return self.decode(self._exact(body, json_bytes))
+
+    def _read(self, body: bytes | bytearray, json_bytes: int | None) -> DecodedRequest:
         if json_bytes is not None:
-            return self.decode(_unpack(body, json_bytes))
+            return self.decode(self._unpack(_decode_binary, body, json_bytes))
         request = _lifted(body, self._lift) if self._lift else None
         if request is not None:
             return self.decode(request)
@@ -178,11 +255,16 @@ class RequestReader:
 
     def decode(self, request: InferRequest, stack: Stack | None = None) -> DecodedRequest:
         """Convert a parsed request, whose values may be arrays; raises DataError as `read` does."""
-        parameters = request.parameters or _NO_PARAMETERS
+        parameters, limits, inputs = request.parameters or _NO_PARAMETERS, self.limits, request.inputs
+        if isinstance(parameters, msgspec.Raw):
+            parameters = self._parameters(parameters)
+        limits.require_name("the id of the request", request.id)
+        limits.require_name("the key of the request", parameters.key)
         binary = parameters.binary_data_output
         if request.outputs:
             binary = self._wants_binary(request.outputs, binary=binary)
-        inputs = request.inputs
+        if len(inputs) > self.max_inputs:
+            raise self._wrong_names([tensor.name for tensor in inputs])
         if self._ignored:
             inputs = [tensor for tensor in inputs if tensor.name not in self._ignored]
         if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].name not in self._names:
@@ -190,6 +272,11 @@ class RequestReader:
         else:
             rows = self._table(inputs, stack or _stack_columns)
         return DecodedRequest(rows, request.id, parameters.key, binary, parameters.timeout)
+
+    def require_columns(self, names: Sequence[str]) -> None:
+        """Raise DataError if a name is not one of a column."""
+        if not all(name in self._names or name in self._ignored for name in names):
+            raise self._wrong_names(names)
 
     def table(self, columns: Mapping[str, Sequence[Value]], n: int) -> Floats:
         """Return the rows, float64 [n, d], of `n` values for each column by name."""
@@ -205,9 +292,49 @@ class RequestReader:
         """Return the rows, float64 [n, d], of values in row-major order."""
         return self._matrix(Tensor("rows", [n, len(self._columns)], "FP64", list(values)))
 
-    def _wants_binary(self, outputs: Iterable[RequestedOutput], *, binary: bool) -> bool:
+    def _parameters(self, content: msgspec.Raw) -> RequestParameters:
+        """Decode the parameters of a request; raises DataError for a name that is too long."""
+        if not len(memoryview(content)):
+            return _NO_PARAMETERS
+        try:
+            parameters, names = _decode_parameters(content), _decode_names(content)
+        except _UNREADABLE as error:
+            raise DataError(f"the body is not an infer request: {error}", where="parameters") from error
+        self.limits.require_parameters(names or ())
+        return parameters or _NO_PARAMETERS
+
+    def _unpack(
+        self, decode: Callable[[memoryview], BinaryInferRequest], body: bytes | bytearray, json_bytes: int
+    ) -> InferRequest:
+        """Decode a request whose JSON is the first bytes of its body, followed by raw values."""
+        if json_bytes > len(body):
+            raise DataError(f"the body has {len(body)} bytes, fewer than the {json_bytes} declared as JSON")
+        view = memoryview(body)
+        try:
+            head = decode(view[:json_bytes])
+        except _UNREADABLE as error:
+            raise _malformed(bytes(view[:json_bytes]), error) from error
+        if len(head.inputs) > self.max_inputs:
+            raise self._wrong_names([tensor.name for tensor in head.inputs])
+        return InferRequest(unpack_tensors(head.inputs, view[json_bytes:]), head.id, head.outputs, head.parameters)
+
+    def _exact(self, body: bytes | bytearray, json_bytes: int | None) -> InferRequest:
+        """Decode a request with all digits of its integers; raises DataError for the first that does not fit."""
+
+        def decode(content: memoryview) -> BinaryInferRequest:
+            request = _decode_exact(content)
+            for tensor in request.inputs:
+                if tensor.data is not None:
+                    to_exact(tensor, columns=() if tensor.name in self._names else self._order)
+            return request
+
+        return self._unpack(decode, body, len(body) if json_bytes is None else json_bytes)
+
+    def _wants_binary(self, outputs: Sequence[RequestedOutput], *, binary: bool) -> bool:
         """Return whether the output is requested as raw bytes, `binary` if it does not say."""
+        require_outputs(len(outputs))
         for output in outputs:
+            self.limits.require_name("the name of an output", output.name)
             if output.name != self._output:
                 raise DataError(f"no output '{output.name}'", where="outputs", hint=f"request '{self._output}'")
             parameters = output.parameters or OutputParameters()
@@ -221,11 +348,14 @@ class RequestReader:
 
     def _matrix(self, tensor: Tensor) -> Floats:
         n, d = tensor.shape
+        self.limits.require_name("the name of an input", tensor.name)
+        refuse_shared_memory(tensor.name, tensor.parameters)
         if n < 1 or d != len(self._columns):
             raise DataError(
                 f"input '{tensor.name}' has shape {tensor.shape}, expected [n, {len(self._columns)}]",
                 where=f"columns: {', '.join(name for name, _ in self._columns)}",
             )
+        self.limits.require_rows(n)
         if self._categorical is not None:
             raise DataError(
                 f"input '{tensor.name}' is a matrix, but column '{self._categorical}' holds strings",
@@ -239,10 +369,14 @@ class RequestReader:
     def _table(self, inputs: Sequence[Tensor], stack: Stack) -> Floats:
         by_name = {tensor.name: tensor for tensor in inputs}
         if by_name.keys() != self._names or len(by_name) != len(inputs):
-            raise self._wrong_names(inputs)
+            raise self._wrong_names([tensor.name for tensor in inputs])
         n = row_count(inputs[0]) if inputs else 1
+        self.limits.require_rows(n)
         shapes = ([n], [n, 1])
         tensors = [by_name[name] for name, _ in self._columns]
+        for tensor in tensors:
+            if tensor.parameters is not None:
+                refuse_shared_memory(tensor.name, tensor.parameters)
         columns = [column_values(by_name[name], codes, shapes) for name, codes in self._columns]
         table = stack(tensors, columns, n)
         for position, tensor in enumerate(tensors):
@@ -250,16 +384,35 @@ class RequestReader:
                 table[position] = cast_datatype(table[position], tensor)
         return np.ascontiguousarray(table.T)
 
-    def _wrong_names(self, inputs: Sequence[Tensor]) -> DataError:
-        names = [tensor.name for tensor in inputs]
+    def _wrong_names(self, names: Sequence[str]) -> DataError:
+        seen = set[str]()
         for name in names:
-            if name not in self._names:
-                near = difflib.get_close_matches(name, sorted(self._names), 1)
-                return DataError(f"unknown column '{name}'", hint=f"nearest: {near[0]}" if near else "")
-            if names.count(name) > 1:
+            if name not in self._names and name not in self._ignored:
+                self.limits.require_name("the name of an input", name)
+                near = self._nearest(name)
+                return DataError(f"unknown column '{name}'", hint=f"nearest: {near}" if near else "")
+            if name in seen:
                 return DataError(f"column '{name}' occurs {names.count(name)} times")
-        missing = next(name for name, _ in self._columns if name not in names)
+            seen.add(name)
+        missing = next(name for name, _ in self._columns if name not in seen)
         return DataError(f"column '{missing}' is missing", hint="send null where a value is missing")
+
+    def _nearest(self, name: str) -> str:
+        """Return the column whose name is most similar, or "".
+
+        Comparing a name with each of many columns would take long, so only those that share most pairs of letters with
+        it are compared.
+        """
+        pairs = set(pairwise(name))
+        shared = {column: len(pairs.intersection(pairwise(column))) for column in islice(self._order, _COMPARED)}
+        near = difflib.get_close_matches(name, heapq.nlargest(_NEAREST, shared, key=shared.__getitem__), 1)
+        return near[0] if near else ""
+
+
+def require_outputs(count: int) -> None:
+    """Raise DataError if a request names too many outputs."""
+    if count > MAX_OUTPUTS:
+        raise DataError(f"the request names {count} outputs, at most {MAX_OUTPUTS} are allowed", where="outputs")
 
 
 class ResponseWriter:
@@ -364,26 +517,20 @@ def _with_bools(body: bytes | bytearray, error: Exception) -> InferRequest:
     return request
 
 
-def _unpack(body: bytes | bytearray, json_bytes: int) -> InferRequest:
-    """Decode a request whose JSON is the first bytes of its body, followed by raw values."""
-    if json_bytes > len(body):
-        raise DataError(f"the body has {len(body)} bytes, fewer than the {json_bytes} declared as JSON")
-    view = memoryview(body)
-    try:
-        head = _decode_binary(view[:json_bytes])
-    except _UNREADABLE as error:
-        raise _malformed(bytes(view[:json_bytes]), error) from error
-    return InferRequest(unpack_tensors(head.inputs, view[json_bytes:]), head.id, head.outputs, head.parameters)
-
-
 def _malformed(body: bytes, error: Exception) -> DataError:
     """Explain why a body could not be read, with the input at fault where msgspec's error gives its position."""
     offset = re.search(r"\(byte (\d+)\)", str(error))
     if offset is None:
-        return DataError(f"the body is not an infer request: {error}", where=_input_name(body, str(error)))
-    index = int(offset[1])
-    names = re.findall(rb'"name"\s*:\s*"([^"]*)"', body[:index])
-    not_finite = re.search(rb"NaN|Infinity", body[max(index - 9, 0) : index + 9])
+        index, found = _input_at(body, str(error))
+        if isinstance(found.parameters, dict) and "shared_memory_region" in found.parameters:
+            return DataError(
+                f"input '{found.name}' is in shared memory, which is not supported", hint="send its values"
+            )
+        where = f"input '{found.name}'" if found.name else f"input {index}" if index >= 0 else ""
+        return DataError(f"the body is not an infer request: {error}", where=where)
+    at = int(offset[1])
+    names = re.findall(rb'"name"\s*:\s*"([^"]*)"', body[:at])
+    not_finite = re.search(rb"NaN|Infinity", body[max(at - 9, 0) : at + 9])
     return DataError(
         f"the body is not JSON: {error}",
         where=f"input '{names[-1].decode(errors='replace')}'" if names else "",
@@ -393,19 +540,20 @@ def _malformed(body: bytes, error: Exception) -> DataError:
 
 class _Named(msgspec.Struct):
     name: str = ""
+    parameters: Any = None
 
 
 class _NamedInputs(msgspec.Struct):
     inputs: list[_Named] = []
 
 
-def _input_name(body: bytes, message: str) -> str:
-    """Return the name of the input that a path in msgspec's error (`... at `$.inputs[3].data[0]``) points to."""
+def _input_at(body: bytes, message: str) -> tuple[int, _Named]:
+    """Return the input that a path in msgspec's error (`... at `$.inputs[3].data[0]``) points to; index -1 for none."""
     path = re.search(r"\$\.inputs\[(\d+)\]", message)
     if path is None:
-        return ""
+        return -1, _Named()
+    index = int(path[1])
     try:
-        name = msgspec.json.decode(body, type=_NamedInputs).inputs[int(path[1])].name
+        return index, msgspec.json.decode(body, type=_NamedInputs).inputs[index]
     except (*_UNREADABLE, IndexError):
-        name = ""
-    return f"input '{name}'" if name else f"input {path[1]}"
+        return index, _Named()

@@ -5,10 +5,9 @@ Raw bytes are the binary tensor extension: little-endian values behind the JSON 
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
@@ -35,34 +34,45 @@ _DTYPES = {
     **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
 }
 _LENGTH = struct.Struct("<I")
+MAX_DIMENSIONS = 16
+_MAX_SIZE = 2**63 - 1
+_RANGES = {"INT64": (-(2**63), 2**63 - 1), "UINT64": (0, 2**64 - 1)}
 
 Value = float | str | None
 Values = list[Value | list[Value]]
+Size = Annotated[int, msgspec.Meta(ge=-_MAX_SIZE - 1, le=_MAX_SIZE)]
+Shape = Annotated[list[Size], msgspec.Meta(max_length=MAX_DIMENSIONS)]
+
+
+class InputParameters(msgspec.Struct, gc=False):
+    """Where the values of an input are: a number of bytes behind the JSON, or shared memory, which is not supported."""
+
+    binary_data_size: int | None = None
+    shared_memory_region: str | None = None
 
 
 class Tensor(msgspec.Struct, gc=False):
     """One input: its values in row-major order, flat or nested."""
 
     name: str
-    shape: list[int]
+    shape: Shape
     datatype: str
     data: Values
-
-
-class BinarySize(msgspec.Struct, gc=False):
-    """Number of bytes of an input behind the JSON."""
-
-    binary_data_size: int | None = None
+    parameters: InputParameters | None = None
 
 
 class BinaryTensor(msgspec.Struct, gc=False):
     """One input whose values are behind the JSON if `parameters` gives their size, and in `data` otherwise."""
 
     name: str
-    shape: list[int]
+    shape: Shape
     datatype: str
     data: Values | None = None
-    parameters: BinarySize | None = None
+    parameters: InputParameters | None = None
+
+
+class BeyondExact(DataError):
+    """A number of an INT64 or UINT64 input is at the end of the range: by its double it may fit or not."""
 
 
 class CategoryCodes(dict[object, float]):
@@ -86,6 +96,29 @@ class CategoryCodes(dict[object, float]):
 def category_codes(field: Field) -> CategoryCodes | None:
     """Return the codes of a categorical column; None for a column of numbers."""
     return CategoryCodes(field) if field.datatype == BYTES else None
+
+
+def value_count(name: str, shape: Sequence[int]) -> int:
+    """Return the number of values in a shape, checked in 64 bits as it is multiplied.
+
+    Raises DataError for more than 16 dimensions, for a negative one, and for a number that does not fit.
+    """
+    if len(shape) > MAX_DIMENSIONS:
+        raise DataError(f"input '{name}' has {len(shape)} dimensions, at most {MAX_DIMENSIONS} are allowed")
+    count = 1
+    for size in shape:
+        if size < 0:
+            raise DataError(f"input '{name}' has shape {list(shape)}, which has no row", hint="shape [n], n >= 1")
+        count *= size
+        if count > _MAX_SIZE:
+            raise DataError(f"input '{name}' has shape {list(shape)}, whose number of values does not fit in 64 bits")
+    return count
+
+
+def refuse_shared_memory(name: str, parameters: InputParameters | None) -> None:
+    """Raise DataError if an input has its values in shared memory."""
+    if parameters is not None and parameters.shared_memory_region is not None:
+        raise DataError(f"input '{name}' is in shared memory, which is not supported", hint="send its values")
 
 
 def row_count(tensor: Tensor) -> int:
@@ -157,7 +190,8 @@ def to_float64(values: Values, name: str, *, columns: Sequence[str] = ()) -> Flo
 def cast_datatype(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()) -> Floats:
     """Apply a datatype other than FP64: floats are rounded to it, integers must be whole and in range.
 
-    The values are of one column, or of these `columns`, row by row. Raises DataError for the first that does not fit.
+    The values are of one column, or of these `columns`, row by row. Raises DataError for the first that does not fit,
+    BeyondExact if that depends on its digits in the request.
     """
     datatype = tensor.datatype
     if datatype not in _NUMBERS:
@@ -170,12 +204,34 @@ def cast_datatype(values: Floats, tensor: Tensor, *, columns: Sequence[str] = ()
         wrong = (values != 0) & (values != 1) & ~np.isnan(values)
     else:
         limits = np.iinfo(datatype.lower())
-        wrong = ((values != np.rint(values)) & ~np.isnan(values)) | (values < limits.min) | (values > limits.max)
+        low, high = float(limits.min), float(limits.max)  # of 64 bits: 2**63 and 2**64, the first beyond the range
+        wrong = ((values != np.rint(values)) & ~np.isnan(values)) | (values < low) | (values > high)
+        if datatype in _RANGES and not wrong.any() and ((values == high) | ((values == low) & (low < 0))).any():
+            raise BeyondExact(f"input '{tensor.name}' holds an end of the range of {datatype}")
     if wrong.any():
         index = int(wrong.argmax())
-        what = f"input '{tensor.name}' holds {values[index]:g}, which does not fit in {datatype}"
-        raise DataError(what, where=_location(index, columns))
+        raise _does_not_fit(f"{values[index]:g}", tensor, index, columns)
     return exact
+
+
+def to_exact(tensor: Tensor | BinaryTensor, *, columns: Sequence[str] = ()) -> None:
+    """Check the numbers of an INT64 or UINT64 input that were decoded with all of their digits; it is FP64 then.
+
+    Raises DataError for the first that does not fit.
+    """
+    values: list[Any] = [value for row in tensor.data or () for value in (row if isinstance(row, list) else [row])]
+    if tensor.datatype in _RANGES:
+        low, high = _RANGES[tensor.datatype]
+        for index, value in enumerate(values):
+            if isinstance(value, (int, float)) and not (low <= value <= high and value == int(value)):
+                raise _does_not_fit(f"{value}", tensor, index, columns)
+        tensor.datatype = "FP64"
+    tensor.data = [float(value) if isinstance(value, int) else value for value in values]
+
+
+def _does_not_fit(value: str, tensor: Tensor | BinaryTensor, index: int, columns: Sequence[str]) -> DataError:
+    what = f"input '{tensor.name}' holds {value}, which does not fit in {tensor.datatype}"
+    return DataError(what, where=_location(index, columns))
 
 
 def round_to_datatype(values: Floats, datatype: str) -> Floats:
@@ -196,6 +252,7 @@ def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
     """
     tensors, start = [], 0
     for tensor in inputs:
+        refuse_shared_memory(tensor.name, tensor.parameters)
         size = tensor.parameters.binary_data_size if tensor.parameters else None
         if size is None:
             tensors.append(_json_tensor(tensor))
@@ -214,9 +271,7 @@ def unpack_tensors(inputs: list[BinaryTensor], raw: memoryview) -> list[Tensor]:
 
 def unpack_tensor(tensor: BinaryTensor, raw: memoryview) -> Tensor:
     """Return one input whose values are all of `raw`; raises DataError as `unpack_tensors` does."""
-    if any(size < 0 for size in tensor.shape):
-        raise DataError(f"input '{tensor.name}' has shape {tensor.shape}, which has no row", hint="shape [n], n >= 1")
-    count = math.prod(tensor.shape)
+    count = value_count(tensor.name, tensor.shape)
     if tensor.datatype == BYTES:
         return Tensor(tensor.name, tensor.shape, BYTES, _unpack_strings(tensor, raw, count))
     code = _DTYPES.get(tensor.datatype)
@@ -226,6 +281,13 @@ def unpack_tensor(tensor: BinaryTensor, raw: memoryview) -> Tensor:
     if len(raw) != count * dtype.itemsize:
         raise _wrong_size(tensor, len(raw), f"{count * dtype.itemsize}")
     values = np.frombuffer(raw, dtype)
+    if tensor.datatype == "BOOL":
+        bits = values.view(np.uint8)
+        if (bits > 1).any():
+            index = int((bits > 1).argmax())
+            raise DataError(
+                f"input '{tensor.name}' holds {bits[index]}, which does not fit in BOOL", where=f"value {index}"
+            )
     if tensor.datatype == "BF16":  # the upper half of an FP32
         values = (values.astype(np.uint32) << 16).view(np.float32)
     return Tensor(tensor.name, tensor.shape, "FP64", require_finite(tensor.name, values.astype(np.float64)))

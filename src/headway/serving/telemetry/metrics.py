@@ -209,11 +209,11 @@ class Metrics:
         """Count an error response."""
         self.errors[status] += 1
 
-    def outside(self, model: str, column: str, kind: str) -> None:
-        """Count a value outside the contract; columns beyond the space are not counted."""
+    def outside(self, model: str, column: str, kind: str, n: int = 1) -> None:
+        """Count values outside the contract; columns beyond the space are not counted."""
         name = f"{model}\n{kind}\n{column}".encode()[:_NAME_BYTES].decode(errors="ignore")
         with suppress(IndexError):
-            self._outside[name] += 1
+            self._outside[name] += n
 
     def request_counts(self, within_ms: float) -> RequestCounts:
         """Count requests; slow ones by the edge of the histogram at `within_ms`, or the next one below it.

@@ -20,8 +20,9 @@ from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext, open_grpc
 from headway.serving.http.connection import ConnectionLimits
 from headway.serving.http.listener import Listener, tls_from_config
-from headway.serving.http.routes import LabelCollector, Routes
+from headway.serving.http.routes import BodyDecoder, LabelCollector, Routes
 from headway.serving.loading import LoadedModel, load_model
+from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
@@ -83,7 +84,11 @@ def _load_models(settings: WorkerConfig, register: ModelRegistry) -> dict[str, L
         for address, digest in settings.deployed.items()
         if digest != UNLOADED
     }
-    return {address: load_model(register.resolve(reference), online) for address, reference in references.items()}
+    limits = RequestLimits.of(settings.config.serve)
+    return {
+        address: load_model(register.resolve(reference), online, limits=limits)
+        for address, reference in references.items()
+    }
 
 
 async def _serve(
@@ -110,6 +115,7 @@ async def _serve(
             authenticator=authenticator,
             draining=lambda: listener.draining,
             labels=labels,
+            decoder=stack.enter_context(closing(BodyDecoder(soon=soon))),
             repository=repository,
         )
         tls = tls_from_config(settings.config)
@@ -160,7 +166,13 @@ def _watching(
         channel.send(ModelLoaded(addresses[split.live.name], split.live.digest))
 
     online = traffic.online_folder(settings.config.state)
-    watcher = RegistryWatcher(register, online=online, on_change=set_split, refused=plane.metrics.refused)
+    watcher = RegistryWatcher(
+        register,
+        online=online,
+        on_change=set_split,
+        refused=plane.metrics.refused,
+        limits=RequestLimits.of(settings.config.serve),
+    )
     try:
         yield watcher
     finally:

@@ -123,13 +123,13 @@ class Sqlite:
     def records(self, kind: str, *, name: str = "", digest: str = "") -> list[bytes]:
         """Return the records of a kind, oldest first: all, or those of a name, or the one of a digest."""
         where, values = _where(kind=kind, name=name, digest=digest)
-        return [row[0] for row in self._rows(f"SELECT content FROM records {where} ORDER BY place", values)]
+        return [self._blob(row[0]) for row in self._rows(f"SELECT content FROM records {where} ORDER BY place", values)]
 
     def latest(self, kind: str, *, name: str) -> bytes | None:
         """Return the last record of a kind and name, or None."""
         query = "SELECT content FROM records WHERE kind = ? AND name = ? ORDER BY place DESC LIMIT 1"
         rows = self._rows(query, (kind, name))
-        return bytes(rows[0][0]) if rows else None
+        return self._blob(rows[0][0]) if rows else None
 
     def count_evaluation(self, name: str, dataset: str) -> int:
         """Count one more evaluation of the `test` period of a dataset; return how many there were."""
@@ -149,7 +149,14 @@ class Sqlite:
     def _signed(self, name: str, pointer: str, order: str) -> list[Signed]:
         where, values = _where(name=name, pointer=pointer)
         rows = self._rows(f"SELECT content, signature FROM moves {where} {order}", values)
-        return [Signed(content=content, signature=signature) for content, signature in rows]
+        return [Signed(content=self._blob(content), signature=self._blob(signature)) for content, signature in rows]
+
+    def _blob(self, value: object) -> bytes:
+        """Return the bytes of a column; raises StoreError for another type, which SQLite accepts in any column."""
+        if not isinstance(value, bytes):
+            what = f"the state holds {'text' if isinstance(value, str) else 'no bytes'} where bytes belong"
+            raise StoreError(what, where=str(self._path), hint="restore it from a backup")
+        return value
 
     def _open(self) -> None:
         with self._translate_errors():
