@@ -143,8 +143,10 @@ class AdaptiveBatcher:
         if large or self._expected_ns(self._model, rows) > self._limits.long_ms * 1e6:
             self._thread_queue().put(work)
         else:
-            self._loop.call_soon(self._finish)
-            self._run(work, self._deliver)
+            try:
+                self._run(work, self._deliver)
+            finally:  # here, because another iteration of the loop would ask the kernel for events once more
+                self._end_short()
 
     def _take(self) -> list[Call]:
         """Remove the calls of the next batch from the queue; refuse those whose deadline has passed."""
@@ -178,6 +180,13 @@ class AdaptiveBatcher:
             _log.exception("a batch of %d calls failed", len(work.calls))
             for call in work.calls:
                 deliver(BatchResult.of_defect(self._model, call, error))
+
+    def _end_short(self) -> None:
+        """End a batch that ran on the loop; the next starts after everything that has arrived meanwhile is read."""
+        if self._waiting:
+            self._loop.call_soon(self._start)
+        else:
+            self._finish()
 
     def _finish(self) -> None:
         """End a batch, and start the next if calls wait."""
