@@ -17,6 +17,7 @@ from running import MIXED, Running, loaded, open_authenticator, project, serving
 
 from headway.core.errors import ConfigError, DataError, StoreError
 from headway.serving.auth.keys import digest
+from headway.serving.grpc import _server
 from headway.serving.grpc._server import HEALTH, INFERENCE, GrpcInference, decode_request, encode_response
 from headway.serving.grpc.transport import open_grpc
 
@@ -119,11 +120,30 @@ def test_a_draining_server_is_not_ready():
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_the_answer_of_several_classes_names_them(raw):
-    request = INFERENCE["ModelInferRequest"](**message(raw=raw))
     several = replace(loaded(), classes=("no", "maybe", "yes"))
-    [output] = encode_response(request, several, [0.1, 0.2, 0.7], 1).outputs
+    [output] = response(several, [0.1, 0.2, 0.7], raw=raw).outputs
     assert output.parameters["classes"].string_param == '["no","maybe","yes"]'
-    assert not encode_response(request, loaded(), [0.1], 1).outputs[0].parameters
+    assert not response(loaded(), [0.1], raw=raw).outputs[0].parameters
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 40])
+@pytest.mark.parametrize("id", ["", "a-1"])
+def test_a_response_in_parts_is_the_message_that_the_library_encodes(raw, n, id):
+    model, values = loaded(), [number / 7 for number in range(n)]
+    output = {"name": "probability", "datatype": "FP64", "shape": [n, 1]}
+    fields = {"model_name": model.name, "model_version": model.version, "id": id, "outputs": [output]}
+    if raw:
+        fields["raw_output_contents"] = [struct.pack(f"<{n}d", *values)]
+    else:
+        output["contents"] = {"fp64_contents": values}
+    expected = INFERENCE["ModelInferResponse"](**fields).SerializeToString()
+    assert encode_response(model, values, n, id=id, raw=raw) == expected
+
+
+def response(model: object, values: list[float], *, raw: bool) -> object:
+    """Return the response to one row as a client reads it."""
+    return INFERENCE["ModelInferResponse"].FromString(encode_response(model, values, 1, id="", raw=raw))
 
 
 @pytest.mark.slow
@@ -172,14 +192,25 @@ def test_strings_are_answered(caller, raw):
     assert list(values) == [3.0, 2.5]
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_answers_are_the_same_without_the_extension(caller, monkeypatch, raw):
+    fields = {**message(raw=raw), "id": "7", "outputs": [{"name": "probability"}]}
+    with_extension = caller.ask("ModelInfer", **fields)
+    monkeypatch.setattr(_server, "message_target", None)
+    assert caller.ask("ModelInfer", **fields) == with_extension
+
+
 PARAMETERS = {"key": {"string_param": "a-1"}, "timeout": {"int64_param": 70}}
 
 
 def test_the_key_is_a_parameter_and_another_release_reads_the_same_rows(opened):
     release = opened[0].plane.find("flights")
-    request = decode_request(INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS)), release.reader)
+    sent = INFERENCE["ModelInferRequest"](**message(raw=True, parameters=PARAMETERS))
+    request = decode_request(sent, release.reader)
     assert (request.parameters.key, request.parameters.timeout) == ("a-1", 70)
-    assert GrpcInference(request, None, "", 0, 0, None).read_for(release).tolist() == [list(ROW)]
+    for content in (sent, INFERENCE["ModelInferRequest"](**message(raw=True))):
+        inference = GrpcInference(content.SerializeToString(), None, "", 0, 0, None)
+        assert inference.read_for(release).tolist() == [list(ROW)]
 
 
 LONG = "é" * 129

@@ -15,8 +15,8 @@ from running import MIXED, NUMBERS
 from headway.core.errors import DataError
 from headway.serving.protocol.open_inference import RequestReader, lift
 
-LIFTING, PLAIN = RequestReader(NUMBERS), RequestReader(NUMBERS, lift=None)
-LIFTING_MIXED, PLAIN_MIXED = RequestReader(MIXED), RequestReader(MIXED, lift=None)
+LIFTING, PLAIN = RequestReader(NUMBERS, read_common=None), RequestReader(NUMBERS, lift=None, read_common=None)
+LIFTING_MIXED, PLAIN_MIXED = RequestReader(MIXED, read_common=None), RequestReader(MIXED, lift=None, read_common=None)
 
 integers = st.integers(-(10**25), 10**25).map(str)
 decimals = st.decimals(allow_nan=False, allow_infinity=False).map(str)

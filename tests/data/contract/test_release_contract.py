@@ -55,6 +55,7 @@ def test_a_string_without_rules_may_be_any_category_of_the_model():
 
 def test_a_range_with_one_bound_is_validated_at_that_bound():
     validator = InputValidator(agreed(size=ColumnContract(type="number", maximum=4)), SIGNATURE)
-    found = validator(np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]]))
+    rows = np.array([[-1e9, 0.0, 2.0], [5.0, 0.0, 2.0]])
+    found = validator.describe(rows, validator.find(rows))
     assert [(violation.row, violation.kind) for violation in found] == [(1, "high")]
     assert str(found[0]) == "row 1: column 'size' is 5, outside -inf to 4"

@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from running import MIXED, NUMBERS, ask, body_of, bundle, loaded, release, serving
 from tests.serving.manual_loop import RecordingCall, run_batches
@@ -14,6 +16,7 @@ from tests.serving.manual_loop import RecordingCall, run_batches
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
 from headway.data.contract.discovery import observed_contract
+from headway.serving.batching import validation
 from headway.serving.batching.validation import InputValidator, Violation
 from headway.serving.loading import load_model
 from headway.serving.protocol.errors import ContractViolation
@@ -23,7 +26,35 @@ from headway.serving.telemetry.metrics import Metrics
 SEEN = np.array([[0.0, 5.0, np.nan], [10.0, 5.0, 2.0]])
 CONTRACT = observed_contract(SEEN, NUMBERS, margin=0.1)
 HELD = load_model(bundle(replace(release(), contract=CONTRACT)))
+
+
 NAN = float("nan")
+LOWS, HIGHS = np.array([0.0, -1.0]), np.array([1.0, np.inf])
+values = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0, 1.5, NAN, np.inf, -np.inf])
+
+
+@pytest.mark.kernels
+@given(st.lists(st.tuples(values, values), max_size=5))
+def test_rows_are_within_bounds_in_c_if_they_are_in_numpy(rows):
+    table = np.array(rows, dtype=np.float64).reshape(-1, 2)
+    assert validation.within(table, LOWS, HIGHS) == bool(((table >= LOWS) & (table <= HIGHS)).all())
+
+
+@pytest.mark.kernels
+def test_rows_of_another_form_are_left_to_numpy():
+    assert validation.within(np.zeros((2, 2)), LOWS, HIGHS)
+    for rows in (np.zeros((2, 2))[:, ::-1], np.zeros((2, 2), dtype=np.float32), np.zeros(3), [0.0, 0.0]):
+        assert not validation.within(rows, LOWS, HIGHS)
+    assert not validation.within(np.zeros((2, 2)), LOWS, HIGHS[:1])
+    with pytest.raises(TypeError):
+        validation.within(np.zeros((2, 2)), LOWS)
+
+
+@pytest.mark.parametrize("row", [[-1.0, 5.0, 2.0], [-1.01, 5.0, 2.0], [3.0, NAN, 2.0], [3.0, 5.0, NAN]])
+def test_rows_are_validated_alike_without_the_extension(monkeypatch, row):
+    found = HELD.validator.find(np.array([row])).tolist()
+    monkeypatch.setattr(validation, "within", None)
+    assert HELD.validator.find(np.array([row])).tolist() == found
 
 
 def violations(validator, rows):

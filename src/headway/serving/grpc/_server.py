@@ -11,7 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
+from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +34,7 @@ from headway.serving.loading import LoadedModel
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT
 from headway.serving.protocol.errors import RequestError, error_message, request_error
 from headway.serving.protocol.open_inference import (
+    DecodedRequest,
     InferRequest,
     OutputParameters,
     RequestedOutput,
@@ -50,6 +52,10 @@ from headway.serving.protocol.tensors import (
     value_count,
 )
 from headway.serving.repository import find_model, load_error, model_config, model_statistics
+
+message_target: Callable[[bytes], tuple[str, str] | None] | None = None
+with suppress(ImportError):  # the extension was not built
+    from headway.serving.protocol._numbers import message_target  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
@@ -211,6 +217,10 @@ _log = logging.getLogger(__name__)
 
 _EXACT = ("INT64", "UINT64")
 
+_RESPONSE = INFERENCE["ModelInferResponse"]
+_RAW_OUTPUT = b"\x32"  # field 6, raw_output_contents, of a length that follows
+_MAX_PARTS = 64
+
 Method = Callable[[Any, Any], Any]
 T = TypeVar("T")
 
@@ -257,7 +267,7 @@ class GrpcServer:
 class GrpcInference(msgspec.Struct, eq=False):
     """An infer request in the data plane; `done` takes the model and its outputs, or the error."""
 
-    request: InferRequest
+    content: bytes
     rows: Floats
     key: str
     started_ns: int
@@ -266,7 +276,11 @@ class GrpcInference(msgspec.Struct, eq=False):
 
     def read_for(self, model: LoadedModel) -> Floats:
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
-        return model.reader.decode(self.request).rows
+        decoded = model.reader.read_message(self.content)
+        if decoded is not None:
+            return decoded.rows
+        message = parse_message(INFERENCE["ModelInferRequest"], self.content)
+        return model.reader.decode(decode_request(message, model.reader)).rows
 
     def answer(self, model: LoadedModel, values: list[float], violations: Sequence[Violation] = ()) -> None:
         """Pass the outputs to the waiting thread; the response cannot list contract violations."""
@@ -303,19 +317,31 @@ class _Methods:
             "RepositoryModelUnload": ("unload", self._unload),
         }
 
-    def _infer(self, message: Any, call: Any) -> Any:
+    def _infer(self, content: bytes, call: Any) -> bytes:
         started_ns = time.perf_counter_ns()
-        model = find_model(self._plane, message.model_name, message.model_version)
-        request = decode_request(message, model.reader)
-        decoded = model.reader.decode(request)
+        model, decoded = self._decoded(content)
         left_s = min(call.time_remaining(), TIMEOUT_MAX)
         deadline_ns = self._deadline_ns(started_ns, decoded.timeout_us, left_s)
-        inference = GrpcInference(request, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue())
+        inference = GrpcInference(content, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue())
         self._context.soon(self._plane.submit, model, inference)
         done = _wait(inference.done, left_s)
         if isinstance(done, Exception):
             raise request_error(done)
-        return encode_response(message, *done, len(decoded.rows))
+        return encode_response(*done, len(decoded.rows), id=decoded.id, raw=decoded.binary)
+
+    def _decoded(self, content: bytes) -> tuple[LoadedModel, DecodedRequest]:
+        """Return the model that a ModelInferRequest asks for, and its rows; `binary` if its values are raw bytes."""
+        target = message_target(content) if message_target else None
+        if target is not None:
+            model = find_model(self._plane, *target)
+            decoded = model.reader.read_message(content)
+            if decoded is not None:
+                return model, decoded
+        message = parse_message(INFERENCE["ModelInferRequest"], content)
+        model = find_model(self._plane, message.model_name, message.model_version)
+        decoded = model.reader.decode(decode_request(message, model.reader))
+        decoded.binary = bool(message.raw_input_contents)
+        return model, decoded
 
     def _deadline_ns(self, started_ns: int, timeout_us: int, left_s: float) -> int:
         """Return the earlier of the request's timeout and the caller's deadline; 0 for none."""
@@ -399,17 +425,47 @@ def decode_request(message: Any, reader: RequestReader) -> InferRequest:
     return InferRequest(tensors, message.id, outputs, RequestParameters(key=key, timeout=timeout))
 
 
-def encode_response(message: Any, model: LoadedModel, values: list[float], n: int) -> Any:
-    """Return the ModelInferResponse to n rows: `values` in row-major order, as raw bytes if the request had those."""
-    output: dict[str, Any] = {"name": model.features.request.output, "datatype": "FP64", "shape": (n, len(values) // n)}
-    if model.classes:
-        output["parameters"] = {"classes": {"string_param": msgspec.json.encode(model.classes).decode()}}
-    response = {"model_name": model.name, "model_version": model.version, "id": message.id, "outputs": [output]}
-    if message.raw_input_contents:
-        response["raw_output_contents"] = [np.array(values, dtype="<f8").tobytes()]
-    else:
-        output["contents"] = {"fp64_contents": values}
-    return INFERENCE["ModelInferResponse"](**response)
+def encode_response(model: LoadedModel, values: list[float], n: int, *, id: str, raw: bool) -> bytes:
+    """Encode the ModelInferResponse to n rows: `values` in row-major order, as raw bytes or as contents.
+
+    A message may be encoded in parts, and those that do not change between responses are cached.
+    """
+    head = _encoded_head(model.name, model.version)
+    named = _RESPONSE(id=id).SerializeToString() if id else b""
+    output, shape = model.features.request.output, (n, len(values) // n)
+    if not raw:
+        described = _describe_output(output, model.classes, shape) | {"contents": {"fp64_contents": values}}
+        return b"".join((head, named, _RESPONSE(outputs=[described]).SerializeToString()))
+    content = np.array(values, dtype="<f8").tobytes()
+    parts = (head, named, _encoded_output(output, model.classes, shape), _RAW_OUTPUT, _varint(len(content)), content)
+    return b"".join(parts)
+
+
+def _describe_output(name: str, classes: tuple[str, ...], shape: tuple[int, int]) -> dict[str, Any]:
+    output: dict[str, Any] = {"name": name, "datatype": "FP64", "shape": shape}
+    if classes:
+        output["parameters"] = {"classes": {"string_param": msgspec.json.encode(classes).decode()}}
+    return output
+
+
+@lru_cache(maxsize=_MAX_PARTS)
+def _encoded_head(name: str, version: str) -> bytes:
+    return bytes(_RESPONSE(model_name=name, model_version=version).SerializeToString())
+
+
+@lru_cache(maxsize=_MAX_PARTS)
+def _encoded_output(name: str, classes: tuple[str, ...], shape: tuple[int, int]) -> bytes:
+    return bytes(_RESPONSE(outputs=[_describe_output(name, classes, shape)]).SerializeToString())
+
+
+def _varint(number: int) -> bytes:
+    """Encode a length as protobuf does: seven bits a byte, the lowest first."""
+    content = bytearray()
+    while number > 0x7F:
+        content.append(number & 0x7F | 0x80)
+        number >>= 7
+    content.append(number)
+    return bytes(content)
 
 
 def _tensor(tensor: Any, raw: bytes | None) -> Tensor:
@@ -489,19 +545,21 @@ def _service(
     for method, (endpoint, answer) in methods.items():
         request, response = messages[f"{method}Request"], messages[f"{method}Response"]
         scope = ROUTES_BY_ENDPOINT[endpoint].scope
-        handler = _reply(_authorized(answer, request, scope, context.authenticator), response, context)
+        # An infer request is parsed by its method: the common form takes less than the library needs.
+        parse = bytes if endpoint == "infer" else partial(parse_message, request)
+        handler = _reply(_authorized(answer, parse, scope, context.authenticator), response, context)
         handlers[method.removeprefix("Health")] = grpc.unary_unary_rpc_method_handler(handler)
     return grpc.method_handlers_generic_handler(name, handlers)
 
 
-def _authorized(answer: Method, request: type[Any], scope: str, authenticator: Authenticator) -> Method:
+def _authorized(answer: Method, parse: Callable[[bytes], Any], scope: str, authenticator: Authenticator) -> Method:
     """Require a key with the scope, in the metadata `authorization`, before a message is parsed."""
 
     def handler(content: bytes, call: Any) -> Any:
         if scope:
             header = dict(call.invocation_metadata()).get("authorization", "")
             authenticator.authorize(header.encode(), scope)
-        return answer(parse_message(request, content), call)
+        return answer(parse(content), call)
 
     return handler
 
@@ -520,8 +578,7 @@ def _reply(answer: Method, response: type[Any], context: ServerContext) -> Calla
             _log.exception("no answer to a call")
             failure = RequestError(500, "internal server error; see the log of the server")
         else:
-            message: bytes = (response(**result) if isinstance(result, dict) else result).SerializeToString()
-            return message
+            return result if isinstance(result, bytes) else bytes(response(**result).SerializeToString())
         context.soon(context.plane.metrics.fail, failure.status)
         return bytes(call.abort(_CODES[failure.status], error_message(failure)))  # raises
 

@@ -1,7 +1,8 @@
-/* headway.serving.protocol._numbers: lift the numbers of a JSON body out of it, directly to doubles.
+/* headway.serving.protocol._numbers: read an infer request of the common form, lift the numbers out of any other body, and
+   compare rows with bounds.
 
-   No errors are reported here. An array that holds anything but numbers and nulls, or that breaks the grammar, stays in
-   the body unchanged, and decoding the rest reports what is wrong with it. */
+   No errors are reported here. A request of another form is left alone; an array that holds anything but numbers and nulls,
+   or that breaks the grammar, stays in the body unchanged, and decoding the rest reports what is wrong with it. */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
@@ -256,8 +257,370 @@ static PyObject *lift(PyObject *self, PyObject *body) {
   Py_RETURN_NONE;
 }
 
+/* -- A whole request of the common form ---------------------------------------------------------------------------------
+
+   One object with `inputs`, and perhaps `id` and `parameters` with `key`; each input has its four members, once each and in
+   any order. Whatever else is in a body, or is not plainly valid, is for the decoder in Python: no reason is given here. */
+
+#define MAX_BODY (1 << 18)       /* bytes; a longer body is not worth a call that cannot be interrupted */
+#define MIN_MAX_TEXT 16          /* with a lower limit, the names of the protocol might be too long themselves */
+#define MAX_SIZE_DIGITS 9        /* of a dimension */
+#define EXACT_INTEGER 9007199254740992.0
+
+typedef struct {
+  const char *at;
+  Py_ssize_t size; /* -1: there is none */
+  int ascii;
+} Text;
+
+typedef struct {
+  Text name, datatype;
+  Py_ssize_t shape[2], dims, first, count, inner; /* its numbers in `Values`; `inner` of them in each list, 0 if flat */
+  const char *strings;                             /* its values, if they are not all numbers and nulls */
+  Text packed;                                     /* or strings of a message, each behind its length of 4 bytes */
+  int has_data;
+} Input;
+
+typedef struct {
+  PyObject *names, *order, *codes; /* names as bytes, their positions by string; codes or None of each, or () for none */
+  Text output;
+  Py_ssize_t max_text, max_rows; /* bytes of an id, a key or a name, and rows */
+  Py_ssize_t width, rows, inputs;
+  Py_ssize_t *firsts; /* of each column in `v`, -1 before it was read */
+  int is_matrix;
+  Values v;
+} Columns;
+
+static const char *end_of(Text text) { return text.at + text.size; }
+
+static int equals(Text text, const char *wanted) {
+  return text.size == (Py_ssize_t)strlen(wanted) && !memcmp(text.at, wanted, (size_t)text.size);
+}
+
+/* Read a string without escapes; return the position behind it, or NULL. */
+static const char *plain_text(const char *p, const char *end, Text *found) {
+  if (found->size >= 0 || !is_at(p, end, '"')) return NULL;
+  const char *const start = ++p;
+  unsigned char any = 0;
+  for (; p < end && *p != '"'; p++) {
+    const unsigned char byte = (unsigned char)*p;
+    if (byte == '\\' || byte < 0x20) return NULL;
+    any |= byte;
+  }
+  *found = (Text){start, p - start, any < 0x80};
+  return p < end ? p + 1 : NULL;
+}
+
+static PyObject *as_str(Text text) {
+  PyObject *made = PyUnicode_DecodeUTF8(text.at, text.size < 0 ? 0 : text.size, NULL);
+  if (!made) PyErr_Clear();
+  return made;
+}
+
+/* Read the key of a member and its colon; return the position of its value, or NULL. */
+static const char *member(const char *p, const char *end, Text *key) {
+  key->size = -1;
+  p = plain_text(past_space(p, end), end, key);
+  if (!p || !is_at(p = past_space(p, end), end, ':')) return NULL;
+  return past_space(p + 1, end);
+}
+
+/* Behind a value of an object or list: return the position behind its comma or `close`, of which `*more` says; or NULL. */
+static const char *past_value(const char *p, const char *end, char close, int *more) {
+  p = past_space(p, end);
+  *more = is_at(p, end, ',');
+  return *more || is_at(p, end, close) ? p + 1 : NULL;
+}
+
+static const char *read_shape(const char *p, const char *end, Input *in) {
+  int more = !in->dims && is_at(p, end, '[');
+  if (!more) return NULL;
+  for (p++; more; in->dims++) {
+    if (in->dims == 2) return NULL;
+    const char *const start = p = past_space(p, end);
+    Py_ssize_t size = 0;
+    for (; is_digit(p, end) && p - start < MAX_SIZE_DIGITS; p++) size = size * 10 + (*p - '0');
+    if (!size || *start == '0') return NULL;
+    in->shape[in->dims] = size;
+    if (!(p = past_value(p, end, ']', &more))) return NULL;
+  }
+  return p;
+}
+
+/* Return the position behind a list of strings and nulls, or NULL. */
+static const char *past_strings(const char *p, const char *end) {
+  int more = is_at(p, end, '[');
+  if (!more) return NULL;
+  for (p++; more;) {
+    Text skipped = {.size = -1};
+    p = past_space(p, end);
+    if (end - p >= 4 && !memcmp(p, "null", 4)) p += 4;
+    else if (!(p = plain_text(p, end, &skipped))) return NULL;
+    if (!(p = past_value(p, end, ']', &more))) return NULL;
+  }
+  return p;
+}
+
+/* Read the values of an input: numbers and nulls to `v`, flat or in lists of equal length; strings are only passed over. */
+static const char *read_data(const char *p, const char *end, Columns *to, Input *in) {
+  if (in->has_data || !is_at(p, end, '[')) return NULL;
+  const char *const start = p;
+  in->has_data = 1;
+  in->first = to->v.count;
+  p = past_space(p + 1, end);
+  if (!is_at(p, end, '[')) {
+    p = list(p, end, &to->v);
+    if (!p) {
+      to->v.count = in->first;
+      in->strings = start;
+      p = past_strings(start, end);
+    }
+  } else
+    for (int more = 1; more;) {
+      const Py_ssize_t before = to->v.count;
+      if (!is_at(p = past_space(p, end), end, '[') || !(p = list(p + 1, end, &to->v))) return NULL;
+      const Py_ssize_t found = to->v.count - before;
+      if (!found || (before > in->first && found != in->inner)) return NULL;
+      in->inner = found;
+      if (!(p = past_value(p, end, ']', &more))) return NULL;
+    }
+  in->count = to->v.count - in->first;
+  return p;
+}
+
+/* Apply a datatype to numbers as it is named; return 0 if it is another one, or if a number does not fit in it. */
+static int cast(Text datatype, double *values, Py_ssize_t n) {
+  static const struct { const char *name; double low, high; } WHOLE[] = {
+      {"INT64", -EXACT_INTEGER, EXACT_INTEGER}, {"INT32", -2147483648.0, 2147483647.0}, {"INT16", -32768.0, 32767.0},
+      {"INT8", -128.0, 127.0}, {"UINT64", 0.0, EXACT_INTEGER}, {"UINT32", 0.0, 4294967295.0},
+      {"UINT16", 0.0, 65535.0}, {"UINT8", 0.0, 255.0}};
+  if (equals(datatype, "FP64")) return 1;
+  if (equals(datatype, "FP32")) {
+    for (Py_ssize_t i = 0; i < n; i++) {
+      values[i] = (double)(float)values[i];
+      if (isinf(values[i])) return 0;
+    }
+    return 1;
+  }
+  for (size_t k = 0; k < sizeof WHOLE / sizeof *WHOLE; k++)
+    if (equals(datatype, WHOLE[k].name)) {
+      for (Py_ssize_t i = 0; i < n; i++)
+        if (!isnan(values[i]) && !(values[i] >= WHOLE[k].low && values[i] <= WHOLE[k].high && values[i] == rint(values[i])))
+          return 0;
+      return 1;
+    }
+  return 0;
+}
+
+/* Append the code of a string; return 0 for an unknown one. */
+static int add_code(Text text, PyObject *codes, Values *v) {
+  PyObject *category = as_str(text);
+  if (!category) return 0;
+  PyObject *known = PyDict_GetItemWithError(codes, category);
+  Py_DECREF(category);
+  return known && add(v, PyFloat_AsDouble(known));
+}
+
+/* Append the codes of strings and nulls, `p` being their list that was passed over before. */
+static int add_codes(const char *p, const char *end, PyObject *codes, Values *v) {
+  for (int more = 1; more; p = past_value(p, end, ']', &more)) {
+    Text text = {.size = -1};
+    p = past_space(p + (*p == '['), end);
+    const int is_null = *p == 'n';
+    p = is_null ? p + 4 : plain_text(p, end, &text);
+    if (!(is_null ? add(v, NAN) : add_code(text, codes, v))) return 0;
+  }
+  return 1;
+}
+
+static int add_packed_codes(Text packed, PyObject *codes, Values *v) {
+  for (const char *p = packed.at; p < end_of(packed);) {
+    uint32_t size;
+    if (end_of(packed) - p < (Py_ssize_t)sizeof size) return 0;
+    memcpy(&size, p, sizeof size);
+    p += sizeof size;
+    if (size > end_of(packed) - p || !add_code((Text){p, size, 0}, codes, v)) return 0;
+    p += size;
+  }
+  return 1;
+}
+
+/* Return the column of a name, -1 if there is none, -2 if it is not for us. The names often come in order. */
+static Py_ssize_t column_of(const Columns *to, Text name) {
+  if (to->inputs < to->width) {
+    PyObject *next = PyTuple_GetItem(to->names, to->inputs);
+    if (PyBytes_Size(next) == name.size && !memcmp(PyBytes_AsString(next), name.at, (size_t)name.size)) return to->inputs;
+  }
+  PyObject *key = as_str(name);
+  if (!key) return -2;
+  PyObject *known = PyDict_GetItemWithError(to->order, key);
+  Py_DECREF(key);
+  return known ? PyLong_AsSsize_t(known) : -1;
+}
+
+/* Take an input that was read; return 0 if it is not simply a column, or the matrix of all. */
+static int take(Columns *to, Input *in, const char *end) {
+  if (in->name.size < 0 || in->datatype.size < 0 || !in->dims || !in->has_data || to->is_matrix) return 0;
+  if (in->name.size > to->max_text || in->shape[0] > to->max_rows) return 0;
+  const Py_ssize_t column = column_of(to, in->name);
+  const int is_numbers = !in->strings && !in->packed.at;
+  double *const values = to->v.values + in->first;
+  if (column < 0) {
+    to->is_matrix = column == -1 && !to->inputs++ && in->name.ascii && in->dims == 2 && in->shape[1] == to->width &&
+                    !PyTuple_Size(to->codes);
+    to->rows = in->shape[0];
+    return to->is_matrix && is_numbers && in->count == to->rows * to->width && (!in->inner || in->inner == to->width) &&
+           cast(in->datatype, values, in->count);
+  }
+  if (!to->inputs++) to->rows = in->shape[0];
+  if (to->firsts[column] >= 0 || in->shape[0] != to->rows || (in->dims == 2 && in->shape[1] != 1) || in->inner > 1) return 0;
+  to->firsts[column] = in->first;
+  PyObject *codes = PyTuple_Size(to->codes) ? PyTuple_GetItem(to->codes, column) : Py_None;
+  if (codes == Py_None) return is_numbers && in->count == to->rows && cast(in->datatype, values, in->count);
+  if (!equals(in->datatype, "BYTES") || in->inner) return 0;
+  if (in->strings && !add_codes(in->strings, end, codes, &to->v)) return 0;
+  if (in->packed.at && !add_packed_codes(in->packed, codes, &to->v)) return 0;
+  for (Py_ssize_t i = 0; is_numbers && i < in->count; i++)
+    if (!isnan(values[i])) return 0;
+  return to->v.count - in->first == to->rows;
+}
+
+static const char *read_input(const char *p, const char *end, Columns *to) {
+  Input in = {.name.size = -1, .datatype.size = -1};
+  if (!is_at(p, end, '{')) return NULL;
+  p++;
+  for (int more = 1; more;) {
+    Text key;
+    if (!(p = member(p, end, &key))) return NULL;
+    if (equals(key, "name")) p = plain_text(p, end, &in.name);
+    else if (equals(key, "shape")) p = read_shape(p, end, &in);
+    else if (equals(key, "datatype")) p = plain_text(p, end, &in.datatype);
+    else if (equals(key, "data")) p = read_data(p, end, to, &in);
+    else return NULL;
+    if (!p || !(p = past_value(p, end, '}', &more))) return NULL;
+  }
+  return take(to, &in, end) ? p : NULL;
+}
+
+static const char *read_inputs(const char *p, const char *end, Columns *to) {
+  if (to->inputs || !is_at(p, end, '[')) return NULL;
+  p++;
+  for (int more = 1; more;) {
+    if (!(p = read_input(past_space(p, end), end, to)) || !(p = past_value(p, end, ']', &more))) return NULL;
+  }
+  return p;
+}
+
+static const char *read_key(const char *p, const char *end, Text *key) {
+  Text found;
+  int more;
+  if (!is_at(p, end, '{') || !(p = member(p + 1, end, &found)) || !equals(found, "key")) return NULL;
+  p = plain_text(p, end, key);
+  return p && (p = past_value(p, end, '}', &more)) && !more ? p : NULL;
+}
+
+static int read_members(const char *p, const char *end, Columns *to, Text *id, Text *key) {
+  if (!is_at(p = past_space(p, end), end, '{')) return 0;
+  p++;
+  for (int more = 1; more;) {
+    Text found;
+    if (!(p = member(p, end, &found))) return 0;
+    if (equals(found, "inputs")) p = read_inputs(p, end, to);
+    else if (equals(found, "id")) p = plain_text(p, end, id);
+    else if (equals(found, "parameters")) p = read_key(p, end, key);
+    else return 0;
+    if (!p || !(p = past_value(p, end, '}', &more))) return 0;
+  }
+  return past_space(p, end) == end;
+}
+
+/* Return the rows in C order; a matrix is in this order already. */
+static PyObject *rows_of(const Columns *from) {
+  const Py_ssize_t n = from->rows, d = from->width;
+  if (from->is_matrix) return PyByteArray_FromStringAndSize((const char *)from->v.values, n * d * (Py_ssize_t)sizeof(double));
+  PyObject *made = PyByteArray_FromStringAndSize(NULL, n * d * (Py_ssize_t)sizeof(double));
+  if (!made) return NULL;
+  double *const rows = (double *)(void *)PyByteArray_AsString(made);
+  for (Py_ssize_t j = 0; j < d; j++)
+    for (Py_ssize_t i = 0; i < n; i++) rows[i * d + j] = from->v.values[from->firsts[j] + i];
+  return made;
+}
+
+/* Return the rows, the id, the key, and `is_raw`; or NULL if not all columns were read. */
+static PyObject *as_tuple(const Columns *from, Text id, Text key, int is_raw) {
+  if (!from->is_matrix && (!from->width || from->inputs != from->width)) return NULL;
+  if (id.size > from->max_text || key.size > from->max_text) return NULL;
+  PyObject *rows = rows_of(from), *its_id = as_str(id), *its_key = as_str(key), *found = NULL;
+  if (rows && its_id && its_key) found = PyTuple_Pack(4, rows, its_id, its_key, is_raw ? Py_True : Py_False);
+  Py_XDECREF(rows);
+  Py_XDECREF(its_id);
+  Py_XDECREF(its_key);
+  return found;
+}
+
+static PyObject *read_json(const char *start, const char *end, Columns *to) {
+  Text id = {.size = -1}, key = {.size = -1};
+  return read_members(start, end, to, &id, &key) ? as_tuple(to, id, key, 0) : NULL;
+}
+
+#include "message.h"
+
+/* Read a request in one of the two forms; None if it is not a common one. */
+static PyObject *read_common(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  if (n != 8 || !PyTuple_Check(args[2]) || !PyDict_Check(args[3]) || !PyTuple_Check(args[4]) || !PyBytes_Check(args[5])) {
+    PyErr_SetString(PyExc_TypeError, "a body, a bool, a tuple, a dict, a tuple, bytes and two integers are expected");
+    return NULL;
+  }
+  Columns to = {.names = args[2], .order = args[3], .codes = args[4]};
+  to.output = (Text){PyBytes_AsString(args[5]), PyBytes_Size(args[5]), 0};
+  to.max_text = PyLong_AsSsize_t(args[6]);
+  to.max_rows = PyLong_AsSsize_t(args[7]);
+  if (PyErr_Occurred()) return NULL;
+  Py_buffer view;
+  if (PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE)) return NULL;
+  to.width = PyTuple_Size(to.names);
+  const int is_for_us = view.len <= MAX_BODY && to.max_text >= MIN_MAX_TEXT && to.output.size <= to.max_text;
+  to.firsts = is_for_us ? malloc((size_t)(to.width + 1) * sizeof *to.firsts) : NULL;
+  for (Py_ssize_t j = 0; to.firsts && j < to.width; j++) to.firsts[j] = -1;
+  const char *const start = view.buf;
+  PyObject *found = NULL;
+  if (to.firsts) found = (args[1] == Py_True ? read_message : read_json)(start, start + view.len, &to);
+  free(to.firsts);
+  free(to.v.values);
+  PyBuffer_Release(&view);
+  if (found || PyErr_Occurred()) return found;
+  Py_RETURN_NONE;
+}
+
+/* Return whether all values of rows are within the bounds of their columns; False too if that is not certain. */
+static PyObject *within(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  (void)self;
+  Py_buffer views[3];
+  Py_ssize_t held = 0;
+  if (n != 3) {
+    PyErr_SetString(PyExc_TypeError, "rows, lowest and highest values are expected");
+    return NULL;
+  }
+  while (held < 3 && !PyObject_GetBuffer(args[held], &views[held], PyBUF_SIMPLE)) held++;
+  int inside = held == 3 && views[0].itemsize == (Py_ssize_t)sizeof(double) && views[1].len > 0 &&
+               views[1].len == views[2].len && views[0].len % views[1].len == 0;
+  if (inside) {
+    const double *const rows = views[0].buf, *const low = views[1].buf, *const high = views[2].buf;
+    const Py_ssize_t size = views[0].len / (Py_ssize_t)sizeof(double), width = views[1].len / (Py_ssize_t)sizeof(double);
+    for (Py_ssize_t start = 0; inside && start < size; start += width)
+      for (Py_ssize_t j = 0; j < width; j++) inside &= rows[start + j] >= low[j] && rows[start + j] <= high[j];
+  }
+  while (held) PyBuffer_Release(&views[--held]);
+  PyErr_Clear(); /* rows that are not contiguous */
+  return PyBool_FromLong(inside);
+}
+
 static PyMethodDef METHODS[] = {
   {"lift", lift, METH_O, "Return a body with each array of numbers under \"data\" replaced by its index, their values as float64, and the end of each. None if it is not worth it."},
+  {"read_common", (PyCFunction)(void (*)(void))read_common, METH_FASTCALL, "Return the rows of an infer request as float64, its id, its key, and whether its values are raw bytes: from its body, whether that is a protobuf message, the names of the columns as bytes, their positions by name, the codes of each, the name of the output, and the most bytes of a text and the most rows. None if it has another form."},
+  {"within", (PyCFunction)(void (*)(void))within, METH_FASTCALL, "Return whether all values of float64 rows are at least the lowest and at most the highest of their columns."},
+  {"message_target", message_target, METH_O, "Return the names of the model and the version of a ModelInferRequest. None if it has another form."},
   {NULL, NULL, 0, NULL},
 };
 

@@ -1,8 +1,9 @@
 """The Open Inference Protocol v2: infer requests decoded to rows, outputs encoded so that floats read back the same.
 
 A request has one input per named column (numbers, or strings as BYTES; null is missing), or one matrix [n, d]. Values
-are in its JSON, or raw bytes behind it (`tensors.py`). If the C extension was built (`numbers.c`), it extracts long
-arrays of numbers from the JSON before the rest is decoded; the rows are the same without it.
+are in its JSON, or raw bytes behind it (`tensors.py`). If the C extension was built (`numbers.c`), it reads requests of
+the common form, and extracts long arrays of numbers from others before the rest is decoded. The rows are the same
+without it, and every request that it does not read has its errors from here.
 """
 
 from __future__ import annotations
@@ -44,17 +45,28 @@ from headway.serving.protocol.tensors import (
 )
 
 lift: Lift | None = None
+read_common: ReadCommon | None = None
 with suppress(ImportError):  # the extension was not built: there was no C compiler
-    from headway.serving.protocol._numbers import lift  # type: ignore[import-not-found, no-redef, unused-ignore]
+    from headway.serving.protocol._numbers import (  # type: ignore[import-not-found, no-redef, unused-ignore]
+        lift,
+        read_common,
+    )
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
     Lift = Callable[[bytes | bytearray], tuple[bytes, bytearray, list[int]] | None]
+    Codes = tuple[Mapping[object, float] | None, ...]
+    ReadCommon = Callable[
+        [bytes | bytearray, bool, tuple[bytes, ...], dict[str, int], Codes, bytes, int, int],
+        tuple[bytearray, str, str, bool] | None,
+    ]
 
 Stack = Callable[[Sequence[Tensor], Sequence[Values], int], "Floats"]
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MAX_TIMEOUT_US = 86_400_000_000
+_MAX_STARTS = 64
+_FLOAT64 = np.dtype(np.float64)
 _EXACT_DATATYPES = ("FP64", BYTES)
 MAX_OUTPUTS, MAX_PARAMETERS = 16, 64
 _COMPARED, _NEAREST = 2_000, 8  # columns of which the nearest to a name is searched, roughly and then exactly
@@ -210,16 +222,27 @@ class RequestReader:
         ignored: Collection[str] = (),
         limits: RequestLimits = _LIMITS,
         lift: Lift | None = lift,
+        read_common: ReadCommon | None = read_common,
     ) -> None:
         self.limits = limits
         self.max_inputs = max(len(signature.inputs) + len(ignored), 1)
         self._lift = lift
+        self._read_common = read_common
         self._ignored = ignored
         self._order = signature.names
         self._names = frozenset(self._order)
         self._columns = tuple((field.name, category_codes(field)) for field in signature.inputs)
         self._output = signature.output
         self._categorical = next((name for name, codes in self._columns if codes is not None), None)
+        self._columns_in_c = (
+            tuple(name.encode() for name in self._order),
+            # Position -2 leaves a request with that name to Python.
+            dict.fromkeys(ignored, -2) | {name: index for index, name in enumerate(self._order)},
+            tuple(codes for _, codes in self._columns) if self._categorical is not None else (),
+            self._output.encode(),
+            limits.max_name_bytes,
+            limits.max_request_rows,
+        )
 
     def read(self, body: bytes | bytearray, json_bytes: int | None = None) -> DecodedRequest:
         """Decode the body of a request.
@@ -244,6 +267,9 @@ class RequestReader:
     def _read(self, body: bytes | bytearray, json_bytes: int | None) -> DecodedRequest:
         if json_bytes is not None:
             return self.decode(self._unpack(_decode_binary, body, json_bytes))
+        decoded = self._common(body)
+        if decoded is not None:
+            return decoded
         request = _lifted(body, self._lift) if self._lift else None
         if request is not None:
             return self.decode(request)
@@ -252,6 +278,24 @@ class RequestReader:
         except _UNREADABLE as error:
             request = _with_bools(body, error)
         return self.decode(request, _stack_at_once)
+
+    def read_message(self, message: bytes) -> DecodedRequest | None:
+        """Decode a ModelInferRequest of the common form, with the id of its response; None if it has another form.
+
+        `binary` is true if its values are raw bytes.
+        """
+        return self._common(message, is_message=True)
+
+    def _common(self, body: bytes | bytearray, *, is_message: bool = False) -> DecodedRequest | None:
+        """Decode a request in C; None if it does not have the common form, or without the extension."""
+        if not self._read_common:
+            return None
+        found = self._read_common(body, is_message, *self._columns_in_c)
+        if found is None:
+            return None
+        values, id, key, is_raw = found
+        width = len(self._order)
+        return DecodedRequest(np.ndarray((len(values) // (8 * width), width), _FLOAT64, values), id, key, is_raw, 0)
 
     def decode(self, request: InferRequest, stack: Stack | None = None) -> DecodedRequest:
         """Convert a parsed request, whose values may be arrays; raises DataError as `read` does."""
@@ -423,6 +467,7 @@ class ResponseWriter:
         self._outputs = b',"outputs":[{"name":%b,"datatype":"FP64","shape":[' % _json(output)
         self._classes = b'"classes":%b' % _json(classes) if classes else b""
         self._parameters = b',"parameters":{%b}' % self._classes if classes else b""
+        self._starts: dict[tuple[int, int], bytes] = {}
 
     def write(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> bytes:
         """Encode a response to n rows.
@@ -439,14 +484,22 @@ class ResponseWriter:
         violations
             Values outside the contract, to be listed in the parameters.
         """
-        named = b',"id":%b' % _json(id) if id else b""
-        if violations:
-            named += _violation_parameters(violations)
-        shape = b"%d,%d]" % (n, len(values) // n)
-        return b'%b%b%b%b%b,"data":%b}]}' % (
-            *(self._head, named, self._outputs, shape),
-            *(self._parameters, _json(values)),
-        )
+        if id or violations:
+            named = b',"id":%b' % _json(id) if id else b""
+            start = self._start(n, len(values) // n, named + (_violation_parameters(violations) if violations else b""))
+        else:
+            start = self._starts.get((n, len(values))) or self._add_start(n, len(values))
+        return b"%b%b}]}" % (start, _json(values))
+
+    def _start(self, n: int, width: int, named: bytes = b"") -> bytes:
+        """Return a response up to its values."""
+        return b'%b%b%b%d,%d]%b,"data":' % (self._head, named, self._outputs, n, width, self._parameters)
+
+    def _add_start(self, n: int, size: int) -> bytes:
+        """Cache the start of responses to n rows of that many values; callers send few different numbers of rows."""
+        if len(self._starts) == _MAX_STARTS:
+            self._starts.clear()
+        return self._starts.setdefault((n, size), self._start(n, size // n))
 
     def pack(self, id: str, values: list[float], n: int, violations: Sequence[Violation] = ()) -> tuple[bytes, bytes]:
         """Encode a response to n rows as its JSON and the raw bytes behind it; see `write`."""

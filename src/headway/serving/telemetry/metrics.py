@@ -8,7 +8,7 @@ its period. The windows are those of the multi-window alerts in chapter 5 of Goo
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _EDGES_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _EDGES_NS = np.array(_EDGES_S) * 1e9
+_EDGES = _EDGES_NS.tolist()
+_FEW_CALLS = 32  # up to here, counting one by one takes less time than numpy
 _BUCKETS = len(_EDGES_S) + 1
 _FIELDS = 11
 _MAX_OUTSIDE = 1_024  # columns with a value outside the contract, by model and kind
@@ -140,9 +142,15 @@ class ModelCounters:
             Number of rows.
         """
         began_ns, done_ns = engine_ns
-        latencies = ended_ns - np.array(started_ns, dtype=np.int64)
-        latency_ns, n, cells = int(latencies.sum()), len(started_ns), self.cells
-        self.buckets += np.bincount(np.searchsorted(_EDGES_NS, latencies), minlength=_BUCKETS)
+        latency_ns, n, cells = 0, len(started_ns), self.cells
+        if n <= _FEW_CALLS:
+            for call_ns in started_ns:
+                latency_ns += ended_ns - call_ns
+                cells[_FIELDS + bisect_left(_EDGES, ended_ns - call_ns)] += 1
+        else:
+            latencies = ended_ns - np.array(started_ns, dtype=np.int64)
+            latency_ns = int(latencies.sum())
+            self.buckets += np.bincount(np.searchsorted(_EDGES_NS, latencies), minlength=_BUCKETS)
         cells[0] += n
         cells[1] += rows
         cells[2] += 1
