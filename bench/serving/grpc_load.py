@@ -6,13 +6,18 @@ figure to read is the CPU time of the server per call.
 
 from __future__ import annotations
 
+import csv
 import struct
+import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 
+from cache import environment
 from headway.serving.grpc._server import INFERENCE
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -67,6 +72,24 @@ def run(address: str, request: bytes, *, key: str, callers: int, seconds: float)
         channel.close()
     middle, late = took[len(took) // 2], took[int(len(took) * 0.99)]
     return GrpcLoad(per_s=len(took) / passed, answers=len(took), p50_ms=middle * 1e3, p99_ms=late * 1e3)
+
+
+def by_perf_analyzer(port: int, model: str, *, key: str, core: int, seconds: float) -> GrpcLoad:
+    """Load a server with Triton's perf_analyzer, 32 calls at a time of one row of one value an input.
+
+    Raises Absent if it cannot be installed, CalledProcessError if it fails.
+    """
+    program = environment("perf-analyzer", ("perf-analyzer==2.60.0",), python="python3.11").parent / "perf_analyzer"
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name, "found.csv")
+        command = ["taskset", "-c", str(core), str(program), "-m", model, "-i", "grpc", "-u", f"127.0.0.1:{port}"]
+        command += ["-H", f"authorization:Bearer {key}", "--concurrency-range", "32", "-f", str(file)]
+        command += ["--measurement-interval", str(int(seconds * 1000)), "--stability-percentage", "20"]
+        subprocess.run([*command, "--max-trials", "4"], check=True, capture_output=True)
+        (found,) = csv.DictReader(file.read_text().splitlines())
+    p50_ms, p99_ms = (float(found[f"p{share} latency"]) / 1e3 for share in (50, 99))
+    per_s = float(found["Inferences/Second"])
+    return GrpcLoad(per_s=per_s, answers=int(per_s * seconds), p50_ms=p50_ms, p99_ms=p99_ms)
 
 
 def _same(answer: bytes, right: bytes) -> bool:

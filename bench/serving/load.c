@@ -225,6 +225,9 @@ static void report(double seconds, double used) {
            right[1], right[2], right[3], errors, refused, wrong, crossed);
     printf("\"resent\":%ld,\"unreached\":%ld,\"unanswered\":%ld,\"resets\":[", resent, unreached, waiting);
     for (long k = 0; k < resets; k++) printf("%s%.6f", k ? "," : "", reset_at[k]);
+    printf("],\"bins\":[");
+    for (int bin = 0, some = 0; bin < BINS; bin++)
+        if (bins[bin]) printf("%s[%.6g,%ld]", some++ ? "," : "", exp2((bin + 0.5) / STEPS) * 1e-6, bins[bin]);
     printf("]}\n");
 }
 

@@ -34,24 +34,26 @@ from serving.load import Case
 from tiny import is_tiny
 
 TREES, LEAVES, FEATURES = 200, 31, 25
+WIDE, CLASSES, ROUNDS_OF_CLASSES = 400, 77, 10
 MLP_SIZES = (64, 2048, 2048, 2048, 2048, 2048, 2)
 CASES, APART, MOST_PER_S = 32, 3e-3, 1e6
 
 Floats = NDArray[np.float64]
-TINY = {"TREES": 5, "MLP_SIZES": (64, 64, 2)}
+TINY = {"TREES": 5, "MLP_SIZES": (64, 64, 2), "ROUNDS_OF_CLASSES": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model in one form: its engine, its bytes, and the number of features."""
+    """A model in one form: its engine, its bytes, and the numbers of features and of classes."""
 
     engine: str
     format: str
     content: bytes
     width: int = FEATURES
+    classes: int = 2
 
     def answers(self, rows: Floats) -> Floats:
-        """Predict rows [n, width]: [n, 1]."""
+        """Predict rows [n, width]: [n, 1] for two classes, else [n, classes]."""
         return load_engine(self.engine)(self.content, {}).predict(rows)
 
 
@@ -83,12 +85,17 @@ def rows_of(n: int, width: int = FEATURES) -> Floats:
 
 
 @cache
-def trained(trees: int = TREES) -> bytes:
-    """Train LightGBM with that many trees of 31 leaves and a fixed seed; return its model file."""
-    rows = rows_of(20_000)
+def trained(trees: int = TREES, width: int = FEATURES, classes: int = 2) -> bytes:
+    """Train LightGBM with that many trees a class of 31 leaves and a fixed seed; return its model file."""
+    rows = rows_of(20_000, width)
     noise = np.random.default_rng(2).normal(size=len(rows))
-    labels = (rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise > 0).astype(float)
+    scores = rows[:, :5].sum(axis=1) + np.sin(3 * rows[:, 5]) + noise
     settings = {"objective": "binary", "num_leaves": LEAVES, "verbose": -1, "num_threads": 1, "seed": 1}
+    if classes > 2:
+        settings |= {"objective": "multiclass", "num_class": classes}
+        labels = np.searchsorted(np.quantile(scores, np.arange(1, classes) / classes), scores).astype(float)
+    else:
+        labels = (scores > 0).astype(float)
     model = lightgbm.train(settings, lightgbm.Dataset(rows, labels), num_boost_round=trees)
     return Lightgbm.import_model(model).content
 
@@ -96,6 +103,14 @@ def trained(trees: int = TREES) -> bytes:
 def by_trees(trees: int = TREES) -> Model:
     """Return the trees as headway releases them: for its own kernels."""
     return Model(engine="trees", format="forest", content=compile_forest(Lightgbm.forest(trained(trees))))
+
+
+def larger(name: str) -> tuple[Model, bytes]:
+    """Return trees of 400 columns (`wide`) or 77 classes (`multiclass`) for our kernels, and as an ONNX graph."""
+    width, classes = (WIDE, 2) if name == "wide" else (FEATURES, CLASSES)
+    forest = Lightgbm.forest(trained(TREES if name == "wide" else ROUNDS_OF_CLASSES, width, classes))
+    content = compile_forest(forest)
+    return Model(engine="trees", format="forest", content=content, width=width, classes=classes), forest_to_onnx(forest)
 
 
 def by_graph() -> Model:
@@ -142,7 +157,8 @@ def mlp() -> Model:
 def question(model: Model, rows_each: int) -> Question:
     """Return rows with outputs so different that no answer can be mistaken for another."""
     rows = np.round(rows_of(8_000, model.width), 6)
-    found = model.answers(rows)[:, -1]
+    outputs = model.answers(rows)
+    found = outputs[:, -1]
     order = np.argsort(found)
     apart = [order[0]]
     for index in order[1:]:
@@ -150,8 +166,8 @@ def question(model: Model, rows_each: int) -> Question:
             apart.append(index)
     firsts = np.random.default_rng(4).permutation(apart)[:CASES]
     indices = [index for first in firsts for index in (first, *range(8_000 - rows_each + 1, 8_000))]
-    answers = found[indices]
-    return Question(rows=rows[indices], answers=np.stack([1 - answers, answers], axis=1), rows_each=rows_each)
+    answers = outputs[indices] if model.classes > 2 else np.stack([1 - found[indices], found[indices]], axis=1)
+    return Question(rows=rows[indices], answers=answers, rows_each=rows_each)
 
 
 def v2(rows: Floats, datatype: str) -> bytes:
@@ -187,7 +203,9 @@ def publish(register: ModelRegistry, name: str, model: Model) -> str:
     """Sign and publish a release of a model; return its digest."""
     artifact = Artifact(format=model.format, digest=digest_of(model.content), size_bytes=len(model.content))
     fields = tuple(Field(name=f"x{number}") for number in range(model.width))
-    variant = Variant(artifact=artifact, engine=model.engine, signature=Signature(inputs=fields))
+    classes = tuple(f"c{number}" for number in range(model.classes)) if model.classes > 2 else ()
+    signature, task = Signature(inputs=fields, classes=classes), "multiclass" if classes else "binary"
+    variant = Variant(artifact=artifact, engine=model.engine, signature=signature, task=task)
     sample = rows_of(20, model.width)
     answers = model.answers(sample)
     test = SelfTest(rows=tuple(map(tuple, sample.tolist())), answers=tuple(map(tuple, answers.tolist())))

@@ -41,15 +41,20 @@ class Peer:
         """Return its Python, created on first use; raises Absent with pip's message."""
         return environment(f"serve-{self.name}", self.packages, python=self.python)
 
+    @property
+    def package(self) -> str:
+        """Name of its package: a peer may be measured in two forms."""
+        return self.name.partition("_")[0]
+
     def version(self) -> str:
         """Return its installed version."""
-        asks = f"from importlib.metadata import version; print(version({self.name!r}))"
+        asks = f"from importlib.metadata import version; print(version({self.package!r}))"
         return subprocess.run([self.home(), "-c", asks], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
-    def cases(self, question: Question) -> list[Case]:
-        """Return the question as its requests; the answers have both classes."""
+    def cases(self, question: Question, *, columns: int = 2) -> list[Case]:
+        """Return the question as its requests; the answers have both classes, or that many columns."""
         ask = [posted(self.path, self.body(rows)) for rows in question.parts()]
-        return question.cases(ask, columns=2)
+        return question.cases(ask, columns=columns)
 
     def plan(self, seconds: float, connections: int, core: int) -> Plan:
         """Return its load plan."""
@@ -106,6 +111,12 @@ PEERS: dict[str, Peer] = {
             packages=("fastapi", "uvicorn[standard]", "orjson", ORT),
             command=("{bin}/uvicorn", "of_fastapi:app", "--port", "{port}", "--no-access-log"),
             settings={"uvloop, httptools, orjson": {}},
+        ),
+        Peer(
+            name="fastapi_model",
+            packages=("fastapi", "uvicorn[standard]", ORT),
+            command=("{bin}/uvicorn", "of_fastapi_model:app", "--port", "{port}", "--no-access-log"),
+            settings={"a data model, as its tutorial writes it": {}},
         ),
         Peer(
             name="mlserver",

@@ -101,9 +101,9 @@ def started(
     asks: bytes = b"",
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    core: int = SERVER_CORE,
+    core: int | str = SERVER_CORE,
 ) -> Iterator[Server]:
-    """Start a server on a core and wait until it answers `asks` with 200, or listens.
+    """Start a server on a core, or on a list of cores as of taskset; wait until it answers `asks` with 200, or listens.
 
     `{port}` is replaced by a free port.
 

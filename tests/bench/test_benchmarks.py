@@ -47,6 +47,7 @@ for path in json.loads(sys.argv[1]):
         assert not end.code, (path, end.code)
     assert "usage:" in out.getvalue() and "--tiny" in out.getvalue(), path
 """
+SERVE_WITH_PEERS = ("fastapi", "fastapi_model", "before")
 QUICK = [
     ("evidence", "coverage", "cost", "repairs"),
     ("data", "contract", "fingerprint"),
@@ -60,14 +61,17 @@ LONG = [
     *(("data", part) for part in ("check", "labels", "imbalance", "poison", "moved", "leakage", "personal")),
     *(("loop", part) for part in ("drift", "retraining", "canary", "watch", "no_labels")),
     ("trust", "decisions"),
-    *(("serve", part) for part in ("fastapi", "raw_ort", "open_loop", "features", "tls")),
+    *(
+        ("serve", part)
+        for part in (*SERVE_WITH_PEERS, "raw_ort", "open_loop", "echo", "wide", "workers", "features", "tls")
+    ),
     *(("trust", part) for part in ("init", "poison", "search", "small_tables")),
     ("optimize", "lightgbm", "logistic", "avx2", "search", "mlp", "minilm"),
     ("trust", "speed"),
     ("never_worse",),
 ]
 MISTAKE = re.compile(r"\b(Attribute|Index|Key|Name|Type|UnboundLocal)Error\b")
-NEEDS_PEERS = {("data", "personal"), ("serve", "fastapi")}
+NEEDS_PEERS = {("data", "personal"), *(("serve", part) for part in SERVE_WITH_PEERS)}
 
 
 def python(code: str, argument: str) -> str:
