@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 bin := .venv/bin
-axe := .venv/axe/node_modules/axe-core/axe.min.js
+npm := .venv/npm/node_modules/axe-core/axe.min.js
 covered := core registry serving
 # The tests that cover them; the others run without the coverage tracer, which costs them a third of their time.
 covering := api batch cli contract core monitoring pipeline registry serving storage
@@ -30,12 +30,12 @@ test-fast: .venv/.installed-dev  ## the fast tests (about 40 seconds)
 
 test-services: .venv/.installed-dev  ## the tests that need a browser, curl, npm or a database; install them first (10 minutes)
 	tools/system services
-	$(MAKE) $(axe)
+	$(MAKE) $(npm)
 	$(bin)/pytest $(workers) -m "services and not long"
 
 test-all: .venv/.installed-dev  ## every test, the long ones too, with the coverage of the whole package
 	tools/system services
-	$(MAKE) $(axe)
+	$(MAKE) $(npm)
 	$(bin)/pytest $(workers) --hypothesis-profile=thorough --cov --cov-report=
 	$(bin)/coverage report --skip-covered --fail-under=95
 
@@ -72,8 +72,8 @@ clean:  ## remove everything that make created: the environment, caches, the dem
 .venv/.installed-%: pyproject.toml constraints.txt tools/venv $(wildcard src/headway/engines/kernel/* src/headway/engines/dense_kernel/* src/headway/serving/protocol/*.c)
 	@tools/venv $*
 
-$(axe): tools/axe
-	@tools/axe
+$(npm): tools/npm-packages
+	@tools/npm-packages
 	@touch $@
 
 .PHONY: help demo test test-fast test-services test-all check bench bench-peers docs docs-site format constraints clean

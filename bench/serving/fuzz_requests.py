@@ -70,7 +70,8 @@ _TARGETS = (
 
 def posted(path: str, body: bytes, *more: str) -> bytes:
     """Return a request with a body and its length."""
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", *more, f"Content-Length: {len(body)}", "", ""]
+    kind = ["Content-Type: application/json"] if path.endswith("/labels") else []
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", *kind, *more, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode("utf-8", "surrogatepass") + body
 
 
@@ -190,6 +191,10 @@ _HEADERS = (
     "Expect: 100-continue",
     "Expect: a miracle",
     "Content-Encoding: gzip",
+    "Content-Type: text/plain",
+    "Origin: https://evil.example",
+    "Origin: null",
+    "Sec-Fetch-Site: cross-site",
     "Connection: close",
     "Connection: Upgrade",
     "Upgrade: websocket",

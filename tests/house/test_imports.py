@@ -22,6 +22,7 @@ ALLOWED = {
     "httptools": ("serving/",),
     "jinja2": ("reporting/",),
     "joblib": ("engines/sklearn.py",),
+    "joserfc": ("serving/auth/_jose.py",),
     "lightgbm": (
         "data/labels/out_of_fold.py",
         "engines/lightgbm.py",

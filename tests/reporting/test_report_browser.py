@@ -58,7 +58,7 @@ OVERLAPS = """name => {
   return found }"""
 
 # What axe-core finds against WCAG 2.1 A and AA: [rule, first place].
-AXE = Path(__file__).parents[2] / ".venv/axe/node_modules/axe-core/axe.min.js"
+AXE = Path(__file__).parents[2] / ".venv/npm/node_modules/axe-core/axe.min.js"
 FOUND = """async tags => {
   const { violations } = await axe.run(document, { runOnly: tags, resultTypes: ['violations'] })
   return violations.map(one => [one.id, one.nodes[0].html]) }"""
@@ -82,7 +82,7 @@ def browser() -> Iterator[Browser]:
 
 def axe() -> str:
     """The text of axe-core; its absence fails the test."""
-    assert AXE.exists(), "axe-core is not here\n  try: tools/axe"
+    assert AXE.exists(), "axe-core is not here\n  try: tools/npm-packages"
     return AXE.read_text(encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ def post(port: int, path: str, body: object) -> HttpAnswer:
     """Send JSON on a new connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("POST", path, json.dumps(body))
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
         return HttpAnswer(response.status, json.loads(response.read()))
     finally:

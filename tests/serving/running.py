@@ -30,12 +30,15 @@ from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.registry.sign import init_keys
 from headway.serving.auth.authenticator import Authenticator, RateLimiter, shared_rate_limits
 from headway.serving.auth.keys import digest
+from headway.serving.auth.tokens import TokenVerifier
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import ConnectionLimits
+from headway.serving.http.labels import LabelCollector
 from headway.serving.http.listener import Listener, TlsContext, bind_sockets, socket_address
-from headway.serving.http.routes import BodyDecoder, LabelCollector, Routes
+from headway.serving.http.routes import BodyDecoder, Routes
 from headway.serving.loading import LoadedModel, load_model
+from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.repository import ModelRepository
 
 TESTS = Path(__file__).parent.parent
@@ -138,6 +141,9 @@ class Running:
             soon=self.loop.call_soon_threadsafe,
             draining=lambda: self.listener.draining,
             body_bytes=LIMITS.body_bytes,
+            held_bytes=LIMITS.held_bytes,
+            max_connections=LIMITS.connections,
+            overload=self.listener.overload,
             tls=self.listener._tls,
         )
 
@@ -167,10 +173,16 @@ class StubWatcher:
 
 
 def open_authenticator(
-    file: Path, settings: ServeSection = OPEN, *, loopback: bool = True, workers: int = 1
+    file: Path,
+    settings: ServeSection = OPEN,
+    *,
+    loopback: bool = True,
+    workers: int = 1,
+    tokens: TokenVerifier | None = None,
 ) -> Authenticator:
     """Return the authenticator of the first worker, with the keys of a file."""
-    return Authenticator(file, settings, loopback=loopback, limiter=RateLimiter(shared_rate_limits(workers)))
+    limiter = RateLimiter(shared_rate_limits(workers))
+    return Authenticator(file, settings, loopback=loopback, limiter=limiter, tokens=tokens)
 
 
 def with_operator(folder: Path, key: str) -> Path:
@@ -178,6 +190,13 @@ def with_operator(folder: Path, key: str) -> Path:
     known = f'[operator]\nsha256 = "{digest(key.encode()).hex()}"\nscopes = ["operate"]\nmade = ""\n'
     (folder / "keys.toml").write_text(known if key else "")
     return folder / "keys.toml"
+
+
+def collector(
+    folder: Path, soon: Callable[..., object], *, queue_bytes: int = 1 << 20, overload: Callable[..., object] = print
+) -> LabelCollector:
+    """Return a collector of labels below a folder."""
+    return LabelCollector(folder, soon=soon, queue_bytes=queue_bytes, limits=RequestLimits(), overload=overload)
 
 
 @contextmanager
@@ -193,7 +212,7 @@ def routes_of(
     names = {name: name for name in shelf.releases}
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(LabelCollector(Path(folder), soon=soon)) as labels,
+        closing(collector(Path(folder), soon)) as labels,
         closing(BodyDecoder(soon=soon)) as decoder,
         closing(ModelRepository(plane, shelf, addresses=names, soon=soon)) as repository,
     ):
@@ -216,6 +235,7 @@ def serving(
     key: str = "",
     authenticator: Authenticator | None = None,
     tls: TlsContext | None = None,
+    trusted_origins: Sequence[str] = (),
     **settings: Any,
 ) -> Iterator[Running]:
     """Serve these models, and drain the server at the end."""
@@ -223,7 +243,14 @@ def serving(
     plane = DataPlane(releases, loop=loop, settings=InferenceSettings(**{"max_batch_rows": 1024, **settings}))
 
     async def start(routes: Routes) -> Running:
-        listener = Listener(routes, limits=limits, errors=plane.metrics.errors, tls=tls)
+        listener = Listener(
+            routes,
+            limits=limits,
+            errors=plane.metrics.errors,
+            overloads=plane.metrics.overloads,
+            trusted_origins=trusted_origins,
+            tls=tls,
+        )
         (bound,) = bind_sockets(host, 0, workers=1)
         await listener.open(bound)
         return Running(socket_address(bound, "https" if tls else "http"), loop, plane, listener)
@@ -316,11 +343,13 @@ def body_of(*rows: Sequence[float | None], id: str = "") -> bytes:
 def request(
     path: str = "/v2/models/flights/infer", body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()
 ) -> bytes:
-    """Return the bytes of a request, with a loopback Host and the length of its body."""
+    """Return the bytes of a request, with a loopback Host and the length of its body, and for labels its type."""
     method = method or ("POST" if body else "GET")
     length = [f"Content-Length: {len(body)}"] if body else []
-    host = [] if any(header.lower().startswith("host:") for header in headers) else ["Host: localhost"]
-    return "\r\n".join([f"{method} {path} HTTP/1.1", *host, *headers, *length, "", ""]).encode() + body
+    names = {header.partition(":")[0].lower() for header in headers}
+    host = [] if "host" in names else ["Host: localhost"]
+    kind = ["Content-Type: application/json"] if path.endswith("/labels") and "content-type" not in names else []
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *host, *headers, *kind, *length, "", ""]).encode() + body
 
 
 def ask(server: Running, path: str, body: bytes = b"", *, method: str = "", headers: Sequence[str] = ()) -> Answer:

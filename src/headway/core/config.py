@@ -24,6 +24,7 @@ from headway.core.sections import (
     DataSection,
     EvaluateSection,
     ModelSection,
+    OidcSection,
     OptimizeSection,
     PersonalSection,
     PolicySection,
@@ -57,6 +58,7 @@ class Config(Record, frozen=True, kw_only=True):
     policy: PolicySection = PolicySection()
     trust: TrustSection = TrustSection()
     serve: ServeSection = ServeSection()
+    oidc: OidcSection = OidcSection()
     rollout: RolloutSection = RolloutSection()
     retrain: RetrainSection = RetrainSection()
     folder: str = "."

@@ -375,6 +375,37 @@ class RolloutSection(Record, frozen=True, kw_only=True):
     ] = 300.0
 
 
+class OidcSection(Record, frozen=True, kw_only=True):
+    """Access tokens (JWTs) of an OpenID Connect issuer, which the server accepts as well as API keys."""
+
+    issuer: Annotated[str, about("URL of the issuer, exactly as its tokens name it (`iss`); empty: no tokens.")] = ""
+    audience: Annotated[str, about("Audience that a token must have (`aud`); required with an issuer.")] = ""
+    algorithms: Annotated[
+        tuple[Annotated[str, Meta(pattern="^((RS|PS|ES)(256|384|512)|Ed25519)$")], ...],
+        Meta(description="Signature algorithms that are accepted, whatever a token names.", min_length=1),
+    ] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
+    clock_skew_s: Annotated[
+        float, Meta(description="Tolerance for the clock of the issuer, seconds.", ge=0, le=600)
+    ] = 30.0
+    scope_claim: Annotated[str, about("Claim with the scopes: a string with spaces, or a list.")] = "scope"
+    scope_prefix: Annotated[
+        str, about("Prefix of the scopes `predict`, `label`, `metrics` and `operate` in a token, such as `headway:`.")
+    ] = ""
+    models_claim: Annotated[
+        str, about("Claim with the models that a token is for, a string with spaces or a list; empty: all models.")
+    ] = ""
+    jwks_url: Annotated[
+        str, about("URL of the issuer's keys; empty: from its document /.well-known/openid-configuration.")
+    ] = ""
+    refresh_s: Annotated[
+        float, Meta(description="Interval at which the issuer's keys are fetched, on a thread, seconds.", ge=1)
+    ] = 300.0
+    keys_max_age_s: Annotated[
+        float,
+        Meta(description="Time for which keys are used while the issuer does not answer, seconds.", ge=1),
+    ] = 86_400.0
+
+
 class ServeSection(Record, frozen=True, kw_only=True):
     """Inference server."""
 
@@ -390,10 +421,23 @@ class ServeSection(Record, frozen=True, kw_only=True):
         int, Meta(description="Maximum length of a key, an id or a name in a request, bytes.", ge=1)
     ] = 256
     max_request_rows: Annotated[int, Meta(description="Maximum rows of a request.", ge=1)] = 65_536
+    max_bodies_mb: Annotated[
+        int,
+        Meta(
+            description="Maximum size of all bodies that a worker holds, MB; further large ones get status 503.", ge=1
+        ),
+    ] = 128
+    max_connections: Annotated[
+        int, Meta(description="Maximum open connections of a worker; further ones get status 503.", ge=1)
+    ] = 4096
     max_batch_rows: Annotated[int, Meta(description="Maximum rows of a batch (one engine call).", ge=1)] = 1024
     max_queue_rows: Annotated[
         int, Meta(description="Maximum rows in the queue; further requests get status 429.", ge=1)
     ] = 16_384
+    label_queue_mb: Annotated[
+        int,
+        Meta(description="Maximum size of requests whose labels wait to be written, MB; then status 429.", ge=1),
+    ] = 16
     long_ms: Annotated[float, about("Expected batch time above which a batch runs on a separate thread, ms.")] = 0.5
     timeout_s: Annotated[
         float, Meta(description="Time after which a waiting request gets status 504, seconds; 0: never.", ge=0)
@@ -406,6 +450,10 @@ class ServeSection(Record, frozen=True, kw_only=True):
         ),
     ] = "count"
     round_digits: Annotated[int, Meta(description="Decimal places of outputs; -1: no rounding.", ge=-1)] = -1
+    trusted_origins: Annotated[
+        tuple[str, ...],
+        about("Origins of web pages that may send writes, such as https://ml.example; pages of the server itself may."),
+    ] = ()
     keys: Annotated[str, about("File of API keys, written by `headway api-keys`.")] = "keys.toml"
     key_per_s: Annotated[
         float, Meta(description="Rate limit of keys without their own, requests/s; 0: no limit.", ge=0)
@@ -425,6 +473,14 @@ class ServeSection(Record, frozen=True, kw_only=True):
     tls_client_ca: Annotated[
         str, about("PEM file of the CAs for client certificates (mutual TLS); empty: none required.")
     ] = ""
+    tls_profile: Annotated[
+        str,
+        Meta(
+            description="TLS versions and ciphers, by Mozilla's profiles: modern (TLS 1.3), or intermediate (1.2 as "
+            "well).",
+            pattern="^(modern|intermediate)$",
+        ),
+    ] = "modern"
     log_format: Annotated[
         str, Meta(description="Format of the log on stderr: text or json.", pattern="^(text|json)$")
     ] = "text"

@@ -63,9 +63,7 @@ def save_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) ->
 
     Raises DataError for a label without a key.
     """
-    for number, label in enumerate(labels):
-        if not label.key:
-            raise DataError("a label has no key, so it belongs to no request", where=f"label {number}")
+    check_labels(labels)
     if labels:
         columns: dict[str, segments.Column] = {
             "key": [label.key for label in labels],
@@ -75,3 +73,10 @@ def save_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) ->
         }
         segments.save(labels_folder(state, name), columns)
     return len(labels)
+
+
+def check_labels(labels: Sequence[Label]) -> None:
+    """Raise DataError if one of the labels cannot be stored."""
+    for number, label in enumerate(labels):
+        if not label.key:
+            raise DataError("a label has no key, so it belongs to no request", where=f"label {number}")

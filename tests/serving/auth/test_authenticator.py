@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_calls import grpc_client
 from msgspec.structs import replace
-from running import OPEN, Answer, Running, ask, body_of, loaded, open_authenticator, serving
+from running import MIXED, OPEN, Answer, Running, ask, body_of, loaded, open_authenticator, serving
 
 from headway.core.errors import ConfigError
 from headway.serving.auth import authenticator as authentication
@@ -123,7 +125,7 @@ def test_the_cache_of_headers_is_bounded(file, monkeypatch):
     monkeypatch.setattr(authentication, "_MAX_CACHED", 3)
     key, doors = create_key(file, "billing", ["predict"]), open_authenticator(file)
     for spaces in range(1, 10):
-        assert doors.authorize(b"Bearer" + b" " * spaces + key.encode(), "predict") == "billing"
+        assert doors.authorize(b"Bearer" + b" " * spaces + key.encode(), "predict").name == "billing"
         with pytest.raises(NotAuthorized):
             doors.authorize(b"Bearer wrong%d" % spaces, "predict")
     assert len(doors._cached) == 3
@@ -134,7 +136,7 @@ def test_an_unreadable_key_file_changes_nothing(file, harm, caplog):
     key, doors = create_key(file, "billing", ["predict"]), open_authenticator(file)
     harm(file)
     for _ in range(3):
-        assert doors.authorize(b"Bearer " + key.encode(), "predict") == "billing"
+        assert doors.authorize(b"Bearer " + key.encode(), "predict").name == "billing"
     with pytest.raises(NotAuthorized):
         doors.authorize(b"", "predict")
     assert caplog.text.count("kept the previous API keys") == 1
@@ -144,7 +146,7 @@ def test_the_key_file_is_checked_again_only_after_an_interval(file, monkeypatch)
     monkeypatch.setattr(authentication, "RELOAD_NS", 10**15)
     doors = open_authenticator(file)
     create_key(file, "billing", ["predict"])
-    assert doors.authorize(b"", "predict") == ""
+    assert doors.authorize(b"", "predict").name == ""
 
 
 @pytest.mark.parametrize(("status", "settings"), [(401, OPEN), (200, replace(OPEN, without_keys=True))])
@@ -191,3 +193,84 @@ def test_the_default_limit_applies_to_keys_without_a_limit_and_to_callers_withou
         assert answer.status == 429 and "callers without a key may send 0.01 requests" in answer.json["error"]
         assert [bring(server, ann, LOAD, b"{}").status for _ in range(2)] == [200, 429]
         assert [bring(server, bob, LOAD, b"{}").status for _ in range(3)] == [200, 200, 200]
+
+
+def other_models(server: Running, key: str) -> list[Answer]:
+    """Return the answers of every route of a model that a key is not for."""
+    of_it = [path.replace("flights", "mixed") for path in (INFER, LABELS, LOAD, *KEPT[:3])]
+    bodies = (ROWS, LABEL, b"{}", b"", b"", b"")
+    return [bring(server, key, path, body) for path, body in zip(of_it, bodies, strict=True)]
+
+
+def test_a_key_for_some_models_may_use_these_and_no_others(file):
+    key = create_key(file, "shop", ["predict", "label", "operate"], models=["flights", "hotels"])
+    with serving(loaded(), loaded(name="mixed", signature=MIXED), authenticator=open_authenticator(file)) as server:
+        assert [bring(server, key, *how).status for how in ((), (LABELS, LABEL), (LOAD, b"{}"))] == [200] * 3
+        assert [bring(server, key, path, b"").status for path in KEPT] == [200] * 4
+        for answer in other_models(server, key):
+            assert answer.status == 403
+            assert answer.json["error"] == "the key 'shop' is not for the model 'mixed'; it is for: flights, hotels"
+            assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
+        assert bring(server, key, INFER.replace("flights", "nowhere")).status == 403
+        assert bring(server, key, INFER.replace("flights", "%6dixed")).status == 403
+        assert bring(server, key, INFER.replace("flights", "hotels")).status == 404
+
+
+def test_routes_of_all_models_answer_with_those_that_the_key_is_for(file):
+    key, unlimited = create_key(file, "shop", ["predict"], models=["flights"]), create_key(file, "all", ["predict"])
+    with serving(loaded(), loaded(name="mixed", signature=MIXED), authenticator=open_authenticator(file)) as server:
+        for who, names in ((key, ["flights"]), (unlimited, ["flights", "mixed"])):
+            stats = bring(server, who, "/v2/models/stats", b"").json["model_stats"]
+            index = bring(server, who, "/v2/repository/index", b"{}").json
+            assert [model["name"] for model in stats] == [model["name"] for model in index] == names
+        rows = b'{"instances": [[1, 2, 6]]}'
+        assert bring(server, key, "/invocations", rows).json == {"predictions": [3.0]}
+        assert bring(server, unlimited, "/invocations", rows).status == 400
+
+
+def test_a_key_for_some_models_does_not_read_the_metrics_of_all(file):
+    settings = replace(OPEN, metrics_need_key=True)
+    key, unlimited = create_key(file, "shop", ["metrics"], models=["flights"]), create_key(file, "all", ["metrics"])
+    with serving(loaded(), authenticator=open_authenticator(file, settings)) as server:
+        assert [bring(server, who, "/metrics", b"").status for who in (key, unlimited)] == [403, 200]
+
+
+def test_what_needs_no_key_is_answered_whatever_models_a_key_is_for(file):
+    key = create_key(file, "ann", ["operate"], models=["hotels"])
+    with serving(loaded(), authenticator=open_authenticator(file)) as server:
+        assert [bring(server, key, *how).status for how in ((), ("/metrics", b""), (LOAD, b"{}"))] == [200, 200, 403]
+
+
+def test_a_key_for_some_models_is_so_over_binary_and_grpc_too(file):
+    key = create_key(file, "shop", ["predict", "operate"], models=["flights"])
+    server_of = serving(loaded(), loaded(name="mixed", signature=MIXED), authenticator=open_authenticator(file))
+    with server_of as server:
+        raw = b'{"inputs": []}'
+        headers = [f"Authorization: Bearer {key}", f"Inference-Header-Content-Length: {len(raw)}"]
+        assert ask(server, "/v2/models/mixed/infer", raw, headers=headers).status == 403
+        with grpc_client(server, key) as call:
+            assert call("ModelMetadata", name="flights").name == "flights"
+            for method, field in GRPC_METHODS.items():
+                assert grpc_error(call, method, **{field: "mixed"}) == (
+                    grpc.StatusCode.PERMISSION_DENIED,
+                    "the key 'shop' is not for the model 'mixed'; it is for: flights",
+                )
+            assert [model.name for model in call("RepositoryIndex").models] == ["flights"]
+            assert [model.name for model in call("ModelStatistics").model_stats] == ["flights"]
+
+
+def grpc_error(call: object, method: str, **fields: object) -> tuple[grpc.StatusCode, str]:
+    """Return the code and the message of a call that is refused."""
+    with pytest.raises(grpc.RpcError) as error:
+        call(method, **fields)
+    return error.value.code(), error.value.details()
+
+
+GRPC_METHODS = {
+    "ModelInfer": "model_name",
+    "ModelMetadata": "name",
+    "ModelConfig": "name",
+    "ModelStatistics": "name",
+    "RepositoryModelLoad": "model_name",
+    "RepositoryModelUnload": "model_name",
+}

@@ -28,6 +28,19 @@ def test_only_the_digest_of_a_key_is_stored(file):
     assert (stored.scopes, stored.per_s, stored.burst, stored.revoked) == (("predict", "label"), 2.5, 7, "")
 
 
+def test_a_key_may_be_for_some_models(file):
+    create_key(file, "shop", ["predict"], models=["flights", "a.b-c_1"])
+    create_key(file, "all", ["predict"])
+    assert [key.models for key in read_keys(file).values()] == [("flights", "a.b-c_1"), ()]
+    assert 'models = ["flights", "a.b-c_1"]' in file.read_text()
+
+
+@pytest.mark.parametrize("model", ["", "a b", "a\nb", "-a", "x" * 65])
+def test_a_model_must_have_the_name_of_one(file, model):
+    with pytest.raises(ConfigError, match="cannot create the API key"):
+        create_key(file, "shop", ["predict"], models=[model])
+
+
 def test_a_key_has_256_bits_and_a_prefix(file):
     made = {create_key(file, f"k{number}", ["predict"]) for number in range(5)}
     assert len(made) == 5 and all(key.startswith("hw_") and len(key) == 46 for key in made)

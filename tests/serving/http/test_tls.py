@@ -192,8 +192,53 @@ def test_grpc_rejects_a_caller_without_a_required_certificate(issuer):
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_tls_before_1_2_is_rejected(issuer):
-    assert TlsContext(*issuer.issue("server")).context.minimum_version == ssl.TLSVersion.TLSv1_2
+def handshake(server: Running, issuer: Issuer, version: ssl.TLSVersion, ciphers: str = "DEFAULT") -> str:
+    """Return the protocol and the cipher that a client of this version agrees on with the server."""
+    context = ssl.create_default_context(cafile=issuer.file)
+    context.minimum_version = context.maximum_version = version
+    context.set_ciphers(ciphers)
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as client,
+    ):
+        name, protocol, _ = client.cipher()
+        return f"{protocol} {name}"
+
+
+@pytest.mark.parametrize(
+    ("profile", "ciphers", "agreed"),
+    [
+        ("modern", "DEFAULT", ""),
+        ("intermediate", "DEFAULT", "TLSv1.2 ECDHE-ECDSA-"),
+        ("intermediate", "ECDHE-ECDSA-CHACHA20-POLY1305", "TLSv1.2 ECDHE-ECDSA-CHACHA20-POLY1305"),
+        ("intermediate", "ECDHE-ECDSA-AES256-SHA", ""),  # CBC
+        ("intermediate", "AES256-GCM-SHA384", ""),  # no forward secrecy
+        ("intermediate", "DHE-RSA-AES256-GCM-SHA384", ""),
+    ],
+)
+def test_tls_1_2_needs_the_intermediate_profile_and_one_of_its_ciphers(issuer, profile, ciphers, agreed):
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"), profile=profile)) as server:
+        assert handshake(server, issuer, ssl.TLSVersion.TLSv1_3).startswith("TLSv1.3 ")
+        if agreed:
+            assert handshake(server, issuer, ssl.TLSVersion.TLSv1_2, ciphers).startswith(agreed)
+        else:
+            with pytest.raises((ssl.SSLError, OSError)):
+                handshake(server, issuer, ssl.TLSVersion.TLSv1_2, ciphers)
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "accepted"), [("ECDHE-ECDSA-AES128-GCM-SHA256", True), ("ECDHE-ECDSA-AES256-SHA", False)]
+)
+def test_grpc_accepts_tls_1_2_with_authenticated_ciphers_only(issuer, ciphers, accepted):
+    with serving(loaded(), tls=TlsContext(*issuer.issue("server"))) as server:
+        grpc_server = open_grpc(server.inside, "127.0.0.1", 0)
+        address = Running(grpc_server.address, server.loop, server.plane, server.listener)
+        if accepted:
+            assert handshake(address, issuer, ssl.TLSVersion.TLSv1_2, ciphers) == f"TLSv1.2 {ciphers}"
+        else:
+            with pytest.raises((ssl.SSLError, OSError)):
+                handshake(address, issuer, ssl.TLSVersion.TLSv1_2, ciphers)
+        grpc_server.close(1)
 
 
 def test_a_client_certificate_is_required_only_if_configured(issuer):

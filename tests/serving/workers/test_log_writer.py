@@ -204,6 +204,16 @@ def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tm
     assert log.buffers.rings[0].tail == log.buffers.rings[0].head
 
 
+def test_a_full_disk_is_one_line_a_minute(tmp_path, caplog):
+    (tmp_path / "log").write_text("no folder")
+    log = Logging(tmp_path)
+    for _ in range(20):
+        log.logs[0].add(entry(3))
+        log.log_writer.write()
+    assert log.dropped == {"flights": 60}
+    assert len(caplog.records) == 1 and "Traceback" not in caplog.text
+
+
 def test_an_unreadable_entry_is_counted_and_later_ones_are_written(tmp_path, caplog):
     log = Logging(tmp_path)
     log.logs[0].add(entry(6, latency_ns=np.array([])))

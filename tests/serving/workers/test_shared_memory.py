@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedTable
+from headway.serving.workers.shared_memory import CounterMap, FlagMap, NamedCounters, SharedDocument, SharedTable
+
+
+def test_a_document_is_the_last_that_was_written_whole():
+    shared = SharedDocument(8)
+    assert shared.read() == (b"", 0.0)
+    shared.write(b"12345678", 1.5)
+    assert shared.read() == (b"12345678", 1.5)
+    shared.write(b"123456789", 2.5)  # too large
+    assert shared.read() == (b"12345678", 1.5)
+    shared._memory[30:31] = b"x"  # as two writers may leave it
+    assert shared.read() == (b"", 0.0)
 
 
 def test_rows_are_summed_and_each_process_writes_its_own():

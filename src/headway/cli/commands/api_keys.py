@@ -18,6 +18,7 @@ def plugin(
     scope: tuple[Scope, ...] = ("predict",),
     per_s: float = 0.0,
     burst: int = 0,
+    model: tuple[str, ...] = (),
     project: ProjectFolder = Path("."),
     json: AsJson = False,
 ) -> None:
@@ -38,11 +39,13 @@ def plugin(
         For new: requests per second over all workers; 0 uses [serve] key_per_s, inf sets no limit.
     burst
         For new: requests accepted at once after a pause; 0 uses the rate of one second.
+    model
+        For new, repeat for several: a model that the key is for; without it, all models.
     """
     file = keys_file(config.load(project))
     value: dict[str, Any]
     if action == "new":
-        key = create_key(file, name, scope, per_s=per_s, burst=burst)
+        key = create_key(file, name, scope, per_s=per_s, burst=burst, models=model)
         value, text = {"name": name, "key": key}, key
     elif action == "revoke":
         value, text = {"name": name, "revoked": revoke_key(file, name).revoked}, f"API key {name} is revoked"
@@ -55,7 +58,8 @@ def plugin(
 
 
 def _describe(key: ApiKey) -> str:
+    models = f", models {', '.join(key.models)}" if key.models else ""
     limit = f", {key.per_s:g} requests/s" if key.per_s else ""
     burst = f", burst {key.burst}" if key.burst else ""
     revoked = f", revoked {key.revoked}" if key.revoked else ""
-    return f"{', '.join(key.scopes)}{limit}{burst}, created {key.made}{revoked}"
+    return f"{', '.join(key.scopes)}{models}{limit}{burst}, created {key.made}{revoked}"

@@ -1,4 +1,4 @@
-"""Authenticate requests by API key: which scopes a key has, and how fast it may send requests.
+"""Authenticate requests by API key or access token: which scopes and models it is for, and how fast it may send.
 
 Every worker checks the key file again while requests arrive: a revoked key stops working a quarter of a second later,
 and no message between processes can be lost. A file that cannot be read, or is missing, changes nothing, so a typing
@@ -19,22 +19,27 @@ import math
 import os
 import socket
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from headway.core.config import Config
 from headway.core.errors import ConfigError
 from headway.core.sections import ServeSection
-from headway.serving.auth.keys import MAX_KEYS, ApiKey, digest, keys_file, read_keys
+from headway.serving.auth.keys import MAX_KEYS, ApiKey, Scope, digest, keys_file, read_keys
+from headway.serving.auth.tokens import TokenRefused, TokenVerifier, open_verifier
 from headway.serving.protocol.errors import RequestError
-from headway.serving.workers.shared_memory import SharedTable
+from headway.serving.workers.shared_memory import SharedDocument, SharedTable
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
 RELOAD_NS = 250_000_000
 _MAX_CACHED = 4096
+_TOKEN_COLUMNS = 1024  # of the rate limiter; subjects that share one share a limit
+_SCOPES = frozenset(get_args(Scope))
+_UNKNOWN_KEY = "the API key is unknown or was revoked"
 _log = logging.getLogger(__name__)
 
 
@@ -55,8 +60,11 @@ def rate_limit(per_s: float, burst: int) -> RateLimit:
 
 
 def shared_rate_limits(workers: int) -> Ints:
-    """Return the shared state of the limits, int64 [workers, keys]; column 0 is for callers without a key."""
-    return SharedTable(workers, MAX_KEYS + 1).table
+    """Return the shared state of the limits, int64 [workers, keys]; column 0 is for callers without a key.
+
+    The last columns are for the subjects of access tokens.
+    """
+    return SharedTable(workers, MAX_KEYS + 1 + _TOKEN_COLUMNS).table
 
 
 class RateLimiter:
@@ -88,33 +96,60 @@ class NotAuthorized(RequestError):
 
 
 class Caller(NamedTuple):
-    """A caller: the name of its key ("" for none), its scopes, its column in the rate limiter, and its limit."""
+    """A caller: the name of its key ("" for none), its scopes, its column in the rate limiter, and its limit.
+
+    `models` are those that it may use, empty for all. `kind` is that of its credentials, which are valid until
+    `expires_s` (a time of `time.time`). `refusal` says why a token that it brought is not accepted.
+    """
 
     name: str
     scopes: frozenset[str]
     column: int = 0
     limit: RateLimit = UNLIMITED
+    models: frozenset[str] = frozenset()
+    kind: str = "key"
+    expires_s: float = math.inf
+    refusal: str = ""
+
+    def may_use(self, model: str) -> bool:
+        """Return True if the caller may use a model."""
+        return not self.models or model in self.models
 
 
 class Authenticator:
     """Authorizes requests. `loopback` is true if the server can be reached from this machine only."""
 
-    def __init__(self, file: Path, settings: ServeSection, *, loopback: bool, limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        file: Path,
+        settings: ServeSection,
+        *,
+        loopback: bool,
+        limiter: RateLimiter,
+        tokens: TokenVerifier | None = None,
+    ) -> None:
         """Read the keys; raises ConfigError if they cannot be read, or if no caller could be authorized."""
         self._file = file
         self._settings = settings
         self._open = loopback or settings.without_keys
         self._limiter = limiter
+        self._tokens = tokens
+        self._version = 0
         self._stat = _stat(file)
         self._set_keys(read_keys(file))
-        if not (self._open or any("predict" in caller.scopes for caller in self._callers.values())):
+        if not (self._open or tokens or any("predict" in caller.scopes for caller in self._callers.values())):
             raise ConfigError(
                 f"the server would listen on {settings.host}, which other machines can reach, without an API key",
                 where=str(file),
                 hint="headway api-keys new NAME; or HEADWAY_SERVE_WITHOUT_KEYS=true behind an authenticating proxy",
             )
 
-    def authorize(self, authorization: bytes, scope: str) -> str:
+    def close(self) -> None:
+        """End the thread that fetches the keys of an issuer, if there is one."""
+        if self._tokens:
+            self._tokens.close()
+
+    def authorize(self, authorization: bytes, scope: str, model: str = "") -> Caller:
         """Check the header `Authorization` of a request.
 
         Parameters
@@ -123,41 +158,72 @@ class Authenticator:
             Value of the header; b"" for none.
         scope
             The scope that the route requires.
+        model
+            The model that the route is about; "" for none, or several, which `Caller.may_use` then selects.
 
         Returns
         -------
-        str
-            Name of the key, "" if none is needed.
+        Caller
+            Its name is "" if no key is needed.
 
         Raises
         ------
         NotAuthorized
-            If the key is unknown, revoked or too fast, or lacks the scope.
+            If the key is unknown, revoked or too fast, lacks the scope, or is not for the model.
         """
         now_ns = time.monotonic_ns()
         if now_ns > self._reload_ns:
             self._reload(now_ns)
         caller = self._cached.get(authorization) or self._find(authorization)
+        if caller.expires_s < math.inf and caller.expires_s < time.time():
+            self._cached.pop(authorization, None)
+            caller = self._find(authorization)
         if scope not in caller.scopes:
-            raise _not_authorized(caller, scope, has_key=bool(authorization))
+            raise self._not_authorized(caller, scope, has_key=bool(authorization))
+        if caller.models:
+            if scope in self._anonymous.scopes:
+                caller = caller._replace(models=frozenset())
+            else:
+                require_model(caller, model)
         if caller.limit.interval_ns:
             wait_ns = self._limiter.wait_ns(caller.column, caller.limit, now_ns=now_ns)
             if wait_ns:
                 raise _too_fast(caller, wait_ns)
-        return caller.name
+        return caller
 
     def _find(self, authorization: bytes) -> Caller:
         """Find the caller of a header; unknown keys are not cached, or they could fill the memory."""
         cached, (scheme, _, key) = self._cached, authorization.partition(b" ")  # first: the keys may be reloaded
         caller = self._callers.get(digest(key.strip())) if scheme.lower() == b"bearer" else None
         if caller is None:
-            return self._anonymous
+            if self._tokens is None or key.count(b".") != 2:
+                return self._anonymous
+            caller = self._verify(self._tokens, key.strip())
+            if caller.refusal:
+                return caller
+            if len(cached) >= _MAX_CACHED:
+                cached.clear()  # it may be full of tokens that have expired
+                cached[b""] = self._anonymous
         if len(cached) < _MAX_CACHED:
             cached[authorization] = caller
         return caller
 
+    def _verify(self, tokens: TokenVerifier, token: bytes) -> Caller:
+        """Return the caller that a token was issued to; if it is not accepted, one with the reason."""
+        try:
+            found = tokens.verify(token)
+        except TokenRefused as error:
+            return self._anonymous._replace(refusal=str(error))
+        scopes = self._anonymous.scopes.union(found.scopes & _SCOPES)
+        column = MAX_KEYS + 1 + zlib.crc32(found.subject.encode()) % _TOKEN_COLUMNS
+        limit = self._limit(0.0, 0)
+        return Caller(found.subject, scopes, column, limit, found.models, "token of", found.expires_s)
+
     def _reload(self, now_ns: int) -> None:
         self._reload_ns = now_ns + RELOAD_NS
+        if self._tokens and self._tokens.version != self._version:
+            self._version = self._tokens.version
+            self._cached = {b"": self._anonymous}  # a token may be signed with a key that the issuer withdrew
         stat = _stat(self._file)
         if stat == self._stat:
             return
@@ -173,7 +239,9 @@ class Authenticator:
         self._reload_ns = time.monotonic_ns() + RELOAD_NS
         limit, free = self._limit, self._free_scopes(keys)
         callers = {
-            bytes.fromhex(key.sha256): Caller(name, free.union(key.scopes), column, limit(key.per_s, key.burst))
+            bytes.fromhex(key.sha256): Caller(
+                name, free.union(key.scopes), column, limit(key.per_s, key.burst), frozenset(key.models)
+            )
             for column, (name, key) in enumerate(keys.items(), 1)
             if not key.revoked
         }
@@ -189,13 +257,46 @@ class Authenticator:
     def _free_scopes(self, keys: Mapping[str, ApiKey]) -> frozenset[str]:
         """Return the scopes that need no key: none that any key was ever made for, and never `operate`."""
         made = {scope for key in keys.values() for scope in key.scopes}
-        free = {"predict", "label"} if self._open and not made & {"predict", "label"} else set()
+        needed = self._tokens or made & {"predict", "label"}
+        free = {"predict", "label"} if self._open and not needed else set()
         return frozenset(free if self._settings.metrics_need_key else free | {"metrics"})
 
+    def _not_authorized(self, caller: Caller, scope: str, *, has_key: bool) -> NotAuthorized:
+        """Return the error of RFC 6750."""
+        header, tokens = b"\r\nWWW-Authenticate: Bearer", self._tokens
+        if caller.name:
+            message = f"the {caller.kind} '{caller.name}' does not have the scope '{scope}'"
+            more = b' error="insufficient_scope", scope="%b"' % scope.encode()
+            hint = f"headway api-keys new NAME --scope {scope}"
+            if tokens and caller.kind != "key":
+                hint = f"ask the issuer for the scope '{tokens.settings.scope_prefix}{scope}'"
+            return NotAuthorized(403, message, hint=hint, headers=header + more)
+        hint = "send 'Authorization: Bearer KEY'; `headway api-keys new` makes one"
+        if tokens:
+            hint = f"send 'Authorization: Bearer TOKEN' with a token of {tokens.settings.issuer}, or an API key"
+        if has_key:
+            what = f"the token is not accepted: {caller.refusal}" if caller.refusal else _UNKNOWN_KEY
+            return NotAuthorized(401, what, hint=hint, headers=header + b' error="invalid_token"')
+        what = "an API key or access token" if tokens else "an API key"
+        return NotAuthorized(401, f"{what} with the scope '{scope}' is required", hint=hint, headers=header)
 
-def create_authenticator(config: Config, limiter: RateLimiter) -> Authenticator:
-    """Return the authenticator of a project's server; raises ConfigError as `Authenticator` does."""
-    return Authenticator(keys_file(config), config.serve, loopback=is_loopback(config.serve.host), limiter=limiter)
+
+def create_authenticator(config: Config, limiter: RateLimiter, issuer_keys: SharedDocument) -> Authenticator:
+    """Return the authenticator of a project's server; `issuer_keys` is the memory of the keys of a token issuer.
+
+    Raises ConfigError as `Authenticator` does, and PluginError if the library of access tokens is needed and absent.
+    """
+    tokens = open_verifier(config.oidc, issuer_keys) if config.oidc.issuer else None
+    loopback = is_loopback(config.serve.host)
+    return Authenticator(keys_file(config), config.serve, loopback=loopback, limiter=limiter, tokens=tokens)
+
+
+def require_model(caller: Caller, model: str) -> None:
+    """Raise NotAuthorized if the caller may not use a model; "" stands for none."""
+    if model and not caller.may_use(model):
+        message = f"the {caller.kind} '{caller.name}' is not for the model '{model}'"
+        header = b'\r\nWWW-Authenticate: Bearer error="insufficient_scope"'
+        raise NotAuthorized(403, message, hint=f"it is for: {', '.join(sorted(caller.models))}", headers=header)
 
 
 def is_loopback(host: str) -> bool:
@@ -215,23 +316,9 @@ def _stat(file: Path) -> tuple[int, ...] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _not_authorized(caller: Caller, scope: str, *, has_key: bool) -> NotAuthorized:
-    """Return the error of RFC 6750."""
-    header = b"\r\nWWW-Authenticate: Bearer"
-    if caller.name:
-        message = f"the key '{caller.name}' does not have the scope '{scope}'"
-        more = b' error="insufficient_scope", scope="%b"' % scope.encode()
-        return NotAuthorized(403, message, hint=f"headway api-keys new NAME --scope {scope}", headers=header + more)
-    hint = "send 'Authorization: Bearer KEY'; `headway api-keys new` makes one"
-    if has_key:
-        more = b' error="invalid_token"'
-        return NotAuthorized(401, "the API key is unknown or was revoked", hint=hint, headers=header + more)
-    return NotAuthorized(401, f"an API key with the scope '{scope}' is required", hint=hint, headers=header)
-
-
 def _too_fast(caller: Caller, wait_ns: int) -> NotAuthorized:
     wait_s = -(-wait_ns // 1_000_000_000)
-    who = f"the key '{caller.name}'" if caller.name else "callers without a key"
+    who = f"the {caller.kind} '{caller.name}'" if caller.name else "callers without a key"
     per_s = 1e9 / caller.limit.interval_ns
     headers = b"\r\nRetry-After: %d" % wait_s
     return NotAuthorized(

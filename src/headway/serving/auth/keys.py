@@ -39,6 +39,7 @@ _HEAD = (
 class ApiKey(Record, frozen=True, kw_only=True):
     """A key. `per_s` and `burst` limit its requests; 0 is the default of `[serve]`, inf means unlimited.
 
+    `models` are the models that it is for; empty: all.
     A revoked key stays in the file, so that its name is not used again and the rate limiter's columns do not shift.
     """
 
@@ -48,6 +49,7 @@ class ApiKey(Record, frozen=True, kw_only=True):
     revoked: str = ""
     per_s: Annotated[float, Meta(ge=0)] = 0.0
     burst: Annotated[int, Meta(ge=0)] = 0
+    models: tuple[Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")], ...] = ()
 
 
 def keys_file(config: Config) -> Path:
@@ -80,7 +82,15 @@ def read_keys(file: Path) -> dict[str, ApiKey]:
     return keys
 
 
-def create_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float = 0.0, burst: int = 0) -> str:
+def create_key(
+    file: Path,
+    name: str,
+    scopes: Sequence[Scope],
+    *,
+    per_s: float = 0.0,
+    burst: int = 0,
+    models: Sequence[str] = (),
+) -> str:
     """Create a key, add its digest to the file, and return the key, which cannot be shown again.
 
     Raises ConfigError if the name is not valid or is taken, even by a revoked key.
@@ -101,6 +111,7 @@ def create_key(file: Path, name: str, scopes: Sequence[Scope], *, per_s: float =
             "made": _now(),
             "per_s": per_s,
             "burst": burst,
+            "models": models,
         }
         try:
             record = msgspec.convert(fields, ApiKey)
@@ -142,12 +153,17 @@ def _write(file: Path, keys: dict[str, ApiKey]) -> None:
 
 
 def _table(name: str, key: ApiKey) -> str:
-    scopes = ", ".join(f'"{scope}"' for scope in key.scopes)
-    lines = [f"\n[{name}]", f'sha256 = "{key.sha256}"', f"scopes = [{scopes}]", f'made = "{key.made}"']
+    lines = [f"\n[{name}]", f'sha256 = "{key.sha256}"', f"scopes = {_list(key.scopes)}", f'made = "{key.made}"']
     lines += [f'revoked = "{key.revoked}"'] if key.revoked else []
     lines += [f"per_s = {'inf' if math.isinf(key.per_s) else key.per_s}"] if key.per_s else []
     lines += [f"burst = {key.burst}"] if key.burst else []
+    lines += [f"models = {_list(key.models)}"] if key.models else []
     return "\n".join(lines) + "\n"
+
+
+def _list(texts: Sequence[str]) -> str:
+    """Return a TOML array; a JSON string is a TOML string too."""
+    return msgspec.json.encode(texts).decode().replace(",", ", ")
 
 
 def _now() -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX
+from threading import TIMEOUT_MAX, Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -25,9 +25,10 @@ from google.protobuf.message import DecodeError
 
 import headway
 from headway.core.errors import ConfigError, DataError
-from headway.serving.auth.authenticator import Authenticator
+from headway.serving.auth.authenticator import Authenticator, Caller, require_model
 from headway.serving.batching.validation import Violation
 from headway.serving.grpc.transport import ServerContext
+from headway.serving.http.connection import SMALL_BODY_BYTES
 from headway.serving.http.listener import TlsContext
 from headway.serving.http.routes import EXTENSIONS
 from headway.serving.loading import LoadedModel
@@ -234,13 +235,17 @@ class GrpcServer:
     def __init__(self, context: ServerContext, host: str, port: int) -> None:
         """Listen; port 0 takes a free one. Raises ConfigError if the address is not available."""
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc")
-        options = [("grpc.max_receive_message_length", context.body_bytes), ("grpc.so_reuseport", 1)]
+        options = [
+            ("grpc.max_receive_message_length", context.body_bytes),
+            ("grpc.max_allowed_incoming_connections", context.max_connections),
+            ("grpc.so_reuseport", 1),
+        ]
         self._server = grpc.server(self._pool, options=options, maximum_concurrent_rpcs=_MAX_CALLS)
-        methods = _Methods(context)
+        methods, held = _Methods(context), _HeldMessages(context)
         self._server.add_generic_rpc_handlers(
             [
-                _service(_SERVICE, methods.inference, INFERENCE, context),
-                _service(_HEALTH_SERVICE, methods.health, HEALTH, context),
+                _service(_SERVICE, methods.inference, INFERENCE, context, held),
+                _service(_HEALTH_SERVICE, methods.health, HEALTH, context, held),
             ]
         )
         address = f"[{host}]" if ":" in host else host
@@ -295,6 +300,33 @@ class GrpcInference(msgspec.Struct, eq=False):
         self.done.put(error)
 
 
+class _HeldMessages:
+    """Bytes of the large messages that are being answered, over all threads; one that does not fit is refused."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._limit = max(context.held_bytes, context.body_bytes)
+        self._lock = Lock()
+        self._bytes = 0
+
+    def answer(self, method: Method, content: bytes, call: Any) -> Any:
+        """Return what a method answers to a message; raises RequestError if a large message does not fit."""
+        size = len(content)
+        if size <= SMALL_BODY_BYTES:
+            return method(content, call)
+        with self._lock:
+            if self._bytes + size > self._limit:
+                reason = f"the messages of open calls have more than {self._limit} bytes"
+                self._context.soon(self._context.overload, "max_bodies_mb", reason)
+                raise RequestError(503, "the server holds too many large requests", hint="retry later")
+            self._bytes += size
+        try:
+            return method(content, call)
+        finally:
+            with self._lock:
+                self._bytes -= size
+
+
 class _Methods:
     """The methods of the services: each returns its response or raises RequestError, or DataError for a bad message."""
 
@@ -317,9 +349,10 @@ class _Methods:
             "RepositoryModelUnload": ("unload", self._unload),
         }
 
-    def _infer(self, content: bytes, call: Any) -> bytes:
+    def _infer(self, message: tuple[bytes, Caller], call: Any) -> bytes:
         started_ns = time.perf_counter_ns()
-        model, decoded = self._decoded(content)
+        content, caller = message
+        model, decoded = self._decoded(content, caller)
         left_s = min(call.time_remaining(), TIMEOUT_MAX)
         deadline_ns = self._deadline_ns(started_ns, decoded.timeout_us, left_s)
         inference = GrpcInference(content, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue())
@@ -329,15 +362,17 @@ class _Methods:
             raise request_error(done)
         return encode_response(*done, len(decoded.rows), id=decoded.id, raw=decoded.binary)
 
-    def _decoded(self, content: bytes) -> tuple[LoadedModel, DecodedRequest]:
+    def _decoded(self, content: bytes, caller: Caller) -> tuple[LoadedModel, DecodedRequest]:
         """Return the model that a ModelInferRequest asks for, and its rows; `binary` if its values are raw bytes."""
         target = message_target(content) if message_target else None
         if target is not None:
+            require_model(caller, target[0])
             model = find_model(self._plane, *target)
             decoded = model.reader.read_message(content)
             if decoded is not None:
                 return model, decoded
         message = parse_message(INFERENCE["ModelInferRequest"], content)
+        require_model(caller, message.model_name)
         model = find_model(self._plane, message.model_name, message.model_version)
         decoded = model.reader.decode(decode_request(message, model.reader))
         decoded.binary = bool(message.raw_input_contents)
@@ -538,7 +573,11 @@ def _credentials(tls: TlsContext) -> Any:
 
 
 def _service(
-    name: str, methods: dict[str, tuple[str, Method]], messages: dict[str, type[Any]], context: ServerContext
+    name: str,
+    methods: dict[str, tuple[str, Method]],
+    messages: dict[str, type[Any]],
+    context: ServerContext,
+    held: _HeldMessages,
 ) -> Any:
     """Return the handlers of a service, each authorized like the HTTP route of its endpoint."""
     handlers = {}
@@ -547,29 +586,44 @@ def _service(
         scope = ROUTES_BY_ENDPOINT[endpoint].scope
         # An infer request is parsed by its method: the common form takes less than the library needs.
         parse = bytes if endpoint == "infer" else partial(parse_message, request)
-        handler = _reply(_authorized(answer, parse, scope, context.authenticator), response, context)
+        handler = _reply(_authorized(answer, parse, scope, context.authenticator), response, context, held)
         handlers[method.removeprefix("Health")] = grpc.unary_unary_rpc_method_handler(handler)
     return grpc.method_handlers_generic_handler(name, handlers)
 
 
 def _authorized(answer: Method, parse: Callable[[bytes], Any], scope: str, authenticator: Authenticator) -> Method:
-    """Require a key with the scope, in the metadata `authorization`, before a message is parsed."""
+    """Require a key with the scope, in the metadata `authorization`, before a message is parsed.
+
+    The key must be for the model of the message; of several models, the response has those that it is for. An infer
+    request, which is still bytes, is passed on with its caller.
+    """
 
     def handler(content: bytes, call: Any) -> Any:
-        if scope:
-            header = dict(call.invocation_metadata()).get("authorization", "")
-            authenticator.authorize(header.encode(), scope)
-        return answer(parse(content), call)
+        if not scope:
+            return answer(parse(content), call)
+        header = dict(call.invocation_metadata()).get("authorization", "")
+        caller = authenticator.authorize(header.encode(), scope)
+        message = parse(content)
+        if isinstance(message, bytes):
+            return answer((message, caller), call)
+        model = getattr(message, "model_name", "") or getattr(message, "name", "")
+        require_model(caller, model)
+        result = answer(message, call)
+        if model or not caller.models:
+            return result
+        return {field: [each for each in models if caller.may_use(each["name"])] for field, models in result.items()}
 
     return handler
 
 
-def _reply(answer: Method, response: type[Any], context: ServerContext) -> Callable[[bytes, Any], bytes]:
+def _reply(
+    answer: Method, response: type[Any], context: ServerContext, held: _HeldMessages
+) -> Callable[[bytes, Any], bytes]:
     """Serialize the response of a method; an error ends the call with its code and message."""
 
     def handler(content: bytes, call: Any) -> bytes:
         try:
-            result = answer(content, call)
+            result = held.answer(answer, content, call)
         except DataError as error:
             failure = RequestError(400, error_message(error))
         except RequestError as error:

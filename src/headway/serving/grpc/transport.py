@@ -18,7 +18,8 @@ class ServerContext:
     """The parts of a server that the gRPC transport answers from.
 
     `soon` runs a function on the event loop from any thread (`loop.call_soon_threadsafe`). A request has at most
-    `body_bytes`; `draining` is true while the server shuts down.
+    `body_bytes`, all together `held_bytes`. `overload` takes the limit and the reason of a refusal, on the loop;
+    `draining` is true while the server shuts down.
     """
 
     plane: DataPlane
@@ -27,6 +28,9 @@ class ServerContext:
     soon: Callable[..., object]
     draining: Callable[[], bool]
     body_bytes: int
+    held_bytes: int
+    max_connections: int
+    overload: Callable[[str, str], object]
     tls: TlsContext | None
 
 

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import re
 import socket
+import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -20,6 +21,7 @@ import msgspec
 
 from headway.core.record import Record
 from headway.serving.protocol.errors import CONTINUE, JSON, error_body, response_head
+from headway.serving.telemetry.logs import Throttle
 from headway.serving.telemetry.tracing import RequestSpan
 
 if TYPE_CHECKING:
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 
 _TRACEPARENT = b"traceparent"
 _JSON_BYTES = b"inference-header-content-length"
+_ORIGIN, _SITE, _TYPE = b"origin", b"sec-fetch-site", b"content-type"
 _READ_HEADERS = frozenset(
     b"host content-length expect upgrade authorization content-encoding transfer-encoding".split()
-) | {_TRACEPARENT, _JSON_BYTES}
+) | {_TRACEPARENT, _JSON_BYTES, _ORIGIN, _SITE, _TYPE}
+_PLAIN_HEADERS = frozenset({b"host", b"content-length"})
 _VERSIONS = frozenset({"1.1", "1.0"})
 _BODY_AND_UPGRADE = frozenset({b"content-length", b"upgrade"})
 _NOT_CACHED = frozenset({b"expect", b"upgrade", _TRACEPARENT})  # they have state, or never occur twice
@@ -38,18 +42,31 @@ _KEEP, _CLOSE = _END, b"\r\nConnection: close\r\n\r\n"
 _PIECE_BYTES = 8_192
 _CACHED_HEAD_BYTES = 2_048
 _CACHED_HEADS = 1_024
+_SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_SAME_SITE = frozenset({b"same-origin", b"none"})
+_FORM_TYPES = frozenset({b"text/plain", b"multipart/form-data"})  # a page may send them to any site without asking it
+SMALL_BODY_BYTES = 16_384  # smaller ones are not refused for memory, and not counted if they arrive complete
+_ANSWERED_CONNECTIONS, _ANSWERED_FILES = 64, 8  # beyond a limit, so many get a response; others are closed at once
+_PIPELINED = 256  # requests of a connection that may wait: further ones, and their responses, would fill the memory
+_MIB = 1 << 20
+_RETRY = b"\r\nRetry-After: 1"
 _LOOPBACK_NAMES = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 _PORT = re.compile(rb":\d+$")
 _log = logging.getLogger(__name__)
 
 
 class ConnectionLimits(Record, frozen=True, kw_only=True):
-    """Limits of one connection: bytes of a head and of a body, seconds for a request and between requests."""
+    """Limits of one connection: bytes of a head and of a body, seconds for a request and between requests.
+
+    Of all connections of a listener: their number, and the bytes of bodies that they hold.
+    """
 
     head_bytes: int = 16_384
     body_bytes: int = 8_388_608
     request_s: float = 20.0
     idle_s: float = 75.0
+    connections: int = 4_096
+    held_bytes: int = 128 * _MIB
 
 
 class Request(msgspec.Struct, eq=False, gc=False):
@@ -66,6 +83,13 @@ class Request(msgspec.Struct, eq=False, gc=False):
     keep: bool = True
     response: bytes | None = None
     span: RequestSpan | None = None
+    held_bytes: int = 0
+
+    @property
+    def is_json(self) -> bool:
+        """True if the header `Content-Type` names JSON; valid only while the request is dispatched."""
+        kind = media_type(self.connection.headers)
+        return kind == JSON or kind.endswith(b"+json")
 
     @property
     def authorization(self) -> bytes:
@@ -107,6 +131,11 @@ class Request(msgspec.Struct, eq=False, gc=False):
             self.span.end(status)
 
 
+def media_type(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the media type of the header `Content-Type`, without parameters; b"" without the header."""
+    return headers.get(_TYPE, b"").partition(b";")[0].strip().lower()
+
+
 class ParsedHead(NamedTuple):
     """A request head as the parser read it, and the length of the body behind it."""
 
@@ -120,15 +149,29 @@ class ParsedHead(NamedTuple):
 class ServerState:
     """State shared by all connections of a listener: limits, accepted hosts, the clock, and the open connections.
 
-    `application` takes each complete request. `errors`, int64 [600], counts responses with an error by HTTP status.
+    `application` takes each complete request. `errors`, int64 [600], counts responses with an error by HTTP status,
+    `overloads` what was refused by the limit that was reached. Pages of `trusted_origins` may write. A connection whose
+    file descriptor is `max_file` or more is refused, as hardly any are left.
     """
 
     def __init__(
-        self, application: Callable[[Request], None], *, limits: ConnectionLimits, errors: Ints, now: float
+        self,
+        application: Callable[[Request], None],
+        *,
+        limits: ConnectionLimits,
+        errors: Ints,
+        overloads: MutableMapping[str, int],
+        trusted_origins: Collection[str] = (),
+        now: float,
     ) -> None:
         self.application = application
         self.limits = limits
         self.errors = errors
+        self.overloads = overloads
+        self.trusted_origins = frozenset(origin.lower().rstrip("/").encode() for origin in trusted_origins)
+        self.max_file = sys.maxsize
+        self.held_bytes = 0
+        self._throttle = Throttle()
         self.connections: set[Connection] = set()
         self.hosts: frozenset[bytes | None] = frozenset()
         self.loopback = True
@@ -141,6 +184,13 @@ class ServerState:
         self.now = now
         self._date = formatdate(usegmt=True).encode()
         self._heads: dict[tuple[int, bytes], bytes] = {}
+
+    def overload(self, limit: str, reason: str) -> None:
+        """Count what a limit refused (one of `metrics.OVERLOADS`), and log the reason once a minute."""
+        self.overloads[limit] += 1
+        count = self._throttle.count(limit)
+        if count:
+            _log.warning("%s; refused since the last such line: %d", reason, count)
 
     def learn(self, content: bytes, head: ParsedHead) -> None:
         """Cache a parsed head by its bytes; a full cache is cleared."""
@@ -172,6 +222,25 @@ class ServerState:
             return 421, f"host '{host.decode('ascii', 'replace')}' is not served here; use localhost"
         return None
 
+    def check_write(self, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+        """Return the status and the reason to reject a request that may write, or None.
+
+        A page of another site can make a browser send requests, also to loopback. Browsers then say so.
+        """
+        origin, site = headers.get(_ORIGIN), headers.get(_SITE)
+        if origin is not None and origin.lower() in self.trusted_origins:
+            allowed = True
+        elif site is not None:
+            allowed = site in _SAME_SITE
+        else:
+            allowed = origin is None or origin.lower().partition(b"://")[2] == headers.get(b"host", b"").lower()
+        if not allowed:
+            page = f"'{origin.decode('ascii', 'replace')}'" if origin else "another site"
+            return 403, f"a web page of {page} may not write here; [serve] trusted_origins lists the pages that may"
+        if media_type(headers) in _FORM_TYPES:
+            return 415, "the body is not of a type that is read; send 'Content-Type: application/json'"
+        return None
+
 
 class Connection(asyncio.Protocol):
     """One client: bytes in, responses out in the order of the requests."""
@@ -185,12 +254,15 @@ class Connection(asyncio.Protocol):
         self._stopped = False  # no further request is read
         self._lingers = False  # the last response will be written while the client may still be sending
         self._blocked = False  # the client does not read its responses
+        self._paused = False  # no more is read, for it is blocked, or many of its requests wait
+        self._rest = b""  # what was received before the pause, and is not read yet
         self._reading = False  # a request has begun and is not complete
         self._in_head = False
         self._continue_due = False
         self._progressed = False  # since the last check a request began, or a part of a body arrived
         self._silent = 0
         self._unread = 0
+        self._held_bytes = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -203,14 +275,33 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection."""
         self._transport = cast(asyncio.Transport, transport)
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.state.connections.add(self)
+        client = transport.get_extra_info("socket")
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        state = self.state
+        state.connections.add(self)
+        more, files = len(state.connections) - self._limits.connections, client.fileno() - state.max_file + 1
+        if files > 0:
+            reason = "hardly any more files can be opened (ulimit -n)"
+            self._refuse_connection("open_files", reason, answered=files <= _ANSWERED_FILES)
+        elif more > 0:
+            reason = f"{self._limits.connections} connections are open"
+            self._refuse_connection("max_connections", reason, answered=more <= _ANSWERED_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop the responses that the client still waits for."""
         self._stopped = True
         self._waiting.clear()
+        self._release(self._held_bytes)
         self.state.connections.discard(self)
+
+    def _refuse_connection(self, limit: str, reason: str, *, answered: bool) -> None:
+        """Refuse this connection; it gets a response and is closed at the next check, or closed at once."""
+        self.state.overload(limit, reason)
+        if not answered:
+            self.abort()
+            return
+        self.refuse(503, f"{reason}; retry later", extra=_RETRY)
+        self._since -= self._limits.request_s
 
     def data_received(self, data: bytes) -> None:
         """Read any number of requests, or a part of one.
@@ -219,11 +310,14 @@ class Connection(asyncio.Protocol):
         and looking it up costs less than parsing it. The rest is parsed in pieces, so that a head without an end is
         detected however the network packed it.
         """
+        if self._paused:
+            self._rest += data
+            return
         first = not self._reading
         start, size = 0, len(data)
         if first:
             known = self.state.known
-            while start < size and not self._stopped:
+            while start < size and not self._stopped and not self._paused:
                 body = data.find(_END, start) + len(_END)
                 head = known.get(data[start:body])
                 if head is None or body + head.length > size:
@@ -235,14 +329,27 @@ class Connection(asyncio.Protocol):
             if start == size:
                 return
         for piece in range(start, size, _PIECE_BYTES):
+            if self._paused:
+                self._rest = data[piece:]
+                return
             self._feed(data[piece : piece + _PIECE_BYTES])
         if first and not self._reading and not self._stopped:
             self._learn(data[start:])
+        if not self._reading:
+            self._body = b""  # its request holds it until it is answered
 
     def _learn(self, data: bytes) -> None:
-        """Cache the head of a request that arrived complete and alone: what follows the head is exactly its body."""
+        """Cache the head of a request that arrived complete and alone: what follows the head is exactly its body.
+
+        Heads of large bodies are not cached, so that every large body is counted.
+        """
         body = data.find(_END) + len(_END)
-        if body <= _CACHED_HEAD_BYTES and data[body:] == self._body and self.headers.keys().isdisjoint(_NOT_CACHED):
+        if (
+            len(self._body) <= SMALL_BODY_BYTES
+            and body <= _CACHED_HEAD_BYTES
+            and data[body:] == self._body
+            and self.headers.keys().isdisjoint(_NOT_CACHED)
+        ):
             head = ParsedHead(self._parser.get_method(), self._url, self.headers, self._json_bytes, len(self._body))
             self.state.learn(data[:body], head)
 
@@ -267,12 +374,27 @@ class Connection(asyncio.Protocol):
         """Stop reading from a client that reads its responses too slowly."""
         self._blocked = True
         self._since = self.state.now
-        self._transport.pause_reading()
+        self._pause()
 
     def resume_writing(self) -> None:
         """Read again."""
         self._blocked = False
-        self._transport.resume_reading()
+        self._resume()
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Read what was received before the pause, then what arrives, unless there is still a reason for the pause."""
+        if self._blocked or self._stopped or len(self._waiting) > _PIPELINED // 2:
+            return
+        self._paused = False
+        rest, self._rest = self._rest, b""
+        if rest:
+            self.data_received(rest)
+        if not self._paused and not self._stopped:
+            self._transport.resume_reading()
 
     def on_message_begin(self) -> None:
         """Begin a request (called by the parser, as are all methods `on_*`)."""
@@ -302,20 +424,44 @@ class Connection(asyncio.Protocol):
             self.refuse(431, f"more than {self._limits.head_bytes} bytes of headers")
         elif headers.get(b"host") not in self.state.hosts:
             self._check_host(headers.get(b"host"))
-        if len(headers) > 2 or b"content-length" not in headers:
+        if headers.keys() != _PLAIN_HEADERS:
             self._check_headers(headers)
 
     def on_body(self, data: bytes) -> None:
         """Append a part of the body."""
+        if self._stopped:
+            return
         self._progressed = True
         self._continue_due = False
-        if len(self._body) + len(data) > self._limits.body_bytes:
+        size = len(self._body) + len(data)
+        if size > self._limits.body_bytes:
             self.refuse(413, f"the body has more than {self._limits.body_bytes} bytes")
-        elif not self._body:
+            return
+        if size > SMALL_BODY_BYTES and not self._has_room(len(data)):
+            return
+        self._hold(len(data))
+        if not self._body:
             self._body = data
         else:
             self._body = bytearray(self._body) if isinstance(self._body, bytes) else self._body
             self._body += data
+
+    def _has_room(self, size: int) -> bool:
+        """Return True if the listener may hold this many more bytes of bodies; if not, refuse the request."""
+        limit = max(self._limits.held_bytes, self._limits.body_bytes)
+        if self.state.held_bytes + size <= limit:
+            return True
+        self.state.overload("max_bodies_mb", f"the bodies of open requests have more than {limit} bytes")
+        self.refuse(503, "the server holds too many large requests; retry later", extra=_RETRY)
+        return False
+
+    def _hold(self, size: int) -> None:
+        self._held_bytes += size
+        self.state.held_bytes += size
+
+    def _release(self, size: int) -> None:
+        self._held_bytes -= size
+        self.state.held_bytes -= size
 
     def on_message_complete(self) -> None:
         """Dispatch the complete request."""
@@ -323,6 +469,7 @@ class Connection(asyncio.Protocol):
         if self._stopped:
             return
         request = Request(self, self._parser.get_method(), self._url, self._body, self._json_bytes)
+        request.held_bytes = len(self._body)
         if not self._parser.should_keep_alive():
             request.keep = False
             self._stopped = True
@@ -330,6 +477,8 @@ class Connection(asyncio.Protocol):
 
     def _dispatch(self, request: Request) -> None:
         self._waiting.append(request)
+        if len(self._waiting) > _PIPELINED:
+            self._pause()
         try:
             self.state.application(request)
         except Exception:  # noqa: BLE001 - the worker loop: a defect of the server must not fail other callers
@@ -338,13 +487,15 @@ class Connection(asyncio.Protocol):
 
     def ends_with(self, request: Request) -> bool:
         """Return True if nothing follows this request on the connection."""
-        return not self._reading and bool(self._waiting) and self._waiting[-1] is request
+        return not (self._reading or self._rest) and bool(self._waiting) and self._waiting[-1] is request
 
     def flush(self) -> None:
         """Write the responses that are ready, up to the first that is not."""
         waiting = self._waiting
         while waiting and waiting[0].response is not None:
             first = waiting.popleft()
+            if first.held_bytes:
+                self._release(first.held_bytes)
             self._transport.write(cast(bytes, first.response))
             if not first.keep:
                 self._finish()
@@ -352,16 +503,21 @@ class Connection(asyncio.Protocol):
         self._since = self.state.now
         if self._continue_due and not waiting:
             self._continue()
+        if self._paused:
+            self._resume()
 
-    def refuse(self, status: int, error: str) -> None:
-        """Answer with an error in order, and read no more from this connection."""
+    def refuse(self, status: int, error: str, *, extra: bytes = b"") -> None:
+        """Answer with an error in order, and read no more from this connection; `extra` are more headers."""
         if self._stopped:
             return
         self._stopped = self._lingers = True
+        if self._reading:
+            self._release(len(self._body))
+            self._body = b""
         self._reading = self._continue_due = False
         request = Request(connection=self, method=b"", url=self._url, body=b"", keep=False)
         self._waiting.append(request)
-        request.reply(status, error_body(error))
+        request.reply(status, error_body(error), extra=extra)
 
     def check(self, now: float) -> None:
         """End a connection that takes too long to send a request or to read a response, or that is idle."""
@@ -372,7 +528,7 @@ class Connection(asyncio.Protocol):
         elif self._blocked or self._lingers:
             if waited > self._limits.request_s:
                 self.abort()
-        elif self._reading:
+        elif self._reading and not self._paused:
             if waited > self._limits.request_s:
                 self.refuse(408, f"the request was not complete after {self._limits.request_s:g} s")
         elif not self._waiting and waited > self._limits.idle_s:
@@ -432,6 +588,10 @@ class Connection(asyncio.Protocol):
             self.refuse(*refusal)
 
     def _check_headers(self, headers: Mapping[bytes, bytes]) -> None:
+        if self._parser.get_method() not in _SAFE_METHODS:
+            refusal = self.state.check_write(headers)
+            if refusal is not None:
+                self.refuse(*refusal)
         if b"transfer-encoding" in headers:
             self._check_chunked(headers[b"transfer-encoding"])
         if headers.keys() >= _BODY_AND_UPGRADE and self._parser.should_upgrade():

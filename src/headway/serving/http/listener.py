@@ -6,9 +6,12 @@ import asyncio
 import ipaddress
 import logging
 import os
+import resource
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 _SWEEP_S = 0.5
 _POLL_S = 0.005
 _BACKLOG = 1024
+# Mozilla's list for TLS 1.2 without finite-field Diffie-Hellman; the ciphers of TLS 1.3 need no list.
+_TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
+_SPARE_FILES = 32
 _log = logging.getLogger(__name__)
 
 
@@ -89,19 +95,38 @@ def _bind(family: int, address: tuple[str, int], *, shared: bool) -> socket.sock
     return made
 
 
-class TlsContext:
-    """TLS context of new connections, TLS 1.2 or later; with `client_ca`, clients need a certificate that it signed.
+def allow_files(wanted: int) -> None:
+    """Raise the limit of open files of this process, `ulimit -n`, to `wanted` if the system allows that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
-    `pem` is the key, the certificate and the client CA (or None), for a transport that has its own TLS.
+
+def usable_files() -> int:
+    """Return how many files connections may open: all but a few, which the server itself needs."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - min(_SPARE_FILES, soft // 8)
+
+
+class TlsContext:
+    """TLS context of new connections; with `client_ca`, clients need a certificate that it signed.
+
+    Profile `modern` is TLS 1.3, whose ciphers are all authenticated and have forward secrecy; `intermediate` adds TLS
+    1.2 with ciphers that have both. `pem` is the key, the certificate and the client CA (or None), for a transport that
+    has its own TLS.
     """
 
-    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None, *, profile: str = "modern") -> None:
         """Load the files; raises ConfigError if one of them is not valid."""
         self._files = certificate, key
         self._loaded = self._stats()
         self.pem: tuple[bytes, bytes, bytes | None] = (b"", b"", None)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        modern = profile == "modern"
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3 if modern else ssl.TLSVersion.TLSv1_2
+        self.context.set_ciphers(_TLS_1_2_CIPHERS)
+        self.context.options |= ssl.OP_NO_RENEGOTIATION
         self.context.set_alpn_protocols(["http/1.1"])
         self._load()
         if client_ca is not None:
@@ -149,7 +174,8 @@ def tls_from_config(config: Config) -> TlsContext | None:
         return None
     certificate = config.path(settings.tls_certificate)
     key = config.path(settings.tls_key) if settings.tls_key else certificate
-    return TlsContext(certificate, key, config.path(settings.tls_client_ca) if settings.tls_client_ca else None)
+    client_ca = config.path(settings.tls_client_ca) if settings.tls_client_ca else None
+    return TlsContext(certificate, key, client_ca, profile=settings.tls_profile)
 
 
 def _no_password() -> str:
@@ -185,11 +211,20 @@ class Listener:
         *,
         limits: ConnectionLimits,
         errors: Ints,
+        overloads: MutableMapping[str, int] | None = None,
+        trusted_origins: Collection[str] = (),
         tls: TlsContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tls = tls
-        self._state = ServerState(application, limits=limits, errors=errors, now=self._loop.time())
+        self._state = ServerState(
+            application,
+            limits=limits,
+            errors=errors,
+            overloads=Counter() if overloads is None else overloads,
+            trusted_origins=trusted_origins,
+            now=self._loop.time(),
+        )
         self._period_s = min(_SWEEP_S, limits.request_s / 4)
         self._timer = self._loop.call_later(self._period_s, self._sweep_again)
 
@@ -198,8 +233,14 @@ class Listener:
         """True once no more connections are accepted."""
         return self._state.draining
 
+    def overload(self, limit: str, reason: str) -> None:
+        """Count and log what a limit refused, as `ServerState.overload` does; on the loop."""
+        self._state.overload(limit, reason)
+
     async def open(self, sockets: Sequence[socket.socket]) -> None:
         """Listen on sockets that are bound already (`bind_sockets`)."""
+        self._state.max_file = usable_files()
+        self._probed = sockets[0].fileno()
         ports = [bound.getsockname()[1] for bound in sockets]
         self._state.accept_hosts(ports, loopback=on_loopback(sockets))
         self._servers = [
@@ -229,8 +270,16 @@ class Listener:
         self._state.tick(now)
         if self._tls:
             self._tls.reload()
+        self._check_files()
         for connection in tuple(self._state.connections):
             connection.check(now)
+
+    def _check_files(self) -> None:
+        """Report that no file can be opened: the event loop then closes new connections without a word."""
+        try:
+            os.close(os.dup(self._probed))
+        except OSError as error:
+            self._state.overload("open_files", f"no file can be opened: {error.strerror} (ulimit -n)")
 
     def _tls_arguments(self) -> dict[str, Any]:
         """Return the TLS arguments of a server; a handshake has as much time as a request."""

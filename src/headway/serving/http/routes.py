@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 import headway
-from headway.core.errors import DataError, HeadwayError
-from headway.serving.auth.authenticator import Authenticator, NotAuthorized
+from headway.core.errors import DataError
+from headway.serving.auth.authenticator import Authenticator, Caller, NotAuthorized
 from headway.serving.batching.data_plane import DataPlane
 from headway.serving.batching.validation import Violation
 from headway.serving.http.connection import Request
+from headway.serving.http.labels import LabelCollector
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.endpoints import ROUTES_BY_ENDPOINT, RouteMatch, match_route, openapi_document
 from headway.serving.protocol.errors import OCTETS, TEXT, RequestError, encode, error_body, request_error
@@ -25,8 +25,6 @@ from headway.serving.protocol.mlflow import read_mlflow, write_mlflow
 from headway.serving.protocol.open_inference import DecodedRequest, RequestParameters
 from headway.serving.protocol.schemas import (
     IndexRequest,
-    LabelsRequest,
-    LabelsStored,
     LoadRequest,
     ModelReady,
     ModelStatisticsResponse,
@@ -35,18 +33,15 @@ from headway.serving.protocol.schemas import (
     ServerReady,
 )
 from headway.serving.repository import ModelRepository, find_model, load_error, model_config, model_statistics
-from headway.storage import traffic
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats
 
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
-LABEL_SOURCE = "endpoint"
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _read_index_request = msgspec.json.Decoder(IndexRequest).decode
 _read_load_request = msgspec.json.Decoder(LoadRequest).decode
-_read_labels_request = msgspec.json.Decoder(LabelsRequest).decode
 
 
 LARGE_BODY_BYTES = 65_536  # a larger body is decoded on a thread: the loop spends at most a few milliseconds on one
@@ -144,33 +139,6 @@ def _submit_decoded(request: Request, decoded: Future[T], submit: Callable[[T], 
         request.reply(500, error_body("internal server error; see the log of the server"))
 
 
-class LabelCollector:
-    """Stores labels on a thread, and acknowledges them once they are on disk.
-
-    `soon` runs a function on the loop (`loop.call_soon_threadsafe`).
-    """
-
-    def __init__(self, state: Path, *, soon: Callable[[Callable[[], None]], object]) -> None:
-        self._state = state
-        self._soon = soon
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="labels")
-
-    def store(self, request: Request, name: str) -> None:
-        """Store the labels of a request for a model, then answer with their number."""
-        try:
-            labels = _read_labels_request(request.body).labels
-        except _UNREADABLE as error:
-            hint = '{"labels": [{"key": "a-1", "label": 1}]}'
-            request.reply(400, error_body(DataError(f"the body holds no labels: {error}", hint=hint)))
-            return
-        stored = self._pool.submit(traffic.save_labels, self._state, name, labels, who=LABEL_SOURCE)
-        stored.add_done_callback(lambda done: self._soon(lambda: _reply_stored(request, done)))
-
-    def close(self) -> None:
-        """Store the accepted labels, and end the thread."""
-        self._pool.shutdown()
-
-
 class Routes:
     """Answers each complete request, or passes it to the data plane; `draining` is true while the server shuts down."""
 
@@ -189,6 +157,7 @@ class Routes:
         self._authenticator = authenticator
         self._labels = labels
         self._repository = repository
+        self._caller = Caller("", frozenset())  # of the request that is dispatched
         self._draining = draining
         self._handlers: dict[str, Callable[[Request, RouteMatch], None]] = {
             "server": self._server,
@@ -225,16 +194,16 @@ class Routes:
             self._handlers[match.endpoint](request, match)
 
     def _authorize(self, request: Request, match: RouteMatch) -> bool:
-        """Check the API key of a request; if it is not valid for the route, reply and return False."""
+        """Check the API key of a request; if it is not valid for the route and model, reply and return False."""
         if not match.scope:
             return True
         try:
-            key = self._authenticator.authorize(request.authorization, match.scope)
+            self._caller = self._authenticator.authorize(request.authorization, match.scope, match.name)
         except NotAuthorized as error:
             request.reply(error.status, error_body(error), extra=error.headers)
             return False
         if request.span is not None:
-            request.span.key = key
+            request.span.key = self._caller.name
         return True
 
     def _infer(self, request: Request, match: RouteMatch) -> None:
@@ -261,10 +230,11 @@ class Routes:
         self._plane.submit(model, call)
 
     def _invoke(self, request: Request, match: RouteMatch) -> None:
-        started_ns, models = time.perf_counter_ns(), list(self._plane.models.values())
+        started_ns = time.perf_counter_ns()
+        models = [model for model in self._plane.models.values() if self._caller.may_use(model.name)]
         if len(models) != 1:
             names = ", ".join(model.name for model in models) or "none"
-            request.reply(400, error_body(f"/invocations needs a server with exactly one model; served: {names}"))
+            request.reply(400, error_body(f"/invocations needs exactly one model; served: {names}"))
             return
         decode = partial(read_mlflow, models[0].reader, request.body)
         submit = partial(self._submit_mlflow, request, models[0], started_ns)
@@ -286,7 +256,9 @@ class Routes:
         self._plane.submit(model, MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns))
 
     def _label(self, request: Request, match: RouteMatch) -> None:
-        if self._find(request, match) is not None:
+        if not request.is_json:
+            request.reply(415, error_body("labels are JSON; send 'Content-Type: application/json'"))
+        elif self._find(request, match) is not None:
             self._labels.store(request, match.name)
 
     def _index(self, request: Request, match: RouteMatch) -> None:
@@ -297,7 +269,8 @@ class Routes:
         except _UNREADABLE as error:
             request.reply(400, error_body(f"the body is not an index request: {error}"))
             return
-        request.reply(200, encode(self._repository.index(ready=wanted.ready)))
+        models = self._repository.index(ready=wanted.ready)
+        request.reply(200, encode([model for model in models if self._caller.may_use(model.name)]))
 
     def _load(self, request: Request, match: RouteMatch) -> None:
         load = match.endpoint == "load"
@@ -337,6 +310,9 @@ class Routes:
         request.reply(200, openapi_document())
 
     def _metrics(self, request: Request, match: RouteMatch) -> None:
+        if self._caller.models:
+            request.reply(403, error_body(f"the key '{self._caller.name}' is not for all models, as /metrics is"))
+            return
         versions = {name: model.version for name, model in self._plane.models.items()}
         request.reply(200, self._plane.metrics.text(versions), kind=TEXT)
 
@@ -360,7 +336,8 @@ class Routes:
             self._reply_stats(request, [model])
 
     def _all_stats(self, request: Request, match: RouteMatch) -> None:
-        self._reply_stats(request, self._plane.models.values())
+        models = self._plane.models.values()
+        self._reply_stats(request, [model for model in models if self._caller.may_use(model.name)])
 
     def _reply_stats(self, request: Request, models: Iterable[LoadedModel]) -> None:
         stats = tuple(model_statistics(model, self._plane.metrics.total(model.name)) for model in models)
@@ -378,16 +355,6 @@ def _reply_too_large(request: Request) -> bool:
 def _reply_not_allowed(request: Request, allowed: bytes) -> None:
     message = f"method {request.method.decode()} is not allowed here; use {allowed.decode()}"
     request.reply(405, error_body(message), extra=b"\r\nAllow: " + allowed)
-
-
-def _reply_stored(request: Request, stored: Future[int]) -> None:
-    error = stored.exception()
-    if error is None:
-        request.reply(200, encode(LabelsStored(stored.result())))
-    elif isinstance(error, HeadwayError):
-        request.reply(400 if isinstance(error, DataError) else 503, error_body(error))
-    else:
-        request.reply(500, error_body("the labels were not stored"))
 
 
 def _reply_loaded(request: Request, loading: Future[None]) -> None:

@@ -177,7 +177,7 @@ def match_route(url: bytes) -> RouteMatch:
 
 
 _JSON, _TEXT, _OCTETS = "application/json", "text/plain", "application/octet-stream"
-_COMMON_ERRORS = (400, 404, 413, 415, 431)
+_COMMON_ERRORS = (400, 404, 413, 415, 431, 503)
 _KEY_ERRORS = (401, 403, 429)
 _DESCRIPTION = (
     "The Open Inference Protocol v2 with Triton's extensions, and MLflow's scoring protocol. "

@@ -30,6 +30,7 @@ _FIELDS = 11
 _MAX_OUTSIDE = 1_024  # columns with a value outside the contract, by model and kind
 _NAME_BYTES = 200
 _STATUSES = 600
+OVERLOADS = ("max_connections", "max_bodies_mb", "label_queue_mb", "open_files")
 ALIVE, WORKERS, LOGS = 0, 1, 2  # ready workers; restarted workers and log writers
 
 WINDOWS_S = {"5m": 300, "30m": 1800, "1h": 3600, "6h": 21_600}
@@ -43,6 +44,7 @@ _HELP_CANARY = "Requests on which the canary failed and the live release answere
 _REFUSED = "headway_pointer_refused"
 _OUTSIDE = "headway_outside_values_total"
 _RESTARTS = "headway_restarts_total"
+_OVERLOADS = "headway_overload_refused_total"
 _US = 1000
 _TRITON, _MLSERVER = "nv_inference_", "model_infer_"
 _DURATION = "model_infer_request_duration"
@@ -185,6 +187,7 @@ class SharedMetrics:
         )
         self.refused = NamedCounters(rows, 1, max_names=2 * models)
         self.outside = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
+        self.overloads = NamedCounters(rows, 1, max_names=8)
         self.fleet = SharedTable(1, 3)  # ALIVE, WORKERS and LOGS, written by the supervisor
 
 
@@ -199,6 +202,7 @@ class Metrics:
         self.dropped, self.canary_errors = CounterMap(memory.dropped, row), CounterMap(memory.canary_errors, row)
         self.refused = FlagMap(memory.refused, row)
         self._outside = CounterMap(memory.outside, row)
+        self.overloads = CounterMap(memory.overloads, row)
         self.extra_lines: Callable[[], Iterable[str]] = tuple  # appended to the text
 
     def of(self, model: str) -> ModelCounters:
@@ -280,6 +284,9 @@ class Metrics:
             "1 if a pointer moved to a release that does not verify, and the previous release stays live.",
         )
         yield from (f'{_REFUSED}{{pointer="{at}"}} {int(now)}' for at, now in self.refused.any_row().items())
+        yield from _family(_OVERLOADS, "counter", "Connections and requests refused, by the limit that was reached.")
+        for limit in OVERLOADS:
+            yield f'{_OVERLOADS}{{limit="{limit}"}} {self.overloads.total().get(limit, 0)}'
         alive, workers, logs = memory.fleet.total().tolist()
         yield from _family("headway_workers", "gauge", "Worker processes that are ready.")
         yield f"headway_workers {alive}"

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headway.core.errors import HeadwayError
 from headway.features.online import NEVER_US
+from headway.serving.telemetry.logs import Throttle
 from headway.serving.telemetry.prediction_log import LogEntry, LogSource, decode_entry, read_source, source_of
 from headway.serving.workers.shared_memory import RingBuffer, SharedTable, WakeupPipe
 from headway.storage import atomic, segments, traffic
@@ -59,6 +61,7 @@ class LogWriter:
         self._pass = buffers.current_pass
         self._owner = buffers.owner
         self._dropped = dropped
+        self._throttle = Throttle()
 
     @property
     def due(self) -> bool:
@@ -96,9 +99,12 @@ class LogWriter:
             else:
                 entries = sorted(map(decode_entry, records), key=lambda entry: entry.at_us)
                 segments.save(folder, segment_columns(entries), name=name)
-        except Exception:  # noqa: BLE001 - the worker loop: one release must not stop the log of the others
+        except Exception as error:  # noqa: BLE001 - the worker loop: one release must not stop the log of the others
             self._dropped[source.name] += sum(source_of(record)[1] for record in records)
-            _log.exception("a segment of the log of %s could not be written", source.name)
+            known = isinstance(error, HeadwayError | OSError)
+            if count := self._throttle.count("disk" if known else source.name):
+                message = "a segment of the log of %s could not be written (%d since the last such line): %s"
+                _log.error(message, source.name, count, error, exc_info=not known)
 
 
 def run_log_writer(writer: LogWriter, wakeup: WakeupPipe, *, flush_s: float) -> None:

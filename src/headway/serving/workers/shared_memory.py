@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import threading
+import zlib
 from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from itertools import pairwise
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _CELL_BYTES = 8
 _NAME_CELLS = 25  # 200 bytes: NAME@sha256:DIGEST has at most 136
 _HEAD, _TAIL, _PIECE_TABLE = 0, 1, 2
+_DOCUMENT_HEAD = struct.Struct("<QQd")  # length, checksum, time
 _PAGE = mmap.PAGESIZE
 _PIECES = 64
 _RESIDENT_BYTES, _DUE_BYTES = 4 << 20, 1 << 20
@@ -50,6 +53,35 @@ class SharedTable:
         """Return the sum over all rows, int64 [width]."""
         total: Ints = self.table.sum(axis=0)
         return total
+
+
+class SharedDocument:
+    """The last document that a process wrote, with a time; create it before forking.
+
+    Two that are written at once may leave none.
+
+    >>> shared = SharedDocument(10)
+    >>> shared.write(b"keys", 1.5)
+    >>> shared.read()
+    (b'keys', 1.5)
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self._memory = mmap.mmap(-1, _DOCUMENT_HEAD.size + size_bytes)
+
+    def write(self, content: bytes, at_s: float) -> None:
+        """Replace the document; one that is too large is not written."""
+        start = _DOCUMENT_HEAD.size
+        if len(content) <= self._size_bytes:
+            self._memory[start : start + len(content)] = content
+            _DOCUMENT_HEAD.pack_into(self._memory, 0, len(content), zlib.crc32(content), at_s)
+
+    def read(self) -> tuple[bytes, float]:
+        """Return the document and its time; b"" for none."""
+        length, checksum, at_s = _DOCUMENT_HEAD.unpack_from(self._memory)
+        content = self._memory[_DOCUMENT_HEAD.size : _DOCUMENT_HEAD.size + length]
+        return (content, at_s) if zlib.crc32(content) == checksum else (b"", 0.0)
 
 
 class NamedCounters:

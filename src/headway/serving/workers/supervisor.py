@@ -21,6 +21,7 @@ from typing import NoReturn
 from headway.core.config import Config
 from headway.core.errors import EngineError
 from headway.serving.auth.authenticator import shared_rate_limits
+from headway.serving.auth.tokens import shared_keys
 from headway.serving.http.listener import close_sockets
 from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
 from headway.serving.workers import worker
@@ -142,6 +143,7 @@ class Supervisor:
         self._bound = bound
         self._memory = SharedMetrics(workers, models=len(references))
         self._rate_limits = shared_rate_limits(workers)
+        self._issuer_keys = shared_keys()
         self._counters = self._memory.fleet.row(0)
         self._buffers = LogBuffers(workers, config.serve.log_buffer_mb << 20) if config.serve.log else None
         self._deployed: dict[str, str | None] = dict.fromkeys(references)
@@ -261,6 +263,7 @@ class Supervisor:
             sockets=self._bound[number],
             memory=self._memory,
             rate_limits=self._rate_limits,
+            issuer_keys=self._issuer_keys,
             buffers=buffers,
             deployed=self._deployed,
         )

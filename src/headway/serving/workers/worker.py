@@ -19,8 +19,9 @@ from headway.serving.auth.authenticator import RateLimiter, create_authenticator
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.grpc.transport import ServerContext, open_grpc
 from headway.serving.http.connection import ConnectionLimits
-from headway.serving.http.listener import Listener, tls_from_config
-from headway.serving.http.routes import BodyDecoder, LabelCollector, Routes
+from headway.serving.http.labels import LabelCollector
+from headway.serving.http.listener import Listener, allow_files, tls_from_config
+from headway.serving.http.routes import BodyDecoder, Routes
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.registry_watcher import RegistryWatcher
@@ -39,12 +40,14 @@ from headway.serving.workers.channel import (
     WorkerReady,
 )
 from headway.serving.workers.log_writer import LogBuffers
+from headway.serving.workers.shared_memory import SharedDocument
 from headway.storage import traffic
 
 if TYPE_CHECKING:
     from headway.core.contracts import Ints
 
 DRAIN_S = 10.0
+_OWN_FILES = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +62,14 @@ class WorkerConfig:
     sockets: Sequence[socket.socket]
     memory: SharedMetrics
     rate_limits: Ints
+    issuer_keys: SharedDocument
     buffers: LogBuffers | None
     deployed: Mapping[str, str | None]
 
 
 def run_worker(settings: WorkerConfig, channel: Channel) -> None:
     """Serve until a shutdown message, or until the supervisor is gone; report an error that prevents the start."""
+    allow_files(settings.config.serve.max_connections + _OWN_FILES)
     try:
         register = ModelRegistry.from_config(settings.config)
         with closing(register.state), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -98,10 +103,18 @@ async def _serve(
     soon, plane = loop.call_soon_threadsafe, _data_plane(settings, models)
     commands = CommandClient(channel, shut_down=stopping.set)
     limiter = RateLimiter(settings.rate_limits, worker=settings.number)
-    authenticator = create_authenticator(settings.config, limiter)
+    authenticator = create_authenticator(settings.config, limiter, settings.issuer_keys)
     with ExitStack() as stack:
         stack.callback(plane.close)
-        labels = stack.enter_context(closing(LabelCollector(settings.config.state, soon=soon)))
+        stack.callback(authenticator.close)
+        collector = LabelCollector(
+            settings.config.state,
+            soon=soon,
+            queue_bytes=config.label_queue_mb << 20,
+            limits=RequestLimits.of(config),
+            overload=lambda limit, reason: listener.overload(limit, reason),
+        )
+        labels = stack.enter_context(closing(collector))
         watcher = stack.enter_context(_watching(settings, channel, register, plane))
         watcher.start(models)
         for address, model in models.items():
@@ -121,8 +134,14 @@ async def _serve(
         tls = tls_from_config(settings.config)
         listener = Listener(
             stack.enter_context(trace_requests(routes, plane, config)),
-            limits=ConnectionLimits(body_bytes=config.max_body_bytes),
+            limits=ConnectionLimits(
+                body_bytes=config.max_body_bytes,
+                connections=config.max_connections,
+                held_bytes=config.max_bodies_mb << 20,
+            ),
             errors=plane.metrics.errors,
+            overloads=plane.metrics.overloads,
+            trusted_origins=config.trusted_origins,
             tls=tls,
         )
         context = ServerContext(
@@ -132,6 +151,9 @@ async def _serve(
             soon=soon,
             draining=lambda: listener.draining,
             body_bytes=config.max_body_bytes,
+            held_bytes=config.max_bodies_mb << 20,
+            max_connections=config.max_connections,
+            overload=listener.overload,
             tls=tls,
         )
         track_objectives(settings.config.slo, plane.metrics, loop)
