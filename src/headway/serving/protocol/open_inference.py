@@ -338,8 +338,6 @@ class RequestReader:
 
     def _parameters(self, content: msgspec.Raw) -> RequestParameters:
         """Decode the parameters of a request; raises DataError for a name that is too long."""
-        if not len(memoryview(content)):
-            return _NO_PARAMETERS
         try:
             parameters, names = _decode_parameters(content), _decode_names(content)
         except _UNREADABLE as error:
