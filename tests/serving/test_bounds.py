@@ -9,6 +9,7 @@ import json
 import struct
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
@@ -311,3 +312,33 @@ def test_a_defect_of_the_decoder_is_500_and_logged(caplog):
 def test_many_outputs_are_answered_over_grpc(server):
     rows = tensor("rows", shape=[20_000, 3], data=[4.0] * 60_000)
     assert send(server, "grpc", [rows])[0] is grpc.StatusCode.OK
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("message", "count"),
+    [
+        (request("/metrics"), 300),
+        (request("/none"), 3_000),
+        (request(body=body_of([1, 2, 6])), 2_000),
+        (request(body=body_of([1, 2, 6]), headers=["traceparent: none"]), 2_000),
+    ],
+)
+def test_many_requests_at_once_do_not_occupy_the_loop(server, message, count):
+    with LoopWatch.over(server[0]) as watch, Peer(server[0]) as peer, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(peer.send_bytes, message * count + request("/v2/health/live"))
+        answers = [peer.read_answer() for _ in range(count + 1)]
+        sending.result()
+    assert answers[-1].json == {"live": True}
+    assert len({answer.status for answer in answers[:-1]}) == 1
+    assert watch.longest_ms <= MAX_LOOP_MS
+
+
+@pytest.mark.slow
+def test_a_body_in_many_small_chunks_does_not_occupy_the_loop(server):
+    head = request(method="POST", headers=["Transfer-Encoding: chunked"])
+    body = body_of([1, 2, 6], id="x" * 250) + b" " * 100_000
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    with LoopWatch.over(server[0]) as watch, Peer(server[0]) as peer:
+        assert peer.send_bytes(head + chunks + b"0\r\n\r\n").read_answer().values == [3.0]
+    assert watch.longest_ms <= MAX_LOOP_MS

@@ -11,6 +11,7 @@ import logging
 import re
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from email.utils import formatdate
@@ -39,7 +40,8 @@ _BODY_AND_UPGRADE = frozenset({b"content-length", b"upgrade"})
 _NOT_CACHED = frozenset({b"expect", b"upgrade", _TRACEPARENT})  # they have state, or never occur twice
 _END = b"\r\n\r\n"
 _KEEP, _CLOSE = _END, b"\r\nConnection: close\r\n\r\n"
-_PIECE_BYTES = 8_192
+_PIECE_BYTES, _BODY_PIECE_BYTES = 8_192, 65_536
+_TURN_S = 0.005
 _CACHED_HEAD_BYTES = 2_048
 _CACHED_HEADS = 1_024
 _SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -255,6 +257,7 @@ class Connection(asyncio.Protocol):
         self._lingers = False  # the last response will be written while the client may still be sending
         self._blocked = False  # the client does not read its responses
         self._paused = False  # no more is read, for it is blocked, or many of its requests wait
+        self._turn_over = False  # it goes on in the next iteration of the loop
         self._rest = b""  # what was received before the pause, and is not read yet
         self._reading = False  # a request has begun and is not complete
         self._in_head = False
@@ -314,7 +317,7 @@ class Connection(asyncio.Protocol):
             self._rest += data
             return
         first = not self._reading
-        start, size = 0, len(data)
+        start, size, turn_ends = 0, len(data), 0.0
         if first:
             known = self.state.known
             while start < size and not self._stopped and not self._paused:
@@ -326,17 +329,48 @@ class Connection(asyncio.Protocol):
                 self._since = self.state.now
                 self.headers = head.headers
                 self._dispatch(Request(self, head.method, head.url, data[body:start], head.json_bytes))
+                if start < size:
+                    turn_ends = self._check_turn(turn_ends)
             if start == size:
                 return
-        for piece in range(start, size, _PIECE_BYTES):
+        piece = start
+        while piece < size:
             if self._paused:
                 self._rest = data[piece:]
                 return
-            self._feed(data[piece : piece + _PIECE_BYTES])
+            end = piece + self._piece_bytes()
+            self._feed(data[piece:end])
+            piece = end
+            turn_ends = self._check_turn(turn_ends)
         if first and not self._reading and not self._stopped:
             self._learn(data[start:])
         if not self._reading:
             self._body = b""  # its request holds it until it is answered
+
+    def _piece_bytes(self) -> int:
+        """Return how much to parse at once: what is missing of a body, or little, as it may hold many requests."""
+        if self._in_head or not self._reading:
+            return _PIECE_BYTES
+        missing = int(self.headers.get(b"content-length") or 0) - len(self._body)
+        return max(_PIECE_BYTES, min(missing, _BODY_PIECE_BYTES))
+
+    def _check_turn(self, ends: float) -> float:
+        """Pause once this connection has read for long at a stretch; others are served before it goes on.
+
+        Returns the end of its turn, which begins with the first check (`ends` is 0).
+        """
+        now = time.perf_counter()
+        if not ends:
+            return now + _TURN_S
+        if now > ends and not (self._stopped or self._paused):
+            self._turn_over = True
+            self._pause()
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        return ends
+
+    def _begin_turn(self) -> None:
+        self._turn_over = False
+        self._resume()
 
     def _learn(self, data: bytes) -> None:
         """Cache the head of a request that arrived complete and alone: what follows the head is exactly its body.
@@ -387,7 +421,7 @@ class Connection(asyncio.Protocol):
 
     def _resume(self) -> None:
         """Read what was received before the pause, then what arrives, unless there is still a reason for the pause."""
-        if self._blocked or self._stopped or len(self._waiting) > _PIPELINED // 2:
+        if self._blocked or self._turn_over or self._stopped or len(self._waiting) > _PIPELINED // 2:
             return
         self._paused = False
         rest, self._rest = self._rest, b""

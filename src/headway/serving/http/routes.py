@@ -159,6 +159,7 @@ class Routes:
         self._repository = repository
         self._caller = Caller("", frozenset())  # of the request that is dispatched
         self._draining = draining
+        self._metrics_text = b""  # until the loop comes to its next callback
         self._handlers: dict[str, Callable[[Request, RouteMatch], None]] = {
             "server": self._server,
             "live": self._live,
@@ -313,8 +314,14 @@ class Routes:
         if self._caller.models:
             request.reply(403, error_body(f"the key '{self._caller.name}' is not for all models, as /metrics is"))
             return
-        versions = {name: model.version for name, model in self._plane.models.items()}
-        request.reply(200, self._plane.metrics.text(versions), kind=TEXT)
+        if not self._metrics_text:  # of many requests at once, only the first is expensive
+            versions = {name: model.version for name, model in self._plane.models.items()}
+            self._metrics_text = self._plane.metrics.text(versions)
+            self._repository.soon(self._forget_metrics)
+        request.reply(200, self._metrics_text, kind=TEXT)
+
+    def _forget_metrics(self) -> None:
+        self._metrics_text = b""
 
     def _model(self, request: Request, match: RouteMatch) -> None:
         model = self._find(request, match)
