@@ -183,6 +183,15 @@ def test_a_missing_measure_of_one_variant_is_shown_as_not_measured() -> None:
     assert tables.tabulate_variants([rows[0], lacking]).rows[1][3][0].text == "not measured"
 
 
+def test_a_baseline_that_could_not_be_timed_is_shown_as_not_measured_next_to_the_winner() -> None:
+    baseline, winner = STORY.frontier[0], STORY.frontier[1]
+    untimed = tuple(seen for seen in baseline.evidence.measurements if seen.name != "latency.one_row")
+    baseline = replace(baseline, evidence=replace(baseline.evidence, measurements=untimed))
+    judged = replace(winner, evidence=replace(winner.evidence, measurements=()))
+    row = next(row for row in tables.tabulate_gain(baseline, winner, judged).rows if row[0][0].text == "One row")
+    assert row[1][0].text == "not measured" and row[2] and not row[3]
+
+
 def test_a_rule_result_shows_number_interval_rows_and_groups() -> None:
     text = printed(terminal.render_rules(refused().judged.verdict, groups="days"), 120)
     assert "✗ fail" in text

@@ -170,7 +170,10 @@ def tabulate_gain(baseline: EvaluatedVariant, winner: EvaluatedVariant | None, j
     rows = (
         (
             text_cell(_MEASURES[name], "strong"),
-            *(measurement_cell(found) if (found := _measured(row, name)) else () for row in columns.values()),
+            *(
+                measurement_cell(found) if (found := _measured(row, name)) or row is not judged else ()
+                for row in columns.values()
+            ),
         )
         for name in shown
     )
