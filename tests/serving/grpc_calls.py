@@ -27,7 +27,7 @@ def grpc_client(
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=INFERENCE[f"{method}Response"].FromString,
         )
-        return ask(INFERENCE[f"{method}Request"](**fields), metadata=metadata, timeout=10)
+        return ask(INFERENCE[f"{method}Request"](**fields), metadata=metadata, timeout=60)
 
     call.address = grpc_server.address.removeprefix("grpc://")
     with grpc.insecure_channel(call.address) as channel:

@@ -55,7 +55,7 @@ class ManualLoop:
     def run_until(self, done: Callable[[], bool]) -> None:
         """Run callbacks, and wait for those of threads, until a condition is true."""
         while not done():
-            self.ready.get(timeout=10)()
+            self.ready.get(timeout=60)()
 
     def run_until_with_timers(self, done: Callable[[], bool]) -> None:
         """Run callbacks until a condition is true, and fire all timers at once."""
@@ -126,5 +126,5 @@ class BlockingEngine:
     def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         self.sizes.append(len(rows))
         self.began.put(len(rows))
-        assert self.let.acquire(timeout=10)
+        assert self.let.acquire(timeout=60)
         return rows[:, :1]

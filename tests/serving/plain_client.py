@@ -26,7 +26,7 @@ class HttpAnswer:
 
 def post(port: int, path: str, body: object) -> HttpAnswer:
     """Send JSON on a new connection."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -128,7 +128,7 @@ class Running:
         async def run() -> object:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(60)
 
     @property
     def inside(self) -> ServerContext:
@@ -259,12 +259,12 @@ def serving(
     thread.start()
     try:
         with routes_of(plane, releases, loop.call_soon_threadsafe, authenticator, key) as routes:
-            running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(10)
+            running = asyncio.run_coroutine_threadsafe(start(routes), loop).result(60)
             routes._draining = lambda: running.listener.draining
             try:
                 yield running
             finally:
-                asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(10)
+                asyncio.run_coroutine_threadsafe(running.listener.drain(1), loop).result(60)
     finally:
         loop.call_soon_threadsafe(plane.close)
         loop.call_soon_threadsafe(loop.stop)

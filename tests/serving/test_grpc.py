@@ -416,8 +416,8 @@ def test_calls_in_flight_are_answered_before_the_server_closes(opened):
         assert handed.wait(10)
         closing = pool.submit(grpc_server.close, 5)
         until.set()
-        closing.result(10)
-        assert answer.result(10).raw_output_contents[0] == struct.pack("<d", 3.0)
+        closing.result(60)
+        assert answer.result(60).raw_output_contents[0] == struct.pack("<d", 3.0)
 
 
 @pytest.mark.slow

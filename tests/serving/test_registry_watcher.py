@@ -232,7 +232,7 @@ class Callers:
             thread.join()
 
     def _call(self, port: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         inputs = [{"name": name, "shape": [1], "datatype": "FP64", "data": [1]} for name in "ab"]
         while not self.stop.is_set():
             key = f"{port}-{self.answers}"

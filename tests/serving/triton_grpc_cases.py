@@ -67,7 +67,7 @@ def test_requests_may_be_concurrent(client):
     for number in range(50):
         variables = {"callback": lambda result, error: answers.put((result, error)), "request_id": str(number)}
         client.async_infer("flights", columns(), **variables)
-    results = [answers.get(timeout=10) for _ in range(50)]
+    results = [answers.get(timeout=60) for _ in range(50)]
     assert {error for _, error in results} == {None}
     assert {result.get_response().id for result, _ in results} == {str(number) for number in range(50)}
 

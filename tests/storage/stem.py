@@ -89,7 +89,7 @@ class Stem:
 
     def close(self) -> None:
         """End the stem."""
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
 
 @contextlib.contextmanager

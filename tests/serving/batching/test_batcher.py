@@ -68,7 +68,7 @@ def test_calls_that_arrive_during_a_long_batch_form_the_next_batch():
     calls = [RecordingCall([float(number)] * 3) for number in range(6)]
     plane.submit(release, calls[0])
     loop.run_ready()
-    assert gate.began.get(timeout=10) == 1
+    assert gate.began.get(timeout=60) == 1
     for call in calls[1:]:
         plane.submit(release, call)
     loop.run_ready()
@@ -146,7 +146,7 @@ def test_a_slow_model_delays_neither_health_checks_nor_another_model():
     gate, release = blocking_model()
     with serving(release, loaded(name="other")) as server, Peer(server) as peer:
         peer.send_bytes(request(body=body_of([7, 7, 7])))
-        assert gate.began.get(timeout=10) == 1
+        assert gate.began.get(timeout=60) == 1
         assert ask(server, "/v2/health/live").json == {"live": True}
         assert ask(server, "/v2/models/other/infer", body_of([1, 2, 6])).values == [3.0]
         gate.let.release()
@@ -159,7 +159,7 @@ def test_a_replaced_release_answers_its_waiting_calls():
     first, second, late = (RecordingCall([float(number)] * 3) for number in range(3))
     plane.submit(release, first)
     loop.run_ready()
-    gate.began.get(timeout=10)
+    gate.began.get(timeout=60)
     plane.submit(release, second)
     plane.set_model(dataclasses.replace(ECHO, version="new", latency=SHORT))
     gate.let.release(3)
@@ -305,7 +305,7 @@ def test_over_http_a_full_queue_is_429_and_a_passed_deadline_is_504():
     timed = body_of([2, 2, 2])[:-1] + b', "parameters": {"timeout": 1}}'
     with serving(release, max_queue_rows=1) as server, Peer(server) as first, Peer(server) as second:
         first.send_bytes(request(body=body_of([1, 1, 1])))
-        gate.began.get(timeout=10)
+        gate.began.get(timeout=60)
         second.send_bytes(request(body=timed))
         server.turn()
         refused = ask(server, "/v2/models/flights/infer", body_of([3, 3, 3]))

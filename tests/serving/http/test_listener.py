@@ -26,7 +26,7 @@ def test_a_draining_server_is_not_ready_and_closes():
         drained = draining(server)
         answer = peer.send_bytes(READY[10:]).read_answer()
         assert (answer.status, answer.json, answer.headers["Connection"]) == (503, {"ready": False}, "close")
-        drained.result(5)
+        drained.result(60)
 
 
 def test_pipelined_requests_are_answered_before_shutdown():
@@ -37,13 +37,13 @@ def test_pipelined_requests_are_answered_before_shutdown():
         peer.send_bytes(INFER[-1:])
         assert [peer.read_answer().values for _ in range(51)] == [[3.0]] * 51
         assert peer.closed()
-        drained.result(5)
+        drained.result(60)
 
 
 def test_idle_connections_are_closed_at_once():
     with serving(loaded()) as server, Peer(server) as peer:
         assert peer.send_bytes(INFER).read_answer().status == 200
-        draining(server).result(5)
+        draining(server).result(60)
         assert peer.closed()
 
 
@@ -51,7 +51,7 @@ def test_connections_that_exceed_the_drain_time_are_aborted():
     with serving(loaded()) as server, Peer(server) as peer:
         peer.send_bytes(INFER[:-1])
         server.turn()
-        draining(server, within_s=0.05).result(5)
+        draining(server, within_s=0.05).result(60)
         assert peer.closed()
 
 

@@ -110,7 +110,7 @@ def test_a_second_signal_aborts_requests_in_flight_and_the_log_is_written(tmp_pa
             served.process.send_signal(signal.SIGTERM)
             until(lambda: len(served.children) <= 2)
             served.process.send_signal(signal.SIGTERM)
-            assert served.process.communicate(timeout=5)[0] == "" and served.process.returncode == 0
+            assert served.process.communicate(timeout=60)[0] == "" and served.process.returncode == 0
     assert logged(settings.state) == {"a": 1}
 
 
