@@ -60,7 +60,7 @@ AT_LEAST: dict[str, dict[str, float | None]] = {
 # What is on in a server as it comes, and the environment that turns each off.
 OFF: dict[str, Mapping[str, str]] = {
     "keys": {"HEADWAY_SERVE_KEYS": "none.toml"},
-    "log": {"HEADWAY_SERVE_LOG": "false"},
+    "log": {"HEADWAY_SERVE_LOG_MODE": "off"},
     "contract": {"HEADWAY_SERVE_CONTRACT": "off"},
 }
 ON = f"{', '.join(OFF)} on"
@@ -233,7 +233,7 @@ def of_raw(bench: Bench) -> Result:
             turns[kind].append((timed(server, bench.cases(name, rows_each), plan()), _raw(bench.file(name), rows_each)))
         n_rows = sum(mine.load.total * KINDS[kind][1] for kind, found in turns.items() for mine, _ in found)
         words = f"of {n_rows:,} rows, most of them 32 to a request, with both cores at their limit"
-        lost = shown("log.dropped", _dropped(server, bench.key) / n_rows, "share", words)
+        lost = row("log.dropped", _dropped(server, bench.key) / n_rows, "share", "<= 0", words)
     rows = []
     for kind, minimum in (("one_row", 0.5), ("rows32", 1.5)):
         ratio = median(_rate(mine) / raw for mine, raw in turns[kind])
@@ -252,11 +252,12 @@ def _raw(model: Path, rows_each: int) -> float:
 
 
 def _dropped(server: Server, key: str) -> float:
-    """Return the rows that the log dropped, by the server's own counter."""
+    """Return the rows that did not reach the log, by the server's own counters."""
     request = Request(f"http://127.0.0.1:{server.port}/metrics", headers={"Authorization": f"Bearer {key}"})
     with urlopen(request) as response:
         lines = response.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("headway_log_dropped_rows_total{"))
+    counters = tuple(f"headway_log_{kind}_rows_total{{" for kind in ("dropped", "lost"))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(counters))
 
 
 def of_ours(bench: Bench) -> Result:

@@ -51,7 +51,7 @@ SERVE_WITH_PEERS = ("fastapi", "fastapi_model", "before")
 QUICK = [
     ("evidence", "coverage", "cost", "repairs"),
     ("data", "contract", "fingerprint"),
-    ("loop", "rollback", "history"),
+    ("loop", "rollback"),
     ("serve", "ours", "grpc"),
     ("predict",),
     ("trust", "floors"),

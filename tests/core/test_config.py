@@ -229,3 +229,13 @@ def test_a_file_that_cannot_be_read_is_named_without_a_line(tmp_path: Path) -> N
 
 def test_a_setting_without_fields_has_no_nearest_one() -> None:
     assert configuration._nearest_field("project.name", "nam") == ""
+
+
+def test_the_former_switch_of_the_prediction_log_is_accepted_with_a_warning(tmp_path):
+    (tmp_path / "headway.toml").write_text("[serve]\nlog = true\n")
+    with pytest.warns(RenamedWarning) as caught:
+        assert load(tmp_path, environment={}).serve.log_mode == "all"
+    assert any("'log' was renamed to 'log_mode'" in str(warning.message) for warning in caught)
+    (tmp_path / "headway.toml").write_text("")
+    with pytest.warns(RenamedWarning):
+        assert load(tmp_path, environment={"HEADWAY_SERVE_LOG": "false"}).serve.log_mode == "off"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.monitoring import rollouts
 from tests.monitoring.test_windows import dataset, deployed
-from tests.serving.flushed_log import FlushedLog
+from tests.serving.flushed_log import FlushedLog, log_writer
 
 from headway.core.dataset import ASKED_AT
 from headway.core.errors import DataError
@@ -18,7 +18,7 @@ from headway.monitoring.monitor import MonitoringContext, monitor_window
 from headway.monitoring.scored_rows import count_without_key, logged_requests, logged_rows
 from headway.monitoring.windows import monitoring_windows
 from headway.serving.loading import load_model
-from headway.serving.telemetry.prediction_log import LogEntry
+from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry
 from headway.storage import traffic
 from headway.storage.traffic import Label
 
@@ -35,7 +35,7 @@ def project(tmp_path):
     opened.registry.state.close()
 
 
-def log(project, *calls: tuple[str, int, float | None], at_us: int = NOON_US) -> None:
+def log(project, *calls: tuple[str, int, float | None], at_us: int = NOON_US, rate: float = 1.0) -> None:
     """Log, as servers do, calls of a key: whether the caller was answered, and with what; None is an error."""
     release = load_model(project.registry.resolve("flights@live"))
     flushed = FlushedLog(project.config.state)
@@ -55,6 +55,7 @@ def log(project, *calls: tuple[str, int, float | None], at_us: int = NOON_US) ->
             rows=rows,
             answers=None if rows is None else rows[:, :1],
             seen=(),
+            rate=rate,
         )
         flushed.add(entry)
     flushed.close()
@@ -161,3 +162,43 @@ def test_a_log_is_watched_without_the_rows_that_the_release_was_judged_on(projec
     assert (first.n_rows, first.status, first.row_checks) == (30, "unknown", ())
     assert any("judged on are not in the project's table" in finding.message for finding in first.unknown)
     assert silent.row_checks[0].code == "O011"
+
+
+def lose(project, since_us: int, until_us: int, rows: int) -> None:
+    """Record a span in which the log lost rows, as the log writer does."""
+    release = load_model(project.registry.resolve("flights@live"))
+    buffers = LogBuffers(1, 1 << 20)
+    buffers.lose(0, release, rows=rows, since_us=since_us, until_us=until_us)
+    assert log_writer(project.config.state, buffers).write()
+
+
+def test_the_time_in_which_the_log_lost_rows_is_not_read(project):
+    log(project, *[("", 1, float(number)) for number in range(10)])
+    lose(project, NOON_US + 3, NOON_US + 4, 7)
+    lose(project, NOON_US + 4, NOON_US + 5, 2)
+    lose(project, NOON_US + 8, NOON_US + 8, 1)
+    assert read(project).scores.tolist() == [0.0, 1.0, 2.0, 6.0, 7.0, 9.0]
+
+
+def test_a_day_of_a_log_that_samples_is_read_with_its_lowest_rate_and_counts_what_was_sent(project):
+    day_us = 86_400_000_000
+    log(project, *[("", 1, 1.0)] * 4000)
+    log(project, *[("", 1, 2.0)] * 1000, at_us=NOON_US + 10_000, rate=0.25)
+    log(project, *[("", 1, 3.0)] * 50, at_us=NOON_US + day_us)
+    rows = read(project)
+    assert (rows.scores == 2.0).sum() == 1000 and (rows.scores == 3.0).sum() == 50
+    assert 850 < (rows.scores == 1.0).sum() < 1150  # half of the 8,000 requests of the day, as they were sent
+    first = rows.subset(rows.scores < 3.0)
+    assert first.n_sent == 4 * len(first) and rows.subset(rows.scores == 3.0).n_sent == 50
+    assert (read(project).times == rows.times).all()
+
+
+def test_a_period_in_which_the_log_lost_rows_shows_it_and_its_volume_counts_them(project):
+    for hour, n in enumerate((40, 40, 40, 3)):
+        log(project, *[("", 1, 0.5)] * n, at_us=NOON_US + hour * HOUR_US)
+    lose(project, NOON_US + 3 * HOUR_US + 60_000_000, NOON_US + 3 * HOUR_US + 61_000_000, 37)
+    *_, last = hours_of(project, datetime(2020, 2, 1, 16), dataset())
+    assert (last.n_lost, last.status, last.n_rows) == (37, "unknown", 3)
+    (finding,) = [found for found in last.unknown if found.code == "O012"]
+    assert finding.message.startswith("the log lost 37 rows from 2020-02-01 15:01:00 to 2020-02-01 15:01:01 UTC")
+    assert "the log lost 37 rows" in last.message and "O011" not in [found.code for found in last.row_checks]

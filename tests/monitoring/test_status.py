@@ -211,3 +211,13 @@ def test_a_renewed_ticket_is_reported_with_what_waiting_costs():
         "a retraining ticket is open, renewed: its decisions are estimated to cost 100 [60, 140] a month more than "
         "when it was judged."
     )
+
+
+def test_a_period_of_which_the_log_lost_many_rows_is_unknown_unless_a_degradation_is_shown():
+    seen = replace(PLAIN, answers=(ASKED,), quality=(measured("roc_auc", 0.7),))
+    assert status.monitoring_status(replace(seen, n_lost=47)) == "healthy"
+    lossy = replace(seen, n_lost=48)
+    assert status.monitoring_status(lossy) == "unknown"
+    assert "the log lost 48 rows, and the time in which it did is not judged" in message_of(lossy)
+    shown = replace(ASKED, shown=("roc_auc.change",))
+    assert status.monitoring_status(replace(lossy, answers=(shown,))) == "degraded"

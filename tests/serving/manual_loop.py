@@ -74,11 +74,12 @@ class ManualLoop:
 class RecordingCall:
     """A call that records its answer or its error."""
 
-    def __init__(self, *rows: list[float], key: str = "", deadline_ns: int = 0) -> None:
+    def __init__(self, *rows: list[float], key: str = "", deadline_ns: int = 0, caller: str = "") -> None:
         self.rows = np.array(rows, dtype=np.float64)
         self.key = key
         self.started_ns = 0
         self.deadline_ns = deadline_ns
+        self.caller = caller
         self.values: list[float] | None = None
         self.outside: tuple[Violation, ...] = ()
         self.error: Exception | None = None

@@ -40,6 +40,7 @@ from headway.serving.http.routes import BodyDecoder, Routes
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.repository import ModelRepository
+from headway.serving.telemetry.prediction_log import PredictionLog
 
 TESTS = Path(__file__).parent.parent
 LIMITS = ConnectionLimits()
@@ -236,11 +237,13 @@ def serving(
     authenticator: Authenticator | None = None,
     tls: TlsContext | None = None,
     trusted_origins: Sequence[str] = (),
+    log: PredictionLog | None = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """Serve these models, and drain the server at the end."""
     loop = uvloop.new_event_loop()
-    plane = DataPlane(releases, loop=loop, settings=InferenceSettings(**{"max_batch_rows": 1024, **settings}))
+    inference = InferenceSettings(**{"max_batch_rows": 1024, **settings})
+    plane = DataPlane(releases, loop=loop, settings=inference, log=log)
 
     async def start(routes: Routes) -> Running:
         listener = Listener(

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -343,3 +344,22 @@ def _parse(section: str, name: str, text: str) -> object:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+_AGE = re.compile(r"([1-9]\d*)([mhd])")
+_AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_age(text: str, *, where: str = "[personal] retention") -> timedelta:
+    """Parse an age such as `90d`, `12h` or `30m`; raise ConfigError if it is invalid.
+
+    >>> parse_age("12h")
+    datetime.timedelta(seconds=43200)
+    """
+    found = _AGE.fullmatch(text)
+    if not found:
+        raise ConfigError(f"{text!r} is not a duration", where=where, hint="90d, 12h or 30m")
+    try:
+        return timedelta(**{_AGE_UNITS[found[2]]: int(found[1])})
+    except OverflowError as error:
+        raise ConfigError(f"{text!r} is too long a duration", where=where, hint="90d") from error

@@ -88,14 +88,15 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     label can reach them. `is_complete` means that the period has ended: only then, and once, is a question tested.
     `drift` is that of the inputs; `drift_costs` ranks the features by the estimated cost of their drift per row.
     `row_checks` are findings of rules that need no test, on short periods and on those whose drift could not be judged;
-    `n_rows_usual` is the median of the ended periods of the log before. `quality`, `change` (since the evaluation) and
+    `n_rows_usual` is the median of the ended periods of the log before; `n_lost` rows of the period were lost by the
+    log, and the spans of time in which that happened are not judged. `quality`, `change` (since the evaluation) and
     `cost` per month need labels, `estimated` needs none. `unknown` gives the reason for each part that could not be
     judged. `rule_results` are those of `[[policy.watch]]`. `bias` are the gaps of sensitive groups. `recovered_from` is
     the last degraded period before, if what it showed is shown no more.
 
     Status: `healthy`; `drifted`, if the inputs changed and no degradation is shown; `degraded`, if it is shown;
-    `unknown`, if the period has not ended, the inputs could not be judged, the quality neither by labels nor by an
-    estimate, or labels do not exclude a large degradation.
+    `unknown`, if the period has not ended, the log lost more than 5 % of its rows, the inputs could not be judged, the
+    quality neither by labels nor by an estimate, or labels do not exclude a large degradation.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -139,6 +140,7 @@ class MonitoringReport(StoredRecord, frozen=True, kw_only=True):
     rule_results: tuple[RuleResult, ...] = ()
     row_checks: tuple[Finding, ...] = ()
     n_rows_usual: float | None = None
+    n_lost: int = 0
     bias: tuple[BiasChange, ...] = ()
     recovered_from: str = ""
 

@@ -119,7 +119,9 @@ def _current_record(value: dict[str, Any], kind: Any, notice: Notice | None, whe
 def _current_value(
     item: Any, former: Mapping[str, str] | Callable[[str], str], notice: Notice | None, where: str
 ) -> Any:
-    """Map a string, each string of a list, or each key of a dictionary."""
+    """Map a string, a boolean (by its name in TOML), each string of a list, or each key of a dictionary."""
+    if isinstance(item, bool) and not callable(former) and str(item).lower() in former:
+        item = str(item).lower()
     if isinstance(item, str):
         new = former(item) if callable(former) else former.get(item, item)
         if new != item and notice:

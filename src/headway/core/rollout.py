@@ -52,7 +52,8 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     `release` and `live` are digests; `salt` randomizes the assignment of keys. `rules` must pass for the next stage;
     those in `delayed_rules` count once they are measured, because labels may arrive after the rollout has ended. Both
     are fixed at the start, because they share one error rate; the limit on decisions that differ depends on `change`.
-    `requests` counts those of the stage, `of_release` the release's.
+    `requests` counts those of the stage, `of_release` the release's. `lost_rows` were lost by the log in the stage; the
+    requests in these spans of time do not count.
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"later": "delayed_rules", "standing": "status"}
@@ -69,6 +70,7 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
     status: RolloutStatus = "running"
     requests: int = 0
     of_release: int = 0
+    lost_rows: int = 0
     started_at: str = ""
     stage_at: str = ""
     by: str = ""

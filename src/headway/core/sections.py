@@ -121,15 +121,6 @@ class ModelSection(Record, frozen=True, kw_only=True):
 
     train: Annotated[str, about("module:function that takes the training table and returns a fitted model.")] = ""
     file: Annotated[str, about("Model file instead of a training function: .txt (LightGBM) or .onnx.")] = ""
-    import_timeout_s: Annotated[
-        float,
-        Meta(
-            description="Time limit of the process that runs an ONNX graph first, when it is imported, seconds.", gt=0
-        ),
-    ] = 60.0
-    import_memory_mb: Annotated[
-        int, Meta(description="Memory limit of that process, beyond the memory of ONNX Runtime, MB.", gt=0)
-    ] = 4096
     scores: Annotated[
         str, about("Column with the scores of another system instead of a model: `headway watch` then monitors them.")
     ] = ""
@@ -418,6 +409,9 @@ class OidcSection(Record, frozen=True, kw_only=True):
 class ServeSection(Record, frozen=True, kw_only=True):
     """Inference server."""
 
+    former_names: ClassVar[Mapping[str, str]] = {"log": "log_mode"}
+    former_values: ClassVar[Mapping[str, FormerValues]] = {"log_mode": {"true": "all", "false": "off"}}
+
     host: Annotated[str, about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, about("TCP port of HTTP; 0: any free port.")] = 8080
     grpc_port: Annotated[int, about("TCP port of gRPC; 0: any free port, -1: no gRPC.")] = -1
@@ -501,10 +495,25 @@ class ServeSection(Record, frozen=True, kw_only=True):
     trace_share: Annotated[
         float, Meta(description="Sampling rate of requests without a traceparent header, in [0, 1].", ge=0, le=1)
     ] = 0.01
-    log: Annotated[bool, about("Write answered requests to the prediction log.")] = True
+    log_mode: Annotated[
+        str,
+        Meta(
+            description="Prediction log: all rows (requests wait while its buffer is full), sample (while it fills, a "
+            "part of the requests is logged, with its rate) or off.",
+            pattern="^(all|sample|off)$",
+        ),
+    ] = "all"
+    log_wait_s: Annotated[
+        float,
+        Meta(
+            description="Time for which requests wait for a log that cannot be written, seconds; after it they are "
+            "answered without a log row, and the rows are counted as lost.",
+            ge=0,
+        ),
+    ] = 5.0
     log_flush_s: Annotated[float, about("Maximum time that log rows stay in memory, seconds.")] = 0.5
     log_buffer_mb: Annotated[
-        int, Meta(description="Log buffer of each worker, MB; rows beyond it are dropped and counted.", ge=1)
+        int, Meta(description="Log buffer of each worker, MB; while it is full, requests wait.", ge=1)
     ] = 16
 
 

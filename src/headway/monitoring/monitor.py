@@ -3,6 +3,7 @@
 O002: A part of a monitoring report could not judge this period, and why.
 O003: Labels of the period do not show the quality of the release, and why.
 O004: The quality cannot be estimated without labels, and why.
+O012: The prediction log lost rows in a span of the period, which is not judged.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as changed
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -45,11 +46,12 @@ from headway.monitoring.drift import rank_drift_costs
 from headway.monitoring.input_drift import judge_inputs, overall_p
 from headway.monitoring.input_rules import IN_A_ROW
 from headway.monitoring.performance_estimation import estimate_performance, require_known_inputs
+from headway.monitoring.prediction_log import LostSpan
 from headway.monitoring.row_checks import check_rows, check_volume
 from headway.monitoring.scored_rows import ScoredRows, count_without_key, release_comparison
 from headway.monitoring.windows import MonitoringWindow, end_time
 
-PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE = "O002", "O004"
+PART_NOT_JUDGED, ESTIMATE_NOT_POSSIBLE, LOG_LOST = "O002", "O004", "O012"
 METRICS = ("quality", "calibration")
 MEASURES = ("roc_auc", "brier", "ece", CALIBRATION_ERROR, "base_rate")
 CHANGES = ("roc_auc", "brier", "ece")
@@ -108,6 +110,7 @@ def _measure_window(
 ) -> tuple[MonitoringReport, Evidence | None]:
     """Measure every part of a report; drift is taken from an earlier report of the same period."""
     deployed, rows = context.deployed, window.current
+    parts.unknown += map(_lost_finding, window.lost)
     inputs = earlier.reply("drift") if earlier else None
     drift = earlier.drift if earlier and inputs else parts.measure("drift", lambda: _drift(context, window))
     if drift and not inputs:
@@ -147,6 +150,7 @@ def _measure_window(
         n_without_key=count_without_key(rows) if context.source == "log" else 0,
         row_checks=tuple(_row_checks(context, window, usual)) if drift is None or _is_short(window) else (),
         n_rows_usual=usual,
+        n_lost=sum(span.rows for span in window.lost),
     )
     report = replace(report, answers=(inputs,) if inputs else ())
     return (_with_degradation_answer(context, window, report, now) if now else report), now
@@ -243,12 +247,25 @@ class _ReportParts:
             return None
 
 
+def _lost_finding(span: LostSpan) -> Finding:
+    since, until = (f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%S}" for us in span[:2])
+    return Finding(
+        code=LOG_LOST,
+        severity="undecided",
+        message=f"the log lost {span.rows:,} rows from {since} to {until} UTC, and this time is not judged",
+        where="log",
+        measured=float(span.rows),
+        hint="headway_log_lost_rows_total of the server's metrics; check its disk",
+    )
+
+
 def _row_checks(context: MonitoringContext, window: MonitoringWindow, usual: float | None) -> list[Finding]:
     """Check the rows and their number at once, where their drift cannot be judged."""
     release, rows = context.deployed.release, window.current.rows
     found = check_rows(rows, window.judged.rows, release.contract, release.variant.signature)
     if context.source == "log" and window.over:
-        found += check_volume(len(rows), usual, len(window.n_before))
+        n_sent = window.current.n_sent + sum(span.rows for span in window.lost)
+        found += check_volume(n_sent, usual, len(window.n_before))
     return found
 
 

@@ -6,12 +6,15 @@ by name, and a row whose counterpart has not appeared yet waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
+from headway.core.arrays import Bools, Ints
 from headway.core.errors import DataError, StoreError
 from headway.core.rollout import Rollout
 from headway.core.sections import DataSection
@@ -20,14 +23,17 @@ from headway.storage import segments, traffic
 from headway.storage.traffic import Label
 
 LABEL_SCHEMA = {"key": pl.String, "label": pl.Float64, "at_us": pl.Int64, "who": pl.String}
+LOST_COLUMNS = ("since_us", "until_us", "rows", "release")
 LOG_COLUMNS = ("request", "key", "at_us", "stage", "paired", "answered", "status", "latency_us")
+_DAY_US = 86_400_000_000
 ARM_COLUMNS = {"status": pl.Int64, "latency_us": pl.Int64}
 
 
 class SegmentReader:
-    """Reader of a folder of segments; each is read once, starting with those named after `since_us`.
+    """Reader of a folder of segments; each row is read once, starting with segments named after `since_us`.
 
-    Every segment must have the given columns.
+    Every segment must have the given columns. A merged segment is read without the rows that were read before it was
+    merged.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], *, since_us: int = 0) -> None:
@@ -35,17 +41,94 @@ class SegmentReader:
         self._columns = columns
         self._after = f"{since_us * 1000:020}" if since_us else ""
         self._read: set[str] = set()
+        self._alone: set[int] = set()  # times in the names of the segments that were read, alone and merged
+        self._merged: set[int] = set()
 
     def read(self) -> list[pl.DataFrame]:
         """Return the segments that are new; raises StoreError for one that cannot be read."""
-        new = [path for path in segments.segments(self._folder, after=self._after) if path.name not in self._read]
-        tables = [table for path in new if (table := _read_log_segment(path, self._columns)) is not None]
-        self._read.update(path.name for path in new)
+        tables: list[pl.DataFrame] = []
+        while new := [path for path in self._listed() if path.name not in self._read]:
+            for path in new:
+                self._read.add(path.name)
+                table = _read_log_segment(path, self._columns)  # none: it was erased or merged since it was listed
+                if table is not None:
+                    tables.append(self._unread_rows(path, table))
         return tables
+
+    def _listed(self) -> Iterator[Path]:
+        return segments.segments(self._folder, after=self._after)
+
+    def _unread_rows(self, path: Path, table: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows that were not read from another segment, and remember those of this one."""
+        if traffic.MERGED not in table.columns:
+            written = segments.written_ns(path)
+            self._alone.add(written)
+            return table.clear() if written in self._merged else table
+        new = table.filter(~pl.col(traffic.MERGED).is_in(self._alone | self._merged))
+        self._merged.update(table[traffic.MERGED].unique())
+        return new.drop(traffic.MERGED)
+
+
+class LostSpan(NamedTuple):
+    """A span of time, both ends included, in which the log lost rows of a release, in microseconds since 1970."""
+
+    since_us: int
+    until_us: int
+    rows: int
+
+
+class LostSpans:
+    """Reader of the spans of time in which the log lost rows of releases of a name, which are not judged."""
+
+    def __init__(self, state: Path, name: str, digests: Sequence[str], *, since_us: int = 0) -> None:
+        self._digests = digests
+        self._since_us = since_us
+        self._tail = SegmentReader(traffic.lost_folder(state, name), LOST_COLUMNS, since_us=since_us)
+        self._found: list[LostSpan] = []
+
+    def read(self) -> list[LostSpan]:
+        """Return all spans that are known by now, in order of time; those that overlap are one."""
+        for table in self._tail.read():
+            own = table.filter(pl.col("release").is_in(self._digests) & (pl.col("until_us") >= self._since_us))
+            self._found += [LostSpan(*row) for row in own.select(LOST_COLUMNS[:3]).iter_rows()]
+        spans: list[LostSpan] = []
+        for span in sorted(self._found):
+            if spans and span.since_us <= spans[-1].until_us:
+                last = spans.pop()
+                span = LostSpan(last.since_us, max(last.until_us, span.until_us), last.rows + span.rows)
+            spans.append(span)
+        self._found = spans
+        return spans
+
+
+def outside(spans: Sequence[LostSpan], at_us: Ints) -> Bools:
+    """Return which times, int64 [n], lie in none of the spans, which do not overlap and are in order of time."""
+    if not spans:
+        return np.ones(len(at_us), dtype=np.bool_)
+    index = np.searchsorted([span.since_us for span in spans], at_us, side="right") - 1
+    ends = np.array([span.until_us for span in spans])[np.maximum(index, 0)]
+    return np.asarray((index < 0) | (at_us > ends))
+
+
+def at_one_rate(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a log that samples with equal rates within each day (UTC), that of its lowest.
+
+    Requests that were kept with a higher rate are thinned at random, always the same ones, so that statistics that give
+    each row the same weight are those of all requests.
+    """
+    if rows.is_empty() or rows["rate"].min() == 1:
+        return rows
+    lowest = pl.col("rate").min().over(pl.col("at_us") // _DAY_US)
+    numbers = rows["request"].to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    drawn = pl.Series((numbers >> np.uint64(11)).astype(np.float64) / 2.0**53)
+    return rows.filter(drawn < lowest / pl.col("rate")).with_columns(rate=lowest)
 
 
 class StageRequests:
-    """Requests of a rollout's stage, each once: its key, and what both arms answered to its first row."""
+    """Requests of a rollout's stage, each once: its key, and what both arms answered to its first row.
+
+    Requests in a span of time in which the log lost rows are left out; `n_lost` counts the lost rows.
+    """
 
     def __init__(self, state: Path, rollout: Rollout) -> None:
         self._since_us = _micros(rollout.stage_at)
@@ -53,13 +136,22 @@ class StageRequests:
         folders = [traffic.log_folder(state, rollout.name, digest) for digest in (rollout.live, rollout.release)]
         self._tails = [SegmentReader(folder, LOG_COLUMNS, since_us=self._since_us) for folder in folders]
         self._halves = [pl.DataFrame(), pl.DataFrame()]
+        self._lost = LostSpans(state, rollout.name, (rollout.live, rollout.release), since_us=self._since_us)
+        self.n_lost = 0
 
     def read(self) -> pl.DataFrame:
-        """Return the new complete requests, oldest first.
+        """Return the new complete requests that can be judged, oldest first.
 
         Columns are `request`, `key`, `at_us`, and `status`, `latency_us`, `out` (a list) of each arm, as `live.status`,
         `release.status`, ...; null if an arm got no request.
         """
+        spans = self._lost.read()
+        self.n_lost = sum(span.rows for span in spans)
+        found = self._complete()
+        return found.filter(pl.Series(outside(spans, found["at_us"].to_numpy()))) if spans and len(found) else found
+
+    def _complete(self) -> pl.DataFrame:
+        """Return the new requests for which all rows are known."""
         live, release = (
             pl.concat([half, *map(self._first_rows, tail.read())], how="diagonal_relaxed")
             for half, tail in zip(self._halves, self._tails, strict=True)
@@ -146,7 +238,9 @@ def _read_log_segment(path: Path, columns: Sequence[str]) -> pl.DataFrame | None
     absent = [name for name in columns if name not in table.columns]
     if absent:
         raise StoreError(f"a segment of the log has no column {absent[0]!r}", where=str(path))
-    return table
+    if "request" in table.columns and "rate" not in table.columns:
+        table = table.with_columns(rate=pl.lit(1.0))  # written by an earlier version
+    return table.with_columns(pl.col("key").forward_fill()) if "key" in table.columns else table
 
 
 def _split_unpaired(live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

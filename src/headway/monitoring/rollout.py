@@ -93,7 +93,9 @@ class RolloutController:
             self._paired = PairedTraffic(self.project.config, self.rollout, live, release)
         for traffic in self._paired.read():
             self._watch = update_tracking(self._watch, traffic)
-        self.rollout = replace(self.rollout, requests=self._paired.requests, of_release=self._paired.of_release)
+        paired = self._paired
+        counts = {"requests": paired.requests, "of_release": paired.of_release, "lost_rows": paired.n_lost}
+        self.rollout = replace(self.rollout, **counts)
         return stage_evidence(self.rollout, measure_stage(self._watch), machine=this_machine(), at=self.clock())
 
     def find(self) -> RolloutCheck:
@@ -355,6 +357,11 @@ class PairedTraffic:
         self._labels = LabelReader(config.state, rollout.name)
         self._known = pl.DataFrame(schema={"key": pl.String, "label": pl.Float64})
         self._waiting = pl.DataFrame(schema=_WAITING)
+
+    @property
+    def n_lost(self) -> int:
+        """Number of rows that the log lost in this stage, by what is known now."""
+        return self._new.n_lost
 
     def read(self) -> Iterator[Traffic]:
         """Yield the new traffic: requests in the order of their answers, then those whose labels have arrived."""

@@ -24,7 +24,7 @@ from headway.evaluation.context import Comparison
 from headway.monitoring.degradation import DecisionCosts, decision_costs
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.performance_estimation import LabeledScores
-from headway.monitoring.prediction_log import LabelReader, read_predictions
+from headway.monitoring.prediction_log import LabelReader, LostSpans, at_one_rate, outside, read_predictions
 from headway.registry.project import Project
 
 _DELAY = re.compile(r"(\d+)([smhdw])")
@@ -70,6 +70,11 @@ class ScoredRows:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    @property
+    def n_sent(self) -> int:
+        """Estimated number of rows before sampling: that of the rows, unless they are of a log that samples."""
+        return round(float((1 / self.table[RATE]).sum())) if RATE in self.table.columns else len(self)
 
     def between(self, since: datetime, until: datetime, *, name: str = "") -> ScoredRows:
         """Return the rows of [since, until)."""
@@ -231,19 +236,23 @@ def _group_numbers(table: pl.DataFrame, column: str) -> Ints:
     )
 
 
-KEY = "key"
+KEY, RATE = "key", "rate"
 _LABELED_AT = "labeled_at_us"
 
 
 def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     """Return what callers got from the release, in order of time (UTC), from the prediction log; a day is a group.
 
-    Shadow answers and failed requests are left out. A row without a label, or without a key, has none. Raises DataError
-    if the log has no answer of the release.
+    Shadow answers and failed requests are left out, and so is the time in which the log lost rows. A log that samples
+    is thinned to one rate a day. A row without a label, or without a key, has none. Raises DataError if the log has no
+    answer of the release.
     """
     name = deployed.release.name
-    logged = read_predictions(state, name, [deployed.digest])
-    rows = logged if logged.is_empty() else logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0))
+    rows = read_predictions(state, name, [deployed.digest])
+    if not rows.is_empty():
+        spans = LostSpans(state, name, [deployed.digest]).read()
+        rows = rows.filter(pl.Series(outside(spans, rows["at_us"].to_numpy())))
+        rows = at_one_rate(rows.filter((pl.col("answered") == 1) & (pl.col("status") == 0)))
     if rows.is_empty():
         raise DataError(
             f"the log has no prediction of the live release of {name!r}",
@@ -256,7 +265,7 @@ def logged_rows(state: Path, deployed: DeployedRelease) -> ScoredRows:
     inputs = [f"in.{field}" for field in deployed.release.variant.signature.names]
     return ScoredRows(
         name="log",
-        table=labeled.select("at_us", KEY, "label", *inputs),
+        table=labeled.select("at_us", KEY, "label", *inputs, *([RATE] if rows[RATE].min() != 1 else [])),
         times=times,
         rows=labeled.select(inputs).cast(pl.Float64).to_numpy(),
         scores=labeled["out.0"].to_numpy(),
@@ -275,7 +284,7 @@ def logged_requests(project: Project) -> pl.DataFrame | None:
     if project.state.last(project.name, "live") is None:
         return None
     bundle = project.registry.resolve(f"{project.name}@live")
-    logged = read_predictions(project.config.state, project.name, [bundle.digest])
+    logged = at_one_rate(read_predictions(project.config.state, project.name, [bundle.digest]))
     features = [_request_column(field) for field in bundle.release.variant.signature.inputs]
     when = pl.col("at_us").cast(pl.Datetime("us")).alias(ASKED_AT)
     return None if logged.is_empty() else logged.select(*features, when)

@@ -28,6 +28,8 @@ from headway.monitoring.input_rules import INPUT_BROKE
 
 NAMED_FEATURES = 3
 HOUR_S = 3600.0
+MAX_LOST = 0.05
+"""Share of the rows of a period that the log may have lost; the period is unknown if more are."""
 QUALITY_NOT_JUDGED = "O003"
 """Code of the finding that gives the reason why the labels do not show the quality."""
 
@@ -35,13 +37,15 @@ QUALITY_NOT_JUDGED = "O003"
 def monitoring_status(report: MonitoringReport) -> MonitoringStatus:
     """Return the status: degraded if labels show it, drifted if only inputs moved.
 
-    Unknown if the inputs could not be judged, or the quality neither by labels nor by an estimate: what could not be
-    judged is never healthy. A period is also unknown if its labels leave a large degradation possible: nothing is
-    shown, but for lack of data.
+    Unknown if the log lost many rows, if the inputs could not be judged, or the quality neither by labels nor by an
+    estimate: what could not be judged is never healthy. A period is also unknown if its labels leave a large
+    degradation possible: nothing is shown, but for lack of data.
     """
     answer = report.reply("degradation")
     if answer and answer.shown:
         return "degraded"
+    if report.n_lost > MAX_LOST * (report.n_rows + report.n_lost):
+        return "unknown"
     if not report.is_complete or report.drift is None or not (answer or report.estimated):
         return "unknown"
     if answer and answer.not_excluded:
@@ -82,6 +86,8 @@ def status_message(report: MonitoringReport, policy: RetrainSection, *, pending:
     answer = report.reply("degradation")
     if report.recovered_from:
         parts.append(f"it has recovered: what was shown in {report.recovered_from} is shown no more")
+    if report.n_lost:
+        parts.append(f"the log lost {report.n_lost:,} rows, and the time in which it did is not judged")
     if report.ticket and not pending:
         parts.append("a ticket proposes to retrain")
     elif report.ticket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from headway.core.monitoring import RowSource
 from headway.evaluation.statistics.intervals import MIN_GROUPS
 from headway.monitoring.budget import Period
 from headway.monitoring.deployed_release import DeployedRelease
+from headway.monitoring.prediction_log import LostSpan, LostSpans
 from headway.monitoring.scored_rows import (
     ScoredRows,
     calendar_windows,
@@ -56,6 +57,8 @@ class MonitoringWindow:
         Number of rows that the model was trained on.
     n_before : tuple of int
         Rows of the last ended periods of the log before, oldest first.
+    lost : sequence of LostSpan
+        Spans of the period in which the log lost rows.
     """
 
     name: str
@@ -70,6 +73,7 @@ class MonitoringWindow:
     due: bool
     n_trained: int
     n_before: tuple[int, ...] = ()
+    lost: Sequence[LostSpan] = ()
 
     @property
     def current(self) -> ScoredRows:
@@ -142,6 +146,7 @@ def monitoring_windows(
     delay = parse_delay(config.data.label_delay)
     of_log = source == "log"
     logged = logged_rows(config.state, deployed) if of_log else None
+    lost = LostSpans(config.state, deployed.release.name, [deployed.digest]).read() if of_log else []
     base = _scored(deployed, dataset, logged, delay)
     rows = base if logged is None else logged
     until = until or (now if of_log else max(now, end_time(rows) + delay))
@@ -172,9 +177,10 @@ def monitoring_windows(
             due=stop + delay <= until,
             n_trained=deployed.training.n_rows,
             n_before=tuple(counts[-USUAL:]),
+            lost=[span for span in lost if span.since_us < _micros(stop) and span.until_us >= _micros(begin)],
         )
         if of_log and stop <= until and len(part):
-            counts.append(len(part))
+            counts.append(part.n_sent)
 
 
 def _scored(
@@ -203,3 +209,8 @@ def end_time(rows: ScoredRows) -> datetime:
         return datetime.min
     last: datetime = rows.times[-1].astype("datetime64[us]").item()
     return last + timedelta(microseconds=1)
+
+
+def _micros(time: datetime) -> int:
+    """Return a time without zone, in UTC, in microseconds since 1970."""
+    return int(time.replace(tzinfo=UTC).timestamp() * 1_000_000)

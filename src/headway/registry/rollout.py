@@ -209,7 +209,9 @@ def apply_decision(rollout: Rollout, decision: Decision, *, at: datetime) -> Rol
         return rollout
     if decision.action == "advance":
         stage = rollout.stage + 1
-        return replace(rollout, stage=stage, stage_at=stamp, requests=0, of_release=0, why=decision.message)
+        return replace(
+            rollout, stage=stage, stage_at=stamp, requests=0, of_release=0, lost_rows=0, why=decision.message
+        )
     return replace(rollout, status=_ENDS[decision.action], stage_at=stamp, why=decision.message)
 
 
@@ -285,7 +287,8 @@ def rule_message(rule_result: RuleResult, measurement: Measurement) -> str:
 
 def decision_message(action: Action, rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:
     """Describe the action and its reason in one sentence; `unknown` are the measures without data yet."""
-    return f"{_action_message(action, rollout)}: {_reasons(rollout, verdict, unknown)}"
+    lost = f"; the log lost {rollout.lost_rows:,} rows, and that time is not judged" if rollout.lost_rows else ""
+    return f"{_action_message(action, rollout)}: {_reasons(rollout, verdict, unknown)}{lost}"
 
 
 def _reasons(rollout: Rollout, verdict: Verdict, unknown: Sequence[str]) -> str:

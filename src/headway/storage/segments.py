@@ -6,23 +6,25 @@ import itertools
 import os
 import time
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import nanoarrow
-from nanoarrow.ipc import StreamWriter
+import numpy as np
+from nanoarrow.ipc import InputStream, StreamWriter
 
+from headway.core.errors import StoreError
 from headway.storage import atomic
 
 if TYPE_CHECKING:
-    import numpy
     from numpy.typing import NDArray
 
-    Column = NDArray[numpy.float64] | NDArray[numpy.int64] | NDArray[numpy.int8] | list[str]
+    Column = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int8] | Sequence[str | None]
 
 SUFFIX = ".arrow"
+_SMALL_BYTES, _MERGED_BYTES, _MIN_MERGED = 1 << 20, 8 << 20, 8
 _TYPES = {"float64": nanoarrow.float64(), "int64": nanoarrow.int64(), "int8": nanoarrow.int8()}
 _numbers = itertools.count()
 
@@ -41,6 +43,79 @@ def save(folder: Path, columns: Mapping[str, Column], *, name: str = "") -> Path
     atomic.fill(path, lambda file: _write(columns, file), temporary=folder.parent)
     _let_go(path)
     return path
+
+
+def load(path: Path) -> dict[str, Column]:
+    """Return the columns of a segment, with null as None; raises StoreError if it is not one, or was removed."""
+    try:
+        with InputStream.from_path(path) as stream:
+            table = nanoarrow.Array(stream)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
+    names = [field.name for field in table.schema.fields]
+    return {name: _values(table.child(index)) for index, name in enumerate(names)}
+
+
+def merge(folder: Path, *, before_ns: int, span_ns: int, part: str) -> int:
+    """Merge neighboring small segments that were written before a time; return how many files are replaced.
+
+    The column `part` of a merged segment is the time in the name of the segment that a row was written to. A merged
+    segment has the name of its last part with a suffix, and holds what was written in one span of time. Parts are
+    removed once it is on disk; if that is interrupted, both have the same rows. Segments that cannot be read stay.
+    """
+    old = [path for path in segments(folder) if written_ns(path) < before_ns]
+    groups = _groups([(path, path.stat().st_size) for path in old], span_ns)
+    return sum(_merge_files(folder, paths, part) for paths in groups if len(paths) >= _MIN_MERGED)
+
+
+def _groups(files: Sequence[tuple[Path, int]], span_ns: int) -> Iterator[list[Path]]:
+    """Yield neighboring small files of one span of time, in groups of at most `_MERGED_BYTES`."""
+    group, total, span = list[Path](), 0, -1
+    for path, size in files:
+        own = written_ns(path) // span_ns
+        if own != span or size >= _SMALL_BYTES or total + size > _MERGED_BYTES:
+            yield group
+            group, total, span = [], 0, own
+        if size < _SMALL_BYTES:
+            group.append(path)
+            total += size
+    yield group
+
+
+def _merge_files(folder: Path, paths: Sequence[Path], part: str) -> int:
+    """Merge the files that have the columns of the last; return how many are replaced."""
+    loaded: dict[Path, dict[str, Column]] = {}
+    for path in paths:
+        with suppress(StoreError):
+            loaded[path] = load(path)
+    kinds = {path: _kind(table, part) for path, table in loaded.items()}
+    tables = {path: table for path, table in loaded.items() if kinds[path] == kinds[[*loaded][-1]]}
+    if len(tables) < _MIN_MERGED:
+        return 0
+    known = {int(number) for table in tables.values() for number in np.unique(np.asarray(table.get(part, [])))}
+    parts = [
+        {part: np.full(len(next(iter(table.values()))), written_ns(path), np.int64), **table}
+        for path, table in tables.items()
+        if part in table or written_ns(path) not in known  # otherwise it was merged, and not removed
+    ]
+    columns = {name: _joined([table[name] for table in parts]) for name in parts[-1]}
+    save(folder, columns, name=f"{[*tables][-1].stem}m{SUFFIX}")
+    for path in tables:
+        path.unlink(missing_ok=True)
+    atomic.sync(folder)
+    return len(tables)
+
+
+def _kind(table: Mapping[str, Column], part: str) -> list[tuple[str, str]]:
+    """Return names and types of the columns other than `part`."""
+    return [(name, str(getattr(values, "dtype", str))) for name, values in table.items() if name != part]
+
+
+def _joined(columns: Sequence[Column]) -> Column:
+    if isinstance(columns[0], np.ndarray):
+        joined: Column = np.concatenate([np.asarray(values) for values in columns])
+        return joined
+    return cast("list[str | None]", list(itertools.chain.from_iterable(columns)))
 
 
 def segments(folder: Path, *, after: str = "") -> Iterator[Path]:
@@ -65,6 +140,13 @@ def _let_go(path: Path) -> None:
             os.close(file)
 
 
+def _values(column: nanoarrow.Array) -> Column:
+    if column.schema.type == nanoarrow.Type.STRING:
+        texts: list[str | None] = column.to_pylist()
+        return texts
+    return np.asarray(column.to_pysequence())
+
+
 def _write(columns: Mapping[str, Column], file: BinaryIO) -> None:
     children = {name: _array(values) for name, values in columns.items()}
     schema = nanoarrow.struct({name: nanoarrow.Schema(child.schema) for name, child in children.items()})
@@ -75,17 +157,27 @@ def _write(columns: Mapping[str, Column], file: BinaryIO) -> None:
 
 
 def _array(values: Column) -> nanoarrow.c_array.CArray:
-    if isinstance(values, list):
-        return _texts(values)
-    return nanoarrow.c_array_from_buffers(_TYPES[values.dtype.name], len(values), [None, values])
+    if isinstance(values, np.ndarray):
+        return nanoarrow.c_array_from_buffers(_TYPES[values.dtype.name], len(values), [None, values])
+    return _texts(values)
 
 
-def _texts(values: list[str]) -> nanoarrow.c_array.CArray:
+def _texts(values: Sequence[str | None]) -> nanoarrow.c_array.CArray:
     """Build a string array from its buffers: appending one string at a time would hold the interpreter for too long."""
-    joined = "".join(values)
+    texts, validity = _without_nulls(values)
+    joined = "".join(texts)
     if not joined:
-        return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(values), [None, bytes(4 * len(values) + 4), b""])
+        offsets: array[int] | bytes = bytes(4 * len(texts) + 4)
+        return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(texts), [validity, offsets, b""])
     content = joined.encode("utf-8", "replace")
-    sizes = map(len, values if joined.isascii() else [value.encode("utf-8", "replace") for value in values])
+    sizes = map(len, texts if joined.isascii() else [text.encode("utf-8", "replace") for text in texts])
     offsets = array("i", itertools.accumulate(sizes, initial=0))
-    return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(values), [None, offsets, content])
+    return nanoarrow.c_array_from_buffers(nanoarrow.string(), len(texts), [validity, offsets, content])
+
+
+def _without_nulls(values: Sequence[str | None]) -> tuple[Sequence[str], bytes | None]:
+    """Return the strings, "" for null, and the bitmap of those that are not null; None if none is null."""
+    if None not in values:
+        return cast("Sequence[str]", values), None
+    known = np.array([value is not None for value in values])
+    return [value or "" for value in values], np.packbits(known, bitorder="little").tobytes()

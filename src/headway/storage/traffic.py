@@ -1,27 +1,37 @@
 """The prediction log by release, and labels by key, as segments of columns.
 
 A row of the log is a row of a request, answered by one release. `at_us` is the time in microseconds since 1970.
-`request` is one number for all rows of a request and for both releases that took it. `key` is the caller's, `role`
-names the release, `answered` is 1 if the caller got this answer, `status` is 1 for an error. `latency_us` is the time
-until this release had answered, without the other's. `stage` is that of the rollout or -1, `paired` is 1 if the other
-release has a row of this request too. Small integers are int8, and int64 in older logs. Then follow `in.NAME`,
+`request` is one number for all rows of a request and for both releases that took it. `key` is the caller's, and null in
+a row that has the key of the row before. `role` names the release, `answered` is 1 if the caller got this answer,
+`status` is 1 for an error. `latency_us` is the time until this release had answered, without the other's. `stage` is
+that of the rollout or -1, `paired` is 1 if the other release has a row of this request too; a request that is too large
+for one record of the ring has both in its first rows only. Small integers are int8, and int64 in older logs. `rate` is
+the probability with which the row was kept, 1 unless the log samples; older logs have none. Then follow `in.NAME`,
 `out.NUMBER`, and `seen_us.VIEW`, the time at which looked-up features were written.
+
+Small segments are merged: such a one has the column `segment`, the time in the name of the segment that a row was
+written to first, so that a reader of that segment knows its rows.
 """
 
 from __future__ import annotations
 
+import fcntl
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from headway.core.errors import DataError
-from headway.storage import segments
+from headway.storage import atomic, segments
 
 LIVE, CANARY = 0, 1
 ALONE = -1
+MERGED = "segment"
+LOST, ASIDE = "lost", "aside"
+LOCK = "segments.lock"
 _DIGITS = 12
 
 
@@ -39,7 +49,22 @@ def log_folder(state: Path, name: str, digest: str) -> Path:
 
 def log_folders(state: Path, name: str) -> list[Path]:
     """Return the folders of the logs of all releases of a name."""
-    return sorted(path for path in (state / "log" / name).glob("*") if path.is_dir())
+    return sorted(path for path in (state / "log" / name).glob("*") if path.is_dir() and path.name not in (LOST, ASIDE))
+
+
+def lost_folder(state: Path, name: str) -> Path:
+    """Return the folder of the spans in which the log of a name lost rows: `since_us`, `until_us` and `rows`."""
+    return state / "log" / name / LOST
+
+
+def aside_folder(state: Path, name: str) -> Path:
+    """Return the folder of batches that could not be written as segments, as the records of the ring buffer."""
+    return state / "log" / name / ASIDE
+
+
+def aside_files(state: Path) -> list[Path]:
+    """Return the files of all batches that were put aside, in the order of their paths."""
+    return sorted((state / "log").glob(f"*/{ASIDE}/*"))
 
 
 def labels_folder(state: Path, name: str) -> Path:
@@ -56,6 +81,34 @@ def all_segments(state: Path) -> Iterator[Path]:
     """Return every segment of log and labels of all names, in the order of their paths."""
     for kind in ("log", "labels"):
         yield from sorted((state / kind).rglob(f"*{segments.SUFFIX}"))
+
+
+def segment_folders(state: Path) -> list[Path]:
+    """Return every folder of segments of rows: of the log of a release, and of the labels of a name."""
+    logs = [folder for path in sorted((state / "log").glob("*")) for folder in log_folders(state, path.name)]
+    return logs + sorted(path for path in (state / "labels").glob("*") if path.is_dir())
+
+
+def delete_older(state: Path, before_ns: int) -> int:
+    """Delete segments of log and labels, and batches put aside, written before a time; return the number of files."""
+    old = [path for path in (*all_segments(state), *aside_files(state)) if segments.written_ns(path) < before_ns]
+    for path in old:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in old}:
+        atomic.sync(folder)
+    return len(old)
+
+
+@contextmanager
+def rewriting(state: Path, *, wait: bool) -> Iterator[bool]:
+    """Lock the segments for a process that rewrites them; yields False if another has the lock and `wait` is false."""
+    with (state / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def save_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.monitoring.rollout.served import Served
+from tests.serving.flushed_log import FlushedLog
 
 from headway.core.errors import ConfigError, Refused, StoreError
 from headway.data.personal.policy import load_hash_key
@@ -260,3 +261,22 @@ def test_without_the_publisher_key_nothing_is_erased(world):
     with pytest.raises(ConfigError, match="no publisher key"):
         world.erase_rows_of(key=SECRET)
     assert world.files_with(SECRET)
+
+
+def test_a_key_that_is_stored_once_for_many_rows_or_put_aside_is_erased_everywhere(world):
+    log = FlushedLog(world.state)
+    rows = np.arange(40.0).reshape(20, 2)
+    entry = world.entry(0, 1, SECRET, 0.5, stage=0, paired=0, answered=1)._replace(
+        requests=np.array([1, 2]), keys=[SECRET, "other"], sizes=[15, 5], rows=rows, answers=rows[:, :1]
+    )
+    log.add(entry._replace(latency_ns=np.array([1, 2])))
+    log.close()
+    aside = traffic.aside_folder(world.state, "flights") / f"{time.time_ns():020}-1-0-abc"
+    aside.parent.mkdir()
+    aside.write_bytes(b"\0\0" + SECRET.encode() + b"\0")
+    found = world.erase_rows_of(key=SECRET)
+    assert world.files_with(SECRET) == [] and not aside.exists() and found.is_complete
+    left = read_predictions(world.state, "flights", [world.first]).filter(pl.col("request") == 2)
+    assert left["key"].to_list() == ["other"] * 5
+    again = world.erase_rows_of(key="other")
+    assert [part.rows for part in again.erased] == [5]

@@ -82,7 +82,7 @@ def test_without_requests_the_message_names_the_command_to_promote_at_once(make)
 
 def test_without_a_prediction_log_no_canary_is_started(make):
     project = make()
-    quiet = open_project(project.config.path("."), flags={"serve.log": "false"})
+    quiet = open_project(project.config.path("."), flags={"serve.log_mode": "off"})
     with pytest.raises(Refused, match="servers keep no log") as caught:
         promotion.begin_promotion(quiet, outcome(project), who="ada")
     assert "--through live" in caught.value.hint and len(moves(project)) == 1

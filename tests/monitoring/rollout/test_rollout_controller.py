@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.monitoring import rollouts
 from tests.monitoring.rollout.served import Served
-from tests.serving.flushed_log import FlushedLog
+from tests.serving.flushed_log import FlushedLog, log_writer
 
 from headway.core.errors import HeadwayError, Refused, StoreError
 from headway.core.rollout import Plan, Rollout, RolloutStage
@@ -13,6 +15,7 @@ from headway.monitoring import rollout as control
 from headway.monitoring.prediction_log import read_labeled_predictions, read_predictions
 from headway.monitoring.rollout import RolloutController
 from headway.registry.model_registry import UpdateReason
+from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.storage import traffic
 from headway.storage.traffic import Label, save_labels
 
@@ -117,6 +120,20 @@ def test_an_unpaired_answer_waits_for_its_counterpart(served):
         log.close()
         step.evidence()
         assert step.rollout.requests == arm
+
+
+def test_the_time_in_which_the_log_lost_rows_is_not_judged(served):
+    served.start()
+    keys = served.serve(30)
+    now_us = time.time_ns() // 1000
+    buffers = LogBuffers(1, 1 << 20)
+    buffers.lose(0, served.opened[1], rows=12, since_us=0, until_us=now_us)
+    assert log_writer(served.state, buffers).write()
+    served.serve(20)
+    step = RolloutController(served.project, control.latest_rollout(served.project))
+    decision = step.step()
+    assert (step.rollout.requests, step.rollout.lost_rows, len(keys)) == (20, 12, 30)
+    assert decision.message.endswith("; the log lost 12 rows, and that time is not judged")
 
 
 def test_requests_of_another_stage_are_ignored(served):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from running import MIXED, Peer, ask, body_of, loaded, request, serving
+from tests.serving.flushed_log import log_writer, worker_log
 from tests.serving.manual_loop import BlockingEngine, ManualLoop, RecordingCall, run_batches
 
 from headway.core.errors import EngineError
@@ -22,8 +22,7 @@ from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import LatencyEstimator, LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
 from headway.serving.routing.traffic_split import TrafficSplit
-from headway.serving.telemetry.prediction_log import PredictionLog
-from headway.serving.workers.log_writer import LogBuffers, LogWriter
+from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.storage import segments, traffic
 
 ECHO = loaded()
@@ -177,7 +176,7 @@ def test_the_log_and_a_canary_work_on_a_thread_as_well(tmp_path):
     gate, live = blocking_model()
     canary = dataclasses.replace(ECHO, digest="sha256:" + "c" * 64, latency=SHORT)
     buffers = LogBuffers(1, 1 << 20)
-    log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
+    log = worker_log(buffers)
     loop, plane = plane_of(live, log=log)
     for share, answered in ((0.0, (1, 0)), (0.999_999, (0, 1))):
         plane.set_split(TrafficSplit(live=live, canary=canary, share=share, salt="salt", stage=int(share > 0)))
@@ -190,7 +189,7 @@ def test_the_log_and_a_canary_work_on_a_thread_as_well(tmp_path):
         loop.run_ready()
         assert [call.values for call in calls] == [[1.0 if answered[0] else 3.0]] * 3
     plane.close()
-    LogWriter(tmp_path, buffers, dropped=Counter()).write()
+    log_writer(tmp_path, buffers).write()
     found = [rows_of(tmp_path, model) for model in (live, canary)]
     assert [rows["answered"].to_list() for rows in found] == [[1] * 3 + [0] * 3, [0] * 3 + [1] * 3]
     assert found[0]["request"].to_list() == found[1]["request"].to_list()

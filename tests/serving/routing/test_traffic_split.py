@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from running import bundle, loaded, release, serving
 from tests.serving.batching.test_data_plane import POISON, Picky
+from tests.serving.flushed_log import log_writer, worker_log
 from tests.serving.manual_loop import ManualLoop, RecordingCall
 from tests.serving.plain_client import ask
 
@@ -22,8 +22,7 @@ from headway.registry.rollout import assign_key
 from headway.serving.batching.data_plane import DataPlane, InferenceSettings
 from headway.serving.loading import load_model
 from headway.serving.routing.traffic_split import TrafficSplit
-from headway.serving.telemetry.prediction_log import PredictionLog
-from headway.serving.workers.log_writer import LogBuffers, LogWriter
+from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.storage import segments, traffic
 
 LIVE = loaded()
@@ -48,14 +47,14 @@ def keyed(row, key):
 def run_batches(tmp_path, split, *calls):
     """Return the log of the live release and of the canary after one batch, and the data plane."""
     buffers = LogBuffers(1, 1 << 20)
-    log = PredictionLog(buffers.rings[0], buffers.wakeup, dropped=Counter())
+    log = worker_log(buffers)
     loop = ManualLoop()
     plane = DataPlane([split.live], loop=loop, settings=InferenceSettings(max_batch_rows=64, long_ms=1e9), log=log)
     plane.set_split(split)
     for call in calls:
         plane.submit(split.live, call)
     loop.run_ready()
-    LogWriter(tmp_path, buffers, dropped=Counter()).write()
+    log_writer(tmp_path, buffers).write()
     return [rows_of(tmp_path, model) for model in (split.live, split.canary or CANARY)], plane
 
 

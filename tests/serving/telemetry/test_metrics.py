@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
+from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics, gauges
 
 
 def lines_of(metrics: Metrics, **versions: str) -> list[str]:
@@ -37,7 +37,7 @@ def test_each_family_is_named_once_with_its_type():
     metrics.errors[404] += 2
     lines = lines_of(metrics, a="1", b="2")
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(types) == len(set(types)) == 27
+    assert len(types) == len(set(types)) == 29
     assert 'headway_release_info{model="b",version="2"} 1' in lines and 'headway_errors_total{code="404"} 2' in lines
 
 
@@ -56,7 +56,9 @@ def test_a_scrape_includes_all_workers_and_dead_ones():
         metrics.errors[404] += 1
         metrics.canary_errors["m"] += 1
     second.of("m").fail(0, ended_ns=3)
-    log.dropped["m"] += 4
+    first.dropped["m"] += 4
+    log.lost["m"], log.aside["m"], first.lost["m"] = 5, 5, 2
+    first.log_lines = lambda: gauges([("headway_log_healthy", "Health.", True)])
     first.refused["m@live"], second.refused["m@live"] = False, True
     memory.fleet.row(0)[[ALIVE, WORKERS, LOGS]] = 2, 1, 3
     assert {
@@ -66,6 +68,10 @@ def test_a_scrape_includes_all_workers_and_dead_ones():
         'headway_errors_total{code="404"} 3',
         'headway_canary_errors_total{model="m"} 3',
         'headway_log_dropped_rows_total{model="m"} 4',
+        'headway_log_lost_rows_total{model="m"} 7',
+        'headway_log_aside_rows_total{model="m"} 5',
+        "# TYPE headway_log_healthy gauge",
+        "headway_log_healthy 1",
         'headway_pointer_refused{pointer="m@live"} 1',
         "headway_workers 2",
         'headway_restarts_total{process="worker"} 1',

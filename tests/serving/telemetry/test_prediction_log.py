@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 from collections import defaultdict
 from pathlib import Path
+from urllib.request import urlopen
 
 import polars as pl
 import pytest
 from running import loaded, project, started
-from tests.serving.plain_client import ask
+from tests.serving.plain_client import ask, post
 from tests.storage.stem import Moments, kills, left_aside, stem
 
+from headway.monitoring.prediction_log import LostSpans, read_predictions
 from headway.storage import segments, traffic
 
 LOADED = loaded()
@@ -37,13 +39,52 @@ def test_a_regular_shutdown_has_logged_every_answer(tmp_path):
 def test_with_the_log_off_nothing_is_written(tmp_path):
     settings = project(tmp_path)
     file = tmp_path / "headway.toml"
-    file.write_text(file.read_text() + "log = false\n")
+    file.write_text(file.read_text() + 'log_mode = "off"\n')
     process = started(tmp_path, "flights@live")
     port = int(process.stdout.readline().split()[2].rpartition(":")[2])
     assert ask(port, [1, 2, 3]).status == 200
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20) == ("", "")
     assert not (settings.state / "log").exists()
+
+
+@pytest.mark.slow
+def test_a_server_whose_disk_refuses_the_log_answers_on_counts_what_it_loses_and_recovers(tmp_path):
+    settings, file = project(tmp_path), tmp_path / "headway.toml"
+    file.write_text(file.read_text() + "workers = 1\nlog_buffer_mb = 1\nlog_wait_s = 0.1\nlog_flush_s = 0.01\n")
+    (settings.state / "log").write_text("no folder")
+    process = started(tmp_path, "flights@live")
+    port = int(process.stdout.readline().split()[2].rpartition(":")[2])
+    n_sent = 0
+    while not metric(port, 'headway_log_lost_rows_total{model="flights"}'):
+        assert post(port, INFER, rows_of(1000)).status == 200
+        n_sent += 1000
+    assert metric(port, "headway_log_healthy") == 0 and metric(port, "headway_log_queue_bytes") > 500_000
+    (settings.state / "log").unlink()
+    while not metric(port, "headway_log_healthy"):
+        assert post(port, INFER, rows_of(1)).status == 200
+        n_sent += 1
+    n_lost = metric(port, 'headway_log_lost_rows_total{model="flights"}')
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0 and errors.count("the prediction log cannot be written") == 1
+    assert len(read_predictions(settings.state, "flights", [LOADED.digest])) == n_sent - n_lost
+    assert sum(span.rows for span in LostSpans(settings.state, "flights", [LOADED.digest]).read()) == n_lost
+
+
+INFER = "/v2/models/flights/infer"
+
+
+def rows_of(count: int) -> dict[str, object]:
+    """Return a request for many rows."""
+    return {"inputs": [{"name": "rows", "datatype": "FP64", "shape": [count, 3], "data": [1.5] * 3 * count}]}
+
+
+def metric(port: int, name: str) -> float:
+    """Return a number of `/metrics` by its name and labels."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as response:
+        lines = response.read().decode().splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
 
 class SavedSegments:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -10,13 +12,16 @@ import numpy as np
 import polars as pl
 import pytest
 from running import loaded
+from tests.serving.flushed_log import log_writer
 
+from headway.core.errors import StoreError
+from headway.core.sections import ServeSection
 from headway.features.online import NEVER_US
-from headway.monitoring.prediction_log import read_predictions
+from headway.monitoring.prediction_log import LOG_COLUMNS, LostSpan, LostSpans, SegmentReader, read_predictions
 from headway.serving.loading import LoadedModel
-from headway.serving.telemetry.prediction_log import LogEntry, PredictionLog, decode_entry
-from headway.serving.workers.log_writer import LogBuffers, LogWriter, segment_columns
-from headway.storage import segments, traffic
+from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry, PredictionLog, decode_entry
+from headway.serving.workers.log_writer import LogWriter, segment_columns
+from headway.storage import atomic, segments, traffic
 
 LOADED = loaded()
 
@@ -24,12 +29,37 @@ LOADED = loaded()
 class Logging:
     """The log of one worker, or of several, in a folder; a test writes it on demand."""
 
-    def __init__(self, folder: Path, *, workers: int = 1, size_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self, folder: Path, *, workers: int = 1, size_bytes: int = 1 << 20, retention: str = "", **settings: object
+    ) -> None:
         self.folder = folder
-        self.dropped: Counter[str] = Counter()
+        self.dropped, self.lost, self.aside = Counter[str](), Counter[str](), Counter[str]()
+        self.now_s = 0.0
         self.buffers = LogBuffers(workers, size_bytes)
-        self.logs = [PredictionLog(ring, self.buffers.wakeup, dropped=self.dropped) for ring in self.buffers.rings]
-        self.log_writer = LogWriter(folder, self.buffers, dropped=self.dropped)
+        self.logs = [
+            PredictionLog(
+                self.buffers,
+                number,
+                dropped=self.dropped,
+                lost=self.lost,
+                settings=ServeSection(**settings),
+                clock=lambda: self.now_s,
+            )
+            for number in range(workers)
+        ]
+        self.log_writer = self.new_writer(retention=retention)
+
+    def new_writer(self, *, retention: str = "") -> LogWriter:
+        """Return the log writer of a process that continues where another ended."""
+        return log_writer(self.folder, self.buffers, lost=self.lost, aside=self.aside, retention=retention)
+
+    def gauge(self, name: str) -> float:
+        """Return a gauge of the log."""
+        return next(value for found, _, value in self.buffers.gauges() if found == f"headway_log_{name}")
+
+    def lost_spans(self) -> list[LostSpan]:
+        """Return the spans on disk in which rows were lost."""
+        return LostSpans(self.folder, "flights", [LOADED.digest]).read()
 
     def read_saved(self, digest: str = LOADED.digest) -> pl.DataFrame:
         """Return all rows on disk, in the order of their segments."""
@@ -89,7 +119,7 @@ def test_an_entry_is_read_from_a_ring_unchanged():
 
 def test_a_call_of_several_rows_has_one_log_row_each_with_one_number_and_key():
     table = table_of(entry(1, 2), entry(1, first=2))
-    assert list(table["request"]) == [0, 1, 1, 2] and table["key"] == ["k0", "k1", "k1", "k2"]
+    assert list(table["request"]) == [0, 1, 1, 2] and table["key"] == ["k0", "k1", None, "k2"]
     assert list(table["latency_us"]) == [0, 1, 1, 0]
     assert list(table["in.a"]) == [0, 3, 6, 0] and list(table["out.0"]) == [0, 3, 6, 0]
 
@@ -121,7 +151,7 @@ def test_an_older_log_with_wide_flags_is_read_together_with_a_new_one(tmp_path):
     log.logs[0].add(entry(1, 2))
     log.log_writer.write()
     new, folder = log.read_saved(), traffic.log_folder(tmp_path, "flights", LOADED.digest)
-    wide = new.with_columns(pl.col(pl.Int8).cast(pl.Int64))
+    wide = new.with_columns(pl.col(pl.Int8).cast(pl.Int64), pl.col("key").forward_fill())
     assert [name for name in new.columns if new[name].dtype == pl.Int8] == [
         "role",
         "answered",
@@ -174,16 +204,6 @@ def test_many_entries_are_written_to_several_segments_and_none_twice(tmp_path):
     assert len(table) == 100_000 and table["request"].is_sorted() and table["request"].n_unique() == 50
 
 
-def test_entries_that_do_not_fit_are_dropped_and_counted_and_the_rest_is_written(tmp_path):
-    log = Logging(tmp_path, size_bytes=8192)
-    log.logs[0].add(entry(11))
-    log.logs[0].add(entry(300))
-    log.log_writer.write()
-    log.logs[0].add(entry(3))
-    log.log_writer.write()
-    assert log.dropped == {"flights": 300} and len(log.read_saved()) == 14
-
-
 def test_a_half_full_ring_wakes_the_log_writer(tmp_path):
     log = Logging(tmp_path, size_bytes=32768)
     log.logs[0].add(entry(10))
@@ -195,33 +215,292 @@ def test_a_half_full_ring_wakes_the_log_writer(tmp_path):
     assert log.buffers.wakeup.drain()
 
 
-def test_a_segment_that_cannot_be_written_is_counted_and_does_not_end_the_log(tmp_path, caplog):
-    (tmp_path / "log").write_text("no folder")
-    log = Logging(tmp_path)
-    log.logs[0].add(entry(3))
-    log.log_writer.write()
-    assert log.dropped == {"flights": 3} and "could not be written" in caplog.text
-    assert log.buffers.rings[0].tail == log.buffers.rings[0].head
-
-
-def test_a_full_disk_is_one_line_a_minute(tmp_path, caplog):
-    (tmp_path / "log").write_text("no folder")
-    log = Logging(tmp_path)
-    for _ in range(20):
-        log.logs[0].add(entry(3))
-        log.log_writer.write()
-    assert log.dropped == {"flights": 60}
-    assert len(caplog.records) == 1 and "Traceback" not in caplog.text
-
-
-def test_an_unreadable_entry_is_counted_and_later_ones_are_written(tmp_path, caplog):
+def test_a_batch_that_fails_twice_is_put_aside_counted_and_named_and_later_ones_are_written(tmp_path, caplog):
     log = Logging(tmp_path)
     log.logs[0].add(entry(6, latency_ns=np.array([])))
-    log.log_writer.write()
+    assert log.log_writer.write()
     log.logs[0].add(entry(3))
+    assert log.log_writer.write()
+    assert log.lost == log.aside == {"flights": 6} and len(log.read_saved()) == 3
+    (aside,) = traffic.aside_files(tmp_path)
+    assert f"a batch of 6 rows of the log of flights is put aside in {aside}" in caplog.text
+    assert log.lost_spans() == [LostSpan(7, 7, 6)]
+
+
+def test_a_folder_that_cannot_be_written_stops_neither_the_log_nor_other_releases(tmp_path, caplog):
+    log = Logging(tmp_path)
+    other = dataclasses.replace(LOADED, digest="sha256:" + "c" * 64)
+    (tmp_path / "log" / "flights").mkdir(parents=True)
+    traffic.log_folder(tmp_path, "flights", LOADED.digest).write_text("no folder")
+    log.logs[0].add(entry(3))
+    log.logs[0].add(entry(2, release=other))
+    assert log.log_writer.write()
+    assert log.lost == log.aside == {"flights": 3} and len(log.read_saved(other.digest)) == 2
+    assert log.buffers.rings[0].tail == log.buffers.rings[0].head and "put aside" in caplog.text
+
+
+def killed(log: Logging, monkeypatch: pytest.MonkeyPatch, *, nth: int = 1) -> None:
+    """Let a log writer die before its nth segment."""
+    with monkeypatch.context() as patch:
+        before(segments, "save", nth=nth, monkeypatch=patch)
+        with pytest.raises(Killed):
+            log.new_writer().write()
+
+
+def test_a_record_that_log_writers_die_of_is_put_aside_alone(tmp_path, monkeypatch):
+    log = Logging(tmp_path)
+    for number in range(3):
+        log.logs[0].add(entry(3, first=number))
+    for nth in (1, 1, 2, 1):  # of the whole pass, twice; then of its second record
+        killed(log, monkeypatch, nth=nth)
+    log.logs[0].add(entry(2, first=3))
+    assert log.new_writer().write()
+    assert log.aside == log.lost == {"flights": 3} and log.read_saved()["request"].unique().to_list() == [0, 2, 3]
+    assert len(traffic.aside_files(tmp_path)) == 1 and len(log.lost_spans()) == 1
+
+
+def test_log_writers_that_are_killed_at_different_records_lose_none(tmp_path, monkeypatch):
+    log = Logging(tmp_path)
+    other = dataclasses.replace(LOADED, digest="sha256:" + "c" * 64)
+    for number in range(4):
+        log.logs[0].add(entry(1, first=number))
+        log.logs[0].add(entry(1, first=number, release=other))
+    for nth in (1, 2, 1, 2, 2):
+        killed(log, monkeypatch, nth=nth)
+    assert log.new_writer().write() and not log.lost and not log.aside
+    for digest in (LOADED.digest, other.digest):
+        assert sorted(log.read_saved(digest)["request"].to_list()) == [0, 1, 2, 3]
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A disk that takes nothing; returns how it gets space again."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("cannot write") from OSError(errno.ENOSPC, "no space left on device")
+
+    context = pytest.MonkeyPatch()
+    for name in ("fill", "write"):
+        context.setattr(atomic, name, refuse)
+    yield context.undo
+    context.undo()
+
+
+def test_a_full_disk_loses_nothing_that_is_in_the_ring_and_is_reported_once_a_minute(tmp_path, full_disk, caplog):
+    log = Logging(tmp_path)
+    log.logs[0].add(entry(3))
+    for _ in range(3):
+        assert not log.log_writer.write()
+    assert caplog.text.count("the prediction log cannot be written") == 1 and log.gauge("healthy") == 0
+    full_disk()
+    assert log.log_writer.write() and log.gauge("healthy") == 1
+    assert len(log.read_saved()) == 3 and not log.lost and not log.aside
+
+
+def test_rows_that_a_server_cannot_write_at_its_end_are_counted_and_named(tmp_path, full_disk, caplog):
+    log = Logging(tmp_path)
+    log.logs[0].add(entry(3))
+    assert not log.log_writer.write()
+    log.log_writer.give_up()
+    assert log.lost == {"flights": 3} and "3 rows of the log of flights were not written" in caplog.text
+
+
+def filled(log: Logging) -> int:
+    """Add entries of 60 rows until one waits, and return how many were written; entries are numbered from 1."""
+    number = 1
+    while log.logs[0].add(entry(60, first=number, at_us=number), number):
+        number += 1
+    return number - 1
+
+
+def test_an_entry_waits_for_space_and_its_result_is_returned_once_it_is_written(tmp_path):
+    log = Logging(tmp_path, size_bytes=16_384)
+    n_written = filled(log)
+    assert n_written > 2 and log.logs[0].is_full and not log.logs[0].add(entry(1), "small")
+    assert list(log.logs[0].flush()) == []
     log.log_writer.write()
-    assert log.dropped == {"flights": 6} and len(log.read_saved()) == 3
-    assert "could not be written" in caplog.text
+    assert list(log.logs[0].flush()) == [n_written + 1, "small"] and not log.logs[0].is_full
+    log.log_writer.write()
+    assert log.read_saved()["request"].n_unique() == n_written + 2 and len(log.read_saved()) == 60 * n_written + 61
+    assert not log.lost and not log.dropped
+
+
+def test_an_entry_larger_than_the_ring_is_written_in_parts_and_is_one_request_of_its_stage(tmp_path):
+    log = Logging(tmp_path, size_bytes=8192)
+    large = entry(1, 1000, 1, keys=["a", "b", "c"], stage=2, paired=1)
+    found = [True] if log.logs[0].add(large, "large") else []
+    while not found:
+        log.log_writer.write()
+        found = list(log.logs[0].flush())
+    log.log_writer.write()
+    table = log.read_saved().with_columns(pl.col("key").forward_fill())
+    assert table["in.a"].to_list() == [3.0 * row for row in range(1002)]
+    assert table["key"].to_list() == ["a", *["b"] * 1000, "c"] and table["request"].to_list() == [0, *[1] * 1000, 2]
+    staged = table.filter(stage=2, paired=1)
+    assert staged["request"].unique().sort().to_list() == [0, 1, 2] and staged.filter(request=1)["in.a"][0] == 3.0
+    assert table.filter(pl.col("stage") != 2).unique(["request", "stage", "paired"]).height == 1 and not log.lost
+
+
+def test_without_progress_of_the_log_writer_for_5_s_rows_are_lost_counted_and_their_span_is_saved(tmp_path, caplog):
+    log = Logging(tmp_path, size_bytes=16_384)
+    late = filled(log) + 1
+    log.now_s = 4.9
+    assert list(log.logs[0].flush()) == []
+    log.now_s = 5.0
+    assert list(log.logs[0].flush()) == [late] and log.lost == {"flights": 60}
+    assert log.logs[0].add(entry(50, at_us=late + 1)) and log.lost == {"flights": 110}  # the next ones do not wait
+    assert log.gauge("healthy") == 0 and log.gauge("queue_bytes") > 0 and log.gauge("lag_seconds") > 1e9
+    log.log_writer.write()
+    assert log.logs[0].add(entry(1)) and log.gauge("healthy") == 1
+    log.log_writer.write()
+    (span,) = log.lost_spans()
+    assert (span.since_us, span.rows) == (late, 110) and span.until_us > 1e15
+    log.log_writer.write()
+    assert len(log.lost_spans()) == 1 and len(log.read_saved()) == 60 * (late - 1) + 1
+    assert caplog.text.count("requests are answered without it") == caplog.text.count("is written again") == 1
+
+
+def test_a_log_writer_that_is_slow_but_writes_loses_nothing(tmp_path):
+    log = Logging(tmp_path, size_bytes=16_384)
+    filled(log)
+    ring = log.buffers.rings[0]
+    for _ in range(3):
+        log.now_s += 4.0
+        ring.advance(ring.reach(1))
+        ring.put(b"x" * (ring.capacity - ring.used - 8))
+        assert list(log.logs[0].flush()) == []
+    assert not log.lost
+
+
+def test_an_entry_that_can_never_fit_is_lost_at_once(tmp_path):
+    log = Logging(tmp_path, size_bytes=8192)
+    assert log.logs[0].add(entry(1, keys=["k" * 9000])) and log.lost == {"flights": 1}
+
+
+def test_a_log_that_samples_never_waits_and_keeps_the_rate_of_each_row(tmp_path):
+    log = Logging(tmp_path, size_bytes=1 << 20, log_mode="sample")
+    n_added = 0
+    while log.buffers.rings[0].used < 0.9 * log.buffers.rings[0].capacity:
+        assert log.logs[0].add(entry(30, first=n_added, rate=log.logs[0].draw()))
+        n_added += 1
+    log.log_writer.write()
+    table = read_predictions(tmp_path, "flights", [LOADED.digest])
+    assert set(table["rate"]) == {1.0, 1 / 4, 1 / 16, 1 / 64} and not log.lost
+    assert len(table) + log.dropped["flights"] == 30 * n_added
+    assert (1 / table["rate"]).sum() == pytest.approx(30 * n_added, rel=0.35)
+
+
+def test_what_a_log_that_samples_has_no_space_for_is_lost(tmp_path):
+    log = Logging(tmp_path, size_bytes=16_384, log_mode="sample")
+    for number in range(20):
+        assert log.logs[0].add(entry(60, first=number))
+    log.log_writer.write()
+    assert len(log.read_saved()) + log.lost["flights"] == 20 * 60 and log.lost
+
+
+def test_losses_of_more_releases_than_there_is_space_for_are_counted_without_their_span(tmp_path):
+    log = Logging(tmp_path, size_bytes=8192, log_wait_s=0)
+    for number in range(70):
+        log.logs[0].add(entry(200, release=dataclasses.replace(LOADED, digest=f"sha256:{number:012}")))
+    assert log.lost["flights"] == 200 * 70 and log.log_writer.write()
+
+
+def test_small_segments_are_merged_and_each_reader_gets_each_row_once(tmp_path):
+    log = Logging(tmp_path)
+    folder = traffic.log_folder(tmp_path, "flights", LOADED.digest)
+    early, all_of_it = (SegmentReader(folder, LOG_COLUMNS) for _ in range(2))
+    for number in range(30):
+        log.logs[0].add(entry(2, first=number))
+        log.log_writer.write()
+        if number == 9:
+            assert sum(map(len, early.read())) == 20
+    traffic.save_labels(tmp_path, "flights", [traffic.Label("a", 1.0)], who="ann")
+    log.log_writer.keep(time.time_ns())
+    assert len(list(segments.segments(folder))) == 30 == log.gauge("segments") - 1  # not yet: readers may follow them
+    log.log_writer.keep(time.time_ns() + 601 * 10**9)
+    (merged,) = segments.segments(folder)
+    assert log.gauge("segments") == 2 and log.gauge("disk_bytes") > merged.stat().st_size
+    assert log.gauge("disk_free_bytes") > 0
+    assert sum(map(len, early.read())) == 40 and sum(map(len, all_of_it.read())) == 60
+    requests = read_predictions(tmp_path, "flights", [LOADED.digest])["request"]
+    assert requests.to_list() == sorted([*range(30)] * 2)
+    log.log_writer.keep(time.time_ns() + 602 * 10**9)
+    assert early.read() == all_of_it.read() == []
+
+
+def test_a_merge_that_was_interrupted_is_completed_and_readers_see_no_row_twice(tmp_path, monkeypatch):
+    log = Logging(tmp_path)
+    folder = traffic.log_folder(tmp_path, "flights", LOADED.digest)
+    for number in range(10):
+        log.logs[0].add(entry(1, first=number))
+        log.log_writer.write()
+    with monkeypatch.context() as patch:
+        before(Path, "unlink", nth=3, monkeypatch=patch)
+        with pytest.raises(Killed):
+            log.log_writer.keep(time.time_ns() + 601 * 10**9)
+    assert len(list(segments.segments(folder))) == 9
+    assert sum(map(len, SegmentReader(folder, LOG_COLUMNS).read())) == 10
+    log.log_writer.keep(time.time_ns() + 602 * 10**9)
+    assert len(list(segments.segments(folder))) == 1
+    assert sum(map(len, SegmentReader(folder, LOG_COLUMNS).read())) == 10
+
+
+def test_a_segment_that_cannot_be_read_and_one_with_other_columns_are_not_merged(tmp_path):
+    log = Logging(tmp_path)
+    folder = traffic.log_folder(tmp_path, "flights", LOADED.digest)
+    for number in range(10):
+        log.logs[0].add(entry(1, first=number))
+        log.log_writer.write()
+    paths = list(segments.segments(folder))
+    paths[0].write_bytes(b"damaged")
+    segments.save(folder, {"key": ["other"]}, name=paths[1].name)
+    log.log_writer.keep(time.time_ns() + 601 * 10**9)
+    assert [path.name for path in segments.segments(folder)][:2] == [path.name for path in paths[:2]]
+    assert len(list(segments.segments(folder))) == 3
+    for path in list(segments.segments(folder))[1:]:
+        path.write_bytes(b"damaged")
+    assert segments.merge(folder, before_ns=time.time_ns(), span_ns=1 << 62, part=traffic.MERGED) == 0
+
+
+def test_large_segments_are_left_alone_and_the_merged_ones_hold_one_span_of_time(tmp_path, monkeypatch):
+    names = [f"{number:020}-1-0{segments.SUFFIX}" for number in range(40)]
+    for name in names:
+        size = 300_000 if name == names[10] else 1
+        segments.save(tmp_path, {"value": np.arange(size, dtype=np.int64)}, name=name)
+    assert segments.merge(tmp_path, before_ns=39, span_ns=20, part="part") == 10 + 9 + 19
+    assert [path.name for path in segments.segments(tmp_path)] == [
+        names[9].replace(".", "m."),
+        names[10],
+        names[19].replace(".", "m."),
+        names[38].replace(".", "m."),
+        names[39],
+    ]
+
+
+def test_the_retention_is_applied_to_all_that_the_server_writes(tmp_path):
+    log = Logging(tmp_path, retention="1d")
+    for latencies in (np.arange(1), np.array([])):
+        log.logs[0].add(entry(1, latency_ns=latencies))
+        log.log_writer.write()
+    traffic.save_labels(tmp_path, "flights", [traffic.Label("a", 1.0)], who="ann")
+    log.log_writer.keep(time.time_ns() + 23 * 3600 * 10**9)
+    assert len(log.read_saved()) == 1 and log.lost_spans() and traffic.aside_files(tmp_path)
+    log.log_writer.keep(time.time_ns() + 25 * 3600 * 10**9)
+    assert not list(traffic.all_segments(tmp_path)) and not traffic.aside_files(tmp_path)
+
+
+def test_segments_are_not_merged_while_rows_are_erased_and_a_failure_is_logged(tmp_path, monkeypatch, caplog):
+    log = Logging(tmp_path)
+    for number in range(10):
+        log.logs[0].add(entry(1, first=number))
+        log.log_writer.write()
+    later = time.time_ns() + 601 * 10**9
+    with traffic.rewriting(tmp_path, wait=True):
+        log.log_writer.keep(later)
+    assert log.gauge("segments") == 10
+    monkeypatch.setattr(segments, "merge", lambda *_, **__: 1 / 0)
+    log.log_writer.keep(later)
+    assert "could not be kept" in caplog.text
 
 
 class Killed(BaseException):
@@ -259,7 +538,7 @@ def test_killed_anywhere_in_a_pass_each_row_is_on_disk_once_after_the_next(tmp_p
             log.log_writer.write()
     log.logs[0].add(entry(1, first=10, at_us=10))
     for _ in range(2):
-        LogWriter(tmp_path, log.buffers, dropped=log.dropped).write()
+        log.new_writer().write()
     assert log.read_saved()["key"].to_list() == [f"k{number}" for number in range(11)]
     assert log.read_saved(other.digest)["key"].to_list() == [f"k{number}" for number in range(10)]
-    assert not log.dropped
+    assert not log.lost

@@ -109,3 +109,15 @@ def test_waking_never_blocks_and_the_pipe_ends_when_no_writer_is_left():
     wakeup.keep_reader()
     assert not wakeup.drain()
     wakeup.keep_writer()
+
+
+def test_any_process_sees_the_begin_of_the_first_record_and_none_if_it_was_just_read(monkeypatch):
+    ring = RingBuffer(4 * PAGE)
+    assert ring.peek(4) is None
+    ring.put(b"x" * (PAGE - 16))
+    ring.put(b"second")
+    assert ring.peek(4) == b"xxxx"
+    ring.advance(PAGE - 8)
+    assert ring.peek(4) == b"seco"  # in two pieces: its length ends the first
+    monkeypatch.setattr(ring, "_record", lambda *_: ring.advance(ring.head) or b"")
+    assert ring.peek(4) is None

@@ -39,6 +39,8 @@ def test_every_answer_before_kill_9_is_in_the_log_once(tmp_path, workers):
                 served.kill(served.workers[turn % workers] if turn % 2 else served.log[0])
             callers.more()
         assert served.count('headway_log_dropped_rows_total{model="flights"}') == 0
+        assert served.count('headway_log_lost_rows_total{model="flights"}') == 0
+        assert served.count("headway_log_healthy") == 1
         assert served.count('headway_restarts_total{process="log"}') == 3
         assert served.count('headway_restarts_total{process="worker"}') == 3
         assert served.shut_down().count("ended by signal 9") == 6

@@ -6,11 +6,9 @@ import difflib
 import hashlib
 import hmac
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import polars as pl
 from msgspec.structs import replace
@@ -20,25 +18,6 @@ from headway.core.dataset import Roles
 from headway.core.errors import ConfigError
 from headway.data.personal.detection import IN_TEXT, KINDS, PersonalData, find_in_column, find_in_text
 from headway.storage import atomic
-
-_LENGTH = re.compile(r"([1-9]\d*)([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def parse_age(text: str, *, where: str = "[personal] retention") -> timedelta:
-    """Parse an age such as `90d`, `12h` or `30m`; raise ConfigError if it is invalid.
-
-    >>> parse_age("12h")
-    datetime.timedelta(seconds=43200)
-    """
-    found = _LENGTH.fullmatch(text)
-    if not found:
-        raise ConfigError(f"{text!r} is not a duration", where=where, hint="90d, 12h or 30m")
-    try:
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
-    except OverflowError as error:
-        raise ConfigError(f"{text!r} is too long a duration", where=where, hint="90d") from error
-
 
 _BYTES = 32
 _SHOWN = 32

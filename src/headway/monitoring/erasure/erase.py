@@ -25,17 +25,18 @@ import msgspec
 import polars as pl
 from msgspec.structs import replace
 
+from headway.core.config import parse_age
 from headway.core.contracts import Signed
 from headway.core.erasure import Erased, Erasure, ErasureProof, Residual
 from headway.core.errors import ConfigError, DataError, Refused, StoreError
 from headway.core.record import Record, canonical, digest_of, kind_of, read
 from headway.core.renamed import current_form
-from headway.data.personal.policy import HashKey, load_hash_key, parse_age
+from headway.data.personal.policy import HashKey, load_hash_key
 from headway.monitoring.erasure import files
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
 from headway.registry.project import Project
 from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
-from headway.storage import atomic, quarantined, segments
+from headway.storage import atomic, quarantined, segments, traffic
 
 _DOMAIN = "headway forget\0"  # part of the hash in stored proofs
 _SLACK_S = 1.0
@@ -62,7 +63,8 @@ def erase(project: Project, request: ErasureRequest, *, wait: Callable[[float], 
     _require_one_criterion(request)
     publisher, secret = load_publisher(project.registry.publisher_key), load_hash_key(project.config)
     target, header = _target_of(request, secret)
-    with open_erasure_journal(project.config.state, header) as journal:
+    state = project.config.state
+    with open_erasure_journal(state, header) as journal, traffic.rewriting(state, wait=True):
         if any((erasure.begun_at, erasure.subject) == _mark(journal.header) for erasure in load_erasures(project)):
             journal.begin(header)
         _erase_files(project, target, journal)

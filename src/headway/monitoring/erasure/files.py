@@ -53,6 +53,10 @@ def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]
         rows, old = _count_segment_rows(path, target), is_expired(path, target)
         if rows or old:
             yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), rows)
+    for path in traffic.aside_files(state):
+        rows = count_occurrences(path, target.keys)
+        if rows or is_expired(path, target):
+            yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), rows)
     for path in quarantined.files(state):
         n_rows = count_quarantined(path, target.keys) if target.keys else count_if_expired(path, target.before_ns)
         if n_rows or (n_rows is not None and not target.keys):
@@ -75,13 +79,21 @@ def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
             online.delete(target.keys)
         finally:
             online.close()
-    elif is_expired(path, target):
+    elif is_expired(path, target) or path.parent.name == traffic.ASIDE:
         path.unlink(missing_ok=True)
         atomic.sync(path.parent)
     elif (table := read_segment(path)) is not None:
         # an empty segment stays: a log writer that was killed recreates only what does not exist
-        remaining = table.filter(~pl.col(KEY).is_in(target.keys))
+        remaining = _key_once(table.filter(~pl.col(KEY).is_in(target.keys)))
         segments.save(path.parent, {column.name: _column(column) for column in remaining}, name=path.name)
+
+
+def _key_once(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of the log with null for the key of the row before, if it is of the same request."""
+    if "request" not in table.columns:
+        return table
+    repeats = (pl.col("request") == pl.col("request").shift()) & (pl.col(KEY) == pl.col(KEY).shift())
+    return table.with_columns(pl.when(repeats).then(None).otherwise(pl.col(KEY)).alias(KEY))
 
 
 def is_expired(path: Path, target: ErasureTarget) -> bool:
@@ -92,11 +104,12 @@ def is_expired(path: Path, target: ErasureTarget) -> bool:
 def read_segment(path: Path) -> pl.DataFrame | None:
     """Read a segment, None if it no longer exists; raises StoreError if it cannot be read."""
     try:
-        return pl.read_ipc_stream(path)
+        table = pl.read_ipc_stream(path)
     except FileNotFoundError:
         return None
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"a segment cannot be read: {error}", where=str(path)) from error
+    return table.with_columns(pl.col(KEY).forward_fill()) if KEY in table.columns else table
 
 
 def count_occurrences(path: Path, keys: Sequence[str], *, alone: bool = False) -> int:

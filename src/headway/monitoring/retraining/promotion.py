@@ -126,9 +126,9 @@ def _promote_by_rollout(project: Project, found: Retraining, *, who: str, why: s
     """Return the promotion by its rollout, started now or by an earlier process."""
     running = running_rollout(project)
     if running is None or running.release != found.release:
-        if not project.config.serve.log:
+        if project.config.serve.log_mode == "off":
             raise Refused(
-                "servers keep no log, so a canary rollout has no evidence", where="[serve] log = false", hint=AT_ONCE
+                "servers keep no log, so a canary rollout has no evidence", where="[serve] log_mode", hint=AT_ONCE
             )
         running = control.start_rollout(project, found.release, who=who, why=why or found.message)
     return _promotion_of(project, running, f"its rollout starts with {running.current.name}")

@@ -77,6 +77,8 @@ class AdaptiveBatcher:
         Takes each result on the thread of the loop.
     refuse
         Takes a call that will not be executed, with the reason.
+    ready
+        Returns False while no batch may start; `resume` starts the one that waits for it.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class AdaptiveBatcher:
         expected_ns: Callable[[LoadedModel, int], float],
         deliver: Callable[[BatchResult], object],
         refuse: Callable[[LoadedModel, Call, QueueFull | DeadlineExceeded], object],
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._model = model
         self._loop = loop
@@ -97,6 +100,8 @@ class AdaptiveBatcher:
         self._expected_ns = expected_ns
         self._deliver = deliver
         self._refuse = refuse
+        self._ready = ready
+        self._stalled = False  # a batch waits for `resume`
         self._waiting: list[Call] = []
         self._rows = 0
         self._has_deadlines = False  # a waiting call has a deadline
@@ -124,6 +129,12 @@ class AdaptiveBatcher:
             self._timer = None
             self._loop.call_soon(self._start)
 
+    def resume(self) -> None:
+        """Start the batch that waits until one may start."""
+        if self._stalled:
+            self._stalled = False
+            self._loop.call_soon(self._start)
+
     def close(self) -> None:
         """Execute the waiting calls, then end the thread. No calls may be submitted afterwards."""
         self._closed = True
@@ -133,6 +144,9 @@ class AdaptiveBatcher:
     def _start(self) -> None:
         """Start the next batch, here or on the thread."""
         self._timer = None
+        if not self._ready():
+            self._stalled = True
+            return
         calls = self._take()
         if not calls:
             self._finish()

@@ -2,6 +2,9 @@
 
 During a rollout a second model answers next to the live one; none of its errors reaches a caller. The data plane knows
 neither HTTP nor JSON: a call brings rows, and receives its outputs or its error.
+
+An answer is sent once its rows are in the log. While the log has no space, answers wait, no batch starts, and calls
+queue by caller, from which they are taken in turn: one caller cannot fill the log or the queue for the others.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from headway.core.record import Record
 from headway.core.sections import ServeSection
 from headway.serving.batching.batcher import AdaptiveBatcher, BatchLimits, Loop
 from headway.serving.batching.executor import Batch, BatchExecutor, BatchResult, Call, ExecutorSettings
+from headway.serving.batching.fair_queue import FairQueue
 from headway.serving.batching.validation import Violation
 from headway.serving.loading import LoadedModel
 from headway.serving.protocol.errors import DeadlineExceeded, QueueFull
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 _MANY_OUTPUTS = 16_384
 _REREAD_NS = 200  # to decode a value again, for a canary that reads other columns
+_POLL_S = 0.001
 
 
 class InferenceSettings(Record, frozen=True, kw_only=True):
@@ -75,6 +80,8 @@ class DataPlane:
         )
         self._splits: dict[str, TrafficSplit] = {}
         self._batchers: dict[LoadedModel, AdaptiveBatcher] = {}
+        self.congested = False  # the log has no space, or calls wait from a time at which it had none
+        self._queue = FairQueue(settings.max_queue_rows)
         for model in models:
             self.set_model(model)
 
@@ -128,6 +135,15 @@ class DataPlane:
 
     def submit(self, model: LoadedModel, call: Call) -> None:
         """Queue a call for the next batch of its model; it is refused at once if too many rows wait."""
+        if self.congested:
+            for queued, refused in self._queue.add(model, call):
+                limit = self._settings.max_queue_rows
+                what = f"the prediction log is behind: {self._queue.rows} rows wait for it, the limit is {limit}"
+                self._refuse(queued, refused, QueueFull(what, retry_s=1))
+            return
+        self._submit(model, call)
+
+    def _submit(self, model: LoadedModel, call: Call) -> None:
         batcher = self._batchers.get(model)
         if batcher is None:
             batcher = self._batchers[model] = AdaptiveBatcher(
@@ -138,6 +154,7 @@ class DataPlane:
                 expected_ns=self.expected_ns,
                 deliver=self._deliver,
                 refuse=self._refuse,
+                ready=self._log_has_space,
             )
         batcher.submit(call)
 
@@ -150,7 +167,8 @@ class DataPlane:
         return model.latency.expected_ns(rows) + split.canary.latency.expected_ns(rows) + reread_ns
 
     def _execute(self, model: LoadedModel, calls: Sequence[Call]) -> Iterator[BatchResult]:
-        batch = Batch(calls=calls, numbers=self._numbers(len(calls)))
+        log = self._log
+        batch = Batch(calls=calls, numbers=self._numbers(len(calls)), rate=log.draw() if log else 1.0)
         return map(self._prepared, route_batch(self._executor, model, self._splits.get(model.name), batch))
 
     def _prepared(self, result: BatchResult) -> BatchResult:
@@ -170,10 +188,35 @@ class DataPlane:
             start = end
 
     def _deliver(self, result: BatchResult) -> None:
-        """Answer the callers, count and log, on the thread of the loop."""
+        """Log a result and complete it, on the thread of the loop; first: no answer is sent before it is in the log."""
+        if self._log is None or self._log.add(_log_entry(result), result):
+            self._complete(result)
+        elif not self.congested:
+            self.congested = True
+            self._loop.call_later(_POLL_S, self._drain)
+
+    def _drain(self) -> None:
+        """Complete what the log has taken by now, and go on with what waits for it."""
+        assert self._log
+        try:
+            for result in self._log.flush():
+                self._complete(result)
+            if not self._log.is_full:
+                for batcher in list(self._batchers.values()):
+                    batcher.resume()
+                for model, call in self._queue.take(self._settings.max_batch_rows):
+                    self._submit(model, call)
+                self.congested = self._queue.rows > 0
+        finally:
+            if self.congested:
+                self._loop.call_later(_POLL_S, self._drain)
+
+    def _log_has_space(self) -> bool:
+        return self._log is None or not self._log.is_full
+
+    def _complete(self, result: BatchResult) -> None:
+        """Answer the callers and count."""
         model = result.model
-        if self._log is not None:
-            self._log.add(_log_entry(result))  # first: no answer is sent before it is in the log
         if result.arm.answered:
             self._answer(model, result)
         elif result.canary_failed:
@@ -237,6 +280,7 @@ def _log_entry(result: BatchResult) -> LogEntry[LoadedModel]:
         rows=result.rows,
         answers=result.answers,
         seen=result.seen,
+        rate=result.batch.rate,
     )
 
 

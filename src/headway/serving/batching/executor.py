@@ -30,13 +30,19 @@ _log = logging.getLogger(__name__)
 class Call(Protocol):
     """One decoded request: `rows` float64 [n, d] and its `key`.
 
-    `started_ns` and `deadline_ns` are times of `time.perf_counter_ns`; a deadline of 0 never passes.
+    `started_ns` and `deadline_ns` are times of `time.perf_counter_ns`; a deadline of 0 never passes. `caller` is the
+    API key or the machine that it came from; it is valid while the call is submitted.
     """
 
     rows: Floats
     key: str
     started_ns: int
     deadline_ns: int
+
+    @property
+    def caller(self) -> str:
+        """Name of the API key of the request, or its address."""
+        ...
 
     def read_for(self, model: LoadedModel) -> Floats:
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
@@ -62,21 +68,23 @@ _LISTED = {"reject": _SHOWN_VIOLATIONS, "mark": _LISTED_VIOLATIONS}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """Calls with their request numbers in the prediction log."""
+    """Calls with their request numbers in the prediction log, and the rate at which it keeps them (0: not kept)."""
 
     calls: Sequence[Call]
     numbers: Ints
+    rate: float = 1.0
 
     def select(self, indices: Sequence[int]) -> Batch:
         """Return the calls at these indices."""
-        return Batch(calls=[self.calls[index] for index in indices], numbers=self.numbers[list(indices)])
+        calls = [self.calls[index] for index in indices]
+        return Batch(calls=calls, numbers=self.numbers[list(indices)], rate=self.rate)
 
     def halves(self) -> tuple[Batch, Batch]:
         """Return the first half of the calls and the second."""
         half = len(self.calls) // 2
         return (
-            Batch(calls=self.calls[:half], numbers=self.numbers[:half]),
-            Batch(calls=self.calls[half:], numbers=self.numbers[half:]),
+            Batch(calls=self.calls[:half], numbers=self.numbers[:half], rate=self.rate),
+            Batch(calls=self.calls[half:], numbers=self.numbers[half:], rate=self.rate),
         )
 
 

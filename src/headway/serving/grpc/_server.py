@@ -278,6 +278,7 @@ class GrpcInference(msgspec.Struct, eq=False):
     started_ns: int
     deadline_ns: int
     done: SimpleQueue[tuple[LoadedModel, list[float]] | Exception]
+    caller: str = ""
 
     def read_for(self, model: LoadedModel) -> Floats:
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
@@ -355,7 +356,8 @@ class _Methods:
         model, decoded = self._decoded(content, caller)
         left_s = min(call.time_remaining(), TIMEOUT_MAX)
         deadline_ns = self._deadline_ns(started_ns, decoded.timeout_us, left_s)
-        inference = GrpcInference(content, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue())
+        key = (caller.name or _peer(call)) if self._plane.congested else ""
+        inference = GrpcInference(content, decoded.rows, decoded.key, started_ns, deadline_ns, SimpleQueue(), key)
         self._context.soon(self._plane.submit, model, inference)
         done = _wait(inference.done, left_s)
         if isinstance(done, Exception):
@@ -552,6 +554,11 @@ def _parameter(parameters: Any, name: str, kind: str, default: Any) -> Any:
     if value.WhichOneof("choice") != kind:
         raise DataError(f"parameter '{name}' is not {kind}", where="parameters")
     return getattr(value, kind)
+
+
+def _peer(call: Any) -> str:
+    """Return the address of a client, without its port."""
+    return str(call.peer()).rpartition(":")[0]
 
 
 def _wait(queue: SimpleQueue[T], left_s: float) -> T:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from email.utils import formatdate
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import httptools
@@ -274,6 +275,12 @@ class Connection(asyncio.Protocol):
         self._json_bytes: int | None = None
         self.headers: dict[bytes, bytes] = {}
         self._body: bytes | bytearray = b""
+
+    @cached_property
+    def peer(self) -> str:
+        """Address of the client, without its port; "" for a socket that has none."""
+        address = self._transport.get_extra_info("peername")
+        return str(address[0]) if isinstance(address, tuple) else ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection."""

@@ -59,6 +59,12 @@ class HttpInference(msgspec.Struct, eq=False, gc=False):
     started_ns: int
     deadline_ns: int = 0
     binary: bool = False
+    api_key: str = ""
+
+    @property
+    def caller(self) -> str:
+        """Name of the API key of the request, or its address."""
+        return self.api_key or self.request.connection.peer
 
     def read_for(self, model: LoadedModel) -> Floats:
         """Return the rows as another model reads them; raises DataError if the request lacks a column."""
@@ -214,20 +220,31 @@ class Routes:
             return
         if len(request.body) > LARGE_BODY_BYTES:
             decode = partial(model.reader.read, request.body, request.json_bytes)
-            self._decoder.run(request, decode, partial(self._submit, request, model, started_ns))
+            self._decoder.run(request, decode, partial(self._submit, request, model, started_ns, self._caller.name))
             return
         try:
             decoded = model.reader.read(request.body, request.json_bytes)
         except DataError as error:
             request.reply(400, error_body(error))
             return
-        self._submit(request, model, started_ns, decoded)
+        self._submit(request, model, started_ns, self._caller.name, decoded)
 
-    def _submit(self, request: Request, model: LoadedModel, started_ns: int, decoded: DecodedRequest) -> None:
+    def _submit(
+        self, request: Request, model: LoadedModel, started_ns: int, api_key: str, decoded: DecodedRequest
+    ) -> None:
         if request.span is not None:
             request.span.id = decoded.id
         deadline_ns = self._plane.deadline_ns(started_ns, decoded.timeout_us)
-        call = HttpInference(request, decoded.rows, decoded.id, decoded.key, started_ns, deadline_ns, decoded.binary)
+        call = HttpInference(
+            request,
+            decoded.rows,
+            decoded.id,
+            decoded.key,
+            started_ns,
+            deadline_ns,
+            decoded.binary,
+            api_key,
+        )
         self._plane.submit(model, call)
 
     def _invoke(self, request: Request, match: RouteMatch) -> None:
@@ -238,7 +255,7 @@ class Routes:
             request.reply(400, error_body(f"/invocations needs exactly one model; served: {names}"))
             return
         decode = partial(read_mlflow, models[0].reader, request.body)
-        submit = partial(self._submit_mlflow, request, models[0], started_ns)
+        submit = partial(self._submit_mlflow, request, models[0], started_ns, self._caller.name)
         if len(request.body) > LARGE_BODY_BYTES:
             self._decoder.run(request, decode, submit)
             return
@@ -250,11 +267,17 @@ class Routes:
         submit(decoded)
 
     def _submit_mlflow(
-        self, request: Request, model: LoadedModel, started_ns: int, decoded: tuple[Floats, RequestParameters]
+        self,
+        request: Request,
+        model: LoadedModel,
+        started_ns: int,
+        api_key: str,
+        decoded: tuple[Floats, RequestParameters],
     ) -> None:
         rows, parameters = decoded
         deadline_ns = self._plane.deadline_ns(started_ns, parameters.timeout)
-        self._plane.submit(model, MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns))
+        call = MlflowInference(request, rows, "", parameters.key, started_ns, deadline_ns, api_key=api_key)
+        self._plane.submit(model, call)
 
     def _label(self, request: Request, match: RouteMatch) -> None:
         if not request.is_json:

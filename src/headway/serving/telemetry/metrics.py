@@ -38,7 +38,11 @@ SAMPLE_S = 15.0
 _SLOW_SHARE = 0.01  # the share that a 99th percentile allows
 _LATENCY = "headway_request_seconds"
 _DROPPED = "headway_log_dropped_rows_total"
-_HELP_DROPPED = "Rows that the prediction log lost because its buffer or the disk was full."
+_HELP_DROPPED = "Rows that sampling left out of the prediction log ([serve] log_mode = sample)."
+_LOST = "headway_log_lost_rows_total"
+_HELP_LOST = "Rows that the prediction log lost because it could not be written."
+_ASIDE = "headway_log_aside_rows_total"
+_HELP_ASIDE = "Rows put aside because their segment could not be written; they are lost rows, too."
 _CANARY = "headway_canary_errors_total"
 _HELP_CANARY = "Requests on which the canary failed and the live release answered."
 _REFUSED = "headway_pointer_refused"
@@ -181,9 +185,8 @@ class SharedMetrics:
         rows = workers + 1
         self.models = NamedCounters(rows, _FIELDS + _BUCKETS, max_names=models)
         self.errors = SharedTable(rows, _STATUSES)
-        self.dropped, self.canary_errors = (
-            NamedCounters(rows, 1, max_names=models),
-            NamedCounters(rows, 1, max_names=models),
+        self.dropped, self.lost, self.aside, self.canary_errors = (
+            NamedCounters(rows, 1, max_names=models) for _ in range(4)
         )
         self.refused = NamedCounters(rows, 1, max_names=2 * models)
         self.outside = NamedCounters(rows, 1, max_names=_MAX_OUTSIDE)
@@ -200,9 +203,11 @@ class Metrics:
         self._own: dict[str, ModelCounters] = {}
         self.errors = memory.errors.row(row)
         self.dropped, self.canary_errors = CounterMap(memory.dropped, row), CounterMap(memory.canary_errors, row)
+        self.lost, self.aside = CounterMap(memory.lost, row), CounterMap(memory.aside, row)
         self.refused = FlagMap(memory.refused, row)
         self._outside = CounterMap(memory.outside, row)
         self.overloads = CounterMap(memory.overloads, row)
+        self.log_lines: Callable[[], Iterable[str]] = tuple  # the state of the prediction log
         self.extra_lines: Callable[[], Iterable[str]] = tuple  # appended to the text
 
     def of(self, model: str) -> ModelCounters:
@@ -257,6 +262,7 @@ class Metrics:
             yield f"{_DURATION}_count{{{labels}}} {counts.requests}"
             yield f"{_DURATION}_sum{{{labels}}} {counts.latency_ns / 1e9:.9f}"
         yield from self._of_fleet(list(models))
+        yield from self.log_lines()
         yield from _family(_LATENCY, "histogram", "Latency from request read to response written, seconds.")
         for model, counts in models.items():
             yield from _histogram(_label(model), counts)
@@ -269,6 +275,8 @@ class Metrics:
         yield from (f'headway_errors_total{{code="{code}"}} {errors[code]}' for code in np.flatnonzero(errors))
         for name, message, tally in (
             (_DROPPED, _HELP_DROPPED, self.dropped),
+            (_LOST, _HELP_LOST, self.lost),
+            (_ASIDE, _HELP_ASIDE, self.aside),
             (_CANARY, _HELP_CANARY, self.canary_errors),
         ):
             yield from _family(name, "counter", message)
@@ -300,6 +308,12 @@ def _sum(rows: Ints) -> ModelCounters:
     total = ModelCounters(rows.sum(axis=0))
     total.cells[6] = int(rows[:, 6].max())
     return total
+
+
+def gauges(values: Iterable[tuple[str, str, float]]) -> Iterator[str]:
+    """Yield the Prometheus text of gauges without labels: name, help and value."""
+    for name, message, value in values:
+        yield from (*_family(name, "gauge", message), f"{name} {value:.12g}")
 
 
 def _family(name: str, kind: str, message: str) -> list[str]:

@@ -1,32 +1,52 @@
 """The prediction log in a worker: each batch is written, as bytes, to the ring buffer of this process.
 
-A request never waits for it: batches that arrive while the ring is full are dropped and counted. Another process
-writes the records to disk (`workers.log_writer`).
+Another process writes the records to disk (`workers.log_writer`). While the ring is full, batches wait, and their
+answers with them; if the log writer makes no progress for `log_wait_s`, they are answered and their rows counted as
+lost. A log that samples does not wait: as the ring fills, fewer batches are kept, and each row has the rate.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
+import math
+import os
+import random
 import secrets
 import struct
-from collections.abc import Iterable, MutableMapping
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
+from headway.core.sections import ServeSection
 from headway.serving.loading import LoadedModel
-from headway.serving.workers.shared_memory import RingBuffer, WakeupPipe
+from headway.serving.workers.shared_memory import NamedCounters, RingBuffer, SharedTable, WakeupPipe
+from headway.storage import traffic
 
 if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
 
-_FIXED = struct.Struct("<12q")
+_FIXED = struct.Struct("<12qd")
+_TIME = 7
 _NONE = -1
 _CELL = 8
 _MAX_SOURCES = 64
+_RECORD_BYTES = 1 << 20
+_FEW_CELLS = 4096  # copying them costs less than a view of them
+_RATES = ((0.25, 1.0), (0.5, 1 / 4), (0.75, 1 / 16), (math.inf, 1 / 64))
+"""Rate of sampling while the ring is filled by less than a share of its capacity."""
+LOSING, FAILING, DISK_BYTES, SEGMENTS, FREE_BYTES = range(5)
+_STATE_CELLS = 5
+_Record = tuple[bytes, bytes | memoryview, bytes]
 R = TypeVar("R")
+_log = logging.getLogger(__name__)
 
 
 class LogSource(msgspec.Struct, frozen=True, array_like=True):
@@ -58,33 +78,188 @@ class LogEntry(NamedTuple, Generic[R]):
     rows: Floats | None
     answers: Floats | None
     seen: tuple[Ints, ...]
+    rate: float = 1.0
+
+
+class LogBuffers:
+    """Shared memory of the prediction log: a ring per worker, the wake-up pipe, the pass, and what was lost.
+
+    Create it before forking. `state` has a row per worker and one for the log writer. `lost` has rows, begin and end
+    of the spans of time in which a process lost rows of a release, and `saved` the number of rows whose span is on
+    disk.
+    """
+
+    def __init__(self, workers: int, size_bytes: int) -> None:
+        self.rings = [RingBuffer(size_bytes) for _ in range(workers)]
+        self.wakeup = WakeupPipe()
+        self.current_pass = SharedTable(1, 4 + workers).row(0)
+        self.state = SharedTable(workers + 1, _STATE_CELLS)
+        self.lost = NamedCounters(workers + 1, 3)
+        self.saved = NamedCounters(workers + 1, 1)
+        self.owner = os.getpid()
+
+    def lose(self, number: int, source: LogSource | LoadedModel, *, rows: int, since_us: int, until_us: int) -> None:
+        """Record a span of time in which a process lost rows of a release; further releases than fit have none."""
+        name = f"{source.name}@{source.digest}"
+        with suppress(IndexError):
+            span, saved = self.lost.of(number, name), self.saved.of(number, name)
+            is_open = span[0] > saved[0]  # the log writer has not saved it yet
+            span[1] = min(int(span[1]), since_us) if is_open else since_us
+            span[2] = max(int(span[2]), until_us) if is_open else until_us
+            span[0] += rows
+
+    def gauges(self) -> Iterator[tuple[str, str, float]]:
+        """Yield name, help and value of the gauges of the log."""
+        state = self.state.table
+        writer = state[-1]
+        losing = any(row[LOSING] and ring.due for row, ring in zip(state, self.rings, strict=False))
+        healthy = not (losing or writer[FAILING])
+        yield "headway_log_healthy", "0 if the log cannot be written, or loses rows.", healthy
+        yield "headway_log_queue_bytes", "Bytes that wait for the log writer.", sum(ring.used for ring in self.rings)
+        yield "headway_log_lag_seconds", "Age of the oldest row that waits for the log writer.", self._lag_s()
+        yield "headway_log_disk_bytes", "Size of the prediction log and labels on disk.", writer[DISK_BYTES]
+        yield "headway_log_segments", "Segments of the prediction log and labels.", writer[SEGMENTS]
+        yield "headway_log_disk_free_bytes", "Free space on the disk of the log.", writer[FREE_BYTES]
+
+    def _lag_s(self) -> float:
+        waiting = [time_of(begin) for ring in self.rings if (begin := ring.peek(_FIXED.size)) is not None]
+        return max(0.0, time.time() - min(waiting) / 1e6) if waiting else 0.0
+
+
+class _Waiting(NamedTuple):
+    """An entry that found no space: its release, its rows and time, its remaining records, and what is held for it."""
+
+    release: LoadedModel
+    rows: int
+    at_us: int
+    records: deque[_Record]
+    result: Any
 
 
 class PredictionLog:
-    """Writes entries to the ring, on the loop's thread; wakes the log writer when the ring is due."""
+    """Writes entries to the ring of worker `number`, on the loop's thread; wakes the log writer when the ring is due.
 
-    def __init__(self, ring: RingBuffer, wakeup: WakeupPipe, *, dropped: MutableMapping[str, int]) -> None:
-        self._ring = ring
-        self._wakeup = wakeup
+    `dropped` counts the rows that sampling leaves out, `lost` those that the log could not take.
+    """
+
+    def __init__(
+        self,
+        buffers: LogBuffers,
+        number: int = 0,
+        *,
+        dropped: MutableMapping[str, int],
+        lost: MutableMapping[str, int],
+        settings: ServeSection | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        settings = settings or ServeSection()
+        self._buffers = buffers
+        self._number = number
+        self._ring = buffers.rings[number]
+        self._wakeup = buffers.wakeup
+        self._state = buffers.state.row(number)
         self._dropped = dropped
+        self._lost = lost
+        self._samples = settings.log_mode == "sample"
+        self._wait_s = settings.log_wait_s
+        self._clock = clock
+        self._record_bytes = min(_RECORD_BYTES, self._ring.capacity // 4)
         self._sources: dict[LoadedModel, bytes] = {}
         self._next = secrets.randbits(61)  # random, so that the numbers of other processes do not collide
+        self._waiting: deque[_Waiting] = deque()
+        self._losing = False
+        self._woken_at = self._tail = -1
+        self._since = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """True while an entry waits for space."""
+        return bool(self._waiting)
+
+    def draw(self) -> float:
+        """Return the rate of the next batch, and 0 if it is left out; 1 unless the log samples."""
+        if not self._samples:
+            return 1.0
+        filled = self._ring.used / self._ring.capacity
+        rate = next(rate for limit, rate in _RATES if filled < limit)
+        return rate if rate == 1 or random.random() < rate else 0.0
 
     def number(self, count: int) -> Ints:
         """Return the numbers of the next `count` requests, int64 [count]."""
         first, self._next = self._next, self._next + count
         return np.arange(first, first + count, dtype=np.int64)
 
-    def add(self, entry: LogEntry[LoadedModel]) -> None:
-        """Write an entry, or drop it if the ring is full."""
+    def add(self, entry: LogEntry[LoadedModel], result: Any = None) -> bool:
+        """Write an entry; return False if it waits for space, and `flush` will return its result.
+
+        A log that samples or that lost an entry before does not wait: what finds no space is lost.
+        """
+        if not entry.rate:
+            self._dropped[entry.release.name] += sum(entry.sizes)
+            return True
         source = self._sources.get(entry.release)
         if source is None:
             source = self._source(entry.release)
-        was_due = self._ring.due
-        if not self._ring.put(*encode_entry(entry, source)):
-            self._dropped[entry.release.name] += sum(entry.sizes)
-        if self._ring.due and not was_due:
-            self._wakeup.wake()
+        record, ring = encode_entry(entry, source), self._ring
+        fits = len(record[1]) + len(record[2]) <= self._record_bytes
+        if self._waiting or not fits or not ring.put(*record):
+            return self._add_later(entry, record if fits else None, source, result)
+        if ring.due and ring.tail != self._woken_at:
+            self._wake()
+        if self._losing:
+            self._recover()
+        return True
+
+    def flush(self) -> Iterator[Any]:
+        """Write what waits, as far as there is space, and yield the results of what is written or lost."""
+        while self._waiting:
+            waiting = self._waiting[0]
+            while waiting.records and self._ring.put(*waiting.records[0]):
+                waiting.records.popleft()
+                self._wake()
+            if waiting.records:
+                if not self._is_stuck(waiting.records[0]):
+                    self._wake()
+                    return
+                self._lose(waiting)
+            self._waiting.popleft()
+            yield waiting.result
+
+    def _add_later(self, entry: LogEntry[LoadedModel], record: _Record | None, source: bytes, result: Any) -> bool:
+        """Queue an entry in records that the log writer can take one by one, and write what there is space for."""
+        records = [record] if record else [encode_entry(part, source) for part in split(entry, self._record_bytes)]
+        if not self._waiting:
+            self._tail, self._since = self._ring.tail, self._clock()
+        self._waiting.append(_Waiting(entry.release, sum(entry.sizes), entry.at_us, deque(records), result))
+        return len(self._waiting) == 1 and bool(list(self.flush()))
+
+    def _is_stuck(self, record: _Record) -> bool:
+        """Return True if a record can never be written, or if waiting for it is over."""
+        if self._samples or self._losing or sum(map(len, record)) + _CELL > self._ring.capacity:
+            return True
+        tail, now = self._ring.tail, self._clock()
+        if tail != self._tail:
+            self._tail, self._since = tail, now
+        return now - self._since >= self._wait_s
+
+    def _lose(self, waiting: _Waiting) -> None:
+        """Count the rows of an entry as lost, for the metrics and for those who judge by the log."""
+        model, now_us = waiting.release, time.time_ns() // 1000
+        if not self._losing:
+            _log.error("the prediction log has no space and is not written; requests are answered without it")
+        self._losing = True
+        self._state[LOSING] = 1
+        self._lost[model.name] += waiting.rows
+        self._buffers.lose(self._number, model, rows=waiting.rows, since_us=waiting.at_us, until_us=now_us)
+
+    def _recover(self) -> None:
+        self._losing = False
+        self._state[LOSING] = 0
+        _log.warning("the prediction log is written again; lost rows are counted in the metrics")
+
+    def _wake(self) -> None:
+        self._woken_at = self._ring.tail
+        self._wakeup.wake()
 
     def _source(self, release: LoadedModel) -> bytes:
         if len(self._sources) >= _MAX_SOURCES:  # releases are replaced over time
@@ -93,34 +268,78 @@ class PredictionLog:
         return self._sources.setdefault(release, source + b" " * (-len(source) % _CELL))
 
 
-def encode_entry(entry: LogEntry[LoadedModel], source: bytes) -> tuple[bytes, bytes | memoryview, bytes]:
+def split(entry: LogEntry[R], max_bytes: int) -> Iterator[LogEntry[R]]:
+    """Yield an entry in parts with values of at most `max_bytes`, or of one row.
+
+    Of a call that is divided, only the first part has the stage of the rollout: it is one request.
+    """
+    widths = [matrix.shape[1] for matrix in (entry.rows, entry.answers) if matrix is not None]
+    max_rows = max(1, max_bytes // (_CELL * max(1, sum(widths) + len(entry.seen))))
+    call = begin = position = 0  # the first call and the first row of the next part, and the rows before this call
+    for number, size in enumerate(entry.sizes):
+        end = position + size
+        if end - begin > max_rows:
+            if number > call:
+                yield _part(entry, slice(call, number), slice(begin, position))
+            call, begin = number, position
+            for start in range(position, end, max_rows) if size > max_rows else ():
+                part = _part(entry, slice(number, number + 1), slice(start, min(start + max_rows, end)))
+                yield part if start == position else part._replace(stage=traffic.ALONE, paired=0)
+                call, begin = number + 1, end
+        position = end
+    if call < len(entry.sizes):
+        yield _part(entry, slice(call, None), slice(begin, position))
+
+
+def _part(entry: LogEntry[R], calls: slice, rows: slice) -> LogEntry[R]:
+    """Return these calls of an entry, or some rows of one call."""
+    sizes = entry.sizes[calls]
+    return entry._replace(
+        requests=entry.requests[calls],
+        keys=entry.keys[calls],
+        sizes=sizes if len(sizes) > 1 else [rows.stop - rows.start],
+        latency_ns=entry.latency_ns[calls],
+        rows=None if entry.rows is None else entry.rows[rows],
+        answers=None if entry.answers is None else entry.answers[rows],
+        seen=tuple(times[rows] for times in entry.seen),
+    )
+
+
+def encode_entry(entry: LogEntry[LoadedModel], source: bytes) -> _Record:
     """Return the bytes of an entry in parts, with the rows as they are; `source` describes its release in JSON.
 
     Each record can thus be read on its own. Numbers are aligned if the length of the source is a multiple of 8.
     """
-    calls, rows, has_keys = len(entry.keys), sum(entry.sizes), any(entry.keys)
-    keys = [key.encode("utf-8", "replace") for key in entry.keys] if has_keys else []
-    matrices = [None if matrix is None else np.ascontiguousarray(matrix) for matrix in (entry.rows, entry.answers)]
-    read, answers = matrices
-    parts: list[bytes | Ints] = [entry.requests, entry.latency_ns]
+    _, at_us, requests, names, sizes, latency_ns, role, answered, stage, paired, inputs, answers, seen, rate = entry
+    calls, rows, width, outputs = len(names), sum(sizes), _NONE, _NONE
+    read: bytes | memoryview = b""
+    parts: list[bytes | Ints | array[int]] = [requests, latency_ns]
     if rows != calls:
-        parts.append(np.array(entry.sizes, dtype=np.int64))
-    if has_keys:
-        parts.append(np.array([len(key) for key in keys], dtype=np.int64))
-    widths = [_NONE if matrix is None else matrix.shape[1] for matrix in matrices]
-    flags = (entry.at_us, entry.role, entry.answered, entry.stage, entry.paired)
-    fixed = _FIXED.pack(len(source), calls, rows, *widths, len(entry.seen), int(has_keys), *flags)
-    return (
-        b"".join((fixed, source, *parts)),
-        b"" if read is None else read.data.cast("B"),
-        b"".join((b"" if answers is None else answers, *entry.seen, *keys)),
-    )
+        parts.append(array("q", sizes))
+    keys = [name.encode("utf-8", "replace") for name in names] if any(names) else []
+    if keys:
+        parts.append(array("q", map(len, keys)))
+    values: list[bytes | Ints] = [*seen, *keys]
+    if inputs is not None:
+        width = inputs.shape[1]
+        read = inputs.tobytes() if inputs.size < _FEW_CELLS else np.ascontiguousarray(inputs).data.cast("B")
+    if answers is not None:
+        outputs = answers.shape[1]
+        values.insert(0, answers.tobytes())
+    flags = (at_us, role, answered, stage, paired, rate)
+    fixed = _FIXED.pack(len(source), calls, rows, width, outputs, len(seen), bool(keys), *flags)
+    return b"".join((fixed, source, *parts)), read, b"".join(values)
 
 
 def source_of(record: bytes | memoryview) -> tuple[bytes, int]:
     """Return the source of a record, to be decoded by `read_source`, and its number of rows."""
     length, _, rows, *_ = _FIXED.unpack_from(record)
     return bytes(record[_FIXED.size : _FIXED.size + length]), rows
+
+
+def time_of(record: bytes | memoryview) -> int:
+    """Return the time of a record, in microseconds since 1970."""
+    return int(_FIXED.unpack_from(record)[_TIME])
 
 
 def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:
@@ -133,7 +352,7 @@ def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:
     rows, answers = parts.floats(n, width), parts.floats(n, outputs)
     seen = tuple(parts.ints(n) for _ in range(views))
     keys = parts.strings(lengths) if keyed else [""] * calls
-    at_us, role, answered, stage, paired = flags
+    at_us, role, answered, stage, paired, rate = flags
     return LogEntry(
         release=read_source(source_of(record)[0]),
         at_us=at_us,
@@ -148,6 +367,7 @@ def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:
         rows=rows,
         answers=answers,
         seen=seen,
+        rate=rate,
     )
 
 

@@ -1,26 +1,45 @@
-"""The log writer: takes the records of all workers from their ring buffers, and writes each once to a segment."""
+"""The log writer: takes the records of all workers from their ring buffers, and writes each once to a segment.
+
+It also keeps the log: it applies the retention, merges small segments, and measures the disk.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import platform
 import select
+import shutil
 import struct
 import time
+from collections import Counter
 from collections.abc import MutableMapping, Sequence
-from itertools import accumulate, chain, pairwise, repeat
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headway.core.errors import HeadwayError
+from headway.core.config import Config, parse_age
+from headway.core.errors import StoreError
 from headway.features.online import NEVER_US
 from headway.serving.telemetry.logs import Throttle
-from headway.serving.telemetry.prediction_log import LogEntry, LogSource, decode_entry, read_source, source_of
-from headway.serving.workers.shared_memory import RingBuffer, SharedTable, WakeupPipe
+from headway.serving.telemetry.prediction_log import (
+    DISK_BYTES,
+    FAILING,
+    FREE_BYTES,
+    SEGMENTS,
+    LogBuffers,
+    LogEntry,
+    LogSource,
+    decode_entry,
+    read_source,
+    source_of,
+    time_of,
+)
+from headway.serving.workers.shared_memory import WakeupPipe
 from headway.storage import atomic, segments, traffic
 
 if TYPE_CHECKING:
@@ -32,20 +51,15 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.int8]
 
 _PASS_BYTES = 2 << 20
+_TIME, _BEGUN, _AT, _AT_BEGUN, _ENDS = range(5)
+_TRIES = 2
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+_RETRY_S, _KEEP_S = 0.5, 60.0
+_SETTLED_NS, _MERGED_SPAN_NS = 600 * 10**9, 3600 * 10**9
 _SCHED_SETATTR = {("Linux", "x86_64"): 314, ("Linux", "aarch64"): 274}
 _SCHED_ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 _TIME_SLICE_NS = 100_000_000
 _log = logging.getLogger(__name__)
-
-
-class LogBuffers:
-    """Shared memory of the prediction log: a ring per worker, the wake-up pipe and the pass; create before forking."""
-
-    def __init__(self, workers: int, size_bytes: int) -> None:
-        self.rings = [RingBuffer(size_bytes) for _ in range(workers)]
-        self.wakeup = WakeupPipe()
-        self.current_pass = SharedTable(1, 1 + workers).row(0)
-        self.owner = os.getpid()
 
 
 class LogWriter:
@@ -53,14 +67,26 @@ class LogWriter:
 
     A pass is recorded in shared memory before it begins: up to where each ring is read, and the time, which names its
     segments. An interrupted pass is therefore repeated exactly, and segments that are on disk already are left alone.
+    After two processes died in a pass, its records are written one by one. A record that two more processes died of, or
+    a batch that failed twice by itself, is put aside; a disk that takes nothing is tried again.
     """
 
-    def __init__(self, state: Path, buffers: LogBuffers, *, dropped: MutableMapping[str, int]) -> None:
-        self._state = state
+    def __init__(
+        self,
+        config: Config,
+        buffers: LogBuffers,
+        *,
+        lost: MutableMapping[str, int],
+        aside: MutableMapping[str, int],
+    ) -> None:
+        self._state = config.state
+        self._retention = parse_age(config.personal.retention) if config.personal.retention else None
+        self._buffers = buffers
         self._rings = buffers.rings
         self._pass = buffers.current_pass
-        self._owner = buffers.owner
-        self._dropped = dropped
+        self._own = buffers.state.row(len(buffers.rings))
+        self._lost = lost
+        self._aside = aside
         self._throttle = Throttle()
 
     @property
@@ -68,55 +94,189 @@ class LogWriter:
         """True if it is time to read any of the rings."""
         return any(ring.due for ring in self._rings)
 
-    def write(self) -> None:
-        """Write all records that are in the rings now, and free their space, in passes that need little memory."""
+    def write(self) -> bool:
+        """Write all records that are in the rings now, and free their space, in passes that need little memory.
+
+        Returns False if the disk did not take them; they stay in the rings.
+        """
         heads = [ring.head for ring in self._rings]
-        while any(ring.tail < head for ring, head in zip(self._rings, heads, strict=True)) or self._pass[0]:
-            self._run_pass()
+        try:
+            while any(ring.tail < head for ring, head in zip(self._rings, heads, strict=True)) or self._pass[_TIME]:
+                self._run_pass()
+            self._save_lost_spans()
+        except _DiskError as error:
+            self._report(error)
+            return False
+        if self._own[FAILING]:
+            self._own[FAILING] = 0
+            _log.warning("the prediction log is written again")
+        return True
+
+    def give_up(self) -> None:
+        """Count what is left in the rings as lost, when the server ends."""
+        left = Counter[str]()
+        for ring in self._rings:
+            for source, rows in map(source_of, ring.records(ring.head)):
+                left[read_source(source).name] += rows
+        for name, rows in left.items():
+            self._lost[name] += rows
+            _log.error("the server ends, and %s rows of the log of %s were not written", f"{rows:,}", name)
+
+    def keep(self, now_ns: int) -> None:
+        """Delete what is older than `[personal] retention`, merge small segments, and measure what is on the disk."""
+        state, span_ns = self._state, _MERGED_SPAN_NS
+        try:
+            if self._retention is not None:
+                retention_ns = int(self._retention.total_seconds() * 1e9)
+                traffic.delete_older(state, now_ns - retention_ns)
+                span_ns = min(span_ns, retention_ns // 10)
+            with traffic.rewriting(state, wait=False) as is_alone:
+                for folder in traffic.segment_folders(state) if is_alone else ():
+                    segments.merge(folder, before_ns=now_ns - _SETTLED_NS, span_ns=span_ns, part=traffic.MERGED)
+            sizes = [path.stat().st_size for path in traffic.all_segments(state)]
+            self._own[SEGMENTS], self._own[DISK_BYTES] = len(sizes), sum(sizes)
+            self._own[FREE_BYTES] = shutil.disk_usage(state).free
+        except Exception:  # noqa: BLE001 - the writer must go on; it is kept again in a minute
+            _log.exception("the segments of the prediction log could not be kept")
 
     def _run_pass(self) -> None:
-        """Begin a pass, or continue the one that was begun, and complete it."""
-        if not self._pass[0]:
-            self._pass[1:] = [ring.reach(_PASS_BYTES // len(self._rings)) for ring in self._rings]
-            self._pass[0] = time.time_ns()
+        """Begin a pass, or continue the one that was begun, and complete it; raises _DiskError."""
+        if not self._pass[_TIME]:
+            self._pass[_ENDS:] = [ring.reach(_PASS_BYTES // len(self._rings)) for ring in self._rings]
+            self._pass[_BEGUN] = self._pass[_AT] = 0
+            self._pass[_TIME] = time.time_ns()
+        one_by_one = bool(self._pass[_BEGUN] >= _TRIES)
+        self._pass[_BEGUN] += 1
+        try:
+            self._write_pass(one_by_one=one_by_one)
+        except _DiskError:
+            self._pass[_BEGUN] -= 1
+            self._pass[_AT] = 0
+            raise
+        for ring, end in zip(self._rings, self._pass[_ENDS:].tolist(), strict=True):
+            ring.advance(end)
+        self._pass[_TIME] = 0
+
+    def _write_pass(self, *, one_by_one: bool) -> None:
+        """Write the records of a pass by release, or one by one if two processes died in this pass."""
         by_source: dict[bytes, list[bytes | memoryview]] = {}
-        for ring, end in zip(self._rings, self._pass[1:].tolist(), strict=True):
+        for ring, end in zip(self._rings, self._pass[_ENDS:].tolist(), strict=True):
             for record in ring.records(end):
                 by_source.setdefault(source_of(record)[0], []).append(record)
-        for source, records in by_source.items():
-            self._write_segment(read_source(source), records)
-        for ring, end in zip(self._rings, self._pass[1:].tolist(), strict=True):
-            ring.advance(end)
-        self._pass[0] = 0
+        index = 0
+        for content, records in by_source.items():
+            source = read_source(content)
+            if not self._is_done(source, 0):
+                for part in [[record] for record in records] if one_by_one else [records]:
+                    index += one_by_one
+                    self._write_part(source, part, index)
 
-    def _write_segment(self, source: LogSource, records: Sequence[bytes | memoryview]) -> None:
-        """Write the records of one release as a segment; after any failure the log continues."""
+    def _write_part(self, source: LogSource, records: Sequence[bytes | memoryview], index: int) -> None:
+        """Write records of a pass; `index` counts those that are written one by one, and is 0 for all of a release."""
+        if index and self._is_done(source, index):
+            return
+        if self._pass[_AT] != index:
+            self._pass[_AT_BEGUN] = 0
+        self._pass[_AT] = index
+        is_fatal = bool(index and self._pass[_AT_BEGUN] >= _TRIES)
+        self._pass[_AT_BEGUN] += 1
+        self._write_segment(source, records, *self._paths(source, index), is_fatal=is_fatal)
+
+    def _is_done(self, source: LogSource, index: int) -> bool:
+        """Return whether records are on disk, as a segment or put aside."""
+        path, aside = self._paths(source, index)
+        if path.exists():
+            atomic.sync(path.parent)
+        return path.exists() or aside.exists()
+
+    def _paths(self, source: LogSource, index: int) -> tuple[Path, Path]:
+        """Return the segment of records of this pass, and the file in which they are put aside."""
+        name = f"{int(self._pass[_TIME]):020}-{self._buffers.owner}-{index}"
         folder = traffic.log_folder(self._state, source.name, source.digest)
-        name = f"{int(self._pass[0]):020}-{self._owner}-0{segments.SUFFIX}"
-        try:
-            if (folder / name).exists():
-                atomic.sync(folder)
-            else:
+        aside = traffic.aside_folder(self._state, source.name) / f"{name}-{folder.name}"
+        return folder / f"{name}{segments.SUFFIX}", aside
+
+    def _write_segment(
+        self, source: LogSource, records: Sequence[bytes | memoryview], path: Path, aside: Path, *, is_fatal: bool
+    ) -> None:
+        """Write the records of one release as a segment, or put them aside."""
+        error: Exception | None = None
+        for _ in range(0 if is_fatal else _TRIES):
+            try:
                 entries = sorted(map(decode_entry, records), key=lambda entry: entry.at_us)
-                segments.save(folder, segment_columns(entries), name=name)
-        except Exception as error:  # noqa: BLE001 - the worker loop: one release must not stop the log of the others
-            self._dropped[source.name] += sum(source_of(record)[1] for record in records)
-            known = isinstance(error, HeadwayError | OSError)
-            if count := self._throttle.count("disk" if known else source.name):
-                message = "a segment of the log of %s could not be written (%d since the last such line): %s"
-                _log.error(message, source.name, count, error, exc_info=not known)
+                segments.save(path.parent, segment_columns(entries), name=path.name)
+            except Exception as failure:  # noqa: BLE001 - one release must not stop the log of the others
+                error = failure
+                if _is_of_disk(error):
+                    raise _DiskError(str(error)) from error
+            else:
+                return
+        try:
+            atomic.fill(aside, lambda file: file.writelines(map(_framed, records)), temporary=aside.parent.parent)
+        except StoreError as failure:
+            raise _DiskError(str(failure)) from failure
+        rows, times = sum(source_of(record)[1] for record in records), [time_of(record) for record in records]
+        self._lost[source.name] += rows
+        self._aside[source.name] += rows
+        number = len(self._rings)
+        self._buffers.lose(number, source, rows=rows, since_us=min(times), until_us=max(times))
+        why = "two processes ended while they wrote it" if is_fatal else "its segment could not be written"
+        words = (f"{rows:,}", source.name, aside, why)
+        _log.error("a batch of %s rows of the log of %s is put aside in %s: %s", *words, exc_info=error)
+
+    def _save_lost_spans(self) -> None:
+        """Write the spans in which rows were lost, for those who judge by the log; raises _DiskError."""
+        for number, name, span in self._buffers.lost.entries():
+            saved = self._buffers.saved.of(number, name)
+            rows, since_us, until_us = span.tolist()
+            if rows > saved[0]:
+                model, _, digest = name.partition("@")
+                values = {"since_us": since_us, "until_us": until_us, "rows": rows - int(saved[0])}
+                columns: dict[str, Column] = {key: np.array([value], np.int64) for key, value in values.items()}
+                try:
+                    segments.save(traffic.lost_folder(self._state, model), columns | {"release": [digest]})
+                except StoreError as error:
+                    raise _DiskError(str(error)) from error
+                saved[0] = rows
+
+    def _report(self, error: Exception) -> None:
+        """Log that the log cannot be written, once a minute."""
+        self._own[FAILING] = 1
+        if self._throttle.count("disk"):
+            _log.error("the prediction log cannot be written, and is tried again: %s", error)
+
+
+class _DiskError(Exception):
+    """The disk takes nothing at present."""
+
+
+def _is_of_disk(error: Exception) -> bool:
+    """Return whether an error has its cause in the disk or the system, and not in what is written."""
+    cause = error.__cause__ if isinstance(error, StoreError) else error
+    return isinstance(cause, OSError) and cause.errno in _DISK_ERRORS
+
+
+def _framed(record: bytes | memoryview) -> bytes:
+    """Return a record with its length before it."""
+    return len(record).to_bytes(8, "little") + bytes(record)
 
 
 def run_log_writer(writer: LogWriter, wakeup: WakeupPipe, *, flush_s: float) -> None:
     """Write the log every `flush_s` seconds, or when woken, until no process is left that could add records."""
     wakeup.keep_reader()
     request_long_time_slices()
+    kept, is_written = -_KEEP_S, True
     while True:
-        select.select([wakeup.reader], [], [], 0.0 if writer.due else flush_s)
+        select.select([wakeup.reader], [], [], 0.0 if writer.due and is_written else flush_s)
         more = wakeup.drain()
-        writer.write()
+        is_written = writer.write()
         if not more:
             return
+        if not is_written:
+            time.sleep(_RETRY_S)
+        elif time.monotonic() - kept >= _KEEP_S:
+            kept = time.monotonic()
+            writer.keep(time.time_ns())
 
 
 def request_long_time_slices() -> None:
@@ -138,7 +298,7 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
     release = entries[0].release
     calls = [len(entry.keys) for entry in entries]
     sizes = [size for entry in entries for size in entry.sizes]
-    keys = list(chain.from_iterable(entry.keys for entry in entries))
+    keys: list[str | None] = list(chain.from_iterable(entry.keys for entry in entries))
     per_entry: dict[str, list[int]] = {
         "role": [entry.role for entry in entries],
         "answered": [entry.answered for entry in entries],
@@ -152,15 +312,22 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
         "request": np.concatenate([entry.requests for entry in entries]),
         "latency_us": np.concatenate([entry.latency_ns for entry in entries]) // 1000,
     }
+    rates = np.repeat(np.array([entry.rate for entry in entries]), calls)
     if len(keys) != sum(sizes):
         small = {name: np.repeat(values, sizes) for name, values in small.items()}
         large = {name: np.repeat(values, sizes) for name, values in large.items()}
-        keys = list(chain.from_iterable(map(repeat, keys, sizes)))
-    columns: dict[str, Column] = {"key": keys, **small, **large}
+        rates = np.repeat(rates, sizes)
+        keys = list(chain.from_iterable(map(_key_once, keys, sizes)))
+    columns: dict[str, Column] = {"key": keys, **small, **large, "rate": rates}
     columns |= _named("in.", release.columns, _stacked([(entry.rows, entry.sizes) for entry in entries]))
     answers = _stacked([(entry.answers, entry.sizes) for entry in entries])
     columns |= _named("out.", [str(number) for number in range(len(answers))], answers)
     return columns | _feature_times(release, entries)
+
+
+def _key_once(key: str | None, rows: int) -> list[str | None]:
+    """Return the keys of the rows of a call: null is the key of the row before."""
+    return [key, *[None] * (rows - 1)]
 
 
 def _stacked(parts: Sequence[tuple[Floats | None, list[int]]]) -> Floats:

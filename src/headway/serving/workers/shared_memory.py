@@ -12,7 +12,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -196,6 +196,7 @@ class RingBuffer:
         self._piece = max(1, size_bytes // _PIECES // _PAGE) * _PAGE
         self._pieces = max(2, -(-size_bytes // self._piece))
         self.size = self._pieces * self._piece
+        self.capacity = self.size - self._piece  # one piece must stay free
         self._resident = resident_bytes // self._piece
         self._due = min(_DUE_BYTES, self.size // 2)
         header = -(-(_PIECE_TABLE + self._pieces) * _CELL_BYTES // _PAGE) * _PAGE
@@ -219,16 +220,40 @@ class RingBuffer:
         return self._header[_TAIL]
 
     @property
+    def used(self) -> int:
+        """Number of bytes that are not read yet."""
+        return self._header[_HEAD] - self._header[_TAIL]
+
+    @property
     def due(self) -> bool:
         """True if it is time to read: 1 MiB is waiting, or half of a small ring."""
         return self._header[_HEAD] - self._header[_TAIL] >= self._due
 
     def put(self, *parts: bytes | memoryview) -> bool:
         """Append a record made of parts; return False if it does not fit."""
-        head, length = self._header[_HEAD], sum(map(len, parts))
+        header = self._header
+        head, length = header[_HEAD], sum(map(len, parts))
         after = head + _cells_of(length)
-        if after - self._header[_TAIL] > self.size - self._piece:  # one piece must stay free
+        if after - header[_TAIL] > self.capacity:
             return False
+        within = head % self._piece
+        if within and within + after - head <= self._piece:  # as a rule: in the piece that is in use
+            offset = self._offset(head)
+            self._cells[offset // _CELL_BYTES] = length
+            offset += _CELL_BYTES
+            for part in parts:
+                end = offset + len(part)
+                self._bytes[offset:end] = part
+                offset = end
+        else:
+            self._put_across(head, after, length, parts)
+        with self._fence:  # a memory barrier: no processor shows the new head before the record
+            pass
+        header[_HEAD] = after
+        return True
+
+    def _put_across(self, head: int, after: int, length: int, parts: Sequence[bytes | memoryview]) -> None:
+        """Write a record that begins a piece, or lies in several."""
         self._assign_pieces(head, after)
         self._cells[self._offset(head) // _CELL_BYTES] = length
         position = head + _CELL_BYTES
@@ -239,10 +264,6 @@ class RingBuffer:
                 count = min(len(part) - done, self._piece - offset % self._piece)
                 self._bytes[offset : offset + count] = part[done : done + count]
                 done, position = done + count, position + count
-        with self._fence:  # a memory barrier: no processor shows the new head before the record
-            pass
-        self._header[_HEAD] = after
-        return True
 
     def records(self, end: int) -> Iterator[bytes | memoryview]:
         """Yield the records from the tail to an earlier head; views of the memory are valid until `advance`."""
@@ -251,6 +272,14 @@ class RingBuffer:
             length = self._cells[self._offset(position) // _CELL_BYTES]
             yield self._record(position + _CELL_BYTES, length)
             position += _cells_of(length)
+
+    def peek(self, size: int) -> bytes | None:
+        """Return the first bytes of the first record, in any process; None if there is none, or it was just read."""
+        tail = self._header[_TAIL]
+        if tail == self.head:
+            return None
+        begin = bytes(self._record(tail + _CELL_BYTES, size))
+        return begin if tail == self._header[_TAIL] else None
 
     def reach(self, max_bytes: int) -> int:
         """Return the end of the records within `max_bytes` of the tail, or of the first record if it is longer."""

@@ -24,6 +24,7 @@ from headway.serving.auth.authenticator import shared_rate_limits
 from headway.serving.auth.tokens import shared_keys
 from headway.serving.http.listener import close_sockets
 from headway.serving.telemetry.metrics import ALIVE, LOGS, WORKERS, Metrics, SharedMetrics
+from headway.serving.telemetry.prediction_log import LogBuffers
 from headway.serving.workers import worker
 from headway.serving.workers.channel import (
     Channel,
@@ -36,7 +37,7 @@ from headway.serving.workers.channel import (
     StartupFailed,
     WorkerReady,
 )
-from headway.serving.workers.log_writer import LogBuffers, LogWriter, run_log_writer
+from headway.serving.workers.log_writer import LogWriter, run_log_writer
 from headway.serving.workers.worker import WorkerConfig
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -145,7 +146,10 @@ class Supervisor:
         self._rate_limits = shared_rate_limits(workers)
         self._issuer_keys = shared_keys()
         self._counters = self._memory.fleet.row(0)
-        self._buffers = LogBuffers(workers, config.serve.log_buffer_mb << 20) if config.serve.log else None
+        has_log = config.serve.log_mode != "off"
+        self._buffers = LogBuffers(workers, config.serve.log_buffer_mb << 20) if has_log else None
+        own = Metrics(self._memory, workers)
+        self._log_writer = LogWriter(config, self._buffers, lost=own.lost, aside=own.aside) if self._buffers else None
         self._deployed: dict[str, str | None] = dict.fromkeys(references)
         self._workers = [_Slot(number) for number in range(workers)]
         self._slots = [*self._workers, *([_Slot(None)] if self._buffers else [])]
@@ -253,7 +257,8 @@ class Supervisor:
         buffers, config = self._buffers, self._config
         if number is None:
             assert buffers
-            run_log_writer(self._log_writer(buffers), buffers.wakeup, flush_s=config.serve.log_flush_s)
+            assert self._log_writer
+            run_log_writer(self._log_writer, buffers.wakeup, flush_s=config.serve.log_flush_s)
             return
         if buffers:
             buffers.wakeup.keep_writer()
@@ -269,10 +274,6 @@ class Supervisor:
         )
         worker.run_worker(settings, channel)
 
-    def _log_writer(self, buffers: LogBuffers) -> LogWriter:
-        dropped = Metrics(self._memory, len(self._workers)).dropped
-        return LogWriter(self._config.state, buffers, dropped=dropped)
-
     def _stop(self) -> None:
         """Accept no more connections, let the workers answer what is in flight, and flush the log to disk."""
         self._stopping = True
@@ -286,15 +287,16 @@ class Supervisor:
                 for child in children:
                     child.kill()
             self._step(max(0.0, ends - monotonic()))
-        if self._buffers:
-            self._finish_log(self._buffers)
+        if self._buffers and self._log_writer:
+            self._finish_log(self._buffers, self._log_writer)
 
-    def _finish_log(self, buffers: LogBuffers) -> None:
+    def _finish_log(self, buffers: LogBuffers, writer: LogWriter) -> None:
         """Wait for the log writer, and write here what it has left."""
         buffers.wakeup.keep_reader()
         while any(slot.child for slot in self._slots):
             self._step()
-        self._log_writer(buffers).write()
+        if not writer.write():
+            writer.give_up()
         buffers.wakeup.keep_writer()
 
     @contextmanager

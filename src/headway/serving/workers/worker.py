@@ -27,8 +27,8 @@ from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.registry_watcher import RegistryWatcher
 from headway.serving.repository import ModelRepository
 from headway.serving.routing.traffic_split import TrafficSplit
-from headway.serving.telemetry.metrics import Metrics, SharedMetrics, track_objectives
-from headway.serving.telemetry.prediction_log import PredictionLog
+from headway.serving.telemetry.metrics import Metrics, SharedMetrics, gauges, track_objectives
+from headway.serving.telemetry.prediction_log import LogBuffers, PredictionLog
 from headway.serving.telemetry.tracing import trace_requests
 from headway.serving.workers.channel import (
     UNLOADED,
@@ -39,7 +39,6 @@ from headway.serving.workers.channel import (
     StartupFailed,
     WorkerReady,
 )
-from headway.serving.workers.log_writer import LogBuffers
 from headway.serving.workers.shared_memory import SharedDocument
 from headway.storage import traffic
 
@@ -170,9 +169,12 @@ async def _serve(
 
 
 def _data_plane(settings: WorkerConfig, models: Mapping[str, LoadedModel]) -> DataPlane:
-    metrics, buffers = Metrics(settings.memory, settings.number), settings.buffers
-    log = PredictionLog(buffers.rings[settings.number], buffers.wakeup, dropped=metrics.dropped) if buffers else None
-    inference = InferenceSettings.of(settings.config.serve)
+    metrics, buffers, section = Metrics(settings.memory, settings.number), settings.buffers, settings.config.serve
+    log = None
+    if buffers:
+        metrics.log_lines = lambda: gauges(buffers.gauges())
+        log = PredictionLog(buffers, settings.number, dropped=metrics.dropped, lost=metrics.lost, settings=section)
+    inference = InferenceSettings.of(section)
     return DataPlane(models.values(), loop=asyncio.get_running_loop(), settings=inference, metrics=metrics, log=log)
 
 

@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime
 from itertools import groupby
 
+from headway.core.config import parse_age
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
-from headway.data.personal.policy import parse_age
 from headway.storage import quarantined, segments, traffic
 
 CODES = ("D053",)
