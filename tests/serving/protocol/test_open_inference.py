@@ -230,6 +230,12 @@ def test_a_response_has_the_form_of_the_protocol():
     }
 
 
+def test_responses_of_any_number_of_rows_start_alike():
+    writer = ResponseWriter(name="f", version="v", output="p")
+    for n in (*range(1, 70), 1):  # more than are cached
+        assert writer.write("", [0.5] * n, n) == writer.write("7", [0.5] * n, n).replace(b',"id":"7"', b"")
+
+
 @pytest.mark.parametrize("form", ["json", "raw"])
 def test_the_answer_of_several_classes_names_them(form):
     writer = ResponseWriter(name="f", version="v", output="p", classes=("no", 'it "may"', "yes"))

@@ -259,6 +259,9 @@ class RequestReader:
         DataError
             If the body cannot be read; the error names the input at fault.
         """
+        decoded = self._common(body) if json_bytes is None else None
+        if decoded is not None:
+            return decoded
         try:
             return self._read(body, json_bytes)
         except BeyondExact:
@@ -267,9 +270,6 @@ class RequestReader:
     def _read(self, body: bytes | bytearray, json_bytes: int | None) -> DecodedRequest:
         if json_bytes is not None:
             return self.decode(self._unpack(_decode_binary, body, json_bytes))
-        decoded = self._common(body)
-        if decoded is not None:
-            return decoded
         request = _lifted(body, self._lift) if self._lift else None
         if request is not None:
             return self.decode(request)
