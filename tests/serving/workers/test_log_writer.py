@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from running import loaded
 from tests.serving.flushed_log import log_writer
 
@@ -19,7 +21,7 @@ from headway.core.sections import ServeSection
 from headway.features.online import NEVER_US
 from headway.monitoring.prediction_log import LOG_COLUMNS, LostSpan, LostSpans, SegmentReader, read_predictions
 from headway.serving.loading import LoadedModel
-from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry, PredictionLog, decode_entry
+from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry, PredictionLog, decode_entries, decode_entry
 from headway.serving.workers.log_writer import LogWriter, segment_columns
 from headway.storage import atomic, segments, traffic
 
@@ -122,6 +124,35 @@ def test_a_call_of_several_rows_has_one_log_row_each_with_one_number_and_key():
     assert list(table["request"]) == [0, 1, 1, 2] and table["key"] == ["k0", "k1", None, "k2"]
     assert list(table["latency_us"]) == [0, 1, 1, 0]
     assert list(table["in.a"]) == [0, 3, 6, 0] and list(table["out.0"]) == [0, 3, 6, 0]
+
+
+kinds = st.sampled_from(["one", "keyed", "failed", "two rows", "two calls", "seen", "canary"])
+
+
+@given(st.lists(st.tuples(kinds, st.integers(0, 3)), max_size=40))
+def test_records_that_are_decoded_together_give_the_rows_of_each(drawn):
+    fields = {
+        "one": {"keys": [""]},
+        "keyed": {"keys": ["fl\u00fcge"]},
+        "failed": {"failed": True},
+        "seen": {"seen": (np.array([9]),)},
+        "canary": {"role": traffic.CANARY, "stage": 2},
+    }
+    log = Logging(Path())
+    for number, (kind, at_us) in enumerate(drawn):
+        sizes = {"two rows": (2,), "two calls": (1, 1)}.get(kind, (1,))
+        log.logs[0].add(entry(*sizes, first=number, at_us=at_us, **fields.get(kind, {})))
+    records = list(log.buffers.rings[0].records(log.buffers.rings[0].head))
+    whole = sorted(map(decode_entry, records), key=lambda found: found.at_us)
+    together = decode_entries(records)
+    assert [key for found in together for key in found.keys] == [key for found in whole for key in found.keys]
+    assert len(together) <= len(whole)
+    if records:
+        expected, found = segment_columns(whole), segment_columns(together)
+        assert found.keys() == expected.keys()
+        for name, column in expected.items():
+            np.testing.assert_array_equal(found[name], column)
+            assert isinstance(column, list) or (found[name].dtype == column.dtype and found[name].flags.c_contiguous)
 
 
 def test_a_failed_call_has_status_1_and_no_values():

@@ -17,7 +17,7 @@ import struct
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from headway.core.contracts import Floats, Ints
 
 _FIXED = struct.Struct("<12qd")
-_TIME = 7
+_CALLS, _TIME = 1, 7  # items of it; behind the number of calls is that of rows
 _NONE = -1
 _CELL = 8
 _MAX_SOURCES = 64
@@ -62,7 +62,8 @@ class LogEntry(NamedTuple, Generic[R]):
     """Calls of one batch of one release; the fields are those of `storage.traffic`, lists with one item per call.
 
     `sizes` are the numbers of rows of the calls. `rows` float64 [n, d] and `seen` are as the model read them, `answers`
-    as the callers received them; after an error they are None.
+    as the callers received them; after an error they are None. `times_us` int64 [calls] are there if the calls are of
+    several batches, of which `at_us` is the first.
     """
 
     release: R
@@ -79,6 +80,7 @@ class LogEntry(NamedTuple, Generic[R]):
     answers: Floats | None
     seen: tuple[Ints, ...]
     rate: float = 1.0
+    times_us: Ints | None = None
 
 
 class LogBuffers:
@@ -310,7 +312,7 @@ def encode_entry(entry: LogEntry[LoadedModel], source: bytes) -> _Record:
 
     Each record can thus be read on its own. Numbers are aligned if the length of the source is a multiple of 8.
     """
-    _, at_us, requests, names, sizes, latency_ns, role, answered, stage, paired, inputs, answers, seen, rate = entry
+    _, at_us, requests, names, sizes, latency_ns, role, answered, stage, paired, inputs, answers, seen, rate, _ = entry
     calls, rows, width, outputs = len(names), sum(sizes), _NONE, _NONE
     read: bytes | memoryview = b""
     parts: list[bytes | Ints | array[int]] = [requests, latency_ns]
@@ -340,6 +342,47 @@ def source_of(record: bytes | memoryview) -> tuple[bytes, int]:
 def time_of(record: bytes | memoryview) -> int:
     """Return the time of a record, in microseconds since 1970."""
     return int(_FIXED.unpack_from(record)[_TIME])
+
+
+def decode_entries(records: Iterable[bytes | memoryview]) -> list[LogEntry[LogSource]]:
+    """Decode records of one release in the order of time.
+
+    One after the other, they would cost a server with a few requests a second a hundredth of its core; so records of
+    one row each that follow one another become one entry.
+    """
+    entries: list[LogEntry[LogSource]] = []
+    for layout, run in itertools.groupby(sorted(records, key=time_of), key=_layout_of):
+        same = list(run)
+        is_single = layout[_CALLS] == layout[_CALLS + 1] == 1 and len(same) > 1
+        entries += [_decode_rows(same)] if is_single else map(decode_entry, same)
+    return entries
+
+
+def _layout_of(record: bytes | memoryview) -> tuple[int | float, ...]:
+    """Return the fixed part of a record without its time."""
+    fixed = _FIXED.unpack_from(record)
+    return fixed[:_TIME] + fixed[_TIME + 1 :]
+
+
+def _decode_rows(records: Sequence[bytes | memoryview]) -> LogEntry[LogSource]:
+    """Decode records of one row each and of the same layout as one entry."""
+    first, n = decode_entry(records[0]), len(records)
+    length, _, _, width, outputs, views, keyed, *_ = _FIXED.unpack_from(records[0])
+    begin = (_FIXED.size + length) // _CELL
+    cells = [begin, begin + 1, begin + 2, begin + 2 + keyed]  # the number of the request, latency, length of key, rows
+    cells += [cells[-1] + max(width, 0), cells[-1] + max(width, 0) + max(outputs, 0)]
+    end = _CELL * (cells[-1] + views)
+    table = np.frombuffer(b"".join([record[:end] for record in records]), np.int64).reshape(n, -1)
+    return first._replace(
+        times_us=table[:, _TIME],
+        requests=table[:, cells[0]],
+        latency_ns=table[:, cells[1]],
+        keys=[str(record[end:], "utf-8") for record in records] if keyed else [""] * n,
+        sizes=[1] * n,
+        rows=None if width == _NONE else table[:, cells[3] : cells[4]].view(np.float64),
+        answers=None if outputs == _NONE else table[:, cells[4] : cells[5]].view(np.float64),
+        seen=tuple(table[:, cells[5] + view] for view in range(views)),
+    )
 
 
 def decode_entry(record: bytes | memoryview) -> LogEntry[LogSource]:

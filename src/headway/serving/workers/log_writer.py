@@ -34,7 +34,7 @@ from headway.serving.telemetry.prediction_log import (
     LogBuffers,
     LogEntry,
     LogSource,
-    decode_entry,
+    decode_entries,
     read_source,
     source_of,
     time_of,
@@ -203,8 +203,7 @@ class LogWriter:
         error: Exception | None = None
         for _ in range(0 if is_fatal else _TRIES):
             try:
-                entries = sorted(map(decode_entry, records), key=lambda entry: entry.at_us)
-                segments.save(path.parent, segment_columns(entries), name=path.name)
+                segments.save(path.parent, segment_columns(decode_entries(records)), name=path.name)
             except Exception as failure:  # noqa: BLE001 - one release must not stop the log of the others
                 error = failure
                 if _is_of_disk(error):
@@ -308,7 +307,7 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
     }
     small: dict[str, Bytes] = {name: np.repeat(np.array(values, np.int8), calls) for name, values in per_entry.items()}
     large: dict[str, Ints] = {
-        "at_us": np.repeat(np.array([entry.at_us for entry in entries], np.int64), calls),
+        "at_us": np.concatenate([_times_us(entry) for entry in entries]),
         "request": np.concatenate([entry.requests for entry in entries]),
         "latency_us": np.concatenate([entry.latency_ns for entry in entries]) // 1000,
     }
@@ -323,6 +322,11 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
     answers = _stacked([(entry.answers, entry.sizes) for entry in entries])
     columns |= _named("out.", [str(number) for number in range(len(answers))], answers)
     return columns | _feature_times(release, entries)
+
+
+def _times_us(entry: LogEntry[LogSource]) -> Ints:
+    """Return the times of the calls of an entry, int64 [calls]."""
+    return np.full(len(entry.keys), entry.at_us) if entry.times_us is None else entry.times_us
 
 
 def _key_once(key: str | None, rows: int) -> list[str | None]:
