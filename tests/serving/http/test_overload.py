@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import subprocess
 import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -217,29 +222,37 @@ def test_a_worker_asks_for_as_many_files_as_it_needs_and_the_system_allows(monke
     assert made == [(1024, 1024), (1024, endless), (512, 512)]
 
 
-@pytest.mark.slow
-def test_a_server_with_a_small_ulimit_answers_on_and_says_what_it_refused(tmp_path: Path):
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96)); "
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Return a server process that may open 96 files."""
     project(tmp_path)
-    os.environ["HEADWAY_SERVE_WORKERS"] = "1"
-    try:
-        process = started(tmp_path, "flights@live", first=limit)
-    finally:
-        del os.environ["HEADWAY_SERVE_WORKERS"]
-    line = process.stdout.readline()
-    assert line, process.communicate()[1]
+    with (tmp_path / "headway.toml").open("a") as file:
+        file.write("workers = 1\n")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96)); "
+    process = started(tmp_path, "flights@live", first=limit)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_a_server_with_a_small_ulimit_answers_on_and_reports_what_it_refused(small):
+    line = small.stdout.readline()
+    assert line, small.communicate()[1]
     port = int(line.split()[2].rpartition(":")[2])
-    server = type("Address", (), {"port": port})
+    statuses = Counter()
     with ExitStack() as stack:
-        peers = [stack.enter_context(Peer(server)) for _ in range(90)]
-        statuses = []
-        for peer in peers:
+        for _ in range(90):
+            peer = stack.enter_context(Peer(SimpleNamespace(port=port)))
             with contextlib.suppress(OSError, AssertionError):
-                statuses.append(peer.send_bytes(READY).read_answer().status)
-        assert statuses.count(200) > 5 and statuses.count(503) > 0
-    assert infer(port, [1, 2, 6]).value == 3.0
-    process.terminate()
-    output = process.communicate(timeout=20)[1]
+                statuses[peer.send_bytes(READY).read_answer().status] += 1
+        assert statuses[200] > 5 and statuses[503] > 0
+    ends = time.monotonic() + 20
+    while (answer := infer(port, [1, 2, 6])).status != 200:  # the server may not have seen yet that they are closed
+        assert time.monotonic() < ends
+    assert answer.value == 3.0
+    small.terminate()
+    output = small.communicate(timeout=20)[1]
     assert "(ulimit -n); refused since the last such line: 1" in output and "Traceback" not in output
 
 
