@@ -172,6 +172,17 @@ def test_pipelined_requests_beyond_a_few_hundred_are_read_once_earlier_ones_are_
         assert [peer.read_answer().status for _ in range(5_000)] == [200] * 5_000
 
 
+def test_bytes_that_arrive_during_a_pause_are_read_after_it():
+    with serving(loaded()) as server, Peer(server) as peer:
+        assert peer.send_bytes(READY).read_answer().status == 200
+        (connection,) = server.listener._state.connections
+        server.within(connection._pause)
+        server.within(lambda: connection.data_received(INFER[:50]))
+        server.within(lambda: connection.data_received(INFER[50:]))
+        server.within(connection._resume)
+        assert peer.read_answer().values == [3.0]
+
+
 def test_responses_that_a_client_does_not_read_are_not_computed_ahead():
     with serving(loaded()) as server, Peer(server, buffer_bytes=65_536) as peer:
         peer.send_bytes(request("/openapi.json") * 5_000)
