@@ -189,7 +189,7 @@ static PyObject *message_target(PyObject *self, PyObject *body) {
   (void)self;
   Py_buffer view;
   if (PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)) return NULL;
-  const char *p = view.buf, *const end = p + view.len;
+  const char *p = view.len <= MAX_BODY ? view.buf : NULL, *const end = p ? p + view.len : NULL;
   Text texts[2] = {{.size = -1}, {.size = -1}};
   while (p && p < end) {
     Part part;
