@@ -47,6 +47,7 @@ ALLOWED = {
         "monitoring/",
         "registry/",
         "serving/",
+        "storage/segments.py",
         "storage/traffic.py",
         "core/arrays.py",
         "core/arrays.py",

@@ -25,10 +25,10 @@ def queue_of(max_rows: int, *calls: RecordingCall) -> FairQueue:
 
 def callers(queue: FairQueue, rows: int) -> str:
     """Take calls, and return their callers."""
-    return "".join(taken.caller for _, taken in queue.take(rows))
+    return "".join(call.caller for _, call in queue.take(rows))
 
 
-def test_callers_are_served_in_turn_whoever_came_first():
+def test_callers_are_served_in_turn_in_any_order_of_arrival():
     queue = queue_of(100, *(call("a") for _ in range(5)), call("b"), call("c"), call("b"))
     assert callers(queue, 100) == "abcabaaa" and queue.rows == 0
 

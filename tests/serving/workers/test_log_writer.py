@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,7 +23,8 @@ from headway.features.online import NEVER_US
 from headway.monitoring.prediction_log import LOG_COLUMNS, LostSpan, LostSpans, SegmentReader, read_predictions
 from headway.serving.loading import LoadedModel
 from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry, PredictionLog, decode_entries, decode_entry
-from headway.serving.workers.log_writer import LogWriter, segment_columns
+from headway.serving.workers.log_writer import LogWriter, run_log_writer, segment_columns
+from headway.serving.workers.shared_memory import WakeupPipe
 from headway.storage import atomic, segments, traffic
 
 LOADED = loaded()
@@ -241,9 +243,11 @@ def test_a_half_full_ring_wakes_the_log_writer(tmp_path):
     log.buffers.wakeup.keep_reader()
     assert not log.buffers.wakeup.drain()
     log = Logging(tmp_path, size_bytes=32768)
-    log.logs[0].add(entry(600))
+    log.logs[0].add(entry(200))
+    log.logs[0].add(entry(200))
+    log.logs[0].add(entry(200))
     log.buffers.wakeup.keep_reader()
-    assert log.buffers.wakeup.drain()
+    assert log.buffers.wakeup.drain() and log.log_writer.due
 
 
 def test_a_batch_that_fails_twice_is_put_aside_counted_and_named_and_later_ones_are_written(tmp_path, caplog):
@@ -334,6 +338,54 @@ def test_rows_that_a_server_cannot_write_at_its_end_are_counted_and_named(tmp_pa
     assert not log.log_writer.write()
     log.log_writer.give_up()
     assert log.lost == {"flights": 3} and "3 rows of the log of flights were not written" in caplog.text
+
+
+def test_a_store_in_which_nothing_can_be_written_is_tried_again_and_nothing_is_lost(tmp_path):
+    log = Logging(tmp_path)
+    (tmp_path / "log").write_text("no folder")
+    log.logs[0].add(entry(3))
+    assert not log.log_writer.write() and not log.log_writer.write() and log.gauge("healthy") == 0
+    (tmp_path / "log").unlink()
+    assert log.log_writer.write() and len(log.read_saved()) == 3 and not log.lost and not log.aside
+
+
+def test_a_span_of_lost_rows_is_saved_once_the_disk_takes_it(tmp_path):
+    log = Logging(tmp_path)
+    folder = traffic.lost_folder(tmp_path, "flights")
+    folder.parent.mkdir(parents=True)
+    folder.write_text("no folder")
+    log.buffers.lose(0, LOADED, rows=2, since_us=1, until_us=5)
+    assert not log.log_writer.write()
+    folder.unlink()
+    assert log.log_writer.write() and log.lost_spans() == [LostSpan(1, 5, 2)]
+
+
+class ScriptedWriter:
+    """A log writer that writes as scripted, and then closes the last end of a worker."""
+
+    due = True
+
+    def __init__(self, wakeup: WakeupPipe, *written: bool) -> None:
+        self.written, self.kept = list(written), 0
+        self._worker = os.dup(wakeup._writer)
+
+    def write(self) -> bool:
+        if len(self.written) == 2:
+            os.close(self._worker)
+        return self.written.pop(0)
+
+    def keep(self, now_ns: int) -> None:
+        self.kept += 1
+
+
+def test_the_process_writes_until_no_worker_is_left_waits_after_a_failure_and_keeps_the_log_once_a_minute(monkeypatch):
+    wakeup, pauses = WakeupPipe(), []
+    monkeypatch.setattr("headway.serving.workers.log_writer.time.sleep", pauses.append)
+    monkeypatch.setattr("headway.serving.workers.log_writer.request_long_time_slices", lambda: None)
+    writer = ScriptedWriter(wakeup, False, True, True, True)
+    run_log_writer(writer, wakeup, flush_s=0.0)
+    assert pauses == [0.5] and writer.kept == 1 and not writer.written
+    wakeup.keep_writer()
 
 
 def filled(log: Logging) -> int:
@@ -488,8 +540,9 @@ def test_a_segment_that_cannot_be_read_and_one_with_other_columns_are_not_merged
     log.log_writer.keep(time.time_ns() + 601 * 10**9)
     assert [path.name for path in segments.segments(folder)][:2] == [path.name for path in paths[:2]]
     assert len(list(segments.segments(folder))) == 3
-    for path in list(segments.segments(folder))[1:]:
-        path.write_bytes(b"damaged")
+    for number in range(8):
+        kind = {"key": ["a"]} if number % 2 else {"key": ["a"], "n": np.arange(1)}
+        segments.save(folder, kind, name=f"{number:020}-1-0{segments.SUFFIX}")
     assert segments.merge(folder, before_ns=time.time_ns(), span_ns=1 << 62, part=traffic.MERGED) == 0
 
 

@@ -13,10 +13,10 @@ from headway.serving.loading import LoadedModel
 Queued = tuple[LoadedModel, Call]
 
 
-class _Turn(NamedTuple):
-    """When a caller is next: after the rows that it was given."""
+class _Scheduled(NamedTuple):
+    """When a caller is next: after the rows of it that were taken."""
 
-    given: int
+    taken_rows: int
     number: int
     caller: str
 
@@ -24,8 +24,8 @@ class _Turn(NamedTuple):
 class FairQueue:
     """Calls of several callers, at most `max_rows` rows; a single larger call is accepted if nothing waits.
 
-    The caller that was given the fewest rows is next. A full queue refuses the last calls of the caller with the most
-    rows in it.
+    The caller of which the fewest rows were taken is next. A full queue refuses the last calls of the caller with the
+    most rows in it.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -33,21 +33,21 @@ class FairQueue:
         self._max_rows = max_rows
         self._calls: dict[str, deque[Queued]] = {}
         self._waiting: Counter[str] = Counter()  # rows by caller
-        self._turns: list[_Turn] = []
-        self._now = 0  # rows that were given to the caller that was last
+        self._turns: list[_Scheduled] = []
+        self._now = 0  # rows that were taken of the caller that was last
         self._number = 0
 
     def add(self, model: LoadedModel, call: Call) -> list[Queued]:
         """Queue a call, and return those that are refused for it, or the call itself."""
         caller, n, refused = call.caller, len(call.rows), list[Queued]()
         while self.rows and self.rows + n > self._max_rows:
-            most, rows = self._waiting.most_common(1)[0]
+            largest, rows = self._waiting.most_common(1)[0]
             if rows <= self._waiting[caller] + n:
                 return [*refused, (model, call)]
-            refused.append(self._removed(most, self._calls[most].pop()))
+            refused.append(self._removed(largest, self._calls[largest].pop()))
         if caller not in self._calls:
             self._calls[caller] = deque()
-            heapq.heappush(self._turns, _Turn(self._now, self._number, caller))
+            heapq.heappush(self._turns, _Scheduled(self._now, self._number, caller))
             self._number += 1
         self._calls[caller].append((model, call))
         self._waiting[caller] += n
@@ -63,7 +63,7 @@ class FairQueue:
                 continue
             queued = self._calls[caller].popleft()
             n = len(queued[1].rows)
-            heapq.heappush(self._turns, _Turn(self._now + n, number, caller))
+            heapq.heappush(self._turns, _Scheduled(self._now + n, number, caller))
             max_rows -= n
             yield self._removed(caller, queued)
 

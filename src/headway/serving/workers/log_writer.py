@@ -114,11 +114,11 @@ class LogWriter:
 
     def give_up(self) -> None:
         """Count what is left in the rings as lost, when the server ends."""
-        left = Counter[str]()
+        remaining = Counter[str]()
         for ring in self._rings:
             for source, rows in map(source_of, ring.records(ring.head)):
-                left[read_source(source).name] += rows
-        for name, rows in left.items():
+                remaining[read_source(source).name] += rows
+        for name, rows in remaining.items():
             self._lost[name] += rows
             _log.error("the server ends, and %s rows of the log of %s were not written", f"{rows:,}", name)
 
@@ -264,7 +264,7 @@ def run_log_writer(writer: LogWriter, wakeup: WakeupPipe, *, flush_s: float) -> 
     """Write the log every `flush_s` seconds, or when woken, until no process is left that could add records."""
     wakeup.keep_reader()
     request_long_time_slices()
-    kept, is_written = -_KEEP_S, True
+    keep_at, is_written = 0.0, True
     while True:
         select.select([wakeup.reader], [], [], 0.0 if writer.due and is_written else flush_s)
         more = wakeup.drain()
@@ -273,8 +273,8 @@ def run_log_writer(writer: LogWriter, wakeup: WakeupPipe, *, flush_s: float) -> 
             return
         if not is_written:
             time.sleep(_RETRY_S)
-        elif time.monotonic() - kept >= _KEEP_S:
-            kept = time.monotonic()
+        elif time.monotonic() >= keep_at:
+            keep_at = time.monotonic() + _KEEP_S
             writer.keep(time.time_ns())
 
 
