@@ -70,7 +70,7 @@ _TARGETS = (
 
 def posted(path: str, body: bytes, *more: str) -> bytes:
     """Return a request with a body and its length."""
-    kind = ["Content-Type: application/json"] if path.endswith("/labels") else []
+    kind = [_JSON] if path.endswith("/labels") and _JSON not in more else []
     lines = [f"POST {path} HTTP/1.1", "Host: localhost", *kind, *more, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode("utf-8", "surrogatepass") + body
 

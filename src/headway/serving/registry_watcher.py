@@ -23,6 +23,7 @@ from headway.registry.model_registry import ModelRegistry
 from headway.serving.loading import LoadedModel, load_model
 from headway.serving.protocol.open_inference import RequestLimits
 from headway.serving.routing.traffic_split import TrafficSplit
+from headway.serving.telemetry.logs import Throttle
 
 LIVE, CANARY = "live", "canary"
 POLL_S = 0.1
@@ -67,6 +68,7 @@ class RegistryWatcher:
         self._polls = 0
         self._lock = threading.Lock()  # held while polling, and while the watched pointers change
         self._stopping = threading.Event()
+        self._throttle = Throttle()
         self._thread = threading.Thread(target=self._run, name="registry-watcher", daemon=True)
 
     def start(self, addresses: Mapping[str, LoadedModel]) -> None:
@@ -124,7 +126,7 @@ class RegistryWatcher:
         with ThreadPoolExecutor(1, thread_name_prefix="registry-poll") as pool:
             while not self._stopping.wait(POLL_S):
                 error = pool.submit(self.poll).exception()
-                if error is not None:
+                if error is not None and self._throttle.count("poll"):
                     _log.error("polling the registry failed", exc_info=error)
 
     def _read_state(self, address: str) -> PointerState:
