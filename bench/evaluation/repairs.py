@@ -19,7 +19,6 @@ from headway.evaluation.audits.conformal import (
     conformal_quantile,
     lac_scores,
     lac_sets,
-    mondrian_quantiles,
     two_class_probabilities,
 )
 from headway.evaluation.calibration.apply import calibration_function
@@ -99,9 +98,8 @@ def _conformal(inputs: dict[str, Floats]) -> dict[str, Floats]:
     chance = np.random.RandomState(0).uniform(size=ROWS)  # as MAPIE draws it
     missed = np.abs(inputs["truth"] - scores)
     airports, codes = np.unique(inputs["parts"], return_inverse=True)
-    limits = mondrian_quantiles(missed, codes, len(airports), COVERAGE)[
-        np.searchsorted(airports, inputs["query_parts"])
-    ]
+    by_airport = np.array([conformal_quantile(missed[codes == code], COVERAGE) for code in range(len(airports))])
+    limits = by_airport[np.searchsorted(airports, inputs["query_parts"])]
     quantile = conformal_quantile(missed, COVERAGE)
     found = {
         "sets": lac_sets(

@@ -8,12 +8,11 @@ from time import process_time
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 import flight_data
 from headway.cli.demo import flights
 from headway.cli.demo.train import train
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.config import load
 from headway.core.variant import Signature
 from headway.data.context import Window
@@ -21,8 +20,6 @@ from headway.data.matrix import dataset_signature, matrix, target_values
 from headway.data.open import make_dataset
 from headway.data.roles import parse_roles
 from headway.data.split import labeled_rows, split_dataset
-
-Bools = NDArray[np.bool_]
 
 DEMO = Path(flights.__file__).parent
 FIRST_TRAINED_TO = 4  # January to April, as in the demo

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 import flight_data
 from cache import folder, made, versions
 from headway.cli.demo import flights
+from headway.core.arrays import Floats
 
 TEXTS = ("carrier", "origin", "dest")
 NUMBERS = ("dep_minute", "arr_minute", "weekday", "day", "distance", "plane_age", "seats", "engines", *flights.WEATHER)
 TRAINED_TO, TESTED_FROM, TEST_ROWS = 6, 9, 100_000
-Floats = NDArray[np.float64]
 TINY = {"TRAINED_TO": 1, "TEST_ROWS": 2_000}
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cache import Absent
 from harness import Row, shown
+from headway.core.arrays import Floats
 from optimization.families import FAMILIES, KINDS, Family
 from optimization.paired_timing import Caller, Timed, race
 from optimization.preparation import compiled, searched
@@ -24,7 +25,6 @@ from optimization.preparation import compiled, searched
 OURS, BATCH, DROP_IN = "headway", "headway in batches", "drop-in"
 WAITS = 2
 UNITS = {"one_row": "us", "batch256": "us of CPU"}
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

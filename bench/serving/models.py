@@ -13,11 +13,11 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from cache import HERE, folder, home, made
 from headway.core import config
+from headway.core.arrays import Floats
 from headway.core.plugins import load_engine
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
@@ -38,7 +38,6 @@ WIDE, CLASSES, ROUNDS_OF_CLASSES = 400, 77, 10
 MLP_SIZES = (64, 2048, 2048, 2048, 2048, 2048, 2)
 CASES, APART, MOST_PER_S = 32, 3e-3, 1e6
 
-Floats = NDArray[np.float64]
 TINY = {"TREES": 5, "MLP_SIZES": (64, 64, 2), "ROUNDS_OF_CLASSES": 1}
 
 

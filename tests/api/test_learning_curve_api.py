@@ -9,7 +9,7 @@ import pytest
 from tests.pipeline.projects import write
 
 import headway as hw
-from headway.core.learning import LearningCurve, Reading
+from headway.core.training import LearningCurve, Reading
 from headway.reporting.text import curves
 
 pytestmark = pytest.mark.slow

@@ -6,9 +6,8 @@ import functools
 
 import lightgbm
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from headway.core.arrays import Floats
 
 QUIET = {
     "verbose": -1,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.engines.formats.trees import ZERO_THRESHOLD, Forest, Tree
-
-Floats = NDArray[np.float64]
 
 LINKS = {
     "identity": lambda x: x,

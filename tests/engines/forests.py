@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tests.engines.boosters import table, targets
 from tests.engines.forest_walk import answers
 
+from headway.core.arrays import Floats
 from headway.core.plugins import load_engine
 from headway.engines.formats.trees import accepted_rows
 from headway.engines.sklearn import Sklearn
 from headway.optimization.parity import edge_rows
-
-Floats = NDArray[np.float64]
 
 
 def complete_rows(rows: int = 400) -> Floats:

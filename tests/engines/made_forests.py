@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.engines.formats.trees import Forest, Link, Precision, Tree
 from headway.optimization.parity import edge_rows
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,11 @@ import pytest
 from headway_echo import Echo
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.contracts import SliceColumn
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.evaluation.context import Comparison
 from headway.evaluation.statistics.tables import BinaryAnswers
-
-Floats = NDArray[np.float64]
 
 
 def sigmoid(x: Floats) -> Floats:

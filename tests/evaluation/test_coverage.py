@@ -8,14 +8,11 @@ from threadpoolctl import threadpool_limits
 
 from headway.evaluation.metrics.calibration import plugin as calibration
 from headway.evaluation.metrics.quality import plugin as quality
-from headway.evaluation.statistics.intervals import Sample
-from headway.evaluation.statistics.tables import ScoreTable, auc, tally
-from headway.evaluation.statistics.two_sets import auc_statistic, mean_statistic, permutation_interval
+from headway.evaluation.statistics.intervals import period_change
 
 RUNS = 2000
 TRUTH_DAYS = 20_000
 PROMISED = (0.93, 0.97)
-EDGES = np.linspace(0.05, 0.6, 23)
 
 
 @pytest.fixture(autouse=True)
@@ -56,37 +53,23 @@ def test_the_calibration_error_of_a_miscalibrated_variant_covers_its_truth(make_
     assert PROMISED[0] <= share_covered(found, truth) < 0.99, share_covered(found, truth)
 
 
-def tables_of(subject):
-    """Return positives and negatives by day in fixed score bins, and the sums of squared errors and rows by day."""
-    count, scores = int(subject.groups.max()) + 1, subject.scores[:, 0]
-    cells = (subject.groups * 2 + subject.labels.astype(np.int64)) * 24 + np.searchsorted(EDGES, scores)
-    counts = tally(cells, count * 2 * 24).reshape(count, 2, 24)
-    squares = tally(subject.groups, count, np.square(scores - subject.labels))
-    return counts[:, 1], counts[:, 0], squares, tally(subject.groups, count)
-
-
-def truth_of(positives, negatives, squares, rows):
-    return np.array([float(auc(positives.sum(0), negatives.sum(0))), squares.sum() / rows.sum()])
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(("first", "second"), [((30, 0.5), (30, 0.5)), ((40, 0.3), (25, 1.2))])
-def test_two_sets_of_days_cover_the_true_difference(make_subject, first, second):
-    """Sets of one kind, and sets that differ in size, spread and truth; (days, harm) each."""
-    sets = (first, second)
-    truths = [truth_of(*tables_of(make_subject(count=TRUTH_DAYS, harm=harm, seed=10**6))) for _, harm in sets]
-    differences, in_first = truths[0] - truths[1], np.arange(first[0] + second[0]) < first[0]
-    covered = np.zeros(2)
-    for run in range(RUNS):
-        pair = [
-            tables_of(make_subject(count=count, harm=harm, seed=run * 2 + which))
-            for which, (count, harm) in enumerate(sets)
-        ]
-        positives, negatives, squares, rows = (np.concatenate(parts) for parts in zip(*pair, strict=True))
-        sample = Sample(n_rows=int(rows.sum()), n_groups=len(rows))
-        statistics = (auc_statistic(ScoreTable(positives, negatives)), mean_statistic(squares, rows))
-        found = [permutation_interval("difference", statistic, in_first, sample) for statistic in statistics]
-        covered += [
-            measurement.low <= truth <= measurement.high for measurement, truth in zip(found, differences, strict=True)
-        ]
-    assert (covered >= PROMISED[0] * RUNS).all() and (covered <= PROMISED[1] * RUNS).all(), covered / RUNS
+def test_the_change_between_two_periods_covers_the_true_difference(make_subject, first, second):
+    """Periods of one kind, and periods that differ in size, spread and truth; (days, harm) each."""
+    names = ("roc_auc", "brier")
+
+    def measured(count, harm, seed):
+        found = quality(make_subject(count=count, harm=harm, seed=seed))
+        return {measurement.name: measurement for measurement in found}
+
+    truth = [measured(TRUTH_DAYS, harm, 10**6) for _, harm in (first, second)]
+    runs = [
+        [measured(*period, seed=run * 2 + which) for which, period in enumerate((first, second))] for run in range(RUNS)
+    ]
+    for name in names:
+        covered = share_covered(
+            [period_change(now[name], before[name]) for now, before in runs],
+            truth[0][name].value - truth[1][name].value,
+        )
+        assert PROMISED[0] <= covered <= PROMISED[1], f"{name} covers {covered:.3f}"

@@ -31,7 +31,7 @@ ALLOWED = {
         "cli/templates/",
     ),
     "msgspec": ("",),
-    "names": ("data/personal/_names.py",),
+    "names": ("data/checks/personal/_names.py",),
     "nanoarrow": ("batch/", "data/provenance/fingerprint.py", "storage/segments.py"),
     "nncf": ("optimization/transforms/_nncf.py",),
     "numpy": (
@@ -49,7 +49,6 @@ ALLOWED = {
         "serving/",
         "storage/segments.py",
         "storage/traffic.py",
-        "core/arrays.py",
         "core/arrays.py",
         "optimization/",
     ),
@@ -93,7 +92,7 @@ ALLOWED = {
 # The command line lists its commands without what they need.
 LIGHT = ("core/", "cli/main.py")
 # Modules of core that hold array types or numerics; nothing that `headway --help` loads imports them.
-NUMERICAL = ("core/arrays.py", "core/arrays.py")
+NUMERICAL = ("core/arrays.py",)
 LATE = {("core/plugins.py", "*"), ("__init__.py", "__getattr__")}
 
 

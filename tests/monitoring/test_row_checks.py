@@ -7,7 +7,7 @@ import pytest
 
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
-from headway.monitoring.row_checks import check_rows, check_volume
+from headway.monitoring.input_rules import check_rows, check_volume
 
 SIGNATURE = Signature(inputs=(Field(name="wind"), Field(name="carrier", datatype="BYTES", categories=("A", "B"))))
 CONTRACT = Contract(

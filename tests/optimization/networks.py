@@ -17,11 +17,10 @@ from onnx import NodeProto, helper
 from tests.engines.boosters import table
 from tests.engines.graphs import FLOAT, graph
 
+from headway.core.arrays import Floats
 from headway.core.plugins import load_blobs
 from headway.core.variant import Field, Signature, Variant
 from headway.optimization.context import TransformContext
-
-Floats = NDArray[np.float64]
 
 SIZES = (14, 96, 96, 48, 1)
 TAIL = 9  # where the number with the long tail enters the dense layers

@@ -1,4 +1,4 @@
-"""Transforms and metrics on disk that take time of a clock of their own, installed like any third-party package."""
+"""Transforms and metrics that advance a fake clock, installed like any third-party package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 class Clock:
-    """A clock that only the plug-ins of a test move on."""
+    """A clock that only the plug-ins of a test advance."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -9,7 +9,7 @@ from tests.pipeline.projects import TRAIN, write
 
 from headway import pipeline
 from headway.cli.commands import history
-from headway.core.learning import LearningCurve
+from headway.core.training import LearningCurve
 from headway.data.provenance.fingerprint import table_digest
 from headway.registry.project import Project, open_project
 from headway.reporting.page import render_report

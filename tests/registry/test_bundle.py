@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,16 @@ from releases import FILES, release
 from headway.core import record
 from headway.core.errors import Refused, StoreError
 from headway.core.record import digest_of
-from headway.registry.bundle import RELEASE, SEAL, open_bundle, save_bundle, sign_release, write_bundle
+from headway.core.release import Release
+from headway.registry.bundle import RELEASE, SEAL, open_bundle, save_bundle, sign_release
 from headway.registry.sign import Publisher, Trusted, create_publisher
+
+
+def write_bundle(folder: Path, of: Release, files: Mapping[str, bytes], publisher: Publisher) -> str:
+    """Sign a release and write its folder; return its digest."""
+    signed = sign_release(of, files, publisher)
+    save_bundle(folder, signed)
+    return signed.digest
 
 
 @pytest.fixture(scope="module")

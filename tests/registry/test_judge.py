@@ -12,7 +12,7 @@ from headway.core.evidence import Evidence, Finding, Machine, Measurement
 from headway.core.record import read, write
 from headway.core.sections import PolicySection
 from headway.core.verdict import Rule, Verdict
-from headway.registry.judge import feasible, judge, override_verdict, releasable
+from headway.registry.judge import feasible, judge, override_verdict
 
 RANK = {"pass": 0, "undecided": 1, "fail": 2}
 
@@ -171,7 +171,7 @@ def test_missing_evidence_is_undecided_and_names_the_metric_that_did_not_run():
 def test_an_empty_policy_passes_nothing_and_names_the_setting_to_add():
     verdict = judge(evidence(seen()), policy())
     assert verdict.answer == "undecided" and "[[policy.release]]" in verdict.why
-    assert not feasible(verdict) and not releasable(verdict)
+    assert not feasible(verdict)
 
 
 def test_rules_share_the_error_rate_of_a_fail_but_not_of_a_pass():
@@ -198,10 +198,10 @@ def test_a_rule_without_a_limit_or_with_two_is_rejected(rule):
         judge(evidence(seen()), policy(rule))
 
 
-def test_relative_rules_decide_feasible_and_all_rules_releasable():
+def test_relative_rules_alone_decide_whether_a_variant_is_feasible():
     held = evidence(seen(), seen("ece", 0.2))
     verdict = judge(held, policy(at_most(), at_most("ece", 0.05)))
-    assert verdict.answer == "fail" and feasible(verdict) and not releasable(verdict)
+    assert verdict.answer == "fail" and feasible(verdict)
     assert not feasible(judge(held, policy(at_most(limit=0.0001))))
 
 
@@ -214,7 +214,7 @@ def test_an_override_keeps_the_rule_results():
         "storm week, known cause",
         "2013-08-01T09:00:00+00:00",
     )
-    assert over.rule_results == verdict.rule_results and releasable(over) and not feasible(over)
+    assert over.rule_results == verdict.rule_results and not feasible(over)
 
 
 def test_an_override_without_a_reason_is_rejected():

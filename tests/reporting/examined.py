@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from tests.reporting.stories import estimate, fact, flights
 
 from headway.core.evidence import Finding, Measurement
-from headway.core.learning import LearningCurve, Reading, Round
+from headway.core.training import LearningCurve, Reading, Round
 from headway.reporting.report_data import ReportData
 
 SILENT = Finding(

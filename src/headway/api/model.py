@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.api.tables import SmallTableReader, expect_width, is_pandas_table, to_dense, to_polars
+from headway.core.arrays import Floats
 from headway.core.calibrator import Calibrator
 from headway.core.contracts import Decider, Engine, ImportedModel
 from headway.core.errors import DataError, EngineError, StoreError
@@ -25,8 +26,6 @@ from headway.data.refusals import RefusalCheck
 from headway.evaluation.calibration.apply import calibration_function
 from headway.evaluation.quality.row_errors import decide_class
 from headway.storage import atomic
-
-Floats = NDArray[np.float64]
 
 CHUNK_ROWS = 65_536
 HEADER, ARTIFACT = "model.json", "artifact"

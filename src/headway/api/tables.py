@@ -11,10 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from headway.core.arrays import Floats, sparse_to_dense
 from headway.core.errors import DataError
 from headway.core.variant import Field, Signature
-
-Floats = NDArray[np.float64]
 
 MAX_DENSE_BYTES = 4 << 30
 MAX_ROWS = 64
@@ -117,7 +116,7 @@ def to_series(values: Any, name: str) -> pl.Series:
     return pl.Series(name, found.tolist()) if found.dtype == object else (pl.Series(name, found))
 
 
-def to_dense(rows: Any, absent: float) -> NDArray[np.float64]:
+def to_dense(rows: Any, absent: float) -> Floats:
     """Convert a SciPy sparse matrix to float64 [n, d] with `absent` in cells not stored; a stored zero stays a zero.
 
     Raises DataError for more than 4 GiB.
@@ -128,10 +127,7 @@ def to_dense(rows: Any, absent: float) -> NDArray[np.float64]:
             f"{8 * rows.shape[0] * rows.shape[1] / 2**30:.1f} GiB as a table",
             hint="pass some thousand of its rows",
         )
-    entries = rows.tocoo()
-    found = np.full(rows.shape, absent, dtype=np.float64)
-    found[entries.row, entries.col] = entries.data
-    return found
+    return sparse_to_dense(rows, absent)
 
 
 def _of_matrix(rows: Any, names: Sequence[str]) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from headway.core import plugins
 from headway.core.config import Config
 from headway.core.errors import HeadwayError
 from headway.core.plugins import load_state
-from headway.core.threads import this_machine
+from headway.core.threads import read_text, this_machine
 from headway.registry.sign import load_publisher, load_trusted
 
 # A command needs the libraries of what it calls, which are diagnosed there.
@@ -116,7 +116,7 @@ def _python() -> Diagnosis:
 
 
 def _processor(root: Path) -> Diagnosis:
-    text = _read(root / "proc/cpuinfo")
+    text = read_text(root / "proc/cpuinfo")
     listed = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     found = [name for name in FEATURES if name in (listed[1].split() if listed else ())]
     message = f"{this_machine(root).cpu}: {', '.join(found) or 'features not known'}"
@@ -138,9 +138,12 @@ def _cores(root: Path) -> Diagnosis:
 
 def _memory(root: Path) -> Diagnosis:
     sizes = {
-        name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", _read(root / "proc/meminfo"), re.M)
+        name: int(size) * 1024
+        for name, size in re.findall(r"^(\w+):\s+(\d+) kB", read_text(root / "proc/meminfo"), re.M)
     }
-    limits = [_read(root / "sys/fs/cgroup" / name).strip() for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    limits = [
+        read_text(root / "sys/fs/cgroup" / name).strip() for name in ("memory.max", "memory/memory.limit_in_bytes")
+    ]
     limit = next((int(limit) for limit in limits if limit.isdigit()), None)
     total = sizes.get("MemTotal", 0)
     if not total:
@@ -164,7 +167,7 @@ def _open_files() -> Diagnosis:
 
 def diagnose_clock(root: Path, now: datetime) -> Diagnosis:
     """Diagnose the time that pointer updates carry and the clock source; broken if it is years behind."""
-    source = _read(root / "sys/devices/system/clocksource/clocksource0/current_clocksource").strip() or "not known"
+    source = read_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource").strip() or "not known"
     step_ns = time.get_clock_info("perf_counter").resolution * 1e9
     message = f"{now:%Y-%m-%d %H:%M:%S} UTC, source {source}, steps of {step_ns:.0f} ns"
     if now.year < BUILT:
@@ -178,13 +181,6 @@ def diagnose_clock(root: Path, now: datetime) -> Diagnosis:
         hint = "this clock is too slow to measure latencies below 10 us: set the clock source to tsc or kvm-clock"
         return Diagnosis(what="clock", health="note", message=message, hint=hint)
     return Diagnosis(what="clock", health="well", message=message)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 MIN_FREE = 2**30

@@ -1,6 +1,8 @@
-"""Types of the numpy arrays that modules exchange; sigmoid, softmax and logistic regression with numpy alone."""
+"""Types of the numpy arrays that modules exchange; sigmoid, softmax and logistic regression with only numpy."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+def sparse_to_dense(rows: Any, absent: float) -> Floats:
+    """Convert a SciPy sparse matrix to float64 (n, d) with `absent` in cells not stored; a stored zero stays a zero."""
+    entries = rows.tocoo()
+    found = np.full(rows.shape, absent, dtype=np.float64)
+    found[entries.row, entries.col] = entries.data
+    return found
 
 
 def sigmoid(x: Floats, *, limit: float = 700.0) -> Floats:

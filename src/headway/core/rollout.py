@@ -88,7 +88,7 @@ class Rollout(StoredRecord, frozen=True, kw_only=True):
 
     @property
     def terms(self) -> str:
-        """Digest of all that is fixed at the start; each update of its canary is signed with it."""
+        """Digest of everything that is fixed at the start; each update of the canary is signed with it."""
         stored = read(Rollout, write(self))  # as stored, an integer given for a float is a float
         # Rules use the original names of measures, so that a rollout begun by an earlier version keeps its terms.
         rules, delayed = ([_as_first_named(rule) for rule in some] for some in (stored.rules, stored.delayed_rules))

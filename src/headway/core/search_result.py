@@ -36,7 +36,7 @@ class Baseline(StoredRecord, frozen=True, kw_only=True):
 
 
 BUDGET_FACTOR = 3
-"""The next budget to try is so many times as long."""
+"""The suggested next budget is this many times the last one."""
 
 
 class SearchResult(StoredRecord, frozen=True, kw_only=True):

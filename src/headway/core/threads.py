@@ -51,7 +51,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
 
 
 def _cpu(root: Path) -> str:
-    lines = _read(root / "proc/cpuinfo").splitlines()
+    lines = read_text(root / "proc/cpuinfo").splitlines()
     named = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
     return next(named, platform.processor() or platform.machine())
 
@@ -69,7 +69,7 @@ def cores(root: Path = Path("/")) -> int:
 def _groups(root: Path) -> Iterator[Path]:
     """Yield the folders of this process's control groups (versions 2 and 1): its own, its parents, the container's."""
     yield from (root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu")
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read_text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" or "cpu" in controllers.split(","):
@@ -80,15 +80,16 @@ def _groups(root: Path) -> Iterator[Path]:
 
 def _quota(folder: Path) -> float | None:
     """Return the CPUs by the quota of a group, or None without one."""
-    words = _read(folder / "cpu.max").split()
+    words = read_text(folder / "cpu.max").split()
     if not words:
-        words = [word for name in ("quota", "period") for word in _read(folder / f"cpu.cfs_{name}_us").split()]
+        words = [word for name in ("quota", "period") for word in read_text(folder / f"cpu.cfs_{name}_us").split()]
     if len(words) != 2 or words[0] in ("max", "-1"):
         return None
     return int(words[0]) / int(words[1])
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file of the system; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,11 +1,11 @@
-"""Training of a model, the result of a retraining, and the promotion of it."""
+"""Training of a model and its learning curve, the result of a retraining, and the promotion of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from headway.core.evidence import Finding
+from headway.core.evidence import Finding, Measurement
 from headway.core.monitoring import Ticket
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
@@ -13,6 +13,7 @@ from headway.core.rollout import Rollout
 from headway.core.search_result import SearchResult
 from headway.core.variant import Variant
 
+CurveAnswer = Literal["flat", "learning", "memorises", "worsens", "undecided", "not drawn"]
 PromotionStatus = Literal[
     "no proposal", "suggested", "not better", "rolling out", "live", "rolled back", "inconclusive"
 ]
@@ -36,6 +37,61 @@ class Training(StoredRecord, frozen=True, kw_only=True):
     n_rows: int
     seconds: float
     seed: int | None = None
+
+
+class Round(Record, frozen=True, kw_only=True):
+    """One round: measures on held-out and on training rows, `seconds` after training began (None: not timed).
+
+    `ahead` and `learned_ahead` are the error of this round minus that of the last, paired by group: above 0, training
+    still improved the model.
+    """
+
+    number: int
+    held_out: tuple[Measurement, ...]
+    learned: tuple[Measurement, ...] = ()
+    ahead: Measurement | None = None
+    learned_ahead: Measurement | None = None
+    seconds: float | None = None
+
+    def error(self, name: str, *, learned: bool = False) -> Measurement | None:
+        """Return the measure of that name, on held-out or on training rows, or None."""
+        return next(
+            (measurement for measurement in (self.learned if learned else self.held_out) if measurement.name == name),
+            None,
+        )
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """What the simultaneous 95 % intervals of a curve show.
+
+    It holds from round `since` on; `low` and `high` bound the change of the error from there to the last round (above
+    0: it grew). `why` is the reason for a missing answer.
+    """
+
+    answer: CurveAnswer
+    since: int = 0
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+class LearningCurve(StoredRecord, frozen=True, kw_only=True):
+    """The rounds of one training, oldest first, with digests of the held-out and training rows, and of the recipe.
+
+    `error` names the measure that is read. `spent` is the time of the evaluations in seconds, which `seconds` excludes.
+    """
+
+    former_kinds: ClassVar[tuple[str, ...]] = ("learningcurve",)
+
+    library: str
+    error: str
+    rounds: tuple[Round, ...]
+    reading: Reading
+    held_out: str
+    learned: str = ""
+    recipe: str = ""
+    seconds: float
+    spent: float
 
 
 class Retraining(StoredRecord, frozen=True, kw_only=True):

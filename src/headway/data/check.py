@@ -14,7 +14,7 @@ from headway.core.evidence import Finding
 from headway.data.context import CheckContext, load_check
 
 DECLARED = ("D001", "D052")
-"""Codes of notes that repeat what `[data.known]` and `[personal]` declare: stored, but not shown to the one who did."""
+"""Codes of notes that repeat what `[data.known]` and `[personal]` declare. They are stored, but not shown."""
 BEFORE_TRAINING = ("roles", "leakage", "personal")
 
 

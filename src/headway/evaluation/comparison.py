@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from math import inf, isnan
 from time import monotonic
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Blobs, Decider, Engine, SliceColumn
 from headway.core.dataset import Dataset
 from headway.core.errors import NotApplicable
-from headway.core.evidence import Evidence, Finding, Measurement, TimedCall
+from headway.core.evidence import Evidence, Measurement, TimedCall
 from headway.core.plugins import load_engine, open_baseline
 from headway.core.record import Settings
 from headway.core.release import SelfTest
@@ -29,51 +28,28 @@ from headway.data import matrix
 from headway.data.provenance.fingerprint import table_digest
 from headway.data.split import labeled_rows
 from headway.evaluation.benchmark import TimedBaseline, TimedEngine, best_engines, time_model
-from headway.evaluation.context import Comparison, FloorRows
+from headway.evaluation.context import Comparison, EvaluatedRows, FloorRows
 from headway.evaluation.machine_load import LoadMeter, MachineBusy
 from headway.evaluation.measure import build_evidence, busy_finding
 from headway.evaluation.quality.row_errors import RowErrors, compute_row_errors
-
-if TYPE_CHECKING:
-    from headway.core.contracts import Bools, Floats, Ints
 
 SELF_TEST_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSet:
+class EvaluationSet(EvaluatedRows):
     """Labeled rows of a period with the answers of the baseline; built once for all variants.
 
-    The arrays are those of `evaluation.context.Comparison`; `dataset` is the digest of the whole period, and `labeled`
-    are its labeled rows with all columns. A variant decides as its library does if it `follows_library`, else by the
-    threshold alone. `baseline` is the digest of the baseline, which is not opened again and
-    does not answer again: opening it took `open_s` seconds, and its answers `answer_s`. `timed` returns
-    the baseline on its best number of threads, which is searched for once.
+    `dataset` is the digest of the whole period, and `labeled` are its labeled rows with all columns. A variant decides
+    as its library does if it `follows_library`, else by the threshold. `baseline` is the digest of the baseline, which
+    is not opened again and does not answer again: opening it took `open_s` seconds, and its answers `answer_s`.
     """
 
     period: str
     dataset: str
     labeled: Dataset
-    reference: Engine
-    threshold: float
-    rows: Floats
-    labels: Floats
-    reference_scores: Floats
-    groups: Ints
-    slices: Mapping[str, SliceColumn]
-    reference_decisions: Ints | None = None
     follows_library: bool = False
-    costs: tuple[float, float] = (1.0, 1.0)
-    weights: Floats | None = None
-    sensitive_features: Mapping[str, SliceColumn] = field(default_factory=dict)
-    unseen: Bools | None = None
-    price: CostSection | None = None
-    query_ids: Ints | None = None
-    floor: FloorRows | None = None
-    findings: Sequence[Finding] = ()
-    timing_s: float = inf
     baseline: str = ""
-    timed: Callable[[], TimedBaseline] | None = None
     open_s: float = 0.0
     answer_s: float = 0.0
 
@@ -179,30 +155,10 @@ def compare_with_baseline(
     else:
         scores = model.predict(rows)
         decisions = library_decisions(model, rows) if evaluation_set.follows_library else None
-    return Comparison(
-        variant=variant,
-        model=model,
-        reference=evaluation_set.reference,
-        rows=rows,
-        labels=evaluation_set.labels,
-        scores=scores,
-        reference_scores=evaluation_set.reference_scores,
-        groups=evaluation_set.groups,
-        slices=evaluation_set.slices,
-        threshold=evaluation_set.threshold,
-        decisions=decisions,
-        reference_decisions=evaluation_set.reference_decisions,
-        costs=evaluation_set.costs,
-        weights=evaluation_set.weights,
-        sensitive_features=evaluation_set.sensitive_features,
-        unseen=evaluation_set.unseen,
-        price=evaluation_set.price,
-        query_ids=evaluation_set.query_ids,
-        floor=None if view else evaluation_set.floor,
-        findings=evaluation_set.findings,
-        timing_s=evaluation_set.timing_s,
-        timed=evaluation_set.timed,
-    )
+    shared = {field.name: getattr(evaluation_set, field.name) for field in fields(EvaluatedRows)}
+    if view:
+        shared |= {"rows": rows, "floor": None}
+    return Comparison(variant=variant, model=model, scores=scores, decisions=decisions, **shared)
 
 
 def library_decisions(model: Engine, rows: Floats) -> Ints | None:
@@ -234,13 +190,13 @@ def _as_stored(values: Floats) -> tuple[tuple[float | None, ...], ...]:
 
 
 def subsample(subject: Comparison, max_rows: int) -> Comparison:
-    """Keep every k-th row so that at most `most` remain; groups stay."""
+    """Keep every k-th row so that at most `max_rows` remain; groups stay."""
     step = -(-len(subject.rows) // max_rows) if len(subject.rows) else 1
     return subject if step == 1 else select_rows(subject, np.arange(0, len(subject.rows), step))
 
 
 def select_rows(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
-    """Keep these rows alone, int64 (m,)."""
+    """Keep only these rows, int64 (m,)."""
     names = ("rows", "labels", "scores", "reference_scores", "groups")
     optional = ("decisions", "reference_decisions", "weights", "unseen", "query_ids")
     fewer = {name: getattr(subject, name)[which] for name in names}

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """A variant compared with the baseline, both opened, with their answers on the same labeled rows.
+class EvaluatedRows:
+    """Labeled rows with the answers of the opened baseline.
 
     Attributes
     ----------
@@ -33,15 +33,15 @@ class Comparison:
         float64 of shape (n, d).
     labels
         float64 of shape (n,).
-    scores, reference_scores
-        Answers of the variant and of the baseline, float64 of shape (n, k).
+    reference, reference_scores
+        The baseline, and its answers, float64 of shape (n, k).
     groups
         int64 of shape (n,), in 0..G-1; rows of one group are dependent.
     threshold
         A score of at least this value is a decision for the positive class.
-    decisions, reference_decisions
-        Classes that the library of the variant and that of the baseline predict, int64 of shape (n,), where they decide
-        by more than the scores; None where the threshold, or the largest score, decides.
+    reference_decisions
+        Classes that the library of the baseline predicts, int64 of shape (n,), where it decides by more than the
+        scores; None where the threshold, or the largest score, decides.
     costs
         Costs of a false positive and of a false negative.
     weights
@@ -64,17 +64,13 @@ class Comparison:
         Returns the baseline on its best number of threads, to time the variant against; None: `reference` as it is.
     """
 
-    variant: Variant
-    model: Engine
     reference: Engine
     rows: Floats
     labels: Floats
-    scores: Floats
     reference_scores: Floats
     groups: Ints
     slices: Mapping[str, SliceColumn]
     threshold: float
-    decisions: Ints | None = None
     reference_decisions: Ints | None = None
     costs: tuple[float, float] = (1.0, 1.0)
     weights: Floats | None = None
@@ -86,6 +82,26 @@ class Comparison:
     findings: Sequence[Finding] = ()
     timing_s: float = math.inf
     timed: Callable[[], TimedBaseline] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(EvaluatedRows):
+    """A variant compared with the baseline on the same labeled rows.
+
+    Attributes
+    ----------
+    model
+        The variant, opened.
+    scores
+        Its answers, float64 of shape (n, k).
+    decisions
+        Classes that its library predicts, as `reference_decisions`.
+    """
+
+    variant: Variant
+    model: Engine
+    scores: Floats
+    decisions: Ints | None = None
 
 
 class FloorRows:

@@ -134,7 +134,7 @@ def _format_range(values: Floats) -> str:
 
 MAX_SLICE_COLUMNS = 3
 MAX_PAIR_CELLS = 40
-"""A pair of columns has at most so many cells, or is a single column: tables stay in the cache of the processor."""
+"""Maximum number of cells of a pair of columns; below it, the tables stay in the cache of the processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
@@ -16,7 +15,7 @@ from headway.core.variant import Signature
 from headway.data.matrix import encode_slice
 from headway.evaluation.context import Comparison
 from headway.evaluation.metrics.bias import WHERE, signed_gaps
-from headway.evaluation.statistics.intervals import CHANGE, MIN_GROUPS, Estimate, Sample, t_interval
+from headway.evaluation.statistics.intervals import MIN_GROUPS, period_change
 from headway.registry.judge import Limit, compare_with_limit
 
 MARGIN = 0.02
@@ -57,7 +56,7 @@ def bias_changes(now: Comparison, judged: Comparison) -> tuple[BiasChange, ...]:
     before = {(gap.name, gap.slice): gap for gap in signed_gaps(judged)}
     pairs = ((before.get((gap.name, gap.slice)), gap) for gap in _without_mirrored(signed_gaps(now)))
     return tuple(
-        BiasChange(measure=gap.name, group=gap.slice, before=then, now=gap, change=_difference(then, gap))
+        BiasChange(measure=gap.name, group=gap.slice, before=then, now=gap, change=period_change(gap, then))
         for then, gap in pairs
         if then is not None
     )
@@ -92,19 +91,6 @@ def _direction(one: BiasChange, alpha: float) -> GapDirection:
                 return "narrower"
             return "wider" if one.before.value * sign >= 0 else "reversed"
     return "not shown"
-
-
-def _difference(before: Measurement, now: Measurement) -> Measurement:
-    """Return the change of a gap; the periods have different groups, so that the variances add up."""
-    errors = [found.se for found in (before, now) if found.se is not None]
-    estimate = Estimate(
-        value=now.value - before.value,
-        se=math.hypot(*errors) if len(errors) == 2 else math.inf,
-        dof=min(before.dof or 0, now.dof or 0),
-        method=f"difference of two periods, each a {now.method}",
-    )
-    sample = Sample(n_rows=now.n_rows, n_groups=min(now.n_groups, before.n_groups), bounds=CHANGE)
-    return replace(t_interval(f"{now.name}.change", estimate, sample), slice=now.slice)
 
 
 def _without_mirrored(gaps: Sequence[Measurement]) -> Iterator[Measurement]:

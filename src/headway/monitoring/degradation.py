@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from dataclasses import replace as changed
 
 import numpy as np
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from headway.evaluation.statistics.intervals import (
     Estimate,
     Sample,
     jackknife_interval,
+    period_difference,
     ratio_of_sums,
     t_interval,
 )
@@ -177,12 +178,8 @@ def expected_loss(now: DecisionCosts, judged: DecisionCosts, *, rows_a_month: fl
     if not len(now.costs) or not len(judged.costs):
         raise DataError("both periods need rows", where=f"{len(now.costs)} now, {len(judged.costs)} judged")
     one, two = _mean_cost(now), _mean_cost(judged)
-    estimate = Estimate(
-        value=(one.value - two.value) * rows_a_month,
-        se=math.hypot(one.se, two.se) * rows_a_month,
-        dof=min(one.dof, two.dof),
-        method=f"difference of two periods, each a {one.method}",
-    )
+    change = period_difference(one, two)
+    estimate = changed(change, value=change.value * rows_a_month, se=change.se * rows_a_month)
     groups = sum(len(np.unique(part.groups)) for part in (now, judged))
     sample = Sample(n_rows=len(now.costs) + len(judged.costs), n_groups=groups, bounds=UNBOUNDED)
     return replace(t_interval("retrain.expected_loss", estimate, sample), unit="cost a month")

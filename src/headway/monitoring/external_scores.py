@@ -30,7 +30,7 @@ from headway.registry.project import Project
 SCORES = "scores"
 """Engine and format of a variant whose scores another system computed."""
 REFERENCE = 3
-"""Without a declared test period, the first of so many parts of the time, in whole days, is the reference."""
+"""Without a declared test period, the first third of the days is the reference."""
 
 
 class ScoredElsewhere:

@@ -32,16 +32,16 @@ from headway.monitoring.daily_values import DailySeries, DailyValues
 WEEK = 7
 RUN_LENGTHS = (5, 7, 10, 14, 21, 31, 46)
 MAX_RUN = 0.75
-"""The longest run of days inside a period, as a part of it."""
+"""Length of the longest run of days inside a period, as a share of the period."""
 LONGER_DAYS = (91, 365)
 MIN_LONGER = 1.5
-"""A longer stretch has at least this many times the days of the period."""
+"""A longer stretch has at least this many times as many days as the period."""
 MAX_DEVIATION, MAX_DEVIATION_RUNS = 5.0, 3.0
-"""A day counts as at most so many robust standard deviations: one odd day is not drift."""
+"""Days are clipped at this many robust standard deviations: one odd day is not drift."""
 MAX_NOW = 0.25
-"""Longer stretches count only for a number that the period itself does not put back to where it was."""
+"""A longer stretch counts only for a number that has not returned to its old level in the period itself."""
 GUARD = 1.5
-"""A run must be so much farther off than the farthest of the same length within the reference."""
+"""A run must deviate by this factor more than the most deviating run of that length within the reference."""
 MIN_EACH_WEEKDAY = 3
 _GRID = [(0.0, 0.0)] + [(rho, h) for rho in (0.2, 0.4, 0.6, 0.8) for h in (1.0, 0.7, 0.4)]
 _SHIFTS = (0.5, 2.0)

@@ -1,16 +1,16 @@
-"""Did the inputs of a period move away from the reference? Several forms of the question with one false-alarm budget.
+"""Test whether the inputs of a period moved away from the reference: several tests share one false-alarm budget.
 
-- `permutation`: runs of days are permuted between the two periods, all features together. It pools many small moves of
-  many features, but so few runs of days have a smallest p-value. Where that is above its part of the level, its part
-  goes to the other forms. Its part is large for a short reference, from which a forecast learns little. Both choices
-  rest on numbers of days alone.
-- `period`, `longer`, `runs`: the period, the last quarter and year up to its end, and every run of days inside it,
-  judged by the forecast of the reference. They can be judged at any level.
-- `sequential`: all days since the reference, for slow shifts. It has a part of the year's budget once, not of each
-  period's level.
+- `permutation`: runs of days are permuted between the two periods, all features together. It pools many small changes
+  of many features. A few runs have few permutations, and so a smallest p-value: if that is above the share of this
+  test, the share goes to the other tests. The share is large for a short reference, from which a forecast learns
+  little. Both choices depend only on numbers of days.
+- `period`, `longer`, `runs`: the period, the last quarter and year up to its end, and every run of days inside it are
+  compared with the forecast from the reference. They have a p-value at any level.
+- `sequential`: all days since the reference, for slow shifts. Its share is of the budget of the year, not of the level
+  of each period.
 
-Under them are rules that take no chance (`input_rules`): an input that is missing, constant, out of range or in another
-unit is found whatever the level.
+The rules of `input_rules` spend none of the budget: an input that is missing, constant, out of range or in another unit
+is found at any level.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def judge_inputs(windows: Windows, *, year_alpha: float, contract: Contract | No
     windows : Windows
         The reference, the period and the days between them; `alpha` is the level of this period.
     year_alpha : float
-        False-alarm budget of the year, of which the sequential form has its own part.
+        False-alarm budget of the year; the sequential form has a share of it.
     contract : Contract, optional
         Ranges of the release.
 

@@ -8,7 +8,6 @@ O012: The prediction log lost rows in a span of the period, which is not judged.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -27,7 +26,7 @@ from headway.core.record import digest_of, write
 from headway.data.context import Windows
 from headway.data.provenance.fingerprint import table_digest
 from headway.evaluation.measure import measure
-from headway.evaluation.statistics.intervals import CHANGE, Estimate, Sample, t_interval
+from headway.evaluation.statistics.intervals import period_change
 from headway.monitoring import status
 from headway.monitoring.bias import bias_changes, judge_bias, people_columns
 from headway.monitoring.budget import WEALTH, Budget, Period
@@ -44,10 +43,9 @@ from headway.monitoring.degradation import (
 from headway.monitoring.deployed_release import DeployedRelease
 from headway.monitoring.drift import rank_drift_costs
 from headway.monitoring.input_drift import judge_inputs, overall_p
-from headway.monitoring.input_rules import IN_A_ROW
+from headway.monitoring.input_rules import IN_A_ROW, check_rows, check_volume
 from headway.monitoring.performance_estimation import estimate_performance, require_known_inputs
 from headway.monitoring.prediction_log import LostSpan
-from headway.monitoring.row_checks import check_rows, check_volume
 from headway.monitoring.scored_rows import ScoredRows, count_without_key, release_comparison
 from headway.monitoring.windows import MonitoringWindow, end_time
 
@@ -348,19 +346,11 @@ def _usual_cost(context: MonitoringContext, window: MonitoringWindow) -> float:
 
 
 def _changes(now: Evidence, before: Evidence) -> Iterator[Measurement]:
-    """Yield each metric less its value when judged; the groups differ, so that the variances add up."""
+    """Yield each metric less its value when judged."""
     judged = {found.name: found for found in before.measurements if not found.slice}
-    for one in (found for found in now.measurements if found.name in CHANGES and not found.slice):
-        two = judged[one.name]
-        errors = [found.se for found in (one, two) if found.se is not None]
-        difference = Estimate(
-            value=one.value - two.value,
-            se=math.hypot(*errors) if len(errors) == 2 else math.inf,
-            dof=min(one.dof or 0, two.dof or 0),
-            method=f"difference of two periods, each a {one.method}",
-        )
-        sample = Sample(n_rows=one.n_rows + two.n_rows, n_groups=one.n_groups + two.n_groups, bounds=CHANGE)
-        yield t_interval(f"{one.name}.change", difference, sample)
+    for found in now.measurements:
+        if found.name in CHANGES and not found.slice:
+            yield period_change(found, judged[found.name])
 
 
 def _require_binary(deployed: DeployedRelease) -> None:

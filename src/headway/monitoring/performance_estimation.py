@@ -10,16 +10,15 @@ from labeled periods alone:
   errors over the two parts above, at least 0, is added (moment estimator of DerSimonian and Laird 1986).
 Only out-of-sample periods may be passed: metrics on training rows are optimistic.
 
-No estimate is given, with the reason, if the inputs left the region of the labeled rows: a rule found an input out of
-its range, or more than 30 % of the rows lie, by one feature, where there are more than 4 times as many as labeled ones
-(a change of season moves up to 27 % of the flights of a month there, and the intervals hold). The calibration of the
-scores is not known there, and the scores themselves need not show it.
+The estimate is refused, with the reason, if the inputs left the region of the labeled rows, where the calibration is
+not known and the scores need not show it: if a rule found an input out of its range, or if more than 30 % of the rows
+lie, by one feature, where there are more than 4 times as many of them as labeled rows. A change of season moves up to
+27 % of the flights of a month there, and the intervals hold.
 
-Nor is one given if the labeled period has fewer than 20 groups or one class only, if its score
-is not shown to rank (the interval of the slope reaches 0), if the scores have moved so far that the labeled ones are
-worth less than half of their number (Kish's effective sample size), or if the interval of the AUC is wider than 0.2.
-These limits were fixed before the first interval was computed, those on the inputs later; no constant of the interval
-was fitted.
+It is also refused if the labeled period has fewer than 20 groups or a single class, if its score is not shown to rank
+(the interval of the slope reaches 0), if the scores moved so far that the effective sample size of the labeled ones
+(Kish) is below half, or if the interval of the AUC is wider than 0.2. These limits were fixed before the first interval
+was computed, those on the inputs later; no constant of the interval was fitted.
 """
 
 from __future__ import annotations

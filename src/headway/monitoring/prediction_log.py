@@ -198,13 +198,12 @@ def read_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataF
     return pl.concat(tables, how="diagonal_relaxed").sort("at_us", "request") if tables else pl.DataFrame()
 
 
-def read_labeled_predictions(state: Path, name: str, digests: Sequence[str]) -> pl.DataFrame:
-    """Return the answers that callers got from releases of a name, with the label of their key if it has arrived."""
-    rows = read_predictions(state, name, digests)
+def answered_requests(state: Path, name: str, digest: str) -> pl.DataFrame:
+    """Return the logged rows of a release with a key whose caller got this answer, without errors, oldest first."""
+    rows = read_predictions(state, name, [digest])
     if rows.is_empty():
         return rows
-    known = LabelReader(state, name).read().select("key", "label")
-    return rows.filter(pl.col("answered") == 1).join(known, on="key", how="left", maintain_order="left")
+    return rows.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
 
 
 def unlogged_keys(state: Path, name: str, keys: Sequence[str]) -> list[str] | None:

@@ -26,8 +26,8 @@ from headway.monitoring.scored_rows import (
 )
 
 Span = tuple[datetime, datetime]
-USUAL = 24
-"""The number of requests that is usual is the median of so many ended periods at most."""
+MAX_PERIODS_BEFORE = 24
+"""The usual number of requests is the median over at most this many ended periods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,23 +40,23 @@ class MonitoringWindow:
     since, until : datetime
         The period, [since, until).
     at : datetime
-        Labels that arrived later are left out.
+        Labels that arrived after this time are left out.
     rows : ScoredRows
-        All rows, those of the period among them.
+        All rows, including those of the period.
     base : ScoredRows
-        Rows that hold the period that the release was judged on.
+        Rows that include those on which the release was judged.
     judging : tuple of datetime
-        That period.
+        The period on which the release was judged.
     before : sequence of tuple of datetime
         Earlier out-of-sample periods, oldest first.
     over : bool
-        The period has ended.
+        Whether the period has ended.
     due : bool
-        Its labels have had their time to arrive.
+        Whether the declared label delay has passed since its end.
     n_trained : int
         Number of rows that the model was trained on.
     n_before : tuple of int
-        Rows of the last ended periods of the log before, oldest first.
+        Number of rows of earlier periods of the log that have ended, oldest first.
     lost : sequence of LostSpan
         Spans of the period in which the log lost rows.
     """
@@ -113,12 +113,12 @@ def monitoring_windows(
     every: str = "1mo",
     source: RowSource = "table",
 ) -> Iterator[MonitoringWindow]:
-    """Yield each period since the release was judged, as of the arrival of its last label, or as of now.
+    """Yield each period since the release was judged, with the labels that had arrived by then.
 
-    Labels of the log arrive at any time, so that each period of the log is as of now. A period of the table that has
-    not ended is skipped unless it has 20 groups; one of the log is shown from its first request on. By hours or days,
-    the time without any request between two of them, or since the last, is a window. Rows are scored once for all
-    periods.
+    A period of the table has the labels that arrived within the label delay; one of the log has all labels until now.
+    A period of the table that has not ended is skipped unless it has 20 groups; one of the log is shown from its first
+    request on. With periods of hours or days, a time without any request, between two periods or after the last, is a
+    window of its own. Rows are scored once for all periods.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def monitoring_windows(
             over=stop <= until,
             due=stop + delay <= until,
             n_trained=deployed.training.n_rows,
-            n_before=tuple(counts[-USUAL:]),
+            n_before=tuple(counts[-MAX_PERIODS_BEFORE:]),
             lost=[span for span in lost if span.since_us < _micros(stop) and span.until_us >= _micros(begin)],
         )
         if of_log and stop <= until and len(part):
@@ -195,7 +195,7 @@ def _scored(
 
 
 def _with_empty(spans: Sequence[Span], until: datetime) -> list[Span]:
-    """Return the periods of a log with what lies between two of them, and after the last, as one period each."""
+    """Return the periods of a log, and each gap between two of them or after the last as one period more."""
     ends = [*(start for start, _ in spans[1:]), until]
     found = []
     for (start, stop), following in zip(spans, ends, strict=True):

@@ -57,7 +57,7 @@ class TimeBudget:
         self._began += seconds
 
     def reserve(self, seconds: float) -> None:
-        """Keep so many seconds at the end for what must be done in any case."""
+        """Reserve these seconds at the end, for the verdict."""
         self._reserved_s = seconds
 
     @contextmanager

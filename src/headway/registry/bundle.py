@@ -68,13 +68,6 @@ def sign_release(release: Release, files: Mapping[str, bytes], publisher: Publis
     return SignedRelease(MappingProxyType(contents), digest_of(signed.content))
 
 
-def write_bundle(folder: Path, release: Release, files: Mapping[str, bytes], publisher: Publisher) -> str:
-    """Sign a release and write its folder; return its digest, that of `release.json`."""
-    sealed = sign_release(release, files, publisher)
-    save_bundle(folder, sealed)
-    return sealed.digest
-
-
 def save_bundle(folder: Path, sealed: SignedRelease) -> None:
     """Write the folder of a release atomically; saving the same release again repairs files that differ.
 

@@ -155,11 +155,6 @@ def feasible(verdict: Verdict) -> bool:
     return bool(verdict.rule_results) and all(result.answer == "pass" for result in relative)
 
 
-def releasable(verdict: Verdict) -> bool:
-    """Return True if every rule passes, or a person overrode the verdict (`override_verdict`)."""
-    return verdict.answer == "pass"
-
-
 def override_verdict(verdict: Verdict, *, who: str, why: str, at: str) -> Verdict:
     """Return a person's pass in place of the judge's verdict, with the rule results unchanged.
 

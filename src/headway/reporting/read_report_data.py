@@ -42,7 +42,7 @@ def read_report_data(project: Project) -> ReportData:
 
     Without a search, the history alone.
     """
-    spans, year, curve = _spans(project), read_monitoring_history(project), curves.last_curve(project)
+    spans, year, curve = split_periods(project), read_monitoring_history(project), curves.last_curve(project)
     searches, releases = project.records(SearchResult), read_releases(project)
     if not searches:
         return ReportData(title=project.name, spans=spans, year=year, curve=curve, releases=releases)
@@ -178,7 +178,8 @@ def _baseline_evidence(found: SearchResult, measured: Sequence[Evidence]) -> Evi
     return next((evidence for evidence in same if evidence.subject == found.evaluated_baseline.evidence.subject), None)
 
 
-def _spans(project: Project) -> tuple[SplitPeriod, ...]:
+def split_periods(project: Project) -> tuple[SplitPeriod, ...]:
+    """Return the declared periods of `[split]` with their first day and end."""
     split = project.config.split
     named = {"train": split.train, "validation": split.validation, "test": split.test, "live": split.live}
     return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items() if dates)

@@ -10,13 +10,12 @@ from typing import Literal
 
 from headway.core.erasure import Erasure
 from headway.core.evidence import Evidence, Finding, Machine, Measurement
-from headway.core.learning import LearningCurve
 from headway.core.monitoring import MonitoringReport, Ticket
 from headway.core.provenance import TrackedData
 from headway.core.record import Record, StoredRecord
 from headway.core.release import PointerUpdate
 from headway.core.rollout import Rollout
-from headway.core.training import Retraining
+from headway.core.training import LearningCurve, Retraining
 from headway.core.variant import Variant
 from headway.core.verdict import EvaluatedVariant, Verdict
 from headway.reporting.text import formatting, words

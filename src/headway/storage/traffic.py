@@ -1,4 +1,4 @@
-"""The prediction log by release, and labels by key, as segments of columns.
+"""The prediction log by release, and labels by key, as segments of columns; rows in quarantine, as parquet files.
 
 A row of the log is a row of a request, answered by one release. `at_us` is the time in microseconds since 1970.
 `request` is one number for all rows of a request and for both releases that took it. `key` is the caller's, and null in
@@ -33,6 +33,8 @@ MERGED = "segment"
 LOST, ASIDE = "lost", "aside"
 LOCK = "segments.lock"
 _DIGITS = 12
+QUARANTINE = "quarantine"
+"""Folder of the rows that failed a contract: one file per check, `quarantine/PROJECT/NAME.parquet` in the store."""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -109,6 +111,11 @@ def rewriting(state: Path, *, wait: bool) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def quarantine_files(state: Path) -> Iterator[Path]:
+    """Return every file of rows in quarantine, of all projects of a store."""
+    yield from sorted((state / QUARANTINE).glob("*/*.parquet"))
 
 
 def save_labels(state: Path, name: str, labels: Sequence[Label], *, who: str) -> int:

@@ -14,7 +14,7 @@ from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingRegressor, Hi
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
-from headway.core.learning import LearningCurve
+from headway.core.training import LearningCurve
 from headway.evaluation.learning_curves.curve import Curve
 from headway.evaluation.learning_curves.data import build_curve_data
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headway.core.learning import LearningCurve
+from headway.core.training import LearningCurve
 from headway.evaluation.learning_curves.data import build_curve_data
 from headway.evaluation.learning_curves.recorder import Recorder
 

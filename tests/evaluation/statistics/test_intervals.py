@@ -16,6 +16,7 @@ from headway.evaluation.statistics.intervals import (
     exact_measurement,
     jackknife_interval,
     lag1_measurement,
+    period_change,
     ratio_of_sums,
     student_quantile,
 )
@@ -107,3 +108,22 @@ def test_lag_one_of_groups_without_influence_is_zero():
 
 def test_lag_one_is_open_where_a_group_cannot_be_left_out():
     assert lag1_measurement("lag1", np.array([0.7, np.nan] * 15), SAMPLE).se is None
+
+
+def test_a_change_between_periods_adds_the_variances_and_has_the_fewer_degrees_of_freedom():
+    rng = np.random.default_rng(2)
+    now, before = (
+        jackknife_interval("brier", float(values.mean()), leave_one_out_mean(values, np.ones(count)), SAMPLE)
+        for count, values in ((count, rng.random(count)) for count in (40, 25))
+    )
+    change = period_change(now, before)
+    assert (change.name, change.dof, change.n_rows, change.n_groups) == ("brier.change", 24, 600, 60)
+    assert change.value == pytest.approx(now.value - before.value)
+    assert change.se == pytest.approx(np.hypot(now.se, before.se))
+    assert change.high - change.value == pytest.approx(stats.t.ppf(0.975, 24) * change.se)
+
+
+def test_a_change_from_a_period_of_too_few_groups_has_no_interval():
+    few = jackknife_interval("brier", 0.2, np.full(5, 0.2), SAMPLE)
+    change = period_change(jackknife_interval("brier", 0.3, np.full(30, 0.3), SAMPLE), few)
+    assert (change.value, change.low, change.high, change.se) == (pytest.approx(0.1), -1.0, 1.0, None)

@@ -12,7 +12,7 @@ from tests.serving.flushed_log import FlushedLog, log_writer
 from headway.core.errors import HeadwayError, Refused, StoreError
 from headway.core.rollout import Plan, Rollout, RolloutStage
 from headway.monitoring import rollout as control
-from headway.monitoring.prediction_log import read_labeled_predictions, read_predictions
+from headway.monitoring.prediction_log import LabelReader, read_predictions
 from headway.monitoring.rollout import RolloutController
 from headway.registry.model_registry import UpdateReason
 from headway.serving.telemetry.prediction_log import LogBuffers
@@ -326,15 +326,16 @@ def test_a_follower_sees_the_steps_of_another_process_and_stops_at_the_end(serve
         step.step()
 
 
-def test_the_log_is_joined_with_labels_and_the_later_label_of_a_key_wins(served):
+def test_the_log_has_the_rows_of_each_release_and_the_later_label_of_a_key_wins(served):
     served.start()
     keys = served.serve(3)
     save_labels(served.state, "flights", [Label(keys[0], 0.0), Label(keys[1], 0.0)], who="ann")
     save_labels(served.state, "flights", [Label(keys[0], 1.0)], who="ann")
-    table = read_labeled_predictions(served.state, "flights", [served.first])
-    assert table["label"].to_list() == [1.0, 0.0, None] and table["in.a"].to_list() == [0.7] * 3
+    labels = LabelReader(served.state, "flights").read()
+    assert dict(zip(labels["key"], labels["label"], strict=True)) == {keys[0]: 1.0, keys[1]: 0.0}
+    assert read_predictions(served.state, "flights", [served.first])["in.a"].to_list() == [0.7] * 3
     assert len(read_predictions(served.state, "flights", [served.first, served.second])) == 6
-    assert read_labeled_predictions(served.state, "hotels", [served.first]).is_empty()
+    assert read_predictions(served.state, "hotels", [served.first]).is_empty()
 
 
 def test_an_unreadable_segment_is_named(served):

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto, helper
 from tests.engines.graphs import FLOAT, INT64, graph
 
+from headway.core.arrays import Floats
 from headway.engines.dense import Dense
 from headway.engines.onnxruntime import OnnxRuntime
 from headway.optimization.lowering.lower import lower_graph
 from headway.optimization.parity import predict_or_nan
-
-Floats = NDArray[np.float64]
 
 EDGE_VALUES = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -7.0, 1e-30, 88.5, -104, 3e38, -3e38])
 

@@ -78,7 +78,7 @@ def test_columns_that_do_not_fit_go_on_below_under_the_same_key() -> None:
 
 
 def test_a_frontier_says_what_the_issue_asks_for() -> None:
-    text = printed(terminal.render_variants(STORY.frontier, STORY.winner, STORY.reasons), 160)
+    text = printed(terminal.TerminalTable(SHEETS["frontier"]), 160)
     for title in ("One row", "Batch", "AUC", "ECE", "Largest", "Verdict"):
         assert title in text
     assert "31.2 us" in text
@@ -157,7 +157,7 @@ def test_a_verdict_that_is_not_pass_names_the_rules_and_does_not_propose_a_plain
 
 
 def test_the_winner_is_highlighted_and_a_pipe_gets_no_colours() -> None:
-    table = terminal.render_variants(STORY.frontier, STORY.winner, STORY.reasons)
+    table = terminal.TerminalTable(SHEETS["frontier"])
     assert SHEETS["frontier"].chosen == 6
     assert "\x1b[" in printed(table, 120, terminal=True)
     assert "\x1b[" not in printed(table, 120)

@@ -38,8 +38,14 @@ from headway.monitoring.rollout import follow_rollout
 from headway.registry.project import Project, open_project
 from headway.reporting.console import make_console
 from headway.reporting.page import write_report
-from headway.reporting.read_report_data import next_step, read_data_use, read_monitoring_history, read_releases
-from headway.reporting.report_data import RefusedVariant, Replay, ReportData, SplitPeriod, Stage, Stamp
+from headway.reporting.read_report_data import (
+    next_step,
+    read_data_use,
+    read_monitoring_history,
+    read_releases,
+    split_periods,
+)
+from headway.reporting.report_data import RefusedVariant, Replay, ReportData, Stage, Stamp
 from headway.reporting.text import terminal
 from headway.serving.client import Client
 from headway.storage import traffic
@@ -165,7 +171,7 @@ def train_and_release(
         refusals=search_result.refusals,
         winner=search_result.winner,
         baseline_evidence=_evaluate_baseline(project, search_result, data["test"]),
-        spans=_spans(project),
+        spans=split_periods(project),
         data_use=read_data_use(project, search_result.winner.variant.signature.names),
         data=search_result.baseline.data,
         release=published.move.release,
@@ -232,12 +238,6 @@ def _check(project: Project, data: pipeline.Data, reporter: StageReporter) -> li
 def _evaluate_baseline(project: Project, search_result: SearchResult, test: Dataset) -> Evidence:
     evaluation_set = build_evaluation_set(search_result.baseline, test, project.blobs)
     return pipeline.evaluate(project, search_result.baseline.model, evaluation_set).evidence
-
-
-def _spans(project: Project) -> tuple[SplitPeriod, ...]:
-    split = project.config.split
-    named = {"train": split.train, "validation": split.validation, "test": split.test, "live": split.live}
-    return tuple(SplitPeriod(name=name, first=dates[0], until=dates[1]) for name, dates in named.items())
 
 
 class Callers:

@@ -31,7 +31,7 @@ from headway.data.personal.policy import apply_personal_policy
 from headway.data.read import is_ipc_file, read_file, resolve_path
 from headway.data.roles import parse_roles
 from headway.data.split import split_dataset
-from headway.storage import atomic, quarantined, segments
+from headway.storage import atomic, segments, traffic
 
 MAX_NAMES = 5
 _HINT = "headway contract check, which moves those rows to quarantine; or correct the contract"
@@ -251,7 +251,7 @@ def quarantine_path(config: Config, source: str) -> Path:
     """Return `quarantine/NAME/TIME-PROCESS-NUMBER.SOURCE.parquet` in the store, for the failing rows of a source."""
     stem = re.sub(r"[^\w-]+", "-", Path(source).stem)
     fresh = segments.fresh().removesuffix(segments.SUFFIX)
-    return config.state / quarantined.FOLDER / config.project.name / f"{fresh}.{stem}.parquet"
+    return config.state / traffic.QUARANTINE / config.project.name / f"{fresh}.{stem}.parquet"
 
 
 def _write_rows(rows: pl.LazyFrame, path: Path) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from headway.core import plugins
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, sparse_to_dense
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError
 from headway.engines.estimators.objects import EXTERNAL_LIBRARIES, root_package, walk_objects
@@ -60,7 +60,7 @@ class InnerModel(BaseEstimator):  # type: ignore[misc]
     def _scores(self, rows: Any, *, margins: bool = False) -> Floats:
         """Return the answers, float64 [n, k], or LightGBM's sums before the link."""
         if hasattr(rows, "tocoo"):
-            rows = _to_dense(rows, self.absent)
+            rows = sparse_to_dense(rows, self.absent)
         return self._engine(margins).predict(np.ascontiguousarray(rows, dtype=np.float64))
 
     def _engine(self, margins: bool = False) -> Engine:
@@ -155,11 +155,3 @@ def _wrapper_class(value: Any) -> type[InnerModel]:
     if root_package(value) != "lightgbm":
         raise EngineError(f"the margins of a {type(value).__name__} inside another model cannot be computed")
     return InnerMargins
-
-
-def _to_dense(rows: Any, absent: float) -> Floats:
-    """Convert a sparse matrix to float64 [n, d], with `absent` in the cells that it leaves out."""
-    entries = rows.tocoo()
-    found = np.full(rows.shape, absent, dtype=np.float64)
-    found[entries.row, entries.col] = entries.data
-    return found

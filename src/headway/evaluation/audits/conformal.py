@@ -226,11 +226,6 @@ def conformal_quantile(values: Floats, coverage: float) -> float:
     return float(np.partition(values, max(rank, 1) - 1)[max(rank, 1) - 1]) if rank > 0 else float("-inf")
 
 
-def mondrian_quantiles(values: Floats, parts: Ints, n_parts: int, coverage: float) -> Floats:
-    """Return the limit of each part 0..n_parts-1 of values (n,), so that each part has the coverage (Mondrian)."""
-    return np.array([conformal_quantile(values[parts == part], coverage) for part in range(n_parts)])
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveConformal:
     """Settings of adaptive conformal prediction.

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from headway.core.arrays import Floats
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
-from headway.core.learning import LearningCurve, Reading, Round
 from headway.core.record import digest_of
+from headway.core.training import LearningCurve, Reading, Round
 from headway.evaluation.learning_curves.data import CurveData
 from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, student_quantile
 

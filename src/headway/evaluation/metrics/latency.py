@@ -29,7 +29,7 @@ def plugin(subject: Comparison) -> list[Measurement | MachineBusy]:
 
 
 def as_opened(reference: Engine) -> TimedBaseline:
-    """Return a baseline of which nothing but the opened engine is known."""
+    """Return the baseline of an opened engine, timed by its own `predict`."""
     call = TimedCall(engine=type(reference).__name__.lower(), call="predict", input="array_row", rows=1)
     one_row, batch = (TimedEngine(engine=reference, call=replace(call, input=kind)) for kind in ("array_row", "batch"))
     return TimedBaseline(one_row=(one_row, one_row), batch=(batch, batch))

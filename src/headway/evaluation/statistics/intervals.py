@@ -12,6 +12,7 @@ from functools import cache
 from statistics import NormalDist
 
 import numpy as np
+from msgspec.structs import replace
 
 from headway.core.arrays import Floats
 from headway.core.evidence import Measurement
@@ -225,6 +226,28 @@ def _correlation(influence: Floats) -> Floats:
     some = power > influence.shape[-1] * _ROUNDING**2
     correlation: Floats = np.where(some, neighbours, 0.0) / np.where(some, power, 1.0)
     return correlation
+
+
+def period_change(now: Measurement, before: Measurement) -> Measurement:
+    """Build the interval of `NAME.change`: a measure of one period less that of an earlier one."""
+    sample = Sample(n_rows=now.n_rows + before.n_rows, n_groups=now.n_groups + before.n_groups, bounds=CHANGE)
+    change = period_difference(_estimate(now), _estimate(before))
+    return replace(t_interval(f"{now.name}.change", change, sample), slice=now.slice)
+
+
+def period_difference(now: Estimate, before: Estimate) -> Estimate:
+    """Return the difference of two periods. They have different groups, so that the variances add up."""
+    return Estimate(
+        value=now.value - before.value,
+        se=math.hypot(now.se, before.se),
+        dof=min(now.dof, before.dof),
+        method=f"difference of two periods, each a {now.method}",
+    )
+
+
+def _estimate(found: Measurement) -> Estimate:
+    se = math.inf if found.se is None else found.se
+    return Estimate(value=found.value, se=se, dof=found.dof or 0, method=found.method)
 
 
 def lag1_measurement(name: str, without_each: Floats, sample: Sample) -> Measurement:

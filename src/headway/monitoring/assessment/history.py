@@ -41,23 +41,22 @@ def new_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
 
 def resolved_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
     """Return the findings that are gone; not those whose check could not judge now, or did not run."""
-    found = {_finding_key(finding) for finding in now.judged}
-    judged = {run.code for run in now.check_runs if not run.unjudged}
-    return [
-        finding
-        for finding in (before.judged if before else ())
-        if _finding_key(finding) not in found and finding.code in judged
-    ]
+    return _absent_findings(before, now, judged=True)
 
 
 def unverified_findings(before: Assessment | None, now: Assessment) -> list[Finding]:
     """Return the earlier findings whose check could not judge now, so that they may still hold."""
+    return _absent_findings(before, now, judged=False)
+
+
+def _absent_findings(before: Assessment | None, now: Assessment, *, judged: bool) -> list[Finding]:
+    """Return the earlier findings that are absent now, of the checks that could judge now or of the others."""
     found = {_finding_key(finding) for finding in now.judged}
-    judged = {run.code for run in now.check_runs if not run.unjudged}
+    codes = {run.code for run in now.check_runs if not run.unjudged}
     return [
         finding
         for finding in (before.judged if before else ())
-        if _finding_key(finding) not in found and finding.code not in judged
+        if _finding_key(finding) not in found and (finding.code in codes) == judged
     ]
 
 

@@ -36,7 +36,7 @@ from headway.monitoring.erasure import files
 from headway.monitoring.erasure.files import AffectedFile, ErasureTarget, file_digest
 from headway.registry.project import Project
 from headway.registry.sign import Publisher, load_publisher, load_trusted, verify
-from headway.storage import atomic, quarantined, segments, traffic
+from headway.storage import atomic, segments, traffic
 
 _DOMAIN = "headway forget\0"  # part of the hash in stored proofs
 _SLACK_S = 1.0
@@ -334,7 +334,7 @@ def _residuals_of_database(state: Path, keys: Sequence[str]) -> list[Residual]:
 
 def _residual_of_file(state: Path, path: Path, keys: Sequence[str]) -> Residual | None:
     parts = path.relative_to(state).parts
-    packed = parts[0] == quarantined.FOLDER and path.suffix == ".parquet"
+    packed = parts[0] == traffic.QUARANTINE and path.suffix == ".parquet"
     times = files.count_quarantined(path, keys) if packed else files.count_occurrences(path, keys)
     if not times:
         return None

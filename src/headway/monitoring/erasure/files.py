@@ -19,7 +19,7 @@ import polars as pl
 from headway.core.errors import StoreError
 from headway.core.record import Record
 from headway.features.online import OnlineTable, online_tables
-from headway.storage import atomic, quarantined, segments, traffic
+from headway.storage import atomic, segments, traffic
 
 if TYPE_CHECKING:
     from headway.storage.segments import Column
@@ -57,7 +57,7 @@ def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]
         rows = count_occurrences(path, target.keys)
         if rows or is_expired(path, target):
             yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), rows)
-    for path in quarantined.files(state):
+    for path in traffic.quarantine_files(state):
         n_rows = count_quarantined(path, target.keys) if target.keys else count_if_expired(path, target.before_ns)
         if n_rows or (n_rows is not None and not target.keys):
             yield _affected(state, path, "/".join(path.relative_to(state).parts[:2]), n_rows)
@@ -71,7 +71,7 @@ def affected_files(state: Path, target: ErasureTarget) -> Iterator[AffectedFile]
 def erase_rows(state: Path, file: AffectedFile, target: ErasureTarget) -> None:
     """Erase the rows of a file, which is on disk without them, or gone, at return; idempotent."""
     path = state / file.path
-    if file.location.startswith(f"{quarantined.FOLDER}/"):
+    if file.location.startswith(f"{traffic.QUARANTINE}/"):
         erase_quarantined(path, target.keys)
     elif file.location.startswith("online/"):
         online = OnlineTable(path.parent, path.stem)
@@ -178,7 +178,7 @@ def count_quarantined(path: Path, keys: Sequence[str]) -> int:
 def count_if_expired(path: Path, before_ns: int) -> int | None:
     """Count the rows of a file written before a time in ns since 1970; None if it is newer."""
     try:
-        if quarantined.written_ns(path) >= before_ns:
+        if path.stat().st_mtime_ns >= before_ns:
             return None
         return int(pl.scan_parquet(path).select(pl.len()).collect().item())
     except FileNotFoundError:

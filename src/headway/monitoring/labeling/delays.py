@@ -11,13 +11,13 @@ from headway.core.arrays import Bools, Floats
 from headway.core.evidence import Measurement
 from headway.core.labeling import Delays
 from headway.evaluation.statistics.intervals import SHARE, Sample, exact_measurement, ratio_of_sums, t_interval
-from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, read_predictions
+from headway.monitoring.prediction_log import LABEL_SCHEMA, SegmentReader, answered_requests
 from headway.monitoring.scored_rows import day_numbers, parse_delay
 from headway.registry.project import Project
 from headway.storage import traffic
 
 SHARES = (0.5, 0.9, 0.99)
-METHOD = "Kaplan and Meier (1958): a request still without label has waited so long at the least"
+METHOD = "Kaplan and Meier (1958): a request without a label is censored at its age"
 
 
 def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
@@ -25,13 +25,10 @@ def label_delays(project: Project, *, now_us: int = 0) -> Delays | None:
     if project.state.last(project.name, "live") is None:
         return None
     digest = project.registry.resolve(f"{project.name}@live").digest
-    logged = read_predictions(project.config.state, project.name, [digest])
-    if logged.is_empty():
+    answered = answered_requests(project.config.state, project.name, digest)
+    if answered.is_empty():
         return None
-    answered = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
     first = answered.group_by("key").agg(pl.col("at_us").min()).sort("at_us", "key")
-    if first.is_empty():
-        return None
     joined = first.join(_first_label_times(project), on="key", how="left", maintain_order="left")
     now = now_us or time.time_ns() // 1000
     labeled_us = joined["labeled_us"].fill_null(now).to_numpy()

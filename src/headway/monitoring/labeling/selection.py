@@ -17,7 +17,7 @@ from headway.core.labeling import LabelRequest, Suspect, Suspects
 from headway.data.labels.noise import LabelNoise, estimate_noise
 from headway.data.labels.out_of_fold import OutOfFold, out_of_fold
 from headway.evaluation.statistics.intervals import Estimate, Sample, t_interval
-from headway.monitoring.prediction_log import LabelReader, read_predictions
+from headway.monitoring.prediction_log import LabelReader, answered_requests
 from headway.monitoring.scored_rows import day_numbers
 from headway.registry.project import Project
 
@@ -61,11 +61,10 @@ def next_to_label(project: Project, count: int) -> list[LabelRequest]:
 
 def _unlabeled_requests(project: Project, digest: str) -> pl.DataFrame:
     """Return the first row of each answered request without a label, the latest ones."""
-    logged = read_predictions(project.config.state, project.name, [digest])
-    if logged.is_empty():
-        return logged
+    answered = answered_requests(project.config.state, project.name, digest)
+    if answered.is_empty():
+        return answered
     known = LabelReader(project.config.state, project.name).read().select("key")
-    answered = logged.filter((pl.col("answered") == 1) & (pl.col("status") == 0) & (pl.col("key") != ""))
     first = answered.unique("key", keep="first", maintain_order=True)
     return first.join(known, on="key", how="anti", maintain_order="left").tail(MAX_REQUESTS)
 

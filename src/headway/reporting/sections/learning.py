@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from headway.core.learning import LearningCurve
+from headway.core.training import LearningCurve
 from headway.reporting.charts.theme import (
     LIGHT,
     SEE_TABLE,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.core.learning import LearningCurve, Round
 from headway.core.record import read
+from headway.core.training import LearningCurve, Round
 from headway.evaluation.learning_curves.recorder import MARGIN
 from headway.registry.project import Project
 from headway.reporting.text import formatting, words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -49,13 +49,6 @@ class TerminalTable:
             yield _table(self.table, columns)
         if any(self.table.notes):
             yield _table(_of_notes(self.table), [0, 1])
-
-
-def render_variants(
-    judged: Sequence[EvaluatedVariant], winner: EvaluatedVariant | None = None, reasons: Mapping[str, str] | None = None
-) -> TerminalTable:
-    """Render the variants with verdict, speed, quality and distance from the baseline."""
-    return TerminalTable(tables.tabulate_variants(judged, winner=winner, reasons=reasons))
 
 
 def render_search(

@@ -384,7 +384,7 @@ def rule_limit(rule: Rule) -> str:
 
 
 _MAIN = (("roc_auc", "brier"), ("ndcg10",), ("recall1",), ("r2", "rmse"), ("accuracy", "log_loss"))
-"""Main measures of each task; the first group of which one was measured is shown."""
+"""Main measures of each task; the first group whose first measure exists is shown."""
 
 
 def main_measurements(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -16,7 +16,7 @@ LONG = wide(6000)
 
 
 def moved(rows: int, by: float) -> pl.Series:
-    """The second number, in every so many rows beyond all that was learned from."""
+    """Return the second number, moved by `by` in one of every `rows` rows, beyond the training range."""
     far = np.arange(6000) % rows == 0
     return LONG.table["x1"] + pl.Series(np.where(far, by, 0.0))
 

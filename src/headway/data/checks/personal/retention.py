@@ -10,7 +10,7 @@ from headway.core.config import parse_age
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Finding
 from headway.data.context import CheckContext
-from headway.storage import quarantined, segments, traffic
+from headway.storage import segments, traffic
 
 CODES = ("D053",)
 DAY_S = 86_400
@@ -26,7 +26,7 @@ def plugin(context: CheckContext) -> list[Finding]:
     """
     state, limit_text = context.config.state, context.config.personal.retention
     written = {path: segments.written_ns(path) for path in traffic.all_segments(state)}
-    written |= {path: quarantined.written_ns(path) for path in quarantined.files(state)}
+    written |= {path: path.stat().st_mtime_ns for path in traffic.quarantine_files(state)}
     if not written:
         return []
     if not limit_text:

@@ -265,11 +265,14 @@ def apply_function(feature: Feature, kind: str, constants: tuple[float, ...], ex
     if is_table(feature):
         return apply_to_table(feature, exact)
     number = _require_line(feature, step)
-    missing = float(exact(np.array([number.missing]))[0])
     terms = (Term(kind=kind, constants=(*slope_and_shift(number), *constants)),)
-    return replace(
-        number, terms=terms, offset=0.0, missing=missing, function=compose(number.function, exact), requires_finite=True
-    )
+    return replace(_with_function(number, exact), terms=terms, offset=0.0)
+
+
+def _with_function(number: NumericFeature, exact: Function) -> NumericFeature:
+    """Return a feature after a function of its value; the caller replaces its terms."""
+    missing = float(exact(np.array([number.missing]))[0])
+    return replace(number, missing=missing, function=compose(number.function, exact), requires_finite=True)
 
 
 def compare_feature(feature: Feature, at: float, kind: str = "=") -> Feature:
@@ -285,11 +288,7 @@ def compare_feature(feature: Feature, at: float, kind: str = "=") -> Feature:
     if is_table(feature):
         return apply_to_table(feature, exact)
     number = _require_line(feature, "a comparison")
-    missing = float(exact(np.array([number.missing]))[0])
-    terms = _step_terms(number, at, kind, 1.0)
-    return replace(
-        number, terms=terms, offset=0.0, missing=missing, function=compose(number.function, exact), requires_finite=True
-    )
+    return replace(_with_function(number, exact), terms=_step_terms(number, at, kind, 1.0), offset=0.0)
 
 
 def replace_value(feature: Feature, gap: float, value: float, step: Any) -> Feature:
@@ -301,9 +300,8 @@ def replace_value(feature: Feature, gap: float, value: float, step: Any) -> Feat
     if is_table(feature):
         return apply_to_table(feature, exact)
     number = _require_line(feature, step)
-    missing = float(exact(np.array([number.missing]))[0])
     terms = (*number.terms, *_step_terms(number, gap, "=", value - gap))
-    return replace(number, terms=terms, missing=missing, function=compose(number.function, exact), requires_finite=True)
+    return replace(_with_function(number, exact), terms=terms)
 
 
 def _step_terms(number: NumericFeature, at: float, kind: str, height: float) -> tuple[Term, ...]:
