@@ -40,7 +40,7 @@ _LONGEST = 10
 _POOL = 509
 _WARM_UP = 3
 _TRIALS, _TRIAL_NS, _TRIALS_NS, _SAME = 5, 1_000_000, 300_000_000, 1.05
-_MOST_CALLS = 200
+_MAX_CALLS = 200
 _BEHIND_P99 = 662
 _OF_TAILS = "99th percentile of the calls of all rounds, leave-one-round-out jackknife, t"
 _FEW_ROWS, _LONG_NS, _SHORT_NS = 16, 1_000_000_000, 250_000_000
@@ -130,15 +130,15 @@ def time_model(
 
     def run(watch: LoadMeter) -> tuple[dict[str, _Timings], list[float]]:
         found = _run_kinds(kinds, rounds, round_ns, limit_ns, watch)
-        race = found["one_row"]
-        return found, _block_times(race.reference_ns if race.paired else race.variant)
+        timings = found["one_row"]
+        return found, _block_times(timings.reference_ns if timings.paired else timings.variant)
 
     found, busy = _quietly(run, limit_ns, attempts, meter)
     wall = {
         "one_row": _one_row_measurements(found["one_row"]),
         "batch": _batch_measurements(found["batch"], count),
     }
-    cpu = {name: _cpu_measurements(name, race) for name, race in found.items()}
+    cpu = {name: _cpu_measurements(name, timings) for name, timings in found.items()}
     rows_of = {"one_row": 1, "batch": count}
     times, cpu_times = (
         [
@@ -175,8 +175,8 @@ def best_engines(
     calls = [_calls_per_round(engines[key], inputs, _TRIAL_NS) for key in keys]
     opened = [engines[key] for key in keys]
     turns = _repeat(lambda turn: _run_round(opened, calls, inputs, turn), _TRIALS, _TRIALS_NS, min_rounds=1)
-    race = _timings(turns, len(inputs[0]))
-    by_clock, by_cpu = (dict(zip(keys, np.median(times, axis=0), strict=True)) for times in (race.wall, race.cpu))
+    timings = _timings(turns, len(inputs[0]))
+    by_clock, by_cpu = (dict(zip(keys, np.median(times, axis=0), strict=True)) for times in (timings.wall, timings.cpu))
     return (
         next(key for key in keys if by_clock[key] <= _SAME * min(by_clock.values())),
         min(keys, key=lambda key: (by_cpu[key] > _SAME * min(by_cpu.values()), not key, key)),
@@ -311,7 +311,7 @@ class CpuTime:
 
 
 def measure_cpu_time(model: Predictor, rows: Floats, *, rounds: int, limit_s: float = math.inf) -> dict[str, CpuTime]:
-    """Measure the CPU time per row, asked alone (`one_row`) and in batches (`batch`).
+    """Measure the CPU time per row, in calls of one row (`one_row`) and in batches (`batch`).
 
     `rows` has shape (n, d), n >= 1. A slow model has fewer rounds, at least four, so that all take at most `limit_s`.
     """
@@ -477,7 +477,7 @@ def _calls_per_round(engine: Predictor, inputs: Sequence[Any], round_ns: int) ->
     if len(_times_ns(engine.predict, inputs, _WARM_UP)) == 1:
         return 1
     one = np.median(_times_ns(engine.predict, inputs, _WARM_UP))
-    return int(np.clip(round_ns / max(one, 1.0), 1, _MOST_CALLS))
+    return int(np.clip(round_ns / max(one, 1.0), 1, _MAX_CALLS))
 
 
 def _run_round(engines: Sequence[Predictor], calls: Sequence[int], inputs: Sequence[Any], turn: int) -> _RoundTimes:
@@ -521,44 +521,46 @@ def _times_ns(predict: Callable[[Any], object], inputs: Sequence[Any], calls: in
     return times
 
 
-def _one_row_measurements(race: _Timings) -> list[Measurement]:
+def _one_row_measurements(timings: _Timings) -> list[Measurement]:
     return [
-        replace(_over_rounds("latency.one_row", np.log(race.variant / 1e3), race), unit="us"),
-        *_speedup("latency.speedup", race),
+        replace(_over_rounds("latency.one_row", np.log(timings.variant / 1e3), timings), unit="us"),
+        *_speedup("latency.speedup", timings),
     ]
 
 
-def _batch_measurements(race: _Timings, count: int) -> list[Measurement]:
+def _batch_measurements(timings: _Timings, count: int) -> list[Measurement]:
     return [
-        replace(_over_rounds("throughput.batch", np.log(count * 1e9 / race.variant), race), unit="rows/s"),
-        *_speedup("throughput.speedup", race),
+        replace(_over_rounds("throughput.batch", np.log(count * 1e9 / timings.variant), timings), unit="rows/s"),
+        *_speedup("throughput.speedup", timings),
     ]
 
 
-def _speedup(name: str, race: _Timings) -> list[Measurement]:
-    if not race.paired:
+def _speedup(name: str, timings: _Timings) -> list[Measurement]:
+    if not timings.paired:
         return []
-    return [replace(_rerun_interval(name, np.log(race.reference_ns / race.variant)[:, None], race.rows), unit="x")]
+    return [
+        replace(_rerun_interval(name, np.log(timings.reference_ns / timings.variant)[:, None], timings.rows), unit="x")
+    ]
 
 
-def _cpu_measurements(name: str, race: _Timings) -> list[Measurement]:
+def _cpu_measurements(name: str, timings: _Timings) -> list[Measurement]:
     """Return the ratio of CPU times, or without a baseline the CPU seconds of a million rows."""
-    if race.paired:
-        logs = np.log(race.cpu[:, -1] / race.cpu[:, 0])
-        return [replace(_rerun_interval(f"cost.cpu_s.{name}.speedup", logs[:, None], race.rows), unit="x")]
-    logs = np.log(race.cpu[:, 0] / race.per_call / 1e3)  # us a row are seconds a million rows
-    return [replace(_over_rounds(f"cost.cpu_s.{name}", logs, race), unit="s")]
+    if timings.paired:
+        logs = np.log(timings.cpu[:, -1] / timings.cpu[:, 0])
+        return [replace(_rerun_interval(f"cost.cpu_s.{name}.speedup", logs[:, None], timings.rows), unit="x")]
+    logs = np.log(timings.cpu[:, 0] / timings.per_call / 1e3)  # us a row are seconds a million rows
+    return [replace(_over_rounds(f"cost.cpu_s.{name}", logs, timings), unit="s")]
 
 
-def _tail_speedup(name: str, race: _Timings) -> list[Measurement]:
+def _tail_speedup(name: str, timings: _Timings) -> list[Measurement]:
     """Return the ratio of the 99th percentiles of all calls, with a jackknife over rounds."""
-    first, second = ([np.array(turn[engine], np.float64) for turn in race.calls] for engine in (0, 1))
+    first, second = ([np.array(turn[engine], np.float64) for turn in timings.calls] for engine in (0, 1))
     if min(sum(map(len, first)), sum(map(len, second))) < _BEHIND_P99:
         return []
     value = _log_ratio(first, second)
     without = np.array([_log_ratio(_leave_out(first, at), _leave_out(second, at)) for at in range(len(first))])
     estimate = Estimate(value=value, se=float(jackknife_error(without)), dof=len(first) - 1, method=_OF_TAILS)
-    return [replace(_from_log(name, estimate, race.rows), unit="x")]
+    return [replace(_from_log(name, estimate, timings.rows), unit="x")]
 
 
 def _log_ratio(first: Sequence[Floats], second: Sequence[Floats]) -> float:
@@ -581,9 +583,9 @@ def _cost_ratio(name: str, engines: tuple[Predictor, Predictor], inputs: Sequenc
     return replace(_from_log(name, _mean_log(logs), sum(calls) * rounds * len(inputs[0])), unit="x")
 
 
-def _over_rounds(name: str, logs: Floats, race: _Timings) -> Measurement:
+def _over_rounds(name: str, logs: Floats, timings: _Timings) -> Measurement:
     """Return the geometric mean over rounds: twice as fast and half as fast weigh the same."""
-    return _from_log(name, _mean_log(logs), race.rows)
+    return _from_log(name, _mean_log(logs), timings.rows)
 
 
 def _rerun_interval(name: str, rounds: Sequence[Floats] | Floats, n_rows: int) -> Measurement:

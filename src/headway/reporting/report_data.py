@@ -301,7 +301,7 @@ ESTIMATED = ".estimated"
 _USES = ("train", "validation", "test")
 
 
-class Period(Record, frozen=True, kw_only=True):
+class ReportPeriod(Record, frozen=True, kw_only=True):
     """One period: what was measured once its labels had arrived, and what was estimated before.
 
     `watch` is None before a release was live.
@@ -322,7 +322,7 @@ class Period(Record, frozen=True, kw_only=True):
         return _sure(self.watch.estimated, measure + ESTIMATED) if self.watch else None
 
 
-def list_periods(report: ReportData) -> tuple[Period, ...]:
+def list_periods(report: ReportData) -> tuple[ReportPeriod, ...]:
     """Return the periods in order: those that were monitored, and those measured on the released variant."""
     found = {
         evidence.period: _before(evidence)
@@ -381,7 +381,7 @@ def describe_use(report: ReportData, label: str) -> str:
     return use if use in _USES else ""
 
 
-def axis_position(found: Sequence[Period], at: str) -> float | None:
+def axis_position(found: Sequence[ReportPeriod], at: str) -> float | None:
     """Return the position of a time on an axis where each period is 1 wide; None outside all periods.
 
     A month alone (`2013-10`) counts as its middle.
@@ -393,18 +393,18 @@ def axis_position(found: Sequence[Period], at: str) -> float | None:
     return None
 
 
-def _seen(watch: MonitoringReport) -> Period:
+def _seen(watch: MonitoringReport) -> ReportPeriod:
     since, until = (datetime.fromisoformat(time).replace(tzinfo=None) for time in (watch.since, watch.until))
-    return Period(label=watch.period, since=since, until=until, measured=watch.quality, watch=watch)
+    return ReportPeriod(label=watch.period, since=since, until=until, measured=watch.quality, watch=watch)
 
 
-def _before(evidence: Evidence) -> Period:
+def _before(evidence: Evidence) -> ReportPeriod:
     """Return a period that has only evidence; its bounds are known if it is a month."""
     since = until = None
     if formatting.is_dated(evidence.period) and len(evidence.period) == 7:
         since = datetime.fromisoformat(f"{evidence.period}-01")
         until = since + timedelta(days=calendar.monthrange(since.year, since.month)[1])
-    return Period(label=evidence.period, since=since, until=until, measured=evidence.measurements)
+    return ReportPeriod(label=evidence.period, since=since, until=until, measured=evidence.measurements)
 
 
 def _sure(found: Sequence[Measurement], name: str) -> Measurement | None:

@@ -33,7 +33,7 @@ from headway.reporting.charts.theme import (
     wrap_parts,
 )
 from headway.reporting.events import list_events
-from headway.reporting.report_data import Event, EventKind, Period, ReportData
+from headway.reporting.report_data import Event, EventKind, ReportData, ReportPeriod
 from headway.reporting.section import shown_above
 from headway.reporting.text import formatting, words
 
@@ -87,7 +87,7 @@ def event_badge(kind: EventKind) -> str:
     )
 
 
-def event_marks(events: Sequence[Event], over: Sequence[Period], size: ChartSize) -> list[alt.LayerChart]:
+def event_marks(events: Sequence[Event], over: Sequence[ReportPeriod], size: ChartSize) -> list[alt.LayerChart]:
     """Return a panel of marks over the periods; events outside all periods appear in the list only."""
     rows = _stack(events, over, size.plot / len(over))
     if not rows:
@@ -113,7 +113,7 @@ def event_marks(events: Sequence[Event], over: Sequence[Period], size: ChartSize
     return [alt.layer(badges, numbers).properties(width=size.plot, height=height, title=title)]
 
 
-def _stack(events: Sequence[Event], over: Sequence[Period], width: float) -> list[Row]:
+def _stack(events: Sequence[Event], over: Sequence[ReportPeriod], width: float) -> list[Row]:
     """Stack each mark as low as it fits next to those before it; `width` is that of a period in pixels."""
     rows: list[Row] = []
     levels: defaultdict[int, list[float]] = defaultdict(list)
@@ -141,7 +141,7 @@ class LiveSpan(Record, frozen=True, kw_only=True):
     last: str
 
 
-def live_spans(report: ReportData, found: Sequence[Period]) -> list[LiveSpan]:
+def live_spans(report: ReportData, found: Sequence[ReportPeriod]) -> list[LiveSpan]:
     """Return which release was live in which periods, and before that what the periods were used for."""
     spans = []
     for (name, live), run in groupby(enumerate(found), key=lambda pair: _live_name(report, pair[1])):
@@ -152,7 +152,7 @@ def live_spans(report: ReportData, found: Sequence[Period]) -> list[LiveSpan]:
     return spans
 
 
-def _live_name(report: ReportData, period: Period) -> tuple[str, bool]:
+def _live_name(report: ReportData, period: ReportPeriod) -> tuple[str, bool]:
     if period.watch is not None:
         names = report.year.names if report.year else {}
         return names.get(period.watch.release, "live"), True
@@ -245,12 +245,12 @@ def quality_limit(report: ReportData, measure: str) -> float | None:
     return next((rule_result.rule.at_most for rule_result in rule_results if rule_result.rule.measure == measure), None)
 
 
-def _live(found: Sequence[Period]) -> list[Period]:
+def _live(found: Sequence[ReportPeriod]) -> list[ReportPeriod]:
     """Return the periods with a live release, or all periods where there was none."""
     return [period for period in found if period.watch] or list(found)
 
 
-def _title(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
+def _title(report: ReportData, found: Sequence[ReportPeriod], measures: Sequence[str]) -> str:
     measure = measures[-1]
     known = [(period.label, seen) for period in _live(found) if (seen := period.find(measure))]
     if not known:
@@ -265,7 +265,7 @@ def _title(report: ReportData, found: Sequence[Period], measures: Sequence[str])
     )
 
 
-def _alt(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> str:
+def _alt(report: ReportData, found: Sequence[ReportPeriod], measures: Sequence[str]) -> str:
     parts = []
     for measure in measures:
         known = [
@@ -287,7 +287,7 @@ def _alt(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -
     return " ".join((*parts, SEE_TABLE))
 
 
-def _reading(report: ReportData, found: Sequence[Period], measures: Sequence[str]) -> tuple[str, ...]:
+def _reading(report: ReportData, found: Sequence[ReportPeriod], measures: Sequence[str]) -> tuple[str, ...]:
     lines = [
         f"{words.measure_title(measure)}: {words.measure_meaning(measure)}"
         for measure in measures
@@ -305,7 +305,9 @@ def _reading(report: ReportData, found: Sequence[Period], measures: Sequence[str
     return tuple(lines)
 
 
-def _chart(report: ReportData, found: Sequence[Period], measures: Sequence[str], size: ChartSize) -> alt.TopLevelMixin:
+def _chart(
+    report: ReportData, found: Sequence[ReportPeriod], measures: Sequence[str], size: ChartSize
+) -> alt.TopLevelMixin:
     above = [*event_marks(list_events(report), found, size), *live_band(live_spans(report, found), len(found), size)]
     panels = [_panel(report, found, measure, size, among=measures) for measure in measures]
     drawn = alt.vconcat(*above, *panels, spacing=12)
@@ -313,7 +315,7 @@ def _chart(report: ReportData, found: Sequence[Period], measures: Sequence[str],
 
 
 def _panel(
-    report: ReportData, found: Sequence[Period], measure: str, size: ChartSize, *, among: Sequence[str]
+    report: ReportData, found: Sequence[ReportPeriod], measure: str, size: ChartSize, *, among: Sequence[str]
 ) -> alt.LayerChart:
     rows, limit, height = _rows(found, measure), quality_limit(report, measure), 112 if size.narrow else 132
     axis = period_axis([period.label for period in found], size, shown=measure == among[-1])
@@ -353,7 +355,7 @@ def _heading(measure: str, limit: float | None, size: ChartSize) -> alt.TitlePar
     return panel_title(f"{words.measure_title(measure)}: {better} is better", *limited, size=size)
 
 
-def _rows(found: Sequence[Period], measure: str) -> list[Row]:
+def _rows(found: Sequence[ReportPeriod], measure: str) -> list[Row]:
     """Return the data of a measure; the estimate of a period is drawn before the measured value."""
     rows: list[Row] = []
     for index, period in enumerate(found):
@@ -367,7 +369,7 @@ def _rows(found: Sequence[Period], measure: str) -> list[Row]:
     return rows
 
 
-def _is_missing(period: Period, measure: str) -> bool:
+def _is_missing(period: ReportPeriod, measure: str) -> bool:
     """Return whether a monitored period has no value of a measure, or had none before its labels arrived."""
     if period.watch is None or period.estimate(measure):
         return False
@@ -375,7 +377,7 @@ def _is_missing(period: Period, measure: str) -> bool:
     return no_estimate or period.find(measure) is None
 
 
-def _missing(found: Sequence[Period], measure: str, height: int) -> list[alt.Chart]:
+def _missing(found: Sequence[ReportPeriod], measure: str, height: int) -> list[alt.Chart]:
     """Return the vertical text that replaces a missing value."""
     rows: list[Row] = [
         {
@@ -389,13 +391,13 @@ def _missing(found: Sequence[Period], measure: str, height: int) -> list[alt.Cha
     return [text.encode(x="at:Q", y=alt.YValue(height / 2), text="message:N")] if rows else []
 
 
-def _changes(report: ReportData, found: Sequence[Period]) -> list[alt.Chart]:
+def _changes(report: ReportData, found: Sequence[ReportPeriod]) -> list[alt.Chart]:
     """Return a line wherever another release went live."""
     rows: list[Row] = [{"at": span.start} for span in live_spans(report, found) if span.live and span.start]
     return [rows_chart(rows).mark_rule(color=LIGHT["muted"], strokeWidth=1).encode(x="at:Q")] if rows else []
 
 
-def _limit(limit: float | None, found: Sequence[Period]) -> list[alt.Chart]:
+def _limit(limit: float | None, found: Sequence[ReportPeriod]) -> list[alt.Chart]:
     """Return the limit over the periods that it applies to."""
     if limit is None:
         return []

@@ -20,10 +20,10 @@ from headway.data.leakage.taxonomy import LeakageKind
 from headway.reporting import report_data
 from headway.reporting.report_data import (
     JUDGE,
-    Period,
     ReleaseState,
     ReleaseStatus,
     ReportData,
+    ReportPeriod,
     Stage,
     describe_end,
     describe_start,
@@ -581,7 +581,7 @@ def _points_cell(found: Measurement) -> Cell:
     return Line(text=f"{value} points"), Line(text=f"[{low}, {high}]", style="quiet")
 
 
-def _window_cells(report: ReportData, period: Period) -> tuple[Cell, Cell, Cell]:
+def _window_cells(report: ReportData, period: ReportPeriod) -> tuple[Cell, Cell, Cell]:
     """Return three cells: the live release (or the period's use before), the rows with known outcome, and drift."""
     seen = period.watch
     if seen is None:
