@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headway.core.variant import Signature
 
 if TYPE_CHECKING:
-    import numpy
     from numpy.typing import NDArray
 
-    Floats = NDArray[numpy.float64]
-    Flags = NDArray[numpy.bool_]
+    from headway.core.arrays import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +25,7 @@ class ArrowColumn:
 
     type: Any
     values: NDArray[Any] | list[str | None]
-    missing: Flags | None = None
+    missing: Bools | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Blobs, Decider, Engine, SliceColumn
@@ -195,7 +194,7 @@ def subsample(subject: Comparison, max_rows: int) -> Comparison:
     return subject if step == 1 else select_rows(subject, np.arange(0, len(subject.rows), step))
 
 
-def select_rows(subject: Comparison, which: NDArray[np.int64]) -> Comparison:
+def select_rows(subject: Comparison, which: Ints) -> Comparison:
     """Keep only these rows, int64 (m,)."""
     names = ("rows", "labels", "scores", "reference_scores", "groups")
     optional = ("decisions", "reference_decisions", "weights", "unseen", "query_ids")

@@ -87,7 +87,7 @@ def _bin_slice_column(name: str, column: SliceColumn, min_rows: int) -> BinnedCo
     return _bin_categories(name, column.codes, tuple(f"{name}={value}" for value in column.values), min_rows)
 
 
-def _bin_categories(name: str, ranks: NDArray[np.int64], texts: tuple[str, ...], min_rows: int) -> BinnedColumn:
+def _bin_categories(name: str, ranks: Ints, texts: tuple[str, ...], min_rows: int) -> BinnedColumn:
     """Bin category ranks int64 (n,), those with fewer than `least` rows in no bin."""
     frequent = np.flatnonzero(np.bincount(ranks, minlength=len(texts)) >= min_rows)
     bins_of = np.full(len(texts), len(frequent), dtype=np.int16)

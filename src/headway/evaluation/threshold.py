@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError
 from headway.core.variant import LIBRARY_THRESHOLD
 from headway.evaluation.statistics.intervals import LEVEL, MIN_GROUPS, jackknife_error, student_quantile
@@ -92,7 +91,7 @@ def library_threshold(scores: Floats, decided: Ints | None, thresholds: Sequence
     return between if fewer else candidates[best]
 
 
-def decision_costs(labels: Floats, decided: NDArray[np.bool_], costs: tuple[float, float]) -> Floats:
+def decision_costs(labels: Floats, decided: Bools, costs: tuple[float, float]) -> Floats:
     """Return the cost of each row's decision, float64 (n,).
 
     >>> decision_costs(np.array([0., 1.]), np.array([True, False]), (1.0, 4.0)).tolist()
@@ -138,10 +137,10 @@ def _cost_table(answers: BinaryAnswers, edges: Floats, costs: tuple[float, float
     return found
 
 
-def _significantly_above(differences: Floats, rows: Floats) -> NDArray[np.bool_]:
+def _significantly_above(differences: Floats, rows: Floats) -> Bools:
     """Return which columns of block sums (n_blocks, k) have a mean above 0, by tests that share the 5 %."""
     without = np.stack([leave_one_out_mean(column, rows) for column in differences.T])
     values = differences.sum(0) / rows.sum()
     critical = student_quantile(1 - (1 - LEVEL) / len(values), len(rows) - 1)
-    shown: NDArray[np.bool_] = values - critical * jackknife_error(without) > 0
+    shown: Bools = values - critical * jackknife_error(without) > 0
     return shown

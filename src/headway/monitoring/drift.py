@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import DataError, NotApplicable
 from headway.core.evidence import Measurement
 from headway.core.variant import Field
@@ -35,7 +34,7 @@ class FeatureBins:
 
     def codes(self, values: Floats) -> Ints:
         """Return the bin of each value [n] -> int64 [n]; an unknown category counts as missing."""
-        known: NDArray[np.bool_] = np.isfinite(values) if self.field.categories else ~np.isnan(values)
+        known: Bools = np.isfinite(values) if self.field.categories else ~np.isnan(values)
         found = self._categories(values, known) if self.field.categories else self._intervals(values)
         found[~known] = self.size - 1
         return found
@@ -53,7 +52,7 @@ class FeatureBins:
             return f"below {ends[0]}"
         return f"{ends[-1]} or more" if bin == len(ends) else f"{ends[bin - 1]} to {ends[bin]}"
 
-    def _categories(self, values: Floats, known: NDArray[np.bool_]) -> Ints:
+    def _categories(self, values: Floats, known: Bools) -> Ints:
         last = self.size - 1
         ranks = np.where(known, values, last)
         return np.where((ranks >= 0) & (ranks < last), ranks, last).astype(np.int64)

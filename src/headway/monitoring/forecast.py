@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.evaluation.statistics.intervals import MIN_GROUPS, student_tails
 from headway.monitoring.daily_values import DailySeries, DailyValues
@@ -114,7 +113,7 @@ def _combined(p: Floats, features: Ints) -> FormResult:
 class Forecast:
     """What the days of a reference say of normal days; numbers [K] that are shares are read as angles."""
 
-    def __init__(self, reference: DailyValues, is_share: NDArray[np.bool_]) -> None:
+    def __init__(self, reference: DailyValues, is_share: Bools) -> None:
         self.is_share, self.n_rows = is_share, float(reference.rows.sum())
         self.counts = np.nan_to_num(reference.values * reference.rows[:, None]).sum(0)
         weekday = reference.days % WEEK

@@ -19,9 +19,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.evidence import Finding
 from headway.core.release import Bounds, Contract
 from headway.core.variant import Field, Signature
@@ -76,15 +75,13 @@ def broken_inputs(
     return found
 
 
-def _are_broken(out: NDArray[np.bool_], n_days: int) -> NDArray[np.bool_]:
+def _are_broken(out: Bools, n_days: int) -> Bools:
     """Return which numbers are out in enough of the last days, [K]."""
-    enough: NDArray[np.bool_] = out[-n_days:].sum(0) >= max(MIN_OUT, SHARE_OUT * n_days)
+    enough: Bools = out[-n_days:].sum(0) >= max(MIN_OUT, SHARE_OUT * n_days)
     return _in_a_row(out)[-n_days:].any(0) | enough
 
 
-def _out_of_range(
-    reference: DailyValues, later: DailyValues, is_share: NDArray[np.bool_], *, margin: float = 1.0
-) -> NDArray[np.bool_]:
+def _out_of_range(reference: DailyValues, later: DailyValues, is_share: Bools, *, margin: float = 1.0) -> Bools:
     """Return which days are out of the daily range by `margin` times that range, for each number, [T, K]."""
     empty = np.isnan(reference.values).all(0)
     before = np.where(empty, 0.0, reference.values)
@@ -94,7 +91,7 @@ def _out_of_range(
     width = np.maximum(high - low, np.where(is_share, _MIN_RANGE_SHARE, _MIN_RANGE))
     beyond = margin * np.maximum(width, _ERRORS * np.sqrt(noise / later.rows[:, None]))
     with np.errstate(invalid="ignore"):
-        out: NDArray[np.bool_] = ((later.values > high + beyond) | (later.values < low - beyond)) & ~empty
+        out: Bools = ((later.values > high + beyond) | (later.values < low - beyond)) & ~empty
     return out
 
 
@@ -107,7 +104,7 @@ def _weekly(daily: DailyValues) -> DailyValues:
     return DailyValues(days=daily.days[WEEK - 1 :], rows=rows, values=middle)
 
 
-def _of_weeks(out: NDArray[np.bool_], days: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _of_weeks(out: Bools, days: Bools) -> Bools:
     """Return the days of the weeks that are out, in the shape of `days`."""
     found = np.zeros_like(days)
     for lag in range(WEEK if len(out) else 0):
@@ -115,7 +112,7 @@ def _of_weeks(out: NDArray[np.bool_], days: NDArray[np.bool_]) -> NDArray[np.boo
     return found
 
 
-def _in_a_row(out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _in_a_row(out: Bools) -> Bools:
     """Return which days end a run of IN_A_ROW days that are out, [T, K]."""
     ends = out.copy()
     for lag in range(1, IN_A_ROW):
@@ -131,7 +128,7 @@ def _finding(
     reference: DailyValues,
     later: DailyValues,
     *,
-    out: NDArray[np.bool_],
+    out: Bools,
     column: int,
 ) -> Finding:
     before, now = reference.values[:, column], later.values[out, column]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.dataset import ASKED_AT, Dataset
 from headway.core.errors import ConfigError, DataError
 from headway.core.sections import Costs
@@ -109,7 +109,7 @@ class ScoredRows:
             groups=labeled.groups,
         )
 
-    def subset(self, chosen: NDArray[np.bool_], name: str = "") -> ScoredRows:
+    def subset(self, chosen: Bools, name: str = "") -> ScoredRows:
         """Return the chosen rows, bool [n]."""
         return ScoredRows(
             name=name or self.name,

@@ -16,7 +16,6 @@ from zlib import crc32
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from headway.core.arrays import Bools, Floats
 from headway.core.config import FILE
@@ -378,7 +377,7 @@ def key_hashes(keys: Iterable[str], salt: str) -> Keys:
     return sums * np.uint64(factor) + np.uint64(shift)
 
 
-def assign_hashes(hashes: Keys, share: float) -> NDArray[np.bool_]:
+def assign_hashes(hashes: Keys, share: float) -> Bools:
     """Return `assign_key` of many keys by their hashes, bool [n]."""
     below = -int(-share * _KEY_SPACE // 1)
     return hashes < np.uint64(below) if below < _KEY_SPACE else np.ones(len(hashes), dtype=np.bool_)

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from headway.core.arrays import Floats
 from headway.core.errors import StoreError
 from headway.core.evidence import Measurement
 from headway.core.variant import Signature
@@ -83,7 +83,7 @@ def _columns(table: pl.DataFrame, signature: Signature) -> dict[str, list[object
     return {name: table[name].to_list() for name in signature.names}
 
 
-def _quantile(times_ms: NDArray[np.float64], share: float) -> Measurement:
+def _quantile(times_ms: Floats, share: float) -> Measurement:
     """Return a quantile of request times with the distribution-free interval of its order statistics."""
     ordered, n = np.sort(times_ms), len(times_ms)
     spread = 1.96 * (n * share * (1 - share)) ** 0.5

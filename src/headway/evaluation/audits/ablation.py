@@ -9,9 +9,8 @@ from time import monotonic
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.evidence import Measurement
 from headway.evaluation.comparison import errors_of_answers, subsample
@@ -35,7 +34,7 @@ USELESS = 0.01
 
 SHOWN = "shown, at 5 % over all parts"
 
-Parts = Mapping[str, NDArray[np.int64]]
+Parts = Mapping[str, Ints]
 
 
 def plugin(subject: Comparison, context: AuditContext) -> list[Measurement]:
@@ -127,7 +126,7 @@ def _needed(found: Measurement) -> bool:
     return found.se is not None and found.low > 0
 
 
-Columns = NDArray[np.int64]
+Columns = Ints
 
 MAX_TESTS = 2
 SEEDS = (3, 6)

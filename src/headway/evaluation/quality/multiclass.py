@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats
+from headway.core.arrays import Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison
@@ -38,11 +37,11 @@ class ClassAnswers:
     Probabilities are float64 (n, k); decisions, of the most probable class or of the library, int64 (n,).
     """
 
-    labels: NDArray[np.int64]
+    labels: Ints
     scores: Floats
     reference: Floats
-    decided: NDArray[np.int64]
-    reference_decided: NDArray[np.int64]
+    decided: Ints
+    reference_decided: Ints
     blocks: Blocks
 
 
@@ -106,7 +105,7 @@ def class_answers(subject: Comparison) -> ClassAnswers:
     )
 
 
-def brier_scores(scores: Floats, labels: NDArray[np.int64]) -> Floats:
+def brier_scores(scores: Floats, labels: Ints) -> Floats:
     """Return the squared distance of the probabilities (n, k) of each row from its label (Brier 1950)."""
     truth = np.zeros_like(scores)
     truth[np.arange(len(labels)), labels] = 1.0
@@ -125,7 +124,7 @@ def _top3_accuracy(answers: ClassAnswers) -> list[Measurement]:
     ]
 
 
-def _class_rank(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _class_rank(scores: Floats, labels: Ints) -> Ints:
     """Return the number of classes ranked before the true one, int64 (n,)."""
     true = scores[np.arange(len(labels)), labels][:, None]
     later = np.arange(scores.shape[1]) > labels[:, None]
@@ -182,7 +181,7 @@ def _positive_edges(positives: Floats) -> Floats:
     return edges
 
 
-def _f1(answers: ClassAnswers, named: NDArray[np.int64]) -> tuple[float, Floats]:
+def _f1(answers: ClassAnswers, named: Ints) -> tuple[float, Floats]:
     """Return macro F1 of these decisions (n,), and its leave-one-block-out values."""
     right = (named == answers.labels).astype(np.float64)
     hits, predicted, true = (
@@ -192,7 +191,7 @@ def _f1(answers: ClassAnswers, named: NDArray[np.int64]) -> tuple[float, Floats]
     return float(_mean_f1(hits.sum(0), both.sum(0))), _mean_f1(hits.sum(0) - hits, both.sum(0) - both)
 
 
-def _sums_by_class(answers: ClassAnswers, classes: NDArray[np.int64], values: Floats | None) -> Floats:
+def _sums_by_class(answers: ClassAnswers, classes: Ints, values: Floats | None) -> Floats:
     """Sum values (or rows) by weight over each block and class, float64 (blocks, k)."""
     blocks, k = answers.blocks, answers.scores.shape[1]
     sums = tally(blocks.blocks * k + classes, blocks.n_blocks * k, weighted(values, blocks.weights))
@@ -207,6 +206,6 @@ def _mean_f1(hits: Floats, both: Floats) -> Floats:
     return found
 
 
-def _log_loss(scores: Floats, labels: NDArray[np.int64]) -> Floats:
+def _log_loss(scores: Floats, labels: Ints) -> Floats:
     losses: Floats = -np.log(np.maximum(scores[np.arange(len(labels)), labels], MIN_PROBABILITY))
     return losses

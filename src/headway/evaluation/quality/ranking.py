@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.context import Comparison
@@ -32,7 +31,7 @@ class _Queries:
 
     codes: Ints
     relevance: Floats
-    informative: NDArray[np.bool_]
+    informative: Bools
     blocks: Blocks
 
 
@@ -92,7 +91,7 @@ def query_codes(subject: Comparison) -> Ints:
     return codes.astype(np.int64)
 
 
-def is_first(scores: Floats, codes: Ints) -> NDArray[np.bool_]:
+def is_first(scores: Floats, codes: Ints) -> Bools:
     """Return which rows rank first in their query, bool (n,); the earlier row wins a tie."""
     ordered = _rank(scores, codes)
     found = np.zeros(len(codes), dtype=np.bool_)
@@ -115,7 +114,7 @@ def _queries(subject: Comparison) -> _Queries:
     )
 
 
-def _blocks(rows: Blocks, codes: Ints, first: Ints, informative: NDArray[np.bool_]) -> Blocks:
+def _blocks(rows: Blocks, codes: Ints, first: Ints, informative: Bools) -> Blocks:
     """Build the blocks of the kept queries; `first` (L,) is a row of each query."""
     weights = None
     if rows.weights is not None:
@@ -151,7 +150,7 @@ def _dcg(gains: Floats, ordered: _Ranking) -> Floats:
     return tally(ordered.codes, len(ordered.starts), shared[ordered.equal] * discounts)
 
 
-def _mrr_and_map(relevant: NDArray[np.bool_], ordered: _Ranking) -> dict[str, Floats]:
+def _mrr_and_map(relevant: Bools, ordered: _Ranking) -> dict[str, Floats]:
     """Return reciprocal rank and average precision of each query (L,); 0 without a relevant row."""
     hits = relevant[ordered.rows].astype(np.float64)
     above = np.cumsum(hits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headway.core.arrays import Floats, Ints
 from headway.evaluation.context import Comparison
@@ -80,7 +79,7 @@ def decided_classes(subject: Comparison) -> tuple[Ints, Ints]:
     return own, before
 
 
-def decide_class(scores: Floats, threshold: float) -> NDArray[np.int64]:
+def decide_class(scores: Floats, threshold: float) -> Ints:
     """Return the decisions for scores (n, k): 1 from the threshold on, or the first of the most probable classes.
 
     >>> decide_class(np.array([[0.2], [0.5]]), 0.5).tolist(), decide_class(np.array([[0.2, 0.8]]), 0.5).tolist()

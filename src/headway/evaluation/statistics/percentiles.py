@@ -11,9 +11,8 @@ from functools import cache
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints
+from headway.core.arrays import Bools, Floats, Ints
 from headway.core.errors import NotApplicable
 from headway.core.evidence import Measurement
 from headway.evaluation.statistics.intervals import LEVEL, ratio_of_sums
@@ -104,7 +103,7 @@ def median_interval(name: str, values: Floats, *, of: str) -> Measurement:
     return replace(found, method=f"median over {of}, order statistics")
 
 
-def _design_effect(slower: NDArray[np.bool_], buckets: Ints, share: float) -> float:
+def _design_effect(slower: Bools, buckets: Ints, share: float) -> float:
     """Return the variance by time buckets over that of independent requests, at least 1."""
     _, codes = np.unique(buckets, return_inverse=True)
     rows = np.bincount(codes).astype(np.float64)

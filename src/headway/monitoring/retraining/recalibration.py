@@ -17,9 +17,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from headway.core.arrays import Floats, Ints, logit, sigmoid
+from headway.core.arrays import Bools, Floats, Ints, logit, sigmoid
 from headway.core.calibrator import Calibrator
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError
@@ -49,7 +48,7 @@ class RollingRecalibration:
 
     rows: ScoredRows
     raw: Floats
-    judged: NDArray[np.bool_]
+    judged: Bools
     holdout: HoldoutSet
     calibrator: Calibrator
 
