@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from headway.core import plugins
 from headway.core.arrays import Floats
@@ -76,6 +79,17 @@ class Transform(Protocol):
             If it applies and failed.
         """
         ...
+
+
+def median_seconds(call: Callable[[Floats], object], rows: Floats, count: int) -> float:
+    """Return the median time of a call on one row, float64 (1, d), over the first `count` rows."""
+    times = []
+    for row in rows[:count]:
+        one = np.ascontiguousarray(row[None, :])
+        began = time.perf_counter()
+        call(one)
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
 
 
 def load_transform(name: str) -> Transform:

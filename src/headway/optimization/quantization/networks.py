@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+from msgspec.structs import replace
 from onnx import TensorProto, version_converter
 
 from headway.core.arrays import Floats, Ints
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, NotApplicable
+from headway.core.variant import Step, Variant
 
 LAYERS = {"Conv": 1, "Gemm": 1, "MatMul": 1}
 """Operators with weights, and which of their inputs these are."""
@@ -29,6 +31,13 @@ _INT8_OPERATORS = {
 }
 _PER_CHANNEL, _RAISED = 13, 17
 _CONVERSION_FAILURES = (RuntimeError, onnx.shape_inference.InferenceError, version_converter.ConvertError)
+
+
+def at_precision(variant: Variant, transform: str, precision: str) -> Variant:
+    """Return a variant for engine `openvino` in one precision of the CPU, made by this transform."""
+    settings: dict[str, Any] = {"precision": precision}
+    step = Step(transform=transform, settings=settings)
+    return replace(variant, engine="openvino", steps=(*variant.steps, step), settings=variant.settings | settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

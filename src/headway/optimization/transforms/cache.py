@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from headway.core.arrays import Floats
 from headway.core.contracts import Engine
@@ -14,7 +11,7 @@ from headway.core.errors import NotApplicable
 from headway.core.record import Settings
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
-from headway.optimization.context import TransformContext
+from headway.optimization.context import TransformContext, median_seconds
 
 STAGE = "execution"
 KEEPS_ANSWERS = True
@@ -66,20 +63,11 @@ def hit_rate(rows: Floats, size: int) -> float:
 
 def _expect_gain(model: Engine, rows: Floats, share: float) -> None:
     """Raise NotApplicable if the hits save less time than the look-ups cost."""
-    calls = [np.ascontiguousarray(row[None, :]) for row in rows[:_TIMED]]
-    predict_s = _median_seconds(lambda row: model.predict(row), calls)
-    lookup_s = _median_seconds(lambda row: row.tobytes(), calls) + _median_seconds(lambda row: row.copy(), calls)
+    predict_s = median_seconds(model.predict, rows, _TIMED)
+    lookup_s = median_seconds(lambda row: row.tobytes(), rows, _TIMED)
+    lookup_s += median_seconds(lambda row: row.copy(), rows, _TIMED)
     if share * predict_s <= lookup_s:
         raise NotApplicable(
             f"{share:.0%} of the rows repeat; the model takes {predict_s * 1e6:.2g} us a row, and a look-up "
             f"{lookup_s * 1e6:.2g} us"
         )
-
-
-def _median_seconds(call: Callable[[Floats], object], rows: Sequence[Floats]) -> float:
-    times = []
-    for row in rows:
-        began = time.perf_counter()
-        call(row)
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -10,14 +9,14 @@ from statistics import NormalDist
 import numpy as np
 
 from headway.core.arrays import Bools, Floats, Ints
-from headway.core.contracts import Engine, LabeledData
+from headway.core.contracts import LabeledData
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
 from headway.core.record import Scalar
 from headway.core.variant import Step, Variant
 from headway.engines.formats.nested import NestedHeader, NestedModel, pack_models
 from headway.engines.formats.trees import TreeEngine
-from headway.optimization.context import TransformContext
+from headway.optimization.context import TransformContext, median_seconds
 
 STAGE = "restructure"
 COST = {"rows": 20_000, "calls": 100, "opens": 3}
@@ -62,7 +61,8 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     content = context.read(variant)
     first = engine.truncate(content, max(1, engine.rounds(content) // _SHARE))
     quick, full = engine(first, variant.settings), context.open(variant)
-    ratio = _median_seconds(full, context.validation.rows) / _median_seconds(quick, context.validation.rows)
+    rows = context.validation.rows
+    ratio = median_seconds(full.predict, rows, _TIMED) / median_seconds(quick.predict, rows, _TIMED)
     if ratio < MIN_COST_RATIO:
         raise NotApplicable(
             f"the model costs {ratio:.1f} times its first trees; a cascade pays from {MIN_COST_RATIO:g} on"
@@ -136,14 +136,3 @@ def _error_upper_bound(wrong: Bools, groups: Ints, level: float) -> float:
     se = np.sqrt(len(rows) / (len(rows) - 1) * float((errors**2).sum())) / rows.sum()
     rule_of_three = 3.0 / rows.sum()  # no error in n rows is compatible with a rate of 3 / n
     return float(share + level * se + rule_of_three)
-
-
-def _median_seconds(model: Engine, rows: Floats) -> float:
-    """Return the median time of one-row calls."""
-    times = []
-    for row in rows[:_TIMED]:
-        one = np.ascontiguousarray(row[None, :])
-        began = time.perf_counter()
-        model.predict(one)
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
-from headway.core.variant import Step, Variant
+from headway.core.variant import Variant
 from headway.optimization.context import TransformContext, load_transform
-from headway.optimization.quantization.networks import is_quantized, load_network
+from headway.optimization.quantization.networks import at_precision, is_quantized, load_network
 
 STAGE = "runtime"
 COST = {"seconds": 20}
@@ -39,10 +37,4 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
         raise NotApplicable("calibration requires rows, and the sample is empty")
     engine: Any = load_engine("openvino")
     [small] = load_transform("_nncf")(variant, context)
-    return [_with(small, engine.INT8[hint]) for hint in engine.precisions()]
-
-
-def _with(variant: Variant, precision: str) -> Variant:
-    settings: dict[str, Any] = {"precision": precision}
-    step = Step(transform="nncf", settings=settings)
-    return replace(variant, engine="openvino", steps=(*variant.steps, step), settings=variant.settings | settings)
+    return [at_precision(small, "nncf", engine.INT8[hint]) for hint in engine.precisions()]

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from headway.core.errors import NotApplicable
 from headway.core.plugins import load_engine
-from headway.core.variant import Step, Variant
+from headway.core.variant import Variant
 from headway.optimization.context import TransformContext
-from headway.optimization.quantization.networks import is_quantized, load_network
+from headway.optimization.quantization.networks import at_precision, is_quantized, load_network
 
 STAGE = "runtime"
 COST = {"seconds": 5}
@@ -40,10 +40,4 @@ def plugin(variant: Variant, context: TransformContext) -> Sequence[Variant]:
     engine: Any = load_engine("openvino")
     converted = replace(variant, artifact=context.save(engine.converted(content), "openvino"))
     names = engine.INT8 if quantized else {name: name for name in engine.precisions()}
-    return [_with(converted, names[hint]) for hint in engine.precisions()]
-
-
-def _with(variant: Variant, precision: str) -> Variant:
-    settings: dict[str, Any] = {"precision": precision}
-    step = Step(transform="openvino", settings=settings)
-    return replace(variant, engine="openvino", steps=(*variant.steps, step), settings=variant.settings | settings)
+    return [at_precision(converted, "openvino", names[hint]) for hint in engine.precisions()]
