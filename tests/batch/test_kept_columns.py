@@ -74,7 +74,7 @@ def test_a_column_of_an_unsupported_type_is_rejected_by_name(suffix, values, tmp
         score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv", "odd")
 
 
-def test_a_column_of_nulls_alone_is_missing_to_the_model(tmp_path):
+def test_a_column_of_only_nulls_is_missing_to_the_model(tmp_path):
     table = number_table(2).with_columns(c=None)
     receipts = [
         score_file(

@@ -79,7 +79,7 @@ def test_it_answers_as_many_rows_as_it_is_given(name, count):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_row_alone_answers_as_in_a_batch(name):
+def test_a_single_row_is_answered_as_in_a_batch(name):
     engine, rows = opened(name), rows_of(name)
     alone = np.concatenate([engine.predict(rows[index : index + 1]) for index in range(len(rows))])
     assert np.allclose(engine.predict(rows), alone, rtol=0, atol=1e-9, equal_nan=True)

@@ -55,7 +55,7 @@ def test_few_distinct_scores_make_few_bins(make_subject):
     assert 0 <= found[0].value <= 1
 
 
-def test_a_bin_that_one_group_fills_alone_breaks_nothing(make_subject):
+def test_a_bin_with_rows_of_one_group_is_measured(make_subject):
     subject = make_subject(count=30)
     scores = np.where(subject.groups == 4, 0.9, 0.1)[:, None]
     assert 0 <= plugin(replace(subject, scores=scores))[0].low <= plugin(replace(subject, scores=scores))[0].high <= 1

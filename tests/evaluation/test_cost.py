@@ -45,7 +45,7 @@ def found(subject, model, **price):
 
 
 @pytest.mark.slow
-def test_a_million_rows_cost_what_a_core_works_for_them_and_not_what_it_waits(make_subject):
+def test_the_cost_counts_cpu_time_and_not_waiting(make_subject):
     seconds = found(make_subject(count=20), Works(100, waits_us=1000))["cost.cpu_s.one_row"]
     assert 100 <= seconds.value < 1000 and seconds.low <= seconds.value <= seconds.high
     assert (seconds.unit, seconds.n_groups) == ("s", 20)

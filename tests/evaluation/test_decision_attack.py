@@ -37,7 +37,7 @@ def test_a_number_moves_no_further_than_its_reach_nor_beyond_its_bounds():
     assert fare.within(np.array([99.0]), np.array([0.0])).tolist() == [99.0]
 
 
-def test_texts_and_flags_move_among_those_seen_and_what_is_missing_stays_so():
+def test_categories_and_flags_take_observed_values_and_missing_values_stay_missing():
     found = columns()
     assert found["carrier"].within(np.array([0.0, 0.0, np.nan]), np.array([3.0, 9.0, 1.0])).tolist()[:2] == [3.0, 0.0]
     assert np.isnan(found["carrier"].within(np.array([np.nan]), np.array([1.0]))).all()
@@ -45,7 +45,7 @@ def test_texts_and_flags_move_among_those_seen_and_what_is_missing_stays_so():
     assert np.isnan(found["seats"].within(np.array([np.nan]), np.array([70.0]))).all()
 
 
-def test_steps_reach_from_one_end_of_what_is_allowed_to_the_other():
+def test_steps_cover_the_allowed_range():
     fare = columns(bounds={"fare": (0.0, 100.0)})["fare"]
     steps = fare.steps(np.array([50.0]), 5)
     assert steps[0, 0] == max(0.0, np.ceil((50 - fare.scale) * 10) / 10) and steps[0, 2] == 50.0

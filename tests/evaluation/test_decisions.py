@@ -89,7 +89,7 @@ def test_with_few_groups_the_threshold_is_known_to_be_anywhere(make_subject):
     )
 
 
-def test_one_class_alone_cannot_be_wrong_both_ways(make_subject):
+def test_a_single_class_has_one_kind_of_error(make_subject):
     subject = make_subject(count=20)
     with pytest.raises(NotApplicable, match="rates of errors are undefined"):
         plugin(replace(subject, labels=np.zeros_like(subject.labels)))

@@ -138,7 +138,7 @@ def test_where_the_model_itself_errs_more_is_confirmed():
     assert named(found, "discovered.confirmed")[0].value >= 1
 
 
-def test_a_variant_that_loses_nothing_is_measured_all_the_same():
+def test_a_variant_without_a_loss_is_measured():
     found = named(plugin(flights()[0]), "discovered.brier.drop")
     assert [(measurement.value, measurement.low, measurement.high) for measurement in found] == [(0.0, 0.0, 0.0)]
 

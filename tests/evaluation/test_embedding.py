@@ -70,14 +70,14 @@ def test_parity_of_embeddings_has_no_decisions():
 
 
 @pytest.mark.slow
-def test_of_many_rows_some_ask_among_some():
+def test_large_tables_are_measured_on_a_sample_of_queries():
     subject = vectors(harm=1.0)
     many = {name: np.tile(getattr(subject, name), (40, 1)) for name in ("scores", "reference_scores")}
     found = measured(replace(subject, labels=np.arange(24_000) % 7.0, groups=np.arange(24_000) // 800, **many))
     assert found["neighbours.drop"].n_rows == 1_000 and found["mean_cosine.drop"].n_rows == 24_000
 
 
-def test_rows_of_which_no_two_belong_together_have_no_recall():
+def test_there_is_no_recall_if_every_row_has_its_own_label():
     subject = vectors(harm=1.0)
     assert "recall1" not in measured(replace(subject, labels=np.arange(ROWS).astype(float)))
 

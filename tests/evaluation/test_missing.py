@@ -21,7 +21,7 @@ def lacking(subject: Comparison, **columns: np.ndarray) -> Comparison:
     return replace(subject, rows=rows, variant=named(subject.variant, signature=signature))
 
 
-def test_rows_that_lack_a_value_are_measured_as_they_alone_would_be(make_subject):
+def test_rows_with_a_missing_value_are_measured_like_a_subset(make_subject):
     subject = make_subject(count=30)
     lacks = np.arange(len(subject.labels)) % 3 == 0
     loss, turned = plugin(lacking(subject, wind=lacks, rain=np.zeros_like(lacks)))
@@ -43,7 +43,7 @@ def test_columns_that_the_same_rows_lack_are_one_part(make_subject):
     assert {measurement.slice for measurement in found} == {"rows without seats, engines", "rows without wind"}
 
 
-def test_a_variant_that_differs_on_those_rows_alone_is_measured(make_subject):
+def test_a_variant_that_differs_only_on_those_rows_is_measured(make_subject):
     subject = make_subject(count=40)
     lacks = np.arange(len(subject.labels)) % 10 == 0
     scores = np.where(lacks[:, None], 1 - subject.reference_scores, subject.reference_scores)

@@ -129,7 +129,7 @@ def test_the_change_of_a_regression_is_also_relative_to_its_largest_answer():
 
 
 @pytest.mark.parametrize(("make", "name"), [(classes, "brier.drop"), (numbers, "mse.drop")])
-def test_a_slice_in_which_alone_the_variant_errs_is_the_one_that_shows_a_loss(make, name):
+def test_errors_within_one_slice_are_a_drop_of_that_slice(make, name):
     clean, subject = make(harm=0.0), make(harm=1.5)
     inside = np.arange(len(subject.labels)) % 2 == 0
     scores = np.where(inside[:, None], subject.scores, clean.scores)

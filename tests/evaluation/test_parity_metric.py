@@ -71,7 +71,7 @@ def test_a_score_at_the_threshold_decides_for_the_positive_class(make_subject):
     assert found["decision_churn", ""].value == found["decision_churn.near", ""].value == 1
 
 
-def test_a_slice_in_which_alone_answers_moved_shows_its_change_and_its_flips(make_subject):
+def test_a_change_within_one_slice_is_reported_for_that_slice(make_subject):
     subject = make_subject(count=30, slices=2)
     inside = subject.slices["part"].codes == 1
     scores = np.where(inside[:, None], 1 - subject.reference_scores, subject.reference_scores)

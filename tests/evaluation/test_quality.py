@@ -57,7 +57,7 @@ def test_lag_one_is_high_for_autocorrelated_days(make_subject):
     assert found["brier.lag1"].low > 0.3 and found["roc_auc.lag1"].n_groups == 200
 
 
-def test_one_class_alone_cannot_be_judged(make_subject):
+def test_a_single_class_cannot_be_judged(make_subject):
     subject = make_subject(count=20)
     with pytest.raises(NotApplicable, match="ranking is undefined"):
         plugin(replace(subject, labels=np.zeros_like(subject.labels)))

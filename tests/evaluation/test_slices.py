@@ -13,7 +13,7 @@ from headway.evaluation.metrics.quality import plugin as quality
 from headway.evaluation.metrics.slices import plugin
 
 
-def test_a_slice_is_measured_as_its_rows_alone_would_be(make_subject):
+def test_a_slice_is_measured_like_a_subset(make_subject):
     subject = make_subject(count=30, slices=3)
     found = next(measurement for measurement in plugin(subject) if measurement.slice == "part=v1")
     inside = subject.slices["part"].codes == 1

@@ -53,7 +53,7 @@ def test_calibration_that_is_shown_to_fail_opens_a_ticket():
     assert propose(calibration=measurement("ece", 0.08)) is None
 
 
-def test_each_judged_period_renews_what_waiting_costs_while_the_ticket_is_open():
+def test_each_judged_period_updates_the_cost_of_an_open_ticket():
     opened = propose(rows_labeled=2000, expected_loss=measurement("loss", 100.0), price_s=36.0, until="2013-09-01")
     october = {"pending": opened, "at": "2013-11-02", "until": "2013-11-01"}
     costly = propose(

@@ -58,7 +58,7 @@ def test_a_cascade_is_ablated_into_the_full_model_and_its_first_stage(context, m
 
 
 @pytest.mark.parametrize("scales", ["static", "by row"])
-def test_each_layer_of_a_network_is_restored_to_float32_alone(tmp_path, scales):
+def test_each_layer_of_a_network_is_restored_to_float32_on_its_own(tmp_path, scales):
     context = net_bench(tmp_path, tabular_rows())
     origin = network_variant(tabular_network(), context)
     wanted = {"int8": "3 of 4", "scales": scales}

@@ -56,7 +56,7 @@ def test_a_model_that_is_worse_than_live_fails_by_the_rule_against_live(released
 
 
 @pytest.mark.slow
-def test_a_pass_that_was_not_compared_with_live_is_released_by_an_override_alone(released):
+def test_a_pass_that_was_not_compared_with_live_is_released_only_by_an_override(released):
     project, search, _, _ = released
     other = judged(released)
     live = project.registry.head("small@live").release

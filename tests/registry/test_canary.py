@@ -46,7 +46,7 @@ def test_losses_are_compared_on_the_same_rows_as_labels_come():
     assert loss.value == pytest.approx(0.1, abs=1e-3) and errors.value == 1
 
 
-def test_the_release_alone_is_measured_by_its_own_answers():
+def test_only_the_release_is_measured_by_its_own_answers():
     assert value("brier", {"brier": [(0, 0.5)] * 4}, share=0.25) == (pytest.approx(0.5), 4)
 
 

@@ -87,7 +87,7 @@ def test_a_policy_without_rules_is_judged_by_the_default_rules_of_the_task():
     assert without.answer == "pass" and len(without.rule_results) == 4
 
 
-def test_relative_rules_alone_are_undecided_and_say_what_to_add():
+def test_a_policy_of_only_relative_rules_is_undecided_and_says_what_to_add():
     verdict = judge_release(PASSES, PolicySection(release=(DROP,)), task="binary")
     assert (verdict.answer, verdict.rule_results[-1].answer) == ("undecided", "undecided")
     assert 'floor = "data"' in verdict.rule_results[-1].message and 'floor = "none"' in verdict.rule_results[-1].message

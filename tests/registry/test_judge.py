@@ -198,7 +198,7 @@ def test_a_rule_without_a_limit_or_with_two_is_rejected(rule):
         judge(evidence(seen()), policy(rule))
 
 
-def test_relative_rules_alone_decide_whether_a_variant_is_feasible():
+def test_only_relative_rules_decide_whether_a_variant_is_feasible():
     held = evidence(seen(), seen("ece", 0.2))
     verdict = judge(held, policy(at_most(), at_most("ece", 0.05)))
     assert verdict.answer == "fail" and feasible(verdict)

@@ -108,7 +108,7 @@ def test_a_small_project_has_only_its_parts() -> None:
     assert "Nothing was released" in page
 
 
-def test_findings_and_stages_alone_give_a_page() -> None:
+def test_a_page_needs_only_findings_and_stages() -> None:
     finding = Finding(code="D001", severity="note", message="all is well")
     page = render_report(ReportData(title="data", findings=(finding,), stages=(Stage(name="check", seconds=0.5),)))
     assert Outline(page).ids == ["data", "run"]

@@ -205,7 +205,7 @@ def test_reliability_shows_the_calibration_error(drawn: dict[str, RenderedChart]
     assert {"released", "baseline", "Rows"} <= set(texts(drawn["reliability"].wide))
 
 
-def test_reliability_without_baseline_and_ece_shows_the_winner_alone() -> None:
+def test_reliability_without_baseline_and_ece_shows_only_the_winner() -> None:
     bins = [seen for seen in STORY.winner.evidence.measurements if seen.name.startswith("reliability")]  # type: ignore[union-attr]
     alone = replace(winner(*bins), baseline_evidence=None, release="")
     picture = reliability.draw_reliability(alone)

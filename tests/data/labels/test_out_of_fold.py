@@ -67,7 +67,7 @@ def test_adjustment_by_halves_does_not_depend_on_the_own_label():
     assert abs(of_one.mean() - np.mean(labels)) < 0.02
 
 
-def test_a_row_alone_in_its_subgroup_is_not_adjusted():
+def test_a_single_row_of_a_subgroup_is_not_adjusted():
     alone = predictions([0, 1], [0.3, 0.6])
     assert np.allclose(adjust_by_subgroups(alone, [np.array([0, 1])]), alone.probabilities)
 

@@ -97,7 +97,7 @@ def test_harm_that_masking_cannot_see_is_found_by_training_without(subject, cont
     assert set(of(found, "ablation.harmful")) == {"", "idle"}
 
 
-def test_what_differs_by_seed_more_than_by_the_part_is_not_decided(subject, context):
+def test_a_difference_within_the_spread_of_seeds_is_not_decided(subject, context):
     def learn(names, seed):
         if "flipped" not in names and seed:
             return Weighted([0.1] * len(names))  # as bad as the whole is good, but for the first seed
@@ -120,7 +120,7 @@ def test_features_that_belong_together_are_left_out_together(subject, context):
     assert set(of(found, "ablation.harmful")) == {"", "flipped + idle"}
 
 
-def test_without_retraining_masking_decides_alone(subject, context):
+def test_without_retraining_only_masking_decides(subject, context):
     found = ablation.plugin(subject, replace(context, retrain=None))
     assert set(of(found, "ablation.harmful")) == {"", "flipped"}
     assert of(found, "ablation.trainings")[""].value == 0

@@ -31,7 +31,7 @@ def test_sets_of_a_sound_model_hold_the_true_class_as_promised(context):
     assert 1 < size.value < 2
 
 
-def test_a_slice_has_limits_of_its_own_and_keeps_the_promise_where_all_rows_together_do_not(context):
+def test_each_slice_has_its_own_limits_and_reaches_the_coverage(context):
     subject = echo_comparison(groups=200)
     right = subject.slices["side"].codes == 1
     labels = np.where(right, subject.labels, (np.arange(len(right)) % 2).astype(float))  # left is chance
@@ -75,6 +75,6 @@ def test_each_month_but_the_calibration_one_has_its_own_coverage(context):
     assert slices[:3] == ["", "month=2013-02", "month=2013-03"]
 
 
-def test_few_groups_teach_and_leave_none_to_ask(context):
+def test_with_only_calibration_groups_nothing_is_evaluated(context):
     with pytest.raises(NotApplicable, match="there are 8"):
         plugin(echo_comparison(groups=8), context)

@@ -68,7 +68,7 @@ def _coverage_by_part(rng):
     return [inside[parts[4_000:] == part].mean() for part in (0, 1)]
 
 
-def test_the_online_form_keeps_its_coverage_where_a_fixed_limit_loses_it():
+def test_adaptive_limits_keep_the_coverage_under_drift_where_a_fixed_limit_does_not():
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(200), 100)
     scores = rng.random(20_000)

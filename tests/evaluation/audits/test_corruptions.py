@@ -94,7 +94,7 @@ def test_a_missing_text_stays_missing_in_its_new_place():
     np.testing.assert_array_equal(fault.rows()[0, 2:], [nan, nan])
 
 
-def test_a_number_takes_the_place_of_the_one_that_is_most_like_it():
+def test_a_numeric_column_is_swapped_with_the_most_similar_one():
     rows = np.array([[1.0, 500, 3], [2, 600, 2], [3, 700, 1]])
     fields = tuple(Field(name=name) for name in ("hour", "distance", "month"))
     made = replace(inputs(), rows=rows, fields=fields, parts={})

@@ -68,7 +68,7 @@ def of(found, name):
     }
 
 
-def test_weights_alone_find_more_at_the_threshold_and_cost_more_since_their_probabilities_are_wrong(subject, context):
+def test_weights_without_correction_raise_recall_and_cost_more(subject, context):
     found = imbalance.plugin(subject, context)
 
     assert of(found, "recall.drop")["weights"].high < 0 < of(found, "false_positive_rate.drop")["weights"].low

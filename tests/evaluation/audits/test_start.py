@@ -31,7 +31,7 @@ def test_seconds_and_memory_are_those_of_a_process_that_answered(subject, tmp_pa
     assert 0.01 < seconds.low <= seconds.value <= seconds.high and 5 < memory.value < 500
 
 
-def test_one_start_without_more_time_gives_no_measurement(subject, tmp_path):
+def test_a_single_start_gives_no_measurement(subject, tmp_path):
     with pytest.raises(NotApplicable, match=r"start\.seconds needs 11 starts, there are 1") as raised:
         start.plugin(subject, AuditContext(blobs=Files(tmp_path), budget_s=1e-9))
     assert raised.value.hint == "headway evaluate --budget 5m"

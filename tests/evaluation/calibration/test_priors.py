@@ -24,5 +24,5 @@ def test_the_share_of_the_rows_is_found_without_a_label(share):
     assert estimate_prior(CHANCE[rows], learned) == pytest.approx(share, abs=0.03)
 
 
-def test_scores_of_one_kind_alone_end_at_the_border():
+def test_scores_of_a_single_value_give_a_prior_at_the_boundary():
     assert estimate_prior(np.zeros(10), 0.3) < 1e-6

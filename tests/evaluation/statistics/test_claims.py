@@ -36,7 +36,7 @@ def test_a_difference_within_the_margin_is_equivalent_even_if_significant():
     assert classify_difference(measured(0.02, se=0.001), 0.03, 0.01) == "equivalent"
 
 
-def test_one_of_twenty_needs_a_distance_that_one_alone_does_not():
+def test_a_claim_among_twenty_needs_a_larger_effect_than_a_single_claim():
     found = measured(-0.02)
     assert one_sided_bounds(found, 0.05)[1] < 0 < one_sided_bounds(found, 0.05 / 20)[1]
 

@@ -85,7 +85,7 @@ def test_more_groups_than_a_table_holds_fall_into_blocks_of_neighbours(make_subj
     assert (np.diff(answers.blocks) >= 0).all()
 
 
-def test_a_row_of_its_own_group_each_makes_a_table_of_a_thousand_blocks(make_subject):
+def test_rows_without_common_groups_are_put_into_a_thousand_blocks(make_subject):
     subject = make_subject(count=40)
     answers = binary_answers(replace(subject, groups=np.arange(len(subject.labels))))
     assert answers.n_blocks == 1000 < answers.n_groups == answers.n_rows

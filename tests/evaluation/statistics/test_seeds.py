@@ -21,7 +21,7 @@ def loss(value: float, se: float = 0.01) -> Measurement:
     return t_interval("brier.drop", Estimate(value=value, se=se, dof=29, method="m"), SAMPLE)
 
 
-def test_one_training_alone_keeps_its_evidence():
+def test_a_single_training_keeps_its_evidence():
     assert pool_seeds([of(loss(0.1))]) == of(loss(0.1))
 
 
@@ -34,7 +34,7 @@ def test_the_variance_of_seeds_is_added_to_that_of_groups():
     assert "mean of 3 seeds" in found.method
 
 
-def test_seeds_that_agree_leave_the_interval_as_it_is():
+def test_equal_seeds_do_not_widen_the_interval():
     (found,) = pool_seeds([of(loss(0.1)), of(loss(0.1)), of(loss(0.1))]).measurements
 
     assert (found.low, found.high, found.dof) == pytest.approx((loss(0.1).low, loss(0.1).high, 29))

@@ -95,7 +95,7 @@ def test_the_groups_of_a_timing_are_its_rounds() -> None:
     assert formatting.format_basis(estimate("ece", 0.02, 0.01), "days") == "58,665 rows, 62 days"
 
 
-def test_what_rests_on_rows_alone_says_so() -> None:
+def test_a_measurement_without_groups_names_its_rows() -> None:
     alone = Measurement(name="max_change", value=0.1, low=0.1, high=0.1, method="largest", n_rows=10)
     assert formatting.format_basis(alone, "days") == "10 rows"
 

@@ -77,7 +77,7 @@ def test_columns_that_do_not_fit_go_on_below_under_the_same_key() -> None:
     assert [line.split()[0] for line in text.splitlines() if re.match(r"10 ", line)] == ["10"] * len(heads)
 
 
-def test_a_frontier_says_what_the_issue_asks_for() -> None:
+def test_the_table_of_variants_has_speed_quality_verdict_and_reasons() -> None:
     text = printed(terminal.TerminalTable(SHEETS["frontier"]), 160)
     for title in ("One row", "Batch", "AUC", "ECE", "Largest", "Verdict"):
         assert title in text
@@ -302,7 +302,7 @@ def test_the_history_names_the_judge_where_the_judge_acted() -> None:
     assert override[4][0].style == "undecided"
 
 
-def test_a_wide_table_goes_on_below_under_the_same_keys_and_loses_nothing() -> None:
+def test_a_wide_table_is_split_below_with_its_key_columns_repeated() -> None:
     table = tables.tabulate_variants(STORY.frontier, winner=STORY.winner, reasons=STORY.reasons)
     parts = tables.split_columns(table, keys=2, max_columns=8)
     assert [[column.title for column in part.columns[:2]] for part in parts] == [["#", "Variant"]] * len(parts)
