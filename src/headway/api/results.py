@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from getpass import getuser
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from rich.console import Console, RenderableType
 
 from headway import pipeline
 from headway.api.in_memory_project import InMemoryProject
-from headway.api.model import Floats, Model
+from headway.api.model import Model
 from headway.api.tables import make_frame
 from headway.core import config as settings
+from headway.core.arrays import Floats
 from headway.core.config import Config
 from headway.core.contracts import Engine
 from headway.core.errors import EngineError, Refused
@@ -44,7 +46,8 @@ from headway.reporting.text.speeds import describe_search_speeds
 from headway.reporting.text.tables import Table
 from headway.reporting.text.terminal import TerminalTable
 
-_TEXT_WIDTH = 160
+_WIDTHS = (80, 160)
+"""Limits of the width of a printed result; it fits the terminal between them, and a pipe gets the larger one."""
 _NOT_OF_ONE_MODEL = (".lag1", ".drop", "speedup", *RELATIVE)
 """Measures that compare with another model, or describe an interval: nothing to show for a single model."""
 
@@ -65,7 +68,9 @@ class Result(ABC):
         return None
 
     def __str__(self) -> str:
-        console = Console(width=_TEXT_WIDTH, highlight=False, markup=False, color_system=None)
+        narrow, wide = _WIDTHS
+        width = min(max(get_terminal_size((wide, 24)).columns, narrow), wide)
+        console = Console(width=width, highlight=False, markup=False, color_system=None)
         parts: list[RenderableType] = [self._title(), *self._lines(), "", TerminalTable(self._table())]
         with console.capture() as capture:
             for part in parts:
@@ -333,7 +338,16 @@ class OptimizationResult(Result, Model):
             f"quality: {words.describe_quality(self.search.winner.evidence)}",
             *(f"{result.answer}: {result.message}" for result in self.verdict.rule_results),
             *(finding.message for finding in self.search.winner.evidence.findings if finding.severity == "warn"),
+            self._next_step(),
         )
+
+    def _next_step(self) -> str:
+        """Return what to call next: a report, and a release where one is possible."""
+        report = 'best.report("report.html") shows all of it'
+        if self.verdict.answer != "pass" or self._parts:
+            return f"next: {report}"
+        release = 'best.release(folder="my-project")' if self._is_temporary else "best.release()"
+        return f"next: {report}; {release} signs it for a server"
 
     def _table(self) -> Table:
         return tables.tabulate_variants_briefly(self.search.evaluated, self.search.winner)
@@ -374,8 +388,9 @@ class EvaluationResult(Result):
         return find_measurement(self.evidence, name)
 
     def _title(self) -> str:
-        rows = max((found.n_rows for found in self.evidence.measurements), default=0)
-        return f"measured on {rows:,} rows: {len(self.evidence.measurements)} figures"
+        found = self.evidence.measurements
+        rows = max((seen.n_rows for seen in found if not formatting.is_timing(seen)), default=0)
+        return f"measured on {rows:,} rows: {len(found)} figures"
 
     def _lines(self) -> Sequence[str]:
         return tuple(finding.message for finding in self.evidence.findings)

@@ -31,8 +31,8 @@ from headway.registry.bundle import Bundle, open_release
 from headway.registry.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
-    from headway.core.batch import Flags, Floats
-    from headway.core.contracts import Engine, Ints
+    from headway.core.arrays import Bools, Floats, Ints
+    from headway.core.contracts import Engine
 
 
 BATCH_ROWS = 8192
@@ -254,7 +254,7 @@ class Scorer:
             faults.setdefault(index, f"the answer is {scores[index].tolist()}")
         return scores, faults
 
-    def _predict_accepted(self, rows: Floats, refused: Flags) -> tuple[Floats, dict[int, str]]:
+    def _predict_accepted(self, rows: Floats, refused: Bools) -> tuple[Floats, dict[int, str]]:
         """Run the engine on the rows that the model's library accepts; the others are NaN, each with its reason."""
         accepted = np.flatnonzero(~refused)
         some, faults = self._predict(rows[accepted])
@@ -284,7 +284,7 @@ class Scorer:
         decided = self._decided(chunk.rows, missing)
         return {ROW: numbers, **chunk.passthrough, **_answers(self.release, scores, decided, missing)}
 
-    def _decided(self, rows: Floats, missing: Flags | None) -> Ints | None:
+    def _decided(self, rows: Floats, missing: Bools | None) -> Ints | None:
         """Return the classes that the library of a multiclass model predicts, int64 (n,); None if the scores decide."""
         release = self.release
         follows = release.threshold_rule == "library" and not release.calibrator
@@ -312,7 +312,7 @@ class Scorer:
         return {name: copied[name] if name in copied else own[name] for name in names}
 
 
-def _answers(release: Release, scores: Floats, decided: Ints | None, missing: Flags | None) -> dict[str, ArrowColumn]:
+def _answers(release: Release, scores: Floats, decided: Ints | None, missing: Bools | None) -> dict[str, ArrowColumn]:
     """Return the prediction columns: probability and decision of a classifier, or the prediction."""
     variant, width = release.variant, scores.shape[1]
     if variant.task == "binary":
@@ -334,5 +334,5 @@ def _answers(release: Release, scores: Floats, decided: Ints | None, missing: Fl
     return {**found, _DECISION: columns.string_column(chosen)}
 
 
-def _floats(values: Floats, missing: Flags | None) -> ArrowColumn:
+def _floats(values: Floats, missing: Bools | None) -> ArrowColumn:
     return ArrowColumn(type=nanoarrow.float64(), values=np.ascontiguousarray(values), missing=missing)

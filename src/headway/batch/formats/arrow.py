@@ -22,7 +22,7 @@ from headway.core.variant import Field
 from headway.serving.protocol.tensors import BYTES, category_codes
 
 if TYPE_CHECKING:
-    from headway.core.batch import Floats
+    from headway.core.arrays import Floats
 
 try:
     from headway.batch import polars_reader

@@ -24,6 +24,10 @@ def plugin(reference: str, *, project: ProjectFolder = Path("."), json: AsJson =
     bundle = registry.resolve(reference)
     updates = registry.history(bundle.release.name)
     result = {"release": bundle.digest, "key": bundle.key, "files": sorted(bundle.files), "moves": len(updates)}
-    counted = f"{len(bundle.files)} files and {len(updates)} pointer updates verified"
+    counted = f"verified: {_counted(len(bundle.files), 'file')}, {_counted(len(updates), 'pointer update')}"
     lines = f"{reference} is {bundle.digest}\nsigned by {bundle.key}\n{counted}"
     print_result(result, lines, json=json)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

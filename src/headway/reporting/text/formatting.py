@@ -115,8 +115,13 @@ def format_ratio(measurement: Measurement) -> str:
 def format_basis(measurement: Measurement, groups: str = "groups") -> str:
     """Format what a measurement rests on: `18,251 rows, 62 days`; the groups of a timing are its rounds."""
     rows = f"{measurement.n_rows:,} rows"
-    word = "rounds" if measurement.unit == "x" or measurement.name.startswith(TIMED) else groups
+    word = "rounds" if is_timing(measurement) else groups
     return f"{rows}, {measurement.n_groups:,} {word}" if measurement.n_groups else rows
+
+
+def is_timing(measurement: Measurement) -> bool:
+    """Return whether it was measured by calling the model again and again, on more rows than the data have."""
+    return measurement.unit == "x" or measurement.name.startswith(TIMED)
 
 
 def format_seconds(value: float) -> str:
@@ -218,7 +223,7 @@ def _decimals(value: float, width: float, *, max_digits: int) -> int:
     """Return the digits after the point, negative where digits before it are rounded."""
     size = math.floor(math.log10(abs(value))) if value else 0
     if width <= 0:
-        return max(0, 2 - size) if value else 0
+        return 0 if value == round(value) else max(0, 2 - size)
     wanted = 1 - math.floor(math.log10(width))
     return min(wanted, max_digits - 1 - size) if max_digits and value else wanted
 

@@ -212,6 +212,7 @@ def render_release(update: PointerUpdate, key_created: bool) -> Text:
         ),
         Line(text=f"update {update.number} of this pointer, by {update.who}: {update.why}"),
         Line(text="a publisher key was created on this machine and pinned as trusted" if key_created else ""),
+        Line(text=f"next: headway serve {update.name}@{update.pointer}, or headway history"),
     ]
     return _text(lines)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -83,7 +83,7 @@ def _finding(
     where, total = served
     rows = int(few["served"].sum())
     share = rows / total
-    named = [f"{row[name]} ({row['served']:,} served, {row[count]:,} {count})" for row in few.head(NAMED).to_dicts()]
+    named = [f"{row[name]} ({_rows_of(row, count)})" for row in few.head(NAMED).to_dicts()]
     more = [f"{len(few) - NAMED} more"] if len(few) > NAMED else []
     return [
         Finding(
@@ -97,3 +97,10 @@ def _finding(
             hint=words[1],
         )
     ]
+
+
+def _rows_of(row: Mapping[str, int], count: str) -> str:
+    """Return the rows of a value; once if the served rows are the test rows."""
+    if count == "tested" and row["served"] == row[count]:
+        return f"{row[count]:,} rows"
+    return f"{row['served']:,} served, {row[count]:,} {count}"
