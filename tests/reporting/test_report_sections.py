@@ -90,7 +90,7 @@ def test_names_are_listed_and_the_rest_counted(names: list[str], message: str) -
         ("people", "1 more slice has fewer than 1,000 rows or 20 days"),
         ("load", "With bursts, 99 % of the requests are answered within 4.40 ms."),
         ("load", "None of 27,000 requests failed or got a wrong answer."),
-        ("load", "All processes of the server use 90 MB of memory."),
+        ("load", "All processes of the server use 90.0 MB of memory."),
         (
             "robustness",
             "1 of 3 corruptions are shown to increase the error; the worst is wind_speed x 0.45, value in another unit",

@@ -48,7 +48,7 @@ def test_the_examples_in_docstrings_hold(module: object) -> None:
         (estimate("request.p50", 0.32947, 0.0002, unit="ms"), "0.329 ms [0.329, 0.330]"),
         (whole_range("roc_auc", 0.71, 0.0, 1.0), "0.710 (no interval)"),
         (whole_range("brier.drop", 0.01, -1.0, 1.0), "0.0100 (no interval)"),
-        (whole_range("latency.one_row", 30.0, 0.0, math.inf), "30 (no interval)"),
+        (whole_range("latency.one_row", 30.0, 0.0, math.inf), "30.0 (no interval)"),
         (whole_range("roc_auc", math.nan, 0.0, 1.0), "not known"),
     ],
 )

@@ -55,7 +55,7 @@ def _conclusions(found: tuple[Measurement, ...]) -> list[str]:
         lines = ["No group is shown to be treated differently from the others. This does not prove equal treatment."]
     if others:
         worst = max(others, key=lambda measurement: measurement.high)
-        count = f"{len(others)} {'other comparisons' if shown else 'comparisons'}"
+        count = f"{len(others)} {'other ' if shown else ''}comparison{'' if len(others) == 1 else 's'}"
         lines.append(
             f"{count} {'does' if len(others) == 1 else 'do'} not show a difference; the largest that is not excluded "
             f"is {_bound(worst)} ({words.measure_name(worst.name)}, {worst.slice})."

@@ -75,6 +75,8 @@ def format_value(measurement: Measurement) -> str:
     )
     if not math.isfinite(value):
         return text
+    if measurement.low == measurement.high and value == round(value):
+        text = f"{value:,.0f}"  # a count
     if measurement.name.endswith("speedup") or measurement.unit == "x":
         return f"x {text}"
     unit = "%" if _is_share(measurement.name) else measurement.unit
@@ -223,7 +225,7 @@ def _decimals(value: float, width: float, *, max_digits: int) -> int:
     """Return the digits after the point, negative where digits before it are rounded."""
     size = math.floor(math.log10(abs(value))) if value else 0
     if width <= 0:
-        return 0 if value == round(value) else max(0, 2 - size)
+        return max(0, 2 - size) if value else 0
     wanted = 1 - math.floor(math.log10(width))
     return min(wanted, max_digits - 1 - size) if max_digits and value else wanted
 
