@@ -1,4 +1,4 @@
-"""Benchmark monitoring: drift detection, years of watching, retraining, the canary and rollback under load.
+"""Benchmark monitoring: drift detection, years of watching, retraining, the canary, rollback, a long history.
 
 Each part is a module of bench/monitoring/.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from harness import Result, Row, run_parts
-from monitoring import canary, drift, retraining, rollback, watch_year
+from monitoring import canary, drift, long_history, retraining, rollback, watch_year
 from monitoring.flight_year import Year, load_year
 
 year = cache(load_year)
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[], Result]] = {
     "retraining": on_flights(retraining.rows),
     "canary": lambda: (canary.rows(), []),
     "rollback": rollback.rows,
+    "history": long_history.rows,
     "watch": lambda: (watch_year.watch_rows(), []),
     "no_labels": lambda: (watch_year.no_label_rows(), []),
 }

@@ -51,7 +51,7 @@ SERVE_WITH_PEERS = ("fastapi", "fastapi_model", "before")
 QUICK = [
     ("evidence", "coverage", "cost", "repairs"),
     ("data", "contract", "fingerprint"),
-    ("loop", "rollback"),
+    ("loop", "rollback", "history"),
     ("serve", "ours", "grpc"),
     ("predict",),
     ("trust", "floors"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,9 +11,10 @@ from headway.core.record import digest_of
 from headway.core.release import Release
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.core.verdict import Verdict
+from headway.registry import chain
 from headway.registry.model_registry import ModelRegistry, UpdateReason
 from headway.registry.sign import init_keys
-from headway.storage.state.sqlite import Sqlite
+from headway.storage.state.sqlite import FILE, Sqlite
 
 FILES = {"model.echo": b"echo", "notes.txt": b"as measured"}
 
@@ -53,3 +56,15 @@ def register(folder: Path, *, store: str = "store") -> ModelRegistry:
         publisher_key=publisher,
         clock=Clock(),
     )
+
+
+def tamper(ours: ModelRegistry, statement: str, *values: object) -> None:
+    """Change the database of a store directly."""
+    ours.state.close()
+    with closing(sqlite3.connect(ours.folder.parent / FILE)) as db, db:
+        assert db.execute(statement, values).rowcount > 0
+
+
+def delete_last_seen(folder: Path) -> None:
+    """Forget the updates that this machine has seen."""
+    chain.last_seen_file(folder / "trust" / "trusted_keys.txt").unlink()

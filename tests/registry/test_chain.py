@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as changed
-from releases import BACK, FILES, passed, register, release
+from releases import BACK, FILES, delete_last_seen, passed, register, release, tamper
 
 from headway.core.errors import HeadwayError, Refused
 from headway.core.record import digest_of, read, write
@@ -17,14 +15,6 @@ from headway.core.release import PointerUpdate
 from headway.registry import chain
 from headway.registry.model_registry import ModelRegistry
 from headway.registry.sign import create_publisher, load_publisher
-from headway.storage.state.sqlite import FILE
-
-
-def tamper(ours: ModelRegistry, statement: str, *values: object) -> None:
-    """Change the database of a store directly."""
-    ours.state.close()
-    with closing(sqlite3.connect(ours.folder.parent / FILE)) as db, db:
-        assert db.execute(statement, values).rowcount > 0
 
 
 @pytest.fixture
@@ -33,10 +23,6 @@ def four(ours: ModelRegistry, two: tuple[str, str], tmp_path: Path) -> ModelRegi
     ours.point("flights@canary", two[0], passed())
     ours.point("flights@live", two[0], BACK)
     return ours
-
-
-def delete_last_seen(folder: Path) -> None:
-    chain.last_seen_file(folder / "trust" / "trusted_keys.txt").unlink()
 
 
 @pytest.mark.slow

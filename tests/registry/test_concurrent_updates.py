@@ -31,7 +31,7 @@ def test_an_update_of_another_pointer_in_between_is_chained(ours: ModelRegistry,
 
         def __init__(self) -> None:
             self.append = self.once
-            self.last, self.updates = ours.state.last, ours.state.updates
+            self.last, self.updates, self.latest = ours.state.last, ours.state.updates, ours.state.latest
 
         def once(self, signed: object) -> bool:
             self.append = ours.state.append

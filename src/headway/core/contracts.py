@@ -102,6 +102,8 @@ class Engine(Protocol):
     `files` names the suffixes of the model files that `import_model` accepts (`.txt`). An engine may have more methods:
     `bind(content, signature)` returns the artifact for the columns of a table, with the model's signature;
     `opened(file)` returns the model in a ModelFile that runs code, and is called only with trust;
+    `program(model)` returns the file of a model that is a program, None for another: importing it may not end, so a
+    process whose time and memory are limited tries that first;
     `training_leaves()` returns the number of training rows in each leaf of the first tree, and `leaves(rows)` the leaf
     of each row, by which the rows that a model was trained on are recognized; a `Decider` decides
     as its library does. `native`, if it is there, is the library's own object: a file's baseline is timed as a user
@@ -204,8 +206,11 @@ class State(Protocol):
         """
         ...
 
-    def updates(self, name: str = "", pointer: str = "") -> list[Signed]:
-        """Return the pointer updates, oldest first: all of the chain, or those of a name, or of a pointer."""
+    def updates(self, name: str = "", pointer: str = "", *, since: int = 1) -> list[Signed]:
+        """Return the pointer updates, oldest first: all of the chain, or those of a name, or of a pointer.
+
+        `since` is the index in the chain, from 1, of the first that is read.
+        """
         ...
 
     def last(self, name: str = "", pointer: str = "") -> Signed | None:

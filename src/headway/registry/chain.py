@@ -4,29 +4,35 @@ An update cannot be edited, deleted or reordered unnoticed. Only a reader who sa
 not cut off. Therefore each machine remembers the last update of each pointer that it saw, so that an old copy of a
 store cannot bring back an old release (rollback protection). They are saved in one JSON file next to the trusted keys,
 outside the store: `name@pointer` -> number and digest.
+
+A signature takes 0.1 ms to verify, so a checkpoint saves what was verified: each machine its own next to the trusted
+keys, and the publisher a signed one in the store. A checkpoint that does not fit is not used, and never decides.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from headway.core import record
-from headway.core.contracts import Signed
+from headway.core.contracts import Signed, State
 from headway.core.errors import Refused, StoreError
-from headway.core.record import Record, canonical, digest_of
+from headway.core.record import Record, StoredRecord, canonical, digest_of
 from headway.core.release import PointerUpdate
-from headway.registry.sign import Trusted, verify
+from headway.registry.sign import Publisher, Trusted, verify
 from headway.storage import atomic
 
 _CHAIN_HINT = "restore the state from a backup; until then trust no pointer of this store"
 _SEEN_HINT = "restore the store from a newer backup; only if you began a new store yourself, delete this file"
+CHECKPOINT_EVERY = 256
+_CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +55,60 @@ class ChainEntry:
         return verify(self.signed, trusted, subject=subject, where=f"{self.address}, its move {self.move.number}")
 
 
-def link(updates: Sequence[Signed]) -> tuple[ChainEntry, ...]:
-    """Return the updates in order, and check that each follows the one before.
+class PointerEnd(Record, frozen=True, kw_only=True):
+    """Last update of a pointer: its index in the chain from 1, its number, and its digest."""
+
+    index: int
+    number: int
+    digest: str
+
+
+class Checkpoint(StoredRecord, frozen=True, kw_only=True):
+    """The first `count` updates of a chain, which were verified with their signatures.
+
+    `digest` is that of all their bytes and signatures, `end` that of the bytes of the last one. `keys` signed them, and
+    `pointers` holds the last update of each pointer among them.
+    """
+
+    count: int = 0
+    digest: str = ""
+    end: str = ""
+    keys: tuple[str, ...] = ()
+    pointers: dict[str, PointerEnd] = {}
+
+    def covers(self, updates: Sequence[Signed]) -> bool:
+        """Return whether a chain begins with exactly the bytes and signatures that were verified."""
+        digest = ""
+        for signed in updates[: self.count]:
+            digest = _fold(digest, signed)
+        return len(updates) >= self.count and digest == self.digest
+
+    def extended(self, entries: Sequence[ChainEntry], keys: Sequence[str]) -> Checkpoint:
+        """Return the checkpoint with the entries that follow it, each verified as signed by the key at its index."""
+        digest, pointers = self.digest, dict(self.pointers)
+        for entry in entries:
+            digest = _fold(digest, entry.signed)
+            pointers[entry.address] = PointerEnd(index=entry.index, number=entry.move.number, digest=entry.digest)
+        return Checkpoint(
+            count=self.count + len(entries),
+            digest=digest,
+            end=entries[-1].digest if entries else self.end,
+            keys=tuple(dict.fromkeys((*self.keys, *keys))),
+            pointers=pointers,
+        )
+
+
+START = Checkpoint()
+"""Nothing was verified."""
+
+
+def _fold(digest: str, signed: Signed) -> str:
+    parts = (hashlib.sha256(part).hexdigest() for part in (signed.content, signed.signature))
+    return digest_of("".join((digest, *parts)).encode())
+
+
+def link(updates: Sequence[Signed], after: Checkpoint = START) -> tuple[ChainEntry, ...]:
+    """Return the updates that follow a checkpoint, in order, and check that each follows the one before.
 
     Signatures are not verified here: a caller that acts on an update verifies it (`ChainEntry.verify`). Raises Refused,
     which names the first update that does not follow.
@@ -58,24 +116,117 @@ def link(updates: Sequence[Signed]) -> tuple[ChainEntry, ...]:
     digests = [digest_of(signed.content) for signed in updates]
     links = tuple(
         ChainEntry(index, _move(index, signed), signed, digest)
-        for index, (signed, digest) in enumerate(zip(updates, digests, strict=True), 1)
+        for index, (signed, digest) in enumerate(zip(updates, digests, strict=True), after.count + 1)
     )
-    numbers: dict[str, int] = {}
-    for entry, previous in zip(links, ["", *digests], strict=False):
+    numbers = {address: end.number for address, end in after.pointers.items()}
+    for entry, previous in zip(links, [after.end, *digests], strict=False):
         _expect_follows(entry, previous, known=digests)
         _expect_numbered(entry, numbers.get(entry.address, 0) + 1)
         numbers[entry.address] = entry.move.number
     return links
 
 
-def audit(updates: Sequence[Signed], trusted: Trusted) -> tuple[ChainEntry, ...]:
-    """Return the updates as `link` does, with every signature verified.
+def audit(
+    updates: Sequence[Signed], trusted: Trusted, checkpoints: Sequence[Checkpoint] = ()
+) -> tuple[tuple[ChainEntry, ...], Checkpoint]:
+    """Return all updates as `link` does, with every signature verified, and the checkpoint of all of them.
 
-    Raises Refused, which names the first that fails.
+    A signature that a checkpoint covers is not verified again, if all bytes are the same. Raises Refused, which names
+    the first that fails.
     """
-    for index, signed in enumerate(updates, 1):
+    done = next((checkpoint for checkpoint in checkpoints if checkpoint.covers(updates)), START)
+    keys = [
         verify(signed, trusted, subject=f"move {index} of the chain")
-    return link(updates)
+        for index, signed in enumerate(updates[done.count :], done.count + 1)
+    ]
+    links = link(updates)
+    return links, done.extended(links[done.count :], keys)
+
+
+def advance(checkpoint: Checkpoint, entries: Sequence[ChainEntry], trusted: Trusted) -> Checkpoint:
+    """Return the checkpoint with the entries that follow it, up to the first whose signature does not verify."""
+    keys: list[str] = []
+    with suppress(Refused):
+        for entry in entries:
+            keys.append(entry.verify(trusted))  # those before a failure count
+    return checkpoint.extended(entries[: len(keys)], keys)
+
+
+def checkpoint_file(trusted_keys: Path) -> Path:
+    """Return the file next to a trusted list: `trusted_keys.txt` -> `trusted_keys.verified.json`."""
+    return trusted_keys.with_suffix(".verified.json")
+
+
+def own_checkpoint(file: Path, trusted: Trusted) -> Checkpoint:
+    """Return what this machine has verified; `START` if that cannot be read, or a key is not trusted any more.
+
+    The file needs no signature: a person who can write next to the trusted keys can add a key as well.
+    """
+    try:
+        return _usable(file.read_bytes(), trusted)
+    except OSError:
+        return START
+
+
+def signed_checkpoint(state: State, trusted: Trusted) -> Checkpoint:
+    """Return what a publisher has verified, by its signature in the store; `START` if a key is not trusted."""
+    try:
+        signed = msgspec.json.decode(state.latest(_CHECKPOINT, name="") or b"", type=Signed)
+        verify(signed, trusted, subject="the checkpoint")
+    except (Refused, UnicodeDecodeError, msgspec.MsgspecError):
+        return START
+    return _usable(signed.content, trusted)
+
+
+def _usable(content: bytes, trusted: Trusted) -> Checkpoint:
+    with suppress(StoreError):
+        checkpoint = record.read(Checkpoint, content)
+        if trusted.keys.keys() >= set(checkpoint.keys):
+            return checkpoint
+    return START
+
+
+def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
+    """Save what this machine has verified; where it cannot write, it verifies again the next time."""
+    with suppress(StoreError):
+        atomic.write(file, record.write(checkpoint))
+
+
+def sign_checkpoint(state: State, own: Checkpoint, trusted: Trusted, publisher: Publisher) -> None:
+    """Sign what this machine has verified of a store, for others; once in `CHECKPOINT_EVERY` updates."""
+    if own.count < signed_checkpoint(state, trusted).count + CHECKPOINT_EVERY:
+        return
+    with suppress(Refused):
+        _updates_after(state, own)
+        state.save(_CHECKPOINT, msgspec.json.encode(publisher.sign(record.write(own))), name="")
+
+
+def links_after(state: State, checkpoint: Checkpoint, address: str) -> tuple[ChainEntry, ...]:
+    """Return the updates that follow a checkpoint, after the last one of a pointer if that is not among them.
+
+    Raises Refused if the store does not go on where the checkpoint ends.
+    """
+    links = link(_updates_after(state, checkpoint), checkpoint)
+    end = checkpoint.pointers.get(address)
+    if end is None or last(links, address) is not None:
+        return links
+    signed = state.last(*address.split("@"))
+    if signed is None or digest_of(signed.content) != end.digest:
+        raise _other_chain()
+    return ChainEntry(end.index, _move(end.index, signed), signed, end.digest), *links
+
+
+def _updates_after(state: State, checkpoint: Checkpoint) -> list[Signed]:
+    if not checkpoint.count:
+        return state.updates()
+    updates = state.updates(since=checkpoint.count)
+    if not updates or digest_of(updates[0].content) != checkpoint.end:
+        raise _other_chain()
+    return updates[1:]
+
+
+def _other_chain() -> Refused:
+    return Refused("the checkpoint is that of another chain")
 
 
 def last(links: Sequence[ChainEntry], address: str) -> ChainEntry | None:

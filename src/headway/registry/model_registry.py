@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +21,13 @@ from headway.core.release import PointerUpdate, Release, TrafficAssignment
 from headway.core.verdict import Verdict
 from headway.registry import chain
 from headway.registry.bundle import Bundle, open_bundle, save_bundle, sign_release
-from headway.registry.chain import ChainEntry
+from headway.registry.chain import ChainEntry, Checkpoint, LastSeen
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, load_publisher, load_trusted
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _POINTER = r"[a-z][a-z0-9_-]{0,31}"
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
+_MAX_ADVANCE = 4 * chain.CHECKPOINT_EVERY
 
 
 class UpdateReason(Record, frozen=True, kw_only=True):
@@ -111,12 +113,11 @@ class ModelRegistry:
             never had this release.
         """
         self._open(_parse(address)[0], release)
-        before = [entry.move for entry in self._links(address) if entry.address == address]
-        _expect_reason(reason, release, before)
-        last = before[-1].number if before else 0
-        return self._move(
-            address, release, reason, number=(last if after is None else after) + 1, assignment=assignment
-        )
+        last = chain.last(self._links(address), address)
+        _expect_reason(reason, release, () if reason.verdict else self._releases(address))
+        if after is None:
+            after = last.move.number if last else 0
+        return self._move(address, release, reason, number=after + 1, assignment=assignment)
 
     def withdraw(self, address: str, *, who: str, why: str) -> PointerUpdate | None:
         """Withdraw a pointer, so that it points at no release, by a signed and numbered update.
@@ -125,17 +126,17 @@ class ModelRegistry:
 
         No verdict is needed: taking a release out of traffic is always allowed.
         """
-        links = [entry for entry in self._links(address) if entry.address == address]
-        if not links or not links[-1].move.release:
+        last = chain.last(self._links(address), address)
+        if last is None or not last.move.release:
             return None
-        return self._move(address, "", UpdateReason(who=who, why=why), number=links[-1].move.number + 1)
+        return self._move(address, "", UpdateReason(who=who, why=why), number=last.move.number + 1)
 
     def roll_back(self, address: str, *, who: str, why: str) -> PointerUpdate:
         """Point at the release before the current one; calling it twice returns to the current one.
 
         Raises StoreError if the pointer had no other release.
         """
-        had = [entry.move.release for entry in self._links(address) if entry.address == address]
+        had = self._releases(address)
         before = next((release for release in reversed(had) if release not in ("", had[-1])), None)
         if before is None:
             raise StoreError(f"{address} had no other release to go back to", hint="headway history")
@@ -185,9 +186,12 @@ class ModelRegistry:
         Raises Refused, which names the first update that was edited, deleted, reordered or cut off, or whose key is
         unknown.
         """
-        seen = chain.load_last_seen(self._seen_file)
-        links = chain.audit(self.state.updates(), self._trusted())
+        seen, trusted = chain.load_last_seen(self._seen_file), self._trusted()
+        checkpoints = self._checkpoints(trusted)
+        links, verified = chain.audit(self.state.updates(), trusted, checkpoints)
         chain.require_last_seen(seen, links, file=self._seen_file)
+        if verified.count >= chain.CHECKPOINT_EVERY and verified not in checkpoints:
+            chain.save_checkpoint(self._checkpoint_file, verified)
         moves = (entry.move for entry in links)
         return tuple(move for move in moves if name in {"", move.name} and pointer in {"", move.pointer})
 
@@ -225,13 +229,50 @@ class ModelRegistry:
     def _trusted(self) -> Trusted:
         return load_trusted(self.trusted_keys)
 
+    @property
+    def _checkpoint_file(self) -> Path:
+        return chain.checkpoint_file(self.trusted_keys)
+
+    def _checkpoints(self, trusted: Trusted) -> list[Checkpoint]:
+        """Return the checkpoints of this machine and of the store that were made, the later one first."""
+        found = (chain.own_checkpoint(self._checkpoint_file, trusted), chain.signed_checkpoint(self.state, trusted))
+        return sorted((made for made in found if made.count), key=lambda made: -made.count)
+
     def _links(self, address: str) -> tuple[ChainEntry, ...]:
-        """Return the chain, which must hold the last update of this pointer that was seen on this machine."""
-        seen = chain.load_last_seen(self._seen_file)
-        links = chain.link(self.state.updates())
+        """Return the chain from a checkpoint on, and before it the last update of this pointer.
+
+        The last update of this pointer that was seen on this machine must be there. A checkpoint that does not lead
+        there decides nothing: the complete chain does.
+        """
+        seen, trusted = chain.load_last_seen(self._seen_file), self._trusted()
+        checkpoints = self._checkpoints(trusted)
+        for checkpoint in checkpoints or [chain.START]:
+            with suppress(Refused):
+                links = self._links_after(checkpoint, address, seen)
+                self._advance(checkpoint, links, trusted)
+                return links
+        return self._links_after(chain.START, address, seen)
+
+    def _links_after(
+        self, checkpoint: Checkpoint, address: str, seen: Mapping[str, LastSeen]
+    ) -> tuple[ChainEntry, ...]:
+        links = chain.links_after(self.state, checkpoint, address)
         own = {known: last for known, last in seen.items() if known == address}
         chain.require_last_seen(own, links, file=self._seen_file)
         return links
+
+    def _advance(self, checkpoint: Checkpoint, links: Sequence[ChainEntry], trusted: Trusted) -> None:
+        """Move the checkpoint of this machine on if many updates follow it, at most `_MAX_ADVANCE` at a time."""
+        following = [entry for entry in links if entry.index > checkpoint.count]
+        if len(following) >= chain.CHECKPOINT_EVERY:
+            verified = chain.advance(checkpoint, following[:_MAX_ADVANCE], trusted)
+            if verified.count > checkpoint.count:
+                chain.save_checkpoint(self._checkpoint_file, verified)
+
+    def _releases(self, address: str) -> list[str]:
+        """Return every release that a pointer had, oldest first, by the complete chain."""
+        links = self._links_after(chain.START, address, chain.load_last_seen(self._seen_file))
+        return [entry.move.release for entry in links if entry.address == address]
 
     def _append(self, move: PointerUpdate, publisher: Publisher) -> PointerUpdate:
         """Append an update to the chain, again if another pointer was updated in between; then save it as seen."""
@@ -243,6 +284,8 @@ class ModelRegistry:
             appended = self.state.append(signed)
         seen = chain.LastSeen(number=move.number, digest=digest_of(signed.content))
         chain.save_last_seen(self._seen_file, f"{move.name}@{move.pointer}", seen)
+        trusted = self._trusted()
+        chain.sign_checkpoint(self.state, chain.own_checkpoint(self._checkpoint_file, trusted), trusted, publisher)
         return move
 
     def _open(self, name: str, digest: str) -> Bundle:
@@ -284,9 +327,9 @@ def _parse(address: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _expect_reason(reason: UpdateReason, release: str, before: Sequence[PointerUpdate]) -> None:
+def _expect_reason(reason: UpdateReason, release: str, before: Sequence[str]) -> None:
     """Raise Refused unless the verdict passes, or there is none and the pointer had this release before."""
-    if reason.verdict is None and release not in {move.release for move in before}:
+    if reason.verdict is None and release not in before:
         raise Refused(
             f"the pointer never had release {release}, and no verdict is given",
             hint="headway gate, or an override: a verdict by a person, with the reason",

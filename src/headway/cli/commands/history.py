@@ -16,11 +16,19 @@ from headway.reporting.console import print_result
 from headway.reporting.text import curves, formatting
 from headway.reporting.text.terminal import render_history
 
+SHOWN = 100
 
-def plugin(*, project: ProjectFolder = Path("."), at: datetime | None = None, json: AsJson = False) -> None:
-    """Show every update of the project's pointers, or the one that was live at a time.
 
-    The hash chain is verified first.
+def plugin(
+    *,
+    project: ProjectFolder = Path("."),
+    at: datetime | None = None,
+    last: int | None = None,
+    json: AsJson = False,
+) -> None:
+    """Show the updates of the project's pointers, or the one that was live at a time.
+
+    The hash chain is verified first, all of it.
 
     Below the table: the data digests that each release was trained and judged on, and the learning curve of the last
     training.
@@ -31,13 +39,20 @@ def plugin(*, project: ProjectFolder = Path("."), at: datetime | None = None, js
     ----------
     at
         A time, such as 2026-11-24T12:00: show only the release that was live then.
+    last
+        Number of updates to show, the latest ones; 0 shows all. By default 100, and all with --json.
     """
     opened = open_project(project)
     registry = opened.registry
     found = (registry.live_at(f"{opened.name}@live", at),) if at else registry.history(opened.name)
-    updates, curve = [update for update in found if update], None if at else curves.last_curve(opened)
+    count = (0 if json else SHOWN) if last is None else max(last, 0)
+    every = [update for update in found if update]
+    updates, curve = every[-count:], None if at else curves.last_curve(opened)
+    earlier = len(every) - len(updates)
+    hidden = [f"{earlier:,} earlier updates are not shown: headway history --last 0"] if earlier else []
     learned = [f"Last training: {curves.describe_curve(curve)}"] if curve else []
-    print_result(updates, Group(render_history(updates), *_data_lines(registry, updates), *learned), json=json)
+    text = Group(*hidden, render_history(updates), *_data_lines(registry, updates), *learned)
+    print_result(updates, text, json=json)
 
 
 def _data_lines(registry: ModelRegistry, updates: Sequence[PointerUpdate]) -> list[str]:

@@ -101,9 +101,9 @@ class Sqlite:
             )
         return True
 
-    def updates(self, name: str = "", pointer: str = "") -> list[Signed]:
-        """Return the pointer updates, oldest first: all of the chain, or those of a name, or of a pointer."""
-        return self._signed(name, pointer, "ORDER BY place")
+    def updates(self, name: str = "", pointer: str = "", *, since: int = 1) -> list[Signed]:
+        """Return the pointer updates, oldest first; see `State.updates`."""
+        return self._signed(name, pointer, "ORDER BY place", since=since)
 
     def last(self, name: str = "", pointer: str = "") -> Signed | None:
         """Return the last of `updates`, found by the index."""
@@ -146,8 +146,10 @@ class Sqlite:
         rows = self._rows("SELECT count FROM looks WHERE name = ? AND dataset = ?", (name, dataset))
         return int(rows[0][0]) if rows else 0
 
-    def _signed(self, name: str, pointer: str, order: str) -> list[Signed]:
+    def _signed(self, name: str, pointer: str, order: str, *, since: int = 1) -> list[Signed]:
         where, values = _where(name=name, pointer=pointer)
+        if since > 1:
+            where, values = f"{where} {'AND' if where else 'WHERE'} place >= ?", (*values, since)
         rows = self._rows(f"SELECT content, signature FROM moves {where} {order}", values)
         return [Signed(content=self._blob(content), signature=self._blob(signature)) for content, signature in rows]
 
@@ -228,7 +230,7 @@ def _expect_next(move: PointerUpdate, last: Signed | None) -> None:
     )
 
 
-def _where(**columns: str) -> tuple[str, tuple[str, ...]]:
+def _where(**columns: str) -> tuple[str, tuple[object, ...]]:
     """Build the WHERE clause for the given columns; an empty value matches any."""
     wanted = {column: value for column, value in columns.items() if value}
     clause = " AND ".join(f"{column} = ?" for column in wanted)
