@@ -177,7 +177,10 @@ def import_model(project: Project, model: object, data: Data) -> Baseline:
         Fitted model.
     """
     all_rows = replace(data["validation"], table=pl.concat([period.table for period in data.values()]))
-    imported = importing.import_fitted_model(model)
+    limits = importing.ImportLimits(
+        timeout_s=project.config.model.import_timeout_s, memory_mb=project.config.model.import_memory_mb
+    )
+    imported = importing.import_fitted_model(model, limits=limits)
     variant = importing.import_baseline(imported, all_rows, project.blobs)
     held_out = [labeled_rows(period).table for name, period in data.items() if name != "train"]
     findings = (*imported.findings, *_seen_rows(project, variant, held_out))
@@ -487,11 +490,21 @@ def predict(
     out: Path,
     *,
     keep: Sequence[str] = (),
+    spreadsheet_safe: bool = False,
     threads: int = 0,
     callback: Callable[[Progress], object] = lambda _: None,
 ) -> Receipt:
     """Score a file larger than memory with a release; a run that was killed resumes."""
-    return scoring.predict(config, reference, source, out, keep=keep, threads=threads, callback=callback)
+    return scoring.predict(
+        config,
+        reference,
+        source,
+        out,
+        keep=keep,
+        spreadsheet_safe=spreadsheet_safe,
+        threads=threads,
+        callback=callback,
+    )
 
 
 def watch(

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from onnx import TensorProto, helper
 from releases import FILES, release
 
 from headway.core import record
 from headway.core.errors import Refused, StoreError
-from headway.core.record import digest_of
+from headway.core.record import digest_of, write
 from headway.core.release import Release
+from headway.core.variant import Artifact
 from headway.registry.bundle import RELEASE, SEAL, open_bundle, save_bundle, sign_release
 from headway.registry.sign import Publisher, Trusted, create_publisher
 
@@ -55,10 +57,41 @@ def test_a_written_release_opens_with_its_files_digest_and_key(
     assert bundle.model == b"echo"
 
 
-def test_a_release_without_its_model_is_rejected(ann: Publisher, trusted: Trusted, tmp_path: Path) -> None:
-    write_bundle(tmp_path / "bundle", release(), {"notes.txt": b"no model"}, ann)
-    with pytest.raises(Refused, match=f"is its model {digest_of(b'echo')}"):
-        _ = open_bundle(tmp_path / "bundle", trusted).model
+def test_a_release_without_its_model_is_neither_signed_nor_verified(
+    ann: Publisher, trusted: Trusted, folder: Path
+) -> None:
+    without = {"notes.txt": b"no model"}
+    with pytest.raises(Refused, match=f"no file of the release is its model {digest_of(b'echo')}"):
+        sign_release(release(), without, ann)
+    signed = ann.sign(write(replace(release(), files={name: digest_of(content) for name, content in without.items()})))
+    rewrite(folder, {**without, RELEASE: signed.content, SEAL: signed.signature})
+    with pytest.raises(Refused, match=f"no file of the release is its model {digest_of(b'echo')}"):
+        open_bundle(folder, trusted)
+
+
+def rewrite(folder: Path, contents: dict[str, bytes]) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
+def test_a_release_without_the_weights_of_its_model_is_neither_signed_nor_verified(
+    ann: Publisher, trusted: Trusted, folder: Path
+) -> None:
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.bin")
+    content = helper.make_model(helper.make_graph([], "g", [], [], [weights])).SerializeToString()
+    artifact = Artifact(format="onnx", digest=digest_of(content), size_bytes=len(content))
+    made = replace(release(), variant=replace(release().variant, artifact=artifact, engine="onnxruntime"))
+    files = {"model.onnx": content, "weights.bin": b"\0\0\0\0"}
+    with pytest.raises(Refused, match=r"its weights in another file, which nothing signs: 'weights\.bin'"):
+        sign_release(made, files, ann)
+    signed = ann.sign(write(replace(made, files={name: digest_of(content) for name, content in files.items()})))
+    rewrite(folder, {**files, RELEASE: signed.content, SEAL: signed.signature})
+    with pytest.raises(Refused, match=r"its weights in another file, which nothing signs: 'weights\.bin'"):
+        open_bundle(folder, trusted)
 
 
 @pytest.fixture(scope="module")

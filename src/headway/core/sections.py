@@ -121,6 +121,15 @@ class ModelSection(Record, frozen=True, kw_only=True):
 
     train: Annotated[str, about("module:function that takes the training table and returns a fitted model.")] = ""
     file: Annotated[str, about("Model file instead of a training function: .txt (LightGBM) or .onnx.")] = ""
+    import_timeout_s: Annotated[
+        float,
+        Meta(
+            description="Time limit of the process that runs an ONNX graph first, when it is imported, seconds.", gt=0
+        ),
+    ] = 60.0
+    import_memory_mb: Annotated[
+        int, Meta(description="Memory limit of that process, beyond the memory of ONNX Runtime, MB.", gt=0)
+    ] = 4096
     scores: Annotated[
         str, about("Column with the scores of another system instead of a model: `headway watch` then monitors them.")
     ] = ""

@@ -17,6 +17,7 @@ from headway.core.contracts import ImportedModel, ModelFile
 from headway.core.errors import EngineError, NotApplicable
 from headway.core.record import Settings
 from headway.core.threads import threads_of
+from headway.engines.formats.external_data import require_embedded
 from headway.engines.formats.onnx_ports import (
     CONVERT_HINT,
     Answer,
@@ -64,13 +65,28 @@ class OnnxRuntime:
     @classmethod
     def import_model(cls, model: object) -> ImportedModel:
         """Import an ONNX file or an `onnx.ModelProto`, recognized by class name since onnx need not be installed."""
+        file = cls.program(model)
+        if file is None:
+            what = f"{model.suffix} file" if isinstance(model, ModelFile) else type(model).__name__
+            raise NotApplicable(f"a {what} is not an ONNX model")
+        engine = cls(file.content, {})
+        return ImportedModel(
+            content=file.content,
+            width=engine.width,
+            names=engine.names,
+            classes=engine.classes,
+            outputs=engine.predict(np.zeros((1, engine.width))).shape[1],
+        )
+
+    @classmethod
+    def program(cls, model: object) -> ModelFile | None:
+        """Return the file of an ONNX model, None for another: its graph can loop, and runs when it is imported."""
         if isinstance(model, ModelFile):
-            return _import_file(model)
+            return model if model.suffix in cls.files else None
         kind = type(model)
         if kind.__name__ != "ModelProto" or not kind.__module__.startswith("onnx"):
-            raise NotApplicable(f"a {kind.__name__} is not an ONNX model")
-        content: bytes = model.SerializeToString()  # type: ignore[attr-defined]
-        return _describe_model(content)
+            return None
+        return ModelFile(content=model.SerializeToString(), suffix=cls.files[0])  # type: ignore[attr-defined]
 
     def predict(self, rows: Floats) -> Floats:
         """Compute scores float64 [n, k] for rows float64 [n, d], cast to the dtypes of the graph.
@@ -115,29 +131,13 @@ class OnnxRuntime:
         return answers
 
 
-def _import_file(file: ModelFile) -> ImportedModel:
-    if file.suffix not in OnnxRuntime.files:
-        raise NotApplicable(f"a {file.suffix} file is not an ONNX model")
-    return _describe_model(file.content)
-
-
-def _describe_model(content: bytes) -> ImportedModel:
-    engine = OnnxRuntime(content, {})
-    return ImportedModel(
-        content=content,
-        width=engine.width,
-        names=engine.names,
-        classes=engine.classes,
-        outputs=engine.predict(np.zeros((1, engine.width))).shape[1],
-    )
-
-
 def _create_session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = _FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    require_embedded(content)
     try:
         return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
     except _FAILURES as error:

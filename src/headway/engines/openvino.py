@@ -26,6 +26,7 @@ from headway.core.contracts import ImportedModel  # noqa: E402
 from headway.core.errors import EngineError, NotApplicable  # noqa: E402
 from headway.core.record import Settings  # noqa: E402
 from headway.core.threads import threads_of  # noqa: E402
+from headway.engines.formats.external_data import require_embedded  # noqa: E402
 from headway.engines.formats.onnx_ports import (  # noqa: E402
     GraphInputs,
     PortInfo,
@@ -79,6 +80,7 @@ class OpenVino:
     @classmethod
     def converted(cls, graph: bytes) -> bytes:
         """Convert an ONNX graph to an artifact; raise EngineError if the library cannot read it."""
+        require_embedded(graph)
         try:
             return cls.packed(_CORE.read_model(graph))
         except RuntimeError as error:

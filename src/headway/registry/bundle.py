@@ -23,6 +23,7 @@ from headway.core.errors import Refused, StoreError
 from headway.core.plugins import load_engine
 from headway.core.record import digest_of
 from headway.core.release import Release, SelfTest
+from headway.engines.formats.external_data import external_files
 from headway.registry.sign import COPY_HINT, Publisher, Trusted, verify
 from headway.storage import atomic
 
@@ -42,12 +43,9 @@ class Bundle:
 
     @property
     def model(self) -> bytes:
-        """The bytes of the variant's artifact; raises Refused if no file of the release has its digest."""
+        """The bytes of the variant's artifact."""
         wanted = self.release.variant.artifact.digest
-        name = next((name for name, digest in self.release.files.items() if digest == wanted), None)
-        if name is None:
-            raise Refused(f"no file of release {self.digest} is its model {wanted}")
-        return self.files[name]
+        return next(self.files[name] for name, digest in self.release.files.items() if digest == wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +57,14 @@ class SignedRelease:
 
 
 def sign_release(release: Release, files: Mapping[str, bytes], publisher: Publisher) -> SignedRelease:
-    """Sign a release with its files; `files` of the record becomes their digests."""
+    """Sign a release with its files; `files` of the record becomes their digests.
+
+    Raises Refused if its model is not among them, or keeps values in a file that is not signed with it.
+    """
     for name in files:
         _expect_plain(name)
     listed = replace(release, files={name: digest_of(content) for name, content in files.items()})
+    _expect_complete(listed, files)
     signed = publisher.sign(record.write(listed))
     contents = {**files, RELEASE: signed.content, SEAL: signed.signature}
     return SignedRelease(MappingProxyType(contents), digest_of(signed.content))
@@ -124,7 +126,23 @@ def open_bundle(folder: Path, trusted: Trusted) -> Bundle:
     release = record.read(Release, signed.content)
     _expect_listed(there, release, folder)
     files = {name: _verified(folder / name, digest) for name, digest in release.files.items()}
+    _expect_complete(release, files)
     return Bundle(release, MappingProxyType(files), digest_of(signed.content), key)
+
+
+def _expect_complete(release: Release, files: Mapping[str, bytes]) -> None:
+    """Raise Refused unless the model is one of the files, with all of its weights."""
+    artifact = release.variant.artifact
+    name = next((name for name, digest in release.files.items() if digest == artifact.digest), None)
+    if name is None:
+        raise Refused(f"no file of the release is its model {artifact.digest}", where=release.name, hint=COPY_HINT)
+    others = external_files(files[name]) if artifact.format == "onnx" else ()
+    if others:
+        raise Refused(
+            f"the model keeps its weights in another file, which nothing signs: {others[0]!r}",
+            where=release.name,
+            hint="import the graph again from its path, which embeds them",
+        )
 
 
 def _entries(folder: Path) -> dict[str, bool]:

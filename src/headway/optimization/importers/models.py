@@ -3,12 +3,14 @@
 E007: the rows are, or look like, those that the model was trained on.
 
 A file that can run code when it is opened (pickle, joblib, torch archives) is opened only with trust, once, in a
-subprocess: a crash ends only that process, and only bytes are returned.
+subprocess: a crash ends only that process, and only bytes are returned. A graph is data, but it can loop: a subprocess
+whose time and memory are limited imports it first.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 import os
 import re
@@ -29,10 +31,13 @@ from headway.core.contracts import Blobs, Engine, ImportedModel, ModelFile
 from headway.core.dataset import Dataset
 from headway.core.errors import DataError, EngineError, NotApplicable, PluginError, Refused
 from headway.core.evidence import Finding
-from headway.core.record import Settings
+from headway.core.record import Settings, digest_of
+from headway.core.sections import ModelSection
 from headway.core.variant import Artifact, Field, Signature, Variant
 from headway.data.matrix import dataset_signature, matrix
 from headway.data.refusals import with_refusals
+from headway.engines.formats.external_data import external_files
+from headway.optimization.importers import trial
 
 UNSAFE_SUFFIXES = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), "sklearn"),
@@ -78,7 +83,7 @@ def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedM
         raise EngineError(f"cannot read the model file: {error.strerror}", where=str(path)) from error
     opener = unsafe_opener(file)
     if not opener:
-        return file
+        return replace(file, content=_embedded(file.content, path)) if file.suffix == ".onnx" else file
     if not trust:
         raise Refused(
             f"a {file.suffix or 'nameless'} file can run code when it is opened",
@@ -86,6 +91,30 @@ def open_model_file(path: Path, *, trust: bool = False) -> ModelFile | ImportedM
             hint=f"headway optimize {path} --trust, if you trust its author; in Python: trust=True",
         )
     return _import_in_subprocess(path)
+
+
+def _embedded(content: bytes, path: Path) -> bytes:
+    """Return an ONNX graph with the values that it keeps in files next to it."""
+    files = external_files(content)
+    if not files:
+        return content
+    where = f"{path}: {', '.join(files[:3])}"
+    try:
+        helper = importlib.import_module("onnx.external_data_helper")
+        graph = importlib.import_module("onnx").load_from_string(content)
+        helper.load_external_data_for_model(graph, str(path.parent))
+        complete: bytes = graph.SerializeToString()
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            "the graph keeps its weights in other files, which onnx reads", where=where, hint=plugins.install("onnx")
+        ) from error
+    except Exception as error:  # the library has no common class for a missing file, a bad path or more than 2 GiB
+        raise EngineError(
+            f"the weights of the graph cannot be read: {str(error).partition(chr(10))[0]}",
+            where=where,
+            hint="keep them next to the graph, as onnx.save wrote them; together at most 2 GiB",
+        ) from error
+    return complete
 
 
 def unsafe_opener(file: ModelFile) -> str:
@@ -96,13 +125,10 @@ def unsafe_opener(file: ModelFile) -> str:
 
 def _import_in_subprocess(path: Path) -> ImportedModel:
     """Import a trusted file in a subprocess, by `importers.unpickle`."""
-    paths = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # to find the same classes as this process
     with tempfile.TemporaryDirectory(prefix="headway-") as folder:
         answer = Path(folder) / "model"
         command = [sys.executable, "-m", "headway.optimization.importers.unpickle", str(path), str(answer)]
-        run = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": paths}, check=False, capture_output=True, text=True
-        )
+        run = subprocess.run(command, env=_environment(), check=False, capture_output=True, text=True)
         if run.returncode:
             raise EngineError(
                 f"opening the file ended Python with {_describe_exit(run.returncode)}",
@@ -113,6 +139,50 @@ def _import_in_subprocess(path: Path) -> ImportedModel:
     if result.model is None:
         raise EngineError(result.what, where="; ".join(filter(None, [str(path), result.where])), hint=result.hint)
     return result.model
+
+
+_DEFAULTS = ModelSection()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportLimits:
+    """Limits of the process in which a graph is imported first: its time, and its memory beyond that of the library."""
+
+    timeout_s: float = _DEFAULTS.import_timeout_s
+    memory_mb: int = _DEFAULTS.import_memory_mb
+
+
+_tried: set[tuple[str, str]] = set()
+
+
+def _try_import(name: str, file: ModelFile, limits: ImportLimits) -> None:
+    """Import a file in a limited subprocess; raise EngineError if that does not end well. Each file is tried once."""
+    key = (name, digest_of(file.content))
+    if key in _tried:
+        return
+    command = [sys.executable, "-m", trial.__name__, name, file.suffix, str(limits.timeout_s), str(limits.memory_mb)]
+    where = f"imported in a process of its own, with {limits.memory_mb:,} MB"
+    hint = "a loop without an end? Otherwise: [model] import_timeout_s and import_memory_mb"
+    try:
+        run = subprocess.run(
+            command, input=file.content, env=_environment(), check=False, capture_output=True, timeout=limits.timeout_s
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(
+            f"the graph did not answer a row within {limits.timeout_s:g} s", where=where, hint=hint
+        ) from error
+    if run.returncode == trial.REFUSED:
+        raise EngineError(**msgspec.json.decode(run.stdout, type=dict[str, str]))
+    if run.returncode:
+        raise EngineError(
+            f"importing the graph ended its process with {_describe_exit(run.returncode)}", where=where, hint=hint
+        )
+    _tried.add(key)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a subprocess that finds the same classes as this process."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
 
 
 def _describe_exit(code: int) -> str:
@@ -210,8 +280,10 @@ def find_training_rows(engine: Engine, rows: Callable[[], Floats], *, n_rows: in
     ]
 
 
-def import_fitted_model(model: object | ImportedModel) -> ImportedModel:
+def import_fitted_model(model: object | ImportedModel, *, limits: ImportLimits | None = None) -> ImportedModel:
     """Import a fitted model, or a ModelFile, with the first engine that knows its library.
+
+    A model that is a program, such as an ONNX graph, is imported in a subprocess with these limits first.
 
     Raises
     ------
@@ -224,7 +296,11 @@ def import_fitted_model(model: object | ImportedModel) -> ImportedModel:
     hints: list[str] = []
     for name in _sort_engines(model):
         try:
-            imported = plugins.load_engine(name).import_model(model)
+            engine = plugins.load_engine(name)
+            program = getattr(engine, "program", None)
+            if program is not None and (file := program(model)) is not None:
+                _try_import(name, file, limits or ImportLimits())
+            imported = engine.import_model(model)
             return replace(imported, engine=imported.engine or name)
         except (NotApplicable, PluginError) as reason:
             refusals.append(f"{name}: {reason.what}")
