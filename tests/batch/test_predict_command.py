@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from tests.batch.scoring import LIVE, number_table, scoring_project, write_table
 
 from headway.cli import main as cli
+from headway.cli.commands.predict import only_python_writes_errors
 
 
 def ended(*arguments: object) -> int:
@@ -52,3 +55,24 @@ def test_invalid_arguments_exit_with_2(words, message, rows, capsys):
     out = rows.with_name("scores.csv")
     assert ended(LIVE, rows, out, "--project", rows.parent, *words) == cli.USAGE
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("of_system", [True, False])
+def test_a_backtrace_of_a_library_is_not_printed_and_messages_of_headway_are(of_system, capfd, monkeypatch):
+    with open(2, "w", encoding="utf-8", closefd=False) as system:
+        monkeypatch.setattr(sys, "stderr", system if of_system else sys.stderr)
+        with only_python_writes_errors():
+            os.write(2, b"thread '<unnamed>' panicked\n")
+            sys.stderr.write("9 rows, 1 s left\n")
+        sys.stderr.write("after\n")
+        sys.stderr.flush()
+    assert capfd.readouterr().err == "9 rows, 1 s left\nafter\n"
+
+
+@pytest.mark.slow
+def test_text_is_made_safe_for_spreadsheets(rows):
+    rows.write_text("a,b,c,key\n1,2,3,=1+1\n")
+    out = rows.with_name("scores.csv")
+    words = ("--keep", "key", "--spreadsheet-safe")
+    assert ended(LIVE, rows, out, "--project", rows.parent, *words) == cli.PASS
+    assert out.read_text().splitlines()[1].startswith("0,'=1+1,")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +13,15 @@ import nanoarrow
 import numpy as np
 from nanoarrow import TimeUnit, Type
 
-from headway.core.batch import ArrowColumn, Refusal, ScoringOptions
+from headway.core.batch import ArrowColumn, Chunk, Refusal, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
 from headway.serving.protocol.tensors import CategoryCodes
 
 MISSING = float("nan")
 UNKNOWN = "a category that the model does not know"
+INFINITE = "an infinity: leave the cell empty, or null, where a value is missing"
+_FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _TRUTH = {"true": 1.0, "false": 0.0}
 _SHOWN = 200
 
@@ -55,6 +59,43 @@ def new_refusal(row: int, column: str, value: str, reason: str) -> Refusal:
     return Refusal(
         row=row, column=column, value=value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...", reason=reason
     )
+
+
+def refuse_invalid_utf8(name: str, strings: Sequence[str | None], start: int) -> Iterator[Refusal]:
+    """Yield a refusal for each string with bytes that are not UTF-8, which are decoded as lone surrogates."""
+    for index, text in enumerate(strings):
+        if text is not None and any("\udc80" <= letter <= "\udcff" for letter in text):
+            yield new_refusal(start + index, name, text, "not UTF-8")
+
+
+def refuse_infinities(chunk: Chunk, names: Sequence[str]) -> Chunk:
+    """Return a chunk whose rows with an infinity are refused, as the server refuses them; `names` are its columns."""
+    infinite = np.isinf(chunk.rows)
+    if not infinite.any():
+        return chunk
+    refusals = [
+        new_refusal(chunk.start + row, names[column], f"{chunk.rows[row, column]:g}", INFINITE)
+        for row, column in np.argwhere(infinite).tolist()
+    ]
+    return replace(chunk, rows=np.where(infinite, MISSING, chunk.rows), refusals=[*chunk.refusals, *refusals])
+
+
+def escape_formulas(text: str) -> str:
+    """Return a text in which no spreadsheet finds a formula: a quote stands before each; numbers stay as they are.
+
+    A cell may begin behind a separator of another language as well.
+
+    >>> escape_formulas("=1+1"), escape_formulas("-5"), escape_formulas("a;@b"), escape_formulas("a-b")
+    ("'=1+1", '-5', "a;'@b", 'a-b')
+    """
+    return text if parse_number(text) is not None else _FORMULA.sub(r"\1'", text)
+
+
+def escape_column(column: ArrowColumn) -> ArrowColumn:
+    """Return a column whose strings hold no formula."""
+    if not isinstance(column.values, list):
+        return column
+    return replace(column, values=[text if text is None else escape_formulas(text) for text in column.values])
 
 
 def check_columns(names: Sequence[str], options: ScoringOptions, where: str) -> None:

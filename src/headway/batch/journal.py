@@ -42,6 +42,7 @@ class Terms(StoredRecord, frozen=True, kw_only=True):
     samples: str
     keep: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    spreadsheet_safe: bool = False
     headway: str = ""
 
     def differences(self, other: Terms) -> list[str]:
@@ -68,6 +69,7 @@ def describe_terms(bundle: Bundle, path: Path, options: ScoringOptions) -> Terms
         samples=samples,
         keep=options.keep,
         missing=options.missing,
+        spreadsheet_safe=options.spreadsheet_safe,
         headway=headway.__version__,
     )
 

@@ -20,6 +20,7 @@ from headway.serving.protocol.tensors import BYTES
 
 _STRING_TYPES = (pl.String, pl.Categorical, pl.Enum)
 _CHUNKS_PER_READ = 8  # decoded together, because a slice decodes the pages at its two ends again
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _TIME_TYPES = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
 
 
@@ -36,20 +37,41 @@ class PolarsScan:
             self._frame, self._options = frame.select(options.names), options
             self.passthrough = passthrough_columns(self._frame.slice(0, 0).collect(), options, self._where)
             self._length = int(frame.select(pl.len()).collect().item())
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except _FAILURES as error:
             raise _unreadable(error, self._where) from error
 
     def chunks(self, start: int, position: int) -> Iterator[Chunk]:
         """Yield chunks of equal length from row `start`, which is the position as well."""
         rows = columns.chunk_rows(len(self._options.signature.inputs))
         for begin in range(start, self._length, _CHUNKS_PER_READ * rows):
-            yield from self._cut(self._collected(begin, _CHUNKS_PER_READ * rows), begin, rows)
+            yield from self._cut(self._read(begin, min(_CHUNKS_PER_READ * rows, self._length - begin)), begin, rows)
 
-    def _collected(self, start: int, rows: int) -> pl.DataFrame:
+    def _read(self, start: int, rows: int) -> pl.DataFrame:
         try:
-            return self._frame.slice(start, rows).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(error, self._where) from error
+            frame = self._collect(start, rows)
+        except _FAILURES as error:
+            raise _unreadable(error, f"{self._where}, from row {self._find_unreadable(start, rows):,} on") from error
+        if len(frame) != rows:
+            raise DataError(
+                f"the file says that it has {self._length:,} rows, and ends after {start + len(frame):,}",
+                where=self._where,
+                hint="is the file complete?",
+            )
+        return frame
+
+    def _collect(self, start: int, rows: int) -> pl.DataFrame:
+        return self._frame.slice(start, rows).collect()
+
+    def _find_unreadable(self, start: int, rows: int) -> int:
+        """Return the first row that cannot be read among some of which one cannot, by bisection."""
+        while rows > 1:
+            half = rows // 2
+            try:
+                self._collect(start, half)
+                start, rows = start + half, rows - half
+            except _FAILURES:
+                rows = half
+        return start
 
     def _cut(self, frame: pl.DataFrame, start: int, rows: int) -> Iterator[Chunk]:
         """Yield the chunks of a frame, which is freed with the last of them."""
@@ -180,9 +202,11 @@ def _expect_type(field: Field, dtype: pl.DataType, where: str) -> None:
         )
 
 
-def _unreadable(error: Exception, where: str) -> DataError:
+def _unreadable(error: BaseException, where: str) -> DataError:
+    panicked = isinstance(error, pl.exceptions.PanicException)
+    reason = "it is malformed, and polars fails on it" if panicked else str(error).partition("\n")[0]
     return DataError(
-        f"the file cannot be read: {error}",
+        f"the file cannot be read: {reason}",
         where=where,
         hint="is the file complete, and of the format that its suffix names?",
     )

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ import headway
 from headway.batch import columns, journal
 from headway.batch.columns import new_refusal
 from headway.batch.journal import Journal, Receipt, Terms, describe_terms
-from headway.core.batch import ArrowColumn, Chunk, Format, Scan, ScoringOptions
+from headway.core.batch import ArrowColumn, Chunk, Format, Refusal, Scan, ScoringOptions
 from headway.core.config import Config
 from headway.core.contracts import Decider
 from headway.core.errors import ConfigError, DataError, EngineError
@@ -60,6 +60,7 @@ def predict(
     out: Path,
     *,
     keep: Sequence[str] = (),
+    spreadsheet_safe: bool = False,
     threads: int = 0,
     callback: Callback = lambda _: None,
 ) -> Receipt:
@@ -78,6 +79,8 @@ def predict(
         Files to read and to write.
     keep
         Columns of the source to copy into the output.
+    spreadsheet_safe
+        Whether to escape formulas in the strings of kept columns and of refused rows.
     threads
         Threads that run the engine; 0 uses every core.
     callback
@@ -92,7 +95,7 @@ def predict(
     """
     bundle = _bundle(config, reference)
     reader, writer = _format(source, _INPUT_ALIASES), _format(out, {})
-    options = _scoring_options(bundle.release, config, keep)
+    options = _scoring_options(bundle.release, config, keep, spreadsheet_safe)
     terms = describe_terms(bundle, source, options)
     done = journal.load_receipt(out, terms)
     if done is not None:
@@ -101,7 +104,7 @@ def predict(
     scan = reader.scan(source, options)
     empty = scorer.empty(scan.passthrough)
     with journal.open_scoring_journal(out, terms) as parts_journal:
-        _Run(scorer, writer, parts_journal, callback).go(scan, _workers(bundle.release, threads))
+        _Run(scorer, writer, parts_journal, options, callback).go(scan, _workers(bundle.release, threads))
         _expect_unchanged(terms, describe_terms(bundle, source, options))
         return parts_journal.finish(lambda parts, joined: writer.join(parts, joined, empty, _output_metadata(bundle)))
 
@@ -109,15 +112,19 @@ def predict(
 class _Run:
     """One run over the rest of a file: this thread reads, others run the engine, and one writes the parts."""
 
-    def __init__(self, scorer: Scorer, writer: Format, journal: Journal, callback: Callback) -> None:
+    def __init__(
+        self, scorer: Scorer, writer: Format, journal: Journal, options: ScoringOptions, callback: Callback
+    ) -> None:
         self._scorer, self._writer, self._journal, self._callback = scorer, writer, journal, callback
+        self._names, self._escapes = options.signature.names, options.spreadsheet_safe
         self._began, self._from_row = time.monotonic(), journal.end
 
     def go(self, scan: Scan, threads: int) -> None:
         """Score every row that is in no part yet, with a few chunks in memory at a time."""
         with _pool(1) as writer_pool, _pool(threads) as engine_pool:
             waiting: deque[tuple[int, Future[None]]] = deque()
-            for chunk in scan.chunks(self._journal.end, self._journal.position):
+            for read in scan.chunks(self._journal.end, self._journal.position):
+                chunk = columns.refuse_infinities(read, self._names)
                 futures = [engine_pool.submit(self._scorer.scores, rows) for rows in _batches(chunk.rows)]
                 waiting.append((len(chunk.rows), writer_pool.submit(self._write, chunk, futures)))
                 while sum(rows for rows, _ in waiting) - waiting[0][0] >= 2 * threads * BATCH_ROWS:
@@ -140,8 +147,10 @@ class _Run:
             refused |= {refusal.row for refusal in new}
             answers.append(scores)
             start += len(scores)
-        columns = self._scorer.answer(chunk, np.concatenate(answers), refused)
-        self._journal.add(self._writer.encode(columns), refusals, end=chunk.end, position=chunk.position)
+        if self._escapes:
+            chunk, refusals = _escaped(chunk, refusals)
+        answered = self._scorer.answer(chunk, np.concatenate(answers), refused)
+        self._journal.add(self._writer.encode(answered), refusals, end=chunk.end, position=chunk.position)
         self._report(chunk)
 
     def _report(self, chunk: Chunk) -> None:
@@ -153,6 +162,13 @@ class _Run:
             seconds=time.monotonic() - self._began,
         )
         self._callback(done)
+
+
+def _escaped(chunk: Chunk, refusals: Sequence[Refusal]) -> tuple[Chunk, list[Refusal]]:
+    """Return what is copied from the file with its formulas escaped."""
+    held = {name: columns.escape_column(column) for name, column in chunk.passthrough.items()}
+    values = [replace(refusal, value=columns.escape_formulas(refusal.value)) for refusal in refusals]
+    return replace(chunk, passthrough=held), values
 
 
 @contextmanager
@@ -177,10 +193,12 @@ def _bundle(config: Config, reference: str) -> Bundle:
         register.state.close()
 
 
-def _scoring_options(release: Release, config: Config, keep: Sequence[str]) -> ScoringOptions:
+def _scoring_options(release: Release, config: Config, keep: Sequence[str], escape: bool) -> ScoringOptions:
     views = {column: view.name for view in release.views for column in view.columns}
     signature, missing = release.variant.signature, tuple(config.data.missing)
-    return ScoringOptions(signature=signature, keep=tuple(dict.fromkeys(keep)), missing=missing, views=views)
+    return ScoringOptions(
+        signature=signature, keep=tuple(dict.fromkeys(keep)), missing=missing, spreadsheet_safe=escape, views=views
+    )
 
 
 def _format(path: Path, others: Mapping[str, str]) -> Format:

@@ -67,12 +67,14 @@ class Chunk:
 class ScoringOptions:
     """Columns to read from a file: those of a signature, and those to `keep`; a string in `missing` counts as null.
 
-    `views` maps each column that a server would look up to its feature view: a file must hold it.
+    With `spreadsheet_safe`, formulas in the strings that are kept are escaped. `views` maps each column that a server
+    would look up to its feature view: a file must hold it.
     """
 
     signature: Signature
     keep: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    spreadsheet_safe: bool = False
     views: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,7 +14,7 @@ from nanoarrow import Type
 from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.batch import columns
-from headway.batch.columns import check_columns, rank_categories
+from headway.batch.columns import check_columns, rank_categories, refuse_invalid_utf8
 from headway.core.batch import ArrowColumn, Chunk, Refusal, Scan, ScoringOptions
 from headway.core.errors import DataError
 from headway.core.variant import Field
@@ -52,9 +51,9 @@ class ArrowScan:
     def __init__(self, path: Path, options: ScoringOptions) -> None:
         self._path, self._options, where = path, options, str(path)
         with path.open("rb") as file:
-            schema = nanoarrow.Schema(_stream(file, path).get_schema())
-        types = {field.name: field for field in schema.fields}
-        check_columns([field.name for field in schema.fields], options, where)
+            fields = _fields(_stream(file, path), where)
+        types = dict(fields)
+        check_columns([name for name, _ in fields], options, where)
         for field in options.signature.inputs:
             _expect_type(field, types[field.name], where)
         self._ranks = [(field, category_codes(field)) for field in options.signature.inputs]
@@ -84,12 +83,13 @@ class ArrowScan:
         rows = np.empty((len(batch), len(self._ranks)))
         for index, (field, ranks) in enumerate(self._ranks):
             if ranks is None:
-                rows[:, index] = _floats(_column(arrays[field.name]))
+                rows[:, index] = _floats(_column(arrays[field.name], start, refusals))
             else:
                 words = self._options.missing
-                strings = [None if text in words else text for text in _strings(arrays[field.name])]
+                strings = _strings(arrays[field.name], start, refusals)
+                strings = [None if text in words else text for text in strings]
                 rows[:, index] = rank_categories(field, ranks, strings, start, refusals)
-        held = {name: _column(arrays[name]) for name in self._options.keep}
+        held = {name: _column(arrays[name], start, refusals) for name in self._options.keep}
         end = start + len(batch)
         return Chunk(start=start, rows=rows, passthrough=held, position=end, share=share, refusals=refusals)
 
@@ -171,18 +171,29 @@ def _stream(file: BinaryIO, path: Path) -> Any:
 def _batches(file: BinaryIO, path: Path) -> Iterator[Any]:
     """Yield the batches, and close the stream: closing it during an exception can crash Python under a tracer."""
     with _stream(file, path) as stream:
-        yield from iter(partial(_next, stream, path), None)
+        row = 0
+        while (batch := _next(stream, path, row)) is not None:
+            row += len(batch)
+            yield batch
 
 
-def _next(stream: Any, path: Path) -> Any:
-    """Return the next batch, None after the last."""
+def _next(stream: Any, path: Path, row: int) -> Any:
+    """Return the next batch, which begins at a row, or None after the last."""
     try:
         return stream.get_next()
     except StopIteration:
         return None
     except RuntimeError as error:
         hint = "is the file complete? Compressed dictionaries are not supported: write it with compression=None"
-        raise DataError(f"the file cannot be read: {error}", where=str(path), hint=hint) from error
+        raise DataError(f"the file cannot be read: {error}", where=f"{path}, from row {row:,} on", hint=hint) from error
+
+
+def _fields(stream: Any, where: str) -> list[tuple[str, Any]]:
+    """Return the columns of a stream with their types; raise DataError if a name is not UTF-8."""
+    try:
+        return [(field.name, field) for field in nanoarrow.Schema(stream.get_schema()).fields]
+    except UnicodeDecodeError as error:
+        raise DataError("the name of a column is not UTF-8", where=where, hint="rename it") from error
 
 
 def _value_type(schema: Any) -> Any:
@@ -215,10 +226,10 @@ def _empty_column(schema: Any, where: str) -> ArrowColumn:
     return ArrowColumn(type=schema, values=np.empty(0, dtype=_STORED[met]))
 
 
-def _column(array: Any) -> ArrowColumn:
+def _column(array: Any, start: int, refusals: list[Refusal]) -> ArrowColumn:
     schema = nanoarrow.Schema(array.schema)
     if _value_type(schema).type in _STRING_TYPES:
-        return columns.string_column(_strings(array))
+        return columns.string_column(_strings(array, start, refusals))
     if schema.type == Type.NULL:
         return ArrowColumn(type=nanoarrow.float64(), values=np.full(len(array), np.nan))
     validity, stored = nanoarrow.Array(array).buffers
@@ -234,9 +245,32 @@ def _bits(buffer: Any, rows: slice) -> Any:
     return bits[rows].astype(np.bool_)
 
 
-def _strings(array: Any) -> list[str | None]:
-    strings: list[str | None] = nanoarrow.Array(array).to_pylist()
+def _strings(array: Any, start: int, refusals: list[Refusal]) -> list[str | None]:
+    """Return the strings of a column; append a refusal for each that is not UTF-8, from row `start` on."""
+    try:
+        strings: list[str | None] = nanoarrow.Array(array).to_pylist()
+    except UnicodeDecodeError:
+        strings = _decoded(array)
+        refusals += refuse_invalid_utf8(nanoarrow.Schema(array.schema).name, strings, start)
     return strings
+
+
+def _decoded(array: Any) -> list[str | None]:
+    """Return the strings of a column, with lone surrogates for bytes that are not UTF-8."""
+    schema, (validity, *stored) = nanoarrow.Schema(array.schema), nanoarrow.Array(array).buffers
+    if schema.type == Type.DICTIONARY:
+        indices = nanoarrow.c_array_from_buffers(
+            schema.index_type, len(array), [_or_none(validity), stored[0]], offset=array.offset
+        )
+        words = _decoded(array.dictionary)
+        return [None if index is None else words[index] for index in nanoarrow.Array(indices).to_pylist()]
+    kind = nanoarrow.large_binary() if schema.type == Type.LARGE_STRING else nanoarrow.binary()
+    raw = nanoarrow.c_array_from_buffers(kind, len(array), [_or_none(validity), *stored], offset=array.offset)
+    return [value and value.decode(errors="surrogateescape") for value in nanoarrow.Array(raw).to_pylist()]
+
+
+def _or_none(validity: Any) -> Any:
+    return validity if validity.size_bytes else None
 
 
 def _floats(column: ArrowColumn) -> Floats:

@@ -71,9 +71,8 @@ class CsvScan:
         records = list(self._records(lines, start, refusals))
         cells = dict(zip(self._names, zip(*records, strict=True), strict=True)) if records else {}
         if lines.invalid:
-            refusals += (
-                refusal for name in self._options.names for refusal in _not_utf8(name, cells.get(name, ()), start)
-            )
+            for name in self._options.names:
+                refusals += columns.refuse_invalid_utf8(name, cells.get(name, ()), start)
         rows = np.empty((len(records), len(self._ranks)))
         for index, (field, ranks) in enumerate(self._ranks):
             strings: Sequence[str] = cells.get(field.name, ())
@@ -195,12 +194,6 @@ def _numbers(field: Field, strings: Sequence[str], start: int, refusals: list[Re
         if value is None:
             refusals.append(new_refusal(start + index, field.name, text, "not a number"))
     return [MISSING if value is None else value for value in found]
-
-
-def _not_utf8(name: str, strings: Sequence[str], start: int) -> Iterator[Refusal]:
-    for index, text in enumerate(strings):
-        if any("\udc80" <= letter <= "\udcff" for letter in text):
-            yield new_refusal(start + index, name, text, "not UTF-8")
 
 
 plugin = Csv()

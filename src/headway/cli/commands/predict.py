@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from headway.core import config
 from headway.reporting.console import print_result, print_status
 
 _LINE_EVERY_S = 10.0
+_STDERR = 2
 # Set before polars is loaded, because this process only scores: memory that is reused is not returned in between
 # (saves 0.3 us of 5.5 us per row), and decoding threads do not compete with those that run the engine.
 _POLARS = {
@@ -37,6 +39,7 @@ def plugin(
     out: Path,
     *,
     keep: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    spreadsheet_safe: bool = False,
     threads: int = 0,
     project: ProjectFolder = Path("."),
     json: AsJson = False,
@@ -58,15 +61,43 @@ def plugin(
         Output in row order: .parquet, .csv or .arrow.
     keep
         Columns of the file to copy into the output, such as a key.
+    spreadsheet_safe
+        Put a quote before each formula in the strings of these columns and of rejected rows, for files that are opened
+        in a spreadsheet.
     threads
         Threads that run the engine; 0 uses every core.
     """
     for name, value in _POLARS.items():
         os.environ.setdefault(name, value)
-    with show_progress() as report:
-        receipt = predict(config.load(project), reference, source, out, keep=keep, threads=threads, callback=report)
+    with only_python_writes_errors(), show_progress() as report:
+        receipt = predict(
+            config.load(project),
+            reference,
+            source,
+            out,
+            keep=keep,
+            spreadsheet_safe=spreadsheet_safe,
+            threads=threads,
+            callback=report,
+        )
     print_result(receipt, summarize(receipt, out), json=json)
     return FAIL if receipt.refused else PASS
+
+
+@contextmanager
+def only_python_writes_errors() -> Iterator[None]:
+    """Keep stderr for messages of headway: polars writes a backtrace there when a damaged file makes it panic."""
+    python, native = sys.stderr, os.dup(_STDERR)
+    with open(native, "w", buffering=1, encoding=python.encoding, errors="backslashreplace") as terminal:
+        with suppress(OSError):
+            sys.stderr = terminal if python.fileno() == _STDERR else python
+        try:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), _STDERR)
+            yield
+        finally:
+            os.dup2(native, _STDERR)
+            sys.stderr = python
 
 
 @contextmanager

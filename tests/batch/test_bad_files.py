@@ -1,0 +1,179 @@
+"""Bad text, infinities, formulas and damaged files: a row is refused or the file is, and nothing else ends a run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nanoarrow
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+from nanoarrow.ipc import StreamWriter
+from tests.batch.scoring import (
+    CARRIER,
+    LIVE,
+    MIXED,
+    NUMBERS,
+    read_table,
+    refused_rows,
+    score_file,
+    scoring_project,
+    write_table,
+)
+
+from headway.batch.columns import INFINITE
+from headway.batch.journal import load_receipt
+from headway.batch.predict import predict
+from headway.core.batch import ScoringOptions
+from headway.core.errors import DataError, StoreError
+from headway.core.plugins import load_format
+
+SUFFIXES = [".parquet", ".csv", ".arrow", ".feather"]
+OTHER = replace(MIXED, inputs=(MIXED.inputs[0], replace(CARRIER, unseen="other")))
+
+
+def strings(content: Sequence[bytes | None], kind: Any) -> Any:
+    """An Arrow array of strings from any bytes."""
+    dtype = np.int32 if kind.type == nanoarrow.Type.STRING else np.int64
+    offsets = np.cumsum([0, *(len(value or b"") for value in content)]).astype(dtype)
+    missing = np.array([value is None for value in content])
+    buffers = [np.packbits(~missing, bitorder="little"), offsets, b"".join(value or b"" for value in content)]
+    return nanoarrow.c_array_from_buffers(kind, len(content), buffers, null_count=int(missing.sum()))
+
+
+def write_stream(path: Path, columns: dict[str, Any], *, batches: int = 1) -> Path:
+    """Write Arrow arrays of equal length as a stream, several times."""
+    kinds = {name: nanoarrow.Schema(array.schema) for name, array in columns.items()}
+    schema = nanoarrow.Schema(nanoarrow.struct(kinds), nullable=False)
+    length = len(next(iter(columns.values())))
+    table = nanoarrow.c_array_from_buffers(schema, length, [None], children=list(columns.values()))
+    content = io.BytesIO()
+    with StreamWriter.from_writable(content) as writer:
+        for number in range(batches):
+            writer.write_stream(nanoarrow.c_array_stream(table), write_schema=not number)
+        writer.close()
+        path.write_bytes(content.getvalue())
+    return path
+
+
+def sizes(count: int) -> Any:
+    return nanoarrow.c_array_from_buffers(nanoarrow.float64(), count, [None, np.zeros(count)])
+
+
+@pytest.mark.parametrize("kind", [nanoarrow.string(), nanoarrow.large_string()], ids=["string", "large string"])
+def test_a_row_of_an_arrow_stream_that_is_not_utf8_is_refused(kind: Any, tmp_path: Path) -> None:
+    carriers, keys = strings([b"AA", b"U\xffA", None, b"WN"], kind), strings([b"a", b"b", b"\xe9", None], kind)
+    source = write_stream(tmp_path / "rows.arrow", {"size": sizes(4), "carrier": carriers, "key": keys})
+    receipt = score_file(
+        scoring_project(tmp_path, signature=OTHER, task="regression"), source, tmp_path / "scores.csv", "key"
+    )
+    assert refused_rows(tmp_path / "scores.csv") == [
+        (1, "carrier", "U\\udcffA", "not UTF-8"),
+        (2, "key", "\\udce9", "not UTF-8"),
+    ]
+    found = read_table(tmp_path / "scores.csv")
+    assert found["prediction"].to_list() == [0.0, None, None, 1.0] and found["key"].to_list() == ["a", "b", "?", None]
+    assert (receipt.rows, receipt.refused) == (4, 2)
+
+
+def test_a_dictionary_with_an_entry_that_is_not_utf8_refuses_its_rows(tmp_path: Path) -> None:
+    carriers = pl.Series(["AA", "ZZZ", None, "AA", "ZZZ"], dtype=pl.Categorical)
+    source = write_table(pl.DataFrame({"size": [0.0] * 5, "carrier": carriers}), tmp_path / "rows.arrow")
+    source.write_bytes(source.read_bytes().replace(b"ZZZ", b"Z\xffZ"))
+    score_file(scoring_project(tmp_path, signature=OTHER, task="regression"), source, tmp_path / "scores.csv")
+    found = [refusal for refusal in refused_rows(tmp_path / "scores.csv") if refusal[1]]
+    assert found == [(row, "carrier", "Z\\udcffZ", "not UTF-8") for row in (1, 4)]
+    assert read_table(tmp_path / "scores.csv")["prediction"].to_list() == [0.0, None, None, 0.0, None]
+
+
+def test_a_column_whose_name_is_not_utf8_is_an_error_of_the_file(tmp_path: Path) -> None:
+    source = write_stream(tmp_path / "rows.arrow", {"size": sizes(1), "name": sizes(1)})
+    source.write_bytes(source.read_bytes().replace(b"name", b"n\xffme"))
+    with pytest.raises(DataError, match="the name of a column is not UTF-8") as error:
+        score_file(scoring_project(tmp_path, signature=MIXED), source, tmp_path / "scores.csv")
+    assert error.value.where == str(source)
+
+
+def test_a_damaged_batch_names_the_file_and_its_first_row(tmp_path: Path) -> None:
+    source = write_stream(tmp_path / "rows.arrow", {name: sizes(10) for name in "abc"}, batches=2)
+    source.write_bytes(source.read_bytes()[:-200])
+    with pytest.raises(DataError, match="the file cannot be read") as error:
+        score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv")
+    assert error.value.where == f"{source}, from row 10 on"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_a_row_with_an_infinity_is_refused_as_the_server_refuses_it(suffix: str, value: float, tmp_path: Path) -> None:
+    table = pl.DataFrame({"a": [1.0, value, 1.0], "b": [1.0, 1.0, 1.0], "c": [1.0, value, None]})
+    source = write_table(table, tmp_path / f"rows{suffix}")
+    receipt = score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv")
+    assert read_table(tmp_path / "scores.csv")["probability"].to_list() == [1.0, None, None]
+    assert refused_rows(tmp_path / "scores.csv") == [
+        (1, "a", f"{value:g}", INFINITE),
+        (1, "c", f"{value:g}", INFINITE),
+        (2, "", "", "the answer is [nan]"),
+    ]
+    assert receipt.columns == {"a": 1, "c": 1, "(row)": 1}
+
+
+def test_a_number_beyond_float64_is_an_infinity(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,1e400,1\n")
+    score_file(scoring_project(tmp_path), tmp_path / "rows.csv", tmp_path / "scores.csv")
+    assert refused_rows(tmp_path / "scores.csv") == [(0, "b", "inf", INFINITE)]
+
+
+CELLS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-5", "+3e2", "-a", "\t=1", " =1", "a;=1", "a-b", "\uff1d1", None]
+SAFE = [
+    "'=1+1", "'@SUM(A1)", "'+cmd|' /C calc'!A0", "-5", "+3e2", "'-a", "'\t'=1", "' =1", "a;'=1", "a-b", "'\uff1d1", None
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize(("safe", "expected"), [(False, CELLS), (True, SAFE)])
+def test_kept_text_is_safe_in_a_spreadsheet_if_that_is_asked_for(
+    suffix: str, safe: bool, expected: list[str | None], tmp_path: Path
+) -> None:
+    numbers = {name: [0.0] * len(CELLS) for name in "abc"}
+    table = pl.DataFrame({**numbers, "key": CELLS, "day": [-1] * len(CELLS)})
+    source, settings = write_table(table, tmp_path / "rows.parquet"), scoring_project(tmp_path)
+    out = tmp_path / f"scores{suffix}"
+    predict(settings, LIVE, source, out, keep=("key", "day"), spreadsheet_safe=safe)
+    assert read_table(out)["key"].to_list() == expected and set(read_table(out)["day"]) == {-1}
+
+
+def test_the_value_of_a_refused_row_is_safe_as_well_and_the_option_is_part_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b,c\n=1+1,1,1\n-x,1,1\n")
+    settings, out = scoring_project(tmp_path, signature=NUMBERS), tmp_path / "scores.csv"
+    receipt = predict(settings, LIVE, tmp_path / "rows.csv", out, spreadsheet_safe=True)
+    assert [value for _, _, value, _ in refused_rows(out)] == ["'=1+1", "'-x"]
+    assert load_receipt(out, receipt.terms) == receipt and receipt.terms.spreadsheet_safe
+    with pytest.raises(StoreError, match="spreadsheet_safe is False, was True"):
+        predict(settings, LIVE, tmp_path / "rows.csv", out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".feather"])
+def test_a_file_with_any_byte_changed_is_read_or_named_in_an_error(suffix: str, tmp_path: Path) -> None:
+    table = pl.DataFrame({"size": [1.0, 2.0, None], "carrier": ["AA", "UA", None], "key": ["k", "l", "m"]})
+    content = np.frombuffer(write_table(table, tmp_path / f"rows{suffix}").read_bytes(), np.uint8)
+    reader, options = (
+        load_format(suffix[1:].replace("feather", "arrow")),
+        ScoringOptions(signature=MIXED, keep=("key",)),
+    )
+    random, source, wrong = np.random.default_rng(0), tmp_path / f"bad{suffix}", 0
+    for number in range(100):
+        changed = content.copy()
+        changed[random.integers(0, len(changed), random.integers(1, 4))] = random.choice([0, 1, 127, 128, 255])
+        source.write_bytes(changed[: random.integers(1, len(changed))] if number % 5 == 0 else changed)
+        try:
+            for chunk in reader.scan(source, options).chunks(0, 0):
+                assert len(chunk.rows) <= len(table)
+        except DataError as error:
+            assert source.name in error.where
+            wrong += 1
+    assert wrong > 10
