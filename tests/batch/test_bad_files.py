@@ -25,6 +25,7 @@ from tests.batch.scoring import (
     write_table,
 )
 
+from headway.batch.arrow_messages import MalformedMessage, _root, check_messages
 from headway.batch.columns import INFINITE
 from headway.batch.journal import load_receipt
 from headway.batch.predict import predict
@@ -177,3 +178,79 @@ def test_a_file_with_any_byte_changed_is_read_or_named_in_an_error(suffix: str, 
             assert source.name in error.where
             wrong += 1
     assert wrong > 10
+
+
+def field_absent(content: bytes, kind: int, path: Sequence[int]) -> bytes:
+    """Return a stream whose first message of a kind lacks the field at a path of field numbers."""
+    position = 0
+    while content[position : position + 4] == b"\xff\xff\xff\xff":
+        size = int.from_bytes(content[position + 4 : position + 8], "little")
+        metadata = bytearray(content[position + 8 : position + 8 + size])
+        message = _root(bytes(metadata))
+        if message.number(1, "<B") == kind:
+            table = message
+            for number in path[:-1]:
+                table = table.tables(-number)[0] if number < 0 else table.table(number, "a part")
+            vtable = table.start - int.from_bytes(metadata[table.start : table.start + 4], "little", signed=True)
+            metadata[vtable + 4 + 2 * path[-1] : vtable + 6 + 2 * path[-1]] = b"\0\0"
+            return content[: position + 8] + bytes(metadata) + content[position + 8 + size :]
+        position += 8 + size + message.number(3, "<q")
+    raise AssertionError(f"no message of kind {kind}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "message"),
+    [
+        (1, [2], "the content of a message is missing"),
+        (3, [2], "the content of a message is missing"),
+        (1, [2, -1, 3], "the type of a column is missing"),
+        (3, [2, 1], "the list of columns of a batch is missing"),
+        (3, [2, 2], "the list of buffers of a batch is missing"),
+        (2, [2, 1], "the values of a dictionary is missing"),
+    ],
+)
+def test_a_message_that_would_end_the_process_is_an_error(
+    kind: int, path: list[int], message: str, tmp_path: Path
+) -> None:
+    """Nanoarrow reads a null pointer in each of these."""
+    carriers = pl.Series(["AA", None], dtype=pl.Categorical)
+    source = write_table(pl.DataFrame({"size": [0.0, 1.0], "carrier": carriers}), tmp_path / "rows.arrow")
+    source.write_bytes(field_absent(source.read_bytes(), kind, path))
+    with pytest.raises(DataError, match=message) as error:
+        score_file(scoring_project(tmp_path, signature=MIXED), source, tmp_path / "scores.csv")
+    assert error.value.where == str(source)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xf0\0\0\0" + bytes(12), "an offset leads out of its message"),
+        (b"\x04\0\0\0\xff\0\0\0" + bytes(8), "an offset leads out of its message"),
+    ],
+)
+def test_an_offset_that_leads_nowhere_is_an_error(content: bytes, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.arrow"
+    file.write_bytes(b"\xff\xff\xff\xff" + len(content).to_bytes(4, "little") + content)
+    with file.open("rb") as opened, pytest.raises(MalformedMessage, match=message):
+        check_messages(opened)
+
+
+def test_columns_of_different_length_are_an_error(tmp_path: Path) -> None:
+    source = write_stream(tmp_path / "rows.arrow", {name: sizes(3) for name in "abc"})
+    content = source.read_bytes()
+    at = content.index((3).to_bytes(8, "little"), content.index(b"\xff\xff\xff\xff", 8))
+    source.write_bytes(content[:at] + (1).to_bytes(8, "little") + content[at + 8 :])
+    with pytest.raises(DataError, match=r"differ in length|cannot be read") as error:
+        score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv")
+    assert f"{source}, from row 0 on" in error.value.where
+
+
+def test_a_length_below_zero_is_an_error(tmp_path: Path) -> None:
+    source = write_stream(tmp_path / "rows.arrow", {name: sizes(3) for name in "abc"})
+    content = bytearray(source.read_bytes())
+    start = content.index(b"\xff\xff\xff\xff", 8) + 8
+    message = _root(bytes(content[start:]))
+    content[start + message.field(3) + 7] = 0xFF
+    source.write_bytes(content)
+    with pytest.raises(DataError, match="the length of a message is negative"):
+        score_file(scoring_project(tmp_path), source, tmp_path / "scores.csv")

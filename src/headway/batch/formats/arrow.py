@@ -14,6 +14,7 @@ from nanoarrow import Type
 from nanoarrow.ipc import InputStream, StreamWriter
 
 from headway.batch import columns
+from headway.batch.arrow_messages import MalformedMessage, check_messages
 from headway.batch.columns import check_columns, rank_categories, refuse_invalid_utf8
 from headway.core.batch import ArrowColumn, Chunk, Refusal, Scan, ScoringOptions
 from headway.core.errors import DataError
@@ -51,6 +52,7 @@ class ArrowScan:
     def __init__(self, path: Path, options: ScoringOptions) -> None:
         self._path, self._options, where = path, options, str(path)
         with path.open("rb") as file:
+            _check_messages(file, where)
             fields = _fields(_stream(file, path), where)
         types = dict(fields)
         check_columns([name for name, _ in fields], options, where)
@@ -79,6 +81,12 @@ class ArrowScan:
     def _piece(self, batch: Any, start: int, share: float) -> Chunk:
         """Return a batch of the file as a chunk."""
         arrays = {nanoarrow.Schema(child.schema).name: child for child in batch.children}
+        if any(len(arrays[name]) != len(batch) for name in self._options.names):
+            raise DataError(
+                "the columns of a batch differ in length",
+                where=f"{self._path}, from row {start:,} on",
+                hint="write it again",
+            )
         refusals: list[Refusal] = []
         rows = np.empty((len(batch), len(self._ranks)))
         for index, (field, ranks) in enumerate(self._ranks):
@@ -158,6 +166,14 @@ def _first(pieces: Sequence[Chunk], start: int, max_rows: int) -> tuple[Chunk, l
         refusals=[refusal for piece in pieces for refusal in piece.refusals if start <= refusal.row < end],
     )
     return chunk, [piece for piece in pieces if piece.end > end]
+
+
+def _check_messages(file: BinaryIO, where: str) -> None:
+    try:
+        check_messages(file)
+    except MalformedMessage as error:
+        raise DataError(f"the file cannot be read: {error}", where=where, hint="write it again") from error
+    file.seek(0)
 
 
 def _stream(file: BinaryIO, path: Path) -> Any:
