@@ -172,6 +172,7 @@ def test_keys_of_other_kinds_are_left_out_and_an_unreadable_one_hides_no_other(i
         assert verifier.verify(issuer.token().encode()).subject == "shop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["RS256", "PS384", "ES512", "Ed25519"])
 def test_a_token_of_each_kind_of_key_is_verified(issuer, algorithm):
     kinds = {"R": (RSAKey, 2048), "P": (RSAKey, 2048), "ES": (ECKey, "P-521"), "Ed": (OKPKey, "Ed25519")}

@@ -75,6 +75,7 @@ def test_a_connection_is_accepted_again_once_another_has_ended():
                 server.turn()
 
 
+@pytest.mark.slow
 def test_many_connections_beyond_the_limit_are_closed_without_an_answer():
     with serving(loaded(), limits=ConnectionLimits(connections=1)) as server, ExitStack() as stack:
         opened(server, stack, 66)
@@ -183,6 +184,7 @@ def test_bytes_that_arrive_during_a_pause_are_read_after_it():
         assert peer.read_answer().values == [3.0]
 
 
+@pytest.mark.slow
 def test_responses_that_a_client_does_not_read_are_not_computed_ahead():
     with serving(loaded()) as server, Peer(server, buffer_bytes=65_536) as peer:
         peer.send_bytes(request("/openapi.json") * 5_000)
