@@ -307,9 +307,19 @@ def choked() -> Iterator[tuple[Running, Peer]]:
     """Return a server whose client has sent 10,000 requests, and has read none of the 18 MB of responses."""
     with serving(loaded()) as server, Peer(server, buffer_bytes=65_536) as peer:
         peer.send_bytes(request("/metrics") * 10_000)
-        server.turn()
+        wait_until_blocked(server)
+        server.within(server.listener._timer.cancel)  # from now on the test alone sets the clock
         server.later(0)
+        for client in server.listener._state.connections:
+            client._since = server.listener._state.now
         yield server, peer
+
+
+def wait_until_blocked(server: Running) -> None:
+    """Wait until the server has written as much to its only client as that takes without reading."""
+    connections = server.listener._state.connections
+    while not server.within(lambda: any(client._blocked and not client._turn_due for client in connections)):
+        server.turn()
 
 
 @pytest.mark.slow
@@ -323,6 +333,7 @@ def test_a_client_that_does_not_read_is_throttled_then_disconnected(choked):
     server, peer = choked
     server.later(19)
     assert peer.read_answer().status == 200
+    wait_until_blocked(server)
     server.later(40)
     with pytest.raises((ConnectionError, AssertionError)):
         [peer.read_answer() for _ in range(10_000)]
@@ -337,6 +348,7 @@ def test_a_client_that_reads_slowly_is_not_disconnected(choked):
         before = unread_bytes(server)
         while unread_bytes(server) == before:
             n_answered += peer.read_answer().status == 200
+        wait_until_blocked(server)
         server.later(seconds)
     assert n_answered + sum(peer.read_answer().status == 200 for _ in range(10_000 - n_answered)) == 10_000
 

@@ -42,7 +42,7 @@ _NOT_CACHED = frozenset({b"expect", b"upgrade", _TRACEPARENT})  # they have stat
 _END = b"\r\n\r\n"
 _KEEP, _CLOSE = _END, b"\r\nConnection: close\r\n\r\n"
 _PIECE_BYTES, _BODY_PIECE_BYTES = 8_192, 65_536
-_TURN_S = 0.005
+_TURN_S = 0.003
 _CACHED_HEAD_BYTES = 2_048
 _CACHED_HEADS = 1_024
 _SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -258,7 +258,9 @@ class Connection(asyncio.Protocol):
         self._lingers = False  # the last response will be written while the client may still be sending
         self._blocked = False  # the client does not read its responses
         self._paused = False  # no more is read, for it is blocked, or many of its requests wait
-        self._turn_over = False  # it goes on in the next iteration of the loop
+        self._turn_ends = 0.0
+        self._turn_due = False  # it goes on in the next iteration of the loop
+        self._parsed: deque[tuple[Request, dict[bytes, bytes]]] = deque()  # parsed since the pause, not answered yet
         self._rest = b""  # what was received before the pause, and is not read yet
         self._reading = False  # a request has begun and is not complete
         self._in_head = False
@@ -301,6 +303,7 @@ class Connection(asyncio.Protocol):
         """Drop the responses that the client still waits for."""
         self._stopped = True
         self._waiting.clear()
+        self._parsed.clear()
         self._release(self._held_bytes)
         self.state.connections.discard(self)
 
@@ -324,7 +327,9 @@ class Connection(asyncio.Protocol):
             self._rest += data
             return
         first = not self._reading
-        start, size, turn_ends = 0, len(data), 0.0
+        start, size = 0, len(data)
+        if not self._turn_due:
+            self._turn_ends = 0.0
         if first:
             known = self.state.known
             while start < size and not self._stopped and not self._paused:
@@ -337,7 +342,7 @@ class Connection(asyncio.Protocol):
                 self.headers = head.headers
                 self._dispatch(Request(self, head.method, head.url, data[body:start], head.json_bytes))
                 if start < size:
-                    turn_ends = self._check_turn(turn_ends)
+                    self._check_turn()
             if start == size:
                 return
         piece = start
@@ -348,9 +353,13 @@ class Connection(asyncio.Protocol):
             end = piece + self._piece_bytes()
             self._feed(data[piece:end])
             piece = end
-            turn_ends = self._check_turn(turn_ends)
+            if piece < size:
+                self._check_turn()
         if first and not self._reading and not self._stopped:
             self._learn(data[start:])
+        if size >= _BODY_PIECE_BYTES:  # the loop may read more before it comes to others
+            self._check_turn()
+            self._await_turn()
         if not self._reading:
             self._body = b""  # its request holds it until it is answered
 
@@ -361,23 +370,27 @@ class Connection(asyncio.Protocol):
         missing = int(self.headers.get(b"content-length") or 0) - len(self._body)
         return max(_PIECE_BYTES, min(missing, _BODY_PIECE_BYTES))
 
-    def _check_turn(self, ends: float) -> float:
+    def _check_turn(self) -> None:
         """Pause once this connection has read for long at a stretch; others are served before it goes on.
 
-        Returns the end of its turn, which begins with the first check (`ends` is 0).
+        A turn begins with the first check in it.
         """
         now = time.perf_counter()
-        if not ends:
-            return now + _TURN_S
-        if now > ends and not (self._stopped or self._paused):
-            self._turn_over = True
+        if not self._turn_ends:
+            self._turn_ends = now + _TURN_S
+        elif now > self._turn_ends and not self._paused:
             self._pause()
+            self._await_turn()
+
+    def _await_turn(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
             asyncio.get_running_loop().call_soon(self._begin_turn)
-        return ends
 
     def _begin_turn(self) -> None:
-        self._turn_over = False
-        self._resume()
+        self._turn_due, self._turn_ends = False, 0.0
+        if self._paused:
+            self._resume()
 
     def _learn(self, data: bytes) -> None:
         """Cache the head of a request that arrived complete and alone: what follows the head is exactly its body.
@@ -424,13 +437,19 @@ class Connection(asyncio.Protocol):
 
     def _pause(self) -> None:
         self._paused = True
-        self._transport.pause_reading()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def _resume(self) -> None:
         """Read what was received before the pause, then what arrives, unless there is still a reason for the pause."""
-        if self._blocked or self._turn_over or self._stopped or len(self._waiting) > _PIPELINED // 2:
+        if self._blocked or self._turn_due or len(self._waiting) - len(self._parsed) > _PIPELINED // 2:
             return
         self._paused = False
+        while self._parsed and not self._paused:
+            self._answer(*self._parsed.popleft())
+            self._check_turn()
+        if self._paused or self._stopped:
+            return
         rest, self._rest = self._rest, b""
         if rest:
             self.data_received(rest)
@@ -515,16 +534,27 @@ class Connection(asyncio.Protocol):
             request.keep = False
             self._stopped = True
         self._dispatch(request)
+        self._check_turn()
 
     def _dispatch(self, request: Request) -> None:
         self._waiting.append(request)
+        if self._paused:
+            self._parsed.append((request, self.headers))
+            return
         if len(self._waiting) > _PIPELINED:
             self._pause()
+        self._answer(request, self.headers)
+
+    def _answer(self, request: Request, headers: dict[bytes, bytes]) -> None:
+        """Pass a request to the application, with its headers for as long as that takes."""
+        current, self.headers = self.headers, headers
         try:
             self.state.application(request)
         except Exception:  # noqa: BLE001 - the worker loop: a defect of the server must not fail other callers
             _log.exception("no answer to %r", request.url)
             request.reply(500, error_body("internal server error; see the log of the server"))
+        finally:
+            self.headers = current
 
     def ends_with(self, request: Request) -> bool:
         """Return True if nothing follows this request on the connection."""
@@ -545,7 +575,7 @@ class Connection(asyncio.Protocol):
         if self._continue_due and not waiting:
             self._continue()
         if self._paused:
-            self._resume()
+            self._await_turn()
 
     def refuse(self, status: int, error: str, *, extra: bytes = b"") -> None:
         """Answer with an error in order, and read no more from this connection; `extra` are more headers."""
@@ -585,12 +615,14 @@ class Connection(asyncio.Protocol):
         """Close after sending what is written."""
         self._stopped = True
         self._waiting.clear()
+        self._parsed.clear()
         self._transport.close()
 
     def abort(self) -> None:
         """Close at once, and discard what is not sent."""
         self._stopped = True
         self._waiting.clear()
+        self._parsed.clear()
         self._transport.abort()
 
     def _finish(self) -> None:
@@ -599,6 +631,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._waiting.clear()
+        self._parsed.clear()
         self._since = self.state.now
         if self._transport.can_write_eof():  # not over TLS: there the client closes, or is cut off
             self._transport.write_eof()

@@ -126,12 +126,21 @@ class BodyDecoder:
 
     def run(self, request: Request, decode: Callable[[], T], submit: Callable[[T], None]) -> None:
         """Decode the body of a request, then submit it on the loop; what cannot be read is 400."""
-        decoded = self._pool.submit(decode)
+        decoded = self._pool.submit(_decode, decode)
         decoded.add_done_callback(lambda done: self._soon(lambda: _submit_decoded(request, done, submit)))
 
     def close(self) -> None:
         """Decode the accepted bodies, and end the thread."""
         self._pool.shutdown()
+
+
+def _decode(decode: Callable[[], T]) -> T:
+    """Run a decoder; its error has no traceback, which would keep a large request until the loop frees it."""
+    try:
+        return decode()
+    except DataError as error:
+        found = DataError(error.what, where=error.where, hint=error.hint)
+    raise found
 
 
 def _submit_decoded(request: Request, decoded: Future[T], submit: Callable[[T], None]) -> None:
@@ -165,7 +174,6 @@ class Routes:
         self._repository = repository
         self._caller = Caller("", frozenset())  # of the request that is dispatched
         self._draining = draining
-        self._metrics_text = b""  # until the loop comes to its next callback
         self._handlers: dict[str, Callable[[Request, RouteMatch], None]] = {
             "server": self._server,
             "live": self._live,
@@ -337,14 +345,8 @@ class Routes:
         if self._caller.models:
             request.reply(403, error_body(f"the key '{self._caller.name}' is not for all models, as /metrics is"))
             return
-        if not self._metrics_text:  # of many requests at once, only the first is expensive
-            versions = {name: model.version for name, model in self._plane.models.items()}
-            self._metrics_text = self._plane.metrics.text(versions)
-            self._repository.soon(self._forget_metrics)
-        request.reply(200, self._metrics_text, kind=TEXT)
-
-    def _forget_metrics(self) -> None:
-        self._metrics_text = b""
+        versions = {name: model.version for name, model in self._plane.models.items()}
+        request.reply(200, self._plane.metrics.text(versions), kind=TEXT)
 
     def _model(self, request: Request, match: RouteMatch) -> None:
         model = self._find(request, match)
