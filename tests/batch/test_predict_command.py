@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import msgspec
 import pytest
 from tests.batch.scoring import LIVE, number_table, scoring_project, write_table
 
+from headway.batch.predict import Progress
 from headway.cli import main as cli
-from headway.cli.commands.predict import only_python_writes_errors
+from headway.cli.commands.predict import name_crash, only_python_writes_errors
 
 
 def ended(*arguments: object) -> int:
@@ -76,3 +78,30 @@ def test_text_is_made_safe_for_spreadsheets(rows):
     words = ("--keep", "key", "--spreadsheet-safe")
     assert ended(LIVE, rows, out, "--project", rows.parent, *words) == cli.PASS
     assert out.read_text().splitlines()[1].startswith("0,'=1+1,")
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from headway.batch.predict import Progress
+from headway.cli.commands.predict import name_crash
+with name_crash(Path("rows.parquet")) as report:
+    report(Progress(rows=65536, refused=0, share=0.5, run_rows=65536, seconds=1.0))
+    if sys.argv[1] == "abort":
+        os.abort()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "message"), [("abort", "the process died while it read rows.parquet, from row 65536 on"), ("end", "")]
+)
+def test_a_process_that_dies_names_the_file_and_the_row(how, message):
+    run = subprocess.run([sys.executable, "-c", CRASH, how], capture_output=True, text=True, check=False)
+    assert run.stderr.partition("\n")[0] == message and (run.returncode == 0) == (how == "end")
+
+
+def test_a_run_ends_although_the_process_that_waits_for_it_was_killed(monkeypatch):
+    monkeypatch.setattr("headway.cli.commands.predict._WATCHER", "raise SystemExit")
+    with name_crash(Path("rows.parquet")) as report:
+        report(Progress(rows=1, refused=0, share=0.5, run_rows=1, seconds=1.0))

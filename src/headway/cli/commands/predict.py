@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,20 @@ from headway.reporting.console import print_result, print_status
 
 _LINE_EVERY_S = 10.0
 _STDERR = 2
+_ENDED = "ended"
+_WATCHER = f"""
+import sys
+row = "0"
+for line in sys.stdin:
+    if line.strip() == "{_ENDED}":
+        break
+    row = line.strip()
+else:
+    sys.stderr.write(
+        f"the process died while it read {{sys.argv[1]}}, from row {{row}} on\\n"
+        "  try: is the file complete? If the process was killed, the same command continues\\n"
+    )
+"""
 # Set before polars is loaded, because this process only scores: memory that is reused is not returned in between
 # (saves 0.3 us of 5.5 us per row), and decoding threads do not compete with those that run the engine.
 _POLARS = {
@@ -69,7 +84,12 @@ def plugin(
     """
     for name, value in _POLARS.items():
         os.environ.setdefault(name, value)
-    with only_python_writes_errors(), show_progress() as report:
+    with name_crash(source) as name_row, only_python_writes_errors(), show_progress() as show:
+
+        def report(done: Progress) -> None:
+            name_row(done)
+            show(done)
+
         receipt = predict(
             config.load(project),
             reference,
@@ -82,6 +102,30 @@ def plugin(
         )
     print_result(receipt, summarize(receipt, out), json=json)
     return FAIL if receipt.refused else PASS
+
+
+@contextmanager
+def name_crash(source: Path) -> Iterator[Report]:
+    """Print the file and the row at which this process died: some malformed files make polars abort it.
+
+    A small process waits for the end; it prints nothing if the run ends by itself, even with an error.
+    """
+    watcher = subprocess.Popen(
+        [sys.executable, "-S", "-c", _WATCHER, str(source)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def send(line: str) -> None:
+        with suppress(OSError):
+            os.write(watcher.stdin.fileno(), f"{line}\n".encode())  # type: ignore[union-attr]
+
+    try:
+        yield lambda done: send(str(done.rows))
+    finally:
+        send(_ENDED)
+        watcher.communicate()
 
 
 @contextmanager
