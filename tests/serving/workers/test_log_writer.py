@@ -7,6 +7,7 @@ import errno
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from headway.features.online import NEVER_US
 from headway.monitoring.prediction_log import LOG_COLUMNS, LostSpan, LostSpans, SegmentReader, read_predictions
 from headway.serving.loading import LoadedModel
 from headway.serving.telemetry.prediction_log import LogBuffers, LogEntry, PredictionLog, decode_entries, decode_entry
-from headway.serving.workers.log_writer import LogWriter, run_log_writer, segment_columns
+from headway.serving.workers.log_writer import LogWriter, in_order_of_time, run_log_writer, segment_columns
 from headway.serving.workers.shared_memory import WakeupPipe
 from headway.storage import atomic, segments, traffic
 
@@ -128,33 +129,38 @@ def test_a_call_of_several_rows_has_one_log_row_each_with_one_number_and_key():
     assert list(table["in.a"]) == [0, 3, 6, 0] and list(table["out.0"]) == [0, 3, 6, 0]
 
 
-kinds = st.sampled_from(["one", "keyed", "failed", "two rows", "two calls", "seen", "canary"])
+kinds = st.sampled_from(["one", "keyed", "failed", "two rows", "two calls", "two keyed", "seen", "canary"])
 
 
-@given(st.lists(st.tuples(kinds, st.integers(0, 3)), max_size=40))
+def by_request(columns: Mapping[str, object]) -> dict[str, list[object]]:
+    """Return columns in the order of requests, in which the rows of each are in their order."""
+    order = np.argsort(columns["request"], kind="stable")
+    return {name: [column[index] for index in order.tolist()] for name, column in columns.items()}
+
+
+@given(st.lists(st.tuples(kinds, st.integers(0, 3)), min_size=1, max_size=40))
 def test_records_that_are_decoded_together_give_the_rows_of_each(drawn):
     fields = {
         "one": {"keys": [""]},
         "keyed": {"keys": ["fl\u00fcge"]},
         "failed": {"failed": True},
+        "two calls": {"keys": ["", ""]},
         "seen": {"seen": (np.array([9]),)},
         "canary": {"role": traffic.CANARY, "stage": 2},
     }
     log = Logging(Path())
     for number, (kind, at_us) in enumerate(drawn):
-        sizes = {"two rows": (2,), "two calls": (1, 1)}.get(kind, (1,))
-        log.logs[0].add(entry(*sizes, first=number, at_us=at_us, **fields.get(kind, {})))
+        sizes = {"two rows": (2,), "two calls": (1, 1), "two keyed": (1, 1)}.get(kind, (1,))
+        log.logs[0].add(entry(*sizes, first=2 * number, at_us=at_us, **fields.get(kind, {})))
     records = list(log.buffers.rings[0].records(log.buffers.rings[0].head))
-    whole = sorted(map(decode_entry, records), key=lambda found: found.at_us)
-    together = decode_entries(records)
-    assert [key for found in together for key in found.keys] == [key for found in whole for key in found.keys]
-    assert len(together) <= len(whole)
-    if records:
-        expected, found = segment_columns(whole), segment_columns(together)
-        assert found.keys() == expected.keys()
-        for name, column in expected.items():
-            np.testing.assert_array_equal(found[name], column)
-            assert isinstance(column, list) or (found[name].dtype == column.dtype and found[name].flags.c_contiguous)
+    expected = segment_columns(list(map(decode_entry, records)))
+    found = in_order_of_time(segment_columns(decode_entries(records)))
+    assert found.keys() == expected.keys() and (np.diff(found["at_us"]) >= 0).all()
+    for name, column in by_request(expected).items():
+        np.testing.assert_array_equal(by_request(found)[name], column)
+        assert isinstance(found[name], list) or (
+            found[name].dtype == expected[name].dtype and found[name].flags.c_contiguous
+        )
 
 
 def test_a_failed_call_has_status_1_and_no_values():

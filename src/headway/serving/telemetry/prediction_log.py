@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -345,16 +346,17 @@ def time_of(record: bytes | memoryview) -> int:
 
 
 def decode_entries(records: Iterable[bytes | memoryview]) -> list[LogEntry[LogSource]]:
-    """Decode records of one release in the order of time.
+    """Decode records of one release, in any order; those of one row a call and the same layout become one entry.
 
-    One after the other, they would cost a server with a few requests a second a hundredth of its core; so records of
-    one row each that follow one another become one entry.
+    One after the other, they would cost a server with a few requests at a time a hundredth of its core.
     """
+    by_layout: dict[tuple[int | float, ...], list[bytes | memoryview]] = {}
+    for record in records:
+        by_layout.setdefault(_layout_of(record), []).append(record)
     entries: list[LogEntry[LogSource]] = []
-    for layout, run in itertools.groupby(sorted(records, key=time_of), key=_layout_of):
-        same = list(run)
-        is_single = layout[_CALLS] == layout[_CALLS + 1] == 1 and len(same) > 1
-        entries += [_decode_rows(same)] if is_single else map(decode_entry, same)
+    for layout, same in by_layout.items():
+        are_joined = layout[_CALLS] == layout[_CALLS + 1] and len(same) > 1
+        entries += [_decode_joined(same)] if are_joined else map(decode_entry, same)
     return entries
 
 
@@ -364,24 +366,32 @@ def _layout_of(record: bytes | memoryview) -> tuple[int | float, ...]:
     return fixed[:_TIME] + fixed[_TIME + 1 :]
 
 
-def _decode_rows(records: Sequence[bytes | memoryview]) -> LogEntry[LogSource]:
-    """Decode records of one row each and of the same layout as one entry."""
-    first, n = decode_entry(records[0]), len(records)
-    length, _, _, width, outputs, views, keyed, *_ = _FIXED.unpack_from(records[0])
-    begin = (_FIXED.size + length) // _CELL
-    cells = [begin, begin + 1, begin + 2, begin + 2 + keyed]  # the number of the request, latency, length of key, rows
-    cells += [cells[-1] + max(width, 0), cells[-1] + max(width, 0) + max(outputs, 0)]
-    end = _CELL * (cells[-1] + views)
-    table = np.frombuffer(b"".join([record[:end] for record in records]), np.int64).reshape(n, -1)
-    return first._replace(
-        times_us=table[:, _TIME],
-        requests=table[:, cells[0]],
-        latency_ns=table[:, cells[1]],
-        keys=[str(record[end:], "utf-8") for record in records] if keyed else [""] * n,
+def _decode_joined(records: Sequence[bytes | memoryview]) -> LogEntry[LogSource]:
+    """Decode records of one row a call and the same layout as one entry."""
+    length, calls, _, width, outputs, views, keyed, *_ = _FIXED.unpack_from(records[0])
+    widths = (1, 1, int(keyed), max(width, 0), max(outputs, 0), *(1,) * views)  # of a call, in cells
+    ends = list(
+        itertools.accumulate((calls * per_call for per_call in widths), initial=(_FIXED.size + length) // _CELL)
+    )
+    end, n = _CELL * ends[-1], calls * len(records)
+    table = np.frombuffer(b"".join([record[:end] for record in records]), np.int64).reshape(len(records), -1)
+    parts = [
+        table[:, start:stop].reshape(n, cells) for (start, stop), cells in zip(pairwise(ends), widths, strict=True)
+    ]
+    requests, latency_ns, lengths, rows, answers, *seen = parts
+    keys = [""] * n
+    if keyed:
+        of_records = zip(records, lengths.reshape(-1, calls).tolist(), strict=True)
+        keys = [key for record, sizes in of_records for key in _PartReader(record, end).strings(sizes)]
+    return decode_entry(records[0])._replace(
+        times_us=np.repeat(table[:, _TIME], calls),
+        requests=requests[:, 0],
+        latency_ns=latency_ns[:, 0],
+        keys=keys,
         sizes=[1] * n,
-        rows=None if width == _NONE else table[:, cells[3] : cells[4]].view(np.float64),
-        answers=None if outputs == _NONE else table[:, cells[4] : cells[5]].view(np.float64),
-        seen=tuple(table[:, cells[5] + view] for view in range(views)),
+        rows=None if width == _NONE else rows.view(np.float64),
+        answers=None if outputs == _NONE else answers.view(np.float64),
+        seen=tuple(times[:, 0] for times in seen),
     )
 
 
@@ -439,4 +449,4 @@ class _PartReader:
     def strings(self, lengths: Iterable[int]) -> list[str]:
         """Read strings with these lengths in bytes."""
         ends = list(itertools.accumulate(lengths, initial=self._position))
-        return [str(self._record[start:end], "utf-8") for start, end in itertools.pairwise(ends)]
+        return [str(self._record[start:end], "utf-8") for start, end in pairwise(ends)]

@@ -15,7 +15,7 @@ import shutil
 import struct
 import time
 from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -203,7 +203,7 @@ class LogWriter:
         error: Exception | None = None
         for _ in range(0 if is_fatal else _TRIES):
             try:
-                segments.save(path.parent, segment_columns(decode_entries(records)), name=path.name)
+                segments.save(path.parent, in_order_of_time(segment_columns(decode_entries(records))), name=path.name)
             except Exception as failure:  # noqa: BLE001 - one release must not stop the log of the others
                 error = failure
                 if _is_of_disk(error):
@@ -322,6 +322,19 @@ def segment_columns(entries: Sequence[LogEntry[LogSource]]) -> dict[str, Column]
     answers = _stacked([(entry.answers, entry.sizes) for entry in entries])
     columns |= _named("out.", [str(number) for number in range(len(answers))], answers)
     return columns | _feature_times(release, entries)
+
+
+def in_order_of_time(columns: Mapping[str, Column]) -> Mapping[str, Column]:
+    """Return columns with their rows in the order of time; rows of one time, as those of a call, stay together."""
+    times = np.asarray(columns["at_us"])
+    if (times[1:] >= times[:-1]).all():
+        return columns
+    order = np.argsort(times, kind="stable")
+    indices = order.tolist()
+    return {
+        name: column[order] if isinstance(column, np.ndarray) else [column[index] for index in indices]
+        for name, column in columns.items()
+    }
 
 
 def _times_us(entry: LogEntry[LogSource]) -> Ints:
