@@ -511,8 +511,9 @@ def _behind(found: Sequence[Timed]) -> str:
 def row(name: str, measured: float, unit: str, target: str, against: str) -> Row:
     """Build a row with its target: `>= 15` or `<= 2`."""
     comparison, limit = target.split()
-    over = measured >= float(limit.replace(",", ""))
-    return Row(name=name, measured=measured, unit=unit, target=target, ok=over == (comparison == ">="), against=against)
+    value = float(limit.replace(",", ""))
+    ok = measured >= value if comparison == ">=" else measured <= value
+    return Row(name=name, measured=measured, unit=unit, target=target, ok=ok, against=against)
 
 
 PARTS: dict[str, Callable[[Bench], Result]] = {

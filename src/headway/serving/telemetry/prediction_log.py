@@ -39,7 +39,7 @@ _CALLS, _TIME = 1, 7  # items of it; behind the number of calls is that of rows
 _NONE = -1
 _CELL = 8
 _MAX_SOURCES = 64
-_RECORD_BYTES = 1 << 20
+_RECORD_BYTES, _FLUSH_BYTES = 1 << 20, 4 << 20
 _FEW_CELLS = 4096  # copying them costs less than a view of them
 _RATES = ((0.25, 1.0), (0.5, 1 / 4), (0.75, 1 / 16), (math.inf, 1 / 64))
 """Rate of sampling while the ring is filled by less than a share of its capacity."""
@@ -129,14 +129,18 @@ class LogBuffers:
         return max(0.0, time.time() - min(waiting) / 1e6) if waiting else 0.0
 
 
-class _Waiting(NamedTuple):
-    """An entry that found no space: its release, its rows and time, its remaining records, and what is held for it."""
+class _Waiting:
+    """An entry that found no space, what is held for it, and its next record; a record is made when it is needed."""
 
-    release: LoadedModel
-    rows: int
-    at_us: int
-    records: deque[_Record]
-    result: Any
+    def __init__(self, entry: LogEntry[LoadedModel], records: Iterator[_Record], result: Any) -> None:
+        self.entry = entry
+        self.result = result
+        self.record = next(records, None)
+        self._records = records
+
+    def advance(self) -> None:
+        """Go on to the next record; None after the last."""
+        self.record = next(self._records, None)
 
 
 class PredictionLog:
@@ -203,10 +207,13 @@ class PredictionLog:
         source = self._sources.get(entry.release)
         if source is None:
             source = self._source(entry.release)
-        record, ring = encode_entry(entry, source), self._ring
-        fits = len(record[1]) + len(record[2]) <= self._record_bytes
-        if self._waiting or not fits or not ring.put(*record):
-            return self._add_later(entry, record if fits else None, source, result)
+        inputs, answers, ring = entry.rows, entry.answers, self._ring
+        n_values = (0 if inputs is None else inputs.size) + (0 if answers is None else answers.size)
+        if n_values * _CELL > self._record_bytes:
+            return self._add_later(entry, None, source, result)
+        record = encode_entry(entry, source)
+        if self._waiting or not ring.put(*record):
+            return self._add_later(entry, record, source, result)
         if ring.due and ring.tail != self._woken_at:
             self._wake()
         if self._losing:
@@ -214,26 +221,30 @@ class PredictionLog:
         return True
 
     def flush(self) -> Iterator[Any]:
-        """Write what waits, as far as there is space, and yield the results of what is written or lost."""
+        """Write what waits, as far as there is space, and yield the results of what is written or lost.
+
+        One call writes a few MB at most: the loop has other things to do.
+        """
+        end = self._ring.head + _FLUSH_BYTES
         while self._waiting:
             waiting = self._waiting[0]
-            while waiting.records and self._ring.put(*waiting.records[0]):
-                waiting.records.popleft()
+            while waiting.record and self._ring.head < end and self._ring.put(*waiting.record):
+                waiting.advance()
                 self._wake()
-            if waiting.records:
-                if not self._is_stuck(waiting.records[0]):
+            if waiting.record:
+                if self._ring.head >= end or not self._is_stuck(waiting.record):
                     self._wake()
                     return
-                self._lose(waiting)
+                self._lose(waiting.entry)
             self._waiting.popleft()
             yield waiting.result
 
     def _add_later(self, entry: LogEntry[LoadedModel], record: _Record | None, source: bytes, result: Any) -> bool:
         """Queue an entry in records that the log writer can take one by one, and write what there is space for."""
-        records = [record] if record else [encode_entry(part, source) for part in split(entry, self._record_bytes)]
+        parts = (encode_entry(part, source) for part in split(entry, self._record_bytes))
         if not self._waiting:
             self._tail, self._since = self._ring.tail, self._clock()
-        self._waiting.append(_Waiting(entry.release, sum(entry.sizes), entry.at_us, deque(records), result))
+        self._waiting.append(_Waiting(entry, iter([record]) if record else parts, result))
         return len(self._waiting) == 1 and bool(list(self.flush()))
 
     def _is_stuck(self, record: _Record) -> bool:
@@ -245,15 +256,15 @@ class PredictionLog:
             self._tail, self._since = tail, now
         return now - self._since >= self._wait_s
 
-    def _lose(self, waiting: _Waiting) -> None:
+    def _lose(self, entry: LogEntry[LoadedModel]) -> None:
         """Count the rows of an entry as lost, for the metrics and for those who judge by the log."""
-        model, now_us = waiting.release, time.time_ns() // 1000
+        model, rows, now_us = entry.release, sum(entry.sizes), time.time_ns() // 1000
         if not self._losing:
             _log.error("the prediction log has no space and is not written; requests are answered without it")
         self._losing = True
         self._state[LOSING] = 1
-        self._lost[model.name] += waiting.rows
-        self._buffers.lose(self._number, model, rows=waiting.rows, since_us=waiting.at_us, until_us=now_us)
+        self._lost[model.name] += rows
+        self._buffers.lose(self._number, model, rows=rows, since_us=entry.at_us, until_us=now_us)
 
     def _recover(self) -> None:
         self._losing = False
