@@ -229,6 +229,22 @@ def test_the_table_is_a_frame_of_the_library_that_the_rows_came_as(best, model):
     assert isinstance(of_polars.table, pl.DataFrame) and len(of_polars.table) == len(best.table)
 
 
+@pytest.mark.parametrize(("columns", "widest"), [("60", 80), ("100", 100), ("400", 160)])
+def test_a_printed_result_fits_the_terminal(best, monkeypatch, columns, widest):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert max(map(len, str(best).splitlines())) <= widest
+
+
+def test_a_printed_result_names_the_next_call(best, model):
+    assert "next: best.report(" in str(best) and 'best.release(folder="my-project")' in " ".join(str(best).split())
+    refused = hw.optimize(model, X, Y, **OPTIONS | {"policy": {"brier": 1e-9}})
+    assert "next: best.report(" in str(refused) and "best.release" not in str(refused)
+
+
+def test_an_evaluation_counts_the_rows_of_the_data_and_not_the_timed_calls(model):
+    assert str(hw.evaluate(model, X, Y)).startswith("measured on 400 rows:")
+
+
 def test_a_notebook_shows_the_frontier_as_a_picture(best):
     html = best._repr_html_()
     assert '<img src="data:image/svg+xml;base64,' in html and 'alt="2 variants by time for one row' in html

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.optimization.evaluated_variants import evaluated
 
 from headway.core.evidence import Measurement
+from headway.core.search_result import Baseline, SearchResult
 from headway.core.variant import Step
 from headway.optimization import search
 from headway.optimization.screening import (
@@ -231,3 +232,34 @@ def test_a_short_measurement_without_a_baseline_is_ordered_by_cpu_time():
     assert ordering_measure(rows, "latency.one_row") == "cost.cpu_s.one_row"
     assert ordering_measure(rows[:1], "latency.one_row") == "latency.one_row"
     assert ordering_measure(rows, "roc_auc.drop") == "roc_auc.drop"
+
+
+def test_a_busy_search_names_cpu_time_and_not_the_missing_latency_as_the_reason_of_a_loss():
+    measured = {"cost__cpu_s__one_row": 80, "cost__cpu_s__one_row__speedup": 1.0}
+    baseline, slower, winner = (
+        timed(compiled(evaluated(0, 0), name), **measured | {"cost__cpu_s__one_row__speedup": speedup})
+        for name, speedup in (("baseline", 1.0), ("onnx", 2.0), ("trees", 4.0))
+    )
+    result = SearchResult(
+        name="flights", baseline=Baseline(model=baseline.variant), evaluated=(slower, winner), winner=winner
+    )
+    (group,) = search.group_losses(result, "latency.one_row")
+    assert "not measured" not in group.reason and group.names == (slower.variant.name,)
+
+
+def test_cpu_times_are_explained_with_their_unit():
+    slow, fast = (timed(evaluated(number, 0), cost__cpu_s__one_row=9 * number + 9) for number in (1, 0))
+    units = {"latency.one_row": "us", "cost.cpu_s.one_row": "s"}
+    slow, fast = (
+        replace(
+            row,
+            evidence=replace(
+                row.evidence,
+                measurements=tuple(replace(found, unit=units[found.name]) for found in row.evidence.measurements),
+            ),
+        )
+        for row in (slow, fast)
+    )
+    assert "18 CPU s per million rows against 9 CPU s per million rows" in search.explain_loss(
+        slow, fast, "latency.one_row"
+    )

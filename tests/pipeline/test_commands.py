@@ -97,7 +97,9 @@ def test_a_variant_that_did_not_pass_is_released_only_by_an_override_with_a_reas
 
 def test_release_verify_and_history_agree(run, searched):
     _, _, folder = searched
-    assert run("release", "--project", folder, "--who", "ada", "--why", "first")[0] == cli.PASS
+    code, out, _ = run("release", "--project", folder, "--who", "ada", "--why", "first")
+    assert code == cli.PASS and "next: headway serve small@live" in out
+    assert "verified: 1 file, " in run("verify", "small@live", "--project", folder)[1]
     verified = json.loads(run("verify", "small@live", "--project", folder, "--json")[1])
     moves = json.loads(run("history", "--project", folder, "--json")[1])
 

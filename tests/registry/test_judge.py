@@ -331,3 +331,8 @@ def test_an_additional_slice_never_turns_a_fail_into_a_pass(found, limit):
     rule = policy(at_most("worst_slice.brier.drop", limit))
     if judge(evidence(*measured), rule).answer == "pass":
         assert judge(evidence(*measured[:-1] or measured), rule).answer == "pass"
+
+
+def test_rounding_errors_are_shown_as_zero():
+    verdict = judge(evidence(seen(value=-5.3e-17, se=1e-17)), policy(at_most()))
+    assert "is 0 (95 % interval 0 to 0;" in verdict.rule_results[0].message

@@ -314,6 +314,7 @@ def _loss_reason(row: EvaluatedVariant, winner: EvaluatedVariant, objective: str
     unmet = sorted(_unmet_rules(row), key=lambda rule_result: rule_result.answer != "fail")
     if unmet:
         return f"{_ANSWER_PHRASES[unmet[0].answer]}: {unmet[0].rule}"
+    objective = ordering_measure((row, winner), objective)
     if not (row.evidence.find(objective) and winner.evidence.find(objective)):
         return f"{objective} was not measured"
     return _COMPARISON_PHRASES[_compare_with_winner(row, winner, objective)]
@@ -404,4 +405,6 @@ def _format_rule_result(rule_result: RuleResult) -> str:
 
 def _format_measurement(measurement: Measurement) -> str:
     digits = ",.0f" if abs(measurement.value) >= 1000 else ".4g"
-    return f"{measurement.value:{digits}} {measurement.unit}".rstrip()
+    is_cpu_time = measurement.name.startswith("cost.cpu_s.") and measurement.unit == "s"
+    unit = "CPU s per million rows" if is_cpu_time else measurement.unit
+    return f"{measurement.value:{digits}} {unit}".rstrip()

@@ -24,10 +24,12 @@ from headway.registry.default_policy import floor_rules, live_rule, release_poli
 from headway.registry.project import LiveRelease, describe_other_live
 
 ALPHA = 0.05
+ROUNDING = 1e-12
 CONFIDENCE = 0.95
 NO_FLOOR = (
     "the policy has no floor: every rule compares with another model, so a model that knows nothing may pass; add "
-    f'floor = "data" under [policy] in {FILE}, or a rule on quality itself, or floor = "none" to do without'
+    f'floor = "data" under [policy] in {FILE} ("floor": "data" in policy= of Python), or a rule on quality itself, '
+    'or floor = "none" to do without'
 )
 _METRIC_OF = {"gain_over_constant": "floor", "gain_over_reference": "floor"}
 """Metrics of measures that do not start with the name of their metric."""
@@ -293,13 +295,13 @@ def _limit_message(result: LimitResult, rule: Rule) -> str:
 def _format_measurement(measurement: Measurement) -> str:
     of_slice = f" of {measurement.slice}" if measurement.slice else ""
     unit = f" {measurement.unit}" if measurement.unit else ""
-    value = f"{measurement.name}{of_slice} is {measurement.value:.4g}{unit}"
+    value = f"{measurement.name}{of_slice} is {_number(measurement.value)}{unit}"
     if measurement.n_groups == 0 and measurement.validity == "fixed":
         return f"{value} ({measurement.n_rows:,} rows)"
     counts = f"{measurement.n_rows:,} rows, {measurement.n_groups:,} groups"
     if measurement.se is None and measurement.validity == "fixed":
         return f"{value} ({counts})"
-    ends = f"{measurement.level * 100:.4g} % interval {measurement.low:.4g} to {measurement.high:.4g}"
+    ends = f"{measurement.level * 100:.4g} % interval {_number(measurement.low)} to {_number(measurement.high)}"
     return f"{value} ({ends}; {counts})"
 
 
@@ -309,10 +311,15 @@ def _format_answer(result: LimitResult, rule: Rule) -> str:
         return f"{_no_interval_message(result)}, so {limit} cannot be judged"
     word, opposite = ("at most", "at least") if rule.at_most is not None else ("at least", "at most")
     if result.answer == "pass":
-        return f"{word} {result.worst:.4g}, within {limit}"
+        return f"{word} {_number(result.worst)}, within {limit}"
     if result.answer == "fail":
-        return f"{opposite} {result.best:.4g}, outside {limit}"
-    return f"it may be {result.worst:.4g}, outside {limit}; {_needed_message(result)}"
+        return f"{opposite} {_number(result.best)}, outside {limit}"
+    return f"it may be {_number(result.worst)}, outside {limit}; {_needed_message(result)}"
+
+
+def _number(value: float) -> str:
+    """Format a number with four digits; what is only rounding is 0."""
+    return f"{0.0 if abs(value) < ROUNDING else value:.4g}"
 
 
 def _no_interval_message(result: LimitResult) -> str:

@@ -119,3 +119,8 @@ def test_print_leaves_dates_names_and_commands_alone(text: str) -> None:
 
 def test_print_keeps_an_interval_on_one_line() -> None:
     assert formatting.typeset("-0.1 [-0.2, 0.3]") == "−0.1 [−0.2,\u00a00.3]"
+
+
+def test_a_count_has_no_decimals() -> None:
+    count = Measurement(name="discovered.compared", value=47, low=47, high=47, method="", n_rows=10)
+    assert formatting.format_measurement(count) == "47"

@@ -47,6 +47,7 @@ def test_values_with_too_few_test_rows_warn_with_their_counts():
     [finding] = plugin(context)
 
     assert "(100.0%) have a 'carrier' with fewer than 399 test rows" in finding.message
+    assert " rows)" in finding.message and "served" not in finding.message
     assert (finding.severity, finding.where) == ("warn", "column carrier")
 
 
