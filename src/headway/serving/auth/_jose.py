@@ -25,7 +25,7 @@ class _Document(msgspec.Struct):
 def import_keys(document: bytes) -> KeySet:
     """Return the signing keys of a document; keys of other kinds or uses are left out.
 
-    Raises ValueError or MsgspecError if it is no such document, or holds none.
+    Raises ValueError or MsgspecError if it is not such a document, or holds none.
     """
     keys = []
     for key in msgspec.json.decode(document, type=_Document).keys:

@@ -184,7 +184,7 @@ class Authenticator:
             if scope in self._anonymous.scopes:
                 caller = caller._replace(models=frozenset())
             else:
-                require_model(caller, model)
+                require_access(caller, model)
         if caller.limit.interval_ns:
             wait_ns = self._limiter.wait_ns(caller.column, caller.limit, now_ns=now_ns)
             if wait_ns:
@@ -291,7 +291,7 @@ def create_authenticator(config: Config, limiter: RateLimiter, issuer_keys: Shar
     return Authenticator(keys_file(config), config.serve, loopback=loopback, limiter=limiter, tokens=tokens)
 
 
-def require_model(caller: Caller, model: str) -> None:
+def require_access(caller: Caller, model: str) -> None:
     """Raise NotAuthorized if the caller may not use a model; "" stands for none."""
     if model and not caller.may_use(model):
         message = f"the {caller.kind} '{caller.name}' is not for the model '{model}'"

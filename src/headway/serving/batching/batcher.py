@@ -196,7 +196,7 @@ class AdaptiveBatcher:
                 deliver(BatchResult.of_defect(self._model, call, error))
 
     def _end_short(self) -> None:
-        """End a batch that ran on the loop; the next starts after everything that has arrived meanwhile is read."""
+        """End a batch that ran on the loop; the next starts after everything that has arrived is read."""
         if self._waiting:
             self._loop.call_soon(self._start)
         else:

@@ -25,7 +25,7 @@ from google.protobuf.message import DecodeError
 
 import headway
 from headway.core.errors import ConfigError, DataError
-from headway.serving.auth.authenticator import Authenticator, Caller, require_model
+from headway.serving.auth.authenticator import Authenticator, Caller, require_access
 from headway.serving.batching.validation import Violation
 from headway.serving.grpc.transport import ServerContext
 from headway.serving.http.connection import SMALL_BODY_BYTES
@@ -368,13 +368,13 @@ class _Methods:
         """Return the model that a ModelInferRequest asks for, and its rows; `binary` if its values are raw bytes."""
         target = message_target(content) if message_target else None
         if target is not None:
-            require_model(caller, target[0])
+            require_access(caller, target[0])
             model = find_model(self._plane, *target)
             decoded = model.reader.read_message(content)
             if decoded is not None:
                 return model, decoded
         message = parse_message(INFERENCE["ModelInferRequest"], content)
-        require_model(caller, message.model_name)
+        require_access(caller, message.model_name)
         model = find_model(self._plane, message.model_name, message.model_version)
         decoded = model.reader.decode(decode_request(message, model.reader))
         decoded.binary = bool(message.raw_input_contents)
@@ -614,11 +614,11 @@ def _authorized(answer: Method, parse: Callable[[bytes], Any], scope: str, authe
         if isinstance(message, bytes):
             return answer((message, caller), call)
         model = getattr(message, "model_name", "") or getattr(message, "name", "")
-        require_model(caller, model)
+        require_access(caller, model)
         result = answer(message, call)
         if model or not caller.models:
             return result
-        return {field: [each for each in models if caller.may_use(each["name"])] for field, models in result.items()}
+        return {field: [model for model in models if caller.may_use(model["name"])] for field, models in result.items()}
 
     return handler
 

@@ -85,9 +85,9 @@ def _rows(reader: RequestReader, data: DataframeSplit | Sequence[_Record | Row] 
     names = list(dict.fromkeys(chain.from_iterable(records)))
     reader.require_columns(names)
     reader.limits.require_rows(len(records))
-    given = sum(map(len, records))
-    left_out = len(records) * len(names) - given
-    if left_out > max(_LEFT_OUT, _LEFT_OUT_SHARE * given):
+    n_present = sum(map(len, records))
+    left_out = len(records) * len(names) - n_present
+    if left_out > max(_LEFT_OUT, _LEFT_OUT_SHARE * n_present):
         raise DataError(
             f"the records leave out {left_out} values", where=form, hint="dataframe_split with null for them"
         )
