@@ -150,7 +150,8 @@ def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server
             if ports is None:
                 raise SystemExit("the server does not come up")
             server = Server(int(ports[1]), ports[2], stalls)
-            server.longest_stall_ms()  # that of the start
+            time.sleep(1.0)
+            server.longest_stall_ms()  # that of the start, which ends after the server has announced itself
             yield server
         finally:
             process.send_signal(signal.SIGTERM)
