@@ -44,6 +44,7 @@ def test_updates_are_saved_in_order_and_by_pointer(state: State) -> None:
     assert state.updates() == state.updates("flights") == [first, second, third]
     assert state.updates("flights", "live") == [first, third]
     assert state.updates("hotels") == []
+    assert (state.updates(since=2), state.updates("flights", "live", since=2)) == ([second, third], [third])
     assert (state.last(), state.last("flights", "canary"), state.last("hotels")) == (third, second, None)
 
 
