@@ -134,14 +134,16 @@ def started(folder: Path, names: Sequence[str], found: Found) -> Iterator[Server
     stalls.mkdir(parents=True)
     words = [
         sys.executable,
-        str(ROOT / "bench/serving/stalls.py"),
+        "-c",
+        "from serving.stalls import main; main()",
         str(stalls),
         "serve",
         *(f"{name}@live" for name in names),
         "--project",
         str(folder),
     ]
-    around = {**os.environ, "HEADWAY_SERVE_PORT": "0", "HEADWAY_SERVE_GRPC_PORT": "0"}
+    path = os.pathsep.join([str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")])
+    around = {**os.environ, "PYTHONPATH": path, "HEADWAY_SERVE_PORT": "0", "HEADWAY_SERVE_GRPC_PORT": "0"}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(words, env=around, stdout=subprocess.PIPE, stderr=log, text=True)
         try:

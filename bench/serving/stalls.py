@@ -1,8 +1,7 @@
 """Run `headway` such that each worker measures how long its event loop is occupied, in CPU time of its thread.
 
-usage: python bench/serving/stalls.py FOLDER ARGUMENT...
-A worker writes the longest time in ms to FOLDER/PID; who reads it sets it to 0. CPU time does not depend on what else
-the machine does. Between two timers the loop reads at most what has arrived on each connection.
+`main` takes a folder and the arguments of `headway`. A worker writes the longest time in ms to FOLDER/PID; who reads it
+sets it to 0. CPU time does not depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -60,7 +59,3 @@ def main() -> None:
     from headway.cli.main import main as run  # noqa: PLC0415 - after the change
 
     run()
-
-
-if __name__ == "__main__":
-    main()
