@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import polars as pl
 import pytest
 from tests.data.tables import served_context, small, split_context, wide, with_column
 
@@ -59,3 +61,12 @@ def test_a_note_is_shown_and_is_not_a_leak():
     few = replace(wide(300), roles=wide().roles)
     [chosen] = [kind for kind in summarize_leakage(run_checks(split_context(few))) if kind.codes == ("D022",)]
     assert chosen.answer == "clear" and chosen.why.startswith("D022 if the")
+
+
+@pytest.mark.slow
+def test_a_strong_honest_column_is_suspected_and_not_called_a_leak():
+    late = wide().table["late"]
+    strong = late * 1.0 + pl.Series(np.random.default_rng(0).normal(0, 0.55, len(late)))
+    found = {kind.codes: kind for kind in summarize_leakage(run_checks(split_context(with_column(wide(), sum=strong))))}
+    [kind] = [kind for codes, kind in found.items() if "D003" in codes]
+    assert kind.answer == "suspected" and "D003 'sum' alone reaches" in kind.why

@@ -11,7 +11,7 @@ from headway.core.evidence import Finding
 from headway.core.record import Record
 from headway.data.check import check_codes, unjudged_check
 
-Answer = Literal["found", "undecided", "clear", "partly checked", "not applicable"]
+Answer = Literal["found", "suspected", "undecided", "clear", "partly checked", "not applicable"]
 
 LEAKAGE_CODES = {
     "no test set": ("D020",),
@@ -29,9 +29,9 @@ LEAKAGE_CODES = {
 class LeakageKind(Record, frozen=True, kw_only=True):
     """A kind of leakage with the result of its checks.
 
-    `found` is a finding that stops or warns. `clear` means that every check ran and none has more than a note, `partly
-    checked` that some ran, and `not applicable` that none could. `why` also names the checks that did not run.
-    `not_run` are their codes.
+    `found` is a finding that stops, `suspected` one that warns, for a person to decide. `clear` means that every check
+    ran and none has more than a note, `partly checked` that some ran, and `not applicable` that none could. `why` also
+    names the checks that did not run. `not_run` are their codes.
     """
 
     name: str
@@ -61,7 +61,8 @@ def _summarize(
     ran = [code for code in codes if code not in not_run]
     absent = tuple(code for code in codes if code in not_run)
     without: Answer = "clear" if not absent else "partly checked" if ran else "not applicable"
-    answer: Answer = "found" if severe else "undecided" if undecided else without
+    stops = any(finding.severity == "stop" for finding in severe)
+    answer: Answer = "found" if stops else "suspected" if severe else "undecided" if undecided else without
     shown = severe or undecided or notes
     reasons = [f"{', '.join(ran)} found nothing"] if answer in ("clear", "partly checked") and not notes else []
     reasons += [f"{finding.code} {finding.message}" for finding in shown[:1]]

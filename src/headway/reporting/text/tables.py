@@ -35,6 +35,7 @@ Style = Answer | Literal["plain", "quiet", "strong"]
 VERDICT_MARKS: dict[Answer, str] = {"pass": "✓ pass", "fail": "✗ fail", "undecided": "? undecided"}
 KIND_STYLES: dict[str, Style] = {
     "found": "fail",
+    "suspected": "undecided",
     "undecided": "undecided",
     "clear": "pass",
     "partly checked": "undecided",
