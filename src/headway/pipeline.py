@@ -38,6 +38,7 @@ from headway.data.matrix import matrix, sample_weights, target_values
 from headway.data.open import open_dataset
 from headway.data.split import labeled_rows, split_dataset
 from headway.evaluation.audit_context import build_audit_context, load_training_data
+from headway.evaluation.benchmark import CALLS
 from headway.evaluation.comparison import (
     EvaluationSet,
     build_evaluation_set,
@@ -269,7 +270,9 @@ def optimize(
         n_left_out=len(untimed) + len(not_judged) + late,
     )
     _wait_quiet(project, budget, callback)
-    calls = [] if not winner.variant.steps else measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
+    calls: Sequence[Measurement | NotApplicable] = []
+    if winner.variant.steps or any(rule.measure.startswith(CALLS) for rule in project.config.policy.release):
+        calls = measure_calls(result) if measure_calls else [_NOT_IN_MEMORY]
     result = replaced(result, winner=_with_calls(project, winner, calls))
     project.save(result)
     return result

@@ -239,3 +239,11 @@ def test_the_order_of_one_tied_list_is_the_mean_over_all_orders():
     own = subject.labels[subject.groups == 0]
     gains = (np.exp2(own) - 1)[None]
     assert tied[0] == pytest.approx(ndcg_score(gains, np.zeros_like(gains), k=10), abs=1e-9)
+
+
+def test_a_small_table_has_a_tree_as_its_reference_not_a_constant():
+    """On 37 rows of three clusters, models on permuted labels were better than a reference without any split."""
+    labels = np.repeat([0.0, 1.0, 2.0], [10, 14, 13])
+    rows = labels[:, None] + 0.1 * np.random.default_rng(0).normal(size=(37, 4))
+    tree = fit_reference_tree(LabeledData(rows=rows, labels=labels, groups=np.arange(37)), n_classes=3)
+    assert (tree.predict(rows).argmax(1) == labels).all()

@@ -32,7 +32,8 @@ from headway.evaluation.statistics.intervals import (
 
 _Result = TypeVar("_Result")
 BATCH_ROWS = 256
-AS_CALLED = "latency.as_called.speedup"
+CALLS = "latency.as_called"
+AS_CALLED = f"{CALLS}.speedup"
 """Ratio of the user's own call to the same call of the optimized model."""
 ROUND_NS = 3_000_000
 PAIRS_NS = 6_000_000
@@ -218,7 +219,7 @@ def time_calls(
     found: list[Measurement | MachineBusy] = []
     if busy is None:
         times = [np.log(pairs[:, 0] / 1e3) for pairs in turns]
-        found.append(replace(_rerun_interval("latency.as_called", times, n_rows), unit="us", slice=call.input))
+        found.append(replace(_rerun_interval(CALLS, times, n_rows), unit="us", slice=call.input))
         ratios.insert(0, _rerun_interval(AS_CALLED, wall, n_rows))
     else:
         found.append(busy)

@@ -12,7 +12,9 @@ from headway.core.contracts import LabeledData, no_training_rows
 from headway.evaluation.context import FloorRows
 from headway.evaluation.statistics.tables import quantile_edges, tally, weighted
 
-DEPTH, BINS, MIN_LEAF, MAX_ROWS = 3, 32, 20, 20_000
+DEPTH, BINS, MAX_ROWS = 3, 32, 20_000
+MIN_LEAF, MAX_MIN_LEAF = 5, 20
+"""Rows that each leaf has at least: an eighth of all rows, within these bounds, so that small tables are split too."""
 SHRINKAGE = 0.5
 """How far the answer of a leaf goes from the mean of all rows to its own, so that small leaves are not trusted."""
 
@@ -55,10 +57,11 @@ def fit_reference_tree(data: LabeledData, *, n_classes: int = 0) -> ReferenceTre
     codes = [_codes(column, cuts) for column, cuts in zip(data.rows.T, edges, strict=True)]
     columns, cuts = np.zeros(2**DEPTH - 1, dtype=np.int64), np.zeros(2**DEPTH - 1, dtype=np.int64)
     node = np.zeros(len(data.labels), dtype=np.int64)
+    min_leaf = int(np.clip(len(data.labels) // 2**DEPTH, MIN_LEAF, MAX_MIN_LEAF))
     for depth in range(DEPTH):
         first, count = 2**depth - 1, 2**depth
         columns[first : first + count], cuts[first : first + count] = _best_splits(
-            codes, node - first, count, data, n_classes
+            codes, node - first, count, data, n_classes, min_leaf=min_leaf
         )
         chosen = columns[node]
         bins = np.zeros(len(node), dtype=np.int64)
@@ -81,10 +84,12 @@ def _codes(column: Floats, edges: Floats) -> Ints:
     return np.where(np.isnan(column), 0, 1 + np.searchsorted(edges, column, side="right"))
 
 
-def _best_splits(codes: list[Ints], node: Ints, n_nodes: int, data: LabeledData, n_classes: int) -> tuple[Ints, Ints]:
+def _best_splits(
+    codes: list[Ints], node: Ints, n_nodes: int, data: LabeledData, n_classes: int, *, min_leaf: int
+) -> tuple[Ints, Ints]:
     """Return the column and the cut of each node with the largest decrease of the squared error.
 
-    A node without a split that leaves `MIN_LEAF` rows on both sides gets one that sends all rows to the left.
+    A node without a split that leaves `min_leaf` rows on both sides gets one that sends all rows to the left.
     """
     best = np.zeros(n_nodes)
     columns, cuts = np.zeros(n_nodes, dtype=np.int64), np.full(n_nodes, BINS + 1, dtype=np.int64)
@@ -94,7 +99,7 @@ def _best_splits(codes: list[Ints], node: Ints, n_nodes: int, data: LabeledData,
         sums, rows = _totals(cells, n_nodes * shape[1], data, n_classes)
         counts = np.cumsum(tally(cells, n_nodes * shape[1]).reshape(shape), 1)
         left, left_rows = np.cumsum(sums.reshape(*shape, -1), 1), np.cumsum(rows.reshape(shape), 1)
-        allowed = (counts >= MIN_LEAF) & (counts[:, -1:] - counts >= MIN_LEAF)
+        allowed = (counts >= min_leaf) & (counts[:, -1:] - counts >= min_leaf)
         gains = np.where(allowed, _split_gains(left, left_rows), 0.0)
         cut = np.argmax(gains, axis=1)
         gain = gains[np.arange(n_nodes), cut]

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from headway.serving.workers.shared_memory import RingBuffer, WakeupPipe
 
 PAGE = mmap.PAGESIZE
+START = re.compile(r"^([0-9a-f]+)-[0-9a-f]+ rw-s", re.MULTILINE)
 
 
 def read_all(ring: RingBuffer) -> list[bytes]:
@@ -82,9 +84,9 @@ def test_records_longer_than_a_piece_are_complete_and_free_pieces_are_reused():
 
 def resident_kb(ring: RingBuffer) -> int:
     """Return the memory that a ring of this size takes in this process."""
+    at = np.frombuffer(ring._memory, dtype=np.uint8).ctypes.data
     maps = Path("/proc/self/smaps").read_text().split("VmFlags")
-    size = re.compile(rf"rw-s.*\nSize: +{(ring.size + PAGE) // 1024} kB")
-    (own,) = [mapping for mapping in maps if size.search(mapping)]
+    (own,) = [mapping for mapping in maps if (found := START.search(mapping)) and int(found[1], 16) == at]
     return int(own.partition("Rss:")[2].split()[0])
 
 
