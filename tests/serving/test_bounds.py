@@ -342,3 +342,12 @@ def test_a_body_in_many_small_chunks_does_not_occupy_the_loop(server):
     with LoopWatch.over(server[0]) as watch, Peer(server[0]) as peer:
         assert peer.send_bytes(head + chunks + b"0\r\n\r\n").read_answer().values == [3.0]
     assert watch.longest_ms <= MAX_LOOP_MS
+
+
+@pytest.mark.parametrize("endpoint", ["load", "unload"])
+def test_the_body_of_a_load_or_unload_is_bounded(endpoint):
+    with serving(loaded(), key="a-key") as running:
+        body = b'{"x":"' + b"y" * 70_000 + b'"}'
+        path = f"/v2/repository/models/flights/{endpoint}"
+        assert ask(running, path, body, headers=["Authorization: Bearer a-key"]).status == 413
+        assert running.plane.find("flights")

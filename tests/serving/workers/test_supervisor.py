@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fleets import Callers, fleet, logged, until
@@ -17,6 +18,8 @@ from tests.serving import plain_client as plain
 
 from headway.monitoring import rollout as control
 from headway.serving.loading import version_of
+from headway.serving.telemetry.prediction_log import LogBuffers
+from headway.serving.workers.supervisor import Supervisor
 
 KEY = "an-operator's-key"
 pytestmark = pytest.mark.slow
@@ -209,3 +212,11 @@ def test_a_restarted_worker_that_cannot_start_logs_the_reason_until_it_can(tmp_p
         until(lambda: "cannot start" in served.process.stderr.readline())
         (tmp_path / "keys.toml").unlink()
         assert plain.ask(served.port, [1, 1, 1]).status == 200
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_what_the_log_writer_cannot_write_at_the_end_is_counted_as_lost(writes):
+    counted = []
+    writer = SimpleNamespace(write=lambda: writes, give_up=lambda: counted.append("lost"))
+    Supervisor._finish_log(SimpleNamespace(_slots=[]), LogBuffers(1, 8_192), writer)
+    assert counted == ([] if writes else ["lost"])
