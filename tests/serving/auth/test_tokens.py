@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import socket
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -433,3 +435,17 @@ def test_beyond_loopback_an_issuer_is_enough_to_start_and_the_library_is_loaded_
     doors._tokens.keys._thread.join(10)
     with pytest.raises(ConfigError, match="without an API key"):
         create_authenticator(replace(config, oidc=OidcSection()), doors._limiter, shared_keys())
+
+
+def test_an_issuer_that_does_not_speak_http_is_an_error_of_the_fetch():
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def answer():
+            with server.accept()[0] as caller:
+                caller.recv(1 << 16)
+                caller.sendall(b"SSH-2.0\r\n\r\n")
+
+        answered = pool.submit(answer)
+        with pytest.raises(OSError, match="did not answer as HTTP"):
+            module._get(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        answered.result(60)

@@ -10,9 +10,7 @@ import ipaddress
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -102,7 +100,7 @@ class IssuerKeys:
             if document != self._document:
                 self._keys = self._parse(document)
                 self._document, self.version = document, self.version + 1
-        except (OSError, ValueError, HTTPException, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
             if self._throttle.count("fetch"):
                 _log.error("the keys of %s were not fetched: %s", self._settings.issuer, error)
             return False
@@ -215,19 +213,25 @@ def _is_secure(url: str) -> bool:
         return parts.scheme == "http" and parts.hostname == "localhost"
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it could lead to an address that is not secure."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def _get(url: str) -> bytes:
-    """Return the document at a secure URL; raises OSError or ValueError."""
+    """Return the document at a secure URL; raises OSError or ValueError.
+
+    No redirect is followed: it could lead to an address that is not secure.
+    """
+    import urllib.request  # noqa: PLC0415 - 30 ms and 2 MB that a server without an issuer does not need
+    from http.client import HTTPException  # noqa: PLC0415
+
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
     if not _is_secure(url):
         raise ValueError(f"'{url}' is not an https URL")
-    with urllib.request.build_opener(_NoRedirect).open(url, timeout=_FETCH_S) as response:
-        content: bytes = response.read(_MAX_BYTES + 1)
+    try:
+        with urllib.request.build_opener(NoRedirect).open(url, timeout=_FETCH_S) as response:
+            content: bytes = response.read(_MAX_BYTES + 1)
+    except HTTPException as error:
+        raise OSError(f"{url} did not answer as HTTP: {error!r}") from error
     if len(content) > _MAX_BYTES:
         raise ValueError(f"{url} has more than {_MAX_BYTES} bytes")
     return content
