@@ -25,7 +25,7 @@ from headway.serving.grpc.transport import open_grpc
 from headway.serving.loading import load_model
 from headway.serving.protocol.open_inference import RequestLimits
 
-MAX_LOOP_MS = 60.0  # bench/fuzz_server.py measures 20: beside busy processes the caches are cold
+MAX_LOOP_MS = 60.0  # bench/fuzz_server.py measures 20; on busy cores the caches are cold
 LONG = "é" * 129
 INFER = "/v2/models/flights/infer"
 SERVICE = "inference.GRPCInferenceService"

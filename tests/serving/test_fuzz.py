@@ -19,6 +19,6 @@ def test_five_thousand_malformed_requests_find_nothing():
     measured = {row["name"]: row["measured"] for row in result["rows"]}
     assert not [row for row in result["fell_short"] if "longest_stall_ms" not in row]
     assert measured["fuzz.requests"] == 5_000 and measured["fuzz.rss_growth_mb"] <= 64
-    assert 0 < measured["fuzz.longest_stall_ms"] <= 100  # 20 is the bound where no process is beside this one
+    assert 0 < measured["fuzz.longest_stall_ms"] <= 100  # the bound of 20 holds on a quiet machine
     answered = {name.rpartition(".")[2] for name in measured if "answered" in name}
     assert {"200", "400", "401", "404", "405", "421", "INVALID_ARGUMENT", "OK"} <= answered

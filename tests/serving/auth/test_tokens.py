@@ -25,6 +25,7 @@ from headway.core.config import Config
 from headway.core.errors import ConfigError, PluginError
 from headway.core.plugins import install
 from headway.core.sections import OidcSection
+from headway.serving.auth import _jose
 from headway.serving.auth import authenticator as authentication
 from headway.serving.auth import tokens as module
 from headway.serving.auth.authenticator import NotAuthorized, create_authenticator
@@ -447,5 +448,5 @@ def test_an_issuer_that_does_not_speak_http_is_an_error_of_the_fetch():
 
         answered = pool.submit(answer)
         with pytest.raises(OSError, match="did not answer as HTTP"):
-            module._get(f"http://127.0.0.1:{server.getsockname()[1]}/")
+            _jose.fetch(f"http://127.0.0.1:{server.getsockname()[1]}/")
         answered.result(60)

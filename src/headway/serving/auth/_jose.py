@@ -1,9 +1,11 @@
-"""Signatures of access tokens, by joserfc; imported only if an issuer is configured."""
+"""Keys and signatures of access tokens, by joserfc; imported only if an issuer is configured."""
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any
 
 import msgspec
@@ -12,14 +14,36 @@ from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
 from headway.core.sections import OidcSection
-from headway.serving.auth.tokens import TokenRefused, UnknownKey
+from headway.serving.auth.tokens import MAX_BYTES, TokenRefused, UnknownKey, is_secure
 
+_FETCH_S = 5.0
 _PUBLIC = frozenset({"RSA", "EC", "OKP"})
 _UNREADABLE = (errors.JoseError, ValueError, TypeError, KeyError, RecursionError)
 
 
 class _Document(msgspec.Struct):
     keys: list[dict[str, Any]]
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it could lead to an address that is not secure."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def fetch(url: str) -> bytes:
+    """Return the document at a secure URL; raises OSError or ValueError."""
+    if not is_secure(url):
+        raise ValueError(f"'{url}' is not an https URL")
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(url, timeout=_FETCH_S) as response:
+            content: bytes = response.read(MAX_BYTES + 1)
+    except HTTPException as error:
+        raise OSError(f"{url} did not answer as HTTP: {error!r}") from error
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{url} has more than {MAX_BYTES} bytes")
+    return content
 
 
 def import_keys(document: bytes) -> KeySet:

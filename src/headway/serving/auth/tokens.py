@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,10 +23,9 @@ from headway.serving.telemetry.logs import Throttle
 from headway.serving.workers.shared_memory import SharedDocument
 
 _DISCOVERY = "/.well-known/openid-configuration"
-_FETCH_S = 5.0
 _FIRST_S = 2.0
 _GAP_S = 5.0  # between two fetches, however many tokens name an unknown key
-_MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 _MAX_SUBJECT = 128
 _log = logging.getLogger(__name__)
 
@@ -54,18 +53,18 @@ class _Discovery(msgspec.Struct):
 
 
 class IssuerKeys:
-    """The keys of an issuer: `parse` reads the document (RFC 7517). `version` counts the changes.
+    """The keys of an issuer: `library` fetches and reads their document (RFC 7517). `version` counts the changes.
 
     The document is shared with the other workers, and with one that starts while the issuer does not answer.
     """
 
-    def __init__(self, settings: OidcSection, parse: Callable[[bytes], Any], shared: SharedDocument) -> None:
+    def __init__(self, settings: OidcSection, library: Any, shared: SharedDocument) -> None:
         self.version = 0
         self._settings = settings
-        self._parse = parse
+        self._library = library
         self._shared = shared
         self._document, self._fetched_s = shared.read()
-        self._keys: Any = parse(self._document) if self._document else None
+        self._keys: Any = library.import_keys(self._document) if self._document else None
         self._tried = threading.Event()
         self._wanted = threading.Event()
         self._closed = threading.Event()
@@ -98,7 +97,7 @@ class IssuerKeys:
         try:
             document = self._fetch()
             if document != self._document:
-                self._keys = self._parse(document)
+                self._keys = self._library.import_keys(document)
                 self._document, self.version = document, self.version + 1
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             if self._throttle.count("fetch"):
@@ -119,13 +118,13 @@ class IssuerKeys:
                 self._wanted.wait(self._settings.refresh_s - _GAP_S)
 
     def _fetch(self) -> bytes:
-        settings = self._settings
+        settings, fetch = self._settings, self._library.fetch
         if settings.jwks_url:
-            return _get(settings.jwks_url)
-        found = msgspec.json.decode(_get(settings.issuer.rstrip("/") + _DISCOVERY), type=_Discovery)
+            return bytes(fetch(settings.jwks_url))
+        found = msgspec.json.decode(fetch(settings.issuer.rstrip("/") + _DISCOVERY), type=_Discovery)
         if found.issuer != settings.issuer:
             raise ValueError(f"its discovery document is that of '{found.issuer}'")
-        return _get(found.jwks_uri)
+        return bytes(fetch(found.jwks_uri))
 
 
 class TokenVerifier:
@@ -134,7 +133,7 @@ class TokenVerifier:
     def __init__(self, settings: OidcSection, library: Any, shared: SharedDocument) -> None:
         self.settings = settings
         self._library = library
-        self.keys = IssuerKeys(settings, library.import_keys, shared)
+        self.keys = IssuerKeys(settings, library, shared)
 
     @property
     def version(self) -> int:
@@ -170,7 +169,7 @@ class TokenVerifier:
 
 def shared_keys() -> SharedDocument:
     """Return the memory that workers share an issuer's keys in; create it before forking."""
-    return SharedDocument(_MAX_BYTES)
+    return SharedDocument(MAX_BYTES)
 
 
 def open_verifier(settings: OidcSection, shared: SharedDocument) -> TokenVerifier:
@@ -185,7 +184,7 @@ def open_verifier(settings: OidcSection, shared: SharedDocument) -> TokenVerifie
             hint="set the value of `aud` that the issuer gives to tokens for this server",
         )
     for name, url in (("issuer", settings.issuer), ("jwks_url", settings.jwks_url)):
-        if url and not _is_secure(url):
+        if url and not is_secure(url):
             raise ConfigError(f"'{url}' is not an https URL", where=f"[oidc] {name}", hint="https://login.example")
     verifier = TokenVerifier(settings, load_sibling(__name__, "jose", reads="[oidc]"), shared)
     verifier.keys.start()
@@ -202,7 +201,7 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _is_secure(url: str) -> bool:
+def is_secure(url: str) -> bool:
     """Return True for https, and on this machine for http."""
     parts = urlsplit(url)
     if parts.scheme == "https":
@@ -211,27 +210,3 @@ def _is_secure(url: str) -> bool:
         return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return parts.scheme == "http" and parts.hostname == "localhost"
-
-
-def _get(url: str) -> bytes:
-    """Return the document at a secure URL; raises OSError or ValueError.
-
-    No redirect is followed: it could lead to an address that is not secure.
-    """
-    import urllib.request  # noqa: PLC0415 - 30 ms and 2 MB that a server without an issuer does not need
-    from http.client import HTTPException  # noqa: PLC0415
-
-    class NoRedirect(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: Any) -> None:
-            return None
-
-    if not _is_secure(url):
-        raise ValueError(f"'{url}' is not an https URL")
-    try:
-        with urllib.request.build_opener(NoRedirect).open(url, timeout=_FETCH_S) as response:
-            content: bytes = response.read(_MAX_BYTES + 1)
-    except HTTPException as error:
-        raise OSError(f"{url} did not answer as HTTP: {error!r}") from error
-    if len(content) > _MAX_BYTES:
-        raise ValueError(f"{url} has more than {_MAX_BYTES} bytes")
-    return content
