@@ -344,7 +344,11 @@ def unfetched_files(folder: Path, pattern: str) -> list[Path]:
 
 def _expect_pointer(pointer: Path) -> Path:
     if not pointer.is_file():
-        raise DataError(f"no file '{pointer.name}'", where=str(pointer), hint="correct [data] source in headway.toml")
+        raise DataError(
+            f"no file '{pointer.name}'",
+            where=str(pointer),
+            hint="correct the path: --data, or [data] source in headway.toml",
+        )
     return pointer
 
 

@@ -113,7 +113,9 @@ def read_file(path: Path) -> pl.DataFrame:
         pointer = path.with_name(path.name + POINTER)
         if pointer.is_file():
             raise not_fetched_error(path, pointer)
-        raise DataError(f"no file '{path.name}'", where=str(path), hint="correct [data] source in headway.toml")
+        raise DataError(
+            f"no file '{path.name}'", where=str(path), hint="correct the path: --data, or [data] source in headway.toml"
+        )
     try:
         return reader(path)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -21,7 +21,9 @@ def plugin(url: str, query: str, *, folder: Path) -> pl.DataFrame:
         raise DataError(f"'{url}' names no file", hint="sqlite:///FILE, with three slashes")
     path = folder / url.removeprefix(SCHEME)
     if not path.is_file():
-        raise DataError(f"no file '{path.name}'", where=str(path), hint="correct [data] source in headway.toml")
+        raise DataError(
+            f"no file '{path.name}'", where=str(path), hint="correct the path: --data, or [data] source in headway.toml"
+        )
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as database:
             return _answer(database, query)
