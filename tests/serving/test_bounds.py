@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -25,7 +25,8 @@ from headway.serving.grpc.transport import open_grpc
 from headway.serving.loading import load_model
 from headway.serving.protocol.open_inference import RequestLimits
 
-MAX_LOOP_MS = 60.0  # bench/fuzz_server.py measures 20; on busy cores the caches are cold
+MAX_LOOP_MS = 20.0
+ATTEMPTS = 3  # what a request causes is in each of them, what cold caches of busy cores add is not
 LONG = "é" * 129
 INFER = "/v2/models/flights/infer"
 SERVICE = "inference.GRPCInferenceService"
@@ -194,6 +195,16 @@ class LoopWatch:
             self._loop.call_later(0.001, self._beat)
 
 
+def expect_no_stall(server: Running, run: Callable[[], object]) -> None:
+    """Run up to three times, until the loop is not occupied for long."""
+    found = list[float]()
+    while len(found) < ATTEMPTS and not any(stall_ms <= MAX_LOOP_MS for stall_ms in found):
+        with LoopWatch.over(server) as watch:
+            run()
+        found.append(watch.longest_ms)
+    assert min(found) <= MAX_LOOP_MS, found
+
+
 def long_rows(value: float) -> bytes:
     return body_of(*[[value, 2.5, 3.5]] * 60_000)
 
@@ -232,10 +243,12 @@ PATHS = {"60,000 strings": "/v2/models/mixed/infer", "an index request": "/v2/re
 def test_no_request_occupies_the_loop(server, case):
     make, status = EXTREMES[case]
     path, body = PATHS.get(case, INFER), make()
-    with LoopWatch.over(server[0]) as watch:
+
+    def run():
         answer = ask(server[0], path, body)
-    assert answer.status == status, answer.body[:300]
-    assert watch.longest_ms <= MAX_LOOP_MS
+        assert answer.status == status, answer.body[:300]
+
+    expect_no_stall(server[0], run)
 
 
 RECORDS = {
@@ -254,22 +267,26 @@ RECORDS = {
 def test_no_request_in_the_form_of_mlflow_occupies_the_loop(case):
     body, message = RECORDS[case]
     with serving(loaded()) as running:
-        with LoopWatch.over(running) as watch:
+
+        def run():
             answer = ask(running, "/invocations", json.dumps(body).encode())
-        assert answer.status == 400 and message in answer.json["error"]
+            assert answer.status == 400 and message in answer.json["error"]
+
+        expect_no_stall(running, run)
         rows = ask(running, "/invocations", json.dumps({"instances": [[1, 2, 6]] * 50_000}).encode())
         assert rows.json["predictions"] == [3.0] * 50_000
-    assert watch.longest_ms <= MAX_LOOP_MS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [[1] * 1_000_000, [2**62] * 16])
 def test_no_message_of_grpc_occupies_the_loop(server, shape):
     many = [tensor("x" * 1_000_000, shape=shape) for _ in range(3)]
-    with LoopWatch.over(server[0]) as watch:
+
+    def run():
         assert send(server, "grpc", many)[0] is grpc.StatusCode.INVALID_ARGUMENT
         assert send(server, "grpc", [tensor("a")] * 100_000)[0] is grpc.StatusCode.INVALID_ARGUMENT
-    assert watch.longest_ms <= MAX_LOOP_MS
+
+    expect_no_stall(server[0], run)
 
 
 @pytest.mark.slow
@@ -325,13 +342,15 @@ def test_many_outputs_are_answered_over_grpc(server):
     ],
 )
 def test_many_requests_at_once_do_not_occupy_the_loop(server, message, count):
-    with LoopWatch.over(server[0]) as watch, Peer(server[0]) as peer, ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(peer.send_bytes, message * count + request("/v2/health/live"))
-        answers = [peer.read_answer() for _ in range(count + 1)]
-        sending.result()
-    assert answers[-1].json == {"live": True}
-    assert len({answer.status for answer in answers[:-1]}) == 1
-    assert watch.longest_ms <= MAX_LOOP_MS
+    def run():
+        with Peer(server[0]) as peer, ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(peer.send_bytes, message * count + request("/v2/health/live"))
+            answers = [peer.read_answer() for _ in range(count + 1)]
+            sending.result()
+        assert answers[-1].json == {"live": True}
+        assert len({answer.status for answer in answers[:-1]}) == 1
+
+    expect_no_stall(server[0], run)
 
 
 @pytest.mark.slow
@@ -339,9 +358,12 @@ def test_a_body_in_many_small_chunks_does_not_occupy_the_loop(server):
     head = request(method="POST", headers=["Transfer-Encoding: chunked"])
     body = body_of([1, 2, 6], id="x" * 250) + b" " * 100_000
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
-    with LoopWatch.over(server[0]) as watch, Peer(server[0]) as peer:
-        assert peer.send_bytes(head + chunks + b"0\r\n\r\n").read_answer().values == [3.0]
-    assert watch.longest_ms <= MAX_LOOP_MS
+
+    def run():
+        with Peer(server[0]) as peer:
+            assert peer.send_bytes(head + chunks + b"0\r\n\r\n").read_answer().values == [3.0]
+
+    expect_no_stall(server[0], run)
 
 
 @pytest.mark.parametrize("endpoint", ["load", "unload"])

@@ -149,7 +149,8 @@ def test_a_key_that_floods_a_full_log_gets_429_and_another_key_does_not(tmp_path
             writer.write()
         statuses = [flood.read_answer().status for _ in range(60)]
     writer.write()
-    assert set(statuses) == {200, 429} and statuses.count(429) >= 40  # 60 requests, a queue of 10
+    # Answered: 1 to 10 that came before the log was full, and 9 of the queue, of which 1 made room for the other key.
+    assert set(statuses) == {200, 429} and 41 <= statuses.count(429) <= 50
     rows = read_predictions(tmp_path, "flights", [ECHO.digest])
     assert len(rows) == ROWS * (statuses.count(200) + 1)
 

@@ -22,6 +22,7 @@ MISSING = float("nan")
 UNKNOWN = "a category that the model does not know"
 INFINITE = "an infinity: leave the cell empty, or null, where a value is missing"
 _FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _TRUTH = {"true": 1.0, "false": 0.0}
 _SHOWN = 200
 
@@ -64,7 +65,7 @@ def new_refusal(row: int, column: str, value: str, reason: str) -> Refusal:
 def refuse_invalid_utf8(name: str, strings: Sequence[str | None], start: int) -> Iterator[Refusal]:
     """Yield a refusal for each string with bytes that are not UTF-8, which are decoded as lone surrogates."""
     for index, text in enumerate(strings):
-        if text is not None and any("\udc80" <= letter <= "\udcff" for letter in text):
+        if text is not None and _NOT_UTF8.search(text):
             yield new_refusal(start + index, name, text, "not UTF-8")
 
 
